@@ -1,0 +1,30 @@
+//! Best-effort broadcast.
+//!
+//! - **BEB1 validity** (liveness): if p and q are correct, q delivers what p broadcasts.
+//! - **BEB2 no duplication** (safety). **BEB3 no creation** (safety).
+use quorate_core::{Observation, Observe, ProcessId};
+
+/// Requests that `message` be delivered to every process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broadcast<M>(pub M);
+
+/// Indicates that `message`, broadcast by `from`, has arrived.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deliver<M> {
+    /// Who broadcast it.
+    pub from: ProcessId,
+    /// The message.
+    pub message: M,
+}
+
+impl<M: Observe> Observe for Broadcast<M> {
+    fn observe(&self) -> Observation {
+        self.0.observe()
+    }
+}
+
+impl<M: Observe> Observe for Deliver<M> {
+    fn observe(&self) -> Observation {
+        self.message.observe().peer(self.from)
+    }
+}

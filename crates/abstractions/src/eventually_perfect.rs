@@ -1,0 +1,38 @@
+//! The eventually perfect failure detector ◇P.
+//!
+//! - **EPFD1 strong completeness** (liveness): a process that crashes is eventually suspected for
+//!   ever by every correct process.
+//! - **EPFD2 eventual strong accuracy** (liveness): eventually no correct process is suspected by a
+//!   correct one.
+//!
+//! An algorithm that needs the perfect detector does not compile on this one.
+use quorate_core::{Observation, Observe, ProcessId, ProcessSet};
+
+/// A change of the set of suspected processes, which is empty at first. A new subscriber is told of
+/// every process that is suspected at that time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Indication {
+    /// This process is suspected now.
+    Suspect(ProcessId),
+    /// This process is suspected no longer.
+    Restore(ProcessId),
+}
+
+impl Indication {
+    /// Brings the subscriber's copy of the suspected set up to date.
+    pub fn apply(self, suspected: &mut ProcessSet) {
+        match self {
+            Indication::Suspect(p) => suspected.insert(p),
+            Indication::Restore(p) => suspected.remove(p),
+        };
+    }
+}
+
+impl Observe for Indication {
+    fn observe(&self) -> Observation {
+        match self {
+            Indication::Suspect(p) => Observation::indication("Suspect").peer(*p),
+            Indication::Restore(p) => Observation::indication("Restore").peer(*p),
+        }
+    }
+}

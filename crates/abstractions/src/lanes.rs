@@ -1,0 +1,166 @@
+//! The table of lanes that a link carries: names, and where each one's messages go.
+use crate::link::{Deliver, Send};
+use bytes::Bytes;
+use quorate_core::{Addr, Counters, Name, ProcessId, message::digest, wire, wire::Wire};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// A lane's number: its place in the name-ordered table, the same at every process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LaneId(pub u16);
+
+/// Takes a received message to the module that opened the lane.
+type Door = Arc<dyn Fn(ProcessId, Bytes) + std::marker::Send + Sync>;
+
+/// A lane was opened twice.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the lane `{0}` is opened twice")]
+pub struct OpenedTwice(pub Name);
+
+#[derive(Default)]
+struct Table {
+    /// Lanes by name, each with the order in which it was opened.
+    doors: BTreeMap<Name, (usize, Door)>,
+    opened_twice: Option<Name>,
+}
+
+/// Lanes being opened. Clones share the table.
+#[derive(Clone, Default)]
+pub struct LaneTable {
+    table: Arc<Mutex<Table>>,
+}
+
+impl LaneTable {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a lane: `up` will get what arrives on it, decoded; what does not decode is counted
+    /// under the lane's name. Gives the address that encodes what is sent on it, and hands it on to
+    /// `send` with the order in which the lane was opened (see [`Lanes::number`]).
+    pub fn open<M: Wire>(
+        &self,
+        name: Name,
+        counters: &Counters,
+        up: Addr<Deliver<M>>,
+        send: Addr<(usize, Send<Bytes>)>,
+    ) -> Addr<Send<M>> {
+        let undecodable = counters.counter(&name, "undecodable");
+        let door: Door = Arc::new(move |from, bytes| match M::decode(bytes) {
+            Ok(message) => up.send(Deliver { from, message }),
+            Err(_) => undecodable.add(1),
+        });
+        let mut table = self.table();
+        let opened = table.doors.len();
+        if let Some(first) = table.doors.insert(name.clone(), (opened, door)) {
+            table.doors.insert(name.clone(), first);
+            table.opened_twice = Some(name);
+        }
+        send.with(move |Send { to, message }: Send<M>| {
+            (
+                opened,
+                Send {
+                    to,
+                    message: wire::encode(&message),
+                },
+            )
+        })
+    }
+
+    /// Closes the table: from now on the lanes have numbers.
+    ///
+    /// # Errors
+    /// When a lane was opened twice.
+    pub fn close(&self) -> Result<Lanes, OpenedTwice> {
+        let table = self.table();
+        if let Some(name) = &table.opened_twice {
+            return Err(OpenedTwice(name.clone()));
+        }
+        let mut numbers = vec![LaneId(0); table.doors.len()];
+        let mut names = Vec::new();
+        let mut doors = Vec::new();
+        for (number, (name, (opened, door))) in table.doors.iter().enumerate() {
+            numbers[*opened] = LaneId(number as u16);
+            names.push(name.clone());
+            doors.push(door.clone());
+        }
+        Ok(Lanes {
+            numbers,
+            names,
+            doors,
+        })
+    }
+}
+
+/// The lanes of a link that has started.
+#[derive(Clone)]
+pub struct Lanes {
+    numbers: Vec<LaneId>,
+    names: Vec<Name>,
+    doors: Vec<Door>,
+}
+
+impl Lanes {
+    /// The number of the lane that was opened as the `opened`-th, counted from 0.
+    pub fn number(&self, opened: usize) -> Option<LaneId> {
+        self.numbers.get(opened).copied()
+    }
+
+    /// The names, in the order of the numbers.
+    pub fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// How many lanes there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// What two processes must have in common to understand each other: a digest of the names.
+    pub fn fingerprint(&self) -> u64 {
+        let names: Vec<&str> = self.names.iter().map(Name::as_str).collect();
+        digest(names.join("\n").as_bytes())
+    }
+
+    /// Hands a received message to the module that opened the lane. `false`: there is no such lane.
+    pub fn deliver(&self, lane: LaneId, from: ProcessId, bytes: Bytes) -> bool {
+        let Some(door) = self.doors.get(usize::from(lane.0)) else {
+            return false;
+        };
+        door(from, bytes);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_follow_names_and_not_the_order_of_opening() {
+        let open = |names: &[&str]| {
+            let table = LaneTable::default();
+            for name in names {
+                table.open::<Bytes>(
+                    Name::from(*name),
+                    &Counters::default(),
+                    Addr::nowhere(),
+                    Addr::nowhere(),
+                );
+            }
+            table.close()
+        };
+        let (ab, ba) = (open(&["a", "b"]).unwrap(), open(&["b", "a"]).unwrap());
+        assert_eq!(ab.fingerprint(), ba.fingerprint());
+        assert_eq!(ab.number(0), Some(LaneId(0)));
+        assert_eq!(ba.number(0), Some(LaneId(1)));
+        assert_eq!(open(&["a", "a"]).err(), Some(OpenedTwice(Name::from("a"))));
+    }
+}

@@ -1,0 +1,35 @@
+//! The interfaces of the abstractions: requests, indications, properties. No algorithm.
+//!
+//! A module here is what layers above may know of the layers below. Each names the properties of its
+//! abstraction by their textbook tags; the algorithms that implement it live in the crates above.
+//!
+//! | module | abstraction | properties |
+//! |---|---|---|
+//! | [`fair_loss`] | datagrams that may be lost, duplicated, reordered | FLL1–3 |
+//! | [`link`] | perfect point-to-point links, in lanes | PL1–3 |
+//! | [`heartbeat`] | a sign of life to everybody, outside the windows of the links | |
+//! | [`eventually_perfect`] | the failure detector ◇P | EPFD1–2 |
+//! | [`leader`] | the eventual leader Ω | ELD1–2 |
+//! | [`best_effort`] | best-effort broadcast | BEB1–3 |
+//! | [`reliable`] | regular reliable broadcast | RB1–4 |
+//! | [`uniform`] | uniform reliable broadcast | URB1–4 |
+//! | [`consensus`] | uniform consensus, many instances | UC1–4 |
+//! | [`total_order`] | uniform total-order broadcast | TOB1–5 |
+
+pub mod best_effort;
+pub mod consensus;
+pub mod eventually_perfect;
+pub mod fair_loss;
+pub mod heartbeat;
+pub mod lanes;
+pub mod leader;
+pub mod link;
+pub mod reliable;
+pub mod total_order;
+pub mod uniform;
+
+use quorate_core::Addr;
+
+/// A shared module's door: send it the address where its indications are to go. It first answers
+/// with its current state, then with every change.
+pub type Subscribe<Indication> = Addr<Addr<Indication>>;

@@ -1,0 +1,144 @@
+//! Perfect point-to-point links between the processes of a cluster, in lanes.
+//!
+//! - **PL1 reliable delivery** (liveness): what a correct process sends to a correct process is
+//!   delivered.
+//! - **PL2 no duplication** (safety): no message is delivered more than once.
+//! - **PL3 no creation** (safety): what is delivered from p was sent by p.
+//!
+//! The properties hold between two incarnations of two processes, while neither has lost the other.
+//! A link is not first-in first-out, as far as layers above may know.
+//!
+//! All algorithms of a process share one link. A *lane* is one module instance's channel over it,
+//! named by a path; every process opens the same lanes, before the link starts.
+use quorate_core::{
+    Addr, Incarnation, Layer, Observation, Observe, ProcessId, ProcessSet, wire::Wire,
+};
+
+/// To whom a message goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum To {
+    /// One process, possibly oneself.
+    One(ProcessId),
+    /// These processes, in rank order.
+    Some(ProcessSet),
+    /// Every process of Π, oneself included, in rank order.
+    All,
+}
+
+/// Requests that `message` be delivered to every process named by `to`. To oneself one sends like to
+/// anybody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Send<M> {
+    /// The receivers.
+    pub to: To,
+    /// The message: encoded once, however many receivers there are.
+    pub message: M,
+}
+
+/// Indicates that `message`, sent by `from`, has arrived.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deliver<M> {
+    /// The sender.
+    pub from: ProcessId,
+    /// The message.
+    pub message: M,
+}
+
+impl<M: Observe> Observe for Send<M> {
+    fn observe(&self) -> Observation {
+        let mut observation = self.message.observe();
+        if let To::One(p) = self.to {
+            observation.peer = Some(p);
+        }
+        observation
+    }
+}
+
+impl<M: Observe> Observe for Deliver<M> {
+    fn observe(&self) -> Observation {
+        self.message.observe().peer(self.from)
+    }
+}
+
+/// Something that supplies perfect links: the real one, or a simulated ideal.
+pub trait Links: Clone + std::marker::Send + 'static {
+    /// The same links, one step further down the path that names lanes.
+    #[must_use]
+    fn at(&self, segment: &str) -> Self;
+
+    /// Opens the lane named by the path. Opening one twice is an error that the link reports when it
+    /// starts.
+    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>>;
+
+    /// The lane named by the path, as a layer to build on.
+    fn lane(&self) -> Lane<Self> {
+        Lane(self.clone())
+    }
+}
+
+/// A lane that is still to be opened.
+#[derive(Clone)]
+pub struct Lane<L>(L);
+
+impl<L: Links, M: Wire> Layer<Send<M>, Deliver<M>> for Lane<L> {
+    fn attach(self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
+        self.0.open(up)
+    }
+}
+
+/// What a link tells of the state of its peers, and of its own standing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// Data flows between this process and `peer`.
+    Connected {
+        /// The other process.
+        peer: ProcessId,
+        /// Which start of it.
+        incarnation: Incarnation,
+    },
+    /// The peer, or what answers at its address, cannot be talked to.
+    Refused {
+        /// The other process.
+        peer: ProcessId,
+        /// Why, in words that name the difference.
+        reason: String,
+    },
+    /// The peer did not acknowledge for so long that the queue to it passed its limit: this pair of
+    /// incarnations exchanges nothing any more.
+    Lost {
+        /// The other process.
+        peer: ProcessId,
+    },
+    /// Another incarnation of the peer is alive: the one known so far has crashed.
+    Replaced {
+        /// The other process.
+        peer: ProcessId,
+        /// The incarnation that votes in this slot.
+        known: Incarnation,
+        /// The one that is there now.
+        newcomer: Incarnation,
+    },
+    /// A majority has admitted this process: what it sends counts.
+    Admitted,
+    /// This process may not take part: others know this slot under another incarnation, or have
+    /// lost this one.
+    Excluded {
+        /// Who said so.
+        by: ProcessId,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+impl Observe for Status {
+    fn observe(&self) -> Observation {
+        match self {
+            Status::Connected { peer, .. } => Observation::indication("Connected").peer(*peer),
+            Status::Refused { peer, .. } => Observation::indication("Refused").peer(*peer),
+            Status::Lost { peer } => Observation::indication("Lost").peer(*peer),
+            Status::Replaced { peer, .. } => Observation::indication("Replaced").peer(*peer),
+            Status::Admitted => Observation::indication("Admitted"),
+            Status::Excluded { by, .. } => Observation::indication("Excluded").peer(*by),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Broadcasts: best-effort, reliable, uniform, total order.

@@ -1,0 +1,1 @@
+//! Uniform consensus, in many instances.

@@ -1,0 +1,113 @@
+//! Where algorithms live, and how they are stacked.
+use crate::{
+    algorithm::Algorithm,
+    counters::Counters,
+    mailbox::{Addr, Mailbox},
+    observe::Observe,
+    process::{Incarnation, Membership, ProcessId},
+};
+use std::{fmt, sync::Arc};
+
+/// The name of a module instance, as a path: `kv/total-order/uniform`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// The root: the empty path.
+    pub fn root() -> Self {
+        Name(Arc::from(""))
+    }
+
+    /// The path one step further down.
+    #[must_use]
+    pub fn at(&self, segment: &str) -> Self {
+        if self.0.is_empty() {
+            Name(Arc::from(segment))
+        } else {
+            Name(format!("{}/{segment}", self.0).into())
+        }
+    }
+
+    /// The path, segments separated by `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The last segment.
+    pub fn last(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl From<&str> for Name {
+    fn from(path: &str) -> Self {
+        Name(Arc::from(path))
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where the algorithms of one process live: it makes mailboxes, runs algorithms and keeps time.
+///
+/// Cloning is cheap and gives another handle on the same process.
+pub trait Host: Clone + Send + 'static {
+    /// The process that this host runs.
+    fn me(&self) -> ProcessId;
+
+    /// This start of it.
+    fn incarnation(&self) -> Incarnation;
+
+    /// Π.
+    fn processes(&self) -> &Membership;
+
+    /// The process's counters.
+    fn counters(&self) -> &Counters;
+
+    /// The path under which this handle names modules.
+    fn path(&self) -> &Name;
+
+    /// The same process, with modules named below `segment`.
+    #[must_use]
+    fn at(&self, segment: &str) -> Self;
+
+    /// Makes a mailbox. A module makes its own before those of the layers below it: what runs first
+    /// is decided by that order (see the host at hand).
+    fn mailbox<E: Observe + Send + 'static>(&self) -> Mailbox<E>;
+
+    /// Starts an algorithm, named by [`path`](Host::path): from now on it handles what enters the
+    /// mailbox, and `route` gets its effects, in order.
+    fn start<A: Algorithm>(
+        &self,
+        mailbox: Mailbox<A::Event>,
+        algorithm: A,
+        route: impl FnMut(A::Effect) + Send + 'static,
+    );
+}
+
+/// A lower layer that is still to be joined to the one above: give it the address for its
+/// indications, get the address for its requests.
+///
+/// Every `FnOnce(Addr<Indication>) -> Addr<Request>` is one.
+pub trait Layer<Request, Indication> {
+    /// Joins the layer to the one above.
+    fn attach(self, up: Addr<Indication>) -> Addr<Request>;
+}
+
+impl<F, Request, Indication> Layer<Request, Indication> for F
+where
+    F: FnOnce(Addr<Indication>) -> Addr<Request>,
+{
+    fn attach(self, up: Addr<Indication>) -> Addr<Request> {
+        self(up)
+    }
+}

@@ -1,0 +1,103 @@
+//! One-shot abstractions addressed by number, inside one static actor.
+//!
+//! An instance is created at its first mention, which makes it the buffer of its early messages; it
+//! is retired by its owner, and what arrives for it afterwards is late. Numbers too far ahead of the
+//! oldest unfinished instance are refused, so that nobody can make a process allocate without bound.
+use crate::watermark::Watermark;
+use std::collections::BTreeMap;
+
+/// Where an instance stands.
+#[derive(Debug)]
+pub enum Entry<'a, S> {
+    /// It runs (perhaps since just now).
+    Live(&'a mut S),
+    /// It was retired: the event comes late and is dropped.
+    Retired,
+    /// It lies too far ahead: the event is dropped, and counted by the caller.
+    TooFar,
+}
+
+/// The live instances of a one-shot abstraction, numbered from 1.
+#[derive(Debug)]
+pub struct Instances<S> {
+    live: BTreeMap<u64, S>,
+    retired: Watermark,
+    ahead: u64,
+}
+
+impl<S> Instances<S> {
+    /// No instance; numbers more than `ahead` above the oldest unretired one are refused.
+    pub fn new(ahead: u64) -> Self {
+        Instances {
+            live: BTreeMap::new(),
+            retired: Watermark::default(),
+            ahead,
+        }
+    }
+
+    /// The instance `number`, created by `create` at its first mention.
+    pub fn at(&mut self, number: u64, create: impl FnOnce() -> S) -> Entry<'_, S> {
+        if self.retired.contains(number) {
+            return Entry::Retired;
+        }
+        if number - self.retired.low() > self.ahead {
+            return Entry::TooFar;
+        }
+        Entry::Live(self.live.entry(number).or_insert_with(create))
+    }
+
+    /// The instance `number`, if it runs.
+    pub fn get(&mut self, number: u64) -> Option<&mut S> {
+        self.live.get_mut(&number)
+    }
+
+    /// Retires an instance: its state is dropped, and so is what still arrives for it.
+    pub fn retire(&mut self, number: u64) -> Option<S> {
+        self.retired.insert(number);
+        self.live.remove(&number)
+    }
+
+    /// Whether the instance was retired.
+    pub fn is_retired(&self, number: u64) -> bool {
+        self.retired.contains(number)
+    }
+
+    /// The numbers of the instances that run, ascending.
+    pub fn numbers(&self) -> Vec<u64> {
+        self.live.keys().copied().collect()
+    }
+
+    /// How many instances run.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether none runs.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_lives_from_its_first_mention_to_its_retirement() {
+        let mut instances = Instances::new(4);
+        assert!(matches!(instances.at(3, || 0), Entry::Live(0)));
+        *instances.get(3).unwrap() = 7;
+        assert!(matches!(instances.at(3, || 0), Entry::Live(7)));
+        assert!(matches!(instances.at(5, || 0), Entry::TooFar));
+        assert_eq!(instances.retire(3), Some(7));
+        assert!(matches!(instances.at(3, || 0), Entry::Retired));
+        assert!(
+            matches!(instances.at(0, || 0), Entry::Retired),
+            "numbers begin at 1"
+        );
+        instances.retire(1);
+        instances.retire(2);
+        assert!(matches!(instances.at(7, || 0), Entry::Live(0)));
+        assert_eq!(instances.numbers(), [7]);
+    }
+}

@@ -1,0 +1,148 @@
+//! Sets of sequence numbers whose memory follows the disorder of the network, not the run's length.
+use crate::message::{MessageId, Origin};
+use std::collections::BTreeMap;
+
+/// A set of sequence numbers, counted from 1: a contiguous prefix and the few ranges above it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Watermark {
+    low: u64,
+    /// Disjoint, non-adjacent ranges above `low`: first → last.
+    above: BTreeMap<u64, u64>,
+}
+
+impl Watermark {
+    /// Everything up to and including this number is in the set.
+    pub fn low(&self) -> u64 {
+        self.low
+    }
+
+    /// The highest number in the set.
+    pub fn high(&self) -> u64 {
+        self.above
+            .last_key_value()
+            .map_or(self.low, |(_, last)| *last)
+    }
+
+    /// How many ranges lie above the prefix: what the set costs.
+    pub fn gaps(&self) -> usize {
+        self.above.len()
+    }
+
+    /// The ranges above the prefix, ascending.
+    pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.above.iter().map(|(first, last)| (*first, *last))
+    }
+
+    /// Whether `sequence` is in the set. Zero, which is no sequence number, counts as known.
+    pub fn contains(&self, sequence: u64) -> bool {
+        sequence <= self.low
+            || self
+                .above
+                .range(..=sequence)
+                .next_back()
+                .is_some_and(|(_, last)| sequence <= *last)
+    }
+
+    /// Adds `sequence`; true if it was not there.
+    pub fn insert(&mut self, sequence: u64) -> bool {
+        if self.contains(sequence) {
+            return false;
+        }
+        let mut first = sequence;
+        let mut last = sequence;
+        if let Some((&before, &end)) = self.above.range(..sequence).next_back()
+            && end + 1 == sequence
+        {
+            first = before;
+        }
+        if let Some(&end) = sequence
+            .checked_add(1)
+            .and_then(|next| self.above.get(&next))
+        {
+            self.above.remove(&(sequence + 1));
+            last = end;
+        }
+        if first == self.low + 1 {
+            self.above.remove(&first);
+            self.low = last;
+        } else {
+            self.above.insert(first, last);
+        }
+        true
+    }
+}
+
+/// A set of message identifiers: a [`Watermark`] an origin.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WatermarkSet {
+    origins: BTreeMap<Origin, Watermark>,
+}
+
+impl WatermarkSet {
+    /// Whether the message is in the set.
+    pub fn contains(&self, id: MessageId) -> bool {
+        self.origins
+            .get(&id.origin)
+            .is_some_and(|seen| seen.contains(id.sequence))
+    }
+
+    /// Adds the message; true if it was not there.
+    pub fn insert(&mut self, id: MessageId) -> bool {
+        self.origins
+            .entry(id.origin)
+            .or_default()
+            .insert(id.sequence)
+    }
+
+    /// All of `origin`'s messages up to this one are in the set.
+    pub fn low(&self, origin: Origin) -> u64 {
+        self.origins.get(&origin).map_or(0, Watermark::low)
+    }
+
+    /// How many ranges lie above the prefixes, over all origins: what the set costs.
+    pub fn gaps(&self) -> usize {
+        self.origins.values().map(Watermark::gaps).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn it_is_the_set_of_what_was_inserted(sequences in prop::collection::vec(1..40_u64, 0..80)) {
+            let mut watermark = Watermark::default();
+            let mut model = BTreeSet::new();
+            for sequence in sequences {
+                prop_assert_eq!(watermark.insert(sequence), model.insert(sequence));
+            }
+            for sequence in 1..45 {
+                prop_assert_eq!(watermark.contains(sequence), model.contains(&sequence));
+            }
+            let low = (1..=40).take_while(|s| model.contains(s)).count() as u64;
+            prop_assert_eq!(watermark.low(), low);
+            prop_assert_eq!(watermark.high(), model.last().copied().unwrap_or(0));
+        }
+    }
+
+    #[test]
+    fn a_million_in_order_cost_nothing() {
+        let mut watermark = Watermark::default();
+        for sequence in 1..=1_000_000 {
+            assert!(watermark.insert(sequence));
+        }
+        assert_eq!((watermark.low(), watermark.gaps()), (1_000_000, 0));
+    }
+
+    #[test]
+    fn the_ends_of_the_range_are_safe() {
+        let mut watermark = Watermark::default();
+        assert!(!watermark.insert(0));
+        assert!(watermark.insert(u64::MAX));
+        assert!(watermark.insert(u64::MAX - 1));
+        assert_eq!(watermark.gaps(), 1);
+    }
+}

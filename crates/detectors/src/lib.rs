@@ -1,0 +1,1 @@
+//! Failure detectors: eventually perfect, eventual leader.

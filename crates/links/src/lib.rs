@@ -1,0 +1,1 @@
+//! Fair-loss, stubborn and perfect links, in lanes.

@@ -1,0 +1,1 @@
+//! Reliable distributed programming: the ladder of abstractions as working software.

@@ -1,0 +1,1 @@
+//! TokioHost, the UDP and TCP edges, the Node builder and typed handles.

@@ -1,0 +1,1 @@
+//! Deterministic state machines over total order.

@@ -1,0 +1,1 @@
+//! The simulated world: ideal objects, adversaries, traces, property checkers, diagrams.
