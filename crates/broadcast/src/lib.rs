@@ -1,1 +1,13 @@
-//! Broadcasts: best-effort, reliable, uniform, total order.
+//! Broadcasts: one algorithm a file, each over the interfaces of the layers below it.
+//!
+//! | module | abstraction | over | survives |
+//! |---|---|---|---|
+//! | [`best_effort`] | best-effort | perfect links | – |
+//! | [`eager`] | regular reliable | best-effort | any number of crashes |
+//! | [`majority_ack`] | uniform reliable | perfect links | f < n/2 |
+//! | [`by_consensus`] | uniform total order | uniform reliable, uniform consensus | what they survive |
+
+pub mod best_effort;
+pub mod by_consensus;
+pub mod eager;
+pub mod majority_ack;

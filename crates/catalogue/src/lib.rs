@@ -1,1 +1,5 @@
-//! Every algorithm with its model, properties, costs and a scenario, and the stacks built of them.
+//! Every algorithm with its model, properties and costs, and the stacks that are built of them.
+//!
+//! - [`stack`]: the wiring of whole stacks, the same for every host.
+
+pub mod stack;

@@ -43,19 +43,25 @@ pub trait Schedule: Send + Sync {
     fn posted(&self, index: usize, was_empty: bool);
 }
 
+struct Events<E> {
+    waiting: VecDeque<E>,
+    closed: bool,
+}
+
 struct Queue<E> {
-    events: Mutex<VecDeque<E>>,
+    events: Mutex<Events<E>>,
     schedule: Arc<dyn Schedule>,
     index: usize,
 }
 
 impl<E> Queue<E> {
-    fn events(&self) -> MutexGuard<'_, VecDeque<E>> {
+    fn events(&self) -> MutexGuard<'_, Events<E>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where the events of one algorithm wait. The algorithm itself never sees it.
+/// Where the events of one algorithm wait. The algorithm itself never sees it. Once it is dropped,
+/// what is sent to its addresses is dropped, too.
 pub struct Mailbox<E> {
     queue: Arc<Queue<E>>,
 }
@@ -65,7 +71,10 @@ impl<E: Send + 'static> Mailbox<E> {
     pub fn new(index: usize, schedule: Arc<dyn Schedule>) -> Self {
         Mailbox {
             queue: Arc::new(Queue {
-                events: Mutex::default(),
+                events: Mutex::new(Events {
+                    waiting: VecDeque::new(),
+                    closed: false,
+                }),
                 schedule,
                 index,
             }),
@@ -78,8 +87,11 @@ impl<E: Send + 'static> Mailbox<E> {
         Addr::new(move |event| {
             let was_empty = {
                 let mut events = queue.events();
-                events.push_back(event);
-                events.len() == 1
+                if events.closed {
+                    return;
+                }
+                events.waiting.push_back(event);
+                events.waiting.len() == 1
             };
             queue.schedule.posted(queue.index, was_empty);
         })
@@ -92,11 +104,23 @@ impl<E: Send + 'static> Mailbox<E> {
 
     /// Takes the oldest event. For hosts.
     pub fn take(&self) -> Option<E> {
-        self.queue.events().pop_front()
+        self.queue.events().waiting.pop_front()
     }
 
     /// Exchanges everything that waits for the (empty) `events`: a batch for one lock. For hosts.
     pub fn take_all(&self, events: &mut VecDeque<E>) {
-        std::mem::swap(&mut *self.queue.events(), events);
+        std::mem::swap(&mut self.queue.events().waiting, events);
+    }
+}
+
+impl<E> Drop for Mailbox<E> {
+    fn drop(&mut self) {
+        let left = {
+            let mut events = self.queue.events();
+            events.closed = true;
+            std::mem::take(&mut events.waiting)
+        };
+        // Outside the lock: what an event holds may send in its turn when it is dropped.
+        drop(left);
     }
 }

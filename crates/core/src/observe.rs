@@ -61,6 +61,13 @@ impl Observation {
         Self::new(Role::Internal, label)
     }
 
+    /// …seen from another module: what a neighbour requests or indicates is internal to this one.
+    #[must_use]
+    pub const fn as_internal(mut self) -> Self {
+        self.role = Role::Internal;
+        self
+    }
+
     /// …about this instance.
     #[must_use]
     pub const fn instance(mut self, instance: u64) -> Self {

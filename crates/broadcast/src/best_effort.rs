@@ -1,0 +1,42 @@
+//! Best-effort broadcast: send to everybody.
+//!
+//! # Promises
+//! - BEB1 validity (liveness): if p and q are correct, q delivers what p broadcasts.
+//! - BEB2 no duplication (safety). BEB3 no creation (safety).
+//!
+//! # Assumes
+//! Perfect links.
+//!
+//! # Cost
+//! n − 1 messages (k, if the sender crashes after k sends), one step. No state, so no actor: a
+//! function of the wiring.
+//!
+//! # Why it holds
+//! Each property is the link's own.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 3.2, “Basic Broadcast”.
+use quorate_abstractions::{
+    best_effort::{Broadcast, Deliver},
+    link::{self, To},
+};
+use quorate_core::{Addr, Layer, wire::Wire};
+
+/// Best-effort broadcast over a lane.
+pub fn over<M: Wire>(
+    lane: impl Layer<link::Send<M>, link::Deliver<M>>,
+) -> impl Layer<Broadcast<M>, Deliver<M>> {
+    move |up: Addr<Deliver<M>>| {
+        let send = lane.attach(
+            up.with(|link::Deliver { from, message }: link::Deliver<M>| Deliver { from, message }),
+        );
+        send.with(|Broadcast(message): Broadcast<M>| link::Send {
+            to: To::All,
+            message,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

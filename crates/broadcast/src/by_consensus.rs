@@ -1,0 +1,371 @@
+//! Uniform total-order broadcast, by a sequence of consensus instances on what comes next.
+//!
+//! # Promises
+//! - TOB1 validity (liveness): a correct process delivers its own broadcasts.
+//! - TOB2 no duplication (safety). TOB3 no creation (safety).
+//! - TOB4 uniform agreement (liveness): what any process delivers, every correct process delivers.
+//! - TOB5 uniform total order (safety): of any two delivery sequences, one is a prefix of the other.
+//! - FRB5 first-in first-out order (safety): messages of one origin are delivered in the order in
+//!   which they were broadcast.
+//!
+//! # Assumes
+//! Uniform reliable broadcast and uniform consensus, both: with a weaker broadcast, a decided message
+//! may be gone with the only process that had it; with a weaker consensus, a process that crashes may
+//! have delivered in another order.
+//!
+//! # Messages
+//! None of its own. Payloads travel by uniform broadcast, in batches; consensus is on a [`Cut`]: for
+//! each origin, up to which batch its messages come next.
+//!
+//! # Cost
+//! For one isolated message with [`majority_ack`](crate::majority_ack) and the rotating coordinator:
+//! (2n+3)(n−1) messages; the coordinator delivers at step 5, the others at step 6 (n ≥ 4). Messages
+//! that wait together travel and are ordered together. Memory: what is delivered below and not yet
+//! ordered, a counter an origin, and the decisions that came early.
+//!
+//! # Why it holds
+//! Decisions are the same everywhere and are applied in the order of their instances, and what a
+//! decision adds depends only on the decisions before it (TOB5). A cut is cumulative, so that an
+//! origin's messages are ordered without gap or repetition, whatever instances ran side by side
+//! (TOB2, FRB5). A process proposes only what uniform broadcast has delivered to it, so that the
+//! payloads of a decided cut reach every correct process (TOB4). A process that holds something
+//! unordered has always proposed in the next instance to apply, and so has, eventually, every correct
+//! process, so that it is decided (TOB1).
+//!
+//! # Source
+//! Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed Systems*, JACM 1996,
+//! section 7; Guerraoui, Cachin, Rodrigues, section 6.1. Deviations: identifiers are proposed, not
+//! payloads, and as cumulative cuts; several instances run at a time; requests that wait together
+//! become one broadcast.
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    consensus::{Decide, Propose},
+    total_order::{Broadcast, Deliver},
+    uniform,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe,
+    message::Origin,
+    wire::{self, Plain, Wire},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How much is under way at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Configuration {
+    /// Consensus instances in which a process has proposed and that are not applied yet. At least 1.
+    pub instances: u64,
+    /// Own batches that uniform broadcast has not delivered yet; requests beyond them wait, and
+    /// travel together. At least 1.
+    pub batches: u64,
+    /// A batch takes no further message once it has this many bytes.
+    pub batch_bytes: usize,
+    /// Batches of one origin that one instance orders, at most. At least 1.
+    pub proposal: u64,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration {
+            instances: 4,
+            batches: 4,
+            batch_bytes: 256 * 1024,
+            proposal: 1024,
+        }
+    }
+}
+
+/// What consensus is about: for each origin, the batch up to which its messages come next.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Cut(BTreeMap<Origin, u64>);
+
+impl Plain for Cut {}
+
+/// What is known of one origin's batches.
+#[derive(Default)]
+struct Stream {
+    /// Up to this batch they are ordered and delivered.
+    ordered: u64,
+    /// How many messages those batches held.
+    delivered: u64,
+    /// The batches that came by uniform broadcast and are not ordered yet.
+    held: BTreeMap<u64, Bytes>,
+    /// Everything up to this batch has come.
+    contiguous: u64,
+}
+
+impl Stream {
+    fn hold(&mut self, batch: u64, payload: Bytes) {
+        if batch > self.ordered {
+            self.held.insert(batch, payload);
+        }
+        while self.held.contains_key(&(self.contiguous + 1)) {
+            self.contiguous += 1;
+        }
+    }
+}
+
+/// Total order by consensus.
+pub struct ByConsensus {
+    configuration: Configuration,
+    me: Origin,
+    /// Requests that have not left yet.
+    waiting: VecDeque<Bytes>,
+    /// Own batches that were broadcast.
+    broadcasts: u64,
+    streams: BTreeMap<Origin, Stream>,
+    /// Up to this instance, decisions are applied.
+    applied: u64,
+    /// Decisions that are not applied yet.
+    decisions: BTreeMap<u64, Cut>,
+    /// What this process proposed in instances that are not applied yet.
+    proposals: BTreeMap<u64, Cut>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A batch, by uniform broadcast.
+    Uniform(uniform::Deliver),
+    /// A decision.
+    Decide(Decide),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A batch, to uniform broadcast.
+    Uniform(uniform::Broadcast),
+    /// A proposal.
+    Propose(Propose),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::Uniform(indication) => indication.observe().as_internal(),
+            Event::Decide(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Uniform(request) => request.observe().as_internal(),
+            Effect::Propose(request) => request.observe().as_internal(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for ByConsensus {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.waiting.push_back(payload),
+            Event::Uniform(delivery) => self.upon_uniform(delivery, ctx),
+            Event::Decide(decision) => self.upon_decide(decision, ctx),
+        }
+    }
+
+    fn upon_idle(&mut self, ctx: &mut Ctx<Self>) {
+        self.upon_room_for_batches(ctx);
+        self.upon_unordered(ctx);
+    }
+}
+
+impl ByConsensus {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+        ByConsensus {
+            configuration,
+            me: Origin {
+                process: host.me(),
+                incarnation: host.incarnation(),
+            },
+            waiting: VecDeque::new(),
+            broadcasts: 0,
+            streams: BTreeMap::new(),
+            applied: 0,
+            decisions: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+        }
+    }
+
+    /// Upon requests and room for a batch: they leave together.
+    fn upon_room_for_batches(&mut self, ctx: &mut Ctx<Self>) {
+        while !self.waiting.is_empty() && self.has_room_for_a_batch() {
+            let payload = self.next_batch();
+            self.broadcasts += 1;
+            ctx.trigger(Effect::Uniform(uniform::Broadcast { payload }));
+        }
+    }
+
+    /// A batch has come: it may be ordered from now on, or is what a decision was waiting for.
+    fn upon_uniform(&mut self, delivery: uniform::Deliver, ctx: &mut Ctx<Self>) {
+        let uniform::Deliver {
+            id: MessageId { origin, sequence },
+            payload,
+        } = delivery;
+        self.streams
+            .entry(origin)
+            .or_default()
+            .hold(sequence, payload);
+        self.upon_applicable(ctx);
+    }
+
+    /// Decisions are kept until their turn, whether or not this process proposed.
+    fn upon_decide(&mut self, decision: Decide, ctx: &mut Ctx<Self>) {
+        let cut = Cut::decode(decision.value).unwrap_or_else(|_| {
+            ctx.count("undecodable decision");
+            Cut::default()
+        });
+        self.decisions.insert(decision.instance, cut);
+        self.upon_applicable(ctx);
+    }
+
+    /// Upon the next decision, all of whose messages are here: deliver them, origin by origin.
+    fn upon_applicable(&mut self, ctx: &mut Ctx<Self>) {
+        while self.is_applicable(self.applied + 1) {
+            self.applied += 1;
+            self.proposals.remove(&self.applied);
+            let Some(Cut(cut)) = self.decisions.remove(&self.applied) else {
+                return;
+            };
+            for (origin, up_to) in cut {
+                self.deliver(origin, up_to, ctx);
+            }
+        }
+    }
+
+    fn deliver(&mut self, origin: Origin, up_to: u64, ctx: &mut Ctx<Self>) {
+        let stream = self.streams.entry(origin).or_default();
+        while stream.ordered < up_to {
+            stream.ordered += 1;
+            let Some(batch) = stream.held.remove(&stream.ordered) else {
+                continue;
+            };
+            let Ok(payloads) = wire::take_batch(batch) else {
+                ctx.count("undecodable batch");
+                continue;
+            };
+            let first = stream.delivered + 1;
+            stream.delivered += payloads.len() as u64;
+            if !payloads.is_empty() {
+                ctx.trigger(Effect::Deliver(Deliver {
+                    origin,
+                    first,
+                    payloads,
+                }));
+            }
+        }
+    }
+
+    /// Upon messages that no decision or own proposal orders: propose that they come next.
+    fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
+        while self.proposals.len() < self.configuration.instances as usize {
+            let cut = self.unordered();
+            if cut.0.is_empty() {
+                return;
+            }
+            let instance = self.next_instance();
+            if instance > self.applied + self.configuration.instances {
+                return;
+            }
+            let value = wire::encode(&cut);
+            self.proposals.insert(instance, cut);
+            ctx.trigger(Effect::Propose(Propose { instance, value }));
+        }
+    }
+
+    /// What has come without a gap and lies beyond what is ordered or proposed already.
+    fn unordered(&self) -> Cut {
+        let next = |(origin, stream): (&Origin, &Stream)| {
+            let proposed = self
+                .proposals
+                .values()
+                .filter_map(|cut| cut.0.get(origin))
+                .max();
+            let known = proposed.copied().unwrap_or(0).max(stream.ordered);
+            let up_to = stream
+                .contiguous
+                .min(known.saturating_add(self.configuration.proposal));
+            (up_to > known).then_some((*origin, up_to))
+        };
+        Cut(self.streams.iter().filter_map(next).collect())
+    }
+
+    /// The first instance that is neither applied, nor decided, nor proposed in.
+    fn next_instance(&self) -> u64 {
+        let mut instance = self.applied + 1;
+        while self.decisions.contains_key(&instance) || self.proposals.contains_key(&instance) {
+            instance += 1;
+        }
+        instance
+    }
+
+    /// A decision can be applied once everything up to its cut is here.
+    fn is_applicable(&self, instance: u64) -> bool {
+        let is_here = |(origin, up_to): (&Origin, &u64)| {
+            self.streams
+                .get(origin)
+                .map_or(0, |stream| stream.contiguous)
+                >= *up_to
+        };
+        self.decisions
+            .get(&instance)
+            .is_some_and(|cut| cut.0.iter().all(is_here))
+    }
+
+    fn has_room_for_a_batch(&self) -> bool {
+        let returned = self
+            .streams
+            .get(&self.me)
+            .map_or(0, |stream| stream.contiguous);
+        self.broadcasts - returned < self.configuration.batches
+    }
+
+    fn next_batch(&mut self) -> Bytes {
+        let mut batch = BytesMut::new();
+        while let Some(payload) = self.waiting.pop_front() {
+            wire::put_batch([&payload], &mut batch);
+            if batch.len() >= self.configuration.batch_bytes {
+                break;
+            }
+        }
+        batch.freeze()
+    }
+}
+
+/// Starts total order by consensus, over uniform broadcast and uniform consensus.
+pub fn spawn<H: Host>(
+    host: &H,
+    configuration: Configuration,
+    uniform: impl Layer<uniform::Broadcast, uniform::Deliver>,
+    consensus: impl Layer<Propose, Decide>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let uniform = uniform.attach(mailbox.addr().with(Event::Uniform));
+    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
+    let algorithm = ByConsensus::new(host, configuration);
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Uniform(request) => uniform.send(request),
+        Effect::Propose(request) => consensus.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Regular reliable broadcast, eager: everybody relays every message once.
+//!
+//! # Promises
+//! - RB1 validity (liveness): a correct process delivers its own broadcasts.
+//! - RB2 no duplication (safety). RB3 no creation (safety).
+//! - RB4 agreement (liveness): what some correct process delivers, every correct process delivers.
+//!
+//! # Assumes
+//! Best-effort broadcast; any number of crashes; no failure detector.
+//!
+//! # Messages
+//! `Data(id, payload)`, from whoever first sees it → everybody.
+//!
+//! # Cost
+//! Failure-free n(n−1) messages and one step; with another process dead (n−1)²; the sender crashing
+//! after k ≥ 1 sends, k + (n−1)². Memory: the delivered identifiers as watermarks.
+//!
+//! # Why it holds
+//! A correct process that delivers has relayed, and its relay reaches every correct process (RB4).
+//! The identifier is recorded before the delivery, so that there is no second one (RB2).
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 3.3, “Eager Reliable Broadcast”. Deviation: messages are known by identifier, not content.
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    best_effort,
+    reliable::{Broadcast, Deliver},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, MessageId, Observation, Observe,
+    message::{Origin, digest},
+    watermark::WatermarkSet,
+    wire::{self, Undecodable, Wire},
+};
+
+/// The only message: a payload and whose how-manieth broadcast it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Data {
+    /// Who broadcast it, as its how-manieth.
+    pub id: MessageId,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl Wire for Data {
+    fn encode(&self, out: &mut BytesMut) {
+        wire::put_head(&self.id, out);
+        out.extend_from_slice(&self.payload);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let id = wire::take_head(&mut bytes)?;
+        Ok(Data { id, payload: bytes })
+    }
+}
+
+impl Observe for Data {
+    fn observe(&self) -> Observation {
+        Observation::internal("Data")
+            .message(self.id)
+            .digest(digest(&self.payload))
+    }
+}
+
+/// Eager reliable broadcast.
+pub struct Eager {
+    processes: Membership,
+    me: Origin,
+    /// How many broadcasts were requested here.
+    broadcasts: u64,
+    delivered: WatermarkSet,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A message from below.
+    BestEffort(best_effort::Deliver<Data>),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to the layer below.
+    BestEffort(best_effort::Broadcast<Data>),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::BestEffort(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::BestEffort(request) => request.observe(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for Eager {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
+            Event::BestEffort(best_effort::Deliver { message, .. }) => self.upon_data(message, ctx),
+        }
+    }
+}
+
+impl Eager {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        Eager {
+            processes: *host.processes(),
+            me: Origin {
+                process: host.me(),
+                incarnation: host.incarnation(),
+            },
+            broadcasts: 0,
+            delivered: WatermarkSet::default(),
+        }
+    }
+
+    fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        self.broadcasts += 1;
+        let id = MessageId {
+            origin: self.me,
+            sequence: self.broadcasts,
+        };
+        ctx.trigger(Effect::BestEffort(best_effort::Broadcast(Data {
+            id,
+            payload,
+        })));
+    }
+
+    /// The first copy is relayed, then delivered. The origin has sent to everybody already.
+    fn upon_data(&mut self, data: Data, ctx: &mut Ctx<Self>) {
+        if !self.is_credible(data.id) {
+            return ctx.count("impossible identifier");
+        }
+        if !self.delivered.insert(data.id) {
+            return;
+        }
+        if data.id.origin != self.me {
+            ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data.clone())));
+        }
+        ctx.trigger(Effect::Deliver(Deliver {
+            id: data.id,
+            payload: data.payload,
+        }));
+    }
+
+    /// Nobody broadcasts in this process's name but itself, nor from outside Π.
+    fn is_credible(&self, id: MessageId) -> bool {
+        self.processes.contains(id.origin.process)
+            && (id.origin != self.me || id.sequence <= self.broadcasts)
+    }
+}
+
+/// Starts eager reliable broadcast over best-effort broadcast.
+pub fn spawn<H: Host>(
+    host: &H,
+    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    host.start(mailbox, Eager::new(host), move |effect| match effect {
+        Effect::BestEffort(request) => below.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

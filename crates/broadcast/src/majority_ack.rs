@@ -1,0 +1,325 @@
+//! Uniform reliable broadcast by majority acknowledgement.
+//!
+//! # Promises
+//! - URB1 validity (liveness): a correct process delivers its own broadcasts.
+//! - URB2 no duplication (safety). URB3 no creation (safety).
+//! - URB4 uniform agreement (liveness): what any process delivers, even one that crashes, every
+//!   correct process delivers.
+//!
+//! # Assumes
+//! Perfect links; f < n/2 crashes; no failure detector.
+//!
+//! # Messages
+//! - `Data(id, payload)`: from the origin → everybody; from everybody else, at the first sight of
+//!   the payload → those not known to hold it. It also says that the sender holds the payload.
+//! - `Ack(id)`, instead of `Data`, → those known to hold the payload.
+//!
+//! # Cost
+//! Failure-free n(n−1) messages, 2 steps (1 at the receivers if n ≤ 3); with a dead process (n−1)²,
+//! 2 steps; the sender crashing after k ≥ 1 sends, k + (n−1)². Memory: what is not yet delivered, and
+//! the delivered identifiers as watermarks.
+//!
+//! # Why it holds
+//! A process delivers only once a majority is known to hold the message and to have relayed it.
+//! Some member of that majority is correct; its relay reaches every correct process, each of which
+//! relays in turn, so that every correct process hears of a majority (the correct ones) and delivers.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 3.4, “Majority-Ack Uniform Reliable Broadcast”. Deviations: messages are known by
+//! identifier, not content; nothing is relayed twice; a relay to a process that is known to hold the
+//! payload carries the identifier alone, which is why the algorithm stands on links and not on
+//! best-effort broadcast.
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    link::{self, To},
+    uniform::{Broadcast, Deliver},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, MessageId, Observation, Observe, ProcessId,
+    ProcessSet,
+    message::{Origin, digest},
+    watermark::WatermarkSet,
+    wire::{self, Undecodable, Wire},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Identifiers so far above the delivered ones of their origin are refused: no correct process has
+/// that much under way, and nobody may make others remember without bound.
+const WINDOW: u64 = 1 << 20;
+
+/// The messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// The payload of a broadcast.
+    Data {
+        /// Whose how-manieth broadcast it is.
+        id: MessageId,
+        /// The payload.
+        payload: Bytes,
+    },
+    /// The sender holds the payload of this broadcast.
+    Ack {
+        /// Which.
+        id: MessageId,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+enum Head {
+    Data(MessageId),
+    Ack(MessageId),
+}
+
+impl Wire for Message {
+    fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Message::Data { id, payload } => {
+                wire::put_head(&Head::Data(*id), out);
+                out.extend_from_slice(payload);
+            }
+            Message::Ack { id } => wire::put_head(&Head::Ack(*id), out),
+        }
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        match wire::take_head(&mut bytes)? {
+            Head::Data(id) => Ok(Message::Data { id, payload: bytes }),
+            Head::Ack(id) if bytes.is_empty() => Ok(Message::Ack { id }),
+            Head::Ack(_) => Err(Undecodable),
+        }
+    }
+}
+
+impl Observe for Message {
+    fn observe(&self) -> Observation {
+        match self {
+            Message::Data { id, payload } => Observation::internal("Data")
+                .message(*id)
+                .digest(digest(payload)),
+            Message::Ack { id } => Observation::internal("Ack").message(*id),
+        }
+    }
+}
+
+/// What is known of a message that is not delivered yet.
+#[derive(Default)]
+struct Pending {
+    /// The payload, once it has come.
+    payload: Option<Bytes>,
+    /// Who is known to hold it.
+    ack: ProcessSet,
+}
+
+/// Majority-ack uniform reliable broadcast.
+pub struct MajorityAck {
+    processes: Membership,
+    me: Origin,
+    /// How many must hold a message before it is delivered.
+    quorum: usize,
+    /// How many broadcasts were requested here.
+    broadcasts: u64,
+    pending: BTreeMap<MessageId, Pending>,
+    delivered: WatermarkSet,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A message from below.
+    Link(link::Deliver<Message>),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to the layer below.
+    Link(link::Send<Message>),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::Link(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for MajorityAck {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
+            Event::Link(link::Deliver { from, message }) => match message {
+                Message::Data { id, payload } => self.upon_data(from, id, payload, ctx),
+                Message::Ack { id } => self.upon_ack(from, id, ctx),
+            },
+        }
+    }
+}
+
+impl MajorityAck {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        Self::with_quorum(host, host.processes().majority())
+    }
+
+    /// The algorithm with another quorum than the majority: wrong, and wanted by tests that show it.
+    pub(crate) fn with_quorum(host: &impl Host, quorum: usize) -> Self {
+        MajorityAck {
+            processes: *host.processes(),
+            me: Origin {
+                process: host.me(),
+                incarnation: host.incarnation(),
+            },
+            quorum,
+            broadcasts: 0,
+            pending: BTreeMap::new(),
+            delivered: WatermarkSet::default(),
+        }
+    }
+
+    fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        self.broadcasts += 1;
+        let id = MessageId {
+            origin: self.me,
+            sequence: self.broadcasts,
+        };
+        ctx.trigger(Effect::Link(link::Send {
+            to: To::All,
+            message: Message::Data { id, payload },
+        }));
+    }
+
+    /// The first copy is kept and relayed; each tells that its sender holds the payload.
+    fn upon_data(&mut self, from: ProcessId, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let Some(pending) = self.mention(id, ctx) else {
+            return;
+        };
+        pending.ack.insert(from);
+        if pending.payload.is_none() {
+            pending.payload = Some(payload.clone());
+            self.relay(id, payload, ctx);
+        }
+        self.upon_deliverable(id, ctx);
+    }
+
+    fn upon_ack(&mut self, from: ProcessId, id: MessageId, ctx: &mut Ctx<Self>) {
+        let Some(pending) = self.mention(id, ctx) else {
+            return;
+        };
+        pending.ack.insert(from);
+        self.upon_deliverable(id, ctx);
+    }
+
+    /// Upon a message that is held here and known to be held by a majority: deliver it.
+    fn upon_deliverable(&mut self, id: MessageId, ctx: &mut Ctx<Self>) {
+        if !self.can_deliver(id) {
+            return;
+        }
+        if let Some(Pending {
+            payload: Some(payload),
+            ..
+        }) = self.pending.remove(&id)
+        {
+            self.delivered.insert(id);
+            ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+        }
+    }
+
+    fn can_deliver(&self, id: MessageId) -> bool {
+        self.pending
+            .get(&id)
+            .is_some_and(|pending| pending.payload.is_some() && pending.ack.len() >= self.quorum)
+    }
+
+    /// Tells everybody that the payload is held here: with the payload, unless they hold it too. The
+    /// origin's first sending was its relay.
+    fn relay(&mut self, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let others = self.processes.others(self.me.process);
+        let Some(pending) = self.pending.get_mut(&id) else {
+            return;
+        };
+        pending.ack.insert(self.me.process);
+        if id.origin == self.me {
+            return;
+        }
+        let mut holders = pending.ack;
+        holders.insert(id.origin.process);
+        holders.remove(self.me.process);
+        let send = |to, message| {
+            Effect::Link(link::Send {
+                to: To::Some(to),
+                message,
+            })
+        };
+        let ignorant = others.without(holders);
+        if !ignorant.is_empty() {
+            ctx.trigger(send(ignorant, Message::Data { id, payload }));
+        }
+        ctx.trigger(send(holders, Message::Ack { id }));
+    }
+
+    /// The entry of a message that may still be delivered, made at its first mention.
+    fn mention(&mut self, id: MessageId, ctx: &mut Ctx<Self>) -> Option<&mut Pending> {
+        if self.delivered.contains(id) {
+            return None;
+        }
+        let is_forged = id.origin == self.me && id.sequence > self.broadcasts;
+        if is_forged || !self.processes.contains(id.origin.process) {
+            ctx.count("impossible identifier");
+            return None;
+        }
+        if id.sequence > self.delivered.low(id.origin).saturating_add(WINDOW) {
+            ctx.count("identifier too far ahead");
+            return None;
+        }
+        Some(self.pending.entry(id).or_default())
+    }
+}
+
+/// Starts majority-ack uniform reliable broadcast over perfect links.
+pub fn spawn<H: Host>(
+    host: &H,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    spawn_as(host, MajorityAck::new(host), link, up)
+}
+
+/// Starts the given variant.
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: MajorityAck,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let link = link.attach(mailbox.addr().with(Event::Link));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Link(request) => link.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

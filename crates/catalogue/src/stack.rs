@@ -1,0 +1,62 @@
+//! Whole stacks: which algorithm stands on which, said once, for every host.
+use quorate_abstractions::{
+    Subscribe, consensus, eventually_perfect, link::Links, reliable, total_order, uniform,
+};
+use quorate_broadcast::{best_effort, by_consensus, eager, majority_ack};
+use quorate_consensus::rotating;
+use quorate_core::{Addr, Host};
+
+/// The algorithms of the total-order stack, top down: two processes can only talk if theirs are the
+/// same.
+pub const TOTAL_ORDER: &str = "total-order:by-consensus uniform:majority-ack \
+                               consensus:rotating-coordinator reliable:eager";
+
+/// Regular reliable broadcast: eager, over best-effort broadcast.
+pub fn reliable<H: Host>(
+    host: &H,
+    links: &impl Links,
+    up: Addr<reliable::Deliver>,
+) -> Addr<reliable::Broadcast> {
+    let (host, links) = (host.at("reliable"), links.at("reliable"));
+    eager::spawn(&host, best_effort::over(links.lane()), up)
+}
+
+/// Uniform reliable broadcast: majority-ack.
+pub fn uniform<H: Host>(
+    host: &H,
+    links: &impl Links,
+    up: Addr<uniform::Deliver>,
+) -> Addr<uniform::Broadcast> {
+    let (host, links) = (host.at("uniform"), links.at("uniform"));
+    majority_ack::spawn(&host, links.lane(), up)
+}
+
+/// Uniform consensus: rotating coordinator, its decisions by eager reliable broadcast.
+pub fn consensus<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    up: Addr<consensus::Decide>,
+) -> Addr<consensus::Propose> {
+    let (host, links) = (host.at("consensus"), links.at("consensus"));
+    let decisions = |up: Addr<reliable::Deliver>| reliable(&host, &links, up);
+    rotating::spawn(&host, links.lane(), decisions, detector, up)
+}
+
+/// Uniform total-order broadcast: by consensus, over the two above.
+pub fn total_order<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    configuration: by_consensus::Configuration,
+    up: Addr<total_order::Deliver>,
+) -> Addr<total_order::Broadcast> {
+    let (host, links) = (host.at("total-order"), links.at("total-order"));
+    by_consensus::spawn(
+        &host,
+        configuration,
+        |up: Addr<uniform::Deliver>| uniform(&host, &links, up),
+        |up: Addr<consensus::Decide>| consensus(&host, &links, detector, up),
+        up,
+    )
+}

@@ -1,0 +1,577 @@
+//! Uniform consensus by a rotating coordinator, in many instances.
+//!
+//! # Promises
+//! - UC1 validity, UC2 uniform agreement, UC3 integrity (safety).
+//! - UC4 termination (liveness): if every correct process proposes in an instance, every correct
+//!   process decides in it.
+//!
+//! # Assumes
+//! Perfect links, regular reliable broadcast that tolerates any crash, the eventually perfect
+//! failure detector ◇P, and f < n/2 crashes. Safety needs neither the detector nor timing.
+//!
+//! # Messages
+//! All carry their instance and round; `c` is the coordinator of the round.
+//!
+//! | message | from → to | meaning |
+//! |---|---|---|
+//! | `Estimate(value, adopted)` | each → c | what I would decide, and the round in which I adopted it |
+//! | `Propose(value)` | c → all | adopt this |
+//! | `Ack` | each → c | adopted |
+//! | `Refuse` | each → c | I suspect you, and have left the round |
+//! | `Abort` | c → all | somebody refused: leave the round |
+//! | decision, by reliable broadcast | c → all | a majority adopted this |
+//!
+//! # Cost
+//! Failure-free and without suspicion: 3(n−1) messages and n(n−1) of the eager broadcast; the
+//! coordinator decides at step 3, the others at step 4. With p1 dead: 5n−7+(n−1)², round 2. Memory:
+//! O(n) an undecided instance; a decided one leaves a place in a watermark.
+//!
+//! # Why it holds
+//! A decided value was adopted by a majority in some round r. Every later coordinator hears a
+//! majority of estimates, hence one of those, and takes the estimate with the latest adoption: by
+//! induction over rounds the same value (UC2). An estimate is a proposal or a coordinator's choice
+//! among estimates (UC1). Once ◇P is accurate, a correct coordinator is reached that nobody refuses,
+//! and a process that waits in a round is released by its coordinator's decision or abort, or by
+//! suspecting it (UC4).
+//!
+//! # Source
+//! Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed Systems*, JACM 1996,
+//! section 6.2. Deviations: who adopted waits for the outcome instead of entering the next round, so
+//! that quiet runs cost one round; hence `Abort`. Messages of rounds not yet reached are kept, and
+//! those of rounds left are dropped. A decided instance is pruned at once: the reliable broadcast
+//! owes the decision to everybody who lacks it.
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    Subscribe,
+    consensus::{Decide, Propose},
+    eventually_perfect,
+    link::{self, To},
+    reliable,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    instances::{Entry, Instances},
+    message::digest,
+    wire::{self, Undecodable, Wire},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Instances so far above the oldest undecided one are refused.
+const INSTANCES_AHEAD: u64 = 1 << 16;
+/// Rounds so far above the current one are refused.
+const ROUNDS_AHEAD: u64 = 1 << 10;
+
+/// What a message of a round says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// To the coordinator: the sender's value, and the round in which it adopted it (0: its own).
+    Estimate {
+        /// The round of adoption.
+        adopted: u64,
+        /// The value.
+        value: Bytes,
+    },
+    /// From the coordinator: adopt this value.
+    Propose {
+        /// The value.
+        value: Bytes,
+    },
+    /// To the coordinator: adopted.
+    Ack,
+    /// To the coordinator: it is suspected, and the sender has left the round.
+    Refuse,
+    /// From the coordinator: the round has failed.
+    Abort,
+}
+
+/// A message of one round of one instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// The instance.
+    pub instance: u64,
+    /// The round, counted from 1.
+    pub round: u64,
+    /// What it says.
+    pub content: Content,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Head {
+    Estimate { adopted: u64 },
+    Propose,
+    Ack,
+    Refuse,
+    Abort,
+}
+
+impl Wire for Message {
+    fn encode(&self, out: &mut BytesMut) {
+        let (head, value) = match &self.content {
+            Content::Estimate { adopted, value } => {
+                (Head::Estimate { adopted: *adopted }, Some(value))
+            }
+            Content::Propose { value } => (Head::Propose, Some(value)),
+            Content::Ack => (Head::Ack, None),
+            Content::Refuse => (Head::Refuse, None),
+            Content::Abort => (Head::Abort, None),
+        };
+        wire::put_head(&(self.instance, self.round, head), out);
+        if let Some(value) = value {
+            out.extend_from_slice(value);
+        }
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let (instance, round, head) = wire::take_head(&mut bytes)?;
+        let content = match head {
+            Head::Estimate { adopted } => Content::Estimate {
+                adopted,
+                value: bytes,
+            },
+            Head::Propose => Content::Propose { value: bytes },
+            _ if !bytes.is_empty() => return Err(Undecodable),
+            Head::Ack => Content::Ack,
+            Head::Refuse => Content::Refuse,
+            Head::Abort => Content::Abort,
+        };
+        Ok(Message {
+            instance,
+            round,
+            content,
+        })
+    }
+}
+
+impl Observe for Message {
+    fn observe(&self) -> Observation {
+        let (label, value) = match &self.content {
+            Content::Estimate { value, .. } => ("Estimate", Some(value)),
+            Content::Propose { value } => ("Propose", Some(value)),
+            Content::Ack => ("Ack", None),
+            Content::Refuse => ("Refuse", None),
+            Content::Abort => ("Abort", None),
+        };
+        Observation::internal(label)
+            .instance(self.instance)
+            .digest(value.map_or(self.round, |value| digest(value)))
+    }
+}
+
+/// One instance at one process.
+#[derive(Debug)]
+struct Instance {
+    round: u64,
+    /// What this process would decide, once it has proposed or adopted something.
+    estimate: Option<Bytes>,
+    /// The round in which the estimate was adopted; 0 if it is the process's own proposal.
+    adopted: u64,
+    /// Whether the estimate was sent to the coordinator of the current round.
+    estimated: bool,
+    /// Whether the coordinator's value was adopted in the current round.
+    acked: bool,
+    /// The part of the current round's coordinator.
+    lead: Lead,
+    /// Messages of rounds that are not reached yet, by round.
+    future: BTreeMap<u64, Vec<(ProcessId, Content)>>,
+}
+
+/// What the coordinator of the current round knows.
+#[derive(Debug, Default)]
+struct Lead {
+    estimates: BTreeMap<ProcessId, (u64, Bytes)>,
+    proposed: Option<Bytes>,
+    acks: ProcessSet,
+    /// Decided or aborted: the round is over for its coordinator.
+    closed: bool,
+}
+
+impl Instance {
+    fn new() -> Self {
+        Instance {
+            round: 1,
+            estimate: None,
+            adopted: 0,
+            estimated: false,
+            acked: false,
+            lead: Lead::default(),
+            future: BTreeMap::new(),
+        }
+    }
+}
+
+/// Rotating-coordinator uniform consensus.
+pub struct Rotating {
+    processes: Membership,
+    me: ProcessId,
+    suspected: ProcessSet,
+    instances: Instances<Instance>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Propose(Propose),
+    /// A message of some round.
+    Link(link::Deliver<Message>),
+    /// A decision, by reliable broadcast.
+    Reliable(reliable::Deliver),
+    /// ◇P changed its mind.
+    Detector(eventually_perfect::Indication),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A message of some round.
+    Link(link::Send<Message>),
+    /// A decision, by reliable broadcast.
+    Reliable(reliable::Broadcast),
+    /// An indication to the layer above.
+    Decide(Decide),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Propose(request) => request.observe(),
+            Event::Link(indication) => indication.observe(),
+            Event::Reliable(indication) => indication.observe().as_internal(),
+            Event::Detector(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Reliable(request) => request.observe().as_internal(),
+            Effect::Decide(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for Rotating {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Propose(Propose { instance, value }) => self.upon_propose(instance, value, ctx),
+            Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
+            Event::Reliable(delivery) => self.upon_decided(delivery.payload, ctx),
+            Event::Detector(indication) => self.upon_detector(indication, ctx),
+        }
+    }
+}
+
+impl Rotating {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        Rotating {
+            processes: *host.processes(),
+            me: host.me(),
+            suspected: ProcessSet::EMPTY,
+            instances: Instances::new(INSTANCES_AHEAD),
+        }
+    }
+
+    /// The first proposal becomes the estimate, unless a coordinator's value was adopted already.
+    fn upon_propose(&mut self, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
+        let Some(instance) = self.mention(number, ctx) else {
+            return;
+        };
+        instance.estimate.get_or_insert(value);
+        self.upon_estimate_due(number, ctx);
+    }
+
+    /// Messages of the current round take effect, those of later ones wait, those of earlier ones
+    /// are dropped: nothing may be acknowledged in a round that was left.
+    fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
+        let Message {
+            instance: number,
+            round,
+            content,
+        } = message;
+        let Some(instance) = self.mention(number, ctx) else {
+            return;
+        };
+        if round == instance.round {
+            self.upon_current(number, from, content, ctx);
+        } else if round > instance.round.saturating_add(ROUNDS_AHEAD) {
+            ctx.count("round too far ahead");
+        } else if round > instance.round {
+            let waiting = instance.future.entry(round).or_default();
+            let kind = std::mem::discriminant(&content);
+            if waiting
+                .iter()
+                .any(|(q, c)| *q == from && std::mem::discriminant(c) == kind)
+            {
+                return ctx.count("repeated message");
+            }
+            waiting.push((from, content));
+        }
+    }
+
+    fn upon_current(
+        &mut self,
+        number: u64,
+        from: ProcessId,
+        content: Content,
+        ctx: &mut Ctx<Self>,
+    ) {
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        let coordinator = self.processes.coordinator(instance.round);
+        let leads = coordinator == self.me;
+        match content {
+            Content::Estimate { adopted, value } if leads => {
+                instance
+                    .lead
+                    .estimates
+                    .entry(from)
+                    .or_insert((adopted, value));
+                self.upon_estimates(number, ctx);
+            }
+            Content::Ack if leads => {
+                instance.lead.acks.insert(from);
+                self.upon_acks(number, ctx);
+            }
+            Content::Refuse if leads => self.upon_refuse(number, ctx),
+            Content::Propose { value } if from == coordinator => {
+                self.upon_coordinator(number, value, ctx);
+            }
+            Content::Abort if from == coordinator => self.upon_abort(number, ctx),
+            _ => ctx.count("not the coordinator"),
+        }
+    }
+
+    /// Upon a majority of estimates: propose the one that was adopted last.
+    fn upon_estimates(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        let majority = self.processes.majority();
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        let lead = &mut instance.lead;
+        if lead.proposed.is_some() || lead.closed || lead.estimates.len() < majority {
+            return;
+        }
+        let Some(value) = latest(&lead.estimates) else {
+            return;
+        };
+        lead.proposed = Some(value.clone());
+        let round = instance.round;
+        send(ctx, To::All, number, round, Content::Propose { value });
+    }
+
+    /// The coordinator's value is adopted, once a round.
+    fn upon_coordinator(&mut self, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        if instance.acked {
+            return ctx.count("repeated message");
+        }
+        let round = instance.round;
+        instance.estimate = Some(value);
+        instance.adopted = round;
+        instance.estimated = true;
+        instance.acked = true;
+        let coordinator = self.processes.coordinator(round);
+        send(ctx, To::One(coordinator), number, round, Content::Ack);
+        self.upon_suspected_coordinator(number, ctx);
+    }
+
+    /// Upon a majority of acknowledgements: the value is decided.
+    fn upon_acks(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        let majority = self.processes.majority();
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        let lead = &mut instance.lead;
+        if lead.closed || lead.acks.len() < majority {
+            return;
+        }
+        let Some(value) = lead.proposed.clone() else {
+            return;
+        };
+        lead.closed = true;
+        ctx.trigger(Effect::Reliable(reliable::Broadcast {
+            payload: decision(number, &value),
+        }));
+    }
+
+    /// One refusal ends the round, and everybody is told: those that have adopted wait for it.
+    fn upon_refuse(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        if instance.lead.closed {
+            return;
+        }
+        instance.lead.closed = true;
+        let round = instance.round;
+        send(
+            ctx,
+            To::Some(self.processes.others(self.me)),
+            number,
+            round,
+            Content::Abort,
+        );
+        self.enter_next_round(number, ctx);
+    }
+
+    fn upon_abort(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        self.enter_next_round(number, ctx);
+    }
+
+    /// A decision ends the instance; the reliable broadcast brings it to everybody.
+    fn upon_decided(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let mut value = payload;
+        let Ok(number) = wire::take_number(&mut value) else {
+            return ctx.count("undecodable decision");
+        };
+        if self.instances.is_retired(number) {
+            return;
+        }
+        self.instances.retire(number);
+        ctx.trigger(Effect::Decide(Decide {
+            instance: number,
+            value,
+        }));
+    }
+
+    /// A suspicion concerns every instance whose coordinator it is about.
+    fn upon_detector(&mut self, indication: eventually_perfect::Indication, ctx: &mut Ctx<Self>) {
+        indication.apply(&mut self.suspected);
+        if let eventually_perfect::Indication::Suspect(_) = indication {
+            for number in self.instances.numbers() {
+                self.upon_suspected_coordinator(number, ctx);
+            }
+        }
+    }
+
+    /// Once there is an estimate: send it to the coordinator, once a round.
+    fn upon_estimate_due(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        let Some(value) = instance.estimate.clone() else {
+            return;
+        };
+        if !instance.estimated {
+            instance.estimated = true;
+            let (round, adopted) = (instance.round, instance.adopted);
+            let coordinator = self.processes.coordinator(round);
+            send(
+                ctx,
+                To::One(coordinator),
+                number,
+                round,
+                Content::Estimate { adopted, value },
+            );
+        }
+        self.upon_suspected_coordinator(number, ctx);
+    }
+
+    /// Upon a suspected coordinator: leave its round, and tell it unless it got our acknowledgement.
+    fn upon_suspected_coordinator(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        let coordinator = self.processes.coordinator(instance.round);
+        let is_stuck = coordinator != self.me && self.suspected.contains(coordinator);
+        if !is_stuck || instance.estimate.is_none() {
+            return;
+        }
+        if !instance.acked {
+            let round = instance.round;
+            send(ctx, To::One(coordinator), number, round, Content::Refuse);
+        }
+        self.enter_next_round(number, ctx);
+    }
+
+    /// The next round begins with the estimate, and with what came early for it.
+    fn enter_next_round(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        instance.round += 1;
+        instance.estimated = false;
+        instance.acked = false;
+        instance.lead = Lead::default();
+        let entered = instance.round;
+        let early = instance.future.remove(&entered).unwrap_or_default();
+        self.upon_estimate_due(number, ctx);
+        for (from, content) in early {
+            let message = Message {
+                instance: number,
+                round: entered,
+                content,
+            };
+            self.upon_message(from, message, ctx);
+        }
+    }
+
+    /// The instance, made at its first mention; `None` if it was decided.
+    fn mention(&mut self, number: u64, ctx: &mut Ctx<Self>) -> Option<&mut Instance> {
+        match self.instances.at(number, Instance::new) {
+            Entry::Live(instance) => Some(instance),
+            Entry::Retired => None,
+            Entry::TooFar => {
+                ctx.count("instance too far ahead");
+                None
+            }
+        }
+    }
+}
+
+fn send(ctx: &mut Ctx<Rotating>, to: To, instance: u64, round: u64, content: Content) {
+    let message = Message {
+        instance,
+        round,
+        content,
+    };
+    ctx.trigger(Effect::Link(link::Send { to, message }));
+}
+
+/// The estimate of the latest adoption; of several, that of the lowest rank.
+fn latest(estimates: &BTreeMap<ProcessId, (u64, Bytes)>) -> Option<Bytes> {
+    let best = estimates.values().rev().max_by_key(|(adopted, _)| *adopted);
+    best.map(|(_, value)| value.clone())
+}
+
+/// What the reliable broadcast carries: the instance, then the value.
+fn decision(instance: u64, value: &Bytes) -> Bytes {
+    let mut payload = BytesMut::with_capacity(value.len() + 10);
+    wire::put_number(instance, &mut payload);
+    payload.extend_from_slice(value);
+    payload.freeze()
+}
+
+/// Starts rotating-coordinator consensus over perfect links, reliable broadcast and ◇P.
+pub fn spawn<H: Host>(
+    host: &H,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Propose);
+    let link = link.attach(mailbox.addr().with(Event::Link));
+    let reliable = reliable.attach(mailbox.addr().with(Event::Reliable));
+    detector.send(mailbox.addr().with(Event::Detector));
+    host.start(mailbox, Rotating::new(host), move |effect| match effect {
+        Effect::Link(request) => link.send(request),
+        Effect::Reliable(request) => reliable.send(request),
+        Effect::Decide(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

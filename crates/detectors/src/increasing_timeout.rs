@@ -1,0 +1,250 @@
+//! The eventually perfect failure detector ◇P, by increasing timeouts.
+//!
+//! # Promises
+//! - EPFD1 strong completeness (liveness): a process that crashes is eventually suspected for ever
+//!   by every correct process.
+//! - EPFD2 eventual strong accuracy (liveness): eventually no correct process is suspected by a
+//!   correct one.
+//!
+//! # Assumes
+//! Eventual synchrony: after an unknown time, a heartbeat of a correct process arrives within an
+//! unknown bound. Any number of crashes. Heartbeats may be lost now and then.
+//!
+//! # Messages
+//! A heartbeat from every process to every other one, each interval. Anything else that is heard of
+//! a process counts as one.
+//!
+//! # Cost
+//! n(n−1) heartbeats an interval. A crash is noticed within the timeout and one interval. Memory
+//! O(n).
+//!
+//! # Why it holds
+//! A crashed process falls silent, so its timeout passes and nothing restores it (EPFD1). Each
+//! mistake about a correct process doubles the timeout for it, once, so that after finitely many the
+//! timeout exceeds the bound (EPFD2). Timeouts are a peer's own: a shared one would grow with the
+//! number of peers that were late together. Nothing caps them but the range of the type.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 2.6, “Increasing Timeout”. Deviations: silence is measured from the last sign of life
+//! instead of being sampled each period; and a process that sees from its own clock that it was
+//! stopped blames itself: everybody gets a fresh period.
+use quorate_abstractions::{
+    Subscribe,
+    eventually_perfect::Indication,
+    heartbeat::{Beat, Heard},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet, Time,
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// When to speak, and how long to wait for others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Configuration {
+    /// Between two heartbeats.
+    pub interval: Duration,
+    /// The silence after which a process is suspected, before it was ever suspected by mistake.
+    /// Worth several intervals.
+    pub timeout: Duration,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration {
+            interval: Duration::from_millis(100),
+            timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What is known of one peer.
+struct Peer {
+    /// When it was last heard.
+    last: Time,
+    /// The silence that it is allowed.
+    timeout: Duration,
+}
+
+/// ◇P.
+pub struct IncreasingTimeout {
+    interval: Duration,
+    peers: BTreeMap<ProcessId, Peer>,
+    suspected: ProcessSet,
+    subscribers: Vec<Addr<Indication>>,
+    /// When the timer last fired: much later than it should have, and this process was stopped.
+    ticked: Time,
+}
+
+/// What the detector reacts to.
+pub enum Event {
+    /// Someone wants to know whom this process suspects.
+    Subscribe(Addr<Indication>),
+    /// A process showed a sign of life.
+    Heard(Heard),
+    /// An interval has passed.
+    Tick,
+}
+
+/// What the detector triggers.
+pub enum Effect {
+    /// A heartbeat to everybody.
+    Beat(Beat),
+    /// Every subscriber is told.
+    Indicate(Indication, Vec<Addr<Indication>>),
+    /// A new subscriber is told what the others know.
+    Answer(Indication, Addr<Indication>),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Subscribe(_) => Observation::internal("Subscribe"),
+            Event::Heard(heard) => heard.observe(),
+            Event::Tick => Observation::internal("Tick"),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Beat(beat) => beat.observe(),
+            Effect::Indicate(indication, _) => indication.observe(),
+            Effect::Answer(indication, _) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Algorithm for IncreasingTimeout {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        self.forgive(ctx.now());
+        self.upon_tick(ctx);
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
+            Event::Heard(Heard(p)) => self.upon_heard(p, ctx),
+            Event::Tick => self.upon_tick(ctx),
+        }
+    }
+}
+
+impl IncreasingTimeout {
+    /// A detector at `host`, which suspects nobody.
+    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+        let peer = |p| {
+            (
+                p,
+                Peer {
+                    last: Time::ZERO,
+                    timeout: configuration.timeout,
+                },
+            )
+        };
+        IncreasingTimeout {
+            interval: configuration.interval,
+            peers: host
+                .processes()
+                .others(host.me())
+                .iter()
+                .map(peer)
+                .collect(),
+            suspected: ProcessSet::EMPTY,
+            subscribers: Vec::new(),
+            ticked: Time::ZERO,
+        }
+    }
+
+    fn upon_subscribe(&mut self, subscriber: Addr<Indication>, ctx: &mut Ctx<Self>) {
+        for p in self.suspected.iter() {
+            ctx.trigger(Effect::Answer(Indication::Suspect(p), subscriber.clone()));
+        }
+        self.subscribers.push(subscriber);
+    }
+
+    /// A suspected process that is heard is restored, and allowed twice the silence from now on.
+    fn upon_heard(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        let Some(peer) = self.peers.get_mut(&p) else {
+            return;
+        };
+        peer.last = ctx.now();
+        if self.suspected.remove(p) {
+            peer.timeout = peer.timeout.saturating_mul(2);
+            self.indicate(Indication::Restore(p), ctx);
+        }
+    }
+
+    /// Each interval: a heartbeat, and a look at who has been silent for too long.
+    fn upon_tick(&mut self, ctx: &mut Ctx<Self>) {
+        let now = ctx.now();
+        if self.was_stopped(now) {
+            self.forgive(now);
+        }
+        self.ticked = now;
+        for p in self.overdue(now).iter() {
+            self.suspected.insert(p);
+            self.indicate(Indication::Suspect(p), ctx);
+        }
+        ctx.trigger(Effect::Beat(Beat));
+        ctx.after_in_background(self.interval, Event::Tick);
+    }
+
+    fn indicate(&self, indication: Indication, ctx: &mut Ctx<Self>) {
+        ctx.trigger(Effect::Indicate(indication, self.subscribers.clone()));
+    }
+
+    /// Those that are not suspected yet and were silent for longer than they are allowed.
+    fn overdue(&self, now: Time) -> ProcessSet {
+        let late = |peer: &Peer| now.since(peer.last) > peer.timeout;
+        let overdue: ProcessSet = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| late(peer))
+            .map(|(p, _)| *p)
+            .collect();
+        overdue.without(self.suspected)
+    }
+
+    /// The timer is so late that silence says more about this process than about its peers.
+    fn was_stopped(&self, now: Time) -> bool {
+        let shortest = self.peers.values().map(|peer| peer.timeout).min();
+        shortest.is_some_and(|timeout| now.since(self.ticked) > timeout.max(self.interval * 2))
+    }
+
+    fn forgive(&mut self, now: Time) {
+        for peer in self.peers.values_mut() {
+            peer.last = now;
+        }
+        self.ticked = now;
+    }
+}
+
+/// Starts the detector of a process, over heartbeats.
+pub fn spawn<H: Host>(
+    host: &H,
+    configuration: Configuration,
+    heartbeat: impl Layer<Beat, Heard>,
+) -> Subscribe<Indication> {
+    let mailbox = host.mailbox();
+    let beat = heartbeat.attach(mailbox.addr().with(Event::Heard));
+    let subscribe = mailbox.addr().with(Event::Subscribe);
+    let algorithm = IncreasingTimeout::new(host, configuration);
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Beat(request) => beat.send(request),
+        Effect::Answer(indication, subscriber) => subscriber.send(indication),
+        Effect::Indicate(indication, subscribers) => {
+            for subscriber in &subscribers {
+                subscriber.send(indication);
+            }
+        }
+    });
+    subscribe
+}
+
+#[cfg(test)]
+mod tests;
