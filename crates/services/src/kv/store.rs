@@ -1,0 +1,149 @@
+//! The state: keys, values, and what each command does to them.
+use super::command::{Command, MAXIMUM_BYTES};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// The longest reply to one command: a client that names a large value many times gets an error.
+const MAXIMUM_REPLY: usize = 8 * MAXIMUM_BYTES;
+
+/// What a command answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// Done.
+    Ok,
+    /// No such key.
+    Nil,
+    /// A count, a length or a value.
+    Integer(i64),
+    /// A value.
+    Value(Bytes),
+    /// Values of several keys, `None` for a key that is not there.
+    Values(Vec<Option<Bytes>>),
+    /// The command was refused and changed nothing. The words are those of Redis.
+    Error(&'static str),
+}
+
+const NOT_AN_INTEGER: Reply = Reply::Error("ERR value is not an integer or out of range");
+const OVERFLOW: Reply = Reply::Error("ERR increment or decrement would overflow");
+const TOO_LONG: Reply = Reply::Error("ERR string exceeds maximum allowed size");
+const REPLY_TOO_LONG: Reply = Reply::Error("ERR reply exceeds maximum allowed size");
+
+/// The key-value pairs. Keys and values are copied in, so that they do not hold on to the
+/// buffers in which they arrived.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Store {
+    pairs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Store {
+    /// Applies one command. Deterministic.
+    pub fn apply(&mut self, command: &Command) -> Reply {
+        match command {
+            Command::Get(key) => self.value(key).map_or(Reply::Nil, Reply::Value),
+            Command::Set(key, value) => {
+                self.set(key, value);
+                Reply::Ok
+            }
+            Command::Del(keys) => {
+                let removed = keys.iter().filter(|key| self.remove(key));
+                integer(removed.count())
+            }
+            Command::Exists(keys) => {
+                let there = keys.iter().filter(|key| self.pairs.contains_key(&key[..]));
+                integer(there.count())
+            }
+            Command::IncrBy(key, amount) => self.increment(key, *amount),
+            Command::Append(key, value) => self.append(key, value),
+            Command::StrLen(key) => integer(self.pairs.get(&key[..]).map_or(0, Vec::len)),
+            Command::MSet(pairs) => {
+                for (key, value) in pairs {
+                    self.set(key, value);
+                }
+                Reply::Ok
+            }
+            Command::MGet(keys) => self.values(keys),
+            Command::DbSize => integer(self.pairs.len()),
+            Command::FlushAll => {
+                self.pairs.clear();
+                Reply::Ok
+            }
+        }
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    fn value(&self, key: &[u8]) -> Option<Bytes> {
+        self.pairs
+            .get(key)
+            .map(|value| Bytes::copy_from_slice(value))
+    }
+
+    fn values(&self, keys: &[Bytes]) -> Reply {
+        let lengths = keys
+            .iter()
+            .filter_map(|key| self.pairs.get(&key[..]))
+            .map(Vec::len);
+        if lengths.sum::<usize>() > MAXIMUM_REPLY {
+            return REPLY_TOO_LONG;
+        }
+        Reply::Values(keys.iter().map(|key| self.value(key)).collect())
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) {
+        if let Some(old) = self.pairs.get_mut(key) {
+            value.clone_into(old);
+        } else {
+            self.pairs.insert(key.to_vec(), value.to_vec());
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) -> bool {
+        self.pairs.remove(key).is_some()
+    }
+
+    fn increment(&mut self, key: &[u8], amount: i64) -> Reply {
+        let old = match self.pairs.get(key) {
+            None => 0,
+            Some(value) => match parse_integer(value) {
+                Some(number) => number,
+                None => return NOT_AN_INTEGER,
+            },
+        };
+        let Some(new) = old.checked_add(amount) else {
+            return OVERFLOW;
+        };
+        self.set(key, new.to_string().as_bytes());
+        Reply::Integer(new)
+    }
+
+    fn append(&mut self, key: &[u8], value: &[u8]) -> Reply {
+        let length = self.pairs.get(key).map_or(0, Vec::len) + value.len();
+        if length > MAXIMUM_BYTES {
+            return TOO_LONG;
+        }
+        if let Some(old) = self.pairs.get_mut(key) {
+            old.extend_from_slice(value);
+        } else {
+            self.pairs.insert(key.to_vec(), value.to_vec());
+        }
+        integer(length)
+    }
+}
+
+fn integer(count: usize) -> Reply {
+    Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// The integer that `text` spells in its one canonical way: no plus, no spaces, no leading zeros.
+pub(super) fn parse_integer(text: &[u8]) -> Option<i64> {
+    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == text).then_some(number)
+}
