@@ -1,1 +1,11 @@
 //! Fair-loss, stubborn and perfect links, in lanes.
+//!
+//! | module | what it is | promises |
+//! |---|---|---|
+//! | [`quorate_abstractions::fair_loss`] | what an edge gives: datagrams that may get lost | FLL1–3 |
+//! | [`stubborn`] | retransmission until cancelled | SL1–2 |
+//! | [`perfect`] | the link that everything stands on | PL1–3 |
+//!
+//! Over a byte stream the same perfect link runs: an edge cuts the stream into datagrams and says
+//! when it had to begin a new one.
+pub mod perfect;

@@ -1,0 +1,340 @@
+//! The frames of the perfect link, except HELLO (see [`hello`](super::hello)).
+//!
+//! Integers are little-endian; *varint* is seven bits a byte, low first.
+//!
+//! | frame | layout |
+//! |---|---|
+//! | PACKET | `2`, sender, token u64, number u64, acknowledged u64, length u32, chunks |
+//! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, acknowledged u64, ranges: (gap, length) varints |
+//! | BEAT | `4`, sender, token u64, stamp u64 |
+//! | EXCLUDED | `5`, sender, echo u64, known incarnation u64, verdict |
+//!
+//! A chunk is `(lane + 1) << 2 | last << 1 | first` as a varint, its length as a varint, and that
+//! many bytes of a message. A zero where a chunk could begin: the rest of the packet is padding.
+use super::hello::Hello;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use quorate_abstractions::lanes::LaneId;
+use quorate_core::{Incarnation, ProcessId, wire};
+
+pub const HELLO: u8 = 1;
+const PACKET: u8 = 2;
+const ACKNOWLEDGE: u8 = 3;
+const BEAT: u8 = 4;
+const EXCLUDED: u8 = 5;
+
+/// What stands before the chunks of a packet.
+pub const PACKET_HEADER: usize = 1 + 1 + 8 + 8 + 8 + 4;
+/// An acknowledgement names at most this many ranges above the contiguous prefix.
+pub const MAXIMUM_RANGES: usize = 32;
+
+/// Proves that a frame belongs to a session: derived from both incarnations and both nonces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Token(pub u64);
+
+/// The datagram is no frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Malformed {
+    /// It is none of ours, or damaged.
+    Frame,
+    /// A greeting of another version of this protocol.
+    Version {
+        /// The rank that the sender gives itself.
+        from: u8,
+        /// Its version.
+        version: u8,
+    },
+}
+
+impl From<bytes::TryGetError> for Malformed {
+    fn from(_: bytes::TryGetError) -> Self {
+        Malformed::Frame
+    }
+}
+
+impl From<wire::Undecodable> for Malformed {
+    fn from(_: wire::Undecodable) -> Self {
+        Malformed::Frame
+    }
+}
+
+/// Which packets have arrived: all up to a number, and ranges above it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Acknowledged {
+    /// Every packet up to and including this one.
+    pub all: u64,
+    /// Ranges above, ascending: first and last.
+    pub ranges: Vec<(u64, u64)>,
+}
+
+/// Why a process may not take part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Its slot is known under another incarnation.
+    KnownOtherwise,
+    /// It did not acknowledge for too long.
+    Lost,
+    /// A newer incarnation showed up in its slot.
+    Superseded,
+}
+
+/// A datagram, taken apart.
+#[derive(Debug)]
+pub enum Frame {
+    /// A greeting.
+    Hello(Hello),
+    /// Chunks of messages.
+    Packet {
+        from: ProcessId,
+        token: Token,
+        number: u64,
+        acknowledged: u64,
+        chunks: Bytes,
+    },
+    /// What has arrived.
+    Acknowledge {
+        from: ProcessId,
+        token: Token,
+        stamp: u64,
+        acknowledged: Acknowledged,
+    },
+    /// A sign of life.
+    Beat {
+        from: ProcessId,
+        token: Token,
+        stamp: u64,
+    },
+    /// The receiver may not take part.
+    Excluded {
+        from: ProcessId,
+        echo: u64,
+        known: Incarnation,
+        verdict: Verdict,
+    },
+}
+
+/// Takes a process's rank off the front.
+pub fn take_process(bytes: &mut impl Buf) -> Result<ProcessId, Malformed> {
+    ProcessId::from_rank(usize::from(bytes.try_get_u8()?)).ok_or(Malformed::Frame)
+}
+
+impl Frame {
+    /// Takes a datagram apart.
+    pub fn decode(mut datagram: Bytes) -> Result<Frame, Malformed> {
+        let bytes = &mut datagram;
+        let frame = match bytes.try_get_u8()? {
+            HELLO => Frame::Hello(Hello::decode(bytes)?),
+            PACKET => {
+                let from = take_process(bytes)?;
+                let token = Token(bytes.try_get_u64_le()?);
+                let number = bytes.try_get_u64_le()?;
+                let acknowledged = bytes.try_get_u64_le()?;
+                if bytes.try_get_u32_le()? as usize != bytes.len() {
+                    return Err(Malformed::Frame);
+                }
+                let chunks = std::mem::take(bytes);
+                Frame::Packet {
+                    from,
+                    token,
+                    number,
+                    acknowledged,
+                    chunks,
+                }
+            }
+            ACKNOWLEDGE => Frame::Acknowledge {
+                from: take_process(bytes)?,
+                token: Token(bytes.try_get_u64_le()?),
+                stamp: bytes.try_get_u64_le()?,
+                acknowledged: take_acknowledged(bytes)?,
+            },
+            BEAT => Frame::Beat {
+                from: take_process(bytes)?,
+                token: Token(bytes.try_get_u64_le()?),
+                stamp: bytes.try_get_u64_le()?,
+            },
+            EXCLUDED => Frame::Excluded {
+                from: take_process(bytes)?,
+                echo: bytes.try_get_u64_le()?,
+                known: Incarnation(bytes.try_get_u64_le()?),
+                verdict: match bytes.try_get_u8()? {
+                    0 => Verdict::KnownOtherwise,
+                    1 => Verdict::Lost,
+                    2 => Verdict::Superseded,
+                    _ => return Err(Malformed::Frame),
+                },
+            },
+            _ => return Err(Malformed::Frame),
+        };
+        if datagram.is_empty() {
+            Ok(frame)
+        } else {
+            Err(Malformed::Frame)
+        }
+    }
+}
+
+fn take_acknowledged(bytes: &mut Bytes) -> Result<Acknowledged, Malformed> {
+    let all = bytes.try_get_u64_le()?;
+    let mut ranges = Vec::new();
+    let mut before = all;
+    while !bytes.is_empty() {
+        let gap = wire::take_number(bytes)?;
+        let length = wire::take_number(bytes)?;
+        // A gap of at least one keeps the ranges apart, and a length of at least one, from empty.
+        let first = before.checked_add(gap).and_then(|b| b.checked_add(1));
+        let last = first.and_then(|f| f.checked_add(length.checked_sub(1)?));
+        let (Some(first), Some(last)) = (first, last) else {
+            return Err(Malformed::Frame);
+        };
+        if gap == 0 || ranges.len() == MAXIMUM_RANGES {
+            return Err(Malformed::Frame);
+        }
+        ranges.push((first, last));
+        before = last;
+    }
+    Ok(Acknowledged { all, ranges })
+}
+
+/// Appends the head of a packet, whose length is still to be told: see [`end_packet`].
+pub fn begin_packet(
+    out: &mut BytesMut,
+    me: ProcessId,
+    token: Token,
+    number: u64,
+    acknowledged: u64,
+) {
+    out.put_u8(PACKET);
+    out.put_u8(me.rank() as u8);
+    out.put_u64_le(token.0);
+    out.put_u64_le(number);
+    out.put_u64_le(acknowledged);
+    out.put_u32_le(0);
+}
+
+/// Ends the packet that began at `start`.
+pub fn end_packet(out: &mut BytesMut, start: usize) {
+    let length = (out.len() - start - PACKET_HEADER) as u32;
+    out[start + PACKET_HEADER - 4..start + PACKET_HEADER].copy_from_slice(&length.to_le_bytes());
+}
+
+/// An ACKNOWLEDGE frame.
+pub fn acknowledge(me: ProcessId, token: Token, stamp: u64, acknowledged: &Acknowledged) -> Bytes {
+    let mut out = BytesMut::with_capacity(26 + 4 * acknowledged.ranges.len());
+    out.put_u8(ACKNOWLEDGE);
+    out.put_u8(me.rank() as u8);
+    out.put_u64_le(token.0);
+    out.put_u64_le(stamp);
+    out.put_u64_le(acknowledged.all);
+    let mut before = acknowledged.all;
+    for (first, last) in &acknowledged.ranges {
+        wire::put_number(first - before - 1, &mut out);
+        wire::put_number(last - first + 1, &mut out);
+        before = *last;
+    }
+    out.freeze()
+}
+
+/// A BEAT frame.
+pub fn beat(me: ProcessId, token: Token, stamp: u64) -> Bytes {
+    let mut out = BytesMut::with_capacity(18);
+    out.put_u8(BEAT);
+    out.put_u8(me.rank() as u8);
+    out.put_u64_le(token.0);
+    out.put_u64_le(stamp);
+    out.freeze()
+}
+
+/// An EXCLUDED frame.
+pub fn excluded(me: ProcessId, echo: u64, known: Incarnation, verdict: Verdict) -> Bytes {
+    let mut out = BytesMut::with_capacity(19);
+    out.put_u8(EXCLUDED);
+    out.put_u8(me.rank() as u8);
+    out.put_u64_le(echo);
+    out.put_u64_le(known.0);
+    out.put_u8(match verdict {
+        Verdict::KnownOtherwise => 0,
+        Verdict::Lost => 1,
+        Verdict::Superseded => 2,
+    });
+    out.freeze()
+}
+
+/// A part of a message, or all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Chunk {
+    /// The lane.
+    pub lane: LaneId,
+    /// Whether the message begins here.
+    pub first: bool,
+    /// Whether the message ends here.
+    pub last: bool,
+    /// Where in the chunks of the packet its bytes begin.
+    pub start: usize,
+    /// Where they end.
+    pub end: usize,
+}
+
+/// How many bytes the varint `number` takes.
+pub const fn number_length(number: usize) -> usize {
+    let bits = usize::BITS - (number | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+/// The head of a chunk is a number that tells the lane, and whether a message begins or ends.
+pub const fn chunk_key(lane: LaneId, first: bool, last: bool) -> u64 {
+    ((lane.0 as u64 + 1) << 2) | ((last as u64) << 1) | first as u64
+}
+
+/// A short varint at `at`, and where it ends.
+fn number_at(bytes: &[u8], mut at: usize) -> Option<(usize, usize)> {
+    let first = *bytes.get(at)?;
+    if first < 0x80 {
+        return Some((usize::from(first), at + 1));
+    }
+    let mut number = usize::from(first & 0x7f);
+    for shift in [7, 14, 21] {
+        at += 1;
+        let byte = *bytes.get(at)?;
+        number |= usize::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some((number, at + 1));
+        }
+    }
+    None
+}
+
+/// The chunk of a packet that begins at `at`; `Ok(None)` at the end.
+pub fn chunk_at(chunks: &[u8], at: usize) -> Result<Option<Chunk>, Malformed> {
+    if chunks.get(at).is_none_or(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    let (key, at) = number_at(chunks, at).ok_or(Malformed::Frame)?;
+    let (length, start) = number_at(chunks, at).ok_or(Malformed::Frame)?;
+    let lane = (key >> 2)
+        .checked_sub(1)
+        .and_then(|l| u16::try_from(l).ok());
+    let (Some(lane), Some(end)) = (lane, start.checked_add(length)) else {
+        return Err(Malformed::Frame);
+    };
+    if end > chunks.len() {
+        return Err(Malformed::Frame);
+    }
+    Ok(Some(Chunk {
+        lane: LaneId(lane),
+        first: key & 1 == 1,
+        last: key & 2 == 2,
+        start,
+        end,
+    }))
+}
+
+/// Whether `chunks` are whole, and of lanes below `lanes`.
+pub fn are_well_formed(chunks: &[u8], lanes: usize) -> bool {
+    let mut at = 0;
+    loop {
+        match chunk_at(chunks, at) {
+            Ok(None) => return true,
+            Ok(Some(chunk)) if usize::from(chunk.lane.0) < lanes => at = chunk.end,
+            _ => return false,
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The greeting: who speaks, as part of what, and what it knows of the others.
+//!
+//! Layout: `1`, `"quorate"`, version, sender, receiver, n, flags, incarnation u64, nonce u64, echo
+//! u64, fingerprints of the stack and of the lanes u64, cluster and stack as strings (varint length),
+//! the voters known (varint count; slot, incarnation u64), names of lanes (as many as fit). What
+//! stands before the receiver is the same in every version.
+use super::frame::{HELLO, Malformed, take_process};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use quorate_core::{Incarnation, ProcessId, message::digest, wire};
+
+const MAGIC: &[u8; 7] = b"quorate";
+/// The version of the protocol that this code speaks.
+pub const VERSION: u8 = 1;
+/// A cluster's name is at most this long.
+pub const MAXIMUM_CLUSTER: usize = 64;
+/// Of the stack's description, so much is told; all of it is compared.
+const MAXIMUM_STACK: usize = 128;
+
+const WANTS_REPLY: u8 = 1;
+const READY: u8 = 2;
+
+/// What two processes must have in common, or tell apart.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// This process.
+    pub me: ProcessId,
+    /// The size of Π.
+    pub n: usize,
+    /// This start of it.
+    pub incarnation: Incarnation,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The algorithms in use.
+    pub stack: String,
+    /// The digest of the lanes' names.
+    pub lanes_fingerprint: u64,
+    /// The lanes' names.
+    pub lanes: Vec<String>,
+}
+
+/// A greeting.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// The sender.
+    pub from: ProcessId,
+    /// For whom it is meant.
+    pub to: ProcessId,
+    /// The size of the sender's Π.
+    pub n: u8,
+    /// Whether the sender still lacks something that the receiver can tell.
+    pub wants_reply: bool,
+    /// Whether a majority has admitted the sender, so that data may flow to it.
+    pub ready: bool,
+    /// The sender's incarnation.
+    pub incarnation: Incarnation,
+    /// The sender's nonce.
+    pub nonce: u64,
+    /// The receiver's nonce, as the sender heard it last; zero if it did not.
+    pub echo: u64,
+    /// The digest of the sender's stack.
+    pub stack_fingerprint: u64,
+    /// The digest of the sender's lanes.
+    pub lanes_fingerprint: u64,
+    /// The sender's cluster.
+    pub cluster: String,
+    /// The beginning of the description of the sender's stack.
+    pub stack: String,
+    /// Which incarnation the sender takes for the voter, by slot.
+    pub voters: Vec<(ProcessId, Incarnation)>,
+    /// The names of the sender's lanes, as many as fitted.
+    pub lanes: Vec<String>,
+}
+
+impl Hello {
+    /// A greeting of `identity` to `to`, about nobody yet.
+    pub fn new(identity: &Identity, to: ProcessId) -> Hello {
+        Hello {
+            from: identity.me,
+            to,
+            n: identity.n as u8,
+            wants_reply: false,
+            ready: false,
+            incarnation: identity.incarnation,
+            nonce: 0,
+            echo: 0,
+            stack_fingerprint: digest(identity.stack.as_bytes()),
+            lanes_fingerprint: identity.lanes_fingerprint,
+            cluster: identity.cluster.clone(),
+            stack: prefix(&identity.stack, MAXIMUM_STACK).to_owned(),
+            voters: Vec::new(),
+            lanes: identity.lanes.clone(),
+        }
+    }
+
+    /// The frame, at most `limit` bytes long: of the voters and of the lanes' names, as many as fit.
+    pub fn encode(&self, limit: usize) -> Bytes {
+        let mut out = BytesMut::with_capacity(limit);
+        out.put_u8(HELLO);
+        out.put_slice(MAGIC);
+        out.put_u8(VERSION);
+        out.put_u8(self.from.rank() as u8);
+        out.put_u8(self.to.rank() as u8);
+        out.put_u8(self.n);
+        out.put_u8(u8::from(self.wants_reply) * WANTS_REPLY + u8::from(self.ready) * READY);
+        out.put_u64_le(self.incarnation.0);
+        out.put_u64_le(self.nonce);
+        out.put_u64_le(self.echo);
+        out.put_u64_le(self.stack_fingerprint);
+        out.put_u64_le(self.lanes_fingerprint);
+        put_string(&self.cluster, &mut out);
+        put_string(&self.stack, &mut out);
+        let fitting = (limit.saturating_sub(out.len() + 2) / 9).min(self.voters.len());
+        wire::put_number(fitting as u64, &mut out);
+        for (slot, incarnation) in &self.voters[..fitting] {
+            out.put_u8(slot.rank() as u8);
+            out.put_u64_le(incarnation.0);
+        }
+        for name in &self.lanes {
+            let name = prefix(name, 127);
+            if out.len() + 1 + name.len() > limit {
+                break;
+            }
+            put_string(name, &mut out);
+        }
+        out.freeze()
+    }
+
+    /// Takes the rest of a HELLO frame off the front of `bytes`.
+    pub fn decode(bytes: &mut Bytes) -> Result<Hello, Malformed> {
+        if bytes.len() < MAGIC.len() || bytes.split_to(MAGIC.len()) != MAGIC[..] {
+            return Err(Malformed::Frame);
+        }
+        let version = bytes.try_get_u8()?;
+        if version != VERSION {
+            let from = bytes.try_get_u8()?;
+            return Err(Malformed::Version { from, version });
+        }
+        let (from, to) = (take_process(bytes)?, take_process(bytes)?);
+        let n = bytes.try_get_u8()?;
+        let flags = bytes.try_get_u8()?;
+        Ok(Hello {
+            from,
+            to,
+            n,
+            wants_reply: flags & WANTS_REPLY != 0,
+            ready: flags & READY != 0,
+            incarnation: Incarnation(bytes.try_get_u64_le()?),
+            nonce: bytes.try_get_u64_le()?,
+            echo: bytes.try_get_u64_le()?,
+            stack_fingerprint: bytes.try_get_u64_le()?,
+            lanes_fingerprint: bytes.try_get_u64_le()?,
+            cluster: take_string(bytes)?,
+            stack: take_string(bytes)?,
+            voters: take_voters(bytes)?,
+            lanes: take_names(bytes)?,
+        })
+    }
+
+    /// In words, what keeps the sender and `here` from talking to each other.
+    pub fn difference(&self, here: &Identity) -> Option<String> {
+        let Hello { cluster, stack, .. } = self;
+        if *cluster != here.cluster {
+            return Some(format!(
+                "cluster {:?} here, {cluster:?} there",
+                here.cluster
+            ));
+        }
+        if usize::from(self.n) != here.n {
+            return Some(format!("{} processes here, {} there", here.n, self.n));
+        }
+        if self.to != here.me {
+            let (me, to) = (here.me, self.to);
+            return Some(format!("this is {me}, and it takes this for {to}"));
+        }
+        if self.stack_fingerprint != digest(here.stack.as_bytes()) {
+            return Some(format!("stack {:?} here, {stack:?} there", here.stack));
+        }
+        if self.lanes_fingerprint != here.lanes_fingerprint {
+            return Some(self.difference_of_lanes(here));
+        }
+        None
+    }
+
+    fn difference_of_lanes(&self, here: &Identity) -> String {
+        let only = |these: &[String], those: &[String]| {
+            let only = these.iter().find(|name| !those.contains(name));
+            only.map_or("none".to_owned(), |name| format!("{name:?}"))
+        };
+        format!(
+            "lanes differ: only here {}, only there {}",
+            only(&here.lanes, &self.lanes),
+            only(&self.lanes, &here.lanes)
+        )
+    }
+}
+
+fn prefix(text: &str, length: usize) -> &str {
+    &text[..text.floor_char_boundary(length)]
+}
+
+fn put_string(text: &str, out: &mut BytesMut) {
+    wire::put_number(text.len() as u64, out);
+    out.put_slice(text.as_bytes());
+}
+
+fn take_string(bytes: &mut Bytes) -> Result<String, Malformed> {
+    let length = wire::take_number(bytes)?;
+    match usize::try_from(length) {
+        Ok(length) if length <= bytes.len() => {
+            let text = bytes.split_to(length);
+            let text = std::str::from_utf8(&text).map_err(|_| Malformed::Frame)?;
+            Ok(text.to_owned())
+        }
+        _ => Err(Malformed::Frame),
+    }
+}
+
+fn take_voters(bytes: &mut Bytes) -> Result<Vec<(ProcessId, Incarnation)>, Malformed> {
+    let count = wire::take_number(bytes)?;
+    let mut voters = Vec::new();
+    for _ in 0..count {
+        voters.push((take_process(bytes)?, Incarnation(bytes.try_get_u64_le()?)));
+    }
+    Ok(voters)
+}
+
+fn take_names(bytes: &mut Bytes) -> Result<Vec<String>, Malformed> {
+    let mut names = Vec::new();
+    while !bytes.is_empty() {
+        names.push(take_string(bytes)?);
+    }
+    Ok(names)
+}

@@ -1,0 +1,150 @@
+//! What waits to be sent to one peer: a queue a lane, packed into packets in turns.
+use super::frame::{PACKET_HEADER, chunk_key, number_length};
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate_abstractions::lanes::LaneId;
+use quorate_core::wire;
+use std::collections::VecDeque;
+
+/// How much a lane may send before it is another one's turn.
+pub const TURN: usize = 16 * 1024;
+/// At most so many messages longer than a turn are under way at once: what bounds the receiver's
+/// memory for incomplete messages.
+pub const MAXIMUM_BULK: usize = 4;
+/// What a message costs beyond its bytes while it waits.
+const OVERHEAD: usize = 64;
+/// A message so short is not split: what it does not fill of a packet is padding.
+const SHORT: usize = 128;
+
+/// The messages of one lane.
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Bytes>,
+    /// How much of the first message has been packed.
+    packed: usize,
+}
+
+/// What waits to be sent to one peer.
+#[derive(Default)]
+pub struct Outbox {
+    queues: Vec<Queue>,
+    /// The lanes that have something to send; it is the first one's turn.
+    rotation: VecDeque<LaneId>,
+    /// How much the first of them may still send.
+    turn: usize,
+    /// How many messages longer than a turn have been begun and not ended.
+    bulk: usize,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// What waits, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.rotation.is_empty()
+    }
+
+    /// Appends a message to its lane's queue.
+    pub fn push(&mut self, lane: LaneId, message: Bytes) {
+        let index = usize::from(lane.0);
+        if index >= self.queues.len() {
+            self.queues.resize_with(index + 1, Queue::default);
+        }
+        self.bytes += message.len() + OVERHEAD;
+        let queue = &mut self.queues[index];
+        if queue.messages.is_empty() {
+            self.rotation.push_back(lane);
+            if self.rotation.len() == 1 {
+                self.turn = TURN;
+            }
+        }
+        queue.messages.push_back(message);
+    }
+
+    /// Appends chunks to the packet that begins at `start`, until it ends at `end` or nothing waits.
+    pub fn fill(&mut self, packet: &mut BytesMut, start: usize, end: usize) {
+        while let Some(&lane) = self.rotation.front() {
+            let queue = &mut self.queues[usize::from(lane.0)];
+            let Some(message) = queue.messages.front() else {
+                self.next_turn(false);
+                continue;
+            };
+            let begins = queue.packed == 0;
+            let is_bulk = message.len() > TURN;
+            if begins && is_bulk && self.bulk == MAXIMUM_BULK {
+                self.next_turn(true);
+                continue;
+            }
+            let rest = message.len() - queue.packed;
+            let empty = packet.len() == start + PACKET_HEADER;
+            let space = end - packet.len();
+            let Some(length) = chunk_length(lane, rest, space, self.turn, empty) else {
+                packet.put_bytes(0, space);
+                return;
+            };
+            let ends = length == rest;
+            wire::put_number(chunk_key(lane, begins, ends), packet);
+            wire::put_number(length as u64, packet);
+            packet.put_slice(&message[queue.packed..queue.packed + length]);
+            self.bytes -= length;
+            self.bulk += usize::from(is_bulk && begins);
+            if ends {
+                self.bulk -= usize::from(is_bulk);
+                self.bytes -= OVERHEAD;
+                queue.packed = 0;
+                queue.messages.pop_front();
+            } else {
+                queue.packed += length;
+            }
+            self.turn = self.turn.saturating_sub(length + 1);
+            if queue.messages.is_empty() {
+                self.next_turn(false);
+            } else if self.turn == 0 {
+                self.next_turn(true);
+            }
+        }
+    }
+
+    /// It is the next lane's turn; the first one goes to the end if it has more.
+    fn next_turn(&mut self, has_more: bool) {
+        if let Some(lane) = self.rotation.pop_front()
+            && has_more
+        {
+            self.rotation.push_back(lane);
+        }
+        self.turn = TURN;
+    }
+}
+
+/// How much of the `rest` of a message goes into `space`; `None`: nothing, the packet is full.
+fn chunk_length(
+    lane: LaneId,
+    rest: usize,
+    space: usize,
+    turn: usize,
+    empty: bool,
+) -> Option<usize> {
+    let room = space.checked_sub(number_length(chunk_key(lane, true, true) as usize))?;
+    // The length itself takes room: the more, the longer the chunk.
+    let longest = (1..=4)
+        .rev()
+        .filter_map(|digits| Some(room.checked_sub(digits)?.min((1 << (7 * digits)) - 1)))
+        .max()?;
+    if rest == 0 {
+        return Some(0);
+    }
+    let must_fit = rest <= SHORT && !empty;
+    let length = rest.min(longest);
+    if longest == 0 || must_fit && length < rest {
+        return None;
+    }
+    // A short message does not pay for splitting at the end of a turn either.
+    Some(if rest <= SHORT {
+        length
+    } else {
+        length.min(turn.max(1))
+    })
+}

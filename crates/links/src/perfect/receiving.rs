@@ -1,0 +1,198 @@
+//! The receiving half of a session: packets put in order, messages put together.
+use super::{
+    frame::{Acknowledged, Chunk, MAXIMUM_RANGES},
+    outbox::{MAXIMUM_BULK, TURN},
+    sending::MAXIMUM_PACKETS,
+};
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::lanes::LaneId;
+use std::collections::BTreeMap;
+
+/// What became of a packet that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It is the next one.
+    Next,
+    /// It waits for those before it.
+    Early,
+    /// It is known already.
+    Duplicate,
+    /// It is further ahead than a sender may be: dropped, not acknowledged.
+    Beyond,
+}
+
+/// What a chunk leads to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Assembled {
+    /// A message is whole.
+    Whole(Bytes),
+    /// There is more to come.
+    Part,
+    /// The peer breaks the rules: the message is too long, or has no beginning.
+    Refused,
+}
+
+/// The packets and messages of a session on their way from the peer.
+pub struct Receiving {
+    /// The number of the next packet in order.
+    expected: u64,
+    /// Packets that came early.
+    early: BTreeMap<u64, Bytes>,
+    early_bytes: usize,
+    /// Incomplete messages.
+    parts: BTreeMap<LaneId, BytesMut>,
+    part_bytes: usize,
+    maximum_message: usize,
+    maximum_early: usize,
+    maximum_parts: usize,
+    /// Packets since the last acknowledgement.
+    owed: u32,
+    /// Something tells that the peer should know at once: a gap, or a duplicate.
+    urgent: bool,
+    /// The highest stamp of an unnumbered frame.
+    stamp: u64,
+}
+
+impl Receiving {
+    /// Nothing received yet; `window` is how many bytes a sender may have under way.
+    pub fn new(maximum_message: usize, window: usize, lanes: usize) -> Self {
+        Receiving {
+            expected: 1,
+            early: BTreeMap::new(),
+            early_bytes: 0,
+            parts: BTreeMap::new(),
+            part_bytes: 0,
+            maximum_message,
+            maximum_early: 2 * window,
+            maximum_parts: MAXIMUM_BULK * maximum_message + lanes * TURN,
+            owed: 0,
+            urgent: false,
+            stamp: 0,
+        }
+    }
+
+    /// What becomes of packet `number`, which holds `chunks`; an early one is kept.
+    pub fn arrive(&mut self, number: u64, chunks: &Bytes) -> Fate {
+        if number < self.expected || self.early.contains_key(&number) {
+            self.owed += 1;
+            self.urgent = true;
+            return Fate::Duplicate;
+        }
+        if number == self.expected {
+            self.owed += 1;
+            self.urgent |= !self.early.is_empty();
+            self.expected += 1;
+            return Fate::Next;
+        }
+        let ahead = number - self.expected;
+        let room = self.maximum_early.saturating_sub(self.early_bytes);
+        if ahead > MAXIMUM_PACKETS as u64 || chunks.len() > room {
+            return Fate::Beyond;
+        }
+        self.owed += 1;
+        self.urgent = true;
+        self.early_bytes += chunks.len();
+        self.early.insert(number, chunks.clone());
+        Fate::Early
+    }
+
+    /// The chunks of the next packet, if it came early.
+    pub fn take_next(&mut self) -> Option<Bytes> {
+        let chunks = self.early.remove(&self.expected)?;
+        self.early_bytes -= chunks.len();
+        self.expected += 1;
+        Some(chunks)
+    }
+
+    /// Puts a chunk of `packet` to its message. A message that is whole in it shares its memory.
+    pub fn assemble(&mut self, packet: &Bytes, chunk: Chunk) -> Assembled {
+        let bytes = packet.slice(chunk.start..chunk.end);
+        if chunk.first && chunk.last && !self.parts.contains_key(&chunk.lane) {
+            return Assembled::Whole(bytes);
+        }
+        if chunk.first == self.parts.contains_key(&chunk.lane) {
+            self.forget(chunk.lane);
+            return Assembled::Refused;
+        }
+        let part = self.parts.entry(chunk.lane).or_default();
+        if part.len() + bytes.len() > self.maximum_message
+            || self.part_bytes + bytes.len() > self.maximum_parts
+        {
+            self.forget(chunk.lane);
+            return Assembled::Refused;
+        }
+        // It grows as bytes arrive: what a message will be in the end, nobody is believed.
+        part.extend_from_slice(&bytes);
+        self.part_bytes += bytes.len();
+        if !chunk.last {
+            return Assembled::Part;
+        }
+        let whole = self.parts.remove(&chunk.lane).unwrap_or_default();
+        self.part_bytes -= whole.len();
+        Assembled::Whole(whole.freeze())
+    }
+
+    fn forget(&mut self, lane: LaneId) {
+        let part = self.parts.remove(&lane).unwrap_or_default();
+        self.part_bytes -= part.len();
+    }
+
+    /// Every packet up to this one has arrived.
+    pub fn contiguous(&self) -> u64 {
+        self.expected - 1
+    }
+
+    /// Whether packets came early.
+    pub fn has_gaps(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Whether an acknowledgement is owed, and if so, whether at once.
+    pub fn owes(&self) -> Option<bool> {
+        (self.owed > 0).then_some(self.urgent || self.owed >= 2)
+    }
+
+    /// What has arrived; from now on nothing is owed.
+    pub fn acknowledgement(&mut self) -> Acknowledged {
+        self.settle();
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for number in self.early.keys() {
+            if let Some((_, last)) = ranges.last_mut()
+                && *last + 1 == *number
+            {
+                *last = *number;
+            } else if ranges.len() == MAXIMUM_RANGES {
+                break;
+            } else {
+                ranges.push((*number, *number));
+            }
+        }
+        Acknowledged {
+            all: self.contiguous(),
+            ranges,
+        }
+    }
+
+    /// What is owed is owed at once.
+    pub fn hurry(&mut self) {
+        self.urgent = true;
+    }
+
+    /// The acknowledgement travels with a packet.
+    pub fn settle(&mut self) {
+        self.owed = 0;
+        self.urgent = false;
+    }
+
+    /// Whether the unnumbered frame with this stamp is newer than all before.
+    pub fn is_fresh(&mut self, stamp: u64) -> bool {
+        let fresh = stamp > self.stamp;
+        self.stamp = self.stamp.max(stamp);
+        fresh
+    }
+
+    /// The memory held: early packets and incomplete messages.
+    pub fn bytes(&self) -> usize {
+        self.early_bytes + self.part_bytes
+    }
+}

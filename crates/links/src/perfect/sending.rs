@@ -1,0 +1,296 @@
+//! The sending half of a session: packets under way, acknowledged, lost, sent again.
+use super::{
+    congestion::{Congestion, RoundTrip},
+    frame::Acknowledged,
+};
+use bytes::Bytes;
+use quorate_core::Time;
+use std::{collections::VecDeque, time::Duration};
+
+/// A packet is lost once one that was sent so many transmissions later has arrived.
+const REORDERING: u64 = 3;
+/// At most so many packets are under way, so that the receiver's memory is bounded.
+pub const MAXIMUM_PACKETS: usize = 4096;
+/// After so many timeouts in a row the peer counts as gone: retransmission goes on in the background.
+const FRUITLESS: u32 = 6;
+
+/// A packet that is not acknowledged as part of the contiguous prefix.
+struct Packet {
+    /// Its bytes, a part of the buffer in which it was sent first; empty once acknowledged.
+    bytes: Bytes,
+    sent: Time,
+    /// Which transmission this was, counted over all packets.
+    order: u64,
+    state: State,
+    sent_again: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    UnderWay,
+    Lost,
+    Acknowledged,
+}
+
+/// An acknowledgement of what was never sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NeverSent;
+
+/// The packets of a session on their way to the peer.
+pub struct Sending {
+    /// The number of the first packet in `packets`.
+    first: u64,
+    packets: VecDeque<Packet>,
+    next_order: u64,
+    /// The latest transmission known to have arrived.
+    highest_arrived: u64,
+    under_way: usize,
+    unacknowledged: usize,
+    lost: usize,
+    round_trip: RoundTrip,
+    congestion: Congestion,
+    backoff: u32,
+    fruitless: u32,
+    /// From when the timeout counts: the last progress, or the last transmission of the oldest.
+    since: Time,
+    stream: bool,
+}
+
+impl Sending {
+    /// No packet yet; the first will have the number 1.
+    pub fn new(round_trip: RoundTrip, congestion: Congestion, stream: bool) -> Self {
+        Sending {
+            first: 1,
+            packets: VecDeque::new(),
+            next_order: 1,
+            highest_arrived: 0,
+            under_way: 0,
+            unacknowledged: 0,
+            lost: 0,
+            round_trip,
+            congestion,
+            backoff: 0,
+            fruitless: 0,
+            since: Time::ZERO,
+            stream,
+        }
+    }
+
+    /// The number of the next packet.
+    pub fn next_number(&self) -> u64 {
+        self.first + self.packets.len() as u64
+    }
+
+    /// The bytes of packets not yet acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.unacknowledged
+    }
+
+    /// Whether every packet is acknowledged.
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// How many bytes may be sent now.
+    pub fn room(&self) -> usize {
+        if self.packets.len() >= MAXIMUM_PACKETS {
+            return 0;
+        }
+        self.congestion.window().saturating_sub(self.under_way)
+    }
+
+    /// How many packets may be begun.
+    pub fn places(&self) -> usize {
+        MAXIMUM_PACKETS.saturating_sub(self.packets.len())
+    }
+
+    /// A new packet leaves.
+    pub fn sent(&mut self, bytes: Bytes, now: Time) {
+        if self.packets.is_empty() {
+            self.since = now;
+        }
+        self.under_way += bytes.len();
+        self.unacknowledged += bytes.len();
+        let order = self.take_order();
+        self.packets.push_back(Packet {
+            bytes,
+            sent: now,
+            order,
+            state: State::UnderWay,
+            sent_again: false,
+        });
+    }
+
+    fn take_order(&mut self) -> u64 {
+        self.next_order += 1;
+        self.next_order - 1
+    }
+
+    /// The peer tells what has arrived. `Ok(true)`: some of it is news.
+    pub fn acknowledge(
+        &mut self,
+        acknowledged: &Acknowledged,
+        now: Time,
+    ) -> Result<bool, NeverSent> {
+        let last = acknowledged.ranges.last().map_or(acknowledged.all, |r| r.1);
+        if last >= self.next_number() {
+            return Err(NeverSent);
+        }
+        let limited = self.under_way * 2 > self.congestion.window();
+        let before = self.unacknowledged;
+        let mut newest: Option<(u64, Option<Time>)> = None;
+        while self.first <= acknowledged.all
+            && let Some(packet) = self.packets.pop_front()
+        {
+            self.first += 1;
+            self.arrived(packet.state, packet.bytes.len(), packet.order);
+            note(&mut newest, &packet);
+        }
+        for (first, last) in &acknowledged.ranges {
+            for number in *first.max(&self.first)..=*last {
+                let index = (number - self.first) as usize;
+                if let Some(packet) = self.packets.get_mut(index)
+                    && packet.state != State::Acknowledged
+                {
+                    let (state, length, order) = (packet.state, packet.bytes.len(), packet.order);
+                    note(&mut newest, packet);
+                    packet.state = State::Acknowledged;
+                    packet.bytes = Bytes::new();
+                    self.arrived(state, length, order);
+                }
+            }
+        }
+        let news = before - self.unacknowledged;
+        if news == 0 {
+            return Ok(false);
+        }
+        if let Some((_, Some(sent))) = newest {
+            self.round_trip.measure(now - sent);
+        }
+        self.congestion.acknowledged(news, limited);
+        self.backoff = 0;
+        self.fruitless = 0;
+        self.since = now;
+        if !acknowledged.ranges.is_empty() {
+            self.detect_losses(last);
+        }
+        Ok(true)
+    }
+
+    /// Takes one packet off the books.
+    fn arrived(&mut self, state: State, length: usize, order: u64) {
+        match state {
+            State::UnderWay => self.under_way -= length,
+            State::Lost => self.lost -= 1,
+            State::Acknowledged => return,
+        }
+        self.unacknowledged -= length;
+        self.highest_arrived = self.highest_arrived.max(order);
+    }
+
+    /// Whatever was sent well before something that has arrived is lost.
+    fn detect_losses(&mut self, last: u64) {
+        let below = (last + 1).saturating_sub(self.first) as usize;
+        for packet in self.packets.iter_mut().take(below) {
+            if packet.state == State::UnderWay && packet.order + REORDERING <= self.highest_arrived
+            {
+                packet.state = State::Lost;
+                self.lost += 1;
+                self.under_way -= packet.bytes.len();
+                self.congestion.lost(packet.order, self.next_order);
+            }
+        }
+    }
+
+    /// When to give up waiting for an acknowledgement, and whether only in the background.
+    pub fn deadline(&self) -> Option<(Time, bool)> {
+        if self.packets.is_empty() {
+            return None;
+        }
+        let at = self.since + self.round_trip.timeout(self.backoff);
+        Some((at, self.fruitless >= FRUITLESS))
+    }
+
+    /// A fraction of the timeout, for acknowledgements to wait for company.
+    pub fn acknowledgement_delay(&self) -> Duration {
+        let delay = self.round_trip.timeout(0) / 8;
+        delay.clamp(Duration::from_millis(1), Duration::from_millis(10))
+    }
+
+    /// Nothing was acknowledged for long: all is taken for lost (over a stream, the oldest packet).
+    pub fn timed_out(&mut self, now: Time) {
+        self.since = now;
+        self.backoff += 1;
+        self.fruitless = self.fruitless.saturating_add(1);
+        let doubted = if self.stream { 1 } else { self.packets.len() };
+        self.take_for_lost(doubted);
+        self.congestion.timed_out(self.next_order);
+    }
+
+    /// The stream under the session is a new one: what was under way in the old one is lost.
+    pub fn interrupted(&mut self, now: Time) {
+        self.since = now;
+        self.backoff = 0;
+        self.take_for_lost(self.packets.len());
+    }
+
+    fn take_for_lost(&mut self, doubted: usize) {
+        for packet in self.packets.iter_mut().take(doubted) {
+            if packet.state == State::UnderWay {
+                packet.state = State::Lost;
+                self.lost += 1;
+                self.under_way -= packet.bytes.len();
+            }
+        }
+    }
+
+    /// The peer shows signs of life (`after_silence`: the first for long): no need to wait longer.
+    pub fn encourage(&mut self, after_silence: bool) {
+        self.backoff = self.backoff.min(3);
+        if after_silence {
+            self.backoff = 0;
+            self.fruitless = 0;
+        }
+    }
+
+    /// Whether the peer acknowledges nothing any more.
+    pub fn is_fruitless(&self) -> bool {
+        self.fruitless >= FRUITLESS
+    }
+
+    /// The lost packets that may be sent again now, oldest first, marked as sent.
+    pub fn take_lost(&mut self, now: Time, again: &mut Vec<Bytes>) {
+        if self.lost == 0 {
+            return;
+        }
+        let window = self.congestion.window();
+        for packet in &mut self.packets {
+            if self.lost == 0 || self.under_way > 0 && self.under_way + packet.bytes.len() > window
+            {
+                break;
+            }
+            if packet.state == State::Lost {
+                packet.state = State::UnderWay;
+                packet.sent = now;
+                packet.sent_again = true;
+                packet.order = self.next_order;
+                self.next_order += 1;
+                self.lost -= 1;
+                self.under_way += packet.bytes.len();
+                again.push(packet.bytes.clone());
+            }
+        }
+    }
+
+    /// Whether lost packets wait for room.
+    pub fn has_lost(&self) -> bool {
+        self.lost > 0
+    }
+}
+
+/// Remembers when the latest of the transmissions that arrived was made, if there was only one.
+fn note(newest: &mut Option<(u64, Option<Time>)>, packet: &Packet) {
+    if packet.state != State::Acknowledged && newest.is_none_or(|(order, _)| order < packet.order) {
+        *newest = Some((packet.order, (!packet.sent_again).then_some(packet.sent)));
+    }
+}

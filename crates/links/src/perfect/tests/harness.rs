@@ -1,0 +1,459 @@
+//! A small world for the link's own tests: processes in virtual time, joined by a bad network.
+use crate::perfect::{Configuration, PerfectLinks};
+use bytes::Bytes;
+use quorate_abstractions::{
+    fair_loss::{Indication, Transmit, datagrams},
+    heartbeat::{Beat, Heard},
+    link::{Deliver, Links, Send, Status, To},
+};
+use quorate_core::{
+    Addr, Algorithm, Counters, Host, Incarnation, Mailbox, Membership, Name, Observe, ProcessId,
+    Random, Time, TimerId,
+    actor::{Actor, Unwatched, join},
+    mailbox::Schedule,
+};
+use rand::{Rng, SeedableRng};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+pub fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+pub const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+struct Nobody;
+impl Schedule for Nobody {
+    fn posted(&self, _: usize, _: bool) {}
+}
+
+#[derive(Clone)]
+struct TestHost {
+    me: ProcessId,
+    incarnation: Incarnation,
+    processes: Membership,
+    counters: Counters,
+    path: Name,
+    seed: u64,
+    actors: Arc<Mutex<Vec<Box<dyn Actor>>>>,
+}
+
+impl Host for TestHost {
+    fn me(&self) -> ProcessId {
+        self.me
+    }
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+    fn processes(&self) -> &Membership {
+        &self.processes
+    }
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+    fn path(&self) -> &Name {
+        &self.path
+    }
+    fn at(&self, segment: &str) -> Self {
+        TestHost {
+            path: self.path.at(segment),
+            ..self.clone()
+        }
+    }
+    fn mailbox<E: Observe + std::marker::Send + 'static>(&self) -> Mailbox<E> {
+        Mailbox::new(0, Arc::new(Nobody))
+    }
+    fn start<A: Algorithm>(
+        &self,
+        mailbox: Mailbox<A::Event>,
+        algorithm: A,
+        route: impl FnMut(A::Effect) + std::marker::Send + 'static,
+    ) {
+        let actor = join(
+            self.path.clone(),
+            self.seed,
+            self.counters.clone(),
+            mailbox,
+            algorithm,
+            route,
+        );
+        self.actors.lock().unwrap().push(actor);
+    }
+}
+
+type Shared<T> = Arc<Mutex<T>>;
+
+/// One process: its link, two lanes on it, and what came out.
+pub struct Process {
+    pub counters: Counters,
+    pub delivered: Shared<Vec<(&'static str, ProcessId, Bytes)>>,
+    pub statuses: Shared<Vec<Status>>,
+    pub heard: Shared<Vec<ProcessId>>,
+    pub drained: Shared<bool>,
+    pub lanes: BTreeMap<&'static str, Addr<Send<Bytes>>>,
+    pub arrivals: Addr<Indication>,
+    pub beat: Addr<Beat>,
+    pub drain: Addr<Addr<()>>,
+    actor: Box<dyn Actor>,
+    sent: Shared<Vec<Transmit>>,
+    timers: BTreeMap<(Time, TimerId), bool>,
+    pub paused: bool,
+    idle_pending: bool,
+}
+
+/// What the network does to a datagram.
+#[derive(Clone, Copy)]
+pub struct Faults {
+    pub loss: f64,
+    pub duplication: f64,
+    pub latency: Duration,
+    /// Up to so much longer, at random: what reorders.
+    pub spread: Duration,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Faults {
+            loss: 0.0,
+            duplication: 0.0,
+            latency: ms(1),
+            spread: Duration::ZERO,
+        }
+    }
+}
+
+pub struct World {
+    pub n: usize,
+    pub now: Time,
+    pub processes: BTreeMap<ProcessId, Process>,
+    pub faults: Faults,
+    /// Directed channels that carry nothing.
+    pub cuts: Vec<(ProcessId, ProcessId)>,
+    pub configuration: Configuration,
+    /// Every transmission so far, if it is to be kept.
+    pub record: Option<Vec<(ProcessId, Transmit)>>,
+    flights: BTreeMap<(Time, u64), (ProcessId, Bytes)>,
+    next_flight: u64,
+    rng: Random,
+    seed: u64,
+}
+
+impl World {
+    pub fn new(n: usize, seed: u64) -> Self {
+        World {
+            n,
+            now: Time::ZERO,
+            processes: BTreeMap::new(),
+            faults: Faults::default(),
+            cuts: Vec::new(),
+            configuration: Configuration::default(),
+            record: None,
+            flights: BTreeMap::new(),
+            next_flight: 0,
+            rng: Random::seed_from_u64(seed),
+            seed,
+        }
+    }
+
+    /// A world in which every process has started, as incarnation 10 × rank.
+    pub fn started(n: usize, seed: u64) -> Self {
+        let mut world = World::new(n, seed);
+        world.start_all();
+        world
+    }
+
+    pub fn start_all(&mut self) {
+        for rank in 1..=self.n {
+            self.start(rank, 10 * rank as u64);
+        }
+    }
+
+    pub fn start(&mut self, rank: usize, incarnation: u64) {
+        self.start_with(
+            rank,
+            incarnation,
+            self.n,
+            &["bulk", "small"],
+            &self.configuration.clone(),
+        );
+    }
+
+    pub fn start_with(
+        &mut self,
+        rank: usize,
+        incarnation: u64,
+        n: usize,
+        names: &[&'static str],
+        configuration: &Configuration,
+    ) {
+        let host = TestHost {
+            me: p(rank),
+            incarnation: Incarnation(incarnation),
+            processes: Membership::of_size(n).unwrap(),
+            counters: Counters::default(),
+            path: Name::root(),
+            seed: self.seed ^ incarnation << 8 ^ rank as u64,
+            actors: Arc::default(),
+        };
+        let links = PerfectLinks::new(&host, configuration.clone());
+        let delivered: Shared<Vec<_>> = Arc::default();
+        let mut lanes = BTreeMap::new();
+        for &name in names {
+            let delivered = delivered.clone();
+            let up = Addr::new(move |Deliver { from, message }: Deliver<Bytes>| {
+                delivered.lock().unwrap().push((name, from, message));
+            });
+            lanes.insert(name, links.at(name).open(up));
+        }
+        fn collect<T: std::marker::Send + 'static>(into: &Shared<Vec<T>>) -> Addr<T> {
+            let into = into.clone();
+            Addr::new(move |item| into.lock().unwrap().push(item))
+        }
+        let (statuses, heard, sent) = (Shared::default(), Shared::default(), Shared::default());
+        links.status().send(collect(&statuses));
+        let heard_beats: Shared<Vec<Heard>> = Arc::default();
+        let _ = heard_beats;
+        let beat = links.heartbeat(collect(&heard).with(|Heard(p)| p));
+        links.start(collect(&sent)).unwrap();
+        let actor = host.actors.lock().unwrap().pop().unwrap();
+        let mut process = Process {
+            counters: host.counters.clone(),
+            delivered,
+            statuses,
+            heard,
+            drained: Arc::default(),
+            lanes,
+            arrivals: links.arrivals(),
+            beat,
+            drain: links.drained(),
+            actor,
+            sent,
+            timers: BTreeMap::new(),
+            paused: false,
+            idle_pending: false,
+        };
+        process.actor.start(self.now, &mut Unwatched);
+        process.idle_pending = true;
+        self.processes.insert(p(rank), process);
+    }
+
+    pub fn crash(&mut self, rank: usize) {
+        self.processes.remove(&p(rank));
+    }
+
+    pub fn process(&self, rank: usize) -> &Process {
+        &self.processes[&p(rank)]
+    }
+
+    pub fn pause(&mut self, rank: usize, paused: bool) {
+        self.processes.get_mut(&p(rank)).unwrap().paused = paused;
+    }
+
+    pub fn send(&self, from: usize, to: usize, lane: &str, message: impl Into<Bytes>) {
+        self.process(from).lanes[lane].send(Send {
+            to: To::One(p(to)),
+            message: message.into(),
+        });
+    }
+
+    /// Puts a datagram on the wire to `to`, from nobody.
+    pub fn inject(&mut self, to: usize, datagram: Bytes) {
+        self.next_flight += 1;
+        self.flights
+            .insert((self.now, self.next_flight), (p(to), datagram));
+    }
+
+    /// Lets every process handle what it has, and the network take what they sent.
+    fn settle(&mut self) {
+        loop {
+            let mut sent = Vec::new();
+            for (id, process) in &mut self.processes {
+                if process.paused {
+                    continue;
+                }
+                process.actor.handle_batch(self.now, &mut Unwatched);
+                process.idle_pending = false;
+                let mut alarms = Vec::new();
+                process.actor.take_alarms(&mut alarms);
+                for alarm in alarms {
+                    process
+                        .timers
+                        .insert((alarm.at, alarm.id), alarm.background);
+                }
+                for transmit in process.sent.lock().unwrap().drain(..) {
+                    sent.push((*id, transmit));
+                }
+            }
+            if sent.is_empty() {
+                return;
+            }
+            for (from, transmit) in sent {
+                self.carry(from, transmit);
+            }
+        }
+    }
+
+    fn carry(&mut self, from: ProcessId, transmit: Transmit) {
+        assert!(transmit.segment > 0 && !transmit.bytes.is_empty());
+        if let Some(record) = &mut self.record {
+            record.push((from, transmit.clone()));
+        }
+        for datagram in datagrams(transmit.bytes, transmit.segment) {
+            if self.cuts.contains(&(from, transmit.to)) {
+                continue;
+            }
+            let chance = |rng: &mut Random| f64::from(rng.next_u32()) / f64::from(u32::MAX);
+            let copies = 1 + usize::from(chance(&mut self.rng) < self.faults.duplication);
+            for _ in 0..copies {
+                if chance(&mut self.rng) < self.faults.loss {
+                    continue;
+                }
+                let delay = self.faults.latency + self.faults.spread.mul_f64(chance(&mut self.rng));
+                self.next_flight += 1;
+                self.flights.insert(
+                    (self.now + delay, self.next_flight),
+                    (transmit.to, datagram.clone()),
+                );
+            }
+        }
+    }
+
+    /// The next instant at which something happens.
+    fn next_instant(&self) -> Option<Time> {
+        let flight = self.flights.keys().next().map(|(at, _)| *at);
+        let timers = self.processes.values().filter(|process| !process.paused);
+        let timer = timers.filter_map(|process| process.timers.keys().next().map(|(at, _)| *at));
+        timer.chain(flight).min()
+    }
+
+    fn step_to(&mut self, at: Time) {
+        self.now = self.now.max(at);
+        while let Some(entry) = self.flights.first_entry()
+            && entry.key().0 <= self.now
+        {
+            let (to, datagram) = entry.remove();
+            if let Some(process) = self.processes.get(&to) {
+                let segment = datagram.len();
+                process.arrivals.send(Indication::Arrive {
+                    bytes: datagram,
+                    segment: segment.max(1),
+                });
+            }
+        }
+        for process in self
+            .processes
+            .values_mut()
+            .filter(|process| !process.paused)
+        {
+            while let Some(entry) = process.timers.first_entry()
+                && entry.key().0 <= self.now
+            {
+                let ((_, id), _) = entry.remove_entry();
+                process.actor.fire(id, self.now, &mut Unwatched);
+            }
+        }
+        self.settle();
+    }
+
+    /// Runs for `duration` of virtual time.
+    pub fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        self.settle();
+        while let Some(at) = self.next_instant()
+            && at <= end
+        {
+            self.step_to(at);
+        }
+        self.now = end;
+    }
+
+    /// Runs until `holds`, for at most `limit` of virtual time.
+    pub fn run_until(&mut self, limit: Duration, holds: impl Fn(&World) -> bool) {
+        let end = self.now + limit;
+        self.settle();
+        while !holds(self) {
+            let at = self.next_instant().expect("nothing will happen any more");
+            assert!(at <= end, "not within {limit:?}");
+            self.step_to(at);
+        }
+    }
+
+    /// Runs until only background timers are left; says how long that took.
+    pub fn run_until_quiet(&mut self, limit: Duration) -> Duration {
+        let (begin, end) = (self.now, self.now + limit);
+        self.settle();
+        loop {
+            for process in self.processes.values_mut() {
+                let Process { timers, actor, .. } = process;
+                timers.retain(|(_, id), _| actor.is_waiting(*id));
+            }
+            let busy = !self.flights.is_empty()
+                || self.processes.values().any(|process| {
+                    !process.paused && process.timers.values().any(|background| !background)
+                });
+            if !busy {
+                return self.now - begin;
+            }
+            let at = self.next_instant().unwrap();
+            assert!(at <= end, "not quiet within {limit:?}");
+            self.step_to(at);
+        }
+    }
+
+    /// Runs until every process that is there is admitted and connected to all others.
+    pub fn connect(&mut self) {
+        let n = self.processes.len();
+        self.run_until(Duration::from_secs(60), |world| {
+            world
+                .processes
+                .values()
+                .all(|process| process.connected() == n - 1)
+        });
+    }
+}
+
+impl Process {
+    pub fn connected(&self) -> usize {
+        let statuses = self.statuses.lock().unwrap();
+        let connected = |status: &&Status| matches!(status, Status::Connected { .. });
+        statuses.iter().filter(connected).count()
+    }
+
+    pub fn has(&self, wanted: impl Fn(&Status) -> bool) -> bool {
+        self.statuses.lock().unwrap().iter().any(wanted)
+    }
+
+    pub fn is_excluded(&self) -> bool {
+        self.has(|status| matches!(status, Status::Excluded { .. }))
+    }
+
+    pub fn refusals(&self) -> Vec<String> {
+        let statuses = self.statuses.lock().unwrap();
+        let reason = |status: &Status| match status {
+            Status::Refused { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        statuses.iter().filter_map(reason).collect()
+    }
+
+    /// What was delivered from `from` on `lane`, in order.
+    pub fn from(&self, from: usize, lane: &str) -> Vec<Bytes> {
+        let delivered = self.delivered.lock().unwrap();
+        let matching = delivered
+            .iter()
+            .filter(|(l, f, _)| *l == lane && *f == p(from));
+        matching.map(|(_, _, message)| message.clone()).collect()
+    }
+
+    pub fn delivered(&self) -> usize {
+        self.delivered.lock().unwrap().len()
+    }
+}
+
+/// The queue type is only named to keep the import list honest.
+pub type Batch<T> = VecDeque<T>;
