@@ -1,0 +1,235 @@
+//! What runs on the protocol thread: ready actors, timers, edges.
+use crate::{edge::Edge, host::Shared, ready, timers::Timers};
+use quorate_core::{
+    Time,
+    actor::{Actor, Unwatched},
+    algorithm::Alarm,
+};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+use tokio::{task::coop, time::Sleep};
+
+/// Batches between two looks at the clock.
+const BATCHES_A_TIME: usize = 32;
+/// Batches after which edges and timers get their turn though somebody is still ready.
+const BATCHES_A_TURN: usize = 4096;
+/// Turns after which Tokio gets its own: only it learns that a socket has become readable.
+const TURNS: usize = 8;
+
+/// Why the executor gave the thread back.
+enum Outcome {
+    Yield,
+    Stop,
+}
+
+/// The actors of one process, driven one batch after the other.
+pub(crate) struct Executor {
+    shared: Arc<Shared>,
+    actors: Vec<Option<Box<dyn Actor>>>,
+    edges: Vec<Box<dyn Edge>>,
+    timers: Timers,
+    alarms: Vec<Alarm>,
+    begun: Instant,
+    now: Time,
+    /// The one Tokio timer, and when it fires.
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: Option<Time>,
+    /// Who runs: for the report of a panic.
+    running: Option<usize>,
+}
+
+impl Executor {
+    pub fn new(shared: Arc<Shared>, edges: Vec<Box<dyn Edge>>) -> Self {
+        Executor {
+            shared,
+            actors: Vec::new(),
+            edges,
+            timers: Timers::default(),
+            alarms: Vec::new(),
+            begun: Instant::now(),
+            now: Time::ZERO,
+            sleep: None,
+            armed: None,
+            running: None,
+        }
+    }
+
+    /// The module that was running when the executor was left by a panic.
+    pub fn running(&self) -> Option<String> {
+        let actor = self.actors.get(self.running?)?.as_ref()?;
+        Some(actor.name().to_string())
+    }
+
+    /// Runs until the host is stopped.
+    pub async fn run(&mut self) {
+        ready::enter(self.shared.id);
+        loop {
+            // Without Tokio's budget for cooperation: turns are counted here.
+            let turns = coop::unconstrained(poll_fn(|cx| self.poll(cx)));
+            match turns.await {
+                Outcome::Yield => tokio::task::yield_now().await,
+                Outcome::Stop => break,
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.shared.unpark();
+        for _ in 0..TURNS {
+            if self.shared.is_stopping() {
+                return Poll::Ready(Outcome::Stop);
+            }
+            self.read_clock();
+            let mut progress = self.poll_edges(cx);
+            progress |= self.fire_timers();
+            progress |= self.run_ready();
+            if ready::is_empty() {
+                progress |= self.take_from_outside();
+            }
+            if !progress && self.may_park(cx) {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Outcome::Yield)
+    }
+
+    fn read_clock(&mut self) {
+        self.now = Time::from_nanos(self.begun.elapsed().as_nanos() as u64);
+    }
+
+    fn poll_edges(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        for edge in &mut self.edges {
+            progress |= edge.poll(cx, self.now);
+        }
+        progress
+    }
+
+    fn fire_timers(&mut self) -> bool {
+        let mut progress = false;
+        while let Some((index, id)) = self.timers.take_due(self.now) {
+            progress = true;
+            self.drive(index, |actor, now| actor.fire(id, now, &mut Unwatched));
+            // So that the algorithm is idle afterwards, too.
+            ready::mark(self.shared.id, index);
+        }
+        progress
+    }
+
+    fn run_ready(&mut self) -> bool {
+        for batch in 0..BATCHES_A_TURN {
+            let Some(index) = ready::take_highest() else {
+                return batch > 0;
+            };
+            if batch % BATCHES_A_TIME == BATCHES_A_TIME - 1 {
+                self.read_clock();
+            }
+            self.drive(index, |actor, now| actor.handle_batch(now, &mut Unwatched));
+        }
+        true
+    }
+
+    /// Lets an actor work, and notes the timers that it started. One that has not been started yet
+    /// is marked ready when it is.
+    fn drive(&mut self, index: usize, work: impl FnOnce(&mut dyn Actor, Time)) {
+        let Some(Some(actor)) = self.actors.get_mut(index) else {
+            return;
+        };
+        self.running = Some(index);
+        work(actor.as_mut(), self.now);
+        self.running = None;
+        actor.take_alarms(&mut self.alarms);
+        if self.alarms.is_empty() {
+            return;
+        }
+        for alarm in self.alarms.drain(..) {
+            self.timers.push(alarm.at, index, alarm.id);
+        }
+        if self.timers.wants_sweep() {
+            let actors = &self.actors;
+            self.timers.sweep(|index, id| {
+                let actor = actors.get(index).and_then(Option::as_ref);
+                actor.is_some_and(|actor| actor.is_waiting(id))
+            });
+        }
+    }
+
+    fn take_from_outside(&mut self) -> bool {
+        let (ready, actors) = {
+            let mut outside = self.shared.outside();
+            if outside.is_empty() {
+                return false;
+            }
+            (
+                std::mem::take(&mut outside.ready),
+                std::mem::take(&mut outside.actors),
+            )
+        };
+        for (index, actor) in actors {
+            if index >= self.actors.len() {
+                self.actors.resize_with(index + 1, || None);
+            }
+            self.actors[index] = Some(actor);
+            self.drive(index, |actor, now| actor.start(now, &mut Unwatched));
+            ready::mark(self.shared.id, index);
+        }
+        for index in ready {
+            ready::mark(self.shared.id, index);
+        }
+        true
+    }
+
+    /// Arms the timer and announces the sleep; `false`: there is something to do.
+    fn may_park(&mut self, cx: &mut Context<'_>) -> bool {
+        let edges = self.edges.iter().filter_map(|edge| edge.deadline()).min();
+        let earliest = self.timers.next().into_iter().chain(edges).min();
+        if let Some(at) = earliest
+            && !self.arm(at, cx)
+        {
+            return false;
+        }
+        self.shared.waker.register(cx.waker());
+        self.shared.park()
+    }
+
+    /// Makes the Tokio timer fire at `at` or earlier; `false`: the time has come.
+    fn arm(&mut self, at: Time, cx: &mut Context<'_>) -> bool {
+        if self
+            .armed
+            .is_none_or(|armed| at < armed || armed <= self.now)
+        {
+            let deadline = self.begun + at.since(Time::ZERO);
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+            sleep.as_mut().reset(deadline.into());
+            self.armed = Some(at);
+        }
+        let Some(sleep) = &mut self.sleep else {
+            return true;
+        };
+        if sleep.as_mut().poll(cx).is_pending() {
+            return true;
+        }
+        self.armed = None;
+        false
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        let left = {
+            let mut outside = self.shared.outside();
+            outside.closed = true;
+            std::mem::take(&mut outside.actors)
+        };
+        drop(left);
+        self.actors.clear();
+        ready::enter(0);
+    }
+}

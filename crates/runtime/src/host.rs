@@ -1,0 +1,237 @@
+//! The handle on a process of the real world: makes mailboxes, starts algorithms.
+use crate::ready;
+use futures::task::AtomicWaker;
+use quorate_core::{
+    Algorithm, Counters, Host, Incarnation, Mailbox, Membership, Name, Observe, ProcessId,
+    actor::{self, Actor},
+    mailbox::Schedule,
+    message::{digest, fold},
+};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{
+        AtomicBool, AtomicU64, AtomicUsize,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+};
+
+/// Who a host runs, and from which randomness.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The process.
+    pub me: ProcessId,
+    /// This start of it.
+    pub incarnation: Incarnation,
+    /// Π.
+    pub processes: Membership,
+    /// What all randomness of the process follows from.
+    pub seed: u64,
+}
+
+impl Identity {
+    /// The process `me` of `processes`, as a new incarnation with fresh randomness.
+    ///
+    /// The incarnation is made of the wall clock's microseconds and randomness: nothing but its
+    /// being unlike any other matters.
+    pub fn fresh(me: ProcessId, processes: Membership) -> Self {
+        Identity {
+            me,
+            incarnation: fresh_incarnation(),
+            processes,
+            seed: rand::random(),
+        }
+    }
+}
+
+/// Wall-clock microseconds, shifted, and randomness.
+pub(crate) fn fresh_incarnation() -> Incarnation {
+    let microseconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_micros() as u64);
+    Incarnation((microseconds << 12) | u64::from(rand::random::<u16>() >> 4))
+}
+
+/// What other threads left for the protocol thread.
+#[derive(Default)]
+pub(crate) struct Outside {
+    /// Mailboxes that became non-empty.
+    pub ready: Vec<usize>,
+    /// Algorithms to start, each with its mailbox's number.
+    pub actors: Vec<(usize, Box<dyn Actor>)>,
+    /// Nobody will look here again.
+    pub closed: bool,
+}
+
+impl Outside {
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.actors.is_empty()
+    }
+}
+
+/// What all handles on one process share with its protocol thread.
+pub(crate) struct Shared {
+    /// Unlike that of any other host of this operating-system process.
+    pub id: u64,
+    pub identity: Identity,
+    pub counters: Counters,
+    mailboxes: AtomicUsize,
+    outside: Mutex<Outside>,
+    /// The protocol thread sleeps, or is about to: whoever leaves something must wake it.
+    parked: AtomicBool,
+    pub waker: AtomicWaker,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    fn new(identity: Identity) -> Self {
+        static HOSTS: AtomicU64 = AtomicU64::new(1);
+        Shared {
+            id: HOSTS.fetch_add(1, Relaxed),
+            identity,
+            counters: Counters::default(),
+            mailboxes: AtomicUsize::new(0),
+            outside: Mutex::default(),
+            parked: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub fn outside(&self) -> MutexGuard<'_, Outside> {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the protocol thread, if it needs to be.
+    pub fn wake(&self) {
+        if self.parked.swap(false, AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Announces that the protocol thread is about to sleep; `false`: it must not, for something
+    /// was left for it. (The lock orders this with the leaver's push, so that one of the two sees
+    /// the other.)
+    pub fn park(&self) -> bool {
+        self.parked.store(true, Release);
+        let nothing = self.outside().is_empty() && !self.is_stopping();
+        if !nothing {
+            self.parked.store(false, Release);
+        }
+        nothing
+    }
+
+    /// The protocol thread is awake.
+    pub fn unpark(&self) {
+        self.parked.store(false, Release);
+    }
+
+    pub fn stop(&self) {
+        self.stopping.store(true, Release);
+        // Through the lock, for the same reason as in `park`.
+        drop(self.outside());
+        self.wake();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Acquire)
+    }
+}
+
+impl Schedule for Shared {
+    fn posted(&self, index: usize, was_empty: bool) {
+        if ready::mark(self.id, index) || !was_empty {
+            return;
+        }
+        let mut outside = self.outside();
+        if !outside.closed {
+            outside.ready.push(index);
+        }
+        drop(outside);
+        self.wake();
+    }
+}
+
+/// The host of a real process: its algorithms run on one thread, its *protocol thread*.
+///
+/// Of the algorithms whose mailboxes hold something, the one whose mailbox was made *last* runs
+/// first, and handles all that waits as one batch. What comes from other threads is looked at when
+/// nobody is ready any more, so that no load from outside can keep lower layers from running.
+///
+/// Clones are handles on the same process, usable from every thread. An algorithm may be started
+/// before or after the protocol thread runs.
+#[derive(Clone)]
+pub struct TokioHost {
+    pub(crate) shared: Arc<Shared>,
+    path: Name,
+}
+
+impl TokioHost {
+    pub(crate) fn new(identity: Identity) -> Self {
+        TokioHost {
+            shared: Arc::new(Shared::new(identity)),
+            path: Name::root(),
+        }
+    }
+
+    /// Whether the process has stopped, or is about to.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.is_stopping()
+    }
+}
+
+impl Host for TokioHost {
+    fn me(&self) -> ProcessId {
+        self.shared.identity.me
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.shared.identity.incarnation
+    }
+
+    fn processes(&self) -> &Membership {
+        &self.shared.identity.processes
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    fn path(&self) -> &Name {
+        &self.path
+    }
+
+    fn at(&self, segment: &str) -> Self {
+        TokioHost {
+            shared: self.shared.clone(),
+            path: self.path.at(segment),
+        }
+    }
+
+    fn mailbox<E: Observe + Send + 'static>(&self) -> Mailbox<E> {
+        let index = self.shared.mailboxes.fetch_add(1, Relaxed);
+        Mailbox::new(index, self.shared.clone())
+    }
+
+    fn start<A: Algorithm>(
+        &self,
+        mailbox: Mailbox<A::Event>,
+        algorithm: A,
+        route: impl FnMut(A::Effect) + Send + 'static,
+    ) {
+        let index = mailbox.index();
+        let path = digest(self.path.as_str().as_bytes());
+        let seed = fold(fold(self.shared.identity.seed, path), index as u64);
+        let counters = self.shared.counters.clone();
+        let actor = actor::join(self.path.clone(), seed, counters, mailbox, algorithm, route);
+        let mut outside = self.shared.outside();
+        if outside.closed {
+            // Outside the lock: what the algorithm holds may send when it is dropped.
+            drop(outside);
+            drop(actor);
+            return;
+        }
+        outside.actors.push((index, actor));
+        drop(outside);
+        self.shared.wake();
+    }
+}

@@ -1,0 +1,303 @@
+//! Frames over TCP: the same fair-loss interface, over connections that are opened again.
+//!
+//! Every process dials every other one, and sends only on the connections that it dialled: no
+//! tie-break, and a reset loses one direction only. What is lost with a connection is the link's to
+//! send again: the edge says [`Reopened`](Indication::Reopened) when a way is open (again), and keeps
+//! nothing for a peer that it is not connected to.
+//!
+//! A connection begins with a preamble that names the dialling process (for bookkeeping: who speaks
+//! is for the link to verify). Then come frames: length, segment (four bytes each, the highest
+//! first), and that many bytes. A frame that claims more than the limit ends the connection.
+use crate::{
+    edge::Edge,
+    faults::{Faults, Injected},
+    thread::Protocol,
+};
+use bytes::{BufMut, BytesMut};
+use quorate_abstractions::fair_loss::{Indication, Transmit};
+use quorate_core::{Addr, Counters, Host, Name, Time, counters::Counter};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::net::{TcpListener, TcpStream};
+
+mod incoming;
+mod outgoing;
+
+use incoming::Incoming;
+use outgoing::Outgoing;
+
+const MAGIC: &[u8; 7] = b"quorate";
+const PREAMBLE: usize = MAGIC.len() + 1;
+const HEAD: usize = 8;
+/// How long nothing is accepted after the operating system refused to accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that a process accepts from each of the others, should old ones not be known to be
+/// dead yet.
+const ACCEPTED_PER_PEER: usize = 4;
+
+/// How a [`TcpEdge`] is set up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TcpConfiguration {
+    /// How many bytes may wait for a peer's connection before frames are dropped.
+    pub queue_limit: usize,
+    /// The longest frame that is sent or accepted.
+    pub maximum_frame: usize,
+    /// A connection on which nothing moves for so long, though something should, is given up.
+    pub silence: Duration,
+    /// The first and the longest pause before a connection is tried again.
+    pub back_off: (Duration, Duration),
+}
+
+impl Default for TcpConfiguration {
+    fn default() -> Self {
+        TcpConfiguration {
+            queue_limit: 16 << 20,
+            maximum_frame: 1 << 20,
+            silence: Duration::from_secs(5),
+            back_off: (Duration::from_millis(20), Duration::from_secs(1)),
+        }
+    }
+}
+
+/// What the edge counts, under `tcp`.
+#[derive(Clone)]
+struct Counts {
+    sent: Counter,
+    sent_bytes: Counter,
+    received: Counter,
+    received_bytes: Counter,
+    connected: Counter,
+    disconnected: Counter,
+    unconnected: Counter,
+    queue_full: Counter,
+    too_large: Counter,
+    no_such_peer: Counter,
+    bad_preamble: Counter,
+    bad_frame: Counter,
+    stalled: Counter,
+    refused: Counter,
+    accept_errors: Counter,
+}
+
+impl Counts {
+    fn new(counters: &Counters, module: &Name) -> Self {
+        let count = |reason| counters.counter(module, reason);
+        Counts {
+            sent: count("sent"),
+            sent_bytes: count("sent_bytes"),
+            received: count("received"),
+            received_bytes: count("received_bytes"),
+            connected: count("connected"),
+            disconnected: count("disconnected"),
+            unconnected: count("unconnected"),
+            queue_full: count("queue_full"),
+            too_large: count("too_large"),
+            no_such_peer: count("no_such_peer"),
+            bad_preamble: count("bad_preamble"),
+            bad_frame: count("bad_frame"),
+            stalled: count("stalled"),
+            refused: count("refused"),
+            accept_errors: count("accept_errors"),
+        }
+    }
+}
+
+/// What waits for a peer's connection.
+#[derive(Default)]
+struct Outbox {
+    /// There is a connection.
+    open: bool,
+    bytes: BytesMut,
+}
+
+/// The sending half, reached through the link's address.
+struct Sender {
+    outboxes: Vec<Mutex<Outbox>>,
+    configuration: TcpConfiguration,
+    counts: Counts,
+}
+
+impl Sender {
+    fn outbox(&self, peer: usize) -> Option<MutexGuard<'_, Outbox>> {
+        let outbox = self.outboxes.get(peer)?;
+        Some(outbox.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn transmit(&self, transmit: Transmit) {
+        let Transmit { to, bytes, segment } = transmit;
+        let Some(mut outbox) = self.outbox(to.index()) else {
+            self.counts.no_such_peer.add(1);
+            return;
+        };
+        if !outbox.open {
+            self.counts.unconnected.add(1);
+            return;
+        }
+        let segment = segment.clamp(1, bytes.len().max(1));
+        if segment > self.configuration.maximum_frame {
+            self.counts.too_large.add(1);
+            return;
+        }
+        let most = self.configuration.maximum_frame / segment * segment;
+        for frame in bytes.chunks(most) {
+            if outbox.bytes.len() + HEAD + frame.len() > self.configuration.queue_limit {
+                self.counts.queue_full.add(1);
+                return;
+            }
+            outbox.bytes.put_u32(frame.len() as u32);
+            outbox.bytes.put_u32(segment.min(frame.len()) as u32);
+            outbox.bytes.put_slice(frame);
+            self.counts.sent.add(1);
+            self.counts.sent_bytes.add(frame.len() as u64);
+        }
+    }
+}
+
+/// The connections of a process, on the protocol thread.
+pub struct TcpEdge {
+    listener: TcpListener,
+    /// Nothing is accepted before this time.
+    paused_until: Option<Time>,
+    outgoing: Vec<Outgoing>,
+    incoming: Vec<Incoming>,
+    sender: Arc<Sender>,
+    injected: Injected,
+    /// When a silence must be noticed at the latest.
+    check_at: Time,
+}
+
+impl TcpEdge {
+    /// Joins a listening socket to the link whose indications go to `up`, and gives the address for
+    /// the link's transmissions. `peers` are the addresses of p1 … pn, the own one included.
+    ///
+    /// # Errors
+    /// When the operating system refuses the socket.
+    pub fn attach(
+        protocol: &mut Protocol,
+        listener: std::net::TcpListener,
+        peers: &[SocketAddr],
+        configuration: TcpConfiguration,
+        faults: &Faults,
+        up: Addr<Indication>,
+    ) -> io::Result<Addr<Transmit>> {
+        let host = protocol.host().at("tcp");
+        listener.set_nonblocking(true)?;
+        let listener = {
+            let _context = protocol.runtime().enter();
+            TcpListener::from_std(listener)?
+        };
+        let sender = Arc::new(Sender {
+            outboxes: peers.iter().map(|_| Mutex::default()).collect(),
+            configuration,
+            counts: Counts::new(host.counters(), host.path()),
+        });
+        let out = {
+            let sender = sender.clone();
+            Addr::new(move |transmit| sender.transmit(transmit))
+        };
+        let me = host.me();
+        let others = host.processes().others(me);
+        let outgoing = others.iter().filter_map(|peer| {
+            let address = peers.get(peer.index())?;
+            Some(Outgoing::new(me, peer, *address, configuration.back_off.0))
+        });
+        let outgoing = outgoing.collect();
+        let (transmit, injected) = Injected::attach(&host, faults.clone(), out, up);
+        protocol.attach(TcpEdge {
+            listener,
+            paused_until: None,
+            outgoing,
+            incoming: Vec::new(),
+            sender,
+            injected,
+            check_at: Time::ZERO,
+        });
+        Ok(transmit)
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        if self.paused_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.paused_until = None;
+        let mut progress = false;
+        while let Poll::Ready(result) = self.listener.poll_accept(cx) {
+            progress = true;
+            match result {
+                Ok(_) if self.incoming.len() >= ACCEPTED_PER_PEER * self.sender.outboxes.len() => {
+                    self.sender.counts.refused.add(1);
+                }
+                Ok((stream, _)) => {
+                    set_up(&stream, self.sender.configuration.silence);
+                    self.incoming.push(Incoming::new(stream, now));
+                }
+                Err(_) => {
+                    self.sender.counts.accept_errors.add(1);
+                    self.paused_until = Some(now + ACCEPT_PAUSE);
+                    break;
+                }
+            }
+        }
+        progress
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        let mut progress = false;
+        let (sender, injected) = (&*self.sender, &self.injected);
+        let outgoing = &mut self.outgoing;
+        self.incoming.retain_mut(|connection| {
+            let known = connection.from;
+            let outcome = connection.poll(cx, now, sender, injected);
+            if known.is_none()
+                && let Some(from) = connection.from
+                && let Some(way) = outgoing.iter_mut().find(|way| way.peer == from)
+            {
+                way.hurry(now, sender.configuration.back_off.0);
+            }
+            progress |= outcome != Ok(false);
+            if outcome.is_err() {
+                sender.counts.disconnected.add(1);
+            }
+            outcome.is_ok()
+        });
+        progress
+    }
+}
+
+impl Edge for TcpEdge {
+    fn poll(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        let mut progress = self.accept(cx, now);
+        for way in &mut self.outgoing {
+            progress |= way.poll(cx, now, &self.sender, &self.injected);
+        }
+        progress |= self.poll_incoming(cx, now);
+        if self.check_at <= now {
+            self.check_at = now + self.sender.configuration.silence / 4;
+        }
+        progress
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let ways = self.outgoing.iter().filter_map(Outgoing::deadline);
+        ways.chain(self.paused_until).chain([self.check_at]).min()
+    }
+}
+
+/// The connection ended, or must.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Broken;
+
+/// Small frames go out at once, and a peer whose machine is gone is noticed.
+fn set_up(stream: &TcpStream, silence: Duration) {
+    // An operating system that lacks one of these notices later, and nothing else.
+    let _ = stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.set_keepalive(true);
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let _ = socket.set_tcp_user_timeout(Some(silence));
+}

@@ -1,0 +1,236 @@
+use super::*;
+use quorate_core::Mailbox;
+use std::sync::Mutex;
+
+#[test]
+fn the_actor_whose_mailbox_was_made_last_runs_first_and_in_batches() {
+    let protocol = protocol(1, 1);
+    let host = protocol.host();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (done, waits) = mpsc::channel();
+    let mailboxes: Vec<_> = (0..3).map(|_| host.mailbox::<Tag>()).collect();
+    let addrs: Vec<_> = mailboxes.iter().map(Mailbox::addr).collect();
+    for (index, mailbox) in mailboxes.into_iter().enumerate() {
+        let (log, idle, done) = (log.clone(), log.clone(), done.clone());
+        let algorithm = Scripted(
+            move |Tag(tag), _: &mut _| log.lock().unwrap().push((index, Some(tag))),
+            move |_: &mut _| {
+                let mut log = idle.lock().unwrap();
+                log.push((index, None));
+                if index == 0 && log.contains(&(0, Some(2))) {
+                    let _ = done.send(());
+                }
+            },
+        );
+        host.start(mailbox, algorithm, |_| ());
+    }
+    let fan = start(
+        host,
+        "fan",
+        |tag, ctx| ctx.trigger(tag),
+        move |_| {
+            for tag in [1, 2] {
+                for addr in &addrs {
+                    addr.send(Tag(tag));
+                }
+            }
+        },
+    );
+    fan.send(Tag(0));
+    let thread = protocol.start().unwrap();
+    waits.recv_timeout(PATIENCE).unwrap();
+    drop(thread);
+    // The first idle calls are those of the start.
+    let log = log.lock().unwrap();
+    let first = log.iter().position(|(_, tag)| tag.is_some()).unwrap();
+    let batch = |index| [(index, Some(1)), (index, Some(2)), (index, None)];
+    assert_eq!(log[first..], [batch(2), batch(1), batch(0)].concat());
+}
+
+#[test]
+fn timers_fire_in_order_unless_cancelled() {
+    let protocol = protocol(1, 1);
+    let (seen, waits) = mpsc::channel();
+    let mut cancelled: Option<TimerId> = None;
+    let addr = start(
+        protocol.host(),
+        "timers",
+        move |Tag(tag), ctx| {
+            if tag == 0 {
+                let delay = |ms| Duration::from_millis(ms);
+                ctx.after(delay(30), Tag(4));
+                cancelled = Some(ctx.after(delay(20), Tag(3)));
+                ctx.after(delay(10), Tag(1));
+                ctx.after(delay(10), Tag(2));
+            }
+            if tag == 1 {
+                ctx.cancel(cancelled.unwrap());
+            }
+            ctx.trigger(Tag(tag));
+        },
+        move |tag| seen.send((tag.0, Instant::now())).unwrap(),
+    );
+    let _thread = protocol.start().unwrap();
+    addr.send(Tag(0));
+    let seen: Vec<_> = (0..4)
+        .map(|_| waits.recv_timeout(PATIENCE).unwrap())
+        .collect();
+    let tags: Vec<_> = seen.iter().map(|(tag, _)| *tag).collect();
+    assert_eq!(tags, [0, 1, 2, 4]);
+    assert!(seen[1].1 - seen[0].1 >= Duration::from_millis(9));
+    assert!(seen[3].1 - seen[0].1 >= Duration::from_millis(29));
+}
+
+#[test]
+fn cancelled_timers_do_not_pile_up() {
+    use crate::timers::Timers;
+    let mut timers = Timers::default();
+    let mut ctx: Context<Tag, Tag> = Context::new("x".into(), 0, quorate_core::Counters::default());
+    for _ in 0..100_000 {
+        let id = ctx.after(Duration::from_secs(1), Tag(0));
+        ctx.cancel(id);
+        for alarm in ctx.take_alarms() {
+            timers.push(alarm.at, 0, alarm.id);
+        }
+        if timers.wants_sweep() {
+            timers.sweep(|_, id| ctx.is_waiting(id));
+        }
+    }
+    assert!(timers.len() <= 1024, "{}", timers.len());
+}
+
+#[test]
+fn posts_of_many_threads_all_arrive_in_each_ones_order() {
+    const POSTS: u64 = 20_000;
+    let protocol = protocol(1, 1);
+    let (seen, waits) = mpsc::channel();
+    let mut last = [0; 4];
+    let addr = start(
+        protocol.host(),
+        "sink",
+        move |Tag(tag), ctx| {
+            let (thread, number) = ((tag >> 32) as usize, tag & 0xffff_ffff);
+            assert_eq!(number, last[thread] + 1);
+            last[thread] = number;
+            if last == [POSTS; 4] {
+                ctx.trigger(Tag(0));
+            }
+        },
+        move |_| seen.send(()).unwrap(),
+    );
+    let thread = protocol.start().unwrap();
+    let barrier = Arc::new(Barrier::new(4));
+    for poster in 0..4_u64 {
+        let (addr, barrier) = (addr.clone(), barrier.clone());
+        std::thread::spawn(move || {
+            barrier.wait();
+            for number in 1..=POSTS {
+                addr.send(Tag(poster << 32 | number));
+            }
+        });
+    }
+    waits.recv_timeout(PATIENCE).unwrap();
+    drop(thread);
+}
+
+#[test]
+fn an_algorithm_may_be_started_and_addressed_while_the_thread_runs() {
+    let thread = protocol(1, 1).start().unwrap();
+    let (seen, waits) = mpsc::channel();
+    let host = thread.host().at("late");
+    let mailbox = host.mailbox();
+    let addr = mailbox.addr();
+    addr.send(Tag(5));
+    let upon = |tag, ctx: &mut Context<Tag, Tag>| ctx.trigger(tag);
+    host.start(mailbox, Scripted(upon, |_: &mut _| ()), move |tag| {
+        seen.send(tag).unwrap();
+    });
+    assert_eq!(waits.recv_timeout(PATIENCE), Ok(Tag(5)));
+}
+
+async fn ending(thread: &ProtocolThread) -> Ending {
+    tokio::time::timeout(PATIENCE, thread.ended())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_thread_and_names_the_module() {
+    let protocol = protocol(1, 1);
+    let addr = start(
+        protocol.host(),
+        "faulty",
+        |_, _| panic!("on purpose"),
+        |_| (),
+    );
+    let thread = protocol.start().unwrap();
+    addr.send(Tag(1));
+    let expected = Ending::Panicked("faulty: on purpose".into());
+    assert_eq!(ending(&thread).await, expected);
+}
+
+#[tokio::test]
+async fn everything_is_dropped_when_the_thread_stops() {
+    struct Dropped(mpsc::Sender<()>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+    let protocol = protocol(1, 1);
+    let (dropped, drops) = mpsc::channel();
+    let held = Dropped(dropped);
+    let myself: Arc<Mutex<Option<Addr<Tag>>>> = Arc::default();
+    let cycle = myself.clone();
+    let addr = start(
+        protocol.host(),
+        "cycle",
+        move |_, _| {
+            let _ = (&held, &cycle);
+        },
+        |_| (),
+    );
+    *myself.lock().unwrap() = Some(addr.clone());
+    let thread = protocol.start().unwrap();
+    thread.stop();
+    assert_eq!(ending(&thread).await, Ending::Stopped);
+    drops.recv_timeout(PATIENCE).unwrap();
+    addr.send(Tag(1));
+}
+
+/// Sends a tag to and fro, and reports how long a hop takes. Also the hop's benchmark:
+/// `cargo test --release -p quorate-runtime hop -- --nocapture`.
+#[test]
+fn a_hop_is_cheap() {
+    const HOPS: u64 = 2_000_000;
+    for together in [1, 64] {
+        let protocol = protocol(1, 1);
+        let host = protocol.host();
+        let (done, waits) = mpsc::channel();
+        let (low, high) = (host.at("low"), host.at("high"));
+        let (low_box, high_box) = (low.mailbox(), high.mailbox());
+        let (to_low, to_high) = (low_box.addr(), high_box.addr());
+        let back = |Tag(hops): Tag, ctx: &mut Context<Tag, Tag>| ctx.trigger(Tag(hops + 1));
+        low.start(low_box, Scripted(back, |_: &mut _| ()), move |tag| {
+            to_high.send(tag);
+        });
+        let begin = to_low.clone();
+        high.start(high_box, Scripted(back, |_: &mut _| ()), move |tag| {
+            if tag.0 < HOPS / together {
+                to_low.send(tag);
+            } else {
+                done.send(()).unwrap();
+            }
+        });
+        for _ in 0..together {
+            begin.send(Tag(0));
+        }
+        let begun = Instant::now();
+        let _thread = protocol.start().unwrap();
+        for _ in 0..together {
+            waits.recv_timeout(PATIENCE).unwrap();
+        }
+        let hop = begun.elapsed().as_nanos() as u64 / HOPS;
+        println!("a hop, {together} together: {hop} ns");
+    }
+}

@@ -1,0 +1,59 @@
+//! The timers of all actors of a process, in one heap.
+use quorate_core::{Time, TimerId};
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+/// A timer: when it is due, the order of its start, whose it is, and which.
+type Entry = (Time, u64, usize, TimerId);
+
+/// Timers by the time at which they are due, and by their start among those due together.
+///
+/// A cancelled timer stays until it is due or until the heap has doubled: then those that wait for
+/// nothing are swept out, so that the heap follows the number of live timers.
+#[derive(Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<Entry>>,
+    started: u64,
+    sweep_at: usize,
+}
+
+/// Heaps below this size are not worth a sweep.
+const SWEEP_FROM: usize = 1024;
+
+impl Timers {
+    pub fn push(&mut self, at: Time, actor: usize, id: TimerId) {
+        self.started += 1;
+        self.heap.push(Reverse((at, self.started, actor, id)));
+    }
+
+    /// When the next timer is due.
+    pub fn next(&self) -> Option<Time> {
+        self.heap.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Takes the first timer that is due at `now`.
+    pub fn take_due(&mut self, now: Time) -> Option<(usize, TimerId)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap
+            .pop()
+            .map(|Reverse((_, _, actor, id))| (actor, id))
+    }
+
+    /// Whether there are so many entries that a sweep may pay.
+    pub fn wants_sweep(&self) -> bool {
+        self.heap.len() >= self.sweep_at.max(SWEEP_FROM)
+    }
+
+    /// Drops the timers that are not `waiting` any more.
+    pub fn sweep(&mut self, mut waiting: impl FnMut(usize, TimerId) -> bool) {
+        self.heap
+            .retain(|Reverse((_, _, actor, id))| waiting(*actor, *id));
+        self.sweep_at = self.heap.len() * 2;
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+}

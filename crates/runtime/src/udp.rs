@@ -1,0 +1,295 @@
+//! Datagrams over UDP: a fair-loss link that never blocks the protocol thread.
+//!
+//! Whole runs of equal-sized datagrams go out in one system call where the kernel segments (GSO),
+//! and come in coalesced (GRO), several such runs a call. What the kernel does not take at once waits
+//! in a small queue; beyond it datagrams are dropped and counted, as the network itself would.
+//!
+//! Received bytes are copied once, out of a fixed receive area into a buffer of their own size, so
+//! that a message that is kept holds no more memory than what arrived with it.
+use crate::{
+    edge::Edge,
+    faults::{Faults, Injected},
+    thread::Protocol,
+};
+use bytes::{Buf, Bytes};
+use quinn_udp::{RecvMeta, UdpSocketState};
+use quorate_abstractions::fair_loss::{Indication, Transmit};
+use quorate_core::{
+    Addr, Counters, Host, Name, ProcessId, Time, counters::Counter, process::MAXIMUM_PROCESSES,
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+use tokio::{io::Interest, net::UdpSocket};
+
+/// Receive buffers a system call, each large enough for whatever the kernel coalesces.
+const BUFFERS: usize = 16;
+const BUFFER_LENGTH: usize = 64 * 1024;
+/// What one UDP packet can carry over IPv6, and therefore over IPv4, before it is segmented.
+const MAXIMUM_PACKET: usize = 65_535 - 40 - 8;
+
+/// How a [`UdpEdge`] is set up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UdpConfiguration {
+    /// The kernel's send and receive buffers to ask for, in bytes; it may grant less.
+    pub socket_buffer: usize,
+    /// How many bytes may wait for the kernel before datagrams are dropped.
+    pub queue_limit: usize,
+}
+
+impl Default for UdpConfiguration {
+    fn default() -> Self {
+        UdpConfiguration {
+            socket_buffer: 8 << 20,
+            queue_limit: 4 << 20,
+        }
+    }
+}
+
+/// A UDP socket on the protocol thread.
+pub struct UdpEdge {
+    sender: Arc<Sender>,
+    injected: Injected,
+    ranks: HashMap<SocketAddr, ProcessId>,
+    area: Vec<u8>,
+    received: Counter,
+    received_bytes: Counter,
+    receive_errors: Counter,
+}
+
+impl UdpEdge {
+    /// Joins a bound socket to the link whose indications go to `up`, and gives the address for the
+    /// link's transmissions. `peers` are the addresses of p1 … pn, the own one included.
+    ///
+    /// # Errors
+    /// When the operating system refuses the socket.
+    pub fn attach(
+        protocol: &mut Protocol,
+        socket: std::net::UdpSocket,
+        peers: &[SocketAddr],
+        configuration: UdpConfiguration,
+        faults: &Faults,
+        up: Addr<Indication>,
+    ) -> io::Result<Addr<Transmit>> {
+        let host = protocol.host().at("udp");
+        let state = UdpSocketState::new((&socket).into())?;
+        // The kernel caps what it grants, which is no error.
+        let _ = state.set_send_buffer_size((&socket).into(), configuration.socket_buffer);
+        let _ = state.set_recv_buffer_size((&socket).into(), configuration.socket_buffer);
+        let socket = {
+            let _context = protocol.runtime().enter();
+            UdpSocket::from_std(socket)?
+        };
+        let count = |reason| host.counters().counter(host.path(), reason);
+        let sender = Arc::new(Sender {
+            socket,
+            state,
+            peers: peers.to_vec(),
+            queue_limit: configuration.queue_limit,
+            queue: Mutex::default(),
+            counts: Counts::new(host.counters(), host.path()),
+        });
+        let out = {
+            let sender = sender.clone();
+            Addr::new(move |transmit| sender.transmit(transmit))
+        };
+        let (transmit, injected) = Injected::attach(&host, faults.clone(), out, up);
+        protocol.attach(UdpEdge {
+            sender,
+            injected,
+            ranks: ranks(peers),
+            area: vec![0; BUFFERS * BUFFER_LENGTH],
+            received: count("received"),
+            received_bytes: count("received_bytes"),
+            receive_errors: count("receive_errors"),
+        });
+        Ok(transmit)
+    }
+
+    /// Receives once; says whether anything came.
+    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.sender.socket.poll_recv_ready(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                self.receive_errors.add(1);
+                return false;
+            }
+        }
+        let mut metas = [RecvMeta::default(); BUFFERS];
+        let mut filled = 0;
+        let result = {
+            let mut rest = self.area.chunks_exact_mut(BUFFER_LENGTH);
+            let mut buffers: [IoSliceMut<'_>; BUFFERS] =
+                std::array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
+            let Sender { socket, state, .. } = &*self.sender;
+            socket.try_io(Interest::READABLE, || {
+                filled = state.recv(socket.into(), &mut buffers, &mut metas)?;
+                if filled < BUFFERS {
+                    // Nothing is left: saves the call that would find that out.
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(())
+            })
+        };
+        if let Err(error) = result
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            self.receive_errors.add(1);
+            return true;
+        }
+        for (index, meta) in metas[..filled].iter().enumerate() {
+            self.arrive(index, meta);
+        }
+        filled > 0
+    }
+
+    fn arrive(&self, index: usize, meta: &RecvMeta) {
+        let area = &self.area[index * BUFFER_LENGTH..][..BUFFER_LENGTH];
+        let bytes = &area[..meta.len.min(BUFFER_LENGTH)];
+        let segment = if meta.stride == 0 {
+            bytes.len()
+        } else {
+            meta.stride
+        };
+        if bytes.is_empty() {
+            return;
+        }
+        self.received.add(bytes.len().div_ceil(segment) as u64);
+        self.received_bytes.add(bytes.len() as u64);
+        let from = || self.ranks.get(&canonical(meta.addr)).copied();
+        self.injected
+            .arrive(Bytes::copy_from_slice(bytes), segment, from);
+    }
+}
+
+impl Edge for UdpEdge {
+    fn poll(&mut self, cx: &mut Context<'_>, _now: Time) -> bool {
+        self.sender.flush(cx);
+        self.receive(cx)
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Who answers at which address.
+fn ranks(peers: &[SocketAddr]) -> HashMap<SocketAddr, ProcessId> {
+    let ranks = (1..=MAXIMUM_PROCESSES).filter_map(ProcessId::from_rank);
+    peers.iter().copied().map(canonical).zip(ranks).collect()
+}
+
+struct Counts {
+    sent: Counter,
+    sent_bytes: Counter,
+    no_such_peer: Counter,
+    queue_full: Counter,
+    send_errors: Counter,
+}
+
+impl Counts {
+    fn new(counters: &Counters, module: &Name) -> Self {
+        let count = |reason| counters.counter(module, reason);
+        Counts {
+            sent: count("sent"),
+            sent_bytes: count("sent_bytes"),
+            no_such_peer: count("no_such_peer"),
+            queue_full: count("queue_full"),
+            send_errors: count("send_errors"),
+        }
+    }
+}
+
+/// What waits for the kernel.
+#[derive(Default)]
+struct Queue {
+    transmits: VecDeque<Transmit>,
+    bytes: usize,
+}
+
+/// The sending half, reached through the link's address.
+struct Sender {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    peers: Vec<SocketAddr>,
+    queue_limit: usize,
+    queue: Mutex<Queue>,
+    counts: Counts,
+}
+
+impl Sender {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transmit(&self, mut transmit: Transmit) {
+        transmit.segment = transmit.segment.max(1);
+        let mut queue = self.queue();
+        if !queue.transmits.is_empty() || !self.send(&mut transmit) {
+            if queue.bytes + transmit.bytes.len() > self.queue_limit {
+                let datagrams = transmit.bytes.len().div_ceil(transmit.segment);
+                self.counts.queue_full.add(datagrams as u64);
+                return;
+            }
+            queue.bytes += transmit.bytes.len();
+            queue.transmits.push_back(transmit);
+        }
+    }
+
+    /// Sends what the kernel takes, and shortens `transmit` by it; `false`: something is left.
+    fn send(&self, transmit: &mut Transmit) -> bool {
+        let Some(destination) = self.peers.get(transmit.to.index()) else {
+            self.counts.no_such_peer.add(1);
+            return true;
+        };
+        while !transmit.bytes.is_empty() {
+            let segments = (MAXIMUM_PACKET / transmit.segment)
+                .min(self.state.max_gso_segments())
+                .max(1);
+            let length = transmit.bytes.len().min(segments * transmit.segment);
+            let packet = quinn_udp::Transmit {
+                destination: *destination,
+                ecn: None,
+                contents: &transmit.bytes[..length],
+                segment_size: (length > transmit.segment).then_some(transmit.segment),
+                src_ip: None,
+            };
+            let result = self.socket.try_io(Interest::WRITABLE, || {
+                self.state.try_send((&self.socket).into(), &packet)
+            });
+            match result {
+                Ok(()) => {
+                    let datagrams = length.div_ceil(transmit.segment);
+                    self.counts.sent.add(datagrams as u64);
+                    self.counts.sent_bytes.add(length as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // An interface that is down, a datagram above the path's limit: lost on the way.
+                Err(_) => self.counts.send_errors.add(1),
+            }
+            transmit.bytes.advance(length);
+        }
+        true
+    }
+
+    /// Sends what waits, as far as the kernel takes it; `cx` is woken when it takes more.
+    fn flush(&self, cx: &mut Context<'_>) {
+        let mut queue = self.queue();
+        while let Some(mut transmit) = queue.transmits.pop_front() {
+            queue.bytes -= transmit.bytes.len();
+            if self.send(&mut transmit) {
+                continue;
+            }
+            queue.bytes += transmit.bytes.len();
+            queue.transmits.push_front(transmit);
+            if self.socket.poll_send_ready(cx).is_pending() {
+                return;
+            }
+        }
+    }
+}
