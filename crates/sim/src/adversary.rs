@@ -1,0 +1,205 @@
+//! Who decides what the model leaves open.
+//!
+//! An adversary has stated powers and no others: how long a copy is under way, whether a fair-loss
+//! copy is lost or duplicated, and, if it paces the world by choosing, which of the enabled steps
+//! comes next. Crashes, pauses and cuts are data, given to the world beforehand (see
+//! [`Crash`](crate::Crash)). It cannot forge, alter or withhold for ever what a perfect link carries.
+use crate::{chance, enabled::Enabled};
+use quorate_core::{ProcessId, Random as Generator};
+use std::time::Duration;
+
+/// The unit of a lock-step run: what every message between two processes takes.
+pub const UNIT: Duration = Duration::from_millis(1);
+
+/// How a world moves on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// By time: the earliest thing is next; of one process's mailboxes, the oldest event; a batch is
+    /// what is there.
+    Timed,
+    /// By choice: the adversary names the next of the enabled steps, whatever the time.
+    Chosen,
+}
+
+/// A copy of a message between two processes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Copy {
+    /// The number of the send in the run, from 1.
+    pub message: u64,
+    /// The sender.
+    pub from: ProcessId,
+    /// The receiver, which is not the sender.
+    pub to: ProcessId,
+}
+
+/// What becomes of a copy on a fair-loss link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It is lost, if the bound on consecutive losses allows.
+    Lost,
+    /// It arrives this many times: at least once, and no more than the bound on duplicates allows.
+    Arrives(u32),
+}
+
+/// The power to decide what the model leaves open.
+pub trait Adversary: Send {
+    /// How it moves the world on. Asked once.
+    fn pace(&self) -> Pace {
+        Pace::Timed
+    }
+
+    /// How long a copy is under way (of no consequence when the pace is by choice).
+    fn latency(&mut self, copy: Copy, rng: &mut Generator) -> Duration;
+
+    /// What becomes of a copy on a fair-loss link.
+    fn fate(&mut self, _copy: Copy, _rng: &mut Generator) -> Fate {
+        Fate::Arrives(1)
+    }
+
+    /// Which of the enabled steps comes next: an index below `enabled.len()`, which is not zero.
+    fn choose(&mut self, _enabled: &Enabled<'_>, _rng: &mut Generator) -> usize {
+        0
+    }
+}
+
+/// How long copies are under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Latency {
+    /// Always this long.
+    Constant(Duration),
+    /// Any duration between the two, each as likely.
+    Uniform(Duration, Duration),
+    /// At least the first, and then a tail whose chance halves every second duration: most copies
+    /// are fast and a few are very late.
+    Tailed(Duration, Duration),
+}
+
+impl Latency {
+    pub(crate) fn draw(self, rng: &mut Generator) -> Duration {
+        match self {
+            Latency::Constant(latency) => latency,
+            Latency::Uniform(minimum, maximum) => chance::between(rng, minimum, maximum),
+            Latency::Tailed(minimum, half_life) => minimum + chance::decaying(rng, half_life),
+        }
+    }
+}
+
+/// The probabilities of loss and duplication on fair-loss links.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct Chances {
+    pub(crate) loss: f64,
+    pub(crate) duplication: f64,
+}
+
+impl Chances {
+    pub(crate) fn fate(self, rng: &mut Generator) -> Fate {
+        if chance::happens(rng, self.loss) {
+            return Fate::Lost;
+        }
+        let mut copies = 1;
+        while copies < 8 && chance::happens(rng, self.duplication) {
+            copies += 1;
+        }
+        Fate::Arrives(copies)
+    }
+}
+
+/// The adversary that draws latencies, losses and duplications, and otherwise lets time decide.
+#[derive(Clone, Copy, Debug)]
+pub struct Timed {
+    latency: Latency,
+    chances: Chances,
+}
+
+impl Timed {
+    /// Copies take as long as `latency` says; none is lost.
+    pub fn new(latency: Latency) -> Self {
+        Timed {
+            latency,
+            chances: Chances::default(),
+        }
+    }
+
+    /// Every message between two processes takes exactly one [`UNIT`], what a process sends to itself
+    /// nothing: the model in which communication steps are counted.
+    pub fn lock_step() -> Self {
+        Timed::new(Latency::Constant(UNIT))
+    }
+
+    /// Every latency between the two is as likely.
+    pub fn uniform(minimum: Duration, maximum: Duration) -> Self {
+        Timed::new(Latency::Uniform(minimum, maximum))
+    }
+
+    /// Fair-loss links lose a copy with this probability.
+    #[must_use]
+    pub fn loss(mut self, probability: f64) -> Self {
+        self.chances.loss = probability;
+        self
+    }
+
+    /// Fair-loss links duplicate a copy with this probability.
+    #[must_use]
+    pub fn duplication(mut self, probability: f64) -> Self {
+        self.chances.duplication = probability;
+        self
+    }
+}
+
+impl Adversary for Timed {
+    fn latency(&mut self, _: Copy, rng: &mut Generator) -> Duration {
+        self.latency.draw(rng)
+    }
+
+    fn fate(&mut self, _: Copy, rng: &mut Generator) -> Fate {
+        self.chances.fate(rng)
+    }
+}
+
+/// The adversary that takes any enabled step, each as likely, regardless of time.
+///
+/// A timer never fires before its time, but maybe long after; a message may stay under way while the
+/// clock runs on; a batch may end after any event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Random {
+    chances: Chances,
+}
+
+impl Random {
+    /// No loss, no duplication.
+    pub fn new() -> Self {
+        Random::default()
+    }
+
+    /// Fair-loss links lose a copy with this probability.
+    #[must_use]
+    pub fn loss(mut self, probability: f64) -> Self {
+        self.chances.loss = probability;
+        self
+    }
+
+    /// Fair-loss links duplicate a copy with this probability.
+    #[must_use]
+    pub fn duplication(mut self, probability: f64) -> Self {
+        self.chances.duplication = probability;
+        self
+    }
+}
+
+impl Adversary for Random {
+    fn pace(&self) -> Pace {
+        Pace::Chosen
+    }
+
+    fn latency(&mut self, _: Copy, _: &mut Generator) -> Duration {
+        Duration::ZERO
+    }
+
+    fn fate(&mut self, _: Copy, rng: &mut Generator) -> Fate {
+        self.chances.fate(rng)
+    }
+
+    fn choose(&mut self, enabled: &Enabled<'_>, rng: &mut Generator) -> usize {
+        chance::below(rng, enabled.len() as u64) as usize
+    }
+}

@@ -1,0 +1,95 @@
+//! Perfect links without retransmission, and heartbeats beside them.
+use crate::{network::Cargo, state::Shared, world::World};
+use quorate_abstractions::{
+    fair_loss::{self, Transmit, datagrams},
+    heartbeat::{Beat, Heard},
+    lanes::LaneTable,
+    link::{Deliver, Links, Send},
+};
+use quorate_core::{Addr, Counters, Membership, Name, ProcessId, wire::Wire};
+use std::sync::Arc;
+
+/// Ideal perfect links of one process.
+///
+/// Messages are really encoded and decoded. A copy is under way as long as the adversary says, held
+/// back while its way is cut, and lost only when its sender crashes and takes it along. Copies to
+/// several processes leave in rank order, and the sender may crash between any two. What a process
+/// sends to itself takes no time and is not counted. There are no acknowledgements: the counts are of
+/// first transmissions.
+#[derive(Clone)]
+pub struct IdealLinks {
+    shared: Arc<Shared>,
+    me: ProcessId,
+    table: LaneTable,
+    counters: Counters,
+    path: Name,
+}
+
+impl Links for IdealLinks {
+    fn at(&self, segment: &str) -> Self {
+        let path = self.path.at(segment);
+        IdealLinks {
+            path,
+            ..self.clone()
+        }
+    }
+
+    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
+        let (shared, me) = (self.shared.clone(), self.me);
+        let send = Addr::new(move |(opened, send): (usize, Send<bytes::Bytes>)| {
+            shared.lock().send(me, opened, send.to, &send.message);
+        });
+        self.table.open(self.path.clone(), &self.counters, up, send)
+    }
+}
+
+impl World {
+    /// The ideal perfect links of `p`. Every call gives a handle on the same ones.
+    ///
+    /// A run begins by closing the table of lanes; it panics when a lane was opened twice, or when
+    /// two processes opened different ones.
+    pub fn links(&self, p: ProcessId) -> IdealLinks {
+        let counters = self.counters(p);
+        let table = self.shared.lock().network.ends[p.index()].table.clone();
+        IdealLinks {
+            shared: self.shared.clone(),
+            me: p,
+            table,
+            counters,
+            path: Name::root(),
+        }
+    }
+
+    /// Heartbeats of `p`, outside the links: lost at a cut, and never what a run waits for. They are
+    /// not counted among the messages.
+    pub fn heartbeat(&self, p: ProcessId, up: Addr<Heard>) -> Addr<Beat> {
+        self.shared.lock().network.ends[p.index()].heard = Some(up);
+        let (shared, others) = (self.shared.clone(), others(self.membership(), p));
+        Addr::new(move |Beat| {
+            let mut core = shared.lock();
+            for q in &others {
+                core.send_copy(p, *q, Cargo::Beat);
+            }
+        })
+    }
+
+    /// The fair-loss links of `p`, as an edge would supply them: what arrives goes to `arrivals`.
+    /// Each datagram is lost, duplicated and delayed by itself, as the adversary decides.
+    pub fn fair_loss(&self, p: ProcessId, arrivals: Addr<fair_loss::Indication>) -> Addr<Transmit> {
+        self.shared.lock().network.ends[p.index()].arrivals = Some(arrivals);
+        let shared = self.shared.clone();
+        Addr::new(move |transmit: Transmit| {
+            let mut core = shared.lock();
+            if transmit.to == p {
+                return;
+            }
+            for datagram in datagrams(transmit.bytes, transmit.segment) {
+                core.send_copy(p, transmit.to, Cargo::Datagram(datagram));
+            }
+        })
+    }
+}
+
+fn others(membership: &Membership, p: ProcessId) -> Vec<ProcessId> {
+    membership.others(p).iter().collect()
+}

@@ -1,0 +1,636 @@
+//! What is under way between processes, and what stands in its way.
+use crate::{
+    adversary::{Copy, Fate, Pace},
+    chance,
+    fault::Lose,
+    state::{Action, Core, Life, Place, Shared, Token, What},
+    trace::Kind,
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    fair_loss,
+    heartbeat::Heard,
+    lanes::{LaneId, LaneTable, Lanes},
+    link::To,
+};
+use quorate_core::{Addr, Name, ProcessId, message::digest};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What a packet carries, and so on what kind of link it travels.
+#[derive(Clone)]
+pub(crate) enum Cargo {
+    /// A message in a lane of the ideal perfect links.
+    Lane(LaneId, Bytes),
+    /// A heartbeat: lost at a cut, and never waited for.
+    Beat,
+    /// A datagram on a fair-loss link.
+    Datagram(Bytes),
+}
+
+pub(crate) struct Packet {
+    birth: u64,
+    pub(crate) copy: Copy,
+    label: &'static str,
+    cargo: Cargo,
+}
+
+impl Packet {
+    fn foreground(&self) -> bool {
+        matches!(self.cargo, Cargo::Lane(..))
+    }
+
+    fn digest(&self) -> u64 {
+        match &self.cargo {
+            Cargo::Lane(_, bytes) | Cargo::Datagram(bytes) => digest(bytes),
+            Cargo::Beat => 0,
+        }
+    }
+}
+
+/// Where an arriving packet goes.
+pub(crate) enum Delivery {
+    Lane(Arc<Lanes>, LaneId, ProcessId, Bytes),
+    Heard(Addr<Heard>, ProcessId),
+    Datagram(Addr<fair_loss::Indication>, Bytes),
+}
+
+impl Delivery {
+    /// Hands it over. Not under the lock: the receiver's mailbox is reached from here.
+    pub(crate) fn complete(self) {
+        match self {
+            Delivery::Lane(lanes, lane, from, bytes) => {
+                lanes.deliver(lane, from, bytes);
+            }
+            Delivery::Heard(up, from) => up.send(Heard(from)),
+            Delivery::Datagram(up, bytes) => {
+                let segment = bytes.len().max(1);
+                up.send(fair_loss::Indication::Arrive { bytes, segment });
+            }
+        }
+    }
+}
+
+/// The ends of the links at one process.
+#[derive(Default)]
+pub(crate) struct Ends {
+    pub(crate) table: LaneTable,
+    lanes: Option<Arc<Lanes>>,
+    pub(crate) heard: Option<Addr<Heard>>,
+    pub(crate) arrivals: Option<Addr<fair_loss::Indication>>,
+    /// Copies that this process has sent, but for heartbeats.
+    pub(crate) sent: u64,
+}
+
+pub(crate) struct Network {
+    n: usize,
+    packets: Vec<Option<Packet>>,
+    free: Vec<usize>,
+    births: u64,
+    messages: u64,
+    /// Foreground packets under way to live processes.
+    pub(crate) foreground: usize,
+    pub(crate) ends: Vec<Ends>,
+    names: Vec<Name>,
+    /// Copies sent, by lane.
+    by_lane: Vec<u64>,
+    pub(crate) beats: u64,
+    pub(crate) datagrams: u64,
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    /// Cuts in force, by pair; they may overlap.
+    cuts: Vec<u32>,
+    /// What a cut holds back, by pair.
+    held: BTreeMap<(ProcessId, ProcessId), Vec<usize>>,
+    /// How many copies in a row were lost, by pair.
+    losses: Vec<u32>,
+    /// At most this many copies in a row are lost.
+    pub(crate) loss_bound: u32,
+    /// A copy arrives at most this many times.
+    pub(crate) duplicate_bound: u32,
+    pub(crate) world_name: Name,
+    pub(crate) heartbeat_name: Name,
+    pub(crate) datagram_name: Name,
+}
+
+const BEATS: usize = usize::MAX;
+const DATAGRAMS: usize = usize::MAX - 1;
+
+impl Network {
+    pub(crate) fn new(n: usize) -> Self {
+        Network {
+            n,
+            packets: Vec::new(),
+            free: Vec::new(),
+            births: 0,
+            messages: 0,
+            foreground: 0,
+            ends: std::iter::repeat_with(Ends::default).take(n).collect(),
+            names: Vec::new(),
+            by_lane: Vec::new(),
+            beats: 0,
+            datagrams: 0,
+            lost: 0,
+            duplicated: 0,
+            cuts: vec![0; n * n],
+            held: BTreeMap::new(),
+            losses: vec![0; n * n],
+            loss_bound: 16,
+            duplicate_bound: 4,
+            world_name: Name::root(),
+            heartbeat_name: Name::from("heartbeat"),
+            datagram_name: Name::from("fair-loss"),
+        }
+    }
+
+    fn pair(&self, from: ProcessId, to: ProcessId) -> usize {
+        from.index() * self.n + to.index()
+    }
+
+    pub(crate) fn is_cut(&self, from: ProcessId, to: ProcessId) -> bool {
+        self.cuts[self.pair(from, to)] > 0
+    }
+
+    pub(crate) fn lane_name(&self, lane: usize) -> Name {
+        match lane {
+            BEATS => self.heartbeat_name.clone(),
+            DATAGRAMS => self.datagram_name.clone(),
+            lane => self.names.get(lane).unwrap_or(&self.world_name).clone(),
+        }
+    }
+
+    /// The lanes of the ideal links and how many copies each has carried.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (&Name, u64)> {
+        self.names.iter().zip(self.by_lane.iter().copied())
+    }
+
+    pub(crate) fn packet(&self, slot: usize) -> Option<&Packet> {
+        self.packets.get(slot)?.as_ref()
+    }
+
+    /// Closes the tables of lanes, when a run begins.
+    pub(crate) fn close(&mut self) {
+        for ends in &mut self.ends {
+            if ends.lanes.is_some() {
+                continue;
+            }
+            match ends.table.close() {
+                Ok(lanes) if lanes.is_empty() => {}
+                Ok(lanes) => {
+                    if self.names.is_empty() {
+                        self.names = lanes.names().to_vec();
+                        self.by_lane = vec![0; self.names.len()];
+                    }
+                    assert!(
+                        self.names == lanes.names(),
+                        "the processes open different lanes: {:?} and {:?}",
+                        self.names,
+                        lanes.names()
+                    );
+                    ends.lanes = Some(Arc::new(lanes));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn insert(&mut self, copy: Copy, label: &'static str, cargo: Cargo) -> (usize, u64) {
+        self.births += 1;
+        let packet = Some(Packet {
+            birth: self.births,
+            copy,
+            label,
+            cargo,
+        });
+        let slot = if let Some(slot) = self.free.pop() {
+            self.packets[slot] = packet;
+            slot
+        } else {
+            self.packets.push(packet);
+            self.packets.len() - 1
+        };
+        (slot, self.births)
+    }
+
+    fn remove(&mut self, slot: usize) -> Option<Packet> {
+        let packet = self.packets[slot].take()?;
+        self.free.push(slot);
+        Some(packet)
+    }
+}
+
+fn lane_of(cargo: &Cargo) -> usize {
+    match cargo {
+        Cargo::Lane(lane, _) => usize::from(lane.0),
+        Cargo::Beat => BEATS,
+        Cargo::Datagram(_) => DATAGRAMS,
+    }
+}
+
+/// Sending.
+impl Core {
+    /// A process sends in the lane that it opened as the `opened`-th.
+    pub(crate) fn send(&mut self, from: ProcessId, opened: usize, to: To, bytes: &Bytes) {
+        let ends = &self.network.ends[from.index()];
+        if ends.lanes.is_none() {
+            self.network.close();
+        }
+        let ends = &self.network.ends[from.index()];
+        let Some(lane) = ends.lanes.as_ref().and_then(|lanes| lanes.number(opened)) else {
+            return;
+        };
+        let cargo = Cargo::Lane(lane, bytes.clone());
+        match to {
+            To::One(q) => self.send_copy(from, q, cargo),
+            To::Some(set) => {
+                for q in set.iter() {
+                    self.send_copy(from, q, cargo.clone());
+                }
+            }
+            To::All => {
+                for index in 0..self.network.n {
+                    if let Some(q) = ProcessId::from_rank(index + 1) {
+                        self.send_copy(from, q, cargo.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// One copy leaves. To oneself it is no output, takes no time and is not counted.
+    pub(crate) fn send_copy(&mut self, from: ProcessId, to: ProcessId, cargo: Cargo) {
+        if to.rank() == 0 || to.rank() > self.network.n {
+            return;
+        }
+        if from == to {
+            if self.life(from) != Life::Crashed {
+                self.settle();
+                let copy = Copy {
+                    message: 0,
+                    from,
+                    to,
+                };
+                self.launch(copy, self.cause, cargo);
+            }
+            return;
+        }
+        if !self.output(from) {
+            return;
+        }
+        self.network.messages += 1;
+        let copy = Copy {
+            message: self.network.messages,
+            from,
+            to,
+        };
+        let lane = lane_of(&cargo);
+        match &cargo {
+            Cargo::Lane(..) => {
+                self.network.by_lane[lane] += 1;
+                self.network.ends[from.index()].sent += 1;
+            }
+            Cargo::Beat => self.network.beats += 1,
+            Cargo::Datagram(_) => {
+                self.network.datagrams += 1;
+                self.network.ends[from.index()].sent += 1;
+            }
+        }
+        let digest = match &cargo {
+            Cargo::Lane(_, bytes) | Cargo::Datagram(bytes) => digest(bytes),
+            Cargo::Beat => 0,
+        };
+        let label = self.cause;
+        self.record(
+            Place::Lane(lane),
+            from,
+            Kind::Send {
+                message: copy.message,
+                to,
+                label,
+                digest,
+            },
+        );
+        match cargo {
+            Cargo::Datagram(_) => self.send_datagram(copy, label, cargo),
+            _ => self.launch(copy, label, cargo),
+        }
+    }
+
+    /// The adversary decides on a datagram, within the bounds.
+    fn send_datagram(&mut self, copy: Copy, label: &'static str, cargo: Cargo) {
+        let pair = self.network.pair(copy.from, copy.to);
+        let fate = self.adversary.fate(copy, &mut self.rng);
+        let bounded = self.network.losses[pair] >= self.network.loss_bound;
+        match fate {
+            _ if self.network.is_cut(copy.from, copy.to) => self.lose(copy),
+            Fate::Lost if !bounded => {
+                self.network.losses[pair] += 1;
+                self.lose(copy);
+            }
+            Fate::Lost | Fate::Arrives(_) => {
+                self.network.losses[pair] = 0;
+                let times = match fate {
+                    Fate::Arrives(times) => times.clamp(1, self.network.duplicate_bound),
+                    Fate::Lost => 1,
+                };
+                if times > 1 {
+                    self.network.duplicated += u64::from(times - 1);
+                    let kind = Kind::Duplicate {
+                        message: copy.message,
+                        to: copy.to,
+                        extra: times - 1,
+                    };
+                    self.record(Place::Lane(DATAGRAMS), copy.from, kind);
+                }
+                for _ in 0..times {
+                    self.launch(copy, label, cargo.clone());
+                }
+            }
+        }
+    }
+
+    fn lose(&mut self, copy: Copy) {
+        self.network.lost += 1;
+        let kind = Kind::Drop {
+            message: copy.message,
+            to: copy.to,
+        };
+        self.record(Place::World, copy.from, kind);
+    }
+
+    fn launch(&mut self, copy: Copy, label: &'static str, cargo: Cargo) {
+        let (slot, birth) = self.network.insert(copy, label, cargo);
+        self.count_in(slot);
+        self.fly(slot, birth, copy);
+    }
+
+    fn fly(&mut self, slot: usize, birth: u64, copy: Copy) {
+        match self.pace {
+            Pace::Chosen if self.life(copy.to) == Life::Crashed => {
+                self.network.remove(slot);
+            }
+            Pace::Chosen => self.steps.flying.push(slot),
+            Pace::Timed if copy.from == copy.to => {
+                self.ready.push_back(Token::Arrive(slot, birth));
+            }
+            Pace::Timed => {
+                let latency = self.adversary.latency(copy, &mut self.rng);
+                self.enter(self.now + latency, What::Packet(slot, birth));
+            }
+        }
+    }
+
+    /// Counts a packet among those that keep the run open.
+    fn count_in(&mut self, slot: usize) {
+        let Some(packet) = self.network.packet(slot) else {
+            return;
+        };
+        let to = packet.copy.to.index();
+        if packet.foreground() && self.processes[to].life != Life::Crashed {
+            self.processes[to].inbound += 1;
+            self.network.foreground += 1;
+        }
+    }
+
+    fn count_out(&mut self, packet_foreground: bool, to: ProcessId) {
+        let process = &mut self.processes[to.index()];
+        if packet_foreground && process.life != Life::Crashed {
+            process.inbound -= 1;
+            self.network.foreground -= 1;
+        }
+    }
+}
+
+/// Arriving.
+impl Core {
+    /// A packet's time has come. Gives what is to be handed over, if it gets through.
+    pub(crate) fn arrive(&mut self, slot: usize, birth: u64) -> Option<Delivery> {
+        let packet = self.network.packet(slot).filter(|p| p.birth == birth)?;
+        let (copy, foreground) = (packet.copy, packet.foreground());
+        match self.life(copy.to) {
+            Life::Crashed => {
+                self.network.remove(slot);
+                return None;
+            }
+            Life::Paused => {
+                let held = &mut self.processes[copy.to.index()].held;
+                held.push_back(Token::Arrive(slot, birth));
+                return None;
+            }
+            Life::Running => {}
+        }
+        self.count_out(foreground, copy.to);
+        if copy.from != copy.to && self.network.is_cut(copy.from, copy.to) {
+            if foreground {
+                let held = self.network.held.entry((copy.from, copy.to));
+                held.or_default().push(slot);
+            } else {
+                self.network.remove(slot);
+                self.lose(copy);
+            }
+            return None;
+        }
+        let packet = self.network.remove(slot)?;
+        if copy.from != copy.to {
+            let kind = Kind::Receive {
+                message: copy.message,
+                from: copy.from,
+                label: packet.label,
+                digest: packet.digest(),
+            };
+            self.record(Place::Lane(lane_of(&packet.cargo)), copy.to, kind);
+        }
+        let ends = &self.network.ends[copy.to.index()];
+        match packet.cargo {
+            Cargo::Lane(lane, bytes) => {
+                Some(Delivery::Lane(ends.lanes.clone()?, lane, copy.from, bytes))
+            }
+            Cargo::Beat => Some(Delivery::Heard(ends.heard.clone()?, copy.from)),
+            Cargo::Datagram(bytes) => Some(Delivery::Datagram(ends.arrivals.clone()?, bytes)),
+        }
+    }
+
+    /// The birth of the packet in this slot.
+    pub(crate) fn birth(&self, slot: usize) -> u64 {
+        self.network.packet(slot).map_or(0, |p| p.birth)
+    }
+
+    /// A datagram out of nowhere arrives now.
+    pub(crate) fn inject(&mut self, to: ProcessId, bytes: Bytes) {
+        let copy = Copy {
+            message: 0,
+            from: to,
+            to,
+        };
+        self.launch(copy, "Inject", Cargo::Datagram(bytes));
+    }
+}
+
+/// Faults.
+impl Core {
+    pub(crate) fn crash(&mut self, p: ProcessId, lose: Lose) {
+        if self.life(p) == Life::Crashed {
+            return;
+        }
+        self.settle();
+        self.changed = self.now;
+        let process = &mut self.processes[p.index()];
+        process.life = Life::Crashed;
+        process.held.clear();
+        self.network.foreground -= process.inbound;
+        process.inbound = 0;
+        self.record(Place::World, p, Kind::Crash);
+        self.lose_copies(p, lose);
+        let (steps, modules) = (&mut self.steps, &self.modules);
+        steps.ready.retain(|m| modules[*m].process != p);
+        steps.unflushed.retain(|m| modules[*m].process != p);
+        steps.due.retain(|(m, _)| modules[*m].process != p);
+        let network = &mut self.network;
+        steps.flying.retain(|slot| {
+            let kept = network.packet(*slot).is_some_and(|k| k.copy.to != p);
+            if !kept {
+                network.remove(*slot);
+            }
+            kept
+        });
+        let mut watchers = std::mem::take(&mut self.watchers);
+        for watcher in &mut watchers {
+            watcher(self, p);
+        }
+        watchers.append(&mut self.watchers);
+        self.watchers = watchers;
+    }
+
+    fn lose_copies(&mut self, p: ProcessId, lose: Lose) {
+        if lose == Lose::Nothing {
+            return;
+        }
+        for slot in 0..self.network.packets.len() {
+            let Some(packet) = self.network.packet(slot).filter(|k| k.copy.from == p) else {
+                continue;
+            };
+            let (copy, foreground) = (packet.copy, packet.foreground());
+            let lost = copy.to != p
+                && match lose {
+                    Lose::Nothing => false,
+                    Lose::Everything => true,
+                    Lose::To(set) => set.contains(copy.to),
+                    Lose::Each(probability) => chance::happens(&mut self.rng, probability),
+                };
+            let held = self.network.held.get_mut(&(copy.from, copy.to));
+            let was_held = held.is_some_and(|slots| {
+                let before = slots.len();
+                slots.retain(|s| !lost || *s != slot);
+                slots.len() < before
+            });
+            if lost {
+                if !was_held {
+                    self.count_out(foreground, copy.to);
+                }
+                self.network.remove(slot);
+                self.lose(copy);
+            }
+        }
+    }
+
+    pub(crate) fn pause(&mut self, p: ProcessId) {
+        if self.life(p) != Life::Running {
+            return;
+        }
+        self.changed = self.now;
+        self.processes[p.index()].life = Life::Paused;
+        self.record(Place::World, p, Kind::Pause);
+        let (steps, modules) = (&mut self.steps, &self.modules);
+        steps.ready.retain(|m| modules[*m].process != p);
+        steps.unflushed.retain(|m| modules[*m].process != p);
+        let held = &mut self.processes[p.index()].held;
+        steps.due.retain(|(m, id)| {
+            let stays = modules[*m].process != p;
+            if !stays {
+                held.push_back(Token::Timer(*m, *id));
+            }
+            stays
+        });
+    }
+
+    pub(crate) fn resume(&mut self, p: ProcessId) {
+        if self.life(p) != Life::Paused {
+            return;
+        }
+        self.changed = self.now;
+        self.processes[p.index()].life = Life::Running;
+        self.record(Place::World, p, Kind::Resume);
+        let held = std::mem::take(&mut self.processes[p.index()].held);
+        if self.pace == Pace::Timed {
+            self.ready.extend(held);
+            return;
+        }
+        for token in held {
+            match token {
+                Token::Timer(module, id) => self.steps.due.push((module, id)),
+                Token::Arrive(slot, _) => self.steps.flying.push(slot),
+                Token::Event(_) => {}
+            }
+        }
+        for (index, module) in self.modules.iter().enumerate() {
+            if module.process == p && module.installed {
+                if module.pending > 0 {
+                    self.steps.ready.push(index);
+                }
+                if module.unflushed {
+                    self.steps.unflushed.push(index);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn cut(&mut self, from: ProcessId, to: ProcessId) {
+        self.changed = self.now;
+        let pair = self.network.pair(from, to);
+        self.network.cuts[pair] += 1;
+        if self.network.cuts[pair] == 1 {
+            self.record(Place::World, from, Kind::Cut { to });
+        }
+    }
+
+    pub(crate) fn heal(&mut self, from: ProcessId, to: ProcessId) {
+        self.changed = self.now;
+        let pair = self.network.pair(from, to);
+        self.network.cuts[pair] = self.network.cuts[pair].saturating_sub(1);
+        if self.network.cuts[pair] > 0 {
+            return;
+        }
+        self.record(Place::World, from, Kind::Heal { to });
+        for slot in self.network.held.remove(&(from, to)).unwrap_or_default() {
+            let Some((copy, birth)) = self.network.packet(slot).map(|k| (k.copy, k.birth)) else {
+                continue;
+            };
+            self.count_in(slot);
+            self.fly(slot, birth, copy);
+        }
+    }
+
+    /// Carries out what was planned. A call is given back: it is made outside the lock.
+    pub(crate) fn act(&mut self, action: Action) -> Option<Box<dyn FnOnce() + Send>> {
+        self.actions -= 1;
+        match action {
+            Action::Crash(p, lose) => self.crash(p, lose),
+            Action::Pause(p) => self.pause(p),
+            Action::Resume(p) => self.resume(p),
+            Action::Cut(from, to) => self.cut(from, to),
+            Action::Heal(from, to) => self.heal(from, to),
+            Action::Call(p, call) if self.life(p) != Life::Crashed => return Some(call),
+            Action::Call(..) => {}
+        }
+        None
+    }
+}
+
+impl Shared {
+    /// A packet's time has come.
+    pub(crate) fn deliver(&self, slot: usize, birth: u64) {
+        let delivery = self.lock().arrive(slot, birth);
+        if let Some(delivery) = delivery {
+            delivery.complete();
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! The state of a world, behind one lock.
+//!
+//! Algorithms run outside the lock: an actor is taken out of its place, driven, and put back. What it
+//! reaches through addresses (mailboxes, links, the application) locks the state for a moment.
+use crate::{
+    adversary::{Adversary, Pace},
+    enabled::Steps,
+    fault::{Lose, When},
+    network::Network,
+    property::{Property, Violation},
+    trace::{Kind, ModuleNumber, Record, Trace},
+};
+use quorate_core::{
+    Counters, Incarnation, Membership, Name, Observation, ProcessId, Random, Time, TimerId,
+    actor::Actor, mailbox::Schedule, observe::Role,
+};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Something that a process is to do now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Token {
+    /// A module handles the oldest event of its mailbox.
+    Event(usize),
+    /// A timer fires.
+    Timer(usize, TimerId),
+    /// A packet, named by slot and birth, arrives.
+    Arrive(usize, u64),
+}
+
+/// Something that the world does to a process at a time.
+pub(crate) enum Action {
+    Crash(ProcessId, Lose),
+    Pause(ProcessId),
+    Resume(ProcessId),
+    Cut(ProcessId, ProcessId),
+    Heal(ProcessId, ProcessId),
+    Call(ProcessId, Box<dyn FnOnce() + Send>),
+}
+
+pub(crate) enum What {
+    Action(Action),
+    Packet(usize, u64),
+    Timer(usize, TimerId),
+}
+
+/// What waits for its time. At the same time, faults go first, and then what was entered first.
+pub(crate) struct Entry {
+    pub(crate) at: Time,
+    sequence: u64,
+    pub(crate) what: What,
+}
+
+impl Entry {
+    pub(crate) fn is_fault(&self) -> bool {
+        matches!(&self.what, What::Action(action) if !matches!(action, Action::Call(..)))
+    }
+
+    fn key(&self) -> (Time, bool, u64) {
+        (self.at, !self.is_fault(), self.sequence)
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// Whether a process takes steps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Life {
+    Running,
+    Paused,
+    Crashed,
+}
+
+pub(crate) struct Process {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) counters: Counters,
+    pub(crate) life: Life,
+    pub(crate) outputs: u64,
+    pub(crate) effects: u64,
+    /// The crash that waits for an output or an effect.
+    pub(crate) doom: Option<(When, Lose)>,
+    /// What it is to do once it is resumed.
+    pub(crate) held: VecDeque<Token>,
+    /// Foreground packets under way to it.
+    pub(crate) inbound: usize,
+}
+
+/// How often, and when, a module gave an indication.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// Its label.
+    pub label: &'static str,
+    /// How many times; one that covers several messages counts that many.
+    pub count: u64,
+    /// When first.
+    pub first: Time,
+    /// When last.
+    pub last: Time,
+}
+
+pub(crate) struct Module {
+    pub(crate) process: ProcessId,
+    pub(crate) name: Name,
+    pub(crate) installed: bool,
+    /// Away while it is being driven.
+    pub(crate) actor: Option<Box<dyn Actor>>,
+    /// How many events its mailbox holds.
+    pub(crate) pending: usize,
+    /// Whether it has handled something since it last was idle (when the pace is by choice).
+    pub(crate) unflushed: bool,
+    pub(crate) tallies: Vec<Tally>,
+}
+
+/// Told when a process has crashed.
+pub(crate) type CrashWatcher = Box<dyn FnMut(&mut Core, ProcessId) + Send>;
+
+pub(crate) struct Observer {
+    pub(crate) property: Box<dyn Property>,
+    pub(crate) violation: Option<Violation>,
+}
+
+/// Where a record belongs.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    World,
+    Module(usize),
+    /// A number of the network's table of lanes.
+    Lane(usize),
+}
+
+pub(crate) struct Core {
+    pub(crate) now: Time,
+    pub(crate) rng: Random,
+    pub(crate) adversary: Box<dyn Adversary>,
+    pub(crate) pace: Pace,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) modules: Vec<Module>,
+    pub(crate) starting: VecDeque<usize>,
+    pub(crate) ready: VecDeque<Token>,
+    pub(crate) steps: Steps,
+    pub(crate) agenda: BinaryHeap<Reverse<Entry>>,
+    entries: u64,
+    /// Actions on the agenda.
+    pub(crate) actions: usize,
+    /// Foreground timers, including some that were cancelled or have fired.
+    foreground: BinaryHeap<Reverse<(Time, usize, TimerId)>>,
+    pub(crate) network: Network,
+    pub(crate) trace: Trace,
+    pub(crate) observers: Vec<Observer>,
+    pub(crate) violated: bool,
+    pub(crate) watchers: Vec<CrashWatcher>,
+    /// An effect that was let go but of which nothing has left the process yet.
+    loose: Option<(usize, Observation)>,
+    /// The label of the effect that leaves just now.
+    pub(crate) cause: &'static str,
+    /// The last fault, request or indication.
+    pub(crate) changed: Time,
+    pub(crate) handled: u64,
+}
+
+impl Core {
+    pub(crate) fn new(membership: &Membership, rng: Random, adversary: Box<dyn Adversary>) -> Self {
+        let processes = membership.iter().map(|p| Process {
+            incarnation: Incarnation(p.rank() as u64),
+            counters: Counters::default(),
+            life: Life::Running,
+            outputs: 0,
+            effects: 0,
+            doom: None,
+            held: VecDeque::new(),
+            inbound: 0,
+        });
+        Core {
+            now: Time::ZERO,
+            rng,
+            pace: adversary.pace(),
+            adversary,
+            processes: processes.collect(),
+            modules: Vec::new(),
+            starting: VecDeque::new(),
+            ready: VecDeque::new(),
+            steps: Steps::default(),
+            agenda: BinaryHeap::new(),
+            entries: 0,
+            actions: 0,
+            foreground: BinaryHeap::new(),
+            network: Network::new(membership.n()),
+            trace: Trace::default(),
+            observers: Vec::new(),
+            violated: false,
+            watchers: Vec::new(),
+            loose: None,
+            cause: "",
+            changed: Time::ZERO,
+            handled: 0,
+        }
+    }
+
+    pub(crate) fn life(&self, p: ProcessId) -> Life {
+        self.processes[p.index()].life
+    }
+
+    pub(crate) fn enter(&mut self, at: Time, what: What) {
+        if matches!(what, What::Action(_)) {
+            self.actions += 1;
+        }
+        self.entries += 1;
+        self.agenda.push(Reverse(Entry {
+            at: at.max(self.now),
+            sequence: self.entries,
+            what,
+        }));
+    }
+
+    /// Makes room for a module whose mailbox is being made.
+    pub(crate) fn add_module(&mut self, process: ProcessId, name: Name) -> usize {
+        self.modules.push(Module {
+            process,
+            name,
+            installed: false,
+            actor: None,
+            pending: 0,
+            unflushed: false,
+            tallies: Vec::new(),
+        });
+        self.modules.len() - 1
+    }
+
+    /// Puts an actor in its place; it starts before anything else is handled.
+    pub(crate) fn install(&mut self, module: usize, name: Name, actor: Box<dyn Actor>) {
+        let place = &mut self.modules[module];
+        place.name = name;
+        place.actor = Some(actor);
+        place.installed = true;
+        self.starting.push_back(module);
+        let pending = place.pending;
+        match self.pace {
+            Pace::Timed => self
+                .ready
+                .extend(std::iter::repeat_n(Token::Event(module), pending)),
+            Pace::Chosen if pending > 0 => self.steps.ready.push(module),
+            Pace::Chosen => {}
+        }
+    }
+
+    pub(crate) fn posted(&mut self, module: usize) {
+        let place = &mut self.modules[module];
+        let life = self.processes[place.process.index()].life;
+        if life == Life::Crashed {
+            return;
+        }
+        place.pending += 1;
+        if !place.installed {
+            return;
+        }
+        match self.pace {
+            Pace::Timed => self.ready.push_back(Token::Event(module)),
+            Pace::Chosen if place.pending == 1 && life == Life::Running => {
+                self.steps.ready.push(module);
+            }
+            Pace::Chosen => {}
+        }
+    }
+
+    /// Notes a timer that an algorithm started.
+    pub(crate) fn start_timer(&mut self, module: usize, at: Time, id: TimerId, background: bool) {
+        if !background {
+            self.foreground.push(Reverse((at, module, id)));
+        }
+        self.enter(at, What::Timer(module, id));
+    }
+
+    /// Whether some process waits for a timer of the foreground.
+    fn awaits_timer(&mut self) -> bool {
+        while let Some(Reverse((_, module, id))) = self.foreground.peek() {
+            let place = &self.modules[*module];
+            let alive = self.processes[place.process.index()].life != Life::Crashed;
+            if alive && place.actor.as_ref().is_some_and(|a| a.is_waiting(*id)) {
+                return true;
+            }
+            self.foreground.pop();
+        }
+        false
+    }
+
+    /// Whether nothing but background activity is left.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.ready.is_empty()
+            && self.steps.ready.is_empty()
+            && self.steps.unflushed.is_empty()
+            && self.starting.is_empty()
+            && self.actions == 0
+            && self.network.foreground == 0
+            && self.processes.iter().all(|p| p.life != Life::Paused)
+            && !self.awaits_timer()
+    }
+
+    /// An effect of a module is let go: `false` if its process has crashed, or does so just here.
+    pub(crate) fn effect(&mut self, module: usize, observation: Observation) -> bool {
+        self.settle();
+        let p = self.modules[module].process;
+        let process = &mut self.processes[p.index()];
+        if process.life == Life::Crashed {
+            return false;
+        }
+        process.effects += 1;
+        if let Some((When::BeforeEffect(k), lose)) = process.doom
+            && k == process.effects
+        {
+            self.crash(p, lose);
+            return false;
+        }
+        self.loose = Some((module, observation));
+        true
+    }
+
+    /// Something leaves the process: `false` if it has crashed, or does so just here. In the second
+    /// case the effect at hand never happened, unless some of it has left before.
+    pub(crate) fn output(&mut self, p: ProcessId) -> bool {
+        let process = &mut self.processes[p.index()];
+        if process.life == Life::Crashed {
+            return false;
+        }
+        process.outputs += 1;
+        if let Some((When::BeforeOutput(k), lose)) = process.doom
+            && k == process.outputs
+        {
+            self.loose = None;
+            self.crash(p, lose);
+            return false;
+        }
+        self.settle();
+        true
+    }
+
+    /// The effect at hand has happened.
+    pub(crate) fn settle(&mut self) {
+        if let Some((module, observation)) = self.loose.take() {
+            self.cause = observation.label;
+            let p = self.modules[module].process;
+            if observation.role == Role::Indication {
+                self.tally(module, &observation);
+            }
+            self.record(Place::Module(module), p, Kind::Effect(observation));
+        }
+    }
+
+    fn tally(&mut self, module: usize, observation: &Observation) {
+        let now = self.now;
+        let tallies = &mut self.modules[module].tallies;
+        match tallies.iter_mut().find(|t| t.label == observation.label) {
+            Some(tally) => {
+                tally.count += observation.count;
+                tally.last = now;
+            }
+            None => tallies.push(Tally {
+                label: observation.label,
+                count: observation.count,
+                first: now,
+                last: now,
+            }),
+        }
+    }
+
+    pub(crate) fn event(&mut self, module: usize, observation: Observation) {
+        self.settle();
+        let p = self.modules[module].process;
+        if self.life(p) != Life::Crashed {
+            self.record(Place::Module(module), p, Kind::Event(observation));
+        }
+    }
+
+    /// Records what happened: in the hash, for the properties, and in the trace if it is kept.
+    pub(crate) fn record(&mut self, place: Place, process: ProcessId, kind: Kind) {
+        if kind.observation().is_some_and(|o| o.role != Role::Internal) {
+            self.changed = self.now;
+        }
+        let code = match place {
+            Place::World => 0,
+            Place::Module(module) => 1 + module as u64,
+            Place::Lane(lane) => u64::MAX - lane as u64,
+        };
+        let code = code.wrapping_mul(256).wrapping_add(process.rank() as u64);
+        self.trace.fold(self.now, code, &kind);
+        if self.observers.is_empty() && !self.trace.is_kept() {
+            return;
+        }
+        let (module, name) = match place {
+            Place::World => (None, self.network.world_name.clone()),
+            Place::Module(m) => (Some(ModuleNumber(m)), self.modules[m].name.clone()),
+            Place::Lane(lane) => (None, self.network.lane_name(lane)),
+        };
+        let record = Record {
+            index: self.trace.count() - 1,
+            time: self.now,
+            process,
+            module,
+            name,
+            kind,
+        };
+        for observer in &mut self.observers {
+            if observer.violation.is_none()
+                && let Err(violation) = observer.property.observe(&record)
+            {
+                observer.violation = Some(violation);
+                self.violated = true;
+            }
+        }
+        if self.trace.is_kept() {
+            self.trace.push(record);
+        }
+    }
+}
+
+/// A world's state and the lock before it.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+}
+
+impl Shared {
+    pub(crate) fn new(core: Core) -> Self {
+        Shared {
+            core: Mutex::new(core),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Schedule for Shared {
+    fn posted(&self, index: usize, _was_empty: bool) {
+        self.lock().posted(index);
+    }
+}

@@ -1,0 +1,201 @@
+//! What happened in a run: its hash always, its records on request.
+use quorate_core::{
+    Name, Observation, ProcessId, Time,
+    message::{digest, fold},
+    observe::Role,
+};
+
+/// The number of a module in a world, over all processes; lanes and the world itself have none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ModuleNumber(pub usize);
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Its number in the run, from 0.
+    pub index: u64,
+    /// When.
+    pub time: Time,
+    /// Where.
+    pub process: ProcessId,
+    /// In which module; none for what the network or the adversary does.
+    pub module: Option<ModuleNumber>,
+    /// The module's name; for what the network does, the lane's.
+    pub name: Name,
+    /// What.
+    pub kind: Kind,
+}
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A module handles an event.
+    Event(Observation),
+    /// A module lets an effect out.
+    Effect(Observation),
+    /// A copy leaves for another process.
+    Send {
+        /// The number of the send in the run, from 1: it names the message in what follows.
+        message: u64,
+        /// The receiver.
+        to: ProcessId,
+        /// The label of the effect that caused it.
+        label: &'static str,
+        /// A digest of what is carried.
+        digest: u64,
+    },
+    /// A copy arrives.
+    Receive {
+        /// The number of its send.
+        message: u64,
+        /// The sender.
+        from: ProcessId,
+        /// The label of the effect that caused the send.
+        label: &'static str,
+        /// A digest of what is carried.
+        digest: u64,
+    },
+    /// A copy is lost.
+    Drop {
+        /// The number of its send.
+        message: u64,
+        /// The receiver that it does not reach.
+        to: ProcessId,
+    },
+    /// A copy is duplicated.
+    Duplicate {
+        /// The number of its send.
+        message: u64,
+        /// The receiver.
+        to: ProcessId,
+        /// How many more times than once it will arrive.
+        extra: u32,
+    },
+    /// The process crashes.
+    Crash,
+    /// The process stops for a while.
+    Pause,
+    /// The process goes on.
+    Resume,
+    /// Nothing passes from this process to that one any more.
+    Cut {
+        /// That one.
+        to: ProcessId,
+    },
+    /// The cut is over.
+    Heal {
+        /// The process that can be reached again.
+        to: ProcessId,
+    },
+}
+
+impl Kind {
+    /// The observation of an event or an effect.
+    pub fn observation(&self) -> Option<&Observation> {
+        match self {
+            Kind::Event(observation) | Kind::Effect(observation) => Some(observation),
+            _ => None,
+        }
+    }
+
+    /// The request that a module handles.
+    pub fn request(&self) -> Option<&Observation> {
+        match self {
+            Kind::Event(observation) if observation.role == Role::Request => Some(observation),
+            _ => None,
+        }
+    }
+
+    /// The indication that a module lets out.
+    pub fn indication(&self) -> Option<&Observation> {
+        match self {
+            Kind::Effect(observation) if observation.role == Role::Indication => Some(observation),
+            _ => None,
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        let observed = |code: u64, o: &Observation| {
+            let mut hash = fold(code, digest(o.label.as_bytes()));
+            hash = fold(hash, o.instance.unwrap_or(u64::MAX));
+            if let Some(id) = o.message {
+                hash = fold(hash, id.origin.process.rank() as u64);
+                hash = fold(hash, id.origin.incarnation.0);
+                hash = fold(hash, id.sequence);
+            }
+            hash = fold(hash, o.count);
+            hash = fold(hash, o.peer.map_or(0, |p| p.rank() as u64));
+            fold(hash, o.digest)
+        };
+        let passed = |code: u64, message: u64, peer: ProcessId| {
+            fold(fold(code, message), peer.rank() as u64)
+        };
+        match self {
+            Kind::Event(o) => observed(1, o),
+            Kind::Effect(o) => observed(2, o),
+            Kind::Send {
+                message,
+                to,
+                digest,
+                ..
+            } => fold(passed(3, *message, *to), *digest),
+            Kind::Receive { message, from, .. } => passed(4, *message, *from),
+            Kind::Drop { message, to } => passed(5, *message, *to),
+            Kind::Duplicate { message, to, extra } => {
+                passed(6 | u64::from(*extra) << 8, *message, *to)
+            }
+            Kind::Crash => 7,
+            Kind::Pause => 8,
+            Kind::Resume => 9,
+            Kind::Cut { to } => passed(10, 0, *to),
+            Kind::Heal { to } => passed(11, 0, *to),
+        }
+    }
+}
+
+/// A run's records, if they are kept, and its hash.
+#[derive(Clone, Default, Debug)]
+pub struct Trace {
+    records: Vec<Record>,
+    keep: bool,
+    count: u64,
+    hash: u64,
+}
+
+impl Trace {
+    pub(crate) fn keeping(keep: bool) -> Self {
+        Trace {
+            keep,
+            ..Trace::default()
+        }
+    }
+
+    /// The records, in order: none unless the world was told to keep them.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// How many things happened.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The hash of everything that happened: equal for two runs that are equal, kept or not.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keep
+    }
+
+    /// Counts and hashes what happened.
+    pub(crate) fn fold(&mut self, time: Time, place: u64, kind: &Kind) {
+        self.count += 1;
+        self.hash = fold(fold(fold(self.hash, time.as_nanos()), place), kind.hash());
+    }
+
+    pub(crate) fn push(&mut self, record: Record) {
+        self.records.push(record);
+    }
+}
