@@ -1,2 +1,57 @@
-//! The `quorate` binary.
-fn main() {}
+//! The `quorate` binary: one replica of a key-value store, a demonstration, and tools around them.
+mod configuration;
+mod demo;
+mod http;
+mod logging;
+mod node;
+mod resp;
+mod status;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::{io, process::ExitCode};
+
+/// Reliable distributed programming: replicated services that survive the death of a minority.
+#[derive(Parser, Debug)]
+#[command(name = "quorate", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Runs one replica of the key-value store, until SIGTERM or SIGINT.
+    Node(Box<node::Node>),
+    /// Starts five replicas, kills two under load, and checks that nothing was lost.
+    Demo(demo::Demo),
+    /// Asks replicas for their state.
+    Status(status::Status),
+    /// Disturbs a replica's network, for experiments.
+    Faults(status::FaultSwitches),
+    /// Prints the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Node(node) => node::run(*node),
+        Command::Demo(demo) => demo.run(),
+        Command::Status(status) => status.run(),
+        Command::Faults(switches) => switches.run(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "quorate", &mut io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, causes behind their effects.
+            eprintln!("quorate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

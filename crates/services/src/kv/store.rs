@@ -1,6 +1,6 @@
 //! The state: keys, values, and what each command does to them.
 use super::command::{Command, MAXIMUM_BYTES};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 
 /// The longest reply to one command: a client that names a large value many times gets an error.
@@ -29,10 +29,10 @@ const TOO_LONG: Reply = Reply::Error("ERR string exceeds maximum allowed size");
 const REPLY_TOO_LONG: Reply = Reply::Error("ERR reply exceeds maximum allowed size");
 
 /// The key-value pairs. Keys and values are copied in, so that they do not hold on to the
-/// buffers in which they arrived.
+/// buffers in which they arrived; replies share the values.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Store {
-    pairs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pairs: BTreeMap<Vec<u8>, Bytes>,
 }
 
 impl Store {
@@ -54,7 +54,7 @@ impl Store {
             }
             Command::IncrBy(key, amount) => self.increment(key, *amount),
             Command::Append(key, value) => self.append(key, value),
-            Command::StrLen(key) => integer(self.pairs.get(&key[..]).map_or(0, Vec::len)),
+            Command::StrLen(key) => integer(self.pairs.get(&key[..]).map_or(0, Bytes::len)),
             Command::MSet(pairs) => {
                 for (key, value) in pairs {
                     self.set(key, value);
@@ -81,16 +81,14 @@ impl Store {
     }
 
     fn value(&self, key: &[u8]) -> Option<Bytes> {
-        self.pairs
-            .get(key)
-            .map(|value| Bytes::copy_from_slice(value))
+        self.pairs.get(key).cloned()
     }
 
     fn values(&self, keys: &[Bytes]) -> Reply {
         let lengths = keys
             .iter()
             .filter_map(|key| self.pairs.get(&key[..]))
-            .map(Vec::len);
+            .map(Bytes::len);
         if lengths.sum::<usize>() > MAXIMUM_REPLY {
             return REPLY_TOO_LONG;
         }
@@ -98,10 +96,11 @@ impl Store {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) {
+        let value = Bytes::copy_from_slice(value);
         if let Some(old) = self.pairs.get_mut(key) {
-            value.clone_into(old);
+            *old = value;
         } else {
-            self.pairs.insert(key.to_vec(), value.to_vec());
+            self.pairs.insert(key.to_vec(), value);
         }
     }
 
@@ -125,14 +124,20 @@ impl Store {
     }
 
     fn append(&mut self, key: &[u8], value: &[u8]) -> Reply {
-        let length = self.pairs.get(key).map_or(0, Vec::len) + value.len();
+        let length = self.pairs.get(key).map_or(0, Bytes::len) + value.len();
         if length > MAXIMUM_BYTES {
             return TOO_LONG;
         }
         if let Some(old) = self.pairs.get_mut(key) {
-            old.extend_from_slice(value);
+            // In place unless a reply still shares the old value.
+            let mut grown = match std::mem::take(old).try_into_mut() {
+                Ok(grown) => grown,
+                Err(shared) => BytesMut::from(&shared[..]),
+            };
+            grown.extend_from_slice(value);
+            *old = grown.freeze();
         } else {
-            self.pairs.insert(key.to_vec(), value.to_vec());
+            self.set(key, value);
         }
         integer(length)
     }

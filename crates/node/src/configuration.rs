@@ -1,0 +1,292 @@
+//! What an operator may set, and where: flags over environment over file over defaults.
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use quorate_core::{Membership, ProcessId};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The edge that carries the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Datagrams: the protocol retransmits by itself.
+    #[default]
+    Udp,
+    /// Byte streams.
+    Tcp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        })
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// Where the settings come from.
+#[derive(Args, Debug, Default)]
+pub struct Source {
+    /// The configuration file (TOML). Flags and QUORATE_* variables override it.
+    #[arg(long, env = "QUORATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Every setting, as a flag, an environment variable and a key of the file.
+#[derive(Args, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// Which of the peers this process is, counted from 1.
+    #[arg(long, env = "QUORATE_ID")]
+    id: Option<usize>,
+    /// The name of the cluster: processes of another one are refused.
+    #[arg(long, env = "QUORATE_CLUSTER")]
+    cluster: Option<String>,
+    /// The address of every process, in the order of their ids, this one's included.
+    #[arg(
+        long,
+        env = "QUORATE_PEERS",
+        value_delimiter = ',',
+        value_name = "HOST:PORT,…"
+    )]
+    peers: Option<Vec<String>>,
+    /// Where to listen to the other processes, if not at the address that `peers` has for this one.
+    #[arg(long, env = "QUORATE_BIND", value_name = "ADDRESS:PORT")]
+    bind: Option<SocketAddr>,
+    /// What carries the protocol between the processes.
+    #[arg(long, env = "QUORATE_TRANSPORT", value_enum)]
+    transport: Option<Transport>,
+    /// Where to listen to clients (RESP, the protocol of Redis).
+    #[arg(long, env = "QUORATE_CLIENT", value_name = "ADDRESS:PORT")]
+    client: Option<SocketAddr>,
+    /// Where to serve health, metrics and status over HTTP.
+    #[arg(long, env = "QUORATE_ADMIN", value_name = "ADDRESS:PORT")]
+    admin: Option<SocketAddr>,
+    /// The most client connections at a time.
+    #[arg(long, env = "QUORATE_CONNECTIONS")]
+    connections: Option<usize>,
+    /// The most messages of this process on their way through total order.
+    #[arg(long, env = "QUORATE_WINDOW")]
+    window: Option<usize>,
+    /// The most consensus instances in flight.
+    #[arg(long, env = "QUORATE_INSTANCES")]
+    instances: Option<usize>,
+    /// The longest datagram, in bytes.
+    #[arg(long, env = "QUORATE_DATAGRAM")]
+    datagram: Option<usize>,
+    /// How often a sign of life is sent, in milliseconds.
+    #[arg(long, env = "QUORATE_HEARTBEAT_MS")]
+    heartbeat_ms: Option<u64>,
+    /// How long a silence is at first taken for a crash, in milliseconds; grows with each mistake.
+    #[arg(long, env = "QUORATE_SUSPICION_MS")]
+    suspicion_ms: Option<u64>,
+    /// How long a command waits for a majority before it is answered -NOQUORUM, in milliseconds.
+    #[arg(long, env = "QUORATE_DEADLINE_MS")]
+    deadline_ms: Option<u64>,
+    /// Whether POST /faults may disturb this process's network, for experiments.
+    #[arg(long, env = "QUORATE_FAULTS", num_args = 0..=1, default_missing_value = "true")]
+    faults: Option<bool>,
+    /// What to log: error, warn, info, debug, trace, or a filter by module.
+    #[arg(long, env = "QUORATE_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// How to log.
+    #[arg(long, env = "QUORATE_LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+impl Settings {
+    /// These settings, and those of `below` where these are silent.
+    fn over(self, below: Settings) -> Settings {
+        Settings {
+            id: self.id.or(below.id),
+            cluster: self.cluster.or(below.cluster),
+            peers: self.peers.or(below.peers),
+            bind: self.bind.or(below.bind),
+            transport: self.transport.or(below.transport),
+            client: self.client.or(below.client),
+            admin: self.admin.or(below.admin),
+            connections: self.connections.or(below.connections),
+            window: self.window.or(below.window),
+            instances: self.instances.or(below.instances),
+            datagram: self.datagram.or(below.datagram),
+            heartbeat_ms: self.heartbeat_ms.or(below.heartbeat_ms),
+            suspicion_ms: self.suspicion_ms.or(below.suspicion_ms),
+            deadline_ms: self.deadline_ms.or(below.deadline_ms),
+            faults: self.faults.or(below.faults),
+            log: self.log.or(below.log),
+            log_format: self.log_format.or(below.log_format),
+        }
+    }
+}
+
+/// The settings of one replica, complete and consistent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Configuration {
+    /// This process.
+    pub me: ProcessId,
+    /// Π.
+    pub membership: Membership,
+    /// The cluster's name.
+    pub cluster: String,
+    /// `host:port` of p1 … pn.
+    pub peers: Vec<String>,
+    /// Where to listen to them; `None`: at the own entry of `peers`.
+    pub bind: Option<SocketAddr>,
+    /// What carries the protocol.
+    pub transport: Transport,
+    /// Where to listen to clients.
+    pub client: SocketAddr,
+    /// Where to serve HTTP.
+    pub admin: SocketAddr,
+    /// The most client connections.
+    pub connections: usize,
+    /// The most own messages in flight.
+    pub window: usize,
+    /// The most consensus instances in flight.
+    pub instances: usize,
+    /// The longest datagram.
+    pub datagram: usize,
+    /// Between two signs of life.
+    pub heartbeat: Duration,
+    /// The first timeout of the failure detector.
+    pub suspicion: Duration,
+    /// Until `-NOQUORUM`.
+    pub deadline: Duration,
+    /// Whether faults may be injected.
+    pub faults: bool,
+    /// The filter of the log.
+    pub log: String,
+    /// The form of the log.
+    pub log_format: LogFormat,
+}
+
+impl Source {
+    /// Reads the file, if one is named, lays flags and environment over it, and checks the whole.
+    pub fn load(self) -> Result<Configuration> {
+        let file = match &self.config {
+            Some(path) => read(path)?,
+            None => Settings::default(),
+        };
+        complete(self.settings.over(file))
+    }
+}
+
+fn read(path: &Path) -> Result<Settings> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error
+            .span()
+            .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        anyhow::anyhow!("{name}:{line}: {}", error.message().replace('\n', " "))
+    })
+}
+
+fn complete(settings: Settings) -> Result<Configuration> {
+    let peers = settings
+        .peers
+        .context("`peers` is not set: name the address of every process of the cluster")?;
+    let id = settings
+        .id
+        .context("`id` is not set: say which of the peers this process is, counted from 1")?;
+    let membership = Membership::of_size(peers.len()).context("`peers`")?;
+    check_peers(&peers)?;
+    let me = ProcessId::from_rank(id).filter(|me| membership.contains(*me));
+    let Some(me) = me else {
+        bail!(
+            "`id` is {id}, but `peers` names the processes 1 to {}",
+            peers.len()
+        );
+    };
+    let milliseconds = |name, value: Option<u64>, default| {
+        let value = value.unwrap_or(default);
+        ensure!(value > 0, "`{name}` must be above 0");
+        Ok(Duration::from_millis(value))
+    };
+    let at_least = |name, value: Option<usize>, default, least| {
+        let value = value.unwrap_or(default);
+        ensure!(
+            value >= least,
+            "`{name}` is {value}, but at least {least} is needed"
+        );
+        Ok(value)
+    };
+    let configuration = Configuration {
+        me,
+        membership,
+        cluster: settings.cluster.unwrap_or_else(|| "quorate".into()),
+        peers,
+        bind: settings.bind,
+        transport: settings.transport.unwrap_or_default(),
+        client: settings
+            .client
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 6379))),
+        admin: settings
+            .admin
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8379))),
+        connections: at_least("connections", settings.connections, 1000, 1)?,
+        window: at_least("window", settings.window, 256, 1)?,
+        instances: at_least("instances", settings.instances, 4, 1)?,
+        datagram: at_least("datagram", settings.datagram, 1200, 512)?,
+        heartbeat: milliseconds("heartbeat_ms", settings.heartbeat_ms, 50)?,
+        suspicion: milliseconds("suspicion_ms", settings.suspicion_ms, 500)?,
+        deadline: milliseconds("deadline_ms", settings.deadline_ms, 2000)?,
+        faults: settings.faults.unwrap_or(false),
+        log: settings.log.unwrap_or_else(|| "info".into()),
+        log_format: settings.log_format.unwrap_or_default(),
+    };
+    ensure!(
+        configuration.datagram <= 65_000,
+        "`datagram` is {}, but at most 65000 bytes fit",
+        configuration.datagram
+    );
+    ensure!(
+        configuration.heartbeat * 2 <= configuration.suspicion,
+        "`suspicion_ms` must be at least twice `heartbeat_ms`: one lost heartbeat is no crash"
+    );
+    ensure!(
+        configuration.client.port() == 0 || configuration.client != configuration.admin,
+        "`client` and `admin` are both {}",
+        configuration.client
+    );
+    Ok(configuration)
+}
+
+/// Every peer is `host:port`, and no two are the same.
+fn check_peers(peers: &[String]) -> Result<()> {
+    let mut seen = BTreeMap::new();
+    for (rank, peer) in (1..).zip(peers) {
+        let port = peer.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        ensure!(
+            matches!(port, Some(Ok(1..))),
+            "`peers`: process {rank} is `{peer}`, which is no HOST:PORT"
+        );
+        if let Some(first) = seen.insert(peer, rank) {
+            bail!("`peers`: processes {first} and {rank} are both at {peer}");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+use super::*;
+use std::io::Write;
+
+/// What the file `text` with the flags `settings` gives.
+fn load(text: &str, settings: Settings) -> Result<Configuration> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let config = Some(file.path().to_owned());
+    Source { config, settings }.load()
+}
+
+/// The one line that an operator reads.
+fn error(text: &str) -> String {
+    let error = load(text, Settings::default()).unwrap_err();
+    let line = format!("{error:#}");
+    assert!(!line.contains('\n'), "{line}");
+    line
+}
+
+const THREE: &str = "id = 2\npeers = ['a:1', 'b:1', 'c:1']\n";
+
+#[test]
+fn what_is_silent_has_a_default() {
+    let configuration = load(THREE, Settings::default()).unwrap();
+    assert_eq!(configuration.me.rank(), 2);
+    assert_eq!(configuration.transport, Transport::Udp);
+    assert!(configuration.client.ip().is_loopback());
+    assert!(configuration.admin.ip().is_loopback());
+    assert!(!configuration.faults);
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let flags = Settings {
+        id: Some(3),
+        transport: Some(Transport::Tcp),
+        ..Settings::default()
+    };
+    let configuration = load(&format!("{THREE}cluster = 'file'\n"), flags).unwrap();
+    assert_eq!(configuration.me.rank(), 3);
+    assert_eq!(configuration.transport, Transport::Tcp);
+    assert_eq!(configuration.cluster, "file");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line() {
+    let line = error(&format!("{THREE}\n# a comment\nheartbeat = 5\n"));
+    assert!(line.contains(":5: unknown field `heartbeat`"), "{line}");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_its_line() {
+    let line = error("id = 1\npeers = 'a:1'\n");
+    assert!(line.contains(":2: "), "{line}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (text, words) in [
+        ("id = 1\n", "`peers` is not set"),
+        ("peers = ['a:1']\n", "`id` is not set"),
+        ("id = 1\npeers = []\n", "1 to 128 processes, not 0"),
+        ("id = 0\npeers = ['a:1']\n", "`id` is 0"),
+        ("id = 2\npeers = ['a:1']\n", "the processes 1 to 1"),
+        (
+            "id = 1\npeers = ['a:1', 'b:1', 'a:1']\n",
+            "processes 1 and 3 are both at a:1",
+        ),
+        ("id = 1\npeers = ['a']\n", "no HOST:PORT"),
+        ("id = 1\npeers = ['a:0']\n", "no HOST:PORT"),
+        ("id = 1\npeers = ['a:1']\nwindow = 0\n", "`window` is 0"),
+        (
+            "id = 1\npeers = ['a:1']\nsuspicion_ms = 60\n",
+            "at least twice",
+        ),
+        (
+            "id = 1\npeers = ['a:1']\nclient = '127.0.0.1:1'\nadmin = '127.0.0.1:1'\n",
+            "both 127.0.0.1:1",
+        ),
+    ] {
+        let line = error(text);
+        assert!(line.contains(words), "{line}");
+    }
+}

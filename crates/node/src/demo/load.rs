@@ -1,0 +1,226 @@
+//! Clients that write, and remember what they were told.
+//!
+//! Every write is one that shows when it is done twice: an append to a key of its own, or an
+//! increment of the client's counter. A client whose connection breaks does not know what became
+//! of the writes under way. It does not repeat them: it writes on, under new keys, through another
+//! replica, and the end of the demonstration shows which of them were done.
+use super::CLIENTS;
+use super::client::Client;
+use anyhow::{Result, bail};
+use hdrhistogram::Histogram;
+use redis_protocol::resp2::types::BytesFrame;
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+use tokio::time::{sleep, timeout};
+
+/// Every how-manieth write is an increment.
+const INCREMENTS: u64 = 8;
+
+/// How long a reply may take before the client turns to another replica. Longer than the replicas'
+/// own deadline, so that their answer comes first.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One write.
+#[derive(Clone)]
+pub enum Write {
+    /// A value appended to a key of its own.
+    Append { key: String, value: String },
+    /// One added to a counter.
+    Increment { key: String },
+}
+
+impl Write {
+    fn words(&self) -> Vec<String> {
+        match self {
+            Write::Append { key, value } => vec!["APPEND".into(), key.clone(), value.clone()],
+            Write::Increment { key } => vec!["INCR".into(), key.clone()],
+        }
+    }
+}
+
+/// A replica that was killed.
+pub struct Kill {
+    /// Which one.
+    pub rank: usize,
+    /// When.
+    pub at: Instant,
+    /// When each client first had a reply to what it sent after that.
+    pub served: [Option<Instant>; CLIENTS],
+}
+
+impl Kill {
+    /// How long it took until every client was served again.
+    pub fn recovery(&self) -> Option<Duration> {
+        let served: Option<Vec<Instant>> = self.served.iter().copied().collect();
+        Some(served?.into_iter().max()?.duration_since(self.at))
+    }
+}
+
+/// What the clients were told.
+pub struct Memory {
+    /// Acknowledged writes.
+    pub done: Vec<Write>,
+    /// Writes whose outcome nobody told them.
+    pub unknown: Vec<Write>,
+    /// Replies that cannot be.
+    pub wrong: Vec<String>,
+    /// Latencies, in microseconds.
+    pub latencies: Histogram<u64>,
+    /// The kills.
+    pub kills: Vec<Kill>,
+    /// When the first write was sent.
+    pub begun: Instant,
+    /// When the last acknowledgement came.
+    pub ended: Instant,
+}
+
+/// The work of all clients.
+pub struct Load {
+    commands: u64,
+    pipeline: usize,
+    servers: Vec<SocketAddr>,
+    acknowledged: Cell<u64>,
+    memory: RefCell<Memory>,
+}
+
+impl Load {
+    /// Clients that write until `commands` are acknowledged.
+    pub fn new(commands: u64, pipeline: usize, servers: Vec<SocketAddr>) -> Self {
+        let now = Instant::now();
+        // One microsecond to two minutes, to three digits: within the limits of the crate.
+        let mut latencies = Histogram::new_with_max(120_000_000, 3)
+            .unwrap_or_else(|_| unreachable!("the bounds are constant and valid"));
+        latencies.auto(true);
+        Load {
+            commands,
+            pipeline,
+            servers,
+            acknowledged: Cell::new(0),
+            memory: RefCell::new(Memory {
+                done: Vec::new(),
+                unknown: Vec::new(),
+                wrong: Vec::new(),
+                latencies,
+                kills: Vec::new(),
+                begun: now,
+                ended: now,
+            }),
+        }
+    }
+
+    /// How many writes are acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.get()
+    }
+
+    /// A replica was killed.
+    pub fn killed(&self, rank: usize, at: Instant) {
+        self.memory.borrow_mut().kills.push(Kill {
+            rank,
+            at,
+            served: [None; CLIENTS],
+        });
+    }
+
+    /// What the clients remember at the end.
+    pub fn into_memory(self) -> Memory {
+        self.memory.into_inner()
+    }
+
+    /// One client: writes through one replica until it fails, then through the next.
+    pub async fn run(&self, client: usize) {
+        let mut writes = (0_u64..).map(|number| write(client, number));
+        let mut server = client;
+        while self.acknowledged() < self.commands {
+            let address = self.servers[server % self.servers.len()];
+            if let Ok(Ok(connection)) = timeout(PATIENCE, Client::connect(address)).await {
+                // Its end is the end of this connection only.
+                let _ = self.write_through(connection, client, &mut writes).await;
+            }
+            server += 1;
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn write_through(
+        &self,
+        mut connection: Client,
+        client: usize,
+        writes: &mut impl Iterator<Item = Write>,
+    ) -> Result<()> {
+        while self.acknowledged() < self.commands {
+            let batch: Vec<Write> = writes.take(self.pipeline).collect();
+            let sent = Instant::now();
+            let mut answered = 0;
+            let outcome = self
+                .exchange(&mut connection, &batch, sent, &mut answered)
+                .await;
+            let mut memory = self.memory.borrow_mut();
+            memory.unknown.extend_from_slice(&batch[answered..]);
+            outcome?;
+            let now = Instant::now();
+            for kill in &mut memory.kills {
+                if sent >= kill.at {
+                    kill.served[client].get_or_insert(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a batch and reads the replies; counts those that acknowledge.
+    async fn exchange(
+        &self,
+        connection: &mut Client,
+        batch: &[Write],
+        sent: Instant,
+        answered: &mut usize,
+    ) -> Result<()> {
+        let words: Vec<Vec<String>> = batch.iter().map(Write::words).collect();
+        connection.send(words.iter().map(Vec::as_slice)).await?;
+        for write in batch {
+            let reply = timeout(PATIENCE, connection.reply()).await??;
+            let BytesFrame::Integer(number) = reply else {
+                // An error: what became of this and the rest of the batch is unknown.
+                bail!("the replica answered {reply:?}");
+            };
+            *answered += 1;
+            self.acknowledge(write, number, sent);
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&self, write: &Write, number: i64, sent: Instant) {
+        let now = Instant::now();
+        let mut memory = self.memory.borrow_mut();
+        if let Write::Append { key, value } = write
+            && usize::try_from(number) != Ok(value.len())
+        {
+            let length = value.len();
+            memory.wrong.push(format!(
+                "{key} has {number} bytes after {length} were written"
+            ));
+        }
+        memory.done.push(write.clone());
+        memory.ended = now;
+        let latency = now.duration_since(sent).as_micros() as u64;
+        memory.latencies.saturating_record(latency);
+        self.acknowledged.set(self.acknowledged.get() + 1);
+    }
+}
+
+fn write(client: usize, number: u64) -> Write {
+    if number % INCREMENTS == INCREMENTS - 1 {
+        Write::Increment {
+            key: format!("demo:{client}:counter"),
+        }
+    } else {
+        Write::Append {
+            key: format!("demo:{client}:{number}"),
+            value: format!("written by {client} as {number}"),
+        }
+    }
+}

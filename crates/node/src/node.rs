@@ -1,0 +1,235 @@
+//! `quorate node`: one replica of the key-value store.
+mod admin;
+pub mod replica;
+mod stack;
+mod view;
+
+use crate::{
+    configuration::{Configuration, Source},
+    logging, resp,
+};
+use admin::Admin;
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use replica::Replica;
+use serde_json::json;
+use stack::Stack;
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use tokio::{
+    net::{TcpListener, lookup_host},
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use view::View;
+
+/// How long a peer's name may be unknown: in a cluster that is just starting, it comes.
+const RESOLUTION: Duration = Duration::from_secs(60);
+
+/// Runs one replica of the key-value store.
+#[derive(Args, Debug)]
+pub struct Node {
+    #[command(flatten)]
+    source: Source,
+    /// Stop when the standard input ends: for a parent that must not leave replicas behind.
+    #[arg(long, hide = true)]
+    stop_at_end_of_input: bool,
+}
+
+/// Runs a replica until a signal stops it.
+pub fn run(node: Node) -> Result<()> {
+    let configuration = node.source.load()?;
+    logging::start(&configuration.log, configuration.log_format)?;
+    // Clients and HTTP share one thread; the protocol has its own.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(configuration, node.stop_at_end_of_input))
+}
+
+async fn serve(configuration: Configuration, stop_at_end_of_input: bool) -> Result<()> {
+    let stop = stop_signal()?;
+    if stop_at_end_of_input {
+        watch_input(stop.clone());
+    }
+    let clients = listen(configuration.client, "clients (`client`)").await?;
+    let http = listen(configuration.admin, "HTTP (`admin`)").await?;
+    let peers = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        peers = resolve(&configuration.peers) => peers?,
+    };
+    let view = View::new(configuration.me, configuration.membership);
+    let Stack {
+        origin,
+        broadcast,
+        deliveries,
+        counters,
+        faults,
+        running,
+    } = stack::start(&configuration, &peers, &view)?;
+    let replica = Replica::new(origin, broadcast, configuration.window, view.standing());
+    announce(
+        &configuration,
+        origin,
+        clients.local_addr()?,
+        http.local_addr()?,
+    );
+
+    let admin = Admin {
+        view,
+        replica: replica.clone(),
+        counters,
+        identity: json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "cluster": configuration.cluster,
+            "incarnation": origin.incarnation.to_string(),
+            "transport": configuration.transport.to_string(),
+        }),
+        faults: configuration.faults.then_some(faults),
+        membership: configuration.membership,
+        me: configuration.me,
+    };
+    let session = resp::Session {
+        replica: replica.clone(),
+        deadline: configuration.deadline,
+        info: info_text(admin.clone()),
+    };
+    let sender = replica.clone();
+    tokio::spawn(async move { sender.send_parcels().await });
+    tokio::spawn(async move { replica.apply_deliveries(deliveries).await });
+    tokio::spawn(async move { axum::serve(http, admin::router(admin)).await });
+    let clients = tokio::spawn(resp::serve(
+        clients,
+        configuration.connections,
+        session,
+        stop.clone(),
+    ));
+
+    tokio::select! {
+        () = stop.cancelled() => {}
+        ended = running.ended() => bail!("the protocol thread has ended: {ended}"),
+    }
+    info!("stopping: clients are told what became of their commands");
+    let patience = configuration.deadline + Duration::from_secs(1);
+    if timeout(patience, clients).await.is_err() {
+        warn!("some clients were still reading their replies");
+    }
+    running.shutdown().await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+fn stop_signal() -> Result<CancellationToken> {
+    let cannot = "cannot wait for signals";
+    let mut terminate = signal(SignalKind::terminate()).context(cannot)?;
+    let mut interrupt = signal(SignalKind::interrupt()).context(cannot)?;
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
+}
+
+/// Cancels `stop` when whoever holds the other end of the standard input is gone.
+fn watch_input(stop: CancellationToken) {
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        stop.cancel();
+    });
+}
+
+async fn listen(address: SocketAddr, whom: &str) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen at {address} to {whom}"))
+}
+
+/// The addresses of p1 … pn. A name that is not known yet is asked for again.
+async fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for peer in peers {
+        addresses.push(resolve_one(peer).await?);
+    }
+    let mut seen = BTreeMap::new();
+    for (rank, address) in (1..).zip(&addresses) {
+        if let Some(first) = seen.insert(*address, rank) {
+            bail!("`peers`: processes {first} and {rank} are both at {address}");
+        }
+    }
+    Ok(addresses)
+}
+
+async fn resolve_one(peer: &str) -> Result<SocketAddr> {
+    let until = Instant::now() + RESOLUTION;
+    let mut told = false;
+    loop {
+        let error = match lookup_host(peer).await {
+            Ok(mut addresses) => match addresses.next() {
+                Some(address) => return Ok(address),
+                None => anyhow::anyhow!("the name has no address"),
+            },
+            Err(error) => error.into(),
+        };
+        ensure!(
+            Instant::now() < until,
+            "cannot resolve the peer {peer}: {error}"
+        );
+        if !told {
+            warn!("cannot resolve the peer {peer} yet: {error}");
+            told = true;
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn announce(
+    configuration: &Configuration,
+    origin: quorate_core::message::Origin,
+    client: SocketAddr,
+    admin: SocketAddr,
+) {
+    let n = configuration.membership.n();
+    let (cluster, transport) = (&configuration.cluster, configuration.transport);
+    info!(
+        incarnation = %origin.incarnation,
+        "p{} of {n} of the cluster `{cluster}` over {transport}: clients at {client}, HTTP at {admin}",
+        configuration.me.rank()
+    );
+    if n > 1 && n.is_multiple_of(2) {
+        warn!(
+            "{n} processes survive no more crashes than {}: an odd number is better",
+            n - 1
+        );
+    }
+    if n == 1 {
+        warn!("a single process: nothing is replicated, and a restart loses everything");
+    }
+    if configuration.faults {
+        warn!("fault injection is allowed: whoever reaches {admin} can cut this process off");
+    }
+}
+
+/// The text of INFO: what this replica knows, without asking the others.
+fn info_text(admin: Admin) -> impl Fn() -> String + Clone {
+    move || {
+        let status = admin.status();
+        let mut text = String::from("# Quorate\r\n");
+        for (key, value) in status.as_object().into_iter().flatten() {
+            let value = match value {
+                serde_json::Value::String(text) => text.clone(),
+                serde_json::Value::Array(_) | serde_json::Value::Null => continue,
+                other => other.to_string(),
+            };
+            text += &format!("{key}:{value}\r\n");
+        }
+        text + &format!("# Keyspace\r\ndb0:keys={},expires=0\r\n", status["keys"])
+    }
+}

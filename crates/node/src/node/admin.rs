@@ -1,0 +1,214 @@
+//! Health, metrics, status and fault switches, over HTTP.
+use super::{replica::Replica, view::View};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use quorate_core::{Counters, Membership, ProcessId};
+use quorate_runtime::faults::{Direction, Fault, Faults};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{fmt::Write, time::Duration};
+use tracing::warn;
+
+/// What the HTTP server shows and moves.
+#[derive(Clone)]
+pub struct Admin {
+    /// What is known of the cluster.
+    pub view: View,
+    /// How far the store has come.
+    pub replica: Replica,
+    /// What was counted.
+    pub counters: Counters,
+    /// The cluster's name, the incarnation, the transport: what does not change.
+    pub identity: Value,
+    /// The switches, where the configuration allows them.
+    pub faults: Option<Faults>,
+    /// Π.
+    pub membership: Membership,
+    /// This process.
+    pub me: ProcessId,
+}
+
+/// The routes.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .route("/faults", get(faults).post(set_fault).delete(heal))
+        .with_state(admin)
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    match admin.view.ready() {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+    }
+}
+
+async fn status(State(admin): State<Admin>) -> Json<Value> {
+    Json(admin.status())
+}
+
+impl Admin {
+    /// All of `/status`.
+    pub fn status(&self) -> Value {
+        let mut status = self.view.to_json();
+        let progress = self.replica.progress();
+        let own = json!({
+            "delivered": progress.delivered,
+            "hash": format!("{:016x}", progress.hash),
+            "applied": progress.applied,
+            "undecodable": progress.undecodable,
+            "keys": progress.keys,
+            "under_way": progress.under_way,
+            "faults": self.faults.as_ref().map(Faults::are_active),
+        });
+        for part in [&self.identity, &own] {
+            if let (Some(status), Some(part)) = (status.as_object_mut(), part.as_object()) {
+                status.extend(part.clone());
+            }
+        }
+        status
+    }
+
+    /// All of `/metrics`, in the text format of Prometheus.
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        let progress = self.replica.progress();
+        let ready = u64::from(self.view.ready().is_ok());
+        let numbers = [
+            ("ready", "gauge", "Whether this replica can serve.", ready),
+            (
+                "delivered_total",
+                "counter",
+                "Messages delivered.",
+                progress.delivered,
+            ),
+            (
+                "applied_total",
+                "counter",
+                "Commands applied.",
+                progress.applied,
+            ),
+            ("keys", "gauge", "Keys in the store.", progress.keys as u64),
+            (
+                "under_way",
+                "gauge",
+                "Own messages on their way through total order.",
+                progress.under_way as u64,
+            ),
+        ];
+        for (name, kind, help, value) in numbers {
+            let _ = writeln!(
+                text,
+                "# HELP quorate_{name} {help}\n# TYPE quorate_{name} {kind}\nquorate_{name} {value}"
+            );
+        }
+        text.push_str(
+            "# HELP quorate_events_total What the modules of the protocol counted.\n\
+             # TYPE quorate_events_total counter\n",
+        );
+        for (module, reason, count) in self.counters.snapshot() {
+            let _ = writeln!(
+                text,
+                "quorate_events_total{{module=\"{module}\",event=\"{reason}\"}} {count}"
+            );
+        }
+        text
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, admin.metrics()).into_response()
+}
+
+/// A fault to switch on between this process and a peer. All zero: off.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    peer: usize,
+    #[serde(default)]
+    direction: Directions,
+    #[serde(default)]
+    cut: bool,
+    #[serde(default)]
+    loss: f64,
+    #[serde(default)]
+    duplicate: f64,
+    #[serde(default)]
+    delay_ms: u64,
+    #[serde(default)]
+    jitter_ms: u64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+enum Directions {
+    #[default]
+    Both,
+    Outgoing,
+    Incoming,
+}
+
+fn forbidden() -> Response {
+    let words = "fault injection is off: start the node with `faults = true`\n";
+    (StatusCode::FORBIDDEN, words).into_response()
+}
+
+async fn faults(State(admin): State<Admin>) -> Response {
+    match &admin.faults {
+        Some(faults) => Json(json!({ "active": faults.are_active() })).into_response(),
+        None => forbidden(),
+    }
+}
+
+async fn heal(State(admin): State<Admin>) -> Response {
+    let Some(faults) = &admin.faults else {
+        return forbidden();
+    };
+    warn!("all injected faults are off");
+    faults.heal();
+    "healed\n".into_response()
+}
+
+async fn set_fault(State(admin): State<Admin>, body: String) -> Response {
+    let Some(faults) = &admin.faults else {
+        return forbidden();
+    };
+    let bad = |words: String| (StatusCode::BAD_REQUEST, words + "\n").into_response();
+    let order: Order = match serde_json::from_str(&body) {
+        Ok(order) => order,
+        Err(error) => return bad(error.to_string()),
+    };
+    let peer = ProcessId::from_rank(order.peer)
+        .filter(|peer| admin.membership.contains(*peer) && *peer != admin.me);
+    let Some(peer) = peer else {
+        return bad(format!("{} is no other process of the cluster", order.peer));
+    };
+    let probability = 0.0..=1.0;
+    if !probability.contains(&order.loss) || !probability.contains(&order.duplicate) {
+        return bad("a probability is between 0 and 1".into());
+    }
+    let fault = Fault {
+        cut: order.cut,
+        loss: order.loss,
+        duplicate: order.duplicate,
+        delay: Duration::from_millis(order.delay_ms),
+        jitter: Duration::from_millis(order.jitter_ms),
+    };
+    warn!(%peer, ?fault, "injected");
+    if !matches!(order.direction, Directions::Incoming) {
+        faults.set(peer, Direction::Outgoing, fault);
+    }
+    if !matches!(order.direction, Directions::Outgoing) {
+        faults.set(peer, Direction::Incoming, fault);
+    }
+    "injected\n".into_response()
+}

@@ -1,0 +1,189 @@
+//! The protocol stack of a replica: edge, links, ◇P, Ω, total order, on the protocol thread.
+use super::view::View;
+use crate::configuration::{Configuration, Transport};
+use anyhow::{Context, Result};
+use quorate_abstractions::{
+    fair_loss,
+    total_order::{Broadcast, Deliver},
+};
+use quorate_broadcast::by_consensus;
+use quorate_catalogue::stack;
+use quorate_core::{Addr, Counters, Host, message::Origin};
+use quorate_detectors::{increasing_timeout, lowest_rank};
+use quorate_links::perfect::{self, PerfectLinks};
+use quorate_runtime::{
+    faults::Faults,
+    host::Identity,
+    tcp::{TcpConfiguration, TcpEdge},
+    thread::{Ending, Protocol, ProtocolThread},
+    udp::{UdpConfiguration, UdpEdge},
+};
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tracing::warn;
+
+/// Over a byte stream, what the link takes for a datagram is only a unit of acknowledgement.
+const STREAM_DATAGRAM: usize = 32 * 1024;
+
+/// How long the end waits until the others have acknowledged what was sent to them.
+const DRAINING: Duration = Duration::from_secs(2);
+
+/// A running stack.
+pub struct Stack {
+    /// The name of this process's messages.
+    pub origin: Origin,
+    /// Where messages enter total order.
+    pub broadcast: Addr<Broadcast>,
+    /// Where they come out.
+    pub deliveries: mpsc::UnboundedReceiver<Deliver>,
+    /// What the modules counted.
+    pub counters: Counters,
+    /// The switches of the fault injector.
+    pub faults: Faults,
+    /// The protocol thread.
+    pub running: Running,
+}
+
+/// The protocol thread of a stack.
+pub struct Running {
+    thread: ProtocolThread,
+    drained: Addr<Addr<()>>,
+}
+
+impl Running {
+    /// Waits for the end of the thread; says why it ended.
+    pub async fn ended(&self) -> String {
+        match self.thread.ended().await {
+            Ending::Stopped => "it was stopped".into(),
+            Ending::Panicked(what) => format!("a panic in {what}"),
+        }
+    }
+
+    /// Waits, not for long, until the peers have what was sent to them; then stops the thread.
+    pub async fn shutdown(self) {
+        let (done, drained) = oneshot::channel();
+        let done = std::sync::Mutex::new(Some(done));
+        self.drained.send(Addr::new(move |()| {
+            let done = done.lock().ok().and_then(|mut done| done.take());
+            if let Some(done) = done {
+                let _ = done.send(());
+            }
+        }));
+        if timeout(DRAINING, drained).await.is_err() {
+            warn!("some peers have not acknowledged everything");
+        }
+        self.thread.stop();
+        self.thread.ended().await;
+    }
+}
+
+/// Starts the stack. What it learns of the cluster goes to `view`.
+pub fn start(configuration: &Configuration, peers: &[SocketAddr], view: &View) -> Result<Stack> {
+    let identity = Identity::fresh(configuration.me, configuration.membership);
+    let mut protocol = Protocol::new(identity).context("cannot start the protocol thread")?;
+    let host = protocol.host().clone();
+    let origin = Origin {
+        process: host.me(),
+        incarnation: host.incarnation(),
+    };
+
+    let links = PerfectLinks::new(&host, link_configuration(configuration));
+    let detection = increasing_timeout::Configuration {
+        interval: configuration.heartbeat,
+        timeout: configuration.suspicion,
+    };
+    let heartbeat = |up| links.heartbeat(up);
+    let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
+    let leader = lowest_rank::spawn(&host.at("leader"), &detector);
+    let (up, deliveries) = mpsc::unbounded_channel();
+    let order = by_consensus::Configuration {
+        instances: configuration.instances as u64,
+        ..by_consensus::Configuration::default()
+    };
+    // Once the receiver is gone the replica is stopping, and nobody waits for deliveries.
+    let up = Addr::new(move |delivery| drop(up.send(delivery)));
+    let broadcast = stack::total_order(&host, &links, &detector, order, up);
+
+    let watched = view.clone();
+    links
+        .status()
+        .send(Addr::new(move |status| watched.upon_status(status)));
+    let watched = view.clone();
+    detector.send(Addr::new(move |change| watched.upon_suspicion(change)));
+    let watched = view.clone();
+    leader.send(Addr::new(move |trust| watched.upon_trust(trust)));
+
+    let faults = Faults::default();
+    let arrivals = links.arrivals();
+    let edge = attach(&mut protocol, configuration, peers, &faults, arrivals)?;
+    links.start(edge).context("cannot start the links")?;
+    let drained = links.drained();
+    let thread = protocol
+        .start()
+        .context("cannot start the protocol thread")?;
+    Ok(Stack {
+        origin,
+        broadcast,
+        deliveries,
+        counters: host.counters().clone(),
+        faults,
+        running: Running { thread, drained },
+    })
+}
+
+fn link_configuration(configuration: &Configuration) -> perfect::Configuration {
+    let stream = configuration.transport == Transport::Tcp;
+    perfect::Configuration {
+        cluster: configuration.cluster.clone(),
+        stack: stack::TOTAL_ORDER.into(),
+        datagram: if stream {
+            STREAM_DATAGRAM
+        } else {
+            configuration.datagram
+        },
+        stream,
+        ..perfect::Configuration::default()
+    }
+}
+
+/// Opens the socket that the peers talk to, and joins it to the link.
+fn attach(
+    protocol: &mut Protocol,
+    configuration: &Configuration,
+    peers: &[SocketAddr],
+    faults: &Faults,
+    up: Addr<fair_loss::Indication>,
+) -> Result<Addr<fair_loss::Transmit>> {
+    let own = peers.get(configuration.me.index()).copied();
+    let bind = configuration.bind.or(own).context("`peers` is empty")?;
+    let cannot = || format!("cannot listen at {bind} to the peers (`bind`)");
+    match configuration.transport {
+        Transport::Udp => {
+            let socket = std::net::UdpSocket::bind(bind).with_context(cannot)?;
+            UdpEdge::attach(
+                protocol,
+                socket,
+                peers,
+                UdpConfiguration::default(),
+                faults,
+                up,
+            )
+            .with_context(cannot)
+        }
+        Transport::Tcp => {
+            let listener = std::net::TcpListener::bind(bind).with_context(cannot)?;
+            TcpEdge::attach(
+                protocol,
+                listener,
+                peers,
+                TcpConfiguration::default(),
+                faults,
+                up,
+            )
+            .with_context(cannot)
+        }
+    }
+}

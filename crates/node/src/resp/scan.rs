@@ -1,0 +1,135 @@
+//! Finds where a request ends, before anything is parsed.
+//!
+//! The parser proper recurses into nested arrays and starts again from the front when a frame is
+//! incomplete. What a client may send is flat: an array of bulk strings, or one line. So this
+//! scanner lets nothing else through, enforces the limits before the bytes have even come, and
+//! remembers where it stopped: the cost is linear however the bytes trickle in.
+use quorate_services::kv::{MAXIMUM_ARGUMENTS, MAXIMUM_BYTES};
+
+/// The longest request given as a line of text.
+const MAXIMUM_LINE: usize = 64 * 1024;
+
+/// The longest header line: a kind, a number, and the end of the line.
+const MAXIMUM_HEADER: usize = 24;
+
+/// What the bytes so far are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scan {
+    /// The beginning of a request.
+    Incomplete,
+    /// A request of this length, as an array of bulk strings.
+    Array(usize),
+    /// A request of this length, as a line of text, its end included.
+    Line(usize),
+}
+
+/// The bytes are no request, or one that passes the limits. The words are those of Redis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("ERR Protocol error: {0}")]
+pub struct Malformed(&'static str);
+
+/// How far into the request the scanner has come.
+#[derive(Default)]
+pub struct Scanner {
+    position: usize,
+    /// Bulk strings still to come; `None` before the array's header.
+    missing: Option<usize>,
+}
+
+impl Scanner {
+    /// Looks at the request at the front of `buffer`, which begins with all that was shown before.
+    /// After a whole request the scanner is ready for the next.
+    pub fn scan(&mut self, buffer: &[u8]) -> Result<Scan, Malformed> {
+        let scan = match buffer.first() {
+            None => Scan::Incomplete,
+            Some(b'*') => self.scan_array(buffer)?,
+            Some(_) => self.scan_line(buffer)?,
+        };
+        if scan != Scan::Incomplete {
+            *self = Scanner::default();
+        }
+        Ok(scan)
+    }
+
+    fn scan_array(&mut self, buffer: &[u8]) -> Result<Scan, Malformed> {
+        loop {
+            match self.missing {
+                Some(0) => return Ok(Scan::Array(self.position)),
+                Some(missing) => {
+                    let Some((length, next)) = header(buffer, self.position, b'$')? else {
+                        return Ok(Scan::Incomplete);
+                    };
+                    let length = usize::try_from(length)
+                        .ok()
+                        .filter(|length| *length <= MAXIMUM_BYTES)
+                        .ok_or(Malformed("invalid bulk length"))?;
+                    let end = next + length + 2;
+                    if end > MAXIMUM_BYTES {
+                        return Err(Malformed("too big request"));
+                    }
+                    if end > buffer.len() {
+                        return Ok(Scan::Incomplete);
+                    }
+                    if buffer[end - 2..end] != *b"\r\n" {
+                        return Err(Malformed("expected the end of a bulk string"));
+                    }
+                    self.position = end;
+                    self.missing = Some(missing - 1);
+                }
+                None => {
+                    let Some((count, next)) = header(buffer, 0, b'*')? else {
+                        return Ok(Scan::Incomplete);
+                    };
+                    if count > MAXIMUM_ARGUMENTS as i64 {
+                        return Err(Malformed("invalid multibulk length"));
+                    }
+                    // An absent array is an empty one.
+                    self.missing = Some(usize::try_from(count).unwrap_or(0));
+                    self.position = next;
+                }
+            }
+        }
+    }
+
+    fn scan_line(&mut self, buffer: &[u8]) -> Result<Scan, Malformed> {
+        if let Some(end) = buffer[self.position..].iter().position(|b| *b == b'\n') {
+            return Ok(Scan::Line(self.position + end + 1));
+        }
+        self.position = buffer.len();
+        if self.position > MAXIMUM_LINE {
+            return Err(Malformed("too big inline request"));
+        }
+        Ok(Scan::Incomplete)
+    }
+}
+
+/// The number in the header line at `position`, and where the line ends. `None`: it is not all there.
+fn header(buffer: &[u8], position: usize, kind: u8) -> Result<Option<(i64, usize)>, Malformed> {
+    let line = &buffer[position..];
+    if line.first().is_some_and(|found| *found != kind) {
+        return Err(Malformed(if kind == b'$' {
+            "expected '$'"
+        } else {
+            "expected '*'"
+        }));
+    }
+    let line = &line[..line.len().min(MAXIMUM_HEADER)];
+    let Some(end) = line.windows(2).position(|pair| pair == b"\r\n") else {
+        if line.len() == MAXIMUM_HEADER {
+            return Err(Malformed("too long a header"));
+        }
+        return Ok(None);
+    };
+    let number = std::str::from_utf8(&line[1..end])
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(Malformed(if kind == b'$' {
+            "invalid bulk length"
+        } else {
+            "invalid multibulk length"
+        }))?;
+    Ok(Some((number, position + end + 2)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+use super::*;
+
+fn scan(bytes: &[u8]) -> Result<Scan, Malformed> {
+    Scanner::default().scan(bytes)
+}
+
+#[test]
+fn the_end_of_a_request_is_found() {
+    let request = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+    let mut longer = request.to_vec();
+    longer.extend_from_slice(b"*1\r\n");
+    assert_eq!(scan(&longer), Ok(Scan::Array(request.len())));
+    assert_eq!(scan(b"PING\r\nPING\r\n"), Ok(Scan::Line(6)));
+    assert_eq!(scan(b"PING\nx"), Ok(Scan::Line(5)));
+    assert_eq!(scan(b"*0\r\n"), Ok(Scan::Array(4)));
+    assert_eq!(scan(b"*-1\r\n"), Ok(Scan::Array(5)));
+}
+
+#[test]
+fn a_request_may_come_one_byte_at_a_time() {
+    let request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\n\r\n\r\n\r\n";
+    let mut scanner = Scanner::default();
+    for end in 0..request.len() {
+        assert_eq!(scanner.scan(&request[..end]), Ok(Scan::Incomplete));
+    }
+    assert_eq!(scanner.scan(request), Ok(Scan::Array(request.len())));
+    let mut scanner = Scanner::default();
+    for end in 0..6 {
+        assert_eq!(scanner.scan(&b"PING\r\n"[..end]), Ok(Scan::Incomplete));
+    }
+    assert_eq!(scanner.scan(b"PING\r\n"), Ok(Scan::Line(6)));
+}
+
+#[test]
+fn limits_are_enforced_before_the_bytes_have_come() {
+    assert!(scan(b"*1\r\n$1099511627776\r\n").is_err());
+    assert!(scan(b"*1\r\n$-1\r\n").is_err());
+    assert!(scan(b"*1099511627776\r\n").is_err());
+    assert!(scan(b"*99999999999999999999\r\n").is_err());
+    assert!(scan(b"*000000000000000000000000000").is_err());
+    assert!(scan(&[b'x'; MAXIMUM_LINE + 1]).is_err());
+    // Each string is within its limit, and all of them together are not.
+    let half = MAXIMUM_BYTES / 2;
+    let mut long = format!("*2\r\n${half}\r\n").into_bytes();
+    long.resize(long.len() + half, b'x');
+    long.extend_from_slice(format!("\r\n${half}\r\n").as_bytes());
+    assert!(scan(&long).is_err());
+}
+
+#[test]
+fn what_is_not_flat_is_refused() {
+    assert!(scan(&b"*1\r\n".repeat(100_000)).is_err());
+    assert!(scan(b"*1\r\n:1\r\n").is_err());
+    assert!(scan(b"*1\r\n$1\r\nabc").is_err());
+}

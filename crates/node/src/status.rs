@@ -1,0 +1,163 @@
+//! `quorate status`: what replicas say of themselves; `quorate faults`: their fault switches.
+use crate::http;
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+/// Where `quorate node` serves HTTP by default.
+const ADMIN: &str = "127.0.0.1:8379";
+
+/// Asks replicas for their state.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// A replica's admin address; may be repeated.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = ADMIN, env = "QUORATE_ADMIN")]
+    admin: Vec<SocketAddr>,
+    /// Print nothing; exit with 0 if every replica is ready to serve, with 1 if not.
+    #[arg(long)]
+    check: bool,
+    /// Print all that the replicas say, one JSON object a line.
+    #[arg(long, conflicts_with = "check")]
+    json: bool,
+}
+
+impl Status {
+    /// Prints a line a replica. An error if one does not answer, or is not ready under `--check`.
+    pub fn run(self) -> Result<()> {
+        let mut failures = Vec::new();
+        for admin in self.admin.iter().map(|address| reachable(*address)) {
+            if self.check {
+                let (code, body) = http::ask(admin, "GET", "/readyz", "")?;
+                if code != 200 {
+                    bail!("{admin} is not ready: {}", body.trim());
+                }
+                continue;
+            }
+            match http::get_json(admin, "/status") {
+                Ok(status) if self.json => println!("{status}"),
+                Ok(status) => println!("{admin:<21} {}", line(&status)),
+                Err(error) => {
+                    println!("{admin:<21} unreachable");
+                    failures.push(error);
+                }
+            }
+        }
+        match failures.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A server that listens everywhere is found here.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn line(status: &Value) -> String {
+    let text = |key: &str| match &status[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut line = format!(
+        "p{} {:<8} leader p{} delivered {} hash {} keys {}",
+        text("process"),
+        text("standing"),
+        text("leader"),
+        text("delivered"),
+        text("hash"),
+        text("keys")
+    );
+    if let Some(suspected) = status["suspected"].as_array().filter(|set| !set.is_empty()) {
+        let ranks: Vec<String> = suspected.iter().map(|rank| format!("p{rank}")).collect();
+        line += &format!(" suspects {}", ranks.join(" "));
+    }
+    if let Some(reason) = status["not_ready"].as_str() {
+        line += &format!(" NOT READY: {reason}");
+    }
+    let refusals = status["peers"].as_array().into_iter().flatten();
+    for (peer, reason) in refusals.filter_map(|p| Some((&p["process"], p["refused"].as_str()?))) {
+        line += &format!(" p{peer} refused: {reason}");
+    }
+    line
+}
+
+/// Disturbs a replica's network (where its configuration says `faults = true`).
+#[derive(Args, Debug)]
+pub struct FaultSwitches {
+    /// The replica's admin address.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = ADMIN, env = "QUORATE_ADMIN")]
+    admin: SocketAddr,
+    #[command(subcommand)]
+    order: Order,
+}
+
+#[derive(Subcommand, Debug)]
+enum Order {
+    /// Cuts the replica off from a peer.
+    Cut {
+        /// The peer.
+        peer: usize,
+        /// Only what the replica sends: it still hears the peer.
+        #[arg(long)]
+        one_way: bool,
+    },
+    /// Loses, duplicates or delays datagrams between the replica and a peer.
+    Disturb {
+        /// The peer.
+        peer: usize,
+        /// The probability of loss.
+        #[arg(long, default_value_t = 0.0)]
+        loss: f64,
+        /// The probability of duplication.
+        #[arg(long, default_value_t = 0.0)]
+        duplicate: f64,
+        /// The delay, in milliseconds.
+        #[arg(long, default_value_t = 0)]
+        delay_ms: u64,
+        /// The most that is added to the delay, in milliseconds.
+        #[arg(long, default_value_t = 0)]
+        jitter_ms: u64,
+    },
+    /// Switches every fault off.
+    Heal,
+}
+
+impl FaultSwitches {
+    /// Sends the order.
+    pub fn run(self) -> Result<()> {
+        let (method, body) = match self.order {
+            Order::Cut { peer, one_way } => {
+                let direction = if one_way { "outgoing" } else { "both" };
+                let body = json!({ "peer": peer, "direction": direction, "cut": true });
+                ("POST", body.to_string())
+            }
+            Order::Disturb {
+                peer,
+                loss,
+                duplicate,
+                delay_ms,
+                jitter_ms,
+            } => {
+                let body = json!({ "peer": peer, "loss": loss, "duplicate": duplicate,
+                                   "delay_ms": delay_ms, "jitter_ms": jitter_ms });
+                ("POST", body.to_string())
+            }
+            Order::Heal => ("DELETE", String::new()),
+        };
+        let admin = reachable(self.admin);
+        let (code, answer) = http::ask(admin, method, "/faults", &body)?;
+        if code != 200 {
+            bail!("{admin} answered {code}: {}", answer.trim());
+        }
+        println!("{}", answer.trim());
+        Ok(())
+    }
+}
