@@ -9,3 +9,4 @@
 //! Over a byte stream the same perfect link runs: an edge cuts the stream into datagrams and says
 //! when it had to begin a new one.
 pub mod perfect;
+pub mod stubborn;

@@ -210,9 +210,6 @@ impl PerfectLink {
     }
 
     fn upon_arrive(&mut self, bytes: Bytes, segment: usize, ctx: &mut Ctx) {
-        if self.excluded.is_some() {
-            return ctx.count("excluded");
-        }
         for datagram in datagrams(bytes, segment) {
             if datagram.len() > self.configuration.largest_accepted() {
                 ctx.count("oversized");
@@ -276,6 +273,10 @@ impl PerfectLink {
     fn is_of_session(&mut self, from: ProcessId, token: Token, ctx: &mut Ctx) -> bool {
         if !self.processes.contains(from) || from == self.identity.me {
             ctx.count("no member");
+            return false;
+        }
+        if self.excluded.is_some() {
+            ctx.count("excluded");
             return false;
         }
         let peer = &mut self.peers[from.index()];

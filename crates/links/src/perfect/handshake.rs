@@ -8,6 +8,7 @@ use super::{
     congestion::{Congestion, RoundTrip},
     frame::{self, Token, Verdict},
     hello::{Hello, VERSION},
+    outbox::Outbox,
     peer::{End, Session, Standing},
     receiving::Receiving,
     sending::Sending,
@@ -50,7 +51,7 @@ impl PerfectLink {
         let mut hello = Hello::new(&self.identity, p);
         hello.nonce = peer.nonce;
         hello.echo = peer.heard_nonce;
-        hello.ready = self.admitted;
+        hello.ready = self.admitted && self.excluded.is_none();
         // On the timer everything is asked for that is still missing.
         let lacks_admission = !(peer.is_connected() && peer.admitted_us);
         hello.wants_reply = lacks_admission || peer.greeting.fruitless > 0 && !peer.ready;
@@ -75,22 +76,22 @@ impl PerfectLink {
         }));
         let now = ctx.now();
         let peer = &mut self.peers[p.index()];
-        let settled = peer.is_settled();
+        let over = peer.is_settled()
+            || self.excluded.is_some() && peer.greeting.fruitless >= FOREGROUND_GREETINGS;
         // Whatever a stranger said in between, the next greeting is for the peer of the session.
         if let Standing::Connected(session) = &peer.standing {
             peer.heard_nonce = session.nonce;
         }
         let greeting = &mut peer.greeting;
         greeting.due = false;
-        greeting.at = (!settled).then(|| now + pause(greeting.fruitless, ctx.rng()));
+        greeting.at = (!over).then(|| now + pause(greeting.fruitless, ctx.rng()));
     }
 
     pub(super) fn upon_hello(&mut self, hello: Hello, ctx: &mut Ctx) {
         let from = hello.from;
         if from == self.identity.me {
-            ctx.count("own identity");
-            let reason = format!("another process takes itself for {from}");
-            return self.refuse_stranger(from, reason, ctx);
+            // Two processes under one identity do not meet: neither sends to its own address.
+            return ctx.count("own identity");
         }
         let is_member = self.processes.contains(from);
         if let Some(reason) = hello.difference(&self.identity) {
@@ -113,6 +114,9 @@ impl PerfectLink {
             peer.greeting.due = true;
             return;
         }
+        if self.excluded.is_some() {
+            return self.answer(&hello);
+        }
         match self.voters[from.index()] {
             Some(known) if known != hello.incarnation => self.supersede(&hello, known, ctx),
             _ => self.upon_voter(&hello, ctx),
@@ -125,18 +129,22 @@ impl PerfectLink {
         if let Standing::Closed { verdict, .. } = self.peers[from.index()].standing {
             return self.turn_away(from, hello.nonce, hello.incarnation, verdict, ctx);
         }
+        let me = self.identity.me;
+        let own = hello.voters.iter().find(|(slot, _)| *slot == me);
+        if let Some((_, known)) = own
+            && *known != self.identity.incarnation
+        {
+            self.exclude(from, known_otherwise(me, *known), ctx);
+            return self.answer(hello);
+        }
         self.learn_voter(from, hello.incarnation, ctx);
         self.connect(hello, ctx);
-        for (slot, incarnation) in &hello.voters {
-            if *slot != self.identity.me {
-                self.learn_voter(*slot, *incarnation, ctx);
-            } else if *incarnation == self.identity.incarnation {
-                self.admitted_by.insert(from);
-                self.peers[from.index()].admitted_us = true;
-            } else {
-                let reason = known_otherwise(self.identity.me, *incarnation);
-                return self.exclude(from, reason, ctx);
-            }
+        if own.is_some() {
+            self.admitted_by.insert(from);
+            self.peers[from.index()].admitted_us = true;
+        }
+        for (slot, incarnation) in hello.voters.iter().filter(|(slot, _)| *slot != me) {
+            self.learn_voter(*slot, *incarnation, ctx);
         }
         let peer = &mut self.peers[from.index()];
         peer.ready |= hello.ready;
@@ -240,7 +248,7 @@ impl PerfectLink {
         let peer = &mut self.peers[p.index()];
         let session = peer.session().map(|session| (session.token, session.nonce));
         peer.standing = Standing::Closed { verdict, session };
-        peer.outbox = super::outbox::Outbox::default();
+        peer.outbox = Outbox::default();
         peer.acknowledge_at = None;
         peer.greeting.at = None;
         self.touched.insert(p);
@@ -313,9 +321,12 @@ impl PerfectLink {
             }
             Verdict::Superseded => format!("another incarnation of {me} has shown up since"),
         };
+        self.close(from, Verdict::Superseded);
         self.exclude(from, reason, ctx);
     }
 
+    /// This process may not take part. It still greets those it has not met, a few times, so that
+    /// they learn that its earlier incarnation is gone.
     pub(super) fn exclude(&mut self, by: ProcessId, reason: String, ctx: &mut Ctx) {
         if self.excluded.is_some() {
             return;
@@ -324,9 +335,19 @@ impl PerfectLink {
         self.excluded = Some(status.clone());
         self.to_oneself.clear();
         for p in self.processes.others(self.identity.me).iter() {
-            self.close(p, Verdict::Superseded);
+            self.peers[p.index()].outbox = Outbox::default();
+            if self.peers[p.index()].is_connected() {
+                self.close(p, Verdict::Superseded);
+            }
         }
         self.indicate(status, ctx);
+    }
+
+    /// Echoes the peer's nonce, so that it verifies this incarnation, which it cannot talk to.
+    fn answer(&mut self, hello: &Hello) {
+        let peer = &mut self.peers[hello.from.index()];
+        peer.heard_nonce = hello.nonce;
+        peer.greeting.due |= !peer.is_closed() && hello.wants_reply;
     }
 
     /// A majority knows this process as the voter of its slot: what it sends counts from now on.

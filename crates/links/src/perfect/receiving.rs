@@ -192,6 +192,7 @@ impl Receiving {
     }
 
     /// The memory held: early packets and incomplete messages.
+    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.early_bytes + self.part_bytes
     }

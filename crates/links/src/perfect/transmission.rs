@@ -17,13 +17,13 @@ const MAXIMUM_TRANSMISSION: usize = 60 * 1024;
 impl PerfectLink {
     /// Lets everything out that is due for `p`, and sets its timer.
     pub(super) fn flush(&mut self, p: ProcessId, ctx: &mut Ctx) {
-        if p == self.identity.me || self.excluded.is_some() {
+        if p == self.identity.me {
             return;
         }
         if self.peers[p.index()].greeting.due {
             self.greet(p, ctx);
         }
-        if self.may_send(p) {
+        if self.may_send(p) && self.excluded.is_none() {
             self.send_again(p, ctx);
             while self.send_packets(p, ctx) {}
         }

@@ -14,7 +14,7 @@ use quorate_core::{
 };
 use rand::{Rng, SeedableRng};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -41,6 +41,20 @@ struct TestHost {
     path: Name,
     seed: u64,
     actors: Arc<Mutex<Vec<Box<dyn Actor>>>>,
+}
+
+impl TestHost {
+    fn new(rank: usize, incarnation: u64, n: usize, seed: u64) -> Self {
+        TestHost {
+            me: p(rank),
+            incarnation: Incarnation(incarnation),
+            processes: Membership::of_size(n).unwrap(),
+            counters: Counters::default(),
+            path: Name::root(),
+            seed,
+            actors: Arc::default(),
+        }
+    }
 }
 
 impl Host for TestHost {
@@ -86,7 +100,13 @@ impl Host for TestHost {
     }
 }
 
-type Shared<T> = Arc<Mutex<T>>;
+pub type Shared<T> = Arc<Mutex<T>>;
+
+/// The address whose messages gather in `into`.
+fn collect<T: std::marker::Send + 'static>(into: &Shared<Vec<T>>) -> Addr<T> {
+    let into = into.clone();
+    Addr::new(move |item| into.lock().unwrap().push(item))
+}
 
 /// One process: its link, two lanes on it, and what came out.
 pub struct Process {
@@ -94,7 +114,7 @@ pub struct Process {
     pub delivered: Shared<Vec<(&'static str, ProcessId, Bytes)>>,
     pub statuses: Shared<Vec<Status>>,
     pub heard: Shared<Vec<ProcessId>>,
-    pub drained: Shared<bool>,
+    watch: Addr<Addr<Status>>,
     pub lanes: BTreeMap<&'static str, Addr<Send<Bytes>>>,
     pub arrivals: Addr<Indication>,
     pub beat: Addr<Beat>,
@@ -103,7 +123,6 @@ pub struct Process {
     sent: Shared<Vec<Transmit>>,
     timers: BTreeMap<(Time, TimerId), bool>,
     pub paused: bool,
-    idle_pending: bool,
 }
 
 /// What the network does to a datagram.
@@ -191,15 +210,8 @@ impl World {
         names: &[&'static str],
         configuration: &Configuration,
     ) {
-        let host = TestHost {
-            me: p(rank),
-            incarnation: Incarnation(incarnation),
-            processes: Membership::of_size(n).unwrap(),
-            counters: Counters::default(),
-            path: Name::root(),
-            seed: self.seed ^ incarnation << 8 ^ rank as u64,
-            actors: Arc::default(),
-        };
+        let seed = self.seed ^ incarnation << 8 ^ rank as u64;
+        let host = TestHost::new(rank, incarnation, n, seed);
         let links = PerfectLinks::new(&host, configuration.clone());
         let delivered: Shared<Vec<_>> = Arc::default();
         let mut lanes = BTreeMap::new();
@@ -210,14 +222,8 @@ impl World {
             });
             lanes.insert(name, links.at(name).open(up));
         }
-        fn collect<T: std::marker::Send + 'static>(into: &Shared<Vec<T>>) -> Addr<T> {
-            let into = into.clone();
-            Addr::new(move |item| into.lock().unwrap().push(item))
-        }
         let (statuses, heard, sent) = (Shared::default(), Shared::default(), Shared::default());
         links.status().send(collect(&statuses));
-        let heard_beats: Shared<Vec<Heard>> = Arc::default();
-        let _ = heard_beats;
         let beat = links.heartbeat(collect(&heard).with(|Heard(p)| p));
         links.start(collect(&sent)).unwrap();
         let actor = host.actors.lock().unwrap().pop().unwrap();
@@ -226,7 +232,7 @@ impl World {
             delivered,
             statuses,
             heard,
-            drained: Arc::default(),
+            watch: links.status(),
             lanes,
             arrivals: links.arrivals(),
             beat,
@@ -235,10 +241,8 @@ impl World {
             sent,
             timers: BTreeMap::new(),
             paused: false,
-            idle_pending: false,
         };
         process.actor.start(self.now, &mut Unwatched);
-        process.idle_pending = true;
         self.processes.insert(p(rank), process);
     }
 
@@ -277,7 +281,6 @@ impl World {
                     continue;
                 }
                 process.actor.handle_batch(self.now, &mut Unwatched);
-                process.idle_pending = false;
                 let mut alarms = Vec::new();
                 process.actor.take_alarms(&mut alarms);
                 for alarm in alarms {
@@ -455,5 +458,33 @@ impl Process {
     }
 }
 
-/// The queue type is only named to keep the import list honest.
-pub type Batch<T> = VecDeque<T>;
+impl World {
+    /// Watches the links of a process that has started.
+    pub fn watch(&self, rank: usize) -> Shared<Vec<Status>> {
+        let statuses = Shared::default();
+        self.process(rank).watch.send(collect(&statuses));
+        statuses
+    }
+
+    /// How many timers of a process are running.
+    pub fn timers(&self, rank: usize) -> usize {
+        let Process { timers, actor, .. } = self.process(rank);
+        timers
+            .keys()
+            .filter(|(_, id)| actor.is_waiting(*id))
+            .count()
+    }
+
+    /// Starts a link on a host of its own, to see whether it can.
+    pub fn try_start(
+        configuration: Configuration,
+        names: &[&'static str],
+    ) -> Result<(), crate::perfect::StartError> {
+        let host = TestHost::new(1, 1, 1, 1);
+        let links = PerfectLinks::new(&host, configuration);
+        for name in names {
+            links.at(name).open::<Bytes>(Addr::nowhere());
+        }
+        links.start(Addr::nowhere())
+    }
+}

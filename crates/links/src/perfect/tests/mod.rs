@@ -1,2 +1,5 @@
+mod admission;
 mod harness;
+mod hostile;
+mod limits;
 mod properties;

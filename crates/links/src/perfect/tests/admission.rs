@@ -1,0 +1,270 @@
+//! Who may take part: the handshake, incarnations, refusals.
+use super::harness::{World, ms, p};
+use crate::perfect::Configuration;
+use quorate_abstractions::{heartbeat::Beat, link::Status};
+use quorate_core::Incarnation;
+use std::time::Duration;
+
+const LANES: &[&str] = &["bulk", "small"];
+
+fn is_replaced(status: &Status) -> bool {
+    matches!(status, Status::Replaced { .. })
+}
+
+#[test]
+fn a_process_alone_is_admitted_at_once() {
+    let mut world = World::started(1, 1);
+    world.send(1, 1, "small", "myself");
+    world.run(ms(1));
+    assert!(world.process(1).has(|status| *status == Status::Admitted));
+    assert_eq!(world.process(1).from(1, "small"), ["myself"]);
+}
+
+#[test]
+fn without_a_majority_nobody_is_admitted_and_nothing_flows() {
+    let mut world = World::new(5, 1);
+    world.start(1, 10);
+    world.start(2, 20);
+    world.send(1, 2, "small", "early");
+    world.send(1, 1, "small", "myself");
+    world.run(Duration::from_secs(30));
+    for rank in [1, 2] {
+        assert!(
+            !world
+                .process(rank)
+                .has(|status| *status == Status::Admitted)
+        );
+        assert_eq!(world.process(rank).delivered(), 0);
+    }
+    world.start(3, 30);
+    world.run(Duration::from_secs(3));
+    for rank in 1..=3 {
+        assert!(
+            world
+                .process(rank)
+                .has(|status| *status == Status::Admitted)
+        );
+        assert_eq!(world.process(rank).connected(), 2);
+    }
+    assert_eq!(world.process(2).from(1, "small"), ["early"]);
+    assert_eq!(world.process(1).from(1, "small"), ["myself"]);
+}
+
+/// A process that comes back without its memory, with whatever its clock says.
+fn restart(second: u64) {
+    let mut world = World::started(3, second);
+    world.connect();
+    world.send(3, 1, "small", "of the first");
+    world.run(ms(100));
+    world.crash(3);
+    world.start(3, second);
+    world.send(3, 1, "small", "of the second");
+    world.send(1, 3, "small", "to the first");
+    world.run(Duration::from_secs(30));
+    world.send(1, 3, "small", "to whom?");
+    world.run(Duration::from_secs(30));
+    assert!(world.process(3).is_excluded());
+    assert!(!world.process(3).has(|status| *status == Status::Admitted));
+    assert_eq!(world.process(3).delivered(), 0);
+    assert_eq!(world.process(1).from(3, "small"), ["of the first"]);
+    // A process that learns from the others' tables alone that it is known otherwise stops before
+    // they verify it; whoever did verify it has replaced the old one.
+    let replaced = |rank| world.process(rank).has(is_replaced);
+    let known = |status: &Status| match status {
+        Status::Replaced {
+            known, newcomer, ..
+        } => *known == Incarnation(30) && *newcomer == Incarnation(second),
+        _ => true,
+    };
+    assert!(!world.process(1).has(|status| !known(status)));
+    assert!(replaced(1) && replaced(2));
+    world.send(1, 2, "small", "the others go on");
+    world.run(ms(100));
+    assert_eq!(world.process(2).from(1, "small"), ["the others go on"]);
+}
+
+#[test]
+fn a_restart_is_another_process_and_may_not_take_part() {
+    restart(31);
+}
+
+#[test]
+fn a_clock_set_back_at_a_restart_is_harmless() {
+    restart(29);
+    restart(1);
+}
+
+#[test]
+fn a_restart_is_known_to_those_who_never_met_the_first() {
+    let mut world = World::new(3, 7);
+    world.start(1, 10);
+    world.start(3, 30);
+    world.run(Duration::from_secs(3));
+    world.crash(3);
+    world.start(2, 20);
+    // p2 learns from p1 who p3 is.
+    world.run(Duration::from_secs(3));
+    world.cuts = vec![(p(1), p(3)), (p(3), p(1))];
+    world.start(3, 31);
+    world.run(Duration::from_secs(3));
+    assert!(world.process(3).is_excluded());
+    assert!(world.process(2).has(is_replaced));
+}
+
+#[test]
+fn an_exclusion_is_told_once_and_is_for_good() {
+    let mut world = World::started(3, 8);
+    world.connect();
+    world.crash(3);
+    world.start(3, 33);
+    world.run(Duration::from_secs(30));
+    let excluded = |status: &&Status| matches!(status, Status::Excluded { .. });
+    let statuses = world.process(3).statuses.lock().unwrap().clone();
+    assert_eq!(statuses.iter().filter(excluded).count(), 1);
+    let reason = format!("{statuses:?}");
+    assert!(reason.contains("p3 is known as incarnation 1e"), "{reason}");
+    world.record = Some(Vec::new());
+    world.send(3, 3, "small", "myself");
+    world.process(3).beat.send(Beat);
+    world.run(Duration::from_secs(60));
+    let of_the_excluded = world
+        .record
+        .take()
+        .unwrap()
+        .into_iter()
+        .filter(|(from, _)| *from == p(3));
+    assert_eq!(of_the_excluded.count(), 0);
+    assert_eq!(world.process(3).delivered(), 0);
+}
+
+/// Two processes, one of them set up differently: what does each say?
+fn refused(change: impl Fn(&mut Configuration), n: usize, lanes: &[&'static str]) -> [String; 2] {
+    let mut world = World::new(2, 1);
+    let mut other = Configuration::default();
+    change(&mut other);
+    world.start(1, 10);
+    world.start_with(2, 20, n, lanes, &other);
+    world.send(1, 2, "small", "never");
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.process(2).delivered(), 0);
+    [1, 2].map(|rank| {
+        assert_eq!(world.process(rank).connected(), 0);
+        assert!(world.process(rank).counters.total("refused") > 0);
+        let refusals = world.process(rank).refusals();
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+        refusals[0].clone()
+    })
+}
+
+#[test]
+fn a_difference_is_named_on_both_sides() {
+    assert_eq!(
+        refused(|there| there.cluster = "b".into(), 2, LANES),
+        [
+            "cluster \"quorate\" here, \"b\" there",
+            "cluster \"b\" here, \"quorate\" there"
+        ]
+    );
+    assert_eq!(
+        refused(|there| there.stack = "tob/rotating".into(), 2, LANES),
+        [
+            "stack \"\" here, \"tob/rotating\" there",
+            "stack \"tob/rotating\" here, \"\" there"
+        ]
+    );
+    assert_eq!(
+        refused(|_| {}, 3, LANES),
+        ["2 processes here, 3 there", "3 processes here, 2 there"]
+    );
+    assert_eq!(
+        refused(|_| {}, 2, &["bulk", "kv/small"]),
+        [
+            "lanes differ: only here \"small\", only there \"kv/small\"",
+            "lanes differ: only here \"kv/small\", only there \"small\""
+        ]
+    );
+}
+
+#[test]
+fn a_process_that_is_no_member_is_refused() {
+    let mut world = World::new(2, 1);
+    world.start(1, 10);
+    world.start_with(3, 30, 3, LANES, &Configuration::default());
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.process(1).refusals(), ["2 processes here, 3 there"]);
+}
+
+#[test]
+fn another_version_is_named() {
+    let mut world = World::started(2, 1);
+    let mut greeting = b"\x01quorate".to_vec();
+    greeting.extend([9, 2, 1, 2, 0]);
+    world.start(1, 10);
+    world.crash(2);
+    world.inject(1, greeting.into());
+    world.run(ms(10));
+    assert_eq!(
+        world.process(1).refusals(),
+        ["protocol version 1 here, 9 there"]
+    );
+}
+
+#[test]
+fn who_watches_late_is_told_the_present_state() {
+    let mut world = World::started(3, 1);
+    world.connect();
+    world.crash(3);
+    world.start(3, 33);
+    world.run(Duration::from_secs(5));
+    let late = world.watch(1);
+    world.run(ms(1));
+    let late = late.lock().unwrap().clone();
+    assert!(late.contains(&Status::Admitted));
+    assert!(
+        late.iter()
+            .any(|s| matches!(s, Status::Connected { peer, .. } if *peer == p(2)))
+    );
+    assert!(late.iter().any(is_replaced));
+    assert_eq!(late.len(), 3);
+}
+
+#[test]
+fn signs_of_life_are_indicated_once_a_batch() {
+    let mut world = World::started(3, 1);
+    world.connect();
+    world.run(Duration::from_secs(5));
+    world.process(1).heard.lock().unwrap().clear();
+    world.process(2).beat.send(Beat);
+    world.run(ms(5));
+    assert_eq!(*world.process(1).heard.lock().unwrap(), [p(2)]);
+    for _ in 0..5 {
+        world.process(2).beat.send(Beat);
+        world.send(2, 1, "small", "also a sign");
+    }
+    world.run(ms(5));
+    assert_eq!(*world.process(1).heard.lock().unwrap(), [p(2), p(2)]);
+}
+
+#[test]
+fn a_start_that_cannot_succeed_says_why() {
+    use crate::perfect::StartError;
+    let with = |change: fn(&mut Configuration)| {
+        let mut configuration = Configuration::default();
+        change(&mut configuration);
+        World::try_start(configuration, &["a", "b"])
+    };
+    assert_eq!(with(|_| {}), Ok(()));
+    assert_eq!(
+        with(|c| c.datagram = 100),
+        Err(StartError::BadDatagram(100))
+    );
+    assert_eq!(
+        with(|c| c.cluster = "c".repeat(65)),
+        Err(StartError::LongName(65))
+    );
+    let twice = World::try_start(Configuration::default(), &["a", "a"]);
+    assert_eq!(
+        twice.unwrap_err().to_string(),
+        "the lane `a` is opened twice"
+    );
+}

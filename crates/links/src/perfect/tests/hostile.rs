@@ -1,0 +1,320 @@
+//! Whatever a socket can carry: it changes nothing but counters.
+use super::harness::{World, ms, p};
+use crate::perfect::frame::{self, Frame, Token, Verdict};
+use crate::perfect::hello::Hello;
+use bytes::{BufMut, Bytes, BytesMut};
+use proptest::prelude::*;
+use quorate_abstractions::{fair_loss::datagrams, heartbeat::Beat, link::Status};
+use quorate_core::Incarnation;
+use std::time::Duration;
+
+/// Two processes in the middle of a conversation, and every datagram so far.
+fn conversation() -> (World, Vec<(usize, Bytes)>) {
+    let mut world = World::new(2, 77);
+    world.record = Some(Vec::new());
+    world.start_all();
+    world.connect();
+    for i in 0..50_u8 {
+        world.send(1, 2, "small", vec![i; 30]);
+        world.send(2, 1, "bulk", vec![i; 3000]);
+        world.process(1).beat.send(Beat);
+        world.run(ms(2));
+    }
+    world.run(Duration::from_secs(2));
+    let record = world.record.take().unwrap();
+    let corpus = record
+        .into_iter()
+        .flat_map(|(_, t)| datagrams(t.bytes, t.segment).map(move |d| (t.to.rank(), d)))
+        .collect();
+    (world, corpus)
+}
+
+/// After the attack: nothing was indicated, nobody was excluded, and the conversation goes on.
+fn goes_on(world: &mut World, before: [(usize, usize); 2]) -> bool {
+    world.run(ms(200));
+    let unchanged = observed(world) == before;
+    world.send(1, 2, "small", "still there?");
+    world.send(2, 1, "small", "yes");
+    world.run(ms(500));
+    unchanged
+        && world.process(2).from(1, "small").last().unwrap() == "still there?"
+        && world.process(1).from(2, "small").last().unwrap() == "yes"
+}
+
+/// What the layers above have seen.
+fn observed(world: &World) -> [(usize, usize); 2] {
+    [1, 2].map(|rank| {
+        let process = world.process(rank);
+        (process.delivered(), process.statuses.lock().unwrap().len())
+    })
+}
+
+#[test]
+fn a_replay_of_everything_changes_nothing() {
+    let (mut world, corpus) = conversation();
+    let before = observed(&world);
+    for process in world.processes.values() {
+        process.heard.lock().unwrap().clear();
+    }
+    for _ in 0..3 {
+        for (to, datagram) in &corpus {
+            world.inject(*to, datagram.clone());
+        }
+        world.run(ms(50));
+    }
+    // A replay is no sign of life of the one who is quoted; the answers to it are of those who answer.
+    assert!(world.process(1).counters.total("duplicate") > 0);
+    assert!(
+        world.process(1).counters.total("stale") + world.process(2).counters.total("stale") > 0
+    );
+    assert!(goes_on(&mut world, before));
+}
+
+#[test]
+fn a_replay_to_the_wrong_process_changes_nothing() {
+    let (mut world, corpus) = conversation();
+    let before = observed(&world);
+    for (to, datagram) in &corpus {
+        world.inject(3 - to, datagram.clone());
+    }
+    assert!(goes_on(&mut world, before));
+}
+
+#[test]
+fn truncated_and_lengthened_datagrams_change_nothing() {
+    let (mut world, corpus) = conversation();
+    let before = observed(&world);
+    for (to, datagram) in &corpus {
+        for length in (0..datagram.len()).step_by(datagram.len() / 40 + 1) {
+            world.inject(*to, datagram.slice(..length));
+        }
+        let mut longer = BytesMut::from(&datagram[..]);
+        longer.put_bytes(1, 5);
+        world.inject(*to, longer.freeze());
+    }
+    assert!(goes_on(&mut world, before));
+    assert!(world.process(1).counters.total("malformed") > 100);
+}
+
+#[test]
+fn oversized_datagrams_change_nothing() {
+    let (mut world, _) = conversation();
+    let before = observed(&world);
+    for first in 0..=6 {
+        let mut datagram = vec![first; 100_000];
+        datagram[1] = 2;
+        world.inject(1, datagram.into());
+    }
+    world.inject(1, Bytes::new());
+    assert!(goes_on(&mut world, before));
+    assert_eq!(world.process(1).counters.total("oversized"), 7);
+}
+
+/// Greetings of p2 that were recorded, as another incarnation would send them.
+fn forged_greetings(corpus: &[(usize, Bytes)]) -> Vec<Hello> {
+    let greetings =
+        corpus.iter().filter_map(
+            |(to, datagram)| match (to, Frame::decode(datagram.clone())) {
+                (1, Ok(Frame::Hello(hello))) => Some(hello),
+                _ => None,
+            },
+        );
+    greetings.collect()
+}
+
+#[test]
+fn a_forged_higher_incarnation_changes_nothing() {
+    let (mut world, corpus) = conversation();
+    let before = observed(&world);
+    for mut hello in forged_greetings(&corpus) {
+        hello.incarnation = Incarnation(u64::MAX);
+        hello.nonce = 4711;
+        // Whoever is not on the path does not know the nonce of p1.
+        hello.echo ^= 1;
+        hello.voters = vec![(p(1), Incarnation(99)), (p(2), Incarnation(u64::MAX))];
+        world.inject(1, hello.encode(1200));
+        hello.echo = 0;
+        world.inject(1, hello.encode(1200));
+    }
+    for token in [0, 1, u64::MAX] {
+        let mut packet = BytesMut::new();
+        frame::begin_packet(&mut packet, p(2), Token(token), 1, 0);
+        packet.put_slice(&[4 + 3, 1, 7]);
+        frame::end_packet(&mut packet, 0);
+        world.inject(1, packet.freeze());
+        world.inject(1, frame::beat(p(2), Token(token), u64::MAX));
+    }
+    for verdict in [Verdict::Lost, Verdict::KnownOtherwise, Verdict::Superseded] {
+        world.inject(1, frame::excluded(p(2), 12345, Incarnation(9), verdict));
+    }
+    assert!(goes_on(&mut world, before));
+    assert!(world.process(1).counters.total("unverified") > 0);
+    assert_eq!(world.process(1).counters.total("other session"), 6);
+}
+
+#[test]
+fn a_greeting_from_elsewhere_does_not_disturb_who_is_connected() {
+    let (mut world, corpus) = conversation();
+    let before = observed(&world);
+    for (round, mut hello) in forged_greetings(&corpus).into_iter().enumerate() {
+        hello.cluster = format!("other {round}");
+        world.inject(1, hello.encode(1200));
+        hello.from = p(1);
+        hello.to = p(2);
+        world.inject(2, hello.encode(1200));
+    }
+    assert!(goes_on(&mut world, before));
+}
+
+#[test]
+fn a_flood_of_greetings_is_answered_once_a_batch() {
+    let (mut world, corpus) = conversation();
+    let greeting = forged_greetings(&corpus).pop().unwrap();
+    world.record = Some(Vec::new());
+    for nonce in 0..1000 {
+        let mut hello = greeting.clone();
+        hello.echo = nonce;
+        world.inject(1, hello.encode(1200));
+    }
+    world.run(ms(1));
+    assert_eq!(world.record.as_ref().unwrap().len(), 1);
+}
+
+#[test]
+fn refusals_of_strangers_are_indicated_sparingly() {
+    let mut world = World::new(3, 5);
+    world.start_all();
+    world.cuts = (1..=3)
+        .flat_map(|a| (1..=3).map(move |b| (p(a), p(b))))
+        .collect();
+    let (_, corpus) = conversation();
+    let greeting = forged_greetings(&corpus).pop().unwrap();
+    for round in 0..200 {
+        let mut hello = greeting.clone();
+        hello.cluster = format!("cluster {round}");
+        world.inject(1, hello.encode(1200));
+        world.run(ms(10));
+    }
+    let refusals = world.process(1).refusals();
+    assert!((1..=3).contains(&refusals.len()), "{}", refusals.len());
+}
+
+#[test]
+fn an_incomplete_message_costs_only_what_has_arrived() {
+    // The format announces no total length: a message grows by what arrives, up to the limit.
+    use crate::perfect::receiving::{Assembled, Receiving};
+    let mut receiving = Receiving::new(10_000, 1 << 20, 1);
+    let packet = Bytes::from(vec![1; 1000]);
+    let mut chunk = frame::Chunk {
+        lane: quorate_abstractions::lanes::LaneId(0),
+        first: true,
+        last: false,
+        start: 0,
+        end: 1000,
+    };
+    for round in 1..=10 {
+        assert_eq!(receiving.assemble(&packet, chunk), Assembled::Part);
+        assert_eq!(receiving.bytes(), round * 1000);
+        chunk.first = false;
+    }
+    assert_eq!(receiving.assemble(&packet, chunk), Assembled::Refused);
+    assert_eq!(receiving.bytes(), 0);
+}
+
+#[test]
+fn early_packets_are_bounded() {
+    use crate::perfect::receiving::{Fate, Receiving};
+    let mut receiving = Receiving::new(10_000, 50_000, 1);
+    let packet = Bytes::from(vec![1; 1000]);
+    let mut fates = (2..10_000).map(|number| receiving.arrive(number, &packet));
+    assert_eq!(
+        fates
+            .by_ref()
+            .take_while(|fate| *fate == Fate::Early)
+            .count(),
+        100
+    );
+    assert!(fates.all(|fate| fate == Fate::Beyond));
+    assert_eq!(receiving.arrive(u64::MAX, &Bytes::new()), Fate::Beyond);
+    assert_eq!(receiving.bytes(), 100_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn garbage_changes_nothing(
+        datagrams in prop::collection::vec((1..3_usize, prop::collection::vec(any::<u8>(), 0..200)), 1..50)
+    ) {
+        let (mut world, _) = conversation();
+        let before = observed(&world);
+        for (to, datagram) in datagrams {
+            world.inject(to, datagram.into());
+        }
+        prop_assert!(goes_on(&mut world, before));
+    }
+
+    #[test]
+    fn damaged_heads_change_nothing(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..10_usize, 1..=255_u8), 1..50)
+    ) {
+        let (mut world, corpus) = conversation();
+        let before = observed(&world);
+        for (which, position, bits) in damage {
+            let (to, datagram) = &corpus[which.index(corpus.len())];
+            let mut damaged = BytesMut::from(&datagram[..]);
+            let position = position % damaged.len();
+            damaged[position] ^= bits;
+            world.inject(*to, damaged.freeze());
+        }
+        prop_assert!(goes_on(&mut world, before));
+    }
+
+    #[test]
+    fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..7_u8) {
+        let mut datagram = vec![kind];
+        datagram.extend(bytes);
+        let _ = Frame::decode(datagram.clone().into());
+        let mut hello = b"\x01quorate\x01".to_vec();
+        hello.extend(&datagram);
+        let _ = Frame::decode(hello.into());
+        let _ = frame::are_well_formed(&datagram, 3);
+    }
+
+    #[test]
+    fn acknowledgements_survive(all in 0..1000_u64, gaps in prop::collection::vec((1..50_u64, 1..50_u64), 0..30)) {
+        let mut ranges = Vec::new();
+        let mut before = all;
+        for (gap, length) in gaps {
+            ranges.push((before + gap + 1, before + gap + length));
+            before += gap + length;
+        }
+        let acknowledged = frame::Acknowledged { all, ranges };
+        let bytes = frame::acknowledge(p(1), Token(3), 4, &acknowledged);
+        match Frame::decode(bytes) {
+            Ok(Frame::Acknowledge { acknowledged: decoded, .. }) => prop_assert_eq!(decoded, acknowledged),
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+}
+
+#[test]
+fn greetings_survive_and_fit() {
+    let (_, corpus) = conversation();
+    let mut hello = forged_greetings(&corpus).pop().unwrap();
+    hello.voters = (1..=128)
+        .map(|rank| (p(rank), Incarnation(rank as u64)))
+        .collect();
+    hello.lanes = (0..300).map(|i| format!("lane {i}")).collect();
+    for limit in [512, 1200, 65_000] {
+        let bytes = hello.encode(limit);
+        assert!(bytes.len() <= limit);
+        let Ok(Frame::Hello(decoded)) = Frame::decode(bytes) else {
+            panic!("undecodable")
+        };
+        assert_eq!(decoded.voters[..], hello.voters[..decoded.voters.len()]);
+        assert_eq!(decoded.lanes[..], hello.lanes[..decoded.lanes.len()]);
+        assert_eq!(limit == 65_000, decoded == hello);
+    }
+    let _ = Status::Admitted;
+}

@@ -1,0 +1,139 @@
+//! Bounds: a peer that is gone costs a bounded queue, a long run costs no more than a short one.
+use super::harness::{World, ms, p};
+use crate::perfect::Configuration;
+use bytes::Bytes;
+use quorate_abstractions::link::Status;
+use quorate_core::Addr;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn limited() -> World {
+    let mut world = World::new(3, 1);
+    world.configuration = Configuration {
+        queue_limit: 1 << 20,
+        ..Configuration::default()
+    };
+    world
+}
+
+fn is_lost(rank: usize) -> impl Fn(&Status) -> bool {
+    move |status| *status == Status::Lost { peer: p(rank) }
+}
+
+#[test]
+fn a_paused_peer_is_lost_and_never_given_a_stream_with_a_hole() {
+    let mut world = limited();
+    world.start_all();
+    world.connect();
+    world.send(1, 3, "small", "before");
+    world.run(ms(50));
+    world.pause(3, true);
+    for _ in 0..200 {
+        for to in [2, 3] {
+            world.send(1, to, "bulk", vec![7; 10_000]);
+        }
+        world.run(ms(10));
+    }
+    assert!(world.process(1).has(is_lost(3)));
+    assert!(!world.process(1).has(is_lost(2)));
+    assert_eq!(world.process(2).from(1, "bulk").len(), 200);
+    world.pause(3, false);
+    world.send(1, 3, "small", "after");
+    world.run(10 * SECOND);
+    assert!(world.process(3).is_excluded());
+    let received = world.process(3).from(1, "bulk").len();
+    assert!(received < 200, "what had arrived when it was paused");
+    assert_eq!(world.process(3).from(1, "small"), ["before"]);
+    let statuses = world.process(1).statuses.lock().unwrap().clone();
+    assert_eq!(
+        statuses.iter().filter(|status| is_lost(3)(status)).count(),
+        1
+    );
+}
+
+#[test]
+fn a_peer_that_never_came_is_lost_and_turned_away_when_it_comes() {
+    let mut world = limited();
+    world.start(1, 10);
+    world.start(2, 20);
+    world.run(SECOND);
+    for _ in 0..200 {
+        world.send(1, 3, "bulk", vec![7; 10_000]);
+        world.run(ms(1));
+    }
+    assert!(world.process(1).has(is_lost(3)));
+    world.start(3, 30);
+    world.run(10 * SECOND);
+    assert!(world.process(3).is_excluded());
+    assert_eq!(world.process(3).delivered(), 0);
+}
+
+#[test]
+fn a_dead_peer_keeps_no_run_open() {
+    let mut world = World::started(3, 1);
+    world.connect();
+    world.crash(3);
+    world.send(1, 3, "small", "to nobody");
+    let lasted = world.run_until_quiet(60 * SECOND);
+    assert!(lasted < 20 * SECOND, "{lasted:?}");
+}
+
+#[test]
+fn a_million_messages_leave_nothing_behind() {
+    let mut world = World::started(2, 1);
+    world.connect();
+    let message = Bytes::from_static(&[1; 64]);
+    let mut delivered = 0;
+    for _ in 0..1000 {
+        for _ in 0..1000 {
+            world.send(1, 2, "small", message.clone());
+        }
+        world.run(ms(20));
+        delivered += world.process(2).delivered();
+        world.process(2).delivered.lock().unwrap().clear();
+    }
+    assert_eq!(delivered, 1_000_000);
+    for rank in [1, 2] {
+        let timers = world.timers(rank);
+        assert!(timers <= 4, "{timers} timers");
+    }
+    let drained = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let reply = drained.clone();
+    let reply = Addr::new(move |()| reply.store(true, std::sync::atomic::Ordering::Relaxed));
+    world.process(1).drain.send(reply);
+    world.run(ms(100));
+    assert!(
+        drained.load(std::sync::atomic::Ordering::Relaxed),
+        "something is still owed"
+    );
+}
+
+#[test]
+fn drained_waits_for_the_living_and_not_for_the_dead() {
+    let mut world = World::started(3, 1);
+    world.connect();
+    let answered = std::sync::Arc::new(std::sync::Mutex::new(false));
+    let ask = |world: &World| {
+        *answered.lock().unwrap() = false;
+        let answered = answered.clone();
+        world
+            .process(1)
+            .drain
+            .send(Addr::new(move |()| *answered.lock().unwrap() = true));
+    };
+    world.faults.latency = ms(20);
+    world.send(1, 2, "bulk", vec![1; 100_000]);
+    ask(&world);
+    world.run(ms(10));
+    assert!(!*answered.lock().unwrap());
+    world.run(SECOND);
+    assert!(*answered.lock().unwrap());
+    world.crash(3);
+    world.send(1, 3, "small", "to nobody");
+    ask(&world);
+    world.run(ms(100));
+    assert!(!*answered.lock().unwrap());
+    world.run(30 * SECOND);
+    assert!(*answered.lock().unwrap());
+}
