@@ -88,6 +88,38 @@ pub fn take_head<T: DeserializeOwned>(bytes: &mut Bytes) -> Result<T, Undecodabl
     Ok(head)
 }
 
+/// Values of users, which are payloads, are limited with this: the longest message of a link.
+pub const MAXIMUM_VALUE: usize = 16 << 20;
+
+/// The value's type is not supported by the codec.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the codec does not support this type")]
+pub struct Unencodable;
+
+/// The encoding of a user's value, as a payload.
+///
+/// # Errors
+/// When the codec does not support the type: untagged or flattened enums, for example.
+pub fn encode_value(value: &impl Serialize) -> Result<Bytes, Unencodable> {
+    let mut out = BytesMut::with_capacity(64);
+    let configuration = bincode::config::standard();
+    bincode::serde::encode_into_std_write(value, &mut (&mut out).writer(), configuration)
+        .map_err(|_| Unencodable)?;
+    Ok(out.freeze())
+}
+
+/// The value that a payload holds.
+///
+/// # Errors
+/// When the bytes are not exactly one value of this type, or it is longer than [`MAXIMUM_VALUE`].
+pub fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Undecodable> {
+    let configuration = bincode::config::standard().with_limit::<MAXIMUM_VALUE>();
+    match bincode::serde::decode_from_slice(bytes, configuration) {
+        Ok((value, length)) if length == bytes.len() => Ok(value),
+        Ok(_) | Err(_) => Err(Undecodable),
+    }
+}
+
 /// Appends a length or another small number: seven bits a byte, low first.
 pub fn put_number(mut number: u64, out: &mut impl BufMut) {
     while number >= 0x80 {
@@ -177,6 +209,14 @@ mod tests {
         Message::Text("x".into()).encode(&mut bytes);
         bytes.put_u8(0);
         assert_eq!(Message::decode(bytes.freeze()), Err(Undecodable));
+    }
+
+    #[test]
+    fn a_value_may_be_longer_than_a_head() {
+        let value = Message::Text("x".repeat(2 * MAXIMUM_HEAD));
+        let bytes = encode_value(&value).unwrap();
+        assert_eq!(decode_value(&bytes), Ok(value));
+        assert_eq!(decode_value::<Message>(&bytes[1..]), Err(Undecodable));
     }
 
     proptest! {
