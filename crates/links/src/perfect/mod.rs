@@ -1,4 +1,89 @@
-//! Perfect links over fair-loss links or over byte streams, in lanes.
+//! Perfect links over fair-loss links or over byte streams, in lanes: retransmit until acknowledged,
+//! deliver once, between two incarnations that know each other.
+//!
+//! # Promises
+//! - **PL1 reliable delivery** (liveness): what a correct process sends to a correct process is
+//!   delivered, while neither has lost the other.
+//! - **PL2 no duplication** (safety): no message is delivered more than once.
+//! - **PL3 no creation** (safety): what is delivered from p was sent by p, by that incarnation of it.
+//! - Beyond the abstraction: what one incarnation sends to another on one lane is delivered in the
+//!   order in which it was sent, without a hole, up to the end of the session. Layers above must not
+//!   rest on it.
+//!
+//! # Assumes
+//! Crash-stop processes of a fixed membership, each start of one under another incarnation (which may
+//! be any number, also a smaller one), and one of two edges with the interface of
+//! [`fair_loss`]: fair-loss datagrams, or a byte stream cut into datagrams
+//! ([`Configuration::stream`]). An adversary may send anything, but does not see what others send: it
+//! can replay what it was given, and cannot guess 64 random bits. No clock is compared with another.
+//! For liveness, a majority of processes that are connected.
+//!
+//! # Messages
+//! | frame | meaning |
+//! |---|---|
+//! | HELLO | who I am and of what cluster, version, stack, lanes and membership; my nonce; the echo of yours; the voters that I know |
+//! | PACKET | the numbered packet of a session: chunks of messages; everything up to a number has arrived |
+//! | ACKNOWLEDGE | what has arrived, with the gaps |
+//! | BEAT | I am alive |
+//! | EXCLUDED | you may not take part (with the echo of your nonce) |
+//!
+//! Layouts stand in `frame.rs` and `hello.rs`. Every frame but HELLO and EXCLUDED carries the token of
+//! its session, derived from both incarnations and both nonces.
+//!
+//! # Cost
+//! One step. Messages that enter in one batch leave as ⌈bytes / datagram⌉ packets in ⌈bytes / 60 KiB⌉
+//! transmissions; a packet has 30 bytes of its own, a message 2 to 5. One acknowledgement for each
+//! batch of at least two packets; a single one waits for company, for an eighth of the timeout. The
+//! handshake takes two to four greetings a pair. Timers: one a peer. Memory a peer: at most
+//! `queue_limit` of what is sent and not acknowledged, twice the window of early packets, and four
+//! incomplete messages of the largest size.
+//!
+//! # Why it holds
+//! *PL1.* A message is in the queue of its lane, in a packet under way, or acknowledged; a packet that
+//! times out, or that later ones have overtaken, is sent again, and the timeout is bounded, so that
+//! fair loss lets it through. Nothing ever closes the window: the receiver takes the next packet
+//! always, and two may always be under way. *PL2.* Packets of a session are numbered, and each is
+//! taken apart once, in the order of numbers; duplicates are acknowledged, never delivered. *PL3.*
+//! A frame without the session's token is dropped, and the token takes both nonces, which only the
+//! two have seen. *No hole.* When the queue passes its limit it is not shortened: the session ends,
+//! and for good.
+//!
+//! *Who takes part.* An incarnation becomes the *voter* of its slot at a process when it is the first
+//! to echo the nonce of that process, or the first that a voter tells of. Data flows between two
+//! voters that a majority has admitted. An incarnation that is not the voter learns so from the first
+//! greeting that it verifies, and stops for good: a process that has lost its memory never speaks as
+//! the one that had it, if the majorities that admitted the two share a process besides it. They do
+//! when n is even. When n is odd they may share none: (n - 1) / 2 of the others have only ever met the
+//! first, the other (n - 1) / 2 only the second. An operator who restarts a process while half of the
+//! others have never met anybody else can do harm; storage is the cure.
+//!
+//! # Source
+//! Cachin, Guerraoui, Rodrigues, *Introduction to Reliable and Secure Distributed Programming*, 2.4.4
+//! "Eliminate Duplicates"; Jacobson, *Congestion Avoidance and Control*, 1988, for the timeout and the
+//! window; RFC 2018 for selective acknowledgements. Deviations from the book: messages are told apart
+//! by place, not content; acknowledgements end retransmission; the set of delivered messages is a
+//! number and the early packets; links hold between incarnations, and end when a peer does not
+//! acknowledge for too long.
+//!
+//! # Example
+//! ```
+//! use bytes::Bytes;
+//! use quorate_abstractions::{fair_loss::Transmit, link::{Deliver, Links, Send}};
+//! use quorate_core::{Addr, Host};
+//! use quorate_links::perfect::{Configuration, PerfectLinks, StartError};
+//!
+//! fn wire(
+//!     host: &impl Host,
+//!     edge: Addr<Transmit>,
+//!     up: Addr<Deliver<Bytes>>,
+//! ) -> Result<Addr<Send<Bytes>>, StartError> {
+//!     let links = PerfectLinks::new(host, Configuration::default());
+//!     let greetings = links.at("greetings").open(up);
+//!     // The edge delivers to links.arrivals().
+//!     links.start(edge)?;
+//!     Ok(greetings)
+//! }
+//! ```
 mod algorithm;
 mod congestion;
 mod frame;

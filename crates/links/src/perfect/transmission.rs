@@ -70,8 +70,7 @@ impl PerfectLink {
         let estimate = peer.outbox.bytes() + PACKET_HEADER * count;
         let mut buffer = BytesMut::with_capacity(estimate.min(count * datagram));
         let acknowledged = session.receiving.contiguous();
-        let mut number = session.sending.next_number();
-        for _ in 0..count {
+        for number in (session.sending.next_number()..).take(count) {
             if peer.outbox.is_empty() {
                 break;
             }
@@ -79,7 +78,6 @@ impl PerfectLink {
             frame::begin_packet(&mut buffer, me, session.token, number, acknowledged);
             peer.outbox.fill(&mut buffer, start, start + datagram);
             frame::end_packet(&mut buffer, start);
-            number += 1;
         }
         let bytes = buffer.freeze();
         let now = ctx.now();

@@ -126,7 +126,7 @@ fn an_exclusion_is_told_once_and_is_for_good() {
     world.record = Some(Vec::new());
     world.send(3, 3, "small", "myself");
     world.process(3).beat.send(Beat);
-    world.run(Duration::from_secs(60));
+    world.run(Duration::from_mins(1));
     let of_the_excluded = world
         .record
         .take()

@@ -411,7 +411,7 @@ impl World {
     /// Runs until every process that is there is admitted and connected to all others.
     pub fn connect(&mut self) {
         let n = self.processes.len();
-        self.run_until(Duration::from_secs(60), |world| {
+        self.run_until(Duration::from_mins(1), |world| {
             world
                 .processes
                 .values()

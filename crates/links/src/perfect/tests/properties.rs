@@ -1,5 +1,5 @@
 //! PL1–3, and the order of a lane, under an adverse network.
-use super::harness::{Faults, World, ms, p};
+use super::harness::{Faults, Process, World, ms, p};
 use crate::perfect::Configuration;
 use bytes::Bytes;
 use quorate_abstractions::{fair_loss::Indication, heartbeat::Beat};
@@ -16,7 +16,7 @@ fn patterned(length: usize) -> Bytes {
     (0..length).map(|i| (i / 251 + i % 251) as u8).collect()
 }
 
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 #[test]
 fn processes_connect_and_talk() {
@@ -53,7 +53,7 @@ fn pl1_pl2_pl3_and_the_order_of_a_lane_hold_under_loss_duplication_and_reorderin
             world
                 .processes
                 .values()
-                .map(|q| q.delivered())
+                .map(Process::delivered)
                 .sum::<usize>()
         };
         world.run_until(LONG, |world| all(world) >= 2000);
