@@ -4,7 +4,7 @@ use crate::{
     chance,
     fault::Lose,
     state::{Action, Core, Life, Place, Shared, Token, What},
-    trace::Kind,
+    trace::{Kind, Loss},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -321,10 +321,10 @@ impl Core {
         let fate = self.adversary.fate(copy, &mut self.rng);
         let bounded = self.network.losses[pair] >= self.network.loss_bound;
         match fate {
-            _ if self.network.is_cut(copy.from, copy.to) => self.lose(copy),
+            _ if self.network.is_cut(copy.from, copy.to) => self.lose(copy, Loss::Cut),
             Fate::Lost if !bounded => {
                 self.network.losses[pair] += 1;
-                self.lose(copy);
+                self.lose(copy, Loss::Chance);
             }
             Fate::Lost | Fate::Arrives(_) => {
                 self.network.losses[pair] = 0;
@@ -348,11 +348,12 @@ impl Core {
         }
     }
 
-    fn lose(&mut self, copy: Copy) {
+    fn lose(&mut self, copy: Copy, loss: Loss) {
         self.network.lost += 1;
         let kind = Kind::Drop {
             message: copy.message,
             to: copy.to,
+            loss,
         };
         self.record(Place::World, copy.from, kind);
     }
@@ -425,7 +426,7 @@ impl Core {
                 held.or_default().push(slot);
             } else {
                 self.network.remove(slot);
-                self.lose(copy);
+                self.lose(copy, Loss::Cut);
             }
             return None;
         }
@@ -527,7 +528,7 @@ impl Core {
                     self.count_out(foreground, copy.to);
                 }
                 self.network.remove(slot);
-                self.lose(copy);
+                self.lose(copy, Loss::Crash);
             }
         }
     }

@@ -26,6 +26,17 @@ pub struct Record {
     pub kind: Kind,
 }
 
+/// Why a copy is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loss {
+    /// The adversary's whim, which fair loss bounds.
+    Chance,
+    /// The way was cut.
+    Cut,
+    /// Its sender crashed and took it along.
+    Crash,
+}
+
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -61,6 +72,8 @@ pub enum Kind {
         message: u64,
         /// The receiver that it does not reach.
         to: ProcessId,
+        /// Why.
+        loss: Loss,
     },
     /// A copy is duplicated.
     Duplicate {
@@ -140,7 +153,7 @@ impl Kind {
                 ..
             } => fold(passed(3, *message, *to), *digest),
             Kind::Receive { message, from, .. } => passed(4, *message, *from),
-            Kind::Drop { message, to } => passed(5, *message, *to),
+            Kind::Drop { message, to, loss } => passed(5 | (*loss as u64) << 8, *message, *to),
             Kind::Duplicate { message, to, extra } => {
                 passed(6 | u64::from(*extra) << 8, *message, *to)
             }

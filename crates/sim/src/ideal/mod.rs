@@ -1,5 +1,16 @@
 //! Ideal objects: abstractions that the world itself supplies, so that what stands on them can be
 //! counted exactly and explored.
+//!
+//! | from [`World`](crate::World) | gives |
+//! |---|---|
+//! | `links(p)` | perfect links, without acknowledgement or retransmission |
+//! | `heartbeat(p, up)` | heartbeats beside them |
+//! | `fair_loss(p, arrivals)` | fair-loss links, for real links to stand on |
+//! | `perfect(p, delay)` | the perfect failure detector P |
+//! | `eventually_perfect(p, oracle)` | ◇P, with the false suspicions of an [`Oracle`] |
+//! | `leader(p, oracle)` | Ω |
+mod detectors;
 mod links;
 
+pub use detectors::{Oracle, perfect};
 pub use links::IdealLinks;

@@ -1,0 +1,239 @@
+//! Links.
+use super::{Properties, violation};
+use crate::{
+    property::{Completion, Property, Verdict, Violation, Watch},
+    trace::{Kind, Loss, Record},
+};
+use quorate_core::ProcessId;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Where a link is watched.
+#[derive(Clone, Debug)]
+pub enum Channel {
+    /// What the network carries in the lane of this name: messages are told apart by their send.
+    Lane(String),
+    /// The requests `Send` and the indications `Deliver` of the modules of this name: messages are
+    /// told apart by content, and counted.
+    Module(String),
+}
+
+impl Channel {
+    fn tap(&self) -> Tap {
+        match self {
+            Channel::Lane(name) => Tap::Lane(name.clone()),
+            Channel::Module(name) => Tap::Module(Watch::new(name)),
+        }
+    }
+}
+
+enum Tap {
+    Lane(String),
+    Module(Watch),
+}
+
+/// From whom, to whom, and which message.
+type Passage = (ProcessId, ProcessId, u64);
+
+impl Tap {
+    fn sent(&mut self, record: &Record) -> Option<Passage> {
+        match (self, &record.kind) {
+            (Tap::Lane(name), Kind::Send { message, to, .. }) => {
+                (record.name.as_str() == name).then_some((record.process, *to, *message))
+            }
+            (Tap::Lane(_), _) => None,
+            (Tap::Module(watch), _) => {
+                let (from, observation) = watch.request(record, "Send")?;
+                Some((from, observation.peer?, observation.digest))
+            }
+        }
+    }
+
+    fn delivered(&mut self, record: &Record) -> Option<Passage> {
+        match (self, &record.kind) {
+            (Tap::Lane(name), Kind::Receive { message, from, .. }) => {
+                (record.name.as_str() == name).then_some((*from, record.process, *message))
+            }
+            (Tap::Lane(_), _) => None,
+            (Tap::Module(watch), _) => {
+                let (to, observation) = watch.indication(record, "Deliver")?;
+                Some((observation.peer?, to, observation.digest))
+            }
+        }
+    }
+}
+
+/// PL1–3 of a channel.
+pub fn perfect_links(channel: &Channel) -> Properties {
+    [Which::Reliable, Which::NoDuplication, Which::NoCreation]
+        .map(|which| counting(which, channel.tap()))
+        .into()
+}
+
+/// First-in first-out order of a channel between each two processes, under the tag `FIFO`: a stated
+/// extra of some links, on which no algorithm may rely. No two messages may have the same content.
+pub fn first_in_first_out(channel: &Channel) -> Box<dyn Property> {
+    Box::new(Queue {
+        tap: channel.tap(),
+        waiting: BTreeMap::new(),
+    })
+}
+
+/// FLL1–3 of the fair-loss links: at most `losses` copies in a row are lost between two processes, and
+/// each arrives at most `arrivals` times.
+pub fn fair_loss(losses: u32, arrivals: u32) -> Properties {
+    let lane = || Tap::Lane("fair-loss".to_owned());
+    vec![
+        Box::new(FairLoss {
+            bound: losses,
+            rows: BTreeMap::new(),
+        }),
+        counting(Which::FiniteDuplication(u64::from(arrivals)), lane()),
+        counting(Which::FairNoCreation, lane()),
+    ]
+}
+
+fn counting(which: Which, tap: Tap) -> Box<dyn Property> {
+    Box::new(Counting {
+        which,
+        tap,
+        counts: BTreeMap::new(),
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Reliable,
+    NoDuplication,
+    NoCreation,
+    FiniteDuplication(u64),
+    FairNoCreation,
+}
+
+/// Counts, for each message, how often it was sent and delivered: the memory grows with the number
+/// of different messages.
+struct Counting {
+    which: Which,
+    tap: Tap,
+    counts: BTreeMap<Passage, (u64, u64)>,
+}
+
+impl Property for Counting {
+    fn tag(&self) -> &'static str {
+        match self.which {
+            Which::Reliable => "PL1",
+            Which::NoDuplication => "PL2",
+            Which::NoCreation => "PL3",
+            Which::FiniteDuplication(_) => "FLL2",
+            Which::FairNoCreation => "FLL3",
+        }
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if let Some(passage) = self.tap.sent(record) {
+            self.counts.entry(passage).or_default().0 += 1;
+        }
+        let Some(passage) = self.tap.delivered(record) else {
+            return Ok(());
+        };
+        let counts = self.counts.entry(passage).or_default();
+        counts.1 += 1;
+        let (sent, delivered) = *counts;
+        let broken = match self.which {
+            Which::Reliable => false,
+            Which::NoDuplication => sent > 0 && delivered > sent,
+            Which::FiniteDuplication(bound) => sent > 0 && delivered > sent * bound,
+            Which::NoCreation | Which::FairNoCreation => sent == 0,
+        };
+        if broken {
+            let (from, to, _) = passage;
+            let text =
+                format!("{to} delivers from {from}, {delivered} times, what was sent {sent} times");
+            return Err(violation(self.tag(), record, text));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, completion: &Completion) -> Verdict {
+        if self.which != Which::Reliable {
+            return Verdict::Holds;
+        }
+        let lost = self
+            .counts
+            .iter()
+            .find(|((from, to, _), (sent, delivered))| {
+                let both = completion.correct.contains(*from) && completion.correct.contains(*to);
+                both && delivered < sent
+            });
+        let broken = lost.map(|((from, to, _), _)| format!("{to} never delivers what {from} sent"));
+        completion.judge(self.tag(), broken)
+    }
+}
+
+struct Queue {
+    tap: Tap,
+    waiting: BTreeMap<(ProcessId, ProcessId), VecDeque<u64>>,
+}
+
+impl Property for Queue {
+    fn tag(&self) -> &'static str {
+        "FIFO"
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if let Some((from, to, message)) = self.tap.sent(record) {
+            let waiting = self.waiting.entry((from, to)).or_default();
+            waiting.push_back(message);
+        }
+        if let Some((from, to, message)) = self.tap.delivered(record) {
+            let waiting = self.waiting.entry((from, to)).or_default();
+            if waiting.front() != Some(&message) {
+                let text = format!("{to} delivers from {from} out of turn");
+                return Err(violation("FIFO", record, text));
+            }
+            waiting.pop_front();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Completion) -> Verdict {
+        Verdict::Holds
+    }
+}
+
+/// Fair loss, as far as a finite run can tell: no long row of losses.
+struct FairLoss {
+    bound: u32,
+    /// By pair: how many copies in a row were lost, and whether the last one was.
+    rows: BTreeMap<(ProcessId, ProcessId), (u32, bool)>,
+}
+
+impl Property for FairLoss {
+    fn tag(&self) -> &'static str {
+        "FLL1"
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        match record.kind {
+            Kind::Send { to, .. } if record.name.as_str() == "fair-loss" => {
+                let (row, last_lost) = self.rows.entry((record.process, to)).or_default();
+                if !std::mem::take(last_lost) {
+                    *row = 0;
+                }
+            }
+            Kind::Drop { to, loss, .. } if loss == Loss::Chance => {
+                let (row, last_lost) = self.rows.entry((record.process, to)).or_default();
+                (*row, *last_lost) = (*row + 1, true);
+                if *row > self.bound {
+                    let text = format!("{row} copies in a row to {to} are lost");
+                    return Err(violation("FLL1", record, text));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Completion) -> Verdict {
+        Verdict::Holds
+    }
+}

@@ -1,0 +1,36 @@
+//! The textbook's properties, as observers.
+//!
+//! A set of properties watches the modules of one name, given as their full path or its last segment.
+//! It reads the requests that those modules handle and the indications that they let out. The `k`-th
+//! broadcast that a process requests has the identifier (process, `k`).
+mod broadcast;
+mod consensus;
+mod delivered;
+mod detectors;
+mod links;
+mod order;
+
+pub use broadcast::{best_effort, reliable, uniform};
+pub use consensus::consensus;
+pub use detectors::{eventually_perfect, leader, perfect};
+pub use links::{Channel, fair_loss, first_in_first_out, perfect_links};
+pub use order::{first_in_first_out_order, total_order, weak_total_order};
+
+use crate::{
+    property::{Property, Violation},
+    trace::Record,
+};
+
+/// Properties to give to [`World::check`](crate::World::check).
+pub type Properties = Vec<Box<dyn Property>>;
+
+fn violation(tag: &str, record: &Record, text: String) -> Violation {
+    Violation {
+        tag: tag.to_owned(),
+        time: record.time,
+        text,
+    }
+}
+
+#[cfg(test)]
+mod tests;
