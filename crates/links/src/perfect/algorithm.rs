@@ -1,6 +1,6 @@
 //! The perfect link's state machine: see [`perfect`](super) for what it promises and why it holds.
 use super::{
-    Configuration,
+    Configuration, LARGEST_DATAGRAM,
     frame::{self, Acknowledged, Frame, Malformed, Token},
     hello::Identity,
     peer::{Peer, Standing},
@@ -210,8 +210,12 @@ impl PerfectLink {
     }
 
     fn upon_arrive(&mut self, bytes: Bytes, segment: usize, ctx: &mut Ctx) {
+        ctx.count_many(
+            "datagrams received",
+            bytes.len().div_ceil(segment.max(1)) as u64,
+        );
         for datagram in datagrams(bytes, segment) {
-            if datagram.len() > self.configuration.largest_accepted() {
+            if datagram.len() > LARGEST_DATAGRAM {
                 ctx.count("oversized");
                 continue;
             }

@@ -1,7 +1,7 @@
 //! The greeting: who speaks, as part of what, and what it knows of the others.
 //!
 //! Layout: `1`, `"quorate"`, version, sender, receiver, n, flags, incarnation u64, nonce u64, echo
-//! u64, fingerprints of the stack and of the lanes u64, cluster and stack as strings (varint length),
+//! u64, longest message u64, fingerprints of the stack and of the lanes u64, cluster and stack as strings (varint length),
 //! the voters known (varint count; slot, incarnation u64), names of lanes (as many as fit). What
 //! stands before the receiver is the same in every version.
 use super::frame::{HELLO, Malformed, take_process};
@@ -14,7 +14,9 @@ pub const VERSION: u8 = 1;
 /// A cluster's name is at most this long.
 pub const MAXIMUM_CLUSTER: usize = 64;
 /// Of the stack's description, so much is told; all of it is compared.
-const MAXIMUM_STACK: usize = 128;
+const MAXIMUM_STACK: usize = 127;
+/// Of a lane's name, so much is told.
+const MAXIMUM_LANE: usize = 127;
 
 const WANTS_REPLY: u8 = 1;
 const READY: u8 = 2;
@@ -32,6 +34,8 @@ pub struct Identity {
     pub cluster: String,
     /// The algorithms in use.
     pub stack: String,
+    /// The longest message.
+    pub maximum_message: usize,
     /// The digest of the lanes' names.
     pub lanes_fingerprint: u64,
     /// The lanes' names.
@@ -57,6 +61,8 @@ pub struct Hello {
     pub nonce: u64,
     /// The receiver's nonce, as the sender heard it last; zero if it did not.
     pub echo: u64,
+    /// The longest message that the sender takes.
+    pub maximum_message: u64,
     /// The digest of the sender's stack.
     pub stack_fingerprint: u64,
     /// The digest of the sender's lanes.
@@ -83,6 +89,7 @@ impl Hello {
             incarnation: identity.incarnation,
             nonce: 0,
             echo: 0,
+            maximum_message: identity.maximum_message as u64,
             stack_fingerprint: digest(identity.stack.as_bytes()),
             lanes_fingerprint: identity.lanes_fingerprint,
             cluster: identity.cluster.clone(),
@@ -105,6 +112,7 @@ impl Hello {
         out.put_u64_le(self.incarnation.0);
         out.put_u64_le(self.nonce);
         out.put_u64_le(self.echo);
+        out.put_u64_le(self.maximum_message);
         out.put_u64_le(self.stack_fingerprint);
         out.put_u64_le(self.lanes_fingerprint);
         put_string(&self.cluster, &mut out);
@@ -116,7 +124,7 @@ impl Hello {
             out.put_u64_le(incarnation.0);
         }
         for name in &self.lanes {
-            let name = prefix(name, 127);
+            let name = prefix(name, MAXIMUM_LANE);
             if out.len() + 1 + name.len() > limit {
                 break;
             }
@@ -147,10 +155,11 @@ impl Hello {
             incarnation: Incarnation(bytes.try_get_u64_le()?),
             nonce: bytes.try_get_u64_le()?,
             echo: bytes.try_get_u64_le()?,
+            maximum_message: bytes.try_get_u64_le()?,
             stack_fingerprint: bytes.try_get_u64_le()?,
             lanes_fingerprint: bytes.try_get_u64_le()?,
-            cluster: take_string(bytes)?,
-            stack: take_string(bytes)?,
+            cluster: take_string(bytes, MAXIMUM_CLUSTER)?,
+            stack: take_string(bytes, MAXIMUM_STACK)?,
             voters: take_voters(bytes)?,
             lanes: take_names(bytes)?,
         })
@@ -171,6 +180,12 @@ impl Hello {
         if self.to != here.me {
             let (me, to) = (here.me, self.to);
             return Some(format!("this is {me}, and it takes this for {to}"));
+        }
+        if self.maximum_message != here.maximum_message as u64 {
+            return Some(format!(
+                "messages of at most {} bytes here, {} there",
+                here.maximum_message, self.maximum_message
+            ));
         }
         if self.stack_fingerprint != digest(here.stack.as_bytes()) {
             return Some(format!("stack {:?} here, {stack:?} there", here.stack));
@@ -203,10 +218,10 @@ fn put_string(text: &str, out: &mut BytesMut) {
     out.put_slice(text.as_bytes());
 }
 
-fn take_string(bytes: &mut Bytes) -> Result<String, Malformed> {
+fn take_string(bytes: &mut Bytes, limit: usize) -> Result<String, Malformed> {
     let length = wire::take_number(bytes)?;
     match usize::try_from(length) {
-        Ok(length) if length <= bytes.len() => {
+        Ok(length) if length <= bytes.len().min(limit) => {
             let text = bytes.split_to(length);
             let text = std::str::from_utf8(&text).map_err(|_| Malformed::Frame)?;
             Ok(text.to_owned())
@@ -227,7 +242,7 @@ fn take_voters(bytes: &mut Bytes) -> Result<Vec<(ProcessId, Incarnation)>, Malfo
 fn take_names(bytes: &mut Bytes) -> Result<Vec<String>, Malformed> {
     let mut names = Vec::new();
     while !bytes.is_empty() {
-        names.push(take_string(bytes)?);
+        names.push(take_string(bytes, MAXIMUM_LANE)?);
     }
     Ok(names)
 }

@@ -109,6 +109,9 @@ use std::{
     time::Duration,
 };
 
+/// Longer datagrams are dropped, whatever the own ones' size is.
+const LARGEST_DATAGRAM: usize = 64 * 1024;
+
 /// How a process talks to its peers. What must be the same everywhere is compared when two meet.
 #[derive(Clone, Debug)]
 pub struct Configuration {
@@ -116,7 +119,7 @@ pub struct Configuration {
     pub cluster: String,
     /// The names of the algorithms in use; the same everywhere.
     pub stack: String,
-    /// The size of a datagram, at least 512 bytes. May differ between processes.
+    /// The size of a datagram, 512 bytes to 64 KiB. May differ between processes.
     pub datagram: usize,
     /// Longer messages are refused. The same everywhere.
     pub maximum_message: usize,
@@ -156,11 +159,6 @@ impl Configuration {
     fn highest_timeout(&self) -> Duration {
         Duration::from_secs(if self.stream { 20 } else { 2 })
     }
-
-    /// Peers may use other datagrams, within what a socket can carry.
-    fn largest_accepted(&self) -> usize {
-        self.datagram.max(1 << 16)
-    }
 }
 
 /// A link that cannot start.
@@ -178,8 +176,8 @@ pub enum StartError {
     /// The cluster's name is too long.
     #[error("a cluster's name is at most {MAXIMUM_CLUSTER} bytes long, not {0}")]
     LongName(usize),
-    /// The datagram cannot hold a greeting, or a transmission cannot hold the datagram.
-    #[error("a datagram is 512 bytes to 1 MiB long, not {0}")]
+    /// The datagram cannot hold a greeting, or is longer than what peers accept.
+    #[error("a datagram is 512 bytes to 64 KiB long, not {0}")]
     BadDatagram(usize),
 }
 
@@ -256,7 +254,7 @@ impl<H: Host> PerfectLinks<H> {
         if configuration.cluster.len() > MAXIMUM_CLUSTER {
             return Err(StartError::LongName(configuration.cluster.len()));
         }
-        if !(512..=1 << 20).contains(&configuration.datagram) {
+        if !(512..=LARGEST_DATAGRAM).contains(&configuration.datagram) {
             return Err(StartError::BadDatagram(configuration.datagram));
         }
         let lanes = self.shared.lanes.close()?;
@@ -275,6 +273,7 @@ impl<H: Host> PerfectLinks<H> {
             incarnation: self.host.incarnation(),
             cluster: configuration.cluster.clone(),
             stack: configuration.stack.clone(),
+            maximum_message: configuration.maximum_message,
             lanes_fingerprint: lanes.fingerprint(),
             lanes: lanes.names().iter().map(ToString::to_string).collect(),
         };

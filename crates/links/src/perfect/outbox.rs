@@ -12,6 +12,8 @@ pub const TURN: usize = 16 * 1024;
 pub const MAXIMUM_BULK: usize = 4;
 /// What a message costs beyond its bytes while it waits.
 const OVERHEAD: usize = 64;
+/// A queue that was longer than this gives its memory back once it is empty.
+const LONG: usize = 4096;
 /// A message so short is not split: what it does not fill of a packet is padding.
 const SHORT: usize = 128;
 
@@ -101,6 +103,9 @@ impl Outbox {
             }
             self.turn = self.turn.saturating_sub(length + 1);
             if queue.messages.is_empty() {
+                if queue.messages.capacity() > LONG {
+                    queue.messages = VecDeque::new();
+                }
                 self.next_turn(false);
             } else if self.turn == 0 {
                 self.next_turn(true);

@@ -80,6 +80,7 @@ impl PerfectLink {
             frame::end_packet(&mut buffer, start);
         }
         let bytes = buffer.freeze();
+        ctx.count_many("packets sent", bytes.len().div_ceil(datagram) as u64);
         let now = ctx.now();
         for start in (0..bytes.len()).step_by(datagram) {
             let end = bytes.len().min(start + datagram);

@@ -173,6 +173,13 @@ fn a_difference_is_named_on_both_sides() {
         ]
     );
     assert_eq!(
+        refused(|there| there.maximum_message = 9, 2, LANES),
+        [
+            "messages of at most 16777216 bytes here, 9 there",
+            "messages of at most 9 bytes here, 16777216 there"
+        ]
+    );
+    assert_eq!(
         refused(|_| {}, 3, LANES),
         ["2 processes here, 3 there", "3 processes here, 2 there"]
     );
