@@ -2,6 +2,7 @@
 
 pub mod adversary;
 mod chance;
+mod diagram;
 mod enabled;
 mod engine;
 mod fault;
@@ -16,6 +17,7 @@ pub mod trace;
 mod world;
 
 pub use adversary::{Adversary, Copy, Fate, Latency, Pace, Random, Timed, UNIT};
+pub use diagram::Diagram;
 pub use enabled::{Enabled, Step};
 pub use fault::{Crash, Lose};
 pub use host::SimHost;

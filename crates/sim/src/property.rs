@@ -52,10 +52,11 @@ pub struct Completion {
 
 impl Completion {
     /// The verdict on a liveness property: `broken` says in words what is missing, if something is.
+    /// Of a truncated run it is never known that something good will not still happen, or stay.
     pub fn judge(&self, tag: &str, broken: Option<String>) -> Verdict {
         match broken {
+            _ if !self.complete || self.severed => Verdict::Unknown,
             None => Verdict::Holds,
-            Some(_) if !self.complete || self.severed => Verdict::Unknown,
             Some(text) => Verdict::Violated(Violation {
                 tag: tag.to_owned(),
                 time: self.time,

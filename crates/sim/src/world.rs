@@ -1,6 +1,7 @@
 //! The world: processes, what connects them, what befalls them, and what is asked of them.
 use crate::{
     adversary::Adversary,
+    diagram::Diagram,
     engine::{Limits, Progress},
     fault::{Crash, When},
     host::SimHost,
@@ -332,6 +333,11 @@ impl World {
     /// How many effects `p` has let go: the numbers before which it could have crashed.
     pub fn effects(&self, p: ProcessId) -> u64 {
         self.shared.lock().processes[p.index()].effects
+    }
+
+    /// The space-time diagram of the run so far, as text, if the trace is kept.
+    pub fn diagram(&self) -> String {
+        Diagram::default().draw(&self.shared.lock().trace, self.membership.n())
     }
 
     /// The trace so far: its hash, and its records if they are kept.

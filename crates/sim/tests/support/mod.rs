@@ -176,3 +176,7 @@ pub fn payload(text: &str) -> Broadcast {
         payload: Bytes::copy_from_slice(text.as_bytes()),
     }
 }
+
+pub fn set<const N: usize>(ranks: [usize; N]) -> ProcessSet {
+    ranks.into_iter().map(p).collect()
+}
