@@ -15,6 +15,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{
     Addr, Algorithm, Context, Incarnation, Membership, Observation, Observe, ProcessId, ProcessSet,
+    message::digest,
 };
 use std::{collections::VecDeque, time::Duration};
 
@@ -373,19 +374,18 @@ impl PerfectLink {
         }
     }
 
-    /// Something that is no copy arrived: the peer is alive, and what it owes is worth asking for.
+    /// Something that is no copy arrived: the peer is alive, maybe again.
     fn heard_of(&mut self, from: ProcessId, ctx: &mut Ctx) {
         self.heard.insert(from);
         let now = ctx.now();
         let Some(session) = self.peers[from.index()].session() else {
             return;
         };
-        let after_silence = now - session.heard_at > SILENCE;
-        session.heard_at = now;
-        if !session.sending.is_empty() {
-            session.sending.encourage(after_silence);
+        if now - session.heard_at > SILENCE {
+            session.sending.encourage();
             self.touched.insert(from);
         }
+        session.heard_at = now;
     }
 
     fn upon_reopened(&mut self, p: ProcessId, ctx: &mut Ctx) {
@@ -439,10 +439,13 @@ impl PerfectLink {
 impl Observe for Event {
     fn observe(&self) -> Observation {
         match self {
-            Event::Send(_, send) => match send.to {
-                To::One(p) => Observation::request("Send").peer(p),
-                To::Some(_) | To::All => Observation::request("Send"),
-            },
+            Event::Send(_, Send { to, message }) => {
+                let send = Observation::request("Send").digest(digest(message));
+                match to {
+                    To::One(p) => send.peer(*p),
+                    To::Some(_) | To::All => send,
+                }
+            }
             Event::Edge(indication) => indication.observe(),
             Event::Beat(beat) => beat.observe(),
             Event::Listen(_) => Observation::internal("Listen"),
@@ -458,7 +461,7 @@ impl Observe for Effect {
         match self {
             Effect::Deliver(_, from, bytes) => Observation::indication("Deliver")
                 .peer(*from)
-                .digest(quorate_core::message::digest(bytes)),
+                .digest(digest(bytes)),
             Effect::Transmit(transmit) => transmit.observe(),
             Effect::Heard(_, heard) => heard.observe(),
             Effect::Status(_, status) => status.observe(),

@@ -164,11 +164,13 @@ impl Sending {
         if news == 0 {
             return Ok(false);
         }
+        // Karn: which transmission of a packet that was sent again is acknowledged, nobody knows. Then
+        // the timeout is not shortened either, or a round trip longer than it would never be measured.
         if let Some((_, Some(sent))) = newest {
             self.round_trip.measure(now - sent);
+            self.backoff = 0;
         }
         self.congestion.acknowledged(news, limited);
-        self.backoff = 0;
         self.fruitless = 0;
         self.since = now;
         if !acknowledged.ranges.is_empty() {
@@ -244,13 +246,10 @@ impl Sending {
         }
     }
 
-    /// The peer shows signs of life (`after_silence`: the first for long): no need to wait longer.
-    pub fn encourage(&mut self, after_silence: bool) {
-        self.backoff = self.backoff.min(3);
-        if after_silence {
-            self.backoff = 0;
-            self.fruitless = 0;
-        }
+    /// The peer shows a sign of life, the first for long: no need to wait longer.
+    pub fn encourage(&mut self) {
+        self.backoff = 0;
+        self.fruitless = 0;
     }
 
     /// Whether the peer acknowledges nothing any more.

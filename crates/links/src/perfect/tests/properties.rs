@@ -171,13 +171,40 @@ fn pl1_a_cut_in_one_direction_that_heals_loses_nothing() {
         world.run(Duration::from_secs(20));
         assert_eq!(world.process(2).delivered(), 0);
         world.cuts.clear();
-        // Also nothing waits for a long back-off: the heartbeats of the other show that it is there.
-        for _ in 0..10 {
-            world.process(2).beat.send(Beat);
-            world.run(ms(50));
-        }
+        world.run(Duration::from_secs(3));
         assert_eq!(world.process(2).from(1, "small"), messages);
     }
+}
+
+#[test]
+fn pl1_after_a_silence_the_first_sign_of_life_brings_everything() {
+    let mut world = World::started(2, 4);
+    world.connect();
+    world.cuts = vec![(p(1), p(2)), (p(2), p(1))];
+    let messages = numbered(2000);
+    for message in &messages {
+        world.send(1, 2, "small", message.clone());
+    }
+    world.run(Duration::from_secs(20));
+    world.cuts.clear();
+    world.process(2).beat.send(Beat);
+    world.run(ms(200));
+    assert_eq!(world.process(2).from(1, "small"), messages);
+}
+
+#[test]
+fn a_round_trip_longer_than_the_first_timeout_is_learned() {
+    let mut world = World::new(2, 4);
+    world.faults.latency = ms(150);
+    world.start_all();
+    world.connect();
+    for message in numbered(50) {
+        world.send(1, 2, "small", message);
+        world.run(ms(400));
+    }
+    assert_eq!(world.process(2).delivered(), 50);
+    let again = world.process(1).counters.total("packets sent again");
+    assert!(again < 10, "{again}");
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! The perfect link in the simulated world, over its fair-loss links: the adversary also chooses where
+//! batches end and between which two effects a process crashes.
+use bytes::Bytes;
+use quorate_abstractions::{
+    heartbeat::{Beat, Heard},
+    link::{Deliver, Links, Send, To},
+};
+use quorate_core::{Addr, Observation, Observe, ProcessId, Time};
+use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_sim::{
+    Adversary, Crash, Random, Report, SimHost, Timed, World,
+    properties::{Channel, fair_loss, first_in_first_out, perfect_links},
+};
+use std::time::Duration;
+
+const N: usize = 3;
+const MESSAGES: u32 = 40;
+
+struct Arrived;
+impl Observe for Arrived {
+    fn observe(&self) -> Observation {
+        Observation::internal("Arrived")
+    }
+}
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+const fn ms(milliseconds: u64) -> Time {
+    Time::from_nanos(milliseconds * 1_000_000)
+}
+
+/// The links of every process, each of which sends numbered messages to every other, and beats.
+fn world(seed: u64, adversary: impl Adversary + 'static) -> World {
+    let world = World::new(N, seed, adversary)
+        .unwrap()
+        .maximum_time(ms(3_600_000))
+        .settle(Duration::from_secs(6));
+    for me in world.processes() {
+        let links: PerfectLinks<SimHost> =
+            PerfectLinks::new(&world.host(me), Configuration::default());
+        let application = world.application::<Arrived>(me);
+        let up = application.with(|_: Deliver<Bytes>| Arrived);
+        let lane = links.at("lane").open(up);
+        let beat = links.heartbeat(Addr::<Heard>::nowhere());
+        links.start(world.fair_loss(me, links.arrivals())).unwrap();
+        for number in 0..MESSAGES {
+            for to in world.processes() {
+                let mut text = format!("{me} to {to}: {number} ");
+                // Some take several datagrams.
+                text.extend(std::iter::repeat_n('x', (number as usize % 5) * 1000));
+                let message = Bytes::from(text);
+                let send = Send {
+                    to: To::One(to),
+                    message,
+                };
+                let at = ms(u64::from(number) * 7 % 100);
+                world.request(me, at, &lane, send);
+            }
+        }
+        for beats in 0..100 {
+            world.request(me, ms(100 * beats), &beat, Beat);
+        }
+    }
+    let channel = Channel::Module("link".to_owned());
+    world.check(perfect_links(&channel));
+    world.check([first_in_first_out(&channel)]);
+    world.check(fair_loss(16, 4));
+    world
+}
+
+fn timed(loss: f64, duplication: f64) -> Timed {
+    Timed::uniform(Duration::from_micros(100), Duration::from_millis(20))
+        .loss(loss)
+        .duplication(duplication)
+}
+
+fn holds(report: &Report) {
+    report.assert_all_hold();
+    assert!(
+        report.completion.complete,
+        "seed {} is truncated",
+        report.seed
+    );
+}
+
+#[test]
+fn pl1_to_pl3_under_loss_duplication_and_reordering() {
+    for seed in 0..30 {
+        holds(&world(seed, timed(0.3, 0.2)).run());
+    }
+}
+
+#[test]
+fn pl1_to_pl3_under_an_adversary_that_takes_any_enabled_step() {
+    let mut complete = 0;
+    for seed in 0..20 {
+        let report = world(seed, Random::new().loss(0.1).duplication(0.1)).run();
+        assert_eq!(report.violation(), None, "seed {seed}");
+        complete += u32::from(report.completion.complete);
+    }
+    // This adversary lets a copy be under way for longer than any timeout: some runs take for ever.
+    assert!(complete >= 10, "only {complete} runs came to their end");
+}
+
+#[test]
+fn pl2_and_pl3_when_a_process_crashes_between_two_effects() {
+    for seed in 0..30 {
+        let mut world = world(seed, timed(0.1, 0.1));
+        world.crash(p(3), Crash::before_effect(20 * seed + 1));
+        holds(&world.run());
+    }
+}
+
+#[test]
+fn pl1_over_a_cut_that_heals_and_a_pause() {
+    for seed in 0..20 {
+        let mut world = world(seed, timed(0.05, 0.05));
+        world.cut((p(1), p(2)), ms(20), Some(ms(3000)));
+        world.pause(p(3), ms(50), Some(ms(4000)));
+        holds(&world.run());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let hash = |seed| world(seed, timed(0.2, 0.2)).run().hash;
+    assert_eq!(hash(1), hash(1));
+    assert_ne!(hash(1), hash(2));
+}
