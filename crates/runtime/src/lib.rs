@@ -6,17 +6,24 @@
 //! | [`thread`] | [`Protocol`](thread::Protocol) and its thread, on which all algorithms of a process run |
 //! | [`edge`] | what the protocol thread polls between the actors' turns |
 //! | [`udp`], [`tcp`] | the edges: a fair-loss link over datagrams, or over connections |
+//! | [`node`] | the builder, the node, and the typed handles of its modules |
+//! | [`error`] | what can go wrong |
 //! | [`faults`] | loss, duplication, delay and cuts to order |
 
 pub mod edge;
+pub mod error;
 mod executor;
 pub mod faults;
 pub mod host;
+pub mod node;
 mod ready;
 pub mod tcp;
 pub mod thread;
 mod timers;
 pub mod udp;
+
+pub use error::Error;
+pub use node::{Broadcaster, Builder, Deliveries, Delivery, Node};
 
 #[cfg(test)]
 mod tests;

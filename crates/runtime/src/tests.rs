@@ -17,6 +17,7 @@ use std::{
 
 mod edges;
 mod host;
+mod node;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -37,6 +37,7 @@ pub struct Protocol {
     runtime: runtime::Runtime,
     edges: Vec<Box<dyn Edge>>,
     on_panic: OnPanic,
+    at_end: Vec<Box<dyn FnOnce(&Ending) + Send>>,
 }
 
 impl Protocol {
@@ -53,6 +54,7 @@ impl Protocol {
                 .build()?,
             edges: Vec::new(),
             on_panic: OnPanic::default(),
+            at_end: Vec::new(),
         })
     }
 
@@ -76,6 +78,11 @@ impl Protocol {
         self.edges.push(Box::new(edge));
     }
 
+    /// Has `at_end` called, on the protocol thread, when all algorithms have been dropped.
+    pub fn at_end(&mut self, at_end: impl FnOnce(&Ending) + Send + 'static) {
+        self.at_end.push(Box::new(at_end));
+    }
+
     /// Starts the protocol thread.
     ///
     /// # Errors
@@ -96,6 +103,7 @@ impl Protocol {
             runtime,
             edges,
             on_panic,
+            at_end,
         } = self;
         let mut executor = Executor::new(host.shared.clone(), edges);
         let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(executor.run())));
@@ -117,6 +125,9 @@ impl Protocol {
             drop(executor);
         }
         drop(runtime);
+        for at_end in at_end {
+            at_end(&ended);
+        }
         ending.send_replace(Some(ended));
     }
 }

@@ -1,0 +1,112 @@
+//! What can go wrong for the user of a node.
+use quorate_core::{MessageId, ProcessId, process::BadMembership};
+use std::{io, net::SocketAddr, sync::Arc};
+
+/// An error of a node or of a handle on it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The list of peers is empty or too long.
+    #[error(transparent)]
+    Membership(#[from] BadMembership),
+    /// The process is not among the peers.
+    #[error("{me} is not among the {n} peers")]
+    NotMember {
+        /// The process.
+        me: ProcessId,
+        /// How many peers there are.
+        n: usize,
+    },
+    /// Two peers have the same address.
+    #[error("{one} and {other} have the same address, {address}")]
+    SameAddress {
+        /// A process.
+        one: ProcessId,
+        /// Another one.
+        other: ProcessId,
+        /// Their address.
+        address: SocketAddr,
+    },
+    /// Neither `udp` nor `tcp` nor a socket was given.
+    #[error("the node has no socket: say `udp`, `tcp` or `socket`")]
+    NoSocket,
+    /// The address cannot be bound.
+    #[error("cannot bind {address}: {}", cause(.error))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        error: Arc<io::Error>,
+    },
+    /// The operating system refuses a socket's setup, a runtime or a thread.
+    #[error("cannot start: {0}")]
+    Start(Arc<io::Error>),
+    /// The link cannot start.
+    #[error("cannot start the link: {0}")]
+    Link(#[from] quorate_links::perfect::StartError),
+    /// Two modules were declared under one name.
+    #[error("the name `{0}` is used twice")]
+    UsedTwice(String),
+    /// A module's name is empty or contains a slash.
+    #[error("`{0}` cannot name a module: it must be one segment of a path")]
+    BadName(String),
+    /// The node has not been started yet.
+    #[error("the node has not started")]
+    NotStarted,
+    /// The node has stopped, or is stopping: the message was not broadcast.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node stopped after the message was broadcast, and before it was delivered here.
+    #[error("outcome unknown: the node stopped before the message was delivered")]
+    OutcomeUnknown,
+    /// The node could not drain within the deadline.
+    #[error("stopped with {pending} own messages not delivered, outcome unknown")]
+    NotDrained {
+        /// How many own messages were not delivered.
+        pending: u64,
+    },
+    /// The others know this process under another incarnation: it may not take part.
+    #[error("excluded by {by}: {reason}")]
+    Excluded {
+        /// Who said so.
+        by: ProcessId,
+        /// Why.
+        reason: String,
+    },
+    /// The message is longer than messages may be.
+    #[error("a message of {size} bytes is above the limit of {limit}")]
+    TooLarge {
+        /// Its length, encoded.
+        size: usize,
+        /// The longest allowed.
+        limit: usize,
+    },
+    /// The message's type cannot be encoded.
+    #[error("the codec does not support the message's type")]
+    Unencodable,
+    /// A delivered payload is no message of the expected type: some process broadcasts another one.
+    /// The stream goes on.
+    #[error("{id} is undecodable: another process broadcasts another type")]
+    Undecodable {
+        /// The message.
+        id: MessageId,
+    },
+    /// The reader fell behind: more than the limit waited for it. The stream ends.
+    #[error("the reader lagged behind: more than {limit} bytes of deliveries were waiting for it")]
+    Lagged {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// An algorithm panicked.
+    #[error("the protocol thread panicked in {0}")]
+    Panicked(String),
+}
+
+/// The cause in plain words where there are any.
+fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address in use".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "address not available on this machine".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,212 @@
+//! A node: one process of a cluster, with the modules that were declared on it.
+//!
+//! Modules are declared on the [`Builder`], under names, the same on every process of the cluster,
+//! before the node starts: the links compare them when two processes meet.
+mod builder;
+mod flow;
+mod handles;
+mod snapshot;
+mod wiring;
+
+pub use builder::{Builder, Socket};
+pub use handles::{Broadcaster, Deliveries, Delivery};
+pub use snapshot::{Peer, Snapshot, Standing, Way};
+pub use wiring::Wiring;
+
+use crate::{
+    error::Error,
+    faults::Faults,
+    host::TokioHost,
+    thread::{Ending, ProtocolThread},
+};
+use flow::Flow;
+use handles::Outlet;
+use quorate_abstractions::Subscribe;
+use quorate_core::{Addr, Counters, Host, Incarnation, ProcessId, message::Origin};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+/// What must be told when the node stops, or may not take part.
+#[derive(Clone, Default)]
+struct Handles {
+    flows: Vec<Arc<Flow>>,
+    outlets: Vec<Outlet>,
+}
+
+impl Handles {
+    /// Nothing will be broadcast or delivered any more; readers get `last` as their end.
+    fn abandon(&self, error: &Error, last: Option<&Error>) {
+        for flow in &self.flows {
+            flow.abandon(error);
+        }
+        for outlet in &self.outlets {
+            outlet.end(last.cloned());
+        }
+    }
+
+    fn pending(&self) -> u64 {
+        self.flows.iter().map(|flow| flow.pending()).sum()
+    }
+}
+
+/// What the node's owner and its supervisor share.
+struct Inner {
+    thread: ProtocolThread,
+    drained: Subscribe<()>,
+    handles: Handles,
+    drain: Duration,
+}
+
+impl Inner {
+    /// Accepts nothing any more, waits until own messages are delivered and the peers have what
+    /// they are owed, at most until the deadline, and stops.
+    async fn shut_down(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + self.drain;
+        for flow in &self.handles.flows {
+            flow.close(&Error::Stopped);
+        }
+        let drain = async {
+            for flow in &self.handles.flows {
+                flow.drained().await;
+            }
+            self.links_drained().await;
+        };
+        let ended = tokio::select! {
+            _ = timeout_at(deadline, drain) => None,
+            ending = self.thread.ended() => Some(ending),
+        };
+        let pending = self.handles.pending();
+        self.thread.stop();
+        let ending = match ended {
+            Some(ending) => ending,
+            None => self.thread.ended().await,
+        };
+        match ending {
+            Ending::Panicked(message) => Err(Error::Panicked(message)),
+            Ending::Stopped if pending > 0 => Err(Error::NotDrained { pending }),
+            Ending::Stopped => Ok(()),
+        }
+    }
+
+    async fn links_drained(&self) {
+        let (sender, answer) = oneshot::channel();
+        let sender = std::sync::Mutex::new(Some(sender));
+        self.drained.send(Addr::new(move |()| {
+            let mut sender = sender
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(sender) = sender.take() {
+                let _ = sender.send(());
+            }
+        }));
+        // No answer: the thread has ended.
+        let _ = answer.await;
+    }
+}
+
+/// A running node. It stops at once when it is dropped, and in good order by
+/// [`shutdown`](Node::shutdown).
+pub struct Node {
+    inner: Arc<Inner>,
+    status: watch::Receiver<Snapshot>,
+    faults: Faults,
+    address: SocketAddr,
+    cancellation: CancellationToken,
+}
+
+impl Node {
+    /// A node for the process `me` of the cluster whose processes p1 … pn are at these addresses,
+    /// the own one included.
+    pub fn builder(me: ProcessId, peers: Vec<SocketAddr>) -> Builder {
+        Builder::new(me, peers)
+    }
+
+    /// The process.
+    pub fn me(&self) -> ProcessId {
+        self.host().me()
+    }
+
+    /// This start of it.
+    pub fn incarnation(&self) -> Incarnation {
+        self.host().incarnation()
+    }
+
+    /// The process and its incarnation: what its messages are identified by.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            process: self.me(),
+            incarnation: self.incarnation(),
+        }
+    }
+
+    /// The address that the node's socket is bound to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the node knows of its cluster, now and at each change.
+    pub fn status(&self) -> watch::Receiver<Snapshot> {
+        self.status.clone()
+    }
+
+    /// Waits until this process is admitted by a majority.
+    ///
+    /// # Errors
+    /// [`Excluded`](Error::Excluded) when it never will be, [`Stopped`](Error::Stopped) when the
+    /// node has stopped.
+    pub async fn admitted(&self) -> Result<(), Error> {
+        let mut status = self.status();
+        let known = status.wait_for(|now| now.standing != Standing::Joining);
+        match known.await.map(|now| now.standing.clone()) {
+            Ok(Standing::Excluded { by, reason }) => Err(Error::Excluded { by, reason }),
+            Ok(Standing::Joining | Standing::Admitted) => Ok(()),
+            Err(_) => Err(Error::Stopped),
+        }
+    }
+
+    /// Counts of what was sent, received, dropped and why, by module.
+    pub fn counters(&self) -> &Counters {
+        self.host().counters()
+    }
+
+    /// The switches of the faults at the node's edge.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The host, to start further algorithms on the protocol thread. They get no lanes any more:
+    /// what talks to peers is declared on the builder.
+    pub fn host(&self) -> &TokioHost {
+        self.inner.thread.host()
+    }
+
+    /// The token whose cancellation shuts the node down.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.cancellation
+    }
+
+    /// Waits for the end of the node.
+    pub async fn ended(&self) -> Ending {
+        self.inner.thread.ended().await
+    }
+
+    /// Accepts no message any more, waits until own messages are delivered here and the peers have
+    /// acknowledged what they were sent, at most for the builder's drain time, and stops.
+    ///
+    /// # Errors
+    /// [`NotDrained`](Error::NotDrained) when own messages were not delivered in time,
+    /// [`Panicked`](Error::Panicked).
+    pub async fn shutdown(self) -> Result<(), Error> {
+        self.inner.shut_down().await
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.inner.thread.stop();
+    }
+}

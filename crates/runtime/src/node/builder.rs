@@ -1,0 +1,628 @@
+//! How a node is described, and started.
+use super::{
+    Broadcaster, Deliveries, Handles, Inner, Node, Snapshot, Wiring, flow::Flow, handles::Codec,
+    handles::Outlet,
+};
+use crate::{
+    error::Error,
+    faults::Faults,
+    host::Identity,
+    tcp::{TcpConfiguration, TcpEdge},
+    thread::{Ending, OnPanic, Protocol},
+    udp::{UdpConfiguration, UdpEdge},
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    fair_loss::{Indication, Transmit},
+    link, total_order, uniform,
+};
+use quorate_broadcast::by_consensus;
+use quorate_catalogue::stack;
+use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId};
+use quorate_detectors::{increasing_timeout, lowest_rank};
+use quorate_links::perfect::{self, PerfectLinks};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What the layers between a handle and the link add to a message, at most.
+const HEADS: usize = 1024;
+/// The datagrams of a link over a byte stream.
+const STREAM_DATAGRAM: usize = 64 * 1024;
+
+/// A node's socket: bound already, or to be bound.
+#[derive(Debug)]
+pub enum Socket {
+    /// To be bound for UDP.
+    Udp(SocketAddr),
+    /// To be bound for TCP.
+    Tcp(SocketAddr),
+    /// Bound for UDP.
+    UdpSocket(UdpSocket),
+    /// Bound for TCP.
+    TcpListener(TcpListener),
+}
+
+impl From<UdpSocket> for Socket {
+    fn from(socket: UdpSocket) -> Self {
+        Socket::UdpSocket(socket)
+    }
+}
+
+impl From<TcpListener> for Socket {
+    fn from(listener: TcpListener) -> Self {
+        Socket::TcpListener(listener)
+    }
+}
+
+type Wire = Box<dyn FnOnce(Wiring) + Send>;
+
+/// A module that was declared.
+struct Module {
+    algorithms: String,
+    wire: Wire,
+}
+
+/// Describes a node. What is not said has a default.
+pub struct Builder {
+    me: ProcessId,
+    peers: Vec<SocketAddr>,
+    incarnation: Incarnation,
+    seed: Option<u64>,
+    socket: Option<Socket>,
+    link: perfect::Configuration,
+    datagram: Option<usize>,
+    detector: increasing_timeout::Configuration,
+    total_order: by_consensus::Configuration,
+    udp: UdpConfiguration,
+    tcp: TcpConfiguration,
+    window: usize,
+    backlog: usize,
+    drain: Duration,
+    on_panic: OnPanic,
+    faults: Faults,
+    cancellation: CancellationToken,
+    modules: BTreeMap<String, Module>,
+    handles: Handles,
+}
+
+/// What is chosen.
+impl Builder {
+    pub(super) fn new(me: ProcessId, peers: Vec<SocketAddr>) -> Self {
+        Builder {
+            me,
+            peers,
+            incarnation: crate::host::fresh_incarnation(),
+            seed: None,
+            socket: None,
+            link: perfect::Configuration::default(),
+            datagram: None,
+            detector: increasing_timeout::Configuration::default(),
+            total_order: by_consensus::Configuration::default(),
+            udp: UdpConfiguration::default(),
+            tcp: TcpConfiguration::default(),
+            window: 1024,
+            backlog: 64 << 20,
+            drain: Duration::from_secs(5),
+            on_panic: OnPanic::default(),
+            faults: Faults::default(),
+            cancellation: CancellationToken::new(),
+            modules: BTreeMap::new(),
+            handles: Handles::default(),
+        }
+    }
+
+    /// Talks UDP, from a socket bound to this address.
+    #[must_use]
+    pub fn udp(mut self, bind: SocketAddr) -> Self {
+        self.socket = Some(Socket::Udp(bind));
+        self
+    }
+
+    /// Talks TCP, and listens at this address.
+    #[must_use]
+    pub fn tcp(mut self, bind: SocketAddr) -> Self {
+        self.socket = Some(Socket::Tcp(bind));
+        self
+    }
+
+    /// Talks through a socket that is bound already.
+    #[must_use]
+    pub fn socket(mut self, socket: impl Into<Socket>) -> Self {
+        self.socket = Some(socket.into());
+        self
+    }
+
+    /// The cluster's name: processes of other clusters are not talked to. Default: `quorate`.
+    #[must_use]
+    pub fn cluster(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.link.cluster);
+        self
+    }
+
+    /// This start of the process. Default: made of the wall clock and randomness.
+    #[must_use]
+    pub fn incarnation(mut self, incarnation: Incarnation) -> Self {
+        self.incarnation = incarnation;
+        self
+    }
+
+    /// What all randomness of the algorithms follows from. Default: the operating system's.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// How long a datagram may be. Default: 1200 bytes over UDP, 64 KiB over TCP.
+    #[must_use]
+    pub fn datagram(mut self, bytes: usize) -> Self {
+        self.datagram = Some(bytes);
+        self
+    }
+
+    /// The longest message of a module, its heads included. The same on every process. Default:
+    /// 16 MiB.
+    #[must_use]
+    pub fn maximum_message(mut self, bytes: usize) -> Self {
+        self.link.maximum_message = bytes;
+        self
+    }
+
+    /// How many bytes a peer may owe acknowledgements for before it is given up. Default: 64 MiB.
+    #[must_use]
+    pub fn queue_limit(mut self, bytes: usize) -> Self {
+        self.link.queue_limit = bytes;
+        self
+    }
+
+    /// How peers are suspected.
+    #[must_use]
+    pub fn detector(mut self, configuration: increasing_timeout::Configuration) -> Self {
+        self.detector = configuration;
+        self
+    }
+
+    /// How much total order has under way at a time.
+    #[must_use]
+    pub fn total_order_configuration(mut self, configuration: by_consensus::Configuration) -> Self {
+        self.total_order = configuration;
+        self
+    }
+
+    /// How the UDP socket is set up.
+    #[must_use]
+    pub fn udp_configuration(mut self, configuration: UdpConfiguration) -> Self {
+        self.udp = configuration;
+        self
+    }
+
+    /// How TCP connections are kept.
+    #[must_use]
+    pub fn tcp_configuration(mut self, configuration: TcpConfiguration) -> Self {
+        self.tcp = configuration;
+        self
+    }
+
+    /// How many own messages of a module may be under way, for modules declared from now on.
+    /// Default: 1024.
+    #[must_use]
+    pub fn window(mut self, messages: usize) -> Self {
+        self.window = messages;
+        self
+    }
+
+    /// How many bytes of deliveries may wait for a slow reader, for modules declared from now on.
+    /// Default: 64 MiB.
+    #[must_use]
+    pub fn backlog(mut self, bytes: usize) -> Self {
+        self.backlog = bytes;
+        self
+    }
+
+    /// How long a shutdown may drain. Default: 5 seconds.
+    #[must_use]
+    pub fn drain(mut self, time: Duration) -> Self {
+        self.drain = time;
+        self
+    }
+
+    /// What a panic in an algorithm leads to. Default: the process aborts.
+    #[must_use]
+    pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
+        self.on_panic = on_panic;
+        self
+    }
+
+    /// Switches of faults that exist already.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Shuts the node down, in good order, when this token is cancelled.
+    #[must_use]
+    pub fn cancellation(mut self, token: CancellationToken) -> Self {
+        self.cancellation = token;
+        self
+    }
+}
+
+/// What is declared.
+impl Builder {
+    /// Declares a module by its wiring: `wire` is called when the node starts. `algorithms` names
+    /// what it is made of; processes whose modules differ do not talk to each other.
+    ///
+    /// Everything that is declared goes through here; algorithms of an application do, too.
+    ///
+    /// # Errors
+    /// When the name is used already, or is no segment of a path.
+    pub fn module(
+        &mut self,
+        name: &str,
+        algorithms: &str,
+        wire: impl FnOnce(Wiring) + Send + 'static,
+    ) -> Result<(), Error> {
+        if name.is_empty() || name.contains('/') {
+            return Err(Error::BadName(name.to_owned()));
+        }
+        if self.modules.contains_key(name) {
+            return Err(Error::UsedTwice(name.to_owned()));
+        }
+        let module = Module {
+            algorithms: algorithms.to_owned(),
+            wire: Box::new(wire),
+        };
+        self.modules.insert(name.to_owned(), module);
+        Ok(())
+    }
+
+    /// Declares uniform total-order broadcast of messages of type `T`: every process delivers the
+    /// same messages in the same order.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn total_order<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.total_order_with(name, Codec::typed())
+    }
+
+    /// As [`total_order`](Builder::total_order), of bytes as they are. Delivered messages share the
+    /// buffers that they were received in: copy what is kept for long.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn total_order_bytes(
+        &mut self,
+        name: &str,
+    ) -> Result<(Broadcaster<Bytes>, Deliveries<Bytes>), Error> {
+        self.total_order_with(name, Codec::raw())
+    }
+
+    /// Declares uniform total-order broadcast without handles: `up` is called on the protocol
+    /// thread, in order, with every batch. What is sent to the address given before the node has
+    /// started, or after it has stopped, is dropped. There is no window: the caller limits what is
+    /// under way.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn total_order_addr(
+        &mut self,
+        name: &str,
+        up: Addr<total_order::Deliver>,
+    ) -> Result<Addr<total_order::Broadcast>, Error> {
+        let door = Door::default();
+        let opened = door.clone();
+        self.module(name, stack::TOTAL_ORDER, move |wiring| {
+            opened.open(wire_total_order(&wiring, up));
+        })?;
+        Ok(door.addr())
+    }
+
+    fn total_order_with<T>(
+        &mut self,
+        name: &str,
+        codec: Codec<T>,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+        let (flow, outlet, handles) = self.prepare(codec);
+        let (inlet, keep) = (outlet.clone(), flow.clone());
+        self.module(name, stack::TOTAL_ORDER, move |wiring| {
+            let (own, me) = (flow.clone(), wiring.origin());
+            let up = Addr::new(move |delivery: total_order::Deliver| {
+                if delivery.origin == me {
+                    own.delivered(delivery.first, delivery.payloads.len() as u64);
+                }
+                inlet.deliver(delivery.origin, delivery.first, delivery.payloads);
+            });
+            let door = wire_total_order(&wiring, up);
+            flow.open(me, door.with(|payload| total_order::Broadcast { payload }));
+        })?;
+        self.keep(keep, outlet);
+        Ok(handles)
+    }
+
+    /// Declares uniform reliable broadcast of messages of type `T`: what one process delivers, even
+    /// one that crashes, every correct process delivers. No order.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn uniform<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let (flow, outlet, handles) = self.prepare(Codec::typed());
+        let (inlet, keep) = (outlet.clone(), flow.clone());
+        self.module(name, "uniform:majority-ack", move |wiring| {
+            let (own, me) = (flow.clone(), wiring.origin());
+            let up = Addr::new(move |uniform::Deliver { id, payload }| {
+                if id.origin == me {
+                    own.delivered(id.sequence, 1);
+                }
+                inlet.deliver(id.origin, id.sequence, vec![payload]);
+            });
+            let door = stack::uniform(&wiring.host, &wiring.links, up);
+            flow.open(me, door.with(|payload| uniform::Broadcast { payload }));
+        })?;
+        self.keep(keep, outlet);
+        Ok(handles)
+    }
+
+    fn prepare<T>(&self, codec: Codec<T>) -> (Arc<Flow>, Outlet, (Broadcaster<T>, Deliveries<T>)) {
+        let limit = self.link.maximum_message.saturating_sub(HEADS);
+        let flow = Arc::new(Flow::new(self.window, limit));
+        let (outlet, deliveries) = Outlet::new(self.backlog, codec);
+        let broadcaster = Broadcaster::new(flow.clone(), codec);
+        (flow, outlet, (broadcaster, deliveries))
+    }
+
+    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet) {
+        self.handles.flows.push(flow);
+        self.handles.outlets.push(outlet);
+    }
+}
+
+fn wire_total_order(
+    wiring: &Wiring,
+    up: Addr<total_order::Deliver>,
+) -> Addr<total_order::Broadcast> {
+    let Wiring {
+        host,
+        links,
+        detector,
+        total_order,
+        ..
+    } = wiring;
+    stack::total_order(host, links, detector, *total_order, up)
+}
+
+/// An address that is not known yet.
+struct Door<T>(Arc<OnceLock<Addr<T>>>);
+
+impl<T> Default for Door<T> {
+    fn default() -> Self {
+        Door(Arc::default())
+    }
+}
+
+impl<T> Clone for Door<T> {
+    fn clone(&self) -> Self {
+        Door(self.0.clone())
+    }
+}
+
+impl<T: 'static> Door<T> {
+    fn open(&self, addr: Addr<T>) {
+        // Wired once, by the builder that made the door.
+        let _ = self.0.set(addr);
+    }
+
+    fn addr(self) -> Addr<T> {
+        Addr::new(move |value| {
+            if let Some(addr) = self.0.get() {
+                addr.send(value);
+            }
+        })
+    }
+}
+
+/// What is started.
+impl Builder {
+    /// Binds the socket, wires the modules and starts the protocol thread.
+    ///
+    /// # Errors
+    /// When the membership or the configuration is unusable, or the operating system refuses the
+    /// socket or the thread.
+    pub async fn start(mut self) -> Result<Node, Error> {
+        let processes = self.check()?;
+        let socket = self.socket.take().ok_or(Error::NoSocket)?.bind()?;
+        let address = socket.address().map_err(start_error)?;
+        let mut protocol = Protocol::new(Identity {
+            me: self.me,
+            incarnation: self.incarnation,
+            processes,
+            seed: self.seed.unwrap_or_else(rand::random),
+        })
+        .map_err(start_error)?;
+        protocol.on_panic(self.on_panic);
+
+        let snapshot = Snapshot::new(self.me, self.incarnation, &self.peers);
+        let (status, watcher) = watch::channel(snapshot);
+        let links = PerfectLinks::new(protocol.host(), self.link_configuration(&socket));
+        self.wire(protocol.host(), &links, Arc::new(status));
+        let edge = self.attach(&mut protocol, socket, links.arrivals());
+        links.start(edge.map_err(start_error)?)?;
+
+        let handles = self.handles.clone();
+        protocol.at_end(move |ending| {
+            let (error, last) = match ending {
+                Ending::Stopped => (Error::Stopped, None),
+                Ending::Panicked(message) => {
+                    let error = Error::Panicked(message.clone());
+                    (error.clone(), Some(error))
+                }
+            };
+            handles.abandon(&error, last.as_ref());
+        });
+        let inner = Arc::new(Inner {
+            thread: protocol.start().map_err(start_error)?,
+            drained: links.drained(),
+            handles: self.handles,
+            drain: self.drain,
+        });
+        supervise(inner.clone(), self.cancellation.clone());
+        Ok(Node {
+            inner,
+            status: watcher,
+            faults: self.faults,
+            address,
+            cancellation: self.cancellation,
+        })
+    }
+
+    fn check(&self) -> Result<Membership, Error> {
+        let processes = Membership::of_size(self.peers.len())?;
+        if !processes.contains(self.me) {
+            return Err(Error::NotMember {
+                me: self.me,
+                n: self.peers.len(),
+            });
+        }
+        let mut known = BTreeMap::new();
+        for (process, address) in processes.iter().zip(&self.peers) {
+            if let Some(other) = known.insert(address, process) {
+                return Err(Error::SameAddress {
+                    one: other,
+                    other: process,
+                    address: *address,
+                });
+            }
+        }
+        Ok(processes)
+    }
+
+    fn link_configuration(&self, socket: &Bound) -> perfect::Configuration {
+        let stream = matches!(socket, Bound::Tcp(_));
+        let algorithms = self.modules.values().map(|m| m.algorithms.as_str());
+        let algorithms: BTreeSet<_> = algorithms.collect();
+        let mut configuration = self.link.clone();
+        configuration.stack = Vec::from_iter(algorithms).join(" ");
+        configuration.stream = stream;
+        if let Some(datagram) = self.datagram {
+            configuration.datagram = datagram;
+        } else if stream {
+            configuration.datagram = STREAM_DATAGRAM;
+        }
+        configuration
+    }
+
+    /// Starts the detectors, the modules, and what keeps the status.
+    fn wire(
+        &mut self,
+        host: &crate::host::TokioHost,
+        links: &PerfectLinks<crate::host::TokioHost>,
+        status: Arc<watch::Sender<Snapshot>>,
+    ) {
+        let heartbeat = |up| links.heartbeat(up);
+        let detector = increasing_timeout::spawn(&host.at("detector"), self.detector, heartbeat);
+        let leader = lowest_rank::spawn(&host.at("leader"), &detector);
+        for (name, module) in std::mem::take(&mut self.modules) {
+            (module.wire)(Wiring {
+                host: host.at(&name),
+                links: link::Links::at(links, &name),
+                detector: detector.clone(),
+                leader: leader.clone(),
+                total_order: self.total_order,
+            });
+        }
+        let (of_detector, of_leader) = (status.clone(), status.clone());
+        detector.send(Addr::new(move |indication| {
+            of_detector.send_modify(|now| now.upon_detector(indication));
+        }));
+        leader.send(Addr::new(move |trust| {
+            of_leader.send_modify(|now| now.upon_leader(trust));
+        }));
+        let handles = self.handles.clone();
+        links.status().send(Addr::new(move |news: link::Status| {
+            if let link::Status::Excluded { by, reason } = &news {
+                let (by, reason) = (*by, reason.clone());
+                let error = Error::Excluded { by, reason };
+                handles.abandon(&error, Some(&error));
+            }
+            status.send_modify(|now| now.upon_status(news));
+        }));
+    }
+
+    fn attach(
+        &self,
+        protocol: &mut Protocol,
+        socket: Bound,
+        up: Addr<Indication>,
+    ) -> io::Result<Addr<Transmit>> {
+        let (peers, faults) = (&self.peers, &self.faults);
+        match socket {
+            Bound::Udp(socket) => UdpEdge::attach(protocol, socket, peers, self.udp, faults, up),
+            Bound::Tcp(socket) => TcpEdge::attach(protocol, socket, peers, self.tcp, faults, up),
+        }
+    }
+}
+
+/// Shuts the node down when it is cancelled, unless it ends before.
+fn supervise(inner: Arc<Inner>, cancellation: CancellationToken) {
+    tokio::spawn(async move {
+        let cancelled = tokio::select! {
+            () = cancellation.cancelled() => true,
+            _ = inner.thread.ended() => false,
+        };
+        if cancelled && let Err(error) = inner.shut_down().await {
+            tracing::warn!(%error, "cancelled");
+        }
+    });
+}
+
+/// A socket that is bound.
+enum Bound {
+    Udp(UdpSocket),
+    Tcp(TcpListener),
+}
+
+impl Socket {
+    fn bind(self) -> Result<Bound, Error> {
+        let refused = |address| {
+            move |error| Error::Bind {
+                address,
+                error: Arc::new(error),
+            }
+        };
+        Ok(match self {
+            Socket::Udp(address) => Bound::Udp(UdpSocket::bind(address).map_err(refused(address))?),
+            Socket::Tcp(address) => {
+                Bound::Tcp(TcpListener::bind(address).map_err(refused(address))?)
+            }
+            Socket::UdpSocket(socket) => Bound::Udp(socket),
+            Socket::TcpListener(listener) => Bound::Tcp(listener),
+        })
+    }
+}
+
+impl Bound {
+    fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Bound::Udp(socket) => socket.local_addr(),
+            Bound::Tcp(listener) => listener.local_addr(),
+        }
+    }
+}
+
+fn start_error(error: io::Error) -> Error {
+    Error::Start(Arc::new(error))
+}

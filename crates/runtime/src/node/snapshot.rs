@@ -1,0 +1,146 @@
+//! What a node knows of its cluster.
+use quorate_abstractions::{eventually_perfect, leader::Trust, link};
+use quorate_core::{Incarnation, ProcessId, ProcessSet};
+use std::net::SocketAddr;
+
+/// Whether a process may take part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It has not been admitted by a majority yet.
+    Joining,
+    /// A majority has admitted it.
+    Admitted,
+    /// The others know this process under another incarnation: it may not take part.
+    Excluded {
+        /// Who said so.
+        by: ProcessId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How the way to a peer stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Nothing was heard yet.
+    Unknown,
+    /// Data flows between this process and that incarnation.
+    Connected {
+        /// Which start of the peer.
+        incarnation: Incarnation,
+    },
+    /// What answers at the peer's address cannot be talked to.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The peer did not acknowledge for so long that the queue to it passed its limit.
+    Lost,
+    /// Another incarnation than the one that takes part is there.
+    Replaced {
+        /// The one that takes part.
+        known: Incarnation,
+        /// The one that is there.
+        newcomer: Incarnation,
+    },
+}
+
+/// A process of the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// The process.
+    pub process: ProcessId,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// How the way to it stands; that to oneself is always unknown.
+    pub way: Way,
+}
+
+/// What a node knows of its cluster at one time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// The process.
+    pub me: ProcessId,
+    /// This start of it.
+    pub incarnation: Incarnation,
+    /// Whether it may take part.
+    pub standing: Standing,
+    /// All processes, in rank order, oneself included.
+    pub peers: Vec<Peer>,
+    /// Who is suspected to have crashed.
+    pub suspected: ProcessSet,
+    /// Who is trusted to lead.
+    pub leader: Option<ProcessId>,
+}
+
+impl Snapshot {
+    /// Nothing is known yet.
+    pub(crate) fn new(me: ProcessId, incarnation: Incarnation, addresses: &[SocketAddr]) -> Self {
+        let peers = addresses.iter().enumerate();
+        let peers = peers.filter_map(|(index, address)| {
+            Some(Peer {
+                process: ProcessId::from_rank(index + 1)?,
+                address: *address,
+                way: Way::Unknown,
+            })
+        });
+        Snapshot {
+            me,
+            incarnation,
+            standing: Standing::Joining,
+            peers: peers.collect(),
+            suspected: ProcessSet::EMPTY,
+            leader: None,
+        }
+    }
+
+    /// The processes that data flows to and from.
+    pub fn connected(&self) -> ProcessSet {
+        let connected = |peer: &&Peer| matches!(peer.way, Way::Connected { .. });
+        self.peers
+            .iter()
+            .filter(connected)
+            .map(|p| p.process)
+            .collect()
+    }
+
+    /// Whether this process takes part and is, with those it is connected to and does not suspect,
+    /// a majority.
+    pub fn has_quorum(&self) -> bool {
+        let mut present = self.connected().without(self.suspected);
+        present.insert(self.me);
+        self.standing == Standing::Admitted && present.len() > self.peers.len() / 2
+    }
+
+    pub(crate) fn upon_status(&mut self, status: link::Status) {
+        let (peer, way) = match status {
+            link::Status::Connected { peer, incarnation } => (peer, Way::Connected { incarnation }),
+            link::Status::Refused { peer, reason } => (peer, Way::Refused { reason }),
+            link::Status::Lost { peer } => (peer, Way::Lost),
+            link::Status::Replaced {
+                peer,
+                known,
+                newcomer,
+            } => (peer, Way::Replaced { known, newcomer }),
+            link::Status::Admitted => {
+                self.standing = Standing::Admitted;
+                return;
+            }
+            link::Status::Excluded { by, reason } => {
+                self.standing = Standing::Excluded { by, reason };
+                return;
+            }
+        };
+        if let Some(entry) = self.peers.get_mut(peer.index()) {
+            entry.way = way;
+        }
+    }
+
+    pub(crate) fn upon_detector(&mut self, indication: eventually_perfect::Indication) {
+        indication.apply(&mut self.suspected);
+    }
+
+    pub(crate) fn upon_leader(&mut self, Trust(leader): Trust) {
+        self.leader = Some(leader);
+    }
+}

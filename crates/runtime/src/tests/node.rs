@@ -1,0 +1,426 @@
+use super::*;
+use crate::{
+    Broadcaster, Builder, Deliveries, Delivery, Error, Node,
+    faults::{Direction, Fault},
+    node::{Standing, Way},
+};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Order {
+    number: u64,
+    text: String,
+}
+
+fn order(number: u64) -> Order {
+    Order {
+        number,
+        text: format!("order {number}"),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Kind {
+    Udp,
+    Tcp,
+}
+
+/// Builders of a cluster on free loopback ports.
+fn builders(kind: Kind, n: usize) -> Vec<Builder> {
+    let udp: Vec<_> = (0..n)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let tcp: Vec<_> = (0..n)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let peers: Vec<SocketAddr> = match kind {
+        Kind::Udp => udp
+            .iter()
+            .map(|socket| socket.local_addr().unwrap())
+            .collect(),
+        Kind::Tcp => tcp
+            .iter()
+            .map(|socket| socket.local_addr().unwrap())
+            .collect(),
+    };
+    let sockets = udp.into_iter().zip(tcp).enumerate();
+    sockets
+        .map(|(index, (udp, tcp))| {
+            let builder = Node::builder(p(index + 1), peers.clone()).on_panic(OnPanic::End);
+            match kind {
+                Kind::Udp => builder.socket(udp),
+                Kind::Tcp => builder.socket(tcp),
+            }
+        })
+        .collect()
+}
+
+struct Member {
+    node: Node,
+    orders: Broadcaster<Order>,
+    delivered: Deliveries<Order>,
+}
+
+async fn cluster(builders: Vec<Builder>) -> Vec<Member> {
+    let mut members = Vec::new();
+    for mut builder in builders {
+        let (orders, delivered) = builder.total_order("orders").unwrap();
+        members.push(Member {
+            node: builder.start().await.unwrap(),
+            orders,
+            delivered,
+        });
+    }
+    members
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("in time")
+}
+
+impl Member {
+    async fn take(&mut self, count: usize) -> Vec<Delivery<Order>> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            all.push(within(self.delivered.next()).await.unwrap().unwrap());
+        }
+        all
+    }
+}
+
+#[tokio::test]
+async fn three_nodes_deliver_the_same_sequence() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let mut members = cluster(builders(kind, 3)).await;
+        for member in &members {
+            let orders = member.orders.clone();
+            tokio::spawn(async move {
+                for number in 0..2000 {
+                    orders.broadcast(order(number)).await.unwrap();
+                }
+            });
+        }
+        let mut sequences = Vec::new();
+        for member in &mut members {
+            sequences.push(member.take(6000).await);
+        }
+        assert_eq!(sequences[0], sequences[1], "{kind:?}");
+        assert_eq!(sequences[1], sequences[2], "{kind:?}");
+        for rank in 1..=3 {
+            let own = sequences[0].iter().filter(|d| d.origin == p(rank));
+            assert!(
+                own.map(|d| d.message.number).eq(0..2000),
+                "in p{rank}'s order"
+            );
+        }
+        for member in members {
+            within(member.node.shutdown()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broadcast_can_be_waited_for() {
+    let mut members = cluster(builders(Kind::Udp, 3)).await;
+    let id = within(members[1].orders.deliver(order(1))).await.unwrap();
+    assert_eq!((id.origin, id.sequence), (members[1].node.origin(), 1));
+    let delivery = members[0].take(1).await.remove(0);
+    assert_eq!((delivery.id, delivery.origin), (id, p(2)));
+    assert_eq!(members[1].orders.pending(), 0);
+}
+
+#[tokio::test]
+async fn uniform_broadcast_reaches_everybody() {
+    let mut nodes = Vec::new();
+    for mut builder in builders(Kind::Udp, 3) {
+        let handles = builder.uniform::<Order>("news").unwrap();
+        nodes.push((builder.start().await.unwrap(), handles));
+    }
+    let (_, (news, _)) = &nodes[2];
+    let id = within(news.deliver(order(4))).await.unwrap();
+    for (_, (_, delivered)) in &mut nodes {
+        let delivery = within(delivered.next()).await.unwrap().unwrap();
+        assert_eq!((delivery.id, delivery.message), (id, order(4)));
+    }
+}
+
+#[tokio::test]
+async fn a_lone_process_is_its_own_majority() {
+    let mut members = cluster(builders(Kind::Tcp, 1)).await;
+    within(members[0].orders.deliver(order(1))).await.unwrap();
+    assert_eq!(members[0].take(1).await[0].message, order(1));
+    within(members.remove(0).node.shutdown()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_window_holds_back_and_a_stop_lets_go() {
+    let builders = builders(Kind::Udp, 3).into_iter();
+    let builders = builders.map(|b| b.window(4).drain(Duration::from_millis(50)));
+    // Alone: nothing is ever delivered.
+    let mut members = cluster(builders.take(1).collect()).await;
+    let Member { node, orders, .. } = members.remove(0);
+    for number in 0..4 {
+        within(orders.broadcast(order(number))).await.unwrap();
+    }
+    assert_eq!(orders.pending(), 4);
+    let mut fifth = Box::pin(orders.broadcast(order(5)));
+    assert!(futures::poll!(&mut fifth).is_pending());
+    let other = orders.clone();
+    let stopped = within(node.shutdown()).await;
+    assert!(
+        matches!(stopped, Err(Error::NotDrained { pending: 4 })),
+        "{stopped:?}"
+    );
+    assert!(matches!(within(fifth).await, Err(Error::Stopped)));
+    assert!(matches!(
+        within(other.deliver(order(6))).await,
+        Err(Error::Stopped)
+    ));
+}
+
+#[tokio::test]
+async fn what_was_under_way_at_the_stop_has_an_unknown_outcome() {
+    let mut members = cluster(builders(Kind::Udp, 3).into_iter().take(1).collect()).await;
+    let Member {
+        node,
+        orders,
+        mut delivered,
+    } = members.remove(0);
+    let mut waiting = Box::pin(orders.deliver(order(1)));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    drop(node);
+    assert!(matches!(within(waiting).await, Err(Error::OutcomeUnknown)));
+    assert!(within(delivered.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_reader_that_lags_is_told_and_cut_off() {
+    let mut all = builders(Kind::Udp, 3).into_iter();
+    let slow = all.next().unwrap().backlog(100 * 100);
+    let mut members = cluster(std::iter::once(slow).chain(all).collect()).await;
+    for number in 0..500 {
+        within(members[1].orders.broadcast(order(number)))
+            .await
+            .unwrap();
+    }
+    members[1].take(500).await;
+    // Of what fitted, nothing is lost; then comes the error, then the end.
+    let mut next = 0;
+    let error = loop {
+        match within(members[0].delivered.next()).await.unwrap() {
+            Ok(delivery) => assert_eq!(delivery.message.number, next),
+            Err(error) => break error,
+        }
+        next += 1;
+    };
+    assert!(
+        matches!(error, Error::Lagged { limit: 10_000 }),
+        "{error:?}"
+    );
+    assert!(within(members[0].delivered.next()).await.is_none());
+    // The process itself still takes part.
+    within(members[0].orders.deliver(order(0))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_above_the_limit_and_one_of_another_type_are_errors() {
+    let mut nodes = Vec::new();
+    for (rank, mut builder) in (1..).zip(builders(Kind::Udp, 3)) {
+        builder = builder.maximum_message(64 * 1024);
+        if rank == 1 {
+            let (text, _) = builder.total_order::<String>("mixed").unwrap();
+            nodes.push((builder.start().await.unwrap(), Some(text), None));
+        } else {
+            let (_, numbers) = builder.total_order::<[u64; 2]>("mixed").unwrap();
+            nodes.push((builder.start().await.unwrap(), None, Some(numbers)));
+        }
+    }
+    let text = nodes[0].1.clone().unwrap();
+    let large = within(text.broadcast("x".repeat(64 * 1024))).await;
+    assert!(matches!(large, Err(Error::TooLarge { .. })));
+    within(text.broadcast("x".repeat(60 * 1024))).await.unwrap();
+    let numbers = nodes[1].2.as_mut().unwrap();
+    let first = within(numbers.next()).await.unwrap();
+    assert!(matches!(first, Err(Error::Undecodable { id }) if id.sequence == 1));
+}
+
+#[tokio::test]
+async fn a_one_way_cut_heals() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let mut members = cluster(builders(kind, 3)).await;
+        within(members[0].orders.deliver(order(0))).await.unwrap();
+        // p3 hears nobody, and so nothing that it broadcasts is known to it to be delivered.
+        for peer in [1, 2] {
+            members[0]
+                .node
+                .faults()
+                .set(p(peer), Direction::Incoming, Fault::cut());
+        }
+        let mut status = members[2].node.status();
+        within(status.wait_for(|now| now.suspected.len() == 2))
+            .await
+            .unwrap();
+        assert!(!status.borrow().has_quorum());
+        let waiting = {
+            let orders = members[2].orders.clone();
+            tokio::spawn(async move { orders.deliver(order(1)).await })
+        };
+        within(members[1].orders.deliver(order(2))).await.unwrap();
+        assert!(!waiting.is_finished());
+        members[2].node.faults().heal();
+        within(waiting).await.unwrap().unwrap();
+        within(status.wait_for(|now| now.suspected.is_empty()))
+            .await
+            .unwrap();
+        let first = members[2].take(3).await;
+        assert_eq!(first, members[1].take(3).await, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_crash_of_a_minority_is_survived_and_seen() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let mut members = cluster(builders(kind, 3)).await;
+        within(members[2].orders.deliver(order(0))).await.unwrap();
+        drop(members.remove(0));
+        for number in 1..=10 {
+            within(members[0].orders.deliver(order(number)))
+                .await
+                .unwrap();
+        }
+        assert_eq!(members[0].take(11).await, members[1].take(11).await);
+        let mut status = members[1].node.status();
+        within(status.wait_for(|now| now.suspected.contains(p(1)) && now.leader == Some(p(2))))
+            .await
+            .unwrap();
+        assert!(status.borrow().has_quorum());
+    }
+}
+
+#[tokio::test]
+async fn a_new_incarnation_is_excluded_and_told_so() {
+    let sockets: Vec<_> = (0..3)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let peers: Vec<_> = sockets.iter().map(|s| s.local_addr().unwrap()).collect();
+    let mut all = Vec::new();
+    for (rank, socket) in (1..).zip(sockets) {
+        all.push(Node::builder(p(rank), peers.clone()).socket(socket));
+    }
+    let mut members = cluster(all).await;
+    for member in &members {
+        within(member.node.admitted()).await.unwrap();
+    }
+    let last = members.remove(2);
+    within(last.node.shutdown()).await.unwrap();
+    let socket = UdpSocket::bind(peers[2]).unwrap();
+    let mut again = cluster(vec![Node::builder(p(3), peers).socket(socket)]).await;
+    let mut status = again[0].node.status();
+    let excluded = |standing: &Standing| matches!(standing, Standing::Excluded { .. });
+    within(status.wait_for(|now| excluded(&now.standing)))
+        .await
+        .unwrap();
+    assert!(matches!(
+        within(again[0].node.admitted()).await,
+        Err(Error::Excluded { .. })
+    ));
+    let refused = within(again[0].orders.broadcast(order(1))).await;
+    assert!(
+        matches!(refused, Err(Error::Excluded { .. })),
+        "{refused:?}"
+    );
+    let end = within(again[0].delivered.next()).await;
+    assert!(matches!(end, Some(Err(Error::Excluded { .. }))));
+    let mut status = members[0].node.status();
+    within(status.wait_for(|now| matches!(now.peers[2].way, Way::Replaced { .. })))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn cancellation_shuts_down_in_good_order() {
+    let token = tokio_util::sync::CancellationToken::new();
+    let all = builders(Kind::Udp, 3).into_iter();
+    let members = cluster(all.map(|b| b.cancellation(token.clone())).collect()).await;
+    within(members[0].orders.broadcast(order(1))).await.unwrap();
+    token.cancel();
+    for member in &members {
+        assert_eq!(within(member.node.ended()).await, Ending::Stopped);
+        let refused = within(member.orders.broadcast(order(2))).await;
+        assert!(matches!(refused, Err(Error::Stopped)));
+    }
+}
+
+#[tokio::test]
+async fn a_panic_reaches_every_handle() {
+    let mut builder = builders(Kind::Udp, 1).remove(0);
+    let (orders, mut delivered) = builder.total_order::<Order>("orders").unwrap();
+    builder
+        .module("faulty", "faulty", |wiring| {
+            let boom = start(&wiring.host, "boom", |_, _| panic!("on purpose"), |_| ());
+            boom.send(Tag(1));
+        })
+        .unwrap();
+    let node = builder.start().await.unwrap();
+    let Ending::Panicked(message) = within(node.ended()).await else {
+        panic!("it should have ended by a panic");
+    };
+    assert_eq!(message, "faulty/boom: on purpose");
+    assert!(matches!(
+        within(delivered.next()).await,
+        Some(Err(Error::Panicked(_)))
+    ));
+    assert!(matches!(
+        within(orders.broadcast(order(1))).await,
+        Err(Error::Panicked(_))
+    ));
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let other: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let error = |builder: Builder| async { builder.start().await.err().unwrap().to_string() };
+    let busy = Node::builder(p(1), vec![address]).udp(address);
+    assert_eq!(
+        error(busy).await,
+        format!("cannot bind {address}: address in use")
+    );
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let busy = Node::builder(p(1), vec![address]).tcp(address);
+    assert_eq!(
+        error(busy).await,
+        format!("cannot bind {address}: address in use")
+    );
+    let twice = Node::builder(p(1), vec![other, other]).udp(other);
+    assert_eq!(
+        error(twice).await,
+        "p1 and p2 have the same address, 127.0.0.1:1"
+    );
+    let stranger = Node::builder(p(3), vec![other]).udp(other);
+    assert_eq!(error(stranger).await, "p3 is not among the 1 peers");
+    let nowhere = Node::builder(p(1), vec![other]);
+    assert!(error(nowhere).await.contains("no socket"));
+}
+
+#[tokio::test]
+async fn a_name_is_used_once_and_a_handle_waits_for_the_start() {
+    let mut builder = builders(Kind::Udp, 1).remove(0);
+    let (orders, _) = builder.total_order::<Order>("orders").unwrap();
+    let twice = builder.uniform::<Order>("orders").err().unwrap();
+    assert_eq!(twice.to_string(), "the name `orders` is used twice");
+    assert!(matches!(
+        builder.uniform::<Order>("a/b"),
+        Err(Error::BadName(_))
+    ));
+    assert!(matches!(
+        orders.broadcast(order(1)).await,
+        Err(Error::NotStarted)
+    ));
+}
