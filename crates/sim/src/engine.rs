@@ -2,7 +2,7 @@
 use crate::{
     adversary::Pace,
     enabled::Enabled,
-    state::{Core, Life, Shared, Token, What},
+    state::{Core, Entry, Life, Shared, Token, What},
 };
 use quorate_core::{
     Name, Observe, ProcessId, Time, TimerId,
@@ -60,9 +60,8 @@ impl Shared {
     fn drive(&self, module: usize, drive: Drive) {
         let (mut actor, now, pace) = {
             let mut core = self.lock();
-            core.handled += 1;
-            let now = core.now;
-            let pace = core.pace;
+            let (now, pace) = (core.now, core.pace);
+            core.handled += u64::from(pace == Pace::Timed);
             let Some(actor) = core.modules[module].actor.take() else {
                 return;
             };
@@ -242,14 +241,7 @@ impl Shared {
     fn happen(&self, at: Time) {
         loop {
             let mut core = self.lock();
-            if !core
-                .agenda
-                .peek()
-                .is_some_and(|Reverse(entry)| entry.at <= at)
-            {
-                return;
-            }
-            let Some(Reverse(entry)) = core.agenda.pop() else {
+            let Some(entry) = core.due(at) else {
                 return;
             };
             match entry.what {
@@ -301,6 +293,12 @@ impl Core {
             Token::Event(module) | Token::Timer(module, _) => Some(self.modules[module].process),
             Token::Arrive(slot, _) => Some(self.network.packet(slot)?.copy.to),
         }
+    }
+
+    /// Takes the next thing off the agenda, if its time has come.
+    fn due(&mut self, at: Time) -> Option<Entry> {
+        self.agenda.peek().filter(|Reverse(next)| next.at <= at)?;
+        self.agenda.pop().map(|Reverse(entry)| entry)
     }
 
     fn timer_is_due(&mut self, module: usize, id: TimerId) {

@@ -1,5 +1,11 @@
 //! Faults are data: given to the world before or during a run, and part of its trace.
-use quorate_core::{ProcessSet, Time};
+use crate::{
+    adversary::Pace,
+    chance,
+    state::{Action, Core, Life, Place, Token},
+    trace::{Kind, Loss},
+};
+use quorate_core::{ProcessId, ProcessSet, Time};
 
 /// When a process crashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,5 +70,165 @@ impl Crash {
     pub fn losing(mut self, lose: Lose) -> Self {
         self.lose = lose;
         self
+    }
+}
+
+/// How faults strike.
+impl Core {
+    pub(crate) fn crash(&mut self, p: ProcessId, lose: Lose) {
+        if self.life(p) == Life::Crashed {
+            return;
+        }
+        self.settle();
+        self.changed = self.now;
+        let process = &mut self.processes[p.index()];
+        process.life = Life::Crashed;
+        process.held.clear();
+        self.network.foreground -= process.inbound;
+        process.inbound = 0;
+        self.record(Place::World, p, Kind::Crash);
+        self.lose_copies(p, lose);
+        let (steps, modules) = (&mut self.steps, &self.modules);
+        steps.ready.retain(|m| modules[*m].process != p);
+        steps.unflushed.retain(|m| modules[*m].process != p);
+        steps.due.retain(|(m, _)| modules[*m].process != p);
+        let network = &mut self.network;
+        steps.flying.retain(|slot| {
+            let kept = network.packet(*slot).is_some_and(|k| k.copy.to != p);
+            if !kept {
+                network.remove(*slot);
+            }
+            kept
+        });
+        let mut watchers = std::mem::take(&mut self.watchers);
+        for watcher in &mut watchers {
+            watcher(self, p);
+        }
+        watchers.append(&mut self.watchers);
+        self.watchers = watchers;
+    }
+
+    fn lose_copies(&mut self, p: ProcessId, lose: Lose) {
+        if lose == Lose::Nothing {
+            return;
+        }
+        for slot in 0..self.network.packets.len() {
+            let Some(packet) = self.network.packet(slot).filter(|k| k.copy.from == p) else {
+                continue;
+            };
+            let (copy, foreground) = (packet.copy, packet.foreground());
+            let lost = copy.to != p
+                && match lose {
+                    Lose::Nothing => false,
+                    Lose::Everything => true,
+                    Lose::To(set) => set.contains(copy.to),
+                    Lose::Each(probability) => chance::happens(&mut self.rng, probability),
+                };
+            let held = self.network.held.get_mut(&(copy.from, copy.to));
+            let was_held = held.is_some_and(|slots| {
+                let before = slots.len();
+                slots.retain(|s| !lost || *s != slot);
+                slots.len() < before
+            });
+            if lost {
+                if !was_held {
+                    self.count_out(foreground, copy.to);
+                }
+                self.network.remove(slot);
+                self.lose(copy, Loss::Crash);
+            }
+        }
+    }
+
+    pub(crate) fn pause(&mut self, p: ProcessId) {
+        if self.life(p) != Life::Running {
+            return;
+        }
+        self.changed = self.now;
+        self.processes[p.index()].life = Life::Paused;
+        self.record(Place::World, p, Kind::Pause);
+        let (steps, modules) = (&mut self.steps, &self.modules);
+        steps.ready.retain(|m| modules[*m].process != p);
+        steps.unflushed.retain(|m| modules[*m].process != p);
+        let held = &mut self.processes[p.index()].held;
+        steps.due.retain(|(m, id)| {
+            let stays = modules[*m].process != p;
+            if !stays {
+                held.push_back(Token::Timer(*m, *id));
+            }
+            stays
+        });
+    }
+
+    pub(crate) fn resume(&mut self, p: ProcessId) {
+        if self.life(p) != Life::Paused {
+            return;
+        }
+        self.changed = self.now;
+        self.processes[p.index()].life = Life::Running;
+        self.record(Place::World, p, Kind::Resume);
+        let held = std::mem::take(&mut self.processes[p.index()].held);
+        if self.pace == Pace::Timed {
+            self.ready.extend(held);
+            return;
+        }
+        for token in held {
+            match token {
+                Token::Timer(module, id) => self.steps.due.push((module, id)),
+                Token::Arrive(slot, _) => self.steps.flying.push(slot),
+                Token::Event(_) => {}
+            }
+        }
+        for (index, module) in self.modules.iter().enumerate() {
+            if module.process == p && module.installed {
+                if module.pending > 0 {
+                    self.steps.ready.push(index);
+                }
+                if module.unflushed {
+                    self.steps.unflushed.push(index);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn cut(&mut self, from: ProcessId, to: ProcessId) {
+        self.changed = self.now;
+        let pair = self.network.pair(from, to);
+        self.network.cuts[pair] += 1;
+        if self.network.cuts[pair] == 1 {
+            self.record(Place::World, from, Kind::Cut { to });
+        }
+    }
+
+    pub(crate) fn heal(&mut self, from: ProcessId, to: ProcessId) {
+        self.changed = self.now;
+        let pair = self.network.pair(from, to);
+        self.network.cuts[pair] = self.network.cuts[pair].saturating_sub(1);
+        if self.network.cuts[pair] > 0 {
+            return;
+        }
+        self.record(Place::World, from, Kind::Heal { to });
+        for slot in self.network.held.remove(&(from, to)).unwrap_or_default() {
+            let Some((copy, birth)) = self.network.packet(slot).map(|k| (k.copy, k.birth)) else {
+                continue;
+            };
+            self.count_in(slot);
+            self.fly(slot, birth, copy);
+        }
+    }
+
+    /// Carries out what was planned. A call is given back: it is made outside the lock.
+    pub(crate) fn act(&mut self, action: Action) -> Option<Box<dyn FnOnce() + Send>> {
+        self.actions -= 1;
+        match action {
+            Action::Crash(p, lose) => self.crash(p, lose),
+            Action::Pause(p) => self.pause(p),
+            Action::Resume(p) => self.resume(p),
+            Action::Cut(from, to) => self.cut(from, to),
+            Action::Heal(from, to) => self.heal(from, to),
+            Action::Call(p, call) if self.life(p) != Life::Crashed => return Some(call),
+            Action::Call(..) => {}
+        }
+        None
     }
 }

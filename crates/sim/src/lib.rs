@@ -1,4 +1,54 @@
 //! The simulated world: ideal objects, adversaries, traces, property checkers, diagrams.
+//!
+//! A [`World`] hosts n processes in one thread, in virtual time, from one seed: the same seed gives
+//! the same run, bit for bit. It hosts the wiring functions that real processes use, unchanged
+//! ([`SimHost`]), over real lower layers or over [ideal objects](ideal). An [`Adversary`] decides what
+//! the model leaves open; faults ([`Crash`], pauses, cuts) are data. [`Property`] observers watch a
+//! run step by step, and those of the textbook are at hand ([`properties`]). Every run has a trace
+//! hash, exact counts, and, if its records are kept, a space-time [`Diagram`].
+//!
+//! | question | answer |
+//! |---|---|
+//! | What does an operation cost? | [`Timed::lock_step`], [`Report::counts`], [`World::tally`] |
+//! | Does it survive this crash? | [`World::crash`]: at a time, before an output, before an effect, and with copies lost |
+//! | Does it survive anything? | [`Random`] and many seeds |
+//! | Does the whole stack work? | [`World::fair_loss`] below the real links, [`World::settle`] |
+//! | What went wrong? | the seed again, with [`World::keep_trace`] and [`World::diagram`] |
+//!
+//! # Example
+//!
+//! Best-effort broadcast to three processes, of which the sender crashes before its second copy.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use quorate_abstractions::link::{Deliver, Links, Send, To};
+//! use quorate_core::{Addr, Time};
+//! use quorate_sim::{Crash, Timed, World};
+//!
+//! # fn main() -> Result<(), quorate_core::process::BadMembership> {
+//! let mut world = World::new(3, 7, Timed::lock_step())?.keep_trace();
+//! let send: Vec<Addr<Send<Bytes>>> = world
+//!     .processes()
+//!     .map(|p| world.links(p).at("beb").open(Addr::<Deliver<Bytes>>::nowhere()))
+//!     .collect();
+//! let p1 = world.membership().coordinator(1);
+//! let (to, message) = (To::All, Bytes::from_static(b"hello"));
+//! world.request(p1, Time::ZERO, &send[0], Send { to, message });
+//! world.crash(p1, Crash::before_output(2));
+//!
+//! let report = world.run();
+//! assert!(report.completion.complete);
+//! assert_eq!(report.counts.messages, 1);
+//! assert!(world.diagram().contains("CRASH"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a world is not
+//!
+//! It knows no threads and no clock. A process does not come back after a crash. What an algorithm
+//! computes takes no time. A cut and a pause are outside the model of perfect links while they last:
+//! where one never ends, no verdict on liveness is given.
 
 pub mod adversary;
 mod chance;

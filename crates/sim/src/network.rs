@@ -1,9 +1,7 @@
 //! What is under way between processes, and what stands in its way.
 use crate::{
     adversary::{Copy, Fate, Pace},
-    chance,
-    fault::Lose,
-    state::{Action, Core, Life, Place, Shared, Token, What},
+    state::{Core, Life, Place, Shared, Token, What},
     trace::{Kind, Loss},
 };
 use bytes::Bytes;
@@ -28,14 +26,14 @@ pub(crate) enum Cargo {
 }
 
 pub(crate) struct Packet {
-    birth: u64,
+    pub(crate) birth: u64,
     pub(crate) copy: Copy,
     label: &'static str,
     cargo: Cargo,
 }
 
 impl Packet {
-    fn foreground(&self) -> bool {
+    pub(crate) fn foreground(&self) -> bool {
         matches!(self.cargo, Cargo::Lane(..))
     }
 
@@ -83,7 +81,7 @@ pub(crate) struct Ends {
 
 pub(crate) struct Network {
     n: usize,
-    packets: Vec<Option<Packet>>,
+    pub(crate) packets: Vec<Option<Packet>>,
     free: Vec<usize>,
     births: u64,
     messages: u64,
@@ -98,9 +96,9 @@ pub(crate) struct Network {
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     /// Cuts in force, by pair; they may overlap.
-    cuts: Vec<u32>,
+    pub(crate) cuts: Vec<u32>,
     /// What a cut holds back, by pair.
-    held: BTreeMap<(ProcessId, ProcessId), Vec<usize>>,
+    pub(crate) held: BTreeMap<(ProcessId, ProcessId), Vec<usize>>,
     /// How many copies in a row were lost, by pair.
     losses: Vec<u32>,
     /// At most this many copies in a row are lost.
@@ -142,7 +140,7 @@ impl Network {
         }
     }
 
-    fn pair(&self, from: ProcessId, to: ProcessId) -> usize {
+    pub(crate) fn pair(&self, from: ProcessId, to: ProcessId) -> usize {
         from.index() * self.n + to.index()
     }
 
@@ -211,7 +209,7 @@ impl Network {
         (slot, self.births)
     }
 
-    fn remove(&mut self, slot: usize) -> Option<Packet> {
+    pub(crate) fn remove(&mut self, slot: usize) -> Option<Packet> {
         let packet = self.packets[slot].take()?;
         self.free.push(slot);
         Some(packet)
@@ -348,7 +346,7 @@ impl Core {
         }
     }
 
-    fn lose(&mut self, copy: Copy, loss: Loss) {
+    pub(crate) fn lose(&mut self, copy: Copy, loss: Loss) {
         self.network.lost += 1;
         let kind = Kind::Drop {
             message: copy.message,
@@ -364,7 +362,7 @@ impl Core {
         self.fly(slot, birth, copy);
     }
 
-    fn fly(&mut self, slot: usize, birth: u64, copy: Copy) {
+    pub(crate) fn fly(&mut self, slot: usize, birth: u64, copy: Copy) {
         match self.pace {
             Pace::Chosen if self.life(copy.to) == Life::Crashed => {
                 self.network.remove(slot);
@@ -381,7 +379,7 @@ impl Core {
     }
 
     /// Counts a packet among those that keep the run open.
-    fn count_in(&mut self, slot: usize) {
+    pub(crate) fn count_in(&mut self, slot: usize) {
         let Some(packet) = self.network.packet(slot) else {
             return;
         };
@@ -392,7 +390,7 @@ impl Core {
         }
     }
 
-    fn count_out(&mut self, packet_foreground: bool, to: ProcessId) {
+    pub(crate) fn count_out(&mut self, packet_foreground: bool, to: ProcessId) {
         let process = &mut self.processes[to.index()];
         if packet_foreground && process.life != Life::Crashed {
             process.inbound -= 1;
@@ -463,166 +461,6 @@ impl Core {
             to,
         };
         self.launch(copy, "Inject", Cargo::Datagram(bytes));
-    }
-}
-
-/// Faults.
-impl Core {
-    pub(crate) fn crash(&mut self, p: ProcessId, lose: Lose) {
-        if self.life(p) == Life::Crashed {
-            return;
-        }
-        self.settle();
-        self.changed = self.now;
-        let process = &mut self.processes[p.index()];
-        process.life = Life::Crashed;
-        process.held.clear();
-        self.network.foreground -= process.inbound;
-        process.inbound = 0;
-        self.record(Place::World, p, Kind::Crash);
-        self.lose_copies(p, lose);
-        let (steps, modules) = (&mut self.steps, &self.modules);
-        steps.ready.retain(|m| modules[*m].process != p);
-        steps.unflushed.retain(|m| modules[*m].process != p);
-        steps.due.retain(|(m, _)| modules[*m].process != p);
-        let network = &mut self.network;
-        steps.flying.retain(|slot| {
-            let kept = network.packet(*slot).is_some_and(|k| k.copy.to != p);
-            if !kept {
-                network.remove(*slot);
-            }
-            kept
-        });
-        let mut watchers = std::mem::take(&mut self.watchers);
-        for watcher in &mut watchers {
-            watcher(self, p);
-        }
-        watchers.append(&mut self.watchers);
-        self.watchers = watchers;
-    }
-
-    fn lose_copies(&mut self, p: ProcessId, lose: Lose) {
-        if lose == Lose::Nothing {
-            return;
-        }
-        for slot in 0..self.network.packets.len() {
-            let Some(packet) = self.network.packet(slot).filter(|k| k.copy.from == p) else {
-                continue;
-            };
-            let (copy, foreground) = (packet.copy, packet.foreground());
-            let lost = copy.to != p
-                && match lose {
-                    Lose::Nothing => false,
-                    Lose::Everything => true,
-                    Lose::To(set) => set.contains(copy.to),
-                    Lose::Each(probability) => chance::happens(&mut self.rng, probability),
-                };
-            let held = self.network.held.get_mut(&(copy.from, copy.to));
-            let was_held = held.is_some_and(|slots| {
-                let before = slots.len();
-                slots.retain(|s| !lost || *s != slot);
-                slots.len() < before
-            });
-            if lost {
-                if !was_held {
-                    self.count_out(foreground, copy.to);
-                }
-                self.network.remove(slot);
-                self.lose(copy, Loss::Crash);
-            }
-        }
-    }
-
-    pub(crate) fn pause(&mut self, p: ProcessId) {
-        if self.life(p) != Life::Running {
-            return;
-        }
-        self.changed = self.now;
-        self.processes[p.index()].life = Life::Paused;
-        self.record(Place::World, p, Kind::Pause);
-        let (steps, modules) = (&mut self.steps, &self.modules);
-        steps.ready.retain(|m| modules[*m].process != p);
-        steps.unflushed.retain(|m| modules[*m].process != p);
-        let held = &mut self.processes[p.index()].held;
-        steps.due.retain(|(m, id)| {
-            let stays = modules[*m].process != p;
-            if !stays {
-                held.push_back(Token::Timer(*m, *id));
-            }
-            stays
-        });
-    }
-
-    pub(crate) fn resume(&mut self, p: ProcessId) {
-        if self.life(p) != Life::Paused {
-            return;
-        }
-        self.changed = self.now;
-        self.processes[p.index()].life = Life::Running;
-        self.record(Place::World, p, Kind::Resume);
-        let held = std::mem::take(&mut self.processes[p.index()].held);
-        if self.pace == Pace::Timed {
-            self.ready.extend(held);
-            return;
-        }
-        for token in held {
-            match token {
-                Token::Timer(module, id) => self.steps.due.push((module, id)),
-                Token::Arrive(slot, _) => self.steps.flying.push(slot),
-                Token::Event(_) => {}
-            }
-        }
-        for (index, module) in self.modules.iter().enumerate() {
-            if module.process == p && module.installed {
-                if module.pending > 0 {
-                    self.steps.ready.push(index);
-                }
-                if module.unflushed {
-                    self.steps.unflushed.push(index);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn cut(&mut self, from: ProcessId, to: ProcessId) {
-        self.changed = self.now;
-        let pair = self.network.pair(from, to);
-        self.network.cuts[pair] += 1;
-        if self.network.cuts[pair] == 1 {
-            self.record(Place::World, from, Kind::Cut { to });
-        }
-    }
-
-    pub(crate) fn heal(&mut self, from: ProcessId, to: ProcessId) {
-        self.changed = self.now;
-        let pair = self.network.pair(from, to);
-        self.network.cuts[pair] = self.network.cuts[pair].saturating_sub(1);
-        if self.network.cuts[pair] > 0 {
-            return;
-        }
-        self.record(Place::World, from, Kind::Heal { to });
-        for slot in self.network.held.remove(&(from, to)).unwrap_or_default() {
-            let Some((copy, birth)) = self.network.packet(slot).map(|k| (k.copy, k.birth)) else {
-                continue;
-            };
-            self.count_in(slot);
-            self.fly(slot, birth, copy);
-        }
-    }
-
-    /// Carries out what was planned. A call is given back: it is made outside the lock.
-    pub(crate) fn act(&mut self, action: Action) -> Option<Box<dyn FnOnce() + Send>> {
-        self.actions -= 1;
-        match action {
-            Action::Crash(p, lose) => self.crash(p, lose),
-            Action::Pause(p) => self.pause(p),
-            Action::Resume(p) => self.resume(p),
-            Action::Cut(from, to) => self.cut(from, to),
-            Action::Heal(from, to) => self.heal(from, to),
-            Action::Call(p, call) if self.life(p) != Life::Crashed => return Some(call),
-            Action::Call(..) => {}
-        }
-        None
     }
 }
 

@@ -177,7 +177,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(membership: &Membership, rng: Random, adversary: Box<dyn Adversary>) -> Self {
+    pub(crate) fn new(membership: Membership, rng: Random, adversary: Box<dyn Adversary>) -> Self {
         let processes = membership.iter().map(|p| Process {
             incarnation: Incarnation(p.rank() as u64),
             counters: Counters::default(),
@@ -303,6 +303,8 @@ impl Core {
 
     /// Whether nothing but background activity is left.
     pub(crate) fn is_quiet(&mut self) -> bool {
+        // First of all: it forgets timers that have fired, however busy the world is.
+        let awaits_timer = self.awaits_timer();
         self.ready.is_empty()
             && self.steps.ready.is_empty()
             && self.steps.unflushed.is_empty()
@@ -310,7 +312,7 @@ impl Core {
             && self.actions == 0
             && self.network.foreground == 0
             && self.processes.iter().all(|p| p.life != Life::Paused)
-            && !self.awaits_timer()
+            && !awaits_timer
     }
 
     /// An effect of a module is let go: `false` if its process has crashed, or does so just here.

@@ -44,7 +44,7 @@ impl World {
     ) -> Result<Self, BadMembership> {
         let membership = Membership::of_size(n)?;
         let rng = Random::seed_from_u64(seed);
-        let core = Core::new(&membership, rng, Box::new(adversary));
+        let core = Core::new(membership, rng, Box::new(adversary));
         Ok(World {
             shared: Arc::new(Shared::new(core)),
             membership,

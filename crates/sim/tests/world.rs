@@ -1,4 +1,5 @@
 //! The world: exact counts, reproducibility, faults, completion.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 mod support;
 use quorate_abstractions::uniform::{Broadcast, Deliver};
 use quorate_core::{Addr, Time};

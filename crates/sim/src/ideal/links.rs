@@ -64,7 +64,7 @@ impl World {
     /// not counted among the messages.
     pub fn heartbeat(&self, p: ProcessId, up: Addr<Heard>) -> Addr<Beat> {
         self.shared.lock().network.ends[p.index()].heard = Some(up);
-        let (shared, others) = (self.shared.clone(), others(self.membership(), p));
+        let (shared, others) = (self.shared.clone(), others(*self.membership(), p));
         Addr::new(move |Beat| {
             let mut core = shared.lock();
             for q in &others {
@@ -90,6 +90,6 @@ impl World {
     }
 }
 
-fn others(membership: &Membership, p: ProcessId) -> Vec<ProcessId> {
+fn others(membership: Membership, p: ProcessId) -> Vec<ProcessId> {
     membership.others(p).iter().collect()
 }

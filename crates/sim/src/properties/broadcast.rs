@@ -13,19 +13,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// RB1–4 of the modules of this name.
 pub fn reliable(processes: &Membership, module: &str) -> Properties {
-    family("RB", processes, module, false)
+    family("RB", *processes, module, false)
 }
 
 /// URB1–4 of the modules of this name.
 pub fn uniform(processes: &Membership, module: &str) -> Properties {
-    family("URB", processes, module, true)
+    family("URB", *processes, module, true)
 }
 
 /// The four properties that all reliable broadcasts share, under the tags `{prefix}1` to
 /// `{prefix}4`.
 pub(super) fn family(
     prefix: &str,
-    processes: &Membership,
+    processes: Membership,
     module: &str,
     uniform: bool,
 ) -> Properties {

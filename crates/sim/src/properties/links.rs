@@ -13,7 +13,8 @@ pub enum Channel {
     /// What the network carries in the lane of this name: messages are told apart by their send.
     Lane(String),
     /// The requests `Send` and the indications `Deliver` of the modules of this name: messages are
-    /// told apart by content, and counted.
+    /// told apart by content, and counted. A request without a peer is to every process, or, where
+    /// PL1 is not asked, to some.
     Module(String),
 }
 
@@ -34,16 +35,19 @@ enum Tap {
 /// From whom, to whom, and which message.
 type Passage = (ProcessId, ProcessId, u64);
 
+/// The same, where no receiver named stands for everybody.
+type Sending = (ProcessId, Option<ProcessId>, u64);
+
 impl Tap {
-    fn sent(&mut self, record: &Record) -> Option<Passage> {
+    fn sent(&mut self, record: &Record) -> Option<Sending> {
         match (self, &record.kind) {
             (Tap::Lane(name), Kind::Send { message, to, .. }) => {
-                (record.name.as_str() == name).then_some((record.process, *to, *message))
+                (record.name.as_str() == name).then_some((record.process, Some(*to), *message))
             }
             (Tap::Lane(_), _) => None,
             (Tap::Module(watch), _) => {
                 let (from, observation) = watch.request(record, "Send")?;
-                Some((from, observation.peer?, observation.digest))
+                Some((from, observation.peer, observation.digest))
             }
         }
     }
@@ -96,7 +100,8 @@ fn counting(which: Which, tap: Tap) -> Box<dyn Property> {
     Box::new(Counting {
         which,
         tap,
-        counts: BTreeMap::new(),
+        sent: BTreeMap::new(),
+        delivered: BTreeMap::new(),
     })
 }
 
@@ -114,7 +119,19 @@ enum Which {
 struct Counting {
     which: Which,
     tap: Tap,
-    counts: BTreeMap<Passage, (u64, u64)>,
+    sent: BTreeMap<Sending, u64>,
+    delivered: BTreeMap<Passage, u64>,
+}
+
+impl Counting {
+    fn sent(&self, (from, to, message): Passage) -> u64 {
+        let times = |to| self.sent.get(&(from, to, message)).copied().unwrap_or(0);
+        times(Some(to)) + times(None)
+    }
+
+    fn delivered(&self, passage: Passage) -> u64 {
+        self.delivered.get(&passage).copied().unwrap_or(0)
+    }
 }
 
 impl Property for Counting {
@@ -129,15 +146,14 @@ impl Property for Counting {
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
-        if let Some(passage) = self.tap.sent(record) {
-            self.counts.entry(passage).or_default().0 += 1;
+        if let Some(sending) = self.tap.sent(record) {
+            *self.sent.entry(sending).or_default() += 1;
         }
         let Some(passage) = self.tap.delivered(record) else {
             return Ok(());
         };
-        let counts = self.counts.entry(passage).or_default();
-        counts.1 += 1;
-        let (sent, delivered) = *counts;
+        *self.delivered.entry(passage).or_default() += 1;
+        let (sent, delivered) = (self.sent(passage), self.delivered(passage));
         let broken = match self.which {
             Which::Reliable => false,
             Which::NoDuplication => sent > 0 && delivered > sent,
@@ -146,8 +162,7 @@ impl Property for Counting {
         };
         if broken {
             let (from, to, _) = passage;
-            let text =
-                format!("{to} delivers from {from}, {delivered} times, what was sent {sent} times");
+            let text = format!("{to} delivers {delivered} times what {from} sent {sent} times");
             return Err(violation(self.tag(), record, text));
         }
         Ok(())
@@ -157,14 +172,18 @@ impl Property for Counting {
         if self.which != Which::Reliable {
             return Verdict::Holds;
         }
-        let lost = self
-            .counts
-            .iter()
-            .find(|((from, to, _), (sent, delivered))| {
-                let both = completion.correct.contains(*from) && completion.correct.contains(*to);
-                both && delivered < sent
+        let correct = completion.correct;
+        let missing = |(from, to, message): Sending| {
+            let mut receivers = correct.iter().filter(|q| to.is_none_or(|to| to == *q));
+            let lost = receivers.find(|q| {
+                let passage = (from, *q, message);
+                self.delivered(passage) < self.sent(passage)
             });
-        let broken = lost.map(|((from, to, _), _)| format!("{to} never delivers what {from} sent"));
+            lost.filter(|_| correct.contains(from))
+        };
+        let mut sendings = self.sent.keys();
+        let broken = sendings.find_map(|sending| Some((sending.0, missing(*sending)?)));
+        let broken = broken.map(|(from, to)| format!("{to} never delivers what {from} sent"));
         completion.judge(self.tag(), broken)
     }
 }
@@ -180,7 +199,7 @@ impl Property for Queue {
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
-        if let Some((from, to, message)) = self.tap.sent(record) {
+        if let Some((from, Some(to), message)) = self.tap.sent(record) {
             let waiting = self.waiting.entry((from, to)).or_default();
             waiting.push_back(message);
         }
@@ -220,7 +239,11 @@ impl Property for FairLoss {
                     *row = 0;
                 }
             }
-            Kind::Drop { to, loss, .. } if loss == Loss::Chance => {
+            Kind::Drop {
+                to,
+                loss: Loss::Chance,
+                ..
+            } => {
                 let (row, last_lost) = self.rows.entry((record.process, to)).or_default();
                 (*row, *last_lost) = (*row + 1, true);
                 if *row > self.bound {

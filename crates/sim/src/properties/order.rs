@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// TOB1–5 (uniform) and FRB5 of the modules of this name.
 pub fn total_order(processes: &Membership, module: &str) -> Properties {
-    let mut properties = family("TOB", processes, module, true);
+    let mut properties = family("TOB", *processes, module, true);
     properties.push(Box::new(Prefix {
         watch: Watch::new(module),
         alive: processes.set(),

@@ -157,7 +157,7 @@ fn all_broadcasts() -> Vec<(&'static str, Properties)> {
     vec![
         ("RB", reliable(&three(), "m")),
         ("URB", uniform(&three(), "top/m")),
-        ("TOB", family("TOB", &three(), "m", true)),
+        ("TOB", family("TOB", three(), "m", true)),
     ]
 }
 
@@ -219,7 +219,7 @@ fn rb4_agreement_binds_what_correct_processes_deliver() {
 fn urb4_tob4_uniform_agreement_binds_what_any_process_delivers() {
     let trace = [broadcast(1, 10), deliver(1, 1, 1, 10), crash(1)];
     assert_eq!(broken(uniform(&three(), "m"), &trace), ["URB4"]);
-    assert_eq!(broken(family("TOB", &three(), "m", true), &trace), ["TOB4"]);
+    assert_eq!(broken(family("TOB", three(), "m", true), &trace), ["TOB4"]);
 }
 
 #[test]
@@ -402,6 +402,12 @@ fn pl1_pl2_pl3_of_a_module_go_by_content() {
     assert_eq!(check(&[sent(1, 2, 7)]), ["PL1"]);
     assert_eq!(check(&[sent(1, 2, 7), got(2, 1, 7), got(2, 1, 7)]), ["PL2"]);
     assert_eq!(check(&[got(2, 1, 7)]), ["PL3"]);
+    // To everybody: a request that names no receiver.
+    let all = event(1, Observation::request("Send").digest(7));
+    let mut trace = vec![all, got(1, 1, 7), got(2, 1, 7)];
+    assert_eq!(check(&trace), ["PL1"]);
+    trace.push(got(3, 1, 7));
+    assert!(check(&trace).is_empty());
 }
 
 #[test]

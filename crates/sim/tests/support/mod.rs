@@ -1,6 +1,7 @@
 //! A small uniform broadcast for the tests of the world itself: majority acknowledgement straight
 //! over perfect links, with the number of acknowledgements as a parameter.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
     link::{self, Links, To},
@@ -99,7 +100,7 @@ impl Algorithm for MajorityAck {
                     sequence: self.sequence,
                 };
                 self.seen.entry(id).or_default();
-                self.send(Data { id, payload }, ctx);
+                Self::send(Data { id, payload }, ctx);
             }
             Event::Link(link::Deliver { from, message }) => {
                 let is_new = !self.seen.contains_key(&message.id);
@@ -108,7 +109,7 @@ impl Algorithm for MajorityAck {
                 let deliverable = acks.len() >= self.quorum && !*delivered;
                 *delivered |= deliverable;
                 if is_new {
-                    self.send(message.clone(), ctx);
+                    Self::send(message.clone(), ctx);
                 }
                 if deliverable {
                     let Data { id, payload } = message;
@@ -120,7 +121,7 @@ impl Algorithm for MajorityAck {
 }
 
 impl MajorityAck {
-    fn send(&self, message: Data, ctx: &mut Ctx<Self>) {
+    fn send(message: Data, ctx: &mut Ctx<Self>) {
         let to = To::All;
         ctx.trigger(Effect::Link(link::Send { to, message }));
     }
