@@ -1,1 +1,72 @@
 //! Reliable distributed programming: the ladder of abstractions as working software.
+//!
+//! A [`Node`] is one process of a cluster. Modules are declared on its builder, under names, the same
+//! on every process; each gives a [`Broadcaster`](prelude::Broadcaster), which waits for room in a
+//! window, and [`Deliveries`](prelude::Deliveries), which is a stream. The protocol runs on a thread of
+//! its own, over UDP or TCP.
+//!
+//! # Example
+//!
+//! ```
+//! use quorate::{Node, prelude::*};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize, Debug, PartialEq)]
+//! struct Order {
+//!     item: String,
+//!     amount: u32,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A cluster of one, to begin with: its addresses, in the order of the processes p1 … pn.
+//! let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+//! let peers = vec![socket.local_addr()?];
+//! let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
+//!
+//! // `.udp(address)` or `.tcp(address)` where the port is known.
+//! let mut node = Node::builder(me, peers).socket(socket).cluster("shop");
+//! // Declared before the start, the same on every process.
+//! let (orders, mut delivered) = node.total_order::<Order>("orders")?;
+//! let node = node.start().await?;
+//!
+//! orders.broadcast(Order { item: "tea".into(), amount: 2 }).await?;
+//! let delivery = delivered.next().await.ok_or("the node has stopped")??;
+//! assert_eq!(delivery.message.item, "tea");
+//! assert_eq!(delivery.origin, me);
+//!
+//! node.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `cargo run -p quorate --example three_nodes` runs three of them in one program.
+//!
+//! # What is where
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`node`], [`Error`] | the builder, the node, the handles, and what can go wrong |
+//! | [`faults`] | loss, duplication, delay and cuts at a node's edge, switchable while it runs |
+//! | [`host`], [`thread`], [`udp`], [`tcp`] | what a node is made of, for those who wire their own |
+//! | [`core`] | algorithms, hosts, addresses, processes, the codec |
+//! | [`abstractions`] | the interfaces, and the properties that they promise |
+//! | [`links`], [`detectors`], [`broadcast`], [`consensus`] | the algorithms |
+//! | [`catalogue`] | every algorithm with its model, properties and costs; whole stacks |
+//!
+//! Frames are not authenticated: bind a loopback address or a private network.
+pub use quorate_abstractions as abstractions;
+pub use quorate_broadcast as broadcast;
+pub use quorate_catalogue as catalogue;
+pub use quorate_consensus as consensus;
+pub use quorate_core as core;
+pub use quorate_detectors as detectors;
+pub use quorate_links as links;
+pub use quorate_runtime::{Error, Node, edge, faults, host, node, tcp, thread, udp};
+
+/// What most programs use.
+pub mod prelude {
+    pub use futures::StreamExt;
+    pub use quorate_core::{MessageId, ProcessId, ProcessSet};
+    pub use quorate_runtime::{Broadcaster, Builder, Deliveries, Delivery, Error, Node};
+}

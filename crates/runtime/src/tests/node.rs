@@ -255,7 +255,7 @@ async fn a_one_way_cut_heals() {
         within(members[0].orders.deliver(order(0))).await.unwrap();
         // p3 hears nobody, and so nothing that it broadcasts is known to it to be delivered.
         for peer in [1, 2] {
-            members[0]
+            members[2]
                 .node
                 .faults()
                 .set(p(peer), Direction::Incoming, Fault::cut());

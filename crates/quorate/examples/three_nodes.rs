@@ -1,0 +1,55 @@
+//! Three nodes in one program agree on the order of what all of them say at the same time.
+//!
+//! `cargo run -p quorate --example three_nodes`
+use quorate::{Node, prelude::*};
+use std::{error::Error, net::UdpSocket};
+
+const SAYINGS: [&str; 3] = ["one", "two", "three"];
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // Each node needs the addresses of all, in the order of their ranks.
+    let mut sockets = Vec::new();
+    let mut peers = Vec::new();
+    for _ in 1..=3 {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        peers.push(socket.local_addr()?);
+        sockets.push(socket);
+    }
+
+    let mut members = Vec::new();
+    for (rank, socket) in (1..).zip(sockets) {
+        let me = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
+        let mut node = Node::builder(me, peers.clone()).socket(socket);
+        let (sayings, delivered) = node.total_order::<String>("sayings")?;
+        members.push((node.start().await?, sayings, delivered));
+    }
+
+    for (node, sayings, _) in &members {
+        let (me, sayings) = (node.me(), sayings.clone());
+        tokio::spawn(async move {
+            for saying in SAYINGS {
+                sayings.broadcast(format!("{me} says {saying}")).await?;
+            }
+            Ok::<_, quorate::Error>(())
+        });
+    }
+
+    let mut sequences = Vec::new();
+    for (node, _, delivered) in &mut members {
+        let mut sequence = Vec::new();
+        while sequence.len() < 3 * SAYINGS.len() {
+            let delivery = delivered.next().await.ok_or("the node has stopped")??;
+            sequence.push(delivery.message);
+        }
+        println!("{} delivered: {}", node.me(), sequence.join(", "));
+        sequences.push(sequence);
+    }
+    assert!(sequences.iter().all(|sequence| *sequence == sequences[0]));
+    println!("All three delivered the same sequence.");
+
+    for (node, ..) in members {
+        node.shutdown().await?;
+    }
+    Ok(())
+}
