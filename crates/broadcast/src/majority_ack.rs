@@ -181,8 +181,7 @@ impl MajorityAck {
         Self::with_quorum(host, host.processes().majority())
     }
 
-    /// The algorithm with another quorum than the majority: wrong, and wanted by tests that show it.
-    pub(crate) fn with_quorum(host: &impl Host, quorum: usize) -> Self {
+    fn with_quorum(host: &impl Host, quorum: usize) -> Self {
         MajorityAck {
             processes: *host.processes(),
             me: Origin {
@@ -304,7 +303,17 @@ pub fn spawn<H: Host>(
     spawn_as(host, MajorityAck::new(host), link, up)
 }
 
-/// Starts the given variant.
+/// Starts a broken twin that delivers once `quorum` processes hold a message. Nothing but tests and
+/// demonstrations of the checkers may use it.
+pub fn spawn_broken<H: Host>(
+    host: &H,
+    quorum: usize,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    spawn_as(host, MajorityAck::with_quorum(host, quorum), link, up)
+}
+
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: MajorityAck,

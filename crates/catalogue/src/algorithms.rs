@@ -64,18 +64,32 @@ pub struct Algorithm {
 }
 
 const fn safety(tag: &'static str, says: &'static str) -> Property {
-    Property { tag, kind: Kind::Safety, says }
+    Property {
+        tag,
+        kind: Kind::Safety,
+        says,
+    }
 }
 
 const fn liveness(tag: &'static str, says: &'static str) -> Property {
-    Property { tag, kind: Kind::Liveness, says }
+    Property {
+        tag,
+        kind: Kind::Liveness,
+        says,
+    }
 }
 
 const LINK: &[Property] = &[
-    liveness("PL1", "reliable delivery: a message between correct processes is delivered"),
+    liveness(
+        "PL1",
+        "reliable delivery: a message between correct processes is delivered",
+    ),
     safety("PL2", "no duplication"),
     safety("PL3", "no creation"),
-    safety("FIFO", "messages of one lane between two incarnations are delivered in order"),
+    safety(
+        "FIFO",
+        "messages of one lane between two incarnations are delivered in order",
+    ),
 ];
 
 const BOOK: &str = "Cachin, Guerraoui, Rodrigues: Introduction to Reliable and Secure Distributed \
@@ -105,7 +119,12 @@ pub const ALGORITHMS: &[Algorithm] = &[
         bound: "f ≤ n",
         over: &["fair-loss link"],
         properties: LINK,
-        cost: Some(Cost { messages: "1", steps: "1", count: |_| 1, depth: |_| 1 }),
+        cost: Some(Cost {
+            messages: "1",
+            steps: "1",
+            count: |_| 1,
+            depth: |_| 1,
+        }),
         rate: "an acknowledgement a batch, on its own or on data",
         memory: "the unacknowledged messages, up to a limit a peer",
         source: "RFC 6298, RFC 9002 in outline",
@@ -117,8 +136,14 @@ pub const ALGORITHMS: &[Algorithm] = &[
         bound: "f ≤ n",
         over: &["heartbeats"],
         properties: &[
-            liveness("EPFD1", "strong completeness: crashed processes are suspected for ever"),
-            liveness("EPFD2", "eventual strong accuracy: correct ones eventually are not"),
+            liveness(
+                "EPFD1",
+                "strong completeness: crashed processes are suspected for ever",
+            ),
+            liveness(
+                "EPFD2",
+                "eventual strong accuracy: correct ones eventually are not",
+            ),
         ],
         cost: None,
         rate: "n(n−1) heartbeats an interval",
@@ -132,7 +157,10 @@ pub const ALGORITHMS: &[Algorithm] = &[
         bound: "f < n",
         over: &["eventually perfect failure detector"],
         properties: &[
-            liveness("ELD1", "eventually some correct process is trusted for ever"),
+            liveness(
+                "ELD1",
+                "eventually some correct process is trusted for ever",
+            ),
             liveness("ELD2", "eventually all correct processes trust the same"),
         ],
         cost: None,
@@ -147,11 +175,19 @@ pub const ALGORITHMS: &[Algorithm] = &[
         bound: "f ≤ n",
         over: &["perfect link"],
         properties: &[
-            liveness("BEB1", "validity: a correct sender's message reaches every correct process"),
+            liveness(
+                "BEB1",
+                "validity: a correct sender's message reaches every correct process",
+            ),
             safety("BEB2", "no duplication"),
             safety("BEB3", "no creation"),
         ],
-        cost: Some(Cost { messages: "n−1", steps: "1", count: |n| n - 1, depth: |n| (n > 1).into() }),
+        cost: Some(Cost {
+            messages: "n−1",
+            steps: "1",
+            count: |n| n - 1,
+            depth: |n| (n > 1).into(),
+        }),
         rate: "none",
         memory: "none",
         source: BOOK,
@@ -163,10 +199,16 @@ pub const ALGORITHMS: &[Algorithm] = &[
         bound: "f ≤ n",
         over: &["best-effort broadcast"],
         properties: &[
-            liveness("RB1", "validity: a correct process delivers its own broadcasts"),
+            liveness(
+                "RB1",
+                "validity: a correct process delivers its own broadcasts",
+            ),
             safety("RB2", "no duplication"),
             safety("RB3", "no creation"),
-            liveness("RB4", "agreement: what a correct process delivers, every correct one delivers"),
+            liveness(
+                "RB4",
+                "agreement: what a correct process delivers, every correct one delivers",
+            ),
         ],
         cost: Some(Cost {
             messages: "n(n−1)",
@@ -185,10 +227,16 @@ pub const ALGORITHMS: &[Algorithm] = &[
         bound: "f < n/2",
         over: &["perfect link"],
         properties: &[
-            liveness("URB1", "validity: a correct process delivers its own broadcasts"),
+            liveness(
+                "URB1",
+                "validity: a correct process delivers its own broadcasts",
+            ),
             safety("URB2", "no duplication"),
             safety("URB3", "no creation"),
-            liveness("URB4", "uniform agreement: what any process delivers, every correct one delivers"),
+            liveness(
+                "URB4",
+                "uniform agreement: what any process delivers, every correct one delivers",
+            ),
         ],
         cost: Some(Cost {
             messages: "n(n−1)",
@@ -205,12 +253,22 @@ pub const ALGORITHMS: &[Algorithm] = &[
         abstraction: "uniform consensus",
         model: "eventually synchronous, crash-stop",
         bound: "f < n/2",
-        over: &["perfect link", "reliable broadcast", "eventually perfect failure detector"],
+        over: &[
+            "perfect link",
+            "reliable broadcast",
+            "eventually perfect failure detector",
+        ],
         properties: &[
             safety("UC1", "validity: what is decided was proposed"),
-            safety("UC2", "uniform agreement: no two processes decide differently"),
+            safety(
+                "UC2",
+                "uniform agreement: no two processes decide differently",
+            ),
             safety("UC3", "integrity: a process decides at most once"),
-            liveness("UC4", "termination: if all correct processes propose, all decide"),
+            liveness(
+                "UC4",
+                "termination: if all correct processes propose, all decide",
+            ),
         ],
         cost: Some(Cost {
             messages: "3(n−1) + n(n−1)",
@@ -229,12 +287,24 @@ pub const ALGORITHMS: &[Algorithm] = &[
         bound: "f < n/2",
         over: &["uniform reliable broadcast", "uniform consensus"],
         properties: &[
-            liveness("TOB1", "validity: a correct process delivers its own broadcasts"),
+            liveness(
+                "TOB1",
+                "validity: a correct process delivers its own broadcasts",
+            ),
             safety("TOB2", "no duplication"),
             safety("TOB3", "no creation"),
-            liveness("TOB4", "uniform agreement: what any process delivers, every correct one delivers"),
-            safety("TOB5", "uniform total order: of two delivery sequences, one is a prefix"),
-            safety("FRB5", "first-in first-out: messages of one origin are delivered in their order"),
+            liveness(
+                "TOB4",
+                "uniform agreement: what any process delivers, every correct one delivers",
+            ),
+            safety(
+                "TOB5",
+                "uniform total order: of two delivery sequences, one is a prefix",
+            ),
+            safety(
+                "FRB5",
+                "first-in first-out: messages of one origin are delivered in their order",
+            ),
         ],
         cost: Some(Cost {
             messages: "(2n+3)(n−1)",
@@ -264,7 +334,10 @@ mod tests {
     #[test]
     fn names_are_unique_and_lower_layers_exist() {
         for algorithm in ALGORITHMS {
-            assert_eq!(find(algorithm.name).map(|a| a.abstraction), Some(algorithm.abstraction));
+            assert_eq!(
+                find(algorithm.name).map(|a| a.abstraction),
+                Some(algorithm.abstraction)
+            );
             for below in algorithm.over {
                 let is_edge = ["fair-loss link", "heartbeats"].contains(below);
                 assert!(

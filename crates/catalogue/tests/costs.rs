@@ -1,4 +1,6 @@
 //! Failure-free costs equal the catalogue's formulas, on ideal lower layers, in lock step.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use quorate_abstractions::{consensus, link::Links, reliable, total_order, uniform};
 use quorate_broadcast::{best_effort, by_consensus};
@@ -43,15 +45,27 @@ where
     let report = world.run();
     assert!(report.completion.complete);
     let steps = done.iter().map(|step| step.load(Relaxed)).collect();
-    Paid { messages: report.counts.messages, steps }
+    Paid {
+        messages: report.counts.messages,
+        steps,
+    }
 }
 
 /// Asserts that `paid` is what the catalogue says of the algorithm at size `n`.
 fn assert_paid(name: &str, n: usize, paid: &Paid) {
     let cost = algorithms::find(name).and_then(|a| a.cost).unwrap();
-    assert_eq!(paid.messages, (cost.count)(n as u64), "{name}: messages at n = {n}");
+    assert_eq!(
+        paid.messages,
+        (cost.count)(n as u64),
+        "{name}: messages at n = {n}"
+    );
     let last = paid.steps.iter().max().copied();
-    assert_eq!(last, Some((cost.depth)(n as u64)), "{name}: steps at n = {n}: {:?}", paid.steps);
+    assert_eq!(
+        last,
+        Some((cost.depth)(n as u64)),
+        "{name}: steps at n = {n}: {:?}",
+        paid.steps
+    );
 }
 
 fn only_p1<T>(p: ProcessId, request: T) -> Option<T> {
@@ -110,7 +124,11 @@ fn majority_ack_uniform_broadcast_costs_what_it_says() {
         assert_paid("majority-ack", n, &paid);
         let receivers = &paid.steps[1..];
         let expected = if n <= 3 { 1 } else { 2 };
-        assert!(receivers.iter().all(|step| *step == expected), "n = {n}: {:?}", paid.steps);
+        assert!(
+            receivers.iter().all(|step| *step == expected),
+            "n = {n}: {:?}",
+            paid.steps
+        );
     }
 }
 
@@ -119,14 +137,20 @@ fn rotating_coordinator_consensus_costs_what_it_says() {
     for n in SIZES {
         let paid = pay(
             n,
-            |world, p, up| {
-                stack::consensus(&world.host(p), &world.links(p), &Addr::nowhere(), up)
+            |world, p, up| stack::consensus(&world.host(p), &world.links(p), &Addr::nowhere(), up),
+            |_| {
+                Some(consensus::Propose {
+                    instance: 1,
+                    value: payload(),
+                })
             },
-            |_| Some(consensus::Propose { instance: 1, value: payload() }),
         );
         assert_paid("rotating-coordinator", n, &paid);
         let coordinator = if n == 1 { 0 } else { 3 };
-        assert_eq!(paid.steps[0], coordinator, "p1 coordinates and is done first");
+        assert_eq!(
+            paid.steps[0], coordinator,
+            "p1 coordinates and is done first"
+        );
     }
 }
 
