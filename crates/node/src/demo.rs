@@ -22,7 +22,7 @@ const REPLICAS: usize = 5;
 const CLIENTS: usize = 3;
 
 /// How long the whole demonstration may take.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Starts five replicas as processes, kills two of them under load, and checks the outcome.
 #[derive(Args, Debug)]

@@ -19,7 +19,8 @@ pub fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> Result<(
     let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
     )
     .with_context(cannot)?;
     let mut answer = Vec::new();

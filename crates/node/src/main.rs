@@ -1,10 +1,12 @@
 //! The `quorate` binary: one replica of a key-value store, a demonstration, and tools around them.
+mod algorithms;
 mod configuration;
 mod demo;
 mod http;
 mod logging;
 mod node;
 mod resp;
+mod sim;
 mod status;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -28,6 +30,10 @@ enum Command {
     Status(status::Status),
     /// Disturbs a replica's network, for experiments.
     Faults(status::FaultSwitches),
+    /// Runs a stack against an adversary in the simulator, and checks its properties.
+    Sim(sim::Sim),
+    /// Lists the algorithms: model, bound, properties, costs.
+    Algorithms(algorithms::Algorithms),
     /// Prints the completions of a shell.
     Completions {
         /// The shell.
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Status(status) => status.run(),
         Command::Faults(switches) => switches.run(),
+        Command::Sim(sim) => sim.run(),
+        Command::Algorithms(algorithms) => algorithms.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "quorate", &mut io::stdout());
             Ok(())

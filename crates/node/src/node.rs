@@ -14,18 +14,22 @@ use clap::Args;
 use replica::Replica;
 use serde_json::json;
 use stack::Stack;
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, time::Duration};
 use tokio::{
     net::{TcpListener, lookup_host},
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use view::View;
+use view::{Standing, View};
 
 /// How long a peer's name may be unknown: in a cluster that is just starting, it comes.
-const RESOLUTION: Duration = Duration::from_secs(60);
+const RESOLUTION: Duration = Duration::from_mins(1);
+
+/// How long nobody may answer before the log says what to look at.
+const JOINING: Duration = Duration::from_secs(10);
 
 /// Runs one replica of the key-value store.
 #[derive(Args, Debug)]
@@ -42,14 +46,28 @@ pub fn run(node: Node) -> Result<()> {
     let configuration = node.source.load()?;
     logging::start(&configuration.log, configuration.log_format)?;
     // Clients and HTTP share one thread; the protocol has its own.
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(serve(configuration, node.stop_at_end_of_input))
+        .context("cannot start the runtime")?;
+    let Some(doors) = runtime.block_on(open(&configuration, node.stop_at_end_of_input))? else {
+        return Ok(());
+    };
+    let view = View::new(configuration.me, configuration.membership);
+    let stack = stack::start(&configuration, &doors.peers, &view)?;
+    runtime.block_on(serve(configuration, doors, view, stack))
 }
 
-async fn serve(configuration: Configuration, stop_at_end_of_input: bool) -> Result<()> {
+/// What must be there before the protocol starts.
+struct Doors {
+    stop: CancellationToken,
+    clients: TcpListener,
+    http: TcpListener,
+    peers: Vec<SocketAddr>,
+}
+
+/// Opens the doors; `None` if a signal comes first.
+async fn open(configuration: &Configuration, stop_at_end_of_input: bool) -> Result<Option<Doors>> {
     let stop = stop_signal()?;
     if stop_at_end_of_input {
         watch_input(stop.clone());
@@ -57,10 +75,24 @@ async fn serve(configuration: Configuration, stop_at_end_of_input: bool) -> Resu
     let clients = listen(configuration.client, "clients (`client`)").await?;
     let http = listen(configuration.admin, "HTTP (`admin`)").await?;
     let peers = tokio::select! {
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => return Ok(None),
         peers = resolve(&configuration.peers) => peers?,
     };
-    let view = View::new(configuration.me, configuration.membership);
+    Ok(Some(Doors {
+        stop,
+        clients,
+        http,
+        peers,
+    }))
+}
+
+async fn serve(configuration: Configuration, doors: Doors, view: View, stack: Stack) -> Result<()> {
+    let Doors {
+        stop,
+        clients,
+        http,
+        ..
+    } = doors;
     let Stack {
         origin,
         broadcast,
@@ -68,7 +100,7 @@ async fn serve(configuration: Configuration, stop_at_end_of_input: bool) -> Resu
         counters,
         faults,
         running,
-    } = stack::start(&configuration, &peers, &view)?;
+    } = stack;
     let replica = Replica::new(origin, broadcast, configuration.window, view.standing());
     announce(
         &configuration,
@@ -96,6 +128,10 @@ async fn serve(configuration: Configuration, stop_at_end_of_input: bool) -> Resu
         deadline: configuration.deadline,
         info: info_text(admin.clone()),
     };
+    tokio::spawn(watch_joining(
+        admin.view.standing(),
+        configuration.me.rank(),
+    ));
     let sender = replica.clone();
     tokio::spawn(async move { sender.send_parcels().await });
     tokio::spawn(async move { replica.apply_deliveries(deliveries).await });
@@ -119,6 +155,17 @@ async fn serve(configuration: Configuration, stop_at_end_of_input: bool) -> Resu
     running.shutdown().await;
     info!("stopped");
     Ok(())
+}
+
+/// Says what to look at when nobody lets this process in.
+async fn watch_joining(mut standing: watch::Receiver<Standing>, rank: usize) {
+    let joined = timeout(JOINING, standing.wait_for(|s| *s != Standing::Joining)).await;
+    if joined.is_err() {
+        warn!(
+            "no majority has answered for {JOINING:?}: are the peers reachable, and do they reach \
+             this process at entry {rank} of `peers`?"
+        );
+    }
 }
 
 /// Cancelled by SIGTERM or SIGINT.
@@ -228,7 +275,7 @@ fn info_text(admin: Admin) -> impl Fn() -> String + Clone {
                 serde_json::Value::Array(_) | serde_json::Value::Null => continue,
                 other => other.to_string(),
             };
-            text += &format!("{key}:{value}\r\n");
+            let _ = write!(text, "{key}:{value}\r\n");
         }
         text + &format!("# Keyspace\r\ndb0:keys={},expires=0\r\n", status["keys"])
     }

@@ -3,7 +3,7 @@ use crate::http;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::{fmt::Write, net::SocketAddr};
 
 /// Where `quorate node` serves HTTP by default.
 const ADMIN: &str = "127.0.0.1:8379";
@@ -77,14 +77,14 @@ fn line(status: &Value) -> String {
     );
     if let Some(suspected) = status["suspected"].as_array().filter(|set| !set.is_empty()) {
         let ranks: Vec<String> = suspected.iter().map(|rank| format!("p{rank}")).collect();
-        line += &format!(" suspects {}", ranks.join(" "));
+        let _ = write!(line, " suspects {}", ranks.join(" "));
     }
     if let Some(reason) = status["not_ready"].as_str() {
-        line += &format!(" NOT READY: {reason}");
+        let _ = write!(line, " NOT READY: {reason}");
     }
     let refusals = status["peers"].as_array().into_iter().flatten();
     for (peer, reason) in refusals.filter_map(|p| Some((&p["process"], p["refused"].as_str()?))) {
-        line += &format!(" p{peer} refused: {reason}");
+        let _ = write!(line, " p{peer} refused: {reason}");
     }
     line
 }

@@ -2,7 +2,7 @@
 use super::{replica::Replica, view::View};
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{State, rejection::JsonRejection},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
@@ -178,14 +178,18 @@ async fn heal(State(admin): State<Admin>) -> Response {
     "healed\n".into_response()
 }
 
-async fn set_fault(State(admin): State<Admin>, body: String) -> Response {
+/// JSON by its content type, too: what a web page may send here without being asked is not.
+async fn set_fault(
+    State(admin): State<Admin>,
+    order: Result<Json<Order>, JsonRejection>,
+) -> Response {
     let Some(faults) = &admin.faults else {
         return forbidden();
     };
     let bad = |words: String| (StatusCode::BAD_REQUEST, words + "\n").into_response();
-    let order: Order = match serde_json::from_str(&body) {
-        Ok(order) => order,
-        Err(error) => return bad(error.to_string()),
+    let order = match order {
+        Ok(Json(order)) => order,
+        Err(rejection) => return bad(rejection.body_text()),
     };
     let peer = ProcessId::from_rank(order.peer)
         .filter(|peer| admin.membership.contains(*peer) && *peer != admin.me);

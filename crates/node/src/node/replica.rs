@@ -5,7 +5,7 @@
 //! so an idle replica sends at once and a busy one batches by itself. A process's messages are
 //! delivered in the order in which they were broadcast, so the oldest parcel under way is always
 //! the one that a delivery of our own answers.
-use super::view::Standing;
+use super::view::{Standing, exclusion};
 use bytes::BytesMut;
 use quorate_abstractions::total_order::{Broadcast, Deliver};
 use quorate_core::{Addr, message::Origin};
@@ -161,7 +161,7 @@ impl Replica {
         let known = timeout_at(deadline, standing.wait_for(|s| *s != Standing::Joining)).await;
         match known {
             Ok(Ok(standing)) => match &*standing {
-                Standing::Excluded(reason) => Err(Refusal::NotVoter(reason.clone())),
+                Standing::Excluded(reason) => Err(Refusal::NotVoter(exclusion(reason))),
                 Standing::Joining | Standing::Voter => Ok(()),
             },
             Ok(Err(_)) | Err(_) => Err(Refusal::NotVoter(

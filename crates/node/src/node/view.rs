@@ -12,6 +12,14 @@ use std::{
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+/// What somebody is told who asks an excluded process to serve.
+pub fn exclusion(reason: &str) -> String {
+    format!(
+        "this replica restarted without its memory, or shares its id with another, \
+         and may not vote or serve: {reason}"
+    )
+}
+
 /// Whether this process takes part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Standing {
@@ -130,7 +138,7 @@ impl View {
         self.standing.send_if_modified(|standing| {
             let new = !matches!(standing, Standing::Excluded(_));
             if new {
-                error!(%by, "this process may not vote or serve: {reason}");
+                error!(%by, "{}", exclusion(&reason));
                 *standing = Standing::Excluded(reason);
             }
             new
@@ -163,9 +171,7 @@ impl View {
         match &*self.standing.borrow() {
             Standing::Voter => {}
             Standing::Joining => return Err("no majority has admitted this process yet".into()),
-            Standing::Excluded(reason) => {
-                return Err(format!("this process may not vote or serve: {reason}"));
-            }
+            Standing::Excluded(reason) => return Err(exclusion(reason)),
         }
         let state = self.state();
         let alive = |(p, peer): &(&ProcessId, &Peer)| {

@@ -173,18 +173,15 @@ async fn write_replies(
         let mut replies = match source {
             Source::Nowhere => Ok(Vec::new()),
             Source::Refused(refusal) => Err(words.refused(&refusal)),
-            Source::Answer(mut answer, deadline) => match answer.try_recv() {
-                Ok(replies) => Ok(replies),
-                Err(_) => {
+            Source::Answer(mut answer, deadline) => {
+                if let Ok(replies) = answer.try_recv() {
+                    Ok(replies)
+                } else {
                     // About to wait: what is known must not wait with us.
                     flush(&mut write, &mut out).await?;
-                    match timeout_at(deadline, answer).await {
-                        Ok(Ok(replies)) => Ok(replies),
-                        Ok(Err(_)) => Err(error("ERR the replica is stopping; outcome unknown")),
-                        Err(_) => Err(words.unknown()),
-                    }
+                    words.wait(answer, deadline).await
                 }
-            },
+            }
         }
         .map(Vec::into_iter);
         for slot in slots {
@@ -246,11 +243,18 @@ impl Words {
         }
     }
 
-    fn unknown(&self) -> BytesFrame {
-        let deadline = &self.deadline;
-        error(format!(
-            "NOQUORUM no majority answered within {deadline}; outcome unknown"
-        ))
+    /// The replies, or what the client is told when they do not come in time.
+    async fn wait(&self, answer: Answer, deadline: Instant) -> Result<Vec<Reply>, BytesFrame> {
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(replies)) => Ok(replies),
+            Ok(Err(_)) => Err(error("ERR the replica is stopping; outcome unknown")),
+            Err(_) => {
+                let deadline = &self.deadline;
+                Err(error(format!(
+                    "NOQUORUM no majority answered within {deadline}; outcome unknown"
+                )))
+            }
+        }
     }
 
     fn refused(&self, refusal: &Refusal) -> BytesFrame {

@@ -116,7 +116,7 @@ fn session(name: &str, arguments: Vec<Bytes>) -> Result<Request, Arity> {
         ("COMMAND", _) if word(0).is_some_and(|word| word == b"COUNT") => BytesFrame::Integer(0),
         ("COMMAND", _) => BytesFrame::Array(Vec::new()),
         ("CONFIG", [_, names @ ..]) if word(0).is_some_and(|word| word == b"GET") => {
-            BytesFrame::Array(names.iter().flat_map(|name| setting(name)).collect())
+            BytesFrame::Array(names.iter().flat_map(setting).collect())
         }
         ("CONFIG", [_, ..]) => error("ERR only CONFIG GET is supported: see `quorate node --help`"),
         ("CLIENT", [_, ..]) => match word(0).as_deref() {

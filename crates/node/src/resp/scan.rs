@@ -80,11 +80,12 @@ impl Scanner {
                     let Some((count, next)) = header(buffer, 0, b'*')? else {
                         return Ok(Scan::Incomplete);
                     };
-                    if count > MAXIMUM_ARGUMENTS as i64 {
+                    // An absent array, of length -1, is an empty one.
+                    let count = usize::try_from(count).unwrap_or(0);
+                    if count > MAXIMUM_ARGUMENTS {
                         return Err(Malformed("invalid multibulk length"));
                     }
-                    // An absent array is an empty one.
-                    self.missing = Some(usize::try_from(count).unwrap_or(0));
+                    self.missing = Some(count);
                     self.position = next;
                 }
             }

@@ -14,7 +14,7 @@ fn session(replica: Replica, deadline: Duration) -> Session<fn() -> String> {
 fn connect() -> DuplexStream {
     let (replica, _) = Order::new(8).run();
     let (client, server) = duplex(1024);
-    let session = session(replica, Duration::from_secs(60));
+    let session = session(replica, Duration::from_mins(1));
     tokio::spawn(serve(server, session, CancellationToken::new()));
     client
 }
@@ -49,8 +49,10 @@ async fn pipelined_requests_are_answered_in_order() {
 async fn thousands_in_one_write_are_all_answered() {
     let count = 5 * BATCH;
     let answer = answers(&b"INCR n\r\n".repeat(count)).await;
-    let expected: String = (1..=count).map(|n| format!(":{n}\r\n")).collect();
-    assert_eq!(answer, expected);
+    let numbers = answer
+        .lines()
+        .map(|line| line[1..].parse::<usize>().unwrap());
+    assert!(numbers.eq(1..=count), "{answer}");
 }
 
 #[tokio::test]
@@ -92,7 +94,7 @@ async fn without_a_quorum_the_outcome_is_unknown() {
 async fn at_the_stop_what_was_read_is_answered() {
     let mut order = Order::new(8);
     let (mut client, server) = duplex(1024);
-    let session = session(order.replica.clone(), Duration::from_secs(60));
+    let session = session(order.replica.clone(), Duration::from_mins(1));
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(server, session, stop.clone()));
     client.write_all(b"INCR k\r\n").await.unwrap();

@@ -1,0 +1,120 @@
+//! `quorate bench`: what the layers cost on this machine.
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use quorate_bench::{
+    cluster::{Network, Transport},
+    suite, total_order,
+};
+use quorate_broadcast::by_consensus;
+use std::time::Duration;
+
+/// Measures what the layers cost on this machine.
+#[derive(Args, Debug)]
+pub struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Runs everything, interleaved, and prints a table of ratios to the raw socket.
+    Suite(Suite),
+    /// Runs a closed loop through total order, and prints one line of JSON.
+    TotalOrder(TotalOrder),
+}
+
+#[derive(Args, Debug)]
+struct Suite {
+    /// How often each case runs.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each case is measured.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 800)]
+    measure_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Way {
+    /// Datagrams.
+    Udp,
+    /// Connections.
+    Tcp,
+}
+
+#[derive(Args, Debug)]
+struct TotalOrder {
+    /// How many processes, all in this operating-system process.
+    #[arg(long, default_value_t = 3)]
+    n: usize,
+    /// Bytes a message.
+    #[arg(long, default_value_t = 64)]
+    payload: usize,
+    /// Messages in flight.
+    #[arg(long, default_value_t = 1024)]
+    window: usize,
+    /// How long it runs before it is measured.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
+    warm_ms: u64,
+    /// How long it is measured.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 1500)]
+    measure_ms: u64,
+    /// Batches and consensus instances under way; 0: the default.
+    #[arg(long, default_value_t = 0)]
+    tune: u64,
+    /// What the processes talk.
+    #[arg(long, value_enum, default_value_t = Way::Udp)]
+    transport: Way,
+    /// The length of a datagram [default: what suits loopback].
+    #[arg(long, value_name = "BYTES")]
+    datagram: Option<usize>,
+    /// Bytes after which a batch is full [default: that of total order].
+    #[arg(long, value_name = "BYTES")]
+    batch_bytes: Option<usize>,
+    /// Prints what every process counted to standard error.
+    #[arg(long)]
+    counts: bool,
+}
+
+impl Bench {
+    /// Runs it.
+    pub fn run(self) -> Result<()> {
+        match self.what {
+            What::Suite(Suite { rounds, measure_ms }) => {
+                print!("{}", suite::run(rounds, Duration::from_millis(measure_ms)));
+                Ok(())
+            }
+            What::TotalOrder(arguments) => arguments.run(),
+        }
+    }
+}
+
+impl TotalOrder {
+    fn run(self) -> Result<()> {
+        let mut configuration = by_consensus::Configuration::default();
+        if self.tune > 0 {
+            configuration.instances = self.tune;
+            configuration.batches = self.tune;
+        }
+        if let Some(bytes) = self.batch_bytes {
+            configuration.batch_bytes = bytes;
+        }
+        let outcome = total_order::run(total_order::Run {
+            n: self.n,
+            payload: self.payload,
+            window: self.window,
+            warm: Duration::from_millis(self.warm_ms),
+            measure: Duration::from_millis(self.measure_ms),
+            network: Network {
+                transport: match self.transport {
+                    Way::Udp => Transport::Udp,
+                    Way::Tcp => Transport::Tcp,
+                },
+                datagram: self.datagram,
+            },
+            configuration,
+            counts: self.counts,
+        })?;
+        println!("{}", serde_json::to_string(&outcome)?);
+        Ok(())
+    }
+}

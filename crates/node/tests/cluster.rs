@@ -1,0 +1,229 @@
+//! The binary as an operator runs it: one process a replica, over the loopback interface.
+mod common;
+
+use common::{PATIENCE, ready_cluster, run, wait_for};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+};
+
+/// Asks until the answer is this one: after a crash, until the survivors have noticed.
+fn answers(node: &common::Node, request: &str, expected: &str) {
+    let mut last = String::new();
+    wait_for(&format!("{request} to be answered {expected}"), || {
+        last = node.ask(request);
+        (last == expected).then_some(())
+    });
+}
+
+#[test]
+fn a_minority_may_die_and_without_a_majority_nobody_lies() {
+    let mut nodes = ready_cluster(5, &["--deadline-ms", "2000"]);
+    assert_eq!(nodes[0].ask("SET k v"), "+OK");
+    assert_eq!(nodes[4].ask("GET k"), "v");
+
+    nodes[0].kill();
+    nodes[1].kill();
+    answers(&nodes[2], "SET k w", "+OK");
+    assert_eq!(nodes[3].ask("GET k"), "w");
+
+    nodes[4].signal("STOP");
+    assert_eq!(
+        nodes[2].ask("GET k"),
+        "-NOQUORUM no majority answered within 2s; outcome unknown"
+    );
+    wait_for("readiness to be withdrawn", || {
+        (!nodes[2].is_ready()).then_some(())
+    });
+    let (code, reason) = nodes[2].http("GET", "/readyz", "");
+    assert_eq!(
+        (code, reason.trim()),
+        (503, "no quorum: 2 processes seen, 3 needed")
+    );
+    assert_eq!(nodes[2].http("GET", "/livez", "").0, 200);
+
+    nodes[4].signal("CONT");
+    answers(&nodes[2], "SET k x", "+OK");
+    assert_eq!(nodes[4].ask("GET k"), "x");
+
+    nodes[0].start_again();
+    wait_for("the restarted replica to say that it may not vote", || {
+        nodes[0]
+            .ask("GET k")
+            .starts_with("-NOTVOTER ")
+            .then_some(())
+    });
+    let status = nodes[0].status();
+    assert_eq!(status["standing"], "excluded", "{status}");
+    let (code, reason) = nodes[0].http("GET", "/readyz", "");
+    assert_eq!(code, 503);
+    assert!(reason.contains("may not vote or serve"), "{reason}");
+    assert!(nodes[0].log().contains("may not vote or serve"));
+    assert_eq!(nodes[2].ask("GET k"), "x");
+
+    let hashes = || {
+        let of = |node: &common::Node| {
+            let status = node.status();
+            (status["delivered"].clone(), status["hash"].clone())
+        };
+        let first = of(&nodes[2]);
+        nodes[3..]
+            .iter()
+            .all(|node| of(node) == first)
+            .then_some(())
+    };
+    wait_for("the survivors to have delivered the same", hashes);
+}
+
+#[test]
+fn the_same_over_byte_streams() {
+    let mut nodes = ready_cluster(3, &["--transport", "tcp"]);
+    assert_eq!(nodes[0].ask("SET k v"), "+OK");
+    nodes[0].kill();
+    answers(&nodes[1], "APPEND k w", ":2");
+    assert_eq!(nodes[2].ask("GET k"), "vw");
+}
+
+#[test]
+fn a_single_process_serves_alone() {
+    let nodes = ready_cluster(1, &[]);
+    assert_eq!(nodes[0].ask("INCR k"), ":1");
+    assert!(nodes[0].log().contains("a single process"));
+}
+
+#[test]
+fn an_even_membership_needs_more_than_half() {
+    let mut nodes = ready_cluster(2, &["--deadline-ms", "500"]);
+    assert_eq!(nodes[0].ask("SET k v"), "+OK");
+    assert!(
+        nodes[0]
+            .log()
+            .contains("2 processes survive no more crashes than 1")
+    );
+    nodes[1].kill();
+    assert!(nodes[0].ask("GET k").starts_with("-NOQUORUM "));
+}
+
+#[test]
+fn a_cut_switched_on_by_the_operator_bites_and_heals() {
+    let nodes = ready_cluster(3, &["--faults", "--deadline-ms", "500"]);
+    let admin = nodes[0].admin.to_string();
+    for peer in ["2", "3"] {
+        assert!(
+            run(&["faults", "--admin", &admin, "cut", peer])
+                .status
+                .success()
+        );
+    }
+    assert!(nodes[0].ask("SET k v").starts_with("-NOQUORUM "));
+    answers(&nodes[1], "SET other v", "+OK");
+    assert!(run(&["faults", "--admin", &admin, "heal"]).status.success());
+    answers(&nodes[0], "GET other", "v");
+    let (code, words) = nodes[0].http("POST", "/faults", r#"{"peer": 1, "cut": true}"#);
+    assert_eq!(
+        (code, words.trim()),
+        (400, "1 is no other process of the cluster")
+    );
+}
+
+#[test]
+fn faults_are_off_unless_configured() {
+    let nodes = ready_cluster(1, &[]);
+    let (code, words) = nodes[0].http("POST", "/faults", r#"{"peer": 2, "cut": true}"#);
+    assert_eq!(code, 403, "{words}");
+}
+
+#[test]
+fn sigterm_ends_a_replica_cleanly() {
+    let mut nodes = ready_cluster(1, &[]);
+    nodes[0].signal("TERM");
+    assert_eq!(nodes[0].exit_code(), Some(0), "{}", nodes[0].log());
+}
+
+#[test]
+fn hostile_clients_harm_nobody() {
+    let nodes = ready_cluster(1, &[]);
+    let garbage = vec![0xff; 100_000];
+    let nested = "*1\r\n".repeat(50_000);
+    let requests: [&[u8]; 5] = [
+        b"*1\r\n$1099511627776\r\n",
+        b"*1099511627776\r\n",
+        nested.as_bytes(),
+        b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        garbage.as_slice(),
+    ];
+    for request in requests {
+        let mut stream = TcpStream::connect(nodes[0].client).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(request);
+        // An error and the end of the connection, or a reset because the rest was not read.
+        let mut answer = Vec::new();
+        if stream.read_to_end(&mut answer).is_ok() {
+            assert!(answer.starts_with(b"-ERR Protocol error"), "{answer:?}");
+        }
+    }
+    assert_eq!(nodes[0].ask("PING"), "+PONG");
+}
+
+#[test]
+fn metrics_and_status_are_there() {
+    let nodes = ready_cluster(3, &[]);
+    nodes[0].ask("SET k v");
+    let (code, metrics) = nodes[0].http("GET", "/metrics", "");
+    assert_eq!(code, 200);
+    assert!(metrics.contains("\nquorate_applied_total 1\n"), "{metrics}");
+    let status = nodes[0].status();
+    assert_eq!(status["process"], 1);
+    assert_eq!(status["leader"], 1);
+    assert_eq!(status["peers"].as_array().map(Vec::len), Some(2));
+    let admin = nodes[0].admin.to_string();
+    let output = run(&["status", "--admin", &admin]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("p1 voter"));
+    assert!(
+        run(&["status", "--check", "--admin", &admin])
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn redis_benchmark_ends_without_an_error() {
+    let known = Command::new("redis-benchmark").arg("--version").output();
+    if !known.is_ok_and(|output| output.status.success()) {
+        println!("skipped: there is no redis-benchmark (apt-get install redis-tools)");
+        return;
+    }
+    let nodes = ready_cluster(3, &[]);
+    let port = nodes[1].client.port().to_string();
+    for pipeline in ["1", "16"] {
+        let output = Command::new("redis-benchmark")
+            .args([
+                "-p", &port, "-t", "set,get", "-n", "20000", "-c", "50", "-q",
+            ])
+            .args(["-P", pipeline])
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}");
+        assert!(!words.to_lowercase().contains("error"), "{words}");
+        assert!(words.contains("GET: "), "{words}");
+    }
+}
+
+#[test]
+fn the_demonstration_holds() {
+    let output = run(&["demo", "--commands", "3000"]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{table}{errors}");
+    assert!(table.contains("acknowledged and lost    none"), "{table}");
+}
+
+#[test]
+fn completions_are_printed() {
+    let output = run(&["completions", "bash"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("_quorate"));
+}

@@ -1,0 +1,210 @@
+//! Replicas as processes, for the tests of the binary. Whatever happens, they end with the test.
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What a loaded machine may need for anything at all.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+pub fn quorate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUORATE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Waits until `condition` gives something.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Free loopback addresses, for UDP and TCP, all different.
+pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
+    let mut held = Vec::new();
+    while held.len() < count {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        if let Ok(udp) = UdpSocket::bind(address) {
+            held.push((address, tcp, udp));
+        }
+    }
+    held.iter().map(|(address, ..)| *address).collect()
+}
+
+/// A running replica.
+pub struct Node {
+    child: Child,
+    arguments: Vec<String>,
+    log: PathBuf,
+    pub client: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {}\n{}", self.arguments.join(" "), self.log());
+        }
+    }
+}
+
+impl Node {
+    pub fn start(arguments: Vec<String>, client: SocketAddr, admin: SocketAddr) -> Self {
+        static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("{}-{number}.log", std::process::id());
+        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let child = quorate()
+            .args(["node", "--stop-at-end-of-input"])
+            .args([
+                "--client",
+                &client.to_string(),
+                "--admin",
+                &admin.to_string(),
+            ])
+            .args(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Node {
+            child,
+            arguments,
+            log,
+            client,
+            admin,
+        }
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The same again, without its memory.
+    pub fn start_again(&mut self) {
+        *self = Node::start(self.arguments.clone(), self.client, self.admin);
+    }
+
+    pub fn signal(&self, name: &str) {
+        let order = format!("kill -{name} {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &order])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    pub fn exit_code(&mut self) -> Option<i32> {
+        wait_for("the end of a replica", || self.child.try_wait().unwrap()).code()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends one request, as a line, and reads its reply.
+    pub fn ask(&self, request: &str) -> String {
+        ask(self.client, request)
+    }
+
+    /// The status code and the body of an HTTP request.
+    pub fn http(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        http(self.admin, method, path, body).unwrap()
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.http("GET", "/status", "").1).unwrap()
+    }
+
+    pub fn is_ready(&self) -> bool {
+        http(self.admin, "GET", "/readyz", "").is_some_and(|(code, _)| code == 200)
+    }
+}
+
+/// Five, or any number of replicas that know each other. Not waited for.
+pub fn cluster(n: usize, extra: &[&str]) -> Vec<Node> {
+    let addresses = free_addresses(3 * n);
+    let peers: Vec<String> = addresses[..n].iter().map(ToString::to_string).collect();
+    let start = |rank: usize| {
+        let mut arguments = vec!["--id".to_owned(), rank.to_string()];
+        arguments.extend(["--peers".to_owned(), peers.join(",")]);
+        arguments.extend(extra.iter().map(ToString::to_string));
+        Node::start(
+            arguments,
+            addresses[n + rank - 1],
+            addresses[2 * n + rank - 1],
+        )
+    };
+    (1..=n).map(start).collect()
+}
+
+/// The same, all of them ready to serve.
+pub fn ready_cluster(n: usize, extra: &[&str]) -> Vec<Node> {
+    let nodes = cluster(n, extra);
+    wait_for("a cluster to be ready", || {
+        nodes.iter().all(Node::is_ready).then_some(())
+    });
+    nodes
+}
+
+/// One request to a RESP server, as a line, and its reply: the line, or the string itself.
+pub fn ask(server: SocketAddr, request: &str) -> String {
+    let mut stream = wait_for("a connection", || TcpStream::connect(server).ok());
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(format!("{request}\r\n").as_bytes())
+        .unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    if line.starts_with('$') && line.trim() != "$-1" {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+    }
+    line.trim_end().to_owned()
+}
+
+pub fn http(server: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(server).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let code = head.split(' ').nth(1)?.parse().ok()?;
+    Some((code, body.to_owned()))
+}
+
+/// Runs the binary to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    quorate()
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}

@@ -1,0 +1,100 @@
+//! Five containers, as `scripts/cluster` runs them. Skipped where no Docker engine answers.
+mod common;
+
+use common::{ask, wait_for};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+fn script() -> Command {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scripts/cluster");
+    let mut command = Command::new(path);
+    // Its own project, network and ports: a cluster of the developer's goes on undisturbed.
+    command
+        .env("QUORATE_PROJECT", "quorate-test")
+        .env("QUORATE_SUBNET", "10.87.88")
+        .env("QUORATE_CLIENT_PORTS", "1640")
+        .env("QUORATE_ADMIN_PORTS", "1840");
+    command
+}
+
+fn cluster(arguments: &[&str]) {
+    let output = script().args(arguments).output().expect("no bash");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "scripts/cluster {arguments:?}: {words}"
+    );
+}
+
+/// Removes the containers, whatever happened.
+struct Down;
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = script().arg("status").status();
+        }
+        let _ = script().arg("down").stderr(Stdio::null()).status();
+    }
+}
+
+fn replica(number: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 16400 + number))
+}
+
+fn answers(number: u16, request: &str, expected: &str) {
+    wait_for(&format!("{request} to be answered {expected}"), || {
+        ask(replica(number), request)
+            .starts_with(expected)
+            .then_some(())
+    });
+}
+
+fn works(program: &str, argument: &str) -> bool {
+    let quiet = Command::new(program)
+        .args(argument.split(' '))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn five_containers_survive_the_death_of_two() {
+    if !works("docker", "info") {
+        println!("skipped: no Docker engine answers");
+        return;
+    }
+    if !works("docker", "compose version") && !works("docker-compose", "version") {
+        println!("skipped: there is no docker-compose");
+        return;
+    }
+    let down = Down;
+    cluster(&["up"]);
+    assert_eq!(ask(replica(1), "SET k v"), "+OK");
+    assert_eq!(ask(replica(5), "GET k"), "v");
+
+    cluster(&["kill", "1"]);
+    cluster(&["kill", "2"]);
+    answers(3, "SET k w", "+OK");
+    assert_eq!(ask(replica(4), "GET k"), "w");
+
+    cluster(&["pause", "5"]);
+    answers(3, "GET k", "-NOQUORUM ");
+    cluster(&["resume", "5"]);
+    answers(5, "GET k", "w");
+
+    cluster(&["start", "1"]);
+    answers(1, "GET k", "-NOTVOTER ");
+
+    cluster(&["cut", "3", "4"]);
+    cluster(&["cut", "3", "5", "--one-way"]);
+    answers(3, "SET k x", "-NOQUORUM ");
+    cluster(&["heal"]);
+    answers(4, "SET k y", "+OK");
+    answers(3, "GET k", "y");
+    drop(down);
+}

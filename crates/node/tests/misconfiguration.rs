@@ -1,0 +1,174 @@
+//! An operator's mistakes: a line that names the cause, or a documented behaviour.
+mod common;
+
+use common::{Node, free_addresses, run, wait_for};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+/// Runs a node that must refuse to start; gives its one line.
+fn refusal(arguments: &[&str]) -> String {
+    let output = run(&[&["node"], arguments].concat());
+    assert!(!output.status.success());
+    let words = String::from_utf8_lossy(&output.stderr);
+    let line = words.trim_end();
+    assert!(!line.contains('\n'), "{line}");
+    assert!(line.starts_with("quorate: "), "{line}");
+    line.to_owned()
+}
+
+/// What every good configuration of a single process needs.
+struct Good {
+    peer: SocketAddr,
+    client: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Good {
+    fn new() -> Self {
+        let addresses = free_addresses(3);
+        Good {
+            peer: addresses[0],
+            client: addresses[1],
+            admin: addresses[2],
+        }
+    }
+
+    fn refusal(&self, extra: &[&str]) -> String {
+        let (peer, client) = (self.peer.to_string(), self.client.to_string());
+        let admin = self.admin.to_string();
+        let arguments = ["--peers", &peer, "--client", &client, "--admin", &admin];
+        refusal(&[&arguments, extra].concat())
+    }
+}
+
+#[test]
+fn an_unknown_key_names_its_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(
+        file.path(),
+        "id = 1\n\npeers = ['127.0.0.1:7101']\nhartbeat_ms = 5\n",
+    )
+    .unwrap();
+    let path = file.path().to_str().unwrap();
+    let line = refusal(&["--config", path]);
+    assert!(
+        line.contains(&format!("{path}:4: unknown field `hartbeat_ms`")),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let line = refusal(&["--config", "/nowhere/quorate.toml"]);
+    assert!(line.contains("/nowhere/quorate.toml"), "{line}");
+}
+
+#[test]
+fn ids_and_peers_are_checked() {
+    let good = Good::new();
+    let line = good.refusal(&["--id", "0"]);
+    assert!(line.contains("`id` is 0"), "{line}");
+    let line = good.refusal(&["--id", "2"]);
+    assert!(
+        line.contains("`id` is 2, but `peers` names the processes 1 to 1"),
+        "{line}"
+    );
+    let line = refusal(&["--id", "1", "--peers", "127.0.0.1:7101,127.0.0.1:7101"]);
+    assert!(
+        line.contains("processes 1 and 2 are both at 127.0.0.1:7101"),
+        "{line}"
+    );
+    // Two names of one address.
+    let line = good.refusal(&["--id", "1", "--peers", "127.0.0.1:7101,localhost:7101"]);
+    assert!(line.contains("both at"), "{line}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    for transport in ["udp", "tcp"] {
+        let good = Good::new();
+        let cases = [
+            (good.client, "`client`"),
+            (good.admin, "`admin`"),
+            (good.peer, "`bind`"),
+        ];
+        for (address, setting) in cases {
+            let tcp = TcpListener::bind(address).unwrap();
+            let udp = UdpSocket::bind(address).unwrap();
+            let line = good.refusal(&["--id", "1", "--transport", transport, "--log", "error"]);
+            assert!(line.contains(&address.to_string()), "{line}");
+            assert!(line.contains(setting) && line.contains("in use"), "{line}");
+            drop((tcp, udp));
+        }
+    }
+}
+
+#[test]
+fn samples_are_good() {
+    for sample in ["single", "local", "docker"] {
+        let path = format!("{}/../../config/{sample}.toml", env!("CARGO_MANIFEST_DIR"));
+        // The port is taken or not; the configuration itself is never what is refused.
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = tcp.local_addr().unwrap().to_string();
+        let mut arguments = vec!["--config", &path, "--client", &taken, "--id", "1"];
+        if sample == "docker" {
+            arguments.extend(["--peers", "127.0.0.1:7101"]);
+        }
+        let line = refusal(&arguments);
+        assert!(line.contains("cannot listen"), "{line}");
+    }
+}
+
+/// Two processes that name each other, with different settings.
+fn pair(first: &[&str], second: &[&str]) -> [Node; 2] {
+    let addresses = free_addresses(6);
+    let peers = format!("{},{}", addresses[0], addresses[1]);
+    let start = |rank: usize, extra: &[&str]| {
+        let id = rank.to_string();
+        let arguments = ["--id", &id, "--peers", &peers];
+        let arguments = arguments.iter().chain(extra).map(ToString::to_string);
+        Node::start(
+            arguments.collect(),
+            addresses[1 + rank],
+            addresses[3 + rank],
+        )
+    };
+    [start(1, first), start(2, second)]
+}
+
+#[test]
+fn a_peer_of_another_cluster_is_refused_by_name() {
+    let nodes = pair(&["--cluster", "blue"], &["--cluster", "green"]);
+    for node in &nodes {
+        let reason = wait_for("the refusal of a peer", || {
+            let status = common::http(node.admin, "GET", "/status", "")?;
+            let status: serde_json::Value = serde_json::from_str(&status.1).ok()?;
+            Some(status["peers"][0]["refused"].as_str()?.to_owned())
+        });
+        assert!(
+            reason.contains("blue") && reason.contains("green"),
+            "{reason}"
+        );
+        assert!(node.log().contains(&reason), "{reason}");
+        assert!(!node.is_ready());
+    }
+}
+
+#[test]
+fn an_unreachable_peer_is_waited_for() {
+    let addresses = free_addresses(4);
+    let peers = format!("{},{}", addresses[0], addresses[1]);
+    let arguments = ["--id", "1", "--deadline-ms", "300", "--peers", &peers];
+    let arguments = arguments.iter().map(ToString::to_string).collect();
+    let node = Node::start(arguments, addresses[2], addresses[3]);
+    wait_for("the replica to live", || {
+        common::http(node.admin, "GET", "/livez", "")
+    });
+    let (code, reason) = node.http("GET", "/readyz", "");
+    assert_eq!(code, 503);
+    assert!(reason.contains("no majority has admitted"), "{reason}");
+    let answer = node.ask("GET k");
+    assert!(
+        answer.starts_with("-NOTVOTER no majority has admitted"),
+        "{answer}"
+    );
+}
