@@ -1,5 +1,6 @@
 //! The perfect link in the simulated world, over its fair-loss links: the adversary also chooses where
 //! batches end and between which two effects a process crashes.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 use bytes::Bytes;
 use quorate_abstractions::{
     heartbeat::{Beat, Heard},

@@ -39,8 +39,8 @@ pub struct Receiving {
     /// Packets that came early.
     early: BTreeMap<u64, Bytes>,
     early_bytes: usize,
-    /// Incomplete messages.
-    parts: BTreeMap<LaneId, BytesMut>,
+    /// Incomplete messages, by lane.
+    parts: Vec<Option<BytesMut>>,
     part_bytes: usize,
     maximum_message: usize,
     maximum_early: usize,
@@ -60,7 +60,7 @@ impl Receiving {
             expected: 1,
             early: BTreeMap::new(),
             early_bytes: 0,
-            parts: BTreeMap::new(),
+            parts: vec![None; lanes],
             part_bytes: 0,
             maximum_message,
             maximum_early: 2 * window,
@@ -106,35 +106,38 @@ impl Receiving {
 
     /// Puts a chunk of `packet` to its message. A message that is whole in it shares its memory.
     pub fn assemble(&mut self, packet: &Bytes, chunk: Chunk) -> Assembled {
-        let bytes = packet.slice(chunk.start..chunk.end);
-        if chunk.first && chunk.last && !self.parts.contains_key(&chunk.lane) {
-            return Assembled::Whole(bytes);
-        }
-        if chunk.first == self.parts.contains_key(&chunk.lane) {
-            self.forget(chunk.lane);
+        let Some(slot) = self.parts.get_mut(usize::from(chunk.lane.0)) else {
             return Assembled::Refused;
+        };
+        if chunk.first && chunk.last && slot.is_none() {
+            return Assembled::Whole(packet.slice(chunk.start..chunk.end));
         }
-        let part = self.parts.entry(chunk.lane).or_default();
+        let bytes = &packet[chunk.start..chunk.end];
+        let part = match slot {
+            // It grows as bytes arrive: how long a message will be, nobody is believed.
+            None if chunk.first => slot.insert(BytesMut::with_capacity(2 * bytes.len())),
+            Some(part) if !chunk.first => part,
+            _ => return self.forget(chunk.lane),
+        };
         if part.len() + bytes.len() > self.maximum_message
             || self.part_bytes + bytes.len() > self.maximum_parts
         {
-            self.forget(chunk.lane);
-            return Assembled::Refused;
+            return self.forget(chunk.lane);
         }
-        // It grows as bytes arrive: what a message will be in the end, nobody is believed.
-        part.extend_from_slice(&bytes);
+        part.extend_from_slice(bytes);
         self.part_bytes += bytes.len();
         if !chunk.last {
             return Assembled::Part;
         }
-        let whole = self.parts.remove(&chunk.lane).unwrap_or_default();
+        let whole = slot.take().unwrap_or_default();
         self.part_bytes -= whole.len();
         Assembled::Whole(whole.freeze())
     }
 
-    fn forget(&mut self, lane: LaneId) {
-        let part = self.parts.remove(&lane).unwrap_or_default();
-        self.part_bytes -= part.len();
+    fn forget(&mut self, lane: LaneId) -> Assembled {
+        let part = self.parts[usize::from(lane.0)].take();
+        self.part_bytes -= part.map_or(0, |part| part.len());
+        Assembled::Refused
     }
 
     /// Every packet up to this one has arrived.

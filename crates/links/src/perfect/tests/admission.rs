@@ -112,6 +112,37 @@ fn a_restart_is_known_to_those_who_never_met_the_first() {
 }
 
 #[test]
+fn of_two_voters_of_a_slot_each_keeps_the_one_it_knew_first() {
+    let mut world = World::new(5, 7);
+    let cut = |a: &[usize], b: &[usize]| {
+        let pairs = a.iter().flat_map(|a| b.iter().map(move |b| (*a, *b)));
+        pairs
+            .flat_map(|(a, b)| [(p(a), p(b)), (p(b), p(a))])
+            .collect()
+    };
+    // p1 and p2 meet the first p5, p3 and p4 the second, before any of them meet each other.
+    world.cuts = cut(&[1, 2], &[3, 4]);
+    for rank in 1..=4 {
+        world.start(rank, 10 * rank as u64);
+    }
+    world.cuts.extend::<Vec<_>>(cut(&[5], &[3, 4]));
+    world.start(5, 50);
+    world.run(Duration::from_secs(2));
+    world.crash(5);
+    world.cuts = cut(&[1, 2], &[3, 4, 5]);
+    world.start(5, 51);
+    world.run(Duration::from_secs(2));
+    assert!(!world.process(5).is_excluded());
+    world.cuts.clear();
+    world.send(5, 1, "small", "of the second");
+    world.run(Duration::from_secs(5));
+    assert!(world.process(5).is_excluded());
+    assert!(world.process(1).counters.total("conflicting voters") > 0);
+    assert!(world.process(1).has(is_replaced) && world.process(2).has(is_replaced));
+    assert_eq!(world.process(1).delivered(), 0);
+}
+
+#[test]
 fn an_exclusion_is_told_once_and_is_for_good() {
     let mut world = World::started(3, 8);
     world.connect();

@@ -153,6 +153,40 @@ fn a_forged_higher_incarnation_changes_nothing() {
 }
 
 #[test]
+fn a_packet_that_makes_no_sense_is_not_acknowledged_even_from_a_peer() {
+    let (mut world, corpus) = conversation();
+    let before = observed(&world);
+    let packets =
+        corpus.iter().filter_map(
+            |(to, datagram)| match (to, Frame::decode(datagram.clone())) {
+                (1, Ok(Frame::Packet { token, number, .. })) => Some((token, number)),
+                _ => None,
+            },
+        );
+    let (token, last) = packets.max_by_key(|(_, number)| *number).unwrap();
+    world.record = Some(Vec::new());
+    // A lane that is not there; a length beyond the end; a number without an end.
+    for chunks in [
+        &[4 * 3 + 3, 1, 7][..],
+        &[4 + 3, 9, 7],
+        &[0x80, 0x80],
+        &[4 + 3],
+    ] {
+        for number in [last + 1, 0] {
+            let mut packet = BytesMut::new();
+            frame::begin_packet(&mut packet, p(2), token, number, 0);
+            packet.put_slice(chunks);
+            frame::end_packet(&mut packet, 0);
+            world.inject(1, packet.freeze());
+        }
+    }
+    world.run(ms(100));
+    assert_eq!(world.process(1).counters.total("malformed"), 8);
+    assert_eq!(world.record.take().unwrap().len(), 0, "no answer");
+    assert!(goes_on(&mut world, before));
+}
+
+#[test]
 fn a_greeting_from_elsewhere_does_not_disturb_who_is_connected() {
     let (mut world, corpus) = conversation();
     let before = observed(&world);
@@ -197,46 +231,6 @@ fn refusals_of_strangers_are_indicated_sparingly() {
     }
     let refusals = world.process(1).refusals();
     assert!((1..=3).contains(&refusals.len()), "{}", refusals.len());
-}
-
-#[test]
-fn an_incomplete_message_costs_only_what_has_arrived() {
-    // The format announces no total length: a message grows by what arrives, up to the limit.
-    use crate::perfect::receiving::{Assembled, Receiving};
-    let mut receiving = Receiving::new(10_000, 1 << 20, 1);
-    let packet = Bytes::from(vec![1; 1000]);
-    let mut chunk = frame::Chunk {
-        lane: quorate_abstractions::lanes::LaneId(0),
-        first: true,
-        last: false,
-        start: 0,
-        end: 1000,
-    };
-    for round in 1..=10 {
-        assert_eq!(receiving.assemble(&packet, chunk), Assembled::Part);
-        assert_eq!(receiving.bytes(), round * 1000);
-        chunk.first = false;
-    }
-    assert_eq!(receiving.assemble(&packet, chunk), Assembled::Refused);
-    assert_eq!(receiving.bytes(), 0);
-}
-
-#[test]
-fn early_packets_are_bounded() {
-    use crate::perfect::receiving::{Fate, Receiving};
-    let mut receiving = Receiving::new(10_000, 50_000, 1);
-    let packet = Bytes::from(vec![1; 1000]);
-    let mut fates = (2..10_000).map(|number| receiving.arrive(number, &packet));
-    assert_eq!(
-        fates
-            .by_ref()
-            .take_while(|fate| *fate == Fate::Early)
-            .count(),
-        100
-    );
-    assert!(fates.all(|fate| fate == Fate::Beyond));
-    assert_eq!(receiving.arrive(u64::MAX, &Bytes::new()), Fate::Beyond);
-    assert_eq!(receiving.bytes(), 100_000);
 }
 
 proptest! {

@@ -1,4 +1,5 @@
 mod admission;
+mod halves;
 mod harness;
 mod hostile;
 mod limits;

@@ -1,0 +1,235 @@
+//! The two halves of a session, each by itself.
+use super::harness::ms;
+use crate::perfect::{
+    congestion::{Congestion, RoundTrip},
+    frame::{Acknowledged, Chunk},
+    receiving::{Assembled, Fate, Receiving},
+    sending::{NeverSent, Sending},
+};
+use bytes::Bytes;
+use quorate_abstractions::lanes::LaneId;
+use quorate_core::Time;
+
+const PACKET: usize = 1000;
+
+fn at(milliseconds: u64) -> Time {
+    Time::ZERO + ms(milliseconds)
+}
+
+/// A sender that has `count` packets under way, sent at 0.
+fn sender(count: usize, stream: bool) -> Sending {
+    let round_trip = RoundTrip::new(ms(30), ms(2000));
+    let congestion = Congestion::new(1 << 20, PACKET, stream);
+    let mut sending = Sending::new(round_trip, congestion, stream);
+    for _ in 0..count {
+        sending.sent(Bytes::from(vec![0; PACKET]), Time::ZERO);
+    }
+    sending
+}
+
+fn acknowledged(all: u64, ranges: &[(u64, u64)]) -> Acknowledged {
+    Acknowledged {
+        all,
+        ranges: ranges.to_vec(),
+    }
+}
+
+fn taken_again(sending: &mut Sending, now: Time) -> usize {
+    let mut again = Vec::new();
+    sending.take_lost(now, &mut again);
+    again.len()
+}
+
+#[test]
+fn what_was_never_sent_cannot_be_acknowledged() {
+    let mut sending = sender(3, false);
+    assert_eq!(
+        sending.acknowledge(&acknowledged(4, &[]), at(1)),
+        Err(NeverSent)
+    );
+    assert_eq!(
+        sending.acknowledge(&acknowledged(0, &[(2, 9)]), at(1)),
+        Err(NeverSent)
+    );
+    assert_eq!(sending.unacknowledged(), 3 * PACKET);
+    assert_eq!(sending.acknowledge(&acknowledged(3, &[]), at(1)), Ok(true));
+    assert_eq!(sending.acknowledge(&acknowledged(3, &[]), at(1)), Ok(false));
+    assert!(sending.is_empty());
+    assert_eq!(sending.next_number(), 4);
+}
+
+#[test]
+fn a_packet_is_lost_once_three_later_ones_have_arrived_and_again_if_that_repeats() {
+    let mut sending = sender(4, false);
+    sending
+        .acknowledge(&acknowledged(0, &[(2, 3)]), at(1))
+        .unwrap();
+    assert!(!sending.has_lost(), "two later ones are no proof");
+    sending
+        .acknowledge(&acknowledged(0, &[(2, 4)]), at(2))
+        .unwrap();
+    assert!(sending.has_lost());
+    assert_eq!(taken_again(&mut sending, at(2)), 1);
+    assert!(!sending.has_lost());
+    // The second transmission counts from when it was made, not from the packet's number.
+    sending.sent(Bytes::from(vec![0; PACKET]), at(3));
+    sending
+        .acknowledge(&acknowledged(0, &[(2, 5)]), at(4))
+        .unwrap();
+    assert!(!sending.has_lost());
+    for _ in 0..2 {
+        sending.sent(Bytes::from(vec![0; PACKET]), at(4));
+    }
+    sending
+        .acknowledge(&acknowledged(0, &[(2, 7)]), at(5))
+        .unwrap();
+    assert!(sending.has_lost());
+}
+
+#[test]
+fn after_a_timeout_all_is_lost_and_two_packets_may_leave() {
+    let mut sending = sender(20, false);
+    sending.timed_out(at(100));
+    assert_eq!(taken_again(&mut sending, at(100)), 2);
+    assert_eq!(taken_again(&mut sending, at(100)), 0);
+    assert_eq!(sending.room(), 0);
+    sending.acknowledge(&acknowledged(2, &[]), at(110)).unwrap();
+    assert!(taken_again(&mut sending, at(110)) >= 2);
+}
+
+#[test]
+fn over_a_stream_a_timeout_asks_with_one_packet_and_an_interruption_repeats_all() {
+    let mut sending = sender(20, true);
+    sending.timed_out(at(5000));
+    assert_eq!(taken_again(&mut sending, at(5000)), 1);
+    sending.interrupted(at(6000));
+    assert_eq!(taken_again(&mut sending, at(6000)), 20);
+}
+
+#[test]
+fn the_back_off_grows_until_a_round_trip_is_measured() {
+    let wait = |sending: &Sending, now: Time| sending.deadline().unwrap().0 - now;
+    let mut sending = sender(1, false);
+    let first = wait(&sending, at(0));
+    sending.timed_out(at(100));
+    assert_eq!(wait(&sending, at(100)), first * 2);
+    assert_eq!(taken_again(&mut sending, at(100)), 1);
+    // Which of the two transmissions this acknowledges, nobody knows.
+    sending.acknowledge(&acknowledged(1, &[]), at(150)).unwrap();
+    sending.sent(Bytes::from(vec![0; PACKET]), at(150));
+    assert_eq!(wait(&sending, at(150)), first * 2);
+    sending.acknowledge(&acknowledged(2, &[]), at(300)).unwrap();
+    sending.sent(Bytes::from(vec![0; PACKET]), at(300));
+    // 150 ms, and four times a variation of 75 ms.
+    assert_eq!(wait(&sending, at(300)), ms(450));
+}
+
+#[test]
+fn retransmission_to_a_peer_that_is_gone_is_background_activity() {
+    let mut sending = sender(1, false);
+    let mut tries = 0;
+    while let Some((now, false)) = sending.deadline() {
+        sending.timed_out(now);
+        taken_again(&mut sending, now);
+        tries += 1;
+    }
+    assert_eq!(tries, 6);
+    assert!(sending.is_fruitless());
+    sending.encourage();
+    assert_eq!(
+        sending.deadline().map(|(_, background)| background),
+        Some(false)
+    );
+}
+
+#[test]
+fn a_duplicate_of_an_early_packet_costs_nothing() {
+    let mut receiving = Receiving::new(10_000, 1 << 20, 1);
+    let packet = Bytes::from(vec![1; PACKET]);
+    assert_eq!(receiving.arrive(3, &packet), Fate::Early);
+    for _ in 0..5 {
+        assert_eq!(receiving.arrive(3, &packet), Fate::Duplicate);
+    }
+    assert_eq!(receiving.bytes(), PACKET);
+    assert_eq!(receiving.acknowledgement(), acknowledged(0, &[(3, 3)]));
+    assert_eq!(receiving.owes(), None);
+    assert_eq!(receiving.arrive(1, &packet), Fate::Next);
+    assert_eq!(receiving.take_next(), None);
+    assert_eq!(receiving.arrive(2, &packet), Fate::Next);
+    assert_eq!(receiving.take_next(), Some(packet));
+    assert_eq!((receiving.bytes(), receiving.contiguous()), (0, 3));
+}
+
+#[test]
+fn fragments_out_of_place_are_refused() {
+    let packet = Bytes::from_static(b"abcdef");
+    let chunk = |lane, first, last| Chunk {
+        lane: LaneId(lane),
+        first,
+        last,
+        start: 2,
+        end: 5,
+    };
+    let mut receiving = Receiving::new(10_000, 1 << 20, 2);
+    let mut assemble = |lane, first, last| receiving.assemble(&packet, chunk(lane, first, last));
+    assert_eq!(assemble(0, false, true), Assembled::Refused, "no beginning");
+    assert_eq!(assemble(0, true, false), Assembled::Part);
+    assert_eq!(
+        assemble(1, true, true),
+        Assembled::Whole("cde".into()),
+        "another lane"
+    );
+    assert_eq!(
+        assemble(0, true, false),
+        Assembled::Refused,
+        "a second beginning"
+    );
+    assert_eq!(assemble(0, true, false), Assembled::Part);
+    assert_eq!(
+        assemble(0, true, true),
+        Assembled::Refused,
+        "whole within a part"
+    );
+    assert_eq!(assemble(2, true, true), Assembled::Refused, "no such lane");
+    assert_eq!(assemble(0, true, false), Assembled::Part);
+    assert_eq!(assemble(0, false, true), Assembled::Whole("cdecde".into()));
+    assert_eq!(receiving.bytes(), 0);
+}
+
+#[test]
+fn an_incomplete_message_costs_only_what_has_arrived() {
+    // The format announces no total length: a message grows by what arrives, up to the limit.
+    let mut receiving = Receiving::new(10_000, 1 << 20, 1);
+    let packet = Bytes::from(vec![1; 1000]);
+    let mut chunk = Chunk {
+        lane: LaneId(0),
+        first: true,
+        last: false,
+        start: 0,
+        end: 1000,
+    };
+    for round in 1..=10 {
+        assert_eq!(receiving.assemble(&packet, chunk), Assembled::Part);
+        assert_eq!(receiving.bytes(), round * 1000);
+        chunk.first = false;
+    }
+    assert_eq!(receiving.assemble(&packet, chunk), Assembled::Refused);
+    assert_eq!(receiving.bytes(), 0);
+}
+
+#[test]
+fn early_packets_are_bounded() {
+    let mut receiving = Receiving::new(10_000, 50_000, 1);
+    let packet = Bytes::from(vec![1; 1000]);
+    let mut fates = (2..10_000).map(|number| receiving.arrive(number, &packet));
+    assert_eq!(
+        fates
+            .by_ref()
+            .take_while(|fate| *fate == Fate::Early)
+            .count(),
+        100
+    );
+    assert!(fates.all(|fate| fate == Fate::Beyond));
+    assert_eq!(receiving.arrive(u64::MAX, &Bytes::new()), Fate::Beyond);
+    assert_eq!(receiving.bytes(), 100_000);
+}
