@@ -2,11 +2,12 @@
 use super::harness::ms;
 use crate::perfect::{
     congestion::{Congestion, RoundTrip},
-    frame::{Acknowledged, Chunk},
+    frame::{Acknowledged, Chunk, PACKET_HEADER, chunk_at},
+    outbox::{MAXIMUM_BULK, Outbox, TURN},
     receiving::{Assembled, Fate, Receiving},
     sending::{NeverSent, Sending},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use quorate_abstractions::lanes::LaneId;
 use quorate_core::Time;
 
@@ -232,4 +233,66 @@ fn early_packets_are_bounded() {
     assert!(fates.all(|fate| fate == Fate::Beyond));
     assert_eq!(receiving.arrive(u64::MAX, &Bytes::new()), Fate::Beyond);
     assert_eq!(receiving.bytes(), 100_000);
+}
+
+/// The chunks that an outbox puts into packets of 1200 bytes: lane, beginning, end, length.
+fn emptied(outbox: &mut Outbox) -> Vec<(u16, bool, bool, usize)> {
+    let mut chunks = Vec::new();
+    while !outbox.is_empty() {
+        let mut packet = BytesMut::zeroed(PACKET_HEADER);
+        outbox.fill(&mut packet, 0, 1200);
+        assert!(packet.len() == 1200 || outbox.is_empty() && packet.len() < 1200);
+        let body = &packet[PACKET_HEADER..];
+        let mut at = 0;
+        while let Ok(Some(chunk)) = chunk_at(body, at) {
+            let length = chunk.end - chunk.start;
+            chunks.push((chunk.lane.0, chunk.first, chunk.last, length));
+            at = chunk.end;
+        }
+    }
+    assert_eq!(outbox.bytes(), 0);
+    chunks
+}
+
+#[test]
+fn only_so_many_long_messages_are_under_way_at_once() {
+    let mut outbox = Outbox::default();
+    for lane in 0..9 {
+        for _ in 0..2 {
+            outbox.push(LaneId(lane), Bytes::from(vec![0; 10 * TURN]));
+        }
+        outbox.push(LaneId(lane), Bytes::from_static(b"short"));
+    }
+    let (mut open, mut most, mut bytes) = (0_usize, 0, 0);
+    for (_, first, last, length) in emptied(&mut outbox) {
+        open += usize::from(first);
+        most = most.max(open);
+        open -= usize::from(last);
+        bytes += length;
+    }
+    assert!(most == MAXIMUM_BULK || most == MAXIMUM_BULK + 1, "{most}");
+    assert_eq!((open, bytes), (0, 9 * (20 * TURN + 5)));
+}
+
+#[test]
+fn lanes_take_turns() {
+    let mut outbox = Outbox::default();
+    outbox.push(LaneId(0), Bytes::from(vec![0; 1 << 20]));
+    for lane in 1..4 {
+        for _ in 0..1000 {
+            outbox.push(LaneId(lane), Bytes::from(vec![0; 100]));
+        }
+    }
+    let chunks = emptied(&mut outbox);
+    let mut run = (0, 0);
+    for (lane, _, _, length) in &chunks {
+        run = (*lane, if run.0 == *lane { run.1 } else { 0 } + length);
+        assert!(
+            *lane == 0 || run.1 <= TURN + 100,
+            "lane {lane} had {} bytes in a row",
+            run.1
+        );
+    }
+    let ends = |lane| chunks.iter().rposition(|(l, ..)| *l == lane).unwrap();
+    assert!((1..4).all(|lane| ends(lane) < ends(0)), "the bulk is last");
 }

@@ -97,6 +97,23 @@ fn truncated_and_lengthened_datagrams_change_nothing() {
 }
 
 #[test]
+fn a_frame_is_neither_shorter_nor_longer_than_it_says() {
+    let (_, corpus) = conversation();
+    let frames = corpus
+        .iter()
+        .filter(|(_, datagram)| datagram[0] != frame::HELLO);
+    for (_, datagram) in frames.step_by(7) {
+        assert!(Frame::decode(datagram.clone()).is_ok());
+        let mut longer = BytesMut::from(&datagram[..]);
+        longer.put_u8(7);
+        assert!(Frame::decode(longer.freeze()).is_err());
+        // A shorter acknowledgement may be one with fewer gaps.
+        let shortest = datagram.len().min(26);
+        assert!((0..shortest).all(|end| Frame::decode(datagram.slice(..end)).is_err()));
+    }
+}
+
+#[test]
 fn oversized_datagrams_change_nothing() {
     let (mut world, _) = conversation();
     let before = observed(&world);
