@@ -56,6 +56,9 @@ pub type Ctx = Context<Event, Effect>;
 /// After such a silence the first sign of life makes retransmission start afresh.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// A timer that fires so late tells that this process was held up.
+const HELD_UP: Duration = Duration::from_millis(10);
+
 /// The perfect link of one process.
 pub struct PerfectLink {
     pub(super) configuration: Configuration,
@@ -404,7 +407,8 @@ impl PerfectLink {
     fn upon_timer(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let now = ctx.now();
         let peer = &mut self.peers[p.index()];
-        peer.armed = None;
+        let armed = peer.armed.take();
+        let held_up = armed.is_some_and(|armed| now - armed.at > HELD_UP);
         self.touched.insert(p);
         if peer.greeting.at.is_some_and(|at| at <= now) {
             peer.greeting.at = None;
@@ -416,9 +420,12 @@ impl PerfectLink {
             if acknowledge {
                 session.receiving.hurry();
             }
-            if session.sending.deadline().is_some_and(|(at, _)| at <= now) {
+            let sending = &mut session.sending;
+            if sending.deadline().is_some_and(|(at, _)| at <= now)
+                && !(held_up && sending.excuse(now))
+            {
                 ctx.count("timeouts");
-                session.sending.timed_out(now);
+                sending.timed_out(now);
             }
         }
     }

@@ -51,6 +51,8 @@ pub struct Sending {
     congestion: Congestion,
     backoff: u32,
     fruitless: u32,
+    /// Whether the last timeout was not believed, because this process itself had been held up.
+    excused: bool,
     /// From when the timeout counts: the last progress, or the last transmission of the oldest.
     since: Time,
     stream: bool,
@@ -71,6 +73,7 @@ impl Sending {
             congestion,
             backoff: 0,
             fruitless: 0,
+            excused: false,
             since: Time::ZERO,
             stream,
         }
@@ -172,6 +175,7 @@ impl Sending {
         }
         self.congestion.acknowledged(news, limited);
         self.fruitless = 0;
+        self.excused = false;
         self.since = now;
         if !acknowledged.ranges.is_empty() {
             self.detect_losses(last);
@@ -219,9 +223,20 @@ impl Sending {
         delay.clamp(Duration::from_millis(1), Duration::from_millis(10))
     }
 
+    /// This process was held up itself, and what arrived meanwhile is yet to be seen: waits once more,
+    /// but not twice in a row. `true`: so be it.
+    pub fn excuse(&mut self, now: Time) -> bool {
+        let excused = !std::mem::replace(&mut self.excused, true);
+        if excused {
+            self.since = now;
+        }
+        excused
+    }
+
     /// Nothing was acknowledged for long: all is taken for lost (over a stream, the oldest packet).
     pub fn timed_out(&mut self, now: Time) {
         self.since = now;
+        self.excused = false;
         self.backoff += 1;
         self.fruitless = self.fruitless.saturating_add(1);
         let doubted = if self.stream { 1 } else { self.packets.len() };

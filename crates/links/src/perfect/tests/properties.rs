@@ -193,6 +193,24 @@ fn pl1_after_a_silence_the_first_sign_of_life_brings_everything() {
 }
 
 #[test]
+fn a_process_that_was_held_up_reads_its_post_before_it_blames_the_network() {
+    let mut world = World::started(2, 4);
+    world.connect();
+    for round in 1..=5 {
+        for message in numbered(200) {
+            world.send(1, 2, "small", message);
+        }
+        world.run(Duration::from_micros(500));
+        world.pause(1, true);
+        world.run(ms(500));
+        world.pause(1, false);
+        world.run(ms(100));
+        assert_eq!(world.process(2).delivered(), round * 200);
+    }
+    assert_eq!(world.process(1).counters.total("packets sent again"), 0);
+}
+
+#[test]
 fn a_round_trip_longer_than_the_first_timeout_is_learned() {
     let mut world = World::new(2, 4);
     world.faults.latency = ms(150);
