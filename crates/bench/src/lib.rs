@@ -1,1 +1,50 @@
-//! Benchmarks against raw sockets.
+//! What Quorate's layers cost on one machine, beside what they stand on.
+//!
+//! | module | what it measures |
+//! |---|---|
+//! | [`cluster`] | nodes on loopback, in this operating-system process |
+//! | [`hop`] | a message from one algorithm to another of the same process, beside a channel of Tokio |
+//! | [`link`] | a message over the perfect link, one way and to and fro |
+//! | [`raw`] | the same over a TCP stream of Tokio with nothing on top: what the link is measured by |
+//! | [`total_order`] | a closed loop of messages through total order |
+//! | [`rounds`] | cases run one after the other, in rounds, and their ratios |
+//! | [`suite`] | all of them, as one table |
+//! | [`machine`] | processors, processor time, memory |
+//!
+//! Everything runs on loopback, for a time that is given.
+
+pub mod cluster;
+pub mod hop;
+pub mod link;
+pub mod machine;
+pub mod raw;
+pub mod rounds;
+pub mod suite;
+pub mod total_order;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What can go wrong in a run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused something.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A node did not start, or stopped.
+    #[error(transparent)]
+    Node(#[from] quorate_runtime::Error),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Unusable(&'static str),
+    /// What came out is wrong.
+    #[error("{0}")]
+    Wrong(String),
+    /// Nothing came out in time.
+    #[error("no result within {0:?}")]
+    Stalled(std::time::Duration),
+}
+
+/// The value behind a lock, whatever happened to the last one who held it.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

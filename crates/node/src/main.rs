@@ -1,5 +1,6 @@
 //! The `quorate` binary: one replica of a key-value store, a demonstration, and tools around them.
 mod algorithms;
+mod bench;
 mod configuration;
 mod demo;
 mod http;
@@ -34,6 +35,8 @@ enum Command {
     Sim(sim::Sim),
     /// Lists the algorithms: model, bound, properties, costs.
     Algorithms(algorithms::Algorithms),
+    /// Measures what the layers cost on this machine.
+    Bench(bench::Bench),
     /// Prints the completions of a shell.
     Completions {
         /// The shell.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Faults(switches) => switches.run(),
         Command::Sim(sim) => sim.run(),
         Command::Algorithms(algorithms) => algorithms.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "quorate", &mut io::stdout());
             Ok(())

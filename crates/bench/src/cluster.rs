@@ -1,0 +1,123 @@
+//! Nodes on loopback, in this operating-system process, each with a protocol thread and sockets.
+use crate::Error;
+use quorate_core::ProcessId;
+use quorate_runtime::{
+    Builder, Node,
+    node::{Socket, Standing},
+};
+use std::{
+    net::{SocketAddr, TcpListener, UdpSocket},
+    time::Duration,
+};
+use tokio::{runtime, time::timeout};
+
+/// How long the nodes may take to find each other.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A datagram that loopback, with its MTU of 64 KiB, carries whole.
+const LOOPBACK_DATAGRAM: usize = 60 * 1024;
+
+/// What the nodes talk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Transport {
+    /// Datagrams.
+    #[default]
+    Udp,
+    /// Connections.
+    Tcp,
+}
+
+/// How the nodes talk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Network {
+    /// What they talk.
+    pub transport: Transport,
+    /// How long a datagram is; `None`: what suits loopback.
+    pub datagram: Option<usize>,
+}
+
+impl Network {
+    fn bind(self) -> std::io::Result<(Socket, SocketAddr)> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Ok(match self.transport {
+            Transport::Udp => {
+                let socket = UdpSocket::bind(any)?;
+                let address = socket.local_addr()?;
+                (socket.into(), address)
+            }
+            Transport::Tcp => {
+                let listener = TcpListener::bind(any)?;
+                let address = listener.local_addr()?;
+                (listener.into(), address)
+            }
+        })
+    }
+}
+
+/// Nodes that run. They stop when this is dropped.
+pub(crate) struct Cluster {
+    runtime: runtime::Runtime,
+    nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Starts `n` nodes with what `declare` declares for each index, and waits until every one is
+    /// connected to every other.
+    pub fn start(
+        n: usize,
+        network: Network,
+        mut declare: impl FnMut(usize, &mut Builder) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let sockets = (0..n).map(|_| network.bind());
+        let (sockets, peers): (Vec<_>, Vec<_>) =
+            sockets.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let mut nodes = Vec::new();
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let me =
+                ProcessId::from_rank(index + 1).ok_or(Error::Unusable("too many processes"))?;
+            let mut builder = Node::builder(me, peers.clone())
+                .cluster("bench")
+                .socket(socket);
+            if let Some(datagram) = network.datagram {
+                builder = builder.datagram(datagram);
+            } else if network.transport == Transport::Udp {
+                builder = builder.datagram(LOOPBACK_DATAGRAM);
+            }
+            declare(index, &mut builder)?;
+            nodes.push(runtime.block_on(builder.start())?);
+        }
+        let cluster = Cluster { runtime, nodes };
+        cluster.meet()?;
+        Ok(cluster)
+    }
+
+    fn meet(&self) -> Result<(), Error> {
+        let others = self.nodes.len() - 1;
+        let meeting = async {
+            for node in &self.nodes {
+                let mut status = node.status();
+                let met = status.wait_for(|now| {
+                    now.standing == Standing::Admitted && now.connected().len() == others
+                });
+                // A node that stops is noticed by whoever waits for its results.
+                let _ = met.await;
+            }
+        };
+        self.runtime
+            .block_on(async { timeout(PATIENCE, meeting).await })
+            .map_err(|_| Error::Stalled(PATIENCE))
+    }
+
+    /// What every node counted, for whoever wonders where time went.
+    pub fn counts(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for node in &self.nodes {
+            for (module, reason, count) in node.counters().snapshot() {
+                lines.push(format!("{} {module} {reason} {count}", node.me()));
+            }
+        }
+        lines
+    }
+}

@@ -1,0 +1,412 @@
+//! A closed loop of messages through total order.
+//!
+//! The processes run in this operating-system process, each a node with a protocol thread and
+//! sockets of its own. The client at p1 is an algorithm on p1's protocol thread: it keeps a fixed
+//! number of messages in flight, so that no change of threads is measured. Messages carry their
+//! numbers, and every process checks that they come in order.
+use crate::{
+    Error,
+    cluster::{Cluster, Network},
+    locked, machine,
+    raw::{histogram, microseconds},
+};
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use quorate_abstractions::total_order::{Broadcast, Deliver};
+use quorate_broadcast::by_consensus;
+use quorate_catalogue::stack;
+use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe};
+use quorate_runtime::node::Wiring;
+use serde::Serialize;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A message begins with its number.
+const NUMBER: usize = 8;
+/// How often each process looks at the clock when nothing happens.
+const TICK: Duration = Duration::from_millis(10);
+/// How much longer than asked for a run may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long messages in flight may take after the end of the measured time.
+const DRAIN: Duration = Duration::from_millis(300);
+
+/// What is to be measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// How many processes.
+    pub n: usize,
+    /// How many bytes a message has, its number included.
+    pub payload: usize,
+    /// How many messages are in flight.
+    pub window: usize,
+    /// How long it runs before it is measured.
+    pub warm: Duration,
+    /// How long it is measured.
+    pub measure: Duration,
+    /// How the processes talk.
+    pub network: Network,
+    /// How total order is configured.
+    pub configuration: by_consensus::Configuration,
+    /// Whether what the nodes counted is printed to standard error.
+    pub counts: bool,
+}
+
+/// What was measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Outcome {
+    /// Messages delivered a second at the slowest process.
+    pub slowest_per_s: f64,
+    /// Messages delivered a second at p1.
+    pub leader_per_s: f64,
+    /// From the request to the delivery at p1, in microseconds: the median,
+    pub p50_us: f64,
+    /// and what one message in a hundred exceeds.
+    pub p99_us: f64,
+    /// Processor time of all processes for a message delivered at p1, in microseconds.
+    pub cpu_us_per_entry: f64,
+    /// The most memory held, in MiB.
+    pub rss_mib: f64,
+}
+
+/// Where a process was at one time.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Instant,
+    delivered: u64,
+    processor: Duration,
+}
+
+/// What a process found.
+struct Finding {
+    index: usize,
+    begin: Mark,
+    end: Mark,
+    times: Histogram<u64>,
+}
+
+/// What the processes of one run share.
+struct Shared {
+    run: Run,
+    begun: Instant,
+    /// When the measured time begins, in nanoseconds after `begun`; 0: not known yet.
+    measured_from: AtomicU64,
+    delivered: Vec<AtomicU64>,
+    broadcast: AtomicU64,
+    wrong: Mutex<Option<String>>,
+    findings: mpsc::Sender<Finding>,
+}
+
+/// Runs the closed loop.
+///
+/// # Errors
+/// When a node fails, messages come out of order, or nothing comes.
+pub fn run(run: Run) -> Result<Outcome, Error> {
+    if run.payload < NUMBER || run.window == 0 || run.n == 0 {
+        return Err(Error::Unusable(
+            "a message has at least eight bytes, and at least one is in flight",
+        ));
+    }
+    let (findings, found) = mpsc::channel();
+    let shared = Arc::new(Shared {
+        run,
+        begun: Instant::now(),
+        measured_from: AtomicU64::new(0),
+        delivered: (0..run.n).map(|_| AtomicU64::new(0)).collect(),
+        broadcast: AtomicU64::new(0),
+        wrong: Mutex::default(),
+        findings,
+    });
+    let begin = Mutex::new(None);
+    let begin = Arc::new(begin);
+    let cluster = Cluster::start(run.n, run.network, |index, builder| {
+        let (shared, begin) = (shared.clone(), begin.clone());
+        Ok(builder.module("bench", stack::TOTAL_ORDER, move |wiring| {
+            let client = Client::spawn(index, &wiring, shared);
+            if index == 0 {
+                *locked(&begin) = Some(client);
+            }
+        })?)
+    })?;
+    if let Some(client) = locked(&begin).take() {
+        client.send(Event::Begin);
+    }
+    let found = gather(&found, &shared);
+    if run.counts {
+        for line in cluster.counts() {
+            eprintln!("{line}");
+        }
+    }
+    outcome(&found?)
+}
+
+fn gather(found: &mpsc::Receiver<Finding>, shared: &Shared) -> Result<Vec<Finding>, Error> {
+    let run = &shared.run;
+    let deadline = Instant::now() + run.warm + run.measure + PATIENCE;
+    let mut findings = Vec::new();
+    while findings.len() < run.n {
+        if let Some(wrong) = locked(&shared.wrong).take() {
+            return Err(Error::Wrong(wrong));
+        }
+        if Instant::now() > deadline {
+            return Err(Error::Stalled(run.warm + run.measure + PATIENCE));
+        }
+        findings.extend(found.recv_timeout(TICK).ok());
+    }
+    thread::sleep(DRAIN);
+    if let Some(wrong) = locked(&shared.wrong).take() {
+        return Err(Error::Wrong(wrong));
+    }
+    let broadcast = shared.broadcast.load(Relaxed);
+    let delivered: Vec<u64> = shared.delivered.iter().map(|d| d.load(Relaxed)).collect();
+    if delivered.iter().any(|delivered| *delivered != broadcast) {
+        eprintln!("not drained: {broadcast} broadcast, {delivered:?} delivered");
+    }
+    Ok(findings)
+}
+
+fn outcome(findings: &[Finding]) -> Result<Outcome, Error> {
+    let rate = |finding: &Finding| {
+        let count = finding.end.delivered - finding.begin.delivered;
+        count as f64 / (finding.end.at - finding.begin.at).as_secs_f64()
+    };
+    let leader = findings
+        .iter()
+        .find(|finding| finding.index == 0)
+        .ok_or(Error::Unusable("no process"))?;
+    let count = leader.end.delivered - leader.begin.delivered;
+    if count == 0 {
+        return Err(Error::Wrong("nothing was delivered".to_owned()));
+    }
+    let processor = leader.end.processor.saturating_sub(leader.begin.processor);
+    Ok(Outcome {
+        slowest_per_s: findings.iter().map(rate).fold(f64::INFINITY, f64::min),
+        leader_per_s: rate(leader),
+        p50_us: microseconds(&leader.times, 0.5),
+        p99_us: microseconds(&leader.times, 0.99),
+        cpu_us_per_entry: processor.as_secs_f64() * 1e6 / count as f64,
+        rss_mib: machine::peak_memory_mib(),
+    })
+}
+
+/// The application: checks what is delivered, and at p1 keeps messages in flight.
+struct Client {
+    index: usize,
+    shared: Arc<Shared>,
+    template: Vec<u8>,
+    /// Whether messages are broadcast here.
+    broadcasting: bool,
+    /// When each message in flight was broadcast.
+    in_flight: VecDeque<Instant>,
+    broadcast: u64,
+    delivered: u64,
+    /// How many of these were there after the last batch.
+    before: u64,
+    begin: Option<Mark>,
+    /// The end was found, and told.
+    ended: bool,
+    times: Histogram<u64>,
+}
+
+enum Event {
+    Begin,
+    Deliver(Deliver),
+    Tick,
+}
+
+enum Effect {
+    Broadcast(Broadcast),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Begin => Observation::internal("Begin"),
+            Event::Deliver(indication) => indication.observe(),
+            Event::Tick => Observation::internal("Tick"),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        let Effect::Broadcast(request) = self;
+        request.observe()
+    }
+}
+
+impl Algorithm for Client {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        machine::pin(self.index);
+        ctx.after_in_background(TICK, Event::Tick);
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Begin => self.broadcasting = true,
+            Event::Deliver(delivery) => self.check(&delivery),
+            Event::Tick => {
+                ctx.after_in_background(TICK, Event::Tick);
+            }
+        }
+    }
+
+    fn upon_idle(&mut self, ctx: &mut Ctx<Self>) {
+        let now = Instant::now();
+        self.shared.delivered[self.index].store(self.delivered, Relaxed);
+        self.mark(now);
+        if self.broadcasting {
+            self.note_times(now);
+            self.fill_window(now, ctx);
+        }
+    }
+}
+
+impl Client {
+    fn spawn(index: usize, wiring: &Wiring, shared: Arc<Shared>) -> Addr<Event> {
+        let Wiring {
+            host,
+            links,
+            detector,
+            ..
+        } = wiring;
+        let mailbox = host.mailbox();
+        let events = mailbox.addr();
+        let up = mailbox.addr().with(Event::Deliver);
+        let configuration = shared.run.configuration;
+        let down = stack::total_order(host, links, detector, configuration, up);
+        let client = Client {
+            index,
+            template: vec![0xa5; shared.run.payload],
+            shared,
+            broadcasting: false,
+            in_flight: VecDeque::new(),
+            broadcast: 0,
+            delivered: 0,
+            before: 0,
+            begin: None,
+            ended: false,
+            times: histogram(),
+        };
+        host.at("client")
+            .start(mailbox, client, move |Effect::Broadcast(request)| {
+                down.send(request);
+            });
+        events
+    }
+
+    fn check(&mut self, delivery: &Deliver) {
+        for payload in &delivery.payloads {
+            let number = payload
+                .first_chunk::<NUMBER>()
+                .copied()
+                .map(u64::from_le_bytes);
+            if number != Some(self.delivered) || payload.len() != self.shared.run.payload {
+                let (place, process) = (self.delivered, self.index + 1);
+                let wrong = format!("p{process}: message {number:?} delivered in place {place}");
+                locked(&self.shared.wrong).get_or_insert(wrong);
+            }
+            self.delivered += 1;
+        }
+    }
+
+    /// Notes where the process is when the measured time begins, and tells what it found at the end.
+    fn mark(&mut self, now: Instant) {
+        let from = self.shared.measured_from.load(Relaxed);
+        if from == 0 || self.ended {
+            return;
+        }
+        let from = self.shared.begun + Duration::from_nanos(from);
+        let mark = || Mark {
+            at: now,
+            delivered: self.delivered,
+            processor: machine::processor_time(),
+        };
+        match self.begin {
+            None if now >= from => self.begin = Some(mark()),
+            Some(begin) if now >= from + self.shared.run.measure => {
+                let finding = Finding {
+                    index: self.index,
+                    begin,
+                    end: mark(),
+                    times: std::mem::replace(&mut self.times, histogram()),
+                };
+                self.ended = true;
+                // Nobody listens any more: the run has failed.
+                let _ = self.shared.findings.send(finding);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_times(&mut self, now: Instant) {
+        let measuring = self.begin.is_some() && !self.ended;
+        for _ in self.before..self.delivered {
+            let Some(sent) = self.in_flight.pop_front() else {
+                break;
+            };
+            if measuring {
+                self.times.saturating_record((now - sent).as_nanos() as u64);
+            }
+        }
+        self.before = self.delivered;
+    }
+
+    fn fill_window(&mut self, now: Instant, ctx: &mut Ctx<Self>) {
+        if self.ended {
+            return;
+        }
+        if self.broadcast == 0 {
+            let from = now - self.shared.begun + self.shared.run.warm;
+            self.shared
+                .measured_from
+                .store(from.as_nanos() as u64, Relaxed);
+        }
+        while self.in_flight.len() < self.shared.run.window {
+            let mut payload = self.template.clone();
+            payload[..NUMBER].copy_from_slice(&self.broadcast.to_le_bytes());
+            self.broadcast += 1;
+            self.in_flight.push_back(now);
+            let payload = Bytes::from(payload);
+            ctx.trigger(Effect::Broadcast(Broadcast { payload }));
+        }
+        self.shared.broadcast.store(self.broadcast, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Transport;
+
+    #[test]
+    fn every_process_delivers_in_order() {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let outcome = run(Run {
+                n: 3,
+                payload: 16,
+                window: 64,
+                warm: Duration::from_millis(20),
+                measure: Duration::from_millis(100),
+                network: Network {
+                    transport,
+                    datagram: None,
+                },
+                configuration: by_consensus::Configuration::default(),
+                counts: false,
+            })
+            .unwrap();
+            assert!(outcome.slowest_per_s > 0.0 && outcome.p50_us > 0.0);
+        }
+    }
+}
