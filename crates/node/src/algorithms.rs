@@ -24,7 +24,10 @@ impl Algorithms {
         let chosen: Vec<&Algorithm> = ALGORITHMS.iter().filter(matches).collect();
         if chosen.is_empty() {
             let names: Vec<_> = ALGORITHMS.iter().map(|a| a.name).collect();
-            anyhow::bail!("nothing in the catalogue matches; it has {}", names.join(", "));
+            anyhow::bail!(
+                "nothing in the catalogue matches; it has {}",
+                names.join(", ")
+            );
         }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&chosen)?);
@@ -40,10 +43,18 @@ impl Algorithms {
 fn describe(algorithm: &Algorithm) -> Result<String> {
     let mut text = String::new();
     writeln!(text, "{} — {}", algorithm.name, algorithm.abstraction)?;
-    writeln!(text, "  model     {}; survives {}", algorithm.model, algorithm.bound)?;
+    writeln!(
+        text,
+        "  model     {}; survives {}",
+        algorithm.model, algorithm.bound
+    )?;
     writeln!(text, "  over      {}", algorithm.over.join(", "))?;
     if let Some(cost) = algorithm.cost {
-        writeln!(text, "  cost      {} messages, {} steps", cost.messages, cost.steps)?;
+        writeln!(
+            text,
+            "  cost      {} messages, {} steps",
+            cost.messages, cost.steps
+        )?;
     }
     if algorithm.rate != "none" {
         writeln!(text, "  rate      {}", algorithm.rate)?;

@@ -2,7 +2,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use quorate_catalogue::scenario::{Cut, Layers, Outcome, Scenario, Subject};
-use quorate::core::{ProcessId, Time, message::fold};
+use quorate_core::{ProcessId, Time, message::fold};
 use quorate_sim::{Diagram, Verdict, Violation};
 use std::{
     collections::BTreeMap,
@@ -58,7 +58,9 @@ pub struct Sim {
 struct Cuts(Vec<Cut>);
 
 fn parse_seeds(text: &str) -> Result<Range<u64>> {
-    let (first, end) = text.split_once("..").context("seeds are given as FIRST..END")?;
+    let (first, end) = text
+        .split_once("..")
+        .context("seeds are given as FIRST..END")?;
     let seeds = first.parse()?..end.parse()?;
     if seeds.is_empty() {
         bail!("{text} is an empty range of seeds");
@@ -95,7 +97,12 @@ fn parse_cut(text: &str) -> Result<Cuts> {
     };
     let begin = at(begin)?;
     let end = if end.is_empty() { None } else { Some(at(end)?) };
-    let cut = |from, to| Cut { from, to, begin, end };
+    let cut = |from, to| Cut {
+        from,
+        to,
+        begin,
+        end,
+    };
     if let Some((from, to)) = way.split_once('>') {
         return Ok(Cuts(vec![cut(process(from)?, process(to)?)]));
     }
@@ -140,14 +147,21 @@ impl Tally {
         self.hash = self.hash.wrapping_add(fold(seed, report.hash));
         if let Some(violation) = report.violation() {
             self.violated += 1;
-            if self.violation.as_ref().is_none_or(|(first, _)| seed < *first) {
+            if self
+                .violation
+                .as_ref()
+                .is_none_or(|(first, _)| seed < *first)
+            {
                 self.violation = Some((seed, violation.clone()));
             }
         }
     }
 
     fn print(&self, elapsed: Duration) {
-        println!("{:<10} {:>8} {:>9} {:>8}", "property", "holds", "violated", "unknown");
+        println!(
+            "{:<10} {:>8} {:>9} {:>8}",
+            "property", "holds", "violated", "unknown"
+        );
         for (tag, [holds, violated, unknown]) in &self.verdicts {
             println!("{tag:<10} {holds:>8} {violated:>9} {unknown:>8}");
         }
@@ -160,7 +174,11 @@ impl Tally {
             })
             .collect();
         let count: u64 = self.runs.values().sum();
-        println!("{count} seeds: {} ({:.1} s)", runs.join(", "), elapsed.as_secs_f64());
+        println!(
+            "{count} seeds: {} ({:.1} s)",
+            runs.join(", "),
+            elapsed.as_secs_f64()
+        );
         println!(
             "{} messages over ideal links, {} datagrams, {} truncated runs, hash of all traces {:016x}",
             self.messages, self.datagrams, self.truncated, self.hash
@@ -179,16 +197,31 @@ impl Sim {
         let begun = Instant::now();
         let tally = run_all(&scenario, &self.seeds)?;
         tally.print(begun.elapsed());
-        let interesting = tally.violation.as_ref().map_or(self.seeds.start, |(seed, _)| *seed);
+        let interesting = tally
+            .violation
+            .as_ref()
+            .map_or(self.seeds.start, |(seed, _)| *seed);
         if self.diagram {
             let outcome = scenario.run(interesting, true)?;
-            println!("\nseed {interesting}, on {} layers:", layers_name(outcome.layers));
-            println!("{}", Diagram::default().draw(&outcome.trace));
+            println!(
+                "\nseed {interesting}, on {} layers:",
+                layers_name(outcome.layers)
+            );
+            println!(
+                "{}",
+                Diagram::default().draw(&outcome.trace, self.processes)
+            );
         }
-        let Some((seed, violation)) = tally.violation else { return Ok(()) };
+        let Some((seed, violation)) = tally.violation else {
+            return Ok(());
+        };
         println!("\nseed {seed}: {violation}");
         println!("replay: {}", self.replay(seed));
-        bail!("{} of {} seeds violate a property", tally.violated, self.seeds.end - self.seeds.start)
+        bail!(
+            "{} of {} seeds violate a property",
+            tally.violated,
+            self.seeds.end - self.seeds.start
+        )
     }
 
     fn scenario(&self) -> Scenario {
@@ -206,28 +239,34 @@ impl Sim {
 
     /// The command that runs this seed again, and draws it.
     fn replay(&self, seed: u64) -> String {
-        let mut command = format!(
-            "quorate sim {} --processes {} --seeds {seed}..{} --crash {} --requests {} --layers {}",
-            self.stack,
-            self.processes,
-            seed + 1,
-            self.crash,
-            self.requests,
-            layers_name(self.layers.of(seed)),
-        );
+        let mut words = vec![
+            format!("quorate sim {} --processes {}", self.stack, self.processes),
+            format!("--seeds {seed}..{} --crash {}", seed + 1, self.crash),
+            format!(
+                "--requests {} --layers {}",
+                self.requests,
+                layers_name(self.layers.of(seed))
+            ),
+        ];
         if self.loss > 0.0 {
-            command += &format!(" --loss {}", self.loss);
+            words.push(format!("--loss {}", self.loss));
         }
         if self.duplicate > 0.0 {
-            command += &format!(" --duplicate {}", self.duplicate);
+            words.push(format!("--duplicate {}", self.duplicate));
         }
         for cut in self.scenario().cuts {
             let milliseconds = |time: Time| time.as_nanos() / 1_000_000;
-            let end = cut.end.map_or(String::new(), |end| milliseconds(end).to_string());
+            let end = cut
+                .end
+                .map_or(String::new(), |end| milliseconds(end).to_string());
             let (from, to) = (cut.from.rank(), cut.to.rank());
-            command += &format!(" --cut '{from}>{to}@{}..{end}'", milliseconds(cut.begin));
+            words.push(format!(
+                "--cut '{from}>{to}@{}..{end}'",
+                milliseconds(cut.begin)
+            ));
         }
-        command + " --diagram"
+        words.push("--diagram".to_owned());
+        words.join(" ")
     }
 }
 
@@ -241,14 +280,19 @@ fn run_all(scenario: &Scenario, seeds: &Range<u64>) -> Result<Tally> {
                 return Ok(());
             }
             let outcome = scenario.run(seed, false)?;
-            tally.lock().unwrap_or_else(PoisonError::into_inner).add(seed, &outcome);
+            tally
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .add(seed, &outcome);
         }
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..processors).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().try_for_each(|worker| {
-            worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a simulation panicked")))
+            worker
+                .join()
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("a simulation panicked")))
         })
     })?;
     Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -277,7 +321,10 @@ mod tests {
     fn a_violation_is_an_error_and_a_sound_algorithm_is_not() {
         assert!(sim(Subject::Uniform, 1).run().is_ok());
         assert!(sim(Subject::UniformOnOneAck, 1).run().is_err());
-        assert!(sim(Subject::Uniform, 2).run().is_err(), "a majority must live");
+        assert!(
+            sim(Subject::Uniform, 2).run().is_err(),
+            "a majority must live"
+        );
     }
 
     #[test]
