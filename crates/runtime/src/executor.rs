@@ -1,5 +1,10 @@
 //! What runs on the protocol thread: ready actors, timers, edges.
-use crate::{edge::Edge, host::Shared, ready, timers::Timers};
+use crate::{
+    edge::Edge,
+    host::Shared,
+    ready::{self, Numbers},
+    timers::Timers,
+};
 use quorate_core::{
     Time,
     actor::{Actor, Unwatched},
@@ -31,6 +36,8 @@ enum Outcome {
 pub(crate) struct Executor {
     shared: Arc<Shared>,
     actors: Vec<Option<Box<dyn Actor>>>,
+    /// Actors that worked since they were last idle.
+    worked: Numbers,
     edges: Vec<Box<dyn Edge>>,
     timers: Timers,
     alarms: Vec<Alarm>,
@@ -48,6 +55,7 @@ impl Executor {
         Executor {
             shared,
             actors: Vec::new(),
+            worked: Numbers::default(),
             edges,
             timers: Timers::default(),
             alarms: Vec::new(),
@@ -115,21 +123,26 @@ impl Executor {
         while let Some((index, id)) = self.timers.take_due(self.now) {
             progress = true;
             self.drive(index, |actor, now| actor.fire(id, now, &mut Unwatched));
-            // So that the algorithm is idle afterwards, too.
-            ready::mark(self.shared.id, index);
+            self.worked.insert(index);
         }
         progress
     }
 
+    /// Lets actors work until none is ready, and then those that worked be idle, one after the
+    /// other: what one sends to itself is answered before anything of both leaves, and leaves with it.
     fn run_ready(&mut self) -> bool {
         for batch in 0..BATCHES_A_TURN {
-            let Some(index) = ready::take_highest() else {
-                return batch > 0;
-            };
             if batch % BATCHES_A_TIME == BATCHES_A_TIME - 1 {
                 self.read_clock();
             }
-            self.drive(index, |actor, now| actor.handle_batch(now, &mut Unwatched));
+            if let Some(index) = ready::take_highest() {
+                self.worked.insert(index);
+                self.drive(index, |actor, now| actor.handle_waiting(now, &mut Unwatched));
+            } else if let Some(index) = self.worked.take_highest() {
+                self.drive(index, |actor, now| actor.idle(now, &mut Unwatched));
+            } else {
+                return batch > 0;
+            }
         }
         true
     }

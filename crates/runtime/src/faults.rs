@@ -9,7 +9,7 @@ use rand::RngExt;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -38,6 +38,11 @@ impl Fault {
         }
     }
 
+    /// Whether datagrams get lost.
+    pub fn is_lossy(&self) -> bool {
+        self.cut || self.loss > 0.0
+    }
+
     fn is_none(&self) -> bool {
         *self == Fault::default()
     }
@@ -55,6 +60,8 @@ pub enum Direction {
 #[derive(Default)]
 struct Switches {
     active: AtomicBool,
+    /// Grows with every change.
+    version: AtomicU64,
     /// Faults by peer: outgoing, incoming.
     peers: Mutex<Vec<[Fault; 2]>>,
 }
@@ -73,6 +80,11 @@ impl Faults {
         self.0.active.load(Relaxed)
     }
 
+    /// Grows with every change of a switch.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.version.load(Relaxed)
+    }
+
     /// The fault between this process and `peer`.
     pub fn get(&self, peer: ProcessId, direction: Direction) -> Fault {
         let peers = self.peers();
@@ -89,6 +101,7 @@ impl Faults {
         peers[peer.index()][direction as usize] = fault;
         let active = peers.iter().flatten().any(|fault| !fault.is_none());
         self.0.active.store(active, Relaxed);
+        self.0.version.fetch_add(1, Relaxed);
     }
 
     /// Cuts both directions between this process and `peer`.
@@ -102,6 +115,7 @@ impl Faults {
         let mut peers = self.peers();
         peers.clear();
         self.0.active.store(false, Relaxed);
+        self.0.version.fetch_add(1, Relaxed);
     }
 }
 
@@ -265,6 +279,11 @@ impl Injected {
             return;
         }
         self.direct.send(Indication::Arrive { bytes, segment });
+    }
+
+    /// The switches.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Hands on that the way to a peer is open again.

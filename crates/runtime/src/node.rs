@@ -26,9 +26,12 @@ use quorate_core::{Addr, Counters, Host, Incarnation, ProcessId, message::Origin
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+
+/// How long the peers may take to acknowledge, once own messages are delivered.
+const LINKS_DRAIN: Duration = Duration::from_secs(1);
 
 /// What must be told when the node stops, or may not take part.
 #[derive(Clone, Default)]
@@ -73,7 +76,8 @@ impl Inner {
             for flow in &self.handles.flows {
                 flow.drained().await;
             }
-            self.links_drained().await;
+            // A peer that has just gone owes its acknowledgements for ever.
+            let _ = timeout(LINKS_DRAIN, self.links_drained()).await;
         };
         let ended = tokio::select! {
             _ = timeout_at(deadline, drain) => None,
@@ -194,8 +198,9 @@ impl Node {
         self.inner.thread.ended().await
     }
 
-    /// Accepts no message any more, waits until own messages are delivered here and the peers have
-    /// acknowledged what they were sent, at most for the builder's drain time, and stops.
+    /// Accepts no message any more, waits until own messages are delivered here, at most for the
+    /// builder's drain time, and then, for a second at most, until the peers have acknowledged what
+    /// they were sent; and stops.
     ///
     /// # Errors
     /// [`NotDrained`](Error::NotDrained) when own messages were not delivered in time,

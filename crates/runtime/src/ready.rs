@@ -2,15 +2,44 @@
 use std::cell::{Cell, RefCell};
 
 /// Numbers of mailboxes, as bits.
+#[derive(Default)]
+pub(crate) struct Numbers(Vec<u64>);
+
+impl Numbers {
+    const fn new() -> Self {
+        Numbers(Vec::new())
+    }
+
+    pub fn insert(&mut self, number: usize) {
+        let word = number / 64;
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (number % 64);
+    }
+
+    pub fn take_highest(&mut self) -> Option<usize> {
+        let words = self.0.iter_mut().enumerate().rev();
+        let (place, word) = words.into_iter().find(|(_, word)| **word != 0)?;
+        let bit = word.ilog2() as usize;
+        *word &= !(1 << bit);
+        Some(place * 64 + bit)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+}
+
 struct ReadySet {
-    words: RefCell<Vec<u64>>,
+    numbers: RefCell<Numbers>,
     /// The host whose protocol thread this is; 0: none.
     host: Cell<u64>,
 }
 
 thread_local! {
     static READY: ReadySet = const {
-        ReadySet { words: RefCell::new(Vec::new()), host: Cell::new(0) }
+        ReadySet { numbers: RefCell::new(Numbers::new()), host: Cell::new(0) }
     };
 }
 
@@ -18,7 +47,7 @@ thread_local! {
 pub(crate) fn enter(host: u64) {
     READY.with(|ready| {
         ready.host.set(host);
-        ready.words.borrow_mut().clear();
+        *ready.numbers.borrow_mut() = Numbers::new();
     });
 }
 
@@ -29,12 +58,7 @@ pub(crate) fn mark(host: u64, index: usize) -> bool {
             if ready.host.get() != host {
                 return false;
             }
-            let mut words = ready.words.borrow_mut();
-            let word = index / 64;
-            if word >= words.len() {
-                words.resize(word + 1, 0);
-            }
-            words[word] |= 1 << (index % 64);
+            ready.numbers.borrow_mut().insert(index);
             true
         })
         .unwrap_or(false)
@@ -42,18 +66,12 @@ pub(crate) fn mark(host: u64, index: usize) -> bool {
 
 /// Takes the highest number out of the set.
 pub(crate) fn take_highest() -> Option<usize> {
-    READY.with(|ready| {
-        let mut words = ready.words.borrow_mut();
-        let (place, word) = words.iter_mut().enumerate().rev().find(|(_, w)| **w != 0)?;
-        let bit = word.ilog2() as usize;
-        *word &= !(1 << bit);
-        Some(place * 64 + bit)
-    })
+    READY.with(|ready| ready.numbers.borrow_mut().take_highest())
 }
 
 /// Whether nobody is ready.
 pub(crate) fn is_empty() -> bool {
-    READY.with(|ready| ready.words.borrow().iter().all(|word| *word == 0))
+    READY.with(|ready| ready.numbers.borrow().is_empty())
 }
 
 #[cfg(test)]

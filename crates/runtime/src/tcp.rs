@@ -8,9 +8,12 @@
 //! A connection begins with a preamble that names the dialling process (for bookkeeping: who speaks
 //! is for the link to verify). Then come frames: length, segment (four bytes each, the highest
 //! first), and that many bytes. A frame that claims more than the limit ends the connection.
+//!
+//! A connection on which frames were lost by order (see [`faults`](crate::faults)) is reset when that
+//! fault is over: a stream with a hole is one that was interrupted.
 use crate::{
     edge::Edge,
-    faults::{Faults, Injected},
+    faults::{Direction, Faults, Injected},
     thread::Protocol,
 };
 use bytes::{BufMut, BytesMut};
@@ -36,6 +39,8 @@ const PREAMBLE: usize = MAGIC.len() + 1;
 const HEAD: usize = 8;
 /// How long nothing is accepted after the operating system refused to accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the end of a fault is looked for.
+const FAULTS_CHECK: Duration = Duration::from_millis(50);
 /// Connections that a process accepts from each of the others, should old ones not be known to be
 /// dead yet.
 const ACCEPTED_PER_PEER: usize = 4;
@@ -167,8 +172,10 @@ pub struct TcpEdge {
     incoming: Vec<Incoming>,
     sender: Arc<Sender>,
     injected: Injected,
-    /// When a silence must be noticed at the latest.
+    /// When a silence, or the end of a fault, must be noticed at the latest.
     check_at: Time,
+    /// The version of the faults at the last look.
+    faults: u64,
 }
 
 impl TcpEdge {
@@ -216,6 +223,7 @@ impl TcpEdge {
             sender,
             injected,
             check_at: Time::ZERO,
+            faults: 0,
         });
         Ok(transmit)
     }
@@ -246,6 +254,26 @@ impl TcpEdge {
         progress
     }
 
+    /// Resets the connections on which frames were being lost until now.
+    fn notice_faults(&mut self, now: Time) {
+        let faults = self.injected.faults();
+        let version = faults.version();
+        if std::mem::replace(&mut self.faults, version) == version {
+            return;
+        }
+        for way in &mut self.outgoing {
+            let lossy = faults.get(way.peer, Direction::Outgoing).is_lossy();
+            if std::mem::replace(&mut way.lossy, lossy) && !lossy {
+                way.reset(now, &self.sender);
+            }
+        }
+        self.incoming.retain_mut(|connection| {
+            let from = connection.from;
+            let lossy = from.is_some_and(|p| faults.get(p, Direction::Incoming).is_lossy());
+            !std::mem::replace(&mut connection.lossy, lossy) || lossy
+        });
+    }
+
     fn poll_incoming(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
         let mut progress = false;
         let (sender, injected) = (&*self.sender, &self.injected);
@@ -271,12 +299,15 @@ impl TcpEdge {
 
 impl Edge for TcpEdge {
     fn poll(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        self.notice_faults(now);
         let mut progress = self.accept(cx, now);
         for way in &mut self.outgoing {
             progress |= way.poll(cx, now, &self.sender, &self.injected);
         }
         progress |= self.poll_incoming(cx, now);
-        if self.check_at <= now {
+        if self.injected.faults().are_active() {
+            self.check_at = now + FAULTS_CHECK;
+        } else if self.check_at <= now {
             self.check_at = now + self.sender.configuration.silence / 4;
         }
         progress

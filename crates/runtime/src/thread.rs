@@ -31,13 +31,16 @@ pub enum OnPanic {
     End,
 }
 
+/// What is called when a protocol thread has ended.
+type AtEnd = Box<dyn FnOnce(&Ending) + Send>;
+
 /// A process that has not started: wire it up, then start its protocol thread.
 pub struct Protocol {
     host: TokioHost,
     runtime: runtime::Runtime,
     edges: Vec<Box<dyn Edge>>,
     on_panic: OnPanic,
-    at_end: Vec<Box<dyn FnOnce(&Ending) + Send>>,
+    at_end: Vec<AtEnd>,
 }
 
 impl Protocol {

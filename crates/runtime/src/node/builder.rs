@@ -442,6 +442,10 @@ impl Builder {
     /// # Errors
     /// When the membership or the configuration is unusable, or the operating system refuses the
     /// socket or the thread.
+    #[expect(
+        clippy::unused_async,
+        reason = "callers are not to depend on nothing being waited for"
+    )]
     pub async fn start(mut self) -> Result<Node, Error> {
         let processes = self.check()?;
         let socket = self.socket.take().ok_or(Error::NoSocket)?.bind()?;

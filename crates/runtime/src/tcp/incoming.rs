@@ -1,6 +1,6 @@
 //! A connection that a peer, or whoever, dialled to this process, and sends on.
 use super::{Broken, HEAD, MAGIC, PREAMBLE, Sender};
-use crate::faults::Injected;
+use crate::faults::{Direction, Injected};
 use bytes::{Buf, BytesMut};
 use quorate_core::{ProcessId, Time};
 use std::{
@@ -20,6 +20,8 @@ pub(super) struct Incoming {
     stream: TcpStream,
     /// Who it says it is.
     pub(super) from: Option<ProcessId>,
+    /// Frames are being lost by order.
+    pub(super) lossy: bool,
     bytes: BytesMut,
     heard: Time,
 }
@@ -29,6 +31,7 @@ impl Incoming {
         Incoming {
             stream,
             from: None,
+            lossy: false,
             bytes: BytesMut::new(),
             heard: now,
         }
@@ -100,6 +103,8 @@ impl Incoming {
             return Ok(());
         }
         self.from = from;
+        let faults = injected.faults();
+        self.lossy = from.is_some_and(|p| faults.get(p, Direction::Incoming).is_lossy());
         self.bytes.advance(PREAMBLE);
         self.take_frames(sender, injected)
     }

@@ -34,6 +34,8 @@ pub(super) struct Outgoing {
     address: SocketAddr,
     state: State,
     back_off: Duration,
+    /// Frames are being lost by order.
+    pub(super) lossy: bool,
 }
 
 impl Outgoing {
@@ -49,6 +51,7 @@ impl Outgoing {
             address,
             state: State::Waiting(Time::ZERO),
             back_off,
+            lossy: false,
         }
     }
 
@@ -124,6 +127,14 @@ impl Outgoing {
         }
         sender.counts.disconnected.add(1);
         self.wait(now, sender);
+    }
+
+    /// Gives an open connection up, for another one at once.
+    pub(super) fn reset(&mut self, now: Time, sender: &Sender) {
+        if matches!(self.state, State::Open(..)) {
+            self.close(now, sender);
+            self.state = State::Waiting(now);
+        }
     }
 
     /// Waits for half of the pause to all of it, and for twice that the next time.

@@ -346,7 +346,7 @@ async fn cancellation_shuts_down_in_good_order() {
     let token = tokio_util::sync::CancellationToken::new();
     let all = builders(Kind::Udp, 3).into_iter();
     let members = cluster(all.map(|b| b.cancellation(token.clone())).collect()).await;
-    within(members[0].orders.broadcast(order(1))).await.unwrap();
+    within(members[0].orders.deliver(order(1))).await.unwrap();
     token.cancel();
     for member in &members {
         assert_eq!(within(member.node.ended()).await, Ending::Stopped);
