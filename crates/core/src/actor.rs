@@ -35,6 +35,8 @@ pub trait Actor: Send {
     fn start(&mut self, now: Time, probe: &mut dyn Probe);
     /// Handles at most `limit` of the events that wait; says how many. Does not call `idle`.
     fn handle(&mut self, limit: usize, now: Time, probe: &mut dyn Probe) -> usize;
+    /// Handles all events that wait now. Does not call `idle`.
+    fn handle_waiting(&mut self, now: Time, probe: &mut dyn Probe);
     /// Handles all events that wait now, as one batch, and then lets the algorithm flush.
     fn handle_batch(&mut self, now: Time, probe: &mut dyn Probe);
     /// Ends a batch: lets the algorithm flush what it coalesced.
@@ -118,7 +120,7 @@ impl<A: Algorithm, R: FnMut(A::Effect) + Send> Actor for Joined<A, R> {
         limit
     }
 
-    fn handle_batch(&mut self, now: Time, probe: &mut dyn Probe) {
+    fn handle_waiting(&mut self, now: Time, probe: &mut dyn Probe) {
         self.context.set_now(now);
         let mut batch = std::mem::take(&mut self.batch);
         self.mailbox.take_all(&mut batch);
@@ -126,6 +128,10 @@ impl<A: Algorithm, R: FnMut(A::Effect) + Send> Actor for Joined<A, R> {
             self.upon(event, probe);
         }
         self.batch = batch;
+    }
+
+    fn handle_batch(&mut self, now: Time, probe: &mut dyn Probe) {
+        self.handle_waiting(now, probe);
         self.idle(now, probe);
     }
 

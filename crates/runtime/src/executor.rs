@@ -137,12 +137,18 @@ impl Executor {
             }
             if let Some(index) = ready::take_highest() {
                 self.worked.insert(index);
-                self.drive(index, |actor, now| actor.handle_waiting(now, &mut Unwatched));
+                self.drive(index, |actor, now| {
+                    actor.handle_waiting(now, &mut Unwatched);
+                });
             } else if let Some(index) = self.worked.take_highest() {
                 self.drive(index, |actor, now| actor.idle(now, &mut Unwatched));
             } else {
                 return batch > 0;
             }
+        }
+        // Somebody is always ready: what was coalesced leaves all the same.
+        while let Some(index) = self.worked.take_highest() {
+            self.drive(index, |actor, now| actor.idle(now, &mut Unwatched));
         }
         true
     }

@@ -154,7 +154,8 @@ impl Schedule for Shared {
 /// The host of a real process: its algorithms run on one thread, its *protocol thread*.
 ///
 /// Of the algorithms whose mailboxes hold something, the one whose mailbox was made *last* runs
-/// first, and handles all that waits as one batch. What comes from other threads is looked at when
+/// first, and handles all that waits. When no mailbox holds anything, those that ran are idle, in the
+/// same order, until one of them makes another ready. What comes from other threads is looked at when
 /// nobody is ready any more, so that no load from outside can keep lower layers from running.
 ///
 /// Clones are handles on the same process, usable from every thread. An algorithm may be started

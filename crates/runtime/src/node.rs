@@ -5,6 +5,7 @@
 mod builder;
 mod flow;
 mod handles;
+mod modules;
 mod snapshot;
 mod wiring;
 

@@ -1,8 +1,5 @@
 //! How a node is described, and started.
-use super::{
-    Broadcaster, Deliveries, Handles, Inner, Node, Snapshot, Wiring, flow::Flow, handles::Codec,
-    handles::Outlet,
-};
+use super::{Handles, Inner, Node, Snapshot, Wiring, modules::Module};
 use crate::{
     error::Error,
     faults::Faults,
@@ -11,29 +8,24 @@ use crate::{
     thread::{Ending, OnPanic, Protocol},
     udp::{UdpConfiguration, UdpEdge},
 };
-use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{Indication, Transmit},
-    link, total_order, uniform,
+    link,
 };
 use quorate_broadcast::by_consensus;
-use quorate_catalogue::stack;
 use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId};
 use quorate_detectors::{increasing_timeout, lowest_rank};
 use quorate_links::perfect::{self, PerfectLinks};
-use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// What the layers between a handle and the link add to a message, at most.
-const HEADS: usize = 1024;
 /// The datagrams of a link over a byte stream.
 const STREAM_DATAGRAM: usize = 64 * 1024;
 
@@ -62,14 +54,6 @@ impl From<TcpListener> for Socket {
     }
 }
 
-type Wire = Box<dyn FnOnce(Wiring) + Send>;
-
-/// A module that was declared.
-struct Module {
-    algorithms: String,
-    wire: Wire,
-}
-
 /// Describes a node. What is not said has a default.
 pub struct Builder {
     me: ProcessId,
@@ -77,20 +61,20 @@ pub struct Builder {
     incarnation: Incarnation,
     seed: Option<u64>,
     socket: Option<Socket>,
-    link: perfect::Configuration,
+    pub(super) link: perfect::Configuration,
     datagram: Option<usize>,
     detector: increasing_timeout::Configuration,
     total_order: by_consensus::Configuration,
     udp: UdpConfiguration,
     tcp: TcpConfiguration,
-    window: usize,
-    backlog: usize,
+    pub(super) window: usize,
+    pub(super) backlog: usize,
     drain: Duration,
     on_panic: OnPanic,
     faults: Faults,
     cancellation: CancellationToken,
-    modules: BTreeMap<String, Module>,
-    handles: Handles,
+    pub(super) modules: BTreeMap<String, Module>,
+    pub(super) handles: Handles,
 }
 
 /// What is chosen.
@@ -253,185 +237,6 @@ impl Builder {
     pub fn cancellation(mut self, token: CancellationToken) -> Self {
         self.cancellation = token;
         self
-    }
-}
-
-/// What is declared.
-impl Builder {
-    /// Declares a module by its wiring: `wire` is called when the node starts. `algorithms` names
-    /// what it is made of; processes whose modules differ do not talk to each other.
-    ///
-    /// Everything that is declared goes through here; algorithms of an application do, too.
-    ///
-    /// # Errors
-    /// When the name is used already, or is no segment of a path.
-    pub fn module(
-        &mut self,
-        name: &str,
-        algorithms: &str,
-        wire: impl FnOnce(Wiring) + Send + 'static,
-    ) -> Result<(), Error> {
-        if name.is_empty() || name.contains('/') {
-            return Err(Error::BadName(name.to_owned()));
-        }
-        if self.modules.contains_key(name) {
-            return Err(Error::UsedTwice(name.to_owned()));
-        }
-        let module = Module {
-            algorithms: algorithms.to_owned(),
-            wire: Box::new(wire),
-        };
-        self.modules.insert(name.to_owned(), module);
-        Ok(())
-    }
-
-    /// Declares uniform total-order broadcast of messages of type `T`: every process delivers the
-    /// same messages in the same order.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn total_order<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.total_order_with(name, Codec::typed())
-    }
-
-    /// As [`total_order`](Builder::total_order), of bytes as they are. Delivered messages share the
-    /// buffers that they were received in: copy what is kept for long.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn total_order_bytes(
-        &mut self,
-        name: &str,
-    ) -> Result<(Broadcaster<Bytes>, Deliveries<Bytes>), Error> {
-        self.total_order_with(name, Codec::raw())
-    }
-
-    /// Declares uniform total-order broadcast without handles: `up` is called on the protocol
-    /// thread, in order, with every batch. What is sent to the address given before the node has
-    /// started, or after it has stopped, is dropped. There is no window: the caller limits what is
-    /// under way.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn total_order_addr(
-        &mut self,
-        name: &str,
-        up: Addr<total_order::Deliver>,
-    ) -> Result<Addr<total_order::Broadcast>, Error> {
-        let door = Door::default();
-        let opened = door.clone();
-        self.module(name, stack::TOTAL_ORDER, move |wiring| {
-            opened.open(wire_total_order(&wiring, up));
-        })?;
-        Ok(door.addr())
-    }
-
-    fn total_order_with<T>(
-        &mut self,
-        name: &str,
-        codec: Codec<T>,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
-        let (flow, outlet, handles) = self.prepare(codec);
-        let (inlet, keep) = (outlet.clone(), flow.clone());
-        self.module(name, stack::TOTAL_ORDER, move |wiring| {
-            let (own, me) = (flow.clone(), wiring.origin());
-            let up = Addr::new(move |delivery: total_order::Deliver| {
-                if delivery.origin == me {
-                    own.delivered(delivery.first, delivery.payloads.len() as u64);
-                }
-                inlet.deliver(delivery.origin, delivery.first, delivery.payloads);
-            });
-            let door = wire_total_order(&wiring, up);
-            flow.open(me, door.with(|payload| total_order::Broadcast { payload }));
-        })?;
-        self.keep(keep, outlet);
-        Ok(handles)
-    }
-
-    /// Declares uniform reliable broadcast of messages of type `T`: what one process delivers, even
-    /// one that crashes, every correct process delivers. No order.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn uniform<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        let (flow, outlet, handles) = self.prepare(Codec::typed());
-        let (inlet, keep) = (outlet.clone(), flow.clone());
-        self.module(name, "uniform:majority-ack", move |wiring| {
-            let (own, me) = (flow.clone(), wiring.origin());
-            let up = Addr::new(move |uniform::Deliver { id, payload }| {
-                if id.origin == me {
-                    own.delivered(id.sequence, 1);
-                }
-                inlet.deliver(id.origin, id.sequence, vec![payload]);
-            });
-            let door = stack::uniform(&wiring.host, &wiring.links, up);
-            flow.open(me, door.with(|payload| uniform::Broadcast { payload }));
-        })?;
-        self.keep(keep, outlet);
-        Ok(handles)
-    }
-
-    fn prepare<T>(&self, codec: Codec<T>) -> (Arc<Flow>, Outlet, (Broadcaster<T>, Deliveries<T>)) {
-        let limit = self.link.maximum_message.saturating_sub(HEADS);
-        let flow = Arc::new(Flow::new(self.window, limit));
-        let (outlet, deliveries) = Outlet::new(self.backlog, codec);
-        let broadcaster = Broadcaster::new(flow.clone(), codec);
-        (flow, outlet, (broadcaster, deliveries))
-    }
-
-    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet) {
-        self.handles.flows.push(flow);
-        self.handles.outlets.push(outlet);
-    }
-}
-
-fn wire_total_order(
-    wiring: &Wiring,
-    up: Addr<total_order::Deliver>,
-) -> Addr<total_order::Broadcast> {
-    let Wiring {
-        host,
-        links,
-        detector,
-        total_order,
-        ..
-    } = wiring;
-    stack::total_order(host, links, detector, *total_order, up)
-}
-
-/// An address that is not known yet.
-struct Door<T>(Arc<OnceLock<Addr<T>>>);
-
-impl<T> Default for Door<T> {
-    fn default() -> Self {
-        Door(Arc::default())
-    }
-}
-
-impl<T> Clone for Door<T> {
-    fn clone(&self) -> Self {
-        Door(self.0.clone())
-    }
-}
-
-impl<T: 'static> Door<T> {
-    fn open(&self, addr: Addr<T>) {
-        // Wired once, by the builder that made the door.
-        let _ = self.0.set(addr);
-    }
-
-    fn addr(self) -> Addr<T> {
-        Addr::new(move |value| {
-            if let Some(addr) = self.0.get() {
-                addr.send(value);
-            }
-        })
     }
 }
 

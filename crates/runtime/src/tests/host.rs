@@ -3,7 +3,7 @@ use quorate_core::Mailbox;
 use std::sync::Mutex;
 
 #[test]
-fn the_actor_whose_mailbox_was_made_last_runs_first_and_in_batches() {
+fn the_last_mailbox_runs_first_in_batches_and_all_are_idle_at_the_end() {
     let protocol = protocol(1, 1);
     let host = protocol.host();
     let log = Arc::new(Mutex::new(Vec::new()));
@@ -43,8 +43,10 @@ fn the_actor_whose_mailbox_was_made_last_runs_first_and_in_batches() {
     // The first idle calls are those of the start.
     let log = log.lock().unwrap();
     let first = log.iter().position(|(_, tag)| tag.is_some()).unwrap();
-    let batch = |index| [(index, Some(1)), (index, Some(2)), (index, None)];
-    assert_eq!(log[first..], [batch(2), batch(1), batch(0)].concat());
+    let batch = |index| [(index, Some(1)), (index, Some(2))];
+    let idle = [(2, None), (1, None), (0, None)];
+    let expected = [&batch(2)[..], &batch(1), &batch(0), &idle];
+    assert_eq!(log[first..], expected.concat());
 }
 
 #[test]

@@ -149,6 +149,27 @@ async fn uniform_broadcast_reaches_everybody() {
 }
 
 #[tokio::test]
+async fn best_effort_broadcast_is_numbered_and_returns_permits() {
+    let mut nodes = Vec::new();
+    for builder in builders(Kind::Udp, 2) {
+        let mut builder = builder.window(2);
+        let handles = builder.best_effort::<Order>("gossip").unwrap();
+        nodes.push((builder.start().await.unwrap(), handles));
+    }
+    for number in 1..=10 {
+        within(nodes[0].1.0.broadcast(order(number))).await.unwrap();
+    }
+    let origin = nodes[0].0.origin();
+    for (_, (_, delivered)) in &mut nodes {
+        for number in 1..=10 {
+            let delivery = within(delivered.next()).await.unwrap().unwrap();
+            assert_eq!(delivery.message, order(number));
+            assert_eq!((delivery.id.origin, delivery.id.sequence), (origin, number));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_lone_process_is_its_own_majority() {
     let mut members = cluster(builders(Kind::Tcp, 1)).await;
     within(members[0].orders.deliver(order(1))).await.unwrap();
