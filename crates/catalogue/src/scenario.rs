@@ -287,7 +287,8 @@ impl Scenario {
         if layers == Layers::Full {
             let adversary = timed.loss(self.loss).duplication(self.duplication);
             let world = World::new(n, seed, adversary)?;
-            return Ok(world.settle(Duration::from_secs(10)));
+            // The link backs off to 2.5 seconds, and up to 16 copies in a row may be lost.
+            return Ok(world.settle(Duration::from_secs(60)));
         }
         Ok(if seed.is_multiple_of(2) {
             World::new(n, seed, timed)?
