@@ -138,10 +138,13 @@ pub fn round_trip(time: Duration, size: usize) -> Result<f64, Error> {
     Ok(microseconds(&times, 0.5))
 }
 
+/// The longest time that a histogram tells from longer ones, in nanoseconds: a minute.
+const LONGEST: u64 = 60_000_000_000;
+
 /// A histogram of nanoseconds, to a thousandth.
 pub(crate) fn histogram() -> Histogram<u64> {
     // Its only errors are about arguments, and these are good.
-    Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are a valid precision"))
+    Histogram::new_with_max(LONGEST, 3).unwrap_or_else(|_| unreachable!("three digits are a valid precision"))
 }
 
 /// A quantile of a histogram of nanoseconds, in microseconds.
