@@ -1,1 +1,187 @@
+mod regular;
 
+use super::*;
+use crate::{best_effort, eager, majority_ack};
+use quorate_abstractions::{link::Links, reliable};
+use quorate_consensus::rotating;
+use quorate_core::{ProcessId, Time};
+use quorate_sim::{Crash, Lose, Oracle, Report, Timed, Verdict, World, properties};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+fn at(microseconds: u64) -> Time {
+    Time::from_nanos(microseconds * 1000)
+}
+
+/// Which consensus total order stands on.
+#[derive(Clone, Copy, PartialEq)]
+enum Consensus {
+    /// The uniform one.
+    Uniform,
+    /// The uniform one, whose decisions are taken in the order in which they come (B7-E1).
+    Renumbered,
+    /// One that is not uniform (B7-E6).
+    Regular,
+}
+
+/// Total order at every process of `world`, over the given consensus.
+fn wire(
+    world: &World,
+    consensus: Consensus,
+    configuration: Configuration,
+) -> Vec<Addr<Broadcast>> {
+    let oracle = Oracle::accurate(Duration::from_millis(3));
+    let spawn_at = |q| {
+        let (host, links) = (world.host(q).at("tob"), world.links(q));
+        let detector = world.eventually_perfect(q, &oracle);
+        let decisions = |up: Addr<Decide>| -> Addr<Propose> {
+            let (host, link) = (host.at("consensus"), links.at("consensus"));
+            match consensus {
+                Consensus::Uniform => rotating_over(&host, &link, &detector, up),
+                Consensus::Renumbered => {
+                    let taken = Arc::new(AtomicU64::new(0));
+                    let renumber = move |decision: Decide| Decide {
+                        instance: taken.fetch_add(1, Relaxed) + 1,
+                        ..decision
+                    };
+                    rotating_over(&host, &link, &detector, up.with(renumber))
+                }
+                Consensus::Regular => regular::spawn(&host, link.lane(), &detector, up),
+            }
+        };
+        let uniform = |up: Addr<uniform::Deliver>| {
+            majority_ack::spawn(&host.at("uniform"), links.at("uniform").lane(), up)
+        };
+        spawn(&host, configuration, uniform, decisions, world.application(q))
+    };
+    world.processes().map(spawn_at).collect()
+}
+
+fn rotating_over<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &quorate_abstractions::Subscribe<quorate_abstractions::eventually_perfect::Indication>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let reliable = |up: Addr<reliable::Deliver>| {
+        let lane = links.at("reliable").lane();
+        eager::spawn(&host.at("reliable"), best_effort::over(lane), up)
+    };
+    rotating::spawn(host, links.lane(), reliable, detector, up)
+}
+
+/// Everybody broadcasts a few messages; p1 crashes somewhere in between, with all its copies.
+fn run(consensus: Consensus, seed: u64) -> Report {
+    let latency = Timed::uniform(Duration::from_micros(50), Duration::from_millis(2));
+    let mut world = World::new(3, seed, latency).unwrap();
+    world.check(properties::total_order(world.membership(), "tob"));
+    let doors = wire(&world, consensus, Configuration::default());
+    for (rank, door) in (1..).zip(&doors) {
+        for i in 0..6 {
+            let payload = Bytes::from(vec![rank as u8, i as u8]);
+            world.request(p(rank), at(seed % 7 * 100 + i * 700), door, Broadcast { payload });
+        }
+    }
+    if consensus == Consensus::Regular || seed.is_multiple_of(2) {
+        let crash = Crash::before_output(1 + seed % 97).losing(Lose::Everything);
+        world.crash(p(1), crash);
+    }
+    world.run()
+}
+
+#[test]
+fn tob5_uniform_total_order_holds_over_uniform_consensus() {
+    for seed in 0..300 {
+        run(Consensus::Uniform, seed).assert_all_hold();
+    }
+}
+
+#[test]
+fn tob5_is_broken_by_decisions_taken_in_the_order_in_which_they_come() {
+    let broken = (0..300).find(|seed| {
+        let report = run(Consensus::Renumbered, *seed);
+        matches!(report.verdict("TOB5"), Some(Verdict::Violated(_)))
+    });
+    assert!(broken.is_some(), "the checker catches the twin");
+}
+
+#[test]
+fn tob5_is_broken_by_a_consensus_that_is_not_uniform() {
+    let broken = (0..2000).find(|seed| {
+        let report = run(Consensus::Regular, *seed);
+        matches!(report.verdict("TOB5"), Some(Verdict::Violated(_)))
+    });
+    assert!(broken.is_some(), "the checker catches the twin");
+}
+
+/// `count` messages of p1 at once, in lock step; the messages over the links.
+fn burst(count: u64, configuration: Configuration) -> Report {
+    let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
+    world.check(properties::total_order(world.membership(), "tob"));
+    let doors = wire(&world, Consensus::Uniform, configuration);
+    for i in 0..count {
+        let payload = Bytes::from(i.to_le_bytes().to_vec());
+        world.request(p(1), Time::ZERO, &doors[0], Broadcast { payload });
+    }
+    let report = world.run();
+    report.assert_all_hold();
+    for q in world.processes() {
+        assert!(world.tally(q, "tob", "Deliver").is_some());
+    }
+    report
+}
+
+#[test]
+fn what_waits_together_is_ordered_together() {
+    let n = 4;
+    let one = (2 * n + 3) * (n - 1);
+    let together = burst(100, Configuration::default()).counts.messages;
+    assert_eq!(together, one, "a hundred messages cost what one does");
+    let split = Configuration { batch_bytes: 10, batches: 2, ..Configuration::default() };
+    let apart = burst(100, split).counts.messages;
+    assert!(apart > 10 * one, "batches of a message or two: {apart}");
+}
+
+#[test]
+fn a_proposal_is_limited_in_size() {
+    let split = Configuration {
+        batch_bytes: 1,
+        batches: 64,
+        proposal: 1,
+        ..Configuration::default()
+    };
+    let report = burst(64, split);
+    let instances = report.counts.below("consensus");
+    let (n, one) = (4, 3 * 3 + 4 * 3);
+    assert!(instances >= 64 * one, "one batch an instance at n = {n}: {instances}");
+}
+
+#[test]
+fn what_does_not_decode_is_counted_and_changes_nothing_else() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let counters = quorate_core::Counters::default();
+    let mut ctx = quorate_core::Context::new("tob".into(), 1, counters.clone());
+    let mut tob = ByConsensus::new(&world.host(p(1)), Configuration::default());
+    let origin = tob.me;
+    let id = MessageId { origin, sequence: 1 };
+    let garbage = Bytes::from_static(&[200, 1, 2]);
+    tob.upon(Event::Uniform(uniform::Deliver { id, payload: garbage.clone() }), &mut ctx);
+    tob.upon(Event::Decide(Decide { instance: 1, value: garbage }), &mut ctx);
+    let cut = wire::encode(&Cut(BTreeMap::from([(origin, 1)])));
+    tob.upon(Event::Decide(Decide { instance: 2, value: cut }), &mut ctx);
+    let mut effects = Vec::new();
+    ctx.take_effects(&mut effects);
+    assert!(effects.is_empty());
+    assert_eq!(counters.total("undecodable decision"), 1);
+    assert_eq!(counters.total("undecodable batch"), 1);
+    assert_eq!(tob.applied, 2, "the order goes on");
+}
