@@ -288,7 +288,7 @@ impl Scenario {
             let adversary = timed.loss(self.loss).duplication(self.duplication);
             let world = World::new(n, seed, adversary)?;
             // The link backs off to 2.5 seconds, and up to 16 copies in a row may be lost.
-            return Ok(world.settle(Duration::from_secs(60)));
+            return Ok(world.settle(Duration::from_mins(1)));
         }
         Ok(if seed.is_multiple_of(2) {
             World::new(n, seed, timed)?

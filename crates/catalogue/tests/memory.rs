@@ -1,0 +1,172 @@
+//! A million broadcasts end in the memory that ten thousand need, and a few megabytes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use quorate_abstractions::{
+    fair_loss,
+    link::{self, Links, To},
+    total_order,
+};
+use quorate_broadcast::by_consensus;
+use quorate_catalogue::stack;
+use quorate_core::{Addr, Host, Observation, Observe, Time};
+use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_sim::{Oracle, Timed, World};
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+const FEW: u64 = 10_000;
+const MANY: u64 = 1_000_000;
+const ALLOWED: u64 = 64 << 20;
+/// How many messages are under way at a time.
+const WINDOW: u64 = 256;
+
+/// The resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+struct Seen;
+
+impl Observe for Seen {
+    fn observe(&self) -> Observation {
+        Observation::indication("Deliver")
+    }
+}
+
+/// A client that keeps a window full, and what the memory was after few and after many messages.
+struct Client {
+    sent: u64,
+    delivered: u64,
+    after_few: u64,
+    send: Arc<OnceLock<Box<dyn Fn(u64) + Send + Sync>>>,
+}
+
+impl Client {
+    fn deliver(&mut self, count: u64) {
+        let before = self.delivered;
+        self.delivered += count;
+        if before < FEW && self.delivered >= FEW {
+            self.after_few = resident();
+        }
+        while self.sent < MANY && self.sent - self.delivered < WINDOW {
+            self.sent += 1;
+            self.send.get().unwrap()(self.sent);
+        }
+    }
+}
+
+fn client() -> Arc<Mutex<Client>> {
+    let send = Arc::default();
+    Arc::new(Mutex::new(Client {
+        sent: 0,
+        delivered: 0,
+        after_few: 0,
+        send,
+    }))
+}
+
+fn payload(number: u64) -> Bytes {
+    Bytes::from(number.to_le_bytes().to_vec())
+}
+
+#[track_caller]
+fn assert_bounded(client: &Mutex<Client>) {
+    let client = client.lock().unwrap();
+    assert_eq!(client.delivered, MANY);
+    let grown = resident().saturating_sub(client.after_few);
+    println!(
+        "{} MiB more after {MANY} messages than after {FEW}",
+        grown >> 20
+    );
+    assert!(
+        grown <= ALLOWED,
+        "grown by {grown} bytes since {FEW} messages"
+    );
+}
+
+/// Both in one test: the memory is the process's own.
+#[test]
+fn a_million_messages_need_the_memory_of_ten_thousand() {
+    perfect_link();
+    total_order();
+}
+
+fn perfect_link() {
+    let adversary = Timed::uniform(Duration::from_micros(50), Duration::from_micros(100));
+    let mut world = World::new(2, 1, adversary.loss(0.01).duplication(0.01)).unwrap();
+    world = world
+        .settle(Duration::from_secs(10))
+        .maximum_events(u64::MAX);
+    let client = client();
+    let (p1, p2) = (
+        world.processes().next().unwrap(),
+        world.processes().nth(1).unwrap(),
+    );
+    for p in [p1, p2] {
+        let links = PerfectLinks::new(&world.host(p).at("link"), Configuration::default());
+        let received = client.clone();
+        let up = world.application_with(p, move |Seen, _| received.lock().unwrap().deliver(1));
+        let door: Addr<link::Send<Bytes>> = links
+            .at("messages")
+            .open(up.with(|_: link::Deliver<Bytes>| Seen));
+        let edge: Addr<fair_loss::Transmit> = world.fair_loss(p, links.arrivals());
+        links.start(edge).unwrap();
+        if p == p1 {
+            let send = move |number| {
+                door.send(link::Send {
+                    to: To::One(p2),
+                    message: payload(number),
+                });
+            };
+            let cell = client.lock().unwrap().send.clone();
+            assert!(cell.set(Box::new(send)).is_ok());
+        }
+    }
+    let first = client.clone();
+    world.call(p1, Time::ZERO, move || first.lock().unwrap().deliver(0));
+    world.run();
+    assert_bounded(&client);
+}
+
+fn total_order() {
+    let adversary = Timed::uniform(Duration::from_micros(50), Duration::from_micros(100));
+    let mut world = World::new(3, 1, adversary)
+        .unwrap()
+        .maximum_events(u64::MAX);
+    let client = client();
+    let p1 = world.processes().next().unwrap();
+    for p in world.processes() {
+        let received = client.clone();
+        let up = world.application_with(p, move |delivery: total_order::Deliver, _| {
+            if p == p1 {
+                received
+                    .lock()
+                    .unwrap()
+                    .deliver(delivery.payloads.len() as u64);
+            }
+        });
+        let detector = world.eventually_perfect(p, &Oracle::accurate(Duration::from_millis(5)));
+        let configuration = by_consensus::Configuration::default();
+        let (host, links) = (world.host(p).at("orders"), world.links(p).at("orders"));
+        let door = stack::total_order(&host, &links, &detector, configuration, up);
+        if p == p1 {
+            let send = move |number| {
+                door.send(total_order::Broadcast {
+                    payload: payload(number),
+                });
+            };
+            let cell = client.lock().unwrap().send.clone();
+            assert!(cell.set(Box::new(send)).is_ok());
+        }
+    }
+    let first = client.clone();
+    world.call(p1, Time::ZERO, move || first.lock().unwrap().deliver(0));
+    let report = world.run();
+    assert!(report.completion.complete);
+    assert_bounded(&client);
+}
