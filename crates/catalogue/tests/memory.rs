@@ -38,12 +38,15 @@ impl Observe for Seen {
     }
 }
 
+/// How a client sends the message with this number; known once the stack is wired.
+type Sender = Arc<OnceLock<Box<dyn Fn(u64) + Send + Sync>>>;
+
 /// A client that keeps a window full, and what the memory was after few and after many messages.
 struct Client {
     sent: u64,
     delivered: u64,
     after_few: u64,
-    send: Arc<OnceLock<Box<dyn Fn(u64) + Send + Sync>>>,
+    send: Sender,
 }
 
 impl Client {

@@ -209,13 +209,10 @@ fn the_latest_adoption_wins_and_messages_of_later_rounds_wait() {
                 content, round: 3, ..
             },
             ..
-        }) => match content {
-            Content::Propose { value } => Some(value.clone()),
-            _ => None,
-        },
+        }) => Some(content.clone()),
         _ => None,
     });
-    assert_eq!(proposed, Some(Bytes::from_static(b"locked")), "D3-E3");
+    assert_eq!(proposed, Some(proposal(b"locked")), "D3-E3");
 }
 
 #[test]
