@@ -176,16 +176,16 @@ impl Drop for Cluster {
     }
 }
 
-/// Loopback addresses whose ports are free for UDP and TCP. All are held before any is let go, so
-/// that they differ.
+/// Loopback addresses whose ports are free for UDP and TCP. They lie below the ports that the system
+/// gives to outgoing connections, which could take them before the replicas do.
 fn free_ports(count: usize) -> Result<Vec<SocketAddr>> {
-    let mut held = Vec::new();
-    while held.len() < count {
-        let tcp = TcpListener::bind("127.0.0.1:0").context("no free port")?;
-        let address = tcp.local_addr()?;
-        if let Ok(udp) = UdpSocket::bind(address) {
-            held.push((address, tcp, udp));
-        }
-    }
-    Ok(held.iter().map(|(address, ..)| *address).collect())
+    let offset = std::process::id() as usize * 101;
+    let candidates = (0..20_000).map(|number| 12_000 + ((offset + number) % 20_000) as u16);
+    let free: Vec<SocketAddr> = candidates
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .filter(|address| TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok())
+        .take(count)
+        .collect();
+    ensure!(free.len() == count, "there are not {count} free ports");
+    Ok(free)
 }

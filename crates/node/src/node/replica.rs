@@ -5,7 +5,7 @@
 //! so an idle replica sends at once and a busy one batches by itself. A process's messages are
 //! delivered in the order in which they were broadcast, so the oldest parcel under way is always
 //! the one that a delivery of our own answers.
-use super::view::{Standing, exclusion};
+use super::view::Standing;
 use bytes::BytesMut;
 use quorate_abstractions::total_order::{Broadcast, Deliver};
 use quorate_core::{Addr, message::Origin};
@@ -22,8 +22,8 @@ use tokio::{
 /// A parcel is closed when it is this long. One command may be longer.
 const PARCEL: usize = 256 * 1024;
 
-/// The most bytes of commands that were accepted and are not yet applied.
-const ROOM: usize = 64 * 1024 * 1024;
+/// The most bytes of commands that were accepted and are not yet applied: two of the longest.
+const ROOM: usize = 2 * MAXIMUM_BYTES;
 
 /// How many deliveries are applied before other tasks of the thread have their turn.
 const DELIVERIES: usize = 64;
@@ -129,7 +129,7 @@ impl Replica {
     ) -> Result<Answer, Refusal> {
         self.voter(deadline).await?;
         // Every command has room for itself alone at least: the server refuses longer ones.
-        let bytes = encoded.len().clamp(1, 2 * MAXIMUM_BYTES) as u32;
+        let bytes = encoded.len().clamp(1, ROOM) as u32;
         let room = timeout_at(deadline, self.0.room.clone().acquire_many_owned(bytes)).await;
         let Ok(Ok(room)) = room else {
             return Err(Refusal::NoQuorum);
@@ -161,7 +161,7 @@ impl Replica {
         let known = timeout_at(deadline, standing.wait_for(|s| *s != Standing::Joining)).await;
         match known {
             Ok(Ok(standing)) => match &*standing {
-                Standing::Excluded(reason) => Err(Refusal::NotVoter(exclusion(reason))),
+                Standing::Excluded(words) => Err(Refusal::NotVoter(words.clone())),
                 Standing::Joining | Standing::Voter => Ok(()),
             },
             Ok(Err(_)) | Err(_) => Err(Refusal::NotVoter(

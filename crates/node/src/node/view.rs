@@ -12,14 +12,6 @@ use std::{
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-/// What somebody is told who asks an excluded process to serve.
-pub fn exclusion(reason: &str) -> String {
-    format!(
-        "this replica restarted without its memory, or shares its id with another, \
-         and may not vote or serve: {reason}"
-    )
-}
-
 /// Whether this process takes part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Standing {
@@ -27,8 +19,22 @@ pub enum Standing {
     Joining,
     /// A majority knows it: it votes and serves.
     Voter,
-    /// It may neither vote nor serve, for this reason. Final.
+    /// It may neither vote nor serve, which these words explain. Final.
     Excluded(String),
+}
+
+impl Standing {
+    /// What becomes of a process in this standing that is told that it may not take part.
+    fn exclude(&self, reason: &str) -> Option<Standing> {
+        let history = match self {
+            Standing::Joining => "restarted without its memory, or shares its id with another",
+            Standing::Voter => "was given up by others",
+            Standing::Excluded(_) => return None,
+        };
+        Some(Standing::Excluded(format!(
+            "this replica {history}, and may not vote or serve: {reason}"
+        )))
+    }
 }
 
 #[derive(Default)]
@@ -130,18 +136,20 @@ impl View {
                     joining
                 });
             }
-            Status::Excluded { by, reason } => self.upon_excluded(by, reason),
+            Status::Excluded { by, reason } => self.upon_excluded(by, &reason),
         }
     }
 
-    fn upon_excluded(&self, by: ProcessId, reason: String) {
+    fn upon_excluded(&self, by: ProcessId, reason: &str) {
         self.standing.send_if_modified(|standing| {
-            let new = !matches!(standing, Standing::Excluded(_));
-            if new {
-                error!(%by, "{}", exclusion(&reason));
-                *standing = Standing::Excluded(reason);
+            let Some(excluded) = standing.exclude(reason) else {
+                return false;
+            };
+            if let Standing::Excluded(words) = &excluded {
+                error!(%by, "{words}");
             }
-            new
+            *standing = excluded;
+            true
         });
     }
 
@@ -171,7 +179,7 @@ impl View {
         match &*self.standing.borrow() {
             Standing::Voter => {}
             Standing::Joining => return Err("no majority has admitted this process yet".into()),
-            Standing::Excluded(reason) => return Err(exclusion(reason)),
+            Standing::Excluded(words) => return Err(words.clone()),
         }
         let state = self.state();
         let alive = |(p, peer): &(&ProcessId, &Peer)| {
@@ -192,7 +200,7 @@ impl View {
         let (standing, excluded) = match &*self.standing.borrow() {
             Standing::Joining => ("joining", None),
             Standing::Voter => ("voter", None),
-            Standing::Excluded(reason) => ("excluded", Some(reason.clone())),
+            Standing::Excluded(words) => ("excluded", Some(words.clone())),
         };
         let state = self.state();
         let peers = state.peers.iter().map(|(p, peer)| {
@@ -220,3 +228,6 @@ impl View {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

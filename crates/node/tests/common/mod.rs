@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -32,17 +33,20 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Free loopback addresses, for UDP and TCP, all different.
+/// Free loopback addresses, for UDP and TCP, all different, and never given out twice. They lie
+/// below the ports that the system gives to outgoing connections, which could take them meanwhile.
 pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let mut held = Vec::new();
-    while held.len() < count {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = tcp.local_addr().unwrap();
-        if let Ok(udp) = UdpSocket::bind(address) {
-            held.push((address, tcp, udp));
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let offset = std::process::id() as usize * 101;
+    let mut free = Vec::new();
+    while free.len() < count {
+        let number = offset + NEXT.fetch_add(1, Relaxed);
+        let address = SocketAddr::from(([127, 0, 0, 1], 12_000 + (number % 20_000) as u16));
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            free.push(address);
         }
     }
-    held.iter().map(|(address, ..)| *address).collect()
+    free
 }
 
 /// A running replica.
@@ -66,8 +70,8 @@ impl Drop for Node {
 
 impl Node {
     pub fn start(arguments: Vec<String>, client: SocketAddr, admin: SocketAddr) -> Self {
-        static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Relaxed);
         let name = format!("{}-{number}.log", std::process::id());
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         let child = quorate()
@@ -160,8 +164,12 @@ pub fn cluster(n: usize, extra: &[&str]) -> Vec<Node> {
 
 /// The same, all of them ready to serve.
 pub fn ready_cluster(n: usize, extra: &[&str]) -> Vec<Node> {
-    let nodes = cluster(n, extra);
+    let mut nodes = cluster(n, extra);
     wait_for("a cluster to be ready", || {
+        for node in &mut nodes {
+            let ended = node.child.try_wait().unwrap();
+            assert!(ended.is_none(), "a replica has ended: {}", node.log());
+        }
         nodes.iter().all(Node::is_ready).then_some(())
     });
     nodes
