@@ -209,7 +209,7 @@ fn the_latest_adoption_wins_and_messages_of_later_rounds_wait() {
                 content, round: 3, ..
             },
             ..
-        }) => Some(content.clone()),
+        }) => matches!(content, Content::Propose { .. }).then(|| content.clone()),
         _ => None,
     });
     assert_eq!(proposed, Some(proposal(b"locked")), "D3-E3");
