@@ -20,11 +20,11 @@ use quorate_core::{
 use std::{
     collections::{HashMap, VecDeque},
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
-use tokio::{io::Interest, net::UdpSocket};
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// Receive buffers a system call, each large enough for whatever the kernel coalesces.
 const BUFFERS: usize = 16;
@@ -69,7 +69,7 @@ impl UdpEdge {
     /// When the operating system refuses the socket.
     pub fn attach(
         protocol: &mut Protocol,
-        socket: std::net::UdpSocket,
+        socket: UdpSocket,
         peers: &[SocketAddr],
         configuration: UdpConfiguration,
         faults: &Faults,
@@ -80,9 +80,10 @@ impl UdpEdge {
         // The kernel caps what it grants, which is no error.
         let _ = state.set_send_buffer_size((&socket).into(), configuration.socket_buffer);
         let _ = state.set_recv_buffer_size((&socket).into(), configuration.socket_buffer);
+        socket.set_nonblocking(true)?;
         let socket = {
             let _context = protocol.runtime().enter();
-            UdpSocket::from_std(socket)?
+            AsyncFd::with_interest(socket, Interest::READABLE)?
         };
         let count = |reason| host.counters().counter(host.path(), reason);
         let sender = Arc::new(Sender {
@@ -112,35 +113,33 @@ impl UdpEdge {
 
     /// Receives once; says whether anything came.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.sender.socket.poll_recv_ready(cx) {
+        let mut ready = match self.sender.socket.poll_read_ready(cx) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Ok(ready)) => ready,
             Poll::Ready(Err(_)) => {
                 self.receive_errors.add(1);
                 return false;
             }
-        }
-        let mut metas = [RecvMeta::default(); BUFFERS];
-        let mut filled = 0;
-        let result = {
-            let mut rest = self.area.chunks_exact_mut(BUFFER_LENGTH);
-            let mut buffers: [IoSliceMut<'_>; BUFFERS] =
-                std::array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
-            let Sender { socket, state, .. } = &*self.sender;
-            socket.try_io(Interest::READABLE, || {
-                filled = state.recv(socket.into(), &mut buffers, &mut metas)?;
-                if filled < BUFFERS {
-                    // Nothing is left: saves the call that would find that out.
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(())
-            })
         };
-        if let Err(error) = result
-            && error.kind() != io::ErrorKind::WouldBlock
-        {
-            self.receive_errors.add(1);
-            return true;
+        let mut metas = [RecvMeta::default(); BUFFERS];
+        let mut rest = self.area.chunks_exact_mut(BUFFER_LENGTH);
+        let mut buffers: [IoSliceMut<'_>; BUFFERS] =
+            std::array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
+        let Sender { socket, state, .. } = &*self.sender;
+        let result = state.recv(socket.get_ref().into(), &mut buffers, &mut metas);
+        let filled = match result {
+            Ok(filled) => filled,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    self.receive_errors.add(1);
+                    return true;
+                }
+                0
+            }
+        };
+        if filled < BUFFERS {
+            // Nothing is left: saves the call that would find that out.
+            ready.clear_ready();
         }
         for (index, meta) in metas[..filled].iter().enumerate() {
             self.arrive(index, meta);
@@ -210,11 +209,15 @@ impl Counts {
 struct Queue {
     transmits: VecDeque<Transmit>,
     bytes: usize,
+    /// Tells when the kernel takes more; only there while something waits.
+    writable: Option<AsyncFd<UdpSocket>>,
 }
 
 /// The sending half, reached through the link's address.
 struct Sender {
-    socket: UdpSocket,
+    /// Registered for reading only: a UDP socket becomes writable, and would wake the thread, after
+    /// each datagram that its peer has read.
+    socket: AsyncFd<UdpSocket>,
     state: UdpSocketState,
     peers: Vec<SocketAddr>,
     queue_limit: usize,
@@ -259,9 +262,7 @@ impl Sender {
                 segment_size: (length > transmit.segment).then_some(transmit.segment),
                 src_ip: None,
             };
-            let result = self.socket.try_io(Interest::WRITABLE, || {
-                self.state.try_send((&self.socket).into(), &packet)
-            });
+            let result = self.state.try_send(self.socket.get_ref().into(), &packet);
             match result {
                 Ok(()) => {
                     let datagrams = length.div_ceil(transmit.segment);
@@ -287,9 +288,30 @@ impl Sender {
             }
             queue.bytes += transmit.bytes.len();
             queue.transmits.push_front(transmit);
-            if self.socket.poll_send_ready(cx).is_pending() {
+            if !self.may_try_again(&mut queue, cx) {
                 return;
             }
+        }
+        queue.writable = None;
+    }
+
+    /// Whether the kernel may take more now; if not, `cx` is woken when it does.
+    fn may_try_again(&self, queue: &mut Queue, cx: &mut Context<'_>) -> bool {
+        if queue.writable.is_none() {
+            let socket = self.socket.get_ref().try_clone();
+            let writable = socket.and_then(|s| AsyncFd::with_interest(s, Interest::WRITABLE));
+            queue.writable = writable.ok();
+        }
+        match &queue.writable {
+            Some(writable) => match writable.poll_write_ready(cx) {
+                Poll::Ready(Ok(mut ready)) => {
+                    ready.clear_ready();
+                    true
+                }
+                Poll::Ready(Err(_)) | Poll::Pending => false,
+            },
+            // No file descriptor is to be had: whatever wakes the thread next tries again.
+            None => false,
         }
     }
 }
