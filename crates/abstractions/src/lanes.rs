@@ -1,7 +1,7 @@
 //! The table of lanes that a link carries: names, and where each one's messages go.
 use crate::link::{Deliver, Send};
 use bytes::Bytes;
-use quorate_core::{Addr, Counters, Name, ProcessId, message::digest, wire, wire::Wire};
+use quorate_core::{Addr, Counters, Name, ProcessId, message::digest, wire::Wire};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -63,7 +63,7 @@ impl LaneTable {
                 opened,
                 Send {
                     to,
-                    message: wire::encode(&message),
+                    message: message.into_bytes(),
                 },
             )
         })

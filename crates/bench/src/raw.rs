@@ -144,7 +144,8 @@ const LONGEST: u64 = 60_000_000_000;
 /// A histogram of nanoseconds, to a thousandth.
 pub(crate) fn histogram() -> Histogram<u64> {
     // Its only errors are about arguments, and these are good.
-    Histogram::new_with_max(LONGEST, 3).unwrap_or_else(|_| unreachable!("three digits are a valid precision"))
+    Histogram::new_with_max(LONGEST, 3)
+        .unwrap_or_else(|_| unreachable!("three digits are a valid precision"))
 }
 
 /// A quantile of a histogram of nanoseconds, in microseconds.

@@ -23,6 +23,11 @@ pub trait Wire: Send + Sync + 'static + Sized {
     /// Appends the message's encoding.
     fn encode(&self, out: &mut BytesMut);
 
+    /// The message's encoding; of what is bytes already, those bytes themselves.
+    fn into_bytes(self) -> Bytes {
+        encode(&self)
+    }
+
     /// Decodes a message from all of `bytes`.
     ///
     /// # Errors
@@ -52,6 +57,10 @@ impl<T: Plain> Wire for T {
 impl Wire for Bytes {
     fn encode(&self, out: &mut BytesMut) {
         out.extend_from_slice(self);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        self
     }
 
     fn decode(bytes: Bytes) -> Result<Self, Undecodable> {

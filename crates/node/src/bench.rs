@@ -3,7 +3,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use quorate_bench::{
     cluster::{Network, Transport},
-    suite, total_order,
+    link, suite, total_order,
 };
 use quorate_broadcast::by_consensus;
 use std::time::Duration;
@@ -19,8 +19,29 @@ pub struct Bench {
 enum What {
     /// Runs everything, interleaved, and prints a table of ratios to the raw socket.
     Suite(Suite),
+    /// Sends messages over the perfect link, and prints how many a second arrive.
+    Link(Link),
     /// Runs a closed loop through total order, and prints one line of JSON.
     TotalOrder(TotalOrder),
+}
+
+#[derive(Args, Debug)]
+struct Link {
+    /// Bytes a message.
+    #[arg(long, default_value_t = 64)]
+    payload: usize,
+    /// How long it is measured.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 800)]
+    measure_ms: u64,
+    /// Sends one message to and fro, and prints the median time in microseconds.
+    #[arg(long)]
+    round_trip: bool,
+    /// What the processes talk.
+    #[arg(long, value_enum, default_value_t = Way::Udp)]
+    transport: Way,
+    /// The length of a datagram [default: what suits loopback].
+    #[arg(long, value_name = "BYTES")]
+    datagram: Option<usize>,
 }
 
 #[derive(Args, Debug)]
@@ -83,8 +104,35 @@ impl Bench {
                 print!("{}", suite::run(rounds, Duration::from_millis(measure_ms)));
                 Ok(())
             }
+            What::Link(arguments) => arguments.run(),
             What::TotalOrder(arguments) => arguments.run(),
         }
+    }
+}
+
+impl From<Way> for Transport {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Udp => Transport::Udp,
+            Way::Tcp => Transport::Tcp,
+        }
+    }
+}
+
+impl Link {
+    fn run(self) -> Result<()> {
+        let network = Network {
+            transport: self.transport.into(),
+            datagram: self.datagram,
+        };
+        let time = Duration::from_millis(self.measure_ms);
+        let figure = if self.round_trip {
+            link::round_trip(network, time, self.payload)?
+        } else {
+            link::one_way(network, time, self.payload)?
+        };
+        println!("{figure:.1}");
+        Ok(())
     }
 }
 
@@ -105,10 +153,7 @@ impl TotalOrder {
             warm: Duration::from_millis(self.warm_ms),
             measure: Duration::from_millis(self.measure_ms),
             network: Network {
-                transport: match self.transport {
-                    Way::Udp => Transport::Udp,
-                    Way::Tcp => Transport::Tcp,
-                },
+                transport: self.transport.into(),
                 datagram: self.datagram,
             },
             configuration,
