@@ -61,6 +61,9 @@ pub struct Configuration {
     pub batches: u64,
     /// A batch takes no further message once it has this many bytes.
     pub batch_bytes: usize,
+    /// Once own batches under way have this many bytes, no further one leaves: what is large goes one
+    /// by one, so that queues to slow peers do not fill at once.
+    pub bytes_under_way: usize,
     /// Batches of one origin that one instance orders, at most. At least 1.
     pub proposal: u64,
 }
@@ -71,6 +74,7 @@ impl Default for Configuration {
             instances: 4,
             batches: 4,
             batch_bytes: 256 * 1024,
+            bytes_under_way: 1024 * 1024,
             proposal: 1024,
         }
     }
@@ -112,8 +116,10 @@ pub struct ByConsensus {
     me: Origin,
     /// Requests that have not left yet.
     waiting: VecDeque<Bytes>,
-    /// Own batches that were broadcast.
-    broadcasts: u64,
+    /// The sizes of own batches that uniform broadcast has not delivered yet, oldest first.
+    under_way: VecDeque<usize>,
+    /// Up to this own batch they were.
+    returned: u64,
     streams: BTreeMap<Origin, Stream>,
     /// Up to this instance, decisions are applied.
     applied: u64,
@@ -193,7 +199,8 @@ impl ByConsensus {
                 incarnation: host.incarnation(),
             },
             waiting: VecDeque::new(),
-            broadcasts: 0,
+            under_way: VecDeque::new(),
+            returned: 0,
             streams: BTreeMap::new(),
             applied: 0,
             decisions: BTreeMap::new(),
@@ -205,7 +212,7 @@ impl ByConsensus {
     fn upon_room_for_batches(&mut self, ctx: &mut Ctx<Self>) {
         while !self.waiting.is_empty() && self.has_room_for_a_batch() {
             let payload = self.next_batch();
-            self.broadcasts += 1;
+            self.under_way.push_back(payload.len());
             ctx.trigger(Effect::Uniform(uniform::Broadcast { payload }));
         }
     }
@@ -216,10 +223,14 @@ impl ByConsensus {
             id: MessageId { origin, sequence },
             payload,
         } = delivery;
-        self.streams
-            .entry(origin)
-            .or_default()
-            .hold(sequence, payload);
+        let stream = self.streams.entry(origin).or_default();
+        stream.hold(sequence, payload);
+        if origin == self.me {
+            let returned = stream.contiguous - self.returned;
+            self.under_way
+                .drain(..self.under_way.len().min(returned as usize));
+            self.returned = stream.contiguous;
+        }
         self.upon_applicable(ctx);
     }
 
@@ -327,11 +338,9 @@ impl ByConsensus {
     }
 
     fn has_room_for_a_batch(&self) -> bool {
-        let returned = self
-            .streams
-            .get(&self.me)
-            .map_or(0, |stream| stream.contiguous);
-        self.broadcasts - returned < self.configuration.batches
+        let bytes: usize = self.under_way.iter().sum();
+        (self.under_way.len() as u64) < self.configuration.batches
+            && (self.under_way.is_empty() || bytes < self.configuration.bytes_under_way)
     }
 
     fn next_batch(&mut self) -> Bytes {

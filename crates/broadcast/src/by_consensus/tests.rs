@@ -34,11 +34,7 @@ enum Consensus {
 }
 
 /// Total order at every process of `world`, over the given consensus.
-fn wire(
-    world: &World,
-    consensus: Consensus,
-    configuration: Configuration,
-) -> Vec<Addr<Broadcast>> {
+fn wire(world: &World, consensus: Consensus, configuration: Configuration) -> Vec<Addr<Broadcast>> {
     let oracle = Oracle::accurate(Duration::from_millis(3));
     let spawn_at = |q| {
         let (host, links) = (world.host(q).at("tob"), world.links(q));
@@ -61,7 +57,13 @@ fn wire(
         let uniform = |up: Addr<uniform::Deliver>| {
             majority_ack::spawn(&host.at("uniform"), links.at("uniform").lane(), up)
         };
-        spawn(&host, configuration, uniform, decisions, world.application(q))
+        spawn(
+            &host,
+            configuration,
+            uniform,
+            decisions,
+            world.application(q),
+        )
     };
     world.processes().map(spawn_at).collect()
 }
@@ -69,7 +71,9 @@ fn wire(
 fn rotating_over<H: Host>(
     host: &H,
     links: &impl Links,
-    detector: &quorate_abstractions::Subscribe<quorate_abstractions::eventually_perfect::Indication>,
+    detector: &quorate_abstractions::Subscribe<
+        quorate_abstractions::eventually_perfect::Indication,
+    >,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let reliable = |up: Addr<reliable::Deliver>| {
@@ -88,7 +92,12 @@ fn run(consensus: Consensus, seed: u64) -> Report {
     for (rank, door) in (1..).zip(&doors) {
         for i in 0..6 {
             let payload = Bytes::from(vec![rank as u8, i as u8]);
-            world.request(p(rank), at(seed % 7 * 100 + i * 700), door, Broadcast { payload });
+            world.request(
+                p(rank),
+                at(seed % 7 * 100 + i * 700),
+                door,
+                Broadcast { payload },
+            );
         }
     }
     if consensus == Consensus::Regular || seed.is_multiple_of(2) {
@@ -146,9 +155,33 @@ fn what_waits_together_is_ordered_together() {
     let one = (2 * n + 3) * (n - 1);
     let together = burst(100, Configuration::default()).counts.messages;
     assert_eq!(together, one, "a hundred messages cost what one does");
-    let split = Configuration { batch_bytes: 10, batches: 2, ..Configuration::default() };
+    let split = Configuration {
+        batch_bytes: 10,
+        batches: 2,
+        ..Configuration::default()
+    };
     let apart = burst(100, split).counts.messages;
     assert!(apart > 10 * one, "batches of a message or two: {apart}");
+}
+
+#[test]
+fn what_is_large_goes_one_by_one() {
+    let large = Configuration {
+        batch_bytes: 8,
+        bytes_under_way: 1,
+        ..Configuration::default()
+    };
+    let together = burst(
+        8,
+        Configuration {
+            bytes_under_way: 100,
+            ..large
+        },
+    );
+    let one_by_one = burst(8, large);
+    assert!(one_by_one.completion.time > together.completion.time);
+    let batches = |report: &Report| report.counts.below("uniform") / (4 * 3);
+    assert_eq!(batches(&one_by_one), 8);
 }
 
 #[test]
@@ -162,7 +195,10 @@ fn a_proposal_is_limited_in_size() {
     let report = burst(64, split);
     let instances = report.counts.below("consensus");
     let (n, one) = (4, 3 * 3 + 4 * 3);
-    assert!(instances >= 64 * one, "one batch an instance at n = {n}: {instances}");
+    assert!(
+        instances >= 64 * one,
+        "one batch an instance at n = {n}: {instances}"
+    );
 }
 
 #[test]
@@ -172,12 +208,33 @@ fn what_does_not_decode_is_counted_and_changes_nothing_else() {
     let mut ctx = quorate_core::Context::new("tob".into(), 1, counters.clone());
     let mut tob = ByConsensus::new(&world.host(p(1)), Configuration::default());
     let origin = tob.me;
-    let id = MessageId { origin, sequence: 1 };
+    let id = MessageId {
+        origin,
+        sequence: 1,
+    };
     let garbage = Bytes::from_static(&[200, 1, 2]);
-    tob.upon(Event::Uniform(uniform::Deliver { id, payload: garbage.clone() }), &mut ctx);
-    tob.upon(Event::Decide(Decide { instance: 1, value: garbage }), &mut ctx);
+    tob.upon(
+        Event::Uniform(uniform::Deliver {
+            id,
+            payload: garbage.clone(),
+        }),
+        &mut ctx,
+    );
+    tob.upon(
+        Event::Decide(Decide {
+            instance: 1,
+            value: garbage,
+        }),
+        &mut ctx,
+    );
     let cut = wire::encode(&Cut(BTreeMap::from([(origin, 1)])));
-    tob.upon(Event::Decide(Decide { instance: 2, value: cut }), &mut ctx);
+    tob.upon(
+        Event::Decide(Decide {
+            instance: 2,
+            value: cut,
+        }),
+        &mut ctx,
+    );
     let mut effects = Vec::new();
     ctx.take_effects(&mut effects);
     assert!(effects.is_empty());

@@ -35,7 +35,10 @@ fn rb4_agreement_whoever_of_the_sender_crashes() {
     for n in 2..=6 {
         for k in 1..2 * n as u64 {
             run(n, Some((P1, Crash::before_output(k))));
-            run(n, Some((P1, Crash::before_output(k).losing(Lose::Everything))));
+            run(
+                n,
+                Some((P1, Crash::before_output(k).losing(Lose::Everything))),
+            );
         }
     }
 }
@@ -46,10 +49,17 @@ fn costs_with_a_crash_are_what_the_header_says() {
         let others = n as u64 - 1;
         let dead = run(n, Some((n, Crash::at(Time::ZERO))));
         let expected = if n == 2 { 1 } else { others * others };
-        assert_eq!(dead.counts.messages, expected, "another process is dead, n = {n}");
+        assert_eq!(
+            dead.counts.messages, expected,
+            "another process is dead, n = {n}"
+        );
         for k in 1..=others {
             let cut_short = run(n, Some((P1, Crash::before_output(k + 1))));
-            assert_eq!(cut_short.counts.messages, k + others * others, "n = {n}, k = {k}");
+            assert_eq!(
+                cut_short.counts.messages,
+                k + others * others,
+                "n = {n}, k = {k}"
+            );
         }
     }
 }
@@ -59,18 +69,33 @@ fn rb3_no_creation_nobody_speaks_for_another() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let eager = Eager::new(&world.host(p(1)));
     let id = |process, incarnation, sequence| MessageId {
-        origin: Origin { process, incarnation: Incarnation(incarnation) },
+        origin: Origin {
+            process,
+            incarnation: Incarnation(incarnation),
+        },
         sequence,
     };
-    assert!(!eager.is_credible(id(p(1), 1, 1)), "this process has broadcast nothing");
+    assert!(
+        !eager.is_credible(id(p(1), 1, 1)),
+        "this process has broadcast nothing"
+    );
     assert!(!eager.is_credible(id(p(4), 4, 1)), "outside the membership");
     assert!(eager.is_credible(id(p(2), 2, 1)));
 }
 
 #[test]
 fn a_message_survives_the_wire() {
-    let origin = Origin { process: p(2), incarnation: Incarnation(u64::MAX) };
-    let data = Data { id: MessageId { origin, sequence: 9 }, payload: Bytes::from_static(b"m") };
+    let origin = Origin {
+        process: p(2),
+        incarnation: Incarnation(u64::MAX),
+    };
+    let data = Data {
+        id: MessageId {
+            origin,
+            sequence: 9,
+        },
+        payload: Bytes::from_static(b"m"),
+    };
     assert_eq!(Data::decode(wire::encode(&data)), Ok(data));
     assert!(Data::decode(Bytes::from_static(&[1])).is_err());
 }

@@ -48,7 +48,10 @@ fn urb4_is_broken_by_delivery_on_one_acknowledgement() {
     // else, and its copies are lost with it.
     let crash = Crash::at(Time::from_nanos(1)).losing(Lose::Everything);
     let broken = run(3, 1, Some((1, crash)));
-    assert!(matches!(broken.verdict("URB4"), Some(Verdict::Violated(_))), "{broken}");
+    assert!(
+        matches!(broken.verdict("URB4"), Some(Verdict::Violated(_))),
+        "{broken}"
+    );
     run(3, 2, Some((1, crash))).assert_all_hold();
 }
 
@@ -58,11 +61,19 @@ fn costs_with_a_crash_are_what_the_header_says() {
         let others = n as u64 - 1;
         let dead = run(n, majority(n), Some((n, Crash::at(Time::ZERO))));
         dead.assert_all_hold();
-        assert_eq!(dead.counts.messages, others * others, "another process is dead, n = {n}");
+        assert_eq!(
+            dead.counts.messages,
+            others * others,
+            "another process is dead, n = {n}"
+        );
         for k in 1..=others {
             let cut_short = run(n, majority(n), Some((1, Crash::before_output(k + 1))));
             cut_short.assert_all_hold();
-            assert_eq!(cut_short.counts.messages, k + others * others, "n = {n}, k = {k}");
+            assert_eq!(
+                cut_short.counts.messages,
+                k + others * others,
+                "n = {n}, k = {k}"
+            );
         }
     }
 }
@@ -97,28 +108,53 @@ fn impossible_identifiers_are_counted_and_dropped() {
     let lane = world.links(p(1)).at("urb").lane();
     spawn(&world.host(p(1)).at("urb"), lane, world.application(p(1)));
     let id = |rank, incarnation, sequence| MessageId {
-        origin: Origin { process: p(rank), incarnation: Incarnation(incarnation) },
+        origin: Origin {
+            process: p(rank),
+            incarnation: Incarnation(incarnation),
+        },
         sequence,
     };
     let forged = [id(1, 1, 1), id(9, 9, 1), id(2, 2, 2 + WINDOW)];
     for q in [p(2), p(3)] {
         let link: Addr<link::Send<Message>> = world.links(q).at("urb").open(Addr::nowhere());
         for id in forged {
-            let message = Message::Data { id, payload: Bytes::new() };
-            world.request(q, Time::ZERO, &link, link::Send { to: To::One(p(1)), message });
+            let message = Message::Data {
+                id,
+                payload: Bytes::new(),
+            };
+            world.request(
+                q,
+                Time::ZERO,
+                &link,
+                link::Send {
+                    to: To::One(p(1)),
+                    message,
+                },
+            );
         }
     }
     world.run();
     let counters = world.counters(p(1));
     assert_eq!(counters.total("impossible identifier"), 4);
     assert_eq!(counters.total("identifier too far ahead"), 2);
-    assert_eq!(world.tally(p(1), "urb", "Deliver").map_or(0, |tally| tally.count), 0);
+    assert_eq!(
+        world
+            .tally(p(1), "urb", "Deliver")
+            .map_or(0, |tally| tally.count),
+        0
+    );
 }
 
 #[test]
 fn messages_survive_the_wire() {
-    let origin = Origin { process: p(2), incarnation: Incarnation(7) };
-    let id = MessageId { origin, sequence: 3 };
+    let origin = Origin {
+        process: p(2),
+        incarnation: Incarnation(7),
+    };
+    let id = MessageId {
+        origin,
+        sequence: 3,
+    };
     let payload = Bytes::from_static(b"m");
     for message in [Message::Data { id, payload }, Message::Ack { id }] {
         assert_eq!(Message::decode(wire::encode(&message)), Ok(message));

@@ -25,7 +25,10 @@ impl Wire for Decided {
 
     fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
         let instance = wire::take_number(&mut bytes)?;
-        Ok(Decided { instance, value: bytes })
+        Ok(Decided {
+            instance,
+            value: bytes,
+        })
     }
 }
 
@@ -81,7 +84,11 @@ impl Algorithm for Hierarchical {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Propose(Propose { instance, value }) => {
-                self.instances.entry(instance).or_default().value.get_or_insert(value);
+                self.instances
+                    .entry(instance)
+                    .or_default()
+                    .value
+                    .get_or_insert(value);
             }
             Event::Link(link::Deliver { from, message }) => {
                 let instance = self.instances.entry(message.instance).or_default();
@@ -99,14 +106,27 @@ impl Algorithm for Hierarchical {
 impl Hierarchical {
     /// Each in turn imposes its value and decides it at once: that is what makes it regular only.
     fn advance(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let Some(instance) = self.instances.get_mut(&number) else { return };
+        let Some(instance) = self.instances.get_mut(&number) else {
+            return;
+        };
         while instance.turn < self.n {
             let turn = ProcessId::from_rank(instance.turn + 1).unwrap();
             if turn == self.me {
-                let Some(value) = instance.value.clone() else { return };
-                let decided = Decided { instance: number, value: value.clone() };
-                ctx.trigger(Effect::Link(link::Send { to: To::All, message: decided }));
-                ctx.trigger(Effect::Decide(Decide { instance: number, value }));
+                let Some(value) = instance.value.clone() else {
+                    return;
+                };
+                let decided = Decided {
+                    instance: number,
+                    value: value.clone(),
+                };
+                ctx.trigger(Effect::Link(link::Send {
+                    to: To::All,
+                    message: decided,
+                }));
+                ctx.trigger(Effect::Decide(Decide {
+                    instance: number,
+                    value,
+                }));
             } else if let Some(value) = instance.decided.get(&instance.turn) {
                 instance.value = Some(value.clone());
             } else if !self.suspected.contains(turn) {
