@@ -16,6 +16,8 @@ const OVERHEAD: usize = 64;
 const LONG: usize = 4096;
 /// A message so short is not split: what it does not fill of a packet is padding.
 const SHORT: usize = 128;
+/// The head of a chunk takes at most so many bytes.
+const LONGEST_HEAD: usize = 8;
 
 /// The messages of one lane.
 #[derive(Default)]
@@ -132,6 +134,10 @@ fn chunk_length(
     turn: usize,
     empty: bool,
 ) -> Option<usize> {
+    if rest <= SHORT && space >= SHORT + LONGEST_HEAD {
+        // A short message with room to spare: what nearly all are.
+        return Some(rest);
+    }
     let room = space.checked_sub(number_length(chunk_key(lane, true, true) as usize))?;
     // The length itself takes room: the more, the longer the chunk.
     let longest = (1..=4)
