@@ -83,7 +83,7 @@ impl UdpEdge {
         socket.set_nonblocking(true)?;
         let socket = {
             let _context = protocol.runtime().enter();
-            AsyncFd::with_interest(socket, Interest::READABLE)?
+            register(socket, Interest::READABLE)?
         };
         let count = |reason| host.counters().counter(host.path(), reason);
         let sender = Arc::new(Sender {
@@ -171,6 +171,14 @@ impl Edge for UdpEdge {
         self.sender.flush(cx);
         self.receive(cx)
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, and asks for what an owned socket grants: the descriptor lives"
+)]
+fn register(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    AsyncFd::with_interest(socket, interest)
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
@@ -299,7 +307,7 @@ impl Sender {
     fn may_try_again(&self, queue: &mut Queue, cx: &mut Context<'_>) -> bool {
         if queue.writable.is_none() {
             let socket = self.socket.get_ref().try_clone();
-            let writable = socket.and_then(|s| AsyncFd::with_interest(s, Interest::WRITABLE));
+            let writable = socket.and_then(|socket| register(socket, Interest::WRITABLE));
             queue.writable = writable.ok();
         }
         match &queue.writable {
