@@ -33,14 +33,20 @@ fn world(n: usize) -> (World, Vec<Log>, Vec<Subscribe<Indication>>) {
 fn listen(world: &World, q: ProcessId, detector: &Subscribe<Indication>) -> Log {
     let log = Log::default();
     let mine = log.clone();
-    detector.send(world.application_with(q, move |indication: Indication, now| {
-        mine.lock().unwrap().push((now, indication));
-    }));
+    detector.send(
+        world.application_with(q, move |indication: Indication, now| {
+            mine.lock().unwrap().push((now, indication));
+        }),
+    );
     log
 }
 
 fn heard(log: &Log) -> Vec<Indication> {
-    log.lock().unwrap().iter().map(|(_, indication)| *indication).collect()
+    log.lock()
+        .unwrap()
+        .iter()
+        .map(|(_, indication)| *indication)
+        .collect()
 }
 
 #[test]
@@ -51,7 +57,10 @@ fn epfd1_strong_completeness_a_crashed_process_is_suspected_for_ever() {
     for log in &logs[..2] {
         assert_eq!(heard(log), [Indication::Suspect(p(3))]);
         let (time, _) = log.lock().unwrap()[0];
-        assert!(time <= at(1000 + 500 + 100 + 20), "timeout, interval and a message: {time}");
+        assert!(
+            time <= at(1000 + 500 + 100 + 20),
+            "timeout, interval and a message: {time}"
+        );
     }
 }
 
@@ -59,13 +68,21 @@ fn epfd1_strong_completeness_a_crashed_process_is_suspected_for_ever() {
 fn epfd2_eventual_strong_accuracy_each_mistake_doubles_the_timeout() {
     let (mut world, logs, _) = world(2);
     // Silences of 0.7, 0.9 and 2.5 seconds: the second is within the doubled timeout.
-    for (from, to) in [(1000, 1700), (5000, 5900), (10_000, 12_500), (20_000, 21_900)] {
+    for (from, to) in [
+        (1000, 1700),
+        (5000, 5900),
+        (10_000, 12_500),
+        (20_000, 21_900),
+    ] {
         world.cut((p(2), p(1)), at(from), Some(at(to)));
     }
     world.run_until(at(30_000));
     let mistake = [Indication::Suspect(p(2)), Indication::Restore(p(2))];
     assert_eq!(heard(&logs[0]), [mistake, mistake].concat());
-    assert!(heard(&logs[1]).is_empty(), "the other direction was never cut");
+    assert!(
+        heard(&logs[1]).is_empty(),
+        "the other direction was never cut"
+    );
 }
 
 #[test]
@@ -74,7 +91,10 @@ fn a_process_that_was_stopped_blames_itself() {
     world.pause(p(1), at(1000), Some(at(8000)));
     world.run_until(at(12_000));
     assert!(heard(&logs[0]).is_empty());
-    assert_eq!(heard(&logs[1]), [Indication::Suspect(p(1)), Indication::Restore(p(1))]);
+    assert_eq!(
+        heard(&logs[1]),
+        [Indication::Suspect(p(1)), Indication::Restore(p(1))]
+    );
 }
 
 #[test]

@@ -32,10 +32,16 @@ fn trusted(said: &[eventually_perfect::Indication]) -> Vec<usize> {
 fn eld1_eventual_accuracy_the_lowest_unsuspected_rank_is_trusted() {
     assert_eq!(trusted(&[]), [1]);
     assert_eq!(trusted(&[Suspect(p(1))]), [1, 2]);
-    assert_eq!(trusted(&[Suspect(p(3)), Suspect(p(1)), Restore(p(1))]), [1, 2, 1]);
+    assert_eq!(
+        trusted(&[Suspect(p(3)), Suspect(p(1)), Restore(p(1))]),
+        [1, 2, 1]
+    );
 }
 
 #[test]
 fn a_process_never_gives_itself_up() {
-    assert_eq!(trusted(&[Suspect(p(2)), Suspect(p(1)), Suspect(p(3)), Suspect(p(4))]), [1, 2]);
+    assert_eq!(
+        trusted(&[Suspect(p(2)), Suspect(p(1)), Suspect(p(3)), Suspect(p(4))]),
+        [1, 2]
+    );
 }
