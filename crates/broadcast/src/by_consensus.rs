@@ -59,7 +59,8 @@ pub struct Configuration {
     /// Own batches that uniform broadcast has not delivered yet; requests beyond them wait, and
     /// travel together. At least 1.
     pub batches: u64,
-    /// A batch takes no further message once it has this many bytes.
+    /// A batch takes no further message that would make it longer than this many bytes. Well below
+    /// what a link carries.
     pub batch_bytes: usize,
     /// Once own batches under way have this many bytes, no further one leaves: what is large goes one
     /// by one, so that queues to slow peers do not fill at once.
@@ -343,13 +344,16 @@ impl ByConsensus {
             && (self.under_way.is_empty() || bytes < self.configuration.bytes_under_way)
     }
 
+    /// The requests that wait, as many as a batch may hold. A large one travels alone: whatever may
+    /// be sent by itself must not grow beyond what the link carries.
     fn next_batch(&mut self) -> Bytes {
         let mut batch = BytesMut::new();
-        while let Some(payload) = self.waiting.pop_front() {
-            wire::put_batch([&payload], &mut batch);
-            if batch.len() >= self.configuration.batch_bytes {
+        while let Some(payload) = self.waiting.front() {
+            if !batch.is_empty() && batch.len() + payload.len() > self.configuration.batch_bytes {
                 break;
             }
+            wire::put_batch([payload], &mut batch);
+            self.waiting.pop_front();
         }
         batch.freeze()
     }

@@ -7,7 +7,8 @@
 //!   correct process delivers.
 //!
 //! # Assumes
-//! Perfect links; f < n/2 crashes; no failure detector.
+//! Perfect links; f < n/2 crashes; no failure detector. No origin is more than 2²⁰ broadcasts ahead of
+//! what a correct process has delivered of it: what lies beyond is refused, and links are bounded too.
 //!
 //! # Messages
 //! - `Data(id, payload)`: from the origin → everybody; from everybody else, at the first sight of

@@ -39,7 +39,8 @@
 //! section 6.2. Deviations: who adopted waits for the outcome instead of entering the next round, so
 //! that quiet runs cost one round; hence `Abort`. Messages of rounds not yet reached are kept, and
 //! those of rounds left are dropped. A decided instance is pruned at once: the reliable broadcast
-//! owes the decision to everybody who lacks it.
+//! owes the decision to everybody who lacks it. Values are acknowledged unread: that what they stand for
+//! can be had is for the layer above to see to, which proposes only what uniform broadcast delivered.
 mod message;
 
 use bytes::{Bytes, BytesMut};

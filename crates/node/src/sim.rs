@@ -213,6 +213,12 @@ impl Sim {
             );
         }
         let Some((seed, violation)) = tally.violation else {
+            if tally.truncated > 0 {
+                bail!(
+                    "{} runs never came to rest: liveness is unknown",
+                    tally.truncated
+                );
+            }
             return Ok(());
         };
         println!("\nseed {seed}: {violation}");

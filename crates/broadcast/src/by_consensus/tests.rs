@@ -165,9 +165,38 @@ fn what_waits_together_is_ordered_together() {
 }
 
 #[test]
+fn a_large_message_travels_alone() {
+    let world = World::new(1, 1, Timed::lock_step()).unwrap();
+    let configuration = Configuration {
+        batch_bytes: 100,
+        ..Configuration::default()
+    };
+    let mut tob = ByConsensus::new(&world.host(p(1)), configuration);
+    let mut ctx = quorate_core::Context::new("tob".into(), 1, quorate_core::Counters::default());
+    for size in [40, 40, 5000, 10, 100, 1] {
+        let payload = Bytes::from(vec![0; size]);
+        tob.upon(Event::Broadcast(Broadcast { payload }), &mut ctx);
+    }
+    let batches: Vec<_> =
+        std::iter::from_fn(|| (!tob.waiting.is_empty()).then(|| tob.next_batch()))
+            .map(|batch| {
+                wire::take_batch(batch)
+                    .unwrap()
+                    .iter()
+                    .map(Bytes::len)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+    assert_eq!(
+        batches,
+        [vec![40, 40], vec![5000], vec![10], vec![100], vec![1]]
+    );
+}
+
+#[test]
 fn what_is_large_goes_one_by_one() {
     let large = Configuration {
-        batch_bytes: 8,
+        batch_bytes: 1,
         bytes_under_way: 1,
         ..Configuration::default()
     };
