@@ -118,9 +118,12 @@ impl Executor {
         progress
     }
 
+    /// Fires the timers that are due. Those that are started meanwhile wait for the next turn, even
+    /// if they are due at once: else one that starts itself again would keep the thread for ever.
     fn fire_timers(&mut self) -> bool {
         let mut progress = false;
-        while let Some((index, id)) = self.timers.take_due(self.now) {
+        let started = self.timers.started();
+        while let Some((index, id)) = self.timers.take_due(self.now, started) {
             progress = true;
             self.drive(index, |actor, now| actor.fire(id, now, &mut Unwatched));
             self.worked.insert(index);

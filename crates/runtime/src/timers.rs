@@ -30,9 +30,16 @@ impl Timers {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Takes the first timer that is due at `now`.
-    pub fn take_due(&mut self, now: Time) -> Option<(usize, TimerId)> {
-        if self.next()? > now {
+    /// How many timers were started so far.
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Takes the first timer that is due at `now`, if it is among the first `started` ones. A timer
+    /// that is started at `now` comes after all those due before, so that none of them is missed.
+    pub fn take_due(&mut self, now: Time, started: u64) -> Option<(usize, TimerId)> {
+        let Reverse((at, number, ..)) = self.heap.peek()?;
+        if *at > now || *number > started {
             return None;
         }
         self.heap

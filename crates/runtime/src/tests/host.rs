@@ -83,6 +83,44 @@ fn timers_fire_in_order_unless_cancelled() {
     assert!(seen[3].1 - seen[0].1 >= Duration::from_millis(29));
 }
 
+#[tokio::test]
+async fn a_timer_that_is_always_due_starves_neither_others_nor_the_end() {
+    let protocol = protocol(1, 1);
+    let (seen, waits) = mpsc::channel();
+    let (fired, firings) = mpsc::sync_channel(0);
+    let restless = start(
+        protocol.host(),
+        "restless",
+        |Tag(tag), ctx| {
+            ctx.after(Duration::ZERO, Tag(tag + 1));
+            ctx.trigger(Tag(tag));
+        },
+        move |tag| {
+            let _ = fired.try_send(tag);
+        },
+    );
+    let other = start(
+        protocol.host(),
+        "other",
+        |Tag(tag), ctx| {
+            if tag == 0 {
+                ctx.after(Duration::from_millis(1), Tag(1));
+            }
+            ctx.trigger(Tag(tag));
+        },
+        move |tag| seen.send(tag).unwrap(),
+    );
+    let thread = protocol.start().unwrap();
+    restless.send(Tag(0));
+    while firings.recv_timeout(PATIENCE).unwrap().0 < 10 {}
+    other.send(Tag(0));
+    for tag in [0, 1] {
+        assert_eq!(waits.recv_timeout(PATIENCE), Ok(Tag(tag)));
+    }
+    thread.stop();
+    assert_eq!(ending(&thread).await, Ending::Stopped);
+}
+
 #[test]
 fn cancelled_timers_do_not_pile_up() {
     use crate::timers::Timers;
