@@ -26,6 +26,9 @@ pub enum Error {
         /// Their address.
         address: SocketAddr,
     },
+    /// A setting is 0, with which nothing would ever happen, or nothing else.
+    #[error("{0} must be above 0")]
+    Zero(&'static str),
     /// Neither `udp` nor `tcp` nor a socket was given.
     #[error("the node has no socket: say `udp`, `tcp` or `socket`")]
     NoSocket,

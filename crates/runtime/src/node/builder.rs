@@ -1,5 +1,8 @@
 //! How a node is described, and started.
-use super::{Handles, Inner, Node, Snapshot, Wiring, modules::Module};
+use super::{
+    Handles, Inner, Node, Snapshot, Wiring,
+    modules::{HEADS, Module},
+};
 use crate::{
     error::Error,
     faults::Faults,
@@ -174,7 +177,8 @@ impl Builder {
         self
     }
 
-    /// How much total order has under way at a time.
+    /// How much total order has under way at a time. Batches are kept below what the link carries,
+    /// whatever is said here.
     #[must_use]
     pub fn total_order_configuration(mut self, configuration: by_consensus::Configuration) -> Self {
         self.total_order = configuration;
@@ -316,7 +320,37 @@ impl Builder {
                 });
             }
         }
+        self.check_settings()?;
         Ok(processes)
+    }
+
+    /// Refuses what would stall total order, or keep the thread busy, without a word.
+    fn check_settings(&self) -> Result<(), Error> {
+        let by_consensus::Configuration {
+            instances,
+            batches,
+            proposal,
+            ..
+        } = self.total_order;
+        let zeros = [
+            ("the detector's interval", self.detector.interval.is_zero()),
+            ("total order's `instances`", instances == 0),
+            ("total order's `batches`", batches == 0),
+            ("total order's `proposal`", proposal == 0),
+        ];
+        match zeros.into_iter().find(|(_, zero)| *zero) {
+            Some((setting, _)) => Err(Error::Zero(setting)),
+            None => Ok(()),
+        }
+    }
+
+    /// The configuration of total order, with batches that the link carries.
+    fn fitting_total_order(&self) -> by_consensus::Configuration {
+        let most = self.link.maximum_message.saturating_sub(HEADS);
+        by_consensus::Configuration {
+            batch_bytes: self.total_order.batch_bytes.min(most),
+            ..self.total_order
+        }
     }
 
     fn link_configuration(&self, socket: &Bound) -> perfect::Configuration {
@@ -341,6 +375,7 @@ impl Builder {
         links: &PerfectLinks<crate::host::TokioHost>,
         status: Arc<watch::Sender<Snapshot>>,
     ) {
+        let total_order = self.fitting_total_order();
         let heartbeat = |up| links.heartbeat(up);
         let detector = increasing_timeout::spawn(&host.at("detector"), self.detector, heartbeat);
         let leader = lowest_rank::spawn(&host.at("leader"), &detector);
@@ -350,7 +385,7 @@ impl Builder {
                 links: link::Links::at(links, &name),
                 detector: detector.clone(),
                 leader: leader.clone(),
-                total_order: self.total_order,
+                total_order,
             });
         }
         let (of_detector, of_leader) = (status.clone(), status.clone());

@@ -25,7 +25,7 @@ use std::sync::{
 };
 
 /// What the layers between a handle and the link add to a message, at most.
-const HEADS: usize = 1024;
+pub(super) const HEADS: usize = 1024;
 
 type Wire = Box<dyn FnOnce(Wiring) + Send>;
 

@@ -5,6 +5,8 @@ use crate::{
     node::{Standing, Way},
 };
 use futures::StreamExt;
+use quorate_broadcast::by_consensus;
+use quorate_detectors::increasing_timeout;
 use serde::{Deserialize, Serialize};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
@@ -267,6 +269,69 @@ async fn a_message_above_the_limit_and_one_of_another_type_are_errors() {
     let numbers = nodes[1].2.as_mut().unwrap();
     let first = within(numbers.next()).await.unwrap();
     assert!(matches!(first, Err(Error::Undecodable { id }) if id.sequence == 1));
+}
+
+#[tokio::test]
+async fn settings_with_which_nothing_would_happen_are_refused() {
+    let total_order = by_consensus::Configuration::default();
+    let zeros = [
+        by_consensus::Configuration {
+            instances: 0,
+            ..total_order
+        },
+        by_consensus::Configuration {
+            batches: 0,
+            ..total_order
+        },
+        by_consensus::Configuration {
+            proposal: 0,
+            ..total_order
+        },
+    ];
+    let builder = || builders(Kind::Udp, 1).remove(0);
+    let silent = builder().detector(increasing_timeout::Configuration {
+        interval: Duration::ZERO,
+        ..increasing_timeout::Configuration::default()
+    });
+    let mut refused = vec![(silent, "the detector's interval must be above 0")];
+    let stalled = zeros.map(|zero| builder().total_order_configuration(zero));
+    refused.extend(stalled.into_iter().zip([
+        "total order's `instances` must be above 0",
+        "total order's `batches` must be above 0",
+        "total order's `proposal` must be above 0",
+    ]));
+    for (builder, message) in refused {
+        let error = builder.start().await.err().unwrap();
+        assert!(matches!(error, Error::Zero(_)), "{error:?}");
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[tokio::test]
+async fn batches_never_outgrow_the_link() {
+    let greedy = |builder: Builder| {
+        let total_order = by_consensus::Configuration {
+            batches: 1,
+            batch_bytes: usize::MAX,
+            ..by_consensus::Configuration::default()
+        };
+        builder
+            .maximum_message(64 * 1024)
+            .total_order_configuration(total_order)
+    };
+    let builders = builders(Kind::Udp, 3).into_iter().map(greedy);
+    let mut members = cluster(builders.collect()).await;
+    let large = || Order {
+        number: 0,
+        text: "x".repeat(10_000),
+    };
+    // The first leaves at once; the others wait together, for more than one message's worth.
+    for _ in 0..50 {
+        within(members[0].orders.broadcast(large())).await.unwrap();
+    }
+    for member in &mut members {
+        member.take(50).await;
+    }
 }
 
 #[tokio::test]
