@@ -195,9 +195,7 @@ impl PerfectLink {
         }
         peer.outbox.push(lane, message);
         self.touched.insert(to);
-        if peer.owed_bytes() > self.configuration.queue_limit {
-            self.lose(to, ctx);
-        }
+        self.limit_queue(to, ctx);
     }
 
     /// To oneself no packet is needed: the effect reaches the lane after this handler.
@@ -371,6 +369,7 @@ impl PerfectLink {
         match session.sending.acknowledge(acknowledged, now) {
             Ok(true) => {
                 self.touched.insert(from);
+                self.bear_with(from, now);
             }
             Ok(false) => {}
             Err(_) => ctx.count("acknowledges what was never sent"),
@@ -428,6 +427,7 @@ impl PerfectLink {
                 sending.timed_out(now);
             }
         }
+        self.lose_if_overdue(p, held_up, ctx);
     }
 
     /// Nothing waits for a peer that is alive.

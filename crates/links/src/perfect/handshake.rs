@@ -6,7 +6,7 @@
 use super::{
     algorithm::{Ctx, Effect, PerfectLink},
     congestion::{Congestion, RoundTrip},
-    frame::{self, Token, Verdict},
+    frame::{Token, Verdict},
     hello::{Hello, VERSION},
     outbox::Outbox,
     peer::{End, Session, Standing},
@@ -234,45 +234,6 @@ impl PerfectLink {
         self.turn_away(from, hello.nonce, known, Verdict::KnownOtherwise, ctx);
     }
 
-    /// The queue to `p` is too long: this pair of incarnations exchanges nothing any more.
-    pub(super) fn lose(&mut self, p: ProcessId, ctx: &mut Ctx) {
-        if let Standing::Connected(session) = &self.peers[p.index()].standing {
-            let (nonce, incarnation) = (session.nonce, session.incarnation);
-            self.turn_away(p, nonce, incarnation, Verdict::Lost, ctx);
-        }
-        self.close(p, Verdict::Lost);
-        self.tell(p, Status::Lost { peer: p }, ctx);
-    }
-
-    fn close(&mut self, p: ProcessId, verdict: Verdict) {
-        let peer = &mut self.peers[p.index()];
-        let session = peer.session().map(|session| (session.token, session.nonce));
-        peer.standing = Standing::Closed { verdict, session };
-        peer.outbox = Outbox::default();
-        peer.acknowledge_at = None;
-        peer.greeting.at = None;
-        self.touched.insert(p);
-    }
-
-    /// Tells the incarnation of `p` that knows `nonce` that it may not take part.
-    fn turn_away(
-        &mut self,
-        p: ProcessId,
-        nonce: u64,
-        known: Incarnation,
-        verdict: Verdict,
-        ctx: &mut Ctx,
-    ) {
-        ctx.count("turned away");
-        let bytes = frame::excluded(self.identity.me, nonce, known, verdict);
-        let segment = bytes.len();
-        ctx.trigger(Effect::Transmit(Transmit {
-            to: p,
-            bytes,
-            segment,
-        }));
-    }
-
     /// A frame of a session that is not the present one.
     pub(super) fn upon_other_session(&mut self, from: ProcessId, token: Token, ctx: &mut Ctx) {
         let now = ctx.now();
@@ -435,7 +396,7 @@ impl PerfectLink {
         }
     }
 
-    fn tell(&mut self, p: ProcessId, status: Status, ctx: &mut Ctx) {
+    pub(super) fn tell(&mut self, p: ProcessId, status: Status, ctx: &mut Ctx) {
         self.peers[p.index()].told = Some(status.clone());
         self.indicate(status, ctx);
     }

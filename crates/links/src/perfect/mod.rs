@@ -34,8 +34,9 @@
 //! One step. Messages that enter in one batch leave as ⌈bytes / datagram⌉ packets in ⌈bytes / 60 KiB⌉
 //! transmissions; a packet has 30 bytes of its own, a message 2 to 5. One acknowledgement for each
 //! batch of at least two packets; a single one waits for company, for an eighth of the timeout. The
-//! handshake takes two to four greetings a pair. Timers: one a peer. Memory a peer: at most
-//! `queue_limit` of what is sent and not acknowledged, twice the window of early packets, and four
+//! handshake takes two to four greetings a pair. Timers: one a peer. Memory a peer: of what is
+//! sent and not acknowledged, `queue_limit`, up to four times as much while the peer acknowledges,
+//! and for 2 s (over a stream 5 s) while it does not; twice the window of early packets; and four
 //! incomplete messages of the largest size.
 //!
 //! # Why it holds
@@ -45,8 +46,9 @@
 //! always, and two may always be under way. *PL2.* Packets of a session are numbered, and each is
 //! taken apart once, in the order of numbers; duplicates are acknowledged, never delivered. *PL3.*
 //! A frame without the session's token is dropped, and the token takes both nonces, which only the
-//! two have seen. *No hole.* When the queue passes its limit it is not shortened: the session ends,
-//! and for good.
+//! two have seen. *No hole.* A queue that is too long is not shortened: the session ends, and for
+//! good. Too long is a queue above its limit of which nothing is acknowledged for a while, so that a
+//! burst alone loses nobody; and four times the limit, so that memory is bounded.
 //!
 //! *Who takes part.* An incarnation becomes the *voter* of its slot at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two
@@ -89,6 +91,7 @@ mod congestion;
 mod frame;
 mod handshake;
 mod hello;
+mod loss;
 mod outbox;
 mod peer;
 mod receiving;
@@ -124,7 +127,8 @@ pub struct Configuration {
     /// Longer messages are refused. The same everywhere.
     pub maximum_message: usize,
     /// A peer that owes acknowledgements of more than so many bytes, those that wait to be sent
-    /// included, is lost.
+    /// included, is lost once it acknowledges nothing for 2 s (5 s over a stream), or has not
+    /// answered for long already; one that owes more than four times as many is lost at once.
     pub queue_limit: usize,
     /// Whether the edge is a byte stream, which neither loses nor reorders until it is interrupted.
     pub stream: bool,

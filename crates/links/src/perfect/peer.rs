@@ -108,6 +108,8 @@ pub struct Peer {
     pub outbox: Outbox,
     /// An acknowledgement leaves then at the latest.
     pub acknowledge_at: Option<Time>,
+    /// It owes more than the limit, and is lost then unless it acknowledges something.
+    pub lost_at: Option<Time>,
     pub armed: Option<Armed>,
     /// What was indicated of it last.
     pub told: Option<Status>,
@@ -130,6 +132,7 @@ impl Peer {
             greeting: Greeting::default(),
             outbox: Outbox::default(),
             acknowledge_at: None,
+            lost_at: None,
             armed: None,
             told: None,
             refused_at: None,

@@ -20,6 +20,7 @@ impl PerfectLink {
         if p == self.identity.me {
             return;
         }
+        self.weigh_queue(p, ctx);
         if self.peers[p.index()].greeting.due {
             self.greet(p, ctx);
         }
@@ -150,7 +151,8 @@ impl PerfectLink {
             Standing::Connected(session) => session.sending.deadline(),
             Standing::Waiting | Standing::Closed { .. } => None,
         };
-        let due = [greeting, acknowledgement, timeout];
+        let loss = peer.lost_at.map(|at| (at, false));
+        let due = [greeting, acknowledgement, timeout, loss];
         let Some(at) = due.iter().flatten().map(|(at, _)| *at).min() else {
             return;
         };

@@ -3,8 +3,14 @@ use super::harness::{World, ms, p};
 use crate::perfect::Configuration;
 use bytes::Bytes;
 use quorate_abstractions::link::Status;
-use quorate_core::Addr;
-use std::time::Duration;
+use quorate_core::{Addr, Time};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,6 +41,7 @@ fn a_paused_peer_is_lost_and_never_given_a_stream_with_a_hole() {
         }
         world.run(ms(10));
     }
+    world.run(3 * SECOND);
     assert!(world.process(1).has(is_lost(3)));
     assert!(!world.process(1).has(is_lost(2)));
     assert_eq!(world.process(2).from(1, "bulk").len(), 200);
@@ -62,11 +69,126 @@ fn a_peer_that_never_came_is_lost_and_turned_away_when_it_comes() {
         world.send(1, 3, "bulk", vec![7; 10_000]);
         world.run(ms(1));
     }
+    assert!(!world.process(1).has(is_lost(3)), "it may be late");
+    world.run(3 * SECOND);
     assert!(world.process(1).has(is_lost(3)));
     world.start(3, 30);
     world.run(10 * SECOND);
     assert!(world.process(3).is_excluded());
     assert_eq!(world.process(3).delivered(), 0);
+}
+
+/// A message that says when it is freed.
+struct Watched(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_burst_beyond_the_limit_loses_no_peer_that_acknowledges() {
+    const MESSAGE: usize = 10 << 20;
+    let mut world = World::new(2, 1);
+    world.configuration.datagram = 8192;
+    world.start_all();
+    world.connect();
+    // A window each round trip: 10 MiB a second.
+    world.faults.latency = ms(50);
+    assert!(8 * MESSAGE > world.configuration.queue_limit);
+    let message = Bytes::from(vec![7; MESSAGE]);
+    for _ in 0..8 {
+        world.send(1, 2, "bulk", message.clone());
+    }
+    world.run_until(60 * SECOND, |world| world.process(2).delivered() == 8);
+    assert!(world.now - Time::ZERO > 4 * SECOND, "the link was not slow");
+    assert!(
+        world
+            .process(2)
+            .from(1, "bulk")
+            .iter()
+            .all(|m| *m == message)
+    );
+    assert!(!world.process(1).has(is_lost(2)));
+}
+
+#[test]
+fn a_dead_peer_above_the_limit_is_lost_in_time_and_its_queue_freed() {
+    for stream in [false, true] {
+        let mut world = limited();
+        world.configuration.stream = stream;
+        world.configuration.window = Some(256 << 10);
+        world.start_all();
+        world.connect();
+        world.crash(3);
+        let freed = Arc::new(AtomicUsize::new(0));
+        for _ in 0..200 {
+            let message = Bytes::from_owner(Watched(vec![7; 10_000], freed.clone()));
+            world.send(1, 3, "bulk", message);
+        }
+        world.run(SECOND);
+        assert!(!world.process(1).has(is_lost(3)), "a second is not long");
+        assert!(freed.load(Relaxed) < 200);
+        // Nothing else happens that could remind the link of it.
+        world.run(if stream { 6 * SECOND } else { 2 * SECOND });
+        assert!(world.process(1).has(is_lost(3)));
+        assert_eq!(freed.load(Relaxed), 200);
+    }
+}
+
+#[test]
+fn a_peer_that_has_not_answered_for_long_is_lost_at_the_limit() {
+    let mut world = limited();
+    world.start_all();
+    world.connect();
+    world.crash(3);
+    world.send(1, 3, "small", "to nobody");
+    world.run(20 * SECOND);
+    assert!(!world.process(1).has(is_lost(3)));
+    world.send(1, 3, "bulk", vec![7; 2 << 20]);
+    world.run(ms(1));
+    assert!(world.process(1).has(is_lost(3)));
+}
+
+#[test]
+fn a_queue_of_four_times_the_limit_loses_whomever() {
+    let mut world = limited();
+    world.start_all();
+    world.connect();
+    for _ in 0..3 {
+        world.send(1, 2, "bulk", vec![7; 1 << 20]);
+    }
+    for _ in 0..5 {
+        world.send(1, 3, "bulk", vec![7; 1 << 20]);
+    }
+    world.run(ms(1));
+    assert!(world.process(1).has(is_lost(3)));
+    world.run(10 * SECOND);
+    assert!(!world.process(1).has(is_lost(2)));
+    assert_eq!(world.process(2).from(1, "bulk").len(), 3);
+    assert!(world.process(3).is_excluded());
+}
+
+#[test]
+fn a_process_that_was_held_up_loses_nobody_for_it() {
+    let mut world = limited();
+    world.start_all();
+    world.connect();
+    world.send(1, 3, "bulk", vec![7; 2 << 20]);
+    world.run(ms(2));
+    world.pause(1, true);
+    world.run(10 * SECOND);
+    world.pause(1, false);
+    world.run(10 * SECOND);
+    assert!(!world.process(1).has(is_lost(3)));
+    assert_eq!(world.process(3).from(1, "bulk").len(), 1);
 }
 
 #[test]
@@ -98,22 +220,19 @@ fn a_million_messages_leave_nothing_behind() {
         let timers = world.timers(rank);
         assert!(timers <= 4, "{timers} timers");
     }
-    let drained = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let drained = Arc::new(AtomicBool::new(false));
     let reply = drained.clone();
-    let reply = Addr::new(move |()| reply.store(true, std::sync::atomic::Ordering::Relaxed));
+    let reply = Addr::new(move |()| reply.store(true, Relaxed));
     world.process(1).drain.send(reply);
     world.run(ms(100));
-    assert!(
-        drained.load(std::sync::atomic::Ordering::Relaxed),
-        "something is still owed"
-    );
+    assert!(drained.load(Relaxed), "something is still owed");
 }
 
 #[test]
 fn drained_waits_for_the_living_and_not_for_the_dead() {
     let mut world = World::started(3, 1);
     world.connect();
-    let answered = std::sync::Arc::new(std::sync::Mutex::new(false));
+    let answered = Arc::new(Mutex::new(false));
     let ask = |world: &World| {
         *answered.lock().unwrap() = false;
         let answered = answered.clone();
