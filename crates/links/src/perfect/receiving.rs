@@ -92,7 +92,8 @@ impl Receiving {
         self.owed += 1;
         self.urgent = true;
         self.early_bytes += chunks.len();
-        self.early.insert(number, chunks.clone());
+        // A slice would keep all that arrived with it, up to 64 KiB.
+        self.early.insert(number, Bytes::copy_from_slice(chunks));
         Fate::Early
     }
 

@@ -235,6 +235,16 @@ fn early_packets_are_bounded() {
     assert_eq!(receiving.bytes(), 100_000);
 }
 
+#[test]
+fn an_early_packet_does_not_keep_what_it_arrived_with() {
+    let mut receiving = Receiving::new(10_000, 50_000, 1);
+    let arrived = Bytes::from(vec![1; 60_000]);
+    assert_eq!(receiving.arrive(2, &arrived.slice(0..1000)), Fate::Early);
+    assert!(arrived.is_unique());
+    assert_eq!(receiving.arrive(1, &arrived.slice(0..0)), Fate::Next);
+    assert_eq!(receiving.take_next(), Some(arrived.slice(0..1000)));
+}
+
 /// The chunks that an outbox puts into packets of 1200 bytes: lane, beginning, end, length.
 fn emptied(outbox: &mut Outbox) -> Vec<(u16, bool, bool, usize)> {
     let mut chunks = Vec::new();
