@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Greetings that are not answered are repeated after this, then ever more slowly,
 const GREETING: Duration = Duration::from_millis(20);
 /// up to this.
-const SLOWEST_GREETING: Duration = Duration::from_secs(1);
+pub const SLOWEST_GREETING: Duration = Duration::from_secs(1);
 /// So many unanswered greetings keep a simulated run open.
 pub const FOREGROUND_GREETINGS: u32 = 8;
 /// News of voters waits so long for more of it.
@@ -76,7 +76,7 @@ impl PerfectLink {
         }));
         let now = ctx.now();
         let peer = &mut self.peers[p.index()];
-        let over = peer.is_settled()
+        let over = peer.is_settled() && !peer.is_lost()
             || self.excluded.is_some() && peer.greeting.fruitless >= FOREGROUND_GREETINGS;
         // Whatever a stranger said in between, the next greeting is for the peer of the session.
         if let Standing::Connected(session) = &peer.standing {
@@ -126,7 +126,10 @@ impl PerfectLink {
     /// A verified greeting of the incarnation that is the voter of its slot, or becomes it now.
     fn upon_voter(&mut self, hello: &Hello, ctx: &mut Ctx) {
         let from = hello.from;
-        if let Standing::Closed { verdict, .. } = self.peers[from.index()].standing {
+        let peer = &mut self.peers[from.index()];
+        if let Standing::Closed { verdict, .. } = peer.standing {
+            // It may have lost us as well, and has to verify our greetings then.
+            peer.heard_nonce = hello.nonce;
             return self.turn_away(from, hello.nonce, hello.incarnation, verdict, ctx);
         }
         let me = self.identity.me;
@@ -274,6 +277,9 @@ impl PerfectLink {
         }
         if echo != self.peers[from.index()].nonce {
             return ctx.count("unverified");
+        }
+        if self.lost_mutually(from, verdict) {
+            return ctx.count("mutual loss");
         }
         let reason = match verdict {
             Verdict::KnownOtherwise => known_otherwise(me, known),

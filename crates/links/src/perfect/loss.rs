@@ -3,10 +3,15 @@
 //! A queue above its limit says that much was sent, not that the peer is gone: a burst of long
 //! messages does it. So a peer is lost only if it acknowledges nothing for a while besides, or if its
 //! queue reaches a multiple of the limit, which bounds the memory.
+//!
+//! A peer that was lost must not take part any more, or there would be a hole between the two that
+//! nobody knows of. What tells it so may be cut off as well: it is greeted slowly for ever, and told
+//! when it answers. If both have lost each other, the one of the higher rank yields.
 use super::{
     Configuration,
     algorithm::{Ctx, Effect, PerfectLink},
     frame::{self, Verdict},
+    handshake::{FOREGROUND_GREETINGS, SLOWEST_GREETING},
     outbox::Outbox,
     peer::Standing,
 };
@@ -82,9 +87,19 @@ impl PerfectLink {
             self.turn_away(p, nonce, incarnation, Verdict::Lost, ctx);
         }
         self.close(p, Verdict::Lost);
+        let greeting = &mut self.peers[p.index()].greeting;
+        greeting.fruitless = FOREGROUND_GREETINGS;
+        greeting.at = Some(ctx.now() + SLOWEST_GREETING);
         self.tell(p, Status::Lost { peer: p }, ctx);
     }
 
+    /// Whether this is the verdict of one whom this process has lost in turn, and who is to yield:
+    /// of two that have lost each other it is the one of the higher rank.
+    pub(super) fn lost_mutually(&self, from: ProcessId, verdict: Verdict) -> bool {
+        verdict == Verdict::Lost && self.peers[from.index()].is_lost() && self.identity.me < from
+    }
+
+    /// Ends whatever there is between the two, and frees it.
     pub(super) fn close(&mut self, p: ProcessId, verdict: Verdict) {
         let peer = &mut self.peers[p.index()];
         let session = peer.session().map(|session| (session.token, session.nonce));

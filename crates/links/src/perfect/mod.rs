@@ -48,7 +48,9 @@
 //! A frame without the session's token is dropped, and the token takes both nonces, which only the
 //! two have seen. *No hole.* A queue that is too long is not shortened: the session ends, and for
 //! good. Too long is a queue above its limit of which nothing is acknowledged for a while, so that a
-//! burst alone loses nobody; and four times the limit, so that memory is bounded.
+//! burst alone loses nobody; and four times the limit, so that memory is bounded. Who was lost is
+//! told, as soon as anything gets through, and stops for good; of two that have lost each other, the
+//! one of the higher rank does.
 //!
 //! *Who takes part.* An incarnation becomes the *voter* of its slot at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two

@@ -158,6 +158,14 @@ impl Peer {
         matches!(self.standing, Standing::Closed { .. })
     }
 
+    /// Whether it owed too much for too long.
+    pub fn is_lost(&self) -> bool {
+        let Standing::Closed { verdict, .. } = self.standing else {
+            return false;
+        };
+        verdict == Verdict::Lost
+    }
+
     /// Whether the handshake is over: neither lacks anything that the other can tell.
     pub fn is_settled(&self) -> bool {
         self.is_closed() || self.is_connected() && self.admitted_us && self.ready

@@ -3,4 +3,5 @@ mod halves;
 mod harness;
 mod hostile;
 mod limits;
+mod losses;
 mod properties;
