@@ -20,6 +20,7 @@ use bytes::{BufMut, BytesMut};
 use quorate_abstractions::fair_loss::{Indication, Transmit};
 use quorate_core::{Addr, Counters, Host, Name, Time, counters::Counter};
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -41,9 +42,12 @@ const HEAD: usize = 8;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the end of a fault is looked for.
 const FAULTS_CHECK: Duration = Duration::from_millis(50);
-/// Connections that a process accepts from each of the others, should old ones not be known to be
-/// dead yet.
-const ACCEPTED_PER_PEER: usize = 4;
+/// Connections that are kept of those that claim to be one process's, should old ones not be known
+/// to be dead yet. A further one replaces the oldest: strangers who claim to be a member, and hold
+/// on, do not lock it out.
+const KEPT_PER_PEER: usize = 4;
+/// Connections that are kept, for each process, without having said whose they are.
+const UNNAMED_PER_PEER: usize = 2;
 
 /// How a [`TcpEdge`] is set up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -169,6 +173,9 @@ pub struct TcpEdge {
     /// Nothing is accepted before this time.
     paused_until: Option<Time>,
     outgoing: Vec<Outgoing>,
+    /// Accepted, and silent on whose they are as yet, oldest first.
+    unnamed: VecDeque<Incoming>,
+    /// Those that said it, in the order in which they did.
     incoming: Vec<Incoming>,
     sender: Arc<Sender>,
     injected: Injected,
@@ -219,6 +226,7 @@ impl TcpEdge {
             listener,
             paused_until: None,
             outgoing,
+            unnamed: VecDeque::new(),
             incoming: Vec::new(),
             sender,
             injected,
@@ -234,22 +242,23 @@ impl TcpEdge {
         }
         self.paused_until = None;
         let mut progress = false;
-        while let Poll::Ready(result) = self.listener.poll_accept(cx) {
+        let most = UNNAMED_PER_PEER * self.sender.outboxes.len();
+        for _ in 0..most {
+            let Poll::Ready(result) = self.listener.poll_accept(cx) else {
+                break;
+            };
             progress = true;
-            match result {
-                Ok(_) if self.incoming.len() >= ACCEPTED_PER_PEER * self.sender.outboxes.len() => {
-                    self.sender.counts.refused.add(1);
-                }
-                Ok((stream, _)) => {
-                    set_up(&stream, self.sender.configuration.silence);
-                    self.incoming.push(Incoming::new(stream, now));
-                }
-                Err(_) => {
-                    self.sender.counts.accept_errors.add(1);
-                    self.paused_until = Some(now + ACCEPT_PAUSE);
-                    break;
-                }
+            let Ok((stream, _)) = result else {
+                self.sender.counts.accept_errors.add(1);
+                self.paused_until = Some(now + ACCEPT_PAUSE);
+                break;
+            };
+            set_up(&stream, self.sender.configuration.silence);
+            if self.unnamed.len() >= most {
+                self.unnamed.pop_front();
+                self.sender.counts.refused.add(1);
             }
+            self.unnamed.push_back(Incoming::new(stream, now));
         }
         progress
     }
@@ -277,23 +286,39 @@ impl TcpEdge {
     fn poll_incoming(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
         let mut progress = false;
         let (sender, injected) = (&*self.sender, &self.injected);
-        let outgoing = &mut self.outgoing;
-        self.incoming.retain_mut(|connection| {
-            let known = connection.from;
+        let mut poll = |connection: &mut Incoming| {
             let outcome = connection.poll(cx, now, sender, injected);
-            if known.is_none()
-                && let Some(from) = connection.from
-                && let Some(way) = outgoing.iter_mut().find(|way| way.peer == from)
-            {
-                way.hurry(now, sender.configuration.back_off.0);
-            }
             progress |= outcome != Ok(false);
             if outcome.is_err() {
                 sender.counts.disconnected.add(1);
             }
             outcome.is_ok()
-        });
+        };
+        self.incoming.retain_mut(&mut poll);
+        self.unnamed.retain_mut(&mut poll);
+        while let Some(index) = self.unnamed.iter().position(|c| c.from.is_some())
+            && let Some(connection) = self.unnamed.remove(index)
+        {
+            self.keep(connection, now);
+        }
         progress
+    }
+
+    /// Keeps a connection that has said whose it is, and for its sake the oldest of the same process
+    /// no longer.
+    fn keep(&mut self, connection: Incoming, now: Time) {
+        let of_same = |other: &&Incoming| other.from == connection.from;
+        if self.incoming.iter().filter(of_same).count() >= KEPT_PER_PEER
+            && let Some(oldest) = self.incoming.iter().position(|other| of_same(&other))
+        {
+            self.incoming.remove(oldest);
+            self.sender.counts.refused.add(1);
+        }
+        let mut ways = self.outgoing.iter_mut();
+        if let Some(way) = ways.find(|way| connection.from == Some(way.peer)) {
+            way.hurry(now, self.sender.configuration.back_off.0);
+        }
+        self.incoming.push(connection);
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Incoming {
     /// Frames are being lost by order.
     pub(super) lossy: bool,
     bytes: BytesMut,
+    /// When something came last; before the preamble is whole: when the connection was accepted.
     heard: Time,
 }
 
@@ -50,8 +51,10 @@ impl Incoming {
         }
         match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.bytes) {
             Poll::Ready(Ok(read)) if read > 0 => {
-                self.heard = now;
                 self.take_frames(sender, injected)?;
+                if self.from.is_some() {
+                    self.heard = now;
+                }
                 Ok(true)
             }
             Poll::Ready(_) => Err(Broken),

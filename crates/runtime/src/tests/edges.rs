@@ -59,6 +59,10 @@ impl Algorithm for Pass {
 /// The edge wants to be used from the protocol thread, as a link does: an actor passes
 /// transmissions on.
 fn bare(me: usize, socket: Socket, peers: &[SocketAddr]) -> Bare {
+    bare_with(me, socket, peers, PATIENCE)
+}
+
+fn bare_with(me: usize, socket: Socket, peers: &[SocketAddr], silence: Duration) -> Bare {
     let mut protocol = protocol(me, peers.len());
     let faults = Faults::default();
     let (sender, arrived) = mpsc::channel();
@@ -73,7 +77,7 @@ fn bare(me: usize, socket: Socket, peers: &[SocketAddr]) -> Bare {
         Socket::Tcp(socket) => {
             let configuration = TcpConfiguration {
                 maximum_frame: 256 * 1024,
-                silence: PATIENCE,
+                silence,
                 ..TcpConfiguration::default()
             };
             TcpEdge::attach(&mut protocol, socket, peers, configuration, &faults, up)
@@ -327,6 +331,72 @@ fn a_flood_of_connections_is_refused() {
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
     victim.wait_for("refused", 16);
+}
+
+#[test]
+fn strangers_who_claim_to_be_a_member_do_not_lock_it_out() {
+    use std::io::Write;
+    let sockets = [
+        bind(Kind::Tcp, "127.0.0.1:0"),
+        bind(Kind::Tcp, "127.0.0.1:0"),
+    ];
+    let peers: Vec<_> = sockets.iter().map(Socket::address).collect();
+    let [first, second] = sockets;
+    let one = bare(1, first, &peers);
+    // Some say that they are p2, and some say nothing at all.
+    let stranger = |head: &[u8]| {
+        let mut stream = TcpStream::connect(peers[0]).unwrap();
+        stream.write_all(head).unwrap();
+        stream
+    };
+    let hold = || {
+        let claims = (0..20).map(|_| {
+            let stream = stranger(b"quorate\x02\0\0\0\x01\0\0\0\x01x");
+            assert_eq!(one.next(), [&b"x"[..]]);
+            stream
+        });
+        let mut held: Vec<_> = claims.collect();
+        held.extend((0..20).map(|_| stranger(b"")));
+        held
+    };
+    let _held = hold();
+    one.wait_for("refused", 16 + 16);
+    let two = bare(2, second, &peers);
+    let reopened = || {
+        let indication = two.arrived.recv_timeout(PATIENCE);
+        assert_eq!(indication, Ok(Indication::Reopened(p(1))));
+    };
+    reopened();
+    two.send(1, &b"let me in"[..], 9);
+    assert_eq!(one.next(), [&b"let me in"[..]]);
+    // Driven out, it comes back, perhaps more than once: a message may be lost on the way.
+    let _held_too = hold();
+    reopened();
+    let begun = Instant::now();
+    loop {
+        two.send(1, &b"and again"[..], 9);
+        let came = one.arrived.recv_timeout(Duration::from_millis(10));
+        if let Ok(Indication::Arrive { bytes, .. }) = came {
+            assert_eq!(bytes, b"and again"[..]);
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it never came back");
+    }
+}
+
+#[test]
+fn a_preamble_in_drips_is_not_waited_for() {
+    use std::io::Write;
+    let socket = bind(Kind::Tcp, "127.0.0.1:0");
+    let address = socket.address();
+    let victim = bare_with(1, socket, &[address], Duration::from_millis(200));
+    let mut stream = TcpStream::connect(address).unwrap();
+    for byte in b"quorate" {
+        // Never silent for long, and yet too slow.
+        let _ = stream.write_all(&[*byte]);
+        std::thread::sleep(Duration::from_millis(180));
+    }
+    assert_eq!(victim.counters.total("stalled"), 1);
 }
 
 #[test]
