@@ -34,10 +34,23 @@ pub enum OnPanic {
 /// What is called when a protocol thread has ended.
 type AtEnd = Box<dyn FnOnce(&Ending) + Send>;
 
+/// A runtime that does not wait for its end. Others must not be dropped where one may not block, and
+/// whoever starts nodes is asynchronous.
+struct Background(Option<runtime::Runtime>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A process that has not started: wire it up, then start its protocol thread.
 pub struct Protocol {
     host: TokioHost,
-    runtime: runtime::Runtime,
+    handle: runtime::Handle,
+    runtime: Background,
     edges: Vec<Box<dyn Edge>>,
     on_panic: OnPanic,
     at_end: Vec<AtEnd>,
@@ -49,12 +62,14 @@ impl Protocol {
     /// # Errors
     /// When the operating system refuses what a runtime needs.
     pub fn new(identity: Identity) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
         Ok(Protocol {
             host: TokioHost::new(identity),
-            runtime: runtime::Builder::new_current_thread()
-                .enable_io()
-                .enable_time()
-                .build()?,
+            handle: runtime.handle().clone(),
+            runtime: Background(Some(runtime)),
             edges: Vec::new(),
             on_panic: OnPanic::default(),
             at_end: Vec::new(),
@@ -73,7 +88,7 @@ impl Protocol {
 
     /// The runtime in whose context the sockets of edges are to be made.
     pub fn runtime(&self) -> &runtime::Handle {
-        self.runtime.handle()
+        &self.handle
     }
 
     /// Has `edge` polled by the protocol thread.
@@ -103,11 +118,15 @@ impl Protocol {
     fn run(self, ending: &watch::Sender<Option<Ending>>) {
         let Protocol {
             host,
-            runtime,
+            mut runtime,
             edges,
             on_panic,
             at_end,
+            ..
         } = self;
+        let Some(runtime) = runtime.0.take() else {
+            return;
+        };
         let mut executor = Executor::new(host.shared.clone(), edges);
         let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(executor.run())));
         let ended = match result {

@@ -195,6 +195,13 @@ async fn ending(thread: &ProtocolThread) -> Ending {
 }
 
 #[tokio::test]
+async fn what_was_not_started_may_be_dropped_anywhere() {
+    let protocol = protocol(1, 1);
+    start(protocol.host(), "never", |_, _| (), |_| ());
+    drop(protocol);
+}
+
+#[tokio::test]
 async fn a_panic_ends_the_thread_and_names_the_module() {
     let protocol = protocol(1, 1);
     let addr = start(
