@@ -251,10 +251,11 @@ fn announce(
         configuration.me.rank()
     );
     if n > 1 && n.is_multiple_of(2) {
-        warn!(
-            "{n} processes survive no more crashes than {}: an odd number is better",
-            n - 1
-        );
+        let fewer = match n - 1 {
+            1 => "1 process does".to_owned(),
+            fewer => format!("{fewer} processes do"),
+        };
+        warn!("{n} processes survive no more crashes than {fewer}: an odd number is better");
     }
     if n == 1 {
         warn!("a single process: nothing is replicated, and a restart loses everything");

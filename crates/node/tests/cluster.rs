@@ -99,7 +99,7 @@ fn an_even_membership_needs_more_than_half() {
     assert!(
         nodes[0]
             .log()
-            .contains("2 processes survive no more crashes than 1")
+            .contains("2 processes survive no more crashes than 1 process does")
     );
     nodes[1].kill();
     assert!(nodes[0].ask("GET k").starts_with("-NOQUORUM "));
