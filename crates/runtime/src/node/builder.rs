@@ -163,7 +163,8 @@ impl Builder {
         self
     }
 
-    /// How many bytes a peer may owe acknowledgements for before it is given up. Default: 64 MiB.
+    /// How many bytes a peer may owe acknowledgements for. Above, it is given up if it acknowledges
+    /// nothing for 2 seconds (5 over TCP), and at four times as many at once. Default: 64 MiB.
     #[must_use]
     pub fn queue_limit(mut self, bytes: usize) -> Self {
         self.link.queue_limit = bytes;
