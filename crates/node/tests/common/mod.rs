@@ -1,5 +1,10 @@
 //! Replicas as processes, for the tests of the binary. Whatever happens, they end with the test.
-#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+#![allow(
+    dead_code,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part, and fails by panicking"
+)]
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read, Write},
