@@ -8,22 +8,31 @@
 //! | [`fair_loss`] | datagrams that may be lost, duplicated, reordered | FLL1–3 |
 //! | [`link`] | perfect point-to-point links, in lanes | PL1–3 |
 //! | [`heartbeat`] | a sign of life to everybody, outside the windows of the links | |
+//! | [`perfect`] | the failure detector P | PFD1–2 |
 //! | [`eventually_perfect`] | the failure detector ◇P | EPFD1–2 |
 //! | [`leader`] | the eventual leader Ω | ELD1–2 |
 //! | [`best_effort`] | best-effort broadcast | BEB1–3 |
 //! | [`reliable`] | regular reliable broadcast | RB1–4 |
 //! | [`uniform`] | uniform reliable broadcast | URB1–4 |
+//! | [`first_in_first_out`] | first-in first-out broadcast | FRB1–5 |
+//! | [`causal`] | causal-order broadcast | CRB1–5 |
 //! | [`consensus`] | uniform consensus, many instances | UC1–4 |
+//! | [`regular_total_order`] | regular total-order broadcast | TOB1–5 |
 //! | [`total_order`] | uniform total-order broadcast | TOB1–5 |
 
 pub mod best_effort;
+pub mod causal;
 pub mod consensus;
 pub mod eventually_perfect;
 pub mod fair_loss;
+pub mod first_in_first_out;
 pub mod heartbeat;
 pub mod lanes;
 pub mod leader;
 pub mod link;
+mod numbered;
+pub mod perfect;
+pub mod regular_total_order;
 pub mod reliable;
 pub mod total_order;
 pub mod uniform;

@@ -7,35 +7,4 @@
 //!
 //! A process's requests are numbered 1, 2, … in the order in which they were made, and deliveries
 //! carry that number: messages are told apart by it, never by content.
-use bytes::Bytes;
-use quorate_core::{MessageId, Observation, Observe, message::digest};
-
-/// Requests a broadcast.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Broadcast {
-    /// The payload, opaque.
-    pub payload: Bytes,
-}
-
-/// Indicates a delivery.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Deliver {
-    /// Whose how-manieth broadcast this is.
-    pub id: MessageId,
-    /// The payload.
-    pub payload: Bytes,
-}
-
-impl Observe for Broadcast {
-    fn observe(&self) -> Observation {
-        Observation::request("Broadcast").digest(digest(&self.payload))
-    }
-}
-
-impl Observe for Deliver {
-    fn observe(&self) -> Observation {
-        Observation::indication("Deliver")
-            .message(self.id)
-            .digest(digest(&self.payload))
-    }
-}
+crate::numbered::numbered_broadcast!();

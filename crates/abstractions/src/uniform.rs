@@ -8,35 +8,18 @@
 //!
 //! A process's requests are numbered 1, 2, … in the order in which they were made, and deliveries
 //! carry that number: messages are told apart by it, never by content.
-use bytes::Bytes;
-use quorate_core::{MessageId, Observation, Observe, message::digest};
+use crate::reliable;
+use quorate_core::{Addr, Layer};
 
-/// Requests a broadcast.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Broadcast {
-    /// The payload, opaque.
-    pub payload: Bytes,
-}
+crate::numbered::numbered_broadcast!();
 
-/// Indicates a delivery.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Deliver {
-    /// Whose how-manieth broadcast this is.
-    pub id: MessageId,
-    /// The payload.
-    pub payload: Bytes,
-}
-
-impl Observe for Broadcast {
-    fn observe(&self) -> Observation {
-        Observation::request("Broadcast").digest(digest(&self.payload))
-    }
-}
-
-impl Observe for Deliver {
-    fn observe(&self) -> Observation {
-        Observation::indication("Deliver")
-            .message(self.id)
-            .digest(digest(&self.payload))
+/// A uniform broadcast promises all that a regular one does, and may stand in for it.
+pub fn as_reliable(
+    uniform: impl Layer<Broadcast, Deliver>,
+) -> impl Layer<reliable::Broadcast, reliable::Deliver> {
+    move |up: Addr<reliable::Deliver>| {
+        let requests = uniform
+            .attach(up.with(|Deliver { id, payload }: Deliver| reliable::Deliver { id, payload }));
+        requests.with(|reliable::Broadcast { payload }: reliable::Broadcast| Broadcast { payload })
     }
 }

@@ -7,11 +7,11 @@ use quorate_abstractions::{
     fair_loss::{self, Transmit},
     heartbeat::{Beat, Heard},
     leader::Trust,
+    perfect,
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ProcessId, Time};
 use quorate_sim::{
-    Adversary, Crash, Oracle, Random, Report, Timed, UNIT, Verdict, World, ideal::perfect,
-    properties,
+    Adversary, Crash, Oracle, Random, Report, Timed, UNIT, Verdict, World, properties,
 };
 use std::sync::{Arc, Mutex};
 use support::p;

@@ -4,32 +4,13 @@ use crate::{
     state::{Action, Core, Life, What},
     world::World,
 };
-use quorate_abstractions::{Subscribe, eventually_perfect, leader::Trust};
+use quorate_abstractions::{Subscribe, eventually_perfect, leader::Trust, perfect};
 use quorate_core::{
     Addr, Algorithm, Context, Host, Membership, Observation, Observe, ProcessId, ProcessSet,
     Random, Time,
 };
 use rand::SeedableRng;
 use std::time::Duration;
-
-/// The perfect failure detector P, which only an ideal object or a synchronous system can supply.
-///
-/// - **PFD1 strong completeness** (liveness): a process that crashes is eventually reported to every
-///   correct process.
-/// - **PFD2 strong accuracy** (safety): no process is reported before it crashes.
-pub mod perfect {
-    use quorate_core::{Observation, Observe, ProcessId};
-
-    /// This process has crashed.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub struct Crash(pub ProcessId);
-
-    impl Observe for Crash {
-        fn observe(&self) -> Observation {
-            Observation::indication("Crash").peer(self.0)
-        }
-    }
-}
 
 /// A false suspicion: who has it, of whom, from when to when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

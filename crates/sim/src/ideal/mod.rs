@@ -12,5 +12,5 @@
 mod detectors;
 mod links;
 
-pub use detectors::{Oracle, perfect};
+pub use detectors::Oracle;
 pub use links::IdealLinks;
