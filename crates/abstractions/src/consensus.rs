@@ -5,40 +5,22 @@
 //! - **UC3 integrity** (safety): a process decides at most once in an instance.
 //! - **UC4 termination** (liveness): if every correct process proposes in an instance, every correct
 //!   process decides in it.
-use bytes::Bytes;
-use quorate_core::{Observation, Observe, message::digest};
+use crate::regular_consensus;
+use quorate_core::{Addr, Layer};
 
-/// Requests agreement on a value: at most one proposal an instance and process counts.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Propose {
-    /// The instance, counted from 1.
-    pub instance: u64,
-    /// The value, opaque.
-    pub value: Bytes,
-}
+crate::numbered::numbered_consensus!();
 
-/// Indicates the decision of an instance, in whatever order instances end; also to a process that
-/// did not propose in it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Decide {
-    /// The instance.
-    pub instance: u64,
-    /// The value.
-    pub value: Bytes,
-}
-
-impl Observe for Propose {
-    fn observe(&self) -> Observation {
-        Observation::request("Propose")
-            .instance(self.instance)
-            .digest(digest(&self.value))
-    }
-}
-
-impl Observe for Decide {
-    fn observe(&self) -> Observation {
-        Observation::indication("Decide")
-            .instance(self.instance)
-            .digest(digest(&self.value))
+/// Uniform consensus promises all that the regular one does, and may stand in for it.
+pub fn as_regular(
+    uniform: impl Layer<Propose, Decide>,
+) -> impl Layer<regular_consensus::Propose, regular_consensus::Decide> {
+    move |up: Addr<regular_consensus::Decide>| {
+        let decided =
+            |Decide { instance, value }: Decide| regular_consensus::Decide { instance, value };
+        let proposed = |request: regular_consensus::Propose| {
+            let regular_consensus::Propose { instance, value } = request;
+            Propose { instance, value }
+        };
+        uniform.attach(up.with(decided)).with(proposed)
     }
 }

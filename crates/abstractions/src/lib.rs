@@ -16,6 +16,7 @@
 //! | [`uniform`] | uniform reliable broadcast | URB1–4 |
 //! | [`first_in_first_out`] | first-in first-out broadcast | FRB1–5 |
 //! | [`causal`] | causal-order broadcast | CRB1–5 |
+//! | [`regular_consensus`] | regular consensus, many instances | C1–4 |
 //! | [`consensus`] | uniform consensus, many instances | UC1–4 |
 //! | [`regular_total_order`] | regular total-order broadcast | TOB1–5 |
 //! | [`total_order`] | uniform total-order broadcast | TOB1–5 |
@@ -32,6 +33,7 @@ pub mod leader;
 pub mod link;
 mod numbered;
 pub mod perfect;
+pub mod regular_consensus;
 pub mod regular_total_order;
 pub mod reliable;
 pub mod total_order;

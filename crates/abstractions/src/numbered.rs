@@ -1,4 +1,5 @@
-//! The requests and indications that most broadcasts share: payloads in, numbered payloads out.
+//! The requests and indications that several abstractions share in form: broadcasts take payloads and
+//! give numbered payloads, consensus takes and gives the values of numbered instances.
 //!
 //! Each abstraction has types of its own, so that a layer which needs one does not compile on
 //! another.
@@ -40,4 +41,44 @@ macro_rules! numbered_broadcast {
     };
 }
 
-pub(crate) use numbered_broadcast;
+/// `Propose` and `Decide` of one abstraction.
+macro_rules! numbered_consensus {
+    () => {
+        /// Requests agreement on a value: at most one proposal an instance and process counts.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub struct Propose {
+            /// The instance, counted from 1.
+            pub instance: u64,
+            /// The value, opaque.
+            pub value: bytes::Bytes,
+        }
+
+        /// Indicates the decision of an instance, in whatever order instances end; also to a process
+        /// that did not propose in it.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub struct Decide {
+            /// The instance.
+            pub instance: u64,
+            /// The value.
+            pub value: bytes::Bytes,
+        }
+
+        impl quorate_core::Observe for Propose {
+            fn observe(&self) -> quorate_core::Observation {
+                quorate_core::Observation::request("Propose")
+                    .instance(self.instance)
+                    .digest(quorate_core::message::digest(&self.value))
+            }
+        }
+
+        impl quorate_core::Observe for Decide {
+            fn observe(&self) -> quorate_core::Observation {
+                quorate_core::Observation::indication("Decide")
+                    .instance(self.instance)
+                    .digest(quorate_core::message::digest(&self.value))
+            }
+        }
+    };
+}
+
+pub(crate) use {numbered_broadcast, numbered_consensus};

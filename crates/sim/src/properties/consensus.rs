@@ -1,4 +1,4 @@
-//! Uniform consensus, in many instances.
+//! Consensus, regular and uniform, in many instances.
 use super::{Properties, violation};
 use crate::{
     property::{Completion, Property, Verdict, Violation, Watch},
@@ -9,6 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// UC1–4 of the modules of this name.
 pub fn consensus(processes: &Membership, module: &str) -> Properties {
+    family(*processes, module, true)
+}
+
+/// C1–4 of the modules of this name: agreement binds correct processes only.
+pub fn regular_consensus(processes: &Membership, module: &str) -> Properties {
+    family(*processes, module, false)
+}
+
+fn family(processes: Membership, module: &str, uniform: bool) -> Properties {
     [
         Which::Validity,
         Which::Agreement,
@@ -18,10 +27,12 @@ pub fn consensus(processes: &Membership, module: &str) -> Properties {
     .map(|which| {
         Box::new(Consensus {
             which,
+            uniform,
             watch: Watch::new(module),
             alive: processes.set(),
             decided: BTreeMap::new(),
             instances: BTreeMap::new(),
+            disputed: BTreeMap::new(),
             finished: Watermark::default(),
         }) as Box<dyn Property>
     })
@@ -40,17 +51,31 @@ enum Which {
 struct Instance {
     proposed: BTreeSet<u64>,
     proposers: ProcessSet,
-    decision: Option<u64>,
+    decisions: BTreeMap<ProcessId, u64>,
     deciders: ProcessSet,
+}
+
+impl Instance {
+    /// Two processes of these that have decided differently.
+    fn dispute(&self, among: ProcessSet) -> Option<(ProcessId, ProcessId)> {
+        let mut decisions = self.decisions.iter().filter(|(p, _)| among.contains(**p));
+        let (p, value) = decisions.next()?;
+        let (q, _) = decisions.find(|(_, other)| *other != value)?;
+        Some((*p, *q))
+    }
 }
 
 struct Consensus {
     which: Which,
+    uniform: bool,
     watch: Watch,
     alive: ProcessSet,
     /// By process: the instances in which it has decided.
     decided: BTreeMap<ProcessId, Watermark>,
     instances: BTreeMap<u64, Instance>,
+    /// Finished instances with different decisions: whether they break regular agreement depends on
+    /// who is correct in the end.
+    disputed: BTreeMap<u64, Instance>,
     /// Instances in which every live process has decided: nothing of them is needed any more.
     finished: Watermark,
 }
@@ -67,19 +92,25 @@ impl Consensus {
         }
         let instance = self.instances.entry(number).or_default();
         instance.deciders.insert(p);
-        let decision = *instance.decision.get_or_insert(value);
+        instance.decisions.insert(p, value);
+        let differs = instance.decisions.values().any(|other| *other != value);
         let broken = match self.which {
             Which::Validity if !instance.proposed.contains(&value) => Some(format!(
                 "{p} decides in instance {number} what nobody proposed there"
             )),
-            Which::Agreement if decision != value => Some(format!(
+            Which::Agreement if self.uniform && differs => Some(format!(
                 "{p} decides in instance {number} otherwise than another"
             )),
             _ => None,
         };
         if self.alive.is_subset(instance.deciders) {
-            self.instances.remove(&number);
+            let finished = self.instances.remove(&number);
             self.finished.insert(number);
+            self.disputed.extend(
+                finished
+                    .filter(|instance| instance.dispute(self.alive).is_some())
+                    .map(|instance| (number, instance)),
+            );
         }
         broken
     }
@@ -87,11 +118,15 @@ impl Consensus {
 
 impl Property for Consensus {
     fn tag(&self) -> &'static str {
-        match self.which {
-            Which::Validity => "UC1",
-            Which::Agreement => "UC2",
-            Which::Integrity => "UC3",
-            Which::Termination => "UC4",
+        match (self.which, self.uniform) {
+            (Which::Validity, true) => "UC1",
+            (Which::Agreement, true) => "UC2",
+            (Which::Integrity, true) => "UC3",
+            (Which::Termination, true) => "UC4",
+            (Which::Validity, false) => "C1",
+            (Which::Agreement, false) => "C2",
+            (Which::Integrity, false) => "C3",
+            (Which::Termination, false) => "C4",
         }
     }
 
@@ -115,15 +150,29 @@ impl Property for Consensus {
     }
 
     fn finish(&mut self, completion: &Completion) -> Verdict {
-        if self.which != Which::Termination {
-            return Verdict::Holds;
+        let correct = completion.correct;
+        match self.which {
+            Which::Validity | Which::Integrity => Verdict::Holds,
+            Which::Agreement if self.uniform => Verdict::Holds,
+            Which::Agreement => {
+                let mut instances = self.instances.iter().chain(&self.disputed);
+                let broken = instances.find_map(|(number, instance)| {
+                    let (p, q) = instance.dispute(correct)?;
+                    Some(format!(
+                        "{p} and {q} decide differently in instance {number}"
+                    ))
+                });
+                // Who decided differently may still turn out to be faulty, unless the run is over.
+                completion.judge(self.tag(), broken)
+            }
+            Which::Termination => {
+                let broken = self.instances.iter().find_map(|(number, instance)| {
+                    let all_propose = correct.is_subset(instance.proposers);
+                    let p = correct.without(instance.deciders).iter().next()?;
+                    all_propose.then(|| format!("{p} never decides in instance {number}"))
+                });
+                completion.judge(self.tag(), broken)
+            }
         }
-        let broken = self.instances.iter().find_map(|(number, instance)| {
-            let all_propose = completion.correct.is_subset(instance.proposers);
-            let undecided = completion.correct.without(instance.deciders);
-            let p = undecided.iter().next()?;
-            all_propose.then(|| format!("{p} never decides in instance {number}"))
-        });
-        completion.judge(self.tag(), broken)
     }
 }

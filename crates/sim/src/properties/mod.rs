@@ -11,7 +11,7 @@ mod links;
 mod order;
 
 pub use broadcast::{best_effort, reliable, uniform};
-pub use consensus::consensus;
+pub use consensus::{consensus, regular_consensus};
 pub use detectors::{eventually_perfect, leader, perfect};
 pub use links::{Channel, fair_loss, first_in_first_out, perfect_links};
 pub use order::{first_in_first_out_order, total_order, weak_total_order};

@@ -1,0 +1,185 @@
+//! Regular consensus by hierarchy: the first correct process in rank imposes its proposal.
+//!
+//! # Promises
+//! - C1 validity, C2 agreement between correct processes, C3 integrity (safety).
+//! - C4 termination (liveness): if every correct process proposes in an instance, every correct
+//!   process decides in it.
+//!
+//! # Assumes
+//! Best-effort broadcast, the perfect failure detector P; any number of crashes. Not uniform: a leader
+//! decides before anybody has its value. With a detector that errs, correct processes decide
+//! differently.
+//!
+//! # Messages
+//! `Imposed(instance, value)`, from the leader of a round → everybody.
+//!
+//! # Cost
+//! Failure-free n(n−1) messages; the process of rank i decides at step i − 1. With p1 dead, reported D
+//! steps after the start: (n−1)² messages, rank i at step D + i − 2. A leader crashing after k sends:
+//! k + (n−1)² messages. Memory: O(n) an undecided instance; a decided one leaves a place in a
+//! watermark.
+//!
+//! # Why it holds
+//! The first correct process in rank waits for the lower ranks, then imposes its proposal v. Nobody
+//! reports it crashed (P), so every correct process of higher rank adopts v in that round, and imposes
+//! and decides v in its own, where nothing but v is imposed by then (C2). A round ends by the leader's
+//! value or the report of its crash, one of which comes (C4).
+//!
+//! # Source
+//! Guerraoui: *Revisiting the relationship between non-blocking atomic commitment and consensus*,
+//! 1995; Cachin, Guerraoui, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 5.1, “Hierarchical Consensus”. Deviations: values are kept by the rank of their leader, so
+//! that an early one waits and a late one has no effect; many instances; a decided one is pruned: its
+//! process has said all that it ever will.
+use crate::hierarchy::{Hierarchy, Imposed, Reached};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe, best_effort, perfect,
+    regular_consensus::{Decide, Propose},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, instances::Entry,
+};
+
+/// Regular hierarchical consensus.
+pub struct Hierarchical(Hierarchy);
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Propose(Propose),
+    /// A leader's value.
+    BestEffort(best_effort::Deliver<Imposed>),
+    /// P reports a crash.
+    Crash(perfect::Crash),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// This process's value, as a leader.
+    BestEffort(best_effort::Broadcast<Imposed>),
+    /// An indication to the layer above.
+    Decide(Decide),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Propose(request) => request.observe(),
+            Event::BestEffort(indication) => indication.observe(),
+            Event::Crash(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::BestEffort(request) => request.observe(),
+            Effect::Decide(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for Hierarchical {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Propose(Propose { instance, value }) => self.upon_propose(instance, value, ctx),
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                self.upon_imposed(from, message, ctx);
+            }
+            Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+        }
+    }
+}
+
+impl Hierarchical {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        Hierarchical(Hierarchy::new(host.me(), *host.processes()))
+    }
+
+    /// The first proposal counts, unless a leader's value was adopted before.
+    fn upon_propose(&mut self, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
+        match self.0.at(number) {
+            Entry::Live(instance) => _ = instance.proposal.get_or_insert(value),
+            Entry::Retired => return,
+            Entry::TooFar => return ctx.count("instance too far ahead"),
+        }
+        self.upon_progress(number, ctx);
+    }
+
+    fn upon_imposed(&mut self, leader: ProcessId, message: Imposed, ctx: &mut Ctx<Self>) {
+        let number = message.instance;
+        match self.0.at(number) {
+            Entry::Live(instance) => instance.hear(leader, message.value),
+            Entry::Retired => return,
+            Entry::TooFar => return ctx.count("instance too far ahead"),
+        }
+        self.upon_progress(number, ctx);
+    }
+
+    /// A crash concerns every instance, also those that begin later.
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.0.crashed.insert(p);
+        for number in self.0.instances.numbers() {
+            self.upon_progress(number, ctx);
+        }
+    }
+
+    /// Climbs up to its own round: there it imposes its proposal, and decides it.
+    fn upon_progress(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        // Its own round comes before the top: there is nothing to climb for afterwards.
+        if let Reached::Leads(value) = self.0.climb(number) {
+            self.0.instances.retire(number);
+            impose(number, value.clone(), ctx);
+            ctx.trigger(Effect::Decide(Decide {
+                instance: number,
+                value,
+            }));
+        }
+    }
+}
+
+fn impose(instance: u64, value: Bytes, ctx: &mut Ctx<Hierarchical>) {
+    ctx.trigger(Effect::BestEffort(best_effort::Broadcast(Imposed {
+        instance,
+        value,
+    })));
+}
+
+/// Starts regular hierarchical consensus over best-effort broadcast and P.
+pub fn spawn<H: Host>(
+    host: &H,
+    best_effort: impl Layer<best_effort::Broadcast<Imposed>, best_effort::Deliver<Imposed>>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    spawn_as(host, Hierarchical::new(host), best_effort, detector, up)
+}
+
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    best_effort: impl Layer<best_effort::Broadcast<Imposed>, best_effort::Deliver<Imposed>>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Propose);
+    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    detector.send(mailbox.addr().with(Event::Crash));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::BestEffort(request) => below.send(request),
+        Effect::Decide(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! What the two hierarchical algorithms share: a process climbs through the ranks, one a round.
+//!
+//! In round r the process of rank r leads: it imposes its proposal on those that reach the round, and
+//! goes on. Everybody else waits for the leader's value, and adopts it, or for the report of the
+//! leader's crash. A value that comes early waits for its round; one that comes late has no effect:
+//! a later leader may have imposed another since.
+use bytes::{Bytes, BytesMut};
+use quorate_core::{
+    Membership, Observation, Observe, ProcessId, ProcessSet,
+    instances::{Entry, Instances},
+    message::digest,
+    wire::{self, Undecodable, Wire},
+};
+use std::collections::BTreeMap;
+
+/// Instances so far above the oldest unfinished one are refused.
+const INSTANCES_AHEAD: u64 = 1 << 16;
+
+/// The only message: what the sender imposed in the round that it led, which is the round of its rank.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Imposed {
+    /// The instance.
+    pub instance: u64,
+    /// The value.
+    pub value: Bytes,
+}
+
+impl Wire for Imposed {
+    fn encode(&self, out: &mut BytesMut) {
+        wire::put_number(self.instance, out);
+        out.extend_from_slice(&self.value);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let instance = wire::take_number(&mut bytes)?;
+        Ok(Imposed {
+            instance,
+            value: bytes,
+        })
+    }
+}
+
+impl Observe for Imposed {
+    fn observe(&self) -> Observation {
+        Observation::internal("Imposed")
+            .instance(self.instance)
+            .digest(digest(&self.value))
+    }
+}
+
+/// One instance at one process.
+#[derive(Debug)]
+pub(crate) struct Climb {
+    /// The rank of the leader whose round this is; n + 1 after the last round.
+    round: usize,
+    /// What this process proposed, or adopted since.
+    pub(crate) proposal: Option<Bytes>,
+    /// What the leaders of rounds not yet over have imposed.
+    imposed: BTreeMap<usize, Bytes>,
+}
+
+/// What a climb came to.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Reached {
+    /// It waits: for its own proposal, a leader's value, or the report of a crash.
+    Waits,
+    /// This process leads now, and imposes this value. Climb on afterwards.
+    Leads(Bytes),
+    /// The rounds are over; the value, unless nobody ever proposed here.
+    Top(Option<Bytes>),
+}
+
+impl Climb {
+    fn new() -> Self {
+        Climb {
+            round: 1,
+            proposal: None,
+            imposed: BTreeMap::new(),
+        }
+    }
+
+    /// The present round.
+    #[cfg(test)]
+    pub(crate) fn round(&self) -> usize {
+        self.round
+    }
+
+    /// Keeps the first value that `leader` imposed, unless its round is over here.
+    pub(crate) fn hear(&mut self, leader: ProcessId, value: Bytes) {
+        let round = leader.rank();
+        if round >= self.round {
+            self.imposed.entry(round).or_insert(value);
+        }
+    }
+
+    /// Climbs as far as it goes. A value at hand is preferred to the report that its leader crashed.
+    pub(crate) fn climb(
+        &mut self,
+        me: ProcessId,
+        processes: &Membership,
+        crashed: ProcessSet,
+    ) -> Reached {
+        while self.round <= processes.n() {
+            if self.round == me.rank() {
+                let Some(value) = self.proposal.clone() else {
+                    return Reached::Waits;
+                };
+                self.round += 1;
+                return Reached::Leads(value);
+            }
+            let leader = processes.coordinator(self.round as u64);
+            if let Some(value) = self.imposed.remove(&self.round) {
+                self.proposal = Some(value);
+            } else if !crashed.contains(leader) {
+                return Reached::Waits;
+            }
+            self.round += 1;
+        }
+        Reached::Top(self.proposal.clone())
+    }
+}
+
+/// The instances of one process, and what its detector reported.
+#[derive(Debug)]
+pub(crate) struct Hierarchy {
+    pub(crate) me: ProcessId,
+    pub(crate) processes: Membership,
+    pub(crate) crashed: ProcessSet,
+    pub(crate) instances: Instances<Climb>,
+}
+
+impl Hierarchy {
+    pub(crate) fn new(me: ProcessId, processes: Membership) -> Self {
+        Hierarchy {
+            me,
+            processes,
+            crashed: ProcessSet::EMPTY,
+            instances: Instances::new(INSTANCES_AHEAD),
+        }
+    }
+
+    /// The instance, made at its first mention; nothing if it is over.
+    pub(crate) fn at(&mut self, number: u64) -> Entry<'_, Climb> {
+        self.instances.at(number, Climb::new)
+    }
+
+    /// Has a running instance climb.
+    pub(crate) fn climb(&mut self, number: u64) -> Reached {
+        let (me, crashed) = (self.me, self.crashed);
+        match self.instances.get(number) {
+            Some(instance) => instance.climb(me, &self.processes, crashed),
+            None => Reached::Waits,
+        }
+    }
+}

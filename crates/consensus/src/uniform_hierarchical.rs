@@ -1,0 +1,198 @@
+//! Uniform consensus by hierarchy: everybody leads once, and nobody decides before the last round.
+//!
+//! # Promises
+//! - UC1 validity, UC2 uniform agreement, UC3 integrity (safety).
+//! - UC4 termination (liveness): if every correct process proposes in an instance, every correct
+//!   process decides in it.
+//!
+//! # Assumes
+//! Best-effort broadcast, the perfect failure detector P; any number of crashes. With a detector that
+//! errs, a process that suspects all others decides alone.
+//!
+//! # Messages
+//! `Imposed(instance, value)`, from the leader of a round → everybody.
+//!
+//! # Cost
+//! Failure-free n(n−1) messages; everybody decides at step n, the last in rank at step n−1. With p1
+//! dead, reported D steps after the start: (n−1)² messages, D + n − 1 steps, the last in rank one less.
+//! The sender of rank r crashing after k sends, reported before anybody needs it: k + (n−1)². Memory:
+//! O(n) an undecided instance; a decided one leaves a place in a watermark.
+//!
+//! # Why it holds
+//! Take a correct process. Whoever is past its round has adopted its value, for nobody reports it
+//! crashed (P); so after that round all proposals that can be imposed any more are this one value, and
+//! whoever reaches the top, even one that crashes then, holds it (UC2). A round ends by the leader's
+//! value or the report of its crash, one of which comes (UC4).
+//!
+//! # Source
+//! The lecture's n-round algorithm; in substance Guerraoui: *Revisiting the relationship between
+//! non-blocking atomic commitment and consensus*, 1995. Deviations: values are kept by the rank of
+//! their leader, so that an early one waits and a late one has no effect (counting arrivals as rounds
+//! breaks agreement, dropping early ones termination); many instances; finished ones are pruned.
+use crate::hierarchy::{Hierarchy, Imposed, Reached};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe, best_effort,
+    consensus::{Decide, Propose},
+    perfect,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, instances::Entry,
+};
+
+/// Uniform hierarchical consensus.
+pub struct UniformHierarchical(Hierarchy);
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Propose(Propose),
+    /// A leader's value.
+    BestEffort(best_effort::Deliver<Imposed>),
+    /// P reports a crash.
+    Crash(perfect::Crash),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// This process's value, as a leader.
+    BestEffort(best_effort::Broadcast<Imposed>),
+    /// An indication to the layer above.
+    Decide(Decide),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Propose(request) => request.observe(),
+            Event::BestEffort(indication) => indication.observe(),
+            Event::Crash(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::BestEffort(request) => request.observe(),
+            Effect::Decide(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for UniformHierarchical {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Propose(Propose { instance, value }) => self.upon_propose(instance, value, ctx),
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                self.upon_imposed(from, message, ctx);
+            }
+            Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+        }
+    }
+}
+
+impl UniformHierarchical {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        UniformHierarchical(Hierarchy::new(host.me(), *host.processes()))
+    }
+
+    /// The first proposal counts, unless a leader's value was adopted before.
+    fn upon_propose(&mut self, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
+        match self.0.at(number) {
+            Entry::Live(instance) => _ = instance.proposal.get_or_insert(value),
+            Entry::Retired => return,
+            Entry::TooFar => return ctx.count("instance too far ahead"),
+        }
+        self.upon_progress(number, ctx);
+    }
+
+    fn upon_imposed(&mut self, leader: ProcessId, message: Imposed, ctx: &mut Ctx<Self>) {
+        let number = message.instance;
+        match self.0.at(number) {
+            Entry::Live(instance) => instance.hear(leader, message.value),
+            Entry::Retired => return,
+            Entry::TooFar => return ctx.count("instance too far ahead"),
+        }
+        self.upon_progress(number, ctx);
+    }
+
+    /// A crash concerns every instance, also those that begin later.
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.0.crashed.insert(p);
+        for number in self.0.instances.numbers() {
+            self.upon_progress(number, ctx);
+        }
+    }
+
+    /// Climbs: imposes in its own round, and decides after the last.
+    fn upon_progress(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        loop {
+            match self.0.climb(number) {
+                Reached::Waits => return,
+                Reached::Leads(value) => impose(number, value, ctx),
+                Reached::Top(value) => return self.upon_top(number, value, ctx),
+            }
+        }
+    }
+
+    fn upon_top(&mut self, number: u64, value: Option<Bytes>, ctx: &mut Ctx<Self>) {
+        // Its own round does not end without a proposal, so there is one.
+        let Some(value) = value else { return };
+        self.0.instances.retire(number);
+        ctx.trigger(Effect::Decide(Decide {
+            instance: number,
+            value,
+        }));
+    }
+}
+
+fn impose(instance: u64, value: Bytes, ctx: &mut Ctx<UniformHierarchical>) {
+    ctx.trigger(Effect::BestEffort(best_effort::Broadcast(Imposed {
+        instance,
+        value,
+    })));
+}
+
+/// Starts uniform hierarchical consensus over best-effort broadcast and P.
+pub fn spawn<H: Host>(
+    host: &H,
+    best_effort: impl Layer<best_effort::Broadcast<Imposed>, best_effort::Deliver<Imposed>>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    spawn_as(
+        host,
+        UniformHierarchical::new(host),
+        best_effort,
+        detector,
+        up,
+    )
+}
+
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    best_effort: impl Layer<best_effort::Broadcast<Imposed>, best_effort::Deliver<Imposed>>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Propose);
+    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    detector.send(mailbox.addr().with(Event::Crash));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::BestEffort(request) => below.send(request),
+        Effect::Decide(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;
