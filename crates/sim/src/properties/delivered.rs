@@ -50,6 +50,20 @@ impl Delivered {
             .unwrap_or(0)
     }
 
+    /// A message that `by` has delivered in this record and not in the other.
+    pub(super) fn beyond(&self, other: &Delivered, by: ProcessId) -> Option<MessageId> {
+        let mut mine = self.sets.iter().filter(|((p, _), _)| *p == by);
+        mine.find_map(|((_, origin), set)| {
+            let id = |sequence| MessageId {
+                origin: *origin,
+                sequence,
+            };
+            let low = other.sets.get(&(by, *origin)).map_or(0, Watermark::low);
+            let mut beyond = (low + 1..=set.high()).map(id);
+            beyond.find(|id| set.contains(id.sequence) && !other.contains(by, *id))
+        })
+    }
+
     /// A message that one of `some` has delivered and one of `all` has not, with the two.
     pub(super) fn missing(
         &self,

@@ -4,6 +4,7 @@
 //! It reads the requests that those modules handle and the indications that they let out. The `k`-th
 //! broadcast that a process requests has the identifier (process, `k`).
 mod broadcast;
+mod causal;
 mod consensus;
 mod delivered;
 mod detectors;
@@ -11,6 +12,7 @@ mod links;
 mod order;
 
 pub use broadcast::{best_effort, reliable, uniform};
+pub use causal::{causal, collected_past};
 pub use consensus::{consensus, regular_consensus};
 pub use detectors::{eventually_perfect, leader, perfect};
 pub use links::{Channel, fair_loss, first_in_first_out, perfect_links};

@@ -9,6 +9,8 @@ use quorate_core::{
     message::{Origin, fold},
 };
 
+mod causal;
+
 fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()
 }
