@@ -1,4 +1,5 @@
-//! Total order, in its strong form and two weaker ones, and first-in first-out order.
+//! Total order, in its strong form (uniform and regular) and two weaker ones, and first-in first-out
+//! order.
 use super::{Properties, broadcast::family, delivered::messages, violation};
 use crate::{
     property::{Completion, Property, Verdict, Violation, Watch},
@@ -21,6 +22,13 @@ pub fn total_order(processes: &Membership, module: &str) -> Properties {
     properties
 }
 
+/// TOB1–5 (regular) of the modules of this name: TOB4 and TOB5 bind correct processes only.
+pub fn regular_total_order(processes: &Membership, module: &str) -> Properties {
+    let mut properties = family("TOB", *processes, module, false);
+    properties.push(Box::new(RegularPrefix::new(processes, module)));
+    properties
+}
+
 /// FRB5 of the modules of this name: messages of one origin are delivered in the order in which they
 /// were broadcast, none left out.
 pub fn first_in_first_out_order(module: &str) -> Box<dyn Property> {
@@ -33,12 +41,13 @@ pub fn first_in_first_out_order(module: &str) -> Box<dyn Property> {
 /// The two weaker forms of total order: `TOB5-A` (who deliver the same two messages deliver them in
 /// the same order) and `TOB5-B` (who deliver the same message have delivered the same before it). They
 /// separate broken algorithms, and read whole sequences at the end of a run. With `uniform`, those of
-/// crashed processes too.
+/// crashed processes too. `TOB5` implies B, and B implies A; a second delivery of a message, which
+/// TOB2 is about, does not count here.
 pub fn weak_total_order(module: &str, uniform: bool) -> Properties {
-    [false, true]
-        .map(|prefixes| {
+    [Form::A, Form::B]
+        .map(|form| {
             Box::new(Weak {
-                prefixes,
+                form,
                 uniform,
                 watch: Watch::new(module),
                 sequences: BTreeMap::new(),
@@ -113,6 +122,134 @@ impl Property for Prefix {
     }
 }
 
+/// What one process has delivered, without what nobody will be compared with any more.
+#[derive(Default)]
+struct Sequence {
+    /// How many messages the process has delivered.
+    position: u64,
+    /// How many of them, from the beginning, are forgotten.
+    before: u64,
+    rest: VecDeque<MessageId>,
+}
+
+impl Sequence {
+    /// The message that the process delivered after `position` others, if it is remembered.
+    fn get(&self, position: u64) -> Option<MessageId> {
+        let index = position.checked_sub(self.before)?;
+        self.rest.get(usize::try_from(index).ok()?).copied()
+    }
+
+    fn forget(&mut self, low: u64) {
+        while self.before < low && self.rest.pop_front().is_some() {
+            self.before += 1;
+        }
+    }
+}
+
+/// Of any two correct processes' delivery sequences, one is a prefix of the other. Who is correct is
+/// known at the end of a run only: until then two that have delivered differently are remembered as
+/// such, and compared no further.
+pub(super) struct RegularPrefix {
+    watch: Watch,
+    /// By live process.
+    sequences: BTreeMap<ProcessId, Sequence>,
+    /// Two live processes, the lower rank first, and how they differ.
+    conflicts: BTreeMap<(ProcessId, ProcessId), String>,
+}
+
+impl RegularPrefix {
+    pub(super) fn new(processes: &Membership, module: &str) -> Self {
+        RegularPrefix {
+            watch: Watch::new(module),
+            sequences: processes.iter().map(|p| (p, Sequence::default())).collect(),
+            conflicts: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn deliver(&mut self, p: ProcessId, id: MessageId) {
+        let Some(sequence) = self.sequences.get_mut(&p) else {
+            return;
+        };
+        let position = sequence.position;
+        sequence.position += 1;
+        sequence.rest.push_back(id);
+        for (q, other) in self.sequences.iter().filter(|(q, _)| **q != p) {
+            if let Some(expected) = other.get(position)
+                && expected != id
+            {
+                let place = position + 1;
+                let text = format!("{p} delivers {id} as number {place}, {q} {expected}");
+                self.conflicts.entry(pair(p, *q)).or_insert(text);
+            }
+        }
+        self.trim();
+    }
+
+    pub(super) fn crash(&mut self, p: ProcessId) {
+        self.sequences.remove(&p);
+        self.conflicts
+            .retain(|(one, other), _| *one != p && *other != p);
+        self.trim();
+    }
+
+    /// How many deliveries are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        let sequences = self.sequences.values();
+        sequences.map(|sequence| sequence.rest.len()).sum()
+    }
+
+    /// Forgets what everybody who is still to be compared with a process has delivered, too.
+    fn trim(&mut self) {
+        let positions: Vec<_> = self
+            .sequences
+            .iter()
+            .map(|(q, s)| (*q, s.position))
+            .collect();
+        for (p, sequence) in &mut self.sequences {
+            let compared = positions
+                .iter()
+                .filter(|(q, _)| q != p && !self.conflicts.contains_key(&pair(*p, *q)));
+            let low = compared.map(|(_, position)| *position).min();
+            sequence.forget(low.unwrap_or(u64::MAX));
+        }
+    }
+}
+
+fn pair(p: ProcessId, q: ProcessId) -> (ProcessId, ProcessId) {
+    (p.min(q), p.max(q))
+}
+
+impl Property for RegularPrefix {
+    fn tag(&self) -> &'static str {
+        "TOB5"
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if record.kind == Kind::Crash {
+            self.crash(record.process);
+        } else if let Some((p, observation)) = self.watch.indication(record, "Deliver") {
+            for id in messages(observation) {
+                self.deliver(p, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a truncated run it is not known that two who differ will not crash.
+    fn finish(&mut self, completion: &Completion) -> Verdict {
+        match self.conflicts.values().next() {
+            None => Verdict::Holds,
+            Some(_) if !completion.complete => Verdict::Unknown,
+            Some(text) => Verdict::Violated(Violation {
+                tag: "TOB5".to_owned(),
+                time: completion.time,
+                text: text.clone(),
+            }),
+        }
+    }
+}
+
 struct FirstInFirstOut {
     watch: Watch,
     last: BTreeMap<(ProcessId, Origin), u64>,
@@ -142,70 +279,95 @@ impl Property for FirstInFirstOut {
     }
 }
 
-struct Weak {
-    prefixes: bool,
-    uniform: bool,
-    watch: Watch,
-    sequences: BTreeMap<ProcessId, Vec<MessageId>>,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    A,
+    B,
 }
 
-impl Weak {
-    /// What is wrong between two sequences, if something is.
-    fn compare(&self, one: &[MessageId], other: &[MessageId]) -> Option<String> {
-        let (first, second): (BTreeSet<_>, BTreeSet<_>) =
-            (one.iter().collect(), other.iter().collect());
-        if self.prefixes {
-            let (mut before, mut common) = (BTreeSet::new(), None);
-            for id in one {
-                if second.contains(id) {
-                    common = Some((*id, before.clone()));
-                }
-                before.insert(*id);
-            }
-            // The last common message decides: what lies before an earlier one lies before it too,
-            // or the form A is broken, which B implies.
-            let (last, mine) = common?;
-            let theirs: BTreeSet<_> = other.iter().copied().take_while(|id| *id != last).collect();
-            let missing = mine.symmetric_difference(&theirs).next()?;
-            return Some(format!(
-                "of two who deliver {last}, one delivers {missing} before it"
-            ));
+struct Weak {
+    form: Form,
+    uniform: bool,
+    watch: Watch,
+    sequences: BTreeMap<ProcessId, Once>,
+}
+
+/// What one process has delivered, each message once.
+#[derive(Default)]
+struct Once {
+    order: Vec<MessageId>,
+    set: BTreeSet<MessageId>,
+}
+
+impl Once {
+    fn deliver(&mut self, id: MessageId) {
+        if self.set.insert(id) {
+            self.order.push(id);
         }
-        let mine = one.iter().filter(|id| second.contains(id));
-        let theirs = other.iter().filter(|id| first.contains(id));
-        let (a, b) = mine.zip(theirs).find(|(a, b)| a != b)?;
-        Some(format!("{a} and {b} are delivered in either order"))
     }
+
+    fn common<'s>(&'s self, other: &'s Once) -> impl DoubleEndedIterator<Item = &'s MessageId> {
+        self.order.iter().filter(|id| other.set.contains(id))
+    }
+}
+
+/// Two messages that the two deliver in different orders.
+fn inversion(one: &Once, other: &Once) -> Option<String> {
+    let (a, b) = one
+        .common(other)
+        .zip(other.common(one))
+        .find(|(a, b)| a != b)?;
+    Some(format!("{a} and {b} are delivered in either order"))
+}
+
+/// A message that both deliver, but not after the same ones. There is none if and only if the two
+/// sequences are the same up to their last common message: all before it are common then, and each
+/// has its place.
+fn omission(one: &Once, other: &Once) -> Option<String> {
+    let last = one.common(other).next_back()?;
+    let mine = one.order.iter().take_while(|id| *id != last).chain([last]);
+    let theirs = other.order.iter().map(Some).chain(std::iter::repeat(None));
+    let (differing, _) = mine.zip(theirs).find(|(a, b)| Some(*a) != *b)?;
+    Some(format!(
+        "both deliver {last}, but from {differing} on they do not agree on what comes before it"
+    ))
 }
 
 impl Property for Weak {
     fn tag(&self) -> &'static str {
-        if self.prefixes { "TOB5-B" } else { "TOB5-A" }
+        match self.form {
+            Form::A => "TOB5-A",
+            Form::B => "TOB5-B",
+        }
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
         if let Some((p, observation)) = self.watch.indication(record, "Deliver") {
-            self.sequences
-                .entry(p)
-                .or_default()
-                .extend(messages(observation));
+            let sequence = self.sequences.entry(p).or_default();
+            messages(observation).for_each(|id| sequence.deliver(id));
         }
         Ok(())
     }
 
+    /// Who is correct is known of a complete run only.
     fn finish(&mut self, completion: &Completion) -> Verdict {
         let counts = |p: &ProcessId| self.uniform || completion.correct.contains(*p);
-        for (p, one) in self.sequences.iter().filter(|(p, _)| counts(p)) {
-            for (q, other) in self.sequences.iter().filter(|(q, _)| counts(q)) {
-                if let Some(text) = self.compare(one, other) {
-                    return Verdict::Violated(Violation {
-                        tag: self.tag().to_owned(),
-                        time: completion.time,
-                        text: format!("{p}, {q}: {text}"),
-                    });
-                }
-            }
+        let compare = match self.form {
+            Form::A => inversion,
+            Form::B => omission,
+        };
+        let counted = || self.sequences.iter().filter(|(p, _)| counts(p));
+        let broken = counted().find_map(|(p, one)| {
+            counted().find_map(|(q, other)| Some((p, q, compare(one, other)?)))
+        });
+        match broken {
+            None => Verdict::Holds,
+            Some(_) if !self.uniform && !completion.complete => Verdict::Unknown,
+            Some((p, q, text)) => Verdict::Violated(Violation {
+                tag: self.tag().to_owned(),
+                time: completion.time,
+                text: format!("{p}, {q}: {text}"),
+            }),
         }
-        Verdict::Holds
     }
 }

@@ -1,4 +1,6 @@
 //! Each checker accepts a good trace and fires on one that is bad in its own way.
+mod order;
+
 use super::*;
 use crate::{
     Completion, Kind, Loss, ModuleNumber, Record, Verdict,
