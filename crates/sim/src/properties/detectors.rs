@@ -1,10 +1,10 @@
-//! Failure detectors and leaders.
+//! Failure detectors and leaders. What they remember of a run is a set of processes a process.
 use super::{Properties, violation};
 use crate::{
     property::{Completion, Property, Verdict, Violation, Watch},
     trace::{Kind, Record},
 };
-use quorate_core::{ProcessId, ProcessSet};
+use quorate_core::{ProcessId, ProcessSet, Time};
 use std::collections::BTreeMap;
 
 /// EPFD1–2 of the modules of this name.
@@ -14,7 +14,16 @@ pub fn eventually_perfect(module: &str) -> Properties {
         .into()
 }
 
-/// PFD1–2 of the modules of this name.
+/// EPFD1–2 of the modules of this name, in a run that is known to be stable from this time on: what
+/// the network takes is bounded, and every timeout has outgrown it. A mistake later than that breaks
+/// EPFD2 at once, where otherwise an endless series of mistakes would leave the run without an end.
+pub fn eventually_perfect_from(module: &str, stable: Time) -> Properties {
+    [Which::Complete, Which::AccurateFrom(stable)]
+        .map(|which| detector(which, module))
+        .into()
+}
+
+/// PFD1–2 of the modules of this name; that no crash is reported twice is part of PFD2.
 pub fn perfect(module: &str) -> Properties {
     [Which::PerfectlyComplete, Which::Accurate]
         .map(|which| detector(which, module))
@@ -47,6 +56,7 @@ fn detector(which: Which, module: &str) -> Box<dyn Property> {
 enum Which {
     Complete,
     EventuallyAccurate,
+    AccurateFrom(Time),
     PerfectlyComplete,
     Accurate,
 }
@@ -62,7 +72,7 @@ impl Property for Detector {
     fn tag(&self) -> &'static str {
         match self.which {
             Which::Complete => "EPFD1",
-            Which::EventuallyAccurate => "EPFD2",
+            Which::EventuallyAccurate | Which::AccurateFrom(_) => "EPFD2",
             Which::PerfectlyComplete => "PFD1",
             Which::Accurate => "PFD2",
         }
@@ -82,11 +92,10 @@ impl Property for Detector {
             let suspected = self.suspected.entry(p).or_default();
             if label == "Restore" {
                 suspected.remove(q);
-            } else {
-                suspected.insert(q);
+                continue;
             }
-            if self.which == Which::Accurate && !self.crashed.contains(q) {
-                let text = format!("{p} reports the crash of {q}, which has not crashed");
+            let news = suspected.insert(q);
+            if let Some(text) = self.mistake(record.time, (p, q), news) {
                 return Err(violation(self.tag(), record, text));
             }
         }
@@ -101,7 +110,7 @@ impl Property for Detector {
                     let q = self.crashed.without(suspected).iter().next()?;
                     Some(format!("{p} does not suspect {q}, which has crashed"))
                 }
-                Which::EventuallyAccurate => {
+                Which::EventuallyAccurate | Which::AccurateFrom(_) => {
                     let mut wrongly = suspected.without(self.crashed).iter();
                     let q = wrongly.next()?;
                     Some(format!("{p} suspects {q}, which has not crashed"))
@@ -110,6 +119,22 @@ impl Property for Detector {
             }
         });
         completion.judge(self.tag(), broken)
+    }
+}
+
+impl Detector {
+    /// What is wrong with a suspicion at this time, of `q` by `p`, which is news to `p` or not.
+    fn mistake(&self, time: Time, (p, q): (ProcessId, ProcessId), news: bool) -> Option<String> {
+        let alive = !self.crashed.contains(q);
+        match self.which {
+            Which::Complete | Which::EventuallyAccurate | Which::PerfectlyComplete => None,
+            Which::AccurateFrom(stable) => (alive && time > stable)
+                .then(|| format!("{p} suspects {q}, which has not crashed, after {stable}")),
+            Which::Accurate if alive => Some(format!(
+                "{p} reports the crash of {q}, which has not crashed"
+            )),
+            Which::Accurate => (!news).then(|| format!("{p} reports the crash of {q} again")),
+        }
     }
 }
 

@@ -99,6 +99,17 @@ fn judge_with(
     complete: bool,
     lane: &str,
 ) -> Vec<(String, Verdict)> {
+    judge_at(Time::ZERO, properties, trace, complete, lane)
+}
+
+/// …in which everything happens at this time.
+fn judge_at(
+    time: Time,
+    properties: Properties,
+    trace: &[(usize, Kind)],
+    complete: bool,
+    lane: &str,
+) -> Vec<(String, Verdict)> {
     let mut correct = three().set();
     let mut found: Vec<Option<Verdict>> = vec![None; properties.len()];
     let mut properties = properties;
@@ -109,7 +120,7 @@ fn judge_with(
         let observed = kind.observation().is_some();
         let record = Record {
             index: index as u64,
-            time: Time::ZERO,
+            time,
             process: p(*process),
             module: observed.then_some(ModuleNumber(*process)),
             name: Name::from(if observed { "top/m" } else { lane }),
@@ -122,7 +133,7 @@ fn judge_with(
         }
     }
     let completion = Completion {
-        time: Time::ZERO,
+        time,
         correct,
         complete,
         severed: false,
@@ -139,7 +150,11 @@ fn judge_with(
 
 /// The tags of the properties that such a complete trace violates.
 fn broken(properties: Properties, trace: &[(usize, Kind)]) -> Vec<String> {
-    judge_with(properties, trace, true, "m")
+    broken_at(Time::ZERO, properties, trace)
+}
+
+fn broken_at(time: Time, properties: Properties, trace: &[(usize, Kind)]) -> Vec<String> {
+    judge_at(time, properties, trace, true, "m")
         .into_iter()
         .filter(|(_, verdict)| matches!(verdict, Verdict::Violated(_)))
         .map(|(tag, _)| tag)
@@ -360,6 +375,32 @@ fn pfd1_strong_completeness_and_pfd2_strong_accuracy() {
     assert_eq!(broken(perfect("m"), &trace), ["PFD1"]);
     let trace = [tell(1, "Crash", 3), tell(2, "Crash", 3), crash(3)];
     assert_eq!(broken(perfect("m"), &trace), ["PFD2"]);
+}
+
+#[test]
+fn pfd2_strong_accuracy_a_crash_is_reported_once() {
+    let once = [crash(3), tell(1, "Crash", 3), tell(2, "Crash", 3)];
+    assert!(broken(perfect("m"), &once).is_empty());
+    let twice: Vec<_> = once.into_iter().chain([tell(1, "Crash", 3)]).collect();
+    assert_eq!(broken(perfect("m"), &twice), ["PFD2"]);
+}
+
+#[test]
+fn epfd2_eventual_strong_accuracy_allows_no_mistake_in_a_stable_run() {
+    let from = |time| eventually_perfect_from("m", Time::from_nanos(time));
+    let early = [tell(1, "Suspect", 3), tell(1, "Restore", 3)];
+    assert!(broken(from(0), &early).is_empty(), "not later than it");
+    assert_eq!(broken(from(0), &early[..1]), ["EPFD2"], "it stands");
+    let later = |trace: &[(usize, Kind)]| broken_at(Time::from_nanos(9), from(8), trace);
+    assert_eq!(later(&early), ["EPFD2"]);
+    let right = [
+        crash(3),
+        tell(1, "Suspect", 3),
+        tell(1, "Restore", 3),
+        tell(1, "Suspect", 3),
+        tell(2, "Suspect", 3),
+    ];
+    assert!(later(&right).is_empty(), "a crashed one may be restored");
 }
 
 #[test]
