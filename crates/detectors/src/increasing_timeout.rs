@@ -42,10 +42,10 @@ use std::{collections::BTreeMap, time::Duration};
 /// When to speak, and how long to wait for others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Configuration {
-    /// Between two heartbeats.
+    /// Between two heartbeats. Not 0.
     pub interval: Duration,
     /// The silence after which a process is suspected, before it was ever suspected by mistake.
-    /// Worth several intervals.
+    /// Worth several intervals. Not 0, which no doubling would ever raise.
     pub timeout: Duration,
 }
 

@@ -335,6 +335,7 @@ impl Builder {
         } = self.total_order;
         let zeros = [
             ("the detector's interval", self.detector.interval.is_zero()),
+            ("the detector's timeout", self.detector.timeout.is_zero()),
             ("total order's `instances`", instances == 0),
             ("total order's `batches`", batches == 0),
             ("total order's `proposal`", proposal == 0),

@@ -293,7 +293,14 @@ async fn settings_with_which_nothing_would_happen_are_refused() {
         interval: Duration::ZERO,
         ..increasing_timeout::Configuration::default()
     });
-    let mut refused = vec![(silent, "the detector's interval must be above 0")];
+    let hasty = builder().detector(increasing_timeout::Configuration {
+        timeout: Duration::ZERO,
+        ..increasing_timeout::Configuration::default()
+    });
+    let mut refused = vec![
+        (silent, "the detector's interval must be above 0"),
+        (hasty, "the detector's timeout must be above 0"),
+    ];
     let stalled = zeros.map(|zero| builder().total_order_configuration(zero));
     refused.extend(stalled.into_iter().zip([
         "total order's `instances` must be above 0",
