@@ -130,6 +130,24 @@ pub const ALGORITHMS: &[Algorithm] = &[
         source: "RFC 6298, RFC 9002 in outline",
     },
     Algorithm {
+        name: "exclude-on-timeout",
+        abstraction: "perfect failure detector",
+        model: "synchronous",
+        bound: "f ≤ n",
+        over: &["heartbeats"],
+        properties: &[
+            liveness("PFD1", "strong completeness: every crash is reported"),
+            safety(
+                "PFD2",
+                "strong accuracy: none is reported before it, or twice",
+            ),
+        ],
+        cost: None,
+        rate: "n(n−1) heartbeats an interval",
+        memory: "O(n)",
+        source: BOOK,
+    },
+    Algorithm {
         name: "increasing-timeout",
         abstraction: "eventually perfect failure detector",
         model: "eventually synchronous",

@@ -1,8 +1,52 @@
 //! Failure detectors.
 //!
+//! - [`exclude_on_timeout`]: the perfect detector P, by a timeout that follows from the bounds of a
+//!   synchronous system.
 //! - [`increasing_timeout`]: the eventually perfect detector ◇P, by a timeout a peer that grows with
 //!   every mistake.
 //! - [`lowest_rank`]: the eventual leader Ω, the process of lowest rank that ◇P does not suspect.
+//!
+//! # P is not ◇P
+//! What is proved with the one fails with the other, so that their types differ. An algorithm that
+//! needs P does not compile on ◇P:
+//!
+//! ```compile_fail,E0308
+//! use quorate_abstractions::{Subscribe, eventually_perfect, perfect};
+//!
+//! fn lazy_broadcast(_: &Subscribe<perfect::Crash>) {}
+//!
+//! fn wire(detector: &Subscribe<eventually_perfect::Indication>) {
+//!     lazy_broadcast(detector);
+//! }
+//! ```
+//!
+//! nor one that needs ◇P on P:
+//!
+//! ```compile_fail,E0308
+//! use quorate_abstractions::{Subscribe, eventually_perfect, perfect};
+//!
+//! fn rotating_consensus(_: &Subscribe<eventually_perfect::Indication>) {}
+//!
+//! fn wire(detector: &Subscribe<perfect::Crash>) {
+//!     rotating_consensus(detector);
+//! }
+//! ```
+//!
+//! unless one says so, which is sound in this direction alone:
+//!
+//! ```
+//! use quorate_abstractions::{Subscribe, eventually_perfect, perfect};
+//!
+//! fn rotating_consensus(_: &Subscribe<eventually_perfect::Indication>) {}
+//!
+//! fn wire(detector: &Subscribe<perfect::Crash>) {
+//!     rotating_consensus(&perfect::as_eventually_perfect(detector));
+//! }
+//! ```
 
+pub mod exclude_on_timeout;
 pub mod increasing_timeout;
 pub mod lowest_rank;
+
+#[cfg(test)]
+mod harness;

@@ -1,0 +1,297 @@
+//! The perfect failure detector P, by excluding whoever is silent for too long.
+//!
+//! # Promises
+//! - PFD1 strong completeness (liveness): a process that crashes is eventually reported to every
+//!   correct process.
+//! - PFD2 strong accuracy (safety): no process is reported before it crashes, and none twice.
+//!
+//! # Assumes
+//! A synchronous system: a heartbeat arrives within a known delay δ, processing at both ends
+//! included; of those from one process to another at most B in a row are lost; all processes start
+//! within one interval. Any number of crashes. Where the system is not synchronous, as no network is
+//! for certain, a process that is only slow is reported, and PFD2 is gone: use ◇P there.
+//!
+//! # Messages
+//! A heartbeat from every process to every other one, each interval h. Anything else that is heard of
+//! a process counts as one.
+//!
+//! # Cost
+//! n(n−1) heartbeats an interval. With the timeout To ≥ h(B+1) + δ, a crash is reported between To − h
+//! and To + δ after it (and To − h(B+1) where heartbeats are lost). Memory O(n).
+//!
+//! # Why it holds
+//! A live process is heard at least every h(B+1) + δ: its heartbeats leave every h, one in B + 1
+//! arrives, and of two that arrive the second is under way for at most δ longer than the first. A
+//! longer silence is a crash (PFD2), and a crashed process is silent for ever (PFD1).
+//!
+//! # Source
+//! Cachin, Guerraoui, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 2.6, “Exclude on Timeout”. Deviations: processes speak without being asked, which saves
+//! half of the messages; silence is measured from the last sign of life, and ends in a report at the
+//! first instant at which it is too long, instead of being sampled each period; lost heartbeats are
+//! allowed for.
+use quorate_abstractions::{
+    Subscribe,
+    heartbeat::{Beat, Heard},
+    perfect::Crash,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet, Time,
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// The resolution of [`Time`]: a silence of To is allowed, one instant more is not.
+const INSTANT: Duration = Duration::from_nanos(1);
+
+/// What is known of the system, and the silence that follows from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Configuration {
+    interval: Duration,
+    delay: Duration,
+    losses: u32,
+    timeout: Duration,
+}
+
+/// A timeout that would report live processes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadConfiguration {
+    /// Heartbeats without a pause.
+    #[error("the interval between two heartbeats must be above 0")]
+    NoInterval,
+    /// A live process may be silent for longer.
+    #[error("a live process may be silent for {least:?}: a timeout of {timeout:?} is too short")]
+    ShortTimeout {
+        /// The timeout that was asked for.
+        timeout: Duration,
+        /// The shortest that keeps PFD2.
+        least: Duration,
+    },
+}
+
+impl Configuration {
+    /// A heartbeat each `interval`, which is never lost and arrives within `delay`. The timeout is the
+    /// shortest that is possible, their sum.
+    ///
+    /// # Errors
+    /// When the interval is 0.
+    pub fn new(interval: Duration, delay: Duration) -> Result<Self, BadConfiguration> {
+        if interval.is_zero() {
+            return Err(BadConfiguration::NoInterval);
+        }
+        Ok(Configuration {
+            interval,
+            delay,
+            losses: 0,
+            timeout: interval.saturating_add(delay),
+        })
+    }
+
+    /// Over links that lose at most `in_a_row` consecutive heartbeats. Raises the timeout if it must.
+    #[must_use]
+    pub fn losses(mut self, in_a_row: u32) -> Self {
+        self.losses = in_a_row;
+        self.timeout = self.timeout.max(self.longest_silence());
+        self
+    }
+
+    /// With a longer timeout than the shortest one.
+    ///
+    /// # Errors
+    /// When it is shorter than a live process may be silent.
+    pub fn timeout(mut self, timeout: Duration) -> Result<Self, BadConfiguration> {
+        let least = self.longest_silence();
+        if timeout < least {
+            return Err(BadConfiguration::ShortTimeout { timeout, least });
+        }
+        self.timeout = timeout;
+        Ok(self)
+    }
+
+    /// How long nothing may be heard of a process that lives: h(B+1) + δ.
+    fn longest_silence(&self) -> Duration {
+        let intervals = self.losses.saturating_add(1);
+        let interval = self.interval.saturating_mul(intervals);
+        interval.saturating_add(self.delay)
+    }
+}
+
+impl Default for Configuration {
+    /// A heartbeat every 100 ms, which arrives within 400 ms: a timeout of 500 ms.
+    fn default() -> Self {
+        let (interval, delay) = (Duration::from_millis(100), Duration::from_millis(400));
+        Configuration {
+            interval,
+            delay,
+            losses: 0,
+            timeout: interval + delay,
+        }
+    }
+}
+
+/// P.
+pub struct ExcludeOnTimeout {
+    interval: Duration,
+    timeout: Duration,
+    /// When each process that has not been reported was last heard.
+    last: BTreeMap<ProcessId, Time>,
+    crashed: ProcessSet,
+    subscribers: Vec<Addr<Crash>>,
+}
+
+/// What the detector reacts to.
+pub enum Event {
+    /// Someone wants to know who has crashed.
+    Subscribe(Addr<Crash>),
+    /// A process showed a sign of life.
+    Heard(Heard),
+    /// An interval has passed.
+    Tick,
+    /// Somebody may have been silent for too long.
+    Silence,
+}
+
+/// What the detector triggers.
+pub enum Effect {
+    /// A heartbeat to everybody.
+    Beat(Beat),
+    /// Every subscriber is told.
+    Indicate(Crash, Vec<Addr<Crash>>),
+    /// A new subscriber is told what the others know.
+    Answer(Crash, Addr<Crash>),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Subscribe(_) => Observation::internal("Subscribe"),
+            Event::Heard(heard) => heard.observe(),
+            Event::Tick => Observation::internal("Tick"),
+            Event::Silence => Observation::internal("Silence"),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Beat(beat) => beat.observe(),
+            Effect::Indicate(crash, _) => crash.observe(),
+            Effect::Answer(crash, _) => crash.observe().as_internal(),
+        }
+    }
+}
+
+impl Algorithm for ExcludeOnTimeout {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        for last in self.last.values_mut() {
+            *last = ctx.now();
+        }
+        self.upon_tick(ctx);
+        self.watch(ctx);
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
+            Event::Heard(Heard(p)) => self.upon_heard(p, ctx),
+            Event::Tick => self.upon_tick(ctx),
+            Event::Silence => self.upon_silence(ctx),
+        }
+    }
+}
+
+impl ExcludeOnTimeout {
+    /// A detector at `host`, which has reported nobody.
+    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+        let others = host.processes().others(host.me());
+        ExcludeOnTimeout {
+            interval: configuration.interval,
+            timeout: configuration.timeout,
+            last: others.iter().map(|p| (p, Time::ZERO)).collect(),
+            crashed: ProcessSet::EMPTY,
+            subscribers: Vec::new(),
+        }
+    }
+
+    /// A subscriber that comes late learns of all crashes so far: they are not said again.
+    fn upon_subscribe(&mut self, subscriber: Addr<Crash>, ctx: &mut Ctx<Self>) {
+        for p in self.crashed.iter() {
+            ctx.trigger(Effect::Answer(Crash(p), subscriber.clone()));
+        }
+        self.subscribers.push(subscriber);
+    }
+
+    /// What was under way from a process when it crashed may arrive after the report: no longer
+    /// anybody waits for it.
+    fn upon_heard(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        if let Some(last) = self.last.get_mut(&p) {
+            *last = ctx.now();
+        }
+    }
+
+    /// Each interval: a heartbeat.
+    fn upon_tick(&mut self, ctx: &mut Ctx<Self>) {
+        ctx.trigger(Effect::Beat(Beat));
+        ctx.after_in_background(self.interval, Event::Tick);
+    }
+
+    /// Whoever was silent for too long is reported, and excluded for ever.
+    fn upon_silence(&mut self, ctx: &mut Ctx<Self>) {
+        for p in self.silent(ctx.now()).iter() {
+            self.last.remove(&p);
+            self.crashed.insert(p);
+            ctx.trigger(Effect::Indicate(Crash(p), self.subscribers.clone()));
+        }
+        self.watch(ctx);
+    }
+
+    /// Looks again at the first instant at which somebody can have been silent for too long. What is
+    /// heard meanwhile only makes it later.
+    fn watch(&self, ctx: &mut Ctx<Self>) {
+        if let Some(earliest) = self.last.values().min() {
+            let too_long = *earliest + self.timeout + INSTANT;
+            ctx.after_in_background(too_long.since(ctx.now()), Event::Silence);
+        }
+    }
+
+    fn silent(&self, now: Time) -> ProcessSet {
+        let silent = |last: &Time| now.since(*last) > self.timeout;
+        let silent = self.last.iter().filter(|(_, last)| silent(last));
+        silent.map(|(p, _)| *p).collect()
+    }
+}
+
+/// Starts the detector of a process, over heartbeats.
+pub fn spawn<H: Host>(
+    host: &H,
+    configuration: Configuration,
+    heartbeat: impl Layer<Beat, Heard>,
+) -> Subscribe<Crash> {
+    start(host, ExcludeOnTimeout::new(host, configuration), heartbeat)
+}
+
+fn start<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    heartbeat: impl Layer<Beat, Heard>,
+) -> Subscribe<Crash> {
+    let mailbox = host.mailbox();
+    let beat = heartbeat.attach(mailbox.addr().with(Event::Heard));
+    let subscribe = mailbox.addr().with(Event::Subscribe);
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Beat(request) => beat.send(request),
+        Effect::Answer(crash, subscriber) => subscriber.send(crash),
+        Effect::Indicate(crash, subscribers) => {
+            for subscriber in &subscribers {
+                subscriber.send(crash);
+            }
+        }
+    });
+    subscribe
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+use super::*;
+use crate::{
+    harness::{Log, at, listen, lossy_heartbeat, milliseconds, p, times, told},
+    increasing_timeout,
+};
+use quorate_core::Context;
+use quorate_sim::{
+    Adversary, Copy, Crash as CrashOf, Latency, Report, Timed, Verdict, World, properties,
+};
+
+/// h and δ of most tests: To is 130 ms.
+const INTERVAL: Duration = milliseconds(100);
+const DELAY: Duration = milliseconds(30);
+
+fn configuration() -> Configuration {
+    Configuration::new(INTERVAL, DELAY).unwrap()
+}
+
+/// A world of which PFD1–2 are checked. Heartbeats keep no run open: a detector is given time after
+/// the last thing that happened.
+fn world(n: usize, seed: u64, adversary: impl Adversary + 'static) -> World {
+    let world = World::new(n, seed, adversary).unwrap();
+    let world = world.settle(Duration::from_secs(5));
+    world.check(properties::perfect("detector"));
+    world
+}
+
+/// Starts a detector a process.
+fn detectors(world: &World, configuration: Configuration) -> Vec<Subscribe<Crash>> {
+    let one = |q| {
+        let heartbeat = |up| world.heartbeat(q, up);
+        spawn(&world.host(q).at("detector"), configuration, heartbeat)
+    };
+    world.processes().map(one).collect()
+}
+
+fn logs(world: &World, detectors: &[Subscribe<Crash>]) -> Vec<Log<Crash>> {
+    let pairs = world.processes().zip(detectors);
+    pairs
+        .map(|(q, detector)| listen(world, q, detector))
+        .collect()
+}
+
+fn violated(report: &Report, tag: &str) -> bool {
+    matches!(report.verdict(tag), Some(Verdict::Violated(_)))
+}
+
+/// Every latency up to δ, and every phase of the crash within the period.
+#[test]
+fn pfd1_strong_completeness_a_crash_is_reported_within_the_timeout_and_a_delay() {
+    for n in 2..=8 {
+        for (seed, phase) in (0..).zip((0..100).step_by(5)) {
+            let mut world = world(n, seed, Timed::uniform(Duration::ZERO, DELAY));
+            let logs = logs(&world, &detectors(&world, configuration()));
+            let crash = at(1000 + phase);
+            world.crash(p(n), CrashOf::at(crash));
+            let report = world.run();
+            report.assert_all_hold();
+            for log in &logs[..n - 1] {
+                assert_eq!(told(log), [Crash(p(n))], "seed {seed}, n = {n}");
+                let detection = times(log)[0].since(crash);
+                let bounds = milliseconds(30)..=milliseconds(160) + INSTANT;
+                assert!(bounds.contains(&detection), "seed {seed}: {detection:?}");
+            }
+        }
+    }
+}
+
+/// A process that crashes just before or just after a heartbeat, on the fastest and on the slowest
+/// network: the shortest and the longest that detection takes.
+#[test]
+fn pfd1_strong_completeness_the_bounds_on_detection_are_tight() {
+    let detection = |latency, phase| {
+        let mut world = world(2, 0, Timed::new(Latency::Constant(latency)));
+        let logs = logs(&world, &detectors(&world, configuration()));
+        let crash = at(1000) + phase;
+        world.crash(p(2), CrashOf::at(crash));
+        world.run().assert_all_hold();
+        times(&logs[0])[0].since(crash)
+    };
+    let timeout = INTERVAL + DELAY;
+    // A crash comes before what else happens at its time: the heartbeat is not sent.
+    assert_eq!(
+        detection(Duration::ZERO, Duration::ZERO) + INTERVAL,
+        timeout + INSTANT
+    );
+    assert_eq!(detection(DELAY, INSTANT), timeout + DELAY);
+    for phase in 1..=100 {
+        let since_heartbeat = milliseconds(phase);
+        assert_eq!(
+            detection(DELAY, since_heartbeat) + since_heartbeat,
+            timeout + DELAY + INSTANT
+        );
+    }
+}
+
+#[test]
+fn pfd1_strong_completeness_all_but_one_may_crash() {
+    let mut world = world(5, 3, Timed::uniform(Duration::ZERO, DELAY));
+    let logs = logs(&world, &detectors(&world, configuration()));
+    for rank in 2..=5 {
+        world.crash(p(rank), CrashOf::at(at(700 * rank as u64)));
+    }
+    world.run().assert_all_hold();
+    assert_eq!(told(&logs[0]), [2, 3, 4, 5].map(|rank| Crash(p(rank))));
+}
+
+#[test]
+fn pfd2_strong_accuracy_no_live_process_is_reported_while_the_bounds_hold() {
+    for n in 2..=8 {
+        for seed in 0..20 {
+            let mut world = world(n, seed, Timed::uniform(Duration::ZERO, DELAY));
+            detectors(&world, configuration());
+            // Latencies are drawn at random, and the slowest may follow the fastest.
+            let report = world.run_until(at(10_000));
+            assert!(report.completion.complete, "{report}");
+            report.assert_all_hold();
+        }
+    }
+}
+
+/// Every other heartbeat takes no time at all, and the one after it as long as any may.
+struct Alternating;
+
+impl Adversary for Alternating {
+    fn latency(&mut self, copy: Copy, _: &mut quorate_core::Random) -> Duration {
+        match copy.message % 4 {
+            1 | 2 => Duration::ZERO,
+            _ => DELAY,
+        }
+    }
+}
+
+#[test]
+fn pfd2_strong_accuracy_an_instant_less_than_the_interval_and_the_delay_is_too_short() {
+    let report_with = |timeout| {
+        let mut world = world(2, 0, Alternating);
+        let shorter = Configuration {
+            timeout,
+            ..configuration()
+        };
+        detectors(&world, shorter);
+        world.run()
+    };
+    report_with(milliseconds(130)).assert_all_hold();
+    assert!(violated(
+        &report_with(Duration::from_nanos(129_999_999)),
+        "PFD2"
+    ));
+}
+
+#[test]
+fn pfd2_strong_accuracy_needs_synchrony() {
+    let paused = |world: &World| world.pause(p(2), at(1000), Some(at(1400)));
+    let mut synchronous = world(3, 1, Timed::uniform(Duration::ZERO, DELAY));
+    detectors(&synchronous, configuration());
+    paused(&synchronous);
+    assert!(violated(&synchronous.run(), "PFD2"), "it only slept");
+
+    // The same schedule does not hurt the detector that promises less.
+    let mut noisy = World::new(3, 1, Timed::uniform(Duration::ZERO, DELAY)).unwrap();
+    noisy = noisy.settle(Duration::from_secs(5));
+    noisy.check(properties::eventually_perfect("detector"));
+    for q in noisy.processes() {
+        let configuration = increasing_timeout::Configuration {
+            interval: INTERVAL,
+            timeout: INTERVAL + DELAY,
+        };
+        let heartbeat = |up| noisy.heartbeat(q, up);
+        increasing_timeout::spawn(&noisy.host(q).at("detector"), configuration, heartbeat);
+    }
+    paused(&noisy);
+    noisy.run().assert_all_hold();
+}
+
+/// The losses in a row are bounded by three, and half of the heartbeats are lost.
+fn over_lossy_links(seed: u64, configuration: Configuration) -> Report {
+    let adversary = Timed::uniform(Duration::ZERO, DELAY).loss(0.5);
+    let mut world = world(3, seed, adversary).fair_loss_bounds(3, 1);
+    for q in world.processes() {
+        let heartbeat = |up| lossy_heartbeat(&world, q, up);
+        spawn(&world.host(q).at("detector"), configuration, heartbeat);
+    }
+    world.crash(p(3), CrashOf::at(at(2000)));
+    world.run()
+}
+
+#[test]
+fn pfd2_strong_accuracy_over_lossy_links_takes_a_timeout_of_as_many_intervals_more() {
+    for seed in 0..50 {
+        let report = over_lossy_links(seed, configuration().losses(3));
+        assert!(report.counts.lost > 0, "seed {seed}");
+        report.assert_all_hold();
+        let careless = over_lossy_links(seed, configuration());
+        assert!(violated(&careless, "PFD2"), "seed {seed}");
+    }
+}
+
+#[test]
+fn heartbeats_are_n_times_n_minus_one_an_interval() {
+    for n in 2..=8 {
+        let mut world = world(n, 0, Timed::lock_step());
+        detectors(&world, configuration());
+        let all = (n * (n - 1)) as u64;
+        let report = world.run_until(at(3000));
+        assert_eq!(report.counts.heartbeats, 31 * all, "one at the start");
+        assert_eq!(report.counts.messages, 0);
+        world.crash(p(1), CrashOf::at(at(3050)));
+        let report = world.run_until(at(5000));
+        let alive = all - (n as u64 - 1);
+        assert_eq!(report.counts.heartbeats, 31 * all + 20 * alive);
+    }
+}
+
+/// A detector with one rule spoiled.
+struct Twin {
+    detector: ExcludeOnTimeout,
+    rule: fn(&mut ExcludeOnTimeout, Event, &mut Context<Event, Effect>),
+}
+
+impl Algorithm for Twin {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        self.detector.upon_start(ctx);
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        (self.rule)(&mut self.detector, event, ctx);
+    }
+}
+
+/// p3 crashes, a heartbeat of it that is late arrives after the report, and then p2 crashes.
+fn late_heartbeat(
+    rule: fn(&mut ExcludeOnTimeout, Event, &mut Context<Event, Effect>),
+) -> (Report, Vec<Crash>) {
+    let mut world = world(3, 0, Timed::lock_step());
+    let mut told_to_p1 = Log::default();
+    for q in world.processes() {
+        let host = world.host(q).at("detector");
+        let twin = Twin {
+            detector: ExcludeOnTimeout::new(&host, configuration()),
+            rule,
+        };
+        let detector = start(&host, twin, |up: Addr<Heard>| {
+            world.request(q, at(1500), &up, Heard(p(3)));
+            world.heartbeat(q, up)
+        });
+        if q == p(1) {
+            told_to_p1 = listen(&world, q, &detector);
+        }
+    }
+    world.crash(p(3), CrashOf::at(at(1000)));
+    world.crash(p(2), CrashOf::at(at(2000)));
+    (world.run(), told(&told_to_p1))
+}
+
+#[test]
+fn pfd2_strong_accuracy_what_arrives_after_the_report_is_ignored() {
+    let (report, told) = late_heartbeat(ExcludeOnTimeout::upon);
+    report.assert_all_hold();
+    assert_eq!(told, [Crash(p(3)), Crash(p(2))]);
+    let (report, _) = late_heartbeat(|detector, event, ctx| {
+        if let Event::Heard(Heard(q)) = event {
+            detector.last.insert(q, ctx.now());
+        }
+        detector.upon(event, ctx);
+    });
+    assert!(violated(&report, "PFD2"), "reported again: {report}");
+}
+
+#[test]
+fn pfd1_strong_completeness_the_watch_goes_on_after_a_report() {
+    let (report, _) = late_heartbeat(|detector, event, ctx| {
+        let over = matches!(event, Event::Silence) && !detector.crashed.is_empty();
+        if !over {
+            detector.upon(event, ctx);
+        }
+    });
+    assert!(violated(&report, "PFD1"), "{report}");
+}
+
+#[test]
+fn a_new_subscriber_learns_of_all_crashes_so_far() {
+    let mut world = world(4, 5, Timed::uniform(Duration::ZERO, DELAY));
+    let detectors = detectors(&world, configuration());
+    world.crash(p(2), CrashOf::at(at(1000)));
+    world.crash(p(4), CrashOf::at(at(1200)));
+    world.run_until(at(3000));
+    let late = listen(&world, p(1), &detectors[0]);
+    world.crash(p(3), CrashOf::at(at(4000)));
+    world.run_until(at(6000));
+    assert_eq!(told(&late), [2, 4, 3].map(|rank| Crash(p(rank))));
+}
+
+#[test]
+fn a_process_alone_reports_nobody() {
+    let mut world = world(1, 0, Timed::lock_step());
+    let logs = logs(&world, &detectors(&world, configuration()));
+    world.run_until(at(5000));
+    assert!(told(&logs[0]).is_empty());
+}
+
+#[test]
+fn a_timeout_that_would_report_live_processes_is_refused() {
+    let none = Configuration::new(Duration::ZERO, DELAY);
+    assert_eq!(none, Err(BadConfiguration::NoInterval));
+    let short = configuration().timeout(milliseconds(129));
+    let refused = BadConfiguration::ShortTimeout {
+        timeout: milliseconds(129),
+        least: milliseconds(130),
+    };
+    assert_eq!(short, Err(refused));
+    assert_eq!(
+        refused.to_string(),
+        "a live process may be silent for 130ms: a timeout of 129ms is too short"
+    );
+    assert!(configuration().timeout(milliseconds(130)).is_ok());
+
+    let lossy = configuration().losses(2);
+    assert_eq!(lossy.timeout, milliseconds(330));
+    assert!(lossy.timeout(milliseconds(329)).is_err());
+    let generous = configuration().timeout(milliseconds(500)).unwrap();
+    assert_eq!(generous.losses(2).timeout, milliseconds(500));
+
+    let longest = Configuration::new(Duration::MAX, Duration::MAX).unwrap();
+    assert_eq!(longest.losses(u32::MAX).timeout, Duration::MAX);
+    let usual = Configuration::default();
+    assert_eq!(usual.timeout(usual.timeout), Ok(usual));
+}

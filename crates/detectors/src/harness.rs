@@ -1,0 +1,82 @@
+//! What the tests of the detectors share.
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe,
+    fair_loss::{self, Transmit, datagrams},
+    heartbeat::{Beat, Heard},
+};
+use quorate_core::{Addr, Observe, ProcessId, Time};
+use quorate_sim::World;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// What a detector told, and when.
+pub(crate) type Log<I> = Arc<Mutex<Vec<(Time, I)>>>;
+
+pub(crate) fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+pub(crate) const fn milliseconds(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Milliseconds of the run, as a time.
+pub(crate) fn at(count: u64) -> Time {
+    Time::ZERO + milliseconds(count)
+}
+
+/// Subscribes the application of `q`.
+pub(crate) fn listen<I: Observe + Clone + Send + 'static>(
+    world: &World,
+    q: ProcessId,
+    detector: &Subscribe<I>,
+) -> Log<I> {
+    let log = Log::default();
+    let mine = log.clone();
+    let subscriber = world.application_with(q, move |indication: I, now| {
+        mine.lock().unwrap().push((now, indication));
+    });
+    detector.send(subscriber);
+    log
+}
+
+/// What was told, without the times.
+pub(crate) fn told<I: Clone>(log: &Log<I>) -> Vec<I> {
+    let log = log.lock().unwrap();
+    log.iter()
+        .map(|(_, indication)| indication.clone())
+        .collect()
+}
+
+/// When it was told.
+pub(crate) fn times<I>(log: &Log<I>) -> Vec<Time> {
+    log.lock().unwrap().iter().map(|(time, _)| *time).collect()
+}
+
+/// Heartbeats of `q` in datagrams, which the adversary may lose.
+pub(crate) fn lossy_heartbeat(world: &World, q: ProcessId, up: Addr<Heard>) -> Addr<Beat> {
+    let arrivals = Addr::new(move |indication| {
+        let fair_loss::Indication::Arrive { bytes, segment } = indication else {
+            return;
+        };
+        for datagram in datagrams(bytes, segment) {
+            up.send(Heard(p(datagram[0].into())));
+        }
+    });
+    let edge = world.fair_loss(q, arrivals);
+    let others = world.membership().others(q);
+    let rank = Bytes::from(vec![q.rank() as u8]);
+    Addr::new(move |Beat| {
+        for to in others.iter() {
+            let bytes = rank.clone();
+            edge.send(Transmit {
+                to,
+                bytes,
+                segment: 1,
+            });
+        }
+    })
+}
