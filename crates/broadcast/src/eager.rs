@@ -6,7 +6,8 @@
 //! - RB4 agreement (liveness): what some correct process delivers, every correct process delivers.
 //!
 //! # Assumes
-//! Best-effort broadcast; any number of crashes; no failure detector.
+//! Best-effort broadcast; any number of crashes; no failure detector. No origin is more than 2²⁰
+//! broadcasts ahead of what a correct process has delivered of it: what lies beyond is refused.
 //!
 //! # Messages
 //! `Data(id, payload)`, from whoever first sees it → everybody.
@@ -22,53 +23,19 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 3.3, “Eager Reliable Broadcast”. Deviation: messages are known by identifier, not content.
-use bytes::{Bytes, BytesMut};
+use crate::data::{Data, Numbering};
+use bytes::Bytes;
 use quorate_abstractions::{
     best_effort,
     reliable::{Broadcast, Deliver},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, MessageId, Observation, Observe,
-    message::{Origin, digest},
-    watermark::WatermarkSet,
-    wire::{self, Undecodable, Wire},
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, watermark::WatermarkSet,
 };
-
-/// The only message: a payload and whose how-manieth broadcast it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Data {
-    /// Who broadcast it, as its how-manieth.
-    pub id: MessageId,
-    /// The payload.
-    pub payload: Bytes,
-}
-
-impl Wire for Data {
-    fn encode(&self, out: &mut BytesMut) {
-        wire::put_head(&self.id, out);
-        out.extend_from_slice(&self.payload);
-    }
-
-    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        let id = wire::take_head(&mut bytes)?;
-        Ok(Data { id, payload: bytes })
-    }
-}
-
-impl Observe for Data {
-    fn observe(&self) -> Observation {
-        Observation::internal("Data")
-            .message(self.id)
-            .digest(digest(&self.payload))
-    }
-}
 
 /// Eager reliable broadcast.
 pub struct Eager {
-    processes: Membership,
-    me: Origin,
-    /// How many broadcasts were requested here.
-    broadcasts: u64,
+    numbering: Numbering,
     delivered: WatermarkSet,
 }
 
@@ -124,49 +91,29 @@ impl Eager {
     /// The algorithm at `host`.
     pub fn new(host: &impl Host) -> Self {
         Eager {
-            processes: *host.processes(),
-            me: Origin {
-                process: host.me(),
-                incarnation: host.incarnation(),
-            },
-            broadcasts: 0,
+            numbering: Numbering::new(host),
             delivered: WatermarkSet::default(),
         }
     }
 
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
-        self.broadcasts += 1;
-        let id = MessageId {
-            origin: self.me,
-            sequence: self.broadcasts,
-        };
-        ctx.trigger(Effect::BestEffort(best_effort::Broadcast(Data {
-            id,
-            payload,
-        })));
+        let data = self.numbering.number(payload);
+        ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
     }
 
     /// The first copy is relayed, then delivered. The origin has sent to everybody already.
     fn upon_data(&mut self, data: Data, ctx: &mut Ctx<Self>) {
-        if !self.is_credible(data.id) {
-            return ctx.count("impossible identifier");
+        if let Err(reason) = self.numbering.check(data.id, &self.delivered) {
+            return ctx.count(reason);
         }
         if !self.delivered.insert(data.id) {
             return;
         }
-        if data.id.origin != self.me {
+        if !self.numbering.is_mine(data.id) {
             ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data.clone())));
         }
-        ctx.trigger(Effect::Deliver(Deliver {
-            id: data.id,
-            payload: data.payload,
-        }));
-    }
-
-    /// Nobody broadcasts in this process's name but itself, nor from outside Π.
-    fn is_credible(&self, id: MessageId) -> bool {
-        self.processes.contains(id.origin.process)
-            && (id.origin != self.me || id.sequence <= self.broadcasts)
+        let Data { id, payload } = data;
+        ctx.trigger(Effect::Deliver(Deliver { id, payload }));
     }
 }
 

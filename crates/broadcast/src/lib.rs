@@ -9,5 +9,6 @@
 
 pub mod best_effort;
 pub mod by_consensus;
+pub mod data;
 pub mod eager;
 pub mod majority_ack;

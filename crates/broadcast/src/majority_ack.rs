@@ -31,24 +31,20 @@
 //! identifier, not content; nothing is relayed twice; a relay to a process that is known to hold the
 //! payload carries the identifier alone, which is why the algorithm stands on links and not on
 //! best-effort broadcast.
+use crate::data::{Data, Numbering};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     link::{self, To},
     uniform::{Broadcast, Deliver},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, MessageId, Observation, Observe, ProcessId,
-    ProcessSet,
-    message::{Origin, digest},
+    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
+    message::digest,
     watermark::WatermarkSet,
     wire::{self, Undecodable, Wire},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Identifiers so far above the delivered ones of their origin are refused: no correct process has
-/// that much under way, and nobody may make others remember without bound.
-const WINDOW: u64 = 1 << 20;
 
 /// The messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,12 +111,9 @@ struct Pending {
 
 /// Majority-ack uniform reliable broadcast.
 pub struct MajorityAck {
-    processes: Membership,
-    me: Origin,
+    numbering: Numbering,
     /// How many must hold a message before it is delivered.
     quorum: usize,
-    /// How many broadcasts were requested here.
-    broadcasts: u64,
     pending: BTreeMap<MessageId, Pending>,
     delivered: WatermarkSet,
 }
@@ -184,24 +177,15 @@ impl MajorityAck {
 
     fn with_quorum(host: &impl Host, quorum: usize) -> Self {
         MajorityAck {
-            processes: *host.processes(),
-            me: Origin {
-                process: host.me(),
-                incarnation: host.incarnation(),
-            },
+            numbering: Numbering::new(host),
             quorum,
-            broadcasts: 0,
             pending: BTreeMap::new(),
             delivered: WatermarkSet::default(),
         }
     }
 
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
-        self.broadcasts += 1;
-        let id = MessageId {
-            origin: self.me,
-            sequence: self.broadcasts,
-        };
+        let Data { id, payload } = self.numbering.number(payload);
         ctx.trigger(Effect::Link(link::Send {
             to: To::All,
             message: Message::Data { id, payload },
@@ -253,17 +237,17 @@ impl MajorityAck {
     /// Tells everybody that the payload is held here: with the payload, unless they hold it too. The
     /// origin's first sending was its relay.
     fn relay(&mut self, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
-        let others = self.processes.others(self.me.process);
+        let (me, others) = (self.numbering.me(), self.numbering.others());
         let Some(pending) = self.pending.get_mut(&id) else {
             return;
         };
-        pending.ack.insert(self.me.process);
-        if id.origin == self.me {
+        pending.ack.insert(me);
+        if self.numbering.is_mine(id) {
             return;
         }
         let mut holders = pending.ack;
         holders.insert(id.origin.process);
-        holders.remove(self.me.process);
+        holders.remove(me);
         let send = |to, message| {
             Effect::Link(link::Send {
                 to: To::Some(to),
@@ -282,13 +266,8 @@ impl MajorityAck {
         if self.delivered.contains(id) {
             return None;
         }
-        let is_forged = id.origin == self.me && id.sequence > self.broadcasts;
-        if is_forged || !self.processes.contains(id.origin.process) {
-            ctx.count("impossible identifier");
-            return None;
-        }
-        if id.sequence > self.delivered.low(id.origin).saturating_add(WINDOW) {
-            ctx.count("identifier too far ahead");
+        if let Err(reason) = self.numbering.check(id, &self.delivered) {
+            ctx.count(reason);
             return None;
         }
         Some(self.pending.entry(id).or_default())

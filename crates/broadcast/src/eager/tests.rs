@@ -1,6 +1,6 @@
 use super::*;
 use quorate_abstractions::link::Links;
-use quorate_core::{Incarnation, ProcessId, Time};
+use quorate_core::{ProcessId, Time};
 use quorate_sim::{Crash, Lose, Report, Timed, World, properties};
 
 const P1: usize = 1;
@@ -62,40 +62,4 @@ fn costs_with_a_crash_are_what_the_header_says() {
             );
         }
     }
-}
-
-#[test]
-fn rb3_no_creation_nobody_speaks_for_another() {
-    let world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let eager = Eager::new(&world.host(p(1)));
-    let id = |process, incarnation, sequence| MessageId {
-        origin: Origin {
-            process,
-            incarnation: Incarnation(incarnation),
-        },
-        sequence,
-    };
-    assert!(
-        !eager.is_credible(id(p(1), 1, 1)),
-        "this process has broadcast nothing"
-    );
-    assert!(!eager.is_credible(id(p(4), 4, 1)), "outside the membership");
-    assert!(eager.is_credible(id(p(2), 2, 1)));
-}
-
-#[test]
-fn a_message_survives_the_wire() {
-    let origin = Origin {
-        process: p(2),
-        incarnation: Incarnation(u64::MAX),
-    };
-    let data = Data {
-        id: MessageId {
-            origin,
-            sequence: 9,
-        },
-        payload: Bytes::from_static(b"m"),
-    };
-    assert_eq!(Data::decode(wire::encode(&data)), Ok(data));
-    assert!(Data::decode(Bytes::from_static(&[1])).is_err());
 }

@@ -1,6 +1,7 @@
 use super::*;
+use crate::data::WINDOW;
 use quorate_abstractions::link::Links;
-use quorate_core::{Incarnation, Time};
+use quorate_core::{Incarnation, Time, message::Origin};
 use quorate_sim::{Crash, Lose, Report, Timed, Verdict, World, properties};
 
 fn p(rank: usize) -> ProcessId {

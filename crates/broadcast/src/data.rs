@@ -1,0 +1,106 @@
+//! What the algorithms of this crate share: the numbering of broadcasts, and the plainest message.
+use bytes::{Bytes, BytesMut};
+use quorate_core::{
+    Host, Membership, MessageId, Observation, Observe, ProcessId, ProcessSet,
+    message::{Origin, digest},
+    watermark::WatermarkSet,
+    wire::{self, Undecodable, Wire},
+};
+
+/// Identifiers so far above the delivered ones of their origin are refused: no correct process has
+/// that much under way, and nobody may make others remember without bound.
+pub(crate) const WINDOW: u64 = 1 << 20;
+
+/// A payload and whose how-manieth broadcast it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Data {
+    /// Who broadcast it, as its how-manieth.
+    pub id: MessageId,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl Wire for Data {
+    fn encode(&self, out: &mut BytesMut) {
+        wire::put_head(&self.id, out);
+        out.extend_from_slice(&self.payload);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let id = wire::take_head(&mut bytes)?;
+        Ok(Data { id, payload: bytes })
+    }
+}
+
+impl Observe for Data {
+    fn observe(&self) -> Observation {
+        Observation::internal("Data")
+            .message(self.id)
+            .digest(digest(&self.payload))
+    }
+}
+
+/// Numbers the broadcasts of one process, and knows which identifiers can exist.
+pub(crate) struct Numbering {
+    processes: Membership,
+    me: Origin,
+    /// How many broadcasts were requested here.
+    broadcasts: u64,
+}
+
+impl Numbering {
+    /// The numbering of the process at `host`.
+    pub(crate) fn new(host: &impl Host) -> Self {
+        Numbering {
+            processes: *host.processes(),
+            me: Origin {
+                process: host.me(),
+                incarnation: host.incarnation(),
+            },
+            broadcasts: 0,
+        }
+    }
+
+    pub(crate) fn me(&self) -> ProcessId {
+        self.me.process
+    }
+
+    pub(crate) fn others(&self) -> ProcessSet {
+        self.processes.others(self.me.process)
+    }
+
+    /// The payload as this process's next broadcast.
+    pub(crate) fn number(&mut self, payload: Bytes) -> Data {
+        self.broadcasts += 1;
+        let id = MessageId {
+            origin: self.me,
+            sequence: self.broadcasts,
+        };
+        Data { id, payload }
+    }
+
+    /// Whether this process broadcast the message.
+    pub(crate) fn is_mine(&self, id: MessageId) -> bool {
+        id.origin == self.me
+    }
+
+    /// Nobody broadcasts in this process's name but itself, nor from outside Π, nor far ahead of
+    /// what is `delivered`: otherwise, what to count.
+    pub(crate) fn check(
+        &self,
+        id: MessageId,
+        delivered: &WatermarkSet,
+    ) -> Result<(), &'static str> {
+        let is_forged = self.is_mine(id) && id.sequence > self.broadcasts;
+        if is_forged || id.sequence == 0 || !self.processes.contains(id.origin.process) {
+            return Err("impossible identifier");
+        }
+        if id.sequence > delivered.low(id.origin).saturating_add(WINDOW) {
+            return Err("identifier too far ahead");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
