@@ -1,0 +1,152 @@
+//! First-in first-out broadcast: hold back by sequence.
+//!
+//! # Promises
+//! - FRB1–4: as RB1–4 of the reliable broadcast below; over a uniform one, as URB1–4.
+//! - FRB5 first-in first-out order (safety): messages of one origin are delivered in the order in which
+//!   they were broadcast, none left out.
+//!
+//! # Assumes
+//! Reliable broadcast, or uniform through [`uniform::as_reliable`](quorate_abstractions::uniform), with
+//! no other user: its numbers are those of the requests here. No origin is more than 2²⁰ broadcasts
+//! ahead of what a correct process has delivered of it: what lies beyond is refused.
+//!
+//! # Messages
+//! None of its own.
+//!
+//! # Cost
+//! The messages of the layer below, and no step of its own. Memory: a number an origin, and what came
+//! before its turn, which the window bounds. What an origin left behind a gap when it crashed stays.
+//!
+//! # Why it holds
+//! A message is delivered only as the one after the last of its origin (FRB5). Of a correct origin,
+//! and of any origin whose later message some correct process delivers (some process, over a uniform
+//! layer), all earlier ones are delivered below by every correct process, so that the gap closes.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 3.9, “Broadcast with Sequence Number”. Deviation: the number is the lower layer's own.
+use crate::data::WINDOW;
+use bytes::Bytes;
+use quorate_abstractions::{
+    first_in_first_out::{Broadcast, Deliver},
+    reliable,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, message::Origin,
+};
+use std::collections::BTreeMap;
+
+/// First-in first-out broadcast.
+#[derive(Default)]
+pub struct FirstInFirstOut {
+    /// By origin: the number of the last message that was delivered.
+    last: BTreeMap<Origin, u64>,
+    /// What came before its turn.
+    pending: BTreeMap<MessageId, Bytes>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A message from below.
+    Reliable(reliable::Deliver),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to the layer below.
+    Reliable(reliable::Broadcast),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::Reliable(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Reliable(request) => request.observe().as_internal(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for FirstInFirstOut {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => Self::upon_broadcast(payload, ctx),
+            Event::Reliable(reliable::Deliver { id, payload }) => {
+                self.upon_reliable(id, payload, ctx);
+            }
+        }
+    }
+}
+
+impl FirstInFirstOut {
+    /// The layer below numbers requests in their order.
+    fn upon_broadcast(payload: Bytes, ctx: &mut Ctx<Self>) {
+        ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
+    }
+
+    fn upon_reliable(&mut self, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let last = self.last(id.origin);
+        if id.sequence <= last {
+            return ctx.count("delivered before");
+        }
+        if id.sequence > last.saturating_add(WINDOW) {
+            return ctx.count("identifier too far ahead");
+        }
+        self.pending.insert(id, payload);
+        self.upon_turn(id.origin, ctx);
+    }
+
+    /// Upon a message whose turn it is: deliver it, and what waited for it.
+    fn upon_turn(&mut self, origin: Origin, ctx: &mut Ctx<Self>) {
+        let mut id = MessageId {
+            origin,
+            sequence: self.last(origin) + 1,
+        };
+        while let Some(payload) = self.pending.remove(&id) {
+            self.last.insert(origin, id.sequence);
+            ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+            id.sequence += 1;
+        }
+    }
+
+    fn last(&self, origin: Origin) -> u64 {
+        self.last.get(&origin).copied().unwrap_or(0)
+    }
+}
+
+/// Starts first-in first-out broadcast over reliable broadcast.
+pub fn spawn<H: Host>(
+    host: &H,
+    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let below = reliable.attach(mailbox.addr().with(Event::Reliable));
+    let algorithm = FirstInFirstOut::default();
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Reliable(request) => below.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What the tests of this crate share: names, an adversary by script, worlds full of faults.
+use bytes::Bytes;
+use quorate_core::{Addr, ProcessId, Random as Generator, Time, message::fold};
+use quorate_sim::{Adversary, Copy, Crash, Lose, Random, Report, Timed, UNIT, Verdict, World};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+/// The process of this rank.
+pub(crate) fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+/// So many units after the start.
+pub(crate) fn at(units: u32) -> Time {
+    Time::ZERO + UNIT * units
+}
+
+/// Lock step, but for some copies: each way has a list of what its first copies take, in units.
+#[derive(Clone, Default)]
+pub(crate) struct Script(BTreeMap<(ProcessId, ProcessId), VecDeque<u32>>);
+
+impl Script {
+    pub(crate) fn way(mut self, from: usize, to: usize, units: &[u32]) -> Self {
+        let latencies = self.0.entry((p(from), p(to))).or_default();
+        latencies.extend(units);
+        self
+    }
+}
+
+impl Adversary for Script {
+    fn latency(&mut self, copy: Copy, _: &mut Generator) -> Duration {
+        let latencies = self.0.get_mut(&(copy.from, copy.to));
+        UNIT * latencies.and_then(VecDeque::pop_front).unwrap_or(1)
+    }
+}
+
+/// A world of 2 to 5 processes, paced by time or by choice, in which at most this many of n crash in
+/// any way; `seed` says which.
+pub(crate) fn turbulent_world(seed: u64, maximum: fn(u64) -> u64) -> World {
+    let n = 2 + seed % 4;
+    let draw = |what: u64, below: u64| fold(fold(seed, what), 1) % below;
+    let world = if draw(1, 2) == 0 {
+        let latency = Timed::uniform(Duration::from_micros(50), Duration::from_millis(2));
+        World::new(n as usize, seed, latency).unwrap()
+    } else {
+        World::new(n as usize, seed, Random::new()).unwrap()
+    };
+    for victim in 0..draw(2, maximum(n) + 1) {
+        let draw = |what: u64, below: u64| draw(10 * (victim + 1) + what, below);
+        let crash = match draw(1, 3) {
+            0 => Crash::at(Time::from_nanos(draw(2, 6_000_000))),
+            1 => Crash::before_output(1 + draw(2, 12 * n)),
+            _ => Crash::before_effect(1 + draw(2, 20 * n)),
+        };
+        let lose = match draw(3, 3) {
+            0 => Lose::Nothing,
+            1 => Lose::Each(0.5),
+            _ => Lose::Everything,
+        };
+        world.crash(p(1 + draw(4, n) as usize), crash.losing(lose));
+    }
+    world
+}
+
+/// Has everybody broadcast three payloads, some of which are equal.
+pub(crate) fn request_some<B: Send + 'static>(
+    world: &World,
+    doors: &[Addr<B>],
+    request: impl Fn(Bytes) -> B,
+) {
+    for (rank, door) in (1..).zip(doors) {
+        for i in 0..3_u8 {
+            let time = Time::from_nanos(u64::from(i) * 900_000 * rank as u64);
+            world.request(p(rank), time, door, request(Bytes::from(vec![i])));
+        }
+    }
+}
+
+/// Any number of processes, but for one, may crash.
+pub(crate) fn all_but_one(n: u64) -> u64 {
+    n - 1
+}
+
+/// Fewer than half may crash.
+pub(crate) fn minority(n: u64) -> u64 {
+    (n - 1) / 2
+}
+
+/// The broken twin is caught by this property.
+#[track_caller]
+pub(crate) fn assert_violates(report: &Report, tag: &str) {
+    let verdict = report.verdict(tag);
+    assert!(matches!(verdict, Some(Verdict::Violated(_))), "{report}");
+}
