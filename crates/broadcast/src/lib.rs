@@ -4,10 +4,12 @@
 //! |---|---|---|---|
 //! | [`best_effort`] | best-effort | perfect links | – |
 //! | [`eager`] | regular reliable | best-effort | any number of crashes |
+//! | [`all_ack`] | uniform reliable | best-effort, P | any number of crashes |
 //! | [`majority_ack`] | uniform reliable | perfect links | f < n/2 |
 //! | [`first_in_first_out`] | first-in first-out, regular or uniform | reliable or uniform | what that survives |
 //! | [`by_consensus`] | uniform total order | uniform reliable, uniform consensus | what they survive |
 
+pub mod all_ack;
 pub mod best_effort;
 pub mod by_consensus;
 pub mod data;

@@ -1,0 +1,215 @@
+//! Uniform reliable broadcast by acknowledgement of all.
+//!
+//! # Promises
+//! - URB1 validity (liveness): a correct process delivers its own broadcasts.
+//! - URB2 no duplication (safety). URB3 no creation (safety).
+//! - URB4 uniform agreement (liveness): what any process delivers, even one that crashes, every
+//!   correct process delivers.
+//!
+//! # Assumes
+//! Best-effort broadcast and the perfect failure detector P, whose accuracy is essential: who delivers
+//! without a process that is alive may be the only one to deliver. Any number of crashes. No origin is
+//! more than 2²⁰ broadcasts ahead of what a correct process has delivered of it: what lies beyond is
+//! refused.
+//!
+//! # Messages
+//! `Data(id, payload)`: from the origin → everybody; from everybody else, at the first sight of it →
+//! everybody. It also says that the sender holds the payload.
+//!
+//! # Cost
+//! Failure-free n(n−1) messages, 2 steps (n = 2: the receiver 1); with another process dead, reported
+//! after D, (n−1)² and max(2, D) steps (n = 2: D); the sender crashing after k ≥ 1 sends, k + (n−1)².
+//! Memory: what is not yet delivered, and the delivered identifiers as watermarks.
+//!
+//! # Why it holds
+//! A process delivers only what all others hold but those that have crashed for certain: every correct
+//! process holds it, and has relayed it. So every correct process hears of it from every correct one,
+//! and of the crash of every other, and delivers. What is delivered already is never pending again,
+//! so that a copy which comes late is relayed by nobody.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 3.4, “All-Ack Uniform Reliable Broadcast”. Deviations: messages are known by identifier,
+//! not content; what is delivered is no longer pending; the origin's broadcast becomes pending as
+//! anybody's does, when it arrives.
+use crate::data::{Data, Numbering};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe, best_effort, perfect,
+    uniform::{Broadcast, Deliver},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
+    watermark::WatermarkSet,
+};
+use std::collections::BTreeMap;
+
+/// A message that is held here and not delivered yet.
+struct Pending {
+    payload: Bytes,
+    /// Who is known to hold it.
+    ack: ProcessSet,
+}
+
+/// All-ack uniform reliable broadcast.
+pub struct AllAck {
+    numbering: Numbering,
+    /// Who has not crashed, as far as the detector has told.
+    correct: ProcessSet,
+    pending: BTreeMap<MessageId, Pending>,
+    delivered: WatermarkSet,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A message from below.
+    BestEffort(best_effort::Deliver<Data>),
+    /// A report of the failure detector.
+    Detector(perfect::Crash),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to the layer below.
+    BestEffort(best_effort::Broadcast<Data>),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::BestEffort(indication) => indication.observe(),
+            Event::Detector(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::BestEffort(request) => request.observe(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for AllAck {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                self.upon_data(from, message, ctx);
+            }
+            Event::Detector(perfect::Crash(p)) => self.upon_crash(p, ctx),
+        }
+    }
+}
+
+impl AllAck {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        AllAck {
+            numbering: Numbering::new(host),
+            correct: host.processes().set(),
+            pending: BTreeMap::new(),
+            delivered: WatermarkSet::default(),
+        }
+    }
+
+    fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let data = self.numbering.number(payload);
+        ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
+    }
+
+    /// The first copy is kept and relayed; each tells that its sender holds the payload.
+    fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        let id = data.id;
+        if let Err(reason) = self.numbering.check(id, &self.delivered) {
+            return ctx.count(reason);
+        }
+        if self.delivered.contains(id) {
+            return;
+        }
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.ack.insert(from);
+        } else {
+            let (payload, ack) = (data.payload.clone(), ProcessSet::from_iter([from]));
+            self.pending.insert(id, Pending { payload, ack });
+            self.relay(data, ctx);
+        }
+        self.upon_deliverable(id, ctx);
+    }
+
+    /// The origin's broadcast was its relay.
+    fn relay(&self, data: Data, ctx: &mut Ctx<Self>) {
+        if !self.numbering.is_mine(data.id) {
+            ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
+        }
+    }
+
+    /// Nobody waits for a crashed process: all that lacked nothing else is delivered.
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.correct.remove(p);
+        let pending: Vec<MessageId> = self.pending.keys().copied().collect();
+        for id in pending {
+            self.upon_deliverable(id, ctx);
+        }
+    }
+
+    /// Upon a message that all correct processes are known to hold: deliver it.
+    fn upon_deliverable(&mut self, id: MessageId, ctx: &mut Ctx<Self>) {
+        if !self.can_deliver(id) {
+            return;
+        }
+        if let Some(Pending { payload, .. }) = self.pending.remove(&id) {
+            self.delivered.insert(id);
+            ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+        }
+    }
+
+    fn can_deliver(&self, id: MessageId) -> bool {
+        let pending = self.pending.get(&id);
+        pending.is_some_and(|pending| self.correct.is_subset(pending.ack))
+    }
+}
+
+/// Starts all-ack uniform reliable broadcast over best-effort broadcast and P.
+pub fn spawn<H: Host>(
+    host: &H,
+    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    spawn_as(host, AllAck::new(host), best_effort, detector, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    detector.send(mailbox.addr().with(Event::Detector));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::BestEffort(request) => below.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! Rules as they were published, each with the execution that breaks a property, which the
+//! corrected rule survives.
+use super::*;
+use crate::majority_ack;
+use quorate_abstractions::eventually_perfect::Indication;
+use quorate_sim::{Lose, Oracle};
+use std::collections::BTreeSet;
+
+/// Messages, acknowledgements and deliveries are known by content (GE1, B3-E1).
+struct ByContent {
+    numbering: Numbering,
+    correct: ProcessSet,
+    pending: BTreeMap<MessageId, Bytes>,
+    ack: BTreeMap<Bytes, ProcessSet>,
+    delivered: BTreeSet<Bytes>,
+}
+
+impl ByContent {
+    fn new(host: &impl Host) -> Self {
+        ByContent {
+            numbering: Numbering::new(host),
+            correct: host.processes().set(),
+            pending: BTreeMap::new(),
+            ack: BTreeMap::new(),
+            delivered: BTreeSet::new(),
+        }
+    }
+}
+
+impl Algorithm for ByContent {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => {
+                let data = self.numbering.number(payload);
+                self.pending.insert(data.id, data.payload.clone());
+                ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
+            }
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                let ack = self.ack.entry(message.payload.clone()).or_default();
+                ack.insert(from);
+                if self
+                    .pending
+                    .insert(message.id, message.payload.clone())
+                    .is_none()
+                {
+                    ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
+                }
+            }
+            Event::Detector(perfect::Crash(p)) => {
+                self.correct.remove(p);
+            }
+        }
+        for (id, payload) in &self.pending {
+            let ack = self.ack.get(payload).copied().unwrap_or_default();
+            if self.correct.is_subset(ack) && self.delivered.insert(payload.clone()) {
+                let (id, payload) = (*id, payload.clone());
+                ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+            }
+        }
+    }
+}
+
+/// Which rule of [`AllAck`] is replaced by the published one.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// The rule to deliver is looked at upon messages only (B3-E2).
+    CrashesWakeNobody,
+    /// What is delivered leaves the pending messages, and may enter them again (B3-E3).
+    PendingAgain,
+    /// The origin delivers as soon as it broadcasts (B3-E5, B2-E2).
+    DeliversAtOnce,
+}
+
+struct Twin {
+    rule: Rule,
+    inner: AllAck,
+    again: WatermarkSet,
+}
+
+impl Twin {
+    fn with(rule: Rule) -> impl Fn(&quorate_sim::SimHost) -> Self {
+        move |host| Twin {
+            rule,
+            inner: AllAck::new(host),
+            again: WatermarkSet::default(),
+        }
+    }
+}
+
+impl Algorithm for Twin {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match (self.rule, event) {
+            (Rule::CrashesWakeNobody, Event::Detector(perfect::Crash(p))) => {
+                self.inner.correct.remove(p);
+            }
+            (Rule::PendingAgain, Event::BestEffort(best_effort::Deliver { message, .. }))
+                if self.inner.delivered.contains(message.id) =>
+            {
+                if self.again.insert(message.id) {
+                    ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
+                }
+            }
+            (Rule::DeliversAtOnce, Event::Broadcast(Broadcast { payload })) => {
+                let data = self.inner.numbering.number(payload);
+                self.inner.delivered.insert(data.id);
+                let Data { id, payload } = data.clone();
+                ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+                ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
+            }
+            (_, event) => self.inner.upon(event, ctx),
+        }
+    }
+}
+
+/// Runs this schedule with the twin and with the corrected algorithm.
+fn both<A: Algorithm<Event = Event, Effect = Effect>>(
+    twin: impl Fn(&quorate_sim::SimHost) -> A,
+    delay: impl Fn(ProcessId) -> Duration + Copy,
+    schedule: impl Fn(&mut World, &[Addr<Broadcast>]),
+    script: &Script,
+) -> (Report, Report) {
+    let mut world = World::new(3, 1, script.clone()).unwrap();
+    let doors = wire_as(&world, delay, twin);
+    schedule(&mut world, &doors);
+    let broken = world.run();
+    let mut world = World::new(3, 1, script.clone()).unwrap();
+    let doors = wire_as(&world, delay, AllAck::new);
+    schedule(&mut world, &doors);
+    (broken, world.run())
+}
+
+#[test]
+fn urb1_is_broken_by_deliveries_known_by_content() {
+    // p1 and p2 broadcast the same: the second is taken for the first.
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+        request(world, doors, 2, Time::ZERO);
+    };
+    let (broken, corrected) = both(ByContent::new, |_| UNIT, schedule, &Script::default());
+    assert_violates(&broken, "URB1");
+    corrected.assert_all_hold();
+}
+
+#[test]
+fn urb4_is_broken_by_acknowledgements_known_by_content() {
+    // p2 broadcasts x; p1 holds it, and p3's relay is slow. p1 broadcasts x of its own, which reaches
+    // nobody before p1 crashes. When p3's relay arrives, all three seem to hold what p1 broadcast.
+    let script = Script::default()
+        .way(3, 1, &[3])
+        .way(1, 2, &[1, 99])
+        .way(1, 3, &[1, 99]);
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 2, Time::ZERO);
+        request(world, doors, 1, at(2));
+        world.crash(p(1), Crash::at(at(5)).losing(Lose::Everything));
+    };
+    let (broken, corrected) = both(ByContent::new, |_| UNIT, schedule, &script);
+    assert_violates(&broken, "URB4");
+    corrected.assert_all_hold();
+}
+
+#[test]
+fn urb1_and_urb4_are_broken_where_a_crash_wakes_nobody() {
+    // p3 is dead. p2 knows before p1's message comes, p1 when everybody else holds it.
+    let delay = |q| UNIT * if q == p(1) { 5 } else { 1 };
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+        world.crash(p(3), Crash::at(Time::ZERO));
+    };
+    let twin = Twin::with(Rule::CrashesWakeNobody);
+    let (broken, corrected) = both(twin, delay, schedule, &Script::default());
+    assert_violates(&broken, "URB1");
+    assert_violates(&broken, "URB4");
+    corrected.assert_all_hold();
+}
+
+#[test]
+fn what_is_pending_again_is_relayed_again() {
+    // p3 crashes after its relay, which reaches p1 long after p1 has delivered.
+    let script = Script::default().way(3, 1, &[20]);
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+        world.crash(p(3), Crash::at(at(2)));
+    };
+    let twin = Twin::with(Rule::PendingAgain);
+    let (broken, corrected) = both(twin, |_| UNIT, schedule, &script);
+    corrected.assert_all_hold();
+    assert_eq!(corrected.counts.messages, 6, "n(n−1)");
+    assert_eq!(broken.counts.messages, 10, "both survivors relay once more");
+}
+
+#[test]
+fn urb4_is_broken_by_delivery_at_the_broadcast() {
+    // p1 delivers, and crashes before its first copy leaves.
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+        world.crash(p(1), Crash::before_output(2).losing(Lose::Everything));
+    };
+    let twin = Twin::with(Rule::DeliversAtOnce);
+    let (broken, corrected) = both(twin, |_| UNIT, schedule, &Script::default());
+    assert_violates(&broken, "URB4");
+    corrected.assert_all_hold();
+}
+
+/// What no configuration can do: passes suspicions, true or false, off as crashes.
+fn taken_for_crashes(detector: Subscribe<Indication>) -> Subscribe<perfect::Crash> {
+    Addr::new(move |up: Addr<perfect::Crash>| {
+        detector.send(Addr::new(move |indication| match indication {
+            Indication::Suspect(p) => up.send(perfect::Crash(p)),
+            Indication::Restore(_) => {}
+        }));
+    })
+}
+
+#[test]
+fn urb4_is_broken_by_a_false_suspicion() {
+    // p1 suspects both others, delivers alone, and crashes with all its copies.
+    let crash = Crash::at(Time::from_nanos(1)).losing(Lose::Everything);
+    let oracle = Oracle::accurate(UNIT)
+        .suspecting(p(1), p(2), Time::ZERO, at(9))
+        .suspecting(p(1), p(3), Time::ZERO, at(9));
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    world.check(properties::uniform(world.membership(), "urb"));
+    let spawn_at = |q| {
+        let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
+        let detector = taken_for_crashes(world.eventually_perfect(q, &oracle));
+        spawn(&host, basic::over(lane), &detector, world.application(q))
+    };
+    let doors: Vec<_> = world.processes().map(spawn_at).collect();
+    request(&world, &doors, 1, Time::ZERO);
+    world.crash(p(1), crash);
+    assert_violates(&world.run(), "URB4");
+
+    run(3, 1, Some((1, crash)));
+}
+
+#[test]
+fn urb4_holds_in_the_same_run_where_a_majority_is_waited_for() {
+    let crash = Crash::at(Time::from_nanos(1)).losing(Lose::Everything);
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    world.check(properties::uniform(world.membership(), "urb"));
+    let spawn_at = |q| {
+        let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
+        majority_ack::spawn(&host, lane, world.application(q))
+    };
+    let doors: Vec<_> = world.processes().map(spawn_at).collect();
+    request(&world, &doors, 1, Time::ZERO);
+    world.crash(p(1), crash);
+    world.run().assert_all_hold();
+}
