@@ -169,6 +169,30 @@ fn a_forged_higher_incarnation_changes_nothing() {
     assert_eq!(world.process(1).counters.total("other session"), 6);
 }
 
+/// A failure detector must not take the successor of a crashed process for the process itself.
+#[test]
+fn a_heartbeat_of_another_incarnation_is_no_sign_of_life() {
+    let (mut world, corpus) = conversation();
+    let tokens = corpus
+        .iter()
+        .filter_map(|(to, d)| match (to, Frame::decode(d.clone())) {
+            (2, Ok(Frame::Beat { token, .. })) => Some(token),
+            _ => None,
+        });
+    let token = tokens.last().unwrap();
+    world.crash(1);
+    world.run(ms(500));
+    let heard = |world: &mut World, token| {
+        world.process(2).heard.lock().unwrap().clear();
+        world.inject(2, frame::beat(p(1), token, u64::MAX));
+        world.run(ms(500));
+        world.process(2).heard.lock().unwrap().clone()
+    };
+    assert_eq!(heard(&mut world, Token(token.0 ^ 1)), []);
+    assert_eq!(world.process(2).counters.total("other session"), 1);
+    assert_eq!(heard(&mut world, token), [p(1)], "the last of its own");
+}
+
 #[test]
 fn a_packet_that_makes_no_sense_is_not_acknowledged_even_from_a_peer() {
     let (mut world, corpus) = conversation();
