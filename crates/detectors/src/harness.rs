@@ -6,7 +6,7 @@ use quorate_abstractions::{
     heartbeat::{Beat, Heard},
 };
 use quorate_core::{Addr, Observe, ProcessId, Time};
-use quorate_sim::World;
+use quorate_sim::{Report, Verdict, World};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -79,4 +79,8 @@ pub(crate) fn lossy_heartbeat(world: &World, q: ProcessId, up: Addr<Heard>) -> A
             });
         }
     })
+}
+
+pub(crate) fn violated(report: &Report, tag: &str) -> bool {
+    matches!(report.verdict(tag), Some(Verdict::Violated(_)))
 }

@@ -15,14 +15,15 @@
 //! a process counts as one.
 //!
 //! # Cost
-//! n(n−1) heartbeats an interval. A crash is noticed within the timeout and one interval. Memory
-//! O(n).
+//! n(n−1) heartbeats an interval h. Once messages take at most δ and the timeout To of a process has
+//! outgrown that, its crash is noticed between To − h and To + h + δ after it. Memory O(n).
 //!
 //! # Why it holds
 //! A crashed process falls silent, so its timeout passes and nothing restores it (EPFD1). Each
 //! mistake about a correct process doubles the timeout for it, once, so that after finitely many the
 //! timeout exceeds the bound (EPFD2). Timeouts are a peer's own: a shared one would grow with the
-//! number of peers that were late together. Nothing caps them but the range of the type.
+//! number of peers that were late together. Nothing caps them but the range of the type. A heartbeat
+//! that was under way when its sender crashed may restore it, finitely often.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
@@ -213,7 +214,9 @@ impl IncreasingTimeout {
     /// The timer is so late that silence says more about this process than about its peers.
     fn was_stopped(&self, now: Time) -> bool {
         let shortest = self.peers.values().map(|peer| peer.timeout).min();
-        shortest.is_some_and(|timeout| now.since(self.ticked) > timeout.max(self.interval * 2))
+        shortest.is_some_and(|timeout| {
+            now.since(self.ticked) > timeout.max(self.interval.saturating_mul(2))
+        })
     }
 
     fn forgive(&mut self, now: Time) {
@@ -230,10 +233,17 @@ pub fn spawn<H: Host>(
     configuration: Configuration,
     heartbeat: impl Layer<Beat, Heard>,
 ) -> Subscribe<Indication> {
+    start(host, IncreasingTimeout::new(host, configuration), heartbeat)
+}
+
+fn start<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    heartbeat: impl Layer<Beat, Heard>,
+) -> Subscribe<Indication> {
     let mailbox = host.mailbox();
     let beat = heartbeat.attach(mailbox.addr().with(Event::Heard));
     let subscribe = mailbox.addr().with(Event::Subscribe);
-    let algorithm = IncreasingTimeout::new(host, configuration);
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Beat(request) => beat.send(request),
         Effect::Answer(indication, subscriber) => subscriber.send(indication),

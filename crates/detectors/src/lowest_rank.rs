@@ -9,7 +9,7 @@
 //! The eventually perfect failure detector ◇P. At least one correct process.
 //!
 //! # Cost
-//! No message. Memory O(n).
+//! No message: agreement on a new leader takes as long as ◇P takes to notice a crash. Memory O(n).
 //!
 //! # Why it holds
 //! Eventually every correct process suspects exactly the crashed ones, hence trusts the correct
@@ -122,10 +122,18 @@ pub fn spawn<H: Host>(
     host: &H,
     detector: &Subscribe<eventually_perfect::Indication>,
 ) -> Subscribe<Trust> {
+    start(host, LowestRank::new(host), detector)
+}
+
+fn start<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+) -> Subscribe<Trust> {
     let mailbox = host.mailbox();
     detector.send(mailbox.addr().with(Event::Detector));
     let subscribe = mailbox.addr().with(Event::Subscribe);
-    host.start(mailbox, LowestRank::new(host), move |effect| match effect {
+    host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Answer(trust, subscriber) => subscriber.send(trust),
         Effect::Indicate(trust, subscribers) => {
             for subscriber in &subscribers {

@@ -1,12 +1,10 @@
 use super::*;
 use crate::{
-    harness::{Log, at, listen, lossy_heartbeat, milliseconds, p, times, told},
+    harness::{Log, at, listen, lossy_heartbeat, milliseconds, p, times, told, violated},
     increasing_timeout,
 };
 use quorate_core::Context;
-use quorate_sim::{
-    Adversary, Copy, Crash as CrashOf, Latency, Report, Timed, Verdict, World, properties,
-};
+use quorate_sim::{Adversary, Copy, Crash as CrashOf, Latency, Report, Timed, World, properties};
 
 /// h and δ of most tests: To is 130 ms.
 const INTERVAL: Duration = milliseconds(100);
@@ -39,10 +37,6 @@ fn logs(world: &World, detectors: &[Subscribe<Crash>]) -> Vec<Log<Crash>> {
     pairs
         .map(|(q, detector)| listen(world, q, detector))
         .collect()
-}
-
-fn violated(report: &Report, tag: &str) -> bool {
-    matches!(report.verdict(tag), Some(Verdict::Violated(_)))
 }
 
 /// Every latency up to δ, and every phase of the crash within the period.

@@ -1,72 +1,131 @@
 use super::*;
-use quorate_sim::{Crash, Timed, UNIT, World};
-use std::sync::{Arc, Mutex};
+use crate::harness::{Log, at, listen, milliseconds, p, times, told, violated};
+use Indication::{Restore, Suspect};
+use quorate_core::Context;
+use quorate_sim::{Adversary, Crash, Latency, Report, Timed, UNIT, World, properties};
 
-type Log = Arc<Mutex<Vec<(Time, Indication)>>>;
+/// A rule of the detector, or what a twin makes of it.
+type Rule = fn(&mut IncreasingTimeout, Event, &mut Context<Event, Effect>);
 
-/// Milliseconds of the run, as a time.
-fn at(milliseconds: u64) -> Time {
-    Time::from_nanos(milliseconds * 1_000_000)
+/// A detector with one rule spoiled.
+struct Twin {
+    detector: IncreasingTimeout,
+    rule: Rule,
 }
 
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
+impl Algorithm for Twin {
+    type Event = Event;
+    type Effect = Effect;
 
-/// A world of `n` detectors, and what each tells.
-fn world(n: usize) -> (World, Vec<Log>, Vec<Subscribe<Indication>>) {
-    let world = World::new(n, 7, Timed::uniform(UNIT, UNIT * 20)).unwrap();
-    // Heartbeats keep no run open: a detector is given time after the last thing that happened.
-    let world = world.settle(Duration::from_secs(5));
-    let mut logs = Vec::new();
-    let mut detectors = Vec::new();
-    for q in world.processes() {
-        let heartbeat = |up| world.heartbeat(q, up);
-        let host = world.host(q).at("detector");
-        let detector = spawn(&host, Configuration::default(), heartbeat);
-        logs.push(listen(&world, q, &detector));
-        detectors.push(detector);
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        self.detector.upon_start(ctx);
     }
-    (world, logs, detectors)
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        (self.rule)(&mut self.detector, event, ctx);
+    }
 }
 
-fn listen(world: &World, q: ProcessId, detector: &Subscribe<Indication>) -> Log {
-    let log = Log::default();
-    let mine = log.clone();
-    detector.send(
-        world.application_with(q, move |indication: Indication, now| {
-            mine.lock().unwrap().push((now, indication));
-        }),
-    );
-    log
+/// The rule as it should be.
+const CORRECT: Rule = IncreasingTimeout::upon;
+
+/// A world of `n` detectors that follow this rule, and what each tells.
+struct Cluster {
+    world: World,
+    logs: Vec<Log<Indication>>,
+    detectors: Vec<Subscribe<Indication>>,
 }
 
-fn heard(log: &Log) -> Vec<Indication> {
-    log.lock()
-        .unwrap()
-        .iter()
-        .map(|(_, indication)| *indication)
-        .collect()
+impl Cluster {
+    fn new(world: World, configuration: Configuration, rule: Rule) -> Self {
+        let mut cluster = Cluster {
+            world,
+            logs: Vec::new(),
+            detectors: Vec::new(),
+        };
+        for q in cluster.world.processes() {
+            let host = cluster.world.host(q).at("detector");
+            let detector = IncreasingTimeout::new(&host, configuration);
+            let heartbeat = |up| cluster.world.heartbeat(q, up);
+            let detector = start(&host, Twin { detector, rule }, heartbeat);
+            cluster.logs.push(listen(&cluster.world, q, &detector));
+            cluster.detectors.push(detector);
+        }
+        cluster
+    }
+}
+
+/// A world in which EPFD1–2 are checked. Heartbeats keep no run open: a detector is given time after
+/// the last thing that happened.
+fn checked(n: usize, seed: u64, adversary: impl Adversary + 'static) -> World {
+    let world = World::new(n, seed, adversary).unwrap();
+    world.check(properties::eventually_perfect("detector"));
+    world.settle(Duration::from_secs(5))
+}
+
+fn cluster(n: usize) -> Cluster {
+    let world = checked(n, 7, Timed::uniform(UNIT, UNIT * 20));
+    Cluster::new(world, Configuration::default(), CORRECT)
 }
 
 #[test]
 fn epfd1_strong_completeness_a_crashed_process_is_suspected_for_ever() {
-    let (mut world, logs, _) = world(3);
-    world.crash(p(3), Crash::at(at(1000)));
-    world.run_until(at(10_000));
-    for log in &logs[..2] {
-        assert_eq!(heard(log), [Indication::Suspect(p(3))]);
-        let (time, _) = log.lock().unwrap()[0];
-        assert!(
-            time <= at(1000 + 500 + 100 + 20),
-            "timeout, interval and a message: {time}"
-        );
+    for n in 2..=8 {
+        for (seed, phase) in (0..).zip((0..100).step_by(5)) {
+            let world = checked(n, seed, Timed::uniform(Duration::ZERO, UNIT * 30));
+            let mut cluster = Cluster::new(world, Configuration::default(), CORRECT);
+            let crash = at(1000 + phase);
+            cluster.world.crash(p(n), Crash::at(crash));
+            cluster.world.run().assert_all_hold();
+            for log in &cluster.logs[..n - 1] {
+                assert_eq!(told(log), [Suspect(p(n))], "seed {seed}, n = {n}");
+                let detection = times(log)[0].since(crash);
+                let bounds = milliseconds(500 - 100)..=milliseconds(500 + 100 + 30);
+                assert!(bounds.contains(&detection), "seed {seed}: {detection:?}");
+            }
+        }
+    }
+}
+
+/// For every phase of the crash within the period, and a network that is fast or slow.
+#[test]
+fn epfd1_strong_completeness_a_crash_is_noticed_at_the_first_tick_after_the_timeout() {
+    let mut longest = Duration::ZERO;
+    for latency in [0, 1, 30, 99] {
+        for phase in 0..100 {
+            let world = checked(2, 0, Timed::new(Latency::Constant(milliseconds(latency))));
+            let mut cluster = Cluster::new(world, Configuration::default(), CORRECT);
+            cluster.world.crash(p(2), Crash::at(at(1000 + phase)));
+            cluster.world.run().assert_all_hold();
+            // The crash comes before what else happens at its time.
+            let last_heartbeat = if phase == 0 { 900 } else { 1000 };
+            let too_long = last_heartbeat + latency + 500;
+            let tick = (too_long / 100 + 1) * 100;
+            assert_eq!(times(&cluster.logs[0]), [at(tick)]);
+            longest = longest.max(at(tick).since(at(1000 + phase)));
+        }
+    }
+    assert_eq!(longest, milliseconds(599), "and the crash 1 ms later");
+}
+
+#[test]
+fn heartbeats_are_n_times_n_minus_one_an_interval() {
+    for n in 2..=8 {
+        let mut cluster = cluster(n);
+        let all = (n * (n - 1)) as u64;
+        let report = cluster.world.run_until(at(3000));
+        assert_eq!(report.counts.heartbeats, 31 * all, "one at the start");
+        assert_eq!(report.counts.messages, 0);
+        cluster.world.crash(p(1), Crash::at(at(3050)));
+        let report = cluster.world.run_until(at(5000));
+        let alive = all - (n as u64 - 1);
+        assert_eq!(report.counts.heartbeats, 31 * all + 20 * alive);
     }
 }
 
 #[test]
 fn epfd2_eventual_strong_accuracy_each_mistake_doubles_the_timeout() {
-    let (mut world, logs, _) = world(2);
+    let mut cluster = cluster(2);
     // Silences of 0.7, 0.9 and 2.5 seconds: the second is within the doubled timeout.
     for (from, to) in [
         (1000, 1700),
@@ -74,42 +133,263 @@ fn epfd2_eventual_strong_accuracy_each_mistake_doubles_the_timeout() {
         (10_000, 12_500),
         (20_000, 21_900),
     ] {
+        let world = &cluster.world;
         world.cut((p(2), p(1)), at(from), Some(at(to)));
     }
-    world.run_until(at(30_000));
-    let mistake = [Indication::Suspect(p(2)), Indication::Restore(p(2))];
-    assert_eq!(heard(&logs[0]), [mistake, mistake].concat());
+    cluster.world.run_until(at(30_000)).assert_all_hold();
+    let mistake = [Suspect(p(2)), Restore(p(2))];
+    assert_eq!(told(&cluster.logs[0]), [mistake, mistake].concat());
     assert!(
-        heard(&logs[1]).is_empty(),
+        told(&cluster.logs[1]).is_empty(),
         "the other direction was never cut"
     );
 }
 
+/// Before it is stable, a network may be as slow as it likes.
+#[test]
+fn epfd2_eventual_strong_accuracy_on_a_network_with_a_long_tail() {
+    let mut mistakes = 0;
+    for seed in 0..50 {
+        let slow = Latency::Tailed(UNIT, milliseconds(300));
+        let mut cluster = Cluster::new(
+            checked(4, seed, Timed::new(slow)).settle(Duration::from_mins(1)),
+            Configuration::default(),
+            CORRECT,
+        );
+        cluster.world.crash(p(4), Crash::at(at(10_000)));
+        cluster.world.run().assert_all_hold();
+        mistakes += cluster
+            .logs
+            .iter()
+            .map(|log| told(log).len())
+            .sum::<usize>();
+    }
+    assert!(mistakes > 50 * 3, "it did go wrong: {mistakes}");
+}
+
+/// The longest heartbeat takes a second, and no timeout is allowed to follow.
+#[test]
+fn epfd2_eventual_strong_accuracy_nothing_caps_the_timeout_below_the_bound() {
+    let run = |rule| {
+        let world = World::new(2, 0, Timed::uniform(Duration::ZERO, UNIT * 20)).unwrap();
+        let stable = at(20_000);
+        world.check(properties::eventually_perfect_from("detector", stable));
+        let configuration = Configuration {
+            interval: milliseconds(1000),
+            timeout: milliseconds(100),
+        };
+        let world = world.settle(Duration::from_mins(1));
+        let mut cluster = Cluster::new(world, configuration, rule);
+        (cluster.world.run(), told(&cluster.logs[0]).len())
+    };
+    let (report, mistakes) = run(CORRECT);
+    report.assert_all_hold();
+    assert_eq!(mistakes, 2 * 4, "100, 200, 400 and 800 ms are too short");
+    let (report, mistakes) = run(|detector, event, ctx| {
+        detector.upon(event, ctx);
+        for peer in detector.peers.values_mut() {
+            peer.timeout = peer.timeout.min(milliseconds(800));
+        }
+    });
+    assert!(violated(&report, "EPFD2"), "{report}");
+    assert!(mistakes > 2 * 15, "one a period, for ever: {mistakes}");
+}
+
+#[test]
+fn a_timeout_grows_to_the_end_of_time_and_no_further() {
+    let mut cluster = cluster(2);
+    let host = cluster.world.host(p(1)).at("other");
+    let mut lasting = IncreasingTimeout::new(&host, Configuration::default());
+    lasting.peers.get_mut(&p(2)).unwrap().timeout = Duration::MAX;
+    lasting.suspected.insert(p(2));
+    let spare = start(&host, lasting, |up: Addr<Heard>| {
+        cluster.world.request(p(1), at(1000), &up, Heard(p(2)));
+        Addr::nowhere()
+    });
+    let log = listen(&cluster.world, p(1), &spare);
+    cluster.world.run_until(at(60_000));
+    assert_eq!(told(&log), [Suspect(p(2)), Restore(p(2))]);
+}
+
+/// When p1 of eight notices the crash of p8 at 20 s, some time after it heard nobody for a while.
+fn detection_after_a_storm(rule: Rule) -> Duration {
+    let world = checked(8, 7, Timed::uniform(UNIT, UNIT * 20));
+    let world = world.settle(Duration::from_secs(100));
+    let mut cluster = Cluster::new(world, Configuration::default(), rule);
+    for q in cluster.world.membership().others(p(1)).iter() {
+        cluster.world.cut((q, p(1)), at(1000), Some(at(1700)));
+    }
+    cluster.world.crash(p(8), Crash::at(at(20_000)));
+    cluster.world.run().assert_all_hold();
+    assert_eq!(told(&cluster.logs[0]).len(), 2 * 7 + 1);
+    let noticed = *times(&cluster.logs[0]).last().unwrap();
+    noticed.since(at(20_000))
+}
+
+#[test]
+fn peers_that_are_late_together_do_not_lengthen_each_others_timeouts() {
+    let detection = detection_after_a_storm(CORRECT);
+    assert!(detection <= milliseconds(2 * 500 + 100 + 20));
+    let shared = detection_after_a_storm(|detector, event, ctx| {
+        let longest = |d: &IncreasingTimeout| d.peers.values().map(|peer| peer.timeout).max();
+        detector.upon(event, ctx);
+        let shared = longest(detector).unwrap();
+        for peer in detector.peers.values_mut() {
+            peer.timeout = shared;
+        }
+    });
+    assert!(
+        shared >= milliseconds((500 << 7) - 100),
+        "doubled seven times: {shared:?}"
+    );
+}
+
+/// When p1 notices the crash of p2 at 6 s, which it heard at these times: it is given heartbeats by
+/// hand.
+fn heard_at(rule: Rule, heartbeats: &[u64]) -> (Report, Log<Indication>) {
+    let mut world = checked(2, 0, Timed::lock_step()).settle(Duration::from_secs(1000));
+    let host = world.host(p(1)).at("detector");
+    let detector = IncreasingTimeout::new(&host, Configuration::default());
+    let detector = start(&host, Twin { detector, rule }, |up: Addr<Heard>| {
+        for time in heartbeats {
+            world.request(p(1), at(*time), &up, Heard(p(2)));
+        }
+        Addr::nowhere()
+    });
+    let log = listen(&world, p(1), &detector);
+    world.crash(p(2), Crash::at(at(6000)));
+    (world.run(), log)
+}
+
+/// Eight heartbeats are held up and arrive together: one mistake, and one lesson.
+#[test]
+fn only_a_mistake_lengthens_the_timeout_and_not_every_late_heartbeat() {
+    let regular = (0..10).chain(22..60).map(|i| 100 * i);
+    let mut heartbeats: Vec<u64> = regular.collect();
+    heartbeats.extend(2001..=2008);
+    let (report, log) = heard_at(CORRECT, &heartbeats);
+    report.assert_all_hold();
+    assert_eq!(told(&log), [Suspect(p(2)), Restore(p(2)), Suspect(p(2))]);
+    assert!(times(&log)[2] <= at(5900 + 1000 + 100));
+    let (report, log) = heard_at(
+        |detector, event, ctx| match event {
+            Event::Heard(Heard(q)) if detector.suspected.contains(q) => {
+                let peer = detector.peers.get_mut(&q).unwrap();
+                peer.last = ctx.now();
+                peer.timeout = peer.timeout.saturating_mul(2);
+            }
+            Event::Tick => {
+                for (q, peer) in &detector.peers {
+                    if peer.last > detector.ticked && detector.suspected.remove(*q) {
+                        detector.indicate(Restore(*q), ctx);
+                    }
+                }
+                detector.upon(Event::Tick, ctx);
+            }
+            event => detector.upon(event, ctx),
+        },
+        &heartbeats,
+    );
+    report.assert_all_hold();
+    assert!(
+        times(&log)[2] > at(5900 + (500 << 8)),
+        "two minutes, for a delay of a second: {:?}",
+        times(&log)
+    );
+}
+
+/// Heartbeats that were under way when their sender crashed arrive long afterwards.
+#[test]
+fn epfd1_strong_completeness_although_late_heartbeats_restore_a_crashed_process() {
+    let heartbeats: Vec<u64> = (0..60).map(|i| 100 * i).chain([6900, 8800]).collect();
+    let (report, log) = heard_at(CORRECT, &heartbeats);
+    report.assert_all_hold();
+    let mistake = [Suspect(p(2)), Restore(p(2))];
+    let stands = [Suspect(p(2))];
+    assert_eq!(told(&log), [&mistake[..], &mistake, &stands].concat());
+    // Trusting for good whom one has suspected by mistake is complete only without such heartbeats.
+    let trusting: Rule = |detector, event, ctx| {
+        if let Event::Heard(Heard(q)) = event
+            && detector.suspected.contains(q)
+        {
+            detector.peers.get_mut(&q).unwrap().timeout = Duration::MAX;
+        }
+        detector.upon(event, ctx);
+    };
+    let (report, _) = heard_at(trusting, &heartbeats[..60]);
+    report.assert_all_hold();
+    let (report, _) = heard_at(trusting, &heartbeats);
+    assert!(violated(&report, "EPFD1"), "{report}");
+}
+
+#[test]
+fn a_process_never_suspects_itself() {
+    let run = |rule| {
+        let world = checked(3, 7, Timed::uniform(UNIT, UNIT * 20));
+        let mut cluster = Cluster::new(world, Configuration::default(), rule);
+        for q in [p(2), p(3)] {
+            cluster.world.cut((q, p(1)), at(1000), Some(at(3000)));
+        }
+        let report = cluster.world.run();
+        let mut suspected = told(&cluster.logs[0]);
+        suspected.retain(|indication| matches!(indication, Suspect(_)));
+        (report, suspected)
+    };
+    let (report, suspected) = run(CORRECT);
+    report.assert_all_hold();
+    assert_eq!(suspected, [Suspect(p(2)), Suspect(p(3))]);
+    // Nobody sends itself heartbeats.
+    let (report, _) = run(|detector, event, ctx| {
+        for rank in 1..=3 {
+            let itself = Peer {
+                last: Time::ZERO,
+                timeout: milliseconds(500),
+            };
+            detector.peers.entry(p(rank)).or_insert(itself);
+        }
+        detector.upon(event, ctx);
+    });
+    assert!(violated(&report, "EPFD2"), "{report}");
+}
+
+#[test]
+fn epfd2_eventual_strong_accuracy_who_is_heard_is_restored() {
+    let cut_off = |rule| {
+        let world = checked(2, 7, Timed::uniform(UNIT, UNIT * 20));
+        let mut cluster = Cluster::new(world, Configuration::default(), rule);
+        cluster.world.cut((p(2), p(1)), at(1000), Some(at(3000)));
+        cluster.world.run()
+    };
+    cut_off(CORRECT).assert_all_hold();
+    let stubborn = cut_off(|detector, event, ctx| match event {
+        Event::Heard(Heard(q)) if detector.suspected.contains(q) => {}
+        event => detector.upon(event, ctx),
+    });
+    assert!(violated(&stubborn, "EPFD2"), "{stubborn}");
+}
+
 #[test]
 fn a_process_that_was_stopped_blames_itself() {
-    let (mut world, logs, _) = world(3);
-    world.pause(p(1), at(1000), Some(at(8000)));
-    world.run_until(at(12_000));
-    assert!(heard(&logs[0]).is_empty());
-    assert_eq!(
-        heard(&logs[1]),
-        [Indication::Suspect(p(1)), Indication::Restore(p(1))]
-    );
+    let mut cluster = cluster(3);
+    cluster.world.pause(p(1), at(1000), Some(at(8000)));
+    cluster.world.run_until(at(12_000));
+    assert!(told(&cluster.logs[0]).is_empty());
+    assert_eq!(told(&cluster.logs[1]), [Suspect(p(1)), Restore(p(1))]);
 }
 
 #[test]
 fn a_new_subscriber_learns_who_is_suspected() {
-    let (mut world, _, detectors) = world(3);
-    world.crash(p(2), Crash::at(at(1000)));
-    world.run_until(at(5000));
-    let late = listen(&world, p(1), &detectors[0]);
-    world.run_until(at(6000));
-    assert_eq!(heard(&late), [Indication::Suspect(p(2))]);
+    let mut cluster = cluster(3);
+    cluster.world.crash(p(2), Crash::at(at(1000)));
+    cluster.world.run_until(at(5000));
+    let late = listen(&cluster.world, p(1), &cluster.detectors[0]);
+    cluster.world.run_until(at(6000));
+    assert_eq!(told(&late), [Suspect(p(2))]);
 }
 
 #[test]
 fn a_process_alone_suspects_nobody() {
-    let (mut world, logs, _) = world(1);
-    world.run_until(at(5000));
-    assert!(heard(&logs[0]).is_empty());
+    let mut cluster = cluster(1);
+    cluster.world.run_until(at(5000));
+    assert!(told(&cluster.logs[0]).is_empty());
 }
