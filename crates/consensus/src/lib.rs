@@ -4,10 +4,13 @@
 //! |---|---|---|---|
 //! | [`hierarchical`] | regular consensus | best-effort broadcast, P | any number of crashes |
 //! | [`uniform_hierarchical`] | uniform consensus | best-effort broadcast, P | any number of crashes |
+//! | [`leader_driven`] | uniform consensus | links, Ω | f < n/2 |
 //! | [`rotating`] | uniform consensus | links, reliable broadcast, ◇P | f < n/2 |
 
+pub mod ballots;
 pub mod hierarchical;
 pub mod hierarchy;
+pub mod leader_driven;
 pub mod rotating;
 #[cfg(test)]
 mod testing;

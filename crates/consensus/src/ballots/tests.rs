@@ -1,0 +1,199 @@
+use super::*;
+use crate::testing::p;
+
+fn at(rank: usize, n: usize) -> Ballots<u64> {
+    Ballots::new(p(rank), Membership::of_size(n).unwrap())
+}
+
+fn ballot(round: u64, leader: usize) -> Ballot {
+    let leader = p(leader);
+    Ballot { round, leader }
+}
+
+fn acceptance(instance: u64, ballot: Ballot, value: u64) -> Acceptance<u64> {
+    Acceptance {
+        instance,
+        ballot,
+        value,
+    }
+}
+
+fn accept(instance: u64, ballot: Ballot, value: u64) -> Message<u64> {
+    Message::Accept {
+        acceptance: acceptance(instance, ballot, value),
+        decided: 0,
+    }
+}
+
+fn promise(ballot: Ballot, decided: u64, accepted: Option<Acceptance<u64>>) -> Message<u64> {
+    Message::Promise {
+        ballot,
+        decided,
+        parts: 1,
+        accepted,
+    }
+}
+
+/// What it sends, without the receivers.
+fn said(ballots: &mut Ballots<u64>) -> Vec<Message<u64>> {
+    let outgoing = ballots.take_outgoing().into_iter();
+    outgoing.map(|(_, message)| message).collect()
+}
+
+#[test]
+fn whoever_has_promised_refuses_lower_ballots_in_every_instance() {
+    let mut p3 = at(3, 3);
+    let prepare = Message::Prepare {
+        ballot: ballot(2, 2),
+        from: 1,
+    };
+    assert_eq!(p3.upon(p(2), prepare), None);
+    assert!(matches!(said(&mut p3)[..], [Message::Promise { .. }]));
+    for instance in [1, 9] {
+        assert_eq!(p3.upon(p(1), accept(instance, ballot(1, 1), 7)), None);
+        let promised = ballot(2, 2);
+        assert_eq!(said(&mut p3), [Message::Refuse { promised }]);
+    }
+    assert!(p3.take_decisions().is_empty());
+}
+
+#[test]
+fn a_leader_takes_the_value_of_the_highest_ballot_and_fills_the_gaps() {
+    let mut p5 = at(5, 5);
+    p5.campaign();
+    let own = ballot(2, 5);
+    p5.upon(p(5), promise(own, 0, None));
+    let old = acceptance(1, ballot(1, 1), 10);
+    p5.upon(p(2), promise(own, 0, Some(old)));
+    assert_eq!(p5.elected(), None, "two of five are no majority");
+    let parts = |accepted| Message::Promise {
+        ballot: own,
+        decided: 0,
+        parts: 2,
+        accepted: Some(accepted),
+    };
+    p5.upon(p(3), parts(acceptance(1, ballot(1, 4), 20)));
+    assert_eq!(p5.elected(), None, "half a promise is none");
+    p5.upon(p(3), parts(acceptance(3, ballot(1, 1), 30)));
+    let obliged: Vec<_> = p5.elected().unwrap().into_iter().collect();
+    assert_eq!(obliged, [(1, 20), (3, 30)]);
+    said(&mut p5);
+    p5.lead(Some(&0));
+    let values: Vec<_> = p5
+        .accepted
+        .values()
+        .map(|a| (a.instance, a.value))
+        .collect();
+    assert_eq!(values, [(1, 20), (2, 0), (3, 30)]);
+    assert_eq!(p5.next_instance(), Some(4));
+    assert!(p5.is_used(2) && !p5.is_used(4));
+}
+
+#[test]
+fn a_promise_of_one_who_has_decided_more_counts_once_the_leader_knows_it() {
+    let mut p3 = at(3, 3);
+    p3.campaign();
+    let own = ballot(2, 3);
+    p3.upon(p(3), promise(own, 0, None));
+    p3.upon(p(2), promise(own, 1, None));
+    assert_eq!(
+        p3.elected(),
+        None,
+        "instance 1 is decided, and not known here"
+    );
+    let (instance, value) = (1, 7);
+    p3.upon(p(2), Message::Decided { instance, value });
+    assert_eq!(p3.take_decisions(), [(1, 7)]);
+    assert_eq!(p3.elected().map(|obliged| obliged.len()), Some(0));
+    p3.lead(None);
+    assert_eq!(p3.next_instance(), Some(2));
+}
+
+#[test]
+fn what_is_decided_beyond_a_gap_is_promised_like_what_is_accepted() {
+    let mut p2 = at(2, 3);
+    let (instance, value) = (2, 7);
+    p2.upon(p(1), Message::Decided { instance, value });
+    let prepare = Message::Prepare {
+        ballot: ballot(2, 3),
+        from: 1,
+    };
+    p2.upon(p(3), prepare);
+    let promised = said(&mut p2);
+    let reported = promised.iter().any(|message| {
+        matches!(message, Message::Promise { accepted: Some(a), decided: 0, .. }
+            if (a.instance, a.value) == (2, 7))
+    });
+    assert!(reported, "{promised:?}");
+}
+
+#[test]
+fn a_majority_of_one_ballot_decides_and_votes_of_several_ballots_do_not_add_up() {
+    let mut p5 = at(5, 5);
+    let accepted = |ballot| Message::Accepted {
+        acceptance: acceptance(1, ballot, 7),
+        decided: 0,
+    };
+    p5.upon(p(1), accepted(ballot(1, 1)));
+    p5.upon(p(2), accepted(ballot(1, 1)));
+    p5.upon(p(3), accepted(ballot(2, 3)));
+    assert!(p5.take_decisions().is_empty());
+    p5.upon(p(4), accepted(ballot(1, 1)));
+    assert_eq!(p5.take_decisions(), [(1, 7)]);
+    p5.upon(p(3), accepted(ballot(1, 1)));
+    assert!(p5.take_decisions().is_empty(), "once");
+}
+
+#[test]
+fn a_leader_that_learns_of_a_higher_ballot_stops() {
+    let mut p1 = at(1, 3);
+    assert!(p1.leads());
+    let promised = ballot(4, 2);
+    p1.upon(p(3), Message::Refuse { promised });
+    assert!(!p1.leads() && !p1.campaigns());
+    p1.propose(1, 7);
+    assert!(said(&mut p1).is_empty());
+    p1.campaign();
+    let prepared = said(&mut p1);
+    assert!(
+        matches!(prepared[..], [Message::Prepare { ballot, .. }] if ballot > promised),
+        "{prepared:?}"
+    );
+}
+
+#[test]
+fn nobody_speaks_in_another_s_name_and_nothing_lies_too_far_ahead() {
+    let mut p3 = at(3, 3);
+    assert!(p3.upon(p(2), accept(1, ballot(1, 1), 7)).is_some());
+    let prepare = Message::Prepare {
+        ballot: ballot(9, 1),
+        from: 1,
+    };
+    assert!(p3.upon(p(2), prepare).is_some());
+    assert!(p3.upon(p(1), accept(1 << 40, ballot(1, 1), 7)).is_some());
+    assert!(said(&mut p3).is_empty());
+}
+
+#[test]
+fn a_process_that_is_gone_does_not_make_the_others_remember() {
+    let mut p1 = at(1, 3);
+    for instance in 1..=20_000 {
+        p1.propose(instance, instance);
+        let accepted = Message::Accepted {
+            acceptance: acceptance(instance, ballot(1, 1), instance),
+            decided: instance - 1,
+        };
+        p1.upon(p(2), accepted);
+        assert_eq!(p1.take_decisions(), [(instance, instance)]);
+        assert!(p1.remembered() <= KEPT + 2, "{}", p1.remembered());
+    }
+    let told = p1.take_outgoing().into_iter().filter(|(to, message)| {
+        let to_p3 = *to == To::Some([p(3)].into_iter().collect());
+        to_p3 && matches!(message, Message::Decided { .. })
+    });
+    assert_eq!(
+        told.count(),
+        20_000 - KEPT,
+        "the link to p3 owes it what is forgotten"
+    );
+}

@@ -1,0 +1,357 @@
+//! Uniform consensus driven by a leader, in many instances: Paxos over Ω.
+//!
+//! # Promises
+//! - UC1 validity, UC2 uniform agreement, UC3 integrity (safety).
+//! - UC4 termination (liveness): if every correct process proposes in an instance, every correct
+//!   process decides in it. (It is enough that one correct process proposes.)
+//!
+//! # Assumes
+//! Perfect links, the eventual leader detector Ω, and f < n/2 crashes. Safety needs neither the
+//! detector nor timing.
+//!
+//! # Messages
+//! - `Forward(instance, value)`, from who proposes → whom it trusts.
+//! - Those of [`ballots`](crate::ballots): `Prepare`, `Promise`, `Refuse` once a leader; `Accept`, from
+//!   the leader → all others; `Accepted`, from each → all others; `Decided`, to who may not know.
+//!
+//! # Cost
+//! Failure-free, all proposing: n − 1 forwarded proposals, n − 1 `Accept`, (n−1)² `Accepted`, together
+//! n² − 1 messages; everybody decides at step 2 (who follows, at step 1 if n ≤ 3). With p1 dead and its
+//! crash known D steps after the start: n − 1 forwarded in vain, 2n − 3 for the promises of p2, then n − 2
+//! forwarded, n − 1 `Accept` and (n−2)(n−1) `Accepted`; p2 leads at step D + 2, everybody has decided
+//! at step D + 4. Memory: O(n) an undecided instance; decided values as `ballots` says.
+//!
+//! # Why it holds
+//! Safety is that of ballots. Once Ω is stable, its leader is correct; it campaigns until a majority
+//! promises, with a ballot above all that it hears of, nobody else campaigns any more, and every
+//! proposal of a correct process is forwarded to it (UC4).
+//!
+//! # Source
+//! Lamport: *The Part-Time Parliament*, 1998; Guerraoui, Cachin, Rodrigues, section 5.3, in substance.
+//! Deviations: a promise covers all instances, so that a stable leader pays for it once; acceptances go
+//! to everybody instead of the leader, which saves a step; the process of rank 1 leads at first without
+//! asking.
+use crate::ballots::{self, Ballots};
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    Subscribe,
+    consensus::{Decide, Propose},
+    leader::Trust,
+    link::{self, To},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId,
+    message::digest,
+    wire::{self, Undecodable, Wire},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// A process that trusts itself and was deposed asks again after this, ever more slowly.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// …up to this.
+const MOST_PATIENCE: Duration = Duration::from_secs(1);
+/// Instances with a proposal that are not decided, at most: more are refused.
+const WANTED: usize = 1 << 16;
+
+/// The messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// To the trusted process: have this decided.
+    Forward {
+        /// The instance.
+        instance: u64,
+        /// The value.
+        value: Bytes,
+    },
+    /// Between leaders and acceptors.
+    Ballots(ballots::Message<Bytes>),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Head {
+    Forward { instance: u64 },
+    Ballots(ballots::Message<()>),
+}
+
+impl Wire for Message {
+    fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Message::Forward { instance, value } => {
+                let instance = *instance;
+                wire::put_head(&Head::Forward { instance }, out);
+                out.extend_from_slice(value);
+            }
+            Message::Ballots(message) => {
+                let mut tail = Bytes::new();
+                let head = message.clone().map(|value| tail = value);
+                wire::put_head(&Head::Ballots(head), out);
+                out.extend_from_slice(&tail);
+            }
+        }
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        match wire::take_head(&mut bytes)? {
+            Head::Forward { instance } => Ok(Message::Forward {
+                instance,
+                value: bytes,
+            }),
+            Head::Ballots(head) => {
+                let message = head.map(|()| std::mem::take(&mut bytes));
+                let is_whole = bytes.is_empty();
+                is_whole
+                    .then_some(Message::Ballots(message))
+                    .ok_or(Undecodable)
+            }
+        }
+    }
+}
+
+impl Observe for Message {
+    fn observe(&self) -> Observation {
+        match self {
+            Message::Forward { instance, value } => Observation::internal("Forward")
+                .instance(*instance)
+                .digest(digest(value)),
+            Message::Ballots(message) => message.observe(),
+        }
+    }
+}
+
+/// Leader-driven uniform consensus.
+pub struct LeaderDriven {
+    me: ProcessId,
+    trusted: Option<ProcessId>,
+    ballots: Ballots<Bytes>,
+    /// This process's own proposals in undecided instances.
+    own: BTreeMap<u64, Bytes>,
+    /// What a leader is to have decided: own proposals and those forwarded to it.
+    wanted: BTreeMap<u64, Bytes>,
+    /// The instances among them that it has not proposed in, in its present ballot.
+    due: BTreeSet<u64>,
+    /// How long the next wait before another campaign is.
+    patience: Duration,
+    /// Whether such a wait is on.
+    waits: bool,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Propose(Propose),
+    /// A message of another process, or one's own.
+    Link(link::Deliver<Message>),
+    /// Ω trusts this process from now on.
+    Leader(Trust),
+    /// The wait before another campaign is over.
+    Retry,
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A message.
+    Link(link::Send<Message>),
+    /// An indication to the layer above.
+    Decide(Decide),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Propose(request) => request.observe(),
+            Event::Link(indication) => indication.observe(),
+            Event::Leader(indication) => indication.observe().as_internal(),
+            Event::Retry => Observation::internal("Retry"),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Decide(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for LeaderDriven {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Propose(Propose { instance, value }) => self.upon_propose(instance, value, ctx),
+            Event::Link(link::Deliver { from, message }) => match message {
+                Message::Forward { instance, value } => self.upon_forward(instance, value, ctx),
+                Message::Ballots(message) => self.upon_ballots(from, message, ctx),
+            },
+            Event::Leader(Trust(p)) => self.upon_trust(p, ctx),
+            Event::Retry => self.upon_retry(),
+        }
+        self.upon_progress(ctx);
+    }
+}
+
+impl LeaderDriven {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        LeaderDriven {
+            me: host.me(),
+            trusted: None,
+            ballots: Ballots::new(host.me(), *host.processes()),
+            own: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            due: BTreeSet::new(),
+            patience: PATIENCE,
+            waits: false,
+        }
+    }
+
+    /// The first proposal counts; it goes to whoever is trusted, now and later.
+    fn upon_propose(&mut self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
+        if self.ballots.is_decided(instance) || self.own.contains_key(&instance) {
+            return;
+        }
+        if self.own.len() >= WANTED {
+            return ctx.count("too many proposals");
+        }
+        self.own.insert(instance, value.clone());
+        self.want(instance, value.clone(), ctx);
+        self.forward(instance, value, ctx);
+    }
+
+    fn upon_forward(&mut self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
+        self.want(instance, value, ctx);
+    }
+
+    /// A new leader is asked for everything that is undecided; one that leads already is left alone.
+    fn upon_trust(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.trusted = Some(p);
+        if p == self.me {
+            return self.campaign_if_idle();
+        }
+        let own: Vec<_> = self.own.iter().map(|(i, v)| (*i, v.clone())).collect();
+        for (instance, value) in own {
+            self.forward(instance, value, ctx);
+        }
+    }
+
+    fn upon_ballots(
+        &mut self,
+        from: ProcessId,
+        message: ballots::Message<Bytes>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        if let Some(reason) = self.ballots.upon(from, message) {
+            ctx.count(reason);
+        }
+    }
+
+    fn upon_retry(&mut self) {
+        self.waits = false;
+        self.campaign_if_idle();
+    }
+
+    /// After every event: an elected process leads, a leader proposes what is wanted, and a process
+    /// that trusts itself but lost to another asks again, after a while.
+    fn upon_progress(&mut self, ctx: &mut Ctx<Self>) {
+        if self.ballots.elected().is_some() {
+            self.patience = PATIENCE;
+            self.ballots.lead(None);
+            self.due = self.wanted.keys().copied().collect();
+        }
+        if self.ballots.leads() {
+            self.propose_due();
+        } else if self.is_deposed() && !self.waits {
+            self.waits = true;
+            ctx.after(self.patience, Event::Retry);
+            self.patience = self.patience.saturating_mul(2).min(MOST_PATIENCE);
+        }
+        for (to, message) in self.ballots.take_outgoing() {
+            let message = Message::Ballots(message);
+            ctx.trigger(Effect::Link(link::Send { to, message }));
+        }
+        for (instance, value) in self.ballots.take_decisions() {
+            self.own.remove(&instance);
+            self.wanted.remove(&instance);
+            self.due.remove(&instance);
+            ctx.trigger(Effect::Decide(Decide { instance, value }));
+        }
+    }
+
+    fn propose_due(&mut self) {
+        while let Some(instance) = self.due.pop_first() {
+            if let Some(value) = self.wanted.get(&instance)
+                && !self.ballots.is_used(instance)
+            {
+                self.ballots.propose(instance, value.clone());
+            }
+        }
+    }
+
+    /// A campaign that is on is left alone, however long it takes: it ends by promises or a refusal.
+    fn campaign_if_idle(&mut self) {
+        if self.is_deposed() {
+            self.ballots.campaign();
+        }
+    }
+
+    fn is_deposed(&self) -> bool {
+        let is_idle = !self.ballots.leads() && !self.ballots.campaigns();
+        is_idle && self.trusted == Some(self.me)
+    }
+
+    /// The first value wanted in an instance is kept, for as long as it is undecided.
+    fn want(&mut self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
+        if self.ballots.is_decided(instance) {
+            return;
+        }
+        if self.wanted.len() >= WANTED && !self.wanted.contains_key(&instance) {
+            return ctx.count("too many proposals");
+        }
+        self.wanted.entry(instance).or_insert(value);
+        self.due.insert(instance);
+    }
+
+    fn forward(&self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
+        if let Some(p) = self.trusted
+            && p != self.me
+        {
+            let message = Message::Forward { instance, value };
+            let to = To::One(p);
+            ctx.trigger(Effect::Link(link::Send { to, message }));
+        }
+    }
+}
+
+/// Starts leader-driven consensus over perfect links and Ω.
+pub fn spawn<H: Host>(
+    host: &H,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    detector: &Subscribe<Trust>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Propose);
+    let link = link.attach(mailbox.addr().with(Event::Link));
+    detector.send(mailbox.addr().with(Event::Leader));
+    host.start(
+        mailbox,
+        LeaderDriven::new(host),
+        move |effect| match effect {
+            Effect::Link(request) => link.send(request),
+            Effect::Decide(indication) => up.send(indication),
+        },
+    );
+    requests
+}
+
+#[cfg(test)]
+mod tests;
