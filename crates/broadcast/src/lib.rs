@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`best_effort`] | best-effort | perfect links | – |
 //! | [`eager`] | regular reliable | best-effort | any number of crashes |
+//! | [`lazy`] | regular reliable | perfect links, ◇P | any number of crashes |
 //! | [`all_ack`] | uniform reliable | best-effort, P | any number of crashes |
 //! | [`majority_ack`] | uniform reliable | perfect links | f < n/2 |
 //! | [`first_in_first_out`] | first-in first-out, regular or uniform | reliable or uniform | what that survives |
@@ -15,6 +16,7 @@ pub mod by_consensus;
 pub mod data;
 pub mod eager;
 pub mod first_in_first_out;
+pub mod lazy;
 pub mod majority_ack;
 #[cfg(test)]
 mod testing;

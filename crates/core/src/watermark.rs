@@ -99,6 +99,13 @@ impl WatermarkSet {
         self.origins.get(&origin).map_or(0, Watermark::low)
     }
 
+    /// The origins in order, each with the last of the messages up to which all are in the set.
+    pub fn lows(&self) -> impl Iterator<Item = (Origin, u64)> + '_ {
+        self.origins
+            .iter()
+            .map(|(origin, seen)| (*origin, seen.low()))
+    }
+
     /// How many ranges lie above the prefixes, over all origins: what the set costs.
     pub fn gaps(&self) -> usize {
         self.origins.values().map(Watermark::gaps).sum()

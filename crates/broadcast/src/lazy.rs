@@ -1,0 +1,324 @@
+//! Regular reliable broadcast, lazy: a message is relayed only once its sender is suspected.
+//!
+//! # Promises
+//! - RB1 validity (liveness): a correct process delivers its own broadcasts.
+//! - RB2 no duplication (safety). RB3 no creation (safety).
+//! - RB4 agreement (liveness): what some correct process delivers, every correct process delivers.
+//!
+//! # Assumes
+//! Perfect links; a failure detector of which only the completeness is needed: ◇P, or P in its place.
+//! A false suspicion costs messages and nothing else. Any number of crashes. No origin is more than
+//! 2²⁰ broadcasts ahead of what a correct process has delivered of it: what lies beyond is refused.
+//!
+//! # Messages
+//! - `Data(id, payload)`: from the origin → everybody. From whoever has it from a *relayer* (the
+//!   origin, or one that relayed in its turn) → those who may lack it, if the relayer is suspected or
+//!   the window is full.
+//! - `Report(numbers)`: every 1,024 deliveries → everybody else: up to which message of each origin
+//!   the sender has delivered all.
+//!
+//! # Cost
+//! Failure-free n−1 messages and one step; with another process dead the same; the sender crashing
+//! after k ≥ 1 sends, kn, the last delivery max(1, D) + 1 steps after the crash. Reports add n(n−1)
+//! every 1,024 broadcasts. Where a process reports nothing (it is dead, or thousands of messages
+//! behind), each message of a full window costs n−2 more: with it, 2n−3 a broadcast.
+//! Memory: the delivered identifiers as watermarks, and of each relayer a window of 4,096 messages.
+//!
+//! # Why it holds
+//! A correct process that delivers has sent the message to everybody, or keeps it. It forgets it only
+//! once every other process has reported that it holds it, or was sent it from here. If the relayer is
+//! correct, its sends arrive; if it crashes, it is suspected for ever in the end, and what is kept of
+//! it, and what still comes from it, is sent to all who have not reported it (RB4). Nobody is taken
+//! for dead: a full window is no reason to forget what a suspected process lacks, but to send it.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 3.3, “Lazy Reliable Broadcast”. Deviations: messages are known by identifier, not content;
+//! they are kept by relayer, not by origin, so that one crash has them relayed once; the window and
+//! the reports, which keep memory bounded, are ours, and are why the algorithm stands on links and not
+//! on best-effort broadcast; the origin delivers when its own copy arrives.
+use crate::data::{Data, Numbering};
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    Subscribe, eventually_perfect,
+    link::{self, To},
+    reliable::{Broadcast, Deliver},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
+    message::Origin,
+    process::MAXIMUM_PROCESSES,
+    watermark::WatermarkSet,
+    wire::{self, Undecodable, Wire},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// A broadcast.
+    Data(Data),
+    /// The sender has delivered all of each origin's messages up to this one.
+    Report(Vec<(Origin, u64)>),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Head {
+    Data(MessageId),
+    Report(Vec<(Origin, u64)>),
+}
+
+impl Wire for Message {
+    fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Message::Data(Data { id, payload }) => {
+                wire::put_head(&Head::Data(*id), out);
+                out.extend_from_slice(payload);
+            }
+            Message::Report(lows) => wire::put_head(&Head::Report(lows.clone()), out),
+        }
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        match wire::take_head(&mut bytes)? {
+            Head::Data(id) => Ok(Message::Data(Data { id, payload: bytes })),
+            Head::Report(lows) if bytes.is_empty() => Ok(Message::Report(lows)),
+            Head::Report(_) => Err(Undecodable),
+        }
+    }
+}
+
+impl Observe for Message {
+    fn observe(&self) -> Observation {
+        match self {
+            Message::Data(data) => data.observe(),
+            Message::Report(_) => Observation::internal("Report"),
+        }
+    }
+}
+
+/// What bounds the memory.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// How many deliveries lie between two reports.
+    interval: u64,
+    /// How many messages of a relayer are kept: room for what was delivered since the last reports,
+    /// and for what is under way.
+    window: usize,
+}
+
+const LIMITS: Limits = Limits {
+    interval: 1024,
+    window: 4096,
+};
+
+/// A message that may have to be relayed.
+struct Kept {
+    data: Data,
+    /// Who has not reported that it holds the message.
+    missing: ProcessSet,
+}
+
+/// Lazy reliable broadcast.
+pub struct Lazy {
+    numbering: Numbering,
+    limits: Limits,
+    delivered: WatermarkSet,
+    /// How many messages were delivered since the last report.
+    unreported: u64,
+    suspected: ProcessSet,
+    /// By relayer: what came from it first, and may be missing somewhere, in the order of arrival.
+    from: BTreeMap<ProcessId, VecDeque<Kept>>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A message from below.
+    Link(link::Deliver<Message>),
+    /// A report of the failure detector.
+    Detector(eventually_perfect::Indication),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to the layer below.
+    Link(link::Send<Message>),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::Link(indication) => indication.observe(),
+            Event::Detector(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for Lazy {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
+            Event::Link(link::Deliver { from, message }) => match message {
+                Message::Data(data) => self.upon_data(from, data, ctx),
+                Message::Report(lows) => self.upon_report(from, &lows),
+            },
+            Event::Detector(indication) => match indication {
+                eventually_perfect::Indication::Suspect(p) => self.upon_suspect(p, ctx),
+                eventually_perfect::Indication::Restore(p) => self.upon_restore(p),
+            },
+        }
+    }
+}
+
+impl Lazy {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        Self::with_limits(host, LIMITS)
+    }
+
+    fn with_limits(host: &impl Host, limits: Limits) -> Self {
+        Lazy {
+            numbering: Numbering::new(host),
+            limits,
+            delivered: WatermarkSet::default(),
+            unreported: 0,
+            suspected: ProcessSet::EMPTY,
+            from: BTreeMap::new(),
+        }
+    }
+
+    fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let message = Message::Data(self.numbering.number(payload));
+        let to = To::All;
+        ctx.trigger(Effect::Link(link::Send { to, message }));
+    }
+
+    /// The first copy is delivered, and kept as long as its relayer is not suspected.
+    fn upon_data(&mut self, relayer: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        if let Err(reason) = self.numbering.check(data.id, &self.delivered) {
+            return ctx.count(reason);
+        }
+        if !self.delivered.insert(data.id) {
+            return;
+        }
+        let (id, payload) = (data.id, data.payload.clone());
+        ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+        if !self.numbering.is_mine(id) {
+            self.keep(relayer, data, ctx);
+        }
+        self.unreported += 1;
+        self.upon_report_due(ctx);
+    }
+
+    /// Keeps a message against the crash of its relayer, or relays it if that is suspected already.
+    /// What leaves a full window is relayed: nobody but the relayer might do it later.
+    fn keep(&mut self, relayer: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        let missing = self.numbering.others();
+        let kept = Kept { data, missing };
+        if self.suspected.contains(relayer) {
+            return Self::relay(kept, ctx);
+        }
+        let from = self.from.entry(relayer).or_default();
+        from.push_back(kept);
+        if from.len() > self.limits.window
+            && let Some(oldest) = from.pop_front()
+        {
+            Self::relay(oldest, ctx);
+        }
+    }
+
+    /// Every suspicion counts, also one after a suspicion that was revoked.
+    fn upon_suspect(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.suspected.insert(p);
+        for kept in self.from.remove(&p).unwrap_or_default() {
+            Self::relay(kept, ctx);
+        }
+    }
+
+    fn upon_restore(&mut self, p: ProcessId) {
+        self.suspected.remove(p);
+    }
+
+    /// Notes what `q` holds, and forgets what everybody does.
+    fn upon_report(&mut self, q: ProcessId, lows: &[(Origin, u64)]) {
+        let held: BTreeMap<Origin, u64> = lows.iter().copied().collect();
+        for from in self.from.values_mut() {
+            from.retain_mut(|Kept { data, missing }| {
+                let low = held.get(&data.id.origin).copied().unwrap_or(0);
+                if data.id.sequence <= low {
+                    missing.remove(q);
+                }
+                !missing.is_empty()
+            });
+        }
+    }
+
+    /// Upon enough deliveries since the last report: the next.
+    fn upon_report_due(&mut self, ctx: &mut Ctx<Self>) {
+        if self.unreported < self.limits.interval {
+            return;
+        }
+        self.unreported = 0;
+        let lows = self.delivered.lows().take(MAXIMUM_PROCESSES).collect();
+        let (to, message) = (To::Some(self.numbering.others()), Message::Report(lows));
+        ctx.trigger(Effect::Link(link::Send { to, message }));
+    }
+
+    /// Sends a message to all who may lack it.
+    fn relay(Kept { data, missing }: Kept, ctx: &mut Ctx<Self>) {
+        let (to, message) = (To::Some(missing), Message::Data(data));
+        ctx.trigger(Effect::Link(link::Send { to, message }));
+    }
+}
+
+/// Starts lazy reliable broadcast over perfect links and ◇P.
+pub fn spawn<H: Host>(
+    host: &H,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    spawn_as(host, Lazy::new(host), link, detector, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let link = link.attach(mailbox.addr().with(Event::Link));
+    detector.send(mailbox.addr().with(Event::Detector));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Link(request) => link.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

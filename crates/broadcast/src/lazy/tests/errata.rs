@@ -1,0 +1,240 @@
+//! Rules as they were published, and some that suggest themselves, each with the execution that
+//! breaks a property, which the corrected rule survives.
+use super::*;
+use eventually_perfect::Indication;
+use std::collections::BTreeSet;
+
+/// Which rule of [`Lazy`] is replaced.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// Messages are known by content (GE1, B2-E1).
+    KnownByContent,
+    /// The origin notes its message as delivered, and never delivers it (B2-E2).
+    OriginDeliversNothing,
+    /// Messages are kept by origin, and the suspicion of the relayer is tested (B2-E3).
+    KeptByOrigin,
+    /// What arrives after the suspicion is kept (B2-E4).
+    KeptAfterTheSuspicion,
+    /// Only the first suspicion of a process counts (B2-E5).
+    FirstSuspicionOnly,
+    /// Suspected processes are taken for dead: nobody waits for their reports.
+    SuspectedForDead,
+    /// What leaves a full window is forgotten, not relayed.
+    Forgetful,
+}
+
+struct Twin {
+    rule: Rule,
+    inner: Lazy,
+    contents: BTreeSet<Bytes>,
+    suspicions: ProcessSet,
+}
+
+impl Twin {
+    fn with(rule: Rule) -> impl Fn(&SimHost) -> Self {
+        move |host| Twin {
+            rule,
+            inner: frugal(host),
+            contents: BTreeSet::new(),
+            suspicions: ProcessSet::EMPTY,
+        }
+    }
+
+    /// As if nobody were suspected.
+    fn keep_as_from(&mut self, relayer: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        let suspected = std::mem::take(&mut self.inner.suspected);
+        self.inner.upon_data(relayer, data, ctx);
+        self.inner.suspected = suspected;
+    }
+
+    fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        let is_suspected = self.inner.suspected.contains(from);
+        match self.rule {
+            Rule::KnownByContent if !self.contents.insert(data.payload.clone()) => {}
+            Rule::KeptByOrigin if !is_suspected => {
+                self.keep_as_from(data.id.origin.process, data, ctx);
+            }
+            Rule::KeptAfterTheSuspicion => self.keep_as_from(from, data, ctx),
+            Rule::Forgetful => {
+                let kept = self.inner.from.entry(from).or_default();
+                if kept.len() == self.inner.limits.window {
+                    kept.pop_front();
+                }
+                self.inner.upon_data(from, data, ctx);
+            }
+            Rule::KnownByContent
+            | Rule::KeptByOrigin
+            | Rule::OriginDeliversNothing
+            | Rule::FirstSuspicionOnly
+            | Rule::SuspectedForDead => self.inner.upon_data(from, data, ctx),
+        }
+    }
+}
+
+impl Algorithm for Twin {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match (self.rule, event) {
+            (
+                _,
+                Event::Link(link::Deliver {
+                    from,
+                    message: Message::Data(data),
+                }),
+            ) => self.upon_data(from, data, ctx),
+            (Rule::OriginDeliversNothing, Event::Broadcast(request)) => {
+                let data = self.inner.numbering.number(request.payload);
+                self.inner.delivered.insert(data.id);
+                let (to, message) = (To::All, Message::Data(data));
+                ctx.trigger(Effect::Link(link::Send { to, message }));
+            }
+            (Rule::FirstSuspicionOnly, Event::Detector(Indication::Suspect(p)))
+                if !self.suspicions.insert(p) => {}
+            (_, event) => self.inner.upon(event, ctx),
+        }
+        if let Rule::SuspectedForDead = self.rule {
+            for from in self.inner.from.values_mut() {
+                from.retain_mut(|kept| {
+                    kept.missing = kept.missing.without(self.inner.suspected);
+                    !kept.missing.is_empty()
+                });
+            }
+        }
+    }
+}
+
+/// Reports after every delivery, and keeps one message of a relayer.
+fn frugal(host: &SimHost) -> Lazy {
+    let limits = Limits {
+        interval: 1,
+        window: 1,
+    };
+    Lazy::with_limits(host, limits)
+}
+
+/// Runs this schedule with the rule replaced and with the corrected algorithm.
+fn both(
+    n: usize,
+    rule: Rule,
+    detector: impl Fn(&World, ProcessId) -> Detector + Copy,
+    schedule: impl Fn(&mut World, &[Addr<Broadcast>]),
+    script: &Script,
+) -> (Report, Report) {
+    let mut world = World::new(n, 1, script.clone()).unwrap();
+    let doors = wire(&world, detector, Twin::with(rule));
+    schedule(&mut world, &doors);
+    let broken = world.run();
+    let mut world = World::new(n, 1, script.clone()).unwrap();
+    let doors = wire(&world, detector, frugal);
+    schedule(&mut world, &doors);
+    (broken, world.run())
+}
+
+fn after_a_unit(world: &World, q: ProcessId) -> Detector {
+    accurate(world, q, UNIT)
+}
+
+#[test]
+fn rb1_is_broken_by_deliveries_known_by_content() {
+    // p1 and p2 broadcast the same: p3 takes the second for the first.
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+        request(world, doors, 2, Time::ZERO);
+    };
+    let script = Script::default();
+    let (broken, corrected) = both(3, Rule::KnownByContent, after_a_unit, schedule, &script);
+    assert_violates(&broken, "RB1");
+    corrected.assert_all_hold();
+}
+
+#[test]
+fn rb1_is_broken_by_an_origin_that_only_notes_its_delivery() {
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+    };
+    let (rule, script) = (Rule::OriginDeliversNothing, Script::default());
+    let (broken, corrected) = both(2, rule, after_a_unit, schedule, &script);
+    assert_violates(&broken, "RB1");
+    corrected.assert_all_hold();
+}
+
+#[test]
+fn rb4_is_broken_where_origins_are_kept_and_relayers_tested() {
+    // p1 sends to p2 alone and crashes, which p3 and p4 hear of first. p2 relays to p3, and crashes
+    // before its copy to p4: p3 has filed the message under p1, whose crash is past.
+    let detector = |world: &World, q| {
+        let delay = if q == p(2) { 2 } else { 1 };
+        accurate(world, q, UNIT * delay)
+    };
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+        world.crash(p(1), Crash::before_output(2));
+        world.crash(p(2), Crash::at(at(4)).losing(Lose::Everything));
+    };
+    // p2 reports to three processes at 1, and relays to three at 2.
+    let script = Script::default().way(2, 4, &[1, 99]);
+    let (broken, corrected) = both(4, Rule::KeptByOrigin, detector, schedule, &script);
+    assert_violates(&broken, "RB4");
+    corrected.assert_all_hold();
+}
+
+#[test]
+fn rb4_is_broken_where_nothing_is_relayed_after_the_suspicion() {
+    // p1 sends to p2 alone and crashes; p2 hears of the crash before it gets the message.
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+        world.crash(p(1), Crash::before_output(2));
+    };
+    let script = Script::default().way(1, 2, &[5]);
+    let rule = Rule::KeptAfterTheSuspicion;
+    let (broken, corrected) = both(3, rule, after_a_unit, schedule, &script);
+    assert_violates(&broken, "RB4");
+    corrected.assert_all_hold();
+}
+
+#[test]
+fn rb4_is_broken_where_only_the_first_suspicion_counts() {
+    // p2 suspects p1 for a while. Later p1 sends to p2 alone and crashes.
+    let lies = Oracle::accurate(UNIT * 3).suspecting(p(2), p(1), at(1), at(2));
+    let detector = |world: &World, q| world.eventually_perfect(q, &lies);
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, at(3));
+        world.crash(p(1), Crash::before_output(2));
+    };
+    let (rule, script) = (Rule::FirstSuspicionOnly, Script::default());
+    let (broken, corrected) = both(3, rule, detector, schedule, &script);
+    assert_violates(&broken, "RB4");
+    corrected.assert_all_hold();
+}
+
+#[test]
+fn rb4_is_broken_where_the_suspected_are_taken_for_dead() {
+    // p3 is suspected by p2 for a while, and p1's copy to it is slow. p2 forgets the message, since p1
+    // reports that it holds it; then p1 crashes with its copy.
+    let lies = Oracle::accurate(UNIT).suspecting(p(2), p(3), at(1), at(4));
+    let detector = |world: &World, q| world.eventually_perfect(q, &lies);
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+        world.crash(p(1), Crash::at(at(5)).losing(Lose::Everything));
+    };
+    let script = Script::default().way(1, 3, &[99]);
+    let (broken, corrected) = both(3, Rule::SuspectedForDead, detector, schedule, &script);
+    assert_violates(&broken, "RB4");
+    corrected.assert_all_hold();
+}
+
+#[test]
+fn rb4_is_broken_where_a_full_window_forgets() {
+    // p1's copies to p3 are slow and lost with it. p2 keeps one message, and has two.
+    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
+        request(world, doors, 1, Time::ZERO);
+        request(world, doors, 1, Time::ZERO);
+        world.crash(p(1), Crash::at(at(5)).losing(Lose::Everything));
+    };
+    let script = Script::default().way(1, 3, &[99, 99]);
+    let (broken, corrected) = both(3, Rule::Forgetful, after_a_unit, schedule, &script);
+    assert_violates(&broken, "RB4");
+    corrected.assert_all_hold();
+}
