@@ -18,10 +18,18 @@
 //! each origin, up to which batch its messages come next.
 //!
 //! # Cost
-//! For one isolated message with [`majority_ack`](crate::majority_ack) and the rotating coordinator:
-//! (2n+3)(n−1) messages; the coordinator delivers at step 5, the others at step 6 (n ≥ 4). Messages
-//! that wait together travel and are ordered together. Memory: what is delivered below and not yet
-//! ordered, a counter an origin, and the decisions that came early.
+//! For one isolated message of p1 with [`majority_ack`](crate::majority_ack) and the rotating
+//! coordinator; D is the time of detection:
+//!
+//! | run | messages | steps |
+//! |---|---|---|
+//! | failure-free | (2n+3)(n−1) | p1 at 5, the others at 6 (n ≤ 3: a step less) |
+//! | pn dead | 2(n−1)² + 3n−5 | the same |
+//! | p1 dead, p2 broadcasts | 2(n−1)² + 5n−7 | p2 at D+3, the others at D+4 |
+//! | p1 crashes after k ≥ 1 sends | k + 2(n−1)² + 5n−7 | p2 D+3 after it, the others D+4 |
+//!
+//! Messages that wait together travel and are ordered together. Memory: what is delivered below and
+//! not yet ordered, a counter an origin, and the decisions that came early.
 //!
 //! # Why it holds
 //! Decisions are the same everywhere and are applied in the order of their instances, and what a
@@ -381,4 +389,4 @@ pub fn spawn<H: Host>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

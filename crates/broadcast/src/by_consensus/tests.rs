@@ -1,4 +1,5 @@
-mod regular;
+mod costs;
+pub(crate) mod regular;
 
 use super::*;
 use crate::{best_effort, eager, majority_ack};
@@ -36,9 +37,18 @@ enum Consensus {
 /// Total order at every process of `world`, over the given consensus.
 fn wire(world: &World, consensus: Consensus, configuration: Configuration) -> Vec<Addr<Broadcast>> {
     let oracle = Oracle::accurate(Duration::from_millis(3));
+    wire_with(world, &oracle, consensus, configuration)
+}
+
+fn wire_with(
+    world: &World,
+    oracle: &Oracle,
+    consensus: Consensus,
+    configuration: Configuration,
+) -> Vec<Addr<Broadcast>> {
     let spawn_at = |q| {
         let (host, links) = (world.host(q).at("tob"), world.links(q));
-        let detector = world.eventually_perfect(q, &oracle);
+        let detector = world.eventually_perfect(q, oracle);
         let decisions = |up: Addr<Decide>| -> Addr<Propose> {
             let (host, link) = (host.at("consensus"), links.at("consensus"));
             match consensus {
@@ -68,7 +78,7 @@ fn wire(world: &World, consensus: Consensus, configuration: Configuration) -> Ve
     world.processes().map(spawn_at).collect()
 }
 
-fn rotating_over<H: Host>(
+pub(crate) fn rotating_over<H: Host>(
     host: &H,
     links: &impl Links,
     detector: &quorate_abstractions::Subscribe<
