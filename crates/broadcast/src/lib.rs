@@ -9,10 +9,12 @@
 //! | [`majority_ack`] | uniform reliable | perfect links | f < n/2 |
 //! | [`first_in_first_out`] | first-in first-out, regular or uniform | reliable or uniform | what that survives |
 //! | [`by_consensus`] | uniform total order | uniform reliable, uniform consensus | what they survive |
+//! | [`by_consensus_on_messages`] | regular total order | regular reliable, consensus | what they survive |
 
 pub mod all_ack;
 pub mod best_effort;
 pub mod by_consensus;
+pub mod by_consensus_on_messages;
 pub mod data;
 pub mod eager;
 pub mod first_in_first_out;

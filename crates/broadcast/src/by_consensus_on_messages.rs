@@ -1,0 +1,336 @@
+//! Regular total-order broadcast, by a sequence of consensus instances on batches of whole messages.
+//!
+//! The textbook's form: easy to follow, and one step faster than [`by_consensus`](crate::by_consensus)
+//! because regular broadcast is. It pays with bytes, and its agreement binds correct processes only.
+//!
+//! # Promises
+//! - TOB1 validity (liveness): a correct process delivers its own broadcasts, as does every correct
+//!   process.
+//! - TOB2 no duplication (safety). TOB3 no creation (safety).
+//! - TOB4 agreement (liveness): what some correct process delivers, every correct process delivers.
+//! - TOB5 total order (safety): of any two correct processes' delivery sequences, one is a prefix of
+//!   the other.
+//! - FRB5 first-in first-out order (safety): messages of one origin are delivered in the order in
+//!   which they were broadcast, none left out.
+//!
+//! # Assumes
+//! Regular reliable broadcast; consensus, whose decisions, once a correct process has them, reach
+//! every correct process. No origin is more than 2²⁰ broadcasts ahead of the order, and no correct
+//! process 2¹⁶ decisions behind another: what lies beyond is refused, and links are bounded too.
+//!
+//! # Messages
+//! None of its own. Messages travel by reliable broadcast, and again inside the values of consensus:
+//! a batch of messages with their identifiers.
+//!
+//! # Cost
+//! For one isolated message of p1 with the rotating coordinator; D is the time of detection, and r
+//! what reliable broadcast costs. Eager: n(n−1) failure-free, (n−1)² with a dead process, k+(n−1)² if
+//! the sender crashes after k ≥ 1 sends of its message.
+//!
+//! | run | messages | steps |
+//! |---|---|---|
+//! | failure-free | r + (n+3)(n−1) | p1 at 4, the others at 5 |
+//! | pn dead | r + 3n−5 + (n−1)² | p1 at 4, the others at 5 |
+//! | p1 dead, p2 broadcasts | r + 5n−7 + (n−1)² | p2 at D+3, the others at D+4 |
+//! | p1 crashes after k sends | r + 5n−7 + (n−1)² | p2 D+3 after it, the others D+4 |
+//!
+//! With eager broadcast a payload crosses the network 2(n²−1) times. Messages that wait together are
+//! ordered together, up to a proposal's limit; a longer one travels alone. Memory: what was delivered
+//! below and is not ordered, within a window; a counter an origin; the decisions that came early.
+//!
+//! # Why it holds
+//! Decisions are the same everywhere and are applied in the order of their instances, each sorted by
+//! identifier (TOB5). A process proposes, for each origin, what comes next after the messages already
+//! ordered: those are the same at everybody who is at that instance, so that no decision leaves a gap
+//! or repeats (TOB2, FRB5). While a correct process holds an unordered message of a correct origin,
+//! every correct process comes to hold it and the few before it, and proposes; origins take turns at
+//! the head of proposals, so that none waits for ever (TOB1). Decisions reach every correct process,
+//! and have the payloads with them (TOB4).
+//!
+//! # Why it is not uniform
+//! Somebody may decide with the help of acceptors that have proposed nothing. If p1 alone holds a
+//! message, has it decided so, delivers it and crashes, then nobody else has anything to propose in
+//! that instance, and consensus owes them no decision: p1 has delivered what no correct process will.
+//! The rotating coordinator happens to exclude it, as it wants a majority of proposals first; the
+//! interface of consensus does not.
+//!
+//! # Source
+//! Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed Systems*, JACM 1996,
+//! section 7; Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed
+//! Programming*, section 6.1, “Consensus-Based Total Order”. Deviations: decisions wait for their
+//! turn, whether or not this process proposed; only what continues an origin's ordered prefix is
+//! proposed, which gives FRB5, and leaves a crashed origin's message for ever unordered if an earlier
+//! one was lost with it; proposals are limited in size.
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    consensus::{Decide, Propose},
+    regular_total_order::{Broadcast, Deliver},
+    reliable,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe,
+    message::Origin,
+    wire::{self, Undecodable},
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Messages so far above the ordered ones of their origin are refused.
+const MESSAGES_AHEAD: u64 = 1 << 20;
+/// Decisions so far above the last applied one are refused.
+const DECISIONS_AHEAD: u64 = 1 << 16;
+
+/// How much is ordered at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Configuration {
+    /// A proposal takes no further message that would make it longer than this many bytes. Well
+    /// below what a link carries.
+    pub proposal_bytes: usize,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration {
+            proposal_bytes: 256 * 1024,
+        }
+    }
+}
+
+/// What is known of one origin's messages.
+#[derive(Default)]
+struct Stream {
+    /// Up to this message they are ordered and delivered.
+    ordered: u64,
+    /// The messages that came by reliable broadcast and are not ordered yet.
+    held: BTreeMap<u64, Bytes>,
+}
+
+impl Stream {
+    /// The unordered messages that continue what is ordered, up to the first that has not come.
+    fn next(&self, origin: Origin) -> impl Iterator<Item = (MessageId, &Bytes)> {
+        (self.ordered + 1..).map_while(move |sequence| {
+            let payload = self.held.get(&sequence)?;
+            Some((MessageId { origin, sequence }, payload))
+        })
+    }
+}
+
+/// Total order by consensus on messages.
+pub struct ByConsensusOnMessages {
+    configuration: Configuration,
+    streams: BTreeMap<Origin, Stream>,
+    /// Up to this instance, decisions are applied.
+    applied: u64,
+    /// Whether this process has proposed in the next one.
+    proposed: bool,
+    /// Decisions that came before their turn.
+    decisions: BTreeMap<u64, Bytes>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A message, by reliable broadcast.
+    Reliable(reliable::Deliver),
+    /// A decision.
+    Decide(Decide),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A message, to reliable broadcast.
+    Reliable(reliable::Broadcast),
+    /// A proposal.
+    Propose(Propose),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::Reliable(indication) => indication.observe().as_internal(),
+            Event::Decide(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Reliable(request) => request.observe().as_internal(),
+            Effect::Propose(request) => request.observe().as_internal(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for ByConsensusOnMessages {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => {
+                ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
+            }
+            Event::Reliable(delivery) => self.upon_reliable(delivery, ctx),
+            Event::Decide(decision) => self.upon_decide(decision, ctx),
+        }
+    }
+
+    /// What came together is proposed together.
+    fn upon_idle(&mut self, ctx: &mut Ctx<Self>) {
+        self.upon_unordered(ctx);
+    }
+}
+
+impl ByConsensusOnMessages {
+    /// The algorithm.
+    pub fn new(configuration: Configuration) -> Self {
+        ByConsensusOnMessages {
+            configuration,
+            streams: BTreeMap::new(),
+            applied: 0,
+            proposed: false,
+            decisions: BTreeMap::new(),
+        }
+    }
+
+    /// A message is kept until a decision orders it. It may come after that: a decision has brought
+    /// it already, and it must not be proposed again.
+    fn upon_reliable(&mut self, delivery: reliable::Deliver, ctx: &mut Ctx<Self>) {
+        let MessageId { origin, sequence } = delivery.id;
+        let stream = self.streams.entry(origin).or_default();
+        if sequence <= stream.ordered {
+            return;
+        }
+        if sequence - stream.ordered > MESSAGES_AHEAD {
+            return ctx.count("message too far ahead");
+        }
+        stream.held.insert(sequence, delivery.payload);
+    }
+
+    /// Decisions are kept until their turn, whether or not this process proposed.
+    fn upon_decide(&mut self, decision: Decide, ctx: &mut Ctx<Self>) {
+        let Decide { instance, value } = decision;
+        if instance <= self.applied {
+            return ctx.count("repeated decision");
+        }
+        if instance - self.applied > DECISIONS_AHEAD {
+            return ctx.count("decision too far ahead");
+        }
+        self.decisions.insert(instance, value);
+        self.upon_applicable(ctx);
+    }
+
+    /// Upon the next decision: deliver its messages, sorted by identifier.
+    fn upon_applicable(&mut self, ctx: &mut Ctx<Self>) {
+        while let Some(value) = self.decisions.remove(&(self.applied + 1)) {
+            self.applied += 1;
+            self.proposed = false;
+            let batch = take_messages(value).unwrap_or_else(|_| {
+                ctx.count("undecodable decision");
+                BTreeMap::new()
+            });
+            for (id, payload) in batch {
+                self.deliver(id, payload, ctx);
+            }
+        }
+    }
+
+    fn deliver(&mut self, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let stream = self.streams.entry(id.origin).or_default();
+        if id.sequence != stream.ordered + 1 {
+            return ctx.count("decided message out of turn");
+        }
+        stream.ordered += 1;
+        stream.held.remove(&id.sequence);
+        ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+    }
+
+    /// Upon unordered messages, and no own proposal to wait for: propose that they come next.
+    fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
+        if self.proposed || !self.has_unordered() {
+            return;
+        }
+        self.proposed = true;
+        let instance = self.applied + 1;
+        let value = self.next_batch(instance);
+        ctx.trigger(Effect::Propose(Propose { instance, value }));
+    }
+
+    fn has_unordered(&self) -> bool {
+        let mut streams = self.streams.values();
+        streams.any(|stream| stream.held.contains_key(&(stream.ordered + 1)))
+    }
+
+    /// What comes next of every origin, a message of each in turn, as much as a proposal may hold. In
+    /// each instance another origin begins, so that the limit starves none.
+    fn next_batch(&self, instance: u64) -> Bytes {
+        let streams = self.streams.iter();
+        let mut turns: VecDeque<_> = streams.map(|(origin, s)| s.next(*origin)).collect();
+        let beginning = instance % (turns.len() as u64).max(1);
+        turns.rotate_left(beginning as usize);
+        let mut batch = BytesMut::new();
+        while let Some(mut turn) = turns.pop_front() {
+            let Some((id, payload)) = turn.next() else {
+                continue;
+            };
+            let length = batch.len();
+            put_message(id, payload, &mut batch);
+            if length > 0 && batch.len() > self.configuration.proposal_bytes {
+                batch.truncate(length);
+                break;
+            }
+            turns.push_back(turn);
+        }
+        batch.freeze()
+    }
+}
+
+fn put_message(id: MessageId, payload: &Bytes, out: &mut BytesMut) {
+    wire::put_head(&id, out);
+    wire::put_batch([payload], out);
+}
+
+/// The messages of a batch, sorted by identifier.
+fn take_messages(mut bytes: Bytes) -> Result<BTreeMap<MessageId, Bytes>, Undecodable> {
+    let mut batch = BTreeMap::new();
+    while !bytes.is_empty() {
+        let id = wire::take_head(&mut bytes)?;
+        let length = usize::try_from(wire::take_number(&mut bytes)?).map_err(|_| Undecodable)?;
+        if length > bytes.len() {
+            return Err(Undecodable);
+        }
+        batch.insert(id, bytes.split_to(length));
+    }
+    Ok(batch)
+}
+
+/// Starts total order by consensus on messages, over reliable broadcast and consensus.
+pub fn spawn<H: Host>(
+    host: &H,
+    configuration: Configuration,
+    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
+    consensus: impl Layer<Propose, Decide>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let reliable = reliable.attach(mailbox.addr().with(Event::Reliable));
+    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
+    let algorithm = ByConsensusOnMessages::new(configuration);
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Reliable(request) => reliable.send(request),
+        Effect::Propose(request) => consensus.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! What one isolated message costs, in lock step.
+use super::*;
+
+/// The steps after which the oracle reports a crash.
+const DETECTION: u64 = 5;
+
+/// One broadcast by `sender` in a world of `n` in which this befalls one process: the messages over
+/// the links, and the step at which each process delivers.
+fn pay(n: usize, sender: usize, crash: Option<(usize, Crash)>) -> (u64, Vec<Option<u64>>) {
+    let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
+    world.check(regular(&world));
+    let oracle = Oracle::accurate(UNIT * DETECTION as u32);
+    let doors = wire(&world, &oracle, Configuration::default());
+    world.request(p(sender), Time::ZERO, &doors[sender - 1], request("m"));
+    if let Some((rank, crash)) = crash {
+        world.crash(p(rank), crash);
+    }
+    let report = world.run();
+    report.assert_all_hold();
+    let delivered = |q| {
+        let tally = world.tally(q, "tob", "Deliver")?;
+        Some(tally.first.as_nanos() / UNIT.as_nanos() as u64)
+    };
+    let times = world.processes().map(delivered).collect();
+    (report.counts.messages, times)
+}
+
+/// The steps of a run in which these ranks crash, `first` is done at `step` and the others one later.
+fn steps(n: usize, crashed: usize, first: usize, step: u64) -> Vec<Option<u64>> {
+    let done = |rank| match rank {
+        _ if rank == crashed => None,
+        _ if rank == first => Some(step),
+        _ => Some(step + 1),
+    };
+    (1..=n).map(done).collect()
+}
+
+#[test]
+fn the_failure_free_cost_is_what_the_header_says() {
+    for n in 2..=8 {
+        let (size, others) = (n as u64, n as u64 - 1);
+        let (messages, times) = pay(n, 1, None);
+        assert_eq!(messages, size * others + (size + 3) * others, "n = {n}");
+        assert_eq!(times, steps(n, 0, 1, 4), "n = {n}");
+    }
+}
+
+#[test]
+fn the_cost_with_another_process_dead_is_what_the_header_says() {
+    for n in 3..=8 {
+        let (size, others) = (n as u64, n as u64 - 1);
+        let dead = Crash::at(Time::ZERO);
+        let (messages, times) = pay(n, 1, Some((n, dead)));
+        let broadcast = others * others;
+        assert_eq!(
+            messages,
+            broadcast + 3 * size - 5 + others * others,
+            "n = {n}"
+        );
+        assert_eq!(times, steps(n, n, 1, 4), "n = {n}");
+    }
+}
+
+#[test]
+fn the_cost_with_the_coordinator_dead_is_what_the_header_says() {
+    for n in 3..=8 {
+        let (size, others) = (n as u64, n as u64 - 1);
+        let dead = Crash::at(Time::ZERO);
+        let (messages, times) = pay(n, 2, Some((1, dead)));
+        let broadcast = others * others;
+        assert_eq!(
+            messages,
+            broadcast + 5 * size - 7 + others * others,
+            "n = {n}"
+        );
+        assert_eq!(times, steps(n, 1, 2, DETECTION + 3), "n = {n}");
+    }
+}
+
+#[test]
+fn the_cost_with_the_sender_crashing_after_k_sends_is_what_the_header_says() {
+    for n in 3..=8 {
+        let (size, others) = (n as u64, n as u64 - 1);
+        for k in 1..=others {
+            let crash = Crash::before_output(k + 1);
+            let (messages, times) = pay(n, 1, Some((1, crash)));
+            let broadcast = k + others * others;
+            assert_eq!(
+                messages,
+                broadcast + 5 * size - 7 + others * others,
+                "n = {n}, k = {k}"
+            );
+            // All copies of its message gone, p1 makes its next send two steps later.
+            let crashed = if k == others { 2 } else { 0 };
+            let expected = steps(n, 1, 2, crashed + DETECTION + 3);
+            assert_eq!(times, expected, "n = {n}, k = {k}");
+        }
+    }
+}
