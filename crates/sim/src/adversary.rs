@@ -19,6 +19,9 @@ pub enum Pace {
     Timed,
     /// By choice: the adversary names the next of the enabled steps, whatever the time.
     Chosen,
+    /// By schedule: a step is a whole reaction of one process, and a driver names the next one (see
+    /// [`schedule`](crate::schedule)). Left alone, the world takes the oldest.
+    Atomic,
 }
 
 /// A copy of a message between two processes.

@@ -49,7 +49,7 @@ impl Probe for Watcher<'_> {
 
 /// What an actor is driven to do.
 #[derive(Clone, Copy)]
-enum Drive {
+pub(crate) enum Drive {
     Start,
     Handle(usize),
     Fire(TimerId),
@@ -57,11 +57,11 @@ enum Drive {
 }
 
 impl Shared {
-    fn drive(&self, module: usize, drive: Drive) {
+    pub(crate) fn drive(&self, module: usize, drive: Drive) {
         let (mut actor, now, pace) = {
             let mut core = self.lock();
             let (now, pace) = (core.now, core.pace);
-            core.handled += u64::from(pace == Pace::Timed);
+            core.handled += u64::from(pace != Pace::Chosen);
             let Some(actor) = core.modules[module].actor.take() else {
                 return;
             };
@@ -80,7 +80,7 @@ impl Shared {
             Drive::Flush => actor.idle(now, &mut watcher),
         }
         let handled = matches!(drive, Drive::Handle(_) | Drive::Fire(_));
-        if handled && pace == Pace::Timed && self.is_drained(module) {
+        if handled && pace != Pace::Chosen && self.is_drained(module) {
             actor.idle(now, &mut watcher);
         }
         self.put_back(module, actor, handled);
@@ -151,11 +151,12 @@ impl Shared {
                 self.pass_time(limits)
             }
             Pace::Chosen => self.run_choice(limits),
+            Pace::Atomic => self.run_oldest(limits),
         }
     }
 
     /// Faults of this very moment come before the start of what they strike.
-    fn begin(&self) {
+    pub(crate) fn begin(&self) {
         loop {
             let call = {
                 let mut core = self.lock();
@@ -183,7 +184,7 @@ impl Shared {
     }
 
     /// By time: does the oldest thing that a process is to do now. `false`: there is none.
-    fn run_token(&self) -> bool {
+    pub(crate) fn run_token(&self) -> bool {
         let token = {
             let mut core = self.lock();
             let Some(token) = core.ready.pop_front() else {
@@ -238,7 +239,7 @@ impl Shared {
     }
 
     /// Lets everything happen that is planned for a time that has come.
-    fn happen(&self, at: Time) {
+    pub(crate) fn happen(&self, at: Time) {
         loop {
             let mut core = self.lock();
             let Some(entry) = core.due(at) else {
@@ -314,12 +315,12 @@ impl Core {
                 self.processes[p.index()].held.push_back(token);
             }
             (Life::Running, Pace::Timed) => self.ready.push_back(Token::Timer(module, id)),
-            (Life::Running, Pace::Chosen) => self.steps.due.push((module, id)),
+            (Life::Running, Pace::Chosen | Pace::Atomic) => self.steps.due.push((module, id)),
         }
     }
 
     /// The next moment at which something is planned; or why there is nothing more to do.
-    fn look_ahead(&mut self, limits: &Limits) -> Result<Time, Progress> {
+    pub(crate) fn look_ahead(&mut self, limits: &Limits) -> Result<Time, Progress> {
         let next = self.agenda.peek().map(|Reverse(entry)| entry.at);
         let settled = self.changed + limits.settle;
         let quiet = self.is_quiet();

@@ -92,6 +92,7 @@ impl Core {
         steps.ready.retain(|m| modules[*m].process != p);
         steps.unflushed.retain(|m| modules[*m].process != p);
         steps.due.retain(|(m, _)| modules[*m].process != p);
+        self.actions -= self.stage.withdraw(p);
         let network = &mut self.network;
         steps.flying.retain(|slot| {
             let kept = network.packet(*slot).is_some_and(|k| k.copy.to != p);
@@ -226,7 +227,7 @@ impl Core {
             Action::Resume(p) => self.resume(p),
             Action::Cut(from, to) => self.cut(from, to),
             Action::Heal(from, to) => self.heal(from, to),
-            Action::Call(p, call) if self.life(p) != Life::Crashed => return Some(call),
+            Action::Call(p, _, call) if self.life(p) != Life::Crashed => return Some(call),
             Action::Call(..) => {}
         }
         None

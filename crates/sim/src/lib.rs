@@ -12,6 +12,7 @@
 //! | What does an operation cost? | [`Timed::lock_step`], [`Report::counts`], [`World::tally`] |
 //! | Does it survive this crash? | [`World::crash`]: at a time, before an output, before an effect, and with copies lost |
 //! | Does it survive anything? | [`Random`] and many seeds |
+//! | Does it survive everything, at a small size? | [`Exhaustive`] |
 //! | Does the whole stack work? | [`World::fair_loss`] below the real links, [`World::settle`] |
 //! | What went wrong? | the seed again, with [`World::keep_trace`] and [`World::diagram`] |
 //!
@@ -62,6 +63,7 @@ mod network;
 pub mod properties;
 pub mod property;
 mod report;
+pub mod schedule;
 mod state;
 pub mod trace;
 mod world;
@@ -74,6 +76,7 @@ pub use host::SimHost;
 pub use ideal::{IdealLinks, Oracle};
 pub use property::{Completion, Property, Verdict, Violation};
 pub use report::{Counts, Report};
+pub use schedule::{Exhaustive, Exploration};
 pub use state::Tally;
 pub use trace::{Kind, Loss, ModuleNumber, Record, Trace};
 pub use world::World;

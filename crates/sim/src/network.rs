@@ -1,6 +1,7 @@
 //! What is under way between processes, and what stands in its way.
 use crate::{
     adversary::{Copy, Fate, Pace},
+    schedule::Passage,
     state::{Core, Life, Place, Shared, Token, What},
     trace::{Kind, Loss},
 };
@@ -28,13 +29,23 @@ pub(crate) enum Cargo {
 pub(crate) struct Packet {
     pub(crate) birth: u64,
     pub(crate) copy: Copy,
-    label: &'static str,
+    pub(crate) label: &'static str,
+    /// Which of the copies between these two it is, from 1.
+    pub(crate) number: u32,
     cargo: Cargo,
 }
 
 impl Packet {
     pub(crate) fn foreground(&self) -> bool {
         matches!(self.cargo, Cargo::Lane(..))
+    }
+
+    pub(crate) fn passage(&self) -> Passage {
+        Passage {
+            from: self.copy.from,
+            to: self.copy.to,
+            number: self.number,
+        }
     }
 
     fn digest(&self) -> u64 {
@@ -84,6 +95,8 @@ pub(crate) struct Network {
     pub(crate) packets: Vec<Option<Packet>>,
     free: Vec<usize>,
     births: u64,
+    /// Copies that went under way, by pair.
+    launched: Vec<u32>,
     messages: u64,
     /// Foreground packets under way to live processes.
     pub(crate) foreground: usize,
@@ -120,6 +133,7 @@ impl Network {
             packets: Vec::new(),
             free: Vec::new(),
             births: 0,
+            launched: vec![0; n * n],
             messages: 0,
             foreground: 0,
             ends: std::iter::repeat_with(Ends::default).take(n).collect(),
@@ -193,10 +207,13 @@ impl Network {
 
     fn insert(&mut self, copy: Copy, label: &'static str, cargo: Cargo) -> (usize, u64) {
         self.births += 1;
+        let pair = self.pair(copy.from, copy.to);
+        self.launched[pair] += 1;
         let packet = Some(Packet {
             birth: self.births,
             copy,
             label,
+            number: self.launched[pair],
             cargo,
         });
         let slot = if let Some(slot) = self.free.pop() {
@@ -364,13 +381,13 @@ impl Core {
 
     pub(crate) fn fly(&mut self, slot: usize, birth: u64, copy: Copy) {
         match self.pace {
-            Pace::Chosen if self.life(copy.to) == Life::Crashed => {
+            Pace::Chosen | Pace::Atomic if self.life(copy.to) == Life::Crashed => {
                 self.network.remove(slot);
             }
-            Pace::Chosen => self.steps.flying.push(slot),
-            Pace::Timed if copy.from == copy.to => {
+            Pace::Timed | Pace::Atomic if copy.from == copy.to => {
                 self.ready.push_back(Token::Arrive(slot, birth));
             }
+            Pace::Chosen | Pace::Atomic => self.steps.flying.push(slot),
             Pace::Timed => {
                 let latency = self.adversary.latency(copy, &mut self.rng);
                 self.enter(self.now + latency, What::Packet(slot, birth));

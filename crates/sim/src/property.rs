@@ -26,6 +26,13 @@ pub enum Verdict {
     Unknown,
 }
 
+impl Verdict {
+    /// Whether the property was broken.
+    pub fn is_violated(&self) -> bool {
+        matches!(self, Verdict::Violated(_))
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,6 +8,7 @@ use crate::{
     fault::{Lose, When},
     network::Network,
     property::{Property, Violation},
+    schedule::stage::Stage,
     trace::{Kind, ModuleNumber, Record, Trace},
 };
 use quorate_core::{
@@ -38,7 +39,19 @@ pub(crate) enum Action {
     Resume(ProcessId),
     Cut(ProcessId, ProcessId),
     Heal(ProcessId, ProcessId),
-    Call(ProcessId, Box<dyn FnOnce() + Send>),
+    Call(ProcessId, Account, Box<dyn FnOnce() + Send>),
+}
+
+/// On what account a call is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Account {
+    Request,
+    /// An oracle reports a crash.
+    Report(ProcessId),
+    /// An oracle begins to err.
+    Suspect(ProcessId),
+    /// An oracle ceases to err.
+    Restore(ProcessId),
 }
 
 pub(crate) enum What {
@@ -50,7 +63,7 @@ pub(crate) enum What {
 /// What waits for its time. At the same time, faults go first, and then what was entered first.
 pub(crate) struct Entry {
     pub(crate) at: Time,
-    sequence: u64,
+    pub(crate) sequence: u64,
     pub(crate) what: What,
 }
 
@@ -156,6 +169,7 @@ pub(crate) struct Core {
     pub(crate) starting: VecDeque<usize>,
     pub(crate) ready: VecDeque<Token>,
     pub(crate) steps: Steps,
+    pub(crate) stage: Stage,
     pub(crate) agenda: BinaryHeap<Reverse<Entry>>,
     entries: u64,
     /// Actions on the agenda.
@@ -198,6 +212,7 @@ impl Core {
             starting: VecDeque::new(),
             ready: VecDeque::new(),
             steps: Steps::default(),
+            stage: Stage::new(membership.n()),
             agenda: BinaryHeap::new(),
             entries: 0,
             actions: 0,
@@ -223,11 +238,13 @@ impl Core {
             self.actions += 1;
         }
         self.entries += 1;
-        self.agenda.push(Reverse(Entry {
-            at: at.max(self.now),
-            sequence: self.entries,
-            what,
-        }));
+        let (at, sequence) = (at.max(self.now), self.entries);
+        match what {
+            What::Action(Action::Call(p, account, call)) if self.pace == Pace::Atomic => {
+                self.stage.offer(at, p, account, call);
+            }
+            what => self.agenda.push(Reverse(Entry { at, sequence, what })),
+        }
     }
 
     /// Makes room for a module whose mailbox is being made.
@@ -253,7 +270,7 @@ impl Core {
         self.starting.push_back(module);
         let pending = place.pending;
         match self.pace {
-            Pace::Timed => self
+            Pace::Timed | Pace::Atomic => self
                 .ready
                 .extend(std::iter::repeat_n(Token::Event(module), pending)),
             Pace::Chosen if pending > 0 => self.steps.ready.push(module),
@@ -272,7 +289,7 @@ impl Core {
             return;
         }
         match self.pace {
-            Pace::Timed => self.ready.push_back(Token::Event(module)),
+            Pace::Timed | Pace::Atomic => self.ready.push_back(Token::Event(module)),
             Pace::Chosen if place.pending == 1 && life == Life::Running => {
                 self.steps.ready.push(module);
             }
@@ -284,6 +301,9 @@ impl Core {
     pub(crate) fn start_timer(&mut self, module: usize, at: Time, id: TimerId, background: bool) {
         if !background {
             self.foreground.push(Reverse((at, module, id)));
+        }
+        if self.pace == Pace::Atomic {
+            self.stage.timer(self.modules[module].process, module, id);
         }
         self.enter(at, What::Timer(module, id));
     }
@@ -366,7 +386,7 @@ impl Core {
     }
 
     fn tally(&mut self, module: usize, observation: &Observation) {
-        let now = self.now;
+        let now = self.stamp();
         let tallies = &mut self.modules[module].tallies;
         match tallies.iter_mut().find(|t| t.label == observation.label) {
             Some(tally) => {
@@ -401,7 +421,8 @@ impl Core {
             Place::Lane(lane) => u64::MAX - lane as u64,
         };
         let code = code.wrapping_mul(256).wrapping_add(process.rank() as u64);
-        self.trace.fold(self.now, code, &kind);
+        let time = self.stamp();
+        self.trace.fold(time, code, &kind);
         if self.observers.is_empty() && !self.trace.is_kept() {
             return;
         }
@@ -412,7 +433,7 @@ impl Core {
         };
         let record = Record {
             index: self.trace.count() - 1,
-            time: self.now,
+            time,
             process,
             module,
             name,

@@ -7,7 +7,7 @@ use crate::{
     host::SimHost,
     property::{Completion, Property},
     report::{Counts, Report},
-    state::{Action, Core, Life, Observer, Shared, Tally, What},
+    state::{Account, Action, Core, Life, Observer, Shared, Tally, What},
     trace::Trace,
 };
 use quorate_core::{
@@ -28,7 +28,7 @@ pub struct World {
     pub(crate) shared: Arc<Shared>,
     membership: Membership,
     seed: u64,
-    limits: Limits,
+    pub(crate) limits: Limits,
     stop_at_violation: bool,
 }
 
@@ -181,10 +181,10 @@ impl World {
 
     /// Does this on behalf of `p` at this time, unless `p` has crashed by then.
     pub fn call(&self, p: ProcessId, at: Time, act: impl FnOnce() + Send + 'static) {
-        self.plan(at, Action::Call(p, Box::new(act)));
+        self.plan(at, Action::Call(p, Account::Request, Box::new(act)));
     }
 
-    fn plan(&self, at: Time, action: Action) {
+    pub(crate) fn plan(&self, at: Time, action: Action) {
         self.shared.lock().enter(at, What::Action(action));
     }
 
@@ -272,7 +272,7 @@ impl World {
         report
     }
 
-    fn report(&self, complete: bool) -> Report {
+    pub(crate) fn report(&self, complete: bool) -> Report {
         let mut core = self.shared.lock();
         let correct: ProcessSet = self
             .membership
@@ -284,7 +284,7 @@ impl World {
             .iter()
             .any(|p| correct.iter().any(|q| core.network.is_cut(p, q)));
         let completion = Completion {
-            time: core.now,
+            time: core.stamp(),
             correct,
             complete,
             severed: paused || cut,

@@ -1,7 +1,7 @@
 //! Oracles: failure detectors and a leader that know what the world knows.
 use crate::{
     chance,
-    state::{Action, Core, Life, What},
+    state::{Account, Action, Core, Life, What},
     world::World,
 };
 use quorate_abstractions::{Subscribe, eventually_perfect, leader::Trust, perfect};
@@ -238,8 +238,12 @@ impl World {
             }
         });
         for lie in oracle.lies.iter().filter(|lie| lie.by == p) {
-            self.request(p, lie.from, &addr, Event::Suspect(lie.of));
-            self.request(p, lie.to, &addr, Event::Restore(lie.of));
+            let (begin, end) = (addr.clone(), addr.clone());
+            let of = lie.of;
+            let suspect = Box::new(move || begin.send(Event::Suspect(of)));
+            let restore = Box::new(move || end.send(Event::Restore(of)));
+            self.plan(lie.from, Action::Call(p, Account::Suspect(of), suspect));
+            self.plan(lie.to, Action::Call(p, Account::Restore(of), restore));
         }
         self.watch_crashes(p, oracle.delay, addr.with(Event::Crashed));
         addr.with(Event::Subscribe)
@@ -249,7 +253,7 @@ impl World {
     fn watch_crashes(&self, p: ProcessId, delay: Duration, addr: Addr<ProcessId>) {
         let report = move |core: &mut Core, q: ProcessId| {
             let addr = addr.clone();
-            let report = Action::Call(p, Box::new(move || addr.send(q)));
+            let report = Action::Call(p, Account::Report(q), Box::new(move || addr.send(q)));
             if p != q {
                 core.enter(core.now + delay, What::Action(report));
             }

@@ -1,0 +1,173 @@
+//! The steps of a schedule, their names, and which of them depend on each other.
+use quorate_core::{ProcessId, ProcessSet};
+use std::fmt;
+
+/// A copy under way, named so that it keeps its name whatever the order of steps elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Passage {
+    /// The sender.
+    pub from: ProcessId,
+    /// The receiver.
+    pub to: ProcessId,
+    /// Which of the copies from the one to the other, counted from 1.
+    pub number: u32,
+}
+
+impl fmt::Display for Passage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}>{} #{}", self.from, self.to, self.number)
+    }
+}
+
+/// What a step of a schedule does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Act {
+    /// The process makes the next of its planned requests.
+    Request(ProcessId),
+    /// An oracle tells `to` of the crash of `of`.
+    Report {
+        /// Who has crashed.
+        of: ProcessId,
+        /// Who is told.
+        to: ProcessId,
+    },
+    /// An oracle's next planned false suspicion begins.
+    Suspect {
+        /// Who is suspected.
+        of: ProcessId,
+        /// Who suspects.
+        by: ProcessId,
+    },
+    /// The oracle's false suspicion ends.
+    Restore {
+        /// Who was suspected.
+        of: ProcessId,
+        /// Who suspected.
+        by: ProcessId,
+    },
+    /// A copy arrives.
+    Deliver(Passage),
+    /// A timer that is due fires: which of those that the process has started, counted from 1.
+    Fire(ProcessId, u32),
+    /// Time moves on to the next thing that waits for it.
+    Advance,
+    /// The process crashes.
+    Crash(ProcessId),
+    /// A copy whose sender has crashed is lost.
+    Lose(Passage),
+}
+
+/// One step of a schedule: a whole reaction of one process, or something that befalls it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Step {
+    /// What happens.
+    pub act: Act,
+    /// The process that reacts crashes just before this output of its reaction, counted from 1. An
+    /// output is what leaves the process: a copy, or an indication to the application.
+    pub crash_before: Option<u64>,
+}
+
+impl From<Act> for Step {
+    fn from(act: Act) -> Self {
+        Step {
+            act,
+            crash_before: None,
+        }
+    }
+}
+
+impl Act {
+    /// The process whose step it is.
+    pub fn process(self) -> Option<ProcessId> {
+        match self {
+            Act::Request(p) | Act::Fire(p, _) | Act::Crash(p) => Some(p),
+            Act::Report { to: p, .. } | Act::Suspect { by: p, .. } | Act::Restore { by: p, .. } => {
+                Some(p)
+            }
+            Act::Deliver(passage) => Some(passage.to),
+            Act::Advance | Act::Lose(_) => None,
+        }
+    }
+}
+
+impl Step {
+    /// The same step, in which the process crashes just before its `k`-th output, counted from 1.
+    #[must_use]
+    pub fn crashing_before(self, k: u64) -> Self {
+        Step {
+            crash_before: Some(k),
+            ..self
+        }
+    }
+
+    /// The process that crashes in this step.
+    pub fn crashed(self) -> Option<ProcessId> {
+        match self.act {
+            Act::Crash(p) => Some(p),
+            act => act.process().filter(|_| self.crash_before.is_some()),
+        }
+    }
+
+    /// Whether the order of the two can matter. Those that do not depend on each other may be
+    /// exchanged when one directly follows the other: neither enables or disables the other, and the
+    /// world afterwards is the same.
+    ///
+    /// - Steps of one process depend on each other: it has one state.
+    /// - Steps of different processes do not, even when one sends to the other: a copy more is under
+    ///   way, which the other step neither needs nor touches.
+    /// - Crashes depend on each other: how many there may be is bounded.
+    /// - The loss of a copy depends on its delivery, and on the crash of its receiver.
+    /// - The advance of time depends on everything.
+    pub fn depends_on(self, other: Step) -> bool {
+        match (self.act, other.act) {
+            (Act::Advance, _) | (_, Act::Advance) => true,
+            (Act::Lose(copy), act) => touches(copy, act) || other.crashed() == Some(copy.to),
+            (act, Act::Lose(copy)) => touches(copy, act) || self.crashed() == Some(copy.to),
+            (one, another) => {
+                let both_crash = self.crashed().is_some() && other.crashed().is_some();
+                both_crash || one.process() == another.process()
+            }
+        }
+    }
+
+    /// Whether a step of this kind is among the ordinary ones, which happen in every run. The others
+    /// are the adversary's: crashes and losses.
+    pub fn is_fault(self) -> bool {
+        self.crashed().is_some() || matches!(self.act, Act::Lose(_))
+    }
+}
+
+fn touches(copy: Passage, act: Act) -> bool {
+    matches!(act, Act::Deliver(other) | Act::Lose(other) if other == copy)
+}
+
+/// The processes that crash in these steps.
+pub fn crashed(steps: &[Step]) -> ProcessSet {
+    steps.iter().filter_map(|step| step.crashed()).collect()
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Request(p) => write!(f, "request {p}"),
+            Act::Report { of, to } => write!(f, "report {of} to {to}"),
+            Act::Suspect { of, by } => write!(f, "suspect {of} by {by}"),
+            Act::Restore { of, by } => write!(f, "restore {of} by {by}"),
+            Act::Deliver(copy) => write!(f, "deliver {copy}"),
+            Act::Fire(p, number) => write!(f, "fire {p} #{number}"),
+            Act::Advance => f.write_str("advance"),
+            Act::Crash(p) => write!(f, "crash {p}"),
+            Act::Lose(copy) => write!(f, "lose {copy}"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.act.fmt(f)?;
+        match self.crash_before {
+            Some(k) => write!(f, " crashing before output {k}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Every schedule: what the reduction keeps, what it saves, what the search finds.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+mod support;
+use quorate_core::{ProcessId, Time};
+use quorate_sim::{Exhaustive, Exploration, Timed, World, properties, schedule::Step};
+use std::collections::{BTreeMap, BTreeSet};
+use support::{everywhere, p, payload, set};
+
+/// A world of `n` in which the first so many processes broadcast once.
+fn broadcasts(n: usize, quorum: usize, requests: usize) -> World {
+    let world = World::new(n, 1, Timed::lock_step()).unwrap();
+    let urb = everywhere(&world, quorum);
+    world.check(properties::uniform(world.membership(), "urb"));
+    for rank in 1..=requests {
+        world.request(p(rank), Time::ZERO, &urb[rank - 1], payload("m"));
+    }
+    world
+}
+
+/// What equivalent schedules have in common: the history of every process, the order of the crashes,
+/// and what was lost.
+type Class = (BTreeMap<ProcessId, Vec<Step>>, Vec<Step>, BTreeSet<Step>);
+
+fn class(schedule: &[Step]) -> Class {
+    let mut class = Class::default();
+    for step in schedule {
+        match step.act.process() {
+            Some(p) => class.0.entry(p).or_default().push(*step),
+            None => assert!(class.2.insert(*step), "{step} is taken once"),
+        }
+        if step.crashed().is_some() {
+            class.1.push(*step);
+        }
+    }
+    class
+}
+
+/// Every class, how often it was met, and the tags of what it breaks.
+type Classes = BTreeMap<Class, (u64, BTreeSet<String>)>;
+
+fn classes(search: &Exhaustive, build: impl Fn() -> World) -> (Exploration, Classes) {
+    let mut classes = Classes::new();
+    let all = search.search(build, &mut |end| {
+        let (count, broken) = classes.entry(class(end.schedule)).or_default();
+        *count += 1;
+        let verdicts = end.report.verdicts.iter();
+        broken.extend(
+            verdicts
+                .filter(|(_, verdict)| verdict.is_violated())
+                .map(|(tag, _)| tag.clone()),
+        );
+        true
+    });
+    assert!(all.complete, "{all}");
+    (all, classes)
+}
+
+/// The reduced search meets each class once, the full one each at least once, and the classes and
+/// what they break are the same.
+fn assert_nothing_is_missed(search: &Exhaustive, build: impl Fn() -> World) -> (u64, u64) {
+    let (reduced, few) = classes(search, &build);
+    let (full, many) = classes(&search.clone().without_reduction(), &build);
+    assert!(few.values().all(|(count, _)| *count == 1));
+    assert_eq!(reduced.executions, few.len() as u64);
+    assert_eq!(full.blocked, 0);
+    let broken = |classes: Classes| -> BTreeMap<Class, BTreeSet<String>> {
+        let classes = classes.into_iter();
+        classes.map(|(class, (_, tags))| (class, tags)).collect()
+    };
+    assert!(broken(few) == broken(many), "{reduced}\n{full}");
+    (reduced.executions, full.executions)
+}
+
+#[test]
+fn the_reduction_misses_no_class_and_meets_none_twice() {
+    let plain = Exhaustive::new();
+    let (crash, two) = (plain.clone().crashes(1), plain.clone().crashes(2));
+    let saved = [
+        assert_nothing_is_missed(&plain, || broadcasts(2, 2, 2)),
+        assert_nothing_is_missed(&plain, || broadcasts(3, 2, 1)),
+        assert_nothing_is_missed(&crash, || broadcasts(2, 1, 1)),
+        assert_nothing_is_missed(&crash, || broadcasts(2, 2, 2)),
+        assert_nothing_is_missed(&two, || broadcasts(2, 1, 2)),
+    ];
+    // Classes, and executions without the reduction.
+    assert_eq!(saved, [(7, 20), (6, 120), (12, 15), (97, 316), (349, 902)]);
+}
+
+#[test]
+fn with_a_crash_every_schedule_of_one_uniform_broadcast_at_three_processes_is_followed() {
+    let all = Exhaustive::new().crashes(1).explore(|| broadcasts(3, 2, 1));
+    all.assert_all_hold();
+    assert_eq!((all.executions, all.blocked, all.deepest), (139, 175, 8));
+}
+
+#[test]
+fn a_broadcast_that_delivers_on_its_own_acknowledgement_is_caught() {
+    let search = Exhaustive::new().crashes(1);
+    let found = search.explore(|| broadcasts(3, 1, 1)).found.unwrap();
+    assert_eq!(found.violation.tag, "URB4");
+    let schedule: Vec<_> = found.schedule.iter().map(Step::to_string).collect();
+    let expected = ["request p1", "crash p1", "lose p1>p2 #1", "lose p1>p3 #1"];
+    assert_eq!(schedule, expected);
+    assert!(
+        search
+            .of(set([2, 3]))
+            .explore(|| broadcasts(3, 1, 1))
+            .found
+            .is_none()
+    );
+}
+
+#[test]
+fn a_search_that_reaches_a_bound_says_so() {
+    let build = || broadcasts(3, 2, 1);
+    let shallow = Exhaustive::new().depth(4).explore(build);
+    assert!(!shallow.complete && shallow.truncated > 0 && shallow.deepest == 4);
+    let brief = Exhaustive::new().executions(5).explore(build);
+    assert!(!brief.complete && brief.worlds == 5);
+}
