@@ -11,6 +11,12 @@ use quorate_core::{
 /// that much under way, and nobody may make others remember without bound.
 pub(crate) const WINDOW: u64 = 1 << 20;
 
+/// The payload without the buffer that it arrived in, for what is kept for long: a slice would keep
+/// all that arrived with it.
+pub(crate) fn detached(payload: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(payload)
+}
+
 /// A payload and whose how-manieth broadcast it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Data {

@@ -123,10 +123,20 @@ pub fn spawn<H: Host>(
     best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
+    spawn_as(host, Eager::new(host), best_effort, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Broadcast);
     let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
-    host.start(mailbox, Eager::new(host), move |effect| match effect {
+    host.start(mailbox, algorithm, move |effect| match effect {
         Effect::BestEffort(request) => below.send(request),
         Effect::Deliver(indication) => up.send(indication),
     });

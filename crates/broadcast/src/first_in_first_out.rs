@@ -25,7 +25,7 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 3.9, “Broadcast with Sequence Number”. Deviation: the number is the lower layer's own.
-use crate::data::WINDOW;
+use crate::data::{WINDOW, detached};
 use bytes::Bytes;
 use quorate_abstractions::{
     first_in_first_out::{Broadcast, Deliver},
@@ -109,6 +109,12 @@ impl FirstInFirstOut {
         if id.sequence > last.saturating_add(WINDOW) {
             return ctx.count("identifier too far ahead");
         }
+        let is_early = id.sequence > last + 1;
+        let payload = if is_early {
+            detached(&payload)
+        } else {
+            payload
+        };
         self.pending.insert(id, payload);
         self.upon_turn(id.origin, ctx);
     }

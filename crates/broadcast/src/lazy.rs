@@ -37,7 +37,7 @@
 //! they are kept by relayer, not by origin, so that one crash has them relayed once; the window and
 //! the reports, which keep memory bounded, are ours, and are why the algorithm stands on links and not
 //! on best-effort broadcast; the origin delivers when its own copy arrives.
-use crate::data::{Data, Numbering};
+use crate::data::{Data, Numbering, detached};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     Subscribe, eventually_perfect,
@@ -234,12 +234,13 @@ impl Lazy {
     /// What leaves a full window is relayed: nobody but the relayer might do it later.
     fn keep(&mut self, relayer: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         let missing = self.numbering.others();
-        let kept = Kept { data, missing };
         if self.suspected.contains(relayer) {
-            return Self::relay(kept, ctx);
+            return Self::relay(Kept { data, missing }, ctx);
         }
         let from = self.from.entry(relayer).or_default();
-        from.push_back(kept);
+        let payload = detached(&data.payload);
+        let data = Data { payload, ..data };
+        from.push_back(Kept { data, missing });
         if from.len() > self.limits.window
             && let Some(oldest) = from.pop_front()
         {

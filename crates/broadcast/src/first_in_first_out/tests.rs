@@ -217,3 +217,18 @@ fn what_cannot_be_next_is_counted_and_dropped() {
     assert_eq!(counters.total("identifier too far ahead"), 2);
     assert_eq!(fifo.pending.len(), 1, "nothing else is remembered");
 }
+
+#[test]
+fn what_is_held_back_does_not_keep_what_it_arrived_with() {
+    let mut ctx = Context::new("fifo".into(), 1, Counters::default());
+    let mut fifo = FirstInFirstOut::default();
+    let origin = Origin {
+        process: p(2),
+        incarnation: Incarnation(2),
+    };
+    let (arrived, sequence) = (Bytes::from(vec![0; 60_000]), 2);
+    let id = MessageId { origin, sequence };
+    let payload = arrived.slice(0..1);
+    fifo.upon(Event::Reliable(reliable::Deliver { id, payload }), &mut ctx);
+    assert!(arrived.is_unique());
+}

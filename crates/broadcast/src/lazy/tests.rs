@@ -269,6 +269,43 @@ fn no_more_is_kept_than_the_window_holds() {
 }
 
 #[test]
+fn what_is_kept_does_not_keep_what_it_arrived_with() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut rb = Lazy::new(&world.host(p(1)));
+    let mut ctx = Context::new("rb".into(), 1, Counters::default());
+    let arrived = Bytes::from(vec![0; 60_000]);
+    let payload = arrived.slice(0..1);
+    let (from, message) = (
+        p(2),
+        Message::Data(Data {
+            payload,
+            ..data(2, 1)
+        }),
+    );
+    rb.upon(Event::Link(link::Deliver { from, message }), &mut ctx);
+    ctx.take_effects(&mut Vec::new());
+    assert_eq!(rb.from[&p(2)].len(), 1);
+    assert!(arrived.is_unique());
+}
+
+#[test]
+fn a_suspicion_costs_messages_until_it_is_revoked() {
+    // Of three broadcasts of p1, p2 has kept one when the suspicion comes, gets one while it lasts,
+    // and one afterwards.
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let lies = Oracle::accurate(UNIT).suspecting(p(2), p(1), at(2), at(5));
+    let detector = |world: &World, q| world.eventually_perfect(q, &lies);
+    let doors = wire(&world, detector, Lazy::new);
+    for time in [0, 3, 6] {
+        request(&world, &doors, 1, at(time));
+    }
+    let report = world.run();
+    report.assert_all_hold();
+    let (n, relayed) = (3, 2);
+    assert_eq!(report.counts.messages, 3 * (n - 1) + relayed * (n - 1));
+}
+
+#[test]
 fn messages_survive_the_wire() {
     let report = Message::Report(vec![(data(2, 1).id.origin, 7); MAXIMUM_PROCESSES]);
     for message in [Message::Data(data(2, 3)), report.clone()] {

@@ -1,12 +1,8 @@
 use super::*;
-use crate::data::WINDOW;
+use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::link::Links;
 use quorate_core::{Incarnation, Time, message::Origin};
-use quorate_sim::{Crash, Lose, Report, Timed, Verdict, World, properties};
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
+use quorate_sim::{Crash, Lose, Report, Timed, World, properties};
 
 /// One broadcast by p1 in a world of `n` in which this befalls one process.
 fn run(n: usize, quorum: usize, crash: Option<(usize, Crash)>) -> Report {
@@ -32,6 +28,21 @@ fn majority(n: usize) -> usize {
 }
 
 #[test]
+fn urb1_to_4_hold_whoever_of_a_minority_crashes() {
+    for seed in 0..1000 {
+        let mut world = turbulent_world(seed, minority);
+        world.check(properties::uniform(world.membership(), "urb"));
+        let spawn_at = |q| {
+            let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
+            spawn(&host, lane, world.application(q))
+        };
+        let doors: Vec<_> = world.processes().map(spawn_at).collect();
+        request_some(&world, &doors, |payload| Broadcast { payload });
+        world.run().assert_all_hold();
+    }
+}
+
+#[test]
 fn urb4_uniform_agreement_wherever_the_sender_crashes() {
     for n in 3..=7 {
         for k in 1..2 * n as u64 {
@@ -49,10 +60,7 @@ fn urb4_is_broken_by_delivery_on_one_acknowledgement() {
     // else, and its copies are lost with it.
     let crash = Crash::at(Time::from_nanos(1)).losing(Lose::Everything);
     let broken = run(3, 1, Some((1, crash)));
-    assert!(
-        matches!(broken.verdict("URB4"), Some(Verdict::Violated(_))),
-        "{broken}"
-    );
+    assert_violates(&broken, "URB4");
     run(3, 2, Some((1, crash))).assert_all_hold();
 }
 

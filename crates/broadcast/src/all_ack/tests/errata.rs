@@ -64,7 +64,7 @@ impl Algorithm for ByContent {
 }
 
 /// Which rule of [`AllAck`] is replaced by the published one.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Rule {
     /// The rule to deliver is looked at upon messages only (B3-E2).
     CrashesWakeNobody,
@@ -253,4 +253,18 @@ fn urb4_holds_in_the_same_run_where_a_majority_is_waited_for() {
     request(&world, &doors, 1, Time::ZERO);
     world.crash(p(1), crash);
     world.run().assert_all_hold();
+}
+
+/// That the worlds full of faults can tell right from wrong.
+#[test]
+fn chance_catches_the_twins() {
+    for rule in [Rule::CrashesWakeNobody, Rule::DeliversAtOnce] {
+        let is_caught = |seed| {
+            let mut world = turbulent_world(seed, all_but_one);
+            let doors = wire_as(&world, |_| UNIT, Twin::with(rule));
+            request_some(&world, &doors, |payload| Broadcast { payload });
+            world.run().violation().is_some()
+        };
+        assert!((0..1000).any(is_caught), "{rule:?}");
+    }
 }

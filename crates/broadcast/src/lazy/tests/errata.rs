@@ -5,7 +5,7 @@ use eventually_perfect::Indication;
 use std::collections::BTreeSet;
 
 /// Which rule of [`Lazy`] is replaced.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Rule {
     /// Messages are known by content (GE1, B2-E1).
     KnownByContent,
@@ -237,4 +237,29 @@ fn rb4_is_broken_where_a_full_window_forgets() {
     let (broken, corrected) = both(3, Rule::Forgetful, after_a_unit, schedule, &script);
     assert_violates(&broken, "RB4");
     corrected.assert_all_hold();
+}
+
+/// That the worlds full of faults can tell right from wrong. What keeps by origin needs a schedule that
+/// chance does not find in so few runs.
+#[test]
+fn chance_catches_the_twins() {
+    let rules = [
+        Rule::KnownByContent,
+        Rule::OriginDeliversNothing,
+        Rule::KeptAfterTheSuspicion,
+        Rule::FirstSuspicionOnly,
+        Rule::SuspectedForDead,
+        Rule::Forgetful,
+    ];
+    for rule in rules {
+        let is_caught = |seed| {
+            let mut world = turbulent_world(seed, all_but_one);
+            let lies = Oracle::accurate(UNIT).erratic(world.membership(), seed, 8, at(8));
+            let detector = |world: &World, q| world.eventually_perfect(q, &lies);
+            let doors = wire(&world, detector, Twin::with(rule));
+            request_some(&world, &doors, |payload| Broadcast { payload });
+            world.run().violation().is_some()
+        };
+        assert!((0..2000).any(is_caught), "{rule:?}");
+    }
 }
