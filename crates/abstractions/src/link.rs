@@ -118,7 +118,7 @@ pub enum Status {
         /// The one that is there now.
         newcomer: Incarnation,
     },
-    /// A majority has admitted this process: what it sends counts.
+    /// Enough others know this process: what it sends counts.
     Admitted,
     /// This process may not take part: others know this slot under another incarnation, or have
     /// lost this one.

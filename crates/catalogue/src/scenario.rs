@@ -11,7 +11,7 @@ use quorate_abstractions::{
 use quorate_broadcast::by_consensus;
 use quorate_core::{Addr, Host, Membership, ProcessId, Random, Time};
 use quorate_detectors::increasing_timeout;
-use quorate_links::perfect::{self, PerfectLinks};
+use quorate_links::perfect::{self, Admission, PerfectLinks};
 use quorate_sim::{
     Crash, Lose, Oracle, Report, SimHost, Timed, Trace, World,
     adversary::Random as Anything,
@@ -422,7 +422,12 @@ fn full(
     Started<PerfectLinks<SimHost>>,
     Subscribe<eventually_perfect::Indication>,
 ) {
-    let links = PerfectLinks::new(&host.at("link"), perfect::Configuration::default());
+    // Nobody is ever started again here, and whoever crashes may do so before anybody has met it.
+    let configuration = perfect::Configuration {
+        admission: Admission::CrashStop,
+        ..perfect::Configuration::default()
+    };
+    let links = PerfectLinks::new(&host.at("link"), configuration);
     let heartbeat = |up| links.heartbeat(up);
     let detector = increasing_timeout::spawn(
         &host.at("detector"),

@@ -7,7 +7,7 @@ use quorate_abstractions::{
     link::{Deliver, Links, Send, To},
 };
 use quorate_core::{Addr, Observation, Observe, ProcessId, Time};
-use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
 use quorate_sim::{
     Adversary, Crash, Random, Report, SimHost, Timed, World,
     properties::{Channel, fair_loss, first_in_first_out, perfect_links},
@@ -39,8 +39,11 @@ fn world(seed: u64, adversary: impl Adversary + 'static) -> World {
         .maximum_time(ms(3_600_000))
         .settle(Duration::from_secs(6));
     for me in world.processes() {
-        let links: PerfectLinks<SimHost> =
-            PerfectLinks::new(&world.host(me), Configuration::default());
+        let configuration = Configuration {
+            admission: Admission::CrashStop,
+            ..Configuration::default()
+        };
+        let links: PerfectLinks<SimHost> = PerfectLinks::new(&world.host(me), configuration);
         let application = world.application::<Arrived>(me);
         let up = application.with(|_: Deliver<Bytes>| Arrived);
         let lane = links.at("lane").open(up);

@@ -162,7 +162,7 @@ async fn watch_joining(mut standing: watch::Receiver<Standing>, rank: usize) {
     let joined = timeout(JOINING, standing.wait_for(|s| *s != Standing::Joining)).await;
     if joined.is_err() {
         warn!(
-            "no majority has answered for {JOINING:?}: are the peers reachable, and do they reach \
+            "not admitted for {JOINING:?}: are enough peers up and reachable, and do they reach \
              this process at entry {rank} of `peers`?"
         );
     }

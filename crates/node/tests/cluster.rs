@@ -1,7 +1,7 @@
 //! The binary as an operator runs it: one process a replica, over the loopback interface.
 mod common;
 
-use common::{PATIENCE, ready_cluster, run, wait_for};
+use common::{PATIENCE, ready_cluster, run, starting, wait_for};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -74,6 +74,19 @@ fn a_minority_may_die_and_without_a_majority_nobody_lies() {
             .then_some(())
     };
     wait_for("the survivors to have delivered the same", hashes);
+}
+
+#[test]
+fn three_must_have_met_before_any_two_of_them_serve() {
+    let mut coming = starting(3, &["--deadline-ms", "300"]);
+    let mut nodes: Vec<_> = coming.by_ref().take(2).collect();
+    let not_admitted =
+        "-NOTVOTER not admitted yet: too few others have met this replica; not executed";
+    answers(&nodes[0], "SET k v", not_admitted);
+    nodes.extend(coming);
+    answers(&nodes[0], "SET k v", "+OK");
+    nodes[1].kill();
+    answers(&nodes[2], "GET k", "v");
 }
 
 #[test]

@@ -158,7 +158,9 @@ impl Node {
         self.status.clone()
     }
 
-    /// Waits until this process is admitted by a majority.
+    /// Waits until this process is admitted: enough others have met it ([`Admission::RestartSafe`]).
+    ///
+    /// [`Admission::RestartSafe`]: quorate_links::perfect::Admission::RestartSafe
     ///
     /// # Errors
     /// [`Excluded`](Error::Excluded) when it never will be, [`Stopped`](Error::Stopped) when the

@@ -69,9 +69,9 @@ pub struct PerfectLink {
     pub(super) peers: Vec<Peer>,
     /// By slot, the first incarnation that became known: the voter.
     pub(super) voters: Vec<Option<Incarnation>>,
-    /// Who knows this process as the voter of its slot, itself included.
+    /// Which others know this process as the voter of its slot.
     pub(super) admitted_by: ProcessSet,
-    /// Whether a majority does: only then data flows.
+    /// Whether enough of them do: only then data flows.
     pub(super) admitted: bool,
     /// Set once and for good: this process may not take part.
     pub(super) excluded: Option<Status>,
@@ -146,7 +146,7 @@ impl PerfectLink {
             lanes,
             peers: processes.iter().map(Peer::new).collect(),
             voters,
-            admitted_by: [identity.me].into_iter().collect(),
+            admitted_by: ProcessSet::EMPTY,
             admitted: false,
             excluded: None,
             to_oneself: VecDeque::new(),

@@ -32,7 +32,7 @@ const PROVOKED: Duration = Duration::from_millis(20);
 const REFUSING: Duration = Duration::from_secs(1);
 
 impl PerfectLink {
-    /// Greets everybody. A process alone is a majority.
+    /// Greets everybody. A process alone needs nobody.
     pub(super) fn introduce(&mut self, ctx: &mut Ctx) {
         for p in self.processes.others(self.identity.me).iter() {
             let peer = &mut self.peers[p.index()];
@@ -41,7 +41,7 @@ impl PerfectLink {
             peer.greeting.due = true;
             self.touched.insert(p);
         }
-        self.admit_if_majority(ctx);
+        self.upon_admissible(ctx);
     }
 
     /// A greeting to `p`, with all that it may want to know.
@@ -156,7 +156,7 @@ impl PerfectLink {
         if peer.is_settled() {
             peer.greeting.at = None;
         }
-        self.admit_if_majority(ctx);
+        self.upon_admissible(ctx);
         self.tell_if_flowing(from, ctx);
     }
 
@@ -317,9 +317,9 @@ impl PerfectLink {
         peer.greeting.due |= !peer.is_closed() && hello.wants_reply;
     }
 
-    /// A majority knows this process as the voter of its slot: what it sends counts from now on.
-    fn admit_if_majority(&mut self, ctx: &mut Ctx) {
-        if self.admitted || self.admitted_by.len() < self.processes.majority() {
+    /// Enough others know this process as the voter of its slot: what it sends counts from now on.
+    fn upon_admissible(&mut self, ctx: &mut Ctx) {
+        if self.admitted || !self.is_admissible() {
             return;
         }
         self.admitted = true;
@@ -333,6 +333,12 @@ impl PerfectLink {
             self.touched.insert(p);
             self.tell_if_flowing(p, ctx);
         }
+    }
+
+    /// Whether no other incarnation of this process has been admitted, or ever will be.
+    fn is_admissible(&self) -> bool {
+        let needed = self.configuration.admission.others(&self.processes);
+        self.admitted_by.len() >= needed
     }
 
     /// Whoever sends data to this process has been admitted, and has admitted it.

@@ -53,7 +53,7 @@ pub struct Hello {
     pub n: u8,
     /// Whether the sender still lacks something that the receiver can tell.
     pub wants_reply: bool,
-    /// Whether a majority has admitted the sender, so that data may flow to it.
+    /// Whether the sender has been admitted, so that data may flow to it.
     pub ready: bool,
     /// The sender's incarnation.
     pub incarnation: Incarnation,

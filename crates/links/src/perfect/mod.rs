@@ -16,7 +16,7 @@
 //! [`fair_loss`]: fair-loss datagrams, or a byte stream cut into datagrams
 //! ([`Configuration::stream`]). An adversary may send anything, but does not see what others send: it
 //! can replay what it was given, and cannot guess 64 random bits. No clock is compared with another.
-//! For liveness, a majority of processes that are connected.
+//! For liveness, a majority of processes that have been admitted, and stay connected ([`Admission`]).
 //!
 //! # Messages
 //! | frame | meaning |
@@ -54,12 +54,19 @@
 //!
 //! *Who takes part.* An incarnation becomes the *voter* of its slot at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two
-//! voters that a majority has admitted. An incarnation that is not the voter learns so from the first
-//! greeting that it verifies, and stops for good: a process that has lost its memory never speaks as
-//! the one that had it, if the majorities that admitted the two share a process besides it. They do
-//! when n is even. When n is odd they may share none: (n - 1) / 2 of the others have only ever met the
-//! first, the other (n - 1) / 2 only the second. An operator who restarts a process while half of the
-//! others have never met anybody else can do harm; storage is the cure.
+//! voters that are *admitted*: ⌊(n + f) / 2⌋ others know them as voters, where f is the largest
+//! minority ([`Admission::RestartSafe`]). An incarnation that is not the voter learns so from the
+//! first greeting that it verifies, and stops for good.
+//!
+//! *One incarnation a slot.* While no more than f processes are ever started again without their
+//! memory, at most one incarnation of a slot is admitted, so that a restart is the crash of a
+//! crash-stop process and nothing else. Suppose that two of one slot were. Of the n - 1 others,
+//! ⌊(n + f) / 2⌋ knew the one as the voter, and as many the other: in at least
+//! 2⌊(n + f) / 2⌋ - (n - 1) ≥ f slots somebody knew the one, and somebody the other. An incarnation
+//! knows one voter a slot, and never another: these were two incarnations, so that each of these
+//! slots has been restarted, too. With the slot in question that makes f + 1 restarts. Fewer others
+//! would not do: what could form a cluster without those that are stopped or cut off are the late
+//! and the restarted together, n - ⌊(n + f) / 2⌋ - 1 + f of them.
 //!
 //! # Source
 //! Cachin, Guerraoui, Rodrigues, *Introduction to Reliable and Secure Distributed Programming*, 2.4.4
@@ -108,7 +115,7 @@ use quorate_abstractions::{
     lanes::{LaneTable, OpenedTwice},
     link::{Deliver, Links, Send, Status},
 };
-use quorate_core::{Addr, Host, Mailbox, Name, wire::Wire};
+use quorate_core::{Addr, Host, Mailbox, Membership, Name, wire::Wire};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -116,6 +123,31 @@ use std::{
 
 /// Longer datagrams are dropped, whatever the own ones' size is.
 const LARGEST_DATAGRAM: usize = 64 * 1024;
+
+/// How many must know a process as the voter of its slot before it takes part.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Admission {
+    /// ⌊(n + f) / 2⌋ others, f being the largest minority: at most one incarnation of a slot ever takes
+    /// part, while at most f processes are started again without their memory. A cluster's first
+    /// processes take part when so many and one have met: 2 of 2, 3 of 3, 3 of 4, 4 of 5, 6 of 7.
+    #[default]
+    RestartSafe,
+    /// A majority, itself included. A cluster forms although a minority is missing from the start.
+    /// Only where no process is ever started again without its memory, as in the crash-stop model:
+    /// with an odd n, two incarnations of a slot can be admitted by majorities that share nobody else.
+    CrashStop,
+}
+
+impl Admission {
+    /// How many other processes of a membership that is.
+    #[must_use]
+    pub const fn others(self, processes: &Membership) -> usize {
+        match self {
+            Admission::RestartSafe => usize::midpoint(processes.n(), processes.minority()),
+            Admission::CrashStop => processes.majority() - 1,
+        }
+    }
+}
 
 /// How a process talks to its peers. What must be the same everywhere is compared when two meet.
 #[derive(Clone, Debug)]
@@ -134,6 +166,8 @@ pub struct Configuration {
     pub queue_limit: usize,
     /// Whether the edge is a byte stream, which neither loses nor reorders until it is interrupted.
     pub stream: bool,
+    /// Who must know this process before it takes part; of no concern to the others.
+    pub admission: Admission,
     /// How many bytes may be under way to a peer; `None`: 1 MiB over datagrams, 4 MiB over a stream.
     pub window: Option<usize>,
 }
@@ -147,6 +181,7 @@ impl Default for Configuration {
             maximum_message: 16 << 20,
             queue_limit: 64 << 20,
             stream: false,
+            admission: Admission::default(),
             window: None,
         }
     }

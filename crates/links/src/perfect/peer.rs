@@ -102,7 +102,7 @@ pub struct Peer {
     pub heard_nonce: Nonce,
     /// Whether it knows this process as the voter of its slot.
     pub admitted_us: bool,
-    /// Whether a majority has admitted it.
+    /// Whether it has been admitted.
     pub ready: bool,
     pub greeting: Greeting,
     pub outbox: Outbox,

@@ -165,7 +165,7 @@ impl Replica {
                 Standing::Joining | Standing::Voter => Ok(()),
             },
             Ok(Err(_)) | Err(_) => Err(Refusal::NotVoter(
-                "no majority has admitted this replica yet".into(),
+                "not admitted yet: too few others have met this replica".into(),
             )),
         }
     }

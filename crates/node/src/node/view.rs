@@ -4,6 +4,7 @@ use quorate_abstractions::{
     eventually_perfect::Indication as Suspicion, leader::Trust, link::Status,
 };
 use quorate_core::{Membership, ProcessId, ProcessSet};
+use quorate_links::perfect::Admission;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -15,9 +16,9 @@ use tracing::{error, info, warn};
 /// Whether this process takes part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// No majority has admitted it yet.
+    /// It has not been admitted yet: too few others have met it.
     Joining,
-    /// A majority knows it: it votes and serves.
+    /// It has been admitted: it votes and serves.
     Voter,
     /// It may neither vote nor serve, which these words explain. Final.
     Excluded(String),
@@ -127,7 +128,7 @@ impl View {
                 });
             }
             Status::Admitted => {
-                info!("a majority has admitted this process: it votes and serves");
+                info!("enough others have met this process: it votes and serves");
                 self.standing.send_if_modified(|standing| {
                     let joining = *standing == Standing::Joining;
                     if joining {
@@ -178,7 +179,12 @@ impl View {
     pub fn ready(&self) -> Result<(), String> {
         match &*self.standing.borrow() {
             Standing::Voter => {}
-            Standing::Joining => return Err("no majority has admitted this process yet".into()),
+            Standing::Joining => {
+                let needed = Admission::RestartSafe.others(&self.membership);
+                return Err(format!(
+                    "not admitted yet: {needed} others must have met this process"
+                ));
+            }
             Standing::Excluded(words) => return Err(words.clone()),
         }
         let state = self.state();

@@ -152,19 +152,25 @@ impl Node {
 
 /// Five, or any number of replicas that know each other. Not waited for.
 pub fn cluster(n: usize, extra: &[&str]) -> Vec<Node> {
+    starting(n, extra).collect()
+}
+
+/// The same, each of which starts when it is taken.
+pub fn starting(n: usize, extra: &[&str]) -> impl Iterator<Item = Node> {
     let addresses = free_addresses(3 * n);
     let peers: Vec<String> = addresses[..n].iter().map(ToString::to_string).collect();
-    let start = |rank: usize| {
+    let extra: Vec<_> = extra.iter().map(ToString::to_string).collect();
+    let start = move |rank: usize| {
         let mut arguments = vec!["--id".to_owned(), rank.to_string()];
         arguments.extend(["--peers".to_owned(), peers.join(",")]);
-        arguments.extend(extra.iter().map(ToString::to_string));
+        arguments.extend(extra.clone());
         Node::start(
             arguments,
             addresses[n + rank - 1],
             addresses[2 * n + rank - 1],
         )
     };
-    (1..=n).map(start).collect()
+    (1..=n).map(start)
 }
 
 /// The same, all of them ready to serve.

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 /// Whether a process may take part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// It has not been admitted by a majority yet.
+    /// It has not been admitted yet: too few others have met it.
     Joining,
-    /// A majority has admitted it.
+    /// It has been admitted.
     Admitted,
     /// The others know this process under another incarnation: it may not take part.
     Excluded {

@@ -1,8 +1,8 @@
 //! Who may take part: the handshake, incarnations, refusals.
 use super::harness::{World, ms, p};
-use crate::perfect::Configuration;
+use crate::perfect::{Admission, Configuration};
 use quorate_abstractions::{heartbeat::Beat, link::Status};
-use quorate_core::Incarnation;
+use quorate_core::{Incarnation, Membership};
 use std::time::Duration;
 
 const LANES: &[&str] = &["bulk", "small"];
@@ -16,38 +16,120 @@ fn a_process_alone_is_admitted_at_once() {
     let mut world = World::started(1, 1);
     world.send(1, 1, "small", "myself");
     world.run(ms(1));
-    assert!(world.process(1).has(|status| *status == Status::Admitted));
+    assert!(world.process(1).is_admitted());
+    assert_eq!(world.process(1).from(1, "small"), ["myself"]);
+}
+
+/// A cluster of five, whose last process that is needed comes late.
+fn forms_with(admission: Admission, needed: usize) {
+    let mut world = World::new(5, 1);
+    world.configuration.admission = admission;
+    for rank in 1..needed {
+        world.start(rank, 10 * rank as u64);
+    }
+    world.send(1, 2, "small", "early");
+    world.send(1, 1, "small", "myself");
+    world.run(Duration::from_secs(30));
+    for rank in 1..needed {
+        assert!(!world.process(rank).is_admitted());
+        assert_eq!(world.process(rank).delivered(), 0);
+    }
+    world.start(needed, 10 * needed as u64);
+    world.run(Duration::from_secs(3));
+    for rank in 1..=needed {
+        assert!(world.process(rank).is_admitted());
+        assert_eq!(world.process(rank).connected(), needed - 1);
+    }
+    assert_eq!(world.process(2).from(1, "small"), ["early"]);
     assert_eq!(world.process(1).from(1, "small"), ["myself"]);
 }
 
 #[test]
-fn without_a_majority_nobody_is_admitted_and_nothing_flows() {
-    let mut world = World::new(5, 1);
-    world.start(1, 10);
-    world.start(2, 20);
-    world.send(1, 2, "small", "early");
-    world.send(1, 1, "small", "myself");
+fn until_enough_have_met_nobody_is_admitted_and_nothing_flows() {
+    forms_with(Admission::RestartSafe, 4);
+    forms_with(Admission::CrashStop, 3);
+}
+
+#[test]
+fn enough_is_the_least_that_no_minority_of_restarts_can_feign() {
+    for n in 1..=128 {
+        let processes = Membership::of_size(n).unwrap();
+        let f = processes.minority();
+        // Two incarnations of one slot, each known to so many others: how many must have restarted?
+        let restarts = |others: usize| 1 + (2 * others).saturating_sub(n - 1);
+        let others = Admission::RestartSafe.others(&processes);
+        assert!(processes.majority() - 1 <= others && others < n);
+        assert!(restarts(others) > f, "{n}");
+        assert!(n <= 2 || restarts(others - 1) <= f, "{n}");
+        assert_eq!(Admission::CrashStop.others(&processes), n / 2);
+    }
+}
+
+/// A cluster forms of as few as may; then some of these restart without their memory, the others of
+/// these freeze, and the rest of the cluster comes for the first time.
+fn restart_while_forming(n: usize, restarts: usize, admission: Admission) -> World {
+    let mut world = World::new(n, 3);
+    world.configuration.admission = admission;
+    let first = 1 + admission.others(&Membership::of_size(n).unwrap());
+    for rank in 1..=first {
+        world.start(rank, 10 * rank as u64);
+    }
+    world.connect();
+    for rank in 1..=first {
+        assert!(world.process(rank).is_admitted());
+        world.pause(rank, true);
+    }
+    for rank in 1..=restarts {
+        world.crash(rank);
+        world.start(rank, 10 * rank as u64 + 1);
+    }
+    for rank in first + 1..=n {
+        world.start(rank, 10 * rank as u64);
+    }
     world.run(Duration::from_secs(30));
-    for rank in [1, 2] {
-        assert!(
-            !world
-                .process(rank)
-                .has(|status| *status == Status::Admitted)
-        );
-        assert_eq!(world.process(rank).delivered(), 0);
+    for rank in restarts + 1..=first {
+        world.pause(rank, false);
     }
-    world.start(3, 30);
-    world.run(Duration::from_secs(3));
-    for rank in 1..=3 {
-        assert!(
-            world
-                .process(rank)
-                .has(|status| *status == Status::Admitted)
-        );
-        assert_eq!(world.process(rank).connected(), 2);
+    world
+}
+
+#[test]
+fn a_majority_alone_would_admit_two_incarnations_of_a_slot() {
+    for n in [3, 5, 7] {
+        let mut world = restart_while_forming(n, 1, Admission::CrashStop);
+        assert!(world.process(1).is_admitted());
+        world.send(1, n, "small", "of the second");
+        world.run(ms(100));
+        assert_eq!(world.process(n).from(1, "small"), ["of the second"]);
     }
-    assert_eq!(world.process(2).from(1, "small"), ["early"]);
-    assert_eq!(world.process(1).from(1, "small"), ["myself"]);
+}
+
+#[test]
+fn no_slot_has_two_admitted_incarnations_after_a_minority_restarts() {
+    for (n, restarts) in [
+        (3, 1),
+        (4, 1),
+        (5, 1),
+        (5, 2),
+        (6, 2),
+        (7, 1),
+        (7, 3),
+        (9, 4),
+    ] {
+        let mut world = restart_while_forming(n, restarts, Admission::RestartSafe);
+        for rank in 1..=restarts {
+            assert!(!world.process(rank).is_admitted(), "p{rank} of {n}");
+        }
+        // Those who froze tell them so; the late ones and those go on without them.
+        world.run(Duration::from_secs(30));
+        for rank in 1..=restarts {
+            assert!(world.process(rank).is_excluded(), "p{rank} of {n}");
+        }
+        world.send(n, restarts + 1, "small", "go on");
+        world.run(Duration::from_secs(3));
+        let from = world.process(restarts + 1).from(n, "small");
+        assert_eq!(from, ["go on"], "{n}");
+    }
 }
 
 /// A process that comes back without its memory, with whatever its clock says.
@@ -64,7 +146,7 @@ fn restart(second: u64) {
     world.send(1, 3, "small", "to whom?");
     world.run(Duration::from_secs(30));
     assert!(world.process(3).is_excluded());
-    assert!(!world.process(3).has(|status| *status == Status::Admitted));
+    assert!(!world.process(3).is_admitted());
     assert_eq!(world.process(3).delivered(), 0);
     assert_eq!(world.process(1).from(3, "small"), ["of the first"]);
     // A process that learns from the others' tables alone that it is known otherwise stops before

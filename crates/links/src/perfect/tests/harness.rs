@@ -431,6 +431,10 @@ impl Process {
         self.statuses.lock().unwrap().iter().any(wanted)
     }
 
+    pub fn is_admitted(&self) -> bool {
+        self.has(|status| *status == Status::Admitted)
+    }
+
     pub fn is_excluded(&self) -> bool {
         self.has(|status| matches!(status, Status::Excluded { .. }))
     }

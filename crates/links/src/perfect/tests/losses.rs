@@ -1,6 +1,6 @@
 //! Who was lost learns so, and of two that have lost each other one does.
 use super::harness::{World, ms, p};
-use crate::perfect::Configuration;
+use crate::perfect::{Admission, Configuration};
 use quorate_abstractions::link::Status;
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ fn of_two_that_have_lost_each_other_the_higher_rank_is_excluded_when_the_cut_hea
         for (a, b) in [(1, 3), (1, 2), (2, 3)] {
             let mut world = limited();
             if !have_met {
+                // Of three, two that have not met are admitted by a majority alone.
+                world.configuration.admission = Admission::CrashStop;
                 cut(&mut world, a, b);
             }
             world.start_all();
