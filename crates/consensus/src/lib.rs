@@ -6,8 +6,10 @@
 //! | [`uniform_hierarchical`] | uniform consensus | best-effort broadcast, P | any number of crashes |
 //! | [`leader_driven`] | uniform consensus | links, Ω | f < n/2 |
 //! | [`rotating`] | uniform consensus | links, reliable broadcast, ◇P | f < n/2 |
+//! | [`by_total_order`] | uniform consensus | uniform total order | what that survives |
 
 pub mod ballots;
+pub mod by_total_order;
 pub mod hierarchical;
 pub mod hierarchy;
 pub mod leader_driven;

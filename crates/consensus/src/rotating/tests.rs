@@ -2,7 +2,11 @@ use super::*;
 use quorate_abstractions::link::Links;
 use quorate_broadcast::{best_effort, eager};
 use quorate_core::{Context, Counters, Incarnation, MessageId, Time, message::Origin, wire::Wire};
-use quorate_sim::{Crash, Lose, Oracle, Report, Timed, UNIT, World, properties};
+use quorate_sim::{Crash, Lose, Oracle, Report, Timed, UNIT, Verdict, World, properties};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// The steps after which the oracle reports a crash.
 const DETECTION: u32 = 5;
@@ -106,6 +110,47 @@ fn uc4_termination_after_everybody_suspected_everybody() {
         }
         run(n, &oracle, None).0.assert_all_hold();
     }
+}
+
+/// Three processes propose, p1 last; where `early_is_dropped`, messages that come to a process before it
+/// has proposed are dropped (B7-E3).
+fn propose_late(early_is_dropped: bool) -> Report {
+    let mut world = World::new(3, 11, Timed::lock_step()).unwrap();
+    world.check(properties::consensus(world.membership(), "consensus"));
+    for q in world.processes() {
+        let host = world.host(q).at("consensus");
+        let links = world.links(q).at("consensus");
+        let reliable = |up: Addr<reliable::Deliver>| {
+            let lane = links.at("reliable").lane();
+            eager::spawn(&host.at("reliable"), best_effort::over(lane), up)
+        };
+        let has_proposed = Arc::new(AtomicBool::new(!early_is_dropped));
+        let (heard, lane) = (has_proposed.clone(), links.lane());
+        let link = move |up: Addr<link::Deliver<Message>>| {
+            lane.attach(Addr::new(move |message| {
+                if heard.load(Relaxed) {
+                    up.send(message);
+                }
+            }))
+        };
+        let detector = world.eventually_perfect(q, &accurate());
+        let door = spawn(&host, link, reliable, &detector, world.application(q));
+        let value = Bytes::from(vec![q.rank() as u8]);
+        let time = if q == p(1) { step(5) } else { step(0) };
+        world.call(q, time, move || {
+            has_proposed.store(true, Relaxed);
+            door.send(Propose { instance: 1, value });
+        });
+    }
+    world.run()
+}
+
+#[test]
+fn uc4_is_broken_where_messages_that_come_before_the_proposal_are_dropped() {
+    let broken = propose_late(true);
+    let verdict = broken.verdict("UC4");
+    assert!(matches!(verdict, Some(Verdict::Violated(_))), "{broken}");
+    propose_late(false).assert_all_hold();
 }
 
 /// One process of three, p3, driven by hand.
