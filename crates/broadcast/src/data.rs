@@ -71,6 +71,15 @@ impl Numbering {
         self.me.process
     }
 
+    /// How many broadcasts were numbered.
+    pub(crate) fn broadcasts(&self) -> u64 {
+        self.broadcasts
+    }
+
+    pub(crate) fn processes(&self) -> &Membership {
+        &self.processes
+    }
+
     pub(crate) fn others(&self) -> ProcessSet {
         self.processes.others(self.me.process)
     }
@@ -90,15 +99,19 @@ impl Numbering {
         id.origin == self.me
     }
 
-    /// Nobody broadcasts in this process's name but itself, nor from outside Π, nor far ahead of
-    /// what is `delivered`: otherwise, what to count.
+    /// Nobody broadcasts in this process's name but itself, nor from outside Π.
+    pub(crate) fn is_possible(&self, id: MessageId) -> bool {
+        let is_forged = self.is_mine(id) && id.sequence > self.broadcasts;
+        !is_forged && id.sequence > 0 && self.processes.contains(id.origin.process)
+    }
+
+    /// Such a message is possible, and not far ahead of what is `delivered`: otherwise, what to count.
     pub(crate) fn check(
         &self,
         id: MessageId,
         delivered: &WatermarkSet,
     ) -> Result<(), &'static str> {
-        let is_forged = self.is_mine(id) && id.sequence > self.broadcasts;
-        if is_forged || id.sequence == 0 || !self.processes.contains(id.origin.process) {
+        if !self.is_possible(id) {
             return Err("impossible identifier");
         }
         if id.sequence > delivered.low(id.origin).saturating_add(WINDOW) {

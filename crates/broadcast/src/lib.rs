@@ -8,6 +8,9 @@
 //! | [`all_ack`] | uniform reliable | best-effort, P | any number of crashes |
 //! | [`majority_ack`] | uniform reliable | perfect links | f < n/2 |
 //! | [`first_in_first_out`] | first-in first-out, regular or uniform | reliable or uniform | what that survives |
+//! | [`causal_past`] | causal, regular or uniform, for short runs | reliable or uniform | what that survives |
+//! | [`causal_collected`] | causal, regular or uniform | reliable or uniform; P | what they survive |
+//! | [`causal_waiting`] | causal, regular or uniform | reliable or uniform | what that survives |
 //! | [`by_consensus`] | uniform total order | uniform reliable, uniform consensus | what they survive |
 //! | [`by_consensus_on_messages`] | regular total order | regular reliable, consensus | what they survive |
 
@@ -15,6 +18,10 @@ pub mod all_ack;
 pub mod best_effort;
 pub mod by_consensus;
 pub mod by_consensus_on_messages;
+mod causal;
+pub mod causal_collected;
+pub mod causal_past;
+pub mod causal_waiting;
 pub mod data;
 pub mod eager;
 pub mod first_in_first_out;

@@ -1,0 +1,8 @@
+//! What the causal broadcasts share: a counter a process, and the messages that others depend on.
+mod clock;
+mod history;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use clock::Clock;
+pub(crate) use history::{History, put_messages, take_messages};

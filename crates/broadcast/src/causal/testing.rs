@@ -1,0 +1,205 @@
+//! What the tests of the causal broadcasts share: layers below, applications that answer, a process
+//! by itself.
+mod twin;
+
+pub(crate) use twin::{Flaw, Held, Twin};
+
+use crate::{best_effort, eager, lazy, majority_ack, testing::*};
+use bytes::Bytes;
+use quorate_abstractions::{
+    causal::{Broadcast, Deliver},
+    link::Links,
+    reliable, uniform,
+};
+use quorate_core::{
+    Addr, Algorithm, Context, Counters, Host, Incarnation, MessageId, Name, ProcessId, Time,
+    message::{Origin, fold},
+};
+use quorate_sim::{Crash, Oracle, Report, SimHost, Timed, World, properties};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+/// How long after a crash it is reported.
+pub(crate) const DETECTION: Duration = Duration::from_millis(5);
+
+/// The reliable broadcast of one process, not yet joined to what stands on it.
+pub(crate) type Below = Box<dyn FnOnce(Addr<reliable::Deliver>) -> Addr<reliable::Broadcast>>;
+
+/// Starts a causal broadcast at a process.
+pub(crate) type Start<'a> = &'a dyn Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast>;
+
+/// Whether the causal broadcast is uniform, and what it stands on.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Form {
+    /// Over eager reliable broadcast.
+    Regular,
+    /// Over lazy reliable broadcast.
+    Lazy,
+    /// Over majority-ack uniform broadcast.
+    Uniform,
+}
+
+/// The regular forms.
+pub(crate) const REGULAR: [Form; 2] = [Form::Regular, Form::Lazy];
+
+fn below(world: &World, q: ProcessId, form: Form) -> Below {
+    let (host, lane) = (world.host(q).at("below"), world.links(q).at("below").lane());
+    match form {
+        Form::Regular => Box::new(move |up| eager::spawn(&host, best_effort::over(lane), up)),
+        Form::Lazy => {
+            let detector = world.eventually_perfect(q, &Oracle::accurate(DETECTION));
+            Box::new(move |up| lazy::spawn(&host, lane, &detector, up))
+        }
+        Form::Uniform => {
+            let uniform = uniform::as_reliable(move |up| majority_ack::spawn(&host, lane, up));
+            Box::new(move |up| quorate_core::Layer::attach(uniform, up))
+        }
+    }
+}
+
+/// A causal broadcast at every process, whose application broadcasts whatever `answer` says to what
+/// it delivers.
+pub(crate) fn wire_with<A>(
+    world: &World,
+    form: Form,
+    start: Start<'_>,
+    answer: impl Fn(ProcessId) -> A,
+) -> Vec<Addr<Broadcast>>
+where
+    A: FnMut(&Deliver) -> Option<Bytes> + Send + 'static,
+{
+    let is_uniform = form == Form::Uniform;
+    world.check(properties::causal(world.membership(), "causal", is_uniform));
+    let start_at = |q| {
+        let (door, mut answer) = (Arc::new(OnceLock::<Addr<Broadcast>>::new()), answer(q));
+        let up = {
+            let door = door.clone();
+            world.application_with(q, move |delivery: Deliver, _| {
+                if let (Some(payload), Some(door)) = (answer(&delivery), door.get()) {
+                    door.send(Broadcast { payload });
+                }
+            })
+        };
+        let host = world.host(q).at("causal");
+        let addr = start(world, &host, below(world, q, form), up);
+        door.get_or_init(|| addr).clone()
+    };
+    world.processes().map(start_at).collect()
+}
+
+/// …which answers nothing.
+pub(crate) fn wire(world: &World, form: Form, start: Start<'_>) -> Vec<Addr<Broadcast>> {
+    wire_with(world, form, start, |_| |_: &Deliver| None)
+}
+
+/// A run full of faults in which everybody broadcasts, and answers half of what it delivers up to
+/// three times; `seed` says the rest.
+pub(crate) fn turbulent(form: Form, start: Start<'_>, seed: u64) -> Report {
+    let maximum = match form {
+        Form::Regular | Form::Lazy => all_but_one,
+        Form::Uniform => minority,
+    };
+    let mut world = turbulent_world(seed, maximum);
+    let doors = wire_with(&world, form, start, |q| {
+        let mut answers = 0;
+        move |delivery: &Deliver| {
+            let MessageId { origin, sequence } = delivery.id;
+            let coin = fold(fold(seed, q.rank() as u64), origin.process.rank() as u64);
+            let answers_this = answers < 3 && fold(coin, sequence).is_multiple_of(2);
+            answers += u64::from(answers_this);
+            answers_this.then(|| Bytes::from_static(b"answer"))
+        }
+    });
+    request_some(&world, &doors, |payload| Broadcast { payload });
+    world.run()
+}
+
+/// How many messages one broadcast by p1 of `n` costs in lock step, when this befalls one process.
+pub(crate) fn cost(n: usize, form: Form, start: Start<'_>, crash: Option<(usize, Crash)>) -> u64 {
+    let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
+    let doors = wire(&world, form, start);
+    request(&world, &doors, 1, Time::ZERO, b"m");
+    if let Some((rank, crash)) = crash {
+        world.crash(p(rank), crash);
+    }
+    let report = world.run();
+    report.assert_all_hold();
+    report.counts.messages
+}
+
+/// Has one process broadcast this.
+pub(crate) fn request(
+    world: &World,
+    doors: &[Addr<Broadcast>],
+    rank: usize,
+    at: Time,
+    payload: &'static [u8],
+) {
+    let payload = Bytes::from_static(payload);
+    world.request(p(rank), at, &doors[rank - 1], Broadcast { payload });
+}
+
+/// The identifier of a message of a process of a simulated world.
+pub(crate) fn id(rank: usize, sequence: u64) -> MessageId {
+    let incarnation = Incarnation(rank as u64);
+    let process = p(rank);
+    let origin = Origin {
+        process,
+        incarnation,
+    };
+    MessageId { origin, sequence }
+}
+
+/// An algorithm by itself, as p1 of three: fed by hand.
+pub(crate) struct Alone<A: Algorithm> {
+    pub(crate) algorithm: A,
+    context: Context<A::Event, A::Effect>,
+    pub(crate) counters: Counters,
+}
+
+impl<A: Algorithm> Alone<A> {
+    pub(crate) fn new(algorithm: impl FnOnce(&SimHost) -> A) -> Self {
+        let world = World::new(3, 1, Timed::lock_step()).unwrap();
+        let (host, counters) = (world.host(p(1)), Counters::default());
+        Alone {
+            algorithm: algorithm(&host),
+            context: Context::new(Name::root(), 1, counters.clone()),
+            counters,
+        }
+    }
+
+    /// What the algorithm does upon this event.
+    pub(crate) fn upon(&mut self, event: A::Event) -> Vec<A::Effect> {
+        self.algorithm.upon(event, &mut self.context);
+        self.effects()
+    }
+
+    /// What it does at the end of a batch.
+    pub(crate) fn idle(&mut self) -> Vec<A::Effect> {
+        self.algorithm.upon_idle(&mut self.context);
+        self.effects()
+    }
+
+    fn effects(&mut self) -> Vec<A::Effect> {
+        let mut effects = Vec::new();
+        self.context.take_effects(&mut effects);
+        effects
+    }
+}
+
+/// Starts any algorithm, as a wiring function would.
+pub(crate) fn start_twin<A, H: Host>(
+    host: &H,
+    algorithm: A,
+    join: impl FnOnce(&quorate_core::Mailbox<A::Event>) -> Box<dyn FnMut(A::Effect) + Send>,
+) -> Addr<A::Event>
+where
+    A: Algorithm,
+{
+    let mailbox = host.mailbox();
+    let (addr, route) = (mailbox.addr(), join(&mailbox));
+    host.start(mailbox, algorithm, route);
+    addr
+}

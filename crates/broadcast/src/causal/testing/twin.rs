@@ -1,0 +1,241 @@
+//! Causal broadcast without waiting as published, by sets and single acknowledgements, with one flaw.
+use super::{Below, start_twin};
+use crate::{
+    causal::{put_messages, take_messages},
+    data::{Data, Numbering},
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use quorate_abstractions::{
+    Subscribe,
+    causal::{Broadcast, Deliver},
+    perfect, reliable,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, MessageId, Observation, Observe, ProcessId, ProcessSet,
+    message::digest,
+    wire::{put_head, put_number, take_head, take_number},
+};
+use quorate_sim::SimHost;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+/// What is wrong with a twin.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Flaw {
+    /// Nothing.
+    None,
+    /// The past has no order: it is delivered backwards.
+    Unordered,
+    /// An own message is appended when it is broadcast and when it is delivered.
+    AppendedTwice,
+    /// An own message is delivered inside its broadcast, which then appends it.
+    DeliveredInside,
+    /// Messages are known by content.
+    ByContent,
+    /// A crash report does not lead to collection.
+    NotTestedAgain,
+    /// An acknowledgement that comes before the message is dropped.
+    EarlyDropped,
+    /// An acknowledgement that comes after the collection is kept.
+    LateKept,
+    /// What is collected is no longer known as delivered.
+    Forgetful,
+}
+
+/// How many acknowledgement sets a twin holds.
+pub(crate) type Held = Arc<AtomicUsize>;
+
+pub(crate) struct Twin {
+    flaw: Flaw,
+    numbering: Numbering,
+    crashed: ProcessSet,
+    delivered: BTreeSet<(Option<MessageId>, u64)>,
+    past: Vec<Data>,
+    acknowledged: BTreeMap<MessageId, ProcessSet>,
+    collected: BTreeSet<MessageId>,
+    held: Held,
+}
+
+#[derive(Debug)]
+pub(crate) enum Event {
+    Broadcast(Broadcast),
+    Reliable(reliable::Deliver),
+    Crash(perfect::Crash),
+}
+
+pub(crate) enum Effect {
+    Reliable(reliable::Broadcast),
+    Deliver(Deliver),
+    Collect(MessageId, u64),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::Reliable(indication) => indication.observe().as_internal(),
+            Event::Crash(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Reliable(request) => request.observe().as_internal(),
+            Effect::Deliver(indication) => indication.observe(),
+            Effect::Collect(id, left) => {
+                Observation::internal("Collect").message(*id).digest(*left)
+            }
+        }
+    }
+}
+
+impl Algorithm for Twin {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
+            Event::Reliable(delivery) => self.upon_reliable(delivery, ctx),
+            Event::Crash(perfect::Crash(q)) => {
+                self.crashed.insert(q);
+                if self.flaw != Flaw::NotTestedAgain {
+                    let waiting: Vec<_> = self.acknowledged.keys().copied().collect();
+                    for id in waiting {
+                        self.collect(id, ctx);
+                    }
+                }
+            }
+        }
+        self.held.store(self.acknowledged.len(), Relaxed);
+    }
+}
+
+const DATA: u8 = 0;
+const ACKNOWLEDGE: u8 = 1;
+
+impl Twin {
+    /// A twin with this flaw at `host`, over reliable broadcast and the perfect failure detector.
+    pub(crate) fn spawn(
+        host: &SimHost,
+        (flaw, held): (Flaw, Held),
+        below: Below,
+        detector: &Subscribe<perfect::Crash>,
+        up: Addr<Deliver>,
+    ) -> Addr<Broadcast> {
+        let twin = Twin {
+            flaw,
+            numbering: Numbering::new(host),
+            crashed: ProcessSet::EMPTY,
+            delivered: BTreeSet::new(),
+            past: Vec::new(),
+            acknowledged: BTreeMap::new(),
+            collected: BTreeSet::new(),
+            held,
+        };
+        let addr = start_twin(host, twin, |mailbox| {
+            let below = below(mailbox.addr().with(Event::Reliable));
+            detector.send(mailbox.addr().with(Event::Crash));
+            Box::new(move |effect| match effect {
+                Effect::Reliable(request) => below.send(request),
+                Effect::Deliver(indication) => up.send(indication),
+                Effect::Collect(..) => {}
+            })
+        });
+        addr.with(Event::Broadcast)
+    }
+
+    fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let data = self.numbering.number(payload);
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(DATA);
+        put_number(data.id.sequence, &mut bytes);
+        put_messages(&self.past, &mut bytes);
+        bytes.extend_from_slice(&data.payload);
+        send(bytes, ctx);
+        if self.flaw == Flaw::DeliveredInside {
+            self.deliver(&data, ctx);
+        }
+        self.past.push(data);
+    }
+
+    fn upon_reliable(&mut self, delivery: reliable::Deliver, ctx: &mut Ctx<Self>) {
+        let (origin, mut bytes) = (delivery.id.origin, delivery.payload);
+        if bytes.get_u8() == ACKNOWLEDGE {
+            let id = take_head(&mut bytes).unwrap();
+            return self.upon_acknowledge(origin.process, id, ctx);
+        }
+        let sequence = take_number(&mut bytes).unwrap();
+        let mut messages = take_messages(&mut bytes).unwrap();
+        if self.flaw == Flaw::Unordered {
+            messages.reverse();
+        }
+        let id = MessageId { origin, sequence };
+        messages.push(Data { id, payload: bytes });
+        for data in messages {
+            self.deliver(&data, ctx);
+        }
+    }
+
+    fn deliver(&mut self, data: &Data, ctx: &mut Ctx<Self>) {
+        if !self.delivered.insert(self.key(data)) {
+            return;
+        }
+        let Data { id, payload } = data.clone();
+        let is_there = self.past.iter().any(|other| other.id == id);
+        if !is_there || self.flaw == Flaw::AppendedTwice {
+            self.past.push(data.clone());
+        }
+        ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(ACKNOWLEDGE);
+        put_head(&id, &mut bytes);
+        send(bytes, ctx);
+    }
+
+    fn key(&self, data: &Data) -> (Option<MessageId>, u64) {
+        let id = Some(data.id).filter(|_| self.flaw != Flaw::ByContent);
+        (id, digest(&data.payload))
+    }
+
+    fn upon_acknowledge(&mut self, from: ProcessId, id: MessageId, ctx: &mut Ctx<Self>) {
+        let is_early = !self.past.iter().any(|data| data.id == id);
+        if is_early && self.flaw == Flaw::EarlyDropped {
+            return;
+        }
+        if self.collected.contains(&id) && self.flaw != Flaw::LateKept {
+            return;
+        }
+        self.acknowledged.entry(id).or_default().insert(from);
+        self.collect(id, ctx);
+    }
+
+    fn collect(&mut self, id: MessageId, ctx: &mut Ctx<Self>) {
+        let alive = self.numbering.processes().set().without(self.crashed);
+        if !alive.is_subset(self.acknowledged.get(&id).copied().unwrap_or_default()) {
+            return;
+        }
+        self.acknowledged.remove(&id);
+        let Some(place) = self.past.iter().position(|data| data.id == id) else {
+            return;
+        };
+        let data = self.past.remove(place);
+        self.collected.insert(id);
+        if self.flaw == Flaw::Forgetful {
+            self.delivered.remove(&self.key(&data));
+        }
+        ctx.trigger(Effect::Collect(id, self.past.len() as u64));
+    }
+}
+
+fn send(bytes: BytesMut, ctx: &mut Ctx<Twin>) {
+    let payload = bytes.freeze();
+    ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
+}

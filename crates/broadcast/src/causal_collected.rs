@@ -1,0 +1,328 @@
+//! Causal broadcast without waiting, whose causal past is collected.
+//!
+//! # Promises
+//! - CRB1–5 as [`causal_past`](crate::causal_past); uniform over uniform broadcast.
+//! - GC1 (safety): a message leaves the past of a process only when every process whose crash was not
+//!   reported to it has delivered it.
+//! - GC2 (liveness): once broadcasts cease, the past of every correct process becomes empty.
+//!
+//! # Assumes
+//! Reliable broadcast, and what it assumes; the perfect failure detector. With one that errs, a
+//! message leaves the past while a process that was wrongly suspected still needs it there: CRB5 is
+//! lost. One incarnation a process, which the links see to.
+//!
+//! # Messages
+//! By reliable broadcast, from the origin → everybody:
+//! - `Data(sequence, past, payload)`: a broadcast, and what its origin has broadcast or delivered
+//!   before and not collected yet, in that order.
+//! - `Acknowledge(counts)`: how many messages of each process the sender has delivered.
+//!
+//! # Cost
+//! A message costs its own reliable broadcast, and one more for each process that delivers it. Over
+//! [`lazy`](crate::lazy): (n−1) + n(n−1) messages failure-free; (n−1) + (n−1)² with another process
+//! dead; kn + (n−1)² if the sender crashes after k ≥ 1 sends and before it acknowledges. Over
+//! [`eager`](crate::eager): n(n−1) + n·n(n−1); (n−1)² + (n−1)³; k + (n−1)² + (n−1)³. One step; collected after two, or when the crash of who did not acknowledge is
+//! reported. What is delivered in one batch is acknowledged together. Memory: what some live process
+//! is not known to have delivered, and n² counters.
+//!
+//! # Why it holds
+//! What is missing in a past was delivered by every process that may still deliver anything, so the
+//! argument of `causal_past` stands (CRB5, GC1). Each correct process acknowledges what it delivers,
+//! and every correct one hears of it; those that do not acknowledge crash and are reported, upon which
+//! the past is looked through again (GC2). Acknowledgements are counts, of which the highest counts:
+//! one that comes early, late or again is as good as any, and there is none to keep. Counts tell who
+//! has delivered a message; that it was delivered here is remembered in the same way, for ever.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 3.9, “Garbage-Collection of Causal Past”. Deviations: those of `causal_past`; an
+//! acknowledgement is cumulative, for all origins at once; a message carries its own number, as
+//! acknowledgements are numbered with messages below; a reported crash counts like an acknowledgement.
+use crate::{
+    causal::{Clock, History, put_messages, take_messages},
+    data::Data,
+};
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    Subscribe,
+    causal::{Broadcast, Deliver},
+    perfect, reliable,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
+    wire::{self, Undecodable, Wire},
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Message {
+    /// A broadcast, the origin's how-manieth, behind what it depends on.
+    Data {
+        sequence: u64,
+        past: Vec<Data>,
+        payload: Bytes,
+    },
+    /// So many messages of each process the sender has delivered.
+    Acknowledge(Clock),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Head {
+    Data(u64),
+    Acknowledge(Clock),
+}
+
+impl Wire for Message {
+    fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Message::Data {
+                sequence,
+                past,
+                payload,
+            } => {
+                wire::put_head(&Head::Data(*sequence), out);
+                put_messages(past, out);
+                out.extend_from_slice(payload);
+            }
+            Message::Acknowledge(delivered) => {
+                wire::put_head(&Head::Acknowledge(delivered.clone()), out);
+            }
+        }
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        match wire::take_head(&mut bytes)? {
+            Head::Data(sequence) => Ok(Message::Data {
+                sequence,
+                past: take_messages(&mut bytes)?,
+                payload: bytes,
+            }),
+            Head::Acknowledge(delivered) if bytes.is_empty() => Ok(Message::Acknowledge(delivered)),
+            Head::Acknowledge(_) => Err(Undecodable),
+        }
+    }
+}
+
+/// Causal broadcast that sends along what some process may not have delivered yet.
+pub struct CausalCollected {
+    history: History,
+    /// By process: what it is known to have delivered.
+    acknowledged: Vec<Clock>,
+    /// Whose crash was reported.
+    crashed: ProcessSet,
+    /// Whether something was delivered since the last acknowledgement.
+    owes_acknowledgement: bool,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A message from below.
+    Reliable(reliable::Deliver),
+    /// A report of the detector.
+    Crash(perfect::Crash),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to the layer below.
+    Reliable(reliable::Broadcast),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+    /// A message leaves the past. For traces: nobody is told.
+    Collect {
+        /// Which.
+        id: MessageId,
+        /// How many are left.
+        left: u64,
+    },
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::Reliable(indication) => indication.observe().as_internal(),
+            Event::Crash(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Reliable(request) => request.observe().as_internal(),
+            Effect::Deliver(indication) => indication.observe(),
+            Effect::Collect { id, left } => {
+                Observation::internal("Collect").message(*id).digest(*left)
+            }
+        }
+    }
+}
+
+impl Algorithm for CausalCollected {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
+            Event::Reliable(delivery) => self.upon_reliable(delivery, ctx),
+            Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+        }
+    }
+
+    fn upon_idle(&mut self, ctx: &mut Ctx<Self>) {
+        self.upon_unacknowledged(ctx);
+    }
+}
+
+impl CausalCollected {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        let nothing = Clock::zero(host.processes());
+        CausalCollected {
+            history: History::new(host),
+            acknowledged: vec![nothing; host.processes().n()],
+            crashed: ProcessSet::EMPTY,
+            owes_acknowledgement: false,
+        }
+    }
+
+    /// The message leaves behind its past, and then belongs to the past of the next.
+    fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let past = self.history.past().to_vec();
+        let message = Message::Data {
+            sequence: self.history.broadcast(&payload).sequence,
+            past,
+            payload,
+        };
+        send(&message, ctx);
+    }
+
+    fn upon_reliable(&mut self, delivery: reliable::Deliver, ctx: &mut Ctx<Self>) {
+        let origin = delivery.id.origin;
+        match Message::decode(delivery.payload) {
+            Ok(Message::Data {
+                sequence,
+                past,
+                payload,
+            }) => {
+                let id = MessageId { origin, sequence };
+                self.upon_data(past, Data { id, payload }, ctx);
+            }
+            Ok(Message::Acknowledge(delivered)) => {
+                self.upon_acknowledge(origin.process, &delivered, ctx);
+            }
+            Err(Undecodable) => ctx.count("undecodable message"),
+        }
+    }
+
+    /// Delivers what is missing of the message's past, in its order, and then the message.
+    fn upon_data(&mut self, past: Vec<Data>, data: Data, ctx: &mut Ctx<Self>) {
+        let mut messages = past;
+        messages.push(data);
+        if !self.history.admits(&messages) {
+            return ctx.count("impossible past");
+        }
+        for data in messages {
+            if self.history.deliver(&data) {
+                self.owes_acknowledgement = true;
+                let Data { id, payload } = data;
+                ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+            }
+        }
+    }
+
+    /// Upon deliveries that the others do not know of: tell them, once for a batch.
+    fn upon_unacknowledged(&mut self, ctx: &mut Ctx<Self>) {
+        if std::mem::take(&mut self.owes_acknowledgement) {
+            let delivered = self.history.delivered().clone();
+            send(&Message::Acknowledge(delivered), ctx);
+        }
+    }
+
+    /// What was acknowledged stays so: an older acknowledgement that comes later changes nothing.
+    fn upon_acknowledge(&mut self, from: ProcessId, delivered: &Clock, ctx: &mut Ctx<Self>) {
+        if !self.is_possible(delivered) {
+            return ctx.count("impossible acknowledgement");
+        }
+        if let Some(acknowledged) = self.acknowledged.get_mut(from.index()) {
+            acknowledged.raise(delivered);
+        }
+        self.upon_stable(ctx);
+    }
+
+    /// From now on, nothing waits for this process.
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.crashed.insert(p);
+        self.upon_stable(ctx);
+    }
+
+    /// Upon messages that every process not reported has delivered: they leave the past.
+    fn upon_stable(&mut self, ctx: &mut Ctx<Self>) {
+        let stable = self.stable();
+        let collected = self.history.collect(&stable);
+        let left = self.history.past().len() + collected.len();
+        for (left, id) in (0..left as u64).rev().zip(collected) {
+            ctx.trigger(Effect::Collect { id, left });
+        }
+    }
+
+    /// How many messages of each process were delivered by every process not reported, at least.
+    fn stable(&self) -> Clock {
+        let mut stable = self.history.delivered().clone();
+        for p in self
+            .history
+            .numbering()
+            .processes()
+            .set()
+            .without(self.crashed)
+            .iter()
+        {
+            if let Some(acknowledged) = self.acknowledged.get(p.index()) {
+                stable.lower(acknowledged);
+            }
+        }
+        stable
+    }
+
+    /// Nobody has delivered more of this process's messages than it has broadcast.
+    fn is_possible(&self, delivered: &Clock) -> bool {
+        let numbering = self.history.numbering();
+        delivered.is_of(numbering.processes())
+            && delivered.of(numbering.me()) <= numbering.broadcasts()
+    }
+}
+
+fn send(message: &Message, ctx: &mut Ctx<CausalCollected>) {
+    let payload = wire::encode(message);
+    ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
+}
+
+/// Starts causal broadcast with a collected past, over reliable broadcast and the perfect failure
+/// detector.
+pub fn spawn<H: Host>(
+    host: &H,
+    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let below = reliable.attach(mailbox.addr().with(Event::Reliable));
+    detector.send(mailbox.addr().with(Event::Crash));
+    let algorithm = CausalCollected::new(host);
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Reliable(request) => below.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+        Effect::Collect { .. } => {}
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Causal broadcast without waiting: every message carries its causal past.
+//!
+//! # Promises
+//! - CRB1 validity (liveness): a correct process delivers its own broadcasts.
+//! - CRB2 no duplication (safety). CRB3 no creation (safety).
+//! - CRB4 agreement (liveness), as strong as that of the layer below: over uniform broadcast
+//!   ([`as_reliable`](quorate_abstractions::uniform::as_reliable)) it is uniform.
+//! - CRB5 causal order (safety): a message is delivered after all that precedes it.
+//!
+//! # Assumes
+//! Reliable broadcast, and what it assumes. One incarnation a process, which the links see to.
+//!
+//! # Messages
+//! `Message(past, payload)`, from the origin → everybody, by reliable broadcast, whose number is the
+//! message's. The past is all that the origin has broadcast or delivered before, in that order.
+//!
+//! # Cost
+//! The messages and steps of the reliable broadcast, failure-free and with crashes: over
+//! [`lazy`](crate::lazy) n−1 messages and one step, over [`eager`](crate::eager) n(n−1). The past is never shortened: the k-th message of a run
+//! carries up to k−1 others, and each process keeps them all. For short runs alone;
+//! [`causal_collected`](crate::causal_collected) shortens the past, and
+//! [`causal_waiting`](crate::causal_waiting) carries n counters instead.
+//!
+//! # Why it holds
+//! A message arrives with all that precedes it, in an order in which each comes after what precedes
+//! it, and that is delivered first where it is missing (CRB5). So nothing ever waits, and what the
+//! layer below promises of the carriers holds for what they carry: also of a message that was
+//! delivered out of a past, which every process that delivers the carrier delivers (CRB4). A process
+//! has delivered all that precedes what it has delivered, an origin's earlier messages among it; so
+//! counters tell what was delivered (CRB2).
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 3.9, “No-Waiting Causal Broadcast”. Deviations: the past is a list, as a set has no order to
+//! deliver in; messages are known by identifier, not content; a process's own message enters its past
+//! when it is broadcast, and not again when it is delivered.
+use crate::{
+    causal::{History, put_messages, take_messages},
+    data::Data,
+};
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    causal::{Broadcast, Deliver},
+    reliable,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe,
+    wire::{self, Undecodable, Wire},
+};
+
+/// The only message: a payload, behind what it depends on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Message {
+    past: Vec<Data>,
+    payload: Bytes,
+}
+
+impl Wire for Message {
+    fn encode(&self, out: &mut BytesMut) {
+        put_messages(&self.past, out);
+        out.extend_from_slice(&self.payload);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let past = take_messages(&mut bytes)?;
+        let payload = bytes;
+        Ok(Message { past, payload })
+    }
+}
+
+/// Causal broadcast that sends the causal past along.
+pub struct CausalPast {
+    history: History,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A message from below.
+    Reliable(reliable::Deliver),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to the layer below.
+    Reliable(reliable::Broadcast),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::Reliable(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Reliable(request) => request.observe().as_internal(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for CausalPast {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
+            Event::Reliable(reliable::Deliver { id, payload }) => match Message::decode(payload) {
+                Ok(message) => self.upon_message(id, message, ctx),
+                Err(Undecodable) => ctx.count("undecodable message"),
+            },
+        }
+    }
+}
+
+impl CausalPast {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        CausalPast {
+            history: History::new(host),
+        }
+    }
+
+    /// The message leaves behind its past, and then belongs to the past of the next.
+    fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let past = self.history.past().to_vec();
+        self.history.broadcast(&payload);
+        let payload = wire::encode(&Message { past, payload });
+        ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
+    }
+
+    /// Delivers what is missing of the message's past, in its order, and then the message.
+    fn upon_message(&mut self, id: MessageId, message: Message, ctx: &mut Ctx<Self>) {
+        let Message { past, payload } = message;
+        let mut messages = past;
+        messages.push(Data { id, payload });
+        if !self.history.admits(&messages) {
+            return ctx.count("impossible past");
+        }
+        for data in messages {
+            if self.history.deliver(&data) {
+                let Data { id, payload } = data;
+                ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+            }
+        }
+    }
+}
+
+/// Starts causal broadcast without waiting, over reliable broadcast.
+pub fn spawn<H: Host>(
+    host: &H,
+    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let below = reliable.attach(mailbox.addr().with(Event::Reliable));
+    host.start(mailbox, CausalPast::new(host), move |effect| match effect {
+        Effect::Reliable(request) => below.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+use super::*;
+use crate::{causal::testing::*, testing::*};
+use proptest::prelude::*;
+use quorate_core::Time;
+use quorate_sim::{Crash, Report, SimHost, Timed, UNIT, Verdict, World};
+
+const START: Start<'_> = &|_, host, below, up| spawn(host, below, up);
+
+/// The published algorithm with this flaw; its collection is another file's matter.
+fn twin(flaw: Flaw) -> impl Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast> {
+    move |world, host, below, up| {
+        let detector = world.perfect(host.me(), UNIT);
+        Twin::spawn(host, (flaw, Held::default()), below, &detector, up)
+    }
+}
+
+/// These properties hold in runs of all kinds, at 2 to 5 processes.
+fn assert_hold_in_turbulence(forms: &[Form], tags: &[&str]) {
+    for (form, seed) in forms
+        .iter()
+        .flat_map(|form| (0..150).map(move |seed| (*form, seed)))
+    {
+        let report = turbulent(form, START, seed);
+        for tag in tags {
+            assert_eq!(
+                report.verdict(tag),
+                Some(&Verdict::Holds),
+                "{form:?}: {report}"
+            );
+        }
+    }
+}
+
+#[test]
+fn crb1_validity_and_crb4_agreement_whatever_crashes() {
+    assert_hold_in_turbulence(&REGULAR, &["CRB1", "CRB4"]);
+}
+
+#[test]
+fn crb2_no_duplication_and_crb3_no_creation_whatever_crashes() {
+    assert_hold_in_turbulence(&REGULAR, &["CRB2", "CRB3"]);
+}
+
+#[test]
+fn crb5_causal_order_whatever_crashes() {
+    assert_hold_in_turbulence(&REGULAR, &["CRB5"]);
+    // The same runs do tell: without order in the past, they fail.
+    let unordered = twin(Flaw::Unordered);
+    let caught = |seed| {
+        turbulent(Form::Regular, &unordered, seed)
+            .violation()
+            .is_some()
+    };
+    assert!((0..200).any(caught));
+}
+
+#[test]
+fn crb1_to_crb5_in_the_uniform_form_while_a_minority_crashes() {
+    let tags = ["CRB1", "CRB2", "CRB3", "CRB4", "CRB5"];
+    assert_hold_in_turbulence(&[Form::Uniform], &tags);
+}
+
+#[test]
+fn costs_are_what_the_header_says() {
+    for n in 2..=8_usize {
+        let (all, others) = (n as u64, n as u64 - 1);
+        let dead = Some((n, Crash::at(Time::ZERO)));
+        assert_eq!(cost(n, Form::Regular, START, None), all * others);
+        assert_eq!(cost(n, Form::Regular, START, dead), others * others);
+        assert_eq!(cost(n, Form::Lazy, START, None), others);
+        assert_eq!(cost(n, Form::Lazy, START, dead), others);
+        for k in 1..=others {
+            let cut_short = Some((1, Crash::before_output(k + 1)));
+            let eager = cost(n, Form::Regular, START, cut_short);
+            assert_eq!(eager, k + others * others, "n = {n}, k = {k}");
+            assert_eq!(
+                cost(n, Form::Lazy, START, cut_short),
+                k * all,
+                "n = {n}, k = {k}"
+            );
+        }
+    }
+}
+
+#[test]
+fn delivery_takes_one_step() {
+    let mut world = World::new(5, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, Form::Regular, START);
+    request(&world, &doors, 1, Time::ZERO, b"m");
+    world.run().assert_all_hold();
+    for q in world.processes() {
+        let steps = u32::from(q != p(1));
+        let tally = world.tally(q, "causal", "Deliver");
+        assert_eq!(tally.map(|tally| tally.last), Some(at(steps)), "{q}");
+    }
+}
+
+/// p1 broadcasts twice, and p2 answers the second; p1's own copies to p3 are late, and so are those
+/// that p2 relays. So p3 gets the answer first, and what it answers within it.
+fn answer_first(form: Form, start: Start<'_>) -> (Report, Vec<Option<Time>>) {
+    let script = Script::default().way(1, 3, &[20, 20]).way(2, 3, &[20, 20]);
+    let mut world = World::new(3, 1, script).unwrap();
+    let doors = wire_with(&world, form, start, |q| {
+        move |delivery: &Deliver| {
+            (q == p(2) && delivery.id == id(1, 2)).then(|| Bytes::from_static(b"answer"))
+        }
+    });
+    request(&world, &doors, 1, Time::ZERO, b"one");
+    request(&world, &doors, 1, Time::ZERO, b"two");
+    let report = world.run();
+    let tallies = world
+        .processes()
+        .map(|q| world.tally(q, "causal", "Deliver"));
+    let last = tallies.map(|tally| tally.filter(|t| t.count == 3).map(|t| t.last));
+    (report, last.collect())
+}
+
+#[test]
+fn b4_e1_a_past_without_order_breaks_crb5() {
+    let (report, _) = answer_first(Form::Regular, &twin(Flaw::Unordered));
+    assert_violates(&report, "CRB5");
+    answer_first(Form::Regular, &twin(Flaw::None))
+        .0
+        .assert_all_hold();
+    answer_first(Form::Regular, START).0.assert_all_hold();
+}
+
+#[test]
+fn b4_e4_content_as_identity_breaks_crb1() {
+    let run = |start: Start<'_>| {
+        let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+        let doors = wire(&world, Form::Regular, start);
+        request(&world, &doors, 1, Time::ZERO, b"same");
+        request(&world, &doors, 2, Time::ZERO, b"same");
+        world.run()
+    };
+    assert_violates(&run(&twin(Flaw::ByContent)), "CRB1");
+    run(&twin(Flaw::None)).assert_all_hold();
+    run(START).assert_all_hold();
+}
+
+#[test]
+fn b4_e5_delivering_out_of_a_past_is_uniform_too() {
+    let (report, last) = answer_first(Form::Uniform, START);
+    report.assert_all_hold();
+    // At p3 all three are there when the answer is, long before uniform broadcast has the first two.
+    assert_eq!(last[2], Some(at(2)));
+}
+
+#[test]
+fn the_past_grows_by_every_message_and_is_never_shortened() {
+    let mut process = Alone::new(CausalPast::new);
+    let mut lengths = Vec::new();
+    for sequence in 1..=100 {
+        let payload = Bytes::from_static(b"0123456789");
+        let effects = process.upon(Event::Broadcast(Broadcast { payload }));
+        let [Effect::Reliable(reliable::Broadcast { payload })] = &effects[..] else {
+            panic!("{effects:?}");
+        };
+        lengths.push(payload.len());
+        let delivery = reliable::Deliver {
+            id: id(1, sequence),
+            payload: payload.clone(),
+        };
+        assert_eq!(process.upon(Event::Reliable(delivery)).len(), 1);
+        assert_eq!(process.algorithm.history.past().len() as u64, sequence);
+    }
+    let growth: Vec<_> = lengths.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(growth.iter().all(|bytes| *bytes == growth[0]), "{growth:?}");
+    assert!(growth[0] > 10, "an entry holds its payload");
+}
+
+#[test]
+fn what_cannot_be_is_counted_and_dropped() {
+    let mut process = Alone::new(CausalPast::new);
+    let mut receive = |id, payload| {
+        let delivery = reliable::Deliver { id, payload };
+        process.upon(Event::Reliable(delivery)).len()
+    };
+    let message = |past: &[MessageId]| {
+        let data = |id: &MessageId| Data {
+            id: *id,
+            payload: Bytes::from_static(b"m"),
+        };
+        let past = past.iter().map(data).collect();
+        wire::encode(&Message {
+            past,
+            payload: Bytes::new(),
+        })
+    };
+    assert_eq!(receive(id(2, 2), message(&[])), 0, "the first is missing");
+    assert_eq!(receive(id(2, 1), message(&[id(3, 2)])), 0);
+    assert_eq!(
+        receive(id(2, 1), message(&[id(1, 1)])),
+        0,
+        "p1 has broadcast nothing"
+    );
+    assert_eq!(receive(id(2, 1), message(&[id(9, 1)])), 0);
+    assert_eq!(receive(id(2, 1), Bytes::from_static(&[9])), 0);
+    assert_eq!(receive(id(2, 1), Bytes::new()), 0);
+    assert_eq!(
+        receive(id(2, 1), message(&[id(3, 1)])),
+        2,
+        "nothing wrong with this one"
+    );
+    assert_eq!(process.counters.total("impossible past"), 4);
+    assert_eq!(process.counters.total("undecodable message"), 2);
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(sequence in 0..3_u64, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut process = Alone::new(CausalPast::new);
+        let payload = Bytes::from(bytes);
+        process.upon(Event::Reliable(reliable::Deliver { id: id(2, sequence), payload }));
+    }
+}

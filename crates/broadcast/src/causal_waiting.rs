@@ -1,0 +1,229 @@
+//! Causal broadcast with waiting: a message carries counters, and waits for what it depends on.
+//!
+//! # Promises
+//! - CRB1 validity (liveness): a correct process delivers its own broadcasts.
+//! - CRB2 no duplication (safety). CRB3 no creation (safety).
+//! - CRB4 agreement (liveness), as strong as that of the layer below: over uniform broadcast
+//!   ([`as_reliable`](quorate_abstractions::uniform::as_reliable)) it is uniform.
+//! - CRB5 causal order (safety): a message is delivered after all that precedes it.
+//!
+//! # Assumes
+//! Reliable broadcast, and what it assumes; no failure detector. One incarnation a process, which the
+//! links see to. No origin is more than 2²⁰ broadcasts ahead of what a correct process has delivered of
+//! it: what lies beyond is refused, and links are bounded too.
+//!
+//! # Messages
+//! `Message(predecessors, payload)`, from the origin → everybody, by reliable broadcast, whose number is
+//! the message's. The predecessors are n counters: how many messages of each process the origin has
+//! delivered before; of its own, how many it has broadcast.
+//!
+//! # Cost
+//! The messages of the reliable broadcast, failure-free and with crashes: over [`lazy`](crate::lazy)
+//! n−1, over [`eager`](crate::eager) n(n−1). Its steps, and the wait for what precedes. A header of n counters. Memory: n
+//! counters, and what waits, at most 2²⁰ messages an origin. Of a correct origin nothing waits for ever.
+//! Of one that has crashed something may, where the layer below is not uniform: if it delivered what
+//! no correct process ever receives, then what it broadcast afterwards. That was under way at the
+//! crash, so it does not grow with the run; and nobody can tell that it will never be delivered
+//! without asking everybody, so it is kept. [`causal_past`](crate::causal_past) would deliver it.
+//!
+//! # Why it holds
+//! The counters cover all that precedes a message, as an origin's messages are delivered in order and
+//! without gaps; a message is delivered once the counts here have reached them (CRB5). What a correct
+//! process broadcasts depends on what it has delivered, which every correct process does (CRB4): so
+//! it does not wait for ever (CRB1).
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 3.9, “Waiting Causal Broadcast”. Deviation: messages are known by identifier, not content.
+//! Some editions deliver an own message at once, when it is broadcast; that is right over regular
+//! broadcast alone (a process that delivers and crashes would break the uniform form), and is not done.
+use crate::{
+    causal::Clock,
+    data::{Numbering, WINDOW},
+};
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    causal::{Broadcast, Deliver},
+    reliable,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId,
+    message::Origin,
+    wire::{self, Undecodable, Wire},
+};
+use std::collections::BTreeMap;
+
+/// The only message: a payload, and what it waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Message {
+    predecessors: Clock,
+    payload: Bytes,
+}
+
+impl Wire for Message {
+    fn encode(&self, out: &mut BytesMut) {
+        wire::put_head(&self.predecessors, out);
+        out.extend_from_slice(&self.payload);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let predecessors = wire::take_head(&mut bytes)?;
+        let payload = bytes;
+        Ok(Message {
+            predecessors,
+            payload,
+        })
+    }
+}
+
+/// Causal broadcast that waits for what precedes a message.
+pub struct CausalWaiting {
+    numbering: Numbering,
+    /// How many messages of each process were delivered.
+    delivered: Clock,
+    /// What came before something that precedes it, by process and number.
+    pending: BTreeMap<(ProcessId, u64), (Origin, Message)>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A message from below.
+    Reliable(reliable::Deliver),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to the layer below.
+    Reliable(reliable::Broadcast),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::Reliable(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Reliable(request) => request.observe().as_internal(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for CausalWaiting {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
+            Event::Reliable(reliable::Deliver { id, payload }) => match Message::decode(payload) {
+                Ok(message) => self.upon_message(id, message, ctx),
+                Err(Undecodable) => ctx.count("undecodable message"),
+            },
+        }
+    }
+}
+
+impl CausalWaiting {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        CausalWaiting {
+            numbering: Numbering::new(host),
+            delivered: Clock::zero(host.processes()),
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// The message follows all that was delivered here, and all that was broadcast here.
+    fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let mut predecessors = self.delivered.clone();
+        predecessors.set(self.numbering.me(), self.numbering.broadcasts());
+        let payload = self.numbering.number(payload).payload;
+        let payload = wire::encode(&Message {
+            predecessors,
+            payload,
+        });
+        ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
+    }
+
+    /// A message waits until its turn, which may be now.
+    fn upon_message(&mut self, id: MessageId, message: Message, ctx: &mut Ctx<Self>) {
+        if !self.is_possible(id, &message.predecessors) {
+            return ctx.count("impossible predecessors");
+        }
+        let process = id.origin.process;
+        if id.sequence > self.delivered.of(process).saturating_add(WINDOW) {
+            return ctx.count("message too far ahead");
+        }
+        let place = self.pending.entry((process, id.sequence));
+        place.or_insert((id.origin, message));
+        self.upon_deliverable(ctx);
+    }
+
+    /// Upon messages all of whose predecessors are delivered: deliver them, and what waited for them.
+    fn upon_deliverable(&mut self, ctx: &mut Ctx<Self>) {
+        while let Some((process, sequence)) = self.next_deliverable() {
+            let Some((origin, message)) = self.pending.remove(&(process, sequence)) else {
+                return;
+            };
+            self.delivered.advance(process);
+            ctx.trigger(Effect::Deliver(Deliver {
+                id: MessageId { origin, sequence },
+                payload: message.payload,
+            }));
+        }
+    }
+
+    /// The first origin whose next message can be delivered, and that message's number.
+    fn next_deliverable(&self) -> Option<(ProcessId, u64)> {
+        let next = |process| (process, self.delivered.of(process) + 1);
+        let mut candidates = self.numbering.processes().iter().map(next);
+        candidates.find(|place| {
+            let pending = self.pending.get(place);
+            pending.is_some_and(|(_, message)| message.predecessors.is_within(&self.delivered))
+        })
+    }
+
+    /// The message was not delivered before, it follows exactly those of its origin that have lower
+    /// numbers, and it follows no more of this process's messages than there are.
+    fn is_possible(&self, id: MessageId, predecessors: &Clock) -> bool {
+        let origin = id.origin.process;
+        self.numbering.is_possible(id)
+            && id.sequence > self.delivered.of(origin)
+            && predecessors.is_of(self.numbering.processes())
+            && predecessors.of(origin) == id.sequence - 1
+            && predecessors.of(self.numbering.me()) <= self.numbering.broadcasts()
+    }
+}
+
+/// Starts causal broadcast with waiting, over reliable broadcast.
+pub fn spawn<H: Host>(
+    host: &H,
+    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let below = reliable.attach(mailbox.addr().with(Event::Reliable));
+    let algorithm = CausalWaiting::new(host);
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Reliable(request) => below.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;
