@@ -14,29 +14,35 @@
 //!   which they were broadcast, none left out.
 //!
 //! # Assumes
-//! Regular reliable broadcast; consensus, whose decisions, once a correct process has them, reach
-//! every correct process. No origin is more than 2²⁰ broadcasts ahead of the order, and no correct
-//! process 2¹⁶ decisions behind another: what lies beyond is refused, and links are bounded too.
+//! Regular reliable broadcast and regular consensus; of consensus also that a decision, once a correct
+//! process has it, reaches every correct process. No origin is more than 2²⁰ broadcasts ahead of the
+//! order, and no correct process 2¹⁶ decisions behind another: what lies beyond is refused, and links
+//! are bounded too.
 //!
 //! # Messages
 //! None of its own. Messages travel by reliable broadcast, and again inside the values of consensus:
 //! a batch of messages with their identifiers.
 //!
 //! # Cost
-//! For one isolated message of p1 with the rotating coordinator; D is the time of detection, and r
-//! what reliable broadcast costs. Eager: n(n−1) failure-free, (n−1)² with a dead process, k+(n−1)² if
-//! the sender crashes after k ≥ 1 sends of its message.
+//! Messages for one isolated message of p1 (of p2 where p1 is dead): those of reliable broadcast,
+//! [eager](crate::eager) or [lazy](crate::lazy), and those of consensus, by rotating coordinator over
+//! ◇P or by hierarchy over P. The sender crashes after k ≥ 1 copies of its message.
 //!
-//! | run | messages | steps |
-//! |---|---|---|
-//! | failure-free | r + (n+3)(n−1) | p1 at 4, the others at 5 |
-//! | pn dead | r + 3n−5 + (n−1)² | p1 at 4, the others at 5 |
-//! | p1 dead, p2 broadcasts | r + 5n−7 + (n−1)² | p2 at D+3, the others at D+4 |
-//! | p1 crashes after k sends | r + 5n−7 + (n−1)² | p2 D+3 after it, the others D+4 |
+//! | run | eager | lazy | rotating coordinator | hierarchy |
+//! |---|---|---|---|---|
+//! | failure-free | n(n−1) | n−1 | (n+3)(n−1) | n(n−1) |
+//! | pn dead | (n−1)² | n−1 | 3n−5 + (n−1)² | (n−1)² |
+//! | p1 dead | (n−1)² | n−1 | 5n−7 + (n−1)² | (n−1)² |
+//! | p1 crashes | k + (n−1)² | kn | 5n−7 + (n−1)² | (n−1)² |
 //!
-//! With eager broadcast a payload crosses the network 2(n²−1) times. Messages that wait together are
-//! ordered together, up to a proposal's limit; a longer one travels alone. Memory: what was delivered
-//! below and is not ordered, within a window; a counter an origin; the decisions that came early.
+//! Steps, with the rotating coordinator: p1 at 4, the others at 5; if p1 is dead or crashes, and this
+//! is detected D steps later, p2 at D+3, the others at D+4, and a step later with lazy broadcast if no
+//! majority has the message from p1. With the hierarchy: pi at i−1, or at D+i−2.
+//!
+//! With eager broadcast and the rotating coordinator a payload crosses the network 2(n²−1) times.
+//! Messages that wait together are ordered together, up to a proposal's limit; a longer one travels
+//! alone. Memory: what was delivered below and is not ordered, within a window; a counter an origin;
+//! the decisions that came early.
 //!
 //! # Why it holds
 //! Decisions are the same everywhere and are applied in the order of their instances, each sorted by
@@ -48,11 +54,13 @@
 //! and have the payloads with them (TOB4).
 //!
 //! # Why it is not uniform
-//! Somebody may decide with the help of acceptors that have proposed nothing. If p1 alone holds a
-//! message, has it decided so, delivers it and crashes, then nobody else has anything to propose in
-//! that instance, and consensus owes them no decision: p1 has delivered what no correct process will.
-//! The rotating coordinator happens to exclude it, as it wants a majority of proposals first; the
-//! interface of consensus does not.
+//! Over a regular consensus, a process that crashes may have decided, and delivered, otherwise. A
+//! uniform one ([`as_regular`](quorate_abstractions::consensus::as_regular)) does not mend it: somebody
+//! may decide with the help of acceptors that have proposed nothing. If p1 alone holds a message, has
+//! it decided so, delivers it and crashes, then nobody else has anything to propose in that instance,
+//! and consensus owes them no decision: p1 has delivered what no correct process will. The rotating
+//! coordinator happens to exclude it, as it wants a majority of proposals first; the interface of
+//! consensus does not.
 //!
 //! # Source
 //! Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed Systems*, JACM 1996,
@@ -63,7 +71,7 @@
 //! one was lost with it; proposals are limited in size.
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    consensus::{Decide, Propose},
+    regular_consensus::{Decide, Propose},
     regular_total_order::{Broadcast, Deliver},
     reliable,
 };
@@ -311,7 +319,7 @@ fn take_messages(mut bytes: Bytes) -> Result<BTreeMap<MessageId, Bytes>, Undecod
     Ok(batch)
 }
 
-/// Starts total order by consensus on messages, over reliable broadcast and consensus.
+/// Starts total order by consensus on messages, over reliable broadcast and regular consensus.
 pub fn spawn<H: Host>(
     host: &H,
     configuration: Configuration,

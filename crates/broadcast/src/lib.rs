@@ -12,7 +12,7 @@
 //! | [`causal_collected`] | causal, regular or uniform | reliable or uniform; P | what they survive |
 //! | [`causal_waiting`] | causal, regular or uniform | reliable or uniform | what that survives |
 //! | [`by_consensus`] | uniform total order | uniform reliable, uniform consensus | what they survive |
-//! | [`by_consensus_on_messages`] | regular total order | regular reliable, consensus | what they survive |
+//! | [`by_consensus_on_messages`] | regular total order | regular reliable, regular consensus | what they survive |
 
 pub mod all_ack;
 pub mod best_effort;

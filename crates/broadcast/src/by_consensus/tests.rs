@@ -1,10 +1,9 @@
 mod costs;
-pub(crate) mod regular;
 
 use super::*;
 use crate::{best_effort, eager, majority_ack};
-use quorate_abstractions::{link::Links, reliable};
-use quorate_consensus::rotating;
+use quorate_abstractions::{link::Links, regular_consensus, reliable};
+use quorate_consensus::{hierarchical, rotating};
 use quorate_core::{ProcessId, Time};
 use quorate_sim::{Crash, Lose, Oracle, Report, Timed, Verdict, World, properties};
 use std::{
@@ -61,7 +60,18 @@ fn wire_with(
                     };
                     rotating_over(&host, &link, &detector, up.with(renumber))
                 }
-                Consensus::Regular => regular::spawn(&host, link.lane(), &detector, up),
+                Consensus::Regular => {
+                    // It poses as a uniform one: no adapter leads this way.
+                    let decided =
+                        |regular_consensus::Decide { instance, value }| Decide { instance, value };
+                    let perfect = world.perfect(q, Duration::from_millis(3));
+                    let over = best_effort::over(link.lane());
+                    let regular = hierarchical::spawn(&host, over, &perfect, up.with(decided));
+                    regular.with(|Propose { instance, value }| regular_consensus::Propose {
+                        instance,
+                        value,
+                    })
+                }
             }
         };
         let uniform = |up: Addr<uniform::Deliver>| {

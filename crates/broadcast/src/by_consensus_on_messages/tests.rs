@@ -7,16 +7,21 @@ use super::*;
 use crate::{
     best_effort,
     by_consensus::tests::rotating_over,
-    eager,
-    testing::{at, p, request_some, turbulent_world},
+    eager, lazy,
+    testing::{all_but_one, at, minority, p, request_some, turbulent_world},
 };
 use published::{Flaw, Published};
-use quorate_abstractions::link::Links;
+use quorate_abstractions::{Subscribe, consensus, eventually_perfect, link::Links};
+use quorate_consensus::hierarchical;
 use quorate_core::{Context, Counters, Incarnation, ProcessId, Time};
 use quorate_sim::{
     Crash, Lose, Oracle, Report, Timed, UNIT, Verdict, World,
     properties::{self, Properties},
 };
+use std::time::Duration;
+
+/// What the oracles take to report a crash.
+const DETECTION: Duration = Duration::from_millis(3);
 
 fn request(text: &str) -> Broadcast {
     Broadcast {
@@ -67,34 +72,78 @@ fn eager_at<H: Host>(
     eager::spawn(&host, best_effort::over(links.lane()), up)
 }
 
-/// The algorithm at every process of `world`, over eager broadcast and the rotating coordinator.
-fn wire(world: &World, oracle: &Oracle, configuration: Configuration) -> Vec<Addr<Broadcast>> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reliable {
+    Eager,
+    Lazy,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Consensus {
+    Rotating,
+    Hierarchical,
+}
+
+/// The algorithm at every process of `world`, over these two.
+fn wire(
+    world: &World,
+    oracle: &Oracle,
+    (reliable, consensus): (Reliable, Consensus),
+    configuration: Configuration,
+) -> Vec<Addr<Broadcast>> {
     let spawn_at = |q| {
         let (host, links) = (world.host(q).at("tob"), world.links(q));
         let detector = world.eventually_perfect(q, oracle);
-        spawn(
-            &host,
-            configuration,
-            |up: Addr<reliable::Deliver>| eager_at(&host, &links, up),
-            |up: Addr<Decide>| {
-                rotating_over(&host.at("consensus"), &links.at("consensus"), &detector, up)
-            },
-            world.application(q),
-        )
+        let reliable = |up: Addr<reliable::Deliver>| match reliable {
+            Reliable::Eager => eager_at(&host, &links, up),
+            Reliable::Lazy => {
+                let (host, lane) = (host.at("reliable"), links.at("reliable").lane());
+                lazy::spawn(&host, lane, &detector, up)
+            }
+        };
+        let consensus = |up: Addr<Decide>| {
+            let (host, links) = (host.at("consensus"), links.at("consensus"));
+            match consensus {
+                Consensus::Rotating => rotating_at(&host, &links, &detector, up),
+                Consensus::Hierarchical => {
+                    let perfect = world.perfect(q, DETECTION);
+                    let over = best_effort::over(links.lane());
+                    hierarchical::spawn(&host, over, &perfect, up)
+                }
+            }
+        };
+        let up = world.application(q);
+        spawn(&host, configuration, reliable, consensus, up)
     };
     world.processes().map(spawn_at).collect()
 }
 
-/// Everybody broadcasts a few messages, a minority crashes, and everybody suspects anybody for a
-/// while; every second seed takes steps in any order.
-fn storm(seed: u64, properties: impl Fn(&World) -> Properties) -> Report {
-    let mut world = turbulent_world(seed, |n| (n - 1) / 2);
+fn rotating_at<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    consensus::as_regular(|up| rotating_over(host, links, detector, up)).attach(up)
+}
+
+/// Everybody broadcasts a few messages, as many crash as consensus allows, and everybody suspects
+/// anybody for a while, if it allows that; every second seed takes steps in any order.
+fn storm(
+    seed: u64,
+    layers: (Reliable, Consensus),
+    properties: impl Fn(&World) -> Properties,
+) -> Report {
+    let crashes = match layers.1 {
+        Consensus::Rotating => minority,
+        Consensus::Hierarchical => all_but_one,
+    };
+    let mut world = turbulent_world(seed, crashes);
     world.check(properties(&world));
     let processes = *world.membership();
-    let lies = processes.n();
-    let oracle = Oracle::accurate(UNIT * 3).erratic(&processes, seed, lies, at(6));
+    let oracle = Oracle::accurate(DETECTION).erratic(&processes, seed, processes.n(), at(6));
     let proposal_bytes = if seed % 8 < 4 { 1 } else { 1 << 16 };
-    let doors = wire(&world, &oracle, Configuration { proposal_bytes });
+    let doors = wire(&world, &oracle, layers, Configuration { proposal_bytes });
     request_some(&world, &doors, |payload| Broadcast { payload });
     world.run()
 }
@@ -107,13 +156,19 @@ fn regular(world: &World) -> Properties {
 
 /// The property of this tag holds, for certain, in storms of every size.
 fn holds_in_storms(tag: &str) {
-    for seed in 0..300 {
-        let report = storm(seed, |world| {
-            let mut all = regular(world);
-            all.retain(|property| property.tag() == tag);
-            all
-        });
-        assert_eq!(report.verdict(tag), Some(&Verdict::Holds), "{report}");
+    for seed in 0..200 {
+        for reliable in [Reliable::Eager, Reliable::Lazy] {
+            for consensus in [Consensus::Rotating, Consensus::Hierarchical] {
+                let layers = (reliable, consensus);
+                let report = storm(seed, layers, |world| {
+                    let mut all = regular(world);
+                    all.retain(|property| property.tag() == tag);
+                    all
+                });
+                let holds = report.verdict(tag) == Some(&Verdict::Holds);
+                assert!(holds, "{layers:?}, {report}");
+            }
+        }
     }
 }
 
@@ -150,10 +205,9 @@ fn frb5_first_in_first_out_order() {
 #[test]
 fn over_the_rotating_coordinator_agreement_and_order_happen_to_be_uniform() {
     for seed in 0..300 {
-        storm(seed, |world| {
-            properties::total_order(world.membership(), "tob")
-        })
-        .assert_all_hold();
+        let layers = (Reliable::Eager, Consensus::Rotating);
+        let uniform = |world: &World| properties::total_order(world.membership(), "tob");
+        storm(seed, layers, uniform).assert_all_hold();
     }
 }
 

@@ -1,99 +1,138 @@
 //! What one isolated message costs, in lock step.
 use super::*;
 
-/// The steps after which the oracle reports a crash.
-const DETECTION: u64 = 5;
+/// The steps after which a crash is reported.
+const D: u64 = DETECTION.as_nanos() as u64 / UNIT.as_nanos() as u64;
 
-/// One broadcast by `sender` in a world of `n` in which this befalls one process: the messages over
-/// the links, and the step at which each process delivers.
-fn pay(n: usize, sender: usize, crash: Option<(usize, Crash)>) -> (u64, Vec<Option<u64>>) {
+/// What befalls the one message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Befalls {
+    Nothing,
+    LastIsDead,
+    FirstIsDead,
+    /// The sender, p1, crashes after so many copies of it.
+    SenderCrashesAfter(u64),
+}
+
+impl Befalls {
+    fn crash(self, n: usize) -> Option<(usize, Crash)> {
+        match self {
+            Befalls::Nothing => None,
+            Befalls::LastIsDead => Some((n, Crash::at(Time::ZERO))),
+            Befalls::FirstIsDead => Some((1, Crash::at(Time::ZERO))),
+            Befalls::SenderCrashesAfter(k) => Some((1, Crash::before_output(k + 1))),
+        }
+    }
+
+    fn sender(self) -> usize {
+        if self == Befalls::FirstIsDead { 2 } else { 1 }
+    }
+
+    /// What the header says of reliable broadcast.
+    fn of_reliable(self, reliable: Reliable, n: u64) -> u64 {
+        match (self, reliable) {
+            (Befalls::Nothing, Reliable::Eager) => n * (n - 1),
+            (Befalls::SenderCrashesAfter(k), Reliable::Eager) => k + (n - 1) * (n - 1),
+            (_, Reliable::Eager) => (n - 1) * (n - 1),
+            (Befalls::SenderCrashesAfter(k), Reliable::Lazy) => k * n,
+            (_, Reliable::Lazy) => n - 1,
+        }
+    }
+
+    /// What the header says of consensus.
+    fn of_consensus(self, consensus: Consensus, n: u64) -> u64 {
+        match (self, consensus) {
+            (Befalls::Nothing, Consensus::Rotating) => (n + 3) * (n - 1),
+            (Befalls::LastIsDead, Consensus::Rotating) => 3 * n - 5 + (n - 1) * (n - 1),
+            (_, Consensus::Rotating) => 5 * n - 7 + (n - 1) * (n - 1),
+            (Befalls::Nothing, Consensus::Hierarchical) => n * (n - 1),
+            (_, Consensus::Hierarchical) => (n - 1) * (n - 1),
+        }
+    }
+
+    /// The step at which the process of this rank delivers, if the first is not dead: what the header
+    /// says.
+    fn step(self, layers: (Reliable, Consensus), n: usize, rank: usize) -> Option<u64> {
+        let i = rank as u64;
+        let follows = |leader| u64::from(rank != leader);
+        match (self, layers.1) {
+            (Befalls::LastIsDead, _) if rank == n => None,
+            (Befalls::FirstIsDead | Befalls::SenderCrashesAfter(_), _) if rank == 1 => None,
+            (Befalls::Nothing | Befalls::LastIsDead, Consensus::Rotating) => Some(4 + follows(1)),
+            (Befalls::Nothing | Befalls::LastIsDead, Consensus::Hierarchical) => Some(i - 1),
+            (Befalls::FirstIsDead, Consensus::Rotating) => Some(D + 3 + follows(2)),
+            (Befalls::SenderCrashesAfter(k), Consensus::Rotating) => {
+                let holders = k as usize;
+                let is_late = layers.0 == Reliable::Lazy && holders < n / 2 + 1;
+                // With all copies gone, p1 makes its next send when it would propose, at step 2.
+                let crashed = if holders == n - 1 { 2 } else { 0 };
+                Some(crashed + D + 3 + follows(2) + u64::from(is_late))
+            }
+            (Befalls::FirstIsDead | Befalls::SenderCrashesAfter(_), Consensus::Hierarchical) => {
+                Some(D + i - 2)
+            }
+        }
+    }
+}
+
+/// One broadcast in a world of `n` costs what the header says, over these layers.
+#[track_caller]
+fn assert_costs(n: usize, layers: (Reliable, Consensus), befalls: Befalls) {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
     world.check(regular(&world));
-    let oracle = Oracle::accurate(UNIT * DETECTION as u32);
-    let doors = wire(&world, &oracle, Configuration::default());
+    let oracle = Oracle::accurate(DETECTION);
+    let doors = wire(&world, &oracle, layers, Configuration::default());
+    let sender = befalls.sender();
     world.request(p(sender), Time::ZERO, &doors[sender - 1], request("m"));
-    if let Some((rank, crash)) = crash {
+    if let Some((rank, crash)) = befalls.crash(n) {
         world.crash(p(rank), crash);
     }
     let report = world.run();
     report.assert_all_hold();
-    let delivered = |q| {
-        let tally = world.tally(q, "tob", "Deliver")?;
-        Some(tally.first.as_nanos() / UNIT.as_nanos() as u64)
-    };
-    let times = world.processes().map(delivered).collect();
-    (report.counts.messages, times)
+    let what = format!("n = {n}, {layers:?}, {befalls:?}");
+    let size = n as u64;
+    let expected = befalls.of_reliable(layers.0, size) + befalls.of_consensus(layers.1, size);
+    assert_eq!(report.counts.messages, expected, "{what}");
+    for q in world.processes() {
+        let tally = world.tally(q, "tob", "Deliver");
+        let step = tally.map(|tally| tally.first.as_nanos() / UNIT.as_nanos() as u64);
+        assert_eq!(step, befalls.step(layers, n, q.rank()), "{q}: {what}");
+    }
 }
 
-/// The steps of a run in which these ranks crash, `first` is done at `step` and the others one later.
-fn steps(n: usize, crashed: usize, first: usize, step: u64) -> Vec<Option<u64>> {
-    let done = |rank| match rank {
-        _ if rank == crashed => None,
-        _ if rank == first => Some(step),
-        _ => Some(step + 1),
-    };
-    (1..=n).map(done).collect()
+/// …for every size that allows it, over every pair of layers.
+#[track_caller]
+fn assert_all_cost(befall: impl Fn(usize) -> Vec<Befalls>) {
+    for n in 2..=8 {
+        for reliable in [Reliable::Eager, Reliable::Lazy] {
+            for consensus in [Consensus::Rotating, Consensus::Hierarchical] {
+                for befalls in befall(n) {
+                    let has_majority = befalls == Befalls::Nothing || n > 2;
+                    if has_majority || consensus == Consensus::Hierarchical {
+                        assert_costs(n, (reliable, consensus), befalls);
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
 fn the_failure_free_cost_is_what_the_header_says() {
-    for n in 2..=8 {
-        let (size, others) = (n as u64, n as u64 - 1);
-        let (messages, times) = pay(n, 1, None);
-        assert_eq!(messages, size * others + (size + 3) * others, "n = {n}");
-        assert_eq!(times, steps(n, 0, 1, 4), "n = {n}");
-    }
+    assert_all_cost(|_| vec![Befalls::Nothing]);
 }
 
 #[test]
 fn the_cost_with_another_process_dead_is_what_the_header_says() {
-    for n in 3..=8 {
-        let (size, others) = (n as u64, n as u64 - 1);
-        let dead = Crash::at(Time::ZERO);
-        let (messages, times) = pay(n, 1, Some((n, dead)));
-        let broadcast = others * others;
-        assert_eq!(
-            messages,
-            broadcast + 3 * size - 5 + others * others,
-            "n = {n}"
-        );
-        assert_eq!(times, steps(n, n, 1, 4), "n = {n}");
-    }
+    assert_all_cost(|_| vec![Befalls::LastIsDead]);
 }
 
 #[test]
 fn the_cost_with_the_coordinator_dead_is_what_the_header_says() {
-    for n in 3..=8 {
-        let (size, others) = (n as u64, n as u64 - 1);
-        let dead = Crash::at(Time::ZERO);
-        let (messages, times) = pay(n, 2, Some((1, dead)));
-        let broadcast = others * others;
-        assert_eq!(
-            messages,
-            broadcast + 5 * size - 7 + others * others,
-            "n = {n}"
-        );
-        assert_eq!(times, steps(n, 1, 2, DETECTION + 3), "n = {n}");
-    }
+    assert_all_cost(|_| vec![Befalls::FirstIsDead]);
 }
 
 #[test]
 fn the_cost_with_the_sender_crashing_after_k_sends_is_what_the_header_says() {
-    for n in 3..=8 {
-        let (size, others) = (n as u64, n as u64 - 1);
-        for k in 1..=others {
-            let crash = Crash::before_output(k + 1);
-            let (messages, times) = pay(n, 1, Some((1, crash)));
-            let broadcast = k + others * others;
-            assert_eq!(
-                messages,
-                broadcast + 5 * size - 7 + others * others,
-                "n = {n}, k = {k}"
-            );
-            // All copies of its message gone, p1 makes its next send two steps later.
-            let crashed = if k == others { 2 } else { 0 };
-            let expected = steps(n, 1, 2, crashed + DETECTION + 3);
-            assert_eq!(times, expected, "n = {n}, k = {k}");
-        }
-    }
+    assert_all_cost(|n| (1..n as u64).map(Befalls::SenderCrashesAfter).collect());
 }

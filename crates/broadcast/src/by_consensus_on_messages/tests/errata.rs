@@ -1,14 +1,11 @@
 //! The errata of the published algorithm: each flaw fails under its schedule, by the property named,
 //! and the algorithm passes the same schedule.
 use super::*;
-use crate::{by_consensus, by_consensus::tests::regular as hierarchical, majority_ack};
+use crate::{by_consensus, majority_ack};
 use quorate_abstractions::{total_order, uniform};
 use quorate_core::Random;
 use quorate_sim::{Adversary, Copy};
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 /// Copies take a step, but for those of the first `messages` sends, which take a hundred.
 struct SlowAtFirst(u64);
@@ -91,7 +88,7 @@ fn run(schedule: &Schedule, flaw: Option<Flaw>) -> Report {
     let mut world = World::new(3, 1, adversary).unwrap().go_on_after_violation();
     world.check(regular(&world));
     world.check(properties::weak_total_order("tob", false));
-    let oracle = Oracle::accurate(UNIT * 3);
+    let oracle = Oracle::accurate(DETECTION);
     // A batch of one message at most, as the twin's.
     let proposal_bytes = if flaw == Some(Flaw::CutAnywhere) {
         1
@@ -112,7 +109,7 @@ fn run(schedule: &Schedule, flaw: Option<Flaw>) -> Report {
             let (inner, lanes) = (host.at("consensus"), links.at("consensus"));
             Below {
                 reliable: eager_at(&host, &links, messages),
-                consensus: rotating_over(&inner, &lanes, &detector, decisions),
+                consensus: rotating_at(&inner, &lanes, &detector, decisions),
             }
         };
         start(&host, (flaw, configuration), below, world.application(q))
@@ -242,8 +239,8 @@ fn over_passive_acceptors(is_uniform: bool, half_steps: u32) -> Report {
     world.check(properties::consensus(world.membership(), "consensus"));
     for q in world.processes() {
         let (host, links) = (world.host(q).at("tob"), world.links(q));
-        let detector = world.perfect(q, UNIT * 3);
-        let consensus = |up: Addr<Decide>| {
+        let detector = world.perfect(q, DETECTION);
+        let consensus = |up: Addr<consensus::Decide>| {
             passive::spawn(&host.at("consensus"), &links.at("consensus"), &detector, up)
         };
         let door: Addr<Bytes> = if is_uniform {
@@ -257,6 +254,7 @@ fn over_passive_acceptors(is_uniform: bool, half_steps: u32) -> Report {
         } else {
             let reliable = |up: Addr<reliable::Deliver>| eager_at(&host, &links, up);
             let up = world.application(q);
+            let consensus = consensus::as_regular(consensus);
             spawn(&host, Configuration::default(), reliable, consensus, up)
                 .with(|payload| Broadcast { payload })
         };
@@ -302,19 +300,9 @@ fn weak_form_b_holds_and_the_strong_form_is_broken_where_two_deliver_one_each_an
         .go_on_after_violation();
     world.check(properties::total_order(world.membership(), "tob"));
     world.check(properties::weak_total_order("tob", true));
-    let oracle = Oracle::accurate(UNIT * 3);
-    let spawn_at = |q| {
-        let (host, links) = (world.host(q).at("tob"), world.links(q));
-        let detector = world.eventually_perfect(q, &oracle);
-        let consensus = |up: Addr<Decide>| {
-            let lane = links.at("consensus").lane();
-            hierarchical::spawn(&host.at("consensus"), lane, &detector, up)
-        };
-        let reliable = |up: Addr<reliable::Deliver>| eager_at(&host, &links, up);
-        let up = world.application(q);
-        spawn(&host, Configuration::default(), reliable, consensus, up)
-    };
-    let doors: Vec<_> = world.processes().map(spawn_at).collect();
+    let layers = (Reliable::Eager, Consensus::Hierarchical);
+    let oracle = Oracle::accurate(DETECTION);
+    let doors = wire(&world, &oracle, layers, Configuration::default());
     for (rank, door) in (1..).zip(&doors) {
         world.request(p(rank), Time::ZERO, door, request("m"));
     }
@@ -323,7 +311,8 @@ fn weak_form_b_holds_and_the_strong_form_is_broken_where_two_deliver_one_each_an
     world.crash(p(2), Crash::at(at(10)));
     let report = world.run();
     for q in world.processes() {
-        assert!(world.tally(q, "tob", "Deliver").is_some(), "{q}: {report}");
+        let delivered = world.tally(q, "tob", "Deliver");
+        assert!(delivered.is_some(), "{q}: {report}");
     }
     assert_eq!(violated(&report), ["TOB5"], "{report}");
 }

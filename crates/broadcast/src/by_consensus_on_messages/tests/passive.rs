@@ -3,7 +3,7 @@
 //! adopted it. It keeps UC1–4; what nobody else proposes, nobody else need decide.
 use super::*;
 use quorate_abstractions::{
-    Subscribe,
+    consensus::{Decide, Propose},
     link::{self, To},
     perfect,
 };
