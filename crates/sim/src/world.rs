@@ -29,7 +29,7 @@ pub struct World {
     membership: Membership,
     seed: u64,
     pub(crate) limits: Limits,
-    stop_at_violation: bool,
+    pub(crate) stop_at_violation: bool,
 }
 
 impl World {

@@ -9,8 +9,18 @@
 //! Time does not pass by itself: it moves on in a step of its own, to the next timer or planned
 //! fault. Requests are made in the order of their times, but at any moment.
 mod exhaustive;
+mod parse;
+mod play;
+pub mod script;
+mod shrink;
 pub(crate) mod stage;
 mod step;
+mod walk;
 
 pub use exhaustive::{End, Exhaustive, Exploration, Found};
+pub use parse::BadScript;
+pub use play::{Run, Unplayable};
+pub use script::Script;
+pub use shrink::shrink;
 pub use step::{Act, Passage, Step};
+pub use walk::Walk;

@@ -81,8 +81,12 @@ impl Stage {
 
     /// Takes back what is offered to a process; says how much.
     pub(crate) fn withdraw(&mut self, p: ProcessId) -> usize {
+        self.withdraw_if(|offer| offer.process == p)
+    }
+
+    fn withdraw_if(&mut self, is_withdrawn: impl Fn(&Offer) -> bool) -> usize {
         let before = self.offers.len();
-        self.offers.retain(|offer| offer.process != p);
+        self.offers.retain(|offer| !is_withdrawn(offer));
         before - self.offers.len()
     }
 
@@ -356,6 +360,31 @@ impl World {
 
     pub(crate) fn is_violated(&self) -> bool {
         self.shared.lock().violated
+    }
+
+    /// Whether the bound on the length of a run is not reached yet.
+    pub(crate) fn has_time(&self) -> bool {
+        self.shared.handled() < self.limits.events
+    }
+
+    /// Gives up the requests that are still planned.
+    pub(crate) fn withdraw_requests(&self) {
+        let mut core = self.shared.lock();
+        core.actions -= core
+            .stage
+            .withdraw_if(|offer| offer.account == Account::Request);
+    }
+
+    /// The label of the effect that sent the copy that the step is about.
+    pub(crate) fn label_of(&self, step: Step) -> &'static str {
+        let (Act::Deliver(copy) | Act::Lose(copy)) = step.act else {
+            return "";
+        };
+        let core = self.shared.lock();
+        let slots = core.steps.flying.iter();
+        let mut packets = slots.filter_map(|slot| core.network.packet(*slot));
+        let packet = packets.find(|packet| packet.passage() == copy);
+        packet.map_or("", |packet| packet.label)
     }
 
     pub(crate) fn take_step(&self, step: Step) -> Option<Taken> {

@@ -1,0 +1,97 @@
+//! A random schedule.
+use super::{
+    play::{Player, Run},
+    script::Script,
+    step::{Act, Step},
+};
+use crate::{chance, world::World};
+use quorate_core::Random;
+use rand::SeedableRng;
+
+/// The adversary that takes any enabled step, each as likely, and now and then has a process crash:
+/// a random walk through the schedules. What it finds has a schedule, and so can be replayed, read
+/// and shrunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    seed: u64,
+    crashes: usize,
+    chance: f64,
+    steps: usize,
+}
+
+impl Walk {
+    /// The walk that follows from this seed; no crash.
+    pub fn new(seed: u64) -> Self {
+        Walk {
+            seed,
+            crashes: 0,
+            chance: 0.1,
+            steps: 100_000,
+        }
+    }
+
+    /// …and at most so many crashes, as likely between steps as inside them.
+    #[must_use]
+    pub fn crashes(mut self, most: usize) -> Self {
+        self.crashes = most;
+        self
+    }
+
+    /// The probability of a crash at each step, as long as one is allowed (a tenth unless told
+    /// otherwise).
+    #[must_use]
+    pub fn chance(mut self, probability: f64) -> Self {
+        self.chance = probability;
+        self
+    }
+
+    /// Gives the walk up after this many steps, and goes on with the oldest (100,000 unless told
+    /// otherwise).
+    #[must_use]
+    pub fn steps(mut self, most: usize) -> Self {
+        self.steps = most;
+        self
+    }
+
+    /// Leads this world, which has not run yet, to the end of its run. A violation ends it, unless
+    /// the world was told to go on.
+    pub fn run(&self, world: World) -> Run {
+        let mut rng = Random::seed_from_u64(self.seed);
+        let mut player = Player::new(world);
+        let mut crashes = 0;
+        for _ in 0..self.steps {
+            if player.is_over() || player.world.is_complete() {
+                break;
+            }
+            let mut enabled = player.world.enabled();
+            enabled.extend(player.world.losable());
+            if enabled.is_empty() {
+                break;
+            }
+            let crashing = crashes < self.crashes && chance::happens(&mut rng, self.chance);
+            let mut step = enabled[chance::below(&mut rng, enabled.len() as u64) as usize];
+            if crashing {
+                step = crash(step, &player.world, &mut rng);
+            }
+            player.take(step);
+            crashes = player
+                .world
+                .processes()
+                .filter(|p| !player.world.is_alive(*p))
+                .count();
+        }
+        player.finish(&Script::default())
+    }
+}
+
+/// A crash inside the step, or of any process instead of it.
+fn crash(step: Step, world: &World, rng: &mut Random) -> Step {
+    let reacts = step.act.process().is_some();
+    if reacts && chance::happens(rng, 0.5) {
+        let most = world.membership().n() as u64;
+        return step.crashing_before(2 + chance::below(rng, most));
+    }
+    let alive: Vec<_> = world.processes().filter(|p| world.is_alive(*p)).collect();
+    let p = alive[chance::below(rng, alive.len() as u64) as usize];
+    Act::Crash(p).into()
+}
