@@ -45,7 +45,9 @@
 //! section 7; Guerraoui, Cachin, Rodrigues, section 6.1. Deviations: identifiers are proposed, not
 //! payloads, and as cumulative cuts; several instances run at a time; requests that wait together
 //! become one broadcast.
-use bytes::{Bytes, BytesMut};
+use crate::ordering::Outgoing;
+pub use crate::ordering::{Configuration, Cut};
+use bytes::Bytes;
 use quorate_abstractions::{
     consensus::{Decide, Propose},
     total_order::{Broadcast, Deliver},
@@ -54,46 +56,9 @@ use quorate_abstractions::{
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe,
     message::Origin,
-    wire::{self, Plain, Wire},
+    wire::{self, Wire},
 };
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
-
-/// How much is under way at a time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
-    /// Consensus instances in which a process has proposed and that are not applied yet. At least 1.
-    pub instances: u64,
-    /// Own batches that uniform broadcast has not delivered yet; requests beyond them wait, and
-    /// travel together. At least 1.
-    pub batches: u64,
-    /// A batch takes no further message that would make it longer than this many bytes. Well below
-    /// what a link carries.
-    pub batch_bytes: usize,
-    /// Once own batches under way have this many bytes, no further one leaves: what is large goes one
-    /// by one, so that queues to slow peers do not fill at once.
-    pub bytes_under_way: usize,
-    /// Batches of one origin that one instance orders, at most. At least 1.
-    pub proposal: u64,
-}
-
-impl Default for Configuration {
-    fn default() -> Self {
-        Configuration {
-            instances: 4,
-            batches: 4,
-            batch_bytes: 256 * 1024,
-            bytes_under_way: 1024 * 1024,
-            proposal: 1024,
-        }
-    }
-}
-
-/// What consensus is about: for each origin, the batch up to which its messages come next.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Cut(BTreeMap<Origin, u64>);
-
-impl Plain for Cut {}
+use std::collections::BTreeMap;
 
 /// What is known of one origin's batches.
 #[derive(Default)]
@@ -123,12 +88,7 @@ impl Stream {
 pub struct ByConsensus {
     configuration: Configuration,
     me: Origin,
-    /// Requests that have not left yet.
-    waiting: VecDeque<Bytes>,
-    /// The sizes of own batches that uniform broadcast has not delivered yet, oldest first.
-    under_way: VecDeque<usize>,
-    /// Up to this own batch they were.
-    returned: u64,
+    outgoing: Outgoing,
     streams: BTreeMap<Origin, Stream>,
     /// Up to this instance, decisions are applied.
     applied: u64,
@@ -186,7 +146,7 @@ impl Algorithm for ByConsensus {
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
-            Event::Broadcast(Broadcast { payload }) => self.waiting.push_back(payload),
+            Event::Broadcast(Broadcast { payload }) => self.outgoing.request(payload),
             Event::Uniform(delivery) => self.upon_uniform(delivery, ctx),
             Event::Decide(decision) => self.upon_decide(decision, ctx),
         }
@@ -207,9 +167,7 @@ impl ByConsensus {
                 process: host.me(),
                 incarnation: host.incarnation(),
             },
-            waiting: VecDeque::new(),
-            under_way: VecDeque::new(),
-            returned: 0,
+            outgoing: Outgoing::new(&configuration),
             streams: BTreeMap::new(),
             applied: 0,
             decisions: BTreeMap::new(),
@@ -219,9 +177,7 @@ impl ByConsensus {
 
     /// Upon requests and room for a batch: they leave together.
     fn upon_room_for_batches(&mut self, ctx: &mut Ctx<Self>) {
-        while !self.waiting.is_empty() && self.has_room_for_a_batch() {
-            let payload = self.next_batch();
-            self.under_way.push_back(payload.len());
+        while let Some(payload) = self.outgoing.next_batch() {
             ctx.trigger(Effect::Uniform(uniform::Broadcast { payload }));
         }
     }
@@ -235,10 +191,7 @@ impl ByConsensus {
         let stream = self.streams.entry(origin).or_default();
         stream.hold(sequence, payload);
         if origin == self.me {
-            let returned = stream.contiguous - self.returned;
-            self.under_way
-                .drain(..self.under_way.len().min(returned as usize));
-            self.returned = stream.contiguous;
+            self.outgoing.upon_return(stream.contiguous);
         }
         self.upon_applicable(ctx);
     }
@@ -344,26 +297,6 @@ impl ByConsensus {
         self.decisions
             .get(&instance)
             .is_some_and(|cut| cut.0.iter().all(is_here))
-    }
-
-    fn has_room_for_a_batch(&self) -> bool {
-        let bytes: usize = self.under_way.iter().sum();
-        (self.under_way.len() as u64) < self.configuration.batches
-            && (self.under_way.is_empty() || bytes < self.configuration.bytes_under_way)
-    }
-
-    /// The requests that wait, as many as a batch may hold. A large one travels alone: whatever may
-    /// be sent by itself must not grow beyond what the link carries.
-    fn next_batch(&mut self) -> Bytes {
-        let mut batch = BytesMut::new();
-        while let Some(payload) = self.waiting.front() {
-            if !batch.is_empty() && batch.len() + payload.len() > self.configuration.batch_bytes {
-                break;
-            }
-            wire::put_batch([payload], &mut batch);
-            self.waiting.pop_front();
-        }
-        batch.freeze()
     }
 }
 

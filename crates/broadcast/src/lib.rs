@@ -11,6 +11,7 @@
 //! | [`causal_past`] | causal, regular or uniform, for short runs | reliable or uniform | what that survives |
 //! | [`causal_collected`] | causal, regular or uniform | reliable or uniform; P | what they survive |
 //! | [`causal_waiting`] | causal, regular or uniform | reliable or uniform | what that survives |
+//! | [`by_leader`] | uniform total order | perfect links, Ω | f < n/2 |
 //! | [`by_consensus`] | uniform total order | uniform reliable, uniform consensus | what they survive |
 //! | [`by_consensus_on_messages`] | regular total order | regular reliable, regular consensus | what they survive |
 
@@ -18,6 +19,7 @@ pub mod all_ack;
 pub mod best_effort;
 pub mod by_consensus;
 pub mod by_consensus_on_messages;
+pub mod by_leader;
 mod causal;
 pub mod causal_collected;
 pub mod causal_past;
@@ -27,5 +29,6 @@ pub mod eager;
 pub mod first_in_first_out;
 pub mod lazy;
 pub mod majority_ack;
+mod ordering;
 #[cfg(test)]
 mod testing;

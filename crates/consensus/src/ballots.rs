@@ -18,8 +18,11 @@
 //!
 //! # Source
 //! Lamport: *The Part-Time Parliament*, 1998; *Paxos Made Simple*, 2001.
+mod candidacy;
+
+pub use candidacy::Candidacy;
 use quorate_abstractions::link::To;
-use quorate_core::{Membership, Observation, Observe, ProcessId, watermark::Watermark};
+use quorate_core::{Membership, Observation, Observe, ProcessId, ProcessSet, watermark::Watermark};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -188,8 +191,13 @@ enum Part<V> {
         ballot: Ballot,
         promises: BTreeMap<ProcessId, Promise<V>>,
     },
-    /// It leads, and this instance is the next that it has used no value in.
-    Leads { ballot: Ballot, next: u64 },
+    /// It leads, this instance is the next that it has used no value in, and these processes were told
+    /// what they lacked when they promised. What was decided later they hear of like everybody.
+    Leads {
+        ballot: Ballot,
+        next: u64,
+        told: ProcessSet,
+    },
 }
 
 /// What was decided, in the order in which it became known.
@@ -231,6 +239,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
             Part::Leads {
                 ballot: first,
                 next: 1,
+                told: processes.set(),
             }
         } else {
             Part::Follows
@@ -347,13 +356,24 @@ impl<V: Clone + PartialEq> Ballots<V> {
         let Some(obliged) = self.elected() else {
             return;
         };
-        let Part::Campaigns { ballot, .. } = self.part else {
+        let Part::Campaigns { ballot, promises } = &self.part else {
             return;
         };
+        let ballot = *ballot;
+        let promised: Vec<_> = promises
+            .iter()
+            .map(|(p, said)| (*p, said.decided))
+            .collect();
         let last = obliged.keys().next_back().copied().unwrap_or(0);
         let last = last.max(self.known.high());
-        let next = last + 1;
-        self.part = Part::Leads { ballot, next };
+        self.part = Part::Leads {
+            ballot,
+            next: last + 1,
+            told: promised.iter().map(|(p, _)| *p).collect(),
+        };
+        for (p, decided) in promised {
+            self.tell_decided(p, decided + 1);
+        }
         let gaps = filler.map(|_| self.known.low() + 1..=last);
         let instances: Vec<u64> = match gaps {
             Some(all) => all.collect(),
@@ -371,7 +391,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
     /// Has a value accepted, if this process leads. At most one a ballot and instance: the owner sees
     /// to it.
     pub fn propose(&mut self, instance: u64, value: V) {
-        let Part::Leads { ballot, next } = &mut self.part else {
+        let Part::Leads { ballot, next, .. } = &mut self.part else {
             return;
         };
         *next = (*next).max(instance + 1);
@@ -484,13 +504,14 @@ impl<V: Clone + PartialEq> Ballots<V> {
                 });
                 promise.missing = promise.missing.saturating_sub(1);
                 promise.accepted.extend(accepted);
-                if promise.missing == 0 {
-                    self.tell_decided(from, decided + 1);
-                }
                 None
             }
-            Part::Leads { ballot: mine, .. } if *mine == ballot => {
-                self.tell_decided(from, decided + 1);
+            Part::Leads {
+                ballot: mine, told, ..
+            } if *mine == ballot => {
+                if told.insert(from) {
+                    self.tell_decided(from, decided + 1);
+                }
                 None
             }
             Part::Follows | Part::Campaigns { .. } | Part::Leads { .. } => Some("late promise"),
@@ -523,19 +544,16 @@ impl<V: Clone + PartialEq> Ballots<V> {
             return Some("instance too far ahead");
         }
         self.seen = self.seen.max(ballot);
-        if self.is_decided(instance) {
-            if let Some(value) = self.decided.get(&instance).cloned() {
-                self.send(To::One(from), Message::Decided { instance, value });
-            }
-            return None;
-        }
         if ballot < self.promised {
             let promised = self.promised;
             self.send(To::One(from), Message::Refuse { promised });
             return None;
         }
         self.promise(ballot);
-        self.accepted.insert(instance, acceptance.clone());
+        // Where it is decided here, the leader can only propose that: others may still need the vote.
+        if !self.is_decided(instance) {
+            self.accepted.insert(instance, acceptance.clone());
+        }
         let decided = self.known.low();
         let others = To::Some(self.processes.others(self.me));
         let accepted = Message::Accepted {

@@ -31,7 +31,7 @@
 //! Deviations: a promise covers all instances, so that a stable leader pays for it once; acceptances go
 //! to everybody instead of the leader, which saves a step; the process of rank 1 leads at first without
 //! asking.
-use crate::ballots::{self, Ballots};
+use crate::ballots::{self, Ballots, Candidacy};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     Subscribe,
@@ -45,15 +45,8 @@ use quorate_core::{
     wire::{self, Undecodable, Wire},
 };
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A process that trusts itself and was deposed asks again after this, ever more slowly.
-const PATIENCE: Duration = Duration::from_millis(10);
-/// …up to this.
-const MOST_PATIENCE: Duration = Duration::from_secs(1);
 /// Instances with a proposal that are not decided, at most: more are refused.
 const WANTED: usize = 1 << 16;
 
@@ -124,8 +117,7 @@ impl Observe for Message {
 
 /// Leader-driven uniform consensus.
 pub struct LeaderDriven {
-    me: ProcessId,
-    trusted: Option<ProcessId>,
+    candidacy: Candidacy,
     ballots: Ballots<Bytes>,
     /// This process's own proposals in undecided instances.
     own: BTreeMap<u64, Bytes>,
@@ -133,10 +125,6 @@ pub struct LeaderDriven {
     wanted: BTreeMap<u64, Bytes>,
     /// The instances among them that it has not proposed in, in its present ballot.
     due: BTreeSet<u64>,
-    /// How long the next wait before another campaign is.
-    patience: Duration,
-    /// Whether such a wait is on.
-    waits: bool,
 }
 
 /// What the algorithm reacts to.
@@ -193,7 +181,7 @@ impl Algorithm for LeaderDriven {
                 Message::Ballots(message) => self.upon_ballots(from, message, ctx),
             },
             Event::Leader(Trust(p)) => self.upon_trust(p, ctx),
-            Event::Retry => self.upon_retry(),
+            Event::Retry => self.candidacy.upon_retry(&mut self.ballots),
         }
         self.upon_progress(ctx);
     }
@@ -203,14 +191,11 @@ impl LeaderDriven {
     /// The algorithm at `host`.
     pub fn new(host: &impl Host) -> Self {
         LeaderDriven {
-            me: host.me(),
-            trusted: None,
+            candidacy: Candidacy::new(host.me()),
             ballots: Ballots::new(host.me(), *host.processes()),
             own: BTreeMap::new(),
             wanted: BTreeMap::new(),
             due: BTreeSet::new(),
-            patience: PATIENCE,
-            waits: false,
         }
     }
 
@@ -231,12 +216,9 @@ impl LeaderDriven {
         self.want(instance, value, ctx);
     }
 
-    /// A new leader is asked for everything that is undecided; one that leads already is left alone.
+    /// A new leader is asked for everything that is undecided.
     fn upon_trust(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
-        self.trusted = Some(p);
-        if p == self.me {
-            return self.campaign_if_idle();
-        }
+        self.candidacy.upon_trust(p, &mut self.ballots);
         let own: Vec<_> = self.own.iter().map(|(i, v)| (*i, v.clone())).collect();
         for (instance, value) in own {
             self.forward(instance, value, ctx);
@@ -254,25 +236,18 @@ impl LeaderDriven {
         }
     }
 
-    fn upon_retry(&mut self) {
-        self.waits = false;
-        self.campaign_if_idle();
-    }
-
     /// After every event: an elected process leads, a leader proposes what is wanted, and a process
     /// that trusts itself but lost to another asks again, after a while.
     fn upon_progress(&mut self, ctx: &mut Ctx<Self>) {
         if self.ballots.elected().is_some() {
-            self.patience = PATIENCE;
+            self.candidacy.upon_lead();
             self.ballots.lead(None);
             self.due = self.wanted.keys().copied().collect();
         }
         if self.ballots.leads() {
             self.propose_due();
-        } else if self.is_deposed() && !self.waits {
-            self.waits = true;
-            ctx.after(self.patience, Event::Retry);
-            self.patience = self.patience.saturating_mul(2).min(MOST_PATIENCE);
+        } else if let Some(patience) = self.candidacy.wait(&self.ballots) {
+            ctx.after(patience, Event::Retry);
         }
         for (to, message) in self.ballots.take_outgoing() {
             let message = Message::Ballots(message);
@@ -296,18 +271,6 @@ impl LeaderDriven {
         }
     }
 
-    /// A campaign that is on is left alone, however long it takes: it ends by promises or a refusal.
-    fn campaign_if_idle(&mut self) {
-        if self.is_deposed() {
-            self.ballots.campaign();
-        }
-    }
-
-    fn is_deposed(&self) -> bool {
-        let is_idle = !self.ballots.leads() && !self.ballots.campaigns();
-        is_idle && self.trusted == Some(self.me)
-    }
-
     /// The first value wanted in an instance is kept, for as long as it is undecided.
     fn want(&mut self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
         if self.ballots.is_decided(instance) {
@@ -321,9 +284,7 @@ impl LeaderDriven {
     }
 
     fn forward(&self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
-        if let Some(p) = self.trusted
-            && p != self.me
-        {
+        if let Some(p) = self.candidacy.other() {
             let message = Message::Forward { instance, value };
             let to = To::One(p);
             ctx.trigger(Effect::Link(link::Send { to, message }));

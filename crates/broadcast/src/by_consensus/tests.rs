@@ -189,6 +189,7 @@ fn a_large_message_travels_alone() {
     let world = World::new(1, 1, Timed::lock_step()).unwrap();
     let configuration = Configuration {
         batch_bytes: 100,
+        batches: 5,
         ..Configuration::default()
     };
     let mut tob = ByConsensus::new(&world.host(p(1)), configuration);
@@ -197,16 +198,15 @@ fn a_large_message_travels_alone() {
         let payload = Bytes::from(vec![0; size]);
         tob.upon(Event::Broadcast(Broadcast { payload }), &mut ctx);
     }
-    let batches: Vec<_> =
-        std::iter::from_fn(|| (!tob.waiting.is_empty()).then(|| tob.next_batch()))
-            .map(|batch| {
-                wire::take_batch(batch)
-                    .unwrap()
-                    .iter()
-                    .map(Bytes::len)
-                    .collect::<Vec<_>>()
-            })
-            .collect();
+    let batches: Vec<_> = std::iter::from_fn(|| tob.outgoing.next_batch())
+        .map(|batch| {
+            wire::take_batch(batch)
+                .unwrap()
+                .iter()
+                .map(Bytes::len)
+                .collect::<Vec<_>>()
+        })
+        .collect();
     assert_eq!(
         batches,
         [vec![40, 40], vec![5000], vec![10], vec![100], vec![1]]

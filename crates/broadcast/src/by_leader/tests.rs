@@ -1,0 +1,316 @@
+use super::*;
+use quorate_abstractions::link::Links;
+use quorate_core::Time;
+use quorate_sim::{Adversary, Crash, Lose, Oracle, Random, Report, Timed, UNIT, World, properties};
+
+/// The steps after which the oracle knows of a crash.
+const DETECTION: u32 = 3;
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+fn step(steps: u32) -> Time {
+    Time::ZERO + UNIT * steps
+}
+
+fn payload(number: u64) -> Bytes {
+    Bytes::from(number.to_le_bytes().to_vec())
+}
+
+fn wire_all(world: &World, oracle: &Oracle, configuration: Configuration) -> Vec<Addr<Broadcast>> {
+    world.check(properties::total_order(world.membership(), "order"));
+    let spawn_at = |q| {
+        let (host, links) = (world.host(q).at("order"), world.links(q).at("order"));
+        let leader = world.leader(q, oracle);
+        spawn(
+            &host,
+            configuration,
+            links.lane(),
+            &leader,
+            world.application(q),
+        )
+    };
+    world.processes().map(spawn_at).collect()
+}
+
+/// One message of p`origin`, in lock step.
+fn isolated(n: usize, origin: usize, crash: Option<(usize, Crash)>) -> (World, Report) {
+    let mut world = World::new(n, 1, Timed::lock_step()).unwrap().keep_trace();
+    let oracle = Oracle::accurate(UNIT * DETECTION);
+    let doors = wire_all(&world, &oracle, Configuration::default());
+    let payload = payload(1);
+    world.request(
+        p(origin),
+        Time::ZERO,
+        &doors[origin - 1],
+        Broadcast { payload },
+    );
+    if let Some((rank, crash)) = crash {
+        world.crash(p(rank), crash);
+    }
+    let report = world.run();
+    assert!(
+        report.all_hold(),
+        "n = {n}, {crash:?}: {report}\n{}",
+        world.diagram()
+    );
+    (world, report)
+}
+
+fn steps(world: &World) -> Vec<u64> {
+    let delivered = |q| world.tally(q, "order", "Deliver");
+    let delivered = world.processes().filter_map(delivered);
+    delivered
+        .map(|tally| tally.first.as_nanos() / UNIT.as_nanos() as u64)
+        .collect()
+}
+
+#[test]
+fn one_message_costs_what_the_header_says() {
+    for n in 1..=8_u64 {
+        let (world, report) = isolated(n as usize, 1, None);
+        assert_eq!(report.counts.messages, n * n - 1, "n = {n}");
+        let (leader, follower) = match n {
+            1 => (0, 0),
+            2 | 3 => (2, 1),
+            _ => (2, 2),
+        };
+        let steps = steps(&world);
+        assert_eq!(steps[0], leader, "n = {n}");
+        assert!(
+            steps[1..].iter().all(|s| *s == follower),
+            "n = {n}: {steps:?}"
+        );
+    }
+    for n in 2..=8_u64 {
+        let (world, report) = isolated(n as usize, 2, None);
+        assert_eq!(report.counts.messages, n * n - 1, "n = {n}");
+        let follower = if n <= 3 { 2 } else { 3 };
+        let steps = steps(&world);
+        assert_eq!(steps[0], 3, "n = {n}");
+        assert!(
+            steps[1..].iter().all(|s| *s == follower),
+            "n = {n}: {steps:?}"
+        );
+    }
+}
+
+#[test]
+fn one_message_with_a_dead_process_costs_what_the_header_says() {
+    for n in 3..=8_u64 {
+        let dead = (n as usize, Crash::at(Time::ZERO));
+        let (_, report) = isolated(n as usize, 1, Some(dead));
+        let expected = (n - 1) + (n - 1) + (n - 2) * (n - 1);
+        assert_eq!(report.counts.messages, expected, "n = {n}");
+    }
+}
+
+#[test]
+fn tob4_uniform_agreement_wherever_origin_and_leader_crash() {
+    for (n, origin) in [(3, 1), (3, 2), (4, 2), (5, 1), (5, 3)] {
+        for (crashing, k) in [1, origin]
+            .iter()
+            .flat_map(|c| (1..4 * n as u64).map(move |k| (*c, k)))
+        {
+            for lose in [Lose::Nothing, Lose::Each(0.5), Lose::Everything] {
+                isolated(
+                    n,
+                    origin,
+                    Some((crashing, Crash::before_output(k).losing(lose))),
+                );
+            }
+        }
+    }
+}
+
+/// Many messages, crashes of a minority, false suspicions for a long time.
+fn storm(n: usize, seed: u64, adversary: impl Adversary + 'static, messages: u64) -> Report {
+    let mut world = World::new(n, seed, adversary).unwrap();
+    let membership = *world.membership();
+    let oracle = Oracle::accurate(UNIT * 2).erratic(&membership, seed, 8 * n, step(200));
+    let configuration = Configuration {
+        instances: 1 + seed % 4,
+        batches: 1 + seed % 3,
+        batch_bytes: 20,
+        ..Configuration::default()
+    };
+    let doors = wire_all(&world, &oracle, configuration);
+    for (q, door) in world.processes().zip(&doors) {
+        for number in 0..messages {
+            let at = step((seed as u32 * 13 + 7 * q.rank() as u32 + 29 * number as u32) % 180);
+            let payload = payload(number);
+            world.request(q, at, door, Broadcast { payload });
+        }
+    }
+    for rank in 1..=(n - 1) / 2 {
+        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+        let crash = match seed % 4 {
+            0 => Crash::at(step((seed as u32 * 5 + rank as u32 * 50) % 200)),
+            1 => Crash::before_effect(1 + seed % 97 * rank as u64),
+            _ => Crash::before_output(1 + (seed / 3 * rank as u64) % 120),
+        };
+        world.crash(p(rank), crash.losing(lose));
+    }
+    world.run()
+}
+
+#[test]
+fn every_property_holds_through_storms_of_false_suspicions() {
+    for seed in 0..400 {
+        let n = 2 + seed as usize % 6;
+        let report = if seed % 2 == 0 {
+            storm(n, seed, Random::new(), 6)
+        } else {
+            storm(n, seed, Timed::uniform(UNIT / 4, UNIT * 8), 6)
+        };
+        assert!(report.all_hold(), "n = {n}, {report}");
+    }
+}
+
+/// What p3 of three says and does, driven by hand.
+struct Alone {
+    algorithm: ByLeader,
+    ctx: quorate_core::Context<Event, Effect>,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let world = World::new(3, 1, Timed::lock_step()).unwrap();
+        let counters = quorate_core::Counters::default();
+        Alone {
+            algorithm: ByLeader::new(&world.host(p(3)), Configuration::default()),
+            ctx: quorate_core::Context::new("order".into(), 1, counters),
+        }
+    }
+
+    fn upon(&mut self, event: Event) -> Vec<Effect> {
+        self.algorithm.upon(event, &mut self.ctx);
+        let mut effects = Vec::new();
+        self.ctx.take_effects(&mut effects);
+        effects
+    }
+
+    fn hears(&mut self, from: usize, message: Message) -> Vec<Effect> {
+        let from = p(from);
+        self.upon(Event::Link(link::Deliver { from, message }))
+    }
+}
+
+fn origin(rank: usize) -> Origin {
+    Origin {
+        process: p(rank),
+        incarnation: quorate_core::Incarnation(rank as u64),
+    }
+}
+
+fn data(rank: usize, sequence: u64) -> Message {
+    let id = MessageId {
+        origin: origin(rank),
+        sequence,
+    };
+    let mut batch = bytes::BytesMut::new();
+    wire::put_batch([&payload(sequence)], &mut batch);
+    let batch = batch.freeze();
+    Message::Data { id, batch }
+}
+
+fn accept(instance: u64, up_to: u64) -> Message {
+    let acceptance = Acceptance {
+        instance,
+        ballot: ballots::Ballot {
+            round: 1,
+            leader: p(1),
+        },
+        value: Cut([(origin(2), up_to)].into()),
+    };
+    Message::Ballots(ballots::Message::Accept {
+        acceptance,
+        decided: 0,
+    })
+}
+
+#[test]
+fn nothing_is_accepted_before_it_is_held() {
+    let mut p3 = Alone::new();
+    assert!(p3.hears(1, accept(1, 2)).is_empty());
+    assert!(p3.hears(2, data(2, 2)).is_empty(), "batch 1 is missing");
+    let effects = p3.hears(2, data(2, 1));
+    let delivered = effects.iter().filter(|e| matches!(e, Effect::Deliver(_)));
+    assert_eq!(
+        delivered.count(),
+        2,
+        "the leader and p3 are a majority of three"
+    );
+    assert!(effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Link(link::Send {
+            message: Message::Ballots(ballots::Message::Accepted { .. }),
+            ..
+        })
+    )));
+}
+
+#[test]
+fn what_is_missing_is_asked_for_and_answered() {
+    let mut p3 = Alone::new();
+    p3.hears(1, accept(1, 1));
+    let asked = p3.upon(Event::Ask);
+    let [
+        Effect::Link(link::Send {
+            to: To::One(asked),
+            message: Message::Lacks { held },
+        }),
+    ] = &asked[..]
+    else {
+        panic!("{asked:?}");
+    };
+    assert_eq!((*asked, held), (p(1), &Cut::default()));
+    p3.hears(2, data(2, 1));
+    assert!(
+        p3.upon(Event::Ask).is_empty(),
+        "nothing is missing any more"
+    );
+    let held = Cut::default();
+    let none = p3.hears(1, Message::Lacks { held: held.clone() });
+    assert!(
+        none.is_empty(),
+        "everybody holds what is ordered, and it is forgotten"
+    );
+    p3.hears(2, data(2, 2));
+    let answered = p3.hears(1, Message::Lacks { held });
+    let expected = data(2, 2);
+    assert!(
+        matches!(&answered[..], [Effect::Link(link::Send { to: To::One(to), message })]
+            if *to == p(1) && *message == expected),
+        "{answered:?}"
+    );
+    let held = Cut([(origin(2), u64::MAX)].into());
+    assert!(p3.hears(1, Message::Lacks { held }).is_empty());
+}
+
+#[test]
+fn impossible_identifiers_are_dropped() {
+    let mut p3 = Alone::new();
+    for message in [data(3, 1), data(4, 1), data(2, u64::MAX)] {
+        assert!(p3.hears(2, message).is_empty());
+    }
+    assert!(
+        p3.algorithm
+            .streams
+            .values()
+            .all(|stream| stream.len() == 0)
+    );
+}
+
+#[test]
+fn messages_survive_the_wire() {
+    use quorate_core::wire::Wire;
+    let held = Cut([(origin(2), 7)].into());
+    for message in [data(2, 3), Message::Lacks { held }, accept(4, 5)] {
+        assert_eq!(Message::decode(wire::encode(&message)), Ok(message));
+    }
+    let mut long = bytes::BytesMut::from(&wire::encode(&accept(4, 5))[..]);
+    long.extend_from_slice(b"tail");
+    assert!(Message::decode(long.freeze()).is_err());
+}

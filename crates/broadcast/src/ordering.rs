@@ -1,0 +1,126 @@
+//! What the algorithms of total order share: how much is under way, batches of requests, and cuts.
+use bytes::{Bytes, BytesMut};
+use quorate_core::{
+    message::Origin,
+    wire::{self, Plain},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How much is under way at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Configuration {
+    /// Instances in which a process has proposed and that are not applied yet. At least 1.
+    pub instances: u64,
+    /// Own batches that have not come back to their origin yet; requests beyond them wait, and travel
+    /// together. At least 1.
+    pub batches: u64,
+    /// A batch takes no further message that would make it longer than this many bytes. Well below
+    /// what a link carries.
+    pub batch_bytes: usize,
+    /// Once own batches under way have this many bytes, no further one leaves: what is large goes one
+    /// by one, so that queues to slow peers do not fill at once.
+    pub bytes_under_way: usize,
+    /// Batches of one origin that one instance orders, at most. At least 1.
+    pub proposal: u64,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration {
+            instances: 4,
+            batches: 4,
+            batch_bytes: 256 * 1024,
+            bytes_under_way: 1024 * 1024,
+            proposal: 1024,
+        }
+    }
+}
+
+/// For each origin, the batch up to which its messages come next: what is agreed on.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Cut(pub(crate) BTreeMap<Origin, u64>);
+
+impl Plain for Cut {}
+
+impl Cut {
+    /// The last batch of the origin that lies below the cut; 0 if none does.
+    pub(crate) fn up_to(&self, origin: Origin) -> u64 {
+        self.0.get(&origin).copied().unwrap_or(0)
+    }
+
+    /// Raises this cut to the other, wherever that is higher.
+    pub(crate) fn raise(&mut self, other: &Cut) {
+        for (origin, up_to) in &other.0 {
+            let mine = self.0.entry(*origin).or_default();
+            *mine = (*mine).max(*up_to);
+        }
+    }
+}
+
+/// The requests of one process that have not left yet, and its batches that have not returned yet.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    batches: u64,
+    batch_bytes: usize,
+    bytes_under_way: usize,
+    waiting: VecDeque<Bytes>,
+    /// The sizes of the batches under way, oldest first.
+    under_way: VecDeque<usize>,
+    /// Up to this own batch they have returned.
+    returned: u64,
+}
+
+impl Outgoing {
+    pub(crate) fn new(configuration: &Configuration) -> Self {
+        Outgoing {
+            batches: configuration.batches,
+            batch_bytes: configuration.batch_bytes,
+            bytes_under_way: configuration.bytes_under_way,
+            waiting: VecDeque::new(),
+            under_way: VecDeque::new(),
+            returned: 0,
+        }
+    }
+
+    pub(crate) fn request(&mut self, payload: Bytes) {
+        self.waiting.push_back(payload);
+    }
+
+    /// Own batches up to this one have returned.
+    pub(crate) fn upon_return(&mut self, batch: u64) {
+        let returned = batch.saturating_sub(self.returned) as usize;
+        self.under_way.drain(..self.under_way.len().min(returned));
+        self.returned = self.returned.max(batch);
+    }
+
+    /// The next batch, upon requests and room for one.
+    pub(crate) fn next_batch(&mut self) -> Option<Bytes> {
+        if self.waiting.is_empty() || !self.has_room() {
+            return None;
+        }
+        let batch = self.batch();
+        self.under_way.push_back(batch.len());
+        Some(batch)
+    }
+
+    fn has_room(&self) -> bool {
+        let bytes: usize = self.under_way.iter().sum();
+        (self.under_way.len() as u64) < self.batches
+            && (self.under_way.is_empty() || bytes < self.bytes_under_way)
+    }
+
+    /// The requests that wait, as many as a batch may hold. A large one travels alone: whatever may
+    /// be sent by itself must not grow beyond what the link carries.
+    fn batch(&mut self) -> Bytes {
+        let mut batch = BytesMut::new();
+        while let Some(payload) = self.waiting.front() {
+            if !batch.is_empty() && batch.len() + payload.len() > self.batch_bytes {
+                break;
+            }
+            wire::put_batch([payload], &mut batch);
+            self.waiting.pop_front();
+        }
+        batch.freeze()
+    }
+}

@@ -1,0 +1,76 @@
+//! When a process asks to lead.
+use super::Ballots;
+use quorate_core::ProcessId;
+use std::time::Duration;
+
+/// A process that trusts itself and lost to another asks again after this, ever more slowly,
+const PATIENCE: Duration = Duration::from_millis(10);
+/// …up to this.
+const MOST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whom Ω trusts here, and what follows for this process: it campaigns whenever it trusts itself and
+/// neither leads nor campaigns. A campaign that is on is left alone, however long it takes: it ends by
+/// promises or by a refusal. After a refusal there is a wait, so that two processes that both trust
+/// themselves do not depose each other at the speed of the network.
+#[derive(Debug)]
+pub struct Candidacy {
+    me: ProcessId,
+    trusted: Option<ProcessId>,
+    patience: Duration,
+    waits: bool,
+}
+
+impl Candidacy {
+    /// Nobody is trusted yet.
+    pub fn new(me: ProcessId) -> Self {
+        Candidacy {
+            me,
+            trusted: None,
+            patience: PATIENCE,
+            waits: false,
+        }
+    }
+
+    /// Whom Ω trusts, if it is another process.
+    pub fn other(&self) -> Option<ProcessId> {
+        self.trusted.filter(|p| *p != self.me)
+    }
+
+    /// Ω trusts this process from now on.
+    pub fn upon_trust<V: Clone + PartialEq>(&mut self, p: ProcessId, ballots: &mut Ballots<V>) {
+        self.trusted = Some(p);
+        self.campaign_if_idle(ballots);
+    }
+
+    /// The wait is over.
+    pub fn upon_retry<V: Clone + PartialEq>(&mut self, ballots: &mut Ballots<V>) {
+        self.waits = false;
+        self.campaign_if_idle(ballots);
+    }
+
+    /// This process leads now.
+    pub fn upon_lead(&mut self) {
+        self.patience = PATIENCE;
+    }
+
+    /// How long to wait before [`upon_retry`](Candidacy::upon_retry), if a wait is to begin now.
+    pub fn wait<V: Clone + PartialEq>(&mut self, ballots: &Ballots<V>) -> Option<Duration> {
+        if self.waits || !self.is_idle(ballots) {
+            return None;
+        }
+        self.waits = true;
+        let patience = self.patience;
+        self.patience = patience.saturating_mul(2).min(MOST_PATIENCE);
+        Some(patience)
+    }
+
+    fn campaign_if_idle<V: Clone + PartialEq>(&self, ballots: &mut Ballots<V>) {
+        if self.is_idle(ballots) {
+            ballots.campaign();
+        }
+    }
+
+    fn is_idle<V: Clone + PartialEq>(&self, ballots: &Ballots<V>) -> bool {
+        self.trusted == Some(self.me) && !ballots.leads() && !ballots.campaigns()
+    }
+}
