@@ -92,6 +92,8 @@ const LINK: &[Property] = &[
     ),
 ];
 
+const LINK_WITHOUT_ORDER: &[Property] = LINK.split_at(3).0;
+
 const BOOK: &str = "Cachin, Guerraoui, Rodrigues: Introduction to Reliable and Secure Distributed \
                     Programming";
 
@@ -110,6 +112,23 @@ pub const ALGORITHMS: &[Algorithm] = &[
         cost: None,
         rate: "one datagram an uncancelled message and period; periods back off exponentially",
         memory: "the uncancelled messages",
+        source: BOOK,
+    },
+    Algorithm {
+        name: "eliminate-duplicates",
+        abstraction: "perfect link",
+        model: "fair-loss links, no process comes back; any number of crashes",
+        bound: "f ≤ n",
+        over: &["stubborn link"],
+        properties: LINK_WITHOUT_ORDER,
+        cost: Some(Cost {
+            messages: "1",
+            steps: "1",
+            count: |_| 1,
+            depth: |_| 1,
+        }),
+        rate: "an acknowledgement a message; what is not acknowledged is repeated",
+        memory: "the unacknowledged messages; to a crashed process all, until P reports it",
         source: BOOK,
     },
     Algorithm {

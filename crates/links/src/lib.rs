@@ -4,9 +4,11 @@
 //! |---|---|---|
 //! | [`quorate_abstractions::fair_loss`] | what an edge gives: datagrams that may get lost | FLL1–3 |
 //! | [`stubborn`] | retransmission until cancelled | SL1–2 |
+//! | [`eliminate_duplicates`] | the textbook's perfect link over it: number, acknowledge, deliver once | PL1–3 |
 //! | [`perfect`] | the link that everything stands on | PL1–3 |
 //!
 //! Over a byte stream the same perfect link runs: an edge cuts the stream into datagrams and says
 //! when it had to begin a new one.
+pub mod eliminate_duplicates;
 pub mod perfect;
 pub mod stubborn;

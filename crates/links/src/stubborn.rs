@@ -234,17 +234,22 @@ pub fn spawn(
     up: Addr<Deliver>,
 ) -> Addr<Request> {
     let host = host.at("stubborn");
+    spawn_as(&host, Stubborn::new(host.me(), pauses), edge, up)
+}
+
+pub(crate) fn spawn_as<A: Algorithm<Event = Event, Effect = Effect>>(
+    host: &impl Host,
+    algorithm: A,
+    edge: impl Layer<Transmit, fair_loss::Indication>,
+    up: Addr<Deliver>,
+) -> Addr<Request> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Request);
     let edge = edge.attach(mailbox.addr().with(Event::Edge));
-    host.start(
-        mailbox,
-        Stubborn::new(host.me(), pauses),
-        move |effect| match effect {
-            Effect::Deliver(deliver) => up.send(deliver),
-            Effect::Transmit(transmit) => edge.send(transmit),
-        },
-    );
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Deliver(deliver) => up.send(deliver),
+        Effect::Transmit(transmit) => edge.send(transmit),
+    });
     requests
 }
 
