@@ -70,7 +70,7 @@ pub mod trace;
 mod world;
 
 pub use adversary::{Adversary, Copy, Fate, Latency, Pace, Random, Timed, UNIT};
-pub use diagram::Diagram;
+pub use diagram::{Diagram, ShiViz, Svg};
 pub use enabled::{Enabled, Step};
 pub use fault::{Crash, Lose};
 pub use host::SimHost;

@@ -1,0 +1,20 @@
+//! Pictures of a trace: as text, as SVG, and as a log that ShiViz reads.
+//!
+//! All three show what goes in and out of the modules on top of the stack, what the detectors say,
+//! the copies between processes, and the faults. What modules of one process tell each other, and
+//! heartbeats, are left out unless asked for.
+mod choice;
+mod layout;
+
+mod shiviz;
+mod story;
+mod svg;
+mod text;
+mod xml;
+
+pub use shiviz::ShiViz;
+pub use svg::Svg;
+pub use text::Diagram;
+
+#[cfg(test)]
+mod tests;

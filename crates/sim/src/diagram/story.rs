@@ -1,0 +1,356 @@
+//! What a trace tells, ready to be drawn: points on the lines of processes, arrows between them, and
+//! why each indication was given.
+use super::choice::Choice;
+use crate::trace::{Kind, Loss, Record, Trace};
+use quorate_core::{MessageId, Name, Observation, ProcessId, ProcessSet, Time, observe::Role};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What a point on a line stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mark {
+    /// Copies leave or arrive, nothing else.
+    Dot,
+    /// The application asks for something.
+    Request,
+    /// The application is told something.
+    Indication,
+    /// A detector takes a process for crashed, or knows it to be.
+    Suspicion,
+    /// A detector takes it back, or says whom it trusts.
+    Trust,
+    Crash,
+    Pause,
+    Resume,
+    Cut,
+}
+
+/// Why an indication was given.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reason {
+    /// The copy whose handling gave it: an arrow's number.
+    pub(super) upon: Option<usize>,
+    /// From whom its process had heard of the message by then, itself included once it had passed it
+    /// on or had its own copy.
+    pub(super) heard: ProcessSet,
+}
+
+/// A place on the line of a process.
+#[derive(Clone, Debug)]
+pub(super) struct Point {
+    pub(super) process: usize,
+    pub(super) time: Time,
+    pub(super) mark: Mark,
+    pub(super) text: String,
+    /// The module, by its path.
+    pub(super) module: Name,
+    pub(super) reason: Option<Reason>,
+    /// The point, of another process, that comes before this one.
+    pub(super) after: Option<usize>,
+}
+
+/// Where an arrow ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Arrives(usize),
+    Lost(Loss),
+    /// Neither: its receiver has crashed, or the trace ends before.
+    Never,
+}
+
+/// A copy's way.
+#[derive(Clone, Debug)]
+pub(super) struct Arrow {
+    pub(super) message: u64,
+    pub(super) lane: Name,
+    pub(super) text: String,
+    pub(super) about: Option<MessageId>,
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) end: End,
+    /// From how many processes the receiver has heard of the message once this copy is handled.
+    pub(super) heard: Option<usize>,
+    /// Whether an indication rests on it.
+    pub(super) counts: bool,
+    /// Whether it is among those from which that indication's process had heard of the message.
+    pub(super) counted: bool,
+}
+
+/// A trace, read.
+pub(super) struct Story {
+    pub(super) n: usize,
+    pub(super) points: Vec<Point>,
+    pub(super) arrows: Vec<Arrow>,
+    /// How many records were left out at the end.
+    pub(super) left_out: usize,
+}
+
+/// What is known of a process while its records are read.
+#[derive(Clone, Default)]
+struct Reading {
+    /// The point from which copies leave now.
+    leaving: Option<usize>,
+    /// The last effect: the cause of the copies that leave now.
+    cause: Option<Observation>,
+    /// Copies that have arrived and were not handled yet.
+    arrived: BTreeMap<(ProcessId, &'static str), VecDeque<usize>>,
+    /// The copy that was handled last, unless a request or a copy of its own came since.
+    handled: Option<usize>,
+    /// By module and message, as every module numbers its own: from whom it was heard of, and by
+    /// which copies.
+    heard: BTreeMap<(Name, MessageId), (ProcessSet, Vec<usize>)>,
+}
+
+/// A send whose copies may still arrive.
+struct Sent {
+    point: usize,
+    arrow: usize,
+    arrived: bool,
+}
+
+struct Reader<'a> {
+    choice: &'a Choice,
+    story: Story,
+    processes: Vec<Reading>,
+    sent: BTreeMap<u64, Sent>,
+}
+
+impl Story {
+    /// Reads the records of a trace of `n` processes, until `limit` points were made.
+    pub(super) fn read(trace: &Trace, n: usize, choice: &Choice, limit: usize) -> Self {
+        let mut reader = Reader {
+            choice,
+            story: Story {
+                n,
+                points: Vec::new(),
+                arrows: Vec::new(),
+                left_out: 0,
+            },
+            processes: vec![Reading::default(); n],
+            sent: BTreeMap::new(),
+        };
+        for record in trace.records() {
+            if record.process.index() >= n {
+                continue;
+            }
+            if reader.story.points.len() >= limit {
+                reader.story.left_out += usize::from(choice.shows(record));
+                continue;
+            }
+            reader.read(record);
+        }
+        reader.story
+    }
+}
+
+impl Reader<'_> {
+    fn read(&mut self, record: &Record) {
+        match &record.kind {
+            Kind::Event(observation) => self.read_event(record, observation),
+            Kind::Effect(observation) => self.read_effect(record, observation),
+            _ if !self.choice.shows(record) => {}
+            Kind::Send {
+                message, to, label, ..
+            } => self.read_send(record, *message, *to, label),
+            Kind::Receive {
+                message,
+                from,
+                label,
+                ..
+            } => self.read_receive(record, *message, *from, label),
+            Kind::Drop { message, loss, .. } => self.read_drop(*message, *loss),
+            Kind::Duplicate { .. } => {}
+            Kind::Crash => self.add(record, Mark::Crash, "crash".to_owned()),
+            Kind::Pause => self.add(record, Mark::Pause, "pause".to_owned()),
+            Kind::Resume => self.add(record, Mark::Resume, "resume".to_owned()),
+            Kind::Cut { to } => self.add(record, Mark::Cut, format!("cut off from {to}")),
+            Kind::Heal { to } => self.add(record, Mark::Cut, format!("reaches {to} again")),
+        }
+    }
+
+    fn add(&mut self, record: &Record, mark: Mark, text: String) {
+        let process = record.process.index();
+        self.processes[process].leaving =
+            (mark == Mark::Request).then_some(self.story.points.len());
+        self.story.points.push(Point {
+            process,
+            time: record.time,
+            mark,
+            text,
+            module: record.name.clone(),
+            reason: None,
+            after: None,
+        });
+    }
+
+    /// An event is a request, the handling of a copy, or comes from within the process.
+    fn read_event(&mut self, record: &Record, observation: &Observation) {
+        let reading = &mut self.processes[record.process.index()];
+        if observation.role == Role::Request {
+            if self.choice.is_top(&record.name) {
+                reading.handled = None;
+            }
+            if self.choice.shows(record) {
+                self.add(record, Mark::Request, observation.to_string());
+            }
+            return;
+        }
+        let Some(from) = observation.peer else {
+            return;
+        };
+        let waiting = reading.arrived.get_mut(&(from, observation.label));
+        let arrow = waiting.and_then(VecDeque::pop_front);
+        if arrow.is_some() || from == record.process {
+            reading.handled = arrow;
+        }
+        if let Some(id) = observation.message
+            && (arrow.is_some() || from == record.process)
+        {
+            self.hear(record, id, from, arrow);
+        }
+    }
+
+    fn hear(&mut self, record: &Record, id: MessageId, from: ProcessId, arrow: Option<usize>) {
+        let reading = &mut self.processes[record.process.index()];
+        let known = reading.heard.entry((record.name.clone(), id));
+        let (heard, arrows) = known.or_default();
+        heard.insert(from);
+        arrows.extend(arrow);
+        if let Some(arrow) = arrow {
+            self.story.arrows[arrow].heard = Some(heard.len());
+        }
+    }
+
+    fn read_effect(&mut self, record: &Record, observation: &Observation) {
+        if observation.role == Role::Internal {
+            self.processes[record.process.index()].cause = Some(*observation);
+            if let Some(id) = observation.message {
+                self.pass_on(record, id);
+            }
+        } else if observation.role == Role::Indication && self.choice.shows(record) {
+            let mark = match observation.label {
+                "Suspect" | "Crash" => Mark::Suspicion,
+                "Restore" | "Trust" => Mark::Trust,
+                _ => Mark::Indication,
+            };
+            self.add(record, mark, observation.to_string());
+            if mark == Mark::Indication {
+                self.explain(record, observation);
+            }
+        }
+    }
+
+    /// A process that passes a message on counts itself among those that it has heard of it from.
+    fn pass_on(&mut self, record: &Record, id: MessageId) {
+        let reading = &mut self.processes[record.process.index()];
+        let Some((heard, _)) = reading.heard.get_mut(&(record.name.clone(), id)) else {
+            return;
+        };
+        heard.insert(record.process);
+        if let Some(arrow) = reading.handled {
+            let arrow = &mut self.story.arrows[arrow];
+            if arrow.about == Some(id) {
+                arrow.heard = Some(heard.len());
+            }
+        }
+    }
+
+    /// Says why the indication just added was given.
+    fn explain(&mut self, record: &Record, observation: &Observation) {
+        let reading = &mut self.processes[record.process.index()];
+        let mut reason = Reason {
+            upon: reading.handled,
+            heard: ProcessSet::default(),
+        };
+        let key = observation.message.map(|id| (record.name.clone(), id));
+        if let Some((heard, arrows)) = key.and_then(|key| reading.heard.get_mut(&key)) {
+            reason.heard = *heard;
+            for arrow in arrows.drain(..) {
+                self.story.arrows[arrow].counts = true;
+                self.story.arrows[arrow].counted = true;
+            }
+        }
+        if let Some(arrow) = reason.upon {
+            self.story.arrows[arrow].counts = true;
+        }
+        if let Some(point) = self.story.points.last_mut() {
+            point.reason = Some(reason);
+        }
+    }
+
+    fn read_send(&mut self, record: &Record, message: u64, to: ProcessId, label: &'static str) {
+        let process = record.process.index();
+        let open = self.processes[process].leaving;
+        let open = open.filter(|point| self.story.points[*point].time == record.time);
+        let point = open.unwrap_or_else(|| {
+            self.add(record, Mark::Dot, String::new());
+            self.story.points.len() - 1
+        });
+        self.processes[process].leaving = Some(point);
+        let cause = self.processes[process].cause.filter(|c| c.label == label);
+        let (text, about) = cause.map_or((label.to_owned(), None), |mut cause| {
+            cause.peer = None;
+            (cause.to_string(), cause.message)
+        });
+        let arrow = self.story.arrows.len();
+        self.story.arrows.push(Arrow {
+            message,
+            lane: record.name.clone(),
+            text,
+            about,
+            from: point,
+            to: to.index(),
+            end: End::Never,
+            heard: None,
+            counts: false,
+            counted: false,
+        });
+        let sent = Sent {
+            point,
+            arrow,
+            arrived: false,
+        };
+        self.sent.insert(message, sent);
+    }
+
+    fn read_receive(
+        &mut self,
+        record: &Record,
+        message: u64,
+        from: ProcessId,
+        label: &'static str,
+    ) {
+        self.add(record, Mark::Dot, String::new());
+        let point = self.story.points.len() - 1;
+        self.processes[record.process.index()].leaving = Some(point);
+        let Some(sent) = self.sent.get_mut(&message) else {
+            return;
+        };
+        self.story.points[point].after = Some(sent.point);
+        let mut arrow = sent.arrow;
+        if sent.arrived {
+            // A duplicate is an arrow of its own.
+            let copy = self.story.arrows[arrow].clone();
+            arrow = self.story.arrows.len();
+            self.story.arrows.push(Arrow {
+                heard: None,
+                counts: false,
+                counted: false,
+                ..copy
+            });
+        }
+        sent.arrived = true;
+        self.story.arrows[arrow].end = End::Arrives(point);
+        let reading = &mut self.processes[record.process.index()];
+        reading
+            .arrived
+            .entry((from, label))
+            .or_default()
+            .push_back(arrow);
+    }
+
+    fn read_drop(&mut self, message: u64, loss: Loss) {
+        if let Some(sent) = self.sent.get(&message).filter(|sent| !sent.arrived) {
+            self.story.arrows[sent.arrow].end = End::Lost(loss);
+        }
+    }
+}
