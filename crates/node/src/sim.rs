@@ -1,9 +1,12 @@
 //! `quorate sim`: a stack against an adversary, seed by seed.
+pub mod pictures;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use pictures::{Caption, Pictures};
 use quorate_catalogue::scenario::{Cut, Layers, Outcome, Scenario, Subject};
 use quorate_core::{ProcessId, Time, message::fold};
-use quorate_sim::{Diagram, Verdict, Violation};
+use quorate_sim::{Verdict, Violation};
 use std::{
     collections::BTreeMap,
     ops::Range,
@@ -48,9 +51,8 @@ pub struct Sim {
     /// How many messages each process broadcasts (or instances it proposes in).
     #[arg(long, default_value_t = 4)]
     requests: u64,
-    /// Draws the space-time diagram of the first violation, or else of the first seed.
-    #[arg(long)]
-    diagram: bool,
+    #[command(flatten)]
+    pictures: Pictures,
 }
 
 /// The directions of one `--cut`.
@@ -157,13 +159,13 @@ impl Tally {
         }
     }
 
-    fn print(&self, elapsed: Duration) {
-        println!(
+    fn table(&self, elapsed: Duration) -> String {
+        let mut lines = vec![format!(
             "{:<10} {:>8} {:>9} {:>8}",
             "property", "holds", "violated", "unknown"
-        );
+        )];
         for (tag, [holds, violated, unknown]) in &self.verdicts {
-            println!("{tag:<10} {holds:>8} {violated:>9} {unknown:>8}");
+            lines.push(format!("{tag:<10} {holds:>8} {violated:>9} {unknown:>8}"));
         }
         let runs: Vec<_> = self
             .runs
@@ -174,15 +176,16 @@ impl Tally {
             })
             .collect();
         let count: u64 = self.runs.values().sum();
-        println!(
+        lines.push(format!(
             "{count} seeds: {} ({:.1} s)",
             runs.join(", "),
             elapsed.as_secs_f64()
-        );
-        println!(
+        ));
+        lines.push(format!(
             "{} messages over ideal links, {} datagrams, {} truncated runs, hash of all traces {:016x}",
             self.messages, self.datagrams, self.truncated, self.hash
-        );
+        ));
+        lines.join("\n")
     }
 }
 
@@ -194,23 +197,25 @@ impl Sim {
     pub fn run(&self) -> Result<()> {
         let scenario = self.scenario();
         scenario.validate()?;
+        self.pictures.validate()?;
         let begun = Instant::now();
         let tally = run_all(&scenario, &self.seeds)?;
-        tally.print(begun.elapsed());
+        self.pictures.say(&tally.table(begun.elapsed()));
         let interesting = tally
             .violation
             .as_ref()
             .map_or(self.seeds.start, |(seed, _)| *seed);
-        if self.diagram {
+        if self.pictures.are_wanted() {
             let outcome = scenario.run(interesting, true)?;
-            println!(
-                "\nseed {interesting}, on {} layers:",
-                layers_name(outcome.layers)
-            );
-            println!(
-                "{}",
-                Diagram::default().draw(&outcome.trace, self.processes)
-            );
+            self.pictures.draw(&Caption {
+                title: format!(
+                    "{}, {} processes, seed {interesting}",
+                    self.stack, self.processes
+                ),
+                seed: interesting,
+                processes: self.processes,
+                outcome: &outcome,
+            })?;
         }
         let Some((seed, violation)) = tally.violation else {
             if tally.truncated > 0 {
@@ -221,8 +226,9 @@ impl Sim {
             }
             return Ok(());
         };
-        println!("\nseed {seed}: {violation}");
-        println!("replay: {}", self.replay(seed));
+        let replay = self.replay(seed);
+        self.pictures
+            .say(&format!("\nseed {seed}: {violation}\nreplay: {replay}"));
         bail!(
             "{} of {} seeds violate a property",
             tally.violated,
@@ -319,7 +325,7 @@ mod tests {
             cut: Vec::new(),
             layers: Layers::Ideal,
             requests: 4,
-            diagram: false,
+            pictures: Pictures::default(),
         }
     }
 
