@@ -1,5 +1,4 @@
 //! The pictures of `quorate sim`, as files and as streams.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod common;
 
 use common::run;
