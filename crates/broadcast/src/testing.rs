@@ -1,7 +1,10 @@
 //! What the tests of this crate share: names, an adversary by script, worlds full of faults.
 use bytes::Bytes;
 use quorate_core::{Addr, ProcessId, Random as Generator, Time, message::fold};
-use quorate_sim::{Adversary, Copy, Crash, Lose, Random, Report, Timed, UNIT, Verdict, World};
+use quorate_sim::{
+    Adversary, Copy, Crash, Exhaustive, Exploration, Lose, Random, Report, Timed, UNIT, Verdict,
+    World,
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -76,6 +79,26 @@ pub(crate) fn request_some<B: Send + 'static>(
             world.request(p(rank), time, door, request(Bytes::from(vec![i])));
         }
     }
+}
+
+/// Searches the schedules of a world of `n` in which these processes broadcast the same payload.
+pub(crate) fn explore<B: Send + 'static>(
+    search: &Exhaustive,
+    n: usize,
+    senders: &[usize],
+    wire: impl Fn(&World) -> Vec<Addr<B>>,
+    request: impl Fn(Bytes) -> B,
+) -> Exploration {
+    let build = || {
+        let world = World::new(n, 1, Timed::lock_step()).unwrap();
+        let doors = wire(&world);
+        for rank in senders {
+            let payload = Bytes::from_static(b"x");
+            world.request(p(*rank), Time::ZERO, &doors[rank - 1], request(payload));
+        }
+        world
+    };
+    search.explore(build)
 }
 
 /// Any number of processes, but for one, may crash.

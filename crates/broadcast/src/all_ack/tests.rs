@@ -4,7 +4,7 @@ use super::*;
 use crate::{best_effort as basic, data::WINDOW, testing::*};
 use quorate_abstractions::link::{self, Links, To};
 use quorate_core::{Context, Counters, Incarnation, Time, message::Origin};
-use quorate_sim::{Crash, Report, Timed, UNIT, World, properties};
+use quorate_sim::{Crash, Exhaustive, Report, Timed, UNIT, World, properties};
 use std::time::Duration;
 
 /// All-ack at every process, over a detector that takes this long.
@@ -168,4 +168,18 @@ fn what_is_delivered_is_not_remembered() {
     assert_eq!(effects.len(), 2000, "each is relayed and delivered once");
     assert!(urb.pending.is_empty());
     assert_eq!(urb.delivered.gaps(), 0);
+}
+
+#[test]
+fn urb1_to_4_hold_in_every_schedule_with_a_crash() {
+    let search = Exhaustive::new().crashes(1);
+    let every = |n, senders: &[usize]| {
+        let wire = |world: &World| wire(world, Duration::ZERO);
+        let all = explore(&search, n, senders, wire, |payload| Broadcast { payload });
+        all.assert_all_hold();
+        all.executions
+    };
+    assert_eq!(every(2, &[1]), 14);
+    assert_eq!(every(3, &[1]), 494);
+    assert_eq!(every(2, &[1, 2]), 169);
 }

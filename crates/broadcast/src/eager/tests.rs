@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::*;
 use quorate_abstractions::link::Links;
 use quorate_core::{Incarnation, MessageId, Time, message::Origin};
-use quorate_sim::{Crash, Lose, Report, SimHost, Timed, World, properties};
+use quorate_sim::{Crash, Exhaustive, Lose, Report, SimHost, Timed, World, properties};
 use std::collections::BTreeSet;
 
 const P1: usize = 1;
@@ -151,4 +151,18 @@ fn costs_with_a_crash_are_what_the_header_says() {
             );
         }
     }
+}
+
+#[test]
+fn rb1_to_4_hold_in_every_schedule_with_a_crash() {
+    let search = Exhaustive::new().crashes(1);
+    let every = |n, senders: &[usize]| {
+        let wire = |world: &World| wire(world, Eager::new);
+        let all = explore(&search, n, senders, wire, |payload| Broadcast { payload });
+        all.assert_all_hold();
+        all.executions
+    };
+    assert_eq!(every(2, &[1]), 12);
+    assert_eq!(every(3, &[1]), 145);
+    assert_eq!(every(2, &[1, 2]), 113);
 }

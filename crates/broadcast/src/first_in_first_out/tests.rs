@@ -2,7 +2,7 @@ use super::*;
 use crate::{best_effort, eager, majority_ack, testing::*};
 use quorate_abstractions::{link::Links, uniform};
 use quorate_core::{Context, Counters, Incarnation, ProcessId, Time};
-use quorate_sim::{Crash, Report, SimHost, Timed, World, properties};
+use quorate_sim::{Crash, Exhaustive, Report, SimHost, Timed, World, properties};
 
 /// What holds the messages back, and over what.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -231,4 +231,24 @@ fn what_is_held_back_does_not_keep_what_it_arrived_with() {
     let payload = arrived.slice(0..1);
     fifo.upon(Event::Reliable(reliable::Deliver { id, payload }), &mut ctx);
     assert!(arrived.is_unique());
+}
+
+#[test]
+fn frb1_to_5_hold_in_every_schedule_with_a_crash() {
+    let every = |n, crashes, senders: &[usize], which| {
+        let search = Exhaustive::new().crashes(crashes);
+        let wire = |world: &World| wire(world, which);
+        explore(&search, n, senders, wire, |payload| Broadcast { payload })
+    };
+    let all = |n, crashes, senders: &[usize], which| {
+        let all = every(n, crashes, senders, which);
+        all.assert_all_hold();
+        all.executions
+    };
+    assert_eq!(all(2, 1, &[1, 1], Which::Regular), 74);
+    assert_eq!(all(3, 1, &[1], Which::Regular), 145);
+    assert_eq!(all(2, 0, &[1, 1], Which::Uniform), 5);
+    assert_eq!(all(3, 1, &[1], Which::Uniform), 139);
+    let found = every(2, 0, &[1, 1], Which::Broken).found.unwrap();
+    assert_eq!(found.violation.tag, "FRB5");
 }

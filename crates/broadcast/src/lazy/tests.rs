@@ -4,13 +4,21 @@ use super::*;
 use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::{link::Links, perfect};
 use quorate_core::{Context, Counters, Incarnation, Time};
-use quorate_sim::{Crash, Lose, Oracle, Report, SimHost, Timed, UNIT, World, properties};
+use quorate_sim::{
+    Crash, Exhaustive, Lose, Oracle, Report, SimHost, Timed, UNIT, World, properties,
+};
 use std::time::Duration;
 
 /// Limits that a few messages reach.
 const NARROW: Limits = Limits {
     interval: 2,
     window: 2,
+};
+
+/// Limits that one message reaches.
+const FRUGAL: Limits = Limits {
+    interval: 1,
+    window: 1,
 };
 
 type Detector = Subscribe<eventually_perfect::Indication>;
@@ -315,4 +323,42 @@ fn messages_survive_the_wire() {
     report.encode(&mut long);
     long.extend_from_slice(b"x");
     assert!(Message::decode(long.freeze()).is_err());
+}
+
+/// How many executions there are of the algorithm with these limits, where one process may crash.
+fn every_schedule(n: usize, senders: &[usize], limits: Limits, oracle: &Oracle) -> u64 {
+    let detector = |world: &World, q| world.eventually_perfect(q, oracle);
+    let wire = |world: &World| wire(world, detector, |host| Lazy::with_limits(host, limits));
+    let search = Exhaustive::new().crashes(1);
+    let all = explore(&search, n, senders, wire, |payload| Broadcast { payload });
+    all.assert_all_hold();
+    all.executions
+}
+
+#[test]
+fn rb1_to_4_hold_in_every_schedule_with_a_crash() {
+    let accurate = Oracle::accurate(Duration::ZERO);
+    assert_eq!(every_schedule(2, &[1], LIMITS, &accurate), 11);
+    assert_eq!(every_schedule(3, &[1], LIMITS, &accurate), 77);
+    assert_eq!(every_schedule(2, &[1, 2], LIMITS, &accurate), 61);
+    assert_eq!(every_schedule(2, &[1, 1], LIMITS, &accurate), 39);
+}
+
+#[test]
+fn rb1_to_4_hold_in_every_schedule_with_a_crash_and_a_false_suspicion() {
+    let lying = Oracle::accurate(Duration::ZERO).suspecting(p(2), p(1), at(0), at(1));
+    assert_eq!(every_schedule(3, &[1], LIMITS, &lying), 819);
+    assert_eq!(every_schedule(2, &[1, 2], LIMITS, &lying), 675);
+    assert_eq!(every_schedule(2, &[1, 1], LIMITS, &lying), 585);
+}
+
+#[test]
+fn rb1_to_4_hold_in_every_schedule_with_full_windows() {
+    let accurate = Oracle::accurate(Duration::ZERO);
+    let full = Limits {
+        window: 1,
+        ..LIMITS
+    };
+    assert_eq!(every_schedule(3, &[1, 1], full, &accurate), 9922);
+    assert_eq!(every_schedule(2, &[1, 1], FRUGAL, &accurate), 3221);
 }

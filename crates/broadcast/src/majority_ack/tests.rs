@@ -2,7 +2,7 @@ use super::*;
 use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::link::Links;
 use quorate_core::{Incarnation, Time, message::Origin};
-use quorate_sim::{Crash, Lose, Report, Timed, World, properties};
+use quorate_sim::{Crash, Exhaustive, Lose, Report, Timed, World, properties};
 
 /// One broadcast by p1 in a world of `n` in which this befalls one process.
 fn run(n: usize, quorum: usize, crash: Option<(usize, Crash)>) -> Report {
@@ -27,16 +27,33 @@ fn majority(n: usize) -> usize {
     n / 2 + 1
 }
 
+/// Majority-ack at every process.
+fn wire(world: &World) -> Vec<Addr<Broadcast>> {
+    world.check(properties::uniform(world.membership(), "urb"));
+    let spawn_at = |q| {
+        let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
+        spawn(&host, lane, world.application(q))
+    };
+    world.processes().map(spawn_at).collect()
+}
+
+#[test]
+fn urb1_to_4_hold_in_every_schedule_with_a_crash() {
+    let every = |n, crashes, senders: &[usize]| {
+        let search = Exhaustive::new().crashes(crashes);
+        let all = explore(&search, n, senders, wire, |payload| Broadcast { payload });
+        all.assert_all_hold();
+        all.executions
+    };
+    assert_eq!(every(2, 0, &[1, 2]), 7);
+    assert_eq!(every(3, 1, &[1]), 139);
+}
+
 #[test]
 fn urb1_to_4_hold_whoever_of_a_minority_crashes() {
     for seed in 0..1000 {
         let mut world = turbulent_world(seed, minority);
-        world.check(properties::uniform(world.membership(), "urb"));
-        let spawn_at = |q| {
-            let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
-            spawn(&host, lane, world.application(q))
-        };
-        let doors: Vec<_> = world.processes().map(spawn_at).collect();
+        let doors = wire(&world);
         request_some(&world, &doors, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }

@@ -218,6 +218,17 @@ fn taken_for_crashes(detector: Subscribe<Indication>) -> Subscribe<perfect::Cras
     })
 }
 
+/// All-ack over what ◇P says (B3-E4).
+fn wire_over_suspicions(world: &World, oracle: &Oracle) -> Vec<Addr<Broadcast>> {
+    world.check(properties::uniform(world.membership(), "urb"));
+    let spawn_at = |q| {
+        let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
+        let detector = taken_for_crashes(world.eventually_perfect(q, oracle));
+        spawn(&host, basic::over(lane), &detector, world.application(q))
+    };
+    world.processes().map(spawn_at).collect()
+}
+
 #[test]
 fn urb4_is_broken_by_a_false_suspicion() {
     // p1 suspects both others, delivers alone, and crashes with all its copies.
@@ -226,13 +237,7 @@ fn urb4_is_broken_by_a_false_suspicion() {
         .suspecting(p(1), p(2), Time::ZERO, at(9))
         .suspecting(p(1), p(3), Time::ZERO, at(9));
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    world.check(properties::uniform(world.membership(), "urb"));
-    let spawn_at = |q| {
-        let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
-        let detector = taken_for_crashes(world.eventually_perfect(q, &oracle));
-        spawn(&host, basic::over(lane), &detector, world.application(q))
-    };
-    let doors: Vec<_> = world.processes().map(spawn_at).collect();
+    let doors = wire_over_suspicions(&world, &oracle);
     request(&world, &doors, 1, Time::ZERO);
     world.crash(p(1), crash);
     assert_violates(&world.run(), "URB4");
@@ -267,4 +272,25 @@ fn chance_catches_the_twins() {
         };
         assert!((0..1000).any(is_caught), "{rule:?}");
     }
+}
+
+#[test]
+fn the_search_of_every_schedule_finds_the_twins() {
+    let search = Exhaustive::new().crashes(1);
+    let request = |payload| Broadcast { payload };
+    let by_content = |world: &World| wire_as(world, |_| Duration::ZERO, ByContent::new);
+    let found = explore(&search, 2, &[1, 2], by_content, request).found;
+    assert_eq!(found.unwrap().violation.tag, "URB1");
+    for (rule, tag) in [
+        (Rule::CrashesWakeNobody, "URB1"),
+        (Rule::DeliversAtOnce, "URB4"),
+    ] {
+        let twin = |world: &World| wire_as(world, |_| Duration::ZERO, Twin::with(rule));
+        let found = explore(&search, 3, &[1], twin, request).found;
+        assert_eq!(found.unwrap().violation.tag, tag, "{rule:?}");
+    }
+    let oracle = Oracle::accurate(Duration::ZERO).suspecting(p(1), p(2), at(0), at(1));
+    let suspicious = |world: &World| wire_over_suspicions(world, &oracle);
+    let found = explore(&search, 2, &[1], suspicious, request).found;
+    assert_eq!(found.unwrap().violation.tag, "URB4");
 }
