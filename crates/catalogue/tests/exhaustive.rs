@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quorate_abstractions::{reliable, uniform};
 use quorate_catalogue::{stack, twins};
 use quorate_core::{Addr, Membership, ProcessId, Time};
-use quorate_sim::{Exhaustive, Timed, World, properties};
+use quorate_sim::{Exhaustive, Timed, World, golden, properties};
 
 /// What is searched: how it is wired at a process, and what it promises.
 struct Subject {
@@ -85,8 +85,12 @@ fn majority_ack_uniform_broadcast_holds_in_every_schedule() {
 }
 
 #[test]
-fn uniform_broadcast_on_one_acknowledgement_is_caught() {
-    let search = Exhaustive::new().crashes(1);
-    let all = search.explore(|| ON_ONE_ACK.world(3, 1));
-    assert_eq!(all.found.unwrap().violation.tag, "URB4");
+fn uniform_broadcast_on_one_acknowledgement_is_caught_and_its_schedule_kept() {
+    let build = || ON_ONE_ACK.world(3, 1);
+    let found = Exhaustive::new().crashes(1).explore(build).found.unwrap();
+    assert_eq!(found.violation.tag, "URB4");
+    let short = found.shrunk(build);
+    let page = golden::page(&short, build()).unwrap();
+    golden::check("testdata/uniform_on_one_ack.txt", &page);
+    golden::play("testdata/uniform_on_one_ack.txt", build());
 }

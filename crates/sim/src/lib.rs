@@ -13,8 +13,14 @@
 //! | Does it survive this crash? | [`World::crash`]: at a time, before an output, before an effect, and with copies lost |
 //! | Does it survive anything? | [`Random`] and many seeds |
 //! | Does it survive everything, at a small size? | [`Exhaustive`] |
+//! | Does it survive this very execution? | [`Script`] |
 //! | Does the whole stack work? | [`World::fair_loss`] below the real links, [`World::settle`] |
 //! | What went wrong? | the seed again, with [`World::keep_trace`] and [`World::diagram`] |
+//! | What went wrong, in short? | [`Walk`] and many seeds, and [`shrink`](schedule::shrink) |
+//!
+//! An adversary decides in one of three ways: by time ([`Timed`]), by choice among the smallest steps
+//! ([`Random`]), or by [schedule](mod@schedule), among whole reactions, which have names
+//! ([`Exhaustive`], [`Script`], [`Walk`]).
 //!
 //! # Example
 //!

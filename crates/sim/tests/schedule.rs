@@ -167,23 +167,18 @@ fn every_random_walk_is_replayed_by_its_script() {
     assert!(different.len() > 190, "{}", different.len());
 }
 
-/// The first violation that random walks find where one acknowledgement is enough.
-fn found() -> (u64, Script) {
-    let violates = |seed: &u64| {
-        let run = Walk::new(*seed).crashes(1).run(broadcasts(4, 1, 4));
-        run.violates("URB4").then_some((*seed, run.taken))
-    };
-    (0..1_000).find_map(|seed| violates(&seed)).unwrap()
-}
-
 #[test]
 fn a_violation_shrinks_to_its_essence_and_is_kept() {
-    let (seed, mut long) = found();
-    assert!(long.lines.len() > 20, "{long}");
-    long.heading = vec![format!("Found by the random walk of seed {seed}.")];
     let build = || broadcasts(4, 1, 4);
-    let short = shrink(&long, "URB4", build).unwrap();
-    assert_eq!(shrink(&long, "URB4", build).as_ref(), Some(&short));
+    let walk = Walk::new(0).crashes(1);
+    let short = walk.hunt(1_000, build).unwrap();
+    assert_eq!(walk.hunt(1_000, build).as_ref(), Some(&short));
+    let long = Walk::new(19).crashes(1).run(build());
+    assert!(
+        long.violates("URB4") && long.taken.lines.len() > 20,
+        "{}",
+        long.taken
+    );
     assert_eq!(short.lines.len(), 5, "{short}");
     let run = short.run(build()).unwrap();
     short.judge(&run.report).unwrap();
@@ -194,6 +189,9 @@ fn a_violation_shrinks_to_its_essence_and_is_kept() {
 
 #[test]
 fn what_breaks_nothing_is_not_shrunk() {
+    Walk::new(0)
+        .crashes(1)
+        .assert_none_breaks(100, || broadcasts(3, 2, 3));
     let run = Walk::new(1).run(broadcasts(3, 2, 3));
     assert_eq!(shrink(&run.taken, "URB4", || broadcasts(3, 2, 3)), None);
 }

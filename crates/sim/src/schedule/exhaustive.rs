@@ -261,27 +261,18 @@ impl Search<'_> {
     /// Takes the choice at the end of the path for the first time. Now it is known how many outputs
     /// it has, and so before which ones a crash could strike.
     fn take(&mut self, world: &World) {
-        let crashes_left = {
-            let last = self.path.pop();
-            let left = self.crashes_left();
-            self.path.extend(last);
-            left
-        };
-        let Some(node) = self.path.last() else {
+        let Some(step) = self.path.last().map(|node| node.choices[node.place]) else {
             return;
         };
-        let step = node.choices[node.place];
         let outputs = world.take_step(step).map_or(0, |taken| taken.outputs);
         self.sum.steps += 1;
         self.sum.deepest = self.sum.deepest.max(self.path.len());
-        let struck = if crashes_left && !step.is_fault() && self.is_mortal(step) {
-            inside(step, outputs).collect()
-        } else {
-            Vec::new()
-        };
+        // A plain step leaves as many crashes as there were before it.
+        let may_strike = !step.is_fault() && self.is_mortal(step) && self.crashes_left();
         if let Some(node) = self.path.last_mut() {
             node.outputs = outputs;
             let next = node.place + 1;
+            let struck = inside(step, outputs).filter(|_| may_strike);
             node.choices.splice(next..next, struck);
         }
     }

@@ -8,6 +8,47 @@
 //!
 //! Time does not pass by itself: it moves on in a step of its own, to the next timer or planned
 //! fault. Requests are made in the order of their times, but at any moment.
+//!
+//! | | follows |
+//! |---|---|
+//! | [`Exhaustive`] | every schedule, up to equivalence, within bounds |
+//! | [`Walk`] | one that is drawn from a seed |
+//! | [`Script`] | one that is written down |
+//!
+//! What the first two find can be written down as a script, which replays it bit for bit, and
+//! [shrunk](shrink()). Several oracles of one kind at one process report in the order in which they
+//! were made. What fair-loss links lose is drawn from the world's seed, in the order of the sends, and
+//! is none of a schedule's business: search over ideal links.
+//!
+//! # Example
+//!
+//! ```
+//! # use bytes::Bytes;
+//! # use quorate_abstractions::link::{Deliver, Links, Send, To};
+//! # use quorate_core::{Addr, Time};
+//! use quorate_sim::{Exhaustive, Script, Timed, World};
+//!
+//! /// p1 sends to everybody.
+//! fn build() -> World {
+//! #   let Ok(world) = World::new(3, 7, Timed::lock_step()) else { unreachable!() };
+//! #   let up = Addr::<Deliver<Bytes>>::nowhere;
+//! #   let doors: Vec<_> = world.processes().map(|p| world.links(p).at("beb").open(up())).collect();
+//! #   let (to, message) = (To::All, Bytes::from_static(b"hello"));
+//! #   world.request(world.membership().coordinator(1), Time::ZERO, &doors[0], Send { to, message });
+//!     // …
+//! #   world
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let all = Exhaustive::new().crashes(1).explore(build);
+//! assert!(all.complete && all.found.is_none());
+//!
+//! let script: Script = "request p1 crashing before output 2\nlose p1>p2 #1".parse()?;
+//! let run = script.run(build())?;
+//! assert_eq!(run.report.counts.lost, 1);
+//! # Ok(())
+//! # }
+//! ```
 mod exhaustive;
 mod parse;
 mod play;

@@ -1,5 +1,6 @@
 //! From a schedule that breaks a property to a short one.
 use super::{
+    exhaustive::Found,
     script::{Expectation, Expected, Line, Script},
     step::{Act, Step},
 };
@@ -39,7 +40,25 @@ pub fn shrink(script: &Script, tag: &str, build: impl Fn() -> World) -> Option<S
             break;
         }
     }
+    // What makes no difference is not said.
+    let mut frame = shrinking.frame.clone();
+    frame.no_more_requests = script.no_more_requests;
+    if shrinking.whole(&frame, &steps) == shrinking.whole(&shrinking.frame, &steps) {
+        shrinking.frame = frame;
+    }
     shrinking.write_down(&script.heading, &steps)
+}
+
+impl Found {
+    /// The schedule as a short script that still breaks the property (see [`shrink`]), in the world
+    /// that was searched.
+    pub fn shrunk(&self, build: impl Fn() -> World) -> Script {
+        let script = Script {
+            processes: Some(build().membership().n()),
+            ..Script::of(self.schedule.iter().copied())
+        };
+        shrink(&script, &self.violation.tag, build).unwrap_or(script)
+    }
 }
 
 struct Shrinking<'a, B> {
@@ -61,6 +80,16 @@ impl<B: Fn() -> World> Shrinking<'_, B> {
         let run = self.script(steps).run_leniently((self.build)());
         let taken = run.named_steps().iter().map(|line| line.step).collect();
         run.violates(self.tag).then_some(taken)
+    }
+
+    /// All steps of the run of these, those that follow included.
+    fn whole(&self, frame: &Script, steps: &[Step]) -> Vec<Line> {
+        let lines = steps.iter().copied().map(Line::from).collect();
+        let script = Script {
+            lines,
+            ..frame.clone()
+        };
+        script.run_leniently((self.build)()).taken.lines
     }
 
     /// Leaves out halves, quarters, …, single steps, as long as something can be left out.

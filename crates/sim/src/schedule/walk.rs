@@ -2,6 +2,7 @@
 use super::{
     play::{Player, Run},
     script::Script,
+    shrink::shrink,
     step::{Act, Step},
 };
 use crate::{chance, world::World};
@@ -51,6 +52,29 @@ impl Walk {
     pub fn steps(mut self, most: usize) -> Self {
         self.steps = most;
         self
+    }
+
+    /// So many walks, from this seed on, each in a world that `build` makes. The first that breaks a
+    /// property, as a short script that says which seed it comes from.
+    pub fn hunt(&self, walks: u64, build: impl Fn() -> World) -> Option<Script> {
+        (self.seed..self.seed + walks).find_map(|seed| {
+            let run = Walk { seed, ..*self }.run(build());
+            let violation = run.report.violation()?;
+            let mut script = run.taken.clone();
+            script.heading = vec![format!("Found by the random walk of seed {seed}.")];
+            Some(shrink(&script, &violation.tag, &build).unwrap_or(script))
+        })
+    }
+
+    /// For tests: none of so many walks, from this seed on, breaks a property.
+    ///
+    /// # Panics
+    /// When one does, with its seed and the shrunk script.
+    #[track_caller]
+    pub fn assert_none_breaks(&self, walks: u64, build: impl Fn() -> World) {
+        if let Some(script) = self.hunt(walks, build) {
+            panic!("{script}");
+        }
     }
 
     /// Leads this world, which has not run yet, to the end of its run. A violation ends it, unless
