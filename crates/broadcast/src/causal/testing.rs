@@ -15,7 +15,7 @@ use quorate_core::{
     Addr, Algorithm, Context, Counters, Host, Incarnation, MessageId, Name, ProcessId, Time,
     message::{Origin, fold},
 };
-use quorate_sim::{Crash, Oracle, Report, SimHost, Timed, World, properties};
+use quorate_sim::{Crash, Exhaustive, Oracle, Report, SimHost, Timed, World, properties};
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -202,4 +202,52 @@ where
     let (addr, route) = (mailbox.addr(), join(&mailbox));
     host.start(mailbox, algorithm, route);
     addr
+}
+
+/// A small world: how many processes, which of them broadcast (once each time that they are named, and
+/// p2 answers the first of p1), and how many may crash.
+pub(crate) type Small<'a> = (usize, &'a [usize], usize);
+
+pub(crate) fn small_world(n: usize, form: Form, start: Start<'_>, requests: &[usize]) -> World {
+    let world = World::new(n, 1, Timed::lock_step()).unwrap();
+    let doors = wire_with(&world, form, start, |q| {
+        move |delivery: &Deliver| {
+            (q == p(2) && delivery.id == id(1, 1)).then(|| Bytes::from_static(b"answer"))
+        }
+    });
+    for rank in requests {
+        request(&world, &doors, *rank, Time::ZERO, b"m");
+    }
+    world
+}
+
+/// Every schedule is followed, nothing is violated, and there are so many classes of schedules.
+#[track_caller]
+pub(crate) fn assert_holds_in_every_schedule(
+    form: Form,
+    start: Start<'_>,
+    (n, requests, crashes): Small<'_>,
+    classes: u64,
+) {
+    let search = Exhaustive::new().crashes(crashes);
+    let all = search.explore(|| small_world(n, form, start, requests));
+    all.assert_all_hold();
+    assert_eq!(
+        all.executions, classes,
+        "{form:?}, n = {n}, {requests:?}: {all}"
+    );
+}
+
+/// The search finds a schedule that violates this property.
+#[track_caller]
+pub(crate) fn assert_search_finds(
+    form: Form,
+    start: Start<'_>,
+    (n, requests, crashes): Small<'_>,
+    tag: &str,
+) {
+    let search = Exhaustive::new().crashes(crashes);
+    let all = search.explore(|| small_world(n, form, start, requests));
+    let found = all.found.map(|found| found.violation.tag);
+    assert_eq!(found.as_deref(), Some(tag));
 }

@@ -3,7 +3,9 @@ use crate::{causal::testing::*, testing::*};
 use proptest::prelude::*;
 use quorate_abstractions::eventually_perfect;
 use quorate_core::{Membership, Time};
-use quorate_sim::{Crash, Lose, Oracle, Report, SimHost, Timed, UNIT, Verdict, World, properties};
+use quorate_sim::{
+    Crash, Exhaustive, Lose, Oracle, Report, SimHost, Timed, UNIT, Verdict, World, properties,
+};
 use std::sync::atomic::Ordering::Relaxed;
 
 const START: Start<'_> = &|world, host, below, up| {
@@ -383,4 +385,30 @@ proptest! {
     fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         Process::new().receive(2, Bytes::from(bytes));
     }
+}
+
+#[test]
+fn it_holds_in_every_schedule() {
+    let search = |n, requests, crashes, classes| {
+        assert_holds_in_every_schedule(Form::Regular, START, (n, requests, crashes), classes);
+    };
+    search(2, &[2], 0, 15);
+    search(2, &[2], 1, 337);
+    // With three, acknowledgements make too many: the first five steps of each.
+    let all = Exhaustive::new().crashes(1).depth(5);
+    let all = all.explore(|| small_world(3, Form::Regular, START, &[3]));
+    assert!(all.found.is_none(), "{all}");
+    assert_eq!((all.executions, all.truncated), (4, 6359), "{all}");
+}
+
+#[test]
+fn the_search_finds_the_twins() {
+    let search = |flaw, form, small, tag| {
+        assert_search_finds(form, &twin(flaw, &Held::default()), small, tag);
+    };
+    search(Flaw::AppendedTwice, Form::Regular, (2, &[2], 0), "GC2");
+    search(Flaw::DeliveredInside, Form::Regular, (2, &[2], 0), "GC2");
+    search(Flaw::NotTestedAgain, Form::Regular, (2, &[2], 1), "GC2");
+    search(Flaw::EarlyDropped, Form::Regular, (2, &[2], 0), "GC2");
+    search(Flaw::Forgetful, Form::Regular, (2, &[1], 0), "CRB2");
 }

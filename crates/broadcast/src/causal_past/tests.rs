@@ -215,3 +215,24 @@ proptest! {
         process.upon(Event::Reliable(reliable::Deliver { id: id(2, sequence), payload }));
     }
 }
+
+#[test]
+fn it_holds_in_every_schedule() {
+    for (form, small, classes) in [
+        (Form::Regular, (2, &[1][..], 1), 36),
+        (Form::Regular, (2, &[1, 1], 0), 29),
+        (Form::Regular, (2, &[1, 2], 1), 546),
+        (Form::Regular, (3, &[3], 1), 143),
+        (Form::Regular, (3, &[1], 0), 3000),
+        (Form::Uniform, (2, &[1, 2], 0), 35),
+        (Form::Uniform, (3, &[3], 1), 137),
+    ] {
+        assert_holds_in_every_schedule(form, START, small, classes);
+    }
+}
+
+#[test]
+fn the_search_finds_content_as_identity() {
+    let by_content = twin(Flaw::ByContent);
+    assert_search_finds(Form::Regular, &by_content, (2, &[1, 2], 0), "CRB1");
+}

@@ -346,6 +346,8 @@ fn b6_e6_impossible_vectors_are_counted_and_dropped() {
         receive(&mut process, id(2, 1), message(&[], 3)).is_empty(),
         "once"
     );
+    assert_eq!(process.counters.total("impossible predecessors"), 9);
+    assert_eq!(process.algorithm.pending.len(), 1, "nor is it kept");
 }
 
 proptest! {
@@ -354,4 +356,27 @@ proptest! {
         let mut process = Alone::new(CausalWaiting::new);
         receive(&mut process, id(2, sequence), Bytes::from(bytes));
     }
+}
+
+#[test]
+fn it_holds_in_every_schedule() {
+    for (form, small, classes) in [
+        (Form::Regular, (2, &[1][..], 1), 36),
+        (Form::Regular, (2, &[1, 1], 0), 26),
+        (Form::Regular, (2, &[1, 2], 1), 590),
+        (Form::Regular, (3, &[3], 1), 143),
+        (Form::Regular, (3, &[1], 0), 3000),
+        (Form::Uniform, (2, &[1, 2], 0), 33),
+        (Form::Uniform, (3, &[3], 1), 137),
+    ] {
+        assert_holds_in_every_schedule(form, START, small, classes);
+    }
+}
+
+#[test]
+fn the_search_finds_the_twins() {
+    let search = |flaw, form, small, tag| assert_search_finds(form, &twin(flaw), small, tag);
+    search(Flaw::SelfAsSender, Form::Regular, (2, &[2], 0), "CRB3");
+    search(Flaw::EmptyVector, Form::Regular, (2, &[1, 1], 0), "CRB5");
+    search(Flaw::DeliveredInside, Form::Uniform, (3, &[3], 1), "CRB4");
 }
