@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 mod support;
 use quorate_core::{ProcessId, Time};
-use quorate_sim::{Exhaustive, Exploration, Timed, World, properties, schedule::Step};
+use quorate_sim::{
+    Exhaustive, Exploration, Oracle, Timed, UNIT, World, properties, schedule::Step,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use support::{everywhere, p, payload, set};
 
@@ -117,4 +119,31 @@ fn a_search_that_reaches_a_bound_says_so() {
     assert!(!shallow.complete && shallow.truncated > 0 && shallow.deepest == 4);
     let brief = Exhaustive::new().executions(5).explore(build);
     assert!(!brief.complete && brief.worlds == 5);
+}
+
+#[test]
+fn a_false_suspicion_comes_before_a_crash_and_after_it() {
+    let build = || {
+        let world = World::new(2, 1, Timed::lock_step()).unwrap();
+        let oracle = Oracle::accurate(UNIT);
+        let lies = oracle.suspecting(p(1), p(2), Time::ZERO, Time::ZERO + UNIT);
+        world.eventually_perfect(p(1), &lies);
+        world
+    };
+    let mut orders = BTreeSet::new();
+    let search = Exhaustive::new().crashes(1).of(set([2]));
+    let all = search.search(build, &mut |end| {
+        let names = end.schedule.iter().map(|step| step.act.to_string());
+        let of_interest = names.filter(|name| name.starts_with("suspect") || name == "crash p2");
+        orders.insert(of_interest.collect::<Vec<_>>().join(", "));
+        true
+    });
+    assert!(all.complete);
+    let suspicion = "suspect p2 by p1";
+    let expected = [
+        format!("crash p2, {suspicion}"),
+        suspicion.to_owned(),
+        format!("{suspicion}, crash p2"),
+    ];
+    assert_eq!(orders, BTreeSet::from(expected));
 }

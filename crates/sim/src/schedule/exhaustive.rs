@@ -12,8 +12,8 @@ use std::fmt;
 /// [depend](Step::depends_on) on each other are *equivalent*: every process has the same history in
 /// them. Sleep sets (Godefroid) see to it that of each class one schedule is followed to its end, and
 /// that none is missed. What is checked should not tell equivalent schedules apart, and no property
-/// of this crate does: each speaks of what one process does, or of what one causes at another. For
-/// one that does (the real-time order of operations, say) there is
+/// of this crate does: each speaks of what one process does, of what one causes at another, or of
+/// suspicions and crashes. For one that does (the real-time order of operations, say) there is
 /// [`without_reduction`](Exhaustive::without_reduction).
 ///
 /// A crash may strike between any two steps, and inside a step before any output but the first (to

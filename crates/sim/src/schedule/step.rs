@@ -115,7 +115,9 @@ impl Step {
     /// - Steps of one process depend on each other: it has one state.
     /// - Steps of different processes do not, even when one sends to the other: a copy more is under
     ///   way, which the other step neither needs nor touches.
-    /// - Crashes depend on each other: how many there may be is bounded.
+    /// - Crashes depend on each other: how many there may be is bounded. They depend on false
+    ///   suspicions of the process and on timers, though no process can tell: whether a suspicion came
+    ///   before the crash is what accuracy is about.
     /// - The loss of a copy depends on its delivery, and on the crash of its receiver.
     /// - The advance of time depends on everything.
     pub fn depends_on(self, other: Step) -> bool {
@@ -125,8 +127,24 @@ impl Step {
             (act, Act::Lose(copy)) => touches(copy, act) || self.crashed() == Some(copy.to),
             (one, another) => {
                 let both_crash = self.crashed().is_some() && other.crashed().is_some();
-                both_crash || one.process() == another.process()
+                let is_accuracy = self.can_suspect(other) || other.can_suspect(self);
+                both_crash || is_accuracy || one.process() == another.process()
             }
+        }
+    }
+
+    /// Whether this step can be a suspicion of who crashes in the other.
+    fn can_suspect(self, other: Step) -> bool {
+        match self.act {
+            Act::Suspect { of, .. } => other.crashed() == Some(of),
+            Act::Fire(..) => other.crashed().is_some(),
+            Act::Request(_)
+            | Act::Report { .. }
+            | Act::Restore { .. }
+            | Act::Deliver(_)
+            | Act::Advance
+            | Act::Crash(_)
+            | Act::Lose(_) => false,
         }
     }
 
