@@ -1,5 +1,6 @@
 mod costs;
 mod errata;
+mod exhaustive;
 mod passive;
 mod published;
 
@@ -88,6 +89,17 @@ enum Consensus {
 fn wire(
     world: &World,
     oracle: &Oracle,
+    layers: (Reliable, Consensus),
+    configuration: Configuration,
+) -> Vec<Addr<Broadcast>> {
+    wire_with(world, (oracle, DETECTION), layers, configuration)
+}
+
+/// The algorithm at every process of `world`, over these two, with ◇P as the oracle says and P that
+/// reports a crash after this delay.
+fn wire_with(
+    world: &World,
+    (oracle, delay): (&Oracle, Duration),
     (reliable, consensus): (Reliable, Consensus),
     configuration: Configuration,
 ) -> Vec<Addr<Broadcast>> {
@@ -106,7 +118,7 @@ fn wire(
             match consensus {
                 Consensus::Rotating => rotating_at(&host, &links, &detector, up),
                 Consensus::Hierarchical => {
-                    let perfect = world.perfect(q, DETECTION);
+                    let perfect = world.perfect(q, delay);
                     let over = best_effort::over(links.lane());
                     hierarchical::spawn(&host, over, &perfect, up)
                 }
