@@ -226,11 +226,17 @@ fn what_is_held_back_does_not_keep_what_it_arrived_with() {
         process: p(2),
         incarnation: Incarnation(2),
     };
-    let (arrived, sequence) = (Bytes::from(vec![0; 60_000]), 2);
-    let id = MessageId { origin, sequence };
-    let payload = arrived.slice(0..1);
-    fifo.upon(Event::Reliable(reliable::Deliver { id, payload }), &mut ctx);
-    assert!(arrived.is_unique());
+    let arrived = Bytes::from(vec![0; 60_000]);
+    for (sequence, is_kept) in [(2, true), (1, false)] {
+        let id = MessageId { origin, sequence };
+        let payload = arrived.slice(0..1);
+        fifo.upon(Event::Reliable(reliable::Deliver { id, payload }), &mut ctx);
+        assert_eq!(
+            arrived.is_unique(),
+            is_kept,
+            "what is next is passed on as it is"
+        );
+    }
 }
 
 #[test]
