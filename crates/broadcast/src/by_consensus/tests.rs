@@ -1,7 +1,7 @@
 mod costs;
 
 use super::*;
-use crate::{best_effort, eager, majority_ack};
+use crate::{best_effort, eager, majority_ack, testing::Script};
 use quorate_abstractions::{link::Links, regular_consensus, reliable};
 use quorate_consensus::{hierarchical, rotating};
 use quorate_core::{ProcessId, Time};
@@ -150,6 +150,56 @@ fn tob5_is_broken_by_a_consensus_that_is_not_uniform() {
         matches!(report.verdict("TOB5"), Some(Verdict::Violated(_)))
     });
     assert!(broken.is_some(), "the checker catches the twin");
+}
+
+/// Eager broadcast, which is not uniform, poses as uniform: no adapter leads this way.
+fn eager_as_uniform<H: Host>(
+    host: &H,
+    links: &impl Links,
+    up: Addr<uniform::Deliver>,
+) -> Addr<uniform::Broadcast> {
+    let delivered = |reliable::Deliver { id, payload }| uniform::Deliver { id, payload };
+    eager::spawn(host, best_effort::over(links.lane()), up.with(delivered))
+        .with(|uniform::Broadcast { payload }| reliable::Broadcast { payload })
+}
+
+/// p1 and p2 broadcast. The first copies that p1 sends are slow: p1 alone holds its message when it
+/// might be decided, and crashes with those copies.
+fn held_by_one(is_uniform: bool) -> Report {
+    let slow = Script::default().way(1, 2, &[100]).way(1, 3, &[100]);
+    let mut world = World::new(3, 1, slow).unwrap();
+    world.check(properties::total_order(world.membership(), "tob"));
+    for q in world.processes() {
+        let (host, links) = (world.host(q).at("tob"), world.links(q));
+        let detector = world.eventually_perfect(q, &Oracle::accurate(Duration::from_millis(3)));
+        let uniform = |up: Addr<uniform::Deliver>| {
+            let (host, links) = (host.at("uniform"), links.at("uniform"));
+            if is_uniform {
+                majority_ack::spawn(&host, links.lane(), up)
+            } else {
+                eager_as_uniform(&host, &links, up)
+            }
+        };
+        let consensus = |up: Addr<Decide>| {
+            rotating_over(&host.at("consensus"), &links.at("consensus"), &detector, up)
+        };
+        let up = world.application(q);
+        let door = spawn(&host, Configuration::default(), uniform, consensus, up);
+        if q != p(3) {
+            let payload = Bytes::from_static(b"m");
+            world.request(q, Time::ZERO, &door, Broadcast { payload });
+        }
+    }
+    world.crash(p(1), Crash::at(at(10_000)).losing(Lose::Everything));
+    world.run()
+}
+
+#[test]
+fn tob1_is_broken_over_a_broadcast_that_is_not_uniform() {
+    let broken = held_by_one(false);
+    let verdict = broken.verdict("TOB1");
+    assert!(matches!(verdict, Some(Verdict::Violated(_))), "{broken}");
+    held_by_one(true).assert_all_hold();
 }
 
 /// `count` messages of p1 at once, in lock step; the messages over the links.
