@@ -4,9 +4,13 @@ use proptest::prelude::*;
 use quorate_abstractions::eventually_perfect;
 use quorate_core::{Membership, Time};
 use quorate_sim::{
-    Crash, Exhaustive, Lose, Oracle, Report, SimHost, Timed, UNIT, Verdict, World, properties,
+    Completion, Crash, Exhaustive, Lose, Oracle, Property, Record, Report, SimHost, Timed, UNIT,
+    Verdict, Violation, World, properties,
 };
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 const START: Start<'_> = &|world, host, below, up| {
     check_collection(world, host);
@@ -158,6 +162,54 @@ fn one_of_three(script: Script, start: Start<'_>, crash: Option<(usize, Crash)>)
         world.crash(p(rank), crash);
     }
     world.run()
+}
+
+/// The longest past from which something was collected.
+struct Longest(Arc<AtomicU64>);
+
+impl Property for Longest {
+    fn tag(&self) -> &'static str {
+        "longest past"
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        let collect = record.kind.observation().filter(|o| o.label == "Collect");
+        if let Some(observation) = collect {
+            self.0.fetch_max(observation.digest + 1, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Completion) -> Verdict {
+        Verdict::Holds
+    }
+}
+
+/// Each of three processes broadcasts so many messages, the next when it has delivered the last: over
+/// uniform broadcast, which takes a while. Says how long a past became.
+fn longest_past(messages: u64) -> u64 {
+    let latency = Timed::uniform(UNIT / 2, UNIT * 2);
+    let mut world = World::new(3, 1, latency).unwrap();
+    let longest = Arc::new(AtomicU64::new(0));
+    world.check([Box::new(Longest(longest.clone())) as Box<dyn Property>]);
+    let doors = wire_with(&world, Form::Uniform, START, |q| {
+        move |delivery: &Deliver| {
+            let MessageId { origin, sequence } = delivery.id;
+            (origin.process == q && sequence < messages).then(|| Bytes::from_static(b"next"))
+        }
+    });
+    for rank in 1..=3 {
+        request(&world, &doors, rank, Time::ZERO, b"first");
+        request(&world, &doors, rank, at(1), b"beside it");
+    }
+    world.run().assert_all_hold();
+    longest.load(Relaxed)
+}
+
+#[test]
+fn the_past_is_as_long_as_what_is_under_way_however_long_the_run() {
+    let (few, many) = (longest_past(50), longest_past(500));
+    assert!(few > 1 && many < 2 * few, "{few} and {many} entries");
 }
 
 #[test]
