@@ -3,6 +3,7 @@
 //! | module | what it measures |
 //! |---|---|
 //! | [`cluster`] | nodes on loopback, in this operating-system process |
+//! | [`detection`] | how soon a crash is noticed, and the traffic of watching for it |
 //! | [`hop`] | a message from one algorithm to another of the same process, beside a channel of Tokio |
 //! | [`link`] | a message over the perfect link, one way and to and fro |
 //! | [`raw`] | the same over a TCP stream of Tokio with nothing on top: what the link is measured by |
@@ -14,6 +15,7 @@
 //! Everything runs on loopback, for a time that is given.
 
 pub mod cluster;
+pub mod detection;
 pub mod hop;
 pub mod link;
 pub mod machine;

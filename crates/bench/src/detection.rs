@@ -1,0 +1,282 @@
+//! How soon a crash is noticed, and what watching for it costs while nothing happens.
+//!
+//! A group of processes runs on loopback, each with a thread and a UDP socket of its own, in this
+//! operating-system process. It is left alone for a while, in which its datagrams are counted; then
+//! its last process is stopped, and the time is taken until every other one has said so.
+use crate::Error;
+use quorate_abstractions::{
+    Subscribe,
+    eventually_perfect::Indication,
+    link::Status,
+    perfect::{Crash, as_eventually_perfect},
+};
+use quorate_core::{Addr, Host, Membership, ProcessId};
+use quorate_detectors::{exclude_on_timeout, increasing_timeout};
+use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_runtime::{
+    faults::Faults,
+    host::{Identity, TokioHost},
+    thread::{Protocol, ProtocolThread},
+    udp::{UdpConfiguration, UdpEdge},
+};
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, UdpSocket},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a group may take to meet, and to notice a crash.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a group does to be measured.
+pub trait Group {
+    /// How many processes it has.
+    fn n(&self) -> usize;
+
+    /// What all of them have sent so far.
+    fn traffic(&self) -> Traffic;
+
+    /// Stops the last process.
+    fn stop_last(&mut self);
+
+    /// Who suspected whom, since it was last asked; waits for so long if there is nothing yet.
+    fn suspicions(&self, wait: Duration) -> Vec<Suspicion>;
+}
+
+/// What was sent: the payload of UDP datagrams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Datagrams.
+    pub datagrams: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+}
+
+/// A process says that another one has stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Suspicion {
+    /// The rank of the one.
+    pub by: usize,
+    /// The rank of the other.
+    pub of: usize,
+    /// When.
+    pub at: Instant,
+}
+
+/// What a group came to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Detection {
+    /// How long after the stop each survivor said so, in the order of time.
+    pub times: Vec<Duration>,
+    /// Datagrams a process and second, before.
+    pub datagrams: f64,
+    /// Bytes a process and second, before.
+    pub bytes: f64,
+    /// Suspicions of processes that were alive.
+    pub mistakes: usize,
+}
+
+/// Leaves a group alone for `quiet`, then `phase` longer, and stops its last process.
+///
+/// # Errors
+/// When some survivor does not notice.
+pub fn measure(
+    mut group: impl Group,
+    quiet: Duration,
+    phase: Duration,
+) -> Result<Detection, Error> {
+    let before = group.traffic();
+    thread::sleep(quiet);
+    let after = group.traffic();
+    thread::sleep(phase);
+    let mut mistakes = group.suspicions(Duration::ZERO).len();
+    let stopped = Instant::now();
+    group.stop_last();
+    let mut noticed = BTreeMap::new();
+    while noticed.len() < group.n() - 1 {
+        if stopped.elapsed() > PATIENCE {
+            return Err(Error::Stalled(PATIENCE));
+        }
+        for Suspicion { by, of, at } in group.suspicions(Duration::from_millis(100)) {
+            if of == group.n() {
+                noticed.entry(by).or_insert(at.duration_since(stopped));
+            } else {
+                mistakes += 1;
+            }
+        }
+    }
+    let mut times: Vec<Duration> = noticed.into_values().collect();
+    times.sort();
+    let rate = |sent: u64| sent as f64 / group.n() as f64 / quiet.as_secs_f64();
+    Ok(Detection {
+        times,
+        datagrams: rate(after.datagrams - before.datagrams),
+        bytes: rate(after.bytes - before.bytes),
+        mistakes,
+    })
+}
+
+/// The sockets of a group on loopback, and their addresses.
+///
+/// # Errors
+/// When the operating system refuses one.
+pub fn sockets(n: usize) -> Result<Vec<(UdpSocket, SocketAddr)>, Error> {
+    let bind = |_| {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
+    };
+    (0..n).map(bind).collect()
+}
+
+/// A detector of this project.
+#[derive(Clone, Copy, Debug)]
+pub enum Detector {
+    /// ◇P.
+    EventuallyPerfect(increasing_timeout::Configuration),
+    /// P.
+    Perfect(exclude_on_timeout::Configuration),
+}
+
+impl Detector {
+    fn spawn(self, host: &TokioHost, links: &PerfectLinks<TokioHost>) -> Subscribe<Indication> {
+        let (host, heartbeat) = (host.at("detector"), |up| links.heartbeat(up));
+        match self {
+            Detector::EventuallyPerfect(configuration) => {
+                increasing_timeout::spawn(&host, configuration, heartbeat)
+            }
+            Detector::Perfect(configuration) => {
+                let detector: Subscribe<Crash> =
+                    exclude_on_timeout::spawn(&host, configuration, heartbeat);
+                as_eventually_perfect(&detector)
+            }
+        }
+    }
+}
+
+/// Processes with a perfect link and a detector each, and nothing else. They stop when this is
+/// dropped.
+pub struct Detectors {
+    threads: Vec<ProtocolThread>,
+    suspicions: mpsc::Receiver<Suspicion>,
+}
+
+impl Detectors {
+    /// Starts `n` of them, and waits until each is connected to every other.
+    ///
+    /// # Errors
+    /// When the operating system refuses something, or they do not meet.
+    pub fn start(n: usize, detector: Detector) -> Result<Self, Error> {
+        let processes = Membership::of_size(n).map_err(|_| Error::Unusable("no membership"))?;
+        let (sockets, peers): (Vec<_>, Vec<_>) = sockets(n)?.into_iter().unzip();
+        let (suspect, suspicions) = mpsc::channel();
+        let (connect, connections) = mpsc::channel();
+        let mut threads = Vec::new();
+        for (me, socket) in processes.iter().zip(sockets) {
+            let mut protocol = Protocol::new(Identity::fresh(me, processes))?;
+            let links = PerfectLinks::new(protocol.host(), Configuration::default());
+            let indications = detector.spawn(protocol.host(), &links);
+            indications.send(told(me, suspect.clone()));
+            let connect = connect.clone();
+            links.status().send(Addr::new(move |status| {
+                if let Status::Connected { .. } = status {
+                    let _ = connect.send(());
+                }
+            }));
+            let edge = UdpEdge::attach(
+                &mut protocol,
+                socket,
+                &peers,
+                UdpConfiguration::default(),
+                &Faults::default(),
+                links.arrivals(),
+            )?;
+            links
+                .start(edge)
+                .map_err(|error| Error::Wrong(error.to_string()))?;
+            threads.push(protocol.start()?);
+        }
+        for _ in 0..n * (n - 1) {
+            let met = connections.recv_timeout(PATIENCE);
+            met.map_err(|_| Error::Stalled(PATIENCE))?;
+        }
+        Ok(Detectors {
+            threads,
+            suspicions,
+        })
+    }
+}
+
+/// Where the detector of `me` tells whom it suspects.
+fn told(me: ProcessId, suspect: mpsc::Sender<Suspicion>) -> Addr<Indication> {
+    Addr::new(move |indication| {
+        if let Indication::Suspect(of) = indication {
+            let _ = suspect.send(Suspicion {
+                by: me.rank(),
+                of: of.rank(),
+                at: Instant::now(),
+            });
+        }
+    })
+}
+
+impl Group for Detectors {
+    fn n(&self) -> usize {
+        self.threads.len()
+    }
+
+    fn traffic(&self) -> Traffic {
+        let mut traffic = Traffic::default();
+        for thread in &self.threads {
+            for (module, reason, count) in thread.host().counters().snapshot() {
+                match (module.last(), reason) {
+                    ("udp", "sent") => traffic.datagrams += count,
+                    ("udp", "sent_bytes") => traffic.bytes += count,
+                    _ => {}
+                }
+            }
+        }
+        traffic
+    }
+
+    fn stop_last(&mut self) {
+        if let Some(last) = self.threads.last() {
+            last.stop();
+        }
+    }
+
+    fn suspicions(&self, wait: Duration) -> Vec<Suspicion> {
+        let first = self.suspicions.recv_timeout(wait).ok();
+        first
+            .into_iter()
+            .chain(self.suspicions.try_iter())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survivors_notice_that_a_process_has_stopped() {
+        let interval = Duration::from_millis(50);
+        let patient = increasing_timeout::Configuration {
+            interval,
+            timeout: Duration::from_secs(1),
+        };
+        let synchronous =
+            exclude_on_timeout::Configuration::new(interval, Duration::from_secs(1)).unwrap();
+        for detector in [
+            Detector::EventuallyPerfect(patient),
+            Detector::Perfect(synchronous),
+        ] {
+            let group = Detectors::start(3, detector).unwrap();
+            let detection = measure(group, interval * 4, Duration::ZERO).unwrap();
+            assert_eq!(detection.times.len(), 2);
+            assert!(detection.datagrams > 0.0 && detection.bytes > detection.datagrams);
+        }
+    }
+}
