@@ -13,7 +13,7 @@
 //!
 //! # Messages
 //! A heartbeat from every process to every other one, each interval h. Anything else that is heard of
-//! a process counts as one.
+//! a process counts as one. Nobody says whether it is deaf: in a synchronous system nobody is.
 //!
 //! # Cost
 //! n(n−1) heartbeats an interval. With the timeout To ≥ h(B+1) + δ, a crash is reported between To − h
@@ -196,7 +196,7 @@ impl Algorithm for ExcludeOnTimeout {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
-            Event::Heard(Heard(p)) => self.upon_heard(p, ctx),
+            Event::Heard(heard) => self.upon_heard(heard.from, ctx),
             Event::Tick => self.upon_tick(ctx),
             Event::Silence => self.upon_silence(ctx),
         }
@@ -234,7 +234,7 @@ impl ExcludeOnTimeout {
 
     /// Each interval: a heartbeat.
     fn upon_tick(&mut self, ctx: &mut Ctx<Self>) {
-        ctx.trigger(Effect::Beat(Beat));
+        ctx.trigger(Effect::Beat(Beat::default()));
         ctx.after_in_background(self.interval, Event::Tick);
     }
 

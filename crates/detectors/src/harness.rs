@@ -63,13 +63,13 @@ pub(crate) fn lossy_heartbeat(world: &World, q: ProcessId, up: Addr<Heard>) -> A
             return;
         };
         for datagram in datagrams(bytes, segment) {
-            up.send(Heard(p(datagram[0].into())));
+            up.send(Heard::of(p(datagram[0].into())));
         }
     });
     let edge = world.fair_loss(q, arrivals);
     let others = world.membership().others(q);
     let rank = Bytes::from(vec![q.rank() as u8]);
-    Addr::new(move |Beat| {
+    Addr::new(move |_| {
         for to in others.iter() {
             let bytes = rank.clone();
             edge.send(Transmit {

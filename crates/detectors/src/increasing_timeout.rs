@@ -11,12 +11,14 @@
 //! unknown bound. Any number of crashes. Heartbeats may be lost now and then.
 //!
 //! # Messages
-//! A heartbeat from every process to every other one, each interval. Anything else that is heard of
-//! a process counts as one.
+//! A heartbeat from every process to every other one, each interval; it says whether its sender hears
+//! less than a majority, and is deaf. Anything else that is heard of a process counts as a heartbeat
+//! that says nothing new.
 //!
 //! # Cost
 //! n(n−1) heartbeats an interval h. Once messages take at most δ and the timeout To of a process has
-//! outgrown that, its crash is noticed between To − h and To + h + δ after it. Memory O(n).
+//! outgrown that, its crash is noticed between To − h and To + h + δ after it; that it is deaf, within
+//! To + h + 2δ. Memory O(n).
 //!
 //! # Why it holds
 //! A crashed process falls silent, so its timeout passes and nothing restores it (EPFD1). Each
@@ -25,18 +27,24 @@
 //! number of peers that were late together. Nothing caps them but the range of the type. A heartbeat
 //! that was under way when its sender crashed may restore it, finitely often.
 //!
+//! A process that is heard and hears nobody, since the network is cut one way, is as good as crashed
+//! to whoever waits for its answer: it is suspected, too, while it says so. EPFD2 holds: eventually
+//! correct processes hear each other for ever. If they are a majority, none of them says that it is
+//! deaf; if they are not, none of them hears a majority, and those who do not believe nobody's word.
+//!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 2.6, “Increasing Timeout”. Deviations: silence is measured from the last sign of life
-//! instead of being sampled each period; and a process that sees from its own clock that it was
-//! stopped blames itself: everybody gets a fresh period.
+//! instead of being sampled each period; a process that sees from its own clock that it was stopped
+//! blames itself: everybody gets a fresh period; and the deaf are suspected.
 use quorate_abstractions::{
     Subscribe,
     eventually_perfect::Indication,
     heartbeat::{Beat, Heard},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet, Time,
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Time,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -70,7 +78,13 @@ struct Peer {
 /// ◇P.
 pub struct IncreasingTimeout {
     interval: Duration,
+    processes: Membership,
     peers: BTreeMap<ProcessId, Peer>,
+    /// Those that have been silent for longer than they are allowed.
+    silent: ProcessSet,
+    /// Those that said last that they hear less than a majority.
+    deaf: ProcessSet,
+    /// What the subscribers know.
     suspected: ProcessSet,
     subscribers: Vec<Addr<Indication>>,
     /// When the timer last fired: much later than it should have, and this process was stopped.
@@ -129,7 +143,7 @@ impl Algorithm for IncreasingTimeout {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
-            Event::Heard(Heard(p)) => self.upon_heard(p, ctx),
+            Event::Heard(heard) => self.upon_heard(heard, ctx),
             Event::Tick => self.upon_tick(ctx),
         }
     }
@@ -149,12 +163,15 @@ impl IncreasingTimeout {
         };
         IncreasingTimeout {
             interval: configuration.interval,
+            processes: *host.processes(),
             peers: host
                 .processes()
                 .others(host.me())
                 .iter()
                 .map(peer)
                 .collect(),
+            silent: ProcessSet::EMPTY,
+            deaf: ProcessSet::EMPTY,
             suspected: ProcessSet::EMPTY,
             subscribers: Vec::new(),
             ticked: Time::ZERO,
@@ -168,16 +185,21 @@ impl IncreasingTimeout {
         self.subscribers.push(subscriber);
     }
 
-    /// A suspected process that is heard is restored, and allowed twice the silence from now on.
-    fn upon_heard(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
-        let Some(peer) = self.peers.get_mut(&p) else {
+    /// A process that is heard after all is allowed twice the silence from now on.
+    fn upon_heard(&mut self, Heard { from, deaf }: Heard, ctx: &mut Ctx<Self>) {
+        let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
         peer.last = ctx.now();
-        if self.suspected.remove(p) {
+        if self.silent.remove(from) {
             peer.timeout = peer.timeout.saturating_mul(2);
-            self.indicate(Indication::Restore(p), ctx);
         }
+        if deaf {
+            self.deaf.insert(from);
+        } else {
+            self.deaf.remove(from);
+        }
+        self.upon_change(ctx);
     }
 
     /// Each interval: a heartbeat, and a look at who has been silent for too long.
@@ -187,28 +209,48 @@ impl IncreasingTimeout {
             self.forgive(now);
         }
         self.ticked = now;
-        for p in self.overdue(now).iter() {
-            self.suspected.insert(p);
+        self.silent = self.silent.union(self.overdue(now));
+        self.upon_change(ctx);
+        let deaf = !self.hears_majority();
+        ctx.trigger(Effect::Beat(Beat { deaf }));
+        ctx.after_in_background(self.interval, Event::Tick);
+    }
+
+    /// The subscribers are told what is new.
+    fn upon_change(&mut self, ctx: &mut Ctx<Self>) {
+        let suspects = self.suspects();
+        for p in suspects.without(self.suspected).iter() {
             self.indicate(Indication::Suspect(p), ctx);
         }
-        ctx.trigger(Effect::Beat(Beat));
-        ctx.after_in_background(self.interval, Event::Tick);
+        for p in self.suspected.without(suspects).iter() {
+            self.indicate(Indication::Restore(p), ctx);
+        }
+        self.suspected = suspects;
     }
 
     fn indicate(&self, indication: Indication, ctx: &mut Ctx<Self>) {
         ctx.trigger(Effect::Indicate(indication, self.subscribers.clone()));
     }
 
-    /// Those that are not suspected yet and were silent for longer than they are allowed.
+    /// Those that were silent for longer than they are allowed.
     fn overdue(&self, now: Time) -> ProcessSet {
         let late = |peer: &Peer| now.since(peer.last) > peer.timeout;
-        let overdue: ProcessSet = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| late(peer))
-            .map(|(p, _)| *p)
-            .collect();
-        overdue.without(self.suspected)
+        let late = self.peers.iter().filter(|(_, peer)| late(peer));
+        late.map(|(p, _)| *p).collect()
+    }
+
+    /// The silent; and the deaf, if this process can tell that they could hear a majority.
+    fn suspects(&self) -> ProcessSet {
+        if self.hears_majority() {
+            self.silent.union(self.deaf)
+        } else {
+            self.silent
+        }
+    }
+
+    /// Whether this process hears a majority, itself included.
+    fn hears_majority(&self) -> bool {
+        self.processes.n() - self.silent.len() >= self.processes.majority()
     }
 
     /// The timer is so late that silence says more about this process than about its peers.

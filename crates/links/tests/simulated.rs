@@ -64,7 +64,7 @@ fn world(seed: u64, adversary: impl Adversary + 'static) -> World {
             }
         }
         for beats in 0..100 {
-            world.request(me, ms(100 * beats), &beat, Beat);
+            world.request(me, ms(100 * beats), &beat, Beat::default());
         }
     }
     let channel = Channel::Module("link".to_owned());

@@ -8,7 +8,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss,
-    heartbeat::Heard,
+    heartbeat::{Beat, Heard},
     lanes::{LaneId, LaneTable, Lanes},
     link::To,
 };
@@ -21,7 +21,7 @@ pub(crate) enum Cargo {
     /// A message in a lane of the ideal perfect links.
     Lane(LaneId, Bytes),
     /// A heartbeat: lost at a cut, and never waited for.
-    Beat,
+    Beat(Beat),
     /// A datagram on a fair-loss link.
     Datagram(Bytes),
 }
@@ -51,7 +51,7 @@ impl Packet {
     fn digest(&self) -> u64 {
         match &self.cargo {
             Cargo::Lane(_, bytes) | Cargo::Datagram(bytes) => digest(bytes),
-            Cargo::Beat => 0,
+            Cargo::Beat(beat) => beat.deaf.into(),
         }
     }
 }
@@ -59,7 +59,7 @@ impl Packet {
 /// Where an arriving packet goes.
 pub(crate) enum Delivery {
     Lane(Arc<Lanes>, LaneId, ProcessId, Bytes),
-    Heard(Addr<Heard>, ProcessId),
+    Heard(Addr<Heard>, Heard),
     Datagram(Addr<fair_loss::Indication>, Bytes),
 }
 
@@ -70,7 +70,7 @@ impl Delivery {
             Delivery::Lane(lanes, lane, from, bytes) => {
                 lanes.deliver(lane, from, bytes);
             }
-            Delivery::Heard(up, from) => up.send(Heard(from)),
+            Delivery::Heard(up, heard) => up.send(heard),
             Delivery::Datagram(up, bytes) => {
                 let segment = bytes.len().max(1);
                 up.send(fair_loss::Indication::Arrive { bytes, segment });
@@ -236,7 +236,7 @@ impl Network {
 fn lane_of(cargo: &Cargo) -> usize {
     match cargo {
         Cargo::Lane(lane, _) => usize::from(lane.0),
-        Cargo::Beat => BEATS,
+        Cargo::Beat(_) => BEATS,
         Cargo::Datagram(_) => DATAGRAMS,
     }
 }
@@ -303,7 +303,7 @@ impl Core {
                 self.network.by_lane[lane] += 1;
                 self.network.ends[from.index()].sent += 1;
             }
-            Cargo::Beat => self.network.beats += 1,
+            Cargo::Beat(_) => self.network.beats += 1,
             Cargo::Datagram(_) => {
                 self.network.datagrams += 1;
                 self.network.ends[from.index()].sent += 1;
@@ -311,7 +311,7 @@ impl Core {
         }
         let digest = match &cargo {
             Cargo::Lane(_, bytes) | Cargo::Datagram(bytes) => digest(bytes),
-            Cargo::Beat => 0,
+            Cargo::Beat(beat) => beat.deaf.into(),
         };
         let label = self.cause;
         self.record(
@@ -460,7 +460,10 @@ impl Core {
             Cargo::Lane(lane, bytes) => {
                 Some(Delivery::Lane(ends.lanes.clone()?, lane, copy.from, bytes))
             }
-            Cargo::Beat => Some(Delivery::Heard(ends.heard.clone()?, copy.from)),
+            Cargo::Beat(Beat { deaf }) => {
+                let (from, up) = (copy.from, ends.heard.clone()?);
+                Some(Delivery::Heard(up, Heard { from, deaf }))
+            }
             Cargo::Datagram(bytes) => Some(Delivery::Datagram(ends.arrivals.clone()?, bytes)),
         }
     }

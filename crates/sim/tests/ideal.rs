@@ -234,7 +234,7 @@ impl Algorithm for Heart {
         match event {
             Pulse::Heard(_) => self.heard += 1,
             Pulse::Tick => {
-                ctx.trigger(Beat);
+                ctx.trigger(Beat::default());
                 self.wait(ctx);
             }
         }

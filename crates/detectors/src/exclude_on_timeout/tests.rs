@@ -238,7 +238,7 @@ fn late_heartbeat(
             rule,
         };
         let detector = start(&host, twin, |up: Addr<Heard>| {
-            world.request(q, at(1500), &up, Heard(p(3)));
+            world.request(q, at(1500), &up, Heard::of(p(3)));
             world.heartbeat(q, up)
         });
         if q == p(1) {
@@ -256,8 +256,8 @@ fn pfd2_strong_accuracy_what_arrives_after_the_report_is_ignored() {
     report.assert_all_hold();
     assert_eq!(told, [Crash(p(3)), Crash(p(2))]);
     let (report, _) = late_heartbeat(|detector, event, ctx| {
-        if let Event::Heard(Heard(q)) = event {
-            detector.last.insert(q, ctx.now());
+        if let Event::Heard(heard) = event {
+            detector.last.insert(heard.from, ctx.now());
         }
         detector.upon(event, ctx);
     });

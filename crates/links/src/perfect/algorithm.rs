@@ -105,7 +105,7 @@ impl Algorithm for PerfectLink {
                 self.upon_arrive(bytes, segment, ctx);
             }
             Event::Edge(fair_loss::Indication::Reopened(p)) => self.upon_reopened(p, ctx),
-            Event::Beat(Beat) => self.upon_beat(ctx),
+            Event::Beat(beat) => self.upon_beat(beat, ctx),
             Event::Listen(listener) => self.listeners.push(listener),
             Event::Watch(watcher) => self.upon_watch(watcher, ctx),
             Event::Drain(reply) => self.drains.push(reply),
@@ -114,9 +114,11 @@ impl Algorithm for PerfectLink {
     }
 
     fn upon_idle(&mut self, ctx: &mut Ctx) {
-        for p in std::mem::take(&mut self.heard).iter() {
+        for from in std::mem::take(&mut self.heard).iter() {
+            let session = self.peers[from.index()].session();
+            let deaf = session.is_some_and(|session| session.deaf);
             for listener in &self.listeners {
-                ctx.trigger(Effect::Heard(listener.clone(), Heard(p)));
+                ctx.trigger(Effect::Heard(listener.clone(), Heard { from, deaf }));
             }
         }
         for p in std::mem::take(&mut self.touched).iter() {
@@ -260,9 +262,14 @@ impl PerfectLink {
                     self.upon_acknowledged(from, &acknowledged, ctx);
                 }
             }
-            Frame::Beat { from, token, stamp } => {
-                if self.is_of_session(from, token, ctx) {
-                    self.upon_stamp(from, stamp, ctx);
+            Frame::Beat {
+                from,
+                token,
+                stamp,
+                deaf,
+            } => {
+                if self.is_of_session(from, token, ctx) && self.upon_stamp(from, stamp, ctx) {
+                    self.upon_hearing(from, deaf);
                 }
             }
             Frame::Hello(hello) => self.upon_hello(hello, ctx),
@@ -349,8 +356,8 @@ impl PerfectLink {
         }
     }
 
-    /// A frame without a number: a sign of life unless it is an old one.
-    fn upon_stamp(&mut self, from: ProcessId, stamp: u64, ctx: &mut Ctx) {
+    /// A frame without a number: a sign of life unless it is an old one. Says whether it is one.
+    fn upon_stamp(&mut self, from: ProcessId, stamp: u64, ctx: &mut Ctx) -> bool {
         let fresh = self.peers[from.index()]
             .session()
             .is_some_and(|session| session.receiving.is_fresh(stamp));
@@ -358,6 +365,14 @@ impl PerfectLink {
             self.heard_of(from, ctx);
         } else {
             ctx.count("stale");
+        }
+        fresh
+    }
+
+    /// What a peer says of whom it hears stands until it says otherwise.
+    fn upon_hearing(&mut self, from: ProcessId, deaf: bool) {
+        if let Some(session) = self.peers[from.index()].session() {
+            session.deaf = deaf;
         }
     }
 

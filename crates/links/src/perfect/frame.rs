@@ -6,7 +6,7 @@
 //! |---|---|
 //! | PACKET | `2`, sender, token u64, number u64, acknowledged u64, length u32, chunks |
 //! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, acknowledged u64, ranges: (gap, length) varints |
-//! | BEAT | `4`, sender, token u64, stamp u64 |
+//! | BEAT | `4`, sender, token u64, stamp u64, `1` if the sender hears less than a majority, else `0` |
 //! | EXCLUDED | `5`, sender, echo u64, known incarnation u64, verdict |
 //!
 //! A chunk is `(lane + 1) << 2 | last << 1 | first` as a varint, its length as a varint, and that
@@ -102,6 +102,7 @@ pub enum Frame {
         from: ProcessId,
         token: Token,
         stamp: u64,
+        deaf: bool,
     },
     /// The receiver may not take part.
     Excluded {
@@ -150,6 +151,11 @@ impl Frame {
                 from: take_process(bytes)?,
                 token: Token(bytes.try_get_u64_le()?),
                 stamp: bytes.try_get_u64_le()?,
+                deaf: match bytes.try_get_u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(Malformed::Frame),
+                },
             },
             EXCLUDED => Frame::Excluded {
                 from: take_process(bytes)?,
@@ -234,12 +240,13 @@ pub fn acknowledge(me: ProcessId, token: Token, stamp: u64, acknowledged: &Ackno
 }
 
 /// A BEAT frame.
-pub fn beat(me: ProcessId, token: Token, stamp: u64) -> Bytes {
-    let mut out = BytesMut::with_capacity(18);
+pub fn beat(me: ProcessId, token: Token, stamp: u64, deaf: bool) -> Bytes {
+    let mut out = BytesMut::with_capacity(19);
     out.put_u8(BEAT);
     out.put_u8(me.rank() as u8);
     out.put_u64_le(token.0);
     out.put_u64_le(stamp);
+    out.put_u8(deaf.into());
     out.freeze()
 }
 

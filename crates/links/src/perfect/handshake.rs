@@ -199,6 +199,7 @@ impl PerfectLink {
             ),
             stamp: 0,
             heard_at: ctx.now(),
+            deaf: false,
         }));
     }
 

@@ -10,7 +10,7 @@ use quorate_core::{Incarnation, ProcessId, message::digest, wire};
 
 const MAGIC: &[u8; 7] = b"quorate";
 /// The version of the protocol that this code speaks.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// A cluster's name is at most this long.
 pub const MAXIMUM_CLUSTER: usize = 64;
 /// Of the stack's description, so much is told; all of it is compared.

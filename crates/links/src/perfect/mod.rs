@@ -24,7 +24,7 @@
 //! | HELLO | who I am and of what cluster, version, stack, lanes and membership; my nonce; the echo of yours; the voters that I know |
 //! | PACKET | the numbered packet of a session: chunks of messages; everything up to a number has arrived |
 //! | ACKNOWLEDGE | what has arrived, with the gaps |
-//! | BEAT | I am alive |
+//! | BEAT | I am alive, and hear a majority or do not |
 //! | EXCLUDED | you may not take part (with the echo of your nonce) |
 //!
 //! Layouts stand in `frame.rs` and `hello.rs`. Every frame but HELLO and EXCLUDED carries the token of

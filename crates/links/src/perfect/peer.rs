@@ -45,6 +45,8 @@ pub struct Session {
     pub stamp: u64,
     /// When a frame of the peer arrived that was not a copy of an earlier one.
     pub heard_at: Time,
+    /// Whether the latest of the peer's heartbeats says that it hears less than a majority.
+    pub deaf: bool,
 }
 
 /// One end of a session.

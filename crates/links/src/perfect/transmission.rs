@@ -6,7 +6,7 @@ use super::{
     peer::{Armed, Standing},
 };
 use bytes::{Bytes, BytesMut};
-use quorate_abstractions::fair_loss::Transmit;
+use quorate_abstractions::{fair_loss::Transmit, heartbeat::Beat};
 use quorate_core::{ProcessId, Time};
 
 /// A transmission holds at most so many datagrams,
@@ -120,19 +120,15 @@ impl PerfectLink {
         }
     }
 
-    /// Heartbeats bypass the window; an acknowledgement that is owed is one.
-    pub(super) fn upon_beat(&mut self, ctx: &mut Ctx) {
+    /// Heartbeats bypass the window. An acknowledgement that is owed does not replace one: it does not
+    /// say whom this process hears.
+    pub(super) fn upon_beat(&mut self, beat: Beat, ctx: &mut Ctx) {
         let me = self.identity.me;
         for peer in &mut self.peers {
             let p = peer.id;
             if let Some(session) = peer.session() {
-                if session.receiving.owes().is_some() {
-                    session.receiving.hurry();
-                    self.touched.insert(p);
-                    continue;
-                }
                 session.stamp += 1;
-                let bytes = frame::beat(me, session.token, session.stamp);
+                let bytes = frame::beat(me, session.token, session.stamp, beat.deaf);
                 let segment = bytes.len();
                 Self::transmit(p, bytes, segment, ctx);
             }

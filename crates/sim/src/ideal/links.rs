@@ -65,10 +65,10 @@ impl World {
     pub fn heartbeat(&self, p: ProcessId, up: Addr<Heard>) -> Addr<Beat> {
         self.shared.lock().network.ends[p.index()].heard = Some(up);
         let (shared, others) = (self.shared.clone(), others(*self.membership(), p));
-        Addr::new(move |Beat| {
+        Addr::new(move |beat| {
             let mut core = shared.lock();
             for q in &others {
-                core.send_copy(p, *q, Cargo::Beat);
+                core.send_copy(p, *q, Cargo::Beat(beat));
             }
         })
     }

@@ -238,7 +238,7 @@ fn an_exclusion_is_told_once_and_is_for_good() {
     assert!(reason.contains("p3 is known as incarnation 1e"), "{reason}");
     world.record = Some(Vec::new());
     world.send(3, 3, "small", "myself");
-    world.process(3).beat.send(Beat);
+    world.process(3).beat.send(Beat::default());
     world.run(Duration::from_mins(1));
     let of_the_excluded = world
         .record
@@ -325,7 +325,7 @@ fn another_version_is_named() {
     world.run(ms(10));
     assert_eq!(
         world.process(1).refusals(),
-        ["protocol version 1 here, 9 there"]
+        ["protocol version 2 here, 9 there"]
     );
 }
 
@@ -354,11 +354,11 @@ fn signs_of_life_are_indicated_once_a_batch() {
     world.connect();
     world.run(Duration::from_secs(5));
     world.process(1).heard.lock().unwrap().clear();
-    world.process(2).beat.send(Beat);
+    world.process(2).beat.send(Beat::default());
     world.run(ms(5));
     assert_eq!(*world.process(1).heard.lock().unwrap(), [p(2)]);
     for _ in 0..5 {
-        world.process(2).beat.send(Beat);
+        world.process(2).beat.send(Beat::default());
         world.send(2, 1, "small", "also a sign");
     }
     world.run(ms(5));

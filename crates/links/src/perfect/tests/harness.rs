@@ -224,7 +224,7 @@ impl World {
         }
         let (statuses, heard, sent) = (Shared::default(), Shared::default(), Shared::default());
         links.status().send(collect(&statuses));
-        let beat = links.heartbeat(collect(&heard).with(|Heard(p)| p));
+        let beat = links.heartbeat(collect(&heard).with(|heard: Heard| heard.from));
         links.start(collect(&sent)).unwrap();
         let actor = host.actors.lock().unwrap().pop().unwrap();
         let mut process = Process {

@@ -17,7 +17,7 @@ fn conversation() -> (World, Vec<(usize, Bytes)>) {
     for i in 0..50_u8 {
         world.send(1, 2, "small", vec![i; 30]);
         world.send(2, 1, "bulk", vec![i; 3000]);
-        world.process(1).beat.send(Beat);
+        world.process(1).beat.send(Beat::default());
         world.run(ms(2));
     }
     world.run(Duration::from_secs(2));
@@ -159,7 +159,7 @@ fn a_forged_higher_incarnation_changes_nothing() {
         packet.put_slice(&[4 + 3, 1, 7]);
         frame::end_packet(&mut packet, 0);
         world.inject(1, packet.freeze());
-        world.inject(1, frame::beat(p(2), Token(token), u64::MAX));
+        world.inject(1, frame::beat(p(2), Token(token), u64::MAX, false));
     }
     for verdict in [Verdict::Lost, Verdict::KnownOtherwise, Verdict::Superseded] {
         world.inject(1, frame::excluded(p(2), 12345, Incarnation(9), verdict));
@@ -184,7 +184,7 @@ fn a_heartbeat_of_another_incarnation_is_no_sign_of_life() {
     world.run(ms(500));
     let heard = |world: &mut World, token| {
         world.process(2).heard.lock().unwrap().clear();
-        world.inject(2, frame::beat(p(1), token, u64::MAX));
+        world.inject(2, frame::beat(p(1), token, u64::MAX, false));
         world.run(ms(500));
         world.process(2).heard.lock().unwrap().clone()
     };

@@ -187,7 +187,7 @@ fn pl1_after_a_silence_the_first_sign_of_life_brings_everything() {
     }
     world.run(Duration::from_secs(20));
     world.cuts.clear();
-    world.process(2).beat.send(Beat);
+    world.process(2).beat.send(Beat::default());
     world.run(ms(200));
     assert_eq!(world.process(2).from(1, "small"), messages);
 }
