@@ -374,6 +374,32 @@ async fn a_one_way_cut_heals() {
     }
 }
 
+/// p1, which coordinates the first round of every instance, is heard by all and hears nobody.
+#[tokio::test]
+async fn decisions_do_not_wait_for_a_coordinator_that_hears_nobody() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let mut members = cluster(builders(kind, 3)).await;
+        within(members[0].orders.deliver(order(0))).await.unwrap();
+        for peer in [2, 3] {
+            let faults = members[0].node.faults();
+            faults.set(p(peer), Direction::Incoming, Fault::cut());
+        }
+        for number in 1..=10 {
+            within(members[1].orders.deliver(order(number)))
+                .await
+                .unwrap();
+        }
+        let now = members[1].node.status().borrow().clone();
+        assert!(now.suspected.contains(p(1)) && now.leader == Some(p(2)));
+        members[0].node.faults().heal();
+        let mut status = members[1].node.status();
+        within(status.wait_for(|now| now.suspected.is_empty() && now.leader == Some(p(1))))
+            .await
+            .unwrap();
+        assert_eq!(members[0].take(11).await, members[1].take(11).await);
+    }
+}
+
 #[tokio::test]
 async fn the_crash_of_a_minority_is_survived_and_seen() {
     for kind in [Kind::Udp, Kind::Tcp] {
