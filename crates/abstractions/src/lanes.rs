@@ -1,5 +1,5 @@
 //! The table of lanes that a link carries: names, and where each one's messages go.
-use crate::link::{Deliver, Send};
+use crate::link::{Deliver, Send, To};
 use bytes::Bytes;
 use quorate_core::{Addr, Counters, Name, ProcessId, message::digest, wire::Wire};
 use std::{
@@ -14,6 +14,15 @@ pub struct LaneId(pub u16);
 /// Takes a received message to the module that opened the lane.
 type Door = Arc<dyn Fn(ProcessId, Bytes) + std::marker::Send + Sync>;
 
+/// Sees what a process sends and gets in its lanes: for diagnostics. Called on the protocol thread,
+/// where a message leaves the module that sends it, and before it reaches the module that gets it.
+pub trait Tap: std::marker::Send + Sync {
+    /// A message leaves.
+    fn sent(&self, lane: &Name, to: To, message: &Bytes);
+    /// A message has arrived.
+    fn received(&self, lane: &Name, from: ProcessId, message: &Bytes);
+}
+
 /// A lane was opened twice.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the lane `{0}` is opened twice")]
@@ -24,6 +33,7 @@ struct Table {
     /// Lanes by name, each with the order in which it was opened.
     doors: BTreeMap<Name, (usize, Door)>,
     opened_twice: Option<Name>,
+    tap: Option<Arc<dyn Tap>>,
 }
 
 /// Lanes being opened. Clones share the table.
@@ -37,6 +47,11 @@ impl LaneTable {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has `tap` see what passes in the lanes that are opened from now on.
+    pub fn tap(&self, tap: Arc<dyn Tap>) {
+        self.table().tap = Some(tap);
+    }
+
     /// Opens a lane: `up` will get what arrives on it, decoded; what does not decode is counted
     /// under the lane's name. Gives the address that encodes what is sent on it, and hands it on to
     /// `send` with the order in which the lane was opened (see [`Lanes::number`]).
@@ -48,24 +63,29 @@ impl LaneTable {
         send: Addr<(usize, Send<Bytes>)>,
     ) -> Addr<Send<M>> {
         let undecodable = counters.counter(&name, "undecodable");
-        let door: Door = Arc::new(move |from, bytes| match M::decode(bytes) {
-            Ok(message) => up.send(Deliver { from, message }),
-            Err(_) => undecodable.add(1),
-        });
         let mut table = self.table();
+        let (tap, lane) = (table.tap.clone(), name.clone());
+        let door: Door = Arc::new(move |from, bytes| {
+            if let Some(tap) = &tap {
+                tap.received(&lane, from, &bytes);
+            }
+            match M::decode(bytes) {
+                Ok(message) => up.send(Deliver { from, message }),
+                Err(_) => undecodable.add(1),
+            }
+        });
+        let (tap, lane) = (table.tap.clone(), name.clone());
         let opened = table.doors.len();
         if let Some(first) = table.doors.insert(name.clone(), (opened, door)) {
             table.doors.insert(name.clone(), first);
             table.opened_twice = Some(name);
         }
         send.with(move |Send { to, message }: Send<M>| {
-            (
-                opened,
-                Send {
-                    to,
-                    message: message.into_bytes(),
-                },
-            )
+            let message = message.into_bytes();
+            if let Some(tap) = &tap {
+                tap.sent(&lane, to, &message);
+            }
+            (opened, Send { to, message })
         })
     }
 

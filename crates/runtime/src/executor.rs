@@ -3,11 +3,12 @@ use crate::{
     edge::Edge,
     host::Shared,
     ready::{self, Numbers},
+    recorder::Recorder,
     timers::Timers,
 };
 use quorate_core::{
     Time,
-    actor::{Actor, Unwatched},
+    actor::{Actor, Probe, Unwatched},
     algorithm::Alarm,
 };
 use std::{
@@ -48,10 +49,11 @@ pub(crate) struct Executor {
     armed: Option<Time>,
     /// Who runs: for the report of a panic.
     running: Option<usize>,
+    recorder: Option<Recorder>,
 }
 
 impl Executor {
-    pub fn new(shared: Arc<Shared>, edges: Vec<Box<dyn Edge>>) -> Self {
+    pub fn new(shared: Arc<Shared>, edges: Vec<Box<dyn Edge>>, recorder: Option<Recorder>) -> Self {
         Executor {
             shared,
             actors: Vec::new(),
@@ -64,6 +66,7 @@ impl Executor {
             sleep: None,
             armed: None,
             running: None,
+            recorder,
         }
     }
 
@@ -125,7 +128,7 @@ impl Executor {
         let started = self.timers.started();
         while let Some((index, id)) = self.timers.take_due(self.now, started) {
             progress = true;
-            self.drive(index, |actor, now| actor.fire(id, now, &mut Unwatched));
+            self.drive(index, |actor, now, probe| actor.fire(id, now, probe));
             self.worked.insert(index);
         }
         progress
@@ -140,30 +143,31 @@ impl Executor {
             }
             if let Some(index) = ready::take_highest() {
                 self.worked.insert(index);
-                self.drive(index, |actor, now| {
-                    actor.handle_waiting(now, &mut Unwatched);
-                });
+                self.drive(index, |actor, now, probe| actor.handle_waiting(now, probe));
             } else if let Some(index) = self.worked.take_highest() {
-                self.drive(index, |actor, now| actor.idle(now, &mut Unwatched));
+                self.drive(index, |actor, now, probe| actor.idle(now, probe));
             } else {
                 return batch > 0;
             }
         }
         // Somebody is always ready: what was coalesced leaves all the same.
         while let Some(index) = self.worked.take_highest() {
-            self.drive(index, |actor, now| actor.idle(now, &mut Unwatched));
+            self.drive(index, |actor, now, probe| actor.idle(now, probe));
         }
         true
     }
 
     /// Lets an actor work, and notes the timers that it started. One that has not been started yet
     /// is marked ready when it is.
-    fn drive(&mut self, index: usize, work: impl FnOnce(&mut dyn Actor, Time)) {
+    fn drive(&mut self, index: usize, work: impl FnOnce(&mut dyn Actor, Time, &mut dyn Probe)) {
         let Some(Some(actor)) = self.actors.get_mut(index) else {
             return;
         };
         self.running = Some(index);
-        work(actor.as_mut(), self.now);
+        match &mut self.recorder {
+            None => work(actor.as_mut(), self.now, &mut Unwatched),
+            Some(recorder) => work(actor.as_mut(), self.now, recorder),
+        }
         self.running = None;
         actor.take_alarms(&mut self.alarms);
         if self.alarms.is_empty() {
@@ -197,7 +201,7 @@ impl Executor {
                 self.actors.resize_with(index + 1, || None);
             }
             self.actors[index] = Some(actor);
-            self.drive(index, |actor, now| actor.start(now, &mut Unwatched));
+            self.drive(index, |actor, now, probe| actor.start(now, probe));
             ready::mark(self.shared.id, index);
         }
         for index in ready {

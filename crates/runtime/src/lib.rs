@@ -8,6 +8,7 @@
 //! | [`udp`], [`tcp`] | the edges: a fair-loss link over datagrams, or over connections |
 //! | [`node`] | the builder, the node, and the typed handles of its modules |
 //! | [`error`] | what can go wrong |
+//! | [`recorder`] | a bounded trace of what a process does, for diagrams of real runs |
 //! | [`faults`] | loss, duplication, delay and cuts to order |
 
 pub mod edge;
@@ -17,6 +18,7 @@ pub mod faults;
 pub mod host;
 pub mod node;
 mod ready;
+pub mod recorder;
 pub mod tcp;
 pub mod thread;
 mod timers;

@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     faults::Faults,
     host::TokioHost,
+    recorder::Recorder,
     thread::{Ending, ProtocolThread},
 };
 use flow::Flow;
@@ -119,6 +120,7 @@ pub struct Node {
     inner: Arc<Inner>,
     status: watch::Receiver<Snapshot>,
     faults: Faults,
+    recorder: Option<Recorder>,
     address: SocketAddr,
     cancellation: CancellationToken,
 }
@@ -183,6 +185,11 @@ impl Node {
     /// The switches of the faults at the node's edge.
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// What the node does, if its builder was told to keep a [trace](Builder::trace).
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
     }
 
     /// The host, to start further algorithms on the protocol thread. They get no lanes any more:

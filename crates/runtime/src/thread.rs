@@ -3,6 +3,7 @@ use crate::{
     edge::Edge,
     executor::Executor,
     host::{Identity, TokioHost},
+    recorder::Recorder,
 };
 use std::{
     any::Any,
@@ -54,6 +55,7 @@ pub struct Protocol {
     edges: Vec<Box<dyn Edge>>,
     on_panic: OnPanic,
     at_end: Vec<AtEnd>,
+    recorder: Option<Recorder>,
 }
 
 impl Protocol {
@@ -73,6 +75,7 @@ impl Protocol {
             edges: Vec::new(),
             on_panic: OnPanic::default(),
             at_end: Vec::new(),
+            recorder: None,
         })
     }
 
@@ -84,6 +87,14 @@ impl Protocol {
     /// Says what a panic leads to.
     pub fn on_panic(&mut self, on_panic: OnPanic) {
         self.on_panic = on_panic;
+    }
+
+    /// Keeps the last `capacity` records of what the algorithms do. What passes in the lanes is seen
+    /// if the recorder is given to the link, too, before lanes are opened on it.
+    pub fn record(&mut self, capacity: usize) -> Recorder {
+        let recorder = Recorder::new(self.host.shared.identity.clone(), capacity);
+        self.recorder = Some(recorder.clone());
+        recorder
     }
 
     /// The runtime in whose context the sockets of edges are to be made.
@@ -122,12 +133,13 @@ impl Protocol {
             edges,
             on_panic,
             at_end,
+            recorder,
             ..
         } = self;
         let Some(runtime) = runtime.0.take() else {
             return;
         };
-        let mut executor = Executor::new(host.shared.clone(), edges);
+        let mut executor = Executor::new(host.shared.clone(), edges, recorder);
         let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(executor.run())));
         let ended = match result {
             Ok(()) => Ending::Stopped,

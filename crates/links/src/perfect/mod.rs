@@ -112,7 +112,7 @@ use hello::{Identity, MAXIMUM_CLUSTER};
 use quorate_abstractions::{
     Subscribe, fair_loss,
     heartbeat::{Beat, Heard},
-    lanes::{LaneTable, OpenedTwice},
+    lanes::{LaneTable, OpenedTwice, Tap},
     link::{Deliver, Links, Send, Status},
 };
 use quorate_core::{Addr, Host, Mailbox, Membership, Name, wire::Wire};
@@ -263,6 +263,11 @@ impl<H: Host> PerfectLinks<H> {
             }),
             host,
         }
+    }
+
+    /// Has `tap` see what passes in the lanes that are opened from now on.
+    pub fn tap(&self, tap: Arc<dyn Tap>) {
+        self.shared.lanes.tap(tap);
     }
 
     /// Sends a heartbeat for each [`Beat`], and indicates to `up` of whom anything was heard.

@@ -74,6 +74,7 @@ pub struct Builder {
     pub(super) backlog: usize,
     drain: Duration,
     on_panic: OnPanic,
+    trace: usize,
     faults: Faults,
     cancellation: CancellationToken,
     pub(super) modules: BTreeMap<String, Module>,
@@ -99,6 +100,7 @@ impl Builder {
             backlog: 64 << 20,
             drain: Duration::from_secs(5),
             on_panic: OnPanic::default(),
+            trace: 0,
             faults: Faults::default(),
             cancellation: CancellationToken::new(),
             modules: BTreeMap::new(),
@@ -223,6 +225,14 @@ impl Builder {
         self
     }
 
+    /// Keeps so many records of what the node does, for diagrams: see
+    /// [`Node::recorder`](super::Node::recorder). Default: none.
+    #[must_use]
+    pub fn trace(mut self, records: usize) -> Self {
+        self.trace = records;
+        self
+    }
+
     /// What a panic in an algorithm leads to. Default: the process aborts.
     #[must_use]
     pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
@@ -272,6 +282,10 @@ impl Builder {
         let snapshot = Snapshot::new(self.me, self.incarnation, &self.peers);
         let (status, watcher) = watch::channel(snapshot);
         let links = PerfectLinks::new(protocol.host(), self.link_configuration(&socket));
+        let recorder = (self.trace > 0).then(|| protocol.record(self.trace));
+        if let Some(recorder) = &recorder {
+            links.tap(Arc::new(recorder.clone()));
+        }
         self.wire(protocol.host(), &links, Arc::new(status));
         let edge = self.attach(&mut protocol, socket, links.arrivals());
         links.start(edge.map_err(start_error)?)?;
@@ -298,6 +312,7 @@ impl Builder {
             inner,
             status: watcher,
             faults: self.faults,
+            recorder,
             address,
             cancellation: self.cancellation,
         })
