@@ -11,6 +11,9 @@ use std::{
     time::Duration,
 };
 
+/// So many records are still an answer that `quorate trace` reads.
+const MOST_TRACE_RECORDS: usize = 50_000;
+
 /// The edge that carries the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -106,6 +109,9 @@ struct Settings {
     /// Whether POST /faults may disturb this process's network, for experiments.
     #[arg(long, env = "QUORATE_FAULTS", num_args = 0..=1, default_missing_value = "true")]
     faults: Option<bool>,
+    /// How many records of what the protocol does to keep for `quorate trace`; 0: none.
+    #[arg(long, env = "QUORATE_TRACE_RECORDS", value_name = "RECORDS")]
+    trace_records: Option<usize>,
     /// What to log: error, warn, info, debug, trace, or a filter by module.
     #[arg(long, env = "QUORATE_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -133,6 +139,7 @@ impl Settings {
             suspicion_ms: self.suspicion_ms.or(below.suspicion_ms),
             deadline_ms: self.deadline_ms.or(below.deadline_ms),
             faults: self.faults.or(below.faults),
+            trace_records: self.trace_records.or(below.trace_records),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
         }
@@ -174,6 +181,8 @@ pub struct Configuration {
     pub deadline: Duration,
     /// Whether faults may be injected.
     pub faults: bool,
+    /// How many records of what the protocol does are kept; 0: none.
+    pub trace_records: usize,
     /// The filter of the log.
     pub log: String,
     /// The form of the log.
@@ -252,6 +261,7 @@ fn complete(settings: Settings) -> Result<Configuration> {
         suspicion: milliseconds("suspicion_ms", settings.suspicion_ms, 500)?,
         deadline: milliseconds("deadline_ms", settings.deadline_ms, 2000)?,
         faults: settings.faults.unwrap_or(false),
+        trace_records: settings.trace_records.unwrap_or(0),
         log: settings.log.unwrap_or_else(|| "info".into()),
         log_format: settings.log_format.unwrap_or_default(),
     };
@@ -259,6 +269,11 @@ fn complete(settings: Settings) -> Result<Configuration> {
         configuration.datagram <= 65_000,
         "`datagram` is {}, but at most 65000 bytes fit",
         configuration.datagram
+    );
+    ensure!(
+        configuration.trace_records <= MOST_TRACE_RECORDS,
+        "`trace_records` is {}, but at most {MOST_TRACE_RECORDS} are kept",
+        configuration.trace_records
     );
     ensure!(
         configuration.heartbeat * 2 <= configuration.suspicion,

@@ -9,6 +9,7 @@ mod node;
 mod resp;
 mod sim;
 mod status;
+mod trace;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::{io, process::ExitCode};
@@ -31,6 +32,8 @@ enum Command {
     Status(status::Status),
     /// Disturbs a replica's network, for experiments.
     Faults(status::FaultSwitches),
+    /// Draws what replicas have recorded.
+    Trace(trace::Trace),
     /// Runs a stack against an adversary in the simulator, and checks its properties.
     Sim(sim::Sim),
     /// Lists the algorithms: model, bound, properties, costs.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Status(status) => status.run(),
         Command::Faults(switches) => switches.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Sim(sim) => sim.run(),
         Command::Algorithms(algorithms) => algorithms.run(),
         Command::Bench(bench) => bench.run(),

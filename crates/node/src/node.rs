@@ -99,6 +99,7 @@ async fn serve(configuration: Configuration, doors: Doors, view: View, stack: St
         deliveries,
         counters,
         faults,
+        recorder,
         running,
     } = stack;
     let replica = Replica::new(origin, broadcast, configuration.window, view.standing());
@@ -120,6 +121,7 @@ async fn serve(configuration: Configuration, doors: Doors, view: View, stack: St
             "transport": configuration.transport.to_string(),
         }),
         faults: configuration.faults.then_some(faults),
+        recorder,
         membership: configuration.membership,
         me: configuration.me,
     };

@@ -1,5 +1,6 @@
 //! Health, metrics, status and fault switches, over HTTP.
 use super::{replica::Replica, view::View};
+use crate::trace::line::{self, Head};
 use axum::{
     Json, Router,
     extract::{State, rejection::JsonRejection},
@@ -8,7 +9,10 @@ use axum::{
     routing::get,
 };
 use quorate_core::{Counters, Membership, ProcessId};
-use quorate_runtime::faults::{Direction, Fault, Faults};
+use quorate_runtime::{
+    faults::{Direction, Fault, Faults},
+    recorder::Recorder,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{fmt::Write, time::Duration};
@@ -27,6 +31,8 @@ pub struct Admin {
     pub identity: Value,
     /// The switches, where the configuration allows them.
     pub faults: Option<Faults>,
+    /// What the protocol does, where the configuration wants it recorded.
+    pub recorder: Option<Recorder>,
     /// Π.
     pub membership: Membership,
     /// This process.
@@ -40,6 +46,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/trace", get(trace))
         .route("/faults", get(faults).post(set_fault).delete(heal))
         .with_state(admin)
 }
@@ -127,6 +134,27 @@ impl Admin {
 async fn metrics(State(admin): State<Admin>) -> Response {
     let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, admin.metrics()).into_response()
+}
+
+/// What was recorded, as lines of JSON.
+async fn trace(State(admin): State<Admin>) -> Response {
+    let Some(recorder) = &admin.recorder else {
+        let words = "nothing is recorded: start the node with `trace_records = N`\n";
+        return (StatusCode::FORBIDDEN, words).into_response();
+    };
+    let recording = recorder.recording();
+    let text = |key: &str| admin.identity[key].as_str().unwrap_or_default().to_owned();
+    let head = Head {
+        process: admin.me.rank(),
+        processes: admin.membership.n(),
+        cluster: text("cluster"),
+        incarnation: text("incarnation"),
+        forgotten: recording.forgotten,
+    };
+    match line::write(&head, &recording) {
+        Ok(lines) => ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 /// A fault to switch on between this process and a peer. All zero: off.

@@ -14,11 +14,12 @@ use quorate_links::perfect::{self, PerfectLinks};
 use quorate_runtime::{
     faults::Faults,
     host::Identity,
+    recorder::Recorder,
     tcp::{TcpConfiguration, TcpEdge},
     thread::{Ending, Protocol, ProtocolThread},
     udp::{UdpConfiguration, UdpEdge},
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -43,6 +44,8 @@ pub struct Stack {
     pub counters: Counters,
     /// The switches of the fault injector.
     pub faults: Faults,
+    /// What the protocol does, where the configuration wants it recorded.
+    pub recorder: Option<Recorder>,
     /// The protocol thread.
     pub running: Running,
 }
@@ -91,6 +94,11 @@ pub fn start(configuration: &Configuration, peers: &[SocketAddr], view: &View) -
     };
 
     let links = PerfectLinks::new(&host, link_configuration(configuration));
+    let records = configuration.trace_records;
+    let recorder = (records > 0).then(|| protocol.record(records));
+    if let Some(recorder) = &recorder {
+        links.tap(Arc::new(recorder.clone()));
+    }
     let detection = increasing_timeout::Configuration {
         interval: configuration.heartbeat,
         timeout: configuration.suspicion,
@@ -130,6 +138,7 @@ pub fn start(configuration: &Configuration, peers: &[SocketAddr], view: &View) -
         deliveries,
         counters: host.counters().clone(),
         faults,
+        recorder,
         running: Running { thread, drained },
     })
 }

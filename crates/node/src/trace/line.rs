@@ -1,0 +1,165 @@
+//! A trace as lines of JSON: a head, and then a line a record.
+use quorate_core::{MessageId, Observation, ProcessId, observe::Role};
+use quorate_runtime::recorder::{Recorded, Recording, What};
+use serde::{Deserialize, Serialize};
+
+/// Whose trace it is.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub struct Head {
+    /// The process's rank.
+    pub process: usize,
+    /// n.
+    pub processes: usize,
+    /// The cluster's name.
+    pub cluster: String,
+    /// This start of the process.
+    pub incarnation: String,
+    /// How many records were forgotten before the first one here.
+    pub forgotten: u64,
+}
+
+/// One record.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub struct Line {
+    /// Nanoseconds since the Unix epoch.
+    pub at: u64,
+    /// The module, or the lane.
+    pub name: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: Said,
+}
+
+/// What happened.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Said {
+    /// A module handled an event.
+    Event(Seen),
+    /// A module let an effect out.
+    Effect(Seen),
+    /// A copy left.
+    Send {
+        /// The receiver's rank.
+        to: usize,
+        /// The how-manieth for it in this lane.
+        number: u64,
+        /// The label of what caused it.
+        label: String,
+        /// A digest of what is carried.
+        digest: u64,
+    },
+    /// A copy arrived.
+    Receive {
+        /// The sender's rank.
+        from: usize,
+        /// The how-manieth from it in this lane.
+        number: u64,
+        /// A digest of what is carried.
+        digest: u64,
+    },
+}
+
+/// On which side of the module.
+#[derive(Clone, Copy, Serialize, Deserialize, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// From above.
+    Request,
+    /// To above.
+    Indication,
+    /// Anything else.
+    Internal,
+}
+
+/// An observation.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub struct Seen {
+    /// On which side of the module.
+    pub role: Side,
+    /// What.
+    pub label: String,
+    /// Which instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<u64>,
+    /// Which message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<MessageId>,
+    /// How many messages.
+    pub count: u64,
+    /// The other process's rank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<usize>,
+    /// A digest of the content.
+    pub digest: u64,
+}
+
+impl From<&Observation> for Seen {
+    fn from(observation: &Observation) -> Self {
+        Seen {
+            role: match observation.role {
+                Role::Request => Side::Request,
+                Role::Indication => Side::Indication,
+                Role::Internal => Side::Internal,
+            },
+            label: observation.label.to_owned(),
+            instance: observation.instance,
+            message: observation.message,
+            count: observation.count,
+            peer: observation.peer.map(ProcessId::rank),
+            digest: observation.digest,
+        }
+    }
+}
+
+impl From<&Recorded> for Line {
+    fn from(recorded: &Recorded) -> Self {
+        Line {
+            at: u64::try_from(recorded.at.as_nanos()).unwrap_or(u64::MAX),
+            name: recorded.name.as_str().to_owned(),
+            what: match recorded.what {
+                What::Event(observation) => Said::Event(Seen::from(&observation)),
+                What::Effect(observation) => Said::Effect(Seen::from(&observation)),
+                What::Send {
+                    to,
+                    number,
+                    label,
+                    digest,
+                } => Said::Send {
+                    to: to.rank(),
+                    number,
+                    label: label.to_owned(),
+                    digest,
+                },
+                What::Receive {
+                    from,
+                    number,
+                    digest,
+                } => Said::Receive {
+                    from: from.rank(),
+                    number,
+                    digest,
+                },
+            },
+        }
+    }
+}
+
+/// All of `GET /trace`.
+pub fn write(head: &Head, recording: &Recording) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string(head)?;
+    for record in &recording.records {
+        text.push('\n');
+        text += &serde_json::to_string(&Line::from(record))?;
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// Reads it back.
+pub fn read(text: &str) -> serde_json::Result<(Head, Vec<Line>)> {
+    let mut lines = text.lines();
+    let head = serde_json::from_str(lines.next().unwrap_or_default())?;
+    let lines = lines.map(serde_json::from_str).collect::<Result<_, _>>()?;
+    Ok((head, lines))
+}
