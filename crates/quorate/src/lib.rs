@@ -40,7 +40,14 @@
 //! # }
 //! ```
 //!
-//! `cargo run -p quorate --example three_nodes` runs three of them in one program.
+//! Examples run three of them in one program, each by `cargo run -p quorate --example NAME`:
+//!
+//! | example | broadcast | shows |
+//! |---|---|---|
+//! | `three_nodes` | [total order](Builder::total_order) | everybody delivers the same sequence |
+//! | `chat` | [causal](Builder::causal) | no answer before its question |
+//! | `feed` | [first-in first-out](Builder::first_in_first_out) | each source in its own order |
+//! | `counter` | [uniform](Builder::uniform) | what one has counted, everybody counts |
 //!
 //! # What is where
 //!
@@ -62,7 +69,7 @@ pub use quorate_consensus as consensus;
 pub use quorate_core as core;
 pub use quorate_detectors as detectors;
 pub use quorate_links as links;
-pub use quorate_runtime::{Error, Node, edge, faults, host, node, tcp, thread, udp};
+pub use quorate_runtime::{Builder, Error, Node, edge, faults, host, node, tcp, thread, udp};
 
 /// What most programs use.
 pub mod prelude {

@@ -1,4 +1,5 @@
 //! What can go wrong for the user of a node.
+use quorate_catalogue::broadcasts::{NeedsPerfect, UnknownBroadcast};
 use quorate_core::{MessageId, ProcessId, process::BadMembership};
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -49,6 +50,13 @@ pub enum Error {
     /// Two modules were declared under one name.
     #[error("the name `{0}` is used twice")]
     UsedTwice(String),
+    /// No broadcast has the name that was asked for.
+    #[error(transparent)]
+    UnknownBroadcast(#[from] UnknownBroadcast),
+    /// The broadcast needs the perfect failure detector, and the system is not assumed to be
+    /// synchronous.
+    #[error("{0}: see `assume_synchronous`")]
+    NeedsPerfect(#[from] NeedsPerfect),
     /// A module's name is empty or contains a slash.
     #[error("`{0}` cannot name a module: it must be one segment of a path")]
     BadName(String),

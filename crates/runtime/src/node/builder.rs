@@ -17,7 +17,7 @@ use quorate_abstractions::{
 };
 use quorate_broadcast::by_consensus;
 use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId};
-use quorate_detectors::{increasing_timeout, lowest_rank};
+use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
 use quorate_links::perfect::{self, PerfectLinks};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,6 +67,7 @@ pub struct Builder {
     pub(super) link: perfect::Configuration,
     datagram: Option<usize>,
     detector: increasing_timeout::Configuration,
+    pub(super) synchrony: Option<exclude_on_timeout::Configuration>,
     total_order: by_consensus::Configuration,
     udp: UdpConfiguration,
     tcp: TcpConfiguration,
@@ -93,6 +94,7 @@ impl Builder {
             link: perfect::Configuration::default(),
             datagram: None,
             detector: increasing_timeout::Configuration::default(),
+            synchrony: None,
             total_order: by_consensus::Configuration::default(),
             udp: UdpConfiguration::default(),
             tcp: TcpConfiguration::default(),
@@ -177,6 +179,16 @@ impl Builder {
     #[must_use]
     pub fn detector(mut self, configuration: increasing_timeout::Configuration) -> Self {
         self.detector = configuration;
+        self
+    }
+
+    /// Assumes a synchronous system with these bounds, so that broadcasts which need the perfect
+    /// failure detector can be declared. The processes must start within its timeout. Where the
+    /// assumption fails (a pause, a cut, a late start), a live process is reported as crashed for ever,
+    /// and those broadcasts lose their properties.
+    #[must_use]
+    pub fn assume_synchronous(mut self, bounds: exclude_on_timeout::Configuration) -> Self {
+        self.synchrony = Some(bounds);
         self
     }
 
@@ -396,12 +408,16 @@ impl Builder {
         let heartbeat = |up| links.heartbeat(up);
         let detector = increasing_timeout::spawn(&host.at("detector"), self.detector, heartbeat);
         let leader = lowest_rank::spawn(&host.at("leader"), &detector);
+        let perfect = self
+            .synchrony
+            .map(|bounds| exclude_on_timeout::spawn(&host.at("synchrony"), bounds, heartbeat));
         for (name, module) in std::mem::take(&mut self.modules) {
             (module.wire)(Wiring {
                 host: host.at(&name),
                 links: link::Links::at(links, &name),
                 detector: detector.clone(),
                 leader: leader.clone(),
+                perfect: perfect.clone(),
                 total_order,
             });
         }

@@ -6,13 +6,9 @@ use super::{
 };
 use crate::error::Error;
 use bytes::{Bytes, BytesMut};
-use quorate_abstractions::{
-    best_effort::{Broadcast, Deliver},
-    link::Links,
-    total_order, uniform,
-};
+use quorate_abstractions::{best_effort::Deliver, link::Links};
 use quorate_broadcast::best_effort;
-use quorate_catalogue::stack;
+use quorate_catalogue::broadcasts::{Broadcast, Delivery, Needs, NeedsPerfect};
 use quorate_core::{
     Addr, Host, Incarnation, Layer, ProcessId,
     message::Origin,
@@ -26,6 +22,9 @@ use std::sync::{
 
 /// What the layers between a handle and the link add to a message, at most.
 pub(super) const HEADS: usize = 1024;
+
+/// What total order is, unless another is asked for by name.
+const TOTAL_ORDER: Broadcast = Broadcast::ByConsensus;
 
 type Wire = Box<dyn FnOnce(Wiring) + Send>;
 
@@ -91,7 +90,7 @@ impl Builder {
     where
         T: Serialize + DeserializeOwned,
     {
-        self.total_order_with(name, Codec::typed())
+        self.broadcast_with(name, TOTAL_ORDER, Codec::typed())
     }
 
     /// As [`total_order`](Builder::total_order), of bytes as they are. Delivered messages share the
@@ -103,7 +102,7 @@ impl Builder {
         &mut self,
         name: &str,
     ) -> Result<(Broadcaster<Bytes>, Deliveries<Bytes>), Error> {
-        self.total_order_with(name, Codec::raw())
+        self.broadcast_with(name, TOTAL_ORDER, Codec::raw())
     }
 
     /// Declares uniform total-order broadcast without handles: `up` is called on the protocol
@@ -116,36 +115,28 @@ impl Builder {
     pub fn total_order_addr(
         &mut self,
         name: &str,
-        up: Addr<total_order::Deliver>,
-    ) -> Result<Addr<total_order::Broadcast>, Error> {
+        up: Addr<Delivery>,
+    ) -> Result<Addr<Bytes>, Error> {
         let door = Door::default();
         let opened = door.clone();
-        self.module(name, stack::TOTAL_ORDER, move |wiring| {
-            opened.open(wire_total_order(&wiring, up));
+        self.module(name, TOTAL_ORDER.algorithms(), move |wiring| {
+            if let Ok(addr) = wiring.broadcast(TOTAL_ORDER, up) {
+                opened.open(addr);
+            }
         })?;
         Ok(door.addr())
     }
 
-    fn total_order_with<T>(
-        &mut self,
-        name: &str,
-        codec: Codec<T>,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
-        let (flow, outlet, handles) = self.prepare(codec);
-        let (inlet, keep) = (outlet.clone(), flow.clone());
-        self.module(name, stack::TOTAL_ORDER, move |wiring| {
-            let (own, me) = (flow.clone(), wiring.origin());
-            let up = Addr::new(move |delivery: total_order::Deliver| {
-                if delivery.origin == me {
-                    own.delivered(delivery.first, delivery.payloads.len() as u64);
-                }
-                inlet.deliver(delivery.origin, delivery.first, delivery.payloads);
-            });
-            let door = wire_total_order(&wiring, up);
-            flow.open(me, door.with(|payload| total_order::Broadcast { payload }));
-        })?;
-        self.keep(keep, outlet);
-        Ok(handles)
+    /// Declares regular reliable broadcast of messages of type `T`: either all correct processes
+    /// deliver a message or none does. No order, any number of crashes.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn reliable<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.broadcast_with(name, Broadcast::Eager, Codec::typed())
     }
 
     /// Declares uniform reliable broadcast of messages of type `T`: what one process delivers, even
@@ -157,18 +148,81 @@ impl Builder {
     where
         T: Serialize + DeserializeOwned,
     {
-        let (flow, outlet, handles) = self.prepare(Codec::typed());
+        self.broadcast_with(name, Broadcast::MajorityAck, Codec::typed())
+    }
+
+    /// Declares first-in first-out broadcast of messages of type `T`, uniform: the messages of each
+    /// process are delivered in the order in which it broadcast them.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn first_in_first_out<T>(
+        &mut self,
+        name: &str,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.broadcast_with(name, Broadcast::FirstInFirstOutUniform, Codec::typed())
+    }
+
+    /// Declares causal-order broadcast of messages of type `T`, uniform: nobody delivers a message
+    /// before those that its sender had broadcast or delivered before it. An answer never comes before
+    /// the question.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn causal<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.broadcast_with(name, Broadcast::CausalWaitingUniform, Codec::typed())
+    }
+
+    /// Declares any broadcast of the catalogue, of messages of type `T`, by the name of its algorithm:
+    /// see [`Broadcast`].
+    ///
+    /// # Errors
+    /// When there is no such broadcast, when it needs the perfect failure detector and the system is
+    /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
+    pub fn broadcast<T>(
+        &mut self,
+        name: &str,
+        algorithm: &str,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.broadcast_with(name, Broadcast::find(algorithm)?, Codec::typed())
+    }
+
+    fn broadcast_with<T>(
+        &mut self,
+        name: &str,
+        broadcast: Broadcast,
+        codec: Codec<T>,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+        if broadcast.needs() == Needs::Perfect && self.synchrony.is_none() {
+            return Err(NeedsPerfect(broadcast).into());
+        }
+        let (flow, outlet, handles) = self.prepare(codec);
         let (inlet, keep) = (outlet.clone(), flow.clone());
-        self.module(name, "uniform:majority-ack", move |wiring| {
+        self.module(name, broadcast.algorithms(), move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
-            let up = Addr::new(move |uniform::Deliver { id, payload }| {
-                if id.origin == me {
-                    own.delivered(id.sequence, 1);
+            let up = Addr::new(move |delivery: Delivery| {
+                let Delivery {
+                    origin,
+                    first,
+                    payloads,
+                } = delivery;
+                if origin == me {
+                    own.delivered(first, payloads.len() as u64);
                 }
-                inlet.deliver(id.origin, id.sequence, vec![payload]);
+                inlet.deliver(origin, first, payloads);
             });
-            let door = stack::uniform(&wiring.host, &wiring.links, up);
-            flow.open(me, door.with(|payload| uniform::Broadcast { payload }));
+            if let Ok(door) = wiring.broadcast(broadcast, up) {
+                flow.open(me, door);
+            }
         })?;
         self.keep(keep, outlet);
         Ok(handles)
@@ -207,7 +261,7 @@ impl Builder {
                 door.with(move |payload: Bytes| {
                     // One at a time: the flow numbers its requests under a lock.
                     let sequence = requests.fetch_add(1, Relaxed) + 1;
-                    Broadcast(put_id(me, sequence, &payload))
+                    quorate_abstractions::best_effort::Broadcast(put_id(me, sequence, &payload))
                 }),
             );
         })?;
@@ -227,20 +281,6 @@ impl Builder {
         self.handles.flows.push(flow);
         self.handles.outlets.push(outlet);
     }
-}
-
-fn wire_total_order(
-    wiring: &Wiring,
-    up: Addr<total_order::Deliver>,
-) -> Addr<total_order::Broadcast> {
-    let Wiring {
-        host,
-        links,
-        detector,
-        total_order,
-        ..
-    } = wiring;
-    stack::total_order(host, links, detector, *total_order, up)
 }
 
 /// An address that is not known yet.

@@ -1,8 +1,10 @@
 //! What a declared module is wired to.
 use crate::host::TokioHost;
-use quorate_abstractions::{Subscribe, eventually_perfect, leader};
+use bytes::Bytes;
+use quorate_abstractions::{Subscribe, eventually_perfect, leader, perfect};
 use quorate_broadcast::by_consensus;
-use quorate_core::{Host, message::Origin};
+use quorate_catalogue::broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect};
+use quorate_core::{Addr, Host, message::Origin};
 use quorate_links::perfect::PerfectLinks;
 
 /// The surroundings of one module: with these, a wiring function starts its algorithms.
@@ -16,11 +18,32 @@ pub struct Wiring {
     pub detector: Subscribe<eventually_perfect::Indication>,
     /// The leader detector Ω.
     pub leader: Subscribe<leader::Trust>,
+    /// The perfect failure detector, if the system is assumed to be synchronous.
+    pub perfect: Option<Subscribe<perfect::Crash>>,
     /// How total order is configured on this node.
     pub total_order: by_consensus::Configuration,
 }
 
 impl Wiring {
+    /// Starts a broadcast of the catalogue here.
+    ///
+    /// # Errors
+    /// When it needs the perfect failure detector, and there is none.
+    pub fn broadcast(
+        &self,
+        broadcast: Broadcast,
+        up: Addr<Delivery>,
+    ) -> Result<Addr<Bytes>, NeedsPerfect> {
+        let below = Below {
+            links: self.links.clone(),
+            eventually_perfect: self.detector.clone(),
+            leader: self.leader.clone(),
+            perfect: self.perfect.clone(),
+            total_order: self.total_order,
+        };
+        broadcasts::spawn(broadcast, &self.host, &below, up)
+    }
+
     /// What messages of this process are identified by.
     pub fn origin(&self) -> Origin {
         Origin {

@@ -24,13 +24,13 @@ fn order(number: u64) -> Order {
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Udp,
     Tcp,
 }
 
 /// Builders of a cluster on free loopback ports.
-fn builders(kind: Kind, n: usize) -> Vec<Builder> {
+pub(super) fn builders(kind: Kind, n: usize) -> Vec<Builder> {
     let udp: Vec<_> = (0..n)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
         .collect();
@@ -78,7 +78,7 @@ async fn cluster(builders: Vec<Builder>) -> Vec<Member> {
     members
 }
 
-async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("in time")

@@ -1,0 +1,51 @@
+//! What the examples share: three processes on loopback, in one program.
+use quorate::{Builder, prelude::*};
+use std::net::UdpSocket;
+
+/// What an example comes to.
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Builders of p1, p2 and p3, each with its socket.
+///
+/// # Errors
+/// When no socket can be bound.
+pub fn builders(cluster: &str) -> Outcome<Vec<Builder>> {
+    let mut sockets = Vec::new();
+    let mut peers = Vec::new();
+    for _ in 1..=3 {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        peers.push(socket.local_addr()?);
+        sockets.push(socket);
+    }
+    let mut builders = Vec::new();
+    for (rank, socket) in (1..).zip(sockets) {
+        let me = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
+        let builder = Node::builder(me, peers.clone());
+        builders.push(builder.socket(socket).cluster(cluster));
+    }
+    Ok(builders)
+}
+
+/// The next `count` messages, with who broadcast them.
+///
+/// # Errors
+/// When the node stops before.
+pub async fn take<T>(deliveries: &mut Deliveries<T>, count: usize) -> Outcome<Vec<(ProcessId, T)>> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        let delivery = deliveries.next().await.ok_or("the node has stopped")??;
+        taken.push((delivery.origin, delivery.message));
+    }
+    Ok(taken)
+}
+
+/// Stops all nodes.
+///
+/// # Errors
+/// When one does not stop in time.
+pub async fn shut_down(nodes: Vec<Node>) -> Outcome<()> {
+    for node in nodes {
+        node.shutdown().await?;
+    }
+    Ok(())
+}
