@@ -1,13 +1,18 @@
-//! Every algorithm with its model, properties and costs, and the stacks that are built of them.
+//! Every algorithm with its model, properties, costs and broken twins, and the stacks built of them.
 //!
-//! - [`algorithms`]: the entries.
+//! - [`algorithm`]: what an entry says; [`algorithms`]: the entries.
+//! - [`site`]: on what the entries are wired in the simulator.
 //! - [`broadcasts`]: the broadcasts that a node can be asked for by name.
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
-//! - [`twins`]: broken algorithms, for the checkers to catch.
+//! - [`matrix`]: every algorithm under every fault.
+//! - [`document`]: the texts that are generated from the entries.
 //! - [`stack`]: the wiring of whole stacks, the same for every host.
 
+pub mod algorithm;
 pub mod algorithms;
 pub mod broadcasts;
+pub mod document;
+pub mod matrix;
 pub mod scenario;
+pub mod site;
 pub mod stack;
-pub mod twins;

@@ -2,123 +2,36 @@
 //!
 //! Everything that a run draws (who crashes and when, what is broadcast, how long copies take) follows
 //! from its seed, so that a seed and the scenario replay it.
-use crate::{stack, twins};
-use bytes::Bytes;
-use quorate_abstractions::{
-    Subscribe, consensus, eventually_perfect, fair_loss, link::Links, reliable, total_order,
-    uniform,
+mod command;
+mod draw;
+mod faults;
+mod subject;
+
+pub use faults::{Cut, Faults, Moment};
+pub use subject::{Subject, UnknownSubject};
+
+use crate::{
+    algorithm::{Detector, Ground},
+    site::{Below, Door, Message, Proposal, Site},
 };
-use quorate_broadcast::by_consensus;
-use quorate_core::{Addr, Host, Membership, ProcessId, Random, Time};
-use quorate_detectors::increasing_timeout;
-use quorate_links::perfect::{self, Admission, PerfectLinks};
+use draw::Draw;
+use quorate_core::{Membership, ProcessId, Time};
 use quorate_sim::{
-    Crash, Lose, Oracle, Report, SimHost, Timed, Trace, World,
-    adversary::Random as Anything,
-    properties::{self, Properties},
+    Oracle, Report, Timed, Trace, World, adversary::Random as Anything, properties::Properties,
 };
-use rand::{RngExt, SeedableRng};
-use std::{fmt, str::FromStr, time::Duration};
-
-/// What a scenario is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Subject {
-    /// Eager reliable broadcast.
-    Reliable,
-    /// Majority-ack uniform reliable broadcast.
-    Uniform,
-    /// Rotating-coordinator uniform consensus.
-    Consensus,
-    /// Total-order broadcast by consensus.
-    TotalOrder,
-    /// A broken twin: uniform broadcast that delivers on one acknowledgement, its own.
-    UniformOnOneAck,
-}
-
-/// Every subject, by the name under which commands know it.
-pub const SUBJECTS: &[(&str, Subject)] = &[
-    ("reliable", Subject::Reliable),
-    ("uniform", Subject::Uniform),
-    ("consensus", Subject::Consensus),
-    ("total-order", Subject::TotalOrder),
-    ("broken-uniform", Subject::UniformOnOneAck),
-];
-
-/// No subject has this name.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is no stack `{0}`: choose one of {names}", names = subject_names())]
-pub struct UnknownSubject(String);
-
-fn subject_names() -> String {
-    let names: Vec<_> = SUBJECTS.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
-}
-
-impl FromStr for Subject {
-    type Err = UnknownSubject;
-
-    fn from_str(name: &str) -> Result<Self, UnknownSubject> {
-        let mut subjects = SUBJECTS.iter();
-        let found = subjects
-            .find(|(known, _)| *known == name)
-            .map(|(_, subject)| *subject);
-        found.ok_or_else(|| UnknownSubject(name.to_owned()))
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = SUBJECTS
-            .iter()
-            .find(|(_, subject)| subject == self)
-            .map_or("", |(name, _)| name);
-        f.write_str(name)
-    }
-}
-
-impl Subject {
-    /// Whether it needs a correct majority.
-    fn needs_majority(self) -> bool {
-        self != Subject::Reliable
-    }
-}
+use std::time::Duration;
 
 /// What the subject stands on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Layers {
-    /// Ideal perfect links and an oracle ◇P that errs for a while. Copies take as long as the
-    /// adversary likes; seeds alternate between one that draws latencies and one that takes any
+    /// Ideal perfect links and an oracle for a detector; ◇P errs for a while. Copies take as long as
+    /// the adversary likes; seeds alternate between one that draws latencies and one that takes any
     /// enabled step.
     Ideal,
-    /// The real perfect link over fair-loss links, and the real ◇P over its heartbeats.
+    /// The real perfect link over fair-loss links, and the real detector over its heartbeats.
     Full,
     /// The full stack for every tenth seed, ideal layers for the others.
     Mixed,
-}
-
-impl Layers {
-    /// What the run of this seed stands on.
-    #[must_use]
-    pub fn of(self, seed: u64) -> Layers {
-        match self {
-            Layers::Mixed if seed.is_multiple_of(10) => Layers::Full,
-            Layers::Mixed => Layers::Ideal,
-            given => given,
-        }
-    }
-}
-
-/// One direction of one channel that carries nothing for a while.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cut {
-    /// The sender.
-    pub from: ProcessId,
-    /// The receiver.
-    pub to: ProcessId,
-    /// From when.
-    pub begin: Time,
-    /// Until when; `None`: for ever, and no liveness property is judged.
-    pub end: Option<Time>,
 }
 
 /// A scenario.
@@ -130,31 +43,12 @@ pub struct Scenario {
     pub layers: Layers,
     /// How many processes there are.
     pub processes: usize,
-    /// How many of them crash, at moments drawn from the seed.
-    pub crashes: usize,
-    /// The probability that a fair-loss link loses a copy.
-    pub loss: f64,
-    /// The probability that a fair-loss link duplicates a copy.
-    pub duplication: f64,
-    /// The cuts.
+    /// What befalls them, as drawn from the seed.
+    pub faults: Faults,
+    /// Cuts that are given.
     pub cuts: Vec<Cut>,
     /// How many messages each process broadcasts, or instances it proposes in.
     pub requests: u64,
-}
-
-impl Default for Scenario {
-    fn default() -> Self {
-        Scenario {
-            subject: Subject::TotalOrder,
-            layers: Layers::Mixed,
-            processes: 3,
-            crashes: 0,
-            loss: 0.0,
-            duplication: 0.0,
-            cuts: Vec::new(),
-            requests: 4,
-        }
-    }
 }
 
 /// A scenario that makes no sense.
@@ -183,6 +77,9 @@ pub enum Refused {
     /// A cut names a process that is not there, or one process twice.
     #[error("a cut is between two of the processes p1 … p{0}")]
     Cut(usize),
+    /// Pauses, where a process that is stopped for a while must not look crashed.
+    #[error("{0} needs the perfect failure detector, which no process that pauses can have")]
+    Pauses(Subject),
 }
 
 /// What came of one seed.
@@ -196,25 +93,40 @@ pub struct Outcome {
     pub trace: Trace,
 }
 
-/// Requests, false suspicions and crashes fall into this time.
+/// Requests, false suspicions and faults begin in this time.
 const BUSY: Duration = Duration::from_millis(200);
+/// After so many copies in a row, fair-loss links lose no more.
+const LOSSES: u32 = 8;
+/// What runs over fair-loss links is over when nothing has happened for so long: the link backs off to
+/// 2.5 seconds, and so many copies in a row may be lost.
+const SETTLED: Duration = Duration::from_secs(30);
+/// What only heartbeats keep going is over when nothing has happened for so long.
+const SILENT: Duration = Duration::from_secs(10);
+/// When stubborn links are told to stop.
+const STUBBORN: Duration = Duration::from_secs(150);
 
 impl Scenario {
+    /// The scenario of this subject: three processes, and what the catalogue says of its faults.
+    pub fn of(subject: Subject) -> Self {
+        Scenario {
+            subject,
+            layers: Layers::Mixed,
+            processes: 3,
+            faults: subject.twin.map_or(Faults::NONE, |twin| twin.under),
+            cuts: Vec::new(),
+            requests: 4,
+        }
+    }
+
     /// Whether the scenario makes sense.
     ///
     /// # Errors
     /// When it does not, and why.
     pub fn validate(&self) -> Result<Membership, Refused> {
         let processes = Membership::of_size(self.processes)?;
-        // The real link lets nobody in whom no majority has admitted.
-        let needs_majority = self.subject.needs_majority() || self.layers != Layers::Ideal;
-        let most = if needs_majority {
-            processes.minority()
-        } else {
-            self.processes
-        };
-        if self.crashes > most {
-            let (subject, crashes) = (self.subject, self.crashes);
+        let (subject, crashes) = (self.subject, self.faults.crashes);
+        let most = self.most_crashes(&processes);
+        if crashes > most {
             return Err(Refused::TooManyCrashes {
                 subject,
                 most,
@@ -222,18 +134,48 @@ impl Scenario {
                 crashes,
             });
         }
-        for probability in [self.loss, self.duplication] {
+        for probability in [self.faults.loss, self.faults.duplication] {
             if !(0.0..=0.9).contains(&probability) {
                 return Err(Refused::Probability(probability));
             }
         }
+        if self.faults.pauses > 0 && !subject.survives_pauses() {
+            return Err(Refused::Pauses(subject));
+        }
         let is_bad = |cut: &Cut| {
             cut.from == cut.to || !processes.contains(cut.from) || !processes.contains(cut.to)
         };
-        if self.cuts.iter().any(is_bad) {
+        if self.cuts.iter().any(is_bad) || (self.faults.cuts > 0 && self.processes < 2) {
             return Err(Refused::Cut(self.processes));
         }
         Ok(processes)
+    }
+
+    /// The most crashes that the subject survives on these layers: the real link lets nobody in whom
+    /// no majority has admitted.
+    fn most_crashes(&self, processes: &Membership) -> usize {
+        let most = self.subject.algorithm.bound.most(processes);
+        if self.layers == Layers::Ideal {
+            return most;
+        }
+        most.min(processes.minority())
+    }
+
+    /// What the run of this seed stands on.
+    #[must_use]
+    pub fn layers_of(&self, seed: u64) -> Layers {
+        let is_link = self.subject.algorithm.simulation.ground == Ground::FairLoss;
+        match self.layers {
+            _ if is_link => Layers::Full,
+            Layers::Mixed if seed.is_multiple_of(10) => Layers::Full,
+            Layers::Mixed => Layers::Ideal,
+            given => given,
+        }
+    }
+
+    /// The properties of the subject, and of the layers that it brings along.
+    pub fn properties(&self, processes: &Membership) -> Properties {
+        (self.subject.algorithm.simulation.check)(processes)
     }
 
     /// Runs one seed, and keeps the trace's records if asked to.
@@ -242,33 +184,13 @@ impl Scenario {
     /// When the scenario makes no sense.
     pub fn run(&self, seed: u64, keep_trace: bool) -> Result<Outcome, Refused> {
         let processes = self.validate()?;
-        let layers = self.layers.of(seed);
-        let mut world = self.world(layers, seed)?;
+        let layers = self.layers_of(seed);
+        let outputs = self.outputs(&processes, layers, seed)?;
+        let mut world = self.wired(&processes, layers, seed)?;
         if keep_trace {
             world = world.keep_trace();
         }
-        let mut draw = Draw(Random::seed_from_u64(seed ^ 0x5ce7_a210));
-        let oracle = Oracle::accurate(Duration::from_millis(20)).erratic(
-            &processes,
-            seed,
-            2 * self.processes,
-            Time::ZERO + BUSY,
-        );
-        for p in processes.iter() {
-            let host = world.host(p);
-            match layers {
-                Layers::Full => {
-                    let (links, detector) = full(&world, p, &host);
-                    self.wire(&world, p, &links.0, &detector, &mut draw);
-                    links.1(&links.0);
-                }
-                Layers::Ideal | Layers::Mixed => {
-                    let detector = world.eventually_perfect(p, &oracle);
-                    self.wire(&world, p, &world.links(p), &detector, &mut draw);
-                }
-            }
-        }
-        self.fail(&world, &processes, layers, &mut draw);
+        faults::plan(self, &world, layers, seed, &outputs);
         world.check(self.properties(&processes));
         let report = world.run();
         Ok(Outcome {
@@ -278,6 +200,45 @@ impl Scenario {
         })
     }
 
+    /// How many outputs each process makes if none crashes: what a crash before one of them is drawn
+    /// from. Up to the crash, the run with it is the same.
+    fn outputs(
+        &self,
+        processes: &Membership,
+        layers: Layers,
+        seed: u64,
+    ) -> Result<Vec<u64>, Refused> {
+        if self.faults.crashes == 0 || self.faults.moment != Moment::Output {
+            return Ok(Vec::new());
+        }
+        let mut world = self.wired(processes, layers, seed)?;
+        let spared = Scenario {
+            faults: Faults {
+                crashes: 0,
+                ..self.faults
+            },
+            ..self.clone()
+        };
+        faults::plan(&spared, &world, layers, seed, &[]);
+        world.run();
+        Ok(processes.iter().map(|p| world.outputs(p)).collect())
+    }
+
+    /// A world in which everything is wired, and the requests are planned.
+    fn wired(&self, processes: &Membership, layers: Layers, seed: u64) -> Result<World, Refused> {
+        let world = self.world(layers, seed)?;
+        let mut draw = Draw::new(seed, "requests");
+        let below = self.below(processes, layers, seed);
+        for p in processes.iter() {
+            let mut site = Site::new(&world, p, &below);
+            site.instances = 1 + draw.below(4);
+            let door = self.subject.wire()(&site);
+            self.ask(&world, p, &mut draw, &door);
+            site.start();
+        }
+        Ok(world)
+    }
+
     fn world(&self, layers: Layers, seed: u64) -> Result<World, Refused> {
         let n = self.processes;
         let timed = Timed::uniform(
@@ -285,186 +246,71 @@ impl Scenario {
             Duration::from_millis(if seed.is_multiple_of(3) { 40 } else { 5 }),
         );
         if layers == Layers::Full {
-            let adversary = timed.loss(self.loss).duplication(self.duplication);
+            let (loss, duplication) = (self.faults.loss, self.faults.duplication);
+            let adversary = timed.loss(loss).duplication(duplication);
             let world = World::new(n, seed, adversary)?;
-            // The link backs off to 2.5 seconds, and up to 16 copies in a row may be lost.
-            return Ok(world.settle(Duration::from_mins(1)));
+            return Ok(world.fair_loss_bounds(LOSSES, 4).settle(SETTLED));
         }
-        Ok(if seed.is_multiple_of(2) {
+        let measures_time = self.subject.algorithm.simulation.ground == Ground::Heartbeats;
+        Ok(if measures_time {
+            World::new(n, seed, timed)?.settle(SILENT)
+        } else if seed.is_multiple_of(2) {
             World::new(n, seed, timed)?
         } else {
             World::new(n, seed, Anything::new())?
         })
     }
 
-    /// Wires the subject at `p`, and plans its requests.
-    fn wire(
-        &self,
-        world: &World,
-        p: ProcessId,
-        links: &impl Links,
-        detector: &Subscribe<eventually_perfect::Indication>,
-        draw: &mut Draw,
-    ) {
-        let host = world.host(p);
-        match self.subject {
-            Subject::Reliable => {
-                let up = world.application::<reliable::Deliver>(p);
-                let door = stack::reliable(&host, links, up);
-                self.ask(
-                    world,
-                    p,
-                    draw,
-                    &door.with(|payload| reliable::Broadcast { payload }),
-                );
-            }
-            Subject::Uniform | Subject::UniformOnOneAck => {
-                let up = world.application::<uniform::Deliver>(p);
-                let door = if self.subject == Subject::Uniform {
-                    stack::uniform(&host, links, up)
-                } else {
-                    twins::uniform_on_one_ack(&host, links, up)
-                };
-                self.ask(
-                    world,
-                    p,
-                    draw,
-                    &door.with(|payload| uniform::Broadcast { payload }),
-                );
-            }
-            Subject::TotalOrder => {
-                let up = world.application::<total_order::Deliver>(p);
-                let configuration = by_consensus::Configuration {
-                    instances: 1 + draw.below(4),
-                    ..Default::default()
-                };
-                let door = stack::total_order(&host, links, detector, configuration, up);
-                self.ask(
-                    world,
-                    p,
-                    draw,
-                    &door.with(|payload| total_order::Broadcast { payload }),
-                );
-            }
-            Subject::Consensus => {
-                let up = world.application::<consensus::Decide>(p);
-                let door = stack::consensus(&host, links, detector, up);
-                for instance in 1..=self.requests {
-                    let value = draw.payload();
-                    let request = consensus::Propose { instance, value };
-                    world.request(p, draw.moment(), &door, request);
+    fn below(&self, processes: &Membership, layers: Layers, seed: u64) -> Below {
+        let algorithm = self.subject.algorithm;
+        let mut draw = Draw::new(seed, "detectors");
+        let accurate = Oracle::accurate(Duration::from_millis(20));
+        let lies = if self.faults.accurate {
+            0
+        } else {
+            2 * self.processes
+        };
+        Below {
+            ground: algorithm.simulation.ground,
+            real: layers == Layers::Full,
+            detector: algorithm.detector,
+            oracle: accurate.erratic(processes, seed, lies, Time::ZERO + BUSY),
+            delay: Duration::from_millis(draw.below(60)),
+        }
+    }
+
+    /// Plans the requests of `p`. Who is alone has nobody to send to.
+    fn ask(&self, world: &World, p: ProcessId, draw: &mut Draw, door: &Door) {
+        for number in 1..=self.requests {
+            match door {
+                Door::Nothing => {}
+                Door::Send { .. } if self.processes == 1 => {}
+                Door::Broadcast(door) => {
+                    let payload = draw.payload();
+                    world.request(p, draw.moment(), door, payload);
+                }
+                Door::Propose(door) => {
+                    let (instance, value) = (number, draw.payload());
+                    world.request(p, draw.moment(), door, Proposal { instance, value });
+                }
+                Door::Send { send, cancel } => {
+                    let to = draw.other_than(p, self.processes);
+                    let bytes = draw.unique(p, number);
+                    let message = Message { to, number, bytes };
+                    world.request(p, draw.moment(), send, message);
+                    if let Some(cancel) = cancel {
+                        world.request(p, Time::ZERO + STUBBORN, cancel, (to, number));
+                    }
                 }
             }
         }
     }
-
-    fn ask(&self, world: &World, p: ProcessId, draw: &mut Draw, door: &Addr<Bytes>) {
-        for _ in 0..self.requests {
-            let payload = draw.payload();
-            world.request(p, draw.moment(), door, payload);
-        }
-    }
-
-    /// Plans the crashes and the cuts.
-    fn fail(&self, world: &World, processes: &Membership, layers: Layers, draw: &mut Draw) {
-        let mut spared: Vec<_> = processes.iter().collect();
-        for _ in 0..self.crashes {
-            let p = spared.swap_remove(draw.below(spared.len() as u64) as usize);
-            let crash = match draw.below(3) {
-                0 => Crash::at(draw.moment()),
-                1 => Crash::before_output(draw.early(20 * self.processes as u64)),
-                _ => Crash::before_effect(draw.early(100)),
-            };
-            // Fair-loss links lose what they like anyway.
-            let lose = match draw.below(3) {
-                _ if layers == Layers::Full => Lose::Nothing,
-                0 => Lose::Nothing,
-                1 => Lose::Each(0.5),
-                _ => Lose::Everything,
-            };
-            world.crash(p, crash.losing(lose));
-        }
-        for cut in &self.cuts {
-            world.cut((cut.from, cut.to), cut.begin, cut.end);
-        }
-    }
-
-    /// The properties of the subject, and of the layers that it brings along.
-    pub fn properties(&self, processes: &Membership) -> Properties {
-        match self.subject {
-            Subject::Reliable => properties::reliable(processes, "reliable"),
-            Subject::Uniform | Subject::UniformOnOneAck => {
-                properties::uniform(processes, "uniform")
-            }
-            Subject::Consensus => {
-                let mut all = properties::consensus(processes, "consensus");
-                all.extend(properties::reliable(processes, "reliable"));
-                all
-            }
-            Subject::TotalOrder => {
-                let mut all = properties::total_order(processes, "total-order");
-                all.extend(properties::uniform(processes, "uniform"));
-                all.extend(properties::consensus(processes, "consensus"));
-                all
-            }
-        }
-    }
 }
 
-type Started<L> = (L, Box<dyn FnOnce(&L)>);
-
-/// The real link and the real detector of `p`. The link starts when what stands on it is wired.
-fn full(
-    world: &World,
-    p: ProcessId,
-    host: &SimHost,
-) -> (
-    Started<PerfectLinks<SimHost>>,
-    Subscribe<eventually_perfect::Indication>,
-) {
-    // Nobody is ever started again here, and whoever crashes may do so before anybody has met it.
-    let configuration = perfect::Configuration {
-        admission: Admission::CrashStop,
-        ..perfect::Configuration::default()
-    };
-    let links = PerfectLinks::new(&host.at("link"), configuration);
-    let heartbeat = |up| links.heartbeat(up);
-    let detector = increasing_timeout::spawn(
-        &host.at("detector"),
-        increasing_timeout::Configuration::default(),
-        heartbeat,
-    );
-    let edge: Addr<fair_loss::Transmit> = world.fair_loss(p, links.arrivals());
-    let start = move |links: &PerfectLinks<SimHost>| {
-        let started = links.start(edge);
-        assert!(
-            started.is_ok(),
-            "the stacks here open every lane once: {started:?}"
-        );
-    };
-    ((links, Box::new(start)), detector)
-}
-
-/// What a seed draws.
-struct Draw(Random);
-
-impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0.random_range(0..bound)
-    }
-
-    /// A number from 1 to `bound`, small ones more often: what begins a run is what a crash upsets.
-    fn early(&mut self, bound: u64) -> u64 {
-        let bound = 1 + self.below(bound);
-        1 + self.below(bound)
-    }
-
-    fn moment(&mut self) -> Time {
-        Time::from_nanos(self.below(BUSY.as_nanos() as u64))
-    }
-
-    /// One of few contents: messages are told apart by identifier, and equal ones must be, too.
-    fn payload(&mut self) -> Bytes {
-        Bytes::from(vec![b'a' + self.below(3) as u8; self.below(40) as usize])
+impl Subject {
+    /// Whether a process may be stopped for a while: not where silence is a crash for certain.
+    fn survives_pauses(self) -> bool {
+        self.algorithm.detector != Detector::Perfect
+            && self.algorithm.timing != crate::algorithm::Timing::Synchronous
     }
 }

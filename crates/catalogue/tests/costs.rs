@@ -1,174 +1,173 @@
-//! Failure-free costs equal the catalogue's formulas, on ideal lower layers, in lock step.
+//! Costs equal the catalogue's formulas, on ideal lower layers, in lock step: failure-free, with one
+//! process dead, and with the sender crashing after each of its sends.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
-use quorate_abstractions::{consensus, link::Links, reliable, total_order, uniform};
-use quorate_broadcast::{best_effort, by_consensus};
-use quorate_catalogue::{algorithms, stack};
-use quorate_core::{Addr, Layer, Observation, Observe, ProcessId, Time};
-use quorate_sim::{Timed, UNIT, World};
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use quorate_catalogue::{
+    algorithm::{Algorithm, Dead, Formula, Ground, Size},
+    algorithms,
+    site::{Below, Door, Proposal, Site},
 };
+use quorate_core::{ProcessId, Time};
+use quorate_sim::{Crash, Report, Timed, UNIT, World};
+use std::{collections::BTreeMap, sync::Arc, sync::Mutex};
 
-const SIZES: std::ops::RangeInclusive<usize> = 1..=8;
+const SIZES: std::ops::RangeInclusive<u64> = 1..=8;
+/// How many steps the failure detector takes.
+const DETECTION: [u64; 3] = [1, 3, 5];
 
-/// What a run cost: messages, and the step at which each process was done.
+/// What a run cost: messages, how many of them of p1, and the step at which each process was done.
 struct Paid {
     messages: u64,
-    steps: Vec<u64>,
+    of_p1: u64,
+    steps: BTreeMap<ProcessId, u64>,
 }
 
-/// Runs what `build` wires at each process, with one request at p1 or everywhere, and counts.
-fn pay<Request, Indication>(
-    n: usize,
-    build: impl Fn(&World, ProcessId, Addr<Indication>) -> Addr<Request>,
-    requests: impl Fn(ProcessId) -> Option<Request>,
-) -> Paid
-where
-    Request: Send + 'static,
-    Indication: Observe + 'static,
-{
-    let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
-    let done: Vec<Arc<AtomicU64>> = (0..n).map(|_| Arc::new(AtomicU64::new(u64::MAX))).collect();
-    for p in world.processes() {
-        let step = done[p.index()].clone();
-        let up = world.application_with(p, move |_, now: Time| {
-            step.store(now.as_nanos() / UNIT.as_nanos() as u64, Relaxed);
-        });
-        let door = build(&world, p, up);
-        if let Some(request) = requests(p) {
-            world.request(p, Time::ZERO, &door, request);
-        }
+impl Paid {
+    fn last(&self) -> u64 {
+        self.steps.values().copied().max().unwrap_or(0)
     }
-    let report = world.run();
+}
+
+/// One request at the first process that lives; a value proposed at each. Something befalls a process.
+fn pay(algorithm: &Algorithm, n: u64, d: u64, crash: Option<(ProcessId, Crash)>) -> Paid {
+    let mut world = World::new(n as usize, 1, Timed::lock_step()).unwrap();
+    let simulation = &algorithm.simulation;
+    let below = Below::ideal(simulation.ground, algorithm.detector, UNIT * d as u32);
+    let steps: Arc<Mutex<BTreeMap<ProcessId, u64>>> = Arc::default();
+    let (done, label) = (steps.clone(), simulation.done);
+    let audience = Arc::new(
+        move |p, observation: &quorate_core::Observation, now: Time| {
+            if observation.label == label {
+                let step = now.as_nanos() / UNIT.as_nanos() as u64;
+                done.lock().unwrap().insert(p, step);
+            }
+        },
+    );
+    for p in world.processes() {
+        let site = Site::new(&world, p, &below).telling(audience.clone());
+        let payload = Bytes::from_static(b"one message");
+        match (simulation.wire)(&site) {
+            Door::Broadcast(door) if p.rank() == 1 => world.request(p, Time::ZERO, &door, payload),
+            Door::Propose(door) => {
+                let (instance, value) = (1, payload);
+                world.request(p, Time::ZERO, &door, Proposal { instance, value });
+            }
+            Door::Broadcast(_) | Door::Send { .. } | Door::Nothing => {}
+        }
+        site.start();
+    }
+    if let Some((p, crash)) = crash {
+        world.crash(p, crash);
+    }
+    let report: Report = world.run();
     assert!(report.completion.complete);
-    let steps = done.iter().map(|step| step.load(Relaxed)).collect();
+    let correct = report.completion.correct;
+    let mut steps = steps.lock().unwrap().clone();
+    steps.retain(|p, _| correct.contains(*p));
     Paid {
         messages: report.counts.messages,
+        of_p1: report.counts.by_process[0],
         steps,
     }
 }
 
-/// Asserts that `paid` is what the catalogue says of the algorithm at size `n`.
-fn assert_paid(name: &str, n: usize, paid: &Paid) {
-    let cost = algorithms::find(name).and_then(|a| a.cost).unwrap();
-    assert_eq!(
-        paid.messages,
-        (cost.count)(n as u64),
-        "{name}: messages at n = {n}"
-    );
-    let last = paid.steps.iter().max().copied();
-    assert_eq!(
-        last,
-        Some((cost.depth)(n as u64)),
-        "{name}: steps at n = {n}: {:?}",
-        paid.steps
-    );
+/// Every algorithm with a cost on perfect links.
+fn paying() -> impl Iterator<Item = &'static Algorithm> {
+    algorithms::all().filter(|a| a.cost.is_some() && a.simulation.ground == Ground::Links)
 }
 
-fn only_p1<T>(p: ProcessId, request: T) -> Option<T> {
-    (p.rank() == 1).then_some(request)
+#[track_caller]
+fn assert_is(formula: Formula, size: Size, paid: u64, what: &str) {
+    let expected = (formula.value)(size);
+    assert_eq!(paid, expected, "{what}: {} at {size:?}", formula.text);
 }
 
-fn payload() -> Bytes {
-    Bytes::from_static(b"one message")
+fn p(rank: u64) -> ProcessId {
+    ProcessId::from_rank(rank as usize).unwrap()
 }
 
-#[derive(Debug)]
-struct Seen;
-
-impl Observe for Seen {
-    fn observe(&self) -> Observation {
-        Observation::indication("Deliver")
+#[test]
+fn failure_free_costs_are_what_the_catalogue_says() {
+    for (algorithm, n) in paying().flat_map(|a| SIZES.map(move |n| (a, n))) {
+        let cost = algorithm.cost.unwrap();
+        let (size, paid) = (Size { n, k: 0, d: 1 }, pay(algorithm, n, 1, None));
+        let name = algorithm.name;
+        assert_eq!(paid.steps.len(), n as usize, "{name}: everybody is done");
+        assert_is(
+            cost.messages,
+            size,
+            paid.messages,
+            &format!("{name}, messages"),
+        );
+        assert_is(cost.steps, size, paid.last(), &format!("{name}, steps"));
     }
 }
 
 #[test]
-fn best_effort_broadcast_costs_what_it_says() {
-    for n in SIZES {
-        let paid = pay(
-            n,
-            |world, p, up: Addr<Seen>| {
-                let lane = world.links(p).at("best-effort").lane();
-                let seen = up.with(|_: quorate_abstractions::best_effort::Deliver<Bytes>| Seen);
-                best_effort::over(lane).attach(seen)
-            },
-            |p| only_p1(p, quorate_abstractions::best_effort::Broadcast(payload())),
-        );
-        assert_paid("best-effort", n, &paid);
+fn costs_with_a_dead_process_are_what_the_catalogue_says() {
+    for (algorithm, n) in paying().flat_map(|a| (3..=8).map(move |n| (a, n))) {
+        let Some(cost) = algorithm.cost.unwrap().one_dead else {
+            continue;
+        };
+        for d in DETECTION {
+            let dead = match cost.which {
+                Dead::First => p(1),
+                Dead::Last => p(n),
+            };
+            let paid = pay(algorithm, n, d, Some((dead, Crash::at(Time::ZERO))));
+            let (name, size) = (algorithm.name, Size { n, k: 0, d });
+            assert_eq!(
+                paid.steps.len(),
+                n as usize - 1,
+                "{name}: everybody is done"
+            );
+            let what = format!("{name}, one dead");
+            assert_is(
+                cost.messages,
+                size,
+                paid.messages,
+                &format!("{what}, messages"),
+            );
+            assert_is(cost.steps, size, paid.last(), &format!("{what}, steps"));
+        }
     }
 }
 
-#[test]
-fn eager_reliable_broadcast_costs_what_it_says() {
-    for n in SIZES {
-        let paid = pay(
-            n,
-            |world, p, up| stack::reliable(&world.host(p), &world.links(p), up),
-            |p| only_p1(p, reliable::Broadcast { payload: payload() }),
-        );
-        assert_paid("eager", n, &paid);
-    }
+/// The crash of p1 after exactly `k` sends.
+fn pay_after(algorithm: &Algorithm, n: u64, d: u64, k: u64) -> Paid {
+    let before = |output| pay(algorithm, n, d, Some((p(1), Crash::before_output(output))));
+    let cut_short = (1..=2 * n)
+        .map(before)
+        .find(|paid| paid.of_p1 == k && !paid.steps.contains_key(&p(1)));
+    cut_short.unwrap_or_else(|| {
+        let soon = Time::from_nanos(1);
+        pay(algorithm, n, d, Some((p(1), Crash::at(soon))))
+    })
 }
 
 #[test]
-fn majority_ack_uniform_broadcast_costs_what_it_says() {
-    for n in SIZES {
-        let paid = pay(
-            n,
-            |world, p, up| stack::uniform(&world.host(p), &world.links(p), up),
-            |p| only_p1(p, uniform::Broadcast { payload: payload() }),
-        );
-        assert_paid("majority-ack", n, &paid);
-        let receivers = &paid.steps[1..];
-        let expected = if n <= 3 { 1 } else { 2 };
-        assert!(
-            receivers.iter().all(|step| *step == expected),
-            "n = {n}: {:?}",
-            paid.steps
-        );
-    }
-}
-
-#[test]
-fn rotating_coordinator_consensus_costs_what_it_says() {
-    for n in SIZES {
-        let paid = pay(
-            n,
-            |world, p, up| stack::consensus(&world.host(p), &world.links(p), &Addr::nowhere(), up),
-            |_| {
-                Some(consensus::Propose {
-                    instance: 1,
-                    value: payload(),
-                })
-            },
-        );
-        assert_paid("rotating-coordinator", n, &paid);
-        let coordinator = if n == 1 { 0 } else { 3 };
-        assert_eq!(
-            paid.steps[0], coordinator,
-            "p1 coordinates and is done first"
-        );
-    }
-}
-
-#[test]
-fn total_order_by_consensus_costs_what_it_says() {
-    for n in SIZES {
-        let paid = pay(
-            n,
-            |world, p, up: Addr<total_order::Deliver>| {
-                let configuration = by_consensus::Configuration::default();
-                let (host, links) = (world.host(p), world.links(p));
-                stack::total_order(&host, &links, &Addr::nowhere(), configuration, up)
-            },
-            |p| only_p1(p, total_order::Broadcast { payload: payload() }),
-        );
-        assert_paid("by-consensus", n, &paid);
-        if n >= 4 {
-            assert_eq!(paid.steps[0], 5, "the coordinator is done a step earlier");
+fn costs_with_a_sender_that_crashes_are_what_the_catalogue_says() {
+    for (algorithm, n) in paying().flat_map(|a| (2..=8).map(move |n| (a, n))) {
+        let Some(cost) = algorithm.cost.unwrap().sender_crashes else {
+            continue;
+        };
+        for (d, k) in DETECTION
+            .into_iter()
+            .flat_map(|d| (1..n).map(move |k| (d, k)))
+        {
+            let paid = pay_after(algorithm, n, d, k);
+            let (name, size) = (algorithm.name, Size { n, k, d });
+            let what = format!("{name}, sender crashes");
+            assert_is(
+                cost.messages,
+                size,
+                paid.messages,
+                &format!("{what}, messages"),
+            );
+            if let Some(steps) = cost.steps {
+                assert_is(steps, size, paid.last(), &format!("{what}, steps"));
+            }
         }
     }
 }

@@ -256,7 +256,9 @@ pub(crate) fn spawn_as<A: Algorithm<Event = Event, Effect = Effect>>(
 impl Observe for Event {
     fn observe(&self) -> Observation {
         match self {
-            Event::Request(Request::Send { to, .. }) => Observation::request("Send").peer(*to),
+            Event::Request(Request::Send { to, bytes, .. }) => {
+                Observation::request("Send").peer(*to).digest(digest(bytes))
+            }
             Event::Request(Request::Cancel { to, .. }) => Observation::request("Cancel").peer(*to),
             Event::Edge(indication) => indication.observe(),
             Event::Timer => Observation::internal("Timer"),

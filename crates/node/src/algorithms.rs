@@ -1,72 +1,49 @@
 //! `quorate algorithms`: the catalogue.
 use anyhow::Result;
 use clap::Args;
-use quorate_catalogue::algorithms::{ALGORITHMS, Algorithm, Kind};
-use std::fmt::Write;
+use quorate_catalogue::{algorithm::Algorithm, algorithms, document};
 
-/// Lists every algorithm: what it implements, assumes, promises and costs.
+/// Lists every algorithm: what it implements, assumes, promises and costs; or tells all about one.
 #[derive(Args, Debug)]
 pub struct Algorithms {
-    /// Only algorithms whose name or abstraction contains this.
-    filter: Option<String>,
+    /// An algorithm; or only those whose name or abstraction contains this.
+    name: Option<String>,
     /// Machine-readable.
     #[arg(long)]
     json: bool,
 }
 
 impl Algorithms {
-    /// Prints the list.
+    /// Prints the list, or the one.
+    ///
+    /// # Errors
+    /// When nothing matches.
     pub fn run(&self) -> Result<()> {
-        let matches = |a: &&Algorithm| {
-            let filter = self.filter.as_deref().unwrap_or_default();
-            a.name.contains(filter) || a.abstraction.contains(filter)
-        };
-        let chosen: Vec<&Algorithm> = ALGORITHMS.iter().filter(matches).collect();
+        let chosen = self.chosen()?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&chosen)?);
+        } else if let [one] = chosen.as_slice() {
+            print!("{}", document::describe(one));
+        } else {
+            print!("{}", document::list(chosen));
+        }
+        Ok(())
+    }
+
+    fn chosen(&self) -> Result<Vec<&'static Algorithm>> {
+        let name = self.name.as_deref().unwrap_or_default();
+        if let Some(algorithm) = algorithms::find(name) {
+            return Ok(vec![algorithm]);
+        }
+        let contain = |a: &&Algorithm| a.name.contains(name) || a.abstraction.contains(name);
+        let chosen: Vec<_> = algorithms::all().filter(contain).collect();
         if chosen.is_empty() {
-            let names: Vec<_> = ALGORITHMS.iter().map(|a| a.name).collect();
+            let names: Vec<_> = algorithms::all().map(|a| a.name).collect();
             anyhow::bail!(
                 "nothing in the catalogue matches; it has {}",
                 names.join(", ")
             );
         }
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&chosen)?);
-            return Ok(());
-        }
-        for algorithm in chosen {
-            println!("{}", describe(algorithm)?);
-        }
-        Ok(())
+        Ok(chosen)
     }
-}
-
-fn describe(algorithm: &Algorithm) -> Result<String> {
-    let mut text = String::new();
-    writeln!(text, "{} — {}", algorithm.name, algorithm.abstraction)?;
-    writeln!(
-        text,
-        "  model     {}; survives {}",
-        algorithm.model, algorithm.bound
-    )?;
-    writeln!(text, "  over      {}", algorithm.over.join(", "))?;
-    if let Some(cost) = algorithm.cost {
-        writeln!(
-            text,
-            "  cost      {} messages, {} steps",
-            cost.messages, cost.steps
-        )?;
-    }
-    if algorithm.rate != "none" {
-        writeln!(text, "  rate      {}", algorithm.rate)?;
-    }
-    writeln!(text, "  memory    {}", algorithm.memory)?;
-    writeln!(text, "  source    {}", algorithm.source)?;
-    for property in algorithm.properties {
-        let kind = match property.kind {
-            Kind::Safety => "safety",
-            Kind::Liveness => "liveness",
-        };
-        writeln!(text, "  {:<9} {} ({kind})", property.tag, property.says)?;
-    }
-    Ok(text)
 }

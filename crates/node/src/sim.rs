@@ -4,7 +4,7 @@ pub mod pictures;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pictures::{Caption, Pictures};
-use quorate_catalogue::scenario::{Cut, Layers, Outcome, Scenario, Subject};
+use quorate_catalogue::scenario::{Cut, Layers, Moment, Outcome, Scenario, Subject};
 use quorate_core::{ProcessId, Time, message::fold};
 use quorate_sim::{Verdict, Violation};
 use std::{
@@ -22,8 +22,8 @@ use std::{
 /// Exit status 1 and a replay command if a property is violated.
 #[derive(Args, Debug)]
 pub struct Sim {
-    /// What runs: reliable, uniform, consensus, total-order, or broken-uniform (a twin with a spoiled
-    /// rule, to see a violation).
+    /// What runs: an algorithm of `quorate algorithms`, with what it stands on; or one of its broken
+    /// twins, to see a violation.
     stack: Subject,
     /// How many processes there are.
     #[arg(long, default_value_t = 3)]
@@ -31,15 +31,30 @@ pub struct Sim {
     /// The seeds, as FIRST..END, the end not included.
     #[arg(long, default_value = "0..100", value_parser = parse_seeds)]
     seeds: Range<u64>,
-    /// How many processes crash, at moments drawn from the seed.
-    #[arg(long, default_value_t = 0, value_name = "K")]
-    crash: usize,
-    /// The probability that a fair-loss link loses a copy (full stacks).
-    #[arg(long, default_value_t = 0.0, value_name = "P")]
-    loss: f64,
+    /// How many processes crash, at moments drawn from the seed. None; where a broken twin runs, as
+    /// many as show it.
+    #[arg(long, value_name = "K")]
+    crash: Option<usize>,
+    /// When they do: any moment, often an early one, and maybe with copies lost; or output: before one
+    /// of all the outputs that the process makes, each as likely.
+    #[arg(long, default_value = "any", value_parser = parse_moment, value_name = "MOMENT")]
+    crash_at: Moment,
+    /// The probability that a fair-loss link loses a copy (full stacks). None; where a broken twin
+    /// runs, the one that shows it.
+    #[arg(long, value_name = "P")]
+    loss: Option<f64>,
     /// The probability that a fair-loss link duplicates a copy (full stacks).
     #[arg(long, default_value_t = 0.0, value_name = "P")]
     duplicate: f64,
+    /// How many times one way between two processes is cut for a while, as drawn from the seed.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    cuts: usize,
+    /// How many times a process is stopped for a while, as drawn from the seed.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pauses: usize,
+    /// An ideal failure detector never errs.
+    #[arg(long)]
+    accurate: bool,
     /// A cut: 1>2@50..300 cuts the way from p1 to p2 from 50 to 300 milliseconds; 1-2@50..300 both
     /// ways; without an end (1>2@50..) for ever, and liveness is not judged. May be repeated.
     #[arg(long, value_name = "CUT", value_parser = parse_cut)]
@@ -79,12 +94,12 @@ fn parse_layers(text: &str) -> Result<Layers> {
     })
 }
 
-fn layers_name(layers: Layers) -> &'static str {
-    match layers {
-        Layers::Ideal => "ideal",
-        Layers::Full => "full",
-        Layers::Mixed => "mixed",
-    }
+fn parse_moment(text: &str) -> Result<Moment> {
+    Ok(match text {
+        "any" => Moment::Any,
+        "output" => Moment::Output,
+        _ => bail!("a process crashes at any moment or before an output"),
+    })
 }
 
 fn parse_cut(text: &str) -> Result<Cuts> {
@@ -118,7 +133,7 @@ fn parse_cut(text: &str) -> Result<Cuts> {
 struct Tally {
     /// By tag, in the order of the properties: held, violated, unknown.
     verdicts: Vec<(String, [u64; 3])>,
-    runs: BTreeMap<&'static str, u64>,
+    runs: BTreeMap<String, u64>,
     messages: u64,
     datagrams: u64,
     truncated: u64,
@@ -142,7 +157,7 @@ impl Tally {
             };
             self.verdicts[place].1[column] += 1;
         }
-        *self.runs.entry(layers_name(outcome.layers)).or_default() += 1;
+        *self.runs.entry(outcome.layers.to_string()).or_default() += 1;
         self.messages += report.counts.messages;
         self.datagrams += report.counts.datagrams;
         self.truncated += u64::from(!report.completion.complete);
@@ -170,7 +185,7 @@ impl Tally {
         let runs: Vec<_> = self
             .runs
             .iter()
-            .map(|(layers, count)| match *layers {
+            .map(|(layers, count)| match layers.as_str() {
                 "full" => format!("{count} on the full stack over fair-loss links"),
                 _ => format!("{count} on ideal links and detectors"),
             })
@@ -226,7 +241,7 @@ impl Sim {
             }
             return Ok(());
         };
-        let replay = self.replay(seed);
+        let replay = scenario.command(seed);
         self.pictures
             .say(&format!("\nseed {seed}: {violation}\nreplay: {replay}"));
         bail!(
@@ -237,48 +252,20 @@ impl Sim {
     }
 
     fn scenario(&self) -> Scenario {
-        Scenario {
-            subject: self.stack,
-            layers: self.layers,
-            processes: self.processes,
-            crashes: self.crash,
-            loss: self.loss,
-            duplication: self.duplicate,
-            cuts: self.cut.iter().flat_map(|cuts| cuts.0.clone()).collect(),
-            requests: self.requests,
-        }
-    }
-
-    /// The command that runs this seed again, and draws it.
-    fn replay(&self, seed: u64) -> String {
-        let mut words = vec![
-            format!("quorate sim {} --processes {}", self.stack, self.processes),
-            format!("--seeds {seed}..{} --crash {}", seed + 1, self.crash),
-            format!(
-                "--requests {} --layers {}",
-                self.requests,
-                layers_name(self.layers.of(seed))
-            ),
-        ];
-        if self.loss > 0.0 {
-            words.push(format!("--loss {}", self.loss));
-        }
-        if self.duplicate > 0.0 {
-            words.push(format!("--duplicate {}", self.duplicate));
-        }
-        for cut in self.scenario().cuts {
-            let milliseconds = |time: Time| time.as_nanos() / 1_000_000;
-            let end = cut
-                .end
-                .map_or(String::new(), |end| milliseconds(end).to_string());
-            let (from, to) = (cut.from.rank(), cut.to.rank());
-            words.push(format!(
-                "--cut '{from}>{to}@{}..{end}'",
-                milliseconds(cut.begin)
-            ));
-        }
-        words.push("--diagram".to_owned());
-        words.join(" ")
+        let mut scenario = Scenario::of(self.stack);
+        scenario.layers = self.layers;
+        scenario.processes = self.processes;
+        scenario.requests = self.requests;
+        scenario.cuts = self.cut.iter().flat_map(|cuts| cuts.0.clone()).collect();
+        let faults = &mut scenario.faults;
+        faults.crashes = self.crash.unwrap_or(faults.crashes);
+        faults.moment = self.crash_at;
+        faults.loss = self.loss.unwrap_or(faults.loss);
+        faults.duplication = self.duplicate;
+        faults.cuts = self.cuts;
+        faults.pauses = self.pauses;
+        faults.accurate = self.accurate;
+        scenario
     }
 }
 
@@ -311,52 +298,4 @@ fn run_all(scenario: &Scenario, seeds: &Range<u64>) -> Result<Tally> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sim(stack: Subject, crash: usize) -> Sim {
-        Sim {
-            stack,
-            processes: 3,
-            seeds: 0..200,
-            crash,
-            loss: 0.0,
-            duplicate: 0.0,
-            cut: Vec::new(),
-            layers: Layers::Ideal,
-            requests: 4,
-            pictures: Pictures::default(),
-        }
-    }
-
-    #[test]
-    fn a_violation_is_an_error_and_a_sound_algorithm_is_not() {
-        assert!(sim(Subject::Uniform, 1).run().is_ok());
-        assert!(sim(Subject::UniformOnOneAck, 1).run().is_err());
-        assert!(
-            sim(Subject::Uniform, 2).run().is_err(),
-            "a majority must live"
-        );
-    }
-
-    #[test]
-    fn the_order_of_seeds_does_not_matter() {
-        let scenario = sim(Subject::TotalOrder, 1).scenario();
-        let hash = || run_all(&scenario, &(0..20)).unwrap().hash;
-        assert_eq!(hash(), hash());
-    }
-
-    #[test]
-    fn cuts_are_read_and_written_back() {
-        let Cuts(both) = parse_cut("1-p2@50..300").unwrap();
-        assert_eq!(both.len(), 2);
-        let mut sim = sim(Subject::Uniform, 0);
-        sim.cut = vec![parse_cut("1>3@50..").unwrap()];
-        assert!(sim.replay(7).contains("--seeds 7..8"));
-        assert!(sim.replay(7).contains("--cut '1>3@50..'"));
-        for bad in ["", "1>2", "1>2@x..3", "12@1..2", "0>1@1..2"] {
-            assert!(parse_cut(bad).is_err(), "{bad}");
-        }
-        assert!(parse_seeds("5..5").is_err());
-    }
-}
+mod tests;

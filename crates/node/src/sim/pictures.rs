@@ -1,5 +1,4 @@
 //! The pictures that `quorate sim` draws of one run.
-use super::layers_name;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use quorate_catalogue::scenario::Outcome;
@@ -60,7 +59,7 @@ impl Pictures {
 
     pub fn draw(&self, caption: &Caption<'_>) -> Result<()> {
         let (trace, n) = (&caption.outcome.trace, caption.processes);
-        let layers = layers_name(caption.outcome.layers);
+        let layers = caption.outcome.layers;
         if self.diagram {
             let text = Diagram::default().draw(trace, n);
             self.say(&format!(

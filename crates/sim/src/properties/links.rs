@@ -73,6 +73,14 @@ pub fn perfect_links(channel: &Channel) -> Properties {
         .into()
 }
 
+/// SL1–2 of a channel, of messages that are cancelled long after they were sent: until then each has
+/// arrived at least `copies` times.
+pub fn stubborn_links(channel: &Channel, copies: u64) -> Properties {
+    [Which::Stubborn(copies), Which::StubbornNoCreation]
+        .map(|which| counting(which, channel.tap()))
+        .into()
+}
+
 /// First-in first-out order of a channel between each two processes, under the tag `FIFO`: a stated
 /// extra of some links, on which no algorithm may rely. No two messages may have the same content.
 pub fn first_in_first_out(channel: &Channel) -> Box<dyn Property> {
@@ -112,6 +120,8 @@ enum Which {
     NoCreation,
     FiniteDuplication(u64),
     FairNoCreation,
+    Stubborn(u64),
+    StubbornNoCreation,
 }
 
 /// Counts, for each message, how often it was sent and delivered: the memory grows with the number
@@ -142,6 +152,8 @@ impl Property for Counting {
             Which::NoCreation => "PL3",
             Which::FiniteDuplication(_) => "FLL2",
             Which::FairNoCreation => "FLL3",
+            Which::Stubborn(_) => "SL1",
+            Which::StubbornNoCreation => "SL2",
         }
     }
 
@@ -155,10 +167,10 @@ impl Property for Counting {
         *self.delivered.entry(passage).or_default() += 1;
         let (sent, delivered) = (self.sent(passage), self.delivered(passage));
         let broken = match self.which {
-            Which::Reliable => false,
+            Which::Reliable | Which::Stubborn(_) => false,
             Which::NoDuplication => sent > 0 && delivered > sent,
             Which::FiniteDuplication(bound) => sent > 0 && delivered > sent * bound,
-            Which::NoCreation | Which::FairNoCreation => sent == 0,
+            Which::NoCreation | Which::FairNoCreation | Which::StubbornNoCreation => sent == 0,
         };
         if broken {
             let (from, to, _) = passage;
@@ -169,21 +181,27 @@ impl Property for Counting {
     }
 
     fn finish(&mut self, completion: &Completion) -> Verdict {
-        if self.which != Which::Reliable {
-            return Verdict::Holds;
-        }
+        let copies = match self.which {
+            Which::Reliable => 1,
+            Which::Stubborn(copies) => copies,
+            Which::NoDuplication
+            | Which::NoCreation
+            | Which::FiniteDuplication(_)
+            | Which::FairNoCreation
+            | Which::StubbornNoCreation => return Verdict::Holds,
+        };
         let correct = completion.correct;
         let missing = |(from, to, message): Sending| {
             let mut receivers = correct.iter().filter(|q| to.is_none_or(|to| to == *q));
             let lost = receivers.find(|q| {
                 let passage = (from, *q, message);
-                self.delivered(passage) < self.sent(passage)
+                self.delivered(passage) < copies * self.sent(passage)
             });
             lost.filter(|_| correct.contains(from))
         };
         let mut sendings = self.sent.keys();
         let broken = sendings.find_map(|sending| Some((sending.0, missing(*sending)?)));
-        let broken = broken.map(|(from, to)| format!("{to} never delivers what {from} sent"));
+        let broken = broken.map(|(from, to)| format!("{to} does not deliver what {from} sent"));
         completion.judge(self.tag(), broken)
     }
 }

@@ -15,7 +15,7 @@ pub use broadcast::{best_effort, reliable, uniform};
 pub use causal::{causal, collected_past};
 pub use consensus::{consensus, regular_consensus};
 pub use detectors::{eventually_perfect, eventually_perfect_from, leader, perfect};
-pub use links::{Channel, fair_loss, first_in_first_out, perfect_links};
+pub use links::{Channel, fair_loss, first_in_first_out, perfect_links, stubborn_links};
 pub use order::{first_in_first_out_order, regular_total_order, total_order, weak_total_order};
 
 use crate::{

@@ -1,0 +1,265 @@
+//! Consensus.
+use super::{BOOK, liveness, safety};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Timing, Twin, formula,
+    },
+    scenario::Faults,
+    site::{Door, Proposal, Site},
+    stack,
+};
+use quorate_abstractions::{
+    Subscribe, consensus, eventually_perfect, leader::Trust, link::Links, perfect,
+    regular_consensus,
+};
+use quorate_broadcast::best_effort;
+use quorate_consensus::{hierarchical, leader_driven, uniform_hierarchical};
+use quorate_core::{Addr, Host, Membership};
+use quorate_sim::properties::{self, Properties};
+
+const REGULAR: &[Property] = &[
+    safety("C1", "validity: what is decided was proposed"),
+    safety(
+        "C2",
+        "agreement: no two correct processes decide differently",
+    ),
+    safety("C3", "integrity: a process decides at most once"),
+    liveness(
+        "C4",
+        "termination: if all correct processes propose, all decide",
+    ),
+];
+
+const UNIFORM: &[Property] = &[
+    safety("UC1", "validity: what is decided was proposed"),
+    safety(
+        "UC2",
+        "uniform agreement: no two processes decide differently",
+    ),
+    safety("UC3", "integrity: a process decides at most once"),
+    liveness(
+        "UC4",
+        "termination: if all correct processes propose, all decide",
+    ),
+];
+
+pub(super) static ALL: &[Algorithm] = &[
+    Algorithm {
+        name: "hierarchical",
+        aliases: &["regular-consensus"],
+        title: "hierarchical",
+        abstraction: "regular consensus",
+        file: "crates/consensus/src/hierarchical.rs",
+        source: BOOK,
+        timing: Timing::Synchronous,
+        bound: Bound::Any,
+        detector: Detector::Perfect,
+        over: &["best-effort broadcast", "perfect failure detector"],
+        properties: REGULAR,
+        cost: Some(Cost {
+            messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
+            steps: formula("n−1", |s| s.n - 1),
+            one_dead: Some(OneDead {
+                which: Dead::First,
+                messages: formula("(n−1)²", |s| (s.n - 1).pow(2)),
+                steps: formula("D + n−2", |s| s.d + s.n - 2),
+            }),
+            sender_crashes: Some(SenderCrashes {
+                messages: formula("k + (n−1)²", |s| s.k + (s.n - 1).pow(2)),
+                steps: None,
+            }),
+        }),
+        rate: "none",
+        memory: "O(n) an undecided instance; decided ones, as a watermark",
+        grows: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "consensus",
+            done: "Decide",
+            wire: |site| hierarchical(site, &site.perfect()),
+            check: |processes| properties::regular_consensus(processes, "consensus"),
+        },
+        twins: &[
+            Twin {
+                name: "hierarchical-with-errors",
+                aliases: &[],
+                spoiled: "the failure detector reports processes that have not crashed",
+                breaks: "C2",
+                under: Faults::NONE,
+                wire: |site| hierarchical(site, &site.erring()),
+            },
+            Twin {
+                name: "hierarchical-without-reports",
+                aliases: &[],
+                spoiled: "what the failure detector says is not heard",
+                breaks: "C4",
+                under: Faults::ONE_CRASH,
+                wire: |site| hierarchical(site, &Addr::nowhere()),
+            },
+        ],
+    },
+    Algorithm {
+        name: "uniform-hierarchical",
+        aliases: &[],
+        title: "uniform hierarchical",
+        abstraction: "uniform consensus",
+        file: "crates/consensus/src/uniform_hierarchical.rs",
+        source: BOOK,
+        timing: Timing::Synchronous,
+        bound: Bound::Any,
+        detector: Detector::Perfect,
+        over: &["best-effort broadcast", "perfect failure detector"],
+        properties: UNIFORM,
+        cost: Some(Cost {
+            messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
+            steps: formula("n", |s| if s.n > 1 { s.n } else { 0 }),
+            one_dead: Some(OneDead {
+                which: Dead::First,
+                messages: formula("(n−1)²", |s| (s.n - 1).pow(2)),
+                steps: formula("D + n−1", |s| s.d + s.n - 1),
+            }),
+            sender_crashes: Some(SenderCrashes {
+                messages: formula("k + (n−1)²", |s| s.k + (s.n - 1).pow(2)),
+                steps: None,
+            }),
+        }),
+        rate: "none",
+        memory: "O(n) an undecided instance; decided ones, as a watermark",
+        grows: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "consensus",
+            done: "Decide",
+            wire: |site| uniform_hierarchical(site, &site.perfect()),
+            check: |processes| properties::consensus(processes, "consensus"),
+        },
+        twins: &[Twin {
+            name: "uniform-hierarchical-with-errors",
+            aliases: &[],
+            spoiled: "the failure detector reports processes that have not crashed",
+            breaks: "UC2",
+            under: Faults::NONE,
+            wire: |site| uniform_hierarchical(site, &site.erring()),
+        }],
+    },
+    Algorithm {
+        name: "leader-driven",
+        aliases: &["paxos"],
+        title: "leader-driven",
+        abstraction: "uniform consensus",
+        file: "crates/consensus/src/leader_driven.rs",
+        source: "Lamport: The Part-Time Parliament, 1998",
+        timing: Timing::EventuallySynchronous,
+        bound: Bound::Minority,
+        detector: Detector::EventuallyPerfect,
+        over: &["perfect link", "eventual leader"],
+        properties: UNIFORM,
+        cost: Some(Cost {
+            messages: formula("n²−1", |s| s.n.pow(2) - 1),
+            steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
+            one_dead: Some(OneDead {
+                which: Dead::First,
+                messages: formula("n² + 2n−5", |s| s.n.pow(2) + 2 * s.n - 5),
+                steps: formula("D + 4", |s| s.d + 4),
+            }),
+            sender_crashes: None,
+        }),
+        rate: "none",
+        memory: "O(n) an undecided instance; decided values until all are known to know them",
+        grows: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "consensus",
+            done: "Decide",
+            wire: |site| leader_driven(site, &site.leader()),
+            check: |processes| properties::consensus(processes, "consensus"),
+        },
+        twins: &[Twin {
+            name: "led-by-the-dead",
+            aliases: &[],
+            spoiled: "what the leader detector says is not heard",
+            breaks: "UC4",
+            under: Faults::ONE_CRASH,
+            wire: |site| leader_driven(site, &Addr::nowhere()),
+        }],
+    },
+    Algorithm {
+        name: "rotating-coordinator",
+        aliases: &["consensus"],
+        title: "rotating coordinator",
+        abstraction: "uniform consensus",
+        file: "crates/consensus/src/rotating.rs",
+        source: "Chandra, Toueg: Unreliable Failure Detectors for Reliable Distributed Systems, 1996",
+        timing: Timing::EventuallySynchronous,
+        bound: Bound::Minority,
+        detector: Detector::EventuallyPerfect,
+        over: &[
+            "perfect link",
+            "reliable broadcast",
+            "eventually perfect failure detector",
+        ],
+        properties: UNIFORM,
+        cost: Some(Cost {
+            messages: formula("3(n−1) + n(n−1)", |s| (3 + s.n) * (s.n - 1)),
+            steps: formula("4", |s| if s.n > 1 { 4 } else { 0 }),
+            one_dead: Some(OneDead {
+                which: Dead::First,
+                messages: formula("5n−7 + (n−1)²", |s| 5 * s.n - 7 + (s.n - 1).pow(2)),
+                steps: formula("D + 4", |s| s.d + 4),
+            }),
+            sender_crashes: None,
+        }),
+        rate: "none",
+        memory: "O(n) an undecided instance; decided ones, as a watermark",
+        grows: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "consensus",
+            done: "Decide",
+            wire: |site| rotating(site, &site.eventually_perfect()),
+            check: check_rotating,
+        },
+        twins: &[Twin {
+            name: "patient",
+            aliases: &[],
+            spoiled: "nobody ever suspects a coordinator",
+            breaks: "UC4",
+            under: Faults::ONE_CRASH,
+            wire: |site| rotating(site, &Addr::nowhere()),
+        }],
+    },
+];
+
+fn rotating(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
+    let door = stack::consensus(&site.host(), site.links(), detector, site.application());
+    Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
+}
+
+fn check_rotating(processes: &Membership) -> Properties {
+    let mut all = properties::consensus(processes, "consensus");
+    all.extend(properties::reliable(processes, "reliable"));
+    all
+}
+
+fn hierarchical(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+    let (host, links) = (site.host().at("consensus"), site.links().at("consensus"));
+    let below = best_effort::over(links.lane());
+    let door = hierarchical::spawn(&host, below, detector, site.application());
+    Door::Propose(
+        door.with(|Proposal { instance, value }| regular_consensus::Propose { instance, value }),
+    )
+}
+
+fn uniform_hierarchical(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+    let (host, links) = (site.host().at("consensus"), site.links().at("consensus"));
+    let below = best_effort::over(links.lane());
+    let door = uniform_hierarchical::spawn(&host, below, detector, site.application());
+    Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
+}
+
+fn leader_driven(site: &Site<'_>, detector: &Subscribe<Trust>) -> Door {
+    let (host, links) = (site.host().at("consensus"), site.links().at("consensus"));
+    let door = leader_driven::spawn(&host, links.lane(), detector, site.application());
+    Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
+}

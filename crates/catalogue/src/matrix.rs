@@ -1,0 +1,157 @@
+//! Every algorithm under every fault that its model allows, for several sizes.
+use crate::{
+    algorithms,
+    scenario::{Faults, Layers, Moment, Scenario, Subject},
+};
+use std::{collections::BTreeMap, fmt::Write};
+
+/// The sizes.
+pub const SIZES: [usize; 3] = [3, 5, 7];
+
+/// A column of the matrix.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Fault {
+    /// What happens.
+    pub name: &'static str,
+    /// The same, for a scenario.
+    pub faults: Faults,
+    /// On what stacks stand.
+    pub layers: Layers,
+}
+
+/// The columns.
+pub const FAULTS: [Fault; 5] = [
+    Fault {
+        name: "failure-free",
+        faults: Faults {
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Mixed,
+    },
+    Fault {
+        name: "one crash",
+        faults: Faults {
+            moment: Moment::Output,
+            ..Faults::ONE_CRASH
+        },
+        layers: Layers::Mixed,
+    },
+    Fault {
+        name: "loss, duplication",
+        faults: Faults {
+            loss: 0.1,
+            duplication: 0.05,
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Full,
+    },
+    Fault {
+        name: "one-way cuts",
+        faults: Faults {
+            cuts: 3,
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Mixed,
+    },
+    Fault {
+        name: "pauses, suspicions",
+        faults: Faults {
+            pauses: 2,
+            ..Faults::NONE
+        },
+        layers: Layers::Mixed,
+    },
+];
+
+/// A cell of the matrix.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Cell {
+    /// Its column, of [`FAULTS`].
+    pub column: usize,
+    /// What runs.
+    pub scenario: Scenario,
+}
+
+/// Every cell whose fault the algorithm's model allows, row by row.
+pub fn cells() -> Vec<Cell> {
+    let rows = algorithms::all().flat_map(|algorithm| SIZES.map(|n| (algorithm, n)));
+    let cells = rows.flat_map(|(algorithm, processes)| {
+        let subject = Subject {
+            algorithm,
+            twin: None,
+        };
+        FAULTS.iter().enumerate().map(move |(column, fault)| Cell {
+            column,
+            scenario: Scenario {
+                layers: fault.layers,
+                faults: fault.faults,
+                processes,
+                ..Scenario::of(subject)
+            },
+        })
+    });
+    cells
+        .filter(|cell| cell.scenario.validate().is_ok())
+        .collect()
+}
+
+/// What a cell came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// In how many a property was violated.
+    pub violated: u64,
+    /// In how many the run did not tell, of some property.
+    pub unknown: u64,
+}
+
+/// The matrix, in Markdown: a row an algorithm and size, a column a fault.
+///
+/// # Panics
+/// Never: text is written into memory.
+#[must_use]
+pub fn table(cells: &[Cell], tallies: &[Tally]) -> String {
+    let mut rows: Vec<(&Scenario, BTreeMap<usize, Tally>)> = Vec::new();
+    for (cell, tally) in cells.iter().zip(tallies) {
+        let scenario = &cell.scenario;
+        let belongs = |(row, _): &&mut (&Scenario, _)| {
+            row.subject == scenario.subject && row.processes == scenario.processes
+        };
+        match rows.iter_mut().rev().find(belongs) {
+            Some((_, columns)) => drop(columns.insert(cell.column, *tally)),
+            None => rows.push((scenario, BTreeMap::from([(cell.column, *tally)]))),
+        }
+    }
+    let mut text = String::from("| algorithm | n |");
+    for fault in &FAULTS {
+        let _ = write!(text, " {} |", fault.name);
+    }
+    text.push_str("\n|---|---|---|---|---|---|---|\n");
+    for (scenario, columns) in rows {
+        let _ = write!(text, "| {} | {} |", scenario.subject, scenario.processes);
+        for column in 0..FAULTS.len() {
+            let _ = match columns.get(&column) {
+                Some(tally) => write!(text, " {} |", brief(*tally)),
+                None => write!(text, " – |"),
+            };
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn brief(tally: Tally) -> String {
+    let Tally {
+        seeds,
+        violated,
+        unknown,
+    } = tally;
+    match unknown {
+        0 => format!("{seeds} / {violated}"),
+        _ => format!("{seeds} / {violated}, {unknown} unknown"),
+    }
+}

@@ -1,0 +1,59 @@
+//! What a seed draws.
+use super::BUSY;
+use bytes::Bytes;
+use quorate_core::{
+    ProcessId, Random, Time,
+    message::{digest, fold},
+};
+use rand::{RngExt, SeedableRng};
+use std::time::Duration;
+
+/// A sequence of draws.
+pub(super) struct Draw(Random);
+
+impl Draw {
+    /// The sequence of that seed for this purpose: others do not shift it.
+    pub(super) fn new(seed: u64, purpose: &str) -> Self {
+        Draw(Random::seed_from_u64(fold(
+            digest(purpose.as_bytes()),
+            seed,
+        )))
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0.random_range(0..bound.max(1))
+    }
+
+    /// A number from 1 to `bound`, small ones more often: what begins a run is what a crash upsets.
+    pub(super) fn early(&mut self, bound: u64) -> u64 {
+        let bound = 1 + self.below(bound);
+        1 + self.below(bound)
+    }
+
+    pub(super) fn moment(&mut self) -> Time {
+        Time::from_nanos(self.below(BUSY.as_nanos() as u64))
+    }
+
+    pub(super) fn duration(&mut self, shortest: Duration, longest: Duration) -> Duration {
+        let range = longest.saturating_sub(shortest);
+        shortest + Duration::from_nanos(self.below(range.as_nanos() as u64))
+    }
+
+    /// One of few contents: messages are told apart by identifier, and equal ones must be, too.
+    pub(super) fn payload(&mut self) -> Bytes {
+        Bytes::from(vec![b'a' + self.below(3) as u8; self.below(40) as usize])
+    }
+
+    /// A content that nobody else sends; some take several datagrams.
+    pub(super) fn unique(&mut self, from: ProcessId, number: u64) -> Bytes {
+        let padding = if self.below(4) == 0 { 3000 } else { 40 };
+        let padding = "x".repeat(self.below(padding) as usize);
+        Bytes::from(format!("{from} {number} {padding}"))
+    }
+
+    /// Some process other than `p`; `p` itself, if it is alone.
+    pub(super) fn other_than(&mut self, p: ProcessId, n: usize) -> ProcessId {
+        let distance = 1 + self.below(n.saturating_sub(1) as u64) as usize;
+        ProcessId::from_rank((p.index() + distance) % n + 1).unwrap_or(p)
+    }
+}

@@ -1,0 +1,270 @@
+//! A process of a simulated world, with what an algorithm may stand on: ideal objects, or the real
+//! lower layers.
+use crate::algorithm::{Detector, Ground};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe, eventually_perfect, fair_loss,
+    heartbeat::{Beat, Heard},
+    leader::Trust,
+    link::{self, Links},
+    perfect,
+};
+use quorate_core::{Addr, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire};
+use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
+use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
+use quorate_sim::{IdealLinks, Oracle, SimHost, World};
+use std::{sync::Arc, time::Duration};
+
+/// A message that a link is to carry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// The receiver.
+    pub to: ProcessId,
+    /// How the sender names it.
+    pub number: u64,
+    /// The content.
+    pub bytes: Bytes,
+}
+
+/// A value that is proposed in an instance of consensus.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proposal {
+    /// The instance, counted from 1.
+    pub instance: u64,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// What can be asked of an algorithm.
+pub enum Door {
+    /// To broadcast a payload.
+    Broadcast(Addr<Bytes>),
+    /// To agree on a value in an instance.
+    Propose(Addr<Proposal>),
+    /// To send a message, and, of a link that never stops by itself, to stop.
+    Send {
+        /// Sends.
+        send: Addr<Message>,
+        /// Stops sending the message of this number to this process.
+        cancel: Option<Addr<(ProcessId, u64)>>,
+    },
+    /// Nothing.
+    Nothing,
+}
+
+/// Told of every indication that leaves a stack at its top.
+pub type Audience = Arc<dyn Fn(ProcessId, &Observation, Time) + Send + Sync>;
+
+/// Perfect links: ideal, or real ones over fair-loss links.
+#[derive(Clone)]
+pub enum SiteLinks {
+    /// Without retransmission.
+    Ideal(IdealLinks),
+    /// With it.
+    Real(PerfectLinks<SimHost>),
+}
+
+impl Links for SiteLinks {
+    fn at(&self, segment: &str) -> Self {
+        match self {
+            SiteLinks::Ideal(links) => SiteLinks::Ideal(links.at(segment)),
+            SiteLinks::Real(links) => SiteLinks::Real(links.at(segment)),
+        }
+    }
+
+    fn open<M: Wire>(&self, up: Addr<link::Deliver<M>>) -> Addr<link::Send<M>> {
+        match self {
+            SiteLinks::Ideal(links) => links.open(up),
+            SiteLinks::Real(links) => links.open(up),
+        }
+    }
+}
+
+/// What a stack runs on at every process.
+#[derive(Clone)]
+pub struct Below {
+    /// What is below it.
+    pub ground: Ground,
+    /// Whether links and detectors are the real ones.
+    pub real: bool,
+    /// The detector to supply.
+    pub detector: Detector,
+    /// What an ideal ◇P tells.
+    pub oracle: Oracle,
+    /// How long after a crash an ideal P reports it.
+    pub delay: Duration,
+}
+
+impl Below {
+    /// Ideal objects, whose detectors are accurate and report a crash after `delay`.
+    pub fn ideal(ground: Ground, detector: Detector, delay: Duration) -> Self {
+        Below {
+            ground,
+            real: false,
+            detector,
+            oracle: Oracle::accurate(delay),
+            delay,
+        }
+    }
+}
+
+/// The real perfect link where nobody is ever started again, and whoever crashes may do so before
+/// anybody has met it.
+pub fn crash_stop() -> Configuration {
+    Configuration {
+        admission: Admission::CrashStop,
+        ..Configuration::default()
+    }
+}
+
+/// What the real P knows of the simulated network: a heartbeat each 100 milliseconds arrives within 400,
+/// and no more than so many in a row are lost to chance and to cuts.
+pub fn synchronous() -> exclude_on_timeout::Configuration {
+    exclude_on_timeout::Configuration::default().losses(24)
+}
+
+/// The failure detector of a site.
+enum Supplied {
+    None,
+    EventuallyPerfect(Subscribe<eventually_perfect::Indication>),
+    Perfect(Subscribe<perfect::Crash>),
+}
+
+/// One process of a world, for the wiring functions of the catalogue.
+pub struct Site<'w> {
+    world: &'w World,
+    p: ProcessId,
+    links: SiteLinks,
+    detector: Supplied,
+    oracle: Oracle,
+    /// How many consensus instances total order may have under way.
+    pub instances: u64,
+    audience: Audience,
+}
+
+impl<'w> Site<'w> {
+    /// The process `p` of `world`, with this below.
+    pub fn new(world: &'w World, p: ProcessId, below: &Below) -> Self {
+        let host = world.host(p);
+        let real = below.real && below.ground != Ground::FairLoss;
+        let links = if real {
+            SiteLinks::Real(PerfectLinks::new(&host, crash_stop()))
+        } else {
+            SiteLinks::Ideal(world.links(p))
+        };
+        let mut site = Site {
+            world,
+            p,
+            links,
+            detector: Supplied::None,
+            oracle: below.oracle.clone(),
+            instances: 4,
+            audience: Arc::new(|_, _, _| {}),
+        };
+        site.detector = match below.detector {
+            _ if below.ground != Ground::Links => Supplied::None,
+            Detector::None => Supplied::None,
+            Detector::Perfect if real => Supplied::Perfect(exclude_on_timeout::spawn(
+                &host.at("detector"),
+                synchronous(),
+                site.heartbeat(),
+            )),
+            Detector::Perfect => Supplied::Perfect(world.perfect(p, below.delay)),
+            Detector::EventuallyPerfect if real => {
+                Supplied::EventuallyPerfect(increasing_timeout::spawn(
+                    &host.at("detector"),
+                    increasing_timeout::Configuration::default(),
+                    site.heartbeat(),
+                ))
+            }
+            Detector::EventuallyPerfect => {
+                Supplied::EventuallyPerfect(world.eventually_perfect(p, &below.oracle))
+            }
+        };
+        site
+    }
+
+    /// …whose indications are told to this audience.
+    #[must_use]
+    pub fn telling(mut self, audience: Audience) -> Self {
+        self.audience = audience;
+        self
+    }
+
+    /// The process.
+    pub fn host(&self) -> SimHost {
+        self.world.host(self.p)
+    }
+
+    /// Its perfect links.
+    pub fn links(&self) -> &SiteLinks {
+        &self.links
+    }
+
+    /// ◇P. Without a detector, one that says nothing.
+    pub fn eventually_perfect(&self) -> Subscribe<eventually_perfect::Indication> {
+        match &self.detector {
+            Supplied::None => Addr::nowhere(),
+            Supplied::EventuallyPerfect(detector) => detector.clone(),
+            Supplied::Perfect(detector) => perfect::as_eventually_perfect(detector),
+        }
+    }
+
+    /// Ω, over ◇P.
+    pub fn leader(&self) -> Subscribe<Trust> {
+        lowest_rank::spawn(&self.host().at("leader"), &self.eventually_perfect())
+    }
+
+    /// P. Without it, one that says nothing.
+    pub fn perfect(&self) -> Subscribe<perfect::Crash> {
+        match &self.detector {
+            Supplied::None | Supplied::EventuallyPerfect(_) => Addr::nowhere(),
+            Supplied::Perfect(detector) => detector.clone(),
+        }
+    }
+
+    /// An oracle that poses as P and errs, for broken twins: what it takes back was a crash to it.
+    pub fn erring(&self) -> Subscribe<perfect::Crash> {
+        let suspicions = self.world.eventually_perfect(self.p, &self.oracle);
+        suspicions.with(|up: Addr<perfect::Crash>| {
+            Addr::new(move |indication| match indication {
+                eventually_perfect::Indication::Suspect(q) => up.send(perfect::Crash(q)),
+                eventually_perfect::Indication::Restore(_) => {}
+            })
+        })
+    }
+
+    /// Heartbeats, for detectors.
+    pub fn heartbeat(&self) -> impl Layer<Beat, Heard> + use<'_, 'w> {
+        move |up: Addr<Heard>| match &self.links {
+            SiteLinks::Ideal(_) => self.world.heartbeat(self.p, up),
+            SiteLinks::Real(links) => links.heartbeat(up),
+        }
+    }
+
+    /// Fair-loss links, for links.
+    pub fn fair_loss(
+        &self,
+    ) -> impl Layer<fair_loss::Transmit, fair_loss::Indication> + use<'_, 'w> {
+        |arrivals: Addr<fair_loss::Indication>| self.world.fair_loss(self.p, arrivals)
+    }
+
+    /// Where the top of the stack indicates.
+    pub fn application<T: Observe + 'static>(&self) -> Addr<T> {
+        let (audience, p) = (self.audience.clone(), self.p);
+        self.world.application_with(p, move |indication: T, now| {
+            audience(p, &indication.observe(), now);
+        })
+    }
+
+    /// Starts the real links, once everything that stands on them is wired.
+    ///
+    /// # Panics
+    /// When the stack has opened a lane twice.
+    pub fn start(&self) {
+        if let SiteLinks::Real(links) = &self.links {
+            let started = links.start(self.world.fair_loss(self.p, links.arrivals()));
+            assert!(started.is_ok(), "every lane is opened once: {started:?}");
+        }
+    }
+}

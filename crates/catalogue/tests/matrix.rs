@@ -1,0 +1,111 @@
+//! The matrix: every property of every algorithm under every fault that its model allows.
+//!
+//! `cargo test` runs a few seeds a cell and prints the matrix; the ignored test runs a thousand, and
+//! writes `docs/matrix.md` if `UPDATE_GOLDEN` is set.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the runs are independent, and take as long as they take"
+)]
+
+use quorate_catalogue::matrix::{Cell, FAULTS, Tally, cells, table};
+use quorate_sim::Verdict;
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+/// Seeds a cell in every test run.
+const FEW: u64 = 20;
+/// Seeds a cell in long explorations.
+const MANY: u64 = 1000;
+
+/// What a cell came to, and a report and a replay of each seed that did not hold.
+fn run(cell: &Cell, seeds: u64) -> (Tally, Vec<String>) {
+    let mut tally = Tally {
+        seeds,
+        ..Tally::default()
+    };
+    let mut failures = Vec::new();
+    for seed in 0..seeds {
+        let report = cell.scenario.run(seed, false).unwrap().report;
+        let is = |wanted: fn(&Verdict) -> bool| report.verdicts.iter().any(|(_, v)| wanted(v));
+        tally.violated += u64::from(is(|verdict| matches!(verdict, Verdict::Violated(_))));
+        tally.unknown += u64::from(is(|verdict| matches!(verdict, Verdict::Unknown)));
+        if !report.all_hold() {
+            let name = FAULTS[cell.column].name;
+            let replay = cell.scenario.command(seed);
+            failures.push(format!("{name}: {report}replay: {replay}\n"));
+        }
+    }
+    (tally, failures)
+}
+
+/// Runs all cells, on all processors.
+fn run_all(cells: &[Cell], seeds: u64) -> (Vec<Tally>, Vec<String>) {
+    let results: Mutex<Vec<_>> = Mutex::new(vec![None; cells.len()]);
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some((index, cell)) = {
+            let index = next.fetch_add(1, Relaxed);
+            cells.get(index).map(|cell| (index, cell))
+        } {
+            let result = run(cell, seeds);
+            results.lock().unwrap()[index] = Some(result);
+        }
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..processors).for_each(|_| drop(scope.spawn(worker))));
+    let results = results.into_inner().unwrap();
+    let (tallies, failures): (Vec<_>, Vec<_>) = results.into_iter().flatten().unzip();
+    (tallies, failures.concat())
+}
+
+/// Runs and prints the matrix, and asserts that everything held for certain.
+fn check(seeds: u64) -> String {
+    let (cells, begun) = (cells(), Instant::now());
+    let (tallies, failures) = run_all(&cells, seeds);
+    let mut text = table(&cells, &tallies);
+    let runs: u64 = tallies.iter().map(|tally| tally.seeds).sum();
+    let bad: u64 = tallies.iter().map(|tally| tally.violated).sum();
+    let _ = writeln!(
+        text,
+        "\nSeeds / violations, of every property; – where the model forbids the fault. {runs} runs, \
+         {bad} violations."
+    );
+    // Not by `println!`, which the test runner keeps to itself.
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{text}{:.0} s\n", begun.elapsed().as_secs_f64()).unwrap();
+    for failure in failures.iter().take(20) {
+        writeln!(out, "{failure}").unwrap();
+    }
+    drop(out);
+    assert!(failures.is_empty(), "{} runs did not hold", failures.len());
+    text
+}
+
+#[test]
+fn every_property_holds_under_every_fault() {
+    check(FEW);
+}
+
+#[test]
+#[ignore = "long: scripts/soak runs it"]
+fn every_property_holds_under_every_fault_for_a_thousand_seeds() {
+    let text = check(MANY);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let page = format!(
+            "# Every algorithm under every fault\n\n\
+             Made by `UPDATE_GOLDEN=1 cargo test --release -p quorate-catalogue --test matrix -- --ignored`, \
+             a part of `scripts/soak`.\n\n{text}"
+        );
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/matrix.md");
+        std::fs::write(path, page).unwrap();
+    }
+}

@@ -1,0 +1,69 @@
+use super::*;
+use clap::Parser;
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    sim: Sim,
+}
+
+/// The command, as a shell would split it.
+fn sim(arguments: &str) -> Sim {
+    let arguments = arguments.replace('\'', "");
+    let words = std::iter::once("sim").chain(arguments.split_whitespace());
+    Command::try_parse_from(words).unwrap().sim
+}
+
+#[test]
+fn a_violation_is_an_error_and_a_sound_algorithm_is_not() {
+    let ideal = "--layers ideal --seeds 0..200";
+    assert!(sim(&format!("uniform --crash 1 {ideal}")).run().is_ok());
+    assert!(sim(&format!("one-ack {ideal}")).run().is_err());
+    assert!(
+        sim(&format!("uniform --crash 2 {ideal}")).run().is_err(),
+        "a majority must live"
+    );
+}
+
+#[test]
+fn the_order_of_seeds_does_not_matter() {
+    let scenario = sim("total-order --crash 1 --layers ideal").scenario();
+    let hash = || run_all(&scenario, &(0..20)).unwrap().hash;
+    assert_eq!(hash(), hash());
+}
+
+#[test]
+fn a_replay_is_the_same_run() {
+    for given in [
+        "broken-uniform --processes 5",
+        "datagrams",
+        "eager --crash 2 --crash-at output --requests 3 --layers ideal",
+        "sliding-window --loss 0.25 --duplicate 0.125 --crash 1",
+        "total-order --cuts 2 --pauses 1 --accurate --cut 1-p2@50..300 --cut 3>1@7..",
+    ] {
+        let given = sim(given).scenario();
+        for seed in [10, 13] {
+            let command = given.command(seed);
+            let replay = sim(command.trim_start_matches("quorate sim "));
+            assert_eq!(replay.seeds, seed..seed + 1);
+            assert!(replay.pictures.diagram);
+            let expected = Scenario {
+                layers: given.layers_of(seed),
+                ..given.clone()
+            };
+            assert_eq!(replay.scenario(), expected, "{command}");
+            let hash = |scenario: &Scenario| scenario.run(seed, false).unwrap().report.hash;
+            assert_eq!(hash(&replay.scenario()), hash(&given), "{command}");
+        }
+    }
+}
+
+#[test]
+fn senseless_arguments_are_refused() {
+    for bad in ["", "1>2", "1>2@x..3", "12@1..2", "0>1@1..2"] {
+        assert!(parse_cut(bad).is_err(), "{bad}");
+    }
+    assert!(parse_seeds("5..5").is_err());
+    assert!(parse_moment("noon").is_err());
+    assert!(parse_layers("none").is_err());
+}
