@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 use bytes::Bytes;
 use quorate_abstractions::uniform;
-use quorate_catalogue::stack;
+use quorate_catalogue::{
+    scenario::{Layers, Scenario, Subject},
+    stack,
+};
 use quorate_core::{ProcessId, Time};
 use quorate_sim::{Crash, Svg, Timed, World, properties};
 use std::{fs, path::Path, time::Duration};
@@ -52,5 +55,40 @@ fn the_picture_of_a_crash_of_uniform_broadcast_is_the_one_in_the_docs() {
         drawn.matches(">3 of 5: ").count(),
         2 * 4,
         "each words and their white edge"
+    );
+}
+
+#[test]
+fn a_delivery_of_total_order_names_the_copy_that_led_to_it_through_the_modules() {
+    let scenario = Scenario {
+        subject: Subject::TotalOrder,
+        layers: Layers::Ideal,
+        requests: 1,
+        ..Scenario::default()
+    };
+    // The coordinator decides upon an acknowledgement, its own maybe, the others upon the decision's
+    // broadcast or, if they lack the payload, upon that.
+    let (mut coordinator, mut own) = (0, 0);
+    for seed in (0..20).step_by(2) {
+        let outcome = scenario.run(seed, true).unwrap();
+        let drawn = Svg::default().draw(&outcome.trace, 3);
+        let deliveries = drawn
+            .lines()
+            .filter(|line| line.contains("total-order: Deliver"));
+        let deliveries: Vec<_> = deliveries.collect();
+        assert!(deliveries.len() >= 3, "seed {seed}");
+        for delivery in deliveries {
+            let says = |words| delivery.contains(words);
+            assert!(
+                says(": upon Ack #") || says(": upon Data p") || says(": by its own step"),
+                "seed {seed}: {delivery}"
+            );
+            coordinator += u64::from(says(": upon Ack #"));
+            own += u64::from(says(": by its own step"));
+        }
+    }
+    assert!(
+        coordinator >= 10 && coordinator > own,
+        "{coordinator}, {own}"
     );
 }

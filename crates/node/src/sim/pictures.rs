@@ -1,7 +1,7 @@
 //! The pictures that `quorate sim` draws of one run.
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use quorate_catalogue::scenario::Outcome;
+use quorate_catalogue::scenario::{Layers, Outcome};
 use quorate_sim::{Diagram, ShiViz, Svg, Verdict};
 use std::{fs, io::Write};
 
@@ -71,6 +71,11 @@ impl Pictures {
             let mut svg = Svg::default()
                 .title(&caption.title)
                 .note(format!("On {layers} layers. {}", verdicts(caption.outcome)));
+            if caption.outcome.layers == Layers::Full {
+                svg = svg.note(
+                    "The datagrams below the links are not shown: `--layers ideal` has arrows.",
+                );
+            }
             if let Some(violation) = caption.outcome.report.violation() {
                 svg = svg.note(violation.to_string());
             }

@@ -70,7 +70,7 @@ impl Choice {
 }
 
 /// Whether `name` is strictly below `other` in the tree of modules.
-fn is_within(name: &Name, other: &Name) -> bool {
+pub(super) fn is_within(name: &Name, other: &Name) -> bool {
     let rest = name.as_str().strip_prefix(other.as_str());
     rest.is_some_and(|rest| rest.starts_with('/'))
 }

@@ -1,6 +1,6 @@
 //! What a trace tells, ready to be drawn: points on the lines of processes, arrows between them, and
 //! why each indication was given.
-use super::choice::Choice;
+use super::choice::{Choice, is_within};
 use crate::trace::{Kind, Loss, Record, Trace};
 use quorate_core::{MessageId, Name, Observation, ProcessId, ProcessSet, Time, observe::Role};
 use std::collections::{BTreeMap, VecDeque};
@@ -87,17 +87,64 @@ pub(super) struct Story {
 /// What is known of a process while its records are read.
 #[derive(Clone, Default)]
 struct Reading {
-    /// The point from which copies leave now.
+    /// The point from which copies leave at this moment.
     leaving: Option<usize>,
-    /// The last effect: the cause of the copies that leave now.
-    cause: Option<Observation>,
+    /// The point from which the last record's copy left.
+    fan: Option<usize>,
+    /// The last effect: what the copies that leave now carry.
+    leaves: Option<Observation>,
     /// Copies that have arrived and were not handled yet.
     arrived: BTreeMap<(ProcessId, &'static str), VecDeque<usize>>,
-    /// The copy that was handled last, unless a request or a copy of its own came since.
-    handled: Option<usize>,
+    /// By module: the copy, of another process, that led to what it does now.
+    causes: BTreeMap<Name, Option<usize>>,
+    /// Indications of lower modules that were not handled above yet, and what led to them.
+    told: BTreeMap<&'static str, VecDeque<(Name, Option<usize>)>>,
+    /// By module and message: the copy that led to the module's first word on the message.
+    first: BTreeMap<(Name, MessageId), Option<usize>>,
     /// By module and message, as every module numbers its own: from whom it was heard of, and by
     /// which copies.
     heard: BTreeMap<(Name, MessageId), (ProcessSet, Vec<usize>)>,
+}
+
+impl Reading {
+    fn cause_of(&self, module: &Name) -> Option<usize> {
+        self.causes.get(module).copied().flatten()
+    }
+
+    /// A request of a module's own user has the cause of what the user does now.
+    fn upon_request(&mut self, module: &Name) {
+        let above = self
+            .causes
+            .iter()
+            .filter(|(name, _)| is_within(module, name));
+        let nearest = above.max_by_key(|(name, _)| name.as_str().len());
+        let cause = nearest.and_then(|(_, cause)| *cause);
+        self.causes.insert(module.clone(), cause);
+    }
+
+    /// Any other event is the handling of a copy, of another process or of its own, of what a lower
+    /// module indicated, or of a timer. Gives the copy of another process.
+    fn upon_inner(&mut self, record: &Record, observation: &Observation) -> Option<usize> {
+        let (module, label) = (&record.name, observation.label);
+        let arrived = observation
+            .peer
+            .and_then(|from| self.arrived.get_mut(&(from, label)));
+        let arrow = arrived.and_then(VecDeque::pop_front);
+        let cause = if arrow.is_some() {
+            arrow
+        } else if observation.peer == Some(record.process) {
+            let id = observation.message;
+            id.and_then(|id| self.first.get(&(module.clone(), id)).copied().flatten())
+        } else {
+            let told = self.told.get_mut(label);
+            told.and_then(|told| {
+                let place = told.iter().position(|(name, _)| is_within(name, module))?;
+                told.remove(place)?.1
+            })
+        };
+        self.causes.insert(module.clone(), cause);
+        arrow
+    }
 }
 
 /// A send whose copies may still arrive.
@@ -144,6 +191,9 @@ impl Story {
 
 impl Reader<'_> {
     fn read(&mut self, record: &Record) {
+        if !matches!(record.kind, Kind::Send { .. }) {
+            self.processes[record.process.index()].fan = None;
+        }
         match &record.kind {
             Kind::Event(observation) => self.read_event(record, observation),
             Kind::Effect(observation) => self.read_effect(record, observation),
@@ -186,23 +236,14 @@ impl Reader<'_> {
     fn read_event(&mut self, record: &Record, observation: &Observation) {
         let reading = &mut self.processes[record.process.index()];
         if observation.role == Role::Request {
-            if self.choice.is_top(&record.name) {
-                reading.handled = None;
-            }
+            reading.upon_request(&record.name);
             if self.choice.shows(record) {
                 self.add(record, Mark::Request, observation.to_string());
             }
             return;
         }
-        let Some(from) = observation.peer else {
-            return;
-        };
-        let waiting = reading.arrived.get_mut(&(from, observation.label));
-        let arrow = waiting.and_then(VecDeque::pop_front);
-        if arrow.is_some() || from == record.process {
-            reading.handled = arrow;
-        }
-        if let Some(id) = observation.message
+        let arrow = reading.upon_inner(record, observation);
+        if let (Some(from), Some(id)) = (observation.peer, observation.message)
             && (arrow.is_some() || from == record.process)
         {
             self.hear(record, id, from, arrow);
@@ -221,12 +262,22 @@ impl Reader<'_> {
     }
 
     fn read_effect(&mut self, record: &Record, observation: &Observation) {
+        let reading = &mut self.processes[record.process.index()];
+        let cause = reading.cause_of(&record.name);
         if observation.role == Role::Internal {
-            self.processes[record.process.index()].cause = Some(*observation);
+            reading.leaves = Some(*observation);
             if let Some(id) = observation.message {
+                let key = (record.name.clone(), id);
+                reading.first.entry(key).or_insert(cause);
                 self.pass_on(record, id);
             }
-        } else if observation.role == Role::Indication && self.choice.shows(record) {
+            return;
+        }
+        if observation.role == Role::Indication && !self.choice.is_top(&record.name) {
+            let told = reading.told.entry(observation.label).or_default();
+            told.push_back((record.name.clone(), cause));
+        }
+        if observation.role == Role::Indication && self.choice.shows(record) {
             let mark = match observation.label {
                 "Suspect" | "Crash" => Mark::Suspicion,
                 "Restore" | "Trust" => Mark::Trust,
@@ -242,11 +293,12 @@ impl Reader<'_> {
     /// A process that passes a message on counts itself among those that it has heard of it from.
     fn pass_on(&mut self, record: &Record, id: MessageId) {
         let reading = &mut self.processes[record.process.index()];
+        let cause = reading.cause_of(&record.name);
         let Some((heard, _)) = reading.heard.get_mut(&(record.name.clone(), id)) else {
             return;
         };
         heard.insert(record.process);
-        if let Some(arrow) = reading.handled {
+        if let Some(arrow) = cause {
             let arrow = &mut self.story.arrows[arrow];
             if arrow.about == Some(id) {
                 arrow.heard = Some(heard.len());
@@ -258,7 +310,7 @@ impl Reader<'_> {
     fn explain(&mut self, record: &Record, observation: &Observation) {
         let reading = &mut self.processes[record.process.index()];
         let mut reason = Reason {
-            upon: reading.handled,
+            upon: reading.cause_of(&record.name),
             heard: ProcessSet::default(),
         };
         let key = observation.message.map(|id| (record.name.clone(), id));
@@ -279,14 +331,16 @@ impl Reader<'_> {
 
     fn read_send(&mut self, record: &Record, message: u64, to: ProcessId, label: &'static str) {
         let process = record.process.index();
-        let open = self.processes[process].leaving;
-        let open = open.filter(|point| self.story.points[*point].time == record.time);
+        let reading = &self.processes[process];
+        let now = |point: &usize| self.story.points[*point].time == record.time;
+        let open = reading.fan.or(reading.leaving.filter(now));
         let point = open.unwrap_or_else(|| {
             self.add(record, Mark::Dot, String::new());
             self.story.points.len() - 1
         });
         self.processes[process].leaving = Some(point);
-        let cause = self.processes[process].cause.filter(|c| c.label == label);
+        self.processes[process].fan = Some(point);
+        let cause = self.processes[process].leaves.filter(|c| c.label == label);
         let (text, about) = cause.map_or((label.to_owned(), None), |mut cause| {
             cause.peer = None;
             (cause.to_string(), cause.message)
