@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 use bytes::Bytes;
 use quorate_abstractions::{
+    fair_loss::Indication,
     heartbeat::{Beat, Heard},
     link::{Deliver, Links, Send, To},
 };
@@ -34,6 +35,16 @@ const fn ms(milliseconds: u64) -> Time {
 
 /// The links of every process, each of which sends numbered messages to every other, and beats.
 fn world(seed: u64, adversary: impl Adversary + 'static) -> World {
+    world_over(false, seed, adversary).0
+}
+
+/// The same over datagrams or byte streams, and where the edges deliver to.
+fn world_over(
+    stream: bool,
+    seed: u64,
+    adversary: impl Adversary + 'static,
+) -> (World, Vec<Addr<Indication>>) {
+    let mut arrivals = Vec::new();
     let world = World::new(N, seed, adversary)
         .unwrap()
         .maximum_time(ms(3_600_000))
@@ -41,6 +52,7 @@ fn world(seed: u64, adversary: impl Adversary + 'static) -> World {
     for me in world.processes() {
         let configuration = Configuration {
             admission: Admission::CrashStop,
+            stream,
             ..Configuration::default()
         };
         let links: PerfectLinks<SimHost> = PerfectLinks::new(&world.host(me), configuration);
@@ -49,6 +61,7 @@ fn world(seed: u64, adversary: impl Adversary + 'static) -> World {
         let lane = links.at("lane").open(up);
         let beat = links.heartbeat(Addr::<Heard>::nowhere());
         links.start(world.fair_loss(me, links.arrivals())).unwrap();
+        arrivals.push(links.arrivals());
         for number in 0..MESSAGES {
             for to in world.processes() {
                 let mut text = format!("{me} to {to}: {number} ");
@@ -71,7 +84,7 @@ fn world(seed: u64, adversary: impl Adversary + 'static) -> World {
     world.check(perfect_links(&channel));
     world.check([first_in_first_out(&channel)]);
     world.check(fair_loss(16, 4));
-    world
+    (world, arrivals)
 }
 
 fn timed(loss: f64, duplication: f64) -> Timed {
@@ -123,6 +136,29 @@ fn pl1_over_a_cut_that_heals_and_a_pause() {
         let mut world = world(seed, timed(0.05, 0.05));
         world.cut((p(1), p(2)), ms(20), Some(ms(3000)));
         world.pause(p(3), ms(50), Some(ms(4000)));
+        holds(&world.run());
+    }
+}
+
+/// A stream, in lock step: nothing is lost or overtaken but while a connection is gone. At its end the
+/// sender alone is told that there is another one; of a half-open one it learns late.
+#[test]
+fn pl1_to_pl3_over_byte_streams_whose_connections_are_reset_or_half_open() {
+    for seed in 0..40 {
+        let (mut world, arrivals) = world_over(true, seed, Timed::lock_step());
+        world = world.settle(Duration::from_mins(1));
+        for reset in 0..4 {
+            let from = p(1 + (seed + reset) as usize % N);
+            let to = p(1 + (seed + reset + 1 + reset % 2) as usize % N);
+            let begin = 5 + 31 * reset + seed % 29;
+            let half_open = (seed + reset).is_multiple_of(5);
+            let end = begin + if half_open { 3000 } else { 1 + seed % 7 };
+            world.cut((from, to), ms(begin), Some(ms(end)));
+            let arrivals = arrivals[from.index()].clone();
+            world.call(from, ms(end), move || {
+                arrivals.send(Indication::Reopened(to));
+            });
+        }
         holds(&world.run());
     }
 }

@@ -57,13 +57,21 @@ pub enum Direction {
     Incoming,
 }
 
+/// The switch of one direction of one way.
+#[derive(Clone, Copy, Default)]
+struct Switch {
+    fault: Fault,
+    /// How often it was set to something that loses datagrams.
+    holes: u64,
+}
+
 #[derive(Default)]
 struct Switches {
     active: AtomicBool,
     /// Grows with every change.
     version: AtomicU64,
-    /// Faults by peer: outgoing, incoming.
-    peers: Mutex<Vec<[Fault; 2]>>,
+    /// By peer: outgoing, incoming.
+    peers: Mutex<Vec<[Switch; 2]>>,
 }
 
 /// The switches of one process's faults. Clones are the same switches, usable from every thread.
@@ -71,7 +79,7 @@ struct Switches {
 pub struct Faults(Arc<Switches>);
 
 impl Faults {
-    fn peers(&self) -> MutexGuard<'_, Vec<[Fault; 2]>> {
+    fn peers(&self) -> MutexGuard<'_, Vec<[Switch; 2]>> {
         self.0.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -87,6 +95,16 @@ impl Faults {
 
     /// The fault between this process and `peer`.
     pub fn get(&self, peer: ProcessId, direction: Direction) -> Fault {
+        self.switch(peer, direction).fault
+    }
+
+    /// How often the fault between this process and `peer` was set to one that loses datagrams: a
+    /// stream must be begun anew afterwards, however short that was.
+    pub(crate) fn holes(&self, peer: ProcessId, direction: Direction) -> u64 {
+        self.switch(peer, direction).holes
+    }
+
+    fn switch(&self, peer: ProcessId, direction: Direction) -> Switch {
         let peers = self.peers();
         let pair = peers.get(peer.index()).copied().unwrap_or_default();
         pair[direction as usize]
@@ -98,8 +116,10 @@ impl Faults {
         if peers.len() <= peer.index() {
             peers.resize(peer.index() + 1, Default::default());
         }
-        peers[peer.index()][direction as usize] = fault;
-        let active = peers.iter().flatten().any(|fault| !fault.is_none());
+        let switch = &mut peers[peer.index()][direction as usize];
+        switch.fault = fault;
+        switch.holes += u64::from(fault.is_lossy());
+        let active = peers.iter().flatten().any(|switch| !switch.fault.is_none());
         self.0.active.store(active, Relaxed);
         self.0.version.fetch_add(1, Relaxed);
     }
@@ -113,7 +133,9 @@ impl Faults {
     /// Switches every fault off. What is being delayed still arrives.
     pub fn heal(&self) {
         let mut peers = self.peers();
-        peers.clear();
+        for switch in peers.iter_mut().flatten() {
+            switch.fault = Fault::default();
+        }
         self.0.active.store(false, Relaxed);
         self.0.version.fetch_add(1, Relaxed);
     }

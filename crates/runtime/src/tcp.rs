@@ -18,7 +18,7 @@ use crate::{
 };
 use bytes::{BufMut, BytesMut};
 use quorate_abstractions::fair_loss::{Indication, Transmit};
-use quorate_core::{Addr, Counters, Host, Name, Time, counters::Counter};
+use quorate_core::{Addr, Counters, Host, Name, ProcessId, Time, counters::Counter};
 use std::{
     collections::VecDeque,
     io,
@@ -271,15 +271,15 @@ impl TcpEdge {
             return;
         }
         for way in &mut self.outgoing {
-            let lossy = faults.get(way.peer, Direction::Outgoing).is_lossy();
-            if std::mem::replace(&mut way.lossy, lossy) && !lossy {
+            if has_new_hole(faults, way.peer, Direction::Outgoing, &mut way.holes) {
                 way.reset(now, &self.sender);
             }
         }
         self.incoming.retain_mut(|connection| {
-            let from = connection.from;
-            let lossy = from.is_some_and(|p| faults.get(p, Direction::Incoming).is_lossy());
-            !std::mem::replace(&mut connection.lossy, lossy) || lossy
+            let Some(from) = connection.from else {
+                return true;
+            };
+            !has_new_hole(faults, from, Direction::Incoming, &mut connection.holes)
         });
     }
 
@@ -347,6 +347,15 @@ impl Edge for TcpEdge {
 /// The connection ended, or must.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Broken;
+
+/// Whether frames were lost by order since `holes` was the count, and are no longer.
+fn has_new_hole(faults: &Faults, peer: ProcessId, direction: Direction, holes: &mut u64) -> bool {
+    if faults.get(peer, direction).is_lossy() {
+        return false;
+    }
+    let now = faults.holes(peer, direction);
+    std::mem::replace(holes, now) != now
+}
 
 /// Small frames go out at once, and a peer whose machine is gone is noticed.
 fn set_up(stream: &TcpStream, silence: Duration) {

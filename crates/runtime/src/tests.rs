@@ -18,6 +18,7 @@ use std::{
 mod broadcasts;
 mod edges;
 mod host;
+mod links;
 mod node;
 
 /// How long a test waits for what must happen.

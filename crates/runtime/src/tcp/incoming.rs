@@ -20,8 +20,8 @@ pub(super) struct Incoming {
     stream: TcpStream,
     /// Who it says it is.
     pub(super) from: Option<ProcessId>,
-    /// Frames are being lost by order.
-    pub(super) lossy: bool,
+    /// How many faults that lose frames there were before it.
+    pub(super) holes: u64,
     bytes: BytesMut,
     /// When something came last; before the preamble is whole: when the connection was accepted.
     heard: Time,
@@ -32,7 +32,7 @@ impl Incoming {
         Incoming {
             stream,
             from: None,
-            lossy: false,
+            holes: 0,
             bytes: BytesMut::new(),
             heard: now,
         }
@@ -106,8 +106,13 @@ impl Incoming {
             return Ok(());
         }
         self.from = from;
+        // One that is being made now is one of this connection, too.
         let faults = injected.faults();
-        self.lossy = from.is_some_and(|p| faults.get(p, Direction::Incoming).is_lossy());
+        let before = |p| {
+            let lossy = faults.get(p, Direction::Incoming).is_lossy();
+            faults.holes(p, Direction::Incoming) - u64::from(lossy)
+        };
+        self.holes = from.map_or(0, before);
         self.bytes.advance(PREAMBLE);
         self.take_frames(sender, injected)
     }

@@ -34,8 +34,8 @@ pub(super) struct Outgoing {
     address: SocketAddr,
     state: State,
     back_off: Duration,
-    /// Frames are being lost by order.
-    pub(super) lossy: bool,
+    /// How many faults that lose frames it has been reset for.
+    pub(super) holes: u64,
 }
 
 impl Outgoing {
@@ -51,7 +51,7 @@ impl Outgoing {
             address,
             state: State::Waiting(Time::ZERO),
             back_off,
-            lossy: false,
+            holes: 0,
         }
     }
 
