@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_abstractions::uniform;
 use quorate_catalogue::{
-    scenario::{Layers, Scenario, Subject},
+    scenario::{Layers, Scenario},
     stack,
 };
 use quorate_core::{ProcessId, Time};
@@ -61,10 +61,9 @@ fn the_picture_of_a_crash_of_uniform_broadcast_is_the_one_in_the_docs() {
 #[test]
 fn a_delivery_of_total_order_names_the_copy_that_led_to_it_through_the_modules() {
     let scenario = Scenario {
-        subject: Subject::TotalOrder,
         layers: Layers::Ideal,
         requests: 1,
-        ..Scenario::default()
+        ..Scenario::of("total-order".parse().unwrap())
     };
     // The coordinator decides upon an acknowledgement, its own maybe, the others upon the decision's
     // broadcast or, if they lack the payload, upon that.
