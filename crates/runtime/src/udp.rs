@@ -144,7 +144,8 @@ impl UdpEdge {
         for (index, meta) in metas[..filled].iter().enumerate() {
             self.arrive(index, meta);
         }
-        filled > 0
+        // Also when nothing came: only a look that finds the socket not ready asks to be woken.
+        true
     }
 
     fn arrive(&self, index: usize, meta: &RecvMeta) {

@@ -307,6 +307,26 @@ fn pl1_to_pl3_and_order_while_datagrams_overtake_and_arrive_twice_to_the_end() {
     }
 }
 
+#[test]
+fn pl1_over_a_one_way_cut_that_heals() {
+    for kind in KINDS {
+        let mut talk = Conversation::of(kind, 2);
+        talk.all_to_all("before", 10);
+        talk.wait();
+        for (at, direction) in [(0, Direction::Outgoing), (1, Direction::Incoming)] {
+            let before = talk.starts[at].counters.total("cut");
+            talk.starts[at]
+                .faults
+                .set(p(2 - at), direction, Fault::cut());
+            talk.all_to_all(&format!("{direction:?}"), 50);
+            talk.starts[at].wait_for("cut", before + 5);
+            talk.starts[at].faults.heal();
+            talk.wait();
+        }
+        talk.judge();
+    }
+}
+
 /// Two processes whose connections pass through proxies: to p1, and to p2.
 fn through_proxies() -> (Conversation, [Proxy; 2]) {
     let (sockets, addresses) = sockets(Kind::Tcp, 2);
