@@ -1,5 +1,7 @@
 //! The entries: one an algorithm, from the bottom up.
 mod broadcast;
+mod by_total_order;
+mod causal;
 mod consensus;
 mod datagrams;
 mod detectors;
@@ -20,8 +22,10 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         detectors::ALL,
         broadcast::ALL,
         first_in_first_out::ALL,
+        causal::ALL,
         consensus::ALL,
         total_order::ALL,
+        by_total_order::ALL,
     ];
     families.into_iter().flatten()
 }

@@ -105,7 +105,14 @@ fn ask(world: &World, p: ProcessId, load: Load, door: &Door) {
 
 /// Steps after which a search goes no deeper, for algorithms with rounds or a collection.
 fn depth(algorithm: &Algorithm) -> Option<usize> {
-    const DEPTHS: &[(&str, usize)] = &[("by-consensus", 8)];
+    const DEPTHS: &[(&str, usize)] = &[
+        ("causal-collected", 6),
+        ("causal-collected-uniform", 6),
+        ("by-consensus-on-messages", 7),
+        ("by-consensus", 7),
+        ("by-leader", 7),
+        ("by-total-order", 7),
+    ];
     let mut depths = DEPTHS.iter();
     let found = depths.find(|(name, _)| *name == algorithm.name);
     found.map(|(_, depth)| *depth)

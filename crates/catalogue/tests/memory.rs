@@ -3,17 +3,25 @@
 
 use bytes::Bytes;
 use quorate_abstractions::{
-    fair_loss,
+    causal, fair_loss,
     link::{self, Links, To},
-    total_order,
+    reliable,
 };
-use quorate_broadcast::by_consensus;
-use quorate_catalogue::stack;
+use quorate_broadcast::causal_past;
+use quorate_catalogue::{
+    algorithm::Algorithm,
+    algorithms,
+    site::{Below, Door, Site},
+    stack,
+};
 use quorate_core::{Addr, Host, Observation, Observe, Time};
 use quorate_links::perfect::{Configuration, PerfectLinks};
-use quorate_sim::{Oracle, Timed, World};
+use quorate_sim::{Timed, World};
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -92,11 +100,20 @@ fn assert_bounded(client: &Mutex<Client>) {
     );
 }
 
-/// Both in one test: the memory is the process's own.
+/// All in one test: the memory is the process's own. Two at a time: what all of them together have
+/// grown by is no more than each may.
 #[test]
 fn a_million_messages_need_the_memory_of_ten_thousand() {
     perfect_link();
-    total_order();
+    let bounded = |a: &&Algorithm| !a.grows && a.abstraction.ends_with("broadcast");
+    let algorithms: Vec<_> = algorithms::all().filter(bounded).collect();
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some(algorithm) = algorithms.get(next.fetch_add(1, Relaxed)) {
+            broadcast(algorithm);
+        }
+    };
+    std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(worker))));
 }
 
 fn perfect_link() {
@@ -136,40 +153,68 @@ fn perfect_link() {
     assert_bounded(&client);
 }
 
-fn total_order() {
+/// One of two processes broadcasts a million times.
+fn broadcast(algorithm: &Algorithm) {
     let adversary = Timed::uniform(Duration::from_micros(50), Duration::from_micros(100));
-    let mut world = World::new(3, 1, adversary)
+    let mut world = World::new(2, 1, adversary)
         .unwrap()
         .maximum_events(u64::MAX);
     let client = client();
     let p1 = world.processes().next().unwrap();
+    let simulation = &algorithm.simulation;
+    let below = Below::ideal(
+        simulation.ground,
+        algorithm.detector,
+        Duration::from_millis(5),
+    );
     for p in world.processes() {
         let received = client.clone();
-        let up = world.application_with(p, move |delivery: total_order::Deliver, _| {
-            if p == p1 {
-                received
-                    .lock()
-                    .unwrap()
-                    .deliver(delivery.payloads.len() as u64);
+        let audience = Arc::new(move |at, observation: &Observation, _: Time| {
+            if at == p1 && observation.label == "Deliver" {
+                received.lock().unwrap().deliver(observation.count);
             }
         });
-        let detector = world.eventually_perfect(p, &Oracle::accurate(Duration::from_millis(5)));
-        let configuration = by_consensus::Configuration::default();
-        let (host, links) = (world.host(p).at("orders"), world.links(p).at("orders"));
-        let door = stack::total_order(&host, &links, &detector, configuration, up);
-        if p == p1 {
-            let send = move |number| {
-                door.send(total_order::Broadcast {
-                    payload: payload(number),
-                });
-            };
+        let site = Site::new(&world, p, &below).telling(audience);
+        if let Door::Broadcast(door) = (simulation.wire)(&site)
+            && p == p1
+        {
             let cell = client.lock().unwrap().send.clone();
+            let send = move |number| door.send(payload(number));
             assert!(cell.set(Box::new(send)).is_ok());
         }
     }
     let first = client.clone();
     world.call(p1, Time::ZERO, move || first.lock().unwrap().deliver(0));
     let report = world.run();
-    assert!(report.completion.complete);
+    assert!(report.completion.complete, "{}", algorithm.name);
+    println!("{}: ", algorithm.name);
     assert_bounded(&client);
+}
+
+/// The causal past without collection grows by one message a message, and messages with it.
+#[test]
+fn the_causal_past_without_collection_grows_with_the_run() {
+    let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
+    let lengths: Arc<Mutex<Vec<usize>>> = Arc::default();
+    for p in world.processes() {
+        let (host, links, seen) = (world.host(p), world.links(p), lengths.clone());
+        let below = |up: Addr<reliable::Deliver>| {
+            let door = stack::reliable(&host, &links, up);
+            door.with(move |request: reliable::Broadcast| {
+                seen.lock().unwrap().push(request.payload.len());
+                request
+            })
+        };
+        let door = causal_past::spawn(&host.at("causal"), below, world.application(p));
+        for number in 0..if p.rank() == 1 { 600 } else { 0 } {
+            let payload = payload(number);
+            world.request(p, Time::ZERO, &door, causal::Broadcast { payload });
+        }
+    }
+    assert!(world.run().completion.complete);
+    let lengths = lengths.lock().unwrap();
+    let grown = |from: usize, to: usize| lengths[to] - lengths[from];
+    let (early, late) = (grown(300, 449), grown(450, 599));
+    assert_eq!(early, late, "each message adds as much as any other");
+    assert!(late >= 149 * payload(0).len());
 }

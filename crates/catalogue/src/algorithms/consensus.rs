@@ -31,7 +31,7 @@ const REGULAR: &[Property] = &[
     ),
 ];
 
-const UNIFORM: &[Property] = &[
+pub(super) const UNIFORM: &[Property] = &[
     safety("UC1", "validity: what is decided was proposed"),
     safety(
         "UC2",

@@ -9,8 +9,11 @@ use crate::{
     site::{Door, Site},
     stack,
 };
-use quorate_abstractions::{consensus, link::Links, total_order, uniform};
-use quorate_broadcast::by_consensus;
+use quorate_abstractions::{
+    Subscribe, consensus, eventually_perfect, leader::Trust, link::Links, regular_total_order,
+    reliable, total_order, uniform,
+};
+use quorate_broadcast::{by_consensus, by_consensus_on_messages, by_leader};
 use quorate_core::{Addr, Host, Membership};
 use quorate_sim::properties::{self, Properties};
 use std::sync::{
@@ -36,7 +39,24 @@ const TOTAL: &[Property] = &[
     ORDERED,
 ];
 
-pub(super) static ALL: &[Algorithm] = &[Algorithm {
+const REGULAR: &[Property] = &[
+    TOTAL[0],
+    TOTAL[1],
+    TOTAL[2],
+    liveness(
+        "TOB4",
+        "agreement: what a correct process delivers, every correct one delivers",
+    ),
+    safety(
+        "TOB5",
+        "total order: of two correct processes' delivery sequences, one is a prefix",
+    ),
+    ORDERED,
+];
+
+pub(super) static ALL: &[Algorithm] = &[ON_MESSAGES, BY_CONSENSUS, BY_LEADER];
+
+const BY_CONSENSUS: Algorithm = Algorithm {
     name: "by-consensus",
     aliases: &["total-order"],
     title: "by consensus",
@@ -82,7 +102,117 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
         under: Faults::ONE_CRASH,
         wire: wire_as_they_come,
     }],
-}];
+};
+
+const ON_MESSAGES: Algorithm = Algorithm {
+    name: "by-consensus-on-messages",
+    aliases: &["total-order-regular"],
+    title: "by consensus on messages",
+    abstraction: "regular total-order broadcast",
+    file: "crates/broadcast/src/by_consensus_on_messages.rs",
+    over: &["reliable broadcast", "regular consensus"],
+    properties: REGULAR,
+    cost: Some(Cost {
+        messages: formula("(2n+3)(n−1)", |s| (2 * s.n + 3) * (s.n - 1)),
+        steps: formula("5", |s| if s.n > 1 { 5 } else { 0 }),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("2(n−1)² + 3n−5", |s| {
+                2 * (s.n - 1).pow(2) + 3 * s.n - 5
+            }),
+            steps: formula("5", |_| 5),
+        }),
+        sender_crashes: None,
+    }),
+    memory: "unordered messages, early decisions, a counter an origin",
+    simulation: Simulation {
+        wire: |site| on_messages(site, &site.eventually_perfect()),
+        check: |processes| {
+            let mut all = properties::regular_total_order(processes, "total-order");
+            all.push(properties::first_in_first_out_order("total-order"));
+            all.extend(properties::reliable(processes, "total-order/reliable"));
+            all.extend(properties::consensus(processes, "consensus"));
+            all
+        },
+        ..BY_CONSENSUS.simulation
+    },
+    twins: &[Twin {
+        name: "on-messages-patient",
+        aliases: &[],
+        spoiled: "nobody ever suspects a coordinator of consensus",
+        breaks: "TOB1",
+        under: Faults::ONE_CRASH,
+        wire: |site| on_messages(site, &Addr::nowhere()),
+    }],
+    ..BY_CONSENSUS
+};
+
+const BY_LEADER: Algorithm = Algorithm {
+    name: "by-leader",
+    aliases: &[],
+    title: "driven by a leader",
+    file: "crates/broadcast/src/by_leader.rs",
+    source: "Lamport: The Part-Time Parliament, 1998",
+    over: &["perfect link", "eventual leader"],
+    cost: Some(Cost {
+        messages: formula("n²−1", |s| s.n.pow(2) - 1),
+        steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
+            steps: formula("2", |_| 2),
+        }),
+        sender_crashes: None,
+    }),
+    memory: "unordered messages; ordered ones that some process may lack, up to a limit an origin",
+    simulation: Simulation {
+        wire: |site| by_leader(site, &site.leader()),
+        check: |processes| properties::total_order(processes, "total-order"),
+        ..BY_CONSENSUS.simulation
+    },
+    twins: &[Twin {
+        name: "ordered-by-the-dead",
+        aliases: &[],
+        spoiled: "what the leader detector says is not heard",
+        breaks: "TOB1",
+        under: Faults::ONE_CRASH,
+        wire: |site| by_leader(site, &Addr::nowhere()),
+    }],
+    ..BY_CONSENSUS
+};
+
+/// Decisions numbered as they come.
+fn renumbered(up: Addr<consensus::Decide>) -> Addr<consensus::Decide> {
+    let taken = Arc::new(AtomicU64::new(0));
+    up.with(move |decision: consensus::Decide| consensus::Decide {
+        instance: taken.fetch_add(1, Relaxed) + 1,
+        ..decision
+    })
+}
+
+fn on_messages(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
+    let (host, links) = (
+        site.host().at("total-order"),
+        site.links().at("total-order"),
+    );
+    let reliable = |up: Addr<reliable::Deliver>| stack::reliable(&host, &links, up);
+    let consensus = |up: Addr<consensus::Decide>| stack::consensus(&host, &links, detector, up);
+    let configuration = by_consensus_on_messages::Configuration::default();
+    let consensus = consensus::as_regular(consensus);
+    let up = site.application();
+    let door = by_consensus_on_messages::spawn(&host, configuration, reliable, consensus, up);
+    Door::Broadcast(door.with(|payload| regular_total_order::Broadcast { payload }))
+}
+
+fn by_leader(site: &Site<'_>, leader: &Subscribe<Trust>) -> Door {
+    let (host, lane) = (
+        site.host().at("total-order"),
+        site.links().at("total-order").lane(),
+    );
+    let up = site.application();
+    let door = by_leader::spawn(&host, configuration(site), lane, leader, up);
+    Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
+}
 
 fn configuration(site: &Site<'_>) -> by_consensus::Configuration {
     by_consensus::Configuration {
@@ -106,14 +236,8 @@ fn wire_as_they_come(site: &Site<'_>) -> Door {
     );
     let detector = site.eventually_perfect();
     let uniform = |up: Addr<uniform::Deliver>| stack::uniform(&host, &links, up);
-    let consensus = |up: Addr<consensus::Decide>| {
-        let taken = Arc::new(AtomicU64::new(0));
-        let renumber = move |decision: consensus::Decide| consensus::Decide {
-            instance: taken.fetch_add(1, Relaxed) + 1,
-            ..decision
-        };
-        stack::consensus(&host, &links, &detector, up.with(renumber))
-    };
+    let consensus =
+        |up: Addr<consensus::Decide>| stack::consensus(&host, &links, &detector, renumbered(up));
     let up = site.application();
     let door = by_consensus::spawn(&host, configuration(site), uniform, consensus, up);
     Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
