@@ -6,7 +6,8 @@ use crate::{
     rounds::{self, Base, Case},
     total_order,
 };
-use quorate_broadcast::by_consensus;
+use quorate_broadcast::by_leader;
+use quorate_catalogue::broadcasts::TOTAL_ORDER;
 use std::time::Duration;
 
 /// Rounds of batches between two algorithms or tasks.
@@ -101,7 +102,8 @@ impl Cases {
             warm: WARM,
             measure: self.time,
             network: UDP,
-            configuration: by_consensus::Configuration::default(),
+            algorithm: TOTAL_ORDER,
+            configuration: by_leader::Configuration::default(),
             counts: false,
         };
         let name = format!("total order, n = {n}, 64 B, 1 in flight");

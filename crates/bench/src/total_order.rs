@@ -12,9 +12,10 @@ use crate::{
 };
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use quorate_abstractions::total_order::{Broadcast, Deliver};
-use quorate_broadcast::by_consensus;
-use quorate_catalogue::stack;
+use quorate_abstractions::total_order;
+use quorate_broadcast::by_leader;
+use quorate_catalogue::broadcasts::{Broadcast, Delivery, NeedsPerfect};
+
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe};
 use quorate_runtime::node::Wiring;
 use serde::Serialize;
@@ -53,8 +54,10 @@ pub struct Run {
     pub measure: Duration,
     /// How the processes talk.
     pub network: Network,
-    /// How total order is configured.
-    pub configuration: by_consensus::Configuration,
+    /// What orders.
+    pub algorithm: Broadcast,
+    /// How it is configured.
+    pub configuration: by_leader::Configuration,
     /// Whether what the nodes counted is printed to standard error.
     pub counts: bool,
 }
@@ -114,6 +117,9 @@ pub fn run(run: Run) -> Result<Outcome, Error> {
             "a message has at least eight bytes, and at least one is in flight",
         ));
     }
+    if !run.algorithm.is_uniform_total_order() {
+        return Err(Error::Unusable("the algorithm is no uniform total order"));
+    }
     let (findings, found) = mpsc::channel();
     let shared = Arc::new(Shared {
         run,
@@ -128,10 +134,11 @@ pub fn run(run: Run) -> Result<Outcome, Error> {
     let begin = Arc::new(begin);
     let cluster = Cluster::start(run.n, run.network, |index, builder| {
         let (shared, begin) = (shared.clone(), begin.clone());
-        Ok(builder.module("bench", stack::TOTAL_ORDER, move |wiring| {
+        let algorithms = run.algorithm.algorithms();
+        Ok(builder.module("bench", algorithms, move |wiring| {
             let client = Client::spawn(index, &wiring, shared);
             if index == 0 {
-                *locked(&begin) = Some(client);
+                *locked(&begin) = client.ok();
             }
         })?)
     })?;
@@ -217,12 +224,12 @@ struct Client {
 
 enum Event {
     Begin,
-    Deliver(Deliver),
+    Deliver(Delivery),
     Tick,
 }
 
 enum Effect {
-    Broadcast(Broadcast),
+    Broadcast(total_order::Broadcast),
 }
 
 impl Observe for Event {
@@ -273,18 +280,20 @@ impl Algorithm for Client {
 }
 
 impl Client {
-    fn spawn(index: usize, wiring: &Wiring, shared: Arc<Shared>) -> Addr<Event> {
-        let Wiring {
-            host,
-            links,
-            detector,
-            ..
-        } = wiring;
+    fn spawn(
+        index: usize,
+        wiring: &Wiring,
+        shared: Arc<Shared>,
+    ) -> Result<Addr<Event>, NeedsPerfect> {
+        let host = &wiring.host;
         let mailbox = host.mailbox();
         let events = mailbox.addr();
         let up = mailbox.addr().with(Event::Deliver);
-        let configuration = shared.run.configuration;
-        let down = stack::total_order(host, links, detector, configuration, up);
+        let wiring = Wiring {
+            total_order: shared.run.configuration,
+            ..wiring.clone()
+        };
+        let down = wiring.broadcast(shared.run.algorithm, up)?;
         let client = Client {
             index,
             template: vec![0xa5; shared.run.payload],
@@ -300,12 +309,12 @@ impl Client {
         };
         host.at("client")
             .start(mailbox, client, move |Effect::Broadcast(request)| {
-                down.send(request);
+                down.send(request.payload);
             });
-        events
+        Ok(events)
     }
 
-    fn check(&mut self, delivery: &Deliver) {
+    fn check(&mut self, delivery: &Delivery) {
         for payload in &delivery.payloads {
             let number = payload
                 .first_chunk::<NUMBER>()
@@ -378,7 +387,7 @@ impl Client {
             self.broadcast += 1;
             self.in_flight.push_back(now);
             let payload = Bytes::from(payload);
-            ctx.trigger(Effect::Broadcast(Broadcast { payload }));
+            ctx.trigger(Effect::Broadcast(total_order::Broadcast { payload }));
         }
         self.shared.broadcast.store(self.broadcast, Relaxed);
     }
@@ -402,7 +411,8 @@ mod tests {
                     transport,
                     datagram: None,
                 },
-                configuration: by_consensus::Configuration::default(),
+                algorithm: quorate_catalogue::broadcasts::TOTAL_ORDER,
+                configuration: by_leader::Configuration::default(),
                 counts: false,
             })
             .unwrap();

@@ -9,7 +9,7 @@ use quorate_broadcast::{
     all_ack, best_effort, by_consensus_on_messages, by_leader, causal_collected, causal_past,
     causal_waiting, first_in_first_out as fifo, lazy,
 };
-use quorate_core::{Addr, Host, MessageId, message::Origin};
+use quorate_core::{Addr, Host, MessageId};
 use std::fmt;
 
 /// A delivery of the abstraction, in the common form.
@@ -26,16 +26,9 @@ macro_rules! request {
     };
 }
 
-/// Consecutive messages of one origin, as every broadcast here delivers them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Delivery {
-    /// Who broadcast them.
-    pub origin: Origin,
-    /// The number of the first.
-    pub first: u64,
-    /// The payloads, in order. Never empty.
-    pub payloads: Vec<Bytes>,
-}
+/// Consecutive messages of one origin: the form in which every broadcast here delivers, though only the
+/// last two promise a total order.
+pub type Delivery = total_order::Deliver;
 
 /// A broadcast: an algorithm, and what it stands on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +60,9 @@ pub enum Broadcast {
     /// Uniform total order, driven by a leader.
     ByLeader,
 }
+
+/// Uniform total order, unless another is asked for.
+pub const TOTAL_ORDER: Broadcast = Broadcast::ByLeader;
 
 /// What a broadcast needs to know of crashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,6 +150,12 @@ impl Broadcast {
         found
             .map(|(broadcast, _, _)| *broadcast)
             .ok_or_else(|| UnknownBroadcast(name.to_owned()))
+    }
+
+    /// Whether all processes deliver the same sequence, even those that crash: what a replicated
+    /// service needs.
+    pub fn is_uniform_total_order(self) -> bool {
+        matches!(self, Broadcast::ByConsensus | Broadcast::ByLeader)
     }
 
     fn entry(self) -> Option<&'static (Broadcast, &'static str, &'static str)> {
@@ -283,35 +285,16 @@ pub fn spawn<H: Host>(
         )
         .with(request!(regular_total_order)),
         Broadcast::ByConsensus => {
-            let (detector, up) = (&below.eventually_perfect, up.with(batch));
+            let detector = &below.eventually_perfect;
             stack::total_order(host, links, detector, below.total_order, up)
                 .with(request!(total_order))
         }
         Broadcast::ByLeader => {
             let (host, lane) = (host.at("total-order"), links.at("total-order").lane());
-            by_leader::spawn(
-                &host,
-                below.total_order,
-                lane,
-                &below.leader,
-                up.with(batch),
-            )
-            .with(request!(total_order))
+            by_leader::spawn(&host, below.total_order, lane, &below.leader, up)
+                .with(request!(total_order))
         }
     })
-}
-
-fn batch(delivery: total_order::Deliver) -> Delivery {
-    let total_order::Deliver {
-        origin,
-        first,
-        payloads,
-    } = delivery;
-    Delivery {
-        origin,
-        first,
-        payloads,
-    }
 }
 
 fn one(id: MessageId, payload: Bytes) -> Delivery {

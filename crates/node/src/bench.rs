@@ -5,7 +5,8 @@ use quorate_bench::{
     cluster::{Network, Transport},
     link, suite, total_order,
 };
-use quorate_broadcast::by_consensus;
+use quorate_broadcast::by_leader;
+use quorate_catalogue::broadcasts::{Broadcast, TOTAL_ORDER};
 use std::time::Duration;
 
 /// Measures what the layers cost on this machine.
@@ -91,6 +92,9 @@ struct TotalOrder {
     /// Bytes after which a batch is full [default: that of total order].
     #[arg(long, value_name = "BYTES")]
     batch_bytes: Option<usize>,
+    /// What orders: by-leader, or by-consensus.
+    #[arg(long, value_name = "NAME", default_value = TOTAL_ORDER.name())]
+    algorithm: String,
     /// Prints what every process counted to standard error.
     #[arg(long)]
     counts: bool,
@@ -138,7 +142,7 @@ impl Link {
 
 impl TotalOrder {
     fn run(self) -> Result<()> {
-        let mut configuration = by_consensus::Configuration::default();
+        let mut configuration = by_leader::Configuration::default();
         if self.tune > 0 {
             configuration.instances = self.tune;
             configuration.batches = self.tune;
@@ -156,6 +160,7 @@ impl TotalOrder {
                 transport: self.transport.into(),
                 datagram: self.datagram,
             },
+            algorithm: Broadcast::find(&self.algorithm)?,
             configuration,
             counts: self.counts,
         })?;

@@ -1,6 +1,7 @@
 //! What an operator may set, and where: flags over environment over file over defaults.
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use quorate_catalogue::broadcasts::{self, Broadcast};
 use quorate_core::{Membership, ProcessId};
 use serde::Deserialize;
 use std::{
@@ -91,6 +92,9 @@ struct Settings {
     /// The most messages of this process on their way through total order.
     #[arg(long, env = "QUORATE_WINDOW")]
     window: Option<usize>,
+    /// How commands are ordered: by-leader or by-consensus. The same everywhere.
+    #[arg(long, env = "QUORATE_TOTAL_ORDER", value_name = "ALGORITHM")]
+    total_order: Option<String>,
     /// The most consensus instances in flight.
     #[arg(long, env = "QUORATE_INSTANCES")]
     instances: Option<usize>,
@@ -133,6 +137,7 @@ impl Settings {
             admin: self.admin.or(below.admin),
             connections: self.connections.or(below.connections),
             window: self.window.or(below.window),
+            total_order: self.total_order.or(below.total_order),
             instances: self.instances.or(below.instances),
             datagram: self.datagram.or(below.datagram),
             heartbeat_ms: self.heartbeat_ms.or(below.heartbeat_ms),
@@ -169,6 +174,8 @@ pub struct Configuration {
     pub connections: usize,
     /// The most own messages in flight.
     pub window: usize,
+    /// How commands are ordered.
+    pub total_order: Broadcast,
     /// The most consensus instances in flight.
     pub instances: usize,
     /// The longest datagram.
@@ -255,6 +262,7 @@ fn complete(settings: Settings) -> Result<Configuration> {
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8379))),
         connections: at_least("connections", settings.connections, 1000, 1)?,
         window: at_least("window", settings.window, 256, 1)?,
+        total_order: total_order(settings.total_order.as_deref())?,
         instances: at_least("instances", settings.instances, 4, 1)?,
         datagram: at_least("datagram", settings.datagram, 1200, 512)?,
         heartbeat: milliseconds("heartbeat_ms", settings.heartbeat_ms, 50)?,
@@ -285,6 +293,22 @@ fn complete(settings: Settings) -> Result<Configuration> {
         configuration.client
     );
     Ok(configuration)
+}
+
+fn total_order(name: Option<&str>) -> Result<Broadcast> {
+    let Some(name) = name else {
+        return Ok(broadcasts::TOTAL_ORDER);
+    };
+    let found = Broadcast::all().find(|broadcast| broadcast.name() == name);
+    let Some(broadcast) = found.filter(|broadcast| broadcast.is_uniform_total_order()) else {
+        let known = Broadcast::all().filter(|broadcast| broadcast.is_uniform_total_order());
+        let known: Vec<_> = known.map(Broadcast::name).collect();
+        bail!(
+            "`total_order` is `{name}`, which is no uniform total order: choose one of {}",
+            known.join(", ")
+        );
+    };
+    Ok(broadcast)
 }
 
 /// Every peer is `host:port`, and no two are the same.

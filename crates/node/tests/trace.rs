@@ -35,8 +35,9 @@ fn a_command_becomes_a_picture_of_what_all_replicas_did() {
     for part in [
         "Recorded by p1, p2, p3.",
         "total-order: Broadcast",
-        "in the lane total-order/uniform",
-        "in the lane total-order/consensus",
+        "in the lane total-order",
+        "Data p1.1",
+        "Accepted #1",
     ] {
         assert!(svg.contains(part), "{part}");
     }

@@ -30,6 +30,24 @@ fn what_is_silent_has_a_default() {
 }
 
 #[test]
+fn total_order_is_chosen_by_name() {
+    let chosen = |name| {
+        let text = format!("{THREE}total_order = '{name}'\n");
+        load(&text, Settings::default()).map(|c| c.total_order)
+    };
+    let silent = load(THREE, Settings::default()).unwrap();
+    assert_eq!(silent.total_order, Broadcast::ByLeader);
+    assert_eq!(chosen("by-consensus").unwrap(), Broadcast::ByConsensus);
+    for name in ["causal-waiting", "by-consensus-on-messages", "gossip"] {
+        let error = format!("{:#}", chosen(name).unwrap_err());
+        assert!(
+            error.contains(name) && error.contains("by-leader"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn flags_win_over_the_file() {
     let flags = Settings {
         id: Some(3),

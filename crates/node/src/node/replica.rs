@@ -6,8 +6,9 @@
 //! delivered in the order in which they were broadcast, so the oldest parcel under way is always
 //! the one that a delivery of our own answers.
 use super::view::Standing;
+use bytes::Bytes;
 use bytes::BytesMut;
-use quorate_abstractions::total_order::{Broadcast, Deliver};
+use quorate_catalogue::broadcasts::Delivery;
 use quorate_core::{Addr, message::Origin};
 use quorate_services::kv::{MAXIMUM_BYTES, Reply, Service};
 use std::{
@@ -84,7 +85,7 @@ pub struct Progress {
 
 struct Shared {
     me: Origin,
-    broadcast: Addr<Broadcast>,
+    broadcast: Addr<Bytes>,
     state: Mutex<State>,
     posted: Notify,
     room: Arc<Semaphore>,
@@ -100,7 +101,7 @@ impl Replica {
     /// A replica that sends through `broadcast`, with at most `window` messages under way.
     pub fn new(
         me: Origin,
-        broadcast: Addr<Broadcast>,
+        broadcast: Addr<Bytes>,
         window: usize,
         standing: watch::Receiver<Standing>,
     ) -> Self {
@@ -185,16 +186,14 @@ impl Replica {
                         _window: window,
                     });
                     // Under the lock: parcels enter total order in the order of `under_way`.
-                    self.0.broadcast.send(Broadcast {
-                        payload: payload.freeze(),
-                    });
+                    self.0.broadcast.send(payload.freeze());
                 }
             }
         }
     }
 
     /// Applies what total order delivers, until it ends.
-    pub async fn apply_deliveries(&self, mut deliveries: mpsc::UnboundedReceiver<Deliver>) {
+    pub async fn apply_deliveries(&self, mut deliveries: mpsc::UnboundedReceiver<Delivery>) {
         let mut batch = Vec::with_capacity(DELIVERIES);
         while deliveries.recv_many(&mut batch, DELIVERIES).await > 0 {
             for delivery in batch.drain(..) {
@@ -204,7 +203,7 @@ impl Replica {
         }
     }
 
-    fn deliver(&self, delivery: &Deliver) {
+    fn deliver(&self, delivery: &Delivery) {
         let own = delivery.origin == self.0.me;
         let mut state = self.state();
         for (id, payload) in delivery.messages() {

@@ -2,12 +2,10 @@
 use super::view::View;
 use crate::configuration::{Configuration, Transport};
 use anyhow::{Context, Result};
-use quorate_abstractions::{
-    fair_loss,
-    total_order::{Broadcast, Deliver},
-};
-use quorate_broadcast::by_consensus;
-use quorate_catalogue::stack;
+use bytes::Bytes;
+use quorate_abstractions::fair_loss;
+use quorate_broadcast::by_leader;
+use quorate_catalogue::broadcasts::{self, Below, Delivery};
 use quorate_core::{Addr, Counters, Host, message::Origin};
 use quorate_detectors::{increasing_timeout, lowest_rank};
 use quorate_links::perfect::{self, PerfectLinks};
@@ -37,9 +35,9 @@ pub struct Stack {
     /// The name of this process's messages.
     pub origin: Origin,
     /// Where messages enter total order.
-    pub broadcast: Addr<Broadcast>,
+    pub broadcast: Addr<Bytes>,
     /// Where they come out.
-    pub deliveries: mpsc::UnboundedReceiver<Deliver>,
+    pub deliveries: mpsc::UnboundedReceiver<Delivery>,
     /// What the modules counted.
     pub counters: Counters,
     /// The switches of the fault injector.
@@ -107,13 +105,20 @@ pub fn start(configuration: &Configuration, peers: &[SocketAddr], view: &View) -
     let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
     let leader = lowest_rank::spawn(&host.at("leader"), &detector);
     let (up, deliveries) = mpsc::unbounded_channel();
-    let order = by_consensus::Configuration {
+    let order = by_leader::Configuration {
         instances: configuration.instances as u64,
-        ..by_consensus::Configuration::default()
+        ..by_leader::Configuration::default()
     };
     // Once the receiver is gone the replica is stopping, and nobody waits for deliveries.
     let up = Addr::new(move |delivery| drop(up.send(delivery)));
-    let broadcast = stack::total_order(&host, &links, &detector, order, up);
+    let below = Below {
+        links: links.clone(),
+        eventually_perfect: detector.clone(),
+        leader: leader.clone(),
+        perfect: None,
+        total_order: order,
+    };
+    let broadcast = broadcasts::spawn(configuration.total_order, &host, &below, up)?;
 
     let watched = view.clone();
     links
@@ -147,7 +152,7 @@ fn link_configuration(configuration: &Configuration) -> perfect::Configuration {
     let stream = configuration.transport == Transport::Tcp;
     perfect::Configuration {
         cluster: configuration.cluster.clone(),
-        stack: stack::TOTAL_ORDER.into(),
+        stack: configuration.total_order.algorithms().into(),
         datagram: if stream {
             STREAM_DATAGRAM
         } else {

@@ -8,7 +8,7 @@ use crate::error::Error;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{best_effort::Deliver, link::Links};
 use quorate_broadcast::best_effort;
-use quorate_catalogue::broadcasts::{Broadcast, Delivery, Needs, NeedsPerfect};
+use quorate_catalogue::broadcasts::{Broadcast, Delivery, Needs, NeedsPerfect, TOTAL_ORDER};
 use quorate_core::{
     Addr, Host, Incarnation, Layer, ProcessId,
     message::Origin,
@@ -22,9 +22,6 @@ use std::sync::{
 
 /// What the layers between a handle and the link add to a message, at most.
 pub(super) const HEADS: usize = 1024;
-
-/// What total order is, unless another is asked for by name.
-const TOTAL_ORDER: Broadcast = Broadcast::ByConsensus;
 
 type Wire = Box<dyn FnOnce(Wiring) + Send>;
 

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 pub(crate) struct Order {
     pub replica: Replica,
     pub standing: watch::Sender<Standing>,
-    broadcasts: mpsc::UnboundedReceiver<Broadcast>,
-    deliveries: mpsc::UnboundedSender<Deliver>,
+    broadcasts: mpsc::UnboundedReceiver<Bytes>,
+    deliveries: mpsc::UnboundedSender<Delivery>,
     delivered: u64,
 }
 
@@ -43,10 +43,10 @@ impl Order {
 
     /// Waits for the next message and delivers it; says how many bytes it was.
     pub async fn deliver_one(&mut self) -> usize {
-        let Broadcast { payload } = self.broadcasts.recv().await.unwrap();
+        let payload = self.broadcasts.recv().await.unwrap();
         self.delivered += 1;
         let length = payload.len();
-        let delivery = Deliver {
+        let delivery = Delivery {
             origin: origin(),
             first: self.delivered,
             payloads: vec![payload],
@@ -128,10 +128,10 @@ async fn the_window_limits_what_is_under_way() {
     };
     let third = timeout(Duration::from_millis(50), order.broadcasts.recv()).await;
     assert!(third.is_err(), "a third is under way");
-    let delivery = Deliver {
+    let delivery = Delivery {
         origin: origin(),
         first: 1,
-        payloads: vec![first.payload],
+        payloads: vec![first],
     };
     order.deliveries.send(delivery).unwrap();
     assert!(order.broadcasts.recv().await.is_some());
