@@ -15,8 +15,8 @@ pub struct Configuration {
     /// Own batches that have not come back to their origin yet; requests beyond them wait, and travel
     /// together. At least 1.
     pub batches: u64,
-    /// A batch takes no further message that would make it longer than this many bytes. Well below
-    /// what a link carries.
+    /// A batch takes no further message whose payload would make it longer than this many bytes. Well
+    /// below what a link carries.
     pub batch_bytes: usize,
     /// Once own batches under way have this many bytes, no further one leaves: what is large goes one
     /// by one, so that queues to slow peers do not fill at once.
@@ -124,3 +124,6 @@ impl Outgoing {
         batch.freeze()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,16 @@ fn at(microseconds: u64) -> Time {
     Time::from_nanos(microseconds * 1000)
 }
 
+#[test]
+fn a_late_copy_of_an_ordered_batch_is_not_held() {
+    let mut stream = Stream::default();
+    stream.hold(1, Bytes::new());
+    stream.held.remove(&1);
+    stream.ordered = 1;
+    stream.hold(1, Bytes::new());
+    assert!(stream.held.is_empty());
+}
+
 /// Which consensus total order stands on.
 #[derive(Clone, Copy, PartialEq)]
 enum Consensus {
