@@ -243,7 +243,9 @@ impl ByConsensus {
         }
     }
 
-    /// Upon messages that no decision or own proposal orders: propose that they come next.
+    /// Upon messages that no decision or own proposal orders: propose that they come next. Once as many
+    /// own proposals are under way as there may be, no instance is free: the loop's condition saves the
+    /// search for one, and decides nothing.
     fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
         while self.proposals.len() < self.configuration.instances as usize {
             let cut = self.unordered();

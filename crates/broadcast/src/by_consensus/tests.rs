@@ -22,16 +22,6 @@ fn at(microseconds: u64) -> Time {
     Time::from_nanos(microseconds * 1000)
 }
 
-#[test]
-fn a_late_copy_of_an_ordered_batch_is_not_held() {
-    let mut stream = Stream::default();
-    stream.hold(1, Bytes::new());
-    stream.held.remove(&1);
-    stream.ordered = 1;
-    stream.hold(1, Bytes::new());
-    assert!(stream.held.is_empty());
-}
-
 /// Which consensus total order stands on.
 #[derive(Clone, Copy, PartialEq)]
 enum Consensus {
@@ -350,4 +340,58 @@ fn what_does_not_decode_is_counted_and_changes_nothing_else() {
     assert_eq!(counters.total("undecodable decision"), 1);
     assert_eq!(counters.total("undecodable batch"), 1);
     assert_eq!(tob.applied, 2, "the order goes on");
+}
+
+#[test]
+fn a_late_copy_of_an_ordered_batch_is_not_held() {
+    let mut stream = Stream::default();
+    stream.hold(1, Bytes::new());
+    stream.held.remove(&1);
+    stream.ordered = 1;
+    stream.hold(1, Bytes::new());
+    assert!(stream.held.is_empty());
+}
+
+/// In which instances a process proposes when `batches` have come, each of which wants one, and these
+/// decisions, which wait for a batch of p3; at most two instances are under way at a time.
+fn proposed_in(batches: u64, decided: &[u64]) -> Vec<u64> {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut ctx = quorate_core::Context::new("tob".into(), 1, quorate_core::Counters::default());
+    let configuration = Configuration {
+        instances: 2,
+        proposal: 1,
+        ..Configuration::default()
+    };
+    let mut tob = ByConsensus::new(&world.host(p(1)), configuration);
+    let origin = |rank| Origin {
+        process: p(rank),
+        incarnation: quorate_core::Incarnation(1),
+    };
+    let missing = wire::encode(&Cut(BTreeMap::from([(origin(3), 1)])));
+    for instance in decided.iter().copied() {
+        let value = missing.clone();
+        tob.upon(Event::Decide(Decide { instance, value }), &mut ctx);
+    }
+    for sequence in 1..=batches {
+        let (origin, payload) = (origin(2), Bytes::new());
+        let id = MessageId { origin, sequence };
+        tob.upon(Event::Uniform(uniform::Deliver { id, payload }), &mut ctx);
+    }
+    tob.upon_idle(&mut ctx);
+    let mut effects = Vec::new();
+    ctx.take_effects(&mut effects);
+    let instance = |effect: Effect| match effect {
+        Effect::Propose(Propose { instance, .. }) => Some(instance),
+        Effect::Uniform(_) | Effect::Deliver(_) => None,
+    };
+    effects.into_iter().filter_map(instance).collect()
+}
+
+#[test]
+fn as_many_instances_are_under_way_as_the_configuration_says() {
+    assert_eq!(proposed_in(5, &[]), [1, 2]);
+    assert_eq!(proposed_in(1, &[]), [1]);
+    assert_eq!(proposed_in(5, &[1]), [2], "what waits is under way, too");
+    assert_eq!(proposed_in(5, &[1, 2]), [], "what waits is under way, too");
+    assert_eq!(proposed_in(5, &[1, 2, 3]), [], "nor beyond them");
 }
