@@ -220,12 +220,12 @@ impl ByLeader {
         }
         let stream = self.streams.entry(origin).or_default();
         if !stream.hold(sequence, batch) {
-            return ctx.count("identifier too far ahead");
+            ctx.count("identifier too far ahead");
         }
-        self.upon_held(ctx);
     }
 
-    /// Upon proposals that waited for batches which are all here now: accept them.
+    /// Upon proposals that waited for batches which are all here now: accept them, also where others
+    /// have decided. Upon a higher promise meanwhile: refuse them.
     fn upon_held(&mut self, ctx: &mut Ctx<Self>) {
         let is_due = |(_, acceptance, _): &(ProcessId, Acceptance<Cut>, u64)| {
             self.holds_all(&acceptance.value) || self.ballots.is_outdated(acceptance)
@@ -319,9 +319,9 @@ impl ByLeader {
     /// After every event: messages leave, decisions are applied, an elected process leads once it holds
     /// what it is obliged to propose, and what is missing is asked for in the end.
     fn upon_progress(&mut self, ctx: &mut Ctx<Self>) {
+        self.upon_held(ctx);
         self.upon_elected();
         for (instance, cut) in self.ballots.take_decisions() {
-            self.deferred.remove(&instance);
             self.decisions.insert(instance, cut);
         }
         self.upon_applicable(ctx);
@@ -339,14 +339,11 @@ impl ByLeader {
     }
 
     fn upon_elected(&mut self) {
-        let Some(obliged) = self.ballots.elected() else {
+        let Some(obliged) = self.ballots.elected(|cut| self.holds_all(cut)) else {
             return;
         };
-        if !obliged.values().all(|cut| self.holds_all(cut)) {
-            return;
-        }
         self.candidacy.upon_lead();
-        self.ballots.lead(Some(&Cut::default()));
+        self.ballots.lead(&obliged, Some(&Cut::default()));
         self.proposed = Cut::default();
         for cut in obliged.values().chain(self.decisions.values()) {
             self.proposed.raise(cut);
@@ -420,7 +417,11 @@ impl ByLeader {
     fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
         while let Some(instance) = self.ballots.next_instance() {
             let cut = self.unordered();
-            if cut.0.is_empty() || instance > self.ballots.low() + self.configuration.instances {
+            let most = self
+                .ballots
+                .low()
+                .saturating_add(self.configuration.instances);
+            if cut.0.is_empty() || instance > most {
                 break;
             }
             self.proposed.raise(&cut);
@@ -471,9 +472,8 @@ impl ByLeader {
 
     fn is_waiting_for_batches(&self) -> bool {
         let next = self.decisions.get(&(self.applied + 1));
-        let obliged = self.ballots.elected();
-        let obliged = obliged.iter().flat_map(BTreeMap::values);
-        !self.deferred.is_empty() || next.into_iter().chain(obliged).any(|c| !self.holds_all(c))
+        let mut wanted = next.into_iter().chain(self.ballots.reported());
+        !self.deferred.is_empty() || wanted.any(|cut| !self.holds_all(cut))
     }
 
     /// Whether everything up to the cut is here.

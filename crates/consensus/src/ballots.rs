@@ -311,13 +311,20 @@ impl<V: Clone + PartialEq> Ballots<V> {
         std::mem::take(&mut self.fresh)
     }
 
-    /// Asks everybody for the promise of a ballot above all heard of.
+    /// Whether the instance lies so far above the decided ones that it is refused.
+    pub fn is_too_far(&self, instance: u64) -> bool {
+        instance > self.known.low().saturating_add(INSTANCES_AHEAD)
+    }
+
+    /// Asks everybody for the promise of a ballot above all heard of, and gives its own at once: its
+    /// own request may be slower than the answers of the others.
     pub fn campaign(&mut self) {
         let ballot = Ballot {
             round: self.seen.round.saturating_add(1),
             leader: self.me,
         };
         self.seen = ballot;
+        self.promised = self.promised.max(ballot);
         self.part = Part::Campaigns {
             ballot,
             promises: BTreeMap::new(),
@@ -327,14 +334,23 @@ impl<V: Clone + PartialEq> Ballots<V> {
     }
 
     /// What the promises of a majority, whose decisions are known here, oblige this leader to propose,
-    /// by instance; nothing before there are as many.
-    pub fn elected(&self) -> Option<BTreeMap<u64, V>> {
+    /// by instance; nothing before there are as many. Any majority will do: a promise with a value
+    /// that the owner cannot vouch for is left out, as its sender may have crashed with what it stands
+    /// for.
+    pub fn elected(&self, vouches: impl Fn(&V) -> bool) -> Option<BTreeMap<u64, V>> {
         let Part::Campaigns { promises, .. } = &self.part else {
             return None;
         };
         // What a promise leaves out because its sender has decided it, the leader must know.
-        let is_known =
-            |promise: &&Promise<V>| promise.missing == 0 && promise.decided <= self.known.low();
+        let is_known = |promise: &&Promise<V>| {
+            let mut open = promise
+                .accepted
+                .iter()
+                .filter(|a| !self.is_decided(a.instance));
+            promise.missing == 0
+                && promise.decided <= self.known.low()
+                && open.all(|acceptance| vouches(&acceptance.value))
+        };
         let known = promises.values().filter(is_known);
         if known.clone().count() < self.processes.majority() {
             return None;
@@ -350,12 +366,23 @@ impl<V: Clone + PartialEq> Ballots<V> {
         Some(open.map(|(i, best)| (i, best.value.clone())).collect())
     }
 
-    /// Leads from now on: proposes what it is obliged to, and `filler` in the gaps between, if there
-    /// is one. The owner calls this once it can vouch for those values.
-    pub fn lead(&mut self, filler: Option<&V>) {
-        let Some(obliged) = self.elected() else {
-            return;
+    /// The values in undecided instances that the promises so far report.
+    pub fn reported(&self) -> impl Iterator<Item = &V> {
+        let promises = match &self.part {
+            Part::Campaigns { promises, .. } => Some(promises.values()),
+            Part::Follows | Part::Leads { .. } => None,
         };
+        let accepted = promises
+            .into_iter()
+            .flatten()
+            .flat_map(|promise| &promise.accepted);
+        let open = accepted.filter(|acceptance| !self.is_decided(acceptance.instance));
+        open.map(|acceptance| &acceptance.value)
+    }
+
+    /// Leads from now on: proposes what it is obliged to as [`elected`](Ballots::elected), and `filler`
+    /// in the gaps between, if there is one.
+    pub fn lead(&mut self, obliged: &BTreeMap<u64, V>, filler: Option<&V>) {
         let Part::Campaigns { ballot, promises } = &self.part else {
             return;
         };
@@ -368,11 +395,11 @@ impl<V: Clone + PartialEq> Ballots<V> {
         let last = last.max(self.known.high());
         self.part = Part::Leads {
             ballot,
-            next: last + 1,
+            next: last.saturating_add(1),
             told: promised.iter().map(|(p, _)| *p).collect(),
         };
         for (p, decided) in promised {
-            self.tell_decided(p, decided + 1);
+            self.tell_decided(p, decided.saturating_add(1));
         }
         let gaps = filler.map(|_| self.known.low() + 1..=last);
         let instances: Vec<u64> = match gaps {
@@ -394,7 +421,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         let Part::Leads { ballot, next, .. } = &mut self.part else {
             return;
         };
-        *next = (*next).max(instance + 1);
+        *next = (*next).max(instance.saturating_add(1));
         let acceptance = Acceptance {
             instance,
             ballot: *ballot,
@@ -413,7 +440,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
     /// Whether an acceptance would be refused at once, so that there is no need to wait for what it
     /// stands for.
     pub fn is_outdated(&self, acceptance: &Acceptance<V>) -> bool {
-        acceptance.ballot < self.promised || self.is_decided(acceptance.instance)
+        acceptance.ballot < self.promised
     }
 
     /// Handles a message. An `Accept` is handed over once the owner can vouch for its value.
@@ -502,6 +529,10 @@ impl<V: Clone + PartialEq> Ballots<V> {
                     missing: parts,
                     accepted: Vec::new(),
                 });
+                let most = promise.decided.saturating_add(INSTANCES_AHEAD);
+                if accepted.as_ref().is_some_and(|a| a.instance > most) {
+                    return Some("instance too far ahead");
+                }
                 promise.missing = promise.missing.saturating_sub(1);
                 promise.accepted.extend(accepted);
                 None
@@ -510,7 +541,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
                 ballot: mine, told, ..
             } if *mine == ballot => {
                 if told.insert(from) {
-                    self.tell_decided(from, decided + 1);
+                    self.tell_decided(from, decided.saturating_add(1));
                 }
                 None
             }
@@ -540,7 +571,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         if ballot.leader != from {
             return Some("another's ballot");
         }
-        if instance > self.known.low().saturating_add(INSTANCES_AHEAD) {
+        if self.is_too_far(instance) {
             return Some("instance too far ahead");
         }
         self.seen = self.seen.max(ballot);
@@ -573,7 +604,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         decided: u64,
     ) -> Option<&'static str> {
         self.reach(from, decided);
-        if acceptance.instance > self.known.low().saturating_add(INSTANCES_AHEAD) {
+        if self.is_too_far(acceptance.instance) {
             return Some("instance too far ahead");
         }
         self.seen = self.seen.max(acceptance.ballot);
@@ -582,7 +613,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
     }
 
     fn upon_decided(&mut self, instance: u64, value: V) -> Option<&'static str> {
-        if instance > self.known.low().saturating_add(INSTANCES_AHEAD) {
+        if self.is_too_far(instance) {
             return Some("instance too far ahead");
         }
         self.decide(instance, value);

@@ -204,6 +204,9 @@ impl LeaderDriven {
         if self.ballots.is_decided(instance) || self.own.contains_key(&instance) {
             return;
         }
+        if self.ballots.is_too_far(instance) {
+            return ctx.count("instance too far ahead");
+        }
         if self.own.len() >= WANTED {
             return ctx.count("too many proposals");
         }
@@ -239,9 +242,9 @@ impl LeaderDriven {
     /// After every event: an elected process leads, a leader proposes what is wanted, and a process
     /// that trusts itself but lost to another asks again, after a while.
     fn upon_progress(&mut self, ctx: &mut Ctx<Self>) {
-        if self.ballots.elected().is_some() {
+        if let Some(obliged) = self.ballots.elected(|_| true) {
             self.candidacy.upon_lead();
-            self.ballots.lead(None);
+            self.ballots.lead(&obliged, None);
             self.due = self.wanted.keys().copied().collect();
         }
         if self.ballots.leads() {
@@ -275,6 +278,9 @@ impl LeaderDriven {
     fn want(&mut self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
         if self.ballots.is_decided(instance) {
             return;
+        }
+        if self.ballots.is_too_far(instance) {
+            return ctx.count("instance too far ahead");
         }
         if self.wanted.len() >= WANTED && !self.wanted.contains_key(&instance) {
             return ctx.count("too many proposals");

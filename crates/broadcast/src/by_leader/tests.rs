@@ -168,7 +168,7 @@ fn every_property_holds_through_storms_of_false_suspicions() {
     }
 }
 
-/// What p3 of three says and does, driven by hand.
+/// What p3 says and does, driven by hand.
 struct Alone {
     algorithm: ByLeader,
     ctx: quorate_core::Context<Event, Effect>,
@@ -176,7 +176,11 @@ struct Alone {
 
 impl Alone {
     fn new() -> Self {
-        let world = World::new(3, 1, Timed::lock_step()).unwrap();
+        Self::of(3)
+    }
+
+    fn of(n: usize) -> Self {
+        let world = World::new(n, 1, Timed::lock_step()).unwrap();
         let counters = quorate_core::Counters::default();
         Alone {
             algorithm: ByLeader::new(&world.host(p(3)), Configuration::default()),
@@ -313,4 +317,96 @@ fn messages_survive_the_wire() {
     let mut long = bytes::BytesMut::from(&wire::encode(&accept(4, 5))[..]);
     long.extend_from_slice(b"tail");
     assert!(Message::decode(long.freeze()).is_err());
+}
+
+fn ballot(round: u64, leader: usize) -> ballots::Ballot {
+    let leader = p(leader);
+    ballots::Ballot { round, leader }
+}
+
+/// What was accepted in the first ballot: batch 1 of p2.
+fn first() -> Acceptance<Cut> {
+    Acceptance {
+        instance: 1,
+        ballot: ballot(1, 1),
+        value: Cut([(origin(2), 1)].into()),
+    }
+}
+
+fn accepted() -> Message {
+    Message::Ballots(ballots::Message::Accepted {
+        acceptance: first(),
+        decided: 0,
+    })
+}
+
+fn accepts(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| {
+        matches!(effect, Effect::Link(link::Send {
+            message: Message::Ballots(ballots::Message::Accepted { acceptance, .. }),
+            ..
+        }) if *acceptance == first())
+    })
+}
+
+/// p1 and p2 crash, and nobody else has the batch that p2 accepted: p3 to p5 are a majority that can do
+/// without it.
+#[test]
+fn tob1_validity_though_a_batch_was_lost_with_who_promised_to_have_accepted_it() {
+    let mut p3 = Alone::of(5);
+    p3.upon(Event::Leader(Trust(p(3))));
+    let promise = |accepted| {
+        Message::Ballots(ballots::Message::Promise {
+            ballot: ballot(2, 3),
+            decided: 0,
+            parts: 1,
+            accepted,
+        })
+    };
+    p3.hears(2, promise(Some(first())));
+    p3.hears(3, promise(None));
+    p3.hears(4, promise(None));
+    assert!(!p3.algorithm.ballots.leads() && p3.algorithm.is_waiting_for_batches());
+    p3.hears(5, promise(None));
+    assert!(p3.algorithm.ballots.leads());
+    assert!(p3.upon(Event::Ask).is_empty(), "nobody waits for the batch");
+}
+
+/// Whoever says that it accepted is taken to hold the batches, which the others then forget.
+#[test]
+fn tob4_uniform_agreement_nothing_is_accepted_before_it_is_held_though_it_is_decided() {
+    let mut p3 = Alone::of(5);
+    for rank in [2, 4, 5] {
+        assert!(p3.hears(rank, accepted()).is_empty());
+    }
+    assert!(p3.algorithm.ballots.is_decided(1));
+    assert!(!accepts(&p3.hears(1, accept(1, 1))));
+    assert!(accepts(&p3.hears(2, data(2, 1))));
+}
+
+/// Those whose acceptances decided here may have crashed, and the others need this one.
+#[test]
+fn tob4_uniform_agreement_a_proposal_that_waited_is_accepted_though_it_is_decided() {
+    let mut p3 = Alone::of(5);
+    p3.hears(1, accept(1, 1));
+    for rank in [2, 4, 5] {
+        p3.hears(rank, accepted());
+    }
+    assert!(p3.algorithm.ballots.is_decided(1));
+    assert!(accepts(&p3.hears(2, data(2, 1))));
+    assert!(p3.algorithm.deferred.is_empty());
+}
+
+#[test]
+fn nobody_asks_for_the_batches_of_a_proposal_that_would_be_refused() {
+    let mut p3 = Alone::new();
+    p3.hears(1, accept(1, 1));
+    let ballot = ballot(2, 2);
+    let prepare = ballots::Message::Prepare { ballot, from: 1 };
+    let effects = p3.hears(2, Message::Ballots(prepare));
+    let refused = Message::Ballots(ballots::Message::Refuse { promised: ballot });
+    assert!(effects.iter().any(
+        |effect| matches!(effect, Effect::Link(link::Send { message, .. }) if *message == refused)
+    ));
+    assert!(p3.upon(Event::Ask).is_empty());
 }

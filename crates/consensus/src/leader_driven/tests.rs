@@ -173,3 +173,22 @@ fn messages_survive_the_wire() {
         "a refusal has no tail"
     );
 }
+
+#[test]
+fn what_lies_too_far_ahead_is_refused() {
+    let world = World::new(1, 1, Timed::lock_step()).unwrap();
+    let me = world.processes().next().unwrap();
+    let mut alone = LeaderDriven::new(&world.host(me));
+    let counters = quorate_core::Counters::default();
+    let mut ctx = quorate_core::Context::new("consensus".into(), 1, counters);
+    for instance in [u64::MAX, 1 << 40] {
+        let value = Bytes::from_static(b"x");
+        let message = Message::Forward {
+            instance,
+            value: value.clone(),
+        };
+        alone.upon(Event::Propose(Propose { instance, value }), &mut ctx);
+        alone.upon(Event::Link(link::Deliver { from: me, message }), &mut ctx);
+        assert!(alone.wanted.is_empty() && !alone.ballots.is_decided(instance));
+    }
+}
