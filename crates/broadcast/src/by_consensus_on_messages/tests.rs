@@ -328,6 +328,21 @@ fn a_proposal_is_limited_and_a_large_message_travels_alone() {
 }
 
 #[test]
+fn a_proposal_may_be_as_long_as_its_limit() {
+    let both = [id(2, 1), id(2, 2)];
+    let length = batch_of(&both).len();
+    for (limit, expected) in [(length, &both[..]), (length - 1, &both[..1])] {
+        let mut p1 = Alone::new(limit);
+        p1.receives(id(1, 1), 1);
+        for id in both {
+            p1.receives(id, 1);
+        }
+        let effects = p1.decides(1, &[id(1, 1)]);
+        assert_eq!(proposed(&effects).as_deref(), Some(expected));
+    }
+}
+
+#[test]
 fn the_limit_starves_no_origin() {
     let mut p1 = Alone::new(1);
     for origin in 1..=3 {
@@ -373,6 +388,20 @@ fn what_cannot_be_is_counted_and_changes_nothing_else() {
     assert!(delivered(&p1.decides(4, &[id(2, 1)])).is_empty(), "again");
     assert_eq!(p1.counters.total("decided message out of turn"), 2);
     assert_eq!(p1.algorithm.applied, 4, "the order goes on");
+}
+
+#[test]
+fn what_lies_just_within_the_limits_is_kept() {
+    let mut p1 = Alone::new(100);
+    p1.decides(1, &[id(2, 1)]);
+    p1.receives(id(2, 1 + MESSAGES_AHEAD), 1);
+    assert_eq!(p1.algorithm.streams[&id(2, 1).origin].held.len(), 1);
+    p1.decides(1 + DECISIONS_AHEAD, &[]);
+    assert_eq!(p1.algorithm.decisions.len(), 1);
+    p1.receives(id(2, 2 + MESSAGES_AHEAD), 1);
+    p1.decides(2 + DECISIONS_AHEAD, &[]);
+    assert_eq!(p1.counters.total("message too far ahead"), 1);
+    assert_eq!(p1.counters.total("decision too far ahead"), 1);
 }
 
 #[test]
