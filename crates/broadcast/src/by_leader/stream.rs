@@ -103,8 +103,16 @@ mod tests {
         stream.forget(u64::MAX);
         assert_eq!(stream.len(), 1, "what is not ordered is not forgotten");
         assert_eq!(stream.excess(0, 0), None);
-        assert!(stream.hold(1, batch()));
-        assert_eq!(stream.len(), 1, "a late copy changes nothing");
+        assert!(stream.hold(1, batch()) && stream.hold(2, batch()));
+        assert_eq!(stream.len(), 1, "late copies change nothing");
+        assert!(stream.hold(3, batch()));
+        assert!(stream.next().is_some() && stream.next().is_some());
+        assert_eq!(
+            stream.excess(2, 10),
+            None,
+            "what was forgotten has no bytes"
+        );
+        assert_eq!(stream.excess(2, 9), Some((3, batch())));
     }
 
     #[test]

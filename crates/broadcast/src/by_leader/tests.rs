@@ -256,6 +256,25 @@ fn nothing_is_accepted_before_it_is_held() {
 }
 
 #[test]
+fn of_two_proposals_of_a_ballot_the_first_waits() {
+    let mut p3 = Alone::new();
+    p3.hears(1, accept(1, 2));
+    p3.hears(1, accept(1, 3));
+    let (_, waiting, _) = &p3.algorithm.deferred[&1];
+    assert_eq!(waiting.value.up_to(origin(2)), 2);
+}
+
+#[test]
+fn proposals_wait_only_so_far_ahead() {
+    let mut p3 = Alone::new();
+    for instance in [INSTANCES_AHEAD, INSTANCES_AHEAD + 1, u64::MAX] {
+        p3.hears(1, accept(instance, 1));
+    }
+    let waiting: Vec<u64> = p3.algorithm.deferred.keys().copied().collect();
+    assert_eq!(waiting, [INSTANCES_AHEAD]);
+}
+
+#[test]
 fn what_is_missing_is_asked_for_and_answered() {
     let mut p3 = Alone::new();
     p3.hears(1, accept(1, 1));
