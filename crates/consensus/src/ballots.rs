@@ -15,6 +15,7 @@
 //! # Memory
 //! A decided value is kept until every process is known to have decided, and at most
 //! [`KEPT`] of them: beyond, whoever may lack one is sent it over its perfect link, which then owes it.
+//! Above an instance that is not decided yet all are kept, for promises to report: at most 2²⁰.
 //!
 //! # Source
 //! Lamport: *The Part-Time Parliament*, 1998; *Paxos Made Simple*, 2001.

@@ -7,7 +7,8 @@
 //!
 //! # Assumes
 //! Perfect links, the eventual leader detector Ω, and f < n/2 crashes. Safety needs neither the
-//! detector nor timing.
+//! detector nor timing. No instance is more than 2²⁰ above the lowest undecided one: what lies beyond
+//! is refused.
 //!
 //! # Messages
 //! - `Forward(instance, value)`, from who proposes → whom it trusts.
