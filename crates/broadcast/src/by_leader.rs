@@ -41,6 +41,7 @@
 //! in Chandra, Toueg, 1996, section 7. Deviations: those of [`ballots`]; cuts as in
 //! [`by_consensus`](crate::by_consensus).
 mod message;
+mod missing;
 mod stream;
 
 use crate::ordering::Outgoing;
@@ -69,8 +70,6 @@ const KEPT_BYTES: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_millis(50);
 /// …and again ever more slowly, up to this.
 const MOST_PATIENCE: Duration = Duration::from_secs(2);
-/// Batches of one origin in one answer.
-const ANSWER: usize = 64;
 /// Instances so far above the applied ones are not waited for.
 const INSTANCES_AHEAD: u64 = 1 << 16;
 
@@ -439,41 +438,6 @@ impl ByLeader {
             (up_to > known).then_some((*origin, up_to))
         };
         Cut(self.streams.iter().filter_map(next).collect())
-    }
-
-    /// Batches were missing for a while: the next process is asked for them.
-    fn upon_ask(&mut self, ctx: &mut Ctx<Self>) {
-        self.waits = false;
-        if !self.is_waiting_for_batches() {
-            return;
-        }
-        let others: Vec<_> = self.processes.others(self.me.process).iter().collect();
-        let Some(p) = others.get(self.asked as usize % others.len().max(1)) else {
-            return;
-        };
-        self.asked += 1;
-        let held = self.streams.iter().map(|(o, s)| (*o, s.contiguous));
-        let held = Cut(held.collect());
-        send(ctx, To::One(*p), Message::Lacks { held });
-    }
-
-    fn upon_lacks(&mut self, from: ProcessId, held: &Cut, ctx: &mut Ctx<Self>) {
-        for (origin, stream) in &self.streams {
-            for (sequence, batch) in stream.beyond(held.up_to(*origin)).take(ANSWER) {
-                let id = MessageId {
-                    origin: *origin,
-                    sequence,
-                };
-                let batch = batch.clone();
-                send(ctx, To::One(from), Message::Data { id, batch });
-            }
-        }
-    }
-
-    fn is_waiting_for_batches(&self) -> bool {
-        let next = self.decisions.get(&(self.applied + 1));
-        let mut wanted = next.into_iter().chain(self.ballots.reported());
-        !self.deferred.is_empty() || wanted.any(|cut| !self.holds_all(cut))
     }
 
     /// Whether everything up to the cut is here.

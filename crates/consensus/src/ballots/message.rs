@@ -1,0 +1,144 @@
+//! What leaders and acceptors say to each other.
+use quorate_core::{Observation, Observe, ProcessId};
+use serde::{Deserialize, Serialize};
+
+/// An attempt of one leader.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Ballot {
+    /// The round, counted from 1.
+    pub round: u64,
+    /// Whose attempt it is.
+    pub leader: ProcessId,
+}
+
+/// What an acceptor last accepted in an instance.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Acceptance<V> {
+    /// The instance.
+    pub instance: u64,
+    /// In which ballot.
+    pub ballot: Ballot,
+    /// The value.
+    pub value: V,
+}
+
+/// The messages.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message<V> {
+    /// From a leader to all: promise this ballot, and say what you accepted from this instance on.
+    Prepare {
+        /// The ballot.
+        ballot: Ballot,
+        /// The first instance that the leader has not decided.
+        from: u64,
+    },
+    /// To the leader: promised. One message for each value accepted, at least one.
+    Promise {
+        /// The ballot.
+        ballot: Ballot,
+        /// Up to this instance the sender has decided.
+        decided: u64,
+        /// How many messages the promise consists of.
+        parts: u64,
+        /// One of the values that it accepted beyond.
+        accepted: Option<Acceptance<V>>,
+    },
+    /// To a leader: this higher ballot was promised.
+    Refuse {
+        /// The ballot promised.
+        promised: Ballot,
+    },
+    /// From a leader, which has accepted it already, to all others: accept this.
+    Accept {
+        /// What.
+        acceptance: Acceptance<V>,
+        /// Up to this instance the sender has decided.
+        decided: u64,
+    },
+    /// To all others: accepted.
+    Accepted {
+        /// What.
+        acceptance: Acceptance<V>,
+        /// Up to this instance the sender has decided.
+        decided: u64,
+    },
+    /// To one who may not know: this was decided.
+    Decided {
+        /// The instance.
+        instance: u64,
+        /// The value.
+        value: V,
+    },
+}
+
+impl<V> Acceptance<V> {
+    fn map<U>(self, change: impl FnOnce(V) -> U) -> Acceptance<U> {
+        Acceptance {
+            instance: self.instance,
+            ballot: self.ballot,
+            value: change(self.value),
+        }
+    }
+}
+
+impl<V> Message<V> {
+    /// The same message with another value in place of the one that it carries, if it carries one.
+    pub fn map<U>(self, change: impl FnOnce(V) -> U) -> Message<U> {
+        match self {
+            Message::Prepare { ballot, from } => Message::Prepare { ballot, from },
+            Message::Promise {
+                ballot,
+                decided,
+                parts,
+                accepted,
+            } => Message::Promise {
+                ballot,
+                decided,
+                parts,
+                accepted: accepted.map(|acceptance| acceptance.map(change)),
+            },
+            Message::Refuse { promised } => Message::Refuse { promised },
+            Message::Accept {
+                acceptance,
+                decided,
+            } => Message::Accept {
+                acceptance: acceptance.map(change),
+                decided,
+            },
+            Message::Accepted {
+                acceptance,
+                decided,
+            } => Message::Accepted {
+                acceptance: acceptance.map(change),
+                decided,
+            },
+            Message::Decided { instance, value } => Message::Decided {
+                instance,
+                value: change(value),
+            },
+        }
+    }
+}
+
+impl<V> Observe for Message<V> {
+    fn observe(&self) -> Observation {
+        let of = |label, instance| Observation::internal(label).instance(instance);
+        match self {
+            Message::Prepare { ballot, from } => of("Prepare", *from).digest(ballot.round),
+            Message::Promise {
+                ballot, accepted, ..
+            } => {
+                let instance = accepted.as_ref().map_or(0, |accepted| accepted.instance);
+                of("Promise", instance).digest(ballot.round)
+            }
+            Message::Refuse { promised } => Observation::internal("Refuse").digest(promised.round),
+            Message::Accept { acceptance, .. } => {
+                of("Accept", acceptance.instance).digest(acceptance.ballot.round)
+            }
+            Message::Accepted { acceptance, .. } => {
+                of("Accepted", acceptance.instance).digest(acceptance.ballot.round)
+            }
+            Message::Decided { instance, .. } => of("Decided", *instance),
+        }
+    }
+}
