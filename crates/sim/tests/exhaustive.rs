@@ -122,6 +122,24 @@ fn a_search_that_reaches_a_bound_says_so() {
 }
 
 #[test]
+fn a_search_that_deepens_finds_the_shortest_schedule_and_is_complete_in_the_end() {
+    let deepening = Exhaustive::new().crashes(1).deepening();
+    let all = deepening.explore(|| broadcasts(3, 2, 1));
+    all.assert_all_hold();
+    assert_eq!(all.executions, 139);
+    let build = || broadcasts(3, 1, 1);
+    let plain = Exhaustive::new().crashes(1);
+    let found = deepening.explore(build).found.unwrap();
+    let shorter = plain.depth(found.schedule.len() - 1).explore(build);
+    assert!(
+        shorter.found.is_none() && shorter.truncated > 0,
+        "{shorter}"
+    );
+    let brief = deepening.executions(5).explore(build);
+    assert!(!brief.complete && brief.worlds == 5);
+}
+
+#[test]
 fn a_false_suspicion_comes_before_a_crash_and_after_it() {
     let build = || {
         let world = World::new(2, 1, Timed::lock_step()).unwrap();

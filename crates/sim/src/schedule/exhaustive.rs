@@ -25,6 +25,7 @@ pub struct Exhaustive {
     mortal: Option<ProcessSet>,
     depth: usize,
     executions: u64,
+    deepening: bool,
     reduction: bool,
 }
 
@@ -35,6 +36,7 @@ impl Default for Exhaustive {
             mortal: None,
             depth: 1_000,
             executions: 1_000_000,
+            deepening: false,
             reduction: true,
         }
     }
@@ -152,6 +154,14 @@ impl Exhaustive {
         self
     }
 
+    /// Searches to a depth of one step, then of two, and so on up to the bound: what is found first is
+    /// as short as any. Worlds, and steps, are counted over all depths, the rest at the last one.
+    #[must_use]
+    pub fn deepening(mut self) -> Self {
+        self.deepening = true;
+        self
+    }
+
     /// Follows equivalent schedules, too: for properties that tell them apart, and to see what the
     /// reduction saves.
     #[must_use]
@@ -169,7 +179,8 @@ impl Exhaustive {
     }
 
     /// Searches the schedules as [`explore`](Exhaustive::explore) does. `each` sees the end of every
-    /// execution that is complete or breaks a property, and says whether to go on.
+    /// execution that is complete or breaks a property, and says whether to go on; of a search that
+    /// [deepens](Exhaustive::deepening), at every depth again.
     pub fn search(
         &self,
         build: impl Fn() -> World,
@@ -177,24 +188,20 @@ impl Exhaustive {
     ) -> Exploration {
         let mut search = Search {
             bounds: self,
+            depth: if self.deepening { 1 } else { self.depth },
             each,
             path: Vec::new(),
             sum: Exploration::default(),
             stopped: false,
         };
         loop {
-            if search.sum.worlds == self.executions {
+            let is_through = search.search(&build);
+            search.sum.complete = is_through && search.sum.truncated == 0;
+            let is_bound = search.sum.deepest >= search.depth && search.depth < self.depth;
+            if !is_through || search.sum.complete || !is_bound {
                 return search.sum;
             }
-            search.sum.worlds += 1;
-            search.descend(&build().on_stage());
-            if search.stopped {
-                return search.sum;
-            }
-            if !search.turn() {
-                search.sum.complete = search.sum.truncated == 0;
-                return search.sum;
-            }
+            search.deepen();
         }
     }
 }
@@ -215,6 +222,8 @@ struct Node {
 
 struct Search<'a> {
     bounds: &'a Exhaustive,
+    /// The bound on the depth, for now.
+    depth: usize,
     each: &'a mut dyn FnMut(End<'_>) -> bool,
     path: Vec<Node>,
     sum: Exploration,
@@ -222,6 +231,32 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Searches to the depth of now; says whether all was tried.
+    fn search(&mut self, build: &impl Fn() -> World) -> bool {
+        while self.sum.worlds < self.bounds.executions {
+            self.sum.worlds += 1;
+            self.descend(&build().on_stage());
+            if self.stopped {
+                return false;
+            }
+            if !self.turn() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Starts anew, one step deeper.
+    fn deepen(&mut self) {
+        self.depth += 1;
+        self.sum = Exploration {
+            steps: self.sum.steps,
+            worlds: self.sum.worlds,
+            found: self.sum.found.take(),
+            ..Exploration::default()
+        };
+    }
+
     fn schedule(&self) -> Vec<Step> {
         let chosen = |node: &Node| node.choices[node.place];
         self.path.iter().map(chosen).collect()
@@ -297,7 +332,7 @@ impl Search<'_> {
             };
             self.stopped = !(self.each)(end);
         }
-        let is_too_deep = !is_complete && self.path.len() >= self.bounds.depth;
+        let is_too_deep = !is_complete && self.path.len() >= self.depth;
         self.sum.truncated += u64::from(is_too_deep && !is_violated);
         is_violated || is_too_deep
     }
