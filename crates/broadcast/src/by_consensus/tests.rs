@@ -1,4 +1,5 @@
 mod costs;
+mod exhaustive;
 
 use super::*;
 use crate::{best_effort, eager, majority_ack, testing::Script};
@@ -194,6 +195,8 @@ fn held_by_one(is_uniform: bool) -> Report {
     world.run()
 }
 
+/// By this schedule only: three processes, two messages and all of the rotating coordinator's copies
+/// are too many to search (deepening finds nothing in 60,000 worlds, to a depth of seven).
 #[test]
 fn tob1_is_broken_over_a_broadcast_that_is_not_uniform() {
     let broken = held_by_one(false);

@@ -2,7 +2,7 @@ use super::*;
 use crate::{causal::testing::*, testing::*};
 use proptest::prelude::*;
 use quorate_core::Time;
-use quorate_sim::{Crash, Report, SimHost, Timed, UNIT, Verdict, World};
+use quorate_sim::{Crash, Exhaustive, Report, SimHost, Timed, UNIT, Verdict, World};
 
 const START: Start<'_> = &|_, host, below, up| spawn(host, below, up);
 
@@ -235,4 +235,16 @@ fn it_holds_in_every_schedule() {
 fn the_search_finds_content_as_identity() {
     let by_content = twin(Flaw::ByContent);
     assert_search_finds(Form::Regular, &by_content, (2, &[1, 2], 0), "CRB1");
+}
+
+#[test]
+fn the_search_finds_a_past_without_order() {
+    let search = Exhaustive::new().deepening().executions(100);
+    let finds = |start: Start<'_>| {
+        let all = search.explore(|| small_world(3, Form::Regular, start, &[1, 1]));
+        all.found.map(|found| found.violation.tag)
+    };
+    assert_eq!(finds(&twin(Flaw::Unordered)).as_deref(), Some("CRB5"));
+    assert_eq!(finds(&twin(Flaw::None)), None);
+    assert_eq!(finds(START), None);
 }

@@ -1,5 +1,6 @@
 //! Every schedule of a few processes and a message or two, with every crash; and what it finds.
 use super::*;
+use quorate_core::ProcessSet;
 use quorate_sim::{Exhaustive, Exploration};
 
 const LAZY_OVER_P: (Reliable, Consensus) = (Reliable::Lazy, Consensus::Hierarchical);
@@ -47,22 +48,35 @@ fn everything_holds_in_every_schedule_over_the_rotating_coordinator() {
     holds(3, LAZY_OVER_EVENTUALLY_P, 1, 0, 912);
 }
 
-/// What the search finds in a twin at two processes, over eager broadcast and the hierarchy, where
+/// What the search finds in a twin at two processes, over eager broadcast and this consensus, where
 /// processes of these ranks broadcast, or in the algorithm if there is no flaw.
-fn found(flaw: Option<Flaw>, senders: &[usize], crashes: usize) -> Option<String> {
-    let search = Exhaustive::new().crashes(crashes).executions(2000);
+fn found(
+    search: &Exhaustive,
+    flaw: Option<Flaw>,
+    consensus: Consensus,
+    senders: &[usize],
+) -> Option<String> {
+    let oracle = Oracle::accurate(Duration::ZERO);
     let all = search.explore(|| {
         let world = World::new(2, 1, Timed::lock_step()).unwrap();
         world.check(regular(&world));
         let spawn_at = |q| {
             let (host, links) = (world.host(q).at("tob"), world.links(q));
-            let perfect = world.perfect(q, Duration::ZERO);
             let below = |messages, decisions| {
-                let over = best_effort::over(links.at("consensus").lane());
-                let host = host.at("consensus");
+                let (inner, lanes) = (host.at("consensus"), links.at("consensus"));
+                let over = best_effort::over(lanes.lane());
                 Below {
                     reliable: eager_at(&host, &links, messages),
-                    consensus: hierarchical::spawn(&host, over, &perfect, decisions),
+                    consensus: match consensus {
+                        Consensus::Hierarchical => {
+                            let perfect = world.perfect(q, Duration::ZERO);
+                            hierarchical::spawn(&inner, over, &perfect, decisions)
+                        }
+                        Consensus::Rotating => {
+                            let detector = world.eventually_perfect(q, &oracle);
+                            rotating_at(&inner, &lanes, &detector, decisions)
+                        }
+                    },
                 }
             };
             let configuration = Configuration { proposal_bytes: 1 };
@@ -79,12 +93,39 @@ fn found(flaw: Option<Flaw>, senders: &[usize], crashes: usize) -> Option<String
 
 #[test]
 fn the_search_finds_the_flaws_that_two_processes_and_two_messages_show() {
-    let finds = |flaw, senders: &[usize], crashes| found(Some(flaw), senders, crashes);
+    let finds = |flaw, senders: &[usize], crashes| {
+        let search = Exhaustive::new().crashes(crashes).executions(2000);
+        found(&search, flaw, Consensus::Hierarchical, senders)
+    };
     let tag = |tag: &str| Some(tag.to_owned());
-    assert_eq!(finds(Flaw::AsTheyCome, &[1, 2], 0), tag("TOB5"));
-    assert_eq!(finds(Flaw::DropsEarly, &[1, 2], 0), tag("TOB1"));
-    assert_eq!(finds(Flaw::DropsLate, &[1, 2], 0), tag("TOB1"));
-    assert_eq!(finds(Flaw::OnlyIfProposed, &[1], 0), tag("TOB1"));
-    assert_eq!(finds(Flaw::ProposesAgain, &[2, 1], 1), tag("TOB2"));
-    assert_eq!(found(None, &[1, 2], 0), None);
+    assert_eq!(finds(Some(Flaw::AsTheyCome), &[1, 2], 0), tag("TOB5"));
+    assert_eq!(finds(Some(Flaw::DropsEarly), &[1, 2], 0), tag("TOB1"));
+    assert_eq!(finds(Some(Flaw::DropsLate), &[1, 2], 0), tag("TOB1"));
+    assert_eq!(finds(Some(Flaw::OnlyIfProposed), &[1], 0), tag("TOB1"));
+    assert_eq!(finds(Some(Flaw::ProposesAgain), &[2, 1], 1), tag("TOB2"));
+    assert_eq!(finds(None, &[1, 2], 0), None);
+}
+
+/// Step by step deeper: the shortest schedule is near the root, among very many longer ones.
+#[test]
+fn the_search_finds_the_flaws_that_a_short_schedule_shows() {
+    let finds = |flaw, senders: &[usize], crashes| {
+        let search = Exhaustive::new().deepening().executions(1000);
+        let search = search.crashes(crashes).of(ProcessSet::from_iter([p(1)]));
+        found(&search, flaw, Consensus::Hierarchical, senders)
+    };
+    let tag = |tag: &str| Some(tag.to_owned());
+    assert_eq!(finds(Some(Flaw::CutAnywhere), &[2, 2, 2], 0), tag("FRB5"));
+    assert_eq!(finds(Some(Flaw::Identifiers), &[1, 2], 1), tag("TOB1"));
+    assert_eq!(finds(None, &[2, 2, 2], 0), None);
+    assert_eq!(finds(None, &[1, 2], 1), None);
+}
+
+/// Over the rotating coordinator, whose instances last long enough for two messages to wait.
+#[test]
+fn the_search_finds_the_order_of_arrival() {
+    let search = Exhaustive::new().executions(100);
+    let finds = |flaw| found(&search, flaw, Consensus::Rotating, &[1, 1, 2]);
+    assert_eq!(finds(Some(Flaw::ArrivalOrder)).as_deref(), Some("TOB5"));
+    assert_eq!(finds(None), None);
 }
