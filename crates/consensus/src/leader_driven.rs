@@ -12,7 +12,7 @@
 //!
 //! # Messages
 //! - `Forward(instance, value)`, from who proposes → whom it trusts.
-//! - Those of [`ballots`](crate::ballots): `Prepare`, `Promise`, `Refuse` once a leader; `Accept`, from
+//! - Those of [`ballots`]: `Prepare`, `Promise`, `Refuse` once a leader; `Accept`, from
 //!   the leader → all others; `Accepted`, from each → all others; `Decided`, to who may not know.
 //!
 //! # Cost
