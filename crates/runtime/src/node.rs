@@ -7,11 +7,13 @@ mod flow;
 mod handles;
 mod modules;
 mod snapshot;
+mod socket;
 mod wiring;
 
-pub use builder::{Builder, Socket};
+pub use builder::Builder;
 pub use handles::{Broadcaster, Deliveries, Delivery};
 pub use snapshot::{Peer, Snapshot, Standing, Way};
+pub use socket::Socket;
 pub use wiring::Wiring;
 
 use crate::{

@@ -1,4 +1,5 @@
 //! How a node is described, and started.
+use super::socket::{Bound, Socket};
 use super::{
     Handles, Inner, Node, Snapshot, Wiring,
     modules::{HEADS, Module},
@@ -22,7 +23,7 @@ use quorate_links::perfect::{self, PerfectLinks};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -31,31 +32,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The datagrams of a link over a byte stream.
 const STREAM_DATAGRAM: usize = 64 * 1024;
-
-/// A node's socket: bound already, or to be bound.
-#[derive(Debug)]
-pub enum Socket {
-    /// To be bound for UDP.
-    Udp(SocketAddr),
-    /// To be bound for TCP.
-    Tcp(SocketAddr),
-    /// Bound for UDP.
-    UdpSocket(UdpSocket),
-    /// Bound for TCP.
-    TcpListener(TcpListener),
-}
-
-impl From<UdpSocket> for Socket {
-    fn from(socket: UdpSocket) -> Self {
-        Socket::UdpSocket(socket)
-    }
-}
-
-impl From<TcpListener> for Socket {
-    fn from(listener: TcpListener) -> Self {
-        Socket::TcpListener(listener)
-    }
-}
 
 /// Describes a node. What is not said has a default.
 pub struct Builder {
@@ -464,40 +440,6 @@ fn supervise(inner: Arc<Inner>, cancellation: CancellationToken) {
             tracing::warn!(%error, "cancelled");
         }
     });
-}
-
-/// A socket that is bound.
-enum Bound {
-    Udp(UdpSocket),
-    Tcp(TcpListener),
-}
-
-impl Socket {
-    fn bind(self) -> Result<Bound, Error> {
-        let refused = |address| {
-            move |error| Error::Bind {
-                address,
-                error: Arc::new(error),
-            }
-        };
-        Ok(match self {
-            Socket::Udp(address) => Bound::Udp(UdpSocket::bind(address).map_err(refused(address))?),
-            Socket::Tcp(address) => {
-                Bound::Tcp(TcpListener::bind(address).map_err(refused(address))?)
-            }
-            Socket::UdpSocket(socket) => Bound::Udp(socket),
-            Socket::TcpListener(listener) => Bound::Tcp(listener),
-        })
-    }
-}
-
-impl Bound {
-    fn address(&self) -> io::Result<SocketAddr> {
-        match self {
-            Bound::Udp(socket) => socket.local_addr(),
-            Bound::Tcp(listener) => listener.local_addr(),
-        }
-    }
 }
 
 fn start_error(error: io::Error) -> Error {
