@@ -20,24 +20,34 @@
 //! | [`consensus`] | uniform consensus, many instances | UC1–4 |
 //! | [`regular_total_order`] | regular total-order broadcast | TOB1–5 |
 //! | [`total_order`] | uniform total-order broadcast | TOB1–5 |
+//! | [`reconfigurable`] | …among processes that are replaced when they come back without memory | TOB1–5 |
+//! | [`terminating`] | terminating reliable broadcast | TRB1–4 |
+//! | [`atomic_commit`] | non-blocking atomic commit, many instances | NBAC1–5 |
+//! | [`group_membership`] | group membership | GMP1–4 |
+//! | [`view_synchrony`] | view-synchronous broadcast | VS1–9 |
 
+pub mod atomic_commit;
 pub mod best_effort;
 pub mod causal;
 pub mod consensus;
 pub mod eventually_perfect;
 pub mod fair_loss;
 pub mod first_in_first_out;
+pub mod group_membership;
 pub mod heartbeat;
 pub mod lanes;
 pub mod leader;
 pub mod link;
 mod numbered;
 pub mod perfect;
+pub mod reconfigurable;
 pub mod regular_consensus;
 pub mod regular_total_order;
 pub mod reliable;
+pub mod terminating;
 pub mod total_order;
 pub mod uniform;
+pub mod view_synchrony;
 
 use quorate_core::Addr;
 

@@ -120,6 +120,14 @@ pub enum Status {
     },
     /// Enough others know this process: what it sends counts.
     Admitted,
+    /// The others know this slot under an earlier incarnation. This one may take part once they
+    /// [adopt](Adopt) it: then it is admitted. Said once, and only where the link waits for that.
+    Newcomer {
+        /// Who said so.
+        by: ProcessId,
+        /// The incarnation that they know.
+        known: Incarnation,
+    },
     /// This process may not take part: others know this slot under another incarnation, or have
     /// lost this one.
     Excluded {
@@ -130,6 +138,29 @@ pub enum Status {
     },
 }
 
+/// Requests that an incarnation take the place of another in its slot, as a group that agrees on it has
+/// decided: from now on this link talks to it, and tells the others that it does.
+///
+/// A slot's incarnations are counted: the first to become known is number 0, and each that is adopted is
+/// one more. Of two numbers the higher counts, whoever says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Adopt {
+    /// The slot.
+    pub slot: ProcessId,
+    /// The incarnation that is in it from now on.
+    pub incarnation: Incarnation,
+    /// How many incarnations were in it before.
+    pub number: u64,
+}
+
+impl Observe for Adopt {
+    fn observe(&self) -> Observation {
+        Observation::request("Adopt")
+            .peer(self.slot)
+            .instance(self.number)
+    }
+}
+
 impl Observe for Status {
     fn observe(&self) -> Observation {
         match self {
@@ -138,6 +169,7 @@ impl Observe for Status {
             Status::Lost { peer } => Observation::indication("Lost").peer(*peer),
             Status::Replaced { peer, .. } => Observation::indication("Replaced").peer(*peer),
             Status::Admitted => Observation::indication("Admitted"),
+            Status::Newcomer { by, .. } => Observation::indication("Newcomer").peer(*by),
             Status::Excluded { by, .. } => Observation::indication("Excluded").peer(*by),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The crates whose code must run the same in the simulator and in production.
-const PURE: [&str; 9] = [
+const PURE: [&str; 11] = [
     "core",
     "abstractions",
     "sim",
@@ -17,6 +17,8 @@ const PURE: [&str; 9] = [
     "detectors",
     "broadcast",
     "consensus",
+    "commit",
+    "membership",
     "catalogue",
     "services",
 ];

@@ -116,6 +116,16 @@ impl ProcessSet {
         ProcessSet(self.0 | other.0)
     }
 
+    /// The processes of rank 1 … 64, as bits from the lowest: what an observation can carry of a set.
+    pub const fn low_bits(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The set of the processes with these bits.
+    pub const fn of_low_bits(bits: u64) -> ProcessSet {
+        ProcessSet(bits as u128)
+    }
+
     /// The processes in rank order.
     pub fn iter(self) -> impl Iterator<Item = ProcessId> {
         let mut rest = self.0;

@@ -137,6 +137,9 @@ impl View {
                     joining
                 });
             }
+            Status::Newcomer { by, known } => {
+                info!(%by, %known, "an earlier incarnation held this slot: waiting to take its place");
+            }
             Status::Excluded { by, reason } => self.upon_excluded(by, &reason),
         }
     }

@@ -126,6 +126,7 @@ impl Snapshot {
                 self.standing = Standing::Admitted;
                 return;
             }
+            link::Status::Newcomer { .. } => return,
             link::Status::Excluded { by, reason } => {
                 self.standing = Standing::Excluded { by, reason };
                 return;

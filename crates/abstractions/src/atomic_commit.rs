@@ -1,0 +1,62 @@
+//! Non-blocking atomic commit, in many instances.
+//!
+//! - **NBAC1 uniform agreement** (safety): no two processes decide differently in an instance.
+//! - **NBAC2 termination** (liveness): if every correct process votes, every correct process decides.
+//! - **NBAC3 commit validity** (safety): commit is decided only if every process voted yes.
+//! - **NBAC4 abort validity** (safety): abort is decided only if some process voted no, or crashed
+//!   before the decision.
+//! - **NBAC5 integrity** (safety): a process decides at most once in an instance.
+use quorate_core::{Observation, Observe};
+use serde::{Deserialize, Serialize};
+
+/// A vote.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Vote {
+    /// This process can commit, and will if that is decided.
+    Yes,
+    /// This process cannot commit.
+    No,
+}
+
+/// A decision.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// All do it.
+    Commit,
+    /// Nobody does.
+    Abort,
+}
+
+/// Requests agreement: the vote of this process. At most one an instance and process counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Propose {
+    /// The instance, counted from 1.
+    pub instance: u64,
+    /// The vote.
+    pub vote: Vote,
+}
+
+/// Indicates the decision of an instance, in whatever order instances end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decide {
+    /// The instance.
+    pub instance: u64,
+    /// The decision.
+    pub outcome: Outcome,
+}
+
+impl Observe for Propose {
+    fn observe(&self) -> Observation {
+        Observation::request("Propose")
+            .instance(self.instance)
+            .digest(u64::from(self.vote == Vote::Yes))
+    }
+}
+
+impl Observe for Decide {
+    fn observe(&self) -> Observation {
+        Observation::indication("Decide")
+            .instance(self.instance)
+            .digest(u64::from(self.outcome == Outcome::Commit))
+    }
+}

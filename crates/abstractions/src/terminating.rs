@@ -1,0 +1,65 @@
+//! Terminating reliable broadcast: whoever waits for a source's next message gets it, or learns that the
+//! source is faulty.
+//!
+//! - **TRB1 validity** (liveness): a correct source that broadcasts m delivers m as its message of that
+//!   number; every other correct process does, by TRB4.
+//! - **TRB2 uniform agreement** (safety): no two processes deliver differently in an instance.
+//! - **TRB3 integrity** (safety): a process delivers at most once in an instance, and what it delivers
+//!   is what the source broadcast there, or that the source is faulty, which then is so.
+//! - **TRB4 termination** (liveness): if the source broadcasts its message of that number or crashes,
+//!   every correct process delivers in that instance.
+//!
+//! An instance is a source and a number: a source's broadcasts are numbered 1, 2, … in the order in
+//! which they were requested. Every process expects the next message of every source, one after the
+//! other; the report that a source is faulty is the last of that source.
+use bytes::Bytes;
+use quorate_core::{
+    Observation, Observe, ProcessId,
+    message::{digest, fold},
+};
+
+/// Requests a broadcast: the next message of this process as a source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broadcast {
+    /// The payload, opaque.
+    pub payload: Bytes,
+}
+
+/// What comes of an instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The source's message.
+    Message(Bytes),
+    /// The source is faulty. No payload can be mistaken for it.
+    SenderFaulty,
+}
+
+/// Indicates what came of an instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deliver {
+    /// The source.
+    pub source: ProcessId,
+    /// The how-manieth of its messages this is, counted from 1.
+    pub number: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+impl Observe for Broadcast {
+    fn observe(&self) -> Observation {
+        Observation::request("Broadcast").digest(digest(&self.payload))
+    }
+}
+
+impl Observe for Deliver {
+    fn observe(&self) -> Observation {
+        let (label, content) = match &self.outcome {
+            Outcome::Message(payload) => ("Deliver", digest(payload)),
+            Outcome::SenderFaulty => ("SenderFaulty", fold(0, 0)),
+        };
+        Observation::indication(label)
+            .peer(self.source)
+            .instance(self.number)
+            .digest(content)
+    }
+}
