@@ -14,6 +14,7 @@
 //! | [`by_leader`] | uniform total order | perfect links, Ω | f < n/2 |
 //! | [`by_consensus`] | uniform total order | uniform reliable, uniform consensus | what they survive |
 //! | [`by_consensus_on_messages`] | regular total order | regular reliable, regular consensus | what they survive |
+//! | [`terminating`] | terminating reliable | best-effort, consensus, P | what they survive |
 
 pub mod all_ack;
 pub mod best_effort;
@@ -30,5 +31,6 @@ pub mod first_in_first_out;
 pub mod lazy;
 pub mod majority_ack;
 mod ordering;
+pub mod terminating;
 #[cfg(test)]
 mod testing;

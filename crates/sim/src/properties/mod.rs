@@ -10,6 +10,7 @@ mod delivered;
 mod detectors;
 mod links;
 mod order;
+mod terminating;
 
 pub use broadcast::{best_effort, reliable, uniform};
 pub use causal::{causal, collected_past};
@@ -17,6 +18,7 @@ pub use consensus::{consensus, regular_consensus};
 pub use detectors::{eventually_perfect, eventually_perfect_from, leader, perfect};
 pub use links::{Channel, fair_loss, first_in_first_out, perfect_links, stubborn_links};
 pub use order::{first_in_first_out_order, regular_total_order, total_order, weak_total_order};
+pub use terminating::{regular_terminating, terminating};
 
 use crate::{
     property::{Property, Violation},

@@ -12,6 +12,7 @@ use quorate_core::{
 };
 
 mod causal;
+mod terminating;
 
 fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()

@@ -1,0 +1,428 @@
+//! Terminating reliable broadcast: consensus on each message of each source, or on the source's crash.
+//!
+//! # Promises
+//! - TRB1 validity (liveness): a correct source delivers what it broadcasts.
+//! - TRB2 uniform agreement (safety): no two processes deliver differently in an instance; over
+//!   regular consensus ([`spawn_regular`]), no two correct ones.
+//! - TRB3 integrity (safety): in an instance a process delivers at most once, what the source broadcast
+//!   there or that the source is faulty, which it is then: it has crashed. A source's instances are
+//!   delivered one after the other, the report that it is faulty last.
+//! - TRB4 termination (liveness): if the source broadcasts its message of that number or crashes, every
+//!   correct process delivers in that instance.
+//!
+//! # Assumes
+//! Best-effort broadcast, the perfect failure detector P, and uniform consensus, a sequence of
+//! instances a source; any number of crashes, as far as consensus survives them. A correct source that
+//! does not broadcast leaves its next instance open for ever, and nothing is sent in it: whoever waits
+//! for it must see to it that the source broadcasts. No correct process is 2¹⁶ instances of a source
+//! behind another: what lies beyond is refused, and links are bounded too.
+//!
+//! # Messages
+//! `Data(number, payload)`, from the source → everybody. Whose it is, the link says: nobody relays.
+//! `SenderFaulty` is a form of its own in what is proposed, so that no payload is mistaken for it.
+//!
+//! # Cost
+//! Over [uniform hierarchical consensus](quorate_consensus::uniform_hierarchical), a message costs
+//! (n−1) + n(n−1) = n²−1 messages failure-free; everybody delivers at step n + 1, if the source is p1
+//! at step n, the last in rank one step earlier. A source that is dead costs (n−1)² messages, once: its
+//! `SenderFaulty` is delivered n−1 steps after the report. The source crashing after k ≥ 1 sends of its
+//! message: k + 2(n−1)², for its message is delivered, and then the report. Memory: per source the
+//! instance under way, and what comes ahead of it; what is requested here and waits for its turn.
+//!
+//! # Why it holds
+//! Nobody proposes but what came from the source itself, or that P has reported it: the rest of TRB3 is
+//! the validity of consensus, and the accuracy of P. TRB2 is the agreement of consensus. Take the first
+//! instance in which some correct process is stuck: all come to it; if the source is correct, its
+//! message reaches all; if not, what is not reached by the message is by the report. So all correct
+//! processes propose, and consensus decides (TRB4); of a correct source nobody proposes anything but
+//! its message (TRB1).
+//!
+//! # Why each source has its own consensus
+//! Sources go on at their own pace, and some stop: they fall silent, or are faulty. One sequence of
+//! instances for all, number (k−1)n + rank for the k-th of a source, would have a hole a round for
+//! each of those: the decided instances would no longer be a prefix and a few exceptions, and the
+//! window of consensus above its oldest undecided instance would close. A sequence a source has no
+//! hole, wherever it ends. It costs a module and a lane a source, and no message.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 6.3, “Consensus-Based Uniform Terminating Reliable Broadcast”. Deviations: many instances a
+//! source, a message being broadcast when its predecessor was delivered at the source; each process
+//! proposes once an instance, of a crash that was reported before the instance began as of any other; a
+//! decision that comes before the own proposal is proposed itself, as consensus owes decisions only
+//! where everybody proposes. Decisions may come in any order, and wait for their turn: links are not
+//! first-in first-out, so that a process to which one message of consensus is slow may be several
+//! instances behind the source.
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate_abstractions::{
+    Subscribe, best_effort,
+    consensus::{Decide, Propose},
+    perfect, regular_consensus,
+    terminating::{Broadcast, Deliver, Outcome},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
+    instances::{Entry, Instances},
+    message::digest,
+    wire::{self, Undecodable, Wire},
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Instances so far above the expected one of their source are refused.
+const INSTANCES_AHEAD: u64 = 1 << 16;
+
+/// The only message: the sender's own, of this number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Data {
+    /// The how-manieth of the sender's messages it is.
+    pub number: u64,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl Wire for Data {
+    fn encode(&self, out: &mut BytesMut) {
+        wire::put_number(self.number, out);
+        out.extend_from_slice(&self.payload);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let number = wire::take_number(&mut bytes)?;
+        let payload = bytes;
+        Ok(Data { number, payload })
+    }
+}
+
+impl Observe for Data {
+    fn observe(&self) -> Observation {
+        Observation::internal("Data")
+            .instance(self.number)
+            .digest(digest(&self.payload))
+    }
+}
+
+/// How a proposal begins that the source is faulty. Nothing follows.
+const FAULTY: u8 = 0;
+/// How a proposal begins that is the source's message, which follows.
+const MESSAGE: u8 = 1;
+
+/// An outcome, as a value for consensus.
+fn encode(outcome: &Outcome) -> Bytes {
+    match outcome {
+        Outcome::SenderFaulty => Bytes::from_static(&[FAULTY]),
+        Outcome::Message(payload) => {
+            let mut value = BytesMut::with_capacity(1 + payload.len());
+            value.put_u8(MESSAGE);
+            value.extend_from_slice(payload);
+            value.freeze()
+        }
+    }
+}
+
+fn decode(value: &Bytes) -> Result<Outcome, Undecodable> {
+    match value[..] {
+        [FAULTY] => Ok(Outcome::SenderFaulty),
+        [MESSAGE, ..] => Ok(Outcome::Message(value.slice(1..))),
+        _ => Err(Undecodable),
+    }
+}
+
+/// One instance at one process.
+#[derive(Default)]
+struct Instance {
+    /// The source's message.
+    data: Option<Bytes>,
+    /// Whether this process has proposed.
+    proposed: bool,
+    decided: Option<Outcome>,
+}
+
+impl Instance {
+    /// What there is to propose.
+    fn proposal(&self, crashed: bool) -> Option<Outcome> {
+        let message = self.data.clone().map(Outcome::Message);
+        let known = message.or_else(|| self.decided.clone());
+        known.or(crashed.then_some(Outcome::SenderFaulty))
+    }
+}
+
+/// The instances of one source.
+struct Source {
+    /// The number of the one whose outcome is to be delivered next.
+    expected: u64,
+    instances: Instances<Instance>,
+}
+
+impl Source {
+    fn new() -> Self {
+        Source {
+            expected: 1,
+            instances: Instances::new(INSTANCES_AHEAD),
+        }
+    }
+}
+
+/// Terminating reliable broadcast.
+pub struct Terminating {
+    me: ProcessId,
+    /// The sources that were not delivered as faulty.
+    sources: BTreeMap<ProcessId, Source>,
+    /// Who has crashed, as far as the detector has told.
+    crashed: ProcessSet,
+    /// What was requested here and is not broadcast yet.
+    requested: VecDeque<Bytes>,
+    /// Whether a message of this process is broadcast and not delivered here yet.
+    is_under_way: bool,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Broadcast(Broadcast),
+    /// A source's message.
+    BestEffort(best_effort::Deliver<Data>),
+    /// A decision on an instance of this source.
+    Decide(ProcessId, Decide),
+    /// P reports a crash.
+    Crash(perfect::Crash),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// This process's message, as a source.
+    BestEffort(best_effort::Broadcast<Data>),
+    /// A proposal in an instance of this source.
+    Propose(ProcessId, Propose),
+    /// An indication to the layer above.
+    Deliver(Deliver),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Broadcast(request) => request.observe(),
+            Event::BestEffort(indication) => indication.observe(),
+            Event::Decide(source, indication) => indication.observe().as_internal().peer(*source),
+            Event::Crash(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::BestEffort(request) => request.observe(),
+            Effect::Propose(source, request) => request.observe().as_internal().peer(*source),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for Terminating {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                self.upon_data(from, message, ctx);
+            }
+            Event::Decide(source, decision) => self.upon_decide(source, decision, ctx),
+            Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+        }
+    }
+}
+
+impl Terminating {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        let sources = host.processes().iter();
+        Terminating {
+            me: host.me(),
+            sources: sources.map(|p| (p, Source::new())).collect(),
+            crashed: ProcessSet::EMPTY,
+            requested: VecDeque::new(),
+            is_under_way: false,
+        }
+    }
+
+    /// Whoever was delivered as faulty broadcasts nothing more.
+    fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
+        if !self.sources.contains_key(&self.me) {
+            return ctx.count("broadcast of a source that is faulty");
+        }
+        self.requested.push_back(payload);
+        self.upon_requested(ctx);
+    }
+
+    /// Upon a request, and none under way: broadcast it. So others hold no more than they must.
+    fn upon_requested(&mut self, ctx: &mut Ctx<Self>) {
+        let Some(source) = self.sources.get(&self.me) else {
+            return self.requested.clear();
+        };
+        if self.is_under_way {
+            return;
+        }
+        if let Some(payload) = self.requested.pop_front() {
+            self.is_under_way = true;
+            let number = source.expected;
+            let data = Data { number, payload };
+            ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
+        }
+    }
+
+    /// The first message of a number counts, and only from the source itself.
+    fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        let Some(source) = self.sources.get_mut(&from) else {
+            return;
+        };
+        match source.instances.at(data.number, Instance::default) {
+            Entry::Live(instance) => _ = instance.data.get_or_insert(data.payload),
+            Entry::Retired => return,
+            Entry::TooFar => return ctx.count("message too far ahead"),
+        }
+        self.upon_expected(from, ctx);
+    }
+
+    fn upon_decide(&mut self, p: ProcessId, decision: Decide, ctx: &mut Ctx<Self>) {
+        let Ok(outcome) = decode(&decision.value) else {
+            return ctx.count("undecodable decision");
+        };
+        let Some(source) = self.sources.get_mut(&p) else {
+            return;
+        };
+        match source.instances.at(decision.instance, Instance::default) {
+            Entry::Live(instance) => instance.decided = Some(outcome),
+            Entry::Retired => return ctx.count("repeated decision"),
+            Entry::TooFar => return ctx.count("decision too far ahead"),
+        }
+        self.upon_expected(p, ctx);
+    }
+
+    /// A crash concerns the instance under way, and those that begin later.
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.crashed.insert(p);
+        self.upon_expected(p, ctx);
+    }
+
+    /// Upon the expected instance of a source: propose, once; deliver what was decided, and expect the
+    /// next.
+    fn upon_expected(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        let crashed = self.crashed.contains(p);
+        while let Some(source) = self.sources.get_mut(&p) {
+            let number = source.expected;
+            let Entry::Live(instance) = source.instances.at(number, Instance::default) else {
+                return;
+            };
+            if !instance.proposed
+                && let Some(proposal) = instance.proposal(crashed)
+            {
+                instance.proposed = true;
+                propose(p, number, &proposal, ctx);
+            }
+            let Some(outcome) = instance.decided.take() else {
+                return;
+            };
+            self.deliver(p, number, outcome, ctx);
+        }
+    }
+
+    fn deliver(&mut self, p: ProcessId, number: u64, outcome: Outcome, ctx: &mut Ctx<Self>) {
+        if outcome == Outcome::SenderFaulty {
+            self.sources.remove(&p);
+        } else if let Some(source) = self.sources.get_mut(&p) {
+            source.instances.retire(number);
+            source.expected += 1;
+        }
+        ctx.trigger(Effect::Deliver(Deliver {
+            source: p,
+            number,
+            outcome,
+        }));
+        if p == self.me {
+            self.is_under_way = false;
+            self.upon_requested(ctx);
+        }
+    }
+}
+
+fn propose(source: ProcessId, instance: u64, outcome: &Outcome, ctx: &mut Ctx<Terminating>) {
+    let value = encode(outcome);
+    ctx.trigger(Effect::Propose(source, Propose { instance, value }));
+}
+
+/// Starts terminating reliable broadcast over best-effort broadcast, P, and for each source a uniform
+/// consensus of its own.
+pub fn spawn<H: Host, C: Layer<Propose, Decide>>(
+    host: &H,
+    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    consensus: impl Fn(ProcessId) -> C,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let algorithm = Terminating::new(host);
+    spawn_as(host, algorithm, best_effort, consensus, detector, up)
+}
+
+/// Starts terminating reliable broadcast over regular consensus: its agreement binds correct processes
+/// only.
+pub fn spawn_regular<H, C>(
+    host: &H,
+    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    consensus: impl Fn(ProcessId) -> C,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast>
+where
+    H: Host,
+    C: Layer<regular_consensus::Propose, regular_consensus::Decide>,
+{
+    let regular = |source| {
+        let consensus = consensus(source);
+        move |up: Addr<Decide>| {
+            let decided =
+                |regular_consensus::Decide { instance, value }| Decide { instance, value };
+            let proposed =
+                |Propose { instance, value }| regular_consensus::Propose { instance, value };
+            consensus.attach(up.with(decided)).with(proposed)
+        }
+    };
+    spawn(host, best_effort, regular, detector, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<H: Host, C: Layer<Propose, Decide>>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    consensus: impl Fn(ProcessId) -> C,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Broadcast);
+    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let joined = |source| {
+        let decided = move |decision| Event::Decide(source, decision);
+        let proposals = consensus(source).attach(mailbox.addr().with(decided));
+        (source, proposals)
+    };
+    let agreed: BTreeMap<ProcessId, Addr<Propose>> = host.processes().iter().map(joined).collect();
+    detector.send(mailbox.addr().with(Event::Crash));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::BestEffort(request) => below.send(request),
+        Effect::Propose(source, request) => {
+            if let Some(proposals) = agreed.get(&source) {
+                proposals.send(request);
+            }
+        }
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;
