@@ -85,6 +85,7 @@ const TWINS: &[(&str, Case)] = &[
     ("uniform-hierarchical-with-errors", erring(2, 1, 1)),
     ("led-by-the-dead", case(3, Load::One, 1)),
     ("patient", case(3, Load::One, 1)),
+    ("one-report", case(3, Load::One, 0)),
     ("as-they-come", case(2, Load::Two, 0)),
     ("on-messages-patient", case(3, Load::Second, 1)),
     ("ordered-by-the-dead", case(3, Load::Second, 1)),

@@ -6,6 +6,7 @@
 //! | [`uniform_hierarchical`] | uniform consensus | best-effort broadcast, P | any number of crashes |
 //! | [`leader_driven`] | uniform consensus | links, Ω | f < n/2 |
 //! | [`rotating`] | uniform consensus | links, reliable broadcast, ◇P | f < n/2 |
+//! | [`randomised`] | uniform consensus on a bit | links alone | f < n/2 |
 //! | [`by_total_order`] | uniform consensus | uniform total order | what that survives |
 
 pub mod ballots;
@@ -13,6 +14,7 @@ pub mod by_total_order;
 pub mod hierarchical;
 pub mod hierarchy;
 pub mod leader_driven;
+pub mod randomised;
 pub mod rotating;
 #[cfg(test)]
 mod testing;

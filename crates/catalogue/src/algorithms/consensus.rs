@@ -9,13 +9,20 @@ use crate::{
     site::{Door, Proposal, Site},
     stack,
 };
+use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe, consensus, eventually_perfect, leader::Trust, link::Links, perfect,
-    regular_consensus,
+    Subscribe, consensus, eventually_perfect,
+    leader::Trust,
+    link::{self, Links},
+    perfect, regular_consensus,
 };
 use quorate_broadcast::best_effort;
-use quorate_consensus::{hierarchical, leader_driven, uniform_hierarchical};
-use quorate_core::{Addr, Host, Membership};
+use quorate_consensus::{
+    hierarchical, leader_driven,
+    randomised::{self, Content, Message},
+    uniform_hierarchical,
+};
+use quorate_core::{Addr, Host, Layer, Membership};
 use quorate_sim::properties::{self, Properties};
 
 const REGULAR: &[Property] = &[
@@ -229,7 +236,93 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| rotating(site, &Addr::nowhere()),
         }],
     },
+    RANDOMISED,
 ];
+
+const RANDOMISED: Algorithm = Algorithm {
+    name: "randomised",
+    aliases: &["ben-or"],
+    title: "randomised",
+    abstraction: "uniform consensus",
+    file: "crates/consensus/src/randomised.rs",
+    source: "Ben-Or: Another Advantage of Free Choice: Completely Asynchronous Agreement Protocols, \
+             1983",
+    timing: Timing::Asynchronous,
+    bound: Bound::Minority,
+    detector: Detector::None,
+    over: &["perfect link"],
+    properties: UNIFORM,
+    cost: Some(Cost {
+        messages: formula("3n(n−1)", |s| 3 * s.n * (s.n - 1)),
+        steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
+        one_dead: Some(OneDead {
+            which: Dead::First,
+            messages: formula("3(n−1)²", |s| 3 * (s.n - 1).pow(2)),
+            steps: formula("2", |_| 2),
+        }),
+        // Of two processes none may crash: the other waits for it, with what it has said.
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("k + 3(n−1)² (n ≥ 3)", |s| match s.n {
+                2 => s.k + 2,
+                n => s.k + 3 * (n - 1).pow(2),
+            }),
+            steps: Some(formula("2 (n ≥ 3)", |s| if s.n > 2 { 2 } else { 0 })),
+        }),
+    }),
+    rate: "none",
+    memory: "O(n) an undecided instance; decided ones, as a watermark",
+    grows: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "consensus",
+        done: "Decide",
+        wire: |site| randomised(site, |_, report| vec![report]),
+        check: |processes| properties::consensus(processes, "consensus"),
+    },
+    twins: &[Twin {
+        name: "one-report",
+        aliases: &[],
+        spoiled: "what one process reports counts as reported by all",
+        breaks: "UC2",
+        under: Faults::NONE,
+        wire: |site| {
+            randomised(site, |processes, report| {
+                let from = processes.iter();
+                from.map(|from| link::Deliver { from, ..report }).collect()
+            })
+        },
+    }],
+};
+
+/// Randomised consensus on the parity of what is proposed; of each report, this is heard.
+fn randomised(
+    site: &Site<'_>,
+    hear: fn(&Membership, link::Deliver<Message>) -> Vec<link::Deliver<Message>>,
+) -> Door {
+    let (host, lane) = (
+        site.host().at("consensus"),
+        site.links().at("consensus").lane(),
+    );
+    let processes = *host.processes();
+    let link = move |up: Addr<link::Deliver<Message>>| {
+        lane.attach(Addr::new(
+            move |delivery: link::Deliver<Message>| match delivery.message.content {
+                Content::Report { .. } => {
+                    for heard in hear(&processes, delivery) {
+                        up.send(heard);
+                    }
+                }
+                Content::Proposal { .. } | Content::Decided { .. } => up.send(delivery),
+            },
+        ))
+    };
+    let door = randomised::spawn(&host, link, site.application());
+    Door::Propose(door.with(|Proposal { instance, value }| {
+        let parity = value.iter().fold(0, |parity, byte| parity ^ (byte & 1));
+        let value = Bytes::from(vec![parity]);
+        consensus::Propose { instance, value }
+    }))
+}
 
 fn rotating(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
     let door = stack::consensus(&site.host(), site.links(), detector, site.application());

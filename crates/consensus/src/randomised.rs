@@ -1,0 +1,420 @@
+//! Uniform consensus on a bit by tossing coins, in many instances (Ben-Or).
+//!
+//! # Promises
+//! - UC1 validity, UC2 uniform agreement, UC3 integrity (safety).
+//! - UC4 termination (liveness), with probability 1: if every correct process proposes in an instance,
+//!   every correct process decides in it.
+//!
+//! Values are one byte, 0 or 1. Another value is no proposal: it is dropped and counted.
+//!
+//! # Assumes
+//! Perfect links and f < n/2 crashes; no failure detector, and nothing of time. Safety needs no luck.
+//! Termination needs a schedule that does not depend on the coins: no deterministic algorithm
+//! terminates there (Fischer, Lynch, Paterson), whatever the schedule knows.
+//!
+//! # Messages
+//! All carry their instance. `f` is the largest minority, ⌊(n−1)/2⌋.
+//!
+//! | message | from → to | meaning |
+//! |---|---|---|
+//! | `Report(round, estimate)` | each → all | what I would decide |
+//! | `Proposal(round, estimate, v or ?)` | each → all | more than n/2 reported v; or nothing to that many |
+//! | `Decided(v)` | each, once → others | f + 1 proposed v, or somebody says so |
+//!
+//! # Cost
+//! A round is two steps and at most 2n(n−1) messages. Where all propose the same, failure-free,
+//! everybody decides at step 2, after n(n−1) reports, n(n−1) proposals and n(n−1) decisions: 3n(n−1)
+//! messages. With one process dead 3(n−1)², at step 2; with one that crashes after k of its reports
+//! k + 3(n−1)². Where proposals differ the number of rounds is a matter of luck: 2ⁿ at most are
+//! expected, and far fewer are needed: 2.6, 3.9, 3.8 and 5.4 on average for n = 3, 4, 5 and 7 in the
+//! tests, which print the distribution. Memory: O(n) an undecided instance, in whatever round; a
+//! decided one leaves a place in a watermark. Instances far above the oldest undecided one are refused.
+//!
+//! # Why it holds
+//! Two processes that propose v and w in a round have both heard more than n/2 report theirs, thus a
+//! process that reported both: v = w. If somebody decides v in a round, f + 1 proposed v there; who else
+//! ends the round has heard n − f, thus one of these, and leaves it with v. From then on nobody reports
+//! or proposes anything else, nor tosses (UC2). A coin is tossed only where both bits were reported, so
+//! proposed by somebody (UC1).
+//!
+//! Some process goes on: let r be the last round that a correct process reaches. Its report takes every
+//! correct process there, n − f of them report, then propose, and whoever hears n − f proposals decides
+//! or leaves; a decision reaches everybody, for who learns of it says it to all. And some round is the
+//! last: under a schedule that does not depend on the coins, which bit may be proposed in a round
+//! follows from earlier tosses; with probability 2⁻ⁿ at least all who toss in it get that bit, and the
+//! next round decides (UC4).
+//!
+//! # Source
+//! Ben-Or: *Another Advantage of Free Choice: Completely Asynchronous Agreement Protocols*, PODC 1983,
+//! the protocol for crashes; Aguilera, Toueg: *The correctness proof of Ben-Or's randomized consensus
+//! algorithm*, 2012. Deviations: who hears of a later round enters it, with the estimate of the process
+//! that it hears, instead of playing all rounds between: so it needs no message of rounds that it has
+//! not reached or has left, and keeps none. An estimate so taken is one of that round, which is all
+//! that the argument asks of it. Proposals carry the estimate for this. Who decides says so to all and
+//! stops, instead of playing on.
+use bytes::Bytes;
+use quorate_abstractions::{
+    consensus::{Decide, Propose},
+    link::{self, To},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId,
+    instances::{Entry, Instances},
+    wire::Plain,
+};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Instances so far above the oldest undecided one are refused.
+const INSTANCES_AHEAD: u64 = 1 << 16;
+/// Rounds so far above the current one are refused: nobody has ever played so many.
+const ROUNDS_AHEAD: u64 = 1 << 32;
+
+/// A message of one instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// The instance.
+    pub instance: u64,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a message says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Content {
+    /// The sender's estimate, at the beginning of a round.
+    Report {
+        /// The round, counted from 1.
+        round: u64,
+        /// What the sender would decide.
+        estimate: bool,
+    },
+    /// What the sender makes of the reports.
+    Proposal {
+        /// The round, counted from 1.
+        round: u64,
+        /// What the sender reported in it.
+        estimate: bool,
+        /// What more than n/2 processes reported; nothing, if the sender heard no such bit.
+        proposed: Option<bool>,
+    },
+    /// The instance is decided.
+    Decided {
+        /// The decision.
+        value: bool,
+    },
+}
+
+impl Plain for Message {}
+
+/// One instance at one process.
+#[derive(Debug)]
+struct Instance {
+    round: u64,
+    /// What this process would decide, once it has proposed or was taken to a later round.
+    estimate: Option<bool>,
+    /// Whether it has sent its proposal of the current round.
+    proposed: bool,
+    /// What processes reported in the current round.
+    reports: BTreeMap<ProcessId, bool>,
+    /// What processes proposed in the current round.
+    proposals: BTreeMap<ProcessId, Option<bool>>,
+}
+
+impl Instance {
+    /// The beginning of a round.
+    fn beginning(round: u64, estimate: Option<bool>) -> Self {
+        Instance {
+            round,
+            estimate,
+            proposed: false,
+            reports: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+        }
+    }
+}
+
+/// Randomised uniform consensus on a bit.
+pub struct Randomised {
+    processes: Membership,
+    me: ProcessId,
+    instances: Instances<Instance>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Propose(Propose),
+    /// A message of some instance.
+    Link(link::Deliver<Message>),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A message of some instance.
+    Link(link::Send<Message>),
+    /// An indication to the layer above.
+    Decide(Decide),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Propose(request) => request.observe(),
+            Event::Link(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Decide(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Observe for Message {
+    fn observe(&self) -> Observation {
+        let (label, round, said) = match self.content {
+            Content::Report { round, estimate } => ("Report", round, Some(estimate)),
+            Content::Proposal {
+                round, proposed, ..
+            } => ("Proposal", round, proposed),
+            Content::Decided { value } => ("Decided", 0, Some(value)),
+        };
+        let said = said.map_or(2, u64::from);
+        Observation::internal(label)
+            .instance(self.instance)
+            .digest(round.wrapping_mul(3).wrapping_add(said))
+    }
+}
+
+impl Algorithm for Randomised {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Propose(Propose { instance, value }) => self.upon_propose(instance, &value, ctx),
+            Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
+        }
+    }
+}
+
+impl Randomised {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        Randomised {
+            processes: *host.processes(),
+            me: host.me(),
+            instances: Instances::new(INSTANCES_AHEAD),
+        }
+    }
+
+    /// The first proposal is the estimate, unless a later round came first, with another's.
+    fn upon_propose(&mut self, number: u64, value: &Bytes, ctx: &mut Ctx<Self>) {
+        let estimate = match value[..] {
+            [0] => false,
+            [1] => true,
+            _ => return ctx.count("not a bit"),
+        };
+        let Some(instance) = self.mention(number, ctx) else {
+            return;
+        };
+        if instance.estimate.is_none() {
+            instance.estimate = Some(estimate);
+            report(number, instance.round, estimate, ctx);
+            self.upon_reports(number, ctx);
+        }
+    }
+
+    fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
+        let number = message.instance;
+        match message.content {
+            Content::Report { round, estimate } => {
+                self.upon_report(number, from, round, estimate, ctx);
+            }
+            Content::Proposal {
+                round,
+                estimate,
+                proposed,
+            } => {
+                self.upon_report(number, from, round, estimate, ctx);
+                self.upon_proposal(number, from, round, proposed, ctx);
+            }
+            Content::Decided { value } => self.upon_decided(number, value, ctx),
+        }
+    }
+
+    /// A report of the current round counts; one of a later round takes this process there; one of
+    /// an earlier round is late.
+    fn upon_report(
+        &mut self,
+        number: u64,
+        from: ProcessId,
+        round: u64,
+        estimate: bool,
+        ctx: &mut Ctx<Self>,
+    ) {
+        let Some(instance) = self.mention(number, ctx) else {
+            return;
+        };
+        if round > instance.round.saturating_add(ROUNDS_AHEAD) {
+            return ctx.count("round too far ahead");
+        }
+        if round > instance.round {
+            *instance = Instance::beginning(round, Some(estimate));
+            report(number, round, estimate, ctx);
+        }
+        if round == instance.round {
+            instance.reports.entry(from).or_insert(estimate);
+            self.upon_reports(number, ctx);
+        }
+    }
+
+    /// Upon n − f reports: propose what more than n/2 processes reported, if there is such a bit.
+    fn upon_reports(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        let (n, enough) = (self.processes.n(), self.enough());
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        let Some(estimate) = instance.estimate else {
+            return;
+        };
+        if instance.proposed || instance.reports.len() < enough {
+            return;
+        }
+        instance.proposed = true;
+        let ones = instance.reports.values().filter(|bit| **bit).count();
+        let zeros = instance.reports.len() - ones;
+        let content = Content::Proposal {
+            round: instance.round,
+            estimate,
+            proposed: match () {
+                () if 2 * ones > n => Some(true),
+                () if 2 * zeros > n => Some(false),
+                () => None,
+            },
+        };
+        send(To::All, number, content, ctx);
+        self.upon_proposals(number, ctx);
+    }
+
+    fn upon_proposal(
+        &mut self,
+        number: u64,
+        from: ProcessId,
+        round: u64,
+        proposed: Option<bool>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        if round == instance.round {
+            instance.proposals.entry(from).or_insert(proposed);
+            self.upon_proposals(number, ctx);
+        }
+    }
+
+    /// Upon n − f proposals: decide the bit that f + 1 propose; adopt one that anybody does; else
+    /// toss a coin.
+    fn upon_proposals(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        let (enough, faulty) = (self.enough(), self.processes.minority());
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        if !instance.proposed || instance.proposals.len() < enough {
+            return;
+        }
+        let round = instance.round;
+        let bits: Vec<bool> = instance.proposals.values().copied().flatten().collect();
+        let estimate = match bits.first() {
+            Some(bit) if bits.len() > faulty => return self.upon_decided(number, *bit, ctx),
+            Some(bit) => *bit,
+            None => ctx.rng().next_u32() & 1 == 1,
+        };
+        self.enter(number, round.saturating_add(1), estimate, ctx);
+    }
+
+    /// A round begins with a report.
+    fn enter(&mut self, number: u64, round: u64, estimate: bool, ctx: &mut Ctx<Self>) {
+        if let Some(instance) = self.instances.get(number) {
+            *instance = Instance::beginning(round, Some(estimate));
+            report(number, round, estimate, ctx);
+        }
+    }
+
+    /// Whoever learns of a decision says it to all, once, and is done: nobody waits for it then.
+    fn upon_decided(&mut self, number: u64, bit: bool, ctx: &mut Ctx<Self>) {
+        if self.mention(number, ctx).is_none() {
+            return;
+        }
+        self.instances.retire(number);
+        let others = To::Some(self.processes.others(self.me));
+        send(others, number, Content::Decided { value: bit }, ctx);
+        ctx.trigger(Effect::Decide(Decide {
+            instance: number,
+            value: Bytes::from_static(if bit { &[1] } else { &[0] }),
+        }));
+    }
+
+    /// n − f, for the largest f < n/2: as many as certainly answer.
+    fn enough(&self) -> usize {
+        self.processes.n() - self.processes.minority()
+    }
+
+    /// The instance, made at its first mention; `None` if it was decided.
+    fn mention(&mut self, number: u64, ctx: &mut Ctx<Self>) -> Option<&mut Instance> {
+        match self.instances.at(number, || Instance::beginning(1, None)) {
+            Entry::Live(instance) => Some(instance),
+            Entry::Retired => None,
+            Entry::TooFar => {
+                ctx.count("instance too far ahead");
+                None
+            }
+        }
+    }
+}
+
+fn report(instance: u64, round: u64, estimate: bool, ctx: &mut Ctx<Randomised>) {
+    send(To::All, instance, Content::Report { round, estimate }, ctx);
+}
+
+fn send(to: To, instance: u64, content: Content, ctx: &mut Ctx<Randomised>) {
+    let message = Message { instance, content };
+    ctx.trigger(Effect::Link(link::Send { to, message }));
+}
+
+/// Starts randomised consensus over perfect links.
+pub fn spawn<H: Host>(
+    host: &H,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    spawn_as(host, Randomised::new(host), link, up)
+}
+
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Propose);
+    let link = link.attach(mailbox.addr().with(Event::Link));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Link(request) => link.send(request),
+        Effect::Decide(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;
