@@ -36,18 +36,8 @@ pub(super) fn family(
             requested: BTreeMap::new(),
             delivered: Delivered::default(),
         }),
-        Box::new(NoDuplication {
-            tag: format!("{prefix}2"),
-            watch: Watch::new(module),
-            delivered: Delivered::default(),
-        }),
-        Box::new(NoCreation {
-            tag: format!("{prefix}3"),
-            watch: Watch::new(module),
-            alive: processes.set(),
-            delivered: Delivered::default(),
-            requests: BTreeMap::new(),
-        }),
+        no_duplication(&format!("{prefix}2"), module),
+        no_creation(&format!("{prefix}3"), processes, module),
         Box::new(Agreement {
             tag: format!("{prefix}4"),
             watch: Watch::new(module),
@@ -55,6 +45,26 @@ pub(super) fn family(
             delivered: Delivered::default(),
         }),
     ]
+}
+
+/// No process delivers a message twice, under this tag.
+pub(super) fn no_duplication(tag: &str, module: &str) -> Box<dyn Property> {
+    Box::new(NoDuplication {
+        tag: tag.to_owned(),
+        watch: Watch::new(module),
+        delivered: Delivered::default(),
+    })
+}
+
+/// What is delivered was broadcast, under this tag.
+pub(super) fn no_creation(tag: &str, processes: Membership, module: &str) -> Box<dyn Property> {
+    Box::new(NoCreation {
+        tag: tag.to_owned(),
+        watch: Watch::new(module),
+        alive: processes.set(),
+        delivered: Delivered::default(),
+        requests: BTreeMap::new(),
+    })
 }
 
 /// What a correct process broadcasts, every correct process delivers.

@@ -8,17 +8,21 @@ mod causal;
 mod consensus;
 mod delivered;
 mod detectors;
+mod group_membership;
 mod links;
 mod order;
 mod terminating;
+mod view_synchrony;
 
 pub use broadcast::{best_effort, reliable, uniform};
 pub use causal::{causal, collected_past};
 pub use consensus::{consensus, regular_consensus};
 pub use detectors::{eventually_perfect, eventually_perfect_from, leader, perfect};
+pub use group_membership::group_membership;
 pub use links::{Channel, fair_loss, first_in_first_out, perfect_links, stubborn_links};
 pub use order::{first_in_first_out_order, regular_total_order, total_order, weak_total_order};
 pub use terminating::{regular_terminating, terminating};
+pub use view_synchrony::view_synchrony;
 
 use crate::{
     property::{Property, Violation},

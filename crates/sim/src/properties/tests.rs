@@ -13,6 +13,7 @@ use quorate_core::{
 
 mod causal;
 mod terminating;
+mod views;
 
 fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()

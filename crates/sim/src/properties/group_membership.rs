@@ -1,0 +1,136 @@
+//! Group membership: the views that processes install.
+use super::{Properties, violation};
+use crate::{
+    property::{Completion, Property, Verdict, Violation, Watch},
+    trace::{Kind, Record},
+};
+use quorate_core::{Membership, Observation, ProcessId, ProcessSet};
+use std::collections::BTreeMap;
+
+/// GMP1–4 of the modules of this name: the views that processes of rank up to 64 install.
+pub fn group_membership(processes: &Membership, module: &str) -> Properties {
+    family(["GMP1", "GMP2", "GMP3", "GMP4"], *processes, module)
+}
+
+/// The four properties, under these tags.
+pub(super) fn family(tags: [&'static str; 4], processes: Membership, module: &str) -> Properties {
+    let all = [
+        Which::Monotonicity,
+        Which::Agreement,
+        Which::Completeness,
+        Which::Accuracy,
+    ];
+    let property = |(which, tag)| {
+        Box::new(Views {
+            which,
+            tag,
+            watch: Watch::new(module),
+            processes: processes.set(),
+            alive: processes.set(),
+            crashed: ProcessSet::EMPTY,
+            present: BTreeMap::new(),
+            known: BTreeMap::new(),
+        }) as Box<dyn Property>
+    };
+    all.into_iter().zip(tags).map(property).collect()
+}
+
+/// The identifier and the members of a view that an indication is about.
+pub(super) fn view(observation: &Observation) -> (u64, ProcessSet) {
+    let members = ProcessSet::of_low_bits(observation.digest);
+    (observation.instance.unwrap_or(0), members)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Monotonicity,
+    Agreement,
+    Completeness,
+    Accuracy,
+}
+
+struct Views {
+    which: Which,
+    tag: &'static str,
+    watch: Watch,
+    processes: ProcessSet,
+    alive: ProcessSet,
+    crashed: ProcessSet,
+    /// The last view of each process.
+    present: BTreeMap<ProcessId, (u64, ProcessSet)>,
+    /// The members of each view that some live process may still install.
+    known: BTreeMap<u64, ProcessSet>,
+}
+
+impl Views {
+    /// What is wrong with this view at `p`, if something is.
+    fn install(&mut self, p: ProcessId, id: u64, members: ProcessSet) -> Option<String> {
+        let before = self.present.insert(p, (id, members));
+        match self.which {
+            Which::Monotonicity => {
+                let (last, larger) = before?;
+                let grows = id <= last || !members.is_subset(larger);
+                grows.then(|| format!("{p} installs {id} {members:?} after {last} {larger:?}"))
+            }
+            Which::Agreement => {
+                let other = *self.known.entry(id).or_insert(members);
+                self.trim();
+                let differs = other != members;
+                differs.then(|| format!("{p} installs {id} {members:?}, another {other:?}"))
+            }
+            Which::Accuracy => {
+                let missing = self.processes.without(members).without(self.crashed);
+                let q = missing.iter().next()?;
+                Some(format!("{p} installs {id} without {q}, which lives"))
+            }
+            Which::Completeness => None,
+        }
+    }
+
+    /// Forgets the views that every live process has passed.
+    fn trim(&mut self) {
+        let last = |p| self.present.get(&p).map(|(id, _)| *id);
+        let passed = self.alive.iter().map(last).min().flatten();
+        self.known.retain(|id, _| Some(*id) >= passed);
+    }
+
+    /// A crashed process that is in the last view of a correct one.
+    fn ghost(&self, correct: ProcessSet) -> Option<String> {
+        correct.iter().find_map(|p| {
+            let present = self.present.get(&p);
+            let members = present.map_or(self.processes, |(_, members)| *members);
+            let mut ghosts = self.crashed.iter().filter(|q| members.contains(*q));
+            let q = ghosts.next()?;
+            Some(format!("{q} has crashed, and stays in the view of {p}"))
+        })
+    }
+}
+
+impl Property for Views {
+    fn tag(&self) -> &str {
+        self.tag
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if record.kind == Kind::Crash {
+            self.crashed.insert(record.process);
+            self.alive.remove(record.process);
+        } else if let Some((p, observation)) = self.watch.indication(record, "View") {
+            let (id, members) = view(observation);
+            if let Some(text) = self.install(p, id, members) {
+                return Err(violation(self.tag, record, text));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, completion: &Completion) -> Verdict {
+        match self.which {
+            Which::Completeness => {
+                let ghost = self.ghost(completion.correct);
+                completion.judge(self.tag, ghost)
+            }
+            Which::Monotonicity | Which::Agreement | Which::Accuracy => Verdict::Holds,
+        }
+    }
+}

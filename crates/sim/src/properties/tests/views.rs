@@ -1,0 +1,179 @@
+//! Group membership and view synchrony.
+use super::*;
+use quorate_core::ProcessSet;
+
+fn view(by: usize, id: u64, members: &[usize]) -> (usize, Kind) {
+    let members: ProcessSet = members.iter().map(|rank| p(*rank)).collect();
+    let observation = Observation::indication("View").instance(id);
+    effect(by, observation.digest(members.low_bits()))
+}
+
+/// Process `by` delivers p1's message of this number in this view.
+fn within(by: usize, sequence: u64, view: u64) -> (usize, Kind) {
+    let observation = Observation::indication("Deliver").message(id(1, sequence));
+    effect(by, observation.instance(view).digest(10 * sequence))
+}
+
+fn first_views() -> Vec<(usize, Kind)> {
+    everyone(|q| view(q, 0, &[1, 2, 3])).collect()
+}
+
+/// p3 crashes, and the others install the next view.
+fn change() -> Vec<(usize, Kind)> {
+    vec![crash(3), view(1, 1, &[1, 2]), view(2, 1, &[1, 2])]
+}
+
+fn members(trace: &[(usize, Kind)]) -> Vec<String> {
+    broken(group_membership(&three(), "m"), trace)
+}
+
+/// What is broken in this trace, which begins with the first views and four broadcasts of p1.
+fn synchrony(trace: &[(usize, Kind)]) -> Vec<String> {
+    let mut all = first_views();
+    all.extend((1..=4).map(|k| broadcast(1, 10 * k)));
+    all.extend_from_slice(trace);
+    // Its own deliveries are no matter of these tests.
+    let mut broken = broken(view_synchrony(&three(), "m"), &all);
+    broken.retain(|tag| tag != "VS6");
+    broken
+}
+
+#[test]
+fn good_views_are_accepted() {
+    assert!(members(&[first_views(), change()].concat()).is_empty());
+    let before = [within(1, 1, 0), within(2, 1, 0), within(3, 1, 0)];
+    let after = [within(1, 2, 1), within(2, 2, 1)];
+    assert!(synchrony(&[&before[..], &change(), &after].concat()).is_empty());
+}
+
+#[test]
+fn gmp1_monotonicity_views_get_higher_and_smaller() {
+    let back = [crash(3), view(1, 1, &[1, 2]), view(1, 0, &[1, 2])];
+    assert_eq!(
+        members(&[first_views(), back.to_vec()].concat()),
+        ["GMP1", "GMP2", "GMP3"]
+    );
+    let grown = [view(1, 1, &[1, 2]), view(1, 2, &[1, 2, 3])];
+    let with_crash = [
+        &[crash(3)],
+        &grown[..],
+        &[view(1, 3, &[1, 2]), view(2, 3, &[1, 2])],
+    ]
+    .concat();
+    assert_eq!(members(&with_crash), ["GMP1"]);
+    let twice = [view(1, 0, &[1, 2, 3]), view(1, 0, &[1, 2, 3])];
+    assert_eq!(members(&twice), ["GMP1"]);
+}
+
+#[test]
+fn gmp2_agreement_the_same_view_has_the_same_members() {
+    let trace = [
+        crash(2),
+        crash(3),
+        view(1, 1, &[1, 2]),
+        view(3, 1, &[1, 3]),
+        view(1, 2, &[1]),
+    ];
+    assert_eq!(members(&[first_views(), trace.to_vec()].concat()), ["GMP2"]);
+}
+
+#[test]
+fn gmp3_completeness_whoever_crashes_leaves_the_views_of_correct_processes() {
+    let trace = [crash(3), view(1, 1, &[1, 2])];
+    assert_eq!(members(&[first_views(), trace.to_vec()].concat()), ["GMP3"]);
+    assert_eq!(members(&[crash(3)]), ["GMP3"], "the view before any is all");
+    let truncated = judge_with(group_membership(&three(), "m"), &trace, false, "m");
+    assert_eq!(truncated[2], ("GMP3".to_owned(), Verdict::Unknown));
+}
+
+#[test]
+fn gmp4_accuracy_nobody_who_lives_is_left_out() {
+    assert_eq!(members(&[view(1, 1, &[1, 2])]), ["GMP4"]);
+    let early = [view(1, 1, &[1, 2]), view(2, 1, &[1, 2]), crash(3)];
+    assert_eq!(members(&early), ["GMP4"]);
+}
+
+#[test]
+fn vs1_inclusion_a_message_is_delivered_in_one_view() {
+    let straddling = [&[within(1, 1, 0)], &change()[..], &[within(2, 1, 1)]].concat();
+    assert_eq!(synchrony(&straddling), ["VS1", "VS9"]);
+    let elsewhere = [within(1, 1, 1)];
+    assert_eq!(synchrony(&elsewhere), ["VS1"], "p1 is not in that view");
+    assert_eq!(
+        broken(
+            view_synchrony(&three(), "m"),
+            &[broadcast(1, 10), within(1, 1, 0)]
+        ),
+        ["VS1"],
+        "nor in any before the first is indicated"
+    );
+}
+
+#[test]
+fn vs1_inclusion_what_is_forgotten_is_not_delivered_later_either() {
+    // Everybody delivers p1.2 in the first view: p1.1 was broadcast before it.
+    let before = [within(1, 2, 0), within(2, 2, 0), within(3, 2, 0)];
+    let trace = [&before[..], &change(), &[within(1, 1, 1)]].concat();
+    assert_eq!(synchrony(&trace), ["VS1"]);
+}
+
+#[test]
+fn vs2_to_vs5_are_the_properties_of_views() {
+    let back = [
+        crash(3),
+        view(1, 1, &[1, 2]),
+        view(2, 1, &[1, 2]),
+        view(2, 0, &[1, 2]),
+    ];
+    assert_eq!(synchrony(&back), ["VS2"]);
+    let others = [crash(3), view(1, 1, &[1, 2]), view(2, 1, &[1, 2, 3])];
+    assert_eq!(synchrony(&others), ["VS3", "VS4"]);
+    assert_eq!(synchrony(&[crash(3), view(1, 1, &[1, 2])]), ["VS4"]);
+    assert_eq!(synchrony(&[view(1, 1, &[1, 2])]), ["VS5"]);
+}
+
+#[test]
+fn vs6_validity_a_correct_member_delivers_its_own() {
+    let trace = [
+        first_views(),
+        vec![broadcast(1, 10), broadcast(2, 20), crash(2)],
+    ]
+    .concat();
+    let without_views = |trace: &[(usize, Kind)]| {
+        let mut tags = broken(view_synchrony(&three(), "m"), trace);
+        tags.retain(|tag| tag != "VS4");
+        tags
+    };
+    assert_eq!(without_views(&trace), ["VS6"]);
+    let delivered = [trace.clone(), vec![within(1, 1, 0)]].concat();
+    assert!(without_views(&delivered).is_empty());
+    let excluded = effect(1, Observation::indication("Excluded").instance(1));
+    assert!(without_views(&[trace, vec![excluded]].concat()).is_empty());
+}
+
+#[test]
+fn vs7_no_duplication_and_vs8_no_creation() {
+    assert_eq!(synchrony(&[within(1, 1, 0), within(1, 1, 0)]), ["VS7"]);
+    assert_eq!(synchrony(&[within(1, 5, 0)]), ["VS8"]);
+}
+
+#[test]
+fn vs9_agreement_who_pass_together_have_delivered_the_same() {
+    let one_more = [&[within(1, 1, 0)], &change()[..]].concat();
+    assert_eq!(synchrony(&one_more), ["VS9"]);
+    // The same number of messages, but others.
+    let others = [&[within(1, 1, 0), within(2, 2, 0)], &change()[..]].concat();
+    assert_eq!(synchrony(&others), ["VS9"]);
+    // The order does not matter, nor what somebody delivers who does not pass.
+    let same = [
+        within(1, 1, 0),
+        within(1, 2, 0),
+        within(2, 2, 0),
+        within(2, 1, 0),
+    ];
+    let same = [&same[..], &[within(3, 3, 0)], &change()].concat();
+    assert!(synchrony(&same).is_empty());
+    // Before the second has passed, nothing is broken.
+    let first = [crash(3), within(1, 1, 0), view(1, 1, &[1, 2])];
+    assert_eq!(synchrony(&first), ["VS4"]);
+}

@@ -1,0 +1,243 @@
+//! View synchrony: views, and what is delivered in them.
+use super::{
+    Properties,
+    broadcast::{no_creation, no_duplication},
+    delivered::Delivered,
+    group_membership::{self, view},
+    violation,
+};
+use crate::{
+    property::{Completion, Property, Verdict, Violation, Watch},
+    trace::{Kind, Record},
+};
+use quorate_core::{
+    Membership, MessageId, ProcessId, ProcessSet,
+    message::{Origin, fold},
+};
+use std::collections::BTreeMap;
+
+/// VS1–9 of the modules of this name, where nobody joins.
+///
+/// A request that is made while its process is blocked is broadcast in the next view: so in which view a
+/// message was broadcast is told by its deliveries, that of its origin among them, which must agree.
+pub fn view_synchrony(processes: &Membership, module: &str) -> Properties {
+    let mut properties: Properties = vec![Box::new(Inclusion {
+        watch: Watch::new(module),
+        alive: processes.set(),
+        present: BTreeMap::new(),
+        messages: BTreeMap::new(),
+        forgotten: BTreeMap::new(),
+    })];
+    let views = ["VS2", "VS3", "VS4", "VS5"];
+    properties.extend(group_membership::family(views, *processes, module));
+    properties.push(Box::new(Validity {
+        watch: Watch::new(module),
+        requested: BTreeMap::new(),
+        delivered: Delivered::default(),
+        excluded: ProcessSet::EMPTY,
+    }));
+    properties.push(no_duplication("VS7", module));
+    properties.push(no_creation("VS8", *processes, module));
+    properties.push(Box::new(Agreement {
+        watch: Watch::new(module),
+        alive: processes.set(),
+        present: BTreeMap::new(),
+        passed: BTreeMap::new(),
+    }));
+    properties
+}
+
+/// A message is delivered in the view in which it was broadcast, wherever it is.
+struct Inclusion {
+    watch: Watch,
+    alive: ProcessSet,
+    /// The last view of each process.
+    present: BTreeMap<ProcessId, u64>,
+    /// The messages that some live process has not delivered: their view, and who has.
+    messages: BTreeMap<MessageId, (u64, ProcessSet)>,
+    /// By origin, the last forgotten message and its view: what it broadcast before is not later.
+    forgotten: BTreeMap<Origin, (u64, u64)>,
+}
+
+impl Inclusion {
+    /// What is wrong with this delivery, if something is.
+    fn deliver(&mut self, p: ProcessId, id: MessageId, here: u64) -> Option<String> {
+        let present = self.present.get(&p).copied();
+        if present != Some(here) {
+            return Some(format!(
+                "{p} delivers {id} in {here}, and is in {present:?}"
+            ));
+        }
+        if let Some((last, view)) = self.forgotten.get(&id.origin)
+            && id.sequence <= *last
+            && here > *view
+        {
+            return Some(format!(
+                "{p} delivers {id} in {here}, which is after {view}"
+            ));
+        }
+        let (view, by) = self.messages.entry(id).or_insert((here, ProcessSet::EMPTY));
+        by.insert(p);
+        let (view, by) = (*view, *by);
+        if view != here {
+            return Some(format!("{p} delivers {id} in {here}, another in {view}"));
+        }
+        if self.alive.is_subset(by) {
+            self.messages.remove(&id);
+            let last = self.forgotten.entry(id.origin).or_insert((0, view));
+            *last = (*last).max((id.sequence, view));
+        }
+        None
+    }
+
+    /// Forgets the messages of views that every live process has left.
+    fn trim(&mut self) {
+        let last = |p| self.present.get(&p).copied();
+        let Some(passed) = self.alive.iter().map(last).min().flatten() else {
+            return;
+        };
+        let gone = self.messages.iter().filter(|(_, (view, _))| *view < passed);
+        for (id, (view, _)) in gone {
+            let last = self.forgotten.entry(id.origin).or_insert((0, *view));
+            *last = (*last).max((id.sequence, *view));
+        }
+        self.messages.retain(|_, (view, _)| *view >= passed);
+    }
+}
+
+impl Property for Inclusion {
+    fn tag(&self) -> &'static str {
+        "VS1"
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if record.kind == Kind::Crash {
+            self.alive.remove(record.process);
+        } else if let Some((p, observation)) = self.watch.indication(record, "View") {
+            self.present.insert(p, view(observation).0);
+            self.trim();
+        } else if let Some((p, observation)) = self.watch.indication(record, "Deliver")
+            && let (Some(id), Some(here)) = (observation.message, observation.instance)
+            && let Some(text) = self.deliver(p, id, here)
+        {
+            return Err(violation("VS1", record, text));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Completion) -> Verdict {
+        Verdict::Holds
+    }
+}
+
+/// A correct process that stays a member delivers its own broadcasts.
+struct Validity {
+    watch: Watch,
+    requested: BTreeMap<ProcessId, u64>,
+    delivered: Delivered,
+    excluded: ProcessSet,
+}
+
+impl Property for Validity {
+    fn tag(&self) -> &'static str {
+        "VS6"
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if let Some((p, _)) = self.watch.request(record, "Broadcast") {
+            *self.requested.entry(p).or_default() += 1;
+        } else if let Some((p, observation)) = self.watch.indication(record, "Deliver")
+            && let Some(id) = observation.message
+        {
+            self.delivered.insert(p, id);
+        } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
+            self.excluded.insert(p);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, completion: &Completion) -> Verdict {
+        let members = completion.correct.without(self.excluded);
+        let broken = members.iter().find_map(|p| {
+            let requested = self.requested.get(&p).copied().unwrap_or(0);
+            let low = self.delivered.low_of(p, p);
+            let next = low + 1;
+            (low < requested).then(|| format!("{p} never delivers {p}.{next}"))
+        });
+        completion.judge("VS6", broken)
+    }
+}
+
+/// How many messages of an origin were delivered, and the sum of their digests: sets with the same
+/// messages have the same, in whatever order they were delivered.
+type Sums = BTreeMap<Origin, (u64, u64)>;
+
+/// Who passes from one view to another together has delivered the same in it.
+struct Agreement {
+    watch: Watch,
+    alive: ProcessSet,
+    /// The last view of each process, and what it has delivered there.
+    present: BTreeMap<ProcessId, (u64, Sums)>,
+    /// By a view and the one installed after it: who passed first, and what it had delivered.
+    passed: BTreeMap<(u64, u64), (ProcessId, Sums)>,
+}
+
+impl Agreement {
+    fn install(&mut self, p: ProcessId, id: u64) -> Option<String> {
+        let (last, mine) = self.present.insert(p, (id, Sums::new()))?;
+        let first = self.passed.entry((last, id));
+        let (q, theirs) = first.or_insert_with(|| (p, mine.clone()));
+        let broken = difference(&mine, theirs).map(|(origin, mine, theirs)| {
+            format!(
+                "{p} delivered {mine} messages of {origin} in {last}, {q} {theirs}, or others than \
+                 these"
+            )
+        });
+        self.trim();
+        broken
+    }
+
+    /// Forgets the views that every live process has left.
+    fn trim(&mut self) {
+        let last = |p| self.present.get(&p).map(|(id, _)| *id);
+        let present = self.alive.iter().map(last).min().flatten();
+        self.passed.retain(|(view, _), _| Some(*view) >= present);
+    }
+}
+
+/// An origin of which the two have delivered different messages, and how many.
+fn difference(mine: &Sums, theirs: &Sums) -> Option<(ProcessId, u64, u64)> {
+    let mut origins = mine.keys().chain(theirs.keys());
+    let origin = origins.find(|origin| mine.get(origin) != theirs.get(origin))?;
+    let count = |sums: &Sums| sums.get(origin).map_or(0, |(count, _)| *count);
+    Some((origin.process, count(mine), count(theirs)))
+}
+
+impl Property for Agreement {
+    fn tag(&self) -> &'static str {
+        "VS9"
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if record.kind == Kind::Crash {
+            self.alive.remove(record.process);
+        } else if let Some((p, observation)) = self.watch.indication(record, "View") {
+            let (id, _) = view(observation);
+            if let Some(text) = self.install(p, id) {
+                return Err(violation("VS9", record, text));
+            }
+        } else if let Some((p, observation)) = self.watch.indication(record, "Deliver")
+            && let Some(message) = observation.message
+            && let Some((_, sums)) = self.present.get_mut(&p)
+        {
+            let (count, sum) = sums.entry(message.origin).or_default();
+            *count += 1;
+            *sum = sum.wrapping_add(fold(1, message.sequence));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Completion) -> Verdict {
+        Verdict::Holds
+    }
+}
