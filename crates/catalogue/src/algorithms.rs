@@ -7,6 +7,7 @@ mod datagrams;
 mod detectors;
 mod first_in_first_out;
 mod links;
+mod terminating;
 mod total_order;
 mod traced;
 
@@ -26,6 +27,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         consensus::ALL,
         total_order::ALL,
         by_total_order::ALL,
+        terminating::ALL,
     ];
     families.into_iter().flatten()
 }

@@ -1,10 +1,11 @@
 //! Whole stacks: which algorithm stands on which, said once, for every host.
 use quorate_abstractions::{
-    Subscribe, consensus, eventually_perfect, link::Links, reliable, total_order, uniform,
+    Subscribe, consensus, eventually_perfect, link::Links, perfect, reliable, terminating,
+    total_order, uniform,
 };
 use quorate_broadcast::{best_effort, by_consensus, eager, majority_ack};
-use quorate_consensus::rotating;
-use quorate_core::{Addr, Host};
+use quorate_consensus::{rotating, uniform_hierarchical};
+use quorate_core::{Addr, Host, Layer, ProcessId};
 
 /// The algorithms of the total-order stack, top down: two processes can only talk if theirs are the
 /// same.
@@ -59,4 +60,34 @@ pub fn total_order<H: Host>(
         |up: Addr<consensus::Decide>| consensus(&host, &links, detector, up),
         up,
     )
+}
+
+/// Terminating reliable broadcast, over best-effort broadcast, P, and for each source a uniform
+/// hierarchical consensus.
+pub fn terminating<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<terminating::Deliver>,
+) -> Addr<terminating::Broadcast> {
+    let (host, links) = (host.at("terminating"), links.at("terminating"));
+    let below = best_effort::over(links.lane());
+    let consensus = |source| consensus_of(source, &host, &links, detector);
+    quorate_broadcast::terminating::spawn(&host, below, consensus, detector, up)
+}
+
+/// The consensus on the messages of a source, in terminating broadcast.
+pub(crate) fn consensus_of<H: Host>(
+    source: ProcessId,
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<perfect::Crash>,
+) -> impl Layer<consensus::Propose, consensus::Decide> {
+    let source = source.to_string();
+    let (host, links) = (
+        host.at(&source).at("consensus"),
+        links.at(&source).at("consensus"),
+    );
+    let below = best_effort::over(links.lane());
+    move |up| uniform_hierarchical::spawn(&host, below, detector, up)
 }

@@ -90,6 +90,10 @@ const TWINS: &[(&str, Case)] = &[
     ("on-messages-patient", case(3, Load::Second, 1)),
     ("ordered-by-the-dead", case(3, Load::Second, 1)),
     ("first-come", case(2, Load::One, 0)),
+    ("terminating-without-reports", case(2, Load::One, 1)),
+    ("terminating-with-errors", erring(2, 0, 1)),
+    ("anybodys-data", case(2, Load::Second, 0)),
+    ("terminating-not-uniform", case(2, Load::One, 1)),
 ];
 
 /// The search for a twin.
