@@ -2,6 +2,7 @@
 mod broadcast;
 mod by_total_order;
 mod causal;
+mod commit;
 mod consensus;
 mod datagrams;
 mod detectors;
@@ -28,6 +29,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         total_order::ALL,
         by_total_order::ALL,
         terminating::ALL,
+        commit::ALL,
     ];
     families.into_iter().flatten()
 }

@@ -15,6 +15,7 @@ use crate::{
     site::{Below, Door, Message, Proposal, Site},
 };
 use draw::Draw;
+use quorate_abstractions::atomic_commit::Propose;
 use quorate_core::{Membership, ProcessId, Time};
 use quorate_sim::{
     Oracle, Report, Timed, Trace, World, adversary::Random as Anything, properties::Properties,
@@ -47,7 +48,7 @@ pub struct Scenario {
     pub faults: Faults,
     /// Cuts that are given.
     pub cuts: Vec<Cut>,
-    /// How many messages each process broadcasts, or instances it proposes in.
+    /// How many messages each process broadcasts, or instances it proposes or votes in.
     pub requests: u64,
 }
 
@@ -292,6 +293,10 @@ impl Scenario {
                 Door::Propose(door) => {
                     let (instance, value) = (number, draw.payload());
                     world.request(p, draw.moment(), door, Proposal { instance, value });
+                }
+                Door::Vote(door) => {
+                    let (instance, vote) = (number, draw.vote());
+                    world.request(p, draw.moment(), door, Propose { instance, vote });
                 }
                 Door::Send { send, cancel } => {
                     let to = draw.other_than(p, self.processes);

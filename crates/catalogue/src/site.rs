@@ -3,7 +3,7 @@
 use crate::algorithm::{Detector, Ground};
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe, eventually_perfect, fair_loss,
+    Subscribe, atomic_commit, eventually_perfect, fair_loss,
     heartbeat::{Beat, Heard},
     leader::Trust,
     link::{self, Links},
@@ -41,6 +41,8 @@ pub enum Door {
     Broadcast(Addr<Bytes>),
     /// To agree on a value in an instance.
     Propose(Addr<Proposal>),
+    /// To vote in an instance of atomic commit.
+    Vote(Addr<atomic_commit::Propose>),
     /// To send a message, and, of a link that never stops by itself, to stop.
     Send {
         /// Sends.

@@ -1,9 +1,10 @@
 //! Whole stacks: which algorithm stands on which, said once, for every host.
 use quorate_abstractions::{
-    Subscribe, consensus, eventually_perfect, link::Links, perfect, reliable, terminating,
-    total_order, uniform,
+    Subscribe, atomic_commit, consensus, eventually_perfect, link::Links, perfect, reliable,
+    terminating, total_order, uniform,
 };
 use quorate_broadcast::{best_effort, by_consensus, eager, majority_ack};
+use quorate_commit::non_blocking;
 use quorate_consensus::{rotating, uniform_hierarchical};
 use quorate_core::{Addr, Host, Layer, ProcessId};
 
@@ -90,4 +91,20 @@ pub(crate) fn consensus_of<H: Host>(
     );
     let below = best_effort::over(links.lane());
     move |up| uniform_hierarchical::spawn(&host, below, detector, up)
+}
+
+/// Non-blocking atomic commit: over uniform hierarchical consensus.
+pub fn non_blocking<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<atomic_commit::Decide>,
+) -> Addr<atomic_commit::Propose> {
+    let (host, links) = (host.at("commit"), links.at("commit"));
+    let consensus = |up: Addr<consensus::Decide>| {
+        let (host, lane) = (host.at("consensus"), links.at("consensus").lane());
+        uniform_hierarchical::spawn(&host, best_effort::over(lane), detector, up)
+    };
+    let votes = best_effort::over(links.lane());
+    non_blocking::spawn(&host, votes, detector, consensus, up)
 }

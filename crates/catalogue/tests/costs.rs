@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
+use quorate_abstractions::atomic_commit::{Propose, Vote};
 use quorate_catalogue::{
     algorithm::{Algorithm, Dead, Formula, Ground, Size},
     algorithms,
@@ -52,6 +53,10 @@ fn pay(algorithm: &Algorithm, n: u64, d: u64, crash: Option<(ProcessId, Crash)>)
             Door::Propose(door) => {
                 let (instance, value) = (1, payload);
                 world.request(p, Time::ZERO, &door, Proposal { instance, value });
+            }
+            Door::Vote(door) => {
+                let (instance, vote) = (1, Vote::Yes);
+                world.request(p, Time::ZERO, &door, Propose { instance, vote });
             }
             Door::Broadcast(_) | Door::Send { .. } | Door::Nothing => {}
         }

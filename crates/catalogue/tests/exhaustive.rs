@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
+use quorate_abstractions::atomic_commit::{Propose, Vote};
 use quorate_catalogue::{
     algorithm::{Algorithm, Ground, Wire},
     algorithms,
@@ -21,7 +22,7 @@ use std::{fmt::Write, fs, path::Path, time::Duration};
 enum Load {
     /// p1 broadcasts once.
     One,
-    /// p2 broadcasts once.
+    /// p2 broadcasts once; it alone votes yes.
     Second,
     /// p1 broadcasts, and p2.
     Two,
@@ -86,6 +87,9 @@ const TWINS: &[(&str, Case)] = &[
     ("led-by-the-dead", case(3, Load::One, 1)),
     ("patient", case(3, Load::One, 1)),
     ("one-report", case(3, Load::One, 0)),
+    ("non-blocking-with-errors", erring(2, 0, 2)),
+    ("non-blocking-without-reports", case(2, Load::One, 1)),
+    ("every-vote-a-yes", case(2, Load::Second, 0)),
     ("as-they-come", case(2, Load::Two, 0)),
     ("on-messages-patient", case(3, Load::Second, 1)),
     ("ordered-by-the-dead", case(3, Load::Second, 1)),
@@ -109,6 +113,8 @@ fn hunt(case: &Case) -> Exhaustive {
 fn describe(algorithm: &Algorithm, case: &Case) -> String {
     let load = match case.load {
         _ if algorithm.abstraction.contains("consensus") => ", all propose",
+        Load::Second if algorithm.abstraction.contains("commit") => ", p2 alone votes yes",
+        _ if algorithm.abstraction.contains("commit") => ", all vote yes",
         _ if !is_broadcast(algorithm) => "",
         Load::One => ", p1 broadcasts",
         Load::Second => ", p2 broadcasts",
@@ -167,6 +173,14 @@ fn ask(world: &World, p: ProcessId, load: Load, door: &Door) {
         Door::Propose(door) => {
             let value = Bytes::from(vec![p.rank() as u8]);
             world.request(p, Time::ZERO, door, Proposal { instance: 1, value });
+        }
+        Door::Vote(door) => {
+            let instance = 1;
+            let vote = match load {
+                Load::Second if p.rank() != 2 => Vote::No,
+                Load::One | Load::Second | Load::Two | Load::Twice => Vote::Yes,
+            };
+            world.request(p, Time::ZERO, door, Propose { instance, vote });
         }
         Door::Send { .. } | Door::Nothing => {}
     }

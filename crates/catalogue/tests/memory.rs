@@ -1,9 +1,11 @@
-//! Many broadcasts end in the memory that ten thousand need, and a few megabytes: a hundred thousand
-//! through each algorithm in every run, a million in the ignored test, which `scripts/soak` runs.
+//! Many broadcasts end in the memory that ten thousand need, and a few megabytes, and so do many
+//! instances of consensus and of commit: a hundred thousand through each algorithm in every run, a
+//! million in the ignored test, which `scripts/soak` runs.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use quorate_abstractions::{
+    atomic_commit::{Propose, Vote},
     causal, fair_loss,
     link::{self, Links, To},
     reliable,
@@ -12,7 +14,7 @@ use quorate_broadcast::causal_past;
 use quorate_catalogue::{
     algorithm::Algorithm,
     algorithms,
-    site::{Below, Door, Site},
+    site::{Below, Door, Proposal, Site},
     stack,
 };
 use quorate_core::{Addr, Host, Observation, Observe, Time};
@@ -124,12 +126,14 @@ fn a_million_messages_need_the_memory_of_ten_thousand() {
 
 fn bounded(messages: u64) {
     perfect_link(messages);
-    let bounded = |a: &&Algorithm| !a.grows && a.abstraction.ends_with("broadcast");
+    let kinds = ["broadcast", "consensus", "commit"];
+    let is_of = |a: &Algorithm| kinds.iter().any(|kind| a.abstraction.ends_with(kind));
+    let bounded = |a: &&Algorithm| !a.grows && is_of(a);
     let algorithms: Vec<_> = algorithms::all().filter(bounded).collect();
     let next = AtomicUsize::new(0);
     let worker = || {
         while let Some(algorithm) = algorithms.get(next.fetch_add(1, Relaxed)) {
-            broadcast(algorithm, messages);
+            operate(algorithm, messages);
         }
     };
     std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(worker))));
@@ -172,13 +176,27 @@ fn perfect_link(messages: u64) {
     assert_bounded(&client);
 }
 
-/// One of two processes broadcasts so many times.
-fn broadcast(algorithm: &Algorithm, messages: u64) {
+/// What a process that asks for operation `number` does at this door.
+fn ask(door: &Door, number: u64) {
+    let (instance, value) = (number, payload(number));
+    match door {
+        Door::Broadcast(door) => door.send(value),
+        Door::Propose(door) => door.send(Proposal { instance, value }),
+        Door::Vote(door) => door.send(Propose {
+            instance,
+            vote: Vote::Yes,
+        }),
+        Door::Send { .. } | Door::Nothing => {}
+    }
+}
+
+/// One of two processes broadcasts so many times, or both propose or vote in so many instances.
+fn operate(algorithm: &'static Algorithm, operations: u64) {
     let adversary = Timed::uniform(Duration::from_micros(50), Duration::from_micros(100));
     let mut world = World::new(2, 1, adversary)
         .unwrap()
         .maximum_events(u64::MAX);
-    let client = client(messages);
+    let client = client(operations);
     if algorithm.abstraction.ends_with("causal broadcast") {
         client.lock().unwrap().window = NARROW;
     }
@@ -189,23 +207,24 @@ fn broadcast(algorithm: &Algorithm, messages: u64) {
         algorithm.detector,
         Duration::from_millis(5),
     );
+    let mut doors = Vec::new();
     for p in world.processes() {
         let received = client.clone();
         let audience = Arc::new(move |at, observation: &Observation, _: Time| {
             // Its own copy reaches the sender at once: what the other has delivered keeps the pace.
-            if at != p1 && observation.label == "Deliver" {
+            if at != p1 && observation.label == simulation.done {
                 received.lock().unwrap().deliver(observation.count);
             }
         });
         let site = Site::new(&world, p, &below).telling(audience);
-        if let Door::Broadcast(door) = (simulation.wire)(&site)
-            && p == p1
-        {
-            let cell = client.lock().unwrap().send.clone();
-            let send = move |number| door.send(payload(number));
-            assert!(cell.set(Box::new(send)).is_ok());
-        }
+        doors.push((simulation.wire)(&site));
     }
+    if matches!(doors[0], Door::Broadcast(_)) {
+        doors.truncate(1);
+    }
+    let cell = client.lock().unwrap().send.clone();
+    let send = move |number| doors.iter().for_each(|door| ask(door, number));
+    assert!(cell.set(Box::new(send)).is_ok());
     let first = client.clone();
     world.call(p1, Time::ZERO, move || first.lock().unwrap().deliver(0));
     let report = world.run();

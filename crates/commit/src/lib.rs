@@ -2,3 +2,10 @@
 //!
 //! | module | abstraction | over | survives |
 //! |---|---|---|---|
+//! | [`non_blocking`] | non-blocking atomic commit | best-effort broadcast, P, uniform consensus | any number of crashes |
+//! | [`two_phase`] | atomic commit that may block | links | no crash: the others may wait for ever |
+
+pub mod non_blocking;
+#[cfg(test)]
+mod testing;
+pub mod two_phase;

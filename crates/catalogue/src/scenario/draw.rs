@@ -1,6 +1,7 @@
 //! What a seed draws.
 use super::BUSY;
 use bytes::Bytes;
+use quorate_abstractions::atomic_commit::Vote;
 use quorate_core::{
     ProcessId, Random, Time,
     message::{digest, fold},
@@ -42,6 +43,14 @@ impl Draw {
     /// One of few contents: messages are told apart by identifier, and equal ones must be, too.
     pub(super) fn payload(&mut self) -> Bytes {
         Bytes::from(vec![b'a' + self.below(3) as u8; self.below(40) as usize])
+    }
+
+    /// Mostly yes, so that both outcomes occur.
+    pub(super) fn vote(&mut self) -> Vote {
+        match self.below(8) {
+            0 => Vote::No,
+            _ => Vote::Yes,
+        }
     }
 
     /// A content that nobody else sends; some take several datagrams.

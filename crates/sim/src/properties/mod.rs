@@ -3,6 +3,7 @@
 //! A set of properties watches the modules of one name, given as their full path or its last segment.
 //! It reads the requests that those modules handle and the indications that they let out. The `k`-th
 //! broadcast that a process requests has the identifier (process, `k`).
+mod atomic_commit;
 mod broadcast;
 mod causal;
 mod consensus;
@@ -14,6 +15,7 @@ mod order;
 mod terminating;
 mod view_synchrony;
 
+pub use atomic_commit::{atomic_commit, blocking_commit};
 pub use broadcast::{best_effort, reliable, uniform};
 pub use causal::{causal, collected_past};
 pub use consensus::{consensus, regular_consensus};

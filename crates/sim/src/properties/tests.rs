@@ -1,4 +1,5 @@
 //! Each checker accepts a good trace and fires on one that is bad in its own way.
+mod atomic_commit;
 mod order;
 
 use super::*;

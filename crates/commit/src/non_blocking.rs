@@ -1,0 +1,280 @@
+//! Non-blocking atomic commit: the votes go to everybody, and consensus turns what each saw into one
+//! outcome.
+//!
+//! # Promises
+//! - NBAC1 uniform agreement, NBAC3 commit validity, NBAC4 abort validity, NBAC5 integrity (safety).
+//! - NBAC2 termination (liveness): if every correct process votes, every correct process decides.
+//!
+//! # Assumes
+//! Best-effort broadcast, the perfect failure detector P, uniform consensus; any number of crashes
+//! that the consensus below survives. With a detector that errs, an abort may have no reason.
+//!
+//! # Messages
+//! `Voted(instance, vote)`, from every process → everybody.
+//!
+//! # Cost
+//! Over uniform hierarchical consensus. Failure-free 2n(n−1) messages, n + 1 steps (n = 1: none). With
+//! one process dead, reported D ≥ 1 steps after the start: 2(n−1)² messages, D + n − 1 steps (n = 2:
+//! D). p1 crashing after k sends of its vote: k + 2(n−1)² messages. Memory: O(n) an undecided
+//! instance; a decided one leaves a place in a watermark.
+//!
+//! # Why it holds
+//! Commit is proposed only by who has a yes of everybody (NBAC3), abort only by who has a no, or the
+//! report of a crash, which is true (NBAC4); consensus decides one of what was proposed, once (NBAC1,
+//! NBAC5). From every process comes its vote or the report of its crash, so every correct process
+//! proposes, and consensus ends (NBAC2).
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 6.6, “Consensus-Based Non-Blocking Atomic Commit”. Deviations: a process proposes once, not
+//! at every further vote or crash; votes are an enumeration, not numbers to multiply; the first vote of
+//! a process counts, and it sends no second; crashes count in instances that begin later; many
+//! instances, of which the decided ones are pruned. That one no suffices to propose an abort is not
+//! made use of: a process that decided before it has voted would leave others without its vote.
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe,
+    atomic_commit::{Decide, Outcome, Propose, Vote},
+    best_effort, consensus, perfect,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
+    instances::{Entry, Instances},
+    wire::Plain,
+};
+use serde::{Deserialize, Serialize};
+
+/// Instances so far above the oldest undecided one are refused.
+const INSTANCES_AHEAD: u64 = 1 << 16;
+
+/// The only message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Voted {
+    /// The instance.
+    pub instance: u64,
+    /// The sender's vote.
+    pub vote: Vote,
+}
+
+impl Plain for Voted {}
+
+impl Observe for Voted {
+    fn observe(&self) -> Observation {
+        Observation::internal("Voted")
+            .instance(self.instance)
+            .digest(u64::from(self.vote == Vote::Yes))
+    }
+}
+
+/// One instance at one process.
+#[derive(Default, Debug)]
+struct Poll {
+    /// Whether this process has voted.
+    has_voted: bool,
+    /// Who voted.
+    voters: ProcessSet,
+    /// Who voted yes.
+    yes: ProcessSet,
+    /// Whether this process has proposed an outcome.
+    has_proposed: bool,
+}
+
+/// Non-blocking atomic commit.
+pub struct NonBlocking {
+    /// Π.
+    processes: ProcessSet,
+    /// Who has not crashed, as far as the detector has told.
+    correct: ProcessSet,
+    instances: Instances<Poll>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Propose(Propose),
+    /// A vote.
+    BestEffort(best_effort::Deliver<Voted>),
+    /// P reports a crash.
+    Crash(perfect::Crash),
+    /// Consensus has decided.
+    Consensus(consensus::Decide),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// This process's vote.
+    BestEffort(best_effort::Broadcast<Voted>),
+    /// The outcome that this process saw.
+    Consensus(consensus::Propose),
+    /// An indication to the layer above.
+    Decide(Decide),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Propose(request) => request.observe(),
+            Event::BestEffort(indication) => indication.observe(),
+            Event::Crash(indication) => indication.observe().as_internal(),
+            Event::Consensus(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::BestEffort(request) => request.observe(),
+            Effect::Consensus(request) => request.observe().as_internal(),
+            Effect::Decide(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for NonBlocking {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Propose(Propose { instance, vote }) => self.upon_propose(instance, vote, ctx),
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                self.upon_voted(from, message, ctx);
+            }
+            Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+            Event::Consensus(consensus::Decide { instance, value }) => {
+                self.upon_decided(instance, &value, ctx);
+            }
+        }
+    }
+}
+
+impl NonBlocking {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        NonBlocking {
+            processes: host.processes().set(),
+            correct: host.processes().set(),
+            instances: Instances::new(INSTANCES_AHEAD),
+        }
+    }
+
+    /// The first vote in an instance is told to everybody, a second one to nobody: links do not keep
+    /// order, and others could take either for the first.
+    fn upon_propose(&mut self, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
+        match self.instances.at(instance, Poll::default) {
+            Entry::Live(poll) if poll.has_voted => {}
+            Entry::Live(poll) => {
+                poll.has_voted = true;
+                let vote = Voted { instance, vote };
+                ctx.trigger(Effect::BestEffort(best_effort::Broadcast(vote)));
+            }
+            Entry::Retired => {}
+            Entry::TooFar => ctx.count("instance too far ahead"),
+        }
+    }
+
+    /// The first vote of a process counts. One for a decided instance comes late.
+    fn upon_voted(&mut self, from: ProcessId, voted: Voted, ctx: &mut Ctx<Self>) {
+        match self.instances.at(voted.instance, Poll::default) {
+            Entry::Live(poll) => {
+                if poll.voters.insert(from) && voted.vote == Vote::Yes {
+                    poll.yes.insert(from);
+                }
+            }
+            Entry::Retired => return,
+            Entry::TooFar => return ctx.count("instance too far ahead"),
+        }
+        self.upon_all_known(voted.instance, ctx);
+    }
+
+    /// A crash concerns every instance, also those that begin later.
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.correct.remove(p);
+        for instance in self.instances.numbers() {
+            self.upon_all_known(instance, ctx);
+        }
+    }
+
+    /// Upon a vote or the report of the crash of everybody: propose what follows from them, once.
+    fn upon_all_known(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
+        let (processes, correct) = (self.processes, self.correct);
+        let Some(poll) = self.instances.get(instance) else {
+            return;
+        };
+        if poll.has_proposed || !correct.is_subset(poll.voters) {
+            return;
+        }
+        poll.has_proposed = true;
+        let outcome = if poll.yes == processes && correct == processes {
+            Outcome::Commit
+        } else {
+            Outcome::Abort
+        };
+        let value = value_of(outcome);
+        ctx.trigger(Effect::Consensus(consensus::Propose { instance, value }));
+    }
+
+    fn upon_decided(&mut self, instance: u64, value: &Bytes, ctx: &mut Ctx<Self>) {
+        let Some(outcome) = outcome_of(value) else {
+            return ctx.count("undecodable outcome");
+        };
+        self.instances.retire(instance);
+        ctx.trigger(Effect::Decide(Decide { instance, outcome }));
+    }
+}
+
+/// An outcome, as consensus knows it.
+fn value_of(outcome: Outcome) -> Bytes {
+    match outcome {
+        Outcome::Abort => Bytes::from_static(&[0]),
+        Outcome::Commit => Bytes::from_static(&[1]),
+    }
+}
+
+fn outcome_of(value: &Bytes) -> Option<Outcome> {
+    match **value {
+        [0] => Some(Outcome::Abort),
+        [1] => Some(Outcome::Commit),
+        _ => None,
+    }
+}
+
+/// Starts non-blocking atomic commit over best-effort broadcast, P and uniform consensus.
+pub fn spawn<H: Host>(
+    host: &H,
+    best_effort: impl Layer<best_effort::Broadcast<Voted>, best_effort::Deliver<Voted>>,
+    detector: &Subscribe<perfect::Crash>,
+    consensus: impl Layer<consensus::Propose, consensus::Decide>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let algorithm = NonBlocking::new(host);
+    spawn_as(host, algorithm, best_effort, detector, consensus, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    best_effort: impl Layer<best_effort::Broadcast<Voted>, best_effort::Deliver<Voted>>,
+    detector: &Subscribe<perfect::Crash>,
+    consensus: impl Layer<consensus::Propose, consensus::Decide>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Propose);
+    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let agree = consensus.attach(mailbox.addr().with(Event::Consensus));
+    detector.send(mailbox.addr().with(Event::Crash));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::BestEffort(request) => below.send(request),
+        Effect::Consensus(request) => agree.send(request),
+        Effect::Decide(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

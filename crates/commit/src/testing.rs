@@ -1,0 +1,91 @@
+//! What the tests of the algorithms share.
+use quorate_abstractions::{
+    Subscribe,
+    atomic_commit::{Propose, Vote},
+    perfect,
+};
+use quorate_core::{Addr, ProcessId, Random as Generator, Time};
+use quorate_sim::{Adversary, Copy, Crash, Lose, Random, Timed, UNIT, World};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+pub(crate) fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+/// So many steps, and a half, after the start: between two steps.
+pub(crate) fn after(steps: u32) -> Time {
+    Time::ZERO + UNIT * steps + UNIT / 2
+}
+
+/// Lock step, but for some copies: each way has a list of what its first copies take, in steps.
+#[derive(Default)]
+pub(crate) struct Script(BTreeMap<(ProcessId, ProcessId), VecDeque<u32>>);
+
+impl Script {
+    pub(crate) fn way(mut self, from: usize, to: usize, steps: &[u32]) -> Self {
+        self.0.entry((p(from), p(to))).or_default().extend(steps);
+        self
+    }
+}
+
+impl Adversary for Script {
+    fn latency(&mut self, copy: Copy, _: &mut Generator) -> Duration {
+        let named = self.0.get_mut(&(copy.from, copy.to));
+        UNIT * named.and_then(VecDeque::pop_front).unwrap_or(1)
+    }
+}
+
+/// The report of each crash takes so many steps.
+pub(crate) fn reported_after(
+    steps: u32,
+) -> impl Fn(&World, ProcessId) -> Subscribe<perfect::Crash> {
+    move |world, q| world.perfect(q, UNIT * steps)
+}
+
+/// The step at which each process decided first.
+pub(crate) fn each_steps(world: &World) -> Vec<Option<u64>> {
+    let decided = |q| {
+        let tally = world.tally(q, "commit", "Decide")?;
+        Some(tally.first.as_nanos() / UNIT.as_nanos() as u64)
+    };
+    world.processes().map(decided).collect()
+}
+
+/// Has these vote in instance 1 at the start, from p1 on.
+pub(crate) fn vote(world: &World, doors: &[Addr<Propose>], votes: &[Vote]) {
+    for ((q, door), vote) in world.processes().zip(doors).zip(votes) {
+        let (instance, vote) = (1, *vote);
+        world.request(q, Time::ZERO, door, Propose { instance, vote });
+    }
+}
+
+/// A world of 2 to 5 processes, paced by time or by choice, in which up to n − 1 crash in any way.
+pub(crate) fn turbulent(seed: u64) -> World {
+    let n = 2 + seed as usize % 4;
+    let world = if seed.is_multiple_of(2) {
+        World::new(n, seed, Random::new()).unwrap()
+    } else {
+        World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap()
+    };
+    for rank in 1..n {
+        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+        let crash = Crash::before_output(1 + (seed / 7 + 3 * rank as u64) % (3 * n as u64 + 1));
+        world.crash(p(1 + (rank + seed as usize) % n), crash.losing(lose));
+    }
+    world
+}
+
+/// Votes in instances 1 to 3 at different times, of which one in eight is no.
+pub(crate) fn vote_some(world: &World, doors: &[Addr<Propose>], seed: u64) {
+    for (rank, door) in (1..).zip(doors) {
+        for instance in 1..=3_u64 {
+            let says_no = (seed / 3 + 5 * rank as u64 + 7 * instance).is_multiple_of(8);
+            let vote = if says_no { Vote::No } else { Vote::Yes };
+            let time = Time::ZERO + UNIT * ((seed as u32 + rank as u32) % 5 * instance as u32);
+            world.request(p(rank), time, door, Propose { instance, vote });
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Two-phase commit: a coordinator collects the votes and tells the outcome. It blocks when the
+//! coordinator crashes.
+//!
+//! # Promises
+//! - NBAC1 uniform agreement, NBAC3 commit validity, NBAC4 abort validity, NBAC5 integrity (safety).
+//! - Not NBAC2: if any process crashes, others that voted yes may wait for ever. Failure-free, every
+//!   process that votes decides once all have voted, or one has voted no.
+//!
+//! # Assumes
+//! Perfect links, and no detector. Safety survives any number of crashes, progress none: that of the
+//! coordinator leaves whoever voted yes without the outcome, that of another leaves the coordinator
+//! without its vote, unless somebody votes no.
+//!
+//! # Messages
+//! - `Prepare(instance)`, coordinator → everybody: what is your vote?
+//! - `Voted(instance, vote)`, everybody → coordinator, once it was asked and has a vote.
+//! - `Decided(instance, outcome)`, coordinator → everybody.
+//!
+//! The coordinator is p1, in every instance.
+//!
+//! # Cost
+//! Failure-free 3(n−1) messages; the coordinator decides at step 2, the others at step 3 (n = 1: 0).
+//! The coordinator crashing after k sends of its question: 2k messages, and nobody else decides.
+//! Memory: O(1) an undecided instance, O(n) at the coordinator; a decided one leaves a place in a
+//! watermark. A blocked one stays: 2¹⁶ instances above the oldest, all is refused.
+//!
+//! # Why it holds
+//! One process makes the outcome of an instance, once (NBAC1, NBAC5): commit with a yes of everybody
+//! (NBAC3), abort with a no (NBAC4). Who votes no need not wait: with its no there is no commit.
+//!
+//! # Source
+//! Gray: *Notes on Data Base Operating Systems*, 1978. Deviations: crash-stop, so that nothing is logged;
+//! the coordinator votes as well, in a message to itself; it waits for a vote as long as it takes,
+//! where a database would give up and abort: without a detector that abort could have no reason. The
+//! remedy for blocking is [`non_blocking`](crate::non_blocking).
+use quorate_abstractions::{
+    atomic_commit::{Decide, Outcome, Propose, Vote},
+    link::{self, To},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    instances::{Entry, Instances},
+    wire::Plain,
+};
+use serde::{Deserialize, Serialize};
+
+/// Instances so far above the oldest undecided one are refused.
+const INSTANCES_AHEAD: u64 = 1 << 16;
+
+/// The messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// The coordinator asks for the vote in this instance.
+    Prepare(u64),
+    /// The vote of the sender.
+    Voted(u64, Vote),
+    /// The outcome.
+    Decided(u64, Outcome),
+}
+
+impl Plain for Message {}
+
+impl Observe for Message {
+    fn observe(&self) -> Observation {
+        match *self {
+            Message::Prepare(instance) => Observation::internal("Prepare").instance(instance),
+            Message::Voted(instance, vote) => Observation::internal("Voted")
+                .instance(instance)
+                .digest(u64::from(vote == Vote::Yes)),
+            Message::Decided(instance, outcome) => Observation::internal("Decided")
+                .instance(instance)
+                .digest(u64::from(outcome == Outcome::Commit)),
+        }
+    }
+}
+
+/// One instance at one process.
+#[derive(Default, Debug)]
+struct Poll {
+    /// The vote of this process.
+    vote: Option<Vote>,
+    /// Whether the coordinator has asked for it.
+    asked: bool,
+    /// At the coordinator: who voted yes.
+    yes: ProcessSet,
+    /// At the coordinator: whether it has told the outcome.
+    told: bool,
+}
+
+/// Two-phase commit.
+pub struct TwoPhase {
+    me: ProcessId,
+    processes: Membership,
+    instances: Instances<Poll>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Propose(Propose),
+    /// A message from below.
+    Link(link::Deliver<Message>),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to the layer below.
+    Link(link::Send<Message>),
+    /// An indication to the layer above.
+    Decide(Decide),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Propose(request) => request.observe(),
+            Event::Link(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Decide(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for TwoPhase {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        let link::Deliver { from, message } = match event {
+            Event::Propose(Propose { instance, vote }) => {
+                return self.upon_propose(instance, vote, ctx);
+            }
+            Event::Link(delivery) => delivery,
+        };
+        match message {
+            Message::Voted(..) if self.me != self.coordinator() => {
+                ctx.count("vote for the coordinator");
+            }
+            Message::Voted(instance, vote) => self.upon_voted(from, instance, vote, ctx),
+            Message::Prepare(_) | Message::Decided(..) if from != self.coordinator() => {
+                ctx.count("not the coordinator");
+            }
+            Message::Prepare(instance) => self.upon_prepare(instance, ctx),
+            Message::Decided(instance, outcome) => self.upon_decided(instance, outcome, ctx),
+        }
+    }
+}
+
+impl TwoPhase {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        TwoPhase {
+            me: host.me(),
+            processes: *host.processes(),
+            instances: Instances::new(INSTANCES_AHEAD),
+        }
+    }
+
+    /// p1, in every instance.
+    fn coordinator(&self) -> ProcessId {
+        self.processes.coordinator(1)
+    }
+
+    /// The instance, made at its first mention; nothing if it is over or too far ahead.
+    fn live(&mut self, instance: u64, ctx: &mut Ctx<Self>) -> Option<&mut Poll> {
+        match self.instances.at(instance, Poll::default) {
+            Entry::Live(poll) => Some(poll),
+            Entry::Retired => None,
+            Entry::TooFar => {
+                ctx.count("instance too far ahead");
+                None
+            }
+        }
+    }
+
+    /// The first vote counts. That of the coordinator begins the first phase.
+    fn upon_propose(&mut self, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
+        let Some(poll) = self.live(instance, ctx).filter(|poll| poll.vote.is_none()) else {
+            return;
+        };
+        poll.vote = Some(vote);
+        if self.me == self.coordinator() {
+            send(To::All, Message::Prepare(instance), ctx);
+        }
+        self.upon_answer(instance, ctx);
+    }
+
+    /// An instance that is over here though its coordinator still asks: this process has voted no.
+    fn upon_prepare(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
+        if self.instances.is_retired(instance) {
+            let answer = Message::Voted(instance, Vote::No);
+            return send(To::One(self.coordinator()), answer, ctx);
+        }
+        if let Some(poll) = self.live(instance, ctx) {
+            poll.asked = true;
+            self.upon_answer(instance, ctx);
+        }
+    }
+
+    /// Upon a question and a vote: answer. Who votes no knows the outcome, asked or not.
+    fn upon_answer(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
+        let coordinator = self.coordinator();
+        let Some(poll) = self.instances.get(instance) else {
+            return;
+        };
+        let (asked, vote) = (poll.asked, poll.vote);
+        if let (true, Some(vote)) = (asked, vote) {
+            send(To::One(coordinator), Message::Voted(instance, vote), ctx);
+        }
+        if vote == Some(Vote::No) && self.me != coordinator {
+            self.upon_decided(instance, Outcome::Abort, ctx);
+        }
+    }
+
+    /// Tells the outcome at the first no, or at the last yes.
+    fn upon_voted(&mut self, from: ProcessId, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
+        let all = self.processes.set();
+        let Some(poll) = self.live(instance, ctx).filter(|poll| !poll.told) else {
+            return;
+        };
+        if vote == Vote::Yes {
+            poll.yes.insert(from);
+        }
+        let outcome = match vote {
+            Vote::No => Outcome::Abort,
+            Vote::Yes if poll.yes == all => Outcome::Commit,
+            Vote::Yes => return,
+        };
+        poll.told = true;
+        send(To::All, Message::Decided(instance, outcome), ctx);
+    }
+
+    fn upon_decided(&mut self, instance: u64, outcome: Outcome, ctx: &mut Ctx<Self>) {
+        if self.live(instance, ctx).is_some() {
+            self.instances.retire(instance);
+            ctx.trigger(Effect::Decide(Decide { instance, outcome }));
+        }
+    }
+}
+
+fn send(to: To, message: Message, ctx: &mut Ctx<TwoPhase>) {
+    ctx.trigger(Effect::Link(link::Send { to, message }));
+}
+
+/// Starts two-phase commit over perfect links.
+pub fn spawn<H: Host>(
+    host: &H,
+    links: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Propose);
+    let below = links.attach(mailbox.addr().with(Event::Link));
+    host.start(mailbox, TwoPhase::new(host), move |effect| match effect {
+        Effect::Link(request) => below.send(request),
+        Effect::Decide(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;
