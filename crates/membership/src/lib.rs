@@ -2,3 +2,10 @@
 //!
 //! | module | abstraction | over | survives |
 //! |---|---|---|---|
+//! | [`by_consensus`] | view synchrony | best-effort broadcast, uniform consensus, P | any number of crashes |
+
+pub mod by_consensus;
+pub mod messages;
+#[cfg(test)]
+mod testing;
+mod within;

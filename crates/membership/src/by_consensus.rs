@@ -1,0 +1,373 @@
+//! View synchrony by consensus: the next view, and what is delivered before it, are one decision.
+//!
+//! # Promises
+//! - VS1 view inclusion, VS2 monotonicity, VS3 uniform agreement on views, VS5 accuracy (safety).
+//! - VS4 completeness, VS6 validity (liveness). VS7 no duplication, VS8 no creation (safety).
+//! - VS9 agreement (safety): who passes from one view to the next has delivered the same in it.
+//!
+//! # Assumes
+//! Best-effort broadcast, uniform consensus, the perfect failure detector P; any number of crashes.
+//! Nobody joins. The user answers `Block`.
+//!
+//! # Messages
+//! - `Data(view, number, id, payload)`: a broadcast.
+//! - `Flush(view, messages)`: I deliver nothing more in this view before the decision, and have
+//!   delivered these, which others may lack.
+//! - `Stable(view, counts)`: so many messages I have delivered; every 32 deliveries.
+//!
+//! # Cost
+//! A broadcast: n − 1 messages, one step (and one 32nd of a report at each process). A view change
+//! after one crash, over uniform hierarchical consensus: (n−1)² messages `Flush` and as many of
+//! consensus, n steps after the report (one less for the last in rank; none for who is alone). Memory:
+//! what is delivered and not stable, at most 256 messages a member; as much of the next view for those
+//! that are ahead.
+//!
+//! # Why it holds
+//! Who flushes delivers nothing before the decision, and a decision has the flushes of all its members:
+//! their union, with what all members have anyway, is what each of them has delivered in the end (VS9).
+//! A proposer waits for the flush of every member that P has not reported, and whoever hears of one
+//! flushes; so all correct members propose, and the decision comes (VS4). Crashes that were noticed
+//! meanwhile begin the next change at once. A member can be one view ahead at most: the decision after
+//! the next needs this process's flush.
+//!
+//! # Source
+//! The lecture's second view-synchronous algorithm; Guerraoui, Cachin, Rodrigues, section 6.8, in
+//! substance. Deviations: flushes are kept by view and carry what is not stable; a flush that is heard
+//! starts one; crashes are heard of while flushing, too; the proposal is made once, of members only;
+//! the deliveries from one sender within a view are in its order.
+use crate::{
+    messages::{Data, Decision, Message},
+    within::{Early, Outgoing, Within, union},
+};
+use quorate_abstractions::{
+    Subscribe, best_effort,
+    consensus::{Decide, Propose},
+    group_membership::View,
+    perfect,
+    view_synchrony::{Deliver, Indication, Request},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
+    wire::{self, Wire},
+};
+use std::collections::BTreeMap;
+
+/// How far this process is with leaving its view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// It stays.
+    Open,
+    /// Its user was asked to stop broadcasting.
+    Asked,
+    /// It has flushed.
+    Blocked,
+    /// It has proposed the next view.
+    Proposed,
+}
+
+/// View synchrony by consensus.
+pub struct ByConsensus {
+    me: ProcessId,
+    view: View,
+    phase: Phase,
+    crashed: ProcessSet,
+    outgoing: Outgoing,
+    within: Within,
+    /// By member: what it flushed in the present view.
+    flushed: BTreeMap<ProcessId, Vec<Data>>,
+    early: Early,
+    /// Decisions about views after the next.
+    decisions: BTreeMap<u64, Decision>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Request(Request),
+    /// A message of a member.
+    BestEffort(best_effort::Deliver<Message>),
+    /// A decision.
+    Decide(Decide),
+    /// P reports a crash.
+    Crash(perfect::Crash),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A message to all.
+    BestEffort(best_effort::Broadcast<Message>),
+    /// A proposal.
+    Propose(Propose),
+    /// An indication to the layer above.
+    Indicate(Indication),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => request.observe(),
+            Event::BestEffort(indication) => indication.observe(),
+            Event::Decide(indication) => indication.observe().as_internal(),
+            Event::Crash(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::BestEffort(request) => request.observe(),
+            Effect::Propose(request) => request.observe().as_internal(),
+            Effect::Indicate(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for ByConsensus {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        self.indicate_view(ctx);
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(request) => self.upon_request(request, ctx),
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                self.upon_message(from, message, ctx);
+            }
+            Event::Decide(decision) => self.upon_decide(decision, ctx),
+            Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+        }
+    }
+}
+
+impl ByConsensus {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        let (me, members) = (host.me(), host.processes().set());
+        ByConsensus {
+            me,
+            view: View { id: 0, members },
+            phase: Phase::Open,
+            crashed: ProcessSet::EMPTY,
+            outgoing: Outgoing::new(host),
+            within: Within::new(me, members),
+            flushed: BTreeMap::new(),
+            early: Early::default(),
+            decisions: BTreeMap::new(),
+        }
+    }
+
+    fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
+        match request {
+            Request::Broadcast(payload) => {
+                self.outgoing.push(payload);
+                self.upon_room(ctx);
+            }
+            Request::BlockOk => self.upon_block_ok(ctx),
+            Request::State { .. } | Request::Join => ctx.count("nobody joins"),
+        }
+    }
+
+    /// Upon requests, room for them, and a user that is not blocked: deliver, and broadcast.
+    fn upon_room(&mut self, ctx: &mut Ctx<Self>) {
+        while matches!(self.phase, Phase::Open | Phase::Asked)
+            && let Some(data) = self.outgoing.next(&mut self.within)
+        {
+            self.indicate_delivery(data.clone(), ctx);
+            let view = self.view.id;
+            tell(Message::Data { view, data }, ctx);
+        }
+        self.upon_report_due(ctx);
+    }
+
+    fn upon_report_due(&mut self, ctx: &mut Ctx<Self>) {
+        if let Some(counts) = self.within.report() {
+            let view = self.view.id;
+            tell(Message::Stable { view, counts }, ctx);
+        }
+    }
+
+    /// The user broadcasts nothing more: say what was delivered in the view, and deliver no more.
+    fn upon_block_ok(&mut self, ctx: &mut Ctx<Self>) {
+        if self.phase != Phase::Asked {
+            return ctx.count("unasked BlockOk");
+        }
+        self.phase = Phase::Blocked;
+        let (view, messages) = (self.view.id, self.within.unstable());
+        tell(Message::Flush { view, messages }, ctx);
+    }
+
+    fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
+        match message.view().checked_sub(self.view.id) {
+            None => {}
+            Some(1) => {
+                if let Err(reason) = self.early.keep(from, message) {
+                    ctx.count(reason);
+                }
+            }
+            Some(2..) => ctx.count("view too far ahead"),
+            Some(0) if !self.view.members.contains(from) => ctx.count("not a member"),
+            Some(0) => match message {
+                Message::Data { data, .. } => self.upon_data(from, data, ctx),
+                Message::Stable { counts, .. } => {
+                    self.within.hear_counts(from, &counts);
+                    self.upon_room(ctx);
+                }
+                Message::Flush { messages, .. } => self.upon_flush(from, messages, ctx),
+            },
+        }
+    }
+
+    /// While blocked, nothing is delivered: the sender's flush has it.
+    fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        if matches!(self.phase, Phase::Blocked | Phase::Proposed) {
+            return;
+        }
+        match self.within.hear(from, data) {
+            Ok(ready) => {
+                for data in ready {
+                    self.indicate_delivery(data, ctx);
+                }
+                self.upon_room(ctx);
+            }
+            Err(reason) => ctx.count(reason),
+        }
+    }
+
+    /// A member's first flush counts, and has everybody flush.
+    fn upon_flush(&mut self, from: ProcessId, messages: Vec<Data>, ctx: &mut Ctx<Self>) {
+        self.flushed.entry(from).or_insert(messages);
+        self.start_flush(ctx);
+        self.upon_all_flushed(ctx);
+    }
+
+    /// Only a member's crash changes the view; it may be what a proposal was waiting for.
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.crashed.insert(p);
+        if self.view.members.contains(p) {
+            self.start_flush(ctx);
+        }
+        self.upon_all_flushed(ctx);
+    }
+
+    fn start_flush(&mut self, ctx: &mut Ctx<Self>) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Asked;
+            ctx.trigger(Effect::Indicate(Indication::Block));
+        }
+    }
+
+    /// Upon the flushes of all members but those that have crashed: propose the next view, once.
+    fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
+        let members = self.view.members.without(self.crashed);
+        let all = members.iter().all(|p| self.flushed.contains_key(&p));
+        if self.phase != Phase::Blocked || !all {
+            return;
+        }
+        self.phase = Phase::Proposed;
+        let flushed = self.flushed.iter().filter(|(p, _)| members.contains(**p));
+        let proposal = Decision {
+            members,
+            newcomers: ProcessSet::EMPTY,
+            messages: union(flushed.map(|(_, messages)| messages)),
+        };
+        ctx.trigger(Effect::Propose(Propose {
+            instance: self.view.id + 1,
+            value: wire::encode(&proposal),
+        }));
+    }
+
+    /// Decisions are kept until their turn.
+    fn upon_decide(&mut self, decision: Decide, ctx: &mut Ctx<Self>) {
+        match Decision::decode(decision.value) {
+            Ok(decided) if decision.instance > self.view.id => {
+                self.decisions.insert(decision.instance, decided);
+            }
+            Ok(_) => {}
+            Err(_) => ctx.count("undecodable decision"),
+        }
+        while let Some(decided) = self.decisions.remove(&(self.view.id + 1)) {
+            self.upon_next_view(decided, ctx);
+        }
+    }
+
+    /// Delivers what it lacks, and installs the view. What was requested meanwhile comes first in it,
+    /// then what members that were ahead have sent; crashes that were noticed meanwhile end it.
+    fn upon_next_view(&mut self, decided: Decision, ctx: &mut Ctx<Self>) {
+        for data in self.within.complete(decided.messages) {
+            self.indicate_delivery(data, ctx);
+        }
+        self.view = View {
+            id: self.view.id + 1,
+            members: decided.members,
+        };
+        self.within = Within::new(self.me, self.view.members);
+        self.flushed.clear();
+        self.phase = Phase::Open;
+        self.indicate_view(ctx);
+        self.upon_room(ctx);
+        let early: Vec<_> = self.early.take().collect();
+        for (from, message) in early {
+            self.upon_message(from, message, ctx);
+        }
+        if self.view.members.without(self.crashed) != self.view.members {
+            self.start_flush(ctx);
+        }
+    }
+
+    fn indicate_view(&self, ctx: &mut Ctx<Self>) {
+        let (view, newcomers) = (self.view, ProcessSet::EMPTY);
+        ctx.trigger(Effect::Indicate(Indication::View { view, newcomers }));
+    }
+
+    fn indicate_delivery(&self, data: Data, ctx: &mut Ctx<Self>) {
+        let (view, Data { id, payload, .. }) = (self.view.id, data);
+        let deliver = Deliver { view, id, payload };
+        ctx.trigger(Effect::Indicate(Indication::Deliver(deliver)));
+    }
+}
+
+fn tell(message: Message, ctx: &mut Ctx<ByConsensus>) {
+    ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
+}
+
+/// Starts view synchrony by consensus, over best-effort broadcast, uniform consensus and P.
+pub fn spawn<H: Host>(
+    host: &H,
+    best_effort: impl Layer<best_effort::Broadcast<Message>, best_effort::Deliver<Message>>,
+    consensus: impl Layer<Propose, Decide>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let algorithm = ByConsensus::new(host);
+    spawn_as(host, algorithm, best_effort, consensus, detector, up)
+}
+
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    best_effort: impl Layer<best_effort::Broadcast<Message>, best_effort::Deliver<Message>>,
+    consensus: impl Layer<Propose, Decide>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
+    detector.send(mailbox.addr().with(Event::Crash));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::BestEffort(request) => below.send(request),
+        Effect::Propose(request) => consensus.send(request),
+        Effect::Indicate(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+use super::*;
+use crate::testing::{
+    Latencies, Log, SlowCopy, broadcast, delivered, half, last_view, p, step, user,
+};
+use quorate_abstractions::link::Links;
+use quorate_broadcast::best_effort as over;
+use quorate_consensus::uniform_hierarchical;
+use quorate_core::Time;
+use quorate_sim::{
+    Adversary, Crash, Exhaustive, Lose, Random, Report, Timed, UNIT, World, properties,
+};
+use std::time::Duration;
+
+/// The rule in force: this algorithm's, or one as published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Corrected,
+    /// Crashes that were noticed while flushing are forgotten.
+    NoFurtherFlush,
+    /// The crash of whom another decision has excluded starts a flush, and nobody joins in one.
+    FlushForTheExcluded,
+    /// The condition of the proposal is looked at upon flushes only.
+    FlushesOnly,
+    /// Flushes of the next view are erased when it is installed.
+    EarlyFlushIsErased,
+    /// What is delivered already is known by its content.
+    KnownByContent,
+}
+
+/// The algorithm under a rule.
+struct Ruled {
+    rule: Rule,
+    inner: ByConsensus,
+    contents: Vec<bytes::Bytes>,
+}
+
+impl Ruled {
+    fn upon_ruled(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Crash(perfect::Crash(q)) if self.rule == Rule::FlushForTheExcluded => {
+                self.inner.crashed.insert(q);
+                self.inner.start_flush(ctx);
+                self.inner.upon_all_flushed(ctx);
+            }
+            Event::Crash(perfect::Crash(q)) if self.rule == Rule::FlushesOnly => {
+                self.inner.crashed.insert(q);
+                self.inner.start_flush(ctx);
+            }
+            Event::BestEffort(best_effort::Deliver {
+                from,
+                message: Message::Flush { view, messages },
+            }) => match self.rule {
+                Rule::EarlyFlushIsErased if view > self.inner.view.id => {}
+                Rule::FlushForTheExcluded if view == self.inner.view.id => {
+                    self.inner.flushed.entry(from).or_insert(messages);
+                    self.inner.upon_all_flushed(ctx);
+                }
+                _ => self.inner.upon_flush_of(from, view, messages, ctx),
+            },
+            event => self.inner.upon(event, ctx),
+        }
+    }
+}
+
+impl ByConsensus {
+    fn upon_flush_of(
+        &mut self,
+        from: ProcessId,
+        view: u64,
+        messages: Vec<Data>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        self.upon_message(from, Message::Flush { view, messages }, ctx);
+    }
+}
+
+impl Algorithm for Ruled {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        self.inner.upon_start(ctx);
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        let is_decision = matches!(event, Event::Decide(_));
+        self.upon_ruled(event, ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        for effect in effects {
+            match &effect {
+                Effect::Indicate(Indication::Block)
+                    if is_decision && self.rule == Rule::NoFurtherFlush =>
+                {
+                    self.inner.phase = Phase::Open;
+                    continue;
+                }
+                Effect::Indicate(Indication::Deliver(deliver))
+                    if self.rule == Rule::KnownByContent =>
+                {
+                    if is_decision && self.contents.contains(&deliver.payload) {
+                        continue;
+                    }
+                    self.contents.push(deliver.payload.clone());
+                }
+                _ => {}
+            }
+            ctx.trigger(effect);
+        }
+    }
+}
+
+/// Everybody is a member; P reports to view synchrony at each process after so many steps, and to
+/// consensus after one.
+fn world(
+    n: usize,
+    seed: u64,
+    adversary: impl Adversary + 'static,
+    rule: Rule,
+    detection: impl Fn(ProcessId) -> Duration,
+) -> (World, Vec<Addr<Request>>, Vec<Log>) {
+    let world = World::new(n, seed, adversary).unwrap().keep_trace();
+    world.check(properties::view_synchrony(world.membership(), "views"));
+    let (mut doors, mut logs) = (Vec::new(), Vec::new());
+    for q in world.processes() {
+        let (host, links) = (world.host(q).at("views"), world.links(q).at("views"));
+        let (up, back, log) = user(&world, q);
+        let consensus = |up: Addr<Decide>| {
+            let below = over::over(links.at("consensus").lane());
+            let detector = world.perfect(q, UNIT.min(detection(q)));
+            uniform_hierarchical::spawn(&host.at("consensus"), below, &detector, up)
+        };
+        let algorithm = Ruled {
+            rule,
+            inner: ByConsensus::new(&host),
+            contents: Vec::new(),
+        };
+        let detector = world.perfect(q, detection(q));
+        let below = over::over(links.lane());
+        let door = spawn_as(&host, algorithm, below, consensus, &detector, up);
+        assert!(back.set(door.clone()).is_ok());
+        doors.push(door);
+        logs.push(log);
+    }
+    (world, doors, logs)
+}
+
+fn steps(steps: u32) -> impl Fn(ProcessId) -> Duration {
+    move |_| UNIT * steps
+}
+
+#[test]
+fn a_broadcast_costs_what_the_header_says() {
+    for n in 1..=8_u64 {
+        let (adversary, rule) = (Timed::lock_step(), Rule::Corrected);
+        let (mut world, doors, logs) = world(n as usize, 1, adversary, rule, steps(1));
+        world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+        let report = world.run();
+        report.assert_all_hold();
+        assert_eq!(report.counts.messages, n - 1);
+        assert!(logs.iter().all(|log| delivered(log) == [&b"m"[..]]));
+    }
+}
+
+#[test]
+fn a_view_change_costs_what_the_header_says() {
+    for (n, d) in (2..=8_u64).flat_map(|n| [1, 3].map(|d| (n, d))) {
+        let adversary = Timed::lock_step();
+        // Consensus is to know, too, only after so many steps.
+        let (mut world, _, logs) =
+            world(n as usize, 1, adversary, Rule::Corrected, steps(d as u32));
+        world.crash(p(n as usize), Crash::at(Time::ZERO));
+        let report = world.run();
+        report.assert_all_hold();
+        assert_eq!(report.counts.messages, 2 * (n - 1).pow(2), "n = {n}");
+        for q in 1..n as usize {
+            assert_eq!(last_view(&logs[q - 1]).0, 1);
+            let last = world.tally(p(q), "views", "View").unwrap().last;
+            let took = last.as_nanos() / UNIT.as_nanos() as u64 - d;
+            let expected = match q as u64 {
+                1 if n == 2 => 0,
+                q if q == n - 1 => n - 1,
+                _ => n,
+            };
+            assert_eq!(took, expected, "n = {n}, d = {d}, p{q}");
+        }
+    }
+}
+
+/// p3 crashes at once, and p4 after it has flushed: its crash is known before the view without p3.
+fn crash_while_flushing(rule: Rule) -> Report {
+    let (mut world, _, _) = world(4, 1, Timed::lock_step(), rule, steps(1));
+    world.crash(p(3), Crash::at(Time::ZERO));
+    world.crash(p(4), Crash::at(half(3)));
+    world.run()
+}
+
+#[test]
+fn d8_e1_forgetting_crashes_while_flushing_breaks_completeness() {
+    let report = crash_while_flushing(Rule::NoFurtherFlush);
+    assert_eq!(report.violation().unwrap().tag, "VS4");
+    crash_while_flushing(Rule::Corrected).assert_all_hold();
+}
+
+/// p4 crashes, and p3 once it has flushed, which p1 alone does not hear of: p1 proposes p1 and p2, which
+/// is decided before p2 hears of p3's crash.
+fn crash_of_the_excluded(rule: Rule) -> Report {
+    let detection = |q| if q == p(1) { UNIT } else { UNIT * 3 };
+    let (mut world, doors, _) = world(4, 1, Latencies(&[(3, 1, 10)]), rule, detection);
+    world.crash(p(4), Crash::at(Time::ZERO));
+    world.crash(p(3), Crash::at(half(7)));
+    world.request(p(2), step(20), &doors[1], broadcast(b"m"));
+    world.run()
+}
+
+#[test]
+fn d8_e2_a_flush_for_the_excluded_breaks_validity() {
+    let report = crash_of_the_excluded(Rule::FlushForTheExcluded);
+    assert_eq!(report.violation().unwrap().tag, "VS6");
+    crash_of_the_excluded(Rule::Corrected).assert_all_hold();
+}
+
+/// p3 crashes, and p2 before it flushes.
+fn crash_of_the_awaited(rule: Rule) -> Report {
+    let (mut world, _, _) = world(3, 1, Timed::lock_step(), rule, steps(1));
+    world.crash(p(3), Crash::at(Time::ZERO));
+    world.crash(p(2), Crash::at(half(1)));
+    world.run()
+}
+
+#[test]
+fn d8_e3_looking_for_the_last_flush_only_upon_flushes_breaks_completeness() {
+    let report = crash_of_the_awaited(Rule::FlushesOnly);
+    assert_eq!(report.violation().unwrap().tag, "VS4");
+    crash_of_the_awaited(Rule::Corrected).assert_all_hold();
+}
+
+/// As `crash_while_flushing`, and p1 learns of the decision late: the flush of the next view is there
+/// before. (Consensus by hierarchy needs every correct proposal, so that it is missed.)
+fn flush_of_the_next_view(rule: Rule) -> Report {
+    let (mut world, _, _) = world(5, 1, SlowCopy(5, 1, 2, 6), rule, steps(1));
+    world.crash(p(2), Crash::at(Time::ZERO));
+    world.crash(p(3), Crash::at(half(3)));
+    world.run()
+}
+
+#[test]
+fn d8_e4_erasing_early_flushes_breaks_completeness() {
+    let report = flush_of_the_next_view(Rule::EarlyFlushIsErased);
+    assert_eq!(report.violation().unwrap().tag, "VS4");
+    flush_of_the_next_view(Rule::Corrected).assert_all_hold();
+}
+
+/// p1 and p2 broadcast the same content; p2's message is slow to p1, which gets it from a flush.
+fn equal_contents(rule: Rule) -> Report {
+    let (mut world, doors, _) = world(3, 1, Latencies(&[(2, 1, 4)]), rule, steps(1));
+    world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+    world.request(p(2), Time::ZERO, &doors[1], broadcast(b"m"));
+    world.crash(p(3), Crash::at(Time::ZERO));
+    world.run()
+}
+
+#[test]
+fn d8_e5_knowing_messages_by_their_content_breaks_agreement() {
+    let report = equal_contents(Rule::KnownByContent);
+    assert_eq!(report.violation().unwrap().tag, "VS9");
+    equal_contents(Rule::Corrected).assert_all_hold();
+}
+
+#[test]
+fn vs1_to_vs9_wherever_processes_crash() {
+    for seed in 0..400 {
+        let n = 2 + seed as usize % 4;
+        let detection = |q: ProcessId| UNIT * (1 + (q.rank() as u32 + seed as u32) % 3);
+        let (mut world, doors, _) = if seed % 2 == 0 {
+            world(n, seed, Random::new(), Rule::Corrected, detection)
+        } else {
+            let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
+            world(n, seed, adversary, Rule::Corrected, detection)
+        };
+        for (number, door) in doors.iter().enumerate() {
+            for k in 0..3 {
+                let at = half((seed as u32 + 5 * k + 3 * number as u32) % 23);
+                world.request(p(number + 1), at, door, broadcast(&[k as u8]));
+            }
+        }
+        for rank in 1..n {
+            let lose =
+                [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+            let at = 1 + (seed / 5 + 7 * rank as u64) % (6 * n as u64);
+            world.crash(p(rank), Crash::before_output(at).losing(lose));
+        }
+        let report = world.run();
+        assert!(report.all_hold(), "n = {n}, {report}");
+    }
+}
+
+#[test]
+fn every_schedule_of_two_and_three_holds() {
+    for (n, depth) in [(2, 30), (3, 10)] {
+        let search = Exhaustive::new().crashes(1).depth(depth);
+        let found = search.explore(|| {
+            let (world, doors, _) = world(n, 1, Timed::lock_step(), Rule::Corrected, steps(0));
+            world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+            world
+        });
+        assert!(found.found.is_none(), "n = {n}: {found}");
+        assert!(n > 2 || found.complete, "{found}");
+    }
+}
+
+#[test]
+fn what_is_stable_is_forgotten_and_a_sender_waits_for_the_others() {
+    let adversary = Timed::lock_step();
+    let (mut world, doors, logs) = world(3, 1, adversary, Rule::Corrected, steps(1));
+    let many = 3 * crate::within::WINDOW;
+    for _ in 0..many {
+        world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+    }
+    let first = world.run_until(half(1));
+    let window = crate::within::WINDOW;
+    assert_eq!(delivered(&logs[0]).len() as u64, window);
+    assert_eq!(first.counts.messages, 2 * window + 2 * (window / 32));
+    world.run().assert_all_hold();
+    assert!(logs.iter().all(|log| delivered(log).len() as u64 == many));
+}
+
+#[test]
+fn what_nobody_correct_sends_is_dropped() {
+    let world = World::new(2, 1, Timed::lock_step()).unwrap();
+    let counters = quorate_core::Counters::default();
+    let mut ctx = quorate_core::Context::new("views".into(), 1, counters);
+    let mut p1 = ByConsensus::new(&world.host(p(1)));
+    let id = |rank: usize| quorate_core::MessageId {
+        origin: quorate_core::message::Origin {
+            process: p(rank),
+            incarnation: quorate_core::Incarnation(1),
+        },
+        sequence: 1,
+    };
+    let data = |rank, number| Data {
+        number,
+        id: id(rank),
+        payload: bytes::Bytes::new(),
+    };
+    let deliver = |view, data| {
+        Event::BestEffort(best_effort::Deliver {
+            from: p(2),
+            message: Message::Data { view, data },
+        })
+    };
+    let decide = Event::Decide(Decide {
+        instance: 1,
+        value: bytes::Bytes::from_static(b"?"),
+    });
+    let hostile = [
+        deliver(0, data(1, 1)),
+        deliver(0, data(2, 1 << 40)),
+        deliver(1, data(2, 1 << 40)),
+        deliver(7, data(2, 1)),
+        Event::Request(Request::BlockOk),
+        Event::Request(Request::Join),
+        decide,
+    ];
+    for event in hostile {
+        p1.upon(event, &mut ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        assert!(effects.is_empty(), "{effects:?}");
+    }
+}

@@ -1,0 +1,258 @@
+//! What the algorithms of view synchrony over consensus send each other, and agree on.
+use bytes::{Bytes, BytesMut};
+use quorate_core::{
+    MessageId, Observation, Observe, ProcessId, ProcessSet,
+    message::{digest, fold},
+    wire::{self, Undecodable, Wire},
+};
+use serde::{Deserialize, Serialize};
+
+/// By member: up to which of its messages in a view a process has delivered them.
+pub type Counts = Vec<(ProcessId, u64)>;
+
+/// A message that was broadcast in a view.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Data {
+    /// How many messages its sender had broadcast in the view with it.
+    pub number: u64,
+    /// Whose how-manieth broadcast it is.
+    pub id: MessageId,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+/// The messages between members.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// A broadcast in this view.
+    Data {
+        /// The view.
+        view: u64,
+        /// The message.
+        data: Data,
+    },
+    /// What the sender has delivered in this view.
+    Stable {
+        /// The view.
+        view: u64,
+        /// How much, by member.
+        counts: Counts,
+    },
+    /// The sender delivers nothing more in this view before the next one is decided, and these are the
+    /// messages that it has delivered and others may lack.
+    Flush {
+        /// The view.
+        view: u64,
+        /// The messages, in the order of their senders and numbers.
+        messages: Vec<Data>,
+    },
+}
+
+impl Message {
+    /// The view that it belongs to.
+    pub fn view(&self) -> u64 {
+        match self {
+            Message::Data { view, .. }
+            | Message::Stable { view, .. }
+            | Message::Flush { view, .. } => *view,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Head {
+    Data {
+        view: u64,
+        number: u64,
+        id: MessageId,
+    },
+    Stable {
+        view: u64,
+        counts: Counts,
+    },
+    Flush {
+        view: u64,
+    },
+}
+
+impl Wire for Message {
+    fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Message::Data { view, data } => {
+                let (view, number, id) = (*view, data.number, data.id);
+                wire::put_head(&Head::Data { view, number, id }, out);
+                out.extend_from_slice(&data.payload);
+            }
+            Message::Stable { view, counts } => {
+                let (view, counts) = (*view, counts.clone());
+                wire::put_head(&Head::Stable { view, counts }, out);
+            }
+            Message::Flush { view, messages } => {
+                wire::put_head(&Head::Flush { view: *view }, out);
+                put_messages(messages, out);
+            }
+        }
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        Ok(match wire::take_head(&mut bytes)? {
+            Head::Data { view, number, id } => {
+                let payload = bytes;
+                let data = Data {
+                    number,
+                    id,
+                    payload,
+                };
+                Message::Data { view, data }
+            }
+            Head::Stable { view, counts } if bytes.is_empty() => Message::Stable { view, counts },
+            Head::Stable { .. } => return Err(Undecodable),
+            Head::Flush { view } => {
+                let messages = take_messages(bytes)?;
+                Message::Flush { view, messages }
+            }
+        })
+    }
+}
+
+impl Observe for Message {
+    fn observe(&self) -> Observation {
+        match self {
+            Message::Data { view, data } => Observation::internal("Data")
+                .instance(*view)
+                .message(data.id)
+                .digest(digest(&data.payload)),
+            Message::Stable { view, counts } => {
+                let counts = counts.iter();
+                let content =
+                    counts.fold(0, |hash, (p, count)| fold(hash ^ p.index() as u64, *count));
+                Observation::internal("Stable")
+                    .instance(*view)
+                    .digest(content)
+            }
+            Message::Flush { view, messages } => Observation::internal("Flush")
+                .instance(*view)
+                .digest(digest_of(messages)),
+        }
+    }
+}
+
+/// What a list of messages is observed as.
+pub(crate) fn digest_of(messages: &[Data]) -> u64 {
+    messages.iter().fold(messages.len() as u64, |hash, data| {
+        let origin = data.id.origin.process.index() as u64;
+        fold(fold(hash, origin), data.id.sequence)
+    })
+}
+
+/// Appends messages, to the end of the encoding.
+pub(crate) fn put_messages(messages: &[Data], out: &mut BytesMut) {
+    for data in messages {
+        wire::put_head(&(data.number, data.id), out);
+        wire::put_number(data.payload.len() as u64, out);
+        out.extend_from_slice(&data.payload);
+    }
+}
+
+/// Takes messages, up to the end of the encoding. The payloads are copied: they are kept longer than
+/// the buffer that they arrived in.
+pub(crate) fn take_messages(mut bytes: Bytes) -> Result<Vec<Data>, Undecodable> {
+    let mut messages = Vec::new();
+    while !bytes.is_empty() {
+        let (number, id) = wire::take_head(&mut bytes)?;
+        let length = wire::take_number(&mut bytes)?;
+        let length = usize::try_from(length).map_err(|_| Undecodable)?;
+        if length > bytes.len() {
+            return Err(Undecodable);
+        }
+        let payload = Bytes::copy_from_slice(&bytes.split_to(length));
+        messages.push(Data {
+            number,
+            id,
+            payload,
+        });
+    }
+    Ok(messages)
+}
+
+/// What is proposed and decided: the next view, and what its members deliver before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// The members of the next view.
+    pub members: ProcessSet,
+    /// Those of them that are not in the present one.
+    pub newcomers: ProcessSet,
+    /// Every message of the present view that some of them have delivered and others may lack.
+    pub messages: Vec<Data>,
+}
+
+impl Wire for Decision {
+    fn encode(&self, out: &mut BytesMut) {
+        let members: Vec<_> = self.members.iter().collect();
+        let newcomers: Vec<_> = self.newcomers.iter().collect();
+        wire::put_head(&(members, newcomers), out);
+        put_messages(&self.messages, out);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let (members, newcomers): (Vec<ProcessId>, Vec<ProcessId>) = wire::take_head(&mut bytes)?;
+        Ok(Decision {
+            members: members.into_iter().collect(),
+            newcomers: newcomers.into_iter().collect(),
+            messages: take_messages(bytes)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::{Incarnation, message::Origin};
+
+    fn data(rank: usize, number: u64) -> Data {
+        let process = ProcessId::from_rank(rank).unwrap();
+        let incarnation = Incarnation(7);
+        let origin = Origin {
+            process,
+            incarnation,
+        };
+        let sequence = number + 3;
+        let payload = Bytes::from(vec![number as u8; rank]);
+        let id = MessageId { origin, sequence };
+        Data {
+            number,
+            id,
+            payload,
+        }
+    }
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let p = |rank| ProcessId::from_rank(rank).unwrap();
+        let messages = vec![data(1, 1), data(1, 2), data(3, 9)];
+        let (view, counts) = (4, vec![(p(1), 2), (p(3), 9)]);
+        let all = [
+            Message::Data {
+                view,
+                data: data(2, 5),
+            },
+            Message::Stable { view, counts },
+            Message::Flush {
+                view,
+                messages: messages.clone(),
+            },
+        ];
+        for message in all {
+            assert_eq!(Message::decode(wire::encode(&message)), Ok(message));
+        }
+        let decision = Decision {
+            members: [p(1), p(3)].into_iter().collect(),
+            newcomers: [p(3)].into_iter().collect(),
+            messages,
+        };
+        let bytes = wire::encode(&decision);
+        assert_eq!(Decision::decode(bytes.clone()), Ok(decision));
+        let cut_short = bytes.slice(..bytes.len() - 1);
+        assert_eq!(Decision::decode(cut_short), Err(Undecodable));
+    }
+}
