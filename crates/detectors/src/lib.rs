@@ -2,6 +2,7 @@
 //!
 //! - [`exclude_on_timeout`]: the perfect detector P, by a timeout that follows from the bounds of a
 //!   synchronous system.
+//! - [`from_terminating`]: P again, from terminating reliable broadcast: that is as hard as P.
 //! - [`increasing_timeout`]: the eventually perfect detector ◇P, by a timeout a peer that grows with
 //!   every mistake.
 //! - [`lowest_rank`]: the eventual leader Ω, the process of lowest rank that ◇P does not suspect.
@@ -45,6 +46,7 @@
 //! ```
 
 pub mod exclude_on_timeout;
+pub mod from_terminating;
 pub mod increasing_timeout;
 pub mod lowest_rank;
 

@@ -1,0 +1,210 @@
+//! The perfect failure detector P, derived from terminating reliable broadcast.
+//!
+//! The textbook's proof that terminating broadcast is as hard as P, to run: whoever can solve the one
+//! has the other. Nobody needs it who has P already.
+//!
+//! # Promises
+//! - PFD1 strong completeness (liveness): a process that crashes is eventually reported to every
+//!   correct process.
+//! - PFD2 strong accuracy (safety): no process is reported before it crashes, and none twice. This is
+//!   exact over a broadcast whose `SenderFaulty` says that the source has crashed, as our TRB3 does and
+//!   [a broadcast over P](quorate_abstractions::terminating) must.
+//!
+//! # Assumes
+//! Terminating reliable broadcast, and what that assumes. No time of its own: the interval only paces.
+//!
+//! # Messages
+//! None of its own: every process broadcasts, for ever, a message without content, the next one an
+//! interval after it has delivered the last.
+//!
+//! # Cost
+//! At most a broadcast a process and interval: over consensus by hierarchy, n(n²−1) messages an
+//! interval. There a crash is reported at most D + n−1 steps after it, P below taking D, if no message
+//! of the crashed process was under way; otherwise that one may be delivered first. Memory O(n).
+//!
+//! # Why it holds
+//! A process that crashes broadcasts a finite number of messages. In the instance after the last that
+//! is delivered, every correct process delivers something (TRB4), and not a message (TRB3): the report
+//! (PFD1). The report is delivered of nobody who has not crashed (TRB3), and once (PFD2).
+//!
+//! # What the reduction is worth
+//! The textbook's specification asks less of `SenderFaulty`: that no correct source is called so. One
+//! that is alive, and will crash, may be. Over such a broadcast this detector may report a crash before
+//! it comes, and PFD2 must be read as “no correct process is reported”. Only an object that knows the
+//! future does that; over P, or any detector that only knows the past, the two readings are the same.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
+//! 6.3. Deviations: the pace; the instances of a process are its broadcasts.
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe,
+    perfect::Crash,
+    terminating::{Broadcast, Deliver, Outcome},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
+};
+use std::time::Duration;
+
+/// How often a process broadcasts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Configuration {
+    interval: Duration,
+}
+
+/// Broadcasts without a pause.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the interval between a delivery and the next broadcast must be above 0")]
+pub struct NoInterval;
+
+impl Configuration {
+    /// The next broadcast leaves this long after the delivery of the last.
+    ///
+    /// # Errors
+    /// When that is no time.
+    pub fn new(interval: Duration) -> Result<Self, NoInterval> {
+        match interval {
+            Duration::ZERO => Err(NoInterval),
+            interval => Ok(Configuration { interval }),
+        }
+    }
+}
+
+impl Default for Configuration {
+    /// A second: it delays no report over a broadcast that stands on P.
+    fn default() -> Self {
+        Configuration {
+            interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// P, from terminating broadcast.
+pub struct FromTerminating {
+    me: ProcessId,
+    interval: Duration,
+    crashed: ProcessSet,
+    subscribers: Vec<Addr<Crash>>,
+}
+
+/// What the detector reacts to.
+pub enum Event {
+    /// Someone wants to know who has crashed.
+    Subscribe(Addr<Crash>),
+    /// What came of an instance.
+    Deliver(Deliver),
+    /// The interval has passed.
+    Tick,
+}
+
+/// What the detector triggers.
+pub enum Effect {
+    /// A sign of life.
+    Broadcast(Broadcast),
+    /// Every subscriber is told.
+    Indicate(Crash, Vec<Addr<Crash>>),
+    /// A new subscriber is told what the others know.
+    Answer(Crash, Addr<Crash>),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Subscribe(_) => Observation::internal("Subscribe"),
+            Event::Deliver(indication) => indication.observe().as_internal(),
+            Event::Tick => Observation::internal("Tick"),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Broadcast(request) => request.observe().as_internal(),
+            Effect::Indicate(crash, _) => crash.observe(),
+            Effect::Answer(crash, _) => crash.observe().as_internal(),
+        }
+    }
+}
+
+impl Algorithm for FromTerminating {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        self.upon_tick(ctx);
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
+            Event::Deliver(delivery) => self.upon_deliver(&delivery, ctx),
+            Event::Tick => self.upon_tick(ctx),
+        }
+    }
+}
+
+impl FromTerminating {
+    /// A detector at `host`, which has reported nobody.
+    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+        FromTerminating {
+            me: host.me(),
+            interval: configuration.interval,
+            crashed: ProcessSet::EMPTY,
+            subscribers: Vec::new(),
+        }
+    }
+
+    /// A subscriber that comes late learns of all crashes so far: they are not said again.
+    fn upon_subscribe(&mut self, subscriber: Addr<Crash>, ctx: &mut Ctx<Self>) {
+        for p in self.crashed.iter() {
+            ctx.trigger(Effect::Answer(Crash(p), subscriber.clone()));
+        }
+        self.subscribers.push(subscriber);
+    }
+
+    /// A faulty source is reported; the own message is followed by the next.
+    fn upon_deliver(&mut self, delivery: &Deliver, ctx: &mut Ctx<Self>) {
+        let p = delivery.source;
+        match delivery.outcome {
+            Outcome::SenderFaulty if self.crashed.insert(p) => {
+                ctx.trigger(Effect::Indicate(Crash(p), self.subscribers.clone()));
+            }
+            Outcome::Message(_) if p == self.me => {
+                ctx.after_in_background(self.interval, Event::Tick);
+            }
+            Outcome::SenderFaulty | Outcome::Message(_) => {}
+        }
+    }
+
+    fn upon_tick(&mut self, ctx: &mut Ctx<Self>) {
+        let payload = Bytes::new();
+        ctx.trigger(Effect::Broadcast(Broadcast { payload }));
+    }
+}
+
+/// Starts the detector of a process, over terminating reliable broadcast.
+pub fn spawn<H: Host>(
+    host: &H,
+    configuration: Configuration,
+    terminating: impl Layer<Broadcast, Deliver>,
+) -> Subscribe<Crash> {
+    let mailbox = host.mailbox();
+    let broadcast = terminating.attach(mailbox.addr().with(Event::Deliver));
+    let subscribe = mailbox.addr().with(Event::Subscribe);
+    let algorithm = FromTerminating::new(host, configuration);
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Broadcast(request) => broadcast.send(request),
+        Effect::Answer(crash, subscriber) => subscriber.send(crash),
+        Effect::Indicate(crash, subscribers) => {
+            for subscriber in &subscribers {
+                subscriber.send(crash);
+            }
+        }
+    });
+    subscribe
+}
+
+#[cfg(test)]
+mod tests;
