@@ -2,9 +2,11 @@
 //!
 //! | module | abstraction | over | survives |
 //! |---|---|---|---|
+//! | [`group`] | group membership | uniform consensus, P | any number of crashes |
 //! | [`by_consensus`] | view synchrony | best-effort broadcast, uniform consensus, P | any number of crashes |
 
 pub mod by_consensus;
+pub mod group;
 pub mod messages;
 #[cfg(test)]
 mod testing;

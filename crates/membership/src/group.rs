@@ -1,0 +1,226 @@
+//! Group membership: each next view is agreed on, without those that are known to have crashed.
+//!
+//! # Promises
+//! - GMP1 monotonicity, GMP2 uniform agreement, GMP4 accuracy (safety).
+//! - GMP3 completeness (liveness): whoever crashes is eventually outside the view of every correct
+//!   process.
+//!
+//! # Assumes
+//! Uniform consensus and the perfect failure detector P; any number of crashes, as far as consensus
+//! survives them. With a detector that errs, a live process is left out. Nobody joins.
+//!
+//! # Messages
+//! None of its own. In instance k of consensus the members of view k are proposed and decided.
+//!
+//! # Cost
+//! Failure-free nothing: the first view, with the identifier 0, is indicated at once. With one process
+//! dead and uniform hierarchical consensus: (n−1)² messages a view, D + n − 1 steps after a crash that
+//! is reported D steps later, if it is p1 that is dead. With c > 1 dead at once: (n−c)(n−1) for each of
+//! two views, for reports come one by one: the first view is without the process reported first, the
+//! second without all of them. Memory: a view; decisions that come before their turn, at most n − 1.
+//!
+//! # Why it holds
+//! What is proposed is the members of the present view without those that P reports; the same instance
+//! decides the same everywhere, and decisions are applied in the order of their instances (GMP1,
+//! GMP2). Who is left out was reported by somebody, so it has crashed (GMP4). While a crashed process
+//! is in the view of a correct one, P reports it there, and a smaller view is proposed; every correct
+//! process comes to that instance, and proposes in it, too, or has its decision: so it decides (GMP3).
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 6.7, “Consensus-Based Group Membership”. Deviations: the first view is indicated; a view is
+//! out of date if it has a member that crashed, whoever else is alive (a process may know less than
+//! those that decided, and must still react); what is proposed is within the view; decisions wait for
+//! their turn, and count whether or not this process proposed: then it proposes what was decided, as
+//! consensus owes decisions only where all propose; a decided view that is out of date already is
+//! followed by the next proposal at once.
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    Subscribe,
+    consensus::{Decide, Propose},
+    group_membership::View,
+    perfect,
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    wire::{self, Undecodable},
+};
+use std::collections::BTreeMap;
+
+/// Group membership.
+pub struct Group {
+    processes: Membership,
+    /// The present view.
+    view: View,
+    crashed: ProcessSet,
+    /// Whether this process has proposed the next view.
+    proposed: bool,
+    /// The members of later views, as decided, until their turn comes.
+    decisions: BTreeMap<u64, ProcessSet>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// P reports a crash.
+    Crash(perfect::Crash),
+    /// A view is decided.
+    Decide(Decide),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A view is proposed.
+    Propose(Propose),
+    /// An indication to the layer above.
+    View(View),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Crash(indication) => indication.observe().as_internal(),
+            Event::Decide(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Propose(request) => request.observe().as_internal(),
+            Effect::View(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for Group {
+    type Event = Event;
+    type Effect = Effect;
+
+    /// The first view is indicated like any other.
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        ctx.trigger(Effect::View(self.view));
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+            Event::Decide(decision) => self.upon_decide(decision, ctx),
+        }
+    }
+}
+
+impl Group {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        let processes = *host.processes();
+        let members = processes.set();
+        Group {
+            processes,
+            view: View { id: 0, members },
+            crashed: ProcessSet::EMPTY,
+            proposed: false,
+            decisions: BTreeMap::new(),
+        }
+    }
+
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.crashed.insert(p);
+        self.upon_outdated(ctx);
+    }
+
+    /// Upon a member that has crashed: propose the view without it, once.
+    fn upon_outdated(&mut self, ctx: &mut Ctx<Self>) {
+        let members = self.view.members.without(self.crashed);
+        if !self.proposed && members != self.view.members {
+            self.propose(members, ctx);
+        }
+    }
+
+    fn propose(&mut self, members: ProcessSet, ctx: &mut Ctx<Self>) {
+        self.proposed = true;
+        let instance = self.view.id + 1;
+        let value = encode(members);
+        ctx.trigger(Effect::Propose(Propose { instance, value }));
+    }
+
+    /// A decision waits for its turn. Views only get smaller, so there are at most n − 1 after the
+    /// present one.
+    fn upon_decide(&mut self, decision: Decide, ctx: &mut Ctx<Self>) {
+        let Decide { instance, value } = decision;
+        if instance <= self.view.id {
+            return ctx.count("repeated decision");
+        }
+        if instance - self.view.id >= self.processes.n() as u64 {
+            return ctx.count("decision too far ahead");
+        }
+        let Ok(members) = decode(value) else {
+            return ctx.count("undecodable decision");
+        };
+        self.decisions.insert(instance, members);
+        self.upon_decided(ctx);
+    }
+
+    /// Upon the decision on the next view: install it, and see to it that consensus has this process's
+    /// proposal.
+    fn upon_decided(&mut self, ctx: &mut Ctx<Self>) {
+        while let Some(members) = self.decisions.remove(&(self.view.id + 1)) {
+            if !members.is_subset(self.view.members) {
+                return ctx.count("impossible view");
+            }
+            if !self.proposed {
+                self.propose(members, ctx);
+            }
+            let id = self.view.id + 1;
+            self.view = View { id, members };
+            self.proposed = false;
+            ctx.trigger(Effect::View(self.view));
+        }
+        self.upon_outdated(ctx);
+    }
+}
+
+fn encode(members: ProcessSet) -> Bytes {
+    let mut out = BytesMut::new();
+    wire::put_head(&members.iter().collect::<Vec<_>>(), &mut out);
+    out.freeze()
+}
+
+fn decode(mut value: Bytes) -> Result<ProcessSet, Undecodable> {
+    let members: Vec<ProcessId> = wire::take_head(&mut value)?;
+    match value.is_empty() {
+        true => Ok(members.into_iter().collect()),
+        false => Err(Undecodable),
+    }
+}
+
+/// Starts group membership over uniform consensus and P.
+pub fn spawn<H: Host>(
+    host: &H,
+    consensus: impl Layer<Propose, Decide>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<View>,
+) {
+    spawn_as(host, Group::new(host), consensus, detector, up);
+}
+
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    consensus: impl Layer<Propose, Decide>,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<View>,
+) {
+    let mailbox = host.mailbox();
+    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
+    detector.send(mailbox.addr().with(Event::Crash));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Propose(request) => consensus.send(request),
+        Effect::View(indication) => up.send(indication),
+    });
+}
+
+#[cfg(test)]
+mod tests;
