@@ -1,8 +1,9 @@
 //! The perfect link's state machine: see [`perfect`](super) for what it promises and why it holds.
 use super::{
     Configuration, LARGEST_DATAGRAM,
-    frame::{self, Acknowledged, Frame, Malformed, Token},
+    frame::{self, Acknowledged, Frame, Malformed, Token, Voter},
     hello::Identity,
+    newcomers::open_to_newcomers,
     peer::{Peer, Standing},
     receiving::{Assembled, Fate},
 };
@@ -11,10 +12,10 @@ use quorate_abstractions::{
     fair_loss::{self, Transmit, datagrams},
     heartbeat::{Beat, Heard},
     lanes::{LaneId, Lanes},
-    link::{Send, Status, To},
+    link::{Adopt, Send, Status, To},
 };
 use quorate_core::{
-    Addr, Algorithm, Context, Incarnation, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Addr, Algorithm, Context, Membership, Observation, Observe, ProcessId, ProcessSet,
     message::digest,
 };
 use std::{collections::VecDeque, time::Duration};
@@ -31,6 +32,8 @@ pub enum Event {
     Listen(Addr<Heard>),
     /// Who wants to know how the peers stand.
     Watch(Addr<Status>),
+    /// Requests that an incarnation take another's place in its slot.
+    Adopt(Adopt),
     /// Who wants to know when nothing is owed to the peers that are alive.
     Drain(Addr<()>),
     /// Something is due for this peer.
@@ -67,8 +70,14 @@ pub struct PerfectLink {
     pub(super) lanes: Lanes,
     /// By slot; the entry of this process is not used.
     pub(super) peers: Vec<Peer>,
-    /// By slot, the first incarnation that became known: the voter.
-    pub(super) voters: Vec<Option<Incarnation>>,
+    /// By slot, the voter: the first incarnation that became known, or the last that was adopted.
+    pub(super) voters: Vec<Option<Voter>>,
+    /// Whether others know an earlier incarnation of this process: it waits to be adopted.
+    pub(super) is_newcomer: bool,
+    /// What was indicated of that.
+    pub(super) newcomer: Option<Status>,
+    /// By lane, whether newcomers use it.
+    pub(super) open_to_newcomers: Vec<bool>,
     /// Which others know this process as the voter of its slot.
     pub(super) admitted_by: ProcessSet,
     /// Whether enough of them do: only then data flows.
@@ -108,6 +117,7 @@ impl Algorithm for PerfectLink {
             Event::Beat(beat) => self.upon_beat(beat, ctx),
             Event::Listen(listener) => self.listeners.push(listener),
             Event::Watch(watcher) => self.upon_watch(watcher, ctx),
+            Event::Adopt(request) => self.upon_adopt(request, ctx),
             Event::Drain(reply) => self.drains.push(reply),
             Event::Timer(p) => self.upon_timer(p, ctx),
         }
@@ -141,13 +151,20 @@ impl PerfectLink {
         lanes: Lanes,
     ) -> Self {
         let mut voters = vec![None; processes.n()];
-        voters[identity.me.index()] = Some(identity.incarnation);
+        voters[identity.me.index()] = Some(Voter {
+            incarnation: identity.incarnation,
+            number: 0,
+        });
+        let open_to_newcomers = open_to_newcomers(&configuration, &lanes);
         PerfectLink {
             configuration,
             processes,
             lanes,
             peers: processes.iter().map(Peer::new).collect(),
             voters,
+            is_newcomer: false,
+            newcomer: None,
+            open_to_newcomers,
             admitted_by: ProcessSet::EMPTY,
             admitted: false,
             excluded: None,
@@ -185,11 +202,14 @@ impl PerfectLink {
     }
 
     fn send(&mut self, to: ProcessId, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
-        if to == self.identity.me {
-            return self.send_to_oneself(lane, message, ctx);
-        }
         if !self.processes.contains(to) {
             return ctx.count("no member");
+        }
+        if !self.is_open_between(to, lane) {
+            return ctx.count("closed to newcomers");
+        }
+        if to == self.identity.me {
+            return self.send_to_oneself(lane, message, ctx);
         }
         let peer = &mut self.peers[to.index()];
         if peer.is_closed() {
@@ -332,16 +352,19 @@ impl PerfectLink {
 
     /// Delivers what is whole in this packet and in those that waited for it.
     fn take_apart(&mut self, from: ProcessId, chunks: &Bytes, ctx: &mut Ctx) {
-        let Some(session) = self.peers[from.index()].session() else {
-            return;
-        };
+        let is_closed = |link: &Self, lane| !link.is_open_between(from, lane);
         let mut next = None;
         loop {
-            let packet = next.as_ref().unwrap_or(chunks);
+            let packet: &Bytes = next.as_ref().unwrap_or(chunks);
             let mut at = 0;
             while let Ok(Some(chunk)) = frame::chunk_at(packet, at) {
                 at = chunk.end;
+                let closed = is_closed(self, chunk.lane);
+                let Some(session) = self.peers[from.index()].session() else {
+                    return;
+                };
                 match session.receiving.assemble(packet, chunk) {
+                    Assembled::Whole(_) if closed => ctx.count("closed to newcomers"),
                     Assembled::Whole(message) => {
                         ctx.trigger(Effect::Deliver(chunk.lane, from, message));
                     }
@@ -349,7 +372,8 @@ impl PerfectLink {
                     Assembled::Refused => ctx.count("bad fragment"),
                 }
             }
-            next = session.receiving.take_next();
+            let session = self.peers[from.index()].session();
+            next = session.and_then(|session| session.receiving.take_next());
             if next.is_none() {
                 return;
             }
@@ -472,6 +496,7 @@ impl Observe for Event {
             Event::Beat(beat) => beat.observe(),
             Event::Listen(_) => Observation::internal("Listen"),
             Event::Watch(_) => Observation::internal("Watch"),
+            Event::Adopt(request) => request.observe(),
             Event::Drain(_) => Observation::internal("Drain"),
             Event::Timer(p) => Observation::internal("Timer").peer(*p),
         }

@@ -77,6 +77,15 @@ pub enum Verdict {
     Superseded,
 }
 
+/// Who holds a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Voter {
+    /// The incarnation.
+    pub incarnation: Incarnation,
+    /// How many incarnations were adopted in the slot, this one included: of two the higher counts.
+    pub number: u32,
+}
+
 /// A datagram, taken apart.
 #[derive(Debug)]
 pub enum Frame {
@@ -108,7 +117,7 @@ pub enum Frame {
     Excluded {
         from: ProcessId,
         echo: u64,
-        known: Incarnation,
+        known: Voter,
         verdict: Verdict,
     },
 }
@@ -117,6 +126,23 @@ pub enum Frame {
 pub fn take_process(bytes: &mut impl Buf) -> Result<ProcessId, Malformed> {
     ProcessId::from_rank(usize::from(bytes.try_get_u8()?)).ok_or(Malformed::Frame)
 }
+
+/// Takes who holds a slot off the front.
+pub fn take_voter(bytes: &mut impl Buf) -> Result<Voter, Malformed> {
+    Ok(Voter {
+        incarnation: Incarnation(bytes.try_get_u64_le()?),
+        number: bytes.try_get_u32_le()?,
+    })
+}
+
+/// Says who holds a slot, in [`VOTER`] bytes.
+pub fn put_voter(voter: Voter, out: &mut BytesMut) {
+    out.put_u64_le(voter.incarnation.0);
+    out.put_u32_le(voter.number);
+}
+
+/// How long a [`Voter`] is.
+pub const VOTER: usize = 12;
 
 impl Frame {
     /// Takes a datagram apart.
@@ -160,7 +186,7 @@ impl Frame {
             EXCLUDED => Frame::Excluded {
                 from: take_process(bytes)?,
                 echo: bytes.try_get_u64_le()?,
-                known: Incarnation(bytes.try_get_u64_le()?),
+                known: take_voter(bytes)?,
                 verdict: match bytes.try_get_u8()? {
                     0 => Verdict::KnownOtherwise,
                     1 => Verdict::Lost,
@@ -251,12 +277,12 @@ pub fn beat(me: ProcessId, token: Token, stamp: u64, deaf: bool) -> Bytes {
 }
 
 /// An EXCLUDED frame.
-pub fn excluded(me: ProcessId, echo: u64, known: Incarnation, verdict: Verdict) -> Bytes {
-    let mut out = BytesMut::with_capacity(19);
+pub fn excluded(me: ProcessId, echo: u64, known: Voter, verdict: Verdict) -> Bytes {
+    let mut out = BytesMut::with_capacity(23);
     out.put_u8(EXCLUDED);
     out.put_u8(me.rank() as u8);
     out.put_u64_le(echo);
-    out.put_u64_le(known.0);
+    put_voter(known, &mut out);
     out.put_u8(match verdict {
         Verdict::KnownOtherwise => 0,
         Verdict::Lost => 1,

@@ -6,7 +6,7 @@
 use super::{
     algorithm::{Ctx, Effect, PerfectLink},
     congestion::{Congestion, RoundTrip},
-    frame::{Token, Verdict},
+    frame::{Token, Verdict, Voter},
     hello::{Hello, VERSION},
     outbox::Outbox,
     peer::{End, Session, Standing},
@@ -59,7 +59,8 @@ impl PerfectLink {
         let start = ctx.rng().next_u64() as usize % self.processes.n();
         let mut slots: Vec<ProcessId> = self.processes.iter().collect();
         slots.rotate_left(start);
-        slots.retain(|slot| *slot != p && *slot != me);
+        let was_adopted = self.voters[me.index()].is_some_and(|own| own.number > 0);
+        slots.retain(|slot| *slot != p && (*slot != me || was_adopted));
         if !peer.is_closed() {
             slots.insert(0, p);
         }
@@ -118,7 +119,9 @@ impl PerfectLink {
             return self.answer(&hello);
         }
         match self.voters[from.index()] {
-            Some(known) if known != hello.incarnation => self.supersede(&hello, known, ctx),
+            Some(known) if known.incarnation != hello.incarnation => {
+                self.upon_other(&hello, known, ctx);
+            }
             _ => self.upon_voter(&hello, ctx),
         }
     }
@@ -130,24 +133,33 @@ impl PerfectLink {
         if let Standing::Closed { verdict, .. } = peer.standing {
             // It may have lost us as well, and has to verify our greetings then.
             peer.heard_nonce = hello.nonce;
-            return self.turn_away(from, hello.nonce, hello.incarnation, verdict, ctx);
+            let known = self.voters[from.index()].unwrap_or_default();
+            return self.turn_away(from, hello.nonce, known, verdict, ctx);
         }
         let me = self.identity.me;
         let own = hello.voters.iter().find(|(slot, _)| *slot == me);
-        if let Some((_, known)) = own
-            && *known != self.identity.incarnation
+        let own = own.map(|(_, voter)| *voter);
+        let is_own = own.is_some_and(|own| own.incarnation == self.identity.incarnation);
+        if let Some(known) = own.filter(|_| !is_own)
+            && !self.upon_known_otherwise(from, known, ctx)
         {
-            self.exclude(from, known_otherwise(me, *known), ctx);
             return self.answer(hello);
         }
-        self.learn_voter(from, hello.incarnation, ctx);
-        self.connect(hello, ctx);
-        if own.is_some() {
+        let first = Voter {
+            incarnation: hello.incarnation,
+            number: 0,
+        };
+        if self.voters[from.index()].is_none() {
+            self.learn_voter(from, first, ctx);
+        }
+        if let Some(own) = own.filter(|_| is_own) {
             self.admitted_by.insert(from);
             self.peers[from.index()].admitted_us = true;
+            self.learn_voter(me, own, ctx);
         }
-        for (slot, incarnation) in hello.voters.iter().filter(|(slot, _)| *slot != me) {
-            self.learn_voter(*slot, *incarnation, ctx);
+        self.connect(hello, ctx);
+        for (slot, voter) in hello.voters.iter().filter(|(slot, _)| *slot != me) {
+            self.learn_voter(*slot, *voter, ctx);
         }
         let peer = &mut self.peers[from.index()];
         peer.ready |= hello.ready;
@@ -203,15 +215,21 @@ impl PerfectLink {
         }));
     }
 
-    /// The first incarnation known of a slot is its voter; it is told to everybody.
-    fn learn_voter(&mut self, slot: ProcessId, incarnation: Incarnation, ctx: &mut Ctx) {
+    /// The first incarnation known of a slot is its voter, until another is adopted; it is told to
+    /// everybody.
+    pub(super) fn learn_voter(&mut self, slot: ProcessId, voter: Voter, ctx: &mut Ctx) {
         let Some(known) = self.voters.get_mut(slot.index()) else {
             return ctx.count("no member");
         };
         match known {
-            Some(known) if *known == incarnation => return,
-            Some(_) => return ctx.count("conflicting voters"),
-            None => *known = Some(incarnation),
+            Some(known) if *known == voter => return,
+            Some(known) if voter.number < known.number => return ctx.count("late news of voters"),
+            Some(known) if voter.number == known.number => return ctx.count("conflicting voters"),
+            Some(known) if known.incarnation == voter.incarnation && slot != self.identity.me => {
+                *known = voter;
+            }
+            Some(_) => self.succeed(slot, voter, ctx),
+            None => *known = Some(voter),
         }
         let at = ctx.now() + SPREADING;
         for peer in &mut self.peers {
@@ -222,17 +240,27 @@ impl PerfectLink {
         }
     }
 
-    /// A verified incarnation that is not the voter: the voter has crashed, and this one is new.
-    fn supersede(&mut self, hello: &Hello, known: Incarnation, ctx: &mut Ctx) {
+    /// A verified incarnation that is not the voter known: that has been adopted elsewhere, or the voter
+    /// has crashed, and this one is new.
+    fn upon_other(&mut self, hello: &Hello, known: Voter, ctx: &mut Ctx) {
         let from = hello.from;
+        let itself = hello.voters.iter().find(|(slot, _)| *slot == from);
+        if let Some((_, voter)) = itself
+            && voter.incarnation == hello.incarnation
+            && voter.number > known.number
+        {
+            self.learn_voter(from, *voter, ctx);
+            return self.upon_voter(hello, ctx);
+        }
         if !self.peers[from.index()].is_closed() {
             self.close(from, Verdict::Superseded);
-            let newcomer = hello.incarnation;
-            let status = Status::Replaced {
-                peer: from,
-                known,
-                newcomer,
-            };
+        }
+        let status = Status::Replaced {
+            peer: from,
+            known: known.incarnation,
+            newcomer: hello.incarnation,
+        };
+        if self.peers[from.index()].told.as_ref() != Some(&status) {
             self.tell(from, status, ctx);
         }
         self.turn_away(from, hello.nonce, known, Verdict::KnownOtherwise, ctx);
@@ -268,7 +296,7 @@ impl PerfectLink {
         &mut self,
         from: ProcessId,
         echo: u64,
-        known: Incarnation,
+        known: Voter,
         verdict: Verdict,
         ctx: &mut Ctx,
     ) {
@@ -283,7 +311,10 @@ impl PerfectLink {
             return ctx.count("mutual loss");
         }
         let reason = match verdict {
-            Verdict::KnownOtherwise => known_otherwise(me, known),
+            Verdict::KnownOtherwise => {
+                self.upon_known_otherwise(from, known, ctx);
+                return;
+            }
             Verdict::Lost => {
                 format!("{from} has lost {me}, which did not acknowledge for too long")
             }
@@ -291,6 +322,24 @@ impl PerfectLink {
         };
         self.close(from, Verdict::Superseded);
         self.exclude(from, reason, ctx);
+    }
+
+    /// Somebody knows another incarnation in this process's slot: an earlier one, after which this one
+    /// waits; one that this one came after; or one that takes its place. Says whether this process goes
+    /// on.
+    fn upon_known_otherwise(&mut self, by: ProcessId, known: Voter, ctx: &mut Ctx) -> bool {
+        let me = self.identity.me;
+        if self.may_wait() {
+            self.upon_predecessor(by, known, ctx);
+            return true;
+        }
+        let own = self.voters[me.index()].unwrap_or_default();
+        if known.number < own.number {
+            ctx.count("late news of voters");
+            return true;
+        }
+        self.exclude(by, known_otherwise(me, known.incarnation), ctx);
+        false
     }
 
     /// This process may not take part. It still greets those it has not met, a few times, so that
@@ -319,7 +368,7 @@ impl PerfectLink {
     }
 
     /// Enough others know this process as the voter of its slot: what it sends counts from now on.
-    fn upon_admissible(&mut self, ctx: &mut Ctx) {
+    pub(super) fn upon_admissible(&mut self, ctx: &mut Ctx) {
         if self.admitted || !self.is_admissible() {
             return;
         }
@@ -336,8 +385,16 @@ impl PerfectLink {
         }
     }
 
-    /// Whether no other incarnation of this process has been admitted, or ever will be.
+    /// Whether no other incarnation of this process has been admitted, or ever will be; or whether this
+    /// one was adopted.
     fn is_admissible(&self) -> bool {
+        let own = self.voters[self.identity.me.index()];
+        if own.is_some_and(|own| own.number > 0 && own.incarnation == self.identity.incarnation) {
+            return true;
+        }
+        if self.is_newcomer {
+            return false;
+        }
         let needed = self.configuration.admission.others(&self.processes);
         self.admitted_by.len() >= needed
     }
@@ -414,7 +471,7 @@ impl PerfectLink {
         self.indicate(status, ctx);
     }
 
-    fn indicate(&self, status: Status, ctx: &mut Ctx) {
+    pub(super) fn indicate(&self, status: Status, ctx: &mut Ctx) {
         ctx.trigger(Effect::Status(self.watchers.clone(), status));
     }
 
@@ -425,6 +482,7 @@ impl PerfectLink {
         let present = own
             .into_iter()
             .chain(told)
+            .chain(self.newcomer.clone())
             .chain(self.stranger.clone())
             .chain(self.excluded.clone());
         for status in present {

@@ -2,15 +2,15 @@
 //!
 //! Layout: `1`, `"quorate"`, version, sender, receiver, n, flags, incarnation u64, nonce u64, echo
 //! u64, longest message u64, fingerprints of the stack and of the lanes u64, cluster and stack as strings (varint length),
-//! the voters known (varint count; slot, incarnation u64), names of lanes (as many as fit). What
+//! the voters known (varint count; slot, incarnation u64, number u32), names of lanes (as many as fit). What
 //! stands before the receiver is the same in every version.
-use super::frame::{HELLO, Malformed, take_process};
+use super::frame::{HELLO, Malformed, VOTER, Voter, put_voter, take_process, take_voter};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::{Incarnation, ProcessId, message::digest, wire};
 
 const MAGIC: &[u8; 7] = b"quorate";
 /// The version of the protocol that this code speaks.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// A cluster's name is at most this long.
 pub const MAXIMUM_CLUSTER: usize = 64;
 /// Of the stack's description, so much is told; all of it is compared.
@@ -72,7 +72,7 @@ pub struct Hello {
     /// The beginning of the description of the sender's stack.
     pub stack: String,
     /// Which incarnation the sender takes for the voter, by slot.
-    pub voters: Vec<(ProcessId, Incarnation)>,
+    pub voters: Vec<(ProcessId, Voter)>,
     /// The names of the sender's lanes, as many as fitted.
     pub lanes: Vec<String>,
 }
@@ -117,11 +117,11 @@ impl Hello {
         out.put_u64_le(self.lanes_fingerprint);
         put_string(&self.cluster, &mut out);
         put_string(&self.stack, &mut out);
-        let fitting = (limit.saturating_sub(out.len() + 2) / 9).min(self.voters.len());
+        let fitting = (limit.saturating_sub(out.len() + 2) / (1 + VOTER)).min(self.voters.len());
         wire::put_number(fitting as u64, &mut out);
-        for (slot, incarnation) in &self.voters[..fitting] {
+        for (slot, voter) in &self.voters[..fitting] {
             out.put_u8(slot.rank() as u8);
-            out.put_u64_le(incarnation.0);
+            put_voter(*voter, &mut out);
         }
         for name in &self.lanes {
             let name = prefix(name, MAXIMUM_LANE);
@@ -230,11 +230,11 @@ fn take_string(bytes: &mut Bytes, limit: usize) -> Result<String, Malformed> {
     }
 }
 
-fn take_voters(bytes: &mut Bytes) -> Result<Vec<(ProcessId, Incarnation)>, Malformed> {
+fn take_voters(bytes: &mut Bytes) -> Result<Vec<(ProcessId, Voter)>, Malformed> {
     let count = wire::take_number(bytes)?;
     let mut voters = Vec::new();
     for _ in 0..count {
-        voters.push((take_process(bytes)?, Incarnation(bytes.try_get_u64_le()?)));
+        voters.push((take_process(bytes)?, take_voter(bytes)?));
     }
     Ok(voters)
 }

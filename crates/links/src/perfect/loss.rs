@@ -10,13 +10,13 @@
 use super::{
     Configuration,
     algorithm::{Ctx, Effect, PerfectLink},
-    frame::{self, Verdict},
+    frame::{self, Verdict, Voter},
     handshake::{FOREGROUND_GREETINGS, SLOWEST_GREETING},
     outbox::Outbox,
     peer::Standing,
 };
 use quorate_abstractions::{fair_loss::Transmit, link::Status};
-use quorate_core::{Incarnation, ProcessId, Time};
+use quorate_core::{ProcessId, Time};
 use std::time::Duration;
 
 /// A peer that owes more than so many times the limit is lost whatever it acknowledges.
@@ -83,8 +83,9 @@ impl PerfectLink {
     /// The queue to `p` is too long: this pair of incarnations exchanges nothing any more.
     pub(super) fn lose(&mut self, p: ProcessId, ctx: &mut Ctx) {
         if let Standing::Connected(session) = &self.peers[p.index()].standing {
-            let (nonce, incarnation) = (session.nonce, session.incarnation);
-            self.turn_away(p, nonce, incarnation, Verdict::Lost, ctx);
+            let nonce = session.nonce;
+            let known = self.voters[p.index()].unwrap_or_default();
+            self.turn_away(p, nonce, known, Verdict::Lost, ctx);
         }
         self.close(p, Verdict::Lost);
         let greeting = &mut self.peers[p.index()].greeting;
@@ -116,7 +117,7 @@ impl PerfectLink {
         &mut self,
         p: ProcessId,
         nonce: u64,
-        known: Incarnation,
+        known: Voter,
         verdict: Verdict,
         ctx: &mut Ctx,
     ) {

@@ -68,6 +68,11 @@
 //! would not do: what could form a cluster without those that are stopped or cut off are the late
 //! and the restarted together, n - ⌊(n + f) / 2⌋ - 1 + f of them.
 //!
+//! *Newcomers.* With [`Configuration::rejoin`], an incarnation that comes after another waits instead,
+//! greeting, until somebody [adopts](quorate_abstractions::link::Adopt) it: then it is the voter
+//! everywhere, and the one before it is none. Who adopts answers for the agreement behind it. A newcomer
+//! takes part in the lanes below that path only; in the others its slot stays empty for ever.
+//!
 //! # Source
 //! Cachin, Guerraoui, Rodrigues, *Introduction to Reliable and Secure Distributed Programming*, 2.4.4
 //! "Eliminate Duplicates"; Jacobson, *Congestion Avoidance and Control*, 1988, for the timeout and the
@@ -101,6 +106,7 @@ mod frame;
 mod handshake;
 mod hello;
 mod loss;
+mod newcomers;
 mod outbox;
 mod peer;
 mod receiving;
@@ -113,7 +119,7 @@ use quorate_abstractions::{
     Subscribe, fair_loss,
     heartbeat::{Beat, Heard},
     lanes::{LaneTable, OpenedTwice, Tap},
-    link::{Deliver, Links, Send, Status},
+    link::{Adopt, Deliver, Links, Send, Status},
 };
 use quorate_core::{Addr, Host, Mailbox, Membership, Name, wire::Wire};
 use std::{
@@ -168,6 +174,10 @@ pub struct Configuration {
     pub stream: bool,
     /// Who must know this process before it takes part; of no concern to the others.
     pub admission: Admission,
+    /// The path of the lanes in which incarnations that come after others take part, once they are
+    /// [adopted](quorate_abstractions::link::Adopt); all other lanes are closed to them. `None`: they are
+    /// excluded. The same everywhere.
+    pub rejoin: Option<String>,
     /// How many bytes may be under way to a peer; `None`: 1 MiB over datagrams, 4 MiB over a stream.
     pub window: Option<usize>,
 }
@@ -182,6 +192,7 @@ impl Default for Configuration {
             queue_limit: 64 << 20,
             stream: false,
             admission: Admission::default(),
+            rejoin: None,
             window: None,
         }
     }
@@ -279,6 +290,11 @@ impl<H: Host> PerfectLinks<H> {
     /// How the peers stand, and this process.
     pub fn status(&self) -> Subscribe<Status> {
         self.shared.events.with(Event::Watch)
+    }
+
+    /// Where those who agree on it say that an incarnation takes the place of another.
+    pub fn adopt(&self) -> Addr<Adopt> {
+        self.shared.events.with(Event::Adopt)
     }
 
     /// Answers, once, when all that was sent to peers that are connected and answer is acknowledged.

@@ -325,7 +325,7 @@ fn another_version_is_named() {
     world.run(ms(10));
     assert_eq!(
         world.process(1).refusals(),
-        ["protocol version 2 here, 9 there"]
+        ["protocol version 3 here, 9 there"]
     );
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{Indication, Transmit, datagrams},
     heartbeat::{Beat, Heard},
-    link::{Deliver, Links, Send, Status, To},
+    link::{Adopt, Deliver, Links, Send, Status, To},
 };
 use quorate_core::{
     Addr, Algorithm, Counters, Host, Incarnation, Mailbox, Membership, Name, Observe, ProcessId,
@@ -115,6 +115,7 @@ pub struct Process {
     pub statuses: Shared<Vec<Status>>,
     pub heard: Shared<Vec<ProcessId>>,
     watch: Addr<Addr<Status>>,
+    pub adopt: Addr<Adopt>,
     pub lanes: BTreeMap<&'static str, Addr<Send<Bytes>>>,
     pub arrivals: Addr<Indication>,
     pub beat: Addr<Beat>,
@@ -233,6 +234,7 @@ impl World {
             statuses,
             heard,
             watch: links.status(),
+            adopt: links.adopt(),
             lanes,
             arrivals: links.arrivals(),
             beat,

@@ -1,12 +1,19 @@
 //! Whatever a socket can carry: it changes nothing but counters.
 use super::harness::{World, ms, p};
-use crate::perfect::frame::{self, Frame, Token, Verdict};
+use crate::perfect::frame::{self, Frame, Token, Verdict, Voter};
 use crate::perfect::hello::Hello;
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 use quorate_abstractions::{fair_loss::datagrams, heartbeat::Beat, link::Status};
 use quorate_core::Incarnation;
 use std::time::Duration;
+
+fn voter(incarnation: u64) -> Voter {
+    Voter {
+        incarnation: Incarnation(incarnation),
+        number: 0,
+    }
+}
 
 /// Two processes in the middle of a conversation, and every datagram so far.
 fn conversation() -> (World, Vec<(usize, Bytes)>) {
@@ -148,7 +155,7 @@ fn a_forged_higher_incarnation_changes_nothing() {
         hello.nonce = 4711;
         // Whoever is not on the path does not know the nonce of p1.
         hello.echo ^= 1;
-        hello.voters = vec![(p(1), Incarnation(99)), (p(2), Incarnation(u64::MAX))];
+        hello.voters = vec![(p(1), voter(99)), (p(2), voter(u64::MAX))];
         world.inject(1, hello.encode(1200));
         hello.echo = 0;
         world.inject(1, hello.encode(1200));
@@ -162,7 +169,7 @@ fn a_forged_higher_incarnation_changes_nothing() {
         world.inject(1, frame::beat(p(2), Token(token), u64::MAX, false));
     }
     for verdict in [Verdict::Lost, Verdict::KnownOtherwise, Verdict::Superseded] {
-        world.inject(1, frame::excluded(p(2), 12345, Incarnation(9), verdict));
+        world.inject(1, frame::excluded(p(2), 12345, voter(9), verdict));
     }
     assert!(goes_on(&mut world, before));
     assert!(world.process(1).counters.total("unverified") > 0);
@@ -338,7 +345,7 @@ fn greetings_survive_and_fit() {
     let (_, corpus) = conversation();
     let mut hello = forged_greetings(&corpus).pop().unwrap();
     hello.voters = (1..=128)
-        .map(|rank| (p(rank), Incarnation(rank as u64)))
+        .map(|rank| (p(rank), voter(rank as u64)))
         .collect();
     hello.lanes = (0..300).map(|i| format!("lane {i}")).collect();
     for limit in [512, 1200, 65_000] {

@@ -4,4 +4,5 @@ mod harness;
 mod hostile;
 mod limits;
 mod losses;
+mod newcomers;
 mod properties;

@@ -1,0 +1,123 @@
+//! Incarnations that come after others: adopted into a slot by those who agree on it, and until then
+//! waiting.
+//!
+//! What adopts an incarnation numbers it: it is the so-manieth that was adopted in its slot. Of two
+//! claims to a slot the higher number counts, so that news of an adoption may come from anybody, in any
+//! order, and late news change nothing. The adopted is admitted by the first who tells it: whoever
+//! adopts does so because a majority agreed.
+use super::{
+    Configuration,
+    algorithm::{Ctx, PerfectLink},
+    frame::Voter,
+    outbox::Outbox,
+    peer::Standing,
+};
+use quorate_abstractions::{
+    lanes::{LaneId, Lanes},
+    link::{Adopt, Status},
+};
+use quorate_core::ProcessId;
+
+/// By lane, whether newcomers use it.
+pub fn open_to_newcomers(configuration: &Configuration, lanes: &Lanes) -> Vec<bool> {
+    let is_open = |lane: &str| {
+        let path = configuration.rejoin.as_deref();
+        let rest = path.and_then(|path| lane.strip_prefix(path));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    lanes.names().iter().map(|n| is_open(n.as_str())).collect()
+}
+
+impl PerfectLink {
+    /// Whether a message may pass between this process and `p` on the lane: on some newcomers have no
+    /// place, since nothing makes up there for what the incarnation before them had promised.
+    pub(super) fn is_open_between(&self, p: ProcessId, lane: LaneId) -> bool {
+        let came_later = |p: ProcessId| {
+            let voter = self.voters[p.index()];
+            voter.is_some_and(|voter| voter.number > 0)
+        };
+        let concerned = self.is_newcomer || came_later(p) || came_later(self.identity.me);
+        let is_open = self.open_to_newcomers.get(usize::from(lane.0));
+        !concerned || is_open.copied().unwrap_or(false)
+    }
+
+    /// Whether an earlier incarnation of this process is no end, but a reason to wait.
+    pub(super) fn may_wait(&self) -> bool {
+        self.configuration.rejoin.is_some() && !self.admitted
+    }
+
+    /// Others know an earlier incarnation of this process. What it was about to send was said in
+    /// ignorance of that.
+    pub(super) fn upon_predecessor(&mut self, by: ProcessId, known: Voter, ctx: &mut Ctx) {
+        let own = &mut self.voters[self.identity.me.index()];
+        let newer = own.is_none_or(|own| known.number >= own.number);
+        if newer {
+            *own = Some(known);
+        }
+        if self.is_newcomer {
+            return;
+        }
+        self.is_newcomer = true;
+        self.to_oneself.clear();
+        self.to_oneself_bytes = 0;
+        for p in self.processes.others(self.identity.me).iter() {
+            self.peers[p.index()].outbox = Outbox::default();
+        }
+        let known = known.incarnation;
+        let status = Status::Newcomer { by, known };
+        self.newcomer = Some(status.clone());
+        self.indicate(status, ctx);
+    }
+
+    /// Those who agree on it say that an incarnation takes the place of another.
+    pub(super) fn upon_adopt(&mut self, request: Adopt, ctx: &mut Ctx) {
+        let Adopt {
+            slot,
+            incarnation,
+            number,
+        } = request;
+        let Ok(number) = u32::try_from(number) else {
+            return ctx.count("impossible adoption");
+        };
+        if !self.processes.contains(slot) || self.excluded.is_some() {
+            return ctx.count("impossible adoption");
+        }
+        let voter = Voter {
+            incarnation,
+            number,
+        };
+        self.learn_voter(slot, voter, ctx);
+    }
+
+    /// A voter takes the place of another: what there was with that one is over.
+    pub(super) fn succeed(&mut self, slot: ProcessId, voter: Voter, ctx: &mut Ctx) {
+        let me = self.identity.me;
+        self.voters[slot.index()] = Some(voter);
+        if slot == me {
+            if voter.incarnation == self.identity.incarnation {
+                self.is_newcomer = false;
+                self.newcomer = None;
+                self.upon_admissible(ctx);
+            } else if !self.may_wait() {
+                let reason = format!(
+                    "another incarnation of {me}, {}, took its place",
+                    voter.incarnation
+                );
+                self.exclude(me, reason, ctx);
+            }
+            return;
+        }
+        let peer = &mut self.peers[slot.index()];
+        peer.standing = Standing::Waiting;
+        peer.outbox = Outbox::default();
+        peer.acknowledge_at = None;
+        peer.lost_at = None;
+        peer.admitted_us = false;
+        peer.ready = false;
+        peer.told = None;
+        peer.greeting.fruitless = 0;
+        peer.greeting.due = true;
+        self.admitted_by.remove(slot);
+        self.touched.insert(slot);
+    }
+}
