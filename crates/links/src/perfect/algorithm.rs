@@ -1,6 +1,7 @@
 //! The perfect link's state machine: see [`perfect`](super) for what it promises and why it holds.
 use super::{
     Configuration, LARGEST_DATAGRAM,
+    events::{Effect, Event},
     frame::{self, Acknowledged, Frame, Malformed, Token, Voter},
     hello::Identity,
     newcomers::open_to_newcomers,
@@ -9,50 +10,13 @@ use super::{
 };
 use bytes::Bytes;
 use quorate_abstractions::{
-    fair_loss::{self, Transmit, datagrams},
-    heartbeat::{Beat, Heard},
+    fair_loss::{self, datagrams},
+    heartbeat::Heard,
     lanes::{LaneId, Lanes},
-    link::{Adopt, Send, Status, To},
+    link::{Send, Status, To},
 };
-use quorate_core::{
-    Addr, Algorithm, Context, Membership, Observation, Observe, ProcessId, ProcessSet,
-    message::digest,
-};
+use quorate_core::{Addr, Algorithm, Context, Membership, ProcessId, ProcessSet};
 use std::{collections::VecDeque, time::Duration};
-
-/// All that a perfect link reacts to.
-pub enum Event {
-    /// Requests that a message be sent on the lane that was opened as the given one, from 0.
-    Send(usize, Send<Bytes>),
-    /// From the edge.
-    Edge(fair_loss::Indication),
-    /// Requests a heartbeat to everybody.
-    Beat(Beat),
-    /// Who wants to know of signs of life.
-    Listen(Addr<Heard>),
-    /// Who wants to know how the peers stand.
-    Watch(Addr<Status>),
-    /// Requests that an incarnation take another's place in its slot.
-    Adopt(Adopt),
-    /// Who wants to know when nothing is owed to the peers that are alive.
-    Drain(Addr<()>),
-    /// Something is due for this peer.
-    Timer(ProcessId),
-}
-
-/// All that a perfect link triggers.
-pub enum Effect {
-    /// A message has arrived on a lane.
-    Deliver(LaneId, ProcessId, Bytes),
-    /// To the edge.
-    Transmit(Transmit),
-    /// A sign of life, for one who listens.
-    Heard(Addr<Heard>, Heard),
-    /// A peer's standing, for those who watch.
-    Status(Vec<Addr<Status>>, Status),
-    /// Nothing is owed to the peers that are alive.
-    Drained(Addr<()>),
-}
 
 pub type Ctx = Context<Event, Effect>;
 
@@ -479,40 +443,5 @@ impl PerfectLink {
                 }
                 Standing::Waiting | Standing::Closed { .. } => true,
             })
-    }
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Send(_, Send { to, message }) => {
-                let send = Observation::request("Send").digest(digest(message));
-                match to {
-                    To::One(p) => send.peer(*p),
-                    To::Some(_) | To::All => send,
-                }
-            }
-            Event::Edge(indication) => indication.observe(),
-            Event::Beat(beat) => beat.observe(),
-            Event::Listen(_) => Observation::internal("Listen"),
-            Event::Watch(_) => Observation::internal("Watch"),
-            Event::Adopt(request) => request.observe(),
-            Event::Drain(_) => Observation::internal("Drain"),
-            Event::Timer(p) => Observation::internal("Timer").peer(*p),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Deliver(_, from, bytes) => Observation::indication("Deliver")
-                .peer(*from)
-                .digest(digest(bytes)),
-            Effect::Transmit(transmit) => transmit.observe(),
-            Effect::Heard(_, heard) => heard.observe(),
-            Effect::Status(_, status) => status.observe(),
-            Effect::Drained(_) => Observation::internal("Drained"),
-        }
     }
 }

@@ -4,8 +4,9 @@
 //! and otherwise believed in nothing. The first verified incarnation of a slot, or the one that a
 //! verified voter knows there, is its *voter*. Any other is told that it may not take part.
 use super::{
-    algorithm::{Ctx, Effect, PerfectLink},
+    algorithm::{Ctx, PerfectLink},
     congestion::{Congestion, RoundTrip},
+    events::Effect,
     frame::{Token, Verdict, Voter},
     hello::{Hello, VERSION},
     outbox::Outbox,
@@ -324,24 +325,6 @@ impl PerfectLink {
         self.exclude(from, reason, ctx);
     }
 
-    /// Somebody knows another incarnation in this process's slot: an earlier one, after which this one
-    /// waits; one that this one came after; or one that takes its place. Says whether this process goes
-    /// on.
-    fn upon_known_otherwise(&mut self, by: ProcessId, known: Voter, ctx: &mut Ctx) -> bool {
-        let me = self.identity.me;
-        if self.may_wait() {
-            self.upon_predecessor(by, known, ctx);
-            return true;
-        }
-        let own = self.voters[me.index()].unwrap_or_default();
-        if known.number < own.number {
-            ctx.count("late news of voters");
-            return true;
-        }
-        self.exclude(by, known_otherwise(me, known.incarnation), ctx);
-        false
-    }
-
     /// This process may not take part. It still greets those it has not met, a few times, so that
     /// they learn that its earlier incarnation is gone.
     pub(super) fn exclude(&mut self, by: ProcessId, reason: String, ctx: &mut Ctx) {
@@ -508,7 +491,7 @@ pub fn jittered_until(at: Time, now: Time, rng: &mut Random) -> Time {
     now + jittered(at - now, rng)
 }
 
-fn known_otherwise(me: ProcessId, known: Incarnation) -> String {
+pub fn known_otherwise(me: ProcessId, known: Incarnation) -> String {
     format!(
         "{me} is known as incarnation {known}: another process runs, or ran, under this identity"
     )

@@ -9,7 +9,8 @@
 //! when it answers. If both have lost each other, the one of the higher rank yields.
 use super::{
     Configuration,
-    algorithm::{Ctx, Effect, PerfectLink},
+    algorithm::{Ctx, PerfectLink},
+    events::Effect,
     frame::{self, Verdict, Voter},
     handshake::{FOREGROUND_GREETINGS, SLOWEST_GREETING},
     outbox::Outbox,

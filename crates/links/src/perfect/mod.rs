@@ -102,6 +102,7 @@
 //! ```
 mod algorithm;
 mod congestion;
+mod events;
 mod frame;
 mod handshake;
 mod hello;
@@ -113,7 +114,8 @@ mod receiving;
 mod sending;
 mod transmission;
 
-use algorithm::{Effect, Event, PerfectLink};
+use algorithm::PerfectLink;
+use events::{Effect, Event};
 use hello::{Identity, MAXIMUM_CLUSTER};
 use quorate_abstractions::{
     Subscribe, fair_loss,

@@ -9,6 +9,7 @@ use super::{
     Configuration,
     algorithm::{Ctx, PerfectLink},
     frame::Voter,
+    handshake::known_otherwise,
     outbox::Outbox,
     peer::Standing,
 };
@@ -42,13 +43,36 @@ impl PerfectLink {
     }
 
     /// Whether an earlier incarnation of this process is no end, but a reason to wait.
-    pub(super) fn may_wait(&self) -> bool {
+    fn may_wait(&self) -> bool {
         self.configuration.rejoin.is_some() && !self.admitted
+    }
+
+    /// Somebody knows another incarnation in this process's slot: an earlier one, after which this one
+    /// waits; one that this one came after; or one that takes its place. Says whether this process goes
+    /// on.
+    pub(super) fn upon_known_otherwise(
+        &mut self,
+        by: ProcessId,
+        known: Voter,
+        ctx: &mut Ctx,
+    ) -> bool {
+        let me = self.identity.me;
+        if self.may_wait() {
+            self.upon_predecessor(by, known, ctx);
+            return true;
+        }
+        let own = self.voters[me.index()].unwrap_or_default();
+        if known.number < own.number {
+            ctx.count("late news of voters");
+            return true;
+        }
+        self.exclude(by, known_otherwise(me, known.incarnation), ctx);
+        false
     }
 
     /// Others know an earlier incarnation of this process. What it was about to send was said in
     /// ignorance of that.
-    pub(super) fn upon_predecessor(&mut self, by: ProcessId, known: Voter, ctx: &mut Ctx) {
+    fn upon_predecessor(&mut self, by: ProcessId, known: Voter, ctx: &mut Ctx) {
         let own = &mut self.voters[self.identity.me.index()];
         let newer = own.is_none_or(|own| known.number >= own.number);
         if newer {

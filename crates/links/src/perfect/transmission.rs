@@ -1,6 +1,7 @@
 //! The end of a batch: what has gathered for a peer leaves in as few transmissions as it can.
 use super::{
-    algorithm::{Ctx, Effect, Event, PerfectLink},
+    algorithm::{Ctx, PerfectLink},
+    events::{Effect, Event},
     frame::{self, PACKET_HEADER},
     handshake::{FOREGROUND_GREETINGS, jittered_until},
     peer::{Armed, Standing},

@@ -40,7 +40,7 @@ fn newcomer(status: &Status) -> bool {
 #[test]
 fn a_newcomer_waits_and_what_it_said_in_ignorance_is_never_sent() {
     let mut world = with_newcomer();
-    world.run(Duration::from_secs(60));
+    world.run(Duration::from_mins(1));
     let p3 = world.process(3);
     assert!(p3.has(newcomer) && !p3.is_admitted() && !p3.is_excluded());
     let told = p3.statuses.lock().unwrap();

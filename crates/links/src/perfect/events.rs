@@ -1,0 +1,78 @@
+//! What the perfect link reacts to, and what it triggers.
+use bytes::Bytes;
+use quorate_abstractions::{
+    fair_loss::{self, Transmit},
+    heartbeat::{Beat, Heard},
+    lanes::LaneId,
+    link::{Adopt, Send, Status, To},
+};
+use quorate_core::{Addr, Observation, Observe, ProcessId, message::digest};
+
+/// All that a perfect link reacts to.
+pub enum Event {
+    /// Requests that a message be sent on the lane that was opened as the given one, from 0.
+    Send(usize, Send<Bytes>),
+    /// From the edge.
+    Edge(fair_loss::Indication),
+    /// Requests a heartbeat to everybody.
+    Beat(Beat),
+    /// Who wants to know of signs of life.
+    Listen(Addr<Heard>),
+    /// Who wants to know how the peers stand.
+    Watch(Addr<Status>),
+    /// Requests that an incarnation take another's place in its slot.
+    Adopt(Adopt),
+    /// Who wants to know when nothing is owed to the peers that are alive.
+    Drain(Addr<()>),
+    /// Something is due for this peer.
+    Timer(ProcessId),
+}
+
+/// All that a perfect link triggers.
+pub enum Effect {
+    /// A message has arrived on a lane.
+    Deliver(LaneId, ProcessId, Bytes),
+    /// To the edge.
+    Transmit(Transmit),
+    /// A sign of life, for one who listens.
+    Heard(Addr<Heard>, Heard),
+    /// A peer's standing, for those who watch.
+    Status(Vec<Addr<Status>>, Status),
+    /// Nothing is owed to the peers that are alive.
+    Drained(Addr<()>),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Send(_, Send { to, message }) => {
+                let send = Observation::request("Send").digest(digest(message));
+                match to {
+                    To::One(p) => send.peer(*p),
+                    To::Some(_) | To::All => send,
+                }
+            }
+            Event::Edge(indication) => indication.observe(),
+            Event::Beat(beat) => beat.observe(),
+            Event::Listen(_) => Observation::internal("Listen"),
+            Event::Watch(_) => Observation::internal("Watch"),
+            Event::Adopt(request) => request.observe(),
+            Event::Drain(_) => Observation::internal("Drain"),
+            Event::Timer(p) => Observation::internal("Timer").peer(*p),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Deliver(_, from, bytes) => Observation::indication("Deliver")
+                .peer(*from)
+                .digest(digest(bytes)),
+            Effect::Transmit(transmit) => transmit.observe(),
+            Effect::Heard(_, heard) => heard.observe(),
+            Effect::Status(_, status) => status.observe(),
+            Effect::Drained(_) => Observation::internal("Drained"),
+        }
+    }
+}
