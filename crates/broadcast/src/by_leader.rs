@@ -19,6 +19,7 @@
 //!   origin, up to which batch its messages come next.
 //! - `Lacks(held)`, from who misses batches of a cut, after a while, → one after the other; answered
 //!   with `Data`.
+//! - `Join(incarnation)`, from a newcomer → one after the other; answered with `State(…)`, in pieces.
 //!
 //! # Cost
 //! One isolated message, stable leader: n − 1 `Data`, n − 1 `Accept`, (n−1)² `Accepted`, together n² − 1
@@ -36,22 +37,45 @@
 //! the leader that Ω settles on, which orders whatever it holds (TOB1). Nothing is forgotten before
 //! everybody is known to hold it, or a perfect link owes it to who may not.
 //!
+//! # Processes that come back without their memory
+//! Started with [`spawn_reconfigurable`], it is [`reconfigurable`]: a cut may name an incarnation with
+//! no batches, which puts it in its slot once the cut is applied. That ends the *configuration*: what
+//! was decided in later instances is void, and the acceptors begin anew after this instance, with
+//! nothing promised and nothing accepted, the newcomer like everybody. So it matters to nobody what the
+//! one before it had promised, which never takes part again: its messages, and all of earlier
+//! configurations, are dropped. Cuts are cumulative and origins keep their batches, so that what was
+//! void is ordered again. Whoever begins anew first sends the others the decisions that they may lack of
+//! the configuration that is over: if anybody gets beyond it, every correct process does.
+//!
+//! A newcomer that its peers' links have adopted asks one process after the other for the state as of
+//! some later instance, and takes part from there; what comes before that waits, at most 2¹⁶ messages,
+//! of which the oldest go first (whoever leads has few instances under way: the old ones are decided). The
+//! new configuration's first ballot belongs to the lowest in rank who is not new, so that nobody has to
+//! wait for a newcomer. A newcomer counts towards majorities once it has its state: a crash in between
+//! is one more than a minority survives only if there are more of them at a time than f.
+//!
 //! # Source
 //! Lamport: *The Part-Time Parliament*, 1998, on identifiers; the separation of payloads from order as
 //! in Chandra, Toueg, 1996, section 7. Deviations: those of [`ballots`]; cuts as in
 //! [`by_consensus`](crate::by_consensus).
+mod accepting;
+mod joining;
+mod leading;
 mod message;
 mod missing;
+mod newcomers;
 mod stream;
 
 use crate::ordering::Outgoing;
 pub use crate::ordering::{Configuration, Cut};
 use bytes::Bytes;
 pub use message::Message;
+use newcomers::Newcomers;
 use quorate_abstractions::{
     Subscribe,
     leader::Trust,
     link::{self, To},
+    reconfigurable,
     total_order::{Broadcast, Deliver},
 };
 use quorate_consensus::ballots::{self, Acceptance, Ballots, Candidacy};
@@ -99,6 +123,8 @@ pub struct ByLeader {
     patience: Duration,
     /// Whether the wait before asking is on.
     waits: bool,
+    /// Who holds the slots, and who is to.
+    newcomers: Newcomers,
 }
 
 /// What the algorithm reacts to.
@@ -114,6 +140,17 @@ pub enum Event {
     Retry,
     /// The wait for missing batches is over.
     Ask,
+    /// How the links stand: who has come back without its memory, this process maybe.
+    Status(link::Status),
+    /// The user's state, for a newcomer that wanted it.
+    State {
+        /// Which one.
+        ticket: u64,
+        /// The state.
+        state: Bytes,
+    },
+    /// The wait for the state is over.
+    AskToJoin,
 }
 
 /// What the algorithm triggers.
@@ -123,6 +160,10 @@ pub enum Effect {
     Link(link::Send<Message>),
     /// An indication to the layer above.
     Deliver(Deliver),
+    /// Another one, where processes come back.
+    Indicate(reconfigurable::Indication),
+    /// An incarnation takes the place of another, for the links.
+    Adopt(link::Adopt),
 }
 
 impl Observe for Event {
@@ -133,6 +174,9 @@ impl Observe for Event {
             Event::Leader(indication) => indication.observe().as_internal(),
             Event::Retry => Observation::internal("Retry"),
             Event::Ask => Observation::internal("Ask"),
+            Event::Status(status) => status.observe().as_internal(),
+            Event::State { ticket, .. } => Observation::request("State").instance(*ticket),
+            Event::AskToJoin => Observation::internal("AskToJoin"),
         }
     }
 }
@@ -142,6 +186,8 @@ impl Observe for Effect {
         match self {
             Effect::Link(request) => request.observe(),
             Effect::Deliver(indication) => indication.observe(),
+            Effect::Indicate(indication) => indication.observe(),
+            Effect::Adopt(request) => request.observe().as_internal(),
         }
     }
 }
@@ -153,19 +199,21 @@ impl Algorithm for ByLeader {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Broadcast(Broadcast { payload }) => self.outgoing.request(payload),
-            Event::Link(link::Deliver { from, message }) => match message {
-                Message::Data { id, batch } => self.upon_data(id, batch, ctx),
-                Message::Lacks { held } => self.upon_lacks(from, &held, ctx),
-                Message::Ballots(message) => self.upon_ballots(from, message, ctx),
-            },
-            Event::Leader(Trust(p)) => self.candidacy.upon_trust(p, &mut self.ballots),
+            Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
+            Event::Leader(Trust(p)) => self.upon_trust(p),
             Event::Retry => self.candidacy.upon_retry(&mut self.ballots),
             Event::Ask => self.upon_ask(ctx),
+            Event::Status(status) => self.upon_status(status, ctx),
+            Event::State { ticket, state } => self.upon_state(ticket, state, ctx),
+            Event::AskToJoin => self.upon_ask_to_join(ctx),
         }
         self.upon_progress(ctx);
     }
 
     fn upon_idle(&mut self, ctx: &mut Ctx<Self>) {
+        if !self.newcomers.takes_part() {
+            return;
+        }
         self.upon_room_for_batches(ctx);
         self.upon_unordered(ctx);
     }
@@ -195,6 +243,36 @@ impl ByLeader {
             asked: 0,
             patience: PATIENCE,
             waits: false,
+            newcomers: Newcomers::nobody(),
+        }
+    }
+
+    fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
+        match message {
+            Message::Data { id, batch } => self.upon_data(id, batch, ctx),
+            Message::Lacks { held } => self.upon_lacks(from, &held, ctx),
+            Message::Ballots {
+                configuration,
+                message,
+            } => self.upon_configured(from, configuration, message, ctx),
+            Message::Join {
+                incarnation,
+                is_newcomer,
+            } => self.upon_join(from, incarnation, is_newcomer, ctx),
+            Message::State {
+                ticket,
+                part,
+                parts,
+                piece,
+            } => self.upon_piece(from, ticket, (part, parts), piece, ctx),
+        }
+    }
+
+    fn upon_trust(&mut self, p: ProcessId) {
+        if self.newcomers.takes_part() {
+            self.candidacy.upon_trust(p, &mut self.ballots);
+        } else {
+            self.candidacy.note_trust(p);
         }
     }
 
@@ -217,113 +295,34 @@ impl ByLeader {
         if is_forged || !self.processes.contains(origin.process) {
             return ctx.count("impossible identifier");
         }
+        if !self.newcomers.takes_part() || !self.newcomers.may_hold(origin) {
+            return ctx.count("of another configuration");
+        }
         let stream = self.streams.entry(origin).or_default();
         if !stream.hold(sequence, batch) {
             ctx.count("identifier too far ahead");
         }
     }
 
-    /// Upon proposals that waited for batches which are all here now: accept them, also where others
-    /// have decided. Upon a higher promise meanwhile: refuse them.
-    fn upon_held(&mut self, ctx: &mut Ctx<Self>) {
-        let is_due = |(_, acceptance, _): &(ProcessId, Acceptance<Cut>, u64)| {
-            self.holds_all(&acceptance.value) || self.ballots.is_outdated(acceptance)
-        };
-        let due = self.deferred.iter().filter(|(_, waiting)| is_due(waiting));
-        let due: Vec<u64> = due.map(|(instance, _)| *instance).collect();
-        for instance in due {
-            if let Some((from, acceptance, decided)) = self.deferred.remove(&instance) {
-                self.accept(from, acceptance, decided, ctx);
-            }
-        }
-    }
-
-    /// A proposal is accepted only once everything up to its cut is here. The sender of a proposal
-    /// or an acceptance holds all of that itself.
-    fn upon_ballots(
-        &mut self,
-        from: ProcessId,
-        message: ballots::Message<Cut>,
-        ctx: &mut Ctx<Self>,
-    ) {
-        match message {
-            ballots::Message::Accept {
-                acceptance,
-                decided,
-            } => {
-                self.learn_holder(from, &acceptance.value);
-                let is_ready =
-                    self.holds_all(&acceptance.value) || self.ballots.is_outdated(&acceptance);
-                if is_ready {
-                    self.accept(from, acceptance, decided, ctx);
-                } else {
-                    self.defer(from, acceptance, decided, ctx);
-                }
-            }
-            ballots::Message::Accepted {
-                acceptance,
-                decided,
-            } => {
-                self.learn_holder(from, &acceptance.value);
-                let message = ballots::Message::Accepted {
-                    acceptance,
-                    decided,
-                };
-                self.hand_over(from, message, ctx);
-            }
-            ballots::Message::Prepare { .. }
-            | ballots::Message::Promise { .. }
-            | ballots::Message::Refuse { .. }
-            | ballots::Message::Decided { .. } => self.hand_over(from, message, ctx),
-        }
-    }
-
-    fn accept(
-        &mut self,
-        from: ProcessId,
-        acceptance: Acceptance<Cut>,
-        decided: u64,
-        ctx: &mut Ctx<Self>,
-    ) {
-        let message = ballots::Message::Accept {
-            acceptance,
-            decided,
-        };
-        self.hand_over(from, message, ctx);
-    }
-
-    fn defer(
-        &mut self,
-        from: ProcessId,
-        acceptance: Acceptance<Cut>,
-        decided: u64,
-        ctx: &mut Ctx<Self>,
-    ) {
-        let instance = acceptance.instance;
-        if instance > self.applied.saturating_add(INSTANCES_AHEAD) {
-            return ctx.count("instance too far ahead");
-        }
-        let waiting = self.deferred.get(&instance);
-        if waiting.is_none_or(|(_, other, _)| other.ballot < acceptance.ballot) {
-            self.deferred.insert(instance, (from, acceptance, decided));
-        }
-    }
-
-    fn hand_over(&mut self, from: ProcessId, message: ballots::Message<Cut>, ctx: &mut Ctx<Self>) {
-        if let Some(reason) = self.ballots.upon(from, message) {
-            ctx.count(reason);
-        }
-    }
-
     /// After every event: messages leave, decisions are applied, an elected process leads once it holds
     /// what it is obliged to propose, and what is missing is asked for in the end.
     fn upon_progress(&mut self, ctx: &mut Ctx<Self>) {
-        self.upon_held(ctx);
-        self.upon_elected();
-        for (instance, cut) in self.ballots.take_decisions() {
-            self.decisions.insert(instance, cut);
+        if !self.newcomers.takes_part() {
+            return;
         }
-        self.upon_applicable(ctx);
+        loop {
+            self.upon_held(ctx);
+            self.upon_elected();
+            for (instance, cut) in self.ballots.take_decisions() {
+                self.decisions.insert(instance, cut);
+            }
+            let configuration = self.newcomers.configuration();
+            self.upon_applicable(ctx);
+            if configuration == self.newcomers.configuration() {
+                break;
+            }
+            self.upon_beginning(ctx);
+        }
         if let Some(patience) = self.candidacy.wait(&self.ballots) {
             ctx.after(patience, Event::Retry);
         }
@@ -332,20 +331,19 @@ impl ByLeader {
             ctx.after(self.patience, Event::Ask);
             self.patience = self.patience.saturating_mul(2).min(MOST_PATIENCE);
         }
-        for (to, message) in self.ballots.take_outgoing() {
-            send(ctx, to, Message::Ballots(message));
-        }
+        let outgoing = self.ballots.take_outgoing();
+        self.say(outgoing, ctx);
     }
 
-    fn upon_elected(&mut self) {
-        let Some(obliged) = self.ballots.elected(|cut| self.holds_all(cut)) else {
-            return;
-        };
-        self.candidacy.upon_lead();
-        self.ballots.lead(&obliged, Some(&Cut::default()));
-        self.proposed = Cut::default();
-        for cut in obliged.values().chain(self.decisions.values()) {
-            self.proposed.raise(cut);
+    /// Says this in the present configuration.
+    fn say(&self, outgoing: Vec<(To, ballots::Message<Cut>)>, ctx: &mut Ctx<Self>) {
+        let configuration = self.newcomers.configuration();
+        for (to, message) in outgoing {
+            let message = Message::Ballots {
+                configuration,
+                message,
+            };
+            send(ctx, to, message);
         }
     }
 
@@ -359,10 +357,16 @@ impl ByLeader {
             let Some(Cut(cut)) = self.decisions.remove(&self.applied) else {
                 return;
             };
+            let mut newcomers = Vec::new();
             for (origin, up_to) in cut {
+                if up_to == 0 {
+                    newcomers.push(origin);
+                    continue;
+                }
                 self.deliver(origin, up_to, ctx);
                 self.forget(origin, ctx);
             }
+            self.upon_replacements(&newcomers, ctx);
         }
     }
 
@@ -412,46 +416,12 @@ impl ByLeader {
         }
     }
 
-    /// Upon batches that no proposal orders: a leader proposes that they come next.
-    fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
-        while let Some(instance) = self.ballots.next_instance() {
-            let cut = self.unordered();
-            let most = self
-                .ballots
-                .low()
-                .saturating_add(self.configuration.instances);
-            if cut.0.is_empty() || instance > most {
-                break;
-            }
-            self.proposed.raise(&cut);
-            self.ballots.propose(instance, cut);
-        }
-        self.upon_progress(ctx);
-    }
-
-    /// What has come without a gap and lies beyond what is ordered or proposed already.
-    fn unordered(&self) -> Cut {
-        let next = |(origin, stream): (&Origin, &Stream)| {
-            let known = self.proposed.up_to(*origin).max(stream.ordered);
-            let most = known.saturating_add(self.configuration.proposal);
-            let up_to = stream.contiguous.min(most);
-            (up_to > known).then_some((*origin, up_to))
-        };
-        Cut(self.streams.iter().filter_map(next).collect())
-    }
-
     /// Whether everything up to the cut is here.
     fn holds_all(&self, cut: &Cut) -> bool {
         let contiguous = |origin| self.streams.get(origin).map_or(0, |s| s.contiguous);
         cut.0
             .iter()
             .all(|(origin, up_to)| contiguous(origin) >= *up_to)
-    }
-
-    fn learn_holder(&mut self, p: ProcessId, cut: &Cut) {
-        if let Some(holds) = self.holds.get_mut(&p) {
-            holds.raise(cut);
-        }
     }
 }
 
@@ -475,6 +445,49 @@ pub fn spawn<H: Host>(
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Link(request) => link.send(request),
         Effect::Deliver(indication) => up.send(indication),
+        // Nobody is ever replaced whom no link reports.
+        Effect::Indicate(_) | Effect::Adopt(_) => {}
+    });
+    requests
+}
+
+/// What a group of processes that come back needs of its links.
+#[derive(Clone)]
+pub struct Rejoining {
+    /// How the links stand.
+    pub status: Subscribe<link::Status>,
+    /// Where an incarnation takes the place of another.
+    pub adopt: Addr<link::Adopt>,
+}
+
+/// Starts it where processes that come back without their memory are put in their slots again. The
+/// links' [`rejoin`](link::Status::Newcomer) lanes must be those of `link`.
+pub fn spawn_reconfigurable<H: Host>(
+    host: &H,
+    configuration: Configuration,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    detector: &Subscribe<Trust>,
+    rejoining: Rejoining,
+    up: Addr<reconfigurable::Indication>,
+) -> Addr<reconfigurable::Request> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(|request| match request {
+        reconfigurable::Request::Broadcast(request) => Event::Broadcast(request),
+        reconfigurable::Request::State { ticket, state } => Event::State { ticket, state },
+    });
+    let link = link.attach(mailbox.addr().with(Event::Link));
+    detector.send(mailbox.addr().with(Event::Leader));
+    rejoining.status.send(mailbox.addr().with(Event::Status));
+    let algorithm = ByLeader {
+        newcomers: Newcomers::unknown(),
+        ..ByLeader::new(host, configuration)
+    };
+    let adopt = rejoining.adopt;
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Link(request) => link.send(request),
+        Effect::Deliver(indication) => up.send(reconfigurable::Indication::Deliver(indication)),
+        Effect::Indicate(indication) => up.send(indication),
+        Effect::Adopt(request) => adopt.send(request),
     });
     requests
 }

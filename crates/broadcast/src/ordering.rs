@@ -49,6 +49,11 @@ impl Cut {
         self.0.get(&origin).copied().unwrap_or(0)
     }
 
+    /// Whether it puts a newcomer in its slot: an origin without batches.
+    pub(crate) fn replaces(&self) -> bool {
+        self.0.values().any(|up_to| *up_to == 0)
+    }
+
     /// Raises this cut to the other, wherever that is higher.
     pub(crate) fn raise(&mut self, other: &Cut) {
         for (origin, up_to) in &other.0 {

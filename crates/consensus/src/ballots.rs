@@ -93,14 +93,17 @@ pub struct Ballots<V> {
 impl<V: Clone + PartialEq> Ballots<V> {
     /// At the beginning the process of rank 1 leads.
     pub fn new(me: ProcessId, processes: Membership) -> Self {
-        let first = Ballot {
-            round: 1,
-            leader: processes.coordinator(1),
-        };
-        let part = if first.leader == me {
+        Self::from(me, processes, processes.coordinator(1), 0)
+    }
+
+    /// A sequence whose instances up to `decided` are decided, and known to nobody here; `leader` has the
+    /// first ballot.
+    pub fn from(me: ProcessId, processes: Membership, leader: ProcessId, decided: u64) -> Self {
+        let first = Ballot { round: 1, leader };
+        let part = if leader == me {
             Part::Leads {
                 ballot: first,
-                next: 1,
+                next: decided.saturating_add(1),
                 told: processes.set(),
             }
         } else {
@@ -114,12 +117,45 @@ impl<V: Clone + PartialEq> Ballots<V> {
             accepted: BTreeMap::new(),
             votes: BTreeMap::new(),
             decided: BTreeMap::new(),
-            known: Watermark::default(),
-            reached: processes.iter().map(|p| (p, 0)).collect(),
+            known: Watermark::up_to(decided),
+            reached: processes.iter().map(|p| (p, decided)).collect(),
             part,
             outgoing: Vec::new(),
             fresh: Vec::new(),
         }
+    }
+
+    /// Begins anew after the instance `last`, which is the last of these acceptors, though more may be
+    /// decided: from now on nobody has promised or accepted anything, and `leader` has the first ballot.
+    /// These `newcomers` need nothing up to there; the others are sent what they may lack, and that is
+    /// to leave before anything of the new beginning. Gives it back.
+    pub fn succeed(
+        &mut self,
+        last: u64,
+        leader: ProcessId,
+        newcomers: ProcessSet,
+    ) -> Vec<(To, Message<V>)> {
+        self.decided.split_off(&last.saturating_add(1));
+        for (p, reached) in self.reached.clone() {
+            if reached < last && !newcomers.contains(p) {
+                self.tell_decided(p, reached.saturating_add(1));
+            }
+        }
+        let owed = self.take_outgoing();
+        let mut next = Ballots::from(self.me, self.processes, leader, last);
+        for (p, reached) in &mut next.reached {
+            if !newcomers.contains(*p) {
+                *reached = last.min(self.reached.get(p).copied().unwrap_or(0));
+            }
+        }
+        next.decided = std::mem::take(&mut self.decided);
+        *self = next;
+        owed
+    }
+
+    /// Sends what is decided here from this instance on to one who has just come.
+    pub fn inform(&mut self, p: ProcessId, from: u64) {
+        self.tell_decided(p, from);
     }
 
     /// Whether this process leads, as far as it knows.

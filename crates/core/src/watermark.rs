@@ -11,6 +11,14 @@ pub struct Watermark {
 }
 
 impl Watermark {
+    /// Everything up to and including `low`.
+    pub fn up_to(low: u64) -> Self {
+        Watermark {
+            low,
+            above: BTreeMap::new(),
+        }
+    }
+
     /// Everything up to and including this number is in the set.
     pub fn low(&self) -> u64 {
         self.low

@@ -3,8 +3,8 @@ use crate::ordering::Cut;
 use bytes::{Bytes, BytesMut};
 use quorate_consensus::ballots;
 use quorate_core::{
-    MessageId, Observation, Observe,
-    message::digest,
+    Incarnation, MessageId, Observation, Observe, ProcessId,
+    message::{Origin, digest},
     wire::{self, Undecodable, Wire},
 };
 use serde::{Deserialize, Serialize};
@@ -25,14 +25,54 @@ pub enum Message {
         held: Cut,
     },
     /// Between leaders and acceptors.
-    Ballots(ballots::Message<Cut>),
+    Ballots {
+        /// Those of which configuration.
+        configuration: u64,
+        /// What they say.
+        message: ballots::Message<Cut>,
+    },
+    /// From one who lacks the state: it is wanted.
+    Join {
+        /// The incarnation that wants it.
+        incarnation: Incarnation,
+        /// Whether it came after another, so that it has a place only where it was put in its slot.
+        is_newcomer: bool,
+    },
+    /// A piece of the state, for a newcomer.
+    State {
+        /// Which answer of the sender this is of.
+        ticket: u64,
+        /// The place of the piece, counted from 0.
+        part: u64,
+        /// How many pieces there are.
+        parts: u64,
+        /// The piece.
+        piece: Bytes,
+    },
+}
+
+/// Where a newcomer begins: what comes before the user's state in the pieces put together.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// How many replacements there were.
+    pub(super) configuration: u64,
+    /// Who has the first ballot.
+    pub(super) leader: ProcessId,
+    /// Up to this instance, decisions are applied.
+    pub(super) applied: u64,
+    /// The newcomers that hold slots, each with how many held it before.
+    pub(super) newcomers: Vec<(Origin, u64)>,
+    /// Each origin with how many of its batches, and how many messages, are ordered.
+    pub(super) streams: Vec<(Origin, u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
 enum Head {
     Data(MessageId),
     Lacks(Cut),
-    Ballots(ballots::Message<Cut>),
+    Ballots(u64, ballots::Message<Cut>),
+    Join(Incarnation, bool),
+    State(u64, u64, u64),
 }
 
 impl Wire for Message {
@@ -43,7 +83,23 @@ impl Wire for Message {
                 out.extend_from_slice(batch);
             }
             Message::Lacks { held } => wire::put_head(&Head::Lacks(held.clone()), out),
-            Message::Ballots(message) => wire::put_head(&Head::Ballots(message.clone()), out),
+            Message::Ballots {
+                configuration,
+                message,
+            } => wire::put_head(&Head::Ballots(*configuration, message.clone()), out),
+            Message::Join {
+                incarnation,
+                is_newcomer,
+            } => wire::put_head(&Head::Join(*incarnation, *is_newcomer), out),
+            Message::State {
+                ticket,
+                part,
+                parts,
+                piece,
+            } => {
+                wire::put_head(&Head::State(*ticket, *part, *parts), out);
+                out.extend_from_slice(piece);
+            }
         }
     }
 
@@ -51,7 +107,22 @@ impl Wire for Message {
         let message = match wire::take_head(&mut bytes)? {
             Head::Data(id) => return Ok(Message::Data { id, batch: bytes }),
             Head::Lacks(held) => Message::Lacks { held },
-            Head::Ballots(message) => Message::Ballots(message),
+            Head::Ballots(configuration, message) => Message::Ballots {
+                configuration,
+                message,
+            },
+            Head::Join(incarnation, is_newcomer) => Message::Join {
+                incarnation,
+                is_newcomer,
+            },
+            Head::State(ticket, part, parts) => {
+                return Ok(Message::State {
+                    ticket,
+                    part,
+                    parts,
+                    piece: bytes,
+                });
+            }
         };
         bytes.is_empty().then_some(message).ok_or(Undecodable)
     }
@@ -64,7 +135,11 @@ impl Observe for Message {
                 .message(*id)
                 .digest(digest(batch)),
             Message::Lacks { .. } => Observation::internal("Lacks"),
-            Message::Ballots(message) => message.observe(),
+            Message::Ballots { message, .. } => message.observe(),
+            Message::Join { .. } => Observation::internal("Join"),
+            Message::State { ticket, piece, .. } => Observation::internal("State")
+                .instance(*ticket)
+                .digest(digest(piece)),
         }
     }
 }

@@ -19,9 +19,19 @@ impl ByLeader {
             return;
         };
         self.asked += 1;
-        let held = self.streams.iter().map(|(o, s)| (*o, s.contiguous));
-        let held = Cut(held.collect());
+        let held = self.held();
         send(ctx, To::One(*p), Message::Lacks { held });
+    }
+
+    /// Asks everybody at once: what origins sent before they knew of this process will not come by itself.
+    pub(super) fn ask_everybody(&self, ctx: &mut Ctx<Self>) {
+        let others = To::Some(self.processes.others(self.me.process));
+        send(ctx, others, Message::Lacks { held: self.held() });
+    }
+
+    fn held(&self) -> Cut {
+        let held = self.streams.iter().map(|(o, s)| (*o, s.contiguous));
+        Cut(held.collect())
     }
 
     pub(super) fn upon_lacks(&mut self, from: ProcessId, held: &Cut, ctx: &mut Ctx<Self>) {

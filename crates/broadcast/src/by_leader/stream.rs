@@ -24,6 +24,16 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// One of which so many batches are ordered, with so many messages, and none is here.
+    pub(super) fn from(ordered: u64, delivered: u64) -> Self {
+        Stream {
+            ordered,
+            delivered,
+            contiguous: ordered,
+            ..Stream::default()
+        }
+    }
+
     /// Takes a batch in; `false` if it lies too far ahead.
     pub(super) fn hold(&mut self, number: u64, batch: Bytes) -> bool {
         if number > self.contiguous.saturating_add(WINDOW) {

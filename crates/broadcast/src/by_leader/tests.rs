@@ -219,6 +219,14 @@ fn data(rank: usize, sequence: u64) -> Message {
     Message::Data { id, batch }
 }
 
+/// Said in the first configuration.
+fn of_first(message: ballots::Message<Cut>) -> Message {
+    Message::Ballots {
+        configuration: 0,
+        message,
+    }
+}
+
 fn accept(instance: u64, up_to: u64) -> Message {
     let acceptance = Acceptance {
         instance,
@@ -228,7 +236,7 @@ fn accept(instance: u64, up_to: u64) -> Message {
         },
         value: Cut([(origin(2), up_to)].into()),
     };
-    Message::Ballots(ballots::Message::Accept {
+    of_first(ballots::Message::Accept {
         acceptance,
         decided: 0,
     })
@@ -249,7 +257,10 @@ fn nothing_is_accepted_before_it_is_held() {
     assert!(effects.iter().any(|effect| matches!(
         effect,
         Effect::Link(link::Send {
-            message: Message::Ballots(ballots::Message::Accepted { .. }),
+            message: Message::Ballots {
+                message: ballots::Message::Accepted { .. },
+                ..
+            },
             ..
         })
     )));
@@ -330,7 +341,23 @@ fn impossible_identifiers_are_dropped() {
 fn messages_survive_the_wire() {
     use quorate_core::wire::Wire;
     let held = Cut([(origin(2), 7)].into());
-    for message in [data(2, 3), Message::Lacks { held }, accept(4, 5)] {
+    let join = Message::Join {
+        incarnation: quorate_core::Incarnation(7),
+        is_newcomer: true,
+    };
+    let state = Message::State {
+        ticket: 3,
+        part: 1,
+        parts: 2,
+        piece: Bytes::from_static(b"piece"),
+    };
+    for message in [
+        data(2, 3),
+        Message::Lacks { held },
+        accept(4, 5),
+        join,
+        state,
+    ] {
         assert_eq!(Message::decode(wire::encode(&message)), Ok(message));
     }
     let mut long = bytes::BytesMut::from(&wire::encode(&accept(4, 5))[..]);
@@ -353,7 +380,7 @@ fn first() -> Acceptance<Cut> {
 }
 
 fn accepted() -> Message {
-    Message::Ballots(ballots::Message::Accepted {
+    of_first(ballots::Message::Accepted {
         acceptance: first(),
         decided: 0,
     })
@@ -362,7 +389,7 @@ fn accepted() -> Message {
 fn accepts(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| {
         matches!(effect, Effect::Link(link::Send {
-            message: Message::Ballots(ballots::Message::Accepted { acceptance, .. }),
+            message: Message::Ballots { message: ballots::Message::Accepted { acceptance, .. }, .. },
             ..
         }) if *acceptance == first())
     })
@@ -375,7 +402,7 @@ fn tob1_validity_though_a_batch_was_lost_with_who_promised_to_have_accepted_it()
     let mut p3 = Alone::of(5);
     p3.upon(Event::Leader(Trust(p(3))));
     let promise = |accepted| {
-        Message::Ballots(ballots::Message::Promise {
+        of_first(ballots::Message::Promise {
             ballot: ballot(2, 3),
             decided: 0,
             parts: 1,
@@ -422,8 +449,8 @@ fn nobody_asks_for_the_batches_of_a_proposal_that_would_be_refused() {
     p3.hears(1, accept(1, 1));
     let ballot = ballot(2, 2);
     let prepare = ballots::Message::Prepare { ballot, from: 1 };
-    let effects = p3.hears(2, Message::Ballots(prepare));
-    let refused = Message::Ballots(ballots::Message::Refuse { promised: ballot });
+    let effects = p3.hears(2, of_first(prepare));
+    let refused = of_first(ballots::Message::Refuse { promised: ballot });
     assert!(effects.iter().any(
         |effect| matches!(effect, Effect::Link(link::Send { message, .. }) if *message == refused)
     ));

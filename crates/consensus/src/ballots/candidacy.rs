@@ -42,6 +42,16 @@ impl Candidacy {
         self.campaign_if_idle(ballots);
     }
 
+    /// Whom Ω trusts from now on, said while there is nothing to lead yet.
+    pub fn note_trust(&mut self, p: ProcessId) {
+        self.trusted = Some(p);
+    }
+
+    /// There is something to lead, or it has begun anew.
+    pub fn upon_beginning<V: Clone + PartialEq>(&mut self, ballots: &mut Ballots<V>) {
+        self.campaign_if_idle(ballots);
+    }
+
     /// The wait is over.
     pub fn upon_retry<V: Clone + PartialEq>(&mut self, ballots: &mut Ballots<V>) {
         self.waits = false;
