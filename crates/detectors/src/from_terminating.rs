@@ -133,14 +133,14 @@ impl Algorithm for FromTerminating {
     type Effect = Effect;
 
     fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.upon_tick(ctx);
+        upon_tick(ctx);
     }
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
             Event::Deliver(delivery) => self.upon_deliver(&delivery, ctx),
-            Event::Tick => self.upon_tick(ctx),
+            Event::Tick => upon_tick(ctx),
         }
     }
 }
@@ -177,11 +177,12 @@ impl FromTerminating {
             Outcome::SenderFaulty | Outcome::Message(_) => {}
         }
     }
+}
 
-    fn upon_tick(&mut self, ctx: &mut Ctx<Self>) {
-        let payload = Bytes::new();
-        ctx.trigger(Effect::Broadcast(Broadcast { payload }));
-    }
+/// At the start, and an interval after each delivery of the own message: the next.
+fn upon_tick(ctx: &mut Ctx<FromTerminating>) {
+    let payload = Bytes::new();
+    ctx.trigger(Effect::Broadcast(Broadcast { payload }));
 }
 
 /// Starts the detector of a process, over terminating reliable broadcast.
