@@ -96,6 +96,10 @@ pub struct Outcome {
 
 /// Requests, false suspicions and faults begin in this time.
 const BUSY: Duration = Duration::from_millis(200);
+/// False suspicions of a storm begin and end in this time: long after everything else has begun,
+const STORM: Duration = Duration::from_millis(600);
+/// and there are so many of them for each process.
+const SUSPICIONS: usize = 60;
 /// After so many copies in a row, fair-loss links lose no more.
 const LOSSES: u32 = 8;
 /// What runs over fair-loss links is over when nothing has happened for so long: the link backs off to
@@ -266,16 +270,16 @@ impl Scenario {
         let algorithm = self.subject.algorithm;
         let mut draw = Draw::new(seed, "detectors");
         let accurate = Oracle::accurate(Duration::from_millis(20));
-        let lies = if self.faults.accurate {
-            0
-        } else {
-            2 * self.processes
+        let (lies, until) = match self.faults {
+            Faults { accurate: true, .. } => (0, BUSY),
+            Faults { storm: true, .. } => (SUSPICIONS * self.processes, STORM),
+            _ => (2 * self.processes, BUSY),
         };
         Below {
             ground: algorithm.simulation.ground,
             real: layers == Layers::Full,
             detector: algorithm.detector,
-            oracle: accurate.erratic(processes, seed, lies, Time::ZERO + BUSY),
+            oracle: accurate.erratic(processes, seed, lies, Time::ZERO + until),
             delay: Duration::from_millis(draw.below(60)),
         }
     }

@@ -55,6 +55,9 @@ pub struct Sim {
     /// An ideal failure detector never errs.
     #[arg(long)]
     accurate: bool,
+    /// An ideal failure detector errs all the time, at random, in the first 600 milliseconds.
+    #[arg(long, conflicts_with = "accurate")]
+    storm: bool,
     /// A cut: 1>2@50..300 cuts the way from p1 to p2 from 50 to 300 milliseconds; 1-2@50..300 both
     /// ways; without an end (1>2@50..) for ever, and liveness is not judged. May be repeated.
     #[arg(long, value_name = "CUT", value_parser = parse_cut)]
@@ -265,6 +268,7 @@ impl Sim {
         faults.cuts = self.cuts;
         faults.pauses = self.pauses;
         faults.accurate = self.accurate;
+        faults.storm = self.storm;
         scenario
     }
 }

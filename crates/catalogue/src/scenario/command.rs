@@ -43,6 +43,7 @@ impl Scenario {
         add(faults.cuts > 0, format!("--cuts {}", faults.cuts));
         add(faults.pauses > 0, format!("--pauses {}", faults.pauses));
         add(faults.accurate, "--accurate".to_owned());
+        add(faults.storm, "--storm".to_owned());
         for cut in &self.cuts {
             let milliseconds = |time: Time| time.as_nanos() / 1_000_000;
             let end = cut

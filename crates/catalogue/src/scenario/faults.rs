@@ -32,6 +32,8 @@ pub struct Faults {
     pub pauses: usize,
     /// Whether an oracle ◇P never errs.
     pub accurate: bool,
+    /// Whether an oracle ◇P errs all the time, for long: far more often than a few times.
+    pub storm: bool,
 }
 
 impl Faults {
@@ -44,6 +46,7 @@ impl Faults {
         cuts: 0,
         pauses: 0,
         accurate: false,
+        storm: false,
     };
 
     /// One process crashes.

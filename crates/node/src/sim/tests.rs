@@ -40,6 +40,7 @@ fn a_replay_is_the_same_run() {
         "eager --crash 2 --crash-at output --requests 3 --layers ideal",
         "sliding-window --loss 0.25 --duplicate 0.125 --crash 1",
         "total-order --cuts 2 --pauses 1 --accurate --cut 1-p2@50..300 --cut 3>1@7..",
+        "leader-driven --processes 4 --crash 1 --storm",
     ] {
         let given = sim(given).scenario();
         for seed in [10, 13] {
