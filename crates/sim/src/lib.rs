@@ -80,7 +80,7 @@ pub use diagram::{Diagram, ShiViz, Svg};
 pub use enabled::{Enabled, Step};
 pub use fault::{Crash, Lose};
 pub use host::SimHost;
-pub use ideal::{IdealLinks, Oracle};
+pub use ideal::{Director, IdealLinks, Oracle};
 pub use property::{Completion, Property, Verdict, Violation};
 pub use report::{Counts, Report};
 pub use schedule::{Exhaustive, Exploration, Script, Walk};

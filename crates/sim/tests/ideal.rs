@@ -309,3 +309,50 @@ fn a_process_that_stays_paused_leaves_the_run_open() {
     assert!(!report.completion.complete && report.completion.severed);
     assert_eq!(report.verdict("ELD1"), Some(&Verdict::Unknown));
 }
+
+#[test]
+fn a_director_decides_as_it_watches_whom_the_oracle_suspects() {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    world.check(properties::eventually_perfect("eventually-perfect"));
+    let (first, director) = world.directed(p(1), UNIT * 2);
+    let told = told(&world, |q| {
+        if q == p(1) {
+            first.clone()
+        } else {
+            world.directed(q, UNIT * 2).0
+        }
+    });
+    world.call(p(2), at(3), move || {
+        director.suspect(p(1), UNIT);
+        for q in [p(2), p(3)] {
+            director.suspect(q, UNIT * q.rank() as u32);
+            director.restore(q, UNIT * 6);
+        }
+    });
+    world.crash(p(3), Crash::at(at(5)));
+    world.run().assert_all_hold();
+    let (two, three) = (p(2), p(3));
+    assert_eq!(
+        *told[0].lock().unwrap(),
+        [
+            Indication::Suspect(two),
+            Indication::Suspect(three),
+            Indication::Restore(two),
+            // p3 has crashed meanwhile: the suspicion stays. p1 does not suspect itself.
+        ]
+    );
+    assert_eq!(*told[1].lock().unwrap(), [Indication::Suspect(three)]);
+}
+
+#[test]
+fn a_director_that_never_restores_breaks_accuracy() {
+    let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
+    world.check(properties::eventually_perfect("eventually-perfect"));
+    let (_, director) = world.directed(p(1), UNIT);
+    director.suspect(p(2), UNIT);
+    let report = world.run();
+    assert!(matches!(
+        report.verdict("EPFD2"),
+        Some(Verdict::Violated(_))
+    ));
+}

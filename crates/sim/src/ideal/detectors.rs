@@ -1,7 +1,7 @@
 //! Oracles: failure detectors and a leader that know what the world knows.
 use crate::{
     chance,
-    state::{Account, Action, Core, Life, What},
+    state::{Account, Action, Core, Life, Shared, What},
     world::World,
 };
 use quorate_abstractions::{Subscribe, eventually_perfect, leader::Trust, perfect};
@@ -10,7 +10,7 @@ use quorate_core::{
     Random, Time,
 };
 use rand::SeedableRng;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// A false suspicion: who has it, of whom, from when to when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +63,45 @@ impl Oracle {
             self = self.suspecting(by, of, from, to);
         }
         self
+    }
+}
+
+/// Who decides, while the world runs, whom ◇P falsely suspects at one process: an adversary that has
+/// seen all that happened so far ([`World::directed`]).
+///
+/// It may do so as long as it likes, and no longer: ◇P promises to be accurate in the end, so whoever
+/// directs it restores in the end whom it had suspected. Crashes are reported whatever it says.
+#[derive(Clone)]
+pub struct Director {
+    shared: Arc<Shared>,
+    by: ProcessId,
+    oracle: Addr<Event<eventually_perfect::Indication>>,
+}
+
+impl Director {
+    /// The process has ◇P suspect `of`, so long from now. Nobody suspects itself.
+    pub fn suspect(&self, of: ProcessId, after: Duration) {
+        if of != self.by {
+            self.direct(after, Account::Suspect(of), Event::Suspect(of));
+        }
+    }
+
+    /// The process has ◇P restore `of`, so long from now, unless it has crashed.
+    pub fn restore(&self, of: ProcessId, after: Duration) {
+        self.direct(after, Account::Restore(of), Event::Restore(of));
+    }
+
+    fn direct(
+        &self,
+        after: Duration,
+        account: Account,
+        event: Event<eventually_perfect::Indication>,
+    ) {
+        let oracle = self.oracle.clone();
+        let call = Box::new(move || oracle.send(event));
+        let mut core = self.shared.lock();
+        let at = core.now + after;
+        core.enter(at, What::Action(Action::Call(self.by, account, call)));
     }
 }
 
@@ -205,6 +244,22 @@ impl World {
         self.oracle(p, "eventually-perfect", EventuallyPerfect, oracle)
     }
 
+    /// ◇P at `p`, which reports every crash `delay` after it, and errs as the director wants.
+    pub fn directed(
+        &self,
+        p: ProcessId,
+        delay: Duration,
+    ) -> (Subscribe<eventually_perfect::Indication>, Director) {
+        let oracle = Oracle::accurate(delay);
+        let addr = self.start_oracle(p, "eventually-perfect", EventuallyPerfect, &oracle);
+        let director = Director {
+            shared: self.shared.clone(),
+            by: p,
+            oracle: addr.clone(),
+        };
+        (addr.with(Event::Subscribe), director)
+    }
+
     /// Ω at `p`: it trusts the process of lowest rank that the oracle does not suspect.
     pub fn leader(&self, p: ProcessId, oracle: &Oracle) -> Subscribe<Trust> {
         let processes = *self.membership();
@@ -223,6 +278,17 @@ impl World {
         opinion: O,
         oracle: &Oracle,
     ) -> Subscribe<O::Indication> {
+        let addr = self.start_oracle(p, name, opinion, oracle);
+        addr.with(Event::Subscribe)
+    }
+
+    fn start_oracle<O: Opinion>(
+        &self,
+        p: ProcessId,
+        name: &str,
+        opinion: O,
+        oracle: &Oracle,
+    ) -> Addr<Event<O::Indication>> {
         let host = self.host(p).at("oracle").at(name);
         let mailbox = host.mailbox();
         let addr = mailbox.addr();
@@ -246,7 +312,7 @@ impl World {
             self.plan(lie.to, Action::Call(p, Account::Restore(of), restore));
         }
         self.watch_crashes(p, oracle.delay, addr.with(Event::Crashed));
-        addr.with(Event::Subscribe)
+        addr
     }
 
     /// Has every crash of another process reported to `addr`, on behalf of `p`.
