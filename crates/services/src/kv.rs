@@ -5,35 +5,32 @@
 //! effect at its place in the total order: the store is linearizable.
 //!
 //! What a peer may have garbled cannot make replicas differ: a payload that does not decode is the
-//! same payload everywhere, so all of it is skipped, and counted, everywhere.
+//! same payload everywhere, so all of it is skipped everywhere.
 mod command;
 mod store;
 
 pub use command::{Command, MAXIMUM_ARGUMENTS, MAXIMUM_BYTES};
 pub use store::{Reply, Store};
 
-use crate::log::Log;
-use bytes::Bytes;
-use quorate_core::MessageId;
+use crate::snapshot::Snapshot;
+use bytes::{Bytes, BytesMut};
+use quorate_core::wire::{Undecodable, put_number, take_number};
 
 /// One replica of the store: a function of what was delivered.
-#[derive(Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Service {
     store: Store,
-    log: Log,
     applied: u64,
-    undecodable: u64,
 }
 
 impl Service {
-    /// Applies the next message of the total order. `wanted`: its sender waits for the replies here,
-    /// so they are returned, one a command; otherwise none is made.
-    pub fn deliver(&mut self, id: MessageId, payload: &Bytes, wanted: bool) -> Vec<Reply> {
-        self.log.append(id, payload);
-        let Ok(commands) = Command::decode_batch(payload.clone()) else {
-            self.undecodable += 1;
-            return Vec::new();
-        };
+    /// Applies the next batch of the total order. `wanted`: its sender waits for the replies here, so
+    /// they are returned, one a command; otherwise none is made.
+    ///
+    /// # Errors
+    /// When the payload is no batch of commands. Then none of it is applied.
+    pub fn apply(&mut self, payload: Bytes, wanted: bool) -> Result<Vec<Reply>, Undecodable> {
+        let commands = Command::decode_batch(payload)?;
         self.applied += commands.len() as u64;
         let mut replies = Vec::with_capacity(if wanted { commands.len() } else { 0 });
         for command in &commands {
@@ -43,7 +40,7 @@ impl Service {
                 self.store.apply(command);
             }
         }
-        replies
+        Ok(replies)
     }
 
     /// The store as of the last delivery.
@@ -51,19 +48,31 @@ impl Service {
         &self.store
     }
 
-    /// What was delivered.
-    pub fn log(&self) -> Log {
-        self.log
-    }
-
     /// How many commands were applied, reads included.
     pub fn applied(&self) -> u64 {
         self.applied
     }
+}
 
-    /// How many payloads were skipped because they are no batch of commands.
-    pub fn undecodable(&self) -> u64 {
-        self.undecodable
+/// The version of the snapshot's form.
+const VERSION: u64 = 1;
+
+impl Snapshot for Service {
+    fn snapshot(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        put_number(VERSION, &mut out);
+        put_number(self.applied, &mut out);
+        self.store.put(&mut out);
+        out.freeze()
+    }
+
+    fn restore(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        if take_number(&mut bytes)? != VERSION {
+            return Err(Undecodable);
+        }
+        let applied = take_number(&mut bytes)?;
+        let store = Store::take(bytes)?;
+        Ok(Service { store, applied })
     }
 }
 

@@ -6,6 +6,13 @@
 //! | module | service |
 //! |---|---|
 //! | [`kv`] | a key-value store with the commands of the Redis string family |
+//! | [`once`] | decisions, each taken once by the first proposal in the order |
 //! | [`log`] | the running hash of what was delivered, by which replicas compare their prefixes |
+//! | [`machine`] | all of them in one: what a replica keeps |
+//!
+//! All can [give and take](snapshot) their state: that is how a replica that lost its memory gets one.
 pub mod kv;
 pub mod log;
+pub mod machine;
+pub mod once;
+pub mod snapshot;

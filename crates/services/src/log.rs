@@ -1,8 +1,11 @@
 //! The running hash of a delivery sequence: two replicas with equal counts and equal hashes have
 //! delivered the same messages in the same order.
+use crate::snapshot::Snapshot;
+use bytes::{Bytes, BytesMut};
 use quorate_core::{
     MessageId,
     message::{digest, fold},
+    wire::{Undecodable, put_number, take_number},
 };
 
 /// How much was delivered, and a hash of what and in which order. Not cryptographic: it catches
@@ -31,6 +34,25 @@ impl Log {
     /// The hash over all of them, in order.
     pub fn hash(&self) -> u64 {
         self.hash
+    }
+}
+
+impl Snapshot for Log {
+    fn snapshot(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        put_number(self.delivered, &mut out);
+        put_number(self.hash, &mut out);
+        out.freeze()
+    }
+
+    fn restore(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let delivered = take_number(&mut bytes)?;
+        let hash = take_number(&mut bytes)?;
+        if bytes.is_empty() {
+            Ok(Log { delivered, hash })
+        } else {
+            Err(Undecodable)
+        }
     }
 }
 
@@ -65,5 +87,18 @@ mod tests {
         assert_ne!(hash, hash_of(&[(a, b"x"), (id(2, 2), b"y")]));
         assert_ne!(hash, hash_of(&[(a, b"x"), (b, b"z")]));
         assert_ne!(hash, hash_of(&[(a, b"x")]));
+    }
+
+    #[test]
+    fn who_takes_the_log_over_continues_it() {
+        let mut log = Log::default();
+        log.append(id(1, 1), b"x");
+        let mut restored = Log::restore(log.snapshot()).unwrap();
+        assert_eq!(restored, log);
+        log.append(id(2, 1), b"y");
+        restored.append(id(2, 1), b"y");
+        assert_eq!(restored, log);
+        assert!(Log::restore(Bytes::from_static(&[1])).is_err());
+        assert!(Log::restore(Bytes::from_static(&[1, 1, 1])).is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! The state: keys, values, and what each command does to them.
 use super::command::{Command, MAXIMUM_BYTES};
+use crate::snapshot::{put_bytes, take_bytes};
 use bytes::{Bytes, BytesMut};
+use quorate_core::wire::Undecodable;
 use std::collections::BTreeMap;
 
 /// The longest reply to one command: a client that names a large value many times gets an error.
@@ -78,6 +80,29 @@ impl Store {
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
+    }
+
+    /// Appends all pairs, in the order of their keys.
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        out.reserve(self.pairs.iter().map(|(k, v)| k.len() + v.len() + 8).sum());
+        for (key, value) in &self.pairs {
+            put_bytes(key, out);
+            put_bytes(value, out);
+        }
+    }
+
+    /// The store that [`put`](Self::put) wrote: all of `bytes`.
+    pub(super) fn take(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let mut pairs: BTreeMap<Vec<u8>, Bytes> = BTreeMap::new();
+        while !bytes.is_empty() {
+            let key = take_bytes(&mut bytes)?.to_vec();
+            let value = take_bytes(&mut bytes)?;
+            if pairs.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                return Err(Undecodable);
+            }
+            pairs.insert(key, Bytes::copy_from_slice(&value));
+        }
+        Ok(Store { pairs })
     }
 
     fn value(&self, key: &[u8]) -> Option<Bytes> {

@@ -1,7 +1,6 @@
 use super::*;
 use bytes::BytesMut;
 use proptest::prelude::*;
-use quorate_core::{Incarnation, ProcessId, message::Origin};
 use std::collections::BTreeMap;
 
 fn bytes(text: &str) -> Bytes {
@@ -10,14 +9,6 @@ fn bytes(text: &str) -> Bytes {
 
 fn value(text: &str) -> Reply {
     Reply::Value(bytes(text))
-}
-
-fn id(sequence: u64) -> MessageId {
-    let origin = Origin {
-        process: ProcessId::from_rank(1).unwrap(),
-        incarnation: Incarnation(1),
-    };
-    MessageId { origin, sequence }
 }
 
 fn payload(commands: &[Command]) -> Bytes {
@@ -117,21 +108,47 @@ fn replies_are_made_only_where_somebody_waits() {
         Command::Set(bytes("k"), bytes("v")),
         Command::Get(bytes("k")),
     ]);
-    let replies = here.deliver(id(1), &commands, true);
+    let replies = here.apply(commands.clone(), true).unwrap();
     assert_eq!(replies, [Reply::Ok, value("v")]);
-    assert!(there.deliver(id(1), &commands, false).is_empty());
-    assert_eq!(here.store(), there.store());
-    assert_eq!((here.log(), here.applied()), (there.log(), there.applied()));
+    assert!(there.apply(commands, false).unwrap().is_empty());
+    assert_eq!(here, there);
 }
 
 #[test]
-fn an_undecodable_payload_is_logged_and_changes_nothing() {
+fn an_undecodable_payload_changes_nothing() {
     let mut service = Service::default();
     let mut garbage = payload(&[Command::Set(bytes("k"), bytes("v"))]).to_vec();
     garbage.push(99);
-    assert!(service.deliver(id(1), &garbage.into(), true).is_empty());
-    assert!(service.store().is_empty());
-    assert_eq!((service.undecodable(), service.log().delivered()), (1, 1));
+    assert_eq!(service.apply(garbage.into(), true), Err(Undecodable));
+    assert_eq!(service, Service::default());
+}
+
+#[test]
+fn what_is_no_snapshot_is_an_error() {
+    let mut service = Service::default();
+    let pairs = vec![(bytes("a"), bytes("1")), (bytes("b"), bytes("2"))];
+    service
+        .apply(payload(&[Command::MSet(pairs)]), false)
+        .unwrap();
+    let good = service.snapshot();
+    assert_eq!(good[..], *b"\x01\x01\x01a\x011\x01b\x012");
+    let bad: [&[u8]; 7] = [
+        b"",
+        b"\x02\x01",
+        b"\x01",
+        // A key without a value, a value that ends early, a length beyond everything.
+        b"\x01\x01\x01a",
+        b"\x01\x01\x01a\x021",
+        b"\x01\x01\x01a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        // Keys out of order would make two snapshots of one state.
+        b"\x01\x01\x01b\x011\x01a\x012",
+    ];
+    for bytes in bad {
+        assert!(
+            Service::restore(Bytes::copy_from_slice(bytes)).is_err(),
+            "{bytes:?}"
+        );
+    }
 }
 
 fn any_bytes() -> impl Strategy<Value = Bytes> {
@@ -238,7 +255,40 @@ proptest! {
     #[test]
     fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
         let mut service = Service::default();
-        service.deliver(id(1), &Bytes::from(bytes), true);
+        let _ = service.apply(Bytes::from(bytes.clone()), true);
+        let _ = Service::restore(Bytes::from(bytes));
+    }
+
+    #[test]
+    fn a_snapshot_round_trips(
+        commands in prop::collection::vec(any_command(), 0..40),
+        later in prop::collection::vec(any_command(), 0..10),
+    ) {
+        let mut service = Service::default();
+        service.apply(payload(&commands), false).unwrap();
+        let snapshot = service.snapshot();
+        let mut restored = Service::restore(snapshot.clone()).unwrap();
+        prop_assert_eq!(&restored, &service);
+        prop_assert_eq!(restored.snapshot(), snapshot);
+        let later = payload(&later);
+        prop_assert_eq!(restored.apply(later.clone(), true), service.apply(later, true));
+        prop_assert_eq!(restored, service);
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_an_error_or_a_state_and_never_a_panic(
+        commands in prop::collection::vec(any_command(), 1..40),
+        place in any::<prop::sample::Index>(),
+        bits in 1..=255_u8,
+    ) {
+        let mut service = Service::default();
+        service.apply(payload(&commands), false).unwrap();
+        let mut bytes = service.snapshot().to_vec();
+        let place = place.index(bytes.len());
+        bytes[place] ^= bits;
+        let _ = Service::restore(Bytes::from(bytes.clone()));
+        bytes.truncate(place);
+        let _ = Service::restore(Bytes::from(bytes));
     }
 
     #[test]
@@ -247,11 +297,10 @@ proptest! {
         origins in prop::collection::vec(any::<bool>(), 10),
     ) {
         let (mut here, mut there) = (Service::default(), Service::default());
-        for (sequence, (batch, own)) in (1..).zip(batches.iter().zip(origins)) {
-            here.deliver(id(sequence), &payload(batch), own);
-            there.deliver(id(sequence), &payload(batch), !own);
+        for (batch, own) in batches.iter().zip(origins) {
+            here.apply(payload(batch), own).unwrap();
+            there.apply(payload(batch), !own).unwrap();
         }
-        prop_assert_eq!(here.store(), there.store());
-        prop_assert_eq!(here.log(), there.log());
+        prop_assert_eq!(here, there);
     }
 }

@@ -1,0 +1,138 @@
+//! All that a replica keeps, as one state machine: the key-value store, one-shot decisions, and the
+//! running hash of what was delivered.
+//!
+//! A message of the total order is for one of them: its payload begins with whom it is for.
+use crate::{
+    kv::{Reply, Service},
+    log::Log,
+    once::{Decisions, Outcome},
+    snapshot::{Snapshot, put_bytes, take_bytes},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate_core::{
+    MessageId,
+    wire::{Undecodable, put_number, take_number},
+};
+
+/// Begins a payload of commands of the store.
+const COMMANDS: u64 = 1;
+
+/// Begins a proposal.
+const PROPOSAL: u64 = 2;
+
+/// What a message's sender is answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// A reply for each command.
+    Replies(Vec<Reply>),
+    /// What became of the proposal.
+    Outcome(Outcome),
+    /// The payload was for nobody.
+    Nothing,
+}
+
+/// One replica's state: a function of what was delivered.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Machine {
+    log: Log,
+    kv: Service,
+    decisions: Decisions,
+    undecodable: u64,
+}
+
+/// The beginning of a payload that carries commands, which come behind it.
+pub fn commands() -> BytesMut {
+    let mut payload = BytesMut::new();
+    put_number(COMMANDS, &mut payload);
+    payload
+}
+
+/// A payload that proposes.
+pub fn proposal(instance: u64, value: &[u8]) -> Bytes {
+    let mut payload = BytesMut::with_capacity(value.len() + 11);
+    put_number(PROPOSAL, &mut payload);
+    put_number(instance, &mut payload);
+    payload.put_slice(value);
+    payload.freeze()
+}
+
+impl Machine {
+    /// Applies the next message of the total order. `wanted`: its sender waits for the answer here;
+    /// otherwise replies are not made.
+    pub fn deliver(&mut self, id: MessageId, payload: &Bytes, wanted: bool) -> Answer {
+        self.log.append(id, payload);
+        self.apply(payload.clone(), wanted).unwrap_or_else(|_| {
+            self.undecodable += 1;
+            Answer::Nothing
+        })
+    }
+
+    fn apply(&mut self, mut payload: Bytes, wanted: bool) -> Result<Answer, Undecodable> {
+        match take_number(&mut payload)? {
+            COMMANDS => Ok(Answer::Replies(self.kv.apply(payload, wanted)?)),
+            PROPOSAL => {
+                let instance = take_number(&mut payload)?;
+                Ok(Answer::Outcome(self.decisions.propose(instance, &payload)))
+            }
+            _ => Err(Undecodable),
+        }
+    }
+
+    /// What was delivered.
+    pub fn log(&self) -> Log {
+        self.log
+    }
+
+    /// The key-value store.
+    pub fn kv(&self) -> &Service {
+        &self.kv
+    }
+
+    /// The decisions.
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
+    }
+
+    /// How many payloads were skipped because they are for nobody, or what they say is nothing.
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+}
+
+/// The version of the snapshot's form.
+const VERSION: u64 = 1;
+
+impl Snapshot for Machine {
+    fn snapshot(&self) -> Bytes {
+        let kv = self.kv.snapshot();
+        let mut out = BytesMut::with_capacity(kv.len() + 64);
+        put_number(VERSION, &mut out);
+        put_bytes(&self.log.snapshot(), &mut out);
+        put_number(self.undecodable, &mut out);
+        put_bytes(&self.decisions.snapshot(), &mut out);
+        put_bytes(&kv, &mut out);
+        out.freeze()
+    }
+
+    fn restore(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        if take_number(&mut bytes)? != VERSION {
+            return Err(Undecodable);
+        }
+        let log = Log::restore(take_bytes(&mut bytes)?)?;
+        let undecodable = take_number(&mut bytes)?;
+        let decisions = Decisions::restore(take_bytes(&mut bytes)?)?;
+        let kv = Service::restore(take_bytes(&mut bytes)?)?;
+        if !bytes.is_empty() {
+            return Err(Undecodable);
+        }
+        Ok(Machine {
+            log,
+            kv,
+            decisions,
+            undecodable,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
