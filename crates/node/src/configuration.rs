@@ -1,7 +1,10 @@
 //! What an operator may set, and where: flags over environment over file over defaults.
+mod stack;
+
+pub use stack::Stack;
+
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use quorate_catalogue::broadcasts::{self, Broadcast};
 use quorate_core::{Membership, ProcessId};
 use serde::Deserialize;
 use std::{
@@ -92,9 +95,9 @@ struct Settings {
     /// The most messages of this process on their way through total order.
     #[arg(long, env = "QUORATE_WINDOW")]
     window: Option<usize>,
-    /// How commands are ordered: by-leader or by-consensus. The same everywhere.
-    #[arg(long, env = "QUORATE_TOTAL_ORDER", value_name = "ALGORITHM")]
-    total_order: Option<String>,
+    #[command(flatten)]
+    #[serde(default)]
+    stack: stack::Choices,
     /// The most consensus instances in flight.
     #[arg(long, env = "QUORATE_INSTANCES")]
     instances: Option<usize>,
@@ -137,7 +140,7 @@ impl Settings {
             admin: self.admin.or(below.admin),
             connections: self.connections.or(below.connections),
             window: self.window.or(below.window),
-            total_order: self.total_order.or(below.total_order),
+            stack: self.stack.over(below.stack),
             instances: self.instances.or(below.instances),
             datagram: self.datagram.or(below.datagram),
             heartbeat_ms: self.heartbeat_ms.or(below.heartbeat_ms),
@@ -174,8 +177,8 @@ pub struct Configuration {
     pub connections: usize,
     /// The most own messages in flight.
     pub window: usize,
-    /// How commands are ordered.
-    pub total_order: Broadcast,
+    /// Which algorithms run.
+    pub stack: Stack,
     /// The most consensus instances in flight.
     pub instances: usize,
     /// The longest datagram.
@@ -214,8 +217,17 @@ fn read(path: &Path) -> Result<Settings> {
         let line = error
             .span()
             .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        anyhow::anyhow!("{name}:{line}: {}", error.message().replace('\n', " "))
+        let words = error.message().replace('\n', " ");
+        anyhow::anyhow!("{name}:{line}: {}", moved(&words).unwrap_or(words))
     })
+}
+
+/// Where a key is now that was somewhere else before, if that is what is wrong.
+fn moved(words: &str) -> Option<String> {
+    let unknown = words.strip_prefix("unknown field `")?;
+    let (key, _) = unknown.split_once('`')?;
+    (key == "total_order")
+        .then(|| format!("`{key}` is in the table `[stack]` now: write `[stack]` above it"))
 }
 
 fn complete(settings: Settings) -> Result<Configuration> {
@@ -262,7 +274,7 @@ fn complete(settings: Settings) -> Result<Configuration> {
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8379))),
         connections: at_least("connections", settings.connections, 1000, 1)?,
         window: at_least("window", settings.window, 256, 1)?,
-        total_order: total_order(settings.total_order.as_deref())?,
+        stack: settings.stack.complete()?,
         instances: at_least("instances", settings.instances, 4, 1)?,
         datagram: at_least("datagram", settings.datagram, 1200, 512)?,
         heartbeat: milliseconds("heartbeat_ms", settings.heartbeat_ms, 50)?,
@@ -293,22 +305,6 @@ fn complete(settings: Settings) -> Result<Configuration> {
         configuration.client
     );
     Ok(configuration)
-}
-
-fn total_order(name: Option<&str>) -> Result<Broadcast> {
-    let Some(name) = name else {
-        return Ok(broadcasts::TOTAL_ORDER);
-    };
-    let found = Broadcast::all().find(|broadcast| broadcast.name() == name);
-    let Some(broadcast) = found.filter(|broadcast| broadcast.is_uniform_total_order()) else {
-        let known = Broadcast::all().filter(|broadcast| broadcast.is_uniform_total_order());
-        let known: Vec<_> = known.map(Broadcast::name).collect();
-        bail!(
-            "`total_order` is `{name}`, which is no uniform total order: choose one of {}",
-            known.join(", ")
-        );
-    };
-    Ok(broadcast)
 }
 
 /// Every peer is `host:port`, and no two are the same.

@@ -1,7 +1,7 @@
-//! The few lines of HTTP that `quorate status` and the demo need.
+//! The few lines of HTTP that the verbs and the demo need.
 use anyhow::{Context, Result, bail};
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -9,20 +9,25 @@ use std::{
 /// The longest answer that is read.
 const MAXIMUM: u64 = 16 * 1024 * 1024;
 
+/// How long an answer may take that needs nobody else.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Asks `server` for something; gives the status code and the body.
 pub fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-    let patience = Duration::from_secs(5);
+    ask_patiently(server, method, path, body, PATIENCE)
+}
+
+/// The same, where the answer may take so long.
+pub fn ask_patiently(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+    patience: Duration,
+) -> Result<(u16, String)> {
     let cannot = || format!("no answer from http://{server}{path}");
-    let mut stream = TcpStream::connect_timeout(&server, patience).with_context(cannot)?;
+    let stream = send(server, method, path, body).with_context(cannot)?;
     stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
-    )
-    .with_context(cannot)?;
     let mut answer = Vec::new();
     stream
         .take(MAXIMUM)
@@ -32,9 +37,51 @@ pub fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> Result<(
     let Some((head, body)) = answer.split_once("\r\n\r\n") else {
         bail!("{}: that is no HTTP", cannot());
     };
-    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let code = code.with_context(cannot)?;
+    let code = status_code(head).with_context(cannot)?;
     Ok((code, body.to_owned()))
+}
+
+fn status_code(head: &str) -> Option<u16> {
+    head.split(' ').nth(1)?.parse().ok()
+}
+
+fn send(server: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )?;
+    Ok(stream)
+}
+
+/// Gets something that goes on and on: hands over each line as it comes. Ends with an error when the
+/// server ends it, and with that of `each`.
+pub fn follow(
+    server: SocketAddr,
+    path: &str,
+    mut each: impl FnMut(&str) -> Result<()>,
+) -> Result<()> {
+    let cannot = || format!("no answer from http://{server}{path}");
+    let stream = send(server, "GET", path, "").with_context(cannot)?;
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().with_context(cannot)?.with_context(cannot)?;
+    let code = status_code(&first).with_context(cannot)?;
+    if code != 200 {
+        bail!("http://{server}{path} answered {code}");
+    }
+    let mut in_body = false;
+    for line in lines {
+        let line = line.with_context(|| format!("{server} has ended"))?;
+        if in_body {
+            each(&line)?;
+        } else {
+            in_body = line.is_empty();
+        }
+    }
+    bail!("{server} has ended")
 }
 
 /// Gets a JSON document.

@@ -1,10 +1,12 @@
 //! The `quorate` binary: one replica of a key-value store, a demonstration, and tools around them.
+mod agreements;
 mod algorithms;
 mod bench;
 mod configuration;
 mod demo;
 mod http;
 mod logging;
+mod members;
 mod node;
 mod resp;
 mod sim;
@@ -30,6 +32,12 @@ enum Command {
     Demo(demo::Demo),
     /// Asks replicas for their state.
     Status(status::Status),
+    /// Proposes a value to the replicas, and prints the one that was decided.
+    Propose(agreements::Propose),
+    /// Prints who holds each slot of the cluster.
+    Members(members::Members),
+    /// Prints the present view, or every one as it comes.
+    Views(members::Views),
     /// Disturbs a replica's network, for experiments.
     Faults(status::FaultSwitches),
     /// Draws what replicas have recorded.
@@ -52,6 +60,9 @@ fn main() -> ExitCode {
         Command::Node(node) => node::run(*node),
         Command::Demo(demo) => demo.run(),
         Command::Status(status) => status.run(),
+        Command::Propose(propose) => propose.run(),
+        Command::Members(members) => members.run(),
+        Command::Views(views) => views.run(),
         Command::Faults(switches) => switches.run(),
         Command::Trace(trace) => trace.run(),
         Command::Sim(sim) => sim.run(),

@@ -11,6 +11,8 @@ use crate::{
 use admin::Admin;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use quorate_core::message::Origin;
+use quorate_runtime::host::Identity;
 use replica::Replica;
 use serde_json::json;
 use stack::Stack;
@@ -53,9 +55,14 @@ pub fn run(node: Node) -> Result<()> {
     let Some(doors) = runtime.block_on(open(&configuration, node.stop_at_end_of_input))? else {
         return Ok(());
     };
-    let view = View::new(configuration.me, configuration.membership);
-    let stack = stack::start(&configuration, &doors.peers, &view)?;
-    runtime.block_on(serve(configuration, doors, view, stack))
+    let identity = Identity::fresh(configuration.me, configuration.membership);
+    let origin = Origin {
+        process: identity.me,
+        incarnation: identity.incarnation,
+    };
+    let view = View::new(origin, configuration.membership);
+    let stack = stack::start(&configuration, identity, &doors.peers, &view)?;
+    runtime.block_on(serve(configuration, doors, origin, view, stack))
 }
 
 /// What must be there before the protocol starts.
@@ -86,7 +93,13 @@ async fn open(configuration: &Configuration, stop_at_end_of_input: bool) -> Resu
     }))
 }
 
-async fn serve(configuration: Configuration, doors: Doors, view: View, stack: Stack) -> Result<()> {
+async fn serve(
+    configuration: Configuration,
+    doors: Doors,
+    origin: Origin,
+    view: View,
+    stack: Stack,
+) -> Result<()> {
     let Doors {
         stop,
         clients,
@@ -94,15 +107,14 @@ async fn serve(configuration: Configuration, doors: Doors, view: View, stack: St
         ..
     } = doors;
     let Stack {
-        origin,
-        broadcast,
-        deliveries,
+        order,
+        indications,
         counters,
         faults,
         recorder,
         running,
     } = stack;
-    let replica = Replica::new(origin, broadcast, configuration.window, view.standing());
+    let replica = Replica::new(origin, order, configuration.window, view.clone());
     announce(
         &configuration,
         origin,
@@ -119,7 +131,10 @@ async fn serve(configuration: Configuration, doors: Doors, view: View, stack: St
             "cluster": configuration.cluster,
             "incarnation": origin.incarnation.to_string(),
             "transport": configuration.transport.to_string(),
+            "stack": configuration.stack.to_string(),
         }),
+        peers: configuration.peers.clone().into(),
+        deadline: configuration.deadline,
         faults: configuration.faults.then_some(faults),
         recorder,
         membership: configuration.membership,
@@ -136,7 +151,7 @@ async fn serve(configuration: Configuration, doors: Doors, view: View, stack: St
     ));
     let sender = replica.clone();
     tokio::spawn(async move { sender.send_parcels().await });
-    tokio::spawn(async move { replica.apply_deliveries(deliveries).await });
+    tokio::spawn(async move { replica.follow(indications).await });
     tokio::spawn(async move { axum::serve(http, admin::router(admin)).await });
     let clients = tokio::spawn(resp::serve(
         clients,
@@ -239,12 +254,7 @@ async fn resolve_one(peer: &str) -> Result<SocketAddr> {
     }
 }
 
-fn announce(
-    configuration: &Configuration,
-    origin: quorate_core::message::Origin,
-    client: SocketAddr,
-    admin: SocketAddr,
-) {
+fn announce(configuration: &Configuration, origin: Origin, client: SocketAddr, admin: SocketAddr) {
     let n = configuration.membership.n();
     let (cluster, transport) = (&configuration.cluster, configuration.transport);
     info!(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::{fmt::Write, net::SocketAddr};
 
 /// Where `quorate node` serves HTTP by default.
-const ADMIN: &str = "127.0.0.1:8379";
+pub const ADMIN: &str = "127.0.0.1:8379";
 
 /// Asks replicas for their state.
 #[derive(Args, Debug)]

@@ -1,4 +1,5 @@
 use super::*;
+use quorate_catalogue::broadcasts::Broadcast;
 use std::io::Write;
 
 /// What the file `text` with the flags `settings` gives.
@@ -32,11 +33,11 @@ fn what_is_silent_has_a_default() {
 #[test]
 fn total_order_is_chosen_by_name() {
     let chosen = |name| {
-        let text = format!("{THREE}total_order = '{name}'\n");
-        load(&text, Settings::default()).map(|c| c.total_order)
+        let text = format!("{THREE}[stack]\ntotal_order = '{name}'\n");
+        load(&text, Settings::default()).map(|c| c.stack.total_order)
     };
     let silent = load(THREE, Settings::default()).unwrap();
-    assert_eq!(silent.total_order, Broadcast::ByLeader);
+    assert_eq!(silent.stack.total_order, Broadcast::ByLeader);
     assert_eq!(chosen("by-consensus").unwrap(), Broadcast::ByConsensus);
     for name in ["causal-waiting", "by-consensus-on-messages", "gossip"] {
         let error = format!("{:#}", chosen(name).unwrap_err());
@@ -45,6 +46,17 @@ fn total_order_is_chosen_by_name() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_key_that_moved_says_where_to() {
+    let line = error(&format!("{THREE}total_order = 'by-leader'\n"));
+    assert!(
+        line.contains(":3: `total_order` is in the table `[stack]` now"),
+        "{line}"
+    );
+    let line = error(&format!("{THREE}[stack]\nordering = 'by-leader'\n"));
+    assert!(line.contains(":4: unknown field `ordering`"), "{line}");
 }
 
 #[test]

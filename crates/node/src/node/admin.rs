@@ -1,4 +1,7 @@
-//! Health, metrics, status and fault switches, over HTTP.
+//! Health, metrics, status, members, agreement and fault switches, over HTTP.
+mod agreements;
+mod members;
+
 use super::{replica::Replica, view::View};
 use crate::trace::line::{self, Head};
 use axum::{
@@ -6,7 +9,7 @@ use axum::{
     extract::{State, rejection::JsonRejection},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use quorate_core::{Counters, Membership, ProcessId};
 use quorate_runtime::{
@@ -15,7 +18,7 @@ use quorate_runtime::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 use tracing::warn;
 
 /// What the HTTP server shows and moves.
@@ -33,6 +36,10 @@ pub struct Admin {
     pub faults: Option<Faults>,
     /// What the protocol does, where the configuration wants it recorded.
     pub recorder: Option<Recorder>,
+    /// `host:port` of p1 … pn.
+    pub peers: Arc<[String]>,
+    /// How long whoever asks for agreement waits unless he says otherwise.
+    pub deadline: Duration,
     /// Π.
     pub membership: Membership,
     /// This process.
@@ -46,6 +53,9 @@ pub fn router(admin: Admin) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/members", get(members::members))
+        .route("/views", get(members::views))
+        .route("/propose", post(agreements::propose))
         .route("/trace", get(trace))
         .route("/faults", get(faults).post(set_fault).delete(heal))
         .with_state(admin)
@@ -73,6 +83,7 @@ impl Admin {
             "applied": progress.applied,
             "undecodable": progress.undecodable,
             "keys": progress.keys,
+            "decisions": progress.decisions,
             "under_way": progress.under_way,
             "faults": self.faults.as_ref().map(Faults::are_active),
         });

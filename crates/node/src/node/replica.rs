@@ -5,12 +5,22 @@
 //! so an idle replica sends at once and a busy one batches by itself. A process's messages are
 //! delivered in the order in which they were broadcast, so the oldest parcel under way is always
 //! the one that a delivery of our own answers.
-use super::view::Standing;
-use bytes::Bytes;
-use bytes::BytesMut;
-use quorate_catalogue::broadcasts::Delivery;
+//!
+//! A replica that was started again is given the state that the others had at some point of the order,
+//! and takes commands from then on.
+use super::view::{Standing, View};
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    reconfigurable::{Indication, Request},
+    total_order::{Broadcast, Deliver},
+};
 use quorate_core::{Addr, message::Origin};
-use quorate_services::kv::{MAXIMUM_BYTES, Reply, Service};
+use quorate_services::{
+    kv::{MAXIMUM_BYTES, Reply},
+    machine::{self, Machine},
+    once::Outcome,
+    snapshot::Snapshot,
+};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,6 +29,7 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
+use tracing::info;
 
 /// A parcel is closed when it is this long. One command may be longer.
 const PARCEL: usize = 256 * 1024;
@@ -26,8 +37,8 @@ const PARCEL: usize = 256 * 1024;
 /// The most bytes of commands that were accepted and are not yet applied: two of the longest.
 const ROOM: usize = 2 * MAXIMUM_BYTES;
 
-/// How many deliveries are applied before other tasks of the thread have their turn.
-const DELIVERIES: usize = 64;
+/// How many indications are acted upon before other tasks of the thread have their turn.
+const INDICATIONS: usize = 64;
 
 /// Why commands were turned away. They were not executed and will not be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,14 +60,37 @@ struct Waiting {
     _room: OwnedSemaphorePermit,
 }
 
-#[derive(Default)]
+/// Who is answered when a message comes back.
+enum Whom {
+    /// Those whose commands it carries, in their order.
+    Clients(Vec<Waiting>),
+    /// Who has proposed.
+    Proposer {
+        answer: oneshot::Sender<Outcome>,
+        /// Held until the proposal is delivered.
+        _room: OwnedSemaphorePermit,
+    },
+}
+
 struct Parcel {
     payload: BytesMut,
-    waiting: Vec<Waiting>,
+    whom: Whom,
+}
+
+impl Parcel {
+    /// The clients whose commands the parcel carries, if `more` bytes of commands still fit.
+    fn open(&mut self, more: usize) -> Option<(&mut BytesMut, &mut Vec<Waiting>)> {
+        match &mut self.whom {
+            Whom::Clients(waiting) if self.payload.len() + more <= PARCEL => {
+                Some((&mut self.payload, waiting))
+            }
+            Whom::Clients(_) | Whom::Proposer { .. } => None,
+        }
+    }
 }
 
 struct UnderWay {
-    waiting: Vec<Waiting>,
+    whom: Whom,
     _window: OwnedSemaphorePermit,
 }
 
@@ -64,7 +98,7 @@ struct UnderWay {
 struct State {
     outbox: VecDeque<Parcel>,
     under_way: VecDeque<UnderWay>,
-    service: Service,
+    machine: Machine,
 }
 
 /// What `/status` and `/metrics` say of the replica.
@@ -75,21 +109,24 @@ pub struct Progress {
     pub hash: u64,
     /// Commands applied.
     pub applied: u64,
-    /// Payloads that were no commands.
+    /// Payloads that were nothing that the services know.
     pub undecodable: u64,
     /// Keys in the store.
     pub keys: usize,
+    /// One-shot decisions remembered.
+    pub decisions: usize,
     /// Own messages under way.
     pub under_way: usize,
 }
 
 struct Shared {
     me: Origin,
-    broadcast: Addr<Bytes>,
+    order: Addr<Request>,
     state: Mutex<State>,
     posted: Notify,
     room: Arc<Semaphore>,
     window: Arc<Semaphore>,
+    view: View,
     standing: watch::Receiver<Standing>,
 }
 
@@ -98,21 +135,18 @@ struct Shared {
 pub struct Replica(Arc<Shared>);
 
 impl Replica {
-    /// A replica that sends through `broadcast`, with at most `window` messages under way.
-    pub fn new(
-        me: Origin,
-        broadcast: Addr<Bytes>,
-        window: usize,
-        standing: watch::Receiver<Standing>,
-    ) -> Self {
+    /// A replica that sends through `order`, with at most `window` messages under way. When it may do
+    /// so, `view` knows; and what it learns of the configuration, it tells `view`.
+    pub fn new(me: Origin, order: Addr<Request>, window: usize, view: View) -> Self {
         Replica(Arc::new(Shared {
             me,
-            broadcast,
+            order,
             state: Mutex::default(),
             posted: Notify::new(),
             room: Arc::new(Semaphore::new(ROOM)),
             window: Arc::new(Semaphore::new(window)),
-            standing,
+            standing: view.standing(),
+            view,
         }))
     }
 
@@ -143,14 +177,49 @@ impl Replica {
         };
         {
             let mut state = self.state();
-            let full = |parcel: &Parcel| parcel.payload.len() + encoded.len() > PARCEL;
-            if state.outbox.back().is_none_or(full) {
-                state.outbox.push_back(Parcel::default());
+            let open = state.outbox.back_mut().and_then(|p| p.open(encoded.len()));
+            if let Some((payload, clients)) = open {
+                payload.extend_from_slice(encoded);
+                clients.push(waiting);
+            } else {
+                let mut payload = machine::commands();
+                payload.extend_from_slice(encoded);
+                let whom = Whom::Clients(vec![waiting]);
+                state.outbox.push_back(Parcel { payload, whom });
             }
-            if let Some(parcel) = state.outbox.back_mut() {
-                parcel.payload.extend_from_slice(encoded);
-                parcel.waiting.push(waiting);
+        }
+        self.0.posted.notify_one();
+        Ok(receiver)
+    }
+
+    /// Proposes a value in a one-shot instance: what comes back is what was decided. Waits for room
+    /// until the deadline.
+    pub async fn propose(
+        &self,
+        instance: u64,
+        value: &[u8],
+        deadline: Instant,
+    ) -> Result<oneshot::Receiver<Outcome>, Refusal> {
+        self.voter(deadline).await?;
+        let bytes = value.len().clamp(1, ROOM) as u32;
+        let room = timeout_at(deadline, self.0.room.clone().acquire_many_owned(bytes)).await;
+        let Ok(Ok(room)) = room else {
+            return Err(Refusal::NoQuorum);
+        };
+        let (answer, receiver) = oneshot::channel();
+        {
+            let mut state = self.state();
+            // A decision is final: it needs no order any more.
+            if let Some(outcome) = state.machine.decisions().outcome(instance) {
+                let _ = answer.send(outcome);
+                return Ok(receiver);
             }
+            let payload = BytesMut::from(machine::proposal(instance, value));
+            let whom = Whom::Proposer {
+                answer,
+                _room: room,
+            };
+            state.outbox.push_back(Parcel { payload, whom });
         }
         self.0.posted.notify_one();
         Ok(receiver)
@@ -159,16 +228,16 @@ impl Replica {
     /// Waits until this process may take part.
     async fn voter(&self, deadline: Instant) -> Result<(), Refusal> {
         let mut standing = self.0.standing.clone();
-        let known = timeout_at(deadline, standing.wait_for(|s| *s != Standing::Joining)).await;
-        match known {
-            Ok(Ok(standing)) => match &*standing {
-                Standing::Excluded(words) => Err(Refusal::NotVoter(words.clone())),
-                Standing::Joining | Standing::Voter => Ok(()),
-            },
-            Ok(Err(_)) | Err(_) => Err(Refusal::NotVoter(
-                "not admitted yet: too few others have met this replica".into(),
-            )),
-        }
+        let _ = timeout_at(deadline, standing.wait_for(Standing::is_settled)).await;
+        let words = match &*standing.borrow() {
+            Standing::Voter => return Ok(()),
+            Standing::Excluded(words) => words.clone(),
+            Standing::Joining => "not admitted yet: too few others have met this replica".into(),
+            Standing::Newcomer => {
+                "newcomer: this replica was started again and is catching up".into()
+            }
+        };
+        Err(Refusal::NotVoter(words))
     }
 
     /// Moves parcels from the outbox into total order, for ever.
@@ -180,64 +249,113 @@ impl Replica {
                     return;
                 };
                 let mut state = self.state();
-                if let Some(Parcel { payload, waiting }) = state.outbox.pop_front() {
+                if let Some(Parcel { payload, whom }) = state.outbox.pop_front() {
                     state.under_way.push_back(UnderWay {
-                        waiting,
+                        whom,
                         _window: window,
                     });
                     // Under the lock: parcels enter total order in the order of `under_way`.
-                    self.0.broadcast.send(payload.freeze());
+                    let payload = payload.freeze();
+                    self.0.order.send(Request::Broadcast(Broadcast { payload }));
                 }
             }
         }
     }
 
-    /// Applies what total order delivers, until it ends.
-    pub async fn apply_deliveries(&self, mut deliveries: mpsc::UnboundedReceiver<Delivery>) {
-        let mut batch = Vec::with_capacity(DELIVERIES);
-        while deliveries.recv_many(&mut batch, DELIVERIES).await > 0 {
-            for delivery in batch.drain(..) {
-                self.deliver(&delivery);
+    /// Acts upon what total order indicates, until it ends.
+    pub async fn follow(&self, mut indications: mpsc::UnboundedReceiver<Indication>) {
+        let mut batch = Vec::with_capacity(INDICATIONS);
+        while indications.recv_many(&mut batch, INDICATIONS).await > 0 {
+            for indication in batch.drain(..) {
+                self.upon(indication);
             }
             tokio::task::yield_now().await;
         }
     }
 
-    fn deliver(&self, delivery: &Delivery) {
+    fn upon(&self, indication: Indication) {
+        match indication {
+            Indication::Deliver(delivery) => self.upon_deliver(&delivery),
+            Indication::Configuration(configuration) => {
+                self.0.view.upon_configuration(configuration);
+            }
+            Indication::StateWanted { ticket } => self.upon_state_wanted(ticket),
+            Indication::State(state) => self.upon_state(state),
+        }
+    }
+
+    fn upon_deliver(&self, delivery: &Deliver) {
         let own = delivery.origin == self.0.me;
         let mut state = self.state();
         for (id, payload) in delivery.messages() {
-            let replies = state.service.deliver(id, payload, own);
-            if own && let Some(UnderWay { waiting, .. }) = state.under_way.pop_front() {
-                hand_out(replies, waiting);
+            let answer = state.machine.deliver(id, payload, own);
+            if own && let Some(UnderWay { whom, .. }) = state.under_way.pop_front() {
+                hand_out(answer, whom);
             }
+        }
+    }
+
+    /// The state as of all that was delivered here before: indications are acted upon in their order.
+    fn upon_state_wanted(&self, ticket: u64) {
+        let state = self.state().machine.snapshot();
+        info!(bytes = state.len(), "a newcomer is given the state");
+        self.0.order.send(Request::State { ticket, state });
+    }
+
+    /// This process is a newcomer, and starts with this state. Nothing of its own is under way: it
+    /// takes no commands before.
+    fn upon_state(&self, bytes: Bytes) {
+        let length = bytes.len();
+        match Machine::restore(bytes) {
+            Ok(machine) => {
+                let delivered = machine.log().delivered();
+                self.state().machine = machine;
+                info!(bytes = length, delivered, "caught up: got the state");
+                self.0.view.upon_caught_up();
+            }
+            Err(error) => self.0.view.upon_unreadable_state(&error.to_string()),
         }
     }
 
     /// How far the replica has come.
     pub fn progress(&self) -> Progress {
         let state = self.state();
-        let log = state.service.log();
+        let machine = &state.machine;
+        let log = machine.log();
         Progress {
             delivered: log.delivered(),
             hash: log.hash(),
-            applied: state.service.applied(),
-            undecodable: state.service.undecodable(),
-            keys: state.service.store().len(),
+            applied: machine.kv().applied(),
+            undecodable: machine.undecodable(),
+            keys: machine.kv().store().len(),
+            decisions: machine.decisions().len(),
             under_way: state.under_way.len() + state.outbox.len(),
         }
     }
 }
 
-/// Gives everybody who waits for this message the replies to his commands. Who has given up is
-/// not there any more.
-fn hand_out(replies: Vec<Reply>, waiting: Vec<Waiting>) {
-    let mut replies = replies.into_iter();
-    for Waiting {
-        commands, answer, ..
-    } in waiting
-    {
-        let _ = answer.send(replies.by_ref().take(commands).collect());
+/// Gives everybody who waits for this message what it came to: clients the replies to their commands.
+/// Who has given up is not there any more.
+fn hand_out(answer: machine::Answer, whom: Whom) {
+    match (answer, whom) {
+        (machine::Answer::Replies(replies), Whom::Clients(waiting)) => {
+            let mut replies = replies.into_iter();
+            for Waiting {
+                commands, answer, ..
+            } in waiting
+            {
+                let _ = answer.send(replies.by_ref().take(commands).collect());
+            }
+        }
+        (machine::Answer::Outcome(outcome), Whom::Proposer { answer, .. }) => {
+            let _ = answer.send(outcome);
+        }
+        // What this process sent is what it gets back: own messages decode. Whoever waits is told by
+        // the end of his channel.
+        (
+            machine::Answer::Replies(_) | machine::Answer::Outcome(_) | machine::Answer::Nothing,
+            Whom::Clients(_) | Whom::Proposer { .. },
+        ) => {}
     }
 }
 

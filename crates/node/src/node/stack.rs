@@ -2,11 +2,14 @@
 use super::view::View;
 use crate::configuration::{Configuration, Transport};
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use quorate_abstractions::fair_loss;
+use quorate_abstractions::{
+    fair_loss,
+    reconfigurable::{Indication, Request},
+    total_order::Broadcast,
+};
 use quorate_broadcast::by_leader;
-use quorate_catalogue::broadcasts::{self, Below, Delivery};
-use quorate_core::{Addr, Counters, Host, message::Origin};
+use quorate_catalogue::broadcasts::{self, Below};
+use quorate_core::{Addr, Counters, Host};
 use quorate_detectors::{increasing_timeout, lowest_rank};
 use quorate_links::perfect::{self, PerfectLinks};
 use quorate_runtime::{
@@ -32,12 +35,10 @@ const DRAINING: Duration = Duration::from_secs(2);
 
 /// A running stack.
 pub struct Stack {
-    /// The name of this process's messages.
-    pub origin: Origin,
     /// Where messages enter total order.
-    pub broadcast: Addr<Bytes>,
-    /// Where they come out.
-    pub deliveries: mpsc::UnboundedReceiver<Delivery>,
+    pub order: Addr<Request>,
+    /// Where they come out, and whatever else the order has to say.
+    pub indications: mpsc::UnboundedReceiver<Indication>,
     /// What the modules counted.
     pub counters: Counters,
     /// The switches of the fault injector.
@@ -81,15 +82,15 @@ impl Running {
     }
 }
 
-/// Starts the stack. What it learns of the cluster goes to `view`.
-pub fn start(configuration: &Configuration, peers: &[SocketAddr], view: &View) -> Result<Stack> {
-    let identity = Identity::fresh(configuration.me, configuration.membership);
+/// Starts the stack of the process with this identity. What it learns of the cluster goes to `view`.
+pub fn start(
+    configuration: &Configuration,
+    identity: Identity,
+    peers: &[SocketAddr],
+    view: &View,
+) -> Result<Stack> {
     let mut protocol = Protocol::new(identity).context("cannot start the protocol thread")?;
     let host = protocol.host().clone();
-    let origin = Origin {
-        process: host.me(),
-        incarnation: host.incarnation(),
-    };
 
     let links = PerfectLinks::new(&host, link_configuration(configuration));
     let records = configuration.trace_records;
@@ -104,21 +105,27 @@ pub fn start(configuration: &Configuration, peers: &[SocketAddr], view: &View) -
     let heartbeat = |up| links.heartbeat(up);
     let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
     let leader = lowest_rank::spawn(&host.at("leader"), &detector);
-    let (up, deliveries) = mpsc::unbounded_channel();
-    let order = by_leader::Configuration {
+    let (up, indications) = mpsc::unbounded_channel();
+    let tuning = by_leader::Configuration {
         instances: configuration.instances as u64,
         ..by_leader::Configuration::default()
     };
     // Once the receiver is gone the replica is stopping, and nobody waits for deliveries.
-    let up = Addr::new(move |delivery| drop(up.send(delivery)));
+    let up = Addr::new(move |indication| drop(up.send(indication)));
     let below = Below {
         links: links.clone(),
         eventually_perfect: detector.clone(),
         leader: leader.clone(),
         perfect: None,
-        total_order: order,
+        total_order: tuning,
     };
-    let broadcast = broadcasts::spawn(configuration.total_order, &host, &below, up)?;
+    let up = up.with(Indication::Deliver);
+    let broadcast = broadcasts::spawn(configuration.stack.total_order, &host, &below, up)?;
+    let order = Addr::new(move |request| match request {
+        Request::Broadcast(Broadcast { payload }) => broadcast.send(payload),
+        // Nobody asked for a state.
+        Request::State { .. } => {}
+    });
 
     let watched = view.clone();
     links
@@ -138,9 +145,8 @@ pub fn start(configuration: &Configuration, peers: &[SocketAddr], view: &View) -
         .start()
         .context("cannot start the protocol thread")?;
     Ok(Stack {
-        origin,
-        broadcast,
-        deliveries,
+        order,
+        indications,
         counters: host.counters().clone(),
         faults,
         recorder,
@@ -152,7 +158,7 @@ fn link_configuration(configuration: &Configuration) -> perfect::Configuration {
     let stream = configuration.transport == Transport::Tcp;
     perfect::Configuration {
         cluster: configuration.cluster.clone(),
-        stack: configuration.total_order.algorithms().into(),
+        stack: configuration.stack.to_string(),
         datagram: if stream {
             STREAM_DATAGRAM
         } else {

@@ -2,16 +2,20 @@
 //! `/status`, `/readyz` and whoever must know whether this process may serve.
 use quorate_abstractions::{
     eventually_perfect::Indication as Suspicion, leader::Trust, link::Status,
+    reconfigurable::Configuration,
 };
-use quorate_core::{Membership, ProcessId, ProcessSet};
+use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet, message::Origin};
 use quorate_links::perfect::Admission;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tracing::{error, info, warn};
+
+/// The most changes that whoever watches may be behind.
+const CHANGES: usize = 256;
 
 /// Whether this process takes part.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,15 +24,36 @@ pub enum Standing {
     Joining,
     /// It has been admitted: it votes and serves.
     Voter,
+    /// It was started again, and waits for its slot and for the state of the others.
+    Newcomer,
     /// It may neither vote nor serve, which these words explain. Final.
     Excluded(String),
 }
 
 impl Standing {
+    /// Whether it is known if this process takes part.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Standing::Joining | Standing::Newcomer => false,
+            Standing::Voter | Standing::Excluded(_) => true,
+        }
+    }
+
+    /// The standing in one word.
+    fn word(&self) -> &'static str {
+        match self {
+            Standing::Joining => "joining",
+            Standing::Voter => "voter",
+            Standing::Newcomer => "newcomer",
+            Standing::Excluded(_) => "excluded",
+        }
+    }
+
     /// What becomes of a process in this standing that is told that it may not take part.
     fn exclude(&self, reason: &str) -> Option<Standing> {
         let history = match self {
             Standing::Joining => "restarted without its memory, or shares its id with another",
+            Standing::Newcomer => "was started again, and is not taken in",
             Standing::Voter => "was given up by others",
             Standing::Excluded(_) => return None,
         };
@@ -51,36 +76,128 @@ struct State {
     peers: BTreeMap<ProcessId, Peer>,
     suspected: ProcessSet,
     leader: Option<ProcessId>,
+    configuration: Configuration,
 }
 
 /// The view. Clones share it.
 #[derive(Clone)]
 pub struct View {
     me: ProcessId,
+    incarnation: Incarnation,
     membership: Membership,
     state: Arc<Mutex<State>>,
     standing: Arc<watch::Sender<Standing>>,
+    changes: Arc<broadcast::Sender<Value>>,
+}
+
+fn ranks(set: ProcessSet) -> Vec<usize> {
+    set.iter().map(ProcessId::rank).collect()
 }
 
 impl View {
     /// The view of a process that has heard of nobody yet.
-    pub fn new(me: ProcessId, membership: Membership) -> Self {
+    pub fn new(me: Origin, membership: Membership) -> Self {
+        let Origin {
+            process: me,
+            incarnation,
+        } = me;
         let peers = membership.others(me).iter();
         let state = State {
             peers: peers.map(|p| (p, Peer::default())).collect(),
             suspected: ProcessSet::EMPTY,
             leader: None,
+            configuration: Configuration {
+                number: 0,
+                newcomers: Vec::new(),
+            },
         };
         View {
             me,
+            incarnation,
             membership,
             state: Arc::new(Mutex::new(state)),
             standing: Arc::new(watch::Sender::new(Standing::Joining)),
+            changes: Arc::new(broadcast::Sender::new(CHANGES)),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What [`present`](Self::present) is after each change from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Value> {
+        self.changes.subscribe()
+    }
+
+    /// Tells whoever watches.
+    fn tell(&self) {
+        // Nobody may be watching.
+        let _ = self.changes.send(self.present());
+    }
+
+    /// The present configuration, who leads, and who is suspected, as far as this process knows.
+    pub fn present(&self) -> Value {
+        let state = self.state();
+        let holders = self.membership.iter().map(|p| {
+            let (incarnation, before) = self.holder(&state, p);
+            json!({ "slot": p.rank(), "incarnation": incarnation, "held_before": before })
+        });
+        json!({
+            "configuration": state.configuration.number,
+            "members": holders.collect::<Vec<_>>(),
+            "leader": state.leader.map(ProcessId::rank),
+            "suspected": ranks(state.suspected),
+        })
+    }
+
+    /// The incarnation in a slot, as far as it is known, and how many were in it before.
+    fn holder(&self, state: &State, slot: ProcessId) -> (Option<String>, u64) {
+        let newcomers = &state.configuration.newcomers;
+        if let Some((origin, before)) = newcomers.iter().find(|(o, _)| o.process == slot) {
+            return (Some(origin.incarnation.to_string()), *before);
+        }
+        let known = match state.peers.get(&slot) {
+            Some(peer) => peer.incarnation.clone(),
+            // A newcomer's slot is another's, until a configuration says otherwise.
+            None if *self.standing.borrow() == Standing::Newcomer => None,
+            None => Some(self.incarnation.to_string()),
+        };
+        (known, 0)
+    }
+
+    /// Every slot, with who is in it and how it does.
+    pub fn members(&self, addresses: &[String]) -> Value {
+        let state = self.state();
+        let members = self.membership.iter().zip(addresses).map(|(p, address)| {
+            let (incarnation, before) = self.holder(&state, p);
+            json!({
+                "slot": p.rank(),
+                "address": address,
+                "incarnation": incarnation,
+                "held_before": before,
+                "standing": self.standing_of(&state, p),
+                "leader": state.leader == Some(p),
+            })
+        });
+        json!({
+            "process": self.me.rank(),
+            "configuration": state.configuration.number,
+            "members": members.collect::<Vec<_>>(),
+        })
+    }
+
+    /// How a process does, in one word.
+    fn standing_of(&self, state: &State, p: ProcessId) -> &'static str {
+        match state.peers.get(&p) {
+            None => self.standing.borrow().word(),
+            Some(peer) if peer.replaced.is_some() => "newcomer",
+            Some(peer) if peer.lost => "lost",
+            Some(_) if state.suspected.contains(p) => "suspected",
+            Some(peer) if peer.refused.is_some() => "refused",
+            Some(peer) if peer.connected => "voter",
+            Some(_) => "unknown",
+        }
     }
 
     /// Whether this process takes part, and every change of it.
@@ -94,8 +211,12 @@ impl View {
             Status::Connected { peer, incarnation } => {
                 info!(%peer, %incarnation, "connected");
                 self.update(peer, |entry| {
+                    let incarnation = incarnation.to_string();
+                    // Who took the slot over owes nothing of what the one before did.
+                    entry.lost &= entry.incarnation.as_ref() == Some(&incarnation);
+                    entry.replaced = entry.replaced.take().filter(|known| *known != incarnation);
                     entry.connected = true;
-                    entry.incarnation = Some(incarnation.to_string());
+                    entry.incarnation = Some(incarnation);
                     entry.refused = None;
                 });
             }
@@ -129,19 +250,57 @@ impl View {
             }
             Status::Admitted => {
                 info!("enough others have met this process: it votes and serves");
-                self.standing.send_if_modified(|standing| {
-                    let joining = *standing == Standing::Joining;
-                    if joining {
-                        *standing = Standing::Voter;
-                    }
-                    joining
-                });
+                self.step(&Standing::Joining, Standing::Voter);
             }
             Status::Newcomer { by, known } => {
                 info!(%by, %known, "an earlier incarnation held this slot: waiting to take its place");
+                self.step(&Standing::Joining, Standing::Newcomer);
             }
             Status::Excluded { by, reason } => self.upon_excluded(by, &reason),
         }
+    }
+
+    /// Goes from one standing to another, if it is in that one.
+    fn step(&self, from: &Standing, to: Standing) {
+        self.standing.send_if_modified(|standing| {
+            let there = standing == from;
+            if there {
+                *standing = to;
+            }
+            there
+        });
+    }
+
+    /// This process, a newcomer, has the state of the others.
+    pub fn upon_caught_up(&self) {
+        self.step(&Standing::Joining, Standing::Voter);
+        self.step(&Standing::Newcomer, Standing::Voter);
+    }
+
+    /// This process, a newcomer, was given a state that it cannot read.
+    pub fn upon_unreadable_state(&self, error: &str) {
+        let words = format!(
+            "this replica cannot read the state that it was given, and may not vote or serve: {error}"
+        );
+        error!("{words}");
+        self.standing.send_replace(Standing::Excluded(words));
+    }
+
+    /// Others hold the slots from now on.
+    pub fn upon_configuration(&self, configuration: Configuration) {
+        info!(number = configuration.number, newcomers = ?configuration.newcomers, "configuration");
+        {
+            let mut state = self.state();
+            for (origin, _) in &configuration.newcomers {
+                // It is in its slot now, and not waiting for it any more.
+                if let Some(peer) = state.peers.get_mut(&origin.process) {
+                    let newcomer = origin.incarnation.to_string();
+                    peer.replaced = peer.replaced.take().filter(|known| *known != newcomer);
+                }
+            }
+            state.configuration = configuration;
+        }
+        self.tell();
     }
 
     fn upon_excluded(&self, by: ProcessId, reason: &str) {
@@ -170,12 +329,14 @@ impl View {
             Suspicion::Restore(p) => info!(peer = %p, "suspected no longer"),
         }
         suspicion.apply(&mut self.state().suspected);
+        self.tell();
     }
 
     /// Ω trusts another leader.
     pub fn upon_trust(&self, Trust(leader): Trust) {
         info!(%leader, "trusted to lead");
         self.state().leader = Some(leader);
+        self.tell();
     }
 
     /// Whether this process can serve: it votes, and sees a majority. Otherwise why not.
@@ -188,6 +349,7 @@ impl View {
                     "not admitted yet: {needed} others must have met this process"
                 ));
             }
+            Standing::Newcomer => return Err("newcomer: catching up".into()),
             Standing::Excluded(words) => return Err(words.clone()),
         }
         let state = self.state();
@@ -206,10 +368,10 @@ impl View {
     /// The part of `/status` that is about the cluster.
     pub fn to_json(&self) -> Value {
         let ready = self.ready();
-        let (standing, excluded) = match &*self.standing.borrow() {
-            Standing::Joining => ("joining", None),
-            Standing::Voter => ("voter", None),
-            Standing::Excluded(words) => ("excluded", Some(words.clone())),
+        let standing = self.standing.borrow().clone();
+        let excluded = match &standing {
+            Standing::Excluded(words) => Some(words),
+            Standing::Joining | Standing::Newcomer | Standing::Voter => None,
         };
         let state = self.state();
         let peers = state.peers.iter().map(|(p, peer)| {
@@ -227,12 +389,13 @@ impl View {
             "process": self.me.rank(),
             "processes": self.membership.n(),
             "majority": self.membership.majority(),
-            "standing": standing,
+            "standing": standing.word(),
             "excluded": excluded,
             "ready": ready.is_ok(),
             "not_ready": ready.err(),
+            "configuration": state.configuration.number,
             "leader": state.leader.map(ProcessId::rank),
-            "suspected": state.suspected.iter().map(ProcessId::rank).collect::<Vec<_>>(),
+            "suspected": ranks(state.suspected),
             "peers": peers.collect::<Vec<_>>(),
         })
     }

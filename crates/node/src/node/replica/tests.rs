@@ -1,6 +1,6 @@
 use super::*;
-use bytes::Bytes;
-use quorate_core::{Incarnation, ProcessId};
+use quorate_abstractions::{link::Status, reconfigurable::Configuration};
+use quorate_core::{Incarnation, Membership, ProcessId};
 use quorate_services::kv::Command;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -8,56 +8,97 @@ use tokio::time::timeout;
 /// A total order of one process, that delivers what the test lets through.
 pub(crate) struct Order {
     pub replica: Replica,
-    pub standing: watch::Sender<Standing>,
-    broadcasts: mpsc::UnboundedReceiver<Bytes>,
-    deliveries: mpsc::UnboundedSender<Delivery>,
+    pub view: View,
+    requests: mpsc::UnboundedReceiver<Request>,
+    indications: mpsc::UnboundedSender<Indication>,
     delivered: u64,
+}
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
 }
 
 fn origin() -> Origin {
     Origin {
-        process: ProcessId::from_rank(1).unwrap(),
+        process: p(1),
         incarnation: Incarnation(1),
     }
 }
 
+fn newcomer_status() -> Status {
+    Status::Newcomer {
+        by: p(2),
+        known: Incarnation(9),
+    }
+}
+
 impl Order {
-    /// Must be made inside a runtime.
+    /// Of a voter. Must be made inside a runtime.
     pub fn new(window: usize) -> Self {
-        let standing = watch::Sender::new(Standing::Voter);
-        let (out, broadcasts) = mpsc::unbounded_channel();
-        let (deliveries, delivered) = mpsc::unbounded_channel();
-        let out = Addr::new(move |broadcast| out.send(broadcast).unwrap());
-        let replica = Replica::new(origin(), out, window, standing.subscribe());
-        let (sender, applier) = (replica.clone(), replica.clone());
+        let order = Self::joining(window);
+        order.view.upon_status(Status::Admitted);
+        order
+    }
+
+    /// Of a process that has not been admitted yet.
+    fn joining(window: usize) -> Self {
+        let view = View::new(origin(), Membership::of_size(3).unwrap());
+        let (out, requests) = mpsc::unbounded_channel();
+        let (indications, indicated) = mpsc::unbounded_channel();
+        let out = Addr::new(move |request| out.send(request).unwrap());
+        let replica = Replica::new(origin(), out, window, view.clone());
+        let (sender, follower) = (replica.clone(), replica.clone());
         tokio::spawn(async move { sender.send_parcels().await });
-        tokio::spawn(async move { applier.apply_deliveries(delivered).await });
+        tokio::spawn(async move { follower.follow(indicated).await });
         Order {
             replica,
-            standing,
-            broadcasts,
-            deliveries,
+            view,
+            requests,
+            indications,
             delivered: 0,
         }
     }
 
-    /// Waits for the next message and delivers it; says how many bytes it was.
-    pub async fn deliver_one(&mut self) -> usize {
-        let payload = self.broadcasts.recv().await.unwrap();
+    async fn next_broadcast(&mut self) -> Bytes {
+        match self.requests.recv().await {
+            Some(Request::Broadcast(Broadcast { payload })) => payload,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn deliver(&mut self, payload: Bytes) {
         self.delivered += 1;
-        let length = payload.len();
-        let delivery = Delivery {
+        self.indicate(Indication::Deliver(Deliver {
             origin: origin(),
             first: self.delivered,
             payloads: vec![payload],
-        };
-        self.deliveries.send(delivery).unwrap();
+        }));
+    }
+
+    fn indicate(&self, indication: Indication) {
+        self.indications.send(indication).unwrap();
+    }
+
+    /// Waits for the next message and delivers it; says how many bytes it was.
+    pub async fn deliver_one(&mut self) -> usize {
+        let payload = self.next_broadcast().await;
+        let length = payload.len();
+        self.deliver(payload);
         length
     }
 
+    /// The state that the replica gives to whom has this ticket.
+    async fn state(&mut self, ticket: u64) -> Bytes {
+        self.indicate(Indication::StateWanted { ticket });
+        match self.requests.recv().await {
+            Some(Request::State { ticket: t, state }) if t == ticket => state,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Delivers everything, for ever.
-    pub fn run(mut self) -> (Replica, watch::Sender<Standing>) {
-        let handles = (self.replica.clone(), self.standing.clone());
+    pub fn run(mut self) -> (Replica, View) {
+        let handles = (self.replica.clone(), self.view.clone());
         tokio::spawn(async move {
             loop {
                 self.deliver_one().await;
@@ -94,7 +135,8 @@ async fn what_waits_together_travels_together_and_is_answered_in_order() {
         answers.push(answer);
     }
     let length = order.deliver_one().await;
-    assert_eq!(length, 5 * incr().len(), "one message carries all five");
+    let expected = machine::commands().len() + 5 * incr().len();
+    assert_eq!(length, expected, "one message carries all five");
     for (count, answer) in (1..).zip(answers) {
         assert_eq!(answer.await, Ok(vec![Reply::Integer(count)]));
     }
@@ -122,19 +164,12 @@ async fn the_window_limits_what_is_under_way() {
     for _ in 0..4 {
         answers.push(order.replica.submit(1, &large, late()).await.unwrap());
     }
-    let two = async { (order.broadcasts.recv().await, order.broadcasts.recv().await) };
-    let (Some(first), Some(_)) = two.await else {
-        panic!("the window has room for two")
-    };
-    let third = timeout(Duration::from_millis(50), order.broadcasts.recv()).await;
+    let first = order.next_broadcast().await;
+    order.next_broadcast().await;
+    let third = timeout(Duration::from_millis(50), order.requests.recv()).await;
     assert!(third.is_err(), "a third is under way");
-    let delivery = Delivery {
-        origin: origin(),
-        first: 1,
-        payloads: vec![first],
-    };
-    order.deliveries.send(delivery).unwrap();
-    assert!(order.broadcasts.recv().await.is_some());
+    order.deliver(first);
+    order.next_broadcast().await;
 }
 
 #[tokio::test]
@@ -151,25 +186,129 @@ async fn without_room_the_deadline_refuses_and_nothing_is_executed() {
 
 #[tokio::test]
 async fn only_a_voter_takes_commands() {
-    let order = Order::new(1);
-    order.standing.send_replace(Standing::Joining);
-    let refused = order.replica.submit(1, &incr(), soon()).await;
-    assert!(matches!(refused, Err(Refusal::NotVoter(_))));
-    order
-        .standing
-        .send_replace(Standing::Excluded("restarted".into()));
-    let refused = order.replica.submit(1, &incr(), late()).await;
-    assert_eq!(refused.err(), Some(Refusal::NotVoter("restarted".into())));
+    let order = Order::joining(1);
+    let refusal = async || {
+        let refused = order.replica.submit(1, &incr(), soon()).await;
+        let Err(Refusal::NotVoter(words)) = refused else {
+            panic!("{:?}", refused.map(drop));
+        };
+        let proposed = order.replica.propose(1, b"a", soon()).await;
+        assert_eq!(proposed.err(), Some(Refusal::NotVoter(words.clone())));
+        words
+    };
+    assert!(refusal().await.starts_with("not admitted yet"));
+    order.view.upon_status(newcomer_status());
+    assert!(refusal().await.starts_with("newcomer: "));
+    order.view.upon_status(Status::Excluded {
+        by: p(2),
+        reason: "of an error".into(),
+    });
+    assert!(refusal().await.ends_with("of an error"));
 }
 
 #[tokio::test]
 async fn who_is_still_joining_takes_commands_as_soon_as_it_is_admitted() {
-    let order = Order::new(1);
-    order.standing.send_replace(Standing::Joining);
-    let (replica, standing) = order.run();
+    let (replica, view) = Order::joining(1).run();
     let submitted = tokio::spawn(async move { replica.submit(1, &incr(), late()).await });
     tokio::task::yield_now().await;
-    standing.send_replace(Standing::Voter);
+    view.upon_status(Status::Admitted);
     let answer = submitted.await.unwrap().unwrap();
     assert_eq!(answer.await, Ok(vec![Reply::Integer(1)]));
+}
+
+#[tokio::test]
+async fn proposals_are_answered_with_what_was_decided_between_commands() {
+    let mut order = Order::new(8);
+    let before = order.replica.submit(1, &incr(), late()).await.unwrap();
+    let first = order.replica.propose(7, b"a", late()).await.unwrap();
+    let second = order.replica.propose(7, b"b", late()).await.unwrap();
+    let after = order.replica.submit(1, &incr(), late()).await.unwrap();
+    for _ in 0..4 {
+        order.deliver_one().await;
+    }
+    let decided = Outcome::Decided(Bytes::from_static(b"a"));
+    assert_eq!(before.await, Ok(vec![Reply::Integer(1)]));
+    assert_eq!(first.await.as_ref(), Ok(&decided));
+    assert_eq!(second.await.as_ref(), Ok(&decided));
+    assert_eq!(after.await, Ok(vec![Reply::Integer(2)]));
+    // What is decided here already needs no message.
+    let third = order.replica.propose(7, b"c", late()).await.unwrap();
+    assert_eq!(third.await, Ok(decided));
+    assert!(order.requests.try_recv().is_err());
+}
+
+/// The payload of a message that increments.
+fn increment() -> Bytes {
+    let mut payload = machine::commands();
+    payload.extend_from_slice(&incr());
+    payload.freeze()
+}
+
+#[tokio::test]
+async fn a_newcomer_gets_the_state_of_exactly_the_point_at_which_it_was_wanted() {
+    let mut giver = Order::new(8);
+    giver.deliver(increment());
+    giver.deliver(machine::proposal(3, b"a"));
+    // Everything is in the queue before anything is acted upon.
+    giver.indicate(Indication::StateWanted { ticket: 5 });
+    giver.deliver(increment());
+    let Some(Request::State { ticket: 5, state }) = giver.requests.recv().await else {
+        panic!("no state");
+    };
+
+    let mut taker = Order::joining(8);
+    taker.view.upon_status(newcomer_status());
+    let waiting = {
+        let replica = taker.replica.clone();
+        tokio::spawn(async move { replica.submit(1, &incr(), late()).await })
+    };
+    taker.indicate(Indication::State(state));
+    let configuration = Configuration {
+        number: 1,
+        newcomers: vec![(origin(), 1)],
+    };
+    taker.indicate(Indication::Configuration(configuration));
+    // The third message of the order, by whoever it was; then what waited here.
+    taker.indicate(Indication::Deliver(Deliver {
+        origin: Origin {
+            process: p(1),
+            incarnation: Incarnation(9),
+        },
+        first: 2,
+        payloads: vec![increment()],
+    }));
+    let answer = waiting.await.unwrap().unwrap();
+    taker.deliver_one().await;
+    assert_eq!(answer.await, Ok(vec![Reply::Integer(3)]));
+    let decided = taker.replica.propose(3, b"b", late()).await.unwrap();
+    assert_eq!(
+        decided.await,
+        Ok(Outcome::Decided(Bytes::from_static(b"a")))
+    );
+    assert_eq!(taker.view.to_json()["standing"], "voter");
+    assert_eq!(taker.view.to_json()["configuration"], 1);
+    assert_eq!(taker.replica.progress().delivered, 4);
+}
+
+#[tokio::test]
+async fn equal_sequences_give_equal_states() {
+    let (mut one, mut other) = (Order::new(8), Order::new(8));
+    for order in [&mut one, &mut other] {
+        order.deliver(increment());
+        order.deliver(machine::proposal(3, b"a"));
+        order.deliver(Bytes::from_static(b"nothing that is known"));
+    }
+    assert_eq!(one.state(1).await, other.state(2).await);
+}
+
+#[tokio::test]
+async fn a_newcomer_that_cannot_read_its_state_does_not_serve() {
+    let order = Order::joining(8);
+    order.view.upon_status(newcomer_status());
+    order.indicate(Indication::State(Bytes::from_static(b"nonsense")));
+    let refused = order.replica.submit(1, &incr(), late()).await;
+    let Err(Refusal::NotVoter(words)) = refused else {
+        panic!("it serves");
+    };
+    assert!(words.contains("cannot read the state"), "{words}");
 }

@@ -1,12 +1,18 @@
 use super::*;
-use quorate_core::Incarnation;
 
 fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()
 }
 
+fn origin() -> Origin {
+    Origin {
+        process: p(1),
+        incarnation: Incarnation(1),
+    }
+}
+
 fn view() -> View {
-    View::new(p(1), Membership::of_size(5).unwrap())
+    View::new(origin(), Membership::of_size(5).unwrap())
 }
 
 fn connect(view: &View, rank: usize) {
@@ -74,4 +80,106 @@ fn what_peers_refuse_is_shown() {
     assert_eq!(view.to_json()["peers"][2]["refused"], "another cluster");
     connect(&view, 4);
     assert!(view.to_json()["peers"][2]["refused"].is_null());
+}
+
+#[test]
+fn a_newcomer_catches_up_before_it_votes() {
+    let restarted = view();
+    let view = view();
+    view.upon_status(Status::Newcomer {
+        by: p(2),
+        known: Incarnation(3),
+    });
+    assert_eq!(view.to_json()["standing"], "newcomer");
+    view.upon_status(Status::Admitted);
+    assert_eq!(view.ready().unwrap_err(), "newcomer: catching up");
+    view.upon_caught_up();
+    assert_eq!(view.to_json()["standing"], "voter");
+
+    restarted.upon_status(Status::Newcomer {
+        by: p(2),
+        known: Incarnation(3),
+    });
+    restarted.upon_status(excluded("a later one came"));
+    restarted.upon_caught_up();
+    let words = restarted.ready().unwrap_err();
+    assert!(
+        words.contains("was started again") && words.contains("a later one came"),
+        "{words}"
+    );
+}
+
+fn configuration(number: u64, newcomers: &[(usize, u64, u64)]) -> Configuration {
+    let newcomer = |&(rank, incarnation, before): &(usize, u64, u64)| {
+        let origin = Origin {
+            process: p(rank),
+            incarnation: Incarnation(incarnation),
+        };
+        (origin, before)
+    };
+    Configuration {
+        number,
+        newcomers: newcomers.iter().map(newcomer).collect(),
+    }
+}
+
+#[test]
+fn members_are_who_holds_the_slots() {
+    let view = view();
+    let addresses: Vec<String> = (1..=5).map(|rank| format!("a:{rank}")).collect();
+    view.upon_status(Status::Admitted);
+    connect(&view, 2);
+    connect(&view, 3);
+    connect(&view, 4);
+    view.upon_trust(Trust(p(1)));
+    view.upon_suspicion(Suspicion::Suspect(p(3)));
+    view.upon_status(Status::Replaced {
+        peer: p(4),
+        known: Incarnation(7),
+        newcomer: Incarnation(8),
+    });
+    let standing = |view: &View| {
+        let members = view.members(&addresses)["members"].clone();
+        let words = members.as_array().unwrap().iter();
+        let words = words.map(|m| m["standing"].as_str().unwrap().to_owned());
+        (
+            members[0]["leader"].clone(),
+            words.collect::<Vec<_>>().join(" "),
+        )
+    };
+    let words = "voter voter suspected newcomer unknown".to_owned();
+    assert_eq!(standing(&view), (true.into(), words));
+
+    view.upon_configuration(configuration(1, &[(4, 8, 1)]));
+    view.upon_status(Status::Connected {
+        peer: p(4),
+        incarnation: Incarnation(8),
+    });
+    let words = "voter voter suspected voter unknown".to_owned();
+    assert_eq!(standing(&view), (true.into(), words));
+    let fourth = view.members(&addresses)["members"][3].clone();
+    assert_eq!(fourth["held_before"], 1);
+    assert_eq!(fourth["address"], "a:4");
+    assert_eq!(fourth["incarnation"], Incarnation(8).to_string());
+}
+
+#[test]
+fn every_change_is_told_in_order() {
+    let view = view();
+    let mut changes = view.changes();
+    view.upon_trust(Trust(p(1)));
+    view.upon_suspicion(Suspicion::Suspect(p(1)));
+    view.upon_trust(Trust(p(2)));
+    view.upon_configuration(configuration(1, &[(1, 8, 1)]));
+    let mut next = || changes.try_recv().unwrap();
+    assert_eq!(next()["leader"], 1);
+    assert_eq!(next()["suspected"][0], 1);
+    assert_eq!(next()["leader"], 2);
+    let last = next();
+    assert_eq!(
+        (&last["configuration"], &last["members"][0]["held_before"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(last, view.present());
+    assert!(changes.try_recv().is_err());
 }

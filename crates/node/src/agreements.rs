@@ -1,0 +1,57 @@
+//! `quorate propose`: agreement among the replicas of a running cluster.
+use crate::{http, status};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+use std::{net::SocketAddr, time::Duration};
+
+/// How much longer than the replica this side waits.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Proposes a value, and prints the one that was decided: the same at every replica.
+#[derive(Args, Debug)]
+pub struct Propose {
+    #[command(flatten)]
+    how: How,
+    /// Which instance, counted from 1. Each decides once.
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    instance: u64,
+    /// The value that this replica proposes.
+    value: String,
+}
+
+/// Where to ask, and for how long.
+#[derive(Args, Debug)]
+struct How {
+    /// The replica's admin address.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = status::ADMIN, env = "QUORATE_ADMIN")]
+    admin: SocketAddr,
+    /// How long to wait for the decision, in milliseconds.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 10_000)]
+    timeout_ms: u64,
+}
+
+impl How {
+    /// Sends the request; gives the answer's field `decided`.
+    fn decide(&self, path: &str, mut body: Value) -> Result<String> {
+        body["timeout_ms"] = json!(self.timeout_ms);
+        let admin = status::reachable(self.admin);
+        let patience = Duration::from_millis(self.timeout_ms).saturating_add(GRACE);
+        let (code, answer) = http::ask_patiently(admin, "POST", path, &body.to_string(), patience)?;
+        if code != 200 {
+            bail!("{admin} answered {code}: {}", answer.trim());
+        }
+        let answer: Value = serde_json::from_str(&answer)?;
+        let decided = answer["decided"].as_str().context("no decision")?;
+        Ok(decided.to_owned())
+    }
+}
+
+impl Propose {
+    /// Proposes, and prints what was decided.
+    pub fn run(self) -> Result<()> {
+        let body = json!({ "instance": self.instance, "value": self.value });
+        println!("{}", self.how.decide("/propose", body)?);
+        Ok(())
+    }
+}
