@@ -2,6 +2,8 @@
 //!
 //! - [`exclude_on_timeout`]: the perfect detector P, by a timeout that follows from the bounds of a
 //!   synchronous system.
+//! - [`first_incarnations`]: ◇P where processes are replaced, for modules without a place for
+//!   newcomers.
 //! - [`from_terminating`]: P again, from terminating reliable broadcast: that is as hard as P.
 //! - [`increasing_timeout`]: the eventually perfect detector ◇P, by a timeout a peer that grows with
 //!   every mistake.
@@ -46,6 +48,7 @@
 //! ```
 
 pub mod exclude_on_timeout;
+pub mod first_incarnations;
 pub mod from_terminating;
 pub mod increasing_timeout;
 pub mod lowest_rank;

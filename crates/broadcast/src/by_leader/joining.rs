@@ -68,7 +68,7 @@ impl ByLeader {
         self.ask_to_join(ctx);
     }
 
-    /// A piece of an answer. Of one process the latest answer counts.
+    /// A piece of an answer. Of one process one answer counts, the latest that was begun.
     pub(super) fn upon_piece(
         &mut self,
         from: ProcessId,
@@ -82,10 +82,7 @@ impl ByLeader {
             return ctx.count("no state is wanted");
         }
         let known = self.newcomers.pieces.get(&from);
-        if known.is_some_and(|known| known.ticket > ticket) {
-            return;
-        }
-        if known.is_none_or(|known| known.ticket < ticket || known.parts != parts) {
+        if known.is_none_or(|known| (known.ticket, known.parts) != (ticket, parts)) {
             let here = BTreeMap::new();
             let pieces = Pieces {
                 ticket,

@@ -1,5 +1,6 @@
 use super::*;
 use quorate_abstractions::link::Links;
+use quorate_abstractions::reconfigurable::Indication;
 use quorate_core::Time;
 use quorate_sim::{Adversary, Crash, Lose, Oracle, Random, Report, Timed, UNIT, World, properties};
 
@@ -456,3 +457,5 @@ fn nobody_asks_for_the_batches_of_a_proposal_that_would_be_refused() {
     ));
     assert!(p3.upon(Event::Ask).is_empty());
 }
+
+mod newcomers;

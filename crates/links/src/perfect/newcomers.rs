@@ -116,7 +116,7 @@ impl PerfectLink {
     /// A voter takes the place of another: what there was with that one is over.
     pub(super) fn succeed(&mut self, slot: ProcessId, voter: Voter, ctx: &mut Ctx) {
         let me = self.identity.me;
-        self.voters[slot.index()] = Some(voter);
+        let before = self.voters[slot.index()].replace(voter);
         if slot == me {
             if voter.incarnation == self.identity.incarnation {
                 self.is_newcomer = false;
@@ -138,10 +138,18 @@ impl PerfectLink {
         peer.lost_at = None;
         peer.admitted_us = false;
         peer.ready = false;
-        peer.told = None;
         peer.greeting.fruitless = 0;
         peer.greeting.due = true;
         self.admitted_by.remove(slot);
         self.touched.insert(slot);
+        let known = before.unwrap_or_default().incarnation;
+        let status = Status::Replaced {
+            peer: slot,
+            known,
+            newcomer: voter.incarnation,
+        };
+        if self.peers[slot.index()].told.as_ref() != Some(&status) {
+            self.tell(slot, status, ctx);
+        }
     }
 }

@@ -1,0 +1,288 @@
+//! Replacements and newcomers, driven by hand.
+use super::*;
+use quorate_abstractions::link::{Adopt, Status};
+use quorate_core::Incarnation;
+
+/// p3, which its links may tell that others come back, or itself.
+fn reconfigurable() -> Alone {
+    let mut p3 = Alone::new();
+    p3.algorithm.newcomers = Newcomers::unknown();
+    p3
+}
+
+fn member() -> Alone {
+    let mut p3 = reconfigurable();
+    p3.upon(Event::Status(Status::Admitted));
+    p3
+}
+
+/// An incarnation that came later.
+fn later(rank: usize) -> Origin {
+    Origin {
+        process: p(rank),
+        incarnation: Incarnation(90 + rank as u64),
+    }
+}
+
+fn in_configuration(configuration: u64, message: ballots::Message<Cut>) -> Message {
+    Message::Ballots {
+        configuration,
+        message,
+    }
+}
+
+fn decided(instance: u64, cut: &[(Origin, u64)]) -> ballots::Message<Cut> {
+    ballots::Message::Decided {
+        instance,
+        value: Cut(cut.iter().copied().collect()),
+    }
+}
+
+fn delivered(effects: &[Effect]) -> usize {
+    let deliver = |effect: &&Effect| matches!(effect, Effect::Deliver(_));
+    effects.iter().filter(deliver).count()
+}
+
+fn sent(effects: Vec<Effect>) -> Vec<(To, Message)> {
+    let sent = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Link(link::Send { to, message }) => Some((to, message)),
+        _ => None,
+    });
+    sent.collect()
+}
+
+#[test]
+fn what_was_decided_after_a_replacement_is_void() {
+    let mut p3 = member();
+    p3.hears(2, data(2, 1));
+    let beyond = decided(2, &[(origin(2), 1)]);
+    assert_eq!(delivered(&p3.hears(1, of_first(beyond.clone()))), 0);
+    let effects = p3.hears(1, of_first(decided(1, &[(later(1), 0)])));
+    assert_eq!(delivered(&effects), 0, "instance 2 is over without effect");
+    let adopt = Adopt {
+        slot: p(1),
+        incarnation: later(1).incarnation,
+        number: 1,
+    };
+    assert!(
+        effects
+            .iter()
+            .any(|e| matches!(e, Effect::Adopt(a) if *a == adopt))
+    );
+    // What is left of the first configuration says nothing any more; the second one begins at 2.
+    assert_eq!(delivered(&p3.hears(2, of_first(beyond.clone()))), 0);
+    assert_eq!(delivered(&p3.hears(2, in_configuration(1, beyond))), 1);
+}
+
+#[test]
+fn who_begins_anew_first_tells_the_others_what_they_may_lack() {
+    let mut p3 = member();
+    let effects = p3.hears(1, of_first(decided(1, &[(later(1), 0)])));
+    let told = sent(effects);
+    let value = Cut([(later(1), 0)].into());
+    let expected = of_first(ballots::Message::Decided { instance: 1, value });
+    assert!(told.contains(&(To::One(p(2)), expected.clone())));
+    assert!(
+        !told.contains(&(To::One(p(1)), expected)),
+        "that one is gone"
+    );
+}
+
+#[test]
+fn messages_of_a_configuration_that_has_not_begun_wait_for_it() {
+    let mut p3 = member();
+    p3.hears(2, data(2, 1));
+    let next = in_configuration(1, decided(2, &[(origin(2), 1)]));
+    assert_eq!(delivered(&p3.hears(2, next)), 0);
+    let effects = p3.hears(1, of_first(decided(1, &[(later(1), 0)])));
+    assert_eq!(delivered(&effects), 1);
+}
+
+#[test]
+fn a_process_that_is_replaced_does_nothing_more() {
+    let mut p3 = member();
+    let mut effects = p3.hears(1, of_first(decided(1, &[(later(3), 0)])));
+    effects.retain(|effect| matches!(effect, Effect::Deliver(_)));
+    assert!(effects.is_empty());
+    p3.upon(Event::Broadcast(Broadcast {
+        payload: payload(1),
+    }));
+    p3.upon(Event::Leader(Trust(p(3))));
+    p3.algorithm.upon_idle(&mut p3.ctx);
+    assert!(p3.hears(2, in_configuration(1, decided(2, &[]))).is_empty());
+}
+
+/// p3 as one who comes back: told so, and adopted.
+fn newcomer() -> (Alone, Vec<(To, Message)>) {
+    let mut p3 = reconfigurable();
+    let (by, known) = (p(1), Incarnation(1));
+    p3.upon(Event::Status(Status::Newcomer { by, known }));
+    p3.upon(Event::Broadcast(Broadcast {
+        payload: payload(7),
+    }));
+    let asked = p3.upon(Event::Status(Status::Admitted));
+    (p3, sent(asked))
+}
+
+/// The answer of p1, which has applied 5 instances, in so many pieces.
+fn answer(newcomers: Vec<(Origin, u64)>, pieces: usize) -> Vec<Message> {
+    let start = message::Start {
+        configuration: 2,
+        leader: p(2),
+        applied: 5,
+        newcomers,
+        streams: vec![(origin(1), 4, 40)],
+    };
+    let mut whole = bytes::BytesMut::new();
+    wire::put_head(&start, &mut whole);
+    whole.extend_from_slice(b"the state of the user");
+    let size = whole.len().div_ceil(pieces);
+    let pieces: Vec<_> = whole.chunks(size).map(Bytes::copy_from_slice).collect();
+    let parts = pieces.len() as u64;
+    let piece = |(part, piece)| Message::State {
+        ticket: 1,
+        part,
+        parts,
+        piece,
+    };
+    (0..).zip(pieces).map(piece).collect()
+}
+
+#[test]
+fn a_newcomer_asks_one_after_the_other_and_begins_where_the_state_ends() {
+    let (mut p3, asked) = newcomer();
+    let own = p3.algorithm.me;
+    let join = Message::Join {
+        incarnation: own.incarnation,
+        is_newcomer: true,
+    };
+    assert_eq!(asked, [(To::One(p(1)), join.clone())]);
+    assert_eq!(sent(p3.upon(Event::AskToJoin)), [(To::One(p(2)), join)]);
+    let early = in_configuration(2, decided(6, &[(origin(1), 5)]));
+    assert!(p3.hears(2, early).is_empty());
+    let mut pieces = answer(vec![(own, 1)], 3);
+    pieces.reverse();
+    for piece in &pieces[..2] {
+        assert!(
+            p3.hears(1, piece.clone()).is_empty(),
+            "not all of it is here"
+        );
+    }
+    assert!(
+        p3.hears(1, pieces[0].clone()).is_empty(),
+        "a piece counts once"
+    );
+    let effects = p3.hears(1, pieces[2].clone());
+    let state = effects.iter().find_map(|effect| match effect {
+        Effect::Indicate(Indication::State(state)) => Some(state.clone()),
+        _ => None,
+    });
+    assert_eq!(state.unwrap(), "the state of the user");
+    let lacks = |(_, message): &(To, Message)| matches!(message, Message::Lacks { .. });
+    assert!(
+        sent(effects).iter().any(lacks),
+        "what was sent before is asked for"
+    );
+    let effects = p3.hears(1, data(1, 5));
+    let [Effect::Deliver(deliver)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!((deliver.first, deliver.origin), (41, origin(1)));
+    assert!(p3.upon(Event::AskToJoin).is_empty(), "it has its state");
+}
+
+#[test]
+fn a_state_in_which_it_has_no_place_is_refused() {
+    let (mut p3, _) = newcomer();
+    let own = p3.algorithm.me;
+    let other = Origin {
+        process: own.process,
+        ..later(3)
+    };
+    for newcomers in [vec![], vec![(other, 1)], vec![(own, 1), (later(7), 1)]] {
+        for piece in answer(newcomers, 1) {
+            assert!(p3.hears(1, piece).is_empty());
+        }
+    }
+    for (part, parts) in [(0, 0), (2, 2), (0, u64::MAX)] {
+        let piece = Bytes::from_static(b"\xff");
+        let state = Message::State {
+            ticket: 1,
+            part,
+            parts,
+            piece,
+        };
+        assert!(p3.hears(1, state).is_empty());
+    }
+    assert!(!p3.algorithm.newcomers.takes_part());
+    for piece in answer(vec![(own, 1)], 1) {
+        assert!(!p3.hears(1, piece).is_empty());
+    }
+    assert!(p3.algorithm.newcomers.takes_part());
+}
+
+#[test]
+fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
+    let mut p3 = member();
+    let join = |is_newcomer| Message::Join {
+        incarnation: later(1).incarnation,
+        is_newcomer,
+    };
+    assert!(
+        p3.hears(1, join(true)).is_empty(),
+        "nobody has put it there yet"
+    );
+    p3.hears(2, of_first(decided(1, &[(later(1), 0)])));
+    let wanted = p3.hears(1, join(true));
+    let [Effect::Indicate(Indication::StateWanted { ticket })] = &wanted[..] else {
+        panic!("{wanted:?}");
+    };
+    let state = Bytes::from(vec![7; 1 << 20]);
+    let ticket = *ticket;
+    let answer = p3.upon(Event::State {
+        ticket,
+        state: state.clone(),
+    });
+    let pieces = sent(answer);
+    assert_eq!(pieces.len(), 3, "a mebibyte and its head, in halves");
+    assert!(pieces.iter().all(|(to, _)| *to == To::One(p(1))));
+    assert!(p3.upon(Event::State { ticket, state }).is_empty(), "once");
+    let (mut p1, _) = newcomer();
+    p1.algorithm.me = later(1);
+    for (_, piece) in pieces {
+        p1.hears(3, piece);
+    }
+    assert!(p1.algorithm.newcomers.takes_part());
+    assert_eq!(
+        (p1.algorithm.applied, p1.algorithm.newcomers.configuration()),
+        (1, 1)
+    );
+}
+
+/// So much of later configurations has come that it is dropped: there must be a state instead.
+#[test]
+fn a_member_far_behind_takes_the_state_of_a_later_configuration_only() {
+    let mut p3 = member();
+    let ahead = in_configuration(1, decided(2, &[]));
+    let mut asked = Vec::new();
+    while asked.is_empty() {
+        asked = sent(p3.hears(2, ahead.clone()));
+    }
+    let join = Message::Join {
+        incarnation: p3.algorithm.me.incarnation,
+        is_newcomer: false,
+    };
+    assert_eq!(asked, [(To::One(p(1)), join)]);
+    p3.algorithm.newcomers.least = 3;
+    for piece in answer(vec![(later(1), 1)], 1) {
+        assert!(
+            p3.hears(1, piece).is_empty(),
+            "it may have voted in this one"
+        );
+    }
+    p3.algorithm.newcomers.least = 1;
+    for piece in answer(vec![(later(1), 1)], 1) {
+        assert!(!p3.hears(1, piece).is_empty());
+    }
+    assert!(p3.algorithm.newcomers.takes_part());
+}

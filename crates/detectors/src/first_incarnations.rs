@@ -1,0 +1,180 @@
+//! ◇P of first incarnations: who was replaced is suspected for ever, however lively its successor.
+//!
+//! # Promises
+//! - EPFD1 strong completeness, EPFD2 eventual strong accuracy (liveness), where a process that comes
+//!   back without its memory is another process, which is no member: what it does is not taken for a
+//!   sign of life of the one before it.
+//!
+//! # Assumes
+//! ◇P of whatever answers in a slot, and links that report replacements.
+//!
+//! # Cost
+//! No message. Memory O(n).
+//!
+//! # Why it holds
+//! A replaced incarnation has crashed. One that is not is reported as ◇P has it.
+//!
+//! # Source
+//! None: it serves modules that have no place for newcomers, beside others that have one.
+use quorate_abstractions::{Subscribe, eventually_perfect::Indication, link::Status};
+use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ProcessId, ProcessSet};
+
+/// ◇P of first incarnations.
+#[derive(Default)]
+pub struct FirstIncarnations {
+    /// Whom ◇P suspects.
+    silent: ProcessSet,
+    /// Whose first incarnation is gone.
+    replaced: ProcessSet,
+    subscribers: Vec<Addr<Indication>>,
+}
+
+/// What the detector reacts to.
+pub enum Event {
+    /// Someone wants to know who is suspected.
+    Subscribe(Addr<Indication>),
+    /// ◇P changed its mind.
+    Detector(Indication),
+    /// How the links stand.
+    Status(Status),
+}
+
+/// What the detector triggers.
+pub enum Effect {
+    /// Every subscriber is told.
+    Indicate(Indication, Vec<Addr<Indication>>),
+    /// A new subscriber is told what the others know.
+    Answer(Indication, Addr<Indication>),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Subscribe(_) => Observation::internal("Subscribe"),
+            Event::Detector(indication) => indication.observe().as_internal(),
+            Event::Status(status) => status.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Indicate(indication, _) => indication.observe(),
+            Effect::Answer(indication, _) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Algorithm for FirstIncarnations {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
+            Event::Detector(indication) => self.upon_detector(indication, ctx),
+            Event::Status(Status::Replaced { peer, .. }) => self.upon_replaced(peer, ctx),
+            Event::Status(
+                Status::Connected { .. }
+                | Status::Refused { .. }
+                | Status::Lost { .. }
+                | Status::Admitted
+                | Status::Newcomer { .. }
+                | Status::Excluded { .. },
+            ) => {}
+        }
+    }
+}
+
+impl FirstIncarnations {
+    fn upon_subscribe(&mut self, subscriber: Addr<Indication>, ctx: &mut Ctx<Self>) {
+        for p in self.silent.union(self.replaced).iter() {
+            ctx.trigger(Effect::Answer(Indication::Suspect(p), subscriber.clone()));
+        }
+        self.subscribers.push(subscriber);
+    }
+
+    /// A sign of life of a successor changes nothing.
+    fn upon_detector(&mut self, indication: Indication, ctx: &mut Ctx<Self>) {
+        let (Indication::Suspect(p) | Indication::Restore(p)) = indication;
+        indication.apply(&mut self.silent);
+        if !self.replaced.contains(p) {
+            ctx.trigger(Effect::Indicate(indication, self.subscribers.clone()));
+        }
+    }
+
+    fn upon_replaced(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        if self.replaced.insert(p) && !self.silent.contains(p) {
+            let suspect = Indication::Suspect(p);
+            ctx.trigger(Effect::Indicate(suspect, self.subscribers.clone()));
+        }
+    }
+}
+
+/// Starts it, over ◇P and what the links report.
+pub fn spawn<H: Host>(
+    host: &H,
+    detector: &Subscribe<Indication>,
+    links: &Subscribe<Status>,
+) -> Subscribe<Indication> {
+    let mailbox = host.mailbox();
+    detector.send(mailbox.addr().with(Event::Detector));
+    links.send(mailbox.addr().with(Event::Status));
+    let subscribe = mailbox.addr().with(Event::Subscribe);
+    let algorithm = FirstIncarnations::default();
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Answer(indication, subscriber) => subscriber.send(indication),
+        Effect::Indicate(indication, subscribers) => {
+            for subscriber in &subscribers {
+                subscriber.send(indication);
+            }
+        }
+    });
+    subscribe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::{Context, Counters, Incarnation};
+
+    fn p(rank: usize) -> ProcessId {
+        ProcessId::from_rank(rank).unwrap()
+    }
+
+    fn replaced(rank: usize) -> Event {
+        Event::Status(Status::Replaced {
+            peer: p(rank),
+            known: Incarnation(1),
+            newcomer: Incarnation(2),
+        })
+    }
+
+    #[test]
+    fn whoever_is_replaced_stays_suspected_and_late_subscribers_know() {
+        let mut ctx = Context::new("detector".into(), 1, Counters::default());
+        let mut detector = FirstIncarnations::default();
+        let mut said = |event| {
+            detector.upon(event, &mut ctx);
+            let mut effects = Vec::new();
+            ctx.take_effects(&mut effects);
+            let told = effects.into_iter().map(|effect| match effect {
+                Effect::Indicate(indication, _) | Effect::Answer(indication, _) => indication,
+            });
+            told.collect::<Vec<_>>()
+        };
+        let (suspect, restore) = (Indication::Suspect, Indication::Restore);
+        assert_eq!(said(replaced(1)), [suspect(p(1))]);
+        assert_eq!(said(replaced(1)), []);
+        assert_eq!(said(Event::Detector(suspect(p(1)))), []);
+        assert_eq!(said(Event::Detector(restore(p(1)))), []);
+        assert_eq!(said(Event::Detector(suspect(p(2)))), [suspect(p(2))]);
+        assert_eq!(said(replaced(2)), [], "it is suspected already");
+        assert_eq!(said(Event::Detector(restore(p(2)))), []);
+        assert_eq!(said(Event::Detector(suspect(p(3)))), [suspect(p(3))]);
+        assert_eq!(said(Event::Detector(restore(p(3)))), [restore(p(3))]);
+        let present = said(Event::Subscribe(Addr::nowhere()));
+        assert_eq!(present, [suspect(p(1)), suspect(p(2))]);
+    }
+}
