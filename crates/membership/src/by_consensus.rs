@@ -13,7 +13,7 @@
 //! - `Data(view, number, id, payload)`: a broadcast.
 //! - `Flush(view, messages)`: I deliver nothing more in this view before the decision, and have
 //!   delivered these, which others may lack.
-//! - `Stable(view, counts)`: so many messages I have delivered; every 32 deliveries.
+//! - `Stable(view, counts)`: so many messages I have delivered; every 32 deliveries, or 512/n KiB.
 //!
 //! # Cost
 //! A broadcast: n − 1 messages, one step (and one 32nd of a report at each process). A view change

@@ -190,9 +190,10 @@ fn encode(members: ProcessSet) -> Bytes {
 
 fn decode(mut value: Bytes) -> Result<ProcessSet, Undecodable> {
     let members: Vec<ProcessId> = wire::take_head(&mut value)?;
-    match value.is_empty() {
-        true => Ok(members.into_iter().collect()),
-        false => Err(Undecodable),
+    if value.is_empty() {
+        Ok(members.into_iter().collect())
+    } else {
+        Err(Undecodable)
     }
 }
 

@@ -4,8 +4,10 @@
 //! |---|---|---|---|
 //! | [`group`] | group membership | uniform consensus, P | any number of crashes |
 //! | [`by_consensus`] | view synchrony | best-effort broadcast, uniform consensus, P | any number of crashes |
+//! | [`by_terminating`] | view synchrony | group membership, terminating and best-effort broadcast | any number of crashes |
 
 pub mod by_consensus;
+pub mod by_terminating;
 pub mod group;
 pub mod messages;
 #[cfg(test)]

@@ -12,9 +12,11 @@ use std::collections::{BTreeMap, VecDeque};
 /// So many messages of a member may be unstable.
 pub(crate) const WINDOW: u64 = 256;
 /// So many bytes of all members together may be unstable, unless a single message is longer.
-const BYTES: usize = 4 << 20;
+pub(crate) const BYTES: usize = 4 << 20;
+/// So many reports there are to a window, and to the bytes of one member.
+const REPORTS: usize = 8;
 /// After so many deliveries the others are told.
-const REPORTED: u64 = WINDOW / 8;
+const REPORTED: u64 = WINDOW / REPORTS as u64;
 
 /// The deliveries of a process in one view.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct Within {
     reported: BTreeMap<ProcessId, BTreeMap<ProcessId, u64>>,
     /// Deliveries since the others were told.
     unreported: u64,
+    /// The bytes of these.
+    unreported_bytes: usize,
     /// The bytes of this process's own unstable messages.
     own_bytes: usize,
 }
@@ -46,6 +50,7 @@ impl Within {
             early: BTreeMap::new(),
             reported: BTreeMap::new(),
             unreported: 0,
+            unreported_bytes: 0,
             own_bytes: 0,
         }
     }
@@ -68,8 +73,12 @@ impl Within {
         let Some(((_, oldest), _)) = self.unstable.range(own).next() else {
             return true;
         };
-        let bytes = BYTES / self.members.len().max(1);
-        self.next_number() - oldest < WINDOW && self.own_bytes < bytes
+        self.next_number() - oldest < WINDOW && self.own_bytes < self.share()
+    }
+
+    /// So many bytes of a member may be unstable.
+    fn share(&self) -> usize {
+        BYTES / self.members.len().max(1)
     }
 
     /// The number of this process's next message.
@@ -89,8 +98,9 @@ impl Within {
         if origin == self.me {
             self.own_bytes += data.payload.len();
         }
-        self.unstable.insert((origin, data.number), data);
         self.unreported += 1;
+        self.unreported_bytes += data.payload.len();
+        self.unstable.insert((origin, data.number), data);
         self.forget(origin);
     }
 
@@ -132,11 +142,15 @@ impl Within {
         }
     }
 
-    /// What the others are to be told, if it is time.
+    /// What the others are to be told, if it is time: well before a sender waits for it, be it for the
+    /// number of its messages or their length.
     pub(crate) fn report(&mut self) -> Option<Counts> {
-        let due = self.unreported >= REPORTED && self.members.len() > 1;
+        let is_much =
+            self.unreported >= REPORTED || self.unreported_bytes >= self.share() / REPORTS;
+        let due = is_much && self.unreported > 0 && self.members.len() > 1;
         due.then(|| {
             self.unreported = 0;
+            self.unreported_bytes = 0;
             self.counts()
         })
     }

@@ -107,10 +107,8 @@ impl Scripted {
     fn report(&self, world: &World, steps: u32, rank: usize) {
         let crashes = self.crashes.clone();
         let tell = move || {
-            lock(&crashes)
-                .clone()
-                .unwrap()
-                .send(perfect::Crash(p(rank)))
+            let up = lock(&crashes).clone().unwrap();
+            up.send(perfect::Crash(p(rank)));
         };
         world.call(p(1), step(steps), tell);
     }

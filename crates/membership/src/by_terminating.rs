@@ -1,0 +1,389 @@
+//! View synchrony by terminating broadcast: before a view is left, each member tells all what it has
+//! delivered there, or is known to be faulty.
+//!
+//! # Promises
+//! - VS1 view inclusion, VS2 monotonicity, VS3 uniform agreement on views, VS5 accuracy (safety).
+//! - VS4 completeness, VS6 validity (liveness). VS7 no duplication, VS8 no creation (safety).
+//! - VS9 agreement (safety): who passes from one view to the next has delivered the same in it. This is
+//!   the regular form: a message is delivered when it comes, so that a process that crashes may have
+//!   delivered what nobody else will.
+//!
+//! # Assumes
+//! Group membership; uniform terminating broadcast of this module alone, by the same processes;
+//! best-effort broadcast; any number of crashes, as far as those survive them. Nobody joins. The user
+//! answers `Block`.
+//!
+//! # Messages
+//! - `Data(view, number, id, payload)`: a broadcast.
+//! - `Stable(view, counts)`: so many messages I have delivered; every 32 deliveries, or 512/n KiB.
+//!
+//! By terminating broadcast, once a view and member: the messages that the member has delivered in the
+//! view and others may lack.
+//!
+//! # Cost
+//! A broadcast: n − 1 messages, one step (and one 32nd of a report at each process). A view change
+//! after one crash, over uniform hierarchical consensus throughout: (n−1)² messages for the view,
+//! (n−1) + (n−1)² for the terminating broadcast of each of n − 1 members, (n−1)² for that of the dead:
+//! (n−1)²(n+2), and D + 2n − 1 steps if n ≥ 4 and the crash is reported D steps later. Memory: what is
+//! delivered and not stable, at most 256 messages a member; as much of the next view for those that are
+//! ahead; what is flushed, until the view is left.
+//!
+//! # Why it holds
+//! The k-th terminating broadcast of p is about the view k − 1: p begins in view 0, and broadcasts once
+//! in each view before it leaves it; views are left in order. Whoever was reported faulty broadcasts
+//! nothing more, and nothing is awaited of it in any later view. So all that leave a view have the same
+//! outcome of each of its members (TRB2), and have delivered all that these outcomes name. It is all
+//! that any of those that leave it has delivered, as each of them said it in its own broadcast, and
+//! delivered nothing from its own flush to the next view but what was named: VS9. What it did not say is
+//! stable: all members have delivered it. A member is awaited until its broadcast or its crash, one of
+//! which comes, as every member hears of the next view, and its user answers (VS4). A member can be one
+//! view ahead at most: the view after the next needs this process's flush.
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
+//! section 6.8, “TRB-Based View-Synchronous Communication”. Deviations: the first view is indicated; a
+//! member that is faulty counts as having flushed; flushes are kept by view, and forgotten when the
+//! view is left, not when the own one begins; they carry what is not stable, and are delivered from
+//! when all are there; data of the next view waits for it; requests of a blocked user wait for the
+//! next view, and come first in it; the deliveries from one sender within a view are in its order.
+use crate::{
+    messages::{Data, Message, put_messages, take_messages},
+    within::{Early, Outgoing, Within, union},
+};
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    best_effort,
+    group_membership::View,
+    terminating::{self, Outcome},
+    view_synchrony::{Deliver, Indication, Request},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How far this process is with leaving its view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// It stays.
+    Open,
+    /// Its user was asked to stop broadcasting.
+    Asked,
+    /// It has flushed.
+    Blocked,
+}
+
+/// View synchrony by terminating broadcast.
+pub struct ByTerminating {
+    me: ProcessId,
+    view: View,
+    phase: Phase,
+    /// The views to come.
+    pending: VecDeque<View>,
+    outgoing: Outgoing,
+    within: Within,
+    /// By view, the present one or the next, and member: what it flushed.
+    flushed: BTreeMap<(u64, ProcessId), Vec<Data>>,
+    /// Who is faulty, and the first view that it does not flush.
+    faulty: BTreeMap<ProcessId, u64>,
+    early: Early,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Request(Request),
+    /// A view is agreed on.
+    View(View),
+    /// A message of a member.
+    BestEffort(best_effort::Deliver<Message>),
+    /// What a member flushed, or that it is faulty.
+    Terminating(terminating::Deliver),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A message to all.
+    BestEffort(best_effort::Broadcast<Message>),
+    /// What this process flushes.
+    Terminating(terminating::Broadcast),
+    /// An indication to the layer above.
+    Indicate(Indication),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => request.observe(),
+            Event::View(indication) => indication.observe().as_internal(),
+            Event::BestEffort(indication) => indication.observe(),
+            Event::Terminating(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::BestEffort(request) => request.observe(),
+            Effect::Terminating(request) => request.observe().as_internal(),
+            Effect::Indicate(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for ByTerminating {
+    type Event = Event;
+    type Effect = Effect;
+
+    /// The first view is indicated like any other.
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        self.indicate_view(ctx);
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(request) => self.upon_request(request, ctx),
+            Event::View(view) => self.upon_view(view, ctx),
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                self.upon_message(from, message, ctx);
+            }
+            Event::Terminating(delivery) => self.upon_terminating(delivery, ctx),
+        }
+    }
+}
+
+impl ByTerminating {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        let (me, members) = (host.me(), host.processes().set());
+        ByTerminating {
+            me,
+            view: View { id: 0, members },
+            phase: Phase::Open,
+            pending: VecDeque::new(),
+            outgoing: Outgoing::new(host),
+            within: Within::new(me, members),
+            flushed: BTreeMap::new(),
+            faulty: BTreeMap::new(),
+            early: Early::default(),
+        }
+    }
+
+    /// What is requested while the user is blocked waits for the next view.
+    fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
+        match request {
+            Request::Broadcast(payload) => {
+                self.outgoing.push(payload);
+                self.upon_room(ctx);
+            }
+            Request::BlockOk => self.upon_block_ok(ctx),
+            Request::State { .. } | Request::Join => ctx.count("nobody joins"),
+        }
+    }
+
+    /// Upon requests, room for them, and a user that is not blocked: deliver, and broadcast.
+    fn upon_room(&mut self, ctx: &mut Ctx<Self>) {
+        while self.phase != Phase::Blocked
+            && let Some(data) = self.outgoing.next(&mut self.within)
+        {
+            self.indicate_delivery(data.clone(), ctx);
+            let view = self.view.id;
+            tell(Message::Data { view, data }, ctx);
+        }
+        if let Some(counts) = self.within.report() {
+            let view = self.view.id;
+            tell(Message::Stable { view, counts }, ctx);
+        }
+    }
+
+    /// Views come in order. The first is known already.
+    fn upon_view(&mut self, view: View, ctx: &mut Ctx<Self>) {
+        let last = self.pending.back().unwrap_or(&self.view);
+        if view.id > last.id {
+            self.pending.push_back(view);
+            self.upon_pending(ctx);
+        }
+    }
+
+    /// Upon a view to come: ask the user to broadcast nothing more in the present one.
+    fn upon_pending(&mut self, ctx: &mut Ctx<Self>) {
+        if self.phase == Phase::Open && !self.pending.is_empty() {
+            self.phase = Phase::Asked;
+            ctx.trigger(Effect::Indicate(Indication::Block));
+        }
+    }
+
+    /// The user broadcasts nothing more: say what was delivered in the view, and deliver no more.
+    fn upon_block_ok(&mut self, ctx: &mut Ctx<Self>) {
+        if self.phase != Phase::Asked {
+            return ctx.count("unasked BlockOk");
+        }
+        self.phase = Phase::Blocked;
+        let mut payload = BytesMut::new();
+        put_messages(&self.within.unstable(), &mut payload);
+        let payload = payload.freeze();
+        ctx.trigger(Effect::Terminating(terminating::Broadcast { payload }));
+    }
+
+    fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
+        match (message.view().checked_sub(self.view.id), message) {
+            (None, _) => {}
+            (_, Message::Flush { .. }) => ctx.count("flush by best-effort broadcast"),
+            (Some(1), message) => {
+                if let Err(reason) = self.early.keep(from, message) {
+                    ctx.count(reason);
+                }
+            }
+            (Some(2..), _) => ctx.count("view too far ahead"),
+            (Some(0), _) if !self.view.members.contains(from) => ctx.count("not a member"),
+            (Some(0), Message::Data { data, .. }) => self.upon_data(from, data, ctx),
+            (Some(0), Message::Stable { counts, .. }) => {
+                self.within.hear_counts(from, &counts);
+                self.upon_room(ctx);
+            }
+        }
+    }
+
+    /// While blocked, nothing is delivered: the sender's flush has it.
+    fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        if self.phase == Phase::Blocked {
+            return;
+        }
+        match self.within.hear(from, data) {
+            Ok(ready) => {
+                for data in ready {
+                    self.indicate_delivery(data, ctx);
+                }
+                self.upon_room(ctx);
+            }
+            Err(reason) => ctx.count(reason),
+        }
+    }
+
+    /// The k-th flush of a member is that of view k − 1. Who is faulty flushes none any more.
+    fn upon_terminating(&mut self, delivery: terminating::Deliver, ctx: &mut Ctx<Self>) {
+        let terminating::Deliver {
+            source,
+            number,
+            outcome,
+        } = delivery;
+        let Some(view) = number.checked_sub(1) else {
+            return ctx.count("impossible flush");
+        };
+        match outcome {
+            Outcome::SenderFaulty => _ = self.faulty.insert(source, view),
+            Outcome::Message(_) if view < self.view.id || view > self.view.id + 1 => {
+                return ctx.count("flush of another view");
+            }
+            Outcome::Message(payload) => self.upon_flush(view, source, payload, ctx),
+        }
+        self.upon_all_flushed(ctx);
+    }
+
+    fn upon_flush(&mut self, view: u64, member: ProcessId, payload: Bytes, ctx: &mut Ctx<Self>) {
+        let messages = take_messages(payload).unwrap_or_else(|_| {
+            ctx.count("undecodable flush");
+            Vec::new()
+        });
+        self.flushed.insert((view, member), messages);
+    }
+
+    /// Whether the member has flushed the present view, or never will.
+    fn is_done(&self, member: ProcessId) -> bool {
+        let id = self.view.id;
+        let is_faulty = self.faulty.get(&member).is_some_and(|view| *view <= id);
+        is_faulty || self.flushed.contains_key(&(id, member))
+    }
+
+    /// Upon the flushes of all members but the faulty ones: install the next view.
+    fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
+        let mut members = self.view.members.iter();
+        if self.phase == Phase::Blocked
+            && members.all(|p| self.is_done(p))
+            && let Some(next) = self.pending.pop_front()
+        {
+            self.deliver_flushed(ctx);
+            self.install(next, ctx);
+        }
+    }
+
+    fn deliver_flushed(&mut self, ctx: &mut Ctx<Self>) {
+        let id = self.view.id;
+        let present = self.flushed.iter().filter(|((view, _), _)| *view == id);
+        let messages = union(present.map(|(_, messages)| messages));
+        for data in self.within.complete(messages) {
+            self.indicate_delivery(data, ctx);
+        }
+    }
+
+    /// What was requested meanwhile comes first in the view, then what members that were ahead have
+    /// sent. Another view may be pending already, and flushed by those.
+    fn install(&mut self, view: View, ctx: &mut Ctx<Self>) {
+        self.view = view;
+        self.within = Within::new(self.me, view.members);
+        self.flushed.retain(|(of, _), _| *of >= view.id);
+        self.phase = Phase::Open;
+        self.indicate_view(ctx);
+        self.upon_room(ctx);
+        let early: Vec<_> = self.early.take().collect();
+        for (from, message) in early {
+            self.upon_message(from, message, ctx);
+        }
+        self.upon_pending(ctx);
+    }
+
+    fn indicate_view(&self, ctx: &mut Ctx<Self>) {
+        let (view, newcomers) = (self.view, ProcessSet::EMPTY);
+        ctx.trigger(Effect::Indicate(Indication::View { view, newcomers }));
+    }
+
+    fn indicate_delivery(&self, data: Data, ctx: &mut Ctx<Self>) {
+        let (view, Data { id, payload, .. }) = (self.view.id, data);
+        let deliver = Deliver { view, id, payload };
+        ctx.trigger(Effect::Indicate(Indication::Deliver(deliver)));
+    }
+}
+
+fn tell(message: Message, ctx: &mut Ctx<ByTerminating>) {
+    ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
+}
+
+/// Starts view synchrony by terminating broadcast: over group membership, which is given the address
+/// for its views, uniform terminating broadcast and best-effort broadcast.
+pub fn spawn<H: Host>(
+    host: &H,
+    group: impl FnOnce(Addr<View>),
+    terminating: impl Layer<terminating::Broadcast, terminating::Deliver>,
+    best_effort: impl Layer<best_effort::Broadcast<Message>, best_effort::Deliver<Message>>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let algorithm = ByTerminating::new(host);
+    spawn_as(host, algorithm, group, terminating, best_effort, up)
+}
+
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    group: impl FnOnce(Addr<View>),
+    terminating: impl Layer<terminating::Broadcast, terminating::Deliver>,
+    best_effort: impl Layer<best_effort::Broadcast<Message>, best_effort::Deliver<Message>>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    group(mailbox.addr().with(Event::View));
+    let terminating = terminating.attach(mailbox.addr().with(Event::Terminating));
+    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::BestEffort(request) => below.send(request),
+        Effect::Terminating(request) => terminating.send(request),
+        Effect::Indicate(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! The published rules, each with the execution that shows it wrong.
+use super::*;
+
+/// The rule in force: this algorithm's, or one as published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Corrected,
+    /// Only messages count as flushes.
+    FaultyNeverFlush,
+    /// Flushes are forgotten when the own one begins.
+    ForgottenAtBlockOk,
+    /// Every flush is of the present view.
+    FlushesHaveNoView,
+    /// Data of another view than the present one are dropped.
+    EarlyDataIsDropped,
+    /// What a blocked user requests is ignored.
+    BlockedRequestsVanish,
+    /// The first view is not indicated.
+    FirstViewIsSilent,
+    /// What is delivered from a flush is known by its content.
+    KnownByContent,
+}
+
+/// The algorithm under a rule.
+struct Ruled {
+    rule: Rule,
+    views: ByTerminating,
+    contents: Vec<Bytes>,
+}
+
+impl Ruled {
+    fn by(rule: Rule) -> impl Fn(ByTerminating) -> Ruled {
+        move |views| Ruled {
+            rule,
+            views,
+            contents: Vec::new(),
+        }
+    }
+
+    /// Whether the event is lost under this rule; or it is altered, or the state is.
+    fn spoil(&mut self, event: &mut Event) -> bool {
+        let view = self.views.view.id;
+        match (self.rule, event) {
+            (Rule::FaultyNeverFlush, Event::Terminating(delivery)) => {
+                delivery.outcome == Outcome::SenderFaulty
+            }
+            (Rule::ForgottenAtBlockOk, Event::Request(Request::BlockOk)) => {
+                self.views.flushed.clear();
+                self.views.faulty.clear();
+                false
+            }
+            (Rule::FlushesHaveNoView, Event::Terminating(delivery)) => {
+                if delivery.outcome != Outcome::SenderFaulty {
+                    delivery.number = view + 1;
+                }
+                false
+            }
+            (Rule::EarlyDataIsDropped, Event::BestEffort(delivery)) => {
+                delivery.message.view() != view
+            }
+            (Rule::BlockedRequestsVanish, Event::Request(Request::Broadcast(_))) => {
+                self.views.phase == Phase::Blocked
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Algorithm for Ruled {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        if self.rule != Rule::FirstViewIsSilent {
+            self.views.upon_start(ctx);
+        }
+    }
+
+    fn upon(&mut self, mut event: Event, ctx: &mut Ctx<Self>) {
+        if self.spoil(&mut event) {
+            return;
+        }
+        let is_flush = matches!(event, Event::Terminating(_));
+        self.views.upon(event, ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        for effect in effects {
+            if let Effect::Indicate(Indication::Deliver(deliver)) = &effect
+                && self.rule == Rule::KnownByContent
+            {
+                if is_flush && self.contents.contains(&deliver.payload) {
+                    continue;
+                }
+                self.contents.push(deliver.payload.clone());
+            }
+            ctx.trigger(effect);
+        }
+    }
+}
+
+/// p3 of three is dead.
+fn one_dead(rule: Rule) -> Report {
+    let (mut world, _, _) = world_of(3, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
+    world.crash(p(3), Crash::at(Time::ZERO));
+    world.run()
+}
+
+#[test]
+fn d7_e1_waiting_for_the_flush_of_the_faulty_breaks_completeness() {
+    let report = one_dead(Rule::FaultyNeverFlush);
+    assert_eq!(report.violation().unwrap().tag, "VS4");
+    one_dead(Rule::Corrected).assert_all_hold();
+}
+
+/// p1 and p2 broadcast the same content, p2's message is slow to p1, which gets it from the flush.
+fn equal_contents(rule: Rule) -> Report {
+    let adversary = SlowCopy(2, 1, 1, 30);
+    let (mut world, doors, _) = world_of(3, 1, adversary, Ruled::by(rule), steps(1));
+    world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+    world.request(p(2), Time::ZERO, &doors[1], broadcast(b"m"));
+    world.crash(p(3), Crash::at(Time::ZERO));
+    world.run()
+}
+
+#[test]
+fn d7_e2_knowing_flushed_messages_by_their_content_breaks_agreement() {
+    let report = equal_contents(Rule::KnownByContent);
+    assert_eq!(report.violation().unwrap().tag, "VS9");
+    equal_contents(Rule::Corrected).assert_all_hold();
+}
+
+/// p3 is dead; the user of p1 answers `Block` long after p2 has flushed.
+fn slow_user(rule: Rule) -> Report {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    world.check(properties::view_synchrony(world.membership(), "views"));
+    for q in world.processes() {
+        let (up, back, _) = user(&world, q);
+        let detector = world.perfect(q, UNIT);
+        let views = Ruled::by(rule)(ByTerminating::new(&world.host(q).at("views")));
+        let door = stack(&world, q, &detector, views, up);
+        let answer = if q == p(1) {
+            world.request(q, step(20), &door, Request::BlockOk);
+            Addr::nowhere()
+        } else {
+            door
+        };
+        assert!(back.set(answer).is_ok());
+    }
+    world.crash(p(3), Crash::at(Time::ZERO));
+    world.run()
+}
+
+#[test]
+fn d7_e3_forgetting_flushes_at_the_own_one_breaks_completeness() {
+    let report = slow_user(Rule::ForgottenAtBlockOk);
+    assert_eq!(report.violation().unwrap().tag, "VS4");
+    slow_user(Rule::Corrected).assert_all_hold();
+}
+
+/// What p1 is told, step by step: p4 has crashed and p3 after it; p2 and p3 have left the first view, and
+/// p2 the second, before p1 has its own flush of the first. In the end p2 crashes, too.
+fn flush_of_the_next_view(rule: Rule) -> Report {
+    let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
+    world.check(properties::view_synchrony(world.membership(), "views"));
+    let (up, back, _) = user(&world, p(1));
+    let host = world.host(p(1)).at("views");
+    let views = Ruled::by(rule)(ByTerminating::new(&host));
+    let mailbox = host.mailbox();
+    let events = mailbox.addr();
+    assert!(back.set(events.with(Event::Request)).is_ok());
+    host.start(mailbox, views, move |effect| {
+        if let Effect::Indicate(indication) = effect {
+            up.send(indication);
+        }
+    });
+    let view = |id, ranks: &[usize]| {
+        let members = ranks.iter().map(|rank| p(*rank)).collect();
+        Event::View(View { id, members })
+    };
+    let faulty = |rank, number| {
+        Event::Terminating(terminating::Deliver {
+            source: p(rank),
+            number,
+            outcome: Outcome::SenderFaulty,
+        })
+    };
+    let told = [
+        view(1, &[1, 2, 3]),
+        faulty(4, 1),
+        flush(2, 1, b""),
+        flush(3, 1, b""),
+        view(2, &[1, 2]),
+        faulty(3, 2),
+        flush(2, 2, b""),
+        flush(1, 1, b""),
+        flush(1, 2, b""),
+        view(3, &[1]),
+        faulty(2, 3),
+        flush(1, 3, b""),
+    ];
+    for (steps, event) in told.into_iter().enumerate() {
+        world.request(p(1), step(10 + steps as u32), &events, event);
+    }
+    for (rank, steps) in [(4, 1), (3, 2), (2, 18)] {
+        world.crash(p(rank), Crash::at(step(steps)));
+    }
+    world.run()
+}
+
+#[test]
+fn d7_e4_counting_a_flush_for_the_present_view_breaks_completeness() {
+    let report = flush_of_the_next_view(Rule::FlushesHaveNoView);
+    assert_eq!(report.violation().unwrap().tag, "VS4");
+    flush_of_the_next_view(Rule::Corrected).assert_all_hold();
+}
+
+/// p4 is dead. p3, the last in rank that lives, installs the next view a step before the others, and
+/// broadcasts in it more than it may before it knows that all have delivered something.
+fn ahead(rule: Rule) -> (Report, Vec<usize>) {
+    let (mut world, doors, logs) = world_of(4, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
+    world.crash(p(4), Crash::at(Time::ZERO));
+    for _ in 0..2 * WINDOW {
+        world.request(p(3), step(4), &doors[2], broadcast(b"m"));
+    }
+    let report = world.run();
+    let delivered = logs[..3].iter().map(|log| delivered(log).len()).collect();
+    (report, delivered)
+}
+
+#[test]
+fn d7_e5_dropping_data_of_the_next_view_breaks_validity() {
+    let (report, delivered) = ahead(Rule::EarlyDataIsDropped);
+    assert_eq!(report.violation().unwrap().tag, "VS6");
+    assert_eq!(delivered[..2], [0, 0], "the first is lost to them");
+    let (report, delivered) = ahead(Rule::Corrected);
+    report.assert_all_hold();
+    assert_eq!(delivered, [2 * WINDOW as usize; 3]);
+}
+
+/// p3 is dead; p1 requests a broadcast while it is blocked.
+fn blocked(rule: Rule) -> (Report, Log) {
+    let (mut world, doors, mut logs) =
+        world_of(3, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
+    world.crash(p(3), Crash::at(Time::ZERO));
+    world.request(p(1), step(5), &doors[0], broadcast(b"m"));
+    (world.run(), logs.remove(1))
+}
+
+#[test]
+fn d7_e6_ignoring_what_a_blocked_user_requests_breaks_validity() {
+    let (report, _) = blocked(Rule::BlockedRequestsVanish);
+    assert_eq!(report.violation().unwrap().tag, "VS6");
+    let (report, log) = blocked(Rule::Corrected);
+    report.assert_all_hold();
+    let log = log.lock().unwrap();
+    let views = |indication: &Indication| match indication {
+        Indication::Deliver(deliver) => Some(deliver.view),
+        _ => None,
+    };
+    let views: Vec<_> = log.iter().filter_map(views).collect();
+    assert_eq!(views, [1], "it is broadcast in the next view");
+}
+
+#[test]
+fn d7_e9_a_first_view_that_is_not_indicated_breaks_view_inclusion() {
+    let run = |rule| {
+        let (mut world, doors, _) = world_of(2, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
+        world.request(p(1), step(1), &doors[0], broadcast(b"m"));
+        world.run()
+    };
+    let report = run(Rule::FirstViewIsSilent);
+    assert_eq!(report.violation().unwrap().tag, "VS1");
+    run(Rule::Corrected).assert_all_hold();
+}
