@@ -24,8 +24,11 @@
 //! # Cost
 //! One isolated message, stable leader: n − 1 `Data`, n − 1 `Accept`, (n−1)² `Accepted`, together n² − 1
 //! messages. The leader's own message is delivered by everybody at step 2, another's at step 3 (the
-//! followers a step earlier if n ≤ 3). With another process dead: n − 1 + n − 1 + (n−2)(n−1). Messages
-//! that wait together travel and are ordered together. Memory: what is not ordered, and of what is
+//! followers a step earlier if n ≤ 3). With another process dead: n − 1 + n − 1 + (n−2)(n−1). With the
+//! leader crashing after 1 ≤ k < n of its `Data`: k, 2n − 3 for p2's promises, n − 1 `Accept` and
+//! (n−2)(n−1) `Accepted`, and 3 for each of the n − 1 − k that lack the payload, which ask the leader in
+//! vain, then p2, and are answered: n² + 3n − 5 − 2k, and the time of their patience. Messages that wait
+//! together travel and are ordered together. Memory: what is not ordered, and of what is
 //! ordered the last 1,024 batches or 16 MiB an origin that some process is not known to hold.
 //!
 //! # Why it holds

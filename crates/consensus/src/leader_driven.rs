@@ -20,7 +20,13 @@
 //! n² − 1 messages; everybody decides at step 2 (who follows, at step 1 if n ≤ 3). With p1 dead and its
 //! crash known D steps after the start: n − 1 forwarded in vain, 2n − 3 for the promises of p2, then n − 2
 //! forwarded, n − 1 `Accept` and (n−2)(n−1) `Accepted`; p2 leads at step D + 2, everybody has decided
-//! at step D + 4. Memory: O(n) an undecided instance; decided values as `ballots` says.
+//! at step D + 4. With p1 crashing after k `Accept` of the first step, known D ≥ 2 steps later: the
+//! n − 1 forwarded, k `Accept` and k(n−1) `Accepted` of those that have it, the 2n − 3 of p2's promises,
+//! together kn + 3n − 4; that is all if k ≥ maj, and everybody has decided at step 2. With k = maj − 1
+//! only those k have, and the n − 1 − k others forward again and are told, at step D + 3: 2(n−1−k) more.
+//! With fewer nobody has, and p2 decides as if p1 had been dead, at step D + 4: n − 2 forwarded, n − 1
+//! `Accept` and (n−2)(n−1) `Accepted` more. Memory: O(n) an undecided instance; decided values as
+//! `ballots` says.
 //!
 //! # Why it holds
 //! Safety is that of ballots. Once Ω is stable, its leader is correct; it campaigns until a majority

@@ -23,8 +23,10 @@
 //!
 //! # Cost
 //! Failure-free and without suspicion: 3(n−1) messages and n(n−1) of the eager broadcast; the
-//! coordinator decides at step 3, the others at step 4. With p1 dead: 5n−7+(n−1)², round 2. Memory:
-//! O(n) an undecided instance; a decided one leaves a place in a watermark.
+//! coordinator decides at step 3, the others at step 4. With p1 dead: 5n−7+(n−1)², round 2. With p1
+//! crashing after k < n of its proposals k more, at step D+5, or D+7 if it has made all of them: who got
+//! one acknowledges it, and who did not refuses. Memory: O(n) an undecided instance; a decided one
+//! leaves a place in a watermark.
 //!
 //! # Why it holds
 //! A decided value was adopted by a majority in some round r. Every later coordinator hears a

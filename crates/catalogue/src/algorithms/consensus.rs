@@ -3,7 +3,7 @@ use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Timing, Twin, formula,
+        Simulation, Size, Timing, Twin, formula,
     },
     scenario::Faults,
     site::{Door, Proposal, Site},
@@ -170,7 +170,22 @@ pub(super) static ALL: &[Algorithm] = &[
                 messages: formula("n² + 2n−5", |s| s.n.pow(2) + 2 * s.n - 5),
                 steps: formula("D + 4", |s| s.d + 4),
             }),
-            sender_crashes: None,
+            sender_crashes: Some(SenderCrashes {
+                messages: formula(
+                    "kn + n² + 2n−5 (k < maj − 1), kn + 5n−6 − 2k (k = maj − 1), kn + 3n−4 (k ≥ maj); \
+                     D ≥ 2",
+                    leader_crashes,
+                ),
+                steps: Some(formula(
+                    "D + 4 (k < maj − 1), D + 3 (k = maj − 1), 2 (k ≥ maj, n > 3)",
+                    |s| match s.n / 2 {
+                        _ if s.k == s.n - 1 => 1 + u64::from(s.n > 3),
+                        minor if s.k < minor => s.d + 4,
+                        minor if s.k == minor => s.d + 3,
+                        _ => 2,
+                    },
+                )),
+            }),
         }),
         rate: "none",
         memory: "O(n) an undecided instance; decided values until all are known to know them",
@@ -215,7 +230,20 @@ pub(super) static ALL: &[Algorithm] = &[
                 messages: formula("5n−7 + (n−1)²", |s| 5 * s.n - 7 + (s.n - 1).pow(2)),
                 steps: formula("D + 4", |s| s.d + 4),
             }),
-            sender_crashes: None,
+            // Of two processes none may crash: the other waits, with an estimate and an acknowledgement.
+            sender_crashes: Some(SenderCrashes {
+                messages: formula("k + 5n−7 + (n−1)² (n ≥ 3)", |s| match s.n {
+                    2 => s.k + 2,
+                    n => s.k + 5 * n - 7 + (n - 1).pow(2),
+                }),
+                steps: Some(formula("D + 5; D + 7 (k = n−1); n ≥ 3", |s| {
+                    match s.n {
+                        2 => 0,
+                        n if s.k == n - 1 => s.d + 7,
+                        _ => s.d + 5,
+                    }
+                })),
+            }),
         }),
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
@@ -322,6 +350,19 @@ fn randomised(
         let value = Bytes::from(vec![parity]);
         consensus::Propose { instance, value }
     }))
+}
+
+/// What a crash of the leader of leader-driven consensus costs, after k copies of its `Accept`.
+fn leader_crashes(s: Size) -> u64 {
+    let common = s.k * s.n;
+    // ⌊n/2⌋ acceptances and the leader's own are a majority.
+    match s.n / 2 {
+        minor if s.k < minor => common + s.n.pow(2) + 2 * s.n - 5,
+        // Who hears of the crash before it has decided proposes again, and is told.
+        _ if s.d == 1 && s.k < s.n - 1 => common + 5 * s.n - 8,
+        minor if s.k == minor => common + 5 * s.n - 6 - 2 * s.k,
+        _ => common + 3 * s.n - 4,
+    }
 }
 
 fn rotating(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {

@@ -2,8 +2,8 @@
 use super::{first_in_first_out::ORDERED, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, Simulation, Timing,
-        Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Size, Timing, Twin, formula,
     },
     scenario::Faults,
     site::{Door, Site},
@@ -82,7 +82,10 @@ const BY_CONSENSUS: Algorithm = Algorithm {
             }),
             steps: formula("6 (n ≥ 4)", |s| if s.n > 3 { 6 } else { 5 }),
         }),
-        sender_crashes: None,
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("k + 2(n−1)² + 5n−7 (n ≥ 3)", relayed),
+            steps: None,
+        }),
     }),
     rate: "none",
     memory: "unordered messages, early decisions, a counter an origin",
@@ -122,7 +125,10 @@ const ON_MESSAGES: Algorithm = Algorithm {
             }),
             steps: formula("5", |_| 5),
         }),
-        sender_crashes: None,
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("k + 2(n−1)² + 5n−7 (n ≥ 3)", relayed),
+            steps: None,
+        }),
     }),
     memory: "unordered messages, early decisions, a counter an origin",
     simulation: Simulation {
@@ -162,7 +168,15 @@ const BY_LEADER: Algorithm = Algorithm {
             messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
             steps: formula("2", |_| 2),
         }),
-        sender_crashes: None,
+        // Who lacks the payload waits for a while before it asks: that takes time, not steps. Of two
+        // processes none may crash: the other waits for the promise that it has asked for.
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("n² + 3n−5 − 2k (n ≥ 3)", |s| match s.n {
+                2 => s.k + 1,
+                n => n.pow(2) + 3 * n - 5 - 2 * s.k,
+            }),
+            steps: None,
+        }),
     }),
     memory: "unordered messages; ordered ones that some process may lack, up to a limit an origin",
     simulation: Simulation {
@@ -180,6 +194,15 @@ const BY_LEADER: Algorithm = Algorithm {
     }],
     ..BY_CONSENSUS
 };
+
+/// What a crash of the sender costs where survivors relay its message, then agree on it without their
+/// first coordinator. Of two processes none may crash: the other waits for that coordinator.
+fn relayed(s: Size) -> u64 {
+    match s.n {
+        2 => s.k + 3,
+        n => s.k + 2 * (n - 1).pow(2) + 5 * n - 7,
+    }
+}
 
 /// Decisions numbered as they come.
 fn renumbered(up: Addr<consensus::Decide>) -> Addr<consensus::Decide> {
