@@ -201,6 +201,9 @@ pub enum Ground {
     Heartbeats,
     /// Perfect links, ideal or real, under any schedule.
     Links,
+    /// Perfect links whose copies never take arbitrarily long: it never rests for good, and a run is
+    /// over where it rests for a while.
+    TimedLinks,
 }
 
 /// How an algorithm is wired at one process of a simulated world.

@@ -7,6 +7,7 @@ mod consensus;
 mod datagrams;
 mod detectors;
 mod first_in_first_out;
+mod from_terminating;
 mod links;
 mod terminating;
 mod total_order;
@@ -29,6 +30,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         total_order::ALL,
         by_total_order::ALL,
         terminating::ALL,
+        from_terminating::ALL,
         commit::ALL,
     ];
     families.into_iter().flatten()

@@ -256,13 +256,11 @@ impl Scenario {
             let world = World::new(n, seed, adversary)?;
             return Ok(world.fair_loss_bounds(LOSSES, 4).settle(SETTLED));
         }
-        let measures_time = self.subject.algorithm.simulation.ground == Ground::Heartbeats;
-        Ok(if measures_time {
-            World::new(n, seed, timed)?.settle(SILENT)
-        } else if seed.is_multiple_of(2) {
-            World::new(n, seed, timed)?
-        } else {
-            World::new(n, seed, Anything::new())?
+        Ok(match self.subject.algorithm.simulation.ground {
+            Ground::Heartbeats => World::new(n, seed, timed)?.settle(SILENT),
+            Ground::TimedLinks => World::new(n, seed, timed)?,
+            _ if seed.is_multiple_of(2) => World::new(n, seed, timed)?,
+            Ground::FairLoss | Ground::Links => World::new(n, seed, Anything::new())?,
         })
     }
 

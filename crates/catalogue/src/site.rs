@@ -164,7 +164,7 @@ impl<'w> Site<'w> {
             audience: Arc::new(|_, _, _| {}),
         };
         site.detector = match below.detector {
-            _ if below.ground != Ground::Links => Supplied::None,
+            _ if matches!(below.ground, Ground::FairLoss | Ground::Heartbeats) => Supplied::None,
             Detector::None => Supplied::None,
             Detector::Perfect if real => Supplied::Perfect(exclude_on_timeout::spawn(
                 &host.at("detector"),

@@ -1,7 +1,7 @@
 //! Failure detectors and leaders.
 use super::{BOOK, liveness, safety};
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Simulation, Timing, Twin},
+    algorithm::{Algorithm, Bound, Detector, Ground, Property, Simulation, Timing, Twin},
     scenario::Faults,
     site::{self, Door, Site},
 };
@@ -19,6 +19,14 @@ use std::{
     time::Duration,
 };
 
+pub(super) const PERFECT: &[Property] = &[
+    liveness("PFD1", "strong completeness: every crash is reported"),
+    safety(
+        "PFD2",
+        "strong accuracy: none is reported before it, or twice",
+    ),
+];
+
 pub(super) static ALL: &[Algorithm] = &[
     Algorithm {
         name: "exclude-on-timeout",
@@ -31,13 +39,7 @@ pub(super) static ALL: &[Algorithm] = &[
         bound: Bound::Any,
         detector: Detector::None,
         over: &["heartbeats"],
-        properties: &[
-            liveness("PFD1", "strong completeness: every crash is reported"),
-            safety(
-                "PFD2",
-                "strong accuracy: none is reported before it, or twice",
-            ),
-        ],
+        properties: PERFECT,
         cost: None,
         rate: "n(n−1) heartbeats an interval",
         memory: "O(n)",

@@ -23,6 +23,8 @@ use quorate_consensus::hierarchical;
 use quorate_core::{Addr, Host, Layer, Membership, Observation, Observe, ProcessId};
 use quorate_sim::properties::{self, Properties};
 
+pub(super) const ABSTRACTION: &str = "terminating reliable broadcast";
+
 const PROPERTIES: &[Property] = &[
     liveness(
         "TRB1",
@@ -46,7 +48,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     name: "terminating",
     aliases: &["terminating-reliable"],
     title: "by consensus",
-    abstraction: "terminating reliable broadcast",
+    abstraction: ABSTRACTION,
     file: "crates/broadcast/src/terminating.rs",
     source: BOOK,
     timing: Timing::Synchronous,
@@ -84,7 +86,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             let (host, links, detector) = (site.host(), site.links(), site.perfect());
             door(stack::terminating(&host, links, &detector, up(site)))
         },
-        check,
+        check: |processes| check_at(processes, "terminating"),
     },
     twins: &[
         Twin {
@@ -130,10 +132,11 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     ],
 }];
 
-fn check(processes: &Membership) -> Properties {
-    let mut all = properties::terminating(processes, "terminating");
+/// The properties of the broadcast at this path, and of the consensus that it brings along.
+pub(super) fn check_at(processes: &Membership, path: &str) -> Properties {
+    let mut all = properties::terminating(processes, path);
     for source in processes.iter() {
-        let consensus = format!("terminating/{source}/consensus");
+        let consensus = format!("{path}/{source}/consensus");
         all.extend(properties::consensus(processes, &consensus));
     }
     all
