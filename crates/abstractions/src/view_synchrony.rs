@@ -14,8 +14,11 @@
 //! # The contract of the user
 //! Upon [`Indication::Block`] the user answers [`Request::BlockOk`], when it likes; until the next view it
 //! is blocked. What it broadcasts while blocked is not lost: it is broadcast in the next view, first of
-//! all. A [`Request::BlockOk`] that nobody asked for is dropped, and counted. Where processes join, the
-//! user answers [`Indication::StateWanted`] with its state at that point of its deliveries.
+//! all. A [`Request::BlockOk`] that nobody asked for is dropped, and counted.
+//!
+//! Where processes join, the user answers [`Indication::StateWanted`] with its state at that point of its
+//! deliveries: it comes while the user is blocked, and until it is answered the view does not change. Who
+//! joins gets that state, then perhaps messages of the view before which the state lacks, then its view.
 use crate::group_membership::View;
 use bytes::Bytes;
 use quorate_core::{MessageId, Observation, Observe, ProcessSet, message::digest};
@@ -27,8 +30,8 @@ pub enum Request {
     Broadcast(Bytes),
     /// The user broadcasts nothing more in the present view: the answer to [`Indication::Block`].
     BlockOk,
-    /// The user's state at the beginning of the view with this identifier, for its newcomers: the answer
-    /// to [`Indication::StateWanted`].
+    /// The user's state, for those that want to be in the view after the one with this identifier: the
+    /// answer to [`Indication::StateWanted`].
     State {
         /// The view.
         view: u64,
@@ -46,20 +49,20 @@ pub enum Indication {
     View {
         /// The view.
         view: View,
-        /// Those of its members that come without state. Empty where nobody joins.
+        /// Those of its members that were not in the view before. Empty where nobody joins.
         newcomers: ProcessSet,
     },
     /// The view is about to change: broadcast nothing more in it, and say so.
     Block,
     /// A delivery.
     Deliver(Deliver),
-    /// Newcomers of the view with this identifier, which was just installed, want the user's state as it
-    /// is now.
+    /// Processes that want to be in the view after this one want the user's state as it is now.
     StateWanted {
         /// The view.
         view: u64,
     },
-    /// This process is a newcomer: its state is this from now on. Comes before the view is indicated.
+    /// This process joins: its state is this from now on. Comes before the view is indicated, and before
+    /// those messages of the view before that the state lacks.
     State(Bytes),
     /// The others have installed a view without this process. It may ask to join.
     Excluded {

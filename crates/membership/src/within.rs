@@ -55,6 +55,21 @@ impl Within {
         }
     }
 
+    /// …of a process that has delivered so much, of which others may lack these.
+    pub(crate) fn copy(
+        me: ProcessId,
+        members: ProcessSet,
+        counts: &Counts,
+        messages: Vec<Data>,
+    ) -> Self {
+        let key = |data: Data| ((data.id.origin.process, data.number), data);
+        Within {
+            delivered: counts.iter().copied().collect(),
+            unstable: messages.into_iter().map(key).collect(),
+            ..Within::new(me, members)
+        }
+    }
+
     fn count(&self, member: ProcessId) -> u64 {
         self.delivered.get(&member).copied().unwrap_or(0)
     }
@@ -233,6 +248,10 @@ impl Early {
         std::mem::take(&mut self.0)
             .into_iter()
             .map(|((from, _, _), message)| (from, message))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
     }
 }
 

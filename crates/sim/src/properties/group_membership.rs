@@ -9,11 +9,25 @@ use std::collections::BTreeMap;
 
 /// GMP1–4 of the modules of this name: the views that processes of rank up to 64 install.
 pub fn group_membership(processes: &Membership, module: &str) -> Properties {
-    family(["GMP1", "GMP2", "GMP3", "GMP4"], *processes, module)
+    let tags = ["GMP1", "GMP2", "GMP3", "GMP4"];
+    family(tags, *processes, module, Joins::Never)
+}
+
+/// Whether processes join.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joins {
+    Never,
+    /// A view may have members that the one before lacks, and lack some that live.
+    Allowed,
 }
 
 /// The four properties, under these tags.
-pub(super) fn family(tags: [&'static str; 4], processes: Membership, module: &str) -> Properties {
+pub(super) fn family(
+    tags: [&'static str; 4],
+    processes: Membership,
+    module: &str,
+    joins: Joins,
+) -> Properties {
     let all = [
         Which::Monotonicity,
         Which::Agreement,
@@ -24,10 +38,12 @@ pub(super) fn family(tags: [&'static str; 4], processes: Membership, module: &st
         Box::new(Views {
             which,
             tag,
+            joins,
             watch: Watch::new(module),
             processes: processes.set(),
             alive: processes.set(),
             crashed: ProcessSet::EMPTY,
+            told: ProcessSet::EMPTY,
             present: BTreeMap::new(),
             known: BTreeMap::new(),
         }) as Box<dyn Property>
@@ -55,7 +71,10 @@ struct Views {
     watch: Watch,
     processes: ProcessSet,
     alive: ProcessSet,
+    joins: Joins,
     crashed: ProcessSet,
+    /// Who was told that it is excluded, and has installed no view since.
+    told: ProcessSet,
     /// The last view of each process.
     present: BTreeMap<ProcessId, (u64, ProcessSet)>,
     /// The members of each view that some live process may still install.
@@ -69,7 +88,8 @@ impl Views {
         match self.which {
             Which::Monotonicity => {
                 let (last, larger) = before?;
-                let grows = id <= last || !members.is_subset(larger);
+                let shrinks = self.joins == Joins::Allowed || members.is_subset(larger);
+                let grows = id <= last || !shrinks;
                 grows.then(|| format!("{p} installs {id} {members:?} after {last} {larger:?}"))
             }
             Which::Agreement => {
@@ -78,6 +98,7 @@ impl Views {
                 let differs = other != members;
                 differs.then(|| format!("{p} installs {id} {members:?}, another {other:?}"))
             }
+            Which::Accuracy if self.joins == Joins::Allowed => None,
             Which::Accuracy => {
                 let missing = self.processes.without(members).without(self.crashed);
                 let q = missing.iter().next()?;
@@ -94,9 +115,20 @@ impl Views {
         self.known.retain(|id, _| Some(*id) >= passed);
     }
 
+    /// A correct process that takes itself for a member, and not of the last view.
+    fn untold(&self, correct: ProcessSet) -> Option<String> {
+        let view = |p| self.present.get(&p).copied();
+        let (last, _) = correct.iter().filter_map(view).max_by_key(|(id, _)| *id)?;
+        let members = correct.without(self.told);
+        let p = members
+            .iter()
+            .find(|p| view(*p).is_some_and(|(id, _)| id < last))?;
+        Some(format!("{p} is not told of {last}"))
+    }
+
     /// A crashed process that is in the last view of a correct one.
     fn ghost(&self, correct: ProcessSet) -> Option<String> {
-        correct.iter().find_map(|p| {
+        correct.without(self.told).iter().find_map(|p| {
             let present = self.present.get(&p);
             let members = present.map_or(self.processes, |(_, members)| *members);
             let mut ghosts = self.crashed.iter().filter(|q| members.contains(*q));
@@ -117,9 +149,12 @@ impl Property for Views {
             self.alive.remove(record.process);
         } else if let Some((p, observation)) = self.watch.indication(record, "View") {
             let (id, members) = view(observation);
+            self.told.remove(p);
             if let Some(text) = self.install(p, id, members) {
                 return Err(violation(self.tag, record, text));
             }
+        } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
+            self.told.insert(p);
         }
         Ok(())
     }
@@ -129,6 +164,9 @@ impl Property for Views {
             Which::Completeness => {
                 let ghost = self.ghost(completion.correct);
                 completion.judge(self.tag, ghost)
+            }
+            Which::Accuracy if self.joins == Joins::Allowed => {
+                completion.judge(self.tag, self.untold(completion.correct))
             }
             Which::Monotonicity | Which::Agreement | Which::Accuracy => Verdict::Holds,
         }

@@ -24,7 +24,7 @@ pub use group_membership::group_membership;
 pub use links::{Channel, fair_loss, first_in_first_out, perfect_links, stubborn_links};
 pub use order::{first_in_first_out_order, regular_total_order, total_order, weak_total_order};
 pub use terminating::{regular_terminating, terminating};
-pub use view_synchrony::view_synchrony;
+pub use view_synchrony::{view_synchrony, view_synchrony_with_joins};
 
 use crate::{
     property::{Property, Violation},

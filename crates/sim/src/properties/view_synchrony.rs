@@ -3,7 +3,7 @@ use super::{
     Properties,
     broadcast::{no_creation, no_duplication},
     delivered::Delivered,
-    group_membership::{self, view},
+    group_membership::{self, Joins, view},
     violation,
 };
 use crate::{
@@ -21,15 +21,29 @@ use std::collections::BTreeMap;
 /// A request that is made while its process is blocked is broadcast in the next view: so in which view a
 /// message was broadcast is told by its deliveries, that of its origin among them, which must agree.
 pub fn view_synchrony(processes: &Membership, module: &str) -> Properties {
+    family(processes, module, Joins::Never)
+}
+
+/// VS1–9 of the modules of this name, where processes are excluded and join again.
+///
+/// What a newcomer is told between its state and its view completes the state: it was broadcast in the
+/// view before. Views have increasing identifiers (VS2), and their members need not have been in the
+/// view before; whoever is correct is in the last view in the end, or was told that it is not (VS5).
+pub fn view_synchrony_with_joins(processes: &Membership, module: &str) -> Properties {
+    family(processes, module, Joins::Allowed)
+}
+
+fn family(processes: &Membership, module: &str, joins: Joins) -> Properties {
     let mut properties: Properties = vec![Box::new(Inclusion {
         watch: Watch::new(module),
         alive: processes.set(),
         present: BTreeMap::new(),
+        completing: BTreeMap::new(),
         messages: BTreeMap::new(),
         forgotten: BTreeMap::new(),
     })];
     let views = ["VS2", "VS3", "VS4", "VS5"];
-    properties.extend(group_membership::family(views, *processes, module));
+    properties.extend(group_membership::family(views, *processes, module, joins));
     properties.push(Box::new(Validity {
         watch: Watch::new(module),
         requested: BTreeMap::new(),
@@ -53,6 +67,8 @@ struct Inclusion {
     alive: ProcessSet,
     /// The last view of each process.
     present: BTreeMap<ProcessId, u64>,
+    /// Who has got a state and no view since, and in which view what it was then told was broadcast.
+    completing: BTreeMap<ProcessId, Option<u64>>,
     /// The messages that some live process has not delivered: their view, and who has.
     messages: BTreeMap<MessageId, (u64, ProcessSet)>,
     /// By origin, the last forgotten message and its view: what it broadcast before is not later.
@@ -62,7 +78,10 @@ struct Inclusion {
 impl Inclusion {
     /// What is wrong with this delivery, if something is.
     fn deliver(&mut self, p: ProcessId, id: MessageId, here: u64) -> Option<String> {
-        let present = self.present.get(&p).copied();
+        let present = match self.completing.get_mut(&p) {
+            Some(view) => Some(*view.get_or_insert(here)),
+            None => self.present.get(&p).copied(),
+        };
         if present != Some(here) {
             return Some(format!(
                 "{p} delivers {id} in {here}, and is in {present:?}"
@@ -114,8 +133,17 @@ impl Property for Inclusion {
         if record.kind == Kind::Crash {
             self.alive.remove(record.process);
         } else if let Some((p, observation)) = self.watch.indication(record, "View") {
-            self.present.insert(p, view(observation).0);
+            let (id, _) = view(observation);
+            self.present.insert(p, id);
             self.trim();
+            if let Some(Some(completed)) = self.completing.remove(&p)
+                && completed + 1 != id
+            {
+                let text = format!("{p} completes its state with {completed}, and installs {id}");
+                return Err(violation("VS1", record, text));
+            }
+        } else if let Some((p, _)) = self.watch.indication(record, "State") {
+            self.completing.insert(p, None);
         } else if let Some((p, observation)) = self.watch.indication(record, "Deliver")
             && let (Some(id), Some(here)) = (observation.message, observation.instance)
             && let Some(text) = self.deliver(p, id, here)
@@ -152,6 +180,8 @@ impl Property for Validity {
             self.delivered.insert(p, id);
         } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
             self.excluded.insert(p);
+        } else if let Some((p, _)) = self.watch.indication(record, "View") {
+            self.excluded.remove(p);
         }
         Ok(())
     }
@@ -233,6 +263,8 @@ impl Property for Agreement {
             let (count, sum) = sums.entry(message.origin).or_default();
             *count += 1;
             *sum = sum.wrapping_add(fold(1, message.sequence));
+        } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
+            self.present.remove(&p);
         }
         Ok(())
     }

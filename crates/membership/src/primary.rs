@@ -1,0 +1,480 @@
+//! Primary views: view synchrony over a detector that errs, with members that leave and join.
+//!
+//! # Promises
+//! - VS1 view inclusion, VS3 uniform agreement on views; the identifiers of views increase (safety).
+//! - VS6 validity: a correct process that stays a member delivers its own broadcasts; whoever is
+//!   outside a view has crashed, or is told so, and may join again (liveness).
+//! - VS7 no duplication, VS8 no creation (safety).
+//! - VS9 agreement (safety): who passes from one view to the next has delivered the same in it; and who
+//!   joins has a state that stands for the same.
+//!
+//! What a process delivered of its own or others' in a view that it was excluded from may be lost: its
+//! user replaces its state when it joins.
+//!
+//! # Assumes
+//! Perfect links; uniform consensus that decides as soon as one correct process proposes, and tells all
+//! of Π (the leader-driven one); the eventually perfect failure detector ◇P; f < n/2 crashes. Safety
+//! needs neither the detector nor timing. A view changes only while a majority of Π is in it or asks to
+//! be. The user answers `Block` and `StateWanted`: until then no view changes.
+//!
+//! # Messages
+//! `Data`, `Stable`, `Flush` among the members, as in [`by_consensus`](crate::by_consensus); and:
+//! - `Join(view)`, from who is outside of a view → its members.
+//! - `Transfer(view, counts, messages, state)`, from the member of lowest rank that is not suspected →
+//!   who wants to join: its user's state when it flushed, what that contains, and what it flushed.
+//!
+//! # Cost
+//! A broadcast: n − 1 messages, one step. A view change after the crash of the last in rank, over
+//! leader-driven consensus: (n−1)² messages `Flush`, n − 2 forwarded proposals, n − 1 `Accept`,
+//! (n−2)(n−1) `Accepted`: 2(n−1)² + n − 2. A false suspicion costs as much as a crash; a process that
+//! joins costs its `Join` to all members, the transfer, and the change. Memory: as `by_consensus`, and
+//! one view that each other process asked to follow.
+//!
+//! # Why it holds
+//! The view after v is what consensus decides in instance v + 1: there is one, whoever suspects whom.
+//! Its members have all flushed v: each delivered nothing more before the decision, which has the union
+//! of what they flushed. So they have delivered the same (VS9). Who joins first becomes the copy of a
+//! member that has flushed: it has that member's state, and flushes what that member flushed. So every
+//! member of every view has the state, and every view has a majority of Π: a state outlives every
+//! minority of crashes, and no view can come out of two. (Were processes let in first and given the
+//! state afterwards, a false suspicion could leave a view in which one process alone has it.) Who is
+//! left out learns it from consensus, in which all of Π takes part. Eventually ◇P is accurate, and the
+//! correct processes, a majority, flush: as members, or as copies of one (liveness).
+//!
+//! # Source
+//! Guerraoui, Cachin, Rodrigues, section 6.8, in substance; primary partition and state transfer after
+//! Birman, Joseph: *Exploiting Virtual Synchrony in Distributed Systems*, 1987. Deviations: consensus
+//! orders the views; the state is transferred before the view is decided, not within it.
+mod joining;
+mod message;
+
+use crate::{
+    messages::{self, Data, Decision},
+    within::{Early, Outgoing, Within, union},
+};
+use bytes::Bytes;
+use joining::Sponsoring;
+pub use message::Message;
+use quorate_abstractions::{
+    Subscribe,
+    consensus::{Decide, Propose},
+    eventually_perfect,
+    group_membership::View,
+    link::{self, To},
+    view_synchrony::{Deliver, Indication, Request},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    wire::{self, Wire},
+};
+use std::collections::BTreeMap;
+
+/// What this process is to the present view.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Standing {
+    /// A member, which stays.
+    Open,
+    /// A member, whose user was asked to stop broadcasting.
+    Asked,
+    /// A member that has flushed.
+    Blocked,
+    /// A member that has proposed the next view.
+    Proposed,
+    /// Not a member.
+    Outside,
+    /// Not a member; it has asked to be in the next view.
+    Joining,
+    /// Not a member, but the copy of one that had this state, and it has flushed.
+    Copy(Bytes),
+}
+
+/// Primary views.
+pub struct Primary {
+    processes: Membership,
+    me: ProcessId,
+    /// The latest view that this process knows of.
+    view: View,
+    standing: Standing,
+    suspected: ProcessSet,
+    outgoing: Outgoing,
+    within: Within,
+    /// What was flushed in the present view, by members and by copies of members.
+    flushed: BTreeMap<ProcessId, Vec<Data>>,
+    early: Early,
+    /// Decisions about views after the next.
+    decisions: BTreeMap<u64, Decision>,
+    /// By process: the last view that it asked to follow.
+    joiners: BTreeMap<ProcessId, u64>,
+    sponsoring: Sponsoring,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Request(Request),
+    /// A message.
+    Link(link::Deliver<Message>),
+    /// A decision.
+    Decide(Decide),
+    /// ◇P's opinion changes.
+    Detector(eventually_perfect::Indication),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A message.
+    Link(link::Send<Message>),
+    /// A proposal.
+    Propose(Propose),
+    /// An indication to the layer above.
+    Indicate(Indication),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => request.observe(),
+            Event::Link(indication) => indication.observe(),
+            Event::Decide(indication) => indication.observe().as_internal(),
+            Event::Detector(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Propose(request) => request.observe().as_internal(),
+            Effect::Indicate(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for Primary {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        self.indicate_view(ProcessSet::EMPTY, ctx);
+    }
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(request) => self.upon_request(request, ctx),
+            Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
+            Event::Decide(decision) => self.upon_decide(decision, ctx),
+            Event::Detector(indication) => self.upon_detector(indication, ctx),
+        }
+    }
+}
+
+impl Primary {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        let (me, members) = (host.me(), host.processes().set());
+        Primary {
+            processes: *host.processes(),
+            me,
+            view: View { id: 0, members },
+            standing: Standing::Open,
+            suspected: ProcessSet::EMPTY,
+            outgoing: Outgoing::new(host),
+            within: Within::new(me, members),
+            flushed: BTreeMap::new(),
+            early: Early::default(),
+            decisions: BTreeMap::new(),
+            joiners: BTreeMap::new(),
+            sponsoring: Sponsoring::default(),
+        }
+    }
+
+    fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
+        match request {
+            Request::Broadcast(payload) => {
+                self.outgoing.push(payload);
+                self.upon_room(ctx);
+            }
+            Request::BlockOk => self.upon_block_ok(ctx),
+            Request::State { view, state } => self.upon_state(view, state, ctx),
+            Request::Join => self.upon_wish_to_join(ctx),
+        }
+    }
+
+    /// Upon requests, room for them, and a user that is not blocked: deliver, and broadcast.
+    fn upon_room(&mut self, ctx: &mut Ctx<Self>) {
+        while self.is_delivering()
+            && let Some(data) = self.outgoing.next(&mut self.within)
+        {
+            self.indicate_delivery(data.clone(), ctx);
+            let view = self.view.id;
+            self.tell_others(messages::Message::Data { view, data }, ctx);
+        }
+        if let Some(counts) = self.within.report() {
+            let view = self.view.id;
+            self.tell_others(messages::Message::Stable { view, counts }, ctx);
+        }
+    }
+
+    /// The user broadcasts nothing more: say what was delivered in the view, and deliver no more.
+    fn upon_block_ok(&mut self, ctx: &mut Ctx<Self>) {
+        if self.standing != Standing::Asked {
+            return ctx.count("unasked BlockOk");
+        }
+        self.standing = Standing::Blocked;
+        self.flush(ctx);
+        self.upon_someone_to_sponsor(ctx);
+    }
+
+    fn flush(&self, ctx: &mut Ctx<Self>) {
+        let (view, messages) = (self.view.id, self.within.unstable());
+        let flush = messages::Message::Flush { view, messages };
+        send(self.view.members, Message::Within(flush), ctx);
+    }
+
+    fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
+        match message {
+            Message::Within(message) => self.upon_message_within(from, message, ctx),
+            Message::Join { view } => self.upon_join(from, view, ctx),
+            Message::Transfer {
+                view,
+                counts,
+                messages,
+                state,
+            } if self.standing == Standing::Joining
+                && view == self.view.id
+                && self.view.members.contains(from) =>
+            {
+                self.upon_transfer(&counts, messages, state, ctx);
+            }
+            Message::Transfer { .. } => {}
+        }
+    }
+
+    fn upon_message_within(
+        &mut self,
+        from: ProcessId,
+        message: messages::Message,
+        ctx: &mut Ctx<Self>,
+    ) {
+        match message.view().checked_sub(self.view.id) {
+            None => {}
+            Some(1) => {
+                if let Err(reason) = self.early.keep(from, message) {
+                    ctx.count(reason);
+                }
+            }
+            Some(2..) => ctx.count("view too far ahead"),
+            Some(0) if !self.is_member() => {}
+            Some(0) => match message {
+                messages::Message::Data { data, .. } => self.upon_data(from, data, ctx),
+                messages::Message::Stable { counts, .. } => {
+                    self.within.hear_counts(from, &counts);
+                    self.upon_room(ctx);
+                }
+                messages::Message::Flush { messages, .. } => self.upon_flush(from, messages, ctx),
+            },
+        }
+    }
+
+    /// Once flushed, nothing is delivered: the sender's flush has it.
+    fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        if !self.is_delivering() {
+            return;
+        }
+        match self.within.hear(from, data) {
+            Ok(ready) => {
+                for data in ready {
+                    self.indicate_delivery(data, ctx);
+                }
+                self.upon_room(ctx);
+            }
+            Err(reason) => ctx.count(reason),
+        }
+    }
+
+    /// A first flush counts, and has everybody flush.
+    fn upon_flush(&mut self, from: ProcessId, messages: Vec<Data>, ctx: &mut Ctx<Self>) {
+        self.flushed.entry(from).or_insert(messages);
+        self.start_flush(ctx);
+        self.upon_all_flushed(ctx);
+    }
+
+    /// A suspicion of a member ends the view, even if it is taken back. It may also be what a proposal
+    /// was waiting for, or make this process the one that sponsors.
+    fn upon_detector(&mut self, indication: eventually_perfect::Indication, ctx: &mut Ctx<Self>) {
+        indication.apply(&mut self.suspected);
+        self.upon_change_wanted(ctx);
+        self.upon_someone_to_sponsor(ctx);
+        self.upon_all_flushed(ctx);
+    }
+
+    /// Upon a member that is suspected, or somebody that wants to join: the view is to change.
+    fn upon_change_wanted(&mut self, ctx: &mut Ctx<Self>) {
+        let members = self.view.members.without(self.suspected);
+        if members != self.view.members || !self.joining().is_empty() {
+            self.start_flush(ctx);
+        }
+    }
+
+    fn start_flush(&mut self, ctx: &mut Ctx<Self>) {
+        if self.standing == Standing::Open {
+            self.standing = Standing::Asked;
+            ctx.trigger(Effect::Indicate(Indication::Block));
+        }
+    }
+
+    /// Upon the flushes of all that are not suspected, of members and of those that want to join:
+    /// propose them as the next view, if they are a majority of Π.
+    fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
+        let awaited = self.view.members.union(self.joining());
+        let awaited = awaited.without(self.suspected);
+        let flushed: ProcessSet = self.flushed.keys().copied().collect();
+        let members = flushed.without(self.suspected);
+        if self.standing != Standing::Blocked
+            || !awaited.is_subset(flushed)
+            || members.len() < self.processes.majority()
+        {
+            return;
+        }
+        self.standing = Standing::Proposed;
+        let sets = self.flushed.iter().filter(|(p, _)| members.contains(**p));
+        let proposal = Decision {
+            members,
+            newcomers: members.without(self.view.members),
+            messages: union(sets.map(|(_, messages)| messages)),
+        };
+        ctx.trigger(Effect::Propose(Propose {
+            instance: self.view.id + 1,
+            value: wire::encode(&proposal),
+        }));
+    }
+
+    /// Decisions are kept until their turn.
+    fn upon_decide(&mut self, decision: Decide, ctx: &mut Ctx<Self>) {
+        match Decision::decode(decision.value) {
+            Ok(decided) if decision.instance > self.view.id => {
+                self.decisions.insert(decision.instance, decided);
+            }
+            Ok(_) => {}
+            Err(_) => ctx.count("undecodable decision"),
+        }
+        while let Some(decided) = self.decisions.remove(&(self.view.id + 1)) {
+            self.upon_next_view(decided, ctx);
+        }
+    }
+
+    /// The next view: this process installs it, or is told that it is outside, or tries again.
+    fn upon_next_view(&mut self, decided: Decision, ctx: &mut Ctx<Self>) {
+        let has_flushed = match &self.standing {
+            Standing::Blocked | Standing::Proposed => true,
+            Standing::Copy(state) if decided.members.contains(self.me) => {
+                ctx.trigger(Effect::Indicate(Indication::State(state.clone())));
+                true
+            }
+            _ => false,
+        };
+        let is_in = has_flushed && decided.members.contains(self.me);
+        if is_in {
+            for data in self.within.complete(decided.messages) {
+                self.indicate_delivery(data, ctx);
+            }
+        }
+        let was_member = self.is_member();
+        let (id, members) = (self.view.id + 1, decided.members);
+        self.view = View { id, members };
+        self.within = Within::new(self.me, members);
+        self.flushed.clear();
+        self.sponsoring = Sponsoring::default();
+        self.joiners.retain(|_, view| *view >= id);
+        if is_in {
+            self.upon_installed(decided.newcomers, ctx);
+        } else {
+            self.early.clear();
+            self.upon_left_out(was_member, ctx);
+        }
+    }
+
+    /// What was requested meanwhile comes first in the view, then what members that were ahead have
+    /// sent; suspicions that came meanwhile end it.
+    fn upon_installed(&mut self, newcomers: ProcessSet, ctx: &mut Ctx<Self>) {
+        self.standing = Standing::Open;
+        self.indicate_view(newcomers, ctx);
+        self.upon_room(ctx);
+        let early: Vec<_> = self.early.take().collect();
+        for (from, message) in early {
+            self.upon_message_within(from, message, ctx);
+        }
+        self.upon_change_wanted(ctx);
+    }
+
+    fn is_member(&self) -> bool {
+        match self.standing {
+            Standing::Open | Standing::Asked | Standing::Blocked | Standing::Proposed => true,
+            Standing::Outside | Standing::Joining | Standing::Copy(_) => false,
+        }
+    }
+
+    fn is_delivering(&self) -> bool {
+        matches!(self.standing, Standing::Open | Standing::Asked)
+    }
+
+    fn tell_others(&self, message: messages::Message, ctx: &mut Ctx<Self>) {
+        let mut others = self.view.members;
+        others.remove(self.me);
+        send(others, Message::Within(message), ctx);
+    }
+
+    fn indicate_view(&self, newcomers: ProcessSet, ctx: &mut Ctx<Self>) {
+        let view = self.view;
+        ctx.trigger(Effect::Indicate(Indication::View { view, newcomers }));
+    }
+
+    fn indicate_delivery(&self, data: Data, ctx: &mut Ctx<Self>) {
+        let (view, Data { id, payload, .. }) = (self.view.id, data);
+        let deliver = Deliver { view, id, payload };
+        ctx.trigger(Effect::Indicate(Indication::Deliver(deliver)));
+    }
+}
+
+fn send(to: ProcessSet, message: Message, ctx: &mut Ctx<Primary>) {
+    let to = To::Some(to);
+    ctx.trigger(Effect::Link(link::Send { to, message }));
+}
+
+/// Starts primary views over perfect links, uniform consensus and ◇P.
+pub fn spawn<H: Host>(
+    host: &H,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    consensus: impl Layer<Propose, Decide>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    spawn_as(host, Primary::new(host), link, consensus, detector, up)
+}
+
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    consensus: impl Layer<Propose, Decide>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    let link = link.attach(mailbox.addr().with(Event::Link));
+    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
+    detector.send(mailbox.addr().with(Event::Detector));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Link(request) => link.send(request),
+        Effect::Propose(request) => consensus.send(request),
+        Effect::Indicate(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+use super::*;
+use crate::testing::{Back, Latencies, Log, broadcast, half, last_view, p, step};
+use quorate_abstractions::link::Links;
+use quorate_consensus::leader_driven;
+use quorate_core::{MessageId, Time, message::fold};
+use quorate_detectors::lowest_rank;
+use quorate_sim::{
+    Adversary, Crash, Exhaustive, Lose, Oracle, Random, Report, Timed, UNIT, World, properties,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+/// What a user has of the group: every message, with its content.
+type Store = Arc<Mutex<BTreeMap<String, Bytes>>>;
+
+/// A process of a test.
+struct Site {
+    door: Addr<Request>,
+    log: Log,
+    store: Store,
+}
+
+fn name(id: MessageId) -> String {
+    id.to_string()
+}
+
+fn pack(store: &BTreeMap<String, Bytes>) -> Bytes {
+    let list: Vec<_> = store.iter().map(|(k, v)| (k, v.to_vec())).collect();
+    wire::encode_value(&list).unwrap()
+}
+
+fn unpack(state: &Bytes) -> BTreeMap<String, Bytes> {
+    let list: Vec<(String, Vec<u8>)> = wire::decode_value(state).unwrap();
+    list.into_iter().map(|(k, v)| (k, v.into())).collect()
+}
+
+/// Which of its questions a user leaves unanswered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silent {
+    Never,
+    /// It does not give its state.
+    State,
+    /// It does not ask to join.
+    Join,
+}
+
+fn user(world: &World, q: ProcessId, silent: Silent) -> (Addr<Indication>, Back, Log, Store) {
+    let (back, log, store) = (Back::default(), Log::default(), Store::default());
+    let (door, told, mine) = (back.clone(), log.clone(), store.clone());
+    let up = world.application_with(q, move |indication: Indication, _| {
+        let door = door.get().unwrap();
+        let mut mine = mine.lock().unwrap();
+        match &indication {
+            Indication::Block => door.send(Request::BlockOk),
+            Indication::StateWanted { view } if silent != Silent::State => {
+                let (view, state) = (*view, pack(&mine));
+                door.send(Request::State { view, state });
+            }
+            Indication::State(state) => *mine = unpack(state),
+            Indication::Excluded { .. } if silent != Silent::Join => door.send(Request::Join),
+            Indication::Deliver(deliver) => {
+                mine.insert(name(deliver.id), deliver.payload.clone());
+            }
+            _ => {}
+        }
+        told.lock().unwrap().push(indication);
+    });
+    (up, back, log, store)
+}
+
+fn world(
+    n: usize,
+    seed: u64,
+    adversary: impl Adversary + 'static,
+    oracle: &Oracle,
+    silent: impl Fn(ProcessId) -> Silent,
+) -> (World, Vec<Site>) {
+    let world = World::new(n, seed, adversary).unwrap().keep_trace();
+    world.check(properties::view_synchrony_with_joins(
+        world.membership(),
+        "views",
+    ));
+    let sites = world.processes().map(|q| {
+        let (host, links) = (world.host(q).at("views"), world.links(q).at("views"));
+        let (up, back, log, store) = user(&world, q, silent(q));
+        let detector = world.eventually_perfect(q, oracle);
+        let consensus = |up: Addr<Decide>| {
+            let leader = lowest_rank::spawn(&host.at("leader"), &detector);
+            let lane = links.at("consensus").lane();
+            leader_driven::spawn(&host.at("consensus"), lane, &leader, up)
+        };
+        let door = spawn(&host, links.lane(), consensus, &detector, up);
+        assert!(back.set(door.clone()).is_ok());
+        Site { door, log, store }
+    });
+    let sites = sites.collect();
+    (world, sites)
+}
+
+/// Everybody but the crashed is in one view, and has the same.
+#[track_caller]
+fn assert_together(report: &Report, sites: &[Site], what: &str) {
+    let correct = report.completion.correct;
+    let first = correct.iter().next().unwrap();
+    let theirs = sites[first.index()].store.lock().unwrap().clone();
+    for q in correct.iter() {
+        let site = &sites[q.index()];
+        assert_eq!(last_view(&site.log).1, correct, "{what}: {q}");
+        let mine = site.store.lock().unwrap().clone();
+        assert_eq!(mine, theirs, "{what}: {q}");
+    }
+}
+
+fn indications(site: &Site) -> Vec<Indication> {
+    site.log.lock().unwrap().clone()
+}
+
+/// p1 and p2 suspect p3 for a while.
+fn mistake(n: usize) -> Oracle {
+    (1..n).fold(Oracle::accurate(UNIT), |oracle, rank| {
+        oracle.suspecting(p(rank), p(n), step(2), step(4))
+    })
+}
+
+#[test]
+fn a_broadcast_costs_what_the_header_says() {
+    for n in 1..=8_u64 {
+        let (adversary, oracle) = (Timed::lock_step(), Oracle::accurate(UNIT));
+        let (mut world, sites) = world(n as usize, 1, adversary, &oracle, never);
+        world.request(p(1), Time::ZERO, &sites[0].door, broadcast(b"m"));
+        let report = world.run();
+        report.assert_all_hold();
+        assert_eq!(report.counts.messages, n - 1);
+        assert_together(&report, &sites, "a broadcast");
+    }
+}
+
+#[test]
+fn a_view_change_costs_what_the_header_says() {
+    for (n, d) in (3..=8_u64).flat_map(|n| [1, 3].map(|d| (n, d))) {
+        let (adversary, oracle) = (Timed::lock_step(), Oracle::accurate(UNIT * d as u32));
+        let (mut world, sites) = world(n as usize, 1, adversary, &oracle, never);
+        world.crash(p(n as usize), Crash::at(Time::ZERO));
+        let report = world.run();
+        report.assert_all_hold();
+        assert_together(&report, &sites, "a crash");
+        let all = world
+            .processes()
+            .filter_map(|q| world.tally(q, "views", "View"));
+        let last = all.map(|tally| tally.last).max().unwrap();
+        let took = last.as_nanos() / UNIT.as_nanos() as u64 - d;
+        assert_eq!(
+            report.counts.messages,
+            2 * (n - 1).pow(2) + n - 2,
+            "n = {n}"
+        );
+        assert_eq!(took, 3, "n = {n}, d = {d}");
+    }
+}
+
+#[test]
+fn who_is_excluded_by_mistake_learns_it_joins_and_gets_the_state() {
+    let (mut world, sites) = world(3, 1, Latencies(&[(3, 1, 3), (3, 2, 3)]), &mistake(3), never);
+    for (k, rank) in [1, 2, 3, 1, 2, 3, 1, 2, 3].into_iter().enumerate() {
+        let at = step(4 * k as u32);
+        world.request(p(rank), at, &sites[rank - 1].door, broadcast(&[k as u8]));
+    }
+    let report = world.run();
+    report.assert_all_hold();
+    assert_together(&report, &sites, "a mistake");
+    let told = indications(&sites[2]);
+    let place = |what: fn(&Indication) -> bool| told.iter().position(what).unwrap();
+    let excluded = place(|i| matches!(i, Indication::Excluded { .. }));
+    let state = place(|i| matches!(i, Indication::State(_)));
+    let wanted = |i: &Indication| matches!(i, Indication::StateWanted { .. });
+    assert!(excluded < state);
+    assert!(
+        matches!(told[state + 1..].iter().find(|i| !matches!(i, Indication::Deliver(_))),
+        Some(Indication::View { newcomers, .. }) if newcomers.contains(p(3)))
+    );
+    assert_eq!(
+        indications(&sites[0]).iter().filter(|i| wanted(i)).count(),
+        1
+    );
+    assert_eq!(sites[0].store.lock().unwrap().len(), 9);
+}
+
+#[test]
+fn storms_of_false_suspicions_never_divide_a_group_and_end_with_all_in_it() {
+    for seed in 0..600 {
+        let n = 3 + seed as usize % 3;
+        let draw = |what: u64, below: u64| fold(fold(seed, what), 7) % below;
+        let oracle = Oracle::accurate(UNIT * (1 + draw(1, 4) as u32));
+        let membership = Membership::of_size(n).unwrap();
+        let lies = 2 + draw(2, 5 * n as u64) as usize;
+        let oracle = oracle.erratic(&membership, seed, lies, step(60));
+        let (mut world, sites) = if seed % 2 == 0 {
+            world(n, seed, Random::new(), &oracle, never)
+        } else {
+            let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
+            world(n, seed, adversary, &oracle, never)
+        };
+        for (index, site) in sites.iter().enumerate() {
+            for k in 0..8 {
+                let at = half(draw(100 * k + index as u64, 160) as u32);
+                world.request(p(index + 1), at, &site.door, broadcast(&[k as u8]));
+            }
+        }
+        for victim in 0..draw(3, 1 + membership.minority() as u64) {
+            let rank = 1 + ((draw(4, n as u64) + victim) % n as u64) as usize;
+            let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][draw(5, 3) as usize];
+            let crash = match draw(6, 2) {
+                0 => Crash::at(half(draw(7 + victim, 160) as u32)),
+                _ => Crash::before_output(1 + draw(8 + victim, 100)),
+            };
+            world.crash(p(rank), crash.losing(lose));
+        }
+        let report = world.run();
+        assert!(report.all_hold(), "n = {n}, seed {seed}, {report}");
+        assert_together(&report, &sites, &format!("n = {n}, seed {seed}"));
+    }
+}
+
+fn never(_: ProcessId) -> Silent {
+    Silent::Never
+}
+
+/// How often a process was asked for its state.
+fn asked(site: &Site) -> usize {
+    let told = indications(site);
+    let wanted = told
+        .iter()
+        .filter(|i| matches!(i, Indication::StateWanted { .. }));
+    wanted.count()
+}
+
+#[test]
+fn two_join_at_once_with_one_state() {
+    let oracle = (1..=3).fold(Oracle::accurate(UNIT), |oracle, by| {
+        let oracle = oracle.suspecting(p(by), p(4), step(2), step(4));
+        oracle.suspecting(p(by), p(5), step(2), step(4))
+    });
+    // What p4 and p5 flush comes too late.
+    let slow = [4, 5].map(|from| [1, 2, 3].map(|to| (from, to, 4)));
+    let slow = Vec::leak(slow.concat());
+    let (mut world, sites) = world(5, 1, Latencies(slow), &oracle, never);
+    for k in 0..9_u8 {
+        let rank = 1 + usize::from(k) % 5;
+        let at = step(4 * u32::from(k));
+        world.request(p(rank), at, &sites[rank - 1].door, broadcast(&[k]));
+    }
+    let report = world.run();
+    report.assert_all_hold();
+    assert_together(&report, &sites, "two join");
+    assert_eq!((asked(&sites[0]), last_view(&sites[0].log).0), (1, 2));
+}
+
+#[test]
+fn the_next_gives_its_state_if_the_first_crashes_before_it_has() {
+    for output in 1..40 {
+        let oracle = mistake(5);
+        let slow = &[(5, 1, 4), (5, 2, 4), (5, 3, 4), (5, 4, 4)];
+        let (mut world, sites) = world(5, 1, Latencies(slow), &oracle, never);
+        world.request(p(2), step(1), &sites[1].door, broadcast(b"m"));
+        world.crash(p(1), Crash::before_output(output));
+        let report = world.run();
+        assert!(report.all_hold(), "{output}: {report}");
+        assert_together(&report, &sites, &format!("before output {output}"));
+    }
+}
+
+#[test]
+fn a_user_that_gives_no_state_lets_nobody_in_until_another_is_asked() {
+    // p1 does not answer; once it has crashed, p2 is asked.
+    let silent = |q| {
+        if q == p(1) {
+            Silent::State
+        } else {
+            Silent::Never
+        }
+    };
+    let slow = &[(5, 1, 4), (5, 2, 4), (5, 3, 4), (5, 4, 4)];
+    let (mut world, sites) = world(5, 1, Latencies(slow), &mistake(5), silent);
+    world.crash(p(1), Crash::at(step(40)));
+    world.run_until(step(39));
+    assert_eq!((asked(&sites[0]), asked(&sites[1])), (1, 0));
+    assert_eq!(last_view(&sites[1].log).1.len(), 4);
+    let report = world.run();
+    report.assert_all_hold();
+    assert_together(&report, &sites, "another was asked");
+}
+
+#[test]
+fn who_does_not_ask_stays_outside_and_what_it_broadcasts_waits() {
+    let silent = |q| {
+        if q == p(3) {
+            Silent::Join
+        } else {
+            Silent::Never
+        }
+    };
+    let slow = &[(3, 1, 3), (3, 2, 3)];
+    let (mut world, sites) = world(3, 1, Latencies(slow), &mistake(3), silent);
+    world.request(p(3), step(20), &sites[2].door, broadcast(b"m"));
+    world.run().assert_all_hold();
+    assert_eq!(
+        last_view(&sites[0].log),
+        (1, [p(1), p(2)].into_iter().collect())
+    );
+    assert!(sites[0].store.lock().unwrap().is_empty());
+    world.request(p(3), step(50), &sites[2].door, Request::Join);
+    let report = world.run();
+    report.assert_all_hold();
+    assert_together(&report, &sites, "asked at last");
+    assert_eq!(sites[0].store.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_minority_that_suspects_the_others_waits() {
+    let oracle = Oracle::accurate(UNIT).suspecting(p(1), p(2), step(1), step(50));
+    let oracle = oracle.suspecting(p(1), p(3), step(1), step(50));
+    let (mut world, sites) = world(3, 1, Timed::lock_step(), &oracle, never);
+    world.run_until(step(20));
+    assert!(
+        sites
+            .iter()
+            .all(|site| last_view(&site.log).1.contains(p(1)))
+    );
+    let report = world.run();
+    report.assert_all_hold();
+    assert_together(&report, &sites, "the suspicions have ended");
+}
+
+#[test]
+fn every_schedule_of_two_and_three_holds() {
+    for (n, crashes, depth) in [(2, 0, 12), (3, 1, 6)] {
+        let oracle = Oracle::accurate(std::time::Duration::ZERO);
+        let oracle = oracle.suspecting(p(1), p(2), Time::ZERO, step(1));
+        let search = Exhaustive::new().crashes(crashes).depth(depth);
+        let found = search.explore(|| {
+            let (world, sites) = world(n, 1, Timed::lock_step(), &oracle, never);
+            world.request(p(2), Time::ZERO, &sites[1].door, broadcast(b"m"));
+            world
+        });
+        assert!(found.found.is_none(), "n = {n}: {found}");
+    }
+}
+
+#[test]
+fn what_nobody_correct_sends_is_dropped() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut ctx = quorate_core::Context::new("views".into(), 1, quorate_core::Counters::default());
+    let mut p1 = Primary::new(&world.host(p(1)));
+    let from = |message| {
+        Event::Link(link::Deliver {
+            from: p(2),
+            message,
+        })
+    };
+    let (view, state) = (0, Bytes::from_static(b"mine"));
+    let transfer = Message::Transfer {
+        view,
+        counts: vec![(p(3), u64::MAX)],
+        messages: Vec::new(),
+        state: state.clone(),
+    };
+    let far = messages::Message::Flush {
+        view: 9,
+        messages: Vec::new(),
+    };
+    let hostile = [
+        from(transfer),
+        from(Message::Within(far)),
+        from(Message::Join { view: 7 }),
+        from(Message::Join { view: 0 }),
+        Event::Request(Request::State { view, state }),
+        Event::Request(Request::BlockOk),
+        Event::Request(Request::Join),
+        Event::Decide(Decide {
+            instance: 1,
+            value: Bytes::from_static(b"?"),
+        }),
+    ];
+    for event in hostile {
+        p1.upon(event, &mut ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        assert!(effects.is_empty(), "{effects:?}");
+    }
+    assert!(p1.joiners.len() <= 3);
+}
