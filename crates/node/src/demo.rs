@@ -1,5 +1,6 @@
-//! `quorate demo`: five replicas, three clients, two of the replicas killed under load, and a check
-//! that nothing was lost, reordered or done twice.
+//! `quorate demo`: five replicas, three clients, two of the replicas killed under load; one of them comes
+//! back and another is killed, so that a majority needs the one that came back; and a check that nothing
+//! was lost, reordered or done twice.
 pub mod client;
 mod cluster;
 mod load;
@@ -9,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use cluster::Cluster;
 use indicatif::{ProgressBar, ProgressStyle};
-use load::Load;
+use load::{Load, Return};
+use serde_json::Value;
 use std::{
     io::IsTerminal,
     time::{Duration, Instant},
@@ -21,10 +23,14 @@ use crate::configuration::Transport;
 const REPLICAS: usize = 5;
 const CLIENTS: usize = 3;
 
+/// How long a replica that comes back may take to catch up.
+const CATCHING_UP: Duration = Duration::from_secs(30);
+
 /// How long the whole demonstration may take.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Starts five replicas as processes, kills two of them under load, and checks the outcome.
+/// Starts five replicas as processes, kills two of them under load, starts one of these again, kills
+/// another that the majority then needs it for, and checks the outcome.
 #[derive(Args, Debug)]
 pub struct Demo {
     /// How many commands the clients write.
@@ -87,32 +93,91 @@ impl Demo {
         verdict
     }
 
-    /// Kills p1, which leads, after a third of the commands, and p2 after two thirds.
+    /// Kills p1, which leads, and then p2; has p1 come back; and kills p3, so that p1 is needed.
     async fn disturb(&self, cluster: &mut Cluster, load: &Load, progress: &Progress) -> Result<()> {
-        let mut victims = [(1, self.commands / 3), (2, self.commands * 2 / 3)].into_iter();
-        let mut next = victims.next();
-        while load.acknowledged() < self.commands {
-            progress.show(load.acknowledged());
-            if let Some((rank, at)) = next
-                && load.acknowledged() >= at
-            {
-                cluster.kill(rank)?;
-                load.killed(rank, Instant::now());
-                progress.say(format!(
-                    "killed p{rank} after {} acknowledged commands",
-                    load.acknowledged()
-                ));
-                next = victims.next();
-            }
-            cluster.check_alive()?;
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        ensure!(
-            next.is_none(),
-            "the clients were done before the second kill"
-        );
+        let part = self.commands / 4;
+        reach(part, cluster, load, progress).await?;
+        kill(1, cluster, load, progress)?;
+        reach(2 * part, cluster, load, progress).await?;
+        kill(2, cluster, load, progress)?;
+        reach(load.acknowledged() + part / 2, cluster, load, progress).await?;
+        self.bring_back(1, cluster, load, progress).await?;
+        reach(load.acknowledged() + part / 2, cluster, load, progress).await?;
+        kill(3, cluster, load, progress)?;
+        progress.say(format!(
+            "p{} are left: no majority without p1, which came back",
+            [1, 4, 5].map(|rank| rank.to_string()).join(" p")
+        ));
+        let enough = (load.acknowledged() + part).max(self.commands);
+        reach(enough, cluster, load, progress).await?;
+        load.release();
         Ok(())
     }
+
+    /// Starts a replica again, and waits until it has delivered as much as the others had by then.
+    async fn bring_back(
+        &self,
+        rank: usize,
+        cluster: &mut Cluster,
+        load: &Load,
+        progress: &Progress,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        cluster.spawn(rank)?;
+        progress.say(format!(
+            "started p{rank} again, without its memory, after {} acknowledged commands",
+            load.acknowledged()
+        ));
+        let others = cluster.survivors().into_iter().map(|(other, _)| other);
+        let others: Vec<usize> = others.filter(|other| *other != rank).collect();
+        let delivered = |status: &Value| status["delivered"].as_u64().unwrap_or(0);
+        let there = others.iter().filter_map(|other| cluster.status(*other));
+        let goal = there.map(|status| delivered(&status)).max().unwrap_or(0);
+        loop {
+            let status = cluster.status(rank).unwrap_or_default();
+            let (delivered, took) = (delivered(&status), begun.elapsed());
+            if status["standing"] == "voter" && delivered >= goal {
+                let keys = status["keys"].as_u64().unwrap_or(0);
+                progress.say(format!(
+                    "p{rank} has caught up after {:.0} ms: {delivered} messages, {keys} keys",
+                    took.as_secs_f64() * 1000.0
+                ));
+                load.returned(Return {
+                    rank,
+                    took,
+                    delivered,
+                    keys,
+                });
+                return Ok(());
+            }
+            ensure!(
+                took < CATCHING_UP,
+                "p{rank} has not caught up after {CATCHING_UP:?}: {status}"
+            );
+            cluster.check_alive()?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Waits until so many commands are acknowledged.
+async fn reach(goal: u64, cluster: &mut Cluster, load: &Load, progress: &Progress) -> Result<()> {
+    while load.acknowledged() < goal {
+        progress.show(load.acknowledged());
+        cluster.check_alive()?;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+fn kill(rank: usize, cluster: &mut Cluster, load: &Load, progress: &Progress) -> Result<()> {
+    cluster.kill(rank)?;
+    load.killed(rank, Instant::now());
+    progress.say(format!(
+        "killed p{rank} after {} acknowledged commands",
+        load.acknowledged()
+    ));
+    Ok(())
 }
 
 /// A bar on a terminal, lines elsewhere.

@@ -1,4 +1,5 @@
 //! The binary as an operator runs it: one process a replica, over the loopback interface.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
 use common::{PATIENCE, ready_cluster, run, starting, wait_for};
@@ -47,20 +48,18 @@ fn a_minority_may_die_and_without_a_majority_nobody_lies() {
     answers(&nodes[2], "SET k x", "+OK");
     assert_eq!(nodes[4].ask("GET k"), "x");
 
+    // A replica that comes back catches up, and counts: without it these three are no majority.
     nodes[0].start_again();
-    wait_for("the restarted replica to say that it may not vote", || {
-        nodes[0]
-            .ask("GET k")
-            .starts_with("-NOTVOTER ")
-            .then_some(())
-    });
+    answers(&nodes[0], "GET k", "x");
     let status = nodes[0].status();
-    assert_eq!(status["standing"], "excluded", "{status}");
-    let (code, reason) = nodes[0].http("GET", "/readyz", "");
-    assert_eq!(code, 503);
-    assert!(reason.contains("may not vote or serve"), "{reason}");
-    assert!(nodes[0].log().contains("may not vote or serve"));
-    assert_eq!(nodes[2].ask("GET k"), "x");
+    assert_eq!(
+        (&status["standing"], &status["configuration"]),
+        (&"voter".into(), &1.into()),
+        "{status}"
+    );
+    nodes[4].kill();
+    answers(&nodes[3], "SET k y", "+OK");
+    assert_eq!(nodes[0].ask("GET k"), "y");
 
     let hashes = || {
         let of = |node: &common::Node| {
@@ -68,12 +67,59 @@ fn a_minority_may_die_and_without_a_majority_nobody_lies() {
             (status["delivered"].clone(), status["hash"].clone())
         };
         let first = of(&nodes[2]);
-        nodes[3..]
-            .iter()
+        [&nodes[0], &nodes[3]]
+            .into_iter()
             .all(|node| of(node) == first)
             .then_some(())
     };
     wait_for("the survivors to have delivered the same", hashes);
+}
+
+#[test]
+fn what_came_back_shows_in_members_and_remembers_decisions() {
+    let mut nodes = ready_cluster(3, &[]);
+    let propose = |node: &common::Node, body: &str| node.http("POST", "/propose", body);
+    let first = r#"{"instance": 1, "value": "a"}"#;
+    assert_eq!(propose(&nodes[1], first).0, 200);
+    for (replacements, slot) in (1..).zip([0, 1, 0]) {
+        nodes[slot].kill();
+        nodes[slot].start_again();
+        wait_for("the replica to have come back", || {
+            nodes[slot].is_ready().then_some(())
+        });
+        assert_eq!(nodes[slot].status()["configuration"], replacements);
+        let (code, words) = propose(&nodes[slot], r#"{"instance": 1, "value": "b"}"#);
+        assert_eq!(
+            (code, words.contains(r#""decided":"a""#)),
+            (200, true),
+            "{words}"
+        );
+    }
+    let (_, members) = nodes[2].http("GET", "/members", "");
+    let members: serde_json::Value = serde_json::from_str(&members).unwrap();
+    let held = |slot: usize| members["members"][slot]["held_before"].clone();
+    assert_eq!([held(0), held(1), held(2)], [2, 1, 0], "{members}");
+    let incarnation = nodes[0].status()["incarnation"].clone();
+    assert_eq!(members["members"][0]["incarnation"], incarnation);
+}
+
+#[test]
+fn by_consensus_who_comes_back_stays_out() {
+    let mut nodes = ready_cluster(3, &["--total-order", "by-consensus"]);
+    assert_eq!(nodes[0].ask("SET k v"), "+OK");
+    nodes[0].kill();
+    nodes[0].start_again();
+    wait_for("the restarted replica to say that it may not vote", || {
+        let answer = nodes[0].ask("GET k");
+        answer.starts_with("-NOTVOTER ").then_some(())
+    });
+    let status = nodes[0].status();
+    assert_eq!(status["standing"], "excluded", "{status}");
+    let (code, reason) = nodes[0].http("GET", "/readyz", "");
+    assert_eq!(code, 503);
+    assert!(reason.contains("may not vote or serve"), "{reason}");
+    assert!(nodes[0].log().contains("may not vote or serve"));
+    answers(&nodes[1], "GET k", "v");
 }
 
 #[test]
@@ -233,6 +279,11 @@ fn the_demonstration_holds() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{table}{errors}");
     assert!(table.contains("acknowledged and lost    none"), "{table}");
+    assert!(table.contains("caught up again          p1, "), "{table}");
+    assert!(
+        table.contains("survivors agree          p1 p4 p5 "),
+        "{table}"
+    );
 }
 
 #[test]

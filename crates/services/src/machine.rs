@@ -10,9 +10,11 @@ use crate::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_core::{
-    MessageId,
+    Incarnation, MessageId, ProcessId,
+    message::Origin,
     wire::{Undecodable, put_number, take_number},
 };
+use std::collections::BTreeMap;
 
 /// Begins a payload of commands of the store.
 const COMMANDS: u64 = 1;
@@ -35,6 +37,8 @@ pub enum Answer {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Machine {
     log: Log,
+    /// The last message of each process: of a process that came back, of its last incarnation.
+    last: BTreeMap<ProcessId, MessageId>,
     kv: Service,
     decisions: Decisions,
     undecodable: u64,
@@ -61,6 +65,7 @@ impl Machine {
     /// otherwise replies are not made.
     pub fn deliver(&mut self, id: MessageId, payload: &Bytes, wanted: bool) -> Answer {
         self.log.append(id, payload);
+        self.last.insert(id.origin.process, id);
         self.apply(payload.clone(), wanted).unwrap_or_else(|_| {
             self.undecodable += 1;
             Answer::Nothing
@@ -76,6 +81,13 @@ impl Machine {
             }
             _ => Err(Undecodable),
         }
+    }
+
+    /// How many messages of an incarnation were delivered, if no later one of its process spoke since.
+    pub fn delivered_of(&self, origin: Origin) -> u64 {
+        let last = self.last.get(&origin.process);
+        let last = last.filter(|id| id.origin == origin);
+        last.map_or(0, |id| id.sequence)
     }
 
     /// What was delivered.
@@ -109,6 +121,12 @@ impl Snapshot for Machine {
         put_number(VERSION, &mut out);
         put_bytes(&self.log.snapshot(), &mut out);
         put_number(self.undecodable, &mut out);
+        put_number(self.last.len() as u64, &mut out);
+        for (process, id) in &self.last {
+            put_number(process.rank() as u64, &mut out);
+            put_number(id.origin.incarnation.0, &mut out);
+            put_number(id.sequence, &mut out);
+        }
         put_bytes(&self.decisions.snapshot(), &mut out);
         put_bytes(&kv, &mut out);
         out.freeze()
@@ -120,6 +138,7 @@ impl Snapshot for Machine {
         }
         let log = Log::restore(take_bytes(&mut bytes)?)?;
         let undecodable = take_number(&mut bytes)?;
+        let last = take_last(&mut bytes)?;
         let decisions = Decisions::restore(take_bytes(&mut bytes)?)?;
         let kv = Service::restore(take_bytes(&mut bytes)?)?;
         if !bytes.is_empty() {
@@ -127,11 +146,33 @@ impl Snapshot for Machine {
         }
         Ok(Machine {
             log,
+            last,
             kv,
             decisions,
             undecodable,
         })
     }
+}
+
+/// The last message of each process, in rank order.
+fn take_last(bytes: &mut Bytes) -> Result<BTreeMap<ProcessId, MessageId>, Undecodable> {
+    let mut last: BTreeMap<ProcessId, MessageId> = BTreeMap::new();
+    for _ in 0..take_number(bytes)? {
+        let rank = usize::try_from(take_number(bytes)?).map_err(|_| Undecodable)?;
+        let process = ProcessId::from_rank(rank).ok_or(Undecodable)?;
+        let incarnation = Incarnation(take_number(bytes)?);
+        let sequence = take_number(bytes)?;
+        let above = last.last_key_value().is_none_or(|(p, _)| *p < process);
+        if !above {
+            return Err(Undecodable);
+        }
+        let origin = Origin {
+            process,
+            incarnation,
+        };
+        last.insert(process, MessageId { origin, sequence });
+    }
+    Ok(last)
 }
 
 #[cfg(test)]

@@ -37,6 +37,13 @@ pub struct Stack {
     pub total_order: Broadcast,
 }
 
+impl Stack {
+    /// Whether a process that was started again is put in its slot again.
+    pub fn rejoins(&self) -> bool {
+        self.total_order == Broadcast::ByLeader
+    }
+}
+
 /// All of it, as the handshake of the links compares it.
 impl fmt::Display for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

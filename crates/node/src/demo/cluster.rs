@@ -15,6 +15,8 @@ const START: Duration = Duration::from_secs(30);
 
 struct Replica {
     rank: usize,
+    /// How often it was started.
+    starts: usize,
     client: SocketAddr,
     admin: SocketAddr,
     /// `None` once killed.
@@ -25,6 +27,9 @@ struct Replica {
 /// itself, they stop because their standard input ends.
 pub struct Cluster {
     replicas: Vec<Replica>,
+    executable: PathBuf,
+    /// What all replicas are told.
+    arguments: Vec<String>,
     logs: PathBuf,
 }
 
@@ -38,42 +43,61 @@ impl Cluster {
         let ports = free_ports(3 * n)?;
         let peers: Vec<String> = ports[..n].iter().map(ToString::to_string).collect();
         let peers = peers.join(",");
+        let arguments = ["node", "--stop-at-end-of-input", "--cluster", "demo"];
+        let chosen = ["--peers", &peers, "--transport", &transport.to_string()];
+        let arguments = arguments.iter().chain(&chosen).map(ToString::to_string);
         let mut cluster = Cluster {
             replicas: Vec::new(),
+            executable,
+            arguments: arguments.collect(),
             logs,
         };
         for rank in 1..=n {
-            let (client, admin) = (ports[n + rank - 1], ports[2 * n + rank - 1]);
-            let log = File::create(cluster.log(rank))?;
-            let child = Command::new(&executable)
-                .args(["node", "--stop-at-end-of-input", "--cluster", "demo"])
-                .args(["--id", &rank.to_string(), "--peers", &peers])
-                .args([
-                    "--client",
-                    &client.to_string(),
-                    "--admin",
-                    &admin.to_string(),
-                ])
-                .args(["--transport", &transport.to_string()])
-                .env_remove("QUORATE_CONFIG")
-                .env_remove("QUORATE_BIND")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .context("cannot start a replica")?;
             cluster.replicas.push(Replica {
                 rank,
-                client,
-                admin,
-                child: Some(child),
+                starts: 0,
+                client: ports[n + rank - 1],
+                admin: ports[2 * n + rank - 1],
+                child: None,
             });
+            cluster.spawn(rank)?;
         }
         Ok(cluster)
     }
 
-    fn log(&self, rank: usize) -> PathBuf {
-        self.logs.join(format!("p{rank}.log"))
+    fn replica(&mut self, rank: usize) -> Result<&mut Replica> {
+        let found = self.replicas.iter_mut().find(|r| r.rank == rank);
+        found.with_context(|| format!("there is no p{rank}"))
+    }
+
+    /// Starts a replica, for the first time or again: then it has lost its memory.
+    pub fn spawn(&mut self, rank: usize) -> Result<()> {
+        let mut command = Command::new(&self.executable);
+        command
+            .args(&self.arguments)
+            .env_remove("QUORATE_CONFIG")
+            .env_remove("QUORATE_BIND")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        let replica = self.replica(rank)?;
+        replica.starts += 1;
+        command
+            .args(["--id", &rank.to_string()])
+            .args(["--client", &replica.client.to_string()])
+            .args(["--admin", &replica.admin.to_string()]);
+        let log = self.log(rank)?;
+        command.stderr(File::create(log)?);
+        let child = command.spawn().context("cannot start a replica")?;
+        self.replica(rank)?.child = Some(child);
+        Ok(())
+    }
+
+    fn log(&mut self, rank: usize) -> Result<PathBuf> {
+        let name = match self.replica(rank)?.starts {
+            1 => format!("p{rank}.log"),
+            start => format!("p{rank}-{start}.log"),
+        };
+        Ok(self.logs.join(name))
     }
 
     /// Waits until every replica is ready to serve.
@@ -106,7 +130,8 @@ impl Cluster {
                 continue;
             };
             if let Some(status) = child.try_wait()? {
-                let log = fs::read_to_string(self.log(rank)).unwrap_or_default();
+                let log = self.log(rank)?;
+                let log = fs::read_to_string(log).unwrap_or_default();
                 let last = log.lines().last().unwrap_or("it logged nothing");
                 bail!("p{rank} ended by itself ({status}): {last}");
             }
@@ -116,11 +141,7 @@ impl Cluster {
 
     /// Kills a replica with SIGKILL.
     pub fn kill(&mut self, rank: usize) -> Result<()> {
-        let replica = self
-            .replicas
-            .iter_mut()
-            .find(|replica| replica.rank == rank);
-        if let Some(mut child) = replica.and_then(|replica| replica.child.take()) {
+        if let Some(mut child) = self.replica(rank)?.child.take() {
             child
                 .kill()
                 .with_context(|| format!("cannot kill p{rank}"))?;
@@ -134,7 +155,7 @@ impl Cluster {
         self.replicas.iter().map(|replica| replica.client).collect()
     }
 
-    /// The replicas that were not killed: rank, and where clients reach them.
+    /// The replicas that run: rank, and where clients reach them.
     pub fn survivors(&self) -> Vec<(usize, SocketAddr)> {
         let alive = self
             .replicas
@@ -143,6 +164,12 @@ impl Cluster {
         alive
             .map(|replica| (replica.rank, replica.client))
             .collect()
+    }
+
+    /// What a replica says of itself; `None` while it does not answer.
+    pub fn status(&self, rank: usize) -> Option<Value> {
+        let replica = self.replicas.iter().find(|r| r.rank == rank)?;
+        http::get_json(replica.admin, "/status").ok()
     }
 
     /// What each survivor says of itself.

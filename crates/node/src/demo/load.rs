@@ -59,6 +59,18 @@ impl Kill {
     }
 }
 
+/// A replica that was started again.
+pub struct Return {
+    /// Which one.
+    pub rank: usize,
+    /// How long it took until it had the state of the others.
+    pub took: Duration,
+    /// How many messages it had delivered then, by itself or with that state.
+    pub delivered: u64,
+    /// How many keys it had.
+    pub keys: u64,
+}
+
 /// What the clients were told.
 pub struct Memory {
     /// Acknowledged writes.
@@ -71,6 +83,8 @@ pub struct Memory {
     pub latencies: Histogram<u64>,
     /// The kills.
     pub kills: Vec<Kill>,
+    /// The replicas that came back.
+    pub returns: Vec<Return>,
     /// When the first write was sent.
     pub begun: Instant,
     /// When the last acknowledgement came.
@@ -83,11 +97,13 @@ pub struct Load {
     pipeline: usize,
     servers: Vec<SocketAddr>,
     acknowledged: Cell<u64>,
+    /// Whether more is to come than so many commands.
+    held: Cell<bool>,
     memory: RefCell<Memory>,
 }
 
 impl Load {
-    /// Clients that write until `commands` are acknowledged.
+    /// Clients that write until `commands` are acknowledged, and nobody [wants more](Self::release).
     pub fn new(commands: u64, pipeline: usize, servers: Vec<SocketAddr>) -> Self {
         let now = Instant::now();
         // One microsecond to two minutes, to three digits: within the limits of the crate.
@@ -99,12 +115,14 @@ impl Load {
             pipeline,
             servers,
             acknowledged: Cell::new(0),
+            held: Cell::new(true),
             memory: RefCell::new(Memory {
                 done: Vec::new(),
                 unknown: Vec::new(),
                 wrong: Vec::new(),
                 latencies,
                 kills: Vec::new(),
+                returns: Vec::new(),
                 begun: now,
                 ended: now,
             }),
@@ -114,6 +132,20 @@ impl Load {
     /// How many writes are acknowledged.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.get()
+    }
+
+    /// The clients may end.
+    pub fn release(&self) {
+        self.held.set(false);
+    }
+
+    fn goes_on(&self) -> bool {
+        self.held.get() || self.acknowledged() < self.commands
+    }
+
+    /// A replica has come back.
+    pub fn returned(&self, back: Return) {
+        self.memory.borrow_mut().returns.push(back);
     }
 
     /// A replica was killed.
@@ -134,7 +166,7 @@ impl Load {
     pub async fn run(&self, client: usize) {
         let mut writes = (0_u64..).map(|number| write(client, number));
         let mut server = client;
-        while self.acknowledged() < self.commands {
+        while self.goes_on() {
             let address = self.servers[server % self.servers.len()];
             if let Ok(Ok(connection)) = timeout(PATIENCE, Client::connect(address)).await {
                 // Its end is the end of this connection only.
@@ -151,7 +183,7 @@ impl Load {
         client: usize,
         writes: &mut impl Iterator<Item = Write>,
     ) -> Result<()> {
-        while self.acknowledged() < self.commands {
+        while self.goes_on() {
             let batch: Vec<Write> = writes.take(self.pipeline).collect();
             let sent = Instant::now();
             let mut answered = 0;

@@ -140,6 +140,15 @@ impl Verdict {
                 None => println!("NOT SERVED AGAIN         after p{} was killed", kill.rank),
             }
         }
+        for back in &memory.returns {
+            println!(
+                "caught up again          p{}, {:.0} ms after it was started again: {} messages, {} keys",
+                back.rank,
+                back.took.as_secs_f64() * 1000.0,
+                back.delivered,
+                back.keys
+            );
+        }
         println!(
             "outcome unknown          {} writes, of which {} were done",
             memory.unknown.len(),

@@ -90,6 +90,8 @@ impl Parcel {
 }
 
 struct UnderWay {
+    /// The how-manieth message of this process it is.
+    number: u64,
     whom: Whom,
     _window: OwnedSemaphorePermit,
 }
@@ -98,6 +100,8 @@ struct UnderWay {
 struct State {
     outbox: VecDeque<Parcel>,
     under_way: VecDeque<UnderWay>,
+    /// How many messages were sent.
+    sent: u64,
     machine: Machine,
 }
 
@@ -250,7 +254,10 @@ impl Replica {
                 };
                 let mut state = self.state();
                 if let Some(Parcel { payload, whom }) = state.outbox.pop_front() {
+                    state.sent += 1;
+                    let number = state.sent;
                     state.under_way.push_back(UnderWay {
+                        number,
                         whom,
                         _window: window,
                     });
@@ -302,14 +309,20 @@ impl Replica {
         self.0.order.send(Request::State { ticket, state });
     }
 
-    /// This process is a newcomer, and starts with this state. Nothing of its own is under way: it
-    /// takes no commands before.
+    /// This process goes on from this state, as a newcomer, or because it was too far behind. What it
+    /// had under way, and the state stands for, is done: its outcome cannot be known here any more.
     fn upon_state(&self, bytes: Bytes) {
         let length = bytes.len();
         match Machine::restore(bytes) {
             Ok(machine) => {
                 let delivered = machine.log().delivered();
-                self.state().machine = machine;
+                let mut state = self.state();
+                let done = machine.delivered_of(self.0.me);
+                while state.under_way.front().is_some_and(|u| u.number <= done) {
+                    state.under_way.pop_front();
+                }
+                state.machine = machine;
+                drop(state);
                 info!(bytes = length, delivered, "caught up: got the state");
                 self.0.view.upon_caught_up();
             }

@@ -4,10 +4,11 @@ use crate::configuration::{Configuration, Transport};
 use anyhow::{Context, Result};
 use quorate_abstractions::{
     fair_loss,
+    link::Links,
     reconfigurable::{Indication, Request},
     total_order::Broadcast,
 };
-use quorate_broadcast::by_leader;
+use quorate_broadcast::by_leader::{self, Rejoining};
 use quorate_catalogue::broadcasts::{self, Below};
 use quorate_core::{Addr, Counters, Host};
 use quorate_detectors::{increasing_timeout, lowest_rank};
@@ -32,6 +33,9 @@ const STREAM_DATAGRAM: usize = 32 * 1024;
 
 /// How long the end waits until the others have acknowledged what was sent to them.
 const DRAINING: Duration = Duration::from_secs(2);
+
+/// Where total order is.
+const ORDER: &str = "total-order";
 
 /// A running stack.
 pub struct Stack {
@@ -119,13 +123,7 @@ pub fn start(
         perfect: None,
         total_order: tuning,
     };
-    let up = up.with(Indication::Deliver);
-    let broadcast = broadcasts::spawn(configuration.stack.total_order, &host, &below, up)?;
-    let order = Addr::new(move |request| match request {
-        Request::Broadcast(Broadcast { payload }) => broadcast.send(payload),
-        // Nobody asked for a state.
-        Request::State { .. } => {}
-    });
+    let order = order(configuration, &host, &below, up)?;
 
     let watched = view.clone();
     links
@@ -154,6 +152,37 @@ pub fn start(
     })
 }
 
+/// Starts total order. By leader, it puts processes that come back in their slots again.
+fn order<H: Host>(
+    configuration: &Configuration,
+    host: &H,
+    below: &Below<PerfectLinks<H>>,
+    up: Addr<Indication>,
+) -> Result<Addr<Request>> {
+    if configuration.stack.rejoins() {
+        let links = &below.links;
+        let rejoining = Rejoining {
+            status: links.status(),
+            adopt: links.adopt(),
+        };
+        return Ok(by_leader::spawn_reconfigurable(
+            &host.at(ORDER),
+            below.total_order,
+            links.at(ORDER).lane(),
+            &below.leader,
+            rejoining,
+            up,
+        ));
+    }
+    let up = up.with(Indication::Deliver);
+    let broadcast = broadcasts::spawn(configuration.stack.total_order, host, below, up)?;
+    Ok(Addr::new(move |request| match request {
+        Request::Broadcast(Broadcast { payload }) => broadcast.send(payload),
+        // Nobody asked for a state.
+        Request::State { .. } => {}
+    }))
+}
+
 fn link_configuration(configuration: &Configuration) -> perfect::Configuration {
     let stream = configuration.transport == Transport::Tcp;
     perfect::Configuration {
@@ -165,6 +194,7 @@ fn link_configuration(configuration: &Configuration) -> perfect::Configuration {
             configuration.datagram
         },
         stream,
+        rejoin: configuration.stack.rejoins().then(|| ORDER.to_owned()),
         ..perfect::Configuration::default()
     }
 }

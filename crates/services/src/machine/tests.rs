@@ -1,7 +1,6 @@
 use super::*;
 use crate::kv::Command;
 use proptest::prelude::*;
-use quorate_core::{Incarnation, ProcessId, message::Origin};
 
 fn id(sequence: u64) -> MessageId {
     let origin = Origin {
@@ -66,6 +65,23 @@ fn who_takes_a_state_over_goes_on_like_who_gave_it() {
     }
     assert_eq!(taker, giver);
     assert_eq!(taker.snapshot(), giver.snapshot());
+}
+
+#[test]
+fn a_state_tells_how_much_of_each_incarnation_it_stands_for() {
+    let machine = Machine::restore(busy().snapshot()).unwrap();
+    let first = id(1).origin;
+    assert_eq!(machine.delivered_of(first), 3);
+    let second = Origin {
+        incarnation: Incarnation(2),
+        ..first
+    };
+    assert_eq!(machine.delivered_of(second), 0);
+    let other = Origin {
+        process: ProcessId::from_rank(2).unwrap(),
+        ..first
+    };
+    assert_eq!(machine.delivered_of(other), 0);
 }
 
 #[test]

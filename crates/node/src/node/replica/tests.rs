@@ -291,6 +291,23 @@ async fn a_newcomer_gets_the_state_of_exactly_the_point_at_which_it_was_wanted()
 }
 
 #[tokio::test]
+async fn who_was_too_far_behind_answers_what_came_after_its_new_state_only() {
+    let (mut ahead, mut behind) = (Order::new(8), Order::new(8));
+    let before = behind.replica.submit(1, &incr(), late()).await.unwrap();
+    let first = behind.next_broadcast().await;
+    let after = behind.replica.submit(1, &incr(), late()).await.unwrap();
+    let second = behind.next_broadcast().await;
+    // The others have delivered the first one.
+    ahead.deliver(first);
+    behind.indicate(Indication::State(ahead.state(1).await));
+    behind.delivered = 1;
+    behind.deliver(second);
+    assert_eq!(after.await, Ok(vec![Reply::Integer(2)]));
+    assert!(before.await.is_err(), "its reply is not known here");
+    assert_eq!(behind.replica.progress().under_way, 0);
+}
+
+#[tokio::test]
 async fn equal_sequences_give_equal_states() {
     let (mut one, mut other) = (Order::new(8), Order::new(8));
     for order in [&mut one, &mut other] {
