@@ -1,3 +1,5 @@
+mod errata;
+
 use super::*;
 use quorate_abstractions::link::Links;
 use quorate_broadcast::{best_effort, eager};
