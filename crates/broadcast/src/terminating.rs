@@ -24,11 +24,14 @@
 //! # Cost
 //! Over [uniform hierarchical consensus](quorate_consensus::uniform_hierarchical), a message costs
 //! (n−1) + n(n−1) = n²−1 messages failure-free; everybody delivers at step n + 1, if the source is p1
-//! at step n, the last in rank one step earlier. A source that is dead costs (n−1)² messages, once: its
-//! `SenderFaulty` is delivered n−1 steps after the report. The source crashing after k ≥ 1 sends of its
-//! message, p1 and reported after D: k + 2(n−1)² messages and D + 2(n−1) steps, for its message is
-//! delivered, and then the report. Memory: per source the instance under way, and what comes ahead of
-//! it; what is requested here and waits for its turn.
+//! at step n, the last in rank one step earlier. Over the regular form the messages are as many, and
+//! pi delivers at step i, if the source is p1 at step i−1.
+//!
+//! A source that is dead costs (n−1)² messages, once: its `SenderFaulty` is delivered n−1 steps after
+//! the report. The source crashing after k ≥ 1 sends of its message, p1 and reported after D:
+//! k + 2(n−1)² messages and D + 2(n−1) steps, for its message is delivered, and then the report.
+//! Memory: per source the instance under way, and what comes ahead of it; what is requested here and
+//! waits for its turn.
 //!
 //! # Why it holds
 //! Nobody proposes but what came from the source itself, or that P has reported it: the rest of TRB3 is

@@ -182,27 +182,51 @@ fn who_is_several_instances_behind_catches_up() {
     assert_eq!((tally.count, tally.first >= at(40)), (5, true));
 }
 
+/// Over regular hierarchical consensus at every process, P taking this long.
+fn wire_regular(world: &World, delay: Duration) -> Vec<Addr<Broadcast>> {
+    world.check(properties::regular_terminating(world.membership(), "trb"));
+    let spawn_at = |q| {
+        let (host, links) = (world.host(q).at("trb"), world.links(q).at("trb"));
+        let detector = world.perfect(q, delay);
+        let consensus = |source: ProcessId| {
+            let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
+            let detector = &detector;
+            move |up| hierarchical::spawn(&host, basic::over(links.lane()), detector, up)
+        };
+        let (below, up) = (basic::over(links.lane()), world.application(q));
+        spawn_regular(&host, below, consensus, &detector, up)
+    };
+    world.processes().map(spawn_at).collect()
+}
+
 #[test]
 fn trb1_to_4_hold_over_regular_consensus_for_correct_processes() {
     for seed in 0..300 {
         let mut world = turbulent_world(seed, all_but_one);
-        let delay = Duration::from_micros(seed % 5 * 800);
-        let processes = world.membership();
-        world.check(properties::regular_terminating(processes, "trb"));
-        let spawn_at = |q| {
-            let (host, links) = (world.host(q).at("trb"), world.links(q).at("trb"));
-            let detector = world.perfect(q, delay);
-            let consensus = |source: ProcessId| {
-                let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
-                let detector = &detector;
-                move |up| hierarchical::spawn(&host, basic::over(links.lane()), detector, up)
-            };
-            let (below, up) = (basic::over(links.lane()), world.application(q));
-            spawn_regular(&host, below, consensus, &detector, up)
-        };
-        let doors: Vec<_> = world.processes().map(spawn_at).collect();
+        let doors = wire_regular(&world, Duration::from_micros(seed % 5 * 800));
         request_some(&world, &doors, |payload| Broadcast { payload });
         world.run().assert_all_hold();
+    }
+}
+
+#[test]
+fn costs_over_regular_consensus_are_what_the_header_says() {
+    for (n, source) in (1..=8_usize).flat_map(|n| (1..=n).map(move |source| (n, source))) {
+        let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
+        let doors = wire_regular(&world, UNIT);
+        request(&world, &doors, source, Time::ZERO, b"x");
+        let report = world.run();
+        report.assert_all_hold();
+        let expected = (n * n - 1) as u64;
+        assert_eq!(report.counts.messages, expected, "n = {n}, p{source}");
+        for rank in 1..=n {
+            let steps = if source == 1 { rank - 1 } else { rank } as u64;
+            assert_eq!(
+                step_of(&world, rank, "Deliver"),
+                steps,
+                "n = {n}, p{source}"
+            );
+        }
     }
 }
 
