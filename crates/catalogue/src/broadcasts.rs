@@ -64,7 +64,7 @@ pub enum Broadcast {
 /// Uniform total order, unless another is asked for.
 pub const TOTAL_ORDER: Broadcast = Broadcast::ByLeader;
 
-/// What a broadcast needs to know of crashes.
+/// What a stack needs to know of crashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Needs {
     /// Nothing.
@@ -82,10 +82,10 @@ pub enum Needs {
 #[error("there is no broadcast `{0}`: choose one of {names}", names = names())]
 pub struct UnknownBroadcast(pub String);
 
-/// The broadcast needs the perfect failure detector, and there is none.
+/// What has this name needs the perfect failure detector, and there is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("`{0}` needs the perfect failure detector, which only a synchronous system has")]
-pub struct NeedsPerfect(pub Broadcast);
+pub struct NeedsPerfect(pub &'static str);
 
 const ALL: [(Broadcast, &str, &str); 13] = [
     (Broadcast::Eager, "eager", "reliable:eager"),
@@ -203,7 +203,7 @@ fn names() -> String {
     names.join(", ")
 }
 
-/// What a process has to build a broadcast of.
+/// What a process has to build a stack of.
 #[derive(Clone)]
 pub struct Below<L> {
     /// Its links.
@@ -229,7 +229,7 @@ pub fn spawn<H: Host>(
     up: Addr<Delivery>,
 ) -> Result<Addr<Bytes>, NeedsPerfect> {
     let links = &below.links;
-    let perfect = || below.perfect.as_ref().ok_or(NeedsPerfect(broadcast));
+    let perfect = || below.perfect.as_ref().ok_or(NeedsPerfect(broadcast.name()));
     let eager = |up: Addr<reliable::Deliver>| stack::reliable(host, links, up);
     let majority_ack = |up: Addr<uniform::Deliver>| stack::uniform(host, links, up);
     let decisions =
@@ -289,12 +289,18 @@ pub fn spawn<H: Host>(
             stack::total_order(host, links, detector, below.total_order, up)
                 .with(request!(total_order))
         }
-        Broadcast::ByLeader => {
-            let (host, lane) = (host.at("total-order"), links.at("total-order").lane());
-            by_leader::spawn(&host, below.total_order, lane, &below.leader, up)
-                .with(request!(total_order))
-        }
+        Broadcast::ByLeader => by_leader(host, below, up).with(request!(total_order)),
     })
+}
+
+/// Uniform total order, driven by a leader.
+pub(crate) fn by_leader<H: Host>(
+    host: &H,
+    below: &Below<impl Links>,
+    up: Addr<Delivery>,
+) -> Addr<total_order::Broadcast> {
+    let (host, links) = (host.at("total-order"), below.links.at("total-order"));
+    by_leader::spawn(&host, below.total_order, links.lane(), &below.leader, up)
 }
 
 fn one(id: MessageId, payload: Bytes) -> Delivery {

@@ -3,11 +3,13 @@
 //! - [`algorithm`]: what an entry says; [`algorithms`]: the entries.
 //! - [`site`]: on what the entries are wired in the simulator.
 //! - [`broadcasts`]: the broadcasts that a node can be asked for by name.
+//! - [`agreements`]: so with consensus and atomic commit.
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
 //! - [`matrix`]: every algorithm under every fault.
 //! - [`document`]: the texts that are generated from the entries.
 //! - [`stack`]: the wiring of whole stacks, the same for every host.
 
+pub mod agreements;
 pub mod algorithm;
 pub mod algorithms;
 pub mod broadcasts;

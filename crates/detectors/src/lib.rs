@@ -2,6 +2,7 @@
 //!
 //! - [`exclude_on_timeout`]: the perfect detector P, by a timeout that follows from the bounds of a
 //!   synchronous system.
+//! - [`exclusion_notice`]: whoever P reports and lives is told so.
 //! - [`first_incarnations`]: ◇P where processes are replaced, for modules without a place for
 //!   newcomers.
 //! - [`from_terminating`]: P again, from terminating reliable broadcast: that is as hard as P.
@@ -48,6 +49,7 @@
 //! ```
 
 pub mod exclude_on_timeout;
+pub mod exclusion_notice;
 pub mod first_incarnations;
 pub mod from_terminating;
 pub mod increasing_timeout;

@@ -74,6 +74,9 @@ pub use quorate_runtime::{Builder, Error, Node, edge, faults, host, node, tcp, t
 /// What most programs use.
 pub mod prelude {
     pub use futures::StreamExt;
+    pub use quorate_abstractions::atomic_commit::{Outcome, Vote};
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
-    pub use quorate_runtime::{Broadcaster, Builder, Deliveries, Delivery, Error, Node};
+    pub use quorate_runtime::{
+        Broadcaster, Builder, Deliveries, Delivery, Error, Node, Proposer, Voter,
+    };
 }

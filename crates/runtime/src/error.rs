@@ -1,5 +1,8 @@
 //! What can go wrong for the user of a node.
-use quorate_catalogue::broadcasts::{NeedsPerfect, UnknownBroadcast};
+use quorate_catalogue::{
+    agreements::UnknownAgreement,
+    broadcasts::{NeedsPerfect, UnknownBroadcast},
+};
 use quorate_core::{MessageId, ProcessId, process::BadMembership};
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -53,10 +56,13 @@ pub enum Error {
     /// No broadcast has the name that was asked for.
     #[error(transparent)]
     UnknownBroadcast(#[from] UnknownBroadcast),
-    /// The broadcast needs the perfect failure detector, and the system is not assumed to be
+    /// The algorithm needs the perfect failure detector, and the system is not assumed to be
     /// synchronous.
     #[error("{0}: see `assume_synchronous`")]
     NeedsPerfect(#[from] NeedsPerfect),
+    /// No consensus, or no atomic commit, has the name that was asked for.
+    #[error(transparent)]
+    UnknownAgreement(#[from] UnknownAgreement),
     /// A module's name is empty or contains a slash.
     #[error("`{0}` cannot name a module: it must be one segment of a path")]
     BadName(String),
@@ -82,6 +88,44 @@ pub enum Error {
         by: ProcessId,
         /// Why.
         reason: String,
+    },
+    /// The system was [assumed to be synchronous](crate::Builder::assume_synchronous) and was not:
+    /// another process has reported this one as crashed, for ever. It has stopped, as if it had.
+    #[error("{by} has reported this process as crashed: the system was not synchronous")]
+    ReportedCrashed {
+        /// Who has.
+        by: ProcessId,
+    },
+    /// This process has proposed, or voted, in this undecided instance before.
+    #[error("a second request in instance {instance}")]
+    RequestedTwice {
+        /// The instance.
+        instance: u64,
+    },
+    /// The instance was decided so long ago that its decision is forgotten; 0 is no instance.
+    #[error("instance {instance} is over")]
+    InstanceOver {
+        /// The instance.
+        instance: u64,
+    },
+    /// The instance is too far above the oldest one that is undecided here.
+    #[error("instance {instance} is too far ahead: now at most {most}")]
+    InstanceTooFar {
+        /// The instance.
+        instance: u64,
+        /// The highest that is accepted at present.
+        most: u64,
+    },
+    /// The consensus agrees on a bit, and the value is neither `false` nor `true`.
+    #[error("this consensus agrees on a bit: propose `false` or `true`")]
+    NotABit,
+    /// What was decided is no value of the expected type: some process proposes another one.
+    #[error(
+        "the decision of instance {instance} is undecodable: another process proposes another type"
+    )]
+    UndecodableDecision {
+        /// The instance.
+        instance: u64,
     },
     /// The message is longer than messages may be.
     #[error("a message of {size} bytes is above the limit of {limit}")]

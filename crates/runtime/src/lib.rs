@@ -25,7 +25,7 @@ mod timers;
 pub mod udp;
 
 pub use error::Error;
-pub use node::{Broadcaster, Builder, Deliveries, Delivery, Node};
+pub use node::{Broadcaster, Builder, Deliveries, Delivery, Node, Proposer, Voter};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Modules are declared on the [`Builder`], under names, the same on every process of the cluster,
 //! before the node starts: the links compare them when two processes meet.
+mod agreement;
 mod builder;
 mod flow;
 mod handles;
@@ -10,6 +11,7 @@ mod snapshot;
 mod socket;
 mod wiring;
 
+pub use agreement::{Proposer, Voter};
 pub use builder::Builder;
 pub use handles::{Broadcaster, Deliveries, Delivery};
 pub use snapshot::{Peer, Snapshot, Standing, Way};
@@ -23,11 +25,16 @@ use crate::{
     recorder::Recorder,
     thread::{Ending, ProtocolThread},
 };
+use agreement::Abandon;
 use flow::Flow;
 use handles::Outlet;
 use quorate_abstractions::Subscribe;
 use quorate_core::{Addr, Counters, Host, Incarnation, ProcessId, message::Origin};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, timeout, timeout_at},
@@ -41,14 +48,20 @@ const LINKS_DRAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Default)]
 struct Handles {
     flows: Vec<Arc<Flow>>,
+    agreements: Vec<Arc<dyn Abandon>>,
     outlets: Vec<Outlet>,
+    /// Why the node has stopped by itself, if it has.
+    failure: Arc<OnceLock<Error>>,
 }
 
 impl Handles {
-    /// Nothing will be broadcast or delivered any more; readers get `last` as their end.
+    /// Nothing will be broadcast, delivered or decided any more; readers get `last` as their end.
     fn abandon(&self, error: &Error, last: Option<&Error>) {
         for flow in &self.flows {
             flow.abandon(error);
+        }
+        for agreement in &self.agreements {
+            agreement.abandon(error);
         }
         for outlet in &self.outlets {
             outlet.end(last.cloned());
@@ -76,6 +89,10 @@ impl Inner {
         for flow in &self.handles.flows {
             flow.close(&Error::Stopped);
         }
+        // Undecided instances may stay so: they are not waited for.
+        for agreement in &self.handles.agreements {
+            agreement.close(&Error::Stopped);
+        }
         let drain = async {
             for flow in &self.handles.flows {
                 flow.drained().await;
@@ -95,6 +112,7 @@ impl Inner {
         };
         match ending {
             Ending::Panicked(message) => Err(Error::Panicked(message)),
+            Ending::Stopped if let Some(error) = self.handles.failure.get() => Err(error.clone()),
             Ending::Stopped if pending > 0 => Err(Error::NotDrained { pending }),
             Ending::Stopped => Ok(()),
         }
@@ -216,7 +234,8 @@ impl Node {
     ///
     /// # Errors
     /// [`NotDrained`](Error::NotDrained) when own messages were not delivered in time,
-    /// [`Panicked`](Error::Panicked).
+    /// [`Panicked`](Error::Panicked), [`ReportedCrashed`](Error::ReportedCrashed) when it had stopped
+    /// by itself before.
     pub async fn shutdown(self) -> Result<(), Error> {
         self.inner.shut_down().await
     }

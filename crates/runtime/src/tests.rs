@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod agreements;
 mod broadcasts;
 mod edges;
 mod host;

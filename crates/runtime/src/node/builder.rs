@@ -7,18 +7,20 @@ use super::{
 use crate::{
     error::Error,
     faults::Faults,
-    host::Identity,
+    host::{Identity, TokioHost},
     tcp::{TcpConfiguration, TcpEdge},
     thread::{Ending, OnPanic, Protocol},
     udp::{UdpConfiguration, UdpEdge},
 };
 use quorate_abstractions::{
+    Subscribe,
     fair_loss::{Indication, Transmit},
     link,
+    perfect::Crash,
 };
 use quorate_broadcast::by_consensus;
 use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId};
-use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
+use quorate_detectors::{exclude_on_timeout, exclusion_notice, increasing_timeout, lowest_rank};
 use quorate_links::perfect::{self, PerfectLinks};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -158,10 +160,11 @@ impl Builder {
         self
     }
 
-    /// Assumes a synchronous system with these bounds, so that broadcasts which need the perfect
+    /// Assumes a synchronous system with these bounds, so that algorithms which need the perfect
     /// failure detector can be declared. The processes must start within its timeout. Where the
     /// assumption fails (a pause, a cut, a late start), a live process is reported as crashed for ever,
-    /// and those broadcasts lose their properties.
+    /// and those algorithms lose their properties. It is told so as soon as it can be reached, and
+    /// stops, as [`ReportedCrashed`](Error::ReportedCrashed): both sides of a cut, when it heals.
     #[must_use]
     pub fn assume_synchronous(mut self, bounds: exclude_on_timeout::Configuration) -> Self {
         self.synchrony = Some(bounds);
@@ -376,8 +379,8 @@ impl Builder {
     /// Starts the detectors, the modules, and what keeps the status.
     fn wire(
         &mut self,
-        host: &crate::host::TokioHost,
-        links: &PerfectLinks<crate::host::TokioHost>,
+        host: &TokioHost,
+        links: &PerfectLinks<TokioHost>,
         status: Arc<watch::Sender<Snapshot>>,
     ) {
         let total_order = self.fitting_total_order();
@@ -387,6 +390,9 @@ impl Builder {
         let perfect = self
             .synchrony
             .map(|bounds| exclude_on_timeout::spawn(&host.at("synchrony"), bounds, heartbeat));
+        if let Some(perfect) = &perfect {
+            self.stop_when_reported(host, links, perfect);
+        }
         for (name, module) in std::mem::take(&mut self.modules) {
             (module.wire)(Wiring {
                 host: host.at(&name),
@@ -413,6 +419,29 @@ impl Builder {
             }
             status.send_modify(|now| now.upon_status(news));
         }));
+    }
+
+    /// Who is reported as crashed, and learns of it, stops at once: its state is not what the others
+    /// believe.
+    fn stop_when_reported(
+        &self,
+        host: &TokioHost,
+        links: &PerfectLinks<TokioHost>,
+        perfect: &Subscribe<Crash>,
+    ) {
+        // No module's lane has this path.
+        let links = link::Links::at(&link::Links::at(links, "synchrony"), "notices");
+        let (handles, stopped) = (self.handles.clone(), host.clone());
+        let up = Addr::new(move |exclusion_notice::Reported { by }| {
+            let error = Error::ReportedCrashed { by };
+            tracing::error!(%error, "stopped");
+            handles.abandon(&error, Some(&error));
+            // The first that says so is the reason.
+            let _ = handles.failure.set(error);
+            stopped.shared.stop();
+        });
+        let host = host.at("synchrony").at("notices");
+        exclusion_notice::spawn(&host, link::Links::lane(&links), perfect, up);
     }
 
     fn attach(

@@ -1,14 +1,18 @@
 //! The modules that can be declared on a node.
 use super::{
-    Broadcaster, Builder, Deliveries, Wiring,
+    Broadcaster, Builder, Deliveries, Proposer, Voter, Wiring,
+    agreement::Agreement,
     flow::Flow,
     handles::{Codec, Outlet},
 };
 use crate::error::Error;
 use bytes::{Bytes, BytesMut};
-use quorate_abstractions::{best_effort::Deliver, link::Links};
+use quorate_abstractions::{atomic_commit, best_effort::Deliver, consensus, link::Links};
 use quorate_broadcast::best_effort;
-use quorate_catalogue::broadcasts::{Broadcast, Delivery, Needs, NeedsPerfect, TOTAL_ORDER};
+use quorate_catalogue::{
+    agreements::{Commit, Consensus},
+    broadcasts::{Broadcast, Delivery, Needs, NeedsPerfect, TOTAL_ORDER},
+};
 use quorate_core::{
     Addr, Host, Incarnation, Layer, ProcessId,
     message::Origin,
@@ -199,9 +203,7 @@ impl Builder {
         broadcast: Broadcast,
         codec: Codec<T>,
     ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
-        if broadcast.needs() == Needs::Perfect && self.synchrony.is_none() {
-            return Err(NeedsPerfect(broadcast).into());
-        }
+        self.check_detector(broadcast.needs(), broadcast.name())?;
         let (flow, outlet, handles) = self.prepare(codec);
         let (inlet, keep) = (outlet.clone(), flow.clone());
         self.module(name, broadcast.algorithms(), move |wiring| {
@@ -264,6 +266,66 @@ impl Builder {
         })?;
         self.keep(keep, outlet);
         Ok(handles)
+    }
+
+    /// Declares a consensus of the catalogue on values of type `T`, by the name of its algorithm, in as
+    /// many instances as are used: see [`Consensus`].
+    ///
+    /// # Errors
+    /// When there is no such consensus, when it needs the perfect failure detector and the system is
+    /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
+    pub fn consensus<T>(&mut self, name: &str, algorithm: &str) -> Result<Proposer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let consensus = Consensus::find(algorithm)?;
+        self.check_detector(consensus.needs(), consensus.name())?;
+        let agreement = Arc::new(Agreement::new(self.window));
+        let decided = agreement.clone();
+        self.module(name, consensus.algorithms(), move |wiring| {
+            let told = decided.clone();
+            let up = Addr::new(move |consensus::Decide { instance, value }| {
+                told.decided(instance, value);
+            });
+            if let Ok(door) = wiring.consensus(consensus, up) {
+                decided.open(door);
+            }
+        })?;
+        self.handles.agreements.push(agreement.clone());
+        let limit = self.link.maximum_message.saturating_sub(HEADS);
+        Ok(Proposer::new(agreement, limit, consensus.is_binary()))
+    }
+
+    /// Declares an atomic commit of the catalogue, by the name of its algorithm, in as many instances
+    /// as are used: see [`Commit`].
+    ///
+    /// # Errors
+    /// When there is no such algorithm, when it needs the perfect failure detector and the system is
+    /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
+    pub fn commit(&mut self, name: &str, algorithm: &str) -> Result<Voter, Error> {
+        let commit = Commit::find(algorithm)?;
+        self.check_detector(commit.needs(), commit.name())?;
+        let agreement = Arc::new(Agreement::new(self.window));
+        let decided = agreement.clone();
+        self.module(name, commit.algorithms(), move |wiring| {
+            let told = decided.clone();
+            let up = Addr::new(move |atomic_commit::Decide { instance, outcome }| {
+                told.decided(instance, outcome);
+            });
+            if let Ok(door) = wiring.commit(commit, up) {
+                decided.open(door);
+            }
+        })?;
+        self.handles.agreements.push(agreement.clone());
+        Ok(Voter::new(agreement))
+    }
+
+    /// Refuses what needs P where nobody has assumed what P needs.
+    fn check_detector(&self, needs: Needs, name: &'static str) -> Result<(), Error> {
+        if needs == Needs::Perfect && self.synchrony.is_none() {
+            return Err(NeedsPerfect(name).into());
+        }
+        Ok(())
     }
 
     fn prepare<T>(&self, codec: Codec<T>) -> (Arc<Flow>, Outlet, (Broadcaster<T>, Deliveries<T>)) {

@@ -1,9 +1,14 @@
 //! What a declared module is wired to.
 use crate::host::TokioHost;
 use bytes::Bytes;
-use quorate_abstractions::{Subscribe, eventually_perfect, leader, perfect};
+use quorate_abstractions::{
+    Subscribe, atomic_commit, consensus, eventually_perfect, leader, perfect,
+};
 use quorate_broadcast::by_consensus;
-use quorate_catalogue::broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect};
+use quorate_catalogue::{
+    agreements::{Commit, Consensus},
+    broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect},
+};
 use quorate_core::{Addr, Host, message::Origin};
 use quorate_links::perfect::PerfectLinks;
 
@@ -34,14 +39,41 @@ impl Wiring {
         broadcast: Broadcast,
         up: Addr<Delivery>,
     ) -> Result<Addr<Bytes>, NeedsPerfect> {
-        let below = Below {
+        broadcasts::spawn(broadcast, &self.host, &self.below(), up)
+    }
+
+    /// Starts a consensus of the catalogue here.
+    ///
+    /// # Errors
+    /// When it needs the perfect failure detector, and there is none.
+    pub fn consensus(
+        &self,
+        consensus: Consensus,
+        up: Addr<consensus::Decide>,
+    ) -> Result<Addr<consensus::Propose>, NeedsPerfect> {
+        consensus.spawn(&self.host, &self.below(), up)
+    }
+
+    /// Starts an atomic commit of the catalogue here.
+    ///
+    /// # Errors
+    /// When it needs the perfect failure detector, and there is none.
+    pub fn commit(
+        &self,
+        commit: Commit,
+        up: Addr<atomic_commit::Decide>,
+    ) -> Result<Addr<atomic_commit::Propose>, NeedsPerfect> {
+        commit.spawn(&self.host, &self.below(), up)
+    }
+
+    fn below(&self) -> Below<PerfectLinks<TokioHost>> {
+        Below {
             links: self.links.clone(),
             eventually_perfect: self.detector.clone(),
             leader: self.leader.clone(),
             perfect: self.perfect.clone(),
             total_order: self.total_order,
-        };
-        broadcasts::spawn(broadcast, &self.host, &below, up)
+        }
     }
 
     /// What messages of this process are identified by.

@@ -1,0 +1,275 @@
+//! The consensus and the atomic commit that a node can be asked for by name: each a whole stack, the
+//! same for every host.
+use crate::{
+    broadcasts::{self, Below, Needs, NeedsPerfect},
+    stack,
+};
+use quorate_abstractions::{
+    Subscribe, atomic_commit, consensus, link::Links, perfect, total_order,
+};
+use quorate_broadcast::best_effort;
+use quorate_commit::two_phase;
+use quorate_consensus::{by_total_order, leader_driven, randomised, uniform_hierarchical};
+use quorate_core::{Addr, Host};
+use std::fmt;
+
+/// Uniform consensus: an algorithm, and what it stands on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consensus {
+    /// Driven by a leader.
+    LeaderDriven,
+    /// By a rotating coordinator, its decisions by eager.
+    RotatingCoordinator,
+    /// Hierarchical.
+    UniformHierarchical,
+    /// The first proposal that uniform total order, driven by a leader, delivers.
+    ByTotalOrder,
+    /// On a bit, by tossing coins.
+    Randomised,
+}
+
+/// Atomic commit: an algorithm, and what it stands on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Commit {
+    /// Non-blocking, over uniform hierarchical consensus.
+    NonBlocking,
+    /// In two phases: it blocks when the coordinator crashes.
+    TwoPhase,
+}
+
+/// No consensus, or no atomic commit, has this name.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there is no {kind} `{name}`: choose one of {names}", names = .names.join(", "))]
+pub struct UnknownAgreement {
+    kind: &'static str,
+    name: String,
+    names: Vec<&'static str>,
+}
+
+const CONSENSUS: [(Consensus, &str, &str); 5] = [
+    (
+        Consensus::LeaderDriven,
+        "leader-driven",
+        "consensus:leader-driven",
+    ),
+    (
+        Consensus::RotatingCoordinator,
+        "rotating-coordinator",
+        "consensus:rotating-coordinator reliable:eager",
+    ),
+    (
+        Consensus::UniformHierarchical,
+        "uniform-hierarchical",
+        "consensus:uniform-hierarchical",
+    ),
+    (
+        Consensus::ByTotalOrder,
+        "by-total-order",
+        "consensus:by-total-order total-order:by-leader",
+    ),
+    (Consensus::Randomised, "randomised", "consensus:randomised"),
+];
+
+const COMMIT: [(Commit, &str, &str); 2] = [
+    (
+        Commit::NonBlocking,
+        "non-blocking",
+        "commit:non-blocking consensus:uniform-hierarchical",
+    ),
+    (Commit::TwoPhase, "two-phase", "commit:two-phase"),
+];
+
+/// The entry of that name.
+fn find<A: Copy>(
+    all: &[(A, &'static str, &str)],
+    kind: &'static str,
+    name: &str,
+) -> Result<A, UnknownAgreement> {
+    let found = all.iter().find(|(_, known, _)| *known == name);
+    found.map(|(it, _, _)| *it).ok_or_else(|| UnknownAgreement {
+        kind,
+        name: name.to_owned(),
+        names: all.iter().map(|(_, known, _)| *known).collect(),
+    })
+}
+
+/// What an entry says: its name, and its algorithms.
+fn entry<A: PartialEq>(
+    all: &[(A, &'static str, &'static str)],
+    it: &A,
+) -> (&'static str, &'static str) {
+    let found = all.iter().find(|(known, _, _)| known == it);
+    found.map_or(("", ""), |(_, name, algorithms)| (*name, *algorithms))
+}
+
+impl Consensus {
+    /// Every one of them.
+    pub fn all() -> impl Iterator<Item = Consensus> {
+        CONSENSUS.iter().map(|(consensus, _, _)| *consensus)
+    }
+
+    /// The consensus of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(name: &str) -> Result<Consensus, UnknownAgreement> {
+        find(&CONSENSUS, "consensus", name)
+    }
+
+    /// The name by which configurations choose it: that of its algorithm.
+    pub fn name(self) -> &'static str {
+        entry(&CONSENSUS, &self).0
+    }
+
+    /// Its algorithms, top down: two processes can only talk if theirs are the same.
+    pub fn algorithms(self) -> &'static str {
+        entry(&CONSENSUS, &self).1
+    }
+
+    /// What it needs to know of crashes.
+    pub fn needs(self) -> Needs {
+        match self {
+            Consensus::LeaderDriven | Consensus::ByTotalOrder => Needs::Leader,
+            Consensus::RotatingCoordinator => Needs::EventuallyPerfect,
+            Consensus::UniformHierarchical => Needs::Perfect,
+            Consensus::Randomised => Needs::Nothing,
+        }
+    }
+
+    /// Whether it agrees on one byte, 0 or 1, and on nothing else.
+    pub fn is_binary(self) -> bool {
+        self == Consensus::Randomised
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it needs P, and there is none.
+    pub fn spawn<H: Host>(
+        self,
+        host: &H,
+        below: &Below<impl Links>,
+        up: Addr<consensus::Decide>,
+    ) -> Result<Addr<consensus::Propose>, NeedsPerfect> {
+        let (at, links) = (host.at("consensus"), below.links.at("consensus"));
+        Ok(match self {
+            Consensus::LeaderDriven => leader_driven::spawn(&at, links.lane(), &below.leader, up),
+            Consensus::RotatingCoordinator => {
+                stack::consensus(host, &below.links, &below.eventually_perfect, up)
+            }
+            Consensus::UniformHierarchical => {
+                let perfect = needed(below, self.name())?;
+                uniform_hierarchical::spawn(&at, best_effort::over(links.lane()), perfect, up)
+            }
+            Consensus::ByTotalOrder => {
+                let below = Below {
+                    links,
+                    ..below.clone()
+                };
+                let ordered =
+                    |up: Addr<total_order::Deliver>| broadcasts::by_leader(&at, &below, up);
+                by_total_order::spawn(&at, ordered, up)
+            }
+            Consensus::Randomised => randomised::spawn(&at, links.lane(), up),
+        })
+    }
+}
+
+impl Commit {
+    /// Every one of them.
+    pub fn all() -> impl Iterator<Item = Commit> {
+        COMMIT.iter().map(|(commit, _, _)| *commit)
+    }
+
+    /// The atomic commit of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(name: &str) -> Result<Commit, UnknownAgreement> {
+        find(&COMMIT, "atomic commit", name)
+    }
+
+    /// The name by which configurations choose it: that of its algorithm.
+    pub fn name(self) -> &'static str {
+        entry(&COMMIT, &self).0
+    }
+
+    /// Its algorithms, top down: two processes can only talk if theirs are the same.
+    pub fn algorithms(self) -> &'static str {
+        entry(&COMMIT, &self).1
+    }
+
+    /// What it needs to know of crashes.
+    pub fn needs(self) -> Needs {
+        match self {
+            Commit::NonBlocking => Needs::Perfect,
+            Commit::TwoPhase => Needs::Nothing,
+        }
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it needs P, and there is none.
+    pub fn spawn<H: Host>(
+        self,
+        host: &H,
+        below: &Below<impl Links>,
+        up: Addr<atomic_commit::Decide>,
+    ) -> Result<Addr<atomic_commit::Propose>, NeedsPerfect> {
+        Ok(match self {
+            Commit::NonBlocking => {
+                let perfect = needed(below, self.name())?;
+                stack::non_blocking(host, &below.links, perfect, up)
+            }
+            Commit::TwoPhase => {
+                let lane = below.links.at("commit").lane();
+                two_phase::spawn(&host.at("commit"), lane, up)
+            }
+        })
+    }
+}
+
+/// P, if there is one.
+fn needed<'b, L>(
+    below: &'b Below<L>,
+    name: &'static str,
+) -> Result<&'b Subscribe<perfect::Crash>, NeedsPerfect> {
+    below.perfect.as_ref().ok_or(NeedsPerfect(name))
+}
+
+impl fmt::Display for Consensus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithms;
+
+    #[test]
+    fn every_one_is_found_by_its_name_which_is_that_of_its_algorithm() {
+        for consensus in Consensus::all() {
+            assert_eq!(Consensus::find(consensus.name()), Ok(consensus));
+            let entry = algorithms::find(consensus.name()).unwrap();
+            assert_eq!(entry.abstraction, "uniform consensus");
+        }
+        for commit in Commit::all() {
+            assert_eq!(Commit::find(commit.name()), Ok(commit));
+            let entry = algorithms::find(commit.name()).unwrap();
+            assert_eq!(entry.abstraction, "atomic commit");
+        }
+        let unknown = Consensus::find("raffle").unwrap_err().to_string();
+        assert!(unknown.contains("consensus `raffle`") && unknown.contains("leader-driven"));
+        let unknown = Commit::find("three-phase").unwrap_err().to_string();
+        assert!(unknown.contains("commit `three-phase`") && unknown.contains("two-phase"));
+    }
+}

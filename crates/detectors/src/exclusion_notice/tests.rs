@@ -1,0 +1,49 @@
+use super::*;
+use quorate_abstractions::{eventually_perfect::Indication, link::Links};
+use quorate_core::Time;
+use quorate_sim::{Crash, Oracle, Timed, UNIT, World};
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+/// How often each process was told, with a detector that takes these suspicions for crashes.
+fn told(oracle: &Oracle, crash: Option<usize>, heal: Time) -> Vec<u64> {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    for q in world.processes() {
+        let detector = world.eventually_perfect(q, oracle);
+        let detector = detector.with(|up: Addr<perfect::Crash>| {
+            Addr::new(move |indication| match indication {
+                Indication::Suspect(q) => up.send(perfect::Crash(q)),
+                Indication::Restore(_) => {}
+            })
+        });
+        let host = world.host(q).at("notices");
+        let lane = world.links(q).at("notices").lane();
+        spawn(&host, lane, &detector, world.application(q));
+    }
+    if let Some(rank) = crash {
+        world.crash(p(rank), Crash::at(Time::ZERO));
+    }
+    world.cut((p(2), p(1)), Time::ZERO, Some(heal));
+    let report = world.run();
+    assert!(report.completion.complete);
+    let tally = |q| {
+        world
+            .tally(q, "notices", "Reported")
+            .map_or(0, |tally| tally.count)
+    };
+    world.processes().map(tally).collect()
+}
+
+#[test]
+fn who_is_reported_and_lives_is_told_by_each_that_reports_it_once_it_can_be_reached() {
+    let later = Time::ZERO + UNIT * 20;
+    let accurate = Oracle::accurate(UNIT);
+    assert_eq!(told(&accurate, None, later), [0, 0, 0]);
+    assert_eq!(told(&accurate, Some(3), later), [0, 0, 0], "in vain");
+    let of_p1 = |oracle: Oracle, by| oracle.suspecting(p(by), p(1), Time::ZERO, later);
+    assert_eq!(told(&of_p1(accurate.clone(), 2), None, later), [1, 0, 0]);
+    let by_two = of_p1(of_p1(accurate, 2), 3);
+    assert_eq!(told(&by_two, None, later), [2, 0, 0]);
+}

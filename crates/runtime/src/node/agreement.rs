@@ -1,0 +1,303 @@
+//! The handles of one-shot abstractions: one request an instance, and one decision.
+use crate::error::Error;
+use bytes::Bytes;
+use quorate_abstractions::{
+    atomic_commit::{self, Outcome, Vote},
+    consensus,
+};
+use quorate_core::{
+    Addr,
+    watermark::Watermark,
+    wire::{decode_value, encode_value},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+use tokio::sync::oneshot;
+
+/// Instances so far above the oldest that is undecided here are refused, before an algorithm, or that
+/// of a process that is behind, would drop what is said of them.
+const AHEAD: u64 = 1 << 15;
+
+/// What was asked and decided so far.
+struct Ledger<D> {
+    /// The undecided instances in which this process has made its request.
+    requested: BTreeSet<u64>,
+    /// Who waits for the decision of which instance.
+    waiting: BTreeMap<u64, Vec<oneshot::Sender<D>>>,
+    /// The latest decisions.
+    remembered: BTreeMap<u64, D>,
+    /// Every instance that is decided.
+    decided: Watermark,
+    /// Why nothing is accepted any more.
+    closed: Option<Error>,
+}
+
+/// One module's instances: requests of type `R`, decisions of type `D`.
+pub(crate) struct Agreement<R, D> {
+    door: OnceLock<Addr<R>>,
+    /// How many decisions are remembered.
+    memory: usize,
+    ledger: Mutex<Ledger<D>>,
+}
+
+/// What the builder keeps of each, whatever its types.
+pub(crate) trait Abandon: Send + Sync {
+    /// Accepts nothing any more.
+    fn close(&self, error: &Error);
+    /// Nothing will be decided any more: whoever waits is told.
+    fn abandon(&self, error: &Error);
+}
+
+impl<R: 'static, D: Clone> Agreement<R, D> {
+    /// Remembers the last `memory` decisions.
+    pub fn new(memory: usize) -> Self {
+        Agreement {
+            door: OnceLock::new(),
+            memory: memory.max(1),
+            ledger: Mutex::new(Ledger {
+                requested: BTreeSet::new(),
+                waiting: BTreeMap::new(),
+                remembered: BTreeMap::new(),
+                decided: Watermark::default(),
+                closed: None,
+            }),
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger<D>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on requests go to `door`.
+    pub fn open(&self, door: Addr<R>) {
+        // Wired once, by the builder that made the agreement.
+        let _ = self.door.set(door);
+    }
+
+    /// Makes this process's request in an instance, unless it is decided already, and waits for the
+    /// decision.
+    pub async fn request(&self, instance: u64, request: R) -> Result<D, Error> {
+        self.wait(instance, Some(request)).await
+    }
+
+    /// Waits for the decision of an instance.
+    pub async fn decision(&self, instance: u64) -> Result<D, Error> {
+        self.wait(instance, None).await
+    }
+
+    async fn wait(&self, instance: u64, request: Option<R>) -> Result<D, Error> {
+        let decided = match self.enter(instance, request)? {
+            Entered::Decided(decision) => return Ok(decision),
+            Entered::Waits(decided) => decided,
+        };
+        match decided.await {
+            Ok(decision) => Ok(decision),
+            // Only when nothing will be decided any more.
+            Err(_) => Err(self.ledger().closed.clone().unwrap_or(Error::Stopped)),
+        }
+    }
+
+    fn enter(&self, instance: u64, request: Option<R>) -> Result<Entered<D>, Error> {
+        let mut ledger = self.ledger();
+        if let Some(decision) = ledger.remembered.get(&instance) {
+            return Ok(Entered::Decided(decision.clone()));
+        }
+        if let Some(error) = &ledger.closed {
+            return Err(error.clone());
+        }
+        let Some(door) = self.door.get() else {
+            return Err(Error::NotStarted);
+        };
+        if ledger.decided.contains(instance) {
+            return Err(Error::InstanceOver { instance });
+        }
+        let most = ledger.decided.low().saturating_add(AHEAD);
+        if instance > most {
+            return Err(Error::InstanceTooFar { instance, most });
+        }
+        if request.is_some() && !ledger.requested.insert(instance) {
+            return Err(Error::RequestedTwice { instance });
+        }
+        let (waiter, decided) = oneshot::channel();
+        let waiters = ledger.waiting.entry(instance).or_default();
+        // Those that have given up make room.
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.push(waiter);
+        if let Some(request) = request {
+            door.send(request);
+        }
+        Ok(Entered::Waits(decided))
+    }
+
+    /// An instance was decided here.
+    pub fn decided(&self, instance: u64, decision: D) {
+        let mut ledger = self.ledger();
+        if !ledger.decided.insert(instance) {
+            return;
+        }
+        ledger.requested.remove(&instance);
+        let waiters = ledger.waiting.remove(&instance);
+        ledger.remembered.insert(instance, decision.clone());
+        while ledger.remembered.len() > self.memory {
+            ledger.remembered.pop_first();
+        }
+        drop(ledger);
+        for waiter in waiters.into_iter().flatten() {
+            // One that has given up does not mind.
+            let _ = waiter.send(decision.clone());
+        }
+    }
+}
+
+enum Entered<D> {
+    Decided(D),
+    Waits(oneshot::Receiver<D>),
+}
+
+impl<R: Send + 'static, D: Clone + Send> Abandon for Agreement<R, D> {
+    fn close(&self, error: &Error) {
+        let mut ledger = self.ledger();
+        if ledger.closed.is_none() {
+            ledger.closed = Some(error.clone());
+        }
+    }
+
+    fn abandon(&self, error: &Error) {
+        self.close(error);
+        let waiting = std::mem::take(&mut self.ledger().waiting);
+        drop(waiting);
+    }
+}
+
+/// Proposes values of type `T` to one consensus module of a node. Clones share its instances.
+pub struct Proposer<T> {
+    agreement: Arc<Agreement<consensus::Propose, Bytes>>,
+    limit: usize,
+    is_binary: bool,
+    values: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Clone for Proposer<T> {
+    fn clone(&self) -> Self {
+        Proposer {
+            agreement: self.agreement.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<T> fmt::Debug for Proposer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposer").finish_non_exhaustive()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Proposer<T> {
+    pub(crate) fn new(
+        agreement: Arc<Agreement<consensus::Propose, Bytes>>,
+        limit: usize,
+        is_binary: bool,
+    ) -> Self {
+        Proposer {
+            agreement,
+            limit,
+            is_binary,
+            values: PhantomData,
+        }
+    }
+
+    /// Proposes a value in an instance, and waits for the decision: the value that one of the
+    /// processes has proposed there. Instances are numbered from 1, and should be used without gaps.
+    ///
+    /// The latest decisions, as many as the builder's [window](super::Builder::window), are
+    /// remembered: in such an instance nothing is proposed, and its decision returned. A call that is
+    /// dropped while it waits has proposed.
+    ///
+    /// # Errors
+    /// [`RequestedTwice`](Error::RequestedTwice) when this process has proposed in this undecided
+    /// instance; [`InstanceOver`](Error::InstanceOver) when it is decided, and its decision forgotten;
+    /// [`InstanceTooFar`](Error::InstanceTooFar), [`TooLarge`](Error::TooLarge),
+    /// [`Unencodable`](Error::Unencodable), [`NotABit`](Error::NotABit),
+    /// [`NotStarted`](Error::NotStarted). [`UndecodableDecision`](Error::UndecodableDecision) when the decision
+    /// is no `T`. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node ends:
+    /// if the value was proposed, others may still decide it.
+    pub async fn propose(&self, instance: u64, value: &T) -> Result<T, Error> {
+        let value = encode_value(value).map_err(|_| Error::Unencodable)?;
+        let (size, limit) = (value.len(), self.limit);
+        if size > limit {
+            return Err(Error::TooLarge { size, limit });
+        }
+        if self.is_binary && !matches!(*value, [0 | 1]) {
+            return Err(Error::NotABit);
+        }
+        let proposal = consensus::Propose { instance, value };
+        let decision = self.agreement.request(instance, proposal).await?;
+        decode(instance, &decision)
+    }
+
+    /// Waits for the decision of an instance, without a proposal. Where no process proposes, it waits
+    /// until the node ends.
+    ///
+    /// # Errors
+    /// As [`propose`](Proposer::propose).
+    pub async fn decision(&self, instance: u64) -> Result<T, Error> {
+        let decision = self.agreement.decision(instance).await?;
+        decode(instance, &decision)
+    }
+}
+
+fn decode<T: DeserializeOwned>(instance: u64, decision: &Bytes) -> Result<T, Error> {
+    decode_value(decision).map_err(|_| Error::UndecodableDecision { instance })
+}
+
+/// Votes in one atomic-commit module of a node. Clones share its instances.
+#[derive(Clone)]
+pub struct Voter(Arc<Agreement<atomic_commit::Propose, Outcome>>);
+
+impl fmt::Debug for Voter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Voter").finish_non_exhaustive()
+    }
+}
+
+impl Voter {
+    pub(crate) fn new(agreement: Arc<Agreement<atomic_commit::Propose, Outcome>>) -> Self {
+        Voter(agreement)
+    }
+
+    /// Votes in an instance, and waits for the outcome. Instances are numbered from 1, and should be
+    /// used without gaps.
+    ///
+    /// The latest outcomes, as many as the builder's [window](super::Builder::window), are remembered:
+    /// in such an instance the vote is not asked for any more, and its outcome returned. A call that
+    /// is dropped while it waits has voted.
+    ///
+    /// # Errors
+    /// [`RequestedTwice`](Error::RequestedTwice) when this process has voted in this undecided
+    /// instance; [`InstanceOver`](Error::InstanceOver) when it is decided, and its outcome forgotten;
+    /// [`InstanceTooFar`](Error::InstanceTooFar), [`NotStarted`](Error::NotStarted).
+    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node ends: if
+    /// this process voted, the others may still decide either way.
+    pub async fn vote(&self, instance: u64, vote: Vote) -> Result<Outcome, Error> {
+        let request = atomic_commit::Propose { instance, vote };
+        self.0.request(instance, request).await
+    }
+
+    /// Waits for the outcome of an instance, without a vote.
+    ///
+    /// # Errors
+    /// As [`vote`](Voter::vote).
+    pub async fn outcome(&self, instance: u64) -> Result<Outcome, Error> {
+        self.0.decision(instance).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+use super::*;
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+/// An agreement that remembers two decisions, and what was requested through its door.
+fn opened() -> (Agreement<u64, &'static str>, Arc<Mutex<Vec<u64>>>) {
+    let agreement = Agreement::new(2);
+    let requested: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let seen = requested.clone();
+    agreement.open(Addr::new(move |request| seen.lock().unwrap().push(request)));
+    (agreement, requested)
+}
+
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn whoever_requests_or_waits_gets_the_decision() {
+    let (agreement, requested) = opened();
+    let mut request = pin!(agreement.request(1, 10));
+    let mut waiter = pin!(agreement.decision(1));
+    assert!(poll(request.as_mut()).is_pending());
+    assert!(poll(waiter.as_mut()).is_pending());
+    assert_eq!(*requested.lock().unwrap(), [10]);
+    agreement.decided(1, "theirs");
+    agreement.decided(1, "again");
+    assert!(matches!(poll(request), Poll::Ready(Ok("theirs"))));
+    assert!(matches!(poll(waiter), Poll::Ready(Ok("theirs"))));
+    // In a decided instance nothing is requested.
+    let late = pin!(agreement.request(1, 11));
+    assert!(matches!(poll(late), Poll::Ready(Ok("theirs"))));
+    assert_eq!(*requested.lock().unwrap(), [10]);
+}
+
+#[test]
+fn a_second_request_is_refused_even_if_the_first_was_given_up() {
+    let (agreement, requested) = opened();
+    for _ in 0..3 {
+        let mut request = pin!(agreement.request(1, 10));
+        match poll(request.as_mut()) {
+            Poll::Pending => {}
+            Poll::Ready(refused) => {
+                assert!(matches!(
+                    refused,
+                    Err(Error::RequestedTwice { instance: 1 })
+                ));
+            }
+        }
+    }
+    assert_eq!(*requested.lock().unwrap(), [10]);
+}
+
+#[test]
+fn old_decisions_are_forgotten_and_instances_too_far_ahead_are_refused() {
+    let (agreement, _) = opened();
+    for instance in 1..=3 {
+        agreement.decided(instance, "done");
+    }
+    let over = pin!(agreement.decision(1));
+    assert!(matches!(
+        poll(over),
+        Poll::Ready(Err(Error::InstanceOver { instance: 1 }))
+    ));
+    let zero = pin!(agreement.request(0, 10));
+    assert!(matches!(
+        poll(zero),
+        Poll::Ready(Err(Error::InstanceOver { instance: 0 }))
+    ));
+    let far = pin!(agreement.request(4 + AHEAD, 10));
+    let most = 3 + AHEAD;
+    let refused = poll(far);
+    assert!(
+        matches!(refused, Poll::Ready(Err(Error::InstanceTooFar { most: m, .. })) if m == most)
+    );
+}
+
+#[test]
+fn nobody_waits_for_what_has_ended() {
+    let unopened: Agreement<u64, &str> = Agreement::new(2);
+    let early = pin!(unopened.request(1, 10));
+    assert!(matches!(poll(early), Poll::Ready(Err(Error::NotStarted))));
+    let (agreement, _) = opened();
+    let mut request = pin!(agreement.request(1, 10));
+    assert!(poll(request.as_mut()).is_pending());
+    agreement.close(&Error::Stopped);
+    let refused = pin!(agreement.request(2, 10));
+    assert!(matches!(poll(refused), Poll::Ready(Err(Error::Stopped))));
+    assert!(
+        poll(request.as_mut()).is_pending(),
+        "it may still be decided"
+    );
+    agreement.abandon(&Error::OutcomeUnknown);
+    assert!(matches!(poll(request), Poll::Ready(Err(Error::Stopped))));
+}

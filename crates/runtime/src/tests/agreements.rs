@@ -1,0 +1,230 @@
+//! Every consensus and atomic commit of the catalogue, by its name, over real sockets.
+use super::{
+    node::{Kind, builders, within},
+    p,
+};
+use crate::{
+    Error, Node,
+    faults::{Direction, Fault},
+};
+use quorate_abstractions::atomic_commit::{Outcome, Vote};
+use quorate_catalogue::{
+    agreements::{Commit, Consensus},
+    broadcasts::Needs,
+};
+use quorate_detectors::exclude_on_timeout;
+use std::time::Duration;
+
+const INSTANCES: u64 = 20;
+
+/// A timeout for who is slow, which a loaded machine keeps.
+fn bounds(delay: Duration) -> exclude_on_timeout::Configuration {
+    exclude_on_timeout::Configuration::new(Duration::from_millis(100), delay).unwrap()
+}
+
+#[tokio::test]
+async fn every_consensus_decides_one_of_the_proposed_values_everywhere() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let (mut nodes, mut proposers, mut bits) = (Vec::new(), Vec::new(), Vec::new());
+        for builder in builders(kind, 3) {
+            let mut builder = builder.assume_synchronous(bounds(Duration::from_mins(1)));
+            let mut mine = Vec::new();
+            for consensus in Consensus::all() {
+                let name = consensus.name();
+                if consensus.is_binary() {
+                    bits.push(builder.consensus::<bool>(name, name).unwrap());
+                } else {
+                    mine.push(builder.consensus::<String>(name, name).unwrap());
+                }
+            }
+            nodes.push(builder.start().await.unwrap());
+            proposers.push(mine);
+        }
+        for instance in 1..=INSTANCES {
+            let valued = Consensus::all().filter(|consensus| !consensus.is_binary());
+            for (index, consensus) in valued.enumerate() {
+                let [a, b, c] = [0, 1, 2].map(|i| proposers[i][index].clone());
+                let values = ["one", "two", "three"].map(String::from);
+                let (a, b, c) = within(futures::future::join3(
+                    a.propose(instance, &values[0]),
+                    b.propose(instance, &values[1]),
+                    c.propose(instance, &values[2]),
+                ))
+                .await;
+                let (a, b, c) = (a.unwrap(), b.unwrap(), c.unwrap());
+                let agreed = a == b && b == c && values.contains(&a);
+                assert!(agreed, "{consensus}: {a} {b} {c}");
+                let again = within(proposers[0][index].propose(instance, &"four".to_owned())).await;
+                assert_eq!(again.unwrap(), a, "it is remembered");
+            }
+            let (a, b, c) = within(futures::future::join3(
+                bits[0].propose(instance, &true),
+                bits[1].propose(instance, &(instance % 2 == 0)),
+                bits[2].propose(instance, &true),
+            ))
+            .await;
+            let a = a.unwrap();
+            assert!(a == b.unwrap() && a == c.unwrap() && (a || instance % 2 == 1));
+        }
+        for node in nodes {
+            within(node.shutdown()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_commit_commits_what_all_want_and_aborts_the_rest() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let (mut nodes, mut voters) = (Vec::new(), Vec::new());
+        for builder in builders(kind, 3) {
+            let mut builder = builder.assume_synchronous(bounds(Duration::from_mins(1)));
+            let declare = |commit: Commit| builder.commit(commit.name(), commit.name()).unwrap();
+            voters.push(Commit::all().map(declare).collect::<Vec<_>>());
+            nodes.push(builder.start().await.unwrap());
+        }
+        for instance in 1..=INSTANCES {
+            for (index, commit) in Commit::all().enumerate() {
+                // Everybody's no in turn, and every fourth time nobody's.
+                let vote = |rank| {
+                    if instance % 4 == rank {
+                        Vote::No
+                    } else {
+                        Vote::Yes
+                    }
+                };
+                let (a, b, c) = within(futures::future::join3(
+                    voters[0][index].vote(instance, vote(1)),
+                    voters[1][index].vote(instance, vote(2)),
+                    voters[2][index].vote(instance, vote(3)),
+                ))
+                .await;
+                let expected = match instance % 4 {
+                    0 => Outcome::Commit,
+                    _ => Outcome::Abort,
+                };
+                for outcome in [a, b, c] {
+                    assert_eq!(outcome.unwrap(), expected, "{commit}, {instance}");
+                }
+                let asked = within(voters[1][index].outcome(instance)).await;
+                assert_eq!(asked.unwrap(), expected);
+            }
+        }
+        for node in nodes {
+            within(node.shutdown()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_needs_synchrony_or_does_not_exist_is_refused() {
+    let mut builder = builders(Kind::Udp, 3).remove(0);
+    for consensus in Consensus::all() {
+        let name = consensus.name();
+        let refused = matches!(
+            builder.consensus::<u64>(name, name),
+            Err(Error::NeedsPerfect(_))
+        );
+        assert_eq!(refused, consensus.needs() == Needs::Perfect, "{name}");
+    }
+    for commit in Commit::all() {
+        let name = commit.name();
+        let refused = matches!(builder.commit(name, name), Err(Error::NeedsPerfect(_)));
+        assert_eq!(refused, commit.needs() == Needs::Perfect, "{name}");
+    }
+    let unknown = builder.consensus::<u64>("lot", "raffle");
+    assert!(matches!(unknown, Err(Error::UnknownAgreement(_))));
+    let unknown = builder.commit("deal", "three-phase");
+    assert!(matches!(unknown, Err(Error::UnknownAgreement(_))));
+    let twice = builder.commit("two-phase", "two-phase");
+    assert!(matches!(twice, Err(Error::UsedTwice(_))));
+}
+
+#[tokio::test]
+async fn a_caller_is_told_what_it_did_wrong_and_nobody_waits_for_a_stopped_node() {
+    let mut builder = builders(Kind::Udp, 3).remove(0);
+    let lots = builder.consensus::<u64>("lots", "leader-driven").unwrap();
+    let bits = builder.consensus::<u8>("bits", "randomised").unwrap();
+    let deals = builder.commit("deals", "two-phase").unwrap();
+    assert!(matches!(lots.propose(1, &5).await, Err(Error::NotStarted)));
+    let node = builder.maximum_message(2048).start().await.unwrap();
+    assert!(matches!(bits.propose(1, &2).await, Err(Error::NotABit)));
+    // The others are not there: nothing is decided.
+    let waits = tokio::spawn({
+        let lots = lots.clone();
+        async move { lots.propose(1, &5).await }
+    });
+    let votes = tokio::spawn({
+        let deals = deals.clone();
+        async move { deals.vote(1, Vote::Yes).await }
+    });
+    let second = async {
+        loop {
+            match tokio::time::timeout(Duration::from_millis(20), lots.propose(1, &6)).await {
+                Ok(Err(error @ Error::RequestedTwice { .. })) => break error,
+                Ok(other) => panic!("{other:?}"),
+                // It came first: then the other is refused.
+                Err(_) => {}
+            }
+        }
+    };
+    within(second).await;
+    within(node.shutdown()).await.unwrap();
+    let ended = within(waits).await.unwrap();
+    assert!(
+        matches!(ended, Err(Error::Stopped | Error::RequestedTwice { .. })),
+        "{ended:?}"
+    );
+    let ended = within(votes).await.unwrap();
+    assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
+    assert!(matches!(lots.propose(2, &5).await, Err(Error::Stopped)));
+    assert!(matches!(deals.outcome(1).await, Err(Error::Stopped)));
+}
+
+/// p1 is heard by nobody for longer than the bounds allow, and hears the others.
+#[tokio::test]
+async fn a_process_that_is_reported_as_crashed_and_lives_learns_of_it_and_stops() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let (mut nodes, mut voters): (Vec<Node>, Vec<_>) = (Vec::new(), Vec::new());
+        for builder in builders(kind, 3) {
+            let mut builder = builder.assume_synchronous(bounds(Duration::from_secs(2)));
+            voters.push(builder.commit("deals", "non-blocking").unwrap());
+            nodes.push(builder.start().await.unwrap());
+        }
+        let all = voters.iter().map(|voter| voter.vote(1, Vote::Yes));
+        for outcome in within(futures::future::join_all(all)).await {
+            assert_eq!(outcome.unwrap(), Outcome::Commit);
+        }
+        for rank in [2, 3] {
+            let faults = nodes[0].faults();
+            faults.set(p(rank), Direction::Outgoing, Fault::cut());
+        }
+        let all = voters.iter().map(|voter| voter.vote(2, Vote::Yes));
+        let mut outcomes = within(futures::future::join_all(all)).await;
+        for outcome in outcomes.split_off(1) {
+            assert_eq!(outcome.unwrap(), Outcome::Abort, "{kind:?}");
+        }
+        // It may hear of the decision before it hears of its exclusion.
+        let first = outcomes.remove(0);
+        let is_right = |outcome: &Result<_, Error>| {
+            matches!(
+                outcome,
+                Ok(Outcome::Abort) | Err(Error::ReportedCrashed { .. })
+            )
+        };
+        assert!(is_right(&first), "{kind:?}: {first:?}");
+        let refused = within(voters[0].vote(3, Vote::Yes)).await;
+        assert!(matches!(refused, Err(Error::ReportedCrashed { .. })));
+        within(nodes[0].ended()).await;
+        let first = nodes.remove(0);
+        let why = within(first.shutdown()).await;
+        assert!(matches!(why, Err(Error::ReportedCrashed { .. })), "{why:?}");
+        // The others go on.
+        let all = voters[1..].iter().map(|voter| voter.vote(3, Vote::Yes));
+        for outcome in within(futures::future::join_all(all)).await {
+            assert_eq!(outcome.unwrap(), Outcome::Abort);
+        }
+        for node in nodes {
+            within(node.shutdown()).await.unwrap();
+        }
+    }
+}
