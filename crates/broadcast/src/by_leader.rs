@@ -17,6 +17,8 @@
 //! - `Data(id, batch)`, from the origin → all: the requests that waited together.
 //! - `Accept`, `Accepted` and the other messages of [`ballots`], on a [`Cut`] an instance: for each
 //!   origin, up to which batch its messages come next.
+//! - `Stable(held, decided)`, from the leader, now and then, where acceptances go to it alone, → the
+//!   others: what everybody holds, and need not be kept.
 //! - `Lacks(held)`, from who misses batches of a cut, after a while, → one after the other; answered
 //!   with `Data`.
 //! - `Join(incarnation)`, from a newcomer → one after the other; answered with `State(…)`, in pieces.
@@ -27,8 +29,11 @@
 //! followers a step earlier if n ≤ 3). With another process dead: n − 1 + n − 1 + (n−2)(n−1). With the
 //! leader crashing after 1 ≤ k < n of its `Data`: k, 2n − 3 for p2's promises, n − 1 `Accept` and
 //! (n−2)(n−1) `Accepted`, and 3 for each of the n − 1 − k that lack the payload, which ask the leader in
-//! vain, then p2, and are answered: n² + 3n − 5 − 2k, and the time of their patience. Messages that wait
-//! together travel and are ordered together. Memory: what is not ordered, and of what is
+//! vain, then p2, and are answered: n² + 3n − 5 − 2k, and the time of their patience. Of up to three
+//! processes the leader's acceptance and one's own are a majority: with [`Acceptances::WhoNeedsThem`]
+//! `Accepted` goes to the leader alone, in as many steps: 3(n − 1) messages, and n − 1 `Stable` each 16
+//! instances. Messages that wait together travel and are ordered together. Memory: what is not ordered,
+//! and of what is
 //! ordered the last 1,024 batches or 16 MiB an origin that some process is not known to hold.
 //!
 //! # Why it holds
@@ -70,7 +75,7 @@ mod newcomers;
 mod stream;
 
 use crate::ordering::Outgoing;
-pub use crate::ordering::{Configuration, Cut};
+pub use crate::ordering::{Acceptances, Configuration, Cut};
 use bytes::Bytes;
 pub use message::Message;
 use newcomers::Newcomers;
@@ -128,6 +133,8 @@ pub struct ByLeader {
     waits: bool,
     /// Who holds the slots, and who is to.
     newcomers: Newcomers,
+    /// Up to this instance the others were told what everybody holds.
+    stable: u64,
 }
 
 /// What the algorithm reacts to.
@@ -226,7 +233,7 @@ impl ByLeader {
     /// The algorithm at `host`.
     pub fn new(host: &impl Host, configuration: Configuration) -> Self {
         let processes = *host.processes();
-        ByLeader {
+        let mut algorithm = ByLeader {
             configuration,
             processes,
             me: Origin {
@@ -247,7 +254,12 @@ impl ByLeader {
             patience: PATIENCE,
             waits: false,
             newcomers: Newcomers::nobody(),
+            stable: 0,
+        };
+        if algorithm.is_sparing() {
+            algorithm.ballots = algorithm.ballots.to_leader_alone();
         }
+        algorithm
     }
 
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
@@ -258,6 +270,11 @@ impl ByLeader {
                 configuration,
                 message,
             } => self.upon_configured(from, configuration, message, ctx),
+            Message::Stable {
+                configuration,
+                held,
+                decided,
+            } => self.upon_held_by_all(configuration, &held, decided, ctx),
             Message::Join {
                 incarnation,
                 is_newcomer,
@@ -336,6 +353,7 @@ impl ByLeader {
         }
         let outgoing = self.ballots.take_outgoing();
         self.say(outgoing, ctx);
+        self.upon_stable(ctx);
     }
 
     /// Says this in the present configuration.

@@ -23,6 +23,19 @@ pub struct Configuration {
     pub bytes_under_way: usize,
     /// Batches of one origin that one instance orders, at most. At least 1.
     pub proposal: u64,
+    /// To whom acceptances go; of concern to the leader-driven one only.
+    pub acceptances: Acceptances,
+}
+
+/// To whom an acceptance goes, where a leader drives.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Acceptances {
+    /// To everybody: nobody waits for the leader to hear what is decided.
+    Everybody,
+    /// To the leader alone where nobody else needs it: of up to three processes the leader's and one's
+    /// own are a majority, so that the same steps take fewer messages. Otherwise to everybody.
+    #[default]
+    WhoNeedsThem,
 }
 
 impl Default for Configuration {
@@ -33,6 +46,7 @@ impl Default for Configuration {
             batch_bytes: 256 * 1024,
             bytes_under_way: 1024 * 1024,
             proposal: 1024,
+            acceptances: Acceptances::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
 };
 use draw::Draw;
 use quorate_abstractions::atomic_commit::Propose;
+use quorate_broadcast::by_leader::Acceptances;
 use quorate_core::{Membership, ProcessId, Time};
 use quorate_sim::{
     Oracle, Report, Timed, Trace, World, adversary::Random as Anything, properties::Properties,
@@ -237,6 +238,9 @@ impl Scenario {
         for p in processes.iter() {
             let mut site = Site::new(&world, p, &below);
             site.instances = 1 + draw.below(4);
+            if site.instances > 2 {
+                site.acceptances = Acceptances::WhoNeedsThem;
+            }
             let door = self.subject.wire()(&site);
             self.ask(&world, p, &mut draw, &door);
             site.start();

@@ -9,6 +9,7 @@ use quorate_abstractions::{
     link::{self, Links},
     perfect,
 };
+use quorate_broadcast::by_leader::Acceptances;
 use quorate_core::{Addr, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire};
 use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
 use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
@@ -141,6 +142,8 @@ pub struct Site<'w> {
     oracle: Oracle,
     /// How many consensus instances total order may have under way.
     pub instances: u64,
+    /// To whom acceptances go in the leader-driven total order.
+    pub acceptances: Acceptances,
     audience: Audience,
 }
 
@@ -161,6 +164,7 @@ impl<'w> Site<'w> {
             detector: Supplied::None,
             oracle: below.oracle.clone(),
             instances: 4,
+            acceptances: Acceptances::Everybody,
             audience: Arc::new(|_, _, _| {}),
         };
         site.detector = match below.detector {

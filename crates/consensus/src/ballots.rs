@@ -84,6 +84,8 @@ pub struct Ballots<V> {
     /// Up to which instance each process is known to have decided.
     reached: BTreeMap<ProcessId, u64>,
     part: Part<V>,
+    /// Whether acceptances go to the leader alone.
+    to_leader: bool,
     /// To be sent.
     outgoing: Vec<(To, Message<V>)>,
     /// Decisions that the owner has not taken yet.
@@ -120,9 +122,34 @@ impl<V: Clone + PartialEq> Ballots<V> {
             known: Watermark::up_to(decided),
             reached: processes.iter().map(|p| (p, decided)).collect(),
             part,
+            to_leader: false,
             outgoing: Vec::new(),
             fresh: Vec::new(),
         }
+    }
+
+    /// …whose acceptances go to the leader alone. For groups of at most three, where the leader's
+    /// acceptance and one's own are a majority: in larger ones only leaders would decide. What is
+    /// decided is then forgotten when [`reach_all`](Ballots::reach_all) says so.
+    #[must_use]
+    pub fn to_leader_alone(self) -> Self {
+        Ballots {
+            to_leader: true,
+            ..self
+        }
+    }
+
+    /// Up to which instance every process is known to have decided.
+    pub fn reached_by_all(&self) -> u64 {
+        self.reached.values().min().copied().unwrap_or(0)
+    }
+
+    /// Every process has decided up to this instance, as the leader knows.
+    pub fn reach_all(&mut self, decided: u64) {
+        for reached in self.reached.values_mut() {
+            *reached = decided.max(*reached);
+        }
+        self.forget();
     }
 
     /// Begins anew after the instance `last`, which is the last of these acceptors, though more may be
@@ -143,6 +170,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         }
         let owed = self.take_outgoing();
         let mut next = Ballots::from(self.me, self.processes, leader, last);
+        next.to_leader = self.to_leader;
         for (p, reached) in &mut next.reached {
             if !newcomers.contains(*p) {
                 *reached = last.min(self.reached.get(p).copied().unwrap_or(0));
@@ -363,12 +391,16 @@ impl<V: Clone + PartialEq> Ballots<V> {
             self.accepted.insert(instance, acceptance.clone());
         }
         let decided = self.known.low();
-        let others = To::Some(self.processes.others(self.me));
+        let whom = if self.to_leader {
+            To::One(from)
+        } else {
+            To::Some(self.processes.others(self.me))
+        };
         let accepted = Message::Accepted {
             acceptance: acceptance.clone(),
             decided,
         };
-        self.send(others, accepted);
+        self.send(whom, accepted);
         self.vote(from, acceptance.clone());
         self.vote(self.me, acceptance);
         None
@@ -453,7 +485,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
     /// Drops what everybody has decided; and of what somebody may lack the oldest, beyond the limit,
     /// which is sent to it first.
     fn forget(&mut self) {
-        let low = self.reached.values().min().copied().unwrap_or(0);
+        let low = self.reached_by_all();
         self.decided = self.decided.split_off(&(low + 1));
         while self.decided.len() > KEPT {
             // What lies beyond a gap is part of what this process promises.

@@ -97,7 +97,7 @@ impl ByLeader {
         }
     }
 
-    fn learn_holder(&mut self, p: ProcessId, cut: &Cut) {
+    pub(super) fn learn_holder(&mut self, p: ProcessId, cut: &Cut) {
         if let Some(holds) = self.holds.get_mut(&p) {
             holds.raise(cut);
         }

@@ -157,7 +157,13 @@ impl ByLeader {
         let returned = self.streams.get(&self.me).map_or(0, |own| own.ordered);
         self.outgoing.upon_return(returned);
         let (me, processes) = (self.me.process, self.processes);
-        self.ballots = Ballots::from(me, processes, start.leader, start.applied);
+        let ballots = Ballots::from(me, processes, start.leader, start.applied);
+        self.ballots = if self.is_sparing() {
+            ballots.to_leader_alone()
+        } else {
+            ballots
+        };
+        self.stable = start.applied;
         self.holds = processes.iter().map(|p| (p, Cut::default())).collect();
         self.applied = start.applied;
         self.proposed = Cut::default();

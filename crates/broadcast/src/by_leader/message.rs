@@ -31,6 +31,15 @@ pub enum Message {
         /// What they say.
         message: ballots::Message<Cut>,
     },
+    /// From the leader: everybody holds this, and has decided so far.
+    Stable {
+        /// In which configuration.
+        configuration: u64,
+        /// For each origin, up to which batch.
+        held: Cut,
+        /// Up to which instance.
+        decided: u64,
+    },
     /// From one who lacks the state: it is wanted.
     Join {
         /// The incarnation that wants it.
@@ -73,6 +82,7 @@ enum Head {
     Ballots(u64, ballots::Message<Cut>),
     Join(Incarnation, bool),
     State(u64, u64, u64),
+    Stable(u64, Cut, u64),
 }
 
 impl Wire for Message {
@@ -87,6 +97,11 @@ impl Wire for Message {
                 configuration,
                 message,
             } => wire::put_head(&Head::Ballots(*configuration, message.clone()), out),
+            Message::Stable {
+                configuration,
+                held,
+                decided,
+            } => wire::put_head(&Head::Stable(*configuration, held.clone(), *decided), out),
             Message::Join {
                 incarnation,
                 is_newcomer,
@@ -115,6 +130,11 @@ impl Wire for Message {
                 incarnation,
                 is_newcomer,
             },
+            Head::Stable(configuration, held, decided) => Message::Stable {
+                configuration,
+                held,
+                decided,
+            },
             Head::State(ticket, part, parts) => {
                 return Ok(Message::State {
                     ticket,
@@ -136,6 +156,7 @@ impl Observe for Message {
                 .digest(digest(batch)),
             Message::Lacks { .. } => Observation::internal("Lacks"),
             Message::Ballots { message, .. } => message.observe(),
+            Message::Stable { decided, .. } => Observation::internal("Stable").instance(*decided),
             Message::Join { .. } => Observation::internal("Join"),
             Message::State { ticket, piece, .. } => Observation::internal("State")
                 .instance(*ticket)

@@ -252,6 +252,7 @@ impl ByLeader {
         self.decisions.clear();
         self.deferred.clear();
         self.proposed = Cut::default();
+        self.stable = self.applied;
         self.newcomers.configuration += 1;
         self.newcomers.leader = Some(leader);
         self.newcomers

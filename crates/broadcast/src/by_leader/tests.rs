@@ -37,9 +37,22 @@ fn wire_all(world: &World, oracle: &Oracle, configuration: Configuration) -> Vec
 
 /// One message of p`origin`, in lock step.
 fn isolated(n: usize, origin: usize, crash: Option<(usize, Crash)>) -> (World, Report) {
+    isolated_with(n, origin, crash, Acceptances::Everybody)
+}
+
+fn isolated_with(
+    n: usize,
+    origin: usize,
+    crash: Option<(usize, Crash)>,
+    acceptances: Acceptances,
+) -> (World, Report) {
+    let configuration = Configuration {
+        acceptances,
+        ..Configuration::default()
+    };
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap().keep_trace();
     let oracle = Oracle::accurate(UNIT * DETECTION);
-    let doors = wire_all(&world, &oracle, Configuration::default());
+    let doors = wire_all(&world, &oracle, configuration);
     let payload = payload(1);
     world.request(
         p(origin),
@@ -98,6 +111,20 @@ fn one_message_costs_what_the_header_says() {
 }
 
 #[test]
+fn with_few_processes_acceptances_to_the_leader_alone_take_as_many_steps() {
+    for n in 1..=8_u64 {
+        for origin in 1..=n.min(2) as usize {
+            let (all, _) = isolated(n as usize, origin, None);
+            let sparing = Acceptances::WhoNeedsThem;
+            let (some, report) = isolated_with(n as usize, origin, None, sparing);
+            assert_eq!(steps(&some), steps(&all), "n = {n}");
+            let expected = if n <= 3 { 3 * (n - 1) } else { n * n - 1 };
+            assert_eq!(report.counts.messages, expected, "n = {n}");
+        }
+    }
+}
+
+#[test]
 fn one_message_with_a_dead_process_costs_what_the_header_says() {
     for n in 3..=8_u64 {
         let dead = (n as usize, Crash::at(Time::ZERO));
@@ -115,11 +142,9 @@ fn tob4_uniform_agreement_wherever_origin_and_leader_crash() {
             .flat_map(|c| (1..4 * n as u64).map(move |k| (*c, k)))
         {
             for lose in [Lose::Nothing, Lose::Each(0.5), Lose::Everything] {
-                isolated(
-                    n,
-                    origin,
-                    Some((crashing, Crash::before_output(k).losing(lose))),
-                );
+                let crash = Some((crashing, Crash::before_output(k).losing(lose)));
+                isolated(n, origin, crash);
+                isolated_with(n, origin, crash, Acceptances::WhoNeedsThem);
             }
         }
     }
@@ -134,6 +159,7 @@ fn storm(n: usize, seed: u64, adversary: impl Adversary + 'static, messages: u64
         instances: 1 + seed % 4,
         batches: 1 + seed % 3,
         batch_bytes: 20,
+        acceptances: [Acceptances::Everybody, Acceptances::WhoNeedsThem][seed as usize / 6 % 2],
         ..Configuration::default()
     };
     let doors = wire_all(&world, &oracle, configuration);
@@ -265,6 +291,36 @@ fn nothing_is_accepted_before_it_is_held() {
             ..
         })
     )));
+}
+
+#[test]
+fn what_the_leader_says_that_everybody_holds_is_forgotten() {
+    let mut p3 = Alone::new();
+    for number in 1..=100 {
+        p3.hears(1, data(1, number));
+        let acceptance = Acceptance {
+            instance: number,
+            ballot: ballot(1, 1),
+            value: Cut([(origin(1), number)].into()),
+        };
+        let accept = ballots::Message::Accept {
+            acceptance,
+            decided: 0,
+        };
+        p3.hears(1, of_first(accept));
+    }
+    let stream = |p3: &Alone| p3.algorithm.streams[&origin(1)].len();
+    assert_eq!(stream(&p3), 100, "p2 is not known to hold it");
+    let stable = |configuration, decided| Message::Stable {
+        configuration,
+        held: Cut([(origin(1), decided)].into()),
+        decided,
+    };
+    p3.hears(1, stable(1, 100));
+    assert_eq!(stream(&p3), 100, "that is no configuration of p3");
+    p3.hears(1, stable(0, 90));
+    assert_eq!(stream(&p3), 10);
+    assert_eq!(p3.algorithm.ballots.remembered(), 10);
 }
 
 #[test]

@@ -240,6 +240,7 @@ fn by_leader(site: &Site<'_>, leader: &Subscribe<Trust>) -> Door {
 fn configuration(site: &Site<'_>) -> by_consensus::Configuration {
     by_consensus::Configuration {
         instances: site.instances,
+        acceptances: site.acceptances,
         ..Default::default()
     }
 }
