@@ -1,9 +1,9 @@
 mod errata;
 
 use super::*;
-use crate::{best_effort as basic, testing::*};
+use crate::{best_effort as basic, eager, testing::*};
 use quorate_abstractions::link::{self, Links, To};
-use quorate_consensus::{hierarchical, uniform_hierarchical};
+use quorate_consensus::{hierarchical, rotating, uniform_hierarchical};
 use quorate_core::{Context, Counters, Time, message::fold};
 use quorate_sim::{Crash, Exhaustive, Lose, Report, SimHost, Timed, UNIT, World, properties};
 use std::time::Duration;
@@ -204,6 +204,35 @@ fn trb1_to_4_hold_over_regular_consensus_for_correct_processes() {
     for seed in 0..300 {
         let mut world = turbulent_world(seed, all_but_one);
         let doors = wire_regular(&world, Duration::from_micros(seed % 5 * 800));
+        request_some(&world, &doors, |payload| Broadcast { payload });
+        world.run().assert_all_hold();
+    }
+}
+
+/// Over a consensus of another kind, which decides with a majority: decisions overtake proposals.
+#[test]
+fn trb1_to_4_hold_over_the_rotating_coordinator() {
+    for seed in 0..200 {
+        let mut world = turbulent_world(seed, minority);
+        let delay = Duration::from_micros(seed % 5 * 800);
+        world.check(properties::terminating(world.membership(), "trb"));
+        let spawn_at = |q| {
+            let (host, links) = (world.host(q).at("trb"), world.links(q).at("trb"));
+            let detector = world.perfect(q, delay);
+            let suspicions = perfect::as_eventually_perfect(&detector);
+            let consensus = |source: ProcessId| {
+                let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
+                let suspicions = &suspicions;
+                move |up| {
+                    let lane = basic::over(links.at("decisions").lane());
+                    let decisions = |up| eager::spawn(&host.at("decisions"), lane, up);
+                    rotating::spawn(&host, links.lane(), decisions, suspicions, up)
+                }
+            };
+            let (below, up) = (basic::over(links.lane()), world.application(q));
+            spawn(&host, below, consensus, &detector, up)
+        };
+        let doors: Vec<_> = world.processes().map(spawn_at).collect();
         request_some(&world, &doors, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
