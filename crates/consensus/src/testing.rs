@@ -1,7 +1,11 @@
-//! What the tests of the algorithms over P share.
+//! What the tests of the algorithms share.
+use crate::hierarchy::Hierarchy;
 use bytes::Bytes;
-use quorate_core::{ProcessId, Random, Time};
-use quorate_sim::{Adversary, Copy, UNIT, World};
+use quorate_abstractions::{Subscribe, eventually_perfect, perfect};
+use quorate_core::{Addr, Membership, ProcessId, Random, Time, instances::Entry};
+use quorate_sim::{
+    Adversary, Copy, Crash, Lose, Oracle, Report, Timed, UNIT, World, properties::Properties,
+};
 use std::time::Duration;
 
 pub(crate) fn p(rank: usize) -> ProcessId {
@@ -35,4 +39,154 @@ pub(crate) fn each_steps(world: &World) -> Vec<Option<u64>> {
         Some(tally.first.as_nanos() / UNIT.as_nanos() as u64)
     };
     world.processes().map(decided).collect()
+}
+
+/// The rule of a hierarchy that is in force: the corrected one, or one as published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Corrected,
+    /// Whatever leader's value arrives counts for the present round.
+    ArrivalIsTheRound,
+    /// What is not of the present round is dropped.
+    EarlyIsDropped,
+}
+
+impl Rule {
+    /// As whose value this one of `from` counts; nobody's, if it is dropped.
+    pub(crate) fn counts_as(
+        self,
+        hierarchy: &mut Hierarchy,
+        number: u64,
+        from: ProcessId,
+    ) -> Option<ProcessId> {
+        let (n, me) = (hierarchy.processes.n(), hierarchy.me);
+        let Entry::Live(instance) = hierarchy.at(number) else {
+            return None;
+        };
+        let leader = p(instance.round().min(n));
+        match self {
+            Rule::EarlyIsDropped if from != leader => None,
+            Rule::ArrivalIsTheRound if from != me => Some(leader),
+            Rule::Corrected | Rule::EarlyIsDropped | Rule::ArrivalIsTheRound => Some(from),
+        }
+    }
+}
+
+/// What tells one hierarchical consensus from the other, to those of their tests that are the same.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject {
+    /// Starts the algorithm at a process, under a rule and with this detector, and has it propose its
+    /// rank in instance 1.
+    pub(crate) start: fn(&World, ProcessId, Rule, &Subscribe<perfect::Crash>),
+    pub(crate) properties: fn(&Membership, &str) -> Properties,
+}
+
+impl Subject {
+    /// Everybody proposes; `detect` gives each process its detector.
+    pub(crate) fn world(
+        self,
+        n: usize,
+        seed: u64,
+        adversary: impl Adversary + 'static,
+        rule: Rule,
+        detect: impl Fn(&World, ProcessId) -> Subscribe<perfect::Crash>,
+    ) -> World {
+        let world = World::new(n, seed, adversary).unwrap().keep_trace();
+        world.check((self.properties)(world.membership(), "consensus"));
+        for q in world.processes() {
+            (self.start)(&world, q, rule, &detect(&world, q));
+        }
+        world
+    }
+
+    /// In lock step, with crashes reported after so many steps: everything holds.
+    pub(crate) fn lock_step(
+        self,
+        n: usize,
+        detection: u32,
+        crash: Option<(usize, Crash)>,
+    ) -> (World, Report) {
+        let (adversary, detect) = (Timed::lock_step(), reported_after(detection));
+        let mut world = self.world(n, 1, adversary, Rule::Corrected, detect);
+        if let Some((rank, crash)) = crash {
+            world.crash(p(rank), crash);
+        }
+        let report = world.run();
+        report.assert_all_hold();
+        (world, report)
+    }
+
+    /// A leader that crashes after k sends costs those, and a run of the others.
+    pub(crate) fn assert_costs_with_a_leader_crashing(self) {
+        for (n, k) in (2..=8_u64).flat_map(|n| (0..n).map(move |k| (n, k))) {
+            let crash = (1, Crash::before_output(k + 1));
+            let (_, report) = self.lock_step(n as usize, 1, Some(crash));
+            let messages = k + (n - 1) * (n - 1);
+            assert_eq!(report.counts.messages, messages, "n = {n}, k = {k}");
+        }
+    }
+
+    /// Everything holds wherever all but one crash.
+    pub(crate) fn assert_holds_wherever_processes_crash(self) {
+        for seed in 0..400 {
+            let n = 2 + seed as usize % 4;
+            let detect =
+                |world: &World, q: ProcessId| world.perfect(q, UNIT * (1 + q.rank() as u32 % 3));
+            let mut world = if seed % 2 == 0 {
+                let adversary = quorate_sim::Random::new();
+                self.world(n, seed, adversary, Rule::Corrected, detect)
+            } else {
+                let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
+                self.world(n, seed, adversary, Rule::Corrected, detect)
+            };
+            for rank in 1..n {
+                let lose =
+                    [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+                let crash = Crash::before_output(1 + (seed / 7 + rank as u64) % (n as u64 + 1));
+                world.crash(p(rank), crash.losing(lose));
+            }
+            let report = world.run();
+            assert!(report.all_hold(), "n = {n}, {report}");
+        }
+    }
+
+    /// Of three, p2 learns of p1's crash at once, and leads; p3 is still waiting for p1.
+    pub(crate) fn early_value(self, rule: Rule) -> Report {
+        let detect =
+            |world: &World, q: ProcessId| world.perfect(q, UNIT * if q == p(2) { 1 } else { 9 });
+        let mut world = self.world(3, 1, Timed::lock_step(), rule, detect);
+        world.crash(p(1), Crash::at(Time::ZERO));
+        world.run()
+    }
+
+    /// Of four, p1's value reaches p4 alone, late, once p2 and p3 have imposed another; p3's takes
+    /// longer still. What else happens, the test says.
+    pub(crate) fn stale_value(self, rule: Rule) -> World {
+        let adversary = Latencies(&[(1, 4, 6), (3, 4, 20)]);
+        let world = self.world(4, 1, adversary, rule, reported_after(2));
+        let lost = [p(2), p(3)].into_iter().collect();
+        let crash = Crash::at(Time::ZERO + UNIT / 2).losing(Lose::To(lost));
+        world.crash(p(1), crash);
+        world
+    }
+}
+
+/// The report of each crash takes so many steps.
+pub(crate) fn reported_after(
+    steps: u32,
+) -> impl Fn(&World, ProcessId) -> Subscribe<perfect::Crash> {
+    move |world, q| world.perfect(q, UNIT * steps)
+}
+
+/// A detector that errs and poses as P. The types forbid it: reports are forged out of suspicions.
+pub(crate) fn posing(oracle: Oracle) -> impl Fn(&World, ProcessId) -> Subscribe<perfect::Crash> {
+    move |world, q| {
+        let detector = world.eventually_perfect(q, &oracle);
+        detector.with(|up: Addr<perfect::Crash>| {
+            Addr::new(move |indication| match indication {
+                eventually_perfect::Indication::Suspect(q) => up.send(perfect::Crash(q)),
+                eventually_perfect::Indication::Restore(_) => {}
+            })
+        })
+    }
 }

@@ -1,6 +1,7 @@
 mod errata;
 
 use super::*;
+use crate::testing::{each_steps, p, payload, step};
 use quorate_abstractions::link::Links;
 use quorate_broadcast::{best_effort, eager};
 use quorate_core::{Context, Counters, Incarnation, MessageId, Time, message::Origin, wire::Wire};
@@ -12,14 +13,6 @@ use std::sync::{
 
 /// The steps after which the oracle reports a crash.
 const DETECTION: u32 = 5;
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
-
-fn step(steps: u32) -> Time {
-    Time::ZERO + UNIT * steps
-}
 
 /// Everybody proposes in instance 1, in lock step; the report, and when each decided.
 fn run(n: usize, oracle: &Oracle, crash: Option<(usize, Crash)>) -> (Report, Vec<Option<u64>>) {
@@ -42,18 +35,14 @@ fn run(n: usize, oracle: &Oracle, crash: Option<(usize, Crash)>) -> (Report, Vec
             &detector,
             world.application(q),
         );
-        let value = Bytes::from(vec![q.rank() as u8]);
+        let value = payload(q);
         world.request(q, Time::ZERO, &door, Propose { instance: 1, value });
     }
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
     let report = world.run();
-    let decided = |q| {
-        let tally = world.tally(q, "consensus", "Decide")?;
-        Some(tally.first.as_nanos() / UNIT.as_nanos() as u64)
-    };
-    let times = world.processes().map(decided).collect();
+    let times = each_steps(&world);
     (report, times)
 }
 
@@ -137,7 +126,7 @@ fn propose_late(early_is_dropped: bool) -> Report {
         };
         let detector = world.eventually_perfect(q, &accurate());
         let door = spawn(&host, link, reliable, &detector, world.application(q));
-        let value = Bytes::from(vec![q.rank() as u8]);
+        let value = payload(q);
         let time = if q == p(1) { step(5) } else { step(0) };
         world.call(q, time, move || {
             has_proposed.store(true, Relaxed);

@@ -99,7 +99,7 @@ fn along(schedule: &str, rule: Rule, suspecting: &[usize]) -> Report {
         let link = spoiled(rule, links.lane());
         let detector = world.eventually_perfect(q, &oracle);
         let door = spawn(&host, link, reliable, &detector, world.application(q));
-        let value = Bytes::from(vec![q.rank() as u8]);
+        let value = payload(q);
         world.request(q, Time::ZERO, &door, Propose { instance: 1, value });
     }
     let script: Script = schedule.parse().unwrap();
