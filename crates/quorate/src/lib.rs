@@ -49,6 +49,9 @@
 //! | `feed` | [first-in first-out](Builder::first_in_first_out) | each source in its own order |
 //! | `counter` | [uniform](Builder::uniform) | what one has counted, everybody counts |
 //!
+//! One runs three operating-system processes, and kills one: `transfer`, by [atomic
+//! commit](Builder::commit), which all banks do or none does.
+//!
 //! # What is where
 //!
 //! | module | what it holds |
@@ -58,13 +61,14 @@
 //! | [`host`], [`thread`], [`udp`], [`tcp`] | what a node is made of, for those who wire their own |
 //! | [`core`] | algorithms, hosts, addresses, processes, the codec |
 //! | [`abstractions`] | the interfaces, and the properties that they promise |
-//! | [`links`], [`detectors`], [`broadcast`], [`consensus`] | the algorithms |
+//! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`] | the algorithms |
 //! | [`catalogue`] | every algorithm with its model, properties and costs; whole stacks |
 //!
 //! Frames are not authenticated: bind a loopback address or a private network.
 pub use quorate_abstractions as abstractions;
 pub use quorate_broadcast as broadcast;
 pub use quorate_catalogue as catalogue;
+pub use quorate_commit as commit;
 pub use quorate_consensus as consensus;
 pub use quorate_core as core;
 pub use quorate_detectors as detectors;

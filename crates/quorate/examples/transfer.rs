@@ -1,0 +1,306 @@
+//! Three banks, each an operating-system process, transfer money by non-blocking atomic commit: all do
+//! a transfer, or none does. One of them is killed in the middle of it; the others decide all that is
+//! left, and agree with all that the dead one has decided.
+//!
+//! `cargo run -p quorate --example transfer`
+use quorate::{detectors::exclude_on_timeout::Configuration, prelude::*};
+use std::{
+    env,
+    fmt::Display,
+    io::{self, BufRead, BufReader, Write},
+    net::{SocketAddr, UdpSocket},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+/// What a step of the example comes to.
+pub type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How many transfers are tried.
+pub const TRANSFERS: u64 = 300;
+/// What each bank has in the beginning.
+pub const OPENING: u64 = 100;
+/// A live bank is never silent for so long, on loopback: who is, has crashed.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long the banks may take for anything.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Tells a process which bank it is.
+const RANK: &str = "QUORATE_EXAMPLE_BANK";
+/// What a bank says begins so.
+const SAYS: &str = "bank: ";
+
+fn main() -> Fallible<()> {
+    if let Some(rank) = told_to_be_a_bank() {
+        return bank(rank);
+    }
+    let program = env::current_exe()?;
+    let chance = SystemTime::UNIX_EPOCH.elapsed()?.subsec_micros();
+    let kill = Kill {
+        bank: 1 + chance as usize % 3,
+        after: 1 + u64::from(chance) % 250,
+    };
+    let books = trade(&|| Command::new(&program), Some(kill))?;
+    let Audit { committed, aborted } = audit(&books, Some(kill))?;
+    let dead = books[kill.bank - 1].len();
+    println!("bank {} was killed when it had decided {dead}", kill.bank);
+    println!("the others have decided {TRANSFERS}: {committed} committed, {aborted} aborted");
+    println!("all of them agree, and no money was made or lost");
+    Ok(())
+}
+
+/// A transfer, the same at every bank.
+struct Transfer {
+    from: usize,
+    to: usize,
+    amount: u64,
+}
+
+fn transfer(number: u64) -> Transfer {
+    let from = 1 + (number % 3) as usize;
+    Transfer {
+        from,
+        to: 1 + (from + (number / 3) as usize % 2) % 3,
+        amount: 1 + number * 37 % 120,
+    }
+}
+
+impl Transfer {
+    /// What it makes of the balance of a bank.
+    fn applied(&self, bank: usize, balance: u64) -> u64 {
+        match bank {
+            _ if bank == self.from => balance - self.amount,
+            _ if bank == self.to => balance + self.amount,
+            _ => balance,
+        }
+    }
+}
+
+/// Which bank this process is to be, if it is to be one.
+pub fn told_to_be_a_bank() -> Option<usize> {
+    env::var(RANK).ok()?.parse().ok()
+}
+
+fn say(what: impl Display) {
+    println!("{SAYS}{what}");
+}
+
+/// One bank: it says where it is, is told where all are, votes on every transfer, and says what is
+/// decided, and what it has then.
+///
+/// # Errors
+/// When the node does not start, or stops.
+pub fn bank(rank: usize) -> Fallible<()> {
+    let me = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    say(format_args!("at {}", socket.local_addr()?));
+    let mut peers = String::new();
+    io::stdin().read_line(&mut peers)?;
+    let peers = peers.split_whitespace().map(str::parse);
+    let peers: Vec<SocketAddr> = peers.collect::<Result<_, _>>()?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let bounds = Configuration::new(Duration::from_millis(100), SILENCE)?;
+        let builder = Node::builder(me, peers).socket(socket).cluster("banks");
+        let mut builder = builder.assume_synchronous(bounds);
+        let transfers = builder.commit("transfers", "non-blocking")?;
+        let node = builder.start().await?;
+
+        let mut balance = OPENING;
+        for number in 1..=TRANSFERS {
+            let transfer = transfer(number);
+            let vote = if transfer.from == rank && balance < transfer.amount {
+                Vote::No
+            } else {
+                Vote::Yes
+            };
+            let outcome = transfers.vote(number, vote).await?;
+            if outcome == Outcome::Commit {
+                balance = transfer.applied(rank, balance);
+            }
+            let is_commit = outcome == Outcome::Commit;
+            say(format_args!("decided {number} {is_commit} {balance}"));
+        }
+        say("done");
+        // Others may still need what this bank has to say, until all are done.
+        io::stdin().read_line(&mut String::new())?;
+        node.shutdown().await?;
+        Ok(())
+    })
+}
+
+/// A bank to kill, once it has said so many decisions.
+#[derive(Clone, Copy)]
+pub struct Kill {
+    /// The bank.
+    pub bank: usize,
+    /// How many decisions.
+    pub after: u64,
+}
+
+/// What a bank said of a transfer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// Whether it was committed.
+    pub is_commit: bool,
+    /// What the bank has then.
+    pub balance: u64,
+}
+
+/// The process of a bank, which does not outlive this.
+struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Starts a bank, whose words go to `words`.
+    fn start(mut command: Command, rank: usize, words: Sender<(usize, String)>) -> Fallible<Self> {
+        let command = command.env(RANK, rank.to_string());
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().ok_or("the output is piped")?;
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some((_, said)) = line.split_once(SAYS)
+                    && words.send((rank, said.to_owned())).is_err()
+                {
+                    return;
+                }
+            }
+            // The last word of a process.
+            let _ = words.send((rank, "gone".to_owned()));
+        });
+        Ok(Process { child, stdin })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts three banks by this command, kills one if told to, and waits until the others are done. What
+/// each said of the transfers, in their order.
+///
+/// # Errors
+/// When a bank cannot be started, ends though nobody killed it, or takes too long.
+pub fn trade(command: &dyn Fn() -> Command, kill: Option<Kill>) -> Fallible<Vec<Vec<Decision>>> {
+    let (words, said) = mpsc::channel();
+    let mut banks = Vec::new();
+    for rank in 1..=3 {
+        banks.push(Process::start(command(), rank, words.clone())?);
+    }
+    introduce(&mut banks, &said)?;
+    let mut books: Vec<Vec<Decision>> = vec![Vec::new(); 3];
+    let mut going: Vec<usize> = vec![1, 2, 3];
+    while !going.is_empty() {
+        let (rank, said) = said.recv_timeout(PATIENCE)?;
+        let book = &mut books[rank - 1];
+        match said.split(' ').collect::<Vec<_>>()[..] {
+            ["decided", number, is_commit, balance] => {
+                if number.parse() != Ok(book.len() as u64 + 1) {
+                    return Err(format!("bank {rank} decides {number} out of turn").into());
+                }
+                book.push(Decision {
+                    is_commit: is_commit.parse()?,
+                    balance: balance.parse()?,
+                });
+                if kill.is_some_and(|kill| kill.bank == rank && kill.after == book.len() as u64) {
+                    // SIGKILL: wherever it is, there it ends.
+                    banks[rank - 1].child.kill()?;
+                }
+            }
+            ["done"] => going.retain(|other| *other != rank),
+            ["gone"] if kill.is_some_and(|kill| kill.bank == rank) => {
+                going.retain(|other| *other != rank);
+            }
+            _ => return Err(format!("bank {rank} is {said}").into()),
+        }
+    }
+    // All are done: they may leave, when their input ends.
+    for bank in &mut banks {
+        bank.stdin = None;
+    }
+    for (rank, bank) in (1..).zip(&mut banks) {
+        let was_killed = kill.is_some_and(|kill| kill.bank == rank);
+        if !bank.child.wait()?.success() && !was_killed {
+            return Err(format!("bank {rank} failed").into());
+        }
+    }
+    Ok(books)
+}
+
+/// Tells every bank where all are.
+fn introduce(banks: &mut [Process], said: &Receiver<(usize, String)>) -> Fallible<()> {
+    let mut addresses = vec![String::new(); banks.len()];
+    while addresses.iter().any(String::is_empty) {
+        let (rank, said) = said.recv_timeout(PATIENCE)?;
+        let address = said.strip_prefix("at ").ok_or("a bank says where it is")?;
+        address.clone_into(&mut addresses[rank - 1]);
+    }
+    for bank in banks {
+        let stdin = bank.stdin.as_mut().ok_or("the input is piped")?;
+        writeln!(stdin, "{}", addresses.join(" "))?;
+    }
+    Ok(())
+}
+
+/// What the books say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Audit {
+    /// How many transfers were committed.
+    pub committed: u64,
+    /// How many were aborted.
+    pub aborted: u64,
+}
+
+/// Compares the books: who was not killed has decided all, all agree on what they have decided, and
+/// have what follows from it, which is what there was in the beginning.
+///
+/// # Errors
+/// What is wrong.
+pub fn audit(books: &[Vec<Decision>], kill: Option<Kill>) -> Result<Audit, String> {
+    let mut audit = Audit {
+        committed: 0,
+        aborted: 0,
+    };
+    let mut balances = [OPENING; 3];
+    for number in 1..=TRANSFERS {
+        let mut outcome = None;
+        for (rank, book) in (1..).zip(books) {
+            let Some(decision) = book.get(number as usize - 1) else {
+                if kill.is_some_and(|kill| kill.bank == rank) {
+                    continue;
+                }
+                return Err(format!("bank {rank} has not decided {number}"));
+            };
+            if *outcome.get_or_insert(decision.is_commit) != decision.is_commit {
+                return Err(format!("bank {rank} decides {number} otherwise"));
+            }
+            let balance = &mut balances[rank - 1];
+            if decision.is_commit {
+                *balance = transfer(number).applied(rank, *balance);
+            }
+            if *balance != decision.balance {
+                return Err(format!("bank {rank} has another balance after {number}"));
+            }
+        }
+        if books.iter().all(|book| book.len() as u64 >= number)
+            && balances.iter().sum::<u64>() != 3 * OPENING
+        {
+            return Err(format!("money was made or lost by {number}"));
+        }
+        match outcome {
+            Some(true) => audit.committed += 1,
+            Some(false) | None => audit.aborted += 1,
+        }
+    }
+    Ok(audit)
+}
