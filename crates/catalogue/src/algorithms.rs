@@ -9,6 +9,7 @@ mod detectors;
 mod first_in_first_out;
 mod from_terminating;
 mod links;
+mod membership;
 mod terminating;
 mod total_order;
 mod traced;
@@ -32,6 +33,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         terminating::ALL,
         from_terminating::ALL,
         commit::ALL,
+        membership::ALL,
     ];
     families.into_iter().flatten()
 }

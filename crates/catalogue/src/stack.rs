@@ -1,12 +1,13 @@
 //! Whole stacks: which algorithm stands on which, said once, for every host.
 use quorate_abstractions::{
-    Subscribe, atomic_commit, consensus, eventually_perfect, link::Links, perfect, reliable,
-    terminating, total_order, uniform,
+    Subscribe, atomic_commit, consensus, eventually_perfect, group_membership::View, link::Links,
+    perfect, reliable, terminating, total_order, uniform,
 };
 use quorate_broadcast::{best_effort, by_consensus, eager, majority_ack};
 use quorate_commit::non_blocking;
 use quorate_consensus::{rotating, uniform_hierarchical};
 use quorate_core::{Addr, Host, Layer, ProcessId};
+use quorate_membership::group;
 
 /// The algorithms of the total-order stack, top down: two processes can only talk if theirs are the
 /// same.
@@ -91,6 +92,21 @@ pub(crate) fn consensus_of<H: Host>(
     );
     let below = best_effort::over(links.lane());
     move |up| uniform_hierarchical::spawn(&host, below, detector, up)
+}
+
+/// Group membership, over uniform hierarchical consensus and P.
+pub fn group_membership<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<View>,
+) {
+    let (host, links) = (host.at("group"), links.at("group"));
+    let consensus = |up: Addr<consensus::Decide>| {
+        let (host, lane) = (host.at("consensus"), links.at("consensus").lane());
+        uniform_hierarchical::spawn(&host, best_effort::over(lane), detector, up)
+    };
+    group::spawn(&host, consensus, detector, up);
 }
 
 /// Non-blocking atomic commit: over uniform hierarchical consensus.

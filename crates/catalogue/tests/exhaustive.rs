@@ -98,6 +98,10 @@ const TWINS: &[(&str, Case)] = &[
     ("terminating-with-errors", erring(2, 0, 1)),
     ("anybodys-data", case(2, Load::Second, 0)),
     ("terminating-not-uniform", case(2, Load::One, 1)),
+    ("group-with-errors", erring(2, 0, 2)),
+    ("group-without-reports", case(2, Load::One, 1)),
+    ("views-with-errors", erring(2, 0, 2)),
+    ("awaiting-the-faulty", case(2, Load::One, 1)),
 ];
 
 /// The search for a twin.

@@ -66,18 +66,32 @@ fn world_of<A: Algorithm<Event = Event, Effect = Effect>>(
     detection: impl Fn(ProcessId) -> Duration,
 ) -> (World, Vec<Addr<Request>>, Vec<Log>) {
     let world = World::new(n, seed, adversary).unwrap();
+    let (doors, logs) = wire(&world, algorithm, detection, |_| true);
+    (world, doors, logs)
+}
+
+/// …on this world, where these users do.
+fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
+    world: &World,
+    algorithm: impl Fn(ByTerminating) -> A,
+    detection: impl Fn(ProcessId) -> Duration,
+    answers: impl Fn(ProcessId) -> bool,
+) -> (Vec<Addr<Request>>, Vec<Log>) {
     world.check(properties::view_synchrony(world.membership(), "views"));
-    let (mut doors, mut logs) = (Vec::new(), Vec::new());
-    for q in world.processes() {
-        let (up, back, log) = user(&world, q);
+    let at = |q| {
+        let (up, back, log) = user(world, q);
         let detector = world.perfect(q, detection(q));
         let algorithm = algorithm(ByTerminating::new(&world.host(q).at("views")));
-        let door = stack(&world, q, &detector, algorithm, up);
-        assert!(back.set(door.clone()).is_ok());
-        doors.push(door);
-        logs.push(log);
-    }
-    (world, doors, logs)
+        let door = stack(world, q, &detector, algorithm, up);
+        let answer = if answers(q) {
+            door.clone()
+        } else {
+            Addr::nowhere()
+        };
+        assert!(back.set(answer).is_ok());
+        (door, log)
+    };
+    world.processes().map(at).unzip()
 }
 
 fn world(
@@ -131,31 +145,62 @@ fn a_view_change_costs_what_the_header_says() {
     }
 }
 
+/// Requests, and crashes of all but the last, as the seed has them.
+fn trouble(world: &World, doors: &[Addr<Request>], seed: u64) {
+    let n = doors.len();
+    for (number, door) in doors.iter().enumerate() {
+        for k in 0..4 {
+            let at = half((seed as u32 + 13 * k + 3 * number as u32) % 61);
+            world.request(p(number + 1), at, door, broadcast(&[k as u8]));
+        }
+    }
+    for rank in 1..n {
+        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+        let at = 1 + (seed / 5 + 7 * rank as u64) % (8 * n as u64);
+        world.crash(p(rank), Crash::before_output(at).losing(lose));
+    }
+}
+
+fn some_delay(seed: u64) -> impl Fn(ProcessId) -> Duration {
+    move |q| UNIT * (1 + (q.rank() as u32 + seed as u32) % 3)
+}
+
 #[test]
 fn vs1_to_vs9_wherever_processes_crash() {
     for seed in 0..300 {
         let n = 2 + seed as usize % 4;
-        let detection = |q: ProcessId| UNIT * (1 + (q.rank() as u32 + seed as u32) % 3);
         let (mut world, doors, _) = if seed % 2 == 0 {
-            world(n, seed, Random::new(), detection)
+            world(n, seed, Random::new(), some_delay(seed))
         } else {
-            world(n, seed, Timed::uniform(UNIT / 2, UNIT * 6), detection)
+            let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
+            world(n, seed, adversary, some_delay(seed))
         };
-        for (number, door) in doors.iter().enumerate() {
-            for k in 0..4 {
-                let at = half((seed as u32 + 13 * k + 3 * number as u32) % 61);
-                world.request(p(number + 1), at, door, broadcast(&[k as u8]));
-            }
-        }
-        for rank in 1..n {
-            let lose =
-                [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
-            let at = 1 + (seed / 5 + 7 * rank as u64) % (8 * n as u64);
-            world.crash(p(rank), Crash::before_output(at).losing(lose));
-        }
+        trouble(&world, &doors, seed);
         let report = world.run();
         assert!(report.all_hold(), "n = {n}, seed {seed}, {report}");
     }
+}
+
+/// Users answer when they like: here at times that have nothing to do with when they are asked.
+#[test]
+fn vs1_to_vs9_with_users_that_take_their_time() {
+    let mut unasked = 0;
+    for seed in 0..100_u64 {
+        let n = 3 + seed as usize % 2;
+        let mut world = World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap();
+        let (doors, _) = wire(&world, |views| views, some_delay(seed), |_| false);
+        trouble(&world, &doors, seed);
+        for (number, door) in doors.iter().enumerate() {
+            for k in 1..60 {
+                let at = step(k * (9 + (seed as u32 + 5 * number as u32) % 23));
+                world.request(p(number + 1), at, door, Request::BlockOk);
+            }
+        }
+        let report = world.run();
+        assert!(report.all_hold(), "n = {n}, seed {seed}, {report}");
+        unasked += world.counters(p(n)).total("unasked BlockOk");
+    }
+    assert!(unasked > 0);
 }
 
 #[test]

@@ -19,6 +19,8 @@ enum Rule {
     FirstViewIsSilent,
     /// What is delivered from a flush is known by its content.
     KnownByContent,
+    /// A flush says nothing.
+    NothingIsFlushed,
 }
 
 /// The algorithm under a rule.
@@ -84,7 +86,12 @@ impl Algorithm for Ruled {
         self.views.upon(event, ctx);
         let mut effects = Vec::new();
         ctx.take_effects(&mut effects);
-        for effect in effects {
+        for mut effect in effects {
+            if let Effect::Terminating(flush) = &mut effect
+                && self.rule == Rule::NothingIsFlushed
+            {
+                flush.payload.clear();
+            }
             if let Effect::Indicate(Indication::Deliver(deliver)) = &effect
                 && self.rule == Rule::KnownByContent
             {
@@ -132,20 +139,8 @@ fn d7_e2_knowing_flushed_messages_by_their_content_breaks_agreement() {
 /// p3 is dead; the user of p1 answers `Block` long after p2 has flushed.
 fn slow_user(rule: Rule) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    world.check(properties::view_synchrony(world.membership(), "views"));
-    for q in world.processes() {
-        let (up, back, _) = user(&world, q);
-        let detector = world.perfect(q, UNIT);
-        let views = Ruled::by(rule)(ByTerminating::new(&world.host(q).at("views")));
-        let door = stack(&world, q, &detector, views, up);
-        let answer = if q == p(1) {
-            world.request(q, step(20), &door, Request::BlockOk);
-            Addr::nowhere()
-        } else {
-            door
-        };
-        assert!(back.set(answer).is_ok());
-    }
+    let (doors, _) = wire(&world, Ruled::by(rule), steps(1), |q| q != p(1));
+    world.request(p(1), step(20), &doors[0], Request::BlockOk);
     world.crash(p(3), Crash::at(Time::ZERO));
     world.run()
 }
@@ -271,4 +266,20 @@ fn d7_e9_a_first_view_that_is_not_indicated_breaks_view_inclusion() {
     let report = run(Rule::FirstViewIsSilent);
     assert_eq!(report.violation().unwrap().tag, "VS1");
     run(Rule::Corrected).assert_all_hold();
+}
+
+/// p1 crashes when p2 alone has been sent its message.
+fn sent_to_one(rule: Rule) -> Report {
+    let (mut world, doors, _) = world_of(3, 1, Timed::lock_step(), Ruled::by(rule), steps(2));
+    world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+    // Its outputs: the first view, the delivery, the copy to p2, that to p3.
+    world.crash(p(1), Crash::before_output(4));
+    world.run()
+}
+
+#[test]
+fn flushing_nothing_breaks_agreement() {
+    let report = sent_to_one(Rule::NothingIsFlushed);
+    assert_eq!(report.violation().unwrap().tag, "VS9");
+    sent_to_one(Rule::Corrected).assert_all_hold();
 }
