@@ -1,13 +1,18 @@
 //! The pictures in the documentation are those that the code draws.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 use bytes::Bytes;
-use quorate_abstractions::uniform;
+use quorate_abstractions::{
+    atomic_commit::{Propose, Vote},
+    uniform,
+};
 use quorate_catalogue::{
+    algorithms,
     scenario::{Layers, Scenario},
+    site::{Below, Door, Site},
     stack,
 };
 use quorate_core::{ProcessId, Time};
-use quorate_sim::{Crash, Svg, Timed, World, properties};
+use quorate_sim::{Crash, Lose, Report, Svg, Timed, Trace, UNIT, World, properties};
 use std::{fs, path::Path, time::Duration};
 
 /// One broadcast by p1 among five processes; p1 crashes when it has sent two of its four copies.
@@ -32,21 +37,63 @@ fn uniform_crash() -> String {
         .draw(&world.trace(), 5)
 }
 
+/// All of three vote yes in an atomic commit. p1 crashes half a step after the last vote has reached
+/// it, and what it sent last is lost.
+fn commit_without_coordinator(name: &str) -> (Report, Trace) {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap().keep_trace();
+    world.check(properties::atomic_commit(world.membership(), "commit"));
+    let algorithm = algorithms::find(name).unwrap();
+    let below = Below::ideal(algorithm.simulation.ground, algorithm.detector, UNIT);
+    for p in world.processes() {
+        let Door::Vote(door) = (algorithm.simulation.wire)(&Site::new(&world, p, &below)) else {
+            panic!("{name} asks for votes");
+        };
+        let (instance, vote) = (1, Vote::Yes);
+        world.request(p, Time::ZERO, &door, Propose { instance, vote });
+    }
+    let crash = Crash::at(Time::ZERO + UNIT * 5 / 2).losing(Lose::Everything);
+    world.crash(ProcessId::from_rank(1).unwrap(), crash);
+    (world.run(), world.trace())
+}
+
 /// `UPDATE_GOLDEN=1` writes the picture anew.
-#[test]
-fn the_picture_of_a_crash_of_uniform_broadcast_is_the_one_in_the_docs() {
+#[track_caller]
+fn check(name: &str, drawn: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = root.join("docs/diagrams/uniform-crash.svg");
-    let drawn = uniform_crash();
+    let path = root.join("docs/diagrams").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &drawn).unwrap();
+        fs::write(&path, drawn).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == drawn,
-        "docs/diagrams/uniform-crash.svg is stale: run this test with UPDATE_GOLDEN=1 and look at it"
+        "docs/diagrams/{name} is stale: run this test with UPDATE_GOLDEN=1 and look at it"
     );
+}
+
+#[test]
+fn the_schedule_that_blocks_two_phase_commit_does_not_block_the_other() {
+    let (ended, trace) = commit_without_coordinator("non-blocking");
+    ended.assert_all_hold();
+    let drawn = Svg::default()
+        .title("Non-blocking commit: p1 crashes when it has every vote, and the others decide")
+        .note("3 processes, in lock step: NBAC1, NBAC2, NBAC3, NBAC4 and NBAC5 hold.")
+        .draw(&trace, 3);
+    check("non-blocking-commit.svg", &drawn);
+    let (blocked, trace) = commit_without_coordinator("two-phase");
+    assert_eq!(blocked.violation().unwrap().tag, "NBAC2");
+    let drawn = Svg::default()
+        .title("Two-phase commit: p1 crashes when it has every vote, and the others wait for ever")
+        .note("3 processes, in lock step: NBAC1, NBAC3, NBAC4 and NBAC5 hold; NBAC2 does not.")
+        .draw(&trace, 3);
+    check("two-phase-commit.svg", &drawn);
+}
+
+#[test]
+fn the_picture_of_a_crash_of_uniform_broadcast_is_the_one_in_the_docs() {
+    let drawn = uniform_crash();
+    check("uniform-crash.svg", &drawn);
     for p in 2..=5 {
         let why = format!("at p{p}, ");
         assert!(drawn.contains(&why));
