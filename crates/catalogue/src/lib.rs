@@ -4,6 +4,7 @@
 //! - [`site`]: on what the entries are wired in the simulator.
 //! - [`broadcasts`]: the broadcasts that a node can be asked for by name.
 //! - [`agreements`]: so with consensus and atomic commit.
+//! - [`views`]: the view synchronies that a node can be asked for by name.
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
 //! - [`matrix`]: every algorithm under every fault.
 //! - [`document`]: the texts that are generated from the entries.
@@ -18,3 +19,4 @@ pub mod matrix;
 pub mod scenario;
 pub mod site;
 pub mod stack;
+pub mod views;

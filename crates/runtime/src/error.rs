@@ -2,6 +2,7 @@
 use quorate_catalogue::{
     agreements::UnknownAgreement,
     broadcasts::{NeedsPerfect, UnknownBroadcast},
+    views::UnknownViews,
 };
 use quorate_core::{MessageId, ProcessId, process::BadMembership};
 use std::{io, net::SocketAddr, sync::Arc};
@@ -63,6 +64,9 @@ pub enum Error {
     /// No consensus, or no atomic commit, has the name that was asked for.
     #[error(transparent)]
     UnknownAgreement(#[from] UnknownAgreement),
+    /// No view synchrony has the name that was asked for.
+    #[error(transparent)]
+    UnknownViews(#[from] UnknownViews),
     /// A module's name is empty or contains a slash.
     #[error("`{0}` cannot name a module: it must be one segment of a path")]
     BadName(String),

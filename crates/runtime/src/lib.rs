@@ -25,7 +25,10 @@ mod timers;
 pub mod udp;
 
 pub use error::Error;
-pub use node::{Broadcaster, Builder, Deliveries, Delivery, Node, Proposer, Voter};
+pub use node::{
+    Broadcaster, Builder, Deliveries, Delivery, Event, Events, Group, Node, Proposer, StateWanted,
+    Voter,
+};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ mod handles;
 mod modules;
 mod snapshot;
 mod socket;
+mod views;
 mod wiring;
 
 pub use agreement::{Proposer, Voter};
@@ -16,6 +17,7 @@ pub use builder::Builder;
 pub use handles::{Broadcaster, Deliveries, Delivery};
 pub use snapshot::{Peer, Snapshot, Standing, Way};
 pub use socket::Socket;
+pub use views::{Event, Events, Group, StateWanted};
 pub use wiring::Wiring;
 
 use crate::{
@@ -52,6 +54,7 @@ struct Handles {
     outlets: Vec<Outlet>,
     /// Why the node has stopped by itself, if it has.
     failure: Arc<OnceLock<Error>>,
+    views: Vec<views::Outlet>,
 }
 
 impl Handles {
@@ -64,6 +67,9 @@ impl Handles {
             agreement.abandon(error);
         }
         for outlet in &self.outlets {
+            outlet.end(last.cloned());
+        }
+        for outlet in &self.views {
             outlet.end(last.cloned());
         }
     }

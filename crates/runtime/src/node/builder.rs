@@ -309,6 +309,11 @@ impl Builder {
         })
     }
 
+    /// How many processes the cluster has.
+    pub(super) fn processes(&self) -> usize {
+        self.peers.len().max(1)
+    }
+
     fn check(&self) -> Result<Membership, Error> {
         let processes = Membership::of_size(self.peers.len())?;
         if !processes.contains(self.me) {

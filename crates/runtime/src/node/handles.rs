@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 /// How messages of a type become payloads and back.
 pub(crate) struct Codec<T> {
     encode: fn(T) -> Result<Bytes, Error>,
-    decode: fn(Bytes) -> Option<T>,
+    pub decode: fn(Bytes) -> Option<T>,
 }
 
 impl<T> Clone for Codec<T> {

@@ -343,7 +343,7 @@ impl Builder {
 }
 
 /// An address that is not known yet.
-struct Door<T>(Arc<OnceLock<Addr<T>>>);
+pub(super) struct Door<T>(Arc<OnceLock<Addr<T>>>);
 
 impl<T> Default for Door<T> {
     fn default() -> Self {
@@ -358,12 +358,12 @@ impl<T> Clone for Door<T> {
 }
 
 impl<T: 'static> Door<T> {
-    fn open(&self, addr: Addr<T>) {
+    pub(super) fn open(&self, addr: Addr<T>) {
         // Wired once, by the builder that made the door.
         let _ = self.0.set(addr);
     }
 
-    fn addr(self) -> Addr<T> {
+    pub(super) fn addr(self) -> Addr<T> {
         Addr::new(move |value| {
             if let Some(addr) = self.0.get() {
                 addr.send(value);

@@ -2,12 +2,13 @@
 use crate::host::TokioHost;
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe, atomic_commit, consensus, eventually_perfect, leader, perfect,
+    Subscribe, atomic_commit, consensus, eventually_perfect, leader, perfect, view_synchrony,
 };
 use quorate_broadcast::by_consensus;
 use quorate_catalogue::{
     agreements::{Commit, Consensus},
     broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect},
+    views::{self, Views},
 };
 use quorate_core::{Addr, Host, message::Origin};
 use quorate_links::perfect::PerfectLinks;
@@ -64,6 +65,18 @@ impl Wiring {
         up: Addr<atomic_commit::Decide>,
     ) -> Result<Addr<atomic_commit::Propose>, NeedsPerfect> {
         commit.spawn(&self.host, &self.below(), up)
+    }
+
+    /// Starts a view synchrony of the catalogue here.
+    ///
+    /// # Errors
+    /// When it needs the perfect failure detector, and there is none.
+    pub fn views(
+        &self,
+        views: Views,
+        up: Addr<view_synchrony::Indication>,
+    ) -> Result<Addr<view_synchrony::Request>, NeedsPerfect> {
+        views::spawn(views, &self.host, &self.below(), up)
     }
 
     fn below(&self) -> Below<PerfectLinks<TokioHost>> {

@@ -1,0 +1,156 @@
+//! A shopping cart over primary views: the members change while clients write. One process is cut off,
+//! is excluded, learns it, joins again and is given the cart.
+//!
+//! Additions to a cart need no order: processes that pass from one view to the next have delivered the
+//! same additions, so they have the same cart.
+//!
+//! `cargo run -p quorate --example cart`
+#[expect(dead_code, reason = "deliveries are events here")]
+mod three;
+
+use quorate::{
+    core::wire::{decode_value, encode_value},
+    prelude::*,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use three::{Outcome, builders, shut_down};
+use tokio::sync::watch;
+
+/// What a client does: adds so many of an item.
+#[derive(Serialize, Deserialize)]
+pub struct Add {
+    item: String,
+    amount: u64,
+}
+
+/// A cart: how many of each item.
+pub type Cart = BTreeMap<String, u64>;
+
+/// A process's copy of the cart, and what it knows of the group.
+#[derive(Clone, Default)]
+pub struct Replica {
+    /// The cart.
+    pub cart: Cart,
+    /// The members of its last view.
+    pub members: ProcessSet,
+    /// How often it was excluded.
+    pub excluded: usize,
+    /// How often it was given the cart.
+    pub restored: usize,
+}
+
+impl Replica {
+    fn has(&self, item: &str, amount: u64) -> bool {
+        self.cart.get(item) == Some(&amount)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    for (rank, replica) in (1..).zip(shop().await?) {
+        let Replica {
+            cart,
+            excluded,
+            restored,
+            ..
+        } = replica;
+        println!("p{rank}: {cart:?}, excluded {excluded} times, restored {restored} times");
+    }
+    Ok(())
+}
+
+/// Keeps a process's copy up to date, until its node stops.
+async fn replicate(
+    group: Group<Add>,
+    mut events: Events<Add>,
+    replica: watch::Sender<Replica>,
+) -> Result<(), Error> {
+    while let Some(event) = events.next().await {
+        match event? {
+            Event::View { view, .. } => replica.send_modify(|now| now.members = view.members),
+            Event::Deliver(Delivery { message, .. }) => replica.send_modify(|now| {
+                *now.cart.entry(message.item).or_default() += message.amount;
+            }),
+            Event::StateWanted(wanted) => {
+                let cart = encode_value(&replica.borrow().cart).map_err(|_| Error::Unencodable)?;
+                wanted.give(cart)?;
+            }
+            Event::State(state) => {
+                let cart = decode_value(&state).unwrap_or_default();
+                replica.send_modify(|now| {
+                    now.cart = cart;
+                    now.restored += 1;
+                });
+            }
+            Event::Excluded { .. } => {
+                replica.send_modify(|now| now.excluded += 1);
+                group.join();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds one item at a time.
+async fn add(group: Group<Add>, item: &'static str, times: u64) -> Result<(), Error> {
+    for _ in 0..times {
+        let item = item.to_owned();
+        group.broadcast(Add { item, amount: 1 }).await?;
+    }
+    Ok(())
+}
+
+/// Three processes share a cart; p3 is cut off while the others fill it.
+///
+/// # Errors
+/// When a node does not start, or stops.
+pub async fn shop() -> Outcome<Vec<Replica>> {
+    let (mut nodes, mut groups, mut replicas) = (Vec::new(), Vec::new(), Vec::new());
+    for mut builder in builders("cart")? {
+        let (group, events) = builder.views::<Add>("cart")?;
+        nodes.push(builder.start().await?);
+        let (sender, replica) = watch::channel(Replica::default());
+        tokio::spawn(replicate(group.clone(), events, sender));
+        groups.push(group);
+        replicas.push(replica);
+    }
+    for group in &groups {
+        add(group.clone(), "apple", 10).await?;
+    }
+    for replica in &mut replicas {
+        replica.wait_for(|now| now.has("apple", 30)).await?;
+    }
+
+    // p3 is cut off. The others go on: first with it, whom they wait for, then without it.
+    let all = replicas[0].borrow().members;
+    let p3 = nodes[2].me();
+    for peer in all.iter().filter(|p| *p != p3) {
+        nodes[2].faults().cut(peer);
+    }
+    for group in &groups[..2] {
+        add(group.clone(), "pear", 100).await?;
+    }
+    for replica in &mut replicas[..2] {
+        let without = |now: &Replica| now.has("pear", 200) && !now.members.contains(p3);
+        replica.wait_for(without).await?;
+    }
+
+    // It hears of them again, and learns that it is excluded, while they write.
+    let plums = tokio::spawn(add(groups[0].clone(), "plum", 500));
+    nodes[2].faults().heal();
+    let back = |now: &Replica| now.restored > 0 && now.members.contains(p3);
+    replicas[2].wait_for(back).await?;
+    add(groups[2].clone(), "nut", 1).await?;
+    plums.await??;
+    let mut carts = Vec::new();
+    for replica in &mut replicas {
+        let done = |now: &Replica| {
+            let is_full = now.has("plum", 500) && now.has("nut", 1);
+            is_full && now.members.len() == 3
+        };
+        carts.push(replica.wait_for(done).await?.clone());
+    }
+    shut_down(nodes).await?;
+    Ok(carts)
+}

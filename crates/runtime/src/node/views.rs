@@ -1,0 +1,332 @@
+//! The handles of view synchrony: a group whose members change while messages flow.
+use super::{
+    Builder,
+    flow::Flow,
+    handles::{Broadcaster, Codec, Delivery},
+    modules::{Door, HEADS},
+};
+use crate::error::Error;
+use bytes::Bytes;
+use futures::Stream;
+use quorate_abstractions::{
+    group_membership::View,
+    view_synchrony::{Deliver, Indication, Request},
+};
+use quorate_catalogue::{broadcasts::NeedsPerfect, views::Views};
+use quorate_core::{Addr, MessageId, ProcessSet};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+use tokio::sync::mpsc;
+
+/// Broadcasts messages of type `T` in a group with views. Clones share the module's window.
+pub struct Group<T> {
+    broadcaster: Broadcaster<T>,
+    door: Addr<Request>,
+}
+
+impl<T> Clone for Group<T> {
+    fn clone(&self) -> Self {
+        Group {
+            broadcaster: self.broadcaster.clone(),
+            door: self.door.clone(),
+        }
+    }
+}
+
+impl<T> Group<T> {
+    /// Waits for room in the window, and broadcasts: in the present view, or in the next one while the
+    /// view changes, or, while this process is excluded, in the first one after it has joined.
+    ///
+    /// # Errors
+    /// As [`Broadcaster::broadcast`].
+    pub async fn broadcast(&self, message: T) -> Result<(), Error> {
+        self.broadcaster.broadcast(message).await
+    }
+
+    /// Broadcasts, and waits until this process has delivered the message. If it is excluded from the
+    /// view in which it did, the others may never deliver it.
+    ///
+    /// # Errors
+    /// As [`Broadcaster::deliver`].
+    pub async fn deliver(&self, message: T) -> Result<MessageId, Error> {
+        self.broadcaster.deliver(message).await
+    }
+
+    /// How many own messages are broadcast and not yet delivered here.
+    pub fn pending(&self) -> u64 {
+        self.broadcaster.pending()
+    }
+
+    /// Asks to become a member again, after [`Event::Excluded`]: next comes [`Event::State`]. A process
+    /// that is not excluded asks in vain.
+    pub fn join(&self) {
+        self.door.send(Request::Join);
+    }
+}
+
+/// What happens in a group, in order.
+#[derive(Debug)]
+pub enum Event<T> {
+    /// A view is installed.
+    View {
+        /// The view.
+        view: View,
+        /// Those of its members that were not in the view before.
+        newcomers: ProcessSet,
+    },
+    /// A message is delivered, in the present view.
+    Deliver(Delivery<T>),
+    /// Processes want to join: answer with the state that all deliveries so far have made. The view
+    /// does not change before.
+    StateWanted(StateWanted),
+    /// This process joins, with this state in place of its own.
+    State(Bytes),
+    /// The others have installed this view without this process, which may [join](Group::join). What it
+    /// delivered since the view before may have been delivered by nobody else: its state is void.
+    Excluded {
+        /// The identifier of that view.
+        view: u64,
+    },
+}
+
+/// The question for the state of this process.
+#[must_use = "the view does not change before the state is given"]
+pub struct StateWanted {
+    view: u64,
+    limit: usize,
+    door: Addr<Request>,
+}
+
+impl StateWanted {
+    /// The identifier of the view that those who want to join are to follow.
+    pub fn view(&self) -> u64 {
+        self.view
+    }
+
+    /// Gives the state.
+    ///
+    /// # Errors
+    /// [`TooLarge`](Error::TooLarge) when no message can carry it.
+    pub fn give(&self, state: Bytes) -> Result<(), Error> {
+        if state.len() > self.limit {
+            let (size, limit) = (state.len(), self.limit);
+            return Err(Error::TooLarge { size, limit });
+        }
+        let view = self.view;
+        self.door.send(Request::State { view, state });
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for StateWanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StateWanted({})", self.view)
+    }
+}
+
+/// What an event costs a slow reader beside its payload.
+const OVERHEAD: usize = 64;
+
+enum Parcel {
+    Indication(Indication),
+    End(Error),
+}
+
+fn cost(indication: &Indication) -> usize {
+    OVERHEAD
+        + match indication {
+            Indication::Deliver(deliver) => deliver.payload.len(),
+            Indication::State(state) => state.len(),
+            _ => 0,
+        }
+}
+
+/// The protocol thread's end of a stream of events.
+#[derive(Clone)]
+pub(super) struct Outlet {
+    parcels: Arc<Mutex<Option<mpsc::UnboundedSender<Parcel>>>>,
+    held: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+impl Outlet {
+    fn tell(&self, indication: Indication) {
+        let cost = cost(&indication);
+        if self.held.fetch_add(cost, Relaxed) + cost > self.limit {
+            self.end(Some(Error::Lagged { limit: self.limit }));
+            return;
+        }
+        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
+        let parcel = Parcel::Indication(indication);
+        if parcels.as_ref().is_some_and(|to| to.send(parcel).is_err()) {
+            // The reader is gone.
+            *parcels = None;
+        }
+    }
+
+    /// Ends the stream, with an error or without.
+    pub(super) fn end(&self, error: Option<Error>) {
+        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(to) = parcels.take()
+            && let Some(error) = error
+        {
+            let _ = to.send(Parcel::End(error));
+        }
+    }
+}
+
+/// What happens in a group: a [`Stream`] that ends when the node stops.
+///
+/// Events that are not read wait, up to the builder's limit, as for
+/// [`Deliveries`](super::Deliveries). A node whose events nobody reads gives nobody its state: whoever
+/// wants to join waits for it.
+pub struct Events<T> {
+    parcels: mpsc::UnboundedReceiver<Parcel>,
+    held: Arc<AtomicUsize>,
+    decode: fn(Bytes) -> Option<T>,
+    door: Addr<Request>,
+    limit: usize,
+}
+
+impl<T> Events<T> {
+    fn event(&self, indication: Indication) -> Option<Result<Event<T>, Error>> {
+        Some(Ok(match indication {
+            Indication::View { view, newcomers } => Event::View { view, newcomers },
+            Indication::Deliver(Deliver { id, payload, .. }) => {
+                let Some(message) = (self.decode)(payload) else {
+                    return Some(Err(Error::Undecodable { id }));
+                };
+                let origin = id.origin.process;
+                Event::Deliver(Delivery {
+                    id,
+                    origin,
+                    message,
+                })
+            }
+            Indication::StateWanted { view } => Event::StateWanted(StateWanted {
+                view,
+                limit: self.limit,
+                door: self.door.clone(),
+            }),
+            Indication::State(state) => Event::State(state),
+            Indication::Excluded { view } => Event::Excluded { view },
+            Indication::Block => return None,
+        }))
+    }
+}
+
+impl<T> Stream for Events<T> {
+    type Item = Result<Event<T>, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            match std::task::ready!(this.parcels.poll_recv(cx)) {
+                Some(Parcel::Indication(indication)) => {
+                    this.held.fetch_sub(cost(&indication), Relaxed);
+                    if let Some(event) = this.event(indication) {
+                        return Poll::Ready(Some(event));
+                    }
+                }
+                Some(Parcel::End(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// Groups.
+impl Builder {
+    /// Declares a group with primary views: its members change while messages of type `T` flow, and
+    /// processes that pass from one view to the next have delivered the same. Who is excluded by
+    /// mistake is told so, may join again, and gets the state. Survives the crash of a minority.
+    ///
+    /// `Block` is answered by the handle: what is broadcast while the view changes goes to the next one.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn views<T>(&mut self, name: &str) -> Result<(Group<T>, Events<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.views_of(name, Views::Primary, Codec::typed())
+    }
+
+    /// As [`views`](Builder::views), by the name of the algorithm: `primary-views`, or
+    /// `views-by-consensus`, in which nobody joins.
+    ///
+    /// # Errors
+    /// When there is no such algorithm, when it needs the perfect failure detector and the system is
+    /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
+    pub fn views_with<T>(
+        &mut self,
+        name: &str,
+        algorithm: &str,
+    ) -> Result<(Group<T>, Events<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.views_of(name, Views::find(algorithm)?, Codec::typed())
+    }
+
+    fn views_of<T>(
+        &mut self,
+        name: &str,
+        views: Views,
+        codec: Codec<T>,
+    ) -> Result<(Group<T>, Events<T>), Error> {
+        if views.needs_perfect() && self.synchrony.is_none() {
+            return Err(NeedsPerfect(views.name()).into());
+        }
+        // A view change carries what is unstable of everybody.
+        let limit = self.link.maximum_message.saturating_sub(HEADS) / 2;
+        let flow = Arc::new(Flow::new(self.window, limit / self.processes()));
+        let (sender, parcels) = mpsc::unbounded_channel();
+        let outlet = Outlet {
+            parcels: Arc::new(Mutex::new(Some(sender))),
+            held: Arc::default(),
+            limit: self.backlog,
+        };
+        let door = Door::default();
+        let (opened, inlet, own) = (door.clone(), outlet.clone(), flow.clone());
+        let back = door.clone().addr();
+        self.module(name, views.algorithms(), move |wiring| {
+            let (me, counted) = (wiring.origin(), own.clone());
+            let up = Addr::new(move |indication: Indication| {
+                match &indication {
+                    Indication::Block => back.send(Request::BlockOk),
+                    Indication::Deliver(deliver) if deliver.id.origin == me => {
+                        counted.delivered(deliver.id.sequence, 1);
+                    }
+                    _ => {}
+                }
+                inlet.tell(indication);
+            });
+            if let Ok(requests) = wiring.views(views, up) {
+                opened.open(requests.clone());
+                own.open(me, requests.with(Request::Broadcast));
+            }
+        })?;
+        let events = Events {
+            parcels,
+            held: outlet.held.clone(),
+            decode: codec.decode,
+            door: door.clone().addr(),
+            limit,
+        };
+        let group = Group {
+            broadcaster: Broadcaster::new(flow.clone(), codec),
+            door: door.addr(),
+        };
+        self.handles.flows.push(flow);
+        self.handles.views.push(outlet);
+        Ok((group, events))
+    }
+}
