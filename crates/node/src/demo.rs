@@ -4,18 +4,16 @@
 pub mod client;
 mod cluster;
 mod load;
+mod scenario;
 mod verdict;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use cluster::Cluster;
 use indicatif::{ProgressBar, ProgressStyle};
-use load::{Load, Return};
-use serde_json::Value;
-use std::{
-    io::IsTerminal,
-    time::{Duration, Instant},
-};
+use load::Load;
+use scenario::Scenario;
+use std::{io::IsTerminal, time::Duration};
 use verdict::Verdict;
 
 use crate::configuration::Transport;
@@ -23,11 +21,16 @@ use crate::configuration::Transport;
 const REPLICAS: usize = 5;
 const CLIENTS: usize = 3;
 
-/// How long a replica that comes back may take to catch up.
-const CATCHING_UP: Duration = Duration::from_secs(30);
-
-/// How long the whole demonstration may take.
+/// How long the whole demonstration may take,
 const PATIENCE: Duration = Duration::from_mins(3);
+/// …and each kill of a leader.
+const PATIENCE_A_KILL: Duration = Duration::from_secs(40);
+
+/// After what silence the replicas suspect each other.
+const SUSPICION: Duration = Duration::from_millis(500);
+
+/// How many times as long a client may have to wait when the leader is killed.
+const LONGEST_PAUSE: u32 = 4;
 
 /// Starts five replicas as processes, kills two of them under load, starts one of these again, kills
 /// another that the majority then needs it for, and checks the outcome.
@@ -42,6 +45,10 @@ pub struct Demo {
     /// How many commands a client sends before it waits for their replies.
     #[arg(long, default_value_t = 8)]
     pipeline: usize,
+    /// Kill the leader so many times instead, and have it come back each time; and check that no client
+    /// ever waits for longer than four suspicion timeouts.
+    #[arg(long, default_value_t = 0, value_name = "KILLS")]
+    leader_kills: u32,
 }
 
 impl Demo {
@@ -51,13 +58,14 @@ impl Demo {
             self.commands >= 100 && self.pipeline >= 1,
             "at least 100 commands, at least 1 at a time"
         );
+        let patience = PATIENCE + PATIENCE_A_KILL * self.leader_kills;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let verdict = runtime.block_on(async {
             tokio::select! {
-                held = tokio::time::timeout(PATIENCE, self.play()) => {
-                    held.with_context(|| format!("not finished within {PATIENCE:?}"))?
+                held = tokio::time::timeout(patience, self.play()) => {
+                    held.with_context(|| format!("not finished within {patience:?}"))?
                 }
                 _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
             }
@@ -69,7 +77,7 @@ impl Demo {
 
     async fn play(&self) -> Result<Verdict> {
         let progress = Progress::new(self.commands);
-        let mut cluster = Cluster::start(REPLICAS, self.transport)?;
+        let mut cluster = Cluster::start(REPLICAS, self.transport, SUSPICION)?;
         cluster.ready().await?;
         progress.say(format!(
             "{REPLICAS} replicas are ready over {}; {CLIENTS} clients write {} commands",
@@ -77,7 +85,17 @@ impl Demo {
         ));
         let load = Load::new(self.commands, self.pipeline, cluster.clients());
         let clients = futures::future::join_all((0..CLIENTS).map(|client| load.run(client)));
-        let disturbance = self.disturb(&mut cluster, &load, &progress);
+        let mut scenario = Scenario {
+            cluster: &mut cluster,
+            load: &load,
+            progress: &progress,
+        };
+        let disturbance = async {
+            match self.leader_kills {
+                0 => scenario.kill_and_bring_back(self.commands).await,
+                kills => scenario.kill_leaders(kills).await,
+            }
+        };
         let ((), disturbed) = tokio::join!(
             async {
                 clients.await;
@@ -86,98 +104,13 @@ impl Demo {
         );
         disturbed?;
         progress.finish();
-        let verdict = Verdict::reach(&cluster, load).await;
+        let limit = (self.leader_kills > 0).then_some(SUSPICION * LONGEST_PAUSE);
+        let verdict = Verdict::reach(&cluster, load, limit).await;
         if verdict.as_ref().is_ok_and(Verdict::held) {
             cluster.forget_logs();
         }
         verdict
     }
-
-    /// Kills p1, which leads, and then p2; has p1 come back; and kills p3, so that p1 is needed.
-    async fn disturb(&self, cluster: &mut Cluster, load: &Load, progress: &Progress) -> Result<()> {
-        let part = self.commands / 4;
-        reach(part, cluster, load, progress).await?;
-        kill(1, cluster, load, progress)?;
-        reach(2 * part, cluster, load, progress).await?;
-        kill(2, cluster, load, progress)?;
-        reach(load.acknowledged() + part / 2, cluster, load, progress).await?;
-        self.bring_back(1, cluster, load, progress).await?;
-        reach(load.acknowledged() + part / 2, cluster, load, progress).await?;
-        kill(3, cluster, load, progress)?;
-        progress.say(format!(
-            "p{} are left: no majority without p1, which came back",
-            [1, 4, 5].map(|rank| rank.to_string()).join(" p")
-        ));
-        let enough = (load.acknowledged() + part).max(self.commands);
-        reach(enough, cluster, load, progress).await?;
-        load.release();
-        Ok(())
-    }
-
-    /// Starts a replica again, and waits until it has delivered as much as the others had by then.
-    async fn bring_back(
-        &self,
-        rank: usize,
-        cluster: &mut Cluster,
-        load: &Load,
-        progress: &Progress,
-    ) -> Result<()> {
-        let begun = Instant::now();
-        cluster.spawn(rank)?;
-        progress.say(format!(
-            "started p{rank} again, without its memory, after {} acknowledged commands",
-            load.acknowledged()
-        ));
-        let others = cluster.survivors().into_iter().map(|(other, _)| other);
-        let others: Vec<usize> = others.filter(|other| *other != rank).collect();
-        let delivered = |status: &Value| status["delivered"].as_u64().unwrap_or(0);
-        let there = others.iter().filter_map(|other| cluster.status(*other));
-        let goal = there.map(|status| delivered(&status)).max().unwrap_or(0);
-        loop {
-            let status = cluster.status(rank).unwrap_or_default();
-            let (delivered, took) = (delivered(&status), begun.elapsed());
-            if status["standing"] == "voter" && delivered >= goal {
-                let keys = status["keys"].as_u64().unwrap_or(0);
-                progress.say(format!(
-                    "p{rank} has caught up after {:.0} ms: {delivered} messages, {keys} keys",
-                    took.as_secs_f64() * 1000.0
-                ));
-                load.returned(Return {
-                    rank,
-                    took,
-                    delivered,
-                    keys,
-                });
-                return Ok(());
-            }
-            ensure!(
-                took < CATCHING_UP,
-                "p{rank} has not caught up after {CATCHING_UP:?}: {status}"
-            );
-            cluster.check_alive()?;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
-
-/// Waits until so many commands are acknowledged.
-async fn reach(goal: u64, cluster: &mut Cluster, load: &Load, progress: &Progress) -> Result<()> {
-    while load.acknowledged() < goal {
-        progress.show(load.acknowledged());
-        cluster.check_alive()?;
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    Ok(())
-}
-
-fn kill(rank: usize, cluster: &mut Cluster, load: &Load, progress: &Progress) -> Result<()> {
-    cluster.kill(rank)?;
-    load.killed(rank, Instant::now());
-    progress.say(format!(
-        "killed p{rank} after {} acknowledged commands",
-        load.acknowledged()
-    ));
-    Ok(())
 }
 
 /// A bar on a terminal, lines elsewhere.

@@ -279,7 +279,10 @@ fn the_demonstration_holds() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{table}{errors}");
     assert!(table.contains("acknowledged and lost    none"), "{table}");
-    assert!(table.contains("caught up again          p1, "), "{table}");
+    assert!(
+        table.contains("came back                p1 caught up "),
+        "{table}"
+    );
     assert!(
         table.contains("survivors agree          p1 p4 p5 "),
         "{table}"

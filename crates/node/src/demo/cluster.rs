@@ -35,7 +35,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts `n` replicas.
-    pub fn start(n: usize, transport: Transport) -> Result<Self> {
+    pub fn start(n: usize, transport: Transport, suspicion: Duration) -> Result<Self> {
         let executable = std::env::current_exe().context("cannot find the own executable")?;
         let name = format!("quorate-demo-{}", std::process::id());
         let logs = std::env::temp_dir().join(name);
@@ -44,7 +44,15 @@ impl Cluster {
         let peers: Vec<String> = ports[..n].iter().map(ToString::to_string).collect();
         let peers = peers.join(",");
         let arguments = ["node", "--stop-at-end-of-input", "--cluster", "demo"];
-        let chosen = ["--peers", &peers, "--transport", &transport.to_string()];
+        let (transport, suspicion) = (transport.to_string(), suspicion.as_millis().to_string());
+        let chosen = [
+            "--peers",
+            &peers,
+            "--transport",
+            &transport,
+            "--suspicion-ms",
+            &suspicion,
+        ];
         let arguments = arguments.iter().chain(&chosen).map(ToString::to_string);
         let mut cluster = Cluster {
             replicas: Vec::new(),

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use redis_protocol::resp2::types::BytesFrame;
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -69,6 +70,19 @@ pub struct Return {
     pub delivered: u64,
     /// How many keys it had.
     pub keys: u64,
+}
+
+impl fmt::Display for Return {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "p{} caught up {:.0} ms after it was started again: {} messages, {} keys",
+            self.rank,
+            self.took.as_secs_f64() * 1000.0,
+            self.delivered,
+            self.keys
+        )
+    }
 }
 
 /// What the clients were told.
@@ -141,6 +155,12 @@ impl Load {
 
     fn goes_on(&self) -> bool {
         self.held.get() || self.acknowledged() < self.commands
+    }
+
+    /// Whether every client was served after the last kill.
+    pub fn all_served(&self) -> bool {
+        let memory = self.memory.borrow();
+        memory.kills.last().is_none_or(|k| k.recovery().is_some())
     }
 
     /// A replica has come back.

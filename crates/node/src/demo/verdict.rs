@@ -2,7 +2,7 @@
 use super::{
     client::Client,
     cluster::Cluster,
-    load::{Load, Memory, Write},
+    load::{Kill, Load, Memory, Write},
 };
 use anyhow::{Context, Result, bail};
 use redis_protocol::resp2::types::{BytesFrame, Resp2Frame};
@@ -13,6 +13,9 @@ use std::{
 
 /// How long the survivors may take to have applied the same.
 const SETTLING: Duration = Duration::from_secs(20);
+
+/// So many kills are told of one by one.
+const EACH: usize = 3;
 
 /// Keys that are read at a time.
 const READS: usize = 500;
@@ -29,12 +32,15 @@ pub struct Verdict {
     twice: Vec<String>,
     /// Writes of unknown outcome that were done.
     unknown_done: u64,
+    /// The longest pause that is allowed.
+    limit: Option<Duration>,
     logs: String,
 }
 
 impl Verdict {
     /// Reads everything back and compares the survivors.
-    pub async fn reach(cluster: &Cluster, load: Load) -> Result<Self> {
+    /// `limit`: the longest pause of a client after a kill that is allowed.
+    pub async fn reach(cluster: &Cluster, load: Load, limit: Option<Duration>) -> Result<Self> {
         let mut verdict = Verdict {
             memory: load.into_memory(),
             survivors: cluster.survivors().iter().map(|(rank, _)| *rank).collect(),
@@ -42,6 +48,7 @@ impl Verdict {
             missing: Vec::new(),
             twice: Vec::new(),
             unknown_done: 0,
+            limit,
             logs: cluster.logs(),
         };
         verdict.read_back(cluster).await?;
@@ -103,11 +110,49 @@ impl Verdict {
             && self.missing.is_empty()
             && self.twice.is_empty()
             && self.memory.wrong.is_empty()
-            && self
-                .memory
-                .kills
-                .iter()
-                .all(|kill| kill.recovery().is_some())
+            && self.pauses().is_some_and(|pauses| {
+                let limit = self.limit.unwrap_or(Duration::MAX);
+                pauses.last().is_none_or(|longest| *longest <= limit)
+            })
+    }
+
+    /// The pauses that clients had because of the kills, from the shortest; none for who waits still.
+    fn pauses(&self) -> Option<Vec<Duration>> {
+        let pauses = self.memory.kills.iter().map(Kill::recovery);
+        let mut pauses: Vec<_> = pauses.collect::<Option<_>>()?;
+        pauses.sort();
+        Some(pauses)
+    }
+
+    fn print_pauses(&self) {
+        let Some(pauses) = self.pauses() else {
+            println!("NOT SERVED AGAIN         after some of the kills");
+            return;
+        };
+        let count = pauses.len();
+        let at = |part: usize| {
+            pauses
+                .get((count - 1) * part / 100)
+                .map_or(0, Duration::as_millis)
+        };
+        println!(
+            "pauses after {count} kills    p50 {} ms, p90 {} ms, max {} ms",
+            at(50),
+            at(90),
+            at(100)
+        );
+        let back = self.memory.returns.iter().map(|back| back.took).max();
+        println!(
+            "came back                {} times, in {} ms at most",
+            self.memory.returns.len(),
+            back.unwrap_or_default().as_millis()
+        );
+        if let Some(limit) = self.limit.filter(|limit| pauses.last() > Some(limit)) {
+            println!(
+                "A PAUSE IS TOO LONG      the limit is {} ms",
+                limit.as_millis()
+            );
+        }
     }
 
     /// Prints the table.
@@ -130,24 +175,13 @@ impl Verdict {
             milliseconds(0.99),
             milliseconds(1.0)
         );
-        for kill in &memory.kills {
-            match kill.recovery() {
-                Some(time) => println!(
-                    "all served again         {:.0} ms after p{} was killed",
-                    time.as_secs_f64() * 1000.0,
-                    kill.rank
-                ),
-                None => println!("NOT SERVED AGAIN         after p{} was killed", kill.rank),
+        if memory.kills.len() > EACH {
+            self.print_pauses();
+        } else {
+            memory.kills.iter().for_each(print_kill);
+            for back in &memory.returns {
+                println!("came back                {back}");
             }
-        }
-        for back in &memory.returns {
-            println!(
-                "caught up again          p{}, {:.0} ms after it was started again: {} messages, {} keys",
-                back.rank,
-                back.took.as_secs_f64() * 1000.0,
-                back.delivered,
-                back.keys
-            );
         }
         println!(
             "outcome unknown          {} writes, of which {} were done",
@@ -167,6 +201,17 @@ impl Verdict {
         if !self.held() {
             println!("logs                     {}", self.logs);
         }
+    }
+}
+
+fn print_kill(kill: &Kill) {
+    match kill.recovery() {
+        Some(time) => println!(
+            "all served again         {:.0} ms after p{} was killed",
+            time.as_secs_f64() * 1000.0,
+            kill.rank
+        ),
+        None => println!("NOT SERVED AGAIN         after p{} was killed", kill.rank),
     }
 }
 
