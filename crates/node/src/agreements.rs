@@ -1,7 +1,7 @@
-//! `quorate propose`: agreement among the replicas of a running cluster.
+//! `quorate propose` and `quorate commit`: agreement among the replicas of a running cluster.
 use crate::{http, status};
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,6 +18,39 @@ pub struct Propose {
     instance: u64,
     /// The value that this replica proposes.
     value: String,
+}
+
+/// Votes for this replica, and prints what came of it: commit, if all replicas vote yes, or abort.
+#[derive(Args, Debug)]
+pub struct Commit {
+    #[command(flatten)]
+    how: How,
+    /// Which instance, counted from 1. Each is decided once.
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    instance: u64,
+    /// The vote of this replica.
+    vote: Vote,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Vote {
+    /// It can commit.
+    Yes,
+    /// It cannot.
+    No,
+}
+
+impl Commit {
+    /// Votes, and prints the outcome.
+    pub fn run(self) -> Result<()> {
+        let vote = match self.vote {
+            Vote::Yes => "yes",
+            Vote::No => "no",
+        };
+        let body = json!({ "instance": self.instance, "vote": vote });
+        println!("{}", self.how.decide("/commit", body)?);
+        Ok(())
+    }
 }
 
 /// Where to ask, and for how long.

@@ -259,6 +259,7 @@ fn complete(settings: Settings) -> Result<Configuration> {
         );
         Ok(value)
     };
+    let heartbeat = milliseconds("heartbeat_ms", settings.heartbeat_ms, 50)?;
     let configuration = Configuration {
         me,
         membership,
@@ -274,10 +275,10 @@ fn complete(settings: Settings) -> Result<Configuration> {
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8379))),
         connections: at_least("connections", settings.connections, 1000, 1)?,
         window: at_least("window", settings.window, 256, 1)?,
-        stack: settings.stack.complete()?,
+        stack: settings.stack.complete(heartbeat)?,
         instances: at_least("instances", settings.instances, 4, 1)?,
         datagram: at_least("datagram", settings.datagram, 1200, 512)?,
-        heartbeat: milliseconds("heartbeat_ms", settings.heartbeat_ms, 50)?,
+        heartbeat,
         suspicion: milliseconds("suspicion_ms", settings.suspicion_ms, 500)?,
         deadline: milliseconds("deadline_ms", settings.deadline_ms, 2000)?,
         faults: settings.faults.unwrap_or(false),

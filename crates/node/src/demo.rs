@@ -83,7 +83,7 @@ impl Demo {
             "{REPLICAS} replicas are ready over {}; {CLIENTS} clients write {} commands",
             self.transport, self.commands
         ));
-        let load = Load::new(self.commands, self.pipeline, cluster.clients());
+        let load = Load::new(self.pipeline, cluster.clients());
         let clients = futures::future::join_all((0..CLIENTS).map(|client| load.run(client)));
         let mut scenario = Scenario {
             cluster: &mut cluster,
@@ -91,10 +91,13 @@ impl Demo {
             progress: &progress,
         };
         let disturbance = async {
-            match self.leader_kills {
+            let outcome = match self.leader_kills {
                 0 => scenario.kill_and_bring_back(self.commands).await,
                 kills => scenario.kill_leaders(kills).await,
-            }
+            };
+            // Whatever came of it, the clients need not go on.
+            load.release();
+            outcome
         };
         let ((), disturbed) = tokio::join!(
             async {

@@ -34,6 +34,8 @@ enum Command {
     Status(status::Status),
     /// Proposes a value to the replicas, and prints the one that was decided.
     Propose(agreements::Propose),
+    /// Votes for a replica on whether all commit, and prints the outcome.
+    Commit(agreements::Commit),
     /// Prints who holds each slot of the cluster.
     Members(members::Members),
     /// Prints the present view, or every one as it comes.
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Status(status) => status.run(),
         Command::Propose(propose) => propose.run(),
+        Command::Commit(commit) => commit.run(),
         Command::Members(members) => members.run(),
         Command::Views(views) => views.run(),
         Command::Faults(switches) => switches.run(),

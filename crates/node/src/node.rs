@@ -1,5 +1,6 @@
 //! `quorate node`: one replica of the key-value store.
 mod admin;
+mod one_shot;
 pub mod replica;
 mod stack;
 mod view;
@@ -8,7 +9,7 @@ use crate::{
     configuration::{Configuration, Source},
     logging, resp,
 };
-use admin::Admin;
+use admin::{Admin, Agreements};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use quorate_core::message::Origin;
@@ -112,6 +113,9 @@ async fn serve(
         counters,
         faults,
         recorder,
+        consensus,
+        commit,
+        mut reported,
         running,
     } = stack;
     let replica = Replica::new(origin, order, configuration.window, view.clone());
@@ -133,6 +137,11 @@ async fn serve(
             "transport": configuration.transport.to_string(),
             "stack": configuration.stack.to_string(),
         }),
+        agreements: Agreements {
+            consensus,
+            commit,
+            stack: configuration.stack.clone(),
+        },
         peers: configuration.peers.clone().into(),
         deadline: configuration.deadline,
         faults: configuration.faults.then_some(faults),
@@ -162,6 +171,11 @@ async fn serve(
 
     tokio::select! {
         () = stop.cancelled() => {}
+        // Never, unless the system is assumed to be synchronous.
+        Some(by) = reported.recv() => bail!(
+            "{by} has reported this process as crashed: the system is not as synchronous as `[stack]` \
+             assumes, and this process has to stop"
+        ),
         ended = running.ended() => bail!("the protocol thread has ended: {ended}"),
     }
     info!("stopping: clients are told what became of their commands");

@@ -104,6 +104,126 @@ fn hostile_requests_are_refused_and_decide_nothing() {
 }
 
 #[test]
+fn a_commit_is_what_all_vote_for_and_an_abort_what_one_refuses() {
+    let mut nodes = ready_cluster(3, &[]);
+    let vote = |node: &Node, instance: &str, vote: &str| {
+        verb(node, &["commit", "--timeout-ms", "60000", instance, vote])
+    };
+    let all = |instance: &str, votes: [&str; 3]| {
+        std::thread::scope(|scope| {
+            let asked = nodes.iter().zip(votes);
+            let asked: Vec<_> = asked
+                .map(|(node, word)| scope.spawn(move || vote(node, instance, word)))
+                .collect();
+            let answers = asked.into_iter().map(|thread| thread.join().unwrap());
+            answers.map(Result::unwrap).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(all("1", ["yes", "yes", "yes"]), ["commit"; 3]);
+    assert_eq!(all("2", ["yes", "no", "yes"]), ["abort"; 3]);
+    // What is decided is known, whatever is voted now.
+    assert_eq!(vote(&nodes[1], "1", "no").as_deref(), Ok("commit"));
+
+    let alone = verb(&nodes[0], &["commit", "--timeout-ms", "200", "3", "yes"]);
+    let words = alone.unwrap_err();
+    assert!(words.contains("votes are missing"), "{words}");
+    let far = verb(&nodes[0], &["commit", "1000000", "yes"]).unwrap_err();
+    assert!(far.contains("too far ahead"), "{far}");
+    for body in [
+        r#"{"instance": 0, "vote": "yes"}"#,
+        r#"{"instance": 4, "vote": "perhaps"}"#,
+        r#"{"instance": 4, "vote": true}"#,
+        r#"{"instance": 4}"#,
+    ] {
+        let (code, words) = nodes[0].http("POST", "/commit", body);
+        assert!(code == 400 || code == 422, "{body}: {code} {words}");
+    }
+
+    // Who comes back counts in total order only.
+    nodes[2].kill();
+    nodes[2].start_again();
+    wait_for("the replica to have come back", || {
+        nodes[2].is_ready().then_some(())
+    });
+    let words = vote(&nodes[2], "4", "yes").unwrap_err();
+    assert!(
+        words.contains("was started again") && words.contains("two-phase"),
+        "{words}"
+    );
+    let proposed = verb(&nodes[2], &["propose", "4", "a"]);
+    assert_eq!(proposed.as_deref(), Ok("a"));
+}
+
+#[test]
+fn consensus_and_commit_are_those_of_the_configuration() {
+    let propose_all = |nodes: &[Node], values: &[&str]| {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = nodes
+                .iter()
+                .zip(values)
+                .map(|(node, value)| {
+                    let arguments = ["propose", "--timeout-ms", "60000", "1", *value];
+                    scope.spawn(move || verb(node, &arguments).unwrap())
+                })
+                .collect();
+            let answers = asked.into_iter().map(|thread| thread.join().unwrap());
+            answers.collect::<Vec<_>>()
+        })
+    };
+    for name in ["leader-driven", "rotating-coordinator", "randomised"] {
+        let mut nodes = ready_cluster(3, &["--consensus", name]);
+        let decided = propose_all(&nodes, &["1", "0", "1"]);
+        assert!(
+            decided.iter().all(|value| *value == decided[0]),
+            "{name}: {decided:?}"
+        );
+        assert!(
+            ["0", "1"].contains(&decided[0].as_str()),
+            "{name}: {decided:?}"
+        );
+        if name == "randomised" {
+            let words = verb(&nodes[0], &["propose", "2", "blue"]).unwrap_err();
+            assert!(words.contains("0 or 1"), "{words}");
+        } else {
+            nodes[2].kill();
+            nodes[2].start_again();
+            wait_for("the replica to have come back", || {
+                nodes[2].is_ready().then_some(())
+            });
+            let words = verb(&nodes[2], &["propose", "2", "a"]).unwrap_err();
+            assert!(words.contains("was started again"), "{name}: {words}");
+        }
+    }
+    let bounds = ["--assume", "synchronous", "--delay-ms", "20000"];
+    let algorithms = [
+        "--consensus",
+        "uniform-hierarchical",
+        "--commit",
+        "non-blocking",
+    ];
+    let nodes = ready_cluster(3, &[&bounds[..], &algorithms].concat());
+    let decided = propose_all(&nodes, &["a", "b", "c"]);
+    assert!(
+        decided.iter().all(|value| *value == decided[0]),
+        "{decided:?}"
+    );
+    let vote = |node: &Node, vote: &str| {
+        verb(node, &["commit", "--timeout-ms", "60000", "1", vote]).unwrap()
+    };
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let asked = nodes.iter().zip(["yes", "yes", "no"]);
+        let asked: Vec<_> = asked
+            .map(|(node, word)| scope.spawn(move || vote(node, word)))
+            .collect();
+        asked
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert_eq!(outcomes, ["abort"; 3]);
+}
+
+#[test]
 fn a_replica_that_does_not_vote_proposes_nothing() {
     let nodes: Vec<Node> = common::starting(3, &["--deadline-ms", "300"])
         .take(1)

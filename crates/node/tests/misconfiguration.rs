@@ -154,6 +154,23 @@ fn a_peer_of_another_cluster_is_refused_by_name() {
 }
 
 #[test]
+fn a_peer_with_another_stack_is_refused_by_name() {
+    let nodes = pair(&[], &["--consensus", "leader-driven"]);
+    for node in &nodes {
+        let reason = wait_for("the refusal of a peer", || {
+            let status = common::http(node.admin, "GET", "/status", "")?;
+            let status: serde_json::Value = serde_json::from_str(&status.1).ok()?;
+            Some(status["peers"][0]["refused"].as_str()?.to_owned())
+        });
+        assert!(
+            reason.contains("consensus:leader-driven")
+                && reason.contains("consensus:by-total-order"),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
 fn an_unreachable_peer_is_waited_for() {
     let addresses = free_addresses(4);
     let peers = format!("{},{}", addresses[0], addresses[1]);

@@ -1,9 +1,13 @@
 //! `[stack]`: which algorithms run, by the names of the catalogue.
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use quorate_catalogue::broadcasts::{self, Broadcast};
+use quorate_catalogue::{
+    agreements::{Commit, Consensus},
+    broadcasts::{self, Broadcast, Needs},
+};
+use quorate_detectors::exclude_on_timeout;
 use serde::Deserialize;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// The table `[stack]`. All of it must be the same everywhere.
 #[derive(Args, Debug, Default, Deserialize)]
@@ -12,6 +16,21 @@ pub(super) struct Choices {
     /// How commands are ordered: by-leader or by-consensus.
     #[arg(long, env = "QUORATE_TOTAL_ORDER", value_name = "ALGORITHM")]
     total_order: Option<String>,
+    /// The consensus behind `quorate propose`: by-total-order, leader-driven, …
+    #[arg(long, env = "QUORATE_CONSENSUS", value_name = "ALGORITHM")]
+    consensus: Option<String>,
+    /// The atomic commit behind `quorate commit`: two-phase or non-blocking.
+    #[arg(long, env = "QUORATE_COMMIT", value_name = "ALGORITHM")]
+    commit: Option<String>,
+    /// What may be assumed of the system: synchronous, for algorithms that need it.
+    #[arg(long, env = "QUORATE_ASSUME", value_name = "ASSUMPTION")]
+    assume: Option<String>,
+    /// Of a synchronous system: how long a heartbeat takes at most, in milliseconds.
+    #[arg(long, env = "QUORATE_DELAY_MS")]
+    delay_ms: Option<u64>,
+    /// Of a synchronous system: how many heartbeats in a row are lost at most.
+    #[arg(long, env = "QUORATE_LOSSES")]
+    losses: Option<u32>,
 }
 
 impl Choices {
@@ -19,14 +38,57 @@ impl Choices {
     pub(super) fn over(self, below: Choices) -> Choices {
         Choices {
             total_order: self.total_order.or(below.total_order),
+            consensus: self.consensus.or(below.consensus),
+            commit: self.commit.or(below.commit),
+            assume: self.assume.or(below.assume),
+            delay_ms: self.delay_ms.or(below.delay_ms),
+            losses: self.losses.or(below.losses),
         }
     }
 
-    /// The stack that is meant.
-    pub(super) fn complete(self) -> Result<Stack> {
-        Ok(Stack {
+    /// The stack that is meant, where heartbeats leave so often.
+    pub(super) fn complete(self, heartbeat: Duration) -> Result<Stack> {
+        let consensus = self.consensus.as_deref().map(Consensus::find).transpose();
+        let commit = self.commit.as_deref().map(Commit::find).transpose();
+        let stack = Stack {
             total_order: total_order(self.total_order.as_deref())?,
-        })
+            consensus: consensus
+                .context("`consensus`")?
+                .unwrap_or(Consensus::ByTotalOrder),
+            commit: commit.context("`commit`")?.unwrap_or(Commit::TwoPhase),
+            synchrony: self.synchrony(heartbeat)?,
+        };
+        if stack.synchrony.is_none() {
+            let needs = [
+                ("consensus", stack.consensus.name(), stack.consensus.needs()),
+                ("commit", stack.commit.name(), stack.commit.needs()),
+            ];
+            if let Some((key, name, _)) = needs.iter().find(|(.., n)| *n == Needs::Perfect) {
+                bail!(
+                    "`{key} = \"{name}\"` needs a synchronous system: if yours is one, add \
+                     `assume = \"synchronous\"` to the table `[stack]`"
+                );
+            }
+        }
+        Ok(stack)
+    }
+
+    fn synchrony(&self, heartbeat: Duration) -> Result<Option<exclude_on_timeout::Configuration>> {
+        match self.assume.as_deref() {
+            Some("synchronous") => {
+                let delay = Duration::from_millis(self.delay_ms.unwrap_or(1000));
+                let bounds = exclude_on_timeout::Configuration::new(heartbeat, delay)?;
+                Ok(Some(bounds.losses(self.losses.unwrap_or(3))))
+            }
+            Some(other) => bail!("`assume` is `{other}`: the only choice is `synchronous`"),
+            None => {
+                ensure!(
+                    self.delay_ms.is_none() && self.losses.is_none(),
+                    "`delay_ms` and `losses` mean nothing without `assume = \"synchronous\"`"
+                );
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -35,6 +97,12 @@ impl Choices {
 pub struct Stack {
     /// How commands are ordered.
     pub total_order: Broadcast,
+    /// What decides what is proposed.
+    pub consensus: Consensus,
+    /// What commits.
+    pub commit: Commit,
+    /// The bounds of the system, if it may be assumed to be synchronous.
+    pub synchrony: Option<exclude_on_timeout::Configuration>,
 }
 
 impl Stack {
@@ -47,7 +115,17 @@ impl Stack {
 /// All of it, as the handshake of the links compares it.
 impl fmt::Display for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.total_order.algorithms())
+        let consensus = match self.consensus {
+            // Whatever that is.
+            Consensus::ByTotalOrder => "consensus:by-total-order",
+            other => other.algorithms(),
+        };
+        let (total_order, commit) = (self.total_order.algorithms(), self.commit.algorithms());
+        write!(f, "{total_order} {consensus} {commit}")?;
+        if self.synchrony.is_some() {
+            f.write_str(" synchronous")?;
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,8 @@
 use super::*;
-use quorate_catalogue::broadcasts::Broadcast;
+use quorate_catalogue::{
+    agreements::{Commit, Consensus},
+    broadcasts::Broadcast,
+};
 use std::io::Write;
 
 /// What the file `text` with the flags `settings` gives.
@@ -45,6 +48,58 @@ fn total_order_is_chosen_by_name() {
             error.contains(name) && error.contains("by-leader"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn agreement_is_chosen_by_name() {
+    let chosen = |table: &str| {
+        let text = format!("{THREE}[stack]\n{table}\n");
+        load(&text, Settings::default()).map(|c| c.stack)
+    };
+    let silent = chosen("").unwrap();
+    assert_eq!(
+        (silent.consensus, silent.commit, silent.synchrony),
+        (Consensus::ByTotalOrder, Commit::TwoPhase, None)
+    );
+    let driven = chosen("consensus = 'leader-driven'").unwrap();
+    assert_eq!(driven.consensus, Consensus::LeaderDriven);
+    assert_ne!(driven.to_string(), silent.to_string());
+    let refused = |table| format!("{:#}", chosen(table).unwrap_err());
+    let words = refused("consensus = 'raffle'");
+    assert!(
+        words.contains("`raffle`") && words.contains("rotating-coordinator"),
+        "{words}"
+    );
+    let words = refused("commit = 'three-phase'");
+    assert!(
+        words.contains("`three-phase`") && words.contains("non-blocking"),
+        "{words}"
+    );
+    let words = refused("assume = 'luck'");
+    assert!(
+        words.contains("`luck`") && words.contains("synchronous"),
+        "{words}"
+    );
+    assert!(refused("losses = 1").contains("mean nothing without"));
+}
+
+#[test]
+fn what_needs_a_synchronous_system_says_which_line_to_add() {
+    for line in [
+        "consensus = 'uniform-hierarchical'",
+        "commit = 'non-blocking'",
+    ] {
+        let text = format!("{THREE}[stack]\n{line}\n");
+        let words = error(&text);
+        assert!(
+            words.contains("add `assume = \"synchronous\"` to the table `[stack]`"),
+            "{words}"
+        );
+        let text = format!("{text}assume = 'synchronous'\ndelay_ms = 400\nlosses = 1\n");
+        let stack = load(&text, Settings::default()).unwrap().stack;
+        assert!(stack.synchrony.is_some());
+        assert!(stack.to_string().ends_with(" synchronous"));
     }
 }
 

@@ -107,25 +107,23 @@ pub struct Memory {
 
 /// The work of all clients.
 pub struct Load {
-    commands: u64,
     pipeline: usize,
     servers: Vec<SocketAddr>,
     acknowledged: Cell<u64>,
-    /// Whether more is to come than so many commands.
+    /// Whether the clients go on.
     held: Cell<bool>,
     memory: RefCell<Memory>,
 }
 
 impl Load {
-    /// Clients that write until `commands` are acknowledged, and nobody [wants more](Self::release).
-    pub fn new(commands: u64, pipeline: usize, servers: Vec<SocketAddr>) -> Self {
+    /// Clients that write until they are [released](Self::release).
+    pub fn new(pipeline: usize, servers: Vec<SocketAddr>) -> Self {
         let now = Instant::now();
         // One microsecond to two minutes, to three digits: within the limits of the crate.
         let mut latencies = Histogram::new_with_max(120_000_000, 3)
             .unwrap_or_else(|_| unreachable!("the bounds are constant and valid"));
         latencies.auto(true);
         Load {
-            commands,
             pipeline,
             servers,
             acknowledged: Cell::new(0),
@@ -154,7 +152,7 @@ impl Load {
     }
 
     fn goes_on(&self) -> bool {
-        self.held.get() || self.acknowledged() < self.commands
+        self.held.get()
     }
 
     /// Whether every client was served after the last kill.

@@ -44,7 +44,6 @@ impl Scenario<'_> {
         self.progress.say(left.to_owned());
         let enough = self.load.acknowledged() + part;
         self.reach(enough.max(commands)).await?;
-        self.load.release();
         Ok(())
     }
 
@@ -59,7 +58,6 @@ impl Scenario<'_> {
             self.bring_back(leader).await?;
         }
         self.reach(self.load.acknowledged() + BETWEEN).await?;
-        self.load.release();
         Ok(())
     }
 

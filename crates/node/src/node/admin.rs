@@ -2,6 +2,8 @@
 mod agreements;
 mod members;
 
+pub use agreements::Agreements;
+
 use super::{replica::Replica, view::View};
 use crate::trace::line::{self, Head};
 use axum::{
@@ -36,6 +38,8 @@ pub struct Admin {
     pub faults: Option<Faults>,
     /// What the protocol does, where the configuration wants it recorded.
     pub recorder: Option<Recorder>,
+    /// What agrees.
+    pub agreements: Agreements,
     /// `host:port` of p1 … pn.
     pub peers: Arc<[String]>,
     /// How long whoever asks for agreement waits unless he says otherwise.
@@ -56,6 +60,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/members", get(members::members))
         .route("/views", get(members::views))
         .route("/propose", post(agreements::propose))
+        .route("/commit", post(agreements::commit))
         .route("/trace", get(trace))
         .route("/faults", get(faults).post(set_fault).delete(heal))
         .with_state(admin)

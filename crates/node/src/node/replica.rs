@@ -230,7 +230,7 @@ impl Replica {
     }
 
     /// Waits until this process may take part.
-    async fn voter(&self, deadline: Instant) -> Result<(), Refusal> {
+    pub async fn voter(&self, deadline: Instant) -> Result<(), Refusal> {
         let mut standing = self.0.standing.clone();
         let _ = timeout_at(deadline, standing.wait_for(Standing::is_settled)).await;
         let words = match &*standing.borrow() {

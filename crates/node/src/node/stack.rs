@@ -1,17 +1,28 @@
 //! The protocol stack of a replica: edge, links, ◇P, Ω, total order, on the protocol thread.
-use super::view::View;
+use super::{one_shot::OneShot, view::View};
 use crate::configuration::{Configuration, Transport};
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use quorate_abstractions::{
-    fair_loss,
+    Subscribe,
+    atomic_commit::{self, Outcome},
+    consensus, fair_loss,
     link::Links,
+    perfect::Crash,
     reconfigurable::{Indication, Request},
     total_order::Broadcast,
 };
 use quorate_broadcast::by_leader::{self, Rejoining};
-use quorate_catalogue::broadcasts::{self, Below};
-use quorate_core::{Addr, Counters, Host};
-use quorate_detectors::{increasing_timeout, lowest_rank};
+use quorate_catalogue::{
+    agreements::Consensus,
+    broadcasts::{self, Below},
+};
+use quorate_core::{Addr, Counters, Host, ProcessId};
+use quorate_detectors::{
+    exclude_on_timeout,
+    exclusion_notice::{self, Reported},
+    first_incarnations, increasing_timeout, lowest_rank,
+};
 use quorate_links::perfect::{self, PerfectLinks};
 use quorate_runtime::{
     faults::Faults,
@@ -49,6 +60,12 @@ pub struct Stack {
     pub faults: Faults,
     /// What the protocol does, where the configuration wants it recorded.
     pub recorder: Option<Recorder>,
+    /// What decides what is proposed; `None`: total order does.
+    pub consensus: Option<OneShot<consensus::Propose, Bytes>>,
+    /// What commits.
+    pub commit: OneShot<atomic_commit::Propose, Outcome>,
+    /// Who reports this process as crashed, where the system is assumed to be synchronous.
+    pub reported: mpsc::UnboundedReceiver<ProcessId>,
     /// The protocol thread.
     pub running: Running,
 }
@@ -116,14 +133,16 @@ pub fn start(
     };
     // Once the receiver is gone the replica is stopping, and nobody waits for deliveries.
     let up = Addr::new(move |indication| drop(up.send(indication)));
+    let (perfect, reported) = synchrony(configuration, &host, &links);
     let below = Below {
         links: links.clone(),
         eventually_perfect: detector.clone(),
         leader: leader.clone(),
-        perfect: None,
+        perfect,
         total_order: tuning,
     };
     let order = order(configuration, &host, &below, up)?;
+    let (consensus, commit) = agreements(configuration, &host, below)?;
 
     let watched = view.clone();
     links
@@ -148,6 +167,9 @@ pub fn start(
         counters: host.counters().clone(),
         faults,
         recorder,
+        consensus,
+        commit,
+        reported,
         running: Running { thread, drained },
     })
 }
@@ -181,6 +203,63 @@ fn order<H: Host>(
         // Nobody asked for a state.
         Request::State { .. } => {}
     }))
+}
+
+/// P, if the system is assumed to be synchronous; and who reports this process as crashed.
+fn synchrony<H: Host>(
+    configuration: &Configuration,
+    host: &H,
+    links: &PerfectLinks<H>,
+) -> (Option<Subscribe<Crash>>, mpsc::UnboundedReceiver<ProcessId>) {
+    let (reports, reported) = mpsc::unbounded_channel();
+    let perfect = configuration.stack.synchrony.map(|bounds| {
+        let host = host.at("synchrony");
+        let heartbeat = |up| links.heartbeat(up);
+        let perfect = exclude_on_timeout::spawn(&host, bounds, heartbeat);
+        let notices = links.at("synchrony").lane();
+        let up = Addr::new(move |Reported { by }| {
+            // Once the receiver is gone the node is stopping already.
+            let _ = reports.send(by);
+        });
+        exclusion_notice::spawn(&host.at("notices"), notices, &perfect, up);
+        perfect
+    });
+    (perfect, reported)
+}
+
+type Agreeing = (
+    Option<OneShot<consensus::Propose, Bytes>>,
+    OneShot<atomic_commit::Propose, Outcome>,
+);
+
+/// Starts what proposals and votes go to, below which no incarnation but the first of a slot counts.
+fn agreements<H: Host>(
+    configuration: &Configuration,
+    host: &H,
+    below: Below<PerfectLinks<H>>,
+) -> Result<Agreeing> {
+    let firsts = host.at("first-incarnations");
+    let status = below.links.status();
+    let detector = first_incarnations::spawn(&firsts, &below.eventually_perfect, &status);
+    let leader = lowest_rank::spawn(&firsts.at("leader"), &detector);
+    let below = Below {
+        eventually_perfect: detector,
+        leader,
+        ..below
+    };
+    let stack = &configuration.stack;
+    let consensus = match stack.consensus {
+        Consensus::ByTotalOrder => None,
+        chosen => Some(OneShot::start(|up| {
+            let up = up.with(|consensus::Decide { instance, value }| (instance, value));
+            chosen.spawn(host, &below, up)
+        })?),
+    };
+    let commit = OneShot::start(|up| {
+        let up = up.with(|atomic_commit::Decide { instance, outcome }| (instance, outcome));
+        stack.commit.spawn(host, &below, up)
+    })?;
+    Ok((consensus, commit))
 }
 
 fn link_configuration(configuration: &Configuration) -> perfect::Configuration {

@@ -77,6 +77,8 @@ struct State {
     suspected: ProcessSet,
     leader: Option<ProcessId>,
     configuration: Configuration,
+    /// Whether another incarnation of this process came before.
+    came_later: bool,
 }
 
 /// The view. Clones share it.
@@ -110,6 +112,7 @@ impl View {
                 number: 0,
                 newcomers: Vec::new(),
             },
+            came_later: false,
         };
         View {
             me,
@@ -123,6 +126,11 @@ impl View {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another incarnation of this process came before: then it has a place in total order only.
+    pub fn came_later(&self) -> bool {
+        self.state().came_later
     }
 
     /// What [`present`](Self::present) is after each change from now on.
@@ -254,6 +262,7 @@ impl View {
             }
             Status::Newcomer { by, known } => {
                 info!(%by, %known, "an earlier incarnation held this slot: waiting to take its place");
+                self.state().came_later = true;
                 self.step(&Standing::Joining, Standing::Newcomer);
             }
             Status::Excluded { by, reason } => self.upon_excluded(by, &reason),

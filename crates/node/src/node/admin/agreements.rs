@@ -1,6 +1,12 @@
-//! Agreement that an operator asks for: one-shot consensus.
+//! Agreement that an operator asks for: one-shot consensus and atomic commit.
 use super::Admin;
-use crate::node::replica::Refusal;
+use crate::{
+    configuration::Stack,
+    node::{
+        one_shot::{self, OneShot},
+        replica::Refusal,
+    },
+};
 use axum::{
     Json,
     extract::{State, rejection::JsonRejection},
@@ -8,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use quorate_abstractions::{atomic_commit, consensus};
 use quorate_services::once::{MAXIMUM_VALUE, Outcome};
 use serde::Deserialize;
 use serde_json::json;
@@ -27,8 +34,70 @@ pub struct Proposal {
     timeout_ms: Option<u64>,
 }
 
-fn answer(code: StatusCode, words: impl Into<String>) -> Response {
-    (code, words.into() + "\n").into_response()
+/// What agrees, apart from total order.
+#[derive(Clone)]
+pub struct Agreements {
+    /// The consensus; `None`: total order decides.
+    pub consensus: Option<OneShot<consensus::Propose, Bytes>>,
+    /// The atomic commit.
+    pub commit: OneShot<atomic_commit::Propose, atomic_commit::Outcome>,
+    /// Which ones these are.
+    pub stack: Stack,
+}
+
+/// `POST /commit`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ballot {
+    instance: u64,
+    vote: Word,
+    /// How long to wait for the outcome; by default as long as clients of the store do.
+    timeout_ms: Option<u64>,
+}
+
+/// A vote.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Yes,
+    No,
+}
+
+/// Why there is no decision.
+struct Failure(StatusCode, String);
+
+impl Failure {
+    fn bad(words: impl Into<String>) -> Self {
+        Failure(StatusCode::BAD_REQUEST, words.into())
+    }
+
+    fn unavailable(words: impl Into<String>) -> Self {
+        Failure(StatusCode::SERVICE_UNAVAILABLE, words.into())
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        Failure(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<one_shot::Refusal> for Failure {
+    fn from(refusal: one_shot::Refusal) -> Self {
+        let code = match refusal {
+            one_shot::Refusal::Forgotten(_) => StatusCode::GONE,
+            one_shot::Refusal::TooFar(..) => StatusCode::BAD_REQUEST,
+            one_shot::Refusal::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Failure(code, refusal.to_string())
+    }
+}
+
+fn answer(instance: u64, decided: Result<String, Failure>) -> Response {
+    match decided {
+        Ok(decided) => Json(json!({ "instance": instance, "decided": decided })).into_response(),
+        Err(Failure(code, words)) => (code, words + "\n").into_response(),
+    }
 }
 
 /// Proposes, and answers with what was decided, whoever proposed it.
@@ -36,61 +105,175 @@ pub async fn propose(
     State(admin): State<Admin>,
     proposal: Result<Json<Proposal>, JsonRejection>,
 ) -> Response {
-    let Proposal {
-        instance,
-        value,
-        timeout_ms,
-    } = match proposal {
-        Ok(Json(proposal)) => proposal,
-        Err(rejection) => return answer(rejection.status(), rejection.body_text()),
-    };
-    if instance == 0 {
-        let words = "`instance` is 0, but instances count from 1";
-        return answer(StatusCode::BAD_REQUEST, words);
-    }
-    if value.len() > MAXIMUM_VALUE {
-        let words = format!(
-            "`value` has {} bytes, but at most {MAXIMUM_VALUE} are agreed on",
-            value.len()
-        );
-        return answer(StatusCode::BAD_REQUEST, words);
-    }
-    let wait = timeout_ms.map_or(admin.deadline, Duration::from_millis);
-    let wait = wait.min(LONGEST_WAIT);
-    let deadline = Instant::now() + wait;
-    let proposed = admin
-        .replica
-        .propose(instance, value.as_bytes(), deadline)
-        .await;
-    let unavailable = |words: String| answer(StatusCode::SERVICE_UNAVAILABLE, words);
-    let decision = match proposed {
-        Ok(decision) => decision,
-        Err(Refusal::NotVoter(words)) => return unavailable(words + "; not proposed"),
-        Err(Refusal::NoQuorum) => {
-            return unavailable(format!(
-                "no majority answered what came before within {wait:?}; not proposed"
-            ));
+    match proposal {
+        Ok(Json(proposal)) => {
+            let instance = proposal.instance;
+            answer(instance, admin.propose(proposal).await)
         }
-    };
-    match timeout_at(deadline, decision).await {
-        Ok(Ok(outcome)) => told(instance, outcome),
-        Ok(Err(_)) => unavailable("the replica is stopping; the decision is unknown".into()),
-        Err(_) => unavailable(format!(
-            "no majority answered within {wait:?}; the proposal may still be decided"
-        )),
+        Err(rejection) => answer(0, Err(rejection.into())),
     }
 }
 
-fn told(instance: u64, outcome: Outcome) -> Response {
-    let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
-    match outcome {
-        Outcome::Decided(value) => {
-            Json(json!({ "instance": instance, "decided": text(&value) })).into_response()
+/// Votes, and answers with what came of it.
+pub async fn commit(
+    State(admin): State<Admin>,
+    ballot: Result<Json<Ballot>, JsonRejection>,
+) -> Response {
+    match ballot {
+        Ok(Json(ballot)) => {
+            let instance = ballot.instance;
+            answer(instance, admin.commit(ballot).await)
         }
-        Outcome::Forgotten { up_to } => answer(
-            StatusCode::GONE,
-            format!("what was decided up to instance {up_to} is not remembered any more"),
-        ),
-        Outcome::Refused => answer(StatusCode::BAD_REQUEST, "this cannot be proposed"),
+        Err(rejection) => answer(0, Err(rejection.into())),
     }
+}
+
+impl Admin {
+    fn wait(&self, timeout_ms: Option<u64>) -> Duration {
+        let wait = timeout_ms.map_or(self.deadline, Duration::from_millis);
+        wait.min(LONGEST_WAIT)
+    }
+
+    async fn propose(&self, proposal: Proposal) -> Result<String, Failure> {
+        let instance = counted(proposal.instance)?;
+        let (value, wait) = (proposal.value, self.wait(proposal.timeout_ms));
+        if value.len() > MAXIMUM_VALUE {
+            let length = value.len();
+            return Err(Failure::bad(format!(
+                "`value` has {length} bytes, but at most {MAXIMUM_VALUE} are agreed on"
+            )));
+        }
+        match &self.agreements.consensus {
+            None => self.propose_in_order(instance, &value, wait).await,
+            Some(consensus) => self.propose_to(consensus, instance, &value, wait).await,
+        }
+    }
+
+    /// The first proposal in the total order is decided.
+    async fn propose_in_order(
+        &self,
+        instance: u64,
+        value: &str,
+        wait: Duration,
+    ) -> Result<String, Failure> {
+        let deadline = Instant::now() + wait;
+        let proposed = self
+            .replica
+            .propose(instance, value.as_bytes(), deadline)
+            .await;
+        let decision = proposed.map_err(|refusal| refused(refusal, "proposed", wait))?;
+        let Ok(decided) = timeout_at(deadline, decision).await else {
+            return Err(Failure::unavailable(format!(
+                "no majority answered within {wait:?}; the proposal may still be decided"
+            )));
+        };
+        match decided {
+            Ok(Outcome::Decided(value)) => Ok(text(&value)),
+            Ok(Outcome::Forgotten { up_to }) => Err(Failure(
+                StatusCode::GONE,
+                format!("what was decided up to instance {up_to} is not remembered any more"),
+            )),
+            Ok(Outcome::Refused) => Err(Failure::bad("this cannot be proposed")),
+            Err(_) => Err(Failure::unavailable("the outcome cannot be known here")),
+        }
+    }
+
+    async fn propose_to(
+        &self,
+        consensus: &OneShot<consensus::Propose, Bytes>,
+        instance: u64,
+        value: &str,
+        wait: Duration,
+    ) -> Result<String, Failure> {
+        let chosen = self.agreements.stack.consensus;
+        let deadline = Instant::now() + wait;
+        self.check_first(chosen.name(), "proposed", wait, deadline)
+            .await?;
+        let value = match (chosen.is_binary(), value) {
+            (false, value) => Bytes::copy_from_slice(value.as_bytes()),
+            (true, "0") => Bytes::from_static(&[0]),
+            (true, "1") => Bytes::from_static(&[1]),
+            (true, _) => {
+                let name = chosen.name();
+                return Err(Failure::bad(format!(
+                    "`{name}` agrees on 0 or 1 and on nothing else"
+                )));
+            }
+        };
+        let decision = consensus.ask(instance, consensus::Propose { instance, value })?;
+        match timeout_at(deadline, decision).await {
+            Ok(Ok(bit)) if chosen.is_binary() => Ok(bit.first().map_or(0, |b| *b).to_string()),
+            Ok(Ok(value)) => Ok(text(&value)),
+            Ok(Err(_)) | Err(_) => Err(Failure::unavailable(format!(
+                "no decision within {wait:?}: have all replicas proposed in this instance? The \
+                 proposal stands"
+            ))),
+        }
+    }
+
+    async fn commit(&self, ballot: Ballot) -> Result<String, Failure> {
+        let instance = counted(ballot.instance)?;
+        let wait = self.wait(ballot.timeout_ms);
+        let deadline = Instant::now() + wait;
+        let name = self.agreements.stack.commit.name();
+        self.check_first(name, "voted", wait, deadline).await?;
+        let vote = match ballot.vote {
+            Word::Yes => atomic_commit::Vote::Yes,
+            Word::No => atomic_commit::Vote::No,
+        };
+        let vote = atomic_commit::Propose { instance, vote };
+        let outcome = self.agreements.commit.ask(instance, vote)?;
+        match timeout_at(deadline, outcome).await {
+            Ok(Ok(atomic_commit::Outcome::Commit)) => Ok("commit".into()),
+            Ok(Ok(atomic_commit::Outcome::Abort)) => Ok("abort".into()),
+            Ok(Err(_)) | Err(_) => Err(Failure::unavailable(format!(
+                "no outcome within {wait:?}: votes are missing, or a replica that `{name}` waits for \
+                 is gone. The vote stands"
+            ))),
+        }
+    }
+
+    /// Only the first incarnation of a slot has a place in modules beside total order.
+    async fn check_first(
+        &self,
+        module: &str,
+        done: &str,
+        wait: Duration,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let voter = self.replica.voter(deadline).await;
+        voter.map_err(|refusal| refused(refusal, done, wait))?;
+        if self.view.came_later() {
+            return Err(Failure(
+                StatusCode::CONFLICT,
+                format!(
+                    "this replica was started again: it counts in total order, but `{module}` has no \
+                     place for it; not {done}"
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Instances count from 1.
+fn counted(instance: u64) -> Result<u64, Failure> {
+    if instance == 0 {
+        let words = "`instance` is 0, but instances count from 1";
+        return Err(Failure::bad(words));
+    }
+    Ok(instance)
+}
+
+fn text(value: &Bytes) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+fn refused(refusal: Refusal, done: &str, wait: Duration) -> Failure {
+    Failure::unavailable(match refusal {
+        Refusal::NotVoter(words) => format!("{words}; not {done}"),
+        Refusal::NoQuorum => {
+            format!("no majority answered what came before within {wait:?}; not {done}")
+        }
+    })
 }
