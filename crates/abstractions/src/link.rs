@@ -125,7 +125,7 @@ pub enum Status {
     Newcomer {
         /// Who said so.
         by: ProcessId,
-        /// The incarnation that they know.
+        /// The incarnation that they know: this one, if they had adopted it before it heard of them.
         known: Incarnation,
     },
     /// This process may not take part: others know this slot under another incarnation, or have

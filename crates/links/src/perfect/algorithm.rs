@@ -38,7 +38,7 @@ pub struct PerfectLink {
     pub(super) voters: Vec<Option<Voter>>,
     /// Whether others know an earlier incarnation of this process: it waits to be adopted.
     pub(super) is_newcomer: bool,
-    /// What was indicated of that.
+    /// What was indicated of that. It has come later even once it was adopted.
     pub(super) newcomer: Option<Status>,
     /// By lane, whether newcomers use it.
     pub(super) open_to_newcomers: Vec<bool>,

@@ -9,13 +9,14 @@ use super::{
     events::Effect,
     frame::{Token, Verdict, Voter},
     hello::{Hello, VERSION},
+    newcomers::is_predecessor,
     outbox::Outbox,
     peer::{End, Session, Standing},
     receiving::Receiving,
     sending::Sending,
 };
 use quorate_abstractions::{fair_loss::Transmit, link::Status};
-use quorate_core::{Addr, Incarnation, ProcessId, Random, Time};
+use quorate_core::{Addr, ProcessId, Random, Time};
 use rand::Rng;
 use std::time::Duration;
 
@@ -60,8 +61,9 @@ impl PerfectLink {
         let start = ctx.rng().next_u64() as usize % self.processes.n();
         let mut slots: Vec<ProcessId> = self.processes.iter().collect();
         slots.rotate_left(start);
+        // Once admitted, it says so even when excluded: it is no newcomer then.
         let was_adopted = self.voters[me.index()].is_some_and(|own| own.number > 0);
-        slots.retain(|slot| *slot != p && (*slot != me || was_adopted));
+        slots.retain(|slot| *slot != p && (*slot != me || was_adopted || self.admitted));
         if !peer.is_closed() {
             slots.insert(0, p);
         }
@@ -154,6 +156,7 @@ impl PerfectLink {
             self.learn_voter(from, first, ctx);
         }
         if let Some(own) = own.filter(|_| is_own) {
+            self.upon_own_adoption(from, own, ctx);
             self.admitted_by.insert(from);
             self.peers[from.index()].admitted_us = true;
             self.learn_voter(me, own, ctx);
@@ -252,6 +255,9 @@ impl PerfectLink {
         {
             self.learn_voter(from, *voter, ctx);
             return self.upon_voter(hello, ctx);
+        }
+        if is_predecessor(hello, known) {
+            return self.turn_away(from, hello.nonce, known, Verdict::KnownOtherwise, ctx);
         }
         if !self.peers[from.index()].is_closed() {
             self.close(from, Verdict::Superseded);
@@ -462,10 +468,10 @@ impl PerfectLink {
     pub(super) fn upon_watch(&mut self, watcher: Addr<Status>, ctx: &mut Ctx) {
         let told = self.peers.iter().filter_map(|peer| peer.told.clone());
         let own = self.admitted.then_some(Status::Admitted);
-        let present = own
-            .into_iter()
+        let late = self.newcomer.clone().into_iter();
+        let present = late
+            .chain(own)
             .chain(told)
-            .chain(self.newcomer.clone())
             .chain(self.stranger.clone())
             .chain(self.excluded.clone());
         for status in present {
@@ -489,10 +495,4 @@ pub fn jittered(pause: Duration, rng: &mut Random) -> Duration {
 /// The later of now and `at`, jittered.
 pub fn jittered_until(at: Time, now: Time, rng: &mut Random) -> Time {
     now + jittered(at - now, rng)
-}
-
-pub fn known_otherwise(me: ProcessId, known: Incarnation) -> String {
-    format!(
-        "{me} is known as incarnation {known}: another process runs, or ran, under this identity"
-    )
 }

@@ -9,7 +9,7 @@ use super::{
     Configuration,
     algorithm::{Ctx, PerfectLink},
     frame::Voter,
-    handshake::known_otherwise,
+    hello::Hello,
     outbox::Outbox,
     peer::Standing,
 };
@@ -17,7 +17,7 @@ use quorate_abstractions::{
     lanes::{LaneId, Lanes},
     link::{Adopt, Status},
 };
-use quorate_core::ProcessId;
+use quorate_core::{Incarnation, ProcessId};
 
 /// By lane, whether newcomers use it.
 pub fn open_to_newcomers(configuration: &Configuration, lanes: &Lanes) -> Vec<bool> {
@@ -27,6 +27,15 @@ pub fn open_to_newcomers(configuration: &Configuration, lanes: &Lanes) -> Vec<bo
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     lanes.names().iter().map(|n| is_open(n.as_str())).collect()
+}
+
+/// Whether a verified incarnation other than the voter `known` held the slot before it: it was admitted,
+/// and not after that one. What it says or does is no news of its successor.
+pub fn is_predecessor(hello: &Hello, known: Voter) -> bool {
+    let own = hello.voters.iter().find(|(slot, _)| *slot == hello.from);
+    let own = own.filter(|(_, own)| own.incarnation == hello.incarnation);
+    let was_adopted = own.is_some_and(|(_, own)| own.number <= known.number);
+    known.number > 0 && (was_adopted || own.is_none() && hello.ready)
 }
 
 impl PerfectLink {
@@ -78,19 +87,30 @@ impl PerfectLink {
         if newer {
             *own = Some(known);
         }
-        if self.is_newcomer {
-            return;
+        if !self.is_newcomer {
+            self.upon_coming_later(by, known.incarnation, ctx);
         }
+    }
+
+    /// Somebody says that this process came after another in its slot, whatever became of it since.
+    fn upon_coming_later(&mut self, by: ProcessId, known: Incarnation, ctx: &mut Ctx) {
         self.is_newcomer = true;
         self.to_oneself.clear();
         self.to_oneself_bytes = 0;
         for p in self.processes.others(self.identity.me).iter() {
             self.peers[p.index()].outbox = Outbox::default();
         }
-        let known = known.incarnation;
         let status = Status::Newcomer { by, known };
         self.newcomer = Some(status.clone());
         self.indicate(status, ctx);
+    }
+
+    /// `by` knows this process as the voter of its slot: maybe it was adopted before it heard of any
+    /// other, and has come later all the same.
+    pub(super) fn upon_own_adoption(&mut self, by: ProcessId, own: Voter, ctx: &mut Ctx) {
+        if own.number > 0 && self.may_wait() && !self.is_newcomer {
+            self.upon_coming_later(by, own.incarnation, ctx);
+        }
     }
 
     /// Those who agree on it say that an incarnation takes the place of another.
@@ -120,7 +140,6 @@ impl PerfectLink {
         if slot == me {
             if voter.incarnation == self.identity.incarnation {
                 self.is_newcomer = false;
-                self.newcomer = None;
                 self.upon_admissible(ctx);
             } else if !self.may_wait() {
                 let reason = format!(
@@ -152,4 +171,10 @@ impl PerfectLink {
             self.tell(slot, status, ctx);
         }
     }
+}
+
+fn known_otherwise(me: ProcessId, known: Incarnation) -> String {
+    format!(
+        "{me} is known as incarnation {known}: another process runs, or ran, under this identity"
+    )
 }

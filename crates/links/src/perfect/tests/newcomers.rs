@@ -134,3 +134,52 @@ fn an_impossible_adoption_is_dropped() {
     world.run(ms(500));
     assert_eq!(world.process(1).from(3, "small"), ["still here"]);
 }
+
+/// It has no memory, so that it must not be taken for one that was there from the beginning.
+#[test]
+fn a_newcomer_that_first_hears_of_its_adoption_is_told_that_it_came_later() {
+    let mut world = world();
+    world.crash(3);
+    adopt(&world, 1, 31, 1);
+    world.cuts = vec![(p(2), p(3)), (p(3), p(2))];
+    world.start(3, 31);
+    world.send(3, 1, "small", "said in ignorance");
+    world.run(Duration::from_secs(3));
+    let p3 = world.process(3);
+    assert!(p3.is_admitted());
+    let told = p3.statuses.lock().unwrap().clone();
+    let late = |s: &Status| matches!(s, Status::Newcomer { .. });
+    let first = told.iter().position(late).unwrap();
+    let admitted = |s: &Status| matches!(s, Status::Admitted);
+    assert!(first < told.iter().position(admitted).unwrap());
+    assert_eq!(world.process(1).delivered(), 0);
+}
+
+/// The one before was cut off, and is there again: that is no reason to end anything.
+#[test]
+fn a_predecessor_that_shows_up_again_does_not_replace_its_successor() {
+    let mut world = world();
+    let old = world.processes.remove(&p(3)).unwrap();
+    world.start(3, 31);
+    world.run(Duration::from_secs(3));
+    adopt(&world, 1, 31, 1);
+    world.run(Duration::from_secs(3));
+    let told = |world: &World, rank| world.process(rank).statuses.lock().unwrap().len();
+    let before = [1, 2].map(|rank| told(&world, rank));
+    let new = world.processes.insert(p(3), old).unwrap();
+    // News of whatever kind reach it, and it greets.
+    for at in [1, 2] {
+        world.process(at).adopt.send(Adopt {
+            slot: p(3 - at),
+            incarnation: Incarnation(30 - 10 * at as u64),
+            number: 1,
+        });
+    }
+    world.run(Duration::from_secs(3));
+    assert!(world.process(3).is_excluded());
+    world.processes.insert(p(3), new);
+    world.send(3, 1, "small", "the successor");
+    world.run(Duration::from_secs(3));
+    assert_eq!(world.process(1).from(3, "small"), ["the successor"]);
+    assert_eq!([1, 2].map(|rank| told(&world, rank)), before);
+}
