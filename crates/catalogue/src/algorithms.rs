@@ -13,6 +13,7 @@ mod membership;
 mod terminating;
 mod total_order;
 mod traced;
+mod views;
 
 use crate::algorithm::{Algorithm, Kind, Property, Twin};
 
@@ -34,6 +35,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         from_terminating::ALL,
         commit::ALL,
         membership::ALL,
+        views::ALL,
     ];
     families.into_iter().flatten()
 }

@@ -102,6 +102,10 @@ const TWINS: &[(&str, Case)] = &[
     ("group-without-reports", case(2, Load::One, 1)),
     ("views-with-errors", erring(2, 0, 2)),
     ("awaiting-the-faulty", case(2, Load::One, 1)),
+    ("views-by-consensus-with-errors", erring(2, 0, 2)),
+    ("views-by-consensus-without-reports", case(2, Load::One, 1)),
+    ("unsuspecting-views", case(3, Load::One, 1)),
+    ("undecided-views", erring(3, 0, 1)),
 ];
 
 /// The search for a twin.

@@ -126,7 +126,7 @@ fn a_million_messages_need_the_memory_of_ten_thousand() {
 
 fn bounded(messages: u64) {
     perfect_link(messages);
-    let kinds = ["broadcast", "consensus", "commit", "synchrony"];
+    let kinds = ["broadcast", "consensus", "commit", "synchrony", "joins"];
     let is_of = |a: &Algorithm| kinds.iter().any(|kind| a.abstraction.ends_with(kind));
     let bounded = |a: &&Algorithm| !a.grows && is_of(a);
     let algorithms: Vec<_> = algorithms::all().filter(bounded).collect();

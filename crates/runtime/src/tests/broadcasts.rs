@@ -3,7 +3,7 @@ use super::{
     node::{Kind, builders, within},
     p,
 };
-use crate::{Error, Node};
+use crate::{Error, Event, Node};
 use futures::StreamExt;
 use quorate_catalogue::broadcasts::{Broadcast, Needs};
 use quorate_detectors::exclude_on_timeout;
@@ -70,4 +70,49 @@ async fn what_needs_synchrony_or_does_not_exist_is_refused() {
     }
     let unknown = builder.broadcast::<u64>("feed", "gossip");
     assert!(matches!(unknown, Err(Error::UnknownBroadcast(_))));
+}
+
+#[tokio::test]
+async fn views_that_need_synchrony_or_do_not_exist_are_refused() {
+    let mut builder = builders(Kind::Udp, 3).remove(0);
+    let refused = builder.views_with::<u64>("views", "views-by-consensus");
+    assert!(matches!(refused, Err(Error::NeedsPerfect(_))));
+    let unknown = builder.views_with::<u64>("views", "gossip");
+    assert!(matches!(unknown, Err(Error::UnknownViews(_))));
+    let mut builder = builder.assume_synchronous(bounds());
+    assert!(
+        builder
+            .views_with::<u64>("views", "views-by-consensus")
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_group_by_consensus_begins_with_everybody_and_delivers_everywhere() {
+    let mut nodes = Vec::new();
+    let mut handles = Vec::new();
+    for builder in builders(Kind::Udp, 3) {
+        let mut builder = builder.assume_synchronous(bounds());
+        handles.push(
+            builder
+                .views_with::<u64>("views", "views-by-consensus")
+                .unwrap(),
+        );
+        nodes.push(builder.start().await.unwrap());
+    }
+    for (group, _) in &handles {
+        within(group.deliver(7)).await.unwrap();
+        assert_eq!(group.pending(), 0);
+    }
+    for (_, events) in &mut handles {
+        let first = within(events.next()).await.unwrap().unwrap();
+        assert!(matches!(first, Event::View { view, .. } if view.members.len() == 3));
+        for _ in 1..=3 {
+            let event = within(events.next()).await.unwrap().unwrap();
+            assert!(matches!(event, Event::Deliver(delivery) if delivery.message == 7));
+        }
+    }
+    for node in nodes {
+        node.shutdown().await.unwrap();
+    }
 }
