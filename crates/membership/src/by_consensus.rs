@@ -18,9 +18,9 @@
 //! # Cost
 //! A broadcast: n − 1 messages, one step (and one 32nd of a report at each process). A view change
 //! after one crash, over uniform hierarchical consensus: (n−1)² messages `Flush` and as many of
-//! consensus, n steps after the report (one less for the last in rank; none for who is alone). Memory:
-//! what is delivered and not stable, at most 256 messages a member; as much of the next view for those
-//! that are ahead.
+//! consensus, n steps after the report (one less for the last in rank; none for who is alone): not the
+//! 1 + n that are said of it, for consensus skips the round of whom P has reported. Memory: what is
+//! delivered and not stable, at most 256 messages a member; as much of the next view for those ahead.
 //!
 //! # Why it holds
 //! Who flushes delivers nothing before the decision, and a decision has the flushes of all its members:
