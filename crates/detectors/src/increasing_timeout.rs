@@ -41,10 +41,11 @@ use quorate_abstractions::{
     Subscribe,
     eventually_perfect::Indication,
     heartbeat::{Beat, Heard},
+    link::Status,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
-    Time,
+    Addr, Algorithm, Ctx, Host, Incarnation, Layer, Membership, Observation, Observe, ProcessId,
+    ProcessSet, Time,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -73,11 +74,15 @@ struct Peer {
     last: Time,
     /// The silence that it is allowed.
     timeout: Duration,
+    /// Which start of it answers, where the links tell.
+    incarnation: Option<Incarnation>,
 }
 
 /// ◇P.
 pub struct IncreasingTimeout {
     interval: Duration,
+    /// The first timeout of every incarnation.
+    timeout: Duration,
     processes: Membership,
     peers: BTreeMap<ProcessId, Peer>,
     /// Those that have been silent for longer than they are allowed.
@@ -97,6 +102,8 @@ pub enum Event {
     Subscribe(Addr<Indication>),
     /// A process showed a sign of life.
     Heard(Heard),
+    /// How the links stand.
+    Status(Status),
     /// An interval has passed.
     Tick,
 }
@@ -116,6 +123,7 @@ impl Observe for Event {
         match self {
             Event::Subscribe(_) => Observation::internal("Subscribe"),
             Event::Heard(heard) => heard.observe(),
+            Event::Status(status) => status.observe().as_internal(),
             Event::Tick => Observation::internal("Tick"),
         }
     }
@@ -144,6 +152,17 @@ impl Algorithm for IncreasingTimeout {
         match event {
             Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
             Event::Heard(heard) => self.upon_heard(heard, ctx),
+            Event::Status(Status::Connected { peer, incarnation }) => {
+                self.upon_connected(peer, incarnation, ctx);
+            }
+            Event::Status(
+                Status::Refused { .. }
+                | Status::Lost { .. }
+                | Status::Replaced { .. }
+                | Status::Admitted
+                | Status::Newcomer { .. }
+                | Status::Excluded { .. },
+            ) => {}
             Event::Tick => self.upon_tick(ctx),
         }
     }
@@ -158,11 +177,13 @@ impl IncreasingTimeout {
                 Peer {
                     last: Time::ZERO,
                     timeout: configuration.timeout,
+                    incarnation: None,
                 },
             )
         };
         IncreasingTimeout {
             interval: configuration.interval,
+            timeout: configuration.timeout,
             processes: *host.processes(),
             peers: host
                 .processes()
@@ -183,6 +204,22 @@ impl IncreasingTimeout {
             ctx.trigger(Effect::Answer(Indication::Suspect(p), subscriber.clone()));
         }
         self.subscribers.push(subscriber);
+    }
+
+    /// Who comes in the place of another was never suspected by mistake, nor was the one before it: that
+    /// one has crashed.
+    fn upon_connected(&mut self, p: ProcessId, incarnation: Incarnation, ctx: &mut Ctx<Self>) {
+        let Some(peer) = self.peers.get_mut(&p) else {
+            return;
+        };
+        let before = peer.incarnation.replace(incarnation);
+        if before.is_some_and(|before| before != incarnation) {
+            peer.last = ctx.now();
+            peer.timeout = self.timeout;
+            self.silent.remove(p);
+            self.deaf.remove(p);
+            self.upon_change(ctx);
+        }
     }
 
     /// A process that is heard after all is allowed twice the silence from now on.
@@ -275,15 +312,40 @@ pub fn spawn<H: Host>(
     configuration: Configuration,
     heartbeat: impl Layer<Beat, Heard>,
 ) -> Subscribe<Indication> {
-    start(host, IncreasingTimeout::new(host, configuration), heartbeat)
+    let algorithm = IncreasingTimeout::new(host, configuration);
+    start_as(host, algorithm, heartbeat, |_| {})
 }
 
+/// The same where processes that have crashed come back as new incarnations, as the links report: each of
+/// them begins with the first timeout.
+pub fn spawn_with_incarnations<H: Host>(
+    host: &H,
+    configuration: Configuration,
+    heartbeat: impl Layer<Beat, Heard>,
+    links: &Subscribe<Status>,
+) -> Subscribe<Indication> {
+    let status = |mailbox: Addr<Event>| links.send(mailbox.with(Event::Status));
+    let algorithm = IncreasingTimeout::new(host, configuration);
+    start_as(host, algorithm, heartbeat, status)
+}
+
+#[cfg(test)]
 fn start<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     heartbeat: impl Layer<Beat, Heard>,
 ) -> Subscribe<Indication> {
+    start_as(host, algorithm, heartbeat, |_| {})
+}
+
+fn start_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    heartbeat: impl Layer<Beat, Heard>,
+    status: impl FnOnce(Addr<Event>),
+) -> Subscribe<Indication> {
     let mailbox = host.mailbox();
+    status(mailbox.addr());
     let beat = heartbeat.attach(mailbox.addr().with(Event::Heard));
     let subscribe = mailbox.addr().with(Event::Subscribe);
     host.start(mailbox, algorithm, move |effect| match effect {

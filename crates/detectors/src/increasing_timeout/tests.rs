@@ -343,6 +343,7 @@ fn a_process_never_suspects_itself() {
             let itself = Peer {
                 last: Time::ZERO,
                 timeout: milliseconds(500),
+                incarnation: None,
             };
             detector.peers.entry(p(rank)).or_insert(itself);
         }
@@ -474,4 +475,43 @@ fn a_process_alone_suspects_nobody() {
     let mut cluster = cluster(1);
     cluster.world.run_until(at(5000));
     assert!(told(&cluster.logs[0]).is_empty());
+}
+
+#[test]
+fn a_new_incarnation_begins_with_the_first_timeout_and_old_mistakes_are_not_its() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let host = world.host(p(1)).at("detector");
+    let mut detector = IncreasingTimeout::new(&host, Configuration::default());
+    let mut ctx = Context::new("detector".into(), 1, quorate_core::Counters::default());
+    let connected = |incarnation| {
+        let incarnation = Incarnation(incarnation);
+        Event::Status(Status::Connected {
+            peer: p(2),
+            incarnation,
+        })
+    };
+    let heard = || {
+        Event::Heard(Heard {
+            from: p(2),
+            deaf: false,
+        })
+    };
+    let timeout = |detector: &IncreasingTimeout| detector.peers[&p(2)].timeout;
+    let first = Configuration::default().timeout;
+    detector.upon(connected(1), &mut ctx);
+    // A mistake.
+    detector.silent.insert(p(2));
+    detector.upon(heard(), &mut ctx);
+    assert_eq!(timeout(&detector), 2 * first);
+    // The same incarnation, after an interruption of the channel.
+    detector.upon(connected(1), &mut ctx);
+    assert_eq!(timeout(&detector), 2 * first);
+    // Another one, whose first sign of life shows no mistake.
+    for incarnation in 2..10 {
+        detector.silent.insert(p(2));
+        detector.upon(connected(incarnation), &mut ctx);
+        detector.upon(heard(), &mut ctx);
+        assert_eq!(timeout(&detector), first);
+        assert!(!detector.silent.contains(p(2)));
+    }
 }

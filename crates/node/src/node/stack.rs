@@ -124,7 +124,12 @@ pub fn start(
         timeout: configuration.suspicion,
     };
     let heartbeat = |up| links.heartbeat(up);
-    let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
+    let detector = increasing_timeout::spawn_with_incarnations(
+        &host.at("detector"),
+        detection,
+        heartbeat,
+        &links.status(),
+    );
     let leader = lowest_rank::spawn(&host.at("leader"), &detector);
     let (up, indications) = mpsc::unbounded_channel();
     let tuning = by_leader::Configuration {
