@@ -181,7 +181,8 @@ impl Within {
         messages.sort_by_key(|data| (data.id.origin.process, data.number));
         messages.retain(|data| {
             let origin = data.id.origin.process;
-            let is_next = self.members.contains(origin) && data.number == self.count(origin) + 1;
+            let next = self.count(origin).checked_add(1);
+            let is_next = self.members.contains(origin) && next == Some(data.number);
             if is_next {
                 self.delivered.insert(origin, data.number);
             }

@@ -391,3 +391,46 @@ fn what_nobody_correct_sends_is_dropped() {
     }
     assert!(p1.joiners.len() <= 3);
 }
+
+#[test]
+fn a_transfer_that_nobody_correct_sends_does_no_harm_when_the_view_comes() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut ctx = quorate_core::Context::new("views".into(), 1, quorate_core::Counters::default());
+    let mut p1 = Primary::new(&world.host(p(1)));
+    let decide = |instance, ranks: &[usize], messages| {
+        let value = wire::encode(&Decision {
+            members: ranks.iter().map(|rank| p(*rank)).collect(),
+            newcomers: ProcessSet::EMPTY,
+            messages,
+        });
+        Event::Decide(Decide { instance, value })
+    };
+    let id = MessageId {
+        origin: quorate_core::message::Origin {
+            process: p(3),
+            incarnation: world.host(p(3)).incarnation(),
+        },
+        sequence: 1,
+    };
+    let data = Data {
+        number: 1,
+        id,
+        payload: Bytes::new(),
+    };
+    let transfer = Message::Transfer {
+        view: 1,
+        counts: vec![(p(3), u64::MAX)],
+        messages: Vec::new(),
+        state: Bytes::new(),
+    };
+    p1.upon(decide(1, &[2, 3], Vec::new()), &mut ctx);
+    p1.upon(Event::Request(Request::Join), &mut ctx);
+    let (from, message) = (p(2), transfer);
+    p1.upon(Event::Link(link::Deliver { from, message }), &mut ctx);
+    p1.upon(decide(2, &[1, 2, 3], vec![data]), &mut ctx);
+    let mut effects = Vec::new();
+    ctx.take_effects(&mut effects);
+    let delivers = |effect: &Effect| matches!(effect, Effect::Indicate(Indication::Deliver(_)));
+    assert!(!effects.iter().any(delivers), "{effects:?}");
+    assert_eq!((p1.view.id, p1.is_member()), (2, true));
+}
