@@ -4,7 +4,7 @@
 //! # Promises
 //! - NBAC1 uniform agreement, NBAC3 commit validity, NBAC4 abort validity, NBAC5 integrity (safety).
 //! - Not NBAC2: if any process crashes, others that voted yes may wait for ever. Failure-free, every
-//!   process that votes decides once all have voted, or one has voted no.
+//!   process that votes decides once all have voted, or the coordinator and one that votes no.
 //!
 //! # Assumes
 //! Perfect links, and no detector. Safety survives any number of crashes, progress none: that of the
