@@ -56,8 +56,11 @@
 //! the configuration that is over: if anybody gets beyond it, every correct process does.
 //!
 //! A newcomer that its peers' links have adopted asks one process after the other for the state as of
-//! some later instance, and takes part from there; what comes before that waits, at most 2¹⁶ messages,
-//! of which the oldest go first (whoever leads has few instances under way: the old ones are decided). The
+//! some later instance, and takes part from there. What comes before that waits: batches of up to 64
+//! MiB, of which the oldest go first, and 2¹⁸ messages of acceptors, beyond which all go and another
+//! state is asked for. What the state stands for a newcomer cannot tell others, and who could may crash:
+//! so a member that gets no further for a while, though others have, asks for the state as well. It
+//! goes on from there, bound by what it has promised if it is in the same configuration. The
 //! new configuration's first ballot belongs to the lowest in rank who is not new, so that nobody has to
 //! wait for a newcomer. A newcomer counts towards majorities once it has its state: a crash in between
 //! is one more than a minority survives only if there are more of them at a time than f.
@@ -67,6 +70,8 @@
 //! in Chandra, Toueg, 1996, section 7. Deviations: those of [`ballots`]; cuts as in
 //! [`by_consensus`](crate::by_consensus).
 mod accepting;
+mod behind;
+mod early;
 mod joining;
 mod leading;
 mod message;
@@ -161,6 +166,8 @@ pub enum Event {
     },
     /// The wait for the state is over.
     AskToJoin,
+    /// The wait for what others have applied is over.
+    Behind,
 }
 
 /// What the algorithm triggers.
@@ -187,6 +194,7 @@ impl Observe for Event {
             Event::Status(status) => status.observe().as_internal(),
             Event::State { ticket, .. } => Observation::request("State").instance(*ticket),
             Event::AskToJoin => Observation::internal("AskToJoin"),
+            Event::Behind => Observation::internal("Behind"),
         }
     }
 }
@@ -216,6 +224,7 @@ impl Algorithm for ByLeader {
             Event::Status(status) => self.upon_status(status, ctx),
             Event::State { ticket, state } => self.upon_state(ticket, state, ctx),
             Event::AskToJoin => self.upon_ask_to_join(ctx),
+            Event::Behind => self.upon_still_behind(ctx),
         }
         self.upon_progress(ctx);
     }
@@ -316,7 +325,8 @@ impl ByLeader {
             return ctx.count("impossible identifier");
         }
         if !self.newcomers.takes_part() || !self.newcomers.may_hold(origin) {
-            return ctx.count("of another configuration");
+            let dropped = self.newcomers.early.push(id, batch);
+            return ctx.count_many("of another configuration", dropped);
         }
         let stream = self.streams.entry(origin).or_default();
         if !stream.hold(sequence, batch) {
@@ -354,6 +364,7 @@ impl ByLeader {
         let outgoing = self.ballots.take_outgoing();
         self.say(outgoing, ctx);
         self.upon_stable(ctx);
+        self.upon_behind(ctx);
     }
 
     /// Says this in the present configuration.

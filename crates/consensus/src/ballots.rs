@@ -19,6 +19,7 @@
 //!
 //! # Source
 //! Lamport: *The Part-Time Parliament*, 1998; *Paxos Made Simple*, 2001.
+mod behind;
 mod candidacy;
 mod leading;
 mod message;
@@ -146,6 +147,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
 
     /// Every process has decided up to this instance, as the leader knows.
     pub fn reach_all(&mut self, decided: u64) {
+        let decided = decided.min(self.known.low());
         for reached in self.reached.values_mut() {
             *reached = decided.max(*reached);
         }

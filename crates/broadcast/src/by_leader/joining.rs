@@ -1,10 +1,10 @@
 //! How a newcomer gets its state, or a process that is too far behind.
 use super::{
     ByLeader, Effect, Event, Message, PATIENCE,
+    behind::Behind,
     message::Start,
     newcomers::{JOINING, Standing},
     send,
-    stream::Stream,
 };
 use crate::ordering::Cut;
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// A state has at most so many pieces.
 const PIECES: u64 = 1 << 13;
+/// No count that a state speaks of is higher.
+const MOST: u64 = 1 << 62;
 /// The state is asked for again ever more slowly, up to this.
 const MOST_JOINING: Duration = Duration::from_secs(5);
 
@@ -39,20 +41,31 @@ impl ByLeader {
     fn ask_to_join(&mut self, ctx: &mut Ctx<Self>) {
         let newcomers = &mut self.newcomers;
         let wants = newcomers.standing == Standing::Newcomer { admitted: true };
-        let others: Vec<_> = self.processes.others(self.me.process).iter().collect();
-        if !wants || newcomers.waits || others.is_empty() {
+        if !wants || newcomers.waits || self.processes.n() == 1 {
             return;
         }
-        let p = others[newcomers.asked % others.len()];
-        newcomers.asked += 1;
         newcomers.waits = true;
         ctx.after(newcomers.patience, Event::AskToJoin);
         newcomers.patience = newcomers.patience.saturating_mul(2).min(MOST_JOINING);
+        // An answer on its way would only be begun again.
+        if !std::mem::take(&mut newcomers.flows) {
+            self.ask_for_state(ctx);
+        }
+    }
+
+    /// Asks the next process for the state.
+    pub(super) fn ask_for_state(&mut self, ctx: &mut Ctx<Self>) {
+        let newcomers = &mut self.newcomers;
+        let others: Vec<_> = self.processes.others(self.me.process).iter().collect();
+        let Some(p) = others.get(newcomers.asked % others.len().max(1)) else {
+            return;
+        };
+        newcomers.asked += 1;
         let message = Message::Join {
             incarnation: self.me.incarnation,
             is_newcomer: newcomers.came_later,
         };
-        send(ctx, To::One(p), message);
+        send(ctx, To::One(*p), message);
     }
 
     /// More waits than is bearable: what has come is dropped, and a later state asked for. In the
@@ -77,7 +90,8 @@ impl ByLeader {
         piece: Bytes,
         ctx: &mut Ctx<Self>,
     ) {
-        let wants = matches!(self.newcomers.standing, Standing::Newcomer { .. });
+        let is_newcomer = matches!(self.newcomers.standing, Standing::Newcomer { .. });
+        let wants = is_newcomer || self.newcomers.behind.has_asked();
         if !wants || part >= parts || parts > PIECES {
             return ctx.count("no state is wanted");
         }
@@ -95,6 +109,7 @@ impl ByLeader {
             return;
         };
         pieces.here.insert(part, piece);
+        self.newcomers.flows = true;
         if pieces.here.len() as u64 == pieces.parts {
             let mut whole = BytesMut::new();
             pieces
@@ -122,7 +137,10 @@ impl ByLeader {
                 .iter()
                 .all(|(o, _)| self.processes.contains(o.process))
             && self.processes.contains(start.leader)
-            && start.configuration >= self.newcomers.least;
+            && start.configuration >= self.newcomers.least
+            && start.applied <= MOST
+            && start.streams.iter().all(|(_, ordered, _)| *ordered <= MOST)
+            && self.is_news(&start);
         if !is_possible {
             return ctx.count("impossible state");
         }
@@ -141,7 +159,15 @@ impl ByLeader {
         self.upon_beginning(ctx);
     }
 
+    /// Whether the state is of a later point of the order than this process's own.
+    fn is_news(&self, start: &Start) -> bool {
+        let own = (self.newcomers.configuration, self.applied);
+        !self.newcomers.takes_part() || (start.configuration, start.applied) > own
+    }
+
     fn begin(&mut self, start: &Start) {
+        let goes_on =
+            self.newcomers.takes_part() && start.configuration == self.newcomers.configuration;
         self.newcomers.standing = Standing::Member;
         self.newcomers.configuration = start.configuration;
         self.newcomers.leader = Some(start.leader);
@@ -150,12 +176,27 @@ impl ByLeader {
         self.newcomers.holders = holders.collect();
         self.newcomers.pieces.clear();
         self.newcomers.patience = JOINING;
-        let streams = start.streams.iter();
-        let streams =
-            streams.map(|(o, ordered, delivered)| (*o, Stream::from(*ordered, *delivered)));
-        self.streams = streams.collect();
+        self.newcomers.behind = Behind::default();
+        let newcomers = &self.newcomers;
+        self.streams.retain(|origin, _| newcomers.may_hold(*origin));
+        for (origin, ordered, delivered) in &start.streams {
+            let stream = self.streams.entry(*origin).or_default();
+            stream.advance(*ordered, *delivered);
+        }
         let returned = self.streams.get(&self.me).map_or(0, |own| own.ordered);
         self.outgoing.upon_return(returned);
+        self.applied = start.applied;
+        self.patience = PATIENCE;
+        if goes_on {
+            self.ballots.skip_to(start.applied);
+            self.decisions = self.decisions.split_off(&(start.applied + 1));
+            self.deferred = self.deferred.split_off(&(start.applied + 1));
+        } else {
+            self.begin_configuration(start);
+        }
+    }
+
+    fn begin_configuration(&mut self, start: &Start) {
         let (me, processes) = (self.me.process, self.processes);
         let ballots = Ballots::from(me, processes, start.leader, start.applied);
         self.ballots = if self.is_sparing() {
@@ -165,10 +206,8 @@ impl ByLeader {
         };
         self.stable = start.applied;
         self.holds = processes.iter().map(|p| (p, Cut::default())).collect();
-        self.applied = start.applied;
         self.proposed = Cut::default();
         self.decisions.clear();
         self.deferred.clear();
-        self.patience = PATIENCE;
     }
 }

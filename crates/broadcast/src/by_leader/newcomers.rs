@@ -1,5 +1,7 @@
 //! Configurations: who holds the slots, who is put in them, and how a newcomer gets its state.
-use super::{ByLeader, Effect, Message, joining::Pieces, message::Start, send};
+use super::{
+    ByLeader, Effect, Message, behind::Behind, early::Early, joining::Pieces, message::Start, send,
+};
 use crate::ordering::Cut;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
@@ -60,6 +62,10 @@ pub(super) struct Newcomers {
     pub(super) holders: BTreeMap<ProcessId, (Incarnation, u64)>,
     /// Of whom the links say that another incarnation is there: the one they know, and the new one.
     pub(super) replaced: BTreeMap<ProcessId, (Incarnation, Incarnation)>,
+    /// Batches that have no place yet.
+    pub(super) early: Early,
+    /// Whether this process gets no further.
+    pub(super) behind: Behind,
     /// Messages of configurations that have not begun here.
     pub(super) ahead: VecDeque<(ProcessId, u64, ballots::Message<Cut>)>,
     tickets: BTreeMap<u64, Ticket>,
@@ -69,6 +75,8 @@ pub(super) struct Newcomers {
     pub(super) patience: Duration,
     /// Whether the wait before asking again is on.
     pub(super) waits: bool,
+    /// Whether something of an answer has come since.
+    pub(super) flows: bool,
 }
 
 impl Newcomers {
@@ -82,6 +90,8 @@ impl Newcomers {
             leader: None,
             holders: BTreeMap::new(),
             replaced: BTreeMap::new(),
+            early: Early::default(),
+            behind: Behind::default(),
             ahead: VecDeque::new(),
             tickets: BTreeMap::new(),
             issued: 0,
@@ -89,6 +99,7 @@ impl Newcomers {
             asked: 0,
             patience: JOINING,
             waits: false,
+            flows: false,
         }
     }
 
@@ -239,7 +250,6 @@ impl ByLeader {
         let is_new = |origin: &&Origin| {
             let holder = self.newcomers.holders.get(&origin.process);
             holder.is_none_or(|(incarnation, _)| *incarnation != origin.incarnation)
-                && **origin != self.me
         };
         let newcomers: Vec<Origin> = newcomers.iter().filter(is_new).copied().collect();
         if newcomers.is_empty() {
@@ -263,7 +273,8 @@ impl ByLeader {
             ctx.trigger(Effect::Adopt(adopt));
             self.let_go(newcomer.process, ctx);
         }
-        if slots.contains(self.me.process) {
+        // Who is put in its slot with its memory, as one that some process did not know, goes on.
+        if !self.newcomers.may_hold(self.me) {
             self.newcomers.standing = Standing::Gone;
         }
         let configuration = self.newcomers.present();
@@ -304,6 +315,9 @@ impl ByLeader {
             if configuration >= self.newcomers.configuration {
                 self.upon_configured(from, configuration, message, ctx);
             }
+        }
+        for (id, batch) in self.newcomers.early.take() {
+            self.upon_data(id, batch, ctx);
         }
     }
 

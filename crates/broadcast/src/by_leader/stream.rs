@@ -24,13 +24,16 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// One of which so many batches are ordered, with so many messages, and none is here.
-    pub(super) fn from(ordered: u64, delivered: u64) -> Self {
-        Stream {
-            ordered,
-            delivered,
-            contiguous: ordered,
-            ..Stream::default()
+    /// So many batches are ordered, with so many messages, as a state says that stands for them.
+    pub(super) fn advance(&mut self, ordered: u64, delivered: u64) {
+        if ordered <= self.ordered {
+            return;
+        }
+        self.ordered = ordered;
+        self.delivered = delivered;
+        self.contiguous = self.contiguous.max(ordered);
+        while self.held.contains_key(&(self.contiguous + 1)) {
+            self.contiguous += 1;
         }
     }
 

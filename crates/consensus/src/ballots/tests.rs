@@ -251,3 +251,51 @@ fn no_number_of_a_promise_is_too_high() {
     }
     assert!(p3.leads());
 }
+
+#[test]
+fn what_is_skipped_is_decided_and_what_was_promised_and_accepted_above_stays() {
+    let of = |instance, value| Acceptance {
+        instance,
+        ballot: Ballot {
+            round: 1,
+            leader: p(1),
+        },
+        value,
+    };
+    let accept = |instance, value| Message::Accept {
+        acceptance: of(instance, value),
+        decided: 0,
+    };
+    let mut ballots = Ballots::new(p(2), Membership::of_size(5).unwrap());
+    for instance in [2, 5] {
+        assert_eq!(ballots.upon(p(1), accept(instance, 7_u64)), None);
+    }
+    for instance in [3, 6] {
+        ballots.upon(p(1), Message::Decided { instance, value: 8 });
+    }
+    assert!(!ballots.is_behind());
+    let ballot = Ballot {
+        round: 4,
+        leader: p(3),
+    };
+    ballots.upon(p(3), Message::Prepare { ballot, from: 5 });
+    assert!(ballots.is_behind(), "p3 has decided 4 instances");
+    ballots.take_outgoing();
+    ballots.skip_to(4);
+    assert_eq!((ballots.low(), ballots.is_behind()), (4, false));
+    assert!(ballots.is_decided(6) && !ballots.is_decided(5));
+    let left: Vec<_> = ballots.take_decisions();
+    assert_eq!(left, [(6, 8)]);
+    ballots.upon(p(3), Message::Prepare { ballot, from: 5 });
+    let parts = ballots.take_outgoing();
+    let reported = |instance| {
+        let mut parts = parts.iter();
+        parts.any(|(_, m)| {
+            matches!(m, Message::Promise { accepted: Some(a), decided: 4, .. } if a.instance == instance)
+        })
+    };
+    assert!(reported(5) && !reported(2));
+    ballots.upon(p(1), accept(7, 9));
+    let promised = Message::Refuse { promised: ballot };
+    assert_eq!(ballots.take_outgoing(), [(To::One(p(1)), promised)]);
+}

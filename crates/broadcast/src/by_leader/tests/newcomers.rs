@@ -286,3 +286,156 @@ fn a_member_far_behind_takes_the_state_of_a_later_configuration_only() {
     }
     assert!(p3.algorithm.newcomers.takes_part());
 }
+
+fn of(origin: Origin, sequence: u64) -> Message {
+    let Message::Data { batch, .. } = data(1, sequence) else {
+        panic!();
+    };
+    let id = MessageId { origin, sequence };
+    Message::Data { id, batch }
+}
+
+/// Its origin need not keep it, and the others forget the oldest.
+#[test]
+fn what_comes_before_the_state_waits_for_it() {
+    let (mut p3, _) = newcomer();
+    let own = p3.algorithm.me;
+    p3.hears(1, data(1, 4));
+    p3.hears(1, data(1, 5));
+    p3.hears(2, in_configuration(2, decided(6, &[(origin(1), 5)])));
+    let effects = p3.hears(1, answer(vec![(own, 1)], 1).remove(0));
+    assert_eq!(delivered(&effects), 1);
+}
+
+/// Its origin has the state already, from one who was faster.
+#[test]
+fn what_comes_of_an_origin_that_is_not_in_its_slot_yet_waits_for_that() {
+    let mut p3 = member();
+    p3.hears(1, of_first(decided(1, &[(later(1), 0)])));
+    let next = Origin {
+        incarnation: Incarnation(191),
+        ..later(1)
+    };
+    p3.hears(1, of(next, 1));
+    p3.hears(2, in_configuration(1, decided(2, &[(next, 0)])));
+    let effects = p3.hears(2, in_configuration(2, decided(3, &[(next, 1)])));
+    assert_eq!(delivered(&effects), 1);
+}
+
+fn join_of(p3: &Alone) -> Message {
+    Message::Join {
+        incarnation: p3.algorithm.me.incarnation,
+        is_newcomer: false,
+    }
+}
+
+/// Who was to tell it has crashed, and p1 came later, with the state.
+#[test]
+fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promised() {
+    let mut p3 = member();
+    p3.hears(2, of_first(decided(1, &[(later(2), 0)])));
+    p3.hears(1, in_configuration(1, decided(2, &[(later(1), 0)])));
+    let ballot = |round| ballots::Ballot {
+        round,
+        leader: p(2),
+    };
+    let prepare = |round, from| ballots::Message::Prepare {
+        ballot: ballot(round),
+        from,
+    };
+    p3.hears(2, in_configuration(2, prepare(7, 6)));
+    let asked = sent(p3.upon(Event::Behind));
+    assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
+    let newcomers = vec![(later(1), 1), (later(2), 1)];
+    let state = answer(newcomers, 1).remove(0);
+    let effects = p3.hears(1, state.clone());
+    let restored = |effects: &[Effect]| {
+        let state = |e: &Effect| matches!(e, Effect::Indicate(Indication::State(_)));
+        effects.iter().any(state)
+    };
+    assert!(restored(&effects));
+    assert_eq!(p3.algorithm.applied, 5);
+    let refused = sent(p3.hears(2, in_configuration(2, prepare(6, 6))));
+    let refusal = ballots::Message::Refuse {
+        promised: ballot(7),
+    };
+    assert_eq!(refused, [(To::One(p(2)), in_configuration(2, refusal))]);
+    assert!(!restored(&p3.hears(1, state)), "it needs it no more");
+    assert!(p3.upon(Event::Behind).is_empty());
+    p3.hears(1, of(later(1), 1));
+    let next = in_configuration(2, decided(6, &[(later(1), 1)]));
+    assert_eq!(delivered(&p3.hears(2, next)), 1);
+}
+
+#[test]
+fn a_member_that_hears_only_of_later_configurations_takes_their_state() {
+    let mut p3 = member();
+    p3.hears(2, in_configuration(2, decided(6, &[])));
+    assert_eq!(
+        sent(p3.upon(Event::Behind)),
+        [(To::One(p(1)), join_of(&p3))]
+    );
+    p3.hears(1, answer(vec![(later(1), 1)], 1).remove(0));
+    assert_eq!(p3.algorithm.newcomers.configuration(), 2);
+    assert_eq!(p3.algorithm.applied, 6, "what waited is heard");
+}
+
+/// One process knew another incarnation, which never took part.
+#[test]
+fn a_member_that_is_put_in_its_own_slot_begins_the_configuration_like_everybody() {
+    let mut p3 = member();
+    let own = p3.algorithm.me;
+    p3.hears(1, of_first(decided(1, &[(own, 0)])));
+    assert_eq!(p3.algorithm.newcomers.configuration(), 1);
+    p3.hears(2, data(2, 1));
+    let next = in_configuration(1, decided(2, &[(origin(2), 1)]));
+    assert_eq!(delivered(&p3.hears(1, next)), 1);
+}
+
+#[test]
+fn a_state_on_its_way_is_not_asked_for_again() {
+    let (mut p3, _) = newcomer();
+    let own = p3.algorithm.me;
+    let pieces = answer(vec![(own, 1)], 3);
+    p3.hears(1, pieces[0].clone());
+    assert!(sent(p3.upon(Event::AskToJoin)).is_empty());
+    assert_eq!(sent(p3.upon(Event::AskToJoin)).len(), 1, "it has stopped");
+}
+
+#[test]
+fn counts_that_are_too_high_are_refused() {
+    let (mut p3, _) = newcomer();
+    let own = p3.algorithm.me;
+    let starts = [(u64::MAX, 1), (1, u64::MAX)];
+    for (applied, ordered) in starts {
+        let start = message::Start {
+            configuration: 2,
+            leader: p(2),
+            applied,
+            newcomers: vec![(own, 1)],
+            streams: vec![(origin(1), ordered, 1)],
+        };
+        let mut piece = bytes::BytesMut::new();
+        wire::put_head(&start, &mut piece);
+        let piece = piece.freeze();
+        p3.hears(
+            1,
+            Message::State {
+                ticket: 1,
+                part: 0,
+                parts: 1,
+                piece,
+            },
+        );
+        assert!(!p3.algorithm.newcomers.takes_part());
+    }
+    let mut p3 = member();
+    p3.hears(
+        1,
+        Message::Stable {
+            configuration: 0,
+            held: Cut::default(),
+            decided: u64::MAX,
+        },
+    );
+}
