@@ -43,8 +43,8 @@ pub enum Indication {
         /// What the answer is told by.
         ticket: u64,
     },
-    /// This process is a newcomer, and its state is this from now on. Comes before anything else; the
-    /// configuration follows.
+    /// This process's state is this from now on: of a newcomer, before anything else; or of one so far
+    /// behind that nobody else can tell it what it lacks. The configuration follows.
     State(Bytes),
 }
 
