@@ -61,7 +61,8 @@ fn user(world: &World, q: ProcessId, silent: Silent) -> (Addr<Indication>, Back,
             Indication::State(state) => *mine = unpack(state),
             Indication::Excluded { .. } if silent != Silent::Join => door.send(Request::Join),
             Indication::Deliver(deliver) => {
-                mine.insert(name(deliver.id), deliver.payload.clone());
+                let had = mine.insert(name(deliver.id), deliver.payload.clone());
+                assert!(had.is_none(), "what the state has is not delivered again");
             }
             _ => {}
         }
