@@ -14,6 +14,9 @@ use quorate_membership::group;
 pub const TOTAL_ORDER: &str = "total-order:by-consensus uniform:majority-ack \
                                consensus:rotating-coordinator reliable:eager";
 
+/// The algorithms of terminating broadcast's stack.
+pub const TERMINATING: &str = "terminating:by-consensus consensus:uniform-hierarchical";
+
 /// Regular reliable broadcast: eager, over best-effort broadcast.
 pub fn reliable<H: Host>(
     host: &H,

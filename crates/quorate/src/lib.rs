@@ -49,6 +49,7 @@
 //! | `feed` | [first-in first-out](Builder::first_in_first_out) | each source in its own order |
 //! | `counter` | [uniform](Builder::uniform) | what one has counted, everybody counts |
 //! | `cart` | [views](Builder::views) | who was cut off learns it, joins again and gets the state |
+//! | `roll_call` | [terminating](Builder::terminating) | an answer of everybody, or that it is gone |
 //!
 //! One runs three operating-system processes, and kills one: `transfer`, by [atomic
 //! commit](Builder::commit), which all banks do or none does.
@@ -82,7 +83,7 @@ pub mod prelude {
     pub use quorate_abstractions::atomic_commit::{Outcome, Vote};
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
-        Broadcaster, Builder, Deliveries, Delivery, Error, Event, Events, Group, Node, Proposer,
-        StateWanted, Voter,
+        Answer, Answers, Broadcaster, Builder, Deliveries, Delivery, Error, Event, Events, Group,
+        Node, Proposer, Source, StateWanted, Voter,
     };
 }

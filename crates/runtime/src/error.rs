@@ -149,6 +149,14 @@ pub enum Error {
         /// The message.
         id: MessageId,
     },
+    /// What a source has broadcast is no message of the expected type. The stream goes on.
+    #[error("message {number} of {of} is undecodable: it broadcasts another type")]
+    UndecodableAnswer {
+        /// The source.
+        of: ProcessId,
+        /// The how-manieth of its messages it is.
+        number: u64,
+    },
     /// The reader fell behind: more than the limit waited for it. The stream ends.
     #[error("the reader lagged behind: more than {limit} bytes of deliveries were waiting for it")]
     Lagged {

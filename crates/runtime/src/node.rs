@@ -7,8 +7,10 @@ mod builder;
 mod flow;
 mod handles;
 mod modules;
+mod outlet;
 mod snapshot;
 mod socket;
+mod terminating;
 mod views;
 mod wiring;
 
@@ -17,6 +19,7 @@ pub use builder::Builder;
 pub use handles::{Broadcaster, Deliveries, Delivery};
 pub use snapshot::{Peer, Snapshot, Standing, Way};
 pub use socket::Socket;
+pub use terminating::{Answer, Answers, Outcome, Source};
 pub use views::{Event, Events, Group, StateWanted};
 pub use wiring::Wiring;
 
@@ -29,7 +32,7 @@ use crate::{
 };
 use agreement::Abandon;
 use flow::Flow;
-use handles::Outlet;
+use outlet::End;
 use quorate_abstractions::Subscribe;
 use quorate_core::{Addr, Counters, Host, Incarnation, ProcessId, message::Origin};
 use std::{
@@ -51,10 +54,9 @@ const LINKS_DRAIN: Duration = Duration::from_secs(1);
 struct Handles {
     flows: Vec<Arc<Flow>>,
     agreements: Vec<Arc<dyn Abandon>>,
-    outlets: Vec<Outlet>,
+    outlets: Vec<Arc<dyn End>>,
     /// Why the node has stopped by itself, if it has.
     failure: Arc<OnceLock<Error>>,
-    views: Vec<views::Outlet>,
 }
 
 impl Handles {
@@ -67,9 +69,6 @@ impl Handles {
             agreement.abandon(error);
         }
         for outlet in &self.outlets {
-            outlet.end(last.cloned());
-        }
-        for outlet in &self.views {
             outlet.end(last.cloned());
         }
     }

@@ -21,6 +21,7 @@ mod edges;
 mod host;
 mod links;
 mod node;
+mod terminating;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -1,24 +1,22 @@
 //! The typed handles: where a user's messages enter a module, and where they come out.
-use super::flow::Flow;
+use super::{
+    flow::Flow,
+    outlet::{Cost, Intake, OVERHEAD},
+};
 use crate::error::Error;
 use bytes::Bytes;
 use futures::Stream;
 use quorate_core::{
     MessageId, ProcessId,
-    message::Origin,
     wire::{decode_value, encode_value},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll},
     vec,
 };
-use tokio::sync::mpsc;
 
 /// How messages of a type become payloads and back.
 pub(crate) struct Codec<T> {
@@ -115,74 +113,18 @@ pub struct Delivery<T> {
     pub message: T,
 }
 
-/// What goes from the protocol thread to a reader: one such for a batch.
-enum Parcel {
-    /// Consecutive messages of one origin.
-    Batch(Origin, u64, Vec<Bytes>),
-    /// The end, and why.
-    End(Error),
+/// What goes from the protocol thread to a reader: consecutive messages of one origin.
+pub(crate) struct Batch {
+    /// The first one's.
+    pub first: MessageId,
+    /// The messages.
+    pub payloads: Vec<Bytes>,
 }
 
-/// What a payload costs a slow reader beside its own length.
-const OVERHEAD: usize = 64;
-
-fn cost(payloads: &[Bytes]) -> usize {
-    payloads
-        .iter()
-        .map(|payload| payload.len() + OVERHEAD)
-        .sum()
-}
-
-/// The protocol thread's end of a delivery stream.
-#[derive(Clone)]
-pub(crate) struct Outlet {
-    parcels: Arc<Mutex<Option<mpsc::UnboundedSender<Parcel>>>>,
-    held: Arc<AtomicUsize>,
-    limit: usize,
-}
-
-impl Outlet {
-    /// An outlet for which at most `limit` bytes of deliveries wait, and the stream it feeds.
-    pub fn new<T>(limit: usize, codec: Codec<T>) -> (Self, Deliveries<T>) {
-        let (sender, parcels) = mpsc::unbounded_channel();
-        let held = Arc::new(AtomicUsize::new(0));
-        let outlet = Outlet {
-            parcels: Arc::new(Mutex::new(Some(sender))),
-            held: held.clone(),
-            limit,
-        };
-        let deliveries = Deliveries {
-            parcels,
-            held,
-            batch: None,
-            decode: codec.decode,
-        };
-        (outlet, deliveries)
-    }
-
-    /// Hands a batch to the reader, unless it lags.
-    pub fn deliver(&self, origin: Origin, first: u64, payloads: Vec<Bytes>) {
-        let cost = cost(&payloads);
-        if self.held.fetch_add(cost, Relaxed) + cost > self.limit {
-            self.end(Some(Error::Lagged { limit: self.limit }));
-            return;
-        }
-        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
-        let parcel = Parcel::Batch(origin, first, payloads);
-        if parcels.as_ref().is_some_and(|to| to.send(parcel).is_err()) {
-            // The reader is gone.
-            *parcels = None;
-        }
-    }
-
-    /// Ends the stream, with an error or without.
-    pub fn end(&self, error: Option<Error>) {
-        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(to) = parcels.take()
-            && let Some(error) = error
-        {
-            let _ = to.send(Parcel::End(error));
-        }
+impl Cost for Batch {
+    fn cost(&self) -> usize {
+        let payloads = self.payloads.iter();
+        payloads.map(|payload| payload.len() + OVERHEAD).sum()
     }
 }
 
@@ -192,19 +134,26 @@ impl Outlet {
 /// gets [`Error::Lagged`], and the end. A payload that is no `T` gives [`Error::Undecodable`], and
 /// the stream goes on. After any other error it ends.
 pub struct Deliveries<T> {
-    parcels: mpsc::UnboundedReceiver<Parcel>,
-    held: Arc<AtomicUsize>,
-    batch: Option<Batch>,
+    intake: Intake<Batch>,
+    batch: Option<Unpacked>,
     decode: fn(Bytes) -> Option<T>,
 }
 
 /// The batch that is being read.
-struct Batch {
+struct Unpacked {
     next: MessageId,
     payloads: vec::IntoIter<Bytes>,
 }
 
 impl<T> Deliveries<T> {
+    pub(super) fn new(intake: Intake<Batch>, codec: Codec<T>) -> Self {
+        Deliveries {
+            intake,
+            batch: None,
+            decode: codec.decode,
+        }
+    }
+
     /// The next delivery of the batch at hand.
     fn unpack(&mut self) -> Option<Result<Delivery<T>, Error>> {
         let batch = self.batch.as_mut()?;
@@ -231,18 +180,14 @@ impl<T> Stream for Deliveries<T> {
             if let Some(delivery) = this.unpack() {
                 return Poll::Ready(Some(delivery));
             }
-            match std::task::ready!(this.parcels.poll_recv(cx)) {
-                Some(Parcel::Batch(origin, first, payloads)) => {
-                    this.held.fetch_sub(cost(&payloads), Relaxed);
-                    this.batch = Some(Batch {
-                        next: MessageId {
-                            origin,
-                            sequence: first,
-                        },
+            match std::task::ready!(this.intake.poll_next(cx)) {
+                Some(Ok(Batch { first, payloads })) => {
+                    this.batch = Some(Unpacked {
+                        next: first,
                         payloads: payloads.into_iter(),
                     });
                 }
-                Some(Parcel::End(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             }
         }

@@ -3,7 +3,8 @@ use super::{
     Broadcaster, Builder, Deliveries, Proposer, Voter, Wiring,
     agreement::Agreement,
     flow::Flow,
-    handles::{Codec, Outlet},
+    handles::{Batch, Codec},
+    outlet::Outlet,
 };
 use crate::error::Error;
 use bytes::{Bytes, BytesMut};
@@ -14,7 +15,7 @@ use quorate_catalogue::{
     broadcasts::{Broadcast, Delivery, Needs, NeedsPerfect, TOTAL_ORDER},
 };
 use quorate_core::{
-    Addr, Host, Incarnation, Layer, ProcessId,
+    Addr, Host, Incarnation, Layer, MessageId, ProcessId,
     message::Origin,
     wire::{Undecodable, put_number, take_number},
 };
@@ -28,6 +29,9 @@ use std::sync::{
 pub(super) const HEADS: usize = 1024;
 
 type Wire = Box<dyn FnOnce(Wiring) + Send>;
+
+/// Where a user's messages enter a module, and where they come out.
+type Ends<T> = (Broadcaster<T>, Deliveries<T>);
 
 /// A module that was declared.
 pub(super) struct Module {
@@ -217,7 +221,13 @@ impl Builder {
                 if origin == me {
                     own.delivered(first, payloads.len() as u64);
                 }
-                inlet.deliver(origin, first, payloads);
+                inlet.tell(Batch {
+                    first: MessageId {
+                        origin,
+                        sequence: first,
+                    },
+                    payloads,
+                });
             });
             if let Ok(door) = wiring.broadcast(broadcast, up) {
                 flow.open(me, door);
@@ -251,7 +261,10 @@ impl Builder {
                 if origin == me {
                     own.delivered(sequence, 1);
                 }
-                inlet.deliver(origin, sequence, vec![message]);
+                inlet.tell(Batch {
+                    first: MessageId { origin, sequence },
+                    payloads: vec![message],
+                });
             });
             let door = best_effort::over(wiring.links.lane()).attach(up);
             let requests = AtomicU64::new(0);
@@ -328,17 +341,18 @@ impl Builder {
         Ok(())
     }
 
-    fn prepare<T>(&self, codec: Codec<T>) -> (Arc<Flow>, Outlet, (Broadcaster<T>, Deliveries<T>)) {
+    fn prepare<T>(&self, codec: Codec<T>) -> (Arc<Flow>, Outlet<Batch>, Ends<T>) {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
         let flow = Arc::new(Flow::new(self.window, limit));
-        let (outlet, deliveries) = Outlet::new(self.backlog, codec);
+        let (outlet, intake) = Outlet::new(self.backlog);
+        let deliveries = Deliveries::new(intake, codec);
         let broadcaster = Broadcaster::new(flow.clone(), codec);
         (flow, outlet, (broadcaster, deliveries))
     }
 
-    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet) {
+    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet<Batch>) {
         self.handles.flows.push(flow);
-        self.handles.outlets.push(outlet);
+        self.handles.outlets.push(Arc::new(outlet));
     }
 }
 

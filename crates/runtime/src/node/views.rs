@@ -4,6 +4,7 @@ use super::{
     flow::Flow,
     handles::{Broadcaster, Codec, Delivery},
     modules::{Door, HEADS},
+    outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
 use crate::error::Error;
 use bytes::Bytes;
@@ -17,13 +18,9 @@ use quorate_core::{Addr, MessageId, ProcessSet};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
-use tokio::sync::mpsc;
 
 /// Broadcasts messages of type `T` in a group with views. Clones share the module's window.
 pub struct Group<T> {
@@ -131,54 +128,14 @@ impl std::fmt::Debug for StateWanted {
     }
 }
 
-/// What an event costs a slow reader beside its payload.
-const OVERHEAD: usize = 64;
-
-enum Parcel {
-    Indication(Indication),
-    End(Error),
-}
-
-fn cost(indication: &Indication) -> usize {
-    OVERHEAD
-        + match indication {
-            Indication::Deliver(deliver) => deliver.payload.len(),
-            Indication::State(state) => state.len(),
-            _ => 0,
-        }
-}
-
-/// The protocol thread's end of a stream of events.
-#[derive(Clone)]
-pub(super) struct Outlet {
-    parcels: Arc<Mutex<Option<mpsc::UnboundedSender<Parcel>>>>,
-    held: Arc<AtomicUsize>,
-    limit: usize,
-}
-
-impl Outlet {
-    fn tell(&self, indication: Indication) {
-        let cost = cost(&indication);
-        if self.held.fetch_add(cost, Relaxed) + cost > self.limit {
-            self.end(Some(Error::Lagged { limit: self.limit }));
-            return;
-        }
-        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
-        let parcel = Parcel::Indication(indication);
-        if parcels.as_ref().is_some_and(|to| to.send(parcel).is_err()) {
-            // The reader is gone.
-            *parcels = None;
-        }
-    }
-
-    /// Ends the stream, with an error or without.
-    pub(super) fn end(&self, error: Option<Error>) {
-        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(to) = parcels.take()
-            && let Some(error) = error
-        {
-            let _ = to.send(Parcel::End(error));
-        }
+impl Cost for Indication {
+    fn cost(&self) -> usize {
+        OVERHEAD
+            + match self {
+                Indication::Deliver(deliver) => deliver.payload.len(),
+                Indication::State(state) => state.len(),
+                _ => 0,
+            }
     }
 }
 
@@ -188,8 +145,7 @@ impl Outlet {
 /// [`Deliveries`](super::Deliveries). A node whose events nobody reads gives nobody its state: whoever
 /// wants to join waits for it.
 pub struct Events<T> {
-    parcels: mpsc::UnboundedReceiver<Parcel>,
-    held: Arc<AtomicUsize>,
+    intake: Intake<Indication>,
     decode: fn(Bytes) -> Option<T>,
     door: Addr<Request>,
     limit: usize,
@@ -228,14 +184,13 @@ impl<T> Stream for Events<T> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            match std::task::ready!(this.parcels.poll_recv(cx)) {
-                Some(Parcel::Indication(indication)) => {
-                    this.held.fetch_sub(cost(&indication), Relaxed);
+            match std::task::ready!(this.intake.poll_next(cx)) {
+                Some(Ok(indication)) => {
                     if let Some(event) = this.event(indication) {
                         return Poll::Ready(Some(event));
                     }
                 }
-                Some(Parcel::End(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             }
         }
@@ -288,12 +243,7 @@ impl Builder {
         // A view change carries what is unstable of everybody.
         let limit = self.link.maximum_message.saturating_sub(HEADS) / 2;
         let flow = Arc::new(Flow::new(self.window, limit / self.processes()));
-        let (sender, parcels) = mpsc::unbounded_channel();
-        let outlet = Outlet {
-            parcels: Arc::new(Mutex::new(Some(sender))),
-            held: Arc::default(),
-            limit: self.backlog,
-        };
+        let (outlet, intake) = Outlet::new(self.backlog);
         let door = Door::default();
         let (opened, inlet, own) = (door.clone(), outlet.clone(), flow.clone());
         let back = door.clone().addr();
@@ -315,8 +265,7 @@ impl Builder {
             }
         })?;
         let events = Events {
-            parcels,
-            held: outlet.held.clone(),
+            intake,
             decode: codec.decode,
             door: door.clone().addr(),
             limit,
@@ -326,7 +275,7 @@ impl Builder {
             door: door.addr(),
         };
         self.handles.flows.push(flow);
-        self.handles.views.push(outlet);
+        self.handles.outlets.push(Arc::new(outlet));
         Ok((group, events))
     }
 }

@@ -2,12 +2,14 @@
 use crate::host::TokioHost;
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe, atomic_commit, consensus, eventually_perfect, leader, perfect, view_synchrony,
+    Subscribe, atomic_commit, consensus, eventually_perfect, leader, perfect, terminating,
+    view_synchrony,
 };
 use quorate_broadcast::by_consensus;
 use quorate_catalogue::{
     agreements::{Commit, Consensus},
     broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect},
+    stack,
     views::{self, Views},
 };
 use quorate_core::{Addr, Host, message::Origin};
@@ -77,6 +79,18 @@ impl Wiring {
         up: Addr<view_synchrony::Indication>,
     ) -> Result<Addr<view_synchrony::Request>, NeedsPerfect> {
         views::spawn(views, &self.host, &self.below(), up)
+    }
+
+    /// Starts terminating broadcast here.
+    ///
+    /// # Errors
+    /// When there is no perfect failure detector.
+    pub fn terminating(
+        &self,
+        up: Addr<terminating::Deliver>,
+    ) -> Result<Addr<terminating::Broadcast>, NeedsPerfect> {
+        let perfect = self.perfect.as_ref().ok_or(NeedsPerfect("terminating"))?;
+        Ok(stack::terminating(&self.host, &self.links, perfect, up))
     }
 
     fn below(&self) -> Below<PerfectLinks<TokioHost>> {

@@ -1,0 +1,118 @@
+//! A roll call over terminating broadcast: whoever waits for a name hears it, or that who was to call
+//! it is gone, and everybody hears the same.
+//!
+//! `cargo run -p quorate --example roll_call`
+#[expect(dead_code, reason = "deliveries are answers here")]
+mod three;
+
+use quorate::{
+    detectors::exclude_on_timeout::Configuration,
+    node::Outcome::{self, Message, SenderFaulty},
+    prelude::*,
+};
+use std::{collections::BTreeMap, time::Duration};
+use three::{builders, shut_down};
+
+/// So often the roll is called.
+pub const ROUNDS: usize = 6;
+/// p3 leaves while the roll is called this time.
+pub const LEAVES: usize = 4;
+/// Who they are.
+pub const NAMES: [&str; 3] = ["Ada", "Bea", "Cleo"];
+/// A live process is never silent for so long, on loopback: who is, has crashed.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What was heard of each process, round by round, until it was faulty.
+pub type Roll = BTreeMap<ProcessId, Vec<Outcome<String>>>;
+
+#[tokio::main]
+async fn main() -> three::Outcome<()> {
+    let rolls = call().await?;
+    for round in 1..=ROUNDS {
+        let heard = rolls[0]
+            .iter()
+            .map(|(process, heard)| match heard.get(round - 1) {
+                Some(Message(name)) => format!("{process} is {name}"),
+                Some(SenderFaulty) | None => format!("{process} is gone"),
+            });
+        println!("round {round}: {}", heard.collect::<Vec<_>>().join(", "));
+    }
+    if rolls[0] == rolls[1] {
+        println!("p1 and p2 have heard the same");
+    }
+    Ok(())
+}
+
+/// One of the three.
+struct Pupil {
+    name: String,
+    source: Source<String>,
+    answers: Answers<String>,
+    roll: Roll,
+}
+
+impl Pupil {
+    /// Calls its name, and waits for an answer of everybody, in each of these rounds.
+    async fn attend(&mut self, rounds: std::ops::RangeInclusive<usize>) -> Result<(), Error> {
+        for round in rounds {
+            self.source.broadcast(self.name.clone()).await?;
+            while self.roll.values().any(|heard| !is_complete(heard, round)) {
+                let answer = self.answers.next().await.ok_or(Error::Stopped)??;
+                self.roll
+                    .entry(answer.source)
+                    .or_default()
+                    .push(answer.outcome);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is nothing more to wait for in the round.
+fn is_complete(heard: &[Outcome<String>], round: usize) -> bool {
+    heard.len() >= round || heard.last() == Some(&SenderFaulty)
+}
+
+/// Calls the roll. p3 leaves without a farewell, just when it has called its name once more. What p1
+/// and p2 heard.
+///
+/// # Errors
+/// When a node does not start, or stops.
+pub async fn call() -> three::Outcome<Vec<Roll>> {
+    let bounds = Configuration::new(Duration::from_millis(100), SILENCE)?;
+    let (mut nodes, mut pupils) = (Vec::new(), Vec::new());
+    for (builder, name) in builders("roll-call")?.into_iter().zip(NAMES) {
+        let mut builder = builder.assume_synchronous(bounds);
+        let (source, answers) = builder.terminating("roll")?;
+        nodes.push(builder.start().await?);
+        pupils.push(Pupil {
+            name: name.to_owned(),
+            source,
+            answers,
+            roll: Roll::new(),
+        });
+    }
+    // Nobody has been heard of yet.
+    for pupil in &mut pupils {
+        pupil.roll = nodes.iter().map(|node| (node.me(), Vec::new())).collect();
+    }
+    let mut leaves = pupils.pop().ok_or("there are three")?;
+    let stay = pupils.into_iter().map(|mut pupil| {
+        tokio::spawn(async move {
+            pupil.attend(1..=ROUNDS).await?;
+            Ok::<_, Error>(pupil.roll)
+        })
+    });
+    let stay: Vec<_> = stay.collect();
+    leaves.attend(1..=LEAVES - 1).await?;
+    leaves.source.broadcast(leaves.name).await?;
+    // The node is dropped as it is: the name is heard by all, or by nobody.
+    nodes.truncate(2);
+
+    let mut rolls = Vec::new();
+    for roll in stay {
+        rolls.push(roll.await??);
+    }
+    shut_down(nodes).await?;
+    Ok(rolls)
+}

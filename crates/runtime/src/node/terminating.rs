@@ -1,0 +1,171 @@
+//! The handles of terminating broadcast: whoever waits for a source's next message gets an answer.
+use super::{
+    Builder,
+    flow::Flow,
+    handles::{Broadcaster, Codec},
+    modules::HEADS,
+    outlet::{Cost, Intake, OVERHEAD, Outlet},
+};
+use crate::error::Error;
+use bytes::Bytes;
+use futures::Stream;
+use quorate_abstractions::terminating::{self, Broadcast, Deliver};
+use quorate_catalogue::{broadcasts::NeedsPerfect, stack};
+use quorate_core::{Addr, ProcessId};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// Broadcasts messages of type `T`, as a source of one terminating broadcast of a node. Clones share
+/// the module's window.
+pub struct Source<T>(Broadcaster<T>);
+
+impl<T> Clone for Source<T> {
+    fn clone(&self) -> Self {
+        Source(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for Source<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").finish_non_exhaustive()
+    }
+}
+
+impl<T> Source<T> {
+    /// Waits for room in the window, and broadcasts the next message of this process. If this process
+    /// crashes now, all others get the message, or all get that it is faulty.
+    ///
+    /// # Errors
+    /// As [`Broadcaster::broadcast`].
+    pub async fn broadcast(&self, message: T) -> Result<(), Error> {
+        self.0.broadcast(message).await
+    }
+
+    /// How many own messages are broadcast and not yet delivered here.
+    pub fn pending(&self) -> u64 {
+        self.0.pending()
+    }
+}
+
+/// What came of a source's message of a number: the same at every process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome<T> {
+    /// The message.
+    Message(T),
+    /// The source is faulty: nothing of it follows.
+    SenderFaulty,
+}
+
+/// What comes instead of waiting for ever.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer<T> {
+    /// The source.
+    pub source: ProcessId,
+    /// The how-manieth of its messages this is about, counted from 1.
+    pub number: u64,
+    /// What came of it.
+    pub outcome: Outcome<T>,
+}
+
+impl Cost for Deliver {
+    fn cost(&self) -> usize {
+        OVERHEAD
+            + match &self.outcome {
+                terminating::Outcome::Message(payload) => payload.len(),
+                terminating::Outcome::SenderFaulty => 0,
+            }
+    }
+}
+
+/// The answers about all sources, those about one in the order of its messages: a [`Stream`] that ends
+/// when the node stops.
+///
+/// Answers that are not read wait, up to the builder's limit, as for
+/// [`Deliveries`](super::Deliveries). A payload that is no `T` gives
+/// [`Error::UndecodableAnswer`], and the stream goes on.
+pub struct Answers<T> {
+    intake: Intake<Deliver>,
+    decode: fn(Bytes) -> Option<T>,
+}
+
+impl<T> Answers<T> {
+    fn answer(&self, delivery: Deliver) -> Result<Answer<T>, Error> {
+        let Deliver {
+            source,
+            number,
+            outcome,
+        } = delivery;
+        let outcome = match outcome {
+            terminating::Outcome::SenderFaulty => Outcome::SenderFaulty,
+            terminating::Outcome::Message(payload) => {
+                let undecodable = Error::UndecodableAnswer { of: source, number };
+                Outcome::Message((self.decode)(payload).ok_or(undecodable)?)
+            }
+        };
+        Ok(Answer {
+            source,
+            number,
+            outcome,
+        })
+    }
+}
+
+impl<T> Stream for Answers<T> {
+    type Item = Result<Answer<T>, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let next = std::task::ready!(this.intake.poll_next(cx));
+        Poll::Ready(next.map(|delivery| this.answer(delivery?)))
+    }
+}
+
+/// Terminating broadcast.
+impl Builder {
+    /// Declares terminating broadcast of messages of type `T`, uniform, over the perfect failure
+    /// detector: each next message of each source is delivered by all, or by all that the source is
+    /// faulty. Any number of crashes.
+    ///
+    /// Nobody is told anything of a source that is alive and silent: it should broadcast when others
+    /// wait for it.
+    ///
+    /// # Errors
+    /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the
+    /// name is used already.
+    pub fn terminating<T>(&mut self, name: &str) -> Result<(Source<T>, Answers<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        if self.synchrony.is_none() {
+            return Err(NeedsPerfect("terminating").into());
+        }
+        let codec = Codec::typed();
+        let limit = self.link.maximum_message.saturating_sub(HEADS);
+        let flow = Arc::new(Flow::new(self.window, limit));
+        let (outlet, intake) = Outlet::new(self.backlog);
+        let (inlet, own) = (outlet.clone(), flow.clone());
+        self.module(name, stack::TERMINATING, move |wiring| {
+            let (me, counted) = (wiring.origin(), own.clone());
+            let up = Addr::new(move |delivery: Deliver| {
+                let is_message = delivery.outcome != terminating::Outcome::SenderFaulty;
+                if is_message && delivery.source == me.process {
+                    counted.delivered(delivery.number, 1);
+                }
+                inlet.tell(delivery);
+            });
+            if let Ok(door) = wiring.terminating(up) {
+                own.open(me, door.with(|payload| Broadcast { payload }));
+            }
+        })?;
+        let source = Source(Broadcaster::new(flow.clone(), codec));
+        self.handles.flows.push(flow);
+        self.handles.outlets.push(Arc::new(outlet));
+        let decode = codec.decode;
+        Ok((source, Answers { intake, decode }))
+    }
+}
