@@ -1,16 +1,19 @@
 //! The view synchronies that a node can be asked for by name: each a whole stack, the same for every
 //! host.
-use crate::broadcasts::{Below, NeedsPerfect};
+use crate::{
+    broadcasts::{Below, NeedsPerfect},
+    stack,
+};
 use quorate_abstractions::{
     Subscribe, consensus, eventually_perfect, leader,
     link::Links,
-    perfect,
+    perfect, terminating,
     view_synchrony::{Indication, Request},
 };
 use quorate_broadcast::best_effort;
 use quorate_consensus::{leader_driven, uniform_hierarchical};
-use quorate_core::{Addr, Host};
-use quorate_membership::{by_consensus, primary};
+use quorate_core::{Addr, Host, Layer};
+use quorate_membership::{by_consensus, by_terminating, primary};
 use std::fmt;
 
 /// A view synchrony: an algorithm, and what it stands on.
@@ -20,21 +23,27 @@ pub enum Views {
     Primary,
     /// By uniform hierarchical consensus, over P: who is excluded has crashed.
     ByConsensus,
+    /// By terminating broadcast, over P: who is excluded has crashed.
+    ByTerminating,
 }
 
 /// No view synchrony has this name.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is no view synchrony `{0}`: choose one of primary-views, views-by-consensus")]
+#[error("there is no view synchrony `{0}`: choose one of {names}", names = names())]
 pub struct UnknownViews(pub String);
 
 impl Views {
+    /// Every one of them.
+    pub fn all() -> impl Iterator<Item = Views> {
+        [Views::Primary, Views::ByConsensus, Views::ByTerminating].into_iter()
+    }
+
     /// The one of this name.
     ///
     /// # Errors
     /// When there is none.
     pub fn find(name: &str) -> Result<Views, UnknownViews> {
-        let all = [Views::Primary, Views::ByConsensus];
-        let found = all.into_iter().find(|views| views.name() == name);
+        let found = Views::all().find(|views| views.name() == name);
         found.ok_or_else(|| UnknownViews(name.to_owned()))
     }
 
@@ -43,6 +52,7 @@ impl Views {
         match self {
             Views::Primary => "primary-views",
             Views::ByConsensus => "views-by-consensus",
+            Views::ByTerminating => "by-terminating",
         }
     }
 
@@ -51,12 +61,16 @@ impl Views {
         match self {
             Views::Primary => "views:primary consensus:leader-driven",
             Views::ByConsensus => "views:by-consensus consensus:uniform-hierarchical",
+            Views::ByTerminating => {
+                "views:by-terminating group:by-consensus terminating:by-consensus \
+                 consensus:uniform-hierarchical"
+            }
         }
     }
 
     /// Whether it needs the perfect failure detector.
     pub fn needs_perfect(self) -> bool {
-        self == Views::ByConsensus
+        self != Views::Primary
     }
 }
 
@@ -64,6 +78,11 @@ impl fmt::Display for Views {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+fn names() -> String {
+    let names: Vec<_> = Views::all().map(Views::name).collect();
+    names.join(", ")
 }
 
 /// Primary views: over leader-driven consensus.
@@ -97,6 +116,30 @@ pub fn views_by_consensus<H: Host>(
     by_consensus::spawn(host, lane, consensus, perfect, up)
 }
 
+/// By terminating broadcast, over group membership, both by uniform hierarchical consensus, over P.
+pub fn views_by_terminating<H: Host>(
+    host: &H,
+    links: &impl Links,
+    perfect: &Subscribe<perfect::Crash>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let terminating = |up| stack::terminating(host, links, perfect, up);
+    by_terminating_over(host, links, perfect, terminating, up)
+}
+
+/// By this terminating broadcast.
+pub(crate) fn by_terminating_over<H: Host>(
+    host: &H,
+    links: &impl Links,
+    perfect: &Subscribe<perfect::Crash>,
+    terminating: impl Layer<terminating::Broadcast, terminating::Deliver>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let group = |up| stack::group_membership(host, links, perfect, up);
+    let lane = best_effort::over(links.lane());
+    by_terminating::spawn(host, group, terminating, lane, up)
+}
+
 /// Starts a view synchrony here.
 ///
 /// # Errors
@@ -109,9 +152,10 @@ pub fn spawn<H: Host, L: Links>(
 ) -> Result<Addr<Request>, NeedsPerfect> {
     let links = &below.links;
     let detector = &below.eventually_perfect;
-    match (views, &below.perfect) {
-        (Views::Primary, _) => Ok(primary_views(host, links, detector, &below.leader, up)),
-        (Views::ByConsensus, None) => Err(NeedsPerfect(views.name())),
-        (Views::ByConsensus, Some(perfect)) => Ok(views_by_consensus(host, links, perfect, up)),
-    }
+    let perfect = || below.perfect.as_ref().ok_or(NeedsPerfect(views.name()));
+    Ok(match views {
+        Views::Primary => primary_views(host, links, detector, &below.leader, up),
+        Views::ByConsensus => views_by_consensus(host, links, perfect()?, up),
+        Views::ByTerminating => views_by_terminating(host, links, perfect()?, up),
+    })
 }

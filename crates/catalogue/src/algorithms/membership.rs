@@ -8,6 +8,7 @@ use crate::{
     scenario::Faults,
     site::{Door, Site},
     stack,
+    views::by_terminating_over,
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -18,9 +19,7 @@ use quorate_abstractions::{
     terminating::{self, Outcome},
     view_synchrony::{Indication, Request},
 };
-use quorate_broadcast::best_effort;
 use quorate_core::{Addr, Host, Membership};
-use quorate_membership::by_terminating;
 use quorate_sim::properties::{self, Properties};
 use std::sync::{Arc, OnceLock};
 
@@ -219,7 +218,6 @@ fn views(
     heard: fn(terminating::Deliver) -> Option<terminating::Deliver>,
 ) -> Door {
     let (host, links) = (site.host().at("views"), site.links().at("views"));
-    let group = |up| stack::group_membership(&host, &links, detector, up);
     let terminating = |up: Addr<terminating::Deliver>| {
         let let_through = Addr::new(move |delivery| {
             if let Some(delivery) = heard(delivery) {
@@ -228,9 +226,14 @@ fn views(
         });
         stack::terminating(&host, &links, detector, let_through)
     };
-    let below = best_effort::over(links.lane());
     let (up, back) = user(site);
-    back(by_terminating::spawn(&host, group, terminating, below, up))
+    back(by_terminating_over(
+        &host,
+        &links,
+        detector,
+        terminating,
+        up,
+    ))
 }
 
 /// A user that answers `Block` at once: where it is told, and what to do with its door.

@@ -214,8 +214,9 @@ impl Builder {
         self.views_of(name, Views::Primary, Codec::typed())
     }
 
-    /// As [`views`](Builder::views), by the name of the algorithm: `primary-views`, or
-    /// `views-by-consensus`, in which nobody joins.
+    /// As [`views`](Builder::views), by the name of the algorithm: `primary-views`; or
+    /// `views-by-consensus` or `by-terminating`, in which nobody joins, and which survive any number of
+    /// crashes.
     ///
     /// # Errors
     /// When there is no such algorithm, when it needs the perfect failure detector and the system is

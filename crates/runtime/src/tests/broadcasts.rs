@@ -5,7 +5,10 @@ use super::{
 };
 use crate::{Error, Event, Node};
 use futures::StreamExt;
-use quorate_catalogue::broadcasts::{Broadcast, Needs};
+use quorate_catalogue::{
+    broadcasts::{Broadcast, Needs},
+    views::Views,
+};
 use quorate_detectors::exclude_on_timeout;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -75,44 +78,97 @@ async fn what_needs_synchrony_or_does_not_exist_is_refused() {
 #[tokio::test]
 async fn views_that_need_synchrony_or_do_not_exist_are_refused() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
-    let refused = builder.views_with::<u64>("views", "views-by-consensus");
-    assert!(matches!(refused, Err(Error::NeedsPerfect(_))));
+    for views in Views::all() {
+        let name = views.name();
+        let declared = builder.views_with::<u64>(name, name);
+        let refused = matches!(declared, Err(Error::NeedsPerfect(_)));
+        assert_eq!(refused, views.needs_perfect(), "{name}");
+    }
     let unknown = builder.views_with::<u64>("views", "gossip");
     assert!(matches!(unknown, Err(Error::UnknownViews(_))));
     let mut builder = builder.assume_synchronous(bounds());
-    assert!(
-        builder
-            .views_with::<u64>("views", "views-by-consensus")
-            .is_ok()
-    );
+    for views in Views::all().filter(|views| views.needs_perfect()) {
+        let name = views.name();
+        assert!(builder.views_with::<u64>(name, name).is_ok(), "{name}");
+    }
 }
 
 #[tokio::test]
-async fn a_group_by_consensus_begins_with_everybody_and_delivers_everywhere() {
-    let mut nodes = Vec::new();
-    let mut handles = Vec::new();
-    for builder in builders(Kind::Udp, 3) {
-        let mut builder = builder.assume_synchronous(bounds());
-        handles.push(
-            builder
-                .views_with::<u64>("views", "views-by-consensus")
-                .unwrap(),
-        );
-        nodes.push(builder.start().await.unwrap());
-    }
-    for (group, _) in &handles {
-        within(group.deliver(7)).await.unwrap();
-        assert_eq!(group.pending(), 0);
-    }
-    for (_, events) in &mut handles {
-        let first = within(events.next()).await.unwrap().unwrap();
-        assert!(matches!(first, Event::View { view, .. } if view.members.len() == 3));
-        for _ in 1..=3 {
-            let event = within(events.next()).await.unwrap().unwrap();
-            assert!(matches!(event, Event::Deliver(delivery) if delivery.message == 7));
+async fn every_group_begins_with_everybody_and_delivers_everywhere() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let mut nodes = Vec::new();
+        let mut handles = Vec::new();
+        for builder in builders(kind, 3) {
+            let mut builder = builder.assume_synchronous(bounds());
+            for views in Views::all() {
+                let name = views.name();
+                handles.push((name, builder.views_with::<u64>(name, name).unwrap()));
+            }
+            nodes.push(builder.start().await.unwrap());
+        }
+        for (_, (group, _)) in &handles {
+            within(group.deliver(7)).await.unwrap();
+            assert_eq!(group.pending(), 0);
+        }
+        for (name, (_, events)) in &mut handles {
+            let first = within(events.next()).await.unwrap().unwrap();
+            let is_full = matches!(first, Event::View { view, .. } if view.members.len() == 3);
+            assert!(is_full, "{name}: {first:?}");
+            for _ in 1..=3 {
+                let event = within(events.next()).await.unwrap().unwrap();
+                let is_seven = matches!(&event, Event::Deliver(it) if it.message == 7);
+                assert!(is_seven, "{name}: {event:?}");
+            }
+        }
+        for node in nodes {
+            node.shutdown().await.unwrap();
         }
     }
-    for node in nodes {
-        node.shutdown().await.unwrap();
+}
+
+/// One is gone while another broadcasts: who stays leaves the first view with the same deliveries.
+#[tokio::test]
+async fn a_group_over_p_excludes_who_is_gone_and_goes_on() {
+    let delay = Duration::from_secs(2);
+    let bounds = exclude_on_timeout::Configuration::new(Duration::from_millis(100), delay).unwrap();
+    for views in Views::all().filter(|views| views.needs_perfect()) {
+        let (mut nodes, mut handles) = (Vec::new(), Vec::new());
+        for builder in builders(Kind::Udp, 3) {
+            let mut builder = builder.assume_synchronous(bounds);
+            let name = views.name();
+            handles.push(builder.views_with::<u64>("views", name).unwrap());
+            nodes.push(builder.start().await.unwrap());
+        }
+        // At n = 3 nobody is admitted before all have met.
+        for node in &nodes {
+            within(node.admitted()).await.unwrap();
+        }
+        let (gone, _) = handles.pop().unwrap();
+        within(gone.deliver(3)).await.unwrap();
+        drop(nodes.pop());
+        let mut present = BTreeMap::new();
+        for (rank, (group, events)) in (1..).zip(&mut handles) {
+            within(group.deliver(rank)).await.unwrap();
+            let before: &mut Vec<_> = present.entry(rank).or_default();
+            loop {
+                match within(events.next()).await.unwrap().unwrap() {
+                    Event::View { view, .. } if view.id == 0 => {}
+                    Event::View { view, .. } => {
+                        assert!(!view.members.contains(p(3)) && view.members.len() == 2);
+                        break;
+                    }
+                    Event::Deliver(delivery) => before.push(delivery.message),
+                    event => panic!("{views}: {event:?}"),
+                }
+            }
+            before.sort_unstable();
+        }
+        assert_eq!(present[&1], present[&2], "{views}");
+        for (group, _) in &handles {
+            within(group.deliver(9)).await.unwrap();
+        }
+        for node in nodes {
+            within(node.shutdown()).await.unwrap();
+        }
     }
 }
