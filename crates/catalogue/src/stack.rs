@@ -17,6 +17,9 @@ pub const TOTAL_ORDER: &str = "total-order:by-consensus uniform:majority-ack \
 /// The algorithms of terminating broadcast's stack.
 pub const TERMINATING: &str = "terminating:by-consensus consensus:uniform-hierarchical";
 
+/// The algorithms of group membership's stack.
+pub const GROUP_MEMBERSHIP: &str = "group:by-consensus consensus:uniform-hierarchical";
+
 /// Regular reliable broadcast: eager, over best-effort broadcast.
 pub fn reliable<H: Host>(
     host: &H,

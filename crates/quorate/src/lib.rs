@@ -84,6 +84,6 @@ pub mod prelude {
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
         Answer, Answers, Broadcaster, Builder, Deliveries, Delivery, Error, Event, Events, Group,
-        Node, Proposer, Source, StateWanted, Voter,
+        Members, Node, Proposer, Source, StateWanted, Voter,
     };
 }

@@ -172,3 +172,38 @@ async fn a_group_over_p_excludes_who_is_gone_and_goes_on() {
         }
     }
 }
+
+#[tokio::test]
+async fn group_membership_agrees_on_who_is_gone() {
+    let mut builder = builders(Kind::Udp, 3).remove(0);
+    let refused = builder.membership("members");
+    assert!(matches!(refused, Err(Error::NeedsPerfect(_))));
+    let delay = Duration::from_secs(2);
+    let bounds = exclude_on_timeout::Configuration::new(Duration::from_millis(100), delay).unwrap();
+    let (mut nodes, mut handles) = (Vec::new(), Vec::new());
+    for builder in builders(Kind::Udp, 3) {
+        let mut builder = builder.assume_synchronous(bounds);
+        handles.push(builder.membership("members").unwrap());
+        nodes.push(builder.start().await.unwrap());
+    }
+    for node in &nodes {
+        within(node.admitted()).await.unwrap();
+    }
+    drop(nodes.pop());
+    for members in &mut handles[..2] {
+        let first = within(members.next()).await.unwrap().unwrap();
+        assert_eq!((first.id, first.members.len()), (0, 3));
+        let next = within(members.next()).await.unwrap().unwrap();
+        assert_eq!(next.id, 1);
+        assert!(next.members.iter().eq([p(1), p(2)]));
+    }
+    for node in nodes {
+        within(node.shutdown()).await.unwrap();
+    }
+    for members in &mut handles {
+        let last = within(members.next()).await;
+        // Nobody has read what the one that is gone was told: the first view.
+        assert!(last.is_none_or(|view| view.unwrap().id == 0));
+        assert!(within(members.next()).await.is_none());
+    }
+}

@@ -1,0 +1,58 @@
+//! The stream of group membership: who is there, as all agree.
+use super::{
+    Builder,
+    outlet::{Cost, Intake, OVERHEAD, Outlet},
+};
+use crate::error::Error;
+use futures::Stream;
+use quorate_abstractions::group_membership::View;
+use quorate_catalogue::{broadcasts::NeedsPerfect, stack};
+use quorate_core::Addr;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+impl Cost for View {
+    fn cost(&self) -> usize {
+        OVERHEAD
+    }
+}
+
+/// The views of a group, in order, the first with everybody: a [`Stream`] that ends when the node
+/// stops.
+pub struct Members(Intake<View>);
+
+impl Stream for Members {
+    type Item = Result<View, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().0.poll_next(cx)
+    }
+}
+
+/// Group membership.
+impl Builder {
+    /// Declares group membership, over the perfect failure detector: the processes agree, view by
+    /// view, on who has crashed. Any number of crashes; nobody joins.
+    ///
+    /// # Errors
+    /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the
+    /// name is used already.
+    pub fn membership(&mut self, name: &str) -> Result<Members, Error> {
+        if self.synchrony.is_none() {
+            return Err(NeedsPerfect("group-membership").into());
+        }
+        let (outlet, intake) = Outlet::new(self.backlog);
+        let inlet = outlet.clone();
+        self.module(name, stack::GROUP_MEMBERSHIP, move |wiring| {
+            let up = Addr::new(move |view| inlet.tell(view));
+            if let Some(perfect) = &wiring.perfect {
+                stack::group_membership(&wiring.host, &wiring.links, perfect, up);
+            }
+        })?;
+        self.handles.outlets.push(Arc::new(outlet));
+        Ok(Members(intake))
+    }
+}
