@@ -33,8 +33,8 @@
 //! processes the leader's acceptance and one's own are a majority: with [`Acceptances::WhoNeedsThem`]
 //! `Accepted` goes to the leader alone, in as many steps: 3(n − 1) messages, and n − 1 `Stable` each 16
 //! instances. Messages that wait together travel and are ordered together. Memory: what is not ordered,
-//! and of what is
-//! ordered the last 1,024 batches or 16 MiB an origin that some process is not known to hold.
+//! and of what is ordered the last 1,024 batches or 16 MiB an origin that some process is not known to
+//! hold.
 //!
 //! # Why it holds
 //! Decided cuts are the same everywhere and are applied in the order of their instances, and what a cut
@@ -77,6 +77,7 @@ mod leading;
 mod message;
 mod missing;
 mod newcomers;
+mod rejoining;
 mod stream;
 
 use crate::ordering::Outgoing;
@@ -96,6 +97,7 @@ use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, MessageId, Observation, Observe, ProcessId,
     message::Origin, wire,
 };
+pub use rejoining::{Rejoining, spawn_reconfigurable};
 use std::{collections::BTreeMap, time::Duration};
 use stream::Stream;
 
@@ -479,47 +481,6 @@ pub fn spawn<H: Host>(
         Effect::Deliver(indication) => up.send(indication),
         // Nobody is ever replaced whom no link reports.
         Effect::Indicate(_) | Effect::Adopt(_) => {}
-    });
-    requests
-}
-
-/// What a group of processes that come back needs of its links.
-#[derive(Clone)]
-pub struct Rejoining {
-    /// How the links stand.
-    pub status: Subscribe<link::Status>,
-    /// Where an incarnation takes the place of another.
-    pub adopt: Addr<link::Adopt>,
-}
-
-/// Starts it where processes that come back without their memory are put in their slots again. The
-/// links' [`rejoin`](link::Status::Newcomer) lanes must be those of `link`.
-pub fn spawn_reconfigurable<H: Host>(
-    host: &H,
-    configuration: Configuration,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    detector: &Subscribe<Trust>,
-    rejoining: Rejoining,
-    up: Addr<reconfigurable::Indication>,
-) -> Addr<reconfigurable::Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(|request| match request {
-        reconfigurable::Request::Broadcast(request) => Event::Broadcast(request),
-        reconfigurable::Request::State { ticket, state } => Event::State { ticket, state },
-    });
-    let link = link.attach(mailbox.addr().with(Event::Link));
-    detector.send(mailbox.addr().with(Event::Leader));
-    rejoining.status.send(mailbox.addr().with(Event::Status));
-    let algorithm = ByLeader {
-        newcomers: Newcomers::unknown(),
-        ..ByLeader::new(host, configuration)
-    };
-    let adopt = rejoining.adopt;
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => link.send(request),
-        Effect::Deliver(indication) => up.send(reconfigurable::Indication::Deliver(indication)),
-        Effect::Indicate(indication) => up.send(indication),
-        Effect::Adopt(request) => adopt.send(request),
     });
     requests
 }
