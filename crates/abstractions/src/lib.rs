@@ -25,6 +25,11 @@
 //! | [`atomic_commit`] | non-blocking atomic commit, many instances | NBAC1–5 |
 //! | [`group_membership`] | group membership | GMP1–4 |
 //! | [`view_synchrony`] | view-synchronous broadcast | VS1–9 |
+//! | [`register`] | registers, regular and atomic, many by name | ONRR1–2, ONAR1–3, NNAR1–2 |
+//! | [`flooding`] | messages over any path of channels that may fail in one direction | FLD1–3 |
+//! | [`quorum_access`] | a replicated state behind quorums | QAF1–3 |
+//! | [`snapshot`] | single-writer atomic snapshot | SN1–2 |
+//! | [`lattice`], [`lattice_agreement`] | agreement on values that can be joined | LA1–4 |
 
 pub mod atomic_commit;
 pub mod best_effort;
@@ -33,17 +38,23 @@ pub mod consensus;
 pub mod eventually_perfect;
 pub mod fair_loss;
 pub mod first_in_first_out;
+pub mod flooding;
 pub mod group_membership;
 pub mod heartbeat;
 pub mod lanes;
+pub mod lattice;
+pub mod lattice_agreement;
 pub mod leader;
 pub mod link;
 mod numbered;
 pub mod perfect;
+pub mod quorum_access;
 pub mod reconfigurable;
+pub mod register;
 pub mod regular_consensus;
 pub mod regular_total_order;
 pub mod reliable;
+pub mod snapshot;
 pub mod terminating;
 pub mod total_order;
 pub mod uniform;

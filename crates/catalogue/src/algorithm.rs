@@ -268,8 +268,10 @@ pub struct Algorithm {
     pub over: &'static [&'static str],
     /// What it promises.
     pub properties: &'static [Property],
-    /// What one operation costs; `None` where the cost is a rate.
+    /// What one operation costs, of a shared object a write; `None` where the cost is a rate.
     pub cost: Option<Cost>,
+    /// What a read costs, of a shared object.
+    pub reads: Option<Cost>,
     /// The cost of what never ends: heartbeats, acknowledgements.
     pub rate: &'static str,
     /// What its memory follows.
@@ -284,6 +286,18 @@ pub struct Algorithm {
 }
 
 impl Algorithm {
+    /// Whether it is an object that processes share: who operates on it is alone in seeing the end.
+    pub fn is_shared_object(&self) -> bool {
+        [
+            "register",
+            "quorum access",
+            "atomic snapshot",
+            "lattice agreement",
+        ]
+        .iter()
+        .any(|object| self.abstraction.ends_with(object))
+    }
+
     /// Whether it goes by this name.
     pub fn is_called(&self, name: &str) -> bool {
         self.name == name || self.aliases.contains(&name)

@@ -72,16 +72,29 @@ fn model(a: &Algorithm) -> String {
 }
 
 /// The circumstances, messages and steps of every cost that is stated.
-fn costs(a: &Algorithm) -> Vec<(&'static str, String, String)> {
-    let Some(Cost {
+fn costs(a: &Algorithm) -> Vec<(String, String, String)> {
+    let of = |cost: Option<Cost>| cost.map(circumstances).unwrap_or_default();
+    if a.reads.is_none() {
+        let plain = |(when, messages, steps): (&str, _, _)| (when.to_owned(), messages, steps);
+        return of(a.cost).into_iter().map(plain).collect();
+    }
+    let named = |what: &'static str| {
+        move |(when, messages, steps): (&str, _, _)| (format!("{what}, {when}"), messages, steps)
+    };
+    let writes = of(a.cost).into_iter().map(named("write"));
+    writes
+        .chain(of(a.reads).into_iter().map(named("read")))
+        .collect()
+}
+
+/// The circumstances, messages and steps of one operation.
+fn circumstances(cost: Cost) -> Vec<(&'static str, String, String)> {
+    let Cost {
         messages,
         steps,
         one_dead,
         sender_crashes,
-    }) = a.cost
-    else {
-        return Vec::new();
-    };
+    } = cost;
     let mut all = vec![(
         "failure-free",
         messages.text.to_owned(),

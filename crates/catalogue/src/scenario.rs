@@ -2,6 +2,7 @@
 //!
 //! Everything that a run draws (who crashes and when, what is broadcast, how long copies take) follows
 //! from its seed, so that a seed and the scenario replay it.
+mod client;
 mod command;
 mod draw;
 mod faults;
@@ -14,6 +15,7 @@ use crate::{
     algorithm::{Detector, Ground},
     site::{Below, Door, Message, Proposal, Site},
 };
+use client::Clients;
 use draw::Draw;
 use quorate_abstractions::atomic_commit::Propose;
 use quorate_broadcast::by_leader::Acceptances;
@@ -235,13 +237,17 @@ impl Scenario {
         let world = self.world(layers, seed)?;
         let mut draw = Draw::new(seed, "requests");
         let below = self.below(processes, layers, seed);
+        let clients = Clients::default();
         for p in processes.iter() {
-            let mut site = Site::new(&world, p, &below);
+            let mut site = Site::new(&world, p, &below).telling(clients.audience());
             site.instances = 1 + draw.below(4);
             if site.instances > 2 {
                 site.acceptances = Acceptances::WhoNeedsThem;
             }
             let door = self.subject.wire()(&site);
+            if let Door::Operate(objects) = &door {
+                clients.begin(&world, p, objects, self.requests, &mut draw);
+            }
             self.ask(&world, p, &mut draw, &door);
             site.start();
         }
@@ -290,7 +296,7 @@ impl Scenario {
     fn ask(&self, world: &World, p: ProcessId, draw: &mut Draw, door: &Door) {
         for number in 1..=self.requests {
             match door {
-                Door::Nothing => {}
+                Door::Nothing | Door::Operate(_) => {}
                 Door::Send { .. } if self.processes == 1 => {}
                 Door::Broadcast(door) => {
                     let payload = draw.payload();

@@ -36,6 +36,54 @@ pub struct Proposal {
     pub value: Bytes,
 }
 
+/// An operation on one of the objects that processes share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Operation {
+    /// The how-manieth operation of the process it is, counted from 1.
+    pub number: u64,
+    /// On which object, counted from 1.
+    pub object: u64,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What is to be done with a shared object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Read, scan or get it.
+    Read,
+    /// Write, update, set or propose this.
+    Write(Bytes),
+}
+
+/// Objects that processes share. Each answers an operation with an indication whose instance is the
+/// operation's number.
+pub struct Objects {
+    /// Operates.
+    pub operate: Addr<Operation>,
+    /// How many there are.
+    pub count: u64,
+    /// Who alone may write; `None`: everybody.
+    pub writer: Option<ProcessId>,
+    /// Whether they can be read.
+    pub readable: bool,
+    /// How many operations a process makes at most on each.
+    pub most: u64,
+}
+
+impl Objects {
+    /// Objects that every process reads and writes, as often as it likes.
+    pub fn new(count: u64, operate: Addr<Operation>) -> Self {
+        Objects {
+            operate,
+            count,
+            writer: None,
+            readable: true,
+            most: u64::MAX,
+        }
+    }
+}
+
 /// What can be asked of an algorithm.
 pub enum Door {
     /// To broadcast a payload.
@@ -51,6 +99,8 @@ pub enum Door {
         /// Stops sending the message of this number to this process.
         cancel: Option<Addr<(ProcessId, u64)>>,
     },
+    /// To operate on shared objects, on each one operation after the other.
+    Operate(Objects),
     /// Nothing.
     Nothing,
 }

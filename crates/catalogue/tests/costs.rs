@@ -5,9 +5,9 @@
 use bytes::Bytes;
 use quorate_abstractions::atomic_commit::{Propose, Vote};
 use quorate_catalogue::{
-    algorithm::{Algorithm, Dead, Formula, Ground, Size},
+    algorithm::{Algorithm, Cost, Dead, Formula, Ground, Size},
     algorithms,
-    site::{Below, Door, Proposal, Site},
+    site::{Action, Below, Door, Operation, Proposal, Site},
 };
 use quorate_core::{ProcessId, Time};
 use quorate_sim::{Crash, Report, Timed, UNIT, World};
@@ -30,16 +30,33 @@ impl Paid {
     }
 }
 
-/// One request at the first process that lives; a value proposed at each. Something befalls a process.
-fn pay(algorithm: &Algorithm, n: u64, d: u64, crash: Option<(ProcessId, Crash)>) -> Paid {
+/// What is paid for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// The operation of the abstraction: of a shared object, a write.
+    Operation,
+    /// A read of a shared object.
+    Read,
+}
+
+/// One request at the first process; a value proposed at each. Something befalls a process.
+fn pay(
+    algorithm: &Algorithm,
+    what: What,
+    n: u64,
+    d: u64,
+    crash: Option<(ProcessId, Crash)>,
+) -> Paid {
     let mut world = World::new(n as usize, 1, Timed::lock_step()).unwrap();
     let simulation = &algorithm.simulation;
     let below = Below::ideal(simulation.ground, algorithm.detector, UNIT * d as u32);
     let steps: Arc<Mutex<BTreeMap<ProcessId, u64>>> = Arc::default();
     let (done, label) = (steps.clone(), simulation.done);
+    let is_shared = algorithm.is_shared_object();
     let audience = Arc::new(
         move |p, observation: &quorate_core::Observation, now: Time| {
-            if observation.label == label {
+            // A shared object has one indication an operation.
+            if is_shared || observation.label == label {
                 let step = now.as_nanos() / UNIT.as_nanos() as u64;
                 done.lock().unwrap().insert(p, step);
             }
@@ -58,7 +75,20 @@ fn pay(algorithm: &Algorithm, n: u64, d: u64, crash: Option<(ProcessId, Crash)>)
                 let (instance, vote) = (1, Vote::Yes);
                 world.request(p, Time::ZERO, &door, Propose { instance, vote });
             }
-            Door::Broadcast(_) | Door::Send { .. } | Door::Nothing => {}
+            Door::Operate(objects) if p.rank() == 1 => {
+                let (number, object) = (1, 1);
+                let action = match what {
+                    What::Operation => Action::Write(payload),
+                    What::Read => Action::Read,
+                };
+                let operation = Operation {
+                    number,
+                    object,
+                    action,
+                };
+                world.request(p, Time::ZERO, &objects.operate, operation);
+            }
+            Door::Broadcast(_) | Door::Operate(_) | Door::Send { .. } | Door::Nothing => {}
         }
         site.start();
     }
@@ -77,9 +107,24 @@ fn pay(algorithm: &Algorithm, n: u64, d: u64, crash: Option<(ProcessId, Crash)>)
     }
 }
 
-/// Every algorithm with a cost on perfect links.
-fn paying() -> impl Iterator<Item = &'static Algorithm> {
-    algorithms::all().filter(|a| a.cost.is_some() && a.simulation.ground == Ground::Links)
+/// Every algorithm on perfect links, with each of its costs.
+fn paying() -> impl Iterator<Item = (&'static Algorithm, What, Cost)> {
+    let on_links = algorithms::all().filter(|a| a.simulation.ground == Ground::Links);
+    on_links.flat_map(|algorithm| {
+        let operation = algorithm.cost.map(|cost| (What::Operation, cost));
+        let read = algorithm.reads.map(|cost| (What::Read, cost));
+        let costs = operation.into_iter().chain(read);
+        costs.map(move |(what, cost)| (algorithm, what, cost))
+    })
+}
+
+/// How many processes are done in the end: of a shared object, the one that operates.
+fn done(algorithm: &Algorithm, alive: u64) -> usize {
+    if algorithm.is_shared_object() {
+        1
+    } else {
+        alive as usize
+    }
 }
 
 #[track_caller]
@@ -94,11 +139,11 @@ fn p(rank: u64) -> ProcessId {
 
 #[test]
 fn failure_free_costs_are_what_the_catalogue_says() {
-    for (algorithm, n) in paying().flat_map(|a| SIZES.map(move |n| (a, n))) {
-        let cost = algorithm.cost.unwrap();
-        let (size, paid) = (Size { n, k: 0, d: 1 }, pay(algorithm, n, 1, None));
+    for ((algorithm, what, cost), n) in paying().flat_map(|a| SIZES.map(move |n| (a, n))) {
+        let (size, paid) = (Size { n, k: 0, d: 1 }, pay(algorithm, what, n, 1, None));
         let name = algorithm.name;
-        assert_eq!(paid.steps.len(), n as usize, "{name}: everybody is done");
+        let expected = done(algorithm, n);
+        assert_eq!(paid.steps.len(), expected, "{name}: everybody is done");
         assert_is(
             cost.messages,
             size,
@@ -111,8 +156,8 @@ fn failure_free_costs_are_what_the_catalogue_says() {
 
 #[test]
 fn costs_with_a_dead_process_are_what_the_catalogue_says() {
-    for (algorithm, n) in paying().flat_map(|a| (3..=8).map(move |n| (a, n))) {
-        let Some(cost) = algorithm.cost.unwrap().one_dead else {
+    for ((algorithm, what, cost), n) in paying().flat_map(|a| (3..=8).map(move |n| (a, n))) {
+        let Some(cost) = cost.one_dead else {
             continue;
         };
         for d in DETECTION {
@@ -120,13 +165,11 @@ fn costs_with_a_dead_process_are_what_the_catalogue_says() {
                 Dead::First => p(1),
                 Dead::Last => p(n),
             };
-            let paid = pay(algorithm, n, d, Some((dead, Crash::at(Time::ZERO))));
+            let crash = (dead, Crash::at(Time::ZERO));
+            let paid = pay(algorithm, what, n, d, Some(crash));
             let (name, size) = (algorithm.name, Size { n, k: 0, d });
-            assert_eq!(
-                paid.steps.len(),
-                n as usize - 1,
-                "{name}: everybody is done"
-            );
+            let expected = done(algorithm, n - 1);
+            assert_eq!(paid.steps.len(), expected, "{name}: everybody is done");
             let what = format!("{name}, one dead");
             assert_is(
                 cost.messages,
@@ -141,20 +184,21 @@ fn costs_with_a_dead_process_are_what_the_catalogue_says() {
 
 /// The crash of p1 after exactly `k` sends.
 fn pay_after(algorithm: &Algorithm, n: u64, d: u64, k: u64) -> Paid {
-    let before = |output| pay(algorithm, n, d, Some((p(1), Crash::before_output(output))));
+    let pay = |crash| pay(algorithm, What::Operation, n, d, Some((p(1), crash)));
+    let before = |output| pay(Crash::before_output(output));
     let cut_short = (1..=2 * n)
         .map(before)
         .find(|paid| paid.of_p1 == k && !paid.steps.contains_key(&p(1)));
     cut_short.unwrap_or_else(|| {
         let soon = Time::from_nanos(1);
-        pay(algorithm, n, d, Some((p(1), Crash::at(soon))))
+        pay(Crash::at(soon))
     })
 }
 
 #[test]
 fn costs_with_a_sender_that_crashes_are_what_the_catalogue_says() {
-    for (algorithm, n) in paying().flat_map(|a| (2..=8).map(move |n| (a, n))) {
-        let Some(cost) = algorithm.cost.unwrap().sender_crashes else {
+    for ((algorithm, what, cost), n) in paying().flat_map(|a| (2..=8).map(move |n| (a, n))) {
+        let Some(cost) = cost.sender_crashes.filter(|_| what == What::Operation) else {
             continue;
         };
         for (d, k) in DETECTION

@@ -11,7 +11,7 @@ use quorate_abstractions::atomic_commit::{Propose, Vote};
 use quorate_catalogue::{
     algorithm::{Algorithm, Ground, Wire},
     algorithms,
-    site::{Below, Door, Proposal, Site},
+    site::{Action, Below, Door, Objects, Operation, Proposal, Site},
 };
 use quorate_core::{ProcessId, ProcessSet, Time};
 use quorate_sim::{Exhaustive, Exploration, Oracle, Timed, UNIT, World, golden};
@@ -190,8 +190,30 @@ fn ask(world: &World, p: ProcessId, load: Load, door: &Door) {
             };
             world.request(p, Time::ZERO, door, Propose { instance, vote });
         }
+        Door::Operate(objects) => operate(world, p, load, objects),
         Door::Send { .. } | Door::Nothing => {}
     }
+}
+
+/// One operation a process: p1 writes, or p2; p2 and whoever comes last read, or all that may write.
+fn operate(world: &World, p: ProcessId, load: Load, objects: &Objects) {
+    let may_write = objects.writer.is_none_or(|writer| writer == p);
+    let writes = match (load, p.rank()) {
+        (Load::One | Load::Twice, 1) | (Load::Second, 2) | (Load::Two, _) => may_write,
+        _ => false,
+    };
+    let action = if writes || !objects.readable {
+        Action::Write(Bytes::from(vec![p.rank() as u8]))
+    } else {
+        Action::Read
+    };
+    let (number, object) = (1, 1);
+    let operation = Operation {
+        number,
+        object,
+        action,
+    };
+    world.request(p, Time::ZERO, &objects.operate, operation);
 }
 
 /// Steps after which a search goes no deeper, for algorithms with rounds or a collection.

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The crates whose code must run the same in the simulator and in production.
-const PURE: [&str; 11] = [
+const PURE: [&str; 14] = [
     "core",
     "abstractions",
     "sim",
@@ -19,6 +19,9 @@ const PURE: [&str; 11] = [
     "consensus",
     "commit",
     "membership",
+    "quorums",
+    "registers",
+    "histories",
     "catalogue",
     "services",
 ];

@@ -20,8 +20,10 @@ pub struct Observation {
     pub role: Role,
     /// What happened: `"Broadcast"`, `"Deliver"`, `"Propose"`, …
     pub label: &'static str,
-    /// The instance of a one-shot abstraction.
+    /// The instance of a one-shot abstraction, or the operation on a shared object.
     pub instance: Option<u64>,
+    /// The shared object concerned: a digest of its name.
+    pub object: Option<u64>,
     /// The message concerned: the first, when it is about several of one origin.
     pub message: Option<MessageId>,
     /// How many messages, consecutive in their origin's sequence, this is about.
@@ -39,6 +41,7 @@ impl Observation {
             role,
             label,
             instance: None,
+            object: None,
             message: None,
             count: 1,
             peer: None,
@@ -72,6 +75,13 @@ impl Observation {
     #[must_use]
     pub const fn instance(mut self, instance: u64) -> Self {
         self.instance = Some(instance);
+        self
+    }
+
+    /// …about the shared object of this name.
+    #[must_use]
+    pub const fn object(mut self, name: u64) -> Self {
+        self.object = Some(name);
         self
     }
 

@@ -201,6 +201,18 @@ impl Core {
         }
     }
 
+    /// Cuts the way for good. What an earlier cut held back is lost, too.
+    pub(crate) fn disconnect(&mut self, from: ProcessId, to: ProcessId) {
+        let pair = self.network.pair(from, to);
+        self.network.disconnected[pair] = true;
+        self.cut(from, to);
+        for slot in self.network.held.remove(&(from, to)).unwrap_or_default() {
+            if let Some(packet) = self.network.remove(slot) {
+                self.lose(packet.copy, Loss::Cut);
+            }
+        }
+    }
+
     pub(crate) fn heal(&mut self, from: ProcessId, to: ProcessId) {
         self.changed = self.now;
         let pair = self.network.pair(from, to);
@@ -226,6 +238,7 @@ impl Core {
             Action::Pause(p) => self.pause(p),
             Action::Resume(p) => self.resume(p),
             Action::Cut(from, to) => self.cut(from, to),
+            Action::Disconnect(from, to) => self.disconnect(from, to),
             Action::Heal(from, to) => self.heal(from, to),
             Action::Call(p, _, call) if self.life(p) != Life::Crashed => return Some(call),
             Action::Call(..) => {}

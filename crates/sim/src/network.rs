@@ -110,6 +110,8 @@ pub(crate) struct Network {
     pub(crate) duplicated: u64,
     /// Cuts in force, by pair; they may overlap.
     pub(crate) cuts: Vec<u32>,
+    /// Which ways are disconnected for good, by pair: a fault of the model, which no perfect link hides.
+    pub(crate) disconnected: Vec<bool>,
     /// What a cut holds back, by pair.
     pub(crate) held: BTreeMap<(ProcessId, ProcessId), Vec<usize>>,
     /// How many copies in a row were lost, by pair.
@@ -144,6 +146,7 @@ impl Network {
             lost: 0,
             duplicated: 0,
             cuts: vec![0; n * n],
+            disconnected: vec![false; n * n],
             held: BTreeMap::new(),
             losses: vec![0; n * n],
             loss_bound: 16,
@@ -160,6 +163,11 @@ impl Network {
 
     pub(crate) fn is_cut(&self, from: ProcessId, to: ProcessId) -> bool {
         self.cuts[self.pair(from, to)] > 0
+    }
+
+    /// Whether the way is cut by what is no fault of the model: liveness cannot be judged.
+    pub(crate) fn is_severed(&self, from: ProcessId, to: ProcessId) -> bool {
+        self.is_cut(from, to) && !self.disconnected[self.pair(from, to)]
     }
 
     pub(crate) fn lane_name(&self, lane: usize) -> Name {
@@ -436,7 +444,8 @@ impl Core {
         }
         self.count_out(foreground, copy.to);
         if copy.from != copy.to && self.network.is_cut(copy.from, copy.to) {
-            if foreground {
+            let disconnected = self.network.disconnected[self.network.pair(copy.from, copy.to)];
+            if foreground && !disconnected {
                 let held = self.network.held.entry((copy.from, copy.to));
                 held.or_default().push(slot);
             } else {

@@ -38,6 +38,7 @@ pub(crate) enum Action {
     Pause(ProcessId),
     Resume(ProcessId),
     Cut(ProcessId, ProcessId),
+    Disconnect(ProcessId, ProcessId),
     Heal(ProcessId, ProcessId),
     Call(ProcessId, Account, Box<dyn FnOnce() + Send>),
 }

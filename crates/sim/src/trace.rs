@@ -31,7 +31,7 @@ pub struct Record {
 pub enum Loss {
     /// The adversary's whim, which fair loss bounds.
     Chance,
-    /// The way was cut.
+    /// The way was cut, or disconnected.
     Cut,
     /// Its sender crashed and took it along.
     Crash,
@@ -135,6 +135,9 @@ impl Kind {
                 hash = fold(hash, id.origin.process.rank() as u64);
                 hash = fold(hash, id.origin.incarnation.0);
                 hash = fold(hash, id.sequence);
+            }
+            if let Some(object) = o.object {
+                hash = fold(hash, object);
             }
             hash = fold(hash, o.count);
             hash = fold(hash, o.peer.map_or(0, |p| p.rank() as u64));

@@ -215,6 +215,13 @@ impl World {
         }
     }
 
+    /// Disconnects the way from one process to another (that direction alone) for good: all that is
+    /// under way there then, or sent later, is lost, also over perfect links. This is a fault of the
+    /// model of unreliable channels: liveness is judged, of properties that say where it is promised.
+    pub fn disconnect(&self, way: (ProcessId, ProcessId), from: Time) {
+        self.plan(from, Action::Disconnect(way.0, way.1));
+    }
+
     /// Cuts every way between `side` and the other processes, both directions.
     pub fn partition(&self, side: ProcessSet, from: Time, to: Option<Time>) {
         for p in side.iter() {
@@ -282,7 +289,7 @@ impl World {
         let paused = correct.iter().any(|p| core.life(p) == Life::Paused);
         let cut = correct
             .iter()
-            .any(|p| correct.iter().any(|q| core.network.is_cut(p, q)));
+            .any(|p| correct.iter().any(|q| core.network.is_severed(p, q)));
         let completion = Completion {
             time: core.stamp(),
             correct,

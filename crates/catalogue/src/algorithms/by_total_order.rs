@@ -25,6 +25,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     over: &["uniform total-order broadcast"],
     properties: UNIFORM,
     cost: None,
+    reads: None,
     rate: "a proposal costs what one broadcast of the layer below does",
     memory: "undecided instances with an own proposal; decided ones, as a watermark",
     grows: false,

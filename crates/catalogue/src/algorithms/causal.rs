@@ -81,6 +81,7 @@ const PAST: Algorithm = Algorithm {
     over: &["reliable broadcast"],
     properties: PROPERTIES,
     cost: Some(EAGER),
+    reads: None,
     rate: "none",
     memory: "every message of the run, in every message and at every process",
     grows: true,

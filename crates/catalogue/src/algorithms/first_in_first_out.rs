@@ -36,6 +36,7 @@ const REGULAR: Algorithm = Algorithm {
     over: &["reliable broadcast"],
     properties: &[RELIABLE[0], RELIABLE[1], RELIABLE[2], RELIABLE[3], ORDERED],
     cost: Some(EAGER),
+    reads: None,
     rate: "none",
     memory: "a number an origin; what came before its turn, up to a window",
     grows: false,

@@ -36,6 +36,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     over: &[terminating::ABSTRACTION],
     properties: PERFECT,
     cost: None,
+    reads: None,
     rate: "at most a broadcast of the layer below a process and interval: n(n²−1) messages",
     memory: "O(n)",
     grows: false,

@@ -75,6 +75,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             })),
         }),
     }),
+    reads: None,
     rate: "none",
     memory: "O(n) an instance under way, one a source; requests that wait for their turn",
     grows: false,

@@ -87,6 +87,7 @@ const BY_CONSENSUS: Algorithm = Algorithm {
             steps: None,
         }),
     }),
+    reads: None,
     rate: "none",
     memory: "unordered messages, early decisions, a counter an origin",
     grows: false,

@@ -70,6 +70,7 @@ const BY_CONSENSUS: Algorithm = Algorithm {
             steps: None,
         }),
     }),
+    reads: None,
     rate: "a report of n−1 messages every 32 deliveries",
     memory: "what is delivered and not stable, at most 256 messages a member",
     grows: false,

@@ -1,0 +1,68 @@
+//! Lattice agreement: processes propose values of a join-semilattice, and what they decide can be
+//! ordered.
+//!
+//! - **LA1 comparability** (safety): of two decisions, one is at most the other.
+//! - **LA2 downward validity** (safety): what a process decides is at least what it proposed.
+//! - **LA3 upward validity** (safety): what is decided is at most the join of what was proposed.
+//! - **LA4 termination** (liveness): a correct process that proposes decides.
+//!
+//! It needs no consensus. A process proposes once, or, where an algorithm says so, again after each
+//! decision: then LA1 is of all decisions, and LA2 is of all that the process has proposed so far.
+use crate::lattice::Lattice;
+use quorate_core::{Observation, Observe};
+
+/// Proposes a value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Propose<L> {
+    /// How the user names the proposal: a number of its own.
+    pub operation: u64,
+    /// The value.
+    pub value: L,
+}
+
+/// Indicates what became of a proposal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Indication<L> {
+    /// The proposal.
+    pub operation: u64,
+    /// How it ended.
+    pub outcome: Outcome<L>,
+}
+
+/// How a proposal ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome<L> {
+    /// This is decided.
+    Decided(L),
+    /// The proposal was not begun, and has no effect.
+    Refused(Refusal),
+}
+
+/// Why a proposal is not begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A proposal of this process is under way.
+    #[error("a proposal of this process is under way")]
+    Busy,
+    /// This process has proposed already, and may do so once.
+    #[error("this process has proposed already")]
+    AlreadyProposed,
+}
+
+impl<L: Lattice> Observe for Propose<L> {
+    fn observe(&self) -> Observation {
+        Observation::request("Propose")
+            .instance(self.operation)
+            .digest(self.value.digest())
+    }
+}
+
+impl<L: Lattice> Observe for Indication<L> {
+    fn observe(&self) -> Observation {
+        let observation = match &self.outcome {
+            Outcome::Decided(value) => Observation::indication("Decide").digest(value.digest()),
+            Outcome::Refused(_) => Observation::indication("Refused"),
+        };
+        observation.instance(self.operation)
+    }
+}

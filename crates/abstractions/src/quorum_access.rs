@@ -1,0 +1,90 @@
+//! Quorum access functions: a replicated state that is updated and read through quorums.
+//!
+//! - **QAF1 validity** (safety): each state that a get returns is the result of applying some of the
+//!   updates that were requested before, each at most once, in some order.
+//! - **QAF2 real-time ordering** (safety): if a set returned before a get was requested, some state that
+//!   the get returns includes its update.
+//! - **QAF3 termination** (liveness): a call of a correct process returns, at the processes where the
+//!   quorum system promises it.
+//!
+//! Calls of one process may overlap: each is one of its own. A process numbers its calls, each number
+//! once.
+use quorate_core::{Observation, Observe, wire::Wire};
+
+/// The replicated state.
+pub trait State: Clone + Wire {
+    /// What changes it.
+    type Update: Clone + Wire;
+
+    /// Applies an update.
+    fn apply(&mut self, update: &Self::Update);
+
+    /// What an observation can carry of the state.
+    fn digest(&self) -> u64;
+
+    /// What an observation can carry of an update.
+    fn digest_of(update: &Self::Update) -> u64;
+}
+
+/// Requests a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request<U> {
+    /// How the user names the call: a number of its own.
+    pub operation: u64,
+    /// What is asked.
+    pub call: Call<U>,
+}
+
+/// What is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Call<U> {
+    /// The states of a read quorum.
+    Get,
+    /// That a write quorum apply this.
+    Set(U),
+}
+
+/// Indicates that a call returns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Indication<S> {
+    /// The call.
+    pub operation: u64,
+    /// What it returns.
+    pub answer: Answer<S>,
+}
+
+/// What a call returns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer<S> {
+    /// A get returns the states of a read quorum, in the order of the processes.
+    Got(Vec<S>),
+    /// A set returns.
+    Set,
+}
+
+/// What an observation carries of several states whose digests are sets of bits: their union. Checkers
+/// run on such states.
+fn union<S: State>(states: &[S]) -> u64 {
+    states.iter().fold(0, |all, state| all | state.digest())
+}
+
+/// A request, seen by the module that handles it.
+pub fn observe_request<S: State>(request: &Request<S::Update>) -> Observation {
+    let observation = match &request.call {
+        Call::Get => Observation::request("Get"),
+        Call::Set(update) => Observation::request("Set").digest(S::digest_of(update)),
+    };
+    observation.instance(request.operation)
+}
+
+impl<S: State> Observe for Indication<S> {
+    fn observe(&self) -> Observation {
+        let observation = match &self.answer {
+            Answer::Got(states) => Observation::indication("GetReturn")
+                .digest(union(states))
+                .count(states.len() as u64),
+            Answer::Set => Observation::indication("SetReturn"),
+        };
+        observation.instance(self.operation)
+    }
+}

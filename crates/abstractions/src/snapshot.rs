@@ -1,0 +1,99 @@
+//! Single-writer atomic snapshot: an array with a segment a process, which its owner updates and
+//! everybody scans at once.
+//!
+//! - **SN1 termination** (liveness): every operation of a correct process returns.
+//! - **SN2 atomicity** (safety): the operations are linearizable: a scan returns of each segment the
+//!   value of the last update before it, and scans are ordered. Operations that never return take effect
+//!   once or never.
+//!
+//! # The contract of the user
+//! A process has one operation under way at a time: another is [refused](Refusal::Busy), without effect.
+//! A process numbers its operations, each number once.
+use bytes::Bytes;
+use quorate_core::{Observation, Observe, message::digest};
+
+/// Requests an operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// How the user names the operation: a number of its own.
+    pub operation: u64,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Give this process's segment this value.
+    Update(Bytes),
+    /// Read all segments, as of one moment.
+    Scan,
+}
+
+/// Indicates what became of an operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Indication {
+    /// The operation.
+    pub operation: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How an operation ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// An update returns.
+    Updated,
+    /// A scan returns.
+    Scanned(View),
+    /// The operation was not begun, and has no effect.
+    Refused(Refusal),
+}
+
+/// All segments as of one moment, in the order of the processes p1 … pn.
+pub type View = Vec<Segment>;
+
+/// A segment as of one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Segment {
+    /// How many updates it has had: 0 before any.
+    pub sequence: u64,
+    /// The value; empty before any update.
+    pub value: Bytes,
+}
+
+/// Why an operation is not begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// An operation of this process is under way.
+    #[error("an operation of this process is under way")]
+    Busy,
+}
+
+/// What an observation can carry of a view: how many updates each segment has had, a byte a process, of
+/// the first eight processes and up to 255 updates.
+pub fn packed(view: &[Segment]) -> u64 {
+    let byte = |segment: Option<&Segment>| segment.map_or(0, |s| s.sequence.min(255) as u8);
+    u64::from_le_bytes(std::array::from_fn(|index| byte(view.get(index))))
+}
+
+impl Observe for Request {
+    fn observe(&self) -> Observation {
+        let observation = match &self.action {
+            Action::Update(value) => Observation::request("Update").digest(digest(value)),
+            Action::Scan => Observation::request("Scan"),
+        };
+        observation.instance(self.operation)
+    }
+}
+
+impl Observe for Indication {
+    fn observe(&self) -> Observation {
+        let observation = match &self.outcome {
+            Outcome::Updated => Observation::indication("UpdateReturn"),
+            Outcome::Scanned(view) => Observation::indication("ScanReturn").digest(packed(view)),
+            Outcome::Refused(_) => Observation::indication("Refused"),
+        };
+        observation.instance(self.operation)
+    }
+}

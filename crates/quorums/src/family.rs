@@ -1,0 +1,82 @@
+//! Read and write quorums, as algorithms use them.
+use quorate_core::{Membership, ProcessSet};
+
+/// A family of quorums. A set that holds a quorum is as good as one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// All sets of at least so many processes.
+    AtLeast(usize),
+    /// All sets whose processes have at least so much weight together; the weights are in the order of
+    /// the processes p1 … pn.
+    Weighted {
+        /// Of p1 … pn.
+        weights: Vec<u64>,
+        /// What a quorum has at least.
+        at_least: u64,
+    },
+    /// These sets.
+    Sets(Vec<ProcessSet>),
+}
+
+impl Family {
+    /// A quorum all of whose members are in `present`, if there is one.
+    pub fn within(&self, present: ProcessSet) -> Option<ProcessSet> {
+        match self {
+            Family::AtLeast(count) => (present.len() >= *count).then_some(present),
+            Family::Weighted { weights, at_least } => {
+                let weight = |index: usize| weights.get(index).copied().unwrap_or(0);
+                let total = present.iter().map(|p| weight(p.index()));
+                let total = total.fold(0, u64::saturating_add);
+                (total >= *at_least).then_some(present)
+            }
+            Family::Sets(sets) => sets.iter().copied().find(|q| q.is_subset(present)),
+        }
+    }
+}
+
+/// The quorums of a system: every read quorum meets every write quorum.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Quorums {
+    /// Whose states a read needs.
+    pub reads: Family,
+    /// Who has to know a write.
+    pub writes: Family,
+}
+
+impl Quorums {
+    /// Majorities, to read and to write.
+    pub fn majorities(processes: &Membership) -> Self {
+        Quorums {
+            reads: Family::AtLeast(processes.majority()),
+            writes: Family::AtLeast(processes.majority()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::ProcessId;
+
+    fn set(ranks: &[usize]) -> ProcessSet {
+        let ranks = ranks.iter().copied();
+        ranks.filter_map(ProcessId::from_rank).collect()
+    }
+
+    #[test]
+    fn a_quorum_is_all_of_one_set_and_not_as_many_of_several() {
+        let family = Family::Sets(vec![set(&[1, 2]), set(&[3, 4])]);
+        assert_eq!(family.within(set(&[1, 3])), None);
+        assert_eq!(family.within(set(&[1, 3, 4])), Some(set(&[3, 4])));
+    }
+
+    #[test]
+    fn weights_count_and_not_heads() {
+        let family = Family::Weighted {
+            weights: vec![3, 1, 1],
+            at_least: 3,
+        };
+        assert!(family.within(set(&[1])).is_some());
+        assert!(family.within(set(&[2, 3])).is_none());
+    }
+}
