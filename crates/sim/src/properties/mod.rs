@@ -10,8 +10,13 @@ mod consensus;
 mod delivered;
 mod detectors;
 mod group_membership;
+mod lattice_agreement;
 mod links;
 mod order;
+mod quorum_access;
+mod registers;
+mod shared;
+mod snapshot;
 mod terminating;
 mod view_synchrony;
 
@@ -21,8 +26,12 @@ pub use causal::{causal, collected_past};
 pub use consensus::{consensus, regular_consensus};
 pub use detectors::{eventually_perfect, eventually_perfect_from, leader, perfect};
 pub use group_membership::group_membership;
+pub use lattice_agreement::lattice_agreement;
 pub use links::{Channel, fair_loss, first_in_first_out, perfect_links, stubborn_links};
 pub use order::{first_in_first_out_order, regular_total_order, total_order, weak_total_order};
+pub use quorum_access::quorum_access;
+pub use registers::{atomic_register, regular_register, shared_register};
+pub use snapshot::atomic_snapshot;
 pub use terminating::{regular_terminating, terminating};
 pub use view_synchrony::{view_synchrony, view_synchrony_with_joins};
 

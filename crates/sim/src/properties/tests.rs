@@ -13,6 +13,7 @@ use quorate_core::{
 };
 
 mod causal;
+mod shared;
 mod terminating;
 mod views;
 

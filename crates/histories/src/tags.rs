@@ -1,0 +1,140 @@
+//! The order of the writes that an implementation tells, against real time.
+//!
+//! Where each operation carries the tag of the write that it was or read, linearizability need not be
+//! searched: it suffices that tags follow real time. The converse does not hold: an implementation whose
+//! tags are wrong may still be linearizable.
+//!
+//! # Cost
+//! O(k log k) for k operations.
+use crate::history::{Action, Operation, Tag};
+use std::{collections::BTreeMap, fmt::Debug};
+
+/// What is wrong with the tags.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Violation {
+    /// An operation has a smaller tag than one before it; or a write not a greater one.
+    #[error(
+        "{later} has the tag {tag:?}, which does not follow {before:?} of an operation before it"
+    )]
+    Order {
+        /// The operation that began later.
+        later: String,
+        /// Its tag.
+        tag: Tag,
+        /// The greatest tag before it.
+        before: Tag,
+    },
+    /// Two writes have the same tag.
+    #[error("{0}: two writes have the same tag")]
+    SameTag(String),
+    /// A read returns another value than was written with its tag.
+    #[error("{0}: another value was written with its tag")]
+    OtherValue(String),
+}
+
+/// Whether the tags of the operations on one register follow real time, each stands for one write, and
+/// reads return what was written with their tag. Operations without a tag, and those that never returned,
+/// are passed over, but for the values that they wrote.
+///
+/// # Errors
+/// When they do not: why.
+pub fn check<V: Ord + Debug>(operations: &[Operation<V>]) -> Result<(), Violation> {
+    let done: Vec<_> = operations
+        .iter()
+        .filter_map(|o| Some((o, o.tag?)))
+        .filter(|(o, _)| o.returned.is_some())
+        .collect();
+    values(&done)?;
+    order(&done)
+}
+
+fn values<V: Ord + Debug>(done: &[(&Operation<V>, Tag)]) -> Result<(), Violation> {
+    let mut written = BTreeMap::new();
+    for (operation, tag) in done {
+        if let Action::Write(value) = &operation.action
+            && written.insert(*tag, value).is_some()
+        {
+            return Err(Violation::SameTag(operation.to_string()));
+        }
+    }
+    // The value of a write that never returned is that of whoever read it first.
+    for (operation, tag) in done {
+        let Action::Read(value) = &operation.action else {
+            continue;
+        };
+        let fits = match value {
+            None => *tag == Tag::default(),
+            Some(value) => *written.entry(*tag).or_insert(value) == value,
+        };
+        if !fits {
+            return Err(Violation::OtherValue(operation.to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn order<V: Debug>(done: &[(&Operation<V>, Tag)]) -> Result<(), Violation> {
+    let mut by_end = done.to_vec();
+    by_end.sort_by_key(|(operation, _)| operation.returned);
+    let mut by_begin = done.to_vec();
+    by_begin.sort_by_key(|(operation, _)| operation.invoked);
+    let mut ended = by_end.into_iter().peekable();
+    let mut before = Tag::default();
+    for (operation, tag) in by_begin {
+        while let Some((_, earlier)) = ended.next_if(|(e, _)| e.is_before(operation)) {
+            before = before.max(earlier);
+        }
+        if tag < before || (operation.is_write() && tag == before) {
+            let later = operation.to_string();
+            return Err(Violation::Order { later, tag, before });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(timestamp: u64, writer: u64) -> Tag {
+        Tag { timestamp, writer }
+    }
+
+    fn operation(action: Action<u64>, tag: Tag, invoked: u64, returned: u64) -> Operation<u64> {
+        Operation {
+            process: 1,
+            action,
+            invoked,
+            returned: Some(returned),
+            tag: Some(tag),
+        }
+    }
+
+    #[test]
+    fn tags_follow_real_time() {
+        let write = |value, t, begin, end| operation(Action::Write(value), t, begin, end);
+        let read = |value, t, begin, end| operation(Action::Read(Some(value)), t, begin, end);
+        let good = [
+            write(1, tag(1, 1), 0, 1),
+            write(2, tag(2, 3), 0, 5),
+            read(2, tag(2, 3), 2, 3),
+            read(2, tag(2, 3), 6, 7),
+        ];
+        assert_eq!(check(&good), Ok(()));
+        let stale = [good.to_vec(), vec![read(1, tag(1, 1), 4, 5)]].concat();
+        assert!(matches!(check(&stale), Err(Violation::Order { .. })));
+        let lost = [good.to_vec(), vec![write(3, tag(2, 3), 8, 9)]].concat();
+        assert!(matches!(check(&lost), Err(Violation::SameTag(_))));
+        let low = [good.to_vec(), vec![write(3, tag(2, 2), 8, 9)]].concat();
+        assert!(matches!(check(&low), Err(Violation::Order { .. })));
+        let other = [good.to_vec(), vec![read(7, tag(2, 3), 8, 9)]].concat();
+        assert!(matches!(check(&other), Err(Violation::OtherValue(_))));
+    }
+
+    #[test]
+    fn what_nobody_has_written_yet_has_the_least_tag() {
+        let nothing = |tag| operation(Action::Read(None), tag, 0, 1);
+        assert_eq!(check(&[nothing(tag(0, 0))]), Ok(()));
+        assert!(check(&[nothing(tag(1, 1))]).is_err());
+    }
+}

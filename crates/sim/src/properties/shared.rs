@@ -1,0 +1,85 @@
+//! Operations on shared objects, as records show them: what the checkers of such objects have in common.
+use crate::{
+    property::{Completion, Verdict, Watch},
+    trace::Record,
+};
+use quorate_core::{Observation, ProcessId, ProcessSet};
+use std::collections::BTreeMap;
+
+/// The names of an operation's request and of its return.
+pub(super) type Names = (&'static str, &'static str);
+
+/// What a record shows of an operation.
+pub(super) enum Shown<T> {
+    /// It begins: a request, which is the how-manieth of [`Names`].
+    Begins(usize),
+    /// It returns.
+    Returns(usize, T),
+    /// It was refused, and had no effect.
+    Refused(T),
+}
+
+/// The operations of one module that are under way, each with what a checker remembers of it.
+pub(super) struct Operations<T> {
+    watch: Watch,
+    names: &'static [Names],
+    /// At whom operations are promised to return.
+    returning: ProcessSet,
+    pending: BTreeMap<(ProcessId, u64), T>,
+}
+
+impl<T> Operations<T> {
+    pub(super) fn new(module: &str, names: &'static [Names], returning: ProcessSet) -> Self {
+        Operations {
+            watch: Watch::new(module),
+            names,
+            returning,
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// What the record shows of an operation, whose number `instance` says.
+    pub(super) fn see<'r>(
+        &mut self,
+        record: &'r Record,
+    ) -> Option<(ProcessId, u64, &'r Observation, Shown<T>)> {
+        let observation = record.kind.request().or(record.kind.indication())?;
+        let begins = record.kind.request().is_some();
+        let name = |(request, returned): &Names| {
+            let label = if begins { request } else { returned };
+            observation.label == *label
+        };
+        let named = self.names.iter().position(name);
+        let is_refused = !begins && observation.label == "Refused";
+        if (named.is_none() && !is_refused) || !self.watch.sees(record) {
+            return None;
+        }
+        let (p, number) = (record.process, observation.instance.unwrap_or(0));
+        let shown = match named {
+            Some(name) if begins => Shown::Begins(name),
+            Some(name) => Shown::Returns(name, self.pending.remove(&(p, number))?),
+            None => Shown::Refused(self.pending.remove(&(p, number))?),
+        };
+        Some((p, number, observation, shown))
+    }
+
+    /// The operation has begun.
+    pub(super) fn begin(&mut self, p: ProcessId, number: u64, remembered: T) {
+        self.pending.insert((p, number), remembered);
+    }
+
+    /// What is remembered of those under way.
+    pub(super) fn under_way(&mut self) -> impl Iterator<Item = &mut T> {
+        self.pending.values_mut()
+    }
+
+    /// Whether all operations of correct processes have returned, where that is promised.
+    pub(super) fn termination(&self, tag: &str, completion: &Completion) -> Verdict {
+        let promised =
+            |p: &ProcessId| completion.correct.contains(*p) && self.returning.contains(*p);
+        let mut pending = self.pending.keys();
+        let stuck = pending.find(|(p, _)| promised(p));
+        let broken = stuck.map(|(p, number)| format!("operation {number} of {p} never returns"));
+        completion.judge(tag, broken)
+    }
+}

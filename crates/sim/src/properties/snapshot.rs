@@ -1,0 +1,176 @@
+//! Single-writer atomic snapshot.
+use super::{
+    Properties,
+    shared::{Names, Operations, Shown},
+    violation,
+};
+use crate::{
+    property::{Completion, Property, Verdict, Violation},
+    trace::Record,
+};
+use quorate_core::{Membership, ProcessId, ProcessSet};
+use std::collections::BTreeMap;
+
+const NAMES: &[Names] = &[("Update", "UpdateReturn"), ("Scan", "ScanReturn")];
+const UPDATE: usize = 0;
+
+/// How many updates each of the first eight processes has made: what an observation can carry.
+type Counts = [u8; 8];
+
+/// SN1–2 of the snapshots of the modules of this name, of up to eight processes that update up to 254
+/// times each; of longer runs SN2 is unknown. Operations are promised to return at the processes
+/// `returning`.
+///
+/// Scans and updates are linearizable if and only if scans can be ordered, no scan misses what was there
+/// before it or returns what was requested after it, and a scan that returns an update also returns what
+/// was there before that.
+pub fn atomic_snapshot(_processes: &Membership, module: &str, returning: ProcessSet) -> Properties {
+    let one = |checks_order| -> Box<dyn Property> {
+        Box::new(Snapshot {
+            checks_order,
+            operations: Operations::new(module, NAMES, returning),
+            requested: Counts::default(),
+            there: Counts::default(),
+            before: BTreeMap::new(),
+            is_known: true,
+        })
+    };
+    vec![one(false), one(true)]
+}
+
+/// An operation under way.
+struct Begun {
+    /// The how-manieth update of its process it is, if it is one.
+    update: Option<u8>,
+    /// What was there when it began: updates that had returned, and what scans had returned.
+    there: Counts,
+    /// What scans have returned since.
+    scans: Vec<Counts>,
+}
+
+struct Snapshot {
+    checks_order: bool,
+    operations: Operations<Begun>,
+    /// How many updates each process has requested.
+    requested: Counts,
+    /// How many are there for sure: they have returned, or a scan has returned them.
+    there: Counts,
+    /// By process and number of an update: what was there when it was requested.
+    before: BTreeMap<(usize, u8), Counts>,
+    is_known: bool,
+}
+
+fn is_at_most(one: &Counts, other: &Counts) -> bool {
+    one.iter().zip(other).all(|(a, b)| a <= b)
+}
+
+fn join(one: &mut Counts, other: &Counts) {
+    for (a, b) in one.iter_mut().zip(other) {
+        *a = (*a).max(*b);
+    }
+}
+
+impl Snapshot {
+    fn begin(&mut self, p: ProcessId, number: u64, updates: bool) {
+        let (there, mut update) = (self.there, None);
+        if updates {
+            match self.requested.get_mut(p.index()) {
+                Some(count) if *count < 254 => {
+                    *count += 1;
+                    update = Some(*count);
+                    self.before.insert((p.index(), *count), there);
+                }
+                _ => self.is_known = false,
+            }
+        }
+        let begun = Begun {
+            update,
+            there,
+            scans: Vec::new(),
+        };
+        self.operations.begin(p, number, begun);
+    }
+
+    /// What is wrong with a scan that returns this, if something is.
+    fn upon_scanned(&mut self, begun: &Begun, scanned: Counts) -> Option<&'static str> {
+        for other in self.operations.under_way() {
+            other.scans.push(scanned);
+        }
+        let of = |(index, count): (usize, &u8)| self.before.get(&(index, *count));
+        let mut behind = scanned.iter().enumerate().filter_map(of);
+        let ordered = |other: &Counts| is_at_most(other, &scanned) || is_at_most(&scanned, other);
+        let broken = if !is_at_most(&begun.there, &scanned) {
+            Some("misses what was there before it")
+        } else if !is_at_most(&scanned, &self.requested) {
+            Some("returns what nobody has requested yet")
+        } else if !begun.scans.iter().all(ordered) {
+            Some("cannot be ordered with another scan")
+        } else if behind.any(|before| !is_at_most(before, &scanned)) {
+            Some("returns an update, and misses what was there before that")
+        } else {
+            None
+        };
+        join(&mut self.there, &scanned);
+        self.forget();
+        broken
+    }
+
+    /// Scans that begin from now on return at least what is there.
+    fn forget(&mut self) {
+        let mut least = self.there;
+        for begun in self.operations.under_way() {
+            for (count, there) in least.iter_mut().zip(begun.there) {
+                *count = (*count).min(there);
+            }
+        }
+        self.before
+            .retain(|(index, count), _| least.get(*index).is_none_or(|least| count >= least));
+    }
+}
+
+impl Property for Snapshot {
+    fn tag(&self) -> &'static str {
+        if self.checks_order { "SN2" } else { "SN1" }
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        let Some((p, number, observation, shown)) = self.operations.see(record) else {
+            return Ok(());
+        };
+        match shown {
+            Shown::Begins(action) => self.begin(p, number, action == UPDATE),
+            // A process has one operation under way: what is refused was requested last.
+            Shown::Refused(begun) => {
+                if let (Some(_), Some(count)) = (begun.update, self.requested.get_mut(p.index())) {
+                    self.before.remove(&(p.index(), *count));
+                    *count -= 1;
+                }
+            }
+            Shown::Returns(UPDATE, begun) => {
+                if let (Some(update), Some(there)) = (begun.update, self.there.get_mut(p.index())) {
+                    *there = (*there).max(update);
+                }
+            }
+            Shown::Returns(_, begun) => {
+                let scanned = observation.digest.to_le_bytes();
+                let broken = self.upon_scanned(&begun, scanned);
+                if self.checks_order
+                    && self.is_known
+                    && let Some(what) = broken
+                {
+                    let text = format!("the scan {scanned:?} of {p} {what}");
+                    return Err(violation("SN2", record, text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, completion: &Completion) -> Verdict {
+        match (self.checks_order, self.is_known) {
+            (false, _) => self.operations.termination("SN1", completion),
+            (true, true) => Verdict::Holds,
+            (true, false) => Verdict::Unknown,
+        }
+    }
+}
