@@ -1,2 +1,26 @@
 //! Registers, atomic snapshot and lattice agreement: one algorithm a file, over the interfaces of the
 //! layers below.
+//!
+//! | module | abstraction | over | survives |
+//! |---|---|---|---|
+//! | [`read_one_write_all`] | (1,N) regular register | links, P | any number of crashes |
+//! | [`majority_voting`] | (1,N) regular register | links | a minority |
+//! | [`read_impose_write_all`] | (1,N) atomic register | links, P | any number of crashes |
+//! | [`read_impose_write_majority`] | (1,N) atomic register | links | a minority |
+//! | [`read_impose_write_consult_all`] | (N,N) atomic register | links, P | any number of crashes |
+//! | [`multi_writer`] | (N,N) atomic register | links | a minority |
+//!
+//! Each serves many registers, by name; a process has one operation a register under way at a time.
+
+pub mod exchange;
+pub mod majority_voting;
+pub mod message;
+pub mod multi_writer;
+mod operations;
+pub mod read_impose_write_all;
+pub mod read_impose_write_consult_all;
+pub mod read_impose_write_majority;
+pub mod read_one_write_all;
+mod replica;
+#[cfg(test)]
+mod testing;

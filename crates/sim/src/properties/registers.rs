@@ -59,7 +59,7 @@ fn one(tag: &'static str, what: What, module: &str, returning: ProcessSet) -> Bo
         tag,
         what,
         operations: Operations::new(module, NAMES, returning),
-        registers: BTreeMap::new(),
+        all: BTreeMap::new(),
     })
 }
 
@@ -81,7 +81,8 @@ struct Registers {
     tag: &'static str,
     what: What,
     operations: Operations<Begun>,
-    registers: BTreeMap<u64, Register>,
+    /// By the digest of their names.
+    all: BTreeMap<u64, Register>,
 }
 
 /// What is kept of the history of a register.
@@ -143,8 +144,8 @@ impl Register {
         match what {
             What::Termination => self.operations.clear(),
             What::Regularity | What::Order => {
-                let writes = self.operations.iter().filter(|(_, o)| o.is_write());
-                let last = writes.last().map(|(at, o)| (*at, o.clone()));
+                let mut writes = self.operations.iter().filter(|(_, o)| o.is_write());
+                let last = writes.next_back().map(|(at, o)| (*at, o.clone()));
                 self.operations = last.into_iter().collect();
             }
             What::Atomicity => {
@@ -185,7 +186,7 @@ impl Property for Registers {
             return Ok(());
         };
         let name = observation.object.unwrap_or(0);
-        let register = self.registers.entry(name).or_default();
+        let register = self.all.entry(name).or_default();
         match shown {
             Shown::Begins(action) => {
                 let action = match (action, value_of(observation)) {
@@ -211,7 +212,7 @@ impl Property for Registers {
                 return Ok(());
             }
             Shown::Returns(_, begun) => {
-                let register = self.registers.entry(begun.register).or_default();
+                let register = self.all.entry(begun.register).or_default();
                 register.pending = register.pending.saturating_sub(1);
                 if let Some(operation) = register.operations.get_mut(&begun.at) {
                     operation.returned = Some(record.index);
@@ -223,7 +224,7 @@ impl Property for Registers {
                 }
             }
         }
-        let register = self.registers.entry(name).or_default();
+        let register = self.all.entry(name).or_default();
         if let Some(text) = register.check(self.what) {
             return Err(violation(self.tag, record, text));
         }

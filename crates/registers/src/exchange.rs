@@ -1,0 +1,86 @@
+//! What the registers have in common: the same ports, requests that go to everybody, and answers.
+use crate::message::{Content, Message};
+use quorate_abstractions::{
+    Subscribe,
+    link::{Deliver, Send, To},
+    perfect,
+    register::{Indication, Request},
+};
+use quorate_core::{Addr, Algorithm, Context, Host, Layer, Observation, Observe, ProcessId};
+
+/// What a register reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Request(Request),
+    /// A request or an answer of another process, or of this one.
+    Link(Deliver<Message>),
+    /// P reports a crash, where the algorithm stands on P.
+    Crash(perfect::Crash),
+}
+
+/// What a register triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A request to everybody, or an answer.
+    Link(Send<Message>),
+    /// An indication to the layer above.
+    Indication(Indication),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => request.observe(),
+            Event::Link(indication) => indication.observe(),
+            Event::Crash(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Indication(indication) => indication.observe(),
+        }
+    }
+}
+
+/// Sends a request to everybody, oneself included.
+pub(crate) fn ask(request: u64, content: Content, ctx: &mut Context<Event, Effect>) {
+    let (to, message) = (To::All, Message { request, content });
+    ctx.trigger(Effect::Link(Send { to, message }));
+}
+
+/// Answers a request.
+pub(crate) fn answer(
+    to: ProcessId,
+    request: u64,
+    content: Content,
+    ctx: &mut Context<Event, Effect>,
+) {
+    let (to, message) = (To::One(to), Message { request, content });
+    ctx.trigger(Effect::Link(Send { to, message }));
+}
+
+/// The wiring, for any algorithm with these events and effects.
+pub(crate) fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    lane: impl Layer<Send<Message>, Deliver<Message>>,
+    detector: Option<&Subscribe<perfect::Crash>>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    let below = lane.attach(mailbox.addr().with(Event::Link));
+    if let Some(detector) = detector {
+        detector.send(mailbox.addr().with(Event::Crash));
+    }
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Link(request) => below.send(request),
+        Effect::Indication(indication) => up.send(indication),
+    });
+    requests
+}

@@ -1,0 +1,258 @@
+use super::*;
+use crate::testing::{Script, after, at, blind, cost, operate, p, read, turbulent, wire, write};
+use quorate_core::{Context, Counters, Time};
+use quorate_sim::{
+    Crash, Exhaustive, Report, SimHost, Timed, Verdict, World, properties, properties::Properties,
+};
+
+fn regular(world: &World) -> Properties {
+    let all = world.membership().set();
+    properties::regular_register(world.membership(), "register", all)
+}
+
+fn by_p1(host: &SimHost) -> MajorityVoting {
+    MajorityVoting::new(host, p(1))
+}
+
+#[test]
+fn costs_are_what_the_header_says() {
+    for n in 1..=8_u64 {
+        for request in [read(1), write(1, 1)] {
+            let paid = cost(n as usize, &blind, regular, by_p1, request, None);
+            let steps = if n > 1 { 2 } else { 0 };
+            assert_eq!(paid, (2 * (n - 1), steps), "n = {n}");
+        }
+    }
+    for n in 3..=8_u64 {
+        for request in [read(1), write(1, 1)] {
+            let paid = cost(
+                n as usize,
+                &blind,
+                regular,
+                by_p1,
+                request,
+                Some(n as usize),
+            );
+            assert_eq!(paid, (2 * n - 3, 2), "n = {n}, one dead");
+        }
+    }
+}
+
+#[test]
+fn every_property_holds_wherever_a_minority_crashes() {
+    for seed in 0..400 {
+        let mut world = turbulent(seed, |world| world.membership().minority());
+        let properties = regular(&world);
+        operate(&world, seed, Some(p(1)), &blind, properties, by_p1);
+        let report = world.run();
+        assert!(report.all_hold(), "seed {seed}: {report}");
+    }
+}
+
+#[test]
+fn every_schedule_is_right() {
+    for (n, depth) in [(2, None), (3, Some(9))] {
+        let build = || {
+            let world = World::new(n, 1, Timed::lock_step()).unwrap();
+            let doors = wire(&world, &blind, regular(&world), by_p1);
+            world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+            world.request(p(2), Time::ZERO, &doors[1], read(1));
+            world
+        };
+        let crashes = (n - 1) / 2;
+        let search = match depth {
+            None => Exhaustive::new().crashes(crashes),
+            Some(depth) => Exhaustive::new().crashes(crashes).depth(depth),
+        };
+        let found = search.explore(build);
+        assert!(found.found.is_none(), "{found}");
+        assert!(depth.is_some() || found.complete, "{found}");
+    }
+}
+
+/// Rules as they were published, or as they are often read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rule {
+    Corrected,
+    /// Acknowledgements are counted, and the link duplicates the writer's own (E2-E1).
+    Counts,
+    /// A half is enough (E2-E5).
+    Half,
+}
+
+struct Ruled(Rule, MajorityVoting, usize);
+
+impl Ruled {
+    fn by(rule: Rule) -> impl Fn(&SimHost) -> Self {
+        move |host| Ruled(rule, by_p1(host), 0)
+    }
+}
+
+impl Algorithm for Ruled {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        let Event::Link(Deliver { message, .. }) = &event else {
+            return self.1.upon(event, ctx);
+        };
+        let request = message.request;
+        let is_acknowledgement = message.content == Content::Acknowledge;
+        let needed = match self.0 {
+            Rule::Corrected => usize::MAX,
+            Rule::Counts => self.1.processes.majority(),
+            Rule::Half => self.1.processes.n() / 2,
+        };
+        if is_acknowledgement {
+            // Counted twice, as it would be if it arrived twice.
+            self.2 += if self.0 == Rule::Counts { 2 } else { 1 };
+            if self.2 >= needed
+                && let Some(operation) = self.1.operations.of(request)
+                && let Phase::Writing { tag, .. } = operation.phase
+            {
+                return self.1.end(request, Outcome::Written { tag }, ctx);
+            }
+        }
+        self.1.upon(event, ctx);
+    }
+}
+
+/// The write reaches the others late; p2 reads from those that have not got it.
+fn write_that_is_under_way(rule: Rule, n: usize) -> Report {
+    let adversary = (2..=n).fold(Script::default(), |script, to| script.way(1, to, &[20]));
+    let mut world = World::new(n, 1, adversary).unwrap();
+    let doors = wire(&world, &blind, regular(&world), Ruled::by(rule));
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(2), at(3), &doors[1], read(1));
+    world.cut((p(2), p(1)), at(2), Some(at(30)));
+    world.run()
+}
+
+#[test]
+fn e2_e1_acknowledgements_that_are_counted_end_a_write_too_early() {
+    let report = write_that_is_under_way(Rule::Counts, 3);
+    assert_eq!(report.violation().unwrap().tag, "ONRR2");
+    write_that_is_under_way(Rule::Corrected, 3).assert_all_hold();
+}
+
+#[test]
+fn e2_e5_a_half_of_an_even_number_is_no_majority() {
+    let report = halves(Rule::Half);
+    assert_eq!(report.violation().unwrap().tag, "ONRR2");
+    halves(Rule::Corrected).assert_all_hold();
+}
+
+/// Of four, p1's write has reached p2, and p3 and p4 read from each other.
+fn halves(rule: Rule) -> Report {
+    struct Reads(Ruled);
+    impl Algorithm for Reads {
+        type Event = Event;
+        type Effect = Effect;
+        fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+            let answered = match &event {
+                Event::Link(Deliver { message, .. }) => Some(message.request),
+                Event::Request(_) | Event::Crash(_) => None,
+            };
+            self.0.upon(event, ctx);
+            let half = self.0.1.processes.n() / 2;
+            if self.0.0 == Rule::Half
+                && let Some(request) = answered
+                && let Some(operation) = self.0.1.operations.of(request)
+                && let Phase::Reading { answered, newest } = &operation.phase
+                && answered.len() >= half
+            {
+                let Held { tag, value } = newest.clone();
+                self.0.1.end(request, Outcome::Read { tag, value }, ctx);
+            }
+        }
+    }
+    let adversary = Script::default().way(1, 3, &[30]).way(1, 4, &[30]);
+    let mut world = World::new(4, 1, adversary).unwrap();
+    let make = |host: &SimHost| Reads(Ruled::by(rule)(host));
+    let doors = wire(&world, &blind, regular(&world), make);
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    for to in [1, 2] {
+        world.cut((p(3), p(to)), at(3), Some(at(40)));
+    }
+    world.request(p(3), at(5), &doors[2], read(1));
+    world.run()
+}
+
+#[test]
+fn e2_e4_of_two_reads_at_one_process_the_later_may_be_older() {
+    // p1's write has reached p2 alone when p3 reads from p2 and itself, then from itself and p1's others.
+    let adversary = Script::default()
+        .way(1, 3, &[60])
+        .way(1, 4, &[60])
+        .way(1, 5, &[60])
+        // The second time, p2's answer is slow.
+        .way(2, 3, &[1, 50]);
+    let world = World::new(5, 1, adversary).unwrap();
+    let all = world.membership().set();
+    world.check(properties::atomic_register(
+        world.membership(),
+        "register",
+        all,
+    ));
+    let doors = wire(&world, &blind, regular(&world), by_p1);
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.crash(p(1), Crash::at(after(2)));
+    world.cut((p(5), p(3)), at(2), Some(at(8)));
+    world.request(p(3), at(3), &doors[2], read(1));
+    world.request(p(3), at(9), &doors[2], read(2));
+    let report = world.go_on_after_violation().run();
+    assert!(matches!(
+        report.verdict("ONAR3"),
+        Some(Verdict::Violated(_))
+    ));
+    assert_eq!(report.verdict("ONRR2"), Some(&Verdict::Holds));
+}
+
+#[test]
+fn h4_without_a_majority_operations_block() {
+    let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, &blind, regular(&world), by_p1);
+    world.crash(p(2), Crash::at(Time::ZERO));
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    let report = world.run();
+    assert_eq!(report.violation().unwrap().tag, "ONRR1");
+}
+
+#[test]
+fn only_the_writer_writes() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p2 = by_p1(&world.host(p(2)));
+    let mut ctx = Context::new("register".into(), 1, Counters::default());
+    let mut upon = |event| {
+        p2.upon(event, &mut ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        effects
+    };
+    let refused = upon(Event::Request(write(2, 1)));
+    let Effect::Indication(indication) = &refused[0] else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(indication.outcome, Outcome::Refused(Refusal::NotWriter));
+    let content = Content::Write {
+        register: crate::testing::X,
+        held: Held {
+            tag: Tag {
+                timestamp: 1,
+                writer: Some(p(1)),
+            },
+            value: Some(Bytes::new()),
+        },
+    };
+    let message = Message {
+        request: 1,
+        content,
+    };
+    let forged = Deliver {
+        from: p(3),
+        message: message.clone(),
+    };
+    assert!(upon(Event::Link(forged)).is_empty());
+    let from = p(1);
+    assert_eq!(upon(Event::Link(Deliver { from, message })).len(), 1);
+}

@@ -1,0 +1,286 @@
+//! Atomic registers that every process writes and reads, by majorities.
+//!
+//! # Promises
+//! - NNAR1 termination (liveness): every operation of a correct process returns.
+//! - NNAR2 atomicity (safety): the operations are linearizable.
+//!
+//! # Assumes
+//! Perfect links; a majority of correct processes; no failure detector, and nothing of time.
+//!
+//! # Messages
+//! | message | from → to | meaning |
+//! |---|---|---|
+//! | Read(request, register) | who operates → all | what do you hold of it? |
+//! | Value(request, tag, value) | a replica → who asked | this |
+//! | Write(request, register, tag, value) | who operates → all | hold this, unless you hold something newer |
+//! | Acknowledge(request) | a replica → who asked | done |
+//!
+//! # Cost
+//! A write 4(n−1) messages and 4 steps; a read 2(n−1) and 2 if the first majority to answer holds the same,
+//! else 4(n−1) and 4. With one process dead 4n−6, and 2n−3 or 4n−6. Memory: at each replica a tag and a
+//! value a register; O(n) an operation under way.
+//!
+//! # Why it holds
+//! Any two majorities meet. Before an operation with a tag returns, a majority holds that tag or a greater
+//! one: a write has stored it, a read has found or stored it. An operation that begins later therefore
+//! finds that tag or a greater one: a read returns no older value, and a write takes a greater tag. Two
+//! writes never have the same: the timestamp of one process's own grows, since its last write is held by
+//! a majority, and the writer tells those of different processes apart. So operations ordered by tag, a
+//! write before the reads that return it, are ordered as in real time (NNAR2). A majority answers each
+//! request, whoever else has crashed (NNAR1).
+//!
+//! # Source
+//! Attiya, Bar-Noy, Dolev: *Sharing Memory Robustly in Message-Passing Systems*, 1995; for many writers
+//! Lynch and Shvartsman, 1997. Deviations: many registers by name in one module, whose operations do not
+//! wait for each other; each request to the replicas has a number of its own, and answers are sets of
+//! processes; a read that finds a majority agreed does not write back.
+use crate::{
+    exchange::{self, Effect, Event, answer, ask},
+    message::{Content, Held, Message},
+    operations::{Operation, Operations, refused},
+    replica::Replica,
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    link::{Deliver, Send},
+    register::{Action, Indication, Outcome, Refusal, Request, Tag},
+};
+use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet};
+
+/// How far an operation has come.
+#[derive(Debug)]
+enum Phase {
+    /// Asking what is held.
+    Collecting {
+        /// Who has answered.
+        answered: ProcessSet,
+        /// The newest of the answers.
+        newest: Held,
+        /// Whether all answers are the same.
+        agreed: bool,
+        /// What to write then; `None` of a read.
+        writes: Option<Bytes>,
+    },
+    /// Having the replicas hold something.
+    Storing {
+        /// Who does.
+        stored: ProcessSet,
+        /// Which write it is.
+        tag: Tag,
+        /// What a read returns then; `None` of a write.
+        reads: Option<Option<Bytes>>,
+    },
+}
+
+/// Registers of many writers, by majorities.
+pub struct MultiWriter {
+    me: ProcessId,
+    processes: Membership,
+    replica: Replica,
+    operations: Operations<Phase>,
+}
+
+impl Algorithm for MultiWriter {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(request) => self.upon_request(request, ctx),
+            Event::Link(Deliver { from, message }) => {
+                let request = message.request;
+                match message.content {
+                    Content::Read { register } => {
+                        let held = Content::Value(self.replica.held(&register));
+                        answer(from, request, held, ctx);
+                    }
+                    Content::Value(held) => self.upon_value(from, request, held, ctx),
+                    Content::Write { register, held } => {
+                        self.upon_write(from, request, &register, &held, ctx);
+                    }
+                    Content::Acknowledge => self.upon_acknowledge(from, request, ctx),
+                }
+            }
+            Event::Crash(_) => {}
+        }
+    }
+}
+
+impl MultiWriter {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        MultiWriter {
+            me: host.me(),
+            processes: *host.processes(),
+            replica: Replica::default(),
+            operations: Operations::default(),
+        }
+    }
+
+    /// A read and a write begin alike: they ask what is held.
+    fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
+        let Request {
+            register,
+            operation,
+            action,
+        } = request;
+        if self.operations.is_busy(&register) {
+            let refused = refused(register, operation, Refusal::Busy);
+            return ctx.trigger(Effect::Indication(refused));
+        }
+        let phase = Phase::Collecting {
+            answered: ProcessSet::EMPTY,
+            newest: Held::default(),
+            agreed: true,
+            writes: match action {
+                Action::Read => None,
+                Action::Write(value) => Some(value),
+            },
+        };
+        let number = operation;
+        let asked = register.clone();
+        let request = self.operations.begin(Operation {
+            register,
+            number,
+            phase,
+        });
+        ask(request, Content::Read { register: asked }, ctx);
+    }
+
+    /// An answer counts once, and only if it answers the last request of an operation under way.
+    fn upon_value(&mut self, from: ProcessId, request: u64, held: Held, ctx: &mut Ctx<Self>) {
+        if !held.is_possible(&self.processes, None) {
+            return ctx.count("impossible tag");
+        }
+        let Some(operation) = self.operations.of(request) else {
+            return;
+        };
+        let Phase::Collecting {
+            answered,
+            newest,
+            agreed,
+            ..
+        } = &mut operation.phase
+        else {
+            return ctx.count("answer of another kind");
+        };
+        if !answered.insert(from) {
+            return;
+        }
+        *agreed &= answered.len() == 1 || newest.tag == held.tag;
+        if newest.tag < held.tag {
+            *newest = held;
+        }
+        if answered.len() == self.processes.majority() {
+            self.upon_collected(request, ctx);
+        }
+    }
+
+    /// Upon answers of a majority: a write takes a greater tag; a read returns, if they are the same, or
+    /// writes back what is newest.
+    fn upon_collected(&mut self, request: u64, ctx: &mut Ctx<Self>) {
+        let Some(operation) = self.operations.of(request) else {
+            return;
+        };
+        let Phase::Collecting {
+            newest,
+            agreed,
+            writes,
+            ..
+        } = &operation.phase
+        else {
+            return;
+        };
+        let (newest, agreed) = (newest.clone(), *agreed);
+        match writes.clone() {
+            Some(value) => match newest.tag.timestamp.checked_add(1) {
+                Some(timestamp) => {
+                    let writer = Some(self.me);
+                    let tag = Tag { timestamp, writer };
+                    let value = Some(value);
+                    self.store(request, Held { tag, value }, None, ctx);
+                }
+                None => self.end(request, Outcome::Refused(Refusal::Exhausted), ctx),
+            },
+            None if agreed => {
+                let Held { tag, value } = newest;
+                self.end(request, Outcome::Read { tag, value }, ctx);
+            }
+            None => {
+                let value = newest.value.clone();
+                self.store(request, newest, Some(value), ctx);
+            }
+        }
+    }
+
+    fn store(
+        &mut self,
+        request: u64,
+        held: Held,
+        reads: Option<Option<Bytes>>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        let phase = Phase::Storing {
+            stored: ProcessSet::EMPTY,
+            tag: held.tag,
+            reads,
+        };
+        if let Some((request, register)) = self.operations.go_on(request, phase) {
+            ask(request, Content::Write { register, held }, ctx);
+        }
+    }
+
+    /// Everything is acknowledged, also what is older than what is held.
+    fn upon_write(
+        &mut self,
+        from: ProcessId,
+        request: u64,
+        register: &Bytes,
+        held: &Held,
+        ctx: &mut Ctx<Self>,
+    ) {
+        if !held.is_possible(&self.processes, None) {
+            return ctx.count("impossible tag");
+        }
+        self.replica.adopt(register, held);
+        answer(from, request, Content::Acknowledge, ctx);
+    }
+
+    /// Upon acknowledgements of a majority the operation returns.
+    fn upon_acknowledge(&mut self, from: ProcessId, request: u64, ctx: &mut Ctx<Self>) {
+        let Some(operation) = self.operations.of(request) else {
+            return;
+        };
+        let Phase::Storing { stored, tag, reads } = &mut operation.phase else {
+            return ctx.count("answer of another kind");
+        };
+        stored.insert(from);
+        if stored.len() < self.processes.majority() {
+            return;
+        }
+        let tag = *tag;
+        let outcome = match reads.take() {
+            Some(value) => Outcome::Read { tag, value },
+            None => Outcome::Written { tag },
+        };
+        self.end(request, outcome, ctx);
+    }
+
+    fn end(&mut self, request: u64, outcome: Outcome, ctx: &mut Ctx<Self>) {
+        if let Some(operation) = self.operations.end(request) {
+            ctx.trigger(Effect::Indication(operation.ends(outcome)));
+        }
+    }
+}
+
+/// Starts registers of many writers over perfect links.
+pub fn spawn<H: Host>(
+    host: &H,
+    lane: impl Layer<Send<Message>, Deliver<Message>>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    exchange::spawn_as(host, MultiWriter::new(host), lane, None, up)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+use super::*;
+use crate::{
+    exchange::{Effect, Event},
+    message::Content,
+    testing::{
+        Script, at, cost, mistaken, operate, p, read, reported_after, turbulent, wire, write,
+    },
+};
+use quorate_core::{Algorithm, Ctx, ProcessSet, Time};
+use quorate_sim::{
+    Exhaustive, Report, SimHost, Timed, UNIT, World, properties, properties::Properties,
+};
+
+fn atomic(world: &World) -> Properties {
+    let all = world.membership().set();
+    properties::atomic_register(world.membership(), "register", all)
+}
+
+fn by_p1(host: &SimHost) -> ReadImposeWriteConsultAll {
+    ReadImposeWriteConsultAll::new(host).written_by(p(1))
+}
+
+#[test]
+fn costs_are_what_the_header_says() {
+    let detect = reported_after(1);
+    for n in 1..=8_u64 {
+        for request in [read(1), write(1, 1)] {
+            let paid = cost(n as usize, &detect, atomic, by_p1, request, None);
+            let steps = if n > 1 { 2 } else { 0 };
+            assert_eq!(paid, (2 * (n - 1), steps), "n = {n}");
+        }
+    }
+    for n in 3..=8_u64 {
+        let detect = reported_after(5);
+        let paid = cost(
+            n as usize,
+            &detect,
+            atomic,
+            by_p1,
+            write(1, 1),
+            Some(n as usize),
+        );
+        assert_eq!(paid, (2 * n - 3, 5), "n = {n}");
+    }
+}
+
+#[test]
+fn every_property_holds_wherever_processes_crash() {
+    for seed in 0..400 {
+        let mut world = turbulent(seed, |world| world.membership().n() - 1);
+        let properties = atomic(&world);
+        let detect =
+            |world: &World, q: ProcessId| Some(world.perfect(q, UNIT * (1 + q.rank() as u32 % 3)));
+        operate(&world, seed, Some(p(1)), &detect, properties, by_p1);
+        let report = world.run();
+        assert!(report.all_hold(), "seed {seed}: {report}");
+    }
+}
+
+#[test]
+fn every_schedule_is_right() {
+    for (n, depth) in [(2, None), (3, Some(9))] {
+        let build = || {
+            let world = World::new(n, 1, Timed::lock_step()).unwrap();
+            let doors = wire(&world, &reported_after(0), atomic(&world), by_p1);
+            world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+            world.request(p(2), Time::ZERO, &doors[1], read(1));
+            world
+        };
+        let search = match depth {
+            None => Exhaustive::new().crashes(1),
+            Some(depth) => Exhaustive::new().crashes(1).depth(depth),
+        };
+        let found = search.explore(build);
+        assert!(found.found.is_none(), "{found}");
+        assert!(depth.is_some() || found.complete, "{found}");
+    }
+}
+
+/// Who was reported is back when the next operation begins; and acknowledgements count for whatever is
+/// under way, as published, or carry the number of their request.
+struct Restored {
+    own: ReadImposeWriteConsultAll,
+    anonymous: bool,
+    all: ProcessSet,
+}
+
+impl Algorithm for Restored {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, mut event: Event, ctx: &mut Ctx<Self>) {
+        if matches!(event, Event::Request(_)) {
+            self.own.restore(self.all);
+        }
+        if let Event::Link(Deliver { message, .. }) = &mut event
+            && self.anonymous
+            && message.content == Content::Acknowledge
+            && let Some(request) = self.own.under_way()
+        {
+            message.request = request;
+        }
+        self.own.upon(event, ctx);
+    }
+}
+
+/// p1 reads, and suspects p2, whose acknowledgement is late; then p1 writes, which p2 gets later still; and
+/// p2 reads before that.
+fn acknowledged_late(anonymous: bool) -> Report {
+    let adversary = Script::default().way(1, 2, &[1, 30]).way(2, 1, &[10]);
+    let mut world = World::new(2, 1, adversary).unwrap();
+    let all = world.membership().set();
+    let make = |host: &SimHost| Restored {
+        own: by_p1(host),
+        anonymous,
+        all,
+    };
+    let doors = wire(&world, &mistaken(2, at(2), at(4)), atomic(&world), make);
+    world.request(p(1), Time::ZERO, &doors[0], read(1));
+    world.request(p(1), at(5), &doors[0], write(1, 2));
+    world.request(p(2), at(20), &doors[1], read(1));
+    world.run()
+}
+
+#[test]
+fn e3_e1_an_acknowledgement_without_a_number_ends_another_operation() {
+    let report = acknowledged_late(true);
+    assert_eq!(report.violation().unwrap().tag, "ONAR2");
+    acknowledged_late(false).assert_all_hold();
+}

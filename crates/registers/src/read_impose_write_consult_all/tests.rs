@@ -1,0 +1,156 @@
+use super::*;
+use crate::testing::{
+    Script, after, at, blind, cost, operate, p, read, reported_after, returned, turbulent, wire,
+    write,
+};
+use quorate_core::Time;
+use quorate_sim::{
+    Crash, Exhaustive, Report, SimHost, Timed, UNIT, World, properties, properties::Properties,
+};
+
+fn atomic(world: &World) -> Properties {
+    let all = world.membership().set();
+    properties::shared_register(world.membership(), "register", all)
+}
+
+type Own = ReadImposeWriteConsultAll;
+
+#[test]
+fn costs_are_what_the_header_says() {
+    let detect = reported_after(1);
+    for n in 1..=8_u64 {
+        for request in [read(1), write(1, 1)] {
+            let paid = cost(n as usize, &detect, atomic, Own::new, request, None);
+            let steps = if n > 1 { 2 } else { 0 };
+            assert_eq!(paid, (2 * (n - 1), steps), "n = {n}");
+        }
+    }
+    for (n, d) in (2..=8_u64).flat_map(|n| [1, 3, 5].map(|d| (n, d))) {
+        for request in [read(1), write(1, 1)] {
+            let detect = reported_after(d);
+            let dead = Some(n as usize);
+            let paid = cost(n as usize, &detect, atomic, Own::new, request, dead);
+            let steps = u64::from(d).max(if n > 2 { 2 } else { 0 });
+            assert_eq!(paid, (2 * n - 3, steps), "n = {n}, D = {d}");
+        }
+    }
+}
+
+#[test]
+fn every_property_holds_wherever_processes_crash() {
+    for seed in 0..400 {
+        let mut world = turbulent(seed, |world| world.membership().n() - 1);
+        let properties = atomic(&world);
+        let detect =
+            |world: &World, q: ProcessId| Some(world.perfect(q, UNIT * (1 + q.rank() as u32 % 3)));
+        operate(&world, seed, None, &detect, properties, Own::new);
+        let report = world.run();
+        assert!(report.all_hold(), "seed {seed}: {report}");
+    }
+}
+
+#[test]
+fn every_schedule_is_right() {
+    for (n, depth) in [(2, None), (3, Some(9))] {
+        let build = || {
+            let world = World::new(n, 1, Timed::lock_step()).unwrap();
+            let doors = wire(&world, &reported_after(0), atomic(&world), Own::new);
+            world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+            world.request(p(2), Time::ZERO, &doors[1], read(1));
+            world
+        };
+        let search = match depth {
+            None => Exhaustive::new().crashes(1),
+            Some(depth) => Exhaustive::new().crashes(1).depth(depth),
+        };
+        let found = search.explore(build);
+        assert!(found.found.is_none(), "{found}");
+        assert!(depth.is_some() || found.complete, "{found}");
+    }
+}
+
+/// The register transplanted to majorities: a majority that has acknowledged is taken for all (E5-E1).
+struct OnMajorities(Own);
+
+impl Algorithm for OnMajorities {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        self.0.upon(event, ctx);
+        for request in self.0.operations.requests() {
+            let majority = self.0.processes.majority();
+            let Some(operation) = self.0.operations.of(request) else {
+                continue;
+            };
+            let stored = operation.phase.stored;
+            if stored.len() >= majority {
+                let correct = std::mem::replace(&mut self.0.correct, stored);
+                self.0.upon_all_have_it(request, ctx);
+                self.0.correct = correct;
+            }
+        }
+    }
+}
+
+/// p1 writes twice, which p3 does not hear of for long; then p3 writes, and p2 reads.
+fn stale_writer<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+) -> Report {
+    let mut world = World::new(3, 1, Script::default().way(1, 3, &[90, 90])).unwrap();
+    let doors = wire(&world, &reported_after(1), atomic(&world), make);
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(1), at(95), &doors[0], write(1, 2));
+    world.request(p(3), at(190), &doors[2], write(3, 1));
+    world.request(p(2), at(300), &doors[1], read(1));
+    world.run()
+}
+
+/// …where majorities suffice, everything happens before p3 has heard of anything.
+fn stale_writer_at_once() -> Report {
+    let mut world = World::new(3, 1, Script::default().way(1, 3, &[90, 90])).unwrap();
+    let make = |host: &SimHost| OnMajorities(Own::new(host));
+    let doors = wire(&world, &reported_after(1), atomic(&world), make);
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(1), at(5), &doors[0], write(1, 2));
+    world.request(p(3), at(10), &doors[2], write(3, 1));
+    world.request(p(2), at(20), &doors[1], read(1));
+    world.run()
+}
+
+#[test]
+fn e5_e1_the_own_copy_says_nothing_of_what_a_majority_holds() {
+    let report = stale_writer_at_once();
+    assert_eq!(report.violation().unwrap().tag, "NNAR2");
+    stale_writer(Own::new).assert_all_hold();
+}
+
+#[test]
+fn e1_e2_a_report_ends_an_operation_by_itself() {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, &reported_after(7), atomic(&world), Own::new);
+    world.crash(p(3), Crash::at(after(0)));
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.run().assert_all_hold();
+    assert_eq!(returned(&world, 1, "WriteReturn"), Some(7));
+    // Without reports nobody ever knows.
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, &blind, atomic(&world), Own::new);
+    world.crash(p(3), Crash::at(after(0)));
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    assert_eq!(world.run().violation().unwrap().tag, "NNAR1");
+}
+
+#[test]
+fn e5_e4_two_operations_of_one_process_on_one_register_are_refused() {
+    let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, &reported_after(1), atomic(&world), Own::new);
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 2));
+    world.run().assert_all_hold();
+    assert_eq!(world.tally(p(1), "register", "Refused").unwrap().count, 1);
+    assert_eq!(
+        world.tally(p(1), "register", "WriteReturn").unwrap().count,
+        1
+    );
+}

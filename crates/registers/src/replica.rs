@@ -1,0 +1,31 @@
+//! What a replica holds of all registers.
+use crate::message::Held;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// The registers that were written, by name.
+#[derive(Default, Debug)]
+pub(crate) struct Replica(BTreeMap<Bytes, Held>);
+
+impl Replica {
+    /// What it holds of the register.
+    pub(crate) fn held(&self, register: &Bytes) -> Held {
+        self.0.get(register).cloned().unwrap_or_default()
+    }
+
+    /// Holds this from now on, if it is newer. What is kept has a buffer of its own: what it came in may
+    /// be large.
+    pub(crate) fn adopt(&mut self, register: &Bytes, held: &Held) {
+        let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        let newer = || Held {
+            tag: held.tag,
+            value: held.value.as_ref().map(own),
+        };
+        match self.0.get_mut(register) {
+            Some(known) if known.tag < held.tag => *known = newer(),
+            Some(_) => {}
+            None if held.value.is_some() => drop(self.0.insert(own(register), newer())),
+            None => {}
+        }
+    }
+}

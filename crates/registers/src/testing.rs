@@ -1,0 +1,232 @@
+//! What the tests of the algorithms share.
+use crate::exchange::{Effect, Event, spawn_as};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe, eventually_perfect,
+    link::Links,
+    perfect,
+    register::{Action, Indication, Request},
+};
+use quorate_core::{Addr, Algorithm, Host, ProcessId, Random as Generator, Time};
+use quorate_sim::{
+    Adversary, Copy, Crash, Lose, Oracle, Random, SimHost, Timed, UNIT, World,
+    properties::Properties,
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+pub(crate) fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+/// So many steps after the start.
+pub(crate) fn at(steps: u32) -> Time {
+    Time::ZERO + UNIT * steps
+}
+
+/// So many steps, and a half, after the start: between two steps.
+pub(crate) fn after(steps: u32) -> Time {
+    at(steps) + UNIT / 2
+}
+
+/// Lock step, but for some copies: each way has a list of what its first copies take, in steps.
+#[derive(Default)]
+pub(crate) struct Script(BTreeMap<(ProcessId, ProcessId), VecDeque<u32>>);
+
+impl Script {
+    pub(crate) fn way(mut self, from: usize, to: usize, steps: &[u32]) -> Self {
+        self.0.entry((p(from), p(to))).or_default().extend(steps);
+        self
+    }
+}
+
+impl Adversary for Script {
+    fn latency(&mut self, copy: Copy, _: &mut Generator) -> Duration {
+        let named = self.0.get_mut(&(copy.from, copy.to));
+        UNIT * named.and_then(VecDeque::pop_front).unwrap_or(1)
+    }
+}
+
+/// What P tells at a process, if the algorithm asks.
+pub(crate) type Detect<'d> = &'d dyn Fn(&World, ProcessId) -> Option<Subscribe<perfect::Crash>>;
+
+/// No detector.
+pub(crate) fn blind(_: &World, _: ProcessId) -> Option<Subscribe<perfect::Crash>> {
+    None
+}
+
+/// P, which reports each crash after so many steps.
+pub(crate) fn reported_after(
+    steps: u32,
+) -> impl Fn(&World, ProcessId) -> Option<Subscribe<perfect::Crash>> {
+    move |world, q| Some(world.perfect(q, UNIT * steps))
+}
+
+/// What poses as P and errs: these suspicions of p1's are taken for reports.
+pub(crate) fn mistaken(
+    of: usize,
+    from: Time,
+    to: Time,
+) -> impl Fn(&World, ProcessId) -> Option<Subscribe<perfect::Crash>> {
+    let oracle = Oracle::accurate(UNIT).suspecting(p(1), p(of), from, to);
+    move |world, q| {
+        let suspicions = world.eventually_perfect(q, &oracle);
+        Some(suspicions.with(|up: Addr<perfect::Crash>| {
+            Addr::new(move |indication| match indication {
+                eventually_perfect::Indication::Suspect(q) => up.send(perfect::Crash(q)),
+                eventually_perfect::Indication::Restore(_) => {}
+            })
+        }))
+    }
+}
+
+/// What becomes of the indications of a process, by its rank.
+pub(crate) type Told = Arc<dyn Fn(ProcessId, &Indication) + Send + Sync>;
+
+/// Wires the algorithm at every process, and has the properties watch.
+pub(crate) fn wire_telling<A: Algorithm<Event = Event, Effect = Effect>>(
+    world: &World,
+    detect: Detect<'_>,
+    properties: Properties,
+    make: impl Fn(&SimHost) -> A,
+    told: &Told,
+) -> Vec<Addr<Request>> {
+    world.check(properties);
+    let wire = |q| {
+        let (host, links) = (world.host(q).at("register"), world.links(q).at("register"));
+        let told = told.clone();
+        let up = world.application_with(q, move |indication, _| told(q, &indication));
+        let detector = detect(world, q);
+        spawn_as(&host, make(&host), links.lane(), detector.as_ref(), up)
+    };
+    world.processes().map(wire).collect()
+}
+
+/// …whose indications are nobody's business but the properties'.
+pub(crate) fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
+    world: &World,
+    detect: Detect<'_>,
+    properties: Properties,
+    make: impl Fn(&SimHost) -> A,
+) -> Vec<Addr<Request>> {
+    let told: Told = Arc::new(|_, _| {});
+    wire_telling(world, detect, properties, make, &told)
+}
+
+/// The register that most tests operate on.
+pub(crate) const X: Bytes = Bytes::from_static(b"x");
+
+pub(crate) fn read(operation: u64) -> Request {
+    Request {
+        register: X,
+        operation,
+        action: Action::Read,
+    }
+}
+
+/// Writes a value that nobody else writes.
+pub(crate) fn write(by: usize, operation: u64) -> Request {
+    Request {
+        register: X,
+        operation,
+        action: Action::Write(Bytes::from(format!("{by}.{operation}"))),
+    }
+}
+
+/// The step at which a process's operation returned first.
+pub(crate) fn returned(world: &World, by: usize, label: &str) -> Option<u64> {
+    let tally = world.tally(p(by), "register", label)?;
+    Some(tally.first.as_nanos() / UNIT.as_nanos() as u64)
+}
+
+/// What one operation of p1 costs: messages, and the step at which it returns. One process may be dead.
+pub(crate) fn cost<A: Algorithm<Event = Event, Effect = Effect>>(
+    n: usize,
+    detect: Detect<'_>,
+    properties: impl Fn(&World) -> Properties,
+    make: impl Fn(&SimHost) -> A,
+    request: Request,
+    dead: Option<usize>,
+) -> (u64, u64) {
+    let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, detect, properties(&world), make);
+    let label = match request.action {
+        Action::Read => "ReadReturn",
+        Action::Write(_) => "WriteReturn",
+    };
+    world.request(p(1), Time::ZERO, &doors[0], request);
+    if let Some(dead) = dead {
+        world.crash(p(dead), Crash::at(Time::ZERO));
+    }
+    let report = world.run();
+    report.assert_all_hold();
+    let steps = returned(&world, 1, label).unwrap();
+    (report.counts.messages, steps)
+}
+
+/// A world of 2 to 5 processes, paced by time or by choice, in which so many as `most` says crash.
+pub(crate) fn turbulent(seed: u64, most: impl Fn(&World) -> usize) -> World {
+    let n = 2 + seed as usize % 4;
+    let world = if seed.is_multiple_of(2) {
+        World::new(n, seed, Random::new()).unwrap()
+    } else {
+        World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap()
+    };
+    for rank in 1..=most(&world) {
+        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+        let crash = Crash::before_output(1 + (seed / 7 + 3 * rank as u64) % (6 * n as u64 + 1));
+        world.crash(p(1 + (rank + seed as usize) % n), crash.losing(lose));
+    }
+    world
+}
+
+/// Has every process operate on two registers: on each one operation after the other, half of them writes
+/// where it may write.
+pub(crate) fn operate<A: Algorithm<Event = Event, Effect = Effect>>(
+    world: &World,
+    seed: u64,
+    writer: Option<ProcessId>,
+    detect: Detect<'_>,
+    properties: Properties,
+    make: impl Fn(&SimHost) -> A,
+) {
+    let doors: Arc<OnceLock<Vec<Addr<Request>>>> = Arc::default();
+    let left: Arc<Mutex<BTreeMap<(ProcessId, Bytes), u64>>> = Arc::default();
+    let next = move |q: ProcessId, register: &Bytes, left: u64| {
+        let draw = seed / 3 + 7 * q.rank() as u64 + 5 * left;
+        let writes = !draw.is_multiple_of(2) && writer.is_none_or(|writer| writer == q);
+        let operation = 10 * left + u64::from(register[0] == b'y');
+        let action = if writes {
+            Action::Write(Bytes::from(format!("{q}.{operation}")))
+        } else {
+            Action::Read
+        };
+        Request {
+            register: register.clone(),
+            operation,
+            action,
+        }
+    };
+    let (open, counts) = (doors.clone(), left.clone());
+    let told: Told = Arc::new(move |q, indication| {
+        let register = indication.register.clone();
+        let mut counts = counts.lock().unwrap();
+        let left = counts.entry((q, register.clone())).or_default();
+        if *left > 0 {
+            *left -= 1;
+            open.get().unwrap()[q.index()].send(next(q, &register, *left));
+        }
+    });
+    let wired = wire_telling(world, detect, properties, make, &told);
+    for (q, door) in world.processes().zip(&wired) {
+        for register in [Bytes::from_static(b"x"), Bytes::from_static(b"y")] {
+            let begin = at((seed as u32 + 3 * q.rank() as u32) % 9);
+            world.request(q, begin, door, next(q, &register, 5));
+            left.lock().unwrap().insert((q, register), 5);
+        }
+    }
+    assert!(doors.set(wired).is_ok());
+}
