@@ -10,6 +10,7 @@ mod first_in_first_out;
 mod from_terminating;
 mod links;
 mod membership;
+mod registers;
 mod terminating;
 mod total_order;
 mod traced;
@@ -36,6 +37,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         commit::ALL,
         membership::ALL,
         views::ALL,
+        registers::ALL,
     ];
     families.into_iter().flatten()
 }

@@ -16,6 +16,7 @@ pub mod algorithms;
 pub mod broadcasts;
 pub mod document;
 pub mod matrix;
+pub mod registers;
 pub mod scenario;
 pub mod site;
 pub mod stack;

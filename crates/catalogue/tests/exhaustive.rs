@@ -106,12 +106,29 @@ const TWINS: &[(&str, Case)] = &[
     ("views-by-consensus-without-reports", case(2, Load::One, 1)),
     ("unsuspecting-views", case(3, Load::One, 1)),
     ("undecided-views", erring(3, 0, 1)),
+    ("read-one-write-some", erring(2, 0, 1)),
+    ("forgetful-voters", case(2, Load::One, 0)),
+    ("impose-on-some", erring(2, 0, 1)),
+    ("impose-without-reports", case(2, Load::One, 1)),
+    ("forgetful-majority", case(2, Load::One, 0)),
+    ("consult-some", erring(2, 0, 1)),
+    ("consult-without-reports", case(2, Load::One, 1)),
+    ("forgetful-replicas", case(2, Load::One, 0)),
 ];
 
+/// A search that tells apart what the algorithm's properties do.
+fn exhaustive(algorithm: &Algorithm) -> Exhaustive {
+    if algorithm.is_shared_object() {
+        Exhaustive::new().real_time()
+    } else {
+        Exhaustive::new()
+    }
+}
+
 /// The search for a twin.
-fn hunt(case: &Case) -> Exhaustive {
+fn hunt(algorithm: &Algorithm, case: &Case) -> Exhaustive {
     let mortal = ProcessSet::from_iter(ProcessId::from_rank(1));
-    Exhaustive::new()
+    exhaustive(algorithm)
         .crashes(case.crashes)
         .of(mortal)
         .deepening()
@@ -123,6 +140,9 @@ fn describe(algorithm: &Algorithm, case: &Case) -> String {
         _ if algorithm.abstraction.contains("consensus") => ", all propose",
         Load::Second if algorithm.abstraction.contains("commit") => ", p2 alone votes yes",
         _ if algorithm.abstraction.contains("commit") => ", all vote yes",
+        Load::Second if algorithm.is_shared_object() => ", p2 writes, the others read",
+        Load::Two if algorithm.is_shared_object() => ", all write",
+        _ if algorithm.is_shared_object() => ", p1 writes, the others read",
         _ if !is_broadcast(algorithm) => "",
         Load::One => ", p1 broadcasts",
         Load::Second => ", p2 broadcasts",
@@ -232,7 +252,7 @@ fn depth(algorithm: &Algorithm) -> Option<usize> {
 }
 
 fn search(algorithm: &Algorithm, case: Case) -> Exploration {
-    let mut search = Exhaustive::new().crashes(case.crashes);
+    let mut search = exhaustive(algorithm).crashes(case.crashes);
     if let Some(depth) = depth(algorithm) {
         search = search.depth(depth);
     }
@@ -290,6 +310,60 @@ fn every_broadcast_holds() -> String {
     page
 }
 
+/// What every shared object is searched for: p1 writes, or updates, and the others read.
+const SHARED: [(Case, Option<usize>, &str); 4] = [
+    (case(2, Load::One, 0), None, "n = 2"),
+    (case(2, Load::One, 1), None, "n = 2, one crash"),
+    (case(2, Load::Two, 0), None, "n = 2, all write that may"),
+    (case(3, Load::One, 1), Some(8), "n = 3, one crash"),
+];
+
+/// Searches every schedule of every shared object; a table of how many classes of them there are.
+fn every_shared_object_holds() -> String {
+    let mut page = String::from(
+        "Of objects that processes share, p1 makes a write and every other process a read, at any time; which\n\
+         operation ends before another begins matters, so that more schedules differ.\n\n| algorithm |",
+    );
+    for (_, _, title) in SHARED {
+        let _ = write!(page, " {title} |");
+    }
+    page.push_str("\n|---|---|---|---|---|\n");
+    let shared = algorithms::all().filter(|a| a.is_shared_object());
+    for algorithm in shared.filter(|a| a.simulation.ground == Ground::Links) {
+        let _ = write!(page, "| {} |", algorithm.name);
+        for (case, depth, title) in SHARED {
+            let processes = quorate_core::Membership::of_size(case.n).unwrap();
+            if case.crashes > algorithm.bound.most(&processes) {
+                page.push_str(" – |");
+                continue;
+            }
+            let mut search = exhaustive(algorithm).crashes(case.crashes);
+            if let Some(depth) = depth {
+                search = search.depth(depth);
+            }
+            let wire = algorithm.simulation.wire;
+            let found = search.explore(|| world(algorithm, wire, case));
+            assert!(
+                found.found.is_none(),
+                "{}, {title}: {found}",
+                algorithm.name
+            );
+            let _ = match depth {
+                Some(depth) if found.truncated > 0 => {
+                    let all = found.truncated + found.executions;
+                    write!(page, " {all} to depth {depth} |")
+                }
+                _ => {
+                    assert!(found.complete, "{}, {title}: {found}", algorithm.name);
+                    write!(page, " {} |", found.executions)
+                }
+            };
+        }
+        page.push('\n');
+    }
+    page
+}
+
 /// Searches for every twin; a table of where it was found, and after how many worlds.
 fn every_twin_is_found() -> String {
     let mut page = String::from(
@@ -304,10 +378,10 @@ fn every_twin_is_found() -> String {
     for (algorithm, twin) in twins.filter(|(a, _)| a.simulation.ground == Ground::Links) {
         let row = TWINS.iter().find(|(name, _)| *name == twin.name);
         let (_, case) = row.unwrap_or_else(|| panic!("{} is not searched for", twin.name));
-        let twins = hunt(case).explore(|| world(algorithm, twin.wire, *case));
+        let twins = hunt(algorithm, case).explore(|| world(algorithm, twin.wire, *case));
         let found = twins.found.as_ref().map(|found| &found.violation.tag[..]);
         assert_eq!(found, Some(twin.breaks), "{}: {twins}", twin.name);
-        let own = hunt(case).executions(twins.worlds);
+        let own = hunt(algorithm, case).executions(twins.worlds);
         let own = own.explore(|| world(algorithm, algorithm.simulation.wire, *case));
         assert!(own.found.is_none(), "{}: {own}", algorithm.name);
         let _ = writeln!(
@@ -329,8 +403,9 @@ fn every_broadcast_holds_in_every_schedule_and_every_twin_is_found() {
     let page = format!(
         "# Every schedule at small size\n\n\
          <!-- Generated: UPDATE_GOLDEN=1 cargo test -p quorate-catalogue --test exhaustive -->\n\n\
-         {}\n## The broken twins\n\n{}",
+         {}\n## Shared objects\n\n{}\n## The broken twins\n\n{}",
         every_broadcast_holds(),
+        every_shared_object_holds(),
         every_twin_is_found(),
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/exhaustive.md");

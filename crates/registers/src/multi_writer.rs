@@ -65,10 +65,8 @@ enum Phase {
     Storing {
         /// Who does.
         stored: ProcessSet,
-        /// Which write it is.
-        tag: Tag,
-        /// What a read returns then; `None` of a write.
-        reads: Option<Option<Bytes>>,
+        /// How the operation ends then.
+        outcome: Outcome,
     },
 }
 
@@ -198,7 +196,7 @@ impl MultiWriter {
                     let writer = Some(self.me);
                     let tag = Tag { timestamp, writer };
                     let value = Some(value);
-                    self.store(request, Held { tag, value }, None, ctx);
+                    self.store(request, Held { tag, value }, Outcome::Written { tag }, ctx);
                 }
                 None => self.end(request, Outcome::Refused(Refusal::Exhausted), ctx),
             },
@@ -207,23 +205,16 @@ impl MultiWriter {
                 self.end(request, Outcome::Read { tag, value }, ctx);
             }
             None => {
-                let value = newest.value.clone();
-                self.store(request, newest, Some(value), ctx);
+                let Held { tag, value } = newest.clone();
+                self.store(request, newest, Outcome::Read { tag, value }, ctx);
             }
         }
     }
 
-    fn store(
-        &mut self,
-        request: u64,
-        held: Held,
-        reads: Option<Option<Bytes>>,
-        ctx: &mut Ctx<Self>,
-    ) {
+    fn store(&mut self, request: u64, held: Held, outcome: Outcome, ctx: &mut Ctx<Self>) {
         let phase = Phase::Storing {
             stored: ProcessSet::EMPTY,
-            tag: held.tag,
-            reads,
+            outcome,
         };
         if let Some((request, register)) = self.operations.go_on(request, phase) {
             ask(request, Content::Write { register, held }, ctx);
@@ -251,19 +242,14 @@ impl MultiWriter {
         let Some(operation) = self.operations.of(request) else {
             return;
         };
-        let Phase::Storing { stored, tag, reads } = &mut operation.phase else {
+        let Phase::Storing { stored, outcome } = &mut operation.phase else {
             return ctx.count("answer of another kind");
         };
         stored.insert(from);
-        if stored.len() < self.processes.majority() {
-            return;
+        if stored.len() >= self.processes.majority() {
+            let outcome = outcome.clone();
+            self.end(request, outcome, ctx);
         }
-        let tag = *tag;
-        let outcome = match reads.take() {
-            Some(value) => Outcome::Read { tag, value },
-            None => Outcome::Written { tag },
-        };
-        self.end(request, outcome, ctx);
     }
 
     fn end(&mut self, request: u64, outcome: Outcome, ctx: &mut Ctx<Self>) {

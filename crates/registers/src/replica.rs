@@ -23,9 +23,8 @@ impl Replica {
         };
         match self.0.get_mut(register) {
             Some(known) if known.tag < held.tag => *known = newer(),
-            Some(_) => {}
             None if held.value.is_some() => drop(self.0.insert(own(register), newer())),
-            None => {}
+            Some(_) | None => {}
         }
     }
 }

@@ -108,6 +108,8 @@ pub(crate) struct Process {
     pub(crate) counters: Counters,
     pub(crate) life: Life,
     pub(crate) outputs: u64,
+    /// How many of them went to the application.
+    pub(crate) told: u64,
     pub(crate) effects: u64,
     /// The crash that waits for an output or an effect.
     pub(crate) doom: Option<(When, Lose)>,
@@ -198,6 +200,7 @@ impl Core {
             counters: Counters::default(),
             life: Life::Running,
             outputs: 0,
+            told: 0,
             effects: 0,
             doom: None,
             held: VecDeque::new(),

@@ -166,6 +166,7 @@ impl World {
                 if !core.output(p) {
                     return;
                 }
+                core.processes[p.index()].told += 1;
                 core.now
             };
             let mut react = react.lock().unwrap_or_else(PoisonError::into_inner);

@@ -68,7 +68,7 @@ fn every_schedule_of_two_processes_is_right() {
         world.request(p(2), Time::ZERO, &doors[1], read(1));
         world
     };
-    let found = Exhaustive::new().explore(build);
+    let found = Exhaustive::new().real_time().explore(build);
     assert!(found.found.is_none() && found.complete, "{found}");
 }
 
@@ -81,7 +81,11 @@ fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
         world.request(p(2), Time::ZERO, &doors[1], read(1));
         world
     };
-    let found = Exhaustive::new().crashes(1).depth(8).explore(build);
+    let found = Exhaustive::new()
+        .real_time()
+        .crashes(1)
+        .depth(8)
+        .explore(build);
     assert!(found.found.is_none(), "{found}");
 }
 

@@ -60,8 +60,8 @@ fn every_schedule_is_right() {
             world
         };
         let search = match depth {
-            None => Exhaustive::new().crashes(1),
-            Some(depth) => Exhaustive::new().crashes(1).depth(depth),
+            None => Exhaustive::new().real_time().crashes(1),
+            Some(depth) => Exhaustive::new().real_time().crashes(1).depth(depth),
         };
         let found = search.explore(build);
         assert!(found.found.is_none(), "{found}");

@@ -53,8 +53,8 @@ fn every_schedule_is_right() {
         };
         let crashes = (n - 1) / 2;
         let search = match depth {
-            None => Exhaustive::new().crashes(crashes),
-            Some(depth) => Exhaustive::new().crashes(crashes).depth(depth),
+            None => Exhaustive::new().real_time().crashes(crashes),
+            Some(depth) => Exhaustive::new().real_time().crashes(crashes).depth(depth),
         };
         let found = search.explore(build);
         assert!(found.found.is_none(), "{found}");

@@ -11,10 +11,10 @@ use std::fmt;
 /// schedule. Schedules that differ only in the order of neighbouring steps which do not
 /// [depend](Step::depends_on) on each other are *equivalent*: every process has the same history in
 /// them. Sleep sets (Godefroid) see to it that of each class one schedule is followed to its end, and
-/// that none is missed. What is checked should not tell equivalent schedules apart, and no property
-/// of this crate does: each speaks of what one process does, of what one causes at another, or of
-/// suspicions and crashes. For one that does (the real-time order of operations, say) there is
-/// [`without_reduction`](Exhaustive::without_reduction).
+/// that none is missed. What is checked should not tell equivalent schedules apart, and most properties
+/// of this crate do not: each speaks of what one process does, of what one causes at another, or of
+/// suspicions and crashes. Those of shared objects do: an operation that ends before another begins comes
+/// first, at whatever process; for them there is [`real_time`](Exhaustive::real_time).
 ///
 /// A crash may strike between any two steps, and inside a step before any output but the first (to
 /// crash before the first is to crash before the step). Copies whose sender has crashed may be lost,
@@ -27,6 +27,7 @@ pub struct Exhaustive {
     executions: u64,
     deepening: bool,
     reduction: bool,
+    real_time: bool,
 }
 
 impl Default for Exhaustive {
@@ -38,6 +39,7 @@ impl Default for Exhaustive {
             executions: 1_000_000,
             deepening: false,
             reduction: true,
+            real_time: false,
         }
     }
 }
@@ -170,6 +172,14 @@ impl Exhaustive {
         self
     }
 
+    /// Keeps schedules apart in which an operation ends before another begins at another process: a step
+    /// that makes a request, and one that tells the application something, are not exchanged.
+    #[must_use]
+    pub fn real_time(mut self) -> Self {
+        self.real_time = true;
+        self
+    }
+
     /// Searches the schedules of the world that `build` makes, up to the first violation. `build`
     /// must make the same world every time, wired, with its requests planned (one process makes them
     /// in that order, at any time) and its properties given; what its adversary would do is of no
@@ -206,18 +216,46 @@ impl Exhaustive {
     }
 }
 
-/// A step and how many outputs it was seen to have.
-type Seen = (Step, u64);
+/// A step, and what it was seen to do.
+#[derive(Clone, Copy)]
+struct Seen {
+    step: Step,
+    /// How many outputs it has.
+    outputs: u64,
+    /// Whether it tells the application something.
+    tells: bool,
+}
+
+impl Seen {
+    /// Whether the one may begin an operation, and the other end one.
+    fn is_in_real_time_with(self, other: Seen) -> bool {
+        let begins = |seen: Seen| matches!(seen.step.act, Act::Request(_));
+        (begins(self) && other.tells) || (begins(other) && self.tells)
+    }
+}
 
 /// A state on the path: what can be done there, and what is not to be done again.
 struct Node {
     choices: Vec<Step>,
     /// The choice that the path follows.
     place: usize,
-    /// How many outputs the choice has, once it has been taken.
+    /// How many outputs the choice has, and whether the application is told something, once it has been
+    /// taken.
     outputs: u64,
+    tells: bool,
     /// What was done before, in this state or on the way to it, and commutes with all since.
     asleep: Vec<Seen>,
+}
+
+impl Node {
+    /// The choice that the path follows.
+    fn seen(&self) -> Seen {
+        Seen {
+            step: self.choices[self.place],
+            outputs: self.outputs,
+            tells: self.tells,
+        }
+    }
 }
 
 struct Search<'a> {
@@ -299,13 +337,14 @@ impl Search<'_> {
         let Some(step) = self.path.last().map(|node| node.choices[node.place]) else {
             return;
         };
-        let outputs = world.take_step(step).map_or(0, |taken| taken.outputs);
+        let taken = world.take_step(step).unwrap_or_default();
+        let outputs = taken.outputs;
         self.sum.steps += 1;
         self.sum.deepest = self.sum.deepest.max(self.path.len());
         // A plain step leaves as many crashes as there were before it.
         let may_strike = !step.is_fault() && self.is_mortal(step) && self.crashes_left();
         if let Some(node) = self.path.last_mut() {
-            node.outputs = outputs;
+            (node.outputs, node.tells) = (outputs, taken.tells);
             let next = node.place + 1;
             let struck = inside(step, outputs).filter(|_| may_strike);
             node.choices.splice(next..next, struck);
@@ -340,17 +379,19 @@ impl Search<'_> {
     /// What can be done at the end of the path.
     fn arrive(&mut self, world: &World) -> Node {
         let asleep = self.path.last().map_or_else(Vec::new, |node| {
-            let step = node.choices[node.place];
-            let seen = node.asleep.iter();
-            let awake = |seen: &&Seen| self.bounds.reduction && !seen.0.depends_on(step);
-            seen.filter(awake).copied().collect()
+            let (taken, bounds) = (node.seen(), self.bounds);
+            let sleeps = |seen: &&Seen| {
+                let in_order = bounds.real_time && seen.is_in_real_time_with(taken);
+                bounds.reduction && !in_order && !seen.step.depends_on(taken.step)
+            };
+            node.asleep.iter().filter(sleeps).copied().collect()
         });
         let mut choices = world.enabled();
         let is_stuck = choices.is_empty() && !world.is_complete();
         self.sum.truncated += u64::from(is_stuck);
         choices.extend(world.losable());
         if self.crashes_left() {
-            for (step, outputs) in &asleep {
+            for Seen { step, outputs, .. } in &asleep {
                 if !step.is_fault() && self.is_mortal(*step) {
                     choices.extend(inside(*step, *outputs));
                 }
@@ -359,11 +400,12 @@ impl Search<'_> {
             let crashes = alive.map(|p| Step::from(Act::Crash(p)));
             choices.extend(crashes.filter(|step| self.is_mortal(*step)));
         }
-        choices.retain(|step| asleep.iter().all(|(sleeper, _)| sleeper != step));
+        choices.retain(|step| asleep.iter().all(|sleeper| sleeper.step != *step));
         Node {
             choices,
             place: 0,
             outputs: 0,
+            tells: false,
             asleep,
         }
     }
@@ -371,7 +413,7 @@ impl Search<'_> {
     /// Turns to the next thing that is yet to be tried; `false`: there is none.
     fn turn(&mut self) -> bool {
         while let Some(mut node) = self.path.pop() {
-            node.asleep.push((node.choices[node.place], node.outputs));
+            node.asleep.push(node.seen());
             node.place += 1;
             if node.place < node.choices.len() {
                 self.path.push(node);

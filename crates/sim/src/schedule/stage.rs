@@ -112,6 +112,8 @@ impl Stage {
 pub(crate) struct Taken {
     /// How many outputs the reaction had.
     pub(crate) outputs: u64,
+    /// Whether the application was told something.
+    pub(crate) tells: bool,
     /// Whether the crash that was to strike inside it did.
     pub(crate) struck: bool,
 }
@@ -259,10 +261,13 @@ impl Shared {
             core.stage.taken += 1;
             core.handled += 1;
             let reacting = step.act.process();
-            let before = reacting.map_or(0, |p| core.processes[p.index()].outputs);
+            let before = reacting.map_or((0, 0), |p| {
+                let process = &core.processes[p.index()];
+                (process.outputs, process.told)
+            });
             let doom = reacting.and_then(|p| core.processes[p.index()].doom);
             if let (Some(p), Some(k)) = (reacting, step.crash_before) {
-                let crash = (When::BeforeOutput(before + k), Lose::Nothing);
+                let crash = (When::BeforeOutput(before.0 + k), Lose::Nothing);
                 core.processes[p.index()].doom = Some(crash);
             }
             (target, reacting, before, doom)
@@ -276,8 +281,13 @@ impl Shared {
         let struck = step.crash_before.is_some() && core.life(p) == Life::Crashed;
         let process = &mut core.processes[p.index()];
         process.doom = doom;
-        let outputs = process.outputs - before;
-        Some(Taken { outputs, struck })
+        let outputs = process.outputs - before.0;
+        let tells = process.told > before.1;
+        Some(Taken {
+            outputs,
+            tells,
+            struck,
+        })
     }
 
     fn reach(&self, target: Target) {
