@@ -4,7 +4,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`family`] | read and write quorums |
+//! | [`flooding`] | messages that go round failed channels |
 
 pub mod family;
+pub mod flooding;
 
 pub use family::{Family, Quorums};

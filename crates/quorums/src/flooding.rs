@@ -1,0 +1,492 @@
+//! Flooding: everybody passes on what is new to it, so that messages go round failed channels.
+//!
+//! # Promises
+//! - FLD1 reachability (liveness): what a correct process posts, and neither replaces nor withdraws, is
+//!   delivered by every correct process that it is addressed to and that a path of correct processes and
+//!   channels leads to.
+//! - FLD2 order (safety): of the messages of one process in one slot, each process delivers each at most
+//!   once, and no older one after a newer one.
+//! - FLD3 no creation (safety): what is delivered from p was posted by p.
+//!
+//! # Assumes
+//! Any number of crashes; channels that fail, in one direction, for good. The channels that do not fail
+//! are perfect links, or, if everything is repeated, fair-loss ones. A process that is started again is
+//! another one: its versions begin again, and others take them for old.
+//!
+//! # Messages
+//! ITEM(origin, version, standing, to, message), to all: what the origin posted. Versions count the posts
+//! of an origin, over all its slots; `standing` are the versions in its other slots. An item without a
+//! message says what stands, after a withdrawal. Several items travel in one message, and long ones in
+//! chunks, where messages are limited to a datagram.
+//!
+//! # Cost
+//! On perfect links: one step an edge of the shortest path, n(n−1) messages a post and none a withdrawal;
+//! what a batch of events brings goes on in one message. With repetition, each process sends what stands
+//! to all others again, each item after pauses that double up to a cap. Memory: at each process, for each
+//! origin, a number for each of the slots that it used at its newest post, and, with repetition, what
+//! stands in them and at most [`entry`](Configuration::entry) bytes of chunks.
+//!
+//! # Why it holds
+//! Every process sends an item on when it first receives it, so that it goes along every path (FLD1); on
+//! fair-loss channels it does so again and again while the item stands. The version of an item that was
+//! received, or has been replaced or withdrawn, is neither above the highest version known of the origin
+//! nor awaited, and such an item is dropped. A version becomes awaited only while it stands by what the
+//! highest version says and was not received, so that of one slot only the newest is, and a newer one in
+//! the slot, which comes with a higher version, ends that (FLD2). Nothing but the highest version, and
+//! what stands with it, is remembered: what an origin withdrew is not in its next item's `standing`, and
+//! is forgotten with it, everywhere.
+//!
+//! # Source
+//! Folklore; that channels may be taken for transitive so is said in the paper on generalized quorum
+//! systems, arXiv 2505.02646. Deviations: slots, which bound the memory where nobody can acknowledge.
+mod message;
+mod origin;
+
+pub use message::Message;
+
+use bytes::Bytes;
+use message::{Id, Item, OVERHEAD, Part};
+use origin::{Kept, Known};
+use quorate_abstractions::{
+    flooding::{Request, Slot},
+    link::{self, Deliver, To},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Random, Time, wire::Wire,
+};
+use rand::Rng;
+use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
+
+/// A process uses no more slots at a time.
+const SLOTS: usize = 1 << 12;
+
+/// How what is posted is passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Configuration {
+    /// The first pause before an item is sent again. `None` over perfect links: nothing is.
+    pub repeat: Option<Duration>,
+    /// The pauses double up to this one.
+    pub longest: Duration,
+    /// No message is longer, if it is sent over fair-loss channels. The same at every process.
+    pub datagram: usize,
+    /// No item is longer, if it is sent over fair-loss channels, and no more is held of incomplete ones
+    /// of one origin. The same at every process.
+    pub entry: usize,
+}
+
+impl Default for Configuration {
+    /// Over perfect links.
+    fn default() -> Self {
+        Configuration {
+            repeat: None,
+            longest: Duration::from_secs(2),
+            datagram: 1024,
+            entry: 1 << 20,
+        }
+    }
+}
+
+impl Configuration {
+    /// Over fair-loss channels.
+    pub fn repeating() -> Self {
+        Configuration {
+            repeat: Some(Duration::from_millis(50)),
+            ..Configuration::default()
+        }
+    }
+
+    /// How long a chunk is, but the last of an item.
+    fn chunk(&self) -> usize {
+        self.datagram.saturating_sub(OVERHEAD).max(1)
+    }
+
+    /// How many chunks an item has at most: a message, what stands beside it, and its receivers.
+    fn chunks(&self) -> usize {
+        let item = self.entry.saturating_add(10 * SLOTS + 256);
+        item.div_ceil(self.chunk())
+    }
+}
+
+/// An item that is sent again and again.
+struct Repeated {
+    bytes: Bytes,
+    due: Time,
+    times: u32,
+}
+
+/// Flooding, at one process.
+pub struct Flooding<M> {
+    me: ProcessId,
+    processes: Membership,
+    configuration: Configuration,
+    /// The last version that this process posted.
+    version: u64,
+    /// What this process posted and has not withdrawn: the versions, by slot.
+    slots: BTreeMap<Slot, u64>,
+    known: BTreeMap<ProcessId, Known>,
+    /// What this process posted, and is not sent yet: it goes to this process, too.
+    posted: BTreeMap<u64, Bytes>,
+    /// What is passed on when the batch ends.
+    passed: BTreeMap<Id, Bytes>,
+    /// What stands, where it is repeated.
+    repeated: BTreeMap<Id, Repeated>,
+    /// When the timer fires that is running.
+    armed: Option<Time>,
+    messages: PhantomData<fn() -> M>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event<M> {
+    /// A request from above.
+    Request(Request<M>),
+    /// Items, from another process or from this one.
+    Link(Deliver<Message>),
+    /// Something may be due.
+    Timer,
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect<M> {
+    /// Items to others.
+    Link(link::Send<Message>),
+    /// An indication to the layer above.
+    Deliver(Deliver<M>),
+}
+
+impl<M: Observe> Observe for Event<M> {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => request.observe(),
+            Event::Link(indication) => indication.observe(),
+            Event::Timer => Observation::internal("Timer"),
+        }
+    }
+}
+
+impl<M: Observe> Observe for Effect<M> {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Deliver(indication) => indication.observe(),
+        }
+    }
+}
+
+impl<M: Wire + Observe> Algorithm for Flooding<M> {
+    type Event = Event<M>;
+    type Effect = Effect<M>;
+
+    fn upon(&mut self, event: Event<M>, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(Request::Post { slot, to, message }) => {
+                self.upon_post(slot, to, message, ctx);
+            }
+            Event::Request(Request::Withdraw { slot }) => self.upon_withdraw(slot),
+            Event::Link(Deliver { message, .. }) => {
+                for part in message.0 {
+                    self.upon_part(part, ctx);
+                }
+            }
+            Event::Timer => self.upon_timer(ctx),
+        }
+    }
+
+    fn upon_idle(&mut self, ctx: &mut Ctx<Self>) {
+        self.flush(ctx);
+    }
+}
+
+impl<M: Wire + Observe> Flooding<M> {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+        Flooding {
+            me: host.me(),
+            processes: *host.processes(),
+            configuration,
+            version: 0,
+            slots: BTreeMap::new(),
+            known: BTreeMap::new(),
+            posted: BTreeMap::new(),
+            passed: BTreeMap::new(),
+            repeated: BTreeMap::new(),
+            armed: None,
+            messages: PhantomData,
+        }
+    }
+
+    /// A post takes the next version, and the slot.
+    fn upon_post(&mut self, slot: Slot, to: To, message: M, ctx: &mut Ctx<Self>) {
+        if self.slots.len() >= SLOTS && !self.slots.contains_key(&slot) {
+            return ctx.count("too many slots");
+        }
+        let content = message.into_bytes();
+        if self.configuration.repeat.is_some() && content.len() > self.configuration.entry {
+            return ctx.count("too long");
+        }
+        if let Some(replaced) = self.slots.remove(&slot) {
+            self.forget(replaced);
+        }
+        let version = self.say(Some((to, content)));
+        self.slots.insert(slot, version);
+    }
+
+    /// What is repeated no more must be said, so that nobody repeats it. Else it is forgotten with the
+    /// next post.
+    fn upon_withdraw(&mut self, slot: Slot) {
+        let Some(withdrawn) = self.slots.remove(&slot) else {
+            return;
+        };
+        self.forget(withdrawn);
+        if self.configuration.repeat.is_some() {
+            self.say(None);
+        }
+    }
+
+    /// Says something under the next version, when the batch ends.
+    fn say(&mut self, content: Option<(To, Bytes)>) -> u64 {
+        self.version += 1;
+        let mut standing: Vec<u64> = self.slots.values().copied().collect();
+        standing.sort_unstable();
+        let item = Item { standing, content };
+        // Of what was only said, the last says everything.
+        let slots = &self.slots;
+        self.posted
+            .retain(|version, _| slots.values().any(|v| v == version));
+        self.posted.insert(self.version, item.encode(self.version));
+        self.version
+    }
+
+    /// What no longer stands is not sent any more.
+    fn forget(&mut self, version: u64) {
+        let origin = self.me;
+        self.posted.remove(&version);
+        self.repeated.remove(&Id { origin, version });
+    }
+
+    fn upon_part(&mut self, part: Part, ctx: &mut Ctx<Self>) {
+        let (Part::Whole(id, _) | Part::Chunk(id, ..)) = &part;
+        if !self.processes.contains(id.origin) {
+            return ctx.count("not a member");
+        }
+        if id.origin == self.me && id.version > self.version {
+            return ctx.count("forged version");
+        }
+        if !self.known.entry(id.origin).or_default().is_new(id.version) {
+            return;
+        }
+        match part {
+            Part::Whole(id, bytes) => self.upon_item(id, bytes, ctx),
+            Part::Chunk(id, number, of, bytes) => self.upon_chunk(id, number, of, bytes, ctx),
+        }
+    }
+
+    fn upon_chunk(&mut self, id: Id, number: u64, of: u64, bytes: Bytes, ctx: &mut Ctx<Self>) {
+        let (chunk, chunks) = (self.configuration.chunk(), self.configuration.chunks());
+        let is_last = number.checked_add(1) == Some(of);
+        let fits = bytes.len() == chunk || (is_last && bytes.len() < chunk);
+        if number >= of || of > chunks as u64 || !fits {
+            return ctx.count("bad chunk");
+        }
+        let known = self.known.entry(id.origin).or_default();
+        match known.keep(id.version, number, of, bytes, chunks) {
+            Kept::Incomplete => {}
+            Kept::Complete(bytes) => self.upon_item(id, bytes, ctx),
+            Kept::NoRoom => ctx.count("no room for a chunk"),
+        }
+    }
+
+    /// A new item is delivered, if it is for this process, and passed on.
+    fn upon_item(&mut self, id: Id, bytes: Bytes, ctx: &mut Ctx<Self>) {
+        let Ok(item) = Item::decode(id.version, SLOTS, bytes.clone()) else {
+            return ctx.count("undecodable item");
+        };
+        let known = self.known.entry(id.origin).or_default();
+        known.accept(id.version, &item);
+        let of_origin = Id { version: 0, ..id }..=Id {
+            version: u64::MAX,
+            ..id
+        };
+        let over = |id: &Id| known.is_over(id.version);
+        let over: Vec<Id> = self
+            .repeated
+            .range(of_origin)
+            .map(|(id, _)| *id)
+            .filter(over)
+            .collect();
+        for id in over {
+            self.repeated.remove(&id);
+        }
+        if id.origin != self.me {
+            self.passed.insert(id, bytes);
+        }
+        let Some((to, content)) = item.content else {
+            return;
+        };
+        let is_addressed = match to {
+            To::All => true,
+            To::One(p) => p == self.me,
+            To::Some(some) => some.contains(self.me),
+        };
+        if !is_addressed {
+            return;
+        }
+        match M::decode(content) {
+            Ok(message) => {
+                let from = id.origin;
+                ctx.trigger(Effect::Deliver(Deliver { from, message }));
+            }
+            Err(_) => ctx.count("undecodable"),
+        }
+    }
+
+    /// Sends what was posted, to all, and what was new, to all others.
+    fn flush(&mut self, ctx: &mut Ctx<Self>) {
+        let origin = self.me;
+        let posted = std::mem::take(&mut self.posted);
+        let posted: BTreeMap<Id, Bytes> = posted
+            .into_iter()
+            .map(|(version, bytes)| (Id { origin, version }, bytes))
+            .collect();
+        let mut passed = std::mem::take(&mut self.passed);
+        passed.retain(|id, _| {
+            self.known
+                .get(&id.origin)
+                .is_some_and(|known| known.stands(id.version))
+        });
+        self.send(To::All, &posted, ctx);
+        self.send(To::Some(self.processes.others(self.me)), &passed, ctx);
+        if let Some(pause) = self.configuration.repeat {
+            self.repeat(posted, pause, ctx);
+            self.repeat(passed, pause, ctx);
+            self.arm(ctx);
+        }
+    }
+
+    /// Has these repeated.
+    fn repeat(&mut self, items: BTreeMap<Id, Bytes>, pause: Duration, ctx: &mut Ctx<Self>) {
+        for (id, bytes) in items {
+            let (due, times) = (ctx.now() + jittered(pause, ctx.rng()), 0);
+            self.repeated.insert(id, Repeated { bytes, due, times });
+        }
+    }
+
+    /// Sends items, as many in a message as fit.
+    fn send(&self, to: To, items: &BTreeMap<Id, Bytes>, ctx: &mut Ctx<Self>) {
+        let is_nobody = matches!(to, To::Some(others) if others == ProcessSet::EMPTY);
+        if is_nobody {
+            return;
+        }
+        let (mut parts, mut size) = (Vec::new(), 0);
+        for part in items.iter().flat_map(|(id, bytes)| self.parts(*id, bytes)) {
+            if size + part.size() > self.configuration.datagram && !parts.is_empty() {
+                let message = Message(std::mem::take(&mut parts));
+                ctx.trigger(Effect::Link(link::Send { to, message }));
+                size = 0;
+            }
+            size += part.size();
+            parts.push(part);
+        }
+        if !parts.is_empty() {
+            let message = Message(parts);
+            ctx.trigger(Effect::Link(link::Send { to, message }));
+        }
+    }
+
+    /// The item, in chunks if it does not fit into a datagram and has to.
+    fn parts(&self, id: Id, bytes: &Bytes) -> Vec<Part> {
+        let chunk = self.configuration.chunk();
+        if self.configuration.repeat.is_none() || bytes.len() <= chunk {
+            return vec![Part::Whole(id, bytes.clone())];
+        }
+        let of = bytes.len().div_ceil(chunk) as u64;
+        let cut = |number: u64| {
+            let begin = number as usize * chunk;
+            let end = bytes.len().min(begin + chunk);
+            Part::Chunk(id, number, of, bytes.slice(begin..end))
+        };
+        (0..of).map(cut).collect()
+    }
+
+    /// Sends everything again that is due.
+    fn upon_timer(&mut self, ctx: &mut Ctx<Self>) {
+        let Some(shortest) = self.configuration.repeat else {
+            return;
+        };
+        let (now, mut due) = (ctx.now(), BTreeMap::new());
+        for (id, repeated) in &mut self.repeated {
+            if repeated.due > now {
+                continue;
+            }
+            repeated.times = (repeated.times + 1).min(20);
+            let pause = shortest.saturating_mul(1 << repeated.times);
+            repeated.due = now + jittered(pause.min(self.configuration.longest), ctx.rng());
+            due.insert(*id, repeated.bytes.clone());
+        }
+        self.send(To::Some(self.processes.others(self.me)), &due, ctx);
+        self.arm(ctx);
+    }
+
+    /// Sees to it that the timer fires when the first item is due.
+    fn arm(&mut self, ctx: &mut Ctx<Self>) {
+        let now = ctx.now();
+        let Some(due) = self.repeated.values().map(|repeated| repeated.due).min() else {
+            return;
+        };
+        if self.armed.is_none_or(|armed| armed <= now || due < armed) {
+            self.armed = Some(due);
+            ctx.after_in_background(due - now, Event::Timer);
+        }
+    }
+}
+
+/// The pause, and up to a quarter more, so that processes do not keep step.
+fn jittered(pause: Duration, rng: &mut Random) -> Duration {
+    pause.mul_f64(1.0 + f64::from(rng.next_u32()) / f64::from(u32::MAX) / 4.0)
+}
+
+/// Starts flooding over links.
+pub fn spawn<M: Wire + Observe>(
+    host: &impl Host,
+    configuration: Configuration,
+    links: impl Layer<link::Send<Message>, Deliver<Message>>,
+    up: Addr<Deliver<M>>,
+) -> Addr<Request<M>> {
+    spawn_as(host, Flooding::new(host, configuration), links, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<M: Wire + Observe>(
+    host: &impl Host,
+    algorithm: impl Algorithm<Event = Event<M>, Effect = Effect<M>>,
+    links: impl Layer<link::Send<Message>, Deliver<Message>>,
+    up: Addr<Deliver<M>>,
+) -> Addr<Request<M>> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    let below = links.attach(mailbox.addr().with(Event::Link));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Link(request) => below.send(request),
+        Effect::Deliver(indication) => up.send(indication),
+    });
+    requests
+}
+
+/// No flooding: what is posted goes straight to the receivers, over perfect links between all. Promises
+/// FLD1, where no channel fails, and FLD3; of FLD2, that no message is delivered twice.
+pub fn direct<M: Wire>(
+    links: impl Layer<link::Send<M>, Deliver<M>>,
+) -> impl Layer<Request<M>, Deliver<M>> {
+    move |up: Addr<Deliver<M>>| {
+        let below = links.attach(up);
+        Addr::new(move |request| match request {
+            Request::Post { to, message, .. } => below.send(link::Send { to, message }),
+            Request::Withdraw { .. } => {}
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
