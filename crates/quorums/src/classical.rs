@@ -1,0 +1,334 @@
+//! Classical quorum access: a get asks everybody for the state, a set has everybody apply the update, and
+//! a quorum of answers suffices.
+//!
+//! # Promises
+//! - QAF1 validity, QAF2 real-time ordering (safety).
+//! - QAF3 termination (liveness): a call of a correct process returns, if some read and some write quorum
+//!   consist of correct processes to which and from which its channels are correct.
+//!
+//! # Assumes
+//! Perfect links; quorums of which every read quorum meets every write quorum. Where channels fail in one
+//! direction, a call may block although a generalized quorum system exists: see
+//! [`generalized`](crate::generalized).
+//!
+//! # Messages
+//! - `GetRequest(call)`, to all: send your state. `GetResponse(call, state)`, back.
+//! - `SetRequest(call, update)`, to all: apply this. `SetResponse(call)`, back.
+//!
+//! # Cost
+//! A call takes 2(n−1) messages and 2 steps (n = 1: none); with another process dead, 2n−3 messages.
+//! Memory: the state; the states that came for each call under way; of the calls of each process, a
+//! watermark.
+//!
+//! # Why it holds
+//! A process applies what a set asks for, once, since it is asked once and calls are numbered (QAF1). When
+//! a set has returned, a whole write quorum has its update; a get that begins later has the states of a
+//! read quorum, which has a member in common with it, from later still (QAF2). Responses carry the number
+//! of the call: that of an earlier get says nothing about what happened since.
+//!
+//! # Source
+//! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, figure 2, after
+//! Attiya, Bar-Noy, Dolev. Deviations: calls of one process may overlap; updates are applied once per call.
+use crate::Quorums;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use quorate_abstractions::{
+    link::{self, Deliver, To},
+    quorum_access::{Answer, Call, Indication, Request, State, observe_request},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
+    watermark::Watermark,
+    wire::{Undecodable, Wire, put_number, take_number},
+};
+use std::collections::BTreeMap;
+
+/// What processes send each other. Calls are numbered by the process that makes them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message<S: State> {
+    /// Asks for the state.
+    GetRequest {
+        /// The call.
+        call: u64,
+    },
+    /// Answers.
+    GetResponse {
+        /// The call.
+        call: u64,
+        /// The state of the answerer.
+        state: S,
+    },
+    /// Asks to apply an update.
+    SetRequest {
+        /// The call.
+        call: u64,
+        /// The update.
+        update: S::Update,
+    },
+    /// Says that it is applied.
+    SetResponse {
+        /// The call.
+        call: u64,
+    },
+}
+
+impl<S: State> Message<S> {
+    fn call(&self) -> u64 {
+        match self {
+            Message::GetRequest { call }
+            | Message::GetResponse { call, .. }
+            | Message::SetRequest { call, .. }
+            | Message::SetResponse { call } => *call,
+        }
+    }
+}
+
+impl<S: State> Wire for Message<S> {
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_u8(match self {
+            Message::GetRequest { .. } => 0,
+            Message::GetResponse { .. } => 1,
+            Message::SetRequest { .. } => 2,
+            Message::SetResponse { .. } => 3,
+        });
+        put_number(self.call(), out);
+        match self {
+            Message::GetRequest { .. } | Message::SetResponse { .. } => {}
+            Message::GetResponse { state, .. } => state.encode(out),
+            Message::SetRequest { update, .. } => update.encode(out),
+        }
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let kind = bytes.try_get_u8().map_err(|_| Undecodable)?;
+        let call = take_number(&mut bytes)?;
+        match kind {
+            0 if bytes.is_empty() => Ok(Message::GetRequest { call }),
+            1 => {
+                let state = S::decode(bytes)?;
+                Ok(Message::GetResponse { call, state })
+            }
+            2 => {
+                let update = S::Update::decode(bytes)?;
+                Ok(Message::SetRequest { call, update })
+            }
+            3 if bytes.is_empty() => Ok(Message::SetResponse { call }),
+            _ => Err(Undecodable),
+        }
+    }
+}
+
+impl<S: State> Observe for Message<S> {
+    fn observe(&self) -> Observation {
+        let observation = match self {
+            Message::GetRequest { .. } => Observation::internal("GetRequest"),
+            Message::GetResponse { state, .. } => {
+                Observation::internal("GetResponse").digest(state.digest())
+            }
+            Message::SetRequest { update, .. } => {
+                Observation::internal("SetRequest").digest(S::digest_of(update))
+            }
+            Message::SetResponse { .. } => Observation::internal("SetResponse"),
+        };
+        observation.instance(self.call())
+    }
+}
+
+/// A call under way.
+enum Pending<S> {
+    /// A get, with the states that have come.
+    Get(BTreeMap<ProcessId, S>),
+    /// A set, with the processes that have applied it.
+    Set(ProcessSet),
+}
+
+/// Classical quorum access.
+pub struct Classical<S: State> {
+    quorums: Quorums,
+    state: S,
+    /// How many calls this process has made.
+    made: u64,
+    /// The calls under way, each with how the user names it.
+    pending: BTreeMap<u64, (u64, Pending<S>)>,
+    /// By process: its calls that were answered.
+    answered: BTreeMap<ProcessId, Watermark>,
+}
+
+/// What the algorithm reacts to.
+pub enum Event<S: State> {
+    /// A request from above.
+    Request(Request<S::Update>),
+    /// A message.
+    Link(Deliver<Message<S>>),
+}
+
+/// What the algorithm triggers.
+pub enum Effect<S: State> {
+    /// A message.
+    Link(link::Send<Message<S>>),
+    /// An indication to the layer above.
+    Return(Indication<S>),
+}
+
+impl<S: State> Observe for Event<S> {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => observe_request::<S>(request),
+            Event::Link(indication) => indication.observe(),
+        }
+    }
+}
+
+impl<S: State> Observe for Effect<S> {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Link(request) => request.observe(),
+            Effect::Return(indication) => indication.observe(),
+        }
+    }
+}
+
+impl<S: State> Algorithm for Classical<S> {
+    type Event = Event<S>;
+    type Effect = Effect<S>;
+
+    fn upon(&mut self, event: Event<S>, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(request) => self.upon_request(request, ctx),
+            Event::Link(Deliver { from, message }) => match message {
+                Message::GetRequest { call } => self.upon_get_request(from, call, ctx),
+                Message::SetRequest { call, update } => {
+                    self.upon_set_request(from, call, &update, ctx);
+                }
+                Message::GetResponse { call, state } => {
+                    self.upon_get_response(from, call, state, ctx);
+                }
+                Message::SetResponse { call } => self.upon_set_response(from, call, ctx),
+            },
+        }
+    }
+}
+
+impl<S: State> Classical<S> {
+    /// The algorithm, with this state to begin with.
+    pub fn new(quorums: Quorums, initial: S) -> Self {
+        Classical {
+            quorums,
+            state: initial,
+            made: 0,
+            pending: BTreeMap::new(),
+            answered: BTreeMap::new(),
+        }
+    }
+
+    /// A call is a question to everybody, this process included.
+    fn upon_request(&mut self, request: Request<S::Update>, ctx: &mut Ctx<Self>) {
+        self.made += 1;
+        let call = self.made;
+        let (pending, message) = match request.call {
+            Call::Get => {
+                let pending = Pending::Get(BTreeMap::new());
+                (pending, Message::GetRequest { call })
+            }
+            Call::Set(update) => {
+                let pending = Pending::Set(ProcessSet::EMPTY);
+                (pending, Message::SetRequest { call, update })
+            }
+        };
+        self.pending.insert(call, (request.operation, pending));
+        ctx.count("calls");
+        let to = To::All;
+        ctx.trigger(Effect::Link(link::Send { to, message }));
+    }
+
+    /// Whether the question is asked for the first time.
+    fn is_first(&mut self, from: ProcessId, call: u64) -> bool {
+        self.answered.entry(from).or_default().insert(call)
+    }
+
+    fn upon_get_request(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) {
+        if self.is_first(from, call) {
+            let state = self.state.clone();
+            let (to, message) = (To::One(from), Message::GetResponse { call, state });
+            ctx.trigger(Effect::Link(link::Send { to, message }));
+        }
+    }
+
+    /// The update is applied before the answer says so.
+    fn upon_set_request(
+        &mut self,
+        from: ProcessId,
+        call: u64,
+        update: &S::Update,
+        ctx: &mut Ctx<Self>,
+    ) {
+        if self.is_first(from, call) {
+            self.state.apply(update);
+            let (to, message) = (To::One(from), Message::SetResponse { call });
+            ctx.trigger(Effect::Link(link::Send { to, message }));
+        }
+    }
+
+    /// A get returns the states of a read quorum.
+    fn upon_get_response(&mut self, from: ProcessId, call: u64, state: S, ctx: &mut Ctx<Self>) {
+        let Some((operation, Pending::Get(states))) = self.pending.get_mut(&call) else {
+            return;
+        };
+        states.insert(from, state);
+        let Some(quorum) = self.quorums.reads.within(states.keys().copied().collect()) else {
+            return;
+        };
+        states.retain(|p, _| quorum.contains(*p));
+        let states = std::mem::take(states).into_values().collect();
+        let operation = *operation;
+        self.upon_end(call, operation, Answer::Got(states), ctx);
+    }
+
+    /// A set returns when a write quorum has applied it.
+    fn upon_set_response(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) {
+        let Some((operation, Pending::Set(applied))) = self.pending.get_mut(&call) else {
+            return;
+        };
+        applied.insert(from);
+        if self.quorums.writes.within(*applied).is_some() {
+            let operation = *operation;
+            self.upon_end(call, operation, Answer::Set, ctx);
+        }
+    }
+
+    fn upon_end(&mut self, call: u64, operation: u64, answer: Answer<S>, ctx: &mut Ctx<Self>) {
+        self.pending.remove(&call);
+        ctx.count("calls that returned");
+        ctx.trigger(Effect::Return(Indication { operation, answer }));
+    }
+}
+
+/// Starts classical quorum access over links.
+pub fn spawn<S: State>(
+    host: &impl Host,
+    quorums: Quorums,
+    initial: S,
+    links: impl Layer<link::Send<Message<S>>, Deliver<Message<S>>>,
+    up: Addr<Indication<S>>,
+) -> Addr<Request<S::Update>> {
+    spawn_as(host, Classical::new(quorums, initial), links, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<S: State>(
+    host: &impl Host,
+    algorithm: impl Algorithm<Event = Event<S>, Effect = Effect<S>>,
+    links: impl Layer<link::Send<Message<S>>, Deliver<Message<S>>>,
+    up: Addr<Indication<S>>,
+) -> Addr<Request<S::Update>> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    let below = links.attach(mailbox.addr().with(Event::Link));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Link(request) => below.send(request),
+        Effect::Return(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,489 @@
+//! Generalized quorum access: calls return where processes crash and channels fail in one direction, as
+//! far as that is possible at all.
+//!
+//! # Promises
+//! - QAF1 validity, QAF2 real-time ordering (safety).
+//! - QAF3 termination (liveness): under a failure pattern f of the system, a call returns at every process
+//!   of `U_f`: the strongly connected component that holds the write quorums that f leaves strongly
+//!   connected, and reachable from a read quorum. Elsewhere a call may block for ever: the counters `calls`
+//!   and `calls that returned` tell.
+//!
+//! # Assumes
+//! Flooding; a generalized quorum system: every read quorum meets every write quorum, and under each
+//! pattern some write quorum is available, and reachable from some read quorum. A read quorum need not be
+//! reachable, nor its members reach each other: what they send is pushed, not asked for.
+//!
+//! # Messages
+//! - `SetRequest(call, oldest, update)`, to all: apply this. `SetResponse(call, clock)`, back.
+//! - `ClockRequest(call, oldest)`, to all: what is your clock? `ClockResponse(call, clock)`, back.
+//! - `State(clock, state)`, to all, each period.
+//!
+//! # Cost
+//! On perfect links without flooding: 2(n−1) messages a call, and n(n−1) a period for the states; with
+//! flooding, n(n−1) for each post: of a request, of each of its n responses, of each state. 2 steps, and
+//! the wait until a read quorum has pushed states from after the cut-off: with clocks that follow time a
+//! period and a step along the longest path, with counters as long as they lag behind each other. Memory:
+//! the states of all processes; of each process, its calls that it may still wait for.
+//!
+//! # Why it holds
+//! A replica applies an update once, and then raises its clock, so that what it pushes with the clock of
+//! its response, or a higher one, has the update. A set returns when it knows a write quorum's clocks, and
+//! that a read quorum's have reached their maximum. A get that begins later asks a write quorum for its
+//! clocks: a member of it was in that read quorum, so that the cut-off is not below the set's, and each
+//! state of a later read quorum that has reached it, of which one comes from the set's write quorum, has
+//! the update (QAF2). That is why a set waits for a read quorum, and a get begins with a write quorum.
+//! What was pushed before the call is as good, if its clock suffices. Raising a clock at any other time
+//! does no harm: it only promises less of what was pushed before. Clocks that follow time, and each other,
+//! let nobody wait for a process whose clock lags behind.
+//! A replica that has not seen a request when its call is over never applies the update, which QAF1
+//! allows: the write quorum and all whose states are returned later, for it, have it.
+//!
+//! # Source
+//! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, figure 3.
+//! Deviations: the channels that the paper takes for transitive are made so by flooding; clocks follow
+//! time, unless told otherwise; calls of one process may overlap, and requests say which is the oldest, so
+//! that responses can be forgotten.
+mod message;
+
+pub use message::Message;
+
+use crate::Quorums;
+use quorate_abstractions::{
+    flooding::{self, Slot},
+    link::{Deliver, To},
+    quorum_access::{Answer, Call, Indication, Request, State, observe_request},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Time,
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+/// The slot of the pushed state; others are used once.
+const STATE: Slot = Slot(0);
+
+/// So many calls of all processes are under way at a time, that each of them has a slot.
+const UNDER_WAY: usize = 3000;
+
+/// A clock beyond this comes from nobody.
+const LATEST: u64 = u64::MAX / 2;
+
+/// How clocks go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clocks {
+    /// They count, as published.
+    Counted,
+    /// They count, and do not lag behind the time, in microseconds, nor behind any that is heard of.
+    Timed {
+        /// The time of this process's beginning: on a common scale as far as the processes have one.
+        epoch: u64,
+    },
+}
+
+/// How quorum access behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Configuration {
+    /// How often the state is pushed.
+    pub period: Duration,
+    /// How clocks go on.
+    pub clocks: Clocks,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration {
+            period: Duration::from_millis(100),
+            clocks: Clocks::Timed { epoch: 0 },
+        }
+    }
+}
+
+/// A call of this process that is under way.
+struct Pending {
+    /// How the user names it.
+    operation: u64,
+    is_get: bool,
+    /// Where its request stands.
+    slot: Slot,
+    /// The clocks that were answered.
+    clocks: BTreeMap<ProcessId, u64>,
+    /// Once a write quorum has answered: what the clocks of a read quorum have to reach.
+    cutoff: Option<u64>,
+}
+
+/// What a replica remembers of who calls.
+#[derive(Default)]
+struct Caller {
+    /// Calls below this one are over.
+    oldest: u64,
+    /// The calls that were answered, and where the response stands.
+    answered: BTreeMap<u64, Slot>,
+}
+
+/// Generalized quorum access.
+pub struct Generalized<S: State> {
+    processes: Membership,
+    configuration: Configuration,
+    quorums: Quorums,
+    state: S,
+    clock: u64,
+    /// The newest state of each process, and its clock.
+    latest: BTreeMap<ProcessId, (u64, S)>,
+    /// How many calls this process has begun.
+    begun: u64,
+    pending: BTreeMap<u64, Pending>,
+    /// Requests that are to begin when others have ended.
+    waiting: VecDeque<Request<S::Update>>,
+    callers: BTreeMap<ProcessId, Caller>,
+    /// How many slots were used.
+    slots: u64,
+}
+
+/// What the algorithm reacts to.
+pub enum Event<S: State> {
+    /// A request from above.
+    Request(Request<S::Update>),
+    /// A message.
+    Flooding(Deliver<Message<S>>),
+    /// The state is to be pushed.
+    Timer,
+}
+
+/// What the algorithm triggers.
+pub enum Effect<S: State> {
+    /// A message, or that one is over.
+    Flooding(flooding::Request<Message<S>>),
+    /// An indication to the layer above.
+    Return(Indication<S>),
+}
+
+impl<S: State> Observe for Event<S> {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => observe_request::<S>(request),
+            Event::Flooding(indication) => indication.observe(),
+            Event::Timer => Observation::internal("Timer"),
+        }
+    }
+}
+
+impl<S: State> Observe for Effect<S> {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Flooding(request) => request.observe(),
+            Effect::Return(indication) => indication.observe(),
+        }
+    }
+}
+
+impl<S: State> Algorithm for Generalized<S> {
+    type Event = Event<S>;
+    type Effect = Effect<S>;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        ctx.after_in_background(self.configuration.period, Event::Timer);
+    }
+
+    fn upon(&mut self, event: Event<S>, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(request) => self.upon_request(request, ctx),
+            Event::Flooding(Deliver { from, message }) => match message {
+                Message::SetRequest {
+                    call,
+                    oldest,
+                    update,
+                } => {
+                    self.upon_set_request(from, call, oldest, &update, ctx);
+                }
+                Message::ClockRequest { call, oldest } => {
+                    self.upon_clock_request(from, call, oldest, ctx);
+                }
+                Message::SetResponse { call, clock } => {
+                    self.upon_response(from, (call, false), clock, ctx);
+                }
+                Message::ClockResponse { call, clock } => {
+                    self.upon_response(from, (call, true), clock, ctx);
+                }
+                Message::State { clock, state } => self.upon_state(from, clock, state, ctx),
+            },
+            Event::Timer => self.upon_timer(ctx),
+        }
+    }
+}
+
+impl<S: State> Generalized<S> {
+    /// The algorithm at `host`, with this state to begin with.
+    pub fn new(
+        host: &impl Host,
+        configuration: Configuration,
+        quorums: Quorums,
+        initial: S,
+    ) -> Self {
+        Generalized {
+            processes: *host.processes(),
+            configuration,
+            quorums,
+            state: initial,
+            clock: 0,
+            latest: BTreeMap::new(),
+            begun: 0,
+            pending: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            callers: BTreeMap::new(),
+            slots: 0,
+        }
+    }
+
+    /// How many calls of one process are under way at a time.
+    fn most(&self) -> usize {
+        (UNDER_WAY / self.processes.n().max(1)).max(1)
+    }
+
+    /// Raises the clock, to the time at least.
+    fn raise(&mut self, now: Time) {
+        self.clock += 1;
+        if let Clocks::Timed { epoch } = self.configuration.clocks {
+            let time = epoch.saturating_add(now.as_nanos() / 1000);
+            self.clock = self.clock.max(time.min(LATEST));
+        }
+    }
+
+    /// A clock that was heard of. One that nobody can have is not believed.
+    fn hears(&mut self, clock: u64, ctx: &mut Ctx<Self>) -> bool {
+        if clock > LATEST {
+            ctx.count("clock out of range");
+            return false;
+        }
+        if matches!(self.configuration.clocks, Clocks::Timed { .. }) {
+            self.clock = self.clock.max(clock);
+        }
+        true
+    }
+
+    /// Posts where nothing was posted before.
+    fn post(&mut self, to: To, message: Message<S>, ctx: &mut Ctx<Self>) -> Slot {
+        self.slots += 1;
+        let slot = Slot(self.slots);
+        ctx.trigger(Effect::Flooding(flooding::Request::Post {
+            slot,
+            to,
+            message,
+        }));
+        slot
+    }
+
+    /// Each period: the clock and the state, read together.
+    fn upon_timer(&mut self, ctx: &mut Ctx<Self>) {
+        self.raise(ctx.now());
+        let (clock, state) = (self.clock, self.state.clone());
+        let (slot, to, message) = (STATE, To::All, Message::State { clock, state });
+        ctx.trigger(Effect::Flooding(flooding::Request::Post {
+            slot,
+            to,
+            message,
+        }));
+        ctx.after_in_background(self.configuration.period, Event::Timer);
+    }
+
+    fn upon_request(&mut self, request: Request<S::Update>, ctx: &mut Ctx<Self>) {
+        ctx.count("calls");
+        if self.pending.len() < self.most() {
+            self.begin(request, ctx);
+        } else {
+            self.waiting.push_back(request);
+        }
+    }
+
+    /// A call begins with a question to everybody.
+    fn begin(&mut self, request: Request<S::Update>, ctx: &mut Ctx<Self>) {
+        self.begun += 1;
+        let call = self.begun;
+        let oldest = self
+            .pending
+            .first_key_value()
+            .map_or(call, |(oldest, _)| *oldest);
+        let (is_get, message) = match request.call {
+            Call::Get => (true, Message::ClockRequest { call, oldest }),
+            Call::Set(update) => (
+                false,
+                Message::SetRequest {
+                    call,
+                    oldest,
+                    update,
+                },
+            ),
+        };
+        let pending = Pending {
+            operation: request.operation,
+            is_get,
+            slot: self.post(To::All, message, ctx),
+            clocks: BTreeMap::new(),
+            cutoff: None,
+        };
+        self.pending.insert(call, pending);
+    }
+
+    /// Whether the request is to be answered: it is seen for the first time, and its caller waits.
+    fn is_first(&mut self, from: ProcessId, call: u64, oldest: u64, ctx: &mut Ctx<Self>) -> bool {
+        let most = self.most();
+        let caller = self.callers.entry(from).or_default();
+        caller.oldest = caller.oldest.max(oldest.min(call));
+        let live = caller.answered.split_off(&caller.oldest);
+        for slot in std::mem::replace(&mut caller.answered, live).into_values() {
+            ctx.trigger(Effect::Flooding(flooding::Request::Withdraw { slot }));
+        }
+        if call < caller.oldest || caller.answered.contains_key(&call) {
+            return false;
+        }
+        // Calls that began later may be seen first, but not those of a later window.
+        if caller.answered.len() >= most {
+            ctx.count("too many calls");
+            return false;
+        }
+        true
+    }
+
+    fn answer(&mut self, from: ProcessId, call: u64, message: Message<S>, ctx: &mut Ctx<Self>) {
+        let slot = self.post(To::One(from), message, ctx);
+        let caller = self.callers.entry(from).or_default();
+        caller.answered.insert(call, slot);
+    }
+
+    /// The update is applied and the clock raised, before the answer tells the clock.
+    fn upon_set_request(
+        &mut self,
+        from: ProcessId,
+        call: u64,
+        oldest: u64,
+        update: &S::Update,
+        ctx: &mut Ctx<Self>,
+    ) {
+        if self.is_first(from, call, oldest, ctx) {
+            self.state.apply(update);
+            self.raise(ctx.now());
+            let clock = self.clock;
+            self.answer(from, call, Message::SetResponse { call, clock }, ctx);
+        }
+    }
+
+    fn upon_clock_request(&mut self, from: ProcessId, call: u64, oldest: u64, ctx: &mut Ctx<Self>) {
+        if self.is_first(from, call, oldest, ctx) {
+            let clock = self.clock;
+            self.answer(from, call, Message::ClockResponse { call, clock }, ctx);
+        }
+    }
+
+    /// Upon the clocks of a whole write quorum: their maximum is the cut-off.
+    fn upon_response(
+        &mut self,
+        from: ProcessId,
+        (call, is_get): (u64, bool),
+        clock: u64,
+        ctx: &mut Ctx<Self>,
+    ) {
+        if !self.hears(clock, ctx) {
+            return;
+        }
+        let Some(pending) = self.pending.get_mut(&call) else {
+            return;
+        };
+        if pending.cutoff.is_some() || pending.is_get != is_get {
+            return;
+        }
+        pending.clocks.insert(from, clock);
+        let answered = pending.clocks.keys().copied().collect();
+        let Some(quorum) = self.quorums.writes.within(answered) else {
+            return;
+        };
+        let of_quorum = pending.clocks.iter().filter(|(p, _)| quorum.contains(**p));
+        pending.cutoff = of_quorum.map(|(_, clock)| *clock).max();
+        self.upon_reached(call, ctx);
+    }
+
+    /// The state with the highest clock counts; links do not keep order.
+    fn upon_state(&mut self, from: ProcessId, clock: u64, state: S, ctx: &mut Ctx<Self>) {
+        if !self.hears(clock, ctx) {
+            return;
+        }
+        if self
+            .latest
+            .get(&from)
+            .is_some_and(|(known, _)| *known >= clock)
+        {
+            return;
+        }
+        self.latest.insert(from, (clock, state));
+        let calls: Vec<u64> = self.pending.keys().copied().collect();
+        for call in calls {
+            self.upon_reached(call, ctx);
+        }
+    }
+
+    /// Upon the states of a read quorum that has reached the cut-off: the call returns.
+    fn upon_reached(&mut self, call: u64, ctx: &mut Ctx<Self>) {
+        let Some(pending) = self.pending.get(&call) else {
+            return;
+        };
+        let Some(cutoff) = pending.cutoff else {
+            return;
+        };
+        let reached = self
+            .latest
+            .iter()
+            .filter(|(_, (clock, _))| *clock >= cutoff);
+        let reached: ProcessSet = reached.map(|(p, _)| *p).collect();
+        let Some(quorum) = self.quorums.reads.within(reached) else {
+            return;
+        };
+        let (operation, slot) = (pending.operation, pending.slot);
+        let answer = if pending.is_get {
+            let of_quorum = self.latest.iter().filter(|(p, _)| quorum.contains(**p));
+            Answer::Got(of_quorum.map(|(_, (_, state))| state.clone()).collect())
+        } else {
+            Answer::Set
+        };
+        self.pending.remove(&call);
+        ctx.count("calls that returned");
+        ctx.trigger(Effect::Flooding(flooding::Request::Withdraw { slot }));
+        ctx.trigger(Effect::Return(Indication { operation, answer }));
+        if let Some(request) = self.waiting.pop_front() {
+            self.begin(request, ctx);
+        }
+    }
+}
+
+/// Starts generalized quorum access over flooding.
+pub fn spawn<S: State>(
+    host: &impl Host,
+    configuration: Configuration,
+    quorums: Quorums,
+    initial: S,
+    flooding: impl Layer<flooding::Request<Message<S>>, Deliver<Message<S>>>,
+    up: Addr<Indication<S>>,
+) -> Addr<Request<S::Update>> {
+    let algorithm = Generalized::new(host, configuration, quorums, initial);
+    spawn_as(host, algorithm, flooding, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<S: State>(
+    host: &impl Host,
+    algorithm: impl Algorithm<Event = Event<S>, Effect = Effect<S>>,
+    flooding: impl Layer<flooding::Request<Message<S>>, Deliver<Message<S>>>,
+    up: Addr<Indication<S>>,
+) -> Addr<Request<S::Update>> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    let below = flooding.attach(mailbox.addr().with(Event::Flooding));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Flooding(request) => below.send(request),
+        Effect::Return(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;
