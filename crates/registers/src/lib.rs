@@ -9,9 +9,11 @@
 //! | [`read_impose_write_majority`] | (1,N) atomic register | links | a minority |
 //! | [`read_impose_write_consult_all`] | (N,N) atomic register | links, P | any number of crashes |
 //! | [`multi_writer`] | (N,N) atomic register | links | a minority |
+//! | [`by_quorum_access`] | (N,N) atomic register | quorum access | what the quorums survive |
 //!
 //! Each serves many registers, by name; a process has one operation a register under way at a time.
 
+pub mod by_quorum_access;
 pub mod exchange;
 pub mod majority_voting;
 pub mod message;

@@ -1,0 +1,250 @@
+//! (N,N) atomic registers by quorum access: read the newest, then write it back, or what comes after it.
+//!
+//! # Promises
+//! - NNAR2 atomicity (safety).
+//! - NNAR1 termination (liveness): where calls of the quorum access below return; over generalized quorum
+//!   access, at every process of `U_f`.
+//!
+//! # Assumes
+//! Quorum access.
+//!
+//! # Messages
+//! None of its own.
+//!
+//! # Cost
+//! Two calls of quorum access an operation: over classical access 4(n−1) messages and 4 steps (n = 1:
+//! none). Memory: at each replica, the newest value of every register; here, the operations under way. A
+//! call carries all registers: they are meant to be few, or small.
+//!
+//! # Why it holds
+//! A write has a larger tag than every operation that returned before it began, since its get has some
+//! state with the value of that operation (QAF2), and a set puts a value only in the place of one with a
+//! smaller tag, so that the largest stays. A read returns the value with the largest tag that it has seen,
+//! and returns only when it is set, so that reads that begin later see no smaller one. Tags are unique: a
+//! process has one operation at a time on a register, which is never given up and begun again, so that
+//! its next tag is larger than its last. Ordering operations by tags, reads behind their writes, is
+//! therefore a linearization; a write that did not return takes effect if some read returned it.
+//!
+//! # Source
+//! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section 5, after
+//! Lynch, Shvartsman. Deviations: many registers, an operation at a time on each.
+mod state;
+
+pub use state::{Registers, Update};
+
+use bytes::Bytes;
+use quorate_abstractions::{
+    quorum_access::{self, Answer, Call, observe_request},
+    register::{Action, Indication, Outcome, Refusal, Request, Tag},
+};
+use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId};
+use std::collections::BTreeMap;
+
+/// Where an operation stands.
+enum Phase {
+    /// A read gets.
+    Reads,
+    /// A write gets, to write this.
+    Writes(Bytes),
+    /// It sets, and then ends so.
+    Sets(Outcome),
+}
+
+/// An operation under way.
+struct Pending {
+    register: Bytes,
+    operation: u64,
+    phase: Phase,
+}
+
+/// Registers by quorum access.
+pub struct ByQuorumAccess {
+    me: ProcessId,
+    /// How many calls of quorum access were made.
+    calls: u64,
+    /// The operations under way, by the call that each waits for.
+    pending: BTreeMap<u64, Pending>,
+    /// The registers with an operation under way, and its call.
+    busy: BTreeMap<Bytes, u64>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Request(Request),
+    /// A call returns.
+    Access(quorum_access::Indication<Registers>),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A call.
+    Access(quorum_access::Request<Update>),
+    /// An indication to the layer above.
+    Return(Indication),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => request.observe(),
+            Event::Access(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Access(request) => observe_request::<Registers>(request).as_internal(),
+            Effect::Return(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for ByQuorumAccess {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(request) => self.upon_request(request, ctx),
+            Event::Access(quorum_access::Indication { operation, answer }) => match answer {
+                Answer::Got(states) => self.upon_got(operation, &states, ctx),
+                Answer::Set => self.upon_set(operation, ctx),
+            },
+        }
+    }
+}
+
+impl ByQuorumAccess {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        ByQuorumAccess {
+            me: host.me(),
+            calls: 0,
+            pending: BTreeMap::new(),
+            busy: BTreeMap::new(),
+        }
+    }
+
+    /// An operation begins with a get, unless one on the same register is under way.
+    fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
+        let Request {
+            register,
+            operation,
+            action,
+        } = request;
+        if self.busy.contains_key(&register) {
+            let outcome = Outcome::Refused(Refusal::Busy);
+            return ctx.trigger(Effect::Return(Indication {
+                register,
+                operation,
+                outcome,
+            }));
+        }
+        let phase = match action {
+            Action::Read => Phase::Reads,
+            Action::Write(value) => Phase::Writes(value),
+        };
+        let pending = Pending {
+            register,
+            operation,
+            phase,
+        };
+        self.call(pending, Call::Get, ctx);
+    }
+
+    fn call(&mut self, pending: Pending, call: Call<Update>, ctx: &mut Ctx<Self>) {
+        self.calls += 1;
+        let operation = self.calls;
+        self.busy.insert(pending.register.clone(), operation);
+        self.pending.insert(operation, pending);
+        ctx.trigger(Effect::Access(quorum_access::Request { operation, call }));
+    }
+
+    /// Of the states, the largest tag counts: a read sets it again, a write the next one.
+    fn upon_got(&mut self, call: u64, states: &[Registers], ctx: &mut Ctx<Self>) {
+        let Some(mut pending) = self.pending.remove(&call) else {
+            return ctx.count("unknown call");
+        };
+        let values = states.iter().map(|state| state.get(&pending.register));
+        let newest = values.max_by_key(|(tag, _)| *tag);
+        let (tag, value) = newest.unwrap_or((Tag::INITIAL, None));
+        let (tag, value, outcome) = match pending.phase {
+            Phase::Reads => (tag, value.clone(), Outcome::Read { tag, value }),
+            Phase::Writes(value) => {
+                let Some(timestamp) = tag.timestamp.checked_add(1) else {
+                    pending.phase = Phase::Sets(Outcome::Refused(Refusal::Exhausted));
+                    return self.end(pending, ctx);
+                };
+                let writer = Some(self.me);
+                let tag = Tag { timestamp, writer };
+                (tag, Some(value), Outcome::Written { tag })
+            }
+            Phase::Sets(_) => return ctx.count("unknown call"),
+        };
+        let register = pending.register.clone();
+        pending.phase = Phase::Sets(outcome);
+        let update = Update {
+            register,
+            tag,
+            value,
+        };
+        self.call(pending, Call::Set(update), ctx);
+    }
+
+    fn upon_set(&mut self, call: u64, ctx: &mut Ctx<Self>) {
+        match self.pending.remove(&call) {
+            Some(pending) => self.end(pending, ctx),
+            None => ctx.count("unknown call"),
+        }
+    }
+
+    fn end(&mut self, pending: Pending, ctx: &mut Ctx<Self>) {
+        let Pending {
+            register,
+            operation,
+            phase,
+        } = pending;
+        self.busy.remove(&register);
+        if let Phase::Sets(outcome) = phase {
+            ctx.trigger(Effect::Return(Indication {
+                register,
+                operation,
+                outcome,
+            }));
+        }
+    }
+}
+
+/// Starts the registers over quorum access.
+pub fn spawn<H: Host>(
+    host: &H,
+    access: impl Layer<quorum_access::Request<Update>, quorum_access::Indication<Registers>>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    spawn_as(host, ByQuorumAccess::new(host), access, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    access: impl Layer<quorum_access::Request<Update>, quorum_access::Indication<Registers>>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    let below = access.attach(mailbox.addr().with(Event::Access));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Access(request) => below.send(request),
+        Effect::Return(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;
