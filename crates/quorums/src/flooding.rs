@@ -342,25 +342,25 @@ impl<M: Wire + Observe> Flooding<M> {
         }
     }
 
-    /// Sends what was posted, to all, and what was new, to all others.
+    /// Sends what was posted, to itself, too, and what was new, to all others.
     fn flush(&mut self, ctx: &mut Ctx<Self>) {
         let origin = self.me;
-        let posted = std::mem::take(&mut self.posted);
-        let posted: BTreeMap<Id, Bytes> = posted
+        let posted: BTreeMap<Id, Bytes> = std::mem::take(&mut self.posted)
             .into_iter()
             .map(|(version, bytes)| (Id { origin, version }, bytes))
             .collect();
-        let mut passed = std::mem::take(&mut self.passed);
-        passed.retain(|id, _| {
-            self.known
+        self.send(To::One(self.me), &posted, ctx);
+        let mut items = std::mem::take(&mut self.passed);
+        let known = &self.known;
+        items.retain(|id, _| {
+            known
                 .get(&id.origin)
-                .is_some_and(|known| known.stands(id.version))
+                .is_some_and(|of| of.stands(id.version))
         });
-        self.send(To::All, &posted, ctx);
-        self.send(To::Some(self.processes.others(self.me)), &passed, ctx);
+        items.extend(posted);
+        self.send(To::Some(self.processes.others(self.me)), &items, ctx);
         if let Some(pause) = self.configuration.repeat {
-            self.repeat(posted, pause, ctx);
-            self.repeat(passed, pause, ctx);
+            self.repeat(items, pause, ctx);
             self.arm(ctx);
         }
     }

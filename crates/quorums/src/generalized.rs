@@ -19,11 +19,13 @@
 //! - `State(clock, state)`, to all, each period.
 //!
 //! # Cost
-//! On perfect links without flooding: 2(n−1) messages a call, and n(n−1) a period for the states; with
-//! flooding, n(n−1) for each post: of a request, of each of its n responses, of each state. 2 steps, and
-//! the wait until a read quorum has pushed states from after the cut-off: with clocks that follow time a
-//! period and a step along the longest path, with counters as long as they lag behind each other. Memory:
-//! the states of all processes; of each process, its calls that it may still wait for.
+//! On perfect links without flooding: 2(n−1) messages a call, and n(n−1) a period for the states. With
+//! flooding, n(n−1) for each post, of a request, of each of its n responses, of each state, where no two
+//! are passed on together; in lock step, 3n(n−1) a call (n = 2: 5), and 2n(n−1) a period. 2 steps, and
+//! the wait until a read quorum has pushed states that reach the cut-off: with clocks that follow time,
+//! for a set a period and a step an edge of the longest path, and often none for a get; with counters,
+//! as long as they lag behind each other. Memory: the states of all processes; of each process, its calls
+//! that it may still wait for.
 //!
 //! # Why it holds
 //! A replica applies an update once, and then raises its clock, so that what it pushes with the clock of

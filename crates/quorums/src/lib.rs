@@ -14,5 +14,7 @@ pub mod family;
 pub mod flooding;
 pub mod generalized;
 pub mod marks;
+#[cfg(test)]
+mod testing;
 
 pub use family::{Family, Quorums};

@@ -278,7 +278,7 @@ fn fld1_on_lossy_channels_what_stands_arrives_in_chunks_or_whole() {
         let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
         let world = World::new(4, seed, adversary)
             .unwrap()
-            .settle(Duration::from_secs(20));
+            .settle(Duration::from_mins(1));
         let (doors, log) = wire(&world, repeating(), 3);
         for (from, to) in [(1, 3), (1, 4), (2, 1), (3, 1), (3, 2), (4, 2), (4, 3)] {
             world.disconnect((p(from), p(to)), Time::ZERO);

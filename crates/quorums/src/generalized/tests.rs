@@ -1,55 +1,309 @@
+mod errata;
+mod figure_1;
+
 use super::*;
 use crate::{
-    flooding as over,
     marks::{Mark, Marks},
+    testing::{call, figure_1, generalized, p, quorum_access},
 };
-use quorate_abstractions::link::Links;
-use quorate_sim::{Timed, UNIT, World};
-use std::sync::{Arc, Mutex};
+use quorate_core::wire::Wire;
+use quorate_sim::{Crash, Lose, Report, Timed, UNIT, World};
+
+/// Longer than messages take in these tests, on the longest path.
+const PERIOD: Duration = Duration::from_millis(20);
+
+fn counted() -> Configuration {
+    Configuration {
+        period: PERIOD,
+        clocks: Clocks::Counted,
+    }
+}
+
+fn timed() -> Configuration {
+    Configuration {
+        clocks: Clocks::Timed { epoch: 0 },
+        ..counted()
+    }
+}
+
+fn majorities(n: usize) -> Quorums {
+    Quorums::majorities(&Membership::of_size(n).unwrap())
+}
+
+/// One call of p1 in lock step, just after states were pushed; the messages up to then and to the end,
+/// and the steps that it took.
+fn lock_step(n: usize, call: Call<Mark>, floods: bool) -> (u64, u64) {
+    let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
+    world = world.settle(PERIOD * 10);
+    let all = world.membership().set();
+    world.check(quorum_access(world.membership(), "access", all));
+    let label = match call {
+        Call::Get => "GetReturn",
+        Call::Set(_) => "SetReturn",
+    };
+    let doors = generalized(&world, timed(), &majorities(n), floods);
+    let begin = Time::ZERO + PERIOD + UNIT * 8;
+    let before = world.run_until(begin).counts.messages;
+    let operation = 1;
+    world.request(p(1), begin + UNIT, &doors[0], Request { operation, call });
+    let quiet = world
+        .run_until(Time::ZERO + (PERIOD * 2 - UNIT))
+        .counts
+        .messages;
+    world.run_until(Time::ZERO + PERIOD * 2 + UNIT * 8);
+    let returned = world.tally(p(1), "access", label).unwrap().first;
+    let steps = returned.since(begin + UNIT).as_nanos() / UNIT.as_nanos();
+    (quiet - before, steps as u64)
+}
 
 #[test]
-fn smoke() {
-    let mut world = World::new(3, 1, Timed::lock_step())
-        .unwrap()
-        .settle(Duration::from_secs(1));
-    let got: Arc<Mutex<Vec<(u64, Answer<Marks>, Time)>>> = Arc::default();
-    let doors: Vec<_> = world
-        .processes()
-        .map(|p| {
-            let host = world.host(p).at("access");
-            let lane = world.links(p).at("access").lane();
-            let log = got.clone();
-            let up = world.application_with(p, move |i: Indication<Marks>, now| {
-                log.lock().unwrap().push((i.operation, i.answer, now));
-            });
-            let flooding = |up| {
-                over::spawn(
-                    &host.at("flooding"),
-                    over::Configuration::default(),
-                    lane,
-                    up,
-                )
+fn costs_are_what_the_header_says() {
+    for n in 1..=8_u64 {
+        for call in [Call::Get, Call::Set(Mark(1))] {
+            let (messages, steps) = lock_step(n as usize, call.clone(), false);
+            assert_eq!(messages, 2 * (n - 1), "n = {n}");
+            // A get is content with what was pushed before it began, as long as no clock has risen
+            // since (G2-E6). A set is not: it begins nine steps into a period of twenty, and pushes
+            // take a step.
+            let expected = match call {
+                Call::Get => {
+                    if n > 1 {
+                        2
+                    } else {
+                        0
+                    }
+                }
+                Call::Set(_) => {
+                    if n > 1 {
+                        12
+                    } else {
+                        11
+                    }
+                }
             };
-            spawn(
-                &host,
-                Configuration::default(),
-                Quorums::majorities(world.membership()),
-                Marks::default(),
-                flooding,
-                up,
+            assert_eq!(steps, expected, "n = {n}");
+            let (messages, _) = lock_step(n as usize, call, true);
+            // The request, the responses to it, and what all pass on of those, each time in one message.
+            let expected = if n == 2 { 5 } else { 3 * n * (n - 1) };
+            assert_eq!(messages, expected, "n = {n}");
+        }
+    }
+}
+
+#[test]
+fn pushes_cost_what_the_header_says() {
+    for (n, floods) in (1..=6_u64).flat_map(|n| [false, true].map(|floods| (n, floods))) {
+        let mut world = World::new(n as usize, 1, Timed::lock_step()).unwrap();
+        world = world.settle(PERIOD * 10);
+        generalized(&world, timed(), &majorities(n as usize), floods);
+        let report = world.run_until(Time::ZERO + PERIOD * 5 + UNIT * 9);
+        // Flooded states that arrive together go on together.
+        let each = if floods { 2 * (n - 1) } else { n - 1 };
+        assert_eq!(report.counts.messages, 5 * n * each);
+    }
+}
+
+/// Everybody calls, at most a minority crashes.
+fn turbulent(seed: u64, configuration: Configuration, floods: bool) -> Report {
+    let n = 1 + seed as usize % 5;
+    let mut world = World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap();
+    world = world.settle(PERIOD * 100);
+    for rank in 1..=world.membership().minority() {
+        let crash = Crash::before_output(1 + (seed / 5 + 7 * rank as u64) % 90);
+        world.crash(
+            p(1 + (rank + seed as usize) % n),
+            crash.losing(Lose::Each(0.5)),
+        );
+    }
+    let all = world.membership().set();
+    world.check(quorum_access(world.membership(), "access", all));
+    let doors = generalized(&world, configuration, &majorities(n), floods);
+    call(&world, &doors, seed, 6, 100);
+    world.run()
+}
+
+#[test]
+fn every_property_holds_wherever_a_minority_crashes() {
+    for seed in 0..200 {
+        let configuration = if seed % 2 == 0 { timed() } else { counted() };
+        let report = turbulent(seed, configuration, seed % 4 < 2);
+        assert!(report.all_hold(), "seed {seed}: {report}");
+    }
+}
+
+/// One process, whose effects are kept.
+struct Alone {
+    access: Generalized<Marks>,
+    ctx: Ctx<Generalized<Marks>>,
+    counters: quorate_core::Counters,
+}
+
+impl Alone {
+    fn new(n: usize, configuration: Configuration) -> Self {
+        let world = World::new(n, 1, Timed::lock_step()).unwrap();
+        let counters = quorate_core::Counters::default();
+        let (quorums, state) = (majorities(n), Marks::default());
+        Alone {
+            access: Generalized::new(&world.host(p(1)), configuration, quorums, state),
+            ctx: quorate_core::Context::new("access".into(), 1, counters.clone()),
+            counters,
+        }
+    }
+
+    fn upon(&mut self, event: Event<Marks>) -> Vec<Effect<Marks>> {
+        self.access.upon(event, &mut self.ctx);
+        let mut effects = Vec::new();
+        self.ctx.take_effects(&mut effects);
+        effects
+    }
+
+    fn hear(&mut self, from: usize, message: Message<Marks>) -> Vec<Effect<Marks>> {
+        let from = p(from);
+        self.upon(Event::Flooding(Deliver { from, message }))
+    }
+}
+
+fn withdrawn(effects: &[Effect<Marks>]) -> usize {
+    let is_withdrawal = |effect: &&Effect<Marks>| {
+        matches!(effect, Effect::Flooding(flooding::Request::Withdraw { .. }))
+    };
+    effects.iter().filter(is_withdrawal).count()
+}
+
+#[test]
+fn responses_are_withdrawn_when_their_caller_waits_for_newer_ones_only() {
+    let mut p1 = Alone::new(3, timed());
+    let update = Mark(1);
+    for call in 1..=5 {
+        let oldest = 1;
+        assert_eq!(
+            p1.hear(
+                2,
+                Message::SetRequest {
+                    call,
+                    oldest,
+                    update
+                }
             )
-        })
-        .collect();
-    let p1 = world.membership().coordinator(1);
-    let call = Call::Set(Mark(3));
-    world.request(p1, Time::ZERO, &doors[0], Request { operation: 1, call });
-    let call = Call::Get;
-    world.request(
-        p1,
-        Time::ZERO + UNIT * 300,
-        &doors[0],
-        Request { operation: 2, call },
+            .len(),
+            1
+        );
+    }
+    let (call, oldest) = (9, 4);
+    let effects = p1.hear(2, Message::ClockRequest { call, oldest });
+    assert_eq!((effects.len(), withdrawn(&effects)), (4, 3));
+    // What is over is not applied any more, and what was applied is not applied again.
+    for call in [3, 4, 9] {
+        let update = Mark(2);
+        assert!(
+            p1.hear(
+                2,
+                Message::SetRequest {
+                    call,
+                    oldest,
+                    update
+                }
+            )
+            .is_empty()
+        );
+    }
+    assert_eq!(p1.access.state, Marks(2));
+    assert_eq!(p1.access.callers[&p(2)].answered.len(), 3);
+}
+
+#[test]
+fn ten_thousand_calls_leave_what_one_leaves() {
+    let mut p1 = Alone::new(3, timed());
+    for call in 1..=10_000 {
+        let (oldest, update, clock) = (call, Mark(1), call);
+        p1.hear(
+            2,
+            Message::SetRequest {
+                call,
+                oldest,
+                update,
+            },
+        );
+        let request = Request {
+            operation: call,
+            call: Call::Get,
+        };
+        p1.upon(Event::Request(request));
+        for q in 2..=3 {
+            p1.hear(
+                q,
+                Message::State {
+                    clock,
+                    state: Marks(0),
+                },
+            );
+            p1.hear(q, Message::ClockResponse { call, clock });
+        }
+    }
+    let access = &p1.access;
+    assert!(access.pending.is_empty() && access.waiting.is_empty());
+    assert_eq!(access.callers[&p(2)].answered.len(), 1);
+    assert_eq!(p1.counters.total("calls"), 10_000);
+    assert_eq!(p1.counters.total("calls that returned"), 10_000);
+}
+
+#[test]
+fn more_calls_than_have_slots_wait_for_others_to_end() {
+    let mut p1 = Alone::new(3, counted());
+    for operation in 1..=1100 {
+        let call = Call::Set(Mark(1));
+        p1.upon(Event::Request(Request { operation, call }));
+    }
+    assert_eq!(
+        (p1.access.pending.len(), p1.access.waiting.len()),
+        (1000, 100)
     );
-    world.run();
-    println!("{:?}", got.lock().unwrap());
+    let (clock, state) = (1, Marks(0));
+    for q in 2..=3 {
+        p1.hear(q, Message::State { clock, state });
+    }
+    for call in 1..=1100 {
+        p1.hear(2, Message::SetResponse { call, clock });
+        p1.hear(3, Message::SetResponse { call, clock });
+    }
+    assert!(p1.access.pending.is_empty() && p1.access.waiting.is_empty());
+}
+
+#[test]
+fn a_clock_that_nobody_has_is_counted_and_too_many_calls_are_not_answered() {
+    let mut p1 = Alone::new(3, timed());
+    let (clock, state) = (u64::MAX, Marks(1));
+    assert!(p1.hear(2, Message::State { clock, state }).is_empty());
+    assert!(
+        p1.hear(2, Message::SetResponse { call: 1, clock })
+            .is_empty()
+    );
+    assert_eq!(p1.counters.total("clock out of range"), 2);
+    for call in 1..5000 {
+        p1.hear(2, Message::ClockRequest { call, oldest: 1 });
+    }
+    assert_eq!(p1.access.callers[&p(2)].answered.len(), 1000);
+    assert_eq!(p1.counters.total("too many calls"), 3999);
+}
+
+#[test]
+fn messages_survive_and_garbage_is_refused() {
+    let (call, oldest, clock) = (700, 3, 1 << 40);
+    let (state, update) = (Marks(9), Mark(3));
+    for message in [
+        Message::SetRequest {
+            call,
+            oldest,
+            update,
+        },
+        Message::SetResponse { call, clock },
+        Message::ClockRequest { call, oldest },
+        Message::ClockResponse { call, clock },
+        Message::State { clock, state },
+    ] {
+        let bytes = message.clone().into_bytes();
+        assert_eq!(Message::<Marks>::decode(bytes.clone()), Ok(message));
+        let longer = [&bytes[..], b"?"].concat();
+        assert!(Message::<Marks>::decode(longer.into()).is_err());
+    }
 }

@@ -1,0 +1,145 @@
+//! What the tests of quorum access share.
+mod checker;
+
+pub(crate) use checker::quorum_access;
+
+use crate::{
+    Family, Quorums, classical, flooding as over, generalized,
+    marks::{Mark, Marks},
+};
+use quorate_abstractions::{
+    flooding, link,
+    link::Links,
+    quorum_access::{Call, Indication, Request},
+};
+use quorate_core::{Addr, Host, Layer, ProcessId, ProcessSet, Random as Generator, Time};
+use quorate_sim::{Crash, SimHost, UNIT, World};
+use rand::{RngExt, SeedableRng};
+
+pub(crate) fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+pub(crate) fn set(ranks: &[usize]) -> ProcessSet {
+    ranks.iter().copied().map(p).collect()
+}
+
+pub(crate) type Door = Addr<Request<Mark>>;
+
+/// Generalized access straight over the links, or over flooding.
+pub(crate) fn below(
+    world: &World,
+    q: ProcessId,
+    floods: bool,
+) -> impl Layer<
+    flooding::Request<generalized::Message<Marks>>,
+    link::Deliver<generalized::Message<Marks>>,
+> + use<> {
+    let (host, links) = (world.host(q).at("access").at("flooding"), world.links(q));
+    move |up| {
+        if floods {
+            let lane = links.at("flooded").lane();
+            over::spawn(&host, over::Configuration::default(), lane, up)
+        } else {
+            over::direct(links.at("direct").lane()).attach(up)
+        }
+    }
+}
+
+/// Generalized access at every process.
+pub(crate) fn generalized(
+    world: &World,
+    configuration: generalized::Configuration,
+    quorums: &Quorums,
+    floods: bool,
+) -> Vec<Door> {
+    let wire = |q| {
+        let (host, below) = (world.host(q).at("access"), below(world, q, floods));
+        let up: Addr<Indication<Marks>> = world.application(q);
+        generalized::spawn(
+            &host,
+            configuration,
+            quorums.clone(),
+            Marks::default(),
+            below,
+            up,
+        )
+    };
+    world.processes().map(wire).collect()
+}
+
+/// Classical access at every process.
+pub(crate) fn classical(world: &World, quorums: &Quorums) -> Vec<Door> {
+    let wire = |q| {
+        let (host, lane): (SimHost, _) = (
+            world.host(q).at("access"),
+            world.links(q).at("access").lane(),
+        );
+        let up: Addr<Indication<Marks>> = world.application(q);
+        classical::spawn(&host, quorums.clone(), Marks::default(), lane, up)
+    };
+    world.processes().map(wire).collect()
+}
+
+/// Has each process make so many calls, of which half are sets, in so many steps.
+pub(crate) fn call(world: &World, doors: &[Door], seed: u64, calls: u64, steps: u32) {
+    let mut rng = Generator::seed_from_u64(seed);
+    for (rank, door) in (1..).zip(doors) {
+        for operation in 1..=calls {
+            let mark = Mark(((rank - 1) * 8 + operation as usize % 8) as u8);
+            let call = if rng.random() {
+                Call::Set(mark)
+            } else {
+                Call::Get
+            };
+            let at = Time::ZERO + UNIT / 4 * rng.random_range(0..4 * steps);
+            world.request(p(rank), at, door, Request { operation, call });
+        }
+    }
+}
+
+/// A failure pattern of the paper's example.
+pub(crate) struct Pattern {
+    /// Who may crash.
+    pub(crate) crashes: ProcessId,
+    /// The channels that do not fail, of those between others.
+    pub(crate) correct: [(ProcessId, ProcessId); 3],
+    /// Where calls return.
+    pub(crate) returning: ProcessSet,
+}
+
+/// The patterns f1 … f4: each is the one before, under a → b → c → d → a.
+pub(crate) fn patterns() -> [Pattern; 4] {
+    [0, 1, 2, 3].map(|turn| {
+        let q = |letter: usize| p((letter + turn) % 4 + 1);
+        let (a, b, c, d) = (q(0), q(1), q(2), q(3));
+        Pattern {
+            crashes: d,
+            correct: [(a, b), (b, a), (c, a)],
+            returning: [a, b].into_iter().collect(),
+        }
+    })
+}
+
+/// The quorums of the paper's example.
+pub(crate) fn figure_1() -> Quorums {
+    Quorums {
+        reads: Family::Sets(vec![set(&[1, 3]), set(&[2, 4])]),
+        writes: Family::Sets([[1, 2], [2, 3], [3, 4], [4, 1]].map(|w| set(&w)).into()),
+    }
+}
+
+impl Pattern {
+    /// Has all fail that may, at this moment.
+    pub(crate) fn befall(&self, world: &World, at: Time) {
+        world.crash(self.crashes, Crash::at(at));
+        for from in world.processes() {
+            for to in world.processes() {
+                let is_live = ![from, to].contains(&self.crashes) && from != to;
+                if is_live && !self.correct.contains(&(from, to)) {
+                    world.disconnect((from, to), at);
+                }
+            }
+        }
+    }
+}
