@@ -46,10 +46,7 @@ fn lock_step(n: usize, call: Call<Mark>, floods: bool) -> (u64, u64) {
     let before = world.run_until(begin).counts.messages;
     let operation = 1;
     world.request(p(1), begin + UNIT, &doors[0], Request { operation, call });
-    let quiet = world
-        .run_until(Time::ZERO + (PERIOD * 2 - UNIT))
-        .counts
-        .messages;
+    let quiet = world.run_until(Time::ZERO + UNIT * 39).counts.messages;
     world.run_until(Time::ZERO + PERIOD * 2 + UNIT * 8);
     let returned = world.tally(p(1), "access", label).unwrap().first;
     let steps = returned.since(begin + UNIT).as_nanos() / UNIT.as_nanos();

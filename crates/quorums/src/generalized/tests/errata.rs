@@ -40,34 +40,31 @@ impl<S: State> Algorithm for Ruled<S> {
 
     fn upon(&mut self, mut event: Event<S>, ctx: &mut Ctx<Self>) {
         let access = &mut self.access;
-        match (self.rule, &mut event) {
-            (Rule::NoIncrement, Event::Flooding(Deliver { message, .. })) => {
-                if matches!(message, Message::SetRequest { .. }) && access.clock > 0 {
-                    access.clock -= 1;
+        if self.rule == Rule::StateBeforeClock && matches!(event, Event::Timer) {
+            let now = std::mem::replace(&mut access.state, self.pushed.clone());
+            self.pushed = now.clone();
+            access.upon(event, ctx);
+            access.state = now;
+            return;
+        }
+        if let Event::Flooding(Deliver { from, message }) = &mut event {
+            match (self.rule, message) {
+                (Rule::NoIncrement, Message::SetRequest { .. }) => {
+                    access.clock = access.clock.saturating_sub(1);
                 }
-            }
-            (Rule::StateBeforeClock, Event::Timer) => {
-                let now = std::mem::replace(&mut access.state, self.pushed.clone());
-                self.pushed = now.clone();
-                access.upon(event, ctx);
-                access.state = now;
-                return;
-            }
-            (Rule::NoIdentifier, Event::Flooding(Deliver { message, .. })) => {
-                if let Message::SetResponse { call, .. } | Message::ClockResponse { call, .. } =
-                    message
-                {
+                (
+                    Rule::NoIdentifier,
+                    Message::SetResponse { call, .. } | Message::ClockResponse { call, .. },
+                ) => {
                     let last = access.pending.last_key_value();
                     *call = last.map_or(*call, |(last, _)| *last);
                 }
-            }
-            (Rule::NoDuplicates, Event::Flooding(Deliver { from, message })) => {
-                if let Message::SetRequest { call, .. } = message {
+                (Rule::NoDuplicates, Message::SetRequest { call, .. }) => {
                     let caller = access.callers.entry(*from).or_default();
                     caller.answered.remove(call);
                 }
+                _ => {}
             }
-            _ => {}
         }
         access.upon(event, ctx);
         if self.rule == Rule::SetDoesNotWait {
@@ -360,7 +357,7 @@ fn waits(configuration: Configuration) -> Waits {
     }
 }
 
-/// Outside of U_f a call may block; how many do can be seen.
+/// Outside of `U_f` a call may block; how many do can be seen.
 #[test]
 fn g2_e9_a_call_that_blocks_is_seen_to_be_under_way() {
     let mut world = World::new(4, 1, Timed::lock_step())
