@@ -3,11 +3,13 @@ use crate::exchange::{Effect, Event, spawn_as};
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe, eventually_perfect,
-    link::Links,
+    link::{Deliver, Links},
     perfect,
-    register::{Action, Indication, Request},
+    register::{Action, Indication, Outcome, Refusal, Request},
 };
-use quorate_core::{Addr, Algorithm, Host, ProcessId, Random as Generator, Time};
+use quorate_core::{
+    Addr, Algorithm, Context, Counters, Ctx, Host, ProcessId, Random as Generator, Time,
+};
 use quorate_sim::{
     Adversary, Copy, Crash, Lose, Oracle, Random, SimHost, Timed, UNIT, World,
     properties::Properties,
@@ -47,6 +49,47 @@ impl Adversary for Script {
     fn latency(&mut self, copy: Copy, _: &mut Generator) -> Duration {
         let named = self.0.get_mut(&(copy.from, copy.to));
         UNIT * named.and_then(VecDeque::pop_front).unwrap_or(1)
+    }
+}
+
+/// The algorithm over a link that delivers everything twice.
+pub(crate) struct Duplicating<A>(pub(crate) A);
+
+impl<A: Algorithm<Event = Event, Effect = Effect>> Algorithm for Duplicating<A> {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        if let Event::Link(Deliver { from, message }) = &event {
+            let (from, message) = (*from, message.clone());
+            self.0.upon(Event::Link(Deliver { from, message }), ctx);
+        }
+        self.0.upon(event, ctx);
+    }
+}
+
+/// What the algorithm triggers, alone.
+pub(crate) fn reaction<A: Algorithm<Event = Event, Effect = Effect>>(
+    algorithm: &mut A,
+    event: Event,
+) -> Vec<Effect> {
+    let mut ctx = Context::new("register".into(), 1, Counters::default());
+    algorithm.upon(event, &mut ctx);
+    let mut effects = Vec::new();
+    ctx.take_effects(&mut effects);
+    effects
+}
+
+/// Why the operation was refused, if that is all that has happened.
+pub(crate) fn refusal(effects: &[Effect]) -> Option<Refusal> {
+    match effects {
+        [
+            Effect::Indication(Indication {
+                outcome: Outcome::Refused(refusal),
+                ..
+            }),
+        ] => Some(*refusal),
+        _ => None,
     }
 }
 

@@ -1,5 +1,8 @@
 use super::*;
-use crate::testing::{Script, after, at, blind, cost, operate, p, read, turbulent, wire, write};
+use crate::testing::{
+    Duplicating, Script, X, after, at, blind, cost, operate, p, reaction, read, refusal, turbulent,
+    wire, write,
+};
 use quorate_core::{Context, Counters, Time};
 use quorate_sim::{
     Crash, Exhaustive, Report, SimHost, Timed, Verdict, World, properties, properties::Properties,
@@ -74,7 +77,7 @@ fn every_schedule_is_right() {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
     Corrected,
-    /// Acknowledgements are counted, and the link duplicates the writer's own (E2-E1).
+    /// Acknowledgements are counted (E2-E1).
     Counts,
     /// A half is enough (E2-E5).
     Half,
@@ -104,8 +107,7 @@ impl Algorithm for Ruled {
             Rule::Half => self.1.processes.n() / 2,
         };
         if is_acknowledgement {
-            // Counted twice, as it would be if it arrived twice.
-            self.2 += if self.0 == Rule::Counts { 2 } else { 1 };
+            self.2 += 1;
             if self.2 >= needed
                 && let Some(operation) = self.1.operations.of(request)
                 && let Phase::Writing { tag, .. } = operation.phase
@@ -117,11 +119,13 @@ impl Algorithm for Ruled {
     }
 }
 
-/// The write reaches the others late; p2 reads from those that have not got it.
+/// The write reaches the others late, and the writer's own copy twice; p2 reads from those that have not
+/// got it.
 fn write_that_is_under_way(rule: Rule, n: usize) -> Report {
     let adversary = (2..=n).fold(Script::default(), |script, to| script.way(1, to, &[20]));
     let mut world = World::new(n, 1, adversary).unwrap();
-    let doors = wire(&world, &blind, regular(&world), Ruled::by(rule));
+    let make = |host: &SimHost| Duplicating(Ruled::by(rule)(host));
+    let doors = wire(&world, &blind, regular(&world), make);
     world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
     world.request(p(2), at(3), &doors[1], read(1));
     world.cut((p(2), p(1)), at(2), Some(at(30)));
@@ -133,6 +137,111 @@ fn e2_e1_acknowledgements_that_are_counted_end_a_write_too_early() {
     let report = write_that_is_under_way(Rule::Counts, 3);
     assert_eq!(report.violation().unwrap().tag, "ONRR2");
     write_that_is_under_way(Rule::Corrected, 3).assert_all_hold();
+}
+
+/// Whoever fills a majority returns the write, and acknowledgements are gathered anew under the same number
+/// (E2-E2).
+struct GathersAnew {
+    own: MajorityVoting,
+    /// The last request, and how its write returns.
+    last: Option<(u64, Indication)>,
+    stored: ProcessSet,
+}
+
+impl GathersAnew {
+    fn new(host: &SimHost) -> Self {
+        GathersAnew {
+            own: by_p1(host),
+            last: None,
+            stored: ProcessSet::EMPTY,
+        }
+    }
+}
+
+impl Algorithm for GathersAnew {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        let (from, request) = match &event {
+            Event::Link(Deliver { from, message }) if message.content == Content::Acknowledge => {
+                (*from, message.request)
+            }
+            Event::Request(_) | Event::Link(_) | Event::Crash(_) => {
+                return self.own.upon(event, ctx);
+            }
+        };
+        if let Some(operation) = self.own.operations.end(request)
+            && let Phase::Writing { tag, .. } = operation.phase
+        {
+            self.last = Some((request, operation.ends(Outcome::Written { tag })));
+        }
+        if let Some((last, indication)) = &self.last
+            && *last == request
+            && self.stored.insert(from)
+            && self.stored.len() >= self.own.processes.majority()
+        {
+            self.stored = ProcessSet::EMPTY;
+            ctx.trigger(Effect::Indication(indication.clone()));
+        }
+    }
+}
+
+/// p1 of three writes.
+fn one_write<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHost) -> A) -> Report {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, &blind, regular(&world), make);
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.run()
+}
+
+#[test]
+fn e2_e2_acknowledgements_gathered_anew_return_a_write_twice() {
+    let report = one_write(|host| Duplicating(GathersAnew::new(host)));
+    assert_eq!(report.violation().unwrap().tag, "ONRR2");
+    one_write(|host| Duplicating(by_p1(host))).assert_all_hold();
+    // What comes late is less than a majority, and harmless where nothing is duplicated.
+    one_write(GathersAnew::new).assert_all_hold();
+}
+
+/// An answer that says that nothing was written is none (E2-E3).
+struct HearsValuesOnly(MajorityVoting);
+
+impl Algorithm for HearsValuesOnly {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        let nothing = Content::Value(Held::default());
+        let is_nothing = matches!(&event, Event::Link(d) if d.message.content == nothing);
+        if !is_nothing {
+            self.0.upon(event, ctx);
+        }
+    }
+}
+
+/// p2 reads what nobody has written.
+fn one_read<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHost) -> A) -> Report {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, &blind, regular(&world), make);
+    world.request(p(2), Time::ZERO, &doors[1], read(1));
+    world.run()
+}
+
+#[test]
+fn e2_e3_that_nothing_was_written_is_an_answer_like_any_other() {
+    let report = one_read(|host| HearsValuesOnly(by_p1(host)));
+    assert_eq!(report.violation().unwrap().tag, "ONRR1");
+    one_read(by_p1).assert_all_hold();
+}
+
+#[test]
+fn timestamps_that_are_used_up_are_said_so() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = by_p1(&world.host(p(1)));
+    p1.written.insert(X, u64::MAX);
+    let effects = reaction(&mut p1, Event::Request(write(1, 1)));
+    assert_eq!(refusal(&effects), Some(Refusal::Exhausted));
 }
 
 #[test]
@@ -235,7 +344,7 @@ fn only_the_writer_writes() {
     };
     assert_eq!(indication.outcome, Outcome::Refused(Refusal::NotWriter));
     let content = Content::Write {
-        register: crate::testing::X,
+        register: X,
         held: Held {
             tag: Tag {
                 timestamp: 1,

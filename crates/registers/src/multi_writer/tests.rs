@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{
-    Script, X, after, at, blind, cost, operate, p, read, returned, turbulent, wire, write,
+    Script, X, after, at, blind, cost, operate, p, read, refusal, returned, turbulent, wire, write,
 };
 use quorate_core::{Context, Counters, Time};
 use quorate_sim::{
@@ -184,18 +184,6 @@ fn from(rank: usize, request: u64, content: Content) -> Event {
 
 fn nothing() -> Content {
     Content::Value(Held::default())
-}
-
-fn refusal(effects: &[Effect]) -> Option<Refusal> {
-    match effects {
-        [
-            Effect::Indication(Indication {
-                outcome: Outcome::Refused(refusal),
-                ..
-            }),
-        ] => Some(*refusal),
-        _ => None,
-    }
 }
 
 #[test]

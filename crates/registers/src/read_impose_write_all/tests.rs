@@ -1,11 +1,14 @@
 use super::*;
 use crate::{
     exchange::{Effect, Event},
-    message::Content,
+    message::{Content, Held},
     testing::{
-        Script, at, cost, mistaken, operate, p, read, reported_after, turbulent, wire, write,
+        Script, X, at, cost, mistaken, operate, p, reaction, read, refusal, reported_after,
+        turbulent, wire, write,
     },
 };
+use bytes::Bytes;
+use quorate_abstractions::register::{Refusal, Tag};
 use quorate_core::{Algorithm, Ctx, ProcessSet, Time};
 use quorate_sim::{
     Exhaustive, Report, SimHost, Timed, UNIT, World, properties, properties::Properties,
@@ -127,4 +130,47 @@ fn e3_e1_an_acknowledgement_without_a_number_ends_another_operation() {
     let report = acknowledged_late(true);
     assert_eq!(report.violation().unwrap().tag, "ONAR2");
     acknowledged_late(false).assert_all_hold();
+}
+
+/// Somebody has this imposed.
+fn imposed(by: usize, timestamp: u64, writer: usize) -> Event {
+    let held = Held {
+        tag: Tag {
+            timestamp,
+            writer: Some(p(writer)),
+        },
+        value: Some(Bytes::from_static(b"v")),
+    };
+    let message = Message {
+        request: 1,
+        content: Content::Write { register: X, held },
+    };
+    let from = p(by);
+    Event::Link(Deliver { from, message })
+}
+
+#[test]
+fn e3_e2_only_the_writer_writes_and_readers_impose_only_what_it_wrote() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p2 = by_p1(&world.host(p(2)));
+    let effects = reaction(&mut p2, Event::Request(write(2, 1)));
+    assert_eq!(refusal(&effects), Some(Refusal::NotWriter));
+    assert!(
+        reaction(&mut p2, imposed(3, 1, 3)).is_empty(),
+        "of a reader"
+    );
+    assert_eq!(
+        reaction(&mut p2, imposed(3, 1, 1)).len(),
+        1,
+        "of the writer"
+    );
+}
+
+#[test]
+fn timestamps_that_are_used_up_are_said_so() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = by_p1(&world.host(p(1)));
+    assert_eq!(reaction(&mut p1, imposed(1, u64::MAX, 1)).len(), 1);
+    let effects = reaction(&mut p1, Event::Request(write(1, 1)));
+    assert_eq!(refusal(&effects), Some(Refusal::Exhausted));
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::multi_writer::MultiWriter;
 use crate::testing::{
     Script, after, at, blind, cost, operate, p, read, reported_after, returned, turbulent, wire,
     write,
@@ -107,9 +108,10 @@ fn stale_writer<A: Algorithm<Event = Event, Effect = Effect>>(
 }
 
 /// …where majorities suffice, everything happens before p3 has heard of anything.
-fn stale_writer_at_once() -> Report {
+fn stale_writer_at_once<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+) -> Report {
     let mut world = World::new(3, 1, Script::default().way(1, 3, &[90, 90])).unwrap();
-    let make = |host: &SimHost| OnMajorities(Own::new(host));
     let doors = wire(&world, &reported_after(1), atomic(&world), make);
     world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
     world.request(p(1), at(5), &doors[0], write(1, 2));
@@ -120,8 +122,10 @@ fn stale_writer_at_once() -> Report {
 
 #[test]
 fn e5_e1_the_own_copy_says_nothing_of_what_a_majority_holds() {
-    let report = stale_writer_at_once();
+    let report = stale_writer_at_once(|host| OnMajorities(Own::new(host)));
     assert_eq!(report.violation().unwrap().tag, "NNAR2");
+    // On majorities, a majority is to be asked first.
+    stale_writer_at_once(MultiWriter::new).assert_all_hold();
     stale_writer(Own::new).assert_all_hold();
 }
 
@@ -153,4 +157,92 @@ fn e5_e4_two_operations_of_one_process_on_one_register_are_refused() {
         world.tally(p(1), "register", "WriteReturn").unwrap().count,
         1
     );
+}
+
+/// A process writes a register that it is writing already (E5-E4).
+struct Concurrent(Own);
+
+impl Algorithm for Concurrent {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        if let Event::Request(Request {
+            register,
+            operation,
+            action: Action::Write(value),
+        }) = &event
+            && self.0.operations.is_busy(register)
+        {
+            let tag = Tag {
+                timestamp: self.0.replica.held(register).tag.timestamp + 1,
+                writer: Some(self.0.me),
+            };
+            let value = Some(value.clone());
+            let (held, outcome) = (Held { tag, value }, Outcome::Written { tag });
+            return self
+                .0
+                .impose(register.clone(), *operation, held, outcome, ctx);
+        }
+        self.0.upon(event, ctx);
+    }
+}
+
+/// p1 writes twice at once, which p2 and p3 get in different orders; then both read.
+fn writes_at_once<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+) -> Report {
+    let mut world = World::new(3, 1, Script::default().way(1, 3, &[5])).unwrap();
+    let doors = wire(&world, &reported_after(1), atomic(&world), make);
+    let door = doors[0].clone();
+    world.call(p(1), Time::ZERO, move || {
+        door.send(write(1, 1));
+        door.send(write(1, 2));
+    });
+    world.request(p(2), at(20), &doors[1], read(1));
+    world.request(p(3), at(25), &doors[2], read(1));
+    world.run()
+}
+
+#[test]
+fn e5_e4_two_writes_of_one_process_at_once_would_have_one_tag() {
+    let report = writes_at_once(|host| Concurrent(Own::new(host)));
+    assert_eq!(report.violation().unwrap().tag, "NNAR2");
+    writes_at_once(Own::new).assert_all_hold();
+}
+
+/// What is not newer than what is held is not acknowledged (E3-E3, E5-E2).
+struct AcknowledgesNews(Own);
+
+impl Algorithm for AcknowledgesNews {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        if let Event::Link(Deliver { message, .. }) = &event
+            && let Content::Write { register, held } = &message.content
+            && held.tag <= self.0.replica.held(register).tag
+        {
+            return;
+        }
+        self.0.upon(event, ctx);
+    }
+}
+
+/// p1 writes, and p2 reads what everybody holds.
+fn nothing_new<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+) -> Report {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, &reported_after(1), atomic(&world), make);
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(2), at(5), &doors[1], read(1));
+    world.run()
+}
+
+#[test]
+fn e3_e3_and_e5_e2_what_is_not_acknowledged_for_being_old_never_returns() {
+    let report = nothing_new(|host| AcknowledgesNews(Own::new(host)));
+    assert_eq!(report.violation().unwrap().tag, "NNAR1");
+    nothing_new(Own::new).assert_all_hold();
 }

@@ -1,8 +1,11 @@
 use super::*;
-use crate::testing::{Script, after, at, blind, cost, operate, p, read, turbulent, wire, write};
+use crate::testing::{
+    Duplicating, Script, X, after, at, blind, cost, operate, p, reaction, read, refusal, turbulent,
+    wire, write,
+};
 use quorate_core::{Context, Counters, Time};
 use quorate_sim::{
-    Crash, Exhaustive, Report, SimHost, Timed, World, properties, properties::Properties,
+    Crash, Exhaustive, Report, SimHost, Timed, Verdict, World, properties, properties::Properties,
 };
 
 fn atomic(world: &World) -> Properties {
@@ -172,4 +175,182 @@ fn e4_e4_what_was_never_written_is_an_answer_like_any_other() {
     let doors = wire(&world, &blind, atomic(&world), by_p1);
     world.request(p(2), Time::ZERO, &doors[1], read(1));
     world.run().assert_all_hold();
+}
+
+/// A read gathers answers anew once it imposes, and imposes again when they are a majority again, all under
+/// one number (E4-E1).
+struct ImposesAgain {
+    own: ReadImposeWriteMajority,
+    /// The read, and its number.
+    read: Option<(u64, Operation<Phase>)>,
+    answered: ProcessSet,
+    newest: Held,
+    stored: ProcessSet,
+}
+
+impl ImposesAgain {
+    fn new(host: &SimHost) -> Self {
+        ImposesAgain {
+            own: by_p1(host),
+            read: None,
+            answered: ProcessSet::EMPTY,
+            newest: Held::default(),
+            stored: ProcessSet::EMPTY,
+        }
+    }
+
+    /// A majority of answers has the newest imposed; a majority of acknowledgements ends the read.
+    fn upon_answer(&mut self, from: ProcessId, content: Content, ctx: &mut Ctx<Self>) {
+        let Some((request, operation)) = &self.read else {
+            return;
+        };
+        let majority = self.own.processes.majority();
+        match content {
+            Content::Value(held) => {
+                if self.newest.tag < held.tag {
+                    self.newest = held;
+                }
+                if self.answered.insert(from) && self.answered.len() == majority {
+                    (self.answered, self.stored) = (ProcessSet::EMPTY, ProcessSet::EMPTY);
+                    let (register, held) = (operation.register.clone(), self.newest.clone());
+                    ask(*request, Content::Write { register, held }, ctx);
+                }
+            }
+            Content::Acknowledge => {
+                if self.stored.insert(from) && self.stored.len() == majority {
+                    let Held { tag, value } = self.newest.clone();
+                    ctx.trigger(Effect::Indication(Indication {
+                        register: operation.register.clone(),
+                        operation: operation.number,
+                        outcome: Outcome::Read { tag, value },
+                    }));
+                }
+            }
+            Content::Read { .. } | Content::Write { .. } => {}
+        }
+    }
+}
+
+impl Algorithm for ImposesAgain {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        if let Event::Link(Deliver { from, message }) = &event
+            && matches!(message.content, Content::Value(_) | Content::Acknowledge)
+        {
+            return self.upon_answer(*from, message.content.clone(), ctx);
+        }
+        self.own.upon(event, ctx);
+        for request in self.own.operations.requests() {
+            let begun = self.own.operations.end(request);
+            self.read = begun.map(|operation| (request, operation));
+        }
+    }
+}
+
+/// p2 of three reads, and the answers of p3 come when the read has returned.
+fn one_read<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHost) -> A) -> Report {
+    let mut world = World::new(3, 1, Script::default().way(3, 2, &[10, 10])).unwrap();
+    let doors = wire(&world, &blind, atomic(&world), make);
+    world.request(p(2), Time::ZERO, &doors[1], read(1));
+    world.run()
+}
+
+#[test]
+fn e4_e1_a_read_that_imposes_twice_returns_twice() {
+    let report = one_read(|host| Duplicating(ImposesAgain::new(host)));
+    assert_eq!(report.violation().unwrap().tag, "ONAR2");
+    one_read(|host| Duplicating(by_p1(host))).assert_all_hold();
+    // Where nothing is duplicated, answers that come late are less than a majority.
+    one_read(ImposesAgain::new).assert_all_hold();
+}
+
+/// Acknowledgements say which timestamp they are for, and that of the last write is taken for the write's
+/// (E4-E2).
+struct ByTimestamp {
+    own: ReadImposeWriteMajority,
+    /// The last write, and how it returns.
+    written: Option<(Tag, Indication)>,
+}
+
+impl ByTimestamp {
+    fn new(host: &SimHost) -> Self {
+        ByTimestamp {
+            own: by_p1(host),
+            written: None,
+        }
+    }
+}
+
+impl Algorithm for ByTimestamp {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        let Event::Link(Deliver { from, message }) = &event else {
+            return self.own.upon(event, ctx);
+        };
+        if message.content == Content::Acknowledge
+            && let Some(operation) = self.own.operations.of(message.request)
+            && let Phase::Storing { stored, outcome } = &mut operation.phase
+        {
+            match (&*outcome, &self.written) {
+                (Outcome::Written { tag }, _) => {
+                    let indication = Indication {
+                        register: operation.register.clone(),
+                        operation: operation.number,
+                        outcome: outcome.clone(),
+                    };
+                    self.written = Some((*tag, indication));
+                }
+                (Outcome::Read { tag, .. }, Some((last, indication))) if tag == last => {
+                    if stored.insert(*from) && stored.len() == self.own.processes.majority() {
+                        ctx.trigger(Effect::Indication(indication.clone()));
+                    }
+                    return;
+                }
+                (Outcome::Read { .. } | Outcome::Refused(_), _) => {}
+            }
+        }
+        self.own.upon(event, ctx);
+    }
+}
+
+/// p1 of three writes, and reads what it wrote.
+fn own_write_read<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+    go_on: bool,
+) -> Report {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut world = if go_on {
+        world.go_on_after_violation()
+    } else {
+        world
+    };
+    let doors = wire(&world, &blind, atomic(&world), make);
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(1), at(5), &doors[0], read(2));
+    world.run()
+}
+
+#[test]
+fn e4_e2_by_timestamp_what_a_read_imposes_ends_the_write_again_and_never_the_read() {
+    let report = own_write_read(ByTimestamp::new, false);
+    assert_eq!(report.violation().unwrap().tag, "ONAR2");
+    let report = own_write_read(ByTimestamp::new, true);
+    assert!(matches!(
+        report.verdict("ONAR1"),
+        Some(Verdict::Violated(_))
+    ));
+    own_write_read(by_p1, false).assert_all_hold();
+}
+
+#[test]
+fn timestamps_that_are_used_up_are_said_so() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = by_p1(&world.host(p(1)));
+    p1.written.insert(X, u64::MAX);
+    let effects = reaction(&mut p1, Event::Request(write(1, 1)));
+    assert_eq!(refusal(&effects), Some(Refusal::Exhausted));
 }

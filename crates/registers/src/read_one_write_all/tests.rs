@@ -1,6 +1,7 @@
 use super::*;
 use crate::testing::{
-    Script, after, at, cost, mistaken, operate, p, read, reported_after, turbulent, wire, write,
+    Script, X, after, at, cost, mistaken, operate, p, reaction, read, refusal, reported_after,
+    turbulent, wire, write,
 };
 use quorate_core::{Context, Counters, Time};
 use quorate_sim::{
@@ -169,7 +170,7 @@ fn e1_e5_a_write_that_does_not_come_from_the_writer_is_dropped() {
     let mut p2 = by_p1(&world.host(p(2)));
     let mut ctx = Context::new("register".into(), 1, counters.clone());
     let content = Content::Write {
-        register: crate::testing::X,
+        register: X,
         held: Held {
             tag: Tag {
                 timestamp: 9,
@@ -193,4 +194,138 @@ fn e1_e5_a_write_that_does_not_come_from_the_writer_is_dropped() {
             .iter()
             .any(|(_, reason, count)| *reason == "not from the writer" && *count == 1)
     );
+}
+
+/// Who has crashed is struck out, and the rule to return is not looked at (E1-E2).
+struct Deaf(ReadOneWriteAll);
+
+impl Algorithm for Deaf {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Crash(perfect::Crash(q)) => drop(self.0.correct.remove(q)),
+            Event::Request(_) | Event::Link(_) => self.0.upon(event, ctx),
+        }
+    }
+}
+
+/// The rule to return does not ask whether a write is under way (E1-E3).
+struct Unguarded {
+    own: ReadOneWriteAll,
+    /// How the last write returns.
+    last: Option<Indication>,
+    stored: ProcessSet,
+}
+
+impl Unguarded {
+    fn new(host: &SimHost) -> Self {
+        Unguarded {
+            own: by_p1(host),
+            last: None,
+            stored: ProcessSet::EMPTY,
+        }
+    }
+}
+
+impl Algorithm for Unguarded {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        if let Event::Link(Deliver { from, message }) = &event
+            && message.content == Content::Acknowledge
+            && let Some(operation) = self.own.operations.of(message.request)
+        {
+            let tag = operation.phase.tag;
+            self.stored.insert(*from);
+            self.last = Some(Indication {
+                register: operation.register.clone(),
+                operation: operation.number,
+                outcome: Outcome::Written { tag },
+            });
+        }
+        let is_report = matches!(event, Event::Crash(_));
+        self.own.upon(event, ctx);
+        let is_idle = self.own.operations.requests().is_empty();
+        if let Some(indication) = &self.last
+            && is_report
+            && is_idle
+            && self.own.correct.is_subset(self.stored)
+        {
+            ctx.trigger(Effect::Indication(indication.clone()));
+        }
+    }
+}
+
+/// p1 of three writes, and p3 crashes so many half steps after that; P reports it three steps later.
+fn a_reader_crashes<A: Algorithm<Event = Event, Effect = Effect>>(
+    half_steps: u32,
+    make: impl Fn(&SimHost) -> A,
+) -> Report {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, &reported_after(3), regular(&world), make);
+    world.crash(p(3), Crash::at(Time::ZERO + UNIT / 2 * half_steps));
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.run()
+}
+
+#[test]
+fn e1_e2_a_rule_that_is_not_looked_at_when_a_crash_is_reported_blocks() {
+    let report = a_reader_crashes(1, |host| Deaf(by_p1(host)));
+    assert_eq!(report.violation().unwrap().tag, "ONRR1");
+    a_reader_crashes(1, by_p1).assert_all_hold();
+}
+
+#[test]
+fn e1_e3_a_rule_that_does_not_ask_for_a_write_returns_one_twice() {
+    let report = a_reader_crashes(7, Unguarded::new);
+    assert_eq!(report.violation().unwrap().tag, "ONRR2");
+    a_reader_crashes(7, by_p1).assert_all_hold();
+}
+
+/// Everybody writes, and everybody's writes are taken (E1-E5).
+struct TakenFromAnybody(ReadOneWriteAll);
+
+impl Algorithm for TakenFromAnybody {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match &event {
+            Event::Request(_) => self.0.writer = self.0.me,
+            Event::Link(Deliver { from, .. }) => self.0.writer = *from,
+            Event::Crash(_) => {}
+        }
+        self.0.upon(event, ctx);
+    }
+}
+
+/// p3 writes, then p1, and p2 reads.
+fn two_writers<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+) -> Report {
+    let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let doors = wire(&world, &reported_after(1), regular(&world), make);
+    world.request(p(3), Time::ZERO, &doors[2], write(3, 1));
+    world.request(p(1), at(5), &doors[0], write(1, 1));
+    world.request(p(2), at(10), &doors[1], read(1));
+    world.run()
+}
+
+#[test]
+fn e1_e5_a_write_of_another_hides_those_of_the_writer() {
+    let report = two_writers(|host| TakenFromAnybody(by_p1(host)));
+    assert_eq!(report.violation().unwrap().tag, "ONRR2");
+    two_writers(by_p1).assert_all_hold();
+}
+
+#[test]
+fn timestamps_that_are_used_up_are_said_so() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = by_p1(&world.host(p(1)));
+    p1.written.insert(X, u64::MAX);
+    let effects = reaction(&mut p1, Event::Request(write(1, 1)));
+    assert_eq!(refusal(&effects), Some(Refusal::Exhausted));
 }

@@ -19,7 +19,8 @@ const WRITE: usize = 1;
 const KEPT: usize = 64;
 
 /// ONRR1–2 of the (1,N) regular registers of the modules of this name. Operations are promised to return
-/// at the processes `returning`.
+/// at the processes `returning`. That each returns once, and none unasked, is a matter of validity, here
+/// and of the other registers.
 pub fn regular_register(
     _processes: &Membership,
     module: &str,
@@ -182,6 +183,11 @@ impl Property for Registers {
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        let is_validity = matches!(self.what, What::Regularity | What::Atomicity);
+        if is_validity && self.operations.is_stray(record) {
+            let text = "an operation that is not under way returns".to_owned();
+            return Err(violation(self.tag, record, text));
+        }
         let Some((p, number, observation, shown)) = self.operations.see(record) else {
             return Ok(());
         };

@@ -63,6 +63,19 @@ impl<T> Operations<T> {
         Some((p, number, observation, shown))
     }
 
+    /// Whether the record shows the return of an operation that is not under way: it has returned before,
+    /// or nobody has requested it.
+    pub(super) fn is_stray(&mut self, record: &Record) -> bool {
+        let Some(observation) = record.kind.indication() else {
+            return false;
+        };
+        let mut returns = self.names.iter().map(|(_, returned)| *returned);
+        let operation = (record.process, observation.instance.unwrap_or(0));
+        returns.any(|label| observation.label == label)
+            && !self.pending.contains_key(&operation)
+            && self.watch.sees(record)
+    }
+
     /// The operation has begun.
     pub(super) fn begin(&mut self, p: ProcessId, number: u64, remembered: T) {
         self.pending.insert((p, number), remembered);

@@ -85,6 +85,22 @@ fn a_read_of_an_old_value_is_found() {
 }
 
 #[test]
+fn what_returns_twice_or_was_never_requested_is_found() {
+    let again = [
+        write(1, 1, 10).to_vec(),
+        vec![returns(1, 1, "WriteReturn", 0)],
+    ]
+    .concat();
+    assert_eq!(regular(&again), ["ONRR2"]);
+    assert_eq!(atomic(&again), ["ONAR2"]);
+    assert_eq!(shared(&again), ["NNAR2"]);
+    let unasked = [returns(2, 1, "ReadReturn", 0)];
+    assert_eq!(regular(&unasked), ["ONRR2"]);
+    assert_eq!(atomic(&unasked), ["ONAR2"]);
+    assert_eq!(shared(&unasked), ["NNAR2"]);
+}
+
+#[test]
 fn the_new_value_and_then_the_old_one_is_regular_only() {
     let inversion = [
         vec![begins(1, 1, "Write", 10)],
