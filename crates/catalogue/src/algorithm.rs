@@ -204,6 +204,8 @@ pub enum Ground {
     /// Perfect links whose copies never take arbitrarily long: it never rests for good, and a run is
     /// over where it rests for a while.
     TimedLinks,
+    /// The same, and what an operation waits for may be what is sent once a period.
+    Pushes,
 }
 
 /// How an algorithm is wired at one process of a simulated world.

@@ -11,6 +11,7 @@ mod from_terminating;
 mod links;
 mod membership;
 mod registers;
+mod quorum_access;
 mod terminating;
 mod total_order;
 mod traced;
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         membership::ALL,
         views::ALL,
         registers::ALL,
+        quorum_access::ALL,
     ];
     families.into_iter().flatten()
 }

@@ -110,6 +110,8 @@ const LOSSES: u32 = 8;
 const SETTLED: Duration = Duration::from_secs(30);
 /// What only heartbeats keep going is over when nothing has happened for so long.
 const SILENT: Duration = Duration::from_secs(10);
+/// What waits for what is sent once a period is over when nothing has happened for many.
+const PUSHED: Duration = Duration::from_secs(2);
 /// When stubborn links are told to stop.
 const STUBBORN: Duration = Duration::from_secs(150);
 
@@ -269,6 +271,7 @@ impl Scenario {
         Ok(match self.subject.algorithm.simulation.ground {
             Ground::Heartbeats => World::new(n, seed, timed)?.settle(SILENT),
             Ground::TimedLinks => World::new(n, seed, timed)?,
+            Ground::Pushes => World::new(n, seed, timed)?.settle(PUSHED),
             _ if seed.is_multiple_of(2) => World::new(n, seed, timed)?,
             Ground::FairLoss | Ground::Links => World::new(n, seed, Anything::new())?,
         })

@@ -114,6 +114,9 @@ const TWINS: &[(&str, Case)] = &[
     ("consult-some", erring(2, 0, 1)),
     ("consult-without-reports", case(2, Load::One, 1)),
     ("forgetful-replicas", case(2, Load::One, 0)),
+    ("flooding-forgetful", case(2, Load::One, 0)),
+    ("quorums-of-one", case(2, Load::One, 0)),
+    ("register-on-quorums-of-one", case(2, Load::One, 0)),
 ];
 
 /// A search that tells apart what the algorithm's properties do.

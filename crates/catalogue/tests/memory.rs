@@ -12,7 +12,7 @@ use quorate_abstractions::{
 };
 use quorate_broadcast::causal_past;
 use quorate_catalogue::{
-    algorithm::Algorithm,
+    algorithm::{Algorithm, Ground},
     algorithms,
     site::{Action, Below, Door, Operation, Proposal, Site},
     stack,
@@ -212,6 +212,9 @@ fn operate(algorithm: &'static Algorithm, operations: u64) {
     let mut world = World::new(2, 1, adversary)
         .unwrap()
         .maximum_events(u64::MAX);
+    if algorithm.simulation.ground == Ground::Pushes {
+        world = world.settle(Duration::from_secs(1));
+    }
     let client = client(operations);
     if algorithm.abstraction.ends_with("causal broadcast") {
         client.lock().unwrap().window = NARROW;

@@ -39,9 +39,11 @@
 //! # Source
 //! Folklore; that channels may be taken for transitive so is said in the paper on generalized quorum
 //! systems, arXiv 2505.02646. Deviations: slots, which bound the memory where nobody can acknowledge.
+mod broken;
 mod message;
 mod origin;
 
+pub use broken::spawn_broken;
 pub use message::Message;
 
 use bytes::Bytes;
@@ -322,6 +324,10 @@ impl<M: Wire + Observe> Flooding<M> {
         if id.origin != self.me {
             self.passed.insert(id, bytes);
         }
+        self.deliver(id.origin, item, ctx);
+    }
+
+    fn deliver(&self, from: ProcessId, item: Item, ctx: &mut Ctx<Self>) {
         let Some((to, content)) = item.content else {
             return;
         };
@@ -334,10 +340,7 @@ impl<M: Wire + Observe> Flooding<M> {
             return;
         }
         match M::decode(content) {
-            Ok(message) => {
-                let from = id.origin;
-                ctx.trigger(Effect::Deliver(Deliver { from, message }));
-            }
+            Ok(message) => ctx.trigger(Effect::Deliver(Deliver { from, message })),
             Err(_) => ctx.count("undecodable"),
         }
     }

@@ -1,7 +1,4 @@
 //! What the tests of quorum access share.
-mod checker;
-
-pub(crate) use checker::quorum_access;
 
 use crate::{
     Family, Quorums, classical, flooding as over, generalized,
@@ -13,6 +10,7 @@ use quorate_abstractions::{
     quorum_access::{Call, Indication, Request},
 };
 use quorate_core::{Addr, Host, Layer, ProcessId, ProcessSet, Random as Generator, Time};
+pub(crate) use quorate_sim::properties::quorum_access;
 use quorate_sim::{Crash, SimHost, UNIT, World};
 use rand::{RngExt, SeedableRng};
 

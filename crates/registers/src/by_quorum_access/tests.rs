@@ -1,13 +1,13 @@
-mod checker;
 mod errata;
 mod figure_1;
 
 use super::*;
-use checker::shared_register;
 use quorate_abstractions::{flooding as floods, link, link::Links};
 use quorate_core::{Membership, ProcessSet, Random as Generator, Time};
 use quorate_quorums::{Quorums, classical, flooding, generalized};
-use quorate_sim::{Crash, Lose, Random, Report, SimHost, Timed, UNIT, World};
+use quorate_sim::{
+    Crash, Lose, Random, Report, SimHost, Timed, UNIT, World, properties::shared_register,
+};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -160,7 +160,11 @@ fn turbulent(seed: u64, below: Below) -> Report {
             crash.losing(Lose::Each(0.5)),
         );
     }
-    world.check(shared_register("register", world.membership().set()));
+    world.check(shared_register(
+        world.membership(),
+        "register",
+        world.membership().set(),
+    ));
     let doors = wire(&world, below, &majorities(n), ByQuorumAccess::new);
     operate(&world, &doors, seed, 12, 150);
     world.run()

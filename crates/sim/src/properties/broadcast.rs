@@ -30,12 +30,7 @@ pub(super) fn family(
     uniform: bool,
 ) -> Properties {
     vec![
-        Box::new(Validity {
-            tag: format!("{prefix}1"),
-            watch: Watch::new(module),
-            requested: BTreeMap::new(),
-            delivered: Delivered::default(),
-        }),
+        validity(&format!("{prefix}1"), module),
         no_duplication(&format!("{prefix}2"), module),
         no_creation(&format!("{prefix}3"), processes, module),
         Box::new(Agreement {
@@ -45,6 +40,16 @@ pub(super) fn family(
             delivered: Delivered::default(),
         }),
     ]
+}
+
+/// What a correct process broadcasts, every correct process delivers, under this tag.
+pub(super) fn validity(tag: &str, module: &str) -> Box<dyn Property> {
+    Box::new(Validity {
+        tag: tag.to_owned(),
+        watch: Watch::new(module),
+        requested: BTreeMap::new(),
+        delivered: Delivered::default(),
+    })
 }
 
 /// No process delivers a message twice, under this tag.
