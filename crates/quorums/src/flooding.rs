@@ -11,7 +11,8 @@
 //! # Assumes
 //! Any number of crashes; channels that fail, in one direction, for good. The channels that do not fail
 //! are perfect links, or, if everything is repeated, fair-loss ones. A process that is started again is
-//! another one: its versions begin again, and others take them for old.
+//! another one: its versions begin again, and others take them for old. Over fair-loss channels, what is
+//! replaced before all of its chunks have arrived need never arrive: long items are to stand for long.
 //!
 //! # Messages
 //! ITEM(origin, version, standing, to, message), to all: what the origin posted. Versions count the posts
@@ -413,14 +414,17 @@ impl<M: Wire + Observe> Flooding<M> {
         (0..of).map(cut).collect()
     }
 
-    /// Sends everything again that is due.
+    /// Sends everything again that is due, and, in the same messages, what is about to be.
     fn upon_timer(&mut self, ctx: &mut Ctx<Self>) {
         let Some(shortest) = self.configuration.repeat else {
             return;
         };
         let (now, mut due) = (ctx.now(), BTreeMap::new());
+        if self.repeated.values().all(|repeated| repeated.due > now) {
+            return self.arm(ctx);
+        }
         for (id, repeated) in &mut self.repeated {
-            if repeated.due > now {
+            if repeated.due > now + shortest / 2 {
                 continue;
             }
             repeated.times = (repeated.times + 1).min(20);

@@ -9,7 +9,7 @@ use crate::{
         Simulation, Timing, Twin, formula,
     },
     scenario::Faults,
-    site::{Action, Door, Objects, Operation, Site},
+    site::{Action, Door, Objects, Operation, Site, SiteLinks},
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
@@ -301,11 +301,7 @@ const STANDING: u64 = 64;
 /// Broadcasts by flooding: each payload in the next slot.
 fn flood(
     site: &Site<'_>,
-    spawn: fn(
-        &SimHost,
-        &crate::site::SiteLinks,
-        Addr<Delivery<Numbered>>,
-    ) -> Addr<Request<Numbered>>,
+    spawn: impl FnOnce(&SimHost, &SiteLinks, Addr<Delivery<Numbered>>) -> Addr<Request<Numbered>>,
 ) -> Door {
     let (host, links) = (site.host().at("flooding"), site.links().at("flooding"));
     let beneath = host.at("layer");

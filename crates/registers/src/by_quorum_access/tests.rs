@@ -6,7 +6,8 @@ use quorate_abstractions::{flooding as floods, link, link::Links};
 use quorate_core::{Membership, ProcessSet, Random as Generator, Time};
 use quorate_quorums::{Quorums, classical, flooding, generalized};
 use quorate_sim::{
-    Crash, Lose, Random, Report, SimHost, Timed, UNIT, World, properties::shared_register,
+    Crash, Exhaustive, Exploration, Lose, Random, Report, SimHost, Timed, UNIT, World,
+    properties::shared_register,
 };
 use std::{
     sync::{Arc, Mutex},
@@ -178,6 +179,38 @@ fn every_property_holds_over_any_access_wherever_a_minority_crashes() {
             assert!(report.all_hold(), "seed {seed}: {report}");
         }
     }
+}
+
+/// Every schedule in which p1 writes and all others read.
+fn explore(n: usize, search: Exhaustive) -> Exploration {
+    search.explore(|| {
+        let world = World::new(n, 1, Timed::lock_step()).unwrap();
+        let all = world.membership().set();
+        world.check(shared_register(world.membership(), "register", all));
+        let doors = wire(
+            &world,
+            Below::Classical,
+            &majorities(n),
+            ByQuorumAccess::new,
+        );
+        for (q, door) in world.processes().zip(&doors) {
+            let action = if q == p(1) { write("1") } else { Action::Read };
+            world.request(q, Time::ZERO, door, request("x", 1, action));
+        }
+        world
+    })
+}
+
+#[test]
+fn every_schedule_of_two_processes_is_right() {
+    let found = explore(2, Exhaustive::new());
+    assert!(found.found.is_none() && found.complete, "{found}");
+}
+
+#[test]
+fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
+    let found = explore(3, Exhaustive::new().crashes(1).depth(8));
+    assert!(found.found.is_none(), "{found}");
 }
 
 /// What one process indicates, in the order of its operations.
