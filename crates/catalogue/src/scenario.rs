@@ -174,9 +174,10 @@ impl Scenario {
     /// What the run of this seed stands on.
     #[must_use]
     pub fn layers_of(&self, seed: u64) -> Layers {
-        let is_link = self.subject.algorithm.simulation.ground == Ground::FairLoss;
         match self.layers {
-            _ if is_link => Layers::Full,
+            // The real link never rests while something is sent over it once a period.
+            _ if self.subject.algorithm.simulation.ground == Ground::Pushes => Layers::Ideal,
+            _ if self.subject.algorithm.simulation.ground == Ground::FairLoss => Layers::Full,
             Layers::Mixed if seed.is_multiple_of(10) => Layers::Full,
             Layers::Mixed => Layers::Ideal,
             given => given,
