@@ -1,5 +1,22 @@
 //! Join-semilattices: values that can be joined, in any order, as often as one likes.
-use quorate_core::wire::Wire;
+//!
+//! | type | the join |
+//! |---|---|
+//! | [`Union`] | of sets: their union |
+//! | [`Maxima`] | of maps: of each key, the larger value |
+//! | [`LastWriter`] | of maps: of each key, the value with the larger timestamp, then of the larger writer |
+//! | [`Bits`], [`PackedMaxima`], [`FourPoint`] | small ones, whose digests are themselves: for checkers |
+mod small;
+
+pub use small::{Bits, FourPoint, PackedMaxima};
+
+use bytes::{Bytes, BytesMut};
+use quorate_core::{
+    ProcessId, message,
+    wire::{Undecodable, Wire, decode_value, encode, encode_value},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A join-semilattice. The join is commutative, associative and idempotent; x ≤ y means that joining x
 /// to y leaves y as it is. The default value is the least: ⊥.
@@ -17,3 +34,170 @@ pub trait Lattice: Clone + Default + PartialEq + Wire {
     /// What an observation can carry of the value: a digest, or, of small values, the value itself.
     fn digest(&self) -> u64;
 }
+
+/// What a user may put into a lattice: ordered values that the codec supports.
+pub trait Element: Clone + Ord + Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<T: Clone + Ord + Serialize + DeserializeOwned + Send + Sync + 'static> Element for T {}
+
+/// A set, which only grows: the join is the union.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(bound = "T: Element")]
+pub struct Union<T>(pub BTreeSet<T>);
+
+/// A map whose values only grow: the join takes, of each key, the larger value.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(bound = "K: Element, V: Element")]
+pub struct Maxima<K, V>(pub BTreeMap<K, V>);
+
+/// A value, with when and by whom it was written.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Written<V> {
+    /// When: any number that grows, a clock's or a counter's.
+    pub timestamp: u64,
+    /// By whom.
+    pub writer: ProcessId,
+    /// The value.
+    pub value: V,
+}
+
+/// A map of which the last write of each key counts: that of the larger timestamp, of those the one of
+/// the larger writer. Of two values that one writer gives one timestamp, the larger counts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(bound = "K: Element, V: Element")]
+pub struct LastWriter<K, V>(pub BTreeMap<K, Written<V>>);
+
+impl<T> Default for Union<T> {
+    fn default() -> Self {
+        Union(BTreeSet::new())
+    }
+}
+
+impl<K, V> Default for Maxima<K, V> {
+    fn default() -> Self {
+        Maxima(BTreeMap::new())
+    }
+}
+
+impl<K, V> Default for LastWriter<K, V> {
+    fn default() -> Self {
+        LastWriter(BTreeMap::new())
+    }
+}
+
+impl<K: Element, V: Element> LastWriter<K, V> {
+    /// Writes, after all that is known of the key.
+    pub fn write(&mut self, writer: ProcessId, key: K, value: V) {
+        let last = self.0.get(&key).map_or(0, |written| written.timestamp);
+        let timestamp = last.saturating_add(1);
+        let written = Written {
+            timestamp,
+            writer,
+            value,
+        };
+        self.0.insert(key, written);
+    }
+
+    /// The value of the key, as far as known.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.0.get(key).map(|written| &written.value)
+    }
+}
+
+/// Of each key, the larger value.
+fn join_maps<K: Element, V: Element>(mine: &mut BTreeMap<K, V>, theirs: &BTreeMap<K, V>) {
+    for (key, value) in theirs {
+        let is_larger = mine.get(key).is_none_or(|mine| mine < value);
+        if is_larger {
+            mine.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+fn are_at_most<K: Element, V: Element>(mine: &BTreeMap<K, V>, theirs: &BTreeMap<K, V>) -> bool {
+    let mut all = mine.iter();
+    all.all(|(key, value)| theirs.get(key).is_some_and(|theirs| value <= theirs))
+}
+
+impl<T: Element> Lattice for Union<T> {
+    fn join(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().cloned());
+    }
+
+    fn is_at_most(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0)
+    }
+
+    fn digest(&self) -> u64 {
+        message::digest(&encode(self))
+    }
+}
+
+impl<K: Element, V: Element> Lattice for Maxima<K, V> {
+    fn join(&mut self, other: &Self) {
+        join_maps(&mut self.0, &other.0);
+    }
+
+    fn is_at_most(&self, other: &Self) -> bool {
+        are_at_most(&self.0, &other.0)
+    }
+
+    fn digest(&self) -> u64 {
+        message::digest(&encode(self))
+    }
+}
+
+impl<K: Element, V: Element> Lattice for LastWriter<K, V> {
+    fn join(&mut self, other: &Self) {
+        join_maps(&mut self.0, &other.0);
+    }
+
+    fn is_at_most(&self, other: &Self) -> bool {
+        are_at_most(&self.0, &other.0)
+    }
+
+    fn digest(&self) -> u64 {
+        message::digest(&encode(self))
+    }
+}
+
+/// Appends a value of users. One that the codec does not support leaves nothing behind, and is refused
+/// by every receiver.
+fn put_value(value: &impl Serialize, out: &mut BytesMut) {
+    let encoded = encode_value(value);
+    debug_assert!(encoded.is_ok(), "a value that the codec does not support");
+    out.extend_from_slice(&encoded.unwrap_or_default());
+}
+
+impl<T: Element> Wire for Union<T> {
+    fn encode(&self, out: &mut BytesMut) {
+        put_value(self, out);
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, Undecodable> {
+        decode_value(&bytes)
+    }
+}
+
+impl<K: Element, V: Element> Wire for Maxima<K, V> {
+    fn encode(&self, out: &mut BytesMut) {
+        put_value(self, out);
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, Undecodable> {
+        decode_value(&bytes)
+    }
+}
+
+impl<K: Element, V: Element> Wire for LastWriter<K, V> {
+    fn encode(&self, out: &mut BytesMut) {
+        put_value(self, out);
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, Undecodable> {
+        decode_value(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,12 +9,17 @@
 //! | [`read_impose_write_majority`] | (1,N) atomic register | links | a minority |
 //! | [`read_impose_write_consult_all`] | (N,N) atomic register | links, P | any number of crashes |
 //! | [`multi_writer`] | (N,N) atomic register | links | a minority |
-//! | [`by_quorum_access`] | (N,N) atomic register | quorum access | what the quorums survive |
+//! | [`by_quorum_access`] | (N,N) atomic register | quorum access | what that does |
+//! | [`snapshot_from_registers`] | atomic snapshot | atomic registers | what those do |
+//! | [`snapshot_by_quorum_access`] | atomic snapshot | quorum access | what that does |
+//! | [`lattice_agreement`] | lattice agreement | atomic snapshot | what that does |
 //!
-//! Each serves many registers, by name; a process has one operation a register under way at a time.
+//! Each register module serves many registers, by name; a process has one operation a register under way
+//! at a time.
 
 pub mod by_quorum_access;
 pub mod exchange;
+pub mod lattice_agreement;
 pub mod majority_voting;
 pub mod message;
 pub mod multi_writer;
@@ -24,5 +29,8 @@ pub mod read_impose_write_consult_all;
 pub mod read_impose_write_majority;
 pub mod read_one_write_all;
 mod replica;
+pub mod segments;
+pub mod snapshot_by_quorum_access;
+pub mod snapshot_from_registers;
 #[cfg(test)]
 mod testing;

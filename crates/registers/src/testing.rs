@@ -1,4 +1,7 @@
 //! What the tests of the algorithms share.
+pub(crate) mod memory;
+pub(crate) mod snapshots;
+
 use crate::exchange::{Effect, Event, spawn_as};
 use bytes::Bytes;
 use quorate_abstractions::{

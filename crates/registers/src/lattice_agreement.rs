@@ -1,0 +1,199 @@
+//! Lattice agreement by atomic snapshot: make the own proposal known, and decide the join of what is
+//! known.
+//!
+//! # Promises
+//! - LA1 comparability, LA2 downward validity, LA3 upward validity (safety).
+//! - LA4 termination (liveness): where operations on the snapshot return.
+//!
+//! # Assumes
+//! Atomic snapshot. Nobody else updates its segments.
+//!
+//! # Messages
+//! None of its own.
+//!
+//! # Cost
+//! An update and a scan. Over snapshots from registers by majorities, where nobody else proposes:
+//! 4(2n+1)(n−1) messages and 12 steps (n = 1: none). Memory: the join of the own proposals.
+//!
+//! # Why it holds
+//! Scans are ordered, and what a segment holds grows: so do the joins of what scans return (LA1). The own
+//! update has returned when the scan begins, which therefore sees it (LA2): to scan first would miss it,
+//! and let two processes each decide but their own. Segments hold nothing but joins of proposals (LA3).
+//! When a process proposes again, its segment holds the join of all that it has proposed: the argument is
+//! the same, of all decisions together.
+//!
+//! # Source
+//! Attiya, Herlihy, Rachman: *Atomic Snapshots Using Lattice Agreement*, 1995, and “Tight Bounds on Channel
+//! Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section 5. Deviations: it is refused to
+//! propose a second time, unless proposals may be repeated.
+use bytes::Bytes;
+use quorate_abstractions::{
+    lattice::Lattice,
+    lattice_agreement::{Indication, Outcome, Propose, Refusal},
+    snapshot::{self, View},
+};
+use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, wire::encode};
+
+/// How often a process may propose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// Once.
+    #[default]
+    Once,
+    /// Again after each decision.
+    Repeated,
+}
+
+/// Lattice agreement.
+pub struct LatticeAgreement<L> {
+    mode: Mode,
+    /// Whether this process has proposed.
+    has_proposed: bool,
+    /// The join of what it has proposed.
+    own: L,
+    /// The proposal under way.
+    pending: Option<u64>,
+    /// How many operations on the snapshot were begun: the last is under way, if one is.
+    begun: u64,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event<L> {
+    /// A request from above.
+    Propose(Propose<L>),
+    /// An operation on the snapshot has ended.
+    Snapshot(snapshot::Indication),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect<L> {
+    /// An operation on the snapshot.
+    Snapshot(snapshot::Request),
+    /// An indication to the layer above.
+    Return(Indication<L>),
+}
+
+impl<L: Lattice> Observe for Event<L> {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Propose(request) => request.observe(),
+            Event::Snapshot(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl<L: Lattice> Observe for Effect<L> {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Snapshot(request) => request.observe().as_internal(),
+            Effect::Return(indication) => indication.observe(),
+        }
+    }
+}
+
+impl<L: Lattice> Algorithm for LatticeAgreement<L> {
+    type Event = Event<L>;
+    type Effect = Effect<L>;
+
+    fn upon(&mut self, event: Event<L>, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Propose(Propose { operation, value }) => {
+                self.upon_propose(operation, &value, ctx);
+            }
+            Event::Snapshot(snapshot::Indication { operation, outcome }) => {
+                if operation != self.begun {
+                    return ctx.count("unknown operation");
+                }
+                match outcome {
+                    snapshot::Outcome::Updated => self.operate(snapshot::Action::Scan, ctx),
+                    snapshot::Outcome::Scanned(view) => self.upon_scanned(&view, ctx),
+                    // Somebody else uses the snapshot: the proposal is not decided.
+                    snapshot::Outcome::Refused(_) => ctx.count("refused by the snapshot"),
+                }
+            }
+        }
+    }
+}
+
+impl<L: Lattice> LatticeAgreement<L> {
+    /// The algorithm.
+    pub fn new(mode: Mode) -> Self {
+        LatticeAgreement {
+            mode,
+            has_proposed: false,
+            own: L::default(),
+            pending: None,
+            begun: 0,
+        }
+    }
+
+    /// What was proposed is made known first, joined to what this process has proposed before.
+    fn upon_propose(&mut self, operation: u64, value: &L, ctx: &mut Ctx<Self>) {
+        let refusal = match self.mode {
+            Mode::Once => self.has_proposed.then_some(Refusal::AlreadyProposed),
+            Mode::Repeated => self.pending.is_some().then_some(Refusal::Busy),
+        };
+        if let Some(refusal) = refusal {
+            let outcome = Outcome::Refused(refusal);
+            return ctx.trigger(Effect::Return(Indication { operation, outcome }));
+        }
+        self.has_proposed = true;
+        self.pending = Some(operation);
+        self.own.join(value);
+        self.operate(snapshot::Action::Update(encode(&self.own)), ctx);
+    }
+
+    fn operate(&mut self, action: snapshot::Action, ctx: &mut Ctx<Self>) {
+        self.begun += 1;
+        let operation = self.begun;
+        ctx.trigger(Effect::Snapshot(snapshot::Request { operation, action }));
+    }
+
+    /// Decides the join of what has been made known.
+    fn upon_scanned(&mut self, view: &View, ctx: &mut Ctx<Self>) {
+        let Some(operation) = self.pending.take() else {
+            return ctx.count("unknown operation");
+        };
+        let mut decided = L::default();
+        for segment in view.iter().filter(|segment| segment.sequence > 0) {
+            match L::decode(Bytes::clone(&segment.value)) {
+                Ok(value) => decided.join(&value),
+                Err(_) => ctx.count("undecodable proposal"),
+            }
+        }
+        let outcome = Outcome::Decided(decided);
+        ctx.trigger(Effect::Return(Indication { operation, outcome }));
+    }
+}
+
+/// Starts lattice agreement over atomic snapshot.
+pub fn spawn<H: Host, L: Lattice>(
+    host: &H,
+    mode: Mode,
+    snapshot: impl Layer<snapshot::Request, snapshot::Indication>,
+    up: Addr<Indication<L>>,
+) -> Addr<Propose<L>> {
+    spawn_as(host, LatticeAgreement::new(mode), snapshot, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<H: Host, L: Lattice>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event<L>, Effect = Effect<L>>,
+    snapshot: impl Layer<snapshot::Request, snapshot::Indication>,
+    up: Addr<Indication<L>>,
+) -> Addr<Propose<L>> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Propose);
+    let below = snapshot.attach(mailbox.addr().with(Event::Snapshot));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Snapshot(request) => below.send(request),
+        Effect::Return(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

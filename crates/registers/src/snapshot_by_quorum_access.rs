@@ -1,0 +1,267 @@
+//! Atomic snapshot by quorum access to all segments at once: have a write quorum know what was got, until
+//! a read quorum knows no more.
+//!
+//! # Promises
+//! - SN2 atomicity (safety).
+//! - SN1 termination (liveness): where calls of the quorum access below return, however many updates are
+//!   under way.
+//!
+//! # Assumes
+//! Quorum access.
+//!
+//! # Messages
+//! None of its own.
+//!
+//! # Cost
+//! Where nobody else updates, a scan three calls of quorum access, an update four; 2n+1 and 2n+2 at most.
+//! Over classical access 6(n−1) messages and 6 steps, and 8(n−1) and 8 (n = 1: none). Memory: at each
+//! replica, and while an operation is under way here, all segments, each with n+1 values.
+//!
+//! # Why it holds
+//! A scan gets, and then sets what it got and gets again, until a get returns nothing that was not set
+//! before it. Of two scans that return so, with the last sets S1, S2 and the last gets G1, G2: if S1
+//! returned before G2 was requested, G2 returned what S1 set, and the first scan is at most the second
+//! (QAF2). If not, G2 was requested before S1 returned, hence before G1 was; and were G1 requested before
+//! S2 returned, it would be before G2: so S2 returned before G1 was requested, and the second scan is at
+//! most the first. Scans are thus ordered. The last get is requested after every update that the scan
+//! returns: it returns also all updates that had returned before those were requested; and those that had
+//! returned before the scan began (SN2). To get once, and set, does not do: two scans may each see one of
+//! two concurrent updates.
+//! An update that is the second of its process since the scan's first get began when the first of them had
+//! ended, which the first get did not see, hence within the scan: what it had scanned is as good as a scan
+//! of its own. Each further round sees the first update of some other process, or ends the scan (SN1).
+//!
+//! # Source
+//! The loop is that of Delporte-Gallet, Fauconnier, Rajsbaum, Raynal: *Implementing Snapshot Objects on
+//! Top of Crash-Prone Asynchronous Message-Passing Systems*, 2016; borrowing is that of Afek and others,
+//! 1993. Deviations: any quorum access, whose read quorums need not meet each other.
+use crate::segments::{Held, Vector};
+use bytes::Bytes;
+use quorate_abstractions::{
+    quorum_access::{self, Answer, Call, observe_request},
+    snapshot::{Action, Indication, Outcome, Refusal, Request, Segment, View},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId,
+};
+
+/// What the operation under way waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// What a read quorum knows.
+    Gets,
+    /// That a write quorum knows what was got.
+    Sets,
+    /// That a write quorum knows the update.
+    Updates,
+}
+
+/// The operation under way.
+struct Pending {
+    operation: u64,
+    /// What an update is to set; `None` of a scan, and of an update that sets.
+    value: Option<Bytes>,
+    phase: Phase,
+    /// What the first get returned.
+    first: Option<Vector>,
+    /// What was set last.
+    set: Option<Vector>,
+}
+
+/// Atomic snapshot by quorum access.
+pub struct SnapshotByQuorumAccess {
+    me: ProcessId,
+    processes: Membership,
+    /// How many updates this process has begun to set.
+    sequence: u64,
+    /// How many calls were made: the last of them is under way, if one is.
+    calls: u64,
+    pending: Option<Pending>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Request(Request),
+    /// A call returns.
+    Access(quorum_access::Indication<Vector>),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// A call.
+    Access(quorum_access::Request<Vector>),
+    /// An indication to the layer above.
+    Return(Indication),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => request.observe(),
+            Event::Access(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Access(request) => observe_request::<Vector>(request).as_internal(),
+            Effect::Return(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for SnapshotByQuorumAccess {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(request) => self.upon_request(request, ctx),
+            Event::Access(quorum_access::Indication { operation, answer }) => {
+                if operation != self.calls {
+                    return ctx.count("unknown call");
+                }
+                match answer {
+                    Answer::Got(states) => self.upon_got(&states, ctx),
+                    Answer::Set => self.upon_set(ctx),
+                }
+            }
+        }
+    }
+}
+
+impl SnapshotByQuorumAccess {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        SnapshotByQuorumAccess {
+            me: host.me(),
+            processes: *host.processes(),
+            sequence: 0,
+            calls: 0,
+            pending: None,
+        }
+    }
+
+    /// Scans and updates begin alike: with a get. One operation is under way at a time.
+    fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
+        let Request { operation, action } = request;
+        if self.pending.is_some() {
+            return end(operation, Outcome::Refused(Refusal::Busy), ctx);
+        }
+        let value = match action {
+            Action::Update(value) => Some(value),
+            Action::Scan => None,
+        };
+        self.pending = Some(Pending {
+            operation,
+            value,
+            phase: Phase::Gets,
+            first: None,
+            set: None,
+        });
+        self.call(Phase::Gets, Call::Get, ctx);
+    }
+
+    fn call(&mut self, phase: Phase, call: Call<Vector>, ctx: &mut Ctx<Self>) {
+        if let Some(pending) = &mut self.pending {
+            pending.phase = phase;
+        }
+        self.calls += 1;
+        let operation = self.calls;
+        ctx.trigger(Effect::Access(quorum_access::Request { operation, call }));
+    }
+
+    /// Upon a get: if it returns no more than was set before it, that is the view; else somebody may lend
+    /// one; else what it returns is set.
+    fn upon_got(&mut self, states: &[Vector], ctx: &mut Ctx<Self>) {
+        let n = self.processes.n();
+        let Some(pending) = &mut self.pending else {
+            return ctx.count("unknown call");
+        };
+        let mut got = pending.set.clone().unwrap_or_default();
+        for state in states {
+            got.join(state);
+        }
+        let first = pending.first.get_or_insert_with(|| got.clone());
+        let borrowed = got.borrowed(first, n);
+        let set = pending.set.replace(got.clone());
+        let nothing_moved = set.is_some_and(|set| got.is_at_most(&set));
+        match borrowed {
+            _ if nothing_moved => self.upon_scanned(got.view(n), ctx),
+            Some(view) => {
+                ctx.count("borrowed views");
+                self.upon_scanned(view, ctx);
+            }
+            None => self.call(Phase::Sets, Call::Set(got), ctx),
+        }
+    }
+
+    /// A scan returns the view, and an update sets, with the view beside the value.
+    fn upon_scanned(&mut self, view: View, ctx: &mut Ctx<Self>) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        let Some(value) = pending.value.take() else {
+            let operation = pending.operation;
+            self.pending = None;
+            return end(operation, Outcome::Scanned(view), ctx);
+        };
+        let there = view.get(self.me.index()).map_or(0, |mine| mine.sequence);
+        self.sequence = self.sequence.max(there).saturating_add(1);
+        let sequence = self.sequence;
+        let segment = Segment { sequence, value };
+        let update = Vector::of(self.me.index(), Held { segment, view });
+        self.call(Phase::Updates, Call::Set(update), ctx);
+    }
+
+    /// Upon a set: what was set is looked at again; an update returns.
+    fn upon_set(&mut self, ctx: &mut Ctx<Self>) {
+        match self.pending.as_ref().map(|pending| pending.phase) {
+            Some(Phase::Sets) => self.call(Phase::Gets, Call::Get, ctx),
+            Some(Phase::Updates) => {
+                if let Some(pending) = self.pending.take() {
+                    end(pending.operation, Outcome::Updated, ctx);
+                }
+            }
+            Some(Phase::Gets) | None => ctx.count("unknown call"),
+        }
+    }
+}
+
+fn end(operation: u64, outcome: Outcome, ctx: &mut Ctx<SnapshotByQuorumAccess>) {
+    ctx.trigger(Effect::Return(Indication { operation, outcome }));
+}
+
+/// Starts atomic snapshot over quorum access.
+pub fn spawn<H: Host>(
+    host: &H,
+    access: impl Layer<quorum_access::Request<Vector>, quorum_access::Indication<Vector>>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    spawn_as(host, SnapshotByQuorumAccess::new(host), access, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    access: impl Layer<quorum_access::Request<Vector>, quorum_access::Indication<Vector>>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    let below = access.attach(mailbox.addr().with(Event::Access));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Access(request) => below.send(request),
+        Effect::Return(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

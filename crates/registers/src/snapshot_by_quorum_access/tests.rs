@@ -1,0 +1,126 @@
+use super::*;
+use crate::testing::{returned, snapshots::Users, turbulent};
+use quorate_abstractions::link::Links;
+use quorate_core::Membership;
+use quorate_quorums::{Quorums, classical};
+use quorate_sim::{Exhaustive, SimHost, Timed, World, properties};
+
+fn majorities(n: usize) -> Quorums {
+    Quorums::majorities(&Membership::of_size(n).unwrap())
+}
+
+/// Wires an algorithm with these events and effects at every process, over classical access.
+fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
+    world: &World,
+    users: &Users,
+    make: impl Fn(&SimHost) -> A,
+) -> Vec<Addr<Request>> {
+    let (processes, all) = (world.membership(), world.membership().set());
+    world.check(properties::atomic_snapshot(processes, "register", all));
+    let wire = |q| {
+        let host = world.host(q).at("register");
+        let (below, links) = (host.at("access"), world.links(q).at("access"));
+        let access = |up: Addr<quorum_access::Indication<Vector>>| {
+            let quorums = majorities(world.membership().n());
+            classical::spawn(&below, quorums, Vector::default(), links.lane(), up)
+        };
+        spawn_as(&host, make(&host), access, users.application(world, q))
+    };
+    world.processes().map(wire).collect()
+}
+
+fn one(n: usize, plan: &str, label: &str) -> (u64, u64) {
+    let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
+    let mut plans = vec![""; n];
+    plans[0] = plan;
+    let users = Users::new(&plans);
+    let doors = wire(&world, &users, SnapshotByQuorumAccess::new);
+    users.begin(&world, doors, |_| 0);
+    let report = world.run();
+    report.assert_all_hold();
+    let steps = returned(&world, 1, label).unwrap();
+    (report.counts.messages, steps)
+}
+
+#[test]
+fn costs_are_what_the_header_says() {
+    for n in 1..=8_u64 {
+        let some = u64::from(n > 1);
+        let scan = one(n as usize, "s", "ScanReturn");
+        assert_eq!(scan, (6 * (n - 1), 6 * some), "n = {n}");
+        let update = one(n as usize, "u", "UpdateReturn");
+        assert_eq!(update, (8 * (n - 1), 8 * some), "n = {n}");
+    }
+}
+
+#[test]
+fn every_property_holds_wherever_a_minority_crashes() {
+    let mut borrowed = 0;
+    for seed in 0..300 {
+        let mut world = turbulent(seed, |world| world.membership().minority());
+        let users = Users::drawn(world.membership().n(), seed, 8);
+        let doors = wire(&world, &users, SnapshotByQuorumAccess::new);
+        users.begin(&world, doors, |q| (seed as u32 + 3 * q.rank() as u32) % 9);
+        let report = world.run();
+        assert!(report.all_hold(), "seed {seed}: {report}");
+        let counters = world.processes().map(|q| world.counters(q));
+        borrowed += counters.map(|all| all.total("borrowed views")).sum::<u64>();
+    }
+    assert!(borrowed > 0, "nobody has ever borrowed");
+}
+
+#[test]
+fn every_schedule_is_right_as_deep_as_is_looked() {
+    for plans in [&["u", "s"][..], &["u", "u", "s"]] {
+        let build = || {
+            let world = World::new(plans.len(), 1, Timed::lock_step()).unwrap();
+            let users = Users::new(plans);
+            let doors = wire(&world, &users, SnapshotByQuorumAccess::new);
+            users.begin(&world, doors, |_| 0);
+            world
+        };
+        let found = Exhaustive::new().depth(9).explore(build);
+        assert!(found.found.is_none(), "{plans:?}: {found}");
+    }
+}
+
+/// The shortcut as it is often told: a scan gets, joins and sets, and returns.
+struct SetsOnce(bool, SnapshotByQuorumAccess);
+
+impl Algorithm for SetsOnce {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        let n = self.1.processes.n();
+        let is_set = matches!(&event, Event::Access(returned) if returned.answer == Answer::Set);
+        let pending = self.1.pending.as_ref();
+        let sets = pending.filter(|pending| pending.phase == Phase::Sets);
+        let set = sets.and_then(|pending| pending.set.clone());
+        match set {
+            Some(set) if self.0 && is_set => self.1.upon_scanned(set.view(n), ctx),
+            _ => self.1.upon(event, ctx),
+        }
+    }
+}
+
+#[test]
+fn g4_a_scan_that_returns_what_it_has_set_once_breaks_sn2() {
+    let broken = |sets_once| {
+        let reports = (0..200).map(|seed| {
+            let timed = Timed::uniform(quorate_sim::UNIT / 2, quorate_sim::UNIT * 9);
+            let mut world = World::new(5, seed, timed).unwrap();
+            let users = Users::new(&["uu", "ss", "ss", "ss", "uu"]);
+            let make = |host: &SimHost| SetsOnce(sets_once, SnapshotByQuorumAccess::new(host));
+            let doors = wire(&world, &users, make);
+            users.begin(&world, doors, |_| 0);
+            world.run()
+        });
+        let tags = reports.filter_map(|report| report.violation().map(|v| v.tag.clone()));
+        let tags: Vec<String> = tags.collect();
+        assert!(tags.iter().all(|tag| tag == "SN2"), "{tags:?}");
+        tags.len()
+    };
+    assert_eq!(broken(false), 0);
+    assert!(broken(true) > 0);
+}

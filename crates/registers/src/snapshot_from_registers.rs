@@ -1,0 +1,288 @@
+//! Atomic snapshot from atomic registers, one a process: read them all until nothing moves, or borrow what
+//! somebody who moves has scanned.
+//!
+//! # Promises
+//! - SN2 atomicity (safety).
+//! - SN1 termination (liveness): every operation of a correct process returns, however many updates are
+//!   under way: where operations on the registers return.
+//!
+//! # Assumes
+//! Atomic registers, of one writer each or of many; regular ones do not do. Nobody else writes the
+//! registers of the segments.
+//!
+//! # Messages
+//! None of its own.
+//!
+//! # Cost
+//! A scan reads 2n registers where nobody updates, n(n+1) at most; the reads of n registers are under way
+//! together. An update scans and writes. Over registers by majorities, where nobody else updates: a scan
+//! 4n(n−1) messages and 4 steps, an update 4(n+1)(n−1) and 8 (n = 1: none). Memory: two collects while an
+//! operation is under way. A register holds n+1 values.
+//!
+//! # Why it holds
+//! If two collects, one after the other, see the same updates, the segments were just so at the moment
+//! between them. If a segment has had two updates since the first collect, the second of them began when
+//! the first had ended, hence within the scan: so is the moment of what it had scanned itself. The first
+//! update may have scanned long before. So each scan returns the segments as of a moment within it; moments
+//! and the writes of updates are the linearization (SN2). Each further collect sees the first update of
+//! some other process, or ends the scan: there are n+1 at most (SN1).
+//!
+//! # Source
+//! Afek, Attiya, Dolev, Gafni, Merritt, Shavit: *Atomic Snapshots of Shared Memory*, 1993, the unbounded
+//! algorithm of single writers. Deviations: the second collect of a pair is the first of the next; that a
+//! segment has moved twice is told by the numbers of its updates, which shows two moves also where one
+//! collect sees both.
+use crate::segments::{Held, Vector};
+use bytes::Bytes;
+use quorate_abstractions::{
+    register,
+    snapshot::{Action, Indication, Outcome, Refusal, Request, Segment, View},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId,
+    wire::{Wire, encode},
+};
+use std::collections::BTreeMap;
+
+/// The operation under way.
+struct Pending {
+    operation: u64,
+    /// What an update is to write; `None` of a scan, and of an update that writes.
+    value: Option<Bytes>,
+    /// What the first collect saw.
+    first: Option<Vector>,
+    /// What the last whole collect saw.
+    last: Option<Vector>,
+    /// What the collect under way has seen so far.
+    collected: Vec<Held>,
+}
+
+/// Atomic snapshot from registers.
+pub struct SnapshotFromRegisters {
+    me: ProcessId,
+    processes: Membership,
+    /// How many updates this process has begun to write.
+    sequence: u64,
+    /// How many operations on registers were begun.
+    begun: u64,
+    pending: Option<Pending>,
+    /// The reads under way, each with whose segment it reads.
+    reads: BTreeMap<u64, ProcessId>,
+    /// The write under way.
+    write: Option<u64>,
+}
+
+/// What the algorithm reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A request from above.
+    Request(Request),
+    /// An operation on a register has ended.
+    Register(register::Indication),
+}
+
+/// What the algorithm triggers.
+#[derive(Debug)]
+pub enum Effect {
+    /// An operation on a register.
+    Register(register::Request),
+    /// An indication to the layer above.
+    Return(Indication),
+}
+
+impl Observe for Event {
+    fn observe(&self) -> Observation {
+        match self {
+            Event::Request(request) => request.observe(),
+            Event::Register(indication) => indication.observe().as_internal(),
+        }
+    }
+}
+
+impl Observe for Effect {
+    fn observe(&self) -> Observation {
+        match self {
+            Effect::Register(request) => request.observe().as_internal(),
+            Effect::Return(indication) => indication.observe(),
+        }
+    }
+}
+
+impl Algorithm for SnapshotFromRegisters {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        match event {
+            Event::Request(request) => self.upon_request(request, ctx),
+            Event::Register(register::Indication {
+                operation, outcome, ..
+            }) => match outcome {
+                register::Outcome::Read { value, .. } => self.upon_read(operation, value, ctx),
+                register::Outcome::Written { .. } => self.upon_written(operation, ctx),
+                // Somebody else uses the register: the operation does not return.
+                register::Outcome::Refused(_) => ctx.count("refused by a register"),
+            },
+        }
+    }
+}
+
+/// The name of the register that holds this process's segment.
+pub fn register_of(p: ProcessId) -> Bytes {
+    Bytes::from(format!("segment {}", p.rank()))
+}
+
+impl SnapshotFromRegisters {
+    /// The algorithm at `host`.
+    pub fn new(host: &impl Host) -> Self {
+        SnapshotFromRegisters {
+            me: host.me(),
+            processes: *host.processes(),
+            sequence: 0,
+            begun: 0,
+            pending: None,
+            reads: BTreeMap::new(),
+            write: None,
+        }
+    }
+
+    /// Scans and updates begin alike: by collecting. One operation is under way at a time.
+    fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
+        let Request { operation, action } = request;
+        if self.pending.is_some() {
+            return end(operation, Outcome::Refused(Refusal::Busy), ctx);
+        }
+        let value = match action {
+            Action::Update(value) => Some(value),
+            Action::Scan => None,
+        };
+        self.pending = Some(Pending {
+            operation,
+            value,
+            first: None,
+            last: None,
+            collected: Vec::new(),
+        });
+        self.collect(ctx);
+    }
+
+    /// Reads all segments: the registers are different ones, and need not wait for each other.
+    fn collect(&mut self, ctx: &mut Ctx<Self>) {
+        if let Some(pending) = &mut self.pending {
+            pending.collected = vec![Held::default(); self.processes.n()];
+        }
+        for p in self.processes.iter() {
+            let read = self.operate(p, register::Action::Read, ctx);
+            self.reads.insert(read, p);
+        }
+    }
+
+    fn operate(&mut self, p: ProcessId, action: register::Action, ctx: &mut Ctx<Self>) -> u64 {
+        self.begun += 1;
+        let operation = self.begun;
+        ctx.trigger(Effect::Register(register::Request {
+            register: register_of(p),
+            operation,
+            action,
+        }));
+        operation
+    }
+
+    /// What does not decode was not written by the owner of the segment, and counts as nothing.
+    fn upon_read(&mut self, read: u64, value: Option<Bytes>, ctx: &mut Ctx<Self>) {
+        let (Some(p), Some(pending)) = (self.reads.remove(&read), &mut self.pending) else {
+            return ctx.count("unknown operation");
+        };
+        if let (Some(value), Some(slot)) = (value, pending.collected.get_mut(p.index())) {
+            match Held::decode(value) {
+                Ok(held) => *slot = held,
+                Err(_) => ctx.count("undecodable segment"),
+            }
+        }
+        if self.reads.is_empty() {
+            self.upon_collected(ctx);
+        }
+    }
+
+    /// Upon a whole collect: if it saw what the last one saw, that is the view; else somebody may lend one.
+    fn upon_collected(&mut self, ctx: &mut Ctx<Self>) {
+        let n = self.processes.n();
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        let collected = Vector::new(std::mem::take(&mut pending.collected));
+        let first = pending.first.get_or_insert_with(|| collected.clone());
+        let borrowed = collected.borrowed(first, n);
+        let last = pending.last.replace(collected.clone());
+        let nothing_moved = last.as_ref() == Some(&collected);
+        match borrowed {
+            _ if nothing_moved => self.upon_scanned(collected.view(n), ctx),
+            Some(view) => {
+                ctx.count("borrowed views");
+                self.upon_scanned(view, ctx);
+            }
+            None => self.collect(ctx),
+        }
+    }
+
+    /// A scan returns the view, and an update writes, with the view beside the value.
+    fn upon_scanned(&mut self, view: View, ctx: &mut Ctx<Self>) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        let Some(value) = pending.value.take() else {
+            let operation = pending.operation;
+            self.pending = None;
+            return end(operation, Outcome::Scanned(view), ctx);
+        };
+        let there = view.get(self.me.index()).map_or(0, |mine| mine.sequence);
+        self.sequence = self.sequence.max(there).saturating_add(1);
+        let sequence = self.sequence;
+        let segment = Segment { sequence, value };
+        let held = encode(&Held { segment, view });
+        self.write = Some(self.operate(self.me, register::Action::Write(held), ctx));
+    }
+
+    fn upon_written(&mut self, write: u64, ctx: &mut Ctx<Self>) {
+        if self.write != Some(write) {
+            return ctx.count("unknown operation");
+        }
+        self.write = None;
+        if let Some(pending) = self.pending.take() {
+            end(pending.operation, Outcome::Updated, ctx);
+        }
+    }
+}
+
+fn end(operation: u64, outcome: Outcome, ctx: &mut Ctx<SnapshotFromRegisters>) {
+    ctx.trigger(Effect::Return(Indication { operation, outcome }));
+}
+
+/// Starts atomic snapshot over atomic registers.
+pub fn spawn<H: Host>(
+    host: &H,
+    registers: impl Layer<register::Request, register::Indication>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    spawn_as(host, SnapshotFromRegisters::new(host), registers, up)
+}
+
+/// The wiring, for any algorithm with these events and effects.
+fn spawn_as<H: Host>(
+    host: &H,
+    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
+    registers: impl Layer<register::Request, register::Indication>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Request);
+    let below = registers.attach(mailbox.addr().with(Event::Register));
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Register(request) => below.send(request),
+        Effect::Return(indication) => up.send(indication),
+    });
+    requests
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+mod errata;
+
+use super::*;
+use crate::{
+    multi_writer,
+    testing::{
+        memory::{Kind, memory},
+        p, returned,
+        snapshots::Users,
+        turbulent,
+    },
+};
+use quorate_abstractions::link::Links;
+use quorate_core::{Context, Counters};
+use quorate_sim::{Exhaustive, Exploration, Report, SimHost, Timed, World, properties};
+
+/// What the snapshot stands on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Below {
+    Memory(Kind),
+    MultiWriter,
+}
+
+/// Wires an algorithm with these events and effects at every process.
+fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
+    world: &World,
+    below: Below,
+    users: &Users,
+    make: impl Fn(&SimHost) -> A,
+) -> Vec<Addr<Request>> {
+    let (processes, all) = (world.membership(), world.membership().set());
+    world.check(properties::atomic_snapshot(processes, "register", all));
+    let wire = |q| {
+        let host = world.host(q).at("register");
+        let (algorithm, up) = (make(&host), users.application(world, q));
+        match below {
+            Below::Memory(kind) => spawn_as(&host, algorithm, memory(world, q, kind), up),
+            Below::MultiWriter => {
+                let (below, links) = (host.at("below"), world.links(q).at("below"));
+                let registers =
+                    |up: Addr<register::Indication>| multi_writer::spawn(&below, links.lane(), up);
+                spawn_as(&host, algorithm, registers, up)
+            }
+        }
+    };
+    world.processes().map(wire).collect()
+}
+
+fn one(n: usize, plan: &str, label: &str) -> (u64, u64) {
+    let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
+    let mut plans = vec![""; n];
+    plans[0] = plan;
+    let users = Users::new(&plans);
+    let doors = wire(
+        &world,
+        Below::MultiWriter,
+        &users,
+        SnapshotFromRegisters::new,
+    );
+    users.begin(&world, doors, |_| 0);
+    let report = world.run();
+    report.assert_all_hold();
+    let steps = returned(&world, 1, label).unwrap();
+    (report.counts.messages, steps)
+}
+
+#[test]
+fn costs_are_what_the_header_says() {
+    for n in 1..=8_u64 {
+        let some = u64::from(n > 1);
+        let scan = one(n as usize, "s", "ScanReturn");
+        assert_eq!(scan, (4 * n * (n - 1), 4 * some), "n = {n}");
+        let update = one(n as usize, "u", "UpdateReturn");
+        assert_eq!(update, (4 * (n + 1) * (n - 1), 8 * some), "n = {n}");
+    }
+}
+
+#[test]
+fn every_property_holds_wherever_a_minority_crashes() {
+    let mut borrowed = 0;
+    for seed in 0..300 {
+        let mut world = turbulent(seed, |world| world.membership().minority());
+        let users = Users::drawn(world.membership().n(), seed, 8);
+        let doors = wire(
+            &world,
+            Below::MultiWriter,
+            &users,
+            SnapshotFromRegisters::new,
+        );
+        users.begin(&world, doors, |q| (seed as u32 + 3 * q.rank() as u32) % 9);
+        let report = world.run();
+        assert!(report.all_hold(), "seed {seed}: {report}");
+        let counters = world.processes().map(|q| world.counters(q));
+        borrowed += counters.map(|all| all.total("borrowed views")).sum::<u64>();
+    }
+    assert!(borrowed > 0, "nobody has ever borrowed");
+}
+
+/// Every schedule of these plans over registers that p1 holds.
+fn explore(plans: &[&str], depth: Option<usize>) -> Exploration {
+    let build = || {
+        let world = World::new(plans.len(), 1, Timed::lock_step()).unwrap();
+        let users = Users::new(plans);
+        let below = Below::Memory(Kind::Atomic);
+        let doors = wire(&world, below, &users, SnapshotFromRegisters::new);
+        users.begin(&world, doors, |_| 0);
+        world
+    };
+    let search = depth.map_or(Exhaustive::new(), |depth| Exhaustive::new().depth(depth));
+    search.explore(build)
+}
+
+#[test]
+fn every_schedule_of_two_processes_is_right() {
+    for plans in [["u", "s"], ["s", "u"]] {
+        let found = explore(&plans, None);
+        assert!(
+            found.found.is_none() && found.complete,
+            "{plans:?}: {found}"
+        );
+    }
+}
+
+#[test]
+fn every_schedule_is_right_as_deep_as_is_looked() {
+    for plans in [&["us", "us"][..], &["u", "u", "s"]] {
+        let found = explore(plans, Some(11));
+        assert!(found.found.is_none(), "{plans:?}: {found}");
+    }
+}
+
+/// p1 of two, alone.
+fn alone() -> impl FnMut(Event) -> Vec<Effect> {
+    let world = World::new(2, 1, Timed::lock_step()).unwrap();
+    let mut p1 = SnapshotFromRegisters::new(&world.host(p(1)));
+    let mut ctx = Context::new("snapshot".into(), 1, Counters::default());
+    move |event| {
+        p1.upon(event, &mut ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        effects
+    }
+}
+
+fn read(operation: u64, value: Option<&'static [u8]>) -> Event {
+    let value = value.map(Bytes::from_static);
+    let tag = register::Tag::INITIAL;
+    Event::Register(register::Indication {
+        register: register_of(p(1)),
+        operation,
+        outcome: register::Outcome::Read { tag, value },
+    })
+}
+
+#[test]
+fn a_second_operation_is_refused_and_the_first_goes_on() {
+    let mut upon = alone();
+    let scan = |operation| {
+        let action = Action::Scan;
+        Event::Request(Request { operation, action })
+    };
+    assert_eq!(upon(scan(1)).len(), 2);
+    let refused = upon(scan(2));
+    let Some(Effect::Return(Indication {
+        operation: 2,
+        outcome,
+    })) = refused.first()
+    else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(*outcome, Outcome::Refused(Refusal::Busy));
+    for operation in 1..=3 {
+        upon(read(operation, None));
+    }
+    let scanned = upon(read(4, None));
+    assert!(matches!(
+        scanned[..],
+        [Effect::Return(Indication { operation: 1, .. })]
+    ));
+}
+
+#[test]
+fn what_does_not_decode_counts_as_nothing() {
+    let mut upon = alone();
+    let action = Action::Scan;
+    upon(Event::Request(Request {
+        operation: 1,
+        action,
+    }));
+    assert!(upon(read(9, None)).is_empty());
+    for operation in 1..=3 {
+        upon(read(operation, Some(&[1, 200, 3])));
+    }
+    let scanned = upon(read(4, Some(&[255; 20])));
+    let [
+        Effect::Return(Indication {
+            outcome: Outcome::Scanned(view),
+            ..
+        }),
+    ] = &scanned[..]
+    else {
+        panic!("{scanned:?}");
+    };
+    assert_eq!(*view, vec![Segment::default(); 2]);
+}
