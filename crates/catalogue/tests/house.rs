@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The crates whose code must run the same in the simulator and in production.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "core",
     "abstractions",
     "sim",
@@ -22,6 +22,7 @@ const PURE: [&str; 14] = [
     "quorums",
     "registers",
     "histories",
+    "limits",
     "catalogue",
     "services",
 ];

@@ -1,0 +1,295 @@
+//! No quorums, no shared objects: under a fail-prone system that has no generalized quorum system, lattice
+//! agreement loses safety or liveness, and so does all that it can be made of.
+//!
+//! The system is the example of the paper on generalized quorum systems, of processes a … d, which are
+//! p1 … p4, with one more channel failure in its first pattern:
+//!
+//! | pattern | crashes | channels that stay | write quorum | read quorum |
+//! |---|---|---|---|---|
+//! | f | d | b → a, c → a | {a} | {a, b, c} |
+//! | g | a | b → c, c → b, d → b | {b, c} | {b, c, d} |
+//! | the third | b | c → d, d → c, a → c | {c, d} | {a, c, d} |
+//! | the fourth | c | d → a, a → d, b → d | {d, a} | {a, b, d} |
+//!
+//! The quorums are the canonical ones: a strongly connected component, and all that reach it. The write
+//! quorum of f and the read quorum of g have nobody in common.
+//!
+//! # Why it breaks
+//! With these quorums calls return under f and under g. Under f, a proposes and decides alone: it hears of
+//! b and c only what they say of themselves, as nobody hears of a. Under g, b proposes and decides without
+//! a. So nobody need fail: if only what a sends takes long, both happen in one run, and neither decision
+//! has the other's proposal (LA1). With quorums that do meet, a call under f waits for ever (LA4).
+//!
+//! # Source
+//! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646: the lower bound
+//! for lattice agreement.
+use quorate_abstractions::{
+    flooding, lattice::FourPoint, lattice_agreement::Propose, link, link::Links, quorum_access,
+    snapshot,
+};
+use quorate_core::{Addr, Host, ProcessId, ProcessSet, Random, Time, process::BadMembership};
+use quorate_quorums::{Family, Quorums, flooding::direct, generalized};
+use quorate_registers::{
+    lattice_agreement::{self, Mode},
+    segments::Vector,
+    snapshot_by_quorum_access,
+};
+use quorate_sim::{Adversary, Copy, Crash, Diagram, Report, Svg, Trace, UNIT, World, properties};
+use std::time::Duration;
+
+/// How many processes there are: a … d.
+const PROCESSES: usize = 4;
+
+/// How often the states are pushed.
+const PERIOD: Duration = Duration::from_millis(4);
+
+/// How long what a sends takes, where that is long: nobody waits for so long.
+const LONG: Duration = Duration::from_millis(200);
+
+/// So many copies of a take long: all until both have decided.
+const SLOW: u32 = 150;
+
+/// When b proposes, in the run in which both do: a has decided.
+const LATER: Duration = Duration::from_millis(30);
+
+/// Which quorums are configured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Families {
+    /// The canonical ones: available under each pattern, and two of them do not meet.
+    Inconsistent,
+    /// Those of the example without the further failure: all meet, and none is available under f.
+    Unavailable,
+}
+
+/// What happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Events {
+    /// The failures of f, from the start; a proposes.
+    F,
+    /// The failures of g, from the start; b proposes.
+    G,
+    /// Nothing fails, and what a sends takes long; a proposes, and then b.
+    Merged,
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub struct Shown {
+    /// The verdicts.
+    pub report: Report,
+    /// Which quorums and events it was.
+    pub of: (Families, Events),
+    trace: Trace,
+}
+
+/// The process of this letter.
+fn letter(letter: char) -> Option<ProcessId> {
+    let index = "abcd".find(letter)?;
+    ProcessId::from_rank(index + 1)
+}
+
+fn set(letters: &str) -> ProcessSet {
+    letters.chars().filter_map(letter).collect()
+}
+
+fn sets(all: [&str; 4]) -> Family {
+    Family::Sets(all.into_iter().map(set).collect())
+}
+
+impl Families {
+    /// The quorums.
+    pub fn quorums(self) -> Quorums {
+        match self {
+            Families::Inconsistent => Quorums {
+                reads: sets(["abc", "bcd", "acd", "abd"]),
+                writes: sets(["a", "bc", "cd", "da"]),
+            },
+            Families::Unavailable => Quorums {
+                reads: Family::Sets(vec![set("ac"), set("bd")]),
+                writes: sets(["ab", "bc", "cd", "da"]),
+            },
+        }
+    }
+
+    fn says(self) -> &'static str {
+        match self {
+            Families::Inconsistent => "quorums that do not all meet",
+            Families::Unavailable => "quorums that all meet",
+        }
+    }
+}
+
+impl Events {
+    /// Who crashes, and the channels between the others that do not fail.
+    fn failures(self) -> Option<(&'static str, &'static [(char, char)])> {
+        match self {
+            Events::F => Some(("d", &[('b', 'a'), ('c', 'a')])),
+            Events::G => Some(("a", &[('b', 'c'), ('c', 'b'), ('d', 'b')])),
+            Events::Merged => None,
+        }
+    }
+
+    /// At whom decisions are promised, if the quorums are available.
+    fn returning(self) -> ProcessSet {
+        match self {
+            Events::F => set("a"),
+            Events::G => set("bc"),
+            Events::Merged => set("abcd"),
+        }
+    }
+
+    fn befall(self, world: &World) {
+        let Some((crashed, correct)) = self.failures() else {
+            return;
+        };
+        let crashed = set(crashed);
+        for p in crashed.iter() {
+            world.crash(p, Crash::at(Time::ZERO));
+        }
+        let correct: Vec<_> = correct
+            .iter()
+            .map(|(from, to)| (letter(*from), letter(*to)))
+            .collect();
+        let alive = world.membership().set().without(crashed);
+        for from in alive.iter() {
+            for to in alive.iter() {
+                if from != to && !correct.contains(&(Some(from), Some(to))) {
+                    world.disconnect((from, to), Time::ZERO);
+                }
+            }
+        }
+    }
+
+    fn says(self) -> &'static str {
+        match self {
+            Events::F => "the failures of f",
+            Events::G => "the failures of g",
+            Events::Merged => "no failures, and what p1 sends takes long",
+        }
+    }
+}
+
+/// Lock step, but for the first so many copies of p1: they take long.
+struct Delays(u32);
+
+impl Adversary for Delays {
+    fn latency(&mut self, copy: Copy, _: &mut Random) -> Duration {
+        if copy.from.rank() != 1 || self.0 == 0 {
+            return UNIT;
+        }
+        self.0 -= 1;
+        LONG
+    }
+}
+
+type Message = generalized::Message<Vector>;
+
+/// Lattice agreement at `q`, by quorum access.
+fn wire(world: &World, q: ProcessId, quorums: Quorums) -> Addr<Propose<FourPoint>> {
+    let (host, links) = (world.host(q).at("agreement"), world.links(q).at("access"));
+    let (below, beneath) = (host.at("snapshot"), host.at("access"));
+    let configuration = generalized::Configuration {
+        period: PERIOD,
+        ..generalized::Configuration::default()
+    };
+    let access = |up: Addr<quorum_access::Indication<Vector>>| {
+        let lane = links.lane();
+        // What flooding adds are detours, and under f there is no way out of a.
+        let straight = |up: Addr<link::Deliver<Message>>| -> Addr<flooding::Request<Message>> {
+            quorate_core::Layer::attach(direct(lane), up)
+        };
+        let initial = Vector::default();
+        generalized::spawn(&beneath, configuration, quorums, initial, straight, up)
+    };
+    let snapshot =
+        |up: Addr<snapshot::Indication>| snapshot_by_quorum_access::spawn(&below, access, up);
+    lattice_agreement::spawn(&host, Mode::Once, snapshot, world.application(q))
+}
+
+/// Runs this, with these quorums.
+///
+/// # Errors
+/// Never: there is a membership of four.
+pub fn run(families: Families, events: Events) -> Result<Shown, BadMembership> {
+    let slow = if events == Events::Merged { SLOW } else { 0 };
+    let mut world = World::new(PROCESSES, 1, Delays(slow))?
+        .keep_trace()
+        .settle(LONG * 3);
+    let returning = events.returning();
+    let join = quorate_abstractions::lattice::Bits::joined;
+    let processes = *world.membership();
+    world.check(properties::lattice_agreement(
+        &processes,
+        "agreement",
+        returning,
+        join,
+    ));
+    let proposals = [
+        (set("a"), Time::ZERO, FourPoint::Left, events != Events::G),
+        (
+            set("b"),
+            if events == Events::Merged {
+                Time::ZERO + LATER
+            } else {
+                Time::ZERO
+            },
+            FourPoint::Right,
+            events != Events::F,
+        ),
+    ];
+    for q in processes.iter() {
+        let door = wire(&world, q, families.quorums());
+        for (who, at, value, happens) in proposals {
+            if happens && who.contains(q) {
+                let operation = 1;
+                world.request(q, at, &door, Propose { operation, value });
+            }
+        }
+    }
+    events.befall(&world);
+    let report = world.run();
+    let trace = world.trace();
+    Ok(Shown {
+        report,
+        of: (families, events),
+        trace,
+    })
+}
+
+impl Shown {
+    /// Which property broke, if one did.
+    pub fn broken(&self) -> Option<&str> {
+        self.report.violation().map(|violation| &violation.tag[..])
+    }
+
+    fn title(&self) -> String {
+        let (families, events) = self.of;
+        format!(
+            "Lattice agreement with {}: {}",
+            families.says(),
+            events.says()
+        )
+    }
+
+    fn verdict(&self) -> String {
+        match self.report.violation() {
+            Some(violation) => format!("{} is broken: {}.", violation.tag, violation.text),
+            None => "LA1, LA2, LA3 and LA4 hold.".to_owned(),
+        }
+    }
+
+    /// The space-time diagram, as text.
+    pub fn text(&self) -> String {
+        let drawn = Diagram::default().draw(&self.trace, PROCESSES);
+        format!("{}\n{}\n\n{drawn}", self.title(), self.verdict())
+    }
+
+    /// The space-time diagram, as SVG.
+    pub fn svg(&self) -> String {
+        let svg = Svg::default().title(self.title()).note(self.verdict());
+        svg.draw(&self.trace, PROCESSES)
+    }
+}
+
+#[cfg(test)]
+mod tests;
