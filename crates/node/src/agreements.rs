@@ -55,7 +55,7 @@ impl Commit {
 
 /// Where to ask, and for how long.
 #[derive(Args, Debug)]
-struct How {
+pub struct How {
     /// The replica's admin address.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = status::ADMIN, env = "QUORATE_ADMIN")]
     admin: SocketAddr,
@@ -65,8 +65,8 @@ struct How {
 }
 
 impl How {
-    /// Sends the request; gives the answer's field `decided`.
-    fn decide(&self, path: &str, mut body: Value) -> Result<String> {
+    /// Sends the request; gives the answer.
+    pub fn ask(&self, path: &str, mut body: Value) -> Result<Value> {
         body["timeout_ms"] = json!(self.timeout_ms);
         let admin = status::reachable(self.admin);
         let patience = Duration::from_millis(self.timeout_ms).saturating_add(GRACE);
@@ -74,7 +74,12 @@ impl How {
         if code != 200 {
             bail!("{admin} answered {code}: {}", answer.trim());
         }
-        let answer: Value = serde_json::from_str(&answer)?;
+        Ok(serde_json::from_str(&answer)?)
+    }
+
+    /// Sends the request; gives the answer's field `decided`.
+    fn decide(&self, path: &str, body: Value) -> Result<String> {
+        let answer = self.ask(path, body)?;
         let decided = answer["decided"].as_str().context("no decision")?;
         Ok(decided.to_owned())
     }

@@ -1,6 +1,8 @@
 //! What an operator may set, and where: flags over environment over file over defaults.
+mod registers;
 mod stack;
 
+pub use registers::{Access, Consistency, Registers};
 pub use stack::Stack;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -95,6 +97,12 @@ struct Settings {
     /// The most messages of this process on their way through total order.
     #[arg(long, env = "QUORATE_WINDOW")]
     window: Option<usize>,
+    /// What serves the store: total order, or a register a key, without a leader.
+    #[arg(long, env = "QUORATE_CONSISTENCY", value_enum)]
+    consistency: Option<Consistency>,
+    #[command(flatten)]
+    #[serde(default)]
+    registers: registers::Choices,
     #[command(flatten)]
     #[serde(default)]
     stack: stack::Choices,
@@ -140,6 +148,8 @@ impl Settings {
             admin: self.admin.or(below.admin),
             connections: self.connections.or(below.connections),
             window: self.window.or(below.window),
+            consistency: self.consistency.or(below.consistency),
+            registers: self.registers.over(below.registers),
             stack: self.stack.over(below.stack),
             instances: self.instances.or(below.instances),
             datagram: self.datagram.or(below.datagram),
@@ -177,7 +187,11 @@ pub struct Configuration {
     pub connections: usize,
     /// The most own messages in flight.
     pub window: usize,
-    /// Which algorithms run.
+    /// What serves the store.
+    pub consistency: Consistency,
+    /// Which registers run.
+    pub registers: Registers,
+    /// Which algorithms run beside them.
     pub stack: Stack,
     /// The most consensus instances in flight.
     pub instances: usize,
@@ -199,11 +213,40 @@ pub struct Configuration {
     pub log_format: LogFormat,
 }
 
+impl Configuration {
+    /// The names of the algorithms that run, which are the same everywhere.
+    pub fn algorithms(&self) -> String {
+        let Configuration {
+            consistency,
+            registers,
+            stack,
+            ..
+        } = self;
+        match consistency {
+            Consistency::TotalOrder => format!("{stack} {registers}"),
+            Consistency::Register => {
+                format!("consistency:register {registers} {}", stack.beside_order())
+            }
+        }
+    }
+
+    /// Whether a process that was started again is put in its slot again.
+    pub fn rejoins(&self) -> bool {
+        self.consistency == Consistency::TotalOrder && self.stack.rejoins()
+    }
+}
+
 impl Source {
     /// Reads the file, if one is named, lays flags and environment over it, and checks the whole.
     pub fn load(self) -> Result<Configuration> {
         let file = match &self.config {
-            Some(path) => read(path)?,
+            Some(path) => {
+                let settings = read(path)?;
+                Settings {
+                    registers: settings.registers.beside(path),
+                    ..settings
+                }
+            }
             None => Settings::default(),
         };
         complete(self.settings.over(file))
@@ -275,6 +318,8 @@ fn complete(settings: Settings) -> Result<Configuration> {
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8379))),
         connections: at_least("connections", settings.connections, 1000, 1)?,
         window: at_least("window", settings.window, 256, 1)?,
+        consistency: settings.consistency.unwrap_or_default(),
+        registers: settings.registers.complete(&membership)?,
         stack: settings.stack.complete(heartbeat)?,
         instances: at_least("instances", settings.instances, 4, 1)?,
         datagram: at_least("datagram", settings.datagram, 1200, 512)?,

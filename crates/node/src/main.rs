@@ -8,6 +8,7 @@ mod http;
 mod logging;
 mod members;
 mod node;
+mod registers;
 mod resp;
 mod sim;
 mod status;
@@ -36,6 +37,8 @@ enum Command {
     Propose(agreements::Propose),
     /// Votes for a replica on whether all commit, and prints the outcome.
     Commit(agreements::Commit),
+    /// Reads and writes the registers, the snapshot and the growing set of a running cluster.
+    Registers(registers::Registers),
     /// Prints who holds each slot of the cluster.
     Members(members::Members),
     /// Prints the present view, or every one as it comes.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Propose(propose) => propose.run(),
         Command::Commit(commit) => commit.run(),
+        Command::Registers(registers) => registers.run(),
         Command::Members(members) => members.run(),
         Command::Views(views) => views.run(),
         Command::Faults(switches) => switches.run(),

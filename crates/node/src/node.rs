@@ -1,8 +1,10 @@
 //! `quorate node`: one replica of the key-value store.
 mod admin;
 mod one_shot;
+pub mod registers;
 pub mod replica;
 mod stack;
+mod turns;
 mod view;
 
 use crate::{
@@ -14,9 +16,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use quorate_core::message::Origin;
 use quorate_runtime::host::Identity;
+use registers::Registers;
 use replica::Replica;
 use serde_json::json;
-use stack::Stack;
+use stack::{Order, Stack};
 use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, time::Duration};
 use tokio::{
     net::{TcpListener, lookup_host},
@@ -66,6 +69,15 @@ pub fn run(node: Node) -> Result<()> {
     runtime.block_on(serve(configuration, doors, origin, view, stack))
 }
 
+/// What serves the store.
+#[derive(Clone)]
+pub enum Store {
+    /// Total order.
+    Ordered(Replica),
+    /// A register a key.
+    Registers(Registers),
+}
+
 /// What must be there before the protocol starts.
 struct Doors {
     stop: CancellationToken,
@@ -109,7 +121,7 @@ async fn serve(
     } = doors;
     let Stack {
         order,
-        indications,
+        memory,
         counters,
         faults,
         recorder,
@@ -118,7 +130,19 @@ async fn serve(
         mut reported,
         running,
     } = stack;
-    let replica = Replica::new(origin, order, configuration.window, view.clone());
+    let store = match order {
+        Some(Order {
+            requests,
+            indications,
+        }) => {
+            let replica = Replica::new(origin, requests, configuration.window, view.clone());
+            let (sender, follower) = (replica.clone(), replica.clone());
+            tokio::spawn(async move { sender.send_parcels().await });
+            tokio::spawn(async move { follower.follow(indications).await });
+            Store::Ordered(replica)
+        }
+        None => Store::Registers(memory.registers.clone()),
+    };
     announce(
         &configuration,
         origin,
@@ -128,14 +152,16 @@ async fn serve(
 
     let admin = Admin {
         view,
-        replica: replica.clone(),
+        store: store.clone(),
+        memory,
         counters,
         identity: json!({
             "version": env!("CARGO_PKG_VERSION"),
             "cluster": configuration.cluster,
             "incarnation": origin.incarnation.to_string(),
             "transport": configuration.transport.to_string(),
-            "stack": configuration.stack.to_string(),
+            "consistency": configuration.consistency.to_string(),
+            "stack": configuration.algorithms(),
         }),
         agreements: Agreements {
             consensus,
@@ -150,7 +176,7 @@ async fn serve(
         me: configuration.me,
     };
     let session = resp::Session {
-        replica: replica.clone(),
+        store,
         deadline: configuration.deadline,
         info: info_text(admin.clone()),
     };
@@ -158,9 +184,6 @@ async fn serve(
         admin.view.standing(),
         configuration.me.rank(),
     ));
-    let sender = replica.clone();
-    tokio::spawn(async move { sender.send_parcels().await });
-    tokio::spawn(async move { replica.follow(indications).await });
     tokio::spawn(async move { axum::serve(http, admin::router(admin)).await });
     let clients = tokio::spawn(resp::serve(
         clients,

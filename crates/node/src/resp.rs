@@ -2,6 +2,7 @@
 mod connection;
 mod request;
 mod scan;
+mod single;
 
 pub use connection::Session;
 

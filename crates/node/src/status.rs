@@ -67,14 +67,22 @@ fn line(status: &Value) -> String {
         other => other.to_string(),
     };
     let mut line = format!(
-        "p{} {:<8} leader p{} delivered {} hash {} keys {}",
+        "p{} {:<8} leader p{} ",
         text("process"),
         text("standing"),
-        text("leader"),
-        text("delivered"),
-        text("hash"),
-        text("keys")
+        text("leader")
     );
+    let _ = if status["consistency"] == "register" {
+        write!(line, "registers: operations {}", text("operations"))
+    } else {
+        write!(
+            line,
+            "delivered {} hash {}",
+            text("delivered"),
+            text("hash")
+        )
+    };
+    let _ = write!(line, " keys {}", text("keys"));
     if let Some(suspected) = status["suspected"].as_array().filter(|set| !set.is_empty()) {
         let ranks: Vec<String> = suspected.iter().map(|rank| format!("p{rank}")).collect();
         let _ = write!(line, " suspects {}", ranks.join(" "));

@@ -110,22 +110,29 @@ impl Stack {
     pub fn rejoins(&self) -> bool {
         self.total_order == Broadcast::ByLeader
     }
-}
 
-/// All of it, as the handshake of the links compares it.
-impl fmt::Display for Stack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The names of what runs beside total order.
+    pub fn beside_order(&self) -> String {
         let consensus = match self.consensus {
             // Whatever that is.
             Consensus::ByTotalOrder => "consensus:by-total-order",
             other => other.algorithms(),
         };
-        let (total_order, commit) = (self.total_order.algorithms(), self.commit.algorithms());
-        write!(f, "{total_order} {consensus} {commit}")?;
-        if self.synchrony.is_some() {
-            f.write_str(" synchronous")?;
-        }
-        Ok(())
+        let commit = self.commit.algorithms();
+        let assumed = self.synchrony.map_or("", |_| " synchronous");
+        format!("{consensus} {commit}{assumed}")
+    }
+}
+
+/// All of it, as the handshake of the links compares it.
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}",
+            self.total_order.algorithms(),
+            self.beside_order()
+        )
     }
 }
 

@@ -1,10 +1,11 @@
 //! Health, metrics, status, members, agreement and fault switches, over HTTP.
 mod agreements;
 mod members;
+mod memory;
 
 pub use agreements::Agreements;
 
-use super::{replica::Replica, view::View};
+use super::{Store, stack::Memory, view::View};
 use crate::trace::line::{self, Head};
 use axum::{
     Json, Router,
@@ -28,8 +29,10 @@ use tracing::warn;
 pub struct Admin {
     /// What is known of the cluster.
     pub view: View,
-    /// How far the store has come.
-    pub replica: Replica,
+    /// What serves the store.
+    pub store: Store,
+    /// What processes share beside it.
+    pub memory: Memory,
     /// What was counted.
     pub counters: Counters,
     /// The cluster's name, the incarnation, the transport: what does not change.
@@ -61,6 +64,10 @@ pub fn router(admin: Admin) -> Router {
         .route("/views", get(members::views))
         .route("/propose", post(agreements::propose))
         .route("/commit", post(agreements::commit))
+        .route("/registers/read", post(memory::read))
+        .route("/registers/write", post(memory::write))
+        .route("/registers/snapshot", post(memory::snapshot))
+        .route("/registers/join", post(memory::join))
         .route("/trace", get(trace))
         .route("/faults", get(faults).post(set_fault).delete(heal))
         .with_state(admin)
@@ -81,18 +88,30 @@ impl Admin {
     /// All of `/status`.
     pub fn status(&self) -> Value {
         let mut status = self.view.to_json();
-        let progress = self.replica.progress();
-        let own = json!({
-            "delivered": progress.delivered,
-            "hash": format!("{:016x}", progress.hash),
-            "applied": progress.applied,
-            "undecodable": progress.undecodable,
-            "keys": progress.keys,
-            "decisions": progress.decisions,
-            "under_way": progress.under_way,
-            "faults": self.faults.as_ref().map(Faults::are_active),
-        });
-        for part in [&self.identity, &own] {
+        let own = match &self.store {
+            Store::Ordered(replica) => {
+                let progress = replica.progress();
+                json!({
+                    "delivered": progress.delivered,
+                    "hash": format!("{:016x}", progress.hash),
+                    "applied": progress.applied,
+                    "undecodable": progress.undecodable,
+                    "keys": progress.keys,
+                    "decisions": progress.decisions,
+                    "under_way": progress.under_way,
+                })
+            }
+            Store::Registers(registers) => {
+                let progress = registers.progress();
+                json!({
+                    "operations": progress.returned,
+                    "keys": progress.known,
+                    "under_way": progress.under_way,
+                })
+            }
+        };
+        let own_faults = json!({ "faults": self.faults.as_ref().map(Faults::are_active) });
+        for part in [&self.identity, &own, &own_faults] {
             if let (Some(status), Some(part)) = (status.as_object_mut(), part.as_object()) {
                 status.extend(part.clone());
             }
@@ -103,36 +122,68 @@ impl Admin {
     /// All of `/metrics`, in the text format of Prometheus.
     fn metrics(&self) -> String {
         let mut text = String::new();
-        let progress = self.replica.progress();
         let ready = u64::from(self.view.ready().is_ok());
-        let numbers = [
-            ("ready", "gauge", "Whether this replica can serve.", ready),
-            (
-                "delivered_total",
-                "counter",
-                "Messages delivered.",
-                progress.delivered,
-            ),
-            (
-                "applied_total",
-                "counter",
-                "Commands applied.",
-                progress.applied,
-            ),
-            ("keys", "gauge", "Keys in the store.", progress.keys as u64),
-            (
-                "under_way",
-                "gauge",
-                "Own messages on their way through total order.",
-                progress.under_way as u64,
-            ),
-        ];
+        let mut numbers = vec![("ready", "gauge", "Whether this replica can serve.", ready)];
+        match &self.store {
+            Store::Ordered(replica) => {
+                let progress = replica.progress();
+                let (keys, under_way) = (progress.keys as u64, progress.under_way as u64);
+                let delivered = progress.delivered;
+                numbers.extend([
+                    (
+                        "delivered_total",
+                        "counter",
+                        "Messages delivered.",
+                        delivered,
+                    ),
+                    (
+                        "applied_total",
+                        "counter",
+                        "Commands applied.",
+                        progress.applied,
+                    ),
+                    ("keys", "gauge", "Keys in the store.", keys),
+                    (
+                        "under_way",
+                        "gauge",
+                        "Own messages on their way through total order.",
+                        under_way,
+                    ),
+                ]);
+            }
+            Store::Registers(registers) => {
+                let progress = registers.progress();
+                let (keys, under_way) = (progress.known as u64, progress.under_way as u64);
+                let returned = progress.returned;
+                numbers.extend([
+                    (
+                        "operations_total",
+                        "counter",
+                        "Operations that have returned.",
+                        returned,
+                    ),
+                    ("keys", "gauge", "Registers known here.", keys),
+                    (
+                        "under_way",
+                        "gauge",
+                        "Registers with an operation under way.",
+                        under_way,
+                    ),
+                ]);
+            }
+        }
         for (name, kind, help, value) in numbers {
             let _ = writeln!(
                 text,
                 "# HELP quorate_{name} {help}\n# TYPE quorate_{name} {kind}\nquorate_{name} {value}"
             );
         }
+        let consistency = self.identity["consistency"].as_str().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "# HELP quorate_consistency What serves the store.\n# TYPE quorate_consistency gauge\n\
+             quorate_consistency{{consistency=\"{consistency}\"}} 1"
+        );
         text.push_str(
             "# HELP quorate_events_total What the modules of the protocol counted.\n\
              # TYPE quorate_events_total counter\n",

@@ -231,17 +231,8 @@ impl Replica {
 
     /// Waits until this process may take part.
     pub async fn voter(&self, deadline: Instant) -> Result<(), Refusal> {
-        let mut standing = self.0.standing.clone();
-        let _ = timeout_at(deadline, standing.wait_for(Standing::is_settled)).await;
-        let words = match &*standing.borrow() {
-            Standing::Voter => return Ok(()),
-            Standing::Excluded(words) => words.clone(),
-            Standing::Joining => "not admitted yet: too few others have met this replica".into(),
-            Standing::Newcomer => {
-                "newcomer: this replica was started again and is catching up".into()
-            }
-        };
-        Err(Refusal::NotVoter(words))
+        let voter = super::view::voter(&self.0.standing, deadline).await;
+        voter.map_err(Refusal::NotVoter)
     }
 
     /// Moves parcels from the outbox into total order, for ever.

@@ -1,6 +1,10 @@
-//! The protocol stack of a replica: edge, links, ◇P, Ω, total order, on the protocol thread.
+//! The protocol stack of a replica: edge, links, ◇P, Ω, total order or registers, on the protocol thread.
+mod memory;
+
+pub use memory::Memory;
+
 use super::{one_shot::OneShot, view::View};
-use crate::configuration::{Configuration, Transport};
+use crate::configuration::{Configuration, Consistency, Transport};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -50,10 +54,10 @@ const ORDER: &str = "total-order";
 
 /// A running stack.
 pub struct Stack {
-    /// Where messages enter total order.
-    pub order: Addr<Request>,
-    /// Where they come out, and whatever else the order has to say.
-    pub indications: mpsc::UnboundedReceiver<Indication>,
+    /// Total order, where that serves the store.
+    pub order: Option<Order>,
+    /// Registers, a snapshot and lattice agreement.
+    pub memory: Memory,
     /// What the modules counted.
     pub counters: Counters,
     /// The switches of the fault injector.
@@ -68,6 +72,14 @@ pub struct Stack {
     pub reported: mpsc::UnboundedReceiver<ProcessId>,
     /// The protocol thread.
     pub running: Running,
+}
+
+/// Total order.
+pub struct Order {
+    /// Where messages enter it.
+    pub requests: Addr<Request>,
+    /// Where they come out, and whatever else the order has to say.
+    pub indications: mpsc::UnboundedReceiver<Indication>,
 }
 
 /// The protocol thread of a stack.
@@ -131,13 +143,10 @@ pub fn start(
         &links.status(),
     );
     let leader = lowest_rank::spawn(&host.at("leader"), &detector);
-    let (up, indications) = mpsc::unbounded_channel();
     let tuning = by_leader::Configuration {
         instances: configuration.instances as u64,
         ..by_leader::Configuration::default()
     };
-    // Once the receiver is gone the replica is stopping, and nobody waits for deliveries.
-    let up = Addr::new(move |indication| drop(up.send(indication)));
     let (perfect, reported) = synchrony(configuration, &host, &links);
     let below = Below {
         links: links.clone(),
@@ -146,7 +155,19 @@ pub fn start(
         perfect,
         total_order: tuning,
     };
-    let order = order(configuration, &host, &below, up)?;
+    let order = match configuration.consistency {
+        Consistency::TotalOrder => {
+            let (up, indications) = mpsc::unbounded_channel();
+            // Once the receiver is gone the replica is stopping, and nobody waits for deliveries.
+            let up = Addr::new(move |indication| drop(up.send(indication)));
+            Some(Order {
+                requests: order(configuration, &host, &below, up)?,
+                indications,
+            })
+        }
+        Consistency::Register => None,
+    };
+    let memory = memory::start(configuration, &host, &links, view);
     let (consensus, commit) = agreements(configuration, &host, below)?;
 
     let watched = view.clone();
@@ -168,7 +189,7 @@ pub fn start(
         .context("cannot start the protocol thread")?;
     Ok(Stack {
         order,
-        indications,
+        memory,
         counters: host.counters().clone(),
         faults,
         recorder,
@@ -186,7 +207,7 @@ fn order<H: Host>(
     below: &Below<PerfectLinks<H>>,
     up: Addr<Indication>,
 ) -> Result<Addr<Request>> {
-    if configuration.stack.rejoins() {
+    if configuration.rejoins() {
         let links = &below.links;
         let rejoining = Rejoining {
             status: links.status(),
@@ -271,14 +292,14 @@ fn link_configuration(configuration: &Configuration) -> perfect::Configuration {
     let stream = configuration.transport == Transport::Tcp;
     perfect::Configuration {
         cluster: configuration.cluster.clone(),
-        stack: configuration.stack.to_string(),
+        stack: configuration.algorithms(),
         datagram: if stream {
             STREAM_DATAGRAM
         } else {
             configuration.datagram
         },
         stream,
-        rejoin: configuration.stack.rejoins().then(|| ORDER.to_owned()),
+        rejoin: configuration.rejoins().then(|| ORDER.to_owned()),
         ..perfect::Configuration::default()
     }
 }

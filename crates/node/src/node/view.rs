@@ -11,7 +11,10 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{broadcast, watch};
+use tokio::{
+    sync::{broadcast, watch},
+    time::{Instant, timeout_at},
+};
 use tracing::{error, info, warn};
 
 /// The most changes that whoever watches may be behind.
@@ -60,6 +63,22 @@ impl Standing {
         Some(Standing::Excluded(format!(
             "this replica {history}, and may not vote or serve: {reason}"
         )))
+    }
+}
+
+/// Waits until a process of this standing may take part. Otherwise why it may not.
+pub async fn voter(standing: &watch::Receiver<Standing>, deadline: Instant) -> Result<(), String> {
+    let mut standing = standing.clone();
+    let _ = timeout_at(deadline, standing.wait_for(Standing::is_settled)).await;
+    match &*standing.borrow() {
+        Standing::Voter => Ok(()),
+        Standing::Excluded(words) => Err(words.clone()),
+        Standing::Joining => {
+            Err("not admitted yet: too few others have met this replica".to_owned())
+        }
+        Standing::Newcomer => {
+            Err("newcomer: this replica was started again and is catching up".to_owned())
+        }
     }
 }
 

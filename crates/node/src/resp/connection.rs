@@ -1,10 +1,16 @@
 //! One client: requests in, replies out, in order, many under way.
 //!
-//! What one read brings is one batch: its commands enter total order together. Batches follow one
+//! What one read brings is one batch: its commands enter total order together, or each the line of its
+//! register. Batches follow one
 //! another without waiting for replies, up to a limit, behind which the client's own sends block.
 use super::request::{self, Request, error};
 use super::scan::Scanner;
-use crate::node::replica::{Answer, Refusal, Replica};
+use super::single::{self, Placed, Single};
+use crate::node::{
+    Store,
+    registers::Registers,
+    replica::{Answer, Refusal},
+};
 use bytes::{Bytes, BytesMut};
 use quorate_services::kv::Reply;
 use redis_protocol::resp2::{encode::extend_encode, types::BytesFrame};
@@ -32,7 +38,7 @@ const WRITE: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Session<I> {
     /// Where commands go.
-    pub replica: Replica,
+    pub store: Store,
     /// How long a command may wait for a majority.
     pub deadline: Duration,
     /// The text of INFO.
@@ -45,6 +51,10 @@ enum Slot {
     Ready(BytesFrame),
     /// It is the answer's next.
     Ordered,
+    /// It is that of an operation which is still to be put in its register's line,
+    Single(Single),
+    /// or is there.
+    Placed(Placed),
 }
 
 /// Where the replies to the ordered requests of a batch come from.
@@ -92,7 +102,7 @@ async fn read_requests<I: Fn() -> String>(
     let mut scanner = Scanner::default();
     let mut commands = BytesMut::new();
     loop {
-        let (slots, last) = gather(&mut buffer, &mut scanner, &mut commands, &session.info);
+        let (mut slots, last) = gather(&mut buffer, &mut scanner, &mut commands, session);
         if slots.is_empty() && !last {
             request::shrink(&mut buffer);
             buffer.reserve(16 * 1024);
@@ -105,7 +115,13 @@ async fn read_requests<I: Fn() -> String>(
             }
             continue;
         }
-        let source = submit(&slots, &mut commands, session).await;
+        let source = match &session.store {
+            Store::Ordered(_) => submit(&slots, &mut commands, session).await,
+            Store::Registers(registers) => {
+                place(&mut slots, registers, session.deadline).await;
+                Source::Nowhere
+            }
+        };
         if queue.send(Batch { slots, source }).await.is_err() || last {
             return Ok(());
         }
@@ -114,23 +130,33 @@ async fn read_requests<I: Fn() -> String>(
 
 /// Takes the requests off the buffer that make the next batch, their commands encoded. `true`: the
 /// connection ends after it.
-fn gather(
+fn gather<I: Fn() -> String>(
     buffer: &mut BytesMut,
     scanner: &mut Scanner,
     commands: &mut BytesMut,
-    info: impl Fn() -> String,
+    session: &Session<I>,
 ) -> (Vec<Slot>, bool) {
     let mut slots = Vec::new();
-    while slots.len() < BATCH && commands.len() < BATCH_BYTES {
+    let mut singles = 0;
+    while slots.len() < BATCH && commands.len() + singles < BATCH_BYTES {
         match request::take(buffer, scanner) {
             Ok(None) => break,
-            Ok(Some(Request::Command(command))) => {
-                command.encode(commands);
-                slots.push(Slot::Ordered);
-            }
+            Ok(Some(Request::Command(command))) => match &session.store {
+                Store::Ordered(_) => {
+                    command.encode(commands);
+                    slots.push(Slot::Ordered);
+                }
+                Store::Registers(_) => slots.push(match Single::from_command(command) {
+                    Ok(single) => {
+                        singles += single.len();
+                        Slot::Single(single)
+                    }
+                    Err(refused) => Slot::Ready(refused),
+                }),
+            },
             Ok(Some(Request::Answered(frame))) => slots.push(Slot::Ready(frame)),
             Ok(Some(Request::Info)) => {
-                slots.push(Slot::Ready(BytesFrame::BulkString(info().into())));
+                slots.push(Slot::Ready(BytesFrame::BulkString((session.info)().into())));
             }
             Ok(Some(Request::Nothing)) => {}
             Ok(Some(Request::Quit)) => {
@@ -154,12 +180,29 @@ async fn submit<I>(slots: &[Slot], commands: &mut BytesMut, session: &Session<I>
     if ordered == 0 {
         return Source::Nowhere;
     }
+    let Store::Ordered(replica) = &session.store else {
+        return Source::Nowhere;
+    };
     let deadline = Instant::now() + session.deadline;
-    let submitted = session.replica.submit(ordered, commands, deadline).await;
+    let submitted = replica.submit(ordered, commands, deadline).await;
     commands.clear();
     match submitted {
         Ok(answer) => Source::Answer(answer, deadline),
         Err(refusal) => Source::Refused(refusal),
+    }
+}
+
+/// Puts every operation in its register's line, in their order.
+async fn place(slots: &mut [Slot], registers: &Registers, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    for slot in slots {
+        let Slot::Single(single) = slot else {
+            continue;
+        };
+        *slot = match single.clone().submit(registers, deadline).await {
+            Ok(placed) => Slot::Placed(placed),
+            Err(not_done) => Slot::Ready(single::not_done(not_done, &format!("{patience:?}"))),
+        };
     }
 }
 
@@ -191,6 +234,17 @@ async fn write_replies(
                     .next()
                     .map_or_else(|| error("ERR no reply; outcome unknown"), frame),
                 (Slot::Ordered, Err(error)) => error.clone(),
+                (Slot::Placed(mut placed), _) => {
+                    if let Some(reply) = placed.try_reply() {
+                        frame(reply)
+                    } else {
+                        flush(&mut write, &mut out).await?;
+                        let reply = placed.reply().await;
+                        reply.map_or_else(|u| single::unreturned(u, &words.deadline), frame)
+                    }
+                }
+                // All were placed.
+                (Slot::Single(_), _) => error("ERR not executed"),
             };
             extend_encode(&mut out, &frame, false).map_err(io::Error::other)?;
             if out.len() >= WRITE {

@@ -33,6 +33,17 @@ impl Registers {
         }
     }
 
+    /// The names of those that were written.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &Bytes> {
+        self.0.keys()
+    }
+
+    /// How many bytes names and values have together.
+    pub fn bytes(&self) -> usize {
+        let lengths = self.0.iter().map(|(name, (_, value))| name.len() + value.len());
+        lengths.sum()
+    }
+
     /// Writes, regardless of what is there.
     pub(super) fn put(&mut self, register: &Bytes, tag: Tag, value: &Bytes) {
         self.0.insert(register.clone(), (tag, value.clone()));

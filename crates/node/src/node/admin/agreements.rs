@@ -3,8 +3,10 @@ use super::Admin;
 use crate::{
     configuration::Stack,
     node::{
+        Store,
         one_shot::{self, OneShot},
         replica::Refusal,
+        view::voter,
     },
 };
 use axum::{
@@ -64,14 +66,14 @@ enum Word {
 }
 
 /// Why there is no decision.
-struct Failure(StatusCode, String);
+pub(super) struct Failure(pub StatusCode, pub String);
 
 impl Failure {
-    fn bad(words: impl Into<String>) -> Self {
+    pub fn bad(words: impl Into<String>) -> Self {
         Failure(StatusCode::BAD_REQUEST, words.into())
     }
 
-    fn unavailable(words: impl Into<String>) -> Self {
+    pub fn unavailable(words: impl Into<String>) -> Self {
         Failure(StatusCode::SERVICE_UNAVAILABLE, words.into())
     }
 }
@@ -129,7 +131,7 @@ pub async fn commit(
 }
 
 impl Admin {
-    fn wait(&self, timeout_ms: Option<u64>) -> Duration {
+    pub(super) fn wait(&self, timeout_ms: Option<u64>) -> Duration {
         let wait = timeout_ms.map_or(self.deadline, Duration::from_millis);
         wait.min(LONGEST_WAIT)
     }
@@ -156,11 +158,16 @@ impl Admin {
         value: &str,
         wait: Duration,
     ) -> Result<String, Failure> {
+        let Store::Ordered(replica) = &self.store else {
+            return Err(Failure(
+                StatusCode::CONFLICT,
+                "`by-total-order` needs total order: this cluster is consistency = \"register\"; choose \
+                 another `consensus`"
+                    .into(),
+            ));
+        };
         let deadline = Instant::now() + wait;
-        let proposed = self
-            .replica
-            .propose(instance, value.as_bytes(), deadline)
-            .await;
+        let proposed = replica.propose(instance, value.as_bytes(), deadline).await;
         let decision = proposed.map_err(|refusal| refused(refusal, "proposed", wait))?;
         let Ok(decided) = timeout_at(deadline, decision).await else {
             return Err(Failure::unavailable(format!(
@@ -234,15 +241,15 @@ impl Admin {
     }
 
     /// Only the first incarnation of a slot has a place in modules beside total order.
-    async fn check_first(
+    pub(super) async fn check_first(
         &self,
         module: &str,
         done: &str,
         wait: Duration,
         deadline: Instant,
     ) -> Result<(), Failure> {
-        let voter = self.replica.voter(deadline).await;
-        voter.map_err(|refusal| refused(refusal, done, wait))?;
+        let voter = voter(&self.view.standing(), deadline).await;
+        voter.map_err(|words| refused(Refusal::NotVoter(words), done, wait))?;
         if self.view.came_later() {
             return Err(Failure(
                 StatusCode::CONFLICT,
@@ -269,7 +276,7 @@ fn text(value: &Bytes) -> String {
     String::from_utf8_lossy(value).into_owned()
 }
 
-fn refused(refusal: Refusal, done: &str, wait: Duration) -> Failure {
+pub(super) fn refused(refusal: Refusal, done: &str, wait: Duration) -> Failure {
     Failure::unavailable(match refusal {
         Refusal::NotVoter(words) => format!("{words}; not {done}"),
         Refusal::NoQuorum => {

@@ -1,10 +1,10 @@
 use super::*;
-use crate::node::replica::tests::Order;
+use crate::node::replica::{Replica, tests::Order};
 use tokio::io::{DuplexStream, duplex};
 
 fn session(replica: Replica, deadline: Duration) -> Session<fn() -> String> {
     Session {
-        replica,
+        store: Store::Ordered(replica),
         deadline,
         info: || "# Quorate".into(),
     }

@@ -1,0 +1,351 @@
+//! Registers, between those who use them and the algorithm.
+//!
+//! A register is sequential at a process, and several clients of one replica may use the same: who comes
+//! while an operation on it is under way stands in line. When the operation returns, those at the front of
+//! the line who want the same (to read, or to write) share the next one.
+//!
+//! # Why it is linearizable
+//! Whoever shares an operation came before it began, and is answered after it has returned. Reads return
+//! what it has read. Of writes, the operation writes the value of the last; the others take effect
+//! immediately before it, in their order, where nobody sees them. All of this is between their beginnings
+//! and their ends. If the operation never takes effect, none of them has.
+//!
+//! # What is given up, and what is not
+//! An operation that is under way is never abandoned, and never begun again: its register is busy until it
+//! returns. Who stands in line at his deadline leaves it, and is told that nothing was done. Bounded is
+//! what all of them together ask for ([`ROOM`]).
+use super::{
+    replica::Refusal,
+    view::{Standing, View},
+};
+use bytes::Bytes;
+use quorate_abstractions::register::{Action, Indication, Outcome, Request};
+use quorate_core::{Addr, message::digest};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    time::{Instant, timeout_at},
+};
+
+/// The most bytes of operations that were accepted and have not returned.
+const ROOM: usize = 2 * quorate_services::kv::MAXIMUM_BYTES;
+
+/// What an operation takes of it beside its register's name and its value.
+const OVERHEAD: usize = 128;
+
+/// What an entry of a store takes beside its name and its value, at most.
+const ENTRY: usize = 32;
+
+/// How much may be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The longest name and value together.
+    pub entry: usize,
+    /// The longest store, where each message carries all of it.
+    pub store: Option<usize>,
+}
+
+/// Whoever waits for an operation.
+struct Waiting {
+    number: u64,
+    action: Action,
+    answer: oneshot::Sender<Outcome>,
+    /// Held until the operation returns.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    fn is_write(&self) -> bool {
+        matches!(self.action, Action::Write(_))
+    }
+}
+
+/// A register that is in use.
+#[derive(Default)]
+struct Line {
+    /// Who shares the operation under way; nobody, for a moment only.
+    served: Vec<Waiting>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many operations were accepted, and how many were begun.
+    accepted: u64,
+    begun: u64,
+    returned: u64,
+    lines: BTreeMap<Bytes, Line>,
+    /// The digests of the names of the registers that were written.
+    known: BTreeSet<u64>,
+    /// How long the store was found to be, where messages carry it.
+    stored: usize,
+    /// What writes that have not returned may add to it.
+    coming: usize,
+    requests: Option<Addr<Request>>,
+}
+
+/// What `/status` and `/metrics` say of the registers.
+pub struct Progress {
+    /// Operations that have returned.
+    pub returned: u64,
+    /// Registers known here.
+    pub known: usize,
+    /// Registers with an operation under way.
+    pub under_way: usize,
+}
+
+/// What is known of the registers of the cluster: told by the wiring below them.
+#[derive(Clone)]
+pub struct Known(Arc<Mutex<State>>);
+
+impl Known {
+    /// A register of this name was written, here or elsewhere.
+    pub fn written(&self, register: &[u8]) {
+        lock(&self.0).known.insert(digest(register));
+    }
+
+    /// A store with these registers, which are so many bytes long, is there.
+    pub fn stored<'n>(&self, names: impl ExactSizeIterator<Item = &'n Bytes>, bytes: usize) {
+        let mut state = lock(&self.0);
+        state.stored = state.stored.max(bytes + names.len() * ENTRY);
+        if names.len() > state.known.len() {
+            state.known.extend(names.map(|name| digest(name)));
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Registers. Clones share them.
+#[derive(Clone)]
+pub struct Registers {
+    state: Arc<Mutex<State>>,
+    room: Arc<Semaphore>,
+    standing: watch::Receiver<Standing>,
+    limits: Limits,
+}
+
+/// Why nothing was done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotDone {
+    /// This process does not take part, or there was no room until the deadline.
+    Refused(Refusal),
+    /// It would be too much, as these words explain.
+    TooMuch(String),
+}
+
+/// What became of an operation that has not returned at the deadline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unreturned {
+    /// It was not begun, and will not be.
+    NotBegun,
+    /// It is under way.
+    UnderWay,
+}
+
+/// A place in a register's line. Who drops it leaves, unless the operation has begun.
+pub struct Place {
+    state: Arc<Mutex<State>>,
+    register: Bytes,
+    number: u64,
+    answer: oneshot::Receiver<Outcome>,
+    answered: bool,
+}
+
+impl Registers {
+    /// The registers that `spawn` starts, given where to indicate, and whom to tell what is known.
+    pub fn start<E>(
+        view: &View,
+        limits: Limits,
+        spawn: impl FnOnce(Addr<Indication>, Known) -> Result<Addr<Request>, E>,
+    ) -> Result<Self, E> {
+        let state: Arc<Mutex<State>> = Arc::default();
+        let told = state.clone();
+        let up = Addr::new(move |indication| upon_return(&told, indication));
+        let requests = spawn(up, Known(state.clone()))?;
+        lock(&state).requests = Some(requests);
+        Ok(Registers {
+            state,
+            room: Arc::new(Semaphore::new(ROOM)),
+            standing: view.standing(),
+            limits,
+        })
+    }
+
+    /// Puts an operation in its register's line, behind all that this caller has put there before. Waits
+    /// for room until the deadline.
+    pub async fn submit(
+        &self,
+        register: Bytes,
+        action: Action,
+        deadline: Instant,
+    ) -> Result<Place, NotDone> {
+        let voter = super::view::voter(&self.standing, deadline).await;
+        voter.map_err(|words| NotDone::Refused(Refusal::NotVoter(words)))?;
+        let length = register.len()
+            + match &action {
+                Action::Read => 0,
+                Action::Write(value) => value.len(),
+            };
+        if length > self.limits.entry {
+            return Err(NotDone::TooMuch(format!(
+                "key and value have {length} bytes together, but a register takes at most {}",
+                self.limits.entry
+            )));
+        }
+        let bytes = (length + OVERHEAD).min(ROOM) as u32;
+        let room = timeout_at(deadline, self.room.clone().acquire_many_owned(bytes)).await;
+        let Ok(Ok(room)) = room else {
+            return Err(NotDone::Refused(Refusal::NoQuorum));
+        };
+        let (answer, receiver) = oneshot::channel();
+        let mut state = lock(&self.state);
+        if let (Some(most), Action::Write(_)) = (self.limits.store, &action) {
+            let added = length + ENTRY;
+            if state.stored + state.coming + added > most {
+                return Err(NotDone::TooMuch(format!(
+                    "the store is full: with these quorums each message carries all of it, at most {most} \
+                     bytes"
+                )));
+            }
+            state.coming += added;
+        }
+        state.accepted += 1;
+        let number = state.accepted;
+        let line = state.lines.entry(register.clone()).or_default();
+        line.waiting.push_back(Waiting {
+            number,
+            action,
+            answer,
+            _room: room,
+        });
+        if line.served.is_empty() {
+            state.begin(&register);
+        }
+        Ok(Place {
+            state: self.state.clone(),
+            register,
+            number,
+            answer: receiver,
+            answered: false,
+        })
+    }
+
+    /// How far the registers have come.
+    pub fn progress(&self) -> Progress {
+        let state = lock(&self.state);
+        Progress {
+            returned: state.returned,
+            known: state.known.len(),
+            under_way: state.lines.len(),
+        }
+    }
+}
+
+impl State {
+    /// Begins the next operation on a register, for those at the front of its line who want the same.
+    fn begin(&mut self, register: &Bytes) {
+        let Some(line) = self.lines.get_mut(register) else {
+            return;
+        };
+        let Some(first) = line.waiting.pop_front() else {
+            self.lines.remove(register);
+            return;
+        };
+        let writes = first.is_write();
+        line.served.push(first);
+        while let Some(next) = line.waiting.pop_front_if(|next| next.is_write() == writes) {
+            line.served.push(next);
+        }
+        let Some(last) = line.served.last() else {
+            return;
+        };
+        self.begun += 1;
+        let request = Request {
+            register: register.clone(),
+            operation: self.begun,
+            action: last.action.clone(),
+        };
+        if let Some(requests) = &self.requests {
+            requests.send(request);
+        }
+    }
+
+    /// What a write that has returned, or was never begun, may add to the store no longer.
+    fn settle(&mut self, register: &Bytes, action: &Action) {
+        if let Action::Write(value) = action {
+            let added = register.len() + value.len() + ENTRY;
+            self.coming = self.coming.saturating_sub(added);
+        }
+    }
+
+    /// Takes whoever still waits out of the line.
+    fn withdraw(&mut self, register: &Bytes, number: u64) -> bool {
+        let Some(line) = self.lines.get_mut(register) else {
+            return false;
+        };
+        let place = line.waiting.iter().position(|w| w.number == number);
+        let Some(left) = place.and_then(|place| line.waiting.remove(place)) else {
+            return false;
+        };
+        self.settle(register, &left.action);
+        true
+    }
+}
+
+/// An operation has returned: whoever shared it is answered, and the next begins.
+fn upon_return(state: &Mutex<State>, indication: Indication) {
+    let Indication {
+        register, outcome, ..
+    } = indication;
+    let mut state = lock(state);
+    let Some(line) = state.lines.get_mut(&register) else {
+        return;
+    };
+    let served = std::mem::take(&mut line.served);
+    for waiting in served {
+        state.returned += 1;
+        state.settle(&register, &waiting.action);
+        // Who has given up is not there any more.
+        let _ = waiting.answer.send(outcome.clone());
+    }
+    state.begin(&register);
+}
+
+impl Place {
+    /// The outcome, if the operation has returned.
+    pub fn try_outcome(&mut self) -> Option<Outcome> {
+        let outcome = self.answer.try_recv().ok()?;
+        self.answered = true;
+        Some(outcome)
+    }
+
+    /// Waits for the outcome until the deadline.
+    pub async fn outcome(&mut self, deadline: Instant) -> Result<Outcome, Unreturned> {
+        if let Ok(Ok(outcome)) = timeout_at(deadline, &mut self.answer).await {
+            self.answered = true;
+            return Ok(outcome);
+        }
+        if lock(&self.state).withdraw(&self.register, self.number) {
+            self.answered = true;
+            return Err(Unreturned::NotBegun);
+        }
+        self.try_outcome().ok_or(Unreturned::UnderWay)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.answered {
+            lock(&self.state).withdraw(&self.register, self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

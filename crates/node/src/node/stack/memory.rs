@@ -1,0 +1,240 @@
+//! Shared memory: the registers, a snapshot and lattice agreement, each over registers of its own.
+use crate::{
+    configuration::{self, Access, Configuration},
+    node::{
+        registers::{Known, Limits, Registers},
+        turns::Turns,
+        view::View,
+    },
+};
+use quorate_abstractions::{
+    lattice::Union,
+    lattice_agreement::{self, Propose},
+    link::{Deliver, Links},
+    quorum_access::{self, Answer},
+    register::{Indication, Request},
+    snapshot,
+};
+use quorate_core::{Addr, Host, Layer};
+use quorate_quorums::{classical, flooding, generalized};
+use quorate_registers::{
+    by_quorum_access::{self, Update},
+    lattice_agreement::Mode,
+    message::Content,
+    multi_writer, snapshot_from_registers,
+};
+use quorate_services::kv::MAXIMUM_BYTES;
+use std::{convert::Infallible, time::Duration};
+
+/// The longest store, where each message carries all of it.
+const STORE: usize = 64 * 1024;
+
+/// A snapshot of strings, and what can be asked of it.
+pub type Snapshot = Turns<snapshot::Action, snapshot::Outcome>;
+
+/// Agreement on growing sets of strings.
+pub type Joined = Turns<Union<String>, lattice_agreement::Outcome<Union<String>>>;
+
+/// What processes share.
+#[derive(Clone)]
+pub struct Memory {
+    /// The registers.
+    pub registers: Registers,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The lattice agreement.
+    pub joined: Joined,
+}
+
+/// Starts them.
+pub fn start<H: Host + Clone, L: Links>(
+    configuration: &Configuration,
+    host: &H,
+    links: &L,
+    view: &View,
+) -> Memory {
+    let chosen = &configuration.registers;
+    let limits = if chosen.carry_the_store() {
+        Limits {
+            entry: STORE,
+            store: Some(STORE),
+        }
+    } else {
+        Limits {
+            entry: MAXIMUM_BYTES,
+            store: None,
+        }
+    };
+    let registers = Registers::start(view, limits, |up, known| {
+        let at = At {
+            host: host.at("registers"),
+            links: links.at("registers"),
+        };
+        Ok::<_, Infallible>(at.registers(chosen, Some(known)).attach(up))
+    });
+    let Ok(registers) = registers;
+    let snapshot = Turns::start(|up| {
+        let up = up.with(|i: snapshot::Indication| (i.operation, i.outcome));
+        let requests = At::new(host, links, "snapshot").snapshot(chosen).attach(up);
+        requests.with(|(operation, action)| snapshot::Request { operation, action })
+    });
+    let joined = Turns::start(|up| {
+        let up = up.with(|i: lattice_agreement::Indication<_>| (i.operation, i.outcome));
+        let at = At::new(host, links, "lattice-agreement");
+        let host = at.host.clone();
+        let requests = quorate_registers::lattice_agreement::spawn(
+            &host,
+            Mode::Repeated,
+            at.below("snapshot").snapshot(chosen),
+            up,
+        );
+        requests.with(|(operation, value)| Propose { operation, value })
+    });
+    Memory {
+        registers,
+        snapshot,
+        joined,
+    }
+}
+
+/// A place in the tree of modules, with the lanes of the same name.
+struct At<H, L> {
+    host: H,
+    links: L,
+}
+
+impl<H: Host + Clone, L: Links> At<H, L> {
+    fn new(host: &H, links: &L, name: &str) -> Self {
+        At {
+            host: host.at(name),
+            links: links.at(name),
+        }
+    }
+
+    fn below(&self, name: &str) -> Self {
+        Self::new(&self.host, &self.links, name)
+    }
+
+    /// A snapshot over registers of its own.
+    fn snapshot(
+        self,
+        chosen: &configuration::Registers,
+    ) -> impl Layer<snapshot::Request, snapshot::Indication> {
+        let below = self.below("registers").registers(chosen, None);
+        move |up| snapshot_from_registers::spawn(&self.host, below, up)
+    }
+
+    /// Registers. What is known of them is told to `known`.
+    fn registers(
+        self,
+        chosen: &configuration::Registers,
+        known: Option<Known>,
+    ) -> impl Layer<Request, Indication> {
+        let chosen = chosen.clone();
+        move |up| match chosen {
+            configuration::Registers::Majorities => {
+                let lane = self.links.lane();
+                let lane = move |up: Addr<Deliver<_>>| lane.attach(telling_writes(known, up));
+                multi_writer::spawn(&self.host, lane, up)
+            }
+            configuration::Registers::Quorums {
+                quorums,
+                access,
+                push,
+            } => {
+                let host = self.host.clone();
+                let layer = move |up: Addr<quorum_access::Indication<_>>| {
+                    let up = telling_states(known, up);
+                    self.access(quorums, access, push, up)
+                };
+                by_quorum_access::spawn(&host, layer, up)
+            }
+        }
+    }
+
+    fn access(
+        self,
+        quorums: quorate_quorums::Quorums,
+        access: Access,
+        push: Duration,
+        up: Addr<quorum_access::Indication<by_quorum_access::Registers>>,
+    ) -> Addr<quorum_access::Request<Update>> {
+        let initial = by_quorum_access::Registers::default();
+        let host = self.host.at("access");
+        match access {
+            Access::Classical => classical::spawn(&host, quorums, initial, self.links.lane(), up),
+            Access::Generalized => {
+                let configuration = generalized::Configuration {
+                    period: push,
+                    clocks: generalized::Clocks::Timed { epoch: epoch() },
+                };
+                let flooded = self.host.at("flooding");
+                let entry = STORE * (self.host.processes().n() + 1);
+                let layer = move |up| flood(&flooded, entry, &self.links, up);
+                generalized::spawn(&host, configuration, quorums, initial, layer, up)
+            }
+        }
+    }
+}
+
+/// Flooding, over datagrams: what acknowledges needs channels in both directions.
+fn flood<H: Host, L: Links, M: quorate_core::wire::Wire + quorate_core::Observe>(
+    host: &H,
+    entry: usize,
+    links: &L,
+    up: Addr<Deliver<M>>,
+) -> Addr<quorate_abstractions::flooding::Request<M>> {
+    let configuration = flooding::Configuration {
+        entry,
+        ..flooding::Configuration::default()
+    };
+    flooding::spawn(host, configuration, links.lane(), up)
+}
+
+/// Tells which registers are written.
+fn telling_writes(
+    known: Option<Known>,
+    up: Addr<Deliver<quorate_registers::message::Message>>,
+) -> Addr<Deliver<quorate_registers::message::Message>> {
+    let Some(known) = known else {
+        return up;
+    };
+    Addr::new(
+        move |delivery: Deliver<quorate_registers::message::Message>| {
+            if let Content::Write { register, .. } = &delivery.message.content {
+                known.written(register);
+            }
+            up.send(delivery);
+        },
+    )
+}
+
+/// Tells which registers the states have that quorums return, and how long these are.
+fn telling_states(
+    known: Option<Known>,
+    up: Addr<quorum_access::Indication<by_quorum_access::Registers>>,
+) -> Addr<quorum_access::Indication<by_quorum_access::Registers>> {
+    let Some(known) = known else {
+        return up;
+    };
+    Addr::new(
+        move |indication: quorum_access::Indication<by_quorum_access::Registers>| {
+            if let Answer::Got(states) = &indication.answer {
+                for state in states {
+                    known.stored(state.names(), state.bytes());
+                }
+            }
+            up.send(indication);
+        },
+    )
+}
+
+/// Microseconds since 1970: clocks that lag behind each other only make gets slower.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the beginning of this process's clock"
+)]
+fn epoch() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
+}

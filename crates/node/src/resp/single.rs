@@ -1,0 +1,195 @@
+//! Commands that a register can serve: those that read or write one key.
+use super::request::error;
+use crate::node::{
+    registers::{NotDone, Place, Registers, Unreturned},
+    replica::Refusal,
+};
+use bytes::Bytes;
+use quorate_abstractions::register::{Action, Outcome};
+use quorate_services::kv::{Command, Reply};
+use redis_protocol::resp2::types::BytesFrame;
+use tokio::time::Instant;
+
+/// What is told of a value that was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    Value,
+    Length,
+    Existence,
+}
+
+/// A command, as an operation on a register.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Single {
+    register: Bytes,
+    action: Action,
+    told: Told,
+}
+
+impl Single {
+    /// The operation that a command is; otherwise what the client is told.
+    pub fn from_command(command: Command) -> Result<Self, BytesFrame> {
+        let read = |register, told| Single {
+            register,
+            action: Action::Read,
+            told,
+        };
+        let name = match command {
+            Command::Get(key) => return Ok(read(key, Told::Value)),
+            Command::StrLen(key) => return Ok(read(key, Told::Length)),
+            Command::Exists(mut keys) => match keys.pop() {
+                Some(key) if keys.is_empty() => return Ok(read(key, Told::Existence)),
+                Some(_) | None => "EXISTS of several keys",
+            },
+            Command::Set(register, value) => {
+                return Ok(Single {
+                    register,
+                    action: Action::Write(value),
+                    told: Told::Value,
+                });
+            }
+            Command::Del(_) => "DEL",
+            Command::IncrBy(..) => "INCRBY",
+            Command::Append(..) => "APPEND",
+            Command::MSet(_) => "MSET",
+            Command::MGet(_) => "MGET",
+            Command::DbSize => "DBSIZE",
+            Command::FlushAll => "FLUSHALL",
+        };
+        Err(error(format!(
+            "ERR {name} needs total order: this cluster is consistency = \"register\""
+        )))
+    }
+
+    /// How long name and value are.
+    pub fn len(&self) -> usize {
+        let value = match &self.action {
+            Action::Read => 0,
+            Action::Write(value) => value.len(),
+        };
+        self.register.len() + value
+    }
+
+    /// Puts the operation in its register's line.
+    pub async fn submit(self, registers: &Registers, deadline: Instant) -> Result<Placed, NotDone> {
+        let place = registers
+            .submit(self.register, self.action, deadline)
+            .await?;
+        let told = self.told;
+        Ok(Placed {
+            place,
+            told,
+            deadline,
+        })
+    }
+}
+
+/// An operation on its way.
+pub struct Placed {
+    place: Place,
+    told: Told,
+    deadline: Instant,
+}
+
+impl Placed {
+    /// The reply, if it is here.
+    pub fn try_reply(&mut self) -> Option<Reply> {
+        let outcome = self.place.try_outcome()?;
+        Some(reply(self.told, outcome))
+    }
+
+    /// Waits for the reply until the deadline.
+    pub async fn reply(&mut self) -> Result<Reply, Unreturned> {
+        let outcome = self.place.outcome(self.deadline).await?;
+        Ok(reply(self.told, outcome))
+    }
+}
+
+fn reply(told: Told, outcome: Outcome) -> Reply {
+    match outcome {
+        Outcome::Written { .. } => Reply::Ok,
+        Outcome::Read { value, .. } => match told {
+            Told::Value => value.map_or(Reply::Nil, Reply::Value),
+            Told::Length => Reply::Integer(value.map_or(0, |value| value.len() as i64)),
+            Told::Existence => Reply::Integer(i64::from(value.is_some())),
+        },
+        Outcome::Refused(_) => Reply::Error("ERR the register takes no more writes; not executed"),
+    }
+}
+
+/// What a client is told of an operation that was not done.
+pub fn not_done(not_done: NotDone, deadline: &str) -> BytesFrame {
+    error(match not_done {
+        NotDone::TooMuch(words) => format!("ERR {words}; not executed"),
+        NotDone::Refused(Refusal::NotVoter(reason)) => format!("NOTVOTER {reason}; not executed"),
+        NotDone::Refused(Refusal::NoQuorum) => format!(
+            "NOQUORUM no quorum answered earlier operations within {deadline}; not executed"
+        ),
+    })
+}
+
+/// What a client is told of an operation that has not returned.
+pub fn unreturned(unreturned: Unreturned, deadline: &str) -> BytesFrame {
+    error(match unreturned {
+        Unreturned::NotBegun => format!(
+            "NOQUORUM an earlier operation on the key has not returned within {deadline}; not executed"
+        ),
+        Unreturned::UnderWay => {
+            format!("NOQUORUM no quorum answered within {deadline}; outcome unknown")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::request::{self, Request};
+    use crate::resp::scan::Scanner;
+
+    fn command(line: &str) -> Command {
+        let mut buffer = format!("{line}\r\n").as_bytes().into();
+        match request::take(&mut buffer, &mut Scanner::default()) {
+            Ok(Some(Request::Command(command))) => command,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn single_reads_and_writes_are_operations_and_nothing_else_is() {
+        for line in ["GET k", "SET k v", "STRLEN k", "EXISTS k"] {
+            assert!(Single::from_command(command(line)).is_ok(), "{line}");
+        }
+        for line in [
+            "MGET k l",
+            "MGET k",
+            "MSET k v",
+            "EXISTS k l",
+            "DEL k",
+            "INCR k",
+            "DECRBY k 2",
+            "APPEND k v",
+            "DBSIZE",
+            "FLUSHALL",
+        ] {
+            let Err(BytesFrame::Error(words)) = Single::from_command(command(line)) else {
+                panic!("{line} is served");
+            };
+            assert!(words.contains("needs total order"), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_told_as_it_was_asked_for() {
+        let read = |told, value: Option<&'static str>| {
+            let tag = quorate_abstractions::register::Tag::INITIAL;
+            let value = value.map(Bytes::from);
+            reply(told, Outcome::Read { tag, value })
+        };
+        assert_eq!(read(Told::Value, Some("abc")), Reply::Value("abc".into()));
+        assert_eq!(read(Told::Value, None), Reply::Nil);
+        assert_eq!(read(Told::Length, Some("abc")), Reply::Integer(3));
+        assert_eq!(read(Told::Length, None), Reply::Integer(0));
+        assert_eq!(read(Told::Existence, Some("")), Reply::Integer(1));
+        assert_eq!(read(Told::Existence, None), Reply::Integer(0));
+    }
+}
