@@ -40,7 +40,10 @@ impl Registers {
 
     /// How many bytes names and values have together.
     pub fn bytes(&self) -> usize {
-        let lengths = self.0.iter().map(|(name, (_, value))| name.len() + value.len());
+        let lengths = self
+            .0
+            .iter()
+            .map(|(name, (_, value))| name.len() + value.len());
         lengths.sum()
     }
 
