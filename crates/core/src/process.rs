@@ -116,6 +116,17 @@ impl ProcessSet {
         ProcessSet(self.0 | other.0)
     }
 
+    /// The processes of both sets.
+    #[must_use]
+    pub fn intersection(self, other: ProcessSet) -> ProcessSet {
+        ProcessSet(self.0 & other.0)
+    }
+
+    /// Whether no process is in both sets.
+    pub fn is_disjoint(self, other: ProcessSet) -> bool {
+        self.0 & other.0 == 0
+    }
+
     /// The processes of rank 1 … 64, as bits from the lowest: what an observation can carry of a set.
     pub const fn low_bits(self) -> u64 {
         self.0 as u64

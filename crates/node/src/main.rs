@@ -8,6 +8,7 @@ mod http;
 mod logging;
 mod members;
 mod node;
+mod quorums;
 mod registers;
 mod resp;
 mod sim;
@@ -39,6 +40,8 @@ enum Command {
     Commit(agreements::Commit),
     /// Reads and writes the registers, the snapshot and the growing set of a running cluster.
     Registers(registers::Registers),
+    /// Decides whether there are quorums for failures of processes and of channels in one direction.
+    Quorums(quorums::Quorums),
     /// Prints who holds each slot of the cluster.
     Members(members::Members),
     /// Prints the present view, or every one as it comes.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Propose(propose) => propose.run(),
         Command::Commit(commit) => commit.run(),
         Command::Registers(registers) => registers.run(),
+        Command::Quorums(quorums) => return quorums.run(),
         Command::Members(members) => members.run(),
         Command::Views(views) => views.run(),
         Command::Faults(switches) => switches.run(),

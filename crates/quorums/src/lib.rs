@@ -4,16 +4,26 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`family`] | read and write quorums |
+//! | [`system`] | what may fail together: processes, and channels in one direction; what then stays |
+//! | [`file`](mod@file) | such systems in TOML |
+//! | [`decision`] | whether there are quorums for such a system, or why not |
+//! | [`report`](mod@report) | all of this in words |
+//! | [`draw`] | pictures of it |
 //! | [`classical`] | access that needs correct channels in both directions |
 //! | [`flooding`] | messages that go round failed channels |
 //! | [`generalized`] | access over flooding, where channels fail in one direction |
 //! | [`marks`] | a state for tests and demonstrations |
 
 pub mod classical;
+pub mod decision;
+pub mod draw;
 pub mod family;
+pub mod file;
 pub mod flooding;
 pub mod generalized;
 pub mod marks;
+pub mod report;
+pub mod system;
 #[cfg(test)]
 mod testing;
 

@@ -1,9 +1,9 @@
 //! `consistency` and `[registers]`: what serves the store, and through which quorums registers are
 //! accessed.
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use quorate_core::{Membership, message::digest};
-use quorate_quorums::Quorums;
+use quorate_quorums::{Quorums, decision::BUDGET, report};
 use serde::Deserialize;
 use std::{
     fmt,
@@ -56,6 +56,7 @@ const MAJORITIES: &str = "majorities";
 
 /// The table `[registers]`. All of it must be the same everywhere.
 #[derive(Args, Debug, Default, Deserialize)]
+#[group(id = "registers")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Choices {
     /// The quorums of the registers: `majorities`, or a quorum-system file (TOML).
@@ -163,8 +164,23 @@ impl fmt::Display for Registers {
     }
 }
 
-/// The quorums that a file describes.
+/// The quorums that a file gives, or that are found for what it says may fail.
 fn read(file: &Path, processes: &Membership) -> Result<Quorums> {
-    let _ = processes;
-    anyhow::bail!("no reader of quorum systems yet: {}", file.display())
+    let described = crate::quorums::read(file)?;
+    let (own, n) = (described.system.processes.n(), processes.n());
+    ensure!(
+        own == n,
+        "it is for {own} processes, and there are {n} peers"
+    );
+    let report = report::report(&described, BUDGET);
+    let words = report.text.lines().rfind(|line| !line.is_empty());
+    match (described.quorums, report.witness) {
+        (Some(quorums), Some(_)) => Ok(quorums),
+        (None, Some(found)) => Ok(found.quorums()),
+        _ => bail!(
+            "{} (quorate quorums check {} tells more)",
+            words.unwrap_or_default(),
+            file.display()
+        ),
+    }
 }

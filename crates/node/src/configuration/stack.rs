@@ -11,6 +11,7 @@ use std::{fmt, time::Duration};
 
 /// The table `[stack]`. All of it must be the same everywhere.
 #[derive(Args, Debug, Default, Deserialize)]
+#[group(id = "stack")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Choices {
     /// How commands are ordered: by-leader or by-consensus.

@@ -186,9 +186,8 @@ async fn exchange(connection: &mut Client, words: &[String]) -> End {
         return End::Unknown;
     }
     match timeout(PATIENCE, connection.reply()).await {
-        Ok(Ok(BytesFrame::SimpleString(_))) => End::Ok(None),
+        Ok(Ok(BytesFrame::SimpleString(_) | BytesFrame::Null)) => End::Ok(None),
         Ok(Ok(BytesFrame::BulkString(value))) => End::Ok(Some(value.to_vec())),
-        Ok(Ok(BytesFrame::Null)) => End::Ok(None),
         Ok(Ok(BytesFrame::Error(words))) if words.ends_with("; not executed") => End::Fail,
         Ok(Ok(_) | Err(_)) | Err(_) => End::Unknown,
     }

@@ -110,7 +110,9 @@ fn reply(told: Told, outcome: Outcome) -> Reply {
         Outcome::Written { .. } => Reply::Ok,
         Outcome::Read { value, .. } => match told {
             Told::Value => value.map_or(Reply::Nil, Reply::Value),
-            Told::Length => Reply::Integer(value.map_or(0, |value| value.len() as i64)),
+            Told::Length => Reply::Integer(
+                value.map_or(0, |value| i64::try_from(value.len()).unwrap_or(i64::MAX)),
+            ),
             Told::Existence => Reply::Integer(i64::from(value.is_some())),
         },
         Outcome::Refused(_) => Reply::Error("ERR the register takes no more writes; not executed"),

@@ -230,10 +230,6 @@ fn telling_states(
 }
 
 /// Microseconds since 1970: clocks that lag behind each other only make gets slower.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the beginning of this process's clock"
-)]
 fn epoch() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_micros() as u64)

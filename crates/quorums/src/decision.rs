@@ -1,0 +1,287 @@
+//! Whether a fail-prone system has a generalized quorum system: its quorums, or a certificate that there
+//! are none.
+//!
+//! # How
+//! Every available write quorum lies in one strongly connected component S of what stays, every read
+//! quorum from which it can be reached within all that reach S, and larger quorums meet more. So without
+//! loss of generality a pattern chooses a component, to write, and all that reach it, to read; and there is
+//! a system if and only if each pattern can choose so that every read quorum meets every write quorum.
+//! Patterns within others are left out: the choice of the larger one serves.
+//!
+//! Where no pattern has more than two components this is 2-satisfiability, and decided by its implication
+//! graph. Else it is searched: the pattern with the fewest choices left first, choices that some other
+//! pattern cannot agree with struck out at once, under a budget of choices tried; when that is spent, the
+//! answer is that it is unknown. (In general the question is NP-complete.)
+//!
+//! # Cost
+//! For m patterns of at most k components O(m²k²) sets are intersected, and as many bits of 128 kept.
+//!
+//! # Source
+//! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, for the
+//! definitions; the procedure is this project's.
+mod search;
+mod two_satisfiability;
+
+use crate::{
+    family::{Family, Quorums},
+    system::{Choice, FailProneSystem, Residual},
+};
+use quorate_core::{ProcessSet, process::MAXIMUM_PROCESSES};
+use search::{Found, Search};
+
+/// The choices that are tried unless told otherwise.
+pub const BUDGET: u64 = 200_000;
+
+/// More pairs of choices than these are not compared.
+const MOST_PAIRS: usize = 1 << 26;
+
+/// Whether there is a generalized quorum system.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// There is.
+    Exists(Witness),
+    /// There is none.
+    Impossible(Certificate),
+    /// The budget is spent.
+    Unknown,
+}
+
+/// A generalized quorum system.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Witness {
+    /// By pattern: the component where operations are guaranteed to return, and all that reach it.
+    pub choices: Vec<Choice>,
+    /// By pattern: a write quorum in this component; where quorums are found, all of it.
+    pub writes: Vec<ProcessSet>,
+    /// By pattern: a read quorum of which nobody can be left out.
+    pub reads: Vec<ProcessSet>,
+    /// Whether other choices would do, too; `None`: the budget was spent before this was known.
+    pub is_unique: Option<bool>,
+}
+
+impl Witness {
+    /// The quorums, as algorithms use them.
+    pub fn quorums(&self) -> Quorums {
+        let (mut writes, mut reads) = (self.writes.clone(), self.reads.clone());
+        for sets in [&mut writes, &mut reads] {
+            sets.sort_unstable_by_key(|set| (set.len(), set.low_bits()));
+            sets.dedup();
+        }
+        Quorums {
+            reads: Family::Sets(reads),
+            writes: Family::Sets(writes),
+        }
+    }
+}
+
+/// Patterns that already cannot agree, by their indices: one in which everybody may crash, two, or more.
+/// Nobody of them can be left out, as far as the budget has told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Certificate {
+    /// The patterns.
+    pub patterns: Vec<usize>,
+}
+
+/// Which quorums are meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Kind {
+    /// Generalized: a write quorum must be reachable from the read quorum.
+    #[default]
+    Generalized,
+    /// Both in one strongly connected component, so that each can be reached from the other.
+    StronglyConnected,
+}
+
+/// Decides whether the system has quorums of this kind, trying at most `budget` choices.
+pub fn decide(system: &FailProneSystem, kind: Kind, budget: u64) -> Answer {
+    let residuals = system.residuals();
+    let choices: Vec<Vec<Choice>> = residuals.iter().map(|r| choices(r, kind)).collect();
+    if let Some(none) = choices.iter().position(Vec::is_empty) {
+        return Answer::Impossible(Certificate {
+            patterns: vec![none],
+        });
+    }
+    let kept = maximal(system);
+    let domains: Vec<Vec<Choice>> = kept.iter().map(|index| choices[*index].clone()).collect();
+    let width: usize = domains.iter().map(Vec::len).sum();
+    if width.saturating_mul(domains.len()) > MOST_PAIRS {
+        return Answer::Unknown;
+    }
+    if let Some((one, other)) = disagreeing(&domains) {
+        let patterns = vec![kept[one], kept[other]];
+        return Answer::Impossible(Certificate { patterns });
+    }
+    let agreement = Agreement::of(&domains);
+    let mut budget = budget;
+    match solve(&agreement, &mut budget) {
+        Found::Nothing => {
+            let all: Vec<usize> = (0..kept.len()).collect();
+            let core = smaller(&domains, all, &mut budget);
+            let patterns = core.into_iter().map(|index| kept[index]).collect();
+            Answer::Impossible(Certificate { patterns })
+        }
+        Found::Spent => Answer::Unknown,
+        Found::Solution(solution) => {
+            let is_unique = is_unique(&agreement, &solution, &mut budget);
+            let chosen = domains.iter().zip(&solution).map(|(d, c)| d[*c]).collect();
+            Answer::Exists(witness(system, &residuals, kind, &kept, chosen, is_unique))
+        }
+    }
+}
+
+fn choices(residual: &Residual, kind: Kind) -> Vec<Choice> {
+    let narrowed = |choice: Choice| match kind {
+        Kind::Generalized => choice,
+        Kind::StronglyConnected => Choice {
+            read: choice.write,
+            ..choice
+        },
+    };
+    residual.choices().into_iter().map(narrowed).collect()
+}
+
+/// The indices of the patterns that are not within others.
+fn maximal(system: &FailProneSystem) -> Vec<usize> {
+    let patterns = &system.patterns;
+    let is_within = |one: usize, other: usize| {
+        let (f, g) = (&patterns[one], &patterns[other]);
+        let both = || g.is_within(f, &system.processes);
+        // Of two that are the same the first is kept.
+        one != other && f.is_within(g, &system.processes) && (other < one || !both())
+    };
+    let all = 0..patterns.len();
+    all.clone()
+        .filter(|one| !all.clone().any(|other| is_within(*one, other)))
+        .collect()
+}
+
+fn agree(one: Choice, other: Choice) -> bool {
+    !one.read.is_disjoint(other.write) && !other.read.is_disjoint(one.write)
+}
+
+/// Two patterns none of whose choices agree.
+fn disagreeing(domains: &[Vec<Choice>]) -> Option<(usize, usize)> {
+    let pairs = (0..domains.len()).flat_map(|one| (0..one).map(move |other| (other, one)));
+    let mut pairs = pairs.into_iter();
+    pairs.find(|(one, other)| {
+        let agrees = |a: &Choice| domains[*other].iter().any(|b| agree(*a, *b));
+        !domains[*one].iter().any(agrees)
+    })
+}
+
+/// Which choices of different patterns agree: bits, by pattern, choice and other pattern.
+pub(crate) struct Agreement {
+    /// How many choices each pattern has.
+    pub(crate) widths: Vec<usize>,
+    agrees: Vec<Vec<Vec<u128>>>,
+}
+
+impl Agreement {
+    fn of(domains: &[Vec<Choice>]) -> Self {
+        let bits = |a: Choice, other: &[Choice]| {
+            let agreeing = other.iter().enumerate().filter(|(_, b)| agree(a, **b));
+            agreeing.fold(0_u128, |bits, (index, _)| bits | 1 << index)
+        };
+        let row = |a: &Choice| domains.iter().map(|other| bits(*a, other)).collect();
+        Agreement {
+            widths: domains.iter().map(Vec::len).collect(),
+            agrees: domains
+                .iter()
+                .map(|domain| domain.iter().take(MAXIMUM_PROCESSES).map(row).collect())
+                .collect(),
+        }
+    }
+
+    /// The choices of `other` with which this choice agrees.
+    pub(crate) fn with(&self, pattern: usize, choice: usize, other: usize) -> u128 {
+        self.agrees[pattern][choice][other]
+    }
+}
+
+fn solve(agreement: &Agreement, budget: &mut u64) -> Found {
+    if agreement.widths.iter().all(|width| *width <= 2) {
+        return two_satisfiability::solve(agreement).map_or(Found::Nothing, Found::Solution);
+    }
+    Search::new(agreement, budget).run()
+}
+
+/// Whether no other choices do: for each pattern in turn, without what it has chosen.
+fn is_unique(agreement: &Agreement, solution: &[usize], budget: &mut u64) -> Option<bool> {
+    for (pattern, chosen) in solution.iter().enumerate() {
+        match Search::new(agreement, budget)
+            .without(pattern, *chosen)
+            .run()
+        {
+            Found::Solution(_) => return Some(false),
+            Found::Spent => return None,
+            Found::Nothing => {}
+        }
+    }
+    Some(true)
+}
+
+/// Leaves out what is not needed for the contradiction.
+fn smaller(domains: &[Vec<Choice>], mut core: Vec<usize>, budget: &mut u64) -> Vec<usize> {
+    let mut index = 0;
+    while index < core.len() {
+        let mut fewer = core.clone();
+        fewer.remove(index);
+        let chosen: Vec<_> = fewer
+            .iter()
+            .map(|pattern| domains[*pattern].clone())
+            .collect();
+        match solve(&Agreement::of(&chosen), budget) {
+            Found::Nothing => core = fewer,
+            Found::Solution(_) => index += 1,
+            Found::Spent => break,
+        }
+    }
+    core
+}
+
+/// What the choices of the maximal patterns come to for all.
+fn witness(
+    system: &FailProneSystem,
+    residuals: &[Residual],
+    kind: Kind,
+    kept: &[usize],
+    chosen: Vec<Choice>,
+    is_unique: Option<bool>,
+) -> Witness {
+    let serve = |index: usize| {
+        if let Some(place) = kept.iter().position(|k| *k == index) {
+            return chosen[place];
+        }
+        // Some maximal pattern has this one within it: the component that holds what that one has chosen.
+        let of = |(place, k): (usize, &usize)| {
+            let is_within =
+                system.patterns[index].is_within(&system.patterns[*k], &system.processes);
+            is_within.then(|| chosen[place].write)
+        };
+        let write = kept.iter().enumerate().find_map(of).unwrap_or_default();
+        let holds = |choice: &Choice| write.is_subset(choice.write);
+        let own = choices(&residuals[index], kind).into_iter().find(holds);
+        own.unwrap_or(Choice { write, read: write })
+    };
+    let choices: Vec<Choice> = (0..system.patterns.len()).map(serve).collect();
+    let writes: Vec<ProcessSet> = choices.iter().map(|choice| choice.write).collect();
+    let reads = choices.iter().map(|c| smallest(c.read, &writes)).collect();
+    Witness {
+        choices,
+        writes,
+        reads,
+        is_unique,
+    }
+}
+
+/// A part of the read quorum that still meets all write quorums, and of which nobody can be left out.
+fn smallest(read: ProcessSet, writes: &[ProcessSet]) -> ProcessSet {
+    read.iter().fold(read, |kept, p| {
+        let fewer = kept.without(ProcessSet::from_iter([p]));
+        let meets_all = writes.iter().all(|write| !write.is_disjoint(fewer));
+        if meets_all { fewer } else { kept }
+    })
+}
+
+#[cfg(test)]
+mod tests;
