@@ -28,6 +28,7 @@
 //! | [`register`] | registers, regular and atomic, many by name | ONRR1–2, ONAR1–3, NNAR1–2 |
 //! | [`flooding`] | messages over any path of channels that may fail in one direction | FLD1–3 |
 //! | [`quorum_access`] | a replicated state behind quorums | QAF1–3 |
+//! | [`view_synchronizer`] | views that processes are in together | VS-ORD, VS-OVL |
 //! | [`snapshot`] | single-writer atomic snapshot | SN1–2 |
 //! | [`lattice`], [`lattice_agreement`] | agreement on values that can be joined | LA1–4 |
 
@@ -58,6 +59,7 @@ pub mod snapshot;
 pub mod terminating;
 pub mod total_order;
 pub mod uniform;
+pub mod view_synchronizer;
 pub mod view_synchrony;
 
 use quorate_core::Addr;

@@ -5,12 +5,18 @@ use crate::{
     stack,
 };
 use quorate_abstractions::{
-    Subscribe, atomic_commit, consensus, link::Links, perfect, total_order,
+    Subscribe, atomic_commit, consensus,
+    link::{Deliver, Links},
+    perfect, total_order,
 };
 use quorate_broadcast::best_effort;
 use quorate_commit::two_phase;
-use quorate_consensus::{by_total_order, leader_driven, randomised, uniform_hierarchical};
+use quorate_consensus::{
+    by_quorums, by_total_order, leader_driven, randomised, uniform_hierarchical,
+    view_synchronizer::{self, Configuration},
+};
 use quorate_core::{Addr, Host};
+use quorate_quorums::{Quorums, flooding};
 use std::fmt;
 
 /// Uniform consensus: an algorithm, and what it stands on.
@@ -26,6 +32,8 @@ pub enum Consensus {
     ByTotalOrder,
     /// On a bit, by tossing coins.
     Randomised,
+    /// By majorities, in views, over flooding: what channels that fail in one direction leave.
+    ByQuorums,
 }
 
 /// Atomic commit: an algorithm, and what it stands on.
@@ -46,7 +54,7 @@ pub struct UnknownAgreement {
     names: Vec<&'static str>,
 }
 
-const CONSENSUS: [(Consensus, &str, &str); 5] = [
+const CONSENSUS: [(Consensus, &str, &str); 6] = [
     (
         Consensus::LeaderDriven,
         "leader-driven",
@@ -68,6 +76,11 @@ const CONSENSUS: [(Consensus, &str, &str); 5] = [
         "consensus:by-total-order total-order:by-leader",
     ),
     (Consensus::Randomised, "randomised", "consensus:randomised"),
+    (
+        Consensus::ByQuorums,
+        "by-quorums",
+        "consensus:by-quorums flooding",
+    ),
 ];
 
 const COMMIT: [(Commit, &str, &str); 2] = [
@@ -132,7 +145,7 @@ impl Consensus {
             Consensus::LeaderDriven | Consensus::ByTotalOrder => Needs::Leader,
             Consensus::RotatingCoordinator => Needs::EventuallyPerfect,
             Consensus::UniformHierarchical => Needs::Perfect,
-            Consensus::Randomised => Needs::Nothing,
+            Consensus::Randomised | Consensus::ByQuorums => Needs::Nothing,
         }
     }
 
@@ -171,6 +184,16 @@ impl Consensus {
                 by_total_order::spawn(&at, ordered, up)
             }
             Consensus::Randomised => randomised::spawn(&at, links.lane(), up),
+            Consensus::ByQuorums => {
+                let views = Configuration::default();
+                let views = view_synchronizer::spawn(&at.at("views"), views);
+                let (beneath, lane) = (at.at("flooding"), links.lane());
+                let flood = |up: Addr<Deliver<by_quorums::Message>>| {
+                    flooding::spawn(&beneath, flooding::Configuration::default(), lane, up)
+                };
+                let quorums = Quorums::majorities(host.processes());
+                by_quorums::spawn(&at, quorums, &views, flood, up)
+            }
         })
     }
 }

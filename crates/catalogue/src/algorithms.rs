@@ -1,5 +1,6 @@
 //! The entries: one an algorithm, from the bottom up.
 mod broadcast;
+mod by_quorums;
 mod by_total_order;
 mod causal;
 mod commit;
@@ -40,6 +41,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         views::ALL,
         registers::ALL,
         quorum_access::ALL,
+        by_quorums::ALL,
     ];
     families.into_iter().flatten()
 }

@@ -109,7 +109,8 @@ fn pay(
 
 /// Every algorithm on perfect links, with each of its costs.
 fn paying() -> impl Iterator<Item = (&'static Algorithm, What, Cost)> {
-    let on_links = algorithms::all().filter(|a| a.simulation.ground == Ground::Links);
+    let on_links = |ground| [Ground::Links, Ground::Pushes].contains(&ground);
+    let on_links = algorithms::all().filter(move |a| on_links(a.simulation.ground));
     on_links.flat_map(|algorithm| {
         let operation = algorithm.cost.map(|cost| (What::Operation, cost));
         let read = algorithm.reads.map(|cost| (What::Read, cost));

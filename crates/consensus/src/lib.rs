@@ -7,9 +7,13 @@
 //! | [`leader_driven`] | uniform consensus | links, Ω | f < n/2 |
 //! | [`rotating`] | uniform consensus | links, reliable broadcast, ◇P | f < n/2 |
 //! | [`randomised`] | uniform consensus on a bit | links alone | f < n/2 |
+//! | [`by_quorums`] | uniform consensus | flooding, view synchronisation | what leaves quorums, also channels that fail in one direction |
 //! | [`by_total_order`] | uniform consensus | uniform total order | what that survives |
+//!
+//! [`view_synchronizer`] gives the views that consensus by quorums goes by.
 
 pub mod ballots;
+pub mod by_quorums;
 pub mod by_total_order;
 pub mod hierarchical;
 pub mod hierarchy;
@@ -19,3 +23,4 @@ pub mod rotating;
 #[cfg(test)]
 mod testing;
 pub mod uniform_hierarchical;
+pub mod view_synchronizer;

@@ -62,6 +62,11 @@ impl<S> Instances<S> {
         self.retired.contains(number)
     }
 
+    /// The instances that were retired.
+    pub fn retired(&self) -> &Watermark {
+        &self.retired
+    }
+
     /// The numbers of the instances that run, ascending.
     pub fn numbers(&self) -> Vec<u64> {
         self.live.keys().copied().collect()

@@ -9,15 +9,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// UC1–4 of the modules of this name.
 pub fn consensus(processes: &Membership, module: &str) -> Properties {
-    family(*processes, module, true)
+    family(*processes, module, true, None)
+}
+
+/// UC1–4 of the modules of this name, of which UC4 says that each of `returning` that proposes decides,
+/// whoever else does.
+pub fn consensus_at(processes: &Membership, module: &str, returning: ProcessSet) -> Properties {
+    family(*processes, module, true, Some(returning))
 }
 
 /// C1–4 of the modules of this name: agreement binds correct processes only.
 pub fn regular_consensus(processes: &Membership, module: &str) -> Properties {
-    family(*processes, module, false)
+    family(*processes, module, false, None)
 }
 
-fn family(processes: Membership, module: &str, uniform: bool) -> Properties {
+fn family(
+    processes: Membership,
+    module: &str,
+    uniform: bool,
+    returning: Option<ProcessSet>,
+) -> Properties {
     [
         Which::Validity,
         Which::Agreement,
@@ -28,6 +39,7 @@ fn family(processes: Membership, module: &str, uniform: bool) -> Properties {
         Box::new(Consensus {
             which,
             uniform,
+            returning,
             watch: Watch::new(module),
             alive: processes.set(),
             decided: BTreeMap::new(),
@@ -68,6 +80,8 @@ impl Instance {
 struct Consensus {
     which: Which,
     uniform: bool,
+    /// Where termination is promised, whoever proposes; `None`: everywhere, if all propose.
+    returning: Option<ProcessSet>,
     watch: Watch,
     alive: ProcessSet,
     /// By process: the instances in which it has decided.
@@ -167,9 +181,15 @@ impl Property for Consensus {
             }
             Which::Termination => {
                 let broken = self.instances.iter().find_map(|(number, instance)| {
-                    let all_propose = correct.is_subset(instance.proposers);
-                    let p = correct.without(instance.deciders).iter().next()?;
-                    all_propose.then(|| format!("{p} never decides in instance {number}"))
+                    let owed = match self.returning {
+                        Some(returning) => correct
+                            .intersection(returning)
+                            .intersection(instance.proposers),
+                        None if correct.is_subset(instance.proposers) => correct,
+                        None => ProcessSet::EMPTY,
+                    };
+                    let p = owed.without(instance.deciders).iter().next()?;
+                    Some(format!("{p} never decides in instance {number}"))
                 });
                 completion.judge(self.tag(), broken)
             }

@@ -19,12 +19,13 @@ mod registers;
 mod shared;
 mod snapshot;
 mod terminating;
+mod view_synchronizer;
 mod view_synchrony;
 
 pub use atomic_commit::{atomic_commit, blocking_commit};
 pub use broadcast::{best_effort, reliable, uniform};
 pub use causal::{causal, collected_past};
-pub use consensus::{consensus, regular_consensus};
+pub use consensus::{consensus, consensus_at, regular_consensus};
 pub use detectors::{eventually_perfect, eventually_perfect_from, leader, perfect};
 pub use flooding::flooding;
 pub use group_membership::group_membership;
@@ -35,6 +36,7 @@ pub use quorum_access::quorum_access;
 pub use registers::{atomic_register, regular_register, shared_register};
 pub use snapshot::atomic_snapshot;
 pub use terminating::{regular_terminating, terminating};
+pub use view_synchronizer::view_synchronizer;
 pub use view_synchrony::{view_synchrony, view_synchrony_with_joins};
 
 use crate::{

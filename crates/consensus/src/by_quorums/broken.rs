@@ -1,0 +1,24 @@
+//! Consensus by quorums in which everybody leads every view: a twin that UC2 catches.
+use super::{ByQuorums, Message, spawn_as};
+use quorate_abstractions::{
+    Subscribe,
+    consensus::{Decide, Propose},
+    flooding,
+    link::Deliver,
+    view_synchronizer::Enter,
+};
+use quorate_core::{Addr, Host, Layer};
+use quorate_quorums::Quorums;
+
+/// Starts it. Only tests and demonstrations run it.
+pub fn spawn_broken<H: Host>(
+    host: &H,
+    quorums: Quorums,
+    views: &Subscribe<Enter>,
+    flooding: impl Layer<flooding::Request<Message>, Deliver<Message>>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let mut algorithm = ByQuorums::new(host, quorums);
+    algorithm.leads = |_, _, _| true;
+    spawn_as(host, algorithm, views, flooding, up)
+}

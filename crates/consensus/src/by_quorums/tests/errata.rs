@@ -1,0 +1,172 @@
+//! Rules as they must not be, each with a run that breaks a property, which the algorithm survives. Who
+//! enters which view when is scripted.
+use super::*;
+use crate::testing::Latencies;
+use std::sync::{Arc, Mutex};
+
+/// Which rule of [`ByQuorums`] is in force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rule {
+    Corrected,
+    /// What is of a view that this process has not entered is dropped (G7-E1).
+    EarlyIsDropped,
+    /// A decision is the phase of a view, and is over with it (G7-E2).
+    DecisionIsForgotten,
+    /// A proposal of a view that this process has left is accepted (G7-E3).
+    LateIsAccepted,
+}
+
+/// The algorithm, with one rule as it must not be.
+struct Ruled {
+    rule: Rule,
+    consensus: ByQuorums,
+    /// What was proposed here.
+    own: Option<Bytes>,
+}
+
+impl Algorithm for Ruled {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        let consensus = &mut self.consensus;
+        let present = consensus.view;
+        match (&event, self.rule) {
+            (Event::Propose(propose), _) => self.own = Some(propose.value.clone()),
+            (
+                Event::Flooding(Deliver {
+                    message: Message::State { view, .. },
+                    ..
+                }),
+                Rule::EarlyIsDropped,
+            ) if *view > present => return,
+            (Event::Enter(_), Rule::DecisionIsForgotten) if consensus.instances.is_retired(1) => {
+                consensus.instances = Instances::new(INSTANCES_AHEAD);
+                if let Entry::Live(instance) = consensus.instances.at(1, Instance::default) {
+                    instance.own = self.own.clone();
+                }
+            }
+            (
+                Event::Flooding(Deliver {
+                    message: Message::Proposal(proposal),
+                    ..
+                }),
+                Rule::LateIsAccepted,
+            ) if proposal.view < present => {
+                consensus.view = proposal.view;
+                consensus.upon(event, ctx);
+                consensus.view = present;
+                return;
+            }
+            _ => {}
+        }
+        consensus.upon(event, ctx);
+    }
+}
+
+/// Processes that propose their ranks, by majorities, and enter views 1, 2, … at these steps.
+fn run(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) -> Report {
+    let mut world = World::new(entered.len(), 1, adversary).unwrap();
+    world.check(properties::consensus(world.membership(), "consensus"));
+    for q in world.processes() {
+        let host = world.host(q).at("consensus");
+        let subscriber = Arc::new(Mutex::new(None));
+        let keep = subscriber.clone();
+        let views = Addr::new(move |up: Addr<Enter>| *keep.lock().unwrap() = Some(up));
+        let algorithm = Ruled {
+            rule,
+            consensus: ByQuorums::new(&host, majorities(&world)),
+            own: None,
+        };
+        let below = layer(&world, q, false);
+        let door = spawn_as(&host, algorithm, &views, below, world.application(q));
+        let views = subscriber.lock().unwrap().clone().unwrap();
+        for (view, at) in (1..).zip(entered[q.index()]) {
+            world.request(q, step(*at), &views, Enter { view });
+        }
+        let (instance, value) = (1, payload(q));
+        world.request(q, step(0), &door, Propose { instance, value });
+    }
+    world.run()
+}
+
+#[track_caller]
+fn assert_breaks(report: &Report, tag: &str) {
+    let broken = report.violation().map(|v| &v.tag[..]);
+    assert_eq!(broken, Some(tag), "{report}");
+}
+
+#[test]
+fn g7_e1_uc4_is_broken_where_states_that_come_before_the_view_are_dropped() {
+    // Each view's leader is the last to enter it.
+    let run = |rule| {
+        let entered: [&[u32]; 3] = [&[5, 10, 20], &[0, 15, 20], &[0, 10, 25]];
+        run(rule, Timed::lock_step(), &entered)
+    };
+    run(Rule::Corrected).assert_all_hold();
+    assert_breaks(&run(Rule::EarlyIsDropped), "UC4");
+}
+
+#[test]
+fn g7_e2_uc3_is_broken_where_a_decision_is_over_with_the_view() {
+    let run = |rule| run(rule, Timed::lock_step(), &[&[0, 10], &[0, 10], &[0, 10]]);
+    run(Rule::Corrected).assert_all_hold();
+    assert_breaks(&run(Rule::DecisionIsForgotten), "UC3");
+}
+
+#[test]
+fn g7_e3_uc2_is_broken_where_what_is_of_a_view_that_was_left_is_accepted() {
+    // In view 1, p1 proposes to p5 and, late, to p3, which has entered view 2 by then and said to its leader
+    // that it has accepted nothing. With p3, p1 has a majority in view 1, and p2 has one in view 2.
+    let run = |rule| {
+        let adversary = Latencies(&[
+            (1, 2, 30),
+            (1, 3, 4),
+            (1, 4, 30),
+            (5, 2, 30),
+            (5, 3, 30),
+            (5, 4, 30),
+            (2, 3, 3),
+        ]);
+        run(
+            rule,
+            adversary,
+            &[&[0, 60], &[0, 3], &[0, 3], &[0, 3], &[0, 60]],
+        )
+    };
+    run(Rule::Corrected).assert_all_hold();
+    assert_breaks(&run(Rule::LateIsAccepted), "UC2");
+}
+
+#[test]
+fn g7_e6_views_are_led_in_turn_from_p1_on_and_a_leader_proposes_once() {
+    let mut p1 = context::Alone::new(
+        3,
+        Quorums {
+            reads: Family::AtLeast(2),
+            writes: Family::AtLeast(2),
+        },
+    );
+    p1.propose(1);
+    for view in 1..=7 {
+        p1.enter(view);
+        for from in [p(2), p(3), p(2)] {
+            let state = Message::State {
+                view,
+                decided: 0,
+                decided_above: Vec::new(),
+                accepted: Vec::new(),
+            };
+            p1.deliver(from, state);
+        }
+    }
+    let proposed: Vec<u64> = p1
+        .posted
+        .iter()
+        .filter_map(|message| match message {
+            Message::Proposal(proposal) => Some(proposal.view),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(proposed, [1, 4, 7]);
+}

@@ -1,0 +1,137 @@
+//! The paper's example: four processes, four patterns, of which each leaves three channels.
+use super::*;
+use quorate_core::Random as Generator;
+use rand::{RngExt, SeedableRng};
+
+fn set(ranks: &[usize]) -> ProcessSet {
+    ranks.iter().copied().map(p).collect()
+}
+
+fn quorums() -> Quorums {
+    Quorums {
+        reads: Family::Sets(vec![set(&[1, 3]), set(&[2, 4])]),
+        writes: Family::Sets([[1, 2], [2, 3], [3, 4], [4, 1]].map(|w| set(&w)).into()),
+    }
+}
+
+/// Read and write quorums in each other's place (G7-E4).
+fn exchanged() -> Quorums {
+    let Quorums { reads, writes } = quorums();
+    Quorums {
+        reads: writes,
+        writes: reads,
+    }
+}
+
+/// The processes a, b, c, d of pattern f1, after so many turns a → b → c → d → a.
+fn letters(turn: usize) -> [ProcessId; 4] {
+    [0, 1, 2, 3].map(|letter| p((letter + turn) % 4 + 1))
+}
+
+/// Has all fail that may under this pattern.
+fn befall(world: &World, turn: usize, at: Time) {
+    let [a, b, c, d] = letters(turn);
+    world.crash(d, Crash::at(at));
+    let live = [a, b, c];
+    for (from, to) in live
+        .iter()
+        .flat_map(|from| live.iter().map(move |to| (*from, *to)))
+    {
+        if from != to && ![(a, b), (b, a), (c, a)].contains(&(from, to)) {
+            world.disconnect((from, to), at);
+        }
+    }
+}
+
+/// Under a pattern, or none, some propose in three instances; the members of U decide where they proposed.
+fn run(seed: u64, turn: Option<usize>, quorums: &Quorums, floods: bool) -> Report {
+    let mut draw = Generator::seed_from_u64(seed);
+    let adversary = Timed::uniform(UNIT / 2, UNIT * 4);
+    let mut world = World::new(4, seed, adversary).unwrap().settle(UNIT * 1000);
+    let all = world.membership().set();
+    let returning = turn.map_or(all, |turn| letters(turn)[..2].iter().copied().collect());
+    world.check(consensus_at(world.membership(), "consensus", returning));
+    for q in world.processes() {
+        let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
+        let door = started(&world, q, quorums, &views, floods);
+        for instance in 1..=3 {
+            // In one of them each alone, if it comes to that.
+            if draw.random_bool(0.6) {
+                let (at, value) = (step(draw.random_range(0..60)), payload(q));
+                world.request(q, at, &door, Propose { instance, value });
+            }
+        }
+    }
+    if let Some(turn) = turn {
+        let at = if seed.is_multiple_of(2) {
+            0
+        } else {
+            draw.random_range(0..60)
+        };
+        befall(&world, turn, step(at));
+    }
+    world.run()
+}
+
+fn sweep(seeds: u64) {
+    let mut blocked = 0;
+    for seed in 0..seeds {
+        let report = run(seed, None, &quorums(), true);
+        assert!(report.all_hold(), "seed {seed}: {report}");
+        for turn in 0..4 {
+            let report = run(seed, Some(turn), &quorums(), true);
+            assert!(report.all_hold(), "f{}, seed {seed}: {report}", turn + 1);
+            let report = run(seed, Some(turn), &exchanged(), true);
+            let broken = report.violation().map(|v| &v.tag[..]);
+            assert!(
+                [None, Some("UC4")].contains(&broken),
+                "seed {seed}: {report}"
+            );
+            blocked += u64::from(broken.is_some());
+        }
+    }
+    // Where a process outside U had not to be heard of, or failures came late, it may do.
+    assert!(blocked > seeds, "{blocked} of {}", 4 * seeds);
+}
+
+#[test]
+fn proposals_are_decided_where_they_can_be_and_not_with_quorums_exchanged() {
+    sweep(50);
+}
+
+#[test]
+#[ignore = "long: scripts/soak runs it"]
+fn proposals_are_decided_where_they_can_be_over_many_seeds() {
+    sweep(2000);
+}
+
+/// Under f1 from the start, b alone proposes: c's state has to come to it through a (G7-E7).
+fn alone(floods: bool) -> Report {
+    let mut world = World::new(4, 1, Timed::lock_step())
+        .unwrap()
+        .settle(UNIT * 500);
+    let [a, b, ..] = letters(0);
+    let returning = [a, b].into_iter().collect();
+    world.check(consensus_at(world.membership(), "consensus", returning));
+    for q in world.processes() {
+        let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
+        let door = started(&world, q, &quorums(), &views, floods);
+        if q == b {
+            let (instance, value) = (1, payload(q));
+            world.request(q, Time::ZERO, &door, Propose { instance, value });
+        }
+    }
+    befall(&world, 0, Time::ZERO);
+    world.run()
+}
+
+#[test]
+fn uc4_is_broken_where_states_are_not_passed_on() {
+    alone(true).assert_all_hold();
+    let report = alone(false);
+    assert_eq!(
+        report.violation().map(|v| &v.tag[..]),
+        Some("UC4"),
+        "{report}"
+    );
+}
