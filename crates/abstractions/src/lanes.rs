@@ -3,7 +3,7 @@ use crate::link::{Deliver, Send, To};
 use bytes::Bytes;
 use quorate_core::{Addr, Counters, Name, ProcessId, message::digest, wire::Wire};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -33,6 +33,8 @@ struct Table {
     /// Lanes by name, each with the order in which it was opened.
     doors: BTreeMap<Name, (usize, Door)>,
     opened_twice: Option<Name>,
+    /// The lanes whose messages may be lost and duplicated.
+    fair_loss: BTreeSet<Name>,
     tap: Option<Arc<dyn Tap>>,
 }
 
@@ -50,6 +52,11 @@ impl LaneTable {
     /// Has `tap` see what passes in the lanes that are opened from now on.
     pub fn tap(&self, tap: Arc<dyn Tap>) {
         self.table().tap = Some(tap);
+    }
+
+    /// Has the lane of this name be a fair-loss one: its messages may be lost and duplicated.
+    pub fn mark_fair_loss(&self, name: Name) {
+        self.table().fair_loss.insert(name);
     }
 
     /// Opens a lane: `up` will get what arrives on it, decoded; what does not decode is counted
@@ -101,8 +108,10 @@ impl LaneTable {
         let mut numbers = vec![LaneId(0); table.doors.len()];
         let mut names = Vec::new();
         let mut doors = Vec::new();
+        let mut fair_loss = Vec::new();
         for (number, (name, (opened, door))) in table.doors.iter().enumerate() {
             numbers[*opened] = LaneId(number as u16);
+            fair_loss.push(table.fair_loss.contains(name));
             names.push(name.clone());
             doors.push(door.clone());
         }
@@ -110,6 +119,7 @@ impl LaneTable {
             numbers,
             names,
             doors,
+            fair_loss,
         })
     }
 }
@@ -120,6 +130,7 @@ pub struct Lanes {
     numbers: Vec<LaneId>,
     names: Vec<Name>,
     doors: Vec<Door>,
+    fair_loss: Vec<bool>,
 }
 
 impl Lanes {
@@ -143,10 +154,27 @@ impl Lanes {
         self.names.is_empty()
     }
 
-    /// What two processes must have in common to understand each other: a digest of the names.
+    /// Whether the messages of a lane may be lost and duplicated.
+    pub fn is_fair_loss(&self, lane: LaneId) -> bool {
+        let known = self.fair_loss.get(usize::from(lane.0));
+        known.copied().unwrap_or(false)
+    }
+
+    /// The names, in the order of the numbers, and which lanes are fair-loss ones: what two processes
+    /// must have in common to understand each other.
+    pub fn descriptions(&self) -> Vec<String> {
+        let lanes = self.names.iter().zip(&self.fair_loss);
+        lanes
+            .map(|(name, fair_loss)| match fair_loss {
+                true => format!("{name} (fair-loss)"),
+                false => name.to_string(),
+            })
+            .collect()
+    }
+
+    /// A digest of the [descriptions](Self::descriptions).
     pub fn fingerprint(&self) -> u64 {
-        let names: Vec<&str> = self.names.iter().map(Name::as_str).collect();
-        digest(names.join("\n").as_bytes())
+        digest(self.descriptions().join("\n").as_bytes())
     }
 
     /// Hands a received message to the module that opened the lane. `false`: there is no such lane.
@@ -181,6 +209,33 @@ mod tests {
         assert_eq!(ab.fingerprint(), ba.fingerprint());
         assert_eq!(ab.number(0), Some(LaneId(0)));
         assert_eq!(ba.number(0), Some(LaneId(1)));
+        assert!(!ab.is_fair_loss(LaneId(1)));
         assert_eq!(open(&["a", "a"]).err(), Some(OpenedTwice(Name::from("a"))));
+    }
+
+    #[test]
+    fn lanes_of_one_name_and_two_kinds_differ() {
+        let open = |fair_loss: &[&str]| {
+            let table = LaneTable::default();
+            for name in ["a", "b"] {
+                table.open::<Bytes>(
+                    Name::from(name),
+                    &Counters::default(),
+                    Addr::nowhere(),
+                    Addr::nowhere(),
+                );
+            }
+            for name in fair_loss {
+                table.mark_fair_loss(Name::from(*name));
+            }
+            table.close().unwrap()
+        };
+        let lanes = open(&["b"]);
+        assert_eq!(
+            [0, 1, 2].map(|l| lanes.is_fair_loss(LaneId(l))),
+            [false, true, false]
+        );
+        assert_eq!(lanes.descriptions(), ["a", "b (fair-loss)"]);
+        assert_ne!(lanes.fingerprint(), open(&[]).fingerprint());
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::Indication,
     heartbeat::{Beat, Heard},
-    link::{Deliver, Links, Send, To},
+    link::{Deliver, Links, Send, Status, To},
 };
 use quorate_core::{Addr, Observation, Observe, ProcessId, Time};
 use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
@@ -13,7 +13,13 @@ use quorate_sim::{
     Adversary, Crash, Random, Report, SimHost, Timed, World,
     properties::{Channel, fair_loss, first_in_first_out, perfect_links},
 };
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 const N: usize = 3;
 const MESSAGES: u32 = 40;
@@ -59,6 +65,8 @@ fn world_over(
         let application = world.application::<Arrived>(me);
         let up = application.with(|_: Deliver<Bytes>| Arrived);
         let lane = links.at("lane").open(up);
+        let up = application.with(|_: Deliver<Bytes>| Arrived);
+        let volatile = links.datagrams().at("volatile").open(up);
         let beat = links.heartbeat(Addr::<Heard>::nowhere());
         links.start(world.fair_loss(me, links.arrivals())).unwrap();
         arrivals.push(links.arrivals());
@@ -74,6 +82,11 @@ fn world_over(
                 };
                 let at = ms(u64::from(number) * 7 % 100);
                 world.request(me, at, &lane, send);
+                let send = Send {
+                    to: To::One(to),
+                    message: Bytes::from(format!("{me} to {to}: {number}")),
+                };
+                world.request(me, at, &volatile, send);
             }
         }
         for beats in 0..100 {
@@ -160,6 +173,55 @@ fn pl1_to_pl3_over_byte_streams_whose_connections_are_reset_or_half_open() {
             });
         }
         holds(&world.run());
+    }
+}
+
+/// What one process sends another on a fair-loss lane, while the way back is cut for good.
+#[test]
+fn a_fair_loss_lane_works_in_one_direction_for_ever() {
+    const SECONDS: u64 = 120;
+    for seed in 0..10 {
+        let mut world = World::new(N, seed, timed(0.2, 0.1))
+            .unwrap()
+            .maximum_time(ms(3_600_000));
+        let arrived = Arc::new(AtomicU64::new(0));
+        for me in world.processes() {
+            let configuration = Configuration {
+                queue_limit: 10_000,
+                ..Configuration::default()
+            };
+            let links: PerfectLinks<SimHost> = PerfectLinks::new(&world.host(me), configuration);
+            let count = arrived.clone();
+            let up = Addr::new(move |Deliver { from, .. }: Deliver<Bytes>| {
+                assert_eq!((from, me), (p(1), p(2)));
+                count.fetch_add(1, Relaxed);
+            });
+            let volatile = links.datagrams().at("volatile").open(up);
+            let beat = links.heartbeat(Addr::<Heard>::nowhere());
+            let status = Addr::new(|status| {
+                let ends = matches!(status, Status::Lost { .. } | Status::Excluded { .. });
+                assert!(!ends, "{status:?}");
+            });
+            world.request(me, ms(1), &links.status(), status);
+            links.start(world.fair_loss(me, links.arrivals())).unwrap();
+            for second in 0..SECONDS {
+                world.request(me, ms(1000 * second), &beat, Beat::default());
+            }
+            if me == p(1) {
+                for number in 0..10 * SECONDS {
+                    let send = Send {
+                        to: To::One(p(2)),
+                        message: Bytes::from(vec![7; 1000]),
+                    };
+                    world.request(me, ms(1000 + 100 * number), &volatile, send);
+                }
+            }
+        }
+        world.disconnect((p(2), p(1)), ms(1000));
+        let report = world.run();
+        assert_eq!(report.violation(), None, "seed {seed}");
+        let arrived = arrived.load(Relaxed);
+        assert!(arrived > 7 * SECONDS, "seed {seed}: {arrived}");
     }
 }
 

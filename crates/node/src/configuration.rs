@@ -8,6 +8,8 @@ pub use stack::Stack;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use quorate_core::{Membership, ProcessId};
+use quorate_links::perfect;
+use quorate_quorums::flooding;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -336,6 +338,7 @@ fn complete(settings: Settings) -> Result<Configuration> {
         "`datagram` is {}, but at most 65000 bytes fit",
         configuration.datagram
     );
+    ensure_flooding_fits(&configuration)?;
     ensure!(
         configuration.trace_records <= MOST_TRACE_RECORDS,
         "`trace_records` is {}, but at most {MOST_TRACE_RECORDS} are kept",
@@ -366,6 +369,29 @@ fn check_peers(peers: &[String]) -> Result<()> {
             bail!("`peers`: processes {first} and {rank} are both at {peer}");
         }
     }
+    Ok(())
+}
+
+/// Where access is generalized, what is flooded must fit into datagrams.
+fn ensure_flooding_fits(configuration: &Configuration) -> Result<()> {
+    let udp = configuration.transport == Transport::Udp;
+    if !udp || !configuration.registers.are_generalized() {
+        return Ok(());
+    }
+    let links = perfect::Configuration {
+        datagram: configuration.datagram,
+        ..perfect::Configuration::default()
+    };
+    let (room, needed) = (
+        links.datagram_message(),
+        flooding::Configuration::repeating().datagram,
+    );
+    ensure!(
+        room >= needed,
+        "`datagram` is {}, but `access = \"generalized\"` needs at least {}",
+        configuration.datagram,
+        configuration.datagram + needed.saturating_sub(room)
+    );
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 use super::{
     Configuration, LARGEST_DATAGRAM,
     events::{Effect, Event},
-    frame::{self, Acknowledged, Frame, Malformed, Token, Voter},
+    frame::{self, Acknowledged, Frame, Malformed, Token, Verdict, Voter},
     hello::Identity,
     newcomers::open_to_newcomers,
     peer::{Peer, Standing},
@@ -48,6 +48,8 @@ pub struct PerfectLink {
     pub(super) admitted: bool,
     /// Set once and for good: this process may not take part.
     pub(super) excluded: Option<Status>,
+    /// Whether that goes for fair-loss lanes, too.
+    pub(super) silenced: bool,
     /// Messages to oneself, until this process is admitted.
     pub(super) to_oneself: VecDeque<(LaneId, Bytes)>,
     pub(super) to_oneself_bytes: usize,
@@ -74,6 +76,7 @@ impl Algorithm for PerfectLink {
     fn upon(&mut self, event: Event, ctx: &mut Ctx) {
         match event {
             Event::Send(opened, send) => self.upon_send(opened, send, ctx),
+            Event::SendDatagram(opened, send) => self.upon_send_datagram(opened, send, ctx),
             Event::Edge(fair_loss::Indication::Arrive { bytes, segment }) => {
                 self.upon_arrive(bytes, segment, ctx);
             }
@@ -132,6 +135,7 @@ impl PerfectLink {
             admitted_by: ProcessSet::EMPTY,
             admitted: false,
             excluded: None,
+            silenced: false,
             to_oneself: VecDeque::new(),
             to_oneself_bytes: 0,
             touched: ProcessSet::EMPTY,
@@ -185,15 +189,15 @@ impl PerfectLink {
     }
 
     /// To oneself no packet is needed: the effect reaches the lane after this handler.
-    fn send_to_oneself(&mut self, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
+    pub(super) fn send_to_oneself(&mut self, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
         if self.admitted {
-            return ctx.trigger(Effect::Deliver(lane, self.identity.me, message));
+            return self.deliver_to_oneself(lane, message, ctx);
         }
         self.to_oneself_bytes += message.len();
         self.to_oneself.push_back((lane, message));
         if self.to_oneself_bytes > self.configuration.queue_limit {
             let reason = "its queue to itself overflowed before it was admitted".to_owned();
-            self.exclude(self.identity.me, reason, ctx);
+            self.exclude(self.identity.me, Verdict::Superseded, reason, ctx);
         }
     }
 
@@ -254,6 +258,17 @@ impl PerfectLink {
             } => {
                 if self.is_of_session(from, token, ctx) && self.upon_stamp(from, stamp, ctx) {
                     self.upon_hearing(from, deaf);
+                }
+            }
+            Frame::Datagram {
+                from,
+                token,
+                stamp,
+                lane,
+                message,
+            } => {
+                if self.is_of_passage(from, token, ctx) {
+                    self.upon_datagram(from, stamp, lane, &message, ctx);
                 }
             }
             Frame::Hello(hello) => self.upon_hello(hello, ctx),
@@ -323,6 +338,10 @@ impl PerfectLink {
             let mut at = 0;
             while let Ok(Some(chunk)) = frame::chunk_at(packet, at) {
                 at = chunk.end;
+                if self.lanes.is_fair_loss(chunk.lane) {
+                    ctx.count("wrong lane");
+                    continue;
+                }
                 let closed = is_closed(self, chunk.lane);
                 let Some(session) = self.peers[from.index()].session() else {
                     return;
@@ -380,7 +399,7 @@ impl PerfectLink {
     }
 
     /// Something that is no copy arrived: the peer is alive, maybe again.
-    fn heard_of(&mut self, from: ProcessId, ctx: &mut Ctx) {
+    pub(super) fn heard_of(&mut self, from: ProcessId, ctx: &mut Ctx) {
         self.heard.insert(from);
         let now = ctx.now();
         let Some(session) = self.peers[from.index()].session() else {

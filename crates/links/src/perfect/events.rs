@@ -12,6 +12,8 @@ use quorate_core::{Addr, Observation, Observe, ProcessId, message::digest};
 pub enum Event {
     /// Requests that a message be sent on the lane that was opened as the given one, from 0.
     Send(usize, Send<Bytes>),
+    /// The same, on a fair-loss lane.
+    SendDatagram(usize, Send<Bytes>),
     /// From the edge.
     Edge(fair_loss::Indication),
     /// Requests a heartbeat to everybody.
@@ -32,6 +34,8 @@ pub enum Event {
 pub enum Effect {
     /// A message has arrived on a lane.
     Deliver(LaneId, ProcessId, Bytes),
+    /// The same, on a fair-loss lane.
+    DeliverDatagram(LaneId, ProcessId, Bytes),
     /// To the edge.
     Transmit(Transmit),
     /// A sign of life, for one who listens.
@@ -42,16 +46,24 @@ pub enum Effect {
     Drained(Addr<()>),
 }
 
+fn sent(name: &'static str, Send { to, message }: &Send<Bytes>) -> Observation {
+    let send = Observation::request(name).digest(digest(message));
+    match to {
+        To::One(p) => send.peer(*p),
+        To::Some(_) | To::All => send,
+    }
+}
+
+fn delivered(name: &'static str, from: ProcessId, message: &Bytes) -> Observation {
+    let delivery = Observation::indication(name).peer(from);
+    delivery.digest(digest(message))
+}
+
 impl Observe for Event {
     fn observe(&self) -> Observation {
         match self {
-            Event::Send(_, Send { to, message }) => {
-                let send = Observation::request("Send").digest(digest(message));
-                match to {
-                    To::One(p) => send.peer(*p),
-                    To::Some(_) | To::All => send,
-                }
-            }
+            Event::Send(_, send) => sent("Send", send),
+            Event::SendDatagram(_, send) => sent("SendDatagram", send),
             Event::Edge(indication) => indication.observe(),
             Event::Beat(beat) => beat.observe(),
             Event::Listen(_) => Observation::internal("Listen"),
@@ -66,9 +78,8 @@ impl Observe for Event {
 impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
-            Effect::Deliver(_, from, bytes) => Observation::indication("Deliver")
-                .peer(*from)
-                .digest(digest(bytes)),
+            Effect::Deliver(_, from, bytes) => delivered("Deliver", *from, bytes),
+            Effect::DeliverDatagram(_, from, bytes) => delivered("DeliverDatagram", *from, bytes),
             Effect::Transmit(transmit) => transmit.observe(),
             Effect::Heard(_, heard) => heard.observe(),
             Effect::Status(_, status) => status.observe(),

@@ -8,6 +8,7 @@
 //! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, acknowledged u64, ranges: (gap, length) varints |
 //! | BEAT | `4`, sender, token u64, stamp u64, `1` if the sender hears less than a majority, else `0` |
 //! | EXCLUDED | `5`, sender, echo u64, known incarnation u64, verdict |
+//! | DATAGRAM | `6`, sender, token u64, stamp u64, lane u16, length u16, that many bytes: one message |
 //!
 //! A chunk is `(lane + 1) << 2 | last << 1 | first` as a varint, its length as a varint, and that
 //! many bytes of a message. A zero where a chunk could begin: the rest of the packet is padding.
@@ -21,9 +22,12 @@ const PACKET: u8 = 2;
 const ACKNOWLEDGE: u8 = 3;
 const BEAT: u8 = 4;
 const EXCLUDED: u8 = 5;
+const DATAGRAM: u8 = 6;
 
 /// What stands before the chunks of a packet.
 pub const PACKET_HEADER: usize = 1 + 1 + 8 + 8 + 8 + 4;
+/// What stands before the message of a DATAGRAM.
+pub const DATAGRAM_HEADER: usize = 1 + 1 + 8 + 8 + 2 + 2;
 /// An acknowledgement names at most this many ranges above the contiguous prefix.
 pub const MAXIMUM_RANGES: usize = 32;
 
@@ -113,6 +117,14 @@ pub enum Frame {
         stamp: u64,
         deaf: bool,
     },
+    /// One message of a fair-loss lane.
+    Datagram {
+        from: ProcessId,
+        token: Token,
+        stamp: u64,
+        lane: LaneId,
+        message: Bytes,
+    },
     /// The receiver may not take part.
     Excluded {
         from: ProcessId,
@@ -183,6 +195,13 @@ impl Frame {
                     _ => return Err(Malformed::Frame),
                 },
             },
+            DATAGRAM => Frame::Datagram {
+                from: take_process(bytes)?,
+                token: Token(bytes.try_get_u64_le()?),
+                stamp: bytes.try_get_u64_le()?,
+                lane: LaneId(bytes.try_get_u16_le()?),
+                message: take_message(bytes)?,
+            },
             EXCLUDED => Frame::Excluded {
                 from: take_process(bytes)?,
                 echo: bytes.try_get_u64_le()?,
@@ -202,6 +221,14 @@ impl Frame {
             Err(Malformed::Frame)
         }
     }
+}
+
+/// The rest of the frame, which says how long it is.
+fn take_message(bytes: &mut Bytes) -> Result<Bytes, Malformed> {
+    if usize::from(bytes.try_get_u16_le()?) != bytes.len() {
+        return Err(Malformed::Frame);
+    }
+    Ok(std::mem::take(bytes))
 }
 
 fn take_acknowledged(bytes: &mut Bytes) -> Result<Acknowledged, Malformed> {
@@ -274,6 +301,26 @@ pub fn beat(me: ProcessId, token: Token, stamp: u64, deaf: bool) -> Bytes {
     out.put_u64_le(stamp);
     out.put_u8(deaf.into());
     out.freeze()
+}
+
+/// A DATAGRAM frame; `None`: no frame holds a message so long.
+pub fn datagram(
+    me: ProcessId,
+    token: Token,
+    stamp: u64,
+    lane: LaneId,
+    message: &[u8],
+) -> Option<Bytes> {
+    let length = u16::try_from(message.len()).ok()?;
+    let mut out = BytesMut::with_capacity(DATAGRAM_HEADER + message.len());
+    out.put_u8(DATAGRAM);
+    out.put_u8(me.rank() as u8);
+    out.put_u64_le(token.0);
+    out.put_u64_le(stamp);
+    out.put_u16_le(lane.0);
+    out.put_u16_le(length);
+    out.put_slice(message);
+    Some(out.freeze())
 }
 
 /// An EXCLUDED frame.

@@ -6,6 +6,7 @@
 use super::{
     algorithm::{Ctx, PerfectLink},
     congestion::{Congestion, RoundTrip},
+    datagrams::Passage,
     events::Effect,
     frame::{Token, Verdict, Voter},
     hello::{Hello, VERSION},
@@ -14,9 +15,10 @@ use super::{
     peer::{End, Session, Standing},
     receiving::Receiving,
     sending::Sending,
+    transmission::jittered,
 };
 use quorate_abstractions::{fair_loss::Transmit, link::Status};
-use quorate_core::{Addr, ProcessId, Random, Time};
+use quorate_core::{Addr, ProcessId, Random};
 use rand::Rng;
 use std::time::Duration;
 
@@ -202,11 +204,13 @@ impl PerfectLink {
             configuration.datagram,
             configuration.stream,
         );
+        let token = Token::of(here, there);
         peer.heard_nonce = hello.nonce;
+        peer.passage = Some(Passage::new(token));
         peer.standing = Standing::Connected(Box::new(Session {
             incarnation: hello.incarnation,
             nonce: hello.nonce,
-            token: Token::of(here, there),
+            token,
             sending: Sending::new(round_trip, congestion, configuration.stream),
             receiving: Receiving::new(
                 configuration.maximum_message,
@@ -262,6 +266,7 @@ impl PerfectLink {
         if !self.peers[from.index()].is_closed() {
             self.close(from, Verdict::Superseded);
         }
+        self.peers[from.index()].passage = None;
         let status = Status::Replaced {
             peer: from,
             known: known.incarnation,
@@ -327,23 +332,26 @@ impl PerfectLink {
             }
             Verdict::Superseded => format!("another incarnation of {me} has shown up since"),
         };
-        self.close(from, Verdict::Superseded);
-        self.exclude(from, reason, ctx);
+        self.close(from, verdict);
+        self.exclude(from, verdict, reason, ctx);
     }
 
     /// This process may not take part. It still greets those it has not met, a few times, so that
-    /// they learn that its earlier incarnation is gone.
-    pub(super) fn exclude(&mut self, by: ProcessId, reason: String, ctx: &mut Ctx) {
+    /// they learn that its earlier incarnation is gone. Fair-loss lanes go on if it was only lost.
+    pub(super) fn exclude(&mut self, by: ProcessId, verdict: Verdict, why: String, ctx: &mut Ctx) {
+        if verdict != Verdict::Lost {
+            self.silence();
+        }
         if self.excluded.is_some() {
             return;
         }
-        let status = Status::Excluded { by, reason };
+        let status = Status::Excluded { by, reason: why };
         self.excluded = Some(status.clone());
         self.to_oneself.clear();
         for p in self.processes.others(self.identity.me).iter() {
             self.peers[p.index()].outbox = Outbox::default();
             if self.peers[p.index()].is_connected() {
-                self.close(p, Verdict::Superseded);
+                self.close(p, verdict);
             }
         }
         self.indicate(status, ctx);
@@ -364,7 +372,7 @@ impl PerfectLink {
         self.admitted = true;
         self.indicate(Status::Admitted, ctx);
         for (lane, message) in std::mem::take(&mut self.to_oneself) {
-            ctx.trigger(Effect::Deliver(lane, self.identity.me, message));
+            self.deliver_to_oneself(lane, message, ctx);
         }
         for p in self.processes.others(self.identity.me).iter() {
             let peer = &mut self.peers[p.index()];
@@ -485,14 +493,4 @@ impl PerfectLink {
 fn pause(fruitless: u32, rng: &mut Random) -> Duration {
     let pause = (GREETING * (1 << fruitless.min(6))).min(SLOWEST_GREETING);
     jittered(pause, rng)
-}
-
-/// Up to a quarter longer, so that processes do not act in step.
-pub fn jittered(pause: Duration, rng: &mut Random) -> Duration {
-    pause + pause.mul_f64(f64::from(rng.next_u32()) / f64::from(u32::MAX) / 4.0)
-}
-
-/// The later of now and `at`, jittered.
-pub fn jittered_until(at: Time, now: Time, rng: &mut Random) -> Time {
-    now + jittered(at - now, rng)
 }

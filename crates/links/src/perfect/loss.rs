@@ -6,7 +6,8 @@
 //!
 //! A peer that was lost must not take part any more, or there would be a hole between the two that
 //! nobody knows of. What tells it so may be cut off as well: it is greeted slowly for ever, and told
-//! when it answers. If both have lost each other, the one of the higher rank yields.
+//! when it answers. If both have lost each other, the one of the higher rank yields. Fair-loss lanes have
+//! holes anyway: they go on, also of the one that yields.
 use super::{
     Configuration,
     algorithm::{Ctx, PerfectLink},
@@ -106,6 +107,9 @@ impl PerfectLink {
         let peer = &mut self.peers[p.index()];
         let session = peer.session().map(|session| (session.token, session.nonce));
         peer.standing = Standing::Closed { verdict, session };
+        if verdict != Verdict::Lost {
+            peer.passage = None;
+        }
         peer.outbox = Outbox::default();
         peer.acknowledge_at = None;
         peer.lost_at = None;

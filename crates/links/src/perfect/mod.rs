@@ -9,6 +9,8 @@
 //! - Beyond the abstraction: what one incarnation sends to another on one lane is delivered in the
 //!   order in which it was sent, without a hole, up to the end of the session. Layers above must not
 //!   rest on it.
+//! - On lanes of [`PerfectLinks::datagrams`], fair loss only, for each direction of a channel by itself:
+//!   what is sent infinitely often is delivered infinitely often, once the two have met; PL3.
 //!
 //! # Assumes
 //! Crash-stop processes of a fixed membership, each start of one under another incarnation (which may
@@ -26,6 +28,7 @@
 //! | ACKNOWLEDGE | what has arrived, with the gaps |
 //! | BEAT | I am alive, and hear a majority or do not |
 //! | EXCLUDED | you may not take part (with the echo of your nonce) |
+//! | DATAGRAM | one message of a fair-loss lane, with a stamp; nothing answers it |
 //!
 //! Layouts stand in `frame.rs` and `hello.rs`. Every frame but HELLO and EXCLUDED carries the token of
 //! its session, derived from both incarnations and both nonces.
@@ -37,7 +40,9 @@
 //! handshake takes two to four greetings a pair. Timers: one a peer. Memory a peer: of what is
 //! sent and not acknowledged, `queue_limit`, up to four times as much while the peer acknowledges,
 //! and for 2 s (over a stream 5 s) while it does not; twice the window of early packets; and four
-//! incomplete messages of the largest size.
+//! incomplete messages of the largest size. On fair-loss lanes: one frame a message and receiver, with 22
+//! bytes of its own, which leaves at once; no memory but, until the process is admitted, what it sends to
+//! itself.
 //!
 //! # Why it holds
 //! *PL1.* A message is in the queue of its lane, in a packet under way, or acknowledged; a packet that
@@ -51,6 +56,11 @@
 //! burst alone loses nobody; and four times the limit, so that memory is bounded. Who was lost is
 //! told, as soon as anything gets through, and stops for good; of two that have lost each other, the
 //! one of the higher rank does.
+//!
+//! *Fair-loss lanes.* A DATAGRAM is sent and taken without a word from the other side, by the token of the
+//! session. The token stays when that ends because one has lost the other, and the loser goes on in these
+//! lanes: nobody takes its slot by that. It goes with everything else when another incarnation has the
+//! slot. Of a peer that is lost a DATAGRAM is no sign of life.
 //!
 //! *Who takes part.* An incarnation becomes the *voter* of its slot at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two
@@ -102,6 +112,7 @@
 //! ```
 mod algorithm;
 mod congestion;
+mod datagrams;
 mod events;
 mod frame;
 mod handshake;
@@ -113,6 +124,8 @@ mod peer;
 mod receiving;
 mod sending;
 mod transmission;
+
+pub use datagrams::Datagrams;
 
 use algorithm::PerfectLink;
 use events::{Effect, Event};
@@ -339,7 +352,7 @@ impl<H: Host> PerfectLinks<H> {
             stack: configuration.stack.clone(),
             maximum_message: configuration.maximum_message,
             lanes_fingerprint: lanes.fingerprint(),
-            lanes: lanes.names().iter().map(ToString::to_string).collect(),
+            lanes: lanes.descriptions(),
         };
         let link = PerfectLink::new(
             configuration,
@@ -348,7 +361,7 @@ impl<H: Host> PerfectLinks<H> {
             lanes.clone(),
         );
         self.host.start(mailbox, link, move |effect| match effect {
-            Effect::Deliver(lane, from, bytes) => {
+            Effect::Deliver(lane, from, bytes) | Effect::DeliverDatagram(lane, from, bytes) => {
                 lanes.deliver(lane, from, bytes);
             }
             Effect::Transmit(transmit) => edge.send(transmit),

@@ -8,7 +8,7 @@
 use super::{
     Configuration,
     algorithm::{Ctx, PerfectLink},
-    frame::Voter,
+    frame::{Verdict, Voter},
     hello::Hello,
     outbox::Outbox,
     peer::Standing,
@@ -75,7 +75,8 @@ impl PerfectLink {
             ctx.count("late news of voters");
             return true;
         }
-        self.exclude(by, known_otherwise(me, known.incarnation), ctx);
+        let reason = known_otherwise(me, known.incarnation);
+        self.exclude(by, Verdict::KnownOtherwise, reason, ctx);
         false
     }
 
@@ -146,12 +147,13 @@ impl PerfectLink {
                     "another incarnation of {me}, {}, took its place",
                     voter.incarnation
                 );
-                self.exclude(me, reason, ctx);
+                self.exclude(me, Verdict::Superseded, reason, ctx);
             }
             return;
         }
         let peer = &mut self.peers[slot.index()];
         peer.standing = Standing::Waiting;
+        peer.passage = None;
         peer.outbox = Outbox::default();
         peer.acknowledge_at = None;
         peer.lost_at = None;

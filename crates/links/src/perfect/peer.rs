@@ -1,5 +1,6 @@
 //! What a process knows of one peer.
 use super::{
+    datagrams::Passage,
     frame::{Token, Verdict},
     outbox::Outbox,
     receiving::Receiving,
@@ -98,6 +99,8 @@ pub struct Armed {
 pub struct Peer {
     pub id: ProcessId,
     pub standing: Standing,
+    /// What fair-loss lanes need of the session: it outlasts the session of a peer that is lost.
+    pub passage: Option<Passage>,
     /// The nonce that we tell this peer, and that it must echo.
     pub nonce: Nonce,
     /// The last nonce that was heard from its address, by whomever; zero before.
@@ -127,6 +130,7 @@ impl Peer {
         Peer {
             id,
             standing: Standing::Waiting,
+            passage: None,
             nonce: 0,
             heard_nonce: 0,
             admitted_us: false,

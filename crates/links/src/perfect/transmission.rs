@@ -3,12 +3,14 @@ use super::{
     algorithm::{Ctx, PerfectLink},
     events::{Effect, Event},
     frame::{self, PACKET_HEADER},
-    handshake::{FOREGROUND_GREETINGS, jittered_until},
+    handshake::FOREGROUND_GREETINGS,
     peer::{Armed, Standing},
 };
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{fair_loss::Transmit, heartbeat::Beat};
-use quorate_core::{ProcessId, Time};
+use quorate_core::{ProcessId, Random, Time};
+use rand::Rng;
+use std::time::Duration;
 
 /// A transmission holds at most so many datagrams,
 const MAXIMUM_SEGMENTS: usize = 64;
@@ -33,7 +35,7 @@ impl PerfectLink {
         self.set_timer(p, ctx);
     }
 
-    fn transmit(to: ProcessId, bytes: Bytes, segment: usize, ctx: &mut Ctx) {
+    pub(super) fn transmit(to: ProcessId, bytes: Bytes, segment: usize, ctx: &mut Ctx) {
         ctx.trigger(Effect::Transmit(Transmit { to, bytes, segment }));
     }
 
@@ -174,4 +176,14 @@ impl PerfectLink {
 /// A timer that was armed for `at` fires at most a quarter of the remaining time later.
 fn at_latest(at: Time, now: Time) -> Time {
     at + (at - now) / 4
+}
+
+/// Up to a quarter longer, so that processes do not act in step.
+pub fn jittered(pause: Duration, rng: &mut Random) -> Duration {
+    pause + pause.mul_f64(f64::from(rng.next_u32()) / f64::from(u32::MAX) / 4.0)
+}
+
+/// The later of now and `at`, jittered.
+fn jittered_until(at: Time, now: Time, rng: &mut Random) -> Time {
+    now + jittered(at - now, rng)
 }

@@ -147,6 +147,12 @@ impl Registers {
     pub fn carry_the_store(&self) -> bool {
         matches!(self, Registers::Quorums { .. })
     }
+
+    /// Whether channels may fail in one direction.
+    pub fn are_generalized(&self) -> bool {
+        let generalized = Access::Generalized;
+        matches!(self, Registers::Quorums { access, .. } if *access == generalized)
+    }
 }
 
 /// As the handshake of the links compares it.

@@ -167,3 +167,28 @@ fn mistakes_are_named() {
         assert!(line.contains(words), "{line}");
     }
 }
+
+#[test]
+fn what_generalized_access_floods_must_fit_into_datagrams() {
+    let quorums = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../config/quorums/five.toml"
+    );
+    let error_of = |settings: &str, access: &str| {
+        let peers = "id = 1\npeers = ['a:1', 'b:1', 'c:1', 'd:1', 'e:1']\n";
+        let registers = format!("[registers]\nquorums = '{quorums}'\naccess = '{access}'\n");
+        let loaded = load(
+            &format!("{peers}{settings}\n{registers}"),
+            Settings::default(),
+        );
+        loaded.err().map(|error| format!("{error:#}"))
+    };
+    let words = "`datagram` is 1000, but `access = \"generalized\"` needs at least 1046";
+    assert_eq!(
+        error_of("datagram = 1000", "generalized").as_deref(),
+        Some(words)
+    );
+    assert_eq!(error_of("datagram = 1046", "generalized"), None);
+    let stream = "datagram = 1000\ntransport = 'tcp'";
+    assert_eq!(error_of(stream, "generalized"), None);
+}

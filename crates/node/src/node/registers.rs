@@ -24,6 +24,7 @@ use quorate_core::{Addr, message::digest};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
@@ -68,6 +69,8 @@ impl Waiting {
 struct Line {
     /// Who shares the operation under way; nobody, for a moment only.
     served: Vec<Waiting>,
+    /// When the operation under way began.
+    begun: Option<Instant>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -236,6 +239,20 @@ impl Registers {
         })
     }
 
+    /// Whether quorums answer, as far as operations tell: none has been under way for so long. One that
+    /// has is under way until quorums answer again.
+    pub fn answered(&self, long: Duration) -> Result<(), String> {
+        let state = lock(&self.state);
+        let begun = state.lines.values().filter_map(|line| line.begun).min();
+        match begun.map(|begun| begun.elapsed()) {
+            Some(lasted) if lasted >= long => Err(format!(
+                "no quorum: an operation has been under way for {} s",
+                lasted.as_secs()
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// How far the registers have come.
     pub fn progress(&self) -> Progress {
         let state = lock(&self.state);
@@ -266,6 +283,7 @@ impl State {
             return;
         };
         self.begun += 1;
+        line.begun = Some(Instant::now());
         let request = Request {
             register: register.clone(),
             operation: self.begun,

@@ -167,7 +167,7 @@ pub fn start(
         }
         Consistency::Register => None,
     };
-    let memory = memory::start(configuration, &host, &links, view);
+    let memory = memory::start(configuration, &host, &links, &links.datagrams(), view);
     let (consensus, commit) = agreements(configuration, &host, below)?;
 
     let watched = view.clone();

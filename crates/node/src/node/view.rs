@@ -9,7 +9,7 @@ use quorate_links::perfect::Admission;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 use tokio::{
     sync::{broadcast, watch},
@@ -100,6 +100,9 @@ struct State {
     came_later: bool,
 }
 
+/// Says whether quorums answer, or why it takes it that they do not.
+type Judge = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// The view. Clones share it.
 #[derive(Clone)]
 pub struct View {
@@ -109,6 +112,7 @@ pub struct View {
     state: Arc<Mutex<State>>,
     standing: Arc<watch::Sender<Standing>>,
     changes: Arc<broadcast::Sender<Value>>,
+    judge: Arc<OnceLock<Judge>>,
 }
 
 fn ranks(set: ProcessSet) -> Vec<usize> {
@@ -140,6 +144,7 @@ impl View {
             state: Arc::new(Mutex::new(state)),
             standing: Arc::new(watch::Sender::new(Standing::Joining)),
             changes: Arc::new(broadcast::Sender::new(CHANGES)),
+            judge: Arc::default(),
         }
     }
 
@@ -367,7 +372,14 @@ impl View {
         self.tell();
     }
 
-    /// Whether this process can serve: it votes, and sees a majority. Otherwise why not.
+    /// Has `judge` say whether quorums answer: where they need not hear this process, whom it sees says
+    /// nothing of that. The first judge stands.
+    pub fn judged_by(&self, judge: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        let _ = self.judge.set(Box::new(judge));
+    }
+
+    /// Whether this process can serve: it votes, and sees a majority, or, where there is a
+    /// [judge](Self::judged_by), quorums answer. Otherwise why not.
     pub fn ready(&self) -> Result<(), String> {
         match &*self.standing.borrow() {
             Standing::Voter => {}
@@ -379,6 +391,9 @@ impl View {
             }
             Standing::Newcomer => return Err("newcomer: catching up".into()),
             Standing::Excluded(words) => return Err(words.clone()),
+        }
+        if let Some(judge) = self.judge.get() {
+            return judge();
         }
         let state = self.state();
         let alive = |(p, peer): &(&ProcessId, &Peer)| {

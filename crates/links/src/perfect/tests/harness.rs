@@ -108,7 +108,10 @@ fn collect<T: std::marker::Send + 'static>(into: &Shared<Vec<T>>) -> Addr<T> {
     Addr::new(move |item| into.lock().unwrap().push(item))
 }
 
-/// One process: its link, two lanes on it, and what came out.
+/// Lanes of this name are fair-loss ones.
+pub const VOLATILE: &str = "volatile";
+
+/// One process: its link, some lanes on it, and what came out.
 pub struct Process {
     pub counters: Counters,
     pub delivered: Shared<Vec<(&'static str, ProcessId, Bytes)>>,
@@ -198,7 +201,7 @@ impl World {
             rank,
             incarnation,
             self.n,
-            &["bulk", "small"],
+            &["bulk", "small", VOLATILE],
             &self.configuration.clone(),
         );
     }
@@ -221,7 +224,12 @@ impl World {
             let up = Addr::new(move |Deliver { from, message }: Deliver<Bytes>| {
                 delivered.lock().unwrap().push((name, from, message));
             });
-            lanes.insert(name, links.at(name).open(up));
+            let lane = if name == VOLATILE {
+                links.datagrams().at(name).open(up)
+            } else {
+                links.at(name).open(up)
+            };
+            lanes.insert(name, lane);
         }
         let (statuses, heard, sent) = (Shared::default(), Shared::default(), Shared::default());
         links.status().send(collect(&statuses));

@@ -1,10 +1,10 @@
 //! Whatever a socket can carry: it changes nothing but counters.
-use super::harness::{World, ms, p};
+use super::harness::{VOLATILE, World, ms, p};
 use crate::perfect::frame::{self, Frame, Token, Verdict, Voter};
 use crate::perfect::hello::Hello;
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
-use quorate_abstractions::{fair_loss::datagrams, heartbeat::Beat, link::Status};
+use quorate_abstractions::{fair_loss::datagrams, heartbeat::Beat, lanes::LaneId, link::Status};
 use quorate_core::Incarnation;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ fn conversation() -> (World, Vec<(usize, Bytes)>) {
     for i in 0..50_u8 {
         world.send(1, 2, "small", vec![i; 30]);
         world.send(2, 1, "bulk", vec![i; 3000]);
+        world.send(1, 2, VOLATILE, vec![i; 40]);
+        world.send(2, 1, VOLATILE, vec![i; 50]);
         world.process(1).beat.send(Beat::default());
         world.run(ms(2));
     }
@@ -42,10 +44,12 @@ fn goes_on(world: &mut World, before: [(usize, usize); 2]) -> bool {
     let unchanged = observed(world) == before;
     world.send(1, 2, "small", "still there?");
     world.send(2, 1, "small", "yes");
+    world.send(1, 2, VOLATILE, "and here?");
     world.run(ms(500));
     unchanged
         && world.process(2).from(1, "small").last().unwrap() == "still there?"
         && world.process(1).from(2, "small").last().unwrap() == "yes"
+        && world.process(2).from(1, VOLATILE).last().unwrap() == "and here?"
 }
 
 /// What the layers above have seen.
@@ -124,14 +128,14 @@ fn a_frame_is_neither_shorter_nor_longer_than_it_says() {
 fn oversized_datagrams_change_nothing() {
     let (mut world, _) = conversation();
     let before = observed(&world);
-    for first in 0..=6 {
+    for first in 0..=7 {
         let mut datagram = vec![first; 100_000];
         datagram[1] = 2;
         world.inject(1, datagram.into());
     }
     world.inject(1, Bytes::new());
     assert!(goes_on(&mut world, before));
-    assert_eq!(world.process(1).counters.total("oversized"), 7);
+    assert_eq!(world.process(1).counters.total("oversized"), 8);
 }
 
 /// Greetings of p2 that were recorded, as another incarnation would send them.
@@ -167,13 +171,15 @@ fn a_forged_higher_incarnation_changes_nothing() {
         frame::end_packet(&mut packet, 0);
         world.inject(1, packet.freeze());
         world.inject(1, frame::beat(p(2), Token(token), u64::MAX, false));
+        let datagram = frame::datagram(p(2), Token(token), 9, LaneId(2), b"7");
+        world.inject(1, datagram.unwrap());
     }
     for verdict in [Verdict::Lost, Verdict::KnownOtherwise, Verdict::Superseded] {
         world.inject(1, frame::excluded(p(2), 12345, voter(9), verdict));
     }
     assert!(goes_on(&mut world, before));
     assert!(world.process(1).counters.total("unverified") > 0);
-    assert_eq!(world.process(1).counters.total("other session"), 6);
+    assert_eq!(world.process(1).counters.total("other session"), 9);
 }
 
 /// A failure detector must not take the successor of a crashed process for the process itself.
@@ -215,7 +221,7 @@ fn a_packet_that_makes_no_sense_is_not_acknowledged_even_from_a_peer() {
     world.record = Some(Vec::new());
     // A lane that is not there; a length beyond the end; a number without an end.
     for chunks in [
-        &[4 * 3 + 3, 1, 7][..],
+        &[4 * 4 + 3, 1, 7][..],
         &[4 + 3, 9, 7],
         &[0x80, 0x80],
         &[4 + 3],
@@ -313,7 +319,7 @@ proptest! {
     }
 
     #[test]
-    fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..7_u8) {
+    fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..8_u8) {
         let mut datagram = vec![kind];
         datagram.extend(bytes);
         let _ = Frame::decode(datagram.clone().into());
@@ -321,6 +327,21 @@ proptest! {
         hello.extend(&datagram);
         let _ = Frame::decode(hello.into());
         let _ = frame::are_well_formed(&datagram, 3);
+    }
+
+    #[test]
+    fn datagrams_survive(
+        stamp: u64, lane: u16, token: u64, message in prop::collection::vec(any::<u8>(), 0..300)
+    ) {
+        let bytes = frame::datagram(p(3), Token(token), stamp, LaneId(lane), &message).unwrap();
+        prop_assert_eq!(bytes.len(), frame::DATAGRAM_HEADER + message.len());
+        let frame = Frame::decode(bytes.clone());
+        let Ok(Frame::Datagram { from, token: t, stamp: s, lane: l, message: m }) = frame else {
+            return Err(TestCaseError::fail("undecodable"));
+        };
+        prop_assert_eq!((from, t, s, l), (p(3), Token(token), stamp, LaneId(lane)));
+        prop_assert_eq!(&m[..], &message[..]);
+        prop_assert!((0..bytes.len()).all(|end| Frame::decode(bytes.slice(..end)).is_err()));
     }
 
     #[test]

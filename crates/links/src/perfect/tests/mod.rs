@@ -1,4 +1,5 @@
 mod admission;
+mod datagrams;
 mod halves;
 mod harness;
 mod hostile;

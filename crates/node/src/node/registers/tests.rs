@@ -242,3 +242,21 @@ async fn a_process_that_takes_no_part_serves_nobody() {
         matches!(refused, Err(NotDone::Refused(Refusal::NotVoter(words))) if words.contains("admitted"))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn quorums_answer_as_long_as_no_operation_lasts() {
+    let mut below = below(ROOMY);
+    let long = Duration::from_secs(2);
+    assert_eq!(below.registers.answered(long), Ok(()));
+    let _place = below.submit("r", write("a")).await;
+    let (number, _) = below.next();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(below.registers.answered(long), Ok(()));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(
+        below.registers.answered(long).unwrap_err(),
+        "no quorum: an operation has been under way for 3 s"
+    );
+    below.returns("r", number, Outcome::Written { tag: tag(1) });
+    assert_eq!(below.registers.answered(long), Ok(()));
+}

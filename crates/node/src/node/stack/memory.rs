@@ -1,6 +1,6 @@
 //! Shared memory: the registers, a snapshot and lattice agreement, each over registers of its own.
 use crate::{
-    configuration::{self, Access, Configuration},
+    configuration::{self, Access, Configuration, Consistency},
     node::{
         registers::{Known, Limits, Registers},
         turns::Turns,
@@ -47,12 +47,18 @@ pub struct Memory {
 }
 
 /// Starts them.
-pub fn start<H: Host + Clone, L: Links>(
+pub fn start<H: Host + Clone, L: Links, D: Links>(
     configuration: &Configuration,
     host: &H,
     links: &L,
+    datagrams: &D,
     view: &View,
 ) -> Memory {
+    let root = At {
+        host: host.clone(),
+        links: links.clone(),
+        datagrams: datagrams.clone(),
+    };
     let chosen = &configuration.registers;
     let limits = if chosen.carry_the_store() {
         Limits {
@@ -66,21 +72,22 @@ pub fn start<H: Host + Clone, L: Links>(
         }
     };
     let registers = Registers::start(view, limits, |up, known| {
-        let at = At {
-            host: host.at("registers"),
-            links: links.at("registers"),
-        };
-        Ok::<_, Infallible>(at.registers(chosen, Some(known)).attach(up))
+        let registers = root.below("registers").registers(chosen, Some(known));
+        Ok::<_, Infallible>(registers.attach(up))
     });
     let Ok(registers) = registers;
+    if configuration.consistency == Consistency::Register && chosen.are_generalized() {
+        let (asked, deadline) = (registers.clone(), configuration.deadline);
+        view.judged_by(move || asked.answered(deadline));
+    }
     let snapshot = Turns::start(|up| {
         let up = up.with(|i: snapshot::Indication| (i.operation, i.outcome));
-        let requests = At::new(host, links, "snapshot").snapshot(chosen).attach(up);
+        let requests = root.below("snapshot").snapshot(chosen).attach(up);
         requests.with(|(operation, action)| snapshot::Request { operation, action })
     });
     let joined = Turns::start(|up| {
         let up = up.with(|i: lattice_agreement::Indication<_>| (i.operation, i.outcome));
-        let at = At::new(host, links, "lattice-agreement");
+        let at = root.below("lattice-agreement");
         let host = at.host.clone();
         let requests = quorate_registers::lattice_agreement::spawn(
             &host,
@@ -98,21 +105,20 @@ pub fn start<H: Host + Clone, L: Links>(
 }
 
 /// A place in the tree of modules, with the lanes of the same name.
-struct At<H, L> {
+struct At<H, L, D> {
     host: H,
     links: L,
+    /// What needs no answer from the other side.
+    datagrams: D,
 }
 
-impl<H: Host + Clone, L: Links> At<H, L> {
-    fn new(host: &H, links: &L, name: &str) -> Self {
-        At {
-            host: host.at(name),
-            links: links.at(name),
-        }
-    }
-
+impl<H: Host + Clone, L: Links, D: Links> At<H, L, D> {
     fn below(&self, name: &str) -> Self {
-        Self::new(&self.host, &self.links, name)
+        At {
+            host: self.host.at(name),
+            links: self.links.at(name),
+            datagrams: self.datagrams.at(name),
+        }
     }
 
     /// A snapshot over registers of its own.
@@ -170,7 +176,7 @@ impl<H: Host + Clone, L: Links> At<H, L> {
                 };
                 let flooded = self.host.at("flooding");
                 let entry = STORE * (self.host.processes().n() + 1);
-                let layer = move |up| flood(&flooded, entry, &self.links, up);
+                let layer = move |up| flood(&flooded, entry, &self.datagrams, up);
                 generalized::spawn(&host, configuration, quorums, initial, layer, up)
             }
         }
@@ -181,14 +187,14 @@ impl<H: Host + Clone, L: Links> At<H, L> {
 fn flood<H: Host, L: Links, M: quorate_core::wire::Wire + quorate_core::Observe>(
     host: &H,
     entry: usize,
-    links: &L,
+    datagrams: &L,
     up: Addr<Deliver<M>>,
 ) -> Addr<quorate_abstractions::flooding::Request<M>> {
     let configuration = flooding::Configuration {
         entry,
-        ..flooding::Configuration::default()
+        ..flooding::Configuration::repeating()
     };
-    flooding::spawn(host, configuration, links.lane(), up)
+    flooding::spawn(host, configuration, datagrams.lane(), up)
 }
 
 /// Tells which registers are written.

@@ -53,6 +53,18 @@ fn ready_is_who_votes_and_sees_a_majority() {
 }
 
 #[test]
+fn where_quorums_are_judged_otherwise_ready_is_who_votes_and_is_answered() {
+    let view = view();
+    view.judged_by(|| Err("nobody answers".into()));
+    assert!(view.ready().unwrap_err().starts_with("not admitted yet"));
+    view.upon_status(Status::Admitted);
+    for rank in 2..=5 {
+        connect(&view, rank);
+    }
+    assert_eq!(view.ready().unwrap_err(), "nobody answers");
+}
+
+#[test]
 fn exclusion_is_final_and_says_which_kind_it_is() {
     let restarted = view();
     restarted.upon_status(excluded("known as another"));

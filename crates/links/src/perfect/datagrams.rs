@@ -1,0 +1,238 @@
+//! Fair-loss lanes: one message a frame, sent once, acknowledged never.
+//!
+//! They need both directions of a channel for the handshake only. From then on each direction works by
+//! itself, also when the peer is lost, or has lost this process, because nothing is acknowledged: who
+//! uses these lanes expects holes. They end when another incarnation takes either's place.
+use super::{
+    Configuration, PerfectLinks,
+    algorithm::{Ctx, PerfectLink},
+    events::{Effect, Event},
+    frame::{self, DATAGRAM_HEADER, Token},
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    lanes::LaneId,
+    link::{Deliver, Links, Send, To},
+};
+use quorate_core::{Addr, Host, ProcessId, wire::Wire};
+
+/// A frame that so many later ones have overtaken is dropped: whether it is a copy is forgotten.
+const WINDOW: u64 = u128::BITS as u64;
+
+/// The fair-loss lanes of a process, on its perfect links: see [`PerfectLinks::datagrams`].
+pub struct Datagrams<H>(PerfectLinks<H>);
+
+impl<H: Clone> Clone for Datagrams<H> {
+    fn clone(&self) -> Self {
+        Datagrams(self.0.clone())
+    }
+}
+
+impl<H: Host> PerfectLinks<H> {
+    /// The same links, for lanes that promise less and need less: *fair-loss lanes*. What is sent often
+    /// enough in one direction of a channel arrives, also when nothing comes back; it may be lost, be
+    /// duplicated or come late. A message is no longer than [`Configuration::datagram_message`]
+    /// allows. What is sent to a peer before the two have met is dropped.
+    ///
+    /// Their names and those of perfect lanes are in one namespace.
+    #[must_use]
+    pub fn datagrams(&self) -> Datagrams<H> {
+        Datagrams(self.clone())
+    }
+}
+
+impl<H: Host> Links for Datagrams<H> {
+    fn at(&self, segment: &str) -> Self {
+        Datagrams(self.0.at(segment))
+    }
+
+    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
+        let PerfectLinks { host, path, shared } = &self.0;
+        let events = &shared.events;
+        let send = events.with(|(opened, send)| Event::SendDatagram(opened, send));
+        shared.lanes.mark_fair_loss(path.clone());
+        shared.lanes.open(path.clone(), host.counters(), up, send)
+    }
+}
+
+/// What the fair-loss lanes between two incarnations need: it outlasts a session that ended in a loss.
+pub struct Passage {
+    /// The token of the session.
+    pub token: Token,
+    /// The stamp of the last frame that left.
+    stamp: u64,
+    /// The highest stamp that arrived.
+    highest: u64,
+    /// Which of the stamps from the highest down arrived, one bit each. No frame has the stamp 0.
+    seen: u128,
+}
+
+impl Passage {
+    /// Nothing has passed yet.
+    pub fn new(token: Token) -> Self {
+        Passage {
+            token,
+            stamp: 0,
+            highest: 0,
+            seen: 1,
+        }
+    }
+
+    /// Whether the frame with this stamp is neither a copy nor too late to tell.
+    pub fn is_new(&mut self, stamp: u64) -> bool {
+        if stamp > self.highest {
+            let ahead = stamp - self.highest;
+            let before = if ahead < WINDOW {
+                self.seen << ahead
+            } else {
+                0
+            };
+            self.seen = before | 1;
+            self.highest = stamp;
+            return true;
+        }
+        let behind = self.highest - stamp;
+        let is_new = behind < WINDOW && self.seen & (1 << behind) == 0;
+        if is_new {
+            self.seen |= 1 << behind;
+        }
+        is_new
+    }
+}
+
+impl PerfectLink {
+    /// Fair loss: the message leaves at once, or never. Who was lost, and no more, goes on.
+    pub(super) fn upon_send_datagram(
+        &mut self,
+        opened: usize,
+        Send { to, message }: Send<Bytes>,
+        ctx: &mut Ctx,
+    ) {
+        let Some(lane) = self.lanes.number(opened) else {
+            return ctx.count("no lane");
+        };
+        if message.len() > self.configuration.datagram_message() {
+            return ctx.count("too long");
+        }
+        if self.silenced || self.excluded.is_some() && !self.admitted {
+            return ctx.count("excluded");
+        }
+        let receivers = match to {
+            To::One(p) => return self.send_datagram(p, lane, &message, ctx),
+            To::Some(set) => set,
+            To::All => self.processes.set(),
+        };
+        for p in receivers.iter() {
+            self.send_datagram(p, lane, &message, ctx);
+        }
+    }
+
+    fn send_datagram(&mut self, to: ProcessId, lane: LaneId, message: &Bytes, ctx: &mut Ctx) {
+        if !self.processes.contains(to) {
+            return ctx.count("no member");
+        }
+        if !self.is_open_between(to, lane) {
+            return ctx.count("closed to newcomers");
+        }
+        if to == self.identity.me {
+            return self.send_to_oneself(lane, message.clone(), ctx);
+        }
+        let peer = &mut self.peers[to.index()];
+        let met = self.admitted && peer.admitted_us && peer.ready;
+        let Some(passage) = peer.passage.as_mut().filter(|_| met) else {
+            return ctx.count("not met");
+        };
+        passage.stamp += 1;
+        let me = self.identity.me;
+        let frame = frame::datagram(me, passage.token, passage.stamp, lane, message);
+        let Some(bytes) = frame else {
+            return ctx.count("too long");
+        };
+        ctx.count("datagrams sent");
+        let segment = bytes.len();
+        Self::transmit(to, bytes, segment, ctx);
+    }
+
+    /// PL3, on fair-loss lanes too: a frame counts only if it proves to be of these two incarnations.
+    pub(super) fn is_of_passage(&mut self, from: ProcessId, token: Token, ctx: &mut Ctx) -> bool {
+        if !self.processes.contains(from) || from == self.identity.me {
+            ctx.count("no member");
+            return false;
+        }
+        let passage = &self.peers[from.index()].passage;
+        if passage
+            .as_ref()
+            .is_some_and(|passage| passage.token == token)
+        {
+            return true;
+        }
+        ctx.count("other session");
+        if self.excluded.is_none() {
+            self.upon_other_session(from, token, ctx);
+        }
+        false
+    }
+
+    /// A message has arrived on a fair-loss lane, from a peer that proved to be it.
+    pub(super) fn upon_datagram(
+        &mut self,
+        from: ProcessId,
+        stamp: u64,
+        lane: LaneId,
+        message: &Bytes,
+        ctx: &mut Ctx,
+    ) {
+        if !self.admitted {
+            return ctx.count("not admitted");
+        }
+        if !self.lanes.is_fair_loss(lane) {
+            return ctx.count("wrong lane");
+        }
+        let peer = &mut self.peers[from.index()];
+        if !peer.passage.as_mut().is_some_and(|p| p.is_new(stamp)) {
+            return ctx.count("stale");
+        }
+        if peer.is_connected() {
+            // Whoever sends data has admitted us, and has been admitted.
+            let news = !(peer.ready && peer.admitted_us);
+            self.heard_of(from, ctx);
+            if news {
+                self.learn_from_data(from, ctx);
+            }
+        }
+        if !self.is_open_between(from, lane) {
+            return ctx.count("closed to newcomers");
+        }
+        // A slice would keep all that arrived with it, up to 64 KiB.
+        let message = Bytes::copy_from_slice(message);
+        ctx.trigger(Effect::DeliverDatagram(lane, from, message));
+    }
+
+    /// What this process sent to itself, on a lane of either kind, has arrived.
+    pub(super) fn deliver_to_oneself(&self, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
+        let me = self.identity.me;
+        ctx.trigger(if self.lanes.is_fair_loss(lane) {
+            Effect::DeliverDatagram(lane, me, message)
+        } else {
+            Effect::Deliver(lane, me, message)
+        });
+    }
+
+    /// Nothing passes any more, on any lane.
+    pub(super) fn silence(&mut self) {
+        self.silenced = true;
+        for peer in &mut self.peers {
+            peer.passage = None;
+        }
+    }
+}
+
+impl Configuration {
+    /// How long a message on [fair-loss lanes](PerfectLinks::datagrams) may be, in bytes: what a
+    /// datagram holds beside 22 bytes of its own. Longer ones are dropped, and counted.
+    #[must_use]
+    pub fn datagram_message(&self) -> usize {
+        let longest = self.datagram.saturating_sub(DATAGRAM_HEADER);
+        longest.min(usize::from(u16::MAX))
+    }
+}
