@@ -1,8 +1,9 @@
 //! Reliable distributed programming: the ladder of abstractions as working software.
 //!
 //! A [`Node`] is one process of a cluster. Modules are declared on its builder, under names, the same
-//! on every process; each gives a [`Broadcaster`](prelude::Broadcaster), which waits for room in a
-//! window, and [`Deliveries`](prelude::Deliveries), which is a stream. The protocol runs on a thread of
+//! on every process; a broadcast gives a [`Broadcaster`](prelude::Broadcaster), which waits for room in a
+//! window, and [`Deliveries`](prelude::Deliveries), which is a stream; agreement and shared memory give
+//! handles whose calls wait for the outcome. The protocol runs on a thread of
 //! its own, over UDP or TCP.
 //!
 //! # Example
@@ -51,6 +52,14 @@
 //! | `cart` | [views](Builder::views) | who was cut off learns it, joins again and gets the state |
 //! | `roll_call` | [terminating](Builder::terminating) | an answer of everybody, or that it is gone |
 //!
+//! or share memory, which needs no leader, and no more than a majority:
+//!
+//! | example | memory | shows |
+//! |---|---|---|
+//! | `settings` | [registers](Builder::registers_with) | readers see every change, and never go back |
+//! | `tally` | [lattice agreement](Builder::lattice_agreement) | a counter that never goes backwards |
+//! | `backup` | [snapshot](Builder::snapshot) | all accounts as of one moment, while money moves |
+//!
 //! One runs three operating-system processes, and kills one: `transfer`, by [atomic
 //! commit](Builder::commit), which all banks do or none does.
 //!
@@ -63,7 +72,7 @@
 //! | [`host`], [`thread`], [`udp`], [`tcp`] | what a node is made of, for those who wire their own |
 //! | [`core`] | algorithms, hosts, addresses, processes, the codec |
 //! | [`abstractions`] | the interfaces, and the properties that they promise |
-//! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`] | the algorithms |
+//! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`], [`registers`] | the algorithms |
 //! | [`catalogue`] | every algorithm with its model, properties and costs; whole stacks |
 //!
 //! Frames are not authenticated: bind a loopback address or a private network.
@@ -75,15 +84,19 @@ pub use quorate_consensus as consensus;
 pub use quorate_core as core;
 pub use quorate_detectors as detectors;
 pub use quorate_links as links;
+pub use quorate_registers as registers;
 pub use quorate_runtime::{Builder, Error, Node, edge, faults, host, node, tcp, thread, udp};
 
 /// What most programs use.
 pub mod prelude {
     pub use futures::StreamExt;
-    pub use quorate_abstractions::atomic_commit::{Outcome, Vote};
+    pub use quorate_abstractions::{
+        atomic_commit::{Outcome, Vote},
+        lattice::{LastWriter, Lattice, Maxima, Union},
+    };
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
         Answer, Answers, Broadcaster, Builder, Deliveries, Delivery, Error, Event, Events, Group,
-        Members, Node, Proposer, Source, StateWanted, Voter,
+        LatticeProposer, Members, Node, Proposer, Registers, Segments, Source, StateWanted, Voter,
     };
 }

@@ -2,6 +2,7 @@
 use quorate_catalogue::{
     agreements::UnknownAgreement,
     broadcasts::{NeedsPerfect, UnknownBroadcast},
+    registers::UnknownRegisters,
     views::UnknownViews,
 };
 use quorate_core::{MessageId, ProcessId, process::BadMembership};
@@ -67,17 +68,29 @@ pub enum Error {
     /// No view synchrony has the name that was asked for.
     #[error(transparent)]
     UnknownViews(#[from] UnknownViews),
+    /// No registers have the name that was asked for.
+    #[error(transparent)]
+    UnknownRegisters(#[from] UnknownRegisters),
+    /// The registers have one writer, and none was named.
+    #[error("the registers `{0}` have one writer: say which process it is")]
+    WantsWriter(&'static str),
+    /// A writer was named, and the registers are written by all processes.
+    #[error("the registers `{0}` have no writer of their own: all processes write them")]
+    ManyWriters(&'static str),
     /// A module's name is empty or contains a slash.
     #[error("`{0}` cannot name a module: it must be one segment of a path")]
     BadName(String),
     /// The node has not been started yet.
     #[error("the node has not started")]
     NotStarted,
-    /// The node has stopped, or is stopping: the message was not broadcast.
+    /// The node has stopped, or is stopping: the message was not broadcast, and nothing was begun.
     #[error("the node has stopped")]
     Stopped,
-    /// The node stopped after the message was broadcast, and before it was delivered here.
-    #[error("outcome unknown: the node stopped before the message was delivered")]
+    /// The node stopped after the message was broadcast, and before it was delivered here; or after an
+    /// operation on shared memory was begun, and before it returned.
+    #[error(
+        "outcome unknown: the node stopped before the message was delivered, or the operation returned"
+    )]
     OutcomeUnknown,
     /// The node could not drain within the deadline.
     #[error("stopped with {pending} own messages not delivered, outcome unknown")]
@@ -130,6 +143,28 @@ pub enum Error {
     UndecodableDecision {
         /// The instance.
         instance: u64,
+    },
+    /// An operation of this process on the same register, snapshot or lattice agreement is under way,
+    /// perhaps one whose caller has given up waiting: this one was not begun.
+    #[error("an operation of this process is under way")]
+    Busy,
+    /// Another process alone writes the registers.
+    #[error("{writer} alone writes the registers")]
+    NotWriter {
+        /// The writer.
+        writer: ProcessId,
+    },
+    /// There are no larger timestamps: the register cannot be written any more.
+    #[error("the timestamps of the register are used up")]
+    Exhausted,
+    /// What a register holds is no value of the expected type: some process writes another one.
+    #[error("the value of register `{0}` is undecodable: another process writes another type")]
+    UndecodableValue(String),
+    /// What a process's segment of a snapshot holds is no value of the expected type.
+    #[error("the segment of {of} is undecodable: it updates with another type")]
+    UndecodableSegment {
+        /// The process.
+        of: ProcessId,
     },
     /// The message is longer than messages may be.
     #[error("a message of {size} bytes is above the limit of {limit}")]

@@ -26,8 +26,8 @@ pub mod udp;
 
 pub use error::Error;
 pub use node::{
-    Answer, Answers, Broadcaster, Builder, Deliveries, Delivery, Event, Events, Group, Members,
-    Node, Proposer, Source, StateWanted, Voter,
+    Answer, Answers, Broadcaster, Builder, Deliveries, Delivery, Event, Events, Group,
+    LatticeProposer, Members, Node, Proposer, Registers, Segments, Source, StateWanted, Voter,
 };
 
 #[cfg(test)]

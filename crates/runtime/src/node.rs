@@ -6,9 +6,13 @@ mod agreement;
 mod builder;
 mod flow;
 mod handles;
+mod lattice;
 mod members;
 mod modules;
+mod operations;
 mod outlet;
+mod registers;
+mod segments;
 mod snapshot;
 mod socket;
 mod terminating;
@@ -18,7 +22,10 @@ mod wiring;
 pub use agreement::{Proposer, Voter};
 pub use builder::Builder;
 pub use handles::{Broadcaster, Deliveries, Delivery};
+pub use lattice::LatticeProposer;
 pub use members::Members;
+pub use registers::Registers;
+pub use segments::Segments;
 pub use snapshot::{Peer, Snapshot, Standing, Way};
 pub use socket::Socket;
 pub use terminating::{Answer, Answers, Outcome, Source};
@@ -96,7 +103,7 @@ impl Inner {
         for flow in &self.handles.flows {
             flow.close(&Error::Stopped);
         }
-        // Undecided instances may stay so: they are not waited for.
+        // Undecided instances may stay so, and operations under way: they are not waited for.
         for agreement in &self.handles.agreements {
             agreement.close(&Error::Stopped);
         }
@@ -237,7 +244,8 @@ impl Node {
 
     /// Accepts no message any more, waits until own messages are delivered here, at most for the
     /// builder's drain time, and then, for a second at most, until the peers have acknowledged what
-    /// they were sent; and stops.
+    /// they were sent; and stops. Proposals, votes and operations on shared memory that are under way are
+    /// not waited for.
     ///
     /// # Errors
     /// [`NotDrained`](Error::NotDrained) when own messages were not delivered in time,

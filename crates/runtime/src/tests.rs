@@ -20,6 +20,7 @@ mod broadcasts;
 mod edges;
 mod host;
 mod links;
+mod memory;
 mod node;
 mod terminating;
 

@@ -37,7 +37,7 @@ const STREAM_DATAGRAM: usize = 64 * 1024;
 
 /// Describes a node. What is not said has a default.
 pub struct Builder {
-    me: ProcessId,
+    pub(super) me: ProcessId,
     peers: Vec<SocketAddr>,
     incarnation: Incarnation,
     seed: Option<u64>,
@@ -257,7 +257,17 @@ impl Builder {
         clippy::unused_async,
         reason = "callers are not to depend on nothing being waited for"
     )]
-    pub async fn start(mut self) -> Result<Node, Error> {
+    pub async fn start(self) -> Result<Node, Error> {
+        let handles = self.handles.clone();
+        let started = self.start_now();
+        if started.is_err() {
+            // The modules may have been wired: nobody is to wait for them.
+            handles.abandon(&Error::NotStarted, None);
+        }
+        started
+    }
+
+    fn start_now(mut self) -> Result<Node, Error> {
         let processes = self.check()?;
         let socket = self.socket.take().ok_or(Error::NoSocket)?.bind()?;
         let address = socket.address().map_err(start_error)?;

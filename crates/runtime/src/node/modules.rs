@@ -334,7 +334,7 @@ impl Builder {
     }
 
     /// Refuses what needs P where nobody has assumed what P needs.
-    fn check_detector(&self, needs: Needs, name: &'static str) -> Result<(), Error> {
+    pub(super) fn check_detector(&self, needs: Needs, name: &'static str) -> Result<(), Error> {
         if needs == Needs::Perfect && self.synchrony.is_none() {
             return Err(NeedsPerfect(name).into());
         }

@@ -2,18 +2,27 @@
 use crate::host::TokioHost;
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe, atomic_commit, consensus, eventually_perfect, leader, perfect, terminating,
-    view_synchrony,
+    Subscribe, atomic_commit, consensus, eventually_perfect, lattice::Lattice, lattice_agreement,
+    leader, link::Links, perfect, register, snapshot, terminating, view_synchrony,
 };
 use quorate_broadcast::by_consensus;
 use quorate_catalogue::{
     agreements::{Commit, Consensus},
     broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect},
+    registers::Registers,
     stack,
     views::{self, Views},
 };
-use quorate_core::{Addr, Host, message::Origin};
+use quorate_core::{Addr, Host, ProcessId, message::Origin};
 use quorate_links::perfect::PerfectLinks;
+use quorate_registers::{lattice_agreement::Mode, multi_writer, snapshot_from_registers};
+
+/// What [`Wiring::snapshot`] is made of, top down.
+pub(super) const SNAPSHOT: &str = "snapshot:from-registers register:multi-writer-majority";
+
+/// What [`Wiring::lattice_agreement`] is made of, top down.
+pub(super) const LATTICE_AGREEMENT: &str = "lattice-agreement:repeated snapshot:from-registers \
+     register:multi-writer-majority";
 
 /// The surroundings of one module: with these, a wiring function starts its algorithms.
 #[derive(Clone)]
@@ -93,6 +102,34 @@ impl Wiring {
         Ok(stack::terminating(&self.host, &self.links, perfect, up))
     }
 
+    /// Starts registers of the catalogue here. Of those with one writer, `writer` is it.
+    ///
+    /// # Errors
+    /// When they need the perfect failure detector, and there is none.
+    pub fn registers(
+        &self,
+        registers: Registers,
+        writer: ProcessId,
+        up: Addr<register::Indication>,
+    ) -> Result<Addr<register::Request>, NeedsPerfect> {
+        registers.spawn(&self.host, &self.below(), writer, up)
+    }
+
+    /// Starts an atomic snapshot here, over registers of its own.
+    pub fn snapshot(&self, up: Addr<snapshot::Indication>) -> Addr<snapshot::Request> {
+        snapshot(&self.host, &self.links, up)
+    }
+
+    /// Starts lattice agreement here, for as many proposals as are made, over a snapshot of its own.
+    pub fn lattice_agreement<L: Lattice>(
+        &self,
+        up: Addr<lattice_agreement::Indication<L>>,
+    ) -> Addr<lattice_agreement::Propose<L>> {
+        let (host, links) = (self.host.at("snapshot"), self.links.at("snapshot"));
+        let below = move |up| snapshot(&host, &links, up);
+        quorate_registers::lattice_agreement::spawn(&self.host, Mode::Repeated, below, up)
+    }
+
     fn below(&self) -> Below<PerfectLinks<TokioHost>> {
         Below {
             links: self.links.clone(),
@@ -110,4 +147,15 @@ impl Wiring {
             incarnation: self.host.incarnation(),
         }
     }
+}
+
+/// An atomic snapshot over registers by majorities.
+fn snapshot(
+    host: &TokioHost,
+    links: &PerfectLinks<TokioHost>,
+    up: Addr<snapshot::Indication>,
+) -> Addr<snapshot::Request> {
+    let (at, lane) = (host.at("registers"), links.at("registers").lane());
+    let below = move |up| multi_writer::spawn(&at, lane, up);
+    snapshot_from_registers::spawn(host, below, up)
 }

@@ -1,0 +1,85 @@
+//! A tally without a leader, by lattice agreement: each process raises its own entry of a map, and what it
+//! reads is the sum of all. What is decided can be ordered, whoever decides it, so that the tally never
+//! goes backwards; and what is counted stays counted when a process leaves.
+//!
+//! `cargo run -p quorate --example tally`
+#[expect(dead_code, reason = "nothing is delivered here")]
+mod three;
+
+use quorate::prelude::*;
+use three::{Outcome, builders, shut_down};
+
+/// Each process counts so many votes.
+pub const VOTES: u64 = 40;
+
+/// How many votes each process has counted: of two values of an entry the larger is the later.
+pub type Votes = Maxima<ProcessId, u64>;
+
+/// All votes.
+pub fn sum(votes: &Votes) -> u64 {
+    votes.0.values().sum()
+}
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let Tally { counted, last } = tally().await?;
+    for (rank, decisions) in (1..).zip(&counted) {
+        let sums: Vec<_> = decisions.iter().map(sum).collect();
+        println!("p{rank} read {sums:?}");
+    }
+    println!(
+        "when p3 had left, p1 and p2 read {:?}",
+        last.map(|it| sum(&it))
+    );
+    Ok(())
+}
+
+/// What came of it.
+pub struct Tally {
+    /// What each process read, each time it had counted a vote.
+    pub counted: Vec<Vec<Votes>>,
+    /// What p1 and p2 read in the end.
+    pub last: [Votes; 2],
+}
+
+/// Counts one vote after the other.
+async fn count(me: ProcessId, tally: LatticeProposer<Votes>) -> Result<Vec<Votes>, Error> {
+    let mut decisions = Vec::new();
+    for own in 1..=VOTES {
+        let mine = Maxima([(me, own)].into());
+        decisions.push(tally.propose(&mine).await?);
+    }
+    Ok(decisions)
+}
+
+/// Three processes count votes at the same time. p3 leaves when it has counted its own.
+///
+/// # Errors
+/// When a node does not start, or stops.
+pub async fn tally() -> Outcome<Tally> {
+    let (mut nodes, mut tallies) = (Vec::new(), Vec::new());
+    for mut builder in builders("tally")? {
+        tallies.push(builder.lattice_agreement::<Votes>("votes")?);
+        nodes.push(builder.start().await?);
+    }
+    let counting = nodes.iter().zip(&tallies);
+    let counting = counting.map(|(node, tally)| tokio::spawn(count(node.me(), tally.clone())));
+    let mut counting: Vec<_> = counting.collect();
+    let left = counting.pop().ok_or("there are three")?.await??;
+    // No farewell: the node is dropped as it is, while the others may still count.
+    nodes.truncate(2);
+
+    let mut counted = Vec::new();
+    for decisions in counting {
+        counted.push(decisions.await??);
+    }
+    counted.push(left);
+    // To read is to propose nothing.
+    let nothing = Votes::default();
+    let last = [
+        tallies[0].propose(&nothing).await?,
+        tallies[1].propose(&nothing).await?,
+    ];
+    shut_down(nodes).await?;
+    Ok(Tally { counted, last })
+}

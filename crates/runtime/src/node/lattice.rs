@@ -1,0 +1,125 @@
+//! The handle of lattice agreement: what is decided can be ordered.
+use super::{
+    Builder,
+    operations::{Begun, Operations},
+    segments::longest_segment,
+};
+use crate::error::Error;
+use quorate_abstractions::{
+    lattice::Lattice,
+    lattice_agreement::{Indication, Outcome, Propose},
+};
+use quorate_core::{Addr, wire::encode};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Proposes values of the join-semilattice `L` to one module of lattice agreement, again and again.
+/// Clones share the module.
+///
+/// This process has one proposal under way at a time: another is refused, as [`Busy`](Error::Busy). A call
+/// that is dropped while it waits goes on, and the module is busy until it has decided. Where there is no
+/// majority, proposals wait for it.
+pub struct LatticeProposer<L: 'static> {
+    operations: Arc<Operations<(), L, Outcome<L>>>,
+    /// The join of what this process has proposed, which a message has to carry.
+    own: Arc<Mutex<L>>,
+    limit: usize,
+}
+
+impl<L> Clone for LatticeProposer<L> {
+    fn clone(&self) -> Self {
+        LatticeProposer {
+            operations: self.operations.clone(),
+            own: self.own.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
+impl<L> fmt::Debug for LatticeProposer<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LatticeProposer").finish_non_exhaustive()
+    }
+}
+
+impl<L: Lattice> LatticeProposer<L> {
+    /// Proposes a value, and waits for a decision: the join of all that this process has proposed, this
+    /// value included, and of some of what the others have. Of any two decisions of any processes, one is
+    /// at most the other, and no decision is less than one that was returned before its call.
+    ///
+    /// To propose the least value, `L::default()`, is to read.
+    ///
+    /// # Errors
+    /// [`Busy`](Error::Busy) while a proposal of this process is under way;
+    /// [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge): a message carries of each process
+    /// the join of all that it has proposed, and the limit of such a join is that of messages by n+1;
+    /// [`Unencodable`](Error::Unencodable) when the value does not come back from the codec as it was.
+    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
+    /// before: nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this
+    /// waits: the value may be in what the others decide, at any time, or never.
+    pub async fn propose(&self, value: &L) -> Result<L, Error> {
+        let proposal = || {
+            let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+            *own = self.joined(&own, value)?;
+            Ok(value.clone())
+        };
+        match self.operations.operate((), proposal).await? {
+            Outcome::Decided(decision) => Ok(decision),
+            // A proposal has begun that the handle knows nothing of.
+            Outcome::Refused(_) => Err(Error::Busy),
+        }
+    }
+
+    /// What this process has proposed, with this value, if a message carries it.
+    fn joined(&self, own: &L, value: &L) -> Result<L, Error> {
+        let mut joined = own.clone();
+        joined.join(value);
+        let encoded = encode(&joined);
+        let (size, limit) = (encoded.len(), self.limit);
+        if size > limit {
+            return Err(Error::TooLarge { size, limit });
+        }
+        match L::decode(encoded) {
+            Ok(decoded) if decoded == joined => Ok(joined),
+            _ => Err(Error::Unencodable),
+        }
+    }
+}
+
+/// Lattice agreement.
+impl Builder {
+    /// Declares lattice agreement on values of type `L`, of which processes propose as often as they like:
+    /// what is decided grows, the same way for everybody. It needs no consensus: over an atomic snapshot by
+    /// majorities, without a leader or a detector. Proposals are decided as long as a majority lives.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn lattice_agreement<L: Lattice>(
+        &mut self,
+        name: &str,
+    ) -> Result<LatticeProposer<L>, Error> {
+        let operations = Arc::new(Operations::new(self.window));
+        let told = operations.clone();
+        self.module(name, super::wiring::LATTICE_AGREEMENT, move |wiring| {
+            let returned = told.clone();
+            let up = Addr::new(move |indication: Indication<L>| {
+                let Indication { operation, outcome } = indication;
+                returned.returned(&(), operation, outcome);
+            });
+            let door = wiring.lattice_agreement(up);
+            told.open(door.with(|begun: Begun<(), L>| Propose {
+                operation: begun.operation,
+                value: begun.action,
+            }));
+        })?;
+        self.handles.agreements.push(operations.clone());
+        Ok(LatticeProposer {
+            operations,
+            own: Arc::default(),
+            limit: longest_segment(self),
+        })
+    }
+}
