@@ -4,6 +4,7 @@
 FROM scratch AS prebuilt
 COPY target/cluster/quorate /quorate
 COPY config/docker.toml /etc/quorate.toml
+COPY config/quorums /etc/quorums
 USER 65534:65534
 ENTRYPOINT ["/quorate"]
 CMD ["node", "--config", "/etc/quorate.toml"]
@@ -20,6 +21,7 @@ RUN RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release \
 FROM scratch AS source
 COPY --from=build /quorate /quorate
 COPY config/docker.toml /etc/quorate.toml
+COPY config/quorums /etc/quorums
 USER 65534:65534
 ENTRYPOINT ["/quorate"]
 CMD ["node", "--config", "/etc/quorate.toml"]

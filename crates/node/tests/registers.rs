@@ -211,6 +211,7 @@ fn switch(node: &Node, peer: usize, cut: bool, one_way: bool) {
 #[test]
 fn a_hundred_thousand_operations_with_kills_and_cuts_are_linearizable_and_a_stale_read_is_not() {
     const OPERATIONS: u64 = 100_000;
+    const STEP: u64 = OPERATIONS / 20;
     let folder = tempfile::tempdir().unwrap();
     let history = folder.path().join("history.txt");
     let mut nodes = ready_cluster(
@@ -230,7 +231,6 @@ fn a_hundred_thousand_operations_with_kills_and_cuts_are_linearizable_and_a_stal
         .stderr(Stdio::piped());
     let mut load = load.spawn().unwrap();
 
-    const STEP: u64 = OPERATIONS / 20;
     wait_for_progress(&nodes, STEP, &mut load);
     // p1 is left with p4 and p5, and without p5 it is none of a majority.
     switch(&nodes[0], 2, true, false);
