@@ -24,8 +24,8 @@ fn wire<A: Algorithm<Event = Event<Bits>, Effect = Effect<Bits>>>(
     below: Below,
     make: impl Fn() -> A,
 ) -> Vec<Addr<Propose<Bits>>> {
-    let (processes, all) = (world.membership(), world.membership().set());
-    let properties = properties::lattice_agreement(processes, "register", all, Bits::joined);
+    let all = world.membership().set();
+    let properties = properties::lattice_agreement("register", all, Bits::joined);
     world.check(properties);
     let wire = |q: ProcessId| {
         let host = world.host(q).at("register");
