@@ -12,6 +12,7 @@ mod links;
 mod membership;
 mod quorum_access;
 mod registers;
+mod snapshots;
 mod terminating;
 mod total_order;
 mod traced;
@@ -40,6 +41,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         views::ALL,
         registers::ALL,
         quorum_access::ALL,
+        snapshots::ALL,
     ];
     families.into_iter().flatten()
 }
