@@ -270,9 +270,9 @@ pub struct Algorithm {
     pub over: &'static [&'static str],
     /// What it promises.
     pub properties: &'static [Property],
-    /// What one operation costs, of a shared object a write; `None` where the cost is a rate.
+    /// What one operation costs, of a shared object one that changes it; `None` where the cost is a rate.
     pub cost: Option<Cost>,
-    /// What a read costs, of a shared object.
+    /// What an operation costs that changes nothing, of a shared object.
     pub reads: Option<Cost>,
     /// The cost of what never ends: heartbeats, acknowledgements.
     pub rate: &'static str,
@@ -298,6 +298,16 @@ impl Algorithm {
         ]
         .iter()
         .any(|object| self.abstraction.ends_with(object))
+    }
+
+    /// What one does with a shared object: that which changes it, and that which does not.
+    pub fn verbs(&self) -> (&'static str, Option<&'static str>) {
+        match self.abstraction {
+            "atomic snapshot" => ("update", Some("scan")),
+            "quorum access" => ("set", Some("get")),
+            "lattice agreement" => ("propose", None),
+            _ => ("write", Some("read")),
+        }
     }
 
     /// Whether it goes by this name.

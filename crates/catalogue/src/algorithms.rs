@@ -13,6 +13,7 @@ mod links;
 mod membership;
 mod quorum_access;
 mod registers;
+mod snapshots;
 mod terminating;
 mod total_order;
 mod traced;
@@ -41,6 +42,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         views::ALL,
         registers::ALL,
         quorum_access::ALL,
+        snapshots::ALL,
         by_quorums::ALL,
     ];
     families.into_iter().flatten()

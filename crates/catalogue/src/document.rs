@@ -81,9 +81,10 @@ fn costs(a: &Algorithm) -> Vec<(String, String, String)> {
     let named = |what: &'static str| {
         move |(when, messages, steps): (&str, _, _)| (format!("{what}, {when}"), messages, steps)
     };
-    let writes = of(a.cost).into_iter().map(named("write"));
+    let (write, read) = a.verbs();
+    let writes = of(a.cost).into_iter().map(named(write));
     writes
-        .chain(of(a.reads).into_iter().map(named("read")))
+        .chain(of(a.reads).into_iter().map(named(read.unwrap_or(write))))
         .collect()
 }
 

@@ -75,7 +75,7 @@ pub struct Cell {
     pub scenario: Scenario,
 }
 
-/// Every cell whose fault the algorithm's model allows, row by row.
+/// Every cell whose fault the algorithm's model allows, and what it runs on can have, row by row.
 pub fn cells() -> Vec<Cell> {
     let rows = algorithms::all().flat_map(|algorithm| SIZES.map(|n| (algorithm, n)));
     let cells = rows.flat_map(|(algorithm, processes)| {

@@ -78,6 +78,9 @@ pub enum Refused {
     /// A probability outside 0 … 0.9.
     #[error("{0} is no probability of loss or duplication between 0 and 0.9")]
     Probability(f64),
+    /// Loss or duplication, where nothing below loses or duplicates.
+    #[error("{0} never rests over the real link, and runs on ideal ones, which lose nothing")]
+    Lossless(Subject),
     /// A cut names a process that is not there, or one process twice.
     #[error("a cut is between two of the processes p1 … p{0}")]
     Cut(usize),
@@ -148,6 +151,10 @@ impl Scenario {
             if !(0.0..=0.9).contains(&probability) {
                 return Err(Refused::Probability(probability));
             }
+        }
+        let is_lossy = self.faults.loss > 0.0 || self.faults.duplication > 0.0;
+        if is_lossy && subject.algorithm.simulation.ground == Ground::Pushes {
+            return Err(Refused::Lossless(subject));
         }
         if self.faults.pauses > 0 && !subject.survives_pauses() {
             return Err(Refused::Pauses(subject));

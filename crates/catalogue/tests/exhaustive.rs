@@ -22,7 +22,7 @@ use std::{fmt::Write, fs, path::Path, time::Duration};
 enum Load {
     /// p1 broadcasts once.
     One,
-    /// p2 broadcasts once; it alone votes yes.
+    /// p2 broadcasts once; it alone votes yes, or proposes in lattice agreement.
     Second,
     /// p1 broadcasts, and p2.
     Two,
@@ -117,7 +117,14 @@ const TWINS: &[(&str, Case)] = &[
     ("flooding-forgetful", case(2, Load::One, 0)),
     ("quorums-of-one", case(2, Load::One, 0)),
     ("register-on-quorums-of-one", case(2, Load::One, 0)),
+    ("segments-on-quorums-of-one", case(2, Load::One, 0)),
+    ("snapshot-on-quorums-of-one", case(2, Load::One, 0)),
+    ("scans-first", case(2, Load::Second, 0)),
+    ("agreement-on-quorums-of-one", case(2, Load::Two, 0)),
 ];
+
+/// Twins whose shortest schedules no search gets to: seeds find them, in `scenarios.rs`.
+const TOO_DEEP: &[&str] = &["collects-once"];
 
 /// A search that tells apart what the algorithm's properties do.
 fn exhaustive(algorithm: &Algorithm) -> Exhaustive {
@@ -137,15 +144,25 @@ fn hunt(algorithm: &Algorithm, case: &Case) -> Exhaustive {
         .deepening()
 }
 
+/// What is done with a shared object, in words.
+fn operations(algorithm: &Algorithm, load: Load) -> String {
+    let (write, read) = algorithm.verbs();
+    match (load, read) {
+        (Load::Second, None) => format!(", p2 alone {write}s"),
+        (Load::Second, Some(read)) => format!(", p2 {write}s, the others {read}"),
+        (Load::One | Load::Twice, Some(read)) => format!(", p1 {write}s, the others {read}"),
+        (Load::Two, _) | (Load::One | Load::Twice, None) => format!(", all {write}"),
+    }
+}
+
 /// A case in words.
 fn describe(algorithm: &Algorithm, case: &Case) -> String {
+    let operations = operations(algorithm, case.load);
     let load = match case.load {
         _ if algorithm.abstraction.contains("consensus") => ", all propose",
         Load::Second if algorithm.abstraction.contains("commit") => ", p2 alone votes yes",
         _ if algorithm.abstraction.contains("commit") => ", all vote yes",
-        Load::Second if algorithm.is_shared_object() => ", p2 writes, the others read",
-        Load::Two if algorithm.is_shared_object() => ", all write",
-        _ if algorithm.is_shared_object() => ", p1 writes, the others read",
+        _ if algorithm.is_shared_object() => &operations,
         _ if !is_broadcast(algorithm) => "",
         Load::One => ", p1 broadcasts",
         Load::Second => ", p2 broadcasts",
@@ -218,13 +235,17 @@ fn ask(world: &World, p: ProcessId, load: Load, door: &Door) {
     }
 }
 
-/// One operation a process: p1 writes, or p2; p2 and whoever comes last read, or all that may write.
+/// One operation a process: p1 writes, or p2, and the others read, or all write that may. What cannot be
+/// read p2 alone writes, or all do.
 fn operate(world: &World, p: ProcessId, load: Load, objects: &Objects) {
     let may_write = objects.writer.is_none_or(|writer| writer == p);
     let writes = match (load, p.rank()) {
         (Load::One | Load::Twice, 1) | (Load::Second, 2) | (Load::Two, _) => may_write,
         _ => false,
     };
+    if !objects.readable && load == Load::Second && !writes {
+        return;
+    }
     let action = if writes || !objects.readable {
         Action::Write(Bytes::from(vec![p.rank() as u8]))
     } else {
@@ -321,11 +342,26 @@ const SHARED: [(Case, Option<usize>, &str); 4] = [
     (case(3, Load::One, 1), Some(8), "n = 3, one crash"),
 ];
 
+/// A search that made so many worlds was given up, and has not seen all schedules of its depth.
+const MOST: u64 = 1_000_000;
+
+/// Steps after which that search goes no deeper, for what operates again and again on what is below it.
+fn shared_depth(algorithm: &Algorithm, case: &Case) -> Option<usize> {
+    match (algorithm.name, case.n) {
+        ("snapshot-from-registers", 2) => Some(11),
+        ("snapshot-from-registers", _) => Some(5),
+        ("lattice-agreement", 2) => Some(18),
+        _ => None,
+    }
+}
+
 /// Searches every schedule of every shared object; a table of how many classes of them there are.
 fn every_shared_object_holds() -> String {
     let mut page = String::from(
         "Of objects that processes share, p1 makes a write and every other process a read, at any time; which\n\
-         operation ends before another begins matters, so that more schedules differ.\n\n| algorithm |",
+         operation ends before another begins matters, so that more schedules differ. A write is also an\n\
+         update, a set, or a proposal of lattice agreement, which all make; a read is also a scan or a get.\n\n\
+         | algorithm |",
     );
     for (_, _, title) in SHARED {
         let _ = write!(page, " {title} |");
@@ -335,6 +371,7 @@ fn every_shared_object_holds() -> String {
     for algorithm in shared.filter(|a| a.simulation.ground == Ground::Links) {
         let _ = write!(page, "| {} |", algorithm.name);
         for (case, depth, title) in SHARED {
+            let depth = shared_depth(algorithm, &case).or(depth);
             let processes = quorate_core::Membership::of_size(case.n).unwrap();
             if case.crashes > algorithm.bound.most(&processes) {
                 page.push_str(" – |");
@@ -347,7 +384,7 @@ fn every_shared_object_holds() -> String {
             let wire = algorithm.simulation.wire;
             let found = search.explore(|| world(algorithm, wire, case));
             assert!(
-                found.found.is_none(),
+                found.found.is_none() && found.worlds < MOST,
                 "{}, {title}: {found}",
                 algorithm.name
             );
@@ -369,16 +406,18 @@ fn every_shared_object_holds() -> String {
 
 /// Searches for every twin; a table of where it was found, and after how many worlds.
 fn every_twin_is_found() -> String {
-    let mut page = String::from(
+    let mut page = format!(
         "The same search finds every broken twin of these, of consensus and of leader election, one step\n\
          deeper at a time, so that the schedule is as short as any. The numbers are the steps of that\n\
          schedule and the worlds that were made, those of the lesser depths with them; led along as many\n\
          worlds of the same size, the algorithm breaks nothing. Who “may err” suspects all others for a\n\
-         while, falsely.\n\n\
+         while, falsely. Not in the table, since no search gets so deep, but found in drawn schedules: {}.\n\n\
          | twin | of | in a world of | breaks | steps | worlds |\n|---|---|---|---|---|---|\n",
+        TOO_DEEP.join(", "),
     );
     let twins = algorithms::twins();
-    for (algorithm, twin) in twins.filter(|(a, _)| a.simulation.ground == Ground::Links) {
+    let on_links = twins.filter(|(a, _)| a.simulation.ground == Ground::Links);
+    for (algorithm, twin) in on_links.filter(|(_, twin)| !TOO_DEEP.contains(&twin.name)) {
         let row = TWINS.iter().find(|(name, _)| *name == twin.name);
         let (_, case) = row.unwrap_or_else(|| panic!("{} is not searched for", twin.name));
         let twins = hunt(algorithm, case).explore(|| world(algorithm, twin.wire, *case));

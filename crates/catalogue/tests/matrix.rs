@@ -76,8 +76,8 @@ fn check(seeds: u64) -> String {
     let bad: u64 = tallies.iter().map(|tally| tally.violated).sum();
     let _ = writeln!(
         text,
-        "\nSeeds / violations, of every property; – where the model forbids the fault. {runs} runs, \
-         {bad} violations."
+        "\nSeeds / violations, of every property; – where the model forbids the fault, or what it runs on here \
+         cannot have it. {runs} runs, {bad} violations."
     );
     // Not by `println!`, which the test runner keeps to itself.
     let mut out = std::io::stdout().lock();

@@ -129,8 +129,7 @@ fn bounded(messages: u64) {
     let kinds = ["broadcast", "consensus", "commit", "synchrony", "joins"];
     let is_of = |a: &Algorithm| {
         let is_kind = kinds.iter().any(|kind| a.abstraction.ends_with(kind));
-        // A process that proposes once in lattice agreement has nothing to repeat.
-        is_kind || (a.is_shared_object() && !a.abstraction.ends_with("lattice agreement"))
+        is_kind || a.is_shared_object()
     };
     let bounded = |a: &&Algorithm| !a.grows && is_of(a);
     let algorithms: Vec<_> = algorithms::all().filter(bounded).collect();

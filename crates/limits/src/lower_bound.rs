@@ -218,12 +218,7 @@ pub fn run(families: Families, events: Events) -> Result<Shown, BadMembership> {
     let returning = events.returning();
     let join = quorate_abstractions::lattice::Bits::joined;
     let processes = *world.membership();
-    world.check(properties::lattice_agreement(
-        &processes,
-        "agreement",
-        returning,
-        join,
-    ));
+    world.check(properties::lattice_agreement("agreement", returning, join));
     let proposals = [
         (set("a"), Time::ZERO, FourPoint::Left, events != Events::G),
         (

@@ -13,7 +13,8 @@
 //!
 //! # Cost
 //! An update and a scan. Over snapshots from registers by majorities, where nobody else proposes:
-//! 4(2n+1)(n−1) messages and 12 steps (n = 1: none). Memory: the join of the own proposals.
+//! 4(2n+1)(n−1) messages and 12 steps; over snapshots by classical quorum access 14(n−1) and 14 (n = 1:
+//! none). Memory: the join of the own proposals.
 //!
 //! # Why it holds
 //! Scans are ordered, and what a segment holds grows: so do the joins of what scans return (LA1). The own
@@ -26,6 +27,10 @@
 //! Attiya, Herlihy, Rachman: *Atomic Snapshots Using Lattice Agreement*, 1995, and “Tight Bounds on Channel
 //! Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section 5. Deviations: it is refused to
 //! propose a second time, unless proposals may be repeated.
+mod broken;
+
+pub use broken::spawn_broken;
+
 use bytes::Bytes;
 use quorate_abstractions::{
     lattice::Lattice,

@@ -31,7 +31,7 @@ use quorate_registers::by_quorum_access::{self, Registers};
 use quorate_sim::{SimHost, properties};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-const TIGHT_BOUNDS: &str = "Tight Bounds on Channel Reliability via Generalized Quorum Systems, arXiv \
+pub(super) const TIGHT_BOUNDS: &str = "Tight Bounds on Channel Reliability via Generalized Quorum Systems, arXiv \
                             2505.02646";
 
 const FLOODING: &[Property] = &[
@@ -164,7 +164,7 @@ const CLASSICAL: Algorithm = Algorithm {
                 classical::spawn(host, quorums, Marks::default(), access_lane(site), up)
             })
         },
-        check: |processes| properties::quorum_access(processes, "access", processes.set()),
+        check: |processes| properties::quorum_access("access", processes.set()),
     },
     twins: &[Twin {
         name: "quorums-of-one",
@@ -205,7 +205,7 @@ const GENERALIZED: Algorithm = Algorithm {
             let quorums = Quorums::majorities(site.host().processes());
             generalized(site, quorums)
         },
-        check: |processes| properties::quorum_access(processes, "access", processes.set()),
+        check: |processes| properties::quorum_access("access", processes.set()),
     },
     twins: &[Twin {
         name: "generalized-quorums-of-one",
@@ -266,7 +266,7 @@ const fn twice() -> Cost {
 }
 
 /// Quorums that do not meet.
-fn of_one() -> Quorums {
+pub(super) fn of_one() -> Quorums {
     Quorums {
         reads: Family::AtLeast(1),
         writes: Family::AtLeast(1),
@@ -334,7 +334,7 @@ fn numbered(process: ProcessId, sequence: u64) -> MessageId {
     MessageId { origin, sequence }
 }
 
-fn access_lane<M: Wire>(
+pub(super) fn access_lane<M: Wire>(
     site: &Site<'_>,
 ) -> impl Layer<quorate_abstractions::link::Send<M>, quorate_abstractions::link::Deliver<M>> + use<M>
 {

@@ -14,11 +14,7 @@ fn majorities(n: usize) -> Quorums {
 /// One call of p1, in lock step; its report and when it returned.
 fn lock_step(n: usize, call: Call<Mark>, dead: bool) -> (Report, u64) {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
-    world.check(quorum_access(
-        world.membership(),
-        "access",
-        world.membership().set(),
-    ));
+    world.check(quorum_access("access", world.membership().set()));
     let label = match call {
         Call::Get => "GetReturn",
         Call::Set(_) => "SetReturn",
@@ -69,7 +65,7 @@ fn turbulent(seed: u64, quorums: &Quorums, n: usize) -> Report {
         );
     }
     let all = world.membership().set();
-    world.check(quorum_access(world.membership(), "access", all));
+    world.check(quorum_access("access", all));
     let doors = classical(&world, quorums);
     call(&world, &doors, seed, 6, 40);
     world.run()
@@ -89,7 +85,7 @@ fn every_schedule_of_two_calls_is_right() {
     let build = || {
         let world = World::new(2, 1, Timed::lock_step()).unwrap();
         let all = world.membership().set();
-        world.check(quorum_access(world.membership(), "access", all));
+        world.check(quorum_access("access", all));
         let doors = classical(&world, &majorities(2));
         let operation = 1;
         let call = Call::Set(Mark(1));
@@ -124,11 +120,7 @@ fn quorums_that_do_not_meet_lose_updates() {
 fn g2a_where_channels_fail_in_one_direction_calls_block_at_processes_that_could_return() {
     for pattern in patterns() {
         let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
-        world.check(quorum_access(
-            world.membership(),
-            "access",
-            pattern.returning,
-        ));
+        world.check(quorum_access("access", pattern.returning));
         let doors = classical(&world, &figure_1());
         pattern.befall(&world, Time::ZERO);
         let (operation, call) = (1, Call::Get);

@@ -36,7 +36,7 @@ fn lock_step(n: usize, call: Call<Mark>, floods: bool) -> (u64, u64) {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
     world = world.settle(PERIOD * 10);
     let all = world.membership().set();
-    world.check(quorum_access(world.membership(), "access", all));
+    world.check(quorum_access("access", all));
     let label = match call {
         Call::Get => "GetReturn",
         Call::Set(_) => "SetReturn",
@@ -113,7 +113,7 @@ fn turbulent(seed: u64, configuration: Configuration, floods: bool) -> Report {
         );
     }
     let all = world.membership().set();
-    world.check(quorum_access(world.membership(), "access", all));
+    world.check(quorum_access("access", all));
     let doors = generalized(&world, configuration, &majorities(n), floods);
     call(&world, &doors, seed, 6, 100);
     world.run()

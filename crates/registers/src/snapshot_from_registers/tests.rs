@@ -28,8 +28,8 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     users: &Users,
     make: impl Fn(&SimHost) -> A,
 ) -> Vec<Addr<Request>> {
-    let (processes, all) = (world.membership(), world.membership().set());
-    world.check(properties::atomic_snapshot(processes, "register", all));
+    let all = world.membership().set();
+    world.check(properties::atomic_snapshot("register", all));
     let wire = |q| {
         let host = world.host(q).at("register");
         let (algorithm, up) = (make(&host), users.application(world, q));

@@ -8,17 +8,17 @@ use crate::{
     property::{Completion, Property, Verdict, Violation},
     trace::Record,
 };
-use quorate_core::{Membership, ProcessId, ProcessSet};
+use quorate_core::{ProcessId, ProcessSet};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAMES: &[Names] = &[("Propose", "Decide")];
 
 /// LA1–4 of the lattice agreement of the modules of this name, whose values are small enough to be their
-/// own digests, and joined by `join`. Decisions are promised at the processes `returning`.
+/// own digests, and joined by `join`. Decisions are promised at the processes `returning`. That each
+/// proposal is decided once, and nothing unasked, is a matter of LA3.
 ///
 /// Distinct decisions are kept: memory grows with their number.
 pub fn lattice_agreement(
-    _processes: &Membership,
     module: &str,
     returning: ProcessSet,
     join: fn(u64, u64) -> u64,
@@ -104,6 +104,11 @@ impl Property for LatticeAgreement {
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if self.what == What::UpwardValidity
+            && let Some(text) = self.operations.stray(record)
+        {
+            return Err(violation(self.tag, record, text));
+        }
         let Some((p, number, observation, shown)) = self.operations.see(record) else {
             return Ok(());
         };

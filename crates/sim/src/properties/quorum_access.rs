@@ -8,14 +8,15 @@ use crate::{
     property::{Completion, Property, Verdict, Violation},
     trace::Record,
 };
-use quorate_core::{Membership, ProcessSet};
+use quorate_core::ProcessSet;
 
 const NAMES: &[Names] = &[("Get", "GetReturn"), ("Set", "SetReturn")];
 const GET: usize = 0;
 
 /// QAF1–3 of the quorum access of the modules of this name, whose states are sets of up to 64 updates, each
-/// a bit. Calls are promised to return at the processes `returning`.
-pub fn quorum_access(_processes: &Membership, module: &str, returning: ProcessSet) -> Properties {
+/// a bit. Calls are promised to return at the processes `returning`. That each returns once, and none
+/// unasked, is a matter of validity.
+pub fn quorum_access(module: &str, returning: ProcessSet) -> Properties {
     let one = |tag, what| -> Box<dyn Property> {
         Box::new(QuorumAccess {
             tag,
@@ -55,6 +56,11 @@ impl Property for QuorumAccess {
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if self.what == What::Validity
+            && let Some(text) = self.operations.stray(record)
+        {
+            return Err(violation(self.tag, record, text));
+        }
         let Some((p, number, observation, shown)) = self.operations.see(record) else {
             return Ok(());
         };

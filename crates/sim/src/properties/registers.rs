@@ -184,8 +184,7 @@ impl Property for Registers {
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
         let is_validity = matches!(self.what, What::Regularity | What::Atomicity);
-        if is_validity && self.operations.is_stray(record) {
-            let text = "an operation that is not under way returns".to_owned();
+        if is_validity && let Some(text) = self.operations.stray(record) {
             return Err(violation(self.tag, record, text));
         }
         let Some((p, number, observation, shown)) = self.operations.see(record) else {

@@ -63,9 +63,14 @@ impl<T> Operations<T> {
         Some((p, number, observation, shown))
     }
 
-    /// Whether the record shows the return of an operation that is not under way: it has returned before,
-    /// or nobody has requested it.
-    pub(super) fn is_stray(&mut self, record: &Record) -> bool {
+    /// What is wrong if the record shows the return of an operation that is not under way: it has returned
+    /// before, or nobody has requested it.
+    pub(super) fn stray(&mut self, record: &Record) -> Option<String> {
+        let text = "an operation that is not under way returns";
+        self.is_stray(record).then(|| text.to_owned())
+    }
+
+    fn is_stray(&mut self, record: &Record) -> bool {
         let Some(observation) = record.kind.indication() else {
             return false;
         };

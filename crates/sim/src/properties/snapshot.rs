@@ -8,7 +8,7 @@ use crate::{
     property::{Completion, Property, Verdict, Violation},
     trace::Record,
 };
-use quorate_core::{Membership, ProcessId, ProcessSet};
+use quorate_core::{ProcessId, ProcessSet};
 use std::collections::BTreeMap;
 
 const NAMES: &[Names] = &[("Update", "UpdateReturn"), ("Scan", "ScanReturn")];
@@ -19,12 +19,12 @@ type Counts = [u8; 8];
 
 /// SN1–2 of the snapshots of the modules of this name, of up to eight processes that update up to 254
 /// times each; of longer runs SN2 is unknown. Operations are promised to return at the processes
-/// `returning`.
+/// `returning`. That each returns once, and none unasked, is a matter of SN2.
 ///
 /// Scans and updates are linearizable if and only if scans can be ordered, no scan misses what was there
 /// before it or returns what was requested after it, and a scan that returns an update also returns what
 /// was there before that.
-pub fn atomic_snapshot(_processes: &Membership, module: &str, returning: ProcessSet) -> Properties {
+pub fn atomic_snapshot(module: &str, returning: ProcessSet) -> Properties {
     let one = |checks_order| -> Box<dyn Property> {
         Box::new(Snapshot {
             checks_order,
@@ -134,6 +134,11 @@ impl Property for Snapshot {
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if self.checks_order
+            && let Some(text) = self.operations.stray(record)
+        {
+            return Err(violation("SN2", record, text));
+        }
         let Some((p, number, observation, shown)) = self.operations.see(record) else {
             return Ok(());
         };

@@ -103,7 +103,7 @@ fn run(
         .maximum_time(Time::ZERO + PERIOD * 20)
         .settle(PERIOD * 20);
     let all = world.membership().set();
-    world.check(quorum_access(world.membership(), "access", all));
+    world.check(quorum_access("access", all));
     let wire = |q: ProcessId| {
         let host = world.host(q).at("access");
         let below = below(&world, q, false);
@@ -195,7 +195,7 @@ fn e4(rule: Rule) -> Report {
         .unwrap()
         .settle(PERIOD * 9);
     let all = world.membership().set();
-    world.check(quorum_access(world.membership(), "access", all));
+    world.check(quorum_access("access", all));
     let wire = |q: ProcessId| {
         let host = world.host(q).at("access");
         let links = world.links(q).at("access");

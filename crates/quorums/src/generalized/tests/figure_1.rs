@@ -12,7 +12,7 @@ fn run(
     world = world.settle(PERIOD * 50);
     let all = world.membership().set();
     let returning = pattern.map_or(all, |pattern| pattern.returning);
-    world.check(quorum_access(world.membership(), "access", returning));
+    world.check(quorum_access("access", returning));
     let doors = access(&world);
     call(&world, &doors, seed, 6, 150);
     for (q, door) in world.processes().zip(&doors) {

@@ -1,87 +1,64 @@
 //! Rules as they must not be, each with the execution that breaks atomicity, which the algorithm
 //! survives.
 use super::*;
-use crate::testing::Script;
+use crate::{snapshot_from_registers::broken::CollectsOnce, testing::Script};
 
-/// Which rule is in force.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Rule {
-    Corrected,
-    /// The first update that a scan sees lends its view (G4, the double borrow).
-    BorrowsOnce,
-    /// One collect does.
-    CollectsOnce,
-}
+/// The first update that a scan sees lends its view (G4, the double borrow).
+struct BorrowsOnce(SnapshotFromRegisters);
 
-struct Ruled(Rule, SnapshotFromRegisters);
-
-impl Ruled {
-    fn by(rule: Rule) -> impl Fn(&SimHost) -> Self {
-        move |host| Ruled(rule, SnapshotFromRegisters::new(host))
-    }
-
+impl BorrowsOnce {
     /// The collect that this read completes, if it does.
     fn completed(&self, read: u64, value: Option<&Bytes>) -> Option<Vec<Held>> {
-        let p = self
-            .1
-            .reads
-            .get(&read)
-            .filter(|_| self.1.reads.len() == 1)?;
-        let mut collected = self.1.pending.as_ref()?.collected.clone();
+        let reads = &self.0.reads;
+        let p = reads.get(&read).filter(|_| reads.len() == 1)?;
+        let mut collected = self.0.pending.as_ref()?.collected.clone();
         if let Some(value) = value {
             collected[p.index()] = Held::decode(value.clone()).unwrap();
         }
         Some(collected)
     }
+
+    /// What is borrowed at the end of this read, if something is.
+    fn borrowed(&self, read: u64, value: Option<&Bytes>) -> Option<View> {
+        let collected = self.completed(read, value)?;
+        let last = self.0.pending.as_ref()?.last.as_ref()?;
+        let mut moved = collected.into_iter().enumerate();
+        let moved = moved.find(|(j, held)| held.segment.sequence > last.sequence(*j));
+        moved.map(|(_, held)| held.view)
+    }
 }
 
-impl Algorithm for Ruled {
+impl Algorithm for BorrowsOnce {
     type Event = Event;
     type Effect = Effect;
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        let Event::Register(register::Indication {
-            operation,
-            outcome: register::Outcome::Read { value, .. },
-            ..
-        }) = &event
-        else {
-            return self.1.upon(event, ctx);
-        };
-        let (n, completed) = (
-            self.1.processes.n(),
-            self.completed(*operation, value.as_ref()),
-        );
-        let last = self
-            .1
-            .pending
-            .as_ref()
-            .and_then(|pending| pending.last.clone());
-        let view = match (self.0, completed, last) {
-            (Rule::CollectsOnce, Some(collected), _) => Some(Vector::new(collected).view(n)),
-            (Rule::BorrowsOnce, Some(collected), Some(last)) => {
-                let mut moved = collected.into_iter().enumerate();
-                let moved = moved.find(|(j, held)| held.segment.sequence > last.sequence(*j));
-                moved.map(|(_, held)| held.view)
-            }
+        let view = match &event {
+            Event::Register(register::Indication {
+                operation,
+                outcome: register::Outcome::Read { value, .. },
+                ..
+            }) => self.borrowed(*operation, value.as_ref()),
             _ => None,
         };
         match view {
             Some(view) => {
-                self.1.reads.clear();
-                self.1.upon_scanned(view, ctx);
+                self.0.reads.clear();
+                self.0.upon_scanned(view, ctx);
             }
-            None => self.1.upon(event, ctx),
+            None => self.0.upon(event, ctx),
         }
     }
 }
 
 /// p2 scans, for its update; p1's update completes; p3 begins to scan, and p2 writes between its collects.
-fn lent_by_the_first(rule: Rule) -> Report {
+fn lent_by_the_first<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+) -> Report {
     let adversary = Script::default().way(2, 1, &[1, 1, 1, 1, 1, 1, 8]);
     let mut world = World::new(3, 1, adversary).unwrap();
     let users = Users::new(&["u", "u", "s"]);
-    let doors = wire(&world, Below::Memory(Kind::Atomic), &users, Ruled::by(rule));
+    let doors = wire(&world, Below::Memory(Kind::Atomic), &users, make);
     users.begin(&world, doors, |q| [5, 0, 10][q.index()]);
     world.run()
 }
@@ -92,25 +69,29 @@ fn broken(report: &Report) -> Option<&str> {
 
 #[test]
 fn g4_a_view_that_is_borrowed_at_the_first_move_breaks_sn2() {
-    lent_by_the_first(Rule::Corrected).assert_all_hold();
-    let report = lent_by_the_first(Rule::BorrowsOnce);
+    lent_by_the_first(SnapshotFromRegisters::new).assert_all_hold();
+    let make = |host: &SimHost| BorrowsOnce(SnapshotFromRegisters::new(host));
+    let report = lent_by_the_first(make);
     assert_eq!(broken(&report), Some("SN2"), "{report}");
 }
 
 /// p2 updates, and then p3, while p1 has read p2's segment and not yet p3's.
-fn collected_across(rule: Rule) -> Report {
+fn collected_across<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+) -> Report {
     let adversary = Script::default().way(4, 1, &[1, 1, 40]);
     let mut world = World::new(4, 1, adversary).unwrap();
     let users = Users::new(&["", "u", "u", "s"]);
-    let doors = wire(&world, Below::Memory(Kind::Atomic), &users, Ruled::by(rule));
+    let doors = wire(&world, Below::Memory(Kind::Atomic), &users, make);
     users.begin(&world, doors, |q| [0, 3, 15, 1][q.index()]);
     world.run()
 }
 
 #[test]
 fn g4_a_single_collect_breaks_sn2() {
-    collected_across(Rule::Corrected).assert_all_hold();
-    let report = collected_across(Rule::CollectsOnce);
+    collected_across(SnapshotFromRegisters::new).assert_all_hold();
+    let make = |host: &SimHost| CollectsOnce(SnapshotFromRegisters::new(host));
+    let report = collected_across(make);
     assert_eq!(broken(&report), Some("SN2"), "{report}");
 }
 

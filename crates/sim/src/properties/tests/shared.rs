@@ -173,7 +173,7 @@ fn scan(by: usize, number: u64, counts: [u8; 3]) -> [(usize, Kind); 2] {
 }
 
 fn snapshot(trace: &[(usize, Kind)]) -> Vec<String> {
-    broken(atomic_snapshot(&three(), "m", all()), trace)
+    broken(atomic_snapshot("m", all()), trace)
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn sn2_scans_are_ordered_and_take_what_came_before_along() {
 }
 
 fn agreement(trace: &[(usize, Kind)]) -> Vec<String> {
-    broken(lattice_agreement(&three(), "m", all(), |a, b| a | b), trace)
+    broken(lattice_agreement("m", all(), |a, b| a | b), trace)
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn lattice_agreement_is_checked() {
 }
 
 fn access(trace: &[(usize, Kind)]) -> Vec<String> {
-    broken(quorum_access(&three(), "m", all()), trace)
+    broken(quorum_access("m", all()), trace)
 }
 
 #[test]
@@ -289,4 +289,18 @@ fn quorum_access_is_checked() {
     assert_eq!(access(&[set(1, 1, 1), get(2, 1, 0)].concat()), ["QAF2"]);
     assert_eq!(access(&[set(1, 1, 1), get(2, 1, 3)].concat()), ["QAF1"]);
     assert_eq!(access(&[begins(1, 1, "Set", 1)]), ["QAF3"]);
+}
+
+#[test]
+fn of_other_objects_too_what_returns_twice_or_was_never_requested_is_found() {
+    let again = |by, number, begun, returned| {
+        let end = returns(by, number, returned, 0);
+        [begins(by, number, begun, 0), end, end]
+    };
+    assert_eq!(snapshot(&again(1, 1, "Scan", "ScanReturn")), ["SN2"]);
+    assert_eq!(snapshot(&[returns(2, 1, "UpdateReturn", 0)]), ["SN2"]);
+    assert_eq!(agreement(&again(1, 1, "Propose", "Decide")), ["LA3"]);
+    assert_eq!(agreement(&[returns(2, 1, "Decide", 0)]), ["LA3"]);
+    assert_eq!(access(&again(1, 1, "Get", "GetReturn")), ["QAF1"]);
+    assert_eq!(access(&[returns(2, 1, "SetReturn", 0)]), ["QAF1"]);
 }
