@@ -13,22 +13,33 @@ pub fn list<'a>(chosen: impl IntoIterator<Item = &'a Algorithm>) -> String {
 }
 
 fn write_list<'a>(text: &mut String, chosen: impl IntoIterator<Item = &'a Algorithm>) -> Result {
-    writeln!(
-        text,
-        "{:<24} {:<36} {:<10} {:<8} {:<18} properties",
-        "name", "abstraction", "survives", "detector", "messages"
-    )?;
-    for a in chosen {
-        writeln!(
-            text,
-            "{:<24} {:<36} {:<10} {:<8} {:<18} {}",
-            a.name,
-            a.abstraction,
+    let head = [
+        "name",
+        "abstraction",
+        "survives",
+        "detector",
+        "messages",
+        "properties",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(chosen.into_iter().map(|a| {
+        [
+            a.name.to_owned(),
+            a.abstraction.to_owned(),
             a.bound.to_string(),
             a.detector.to_string(),
-            messages(a),
-            tags(a.properties)
-        )?;
+            messages(a).to_owned(),
+            tags(a.properties),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..head.len()).filter_map(width).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        writeln!(text, "{}", cells.join("  ").trim_end())?;
     }
     Ok(())
 }
