@@ -239,7 +239,7 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
         module: "register",
         done: "WriteReturn",
         wire: |site| registers(site, Quorums::majorities(site.host().processes())),
-        check: |processes| properties::shared_register(processes, "register", processes.set()),
+        check: |processes| properties::shared_register("register", processes.set()),
     },
     twins: &[Twin {
         name: "register-on-quorums-of-one",

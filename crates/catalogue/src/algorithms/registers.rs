@@ -304,15 +304,15 @@ pub(super) static ALL: &[Algorithm] = &[
 ];
 
 fn regular(processes: &Membership) -> Properties {
-    properties::regular_register(processes, "register", processes.set())
+    properties::regular_register("register", processes.set())
 }
 
 fn atomic(processes: &Membership) -> Properties {
-    properties::atomic_register(processes, "register", processes.set())
+    properties::atomic_register("register", processes.set())
 }
 
 pub(super) fn shared(processes: &Membership) -> Properties {
-    properties::shared_register(processes, "register", processes.set())
+    properties::shared_register("register", processes.set())
 }
 
 /// Two registers, by name.

@@ -161,11 +161,7 @@ fn turbulent(seed: u64, below: Below) -> Report {
             crash.losing(Lose::Each(0.5)),
         );
     }
-    world.check(shared_register(
-        world.membership(),
-        "register",
-        world.membership().set(),
-    ));
+    world.check(shared_register("register", world.membership().set()));
     let doors = wire(&world, below, &majorities(n), ByQuorumAccess::new);
     operate(&world, &doors, seed, 12, 150);
     world.run()
@@ -186,7 +182,7 @@ fn explore(n: usize, search: Exhaustive) -> Exploration {
     search.explore(|| {
         let world = World::new(n, 1, Timed::lock_step()).unwrap();
         let all = world.membership().set();
-        world.check(shared_register(world.membership(), "register", all));
+        world.check(shared_register("register", all));
         let doors = wire(
             &world,
             Below::Classical,

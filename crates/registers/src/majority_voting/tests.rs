@@ -10,7 +10,7 @@ use quorate_sim::{
 
 fn regular(world: &World) -> Properties {
     let all = world.membership().set();
-    properties::regular_register(world.membership(), "register", all)
+    properties::regular_register("register", all)
 }
 
 fn by_p1(host: &SimHost) -> MajorityVoting {
@@ -298,11 +298,7 @@ fn e2_e4_of_two_reads_at_one_process_the_later_may_be_older() {
         .way(2, 3, &[1, 50]);
     let world = World::new(5, 1, adversary).unwrap();
     let all = world.membership().set();
-    world.check(properties::atomic_register(
-        world.membership(),
-        "register",
-        all,
-    ));
+    world.check(properties::atomic_register("register", all));
     let doors = wire(&world, &blind, regular(&world), by_p1);
     world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
     world.crash(p(1), Crash::at(after(2)));

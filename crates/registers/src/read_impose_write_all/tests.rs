@@ -16,7 +16,7 @@ use quorate_sim::{
 
 fn atomic(world: &World) -> Properties {
     let all = world.membership().set();
-    properties::atomic_register(world.membership(), "register", all)
+    properties::atomic_register("register", all)
 }
 
 fn by_p1(host: &SimHost) -> ReadImposeWriteConsultAll {

@@ -11,7 +11,7 @@ use quorate_sim::{
 
 fn atomic(world: &World) -> Properties {
     let all = world.membership().set();
-    properties::shared_register(world.membership(), "register", all)
+    properties::shared_register("register", all)
 }
 
 type Own = ReadImposeWriteConsultAll;

@@ -11,7 +11,7 @@ use quorate_sim::{
 
 fn regular(world: &World) -> Properties {
     let all = world.membership().set();
-    properties::regular_register(world.membership(), "register", all)
+    properties::regular_register("register", all)
 }
 
 fn by_p1(host: &SimHost) -> ReadOneWriteAll {
@@ -123,11 +123,7 @@ fn e1_e1_an_acknowledgement_without_a_number_ends_the_next_write() {
 fn e1_e4_the_new_value_and_then_the_old_one_is_not_atomic() {
     let world = World::new(3, 1, Script::default().way(1, 3, &[20])).unwrap();
     let all = world.membership().set();
-    world.check(properties::atomic_register(
-        world.membership(),
-        "register",
-        all,
-    ));
+    world.check(properties::atomic_register("register", all));
     let doors = wire(&world, &reported_after(1), regular(&world), by_p1);
     world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
     world.request(p(2), at(3), &doors[1], read(1));

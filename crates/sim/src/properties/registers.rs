@@ -8,7 +8,7 @@ use crate::{
     property::{Completion, Property, Verdict, Violation},
     trace::Record,
 };
-use quorate_core::{Membership, Observation, ProcessSet};
+use quorate_core::{Observation, ProcessSet};
 use quorate_histories::{Action, Operation, Tag, linearizable, single_writer, tags};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,11 +21,7 @@ const KEPT: usize = 64;
 /// ONRR1–2 of the (1,N) regular registers of the modules of this name. Operations are promised to return
 /// at the processes `returning`. That each returns once, and none unasked, is a matter of validity, here
 /// and of the other registers.
-pub fn regular_register(
-    _processes: &Membership,
-    module: &str,
-    returning: ProcessSet,
-) -> Properties {
+pub fn regular_register(module: &str, returning: ProcessSet) -> Properties {
     let one = |tag, what| one(tag, what, module, returning);
     vec![
         one("ONRR1", What::Termination),
@@ -35,7 +31,7 @@ pub fn regular_register(
 
 /// ONAR1–3 of the (1,N) atomic registers of the modules of this name. Operations are promised to return
 /// at the processes `returning`.
-pub fn atomic_register(_processes: &Membership, module: &str, returning: ProcessSet) -> Properties {
+pub fn atomic_register(module: &str, returning: ProcessSet) -> Properties {
     let one = |tag, what| one(tag, what, module, returning);
     vec![
         one("ONAR1", What::Termination),
@@ -47,7 +43,7 @@ pub fn atomic_register(_processes: &Membership, module: &str, returning: Process
 /// NNAR1–2 of the (N,N) atomic registers of the modules of this name: operations are linearizable, and
 /// their tags, where there are some, follow real time. They are promised to return at the processes
 /// `returning`.
-pub fn shared_register(_processes: &Membership, module: &str, returning: ProcessSet) -> Properties {
+pub fn shared_register(module: &str, returning: ProcessSet) -> Properties {
     let one = |tag, what| one(tag, what, module, returning);
     vec![
         one("NNAR1", What::Termination),

@@ -104,11 +104,7 @@ fn overwriting(world: &World, q: ProcessId, up: Up) -> Calls {
 
 fn run(rule: Rule, seed: u64) -> Report {
     let mut world = World::new(5, seed, Timed::uniform(UNIT / 2, UNIT * 9)).unwrap();
-    world.check(shared_register(
-        world.membership(),
-        "register",
-        world.membership().set(),
-    ));
+    world.check(shared_register("register", world.membership().set()));
     let wire = |q| {
         let host = world.host(q).at("register");
         let access = |up| match rule {
@@ -157,11 +153,7 @@ impl quorate_sim::Adversary for Late {
 fn seen_and_not_seen(rule: Rule) -> Report {
     let adversary = Late([vec![1, 60], vec![1, 60, 60, 60]]);
     let mut world = World::new(3, 1, adversary).unwrap();
-    world.check(shared_register(
-        world.membership(),
-        "register",
-        world.membership().set(),
-    ));
+    world.check(shared_register("register", world.membership().set()));
     let make = |host: &SimHost| Ruled(rule, ByQuorumAccess::new(host));
     let doors = wire(&world, Below::Classical, &majorities(3), make);
     world.request(p(1), Time::ZERO, &doors[0], request("x", 1, write("1")));

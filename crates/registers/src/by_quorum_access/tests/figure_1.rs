@@ -88,7 +88,7 @@ fn run(seed: u64, pattern: Option<&Pattern>, below: Below) -> Report {
     world = world.settle(PERIOD * 60);
     let all = world.membership().set();
     let returning = pattern.map_or(all, |pattern| pattern.returning);
-    world.check(shared_register(world.membership(), "register", returning));
+    world.check(shared_register("register", returning));
     let doors = wire(&world, below, &quorums(), ByQuorumAccess::new);
     operate(&world, &doors, seed, 12, 300);
     for (q, door) in world.processes().zip(&doors) {

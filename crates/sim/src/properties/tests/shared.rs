@@ -31,15 +31,15 @@ fn read(by: usize, number: u64, value: u64) -> [(usize, Kind); 2] {
 }
 
 fn regular(trace: &[(usize, Kind)]) -> Vec<String> {
-    broken(regular_register(&three(), "m", all()), trace)
+    broken(regular_register("m", all()), trace)
 }
 
 fn atomic(trace: &[(usize, Kind)]) -> Vec<String> {
-    broken(atomic_register(&three(), "m", all()), trace)
+    broken(atomic_register("m", all()), trace)
 }
 
 fn shared(trace: &[(usize, Kind)]) -> Vec<String> {
-    broken(shared_register(&three(), "m", all()), trace)
+    broken(shared_register("m", all()), trace)
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn termination_is_promised_where_it_is_said() {
     assert!(shared(&[begins(2, 1, "Read", 0), crash(2)]).is_empty());
     assert!(shared(&[begins(2, 1, "Read", 0), returns(2, 1, "Refused", 0)]).is_empty());
     let elsewhere: ProcessSet = [p(1), p(3)].into_iter().collect();
-    let properties = || shared_register(&three(), "m", elsewhere);
+    let properties = || shared_register("m", elsewhere);
     assert!(broken(properties(), &stuck).is_empty());
     assert_eq!(broken(properties(), &[begins(3, 1, "Read", 0)]), ["NNAR1"]);
 }
