@@ -68,6 +68,9 @@ pub enum Refusal {
     /// An operation of this process is under way.
     #[error("an operation of this process is under way")]
     Busy,
+    /// The segment has had as many updates as can be counted.
+    #[error("the segment has had as many updates as can be counted")]
+    Exhausted,
 }
 
 /// What an observation can carry of a view: how many updates each segment has had, a byte a process, of

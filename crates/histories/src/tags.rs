@@ -1,13 +1,18 @@
 //! The order of the writes that an implementation tells, against real time.
 //!
-//! Where each operation carries the tag of the write that it was or read, linearizability need not be
-//! searched: it suffices that tags follow real time. The converse does not hold: an implementation whose
-//! tags are wrong may still be linearizable.
+//! Where each operation that returned carries the tag of the write that it was or read, linearizability need
+//! not be searched: it suffices that tags follow real time, and that each value that was read was written with
+//! its tag, by a write that had begun. The converse does not hold: an implementation whose tags are wrong may
+//! still be linearizable.
 //!
 //! # Cost
 //! O(k log k) for k operations.
 use crate::history::{Action, Operation, Tag};
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, binary_heap::PeekMut},
+    fmt::Debug,
+};
 
 /// What is wrong with the tags.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -33,8 +38,8 @@ pub enum Violation {
 }
 
 /// Whether the tags of the operations on one register follow real time, each stands for one write, and
-/// reads return what was written with their tag. Operations without a tag, and those that never returned,
-/// are passed over, but for the values that they wrote.
+/// reads return what was written with their tag. A write that never returned has the tag with which its value
+/// is read, if it is read. Operations that returned without a tag are passed over.
 ///
 /// # Errors
 /// When they do not: why.
@@ -44,11 +49,14 @@ pub fn check<V: Ord + Debug>(operations: &[Operation<V>]) -> Result<(), Violatio
         .filter_map(|o| Some((o, o.tag?)))
         .filter(|(o, _)| o.returned.is_some())
         .collect();
-    values(&done)?;
+    values(operations, &done)?;
     order(&done)
 }
 
-fn values<V: Ord + Debug>(done: &[(&Operation<V>, Tag)]) -> Result<(), Violation> {
+fn values<V: Ord + Debug>(
+    operations: &[Operation<V>],
+    done: &[(&Operation<V>, Tag)],
+) -> Result<(), Violation> {
     let mut written = BTreeMap::new();
     for (operation, tag) in done {
         if let Action::Write(value) = &operation.action
@@ -57,20 +65,47 @@ fn values<V: Ord + Debug>(done: &[(&Operation<V>, Tag)]) -> Result<(), Violation
             return Err(Violation::SameTag(operation.to_string()));
         }
     }
-    // The value of a write that never returned is that of whoever read it first.
-    for (operation, tag) in done {
+    let mut open = open_writes(operations);
+    // In the order of their ends, so that the first that reads a tag is there first.
+    let mut reads = done.to_vec();
+    reads.sort_by_key(|(operation, _)| operation.returned);
+    for (operation, tag) in reads {
         let Action::Read(value) = &operation.action else {
             continue;
         };
-        let fits = match value {
-            None => *tag == Tag::default(),
-            Some(value) => *written.entry(*tag).or_insert(value) == value,
+        let fits = match (value, written.get(&tag)) {
+            (None, _) => tag == Tag::default(),
+            (Some(_), _) if tag == Tag::default() => false,
+            (Some(value), Some(known)) => *known == value,
+            // A write that never returned takes effect with this tag, if one had begun by now.
+            (Some(value), None) => {
+                let begun = open.get_mut(value).and_then(BinaryHeap::peek_mut);
+                let begun = begun.filter(|begun| Some(begun.0) <= operation.returned);
+                begun.map(PeekMut::pop).is_some_and(|_| {
+                    written.insert(tag, value);
+                    true
+                })
+            }
         };
         if !fits {
             return Err(Violation::OtherValue(operation.to_string()));
         }
     }
     Ok(())
+}
+
+/// By value: when the writes of it began that have not returned, or without a tag.
+fn open_writes<V: Ord>(operations: &[Operation<V>]) -> BTreeMap<&V, BinaryHeap<Reverse<u64>>> {
+    let mut open: BTreeMap<&V, BinaryHeap<Reverse<u64>>> = BTreeMap::new();
+    for operation in operations {
+        if let Action::Write(value) = &operation.action
+            && (operation.returned.is_none() || operation.tag.is_none())
+        {
+            let begun = Reverse(operation.invoked);
+            open.entry(value).or_default().push(begun);
+        }
+    }
+    open
 }
 
 fn order<V: Debug>(done: &[(&Operation<V>, Tag)]) -> Result<(), Violation> {
@@ -129,6 +164,41 @@ mod tests {
         assert!(matches!(check(&low), Err(Violation::Order { .. })));
         let other = [good.to_vec(), vec![read(7, tag(2, 3), 8, 9)]].concat();
         assert!(matches!(check(&other), Err(Violation::OtherValue(_))));
+    }
+
+    #[test]
+    fn a_value_that_is_read_was_written_or_is_being_written() {
+        let open = |value, invoked| Operation {
+            returned: None,
+            tag: None,
+            ..operation(Action::Write(value), tag(0, 0), invoked, 0)
+        };
+        let read = |value, t, begin, end| operation(Action::Read(Some(value)), t, begin, end);
+        let reads = [read(1, tag(5, 1), 2, 3), read(1, tag(5, 1), 4, 5)];
+        let after = |writes: &[Operation<u64>]| check(&[writes, &reads].concat());
+        assert_eq!(after(&[open(1, 0)]), Ok(()));
+        // By nobody; by one that began later; by one of another value; with two tags.
+        assert!(matches!(after(&[]), Err(Violation::OtherValue(_))));
+        assert!(matches!(
+            after(&[open(1, 4)]),
+            Err(Violation::OtherValue(_))
+        ));
+        assert!(matches!(
+            after(&[open(2, 0)]),
+            Err(Violation::OtherValue(_))
+        ));
+        let twice = [open(1, 0), reads[0].clone(), read(1, tag(6, 1), 4, 5)];
+        assert!(matches!(check(&twice), Err(Violation::OtherValue(_))));
+        assert_eq!(
+            check(&[
+                open(1, 0),
+                twice.to_vec()[0].clone(),
+                reads[0].clone(),
+                twice[2].clone()
+            ]),
+            Ok(())
+        );
+        assert!(check(&[read(1, tag(0, 0), 0, 1)]).is_err());
     }
 
     #[test]

@@ -73,7 +73,8 @@ struct Event {
     kind: Kind,
     writes: bool,
     register: Vec<u8>,
-    value: Option<Vec<u8>>,
+    /// `None`: no value stands there; `Some(None)`: `nil`.
+    value: Option<Option<Vec<u8>>>,
     tag: Option<Tag>,
 }
 
@@ -99,7 +100,7 @@ fn take_event(line: &str) -> Result<Event, String> {
     let register = take_string(&mut rest)?.ok_or("the register has no name")?;
     let value = match rest.trim_start() {
         "" => None,
-        text if text.starts_with('"') || text.starts_with("nil") => take_string(&mut rest)?,
+        text if text.starts_with('"') || text.starts_with("nil") => Some(take_string(&mut rest)?),
         _ => None,
     };
     let tag = match take_word(&mut rest) {
@@ -157,6 +158,8 @@ fn take_string(rest: &mut &str) -> Result<Option<Vec<u8>>, String> {
                 Some((_, escaped @ ('"' | '\\'))) => bytes.push(escaped as u8),
                 Some((at, 'x')) => {
                     let digits = quoted.get(at + 1..at + 3).unwrap_or_default();
+                    let is_hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+                    let digits = if is_hexadecimal { digits } else { "" };
                     let byte = u8::from_str_radix(digits, 16);
                     bytes.push(byte.map_err(|_| format!("`\\x{digits}` is no byte"))?);
                     characters.nth(1);
@@ -195,14 +198,16 @@ impl Reader {
             if self.pending.contains_key(&process) {
                 return Err(format!("p{process} has an operation under way"));
             }
-            if event.writes != event.value.is_some() {
-                return Err("a write is invoked with its value, a read without".into());
-            }
+            let value = match event.value {
+                Some(Some(value)) if event.writes => Some(value),
+                None if !event.writes => None,
+                _ => return Err("a write is invoked with its value, a read without".into()),
+            };
             self.pending.insert(
                 process,
                 Pending {
                     register: event.register,
-                    writes: event.value,
+                    writes: value,
                     invoked: event.time,
                 },
             );
@@ -213,8 +218,16 @@ impl Reader {
         if begun.register != event.register || begun.writes.is_some() != event.writes {
             return Err(format!("p{process} has another operation under way"));
         }
-        if event.writes && event.value.is_some() && event.value != begun.writes {
+        if event.writes
+            && event
+                .value
+                .as_ref()
+                .is_some_and(|value| *value != begun.writes)
+        {
             return Err(format!("p{process} writes another value"));
+        }
+        if event.kind == Kind::Ok && !event.writes && event.value.is_none() {
+            return Err("a read ends with its value, or nil".into());
         }
         match event.kind {
             Kind::Ok => self.end(process, begun, Some(event)),
@@ -229,7 +242,7 @@ impl Reader {
         let tag = ok.as_ref().and_then(|event| event.tag);
         let action = match begun.writes {
             Some(value) => Action::Write(value),
-            None => Action::Read(ok.and_then(|event| event.value)),
+            None => Action::Read(ok.and_then(|event| event.value.flatten())),
         };
         let operation = Operation {
             process,

@@ -133,6 +133,9 @@ impl<S: State> Observe for Message<S> {
     }
 }
 
+/// Calls so far above the oldest unanswered one of a process are refused.
+const AHEAD: u64 = 1 << 16;
+
 /// A call under way.
 enum Pending<S> {
     /// A get, with the states that have come.
@@ -240,13 +243,19 @@ impl<S: State> Classical<S> {
         ctx.trigger(Effect::Link(link::Send { to, message }));
     }
 
-    /// Whether the question is asked for the first time.
-    fn is_first(&mut self, from: ProcessId, call: u64) -> bool {
-        self.answered.entry(from).or_default().insert(call)
+    /// Whether the question is asked for the first time. What is far ahead comes from nobody: links lose
+    /// nothing.
+    fn is_first(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) -> bool {
+        let answered = self.answered.entry(from).or_default();
+        if call.saturating_sub(answered.low()) > AHEAD {
+            ctx.count("call too far ahead");
+            return false;
+        }
+        answered.insert(call)
     }
 
     fn upon_get_request(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) {
-        if self.is_first(from, call) {
+        if self.is_first(from, call, ctx) {
             let state = self.state.clone();
             let (to, message) = (To::One(from), Message::GetResponse { call, state });
             ctx.trigger(Effect::Link(link::Send { to, message }));
@@ -261,7 +270,7 @@ impl<S: State> Classical<S> {
         update: &S::Update,
         ctx: &mut Ctx<Self>,
     ) {
-        if self.is_first(from, call) {
+        if self.is_first(from, call, ctx) {
             self.state.apply(update);
             let (to, message) = (To::One(from), Message::SetResponse { call });
             ctx.trigger(Effect::Link(link::Send { to, message }));

@@ -239,7 +239,8 @@ impl<S: State> Generalized<S> {
         }
     }
 
-    /// How many calls of one process are under way at a time.
+    /// How wide the window is from the oldest call of a process that is under way to its newest: replicas
+    /// remember what is within.
     fn most(&self) -> usize {
         (UNDER_WAY / self.processes.n().max(1)).max(1)
     }
@@ -292,10 +293,24 @@ impl<S: State> Generalized<S> {
 
     fn upon_request(&mut self, request: Request<S::Update>, ctx: &mut Ctx<Self>) {
         ctx.count("calls");
-        if self.pending.len() < self.most() {
+        self.waiting.push_back(request);
+        self.begin_waiting(ctx);
+    }
+
+    /// Begins what waits, as far as the window goes. A call that has ended counts as long as an older one is
+    /// under way: replicas cannot know that it has.
+    fn begin_waiting(&mut self, ctx: &mut Ctx<Self>) {
+        loop {
+            let next = self.begun + 1;
+            let oldest = self.pending.first_key_value();
+            let oldest = oldest.map_or(next, |(oldest, _)| *oldest);
+            if next - oldest >= self.most() as u64 {
+                return;
+            }
+            let Some(request) = self.waiting.pop_front() else {
+                return;
+            };
             self.begin(request, ctx);
-        } else {
-            self.waiting.push_back(request);
         }
     }
 
@@ -451,9 +466,7 @@ impl<S: State> Generalized<S> {
         ctx.count("calls that returned");
         ctx.trigger(Effect::Flooding(flooding::Request::Withdraw { slot }));
         ctx.trigger(Effect::Return(Indication { operation, answer }));
-        if let Some(request) = self.waiting.pop_front() {
-            self.begin(request, ctx);
-        }
+        self.begin_waiting(ctx);
     }
 }
 

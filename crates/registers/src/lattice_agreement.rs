@@ -114,7 +114,8 @@ impl<L: Lattice> Algorithm for LatticeAgreement<L> {
                 match outcome {
                     snapshot::Outcome::Updated => self.operate(snapshot::Action::Scan, ctx),
                     snapshot::Outcome::Scanned(view) => self.upon_scanned(&view, ctx),
-                    // Somebody else uses the snapshot: the proposal is not decided.
+                    // Somebody else uses the snapshot, or it takes no more updates: the proposal is not
+                    // decided.
                     snapshot::Outcome::Refused(_) => ctx.count("refused by the snapshot"),
                 }
             }

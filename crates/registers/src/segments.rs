@@ -19,6 +19,20 @@ pub struct Held {
     pub view: View,
 }
 
+impl Held {
+    /// The same in buffers of its own: what it came in may be large.
+    fn own(&self) -> Self {
+        let own = |segment: &Segment| Segment {
+            sequence: segment.sequence,
+            value: Bytes::copy_from_slice(&segment.value),
+        };
+        Held {
+            segment: own(&self.segment),
+            view: self.view.iter().map(own).collect(),
+        }
+    }
+}
+
 fn put_segment(segment: &Segment, out: &mut BytesMut) {
     put_number(segment.sequence, out);
     put_number(segment.value.len() as u64, out);
@@ -81,7 +95,7 @@ impl Vector {
         }
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
             if mine.segment.sequence < theirs.segment.sequence {
-                *mine = theirs.clone();
+                *mine = theirs.own();
             }
         }
     }

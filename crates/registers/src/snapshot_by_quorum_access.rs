@@ -212,8 +212,12 @@ impl SnapshotByQuorumAccess {
             return end(operation, Outcome::Scanned(view), ctx);
         };
         let there = view.get(self.me.index()).map_or(0, |mine| mine.sequence);
-        self.sequence = self.sequence.max(there).saturating_add(1);
-        let sequence = self.sequence;
+        let Some(sequence) = self.sequence.max(there).checked_add(1) else {
+            let operation = pending.operation;
+            self.pending = None;
+            return end(operation, Outcome::Refused(Refusal::Exhausted), ctx);
+        };
+        self.sequence = sequence;
         let segment = Segment { sequence, value };
         let update = Vector::of(self.me.index(), Held { segment, view });
         self.call(Phase::Updates, Call::Set(update), ctx);

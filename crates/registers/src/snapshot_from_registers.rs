@@ -124,8 +124,7 @@ impl Algorithm for SnapshotFromRegisters {
             }) => match outcome {
                 register::Outcome::Read { value, .. } => self.upon_read(operation, value, ctx),
                 register::Outcome::Written { .. } => self.upon_written(operation, ctx),
-                // Somebody else uses the register: the operation does not return.
-                register::Outcome::Refused(_) => ctx.count("refused by a register"),
+                register::Outcome::Refused(_) => self.upon_refused(operation, ctx),
             },
         }
     }
@@ -240,8 +239,12 @@ impl SnapshotFromRegisters {
             return end(operation, Outcome::Scanned(view), ctx);
         };
         let there = view.get(self.me.index()).map_or(0, |mine| mine.sequence);
-        self.sequence = self.sequence.max(there).saturating_add(1);
-        let sequence = self.sequence;
+        let Some(sequence) = self.sequence.max(there).checked_add(1) else {
+            let operation = pending.operation;
+            self.pending = None;
+            return end(operation, Outcome::Refused(Refusal::Exhausted), ctx);
+        };
+        self.sequence = sequence;
         let segment = Segment { sequence, value };
         let held = encode(&Held { segment, view });
         self.write = Some(self.operate(self.me, register::Action::Write(held), ctx));
@@ -254,6 +257,20 @@ impl SnapshotFromRegisters {
         self.write = None;
         if let Some(pending) = self.pending.take() {
             end(pending.operation, Outcome::Updated, ctx);
+        }
+    }
+}
+
+impl SnapshotFromRegisters {
+    /// A register that takes no more writes refuses the update. Any other refusal comes of somebody else who
+    /// uses the register, and the operation does not return.
+    fn upon_refused(&mut self, write: u64, ctx: &mut Ctx<Self>) {
+        ctx.count("refused by a register");
+        if self.write.take_if(|pending| *pending == write).is_some()
+            && let Some(pending) = self.pending.take()
+        {
+            let refused = Outcome::Refused(Refusal::Exhausted);
+            end(pending.operation, refused, ctx);
         }
     }
 }

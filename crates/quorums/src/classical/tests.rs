@@ -94,7 +94,7 @@ fn every_schedule_of_two_calls_is_right() {
         world.request(p(2), Time::ZERO, &doors[1], Request { operation, call });
         world
     };
-    let found = Exhaustive::new().explore(build);
+    let found = Exhaustive::new().real_time().explore(build);
     assert!(found.found.is_none() && found.complete, "{found}");
 }
 

@@ -266,6 +266,46 @@ fn more_calls_than_have_slots_wait_for_others_to_end() {
     assert!(p1.access.pending.is_empty() && p1.access.waiting.is_empty());
 }
 
+/// One call that is slow holds the window: those after it have returned, and still nothing that replicas
+/// would not answer is begun.
+#[test]
+fn calls_beyond_the_window_of_a_slow_one_wait_for_it() {
+    let mut p1 = Alone::new(3, counted());
+    let mut p2 = Alone::new(3, counted());
+    let ask = |p1: &mut Alone, p2: &mut Alone, operation| {
+        let call = Call::Get;
+        for effect in p1.upon(Event::Request(Request { operation, call })) {
+            if let Effect::Flooding(flooding::Request::Post { message, .. }) = effect {
+                p2.hear(1, message);
+            }
+        }
+    };
+    ask(&mut p1, &mut p2, 1);
+    let (clock, state) = (1, Marks(0));
+    for q in 2..=3 {
+        p1.hear(q, Message::State { clock, state });
+    }
+    for call in 2..=1200 {
+        ask(&mut p1, &mut p2, call);
+        for q in 2..=3 {
+            p1.hear(q, Message::ClockResponse { call, clock });
+        }
+    }
+    assert_eq!(p1.access.begun, 1000);
+    assert_eq!((p1.access.pending.len(), p1.access.waiting.len()), (1, 200));
+    let mut begun = Vec::new();
+    for q in 2..=3 {
+        begun.extend(p1.hear(q, Message::ClockResponse { call: 1, clock }));
+    }
+    for effect in begun {
+        if let Effect::Flooding(flooding::Request::Post { message, .. }) = effect {
+            p2.hear(1, message);
+        }
+    }
+    assert_eq!((p1.access.pending.len(), p1.access.waiting.len()), (200, 0));
+    assert_eq!(p2.counters.total("too many calls"), 0);
+}
+
 #[test]
 fn a_clock_that_nobody_has_is_counted_and_too_many_calls_are_not_answered() {
     let mut p1 = Alone::new(3, timed());

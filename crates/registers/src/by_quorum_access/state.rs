@@ -52,9 +52,13 @@ impl Registers {
         self.0.insert(register.clone(), (tag, value.clone()));
     }
 
+    /// What is kept has buffers of its own: what it came in may be large.
     fn join_one(&mut self, register: &Bytes, tag: Tag, value: &Bytes) {
-        if tag > self.get(register).0 {
-            self.put(register, tag, value);
+        let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        match self.0.get_mut(register) {
+            Some(known) if known.0 < tag => *known = (tag, own(value)),
+            None if tag > Tag::INITIAL => drop(self.0.insert(own(register), (tag, own(value)))),
+            Some(_) | None => {}
         }
     }
 }
@@ -116,7 +120,8 @@ fn take_tag(bytes: &mut Bytes) -> Result<Tag, Undecodable> {
     let timestamp = take_number(bytes)?;
     let rank = bytes.try_get_u8().map_err(|_| Undecodable)?;
     let writer = ProcessId::from_rank(usize::from(rank));
-    if rank != 0 && writer.is_none() {
+    // Whatever was written has a writer, and nothing else has.
+    if (timestamp == 0) != (rank == 0) || (rank != 0 && writer.is_none()) {
         return Err(Undecodable);
     }
     Ok(Tag { timestamp, writer })

@@ -199,13 +199,13 @@ fn explore(n: usize, search: Exhaustive) -> Exploration {
 
 #[test]
 fn every_schedule_of_two_processes_is_right() {
-    let found = explore(2, Exhaustive::new());
+    let found = explore(2, Exhaustive::new().real_time());
     assert!(found.found.is_none() && found.complete, "{found}");
 }
 
 #[test]
 fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
-    let found = explore(3, Exhaustive::new().crashes(1).depth(8));
+    let found = explore(3, Exhaustive::new().real_time().crashes(1).depth(8));
     assert!(found.found.is_none(), "{found}");
 }
 

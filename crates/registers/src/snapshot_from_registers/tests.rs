@@ -106,7 +106,11 @@ fn explore(plans: &[&str], depth: Option<usize>) -> Exploration {
         users.begin(&world, doors, |_| 0);
         world
     };
-    let search = depth.map_or(Exhaustive::new(), |depth| Exhaustive::new().depth(depth));
+    let search = Exhaustive::new().real_time();
+    let search = match depth {
+        Some(depth) => search.depth(depth),
+        None => search,
+    };
     search.explore(build)
 }
 

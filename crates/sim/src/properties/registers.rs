@@ -208,8 +208,9 @@ impl Property for Registers {
                 return Ok(());
             }
             Shown::Refused(begun) => {
+                let register = self.all.entry(begun.register).or_default();
                 register.operations.remove(&begun.at);
-                register.pending -= 1;
+                register.pending = register.pending.saturating_sub(1);
                 return Ok(());
             }
             Shown::Returns(_, begun) => {
