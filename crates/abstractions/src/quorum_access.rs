@@ -16,8 +16,8 @@ pub trait State: Clone + Wire {
     /// What changes it.
     type Update: Clone + Wire;
 
-    /// Applies an update.
-    fn apply(&mut self, update: &Self::Update);
+    /// Applies an update; says whether the state is another one now.
+    fn apply(&mut self, update: &Self::Update) -> bool;
 
     /// What an observation can carry of the state.
     fn digest(&self) -> u64;

@@ -3,7 +3,8 @@
 //! # Promises
 //! - UC1 validity, UC2 uniform agreement, UC3 integrity (safety), whatever fails.
 //! - UC4 termination (liveness), where the quorum system promises it: under a failure pattern f, each process
-//!   of `U_f` that proposes decides.
+//!   of `U_f` that proposes decides; unless it hears of none of the next 256 decisions, when those before are
+//!   no longer said.
 //!
 //! # Assumes
 //! Quorums of a generalized quorum system; flooding, so that messages come wherever a path leads; view
@@ -15,7 +16,7 @@
 //! | `State(view, decided, accepted)` | each → the leader of the view | I am in this view, and have accepted and decided this (1B) |
 //! | `Proposal(view, value)` | the leader → all | accept this (2A) |
 //! | `Accepted(view, value)` | each → all | I have (2B) |
-//! | `Decided(value)` | each, once → all | nobody need go on |
+//! | `Decided(value)` | each, once, and a leader again to who lacks it → all | nobody need go on |
 //!
 //! The first is about all instances; the others are about one. View v is led by p1, p2, … pn, p1 in turn.
 //!
@@ -66,6 +67,8 @@ use std::collections::{BTreeMap, VecDeque};
 const INSTANCES_AHEAD: u64 = 1 << 10;
 /// So many decisions stand, the latest ones.
 const DECISIONS: usize = 256;
+/// So many of them are said again at a time.
+const REMINDED: usize = 32;
 
 /// Where the own state stands.
 const STATE: Slot = Slot(0);
@@ -120,8 +123,8 @@ pub struct ByQuorums {
     /// Zero before the first.
     view: u64,
     instances: Instances<Instance>,
-    /// The instances whose decisions stand, in the order of deciding.
-    standing: VecDeque<u64>,
+    /// The decisions that stand, in the order of deciding.
+    standing: VecDeque<(u64, Bytes)>,
     /// The state of each process at the latest view that it is known to have entered.
     states: BTreeMap<ProcessId, State>,
 }
@@ -262,6 +265,7 @@ impl ByQuorums {
         {
             return;
         }
+        self.remind(&decided, ctx);
         let mentioned: Vec<u64> = accepted.iter().map(|a| a.instance).collect();
         let accepted = accepted.into_iter();
         let state = State {
@@ -275,6 +279,15 @@ impl ByQuorums {
         }
         for number in self.instances.numbers() {
             self.lead(number, ctx);
+        }
+    }
+
+    /// Says again what somebody has not decided: what was said may have come before he could take it.
+    fn remind(&self, decided: &Watermark, ctx: &mut Ctx<Self>) {
+        let lacking = self.standing.iter();
+        let lacking = lacking.filter(|(number, _)| !decided.contains(*number));
+        for (instance, value) in lacking.take(REMINDED) {
+            say_decided(*instance, value.clone(), ctx);
         }
     }
 
@@ -389,14 +402,10 @@ impl ByQuorums {
         for place in [Place::Proposal, Place::Accepted] {
             withdraw(place.slot(number), ctx);
         }
-        let decided = Message::Decided {
-            instance: number,
-            value: value.clone(),
-        };
-        post(Place::Decided.slot(number), To::All, decided, ctx);
-        self.standing.push_back(number);
+        say_decided(number, value.clone(), ctx);
+        self.standing.push_back((number, value.clone()));
         if self.standing.len() > DECISIONS
-            && let Some(oldest) = self.standing.pop_front()
+            && let Some((oldest, _)) = self.standing.pop_front()
         {
             withdraw(Place::Decided.slot(oldest), ctx);
         }
@@ -434,6 +443,11 @@ fn watermark(low: u64, above: Vec<(u64, u64)>) -> Watermark {
         before = last;
     }
     set
+}
+
+fn say_decided(instance: u64, value: Bytes, ctx: &mut Ctx<ByQuorums>) {
+    let decided = Message::Decided { instance, value };
+    post(Place::Decided.slot(instance), To::All, decided, ctx);
 }
 
 fn post(slot: Slot, to: To, message: Message, ctx: &mut Ctx<ByQuorums>) {

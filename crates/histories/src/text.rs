@@ -67,14 +67,24 @@ enum Kind {
     Info,
 }
 
+/// What stands where a value may.
+#[derive(PartialEq, Eq)]
+enum Value {
+    /// No word.
+    Absent,
+    /// `nil`.
+    Nil,
+    /// A string.
+    Bytes(Vec<u8>),
+}
+
 struct Event {
     time: u64,
     process: u64,
     kind: Kind,
     writes: bool,
     register: Vec<u8>,
-    /// `None`: no value stands there; `Some(None)`: `nil`.
-    value: Option<Option<Vec<u8>>>,
+    value: Value,
     tag: Option<Tag>,
 }
 
@@ -98,10 +108,11 @@ fn take_event(line: &str) -> Result<Event, String> {
         other => return Err(format!("`{other}` is neither read nor write")),
     };
     let register = take_string(&mut rest)?.ok_or("the register has no name")?;
-    let value = match rest.trim_start() {
-        "" => None,
-        text if text.starts_with('"') || text.starts_with("nil") => Some(take_string(&mut rest)?),
-        _ => None,
+    let text = rest.trim_start();
+    let value = if text.starts_with('"') || text.starts_with("nil") {
+        take_string(&mut rest)?.map_or(Value::Nil, Value::Bytes)
+    } else {
+        Value::Absent
     };
     let tag = match take_word(&mut rest) {
         "" => None,
@@ -199,8 +210,8 @@ impl Reader {
                 return Err(format!("p{process} has an operation under way"));
             }
             let value = match event.value {
-                Some(Some(value)) if event.writes => Some(value),
-                None if !event.writes => None,
+                Value::Bytes(value) if event.writes => Some(value),
+                Value::Absent if !event.writes => None,
                 _ => return Err("a write is invoked with its value, a read without".into()),
             };
             self.pending.insert(
@@ -218,15 +229,15 @@ impl Reader {
         if begun.register != event.register || begun.writes.is_some() != event.writes {
             return Err(format!("p{process} has another operation under way"));
         }
-        if event.writes
-            && event
-                .value
-                .as_ref()
-                .is_some_and(|value| *value != begun.writes)
-        {
+        let repeats = match &event.value {
+            Value::Absent => true,
+            Value::Nil => false,
+            Value::Bytes(value) => begun.writes.as_ref() == Some(value),
+        };
+        if event.writes && !repeats {
             return Err(format!("p{process} writes another value"));
         }
-        if event.kind == Kind::Ok && !event.writes && event.value.is_none() {
+        if event.kind == Kind::Ok && !event.writes && event.value == Value::Absent {
             return Err("a read ends with its value, or nil".into());
         }
         match event.kind {
@@ -242,7 +253,10 @@ impl Reader {
         let tag = ok.as_ref().and_then(|event| event.tag);
         let action = match begun.writes {
             Some(value) => Action::Write(value),
-            None => Action::Read(ok.and_then(|event| event.value.flatten())),
+            None => Action::Read(ok.and_then(|event| match event.value {
+                Value::Bytes(value) => Some(value),
+                Value::Absent | Value::Nil => None,
+            })),
         };
         let operation = Operation {
             process,

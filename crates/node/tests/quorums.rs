@@ -59,6 +59,9 @@ fn one_more_channel_failure_is_impossible_and_why_is_told() {
         let printed = words(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{name}: {printed}");
         assert!(printed.contains("Impossible: "), "{name}: {printed}");
+        // Each of the four is needed.
+        let all = "These patterns f1, f2, f3, f4 cannot be served together";
+        assert!(printed.contains(all), "{name}: {printed}");
         assert!(printed.contains(component), "{name}: {printed}");
     }
 }

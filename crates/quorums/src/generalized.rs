@@ -16,7 +16,8 @@
 //! # Messages
 //! - `SetRequest(call, oldest, update)`, to all: apply this. `SetResponse(call, clock)`, back.
 //! - `ClockRequest(call, oldest)`, to all: what is your clock? `ClockResponse(call, clock)`, back.
-//! - `State(clock, state)`, to all, each period.
+//! - `State(clock, state)`, to all, in the next period when it has changed; else `Clock(clock, since)`, that it
+//!   is still the one of then.
 //!
 //! # Cost
 //! On perfect links without flooding: 2(n−1) messages a call, and n(n−1) a period for the states. With
@@ -34,7 +35,8 @@
 //! clocks: a member of it was in that read quorum, so that the cut-off is not below the set's, and each
 //! state of a later read quorum that has reached it, of which one comes from the set's write quorum, has
 //! the update (QAF2). That is why a set waits for a read quorum, and a get begins with a write quorum.
-//! What was pushed before the call is as good, if its clock suffices. Raising a clock at any other time
+//! What was pushed before the call is as good, if its clock suffices, and a state that has not changed since
+//! it was pushed counts as pushed at any later clock. Raising a clock at any other time
 //! does no harm: it only promises less of what was pushed before. Clocks that follow time, and each other,
 //! let nobody wait for a process whose clock lags behind.
 //! A replica that has not seen a request when its call is over never applies the update, which QAF1
@@ -44,12 +46,16 @@
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, figure 3.
 //! Deviations: the channels that the paper takes for transitive are made so by flooding; clocks follow
 //! time, unless told otherwise; calls of one process may overlap, and requests say which is the oldest, so
-//! that responses can be forgotten.
+//! that responses can be forgotten; a state is pushed when it has changed, and the clock alone otherwise.
+mod configuration;
 mod message;
+mod pushing;
 
+pub use configuration::{Clocks, Configuration};
 pub use message::Message;
 
 use crate::Quorums;
+use pushing::Pushing;
 use quorate_abstractions::{
     flooding::{self, Slot},
     link::{Deliver, To},
@@ -59,49 +65,17 @@ use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
     Time,
 };
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeMap, VecDeque};
 
-/// The slot of the pushed state; others are used once.
+/// The slots of the pushed state and clock; others are used once.
 const STATE: Slot = Slot(0);
+const CLOCK: Slot = Slot(1);
 
 /// So many calls of all processes are under way at a time, that each of them has a slot.
 const UNDER_WAY: usize = 3000;
 
 /// A clock beyond this comes from nobody.
 const LATEST: u64 = u64::MAX / 2;
-
-/// How clocks go on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Clocks {
-    /// They count, as published.
-    Counted,
-    /// They count, and do not lag behind the time, in microseconds, nor behind any that is heard of.
-    Timed {
-        /// The time of this process's beginning: on a common scale as far as the processes have one.
-        epoch: u64,
-    },
-}
-
-/// How quorum access behaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
-    /// How often the state is pushed.
-    pub period: Duration,
-    /// How clocks go on.
-    pub clocks: Clocks,
-}
-
-impl Default for Configuration {
-    fn default() -> Self {
-        Configuration {
-            period: Duration::from_millis(100),
-            clocks: Clocks::Timed { epoch: 0 },
-        }
-    }
-}
 
 /// A call of this process that is under way.
 struct Pending {
@@ -140,8 +114,9 @@ pub struct Generalized<S: State> {
     /// Requests that are to begin when others have ended.
     waiting: VecDeque<Request<S::Update>>,
     callers: BTreeMap<ProcessId, Caller>,
-    /// How many slots were used.
+    /// The last slot that was used.
     slots: u64,
+    pushing: Pushing,
 }
 
 /// What the algorithm reacts to.
@@ -210,6 +185,7 @@ impl<S: State> Algorithm for Generalized<S> {
                     self.upon_response(from, (call, true), clock, ctx);
                 }
                 Message::State { clock, state } => self.upon_state(from, clock, state, ctx),
+                Message::Clock { clock, since } => self.upon_clock(from, clock, since, ctx),
             },
             Event::Timer => self.upon_timer(ctx),
         }
@@ -235,7 +211,8 @@ impl<S: State> Generalized<S> {
             pending: BTreeMap::new(),
             waiting: VecDeque::new(),
             callers: BTreeMap::new(),
-            slots: 0,
+            slots: CLOCK.0,
+            pushing: Pushing::default(),
         }
     }
 
@@ -281,13 +258,20 @@ impl<S: State> Generalized<S> {
     /// Each period: the clock and the state, read together.
     fn upon_timer(&mut self, ctx: &mut Ctx<Self>) {
         self.raise(ctx.now());
-        let (clock, state) = (self.clock, self.state.clone());
-        let (slot, to, message) = (STATE, To::All, Message::State { clock, state });
-        ctx.trigger(Effect::Flooding(flooding::Request::Post {
-            slot,
-            to,
-            message,
-        }));
+        let rate = self.configuration.rate;
+        let next = self.pushing.next(self.clock, &self.state, ctx.now(), rate);
+        if let Some(message) = next {
+            let slot = match message {
+                Message::State { .. } => STATE,
+                _ => CLOCK,
+            };
+            let to = To::All;
+            ctx.trigger(Effect::Flooding(flooding::Request::Post {
+                slot,
+                to,
+                message,
+            }));
+        }
         ctx.after_in_background(self.configuration.period, Event::Timer);
     }
 
@@ -379,7 +363,9 @@ impl<S: State> Generalized<S> {
         ctx: &mut Ctx<Self>,
     ) {
         if self.is_first(from, call, oldest, ctx) {
-            self.state.apply(update);
+            if self.state.apply(update) {
+                self.pushing.upon_change();
+            }
             self.raise(ctx.now());
             let clock = self.clock;
             self.answer(from, call, Message::SetResponse { call, clock }, ctx);
@@ -433,6 +419,22 @@ impl<S: State> Generalized<S> {
             return;
         }
         self.latest.insert(from, (clock, state));
+        self.upon_pushed(ctx);
+    }
+
+    /// A state that has not changed since is the state at this clock, too.
+    fn upon_clock(&mut self, from: ProcessId, clock: u64, since: u64, ctx: &mut Ctx<Self>) {
+        if !self.hears(clock, ctx) {
+            return;
+        }
+        let known = self.latest.get_mut(&from);
+        if let Some((known, _)) = known.filter(|(known, _)| (since..clock).contains(known)) {
+            *known = clock;
+            self.upon_pushed(ctx);
+        }
+    }
+
+    fn upon_pushed(&mut self, ctx: &mut Ctx<Self>) {
         let calls: Vec<u64> = self.pending.keys().copied().collect();
         for call in calls {
             self.upon_reached(call, ctx);

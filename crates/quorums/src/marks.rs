@@ -18,8 +18,10 @@ impl Plain for Mark {}
 impl State for Marks {
     type Update = Mark;
 
-    fn apply(&mut self, update: &Mark) {
+    fn apply(&mut self, update: &Mark) -> bool {
+        let before = self.0;
         self.0 |= Self::digest_of(update);
+        self.0 != before
     }
 
     fn digest(&self) -> u64 {

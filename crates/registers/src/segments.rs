@@ -154,8 +154,10 @@ impl Wire for Vector {
 impl State for Vector {
     type Update = Vector;
 
-    fn apply(&mut self, update: &Vector) {
+    fn apply(&mut self, update: &Vector) -> bool {
+        let changes = !update.is_at_most(self);
         self.join(update);
+        changes
     }
 
     fn digest(&self) -> u64 {

@@ -296,7 +296,7 @@ impl Observe for Numbered {
 }
 
 /// A payload stands until so many others have been posted.
-const STANDING: u64 = 64;
+const STANDING: u64 = 256;
 
 /// Broadcasts by flooding: each payload in the next slot.
 fn flood(

@@ -44,6 +44,8 @@ fn a_line_that_is_wrong_is_named() {
             2,
             "too much",
         ),
+        ("1 p1 invoke read \"k\"\n2 p1 ok read \"k\"", 2, "or nil"),
+        ("1 p1 invoke read \"\\x+f\"", 1, "no byte"),
     ] {
         let malformed = parse(text).unwrap_err();
         assert_eq!(malformed.line, line, "{text}");

@@ -46,6 +46,13 @@ pub enum Message<S: State> {
         /// The state.
         state: S,
     },
+    /// What the sender has at this time of its clock is what it has pushed before.
+    Clock {
+        /// The clock.
+        clock: u64,
+        /// When it was pushed, by the same clock.
+        since: u64,
+    },
 }
 
 impl<S: State> Wire for Message<S> {
@@ -63,13 +70,15 @@ impl<S: State> Wire for Message<S> {
             Message::ClockRequest { call, oldest } => put(2, *call, Some(*oldest)),
             Message::ClockResponse { call, clock } => put(3, *call, Some(*clock)),
             Message::State { clock, .. } => put(4, *clock, None),
+            Message::Clock { clock, since } => put(5, *clock, Some(*since)),
         }
         match self {
             Message::SetRequest { update, .. } => update.encode(out),
             Message::State { state, .. } => state.encode(out),
             Message::SetResponse { .. }
             | Message::ClockRequest { .. }
-            | Message::ClockResponse { .. } => {}
+            | Message::ClockResponse { .. }
+            | Message::Clock { .. } => {}
         }
     }
 
@@ -94,6 +103,10 @@ impl<S: State> Wire for Message<S> {
             1 if bytes.is_empty() => Ok(Message::SetResponse { call, clock }),
             2 if bytes.is_empty() => Ok(Message::ClockRequest { call, oldest }),
             3 if bytes.is_empty() => Ok(Message::ClockResponse { call, clock }),
+            5 if bytes.is_empty() => Ok(Message::Clock {
+                clock: first,
+                since: second,
+            }),
             _ => Err(Undecodable),
         }
     }
@@ -115,6 +128,7 @@ impl<S: State> Observe for Message<S> {
                 Observation::internal("ClockResponse").instance(*call)
             }
             Message::State { state, .. } => Observation::internal("State").digest(state.digest()),
+            Message::Clock { clock, .. } => Observation::internal("Clock").digest(*clock),
         }
     }
 }

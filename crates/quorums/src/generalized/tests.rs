@@ -8,6 +8,7 @@ use crate::{
 };
 use quorate_core::wire::Wire;
 use quorate_sim::{Crash, Lose, Report, Timed, UNIT, World};
+use std::time::Duration;
 
 /// Longer than messages take in these tests, on the longest path.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -16,6 +17,7 @@ fn counted() -> Configuration {
     Configuration {
         period: PERIOD,
         clocks: Clocks::Counted,
+        ..Configuration::default()
     }
 }
 
@@ -306,6 +308,56 @@ fn calls_beyond_the_window_of_a_slow_one_wait_for_it() {
     assert_eq!(p2.counters.total("too many calls"), 0);
 }
 
+/// What p1 pushes at the end of a period.
+fn pushed(p1: &mut Alone) -> Vec<Message<Marks>> {
+    let effects = p1.upon(Event::Timer).into_iter();
+    let posted = effects.filter_map(|effect| match effect {
+        Effect::Flooding(flooding::Request::Post { message, .. }) => Some(message),
+        _ => None,
+    });
+    posted.collect()
+}
+
+#[test]
+fn a_state_is_pushed_when_it_has_changed_and_the_clock_alone_otherwise() {
+    let configuration = Configuration {
+        rate: 1,
+        ..counted()
+    };
+    let mut p1 = Alone::new(3, configuration);
+    let (clock, state) = (1, Marks(0));
+    assert_eq!(pushed(&mut p1), [Message::State { clock, state }]);
+    assert_eq!(pushed(&mut p1), [Message::Clock { clock: 2, since: 1 }]);
+    let set = |call| Message::SetRequest {
+        call,
+        oldest: 1,
+        update: Mark(4),
+    };
+    p1.hear(2, set(1));
+    // A byte a second: the first state is still on its way.
+    assert_eq!(pushed(&mut p1), []);
+    p1.ctx.set_now(Time::ZERO + Duration::from_secs(60));
+    let (clock, state) = (5, Marks(1 << 4));
+    assert_eq!(pushed(&mut p1), [Message::State { clock, state }]);
+    // What changes nothing is no change.
+    p1.hear(2, set(2));
+    assert_eq!(pushed(&mut p1), [Message::Clock { clock: 7, since: 5 }]);
+}
+
+#[test]
+fn a_clock_counts_for_the_state_that_it_speaks_of_and_for_no_older_one() {
+    let mut p1 = Alone::new(3, counted());
+    let clock_of_p2 = |p1: &Alone| p1.access.latest.get(&p(2)).map(|(clock, _)| *clock);
+    p1.hear(2, Message::Clock { clock: 9, since: 5 });
+    assert_eq!(clock_of_p2(&p1), None);
+    let state = Marks(1);
+    p1.hear(2, Message::State { clock: 5, state });
+    for (clock, since, known) in [(9, 5, 9), (8, 5, 9), (20, 10, 9), (12, 9, 12)] {
+        p1.hear(2, Message::Clock { clock, since });
+        assert_eq!(clock_of_p2(&p1), Some(known), "{clock} since {since}");
+    }
+}
+
 #[test]
 fn a_clock_that_nobody_has_is_counted_and_too_many_calls_are_not_answered() {
     let mut p1 = Alone::new(3, timed());
@@ -337,6 +389,7 @@ fn messages_survive_and_garbage_is_refused() {
         Message::ClockRequest { call, oldest },
         Message::ClockResponse { call, clock },
         Message::State { clock, state },
+        Message::Clock { clock, since: 9 },
     ] {
         let bytes = message.clone().into_bytes();
         assert_eq!(Message::<Marks>::decode(bytes.clone()), Ok(message));

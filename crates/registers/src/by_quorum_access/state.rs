@@ -53,13 +53,14 @@ impl Registers {
     }
 
     /// What is kept has buffers of its own: what it came in may be large.
-    fn join_one(&mut self, register: &Bytes, tag: Tag, value: &Bytes) {
+    fn join_one(&mut self, register: &Bytes, tag: Tag, value: &Bytes) -> bool {
         let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
         match self.0.get_mut(register) {
             Some(known) if known.0 < tag => *known = (tag, own(value)),
             None if tag > Tag::INITIAL => drop(self.0.insert(own(register), (tag, own(value)))),
-            Some(_) | None => {}
+            Some(_) | None => return false,
         }
+        true
     }
 }
 
@@ -82,10 +83,9 @@ impl Lattice for Registers {
 impl State for Registers {
     type Update = Update;
 
-    fn apply(&mut self, update: &Update) {
-        if let Some(value) = &update.value {
-            self.join_one(&update.register, update.tag, value);
-        }
+    fn apply(&mut self, update: &Update) -> bool {
+        let value = update.value.as_ref();
+        value.is_some_and(|value| self.join_one(&update.register, update.tag, value))
     }
 
     fn digest(&self) -> u64 {

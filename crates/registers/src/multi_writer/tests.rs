@@ -32,6 +32,20 @@ fn costs_with_one_dead_are_what_the_header_says() {
     }
 }
 
+#[test]
+fn a_read_of_a_majority_that_agrees_on_what_was_written_takes_one_round_trip() {
+    for n in 2..=8_u64 {
+        let mut world = World::new(n as usize, 1, Timed::lock_step()).unwrap();
+        let doors = wire(&world, &blind, atomic(&world), MultiWriter::new);
+        world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+        world.request(p(2), at(20), &doors[1], read(1));
+        let report = world.run();
+        report.assert_all_hold();
+        assert_eq!(returned(&world, 2, "ReadReturn"), Some(20 + 2), "n = {n}");
+        assert_eq!(report.counts.messages, 6 * (n - 1), "n = {n}");
+    }
+}
+
 /// p1 writes, and what it stores reaches p2 late; p3 hears of it from one of the majority that it asks.
 #[test]
 fn a_read_of_a_majority_that_does_not_agree_writes_back() {

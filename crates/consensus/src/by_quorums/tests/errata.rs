@@ -139,14 +139,55 @@ fn g7_e3_uc2_is_broken_where_what_is_of_a_view_that_was_left_is_accepted() {
 }
 
 #[test]
+fn g7_e5_acceptances_of_an_older_view_count() {
+    let mut p1 = context::Alone::new(3, two_of_three());
+    p1.enter(3);
+    for from in [p(2), p(3)] {
+        let value = Bytes::from_static(b"value");
+        let accepted = Acceptance {
+            instance: 1,
+            view: 1,
+            value,
+        };
+        p1.deliver(from, Message::Accepted(accepted));
+    }
+    assert_eq!(p1.decided, 1);
+}
+
+#[test]
+fn g7_e8_who_has_decided_answers_who_has_not() {
+    let mut p1 = context::Alone::new(3, two_of_three());
+    let value = Bytes::from_static(b"value");
+    for instance in 1..=3 {
+        let value = value.clone();
+        p1.deliver(p(2), Message::Decided { instance, value });
+    }
+    p1.posted.clear();
+    let state = |decided| Message::State {
+        view: 1,
+        decided,
+        decided_above: Vec::new(),
+        accepted: Vec::new(),
+    };
+    p1.deliver(p(3), state(1));
+    p1.deliver(p(2), state(3));
+    let said = [2, 3].map(|instance| Message::Decided {
+        instance,
+        value: value.clone(),
+    });
+    assert_eq!(p1.posted, said);
+}
+
+fn two_of_three() -> Quorums {
+    Quorums {
+        reads: Family::AtLeast(2),
+        writes: Family::AtLeast(2),
+    }
+}
+
+#[test]
 fn g7_e6_views_are_led_in_turn_from_p1_on_and_a_leader_proposes_once() {
-    let mut p1 = context::Alone::new(
-        3,
-        Quorums {
-            reads: Family::AtLeast(2),
-            writes: Family::AtLeast(2),
-        },
-    );
+    let mut p1 = context::Alone::new(3, two_of_three());
     p1.propose(1);
     for view in 1..=7 {
         p1.enter(view);

@@ -173,6 +173,7 @@ impl<H: Host + Clone, L: Links, D: Links> At<H, L, D> {
                 let configuration = generalized::Configuration {
                     period: push,
                     clocks: generalized::Clocks::Timed { epoch: epoch() },
+                    ..generalized::Configuration::default()
                 };
                 let flooded = self.host.at("flooding");
                 let entry = STORE * (self.host.processes().n() + 1);

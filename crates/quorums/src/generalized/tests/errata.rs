@@ -175,9 +175,10 @@ impl Plain for Counted {}
 impl State for Counted {
     type Update = Mark;
 
-    fn apply(&mut self, update: &Mark) {
+    fn apply(&mut self, update: &Mark) -> bool {
         let mark = Self::digest_of(update);
         self.0 |= if self.0 & mark == 0 { mark } else { mark << 32 };
+        true
     }
 
     fn digest(&self) -> u64 {

@@ -64,10 +64,11 @@ impl Wire for Overwritten {
 impl State for Overwritten {
     type Update = Update;
 
-    fn apply(&mut self, update: &Update) {
+    fn apply(&mut self, update: &Update) -> bool {
         if let Some(value) = &update.value {
             self.0.put(&update.register, update.tag, value);
         }
+        true
     }
 
     fn digest(&self) -> u64 {

@@ -1,0 +1,56 @@
+//! What a replica pushes each period: its state when that has changed, else only how far its clock has come.
+use super::Message;
+use quorate_abstractions::quorum_access::State;
+use quorate_core::{Time, wire::encode};
+use std::time::Duration;
+
+/// What was pushed last.
+#[derive(Debug)]
+pub(super) struct Pushing {
+    /// Whether the state is another one than that pushed last.
+    changed: bool,
+    /// The clock of the state that was pushed last.
+    since: u64,
+    /// No other state is pushed before.
+    not_before: Time,
+}
+
+impl Default for Pushing {
+    /// Nothing was pushed: the first state is one, too.
+    fn default() -> Self {
+        Pushing {
+            changed: true,
+            since: 0,
+            not_before: Time::ZERO,
+        }
+    }
+}
+
+impl Pushing {
+    /// The state is another one.
+    pub(super) fn upon_change(&mut self) {
+        self.changed = true;
+    }
+
+    /// What to push now; nothing, if a state that has changed has to wait: the last is still on its way.
+    pub(super) fn next<S: State>(
+        &mut self,
+        clock: u64,
+        state: &S,
+        now: Time,
+        rate: u64,
+    ) -> Option<Message<S>> {
+        if !self.changed {
+            let since = self.since;
+            return Some(Message::Clock { clock, since });
+        }
+        if now < self.not_before {
+            return None;
+        }
+        let takes = encode(state).len() as f64 / rate.max(1) as f64;
+        self.not_before = now + Duration::try_from_secs_f64(takes).unwrap_or(Duration::MAX);
+        (self.changed, self.since) = (false, clock);
+        let state = state.clone();
+        Some(Message::State { clock, state })
+    }
+}
