@@ -33,7 +33,10 @@ use search::{Found, Search};
 pub const BUDGET: u64 = 200_000;
 
 /// More pairs of choices than these are not compared.
-const MOST_PAIRS: usize = 1 << 26;
+const MOST_PAIRS: usize = 1 << 23;
+
+/// So much work on pairs of choices counts as much as a choice that is tried.
+const PAIRS_A_CHOICE: u64 = 2_000;
 
 /// Whether there is a generalized quorum system.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,7 +104,7 @@ pub fn decide(system: &FailProneSystem, kind: Kind, budget: u64) -> Answer {
             patterns: vec![none],
         });
     }
-    let kept = maximal(system);
+    let kept = maximal(&residuals);
     let domains: Vec<Vec<Choice>> = kept.iter().map(|index| choices[*index].clone()).collect();
     let width: usize = domains.iter().map(Vec::len).sum();
     if width.saturating_mul(domains.len()) > MOST_PAIRS {
@@ -115,8 +118,7 @@ pub fn decide(system: &FailProneSystem, kind: Kind, budget: u64) -> Answer {
     let mut budget = budget;
     match solve(&agreement, &mut budget) {
         Found::Nothing => {
-            let all: Vec<usize> = (0..kept.len()).collect();
-            let core = smaller(&domains, all, &mut budget);
+            let core = smaller(&agreement, &mut budget);
             let patterns = core.into_iter().map(|index| kept[index]).collect();
             Answer::Impossible(Certificate { patterns })
         }
@@ -141,15 +143,13 @@ fn choices(residual: &Residual, kind: Kind) -> Vec<Choice> {
 }
 
 /// The indices of the patterns that are not within others.
-fn maximal(system: &FailProneSystem) -> Vec<usize> {
-    let patterns = &system.patterns;
+fn maximal(residuals: &[Residual]) -> Vec<usize> {
     let is_within = |one: usize, other: usize| {
-        let (f, g) = (&patterns[one], &patterns[other]);
-        let both = || g.is_within(f, &system.processes);
+        let (f, g) = (&residuals[one], &residuals[other]);
         // Of two that are the same the first is kept.
-        one != other && f.is_within(g, &system.processes) && (other < one || !both())
+        one != other && g.is_part_of(f) && (other < one || !f.is_part_of(g))
     };
-    let all = 0..patterns.len();
+    let all = 0..residuals.len();
     all.clone()
         .filter(|one| !all.clone().any(|other| is_within(*one, other)))
         .collect()
@@ -192,6 +192,16 @@ impl Agreement {
         }
     }
 
+    /// The same of some patterns only.
+    fn of_patterns(&self, patterns: &[usize]) -> Self {
+        let row = |row: &Vec<u128>| patterns.iter().map(|other| row[*other]).collect();
+        let of = |pattern: &usize| self.agrees[*pattern].iter().map(row).collect();
+        Agreement {
+            widths: patterns.iter().map(|index| self.widths[*index]).collect(),
+            agrees: patterns.iter().map(of).collect(),
+        }
+    }
+
     /// The choices of `other` with which this choice agrees.
     pub(crate) fn with(&self, pattern: usize, choice: usize, other: usize) -> u128 {
         self.agrees[pattern][choice][other]
@@ -220,23 +230,33 @@ fn is_unique(agreement: &Agreement, solution: &[usize], budget: &mut u64) -> Opt
     Some(true)
 }
 
-/// Leaves out what is not needed for the contradiction.
-fn smaller(domains: &[Vec<Choice>], mut core: Vec<usize>, budget: &mut u64) -> Vec<usize> {
-    let mut index = 0;
-    while index < core.len() {
-        let mut fewer = core.clone();
-        fewer.remove(index);
-        let chosen: Vec<_> = fewer
-            .iter()
-            .map(|pattern| domains[*pattern].clone())
-            .collect();
-        match solve(&Agreement::of(&chosen), budget) {
-            Found::Nothing => core = fewer,
-            Found::Solution(_) => index += 1,
-            Found::Spent => break,
+/// Leaves out what is not needed for the contradiction: halves of what there is, then quarters, and so on down
+/// to one by one. Nobody of those that are left can be left out, unless the budget is spent before.
+fn smaller(agreement: &Agreement, budget: &mut u64) -> Vec<usize> {
+    let mut core: Vec<usize> = (0..agreement.widths.len()).collect();
+    let mut size = core.len().div_ceil(2);
+    loop {
+        let mut begin = 0;
+        while begin < core.len() {
+            let mut fewer = core.clone();
+            fewer.drain(begin..(begin + size).min(core.len()));
+            let restricted = agreement.of_patterns(&fewer);
+            let work = restricted.widths.iter().sum::<usize>() * fewer.len();
+            let Some(left) = budget.checked_sub(1 + work as u64 / PAIRS_A_CHOICE) else {
+                return core;
+            };
+            *budget = left;
+            match solve(&restricted, budget) {
+                Found::Nothing => core = fewer,
+                Found::Solution(_) => begin += size,
+                Found::Spent => return core,
+            }
         }
+        if size == 1 {
+            return core;
+        }
+        size = size.div_ceil(2);
     }
-    core
 }
 
 /// What the choices of the maximal patterns come to for all.
@@ -254,8 +274,7 @@ fn witness(
         }
         // Some maximal pattern has this one within it: the component that holds what that one has chosen.
         let of = |(place, k): (usize, &usize)| {
-            let is_within =
-                system.patterns[index].is_within(&system.patterns[*k], &system.processes);
+            let is_within = residuals[*k].is_part_of(&residuals[index]);
             is_within.then(|| chosen[place].write)
         };
         let write = kept.iter().enumerate().find_map(of).unwrap_or_default();

@@ -86,24 +86,21 @@ impl Pattern {
             backward,
         }
     }
-
-    /// Whether all that may fail under this pattern may fail under the other.
-    pub fn is_within(&self, other: &Pattern, processes: &Membership) -> bool {
-        if !self.crash.is_subset(other.crash) {
-            return false;
-        }
-        let (own, others) = (self.residual(processes), other.residual(processes));
-        let channels = others.forward.iter().zip(&own.forward);
-        channels
-            .into_iter()
-            .all(|(theirs, ours)| theirs.is_subset(*ours))
-    }
 }
 
 impl Residual {
     /// To whom the channel of `p` stays.
     pub fn channels(&self, p: ProcessId) -> ProcessSet {
         self.forward.get(p.index()).copied().unwrap_or_default()
+    }
+
+    /// Whether all of it stays in the other, too: what may fail there may fail here.
+    pub fn is_part_of(&self, other: &Residual) -> bool {
+        let channels = self.forward.iter().zip(&other.forward);
+        self.alive.is_subset(other.alive)
+            && channels
+                .into_iter()
+                .all(|(own, others)| own.is_subset(*others))
     }
 
     /// Whom paths lead to from some of these, themselves included.

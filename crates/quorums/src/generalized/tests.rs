@@ -336,7 +336,7 @@ fn a_state_is_pushed_when_it_has_changed_and_the_clock_alone_otherwise() {
     p1.hear(2, set(1));
     // A byte a second: the first state is still on its way.
     assert_eq!(pushed(&mut p1), []);
-    p1.ctx.set_now(Time::ZERO + Duration::from_secs(60));
+    p1.ctx.set_now(Time::ZERO + Duration::from_mins(1));
     let (clock, state) = (5, Marks(1 << 4));
     assert_eq!(pushed(&mut p1), [Message::State { clock, state }]);
     // What changes nothing is no change.
