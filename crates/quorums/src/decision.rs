@@ -35,6 +35,9 @@ pub const BUDGET: u64 = 200_000;
 /// More pairs of choices than these are not compared.
 const MOST_PAIRS: usize = 1 << 23;
 
+/// Read quorums are made smaller with no more work than this.
+const MOST_WORK: usize = 1 << 28;
+
 /// So much work on pairs of choices counts as much as a choice that is tried.
 const PAIRS_A_CHOICE: u64 = 2_000;
 
@@ -56,7 +59,8 @@ pub struct Witness {
     pub choices: Vec<Choice>,
     /// By pattern: a write quorum in this component; where quorums are found, all of it.
     pub writes: Vec<ProcessSet>,
-    /// By pattern: a read quorum of which nobody can be left out.
+    /// By pattern: a read quorum of which nobody can be left out; in a system of thousands of patterns, the
+    /// largest.
     pub reads: Vec<ProcessSet>,
     /// Whether other choices would do, too; `None`: the budget was spent before this was known.
     pub is_unique: Option<bool>,
@@ -107,12 +111,18 @@ pub fn decide(system: &FailProneSystem, kind: Kind, budget: u64) -> Answer {
     let kept = maximal(&residuals);
     let domains: Vec<Vec<Choice>> = kept.iter().map(|index| choices[*index].clone()).collect();
     let width: usize = domains.iter().map(Vec::len).sum();
-    if width.saturating_mul(domains.len()) > MOST_PAIRS {
+    let is_open = width > domains.len();
+    if is_open && width.saturating_mul(domains.len()) > MOST_PAIRS {
         return Answer::Unknown;
     }
     if let Some((one, other)) = disagreeing(&domains) {
         let patterns = vec![kept[one], kept[other]];
         return Answer::Impossible(Certificate { patterns });
+    }
+    if !is_open {
+        let chosen = domains.iter().flatten().copied().collect();
+        let only = Some(true);
+        return Answer::Exists(witness(system, &residuals, kind, &kept, chosen, only));
     }
     let agreement = Agreement::of(&domains);
     let mut budget = budget;
@@ -284,7 +294,18 @@ fn witness(
     };
     let choices: Vec<Choice> = (0..system.patterns.len()).map(serve).collect();
     let writes: Vec<ProcessSet> = choices.iter().map(|choice| choice.write).collect();
-    let reads = choices.iter().map(|c| smallest(c.read, &writes)).collect();
+    let mut distinct = writes.clone();
+    distinct.sort_unstable_by_key(|write| write.low_bits());
+    distinct.dedup();
+    let work = (choices.len() * distinct.len()).saturating_mul(system.processes.n());
+    let read = |choice: &Choice| {
+        if work > MOST_WORK {
+            choice.read
+        } else {
+            smallest(choice.read, &distinct)
+        }
+    };
+    let reads = choices.iter().map(read).collect();
     Witness {
         choices,
         writes,

@@ -310,6 +310,21 @@ fn a_large_system_is_decided_or_the_budget_is_said_to_be_spent() {
     );
 }
 
+/// Thousands of patterns that leave one component each need no search.
+#[test]
+fn any_two_of_a_hundred_and_twenty_eight_may_crash() {
+    let described = file::parse("processes = 128\ncrashes = 2\n").unwrap();
+    let witness = exists(decide(&described.system, Kind::Generalized, 0));
+    assert_eq!(witness.is_unique, Some(true));
+    assert!(
+        witness
+            .choices
+            .iter()
+            .all(|choice| choice.write.len() == 126)
+    );
+    assert_eq!(witness.choices.len(), 128 * 127 / 2);
+}
+
 /// A formula of clauses of three literals as a fail-prone system: a clause is a pattern with a component a
 /// literal, and two literals of different clauses that do not contradict each other have a process in
 /// common. As far as there is room: few clauses.
