@@ -1,4 +1,6 @@
 //! Rules as they must not be, each with runs that break a property, which the algorithm survives.
+mod scripted;
+
 use super::*;
 use crate::{Family, testing::below};
 use quorate_abstractions::link::Links;
