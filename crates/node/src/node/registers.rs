@@ -446,4 +446,4 @@ impl Drop for Place {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,14 +5,14 @@ use std::{convert::Infallible, time::Duration};
 use tokio::sync::mpsc;
 
 /// Registers of an admitted process, whose algorithm is the test.
-struct Below {
-    registers: Registers,
-    requests: mpsc::UnboundedReceiver<Request>,
-    up: Addr<Indication>,
-    known: Known,
+pub(crate) struct Below {
+    pub(crate) registers: Registers,
+    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
+    pub(crate) up: Addr<Indication>,
+    pub(crate) known: Known,
 }
 
-fn below(limits: Limits) -> Below {
+pub(crate) fn below(limits: Limits) -> Below {
     let me = Origin {
         process: ProcessId::from_rank(1).unwrap(),
         incarnation: Incarnation(1),
@@ -34,12 +34,12 @@ fn below(limits: Limits) -> Below {
     }
 }
 
-const ROOMY: Limits = Limits {
+pub(crate) const ROOMY: Limits = Limits {
     entry: 1 << 20,
     store: None,
 };
 
-fn tag(timestamp: u64) -> Tag {
+pub(crate) fn tag(timestamp: u64) -> Tag {
     Tag {
         timestamp,
         writer: ProcessId::from_rank(1),
