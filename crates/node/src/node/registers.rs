@@ -281,7 +281,7 @@ impl Registers {
     pub fn length(&self, register: &Bytes) -> usize {
         let state = lock(&self.state);
         let entry = state.known.get(&digest(register));
-        entry.map_or(0, |entry| entry.length - register.len())
+        entry.map_or(0, |entry| entry.length.saturating_sub(register.len()))
     }
 
     /// How far the registers have come.

@@ -59,7 +59,7 @@ enum Slot {
     /// It is that of an operation which is still to be put in its register's line,
     Single(Single),
     /// or is there: with room for its value, until that is written.
-    Placed(Placed, OwnedSemaphorePermit),
+    Placed(Placed, Option<OwnedSemaphorePermit>),
 }
 
 /// Where the replies to the ordered requests of a batch come from.
@@ -228,17 +228,14 @@ impl Placing<'_> {
                 continue;
             };
             let bytes = single.awaited(self.registers).min(UNWRITTEN) as u32;
-            let room = match self.unwritten.clone().try_acquire_many_owned(bytes) {
-                Ok(room) => room,
-                Err(_) => {
-                    let (slots, source) = (mem::take(&mut placed), Source::Nowhere);
-                    self.queue.send(Batch { slots, source }).await.ok()?;
-                    let room = self.unwritten.clone().acquire_many_owned(bytes);
-                    let room = room.await.ok()?;
-                    deadline = Instant::now() + self.patience;
-                    room
-                }
-            };
+            let mut room = self.unwritten.clone().try_acquire_many_owned(bytes).ok();
+            if room.is_none() {
+                let (slots, source) = (mem::take(&mut placed), Source::Nowhere);
+                self.queue.send(Batch { slots, source }).await.ok()?;
+                let written = self.unwritten.clone().acquire_many_owned(bytes);
+                room = Some(written.await.ok()?);
+                deadline = Instant::now() + self.patience;
+            }
             placed.push(match single.submit(self.registers, deadline).await {
                 Ok(operation) => Slot::Placed(operation, room),
                 Err(not_done) => {
@@ -282,7 +279,7 @@ async fn write_replies(
                     .map_or_else(|| error("ERR no reply; outcome unknown"), frame),
                 (Slot::Ordered, Err(error)) => error.clone(),
                 (Slot::Placed(mut placed, held), _) => {
-                    room = Some(held);
+                    room = held;
                     if let Some(reply) = placed.try_reply() {
                         frame(reply)
                     } else {
