@@ -305,6 +305,7 @@ fn complete(settings: Settings) -> Result<Configuration> {
         Ok(value)
     };
     let heartbeat = milliseconds("heartbeat_ms", settings.heartbeat_ms, 50)?;
+    let deadline = milliseconds("deadline_ms", settings.deadline_ms, 2000)?;
     let configuration = Configuration {
         me,
         membership,
@@ -321,13 +322,13 @@ fn complete(settings: Settings) -> Result<Configuration> {
         connections: at_least("connections", settings.connections, 1000, 1)?,
         window: at_least("window", settings.window, 256, 1)?,
         consistency: settings.consistency.unwrap_or_default(),
-        registers: settings.registers.complete(&membership)?,
+        registers: settings.registers.complete(&membership, deadline)?,
         stack: settings.stack.complete(heartbeat)?,
         instances: at_least("instances", settings.instances, 4, 1)?,
         datagram: at_least("datagram", settings.datagram, 1200, 512)?,
         heartbeat,
         suspicion: milliseconds("suspicion_ms", settings.suspicion_ms, 500)?,
-        deadline: milliseconds("deadline_ms", settings.deadline_ms, 2000)?,
+        deadline,
         faults: settings.faults.unwrap_or(false),
         trace_records: settings.trace_records.unwrap_or(0),
         log: settings.log.unwrap_or_else(|| "info".into()),

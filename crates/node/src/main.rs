@@ -15,7 +15,7 @@ mod sim;
 mod status;
 mod trace;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::{io, process::ExitCode};
 
 /// Reliable distributed programming: replicated services that survive the death of a minority.
@@ -63,8 +63,23 @@ enum Command {
     },
 }
 
+/// The same, without the environment variables that are empty: those are not set.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| {
+        let variable = argument.get_env().and_then(std::env::var_os);
+        if variable.is_some_and(|value| value.is_empty()) {
+            argument.env(None::<&'static str>)
+        } else {
+            argument
+        }
+    });
+    command.mut_subcommands(without_empty_variables)
+}
+
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    let command = Cli::from_arg_matches(&matches).map(|cli| cli.command);
+    let result = match command.unwrap_or_else(|error| error.exit()) {
         Command::Node(node) => node::run(*node),
         Command::Demo(demo) => demo.run(),
         Command::Status(status) => status.run(),

@@ -8,7 +8,7 @@ mod turns;
 mod view;
 
 use crate::{
-    configuration::{Configuration, Source},
+    configuration::{Configuration, Consistency, Source},
     logging, resp,
 };
 use admin::{Admin, Agreements};
@@ -299,7 +299,10 @@ fn announce(configuration: &Configuration, origin: Origin, client: SocketAddr, a
         "p{} of {n} of the cluster `{cluster}` over {transport}: clients at {client}, HTTP at {admin}",
         configuration.me.rank()
     );
-    if n > 1 && n.is_multiple_of(2) {
+    // What the quorums of a file survive, the file says.
+    let by_file = configuration.consistency == Consistency::Register
+        && configuration.registers.carry_the_store();
+    if n > 1 && n.is_multiple_of(2) && !by_file {
         let fewer = match n - 1 {
             1 => "1 process does".to_owned(),
             fewer => format!("{fewer} processes do"),

@@ -23,7 +23,7 @@ enum Verb {
         /// The register.
         key: String,
     },
-    /// Writes a register.
+    /// Writes a register. Two dashes go before a value that begins with one: `write k -- -5`.
     Write {
         #[command(flatten)]
         how: How,

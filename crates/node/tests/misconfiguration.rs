@@ -186,3 +186,20 @@ fn an_unreachable_peer_is_waited_for() {
     let answer = node.ask("GET k");
     assert!(answer.starts_with("-NOTVOTER not admitted yet"), "{answer}");
 }
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let good = Good::new();
+    let peers = good.peer.to_string();
+    let output = common::quorate()
+        .args(["node", "--peers", &peers])
+        .envs([
+            ("QUORATE_ACCESS", ""),
+            ("QUORATE_PUSH_MS", ""),
+            ("QUORATE_ID", ""),
+        ])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("`id` is not set"), "{told}");
+}

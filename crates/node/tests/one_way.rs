@@ -5,6 +5,7 @@ mod common;
 
 use common::{Node, ready_cluster, run, wait_for};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 const FIVE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -45,15 +46,23 @@ fn write(node: &Node, value: &str, timeout_ms: u64) -> u16 {
     post(node, "/registers/write", &body).0
 }
 
+/// A write that no quorum answers: not one that is refused for any other reason.
+#[track_caller]
+fn writes_in_vain(node: &Node, value: &str, timeout_ms: u64) {
+    let body = json!({ "register": "r", "value": value, "timeout_ms": timeout_ms });
+    let (code, told) = node.http("POST", "/registers/write", &body.to_string());
+    assert_eq!(code, 503, "{told}");
+    assert!(told.starts_with("no quorum answered within"), "{told}");
+}
+
 fn read(node: &Node) -> Value {
     let body = json!({ "register": "r", "timeout_ms": 30_000 });
     post(node, "/registers/read", &body).1["value"].clone()
 }
 
-fn five(access: &str, transport: &str) -> Vec<Node> {
-    let extra = ["--faults", "--consistency", "register", "--quorums", FIVE];
-    let chosen = ["--access", access, "--transport", transport];
-    ready_cluster(5, &[&extra[..], &chosen].concat())
+fn five(access: &str, extra: &[&str]) -> Vec<Node> {
+    let common = ["--faults", "--consistency", "register", "--quorums", FIVE];
+    ready_cluster(5, &[&common[..], &["--access", access], extra].concat())
 }
 
 impl Pattern {
@@ -69,7 +78,7 @@ impl Pattern {
 
 /// Five replicas under f1.
 fn under_the_first_pattern(transport: &str) -> Vec<Node> {
-    let mut nodes = five("generalized", transport);
+    let mut nodes = five("generalized", &["--transport", transport]);
     assert_eq!(write(&nodes[4], "before", 30_000), 200);
     pattern(0).befall(&mut nodes);
     nodes
@@ -96,16 +105,22 @@ fn pair_goes_on_and_others_wait(transport: &str) {
     assert_eq!(joined["elements"], json!(["x"]));
 
     // Who hears nobody waits, and says so; the pair serves, though each hears less than a majority.
-    assert_eq!(write(&nodes[2], "waits", 3000), 503);
+    writes_in_vain(&nodes[2], "waits", 3000);
     assert!(!nodes[2].is_ready());
     assert!(nodes[0].is_ready() && nodes[1].is_ready());
     assert_eq!(nodes[0].status()["suspected"], json!([2, 3, 4, 5]));
+    // So it is with a snapshot that is under way for so long.
+    assert!(nodes[3].is_ready());
+    let late = json!({ "update": "late", "timeout_ms": 3000 });
+    assert_eq!(post(&nodes[3], "/registers/snapshot", &late).0, 503);
+    let (_, told) = nodes[3].http("GET", "/readyz", "");
+    assert!(told.starts_with("no quorum: a snapshot has been"), "{told}");
 
     for node in &nodes[..4] {
         assert_eq!(node.http("DELETE", "/faults", "").0, 200);
     }
-    wait_for("the one that waited to be answered", || {
-        nodes[2].is_ready().then_some(())
+    wait_for("those that waited to be answered", || {
+        (nodes[2].is_ready() && nodes[3].is_ready()).then_some(())
     });
     assert_eq!(read(&nodes[3]), "waits", "it took effect in the end");
 }
@@ -127,7 +142,8 @@ fn under_each_pattern_the_pair_serves_its_clients_and_by_classical_access_nobody
     let folder = tempfile::tempdir().unwrap();
     for turn in 0..5 {
         let pattern = pattern(turn);
-        let mut nodes = five("generalized", "udp");
+        // An operation takes as long as it takes: what is said here is that each returns.
+        let mut nodes = five("generalized", &["--deadline-ms", "30000"]);
         assert_eq!(write(&nodes[turn], "before", 30_000), 200);
         pattern.befall(&mut nodes);
         let history = folder.path().join(format!("f{}.txt", turn + 1));
@@ -160,12 +176,111 @@ fn under_each_pattern_the_pair_serves_its_clients_and_by_classical_access_nobody
         assert!(told.starts_with("linearizable: 400 operations"), "{told}");
         drop(nodes);
 
-        let mut nodes = five("classical", "udp");
+        let mut nodes = five("classical", &[]);
         assert_eq!(write(&nodes[turn], "before", 30_000), 200);
         pattern.befall(&mut nodes);
         // A question that is not answered by now is not answered by these quorums at all.
         for rank in pattern.pair {
-            assert_eq!(write(&nodes[rank - 1], "never", 1000), 503, "f{}", turn + 1);
+            writes_in_vain(&nodes[rank - 1], "never", 1000);
         }
+        // Though one of them sees a majority.
+        wait_for("the pair to be judged by that", || {
+            let told = pattern
+                .pair
+                .map(|rank| nodes[rank - 1].http("GET", "/readyz", "").1);
+            let late = "no quorum: an operation on a register has been under way";
+            told.iter().all(|told| told.starts_with(late)).then_some(())
+        });
     }
+}
+
+const PATIENT: &str = "60000";
+
+/// What an order of `quorate registers` at a replica prints, and how long it took.
+fn ordered(node: &Node, verb: &str, words: &[&str]) -> (String, Duration) {
+    let begun = Instant::now();
+    let admin = node.admin.to_string();
+    let how = ["--admin", &admin, "--timeout-ms", PATIENT];
+    let output = run(&[&["registers", verb], &how[..], words].concat());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{verb}: {told}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    (printed, begun.elapsed())
+}
+
+/// Five replicas with half of a full store, whose segments are as long as they may be.
+fn full() -> Vec<Node> {
+    let nodes = five("generalized", &["--deadline-ms", PATIENT]);
+    let begun = Instant::now();
+    for key in 0..20 {
+        let set = format!(
+            "SET k{key} {}",
+            key.to_string().repeat(1600 / (1 + key / 10))
+        );
+        assert_eq!(nodes[key % 5].ask(&set), "+OK");
+    }
+    println!("20 writes of 1600 bytes each: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    for key in 0..20 {
+        let value = key.to_string().repeat(1600 / (1 + key / 10));
+        assert_eq!(nodes[(key + 1) % 5].ask(&format!("GET k{key}")), value);
+    }
+    println!("20 reads of them: {:?}", begun.elapsed());
+    wait_for("all keys to be known everywhere", || {
+        let known = nodes.iter().all(|node| node.status()["keys"] == 20);
+        known.then_some(())
+    });
+
+    let segment = "s".repeat(4096);
+    for node in &nodes {
+        let (_, lasted) = ordered(node, "snapshot", &["--update", &segment]);
+        println!("a snapshot with an update of 4096 bytes: {lasted:?}");
+    }
+    let (printed, lasted) = ordered(&nodes[0], "snapshot", &[]);
+    println!("a snapshot of all of them: {lasted:?}");
+    let segments = printed.lines().filter(|line| line.ends_with(&segment));
+    assert_eq!(segments.count(), 5);
+    nodes
+}
+
+/// What is as long as it may be returns, too, where all is well.
+#[test]
+fn at_the_limits_of_their_sizes_registers_and_a_snapshot_return() {
+    drop(full());
+}
+
+#[test]
+#[ignore = "a minute each, as long as states are pushed that have not changed"]
+fn at_the_limits_of_their_sizes_lattice_agreement_returns() {
+    let nodes = full();
+    for step in 0..8 {
+        let letter = char::from(b'a' + step).to_string();
+        let element = letter.repeat(2048);
+        let (printed, lasted) = ordered(&nodes[usize::from(step) % 5], "join", &[&element]);
+        println!("joining 2048 bytes to {step} times as many: {lasted:?}");
+        assert_eq!(printed.lines().count(), 1 + usize::from(step));
+        assert!(printed.lines().any(|line| line == element));
+    }
+}
+
+/// The store is as full as it is: what is overwritten makes room, and what others have written counts.
+#[test]
+fn the_store_is_full_when_it_is() {
+    let nodes = five("generalized", &["--deadline-ms", PATIENT]);
+    let set = |rank: usize, key: &str, length: usize| {
+        nodes[rank - 1].ask(&format!("SET {key} {}", "v".repeat(length)))
+    };
+    assert_eq!(set(1, "k", 3), "+OK");
+    assert_eq!(set(1, "k", 33_000), "+OK");
+    wait_for("the others to hear of it", || {
+        let known = nodes.iter().all(|node| node.status()["keys"] == 1);
+        known.then_some(())
+    });
+    for rank in 2..=5 {
+        let told = set(rank, "b", 60_000);
+        assert!(told.starts_with("-ERR the store is full"), "{told}");
+    }
+    assert_eq!(set(2, "k", 10), "+OK");
+    assert_eq!(set(3, "k", 10), "+OK");
+    assert_eq!(set(3, "b", 60_000), "+OK");
 }

@@ -48,6 +48,10 @@ fn single_keys_are_read_and_written_at_any_replica_and_nothing_else_is() {
     }
     let status = nodes[0].status();
     assert_eq!(status["consistency"], "register", "{status}");
+    wait_for("the key to be known where nobody has asked", || {
+        let known = nodes.iter().all(|node| node.status()["keys"] == 1);
+        known.then_some(())
+    });
 
     // There is no leader whose death anybody has to notice.
     nodes[0].kill();
@@ -137,6 +141,10 @@ fn quorums_that_are_none_are_refused_at_the_start() {
     );
     let none = format!("{root}/../../config/quorums/figure-1-without-ab.toml");
     let told = refusal(4, &none, &[]);
+    assert!(
+        told.contains("Impossible: there is no generalized"),
+        "{told}"
+    );
     assert!(told.contains("quorate quorums check"), "{told}");
     let told = refusal(3, "/no/such/file.toml", &[]);
     assert!(told.contains("/no/such/file.toml"), "{told}");
@@ -147,9 +155,52 @@ fn quorums_that_are_none_are_refused_at_the_start() {
     )
     .unwrap();
     let told = refusal(4, halves.to_str().unwrap(), &[]);
-    assert!(told.contains("nobody in common"), "{told}");
+    assert!(
+        told.contains("are no generalized quorum system") && told.contains("nobody in common"),
+        "{told}"
+    );
     let told = refusal(5, &five, &["--access", "classical", "--push-ms", "5"]);
     assert!(told.contains("`push_ms` means nothing"), "{told}");
+    let told = refusal(5, &five, &["--push-ms", "500", "--deadline-ms", "500"]);
+    assert!(
+        told.contains("`push_ms` must be below `deadline_ms`"),
+        "{told}"
+    );
+}
+
+#[test]
+fn loads_have_keys_of_their_own_and_say_at_once_what_they_cannot_write() {
+    let nodes = ready_cluster(3, &REGISTER);
+    let folder = tempfile::tempdir().unwrap();
+    let server = nodes[0].client.to_string();
+    for run in ["first", "second"] {
+        let history = folder.path().join(run);
+        let history = history.to_str().unwrap();
+        let load = ["--operations", "500", "--keys", "4", "--history", history];
+        registers(&[&["load", "--server", &server], &load[..]].concat());
+        let verdict = registers(&["check", history]);
+        assert!(verdict.starts_with("linearizable: 500"), "{run}: {verdict}");
+    }
+    let nowhere = ["--history", "/no/such/folder/history"];
+    let output = run(&[&["registers", "load", "--server", &server], &nowhere[..]].concat());
+    assert!(!output.status.success());
+    assert_eq!(words(&output.stdout), "", "nothing was run");
+    assert!(words(&output.stderr).contains("cannot write /no/such/folder/history"));
+    assert_eq!(nodes[0].status()["operations"], 1000);
+}
+
+#[test]
+fn an_even_number_is_no_worse_where_a_file_has_the_quorums() {
+    let figure_1 = format!(
+        "{}/../../config/quorums/figure-1.toml",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let quorums = [&REGISTER[..], &["--quorums", &figure_1]].concat();
+    for (extra, warned) in [(&quorums, false), (&REGISTER.to_vec(), true)] {
+        let nodes = ready_cluster(4, extra);
+        let log = nodes[0].log();
+        assert_eq!(log.contains("an odd number is better"), warned, "{log}");
+    }
 }
 
 #[test]
@@ -220,6 +271,7 @@ fn a_hundred_thousand_operations_with_kills_and_cuts_are_linearizable_and_a_stal
     );
     let mut command = quorate();
     command.args(["registers", "load", "--clients", "32", "--keys", "50"]);
+    command.args(["--prefix", "load"]);
     command.args(["--operations", &OPERATIONS.to_string()]);
     for node in &nodes {
         command.args(["--server", &node.client.to_string()]);

@@ -94,7 +94,7 @@ impl Choices {
     }
 
     /// The registers that are meant.
-    pub(super) fn complete(self, processes: &Membership) -> Result<Registers> {
+    pub(super) fn complete(self, processes: &Membership, deadline: Duration) -> Result<Registers> {
         let file = self.quorums.filter(|path| path != Path::new(MAJORITIES));
         let Some(file) = file else {
             let silent = self.access.is_none() && self.push_ms.is_none();
@@ -113,12 +113,17 @@ impl Choices {
         );
         let push = self.push_ms.unwrap_or(DEFAULT_PUSH_MS);
         ensure!(push > 0, "`push_ms` must be above 0");
+        let push = Duration::from_millis(push);
+        ensure!(
+            !generalized || push < deadline,
+            "`push_ms` must be below `deadline_ms`: an operation takes some pushes"
+        );
         let cannot = || format!("`quorums`: {}", file.display());
         let quorums = read(&file, processes).with_context(cannot)?;
         Ok(Registers::Quorums {
             quorums,
             access,
-            push: Duration::from_millis(push),
+            push,
         })
     }
 }
@@ -179,7 +184,12 @@ fn read(file: &Path, processes: &Membership) -> Result<Quorums> {
         "it is for {own} processes, and there are {n} peers"
     );
     let report = report::report(&described, BUDGET);
-    let words = report.text.lines().rfind(|line| !line.is_empty());
+    let tells = |line: &&str| {
+        let words = ["Impossible: ", "The quorums of the file are no "];
+        words.iter().any(|words| line.starts_with(words))
+    };
+    let last = || report.text.lines().rfind(|line| !line.is_empty());
+    let words = report.text.lines().find(tells).or_else(last);
     match (described.quorums, report.witness) {
         (Some(quorums), Some(_)) => Ok(quorums),
         (None, Some(found)) => Ok(found.quorums()),

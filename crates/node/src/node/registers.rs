@@ -14,15 +14,21 @@
 //! An operation that is under way is never abandoned, and never begun again: its register is busy until it
 //! returns. Who stands in line at his deadline leaves it, and is told that nothing was done. Bounded is
 //! what all of them together ask for ([`ROOM`]).
+//!
+//! # How long the store may be
+//! Where messages carry all of it, a write is taken if the store, as this process knows it, has room for
+//! what it adds to its register, and to what earlier writes that have not returned will add. What other
+//! processes write at the same time is not known here yet: n processes overshoot to n times the limit at
+//! most, since each knows what it has written itself.
 use super::{
     replica::Refusal,
     view::{Standing, View},
 };
 use bytes::Bytes;
-use quorate_abstractions::register::{Action, Indication, Outcome, Request};
+use quorate_abstractions::register::{Action, Indication, Outcome, Request, Tag};
 use quorate_core::{Addr, message::digest};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -62,6 +68,14 @@ impl Waiting {
     fn is_write(&self) -> bool {
         matches!(self.action, Action::Write(_))
     }
+
+    /// How long the value is that is to be written; 0 of a read.
+    fn length(&self) -> usize {
+        match &self.action {
+            Action::Read => 0,
+            Action::Write(value) => value.len(),
+        }
+    }
 }
 
 /// A register that is in use.
@@ -69,9 +83,28 @@ impl Waiting {
 struct Line {
     /// Who shares the operation under way; nobody, for a moment only.
     served: Vec<Waiting>,
-    /// When the operation under way began.
+    /// The operation under way.
+    operation: u64,
+    /// When it began.
     begun: Option<Instant>,
     waiting: VecDeque<Waiting>,
+    /// What its writes may add to the store.
+    coming: usize,
+}
+
+impl Line {
+    /// How long the longest value is that is to be written.
+    fn longest(&self) -> Option<usize> {
+        let all = self.served.iter().chain(&self.waiting);
+        all.filter(|w| w.is_write()).map(Waiting::length).max()
+    }
+}
+
+/// What is known of a register that was written: by which write, and how long name and value are.
+#[derive(Clone, Copy)]
+struct Entry {
+    tag: Tag,
+    length: usize,
 }
 
 #[derive(Default)]
@@ -81,12 +114,14 @@ struct State {
     begun: u64,
     returned: u64,
     lines: BTreeMap<Bytes, Line>,
-    /// The digests of the names of the registers that were written.
-    known: BTreeSet<u64>,
-    /// How long the store was found to be, where messages carry it.
+    /// The registers that were written, by the digests of their names.
+    known: BTreeMap<u64, Entry>,
+    /// How long these are together.
     stored: usize,
-    /// What writes that have not returned may add to it.
+    /// What writes that have not returned may add to that.
     coming: usize,
+    /// Whether that matters: messages carry the store.
+    carried: bool,
     requests: Option<Addr<Request>>,
 }
 
@@ -105,17 +140,11 @@ pub struct Progress {
 pub struct Known(Arc<Mutex<State>>);
 
 impl Known {
-    /// A register of this name was written, here or elsewhere.
-    pub fn written(&self, register: &[u8]) {
-        lock(&self.0).known.insert(digest(register));
-    }
-
-    /// A store with these registers, which are so many bytes long, is there.
-    pub fn stored<'n>(&self, names: impl ExactSizeIterator<Item = &'n Bytes>, bytes: usize) {
+    /// These registers were written, here or elsewhere: name, write, and how long the value is.
+    pub fn written<'n>(&self, registers: impl IntoIterator<Item = (&'n Bytes, Tag, usize)>) {
         let mut state = lock(&self.0);
-        state.stored = state.stored.max(bytes + names.len() * ENTRY);
-        if names.len() > state.known.len() {
-            state.known.extend(names.map(|name| digest(name)));
+        for (register, tag, length) in registers {
+            state.learn(register, tag, length);
         }
     }
 }
@@ -167,7 +196,10 @@ impl Registers {
         limits: Limits,
         spawn: impl FnOnce(Addr<Indication>, Known) -> Result<Addr<Request>, E>,
     ) -> Result<Self, E> {
-        let state: Arc<Mutex<State>> = Arc::default();
+        let state = Arc::new(Mutex::new(State {
+            carried: limits.store.is_some(),
+            ..State::default()
+        }));
         let told = state.clone();
         let up = Addr::new(move |indication| upon_return(&told, indication));
         let requests = spawn(up, Known(state.clone()))?;
@@ -190,11 +222,11 @@ impl Registers {
     ) -> Result<Place, NotDone> {
         let voter = super::view::voter(&self.standing, deadline).await;
         voter.map_err(|words| NotDone::Refused(Refusal::NotVoter(words)))?;
-        let length = register.len()
-            + match &action {
-                Action::Read => 0,
-                Action::Write(value) => value.len(),
-            };
+        let value = match &action {
+            Action::Read => None,
+            Action::Write(value) => Some(value.len()),
+        };
+        let length = register.len() + value.unwrap_or(0);
         if length > self.limits.entry {
             return Err(NotDone::TooMuch(format!(
                 "key and value have {length} bytes together, but a register takes at most {}",
@@ -208,15 +240,13 @@ impl Registers {
         };
         let (answer, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
-        if let (Some(most), Action::Write(_)) = (self.limits.store, &action) {
-            let added = length + ENTRY;
-            if state.stored + state.coming + added > most {
+        if let (Some(most), Some(value)) = (self.limits.store, value) {
+            let added = state.added(&register, value);
+            if added > 0 && state.stored + state.coming + added > most {
                 return Err(NotDone::TooMuch(format!(
-                    "the store is full: with these quorums each message carries all of it, at most {most} \
-                     bytes"
+                    "the store is full: with these quorums messages carry all of it, at most {most} bytes"
                 )));
             }
-            state.coming += added;
         }
         state.accepted += 1;
         let number = state.accepted;
@@ -230,6 +260,7 @@ impl Registers {
         if line.served.is_empty() {
             state.begin(&register);
         }
+        state.recount(&register);
         Ok(Place {
             state: self.state.clone(),
             register,
@@ -239,18 +270,18 @@ impl Registers {
         })
     }
 
-    /// Whether quorums answer, as far as operations tell: none has been under way for so long. One that
-    /// has is under way until quorums answer again.
-    pub fn answered(&self, long: Duration) -> Result<(), String> {
+    /// For how long the oldest of the operations under way has been.
+    pub fn lasted(&self) -> Option<Duration> {
         let state = lock(&self.state);
         let begun = state.lines.values().filter_map(|line| line.begun).min();
-        match begun.map(|begun| begun.elapsed()) {
-            Some(lasted) if lasted >= long => Err(format!(
-                "no quorum: an operation has been under way for {} s",
-                lasted.as_secs()
-            )),
-            _ => Ok(()),
-        }
+        begun.map(|begun| begun.elapsed())
+    }
+
+    /// How long the value of a register is, as far as it is known here.
+    pub fn length(&self, register: &Bytes) -> usize {
+        let state = lock(&self.state);
+        let entry = state.known.get(&digest(register));
+        entry.map_or(0, |entry| entry.length.saturating_sub(register.len()))
     }
 
     /// How far the registers have come.
@@ -283,6 +314,7 @@ impl State {
             return;
         };
         self.begun += 1;
+        line.operation = self.begun;
         line.begun = Some(Instant::now());
         let request = Request {
             register: register.clone(),
@@ -294,11 +326,44 @@ impl State {
         }
     }
 
-    /// What a write that has returned, or was never begun, may add to the store no longer.
-    fn settle(&mut self, register: &Bytes, action: &Action) {
-        if let Action::Write(value) = action {
-            let added = register.len() + value.len() + ENTRY;
-            self.coming = self.coming.saturating_sub(added);
+    /// A register was written: counts, if it is the newest write that is known of it.
+    fn learn(&mut self, register: &Bytes, tag: Tag, value: usize) {
+        let name = digest(register);
+        let length = register.len() + value;
+        let before = match self.known.get(&name) {
+            Some(known) if known.tag >= tag => return,
+            Some(known) => known.length + ENTRY,
+            None => 0,
+        };
+        self.known.insert(name, Entry { tag, length });
+        self.stored = self.stored - before + length + ENTRY;
+        self.recount(register);
+    }
+
+    /// By how much a register gets longer if it is written so, beside what its line adds already.
+    fn added(&self, register: &Bytes, value: usize) -> usize {
+        let line = self.lines.get(register);
+        let coming = line.map_or(0, |line| line.coming);
+        self.grown(register, value).saturating_sub(coming)
+    }
+
+    /// By how much a register gets longer if it is written so.
+    fn grown(&self, register: &Bytes, value: usize) -> usize {
+        let known = self.known.get(&digest(register));
+        let length = known.map_or(0, |known| known.length + ENTRY);
+        (register.len() + value + ENTRY).saturating_sub(length)
+    }
+
+    /// What the writes of a line may add to the store: as much as the longest of them.
+    fn recount(&mut self, register: &Bytes) {
+        if !self.carried {
+            return;
+        }
+        let longest = self.lines.get(register).and_then(Line::longest);
+        let coming = longest.map_or(0, |value| self.grown(register, value));
+        if let Some(line) = self.lines.get_mut(register) {
+            self.coming = self.coming - line.coming + coming;
+            line.coming = coming;
         }
     }
 
@@ -308,10 +373,10 @@ impl State {
             return false;
         };
         let place = line.waiting.iter().position(|w| w.number == number);
-        let Some(left) = place.and_then(|place| line.waiting.remove(place)) else {
+        if place.and_then(|place| line.waiting.remove(place)).is_none() {
             return false;
-        };
-        self.settle(register, &left.action);
+        }
+        self.recount(register);
         true
     }
 }
@@ -319,19 +384,34 @@ impl State {
 /// An operation has returned: whoever shared it is answered, and the next begins.
 fn upon_return(state: &Mutex<State>, indication: Indication) {
     let Indication {
-        register, outcome, ..
+        register,
+        operation,
+        outcome,
     } = indication;
     let mut state = lock(state);
-    let Some(line) = state.lines.get_mut(&register) else {
+    let line = state.lines.get_mut(&register);
+    let Some(line) = line.filter(|line| line.operation == operation) else {
         return;
     };
     let served = std::mem::take(&mut line.served);
+    match &outcome {
+        Outcome::Read { tag, value } => {
+            if let Some(value) = value {
+                state.learn(&register, *tag, value.len());
+            }
+        }
+        Outcome::Written { tag } => {
+            let value = served.last().map_or(0, Waiting::length);
+            state.learn(&register, *tag, value);
+        }
+        Outcome::Refused(_) => {}
+    }
     for waiting in served {
         state.returned += 1;
-        state.settle(&register, &waiting.action);
         // Who has given up is not there any more.
         let _ = waiting.answer.send(outcome.clone());
     }
+    state.recount(&register);
     state.begin(&register);
 }
 
@@ -366,4 +446,4 @@ impl Drop for Place {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

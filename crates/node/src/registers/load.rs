@@ -6,9 +6,11 @@ use quorate_histories::{Action, History, Operation, text};
 use redis_protocol::resp2::types::BytesFrame;
 use std::{
     cell::{Cell, RefCell},
+    fs::File,
+    io::Write,
     net::SocketAddr,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::time::{sleep, timeout};
 
@@ -34,9 +36,10 @@ pub struct Load {
     /// On how many keys.
     #[arg(long, default_value_t = 64)]
     keys: u64,
-    /// What the keys' names begin with: fresh keys hold nothing at first, as the check assumes.
-    #[arg(long, default_value = "load")]
-    prefix: String,
+    /// What the keys' names begin with. Fresh keys hold nothing at first, as the check assumes: unless it is
+    /// given, it is another in each run.
+    #[arg(long)]
+    prefix: Option<String>,
     /// Where to write the history (docs/histories.md); without it only the counts are printed.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
@@ -52,6 +55,7 @@ enum End {
 
 struct Shared<'l> {
     load: &'l Load,
+    prefix: String,
     begun: Instant,
     taken: Cell<u64>,
     history: RefCell<History<Vec<u8>, Vec<u8>>>,
@@ -65,12 +69,19 @@ impl Load {
     pub fn run(self) -> Result<()> {
         let positive = self.clients > 0 && self.keys > 0;
         ensure!(positive, "there must be at least one client and one key");
+        // Opened before anything is done: what cannot be written is known at once.
+        let name = |file: &PathBuf| format!("cannot write {}", file.display());
+        let file = match &self.history {
+            Some(file) => Some((File::create(file).with_context(|| name(file))?, name(file))),
+            None => None,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
         let shared = Shared {
             load: &self,
+            prefix: self.prefix.clone().unwrap_or_else(fresh),
             begun: Instant::now(),
             taken: Cell::new(0),
             history: RefCell::default(),
@@ -79,20 +90,25 @@ impl Load {
         };
         let clients = (1..=self.clients).map(|client| shared.run(client));
         let ended = runtime.block_on(futures::future::join_all(clients));
-        ended.into_iter().collect::<Result<()>>()?;
         let [returned, refused, unknown] = shared.counts.each_ref().map(Cell::get);
         println!(
             "{returned} operations returned in {:.1} s, {refused} were refused, the outcome of {unknown} is \
              unknown",
             shared.begun.elapsed().as_secs_f64()
         );
-        if let Some(file) = &self.history {
+        if let Some((mut file, cannot)) = file {
             let text = text::write(&shared.history.borrow());
-            std::fs::write(file, text)
-                .with_context(|| format!("cannot write {}", file.display()))?;
+            file.write_all(text.as_bytes()).context(cannot)?;
         }
-        Ok(())
+        ended.into_iter().collect()
     }
+}
+
+/// A prefix that no other run has: by when it began, and the process.
+fn fresh() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let begun = since.map_or(0, |since| since.as_millis());
+    format!("load-{begun:x}-{:x}", std::process::id())
 }
 
 /// Numbers that look as if they were drawn at random: the same in each run.
@@ -145,7 +161,7 @@ impl Shared<'_> {
         let number = self.taken.get();
         self.taken.set(number + 1);
         let drawn = mixed(number);
-        let key = format!("{}:{}", self.load.prefix, drawn % self.load.keys);
+        let key = format!("{}:{}", self.prefix, drawn % self.load.keys);
         let value = (drawn >> 32 & 1 == 0).then(|| number.to_string());
         let words: Vec<String> = match &value {
             Some(value) => vec!["SET".into(), key.clone(), value.clone()],

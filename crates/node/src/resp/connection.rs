@@ -1,8 +1,9 @@
 //! One client: requests in, replies out, in order, many under way.
 //!
 //! What one read brings is one batch: its commands enter total order together, or each the line of its
-//! register. Batches follow one
-//! another without waiting for replies, up to a limit, behind which the client's own sends block.
+//! register. Batches follow one another without waiting for replies, up to a limit, behind which the
+//! client's own sends block. What registers return is held here until it is written: while that is much,
+//! or will be, no further operation of this client is begun.
 use super::request::{self, Request, error};
 use super::scan::Scanner;
 use super::single::{self, Placed, Single};
@@ -14,10 +15,10 @@ use crate::node::{
 use bytes::{Bytes, BytesMut};
 use quorate_services::kv::Reply;
 use redis_protocol::resp2::{encode::extend_encode, types::BytesFrame};
-use std::{io, pin::pin, time::Duration};
+use std::{io, mem, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,10 @@ const UNDER_WAY: usize = 16;
 
 /// Replies are written out when they are this long together.
 const WRITE: usize = 64 * 1024;
+
+/// The most bytes of values, as far as their length is known, that a client has asked registers for and
+/// has not been written; a single one may be longer.
+const UNWRITTEN: usize = 1024 * 1024;
 
 /// What a connection needs of the server.
 #[derive(Clone)]
@@ -53,8 +58,8 @@ enum Slot {
     Ordered,
     /// It is that of an operation which is still to be put in its register's line,
     Single(Single),
-    /// or is there.
-    Placed(Placed),
+    /// or is there: with room for its value, until that is written.
+    Placed(Placed, Option<OwnedSemaphorePermit>),
 }
 
 /// Where the replies to the ordered requests of a batch come from.
@@ -101,6 +106,7 @@ async fn read_requests<I: Fn() -> String>(
     let mut buffer = BytesMut::new();
     let mut scanner = Scanner::default();
     let mut commands = BytesMut::new();
+    let unwritten = Arc::new(Semaphore::new(UNWRITTEN));
     loop {
         let (mut slots, last) = gather(&mut buffer, &mut scanner, &mut commands, session);
         if slots.is_empty() && !last {
@@ -118,7 +124,16 @@ async fn read_requests<I: Fn() -> String>(
         let source = match &session.store {
             Store::Ordered(_) => submit(&slots, &mut commands, session).await,
             Store::Registers(registers) => {
-                place(&mut slots, registers, session.deadline).await;
+                let placing = Placing {
+                    registers,
+                    patience: session.deadline,
+                    unwritten: &unwritten,
+                    queue: &queue,
+                };
+                match placing.place(slots).await {
+                    Some(placed) => slots = placed,
+                    None => return Ok(()),
+                }
                 Source::Nowhere
             }
         };
@@ -192,17 +207,44 @@ async fn submit<I>(slots: &[Slot], commands: &mut BytesMut, session: &Session<I>
     }
 }
 
-/// Puts every operation in its register's line, in their order.
-async fn place(slots: &mut [Slot], registers: &Registers, patience: Duration) {
-    let deadline = Instant::now() + patience;
-    for slot in slots {
-        let Slot::Single(single) = slot else {
-            continue;
-        };
-        *slot = match single.clone().submit(registers, deadline).await {
-            Ok(placed) => Slot::Placed(placed),
-            Err(not_done) => Slot::Ready(single::not_done(not_done, &format!("{patience:?}"))),
-        };
+/// What operations need to be put in their registers' lines.
+struct Placing<'s> {
+    registers: &'s Registers,
+    patience: Duration,
+    /// Room for values until they are written.
+    unwritten: &'s Arc<Semaphore>,
+    queue: &'s mpsc::Sender<Batch>,
+}
+
+impl Placing<'_> {
+    /// Puts every operation in its register's line, in their order. Where one has to wait until values are
+    /// written, those before it go ahead; what comes back is the rest. `None`: nobody writes any more.
+    async fn place(&self, slots: Vec<Slot>) -> Option<Vec<Slot>> {
+        let mut placed = Vec::with_capacity(slots.len());
+        let mut deadline = Instant::now() + self.patience;
+        for slot in slots {
+            let Slot::Single(single) = slot else {
+                placed.push(slot);
+                continue;
+            };
+            let bytes = single.awaited(self.registers).min(UNWRITTEN) as u32;
+            let mut room = self.unwritten.clone().try_acquire_many_owned(bytes).ok();
+            if room.is_none() {
+                let (slots, source) = (mem::take(&mut placed), Source::Nowhere);
+                self.queue.send(Batch { slots, source }).await.ok()?;
+                let written = self.unwritten.clone().acquire_many_owned(bytes);
+                room = Some(written.await.ok()?);
+                deadline = Instant::now() + self.patience;
+            }
+            placed.push(match single.submit(self.registers, deadline).await {
+                Ok(operation) => Slot::Placed(operation, room),
+                Err(not_done) => {
+                    let patience = format!("{:?}", self.patience);
+                    Slot::Ready(single::not_done(not_done, &patience))
+                }
+            });
+        }
+        Some(placed)
     }
 }
 
@@ -228,13 +270,16 @@ async fn write_replies(
         }
         .map(Vec::into_iter);
         for slot in slots {
+            // Given back when the reply is on its way.
+            let mut room = None;
             let frame = match (slot, &mut replies) {
                 (Slot::Ready(frame), _) => frame,
                 (Slot::Ordered, Ok(replies)) => replies
                     .next()
                     .map_or_else(|| error("ERR no reply; outcome unknown"), frame),
                 (Slot::Ordered, Err(error)) => error.clone(),
-                (Slot::Placed(mut placed), _) => {
+                (Slot::Placed(mut placed, held), _) => {
+                    room = held;
                     if let Some(reply) = placed.try_reply() {
                         frame(reply)
                     } else {
@@ -250,6 +295,7 @@ async fn write_replies(
             if out.len() >= WRITE {
                 flush(&mut write, &mut out).await?;
             }
+            drop(room);
         }
         if batches.is_empty() {
             flush(&mut write, &mut out).await?;

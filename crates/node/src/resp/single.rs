@@ -70,6 +70,14 @@ impl Single {
         self.register.len() + value
     }
 
+    /// How long the value is that it will return, as far as that is known.
+    pub fn awaited(&self, registers: &Registers) -> usize {
+        match &self.action {
+            Action::Read => registers.length(&self.register),
+            Action::Write(_) => 0,
+        }
+    }
+
     /// Puts the operation in its register's line.
     pub async fn submit(self, registers: &Registers, deadline: Instant) -> Result<Placed, NotDone> {
         let place = registers

@@ -23,7 +23,8 @@ use tokio::{
 /// The longest value of a segment, and of the elements of a proposal together.
 const MAXIMUM: usize = 4096;
 
-/// The most bytes of all that is joined: each proposal carries all of it.
+/// The most bytes of all that is joined: each proposal carries all of it. What others join at the same time is
+/// not known here, and not counted.
 const MAXIMUM_JOINED: usize = 32 * 1024;
 
 /// `POST /registers/read`.
@@ -113,7 +114,8 @@ impl Admin {
                 "timestamp": tag.timestamp,
                 "writer": tag.writer.map(quorate_core::ProcessId::rank),
             })),
-            other => Err(unexpected(&other)),
+            register::Outcome::Written { .. } => Err(unexpected()),
+            register::Outcome::Refused(refusal) => Err(conflict(&refusal, "read")),
         }
     }
 
@@ -124,11 +126,10 @@ impl Admin {
             .operate(asked.register, action, "written", wait)
             .await?
         {
-            register::Outcome::Written { tag } => Ok(json!({
-                "timestamp": tag.timestamp,
-                "writer": tag.writer.map(quorate_core::ProcessId::rank),
-            })),
-            other => Err(unexpected(&other)),
+            // Without the tag: those who share an operation do not share that.
+            register::Outcome::Written { .. } => Ok(json!({ "written": true })),
+            register::Outcome::Read { .. } => Err(unexpected()),
+            register::Outcome::Refused(refusal) => Err(conflict(&refusal, "written")),
         }
     }
 
@@ -165,13 +166,30 @@ impl Admin {
         self.check_first("snapshot", "scanned", wait, deadline)
             .await?;
         let turns = &self.memory.snapshot;
+        let updates = asked.update.is_some();
         if let Some(value) = asked.update {
             check_length(value.len())?;
             let update = turns.ask(snapshot::Action::Update(value.into()));
-            outcome(update, wait, deadline).await?;
+            match outcome(update, "updated", wait, deadline).await? {
+                snapshot::Outcome::Updated => {}
+                snapshot::Outcome::Scanned(_) => return Err(unexpected()),
+                snapshot::Outcome::Refused(refusal) => return Err(conflict(&refusal, "updated")),
+            }
         }
-        let scan = turns.ask(snapshot::Action::Scan);
-        match outcome(scan, wait, deadline).await? {
+        let scanned = self.scan(wait, deadline).await;
+        scanned.map_err(|Failure(code, words)| {
+            let done = if updates {
+                "the segment is updated, but not scanned: "
+            } else {
+                ""
+            };
+            Failure(code, format!("{done}{words}"))
+        })
+    }
+
+    async fn scan(&self, wait: Duration, deadline: Instant) -> Result<Value, Failure> {
+        let scan = self.memory.snapshot.ask(snapshot::Action::Scan);
+        match outcome(scan, "scanned", wait, deadline).await? {
             snapshot::Outcome::Scanned(view) => {
                 let segments = view.iter().map(|segment| {
                     let written = segment.sequence > 0;
@@ -182,7 +200,8 @@ impl Admin {
                 });
                 Ok(json!({ "segments": segments.collect::<Vec<_>>() }))
             }
-            other => Err(unexpected(&other)),
+            snapshot::Outcome::Updated => Err(unexpected()),
+            snapshot::Outcome::Refused(refusal) => Err(conflict(&refusal, "scanned")),
         }
     }
 
@@ -195,7 +214,7 @@ impl Admin {
         let turns = &self.memory.joined;
         let elements = Union(asked.elements.into_iter().collect());
         let known = turns.ask(Union::default());
-        let known = decided(outcome(known, wait, deadline).await?)?;
+        let known = decided(outcome(known, "joined", wait, deadline).await?)?;
         let all = known.0.union(&elements.0).map(|element| element.len() + 8);
         if all.sum::<usize>() > MAXIMUM_JOINED {
             return Err(Failure::bad(format!(
@@ -203,7 +222,7 @@ impl Admin {
             )));
         }
         let proposed = turns.ask(elements);
-        let decided = decided(outcome(proposed, wait, deadline).await?)?;
+        let decided = decided(outcome(proposed, "joined", wait, deadline).await?)?;
         Ok(json!({ "elements": decided.0 }))
     }
 }
@@ -211,16 +230,18 @@ impl Admin {
 fn decided(outcome: lattice_agreement::Outcome<Union<String>>) -> Result<Union<String>, Failure> {
     match outcome {
         lattice_agreement::Outcome::Decided(value) => Ok(value),
-        refused @ lattice_agreement::Outcome::Refused(_) => Err(unexpected(&refused)),
+        lattice_agreement::Outcome::Refused(refusal) => Err(conflict(&refusal, "joined")),
     }
 }
 
 async fn outcome<O>(
     asked: Result<oneshot::Receiver<O>, crate::node::turns::TooMany>,
+    done: &str,
     wait: Duration,
     deadline: Instant,
 ) -> Result<O, Failure> {
-    let outcome = asked.map_err(|too_many| Failure::unavailable(too_many.to_string()))?;
+    let outcome =
+        asked.map_err(|too_many| Failure::unavailable(format!("{too_many}; not {done}")))?;
     match timeout_at(deadline, outcome).await {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(_)) | Err(_) => Err(Failure::unavailable(no_quorum(wait))),
@@ -240,8 +261,15 @@ fn check_length(length: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unexpected(outcome: &impl std::fmt::Debug) -> Failure {
-    Failure(StatusCode::INTERNAL_SERVER_ERROR, format!("{outcome:?}"))
+/// The module refuses, and nothing was done.
+fn conflict(refusal: &impl std::fmt::Display, done: &str) -> Failure {
+    Failure(StatusCode::CONFLICT, format!("{refusal}; not {done}"))
+}
+
+/// A module has answered something else than it was asked.
+fn unexpected() -> Failure {
+    let words = "the answer is to another question; outcome unknown";
+    Failure(StatusCode::INTERNAL_SERVER_ERROR, words.into())
 }
 
 fn text(value: &Bytes) -> String {

@@ -5,13 +5,14 @@ use std::{convert::Infallible, time::Duration};
 use tokio::sync::mpsc;
 
 /// Registers of an admitted process, whose algorithm is the test.
-struct Below {
-    registers: Registers,
-    requests: mpsc::UnboundedReceiver<Request>,
-    up: Addr<Indication>,
+pub(crate) struct Below {
+    pub(crate) registers: Registers,
+    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
+    pub(crate) up: Addr<Indication>,
+    pub(crate) known: Known,
 }
 
-fn below(limits: Limits) -> Below {
+pub(crate) fn below(limits: Limits) -> Below {
     let me = Origin {
         process: ProcessId::from_rank(1).unwrap(),
         incarnation: Incarnation(1),
@@ -20,23 +21,25 @@ fn below(limits: Limits) -> Below {
     view.upon_status(Status::Admitted);
     let (requested, requests) = mpsc::unbounded_channel();
     let mut indications = None;
-    let registers = Registers::start(&view, limits, |up, _| {
-        indications = Some(up);
+    let registers = Registers::start(&view, limits, |up, known| {
+        indications = Some((up, known));
         Ok::<_, Infallible>(Addr::new(move |request| requested.send(request).unwrap()))
     });
+    let (up, known) = indications.unwrap();
     Below {
         registers: registers.unwrap(),
         requests,
-        up: indications.unwrap(),
+        up,
+        known,
     }
 }
 
-const ROOMY: Limits = Limits {
+pub(crate) const ROOMY: Limits = Limits {
     entry: 1 << 20,
     store: None,
 };
 
-fn tag(timestamp: u64) -> Tag {
+pub(crate) fn tag(timestamp: u64) -> Tag {
     Tag {
         timestamp,
         writer: ProcessId::from_rank(1),
@@ -208,23 +211,109 @@ const LONG: &str = "more than the overhead of one operation, which is a hundred 
                     bytes, because that is what is left of the room in this test of its bound";
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_messages_carry_has_a_limit() {
-    let below = below(Limits {
+async fn what_has_returned_is_that_operation_and_no_other() {
+    let mut below = below(ROOMY);
+    let mut place = below.submit("x", Action::Read).await;
+    assert_eq!(below.next(), (1, Action::Read));
+    below.returns("x", 7, read("of another"));
+    assert_eq!(place.try_outcome(), None);
+    below.returns("x", 1, read("its own"));
+    assert_eq!(place.try_outcome(), Some(read("its own")));
+}
+
+/// Registers over a store of at most two entries of a name of one byte and a value of ten.
+fn carried() -> Below {
+    below(Limits {
         entry: 100,
-        store: Some(100),
-    });
-    let deadline = Instant::now() + Duration::from_secs(2);
-    let submit = |action| below.registers.submit("x".into(), action, deadline);
-    let _first = submit(write("0123456789")).await.unwrap();
-    let second = submit(write("0123456789")).await.unwrap();
-    let third = submit(write("0123456789")).await;
-    assert!(matches!(third, Err(NotDone::TooMuch(words)) if words.contains("is full")));
-    let long = submit(Action::Write(vec![0; 101].into())).await;
+        store: Some(2 * (1 + 10 + ENTRY)),
+    })
+}
+
+impl Below {
+    /// Whether a write of a value of so many bytes is taken.
+    async fn takes(&self, register: &'static str, length: usize) -> Result<Place, NotDone> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let write = Action::Write(vec![0; length].into());
+        self.registers
+            .submit(register.into(), write, deadline)
+            .await
+    }
+
+    #[track_caller]
+    fn stores(&self, bytes: usize, coming: usize) {
+        let state = lock(&self.registers.state);
+        assert_eq!((state.stored, state.coming), (bytes, coming));
+    }
+
+    fn learns(&self, register: &'static str, timestamp: u64, length: usize) {
+        let register = register.into();
+        self.known.written([(&register, tag(timestamp), length)]);
+    }
+}
+
+fn is_full<T>(taken: Result<T, NotDone>) -> bool {
+    matches!(taken, Err(NotDone::TooMuch(words)) if words.contains("is full"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_messages_carry_has_a_limit() {
+    let below = carried();
+    let _x = below.takes("x", 10).await.unwrap();
+    let y = below.takes("y", 10).await.unwrap();
+    assert!(is_full(below.takes("z", 0).await));
+    let long = below.takes("x", 101).await;
     assert!(matches!(long, Err(NotDone::TooMuch(words)) if words.contains("at most 100")));
-    assert!(submit(Action::Read).await.is_ok(), "reads add nothing");
-    // What leaves the line adds nothing either.
-    drop(second);
-    assert!(submit(write("0123456789")).await.is_ok());
+    below.submit("x", Action::Read).await;
+    below.stores(0, 2 * (11 + ENTRY));
+    // What is under way stays, though nobody waits for it; what returns is in the store.
+    drop(y);
+    below.returns("y", 2, written(1));
+    below.stores(11 + ENTRY, 11 + ENTRY);
+    assert!(is_full(below.takes("z", 0).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_overwritten_makes_room() {
+    let below = carried();
+    below.learns("x", 1, 3);
+    let longer = below.takes("x", 10 + 11 + ENTRY).await;
+    assert!(longer.is_ok(), "the only register may fill the store");
+    // It is under way; those that wait behind it add what they are longer, and give it back.
+    assert!(is_full(below.takes("x", 10 + 11 + ENTRY + 1).await));
+    assert!(is_full(below.takes("y", 0).await));
+    let shorter = below.takes("x", 2).await.unwrap();
+    drop(shorter);
+    below.returns("x", 1, written(2));
+    below.stores(2 * (11 + ENTRY), 0);
+    let shorter = below.takes("x", 2).await.unwrap();
+    below.stores(2 * (11 + ENTRY), 0);
+    below.returns("x", 2, written(3));
+    below.stores(3 + ENTRY, 0);
+    assert!(below.takes("y", 10).await.is_ok());
+    drop((longer, shorter));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_heard_of_the_store_counts_and_the_newest_of_it() {
+    let below = carried();
+    assert_eq!(below.registers.progress().known, 0);
+    below.learns("x", 2, 10);
+    below.learns("y", 1, 10);
+    below.learns("x", 1, 99);
+    below.learns("x", 2, 10);
+    assert_eq!(below.registers.progress().known, 2);
+    assert_eq!(below.registers.length(&"x".into()), 10);
+    below.stores(2 * (11 + ENTRY), 0);
+    assert!(is_full(below.takes("z", 0).await));
+    assert!(below.takes("x", 10).await.is_ok(), "it gets no longer");
+    below.learns("y", 2, 0);
+    below.stores(11 + ENTRY + 1 + ENTRY, 0);
+    assert!(is_full(below.takes("y", 11).await));
+    let _y = below.takes("y", 10).await.unwrap();
+    below.stores(11 + ENTRY + 1 + ENTRY, 10);
+    // Somebody else has written it meanwhile.
+    below.learns("y", 3, 8);
+    below.stores(11 + ENTRY + 9 + ENTRY, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,19 +333,15 @@ async fn a_process_that_takes_no_part_serves_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quorums_answer_as_long_as_no_operation_lasts() {
+async fn the_oldest_operation_under_way_tells_whether_quorums_answer() {
     let mut below = below(ROOMY);
-    let long = Duration::from_secs(2);
-    assert_eq!(below.registers.answered(long), Ok(()));
-    let _place = below.submit("r", write("a")).await;
+    assert_eq!(below.registers.lasted(), None);
+    let _first = below.submit("r", write("a")).await;
     let (number, _) = below.next();
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(below.registers.answered(long), Ok(()));
+    let _second = below.submit("s", Action::Read).await;
     tokio::time::advance(Duration::from_secs(2)).await;
-    assert_eq!(
-        below.registers.answered(long).unwrap_err(),
-        "no quorum: an operation has been under way for 3 s"
-    );
-    below.returns("r", number, Outcome::Written { tag: tag(1) });
-    assert_eq!(below.registers.answered(long), Ok(()));
+    assert_eq!(below.registers.lasted(), Some(Duration::from_secs(3)));
+    below.returns("r", number, written(1));
+    assert_eq!(below.registers.lasted(), Some(Duration::from_secs(2)));
 }

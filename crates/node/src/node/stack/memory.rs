@@ -46,6 +46,28 @@ pub struct Memory {
     pub joined: Joined,
 }
 
+impl Memory {
+    /// Whether quorums answer, as far as operations tell: none has been under way for so long. One that
+    /// has is under way until quorums answer again.
+    fn answered(&self, long: Duration) -> Result<(), String> {
+        let lasted = [
+            ("an operation on a register", self.registers.lasted()),
+            ("a snapshot", self.snapshot.lasted()),
+            ("lattice agreement", self.joined.lasted()),
+        ];
+        let late = lasted
+            .iter()
+            .find(|(_, lasted)| lasted.is_some_and(|l| l >= long));
+        match late {
+            Some((what, Some(lasted))) => Err(format!(
+                "no quorum: {what} has been under way for {} s",
+                lasted.as_secs()
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Starts them.
 pub fn start<H: Host + Clone, L: Links, D: Links>(
     configuration: &Configuration,
@@ -76,10 +98,6 @@ pub fn start<H: Host + Clone, L: Links, D: Links>(
         Ok::<_, Infallible>(registers.attach(up))
     });
     let Ok(registers) = registers;
-    if configuration.consistency == Consistency::Register && chosen.are_generalized() {
-        let (asked, deadline) = (registers.clone(), configuration.deadline);
-        view.judged_by(move || asked.answered(deadline));
-    }
     let snapshot = Turns::start(|up| {
         let up = up.with(|i: snapshot::Indication| (i.operation, i.outcome));
         let requests = root.below("snapshot").snapshot(chosen).attach(up);
@@ -97,11 +115,17 @@ pub fn start<H: Host + Clone, L: Links, D: Links>(
         );
         requests.with(|(operation, value)| Propose { operation, value })
     });
-    Memory {
+    let memory = Memory {
         registers,
         snapshot,
         joined,
+    };
+    // With the quorums of a file a majority is neither needed nor enough.
+    if configuration.consistency == Consistency::Register && chosen.carry_the_store() {
+        let (asked, deadline) = (memory.clone(), configuration.deadline);
+        view.judged_by(move || asked.answered(deadline));
     }
+    memory
 }
 
 /// A place in the tree of modules, with the lanes of the same name.
@@ -140,7 +164,7 @@ impl<H: Host + Clone, L: Links, D: Links> At<H, L, D> {
         move |up| match chosen {
             configuration::Registers::Majorities => {
                 let lane = self.links.lane();
-                let lane = move |up: Addr<Deliver<_>>| lane.attach(telling_writes(known, up));
+                let lane = move |up| lane.attach(telling(known, up, written));
                 multi_writer::spawn(&self.host, lane, up)
             }
             configuration::Registers::Quorums {
@@ -149,9 +173,9 @@ impl<H: Host + Clone, L: Links, D: Links> At<H, L, D> {
                 push,
             } => {
                 let host = self.host.clone();
-                let layer = move |up: Addr<quorum_access::Indication<_>>| {
-                    let up = telling_states(known, up);
-                    self.access(quorums, access, push, up)
+                let layer = move |up| {
+                    let up = telling(known.clone(), up, got);
+                    self.access(quorums, access, push, known, up)
                 };
                 by_quorum_access::spawn(&host, layer, up)
             }
@@ -163,12 +187,17 @@ impl<H: Host + Clone, L: Links, D: Links> At<H, L, D> {
         quorums: quorate_quorums::Quorums,
         access: Access,
         push: Duration,
+        known: Option<Known>,
         up: Addr<quorum_access::Indication<by_quorum_access::Registers>>,
     ) -> Addr<quorum_access::Request<Update>> {
         let initial = by_quorum_access::Registers::default();
         let host = self.host.at("access");
         match access {
-            Access::Classical => classical::spawn(&host, quorums, initial, self.links.lane(), up),
+            Access::Classical => {
+                let lane = self.links.lane();
+                let lane = move |up| lane.attach(telling(known, up, asked));
+                classical::spawn(&host, quorums, initial, lane, up)
+            }
             Access::Generalized => {
                 let configuration = generalized::Configuration {
                     period: push,
@@ -177,7 +206,10 @@ impl<H: Host + Clone, L: Links, D: Links> At<H, L, D> {
                 };
                 let flooded = self.host.at("flooding");
                 let entry = STORE * (self.host.processes().n() + 1);
-                let layer = move |up| flood(&flooded, entry, &self.datagrams, up);
+                let layer = move |up| {
+                    let up = telling(known, up, flooded_here);
+                    flood(&flooded, entry, &self.datagrams, up)
+                };
                 generalized::spawn(&host, configuration, quorums, initial, layer, up)
             }
         }
@@ -198,42 +230,61 @@ fn flood<H: Host, L: Links, M: quorate_core::wire::Wire + quorate_core::Observe>
     flooding::spawn(host, configuration, datagrams.lane(), up)
 }
 
-/// Tells which registers are written.
-fn telling_writes(
-    known: Option<Known>,
-    up: Addr<Deliver<quorate_registers::message::Message>>,
-) -> Addr<Deliver<quorate_registers::message::Message>> {
+/// Tells what `tell` sees of registers that were written in all that goes up.
+fn telling<T: Send + 'static>(known: Option<Known>, up: Addr<T>, tell: fn(&Known, &T)) -> Addr<T> {
     let Some(known) = known else {
         return up;
     };
-    Addr::new(
-        move |delivery: Deliver<quorate_registers::message::Message>| {
-            if let Content::Write { register, .. } = &delivery.message.content {
-                known.written(register);
-            }
-            up.send(delivery);
-        },
-    )
+    Addr::new(move |indication| {
+        tell(&known, &indication);
+        up.send(indication);
+    })
 }
 
-/// Tells which registers the states have that quorums return, and how long these are.
-fn telling_states(
-    known: Option<Known>,
-    up: Addr<quorum_access::Indication<by_quorum_access::Registers>>,
-) -> Addr<quorum_access::Indication<by_quorum_access::Registers>> {
-    let Some(known) = known else {
-        return up;
-    };
-    Addr::new(
-        move |indication: quorum_access::Indication<by_quorum_access::Registers>| {
-            if let Answer::Got(states) = &indication.answer {
-                for state in states {
-                    known.stored(state.names(), state.bytes());
-                }
-            }
-            up.send(indication);
-        },
-    )
+fn written(known: &Known, delivery: &Deliver<quorate_registers::message::Message>) {
+    if let Content::Write { register, held } = &delivery.message.content
+        && let Some(value) = &held.value
+    {
+        known.written([(register, held.tag, value.len())]);
+    }
+}
+
+fn got(known: &Known, indication: &quorum_access::Indication<by_quorum_access::Registers>) {
+    if let Answer::Got(states) = &indication.answer {
+        for state in states {
+            all_of(known, state);
+        }
+    }
+}
+
+fn asked(known: &Known, delivery: &Deliver<classical::Message<by_quorum_access::Registers>>) {
+    if let classical::Message::SetRequest { update, .. } = &delivery.message {
+        updated(known, update);
+    }
+}
+
+fn flooded_here(
+    known: &Known,
+    delivery: &Deliver<generalized::Message<by_quorum_access::Registers>>,
+) {
+    if let generalized::Message::SetRequest { update, .. } = &delivery.message {
+        updated(known, update);
+    } else if let generalized::Message::State { state, .. } = &delivery.message {
+        all_of(known, state);
+    }
+}
+
+fn updated(known: &Known, update: &Update) {
+    if let Some(value) = &update.value {
+        known.written([(&update.register, update.tag, value.len())]);
+    }
+}
+
+fn all_of(known: &Known, state: &by_quorum_access::Registers) {
+    known.written(state.names().map(|name| {
+        let (tag, value) = state.get(name);
+        (name, tag, value.map_or(0, |value| value.len()))
+    }));
 }
 
 /// Microseconds since 1970: clocks that lag behind each other only make gets slower.

@@ -1,5 +1,9 @@
 use super::*;
-use crate::node::replica::{Replica, tests::Order};
+use crate::node::{
+    registers,
+    replica::{Replica, tests::Order},
+};
+use quorate_abstractions::register::{Indication, Outcome};
 use tokio::io::{DuplexStream, duplex};
 
 fn session(replica: Replica, deadline: Duration) -> Session<fn() -> String> {
@@ -104,4 +108,66 @@ async fn at_the_stop_what_was_read_is_answered() {
     client.read_to_string(&mut answer).await.unwrap();
     assert_eq!(answer, ":1\r\n");
     serving.await.unwrap().unwrap();
+}
+
+/// Of values of 700,000 bytes, the second does not fit beside the first until that is read.
+#[tokio::test]
+async fn what_a_client_does_not_read_is_not_asked_of_registers() {
+    const LENGTH: usize = 700_000;
+    let mut below = registers::tests::below(registers::tests::ROOMY);
+    let names = ["a", "b", "c", "d"].map(Bytes::from);
+    let tag = registers::tests::tag(1);
+    let known = names.iter().map(|name| (name, tag, LENGTH));
+    below.known.written(known);
+    let (mut client, server) = duplex(1024);
+    let session = Session {
+        store: Store::Registers(below.registers.clone()),
+        deadline: Duration::from_mins(1),
+        info: || String::new(),
+    };
+    tokio::spawn(serve(server, session, CancellationToken::new()));
+    client
+        .write_all(b"PING\r\nGET a\r\nGET b\r\nGET c\r\nPING\r\nGET d\r\nQUIT\r\n")
+        .await
+        .unwrap();
+    let mut line = [0; 7];
+    client.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"+PONG\r\n");
+    for (number, name) in (1..).zip(names) {
+        let request = below.requests.recv().await.unwrap();
+        assert_eq!((request.operation, &request.register), (number, &name));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let next = below.requests.try_recv();
+        assert!(
+            next.is_err(),
+            "asked for before the first is read: {next:?}"
+        );
+        below.up.send(Indication {
+            register: name.clone(),
+            operation: number,
+            outcome: Outcome::Read {
+                tag,
+                value: Some(vec![b'x'; LENGTH].into()),
+            },
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let next = below.requests.try_recv();
+        assert!(
+            next.is_err(),
+            "asked for before the first is read: {next:?}"
+        );
+        let mut reply = vec![0; LENGTH + "$700000\r\n\r\n".len()];
+        client.read_exact(&mut reply).await.unwrap();
+        if name == "c" {
+            client.read_exact(&mut line).await.unwrap();
+            assert_eq!(&line, b"+PONG\r\n");
+        }
+    }
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "+OK\r\n");
 }
