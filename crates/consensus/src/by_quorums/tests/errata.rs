@@ -2,6 +2,7 @@
 //! enters which view when is scripted.
 use super::*;
 use crate::testing::Latencies;
+use quorate_sim::Exhaustive;
 use std::sync::{Arc, Mutex};
 
 /// Which rule of [`ByQuorums`] is in force.
@@ -66,8 +67,14 @@ impl Algorithm for Ruled {
 
 /// Processes that propose their ranks, by majorities, and enter views 1, 2, … at these steps.
 fn run(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) -> Report {
-    let mut world = World::new(entered.len(), 1, adversary).unwrap();
+    let world = built(rule, adversary, entered);
     world.check(properties::consensus(world.membership(), "consensus"));
+    let mut world = world;
+    world.run()
+}
+
+fn built(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) -> World {
+    let world = World::new(entered.len(), 1, adversary).unwrap();
     for q in world.processes() {
         let host = world.host(q).at("consensus");
         let subscriber = Arc::new(Mutex::new(None));
@@ -87,7 +94,37 @@ fn run(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) -> R
         let (instance, value) = (1, payload(q));
         world.request(q, step(0), &door, Propose { instance, value });
     }
-    world.run()
+    world
+}
+
+/// The same, to be searched: for safety only, for the views of a schedule may all be over before anybody decides.
+fn searched(rule: Rule, entered: &[&[u32]]) -> World {
+    let world = built(rule, Timed::lock_step(), entered);
+    let mut safety = properties::consensus(world.membership(), "consensus");
+    safety.retain(|property| property.tag() != "UC4");
+    world.check(safety);
+    world
+}
+
+#[test]
+fn every_schedule_of_two_views_is_safe_of_three_processes_as_deep_as_is_looked() {
+    for (n, crashes, depth) in [(2, 0, 20), (2, 1, 16), (3, 0, 12), (3, 1, 10)] {
+        let views: Vec<&[u32]> = vec![&[0, 0]; n];
+        let search = Exhaustive::new().crashes(crashes).depth(depth);
+        let found = search.explore(|| searched(Rule::Corrected, &views));
+        println!("n = {n}, {crashes} crashes, depth {depth}: {found}");
+        assert!(found.found.is_none(), "{found}");
+        assert!(found.complete || n > 2, "{found}");
+    }
+}
+
+#[test]
+fn the_search_finds_what_comes_of_late_proposals_that_are_accepted() {
+    let views: [&[u32]; 3] = [&[0], &[0, 0], &[0, 0]];
+    let search = Exhaustive::new().depth(22).executions(400_000);
+    let found = search.explore(|| searched(Rule::LateIsAccepted, &views));
+    let text = found.to_string();
+    assert!(text.contains("UC2 is violated"), "{text}");
 }
 
 #[track_caller]
