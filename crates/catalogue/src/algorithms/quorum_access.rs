@@ -29,7 +29,10 @@ use quorate_quorums::{
 };
 use quorate_registers::by_quorum_access::{self, Registers};
 use quorate_sim::{SimHost, properties};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 pub(super) const TIGHT_BOUNDS: &str = "Tight Bounds on Channel Reliability via Generalized Quorum Systems, arXiv \
                             2505.02646";
@@ -265,6 +268,10 @@ const fn twice() -> Cost {
     }
 }
 
+/// Longer than what is pushed takes everywhere, also where pauses have put processes out of step: a run rests
+/// where nothing is under way.
+const PERIOD: Duration = Duration::from_millis(200);
+
 /// Quorums that do not meet.
 pub(super) fn of_one() -> Quorums {
     Quorums {
@@ -372,7 +379,10 @@ fn generalized(site: &Site<'_>, quorums: Quorums) -> Door {
         let flood = |up: Addr<Delivery<generalized::Message<Marks>>>| {
             flooding::spawn(&beneath, flooding::Configuration::default(), lane, up)
         };
-        let configuration = generalized::Configuration::default();
+        let configuration = generalized::Configuration {
+            period: PERIOD,
+            ..generalized::Configuration::default()
+        };
         generalized::spawn(host, configuration, quorums, Marks::default(), flood, up)
     })
 }
