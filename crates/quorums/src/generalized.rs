@@ -12,6 +12,8 @@
 //! Flooding; a generalized quorum system: every read quorum meets every write quorum, and under each
 //! pattern some write quorum is available, and reachable from some read quorum. A read quorum need not be
 //! reachable, nor its members reach each other: what they send is pushed, not asked for.
+//! Over fair-loss channels a state is replaced by the next that has changed: what is pushed has to arrive, with
+//! repetitions, in the time that its length takes at [`rate`](Configuration::rate).
 //!
 //! # Messages
 //! - `SetRequest(call, oldest, update)`, to all: apply this. `SetResponse(call, clock)`, back.
