@@ -28,7 +28,8 @@ struct Check {
     /// Quorum-system files (TOML).
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Draws what stays under each pattern, and the quorums, here. For one file.
+    /// Draws what stays under each pattern, and the quorums, here; `-` is the standard output, which then has
+    /// nothing else. For one file.
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
     /// How many choices are tried before the answer is `unknown`.
@@ -73,10 +74,14 @@ impl Check {
     fn check(&self, path: &Path) -> Result<u8> {
         let described = read(path)?;
         let report = report::report(&described, self.budget);
-        print!("{}", report.text);
-        if let Some(picture) = &self.svg {
-            let drawn = draw::svg(&described.system, report.witness.as_ref());
-            fs::write(picture, drawn).with_context(|| picture.display().to_string())?;
+        let drawn = || draw::svg(&described.system, report.witness.as_ref());
+        match &self.svg {
+            Some(picture) if picture == Path::new("-") => print!("{}", drawn()),
+            Some(picture) => {
+                print!("{}", report.text);
+                fs::write(picture, drawn()).with_context(|| picture.display().to_string())?;
+            }
+            None => print!("{}", report.text),
         }
         Ok(match report.holds {
             Some(true) => 0,

@@ -38,6 +38,8 @@ fn figure_1_has_its_only_solution() {
     ] {
         assert!(printed.lines().any(|l| l == line), "{line}\nin\n{printed}");
     }
+    let alone = check(&[&shipped("figure-1"), "--svg", "-"]);
+    assert_eq!(alone.stdout, fs::read(&picture).unwrap());
     let root = env!("CARGO_MANIFEST_DIR");
     let golden = format!("{root}/../../docs/quorums/figure-1.svg");
     let drawn = fs::read_to_string(picture).unwrap();
