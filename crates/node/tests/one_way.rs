@@ -4,6 +4,11 @@
 mod common;
 
 use common::{Node, ready_cluster, run, wait_for};
+use quorate_core::{ProcessId, ProcessSet};
+use quorate_quorums::{
+    decision::{Answer, BUDGET, Kind, decide},
+    file,
+};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -12,26 +17,27 @@ const FIVE: &str = concat!(
     "/../../config/quorums/five.toml"
 );
 
-/// The pattern f1, and the four others, which are f1 turned on by so many processes: who may crash, and the
-/// channels that fail of those between the others. The first and the second process go on.
+/// A pattern of the file: who may crash, the channels that fail of those between the others, and the two that
+/// go on.
 struct Pattern {
-    pair: [usize; 2],
-    crashes: usize,
+    pair: Vec<usize>,
+    crashes: Vec<usize>,
     cut: Vec<(usize, usize)>,
 }
 
-fn pattern(turn: usize) -> Pattern {
-    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|place| (turn + place) % 5 + 1);
-    let correct = [(a, b), (b, a), (c, a), (d, a)];
-    let live = [a, b, c, d];
-    let channels = live
-        .iter()
-        .flat_map(|from| live.iter().map(|to| (*from, *to)));
+fn pattern(index: usize) -> Pattern {
+    let described = file::parse(&std::fs::read_to_string(FIVE).unwrap()).unwrap();
+    let Answer::Exists(found) = decide(&described.system, Kind::Generalized, BUDGET) else {
+        panic!("there are no quorums");
+    };
+    let pattern = &described.system.patterns[index];
+    let ranks = |set: ProcessSet| set.iter().map(ProcessId::rank).collect();
+    let channels = pattern.channels();
     Pattern {
-        pair: [a, b],
-        crashes: e,
+        pair: ranks(found.choices[index].write),
+        crashes: ranks(pattern.crash),
         cut: channels
-            .filter(|channel| channel.0 != channel.1 && !correct.contains(channel))
+            .map(|(from, to)| (from.rank(), to.rank()))
             .collect(),
     }
 }
@@ -68,7 +74,9 @@ fn five(access: &str, extra: &[&str]) -> Vec<Node> {
 impl Pattern {
     /// Has all fail that may.
     fn befall(&self, nodes: &mut [Node]) {
-        nodes[self.crashes - 1].kill();
+        for rank in &self.crashes {
+            nodes[rank - 1].kill();
+        }
         for (from, to) in &self.cut {
             let order = json!({ "peer": to, "direction": "outgoing", "cut": true });
             assert_eq!(post(&nodes[from - 1], "/faults", &order).0, 200);
@@ -148,7 +156,8 @@ fn under_each_pattern_the_pair_serves_its_clients_and_by_classical_access_nobody
         pattern.befall(&mut nodes);
         let history = folder.path().join(format!("f{}.txt", turn + 1));
         let history = history.to_str().unwrap();
-        let [a, b] = pattern.pair.map(|rank| nodes[rank - 1].client.to_string());
+        let client = |place: usize| nodes[pattern.pair[place] - 1].client.to_string();
+        let (a, b) = (client(0), client(1));
         let load = [
             "registers",
             "load",
@@ -180,16 +189,17 @@ fn under_each_pattern_the_pair_serves_its_clients_and_by_classical_access_nobody
         assert_eq!(write(&nodes[turn], "before", 30_000), 200);
         pattern.befall(&mut nodes);
         // A question that is not answered by now is not answered by these quorums at all.
-        for rank in pattern.pair {
+        for rank in &pattern.pair {
             writes_in_vain(&nodes[rank - 1], "never", 1000);
         }
         // Though one of them sees a majority.
         wait_for("the pair to be judged by that", || {
-            let told = pattern
-                .pair
-                .map(|rank| nodes[rank - 1].http("GET", "/readyz", "").1);
             let late = "no quorum: an operation on a register has been under way";
-            told.iter().all(|told| told.starts_with(late)).then_some(())
+            let is_late = |rank: &usize| {
+                let (_, told) = nodes[rank - 1].http("GET", "/readyz", "");
+                told.starts_with(late)
+            };
+            pattern.pair.iter().all(is_late).then_some(())
         });
     }
 }

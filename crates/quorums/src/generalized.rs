@@ -49,6 +49,7 @@
 //! Deviations: the channels that the paper takes for transitive are made so by flooding; clocks follow
 //! time, unless told otherwise; calls of one process may overlap, and requests say which is the oldest, so
 //! that responses can be forgotten; a state is pushed when it has changed, and the clock alone otherwise.
+mod caller;
 mod configuration;
 mod message;
 mod pushing;
@@ -57,6 +58,7 @@ pub use configuration::{Clocks, Configuration};
 pub use message::Message;
 
 use crate::Quorums;
+use caller::{Caller, Seen};
 use pushing::Pushing;
 use quorate_abstractions::{
     flooding::{self, Slot},
@@ -90,15 +92,6 @@ struct Pending {
     clocks: BTreeMap<ProcessId, u64>,
     /// Once a write quorum has answered: what the clocks of a read quorum have to reach.
     cutoff: Option<u64>,
-}
-
-/// What a replica remembers of who calls.
-#[derive(Default)]
-struct Caller {
-    /// Calls below this one are over.
-    oldest: u64,
-    /// The calls that were answered, and where the response stands.
-    answered: BTreeMap<u64, Slot>,
 }
 
 /// Generalized quorum access.
@@ -333,20 +326,14 @@ impl<S: State> Generalized<S> {
     fn is_first(&mut self, from: ProcessId, call: u64, oldest: u64, ctx: &mut Ctx<Self>) -> bool {
         let most = self.most();
         let caller = self.callers.entry(from).or_default();
-        caller.oldest = caller.oldest.max(oldest.min(call));
-        let live = caller.answered.split_off(&caller.oldest);
-        for slot in std::mem::replace(&mut caller.answered, live).into_values() {
+        for slot in caller.forget_below(oldest.min(call)) {
             ctx.trigger(Effect::Flooding(flooding::Request::Withdraw { slot }));
         }
-        if call < caller.oldest || caller.answered.contains_key(&call) {
-            return false;
-        }
-        // Calls that began later may be seen first, but not those of a later window.
-        if caller.answered.len() >= most {
+        let seen = caller.see(call, most);
+        if seen == Seen::TooMany {
             ctx.count("too many calls");
-            return false;
         }
-        true
+        seen == Seen::First
     }
 
     fn answer(&mut self, from: ProcessId, call: u64, message: Message<S>, ctx: &mut Ctx<Self>) {

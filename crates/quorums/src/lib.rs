@@ -9,6 +9,7 @@
 //! | [`decision`] | whether there are quorums for such a system, or why not |
 //! | [`report`](mod@report) | all of this in words |
 //! | [`draw`] | pictures of it |
+//! | [`example`] | the paper's example |
 //! | [`classical`] | access that needs correct channels in both directions |
 //! | [`flooding`] | messages that go round failed channels |
 //! | [`generalized`] | access over flooding, where channels fail in one direction |
@@ -17,6 +18,7 @@
 pub mod classical;
 pub mod decision;
 pub mod draw;
+pub mod example;
 pub mod family;
 pub mod file;
 pub mod flooding;

@@ -61,6 +61,15 @@ pub struct Choice {
 }
 
 impl Pattern {
+    /// The channels that may disconnect, from and to.
+    pub fn channels(&self) -> impl Iterator<Item = (ProcessId, ProcessId)> + '_ {
+        let by_sender = (1..).zip(&self.disconnect);
+        by_sender.flat_map(|(rank, to)| {
+            let from = ProcessId::from_rank(rank).into_iter();
+            from.flat_map(|from| to.iter().map(move |to| (from, to)))
+        })
+    }
+
     /// What stays.
     pub fn residual(&self, processes: &Membership) -> Residual {
         let alive = processes.set().without(self.crash);

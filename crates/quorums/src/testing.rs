@@ -1,8 +1,9 @@
 //! What the tests of quorum access share.
 
 use crate::{
-    Family, Quorums, classical, flooding as over, generalized,
+    Quorums, classical, example, flooding as over, generalized,
     marks::{Mark, Marks},
+    system,
 };
 use quorate_abstractions::{
     flooding, link,
@@ -11,7 +12,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Host, Layer, ProcessId, ProcessSet, Random as Generator, Time};
 pub(crate) use quorate_sim::properties::quorum_access;
-use quorate_sim::{Crash, SimHost, UNIT, World};
+use quorate_sim::{SimHost, UNIT, World};
 use rand::{RngExt, SeedableRng};
 
 pub(crate) fn p(rank: usize) -> ProcessId {
@@ -98,46 +99,29 @@ pub(crate) fn call(world: &World, doors: &[Door], seed: u64, calls: u64, steps: 
 
 /// A failure pattern of the paper's example.
 pub(crate) struct Pattern {
-    /// Who may crash.
-    pub(crate) crashes: ProcessId,
-    /// The channels that do not fail, of those between others.
-    pub(crate) correct: [(ProcessId, ProcessId); 3],
+    failing: system::Pattern,
     /// Where calls return.
     pub(crate) returning: ProcessSet,
 }
 
-/// The patterns f1 … f4: each is the one before, under a → b → c → d → a.
+/// The patterns f1 … f4.
 pub(crate) fn patterns() -> [Pattern; 4] {
-    [0, 1, 2, 3].map(|turn| {
-        let q = |letter: usize| p((letter + turn) % 4 + 1);
-        let (a, b, c, d) = (q(0), q(1), q(2), q(3));
-        Pattern {
-            crashes: d,
-            correct: [(a, b), (b, a), (c, a)],
-            returning: [a, b].into_iter().collect(),
-        }
+    let example = example::figure_1().unwrap();
+    [0, 1, 2, 3].map(|index| {
+        let (failing, returning) = example.pattern(index).unwrap();
+        let failing = failing.clone();
+        Pattern { failing, returning }
     })
 }
 
 /// The quorums of the paper's example.
 pub(crate) fn figure_1() -> Quorums {
-    Quorums {
-        reads: Family::Sets(vec![set(&[1, 3]), set(&[2, 4])]),
-        writes: Family::Sets([[1, 2], [2, 3], [3, 4], [4, 1]].map(|w| set(&w)).into()),
-    }
+    example::figure_1().unwrap().quorums
 }
 
 impl Pattern {
     /// Has all fail that may, at this moment.
     pub(crate) fn befall(&self, world: &World, at: Time) {
-        world.crash(self.crashes, Crash::at(at));
-        for from in world.processes() {
-            for to in world.processes() {
-                let is_live = ![from, to].contains(&self.crashes) && from != to;
-                if is_live && !self.correct.contains(&(from, to)) {
-                    world.disconnect((from, to), at);
-                }
-            }
-        }
+        world.fail(self.failing.crash, self.failing.channels(), at);
     }
 }

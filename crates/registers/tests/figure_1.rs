@@ -10,14 +10,14 @@ use quorate_abstractions::{
     register, snapshot,
 };
 use quorate_core::{Addr, Host, Layer, Observe, ProcessId, ProcessSet, Time};
-use quorate_quorums::{Family, Quorums, flooding, generalized};
+use quorate_quorums::{Quorums, example, flooding, generalized};
 use quorate_registers::{
     by_quorum_access::{self, Registers},
     lattice_agreement::{self, Mode},
     segments::Vector,
     snapshot_by_quorum_access, snapshot_from_registers,
 };
-use quorate_sim::{Crash, Report, SimHost, Timed, UNIT, World, properties};
+use quorate_sim::{Report, SimHost, Timed, UNIT, World, properties};
 use std::{
     sync::{
         Arc, OnceLock,
@@ -31,19 +31,8 @@ const PERIOD: Duration = Duration::from_millis(20);
 /// How many operations each process makes, one after the other.
 const OPERATIONS: u64 = 6;
 
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
-
-fn set(ranks: &[usize]) -> ProcessSet {
-    ranks.iter().copied().map(p).collect()
-}
-
 fn quorums() -> Quorums {
-    Quorums {
-        reads: Family::Sets(vec![set(&[1, 3]), set(&[2, 4])]),
-        writes: Family::Sets([[1, 2], [2, 3], [3, 4], [4, 1]].map(|w| set(&w)).into()),
-    }
+    example::figure_1().unwrap().quorums
 }
 
 /// What is run.
@@ -142,23 +131,21 @@ fn start(world: &World, what: What, q: ProcessId) {
     one_after_the_other(world, q, request, wire);
 }
 
-/// Has all fail that may under the pattern f1, after so many turns a → b → c → d → a; where operations return.
-fn befall(world: &World, turn: usize, at: Time) -> ProcessSet {
-    let [a, b, c, d] = [0, 1, 2, 3].map(|letter| p((letter + turn) % 4 + 1));
-    world.crash(d, Crash::at(at));
-    for (from, to) in [(a, c), (b, c), (c, b)] {
-        world.disconnect((from, to), at);
-    }
-    [a, b].into_iter().collect()
+/// Has all fail that may under the pattern of this index; where operations return.
+fn befall(world: &World, index: usize, at: Time) -> ProcessSet {
+    let example = example::figure_1().unwrap();
+    let (pattern, returning) = example.pattern(index).unwrap();
+    world.fail(pattern.crash, pattern.channels(), at);
+    returning
 }
 
-fn run(what: What, turn: Option<usize>, seed: u64) -> Report {
+fn run(what: What, pattern: Option<usize>, seed: u64) -> Report {
     let adversary = Timed::uniform(UNIT / 2, UNIT * 5);
     let mut world = World::new(4, seed, adversary).unwrap().settle(PERIOD * 60);
     // Some operations have returned by then, some are under way, and some begin later.
     let at = Time::ZERO + UNIT * (seed as u32 * 37 % 300);
     let all = world.membership().set();
-    let returning = turn.map_or(all, |turn| befall(&world, turn, at));
+    let returning = pattern.map_or(all, |index| befall(&world, index, at));
     world.check(if what == What::LatticeAgreement {
         properties::lattice_agreement("agreement", returning, Bits::joined)
     } else {
@@ -178,10 +165,10 @@ fn sweep(seeds: u64) {
     ];
     for what in all {
         for seed in 0..seeds {
-            for turn in [None, Some(0), Some(1), Some(2), Some(3)] {
-                let report = run(what, turn, seed);
+            for pattern in [None, Some(0), Some(1), Some(2), Some(3)] {
+                let report = run(what, pattern, seed);
                 let holds = report.all_hold();
-                assert!(holds, "{what:?}, {turn:?}, seed {seed}: {report}");
+                assert!(holds, "{what:?}, {pattern:?}, seed {seed}: {report}");
             }
         }
     }

@@ -216,6 +216,21 @@ impl World {
         }
     }
 
+    /// Has these processes crash, and these channels, from and to, disconnect for good, from this time on.
+    pub fn fail(
+        &self,
+        crashing: ProcessSet,
+        channels: impl IntoIterator<Item = (ProcessId, ProcessId)>,
+        at: Time,
+    ) {
+        for p in crashing.iter() {
+            self.crash(p, Crash::at(at));
+        }
+        for channel in channels {
+            self.disconnect(channel, at);
+        }
+    }
+
     /// Disconnects the way from one process to another (that direction alone) for good: all that is
     /// under way there then, or sent later, is lost, also over perfect links. This is a fault of the
     /// model of unreliable channels: liveness is judged, of properties that say where it is promised.

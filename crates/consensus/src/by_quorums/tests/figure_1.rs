@@ -1,17 +1,11 @@
 //! The paper's example: four processes, four patterns, of which each leaves three channels.
 use super::*;
 use quorate_core::Random as Generator;
+use quorate_quorums::example;
 use rand::{RngExt, SeedableRng};
 
-fn set(ranks: &[usize]) -> ProcessSet {
-    ranks.iter().copied().map(p).collect()
-}
-
 fn quorums() -> Quorums {
-    Quorums {
-        reads: Family::Sets(vec![set(&[1, 3]), set(&[2, 4])]),
-        writes: Family::Sets([[1, 2], [2, 3], [3, 4], [4, 1]].map(|w| set(&w)).into()),
-    }
+    example::figure_1().unwrap().quorums
 }
 
 /// Read and write quorums in each other's place (G7-E4).
@@ -23,33 +17,26 @@ fn exchanged() -> Quorums {
     }
 }
 
-/// The processes a, b, c, d of pattern f1, after so many turns a → b → c → d → a.
-fn letters(turn: usize) -> [ProcessId; 4] {
-    [0, 1, 2, 3].map(|letter| p((letter + turn) % 4 + 1))
-}
-
-/// Has all fail that may under this pattern.
-fn befall(world: &World, turn: usize, at: Time) {
-    let [a, b, c, d] = letters(turn);
-    world.crash(d, Crash::at(at));
-    let live = [a, b, c];
-    for (from, to) in live
-        .iter()
-        .flat_map(|from| live.iter().map(move |to| (*from, *to)))
-    {
-        if from != to && ![(a, b), (b, a), (c, a)].contains(&(from, to)) {
-            world.disconnect((from, to), at);
-        }
-    }
+/// Has all fail that may under the pattern of this index; where proposals are decided.
+fn befall(world: &World, index: usize, at: Time) -> ProcessSet {
+    let example = example::figure_1().unwrap();
+    let (pattern, returning) = example.pattern(index).unwrap();
+    world.fail(pattern.crash, pattern.channels(), at);
+    returning
 }
 
 /// Under a pattern, or none, some propose in three instances; the members of U decide where they proposed.
-fn run(seed: u64, turn: Option<usize>, quorums: &Quorums, floods: bool) -> Report {
+fn run(seed: u64, pattern: Option<usize>, quorums: &Quorums, floods: bool) -> Report {
     let mut draw = Generator::seed_from_u64(seed);
     let adversary = Timed::uniform(UNIT / 2, UNIT * 4);
     let mut world = World::new(4, seed, adversary).unwrap().settle(UNIT * 1000);
     let all = world.membership().set();
-    let returning = turn.map_or(all, |turn| letters(turn)[..2].iter().copied().collect());
+    let late = if seed.is_multiple_of(2) {
+        0
+    } else {
+        draw.random_range(0..60)
+    };
+    let returning = pattern.map_or(all, |index| befall(&world, index, step(late)));
     world.check(consensus_at(world.membership(), "consensus", returning));
     for q in world.processes() {
         let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
@@ -62,14 +49,6 @@ fn run(seed: u64, turn: Option<usize>, quorums: &Quorums, floods: bool) -> Repor
             }
         }
     }
-    if let Some(turn) = turn {
-        let at = if seed.is_multiple_of(2) {
-            0
-        } else {
-            draw.random_range(0..60)
-        };
-        befall(&world, turn, step(at));
-    }
     world.run()
 }
 
@@ -78,10 +57,10 @@ fn sweep(seeds: u64) {
     for seed in 0..seeds {
         let report = run(seed, None, &quorums(), true);
         assert!(report.all_hold(), "seed {seed}: {report}");
-        for turn in 0..4 {
-            let report = run(seed, Some(turn), &quorums(), true);
-            assert!(report.all_hold(), "f{}, seed {seed}: {report}", turn + 1);
-            let report = run(seed, Some(turn), &exchanged(), true);
+        for index in 0..4 {
+            let report = run(seed, Some(index), &quorums(), true);
+            assert!(report.all_hold(), "f{}, seed {seed}: {report}", index + 1);
+            let report = run(seed, Some(index), &exchanged(), true);
             let broken = report.violation().map(|v| &v.tag[..]);
             assert!(
                 [None, Some("UC4")].contains(&broken),
@@ -110,18 +89,16 @@ fn alone(floods: bool) -> Report {
     let mut world = World::new(4, 1, Timed::lock_step())
         .unwrap()
         .settle(UNIT * 500);
-    let [a, b, ..] = letters(0);
-    let returning = [a, b].into_iter().collect();
+    let returning = befall(&world, 0, Time::ZERO);
     world.check(consensus_at(world.membership(), "consensus", returning));
     for q in world.processes() {
         let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
         let door = started(&world, q, &quorums(), &views, floods);
-        if q == b {
+        if q == p(2) {
             let (instance, value) = (1, payload(q));
             world.request(q, Time::ZERO, &door, Propose { instance, value });
         }
     }
-    befall(&world, 0, Time::ZERO);
     world.run()
 }
 

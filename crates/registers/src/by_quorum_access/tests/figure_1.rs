@@ -2,50 +2,19 @@
 //! each of which lets one process crash and leaves three channels between the others.
 use super::*;
 use quorate_core::wire::Wire;
-use quorate_quorums::Family;
+use quorate_quorums::example;
 use quorate_sim::Adversary;
 
-/// Quorums and patterns as in the paper; the processes a … d are p1 … p4.
-struct Pattern {
-    crashes: ProcessId,
-    correct: [(ProcessId, ProcessId); 3],
-    returning: ProcessSet,
-}
-
-/// The patterns f1 … f4: each is the one before, under a → b → c → d → a.
-fn patterns() -> [Pattern; 4] {
-    [0, 1, 2, 3].map(|turn| {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|letter| p((letter + turn) % 4 + 1));
-        Pattern {
-            crashes: d,
-            correct: [(a, b), (b, a), (c, a)],
-            returning: [a, b].into_iter().collect(),
-        }
-    })
-}
-
 fn quorums() -> Quorums {
-    let sets = |sets: &[[usize; 2]]| {
-        let set = |ranks: &[usize; 2]| ranks.map(p).into_iter().collect();
-        Family::Sets(sets.iter().map(set).collect())
-    };
-    Quorums {
-        reads: sets(&[[1, 3], [2, 4]]),
-        writes: sets(&[[1, 2], [2, 3], [3, 4], [4, 1]]),
-    }
+    example::figure_1().unwrap().quorums
 }
 
-fn befall(pattern: &Pattern, world: &World, at: Time) {
-    world.crash(pattern.crashes, Crash::at(at));
-    for (from, to) in world
-        .processes()
-        .flat_map(|q| world.processes().map(move |r| (q, r)))
-    {
-        let is_live = ![from, to].contains(&pattern.crashes) && from != to;
-        if is_live && !pattern.correct.contains(&(from, to)) {
-            world.disconnect((from, to), at);
-        }
-    }
+/// Has all fail that may under the pattern of this index; where operations return.
+fn befall(index: usize, world: &World, at: Time) -> ProcessSet {
+    let example = example::figure_1().unwrap();
+    let (pattern, returning) = example.pattern(index).unwrap();
+    world.fail(pattern.crash, pattern.channels(), at);
+    returning
 }
 
 /// Links that lose every fourth message to another process, at random, and carry datagrams only.
@@ -78,7 +47,7 @@ pub(super) fn lossy<M: Wire>(
 }
 
 /// Everybody operates, under the pattern from some moment on.
-fn run(seed: u64, pattern: Option<&Pattern>, below: Below) -> Report {
+fn run(seed: u64, pattern: Option<usize>, below: Below) -> Report {
     let timed: Box<dyn Adversary> = if below == Below::Lossy {
         Box::new(Timed::uniform(UNIT / 4, UNIT))
     } else {
@@ -86,22 +55,20 @@ fn run(seed: u64, pattern: Option<&Pattern>, below: Below) -> Report {
     };
     let mut world = World::new(4, seed, Boxed(timed)).unwrap();
     world = world.settle(PERIOD * 60);
+    let at = if seed.is_multiple_of(2) {
+        0
+    } else {
+        seed as u32 * 37 % 300
+    };
+    let at = Time::ZERO + UNIT * at;
     let all = world.membership().set();
-    let returning = pattern.map_or(all, |pattern| pattern.returning);
+    let returning = pattern.map_or(all, |index| befall(index, &world, at));
     world.check(shared_register("register", returning));
     let doors = wire(&world, below, &quorums(), ByQuorumAccess::new);
     operate(&world, &doors, seed, 12, 300);
     for (q, door) in world.processes().zip(&doors) {
         let last = request("z", 13, Action::Read);
         world.request(q, Time::ZERO + UNIT * 310, door, last);
-    }
-    if let Some(pattern) = pattern {
-        let at = if seed.is_multiple_of(2) {
-            0
-        } else {
-            seed as u32 * 37 % 300
-        };
-        befall(pattern, &world, Time::ZERO + UNIT * at);
     }
     world.run()
 }
@@ -118,10 +85,11 @@ fn sweep(seeds: u64) {
     for seed in 0..seeds {
         let report = run(seed, None, Below::Flooding);
         assert!(report.all_hold(), "seed {seed}: {report}");
-        for (number, pattern) in (1..).zip(patterns()) {
-            let report = run(seed, Some(&pattern), Below::Flooding);
+        for index in 0..4 {
+            let number = index + 1;
+            let report = run(seed, Some(index), Below::Flooding);
             assert!(report.all_hold(), "f{number}, seed {seed}: {report}");
-            let report = run(seed, Some(&pattern), Below::Classical);
+            let report = run(seed, Some(index), Below::Classical);
             let broken = report.violation().map(|v| &v.tag[..]);
             assert_eq!(
                 broken,
@@ -146,10 +114,7 @@ fn operations_return_where_they_can_and_classical_ones_block_over_many_seeds() {
 #[test]
 fn operations_return_over_channels_that_lose_what_they_carry() {
     for seed in 0..10_u64 {
-        let patterns = patterns();
-        let pattern = (seed % 5)
-            .checked_sub(1)
-            .map(|index| &patterns[index as usize]);
+        let pattern = (seed as usize % 5).checked_sub(1);
         let report = run(seed, pattern, Below::Lossy);
         assert!(report.all_hold(), "seed {seed}: {report}");
     }
