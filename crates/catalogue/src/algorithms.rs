@@ -19,7 +19,7 @@ mod total_order;
 mod traced;
 mod views;
 
-use crate::algorithm::{Algorithm, Kind, Property, Twin};
+use crate::algorithm::{Algorithm, Cost, Dead, Formula, Kind, OneDead, Property, Twin};
 
 const BOOK: &str = "Cachin, Guerraoui, Rodrigues: Introduction to Reliable and Secure Distributed \
                     Programming";
@@ -56,6 +56,20 @@ pub fn find(name: &str) -> Option<&'static Algorithm> {
 /// Every broken twin, with the algorithm that it mocks.
 pub fn twins() -> impl Iterator<Item = (&'static Algorithm, &'static Twin)> {
     all().flat_map(|algorithm| algorithm.twins.iter().map(move |twin| (algorithm, twin)))
+}
+
+/// The cost of an operation on a shared object, of as many steps when the last process is dead.
+const fn alike(messages: Formula, steps: Formula, dead: Formula) -> Cost {
+    Cost {
+        messages,
+        steps,
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: dead,
+            steps,
+        }),
+        sender_crashes: None,
+    }
 }
 
 const fn safety(tag: &'static str, says: &'static str) -> Property {

@@ -1,5 +1,5 @@
 //! View synchronisation, and consensus by quorums.
-use super::{consensus::UNIFORM, liveness, safety};
+use super::{consensus::UNIFORM, liveness, quorum_access::TIGHT_BOUNDS, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Simulation, Timing, Twin, formula,
@@ -22,9 +22,6 @@ use quorate_core::{Addr, Host, Layer};
 use quorate_quorums::{Quorums, flooding as over};
 use quorate_sim::{SimHost, properties};
 use std::time::Duration;
-
-const TIGHT_BOUNDS: &str = "Tight Bounds on Channel Reliability via Generalized Quorum Systems, arXiv \
-                            2505.02646";
 
 /// View v lasts v times this.
 const UNIT: Duration = Duration::from_millis(50);

@@ -1,5 +1,5 @@
 //! Registers.
-use super::{BOOK, liveness, safety};
+use super::{BOOK, alike, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Formula, Ground, OneDead, Property, Simulation,
@@ -61,20 +61,6 @@ const ONE_DEAD: Formula = formula("2n−3", |s| 2 * s.n - 3);
 const TWO_DEAD: Formula = formula("4n−6", |s| 4 * s.n - 6);
 const STEPS: Formula = formula("2", |s| if s.n > 1 { 2 } else { 0 });
 const TWICE: Formula = formula("4", |s| if s.n > 1 { 4 } else { 0 });
-
-/// An exchange with a majority, or two.
-const fn by_majority(messages: Formula, steps: Formula, dead: Formula) -> Cost {
-    Cost {
-        messages,
-        steps,
-        one_dead: Some(OneDead {
-            which: Dead::Last,
-            messages: dead,
-            steps,
-        }),
-        sender_crashes: None,
-    }
-}
 
 /// An exchange with all that have not crashed.
 const BY_ALL: Cost = Cost {
@@ -153,8 +139,8 @@ pub(super) static ALL: &[Algorithm] = &[
         detector: Detector::None,
         over: &["perfect link"],
         properties: REGULAR,
-        cost: Some(by_majority(ONE, STEPS, ONE_DEAD)),
-        reads: Some(by_majority(ONE, STEPS, ONE_DEAD)),
+        cost: Some(alike(ONE, STEPS, ONE_DEAD)),
+        reads: Some(alike(ONE, STEPS, ONE_DEAD)),
         rate: "none",
         memory: MEMORY,
         grows: false,
@@ -217,8 +203,8 @@ pub(super) static ALL: &[Algorithm] = &[
         detector: Detector::None,
         over: &["perfect link"],
         properties: ATOMIC,
-        cost: Some(by_majority(ONE, STEPS, ONE_DEAD)),
-        reads: Some(by_majority(TWO, TWICE, TWO_DEAD)),
+        cost: Some(alike(ONE, STEPS, ONE_DEAD)),
+        reads: Some(alike(TWO, TWICE, TWO_DEAD)),
         rate: "none",
         memory: MEMORY,
         grows: false,
@@ -282,8 +268,8 @@ pub(super) static ALL: &[Algorithm] = &[
         detector: Detector::None,
         over: &["perfect link"],
         properties: SHARED,
-        cost: Some(by_majority(TWO, TWICE, TWO_DEAD)),
-        reads: Some(by_majority(
+        cost: Some(alike(TWO, TWICE, TWO_DEAD)),
+        reads: Some(alike(
             formula("2(n−1), if a majority agrees", |s| 2 * (s.n - 1)),
             STEPS,
             ONE_DEAD,

@@ -1,14 +1,11 @@
 //! Atomic snapshot, and lattice agreement on it.
 use super::{
-    liveness,
+    alike, liveness,
     quorum_access::{TIGHT_BOUNDS, access_lane, of_one},
     safety,
 };
 use crate::{
-    algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Formula, Ground, OneDead, Property, Simulation,
-        Timing, Twin, formula,
-    },
+    algorithm::{Algorithm, Bound, Detector, Ground, Property, Simulation, Timing, Twin, formula},
     scenario::Faults,
     site::{Action, Door, Objects, Operation, Site},
 };
@@ -56,20 +53,6 @@ const AGREEMENT: &[Property] = &[
 
 pub(super) static ALL: &[Algorithm] = &[FROM_REGISTERS, BY_QUORUM_ACCESS, LATTICE_AGREEMENT];
 
-/// What an operation costs while nobody else updates.
-const fn alone(messages: Formula, steps: Formula, dead: Formula) -> Cost {
-    Cost {
-        messages,
-        steps,
-        one_dead: Some(OneDead {
-            which: Dead::Last,
-            messages: dead,
-            steps,
-        }),
-        sender_crashes: None,
-    }
-}
-
 const FROM_REGISTERS: Algorithm = Algorithm {
     name: "snapshot-from-registers",
     aliases: &[],
@@ -82,14 +65,14 @@ const FROM_REGISTERS: Algorithm = Algorithm {
     detector: Detector::None,
     over: &["(N,N) atomic register"],
     properties: SNAPSHOT,
-    cost: Some(alone(
+    cost: Some(alike(
         formula("4(n+1)(n−1), if nobody else updates", |s| {
             4 * (s.n + 1) * (s.n - 1)
         }),
         formula("8", |s| if s.n > 1 { 8 } else { 0 }),
         formula("2(n+1)(2n−3)", |s| 2 * (s.n + 1) * (2 * s.n - 3)),
     )),
-    reads: Some(alone(
+    reads: Some(alike(
         formula("4n(n−1), if nobody updates: 2n reads", |s| {
             4 * s.n * (s.n - 1)
         }),
@@ -144,12 +127,12 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     detector: Detector::None,
     over: &["quorum access"],
     properties: SNAPSHOT,
-    cost: Some(alone(
+    cost: Some(alike(
         formula("8(n−1), if nobody else updates", |s| 8 * (s.n - 1)),
         formula("8", |s| if s.n > 1 { 8 } else { 0 }),
         formula("4(2n−3)", |s| 4 * (2 * s.n - 3)),
     )),
-    reads: Some(alone(
+    reads: Some(alike(
         formula("6(n−1), if nobody updates", |s| 6 * (s.n - 1)),
         formula("6", |s| if s.n > 1 { 6 } else { 0 }),
         formula("3(2n−3)", |s| 3 * (2 * s.n - 3)),
@@ -186,7 +169,7 @@ const LATTICE_AGREEMENT: Algorithm = Algorithm {
     detector: Detector::None,
     over: &["atomic snapshot"],
     properties: AGREEMENT,
-    cost: Some(alone(
+    cost: Some(alike(
         formula("14(n−1), if nobody else proposes", |s| 14 * (s.n - 1)),
         formula("14", |s| if s.n > 1 { 14 } else { 0 }),
         formula("7(2n−3)", |s| 7 * (2 * s.n - 3)),
