@@ -10,6 +10,7 @@
 //!
 //! All algorithms of a process share one link. A *lane* is one module instance's channel over it,
 //! named by a path; every process opens the same lanes, before the link starts.
+use crate::Subscribe;
 use quorate_core::{
     Addr, Incarnation, Layer, Observation, Observe, ProcessId, ProcessSet, wire::Wire,
 };
@@ -70,6 +71,9 @@ pub trait Links: Clone + std::marker::Send + 'static {
     /// starts.
     fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>>;
 
+    /// How the peers stand, and this process: the present state first, then every change.
+    fn status(&self) -> Subscribe<Status>;
+
     /// The lane named by the path, as a layer to build on.
     fn lane(&self) -> Lane<Self> {
         Lane(self.clone())
@@ -106,6 +110,25 @@ pub enum Status {
     /// The peer did not acknowledge for so long that the queue to it passed its limit: this pair of
     /// incarnations exchanges nothing any more.
     Lost {
+        /// The other process.
+        peer: ProcessId,
+    },
+    /// The stream to the peer has ended, since the peer owed too much for too long: of what was sent to it
+    /// and not received, nothing arrives any more, nor does what is sent before the next one has
+    /// [begun](Status::Begun). Both processes remain what they are.
+    Ended {
+        /// The other process.
+        peer: ProcessId,
+    },
+    /// A stream to the peer has begun anew, after one that [ended](Status::Ended): what is sent from now on
+    /// arrives. What is still open towards it has to be said again.
+    Begun {
+        /// The other process.
+        peer: ProcessId,
+    },
+    /// The peer's stream to this process has ended and another begins: something that it sent before is
+    /// missing here for ever. Said before anything of the new stream is delivered.
+    Gap {
         /// The other process.
         peer: ProcessId,
     },
@@ -167,6 +190,9 @@ impl Observe for Status {
             Status::Connected { peer, .. } => Observation::indication("Connected").peer(*peer),
             Status::Refused { peer, .. } => Observation::indication("Refused").peer(*peer),
             Status::Lost { peer } => Observation::indication("Lost").peer(*peer),
+            Status::Ended { peer } => Observation::indication("Ended").peer(*peer),
+            Status::Begun { peer } => Observation::indication("Begun").peer(*peer),
+            Status::Gap { peer } => Observation::indication("Gap").peer(*peer),
             Status::Replaced { peer, .. } => Observation::indication("Replaced").peer(*peer),
             Status::Admitted => Observation::indication("Admitted"),
             Status::Newcomer { by, .. } => Observation::indication("Newcomer").peer(*by),

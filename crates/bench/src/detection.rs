@@ -7,7 +7,7 @@ use crate::Error;
 use quorate_abstractions::{
     Subscribe,
     eventually_perfect::Indication,
-    link::Status,
+    link::{Links, Status},
     perfect::{Crash, as_eventually_perfect},
 };
 use quorate_core::{Addr, Host, Membership, ProcessId};

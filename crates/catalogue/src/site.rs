@@ -125,6 +125,13 @@ impl Links for SiteLinks {
         }
     }
 
+    fn status(&self) -> Subscribe<link::Status> {
+        match self {
+            SiteLinks::Ideal(links) => links.status(),
+            SiteLinks::Real(links) => links.status(),
+        }
+    }
+
     fn open<M: Wire>(&self, up: Addr<link::Deliver<M>>) -> Addr<link::Send<M>> {
         match self {
             SiteLinks::Ideal(links) => links.open(up),

@@ -79,6 +79,9 @@ impl Algorithm for FirstIncarnations {
                 Status::Connected { .. }
                 | Status::Refused { .. }
                 | Status::Lost { .. }
+                | Status::Ended { .. }
+                | Status::Begun { .. }
+                | Status::Gap { .. }
                 | Status::Admitted
                 | Status::Newcomer { .. }
                 | Status::Excluded { .. },

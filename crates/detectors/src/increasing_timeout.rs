@@ -158,6 +158,9 @@ impl Algorithm for IncreasingTimeout {
             Event::Status(
                 Status::Refused { .. }
                 | Status::Lost { .. }
+                | Status::Ended { .. }
+                | Status::Begun { .. }
+                | Status::Gap { .. }
                 | Status::Replaced { .. }
                 | Status::Admitted
                 | Status::Newcomer { .. }

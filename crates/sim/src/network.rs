@@ -10,7 +10,7 @@ use quorate_abstractions::{
     fair_loss,
     heartbeat::{Beat, Heard},
     lanes::{LaneId, LaneTable, Lanes},
-    link::To,
+    link::{Status, To},
 };
 use quorate_core::{Addr, Name, ProcessId, message::digest};
 use std::{collections::BTreeMap, sync::Arc};
@@ -85,6 +85,8 @@ pub(crate) struct Ends {
     pub(crate) table: LaneTable,
     lanes: Option<Arc<Lanes>>,
     pub(crate) heard: Option<Addr<Heard>>,
+    /// Who wants to know when streams end and begin.
+    pub(crate) watchers: Vec<Addr<Status>>,
     pub(crate) arrivals: Option<Addr<fair_loss::Indication>>,
     /// Copies that this process has sent, but for heartbeats.
     pub(crate) sent: u64,

@@ -238,6 +238,9 @@ impl ByLeader {
                 | Status::Connected { .. }
                 | Status::Refused { .. }
                 | Status::Lost { .. }
+                | Status::Ended { .. }
+                | Status::Begun { .. }
+                | Status::Gap { .. }
                 | Status::Excluded { .. },
                 _,
             ) => {}

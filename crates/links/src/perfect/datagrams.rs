@@ -11,8 +11,9 @@ use super::{
 };
 use bytes::Bytes;
 use quorate_abstractions::{
+    Subscribe,
     lanes::LaneId,
-    link::{Deliver, Links, Send, To},
+    link::{Deliver, Links, Send, Status, To},
 };
 use quorate_core::{Addr, Host, ProcessId, wire::Wire};
 
@@ -44,6 +45,10 @@ impl<H: Host> PerfectLinks<H> {
 impl<H: Host> Links for Datagrams<H> {
     fn at(&self, segment: &str) -> Self {
         Datagrams(self.0.at(segment))
+    }
+
+    fn status(&self) -> Subscribe<Status> {
+        self.0.status()
     }
 
     fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {

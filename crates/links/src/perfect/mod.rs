@@ -302,11 +302,6 @@ impl<H: Host> PerfectLinks<H> {
         self.shared.events.with(Event::Beat)
     }
 
-    /// How the peers stand, and this process.
-    pub fn status(&self) -> Subscribe<Status> {
-        self.shared.events.with(Event::Watch)
-    }
-
     /// Where those who agree on it say that an incarnation takes the place of another.
     pub fn adopt(&self) -> Addr<Adopt> {
         self.shared.events.with(Event::Adopt)
@@ -379,6 +374,10 @@ impl<H: Host> Links for PerfectLinks<H> {
             path: self.path.at(segment),
             ..self.clone()
         }
+    }
+
+    fn status(&self) -> Subscribe<Status> {
+        self.shared.events.with(Event::Watch)
     }
 
     fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {

@@ -269,6 +269,11 @@ impl View {
                     entry.lost = true;
                 });
             }
+            Status::Ended { peer } => {
+                warn!(%peer, "the stream to it has ended: it owed too much for too long");
+            }
+            Status::Begun { peer } => info!(%peer, "a stream to it has begun anew"),
+            Status::Gap { peer } => warn!(%peer, "some of what it sent is missing here"),
             Status::Replaced {
                 peer,
                 known,

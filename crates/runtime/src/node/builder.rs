@@ -15,7 +15,7 @@ use crate::{
 use quorate_abstractions::{
     Subscribe,
     fair_loss::{Indication, Transmit},
-    link,
+    link::{self, Links},
     perfect::Crash,
 };
 use quorate_broadcast::by_consensus;
@@ -411,7 +411,7 @@ impl Builder {
         for (name, module) in std::mem::take(&mut self.modules) {
             (module.wire)(Wiring {
                 host: host.at(&name),
-                links: link::Links::at(links, &name),
+                links: links.at(&name),
                 detector: detector.clone(),
                 leader: leader.clone(),
                 perfect: perfect.clone(),
@@ -445,7 +445,7 @@ impl Builder {
         perfect: &Subscribe<Crash>,
     ) {
         // No module's lane has this path.
-        let links = link::Links::at(&link::Links::at(links, "synchrony"), "notices");
+        let links = links.at("synchrony").at("notices");
         let (handles, stopped) = (self.handles.clone(), host.clone());
         let up = Addr::new(move |exclusion_notice::Reported { by }| {
             let error = Error::ReportedCrashed { by };
@@ -456,7 +456,7 @@ impl Builder {
             stopped.shared.stop();
         });
         let host = host.at("synchrony").at("notices");
-        exclusion_notice::spawn(&host, link::Links::lane(&links), perfect, up);
+        exclusion_notice::spawn(&host, links.lane(), perfect, up);
     }
 
     fn attach(

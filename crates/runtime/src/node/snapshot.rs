@@ -126,7 +126,10 @@ impl Snapshot {
                 self.standing = Standing::Admitted;
                 return;
             }
-            link::Status::Newcomer { .. } => return,
+            link::Status::Newcomer { .. }
+            | link::Status::Ended { .. }
+            | link::Status::Begun { .. }
+            | link::Status::Gap { .. } => return,
             link::Status::Excluded { by, reason } => {
                 self.standing = Standing::Excluded { by, reason };
                 return;

@@ -1,10 +1,11 @@
 //! Perfect links without retransmission, and heartbeats beside them.
 use crate::{network::Cargo, state::Shared, world::World};
 use quorate_abstractions::{
+    Subscribe,
     fair_loss::{self, Transmit, datagrams},
     heartbeat::{Beat, Heard},
     lanes::LaneTable,
-    link::{Deliver, Links, Send},
+    link::{Deliver, Links, Send, Status},
 };
 use quorate_core::{Addr, Counters, Membership, Name, ProcessId, wire::Wire};
 use std::sync::Arc;
@@ -32,6 +33,15 @@ impl Links for IdealLinks {
             path,
             ..self.clone()
         }
+    }
+
+    fn status(&self) -> Subscribe<Status> {
+        let (shared, me) = (self.shared.clone(), self.me);
+        Addr::new(move |watcher| {
+            shared.lock().network.ends[me.index()]
+                .watchers
+                .push(watcher)
+        })
     }
 
     fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
