@@ -2,26 +2,26 @@
 use super::{
     Configuration, LARGEST_DATAGRAM,
     events::{Effect, Event},
-    frame::{self, Acknowledged, Frame, Malformed, Token, Verdict, Voter},
+    frame::{self, Acknowledged, Frame, Malformed, Token, Verdict},
     hello::Identity,
-    newcomers::open_to_newcomers,
-    peer::{Peer, Standing},
+    oneself::ToOneself,
+    peer::Peers,
     receiving::{Assembled, Fate},
+    seats::Seats,
+    session::Session,
+    watchers::Watchers,
 };
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{self, datagrams},
     heartbeat::Heard,
     lanes::{LaneId, Lanes},
-    link::{Send, Status, To},
+    link::{Send, To},
 };
-use quorate_core::{Addr, Algorithm, Context, Membership, ProcessId, ProcessSet};
-use std::{collections::VecDeque, time::Duration};
+use quorate_core::{Algorithm, Context, Membership, ProcessId};
+use std::time::Duration;
 
 pub type Ctx = Context<Event, Effect>;
-
-/// After such a silence the first sign of life makes retransmission start afresh.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// A timer that fires so late tells that this process was held up.
 const HELD_UP: Duration = Duration::from_millis(10);
@@ -29,39 +29,12 @@ const HELD_UP: Duration = Duration::from_millis(10);
 /// The perfect link of one process.
 pub struct PerfectLink {
     pub(super) configuration: Configuration,
-    pub(super) identity: Identity,
-    pub(super) processes: Membership,
     pub(super) lanes: Lanes,
-    /// By slot; the entry of this process is not used.
-    pub(super) peers: Vec<Peer>,
-    /// By slot, the voter: the first incarnation that became known, or the last that was adopted.
-    pub(super) voters: Vec<Option<Voter>>,
-    /// Whether others know an earlier incarnation of this process: it waits to be adopted.
-    pub(super) is_newcomer: bool,
-    /// What was indicated of that. It has come later even once it was adopted.
-    pub(super) newcomer: Option<Status>,
-    /// By lane, whether newcomers use it.
-    pub(super) open_to_newcomers: Vec<bool>,
-    /// Which others know this process as the voter of its slot.
-    pub(super) admitted_by: ProcessSet,
-    /// Whether enough of them do: only then data flows.
-    pub(super) admitted: bool,
-    /// Set once and for good: this process may not take part.
-    pub(super) excluded: Option<Status>,
-    /// Whether that goes for fair-loss lanes, too.
-    pub(super) silenced: bool,
+    pub(super) seats: Seats,
+    pub(super) peers: Peers,
     /// Messages to oneself, until this process is admitted.
-    pub(super) to_oneself: VecDeque<(LaneId, Bytes)>,
-    pub(super) to_oneself_bytes: usize,
-    /// Peers for which something may have to leave at the end of this batch.
-    pub(super) touched: ProcessSet,
-    /// Peers of which something was heard in this batch.
-    pub(super) heard: ProcessSet,
-    pub(super) listeners: Vec<Addr<Heard>>,
-    pub(super) watchers: Vec<Addr<Status>>,
-    pub(super) drains: Vec<Addr<()>>,
-    /// The last refusal of one who is no member.
-    pub(super) stranger: Option<Status>,
+    pub(super) to_oneself: ToOneself,
+    pub(super) watchers: Watchers,
 }
 
 impl Algorithm for PerfectLink {
@@ -82,29 +55,25 @@ impl Algorithm for PerfectLink {
             }
             Event::Edge(fair_loss::Indication::Reopened(p)) => self.upon_reopened(p, ctx),
             Event::Beat(beat) => self.upon_beat(beat, ctx),
-            Event::Listen(listener) => self.listeners.push(listener),
-            Event::Watch(watcher) => self.upon_watch(watcher, ctx),
+            Event::Listen(listener) => self.watchers.listen(listener),
+            Event::Watch(watcher) => self.watchers.watch(watcher, ctx),
             Event::Adopt(request) => self.upon_adopt(request, ctx),
-            Event::Drain(reply) => self.drains.push(reply),
+            Event::Drain(reply) => self.watchers.drain(reply),
             Event::Timer(p) => self.upon_timer(p, ctx),
         }
     }
 
     fn upon_idle(&mut self, ctx: &mut Ctx) {
-        for from in std::mem::take(&mut self.heard).iter() {
-            let session = self.peers[from.index()].session();
-            let deaf = session.is_some_and(|session| session.deaf);
-            for listener in &self.listeners {
-                ctx.trigger(Effect::Heard(listener.clone(), Heard { from, deaf }));
-            }
+        for from in self.peers.take_heard().iter() {
+            let session = self.peers.get(from).session();
+            let deaf = session.is_some_and(Session::is_deaf);
+            self.watchers.tell_heard(Heard { from, deaf }, ctx);
         }
-        for p in std::mem::take(&mut self.touched).iter() {
+        for p in self.peers.take_touched().iter() {
             self.flush(p, ctx);
         }
-        if !self.drains.is_empty() && self.is_drained() {
-            for reply in std::mem::take(&mut self.drains) {
-                ctx.trigger(Effect::Drained(reply));
-            }
+        if self.watchers.await_drain() && self.is_drained() {
+            self.watchers.tell_drained(ctx);
         }
     }
 }
@@ -117,34 +86,13 @@ impl PerfectLink {
         processes: Membership,
         lanes: Lanes,
     ) -> Self {
-        let mut voters = vec![None; processes.n()];
-        voters[identity.me.index()] = Some(Voter {
-            incarnation: identity.incarnation,
-            number: 0,
-        });
-        let open_to_newcomers = open_to_newcomers(&configuration, &lanes);
         PerfectLink {
+            peers: Peers::new(&processes, identity.me),
+            watchers: Watchers::new(processes.n()),
+            seats: Seats::new(&configuration, identity, processes, &lanes),
+            to_oneself: ToOneself::default(),
             configuration,
-            processes,
             lanes,
-            peers: processes.iter().map(Peer::new).collect(),
-            voters,
-            is_newcomer: false,
-            newcomer: None,
-            open_to_newcomers,
-            admitted_by: ProcessSet::EMPTY,
-            admitted: false,
-            excluded: None,
-            silenced: false,
-            to_oneself: VecDeque::new(),
-            to_oneself_bytes: 0,
-            touched: ProcessSet::EMPTY,
-            heard: ProcessSet::EMPTY,
-            listeners: Vec::new(),
-            watchers: Vec::new(),
-            drains: Vec::new(),
-            stranger: None,
-            identity,
         }
     }
 
@@ -156,13 +104,13 @@ impl PerfectLink {
         if message.len() > self.configuration.maximum_message {
             return ctx.count("too large");
         }
-        if self.excluded.is_some() {
+        if self.seats.is_excluded() {
             return ctx.count("excluded");
         }
         let receivers = match to {
             To::One(p) => return self.send(p, lane, message, ctx),
             To::Some(set) => set,
-            To::All => self.processes.set(),
+            To::All => self.seats.processes().set(),
         };
         for p in receivers.iter() {
             self.send(p, lane, message.clone(), ctx);
@@ -170,34 +118,31 @@ impl PerfectLink {
     }
 
     fn send(&mut self, to: ProcessId, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
-        if !self.processes.contains(to) {
+        if !self.seats.processes().contains(to) {
             return ctx.count("no member");
         }
-        if !self.is_open_between(to, lane) {
+        if !self.seats.is_open_between(to, lane) {
             return ctx.count("closed to newcomers");
         }
-        if to == self.identity.me {
+        if to == self.seats.me() {
             return self.send_to_oneself(lane, message, ctx);
         }
-        let peer = &mut self.peers[to.index()];
-        if peer.is_closed() {
+        if self.peers.get(to).is_closed() {
             return ctx.count("closed");
         }
-        peer.outbox.push(lane, message);
-        self.touched.insert(to);
+        self.peers.touch(to).queue.push(lane, message);
         self.limit_queue(to, ctx);
     }
 
     /// To oneself no packet is needed: the effect reaches the lane after this handler.
     pub(super) fn send_to_oneself(&mut self, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
-        if self.admitted {
+        if self.seats.is_admitted() {
             return self.deliver_to_oneself(lane, message, ctx);
         }
-        self.to_oneself_bytes += message.len();
-        self.to_oneself.push_back((lane, message));
-        if self.to_oneself_bytes > self.configuration.queue_limit {
+        self.to_oneself.push(lane, message);
+        if self.to_oneself.bytes() > self.configuration.queue_limit {
             let reason = "its queue to itself overflowed before it was admitted".to_owned();
-            self.exclude(self.identity.me, Verdict::Superseded, reason, ctx);
+            self.exclude(self.seats.me(), Verdict::Superseded, reason, ctx);
         }
     }
 
@@ -283,16 +228,16 @@ impl PerfectLink {
 
     /// PL3: a frame counts only if it proves to be of the session between these two incarnations.
     fn is_of_session(&mut self, from: ProcessId, token: Token, ctx: &mut Ctx) -> bool {
-        if !self.processes.contains(from) || from == self.identity.me {
+        if !self.seats.is_other(from) {
             ctx.count("no member");
             return false;
         }
-        if self.excluded.is_some() {
+        if self.seats.is_excluded() {
             ctx.count("excluded");
             return false;
         }
-        let peer = &mut self.peers[from.index()];
-        if peer.session().is_some_and(|session| session.token == token) {
+        let session = self.peers.get(from).session();
+        if session.is_some_and(|session| session.token() == token) {
             return true;
         }
         ctx.count("other session");
@@ -302,17 +247,16 @@ impl PerfectLink {
 
     /// PL2: each packet is taken apart once, in the order of the numbers; acknowledged always.
     fn upon_packet(&mut self, from: ProcessId, number: u64, chunks: &Bytes, ctx: &mut Ctx) {
-        if !self.admitted {
+        if !self.seats.is_admitted() {
             return ctx.count("not admitted");
         }
         if number == 0 || !frame::are_well_formed(chunks, self.lanes.len()) {
             return ctx.count("malformed");
         }
-        self.touched.insert(from);
-        let peer = &mut self.peers[from.index()];
+        let peer = self.peers.touch(from);
         // Whoever sends data has admitted us, and has been admitted.
-        let news = !(peer.ready && peer.admitted_us);
-        let Some(session) = peer.session() else {
+        let news = !peer.has_met_us();
+        let Some(session) = peer.session_mut() else {
             return;
         };
         match session.receiving.arrive(number, chunks) {
@@ -331,7 +275,7 @@ impl PerfectLink {
 
     /// Delivers what is whole in this packet and in those that waited for it.
     fn take_apart(&mut self, from: ProcessId, chunks: &Bytes, ctx: &mut Ctx) {
-        let is_closed = |link: &Self, lane| !link.is_open_between(from, lane);
+        let is_closed = |link: &Self, lane| !link.seats.is_open_between(from, lane);
         let mut next = None;
         loop {
             let packet: &Bytes = next.as_ref().unwrap_or(chunks);
@@ -343,7 +287,7 @@ impl PerfectLink {
                     continue;
                 }
                 let closed = is_closed(self, chunk.lane);
-                let Some(session) = self.peers[from.index()].session() else {
+                let Some(session) = self.peers.get_mut(from).session_mut() else {
                     return;
                 };
                 match session.receiving.assemble(packet, chunk) {
@@ -355,7 +299,7 @@ impl PerfectLink {
                     Assembled::Refused => ctx.count("bad fragment"),
                 }
             }
-            let session = self.peers[from.index()].session();
+            let session = self.peers.get_mut(from).session_mut();
             next = session.and_then(|session| session.receiving.take_next());
             if next.is_none() {
                 return;
@@ -365,9 +309,8 @@ impl PerfectLink {
 
     /// A frame without a number: a sign of life unless it is an old one. Says whether it is one.
     fn upon_stamp(&mut self, from: ProcessId, stamp: u64, ctx: &mut Ctx) -> bool {
-        let fresh = self.peers[from.index()]
-            .session()
-            .is_some_and(|session| session.receiving.is_fresh(stamp));
+        let session = self.peers.get_mut(from).session_mut();
+        let fresh = session.is_some_and(|session| session.receiving.is_fresh(stamp));
         if fresh {
             self.heard_of(from, ctx);
         } else {
@@ -378,19 +321,19 @@ impl PerfectLink {
 
     /// What a peer says of whom it hears stands until it says otherwise.
     fn upon_hearing(&mut self, from: ProcessId, deaf: bool) {
-        if let Some(session) = self.peers[from.index()].session() {
-            session.deaf = deaf;
+        if let Some(session) = self.peers.get_mut(from).session_mut() {
+            session.hears_little(deaf);
         }
     }
 
     fn upon_acknowledged(&mut self, from: ProcessId, acknowledged: &Acknowledged, ctx: &mut Ctx) {
         let now = ctx.now();
-        let Some(session) = self.peers[from.index()].session() else {
+        let Some(session) = self.peers.get_mut(from).session_mut() else {
             return;
         };
         match session.sending.acknowledge(acknowledged, now) {
             Ok(true) => {
-                self.touched.insert(from);
+                self.peers.touch(from);
                 self.bear_with(from, now);
             }
             Ok(false) => {}
@@ -400,67 +343,40 @@ impl PerfectLink {
 
     /// Something that is no copy arrived: the peer is alive, maybe again.
     pub(super) fn heard_of(&mut self, from: ProcessId, ctx: &mut Ctx) {
-        self.heard.insert(from);
-        let now = ctx.now();
-        let Some(session) = self.peers[from.index()].session() else {
-            return;
-        };
-        if now - session.heard_at > SILENCE {
-            session.sending.encourage();
-            self.touched.insert(from);
+        let session = self.peers.hear(from).session_mut();
+        if session.is_some_and(|session| session.heard(ctx.now())) {
+            self.peers.touch(from);
         }
-        session.heard_at = now;
     }
 
     fn upon_reopened(&mut self, p: ProcessId, ctx: &mut Ctx) {
-        if !self.processes.contains(p) || self.excluded.is_some() {
+        if !self.seats.processes().contains(p) || self.seats.is_excluded() {
             return;
         }
-        let now = ctx.now();
-        let peer = &mut self.peers[p.index()];
-        peer.greeting.due |= !peer.is_settled();
-        if let Some(session) = peer.session() {
-            session.sending.interrupted(now);
+        let peer = self.peers.touch(p);
+        let wanted = !peer.is_settled();
+        peer.greeting.ask(wanted);
+        if let Some(session) = peer.session_mut() {
+            session.sending.interrupted(ctx.now());
         }
-        self.touched.insert(p);
     }
 
     fn upon_timer(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let now = ctx.now();
-        let peer = &mut self.peers[p.index()];
-        let armed = peer.armed.take();
-        let held_up = armed.is_some_and(|armed| now - armed.at > HELD_UP);
-        self.touched.insert(p);
-        if peer.greeting.at.is_some_and(|at| at <= now) {
-            peer.greeting.at = None;
-            peer.greeting.due = true;
-            peer.greeting.fruitless += u32::from(!peer.is_settled());
-        }
-        let acknowledge = peer.acknowledge_at.is_some_and(|at| at <= now);
-        if let Standing::Connected(session) = &mut peer.standing {
-            if acknowledge {
-                session.receiving.hurry();
-            }
-            let sending = &mut session.sending;
-            if sending.deadline().is_some_and(|(at, _)| at <= now)
-                && !(held_up && sending.excuse(now))
-            {
-                ctx.count("timeouts");
-                sending.timed_out(now);
-            }
+        let peer = self.peers.touch(p);
+        let held_up = peer.timer().is_some_and(|armed| now - armed.at > HELD_UP);
+        peer.set_timer(None);
+        let unanswered = !peer.is_settled();
+        peer.greeting.fire(now, unanswered);
+        let session = peer.session_mut();
+        if session.is_some_and(|session| session.fire(held_up, now)) {
+            ctx.count("timeouts");
         }
         self.lose_if_overdue(p, held_up, ctx);
     }
 
     /// Nothing waits for a peer that is alive.
     fn is_drained(&self) -> bool {
-        self.excluded.is_some()
-            || self.peers.iter().all(|peer| match &peer.standing {
-                Standing::Connected(session) => {
-                    session.sending.is_fruitless()
-                        || session.sending.is_empty() && peer.outbox.is_empty()
-                }
-                Standing::Waiting | Standing::Closed { .. } => true,
-            })
+        self.seats.is_excluded() || self.peers.owe_nothing()
     }
 }

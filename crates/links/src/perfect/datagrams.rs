@@ -63,7 +63,7 @@ impl<H: Host> Links for Datagrams<H> {
 /// What the fair-loss lanes between two incarnations need: it outlasts a session that ended in a loss.
 pub struct Passage {
     /// The token of the session.
-    pub token: Token,
+    token: Token,
     /// The stamp of the last frame that left.
     stamp: u64,
     /// The highest stamp that arrived.
@@ -119,13 +119,13 @@ impl PerfectLink {
         if message.len() > self.configuration.datagram_message() {
             return ctx.count("too long");
         }
-        if self.silenced || self.excluded.is_some() && !self.admitted {
+        if self.seats.is_silenced() || self.seats.is_excluded() && !self.seats.is_admitted() {
             return ctx.count("excluded");
         }
         let receivers = match to {
             To::One(p) => return self.send_datagram(p, lane, &message, ctx),
             To::Some(set) => set,
-            To::All => self.processes.set(),
+            To::All => self.seats.processes().set(),
         };
         for p in receivers.iter() {
             self.send_datagram(p, lane, &message, ctx);
@@ -133,46 +133,42 @@ impl PerfectLink {
     }
 
     fn send_datagram(&mut self, to: ProcessId, lane: LaneId, message: &Bytes, ctx: &mut Ctx) {
-        if !self.processes.contains(to) {
+        if !self.seats.processes().contains(to) {
             return ctx.count("no member");
         }
-        if !self.is_open_between(to, lane) {
+        if !self.seats.is_open_between(to, lane) {
             return ctx.count("closed to newcomers");
         }
-        if to == self.identity.me {
+        if to == self.seats.me() {
             return self.send_to_oneself(lane, message.clone(), ctx);
         }
-        let peer = &mut self.peers[to.index()];
-        let met = self.admitted && peer.admitted_us && peer.ready;
-        let Some(passage) = peer.passage.as_mut().filter(|_| met) else {
+        let me = self.seats.me();
+        let peer = self.peers.get_mut(to);
+        let met = self.seats.is_admitted() && peer.has_met_us();
+        let Some(passage) = peer.passage().filter(|_| met) else {
             return ctx.count("not met");
         };
         passage.stamp += 1;
-        let me = self.identity.me;
         let frame = frame::datagram(me, passage.token, passage.stamp, lane, message);
         let Some(bytes) = frame else {
             return ctx.count("too long");
         };
         ctx.count("datagrams sent");
-        let segment = bytes.len();
-        Self::transmit(to, bytes, segment, ctx);
+        Self::transmit_one(to, bytes, ctx);
     }
 
     /// PL3, on fair-loss lanes too: a frame counts only if it proves to be of these two incarnations.
     pub(super) fn is_of_passage(&mut self, from: ProcessId, token: Token, ctx: &mut Ctx) -> bool {
-        if !self.processes.contains(from) || from == self.identity.me {
+        if !self.seats.is_other(from) {
             ctx.count("no member");
             return false;
         }
-        let passage = &self.peers[from.index()].passage;
-        if passage
-            .as_ref()
-            .is_some_and(|passage| passage.token == token)
-        {
+        let passage = self.peers.get_mut(from).passage();
+        if passage.is_some_and(|passage| passage.token == token) {
             return true;
         }
         ctx.count("other session");
-        if self.excluded.is_none() {
+        if !self.seats.is_excluded() {
             self.upon_other_session(from, token, ctx);
         }
         false
@@ -187,25 +183,25 @@ impl PerfectLink {
         message: &Bytes,
         ctx: &mut Ctx,
     ) {
-        if !self.admitted {
+        if !self.seats.is_admitted() {
             return ctx.count("not admitted");
         }
         if !self.lanes.is_fair_loss(lane) {
             return ctx.count("wrong lane");
         }
-        let peer = &mut self.peers[from.index()];
-        if !peer.passage.as_mut().is_some_and(|p| p.is_new(stamp)) {
+        let peer = self.peers.get_mut(from);
+        if !peer.passage().is_some_and(|p| p.is_new(stamp)) {
             return ctx.count("stale");
         }
         if peer.is_connected() {
             // Whoever sends data has admitted us, and has been admitted.
-            let news = !(peer.ready && peer.admitted_us);
+            let news = !peer.has_met_us();
             self.heard_of(from, ctx);
             if news {
                 self.learn_from_data(from, ctx);
             }
         }
-        if !self.is_open_between(from, lane) {
+        if !self.seats.is_open_between(from, lane) {
             return ctx.count("closed to newcomers");
         }
         // A slice would keep all that arrived with it, up to 64 KiB.
@@ -215,7 +211,7 @@ impl PerfectLink {
 
     /// What this process sent to itself, on a lane of either kind, has arrived.
     pub(super) fn deliver_to_oneself(&self, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
-        let me = self.identity.me;
+        let me = self.seats.me();
         ctx.trigger(if self.lanes.is_fair_loss(lane) {
             Effect::DeliverDatagram(lane, me, message)
         } else {
@@ -225,9 +221,9 @@ impl PerfectLink {
 
     /// Nothing passes any more, on any lane.
     pub(super) fn silence(&mut self) {
-        self.silenced = true;
-        for peer in &mut self.peers {
-            peer.passage = None;
+        self.seats.silence();
+        for p in self.peers.others().iter() {
+            self.peers.get_mut(p).end_passage();
         }
     }
 }

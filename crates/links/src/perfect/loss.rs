@@ -11,13 +11,11 @@
 use super::{
     Configuration,
     algorithm::{Ctx, PerfectLink},
-    events::Effect,
     frame::{self, Verdict, Voter},
-    handshake::{FOREGROUND_GREETINGS, SLOWEST_GREETING},
     outbox::Outbox,
-    peer::Standing,
 };
-use quorate_abstractions::{fair_loss::Transmit, link::Status};
+use bytes::Bytes;
+use quorate_abstractions::{lanes::LaneId, link::Status};
 use quorate_core::{ProcessId, Time};
 use std::time::Duration;
 
@@ -34,11 +32,56 @@ impl Configuration {
     }
 }
 
+/// What waits to be sent to a peer, and how long the peer is still borne with.
+#[derive(Default)]
+pub struct Queue {
+    outbox: Outbox,
+    /// The peer owes more than the limit, and is lost then unless it acknowledges something.
+    lost_at: Option<Time>,
+}
+
+impl Queue {
+    /// Appends a message.
+    pub fn push(&mut self, lane: LaneId, message: Bytes) {
+        self.outbox.push(lane, message);
+    }
+
+    /// From where packets are filled.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// What waits, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Nothing is sent of what waits.
+    pub fn clear(&mut self) {
+        *self = Queue::default();
+    }
+
+    /// Nothing is sent of what waits, and patience with the peer goes on.
+    pub fn drop_messages(&mut self) {
+        self.outbox = Outbox::default();
+    }
+
+    /// When patience with the peer is over.
+    pub fn lost_at(&self) -> Option<Time> {
+        self.lost_at
+    }
+}
+
 impl PerfectLink {
     /// Memory is bounded, whatever happens: looked at with every message.
     pub(super) fn limit_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let hardest = self.configuration.queue_limit.saturating_mul(HARDEST);
-        if self.peers[p.index()].owed_bytes() > hardest {
+        if self.peers.get(p).owed_bytes() > hardest {
             self.lose(p, ctx);
         }
     }
@@ -46,23 +89,23 @@ impl PerfectLink {
     /// At the end of a batch: patience begins when the limit is passed. Who has not answered for long
     /// has used it up before.
     pub(super) fn weigh_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
-        let peer = &mut self.peers[p.index()];
+        let peer = self.peers.get_mut(p);
         if peer.owed_bytes() <= self.configuration.queue_limit {
-            peer.lost_at = None;
+            peer.queue.lost_at = None;
         } else if peer
             .session()
             .is_some_and(|session| session.sending.is_fruitless())
         {
             self.lose(p, ctx);
-        } else if peer.lost_at.is_none() {
-            peer.lost_at = Some(ctx.now() + self.configuration.patience());
+        } else if peer.queue.lost_at.is_none() {
+            peer.queue.lost_at = Some(ctx.now() + self.configuration.patience());
         }
     }
 
     /// `p` has acknowledged something: patience begins anew.
     pub(super) fn bear_with(&mut self, p: ProcessId, now: Time) {
         let patience = self.configuration.patience();
-        if let Some(lost_at) = &mut self.peers[p.index()].lost_at {
+        if let Some(lost_at) = &mut self.peers.get_mut(p).queue.lost_at {
             *lost_at = now + patience;
         }
     }
@@ -71,12 +114,12 @@ impl PerfectLink {
     /// is to be seen first.
     pub(super) fn lose_if_overdue(&mut self, p: ProcessId, held_up: bool, ctx: &mut Ctx) {
         let now = ctx.now();
-        let peer = &mut self.peers[p.index()];
-        if peer.lost_at.is_none_or(|at| at > now) {
+        let queue = &mut self.peers.get_mut(p).queue;
+        if queue.lost_at.is_none_or(|at| at > now) {
             return;
         }
         if held_up {
-            peer.lost_at = Some(now + HEARING);
+            queue.lost_at = Some(now + HEARING);
         } else {
             self.lose(p, ctx);
         }
@@ -84,37 +127,25 @@ impl PerfectLink {
 
     /// The queue to `p` is too long: this pair of incarnations exchanges nothing any more.
     pub(super) fn lose(&mut self, p: ProcessId, ctx: &mut Ctx) {
-        if let Standing::Connected(session) = &self.peers[p.index()].standing {
-            let nonce = session.nonce;
-            let known = self.voters[p.index()].unwrap_or_default();
+        if let Some(session) = self.peers.get(p).session() {
+            let nonce = session.nonce();
+            let known = self.seats.voter(p).unwrap_or_default();
             self.turn_away(p, nonce, known, Verdict::Lost, ctx);
         }
         self.close(p, Verdict::Lost);
-        let greeting = &mut self.peers[p.index()].greeting;
-        greeting.fruitless = FOREGROUND_GREETINGS;
-        greeting.at = Some(ctx.now() + SLOWEST_GREETING);
-        self.tell(p, Status::Lost { peer: p }, ctx);
+        self.peers.get_mut(p).greeting.slow_down(ctx.now());
+        self.watchers.tell(p, Status::Lost { peer: p }, ctx);
     }
 
     /// Whether this is the verdict of one whom this process has lost in turn, and who is to yield:
     /// of two that have lost each other it is the one of the higher rank.
     pub(super) fn lost_mutually(&self, from: ProcessId, verdict: Verdict) -> bool {
-        verdict == Verdict::Lost && self.peers[from.index()].is_lost() && self.identity.me < from
+        verdict == Verdict::Lost && self.peers.get(from).is_lost() && self.seats.me() < from
     }
 
     /// Ends whatever there is between the two, and frees it.
     pub(super) fn close(&mut self, p: ProcessId, verdict: Verdict) {
-        let peer = &mut self.peers[p.index()];
-        let session = peer.session().map(|session| (session.token, session.nonce));
-        peer.standing = Standing::Closed { verdict, session };
-        if verdict != Verdict::Lost {
-            peer.passage = None;
-        }
-        peer.outbox = Outbox::default();
-        peer.acknowledge_at = None;
-        peer.lost_at = None;
-        peer.greeting.at = None;
-        self.touched.insert(p);
+        self.peers.touch(p).close(verdict);
     }
 
     /// Tells the incarnation of `p` that knows `nonce` that it may not take part.
@@ -127,12 +158,7 @@ impl PerfectLink {
         ctx: &mut Ctx,
     ) {
         ctx.count("turned away");
-        let bytes = frame::excluded(self.identity.me, nonce, known, verdict);
-        let segment = bytes.len();
-        ctx.trigger(Effect::Transmit(Transmit {
-            to: p,
-            bytes,
-            segment,
-        }));
+        let bytes = frame::excluded(self.seats.me(), nonce, known, verdict);
+        Self::transmit_one(p, bytes, ctx);
     }
 }

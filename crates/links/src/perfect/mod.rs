@@ -115,15 +115,20 @@ mod congestion;
 mod datagrams;
 mod events;
 mod frame;
+mod greeting;
 mod handshake;
 mod hello;
 mod loss;
 mod newcomers;
+mod oneself;
 mod outbox;
 mod peer;
 mod receiving;
+mod seats;
 mod sending;
+mod session;
 mod transmission;
+mod watchers;
 
 pub use datagrams::Datagrams;
 

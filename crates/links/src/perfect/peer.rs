@@ -2,53 +2,33 @@
 use super::{
     datagrams::Passage,
     frame::{Token, Verdict},
-    outbox::Outbox,
-    receiving::Receiving,
-    sending::Sending,
+    greeting::Greeting,
+    loss::Queue,
+    session::Session,
 };
-use quorate_abstractions::link::Status;
-use quorate_core::{
-    Incarnation, ProcessId, Time, TimerId,
-    message::{digest, fold},
-};
+use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet, Time, TimerId};
 
 /// How a peer stands to this process.
-pub enum Standing {
+enum Standing {
     /// It has not been heard of, or not verified.
     Waiting,
     /// It has echoed our nonce, and is the voter of its slot.
     Connected(Box<Session>),
     /// This pair of incarnations exchanges nothing any more.
-    Closed {
-        /// Why.
-        verdict: Verdict,
-        /// The session that was; `None` if there was none.
-        session: Option<(Token, Nonce)>,
-    },
+    Closed(Closed),
+}
+
+/// Why nothing is exchanged any more.
+#[derive(Clone, Copy)]
+pub struct Closed {
+    /// Why.
+    pub verdict: Verdict,
+    /// The session that was; `None` if there was none.
+    pub session: Option<(Token, Nonce)>,
 }
 
 /// A random number that only someone who was sent it can repeat.
 pub type Nonce = u64;
-
-/// An exchange between two incarnations.
-pub struct Session {
-    /// The peer's incarnation.
-    pub incarnation: Incarnation,
-    /// The peer's nonce.
-    pub nonce: Nonce,
-    /// What every frame of the session carries.
-    pub token: Token,
-    /// Our packets to the peer.
-    pub sending: Sending,
-    /// The peer's packets to us.
-    pub receiving: Receiving,
-    /// The last stamp of an unnumbered frame of ours.
-    pub stamp: u64,
-    /// When a frame of the peer arrived that was not a copy of an earlier one.
-    pub heard_at: Time,
-    /// Whether the latest of the peer's heartbeats says that it hears less than a majority.
-    pub deaf: bool,
-}
 
 /// One end of a session.
 #[derive(Clone, Copy)]
@@ -56,35 +36,6 @@ pub struct End {
     pub process: ProcessId,
     pub incarnation: Incarnation,
     pub nonce: Nonce,
-}
-
-impl Token {
-    /// The token of the session between two ends: the same at both.
-    pub fn of(a: End, b: End) -> Token {
-        let (low, high) = if a.process < b.process {
-            (a, b)
-        } else {
-            (b, a)
-        };
-        let mut token = digest(b"quorate session");
-        for end in [low, high] {
-            token = fold(token, end.process.rank() as u64);
-            token = fold(token, end.incarnation.0);
-            token = fold(token, end.nonce);
-        }
-        Token(token)
-    }
-}
-
-/// When to greet the peer next.
-#[derive(Default)]
-pub struct Greeting {
-    /// A greeting leaves at the end of this batch.
-    pub due: bool,
-    /// A greeting leaves then, unless the peer has nothing more to tell.
-    pub at: Option<Time>,
-    /// How many in a row were not answered.
-    pub fruitless: u32,
 }
 
 /// The timer that is running for the peer.
@@ -97,61 +48,92 @@ pub struct Armed {
 
 /// What a process knows of one peer.
 pub struct Peer {
-    pub id: ProcessId,
-    pub standing: Standing,
+    standing: Standing,
     /// What fair-loss lanes need of the session: it outlasts the session of a peer that is lost.
-    pub passage: Option<Passage>,
-    /// The nonce that we tell this peer, and that it must echo.
-    pub nonce: Nonce,
-    /// The last nonce that was heard from its address, by whomever; zero before.
-    pub heard_nonce: Nonce,
+    passage: Option<Passage>,
     /// Whether it knows this process as the voter of its slot.
-    pub admitted_us: bool,
+    admitted_us: bool,
     /// Whether it has been admitted.
-    pub ready: bool,
+    ready: bool,
+    timer: Option<Armed>,
+    /// When it is greeted.
     pub greeting: Greeting,
-    pub outbox: Outbox,
-    /// An acknowledgement leaves then at the latest.
-    pub acknowledge_at: Option<Time>,
-    /// It owes more than the limit, and is lost then unless it acknowledges something.
-    pub lost_at: Option<Time>,
-    pub armed: Option<Armed>,
-    /// What was indicated of it last.
-    pub told: Option<Status>,
-    /// When a refusal was indicated last.
-    pub refused_at: Option<Time>,
-    /// When a frame of another session was answered last.
-    pub provoked_at: Option<Time>,
+    /// What waits to be sent to it.
+    pub queue: Queue,
 }
 
 impl Peer {
     /// A peer that has not been heard of.
-    pub fn new(id: ProcessId) -> Self {
+    fn new() -> Self {
         Peer {
-            id,
             standing: Standing::Waiting,
             passage: None,
-            nonce: 0,
-            heard_nonce: 0,
             admitted_us: false,
             ready: false,
+            timer: None,
             greeting: Greeting::default(),
-            outbox: Outbox::default(),
-            acknowledge_at: None,
-            lost_at: None,
-            armed: None,
-            told: None,
-            refused_at: None,
-            provoked_at: None,
+            queue: Queue::default(),
         }
     }
 
     /// The session, if there is one.
-    pub fn session(&mut self) -> Option<&mut Session> {
-        match &mut self.standing {
+    pub fn session(&self) -> Option<&Session> {
+        match &self.standing {
             Standing::Connected(session) => Some(session),
-            Standing::Waiting | Standing::Closed { .. } => None,
+            Standing::Waiting | Standing::Closed(_) => None,
         }
+    }
+
+    /// The session, to be changed.
+    pub fn session_mut(&mut self) -> Option<&mut Session> {
+        self.exchange().0
+    }
+
+    /// The session, and what waits to be sent in it.
+    pub fn exchange(&mut self) -> (Option<&mut Session>, &mut Queue) {
+        let session = match &mut self.standing {
+            Standing::Connected(session) => Some(&mut **session),
+            Standing::Waiting | Standing::Closed(_) => None,
+        };
+        (session, &mut self.queue)
+    }
+
+    /// What fair-loss lanes need of the session.
+    pub fn passage(&mut self) -> Option<&mut Passage> {
+        self.passage.as_mut()
+    }
+
+    /// Nothing passes any more, on fair-loss lanes either.
+    pub fn end_passage(&mut self) {
+        self.passage = None;
+    }
+
+    /// It is verified, and the voter of its slot.
+    pub fn connect(&mut self, session: Session) {
+        self.passage = Some(Passage::new(session.token()));
+        self.standing = Standing::Connected(Box::new(session));
+    }
+
+    /// Ends whatever there is between the two, and frees it.
+    pub fn close(&mut self, verdict: Verdict) {
+        let session = self.session();
+        let session = session.map(|session| (session.token(), session.nonce()));
+        self.standing = Standing::Closed(Closed { verdict, session });
+        if verdict != Verdict::Lost {
+            self.end_passage();
+        }
+        self.queue.clear();
+        self.greeting.stop();
+    }
+
+    /// Another incarnation is the voter: what there was with the one before is over.
+    pub fn succeed(&mut self) {
+        self.standing = Standing::Waiting;
+        self.end_passage();
+        self.queue.clear();
+        self.admitted_us = false;
+        self.ready = false;
+        self.greeting.begin_anew();
     }
 
     /// Whether the peer is verified and the voter of its slot.
@@ -159,30 +141,146 @@ impl Peer {
         matches!(self.standing, Standing::Connected(_))
     }
 
+    /// Whether nobody in its slot has been verified.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.standing, Standing::Waiting)
+    }
+
+    /// Why nothing is exchanged with it any more, if so.
+    pub fn closed(&self) -> Option<Closed> {
+        match self.standing {
+            Standing::Closed(closed) => Some(closed),
+            Standing::Waiting | Standing::Connected(_) => None,
+        }
+    }
+
     /// Whether nothing is exchanged with it any more.
     pub fn is_closed(&self) -> bool {
-        matches!(self.standing, Standing::Closed { .. })
+        self.closed().is_some()
     }
 
     /// Whether it owed too much for too long.
     pub fn is_lost(&self) -> bool {
-        let Standing::Closed { verdict, .. } = self.standing else {
-            return false;
-        };
-        verdict == Verdict::Lost
+        self.closed()
+            .is_some_and(|closed| closed.verdict == Verdict::Lost)
+    }
+
+    /// It knows this process as the voter of its slot.
+    pub fn admits_us(&mut self) {
+        self.admitted_us = true;
+    }
+
+    /// Whether it knows this process as the voter of its slot.
+    pub fn has_admitted_us(&self) -> bool {
+        self.admitted_us
+    }
+
+    /// It has been admitted, if it `is`.
+    pub fn is_admitted(&mut self, is: bool) {
+        self.ready |= is;
+    }
+
+    /// Whether it has been admitted.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Whether each has admitted the other.
+    pub fn has_met_us(&self) -> bool {
+        self.admitted_us && self.ready
     }
 
     /// Whether the handshake is over: neither lacks anything that the other can tell.
     pub fn is_settled(&self) -> bool {
-        self.is_closed() || self.is_connected() && self.admitted_us && self.ready
+        self.is_closed() || self.is_connected() && self.has_met_us()
     }
 
     /// What this peer has cost so far and not acknowledged, in bytes.
     pub fn owed_bytes(&self) -> usize {
-        let sent = match &self.standing {
-            Standing::Connected(session) => session.sending.unacknowledged(),
-            Standing::Waiting | Standing::Closed { .. } => 0,
-        };
-        self.outbox.bytes() + sent
+        let session = self.session();
+        let sent = session.map_or(0, |session| session.sending.unacknowledged());
+        self.queue.bytes() + sent
+    }
+
+    /// Whether nothing is owed that may still be acknowledged.
+    pub fn owes_nothing(&self) -> bool {
+        self.session().is_none_or(|session| {
+            session.sending.is_fruitless() || session.sending.is_empty() && self.queue.is_empty()
+        })
+    }
+
+    /// The timer that runs for it.
+    pub fn timer(&self) -> Option<Armed> {
+        self.timer
+    }
+
+    /// Another timer runs for it, or none.
+    pub fn set_timer(&mut self, timer: Option<Armed>) {
+        self.timer = timer;
+    }
+}
+
+/// All others, and what is to be done for them at the end of a batch.
+pub struct Peers {
+    /// By slot; the entry of this process is not used.
+    all: Vec<Peer>,
+    others: ProcessSet,
+    /// Those for which something may have to leave.
+    touched: ProcessSet,
+    /// Those of which something was heard.
+    heard: ProcessSet,
+}
+
+impl Peers {
+    /// The peers of `me`, none of which has been heard of.
+    pub fn new(processes: &Membership, me: ProcessId) -> Self {
+        Peers {
+            all: processes.iter().map(|_| Peer::new()).collect(),
+            others: processes.others(me),
+            touched: ProcessSet::EMPTY,
+            heard: ProcessSet::EMPTY,
+        }
+    }
+
+    /// A peer.
+    pub fn get(&self, p: ProcessId) -> &Peer {
+        &self.all[p.index()]
+    }
+
+    /// A peer, for which nothing has to leave.
+    pub fn get_mut(&mut self, p: ProcessId) -> &mut Peer {
+        &mut self.all[p.index()]
+    }
+
+    /// A peer, for which something may have to leave at the end of this batch.
+    pub fn touch(&mut self, p: ProcessId) -> &mut Peer {
+        self.touched.insert(p);
+        &mut self.all[p.index()]
+    }
+
+    /// Something was heard of it.
+    pub fn hear(&mut self, p: ProcessId) -> &mut Peer {
+        self.heard.insert(p);
+        &mut self.all[p.index()]
+    }
+
+    /// All of them.
+    pub fn others(&self) -> ProcessSet {
+        self.others
+    }
+
+    /// Those for which something may have to leave: asked once a batch.
+    pub fn take_touched(&mut self) -> ProcessSet {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Those of which something was heard: asked once a batch.
+    pub fn take_heard(&mut self) -> ProcessSet {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Whether nobody owes anything that may still be acknowledged.
+    pub fn owe_nothing(&self) -> bool {
+        self.others.iter().all(|p| self.get(p).owes_nothing())
     }
 }

@@ -1,0 +1,160 @@
+//! When to greet a peer, and what was last said at its address.
+use super::peer::Nonce;
+use quorate_core::{Random, Time};
+use rand::Rng;
+use std::time::Duration;
+
+use super::transmission::jittered;
+
+/// Greetings that are not answered are repeated after this, then ever more slowly,
+const GREETING: Duration = Duration::from_millis(20);
+/// up to this.
+pub const SLOWEST_GREETING: Duration = Duration::from_secs(1);
+/// So many unanswered greetings keep a simulated run open.
+pub const FOREGROUND_GREETINGS: u32 = 8;
+/// News of voters waits so long for more of it.
+const SPREADING: Duration = Duration::from_millis(50);
+/// What a stranger's frame provokes leaves at most so often.
+const PROVOKED: Duration = Duration::from_millis(20);
+/// A refusal that reads differently is indicated at most so often.
+const REFUSING: Duration = Duration::from_secs(1);
+
+/// The greetings to one peer, and from its address.
+#[derive(Default)]
+pub struct Greeting {
+    /// The nonce that we tell this peer, and that it must echo.
+    nonce: Nonce,
+    /// The last nonce that was heard from its address, by whomever; zero before.
+    heard: Nonce,
+    /// A greeting leaves at the end of this batch.
+    due: bool,
+    /// A greeting leaves then, unless the peer has nothing more to tell.
+    at: Option<Time>,
+    /// How many in a row were not answered.
+    fruitless: u32,
+    /// When a refusal was indicated last.
+    refused_at: Option<Time>,
+    /// When a frame of another session was answered last.
+    provoked_at: Option<Time>,
+}
+
+impl Greeting {
+    /// The nonce that this peer has to echo.
+    pub fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    /// The nonce to echo.
+    pub fn heard(&self) -> Nonce {
+        self.heard
+    }
+
+    /// The first greeting is due.
+    pub fn introduce(&mut self, rng: &mut Random) {
+        // Zero stands for "not heard".
+        self.nonce = rng.next_u64() | 1;
+        self.due = true;
+    }
+
+    /// Whoever greets from the peer's address has this nonce.
+    pub fn hear(&mut self, nonce: Nonce) {
+        self.heard = nonce;
+    }
+
+    /// A greeting leaves at the end of this batch if `wanted`.
+    pub fn ask(&mut self, wanted: bool) {
+        self.due |= wanted;
+    }
+
+    /// Whether a greeting leaves at the end of this batch.
+    pub fn is_due(&self) -> bool {
+        self.due
+    }
+
+    /// When one leaves, otherwise.
+    pub fn at(&self) -> Option<Time> {
+        self.at
+    }
+
+    /// Whether the peer has left so many unanswered that it may be gone.
+    pub fn is_fruitless(&self) -> bool {
+        self.fruitless >= FOREGROUND_GREETINGS
+    }
+
+    /// Whether the last one was not answered in time.
+    pub fn is_repeated(&self) -> bool {
+        self.fruitless > 0
+    }
+
+    /// A greeting has left, and is repeated unless it was the last.
+    pub fn left(&mut self, now: Time, is_last: bool, rng: &mut Random) {
+        self.due = false;
+        self.at = (!is_last).then(|| now + pause(self.fruitless, rng));
+    }
+
+    /// The peer has answered.
+    pub fn answered(&mut self) {
+        self.fruitless = 0;
+    }
+
+    /// Another incarnation is greeted.
+    pub fn begin_anew(&mut self) {
+        self.fruitless = 0;
+        self.due = true;
+    }
+
+    /// There is no more to ask for.
+    pub fn stop(&mut self) {
+        self.at = None;
+    }
+
+    /// The peer is greeted slowly from now on.
+    pub fn slow_down(&mut self, now: Time) {
+        self.fruitless = FOREGROUND_GREETINGS;
+        self.at = Some(now + SLOWEST_GREETING);
+    }
+
+    /// The timer fires: what was to leave until now is due, and repeated if it is `unanswered`.
+    pub fn fire(&mut self, now: Time, unanswered: bool) {
+        if self.at.is_some_and(|at| at <= now) {
+            self.at = None;
+            self.due = true;
+            self.fruitless += u32::from(unanswered);
+        }
+    }
+
+    /// There is news to spread, which waits for more. Says whether a timer is wanted for that.
+    pub fn spread(&mut self, now: Time) -> bool {
+        let wanted = self.at.is_none();
+        if wanted {
+            self.at = Some(now + SPREADING);
+        }
+        wanted
+    }
+
+    /// Whether a frame that provokes an answer was answered just now.
+    pub fn was_provoked(&self, now: Time) -> bool {
+        self.provoked_at.is_some_and(|at| now - at < PROVOKED)
+    }
+
+    /// Such a frame is answered.
+    pub fn provoke(&mut self, now: Time) {
+        self.provoked_at = Some(now);
+    }
+
+    /// Whether a refusal was indicated just now.
+    pub fn was_refused(&self, now: Time) -> bool {
+        self.refused_at.is_some_and(|at| now - at < REFUSING)
+    }
+
+    /// A refusal is indicated.
+    pub fn refuse(&mut self, now: Time) {
+        self.refused_at = Some(now);
+    }
+}
+
+/// When to greet again.
+fn pause(fruitless: u32, rng: &mut Random) -> Duration {
+    let pause = (GREETING * (1 << fruitless.min(6))).min(SLOWEST_GREETING);
+    jittered(pause, rng)
+}

@@ -1,0 +1,216 @@
+//! An exchange between two incarnations that have verified each other.
+use super::{
+    Configuration,
+    congestion::{Congestion, RoundTrip},
+    frame::{self, PACKET_HEADER, Token},
+    outbox::Outbox,
+    peer::{End, Nonce},
+    receiving::Receiving,
+    sending::Sending,
+};
+use bytes::{Bytes, BytesMut};
+use quorate_core::{
+    Incarnation, ProcessId, Time,
+    message::{digest, fold},
+};
+use std::time::Duration;
+
+/// A transmission holds at most so many datagrams,
+const MAXIMUM_SEGMENTS: usize = 64;
+/// and is at most so long (if it holds more than one): what segmentation offload takes.
+const MAXIMUM_TRANSMISSION: usize = 60 * 1024;
+/// After such a silence the first sign of life makes retransmission start afresh.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// An exchange between two incarnations.
+pub struct Session {
+    me: ProcessId,
+    /// The peer's incarnation.
+    incarnation: Incarnation,
+    /// The peer's nonce.
+    nonce: Nonce,
+    /// What every frame of the session carries.
+    token: Token,
+    /// Our packets to the peer.
+    pub sending: Sending,
+    /// The peer's packets to us.
+    pub receiving: Receiving,
+    /// The last stamp of an unnumbered frame of ours.
+    stamp: u64,
+    /// When a frame of the peer arrived that was not a copy of an earlier one.
+    heard_at: Time,
+    /// Whether the latest of the peer's heartbeats says that it hears less than a majority.
+    deaf: bool,
+    /// An acknowledgement leaves then at the latest.
+    acknowledge_at: Option<Time>,
+}
+
+impl Token {
+    /// The token of the session between two ends: the same at both.
+    pub fn of(a: End, b: End) -> Token {
+        let (low, high) = if a.process < b.process {
+            (a, b)
+        } else {
+            (b, a)
+        };
+        let mut token = digest(b"quorate session");
+        for end in [low, high] {
+            token = fold(token, end.process.rank() as u64);
+            token = fold(token, end.incarnation.0);
+            token = fold(token, end.nonce);
+        }
+        Token(token)
+    }
+}
+
+impl Session {
+    /// A session between `here` and `there`, over so many lanes, in which nothing has been said.
+    pub fn new(
+        here: End,
+        there: End,
+        configuration: &Configuration,
+        lanes: usize,
+        now: Time,
+    ) -> Self {
+        let round_trip = RoundTrip::new(
+            configuration.lowest_timeout(),
+            configuration.highest_timeout(),
+        );
+        let congestion = Congestion::new(
+            configuration.window(),
+            configuration.datagram,
+            configuration.stream,
+        );
+        Session {
+            me: here.process,
+            incarnation: there.incarnation,
+            nonce: there.nonce,
+            token: Token::of(here, there),
+            sending: Sending::new(round_trip, congestion, configuration.stream),
+            receiving: Receiving::new(configuration.maximum_message, configuration.window(), lanes),
+            stamp: 0,
+            heard_at: now,
+            deaf: false,
+            acknowledge_at: None,
+        }
+    }
+
+    /// The peer's incarnation.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The peer's nonce.
+    pub fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    /// What every frame of the session carries.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Whether the peer says that it hears less than a majority.
+    pub fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
+    /// What a peer says of whom it hears stands until it says otherwise.
+    pub fn hears_little(&mut self, deaf: bool) {
+        self.deaf = deaf;
+    }
+
+    /// Something that is no copy arrived. Says whether it broke a long silence.
+    pub fn heard(&mut self, now: Time) -> bool {
+        let silence = now - self.heard_at > SILENCE;
+        if silence {
+            self.sending.encourage();
+        }
+        self.heard_at = now;
+        silence
+    }
+
+    fn next_stamp(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
+    }
+
+    /// A heartbeat.
+    pub fn beat(&mut self, deaf: bool) -> Bytes {
+        let stamp = self.next_stamp();
+        frame::beat(self.me, self.token, stamp, deaf)
+    }
+
+    /// One transmission of what waits, as far as the window goes; `None`: nothing left.
+    pub fn packets(&mut self, outbox: &mut Outbox, datagram: usize, now: Time) -> Option<Bytes> {
+        let count = (self.sending.room() / datagram)
+            .min(self.sending.places())
+            .min(MAXIMUM_SEGMENTS)
+            .min((MAXIMUM_TRANSMISSION / datagram).max(1));
+        if count == 0 || outbox.is_empty() {
+            return None;
+        }
+        let estimate = outbox.bytes() + PACKET_HEADER * count;
+        let mut buffer = BytesMut::with_capacity(estimate.min(count * datagram));
+        let acknowledged = self.receiving.contiguous();
+        for number in (self.sending.next_number()..).take(count) {
+            if outbox.is_empty() {
+                break;
+            }
+            let start = buffer.len();
+            frame::begin_packet(&mut buffer, self.me, self.token, number, acknowledged);
+            outbox.fill(&mut buffer, start, start + datagram);
+            frame::end_packet(&mut buffer, start);
+        }
+        let bytes = buffer.freeze();
+        for start in (0..bytes.len()).step_by(datagram) {
+            let end = bytes.len().min(start + datagram);
+            self.sending.sent(bytes.slice(start..end), now);
+        }
+        if !self.receiving.has_gaps() {
+            self.receiving.settle();
+        }
+        Some(bytes)
+    }
+
+    /// Acknowledges at once what is urgent, and soon what may find company.
+    pub fn acknowledgement(&mut self, now: Time) -> Option<Bytes> {
+        match self.receiving.owes() {
+            None => self.acknowledge_at = None,
+            Some(true) => {
+                self.acknowledge_at = None;
+                let stamp = self.next_stamp();
+                let acknowledged = self.receiving.acknowledgement();
+                return Some(frame::acknowledge(
+                    self.me,
+                    self.token,
+                    stamp,
+                    &acknowledged,
+                ));
+            }
+            Some(false) if self.acknowledge_at.is_none() => {
+                self.acknowledge_at = Some(now + self.sending.acknowledgement_delay());
+            }
+            Some(false) => {}
+        }
+        None
+    }
+
+    /// When an acknowledgement leaves at the latest.
+    pub fn acknowledge_at(&self) -> Option<Time> {
+        self.acknowledge_at
+    }
+
+    /// The timer fires; this process was held up, or not. Says whether the packets have timed out.
+    pub fn fire(&mut self, held_up: bool, now: Time) -> bool {
+        if self.acknowledge_at.is_some_and(|at| at <= now) {
+            self.receiving.hurry();
+        }
+        let overdue = self.sending.deadline().is_some_and(|(at, _)| at <= now);
+        let timed_out = overdue && !(held_up && self.sending.excuse(now));
+        if timed_out {
+            self.sending.timed_out(now);
+        }
+        timed_out
+    }
+}
