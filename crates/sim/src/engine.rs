@@ -218,6 +218,7 @@ impl Shared {
             Token::Event(_) => {}
             Token::Timer(module, id) => self.drive(module, Drive::Fire(id)),
             Token::Arrive(slot, birth) => self.deliver(slot, birth),
+            Token::Turn(way, turn) => self.turn(way, turn),
         }
         true
     }
@@ -293,6 +294,7 @@ impl Core {
         match token {
             Token::Event(module) | Token::Timer(module, _) => Some(self.modules[module].process),
             Token::Arrive(slot, _) => Some(self.network.packet(slot)?.copy.to),
+            Token::Turn(way, turn) => Some(turn.told(way).0),
         }
     }
 

@@ -2,7 +2,8 @@
 use crate::{
     adversary::Pace,
     chance,
-    state::{Action, Core, Life, Place, Token},
+    network::Delivery,
+    state::{Action, Core, Life, Place, Token, What},
     trace::{Kind, Loss},
 };
 use quorate_core::{ProcessId, ProcessSet, Time};
@@ -88,6 +89,7 @@ impl Core {
         process.inbound = 0;
         self.record(Place::World, p, Kind::Crash);
         self.lose_copies(p, lose);
+        self.end_turns(p);
         let (steps, modules) = (&mut self.steps, &self.modules);
         steps.ready.retain(|m| modules[*m].process != p);
         steps.unflushed.retain(|m| modules[*m].process != p);
@@ -177,6 +179,9 @@ impl Core {
             match token {
                 Token::Timer(module, id) => self.steps.due.push((module, id)),
                 Token::Arrive(slot, _) => self.steps.flying.push(slot),
+                Token::Turn(way, turn) => {
+                    self.enter(self.now, What::Action(Action::Turn(way, turn)));
+                }
                 Token::Event(_) => {}
             }
         }
@@ -228,6 +233,7 @@ impl Core {
             self.count_in(slot);
             self.fly(slot, birth, copy);
         }
+        self.replan_turns((from, to));
     }
 
     /// Carries out what was planned. A call is given back: it is made outside the lock.
@@ -240,9 +246,20 @@ impl Core {
             Action::Cut(from, to) => self.cut(from, to),
             Action::Disconnect(from, to) => self.disconnect(from, to),
             Action::Heal(from, to) => self.heal(from, to),
+            Action::Gap(way, keep) => return hand_over(self.end_stream(way, keep)),
+            Action::Turn(way, turn) => return hand_over(self.turn(way, turn)),
             Action::Call(p, _, call) if self.life(p) != Life::Crashed => return Some(call),
             Action::Call(..) => {}
         }
         None
     }
+}
+
+fn hand_over(deliveries: Vec<Delivery>) -> Option<Box<dyn FnOnce() + Send>> {
+    if deliveries.is_empty() {
+        return None;
+    }
+    Some(Box::new(|| {
+        deliveries.into_iter().for_each(Delivery::complete);
+    }))
 }

@@ -3,7 +3,7 @@
 //! A [`World`] hosts n processes in one thread, in virtual time, from one seed: the same seed gives
 //! the same run, bit for bit. It hosts the wiring functions that real processes use, unchanged
 //! ([`SimHost`]), over real lower layers or over [ideal objects](ideal). An [`Adversary`] decides what
-//! the model leaves open; faults ([`Crash`], pauses, cuts) are data. [`Property`] observers watch a
+//! the model leaves open; faults ([`Crash`], pauses, cuts, [`Gap`]) are data. [`Property`] observers watch a
 //! run step by step, and those of the textbook are at hand ([`properties`]). Every run has a trace
 //! hash, exact counts, and, if its records are kept, a space-time [`Diagram`].
 //!
@@ -63,6 +63,7 @@ mod diagram;
 mod enabled;
 mod engine;
 mod fault;
+mod gap;
 pub mod golden;
 mod host;
 pub mod ideal;
@@ -79,6 +80,7 @@ pub use adversary::{Adversary, Copy, Fate, Latency, Pace, Random, Timed, UNIT};
 pub use diagram::{Diagram, ShiViz, Svg};
 pub use enabled::{Enabled, Step};
 pub use fault::{Crash, Lose};
+pub use gap::{Gap, Keep};
 pub use host::SimHost;
 pub use ideal::{Director, IdealLinks, Oracle};
 pub use property::{Completion, Property, Verdict, Violation};

@@ -1,6 +1,7 @@
 //! What is under way between processes, and what stands in its way.
 use crate::{
     adversary::{Copy, Fate, Pace},
+    gap::{Turn, Way},
     schedule::Passage,
     state::{Core, Life, Place, Shared, Token, What},
     trace::{Kind, Loss},
@@ -61,6 +62,7 @@ pub(crate) enum Delivery {
     Lane(Arc<Lanes>, LaneId, ProcessId, Bytes),
     Heard(Addr<Heard>, Heard),
     Datagram(Addr<fair_loss::Indication>, Bytes),
+    Status(Vec<Addr<Status>>, Status),
 }
 
 impl Delivery {
@@ -74,6 +76,11 @@ impl Delivery {
             Delivery::Datagram(up, bytes) => {
                 let segment = bytes.len().max(1);
                 up.send(fair_loss::Indication::Arrive { bytes, segment });
+            }
+            Delivery::Status(watchers, status) => {
+                for watcher in watchers {
+                    watcher.send(status.clone());
+                }
             }
         }
     }
@@ -116,6 +123,8 @@ pub(crate) struct Network {
     pub(crate) disconnected: Vec<bool>,
     /// What a cut holds back, by pair.
     pub(crate) held: BTreeMap<(ProcessId, ProcessId), Vec<usize>>,
+    /// The gaps under way, and what happens next in each.
+    pub(crate) turning: BTreeMap<Way, Turn>,
     /// How many copies in a row were lost, by pair.
     losses: Vec<u32>,
     /// At most this many copies in a row are lost.
@@ -150,6 +159,7 @@ impl Network {
             cuts: vec![0; n * n],
             disconnected: vec![false; n * n],
             held: BTreeMap::new(),
+            turning: BTreeMap::new(),
             losses: vec![0; n * n],
             loss_bound: 16,
             duplicate_bound: 4,
@@ -336,6 +346,9 @@ impl Core {
         );
         match cargo {
             Cargo::Datagram(_) => self.send_datagram(copy, label, cargo),
+            Cargo::Lane(..) if self.network.turning.contains_key(&(from, to)) => {
+                self.lose(copy, Loss::Gap);
+            }
             _ => self.launch(copy, label, cargo),
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     adversary::{Adversary, Pace},
     enabled::Steps,
     fault::{Lose, When},
+    gap::{Keep, Turn, Way},
     network::Network,
     property::{Property, Violation},
     schedule::stage::Stage,
@@ -30,6 +31,8 @@ pub(crate) enum Token {
     Timer(usize, TimerId),
     /// A packet, named by slot and birth, arrives.
     Arrive(usize, u64),
+    /// The process is told of a gap.
+    Turn(Way, Turn),
 }
 
 /// Something that the world does to a process at a time.
@@ -40,6 +43,8 @@ pub(crate) enum Action {
     Cut(ProcessId, ProcessId),
     Disconnect(ProcessId, ProcessId),
     Heal(ProcessId, ProcessId),
+    Gap(Way, Keep),
+    Turn(Way, Turn),
     Call(ProcessId, Account, Box<dyn FnOnce() + Send>),
 }
 
@@ -335,6 +340,7 @@ impl Core {
             && self.starting.is_empty()
             && self.actions == 0
             && self.network.foreground == 0
+            && self.turns().next().is_none()
             && self.processes.iter().all(|p| p.life != Life::Paused)
             && !awaits_timer
     }

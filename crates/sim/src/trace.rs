@@ -35,6 +35,8 @@ pub enum Loss {
     Cut,
     /// Its sender crashed and took it along.
     Crash,
+    /// Its stream ended.
+    Gap,
 }
 
 /// What happened.
@@ -98,6 +100,21 @@ pub enum Kind {
     /// The cut is over.
     Heal {
         /// The process that can be reached again.
+        to: ProcessId,
+    },
+    /// The stream from this process to that one ends.
+    End {
+        /// That one.
+        to: ProcessId,
+    },
+    /// The next stream from that process opens at this one: there is a gap before it.
+    Gap {
+        /// That one.
+        from: ProcessId,
+    },
+    /// The next stream from this process to that one begins.
+    Begin {
+        /// That one.
         to: ProcessId,
     },
 }
@@ -165,6 +182,9 @@ impl Kind {
             Kind::Resume => 9,
             Kind::Cut { to } => passed(10, 0, *to),
             Kind::Heal { to } => passed(11, 0, *to),
+            Kind::End { to } => passed(12, 0, *to),
+            Kind::Gap { from } => passed(13, 0, *from),
+            Kind::Begin { to } => passed(14, 0, *to),
         }
     }
 }

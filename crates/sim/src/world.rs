@@ -4,6 +4,7 @@ use crate::{
     diagram::Diagram,
     engine::{Limits, Progress},
     fault::{Crash, When},
+    gap::Gap,
     host::SimHost,
     property::{Completion, Property},
     report::{Counts, Report},
@@ -214,6 +215,14 @@ impl World {
         if let Some(to) = to {
             self.plan(to, Action::Heal(way.0, way.1));
         }
+    }
+
+    /// Ends the stream of the perfect links from one process to another (that direction alone), and begins
+    /// the next one: what is under way is lost, but for what the gap [keeps](Gap::keeping), and both ends
+    /// are told by the [status](quorate_abstractions::link::Status) of their links. Heartbeats and fair-loss
+    /// links know no streams.
+    pub fn gap(&self, way: (ProcessId, ProcessId), gap: Gap) {
+        self.plan(gap.at, Action::Gap(way, gap.keep));
     }
 
     /// Has these processes crash, and these channels, from and to, disconnect for good, from this time on.

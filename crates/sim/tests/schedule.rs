@@ -44,6 +44,9 @@ fn every_step() -> Vec<Step> {
         Act::Restore { of: from, by: to },
         Act::Deliver(copy),
         Act::Fire(to, 4),
+        Act::End { from, to },
+        Act::Gap { from, to },
+        Act::Begin { from, to },
     ];
     let others = [Act::Advance, Act::Crash(to), Act::Lose(copy)];
     let plain = reactions.iter().chain(&others).map(|act| Step::from(*act));
@@ -117,6 +120,10 @@ fn what_is_no_script_is_refused_with_its_line_and_what_could_stand_there() {
         (
             "stop\nrequest p1",
             "line 2: expected no step after the last one, found `request p1`",
+        ),
+        (
+            "end p1 p2",
+            "line 1: expected `end p1>p2`, found `end p1 p2`",
         ),
         (
             "crash p1 now",

@@ -64,7 +64,10 @@ impl Choice {
             | Kind::Pause
             | Kind::Resume
             | Kind::Cut { .. }
-            | Kind::Heal { .. } => true,
+            | Kind::Heal { .. }
+            | Kind::End { .. }
+            | Kind::Gap { .. }
+            | Kind::Begin { .. } => true,
         }
     }
 }

@@ -103,6 +103,9 @@ impl Log {
             Kind::Resume => "resume".to_owned(),
             Kind::Cut { to } => format!("cut off from {to}"),
             Kind::Heal { to } => format!("reaches {to} again"),
+            Kind::End { to } => format!("stream to {to} ended"),
+            Kind::Gap { from } => format!("gap from {from}"),
+            Kind::Begin { to } => format!("stream to {to} begun"),
         };
         self.tick(record);
         self.write(record, &words);

@@ -214,6 +214,9 @@ impl Reader<'_> {
             Kind::Resume => self.add(record, Mark::Resume, "resume".to_owned()),
             Kind::Cut { to } => self.add(record, Mark::Cut, format!("cut off from {to}")),
             Kind::Heal { to } => self.add(record, Mark::Cut, format!("reaches {to} again")),
+            Kind::End { to } => self.add(record, Mark::Cut, format!("stream to {to} ended")),
+            Kind::Gap { from } => self.add(record, Mark::Cut, format!("gap from {from}")),
+            Kind::Begin { to } => self.add(record, Mark::Cut, format!("stream to {to} begun")),
         }
     }
 

@@ -91,6 +91,9 @@ impl Diagram {
             Kind::Resume => "▸ resume".to_owned(),
             Kind::Cut { to } => format!("∤ {to} cut off"),
             Kind::Heal { to } => format!("∼ {to} back"),
+            Kind::End { to } => format!("≀ {to} ended"),
+            Kind::Gap { from } => format!("≀ {from} gap"),
+            Kind::Begin { to } => format!("∼ {to} begun"),
         })
     }
 }

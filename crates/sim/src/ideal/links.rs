@@ -40,7 +40,7 @@ impl Links for IdealLinks {
         Addr::new(move |watcher| {
             shared.lock().network.ends[me.index()]
                 .watchers
-                .push(watcher)
+                .push(watcher);
         })
     }
 

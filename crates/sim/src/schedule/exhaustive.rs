@@ -1,11 +1,11 @@
 //! Every schedule of a small world: depth-first search by replay, without what commutes.
 use super::step::{Act, Step, crashed};
 use crate::{property::Violation, report::Report, world::World};
-use quorate_core::ProcessSet;
-use std::fmt;
+use quorate_core::{ProcessId, ProcessSet};
+use std::{collections::BTreeSet, fmt};
 
-/// The adversary that tries everything: every order of the steps, and every crash and loss, within
-/// bounds.
+/// The adversary that tries everything: every order of the steps, and every crash, loss and gap,
+/// within bounds.
 ///
 /// The search is stateless: each execution is a world of its own, made afresh and led along a
 /// schedule. Schedules that differ only in the order of neighbouring steps which do not
@@ -23,6 +23,8 @@ use std::fmt;
 pub struct Exhaustive {
     crashes: usize,
     mortal: Option<ProcessSet>,
+    gaps: usize,
+    ways: Option<BTreeSet<(ProcessId, ProcessId)>>,
     depth: usize,
     executions: u64,
     deepening: bool,
@@ -35,6 +37,8 @@ impl Default for Exhaustive {
         Exhaustive {
             crashes: 0,
             mortal: None,
+            gaps: 0,
+            ways: None,
             depth: 1_000,
             executions: 1_000_000,
             deepening: false,
@@ -139,6 +143,21 @@ impl Exhaustive {
     #[must_use]
     pub fn of(mut self, processes: ProcessSet) -> Self {
         self.mortal = Some(processes);
+        self
+    }
+
+    /// …and at most so many gaps: the stream from one process to another ends, at any moment, and the next
+    /// one opens and begins, at any moment after that. What has not arrived when the next one opens is lost.
+    #[must_use]
+    pub fn gaps(mut self, most: usize) -> Self {
+        self.gaps = most;
+        self
+    }
+
+    /// …on these ways, from and to, only.
+    #[must_use]
+    pub fn along(mut self, ways: impl IntoIterator<Item = (ProcessId, ProcessId)>) -> Self {
+        self.ways = Some(ways.into_iter().collect());
         self
     }
 
@@ -304,6 +323,22 @@ impl Search<'_> {
         crashed(&self.schedule()).len() < self.bounds.crashes
     }
 
+    fn gaps_left(&self) -> bool {
+        let schedule = self.schedule();
+        let ends = schedule
+            .iter()
+            .filter(|step| matches!(step.act, Act::End { .. }));
+        ends.count() < self.bounds.gaps
+    }
+
+    /// Whether the stream that the step ends is among those that may.
+    fn is_open(&self, step: Step) -> bool {
+        let ways = self.bounds.ways.as_ref();
+        ways.is_none_or(
+            |ways| matches!(step.act, Act::End { from, to } if ways.contains(&(from, to))),
+        )
+    }
+
     fn is_mortal(&self, step: Step) -> bool {
         let mortal = self.bounds.mortal;
         step.act
@@ -342,7 +377,8 @@ impl Search<'_> {
         self.sum.steps += 1;
         self.sum.deepest = self.sum.deepest.max(self.path.len());
         // A plain step leaves as many crashes as there were before it.
-        let may_strike = !step.is_fault() && self.is_mortal(step) && self.crashes_left();
+        let is_plain = step.crashed().is_none();
+        let may_strike = is_plain && self.is_mortal(step) && self.crashes_left();
         if let Some(node) = self.path.last_mut() {
             (node.outputs, node.tells) = (outputs, taken.tells);
             let next = node.place + 1;
@@ -392,13 +428,21 @@ impl Search<'_> {
         choices.extend(world.losable());
         if self.crashes_left() {
             for Seen { step, outputs, .. } in &asleep {
-                if !step.is_fault() && self.is_mortal(*step) {
+                if step.crashed().is_none() && self.is_mortal(*step) {
                     choices.extend(inside(*step, *outputs));
                 }
             }
             let alive = world.processes().filter(|p| world.is_alive(*p));
             let crashes = alive.map(|p| Step::from(Act::Crash(p)));
             choices.extend(crashes.filter(|step| self.is_mortal(*step)));
+        }
+        if self.gaps_left() {
+            choices.extend(
+                world
+                    .endable()
+                    .into_iter()
+                    .filter(|step| self.is_open(*step)),
+            );
         }
         choices.retain(|step| asleep.iter().all(|sleeper| sleeper.step != *step));
         Node {

@@ -22,7 +22,7 @@ pub struct BadScript {
 type Bad = (&'static str, String);
 
 const DIRECTIVE: &str = "`processes`, `request`, `deliver`, `lose`, `report`, `suspect`, `restore`, \
-                         `fire`, `advance`, `crash`, `no more requests`, `stop` or `expect`";
+                         `fire`, `advance`, `crash`, `end`, `gap`, `begin`, `no more requests`, `stop` or `expect`";
 const VERDICT: &str = "`all hold`, or a tag and `holds`, `violated` or `unknown`";
 
 impl FromStr for Script {
@@ -141,6 +141,18 @@ fn act(words: &[&str]) -> Result<Act, Bad> {
         ["fire", p, k] => Act::Fire(process(p)?, ordinal(k)?),
         ["advance"] => Act::Advance,
         ["crash", p] => Act::Crash(process(p)?),
+        ["end", way] => {
+            let (from, to) = ends(way)?;
+            Act::End { from, to }
+        }
+        ["gap", way] => {
+            let (from, to) = ends(way)?;
+            Act::Gap { from, to }
+        }
+        ["begin", way] => {
+            let (from, to) = ends(way)?;
+            Act::Begin { from, to }
+        }
         _ => return Err((expected(words), words.join(" "))),
     })
 }
@@ -154,6 +166,9 @@ fn expected(words: &[&str]) -> &'static str {
         Some(&"restore") => "`restore p1 by p2`",
         Some(&"deliver") => "`deliver p1>p2 #1`",
         Some(&"lose") => "`lose p1>p2 #1`",
+        Some(&"end") => "`end p1>p2`",
+        Some(&"gap") => "`gap p1>p2`",
+        Some(&"begin") => "`begin p1>p2`",
         Some(&"fire") => "`fire p1 #1`",
         Some(&"crash") => "`crash p1`, or a step and `crashing before output 2`",
         _ => DIRECTIVE,
@@ -161,14 +176,16 @@ fn expected(words: &[&str]) -> &'static str {
 }
 
 fn passage(way: &str, k: &str) -> Result<Passage, Bad> {
+    let (from, to) = ends(way)?;
+    let number = ordinal(k)?;
+    Ok(Passage { from, to, number })
+}
+
+fn ends(way: &str) -> Result<(ProcessId, ProcessId), Bad> {
     let Some((from, to)) = way.split_once('>') else {
         return Err(("a sender and a receiver, such as `p1>p2`", way.to_owned()));
     };
-    Ok(Passage {
-        from: process(from)?,
-        to: process(to)?,
-        number: ordinal(k)?,
-    })
+    Ok((process(from)?, process(to)?))
 }
 
 fn process(word: &str) -> Result<ProcessId, Bad> {

@@ -4,6 +4,7 @@ use crate::{
     adversary::{Pace, UNIT},
     engine::{Drive, Limits, Progress},
     fault::{Lose, When},
+    gap::{Turn, Way},
     network::Packet,
     state::{Account, Action, Core, Life, Shared, Token, What},
     trace::Loss,
@@ -125,6 +126,8 @@ enum Target {
     Timer(usize, TimerId),
     Call(Call),
     Crash(ProcessId),
+    End(Way),
+    Turn(Way, Turn),
     Advance(Time),
 }
 
@@ -152,6 +155,15 @@ impl Core {
         enabled.extend(arrivals.map(Step::from));
         let due = self.due_timers().map(|(p, k, _)| Act::Fire(p, k));
         enabled.extend(due.map(Step::from));
+        let turns = self
+            .turns()
+            .filter(|(way, turn)| self.is_running(turn.told(*way).0));
+        enabled.extend(turns.map(|((from, to), turn)| {
+            Step::from(match turn {
+                Turn::Open => Act::Gap { from, to },
+                Turn::Begin => Act::Begin { from, to },
+            })
+        }));
         if self.look_ahead(limits).is_ok() {
             enabled.push(Act::Advance.into());
         }
@@ -165,6 +177,17 @@ impl Core {
         copies
             .filter(orphaned)
             .map(|copy| Step::from(Act::Lose(copy)))
+    }
+
+    /// The ends of streams that are enabled.
+    pub(crate) fn endable(&self) -> impl Iterator<Item = Step> {
+        let ranks = 1..=self.processes.len();
+        let processes = move || ranks.clone().filter_map(ProcessId::from_rank);
+        let ways = processes().flat_map(move |from| processes().map(move |to| (from, to)));
+        let endable = ways.filter(|(from, _)| self.is_running(*from));
+        endable
+            .filter(|way| self.can_end(*way))
+            .map(|(from, to)| Step::from(Act::End { from, to }))
     }
 
     /// The copies under way, with their births.
@@ -220,7 +243,20 @@ impl Core {
             }
             Act::Advance => self.look_ahead(limits).ok().map(Target::Advance),
             Act::Crash(p) => (self.life(p) != Life::Crashed).then_some(Target::Crash(p)),
+            Act::End { from, to } => {
+                let is_enabled = self.is_running(from) && self.can_end((from, to));
+                is_enabled.then_some(Target::End((from, to)))
+            }
+            Act::Gap { from, to } => self.turn_target((from, to), Turn::Open),
+            Act::Begin { from, to } => self.turn_target((from, to), Turn::Begin),
         }
+    }
+
+    fn turn_target(&self, way: Way, turn: Turn) -> Option<Target> {
+        let is_running = self.is_running(turn.told(way).0);
+        let mut turns = self.turns().filter(|_| is_running);
+        let is_enabled = turns.any(|enabled| enabled == (way, turn));
+        is_enabled.then_some(Target::Turn(way, turn))
     }
 
     fn lose_orphan(&mut self, slot: usize) {
@@ -297,6 +333,8 @@ impl Shared {
             Target::Packet(slot, birth) => self.deliver(slot, birth),
             Target::Timer(module, id) => self.drive(module, Drive::Fire(id)),
             Target::Call(call) => call(),
+            Target::End(way) => self.end_stream(way),
+            Target::Turn(way, turn) => self.turn(way, turn),
             Target::Advance(at) => {
                 self.lock().now = at;
                 self.happen(at);
@@ -357,6 +395,10 @@ impl World {
 
     pub(crate) fn losable(&self) -> Vec<Step> {
         self.shared.lock().losable().collect()
+    }
+
+    pub(crate) fn endable(&self) -> Vec<Step> {
+        self.shared.lock().endable().collect()
     }
 
     pub(crate) fn is_alive(&self, p: ProcessId) -> bool {

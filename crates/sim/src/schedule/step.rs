@@ -55,6 +55,28 @@ pub enum Act {
     Crash(ProcessId),
     /// A copy whose sender has crashed is lost.
     Lose(Passage),
+    /// The stream from one process to another ends, and its sender is told.
+    End {
+        /// The sender.
+        from: ProcessId,
+        /// The receiver.
+        to: ProcessId,
+    },
+    /// The next stream opens: what is still under way of the one that ended is lost, and the receiver is
+    /// told of the gap.
+    Gap {
+        /// The sender.
+        from: ProcessId,
+        /// The receiver.
+        to: ProcessId,
+    },
+    /// The next stream begins, and its sender is told.
+    Begin {
+        /// The sender.
+        from: ProcessId,
+        /// The receiver.
+        to: ProcessId,
+    },
 }
 
 /// One step of a schedule: a whole reaction of one process, or something that befalls it.
@@ -80,12 +102,27 @@ impl Act {
     /// The process whose step it is.
     pub fn process(self) -> Option<ProcessId> {
         match self {
-            Act::Request(p) | Act::Fire(p, _) | Act::Crash(p) => Some(p),
-            Act::Report { to: p, .. } | Act::Suspect { by: p, .. } | Act::Restore { by: p, .. } => {
-                Some(p)
-            }
+            Act::Request(p)
+            | Act::Fire(p, _)
+            | Act::Crash(p)
+            | Act::Report { to: p, .. }
+            | Act::Suspect { by: p, .. }
+            | Act::Restore { by: p, .. }
+            | Act::End { from: p, .. }
+            | Act::Gap { to: p, .. }
+            | Act::Begin { from: p, .. } => Some(p),
             Act::Deliver(passage) => Some(passage.to),
             Act::Advance | Act::Lose(_) => None,
+        }
+    }
+
+    /// The way of the stream that it is about.
+    fn way(self) -> Option<(ProcessId, ProcessId)> {
+        match self {
+            Act::End { from, to } | Act::Gap { from, to } | Act::Begin { from, to } => {
+                Some((from, to))
+            }
+            _ => None,
         }
     }
 }
@@ -119,16 +156,28 @@ impl Step {
     ///   suspicions of the process and on timers, though no process can tell: whether a suspicion came
     ///   before the crash is what accuracy is about.
     /// - The loss of a copy depends on its delivery, and on the crash of its receiver.
+    /// - The ends of streams depend on each other, since how many there may be is bounded. The steps of one
+    ///   gap depend on each other, on the loss of a copy that it would take along, and on the crash of the
+    ///   other process, which ends it.
     /// - The advance of time depends on everything.
     pub fn depends_on(self, other: Step) -> bool {
         match (self.act, other.act) {
             (Act::Advance, _) | (_, Act::Advance) => true,
-            (Act::Lose(copy), act) => touches(copy, act) || other.crashed() == Some(copy.to),
-            (act, Act::Lose(copy)) => touches(copy, act) || self.crashed() == Some(copy.to),
+            (Act::Lose(copy), act) => {
+                touches(copy, act) || turns(copy, act) || other.crashed() == Some(copy.to)
+            }
+            (act, Act::Lose(copy)) => {
+                touches(copy, act) || turns(copy, act) || self.crashed() == Some(copy.to)
+            }
             (one, another) => {
                 let both_crash = self.crashed().is_some() && other.crashed().is_some();
                 let is_accuracy = self.can_suspect(other) || other.can_suspect(self);
-                both_crash || is_accuracy || one.process() == another.process()
+                let both_end = matches!((one, another), (Act::End { .. }, Act::End { .. }));
+                let is_gap = one.way().is_some() && one.way() == another.way();
+                let is_ended = self.is_gap_of_crashed(other) || other.is_gap_of_crashed(self);
+                let both_bounded = both_crash || both_end;
+                let is_stream = is_gap || is_ended;
+                both_bounded || is_accuracy || is_stream || one.process() == another.process()
             }
         }
     }
@@ -144,15 +193,29 @@ impl Step {
             | Act::Deliver(_)
             | Act::Advance
             | Act::Crash(_)
-            | Act::Lose(_) => false,
+            | Act::Lose(_)
+            | Act::End { .. }
+            | Act::Gap { .. }
+            | Act::Begin { .. } => false,
         }
     }
 
-    /// Whether a step of this kind is among the ordinary ones, which happen in every run. The others
-    /// are the adversary's: crashes and losses.
-    pub fn is_fault(self) -> bool {
-        self.crashed().is_some() || matches!(self.act, Act::Lose(_))
+    /// Whether this step is of a gap that ends with the crash in the other.
+    fn is_gap_of_crashed(self, other: Step) -> bool {
+        let (way, crashed) = (self.act.way(), other.crashed());
+        way.is_some_and(|(from, to)| [Some(from), Some(to)].contains(&crashed))
     }
+
+    /// Whether a step of this kind is none of the ordinary ones, which happen in every run, but the
+    /// adversary's: a crash, a loss, the end of a stream.
+    pub fn is_fault(self) -> bool {
+        self.crashed().is_some() || matches!(self.act, Act::Lose(_) | Act::End { .. })
+    }
+}
+
+/// Whether the step is of a gap on the way of this copy.
+fn turns(copy: Passage, act: Act) -> bool {
+    act.way() == Some((copy.from, copy.to))
 }
 
 fn touches(copy: Passage, act: Act) -> bool {
@@ -176,6 +239,9 @@ impl fmt::Display for Act {
             Act::Advance => f.write_str("advance"),
             Act::Crash(p) => write!(f, "crash {p}"),
             Act::Lose(copy) => write!(f, "lose {copy}"),
+            Act::End { from, to } => write!(f, "end {from}>{to}"),
+            Act::Gap { from, to } => write!(f, "gap {from}>{to}"),
+            Act::Begin { from, to } => write!(f, "begin {from}>{to}"),
         }
     }
 }

@@ -16,6 +16,7 @@ use rand::SeedableRng;
 pub struct Walk {
     seed: u64,
     crashes: usize,
+    gaps: usize,
     chance: f64,
     steps: usize,
 }
@@ -26,6 +27,7 @@ impl Walk {
         Walk {
             seed,
             crashes: 0,
+            gaps: 0,
             chance: 0.1,
             steps: 100_000,
         }
@@ -35,6 +37,13 @@ impl Walk {
     #[must_use]
     pub fn crashes(mut self, most: usize) -> Self {
         self.crashes = most;
+        self
+    }
+
+    /// …and at most so many gaps: the ends of streams are among the steps to take as long as one is allowed.
+    #[must_use]
+    pub fn gaps(mut self, most: usize) -> Self {
+        self.gaps = most;
         self
     }
 
@@ -82,13 +91,16 @@ impl Walk {
     pub fn run(&self, world: World) -> Run {
         let mut rng = Random::seed_from_u64(self.seed);
         let mut player = Player::new(world);
-        let mut crashes = 0;
+        let (mut crashes, mut gaps) = (0, 0);
         for _ in 0..self.steps {
             if player.is_over() || player.world.is_complete() {
                 break;
             }
             let mut enabled = player.world.enabled();
             enabled.extend(player.world.losable());
+            if gaps < self.gaps {
+                enabled.extend(player.world.endable());
+            }
             if enabled.is_empty() {
                 break;
             }
@@ -98,6 +110,7 @@ impl Walk {
                 step = crash(step, &player.world, &mut rng);
             }
             player.take(step);
+            gaps += usize::from(matches!(step.act, Act::End { .. }));
             crashes = player
                 .world
                 .processes()

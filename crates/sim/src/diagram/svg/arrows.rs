@@ -24,6 +24,7 @@ impl Picture<'_> {
             End::Lost(Loss::Chance) => ": lost",
             End::Lost(Loss::Cut) => ": lost at a cut",
             End::Lost(Loss::Crash) => ": lost with its sender",
+            End::Lost(Loss::Gap) => ": lost with its stream",
             End::Never => ": it does not arrive",
         };
         out.begin(&format!("{way}{fate}"));
