@@ -164,7 +164,7 @@ pub enum Event {
         /// Which one.
         ticket: u64,
         /// The state.
-        state: Bytes,
+        view: reconfigurable::View,
     },
     /// The wait for the state is over.
     AskToJoin,
@@ -224,7 +224,7 @@ impl Algorithm for ByLeader {
             Event::Retry => self.candidacy.upon_retry(&mut self.ballots),
             Event::Ask => self.upon_ask(ctx),
             Event::Status(status) => self.upon_status(status, ctx),
-            Event::State { ticket, state } => self.upon_state(ticket, state, ctx),
+            Event::State { ticket, view } => self.upon_state(ticket, view, ctx),
             Event::AskToJoin => self.upon_ask_to_join(ctx),
             Event::Behind => self.upon_still_behind(ctx),
         }

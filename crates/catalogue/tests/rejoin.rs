@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     fair_loss::{Indication as Arrival, Transmit},
     link::Links,
-    reconfigurable::{Indication, Request},
+    reconfigurable::{Indication, Request, Restore, View},
     total_order::Broadcast,
 };
 use quorate_broadcast::by_leader::{self, Rejoining};
@@ -33,6 +33,8 @@ struct Log {
     payloads: Vec<Bytes>,
     configuration: u64,
     states: usize,
+    /// What has come of a state.
+    restored: BytesMut,
 }
 
 /// Where what arrives goes, while the start that it belongs to is alive.
@@ -56,11 +58,14 @@ fn user(log: Arc<Mutex<Log>>, requests: Arc<OnceLock<Addr<Request>>>) -> Addr<In
             Indication::StateWanted { ticket } => {
                 let mut state = BytesMut::new();
                 wire::put_batch(&log.payloads, &mut state);
-                let state = state.freeze();
-                let request = Request::State { ticket, state };
+                let view = View::of_bytes(state.freeze());
+                let request = Request::State { ticket, view };
                 requests.get().unwrap().send(request);
             }
-            Indication::State(state) => {
+            Indication::Restore(Restore::Begin | Restore::Abandoned) => log.restored.clear(),
+            Indication::Restore(Restore::Chunk(chunk)) => log.restored.extend_from_slice(&chunk),
+            Indication::Restore(Restore::Whole) => {
+                let state = std::mem::take(&mut log.restored).freeze();
                 log.payloads = wire::take_batch(state).unwrap();
                 log.states += 1;
             }

@@ -10,7 +10,7 @@ use crate::ordering::Cut;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     link::{Adopt, To},
-    reconfigurable::Indication,
+    reconfigurable::{Indication, Restore},
 };
 use quorate_consensus::ballots::Ballots;
 use quorate_core::{Ctx, ProcessId, message::Origin, wire};
@@ -152,7 +152,9 @@ impl ByLeader {
                 number: *number,
             }));
         }
-        ctx.trigger(Effect::Indicate(Indication::State(whole)));
+        for restore in [Restore::Begin, Restore::Chunk(whole), Restore::Whole] {
+            ctx.trigger(Effect::Indicate(Indication::Restore(restore)));
+        }
         self.ask_everybody(ctx);
         let configuration = self.newcomers.present();
         ctx.trigger(Effect::Indicate(Indication::Configuration(configuration)));

@@ -3,10 +3,10 @@ use super::{
     ByLeader, Effect, Message, behind::Behind, early::Early, joining::Pieces, message::Start, send,
 };
 use crate::ordering::Cut;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use quorate_abstractions::{
     link::{Adopt, Status, To},
-    reconfigurable::{Configuration, Indication},
+    reconfigurable::{Configuration, Indication, View},
 };
 use quorate_consensus::ballots;
 use quorate_core::{
@@ -368,13 +368,15 @@ impl ByLeader {
     }
 
     /// The user's state has come: it leaves, and the decisions since, if they are not on their way.
-    pub(super) fn upon_state(&mut self, ticket: u64, state: Bytes, ctx: &mut Ctx<Self>) {
+    pub(super) fn upon_state(&mut self, ticket: u64, mut view: View, ctx: &mut Ctx<Self>) {
         let Some(Ticket { to, start }) = self.newcomers.tickets.remove(&ticket) else {
             return ctx.count("nobody waits for this state");
         };
         let mut whole = BytesMut::new();
         wire::put_head(&start, &mut whole);
-        whole.extend_from_slice(&state);
+        while let Some(chunk) = view.next_chunk() {
+            whole.extend_from_slice(&chunk);
+        }
         let mut whole = whole.freeze();
         let parts = whole.len().div_ceil(PIECE) as u64;
         for part in 0..parts {

@@ -25,7 +25,7 @@ pub fn spawn_reconfigurable<H: Host>(
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(|request| match request {
         reconfigurable::Request::Broadcast(request) => Event::Broadcast(request),
-        reconfigurable::Request::State { ticket, state } => Event::State { ticket, state },
+        reconfigurable::Request::State { ticket, view } => Event::State { ticket, view },
     });
     let link = link.attach(mailbox.addr().with(Event::Link));
     detector.send(mailbox.addr().with(Event::Leader));

@@ -11,7 +11,7 @@
 use super::view::{Standing, View};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    reconfigurable::{Indication, Request},
+    reconfigurable::{Indication, Request, Restore, View as StateView},
     total_order::{Broadcast, Deliver},
 };
 use quorate_core::{Addr, message::Origin};
@@ -103,6 +103,8 @@ struct State {
     /// How many messages were sent.
     sent: u64,
     machine: Machine,
+    /// What has come of a state.
+    restored: BytesMut,
 }
 
 /// What `/status` and `/metrics` say of the replica.
@@ -278,7 +280,7 @@ impl Replica {
                 self.0.view.upon_configuration(configuration);
             }
             Indication::StateWanted { ticket } => self.upon_state_wanted(ticket),
-            Indication::State(state) => self.upon_state(state),
+            Indication::Restore(restore) => self.upon_restore(restore),
         }
     }
 
@@ -297,7 +299,22 @@ impl Replica {
     fn upon_state_wanted(&self, ticket: u64) {
         let state = self.state().machine.snapshot();
         info!(bytes = state.len(), "a newcomer is given the state");
-        self.0.order.send(Request::State { ticket, state });
+        let view = StateView::of_bytes(state);
+        self.0.order.send(Request::State { ticket, view });
+    }
+
+    /// A state comes in chunks. Until it is whole this replica's state is what it was.
+    fn upon_restore(&self, restore: Restore) {
+        let mut state = self.state();
+        match restore {
+            Restore::Begin | Restore::Abandoned => state.restored = BytesMut::new(),
+            Restore::Chunk(chunk) => state.restored.extend_from_slice(&chunk),
+            Restore::Whole => {
+                let whole = std::mem::take(&mut state.restored).freeze();
+                drop(state);
+                self.upon_state(whole);
+            }
+        }
     }
 
     /// This process goes on from this state, as a newcomer, or because it was too far behind. What it

@@ -1,6 +1,9 @@
 //! Replacements and newcomers, driven by hand.
 use super::*;
-use quorate_abstractions::link::{Adopt, Status};
+use quorate_abstractions::{
+    link::{Adopt, Status},
+    reconfigurable::{Restore, View},
+};
 use quorate_core::Incarnation;
 
 /// p3, which its links may tell that others come back, or itself.
@@ -174,7 +177,7 @@ fn a_newcomer_asks_one_after_the_other_and_begins_where_the_state_ends() {
     );
     let effects = p3.hears(1, pieces[2].clone());
     let state = effects.iter().find_map(|effect| match effect {
-        Effect::Indicate(Indication::State(state)) => Some(state.clone()),
+        Effect::Indicate(Indication::Restore(Restore::Chunk(state))) => Some(state.clone()),
         _ => None,
     });
     assert_eq!(state.unwrap(), "the state of the user");
@@ -241,12 +244,13 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
     let ticket = *ticket;
     let answer = p3.upon(Event::State {
         ticket,
-        state: state.clone(),
+        view: View::of_bytes(state.clone()),
     });
     let pieces = sent(answer);
     assert_eq!(pieces.len(), 3, "a mebibyte and its head, in halves");
     assert!(pieces.iter().all(|(to, _)| *to == To::One(p(1))));
-    assert!(p3.upon(Event::State { ticket, state }).is_empty(), "once");
+    let view = View::of_bytes(state);
+    assert!(p3.upon(Event::State { ticket, view }).is_empty(), "once");
     let (mut p1, _) = newcomer();
     p1.algorithm.me = later(1);
     for (_, piece) in pieces {
@@ -350,8 +354,8 @@ fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promise
     let state = answer(newcomers, 1).remove(0);
     let effects = p3.hears(1, state.clone());
     let restored = |effects: &[Effect]| {
-        let state = |e: &Effect| matches!(e, Effect::Indicate(Indication::State(_)));
-        effects.iter().any(state)
+        let whole = |e: &Effect| matches!(e, Effect::Indicate(Indication::Restore(Restore::Whole)));
+        effects.iter().any(whole)
     };
     assert!(restored(&effects));
     assert_eq!(p3.algorithm.applied, 5);

@@ -91,9 +91,19 @@ impl Order {
     async fn state(&mut self, ticket: u64) -> Bytes {
         self.indicate(Indication::StateWanted { ticket });
         match self.requests.recv().await {
-            Some(Request::State { ticket: t, state }) if t == ticket => state,
+            Some(Request::State { ticket: t, view }) if t == ticket => whole(view),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Gives the replica a state, in pieces.
+    fn restore(&self, mut state: Bytes) {
+        self.indicate(Indication::Restore(Restore::Begin));
+        while !state.is_empty() {
+            let chunk = state.split_to(state.len().min(7));
+            self.indicate(Indication::Restore(Restore::Chunk(chunk)));
+        }
+        self.indicate(Indication::Restore(Restore::Whole));
     }
 
     /// Delivers everything, for ever.
@@ -106,6 +116,15 @@ impl Order {
         });
         handles
     }
+}
+
+/// All that a view gives.
+fn whole(mut view: StateView) -> Bytes {
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = view.next_chunk() {
+        whole.extend_from_slice(&chunk);
+    }
+    whole.freeze()
 }
 
 fn encoded(command: &Command) -> BytesMut {
@@ -252,7 +271,7 @@ async fn a_newcomer_gets_the_state_of_exactly_the_point_at_which_it_was_wanted()
     // Everything is in the queue before anything is acted upon.
     giver.indicate(Indication::StateWanted { ticket: 5 });
     giver.deliver(increment());
-    let Some(Request::State { ticket: 5, state }) = giver.requests.recv().await else {
+    let Some(Request::State { ticket: 5, view }) = giver.requests.recv().await else {
         panic!("no state");
     };
 
@@ -262,7 +281,7 @@ async fn a_newcomer_gets_the_state_of_exactly_the_point_at_which_it_was_wanted()
         let replica = taker.replica.clone();
         tokio::spawn(async move { replica.submit(1, &incr(), late()).await })
     };
-    taker.indicate(Indication::State(state));
+    taker.restore(whole(view));
     let configuration = Configuration {
         number: 1,
         newcomers: vec![(origin(), 1)],
@@ -299,7 +318,7 @@ async fn who_was_too_far_behind_answers_what_came_after_its_new_state_only() {
     let second = behind.next_broadcast().await;
     // The others have delivered the first one.
     ahead.deliver(first);
-    behind.indicate(Indication::State(ahead.state(1).await));
+    behind.restore(ahead.state(1).await);
     behind.delivered = 1;
     behind.deliver(second);
     assert_eq!(after.await, Ok(vec![Reply::Integer(2)]));
@@ -322,7 +341,7 @@ async fn equal_sequences_give_equal_states() {
 async fn a_newcomer_that_cannot_read_its_state_does_not_serve() {
     let order = Order::joining(8);
     order.view.upon_status(newcomer_status());
-    order.indicate(Indication::State(Bytes::from_static(b"nonsense")));
+    order.restore(Bytes::from_static(b"nonsense"));
     let refused = order.replica.submit(1, &incr(), late()).await;
     let Err(Refusal::NotVoter(words)) = refused else {
         panic!("it serves");
