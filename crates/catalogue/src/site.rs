@@ -313,7 +313,7 @@ impl<'w> Site<'w> {
     }
 
     /// Where the top of the stack indicates.
-    pub fn application<T: Observe + 'static>(&self) -> Addr<T> {
+    pub fn application<T: Observe + Send + 'static>(&self) -> Addr<T> {
         let (audience, p) = (self.audience.clone(), self.p);
         self.world.application_with(p, move |indication: T, now| {
             audience(p, &indication.observe(), now);

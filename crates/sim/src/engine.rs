@@ -118,14 +118,16 @@ impl Shared {
     }
 
     /// Starts the actors that were installed since the last step.
-    fn start_actors(&self) {
+    pub(crate) fn start_actors(&self) {
         loop {
             let module = {
                 let mut core = self.lock();
                 let Some(module) = core.starting.pop_front() else {
                     return;
                 };
-                if core.life(core.modules[module].process) == Life::Crashed {
+                if core.life(core.modules[module].process) == Life::Crashed
+                    || core.waits_for_start(module)
+                {
                     continue;
                 }
                 module

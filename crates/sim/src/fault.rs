@@ -164,12 +164,17 @@ impl Core {
     }
 
     pub(crate) fn resume(&mut self, p: ProcessId) {
-        if self.life(p) != Life::Paused {
+        if self.life(p) != Life::Paused || self.processes[p.index()].is_unborn {
             return;
         }
+        self.record(Place::World, p, Kind::Resume);
+        self.go_on(p);
+    }
+
+    /// A process takes steps, those first that waited for it.
+    pub(crate) fn go_on(&mut self, p: ProcessId) {
         self.changed = self.now;
         self.processes[p.index()].life = Life::Running;
-        self.record(Place::World, p, Kind::Resume);
         let held = std::mem::take(&mut self.processes[p.index()].held);
         if self.pace == Pace::Timed {
             self.ready.extend(held);
@@ -226,6 +231,7 @@ impl Core {
             return;
         }
         self.record(Place::World, from, Kind::Heal { to });
+        self.resume_stream((from, to));
         for slot in self.network.held.remove(&(from, to)).unwrap_or_default() {
             let Some((copy, birth)) = self.network.packet(slot).map(|k| (k.copy, k.birth)) else {
                 continue;
@@ -233,6 +239,7 @@ impl Core {
             self.count_in(slot);
             self.fly(slot, birth, copy);
         }
+        self.line_up((from, to));
         self.replan_turns((from, to));
     }
 
@@ -246,6 +253,8 @@ impl Core {
             Action::Cut(from, to) => self.cut(from, to),
             Action::Disconnect(from, to) => self.disconnect(from, to),
             Action::Heal(from, to) => self.heal(from, to),
+            Action::Start(p) => self.start_process(p),
+            Action::Echo(copy, label, cargo) => self.arrive_again(copy, label, cargo),
             Action::Gap(way, keep) => return hand_over(self.end_stream(way, keep)),
             Action::Turn(way, turn) => return hand_over(self.turn(way, turn)),
             Action::Call(p, _, call) if self.life(p) != Life::Crashed => return Some(call),

@@ -14,6 +14,9 @@
 //! | Does it survive anything? | [`Random`] and many seeds |
 //! | Does it survive everything, at a small size? | [`Exhaustive`] |
 //! | Does it survive this very execution? | [`Script`] |
+//! | Does it survive a missing piece of a stream? | [`World::gap`], [`Exhaustive::gaps`], [`Walk::gaps`] |
+//! | Does it survive load? | [`World::channel`]: bandwidth, queue, byte streams; [`World::slow_user`] |
+//! | Does it survive late starts, restarts and old copies? | [`World::start_at`], [`World::restart`], [`World::echo`] |
 //! | Does the whole stack work? | [`World::fair_loss`] below the real links, [`World::settle`] |
 //! | What went wrong? | the seed again, with [`World::keep_trace`] and [`World::diagram`] |
 //! | What went wrong, in short? | [`Walk`] and many seeds, and [`shrink`](schedule::shrink) |
@@ -53,12 +56,13 @@
 //!
 //! # What a world is not
 //!
-//! It knows no threads and no clock. A process does not come back after a crash. What an algorithm
-//! computes takes no time. A cut and a pause are outside the model of perfect links while they last:
+//! It knows no threads and no clock. To properties a process that has crashed does not come back, though
+//! it [may start again](World::restart). What an algorithm computes takes no time. A cut and a pause are outside the model of perfect links while they last:
 //! where one never ends, no verdict on liveness is given.
 
 pub mod adversary;
 mod chance;
+mod channel;
 mod diagram;
 mod enabled;
 mod engine;
@@ -72,11 +76,13 @@ pub mod properties;
 pub mod property;
 mod report;
 pub mod schedule;
+mod start;
 mod state;
 pub mod trace;
 mod world;
 
 pub use adversary::{Adversary, Copy, Fate, Latency, Pace, Random, Timed, UNIT};
+pub use channel::Channel;
 pub use diagram::{Diagram, ShiViz, Svg};
 pub use enabled::{Enabled, Step};
 pub use fault::{Crash, Lose};

@@ -1,6 +1,7 @@
 //! What is under way between processes, and what stands in its way.
 use crate::{
     adversary::{Copy, Fate, Pace},
+    channel::{Echo, Load},
     gap::{Turn, Way},
     schedule::Passage,
     state::{Core, Life, Place, Shared, Token, What},
@@ -13,11 +14,11 @@ use quorate_abstractions::{
     lanes::{LaneId, LaneTable, Lanes},
     link::{Status, To},
 };
-use quorate_core::{Addr, Name, ProcessId, message::digest};
+use quorate_core::{Addr, Name, ProcessId, Time, message::digest};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What a packet carries, and so on what kind of link it travels.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Cargo {
     /// A message in a lane of the ideal perfect links.
     Lane(LaneId, Bytes),
@@ -25,6 +26,16 @@ pub(crate) enum Cargo {
     Beat(Beat),
     /// A datagram on a fair-loss link.
     Datagram(Bytes),
+}
+
+impl Cargo {
+    /// How many bytes it carries.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Cargo::Lane(_, bytes) | Cargo::Datagram(bytes) => bytes.len(),
+            Cargo::Beat(_) => 1,
+        }
+    }
 }
 
 pub(crate) struct Packet {
@@ -39,6 +50,10 @@ pub(crate) struct Packet {
 impl Packet {
     pub(crate) fn foreground(&self) -> bool {
         matches!(self.cargo, Cargo::Lane(..))
+    }
+
+    pub(crate) fn cargo(&self) -> &Cargo {
+        &self.cargo
     }
 
     pub(crate) fn passage(&self) -> Passage {
@@ -125,6 +140,12 @@ pub(crate) struct Network {
     pub(crate) held: BTreeMap<(ProcessId, ProcessId), Vec<usize>>,
     /// The gaps under way, and what happens next in each.
     pub(crate) turning: BTreeMap<Way, Turn>,
+    /// Channels that have weight.
+    pub(crate) loads: BTreeMap<Way, Load>,
+    /// Until when byte streams wait that were cut.
+    pub(crate) resumes: BTreeMap<Way, Time>,
+    /// What arrives once more.
+    pub(crate) echoes: Vec<Echo>,
     /// How many copies in a row were lost, by pair.
     losses: Vec<u32>,
     /// At most this many copies in a row are lost.
@@ -160,6 +181,9 @@ impl Network {
             disconnected: vec![false; n * n],
             held: BTreeMap::new(),
             turning: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            resumes: BTreeMap::new(),
+            echoes: Vec::new(),
             losses: vec![0; n * n],
             loss_bound: 16,
             duplicate_bound: 4,
@@ -358,7 +382,16 @@ impl Core {
         let pair = self.network.pair(copy.from, copy.to);
         let fate = self.adversary.fate(copy, &mut self.rng);
         let bounded = self.network.losses[pair] >= self.network.loss_bound;
+        let way = (copy.from, copy.to);
+        self.echo(copy, label, &cargo);
         match fate {
+            _ if !self.has_room(copy, &cargo) => self.lose(copy, Loss::Queue),
+            _ if self.is_stream(way) => {
+                if fate == Fate::Lost {
+                    self.stall(way);
+                }
+                self.launch(copy, label, cargo);
+            }
             _ if self.network.is_cut(copy.from, copy.to) => self.lose(copy, Loss::Cut),
             Fate::Lost if !bounded => {
                 self.network.losses[pair] += 1;
@@ -396,7 +429,7 @@ impl Core {
         self.record(Place::World, copy.from, kind);
     }
 
-    fn launch(&mut self, copy: Copy, label: &'static str, cargo: Cargo) {
+    pub(crate) fn launch(&mut self, copy: Copy, label: &'static str, cargo: Cargo) {
         let (slot, birth) = self.network.insert(copy, label, cargo);
         self.count_in(slot);
         self.fly(slot, birth, copy);
@@ -412,8 +445,8 @@ impl Core {
             }
             Pace::Chosen | Pace::Atomic => self.steps.flying.push(slot),
             Pace::Timed => {
-                let latency = self.adversary.latency(copy, &mut self.rng);
-                self.enter(self.now + latency, What::Packet(slot, birth));
+                let at = self.arrival(slot, copy);
+                self.enter(at, What::Packet(slot, birth));
             }
         }
     }
@@ -450,19 +483,24 @@ impl Core {
                 self.network.remove(slot);
                 return None;
             }
-            Life::Paused => {
-                let held = &mut self.processes[copy.to.index()].held;
-                held.push_back(Token::Arrive(slot, birth));
+            Life::Paused if self.processes[copy.to.index()].is_unborn && !foreground => {
+                self.network.remove(slot);
+                self.lose(copy, Loss::Unborn);
                 return None;
             }
+            Life::Paused => {
+                self.keep_for(copy.to, Token::Arrive(slot, birth));
+                return None;
+            }
+            Life::Running if self.is_early(slot, birth) => return None,
             Life::Running => {}
         }
         self.count_out(foreground, copy.to);
         if copy.from != copy.to && self.network.is_cut(copy.from, copy.to) {
             let disconnected = self.network.disconnected[self.network.pair(copy.from, copy.to)];
-            if foreground && !disconnected {
-                let held = self.network.held.entry((copy.from, copy.to));
-                held.or_default().push(slot);
+            let is_kept = foreground || self.is_stream((copy.from, copy.to));
+            if is_kept && !disconnected {
+                self.hold(slot, copy);
             } else {
                 self.network.remove(slot);
                 self.lose(copy, Loss::Cut);
@@ -490,6 +528,16 @@ impl Core {
             }
             Cargo::Datagram(bytes) => Some(Delivery::Datagram(ends.arrivals.clone()?, bytes)),
         }
+    }
+
+    /// A cut holds a packet back.
+    fn hold(&mut self, slot: usize, copy: Copy) {
+        let way = (copy.from, copy.to);
+        let bytes = self.network.packet(slot).filter(|p| !p.foreground());
+        if let Some(bytes) = bytes.map(|packet| packet.cargo.length()) {
+            self.hold_stream(way, bytes);
+        }
+        self.network.held.entry(way).or_default().push(slot);
     }
 
     /// The birth of the packet in this slot.

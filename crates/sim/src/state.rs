@@ -3,11 +3,11 @@
 //! Algorithms run outside the lock: an actor is taken out of its place, driven, and put back. What it
 //! reaches through addresses (mailboxes, links, the application) locks the state for a moment.
 use crate::{
-    adversary::{Adversary, Pace},
+    adversary::{Adversary, Copy, Pace},
     enabled::Steps,
     fault::{Lose, When},
     gap::{Keep, Turn, Way},
-    network::Network,
+    network::{Cargo, Network},
     property::{Property, Violation},
     schedule::stage::Stage,
     trace::{Kind, ModuleNumber, Record, Trace},
@@ -20,6 +20,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// Something that a process is to do now.
@@ -44,6 +45,8 @@ pub(crate) enum Action {
     Disconnect(ProcessId, ProcessId),
     Heal(ProcessId, ProcessId),
     Gap(Way, Keep),
+    Start(ProcessId),
+    Echo(Copy, &'static str, Cargo),
     Turn(Way, Turn),
     Call(ProcessId, Account, Box<dyn FnOnce() + Send>),
 }
@@ -122,6 +125,16 @@ pub(crate) struct Process {
     pub(crate) held: VecDeque<Token>,
     /// Foreground packets under way to it.
     pub(crate) inbound: usize,
+    /// Whether it is still to start for the first time,
+    pub(crate) is_unborn: bool,
+    /// and which of its modules wait for that.
+    pub(crate) unstarted: VecDeque<usize>,
+    /// How many times it has started again.
+    pub(crate) starts: u64,
+    /// How long its application takes for an indication, if it is slow,
+    pub(crate) user_pace: Option<Duration>,
+    /// and when it is through with those that it has.
+    pub(crate) user_free: Time,
 }
 
 /// How often, and when, a module gave an indication.
@@ -139,6 +152,8 @@ pub struct Tally {
 
 pub(crate) struct Module {
     pub(crate) process: ProcessId,
+    /// Of which of its starts.
+    pub(crate) start: u64,
     pub(crate) name: Name,
     pub(crate) installed: bool,
     /// Away while it is being driven.
@@ -210,6 +225,11 @@ impl Core {
             doom: None,
             held: VecDeque::new(),
             inbound: 0,
+            is_unborn: false,
+            unstarted: VecDeque::new(),
+            starts: 0,
+            user_pace: None,
+            user_free: Time::ZERO,
         });
         Core {
             now: Time::ZERO,
@@ -260,6 +280,7 @@ impl Core {
     pub(crate) fn add_module(&mut self, process: ProcessId, name: Name) -> usize {
         self.modules.push(Module {
             process,
+            start: self.processes[process.index()].starts,
             name,
             installed: false,
             actor: None,
@@ -449,7 +470,8 @@ impl Core {
             name,
             kind,
         };
-        for observer in &mut self.observers {
+        let is_first = module.is_none_or(|m| self.modules[m.0].start == 0);
+        for observer in self.observers.iter_mut().filter(|_| is_first) {
             if observer.violation.is_none()
                 && let Err(violation) = observer.property.observe(&record)
             {

@@ -37,6 +37,10 @@ pub enum Loss {
     Crash,
     /// Its stream ended.
     Gap,
+    /// The queue of its channel was full.
+    Queue,
+    /// Its receiver had not started yet.
+    Unborn,
 }
 
 /// What happened.
@@ -92,6 +96,8 @@ pub enum Kind {
     Pause,
     /// The process goes on.
     Resume,
+    /// The process starts, late or again.
+    Start,
     /// Nothing passes from this process to that one any more.
     Cut {
         /// That one.
@@ -185,6 +191,7 @@ impl Kind {
             Kind::End { to } => passed(12, 0, *to),
             Kind::Gap { from } => passed(13, 0, *from),
             Kind::Begin { to } => passed(14, 0, *to),
+            Kind::Start => 15,
         }
     }
 }

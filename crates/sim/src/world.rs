@@ -1,6 +1,7 @@
 //! The world: processes, what connects them, what befalls them, and what is asked of them.
 use crate::{
     adversary::Adversary,
+    channel::{Channel, Echo},
     diagram::Diagram,
     engine::{Limits, Progress},
     fault::{Crash, When},
@@ -149,29 +150,38 @@ impl World {
     }
 
     /// The application of `p`: what is sent here leaves the process, which may crash just before.
-    pub fn application<T: Observe + 'static>(&self, p: ProcessId) -> Addr<T> {
+    pub fn application<T: Observe + Send + 'static>(&self, p: ProcessId) -> Addr<T> {
         self.application_with(p, |_, _| {})
     }
 
     /// The application of `p`, which does this with every indication and its time: collects it, or
     /// makes the next request.
-    pub fn application_with<T: Observe + 'static>(
+    pub fn application_with<T: Observe + Send + 'static>(
         &self,
         p: ProcessId,
         react: impl FnMut(T, Time) + Send + 'static,
     ) -> Addr<T> {
-        let (shared, react) = (self.shared.clone(), Mutex::new(react));
+        let (shared, react) = (self.shared.clone(), Arc::new(Mutex::new(react)));
         Addr::new(move |indication| {
-            let now = {
+            let (now, late) = {
                 let mut core = shared.lock();
                 if !core.output(p) {
                     return;
                 }
                 core.processes[p.index()].told += 1;
-                core.now
+                (core.now, core.takes_in(p))
             };
-            let mut react = react.lock().unwrap_or_else(PoisonError::into_inner);
-            react(indication, now);
+            let Some(at) = late else {
+                let mut react = react.lock().unwrap_or_else(PoisonError::into_inner);
+                return react(indication, now);
+            };
+            let react = react.clone();
+            let call = Box::new(move || {
+                let mut react = react.lock().unwrap_or_else(PoisonError::into_inner);
+                react(indication, at);
+            });
+            let action = Action::Call(p, Account::Request, call);
+            shared.lock().enter(at, What::Action(action));
         })
     }
 
@@ -183,7 +193,19 @@ impl World {
 
     /// Does this on behalf of `p` at this time, unless `p` has crashed by then.
     pub fn call(&self, p: ProcessId, at: Time, act: impl FnOnce() + Send + 'static) {
+        let (shared, start) = (self.shared.clone(), self.start_of(p));
+        let act = move || {
+            let is_over = shared.lock().processes[p.index()].starts != start;
+            if !is_over {
+                act();
+            }
+        };
         self.plan(at, Action::Call(p, Account::Request, Box::new(act)));
+    }
+
+    /// How many starts of `p` were before this one.
+    pub(crate) fn start_of(&self, p: ProcessId) -> u64 {
+        self.shared.lock().processes[p.index()].starts
     }
 
     pub(crate) fn plan(&self, at: Time, action: Action) {
@@ -257,6 +279,38 @@ impl World {
         }
     }
 
+    /// Gives the way from one process to another this channel, from now on.
+    pub fn channel(&self, way: (ProcessId, ProcessId), channel: Channel) {
+        self.shared.lock().set_channel(way, channel);
+    }
+
+    /// Gives every way between two processes a channel like this one, from now on.
+    pub fn channels(&self, channel: Channel) {
+        for p in self.processes() {
+            for q in self.membership.others(p).iter() {
+                self.channel((p, q), channel);
+            }
+        }
+    }
+
+    /// Has each datagram that is sent on this way in `[from, to)` arrive once more, so much later: maybe
+    /// when the start that sent it is long over.
+    pub fn echo(&self, way: (ProcessId, ProcessId), from: Time, to: Time, after: Duration) {
+        let echo = Echo {
+            way,
+            from,
+            to,
+            after,
+        };
+        self.shared.lock().network.echoes.push(echo);
+    }
+
+    /// Has the application of `p` take so long for each indication, one after the other: what it does
+    /// upon one it does late.
+    pub fn slow_user(&self, p: ProcessId, pace: Duration) {
+        self.shared.lock().processes[p.index()].user_pace = Some(pace);
+    }
+
     /// Has a datagram that nobody sent arrive at the fair-loss link of `p`.
     pub fn inject(&self, p: ProcessId, at: Time, bytes: bytes::Bytes) {
         let shared = self.shared.clone();
@@ -310,6 +364,7 @@ impl World {
             .membership
             .iter()
             .filter(|p| core.life(*p) != Life::Crashed)
+            .filter(|p| core.processes[p.index()].starts == 0)
             .collect();
         let paused = correct.iter().any(|p| core.life(p) == Life::Paused);
         let cut = correct

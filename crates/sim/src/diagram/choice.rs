@@ -63,6 +63,7 @@ impl Choice {
             | Kind::Crash
             | Kind::Pause
             | Kind::Resume
+            | Kind::Start
             | Kind::Cut { .. }
             | Kind::Heal { .. }
             | Kind::End { .. }

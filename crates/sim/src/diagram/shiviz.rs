@@ -101,6 +101,7 @@ impl Log {
             Kind::Crash => "crash".to_owned(),
             Kind::Pause => "pause".to_owned(),
             Kind::Resume => "resume".to_owned(),
+            Kind::Start => "start".to_owned(),
             Kind::Cut { to } => format!("cut off from {to}"),
             Kind::Heal { to } => format!("reaches {to} again"),
             Kind::End { to } => format!("stream to {to} ended"),

@@ -211,6 +211,7 @@ impl Reader<'_> {
             Kind::Duplicate { .. } => {}
             Kind::Crash => self.add(record, Mark::Crash, "crash".to_owned()),
             Kind::Pause => self.add(record, Mark::Pause, "pause".to_owned()),
+            Kind::Start => self.add(record, Mark::Resume, "start".to_owned()),
             Kind::Resume => self.add(record, Mark::Resume, "resume".to_owned()),
             Kind::Cut { to } => self.add(record, Mark::Cut, format!("cut off from {to}")),
             Kind::Heal { to } => self.add(record, Mark::Cut, format!("reaches {to} again")),

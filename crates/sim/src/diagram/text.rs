@@ -89,6 +89,7 @@ impl Diagram {
             Kind::Crash => "✗ CRASH".to_owned(),
             Kind::Pause => "‖ pause".to_owned(),
             Kind::Resume => "▸ resume".to_owned(),
+            Kind::Start => "▸ start".to_owned(),
             Kind::Cut { to } => format!("∤ {to} cut off"),
             Kind::Heal { to } => format!("∼ {to} back"),
             Kind::End { to } => format!("≀ {to} ended"),
@@ -161,7 +162,7 @@ impl Lines {
         for (cell, down) in self.row.iter_mut().zip(&mut self.down) {
             let idle = if *down { " " } else { "│" };
             let text = cell.take().unwrap_or_else(|| idle.to_owned());
-            *down |= text.starts_with('✗');
+            *down = (*down && text != "▸ start") || text.starts_with('✗');
             let padding = self.width.saturating_sub(text.chars().count());
             let _ = write!(line, "  {text}{}", " ".repeat(padding));
         }

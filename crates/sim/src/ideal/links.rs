@@ -87,10 +87,10 @@ impl World {
     /// Each datagram is lost, duplicated and delayed by itself, as the adversary decides.
     pub fn fair_loss(&self, p: ProcessId, arrivals: Addr<fair_loss::Indication>) -> Addr<Transmit> {
         self.shared.lock().network.ends[p.index()].arrivals = Some(arrivals);
-        let shared = self.shared.clone();
+        let (shared, start) = (self.shared.clone(), self.start_of(p));
         Addr::new(move |transmit: Transmit| {
             let mut core = shared.lock();
-            if transmit.to == p {
+            if transmit.to == p || core.processes[p.index()].starts != start {
                 return;
             }
             for datagram in datagrams(transmit.bytes, transmit.segment) {

@@ -273,6 +273,7 @@ impl Core {
 impl Shared {
     /// Lets the reaction go to its end: mailboxes are drained first-in first-out.
     fn react(&self, limits: &Limits) {
+        self.start_actors();
         while self.handled() < limits.events && self.run_token() {}
     }
 

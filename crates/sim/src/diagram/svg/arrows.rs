@@ -25,6 +25,8 @@ impl Picture<'_> {
             End::Lost(Loss::Cut) => ": lost at a cut",
             End::Lost(Loss::Crash) => ": lost with its sender",
             End::Lost(Loss::Gap) => ": lost with its stream",
+            End::Lost(Loss::Queue) => ": lost at a full queue",
+            End::Lost(Loss::Unborn) => ": its receiver has not started",
             End::Never => ": it does not arrive",
         };
         out.begin(&format!("{way}{fate}"));
