@@ -70,21 +70,27 @@
 //! in Chandra, Toueg, 1996, section 7. Deviations: those of [`ballots`]; cuts as in
 //! [`by_consensus`](crate::by_consensus).
 mod accepting;
-mod behind;
+mod ahead;
+mod batches;
+mod catching_up;
 mod early;
+mod epoch;
+mod giving;
 mod joining;
 mod leading;
 mod message;
-mod missing;
-mod newcomers;
 mod rejoining;
-mod stream;
+mod sequence;
 
-use crate::ordering::Outgoing;
 pub use crate::ordering::{Acceptances, Configuration, Cut};
+use ahead::Ahead;
+use batches::Batches;
 use bytes::Bytes;
+use catching_up::Missing;
+use epoch::Epoch;
+use giving::Giving;
+use joining::Joining;
 pub use message::Message;
-use newcomers::Newcomers;
 use quorate_abstractions::{
     Subscribe,
     leader::Trust,
@@ -92,54 +98,28 @@ use quorate_abstractions::{
     reconfigurable,
     total_order::{Broadcast, Deliver},
 };
-use quorate_consensus::ballots::{self, Acceptance, Ballots, Candidacy};
+use quorate_consensus::ballots::{self, Ballots, Candidacy};
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, MessageId, Observation, Observe, ProcessId,
-    message::Origin, wire,
+    message::Origin,
 };
 pub use rejoining::{Rejoining, spawn_reconfigurable};
-use std::{collections::BTreeMap, time::Duration};
-use stream::Stream;
-
-/// Ordered batches of one origin that are kept for processes that may lack them,
-const KEPT: usize = 1024;
-/// …and their bytes.
-const KEPT_BYTES: usize = 16 << 20;
-/// What was accepted or decided, and is not here after this, is asked for.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// …and again ever more slowly, up to this.
-const MOST_PATIENCE: Duration = Duration::from_secs(2);
-/// Instances so far above the applied ones are not waited for.
-const INSTANCES_AHEAD: u64 = 1 << 16;
+use sequence::Sequence;
 
 /// Leader-driven total order.
 pub struct ByLeader {
     configuration: Configuration,
     processes: Membership,
     me: Origin,
-    outgoing: Outgoing,
-    /// How many batches have left.
-    sent: u64,
-    streams: BTreeMap<Origin, Stream>,
-    /// Up to where each process is known to hold everything.
-    holds: BTreeMap<ProcessId, Cut>,
     candidacy: Candidacy,
     ballots: Ballots<Cut>,
-    /// What this leader has proposed in its ballot, or found proposed.
-    proposed: Cut,
-    /// Proposals that wait for batches, by instance: those of the highest ballot.
-    deferred: BTreeMap<u64, (ProcessId, Acceptance<Cut>, u64)>,
-    /// Up to this instance, decisions are applied.
-    applied: u64,
-    /// Decisions that are not applied yet.
-    decisions: BTreeMap<u64, Cut>,
-    /// Who is asked next for what is missing, and after how long.
-    asked: u64,
-    patience: Duration,
-    /// Whether the wait before asking is on.
-    waits: bool,
-    /// Who holds the slots, and who is to.
-    newcomers: Newcomers,
+    batches: Batches,
+    sequence: Sequence,
+    missing: Missing,
+    epoch: Epoch,
+    ahead: Ahead,
+    joining: Joining,
+    giving: Giving,
     /// Up to this instance the others were told what everybody holds.
     stable: u64,
 }
@@ -218,7 +198,7 @@ impl Algorithm for ByLeader {
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
-            Event::Broadcast(Broadcast { payload }) => self.outgoing.request(payload),
+            Event::Broadcast(Broadcast { payload }) => self.batches.request(payload),
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
             Event::Leader(Trust(p)) => self.upon_trust(p),
             Event::Retry => self.candidacy.upon_retry(&mut self.ballots),
@@ -232,7 +212,7 @@ impl Algorithm for ByLeader {
     }
 
     fn upon_idle(&mut self, ctx: &mut Ctx<Self>) {
-        if !self.newcomers.takes_part() {
+        if !self.joining.takes_part() {
             return;
         }
         self.upon_room_for_batches(ctx);
@@ -244,27 +224,23 @@ impl ByLeader {
     /// The algorithm at `host`.
     pub fn new(host: &impl Host, configuration: Configuration) -> Self {
         let processes = *host.processes();
+        let me = Origin {
+            process: host.me(),
+            incarnation: host.incarnation(),
+        };
         let mut algorithm = ByLeader {
             configuration,
             processes,
-            me: Origin {
-                process: host.me(),
-                incarnation: host.incarnation(),
-            },
-            outgoing: Outgoing::new(&configuration),
-            sent: 0,
-            streams: BTreeMap::new(),
-            holds: processes.iter().map(|p| (p, Cut::default())).collect(),
+            me,
             candidacy: Candidacy::new(host.me()),
             ballots: Ballots::new(host.me(), processes),
-            proposed: Cut::default(),
-            deferred: BTreeMap::new(),
-            applied: 0,
-            decisions: BTreeMap::new(),
-            asked: 0,
-            patience: PATIENCE,
-            waits: false,
-            newcomers: Newcomers::nobody(),
+            batches: Batches::new(me, processes, &configuration),
+            sequence: Sequence::default(),
+            missing: Missing::nothing(),
+            epoch: Epoch::default(),
+            ahead: Ahead::default(),
+            joining: Joining::member(),
+            giving: Giving::default(),
             stable: 0,
         };
         if algorithm.is_sparing() {
@@ -280,7 +256,7 @@ impl ByLeader {
             Message::Ballots {
                 configuration,
                 message,
-            } => self.upon_configured(from, configuration, message, ctx),
+            } => self.upon_of_epoch(from, configuration, message, ctx),
             Message::Stable {
                 configuration,
                 held,
@@ -300,38 +276,49 @@ impl ByLeader {
     }
 
     fn upon_trust(&mut self, p: ProcessId) {
-        if self.newcomers.takes_part() {
+        if self.joining.takes_part() {
             self.candidacy.upon_trust(p, &mut self.ballots);
         } else {
             self.candidacy.note_trust(p);
         }
     }
 
+    /// A message of the acceptors of some epoch.
+    fn upon_of_epoch(
+        &mut self,
+        from: ProcessId,
+        epoch: u64,
+        message: ballots::Message<Cut>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        let present = self.epoch.number();
+        let takes_part = self.joining.takes_part();
+        if takes_part && epoch == present {
+            self.upon_ballots(from, message, ctx);
+        } else if self.joining.is_gone() || takes_part && epoch < present {
+            ctx.count("of another configuration");
+        } else if !self.ahead.hear((from, epoch, message)) {
+            self.upon_too_far_behind(ctx);
+        }
+    }
+
     /// Upon requests and room for a batch: they leave together.
     fn upon_room_for_batches(&mut self, ctx: &mut Ctx<Self>) {
-        while let Some(batch) = self.outgoing.next_batch() {
-            self.sent += 1;
-            let id = MessageId {
-                origin: self.me,
-                sequence: self.sent,
-            };
+        while let Some((id, batch)) = self.batches.next() {
             send(ctx, To::All, Message::Data { id, batch });
         }
     }
 
     /// A batch has come: from now on it may be ordered.
     fn upon_data(&mut self, id: MessageId, batch: Bytes, ctx: &mut Ctx<Self>) {
-        let MessageId { origin, sequence } = id;
-        let is_forged = origin == self.me && sequence > self.sent;
-        if is_forged || !self.processes.contains(origin.process) {
+        if self.batches.is_forged(id) {
             return ctx.count("impossible identifier");
         }
-        if !self.newcomers.takes_part() || !self.newcomers.may_hold(origin) {
-            let dropped = self.newcomers.early.push(id, batch);
+        if !self.joining.takes_part() || !self.epoch.may_hold(id.origin) {
+            let dropped = self.ahead.hold(id, batch);
             return ctx.count_many("of another configuration", dropped);
         }
-        let stream = self.streams.entry(origin).or_default();
-        if !stream.hold(sequence, batch) {
+        if !self.batches.hold(id, batch) {
             ctx.count("identifier too far ahead");
         }
     }
@@ -339,18 +326,18 @@ impl ByLeader {
     /// After every event: messages leave, decisions are applied, an elected process leads once it holds
     /// what it is obliged to propose, and what is missing is asked for in the end.
     fn upon_progress(&mut self, ctx: &mut Ctx<Self>) {
-        if !self.newcomers.takes_part() {
+        if !self.joining.takes_part() {
             return;
         }
         loop {
             self.upon_held(ctx);
             self.upon_elected();
             for (instance, cut) in self.ballots.take_decisions() {
-                self.decisions.insert(instance, cut);
+                self.sequence.decide(instance, cut);
             }
-            let configuration = self.newcomers.configuration();
+            let epoch = self.epoch.number();
             self.upon_applicable(ctx);
-            if configuration == self.newcomers.configuration() {
+            if epoch == self.epoch.number() {
                 break;
             }
             self.upon_beginning(ctx);
@@ -358,11 +345,7 @@ impl ByLeader {
         if let Some(patience) = self.candidacy.wait(&self.ballots) {
             ctx.after(patience, Event::Retry);
         }
-        if !self.waits && self.is_waiting_for_batches() {
-            self.waits = true;
-            ctx.after(self.patience, Event::Ask);
-            self.patience = self.patience.saturating_mul(2).min(MOST_PATIENCE);
-        }
+        self.upon_missing(ctx);
         let outgoing = self.ballots.take_outgoing();
         self.say(outgoing, ctx);
         self.upon_stable(ctx);
@@ -371,7 +354,7 @@ impl ByLeader {
 
     /// Says this in the present configuration.
     fn say(&self, outgoing: Vec<(To, ballots::Message<Cut>)>, ctx: &mut Ctx<Self>) {
-        let configuration = self.newcomers.configuration();
+        let configuration = self.epoch.number();
         for (to, message) in outgoing {
             let message = Message::Ballots {
                 configuration,
@@ -383,12 +366,11 @@ impl ByLeader {
 
     /// Upon the next decision, all of whose batches are here: deliver them, origin by origin.
     fn upon_applicable(&mut self, ctx: &mut Ctx<Self>) {
-        while let Some(cut) = self.decisions.get(&(self.applied + 1))
-            && self.holds_all(cut)
+        while let Some(cut) = self.sequence.next()
+            && self.batches.holds_all(cut)
         {
-            self.applied += 1;
-            self.patience = PATIENCE;
-            let Some(Cut(cut)) = self.decisions.remove(&self.applied) else {
+            self.missing.upon_progress();
+            let Some(Cut(cut)) = self.sequence.apply() else {
                 return;
             };
             let mut newcomers = Vec::new();
@@ -397,65 +379,19 @@ impl ByLeader {
                     newcomers.push(origin);
                     continue;
                 }
-                self.deliver(origin, up_to, ctx);
+                self.batches.deliver(origin, up_to, ctx);
                 self.forget(origin, ctx);
             }
             self.upon_replacements(&newcomers, ctx);
         }
     }
 
-    fn deliver(&mut self, origin: Origin, up_to: u64, ctx: &mut Ctx<Self>) {
-        let stream = self.streams.entry(origin).or_default();
-        while stream.ordered < up_to {
-            let Some(batch) = stream.next() else {
-                continue;
-            };
-            let Ok(payloads) = wire::take_batch(batch) else {
-                ctx.count("undecodable batch");
-                continue;
-            };
-            let first = stream.delivered + 1;
-            stream.delivered += payloads.len() as u64;
-            if !payloads.is_empty() {
-                ctx.trigger(Effect::Deliver(Deliver {
-                    origin,
-                    first,
-                    payloads,
-                }));
-            }
-        }
-        if origin == self.me {
-            self.outgoing.upon_return(up_to);
-        }
-    }
-
-    /// Drops the ordered batches that everybody is known to hold; and the oldest beyond the limit, once
-    /// they are on their way to those that may lack them. What is one's own is on its way already.
+    /// Drops what everybody holds; and the oldest beyond the limit, once it is on its way to those that
+    /// may lack it.
     fn forget(&mut self, origin: Origin, ctx: &mut Ctx<Self>) {
-        let mut others = self.processes.others(self.me.process);
-        others.remove(origin.process);
-        let held = |p: ProcessId| self.holds.get(&p).map_or(0, |cut| cut.up_to(origin));
-        let low = others.iter().map(held).min().unwrap_or(u64::MAX);
-        let Some(stream) = self.streams.get_mut(&origin) else {
-            return;
-        };
-        stream.forget(low);
-        while let Some((sequence, batch)) = stream.excess(KEPT, KEPT_BYTES) {
-            stream.forget(sequence);
-            if origin != self.me {
-                let id = MessageId { origin, sequence };
-                let lacking = others.iter().filter(|p| held(*p) < sequence).collect();
-                send(ctx, To::Some(lacking), Message::Data { id, batch });
-            }
+        for (lacking, id, batch) in self.batches.forget(origin) {
+            send(ctx, To::Some(lacking), Message::Data { id, batch });
         }
-    }
-
-    /// Whether everything up to the cut is here.
-    fn holds_all(&self, cut: &Cut) -> bool {
-        let contiguous = |origin| self.streams.get(origin).map_or(0, |s| s.contiguous);
-        cut.0
-            .iter()
-            .all(|(origin, up_to)| contiguous(origin) >= *up_to)
     }
 }
 

@@ -1,5 +1,5 @@
 //! A proposal is accepted only once everything up to its cut is here.
-use super::{ByLeader, INSTANCES_AHEAD};
+use super::ByLeader;
 use crate::ordering::Cut;
 use quorate_consensus::ballots::{self, Acceptance};
 use quorate_core::{Ctx, ProcessId};
@@ -8,15 +8,11 @@ impl ByLeader {
     /// Upon proposals that waited for batches which are all here now: accept them, also where others
     /// have decided. Upon a higher promise meanwhile: refuse them.
     pub(super) fn upon_held(&mut self, ctx: &mut Ctx<Self>) {
-        let is_due = |(_, acceptance, _): &(ProcessId, Acceptance<Cut>, u64)| {
-            self.holds_all(&acceptance.value) || self.ballots.is_outdated(acceptance)
-        };
-        let due = self.deferred.iter().filter(|(_, waiting)| is_due(waiting));
-        let due: Vec<u64> = due.map(|(instance, _)| *instance).collect();
-        for instance in due {
-            if let Some((from, acceptance, decided)) = self.deferred.remove(&instance) {
-                self.accept(from, acceptance, decided, ctx);
-            }
+        let due = self
+            .sequence
+            .take_due(|a| self.batches.holds_all(&a.value) || self.ballots.is_outdated(a));
+        for (from, acceptance, decided) in due {
+            self.accept(from, acceptance, decided, ctx);
         }
     }
 
@@ -33,9 +29,9 @@ impl ByLeader {
                 acceptance,
                 decided,
             } => {
-                self.learn_holder(from, &acceptance.value);
-                let is_ready =
-                    self.holds_all(&acceptance.value) || self.ballots.is_outdated(&acceptance);
+                self.batches.learn_holder(from, &acceptance.value);
+                let is_ready = self.batches.holds_all(&acceptance.value)
+                    || self.ballots.is_outdated(&acceptance);
                 if is_ready {
                     self.accept(from, acceptance, decided, ctx);
                 } else {
@@ -46,7 +42,7 @@ impl ByLeader {
                 acceptance,
                 decided,
             } => {
-                self.learn_holder(from, &acceptance.value);
+                self.batches.learn_holder(from, &acceptance.value);
                 let message = ballots::Message::Accepted {
                     acceptance,
                     decided,
@@ -81,25 +77,14 @@ impl ByLeader {
         decided: u64,
         ctx: &mut Ctx<Self>,
     ) {
-        let instance = acceptance.instance;
-        if instance > self.applied.saturating_add(INSTANCES_AHEAD) {
-            return ctx.count("instance too far ahead");
-        }
-        let waiting = self.deferred.get(&instance);
-        if waiting.is_none_or(|(_, other, _)| other.ballot < acceptance.ballot) {
-            self.deferred.insert(instance, (from, acceptance, decided));
+        if !self.sequence.defer(from, acceptance, decided) {
+            ctx.count("instance too far ahead");
         }
     }
 
     fn hand_over(&mut self, from: ProcessId, message: ballots::Message<Cut>, ctx: &mut Ctx<Self>) {
         if let Some(reason) = self.ballots.upon(from, message) {
             ctx.count(reason);
-        }
-    }
-
-    pub(super) fn learn_holder(&mut self, p: ProcessId, cut: &Cut) {
-        if let Some(holds) = self.holds.get_mut(&p) {
-            holds.raise(cut);
         }
     }
 }

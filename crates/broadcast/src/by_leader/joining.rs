@@ -1,15 +1,8 @@
 //! How a newcomer gets its state, or a process that is too far behind.
-use super::{
-    ByLeader, Effect, Event, Message, PATIENCE,
-    behind::Behind,
-    message::Start,
-    newcomers::{JOINING, Standing},
-    send,
-};
-use crate::ordering::Cut;
+use super::{ByLeader, Effect, Event, Message, message::Start, send};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    link::{Adopt, To},
+    link::{Adopt, Status, To},
     reconfigurable::{Indication, Restore},
 };
 use quorate_consensus::ballots::Ballots;
@@ -20,50 +13,141 @@ use std::{collections::BTreeMap, time::Duration};
 const PIECES: u64 = 1 << 13;
 /// No count that a state speaks of is higher.
 const MOST: u64 = 1 << 62;
-/// The state is asked for again ever more slowly, up to this.
+/// The state is asked for again, from another process, after this,
+const JOINING: Duration = Duration::from_millis(200);
+/// …and ever more slowly, up to this.
 const MOST_JOINING: Duration = Duration::from_secs(5);
+
+/// What this process is to the group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// It does not know yet whether another incarnation held its seat.
+    Waits,
+    /// It takes part.
+    Member,
+    /// It lacks the state, which it asks for once the links have admitted it.
+    Newcomer {
+        /// Whether they have.
+        admitted: bool,
+    },
+    /// Another incarnation holds its seat.
+    Gone,
+}
 
 /// The pieces of an answer, as far as they have come.
 #[derive(Debug)]
-pub(super) struct Pieces {
+struct Pieces {
     ticket: u64,
     parts: u64,
     here: BTreeMap<u64, Bytes>,
 }
 
+/// How far this process has come on its way into the group.
+#[derive(Debug)]
+pub(super) struct Joining {
+    role: Role,
+    /// Whether this process came after another in its seat.
+    came_later: bool,
+    /// In epochs before this one it may have promised and accepted, or has no place.
+    least: u64,
+    pieces: BTreeMap<ProcessId, Pieces>,
+    /// How many were asked.
+    asked: usize,
+    patience: Duration,
+    /// Whether the wait before asking again is on.
+    waits: bool,
+    /// Whether something of an answer has come since.
+    flows: bool,
+}
+
+impl Joining {
+    /// One that takes part.
+    pub(super) fn member() -> Self {
+        Joining {
+            role: Role::Member,
+            came_later: false,
+            least: 0,
+            pieces: BTreeMap::new(),
+            asked: 0,
+            patience: JOINING,
+            waits: false,
+            flows: false,
+        }
+    }
+
+    /// One that does not know yet whether it came after another.
+    pub(super) fn unknown() -> Self {
+        Joining {
+            role: Role::Waits,
+            ..Joining::member()
+        }
+    }
+
+    /// Whether this process has its state, and its seat.
+    pub(super) fn takes_part(&self) -> bool {
+        self.role == Role::Member
+    }
+
+    /// Whether another holds its seat.
+    pub(super) fn is_gone(&self) -> bool {
+        self.role == Role::Gone
+    }
+
+    /// Another holds its seat.
+    pub(super) fn leave(&mut self) {
+        self.role = Role::Gone;
+    }
+
+    /// Nothing of an answer is wanted any more.
+    pub(super) fn drop_pieces(&mut self) {
+        self.pieces.clear();
+    }
+
+    /// Whether something of an answer has come since this was asked last.
+    pub(super) fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.flows)
+    }
+
+    /// In epochs before this one this process has no place.
+    #[cfg(test)]
+    pub(super) fn begin_no_earlier_than(&mut self, least: u64) {
+        self.least = least;
+    }
+}
+
 impl ByLeader {
     /// Asks the next process for the state, and another one after a while.
     pub(super) fn upon_ask_to_join(&mut self, ctx: &mut Ctx<Self>) {
-        self.newcomers.waits = false;
+        self.joining.waits = false;
         self.ask_to_join(ctx);
     }
 
     fn ask_to_join(&mut self, ctx: &mut Ctx<Self>) {
-        let newcomers = &mut self.newcomers;
-        let wants = newcomers.standing == Standing::Newcomer { admitted: true };
-        if !wants || newcomers.waits || self.processes.n() == 1 {
+        let joining = &mut self.joining;
+        let wants = joining.role == Role::Newcomer { admitted: true };
+        if !wants || joining.waits || self.processes.n() == 1 {
             return;
         }
-        newcomers.waits = true;
-        ctx.after(newcomers.patience, Event::AskToJoin);
-        newcomers.patience = newcomers.patience.saturating_mul(2).min(MOST_JOINING);
+        joining.waits = true;
+        ctx.after(joining.patience, Event::AskToJoin);
+        joining.patience = joining.patience.saturating_mul(2).min(MOST_JOINING);
         // An answer on its way would only be begun again.
-        if !std::mem::take(&mut newcomers.flows) {
+        if !std::mem::take(&mut joining.flows) {
             self.ask_for_state(ctx);
         }
     }
 
     /// Asks the next process for the state.
     pub(super) fn ask_for_state(&mut self, ctx: &mut Ctx<Self>) {
-        let newcomers = &mut self.newcomers;
+        let joining = &mut self.joining;
         let others: Vec<_> = self.processes.others(self.me.process).iter().collect();
-        let Some(p) = others.get(newcomers.asked % others.len().max(1)) else {
+        let Some(p) = others.get(joining.asked % others.len().max(1)) else {
             return;
         };
-        newcomers.asked += 1;
+        joining.asked += 1;
         let message = Message::Join {
             incarnation: self.me.incarnation,
-            is_newcomer: newcomers.came_later,
+            is_newcomer: joining.came_later,
         };
         send(ctx, To::One(*p), message);
     }
@@ -72,11 +156,11 @@ impl ByLeader {
     /// configurations that it dropped this process has said nothing yet, and may begin in any of them.
     pub(super) fn upon_too_far_behind(&mut self, ctx: &mut Ctx<Self>) {
         ctx.count("too far behind");
-        self.newcomers.ahead.clear();
-        self.newcomers.pieces.clear();
-        if self.newcomers.takes_part() {
-            self.newcomers.standing = Standing::Newcomer { admitted: true };
-            self.newcomers.least = self.newcomers.configuration + 1;
+        self.ahead.clear();
+        self.joining.pieces.clear();
+        if self.joining.takes_part() {
+            self.joining.role = Role::Newcomer { admitted: true };
+            self.joining.least = self.epoch.number() + 1;
         }
         self.ask_to_join(ctx);
     }
@@ -90,12 +174,12 @@ impl ByLeader {
         piece: Bytes,
         ctx: &mut Ctx<Self>,
     ) {
-        let is_newcomer = matches!(self.newcomers.standing, Standing::Newcomer { .. });
-        let wants = is_newcomer || self.newcomers.behind.has_asked();
+        let is_newcomer = matches!(self.joining.role, Role::Newcomer { .. });
+        let wants = is_newcomer || self.missing.has_asked_for_state();
         if !wants || part >= parts || parts > PIECES {
             return ctx.count("no state is wanted");
         }
-        let known = self.newcomers.pieces.get(&from);
+        let known = self.joining.pieces.get(&from);
         if known.is_none_or(|known| (known.ticket, known.parts) != (ticket, parts)) {
             let here = BTreeMap::new();
             let pieces = Pieces {
@@ -103,20 +187,20 @@ impl ByLeader {
                 parts,
                 here,
             };
-            self.newcomers.pieces.insert(from, pieces);
+            self.joining.pieces.insert(from, pieces);
         }
-        let Some(pieces) = self.newcomers.pieces.get_mut(&from) else {
+        let Some(pieces) = self.joining.pieces.get_mut(&from) else {
             return;
         };
         pieces.here.insert(part, piece);
-        self.newcomers.flows = true;
+        self.joining.flows = true;
         if pieces.here.len() as u64 == pieces.parts {
             let mut whole = BytesMut::new();
             pieces
                 .here
                 .values()
                 .for_each(|piece| whole.extend_from_slice(piece));
-            self.newcomers.pieces.remove(&from);
+            self.joining.pieces.remove(&from);
             self.upon_whole(whole.freeze(), ctx);
         }
     }
@@ -129,7 +213,7 @@ impl ByLeader {
         let is_own =
             |(origin, _): &(Origin, u64)| origin.process != self.me.process || *origin == self.me;
         let has_place =
-            !self.newcomers.came_later || start.newcomers.iter().any(|(o, _)| *o == self.me);
+            !self.joining.came_later || start.newcomers.iter().any(|(o, _)| *o == self.me);
         let is_possible = has_place
             && start.newcomers.iter().all(is_own)
             && start
@@ -137,7 +221,7 @@ impl ByLeader {
                 .iter()
                 .all(|(o, _)| self.processes.contains(o.process))
             && self.processes.contains(start.leader)
-            && start.configuration >= self.newcomers.least
+            && start.configuration >= self.joining.least
             && start.applied <= MOST
             && start.streams.iter().all(|(_, ordered, _)| *ordered <= MOST)
             && self.is_news(&start);
@@ -156,49 +240,36 @@ impl ByLeader {
             ctx.trigger(Effect::Indicate(Indication::Restore(restore)));
         }
         self.ask_everybody(ctx);
-        let configuration = self.newcomers.present();
+        let configuration = self.epoch.present();
         ctx.trigger(Effect::Indicate(Indication::Configuration(configuration)));
         self.upon_beginning(ctx);
     }
 
     /// Whether the state is of a later point of the order than this process's own.
     fn is_news(&self, start: &Start) -> bool {
-        let own = (self.newcomers.configuration, self.applied);
-        !self.newcomers.takes_part() || (start.configuration, start.applied) > own
+        let own = (self.epoch.number(), self.sequence.applied());
+        !self.joining.takes_part() || (start.configuration, start.applied) > own
     }
 
     fn begin(&mut self, start: &Start) {
-        let goes_on =
-            self.newcomers.takes_part() && start.configuration == self.newcomers.configuration;
-        self.newcomers.standing = Standing::Member;
-        self.newcomers.configuration = start.configuration;
-        self.newcomers.leader = Some(start.leader);
-        let holders = start.newcomers.iter();
-        let holders = holders.map(|(o, number)| (o.process, (o.incarnation, *number)));
-        self.newcomers.holders = holders.collect();
-        self.newcomers.pieces.clear();
-        self.newcomers.patience = JOINING;
-        self.newcomers.behind = Behind::default();
-        let newcomers = &self.newcomers;
-        self.streams.retain(|origin, _| newcomers.may_hold(*origin));
-        for (origin, ordered, delivered) in &start.streams {
-            let stream = self.streams.entry(*origin).or_default();
-            stream.advance(*ordered, *delivered);
-        }
-        let returned = self.streams.get(&self.me).map_or(0, |own| own.ordered);
-        self.outgoing.upon_return(returned);
-        self.applied = start.applied;
-        self.patience = PATIENCE;
+        let goes_on = self.joining.takes_part() && start.configuration == self.epoch.number();
+        self.joining.role = Role::Member;
+        self.joining.pieces.clear();
+        self.joining.patience = JOINING;
+        self.epoch
+            .begin(start.configuration, start.leader, &start.newcomers);
+        self.missing.begin_anew();
+        let may_hold = |origin| self.epoch.may_hold(origin);
+        self.batches.advance(&start.streams, may_hold);
+        self.sequence.skip_to(start.applied);
         if goes_on {
             self.ballots.skip_to(start.applied);
-            self.decisions = self.decisions.split_off(&(start.applied + 1));
-            self.deferred = self.deferred.split_off(&(start.applied + 1));
         } else {
-            self.begin_configuration(start);
+            self.begin_epoch(start);
         }
     }
 
-    fn begin_configuration(&mut self, start: &Start) {
+    fn begin_epoch(&mut self, start: &Start) {
         let (me, processes) = (self.me.process, self.processes);
         let ballots = Ballots::from(me, processes, start.leader, start.applied);
         self.ballots = if self.is_sparing() {
@@ -207,9 +278,58 @@ impl ByLeader {
             ballots
         };
         self.stable = start.applied;
-        self.holds = processes.iter().map(|p| (p, Cut::default())).collect();
-        self.proposed = Cut::default();
-        self.decisions.clear();
-        self.deferred.clear();
+        self.batches.forget_holders();
+        self.sequence.begin_anew();
+    }
+
+    /// The links say how they stand: who has come back without its memory, this process maybe.
+    pub(super) fn upon_status(&mut self, status: Status, ctx: &mut Ctx<Self>) {
+        match (status, self.joining.role) {
+            (
+                Status::Replaced {
+                    peer,
+                    known,
+                    newcomer,
+                },
+                _,
+            ) => self.epoch.note_replaced(peer, known, newcomer),
+            (Status::Admitted, Role::Waits) => {
+                self.joining.role = Role::Member;
+                self.upon_beginning(ctx);
+            }
+            (Status::Newcomer { .. }, Role::Waits) => {
+                self.joining.role = Role::Newcomer { admitted: false };
+                self.joining.came_later = true;
+            }
+            (Status::Admitted, Role::Newcomer { .. }) => {
+                self.joining.role = Role::Newcomer { admitted: true };
+                self.upon_ask_to_join(ctx);
+            }
+            (
+                Status::Admitted
+                | Status::Newcomer { .. }
+                | Status::Connected { .. }
+                | Status::Refused { .. }
+                | Status::Lost { .. }
+                | Status::Ended { .. }
+                | Status::Begun { .. }
+                | Status::Gap { .. }
+                | Status::Excluded { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    /// An epoch has begun here: what was said in it before is heard.
+    pub(super) fn upon_beginning(&mut self, ctx: &mut Ctx<Self>) {
+        self.candidacy.upon_beginning(&mut self.ballots);
+        for (from, epoch, message) in self.ahead.take_messages() {
+            if epoch >= self.epoch.number() {
+                self.upon_of_epoch(from, epoch, message, ctx);
+            }
+        }
+        for (id, batch) in self.ahead.take_batches() {
+            self.upon_data(id, batch, ctx);
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! The wiring where processes come back without their memory.
-use super::{ByLeader, Configuration, Effect, Event, Message, newcomers::Newcomers};
+use super::{ByLeader, Configuration, Effect, Event, Message, joining::Joining};
 use quorate_abstractions::{Subscribe, leader::Trust, link, reconfigurable};
 use quorate_core::{Addr, Host, Layer};
 
@@ -31,7 +31,7 @@ pub fn spawn_reconfigurable<H: Host>(
     detector.send(mailbox.addr().with(Event::Leader));
     rejoining.status.send(mailbox.addr().with(Event::Status));
     let algorithm = ByLeader {
-        newcomers: Newcomers::unknown(),
+        joining: Joining::unknown(),
         ..ByLeader::new(host, configuration)
     };
     let adopt = rejoining.adopt;

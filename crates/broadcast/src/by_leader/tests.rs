@@ -1,7 +1,8 @@
 use super::*;
 use quorate_abstractions::link::Links;
 use quorate_abstractions::reconfigurable::Indication;
-use quorate_core::Time;
+use quorate_consensus::ballots::Acceptance;
+use quorate_core::{Time, wire};
 use quorate_sim::{Adversary, Crash, Lose, Oracle, Random, Report, Timed, UNIT, World, properties};
 
 /// The steps after which the oracle knows of a crash.
@@ -309,7 +310,7 @@ fn what_the_leader_says_that_everybody_holds_is_forgotten() {
         };
         p3.hears(1, of_first(accept));
     }
-    let stream = |p3: &Alone| p3.algorithm.streams[&origin(1)].len();
+    let stream = |p3: &Alone| p3.algorithm.batches.len(origin(1));
     assert_eq!(stream(&p3), 100, "p2 is not known to hold it");
     let stable = |configuration, decided| Message::Stable {
         configuration,
@@ -328,18 +329,22 @@ fn of_two_proposals_of_a_ballot_the_first_waits() {
     let mut p3 = Alone::new();
     p3.hears(1, accept(1, 2));
     p3.hears(1, accept(1, 3));
-    let (_, waiting, _) = &p3.algorithm.deferred[&1];
+    let (_, waiting, _) = &p3.algorithm.sequence.deferred()[&1];
     assert_eq!(waiting.value.up_to(origin(2)), 2);
 }
 
 #[test]
 fn proposals_wait_only_so_far_ahead() {
     let mut p3 = Alone::new();
-    for instance in [INSTANCES_AHEAD, INSTANCES_AHEAD + 1, u64::MAX] {
+    for instance in [
+        sequence::INSTANCES_AHEAD,
+        sequence::INSTANCES_AHEAD + 1,
+        u64::MAX,
+    ] {
         p3.hears(1, accept(instance, 1));
     }
-    let waiting: Vec<u64> = p3.algorithm.deferred.keys().copied().collect();
-    assert_eq!(waiting, [INSTANCES_AHEAD]);
+    let waiting: Vec<u64> = p3.algorithm.sequence.deferred().keys().copied().collect();
+    assert_eq!(waiting, [sequence::INSTANCES_AHEAD]);
 }
 
 #[test]
@@ -386,17 +391,13 @@ fn impossible_identifiers_are_dropped() {
     for message in [data(3, 1), data(4, 1), data(2, u64::MAX)] {
         assert!(p3.hears(2, message).is_empty());
     }
-    assert!(
-        p3.algorithm
-            .streams
-            .values()
-            .all(|stream| stream.len() == 0)
-    );
+    let held = (2..=4).map(|rank| p3.algorithm.batches.len(origin(rank)));
+    assert_eq!(held.sum::<usize>(), 0);
 }
 
 #[test]
 fn messages_survive_the_wire() {
-    use quorate_core::wire::Wire;
+    use quorate_core::wire::Wire as _;
     let held = Cut([(origin(2), 7)].into());
     let join = Message::Join {
         incarnation: quorate_core::Incarnation(7),
@@ -497,7 +498,7 @@ fn tob4_uniform_agreement_a_proposal_that_waited_is_accepted_though_it_is_decide
     }
     assert!(p3.algorithm.ballots.is_decided(1));
     assert!(accepts(&p3.hears(2, data(2, 1))));
-    assert!(p3.algorithm.deferred.is_empty());
+    assert!(p3.algorithm.sequence.deferred().is_empty());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use quorate_core::Incarnation;
 /// p3, which its links may tell that others come back, or itself.
 fn reconfigurable() -> Alone {
     let mut p3 = Alone::new();
-    p3.algorithm.newcomers = Newcomers::unknown();
+    p3.algorithm.joining = Joining::unknown();
     p3
 }
 
@@ -217,11 +217,11 @@ fn a_state_in_which_it_has_no_place_is_refused() {
         };
         assert!(p3.hears(1, state).is_empty());
     }
-    assert!(!p3.algorithm.newcomers.takes_part());
+    assert!(!p3.algorithm.joining.takes_part());
     for piece in answer(vec![(own, 1)], 1) {
         assert!(!p3.hears(1, piece).is_empty());
     }
-    assert!(p3.algorithm.newcomers.takes_part());
+    assert!(p3.algorithm.joining.takes_part());
 }
 
 #[test]
@@ -256,9 +256,9 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
     for (_, piece) in pieces {
         p1.hears(3, piece);
     }
-    assert!(p1.algorithm.newcomers.takes_part());
+    assert!(p1.algorithm.joining.takes_part());
     assert_eq!(
-        (p1.algorithm.applied, p1.algorithm.newcomers.configuration()),
+        (p1.algorithm.sequence.applied(), p1.algorithm.epoch.number()),
         (1, 1)
     );
 }
@@ -277,18 +277,18 @@ fn a_member_far_behind_takes_the_state_of_a_later_configuration_only() {
         is_newcomer: false,
     };
     assert_eq!(asked, [(To::One(p(1)), join)]);
-    p3.algorithm.newcomers.least = 3;
+    p3.algorithm.joining.begin_no_earlier_than(3);
     for piece in answer(vec![(later(1), 1)], 1) {
         assert!(
             p3.hears(1, piece).is_empty(),
             "it may have voted in this one"
         );
     }
-    p3.algorithm.newcomers.least = 1;
+    p3.algorithm.joining.begin_no_earlier_than(1);
     for piece in answer(vec![(later(1), 1)], 1) {
         assert!(!p3.hears(1, piece).is_empty());
     }
-    assert!(p3.algorithm.newcomers.takes_part());
+    assert!(p3.algorithm.joining.takes_part());
 }
 
 fn of(origin: Origin, sequence: u64) -> Message {
@@ -358,7 +358,7 @@ fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promise
         effects.iter().any(whole)
     };
     assert!(restored(&effects));
-    assert_eq!(p3.algorithm.applied, 5);
+    assert_eq!(p3.algorithm.sequence.applied(), 5);
     let refused = sent(p3.hears(2, in_configuration(2, prepare(6, 6))));
     let refusal = ballots::Message::Refuse {
         promised: ballot(7),
@@ -380,8 +380,8 @@ fn a_member_that_hears_only_of_later_configurations_takes_their_state() {
         [(To::One(p(1)), join_of(&p3))]
     );
     p3.hears(1, answer(vec![(later(1), 1)], 1).remove(0));
-    assert_eq!(p3.algorithm.newcomers.configuration(), 2);
-    assert_eq!(p3.algorithm.applied, 6, "what waited is heard");
+    assert_eq!(p3.algorithm.epoch.number(), 2);
+    assert_eq!(p3.algorithm.sequence.applied(), 6, "what waited is heard");
 }
 
 /// One process knew another incarnation, which never took part.
@@ -390,7 +390,7 @@ fn a_member_that_is_put_in_its_own_slot_begins_the_configuration_like_everybody(
     let mut p3 = member();
     let own = p3.algorithm.me;
     p3.hears(1, of_first(decided(1, &[(own, 0)])));
-    assert_eq!(p3.algorithm.newcomers.configuration(), 1);
+    assert_eq!(p3.algorithm.epoch.number(), 1);
     p3.hears(2, data(2, 1));
     let next = in_configuration(1, decided(2, &[(origin(2), 1)]));
     assert_eq!(delivered(&p3.hears(1, next)), 1);
@@ -431,7 +431,7 @@ fn counts_that_are_too_high_are_refused() {
                 piece,
             },
         );
-        assert!(!p3.algorithm.newcomers.takes_part());
+        assert!(!p3.algorithm.joining.takes_part());
     }
     let mut p3 = member();
     p3.hears(

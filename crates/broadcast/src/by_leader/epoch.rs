@@ -1,0 +1,187 @@
+//! The epoch: who holds the seats, who is to, and what a replacement ends.
+use super::{ByLeader, Effect, Message, send};
+use crate::ordering::Cut;
+use quorate_abstractions::{
+    link::{Adopt, To},
+    reconfigurable::{Configuration, Indication},
+};
+use quorate_core::{Ctx, Incarnation, Membership, ProcessId, ProcessSet, message::Origin};
+use std::collections::BTreeMap;
+
+/// Who holds the seats.
+#[derive(Debug, Default)]
+pub(super) struct Epoch {
+    /// How many replacements there were.
+    number: u64,
+    /// Who has the first ballot of the epoch; nobody in particular in the first one.
+    leader: Option<ProcessId>,
+    /// The newcomers that hold seats, each with how many incarnations held it before.
+    holders: BTreeMap<ProcessId, (Incarnation, u64)>,
+    /// Of whom the links say that another incarnation is there: the one they know, and the new one.
+    replaced: BTreeMap<ProcessId, (Incarnation, Incarnation)>,
+}
+
+impl Epoch {
+    /// The epoch of a state.
+    pub(super) fn begin(&mut self, number: u64, leader: ProcessId, newcomers: &[(Origin, u64)]) {
+        self.number = number;
+        self.leader = Some(leader);
+        let holders = newcomers.iter();
+        let holders = holders.map(|(o, number)| (o.process, (o.incarnation, *number)));
+        self.holders = holders.collect();
+    }
+
+    /// How many replacements there were.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Who has the first ballot.
+    pub(super) fn leader(&self, processes: &Membership) -> ProcessId {
+        self.leader.unwrap_or(processes.coordinator(1))
+    }
+
+    /// The links say that another incarnation is there than the one they know.
+    pub(super) fn note_replaced(
+        &mut self,
+        seat: ProcessId,
+        known: Incarnation,
+        newcomer: Incarnation,
+    ) {
+        self.replaced.insert(seat, (known, newcomer));
+    }
+
+    /// Whether the origin holds its seat, as far as that is known: of first incarnations it is not.
+    pub(super) fn may_hold(&self, origin: Origin) -> bool {
+        let holder = self.holders.get(&origin.process);
+        holder.is_none_or(|(incarnation, _)| *incarnation == origin.incarnation)
+    }
+
+    /// Whether a newcomer holds the seat.
+    pub(super) fn is_replaced(&self, seat: ProcessId) -> bool {
+        self.holders.contains_key(&seat)
+    }
+
+    /// The newcomers that a leader has not proposed yet.
+    pub(super) fn wanted(&self, proposed: &Cut) -> Vec<Origin> {
+        let wanted = self
+            .replaced
+            .iter()
+            .filter_map(|(seat, (known, newcomer))| {
+                let holder = self.holders.get(seat).map(|(incarnation, _)| incarnation);
+                let newcomer = Origin {
+                    process: *seat,
+                    incarnation: *newcomer,
+                };
+                let is_due = holder.is_none_or(|holder| holder == known);
+                (is_due && !proposed.0.contains_key(&newcomer)).then_some(newcomer)
+            });
+        wanted.collect()
+    }
+
+    /// Those of them that do not hold their seats already.
+    fn new_among(&self, newcomers: &[Origin]) -> Vec<Origin> {
+        let is_new = |origin: &&Origin| {
+            let holder = self.holders.get(&origin.process);
+            holder.is_none_or(|(incarnation, _)| *incarnation != origin.incarnation)
+        };
+        newcomers.iter().filter(is_new).copied().collect()
+    }
+
+    /// The next epoch begins, in which these seats have other holders than before.
+    fn advance(&mut self, leader: ProcessId) {
+        self.number += 1;
+        self.leader = Some(leader);
+    }
+
+    /// Puts it in its seat: what the links are to be told.
+    fn hold(&mut self, newcomer: Origin) -> Adopt {
+        let Origin {
+            process: slot,
+            incarnation,
+        } = newcomer;
+        let before = self.holders.get(&slot).map_or(0, |(_, number)| *number);
+        let number = before + 1;
+        self.holders.insert(slot, (incarnation, number));
+        let pending = self.replaced.get(&slot);
+        if pending.is_some_and(|(_, wanted)| *wanted == incarnation) {
+            self.replaced.remove(&slot);
+        }
+        Adopt {
+            slot,
+            incarnation,
+            number,
+        }
+    }
+
+    /// The newcomers that hold seats, each with how many held it before.
+    pub(super) fn newcomers(&self) -> Vec<(Origin, u64)> {
+        let holders = self.holders.iter();
+        let origin = |(process, (incarnation, number)): (&ProcessId, &(Incarnation, u64))| {
+            let (process, incarnation) = (*process, *incarnation);
+            let origin = Origin {
+                process,
+                incarnation,
+            };
+            (origin, *number)
+        };
+        holders.map(origin).collect()
+    }
+
+    /// What the user is told of it.
+    pub(super) fn present(&self) -> Configuration {
+        Configuration {
+            number: self.number,
+            newcomers: self.newcomers(),
+        }
+    }
+}
+
+/// What a replacement ends.
+impl ByLeader {
+    /// A cut that puts newcomers in their seats is applied: the epoch is over, and with it what was
+    /// accepted or decided in later instances.
+    pub(super) fn upon_replacements(&mut self, newcomers: &[Origin], ctx: &mut Ctx<Self>) {
+        let newcomers = self.epoch.new_among(newcomers);
+        if newcomers.is_empty() {
+            return;
+        }
+        let seats: ProcessSet = newcomers.iter().map(|origin| origin.process).collect();
+        let leader = first_leader(&self.processes, seats);
+        let applied = self.sequence.applied();
+        let owed = self.ballots.succeed(applied, leader, seats);
+        self.say(owed, ctx);
+        self.sequence.begin_anew();
+        self.stable = applied;
+        self.epoch.advance(leader);
+        self.giving.stop(seats);
+        for newcomer in newcomers {
+            let adopt = self.epoch.hold(newcomer);
+            ctx.trigger(Effect::Adopt(adopt));
+            self.let_go(newcomer.process, ctx);
+        }
+        // Who is put in its seat with its memory, as one that some process did not know, goes on.
+        if !self.epoch.may_hold(self.me) {
+            self.joining.leave();
+        }
+        let configuration = self.epoch.present();
+        ctx.trigger(Effect::Indicate(Indication::Configuration(configuration)));
+    }
+
+    /// What is not ordered of the one before in the seat never will be; what is ordered leaves for those
+    /// that may lack it. Its successor's state will have all of it.
+    fn let_go(&mut self, seat: ProcessId, ctx: &mut Ctx<Self>) {
+        let owed = self
+            .batches
+            .let_go(seat, |origin| self.epoch.may_hold(origin));
+        for (p, id, batch) in owed {
+            send(ctx, To::One(p), Message::Data { id, batch });
+        }
+    }
+}
+
+/// Who has the first ballot after these seats were given to newcomers, who have no state yet.
+fn first_leader(processes: &Membership, newcomers: ProcessSet) -> ProcessId {
+    let mut old = processes.iter().filter(|p| !newcomers.contains(*p));
+    old.next().unwrap_or(processes.coordinator(1))
+}

@@ -1,0 +1,120 @@
+//! The sequence of cuts: what is proposed, what waits for its batches, what is decided and what is applied.
+use crate::ordering::Cut;
+use quorate_consensus::ballots::Acceptance;
+use quorate_core::ProcessId;
+use std::collections::BTreeMap;
+
+/// Instances so far above the applied ones are not waited for.
+pub(super) const INSTANCES_AHEAD: u64 = 1 << 16;
+
+/// A proposal that waits: of whom, and up to which instance that one has decided.
+pub(super) type Deferred = (ProcessId, Acceptance<Cut>, u64);
+
+/// How far the instances have come.
+#[derive(Debug, Default)]
+pub(super) struct Sequence {
+    /// What this leader has proposed in its ballot, or found proposed.
+    proposed: Cut,
+    /// Proposals that wait for batches, by instance: those of the highest ballot.
+    deferred: BTreeMap<u64, Deferred>,
+    /// Up to this instance, decisions are applied.
+    applied: u64,
+    /// Decisions that are not applied yet.
+    decisions: BTreeMap<u64, Cut>,
+}
+
+impl Sequence {
+    /// What this leader has proposed.
+    pub(super) fn proposed(&self) -> &Cut {
+        &self.proposed
+    }
+
+    /// This leader proposes the cut.
+    pub(super) fn propose(&mut self, cut: &Cut) {
+        self.proposed.raise(cut);
+    }
+
+    /// This process leads, and is obliged to these proposals.
+    pub(super) fn lead<'a>(&mut self, obliged: impl Iterator<Item = &'a Cut>) {
+        self.proposed = Cut::default();
+        for cut in obliged {
+            self.proposed.raise(cut);
+        }
+        for cut in self.decisions.values() {
+            self.proposed.raise(cut);
+        }
+    }
+
+    /// A proposal has to wait; `false` if it lies too far ahead.
+    pub(super) fn defer(
+        &mut self,
+        from: ProcessId,
+        acceptance: Acceptance<Cut>,
+        decided: u64,
+    ) -> bool {
+        let instance = acceptance.instance;
+        if instance > self.applied.saturating_add(INSTANCES_AHEAD) {
+            return false;
+        }
+        let waiting = self.deferred.get(&instance);
+        if waiting.is_none_or(|(_, other, _)| other.ballot < acceptance.ballot) {
+            self.deferred.insert(instance, (from, acceptance, decided));
+        }
+        true
+    }
+
+    /// The proposals that wait for no longer.
+    pub(super) fn take_due(&mut self, is_due: impl Fn(&Acceptance<Cut>) -> bool) -> Vec<Deferred> {
+        let due = self.deferred.iter().filter(|(_, (_, a, _))| is_due(a));
+        let due: Vec<u64> = due.map(|(instance, _)| *instance).collect();
+        let taken = due.iter().filter_map(|i| self.deferred.remove(i));
+        taken.collect()
+    }
+
+    /// Whether proposals wait.
+    pub(super) fn defers(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
+    /// An instance is decided.
+    pub(super) fn decide(&mut self, instance: u64, cut: Cut) {
+        self.decisions.insert(instance, cut);
+    }
+
+    /// Up to this instance, decisions are applied.
+    pub(super) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// The cut that is to be applied next.
+    pub(super) fn next(&self) -> Option<&Cut> {
+        self.decisions.get(&(self.applied + 1))
+    }
+
+    /// The next cut is applied.
+    pub(super) fn apply(&mut self) -> Option<Cut> {
+        let cut = self.decisions.remove(&(self.applied + 1))?;
+        self.applied += 1;
+        Some(cut)
+    }
+
+    /// What was said in later instances is void.
+    pub(super) fn begin_anew(&mut self) {
+        self.decisions.clear();
+        self.deferred.clear();
+        self.proposed = Cut::default();
+    }
+
+    /// A state stands for the instances up to this one.
+    pub(super) fn skip_to(&mut self, applied: u64) {
+        self.applied = applied;
+        self.decisions = self.decisions.split_off(&(applied + 1));
+        self.deferred = self.deferred.split_off(&(applied + 1));
+    }
+
+    /// The proposal that waits for this instance.
+    #[cfg(test)]
+    pub(super) fn deferred(&self) -> &BTreeMap<u64, Deferred> {
+        &self.deferred
+    }
+}
