@@ -5,8 +5,10 @@
 //! - **PL2 no duplication** (safety): no message is delivered more than once.
 //! - **PL3 no creation** (safety): what is delivered from p was sent by p.
 //!
-//! The properties hold between two incarnations of two processes, while neither has lost the other.
-//! A link is not first-in first-out, as far as layers above may know.
+//! Between two incarnations of two processes a lane is a sequence of *streams* in each direction, and the
+//! properties hold within a stream. A stream ends when its receiver owes too much for too long; both ends
+//! learn of it by the link's [`Status`], and what was lost with it is lost. A link is not first-in
+//! first-out, as far as layers above may know.
 //!
 //! All algorithms of a process share one link. A *lane* is one module instance's channel over it,
 //! named by a path; every process opens the same lanes, before the link starts.
@@ -90,7 +92,11 @@ impl<L: Links, M: Wire> Layer<Send<M>, Deliver<M>> for Lane<L> {
     }
 }
 
-/// What a link tells of the state of its peers, and of its own standing.
+/// What a link tells of the state of its peers, and of its own admission.
+///
+/// `Ended`, `Begun` and `Gap` happen, and are no state: who watches late is not told of them. They concern
+/// oneself, too, if a process sends more to itself than is kept before it is admitted: `Ended` then, `Gap`
+/// and `Begun` at its admission, behind what was kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Status {
     /// Data flows between this process and `peer`.
@@ -107,15 +113,10 @@ pub enum Status {
         /// Why, in words that name the difference.
         reason: String,
     },
-    /// The peer did not acknowledge for so long that the queue to it passed its limit: this pair of
-    /// incarnations exchanges nothing any more.
-    Lost {
-        /// The other process.
-        peer: ProcessId,
-    },
     /// The stream to the peer has ended, since the peer owed too much for too long: of what was sent to it
     /// and not received, nothing arrives any more, nor does what is sent before the next one has
-    /// [begun](Status::Begun). Both processes remain what they are.
+    /// [begun](Status::Begun). Both processes remain what they are. Where another incarnation takes the
+    /// peer's seat meanwhile, `Begun` does not come: everything to that one is new.
     Ended {
         /// The other process.
         peer: ProcessId,
@@ -189,7 +190,6 @@ impl Observe for Status {
         match self {
             Status::Connected { peer, .. } => Observation::indication("Connected").peer(*peer),
             Status::Refused { peer, .. } => Observation::indication("Refused").peer(*peer),
-            Status::Lost { peer } => Observation::indication("Lost").peer(*peer),
             Status::Ended { peer } => Observation::indication("Ended").peer(*peer),
             Status::Begun { peer } => Observation::indication("Begun").peer(*peer),
             Status::Gap { peer } => Observation::indication("Gap").peer(*peer),

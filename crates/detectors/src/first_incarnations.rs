@@ -78,7 +78,6 @@ impl Algorithm for FirstIncarnations {
             Event::Status(
                 Status::Connected { .. }
                 | Status::Refused { .. }
-                | Status::Lost { .. }
                 | Status::Ended { .. }
                 | Status::Begun { .. }
                 | Status::Gap { .. }

@@ -157,7 +157,6 @@ impl Algorithm for IncreasingTimeout {
             }
             Event::Status(
                 Status::Refused { .. }
-                | Status::Lost { .. }
                 | Status::Ended { .. }
                 | Status::Begun { .. }
                 | Status::Gap { .. }

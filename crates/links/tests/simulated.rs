@@ -199,7 +199,7 @@ fn a_fair_loss_lane_works_in_one_direction_for_ever() {
             let volatile = links.datagrams().at("volatile").open(up);
             let beat = links.heartbeat(Addr::<Heard>::nowhere());
             let status = Addr::new(|status| {
-                let ends = matches!(status, Status::Lost { .. } | Status::Excluded { .. });
+                let ends = matches!(status, Status::Ended { .. } | Status::Excluded { .. });
                 assert!(!ends, "{status:?}");
             });
             world.request(me, ms(1), &links.status(), status);

@@ -310,7 +310,6 @@ impl ByLeader {
                 | Status::Newcomer { .. }
                 | Status::Connected { .. }
                 | Status::Refused { .. }
-                | Status::Lost { .. }
                 | Status::Ended { .. }
                 | Status::Begun { .. }
                 | Status::Gap { .. }

@@ -2,7 +2,7 @@
 use super::{
     Configuration, LARGEST_DATAGRAM,
     events::{Effect, Event},
-    frame::{self, Acknowledged, Frame, Malformed, Token, Verdict},
+    frame::{self, Acknowledged, Frame, Malformed, PacketHead, Token},
     hello::Identity,
     oneself::ToOneself,
     peer::Peers,
@@ -127,8 +127,12 @@ impl PerfectLink {
         if to == self.seats.me() {
             return self.send_to_oneself(lane, message, ctx);
         }
-        if self.peers.get(to).is_closed() {
+        let peer = self.peers.get(to);
+        if peer.is_closed() {
             return ctx.count("closed");
+        }
+        if peer.queue.has_ended() {
+            return ctx.count("stream ended");
         }
         self.peers.touch(to).queue.push(lane, message);
         self.limit_queue(to, ctx);
@@ -139,11 +143,7 @@ impl PerfectLink {
         if self.seats.is_admitted() {
             return self.deliver_to_oneself(lane, message, ctx);
         }
-        self.to_oneself.push(lane, message);
-        if self.to_oneself.bytes() > self.configuration.queue_limit {
-            let reason = "its queue to itself overflowed before it was admitted".to_owned();
-            self.exclude(self.seats.me(), Verdict::Superseded, reason, ctx);
-        }
+        self.keep_to_oneself(lane, message, ctx);
     }
 
     fn upon_arrive(&mut self, bytes: Bytes, segment: usize, ctx: &mut Ctx) {
@@ -168,31 +168,52 @@ impl PerfectLink {
 
     fn upon_frame(&mut self, frame: Frame, ctx: &mut Ctx) {
         match frame {
-            Frame::Packet {
-                from,
-                token,
-                number,
-                acknowledged,
-                chunks,
-            } => {
-                if self.is_of_session(from, token, ctx) {
-                    self.upon_packet(from, number, &chunks, ctx);
+            Frame::Packet { head, chunks } => {
+                if self.is_of_session(head.from, head.token, ctx) {
+                    self.upon_packet(&head, &chunks, ctx);
                     let acknowledged = Acknowledged {
-                        all: acknowledged,
+                        all: head.acknowledged,
                         ranges: Vec::new(),
                     };
-                    self.upon_acknowledged(from, &acknowledged, ctx);
+                    self.upon_acknowledged(head.from, &acknowledged, ctx);
                 }
             }
             Frame::Acknowledge {
                 from,
                 token,
                 stamp,
+                stream,
                 acknowledged,
             } => {
                 if self.is_of_session(from, token, ctx) {
                     self.upon_stamp(from, stamp, ctx);
-                    self.upon_acknowledged(from, &acknowledged, ctx);
+                    if self.is_of_stream(from, stream, ctx) {
+                        self.upon_acknowledged(from, &acknowledged, ctx);
+                    }
+                }
+            }
+            Frame::Open {
+                from,
+                token,
+                stamp,
+                stream,
+                first,
+            } => {
+                if self.is_of_session(from, token, ctx) {
+                    self.upon_stamp(from, stamp, ctx);
+                    self.upon_open(from, stream, first, ctx);
+                }
+            }
+            Frame::Opened {
+                from,
+                token,
+                stamp,
+                stream,
+                upto,
+            } => {
+                if self.is_of_session(from, token, ctx) {
+                    self.upon_stamp(from, stamp, ctx);
+                    self.upon_opened(from, stream, upto, ctx);
                 }
             }
             Frame::Beat {
@@ -212,7 +233,7 @@ impl PerfectLink {
                 lane,
                 message,
             } => {
-                if self.is_of_passage(from, token, ctx) {
+                if self.is_of_session(from, token, ctx) {
                     self.upon_datagram(from, stamp, lane, &message, ctx);
                 }
             }
@@ -246,7 +267,8 @@ impl PerfectLink {
     }
 
     /// PL2: each packet is taken apart once, in the order of the numbers; acknowledged always.
-    fn upon_packet(&mut self, from: ProcessId, number: u64, chunks: &Bytes, ctx: &mut Ctx) {
+    fn upon_packet(&mut self, head: &PacketHead, chunks: &Bytes, ctx: &mut Ctx) {
+        let PacketHead { from, number, .. } = *head;
         if !self.seats.is_admitted() {
             return ctx.count("not admitted");
         }
@@ -259,6 +281,9 @@ impl PerfectLink {
         let Some(session) = peer.session_mut() else {
             return;
         };
+        if session.receiving.stream().0 != head.stream {
+            return ctx.count("of another stream");
+        }
         match session.receiving.arrive(number, chunks) {
             Fate::Duplicate => return ctx.count("duplicate"),
             Fate::Beyond => return ctx.count("beyond the window"),
@@ -271,6 +296,16 @@ impl PerfectLink {
         if news {
             self.learn_from_data(from, ctx);
         }
+    }
+
+    /// Whether what the peer says of a stream from this process is about the one that is in use.
+    fn is_of_stream(&self, from: ProcessId, stream: u32, ctx: &mut Ctx) -> bool {
+        let session = self.peers.get(from).session();
+        let is = session.is_some_and(|session| session.stream() == stream);
+        if !is {
+            ctx.count("of another stream");
+        }
+        is
     }
 
     /// Delivers what is whole in this packet and in those that waited for it.
@@ -334,7 +369,7 @@ impl PerfectLink {
         match session.sending.acknowledge(acknowledged, now) {
             Ok(true) => {
                 self.peers.touch(from);
-                self.bear_with(from, now);
+                self.postpone_end(from, now);
             }
             Ok(false) => {}
             Err(_) => ctx.count("acknowledges what was never sent"),
@@ -357,7 +392,7 @@ impl PerfectLink {
         let wanted = !peer.is_settled();
         peer.greeting.ask(wanted);
         if let Some(session) = peer.session_mut() {
-            session.sending.interrupted(ctx.now());
+            session.interrupted(ctx.now());
         }
     }
 
@@ -372,7 +407,7 @@ impl PerfectLink {
         if session.is_some_and(|session| session.fire(held_up, now)) {
             ctx.count("timeouts");
         }
-        self.lose_if_overdue(p, held_up, ctx);
+        self.end_if_overdue(p, held_up, ctx);
     }
 
     /// Nothing waits for a peer that is alive.

@@ -1,13 +1,13 @@
 //! Fair-loss lanes: one message a frame, sent once, acknowledged never.
 //!
 //! They need both directions of a channel for the handshake only. From then on each direction works by
-//! itself, also when the peer is lost, or has lost this process, because nothing is acknowledged: who
-//! uses these lanes expects holes. They end when another incarnation takes either's place.
+//! itself, whatever becomes of the streams of perfect lanes, because nothing is acknowledged: who uses these
+//! lanes expects holes. They end when another incarnation takes either's place.
 use super::{
     Configuration, PerfectLinks,
     algorithm::{Ctx, PerfectLink},
     events::{Effect, Event},
-    frame::{self, DATAGRAM_HEADER, Token},
+    frame::{self, DATAGRAM_HEADER},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -60,10 +60,8 @@ impl<H: Host> Links for Datagrams<H> {
     }
 }
 
-/// What the fair-loss lanes between two incarnations need: it outlasts a session that ended in a loss.
+/// What the fair-loss lanes of a session need, beside its token.
 pub struct Passage {
-    /// The token of the session.
-    token: Token,
     /// The stamp of the last frame that left.
     stamp: u64,
     /// The highest stamp that arrived.
@@ -72,15 +70,22 @@ pub struct Passage {
     seen: u128,
 }
 
-impl Passage {
+impl Default for Passage {
     /// Nothing has passed yet.
-    pub fn new(token: Token) -> Self {
+    fn default() -> Self {
         Passage {
-            token,
             stamp: 0,
             highest: 0,
             seen: 1,
         }
+    }
+}
+
+impl Passage {
+    /// The stamp of the next frame.
+    fn next_stamp(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
     }
 
     /// Whether the frame with this stamp is neither a copy nor too late to tell.
@@ -106,7 +111,7 @@ impl Passage {
 }
 
 impl PerfectLink {
-    /// Fair loss: the message leaves at once, or never. Who was lost, and no more, goes on.
+    /// Fair loss: the message leaves at once, or never. Streams that end are of no concern.
     pub(super) fn upon_send_datagram(
         &mut self,
         opened: usize,
@@ -119,7 +124,7 @@ impl PerfectLink {
         if message.len() > self.configuration.datagram_message() {
             return ctx.count("too long");
         }
-        if self.seats.is_silenced() || self.seats.is_excluded() && !self.seats.is_admitted() {
+        if self.seats.is_excluded() {
             return ctx.count("excluded");
         }
         let receivers = match to {
@@ -145,33 +150,15 @@ impl PerfectLink {
         let me = self.seats.me();
         let peer = self.peers.get_mut(to);
         let met = self.seats.is_admitted() && peer.has_met_us();
-        let Some(passage) = peer.passage().filter(|_| met) else {
+        let Some(session) = peer.session_mut().filter(|_| met) else {
             return ctx.count("not met");
         };
-        passage.stamp += 1;
-        let frame = frame::datagram(me, passage.token, passage.stamp, lane, message);
-        let Some(bytes) = frame else {
+        let stamp = session.passage.next_stamp();
+        let Some(bytes) = frame::datagram(me, session.token(), stamp, lane, message) else {
             return ctx.count("too long");
         };
         ctx.count("datagrams sent");
         Self::transmit_one(to, bytes, ctx);
-    }
-
-    /// PL3, on fair-loss lanes too: a frame counts only if it proves to be of these two incarnations.
-    pub(super) fn is_of_passage(&mut self, from: ProcessId, token: Token, ctx: &mut Ctx) -> bool {
-        if !self.seats.is_other(from) {
-            ctx.count("no member");
-            return false;
-        }
-        let passage = self.peers.get_mut(from).passage();
-        if passage.is_some_and(|passage| passage.token == token) {
-            return true;
-        }
-        ctx.count("other session");
-        if !self.seats.is_excluded() {
-            self.upon_other_session(from, token, ctx);
-        }
-        false
     }
 
     /// A message has arrived on a fair-loss lane, from a peer that proved to be it.
@@ -190,16 +177,15 @@ impl PerfectLink {
             return ctx.count("wrong lane");
         }
         let peer = self.peers.get_mut(from);
-        if !peer.passage().is_some_and(|p| p.is_new(stamp)) {
+        // Whoever sends data has admitted us, and has been admitted.
+        let news = !peer.has_met_us();
+        let session = peer.session_mut();
+        if !session.is_some_and(|session| session.passage.is_new(stamp)) {
             return ctx.count("stale");
         }
-        if peer.is_connected() {
-            // Whoever sends data has admitted us, and has been admitted.
-            let news = !peer.has_met_us();
-            self.heard_of(from, ctx);
-            if news {
-                self.learn_from_data(from, ctx);
-            }
+        self.heard_of(from, ctx);
+        if news {
+            self.learn_from_data(from, ctx);
         }
         if !self.seats.is_open_between(from, lane) {
             return ctx.count("closed to newcomers");
@@ -217,14 +203,6 @@ impl PerfectLink {
         } else {
             Effect::Deliver(lane, me, message)
         });
-    }
-
-    /// Nothing passes any more, on any lane.
-    pub(super) fn silence(&mut self) {
-        self.seats.silence();
-        for p in self.peers.others().iter() {
-            self.peers.get_mut(p).end_passage();
-        }
     }
 }
 

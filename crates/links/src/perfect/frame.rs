@@ -4,11 +4,13 @@
 //!
 //! | frame | layout |
 //! |---|---|
-//! | PACKET | `2`, sender, token u64, number u64, acknowledged u64, length u32, chunks |
-//! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, acknowledged u64, ranges: (gap, length) varints |
+//! | PACKET | `2`, sender, token u64, stream u32, number u64, acknowledged u64, length u32, chunks |
+//! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, stream u32, acknowledged u64, ranges: (gap, length) varints |
 //! | BEAT | `4`, sender, token u64, stamp u64, `1` if the sender hears less than a majority, else `0` |
 //! | EXCLUDED | `5`, sender, echo u64, known incarnation u64, verdict |
 //! | DATAGRAM | `6`, sender, token u64, stamp u64, lane u16, length u16, that many bytes: one message |
+//! | OPEN | `7`, sender, token u64, stamp u64, stream u32, number of its first packet u64 |
+//! | OPENED | `8`, sender, token u64, stamp u64, stream u32, last packet in order of the stream before it u64 |
 //!
 //! A chunk is `(lane + 1) << 2 | last << 1 | first` as a varint, its length as a varint, and that
 //! many bytes of a message. A zero where a chunk could begin: the rest of the packet is padding.
@@ -23,9 +25,11 @@ const ACKNOWLEDGE: u8 = 3;
 const BEAT: u8 = 4;
 const EXCLUDED: u8 = 5;
 const DATAGRAM: u8 = 6;
+const OPEN: u8 = 7;
+const OPENED: u8 = 8;
 
 /// What stands before the chunks of a packet.
-pub const PACKET_HEADER: usize = 1 + 1 + 8 + 8 + 8 + 4;
+pub const PACKET_HEADER: usize = 1 + 1 + 8 + 4 + 8 + 8 + 4;
 /// What stands before the message of a DATAGRAM.
 pub const DATAGRAM_HEADER: usize = 1 + 1 + 8 + 8 + 2 + 2;
 /// An acknowledgement names at most this many ranges above the contiguous prefix.
@@ -75,8 +79,6 @@ pub struct Acknowledged {
 pub enum Verdict {
     /// Its slot is known under another incarnation.
     KnownOtherwise,
-    /// It did not acknowledge for too long.
-    Lost,
     /// A newer incarnation showed up in its slot.
     Superseded,
 }
@@ -90,25 +92,51 @@ pub struct Voter {
     pub number: u32,
 }
 
+/// What stands at the head of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PacketHead {
+    /// The sender.
+    pub from: ProcessId,
+    /// The session.
+    pub token: Token,
+    /// Which of the sender's streams in it.
+    pub stream: u32,
+    /// The packet: counted over all streams of the session.
+    pub number: u64,
+    /// Every packet of the receiver up to this one has arrived.
+    pub acknowledged: u64,
+}
+
 /// A datagram, taken apart.
 #[derive(Debug)]
 pub enum Frame {
     /// A greeting.
     Hello(Hello),
     /// Chunks of messages.
-    Packet {
-        from: ProcessId,
-        token: Token,
-        number: u64,
-        acknowledged: u64,
-        chunks: Bytes,
-    },
+    Packet { head: PacketHead, chunks: Bytes },
     /// What has arrived.
     Acknowledge {
         from: ProcessId,
         token: Token,
         stamp: u64,
+        stream: u32,
         acknowledged: Acknowledged,
+    },
+    /// The sender's next stream begins with this packet, once the receiver has answered.
+    Open {
+        from: ProcessId,
+        token: Token,
+        stamp: u64,
+        stream: u32,
+        first: u64,
+    },
+    /// That is known; of the receiver's stream before it all had arrived up to this packet.
+    Opened {
+        from: ProcessId,
+        token: Token,
+        stamp: u64,
+        stream: u32,
+        upto: u64,
     },
     /// A sign of life.
     Beat {
@@ -163,27 +191,39 @@ impl Frame {
         let frame = match bytes.try_get_u8()? {
             HELLO => Frame::Hello(Hello::decode(bytes)?),
             PACKET => {
-                let from = take_process(bytes)?;
-                let token = Token(bytes.try_get_u64_le()?);
-                let number = bytes.try_get_u64_le()?;
-                let acknowledged = bytes.try_get_u64_le()?;
+                let head = PacketHead {
+                    from: take_process(bytes)?,
+                    token: Token(bytes.try_get_u64_le()?),
+                    stream: bytes.try_get_u32_le()?,
+                    number: bytes.try_get_u64_le()?,
+                    acknowledged: bytes.try_get_u64_le()?,
+                };
                 if bytes.try_get_u32_le()? as usize != bytes.len() {
                     return Err(Malformed::Frame);
                 }
                 let chunks = std::mem::take(bytes);
-                Frame::Packet {
-                    from,
-                    token,
-                    number,
-                    acknowledged,
-                    chunks,
-                }
+                Frame::Packet { head, chunks }
             }
             ACKNOWLEDGE => Frame::Acknowledge {
                 from: take_process(bytes)?,
                 token: Token(bytes.try_get_u64_le()?),
                 stamp: bytes.try_get_u64_le()?,
+                stream: bytes.try_get_u32_le()?,
                 acknowledged: take_acknowledged(bytes)?,
+            },
+            OPEN => Frame::Open {
+                from: take_process(bytes)?,
+                token: Token(bytes.try_get_u64_le()?),
+                stamp: bytes.try_get_u64_le()?,
+                stream: bytes.try_get_u32_le()?,
+                first: bytes.try_get_u64_le()?,
+            },
+            OPENED => Frame::Opened {
+                from: take_process(bytes)?,
+                token: Token(bytes.try_get_u64_le()?),
+                stamp: bytes.try_get_u64_le()?,
+                stream: bytes.try_get_u32_le()?,
+                upto: bytes.try_get_u64_le()?,
             },
             BEAT => Frame::Beat {
                 from: take_process(bytes)?,
@@ -208,8 +248,7 @@ impl Frame {
                 known: take_voter(bytes)?,
                 verdict: match bytes.try_get_u8()? {
                     0 => Verdict::KnownOtherwise,
-                    1 => Verdict::Lost,
-                    2 => Verdict::Superseded,
+                    1 => Verdict::Superseded,
                     _ => return Err(Malformed::Frame),
                 },
             },
@@ -254,18 +293,13 @@ fn take_acknowledged(bytes: &mut Bytes) -> Result<Acknowledged, Malformed> {
 }
 
 /// Appends the head of a packet, whose length is still to be told: see [`end_packet`].
-pub fn begin_packet(
-    out: &mut BytesMut,
-    me: ProcessId,
-    token: Token,
-    number: u64,
-    acknowledged: u64,
-) {
+pub fn begin_packet(out: &mut BytesMut, head: PacketHead) {
     out.put_u8(PACKET);
-    out.put_u8(me.rank() as u8);
-    out.put_u64_le(token.0);
-    out.put_u64_le(number);
-    out.put_u64_le(acknowledged);
+    out.put_u8(head.from.rank() as u8);
+    out.put_u64_le(head.token.0);
+    out.put_u32_le(head.stream);
+    out.put_u64_le(head.number);
+    out.put_u64_le(head.acknowledged);
     out.put_u32_le(0);
 }
 
@@ -276,12 +310,15 @@ pub fn end_packet(out: &mut BytesMut, start: usize) {
 }
 
 /// An ACKNOWLEDGE frame.
-pub fn acknowledge(me: ProcessId, token: Token, stamp: u64, acknowledged: &Acknowledged) -> Bytes {
-    let mut out = BytesMut::with_capacity(26 + 4 * acknowledged.ranges.len());
-    out.put_u8(ACKNOWLEDGE);
-    out.put_u8(me.rank() as u8);
-    out.put_u64_le(token.0);
-    out.put_u64_le(stamp);
+pub fn acknowledge(
+    me: ProcessId,
+    token: Token,
+    stamp: u64,
+    stream: u32,
+    acknowledged: &Acknowledged,
+) -> Bytes {
+    let mut out = begin_stamped(ACKNOWLEDGE, me, token, stamp);
+    out.put_u32_le(stream);
     out.put_u64_le(acknowledged.all);
     let mut before = acknowledged.all;
     for (first, last) in &acknowledged.ranges {
@@ -292,13 +329,35 @@ pub fn acknowledge(me: ProcessId, token: Token, stamp: u64, acknowledged: &Ackno
     out.freeze()
 }
 
-/// A BEAT frame.
-pub fn beat(me: ProcessId, token: Token, stamp: u64, deaf: bool) -> Bytes {
-    let mut out = BytesMut::with_capacity(19);
-    out.put_u8(BEAT);
+/// The head of an unnumbered frame of a session.
+fn begin_stamped(kind: u8, me: ProcessId, token: Token, stamp: u64) -> BytesMut {
+    let mut out = BytesMut::with_capacity(64);
+    out.put_u8(kind);
     out.put_u8(me.rank() as u8);
     out.put_u64_le(token.0);
     out.put_u64_le(stamp);
+    out
+}
+
+/// An OPEN frame: the stream begins with the packet `first`.
+pub fn open(me: ProcessId, token: Token, stamp: u64, stream: u32, first: u64) -> Bytes {
+    let mut out = begin_stamped(OPEN, me, token, stamp);
+    out.put_u32_le(stream);
+    out.put_u64_le(first);
+    out.freeze()
+}
+
+/// An OPENED frame: the stream before it had got up to the packet `upto`.
+pub fn opened(me: ProcessId, token: Token, stamp: u64, stream: u32, upto: u64) -> Bytes {
+    let mut out = begin_stamped(OPENED, me, token, stamp);
+    out.put_u32_le(stream);
+    out.put_u64_le(upto);
+    out.freeze()
+}
+
+/// A BEAT frame.
+pub fn beat(me: ProcessId, token: Token, stamp: u64, deaf: bool) -> Bytes {
+    let mut out = begin_stamped(BEAT, me, token, stamp);
     out.put_u8(deaf.into());
     out.freeze()
 }
@@ -332,8 +391,7 @@ pub fn excluded(me: ProcessId, echo: u64, known: Voter, verdict: Verdict) -> Byt
     put_voter(known, &mut out);
     out.put_u8(match verdict {
         Verdict::KnownOtherwise => 0,
-        Verdict::Lost => 1,
-        Verdict::Superseded => 2,
+        Verdict::Superseded => 1,
     });
     out.freeze()
 }

@@ -108,12 +108,6 @@ impl Greeting {
         self.at = None;
     }
 
-    /// The peer is greeted slowly from now on.
-    pub fn slow_down(&mut self, now: Time) {
-        self.fruitless = FOREGROUND_GREETINGS;
-        self.at = Some(now + SLOWEST_GREETING);
-    }
-
     /// The timer fires: what was to leave until now is due, and repeated if it is `unanswered`.
     pub fn fire(&mut self, now: Time, unanswered: bool) {
         if self.at.is_some_and(|at| at <= now) {

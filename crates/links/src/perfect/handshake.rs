@@ -5,7 +5,7 @@
 //! verified voter knows there, is its *voter*. Any other is told that it may not take part.
 use super::{
     algorithm::{Ctx, PerfectLink},
-    frame::{Token, Verdict, Voter},
+    frame::{self, Token, Verdict, Voter},
     hello::{Hello, VERSION},
     newcomers::is_predecessor,
     peer::End,
@@ -52,8 +52,7 @@ impl PerfectLink {
             .collect();
         let bytes = hello.encode(self.configuration.datagram);
         Self::transmit_one(p, bytes, ctx);
-        let is_last = peer.is_settled() && !peer.is_lost()
-            || self.seats.is_excluded() && peer.greeting.is_fruitless();
+        let is_last = peer.is_settled() || self.seats.is_excluded() && peer.greeting.is_fruitless();
         let now = ctx.now();
         let peer = self.peers.get_mut(p);
         // Whatever a stranger said in between, the next greeting is for the peer of the session.
@@ -105,7 +104,7 @@ impl PerfectLink {
         let from = hello.from;
         let peer = self.peers.get_mut(from);
         if let Some(closed) = peer.closed() {
-            // It may have lost us as well, and has to verify our greetings then.
+            // It has to verify our greetings.
             peer.greeting.hear(hello.nonce);
             let known = self.seats.voter(from).unwrap_or_default();
             return self.turn_away(from, hello.nonce, known, closed.verdict, ctx);
@@ -208,7 +207,6 @@ impl PerfectLink {
         if !self.peers.get(from).is_closed() {
             self.close(from, Verdict::Superseded);
         }
-        self.peers.get_mut(from).end_passage();
         let status = Status::Replaced {
             peer: from,
             known: known.incarnation,
@@ -253,16 +251,10 @@ impl PerfectLink {
         if echo != self.peers.get(from).greeting.nonce() {
             return ctx.count("unverified");
         }
-        if self.lost_mutually(from, verdict) {
-            return ctx.count("mutual loss");
-        }
         let reason = match verdict {
             Verdict::KnownOtherwise => {
                 self.upon_known_otherwise(from, known, ctx);
                 return;
-            }
-            Verdict::Lost => {
-                format!("{from} has lost {me}, which did not acknowledge for too long")
             }
             Verdict::Superseded => format!("another incarnation of {me} has shown up since"),
         };
@@ -271,24 +263,39 @@ impl PerfectLink {
     }
 
     /// This process may not take part. It still greets those it has not met, a few times, so that
-    /// they learn that its earlier incarnation is gone. Fair-loss lanes go on if it was only lost.
+    /// they learn that its earlier incarnation is gone.
     pub(super) fn exclude(&mut self, by: ProcessId, verdict: Verdict, why: String, ctx: &mut Ctx) {
-        let is_new = self.seats.exclude();
-        if verdict != Verdict::Lost {
-            self.silence();
-        }
-        if !is_new {
+        if !self.seats.exclude() {
             return;
         }
-        self.to_oneself.take();
+        self.to_oneself.clear();
         for p in self.peers.others().iter() {
-            self.peers.get_mut(p).queue.drop_messages();
+            self.peers.get_mut(p).queue.clear();
             if self.peers.get(p).is_connected() {
                 self.close(p, verdict);
             }
         }
         let status = Status::Excluded { by, reason: why };
         self.watchers.tell_excluded(status, ctx);
+    }
+
+    /// Ends whatever there is between the two, and frees it.
+    fn close(&mut self, p: ProcessId, verdict: Verdict) {
+        self.peers.touch(p).close(verdict);
+    }
+
+    /// Tells the incarnation of `p` that knows `nonce` that it may not take part.
+    fn turn_away(
+        &mut self,
+        p: ProcessId,
+        nonce: u64,
+        known: Voter,
+        verdict: Verdict,
+        ctx: &mut Ctx,
+    ) {
+        ctx.count("turned away");
+        let bytes = frame::excluded(self.seats.me(), nonce, known, verdict);
+        Self::transmit_one(p, bytes, ctx);
     }
 
     /// Echoes the peer's nonce, so that it verifies this incarnation, which it cannot talk to.
@@ -306,9 +313,7 @@ impl PerfectLink {
         }
         self.seats.admit();
         self.watchers.tell_admitted(ctx);
-        for (lane, message) in self.to_oneself.take() {
-            self.deliver_to_oneself(lane, message, ctx);
-        }
+        self.deliver_what_was_kept(ctx);
         for p in self.peers.others().iter() {
             let peer = self.peers.touch(p);
             let wanted = peer.is_connected();

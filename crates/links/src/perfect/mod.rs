@@ -2,13 +2,23 @@
 //! deliver once, between two incarnations that know each other.
 //!
 //! # Promises
+//! Between two incarnations a lane is a sequence of streams in each direction. Within a stream:
 //! - **PL1 reliable delivery** (liveness): what a correct process sends to a correct process is
-//!   delivered, while neither has lost the other.
+//!   delivered, unless the stream ends.
 //! - **PL2 no duplication** (safety): no message is delivered more than once.
 //! - **PL3 no creation** (safety): what is delivered from p was sent by p, by that incarnation of it.
-//! - Beyond the abstraction: what one incarnation sends to another on one lane is delivered in the
-//!   order in which it was sent, without a hole, up to the end of the session. Layers above must not
-//!   rest on it.
+//! - Beyond the abstraction: what one incarnation sends to another on one lane of a stream is delivered
+//!   in the order in which it was sent, without a hole, up to the end of the stream. Layers above must
+//!   not rest on it.
+//!
+//! Between streams:
+//! - **ST1** (safety): the sender indicates `Ended`, then `Begun`, the receiver `Gap` before it delivers
+//!   anything of the next stream: each once for each stream that ends.
+//! - **ST2** (liveness): a stream that has ended is followed by another, if the two are correct and connected.
+//! - **ST3** (liveness): a stream ends only if its receiver owes more than `queue_limit`. No process is
+//!   excluded for that.
+//!
+//! And besides:
 //! - On lanes of [`PerfectLinks::datagrams`], fair loss only, for each direction of a channel by itself:
 //!   what is sent infinitely often is delivered infinitely often, once the two have met; PL3.
 //!
@@ -24,8 +34,10 @@
 //! | frame | meaning |
 //! |---|---|
 //! | HELLO | who I am and of what cluster, version, stack, lanes and membership; my nonce; the echo of yours; the voters that I know |
-//! | PACKET | the numbered packet of a session: chunks of messages; everything up to a number has arrived |
-//! | ACKNOWLEDGE | what has arrived, with the gaps |
+//! | PACKET | the numbered packet of a stream: chunks of messages; everything up to a number has arrived |
+//! | ACKNOWLEDGE | what has arrived of a stream, with the gaps |
+//! | OPEN | my last stream has ended; the next has this number, and begins with this packet |
+//! | OPENED | I know; of the one before it everything up to this packet had arrived |
 //! | BEAT | I am alive, and hear a majority or do not |
 //! | EXCLUDED | you may not take part (with the echo of your nonce) |
 //! | DATAGRAM | one message of a fair-loss lane, with a stamp; nothing answers it |
@@ -35,12 +47,13 @@
 //!
 //! # Cost
 //! One step. Messages that enter in one batch leave as ⌈bytes / datagram⌉ packets in ⌈bytes / 60 KiB⌉
-//! transmissions; a packet has 30 bytes of its own, a message 2 to 5. One acknowledgement for each
+//! transmissions; a packet has 34 bytes of its own, a message 2 to 5. One acknowledgement for each
 //! batch of at least two packets; a single one waits for company, for an eighth of the timeout. The
 //! handshake takes two to four greetings a pair. Timers: one a peer. Memory a peer: of what is
 //! sent and not acknowledged, `queue_limit`, up to four times as much while the peer acknowledges,
-//! and for 2 s (over a stream 5 s) while it does not; twice the window of early packets; and four
-//! incomplete messages of the largest size. On fair-loss lanes: one frame a message and receiver, with 22
+//! and for 2 s (over a stream edge 5 s) while it does not; nothing once the stream has ended; twice the
+//! window of early packets; and four incomplete messages of the largest size. A stream that begins anew
+//! costs a round trip, and until then a frame at most every 2 s (over a stream edge 20 s). On fair-loss lanes: one frame a message and receiver, with 22
 //! bytes of its own, which leaves at once; no memory but, until the process is admitted, what it sends to
 //! itself.
 //!
@@ -51,16 +64,23 @@
 //! always, and two may always be under way. *PL2.* Packets of a session are numbered, and each is
 //! taken apart once, in the order of numbers; duplicates are acknowledged, never delivered. *PL3.*
 //! A frame without the session's token is dropped, and the token takes both nonces, which only the
-//! two have seen. *No hole.* A queue that is too long is not shortened: the session ends, and for
-//! good. Too long is a queue above its limit of which nothing is acknowledged for a while, so that a
-//! burst alone loses nobody; and four times the limit, so that memory is bounded. Who was lost is
-//! told, as soon as anything gets through, and stops for good; of two that have lost each other, the
-//! one of the higher rank does.
+//! two have seen.
+//!
+//! *No hole that nobody knows of.* A queue that is too long is not shortened: the stream ends, with all that
+//! waits. Too long is a queue above its limit of which nothing is acknowledged for a while, so that a burst
+//! alone ends nothing; and four times the limit, so that memory is bounded. The sender sends no packet of the
+//! next stream before OPENED, and the receiver says OPENED only after it has indicated the gap and forgotten
+//! what was incomplete: ST1. Streams are numbered without a hole, so that OPEN changes something once, and
+//! OPENED as well; both are repeated and repeatable, the answer being what the receiver had when the stream
+//! was opened, not what it has now. Packet numbers go on from stream to stream under one token: a copy from
+//! an ended stream is older than all that is expected, and names another stream besides. OPEN is repeated
+//! until it is answered, ever more slowly, and at once when a silence ends: ST2. Each direction ends and
+//! begins by itself, so that there is nothing to agree on, and nobody to yield. What overflows before the two
+//! have met ends a stream like any other: the session begins with an OPEN. What a process sends to itself
+//! waits for its admission only: beyond the limit it is refused, with the same three words.
 //!
 //! *Fair-loss lanes.* A DATAGRAM is sent and taken without a word from the other side, by the token of the
-//! session. The token stays when that ends because one has lost the other, and the loser goes on in these
-//! lanes: nobody takes its slot by that. It goes with everything else when another incarnation has the
-//! slot. Of a peer that is lost a DATAGRAM is no sign of life.
+//! session, whatever becomes of streams; and so are BEATs. It goes when another incarnation has the slot.
 //!
 //! *Who takes part.* An incarnation becomes the *voter* of its slot at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two
@@ -88,8 +108,8 @@
 //! "Eliminate Duplicates"; Jacobson, *Congestion Avoidance and Control*, 1988, for the timeout and the
 //! window; RFC 2018 for selective acknowledgements. Deviations from the book: messages are told apart
 //! by place, not content; acknowledgements end retransmission; the set of delivered messages is a
-//! number and the early packets; links hold between incarnations, and end when a peer does not
-//! acknowledge for too long.
+//! number and the early packets; links hold between incarnations, and within streams, which end when a
+//! peer does not acknowledge for too long.
 //!
 //! # Example
 //! ```
@@ -118,7 +138,6 @@ mod frame;
 mod greeting;
 mod handshake;
 mod hello;
-mod loss;
 mod newcomers;
 mod oneself;
 mod outbox;
@@ -127,6 +146,7 @@ mod receiving;
 mod seats;
 mod sending;
 mod session;
+mod streams;
 mod transmission;
 mod watchers;
 
@@ -186,9 +206,9 @@ pub struct Configuration {
     pub datagram: usize,
     /// Longer messages are refused. The same everywhere.
     pub maximum_message: usize,
-    /// A peer that owes acknowledgements of more than so many bytes, those that wait to be sent
-    /// included, is lost once it acknowledges nothing for 2 s (5 s over a stream), or has not
-    /// answered for long already; one that owes more than four times as many is lost at once.
+    /// Where a peer owes acknowledgements of more than so many bytes, those that wait to be sent included,
+    /// the stream to it ends once it acknowledges nothing for 2 s (5 s over a stream edge), or has not
+    /// answered for long already; where it owes more than four times as many, the stream ends at once.
     pub queue_limit: usize,
     /// Whether the edge is a byte stream, which neither loses nor reorders until it is interrupted.
     pub stream: bool,

@@ -57,9 +57,9 @@ impl PerfectLink {
     /// Somebody says that this process came after another in its slot, whatever became of it since.
     fn upon_coming_later(&mut self, by: ProcessId, known: Incarnation, ctx: &mut Ctx) {
         self.seats.come_later();
-        self.to_oneself.take();
+        self.to_oneself.clear();
         for p in self.peers.others().iter() {
-            self.peers.get_mut(p).queue.drop_messages();
+            self.peers.get_mut(p).queue.clear();
         }
         let status = Status::Newcomer { by, known };
         self.watchers.tell_newcomer(status, ctx);

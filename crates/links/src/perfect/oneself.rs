@@ -2,28 +2,43 @@
 use bytes::Bytes;
 use quorate_abstractions::lanes::LaneId;
 
+/// What a message costs beyond its bytes while it waits.
+const OVERHEAD: usize = 64;
+
 /// Messages to oneself, in the order in which they were sent.
 #[derive(Default)]
 pub struct ToOneself {
     messages: Vec<(LaneId, Bytes)>,
     bytes: usize,
+    /// Whether a message was refused. All later ones are, too: what is kept has no hole.
+    ended: bool,
 }
 
 impl ToOneself {
-    /// Keeps a message.
-    pub fn push(&mut self, lane: LaneId, message: Bytes) {
-        self.bytes += message.len();
-        self.messages.push((lane, message));
+    /// Keeps a message, unless all that is kept would be longer than `limit`. Says whether it does.
+    pub fn keep(&mut self, lane: LaneId, message: Bytes, limit: usize) -> bool {
+        let bytes = self.bytes + message.len() + OVERHEAD;
+        self.ended |= bytes > limit;
+        if !self.ended {
+            self.bytes = bytes;
+            self.messages.push((lane, message));
+        }
+        !self.ended
     }
 
-    /// What is kept, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// Whether a message was refused.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing of what is kept is delivered.
+    pub fn clear(&mut self) {
+        self.messages = Vec::new();
+        self.bytes = 0;
     }
 
     /// All that was kept.
     pub fn take(&mut self) -> Vec<(LaneId, Bytes)> {
-        self.bytes = 0;
-        std::mem::take(&mut self.messages)
+        std::mem::take(self).messages
     }
 }

@@ -1,10 +1,9 @@
 //! What a process knows of one peer.
 use super::{
-    datagrams::Passage,
     frame::{Token, Verdict},
     greeting::Greeting,
-    loss::Queue,
     session::Session,
+    streams::Queue,
 };
 use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet, Time, TimerId};
 
@@ -49,8 +48,6 @@ pub struct Armed {
 /// What a process knows of one peer.
 pub struct Peer {
     standing: Standing,
-    /// What fair-loss lanes need of the session: it outlasts the session of a peer that is lost.
-    passage: Option<Passage>,
     /// Whether it knows this process as the voter of its slot.
     admitted_us: bool,
     /// Whether it has been admitted.
@@ -67,7 +64,6 @@ impl Peer {
     fn new() -> Self {
         Peer {
             standing: Standing::Waiting,
-            passage: None,
             admitted_us: false,
             ready: false,
             timer: None,
@@ -98,20 +94,20 @@ impl Peer {
         (session, &mut self.queue)
     }
 
-    /// What fair-loss lanes need of the session.
-    pub fn passage(&mut self) -> Option<&mut Passage> {
-        self.passage.as_mut()
-    }
-
-    /// Nothing passes any more, on fair-loss lanes either.
-    pub fn end_passage(&mut self) {
-        self.passage = None;
-    }
-
-    /// It is verified, and the voter of its slot.
-    pub fn connect(&mut self, session: Session) {
-        self.passage = Some(Passage::new(session.token()));
+    /// It is verified, and the voter of its slot. If a stream has ended before, both are to learn of it.
+    pub fn connect(&mut self, mut session: Session) {
+        if self.queue.has_ended() {
+            session.end_stream();
+        }
         self.standing = Standing::Connected(Box::new(session));
+    }
+
+    /// Ends the stream to it, and frees what waits.
+    pub fn end_stream(&mut self) {
+        self.queue.end();
+        if let Some(session) = self.session_mut() {
+            session.end_stream();
+        }
     }
 
     /// Ends whatever there is between the two, and frees it.
@@ -119,9 +115,6 @@ impl Peer {
         let session = self.session();
         let session = session.map(|session| (session.token(), session.nonce()));
         self.standing = Standing::Closed(Closed { verdict, session });
-        if verdict != Verdict::Lost {
-            self.end_passage();
-        }
         self.queue.clear();
         self.greeting.stop();
     }
@@ -129,8 +122,7 @@ impl Peer {
     /// Another incarnation is the voter: what there was with the one before is over.
     pub fn succeed(&mut self) {
         self.standing = Standing::Waiting;
-        self.end_passage();
-        self.queue.clear();
+        self.queue = Queue::default();
         self.admitted_us = false;
         self.ready = false;
         self.greeting.begin_anew();
@@ -157,12 +149,6 @@ impl Peer {
     /// Whether nothing is exchanged with it any more.
     pub fn is_closed(&self) -> bool {
         self.closed().is_some()
-    }
-
-    /// Whether it owed too much for too long.
-    pub fn is_lost(&self) -> bool {
-        self.closed()
-            .is_some_and(|closed| closed.verdict == Verdict::Lost)
     }
 
     /// It knows this process as the voter of its slot.

@@ -32,8 +32,27 @@ pub enum Assembled {
     Refused,
 }
 
+/// What becomes of the opening of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening {
+    /// It is the next one: what was incomplete of the last one is missing for ever.
+    Next,
+    /// It was opened before.
+    Again,
+    /// It has ended.
+    Ended,
+    /// No sender that keeps the rules says so.
+    Impossible,
+}
+
 /// The packets and messages of a session on their way from the peer.
 pub struct Receiving {
+    /// The stream that is in use.
+    stream: u32,
+    /// Its first packet.
+    first: u64,
+    /// The last packet in order of the stream before it.
+    upto: u64,
     /// The number of the next packet in order.
     expected: u64,
     /// Packets that came early.
@@ -57,6 +76,9 @@ impl Receiving {
     /// Nothing received yet; `window` is how many bytes a sender may have under way.
     pub fn new(maximum_message: usize, window: usize, lanes: usize) -> Self {
         Receiving {
+            stream: 1,
+            first: 1,
+            upto: 0,
             expected: 1,
             early: BTreeMap::new(),
             early_bytes: 0,
@@ -69,6 +91,41 @@ impl Receiving {
             urgent: false,
             stamp: 0,
         }
+    }
+
+    /// The peer opens the stream numbered so, beginning with the packet `first`. Streams follow one upon
+    /// the other, and so do their packets.
+    pub fn open(&mut self, stream: u32, first: u64) -> Opening {
+        if stream < self.stream {
+            return Opening::Ended;
+        }
+        if stream == self.stream {
+            let again = stream > 1 && first == self.first;
+            return if again {
+                Opening::Again
+            } else {
+                Opening::Impossible
+            };
+        }
+        let follows = stream - self.stream == 1 && first >= self.expected;
+        if !follows || first - self.expected > MAXIMUM_PACKETS as u64 {
+            return Opening::Impossible;
+        }
+        self.upto = self.contiguous();
+        self.stream = stream;
+        self.first = first;
+        self.expected = first;
+        self.early.clear();
+        self.early_bytes = 0;
+        self.parts.fill(None);
+        self.part_bytes = 0;
+        self.settle();
+        Opening::Next
+    }
+
+    /// The stream that is in use, and the last packet in order of the one before it.
+    pub fn stream(&self) -> (u32, u64) {
+        (self.stream, self.upto)
     }
 
     /// What becomes of packet `number`, which holds `chunks`; an early one is kept.

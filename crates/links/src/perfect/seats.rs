@@ -23,14 +23,6 @@ pub enum Claim {
     Successor(Incarnation),
 }
 
-/// Where a process may not take part.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Exclusion {
-    Nowhere,
-    PerfectLanes,
-    AllLanes,
-}
-
 /// The seats of Π, as one process knows them, and its own.
 pub struct Seats {
     identity: Identity,
@@ -46,8 +38,8 @@ pub struct Seats {
     admitted_by: ProcessSet,
     /// Whether enough of them do: only then data flows.
     admitted: bool,
-    /// From where this process is excluded, for good.
-    exclusion: Exclusion,
+    /// Set once and for good: this process may not take part.
+    excluded: bool,
 }
 
 impl Seats {
@@ -80,7 +72,7 @@ impl Seats {
             is_newcomer: false,
             admitted_by: ProcessSet::EMPTY,
             admitted: false,
-            exclusion: Exclusion::Nowhere,
+            excluded: false,
         }
     }
 
@@ -210,25 +202,11 @@ impl Seats {
 
     /// This process may not take part. Says whether that is new.
     pub fn exclude(&mut self) -> bool {
-        let is_new = !self.is_excluded();
-        if is_new {
-            self.exclusion = Exclusion::PerfectLanes;
-        }
-        is_new
+        !std::mem::replace(&mut self.excluded, true)
     }
 
     /// Whether this process may not take part.
     pub fn is_excluded(&self) -> bool {
-        self.exclusion != Exclusion::Nowhere
-    }
-
-    /// Nothing passes any more, on any lane.
-    pub fn silence(&mut self) {
-        self.exclusion = Exclusion::AllLanes;
-    }
-
-    /// Whether nothing passes any more.
-    pub fn is_silenced(&self) -> bool {
-        self.exclusion == Exclusion::AllLanes
+        self.excluded
     }
 }

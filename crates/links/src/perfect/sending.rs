@@ -89,6 +89,24 @@ impl Sending {
         self.unacknowledged
     }
 
+    /// Nothing of what is in flight is sent again. Says up to which packet all was acknowledged.
+    pub fn end(&mut self) -> u64 {
+        let acknowledged = self.first - 1;
+        self.first = self.next_number();
+        self.packets = VecDeque::new();
+        self.under_way = 0;
+        self.unacknowledged = 0;
+        self.lost = 0;
+        self.congestion.timed_out(self.next_order);
+        self.encourage();
+        acknowledged
+    }
+
+    /// How long to wait for an answer, after so many tries.
+    pub fn timeout(&self, tries: u32) -> Duration {
+        self.round_trip.timeout(tries)
+    }
+
     /// Whether every packet is acknowledged.
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()

@@ -2,7 +2,8 @@
 use super::{
     Configuration,
     congestion::{Congestion, RoundTrip},
-    frame::{self, PACKET_HEADER, Token},
+    datagrams::Passage,
+    frame::{self, PACKET_HEADER, PacketHead, Token},
     outbox::Outbox,
     peer::{End, Nonce},
     receiving::Receiving,
@@ -35,6 +36,12 @@ pub struct Session {
     pub sending: Sending,
     /// The peer's packets to us.
     pub receiving: Receiving,
+    /// What fair-loss lanes need.
+    pub passage: Passage,
+    /// The stream to the peer that is in use, or is to be opened.
+    stream: u32,
+    /// Set while it is to be opened.
+    unopened: Option<Unopened>,
     /// The last stamp of an unnumbered frame of ours.
     stamp: u64,
     /// When a frame of the peer arrived that was not a copy of an earlier one.
@@ -44,6 +51,19 @@ pub struct Session {
     /// An acknowledgement leaves then at the latest.
     acknowledge_at: Option<Time>,
 }
+
+/// A stream to the peer that is not in use yet.
+struct Unopened {
+    /// The last packet of the stream before it that was acknowledged.
+    acknowledged: u64,
+    /// How often OPEN was said and not answered in time.
+    tries: u32,
+    /// When it is said again; `None`: at the end of this batch.
+    at: Option<Time>,
+}
+
+/// After so many tries a stream is opened in the background: the peer counts as gone.
+const FOREGROUND_TRIES: u32 = 6;
 
 impl Token {
     /// The token of the session between two ends: the same at both.
@@ -88,6 +108,9 @@ impl Session {
             token: Token::of(here, there),
             sending: Sending::new(round_trip, congestion, configuration.stream),
             receiving: Receiving::new(configuration.maximum_message, configuration.window(), lanes),
+            passage: Passage::default(),
+            stream: 1,
+            unopened: None,
             stamp: 0,
             heard_at: now,
             deaf: false,
@@ -103,6 +126,11 @@ impl Session {
     /// The peer's nonce.
     pub fn nonce(&self) -> Nonce {
         self.nonce
+    }
+
+    /// Which stream to the peer is in use, or is to be opened.
+    pub fn stream(&self) -> u32 {
+        self.stream
     }
 
     /// What every frame of the session carries.
@@ -125,9 +153,70 @@ impl Session {
         let silence = now - self.heard_at > SILENCE;
         if silence {
             self.sending.encourage();
+            self.open_at_once();
         }
         self.heard_at = now;
         silence
+    }
+
+    /// Nothing of what waits or is in flight is kept. The next stream has to be opened first.
+    pub fn end_stream(&mut self) {
+        // Each needs a round trip at least, so that they are never so many.
+        self.stream = self.stream.saturating_add(1);
+        self.unopened = Some(Unopened {
+            acknowledged: self.sending.end(),
+            tries: 0,
+            at: None,
+        });
+    }
+
+    /// A stream that is to be opened is opened at the end of this batch.
+    fn open_at_once(&mut self) {
+        if let Some(unopened) = &mut self.unopened {
+            unopened.at = None;
+        }
+    }
+
+    /// The edge under the session was interrupted, and works again.
+    pub fn interrupted(&mut self, now: Time) {
+        self.sending.interrupted(now);
+        self.open_at_once();
+    }
+
+    /// What opens the next stream, if it is time to say so.
+    pub fn open(&mut self, now: Time) -> Option<Bytes> {
+        let unopened = self.unopened.as_mut().filter(|u| u.at.is_none())?;
+        unopened.at = Some(now + self.sending.timeout(unopened.tries));
+        let (stamp, stream) = (self.next_stamp(), self.stream);
+        let first = self.sending.next_number();
+        Some(frame::open(self.me, self.token, stamp, stream, first))
+    }
+
+    /// What answers that, as often as it is said: the stream, and how far the one before it had got.
+    pub fn opened(&mut self) -> Bytes {
+        let (stamp, (stream, upto)) = (self.next_stamp(), self.receiving.stream());
+        frame::opened(self.me, self.token, stamp, stream, upto)
+    }
+
+    /// The peer has answered that the stream is open, and that the one before it had got up to the packet
+    /// `upto`. Says how many of its packets are missing; `None`: that is no news, or cannot be.
+    pub fn begin(&mut self, stream: u32, upto: u64) -> Option<u64> {
+        let unopened = self.unopened.as_ref().filter(|_| stream == self.stream)?;
+        let last = self.sending.next_number() - 1;
+        if !(unopened.acknowledged..=last).contains(&upto) {
+            return None;
+        }
+        self.unopened = None;
+        Some(last - upto)
+    }
+
+    /// When something is sent again for want of an answer, and whether only in the background.
+    pub fn deadline(&self) -> Option<(Time, bool)> {
+        let Some(unopened) = &self.unopened else {
+            return self.sending.deadline();
+        };
+        let background = unopened.tries >= FOREGROUND_TRIES;
+        unopened.at.map(|at| (at, background))
     }
 
     fn next_stamp(&mut self) -> u64 {
@@ -158,7 +247,14 @@ impl Session {
                 break;
             }
             let start = buffer.len();
-            frame::begin_packet(&mut buffer, self.me, self.token, number, acknowledged);
+            let head = PacketHead {
+                from: self.me,
+                token: self.token,
+                stream: self.stream,
+                number,
+                acknowledged,
+            };
+            frame::begin_packet(&mut buffer, head);
             outbox.fill(&mut buffer, start, start + datagram);
             frame::end_packet(&mut buffer, start);
         }
@@ -185,6 +281,7 @@ impl Session {
                     self.me,
                     self.token,
                     stamp,
+                    self.receiving.stream().0,
                     &acknowledged,
                 ));
             }
@@ -205,6 +302,13 @@ impl Session {
     pub fn fire(&mut self, held_up: bool, now: Time) -> bool {
         if self.acknowledge_at.is_some_and(|at| at <= now) {
             self.receiving.hurry();
+        }
+        if let Some(unopened) = &mut self.unopened {
+            if unopened.at.is_some_and(|at| at <= now) {
+                unopened.at = None;
+                unopened.tries = unopened.tries.saturating_add(1);
+            }
+            return false;
         }
         let overdue = self.sending.deadline().is_some_and(|(at, _)| at <= now);
         let timed_out = overdue && !(held_up && self.sending.excuse(now));

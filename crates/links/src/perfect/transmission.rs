@@ -22,6 +22,7 @@ impl PerfectLink {
             self.greet(p, ctx);
         }
         if self.may_send(p) && !self.seats.is_excluded() {
+            self.open_stream(p, ctx);
             self.send_again(p, ctx);
             while self.send_packets(p, ctx) {}
         }
@@ -37,6 +38,14 @@ impl PerfectLink {
     pub(super) fn transmit_one(to: ProcessId, bytes: Bytes, ctx: &mut Ctx) {
         let segment = bytes.len();
         Self::transmit(to, bytes, segment, ctx);
+    }
+
+    /// A stream that has ended is followed by another once the peer knows of it.
+    fn open_stream(&mut self, p: ProcessId, ctx: &mut Ctx) {
+        let session = self.peers.get_mut(p).session_mut();
+        if let Some(bytes) = session.and_then(|session| session.open(ctx.now())) {
+            Self::transmit_one(p, bytes, ctx);
+        }
     }
 
     /// Lost packets leave first, as they were.
@@ -95,9 +104,9 @@ impl PerfectLink {
         let session = peer.session();
         let acknowledgement = session.and_then(Session::acknowledge_at);
         let acknowledgement = acknowledgement.map(|at| (at, true));
-        let timeout = session.and_then(|session| session.sending.deadline());
-        let loss = peer.queue.lost_at().map(|at| (at, false));
-        let due = [greeting, acknowledgement, timeout, loss];
+        let timeout = session.and_then(Session::deadline);
+        let end = peer.queue.ends_at().map(|at| (at, false));
+        let due = [greeting, acknowledgement, timeout, end];
         let Some(at) = due.iter().flatten().map(|(at, _)| *at).min() else {
             return;
         };

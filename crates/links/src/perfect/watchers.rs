@@ -55,6 +55,11 @@ impl Watchers {
         ctx.trigger(Effect::Status(self.of_status.clone(), status));
     }
 
+    /// What is no state, but happens: whoever watches later is not told.
+    pub fn say(&self, status: Status, ctx: &mut Ctx) {
+        self.indicate(status, ctx);
+    }
+
     /// How `p` stands from now on.
     pub fn tell(&mut self, p: ProcessId, status: Status, ctx: &mut Ctx) {
         self.told[p.index()] = Some(status.clone());

@@ -262,17 +262,14 @@ impl View {
                     warn!(%peer, "refused: {reason}");
                 }
             }
-            Status::Lost { peer } => {
-                warn!(%peer, "lost: it did not acknowledge until the queue to it was full");
-                self.update(peer, |entry| {
-                    entry.connected = false;
-                    entry.lost = true;
-                });
-            }
             Status::Ended { peer } => {
                 warn!(%peer, "the stream to it has ended: it owed too much for too long");
+                self.update(peer, |entry| entry.lost = true);
             }
-            Status::Begun { peer } => info!(%peer, "a stream to it has begun anew"),
+            Status::Begun { peer } => {
+                info!(%peer, "a stream to it has begun anew");
+                self.update(peer, |entry| entry.lost = false);
+            }
             Status::Gap { peer } => warn!(%peer, "some of what it sent is missing here"),
             Status::Replaced {
                 peer,

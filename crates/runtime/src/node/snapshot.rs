@@ -34,8 +34,12 @@ pub enum Way {
         /// Why.
         reason: String,
     },
-    /// The peer did not acknowledge for so long that the queue to it passed its limit.
-    Lost,
+    /// The peer owed too much for too long: the stream to that incarnation has ended, and another one has
+    /// not begun yet.
+    Ended {
+        /// Which start of the peer.
+        incarnation: Incarnation,
+    },
     /// Another incarnation than the one that takes part is there.
     Replaced {
         /// The one that takes part.
@@ -116,7 +120,14 @@ impl Snapshot {
         let (peer, way) = match status {
             link::Status::Connected { peer, incarnation } => (peer, Way::Connected { incarnation }),
             link::Status::Refused { peer, reason } => (peer, Way::Refused { reason }),
-            link::Status::Lost { peer } => (peer, Way::Lost),
+            link::Status::Ended { peer } => match self.way(peer) {
+                Some(&Way::Connected { incarnation }) => (peer, Way::Ended { incarnation }),
+                _ => return,
+            },
+            link::Status::Begun { peer } => match self.way(peer) {
+                Some(&Way::Ended { incarnation }) => (peer, Way::Connected { incarnation }),
+                _ => return,
+            },
             link::Status::Replaced {
                 peer,
                 known,
@@ -126,10 +137,7 @@ impl Snapshot {
                 self.standing = Standing::Admitted;
                 return;
             }
-            link::Status::Newcomer { .. }
-            | link::Status::Ended { .. }
-            | link::Status::Begun { .. }
-            | link::Status::Gap { .. } => return,
+            link::Status::Newcomer { .. } | link::Status::Gap { .. } => return,
             link::Status::Excluded { by, reason } => {
                 self.standing = Standing::Excluded { by, reason };
                 return;
@@ -138,6 +146,10 @@ impl Snapshot {
         if let Some(entry) = self.peers.get_mut(peer.index()) {
             entry.way = way;
         }
+    }
+
+    fn way(&self, peer: ProcessId) -> Option<&Way> {
+        self.peers.get(peer.index()).map(|entry| &entry.way)
     }
 
     pub(crate) fn upon_detector(&mut self, indication: eventually_perfect::Indication) {

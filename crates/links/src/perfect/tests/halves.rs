@@ -4,7 +4,7 @@ use crate::perfect::{
     congestion::{Congestion, RoundTrip},
     frame::{Acknowledged, Chunk, PACKET_HEADER, chunk_at},
     outbox::{MAXIMUM_BULK, Outbox, TURN},
-    receiving::{Assembled, Fate, Receiving},
+    receiving::{Assembled, Fate, Opening, Receiving},
     sending::{NeverSent, Sending},
 };
 use bytes::{Bytes, BytesMut};
@@ -216,6 +216,69 @@ fn an_incomplete_message_costs_only_what_has_arrived() {
     }
     assert_eq!(receiving.assemble(&packet, chunk), Assembled::Refused);
     assert_eq!(receiving.bytes(), 0);
+}
+
+#[test]
+fn a_stream_that_is_opened_takes_what_was_incomplete_with_it() {
+    let mut receiving = Receiving::new(10_000, 50_000, 1);
+    let packet = Bytes::from(vec![1; 1000]);
+    assert_eq!(receiving.arrive(1, &packet), Fate::Next);
+    let chunk = Chunk {
+        lane: LaneId(0),
+        first: true,
+        last: false,
+        start: 0,
+        end: 1000,
+    };
+    assert_eq!(receiving.assemble(&packet, chunk), Assembled::Part);
+    assert_eq!(receiving.arrive(4, &packet), Fate::Early);
+    assert_eq!(receiving.bytes(), 2000);
+    assert_eq!(
+        receiving.open(2, 1),
+        Opening::Impossible,
+        "a packet has been there"
+    );
+    assert_eq!(receiving.open(2, 6), Opening::Next);
+    assert_eq!(receiving.stream(), (2, 1));
+    assert_eq!((receiving.bytes(), receiving.owes()), (0, None));
+    assert_eq!(receiving.arrive(4, &packet), Fate::Duplicate);
+    assert_eq!(receiving.arrive(6, &packet), Fate::Next);
+    assert_eq!(receiving.open(2, 6), Opening::Again);
+    assert_eq!(receiving.open(2, 7), Opening::Impossible);
+    assert_eq!(receiving.open(1, 6), Opening::Ended);
+    assert_eq!(receiving.stream(), (2, 1), "repetitions change nothing");
+    let chunk = Chunk {
+        first: false,
+        last: true,
+        ..chunk
+    };
+    assert_eq!(
+        receiving.assemble(&packet, chunk),
+        Assembled::Refused,
+        "no beginning"
+    );
+}
+
+#[test]
+fn a_stream_that_ends_frees_its_packets_and_their_numbers_go_on() {
+    let mut sending = sender(5, false);
+    sending
+        .acknowledge(&acknowledged(2, &[(4, 4)]), at(1))
+        .unwrap();
+    sending.timed_out(at(100));
+    assert_eq!(sending.end(), 2);
+    assert!(sending.is_empty() && !sending.has_lost() && sending.deadline().is_none());
+    assert_eq!((sending.unacknowledged(), sending.next_number()), (0, 6));
+    assert!(sending.room() > 0);
+    // A late word about the packets that are gone.
+    assert_eq!(
+        sending.acknowledge(&acknowledged(5, &[]), at(101)),
+        Ok(false)
+    );
+    assert_eq!(
+        sending.acknowledge(&acknowledged(6, &[]), at(101)),
+        Err(NeverSent)
+    );
 }
 
 #[test]

@@ -108,6 +108,23 @@ fn collect<T: std::marker::Send + 'static>(into: &Shared<Vec<T>>) -> Addr<T> {
     Addr::new(move |item| into.lock().unwrap().push(item))
 }
 
+/// What the layers above a link do and see, in its order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    Deliver(&'static str, ProcessId, Bytes),
+    Status(Status),
+    /// What [`World::say`] said.
+    Sent(ProcessId, u32),
+}
+
+/// What alters frames on their way: a protocol that is not quite the one that is checked.
+pub trait Tamper {
+    /// A frame leaves: what leaves in its stead, and to whom.
+    fn leave(&mut self, from: ProcessId, to: ProcessId, frame: Bytes) -> Vec<(ProcessId, Bytes)>;
+    /// A frame arrives: what arrives in its stead.
+    fn arrive(&mut self, frame: Bytes) -> Bytes;
+}
+
 /// Lanes of this name are fair-loss ones.
 pub const VOLATILE: &str = "volatile";
 
@@ -116,6 +133,7 @@ pub struct Process {
     pub counters: Counters,
     pub delivered: Shared<Vec<(&'static str, ProcessId, Bytes)>>,
     pub statuses: Shared<Vec<Status>>,
+    pub log: Shared<Vec<Seen>>,
     pub heard: Shared<Vec<ProcessId>>,
     watch: Addr<Addr<Status>>,
     pub adopt: Addr<Adopt>,
@@ -160,6 +178,8 @@ pub struct World {
     pub configuration: Configuration,
     /// Every transmission so far, if it is to be kept.
     pub record: Option<Vec<(ProcessId, Transmit)>>,
+    pub tamper: Option<Box<dyn Tamper>>,
+    said: u32,
     flights: BTreeMap<(Time, u64), (ProcessId, Bytes)>,
     next_flight: u64,
     rng: Random,
@@ -176,6 +196,8 @@ impl World {
             cuts: Vec::new(),
             configuration: Configuration::default(),
             record: None,
+            tamper: None,
+            said: 0,
             flights: BTreeMap::new(),
             next_flight: 0,
             rng: Random::seed_from_u64(seed),
@@ -218,10 +240,13 @@ impl World {
         let host = TestHost::new(rank, incarnation, n, seed);
         let links = PerfectLinks::new(&host, configuration.clone());
         let delivered: Shared<Vec<_>> = Arc::default();
+        let log: Shared<Vec<Seen>> = Arc::default();
         let mut lanes = BTreeMap::new();
         for &name in names {
-            let delivered = delivered.clone();
+            let (delivered, log) = (delivered.clone(), log.clone());
             let up = Addr::new(move |Deliver { from, message }: Deliver<Bytes>| {
+                let seen = Seen::Deliver(name, from, message.clone());
+                log.lock().unwrap().push(seen);
                 delivered.lock().unwrap().push((name, from, message));
             });
             let lane = if name == VOLATILE {
@@ -232,7 +257,12 @@ impl World {
             lanes.insert(name, lane);
         }
         let (statuses, heard, sent) = (Shared::default(), Shared::default(), Shared::default());
-        links.status().send(collect(&statuses));
+        let all: Shared<Vec<Status>> = Arc::clone(&statuses);
+        let seen = log.clone();
+        links.status().send(Addr::new(move |status: Status| {
+            seen.lock().unwrap().push(Seen::Status(status.clone()));
+            all.lock().unwrap().push(status);
+        }));
         let beat = links.heartbeat(collect(&heard).with(|heard: Heard| heard.from));
         links.start(collect(&sent)).unwrap();
         let actor = host.actors.lock().unwrap().pop().unwrap();
@@ -240,6 +270,7 @@ impl World {
             counters: host.counters.clone(),
             delivered,
             statuses,
+            log,
             heard,
             watch: links.status(),
             adopt: links.adopt(),
@@ -273,6 +304,19 @@ impl World {
             to: To::One(p(to)),
             message: message.into(),
         });
+    }
+
+    /// Sends a numbered message of so many bytes, at once.
+    pub fn say(&mut self, from: usize, to: usize, length: usize) {
+        self.said += 1;
+        let mut message = vec![0; length.max(4)];
+        message[..4].copy_from_slice(&self.said.to_le_bytes());
+        // What is in the mailbox comes before it.
+        self.settle();
+        let seen = Seen::Sent(p(to), self.said);
+        self.process(from).log.lock().unwrap().push(seen);
+        self.send(from, to, "small", message);
+        self.settle();
     }
 
     /// Puts a datagram on the wire to `to`, from nobody.
@@ -320,19 +364,28 @@ impl World {
             if self.cuts.contains(&(from, transmit.to)) {
                 continue;
             }
-            let chance = |rng: &mut Random| f64::from(rng.next_u32()) / f64::from(u32::MAX);
-            let copies = 1 + usize::from(chance(&mut self.rng) < self.faults.duplication);
-            for _ in 0..copies {
-                if chance(&mut self.rng) < self.faults.loss {
-                    continue;
-                }
-                let delay = self.faults.latency + self.faults.spread.mul_f64(chance(&mut self.rng));
-                self.next_flight += 1;
-                self.flights.insert(
-                    (self.now + delay, self.next_flight),
-                    (transmit.to, datagram.clone()),
-                );
+            let leaving = match &mut self.tamper {
+                Some(tamper) => tamper.leave(from, transmit.to, datagram),
+                None => vec![(transmit.to, datagram)],
+            };
+            for (to, datagram) in leaving {
+                self.fly(to, &datagram);
             }
+        }
+    }
+
+    /// What the network does to a datagram that is not cut off.
+    fn fly(&mut self, to: ProcessId, datagram: &Bytes) {
+        let chance = |rng: &mut Random| f64::from(rng.next_u32()) / f64::from(u32::MAX);
+        let copies = 1 + usize::from(chance(&mut self.rng) < self.faults.duplication);
+        for _ in 0..copies {
+            if chance(&mut self.rng) < self.faults.loss {
+                continue;
+            }
+            let delay = self.faults.latency + self.faults.spread.mul_f64(chance(&mut self.rng));
+            self.next_flight += 1;
+            self.flights
+                .insert((self.now + delay, self.next_flight), (to, datagram.clone()));
         }
     }
 
@@ -350,6 +403,10 @@ impl World {
             && entry.key().0 <= self.now
         {
             let (to, datagram) = entry.remove();
+            let datagram = match &mut self.tamper {
+                Some(tamper) => tamper.arrive(datagram),
+                None => datagram,
+            };
             if let Some(process) = self.processes.get(&to) {
                 let segment = datagram.len();
                 process.arrivals.send(Indication::Arrive {

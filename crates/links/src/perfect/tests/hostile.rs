@@ -1,6 +1,6 @@
 //! Whatever a socket can carry: it changes nothing but counters.
 use super::harness::{VOLATILE, World, ms, p};
-use crate::perfect::frame::{self, Frame, Token, Verdict, Voter};
+use crate::perfect::frame::{self, Frame, PacketHead, Token, Verdict, Voter};
 use crate::perfect::hello::Hello;
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
@@ -12,6 +12,17 @@ fn voter(incarnation: u64) -> Voter {
     Voter {
         incarnation: Incarnation(incarnation),
         number: 0,
+    }
+}
+
+/// The head of a packet of p2.
+fn head(token: Token, number: u64) -> PacketHead {
+    PacketHead {
+        from: p(2),
+        token,
+        stream: 1,
+        number,
+        acknowledged: 0,
     }
 }
 
@@ -119,7 +130,7 @@ fn a_frame_is_neither_shorter_nor_longer_than_it_says() {
         longer.put_u8(7);
         assert!(Frame::decode(longer.freeze()).is_err());
         // A shorter acknowledgement may be one with fewer gaps.
-        let shortest = datagram.len().min(26);
+        let shortest = datagram.len().min(30);
         assert!((0..shortest).all(|end| Frame::decode(datagram.slice(..end)).is_err()));
     }
 }
@@ -128,14 +139,14 @@ fn a_frame_is_neither_shorter_nor_longer_than_it_says() {
 fn oversized_datagrams_change_nothing() {
     let (mut world, _) = conversation();
     let before = observed(&world);
-    for first in 0..=7 {
+    for first in 0..=9 {
         let mut datagram = vec![first; 100_000];
         datagram[1] = 2;
         world.inject(1, datagram.into());
     }
     world.inject(1, Bytes::new());
     assert!(goes_on(&mut world, before));
-    assert_eq!(world.process(1).counters.total("oversized"), 8);
+    assert_eq!(world.process(1).counters.total("oversized"), 10);
 }
 
 /// Greetings of p2 that were recorded, as another incarnation would send them.
@@ -166,20 +177,22 @@ fn a_forged_higher_incarnation_changes_nothing() {
     }
     for token in [0, 1, u64::MAX] {
         let mut packet = BytesMut::new();
-        frame::begin_packet(&mut packet, p(2), Token(token), 1, 0);
+        frame::begin_packet(&mut packet, head(Token(token), 1));
         packet.put_slice(&[4 + 3, 1, 7]);
         frame::end_packet(&mut packet, 0);
         world.inject(1, packet.freeze());
         world.inject(1, frame::beat(p(2), Token(token), u64::MAX, false));
         let datagram = frame::datagram(p(2), Token(token), 9, LaneId(2), b"7");
         world.inject(1, datagram.unwrap());
+        world.inject(1, frame::open(p(2), Token(token), 9, 2, 1));
+        world.inject(1, frame::opened(p(2), Token(token), 9, 2, 0));
     }
-    for verdict in [Verdict::Lost, Verdict::KnownOtherwise, Verdict::Superseded] {
+    for verdict in [Verdict::KnownOtherwise, Verdict::Superseded] {
         world.inject(1, frame::excluded(p(2), 12345, voter(9), verdict));
     }
     assert!(goes_on(&mut world, before));
     assert!(world.process(1).counters.total("unverified") > 0);
-    assert_eq!(world.process(1).counters.total("other session"), 9);
+    assert_eq!(world.process(1).counters.total("other session"), 15);
 }
 
 /// A failure detector must not take the successor of a crashed process for the process itself.
@@ -213,7 +226,7 @@ fn a_packet_that_makes_no_sense_is_not_acknowledged_even_from_a_peer() {
     let packets =
         corpus.iter().filter_map(
             |(to, datagram)| match (to, Frame::decode(datagram.clone())) {
-                (1, Ok(Frame::Packet { token, number, .. })) => Some((token, number)),
+                (1, Ok(Frame::Packet { head, .. })) => Some((head.token, head.number)),
                 _ => None,
             },
         );
@@ -228,7 +241,7 @@ fn a_packet_that_makes_no_sense_is_not_acknowledged_even_from_a_peer() {
     ] {
         for number in [last + 1, 0] {
             let mut packet = BytesMut::new();
-            frame::begin_packet(&mut packet, p(2), token, number, 0);
+            frame::begin_packet(&mut packet, head(token, number));
             packet.put_slice(chunks);
             frame::end_packet(&mut packet, 0);
             world.inject(1, packet.freeze());
@@ -319,7 +332,7 @@ proptest! {
     }
 
     #[test]
-    fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..8_u8) {
+    fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..10_u8) {
         let mut datagram = vec![kind];
         datagram.extend(bytes);
         let _ = Frame::decode(datagram.clone().into());
@@ -353,7 +366,7 @@ proptest! {
             before += gap + length;
         }
         let acknowledged = frame::Acknowledged { all, ranges };
-        let bytes = frame::acknowledge(p(1), Token(3), 4, &acknowledged);
+        let bytes = frame::acknowledge(p(1), Token(3), 4, 5, &acknowledged);
         match Frame::decode(bytes) {
             Ok(Frame::Acknowledge { acknowledged: decoded, .. }) => prop_assert_eq!(decoded, acknowledged),
             other => prop_assert!(false, "{:?}", other),

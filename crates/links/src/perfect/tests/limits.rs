@@ -1,5 +1,5 @@
 //! Bounds: a peer that is gone costs a bounded queue, a long run costs no more than a short one.
-use super::harness::{World, ms, p};
+use super::harness::{Seen, World, ms, p};
 use crate::perfect::Configuration;
 use bytes::Bytes;
 use quorate_abstractions::link::Status;
@@ -23,12 +23,12 @@ fn limited() -> World {
     world
 }
 
-fn is_lost(rank: usize) -> impl Fn(&Status) -> bool {
-    move |status| *status == Status::Lost { peer: p(rank) }
+fn has_ended(rank: usize) -> impl Fn(&Status) -> bool {
+    move |status| *status == Status::Ended { peer: p(rank) }
 }
 
 #[test]
-fn a_paused_peer_is_lost_and_never_given_a_stream_with_a_hole() {
+fn a_paused_peer_is_told_of_the_hole_before_anything_behind_it() {
     let mut world = limited();
     world.start_all();
     world.connect();
@@ -42,40 +42,28 @@ fn a_paused_peer_is_lost_and_never_given_a_stream_with_a_hole() {
         world.run(ms(10));
     }
     world.run(3 * SECOND);
-    assert!(world.process(1).has(is_lost(3)));
-    assert!(!world.process(1).has(is_lost(2)));
+    assert!(world.process(1).has(has_ended(3)));
+    assert!(!world.process(1).has(has_ended(2)));
     assert_eq!(world.process(2).from(1, "bulk").len(), 200);
     world.pause(3, false);
-    world.send(1, 3, "small", "after");
     world.run(10 * SECOND);
-    assert!(world.process(3).is_excluded());
+    world.send(1, 3, "small", "after");
+    world.run(SECOND);
+    assert!(!world.process(3).is_excluded());
     let received = world.process(3).from(1, "bulk").len();
     assert!(received < 200, "what had arrived when it was paused");
-    assert_eq!(world.process(3).from(1, "small"), ["before"]);
+    assert_eq!(world.process(3).from(1, "small"), ["before", "after"]);
+    let gap = Status::Gap { peer: p(1) };
+    let last: Vec<Seen> = world.process(3).log.lock().unwrap().clone();
+    assert_eq!(last[last.len() - 2], Seen::Status(gap));
     let statuses = world.process(1).statuses.lock().unwrap().clone();
     assert_eq!(
-        statuses.iter().filter(|status| is_lost(3)(status)).count(),
+        statuses
+            .iter()
+            .filter(|status| has_ended(3)(status))
+            .count(),
         1
     );
-}
-
-#[test]
-fn a_peer_that_never_came_is_lost_and_turned_away_when_it_comes() {
-    let mut world = limited();
-    world.start(1, 10);
-    world.start(2, 20);
-    world.run(SECOND);
-    for _ in 0..200 {
-        world.send(1, 3, "bulk", vec![7; 10_000]);
-        world.run(ms(1));
-    }
-    assert!(!world.process(1).has(is_lost(3)), "it may be late");
-    world.run(3 * SECOND);
-    assert!(world.process(1).has(is_lost(3)));
-    world.start(3, 30);
-    world.run(10 * SECOND);
-    assert!(world.process(3).is_excluded());
-    assert_eq!(world.process(3).delivered(), 0);
 }
 
 /// A message that says when it is freed.
@@ -94,7 +82,7 @@ impl Drop for Watched {
 }
 
 #[test]
-fn a_burst_beyond_the_limit_loses_no_peer_that_acknowledges() {
+fn a_burst_beyond_the_limit_ends_no_stream_to_a_peer_that_acknowledges() {
     const MESSAGE: usize = 10 << 20;
     let mut world = World::new(2, 1);
     world.configuration.datagram = 8192;
@@ -116,11 +104,11 @@ fn a_burst_beyond_the_limit_loses_no_peer_that_acknowledges() {
             .iter()
             .all(|m| *m == message)
     );
-    assert!(!world.process(1).has(is_lost(2)));
+    assert!(!world.process(1).has(has_ended(2)));
 }
 
 #[test]
-fn a_dead_peer_above_the_limit_is_lost_in_time_and_its_queue_freed() {
+fn the_stream_to_a_dead_peer_above_the_limit_ends_in_time_and_its_queue_is_freed() {
     for stream in [false, true] {
         let mut world = limited();
         world.configuration.stream = stream;
@@ -134,31 +122,31 @@ fn a_dead_peer_above_the_limit_is_lost_in_time_and_its_queue_freed() {
             world.send(1, 3, "bulk", message);
         }
         world.run(SECOND);
-        assert!(!world.process(1).has(is_lost(3)), "a second is not long");
+        assert!(!world.process(1).has(has_ended(3)), "a second is not long");
         assert!(freed.load(Relaxed) < 200);
         // Nothing else happens that could remind the link of it.
         world.run(if stream { 6 * SECOND } else { 2 * SECOND });
-        assert!(world.process(1).has(is_lost(3)));
+        assert!(world.process(1).has(has_ended(3)));
         assert_eq!(freed.load(Relaxed), 200);
     }
 }
 
 #[test]
-fn a_peer_that_has_not_answered_for_long_is_lost_at_the_limit() {
+fn the_stream_to_a_peer_that_has_not_answered_for_long_ends_at_the_limit() {
     let mut world = limited();
     world.start_all();
     world.connect();
     world.crash(3);
     world.send(1, 3, "small", "to nobody");
     world.run(20 * SECOND);
-    assert!(!world.process(1).has(is_lost(3)));
+    assert!(!world.process(1).has(has_ended(3)));
     world.send(1, 3, "bulk", vec![7; 2 << 20]);
     world.run(ms(1));
-    assert!(world.process(1).has(is_lost(3)));
+    assert!(world.process(1).has(has_ended(3)));
 }
 
 #[test]
-fn a_queue_of_four_times_the_limit_loses_whomever() {
+fn a_queue_of_four_times_the_limit_ends_the_stream_to_whomever() {
     let mut world = limited();
     world.start_all();
     world.connect();
@@ -169,15 +157,20 @@ fn a_queue_of_four_times_the_limit_loses_whomever() {
         world.send(1, 3, "bulk", vec![7; 1 << 20]);
     }
     world.run(ms(1));
-    assert!(world.process(1).has(is_lost(3)));
+    assert!(world.process(1).has(has_ended(3)));
     world.run(10 * SECOND);
-    assert!(!world.process(1).has(is_lost(2)));
+    assert!(!world.process(1).has(has_ended(2)));
     assert_eq!(world.process(2).from(1, "bulk").len(), 3);
-    assert!(world.process(3).is_excluded());
+    assert!(!world.process(3).is_excluded());
+    assert!(
+        world
+            .process(1)
+            .has(|status| *status == Status::Begun { peer: p(3) })
+    );
 }
 
 #[test]
-fn a_process_that_was_held_up_loses_nobody_for_it() {
+fn a_process_that_was_held_up_ends_no_stream_for_it() {
     let mut world = limited();
     world.start_all();
     world.connect();
@@ -187,7 +180,7 @@ fn a_process_that_was_held_up_loses_nobody_for_it() {
     world.run(10 * SECOND);
     world.pause(1, false);
     world.run(10 * SECOND);
-    assert!(!world.process(1).has(is_lost(3)));
+    assert!(!world.process(1).has(has_ended(3)));
     assert_eq!(world.process(3).from(1, "bulk").len(), 1);
 }
 

@@ -4,6 +4,6 @@ mod halves;
 mod harness;
 mod hostile;
 mod limits;
-mod losses;
 mod newcomers;
 mod properties;
+mod streams;

@@ -48,8 +48,10 @@ fn ready_is_who_votes_and_sees_a_majority() {
     assert!(view.ready().is_err());
     view.upon_suspicion(Suspicion::Restore(p(2)));
     assert_eq!(view.ready(), Ok(()));
-    view.upon_status(Status::Lost { peer: p(3) });
+    view.upon_status(Status::Ended { peer: p(3) });
     assert!(view.ready().is_err());
+    view.upon_status(Status::Begun { peer: p(3) });
+    assert_eq!(view.ready(), Ok(()));
 }
 
 #[test]

@@ -1,0 +1,210 @@
+//! Streams: what a process sends to a peer is a sequence of them, each of which ends when the peer owes too
+//! much, and is followed by the next.
+//!
+//! A queue above its limit says that much was sent, not that the peer is gone: a burst of long messages
+//! does it. So a stream ends only if the peer acknowledges nothing for a while besides, or if the queue
+//! reaches a multiple of the limit, which bounds the memory. Then all that waits is freed, and what is sent
+//! meanwhile is dropped. The sender says OPEN until the peer answers OPENED; only then is the next stream in
+//! use. So both learn of the hole, each once, before anything of the next stream is sent or delivered.
+//! Nobody is excluded for it.
+use super::{
+    Configuration,
+    algorithm::{Ctx, PerfectLink},
+    outbox::Outbox,
+    receiving::Opening,
+};
+use bytes::Bytes;
+use quorate_abstractions::{lanes::LaneId, link::Status};
+use quorate_core::{ProcessId, Time};
+use std::time::Duration;
+
+/// The stream to a peer that owes more than so many times the limit ends whatever it acknowledges.
+const HARDEST: usize = 4;
+/// A process that was held up itself hears its peers out for so long before it blames them.
+const HEARING: Duration = Duration::from_millis(100);
+
+impl Configuration {
+    /// How long a peer above the limit may acknowledge nothing. What waits within a stream edge delays
+    /// its acknowledgements.
+    fn limit_timeout(&self) -> Duration {
+        Duration::from_secs(if self.stream { 5 } else { 2 })
+    }
+}
+
+/// What waits to be sent to a peer in the present stream, or why nothing does.
+#[derive(Default)]
+pub struct Queue {
+    outbox: Outbox,
+    /// The peer owes more than the limit, and the stream ends then unless it acknowledges something.
+    ends_at: Option<Time>,
+    /// Whether the stream has ended, and the next one is not in use yet.
+    ended: bool,
+}
+
+impl Queue {
+    /// Appends a message.
+    pub fn push(&mut self, lane: LaneId, message: Bytes) {
+        self.outbox.push(lane, message);
+    }
+
+    /// From where packets are filled.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// What waits, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Nothing is sent of what waits.
+    pub fn clear(&mut self) {
+        self.outbox = Outbox::default();
+        self.ends_at = None;
+    }
+
+    /// The stream ends, with all that waits.
+    pub fn end(&mut self) {
+        self.clear();
+        self.ended = true;
+    }
+
+    /// A stream is in use.
+    pub fn begin(&mut self) {
+        self.ended = false;
+    }
+
+    /// Whether what is sent is dropped.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// When the stream ends unless something is acknowledged.
+    pub fn ends_at(&self) -> Option<Time> {
+        self.ends_at
+    }
+}
+
+impl PerfectLink {
+    /// Memory is bounded, whatever happens: looked at with every message.
+    pub(super) fn limit_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
+        let hardest = self.configuration.queue_limit.saturating_mul(HARDEST);
+        if self.peers.get(p).owed_bytes() > hardest {
+            self.end_stream(p, ctx);
+        }
+    }
+
+    /// At the end of a batch: the timeout begins when the limit is passed. Who has not answered for long
+    /// has used it up before.
+    pub(super) fn weigh_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
+        let peer = self.peers.get_mut(p);
+        if peer.owed_bytes() <= self.configuration.queue_limit {
+            peer.queue.ends_at = None;
+        } else if peer
+            .session()
+            .is_some_and(|session| session.sending.is_fruitless())
+        {
+            self.end_stream(p, ctx);
+        } else if peer.queue.ends_at.is_none() {
+            peer.queue.ends_at = Some(ctx.now() + self.configuration.limit_timeout());
+        }
+    }
+
+    /// `p` has acknowledged something: the timeout begins anew.
+    pub(super) fn postpone_end(&mut self, p: ProcessId, now: Time) {
+        let timeout = self.configuration.limit_timeout();
+        if let Some(ends_at) = &mut self.peers.get_mut(p).queue.ends_at {
+            *ends_at = now + timeout;
+        }
+    }
+
+    /// Ends the stream to `p` if it is time; if this process was `held_up`, what arrived meanwhile is to
+    /// be seen first.
+    pub(super) fn end_if_overdue(&mut self, p: ProcessId, held_up: bool, ctx: &mut Ctx) {
+        let now = ctx.now();
+        let queue = &mut self.peers.get_mut(p).queue;
+        if queue.ends_at.is_none_or(|at| at > now) {
+            return;
+        }
+        if held_up {
+            queue.ends_at = Some(now + HEARING);
+        } else {
+            self.end_stream(p, ctx);
+        }
+    }
+
+    /// `p` owes too much: nothing of what waits is kept, and the next stream has to be opened.
+    fn end_stream(&mut self, p: ProcessId, ctx: &mut Ctx) {
+        ctx.count("streams ended");
+        self.peers.touch(p).end_stream();
+        self.watchers.say(Status::Ended { peer: p }, ctx);
+    }
+
+    /// The peer begins the next of its streams to this process: something of the last one is missing.
+    pub(super) fn upon_open(&mut self, from: ProcessId, stream: u32, first: u64, ctx: &mut Ctx) {
+        if !self.seats.is_admitted() {
+            return ctx.count("not admitted");
+        }
+        let Some(session) = self.peers.touch(from).session_mut() else {
+            return;
+        };
+        match session.receiving.open(stream, first) {
+            Opening::Next => self.watchers.say(Status::Gap { peer: from }, ctx),
+            Opening::Again => {}
+            Opening::Ended => return ctx.count("of another stream"),
+            Opening::Impossible => return ctx.count("malformed"),
+        }
+        let answer = session.opened();
+        Self::transmit_one(from, answer, ctx);
+        if !self.peers.get(from).has_met_us() {
+            self.learn_from_data(from, ctx);
+        }
+    }
+
+    /// The peer has seen the next stream begin: from now on what is sent arrives.
+    pub(super) fn upon_opened(&mut self, from: ProcessId, stream: u32, upto: u64, ctx: &mut Ctx) {
+        let (Some(session), queue) = self.peers.touch(from).exchange() else {
+            return;
+        };
+        match session.begin(stream, upto) {
+            None => ctx.count("of another stream"),
+            Some(missing) => {
+                queue.begin();
+                ctx.count_many("packets lost with their stream", missing);
+                self.watchers.say(Status::Begun { peer: from }, ctx);
+            }
+        }
+    }
+
+    /// Before it is admitted, a process keeps what it sends to itself, in order, up to the limit.
+    pub(super) fn keep_to_oneself(&mut self, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
+        let limit = self.configuration.queue_limit;
+        let had_ended = self.to_oneself.has_ended();
+        if self.to_oneself.keep(lane, message, limit) {
+            return;
+        }
+        ctx.count("stream ended");
+        if !had_ended {
+            let peer = self.seats.me();
+            self.watchers.say(Status::Ended { peer }, ctx);
+        }
+    }
+
+    /// What was kept is delivered; of what was not, this process learns as its peers do.
+    pub(super) fn deliver_what_was_kept(&mut self, ctx: &mut Ctx) {
+        let peer = self.seats.me();
+        let had_ended = self.to_oneself.has_ended();
+        for (lane, message) in self.to_oneself.take() {
+            self.deliver_to_oneself(lane, message, ctx);
+        }
+        if had_ended {
+            self.watchers.say(Status::Gap { peer }, ctx);
+            self.watchers.say(Status::Begun { peer }, ctx);
+        }
+    }
+}
