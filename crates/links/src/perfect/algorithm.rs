@@ -159,6 +159,7 @@ impl PerfectLink {
             match Frame::decode(datagram) {
                 Ok(frame) => self.upon_frame(frame, ctx),
                 Err(Malformed::Frame) => ctx.count("malformed"),
+                Err(Malformed::Damaged) => ctx.count("damaged"),
                 Err(Malformed::Version { from, version }) => {
                     self.upon_other_version(from, version, ctx);
                 }

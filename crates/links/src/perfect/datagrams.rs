@@ -7,7 +7,7 @@ use super::{
     Configuration, PerfectLinks,
     algorithm::{Ctx, PerfectLink},
     events::{Effect, Event},
-    frame::{self, DATAGRAM_HEADER},
+    frame::{self, DATAGRAM_OVERHEAD},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -208,10 +208,10 @@ impl PerfectLink {
 
 impl Configuration {
     /// How long a message on [fair-loss lanes](PerfectLinks::datagrams) may be, in bytes: what a
-    /// datagram holds beside 22 bytes of its own. Longer ones are dropped, and counted.
+    /// datagram holds beside 26 bytes of its own. Longer ones are dropped, and counted.
     #[must_use]
     pub fn datagram_message(&self) -> usize {
-        let longest = self.datagram.saturating_sub(DATAGRAM_HEADER);
+        let longest = self.datagram.saturating_sub(DATAGRAM_OVERHEAD);
         longest.min(usize::from(u16::MAX))
     }
 }

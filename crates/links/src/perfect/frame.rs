@@ -1,6 +1,7 @@
 //! The frames of the perfect link, except HELLO (see [`hello`](super::hello)).
 //!
-//! Integers are little-endian; *varint* is seven bits a byte, low first.
+//! Integers are little-endian; *varint* is seven bits a byte, low first. Every frame, HELLO included, ends
+//! with the CRC-32 of all that stands before it, u32.
 //!
 //! | frame | layout |
 //! |---|---|
@@ -14,7 +15,7 @@
 //!
 //! A chunk is `(lane + 1) << 2 | last << 1 | first` as a varint, its length as a varint, and that
 //! many bytes of a message. A zero where a chunk could begin: the rest of the packet is padding.
-use super::hello::Hello;
+use super::hello::{self, Hello};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::lanes::LaneId;
 use quorate_core::{Incarnation, ProcessId, wire};
@@ -31,7 +32,11 @@ const OPENED: u8 = 8;
 /// What stands before the chunks of a packet.
 pub const PACKET_HEADER: usize = 1 + 1 + 8 + 4 + 8 + 8 + 4;
 /// What stands before the message of a DATAGRAM.
-pub const DATAGRAM_HEADER: usize = 1 + 1 + 8 + 8 + 2 + 2;
+const DATAGRAM_HEADER: usize = 1 + 1 + 8 + 8 + 2 + 2;
+/// What stands at the end of every frame.
+pub const CHECKSUM: usize = 4;
+/// How much longer a DATAGRAM is than its message.
+pub const DATAGRAM_OVERHEAD: usize = DATAGRAM_HEADER + CHECKSUM;
 /// An acknowledgement names at most this many ranges above the contiguous prefix.
 pub const MAXIMUM_RANGES: usize = 32;
 
@@ -42,8 +47,10 @@ pub struct Token(pub u64);
 /// The datagram is no frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Malformed {
-    /// It is none of ours, or damaged.
+    /// It is none of ours.
     Frame,
+    /// It is not what was sent.
+    Damaged,
     /// A greeting of another version of this protocol.
     Version {
         /// The rank that the sender gives itself.
@@ -185,8 +192,9 @@ pub fn put_voter(voter: Voter, out: &mut BytesMut) {
 pub const VOTER: usize = 12;
 
 impl Frame {
-    /// Takes a datagram apart.
-    pub fn decode(mut datagram: Bytes) -> Result<Frame, Malformed> {
+    /// Takes a datagram apart. Nothing is believed of one that is damaged.
+    pub fn decode(datagram: Bytes) -> Result<Frame, Malformed> {
+        let mut datagram = unseal(datagram)?;
         let bytes = &mut datagram;
         let frame = match bytes.try_get_u8()? {
             HELLO => Frame::Hello(Hello::decode(bytes)?),
@@ -262,6 +270,33 @@ impl Frame {
     }
 }
 
+/// Ends a frame with the checksum of what stands in it from `start` on.
+pub fn seal_from(out: &mut BytesMut, start: usize) {
+    let checksum = crc32fast::hash(&out[start..]);
+    out.put_u32_le(checksum);
+}
+
+/// The frame, with its checksum.
+pub fn seal(mut out: BytesMut) -> Bytes {
+    seal_from(&mut out, 0);
+    out.freeze()
+}
+
+/// The frame without its checksum, which has to be right. A greeting of the versions that had none is still
+/// told from damage, so that its version is named.
+fn unseal(mut datagram: Bytes) -> Result<Bytes, Malformed> {
+    let Some(length) = datagram.len().checked_sub(CHECKSUM) else {
+        return Err(Malformed::Damaged);
+    };
+    let checksum = crc32fast::hash(&datagram[..length]);
+    if datagram[length..] != checksum.to_le_bytes() {
+        let version = hello::version_without_checksum(&datagram);
+        return Err(version.unwrap_or(Malformed::Damaged));
+    }
+    datagram.truncate(length);
+    Ok(datagram)
+}
+
 /// The rest of the frame, which says how long it is.
 fn take_message(bytes: &mut Bytes) -> Result<Bytes, Malformed> {
     if usize::from(bytes.try_get_u16_le()?) != bytes.len() {
@@ -303,10 +338,11 @@ pub fn begin_packet(out: &mut BytesMut, head: PacketHead) {
     out.put_u32_le(0);
 }
 
-/// Ends the packet that began at `start`.
+/// Ends the packet that began at `start`, with its checksum.
 pub fn end_packet(out: &mut BytesMut, start: usize) {
     let length = (out.len() - start - PACKET_HEADER) as u32;
     out[start + PACKET_HEADER - 4..start + PACKET_HEADER].copy_from_slice(&length.to_le_bytes());
+    seal_from(out, start);
 }
 
 /// An ACKNOWLEDGE frame.
@@ -326,7 +362,7 @@ pub fn acknowledge(
         wire::put_number(last - first + 1, &mut out);
         before = *last;
     }
-    out.freeze()
+    seal(out)
 }
 
 /// The head of an unnumbered frame of a session.
@@ -344,7 +380,7 @@ pub fn open(me: ProcessId, token: Token, stamp: u64, stream: u32, first: u64) ->
     let mut out = begin_stamped(OPEN, me, token, stamp);
     out.put_u32_le(stream);
     out.put_u64_le(first);
-    out.freeze()
+    seal(out)
 }
 
 /// An OPENED frame: the stream before it had got up to the packet `upto`.
@@ -352,14 +388,14 @@ pub fn opened(me: ProcessId, token: Token, stamp: u64, stream: u32, upto: u64) -
     let mut out = begin_stamped(OPENED, me, token, stamp);
     out.put_u32_le(stream);
     out.put_u64_le(upto);
-    out.freeze()
+    seal(out)
 }
 
 /// A BEAT frame.
 pub fn beat(me: ProcessId, token: Token, stamp: u64, deaf: bool) -> Bytes {
     let mut out = begin_stamped(BEAT, me, token, stamp);
     out.put_u8(deaf.into());
-    out.freeze()
+    seal(out)
 }
 
 /// A DATAGRAM frame; `None`: no frame holds a message so long.
@@ -371,7 +407,7 @@ pub fn datagram(
     message: &[u8],
 ) -> Option<Bytes> {
     let length = u16::try_from(message.len()).ok()?;
-    let mut out = BytesMut::with_capacity(DATAGRAM_HEADER + message.len());
+    let mut out = BytesMut::with_capacity(DATAGRAM_OVERHEAD + message.len());
     out.put_u8(DATAGRAM);
     out.put_u8(me.rank() as u8);
     out.put_u64_le(token.0);
@@ -379,12 +415,12 @@ pub fn datagram(
     out.put_u16_le(lane.0);
     out.put_u16_le(length);
     out.put_slice(message);
-    Some(out.freeze())
+    Some(seal(out))
 }
 
 /// An EXCLUDED frame.
 pub fn excluded(me: ProcessId, echo: u64, known: Voter, verdict: Verdict) -> Bytes {
-    let mut out = BytesMut::with_capacity(23);
+    let mut out = BytesMut::with_capacity(32);
     out.put_u8(EXCLUDED);
     out.put_u8(me.rank() as u8);
     out.put_u64_le(echo);
@@ -393,7 +429,7 @@ pub fn excluded(me: ProcessId, echo: u64, known: Voter, verdict: Verdict) -> Byt
         Verdict::KnownOtherwise => 0,
         Verdict::Superseded => 1,
     });
-    out.freeze()
+    seal(out)
 }
 
 /// A part of a message, or all of it.

@@ -4,13 +4,17 @@
 //! u64, longest message u64, fingerprints of the stack and of the lanes u64, cluster and stack as strings (varint length),
 //! the voters known (varint count; slot, incarnation u64, number u32), names of lanes (as many as fit). What
 //! stands before the receiver is the same in every version.
-use super::frame::{HELLO, Malformed, VOTER, Voter, put_voter, take_process, take_voter};
+use super::frame::{
+    CHECKSUM, HELLO, Malformed, VOTER, Voter, put_voter, seal, take_process, take_voter,
+};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::{Incarnation, ProcessId, message::digest, wire};
 
 const MAGIC: &[u8; 7] = b"quorate";
 /// The version of the protocol that this code speaks.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
+/// The last version whose frames had no checksum.
+const LAST_WITHOUT_CHECKSUM: u8 = 3;
 /// A cluster's name is at most this long.
 pub const MAXIMUM_CLUSTER: usize = 64;
 /// Of the stack's description, so much is told; all of it is compared.
@@ -20,6 +24,16 @@ const MAXIMUM_LANE: usize = 127;
 
 const WANTS_REPLY: u8 = 1;
 const READY: u8 = 2;
+
+/// The version and the rank that a greeting tells, if it is of a version whose frames had no checksum.
+pub fn version_without_checksum(datagram: &[u8]) -> Option<Malformed> {
+    let [version, from, ..] = datagram.strip_prefix(&[HELLO])?.strip_prefix(MAGIC)? else {
+        return None;
+    };
+    let (version, from) = (*version, *from);
+    let is_old = (1..=LAST_WITHOUT_CHECKSUM).contains(&version);
+    is_old.then_some(Malformed::Version { from, version })
+}
 
 /// What two processes must have in common, or tell apart.
 #[derive(Clone, Debug)]
@@ -102,6 +116,7 @@ impl Hello {
     /// The frame, at most `limit` bytes long: of the voters and of the lanes' names, as many as fit.
     pub fn encode(&self, limit: usize) -> Bytes {
         let mut out = BytesMut::with_capacity(limit);
+        let limit = limit - CHECKSUM;
         out.put_u8(HELLO);
         out.put_slice(MAGIC);
         out.put_u8(VERSION);
@@ -130,7 +145,7 @@ impl Hello {
             }
             put_string(name, &mut out);
         }
-        out.freeze()
+        seal(out)
     }
 
     /// Takes the rest of a HELLO frame off the front of `bytes`.

@@ -42,18 +42,19 @@
 //! | EXCLUDED | you may not take part (with the echo of your nonce) |
 //! | DATAGRAM | one message of a fair-loss lane, with a stamp; nothing answers it |
 //!
-//! Layouts stand in `frame.rs` and `hello.rs`. Every frame but HELLO and EXCLUDED carries the token of
+//! Layouts stand in `frame.rs` and `hello.rs`. Every frame carries the checksum of its bytes: of one that is
+//! damaged nothing is believed. Every frame but HELLO and EXCLUDED carries the token of
 //! its session, derived from both incarnations and both nonces.
 //!
 //! # Cost
 //! One step. Messages that enter in one batch leave as ⌈bytes / datagram⌉ packets in ⌈bytes / 60 KiB⌉
-//! transmissions; a packet has 34 bytes of its own, a message 2 to 5. One acknowledgement for each
+//! transmissions; a packet has 38 bytes of its own, a message 2 to 5. One acknowledgement for each
 //! batch of at least two packets; a single one waits for company, for an eighth of the timeout. The
 //! handshake takes two to four greetings a pair. Timers: one a peer. Memory a peer: of what is
 //! sent and not acknowledged, `queue_limit`, up to four times as much while the peer acknowledges,
 //! and for 2 s (over a stream edge 5 s) while it does not; nothing once the stream has ended; twice the
 //! window of early packets; and four incomplete messages of the largest size. A stream that begins anew
-//! costs a round trip, and until then a frame at most every 2 s (over a stream edge 20 s). On fair-loss lanes: one frame a message and receiver, with 22
+//! costs a round trip, and until then a frame at most every 2 s (over a stream edge 20 s). On fair-loss lanes: one frame a message and receiver, with 26
 //! bytes of its own, which leaves at once; no memory but, until the process is admitted, what it sends to
 //! itself.
 //!

@@ -3,7 +3,7 @@ use super::{
     Configuration,
     congestion::{Congestion, RoundTrip},
     datagrams::Passage,
-    frame::{self, PACKET_HEADER, PacketHead, Token},
+    frame::{self, CHECKSUM, PACKET_HEADER, PacketHead, Token},
     outbox::Outbox,
     peer::{End, Nonce},
     receiving::Receiving,
@@ -239,7 +239,7 @@ impl Session {
         if count == 0 || outbox.is_empty() {
             return None;
         }
-        let estimate = outbox.bytes() + PACKET_HEADER * count;
+        let estimate = outbox.bytes() + (PACKET_HEADER + CHECKSUM) * count;
         let mut buffer = BytesMut::with_capacity(estimate.min(count * datagram));
         let acknowledged = self.receiving.contiguous();
         for number in (self.sending.next_number()..).take(count) {
@@ -255,7 +255,7 @@ impl Session {
                 acknowledged,
             };
             frame::begin_packet(&mut buffer, head);
-            outbox.fill(&mut buffer, start, start + datagram);
+            outbox.fill(&mut buffer, start, start + datagram - CHECKSUM);
             frame::end_packet(&mut buffer, start);
         }
         let bytes = buffer.freeze();

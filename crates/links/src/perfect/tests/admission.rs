@@ -1,6 +1,7 @@
 //! Who may take part: the handshake, incarnations, refusals.
 use super::harness::{World, ms, p};
-use crate::perfect::{Admission, Configuration};
+use crate::perfect::{Admission, Configuration, frame};
+use bytes::BytesMut;
 use quorate_abstractions::{heartbeat::Beat, link::Status};
 use quorate_core::{Incarnation, Membership};
 use std::time::Duration;
@@ -321,11 +322,25 @@ fn another_version_is_named() {
     greeting.extend([9, 2, 1, 2, 0]);
     world.start(1, 10);
     world.crash(2);
+    world.inject(1, frame::seal(BytesMut::from(&greeting[..])));
+    world.run(ms(10));
+    assert_eq!(
+        world.process(1).refusals(),
+        ["protocol version 4 here, 9 there"]
+    );
+}
+
+#[test]
+fn a_version_whose_frames_had_no_checksum_is_named_too() {
+    let mut world = World::started(2, 1);
+    let mut greeting = b"\x01quorate".to_vec();
+    greeting.extend([3, 2, 1, 2, 0, 7, 7, 7, 7]);
+    world.crash(2);
     world.inject(1, greeting.into());
     world.run(ms(10));
     assert_eq!(
         world.process(1).refusals(),
-        ["protocol version 3 here, 9 there"]
+        ["protocol version 4 here, 3 there"]
     );
 }
 

@@ -3,7 +3,7 @@ use super::harness::{VOLATILE, World, ms, p};
 use crate::perfect::{
     Configuration,
     datagrams::Passage,
-    frame::{self, Frame, PacketHead, Token},
+    frame::{self, CHECKSUM, Frame, PacketHead, Token},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
@@ -90,7 +90,7 @@ fn what_is_sent_arrives_once_each_way_and_at_oneself() {
         // One frame a message and receiver, and no answer.
         let record = world.record.take().unwrap();
         let lengths = record.iter().map(|(_, transmit)| transmit.bytes.len());
-        assert_eq!(lengths.collect::<Vec<_>>(), [22 + 6, 22 + 6, 22 + 4]);
+        assert_eq!(lengths.collect::<Vec<_>>(), [26 + 6, 26 + 6, 26 + 4]);
     }
 }
 
@@ -194,7 +194,7 @@ fn another_incarnation_gets_nothing_that_was_for_the_one_before() {
 fn what_does_not_fit_is_dropped_and_counted() {
     let mut world = limited(false);
     let longest = world.configuration.datagram_message();
-    assert_eq!(longest, 1200 - 22);
+    assert_eq!(longest, 1200 - 26);
     for length in [0, longest, longest + 1] {
         world.send(1, 2, VOLATILE, vec![1; length]);
         world.send(1, 1, VOLATILE, vec![1; length]);
@@ -237,7 +237,8 @@ fn hostile_datagrams_change_nothing() {
     let delivered = world.process(1).delivered();
     let mut inject = |from, token, stamp, lane| {
         let frame = frame::datagram(p(from), token, stamp, lane, b"forged").unwrap();
-        for length in 1..frame.len() {
+        for length in 0..frame.len() - CHECKSUM {
+            world.inject(1, frame::seal(BytesMut::from(&frame[..length])));
             world.inject(1, frame.slice(..length));
         }
         world.inject(1, frame);
@@ -258,7 +259,8 @@ fn hostile_datagrams_change_nothing() {
     assert_eq!(process.counters.total("no member"), 2);
     assert_eq!(process.counters.total("wrong lane"), 4);
     assert_eq!(process.counters.total("stale"), 2);
-    assert_eq!(process.counters.total("malformed"), 10 * 27);
+    assert_eq!(process.counters.total("malformed"), 10 * 28);
+    assert_eq!(process.counters.total("damaged"), 10 * 27);
     // Nor did any of them take the place of what comes next.
     world.send(2, 1, VOLATILE, "next");
     world.run(SECOND);

@@ -1,6 +1,6 @@
 //! Whatever a socket can carry: it changes nothing but counters.
 use super::harness::{VOLATILE, World, ms, p};
-use crate::perfect::frame::{self, Frame, PacketHead, Token, Verdict, Voter};
+use crate::perfect::frame::{self, CHECKSUM, Frame, Malformed, PacketHead, Token, Verdict, Voter};
 use crate::perfect::hello::Hello;
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
@@ -24,6 +24,13 @@ fn head(token: Token, number: u64) -> PacketHead {
         number,
         acknowledged: 0,
     }
+}
+
+/// What is left of a frame, and more, as if it had been sent so.
+fn resealed(frame: Bytes, more: &[u8]) -> Bytes {
+    let mut out = BytesMut::from(&frame[..]);
+    out.put_slice(more);
+    frame::seal(out)
 }
 
 /// Two processes in the middle of a conversation, and every datagram so far.
@@ -109,13 +116,19 @@ fn truncated_and_lengthened_datagrams_change_nothing() {
     for (to, datagram) in &corpus {
         for length in (0..datagram.len()).step_by(datagram.len() / 40 + 1) {
             world.inject(*to, datagram.slice(..length));
+            world.inject(*to, resealed(datagram.slice(..length), &[]));
         }
         let mut longer = BytesMut::from(&datagram[..]);
         longer.put_bytes(1, 5);
         world.inject(*to, longer.freeze());
+        world.inject(
+            *to,
+            resealed(datagram.slice(..datagram.len() - CHECKSUM), &[1; 5]),
+        );
     }
     assert!(goes_on(&mut world, before));
     assert!(world.process(1).counters.total("malformed") > 100);
+    assert!(world.process(1).counters.total("damaged") > 100);
 }
 
 #[test]
@@ -126,12 +139,12 @@ fn a_frame_is_neither_shorter_nor_longer_than_it_says() {
         .filter(|(_, datagram)| datagram[0] != frame::HELLO);
     for (_, datagram) in frames.step_by(7) {
         assert!(Frame::decode(datagram.clone()).is_ok());
-        let mut longer = BytesMut::from(&datagram[..]);
-        longer.put_u8(7);
-        assert!(Frame::decode(longer.freeze()).is_err());
+        let frame = datagram.slice(..datagram.len() - CHECKSUM);
+        assert!(Frame::decode(resealed(frame.clone(), &[7])).is_err());
         // A shorter acknowledgement may be one with fewer gaps.
-        let shortest = datagram.len().min(30);
-        assert!((0..shortest).all(|end| Frame::decode(datagram.slice(..end)).is_err()));
+        let shortest = frame.len().min(30);
+        let shorter = |end| Frame::decode(resealed(frame.slice(..end), &[]));
+        assert!((0..shortest).all(|end| shorter(end).is_err()));
     }
 }
 
@@ -310,6 +323,7 @@ proptest! {
         let (mut world, _) = conversation();
         let before = observed(&world);
         for (to, datagram) in datagrams {
+            world.inject(to, frame::seal(BytesMut::from(&datagram[..])));
             world.inject(to, datagram.into());
         }
         prop_assert!(goes_on(&mut world, before));
@@ -326,7 +340,10 @@ proptest! {
             let mut damaged = BytesMut::from(&datagram[..]);
             let position = position % damaged.len();
             damaged[position] ^= bits;
-            world.inject(*to, damaged.freeze());
+            world.inject(*to, damaged.clone().freeze());
+            // As if a peer had sent it.
+            damaged.truncate(damaged.len() - CHECKSUM);
+            world.inject(*to, frame::seal(damaged));
         }
         prop_assert!(goes_on(&mut world, before));
     }
@@ -336,8 +353,10 @@ proptest! {
         let mut datagram = vec![kind];
         datagram.extend(bytes);
         let _ = Frame::decode(datagram.clone().into());
-        let mut hello = b"\x01quorate\x01".to_vec();
+        let _ = Frame::decode(frame::seal(BytesMut::from(&datagram[..])));
+        let mut hello = b"\x01quorate\x04".to_vec();
         hello.extend(&datagram);
+        let _ = Frame::decode(frame::seal(BytesMut::from(&hello[..])));
         let _ = Frame::decode(hello.into());
         let _ = frame::are_well_formed(&datagram, 3);
     }
@@ -347,7 +366,7 @@ proptest! {
         stamp: u64, lane: u16, token: u64, message in prop::collection::vec(any::<u8>(), 0..300)
     ) {
         let bytes = frame::datagram(p(3), Token(token), stamp, LaneId(lane), &message).unwrap();
-        prop_assert_eq!(bytes.len(), frame::DATAGRAM_HEADER + message.len());
+        prop_assert_eq!(bytes.len(), frame::DATAGRAM_OVERHEAD + message.len());
         let frame = Frame::decode(bytes.clone());
         let Ok(Frame::Datagram { from, token: t, stamp: s, lane: l, message: m }) = frame else {
             return Err(TestCaseError::fail("undecodable"));
@@ -355,6 +374,8 @@ proptest! {
         prop_assert_eq!((from, t, s, l), (p(3), Token(token), stamp, LaneId(lane)));
         prop_assert_eq!(&m[..], &message[..]);
         prop_assert!((0..bytes.len()).all(|end| Frame::decode(bytes.slice(..end)).is_err()));
+        let shorter = |end| Frame::decode(resealed(bytes.slice(..end), &[]));
+        prop_assert!((0..bytes.len() - CHECKSUM).all(|end| shorter(end).is_err()));
     }
 
     #[test]
@@ -372,6 +393,58 @@ proptest! {
             other => prop_assert!(false, "{:?}", other),
         }
     }
+}
+
+/// A frame of each kind.
+fn every_kind() -> Vec<Bytes> {
+    let (_, corpus) = conversation();
+    let mut kinds = std::collections::BTreeMap::new();
+    for (_, datagram) in corpus {
+        kinds.entry(datagram[0]).or_insert(datagram);
+    }
+    let token = Token(77);
+    for frame in [
+        frame::excluded(p(2), 12345, voter(9), Verdict::Superseded),
+        frame::open(p(2), token, 9, 2, 1),
+        frame::opened(p(2), token, 9, 2, 0),
+    ] {
+        kinds.entry(frame[0]).or_insert(frame);
+    }
+    kinds.into_values().collect()
+}
+
+#[test]
+fn a_bit_that_is_flipped_anywhere_in_a_frame_is_found() {
+    let kinds = every_kind();
+    assert_eq!(kinds.len(), 8);
+    for frame in kinds {
+        assert!(Frame::decode(frame.clone()).is_ok());
+        for byte in 0..frame.len() {
+            for bit in 0..8 {
+                let mut damaged = BytesMut::from(&frame[..]);
+                damaged[byte] ^= 1 << bit;
+                let decoded = Frame::decode(damaged.freeze());
+                assert!(matches!(decoded, Err(Malformed::Damaged)), "{byte} {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_frames_are_counted_and_change_nothing() {
+    let (mut world, corpus) = conversation();
+    let before = observed(&world);
+    let counted = |world: &World| [1, 2].map(|rank| world.process(rank).counters.total("damaged"));
+    assert_eq!(counted(&world), [0, 0]);
+    for (at, (to, datagram)) in corpus.iter().enumerate() {
+        let mut damaged = BytesMut::from(&datagram[..]);
+        let byte = at * 7 % damaged.len();
+        damaged[byte] ^= 1 << (at % 8);
+        world.inject(*to, damaged.freeze());
+    }
+    world.run(ms(50));
+    assert_eq!(counted(&world).iter().sum::<u64>(), corpus.len() as u64);
+    assert!(goes_on(&mut world, before));
 }
 
 #[test]
