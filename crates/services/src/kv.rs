@@ -12,9 +12,8 @@ mod store;
 pub use command::{Command, MAXIMUM_ARGUMENTS, MAXIMUM_BYTES};
 pub use store::{Reply, Store};
 
-use crate::snapshot::Snapshot;
-use bytes::{Bytes, BytesMut};
-use quorate_core::wire::{Undecodable, put_number, take_number};
+use bytes::Bytes;
+use quorate_core::wire::Undecodable;
 
 /// One replica of the store: a function of what was delivered.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -43,6 +42,19 @@ impl Service {
         Ok(replies)
     }
 
+    /// A service that has applied so many commands, and has nothing in its store yet.
+    pub(crate) fn restoring(applied: u64) -> Self {
+        Service {
+            store: Store::default(),
+            applied,
+        }
+    }
+
+    /// The store, which is made again.
+    pub(crate) fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
     /// The store as of the last delivery.
     pub fn store(&self) -> &Store {
         &self.store
@@ -51,28 +63,6 @@ impl Service {
     /// How many commands were applied, reads included.
     pub fn applied(&self) -> u64 {
         self.applied
-    }
-}
-
-/// The version of the snapshot's form.
-const VERSION: u64 = 1;
-
-impl Snapshot for Service {
-    fn snapshot(&self) -> Bytes {
-        let mut out = BytesMut::new();
-        put_number(VERSION, &mut out);
-        put_number(self.applied, &mut out);
-        self.store.put(&mut out);
-        out.freeze()
-    }
-
-    fn restore(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        if take_number(&mut bytes)? != VERSION {
-            return Err(Undecodable);
-        }
-        let applied = take_number(&mut bytes)?;
-        let store = Store::take(bytes)?;
-        Ok(Service { store, applied })
     }
 }
 

@@ -10,9 +10,10 @@
 //! | [`log`] | the running hash of what was delivered, by which replicas compare their prefixes |
 //! | [`machine`] | all of them in one: what a replica keeps |
 //!
-//! All can [give and take](snapshot) their state: that is how a replica that lost its memory gets one.
+//! The machine gives its state [in chunks](machine::View) and [takes it](machine::Restoring): that is how a
+//! replica that lost its memory gets one.
 pub mod kv;
 pub mod log;
 pub mod machine;
 pub mod once;
-pub mod snapshot;
+mod ordered;

@@ -2,15 +2,24 @@
 //! running hash of what was delivered.
 //!
 //! A message of the total order is for one of them: its payload begins with whom it is for.
+//!
+//! Its state is given to others in chunks of a [`View`], which is taken in an instant and read at leisure,
+//! and made again from them by [`Restoring`]: nobody ever holds all of it as bytes.
+mod item;
+mod restoring;
+mod view;
+
+pub use restoring::Restoring;
+pub use view::{CHUNK, View};
+
 use crate::{
     kv::{Reply, Service},
     log::Log,
     once::{Decisions, Outcome},
-    snapshot::{Snapshot, put_bytes, take_bytes},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_core::{
-    Incarnation, MessageId, ProcessId,
+    MessageId, ProcessId,
     message::Origin,
     wire::{Undecodable, put_number, take_number},
 };
@@ -90,6 +99,12 @@ impl Machine {
         last.map_or(0, |id| id.sequence)
     }
 
+    /// The state as it is now, to be read in chunks, whatever is delivered meanwhile. Takes O(log n) and a
+    /// reference to each of the decisions, of which there are few.
+    pub fn view(&self) -> View {
+        View::of(self)
+    }
+
     /// What was delivered.
     pub fn log(&self) -> Log {
         self.log
@@ -109,70 +124,6 @@ impl Machine {
     pub fn undecodable(&self) -> u64 {
         self.undecodable
     }
-}
-
-/// The version of the snapshot's form.
-const VERSION: u64 = 1;
-
-impl Snapshot for Machine {
-    fn snapshot(&self) -> Bytes {
-        let kv = self.kv.snapshot();
-        let mut out = BytesMut::with_capacity(kv.len() + 64);
-        put_number(VERSION, &mut out);
-        put_bytes(&self.log.snapshot(), &mut out);
-        put_number(self.undecodable, &mut out);
-        put_number(self.last.len() as u64, &mut out);
-        for (process, id) in &self.last {
-            put_number(process.rank() as u64, &mut out);
-            put_number(id.origin.incarnation.0, &mut out);
-            put_number(id.sequence, &mut out);
-        }
-        put_bytes(&self.decisions.snapshot(), &mut out);
-        put_bytes(&kv, &mut out);
-        out.freeze()
-    }
-
-    fn restore(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        if take_number(&mut bytes)? != VERSION {
-            return Err(Undecodable);
-        }
-        let log = Log::restore(take_bytes(&mut bytes)?)?;
-        let undecodable = take_number(&mut bytes)?;
-        let last = take_last(&mut bytes)?;
-        let decisions = Decisions::restore(take_bytes(&mut bytes)?)?;
-        let kv = Service::restore(take_bytes(&mut bytes)?)?;
-        if !bytes.is_empty() {
-            return Err(Undecodable);
-        }
-        Ok(Machine {
-            log,
-            last,
-            kv,
-            decisions,
-            undecodable,
-        })
-    }
-}
-
-/// The last message of each process, in rank order.
-fn take_last(bytes: &mut Bytes) -> Result<BTreeMap<ProcessId, MessageId>, Undecodable> {
-    let mut last: BTreeMap<ProcessId, MessageId> = BTreeMap::new();
-    for _ in 0..take_number(bytes)? {
-        let rank = usize::try_from(take_number(bytes)?).map_err(|_| Undecodable)?;
-        let process = ProcessId::from_rank(rank).ok_or(Undecodable)?;
-        let incarnation = Incarnation(take_number(bytes)?);
-        let sequence = take_number(bytes)?;
-        let above = last.last_key_value().is_none_or(|(p, _)| *p < process);
-        if !above {
-            return Err(Undecodable);
-        }
-        let origin = Origin {
-            process,
-            incarnation,
-        };
-        last.insert(process, MessageId { origin, sequence });
-    }
-    Ok(last)
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@
 //! Memory is bounded: the [`REMEMBERED`] highest decided instances are remembered with their values.
 //! When one more is decided the lowest is forgotten, and from then on no instance up to it is decided
 //! (again). As all of this follows from the order alone, every replica forgets the same at the same place.
-use crate::snapshot::{Snapshot, put_bytes, take_bytes};
-use bytes::{Bytes, BytesMut};
-use quorate_core::wire::{Undecodable, put_number, take_number};
+use bytes::Bytes;
+use quorate_core::wire::Undecodable;
 use std::collections::BTreeMap;
 
 /// How many decisions are remembered.
@@ -68,6 +67,37 @@ impl Decisions {
         self.values.get(&instance).cloned().map(Outcome::Decided)
     }
 
+    /// No decisions, of which those up to this instance were forgotten.
+    pub(crate) fn restoring(forgotten: u64) -> Self {
+        Decisions {
+            values: BTreeMap::new(),
+            forgotten,
+        }
+    }
+
+    /// Puts the next decision into those that are made again from [all](Self::all).
+    pub(crate) fn restore(&mut self, instance: u64, value: &[u8]) -> Result<(), Undecodable> {
+        let last = self.values.last_key_value().map(|(instance, _)| *instance);
+        let fits = instance > last.unwrap_or(self.forgotten)
+            && value.len() <= MAXIMUM_VALUE
+            && self.values.len() < REMEMBERED;
+        if !fits {
+            return Err(Undecodable);
+        }
+        self.values.insert(instance, Bytes::copy_from_slice(value));
+        Ok(())
+    }
+
+    /// The highest instance that was forgotten.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// All decisions, as they are now: the values are shared.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, Bytes)> + Send + 'static {
+        self.values.clone().into_iter()
+    }
+
     /// How many decisions are remembered.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -76,50 +106,6 @@ impl Decisions {
     /// Whether no decision is remembered.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
-    }
-}
-
-/// The version of the snapshot's form.
-const VERSION: u64 = 1;
-
-impl Snapshot for Decisions {
-    fn snapshot(&self) -> Bytes {
-        let mut out = BytesMut::new();
-        put_number(VERSION, &mut out);
-        put_number(self.forgotten, &mut out);
-        put_number(self.values.len() as u64, &mut out);
-        for (instance, value) in &self.values {
-            put_number(*instance, &mut out);
-            put_bytes(value, &mut out);
-        }
-        out.freeze()
-    }
-
-    fn restore(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        if take_number(&mut bytes)? != VERSION {
-            return Err(Undecodable);
-        }
-        let forgotten = take_number(&mut bytes)?;
-        let count = take_number(&mut bytes)?;
-        if count > REMEMBERED as u64 {
-            return Err(Undecodable);
-        }
-        let mut values = BTreeMap::new();
-        let mut last = forgotten;
-        for _ in 0..count {
-            let instance = take_number(&mut bytes)?;
-            let value = take_bytes(&mut bytes)?;
-            if instance <= last || value.len() > MAXIMUM_VALUE {
-                return Err(Undecodable);
-            }
-            values.insert(instance, Bytes::copy_from_slice(&value));
-            last = instance;
-        }
-        if bytes.is_empty() {
-            Ok(Decisions { values, forgotten })
-        } else {
-            Err(Undecodable)
-        }
     }
 }
 

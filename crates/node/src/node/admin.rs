@@ -99,6 +99,7 @@ impl Admin {
                     "keys": progress.keys,
                     "decisions": progress.decisions,
                     "under_way": progress.under_way,
+                    "incoming_state": progress.incoming,
                 })
             }
             Store::Registers(registers) => {

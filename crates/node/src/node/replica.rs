@@ -7,11 +7,14 @@
 //! the one that a delivery of our own answers.
 //!
 //! A replica that was started again is given the state that the others had at some point of the order,
-//! and takes commands from then on.
+//! and takes commands from then on. States are [read and made](states) beside the protocol and the clients,
+//! which go on meanwhile.
+mod states;
+
 use super::view::{Standing, View};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use quorate_abstractions::{
-    reconfigurable::{Indication, Request, Restore, View as StateView},
+    reconfigurable::{Indication, Request, Restore},
     total_order::{Broadcast, Deliver},
 };
 use quorate_core::{Addr, message::Origin};
@@ -19,8 +22,8 @@ use quorate_services::{
     kv::{MAXIMUM_BYTES, Reply},
     machine::{self, Machine},
     once::Outcome,
-    snapshot::Snapshot,
 };
+use states::Incoming;
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -103,8 +106,6 @@ struct State {
     /// How many messages were sent.
     sent: u64,
     machine: Machine,
-    /// What has come of a state.
-    restored: BytesMut,
 }
 
 /// What `/status` and `/metrics` say of the replica.
@@ -123,12 +124,16 @@ pub struct Progress {
     pub decisions: usize,
     /// Own messages under way.
     pub under_way: usize,
+    /// Bytes that came of a state that is not whole yet; `None` if none is coming.
+    pub incoming: Option<u64>,
 }
 
 struct Shared {
     me: Origin,
     order: Addr<Request>,
     state: Mutex<State>,
+    /// The state that this process is being given. Never locked together with `state`.
+    incoming: Mutex<Option<Incoming>>,
     posted: Notify,
     room: Arc<Semaphore>,
     window: Arc<Semaphore>,
@@ -148,6 +153,7 @@ impl Replica {
             me,
             order,
             state: Mutex::default(),
+            incoming: Mutex::default(),
             posted: Notify::new(),
             room: Arc::new(Semaphore::new(ROOM)),
             window: Arc::new(Semaphore::new(window)),
@@ -297,31 +303,38 @@ impl Replica {
 
     /// The state as of all that was delivered here before: indications are acted upon in their order.
     fn upon_state_wanted(&self, ticket: u64) {
-        let state = self.state().machine.snapshot();
-        info!(bytes = state.len(), "a newcomer is given the state");
-        let view = StateView::of_bytes(state);
+        let view = self.state().machine.view();
+        info!("another replica is given the state");
+        let view = states::outgoing(view);
         self.0.order.send(Request::State { ticket, view });
     }
 
     /// A state comes in chunks. Until it is whole this replica's state is what it was.
     fn upon_restore(&self, restore: Restore) {
-        let mut state = self.state();
+        let mut incoming = self.incoming();
         match restore {
-            Restore::Begin | Restore::Abandoned => state.restored = BytesMut::new(),
-            Restore::Chunk(chunk) => state.restored.extend_from_slice(&chunk),
+            Restore::Begin => *incoming = Some(Incoming::default()),
+            Restore::Abandoned => *incoming = None,
+            Restore::Chunk(chunk) => {
+                if let Some(incoming) = &mut *incoming {
+                    incoming.push(&chunk);
+                }
+            }
             Restore::Whole => {
-                let whole = std::mem::take(&mut state.restored).freeze();
-                drop(state);
-                self.upon_state(whole);
+                let whole = incoming.take();
+                drop(incoming);
+                if let Some(whole) = whole {
+                    self.upon_whole_state(whole);
+                }
             }
         }
     }
 
     /// This process goes on from this state, as a newcomer, or because it was too far behind. What it
     /// had under way, and the state stands for, is done: its outcome cannot be known here any more.
-    fn upon_state(&self, bytes: Bytes) {
-        let length = bytes.len();
-        match Machine::restore(bytes) {
+    fn upon_whole_state(&self, incoming: Incoming) {
+        let bytes = incoming.bytes();
+        match incoming.finish() {
             Ok(machine) => {
                 let delivered = machine.log().delivered();
                 let mut state = self.state();
@@ -329,17 +342,24 @@ impl Replica {
                 while state.under_way.front().is_some_and(|u| u.number <= done) {
                     state.under_way.pop_front();
                 }
-                state.machine = machine;
+                let before = std::mem::replace(&mut state.machine, machine);
                 drop(state);
-                info!(bytes = length, delivered, "caught up: got the state");
+                states::forget(before);
+                info!(bytes, delivered, "caught up: got the state");
                 self.0.view.upon_caught_up();
             }
             Err(error) => self.0.view.upon_unreadable_state(&error.to_string()),
         }
     }
 
+    fn incoming(&self) -> MutexGuard<'_, Option<Incoming>> {
+        let incoming = self.0.incoming.lock();
+        incoming.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How far the replica has come.
     pub fn progress(&self) -> Progress {
+        let incoming = self.incoming().as_ref().map(Incoming::bytes);
         let state = self.state();
         let machine = &state.machine;
         let log = machine.log();
@@ -351,6 +371,7 @@ impl Replica {
             keys: machine.kv().store().len(),
             decisions: machine.decisions().len(),
             under_way: state.under_way.len() + state.outbox.len(),
+            incoming,
         }
     }
 }

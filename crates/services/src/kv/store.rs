@@ -1,9 +1,8 @@
 //! The state: keys, values, and what each command does to them.
 use super::command::{Command, MAXIMUM_BYTES};
-use crate::snapshot::{put_bytes, take_bytes};
+use crate::ordered::{Ordered, Pairs};
 use bytes::{Bytes, BytesMut};
 use quorate_core::wire::Undecodable;
-use std::collections::BTreeMap;
 
 /// The longest reply to one command: a client that names a large value many times gets an error.
 const MAXIMUM_REPLY: usize = 8 * MAXIMUM_BYTES;
@@ -34,7 +33,7 @@ const REPLY_TOO_LONG: Reply = Reply::Error("ERR reply exceeds maximum allowed si
 /// buffers in which they arrived; replies share the values.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Store {
-    pairs: BTreeMap<Vec<u8>, Bytes>,
+    pairs: Ordered,
 }
 
 impl Store {
@@ -51,12 +50,12 @@ impl Store {
                 integer(removed.count())
             }
             Command::Exists(keys) => {
-                let there = keys.iter().filter(|key| self.pairs.contains_key(&key[..]));
+                let there = keys.iter().filter(|key| self.pairs.get(key).is_some());
                 integer(there.count())
             }
             Command::IncrBy(key, amount) => self.increment(key, *amount),
             Command::Append(key, value) => self.append(key, value),
-            Command::StrLen(key) => integer(self.pairs.get(&key[..]).map_or(0, Bytes::len)),
+            Command::StrLen(key) => integer(self.pairs.get(key).map_or(0, Bytes::len)),
             Command::MSet(pairs) => {
                 for (key, value) in pairs {
                     self.set(key, value);
@@ -66,7 +65,7 @@ impl Store {
             Command::MGet(keys) => self.values(keys),
             Command::DbSize => integer(self.pairs.len()),
             Command::FlushAll => {
-                self.pairs.clear();
+                self.pairs = Ordered::default();
                 Reply::Ok
             }
         }
@@ -79,30 +78,21 @@ impl Store {
 
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.pairs.len() == 0
     }
 
-    /// Appends all pairs, in the order of their keys.
-    pub(super) fn put(&self, out: &mut BytesMut) {
-        out.reserve(self.pairs.iter().map(|(k, v)| k.len() + v.len() + 8).sum());
-        for (key, value) in &self.pairs {
-            put_bytes(key, out);
-            put_bytes(value, out);
-        }
+    /// All pairs as they are now, in the order of their keys, whatever is applied meanwhile.
+    pub(crate) fn pairs(&self) -> Pairs {
+        self.pairs.pairs()
     }
 
-    /// The store that [`put`](Self::put) wrote: all of `bytes`.
-    pub(super) fn take(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        let mut pairs: BTreeMap<Vec<u8>, Bytes> = BTreeMap::new();
-        while !bytes.is_empty() {
-            let key = take_bytes(&mut bytes)?.to_vec();
-            let value = take_bytes(&mut bytes)?;
-            if pairs.last_key_value().is_some_and(|(last, _)| *last >= key) {
-                return Err(Undecodable);
-            }
-            pairs.insert(key, Bytes::copy_from_slice(&value));
+    /// Puts the next pair into a store that is made again from its [pairs](Self::pairs).
+    pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), Undecodable> {
+        if self.pairs.last_key().is_some_and(|last| last >= key) {
+            return Err(Undecodable);
         }
-        Ok(Store { pairs })
+        self.pairs.insert(key, Bytes::copy_from_slice(value));
+        Ok(())
     }
 
     fn value(&self, key: &[u8]) -> Option<Bytes> {
@@ -112,7 +102,7 @@ impl Store {
     fn values(&self, keys: &[Bytes]) -> Reply {
         let lengths = keys
             .iter()
-            .filter_map(|key| self.pairs.get(&key[..]))
+            .filter_map(|key| self.pairs.get(key))
             .map(Bytes::len);
         if lengths.sum::<usize>() > MAXIMUM_REPLY {
             return REPLY_TOO_LONG;
@@ -121,12 +111,7 @@ impl Store {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) {
-        let value = Bytes::copy_from_slice(value);
-        if let Some(old) = self.pairs.get_mut(key) {
-            *old = value;
-        } else {
-            self.pairs.insert(key.to_vec(), value);
-        }
+        self.pairs.insert(key, Bytes::copy_from_slice(value));
     }
 
     fn remove(&mut self, key: &[u8]) -> bool {
@@ -154,7 +139,7 @@ impl Store {
             return TOO_LONG;
         }
         if let Some(old) = self.pairs.get_mut(key) {
-            // In place unless a reply still shares the old value.
+            // In place unless a reply or a view still shares the old value.
             let mut grown = match std::mem::take(old).try_into_mut() {
                 Ok(grown) => grown,
                 Err(shared) => BytesMut::from(&shared[..]),

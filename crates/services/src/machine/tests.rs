@@ -1,6 +1,8 @@
 use super::*;
-use crate::kv::Command;
+use crate::kv::{Command, MAXIMUM_BYTES};
+use item::Item;
 use proptest::prelude::*;
+use quorate_core::Incarnation;
 
 fn id(sequence: u64) -> MessageId {
     let origin = Origin {
@@ -54,22 +56,107 @@ fn busy() -> Machine {
     machine
 }
 
+/// All of a state, in its chunks.
+fn chunks(machine: &Machine) -> Vec<Bytes> {
+    let mut view = machine.view();
+    let chunks = std::iter::from_fn(|| view.next_chunk()).collect();
+    assert!(view.next_chunk().is_none());
+    chunks
+}
+
+fn whole(machine: &Machine) -> Vec<u8> {
+    chunks(machine).concat()
+}
+
+fn restored(chunks: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Machine, Undecodable> {
+    let mut restoring = Restoring::default();
+    for chunk in chunks {
+        restoring.push(chunk.as_ref())?;
+    }
+    restoring.finish()
+}
+
 #[test]
 fn who_takes_a_state_over_goes_on_like_who_gave_it() {
     let mut giver = busy();
-    let mut taker = Machine::restore(giver.snapshot()).unwrap();
+    let mut taker = restored(chunks(&giver)).unwrap();
     assert_eq!(taker, giver);
     for payload in [set("k", "w"), proposal(7, b"b"), proposal(8, b"c")] {
         let there = giver.deliver(id(4), &payload, true);
         assert_eq!(taker.deliver(id(4), &payload, true), there);
     }
     assert_eq!(taker, giver);
-    assert_eq!(taker.snapshot(), giver.snapshot());
+    assert_eq!(whole(&taker), whole(&giver));
+}
+
+#[test]
+fn a_view_is_the_state_at_its_point_whatever_comes_between_its_chunks() {
+    let mut machine = Machine::default();
+    let long = "v".repeat(3000);
+    for number in 0..400 {
+        machine.deliver(id(number), &set(&format!("k{number}"), &long), false);
+    }
+    machine.deliver(id(400), &proposal(7, b"a"), false);
+    let (then, mut view) = (machine.clone(), machine.view());
+    let mut seen = Vec::new();
+    for number in 0.. {
+        let Some(chunk) = view.next_chunk() else {
+            break;
+        };
+        assert!(chunk.len() <= CHUNK);
+        seen.push(chunk);
+        machine.deliver(
+            id(401 + number),
+            &set(&format!("k{}", 399 - number), "new"),
+            false,
+        );
+        machine.deliver(id(500 + number), &set(&format!("new {number}"), "x"), false);
+        machine.deliver(id(600 + number), &proposal(number, b"b"), false);
+    }
+    assert!(seen.len() > 4, "{}", seen.len());
+    assert_eq!(restored(&seen), Ok(then));
+    assert_ne!(restored(&seen), Ok(machine));
+}
+
+#[test]
+fn a_value_longer_than_many_chunks_travels_in_them() {
+    let mut machine = Machine::default();
+    let long = "x".repeat(MAXIMUM_BYTES);
+    machine.deliver(id(1), &set("a", &long), false);
+    machine.deliver(id(2), &set(&long, "b"), false);
+    let chunks = chunks(&machine);
+    assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK));
+    assert_eq!(chunks.len(), 2 * MAXIMUM_BYTES / CHUNK + 1);
+    assert_eq!(restored(&chunks), Ok(machine));
+}
+
+#[test]
+fn chunks_may_be_cut_anywhere() {
+    let machine = busy();
+    let whole = whole(&machine);
+    for length in 1..whole.len() {
+        assert_eq!(restored(whole.chunks(length)), Ok(machine.clone()));
+    }
+}
+
+#[test]
+fn what_claims_to_be_long_is_not_made_room_for() {
+    let mut restoring = Restoring::default();
+    let head = whole(&Machine::default());
+    restoring.push(&head[..head.len() - 2]).unwrap();
+    // A key of 16 MiB, of which nothing comes; then a value of more than any message holds.
+    restoring.push(b"\x03\x80\x80\x80\x08").unwrap();
+    assert!(restoring.waiting() < 100);
+    restoring.push(&[0; 1000]).unwrap();
+    assert!(restoring.waiting() < 3000);
+    let mut restoring = Restoring::default();
+    restoring.push(&head[..head.len() - 2]).unwrap();
+    assert!(restoring.push(b"\x03\x01k\x81\x80\x80\x08").is_err());
 }
 
 #[test]
 fn a_state_tells_how_much_of_each_incarnation_it_stands_for() {
-    let machine = Machine::restore(busy().snapshot()).unwrap();
+    let machine = restored(chunks(&busy())).unwrap();
     let first = id(1).origin;
     assert_eq!(machine.delivered_of(first), 3);
     let second = Origin {
@@ -85,30 +172,129 @@ fn a_state_tells_how_much_of_each_incarnation_it_stands_for() {
 }
 
 #[test]
-fn what_is_no_snapshot_is_an_error() {
-    let good = busy().snapshot();
+fn what_is_no_state_is_an_error() {
+    let good = whole(&busy());
     for length in 0..good.len() {
-        assert!(Machine::restore(good.slice(..length)).is_err(), "{length}");
+        assert!(restored([&good[..length]]).is_err(), "{length}");
     }
-    assert!(Machine::restore([&good[..], &[0]].concat().into()).is_err());
-    let mut newer = good.to_vec();
-    newer[0] = 2;
-    assert!(Machine::restore(newer.into()).is_err());
+    assert!(restored([&good[..], b"\x04\x05"]).is_err());
+    let mut newer = good.clone();
+    newer[1] += 1;
+    assert!(restored([newer]).is_err());
+}
+
+/// The bytes of these parts, behind the head of an empty state.
+fn state_of(items: &[Item<'_>]) -> BytesMut {
+    let mut out = BytesMut::from(&whole(&Machine::default())[..7]);
+    items.iter().for_each(|item| item.encode(&mut out));
+    Item::End(items.len() as u64 + 1).encode(&mut out);
+    out
+}
+
+#[test]
+fn parts_come_once_and_in_their_order() {
+    let last = |rank: usize| {
+        let process = ProcessId::from_rank(rank).unwrap();
+        let origin = Origin {
+            process,
+            ..id(1).origin
+        };
+        Item::Last(MessageId {
+            origin,
+            sequence: 1,
+        })
+    };
+    let decision = |instance| Item::Decision {
+        instance,
+        value: b"d",
+    };
+    let pair = |key: &'static [u8]| Item::Pair { key, value: b"v" };
+    let good = [
+        last(1),
+        last(2),
+        decision(1),
+        decision(2),
+        pair(b"a"),
+        pair(b"b"),
+    ];
+    assert!(restored([state_of(&good)]).is_ok());
+    for place in 0..good.len() - 1 {
+        let mut swapped = good;
+        swapped.swap(place, place + 1);
+        assert!(restored([state_of(&swapped)]).is_err(), "{place}");
+        let mut twice = good;
+        twice[place + 1] = twice[place];
+        assert!(restored([state_of(&twice)]).is_err(), "{place}");
+    }
+    // A part is missing, or there is one more head.
+    let mut short = BytesMut::from(&state_of(&good)[..]);
+    short.truncate(short.len() - 1);
+    short.extend_from_slice(&[5]);
+    assert!(restored([short]).is_err());
+    let head = state_of(&[]);
+    assert!(restored([&head[..7], &state_of(&good)]).is_err());
+}
+
+fn any_payload() -> impl Strategy<Value = Bytes> {
+    let key = || (0..60_u32).prop_map(|key| format!("key {key}"));
+    prop_oneof![
+        4 => (key(), 0..30_000_usize).prop_map(|(k, length)| set(&k, &"v".repeat(length))),
+        2 => key().prop_map(|key| {
+            let mut payload = commands();
+            Command::Del(vec![key.into()]).encode(&mut payload);
+            payload.freeze()
+        }),
+        1 => (0..9_u64).prop_map(|instance| proposal(instance, b"d")),
+        1 => Just(Bytes::from_static(&[9])),
+    ]
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_view_restores_to_the_state_at_its_point(
+        before in prop::collection::vec(any_payload(), 0..60),
+        meanwhile in prop::collection::vec(any_payload(), 0..60),
+    ) {
+        let mut machine = Machine::default();
+        for (sequence, payload) in (1..).zip(&before) {
+            machine.deliver(id(sequence), payload, false);
+        }
+        let (then, mut view) = (machine.clone(), machine.view());
+        let mut restoring = Restoring::default();
+        let mut seen = Vec::new();
+        let mut meanwhile = (1000..).zip(&meanwhile);
+        while let Some(chunk) = view.next_chunk() {
+            restoring.push(&chunk).unwrap();
+            seen.extend_from_slice(&chunk);
+            for (sequence, payload) in meanwhile.by_ref().take(10) {
+                machine.deliver(id(sequence), payload, false);
+            }
+        }
+        let restored = restoring.finish().unwrap();
+        prop_assert_eq!(&restored, &then);
+        // What was restored gives what it was given: states are compared by their chunks.
+        prop_assert_eq!(whole(&restored), seen);
+    }
+
     #[test]
     fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
         let bytes = Bytes::from(bytes);
         Machine::default().deliver(id(1), &bytes, true);
-        let _ = Machine::restore(bytes);
+        let head = whole(&Machine::default());
+        let _ = restored([&bytes]);
+        let _ = restored([&head[..7], &bytes]);
     }
 
     #[test]
-    fn a_damaged_snapshot_never_panics(place in any::<prop::sample::Index>(), bits in 1..=255_u8) {
-        let mut bytes = busy().snapshot().to_vec();
+    fn a_damaged_state_never_panics(
+        place in any::<prop::sample::Index>(),
+        bits in 1..=255_u8,
+        cut in 1..50_usize,
+    ) {
+        let mut bytes = whole(&busy());
         let place = place.index(bytes.len());
         bytes[place] ^= bits;
-        let _ = Machine::restore(bytes.into());
+        let _ = restored(bytes.chunks(cut));
     }
 }

@@ -68,11 +68,21 @@ fn decided(proposals: &[(u64, Vec<u8>)]) -> Decisions {
     decisions
 }
 
+fn restored(forgotten: u64, all: &[(u64, Bytes)]) -> Result<Decisions, Undecodable> {
+    let mut decisions = Decisions::restoring(forgotten);
+    for (instance, value) in all {
+        decisions.restore(*instance, value)?;
+    }
+    Ok(decisions)
+}
+
 #[test]
-fn a_snapshot_tells_what_was_forgotten() {
+fn what_is_restored_knows_what_was_forgotten() {
     let proposals: Vec<_> = (1..=REMEMBERED as u64 + 3).map(|i| (i, vec![])).collect();
-    let mut restored = Decisions::restore(decided(&proposals).snapshot()).unwrap();
-    assert_eq!(restored, decided(&proposals));
+    let decisions = decided(&proposals);
+    let all: Vec<_> = decisions.all().collect();
+    let mut restored = restored(decisions.forgotten(), &all).unwrap();
+    assert_eq!(restored, decisions);
     assert_eq!(
         restored.propose(2, &value("again")),
         Outcome::Forgotten { up_to: 3 }
@@ -80,48 +90,27 @@ fn a_snapshot_tells_what_was_forgotten() {
 }
 
 #[test]
-fn what_is_no_snapshot_is_an_error() {
-    let good = decided(&[(3, b"c".to_vec()), (5, b"e".to_vec())]).snapshot();
-    for length in 0..good.len() {
-        assert!(
-            Decisions::restore(good.slice(..length)).is_err(),
-            "{length}"
-        );
-    }
-    let longer = [&good[..], b"x"].concat();
-    assert!(Decisions::restore(longer.into()).is_err());
-    // Version, forgotten, count, then instances and values.
-    let bad: [&[u8]; 5] = [
-        &[2, 0, 0],
-        &[1, 3, 1, 3, 0],
-        &[1, 0, 2, 5, 0, 5, 0],
-        &[1, 0, 2, 5, 0, 4, 0],
-        &[1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f],
-    ];
-    for bytes in bad {
-        assert!(
-            Decisions::restore(Bytes::copy_from_slice(bytes)).is_err(),
-            "{bytes:?}"
-        );
-    }
+fn what_no_decisions_are_is_not_restored() {
+    let long = Bytes::from(vec![0; MAXIMUM_VALUE + 1]);
+    // Forgotten already, twice, out of order, too long.
+    assert!(restored(3, &[(3, value("c"))]).is_err());
+    assert!(restored(0, &[(5, value("e")), (5, value("e"))]).is_err());
+    assert!(restored(0, &[(5, value("e")), (4, value("d"))]).is_err());
+    assert!(restored(0, &[(5, long)]).is_err());
+    let many: Vec<_> = (1..=REMEMBERED as u64 + 1)
+        .map(|i| (i, value("x")))
+        .collect();
+    assert!(restored(0, &many).is_err());
+    assert!(restored(0, &many[1..]).is_ok());
 }
 
 proptest! {
     #[test]
-    fn a_snapshot_round_trips(
+    fn decisions_round_trip(
         proposals in prop::collection::vec((0..20_u64, prop::collection::vec(any::<u8>(), 0..9)), 0..40)
     ) {
         let decisions = decided(&proposals);
-        let snapshot = decisions.snapshot();
-        let restored = Decisions::restore(snapshot.clone()).unwrap();
-        prop_assert_eq!(&restored, &decisions);
-        prop_assert_eq!(restored.snapshot(), snapshot);
-    }
-
-    #[test]
-    fn garbage_is_an_error_or_a_state_and_never_a_panic(
-        bytes in prop::collection::vec(any::<u8>(), 0..60)
-    ) {
-        let _ = Decisions::restore(bytes.into());
+        let all: Vec<_> = decisions.all().collect();
+        prop_assert_eq!(restored(decisions.forgotten(), &all), Ok(decisions));
     }
 }

@@ -1,5 +1,9 @@
 use super::*;
-use quorate_abstractions::{link::Status, reconfigurable::Configuration};
+use bytes::Bytes;
+use quorate_abstractions::{
+    link::Status,
+    reconfigurable::{Configuration, View as StateView},
+};
 use quorate_core::{Incarnation, Membership, ProcessId};
 use quorate_services::kv::Command;
 use std::time::Duration;
@@ -94,6 +98,11 @@ impl Order {
             Some(Request::State { ticket: t, view }) if t == ticket => whole(view),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Waits until the replica has acted upon all that was indicated.
+    async fn settle(&mut self) {
+        self.state(u64::MAX).await;
     }
 
     /// Gives the replica a state, in pieces.
@@ -347,4 +356,38 @@ async fn a_newcomer_that_cannot_read_its_state_does_not_serve() {
         panic!("it serves");
     };
     assert!(words.contains("cannot read the state"), "{words}");
+}
+
+#[tokio::test]
+async fn until_a_state_is_whole_the_replica_has_the_one_that_it_had() {
+    let (mut ahead, mut behind) = (Order::new(8), Order::new(8));
+    for _ in 0..3 {
+        ahead.deliver(increment());
+    }
+    let state = ahead.state(1).await;
+    let half = state.slice(..state.len() / 2);
+    let begin = || Indication::Restore(Restore::Begin);
+    behind.deliver(increment());
+    behind.indicate(begin());
+    behind.indicate(Indication::Restore(Restore::Chunk(half.clone())));
+    behind.deliver(increment());
+    // Nothing comes of this one, and the next one begins from its beginning.
+    behind.indicate(Indication::Restore(Restore::Abandoned));
+    behind.indicate(Indication::Restore(Restore::Chunk(half.clone())));
+    behind.indicate(Indication::Restore(Restore::Whole));
+    behind.indicate(begin());
+    behind.indicate(Indication::Restore(Restore::Chunk(half.clone())));
+    behind.indicate(begin());
+    behind.indicate(Indication::Restore(Restore::Chunk(half.clone())));
+    behind.settle().await;
+    let progress = behind.replica.progress();
+    assert_eq!((progress.delivered, progress.applied), (2, 2));
+    assert_eq!(progress.incoming, Some(half.len() as u64));
+    let rest = state.slice(half.len()..);
+    behind.indicate(Indication::Restore(Restore::Chunk(rest)));
+    behind.indicate(Indication::Restore(Restore::Whole));
+    behind.settle().await;
+    let progress = behind.replica.progress();
+    assert_eq!((progress.delivered, progress.incoming), (3, None));
+    assert_eq!(behind.state(2).await, state);
 }

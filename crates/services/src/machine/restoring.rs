@@ -1,0 +1,115 @@
+//! A state that is made again from its chunks.
+use super::{
+    Machine,
+    item::{Item, Lacks},
+};
+use crate::{kv::Service, log::Log, once::Decisions};
+use bytes::{Buf, BytesMut};
+use quorate_core::wire::Undecodable;
+
+/// A machine that grows, chunk by chunk, of what a [`View`](super::View) of another one gave.
+///
+/// Beside the machine it holds no more than one part of the state that is not whole yet, and one chunk. The
+/// chunks may come from anybody: what they claim to be followed by is not allocated before it comes.
+#[derive(Debug, Default)]
+pub struct Restoring {
+    machine: Machine,
+    /// The beginning of a part.
+    begun: BytesMut,
+    /// How many parts are in.
+    taken: u64,
+    /// Of which kind the last one was.
+    kind: u64,
+    ended: bool,
+}
+
+impl Restoring {
+    /// Takes the next chunk. Chunks may be cut anywhere.
+    ///
+    /// # Errors
+    /// When what came so far is not the beginning of any state: then nothing will become of it.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Undecodable> {
+        if self.begun.is_empty() {
+            let rest = self.take_all(chunk)?;
+            self.begun.extend_from_slice(rest);
+            return Ok(());
+        }
+        let mut begun = std::mem::take(&mut self.begun);
+        begun.extend_from_slice(chunk);
+        let rest = self.take_all(&begun)?.len();
+        begun.advance(begun.len() - rest);
+        // What waits is the beginning of one part: what came before it is not held on to.
+        self.begun = if rest < begun.capacity() / 2 {
+            BytesMut::from(&begun[..])
+        } else {
+            begun
+        };
+        Ok(())
+    }
+
+    /// The machine, when all chunks are in.
+    ///
+    /// # Errors
+    /// When something is missing.
+    pub fn finish(self) -> Result<Machine, Undecodable> {
+        if self.ended && self.begun.is_empty() {
+            Ok(self.machine)
+        } else {
+            Err(Undecodable)
+        }
+    }
+
+    /// How many bytes it holds on to beside the machine.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.begun.capacity()
+    }
+
+    /// Takes all parts that are whole, and gives what is left.
+    fn take_all<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8], Undecodable> {
+        while !bytes.is_empty() {
+            match Item::take(&mut bytes) {
+                Ok(item) => self.take(item)?,
+                Err(Lacks::More) => break,
+                Err(Lacks::Sense) => return Err(Undecodable),
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn take(&mut self, item: Item<'_>) -> Result<(), Undecodable> {
+        let first = self.taken == 0;
+        let head = matches!(item, Item::Head(_));
+        if first != head || item.kind() < self.kind || self.ended {
+            return Err(Undecodable);
+        }
+        self.kind = item.kind();
+        self.taken += 1;
+        let machine = &mut self.machine;
+        match item {
+            Item::Head(head) => {
+                machine.log = Log::restored(head.delivered, head.hash);
+                machine.undecodable = head.undecodable;
+                machine.kv = Service::restoring(head.applied);
+                machine.decisions = Decisions::restoring(head.forgotten);
+                Ok(())
+            }
+            Item::Last(id) => {
+                let process = id.origin.process;
+                let above = machine.last.last_key_value();
+                if above.is_some_and(|(known, _)| *known >= process) {
+                    return Err(Undecodable);
+                }
+                machine.last.insert(process, id);
+                Ok(())
+            }
+            Item::Decision { instance, value } => machine.decisions.restore(instance, value),
+            Item::Pair { key, value } => machine.kv.store_mut().restore(key, value),
+            Item::End(before) if before == self.taken - 1 => {
+                self.ended = true;
+                Ok(())
+            }
+            Item::End(_) => Err(Undecodable),
+        }
+    }
+}
