@@ -7,6 +7,7 @@
 //!
 //! An algorithm that needs the perfect detector does not compile on this one.
 use quorate_core::{Observation, Observe, ProcessId, ProcessSet};
+use std::time::Duration;
 
 /// A change of the set of suspected processes, which is empty at first. A new subscriber is told of
 /// every process that is suspected at that time.
@@ -34,5 +35,39 @@ impl Observe for Indication {
             Indication::Suspect(p) => Observation::indication("Suspect").peer(*p),
             Indication::Restore(p) => Observation::indication("Restore").peer(*p),
         }
+    }
+}
+
+/// How long a process may be silent before it is suspected. What is above the floor is forgotten again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timeout {
+    /// What stays for as long as neither process is started again.
+    pub floor: Duration,
+    /// What a while without mistakes takes back.
+    pub excess: Duration,
+}
+
+impl Timeout {
+    /// The timeout that counts: both parts.
+    pub fn total(self) -> Duration {
+        self.floor.saturating_add(self.excess)
+    }
+}
+
+/// From now on the timeout of this process is this. A new subscriber is told of every other process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Allowed {
+    /// The process.
+    pub process: ProcessId,
+    /// Its timeout.
+    pub timeout: Timeout,
+}
+
+impl Observe for Allowed {
+    fn observe(&self) -> Observation {
+        let total = self.timeout.total().as_nanos() as u64;
+        Observation::internal("Allowed")
+            .peer(self.process)
+            .digest(total)
     }
 }

@@ -145,7 +145,7 @@ impl Detector {
         let (host, heartbeat) = (host.at("detector"), |up| links.heartbeat(up));
         match self {
             Detector::EventuallyPerfect(configuration) => {
-                increasing_timeout::spawn(&host, configuration, heartbeat)
+                increasing_timeout::spawn(&host, configuration, heartbeat).suspicions
             }
             Detector::Perfect(configuration) => {
                 let detector: Subscribe<Crash> =

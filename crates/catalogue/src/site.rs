@@ -233,13 +233,14 @@ impl<'w> Site<'w> {
                 site.heartbeat(),
             )),
             Detector::Perfect => Supplied::Perfect(world.perfect(p, below.delay)),
-            Detector::EventuallyPerfect if real => {
-                Supplied::EventuallyPerfect(increasing_timeout::spawn(
+            Detector::EventuallyPerfect if real => Supplied::EventuallyPerfect(
+                increasing_timeout::spawn(
                     &host.at("detector"),
                     increasing_timeout::Configuration::default(),
                     site.heartbeat(),
-                ))
-            }
+                )
+                .suspicions,
+            ),
             Detector::EventuallyPerfect => {
                 Supplied::EventuallyPerfect(world.eventually_perfect(p, &below.oracle))
             }

@@ -48,7 +48,7 @@ fn start(host: &SimHost, admission: Admission, edge: Addr<Transmit>, up: Addr<De
     let detection = increasing_timeout::Configuration::default();
     let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
     let order = by_consensus::Configuration::default();
-    let broadcast = stack::total_order(host, &links, &detector, order, up);
+    let broadcast = stack::total_order(host, &links, &detector.suspicions, order, up);
     let alive = Arc::new(AtomicBool::new(false));
     let way = alive.clone();
     let edge = Addr::new(move |transmit| {

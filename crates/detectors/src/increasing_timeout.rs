@@ -20,12 +20,28 @@
 //! outgrown that, its crash is noticed between To − h and To + h + δ after it; that it is deaf, within
 //! To + h + 2δ. Memory O(n).
 //!
+//! # The timeout
+//! To = floor + excess, at first F0 + 0. A mistake, one an episode of suspicion, adds F0/20 to the floor and
+//! then doubles To. Each 10·F0 of good conduct, in which no silence is longer than the floor, halves the
+//! excess. Both die with the peer's start, where the links tell of it, and with one's own. So ten pauses and a
+//! minute of health leave 1.5·F0, and not F0 · 2¹⁰; a mistake a day for three years leaves 55·F0.
+//!
 //! # Why it holds
-//! A crashed process falls silent, so its timeout passes and nothing restores it (EPFD1). Each
-//! mistake about a correct process doubles the timeout for it, once, so that after finitely many the
-//! timeout exceeds the bound (EPFD2). Timeouts are a peer's own: a shared one would grow with the
-//! number of peers that were late together. Nothing caps them but the range of the type. A heartbeat
-//! that was under way when its sender crashed may restore it, finitely often.
+//! A crashed process falls silent, so its timeout passes and nothing restores it (EPFD1). A heartbeat
+//! that was under way when its sender crashed may restore it, finitely often. To grows by mistakes alone,
+//! which need such a heartbeat, so that it is finite when the last one has come.
+//!
+//! Let D bound the silences of a correct process from some time on. Each mistake about it raises the floor by
+//! F0/20, and nothing lowers the floor while both live. After at most (D − F0) · 20/F0 mistakes, and one more,
+//! the floor exceeds D, and there is no further one, however small the excess has become (EPFD2; 61 for
+//! D = 2 s and F0 = 0.5 s). The excess serves before that: while silences are longer than the floor there are
+//! few mistakes, instead of one each. Timeouts are a peer's own: a shared one would grow with the number of
+//! peers that were late together. Nothing caps them but the range of the type.
+//!
+//! Silence counts only while this process runs. One whose own timer fires late by more than an interval was
+//! stopped: it takes what it missed off everybody's silence, and judges nobody until an interval has passed, in
+//! which it hears whoever lives. If its timer is late for ever, it judges nobody: eventual synchrony is about
+//! processes, too.
 //!
 //! A process that is heard and hears nobody, since the network is cut one way, is as good as crashed
 //! to whoever waits for its answer: it is suspected, too, while it says so. EPFD2 holds: eventually
@@ -35,11 +51,14 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 2.6, “Increasing Timeout”. Deviations: silence is measured from the last sign of life
-//! instead of being sampled each period; a process that sees from its own clock that it was stopped
-//! blames itself: everybody gets a fresh period; and the deaf are suspected.
+//! instead of being sampled each period; most of what a mistake adds is forgotten; a process that sees from
+//! its own clock that it was stopped blames itself; and the deaf are suspected.
+mod allowance;
+
+use allowance::Allowance;
 use quorate_abstractions::{
     Subscribe,
-    eventually_perfect::Indication,
+    eventually_perfect::{Allowed, Indication, Timeout},
     heartbeat::{Beat, Heard},
     link::Status,
 };
@@ -54,8 +73,8 @@ use std::{collections::BTreeMap, time::Duration};
 pub struct Configuration {
     /// Between two heartbeats. Not 0.
     pub interval: Duration,
-    /// The silence after which a process is suspected, before it was ever suspected by mistake.
-    /// Worth several intervals. Not 0, which no doubling would ever raise.
+    /// F0: the silence after which a process is suspected, before it was ever suspected by mistake.
+    /// Worth several intervals.
     pub timeout: Duration,
 }
 
@@ -73,7 +92,7 @@ struct Peer {
     /// When it was last heard.
     last: Time,
     /// The silence that it is allowed.
-    timeout: Duration,
+    allowance: Allowance,
     /// Which start of it answers, where the links tell.
     incarnation: Option<Incarnation>,
 }
@@ -92,7 +111,9 @@ pub struct IncreasingTimeout {
     /// What the subscribers know.
     suspected: ProcessSet,
     subscribers: Vec<Addr<Indication>>,
-    /// When the timer last fired: much later than it should have, and this process was stopped.
+    /// Who is told of the timeouts.
+    watchers: Vec<Addr<Allowed>>,
+    /// When the timer last fired.
     ticked: Time,
 }
 
@@ -100,6 +121,8 @@ pub struct IncreasingTimeout {
 pub enum Event {
     /// Someone wants to know whom this process suspects.
     Subscribe(Addr<Indication>),
+    /// Someone wants to know how long silences may be.
+    Watch(Addr<Allowed>),
     /// A process showed a sign of life.
     Heard(Heard),
     /// How the links stand.
@@ -116,12 +139,15 @@ pub enum Effect {
     Indicate(Indication, Vec<Addr<Indication>>),
     /// A new subscriber is told what the others know.
     Answer(Indication, Addr<Indication>),
+    /// These watchers are told of a timeout.
+    Allow(Allowed, Vec<Addr<Allowed>>),
 }
 
 impl Observe for Event {
     fn observe(&self) -> Observation {
         match self {
             Event::Subscribe(_) => Observation::internal("Subscribe"),
+            Event::Watch(_) => Observation::internal("Watch"),
             Event::Heard(heard) => heard.observe(),
             Event::Status(status) => status.observe().as_internal(),
             Event::Tick => Observation::internal("Tick"),
@@ -135,6 +161,7 @@ impl Observe for Effect {
             Effect::Beat(beat) => beat.observe(),
             Effect::Indicate(indication, _) => indication.observe(),
             Effect::Answer(indication, _) => indication.observe().as_internal(),
+            Effect::Allow(allowed, _) => allowed.observe(),
         }
     }
 }
@@ -144,13 +171,19 @@ impl Algorithm for IncreasingTimeout {
     type Effect = Effect;
 
     fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.forgive(ctx.now());
+        let now = ctx.now();
+        for peer in self.peers.values_mut() {
+            peer.last = now;
+            peer.allowance = Allowance::new(self.timeout, now);
+        }
+        self.ticked = now;
         self.upon_tick(ctx);
     }
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
+            Event::Watch(watcher) => self.upon_watch(watcher, ctx),
             Event::Heard(heard) => self.upon_heard(heard, ctx),
             Event::Status(Status::Connected { peer, incarnation }) => {
                 self.upon_connected(peer, incarnation, ctx);
@@ -178,7 +211,7 @@ impl IncreasingTimeout {
                 p,
                 Peer {
                     last: Time::ZERO,
-                    timeout: configuration.timeout,
+                    allowance: Allowance::new(configuration.timeout, Time::ZERO),
                     incarnation: None,
                 },
             )
@@ -197,6 +230,7 @@ impl IncreasingTimeout {
             deaf: ProcessSet::EMPTY,
             suspected: ProcessSet::EMPTY,
             subscribers: Vec::new(),
+            watchers: Vec::new(),
             ticked: Time::ZERO,
         }
     }
@@ -208,6 +242,17 @@ impl IncreasingTimeout {
         self.subscribers.push(subscriber);
     }
 
+    fn upon_watch(&mut self, watcher: Addr<Allowed>, ctx: &mut Ctx<Self>) {
+        for (p, peer) in &self.peers {
+            let allowed = Allowed {
+                process: *p,
+                timeout: peer.allowance.timeout(),
+            };
+            ctx.trigger(Effect::Allow(allowed, vec![watcher.clone()]));
+        }
+        self.watchers.push(watcher);
+    }
+
     /// Who comes in the place of another was never suspected by mistake, nor was the one before it: that
     /// one has crashed.
     fn upon_connected(&mut self, p: ProcessId, incarnation: Incarnation, ctx: &mut Ctx<Self>) {
@@ -216,43 +261,76 @@ impl IncreasingTimeout {
         };
         let before = peer.incarnation.replace(incarnation);
         if before.is_some_and(|before| before != incarnation) {
-            peer.last = ctx.now();
-            peer.timeout = self.timeout;
+            let now = ctx.now();
+            let known = peer.allowance.timeout();
+            peer.last = now;
+            peer.allowance = Allowance::new(self.timeout, now);
             self.silent.remove(p);
             self.deaf.remove(p);
+            self.upon_timeout(p, known, ctx);
             self.upon_change(ctx);
         }
     }
 
-    /// A process that is heard after all is allowed twice the silence from now on.
+    /// A process that was suspected and is heard after all was suspected by mistake.
     fn upon_heard(&mut self, Heard { from, deaf }: Heard, ctx: &mut Ctx<Self>) {
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
-        peer.last = ctx.now();
+        let now = ctx.now();
+        let known = peer.allowance.timeout();
         if self.silent.remove(from) {
-            peer.timeout = peer.timeout.saturating_mul(2);
+            peer.allowance.upon_mistake(now);
+        } else {
+            let silence = now.since(peer.last);
+            peer.allowance.upon_sign_of_life(silence, now);
         }
+        peer.last = now;
         if deaf {
             self.deaf.insert(from);
         } else {
             self.deaf.remove(from);
         }
+        self.upon_timeout(from, known, ctx);
         self.upon_change(ctx);
+    }
+
+    /// The watchers are told of a timeout that is not what they know.
+    fn upon_timeout(&self, p: ProcessId, known: Timeout, ctx: &mut Ctx<Self>) {
+        let Some(peer) = self.peers.get(&p) else {
+            return;
+        };
+        let timeout = peer.allowance.timeout();
+        if timeout != known && !self.watchers.is_empty() {
+            let allowed = Allowed {
+                process: p,
+                timeout,
+            };
+            ctx.trigger(Effect::Allow(allowed, self.watchers.clone()));
+        }
     }
 
     /// Each interval: a heartbeat, and a look at who has been silent for too long.
     fn upon_tick(&mut self, ctx: &mut Ctx<Self>) {
         let now = ctx.now();
-        if self.was_stopped(now) {
-            self.forgive(now);
-        }
+        let late = now.since(self.ticked).saturating_sub(self.interval);
         self.ticked = now;
-        self.silent = self.silent.union(self.overdue(now));
+        if late > self.interval {
+            self.upon_stop(late, now);
+        } else {
+            self.silent = self.silent.union(self.overdue(now));
+        }
         self.upon_change(ctx);
         let deaf = !self.hears_majority();
         ctx.trigger(Effect::Beat(Beat { deaf }));
         ctx.after_in_background(self.interval, Event::Tick);
+    }
+
+    /// This process was stopped for so long: nobody was silent meanwhile, as far as it can tell.
+    fn upon_stop(&mut self, late: Duration, now: Time) {
+        for peer in self.peers.values_mut() {
+            peer.last = now.min(peer.last + late);
+        }
     }
 
     /// The subscribers are told what is new.
@@ -273,7 +351,7 @@ impl IncreasingTimeout {
 
     /// Those that were silent for longer than they are allowed.
     fn overdue(&self, now: Time) -> ProcessSet {
-        let late = |peer: &Peer| now.since(peer.last) > peer.timeout;
+        let late = |peer: &Peer| peer.allowance.is_exceeded_by(now.since(peer.last));
         let late = self.peers.iter().filter(|(_, peer)| late(peer));
         late.map(|(p, _)| *p).collect()
     }
@@ -291,21 +369,15 @@ impl IncreasingTimeout {
     fn hears_majority(&self) -> bool {
         self.processes.n() - self.silent.len() >= self.processes.majority()
     }
+}
 
-    /// The timer is so late that silence says more about this process than about its peers.
-    fn was_stopped(&self, now: Time) -> bool {
-        let shortest = self.peers.values().map(|peer| peer.timeout).min();
-        shortest.is_some_and(|timeout| {
-            now.since(self.ticked) > timeout.max(self.interval.saturating_mul(2))
-        })
-    }
-
-    fn forgive(&mut self, now: Time) {
-        for peer in self.peers.values_mut() {
-            peer.last = now;
-        }
-        self.ticked = now;
-    }
+/// A running detector.
+#[derive(Clone)]
+pub struct Detector {
+    /// ◇P: who is suspected.
+    pub suspicions: Subscribe<Indication>,
+    /// How long silences may be.
+    pub timeouts: Subscribe<Allowed>,
 }
 
 /// Starts the detector of a process, over heartbeats.
@@ -313,7 +385,7 @@ pub fn spawn<H: Host>(
     host: &H,
     configuration: Configuration,
     heartbeat: impl Layer<Beat, Heard>,
-) -> Subscribe<Indication> {
+) -> Detector {
     let algorithm = IncreasingTimeout::new(host, configuration);
     start_as(host, algorithm, heartbeat, |_| {})
 }
@@ -325,7 +397,7 @@ pub fn spawn_with_incarnations<H: Host>(
     configuration: Configuration,
     heartbeat: impl Layer<Beat, Heard>,
     links: &Subscribe<Status>,
-) -> Subscribe<Indication> {
+) -> Detector {
     let status = |mailbox: Addr<Event>| links.send(mailbox.with(Event::Status));
     let algorithm = IncreasingTimeout::new(host, configuration);
     start_as(host, algorithm, heartbeat, status)
@@ -336,7 +408,7 @@ fn start<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     heartbeat: impl Layer<Beat, Heard>,
-) -> Subscribe<Indication> {
+) -> Detector {
     start_as(host, algorithm, heartbeat, |_| {})
 }
 
@@ -345,21 +417,29 @@ fn start_as<H: Host>(
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     heartbeat: impl Layer<Beat, Heard>,
     status: impl FnOnce(Addr<Event>),
-) -> Subscribe<Indication> {
+) -> Detector {
     let mailbox = host.mailbox();
     status(mailbox.addr());
     let beat = heartbeat.attach(mailbox.addr().with(Event::Heard));
-    let subscribe = mailbox.addr().with(Event::Subscribe);
+    let detector = Detector {
+        suspicions: mailbox.addr().with(Event::Subscribe),
+        timeouts: mailbox.addr().with(Event::Watch),
+    };
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Beat(request) => beat.send(request),
         Effect::Answer(indication, subscriber) => subscriber.send(indication),
+        Effect::Allow(allowed, watchers) => {
+            for watcher in &watchers {
+                watcher.send(allowed);
+            }
+        }
         Effect::Indicate(indication, subscribers) => {
             for subscriber in &subscribers {
                 subscriber.send(indication);
             }
         }
     });
-    subscribe
+    detector
 }
 
 #[cfg(test)]

@@ -225,8 +225,10 @@ fn suspect(
     heartbeat: impl Layer<Beat, Heard>,
 ) -> Door {
     let host = site.host().at("detector");
-    let subscribe = increasing_timeout::spawn(&host, configuration, heartbeat);
-    subscribe.send(site.application::<eventually_perfect::Indication>());
+    let detector = increasing_timeout::spawn(&host, configuration, heartbeat);
+    detector
+        .suspicions
+        .send(site.application::<eventually_perfect::Indication>());
     Door::Nothing
 }
 

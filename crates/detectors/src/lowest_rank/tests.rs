@@ -126,7 +126,7 @@ fn eld2_eventual_agreement_within_the_detection_time_of_the_detector_below() {
                 let configuration = increasing_timeout::Configuration::default();
                 let host = world.host(q).at("detector");
                 let detector = increasing_timeout::spawn(&host, configuration, heartbeat);
-                let leader = spawn(&world.host(q).at("leader"), &detector);
+                let leader = spawn(&world.host(q).at("leader"), &detector.suspicions);
                 logs.push(listen(&world, q, &leader));
             }
             let crash = at(1000 + phase);

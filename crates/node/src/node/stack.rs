@@ -142,7 +142,8 @@ pub fn start(
         heartbeat,
         &links.status(),
     );
-    let leader = lowest_rank::spawn(&host.at("leader"), &detector);
+    let suspicions = detector.suspicions;
+    let leader = lowest_rank::spawn(&host.at("leader"), &suspicions);
     let tuning = by_leader::Configuration {
         instances: configuration.instances as u64,
         ..by_leader::Configuration::default()
@@ -150,7 +151,7 @@ pub fn start(
     let (perfect, reported) = synchrony(configuration, &host, &links);
     let below = Below {
         links: links.clone(),
-        eventually_perfect: detector.clone(),
+        eventually_perfect: suspicions.clone(),
         leader: leader.clone(),
         perfect,
         total_order: tuning,
@@ -175,7 +176,10 @@ pub fn start(
         .status()
         .send(Addr::new(move |status| watched.upon_status(status)));
     let watched = view.clone();
-    detector.send(Addr::new(move |change| watched.upon_suspicion(change)));
+    suspicions.send(Addr::new(move |change| watched.upon_suspicion(change)));
+    let watched = view.clone();
+    let timeouts = Addr::new(move |allowed| watched.upon_timeout(allowed));
+    detector.timeouts.send(timeouts);
     let watched = view.clone();
     leader.send(Addr::new(move |trust| watched.upon_trust(trust)));
 

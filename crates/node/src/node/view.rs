@@ -1,7 +1,9 @@
 //! What this process knows of the cluster: kept up to date by the link, ◇P and Ω, read by
 //! `/status`, `/readyz` and whoever must know whether this process may serve.
 use quorate_abstractions::{
-    eventually_perfect::Indication as Suspicion, leader::Trust, link::Status,
+    eventually_perfect::{Allowed, Indication as Suspicion, Timeout},
+    leader::Trust,
+    link::Status,
     reconfigurable::Configuration,
 };
 use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet, message::Origin};
@@ -89,6 +91,8 @@ struct Peer {
     lost: bool,
     refused: Option<String>,
     replaced: Option<String>,
+    /// How long it may be silent before it is suspected.
+    timeout: Timeout,
 }
 
 struct State {
@@ -367,6 +371,11 @@ impl View {
         self.tell();
     }
 
+    /// A peer may be silent for so long from now on.
+    pub fn upon_timeout(&self, allowed: Allowed) {
+        self.update(allowed.process, |entry| entry.timeout = allowed.timeout);
+    }
+
     /// Ω trusts another leader.
     pub fn upon_trust(&self, Trust(leader): Trust) {
         info!(%leader, "trusted to lead");
@@ -425,6 +434,10 @@ impl View {
                 "connected": peer.connected,
                 "incarnation": peer.incarnation,
                 "suspected": state.suspected.contains(*p),
+                "timeout_ms": {
+                    "floor": peer.timeout.floor.as_millis() as u64,
+                    "excess": peer.timeout.excess.as_millis() as u64,
+                },
                 "lost": peer.lost,
                 "refused": peer.refused,
                 "replaced_by": peer.replaced,

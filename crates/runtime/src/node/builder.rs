@@ -400,8 +400,13 @@ impl Builder {
     ) {
         let total_order = self.fitting_total_order();
         let heartbeat = |up| links.heartbeat(up);
-        let detector = increasing_timeout::spawn(&host.at("detector"), self.detector, heartbeat);
-        let leader = lowest_rank::spawn(&host.at("leader"), &detector);
+        let detector = increasing_timeout::spawn_with_incarnations(
+            &host.at("detector"),
+            self.detector,
+            heartbeat,
+            &links.status(),
+        );
+        let leader = lowest_rank::spawn(&host.at("leader"), &detector.suspicions);
         let perfect = self
             .synchrony
             .map(|bounds| exclude_on_timeout::spawn(&host.at("synchrony"), bounds, heartbeat));
@@ -412,15 +417,19 @@ impl Builder {
             (module.wire)(Wiring {
                 host: host.at(&name),
                 links: links.at(&name),
-                detector: detector.clone(),
+                detector: detector.suspicions.clone(),
                 leader: leader.clone(),
                 perfect: perfect.clone(),
                 total_order,
             });
         }
         let (of_detector, of_leader) = (status.clone(), status.clone());
-        detector.send(Addr::new(move |indication| {
+        detector.suspicions.send(Addr::new(move |indication| {
             of_detector.send_modify(|now| now.upon_detector(indication));
+        }));
+        let of_timeouts = status.clone();
+        detector.timeouts.send(Addr::new(move |allowed| {
+            of_timeouts.send_modify(|now| now.upon_timeout(allowed));
         }));
         leader.send(Addr::new(move |trust| {
             of_leader.send_modify(|now| now.upon_leader(trust));

@@ -1,5 +1,9 @@
 //! What a node knows of its cluster.
-use quorate_abstractions::{eventually_perfect, leader::Trust, link};
+use quorate_abstractions::{
+    eventually_perfect::{self, Allowed, Timeout},
+    leader::Trust,
+    link,
+};
 use quorate_core::{Incarnation, ProcessId, ProcessSet};
 use std::net::SocketAddr;
 
@@ -58,6 +62,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// How the way to it stands; that to oneself is always unknown.
     pub way: Way,
+    /// How long it may be silent before it is suspected; `None`: oneself.
+    pub timeout: Option<Timeout>,
 }
 
 /// What a node knows of its cluster at one time.
@@ -86,6 +92,7 @@ impl Snapshot {
                 process: ProcessId::from_rank(index + 1)?,
                 address: *address,
                 way: Way::Unknown,
+                timeout: None,
             })
         });
         Snapshot {
@@ -154,6 +161,12 @@ impl Snapshot {
 
     pub(crate) fn upon_detector(&mut self, indication: eventually_perfect::Indication) {
         indication.apply(&mut self.suspected);
+    }
+
+    pub(crate) fn upon_timeout(&mut self, allowed: Allowed) {
+        if let Some(entry) = self.peers.get_mut(allowed.process.index()) {
+            entry.timeout = Some(allowed.timeout);
+        }
     }
 
     pub(crate) fn upon_leader(&mut self, Trust(leader): Trust) {

@@ -397,6 +397,17 @@ async fn decisions_do_not_wait_for_a_coordinator_that_hears_nobody() {
             .await
             .unwrap();
         assert_eq!(members[0].take(11).await, members[1].take(11).await);
+        // The silence of the others was a mistake of p1; that it was deaf was true.
+        let first = increasing_timeout::Configuration::default().timeout;
+        let floor =
+            |now: &crate::node::Snapshot, of: usize| now.peers[of - 1].timeout.unwrap().floor;
+        let mut status = members[0].node.status();
+        let raised = first + first / 20;
+        within(status.wait_for(|now| floor(now, 2) == raised && floor(now, 3) == raised))
+            .await
+            .unwrap();
+        assert_eq!(floor(&members[1].node.status().borrow(), 1), first);
+        assert_eq!(status.borrow().peers[0].timeout, None, "it is p1 itself");
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use std::time::Duration;
 
 fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()
@@ -175,6 +176,21 @@ fn members_are_who_holds_the_slots() {
     assert_eq!(fourth["held_before"], 1);
     assert_eq!(fourth["address"], "a:4");
     assert_eq!(fourth["incarnation"], Incarnation(8).to_string());
+}
+
+#[test]
+fn both_parts_of_a_timeout_are_shown() {
+    let view = view();
+    let timeout = Timeout {
+        floor: Duration::from_millis(525),
+        excess: Duration::from_micros(262_500),
+    };
+    view.upon_timeout(Allowed {
+        process: p(3),
+        timeout,
+    });
+    let shown = view.to_json()["peers"][1]["timeout_ms"].clone();
+    assert_eq!(shown, json!({ "floor": 525, "excess": 262 }));
 }
 
 #[test]
