@@ -166,7 +166,9 @@ impl Consensus {
     ) -> Result<Addr<consensus::Propose>, NeedsPerfect> {
         let (at, links) = (host.at("consensus"), below.links.at("consensus"));
         Ok(match self {
-            Consensus::LeaderDriven => leader_driven::spawn(&at, links.lane(), &below.leader, up),
+            Consensus::LeaderDriven => {
+                leader_driven::spawn(&at, links.lane(), &links.status(), &below.leader, up)
+            }
             Consensus::RotatingCoordinator => {
                 stack::consensus(host, &below.links, &below.eventually_perfect, up)
             }

@@ -95,7 +95,7 @@ pub fn primary_views<H: Host>(
 ) -> Addr<Request> {
     let consensus = |up: Addr<consensus::Decide>| {
         let (host, links) = (host.at("consensus"), links.at("consensus"));
-        leader_driven::spawn(&host, links.lane(), leader, up)
+        leader_driven::spawn(&host, links.lane(), &links.status(), leader, up)
     };
     primary::spawn(host, links.lane(), consensus, detector, up)
 }

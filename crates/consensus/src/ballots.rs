@@ -12,10 +12,21 @@
 //! the highest that any promise reports is a ballot with v, so nothing but v is ever accepted again.
 //! The first ballot belongs to the process of rank 1, which needs no promises: no lower one exists.
 //!
+//! # Streams
+//! What is sent to a process may be lost when the stream to it ends; it, and the sender, learn of that. Both
+//! then [say again](Ballots::resume) what is open between them: a candidate without the other's whole
+//! promise campaigns in a higher ballot; a leader repeats its proposals that are not decided, an acceptor
+//! what it has accepted there, and both the decisions that the other may lack. No ballot is asked for
+//! twice, and a promise is said once, as of one moment: what is here of one whose rest is lost is dropped
+//! with its stream. Otherwise parts of two reports could pass for one, and a value that was accepted be
+//! missing in it.
+//!
 //! # Memory
-//! A decided value is kept until every process is known to have decided, and at most
-//! [`KEPT`] of them: beyond, whoever may lack one is sent it over its perfect link, which then owes it.
-//! Above an instance that is not decided yet all are kept, for promises to report: at most 2²⁰.
+//! A decided value is kept until every process is known to have decided, and at most [`KEPT`] of them.
+//! Whoever may lack one that is dropped is sent it, over a link that then owes it; or, with
+//! [`dropping`](Ballots::dropping), it is [behind](Ballots::is_behind), and has to get by another way
+//! what the decisions stand for. Above an instance that is not decided yet all are kept, for promises to
+//! report: at most 2²⁰.
 //!
 //! # Source
 //! Lamport: *The Part-Time Parliament*, 1998; *Paxos Made Simple*, 2001.
@@ -23,6 +34,7 @@ mod behind;
 mod candidacy;
 mod leading;
 mod message;
+mod streams;
 mod succession;
 
 pub use candidacy::Candidacy;
@@ -35,14 +47,27 @@ use std::collections::BTreeMap;
 pub const KEPT: usize = 1024;
 /// Instances so far above the decided ones are refused.
 const INSTANCES_AHEAD: u64 = 1 << 20;
+/// No number that a message speaks of is higher: whoever counts on from there never gets to the end.
+const MOST: u64 = 1 << 48;
 
 /// A promise, as far as it has come.
 #[derive(Debug)]
 struct Promise<V> {
     decided: u64,
-    /// Messages that are still to come.
-    missing: u64,
-    accepted: Vec<Acceptance<V>>,
+    /// How many messages it consists of.
+    parts: u64,
+    /// Those that are here, by their place: what they report.
+    here: BTreeMap<u64, Option<Acceptance<V>>>,
+}
+
+impl<V> Promise<V> {
+    fn is_whole(&self) -> bool {
+        self.here.len() as u64 >= self.parts
+    }
+
+    fn accepted(&self) -> impl Iterator<Item = &Acceptance<V>> {
+        self.here.values().flatten()
+    }
 }
 
 /// What this process is in the present ballot.
@@ -86,8 +111,14 @@ pub struct Ballots<V> {
     /// Up to which instance each process is known to have decided.
     reached: BTreeMap<ProcessId, u64>,
     part: Part<V>,
+    /// The highest ballot in which what was accepted has been reported.
+    reported: Ballot,
     /// Whether acceptances go to the leader alone.
     to_leader: bool,
+    /// Whether decisions beyond the limit are sent to who may lack them before they are dropped.
+    owes: bool,
+    /// How many decided values are kept.
+    kept: usize,
     /// To be sent.
     outgoing: Vec<(To, Message<V>)>,
     /// Decisions that the owner has not taken yet.
@@ -124,7 +155,10 @@ impl<V: Clone + PartialEq> Ballots<V> {
             known: Watermark::up_to(decided),
             reached: processes.iter().map(|p| (p, decided)).collect(),
             part,
+            reported: first,
             to_leader: false,
+            owes: true,
+            kept: KEPT,
             outgoing: Vec::new(),
             fresh: Vec::new(),
         }
@@ -196,14 +230,18 @@ impl<V: Clone + PartialEq> Ballots<V> {
     ///
     /// Gives back the reason for which it was dropped, if it was.
     pub fn upon(&mut self, from: ProcessId, message: Message<V>) -> Option<&'static str> {
+        if message.highest() > MOST {
+            return Some("number too high");
+        }
         match message {
             Message::Prepare { ballot, from: open } => self.upon_prepare(from, ballot, open),
             Message::Promise {
                 ballot,
                 decided,
+                part,
                 parts,
                 accepted,
-            } => self.upon_promise(from, ballot, (decided, parts), accepted),
+            } => self.upon_promise(from, ballot, (decided, part, parts), accepted),
             Message::Refuse { promised } => self.upon_refuse(promised),
             Message::Accept {
                 acceptance,
@@ -228,6 +266,10 @@ impl<V: Clone + PartialEq> Ballots<V> {
             self.send(to, Message::Refuse { promised });
             return None;
         }
+        if ballot <= self.reported {
+            return Some("ballot asked for twice");
+        }
+        self.reported = ballot;
         self.promise(ballot);
         self.reach(from, open.saturating_sub(1));
         self.tell_decided(from, open);
@@ -235,10 +277,11 @@ impl<V: Clone + PartialEq> Ballots<V> {
         let report = self.report(ballot);
         let parts = report.len().max(1) as u64;
         let mut report = report.into_iter();
-        for _ in 0..parts {
+        for part in 0..parts {
             let promise = Message::Promise {
                 ballot,
                 decided,
+                part,
                 parts,
                 accepted: report.next(),
             };
@@ -264,10 +307,13 @@ impl<V: Clone + PartialEq> Ballots<V> {
         &mut self,
         from: ProcessId,
         ballot: Ballot,
-        (decided, parts): (u64, u64),
+        (decided, part, parts): (u64, u64, u64),
         accepted: Option<Acceptance<V>>,
     ) -> Option<&'static str> {
         self.reach(from, decided);
+        if part >= parts {
+            return Some("part of no promise");
+        }
         match &mut self.part {
             Part::Campaigns {
                 ballot: mine,
@@ -275,15 +321,17 @@ impl<V: Clone + PartialEq> Ballots<V> {
             } if *mine == ballot => {
                 let promise = promises.entry(from).or_insert_with(|| Promise {
                     decided,
-                    missing: parts,
-                    accepted: Vec::new(),
+                    parts,
+                    here: BTreeMap::new(),
                 });
+                if (promise.decided, promise.parts) != (decided, parts) {
+                    return Some("part of another promise");
+                }
                 let most = promise.decided.saturating_add(INSTANCES_AHEAD);
                 if accepted.as_ref().is_some_and(|a| a.instance > most) {
                     return Some("instance too far ahead");
                 }
-                promise.missing = promise.missing.saturating_sub(1);
-                promise.accepted.extend(accepted);
+                promise.here.insert(part, accepted);
                 None
             }
             Part::Leads {
@@ -426,26 +474,24 @@ impl<V: Clone + PartialEq> Ballots<V> {
         }
     }
 
-    /// Drops what everybody has decided; and of what somebody may lack the oldest, beyond the limit,
-    /// which is sent to it first.
+    /// Drops what everybody has decided; and of what somebody may lack the oldest, beyond the limit.
     fn forget(&mut self) {
         let low = self.reached_by_all();
         self.decided = self.decided.split_off(&(low + 1));
-        while self.decided.len() > KEPT {
+        while self.decided.len() > self.kept {
             // What lies beyond a gap is part of what this process promises.
-            let first = self
-                .decided
-                .first_key_value()
-                .map(|(instance, _)| *instance);
-            if first.is_none_or(|instance| instance > self.known.low()) {
+            let first = self.decided.first_key_value();
+            if first.is_none_or(|(instance, _)| *instance > self.known.low()) {
                 return;
             }
             let Some((instance, value)) = self.decided.pop_first() else {
                 return;
             };
-            let lacks = |(p, reached): (&ProcessId, &u64)| (*reached < instance).then_some(*p);
-            let lacking = self.reached.iter().filter_map(lacks).collect();
-            self.send(To::Some(lacking), Message::Decided { instance, value });
+            if self.owes {
+                let lacks = |(p, reached): (&ProcessId, &u64)| (*reached < instance).then_some(*p);
+                let lacking = self.reached.iter().filter_map(lacks).collect();
+                self.send(To::Some(lacking), Message::Decided { instance, value });
+            }
         }
     }
 

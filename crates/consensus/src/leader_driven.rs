@@ -8,10 +8,13 @@
 //! # Assumes
 //! Perfect links, the eventual leader detector Ω, and f < n/2 crashes. Safety needs neither the
 //! detector nor timing. No instance is more than 2²⁰ above the lowest undecided one: what lies beyond
-//! is refused.
+//! is refused. Streams between processes may end and begin anew: what is open between the two is said
+//! again. Of decided values the last 1,024 are kept for that, so that liveness (UC4) assumes that nobody lacks
+//! more of them when a stream begins anew: for those before it never decides.
 //!
 //! # Messages
 //! - `Forward(instance, value)`, from who proposes → whom it trusts.
+//!   Again, once a stream between the two has begun anew.
 //! - Those of [`ballots`]: `Prepare`, `Promise`, `Refuse` once a leader; `Accept`, from
 //!   the leader → all others; `Accepted`, from each → all others; `Decided`, to who may not know.
 //!
@@ -143,6 +146,8 @@ pub enum Event {
     Link(link::Deliver<Message>),
     /// Ω trusts this process from now on.
     Leader(Trust),
+    /// How the links stand: which streams have begun anew.
+    Status(link::Status),
     /// The wait before another campaign is over.
     Retry,
 }
@@ -162,6 +167,7 @@ impl Observe for Event {
             Event::Propose(request) => request.observe(),
             Event::Link(indication) => indication.observe(),
             Event::Leader(indication) => indication.observe().as_internal(),
+            Event::Status(status) => status.observe().as_internal(),
             Event::Retry => Observation::internal("Retry"),
         }
     }
@@ -188,6 +194,7 @@ impl Algorithm for LeaderDriven {
                 Message::Ballots(message) => self.upon_ballots(from, message, ctx),
             },
             Event::Leader(Trust(p)) => self.upon_trust(p, ctx),
+            Event::Status(status) => self.upon_status(&status, ctx),
             Event::Retry => self.candidacy.upon_retry(&mut self.ballots),
         }
         self.upon_progress(ctx);
@@ -229,9 +236,24 @@ impl LeaderDriven {
     /// A new leader is asked for everything that is undecided.
     fn upon_trust(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.candidacy.upon_trust(p, &mut self.ballots);
+        self.forward_all(ctx);
+    }
+
+    fn forward_all(&self, ctx: &mut Ctx<Self>) {
         let own: Vec<_> = self.own.iter().map(|(i, v)| (*i, v.clone())).collect();
         for (instance, value) in own {
             self.forward(instance, value, ctx);
+        }
+    }
+
+    /// Upon a stream that has begun anew: what is open between the two processes is said again.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let (link::Status::Begun { peer } | link::Status::Gap { peer }) = *status else {
+            return;
+        };
+        self.ballots.resume(peer);
+        if self.candidacy.other() == Some(peer) {
+            self.forward_all(ctx);
         }
     }
 
@@ -309,12 +331,14 @@ impl LeaderDriven {
 pub fn spawn<H: Host>(
     host: &H,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<Trust>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Propose);
     let link = link.attach(mailbox.addr().with(Event::Link));
+    status.send(mailbox.addr().with(Event::Status));
     detector.send(mailbox.addr().with(Event::Leader));
     host.start(
         mailbox,

@@ -463,6 +463,7 @@ fn tob1_validity_though_a_batch_was_lost_with_who_promised_to_have_accepted_it()
         of_first(ballots::Message::Promise {
             ballot: ballot(2, 3),
             decided: 0,
+            part: 0,
             parts: 1,
             accepted,
         })

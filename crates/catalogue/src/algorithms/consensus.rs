@@ -399,6 +399,8 @@ fn uniform_hierarchical(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -
 
 fn leader_driven(site: &Site<'_>, detector: &Subscribe<Trust>) -> Door {
     let (host, links) = (site.host().at("consensus"), site.links().at("consensus"));
-    let door = leader_driven::spawn(&host, links.lane(), detector, site.application());
+    let status = links.status();
+    let up = site.application();
+    let door = leader_driven::spawn(&host, links.lane(), &status, detector, up);
     Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
 }

@@ -6,7 +6,30 @@ impl<V: Clone + PartialEq> Ballots<V> {
     /// Whether somebody has decided an instance that is not decided here, or one above it.
     pub fn is_behind(&self) -> bool {
         let low = self.known.low();
-        self.reached.values().any(|reached| *reached > low)
+        let reached = self.reached.values().max().copied().unwrap_or(0);
+        reached.max(self.known.high()) > low
+    }
+
+    /// Decisions beyond the limit are dropped, and sent to nobody: who lacks them gets by another way what
+    /// they stand for.
+    #[must_use]
+    pub fn dropping(self) -> Self {
+        Ballots {
+            owes: false,
+            ..self
+        }
+    }
+
+    /// Keeps so many decided values from now on.
+    pub fn keep(&mut self, kept: usize) {
+        self.kept = kept;
+        self.forget();
+    }
+
+    /// Whether what this process has decided beyond this instance is still here, all of it.
+    pub fn keeps_beyond(&self, decided: u64) -> bool {
+        let next = decided.saturating_add(1);
+        next > self.known.low() || self.decided.contains_key(&next)
     }
 
     /// What was decided up to this instance is known to the owner, though not from here. Whatever was

@@ -31,11 +31,9 @@ impl<V: Clone + PartialEq> Ballots<V> {
         };
         // What a promise leaves out because its sender has decided it, the leader must know.
         let is_known = |promise: &&Promise<V>| {
-            let mut open = promise
-                .accepted
-                .iter()
-                .filter(|a| !self.is_decided(a.instance));
-            promise.missing == 0
+            let accepted = promise.accepted();
+            let mut open = accepted.filter(|a| !self.is_decided(a.instance));
+            promise.is_whole()
                 && promise.decided <= self.known.low()
                 && open.all(|acceptance| vouches(&acceptance.value))
         };
@@ -44,7 +42,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
             return None;
         }
         let mut highest: BTreeMap<u64, &Acceptance<V>> = BTreeMap::new();
-        for acceptance in known.flat_map(|promise| &promise.accepted) {
+        for acceptance in known.flat_map(Promise::accepted) {
             let best = highest.entry(acceptance.instance).or_insert(acceptance);
             if acceptance.ballot > best.ballot {
                 *best = acceptance;
@@ -60,10 +58,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
             Part::Campaigns { promises, .. } => Some(promises.values()),
             Part::Follows | Part::Leads { .. } => None,
         };
-        let accepted = promises
-            .into_iter()
-            .flatten()
-            .flat_map(|promise| &promise.accepted);
+        let accepted = promises.into_iter().flatten().flat_map(Promise::accepted);
         let open = accepted.filter(|acceptance| !self.is_decided(acceptance.instance));
         open.map(|acceptance| &acceptance.value)
     }

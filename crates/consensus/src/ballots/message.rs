@@ -32,12 +32,15 @@ pub enum Message<V> {
         /// The first instance that the leader has not decided.
         from: u64,
     },
-    /// To the leader: promised. One message for each value accepted, at least one.
+    /// To the leader: promised. One message for each value accepted, at least one. All of them are said at
+    /// once, once a ballot, on one stream.
     Promise {
         /// The ballot.
         ballot: Ballot,
         /// Up to this instance the sender has decided.
         decided: u64,
+        /// The place of this message among those of the promise, counted from 0.
+        part: u64,
         /// How many messages the promise consists of.
         parts: u64,
         /// One of the values that it accepted beyond.
@@ -82,6 +85,34 @@ impl<V> Acceptance<V> {
 }
 
 impl<V> Message<V> {
+    /// The highest number in it.
+    pub(super) fn highest(&self) -> u64 {
+        let of = |a: &Acceptance<V>| a.instance.max(a.ballot.round);
+        match self {
+            Message::Prepare { ballot, from } => ballot.round.max(*from),
+            Message::Promise {
+                ballot,
+                decided,
+                parts,
+                accepted,
+                ..
+            } => {
+                let accepted = accepted.as_ref().map_or(0, of);
+                ballot.round.max(*decided).max(*parts).max(accepted)
+            }
+            Message::Refuse { promised } => promised.round,
+            Message::Accept {
+                acceptance,
+                decided,
+            }
+            | Message::Accepted {
+                acceptance,
+                decided,
+            } => of(acceptance).max(*decided),
+            Message::Decided { instance, .. } => *instance,
+        }
+    }
+
     /// The same message with another value in place of the one that it carries, if it carries one.
     pub fn map<U>(self, change: impl FnOnce(V) -> U) -> Message<U> {
         match self {
@@ -89,11 +120,13 @@ impl<V> Message<V> {
             Message::Promise {
                 ballot,
                 decided,
+                part,
                 parts,
                 accepted,
             } => Message::Promise {
                 ballot,
                 decided,
+                part,
                 parts,
                 accepted: accepted.map(|acceptance| acceptance.map(change)),
             },

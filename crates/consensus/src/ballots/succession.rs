@@ -48,6 +48,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         let owed = self.take_outgoing();
         let mut next = Ballots::from(self.me, self.processes, leader, last);
         next.to_leader = self.to_leader;
+        (next.owes, next.kept) = (self.owes, self.kept);
         for (p, reached) in &mut next.reached {
             if !newcomers.contains(*p) {
                 *reached = last.min(self.reached.get(p).copied().unwrap_or(0));

@@ -29,6 +29,7 @@ fn promise(ballot: Ballot, decided: u64, accepted: Option<Acceptance<u64>>) -> M
     Message::Promise {
         ballot,
         decided,
+        part: 0,
         parts: 1,
         accepted,
     }
@@ -66,15 +67,18 @@ fn a_leader_takes_the_value_of_the_highest_ballot_and_fills_the_gaps() {
     let old = acceptance(1, ballot(1, 1), 10);
     p5.upon(p(2), promise(own, 0, Some(old)));
     assert_eq!(p5.elected(|_| true), None, "two of five are no majority");
-    let parts = |accepted| Message::Promise {
+    let of_two = |part, accepted| Message::Promise {
         ballot: own,
         decided: 0,
+        part,
         parts: 2,
         accepted: Some(accepted),
     };
-    p5.upon(p(3), parts(acceptance(1, ballot(1, 4), 20)));
-    assert_eq!(p5.elected(|_| true), None, "half a promise is none");
-    p5.upon(p(3), parts(acceptance(3, ballot(1, 1), 30)));
+    for _ in 0..2 {
+        p5.upon(p(3), of_two(0, acceptance(1, ballot(1, 4), 20)));
+        assert_eq!(p5.elected(|_| true), None, "half a promise is none");
+    }
+    p5.upon(p(3), of_two(1, acceptance(3, ballot(1, 1), 30)));
     let obliged: Vec<_> = p5.elected(|_| true).unwrap().into_iter().collect();
     assert_eq!(obliged, [(1, 20), (3, 30)]);
     said(&mut p5);
@@ -175,10 +179,9 @@ fn nobody_speaks_in_another_s_name_and_nothing_lies_too_far_ahead() {
     assert!(said(&mut p3).is_empty());
 }
 
-#[test]
-fn a_process_that_is_gone_does_not_make_the_others_remember() {
-    let mut p1 = at(1, 3);
-    for instance in 1..=20_000 {
+/// Decides so many instances with p2, while p3 is silent.
+fn decide_without_p3(p1: &mut Ballots<u64>, instances: u64) {
+    for instance in 1..=instances {
         p1.propose(instance, instance);
         let accepted = Message::Accepted {
             acceptance: acceptance(instance, ballot(1, 1), instance),
@@ -188,15 +191,39 @@ fn a_process_that_is_gone_does_not_make_the_others_remember() {
         assert_eq!(p1.take_decisions(), [(instance, instance)]);
         assert!(p1.remembered() <= KEPT + 2, "{}", p1.remembered());
     }
-    let told = p1.take_outgoing().into_iter().filter(|(to, message)| {
-        let to_p3 = *to == To::Some([p(3)].into_iter().collect());
-        to_p3 && matches!(message, Message::Decided { .. })
-    });
+}
+
+fn decisions_told(p1: &mut Ballots<u64>, to: To) -> usize {
+    let told = p1.take_outgoing().into_iter();
+    let told = told.filter(|(whom, m)| *whom == to && matches!(m, Message::Decided { .. }));
+    told.count()
+}
+
+#[test]
+fn a_process_that_is_gone_does_not_make_the_others_remember() {
+    let mut p1 = at(1, 3);
+    decide_without_p3(&mut p1, 20_000);
+    let to_p3 = To::Some([p(3)].into_iter().collect());
     assert_eq!(
-        told.count(),
+        decisions_told(&mut p1, to_p3),
         20_000 - KEPT,
         "the link to p3 owes it what is forgotten"
     );
+}
+
+#[test]
+fn where_who_is_behind_takes_a_state_nobody_is_sent_what_is_dropped() {
+    let mut p1 = at(1, 3).dropping();
+    decide_without_p3(&mut p1, 20_000);
+    let to_p3 = To::Some([p(3)].into_iter().collect());
+    assert_eq!(decisions_told(&mut p1, to_p3), 0);
+    assert!(!p1.keeps_beyond(0) && p1.keeps_beyond(20_000 - KEPT as u64));
+    p1.resume(p(3));
+    assert_eq!(decisions_told(&mut p1, To::One(p(3))), KEPT);
+    let mut p3 = at(3, 3);
+    let (instance, value) = (19_000, 19_000);
+    p3.upon(p(1), Message::Decided { instance, value });
+    assert!(p3.is_behind(), "it knows that something is missing");
 }
 
 #[test]
@@ -267,13 +294,14 @@ fn what_is_skipped_is_decided_and_what_was_promised_and_accepted_above_stays() {
         decided: 0,
     };
     let mut ballots = Ballots::new(p(2), Membership::of_size(5).unwrap());
+    assert!(!ballots.is_behind());
     for instance in [2, 5] {
         assert_eq!(ballots.upon(p(1), accept(instance, 7_u64)), None);
     }
+    assert!(!ballots.is_behind());
     for instance in [3, 6] {
         ballots.upon(p(1), Message::Decided { instance, value: 8 });
     }
-    assert!(!ballots.is_behind());
     let ballot = Ballot {
         round: 4,
         leader: p(3),
@@ -282,10 +310,15 @@ fn what_is_skipped_is_decided_and_what_was_promised_and_accepted_above_stays() {
     assert!(ballots.is_behind(), "p3 has decided 4 instances");
     ballots.take_outgoing();
     ballots.skip_to(4);
-    assert_eq!((ballots.low(), ballots.is_behind()), (4, false));
+    assert_eq!(
+        (ballots.low(), ballots.is_behind()),
+        (4, true),
+        "6 is decided"
+    );
     assert!(ballots.is_decided(6) && !ballots.is_decided(5));
     let left: Vec<_> = ballots.take_decisions();
     assert_eq!(left, [(6, 8)]);
+    let ballot = Ballot { round: 5, ..ballot };
     ballots.upon(p(3), Message::Prepare { ballot, from: 5 });
     let parts = ballots.take_outgoing();
     let reported = |instance| {
@@ -299,3 +332,38 @@ fn what_is_skipped_is_decided_and_what_was_promised_and_accepted_above_stays() {
     let promised = Message::Refuse { promised: ballot };
     assert_eq!(ballots.take_outgoing(), [(To::One(p(1)), promised)]);
 }
+
+#[test]
+fn numbers_from_which_nobody_counts_to_the_end_are_refused() {
+    let mut p3 = at(3, 3);
+    let far = MOST + 1;
+    let (high, low) = (ballot(far, 1), ballot(1, 1));
+    let accepted = |instance, ballot, decided| Message::Accepted {
+        acceptance: acceptance(instance, ballot, 7),
+        decided,
+    };
+    let messages = [
+        Message::Prepare {
+            ballot: high,
+            from: 1,
+        },
+        Message::Prepare {
+            ballot: low,
+            from: far,
+        },
+        Message::Refuse { promised: high },
+        promise(low, far, None),
+        promise(low, 0, Some(acceptance(1, high, 7))),
+        accept(1, high, 7),
+        accepted(far, low, 0),
+        accepted(1, high, 0),
+        accepted(1, low, far),
+    ];
+    for message in messages {
+        assert_eq!(p3.upon(p(1), message), Some("number too high"));
+    }
+    p3.campaign();
+    assert!(said(&mut p3).len() == 1 && !p3.is_behind());
+}
+
+mod streams;

@@ -24,7 +24,13 @@ fn world(
             world.links(q).at("consensus"),
         );
         let leader = world.leader(q, oracle);
-        let door = spawn(&host, links.lane(), &leader, world.application(q));
+        let door = spawn(
+            &host,
+            links.lane(),
+            &links.status(),
+            &leader,
+            world.application(q),
+        );
         for instance in 1..=instances {
             let value = payload(q);
             world.request(q, when(q, instance), &door, Propose { instance, value });
@@ -137,12 +143,14 @@ fn messages_survive_the_wire() {
         ballots::Message::Promise {
             ballot,
             decided: 2,
+            part: 0,
             parts: 1,
             accepted: Some(acceptance.clone()),
         },
         ballots::Message::Promise {
             ballot,
             decided: 2,
+            part: 0,
             parts: 1,
             accepted: None,
         },

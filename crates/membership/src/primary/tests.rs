@@ -90,7 +90,7 @@ fn world(
         let consensus = |up: Addr<Decide>| {
             let leader = lowest_rank::spawn(&host.at("leader"), &detector);
             let lane = links.at("consensus").lane();
-            leader_driven::spawn(&host.at("consensus"), lane, &leader, up)
+            leader_driven::spawn(&host.at("consensus"), lane, &links.status(), &leader, up)
         };
         let door = spawn(&host, links.lane(), consensus, &detector, up);
         assert!(back.set(door.clone()).is_ok());

@@ -1,0 +1,43 @@
+//! What is said again when a stream between two processes has ended and another begins.
+use super::{Acceptance, Ballots, Message, Part, Promise};
+use quorate_abstractions::link::To;
+use quorate_core::ProcessId;
+
+impl<V: Clone + PartialEq> Ballots<V> {
+    /// Upon a stream to or from `p` that has begun anew: what was said on the one before may be lost, in
+    /// either direction, so that all that is open between the two is said again.
+    pub fn resume(&mut self, p: ProcessId) {
+        if p == self.me {
+            return;
+        }
+        match &mut self.part {
+            // No ballot is asked for twice.
+            Part::Campaigns { promises, .. }
+                if !promises.get(&p).is_some_and(Promise::is_whole) =>
+            {
+                self.campaign();
+            }
+            Part::Leads { told, .. } => _ = told.remove(p),
+            Part::Campaigns { .. } | Part::Follows => {}
+        }
+        let reached = self.reached.get(&p).copied().unwrap_or(0);
+        self.tell_decided(p, reached.saturating_add(1));
+        let open: Vec<Acceptance<V>> = self.accepted.values().cloned().collect();
+        let (own, decided) = (self.own_ballot(), self.known.low());
+        for acceptance in open {
+            if Some(acceptance.ballot) == own {
+                let accept = Message::Accept {
+                    acceptance,
+                    decided,
+                };
+                self.send(To::One(p), accept);
+            } else if !self.to_leader || acceptance.ballot.leader == p {
+                let accepted = Message::Accepted {
+                    acceptance,
+                    decided,
+                };
+                self.send(To::One(p), accepted);
+            }
+        }
+    }
+}
