@@ -117,7 +117,7 @@ enum Order {
         #[arg(long)]
         one_way: bool,
     },
-    /// Loses, duplicates or delays datagrams between the replica and a peer.
+    /// Loses, duplicates, delays or throttles datagrams between the replica and a peer.
     Disturb {
         /// The peer.
         peer: usize,
@@ -133,6 +133,9 @@ enum Order {
         /// The most that is added to the delay, in milliseconds.
         #[arg(long, default_value_t = 0)]
         jitter_ms: u64,
+        /// How many bytes a second pass in each direction [default: as many as come].
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        rate: u64,
     },
     /// Switches every fault off.
     Heal,
@@ -153,9 +156,10 @@ impl FaultSwitches {
                 duplicate,
                 delay_ms,
                 jitter_ms,
+                rate,
             } => {
                 let body = json!({ "peer": peer, "loss": loss, "duplicate": duplicate,
-                                   "delay_ms": delay_ms, "jitter_ms": jitter_ms });
+                                   "delay_ms": delay_ms, "jitter_ms": jitter_ms, "rate": rate });
                 ("POST", body.to_string())
             }
             Order::Heal => ("DELETE", String::new()),

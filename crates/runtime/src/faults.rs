@@ -1,12 +1,15 @@
-//! Faults to order: loss, duplication, delay and cuts at the edge, a peer and a direction each.
+//! Faults to order: loss, duplication, delay, narrow ways and cuts at the edge, a peer and a direction each.
+//!
+//! Over byte streams they are what a stream makes of them: a loss is a delay, and nothing overtakes.
 //!
 //! `tc netem` wants privileges that a container seldom has; these switches want none. They are off
 //! unless somebody turns them on, and then cost one load of an atomic a datagram batch.
 use bytes::Bytes;
 use quorate_abstractions::fair_loss::{Indication, Transmit, datagrams};
-use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ProcessId};
+use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ProcessId, Time};
 use rand::RngExt;
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -14,19 +17,29 @@ use std::{
     time::Duration,
 };
 
+/// What a lost segment of a byte stream takes to come again.
+const RETRANSMISSION: Duration = Duration::from_millis(200);
+/// So many bytes wait for a narrow way at least, however narrow it is.
+const LEAST_QUEUE: u64 = 64 << 10;
+
 /// What happens to the datagrams of one direction of the way between this process and a peer.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Fault {
     /// Nothing passes.
     pub cut: bool,
-    /// The probability that a datagram is lost.
+    /// The probability that a datagram is lost. Over a byte stream it comes 200 ms later instead, and so does
+    /// all that was sent after it.
     pub loss: f64,
     /// The probability that a datagram is duplicated.
     pub duplicate: f64,
     /// How long every datagram is held back.
     pub delay: Duration,
-    /// The most that is added to the delay, at random: datagrams overtake each other.
+    /// The most that is added to the delay, at random: datagrams overtake each other, but over a byte
+    /// stream.
     pub jitter: Duration,
+    /// How many bytes a second pass; 0: as many as come. Up to a quarter of a second's bytes wait, and 64
+    /// KiB at least; what comes beyond that is lost, but over a byte stream, where it waits as well.
+    pub rate: u64,
 }
 
 impl Fault {
@@ -38,9 +51,17 @@ impl Fault {
         }
     }
 
-    /// Whether datagrams get lost.
-    pub fn is_lossy(&self) -> bool {
-        self.cut || self.loss > 0.0
+    /// How long a narrow way is taken by so many bytes.
+    fn passage(&self, bytes: u64) -> Duration {
+        if self.rate == 0 {
+            return Duration::ZERO;
+        }
+        Duration::from_secs_f64(bytes as f64 / self.rate as f64)
+    }
+
+    /// The longest wait for a narrow way.
+    fn longest_wait(&self) -> Duration {
+        self.passage((self.rate / 4).max(LEAST_QUEUE))
     }
 
     fn is_none(&self) -> bool {
@@ -61,7 +82,7 @@ pub enum Direction {
 #[derive(Clone, Copy, Default)]
 struct Switch {
     fault: Fault,
-    /// How often it was set to something that loses datagrams.
+    /// How often it was cut.
     holes: u64,
 }
 
@@ -98,8 +119,8 @@ impl Faults {
         self.switch(peer, direction).fault
     }
 
-    /// How often the fault between this process and `peer` was set to one that loses datagrams: a
-    /// stream must be begun anew afterwards, however short that was.
+    /// How often the way between this process and `peer` was cut: a stream must be begun anew afterwards,
+    /// however short that was.
     pub(crate) fn holes(&self, peer: ProcessId, direction: Direction) -> u64 {
         self.switch(peer, direction).holes
     }
@@ -118,7 +139,7 @@ impl Faults {
         }
         let switch = &mut peers[peer.index()][direction as usize];
         switch.fault = fault;
-        switch.holes += u64::from(fault.is_lossy());
+        switch.holes += u64::from(fault.cut);
         let active = peers.iter().flatten().any(|switch| !switch.fault.is_none());
         self.0.active.store(active, Relaxed);
         self.0.version.fetch_add(1, Relaxed);
@@ -141,14 +162,17 @@ impl Faults {
     }
 }
 
+/// One direction of the way between this process and a peer.
+type Way = (ProcessId, Direction);
+
 /// What the fault injector reacts to.
 enum Event {
     /// The process sends.
     Outgoing(Transmit),
     /// Datagrams of this peer have arrived.
     Incoming(ProcessId, Bytes, usize),
-    /// The delay of this is over.
-    Release(Effect),
+    /// The delay of this, on its way, is over.
+    Release(Way, Effect),
 }
 
 /// What the fault injector lets through.
@@ -170,9 +194,42 @@ impl Observe for Effect {
     }
 }
 
+/// What is on one direction of one way.
+#[derive(Clone, Copy, Default)]
+struct Passing {
+    /// When a narrow way has let through all that has come.
+    free_at: Time,
+    /// When the last frame of a byte stream arrives.
+    last: Time,
+    /// What is being held back.
+    held: u64,
+}
+
 /// Applies the faults that are switched on.
 struct Injector {
     faults: Faults,
+    /// Whether the edge is a byte stream.
+    stream: bool,
+    ways: BTreeMap<Way, Passing>,
+    inside: Inside,
+}
+
+/// How much has entered the injector and not left it.
+#[derive(Clone, Default)]
+struct Inside(Arc<AtomicU64>);
+
+impl Inside {
+    fn enter(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn leave(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
 }
 
 impl Algorithm for Injector {
@@ -182,60 +239,116 @@ impl Algorithm for Injector {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Outgoing(Transmit { to, bytes, segment }) => {
-                let fault = self.faults.get(to, Direction::Outgoing);
-                Self::filter(fault, bytes, segment, ctx, |bytes| {
-                    Effect::Outgoing(Transmit { to, bytes, segment })
-                });
+                let pass = |bytes| Effect::Outgoing(Transmit { to, bytes, segment });
+                self.filter((to, Direction::Outgoing), bytes, segment, ctx, pass);
+                self.inside.leave();
             }
             Event::Incoming(from, bytes, segment) => {
-                let fault = self.faults.get(from, Direction::Incoming);
-                Self::filter(fault, bytes, segment, ctx, |bytes| {
-                    Effect::Incoming(bytes, segment)
-                });
+                let pass = |bytes| Effect::Incoming(bytes, segment);
+                self.filter((from, Direction::Incoming), bytes, segment, ctx, pass);
+                self.inside.leave();
             }
-            Event::Release(effect) => ctx.trigger(effect),
+            Event::Release(way, effect) => {
+                self.ways.entry(way).or_default().held -= 1;
+                self.inside.leave();
+                ctx.trigger(effect);
+            }
         }
     }
 }
 
 impl Injector {
     fn filter(
-        fault: Fault,
+        &mut self,
+        way: Way,
         bytes: Bytes,
         segment: usize,
         ctx: &mut Ctx<Self>,
         pass: impl Fn(Bytes) -> Effect,
     ) {
+        let fault = self.faults.get(way.0, way.1);
         if fault.cut {
             ctx.count_many("cut", bytes.len().div_ceil(segment.max(1)) as u64);
             return;
         }
-        if fault.is_none() {
+        let passing = self.ways.entry(way).or_default();
+        // Over a byte stream nothing overtakes what is still being held back.
+        if fault.is_none() && !(self.stream && passing.held > 0) {
             ctx.trigger(pass(bytes));
             return;
+        }
+        if self.stream {
+            let delay = passing.in_order(fault, bytes.len() as u64, ctx);
+            if chance(fault.duplicate, ctx) {
+                ctx.count("duplicated");
+                passing.hold(way, delay, pass(bytes.clone()), &self.inside, ctx);
+            }
+            return passing.hold(way, delay, pass(bytes), &self.inside, ctx);
         }
         for datagram in datagrams(bytes, segment) {
             if chance(fault.loss, ctx) {
                 ctx.count("lost");
                 continue;
             }
+            let Some(wait) = passing.wait(fault, datagram.len() as u64, ctx) else {
+                ctx.count("queue full");
+                continue;
+            };
             if chance(fault.duplicate, ctx) {
                 ctx.count("duplicated");
-                Self::hold(fault, pass(datagram.clone()), ctx);
+                let later = wait + delay(fault, ctx);
+                passing.hold(way, later, pass(datagram.clone()), &self.inside, ctx);
             }
-            Self::hold(fault, pass(datagram), ctx);
+            let later = wait + delay(fault, ctx);
+            passing.hold(way, later, pass(datagram), &self.inside, ctx);
         }
+    }
+}
+
+impl Passing {
+    /// How long a datagram waits for the way and passes; `None`: it finds the queue full.
+    fn wait(&mut self, fault: Fault, bytes: u64, ctx: &mut Ctx<Injector>) -> Option<Duration> {
+        let now = ctx.now();
+        let begins = self.free_at.max(now);
+        if fault.rate > 0 && begins - now > fault.longest_wait() {
+            return None;
+        }
+        self.free_at = begins + fault.passage(bytes);
+        Some(self.free_at - now)
     }
 
-    fn hold(fault: Fault, effect: Effect, ctx: &mut Ctx<Self>) {
-        let jitter = fault.jitter.mul_f64(ctx.rng().random());
-        let delay = fault.delay + jitter;
-        if delay.is_zero() {
-            ctx.trigger(effect);
-        } else {
-            ctx.after(delay, Event::Release(effect));
+    /// How long a frame of a byte stream is held back.
+    fn in_order(&mut self, fault: Fault, bytes: u64, ctx: &mut Ctx<Injector>) -> Duration {
+        let now = ctx.now();
+        self.free_at = self.free_at.max(now) + fault.passage(bytes);
+        let mut arrives = self.free_at + delay(fault, ctx);
+        if chance(fault.loss, ctx) {
+            ctx.count("lost");
+            arrives = arrives + RETRANSMISSION;
         }
+        self.last = self.last.max(arrives);
+        self.last - now
     }
+
+    fn hold(
+        &mut self,
+        way: Way,
+        delay: Duration,
+        effect: Effect,
+        inside: &Inside,
+        ctx: &mut Ctx<Injector>,
+    ) {
+        if delay.is_zero() && self.held == 0 {
+            return ctx.trigger(effect);
+        }
+        self.held += 1;
+        inside.enter();
+        ctx.after(delay, Event::Release(way, effect));
+    }
+}
+
+fn delay(fault: Fault, ctx: &mut Ctx<Injector>) -> Duration {
+    fault.delay + fault.jitter.mul_f64(ctx.rng().random())
 }
 
 fn chance(probability: f64, ctx: &mut Ctx<Injector>) -> bool {
@@ -245,16 +358,20 @@ fn chance(probability: f64, ctx: &mut Ctx<Injector>) -> bool {
 /// An edge's two ends with the fault injector between them and the link.
 pub(crate) struct Injected {
     faults: Faults,
+    stream: bool,
+    inside: Inside,
     direct: Addr<Indication>,
     injector: Addr<Event>,
 }
 
 impl Injected {
     /// Puts the injector between an edge (`out`) and a link (`up`). Gives the address for the
-    /// link's transmissions, and what the edge is to hand arrivals to.
+    /// link's transmissions, and what the edge is to hand arrivals to. `stream`: whether the edge is a byte
+    /// stream.
     pub fn attach(
         host: &impl Host,
         faults: Faults,
+        stream: bool,
         out: Addr<Transmit>,
         up: Addr<Indication>,
     ) -> (Addr<Transmit>, Self) {
@@ -262,10 +379,14 @@ impl Injected {
         let mailbox = host.mailbox();
         let injector = mailbox.addr();
         let (to_edge, to_link) = (out.clone(), up.clone());
+        let inside = Inside::default();
         host.start(
             mailbox,
             Injector {
                 faults: faults.clone(),
+                stream,
+                ways: BTreeMap::new(),
+                inside: inside.clone(),
             },
             move |effect| match effect {
                 Effect::Outgoing(transmit) => to_edge.send(transmit),
@@ -276,8 +397,10 @@ impl Injected {
         );
         let transmit = {
             let (faults, injector) = (faults.clone(), injector.clone());
+            let inside = inside.clone();
             Addr::new(move |transmit| {
-                if faults.are_active() {
+                if faults.are_active() || stream && !inside.is_empty() {
+                    inside.enter();
                     injector.send(Event::Outgoing(transmit));
                 } else {
                     out.send(transmit);
@@ -286,17 +409,20 @@ impl Injected {
         };
         let injected = Injected {
             faults,
+            stream,
+            inside,
             direct: up,
             injector,
         };
         (transmit, injected)
     }
 
-    /// Hands arrivals on. `from` is asked only while faults are switched on.
+    /// Hands arrivals on. `from` is asked only while faults are switched on, or what they hold back has not
+    /// passed.
     pub fn arrive(&self, bytes: Bytes, segment: usize, from: impl FnOnce() -> Option<ProcessId>) {
-        if self.faults.are_active()
-            && let Some(from) = from()
-        {
+        let is_slow = self.faults.are_active() || self.stream && !self.inside.is_empty();
+        if is_slow && let Some(from) = from() {
+            self.inside.enter();
             self.injector.send(Event::Incoming(from, bytes, segment));
             return;
         }
@@ -313,3 +439,6 @@ impl Injected {
         self.direct.send(Indication::Reopened(peer));
     }
 }
+
+#[cfg(test)]
+mod tests;

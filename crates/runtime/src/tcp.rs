@@ -9,8 +9,7 @@
 //! is for the link to verify). Then come frames: length, segment (four bytes each, the highest
 //! first), and that many bytes. A frame that claims more than the limit ends the connection.
 //!
-//! A connection on which frames were lost by order (see [`faults`](crate::faults)) is reset when that
-//! fault is over: a stream with a hole is one that was interrupted.
+//! A connection that was cut by order (see [`faults`](crate::faults)) is reset when that is over: a stream with a hole is one that was interrupted.
 use crate::{
     edge::Edge,
     faults::{Direction, Faults, Injected},
@@ -221,7 +220,7 @@ impl TcpEdge {
             Some(Outgoing::new(me, peer, *address, configuration.back_off.0))
         });
         let outgoing = outgoing.collect();
-        let (transmit, injected) = Injected::attach(&host, faults.clone(), out, up);
+        let (transmit, injected) = Injected::attach(&host, faults.clone(), true, out, up);
         protocol.attach(TcpEdge {
             listener,
             paused_until: None,
@@ -263,7 +262,7 @@ impl TcpEdge {
         progress
     }
 
-    /// Resets the connections on which frames were being lost until now.
+    /// Resets the connections that were cut until now.
     fn notice_faults(&mut self, now: Time) {
         let faults = self.injected.faults();
         let version = faults.version();
@@ -348,9 +347,9 @@ impl Edge for TcpEdge {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Broken;
 
-/// Whether frames were lost by order since `holes` was the count, and are no longer.
+/// Whether the way was cut by order since `holes` was the count, and is no longer.
 fn has_new_hole(faults: &Faults, peer: ProcessId, direction: Direction, holes: &mut u64) -> bool {
-    if faults.get(peer, direction).is_lossy() {
+    if faults.get(peer, direction).cut {
         return false;
     }
     let now = faults.holes(peer, direction);

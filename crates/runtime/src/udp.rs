@@ -98,7 +98,7 @@ impl UdpEdge {
             let sender = sender.clone();
             Addr::new(move |transmit| sender.transmit(transmit))
         };
-        let (transmit, injected) = Injected::attach(&host, faults.clone(), out, up);
+        let (transmit, injected) = Injected::attach(&host, faults.clone(), false, out, up);
         protocol.attach(UdpEdge {
             sender,
             injected,

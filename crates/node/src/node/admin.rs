@@ -242,6 +242,9 @@ struct Order {
     delay_ms: u64,
     #[serde(default)]
     jitter_ms: u64,
+    /// Bytes a second.
+    #[serde(default)]
+    rate: u64,
 }
 
 #[derive(Deserialize, Default)]
@@ -302,6 +305,7 @@ async fn set_fault(
         duplicate: order.duplicate,
         delay: Duration::from_millis(order.delay_ms),
         jitter: Duration::from_millis(order.jitter_ms),
+        rate: order.rate,
     };
     warn!(%peer, ?fault, "injected");
     if !matches!(order.direction, Directions::Incoming) {

@@ -20,7 +20,7 @@ pub(super) struct Incoming {
     stream: TcpStream,
     /// Who it says it is.
     pub(super) from: Option<ProcessId>,
-    /// How many faults that lose frames there were before it.
+    /// How many cuts there were before it.
     pub(super) holes: u64,
     bytes: BytesMut,
     /// When something came last; before the preamble is whole: when the connection was accepted.
@@ -109,8 +109,8 @@ impl Incoming {
         // One that is being made now is one of this connection, too.
         let faults = injected.faults();
         let before = |p| {
-            let lossy = faults.get(p, Direction::Incoming).is_lossy();
-            faults.holes(p, Direction::Incoming) - u64::from(lossy)
+            let is_cut = faults.get(p, Direction::Incoming).cut;
+            faults.holes(p, Direction::Incoming) - u64::from(is_cut)
         };
         self.holes = from.map_or(0, before);
         self.bytes.advance(PREAMBLE);

@@ -34,7 +34,7 @@ pub(super) struct Outgoing {
     address: SocketAddr,
     state: State,
     back_off: Duration,
-    /// How many faults that lose frames it has been reset for.
+    /// How many cuts it has been reset for.
     pub(super) holes: u64,
 }
 

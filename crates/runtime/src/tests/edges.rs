@@ -233,11 +233,14 @@ fn faults_are_switched_at_run_time() {
         };
         one.faults.set(p(2), Direction::Outgoing, loss);
         one.send(2, &b"aabbcc"[..], 2);
-        one.wait_for("lost", 3);
+        // Over a stream it is a frame, which comes late, and what is sent after it comes behind it.
+        one.wait_for("lost", if kind == Kind::Tcp { 1 } else { 3 });
         one.faults.heal();
         assert!(!one.faults.are_active());
-        reopened(4);
         one.send(2, &b"healed"[..], 6);
+        if kind == Kind::Tcp {
+            assert_eq!(two.next(), ["aa", "bb", "cc"]);
+        }
         assert_eq!(two.next(), [&b"healed"[..]]);
     }
 }
