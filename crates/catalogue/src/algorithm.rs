@@ -280,6 +280,12 @@ pub struct Algorithm {
     pub memory: &'static str,
     /// Whether its memory grows with the length of a run.
     pub grows: bool,
+    /// Whether its promises hold though a stream between two processes ends and begins anew.
+    #[serde(skip)]
+    pub survives_gaps: bool,
+    /// Whether a process that has crashed comes back into it, without its memory.
+    #[serde(skip)]
+    pub rejoins: bool,
     /// How it runs in the simulator.
     #[serde(skip)]
     pub simulation: Simulation,

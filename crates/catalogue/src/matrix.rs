@@ -20,7 +20,7 @@ pub struct Fault {
 }
 
 /// The columns.
-pub const FAULTS: [Fault; 5] = [
+pub const FAULTS: [Fault; 11] = [
     Fault {
         name: "failure-free",
         faults: Faults {
@@ -60,6 +60,61 @@ pub const FAULTS: [Fault; 5] = [
         name: "pauses, suspicions",
         faults: Faults {
             pauses: 2,
+            ..Faults::NONE
+        },
+        layers: Layers::Mixed,
+    },
+    Fault {
+        name: "bandwidth, queue",
+        faults: Faults {
+            bandwidth: 500_000,
+            queue: 32 << 10,
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Mixed,
+    },
+    Fault {
+        name: "gaps",
+        faults: Faults {
+            gaps: 3,
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Ideal,
+    },
+    Fault {
+        name: "long cut, small queues",
+        faults: Faults {
+            long_cuts: 1,
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Full,
+    },
+    Fault {
+        name: "late start",
+        faults: Faults {
+            late: 1,
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Mixed,
+    },
+    Fault {
+        name: "restart",
+        faults: Faults {
+            restarts: 1,
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Full,
+    },
+    Fault {
+        name: "slow user",
+        faults: Faults {
+            slow: 1,
+            accurate: true,
             ..Faults::NONE
         },
         layers: Layers::Mixed,
@@ -130,7 +185,9 @@ pub fn table(cells: &[Cell], tallies: &[Tally]) -> String {
     for fault in &FAULTS {
         let _ = write!(text, " {} |", fault.name);
     }
-    text.push_str("\n|---|---|---|---|---|---|---|\n");
+    text.push_str("\n|---|---|");
+    text.push_str(&"---|".repeat(FAULTS.len()));
+    text.push('\n');
     for (scenario, columns) in rows {
         let _ = write!(text, "| {} | {} |", scenario.subject, scenario.processes);
         for column in 0..FAULTS.len() {

@@ -8,20 +8,23 @@ mod draw;
 mod faults;
 mod subject;
 
-pub use faults::{Cut, Faults, Moment};
+pub use faults::{Cut, Faults, GivenGap, Moment};
 pub use subject::{Subject, UnknownSubject};
 
 use crate::{
     algorithm::{Detector, Ground},
+    journal::Journal,
     site::{Below, Door, Message, Proposal, Site},
 };
+use bytes::Bytes;
 use client::Clients;
 use draw::Draw;
 use quorate_abstractions::atomic_commit::Propose;
 use quorate_broadcast::by_leader::Acceptances;
-use quorate_core::{Membership, ProcessId, Time};
+use quorate_core::{Incarnation, Membership, ProcessId, Time};
 use quorate_sim::{
-    Oracle, Report, Timed, Trace, World, adversary::Random as Anything, properties::Properties,
+    Oracle, Report, Timed, Trace, Verdict, Violation, World, adversary::Random as Anything,
+    properties::Properties,
 };
 use std::time::Duration;
 
@@ -51,6 +54,10 @@ pub struct Scenario {
     pub faults: Faults,
     /// Cuts that are given.
     pub cuts: Vec<Cut>,
+    /// Gaps that are given, on ideal links.
+    pub gaps: Vec<GivenGap>,
+    /// Processes that start at these times.
+    pub starts: Vec<(ProcessId, Time)>,
     /// How many messages each process broadcasts, or instances it proposes or votes in.
     pub requests: u64,
 }
@@ -84,8 +91,19 @@ pub enum Refused {
     /// A cut names a process that is not there, or one process twice.
     #[error("a cut is between two of the processes p1 … p{0}")]
     Cut(usize),
-    /// Pauses, where a process that is stopped for a while must not look crashed.
-    #[error("{0} needs the perfect failure detector, which no process that pauses can have")]
+    /// A gap or a start names a process that is not there, or one process twice.
+    #[error("gaps and starts are of the processes p1 … p{0}")]
+    Stranger(usize),
+    /// Gaps, where what a stream loses is not said again.
+    #[error("{0} promises nothing once a stream between two processes has ended")]
+    Gaps(Subject),
+    /// Restarts, where there is no real link that tells one start from another.
+    #[error("{0} never runs on the real link, which tells one start from another")]
+    Restarts(Subject),
+    /// Pauses or late starts, where a process that is silent for a while must not look crashed.
+    #[error(
+        "{0} needs the perfect failure detector, which no process that pauses or is late can have"
+    )]
     Pauses(Subject),
 }
 
@@ -102,6 +120,12 @@ pub struct Outcome {
 
 /// Requests, false suspicions and faults begin in this time.
 const BUSY: Duration = Duration::from_millis(200);
+/// The same, where processes start late or again, or are cut off for long.
+const LONG: Duration = Duration::from_secs(4);
+/// Messages are so long while processes are cut off for long,
+const LARGE: usize = 8 << 10;
+/// and so many bytes is all that a peer may owe the link.
+const OWED: usize = 8 << 10;
 /// False suspicions of a storm begin and end in this time: long after everything else has begun,
 const STORM: Duration = Duration::from_millis(600);
 /// and there are so many of them for each process.
@@ -127,6 +151,8 @@ impl Scenario {
             processes: 3,
             faults: subject.twin.map_or(Faults::NONE, |twin| twin.under),
             cuts: Vec::new(),
+            gaps: Vec::new(),
+            starts: Vec::new(),
             requests: 4,
         }
     }
@@ -137,7 +163,8 @@ impl Scenario {
     /// When it does not, and why.
     pub fn validate(&self) -> Result<Membership, Refused> {
         let processes = Membership::of_size(self.processes)?;
-        let (subject, crashes) = (self.subject, self.faults.crashes);
+        let (subject, faults) = (self.subject, &self.faults);
+        let crashes = faults.crashes + faults.restarts;
         let most = self.most_crashes(&processes);
         if crashes > most {
             return Err(Refused::TooManyCrashes {
@@ -156,9 +183,11 @@ impl Scenario {
         if is_lossy && subject.algorithm.simulation.ground == Ground::Pushes {
             return Err(Refused::Lossless(subject));
         }
-        if self.faults.pauses > 0 && !subject.survives_pauses() {
+        let is_silent = faults.pauses > 0 || faults.late > 0 || !self.starts.is_empty();
+        if is_silent && !subject.survives_pauses() {
             return Err(Refused::Pauses(subject));
         }
+        self.validate_streams(&processes)?;
         let is_bad = |cut: &Cut| {
             cut.from == cut.to || !processes.contains(cut.from) || !processes.contains(cut.to)
         };
@@ -166,6 +195,30 @@ impl Scenario {
             return Err(Refused::Cut(self.processes));
         }
         Ok(processes)
+    }
+
+    /// Whether the subject can have the gaps, the starts and the restarts.
+    fn validate_streams(&self, processes: &Membership) -> Result<(), Refused> {
+        let (subject, faults) = (self.subject, &self.faults);
+        let algorithm = subject.algorithm;
+        let have_gaps = faults.gaps > 0 || faults.long_cuts > 0 || !self.gaps.is_empty();
+        if have_gaps && !algorithm.survives_gaps {
+            return Err(Refused::Gaps(subject));
+        }
+        if faults.restarts > 0 && algorithm.simulation.ground == Ground::Pushes {
+            return Err(Refused::Restarts(subject));
+        }
+        let is_strange = |gap: &GivenGap| {
+            gap.from == gap.to || !processes.contains(gap.from) || !processes.contains(gap.to)
+        };
+        let is_late_stranger = |(p, _): &(ProcessId, Time)| !processes.contains(*p);
+        let is_alone = self.processes < 2 && (faults.gaps > 0 || faults.long_cuts > 0);
+        let strangers =
+            self.gaps.iter().any(is_strange) || self.starts.iter().any(is_late_stranger);
+        if strangers || is_alone {
+            return Err(Refused::Stranger(self.processes));
+        }
+        Ok(())
     }
 
     /// The most crashes that the subject survives on these layers: the real link lets nobody in whom
@@ -185,6 +238,7 @@ impl Scenario {
             // The real link never rests while something is sent over it once a period.
             _ if self.subject.algorithm.simulation.ground == Ground::Pushes => Layers::Ideal,
             _ if self.subject.algorithm.simulation.ground == Ground::FairLoss => Layers::Full,
+            _ if self.faults.restarts > 0 || self.faults.long_cuts > 0 => Layers::Full,
             Layers::Mixed if seed.is_multiple_of(10) => Layers::Full,
             Layers::Mixed => Layers::Ideal,
             given => given,
@@ -204,18 +258,41 @@ impl Scenario {
         let processes = self.validate()?;
         let layers = self.layers_of(seed);
         let outputs = self.outputs(&processes, layers, seed)?;
-        let mut world = self.wired(&processes, layers, seed)?;
+        let below = self.below(&processes, layers, seed);
+        let mut world = self.wired(&processes, layers, &below, seed)?;
         if keep_trace {
             world = world.keep_trace();
         }
         faults::plan(self, &world, layers, seed, &outputs);
         world.check(self.properties(&processes));
-        let report = world.run();
+        self.restart(&mut world, &below, seed);
+        let mut report = world.run();
+        report.verdicts.extend(rejoined(&world, &below, &report));
         Ok(Outcome {
             layers,
             report,
             trace: world.trace(),
         })
+    }
+
+    /// Runs up to the last restart. A start that comes after another asks for nothing.
+    fn restart(&self, world: &mut World, below: &Below, seed: u64) {
+        let restarts = faults::restarts(self, world.membership(), seed);
+        for (restart, number) in restarts.into_iter().zip(1..) {
+            let others = world.membership().others(restart.p);
+            if let Some(q) = others.iter().next() {
+                // The run is not over before.
+                world.call(q, restart.back, || {});
+            }
+            world.run_until(restart.back);
+            let incarnation = Incarnation(1000 * number + restart.p.rank() as u64);
+            if world.restart(restart.p, incarnation) {
+                let site = Site::new(world, restart.p, below);
+                // Its door is shut: nobody asks it for anything.
+                let _door = self.subject.wire()(&site);
+                site.start();
+            }
+        }
     }
 
     /// How many outputs each process makes if none crashes: what a crash before one of them is drawn
@@ -229,7 +306,8 @@ impl Scenario {
         if self.faults.crashes == 0 || self.faults.moment != Moment::Output {
             return Ok(Vec::new());
         }
-        let mut world = self.wired(processes, layers, seed)?;
+        let below = self.below(processes, layers, seed);
+        let mut world = self.wired(processes, layers, &below, seed)?;
         let spared = Scenario {
             faults: Faults {
                 crashes: 0,
@@ -243,13 +321,18 @@ impl Scenario {
     }
 
     /// A world in which everything is wired, and the requests are planned.
-    fn wired(&self, processes: &Membership, layers: Layers, seed: u64) -> Result<World, Refused> {
+    fn wired(
+        &self,
+        processes: &Membership,
+        layers: Layers,
+        below: &Below,
+        seed: u64,
+    ) -> Result<World, Refused> {
         let world = self.world(layers, seed)?;
-        let mut draw = Draw::new(seed, "requests");
-        let below = self.below(processes, layers, seed);
+        let mut draw = Draw::new(seed, "requests").within(self.busy());
         let clients = Clients::default();
         for p in processes.iter() {
-            let mut site = Site::new(&world, p, &below).telling(clients.audience());
+            let mut site = Site::new(&world, p, below).telling(clients.audience());
             site.instances = 1 + draw.below(4);
             if site.instances > 2 {
                 site.acceptances = Acceptances::WhoNeedsThem;
@@ -300,6 +383,24 @@ impl Scenario {
             detector: algorithm.detector,
             oracle: accurate.erratic(processes, seed, lies, Time::ZERO + until),
             delay: Duration::from_millis(draw.below(60)),
+            restarts: self.faults.restarts > 0,
+            journal: (self.faults.restarts > 0 && algorithm.rejoins).then(Journal::default),
+            limit: (self.faults.long_cuts > 0).then_some(OWED),
+        }
+    }
+
+    /// Requests are made in this time: with what takes long, for longer.
+    fn busy(&self) -> Duration {
+        let faults = &self.faults;
+        let is_long = faults.restarts > 0 || faults.late > 0 || faults.long_cuts > 0;
+        if is_long { LONG } else { BUSY }
+    }
+
+    fn payload(&self, draw: &mut Draw) -> Bytes {
+        if self.faults.long_cuts > 0 {
+            draw.large()
+        } else {
+            draw.payload()
         }
     }
 
@@ -310,11 +411,11 @@ impl Scenario {
                 Door::Nothing | Door::Operate(_) => {}
                 Door::Send { .. } if self.processes == 1 => {}
                 Door::Broadcast(door) => {
-                    let payload = draw.payload();
+                    let payload = self.payload(draw);
                     world.request(p, draw.moment(), door, payload);
                 }
                 Door::Propose(door) => {
-                    let (instance, value) = (number, draw.payload());
+                    let (instance, value) = (number, self.payload(draw));
                     world.request(p, draw.moment(), door, Proposal { instance, value });
                 }
                 Door::Vote(door) => {
@@ -334,6 +435,26 @@ impl Scenario {
         }
     }
 }
+
+/// What came of rejoining, if processes did: one order, and at the end everybody alive has all of it.
+fn rejoined(world: &World, below: &Below, report: &Report) -> Option<(String, Verdict)> {
+    let journal = below.journal.as_ref()?;
+    let is_over = report.completion.complete && !report.completion.severed;
+    let living = world.processes().filter(|p| is_over && world.is_alive(*p));
+    let verdict = match journal.trouble(living) {
+        Some(text) => Verdict::Violated(Violation {
+            tag: REJOIN.to_owned(),
+            time: report.completion.time,
+            text,
+        }),
+        None if is_over => Verdict::Holds,
+        None => Verdict::Unknown,
+    };
+    Some((REJOIN.to_owned(), verdict))
+}
+
+/// Who comes back goes on from the state, in the same order.
+const REJOIN: &str = "REJOIN";
 
 impl Subject {
     /// Whether a process may be stopped for a while: not where silence is a crash for certain.

@@ -1,6 +1,9 @@
 //! A process of a simulated world, with what an algorithm may stand on: ideal objects, or the real
 //! lower layers.
-use crate::algorithm::{Detector, Ground};
+use crate::{
+    algorithm::{Detector, Ground},
+    journal::Journal,
+};
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe, atomic_commit, eventually_perfect, fair_loss,
@@ -9,7 +12,7 @@ use quorate_abstractions::{
     link::{self, Links},
     perfect,
 };
-use quorate_broadcast::by_leader::Acceptances;
+use quorate_broadcast::by_leader::{Acceptances, Rejoining};
 use quorate_core::{Addr, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire};
 use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
 use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
@@ -153,6 +156,12 @@ pub struct Below {
     pub oracle: Oracle,
     /// How long after a crash an ideal P reports it.
     pub delay: Duration,
+    /// Whether processes start again: then a real link lets nobody in whom not enough know.
+    pub restarts: bool,
+    /// The users of what processes rejoin, if they do.
+    pub journal: Option<Journal>,
+    /// What a peer may owe a real link, in bytes, if not as much as usual.
+    pub limit: Option<usize>,
 }
 
 impl Below {
@@ -164,6 +173,24 @@ impl Below {
             detector,
             oracle: Oracle::accurate(delay),
             delay,
+            restarts: false,
+            journal: None,
+            limit: None,
+        }
+    }
+
+    /// How the real links are set up.
+    fn links(&self) -> Configuration {
+        let usual = crash_stop();
+        Configuration {
+            admission: if self.restarts {
+                Admission::RestartSafe
+            } else {
+                Admission::CrashStop
+            },
+            rejoin: self.journal.as_ref().map(|_| "total-order".to_owned()),
+            queue_limit: self.limit.unwrap_or(usual.queue_limit),
+            ..usual
         }
     }
 }
@@ -202,6 +229,7 @@ pub struct Site<'w> {
     /// To whom acceptances go in the leader-driven total order.
     pub acceptances: Acceptances,
     audience: Audience,
+    journal: Option<Journal>,
 }
 
 impl<'w> Site<'w> {
@@ -210,7 +238,7 @@ impl<'w> Site<'w> {
         let host = world.host(p);
         let real = below.real && below.ground != Ground::FairLoss;
         let links = if real {
-            SiteLinks::Real(PerfectLinks::new(&host, crash_stop()))
+            SiteLinks::Real(PerfectLinks::new(&host, below.links()))
         } else {
             SiteLinks::Ideal(world.links(p))
         };
@@ -223,6 +251,7 @@ impl<'w> Site<'w> {
             instances: 4,
             acceptances: Acceptances::Everybody,
             audience: Arc::new(|_, _, _| {}),
+            journal: below.journal.clone(),
         };
         site.detector = match below.detector {
             _ if matches!(below.ground, Ground::FairLoss | Ground::Heartbeats) => Supplied::None,
@@ -263,6 +292,18 @@ impl<'w> Site<'w> {
     /// Its perfect links.
     pub fn links(&self) -> &SiteLinks {
         &self.links
+    }
+
+    /// What processes need that come back without their memory, if they do.
+    pub fn rejoining(&self) -> Option<(Journal, Rejoining)> {
+        let (Some(journal), SiteLinks::Real(links)) = (&self.journal, &self.links) else {
+            return None;
+        };
+        let rejoining = Rejoining {
+            status: links.status(),
+            adopt: links.adopt(),
+        };
+        Some((journal.clone(), rejoining))
     }
 
     /// ◇P. Without a detector, one that says nothing.

@@ -18,7 +18,7 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Seeds a cell in every test run.
@@ -26,8 +26,9 @@ const FEW: u64 = 20;
 /// Seeds a cell in long explorations.
 const MANY: u64 = 1000;
 
-/// What a cell came to, and a report and a replay of each seed that did not hold.
-fn run(cell: &Cell, seeds: u64) -> (Tally, Vec<String>) {
+/// What a cell came to, how long it took, and a report and a replay of each seed that did not hold.
+fn run(cell: &Cell, seeds: u64) -> (Tally, Duration, Vec<String>) {
+    let begun = Instant::now();
     let mut tally = Tally {
         seeds,
         ..Tally::default()
@@ -44,11 +45,14 @@ fn run(cell: &Cell, seeds: u64) -> (Tally, Vec<String>) {
             failures.push(format!("{name}: {report}replay: {replay}\n"));
         }
     }
-    (tally, failures)
+    (tally, begun.elapsed(), failures)
 }
 
+/// What cells came to, how long each took, and the failures.
+type Results = (Vec<Tally>, Vec<Duration>, Vec<String>);
+
 /// Runs all cells, on all processors.
-fn run_all(cells: &[Cell], seeds: u64) -> (Vec<Tally>, Vec<String>) {
+fn run_all(cells: &[Cell], seeds: u64) -> Results {
     let results: Mutex<Vec<_>> = Mutex::new(vec![None; cells.len()]);
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -63,14 +67,19 @@ fn run_all(cells: &[Cell], seeds: u64) -> (Vec<Tally>, Vec<String>) {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..processors).for_each(|_| drop(scope.spawn(worker))));
     let results = results.into_inner().unwrap();
-    let (tallies, failures): (Vec<_>, Vec<_>) = results.into_iter().flatten().unzip();
-    (tallies, failures.concat())
+    let mut all = Results::default();
+    for (tally, duration, failures) in results.into_iter().flatten() {
+        all.0.push(tally);
+        all.1.push(duration);
+        all.2.extend(failures);
+    }
+    all
 }
 
 /// Runs and prints the matrix, and asserts that everything held for certain.
 fn check(seeds: u64) -> String {
     let (cells, begun) = (cells(), Instant::now());
-    let (tallies, failures) = run_all(&cells, seeds);
+    let (tallies, durations, failures) = run_all(&cells, seeds);
     let mut text = table(&cells, &tallies);
     let runs: u64 = tallies.iter().map(|tally| tally.seeds).sum();
     let bad: u64 = tallies.iter().map(|tally| tally.violated).sum();
@@ -82,6 +91,12 @@ fn check(seeds: u64) -> String {
     // Not by `println!`, which the test runner keeps to itself.
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{text}{:.0} s\n", begun.elapsed().as_secs_f64()).unwrap();
+    for (column, fault) in FAULTS.iter().enumerate() {
+        let of_column = cells.iter().zip(&durations);
+        let of_column = of_column.filter(|(cell, _)| cell.column == column);
+        let sum: Duration = of_column.map(|(_, duration)| *duration).sum();
+        writeln!(out, "{:>6.1} s {}", sum.as_secs_f64(), fault.name).unwrap();
+    }
     for failure in failures.iter().take(20) {
         writeln!(out, "{failure}").unwrap();
     }

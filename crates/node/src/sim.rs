@@ -4,7 +4,7 @@ pub mod pictures;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pictures::{Caption, Pictures};
-use quorate_catalogue::scenario::{Cut, Layers, Moment, Outcome, Scenario, Subject};
+use quorate_catalogue::scenario::{Cut, GivenGap, Layers, Moment, Outcome, Scenario, Subject};
 use quorate_core::{ProcessId, Time, message::fold};
 use quorate_sim::{Verdict, Violation};
 use std::{
@@ -58,6 +58,38 @@ pub struct Sim {
     /// An ideal failure detector errs all the time, at random, in the first 600 milliseconds.
     #[arg(long, conflicts_with = "accurate")]
     storm: bool,
+    /// How many bytes a second each way between two processes carries (0: as many as there are), so that
+    /// messages cost their size and wait behind each other.
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    bandwidth: u64,
+    /// How many bytes wait on each way at most (0: as many as there are). What finds no room is lost, on
+    /// full stacks; ideal links wait.
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    queue: u64,
+    /// How many times the stream from one process to another ends and begins anew, as drawn from the seed
+    /// (ideal links): what is under way is lost, and both ends are told.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    gaps: usize,
+    /// Such a gap: 1>2@50 ends the stream from p1 to p2 at 50 milliseconds. May be repeated.
+    #[arg(long, value_name = "GAP", value_parser = parse_gap)]
+    gap: Vec<GivenGap>,
+    /// How many processes start late, at times drawn from the seed.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    late: usize,
+    /// A late start: 3@500 has p3 start at 500 milliseconds. May be repeated.
+    #[arg(long, value_name = "START", value_parser = parse_start)]
+    start: Vec<(ProcessId, Time)>,
+    /// How many processes crash and start again without their memory, at times drawn from the seed (full
+    /// stacks). Where processes rejoin, they do.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    restarts: usize,
+    /// How many processes have a user that takes 20 milliseconds for each indication.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    slow: usize,
+    /// How many pairs of processes are cut off from each other for half a minute, while messages are large
+    /// and what a peer may owe the link is little (full stacks).
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    long_cuts: usize,
     /// A cut: 1>2@50..300 cuts the way from p1 to p2 from 50 to 300 milliseconds; 1-2@50..300 both
     /// ways; without an end (1>2@50..) for ever, and liveness is not judged. May be repeated.
     #[arg(long, value_name = "CUT", value_parser = parse_cut)]
@@ -109,12 +141,8 @@ fn parse_cut(text: &str) -> Result<Cuts> {
     let syntax = "a cut is given as FROM>TO@BEGIN..END or ONE-OTHER@BEGIN..END, in milliseconds";
     let (way, times) = text.split_once('@').context(syntax)?;
     let (begin, end) = times.split_once("..").context(syntax)?;
-    let at = |text: &str| -> Result<Time> {
-        Ok(Time::ZERO + Duration::from_millis(text.parse().context(syntax)?))
-    };
-    let process = |text: &str| -> Result<ProcessId> {
-        ProcessId::from_rank(text.trim_start_matches('p').parse().context(syntax)?).context(syntax)
-    };
+    let at = |text: &str| parse_time(text, syntax);
+    let process = |text: &str| parse_process(text, syntax);
     let begin = at(begin)?;
     let end = if end.is_empty() { None } else { Some(at(end)?) };
     let cut = |from, to| Cut {
@@ -129,6 +157,30 @@ fn parse_cut(text: &str) -> Result<Cuts> {
     let (one, other) = way.split_once('-').context(syntax)?;
     let (one, other) = (process(one)?, process(other)?);
     Ok(Cuts(vec![cut(one, other), cut(other, one)]))
+}
+
+fn parse_gap(text: &str) -> Result<GivenGap> {
+    let syntax = "a gap is given as FROM>TO@TIME, in milliseconds";
+    let (way, at) = text.split_once('@').context(syntax)?;
+    let (from, to) = way.split_once('>').context(syntax)?;
+    let (from, to) = (parse_process(from, syntax)?, parse_process(to, syntax)?);
+    let at = parse_time(at, syntax)?;
+    Ok(GivenGap { from, to, at })
+}
+
+fn parse_start(text: &str) -> Result<(ProcessId, Time)> {
+    let syntax = "a start is given as PROCESS@TIME, in milliseconds";
+    let (p, at) = text.split_once('@').context(syntax)?;
+    Ok((parse_process(p, syntax)?, parse_time(at, syntax)?))
+}
+
+fn parse_process(text: &str, syntax: &'static str) -> Result<ProcessId> {
+    let rank = text.trim_start_matches('p').parse().context(syntax)?;
+    ProcessId::from_rank(rank).context(syntax)
+}
+
+fn parse_time(text: &str, syntax: &'static str) -> Result<Time> {
+    Ok(Time::ZERO + Duration::from_millis(text.parse().context(syntax)?))
 }
 
 /// What many seeds came to.
@@ -269,6 +321,15 @@ impl Sim {
         faults.pauses = self.pauses;
         faults.accurate = self.accurate;
         faults.storm = self.storm;
+        faults.bandwidth = self.bandwidth;
+        faults.queue = self.queue;
+        faults.gaps = self.gaps;
+        faults.late = self.late;
+        faults.restarts = self.restarts;
+        faults.slow = self.slow;
+        faults.long_cuts = self.long_cuts;
+        scenario.gaps.clone_from(&self.gap);
+        scenario.starts.clone_from(&self.start);
         scenario
     }
 }

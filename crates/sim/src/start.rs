@@ -19,6 +19,8 @@ impl World {
         let mut core = self.shared.lock();
         core.processes[p.index()].is_unborn = true;
         core.processes[p.index()].life = Life::Paused;
+        let Core { steps, modules, .. } = &mut *core;
+        steps.ready.retain(|module| modules[*module].process != p);
         drop(core);
         self.plan(at, Action::Start(p));
     }

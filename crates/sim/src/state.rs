@@ -299,11 +299,12 @@ impl Core {
         place.installed = true;
         self.starting.push_back(module);
         let pending = place.pending;
+        let runs = self.processes[place.process.index()].life == Life::Running;
         match self.pace {
             Pace::Timed | Pace::Atomic => self
                 .ready
                 .extend(std::iter::repeat_n(Token::Event(module), pending)),
-            Pace::Chosen if pending > 0 => self.steps.ready.push(module),
+            Pace::Chosen if pending > 0 && runs => self.steps.ready.push(module),
             Pace::Chosen => {}
         }
     }

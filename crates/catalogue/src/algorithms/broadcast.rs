@@ -117,6 +117,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "none",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "best-effort",
@@ -156,6 +158,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "delivered identifiers, as watermarks",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "reliable",
@@ -207,6 +211,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "n(n−1) reports every 1,024 broadcasts",
         memory: "a window of 4,096 messages a relayer; delivered identifiers, as watermarks",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "reliable",
@@ -252,6 +258,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "undelivered messages; delivered identifiers, as watermarks",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "uniform",
@@ -295,6 +303,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "undelivered messages; delivered identifiers, as watermarks",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "uniform",

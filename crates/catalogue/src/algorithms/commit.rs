@@ -78,6 +78,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "commit",
@@ -129,6 +131,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "commit",

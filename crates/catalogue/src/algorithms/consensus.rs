@@ -81,6 +81,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "consensus",
@@ -136,6 +138,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "consensus",
@@ -193,6 +197,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided values until all are known to know them",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "consensus",
@@ -252,6 +258,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "consensus",
@@ -305,6 +313,8 @@ const RANDOMISED: Algorithm = Algorithm {
     rate: "none",
     memory: "O(n) an undecided instance; decided ones, as a watermark",
     grows: false,
+    survives_gaps: false,
+    rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
         module: "consensus",

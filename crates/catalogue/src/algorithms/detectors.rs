@@ -45,6 +45,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "n(n−1) heartbeats an interval",
         memory: "O(n)",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Heartbeats,
             module: "detector",
@@ -97,6 +99,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "n(n−1) heartbeats an interval",
         memory: "O(n)",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Heartbeats,
             module: "detector",
@@ -146,6 +150,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n)",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "leader",

@@ -103,6 +103,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "a view, and at most n−1 decisions",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "group",
@@ -162,6 +164,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "a report of n−1 messages every 32 deliveries",
         memory: "what is delivered and not stable, at most 256 messages a member",
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
             module: "views",

@@ -117,6 +117,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: simulation(|site| read_one(site, &site.perfect()), regular),
         twins: &[Twin {
             name: "read-one-write-some",
@@ -144,6 +146,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: simulation(|site| voting(site, kept), regular),
         twins: &[Twin {
             name: "forgetful-voters",
@@ -171,6 +175,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: simulation(|site| impose_on_all(site, &site.perfect()), atomic),
         twins: &[
             Twin {
@@ -208,6 +214,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: simulation(|site| impose_on_majority(site, kept), atomic),
         twins: &[Twin {
             name: "forgetful-majority",
@@ -235,6 +243,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: simulation(|site| consult_all(site, &site.perfect()), shared),
         twins: &[
             Twin {
@@ -277,6 +287,8 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
+        survives_gaps: false,
+        rejoins: false,
         simulation: simulation(|site| many_writers(site, kept), shared),
         twins: &[Twin {
             name: "forgetful-replicas",

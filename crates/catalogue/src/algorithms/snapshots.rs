@@ -82,6 +82,8 @@ const FROM_REGISTERS: Algorithm = Algorithm {
     rate: "none",
     memory: "n registers of n+1 values; two collects an operation under way",
     grows: false,
+    survives_gaps: false,
+    rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
         module: "snapshot",
@@ -140,6 +142,8 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     rate: "none",
     memory: "n segments of n+1 values",
     grows: false,
+    survives_gaps: false,
+    rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
         module: "snapshot",
@@ -178,6 +182,8 @@ const LATTICE_AGREEMENT: Algorithm = Algorithm {
     rate: "none",
     memory: "the join of the own proposals, and what the snapshot takes",
     grows: false,
+    survives_gaps: false,
+    rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
         module: "agreement",

@@ -91,6 +91,8 @@ const BY_CONSENSUS: Algorithm = Algorithm {
     rate: "none",
     memory: "unordered messages, early decisions, a counter an origin",
     grows: false,
+    survives_gaps: false,
+    rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
         module: "total-order",
@@ -180,6 +182,7 @@ const BY_LEADER: Algorithm = Algorithm {
         }),
     }),
     memory: "unordered messages; ordered ones that some process may lack, up to a limit an origin",
+    rejoins: true,
     simulation: Simulation {
         wire: |site| by_leader(site, &site.leader()),
         check: |processes| properties::total_order(processes, "total-order"),
@@ -233,8 +236,13 @@ fn by_leader(site: &Site<'_>, leader: &Subscribe<Trust>) -> Door {
         site.host().at("total-order"),
         site.links().at("total-order").lane(),
     );
-    let up = site.application();
-    let door = by_leader::spawn(&host, configuration(site), lane, leader, up);
+    let (configuration, up) = (configuration(site), site.application());
+    let door = match site.rejoining() {
+        Some((journal, rejoining)) => journal.keep(site.host().me(), up, |up| {
+            by_leader::spawn_reconfigurable(&host, configuration, lane, leader, rejoining, up)
+        }),
+        None => by_leader::spawn(&host, configuration, lane, leader, up),
+    };
     Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
 }
 

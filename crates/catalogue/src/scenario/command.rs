@@ -44,8 +44,34 @@ impl Scenario {
         add(faults.pauses > 0, format!("--pauses {}", faults.pauses));
         add(faults.accurate, "--accurate".to_owned());
         add(faults.storm, "--storm".to_owned());
+        add(
+            faults.bandwidth > 0,
+            format!("--bandwidth {}", faults.bandwidth),
+        );
+        add(faults.queue > 0, format!("--queue {}", faults.queue));
+        add(faults.gaps > 0, format!("--gaps {}", faults.gaps));
+        add(faults.late > 0, format!("--late {}", faults.late));
+        add(
+            faults.restarts > 0,
+            format!("--restarts {}", faults.restarts),
+        );
+        add(faults.slow > 0, format!("--slow {}", faults.slow));
+        add(
+            faults.long_cuts > 0,
+            format!("--long-cuts {}", faults.long_cuts),
+        );
+        let milliseconds = |time: Time| time.as_nanos() / 1_000_000;
+        for gap in &self.gaps {
+            let (from, to) = (gap.from.rank(), gap.to.rank());
+            add(
+                true,
+                format!("--gap '{from}>{to}@{}'", milliseconds(gap.at)),
+            );
+        }
+        for (p, at) in &self.starts {
+            add(true, format!("--start {}@{}", p.rank(), milliseconds(*at)));
+        }
         for cut in &self.cuts {
-            let milliseconds = |time: Time| time.as_nanos() / 1_000_000;
             let end = cut
                 .end
                 .map_or(String::new(), |end| milliseconds(end).to_string());

@@ -1,5 +1,5 @@
 //! What a seed draws.
-use super::BUSY;
+use super::{BUSY, LARGE};
 use bytes::Bytes;
 use quorate_abstractions::atomic_commit::Vote;
 use quorate_core::{
@@ -10,19 +10,30 @@ use rand::{RngExt, SeedableRng};
 use std::time::Duration;
 
 /// A sequence of draws.
-pub(super) struct Draw(Random);
+pub(super) struct Draw {
+    random: Random,
+    /// What begins at some moment does so in this time.
+    busy: Duration,
+}
 
 impl Draw {
     /// The sequence of that seed for this purpose: others do not shift it.
     pub(super) fn new(seed: u64, purpose: &str) -> Self {
-        Draw(Random::seed_from_u64(fold(
-            digest(purpose.as_bytes()),
-            seed,
-        )))
+        let seed = fold(digest(purpose.as_bytes()), seed);
+        Draw {
+            random: Random::seed_from_u64(seed),
+            busy: BUSY,
+        }
+    }
+
+    /// …in which what begins at some moment does so in this time.
+    pub(super) fn within(mut self, busy: Duration) -> Self {
+        self.busy = busy;
+        self
     }
 
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.0.random_range(0..bound.max(1))
+        self.random.random_range(0..bound.max(1))
     }
 
     /// A number from 1 to `bound`, small ones more often: what begins a run is what a crash upsets.
@@ -32,7 +43,7 @@ impl Draw {
     }
 
     pub(super) fn moment(&mut self) -> Time {
-        Time::from_nanos(self.below(BUSY.as_nanos() as u64))
+        Time::from_nanos(self.below(self.busy.as_nanos() as u64))
     }
 
     pub(super) fn duration(&mut self, shortest: Duration, longest: Duration) -> Duration {
@@ -43,6 +54,12 @@ impl Draw {
     /// One of few contents: messages are told apart by identifier, and equal ones must be, too.
     pub(super) fn payload(&mut self) -> Bytes {
         Bytes::from(vec![b'a' + self.below(3) as u8; self.below(40) as usize])
+    }
+
+    /// A large content.
+    pub(super) fn large(&mut self) -> Bytes {
+        let length = LARGE / 2 + self.below(LARGE as u64 / 2) as usize;
+        Bytes::from(vec![b'a' + self.below(3) as u8; length])
     }
 
     /// Mostly yes, so that both outcomes occur.

@@ -1,7 +1,7 @@
 //! What befalls the processes of a scenario.
 use super::{Layers, Scenario, draw::Draw};
-use quorate_core::{ProcessId, Time};
-use quorate_sim::{Crash, Lose, World};
+use quorate_core::{Membership, ProcessId, Time};
+use quorate_sim::{Channel, Crash, Gap, Keep, Lose, World};
 use std::time::Duration;
 
 /// When a process crashes.
@@ -34,6 +34,21 @@ pub struct Faults {
     pub accurate: bool,
     /// Whether an oracle ◇P errs all the time, for long: far more often than a few times.
     pub storm: bool,
+    /// How many bytes a second each way between two processes carries; 0: as many as there are.
+    pub bandwidth: u64,
+    /// How many bytes wait there at most; 0: as many as there are.
+    pub queue: u64,
+    /// How many times the stream from one process to another ends and begins anew. On ideal links.
+    pub gaps: usize,
+    /// How many processes start late.
+    pub late: usize,
+    /// How many processes crash and start again, without their memory. On the full stack.
+    pub restarts: usize,
+    /// How many processes have a user that is slow to take indications in.
+    pub slow: usize,
+    /// How many pairs of processes are cut off from each other for long, while messages are large and what a
+    /// peer may owe a real link is little. On the full stack.
+    pub long_cuts: usize,
 }
 
 impl Faults {
@@ -47,6 +62,13 @@ impl Faults {
         pauses: 0,
         accurate: false,
         storm: false,
+        bandwidth: 0,
+        queue: 0,
+        gaps: 0,
+        late: 0,
+        restarts: 0,
+        slow: 0,
+        long_cuts: 0,
     };
 
     /// One process crashes.
@@ -74,6 +96,103 @@ const CUT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_mil
 /// A pause lasts so long: mostly, ◇P does not wait as long.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1500));
 
+/// A process that is late starts in this time.
+const LATE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1500));
+/// A process that restarts is killed in this time, when the others know it,
+const KILLED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+/// and comes back after so long.
+const AWAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(1500));
+/// A slow user takes so long for an indication.
+const SLOW: Duration = Duration::from_millis(20);
+/// A long cut begins and ends then.
+const LONG_CUT: (Time, Time) = (
+    Time::from_nanos(1_000_000_000),
+    Time::from_nanos(31_000_000_000),
+);
+
+/// A process is killed at a time, and comes back at another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Restart {
+    pub(super) p: ProcessId,
+    pub(super) killed: Time,
+    pub(super) back: Time,
+}
+
+/// The restarts that a seed draws, the first first. No process restarts twice.
+pub(super) fn restarts(scenario: &Scenario, processes: &Membership, seed: u64) -> Vec<Restart> {
+    let mut draw = Draw::new(seed, "restarts");
+    let mut spared: Vec<_> = processes.iter().collect();
+    let count = scenario.faults.restarts.min(spared.len());
+    let mut restarts: Vec<_> = (0..count)
+        .map(|_| {
+            let p = spared.swap_remove(draw.below(spared.len() as u64) as usize);
+            let killed = Time::ZERO + draw.duration(KILLED.0, KILLED.1);
+            let back = killed + draw.duration(AWAY.0, AWAY.1);
+            Restart { p, killed, back }
+        })
+        .collect();
+    restarts.sort_by_key(|restart| restart.back);
+    restarts
+}
+
+/// What is drawn of weight, gaps, late starts and slow users.
+fn plan_weight(scenario: &Scenario, world: &World, layers: Layers, seed: u64) {
+    let (faults, n) = (&scenario.faults, scenario.processes);
+    let mut channel = Channel::new();
+    if faults.bandwidth > 0 {
+        channel = channel.bandwidth(faults.bandwidth);
+    }
+    if faults.queue > 0 {
+        channel = channel.queue(faults.queue);
+    }
+    if channel != Channel::new() {
+        world.channels(channel);
+    }
+    let mut draw = Draw::new(seed, "gaps, late starts and slow users");
+    for _ in 0..faults.gaps {
+        let from = world.membership().coordinator(1 + draw.below(n as u64));
+        let to = draw.other_than(from, n);
+        let gap = Gap::at(draw.moment()).keeping(Keep::Drawn);
+        if layers == Layers::Ideal {
+            world.gap((from, to), gap);
+        }
+    }
+    let mut punctual: Vec<_> = world.processes().collect();
+    for _ in 0..faults.late.min(n) {
+        let p = punctual.swap_remove(draw.below(punctual.len() as u64) as usize);
+        world.start_at(p, Time::ZERO + draw.duration(LATE.0, LATE.1));
+    }
+    let mut quick: Vec<_> = world.processes().collect();
+    for _ in 0..faults.slow.min(n) {
+        let p = quick.swap_remove(draw.below(quick.len() as u64) as usize);
+        world.slow_user(p, SLOW);
+    }
+    for _ in 0..faults.long_cuts {
+        let one = world.membership().coordinator(1 + draw.below(n as u64));
+        let other = draw.other_than(one, n);
+        for way in [(one, other), (other, one)] {
+            world.cut(way, LONG_CUT.0, Some(LONG_CUT.1));
+        }
+    }
+    for gap in &scenario.gaps {
+        world.gap((gap.from, gap.to), Gap::at(gap.at).keeping(Keep::Drawn));
+    }
+    for (p, at) in &scenario.starts {
+        world.start_at(*p, *at);
+    }
+}
+
+/// The stream from one process to another ends at this time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GivenGap {
+    /// The sender.
+    pub from: ProcessId,
+    /// The receiver.
+    pub to: ProcessId,
+    /// When.
+    pub at: Time,
+}
+
 /// Plans the faults. `outputs`: how many outputs each process makes, where a crash is before one.
 pub(super) fn plan(scenario: &Scenario, world: &World, layers: Layers, seed: u64, outputs: &[u64]) {
     let mut draw = Draw::new(seed, "cuts and pauses");
@@ -93,6 +212,10 @@ pub(super) fn plan(scenario: &Scenario, world: &World, layers: Layers, seed: u64
     }
     for cut in &scenario.cuts {
         world.cut((cut.from, cut.to), cut.begin, cut.end);
+    }
+    plan_weight(scenario, world, layers, seed);
+    for restart in restarts(scenario, processes, seed) {
+        world.crash(restart.p, Crash::at(restart.killed));
     }
     crash(scenario, world, layers, seed, outputs);
 }

@@ -41,6 +41,8 @@ fn a_replay_is_the_same_run() {
         "sliding-window --loss 0.25 --duplicate 0.125 --crash 1",
         "total-order --cuts 2 --pauses 1 --accurate --cut 1-p2@50..300 --cut 3>1@7..",
         "leader-driven --processes 4 --crash 1 --storm",
+        "by-leader --restarts 1 --bandwidth 500000 --queue 32768 --slow 1",
+        "uniform --late 1 --start 2@300 --slow 2",
     ] {
         let given = sim(given).scenario();
         for seed in [10, 13] {

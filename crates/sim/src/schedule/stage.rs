@@ -402,7 +402,8 @@ impl World {
         self.shared.lock().endable().collect()
     }
 
-    pub(crate) fn is_alive(&self, p: ProcessId) -> bool {
+    /// Whether `p` has not crashed, or has started again since.
+    pub fn is_alive(&self, p: ProcessId) -> bool {
         self.shared.lock().life(p) != Life::Crashed
     }
 

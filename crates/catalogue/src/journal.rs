@@ -1,0 +1,109 @@
+//! The users of a total order that processes rejoin: each keeps what it has delivered, and gives it away as
+//! its state.
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate_abstractions::{
+    reconfigurable::{Indication, Request, Restore, View},
+    total_order::{Broadcast, Deliver},
+};
+use quorate_core::{Addr, ProcessId, message::fold};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+/// What the present start of a process has delivered, or was given as a state: a number a message.
+#[derive(Default)]
+struct Entry {
+    delivered: Vec<u64>,
+    restored: BytesMut,
+}
+
+/// What the present start of each process has delivered.
+#[derive(Clone, Default)]
+pub struct Journal(Arc<Mutex<BTreeMap<ProcessId, Entry>>>);
+
+impl Journal {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<ProcessId, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what the order of this start of `p` delivers, tells it `up`, and gives it away as a state.
+    pub fn keep(
+        &self,
+        p: ProcessId,
+        up: Addr<Deliver>,
+        spawn: impl FnOnce(Addr<Indication>) -> Addr<Request>,
+    ) -> Addr<Broadcast> {
+        self.entries().insert(p, Entry::default());
+        let door: Arc<OnceLock<Addr<Request>>> = Arc::default();
+        let (journal, answer) = (self.clone(), door.clone());
+        let requests = spawn(Addr::new(move |indication| match indication {
+            Indication::Deliver(deliver) => {
+                journal.append(p, &deliver);
+                up.send(deliver);
+            }
+            Indication::Configuration(_) => {}
+            Indication::StateWanted { ticket } => {
+                let view = View::of_bytes(journal.state(p));
+                if let Some(door) = answer.get() {
+                    door.send(Request::State { ticket, view });
+                }
+            }
+            Indication::Restore(restore) => journal.restore(p, &restore),
+        }));
+        let broadcast = requests.with(Request::Broadcast);
+        // Just made, it is empty.
+        let _ = door.set(requests);
+        broadcast
+    }
+
+    fn append(&self, p: ProcessId, deliver: &Deliver) {
+        let origin = fold(
+            deliver.origin.process.rank() as u64,
+            deliver.origin.incarnation.0,
+        );
+        let numbers = (deliver.first..).take(deliver.payloads.len());
+        let messages = numbers.map(|number| fold(origin, number));
+        let mut entries = self.entries();
+        entries.entry(p).or_default().delivered.extend(messages);
+    }
+
+    fn state(&self, p: ProcessId) -> Bytes {
+        let mut state = BytesMut::new();
+        for message in &self.entries().entry(p).or_default().delivered {
+            state.put_u64(*message);
+        }
+        state.freeze()
+    }
+
+    fn restore(&self, p: ProcessId, restore: &Restore) {
+        let mut entries = self.entries();
+        let entry = entries.entry(p).or_default();
+        match restore {
+            Restore::Begin | Restore::Abandoned => entry.restored.clear(),
+            Restore::Chunk(chunk) => entry.restored.extend_from_slice(chunk),
+            Restore::Whole => {
+                let restored = std::mem::take(&mut entry.restored);
+                let numbers = restored.chunks_exact(8);
+                let number = |bytes: &[u8]| bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+                entry.delivered = numbers.map(number).collect();
+            }
+        }
+    }
+
+    /// What is wrong: two orders; or, at the end of a complete run, somebody who lives and lacks something.
+    pub fn trouble(&self, living: impl IntoIterator<Item = ProcessId>) -> Option<String> {
+        let entries = self.entries();
+        let longest = entries.values().max_by_key(|e| e.delivered.len())?;
+        let longest = &longest.delivered;
+        let strays = |entry: &Entry| !longest.starts_with(&entry.delivered);
+        if let Some((p, _)) = entries.iter().find(|(_, entry)| strays(entry)) {
+            return Some(format!("{p} has another order than the others"));
+        }
+        living.into_iter().find_map(|p| {
+            let has = entries.get(&p).map_or(0, |entry| entry.delivered.len());
+            let all = longest.len();
+            (has < all).then(|| format!("{p} has {has} messages of {all}"))
+        })
+    }
+}
