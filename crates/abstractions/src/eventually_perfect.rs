@@ -6,7 +6,7 @@
 //!   correct one.
 //!
 //! An algorithm that needs the perfect detector does not compile on this one.
-use quorate_core::{Observation, Observe, ProcessId, ProcessSet};
+use quorate_core::{Observation, Observe, ProcessId, ProcessSet, message::fold};
 use std::time::Duration;
 
 /// A change of the set of suspected processes, which is empty at first. A new subscriber is told of
@@ -69,5 +69,22 @@ impl Observe for Allowed {
         Observation::internal("Allowed")
             .peer(self.process)
             .digest(total)
+    }
+}
+
+/// All that is known at one time. A new subscriber is told the present state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Reach {
+    /// Those that are suspected.
+    pub suspected: ProcessSet,
+    /// Those that are known to be cut off: they reach less than a majority of all processes in both directions.
+    /// Of itself a process knows, of others what they say while it hears them.
+    pub cut_off: ProcessSet,
+}
+
+impl Observe for Reach {
+    fn observe(&self) -> Observation {
+        let sets = [self.suspected, self.cut_off].map(ProcessSet::low_bits);
+        Observation::internal("Reach").digest(fold(sets[0], sets[1]))
     }
 }

@@ -1,14 +1,24 @@
 //! Signs of life: sent outside the windows of the links, lost without harm.
 //!
-//! A process can be heard and hear nobody: the network may be cut one way. It says so with its
-//! heartbeats, since nobody else can know.
-use quorate_core::{Observation, Observe, ProcessId};
+//! The network may be cut in one direction, or between some and not between others: a process can be heard
+//! and hear nobody, or hear and not be heard. Each says with its heartbeats whom it does not hear, so that the
+//! others learn that they are not heard; and whether, from what it is told so, it reaches a majority.
+use quorate_core::{Observation, Observe, ProcessId, ProcessSet, message::fold};
 
 /// Requests one heartbeat to every other process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Beat {
-    /// Whether this process hears less than a majority, itself included.
-    pub deaf: bool,
+    /// Those that this process does not hear.
+    pub unheard: ProcessSet,
+    /// Whether those that it hears and that hear it are less than a majority, itself included.
+    pub cut_off: bool,
+}
+
+impl Beat {
+    /// What observations show of it.
+    pub fn digest(self) -> u64 {
+        fold(self.unheard.low_bits(), self.cut_off.into())
+    }
 }
 
 /// Indicates that anything at all was heard of the incarnation of a process that takes part.
@@ -16,26 +26,27 @@ pub struct Beat {
 pub struct Heard {
     /// The process.
     pub from: ProcessId,
-    /// Whether it says, in the latest of its heartbeats, that it hears less than a majority.
-    pub deaf: bool,
+    /// The latest of its heartbeats; one that says nothing if there was none yet.
+    pub beat: Beat,
 }
 
 impl Heard {
-    /// A sign of life of a process that hears a majority.
+    /// A sign of life of a process that hears everybody.
     pub fn of(from: ProcessId) -> Self {
-        Heard { from, deaf: false }
+        let beat = Beat::default();
+        Heard { from, beat }
     }
 }
 
 impl Observe for Beat {
     fn observe(&self) -> Observation {
-        Observation::internal("Beat").digest(self.deaf.into())
+        Observation::internal("Beat").digest(self.digest())
     }
 }
 
 impl Observe for Heard {
     fn observe(&self) -> Observation {
         let heard = Observation::internal("Heard").peer(self.from);
-        heard.digest(self.deaf.into())
+        heard.digest(self.beat.digest())
     }
 }

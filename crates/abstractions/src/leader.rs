@@ -4,6 +4,9 @@
 //!   process for ever.
 //! - **ELD2 eventual agreement** (liveness): eventually no two correct processes trust different
 //!   ones.
+//!
+//! Where it knows who is cut off from a majority, it promises both if a majority is correct; then nobody who is
+//! cut off begins to trust itself.
 use quorate_core::{Observation, Observe, ProcessId};
 
 /// From now on this process is trusted to lead.

@@ -214,6 +214,8 @@ pub fn synchronous() -> exclude_on_timeout::Configuration {
 enum Supplied {
     None,
     EventuallyPerfect(Subscribe<eventually_perfect::Indication>),
+    /// ◇P over heartbeats, which knows who is cut off, too.
+    Measured(increasing_timeout::Detector),
     Perfect(Subscribe<perfect::Crash>),
 }
 
@@ -262,14 +264,11 @@ impl<'w> Site<'w> {
                 site.heartbeat(),
             )),
             Detector::Perfect => Supplied::Perfect(world.perfect(p, below.delay)),
-            Detector::EventuallyPerfect if real => Supplied::EventuallyPerfect(
-                increasing_timeout::spawn(
-                    &host.at("detector"),
-                    increasing_timeout::Configuration::default(),
-                    site.heartbeat(),
-                )
-                .suspicions,
-            ),
+            Detector::EventuallyPerfect if real => Supplied::Measured(increasing_timeout::spawn(
+                &host.at("detector"),
+                increasing_timeout::Configuration::default(),
+                site.heartbeat(),
+            )),
             Detector::EventuallyPerfect => {
                 Supplied::EventuallyPerfect(world.eventually_perfect(p, &below.oracle))
             }
@@ -311,19 +310,28 @@ impl<'w> Site<'w> {
         match &self.detector {
             Supplied::None => Addr::nowhere(),
             Supplied::EventuallyPerfect(detector) => detector.clone(),
+            Supplied::Measured(detector) => detector.suspicions.clone(),
             Supplied::Perfect(detector) => perfect::as_eventually_perfect(detector),
         }
     }
 
     /// Ω, over ◇P.
     pub fn leader(&self) -> Subscribe<Trust> {
-        lowest_rank::spawn(&self.host().at("leader"), &self.eventually_perfect())
+        let host = self.host().at("leader");
+        match &self.detector {
+            Supplied::Measured(detector) => lowest_rank::spawn_by_reach(&host, &detector.reach),
+            Supplied::None | Supplied::EventuallyPerfect(_) | Supplied::Perfect(_) => {
+                lowest_rank::spawn(&host, &self.eventually_perfect())
+            }
+        }
     }
 
     /// P. Without it, one that says nothing.
     pub fn perfect(&self) -> Subscribe<perfect::Crash> {
         match &self.detector {
-            Supplied::None | Supplied::EventuallyPerfect(_) => Addr::nowhere(),
+            Supplied::None | Supplied::EventuallyPerfect(_) | Supplied::Measured(_) => {
+                Addr::nowhere()
+            }
             Supplied::Perfect(detector) => detector.clone(),
         }
     }

@@ -82,7 +82,7 @@ fn start(host: &SimHost, edge: Addr<Transmit>) -> Start {
     let heartbeat = |up| links.heartbeat(up);
     let detection = increasing_timeout::Configuration::default();
     let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
-    let leader = lowest_rank::spawn(&host.at("leader"), &detector.suspicions);
+    let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
     let (log, door) = (Arc::<Mutex<Log>>::default(), Arc::new(OnceLock::new()));
     let requests = by_leader::spawn_reconfigurable(
         &host.at("order"),

@@ -127,6 +127,16 @@ impl ProcessSet {
         self.0 & other.0 == 0
     }
 
+    /// The processes as bits, p1 the lowest: for frames.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// The set of the processes with these bits.
+    pub const fn of_bits(bits: u128) -> ProcessSet {
+        ProcessSet(bits)
+    }
+
     /// The processes of rank 1 … 64, as bits from the lowest: what an observation can carry of a set.
     pub const fn low_bits(self) -> u64 {
         self.0 as u64

@@ -16,7 +16,11 @@
 //!
 //! # Source
 //! None: it serves modules that have no place for newcomers, beside others that have one.
-use quorate_abstractions::{Subscribe, eventually_perfect::Indication, link::Status};
+use quorate_abstractions::{
+    Subscribe,
+    eventually_perfect::{Indication, Reach},
+    link::Status,
+};
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ProcessId, ProcessSet};
 
 /// ◇P of first incarnations.
@@ -27,14 +31,21 @@ pub struct FirstIncarnations {
     /// Whose first incarnation is gone.
     replaced: ProcessSet,
     subscribers: Vec<Addr<Indication>>,
+    /// What ◇P knows.
+    known: Reach,
+    listeners: Vec<Addr<Reach>>,
 }
 
 /// What the detector reacts to.
 pub enum Event {
     /// Someone wants to know who is suspected.
     Subscribe(Addr<Indication>),
+    /// Someone wants to know who is suspected and who is cut off.
+    Listen(Addr<Reach>),
     /// ◇P changed its mind.
     Detector(Indication),
+    /// ◇P tells all that it knows.
+    Reach(Reach),
     /// How the links stand.
     Status(Status),
 }
@@ -45,13 +56,17 @@ pub enum Effect {
     Indicate(Indication, Vec<Addr<Indication>>),
     /// A new subscriber is told what the others know.
     Answer(Indication, Addr<Indication>),
+    /// These listeners are told who is suspected and who is cut off.
+    Tell(Reach, Vec<Addr<Reach>>),
 }
 
 impl Observe for Event {
     fn observe(&self) -> Observation {
         match self {
             Event::Subscribe(_) => Observation::internal("Subscribe"),
+            Event::Listen(_) => Observation::internal("Listen"),
             Event::Detector(indication) => indication.observe().as_internal(),
+            Event::Reach(reach) => reach.observe(),
             Event::Status(status) => status.observe().as_internal(),
         }
     }
@@ -62,6 +77,7 @@ impl Observe for Effect {
         match self {
             Effect::Indicate(indication, _) => indication.observe(),
             Effect::Answer(indication, _) => indication.observe().as_internal(),
+            Effect::Tell(reach, _) => reach.observe(),
         }
     }
 }
@@ -73,7 +89,9 @@ impl Algorithm for FirstIncarnations {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
+            Event::Listen(listener) => self.upon_listen(listener, ctx),
             Event::Detector(indication) => self.upon_detector(indication, ctx),
+            Event::Reach(reach) => self.upon_reach(reach, ctx),
             Event::Status(Status::Replaced { peer, .. }) => self.upon_replaced(peer, ctx),
             Event::Status(
                 Status::Connected { .. }
@@ -97,6 +115,24 @@ impl FirstIncarnations {
         self.subscribers.push(subscriber);
     }
 
+    fn upon_listen(&mut self, listener: Addr<Reach>, ctx: &mut Ctx<Self>) {
+        ctx.trigger(Effect::Tell(self.reach(), vec![listener.clone()]));
+        self.listeners.push(listener);
+    }
+
+    fn reach(&self) -> Reach {
+        let suspected = self.known.suspected.union(self.replaced);
+        Reach {
+            suspected,
+            ..self.known
+        }
+    }
+
+    fn upon_reach(&mut self, reach: Reach, ctx: &mut Ctx<Self>) {
+        self.known = reach;
+        ctx.trigger(Effect::Tell(self.reach(), self.listeners.clone()));
+    }
+
     /// A sign of life of a successor changes nothing.
     fn upon_detector(&mut self, indication: Indication, ctx: &mut Ctx<Self>) {
         let (Indication::Suspect(p) | Indication::Restore(p)) = indication;
@@ -107,33 +143,56 @@ impl FirstIncarnations {
     }
 
     fn upon_replaced(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
-        if self.replaced.insert(p) && !self.silent.contains(p) {
+        if !self.replaced.insert(p) {
+            return;
+        }
+        if !self.silent.contains(p) {
             let suspect = Indication::Suspect(p);
             ctx.trigger(Effect::Indicate(suspect, self.subscribers.clone()));
         }
+        ctx.trigger(Effect::Tell(self.reach(), self.listeners.clone()));
     }
+}
+
+/// A running detector.
+#[derive(Clone)]
+pub struct Detector {
+    /// ◇P: who is suspected.
+    pub suspicions: Subscribe<Indication>,
+    /// Who is suspected, and who is known to be cut off, at one time.
+    pub reach: Subscribe<Reach>,
 }
 
 /// Starts it, over ◇P and what the links report.
 pub fn spawn<H: Host>(
     host: &H,
-    detector: &Subscribe<Indication>,
+    suspicions: &Subscribe<Indication>,
+    reach: &Subscribe<Reach>,
     links: &Subscribe<Status>,
-) -> Subscribe<Indication> {
+) -> Detector {
     let mailbox = host.mailbox();
-    detector.send(mailbox.addr().with(Event::Detector));
+    suspicions.send(mailbox.addr().with(Event::Detector));
+    reach.send(mailbox.addr().with(Event::Reach));
     links.send(mailbox.addr().with(Event::Status));
-    let subscribe = mailbox.addr().with(Event::Subscribe);
+    let detector = Detector {
+        suspicions: mailbox.addr().with(Event::Subscribe),
+        reach: mailbox.addr().with(Event::Listen),
+    };
     let algorithm = FirstIncarnations::default();
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Answer(indication, subscriber) => subscriber.send(indication),
+        Effect::Tell(reach, listeners) => {
+            for listener in &listeners {
+                listener.send(reach);
+            }
+        }
         Effect::Indicate(indication, subscribers) => {
             for subscriber in &subscribers {
                 subscriber.send(indication);
             }
         }
     });
-    subscribe
+    detector
 }
 
 #[cfg(test)]
@@ -161,8 +220,9 @@ mod tests {
             detector.upon(event, &mut ctx);
             let mut effects = Vec::new();
             ctx.take_effects(&mut effects);
-            let told = effects.into_iter().map(|effect| match effect {
-                Effect::Indicate(indication, _) | Effect::Answer(indication, _) => indication,
+            let told = effects.into_iter().filter_map(|effect| match effect {
+                Effect::Indicate(indication, _) | Effect::Answer(indication, _) => Some(indication),
+                Effect::Tell(..) => None,
             });
             told.collect::<Vec<_>>()
         };
@@ -178,5 +238,29 @@ mod tests {
         assert_eq!(said(Event::Detector(restore(p(3)))), [restore(p(3))]);
         let present = said(Event::Subscribe(Addr::nowhere()));
         assert_eq!(present, [suspect(p(1)), suspect(p(2))]);
+    }
+
+    #[test]
+    fn what_is_known_at_one_time_names_the_replaced() {
+        let mut ctx = Context::new("detector".into(), 1, Counters::default());
+        let mut detector = FirstIncarnations::default();
+        let mut told = |event| {
+            detector.upon(event, &mut ctx);
+            let mut effects = Vec::new();
+            ctx.take_effects(&mut effects);
+            let told = effects.into_iter().filter_map(|effect| match effect {
+                Effect::Tell(reach, _) => Some(reach),
+                Effect::Indicate(..) | Effect::Answer(..) => None,
+            });
+            told.last().unwrap()
+        };
+        let reach = |suspected: &[usize], cut_off: &[usize]| Reach {
+            suspected: suspected.iter().copied().map(p).collect(),
+            cut_off: cut_off.iter().copied().map(p).collect(),
+        };
+        assert_eq!(told(Event::Reach(reach(&[2], &[2]))), reach(&[2], &[2]));
+        assert_eq!(told(replaced(1)), reach(&[1, 2], &[2]));
+        assert_eq!(told(Event::Reach(reach(&[], &[]))), reach(&[1], &[]));
+        assert_eq!(told(Event::Listen(Addr::nowhere())), reach(&[1], &[]));
     }
 }

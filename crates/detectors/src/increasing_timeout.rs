@@ -11,14 +11,14 @@
 //! unknown bound. Any number of crashes. Heartbeats may be lost now and then.
 //!
 //! # Messages
-//! A heartbeat from every process to every other one, each interval; it says whether its sender hears
-//! less than a majority, and is deaf. Anything else that is heard of a process counts as a heartbeat
-//! that says nothing new.
+//! A heartbeat from every process to every other one, each interval; it says whom its sender does not hear,
+//! and whether its sender is cut off: whether those that it hears, and that hear it by what they say, are less
+//! than a majority. Anything else that is heard of a process counts as a heartbeat that says nothing new.
 //!
 //! # Cost
 //! n(n−1) heartbeats an interval h. Once messages take at most δ and the timeout To of a process has
-//! outgrown that, its crash is noticed between To − h and To + h + δ after it; that it is deaf, within
-//! To + h + 2δ. Memory O(n).
+//! outgrown that, its crash is noticed between To − h and To + h + δ after it; that it is cut off, since it
+//! hears too few, within To + h + 2δ; since too few hear it, within To + 4h + 3δ. Memory O(n).
 //!
 //! # The timeout
 //! To = floor + excess, at first F0 + 0. A mistake, one an episode of suspicion, adds F0/20 to the floor and
@@ -43,22 +43,27 @@
 //! which it hears whoever lives. If its timer is late for ever, it judges nobody: eventual synchrony is about
 //! processes, too.
 //!
-//! A process that is heard and hears nobody, since the network is cut one way, is as good as crashed
-//! to whoever waits for its answer: it is suspected, too, while it says so. EPFD2 holds: eventually
-//! correct processes hear each other for ever. If they are a majority, none of them says that it is
-//! deaf; if they are not, none of them hears a majority, and those who do not believe nobody's word.
+//! A process that is cut off is as good as crashed to whoever waits for what it does with a majority: it is
+//! suspected, too, while it says so. EPFD2 holds: eventually correct processes hear each other for ever, and
+//! say so. If they are a majority, none of them is cut off; if they are not, all of them are, and those who
+//! are believe nobody's word.
+//!
+//! Whoever is known to be cut off, oneself included, is told beside those who are suspected, both at once: Ω
+//! needs it.
+//! What a peer was last heard to say counts only while it is heard, so that news of this kind are as old as
+//! To + h at most.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 2.6, “Increasing Timeout”. Deviations: silence is measured from the last sign of life
 //! instead of being sampled each period; most of what a mistake adds is forgotten; a process that sees from
-//! its own clock that it was stopped blames itself; and the deaf are suspected.
+//! its own clock that it was stopped blames itself; and those that are cut off are suspected.
 mod allowance;
 
 use allowance::Allowance;
 use quorate_abstractions::{
     Subscribe,
-    eventually_perfect::{Allowed, Indication, Timeout},
+    eventually_perfect::{Allowed, Indication, Reach, Timeout},
     heartbeat::{Beat, Heard},
     link::Status,
 };
@@ -67,6 +72,10 @@ use quorate_core::{
     ProcessSet, Time,
 };
 use std::{collections::BTreeMap, time::Duration};
+
+/// Whoever hears a majority, and is not heard by one, says so at this tick in a row: who was stopped for a while
+/// must first be heard again, and hear that it was.
+const SETTLED: u32 = 3;
 
 /// When to speak, and how long to wait for others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +104,8 @@ struct Peer {
     allowance: Allowance,
     /// Which start of it answers, where the links tell.
     incarnation: Option<Incarnation>,
+    /// What it said last.
+    said: Beat,
 }
 
 /// ◇P.
@@ -103,14 +114,16 @@ pub struct IncreasingTimeout {
     /// The first timeout of every incarnation.
     timeout: Duration,
     processes: Membership,
+    me: ProcessId,
     peers: BTreeMap<ProcessId, Peer>,
     /// Those that have been silent for longer than they are allowed.
     silent: ProcessSet,
-    /// Those that said last that they hear less than a majority.
-    deaf: ProcessSet,
-    /// What the subscribers know.
-    suspected: ProcessSet,
+    /// What the subscribers and the listeners know.
+    told: Reach,
     subscribers: Vec<Addr<Indication>>,
+    listeners: Vec<Addr<Reach>>,
+    /// At how many ticks in a row this process was cut off.
+    unreached: u32,
     /// Who is told of the timeouts.
     watchers: Vec<Addr<Allowed>>,
     /// When the timer last fired.
@@ -123,6 +136,8 @@ pub enum Event {
     Subscribe(Addr<Indication>),
     /// Someone wants to know how long silences may be.
     Watch(Addr<Allowed>),
+    /// Someone wants to know who is suspected and who is cut off.
+    Listen(Addr<Reach>),
     /// A process showed a sign of life.
     Heard(Heard),
     /// How the links stand.
@@ -141,6 +156,8 @@ pub enum Effect {
     Answer(Indication, Addr<Indication>),
     /// These watchers are told of a timeout.
     Allow(Allowed, Vec<Addr<Allowed>>),
+    /// These listeners are told who is suspected and who is cut off.
+    Tell(Reach, Vec<Addr<Reach>>),
 }
 
 impl Observe for Event {
@@ -148,6 +165,7 @@ impl Observe for Event {
         match self {
             Event::Subscribe(_) => Observation::internal("Subscribe"),
             Event::Watch(_) => Observation::internal("Watch"),
+            Event::Listen(_) => Observation::internal("Listen"),
             Event::Heard(heard) => heard.observe(),
             Event::Status(status) => status.observe().as_internal(),
             Event::Tick => Observation::internal("Tick"),
@@ -162,6 +180,7 @@ impl Observe for Effect {
             Effect::Indicate(indication, _) => indication.observe(),
             Effect::Answer(indication, _) => indication.observe().as_internal(),
             Effect::Allow(allowed, _) => allowed.observe(),
+            Effect::Tell(reach, _) => reach.observe(),
         }
     }
 }
@@ -184,6 +203,7 @@ impl Algorithm for IncreasingTimeout {
         match event {
             Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
             Event::Watch(watcher) => self.upon_watch(watcher, ctx),
+            Event::Listen(listener) => self.upon_listen(listener, ctx),
             Event::Heard(heard) => self.upon_heard(heard, ctx),
             Event::Status(Status::Connected { peer, incarnation }) => {
                 self.upon_connected(peer, incarnation, ctx);
@@ -213,6 +233,7 @@ impl IncreasingTimeout {
                     last: Time::ZERO,
                     allowance: Allowance::new(configuration.timeout, Time::ZERO),
                     incarnation: None,
+                    said: Beat::default(),
                 },
             )
         };
@@ -220,6 +241,7 @@ impl IncreasingTimeout {
             interval: configuration.interval,
             timeout: configuration.timeout,
             processes: *host.processes(),
+            me: host.me(),
             peers: host
                 .processes()
                 .others(host.me())
@@ -227,16 +249,17 @@ impl IncreasingTimeout {
                 .map(peer)
                 .collect(),
             silent: ProcessSet::EMPTY,
-            deaf: ProcessSet::EMPTY,
-            suspected: ProcessSet::EMPTY,
+            told: Reach::default(),
             subscribers: Vec::new(),
+            listeners: Vec::new(),
+            unreached: 0,
             watchers: Vec::new(),
             ticked: Time::ZERO,
         }
     }
 
     fn upon_subscribe(&mut self, subscriber: Addr<Indication>, ctx: &mut Ctx<Self>) {
-        for p in self.suspected.iter() {
+        for p in self.told.suspected.iter() {
             ctx.trigger(Effect::Answer(Indication::Suspect(p), subscriber.clone()));
         }
         self.subscribers.push(subscriber);
@@ -253,6 +276,11 @@ impl IncreasingTimeout {
         self.watchers.push(watcher);
     }
 
+    fn upon_listen(&mut self, listener: Addr<Reach>, ctx: &mut Ctx<Self>) {
+        ctx.trigger(Effect::Tell(self.told, vec![listener.clone()]));
+        self.listeners.push(listener);
+    }
+
     /// Who comes in the place of another was never suspected by mistake, nor was the one before it: that
     /// one has crashed.
     fn upon_connected(&mut self, p: ProcessId, incarnation: Incarnation, ctx: &mut Ctx<Self>) {
@@ -265,15 +293,15 @@ impl IncreasingTimeout {
             let known = peer.allowance.timeout();
             peer.last = now;
             peer.allowance = Allowance::new(self.timeout, now);
+            peer.said = Beat::default();
             self.silent.remove(p);
-            self.deaf.remove(p);
             self.upon_timeout(p, known, ctx);
             self.upon_change(ctx);
         }
     }
 
     /// A process that was suspected and is heard after all was suspected by mistake.
-    fn upon_heard(&mut self, Heard { from, deaf }: Heard, ctx: &mut Ctx<Self>) {
+    fn upon_heard(&mut self, Heard { from, beat }: Heard, ctx: &mut Ctx<Self>) {
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
@@ -286,11 +314,7 @@ impl IncreasingTimeout {
             peer.allowance.upon_sign_of_life(silence, now);
         }
         peer.last = now;
-        if deaf {
-            self.deaf.insert(from);
-        } else {
-            self.deaf.remove(from);
-        }
+        peer.said = beat;
         self.upon_timeout(from, known, ctx);
         self.upon_change(ctx);
     }
@@ -321,8 +345,16 @@ impl IncreasingTimeout {
             self.silent = self.silent.union(self.overdue(now));
         }
         self.upon_change(ctx);
-        let deaf = !self.hears_majority();
-        ctx.trigger(Effect::Beat(Beat { deaf }));
+        if self.told.cut_off.contains(self.me) {
+            self.unreached = self.unreached.saturating_add(1);
+        } else {
+            self.unreached = 0;
+        }
+        let beat = Beat {
+            unheard: self.silent,
+            cut_off: !self.hears_majority() || self.unreached >= SETTLED,
+        };
+        ctx.trigger(Effect::Beat(beat));
         ctx.after_in_background(self.interval, Event::Tick);
     }
 
@@ -333,16 +365,22 @@ impl IncreasingTimeout {
         }
     }
 
-    /// The subscribers are told what is new.
+    /// The subscribers and the listeners are told what is new.
     fn upon_change(&mut self, ctx: &mut Ctx<Self>) {
-        let suspects = self.suspects();
-        for p in suspects.without(self.suspected).iter() {
+        let before = self.told;
+        self.told = self.reach();
+        if self.told == before {
+            return;
+        }
+        if !self.listeners.is_empty() {
+            ctx.trigger(Effect::Tell(self.told, self.listeners.clone()));
+        }
+        for p in self.told.suspected.without(before.suspected).iter() {
             self.indicate(Indication::Suspect(p), ctx);
         }
-        for p in self.suspected.without(suspects).iter() {
+        for p in before.suspected.without(self.told.suspected).iter() {
             self.indicate(Indication::Restore(p), ctx);
         }
-        self.suspected = suspects;
     }
 
     fn indicate(&self, indication: Indication, ctx: &mut Ctx<Self>) {
@@ -356,18 +394,36 @@ impl IncreasingTimeout {
         late.map(|(p, _)| *p).collect()
     }
 
-    /// The silent; and the deaf, if this process can tell that they could hear a majority.
-    fn suspects(&self) -> ProcessSet {
-        if self.hears_majority() {
-            self.silent.union(self.deaf)
-        } else {
-            self.silent
+    /// Suspected are the silent; and those that are cut off, if this process can tell that they could be
+    /// otherwise. Cut off are those that are heard and say so; and this process, if it is.
+    fn reach(&self) -> Reach {
+        let peers = self.peers.iter();
+        let say_so = peers.filter(|(p, peer)| peer.said.cut_off && !self.silent.contains(**p));
+        let mut cut_off: ProcessSet = say_so.map(|(p, _)| *p).collect();
+        if 1 + self.reached().len() < self.processes.majority() {
+            cut_off.insert(self.me);
+            return Reach {
+                suspected: self.silent,
+                cut_off,
+            };
+        }
+        Reach {
+            suspected: self.silent.union(cut_off),
+            cut_off,
         }
     }
 
     /// Whether this process hears a majority, itself included.
     fn hears_majority(&self) -> bool {
         self.processes.n() - self.silent.len() >= self.processes.majority()
+    }
+
+    /// Those that this process hears and that hear it.
+    fn reached(&self) -> ProcessSet {
+        let peers = self.peers.iter();
+        let both = peers
+            .filter(|(p, peer)| !self.silent.contains(**p) && !peer.said.unheard.contains(self.me));
+        both.map(|(p, _)| *p).collect()
     }
 }
 
@@ -378,6 +434,8 @@ pub struct Detector {
     pub suspicions: Subscribe<Indication>,
     /// How long silences may be.
     pub timeouts: Subscribe<Allowed>,
+    /// Who is suspected, and who is known to be cut off, at one time.
+    pub reach: Subscribe<Reach>,
 }
 
 /// Starts the detector of a process, over heartbeats.
@@ -424,6 +482,7 @@ fn start_as<H: Host>(
     let detector = Detector {
         suspicions: mailbox.addr().with(Event::Subscribe),
         timeouts: mailbox.addr().with(Event::Watch),
+        reach: mailbox.addr().with(Event::Listen),
     };
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Beat(request) => beat.send(request),
@@ -431,6 +490,11 @@ fn start_as<H: Host>(
         Effect::Allow(allowed, watchers) => {
             for watcher in &watchers {
                 watcher.send(allowed);
+            }
+        }
+        Effect::Tell(reach, listeners) => {
+            for listener in &listeners {
+                listener.send(reach);
             }
         }
         Effect::Indicate(indication, subscribers) => {

@@ -7,8 +7,9 @@
 //!   newcomers.
 //! - [`from_terminating`]: P again, from terminating reliable broadcast: that is as hard as P.
 //! - [`increasing_timeout`]: the eventually perfect detector ◇P, by a timeout a peer that grows with
-//!   every mistake.
-//! - [`lowest_rank`]: the eventual leader Ω, the process of lowest rank that ◇P does not suspect.
+//!   every mistake and forgets most of it; it knows who is cut off from a majority.
+//! - [`lowest_rank`]: the eventual leader Ω, the process of lowest rank that ◇P does not suspect, and
+//!   that is not cut off.
 //!
 //! # P is not ◇P
 //! What is proved with the one fails with the other, so that their types differ. An algorithm that

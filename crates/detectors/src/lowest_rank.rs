@@ -1,24 +1,37 @@
-//! The eventual leader Ω: the process of lowest rank that is not suspected.
+//! The eventual leader Ω: the process of lowest rank that is not suspected, and not known to be cut off from
+//! a majority.
 //!
 //! # Promises
 //! - ELD1 eventual accuracy (liveness): eventually every correct process trusts some correct process
 //!   for ever.
 //! - ELD2 eventual agreement (liveness): eventually no two correct processes trust different ones.
+//! - Who is cut off from a majority does not begin to trust itself.
 //!
 //! # Assumes
-//! The eventually perfect failure detector ◇P. At least one correct process.
+//! The eventually perfect failure detector ◇P. At least one correct process; where ◇P tells who is cut off,
+//! a correct majority.
 //!
 //! # Cost
 //! No message: agreement on a new leader takes as long as ◇P takes to notice a crash. Memory O(n).
 //!
 //! # Why it holds
-//! Eventually every correct process suspects exactly the crashed ones, hence trusts the correct
-//! process of lowest rank. A process never suspects itself, so that somebody is always trusted.
+//! Eventually every correct process suspects exactly the crashed ones. If the correct ones are a majority, none
+//! of them is known to be cut off, hence all trust the correct process of lowest rank. A process never suspects
+//! itself, so that without news of who is cut off somebody can always be trusted.
+//!
+//! The network may stay cut in part. In a star, say, all but the hub reach one process each, and are cut off: the
+//! hub knows it of all, and everybody of itself, so that all trust the hub, whatever its rank. If nobody is left
+//! that could lead, whom a process trusts makes no difference to progress, but to peace: it keeps the last one,
+//! since a campaign of its own would depose whoever leads a majority elsewhere, as soon as the channels heal.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 2.6, “Monarchical Eventual Leader Detection”.
-use quorate_abstractions::{Subscribe, eventually_perfect, leader::Trust};
+//! section 2.6, “Monarchical Eventual Leader Detection”. Deviation: those that are cut off are passed over.
+use quorate_abstractions::{
+    Subscribe,
+    eventually_perfect::{self, Reach},
+    leader::Trust,
+};
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Membership, Observation, Observe, ProcessId, ProcessSet,
 };
@@ -28,6 +41,7 @@ pub struct LowestRank {
     processes: Membership,
     me: ProcessId,
     suspected: ProcessSet,
+    cut_off: ProcessSet,
     leader: ProcessId,
     subscribers: Vec<Addr<Trust>>,
 }
@@ -38,6 +52,8 @@ pub enum Event {
     Subscribe(Addr<Trust>),
     /// ◇P changed its mind.
     Detector(eventually_perfect::Indication),
+    /// ◇P tells all that it knows.
+    Reach(Reach),
 }
 
 /// What the detector triggers.
@@ -53,6 +69,7 @@ impl Observe for Event {
         match self {
             Event::Subscribe(_) => Observation::internal("Subscribe"),
             Event::Detector(indication) => indication.observe().as_internal(),
+            Event::Reach(reach) => reach.observe(),
         }
     }
 }
@@ -78,6 +95,7 @@ impl Algorithm for LowestRank {
         match event {
             Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
             Event::Detector(indication) => self.upon_detector(indication, ctx),
+            Event::Reach(reach) => self.upon_reach(reach, ctx),
         }
     }
 }
@@ -89,10 +107,11 @@ impl LowestRank {
             processes: *host.processes(),
             me: host.me(),
             suspected: ProcessSet::EMPTY,
+            cut_off: ProcessSet::EMPTY,
             leader: host.me(),
             subscribers: Vec::new(),
         };
-        detector.leader = detector.candidate();
+        detector.leader = detector.candidate().unwrap_or(detector.me);
         detector
     }
 
@@ -101,19 +120,33 @@ impl LowestRank {
         self.subscribers.push(subscriber);
     }
 
-    /// The leader changes when a lower rank is restored, or the leader itself is suspected.
     fn upon_detector(&mut self, indication: eventually_perfect::Indication, ctx: &mut Ctx<Self>) {
         indication.apply(&mut self.suspected);
-        let candidate = self.candidate();
-        if candidate != self.leader {
+        self.upon_change(ctx);
+    }
+
+    fn upon_reach(&mut self, reach: Reach, ctx: &mut Ctx<Self>) {
+        self.suspected = reach.suspected;
+        self.cut_off = reach.cut_off;
+        self.upon_change(ctx);
+    }
+
+    /// The leader changes when one of lower rank could lead again, or the leader itself could not, and
+    /// another could.
+    fn upon_change(&mut self, ctx: &mut Ctx<Self>) {
+        if let Some(candidate) = self.candidate()
+            && candidate != self.leader
+        {
             self.leader = candidate;
             ctx.trigger(Effect::Indicate(Trust(candidate), self.subscribers.clone()));
         }
     }
 
-    fn candidate(&self) -> ProcessId {
-        let unsuspected = |p: &ProcessId| *p == self.me || !self.suspected.contains(*p);
-        self.processes.iter().find(unsuspected).unwrap_or(self.me)
+    fn candidate(&self) -> Option<ProcessId> {
+        let could_lead = |p: &ProcessId| {
+            !self.cut_off.contains(*p) && (*p == self.me || !self.suspected.contains(*p))
+        };
+        self.processes.iter().find(could_lead)
     }
 }
 
@@ -122,16 +155,23 @@ pub fn spawn<H: Host>(
     host: &H,
     detector: &Subscribe<eventually_perfect::Indication>,
 ) -> Subscribe<Trust> {
+    let detector = |mailbox: Addr<Event>| detector.send(mailbox.with(Event::Detector));
+    start(host, LowestRank::new(host), detector)
+}
+
+/// The same over a ◇P that knows who is cut off.
+pub fn spawn_by_reach<H: Host>(host: &H, detector: &Subscribe<Reach>) -> Subscribe<Trust> {
+    let detector = |mailbox: Addr<Event>| detector.send(mailbox.with(Event::Reach));
     start(host, LowestRank::new(host), detector)
 }
 
 fn start<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    detector: &Subscribe<eventually_perfect::Indication>,
+    detector: impl FnOnce(Addr<Event>),
 ) -> Subscribe<Trust> {
     let mailbox = host.mailbox();
-    detector.send(mailbox.addr().with(Event::Detector));
+    detector(mailbox.addr());
     let subscribe = mailbox.addr().with(Event::Subscribe);
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Answer(trust, subscriber) => subscriber.send(trust),

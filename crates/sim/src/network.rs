@@ -67,7 +67,7 @@ impl Packet {
     fn digest(&self) -> u64 {
         match &self.cargo {
             Cargo::Lane(_, bytes) | Cargo::Datagram(bytes) => digest(bytes),
-            Cargo::Beat(beat) => beat.deaf.into(),
+            Cargo::Beat(beat) => beat.digest(),
         }
     }
 }
@@ -355,7 +355,7 @@ impl Core {
         }
         let digest = match &cargo {
             Cargo::Lane(_, bytes) | Cargo::Datagram(bytes) => digest(bytes),
-            Cargo::Beat(beat) => beat.deaf.into(),
+            Cargo::Beat(beat) => beat.digest(),
         };
         let label = self.cause;
         self.record(
@@ -522,9 +522,9 @@ impl Core {
             Cargo::Lane(lane, bytes) => {
                 Some(Delivery::Lane(ends.lanes.clone()?, lane, copy.from, bytes))
             }
-            Cargo::Beat(Beat { deaf }) => {
+            Cargo::Beat(beat) => {
                 let (from, up) = (copy.from, ends.heard.clone()?);
-                Some(Delivery::Heard(up, Heard { from, deaf }))
+                Some(Delivery::Heard(up, Heard { from, beat }))
             }
             Cargo::Datagram(bytes) => Some(Delivery::Datagram(ends.arrivals.clone()?, bytes)),
         }

@@ -354,6 +354,7 @@ fn a_process_never_suspects_itself() {
                 last: Time::ZERO,
                 allowance: Allowance::new(milliseconds(500), Time::ZERO),
                 incarnation: None,
+                said: Beat::default(),
             };
             detector.peers.entry(p(rank)).or_insert(itself);
         }
@@ -395,7 +396,10 @@ fn one_way_cut(n: usize, unheard: &[usize], rule: Rule) -> [Log<Indication>; 2] 
 
 #[test]
 fn a_process_that_is_heard_and_hears_nobody_is_suspected_until_it_does() {
-    for n in [2, 3, 5, 8] {
+    // Of two neither reaches a majority then, and neither believes what the other says.
+    let [deaf, other] = one_way_cut(2, &[2], CORRECT);
+    assert_eq!((told(&deaf).len(), told(&other).len()), (2, 0));
+    for n in [3, 5, 8] {
         let unheard: Vec<usize> = (2..=n).collect();
         let [deaf, other] = one_way_cut(n, &unheard, CORRECT);
         assert_eq!(told(&deaf).len(), 2 * (n - 1));
@@ -413,6 +417,57 @@ fn a_process_that_is_heard_and_hears_nobody_is_suspected_until_it_does() {
         told(&other).is_empty(),
         "whoever waits for p1 goes on waiting"
     );
+}
+
+/// p1 of five hears everybody, and these do not hear it; whom p1 and p5 take for cut off, one set after
+/// the other.
+fn heard_by_few(deaf: &[usize], rule: Rule) -> [Vec<ProcessSet>; 2] {
+    let world = checked(5, 7, Timed::uniform(UNIT, UNIT * 20));
+    let mut cluster = Cluster::new(world, Configuration::default(), rule);
+    for rank in deaf {
+        let way = (p(1), p(*rank));
+        cluster.world.cut(way, at(1000), Some(at(5000)));
+    }
+    let listen = |rank: usize| {
+        let detector = &cluster.detectors[rank - 1];
+        listen(&cluster.world, p(rank), &detector.reach)
+    };
+    let logs = [listen(1), listen(5)];
+    cluster.world.run().assert_all_hold();
+    let one: Vec<_> = told(&cluster.logs[0]);
+    assert_eq!(one, [], "it hears them all");
+    let last = told(&cluster.logs[4]);
+    let suspected = [Suspect(p(1)), Restore(p(1))];
+    let expected = if told(&logs[1]).len() == 1 { 0 } else { 2 };
+    assert_eq!(last, suspected[..expected]);
+    let in_time = |time: &Time| *time <= at(1500 + 4 * 100 + 3 * 20) || *time >= at(5000);
+    assert!(logs.iter().all(|log| times(log).iter().all(in_time)));
+    let cut_off = |log| {
+        told(log)
+            .iter()
+            .map(|reach: &Reach| reach.cut_off)
+            .collect()
+    };
+    logs.each_ref().map(cut_off)
+}
+
+#[test]
+fn a_process_that_is_heard_by_less_than_a_majority_is_cut_off_and_says_so() {
+    let nobody = ProcessSet::EMPTY;
+    let one = [p(1)].into_iter().collect();
+    let change = vec![nobody, one, nobody];
+    assert_eq!(heard_by_few(&[2, 3, 4], CORRECT), [change.clone(), change]);
+    assert_eq!(heard_by_few(&[2, 3], CORRECT), [vec![nobody], vec![nobody]]);
+    // Who asks only whom it hears does not know.
+    let deaf_only: Rule = |detector, event, ctx| match event {
+        Event::Heard(mut heard) => {
+            heard.beat.unheard = ProcessSet::EMPTY;
+            detector.upon(Event::Heard(heard), ctx);
+        }
+        event => detector.upon(event, ctx),
+    };
+    let told = heard_by_few(&[2, 3, 4], deaf_only);
+    assert_eq!(told, [vec![nobody], vec![nobody]]);
 }
 
 #[test]
@@ -439,7 +494,9 @@ fn epfd2_eventual_strong_accuracy_a_minority_of_survivors_do_not_suspect_each_ot
     survivors(CORRECT).assert_all_hold();
     let believing = survivors(|detector, event, ctx| {
         detector.upon(event, ctx);
-        detector.silent = detector.silent.union(detector.deaf);
+        let silent = detector.silent;
+        detector.silent = silent.union(detector.told.cut_off);
+        detector.silent.remove(detector.me);
         detector.upon_change(ctx);
     });
     assert!(violated(&believing, "EPFD2"), "{believing}");
@@ -582,12 +639,7 @@ fn a_new_incarnation_begins_with_the_first_timeout_and_old_mistakes_are_not_its(
             incarnation,
         })
     };
-    let heard = || {
-        Event::Heard(Heard {
-            from: p(2),
-            deaf: false,
-        })
-    };
+    let heard = || Event::Heard(Heard::of(p(2)));
     let timeout = |detector: &IncreasingTimeout| total(&detector.peers[&p(2)]);
     let first = Configuration::default().timeout;
     let mistaken = 2 * (first + first / 20);

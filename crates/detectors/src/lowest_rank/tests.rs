@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    harness::{at, listen, milliseconds, p, times, told, violated},
+    harness::{Log, at, listen, milliseconds, p, times, told, violated},
     increasing_timeout,
 };
 use quorate_abstractions::eventually_perfect::Indication::{Restore, Suspect};
@@ -82,7 +82,8 @@ fn elect(rule: Rule) -> Report {
         let host = world.host(q).at("leader");
         let detector = LowestRank::new(&host);
         let suspicions = world.eventually_perfect(q, &oracle);
-        start(&host, Twin { detector, rule }, &suspicions);
+        let said = |up: Addr<Event>| suspicions.send(up.with(Event::Detector));
+        start(&host, Twin { detector, rule }, said);
     }
     world.crash(p(1), Crash::at(at(100)));
     world.run()
@@ -110,25 +111,122 @@ fn eld2_eventual_agreement_fails_if_a_leader_that_is_restored_does_not_lead_agai
     assert!(!violated(&report, "ELD1"), "all trust live ones: {report}");
 }
 
+/// `n` processes over the real ◇P, and what each trusts, one after the other.
+fn measured(world: &World, rule: Rule) -> Vec<Log<Trust>> {
+    let spawn = |q| {
+        let heartbeat = |up| world.heartbeat(q, up);
+        let configuration = increasing_timeout::Configuration::default();
+        let host = world.host(q).at("detector");
+        let below = increasing_timeout::spawn(&host, configuration, heartbeat);
+        let host = world.host(q).at("leader");
+        let detector = LowestRank::new(&host);
+        let twin = Twin { detector, rule };
+        let reach = |up: Addr<Event>| below.reach.send(up.with(Event::Reach));
+        let leader = start(&host, twin, reach);
+        listen(world, q, &leader)
+    };
+    world.processes().map(spawn).collect()
+}
+
+fn calm(n: usize, seed: u64) -> World {
+    let adversary = Timed::uniform(Duration::ZERO, milliseconds(30));
+    World::new(n, seed, adversary).unwrap()
+}
+
+/// From 1 s to 31 s only the channels from and to the hub work.
+fn star(n: usize, hub: ProcessId, rule: Rule) -> Vec<Log<Trust>> {
+    let mut world = calm(n, 3);
+    world.check(properties::leader("leader"));
+    let logs = measured(&world, rule);
+    for q in world.processes().filter(|q| *q != hub) {
+        for r in world.processes().filter(|r| *r != hub && *r != q) {
+            world.cut((q, r), at(1000), Some(at(31_000)));
+        }
+    }
+    world.run_until(at(30_000));
+    logs
+}
+
+#[test]
+fn everybody_trusts_the_hub_of_a_star_whatever_its_rank() {
+    for n in [4, 5, 7] {
+        for hub in (1..=n).map(p) {
+            for (q, log) in (1..=n).map(p).zip(star(n, hub, LowestRank::upon)) {
+                assert_eq!(told(&log).last(), Some(&Trust(hub)), "{q} of {n}");
+                let settled = at(1000 + 500 + 4 * 100 + 3 * 30);
+                assert!(
+                    times(&log).iter().all(|time| *time <= settled),
+                    "{q} of {n}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn as_published_leaves_of_a_star_trust_themselves() {
+    let published: Rule = |detector, event, ctx| match event {
+        Event::Reach(Reach { suspected, .. }) => {
+            let cut_off = ProcessSet::EMPTY;
+            detector.upon(Event::Reach(Reach { suspected, cut_off }), ctx);
+        }
+        event => detector.upon(event, ctx),
+    };
+    let last = |log: &Log<Trust>| *told(log).last().unwrap();
+    let trusted: Vec<_> = star(5, p(3), published).iter().map(last).collect();
+    assert_eq!(trusted, [1, 2, 3, 3, 3].map(|rank| Trust(p(rank))));
+}
+
+#[test]
+fn a_minority_on_its_own_keeps_whom_it_trusted_and_everybody_is_back_after_a_partition() {
+    let minority: ProcessSet = [p(4), p(5)].into_iter().collect();
+    let run = |rule: Rule| {
+        let mut world = calm(5, 3).settle(Duration::from_secs(20));
+        world.check(properties::leader("leader"));
+        let logs = measured(&world, rule);
+        world.partition(minority, at(1000), Some(at(10_000)));
+        world.run().assert_all_hold();
+        logs.iter().map(told).collect::<Vec<_>>()
+    };
+    for (q, told) in (1..=5).map(p).zip(run(LowestRank::upon)) {
+        assert_eq!(told.last(), Some(&Trust(p(1))), "{q}");
+        let itself = q != p(1) && told.contains(&Trust(q));
+        assert!(!itself, "{q}: {told:?}");
+    }
+    // Where p1 is the one that is cut off, the others pass it over until it is back.
+    let mut world = calm(5, 3).settle(Duration::from_secs(20));
+    world.check(properties::leader("leader"));
+    let logs = measured(&world, LowestRank::upon);
+    world.partition([p(1)].into_iter().collect(), at(1000), Some(at(10_000)));
+    world.run().assert_all_hold();
+    assert_eq!(told(&logs[0]).last(), Some(&Trust(p(1))));
+    for log in &logs[1..] {
+        assert_eq!(told(log), [1, 2, 1].map(|rank| Trust(p(rank))));
+    }
+    // Whoever gives way to itself when nobody is left campaigns on both sides.
+    let giving_way: Rule = |detector, event, ctx| {
+        detector.upon(event, ctx);
+        if detector.candidate().is_none() && detector.suspected.contains(detector.leader) {
+            detector.leader = detector.me;
+            ctx.trigger(Effect::Indicate(
+                Trust(detector.me),
+                detector.subscribers.clone(),
+            ));
+        }
+    };
+    let told = run(giving_way);
+    assert!(told[3].contains(&Trust(p(4))), "{told:?}");
+}
+
 /// Over the real ◇P: the survivors agree as soon as the last of them has noticed the crash.
 #[test]
 fn eld2_eventual_agreement_within_the_detection_time_of_the_detector_below() {
-    for n in 2..=8 {
+    for n in 3..=8 {
         for (seed, phase) in (0..).zip((0..100).step_by(5)) {
-            let adversary = Timed::uniform(Duration::ZERO, milliseconds(30));
-            let mut world = World::new(n, seed, adversary).unwrap();
-            world = world.settle(Duration::from_secs(5));
+            let mut world = calm(n, seed).settle(Duration::from_secs(5));
             world.check(properties::eventually_perfect("detector"));
             world.check(properties::leader("leader"));
-            let mut logs = Vec::new();
-            for q in world.processes() {
-                let heartbeat = |up| world.heartbeat(q, up);
-                let configuration = increasing_timeout::Configuration::default();
-                let host = world.host(q).at("detector");
-                let detector = increasing_timeout::spawn(&host, configuration, heartbeat);
-                let leader = spawn(&world.host(q).at("leader"), &detector.suspicions);
-                logs.push(listen(&world, q, &leader));
-            }
+            let logs = measured(&world, LowestRank::upon);
             let crash = at(1000 + phase);
             world.crash(p(1), Crash::at(crash));
             world.run().assert_all_hold();

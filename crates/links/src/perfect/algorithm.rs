@@ -14,7 +14,7 @@ use super::{
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{self, datagrams},
-    heartbeat::Heard,
+    heartbeat::{Beat, Heard},
     lanes::{LaneId, Lanes},
     link::{Send, To},
 };
@@ -66,8 +66,8 @@ impl Algorithm for PerfectLink {
     fn upon_idle(&mut self, ctx: &mut Ctx) {
         for from in self.peers.take_heard().iter() {
             let session = self.peers.get(from).session();
-            let deaf = session.is_some_and(Session::is_deaf);
-            self.watchers.tell_heard(Heard { from, deaf }, ctx);
+            let beat = session.map(Session::said).unwrap_or_default();
+            self.watchers.tell_heard(Heard { from, beat }, ctx);
         }
         for p in self.peers.take_touched().iter() {
             self.flush(p, ctx);
@@ -221,10 +221,10 @@ impl PerfectLink {
                 from,
                 token,
                 stamp,
-                deaf,
+                beat,
             } => {
                 if self.is_of_session(from, token, ctx) && self.upon_stamp(from, stamp, ctx) {
-                    self.upon_hearing(from, deaf);
+                    self.upon_hearing(from, beat);
                 }
             }
             Frame::Datagram {
@@ -356,9 +356,9 @@ impl PerfectLink {
     }
 
     /// What a peer says of whom it hears stands until it says otherwise.
-    fn upon_hearing(&mut self, from: ProcessId, deaf: bool) {
+    fn upon_hearing(&mut self, from: ProcessId, beat: Beat) {
         if let Some(session) = self.peers.get_mut(from).session_mut() {
-            session.hears_little(deaf);
+            session.says(beat);
         }
     }
 

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | PACKET | `2`, sender, token u64, stream u32, number u64, acknowledged u64, length u32, chunks |
 //! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, stream u32, acknowledged u64, ranges: (gap, length) varints |
-//! | BEAT | `4`, sender, token u64, stamp u64, `1` if the sender hears less than a majority, else `0` |
+//! | BEAT | `4`, sender, token u64, stamp u64, the set of those that it does not hear u128, `1` if it is cut off, else `0` |
 //! | EXCLUDED | `5`, sender, echo u64, known incarnation u64, verdict |
 //! | DATAGRAM | `6`, sender, token u64, stamp u64, lane u16, length u16, that many bytes: one message |
 //! | OPEN | `7`, sender, token u64, stamp u64, stream u32, number of its first packet u64 |
@@ -17,8 +17,8 @@
 //! many bytes of a message. A zero where a chunk could begin: the rest of the packet is padding.
 use super::hello::{self, Hello};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quorate_abstractions::lanes::LaneId;
-use quorate_core::{Incarnation, ProcessId, wire};
+use quorate_abstractions::{heartbeat::Beat, lanes::LaneId};
+use quorate_core::{Incarnation, ProcessId, ProcessSet, wire};
 
 pub const HELLO: u8 = 1;
 const PACKET: u8 = 2;
@@ -150,7 +150,7 @@ pub enum Frame {
         from: ProcessId,
         token: Token,
         stamp: u64,
-        deaf: bool,
+        beat: Beat,
     },
     /// One message of a fair-loss lane.
     Datagram {
@@ -237,10 +237,13 @@ impl Frame {
                 from: take_process(bytes)?,
                 token: Token(bytes.try_get_u64_le()?),
                 stamp: bytes.try_get_u64_le()?,
-                deaf: match bytes.try_get_u8()? {
-                    0 => false,
-                    1 => true,
-                    _ => return Err(Malformed::Frame),
+                beat: Beat {
+                    unheard: ProcessSet::of_bits(bytes.try_get_u128_le()?),
+                    cut_off: match bytes.try_get_u8()? {
+                        0 => false,
+                        1 => true,
+                        _ => return Err(Malformed::Frame),
+                    },
                 },
             },
             DATAGRAM => Frame::Datagram {
@@ -392,9 +395,10 @@ pub fn opened(me: ProcessId, token: Token, stamp: u64, stream: u32, upto: u64) -
 }
 
 /// A BEAT frame.
-pub fn beat(me: ProcessId, token: Token, stamp: u64, deaf: bool) -> Bytes {
+pub fn beat(me: ProcessId, token: Token, stamp: u64, beat: Beat) -> Bytes {
     let mut out = begin_stamped(BEAT, me, token, stamp);
-    out.put_u8(deaf.into());
+    out.put_u128_le(beat.unheard.bits());
+    out.put_u8(beat.cut_off.into());
     seal(out)
 }
 

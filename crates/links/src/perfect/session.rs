@@ -10,6 +10,7 @@ use super::{
     sending::Sending,
 };
 use bytes::{Bytes, BytesMut};
+use quorate_abstractions::heartbeat::Beat;
 use quorate_core::{
     Incarnation, ProcessId, Time,
     message::{digest, fold},
@@ -46,8 +47,8 @@ pub struct Session {
     stamp: u64,
     /// When a frame of the peer arrived that was not a copy of an earlier one.
     heard_at: Time,
-    /// Whether the latest of the peer's heartbeats says that it hears less than a majority.
-    deaf: bool,
+    /// The latest of the peer's heartbeats.
+    said: Beat,
     /// An acknowledgement leaves then at the latest.
     acknowledge_at: Option<Time>,
 }
@@ -113,7 +114,7 @@ impl Session {
             unopened: None,
             stamp: 0,
             heard_at: now,
-            deaf: false,
+            said: Beat::default(),
             acknowledge_at: None,
         }
     }
@@ -138,14 +139,14 @@ impl Session {
         self.token
     }
 
-    /// Whether the peer says that it hears less than a majority.
-    pub fn is_deaf(&self) -> bool {
-        self.deaf
+    /// What the peer says of whom it hears.
+    pub fn said(&self) -> Beat {
+        self.said
     }
 
     /// What a peer says of whom it hears stands until it says otherwise.
-    pub fn hears_little(&mut self, deaf: bool) {
-        self.deaf = deaf;
+    pub fn says(&mut self, beat: Beat) {
+        self.said = beat;
     }
 
     /// Something that is no copy arrived. Says whether it broke a long silence.
@@ -225,9 +226,9 @@ impl Session {
     }
 
     /// A heartbeat.
-    pub fn beat(&mut self, deaf: bool) -> Bytes {
+    pub fn beat(&mut self, beat: Beat) -> Bytes {
         let stamp = self.next_stamp();
-        frame::beat(self.me, self.token, stamp, deaf)
+        frame::beat(self.me, self.token, stamp, beat)
     }
 
     /// One transmission of what waits, as far as the window goes; `None`: nothing left.

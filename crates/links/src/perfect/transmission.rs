@@ -90,7 +90,7 @@ impl PerfectLink {
     pub(super) fn upon_beat(&mut self, beat: Beat, ctx: &mut Ctx) {
         for p in self.peers.others().iter() {
             if let Some(session) = self.peers.get_mut(p).session_mut() {
-                Self::transmit_one(p, session.beat(beat.deaf), ctx);
+                Self::transmit_one(p, session.beat(beat), ctx);
             }
         }
     }

@@ -142,8 +142,8 @@ pub fn start(
         heartbeat,
         &links.status(),
     );
-    let suspicions = detector.suspicions;
-    let leader = lowest_rank::spawn(&host.at("leader"), &suspicions);
+    let suspicions = detector.suspicions.clone();
+    let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
     let tuning = by_leader::Configuration {
         instances: configuration.instances as u64,
         ..by_leader::Configuration::default()
@@ -169,7 +169,7 @@ pub fn start(
         Consistency::Register => None,
     };
     let memory = memory::start(configuration, &host, &links, &links.datagrams(), view);
-    let (consensus, commit) = agreements(configuration, &host, below)?;
+    let (consensus, commit) = agreements(configuration, &host, below, &detector)?;
 
     let watched = view.clone();
     links
@@ -180,6 +180,9 @@ pub fn start(
     let watched = view.clone();
     let timeouts = Addr::new(move |allowed| watched.upon_timeout(allowed));
     detector.timeouts.send(timeouts);
+    let watched = view.clone();
+    let reach = Addr::new(move |reach| watched.upon_reach(reach));
+    detector.reach.send(reach);
     let watched = view.clone();
     leader.send(Addr::new(move |trust| watched.upon_trust(trust)));
 
@@ -267,13 +270,15 @@ fn agreements<H: Host>(
     configuration: &Configuration,
     host: &H,
     below: Below<PerfectLinks<H>>,
+    detector: &increasing_timeout::Detector,
 ) -> Result<Agreeing> {
     let firsts = host.at("first-incarnations");
     let status = below.links.status();
-    let detector = first_incarnations::spawn(&firsts, &below.eventually_perfect, &status);
-    let leader = lowest_rank::spawn(&firsts.at("leader"), &detector);
+    let (suspicions, reach) = (&detector.suspicions, &detector.reach);
+    let detector = first_incarnations::spawn(&firsts, suspicions, reach, &status);
+    let leader = lowest_rank::spawn_by_reach(&firsts.at("leader"), &detector.reach);
     let below = Below {
-        eventually_perfect: detector,
+        eventually_perfect: detector.suspicions,
         leader,
         ..below
     };

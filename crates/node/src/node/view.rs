@@ -1,7 +1,7 @@
 //! What this process knows of the cluster: kept up to date by the link, ◇P and Ω, read by
 //! `/status`, `/readyz` and whoever must know whether this process may serve.
 use quorate_abstractions::{
-    eventually_perfect::{Allowed, Indication as Suspicion, Timeout},
+    eventually_perfect::{Allowed, Indication as Suspicion, Reach, Timeout},
     leader::Trust,
     link::Status,
     reconfigurable::Configuration,
@@ -98,6 +98,7 @@ struct Peer {
 struct State {
     peers: BTreeMap<ProcessId, Peer>,
     suspected: ProcessSet,
+    cut_off: ProcessSet,
     leader: Option<ProcessId>,
     configuration: Configuration,
     /// Whether another incarnation of this process came before.
@@ -134,6 +135,7 @@ impl View {
         let state = State {
             peers: peers.map(|p| (p, Peer::default())).collect(),
             suspected: ProcessSet::EMPTY,
+            cut_off: ProcessSet::EMPTY,
             leader: None,
             configuration: Configuration {
                 number: 0,
@@ -374,6 +376,19 @@ impl View {
     /// A peer may be silent for so long from now on.
     pub fn upon_timeout(&self, allowed: Allowed) {
         self.update(allowed.process, |entry| entry.timeout = allowed.timeout);
+    }
+
+    /// These are known to reach less than a majority.
+    pub fn upon_reach(&self, Reach { cut_off, .. }: Reach) {
+        let mut state = self.state();
+        let before = std::mem::replace(&mut state.cut_off, cut_off);
+        drop(state);
+        for p in cut_off.without(before).iter() {
+            warn!(process = %p, "cut off from a majority");
+        }
+        for p in before.without(cut_off).iter() {
+            info!(process = %p, "cut off no longer");
+        }
     }
 
     /// Ω trusts another leader.

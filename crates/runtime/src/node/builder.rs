@@ -406,7 +406,7 @@ impl Builder {
             heartbeat,
             &links.status(),
         );
-        let leader = lowest_rank::spawn(&host.at("leader"), &detector.suspicions);
+        let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
         let perfect = self
             .synchrony
             .map(|bounds| exclude_on_timeout::spawn(&host.at("synchrony"), bounds, heartbeat));
@@ -424,8 +424,8 @@ impl Builder {
             });
         }
         let (of_detector, of_leader) = (status.clone(), status.clone());
-        detector.suspicions.send(Addr::new(move |indication| {
-            of_detector.send_modify(|now| now.upon_detector(indication));
+        detector.reach.send(Addr::new(move |reach| {
+            of_detector.send_modify(|now| now.upon_reach(reach));
         }));
         let of_timeouts = status.clone();
         detector.timeouts.send(Addr::new(move |allowed| {

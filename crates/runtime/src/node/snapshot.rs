@@ -1,6 +1,6 @@
 //! What a node knows of its cluster.
 use quorate_abstractions::{
-    eventually_perfect::{self, Allowed, Timeout},
+    eventually_perfect::{Allowed, Reach, Timeout},
     leader::Trust,
     link,
 };
@@ -77,7 +77,9 @@ pub struct Snapshot {
     pub standing: Standing,
     /// All processes, in rank order, oneself included.
     pub peers: Vec<Peer>,
-    /// Who is suspected to have crashed.
+    /// Who is known to reach less than a majority in both directions, oneself included.
+    pub cut_off: ProcessSet,
+    /// Who is suspected to have crashed, or to be of as little use.
     pub suspected: ProcessSet,
     /// Who is trusted to lead.
     pub leader: Option<ProcessId>,
@@ -100,6 +102,7 @@ impl Snapshot {
             incarnation,
             standing: Standing::Joining,
             peers: peers.collect(),
+            cut_off: ProcessSet::EMPTY,
             suspected: ProcessSet::EMPTY,
             leader: None,
         }
@@ -115,12 +118,15 @@ impl Snapshot {
             .collect()
     }
 
-    /// Whether this process takes part and is, with those it is connected to and does not suspect,
-    /// a majority.
+    /// Whether this process takes part and reaches a majority in both directions.
     pub fn has_quorum(&self) -> bool {
-        let mut present = self.connected().without(self.suspected);
+        // Who is suspected since it is cut off itself answers this process nonetheless.
+        let silent = self.suspected.without(self.cut_off);
+        let mut present = self.connected().without(silent);
         present.insert(self.me);
-        self.standing == Standing::Admitted && present.len() > self.peers.len() / 2
+        !self.cut_off.contains(self.me)
+            && self.standing == Standing::Admitted
+            && present.len() > self.peers.len() / 2
     }
 
     pub(crate) fn upon_status(&mut self, status: link::Status) {
@@ -159,8 +165,9 @@ impl Snapshot {
         self.peers.get(peer.index()).map(|entry| &entry.way)
     }
 
-    pub(crate) fn upon_detector(&mut self, indication: eventually_perfect::Indication) {
-        indication.apply(&mut self.suspected);
+    pub(crate) fn upon_reach(&mut self, reach: Reach) {
+        self.suspected = reach.suspected;
+        self.cut_off = reach.cut_off;
     }
 
     pub(crate) fn upon_timeout(&mut self, allowed: Allowed) {

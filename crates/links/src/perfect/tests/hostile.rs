@@ -194,7 +194,10 @@ fn a_forged_higher_incarnation_changes_nothing() {
         packet.put_slice(&[4 + 3, 1, 7]);
         frame::end_packet(&mut packet, 0);
         world.inject(1, packet.freeze());
-        world.inject(1, frame::beat(p(2), Token(token), u64::MAX, false));
+        world.inject(
+            1,
+            frame::beat(p(2), Token(token), u64::MAX, Beat::default()),
+        );
         let datagram = frame::datagram(p(2), Token(token), 9, LaneId(2), b"7");
         world.inject(1, datagram.unwrap());
         world.inject(1, frame::open(p(2), Token(token), 9, 2, 1));
@@ -223,7 +226,7 @@ fn a_heartbeat_of_another_incarnation_is_no_sign_of_life() {
     world.run(ms(500));
     let heard = |world: &mut World, token| {
         world.process(2).heard.lock().unwrap().clear();
-        world.inject(2, frame::beat(p(1), token, u64::MAX, false));
+        world.inject(2, frame::beat(p(1), token, u64::MAX, Beat::default()));
         world.run(ms(500));
         world.process(2).heard.lock().unwrap().clone()
     };

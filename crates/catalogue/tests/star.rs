@@ -1,0 +1,131 @@
+//! A star: five processes of which only the hub reaches the others. It leads total order, whatever its rank,
+//! and nobody disturbs it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use quorate_abstractions::{
+    leader::Trust,
+    link::{self, Links},
+    total_order::{Broadcast, Deliver},
+};
+use quorate_broadcast::by_leader::{self, Message};
+use quorate_consensus::ballots;
+use quorate_core::{Addr, Host, Layer, ProcessId, Time};
+use quorate_detectors::{increasing_timeout, lowest_rank};
+use quorate_sim::{Timed, World};
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+const PROCESSES: usize = 5;
+/// When the channels between leaves are cut, for good.
+const CUT: Time = Time::from_nanos(1_000_000_000);
+/// By then everybody knows it.
+const SETTLED: Time = Time::from_nanos(3_000_000_000);
+const END: Time = Time::from_nanos(63_000_000_000);
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+/// What happens from [`SETTLED`] on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Tally {
+    /// The hub's own deliveries. It broadcasts one message after the other.
+    delivered: u64,
+    /// Campaigns that were begun, by anybody.
+    campaigns: u64,
+}
+
+/// Whom Ω trusts: as it is built, or, as published, the lowest rank that is not suspected.
+type Trusting = fn(&quorate_sim::SimHost, &increasing_timeout::Detector) -> Addr<Addr<Trust>>;
+
+const BUILT: Trusting = |host, detector| lowest_rank::spawn_by_reach(host, &detector.reach);
+const PUBLISHED: Trusting = |host, detector| lowest_rank::spawn(host, &detector.suspicions);
+
+/// A minute of a hub that has one message under way at a time, while the leaves broadcast twice a second.
+fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
+    let network = Timed::uniform(Duration::from_millis(5), Duration::from_millis(15));
+    let mut world = World::new(PROCESSES, 7, network).unwrap();
+    let tally = Arc::<Mutex<Tally>>::default();
+    for q in world.processes() {
+        let host = world.host(q);
+        let heartbeat = |up| world.heartbeat(q, up);
+        let configuration = increasing_timeout::Configuration::default();
+        let detector = increasing_timeout::spawn(&host.at("detector"), configuration, heartbeat);
+        let leader = trusting(&host.at("leader"), &detector);
+        let door = Arc::<OnceLock<Addr<Broadcast>>>::default();
+        let (again, counted) = (door.clone(), tally.clone());
+        let up = world.application_with(q, move |deliver: Deliver, _| {
+            if deliver.origin.process != q || q != hub {
+                return;
+            }
+            counted.lock().unwrap().delivered += deliver.payloads.len() as u64;
+            let payload = Bytes::from_static(b"next");
+            again.get().unwrap().send(Broadcast { payload });
+        });
+        let (order, counted) = (host.at("order"), tally.clone());
+        let links = world.links(q).at("order");
+        let counting = |up: Addr<link::Deliver<Message>>| {
+            let below = links.lane().attach(up);
+            Addr::new(move |send: link::Send<Message>| {
+                let prepare = matches!(
+                    &send.message,
+                    Message::Ballots {
+                        message: ballots::Message::Prepare { .. },
+                        ..
+                    }
+                );
+                if prepare {
+                    counted.lock().unwrap().campaigns += 1;
+                }
+                below.send(send);
+            })
+        };
+        let requests = by_leader::spawn(
+            &order,
+            by_leader::Configuration::default(),
+            counting,
+            &leader,
+            up,
+        );
+        assert!(door.set(requests.clone()).is_ok());
+        let payload = Bytes::from_static(b"first");
+        world.request(q, Time::ZERO, &requests, Broadcast { payload });
+        if q != hub {
+            for half in 1..120 {
+                let payload = Bytes::from_static(b"of a leaf");
+                let at = Time::from_nanos(500_000_000 * half);
+                world.request(q, at, &requests, Broadcast { payload });
+            }
+        }
+    }
+    let leaves = || (1..=PROCESSES).map(p).filter(|q| *q != hub);
+    for (q, r) in leaves().flat_map(|q| leaves().map(move |r| (q, r))) {
+        if star && q != r {
+            world.cut((q, r), CUT, None);
+        }
+    }
+    world.run_until(SETTLED);
+    *tally.lock().unwrap() = Tally::default();
+    world.run_until(END);
+    let tally = *tally.lock().unwrap();
+    tally
+}
+
+#[test]
+fn the_hub_of_a_star_leads_undisturbed_whatever_its_rank() {
+    for hub in (1..=PROCESSES).map(p) {
+        let healthy = a_minute(hub, false, BUILT);
+        let alone = a_minute(hub, true, BUILT);
+        assert_eq!(alone.campaigns, 0, "{hub}");
+        assert!(10 * alone.delivered >= 8 * healthy.delivered, "{hub}");
+    }
+}
+
+#[test]
+fn leaves_that_trust_themselves_depose_the_hub_again_and_again() {
+    let disturbed = a_minute(p(3), true, PUBLISHED);
+    assert!(disturbed.campaigns > 20, "{disturbed:?}");
+}
