@@ -241,10 +241,11 @@ impl PerfectLink {
             Frame::Hello(hello) => self.upon_hello(hello, ctx),
             Frame::Excluded {
                 from,
+                incarnation,
                 echo,
                 known,
                 verdict,
-            } => self.upon_excluded(from, echo, known, verdict, ctx),
+            } => self.upon_excluded((from, incarnation), echo, known, verdict, ctx),
         }
     }
 

@@ -8,7 +8,7 @@
 //! | PACKET | `2`, sender, token u64, stream u32, number u64, acknowledged u64, length u32, chunks |
 //! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, stream u32, acknowledged u64, ranges: (gap, length) varints |
 //! | BEAT | `4`, sender, token u64, stamp u64, the set of those that it does not hear u128, `1` if it is cut off, else `0` |
-//! | EXCLUDED | `5`, sender, echo u64, known incarnation u64, verdict |
+//! | EXCLUDED | `5`, sender, its incarnation u64, echo u64, known incarnation u64 and number u32, verdict |
 //! | DATAGRAM | `6`, sender, token u64, stamp u64, lane u16, length u16, that many bytes: one message |
 //! | OPEN | `7`, sender, token u64, stamp u64, stream u32, number of its first packet u64 |
 //! | OPENED | `8`, sender, token u64, stamp u64, stream u32, last packet in order of the stream before it u64 |
@@ -88,6 +88,8 @@ pub enum Verdict {
     KnownOtherwise,
     /// A newer incarnation showed up in its slot.
     Superseded,
+    /// Another incarnation in its slot is known to have been admitted.
+    Taken,
 }
 
 /// Who holds a slot.
@@ -163,6 +165,7 @@ pub enum Frame {
     /// The receiver may not take part.
     Excluded {
         from: ProcessId,
+        incarnation: Incarnation,
         echo: u64,
         known: Voter,
         verdict: Verdict,
@@ -255,11 +258,13 @@ impl Frame {
             },
             EXCLUDED => Frame::Excluded {
                 from: take_process(bytes)?,
+                incarnation: Incarnation(bytes.try_get_u64_le()?),
                 echo: bytes.try_get_u64_le()?,
                 known: take_voter(bytes)?,
                 verdict: match bytes.try_get_u8()? {
                     0 => Verdict::KnownOtherwise,
                     1 => Verdict::Superseded,
+                    2 => Verdict::Taken,
                     _ => return Err(Malformed::Frame),
                 },
             },
@@ -423,15 +428,23 @@ pub fn datagram(
 }
 
 /// An EXCLUDED frame.
-pub fn excluded(me: ProcessId, echo: u64, known: Voter, verdict: Verdict) -> Bytes {
+pub fn excluded(
+    me: ProcessId,
+    incarnation: Incarnation,
+    echo: u64,
+    known: Voter,
+    verdict: Verdict,
+) -> Bytes {
     let mut out = BytesMut::with_capacity(32);
     out.put_u8(EXCLUDED);
     out.put_u8(me.rank() as u8);
+    out.put_u64_le(incarnation.0);
     out.put_u64_le(echo);
     put_voter(known, &mut out);
     out.put_u8(match verdict {
         Verdict::KnownOtherwise => 0,
         Verdict::Superseded => 1,
+        Verdict::Taken => 2,
     });
     seal(out)
 }

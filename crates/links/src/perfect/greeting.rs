@@ -1,10 +1,10 @@
 //! When to greet a peer, and what was last said at its address.
-use super::peer::Nonce;
-use quorate_core::{Random, Time};
-use rand::Rng;
+use super::{
+    draws::{Drawn, Draws},
+    transmission::jittered,
+};
+use quorate_core::{Incarnation, Random, Time};
 use std::time::Duration;
-
-use super::transmission::jittered;
 
 /// Greetings that are not answered are repeated after this, then ever more slowly,
 const GREETING: Duration = Duration::from_millis(20);
@@ -22,10 +22,8 @@ const REFUSING: Duration = Duration::from_secs(1);
 /// The greetings to one peer, and from its address.
 #[derive(Default)]
 pub struct Greeting {
-    /// The nonce that we tell this peer, and that it must echo.
-    nonce: Nonce,
-    /// The last nonce that was heard from its address, by whomever; zero before.
-    heard: Nonce,
+    /// What the starts of this peer must echo.
+    pub draws: Draws,
     /// A greeting leaves at the end of this batch.
     due: bool,
     /// A greeting leaves then, unless the peer has nothing more to tell.
@@ -39,26 +37,16 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    /// The nonce that this peer has to echo.
-    pub fn nonce(&self) -> Nonce {
-        self.nonce
-    }
-
-    /// The nonce to echo.
-    pub fn heard(&self) -> Nonce {
-        self.heard
-    }
-
     /// The first greeting is due.
     pub fn introduce(&mut self, rng: &mut Random) {
-        // Zero stands for "not heard".
-        self.nonce = rng.next_u64() | 1;
+        self.draws.introduce(rng);
         self.due = true;
     }
 
-    /// Whoever greets from the peer's address has this nonce.
-    pub fn hear(&mut self, nonce: Nonce) {
-        self.heard = nonce;
+    /// For whom greetings leave now; `present` is the start that there is a session with.
+    pub fn take_due(&mut self, present: Option<Incarnation>) -> Vec<Drawn> {
+        let due = std::mem::take(&mut self.due);
+        self.draws.take_due(due, present)
     }
 
     /// A greeting leaves at the end of this batch if `wanted`.
@@ -68,7 +56,7 @@ impl Greeting {
 
     /// Whether a greeting leaves at the end of this batch.
     pub fn is_due(&self) -> bool {
-        self.due
+        self.due || self.draws.are_due()
     }
 
     /// When one leaves, otherwise.
@@ -88,7 +76,6 @@ impl Greeting {
 
     /// A greeting has left, and is repeated unless it was the last.
     pub fn left(&mut self, now: Time, is_last: bool, rng: &mut Random) {
-        self.due = false;
         self.at = (!is_last).then(|| now + pause(self.fruitless, rng));
     }
 

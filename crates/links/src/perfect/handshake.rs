@@ -1,7 +1,7 @@
 //! Who is there, and who may take part: greetings, admission, exclusion.
 //!
-//! A peer is *verified* once it has echoed our nonce; what an unverified greeting says is answered,
-//! and otherwise believed in nothing. The first verified incarnation of a slot, or the one that a
+//! A start of a peer is *verified* once it has echoed our nonce, as [`draws`](super::draws) says; an
+//! unverified greeting is answered, and otherwise believed in nothing. The first verified incarnation of a slot, or the one that a
 //! verified voter knows there, is its *voter*. Any other is told that it may not take part.
 use super::{
     algorithm::{Ctx, PerfectLink},
@@ -13,7 +13,7 @@ use super::{
     session::Session,
 };
 use quorate_abstractions::link::Status;
-use quorate_core::ProcessId;
+use quorate_core::{Incarnation, ProcessId};
 use rand::Rng;
 
 impl PerfectLink {
@@ -30,8 +30,7 @@ impl PerfectLink {
         let me = self.seats.me();
         let peer = self.peers.get(p);
         let mut hello = Hello::new(self.seats.identity(), p);
-        hello.nonce = peer.greeting.nonce();
-        hello.echo = peer.greeting.heard();
+        hello.newcomer = self.seats.is_newcomer();
         hello.ready = self.seats.is_admitted() && !self.seats.is_excluded();
         // On the timer everything is asked for that is still missing.
         let lacks_admission = !(peer.is_connected() && peer.has_admitted_us());
@@ -40,8 +39,9 @@ impl PerfectLink {
         let start = ctx.rng().next_u64() as usize % self.seats.processes().n();
         let mut slots: Vec<ProcessId> = self.seats.processes().iter().collect();
         slots.rotate_left(start);
-        // Once admitted, it says so even when excluded: it is no newcomer then.
-        let tells_own = self.seats.was_adopted() || self.seats.is_admitted();
+        // Once admitted, it says so even when excluded: it is no newcomer then. A newcomer says after whom
+        // it comes.
+        let tells_own = self.seats.was_adopted() || self.seats.is_admitted() || hello.newcomer;
         slots.retain(|slot| *slot != p && (*slot != me || tells_own));
         if !peer.is_closed() {
             slots.insert(0, p);
@@ -50,16 +50,23 @@ impl PerfectLink {
             .into_iter()
             .filter_map(|slot| Some((slot, self.seats.voter(slot)?)))
             .collect();
-        let bytes = hello.encode(self.configuration.datagram);
-        Self::transmit_one(p, bytes, ctx);
         let is_last = peer.is_settled() || self.seats.is_excluded() && peer.greeting.is_fruitless();
         let now = ctx.now();
         let peer = self.peers.get_mut(p);
-        // Whatever a stranger said in between, the next greeting is for the peer of the session.
-        if let Some(nonce) = peer.session().map(Session::nonce) {
-            peer.greeting.hear(nonce);
-        }
+        let present = peer.session().map(|s| (s.incarnation(), s.nonce()));
+        let due = peer
+            .greeting
+            .take_due(present.map(|(incarnation, _)| incarnation));
         peer.greeting.left(now, is_last, ctx.rng());
+        for drawn in due {
+            hello.nonce = drawn.nonce;
+            hello.draw = drawn.number;
+            // Whatever somebody said in its name: to the peer of the session, its nonce is repeated.
+            let nonce = present.filter(|(incarnation, _)| drawn.incarnation == Some(*incarnation));
+            hello.echo = nonce.map_or(drawn.echo, |(_, nonce)| nonce);
+            let bytes = hello.encode(self.configuration.datagram);
+            Self::transmit_one(p, bytes, ctx);
+        }
     }
 
     pub(super) fn upon_hello(&mut self, hello: Hello, ctx: &mut Ctx) {
@@ -80,17 +87,21 @@ impl PerfectLink {
         if !is_member {
             return ctx.count("no member");
         }
-        let greeting = &mut self.peers.touch(from).greeting;
-        if hello.echo != greeting.nonce() {
-            // Not verified: it may learn our nonce, no more.
+        let voter = self.seats.voter(from).map(|voter| voter.incarnation);
+        let draws = &mut self.peers.touch(from).greeting.draws;
+        draws.hear(hello.incarnation, hello.nonce, voter, ctx.rng());
+        if !draws.verify(hello.incarnation, hello.echo) {
+            // It may learn our nonce, no more.
             ctx.count("unverified");
-            greeting.hear(hello.nonce);
-            greeting.ask(true);
-            return;
+            return draws.answer(hello.incarnation);
         }
         if self.seats.is_excluded() {
             return self.answer(&hello);
         }
+        if let Some(before) = hello.predecessor() {
+            self.learn_voter(from, before, ctx);
+        }
+        self.upon_admitted_otherwise(&hello);
         match self.seats.voter(from) {
             Some(known) if known.incarnation != hello.incarnation => {
                 self.upon_other(&hello, known, ctx);
@@ -99,13 +110,25 @@ impl PerfectLink {
         }
     }
 
+    /// An incarnation that is verified was admitted, and the one that is known in its slot was not, as far as
+    /// is known: then it never will be, since no two are.
+    fn upon_admitted_otherwise(&mut self, hello: &Hello) {
+        let from = hello.from;
+        let known = self.seats.voter(from).filter(|known| known.number == 0);
+        let is_other = known.is_some_and(|known| known.incarnation != hello.incarnation);
+        if hello.ready && is_other && !self.peers.get(from).is_ready() {
+            self.seats.prefer(from, hello.incarnation);
+            self.seats.forget(from);
+            let peer = self.peers.touch(from);
+            peer.succeed();
+            peer.greeting.draws.outdate(hello.incarnation);
+        }
+    }
+
     /// A verified greeting of the incarnation that is the voter of its slot, or becomes it now.
     fn upon_voter(&mut self, hello: &Hello, ctx: &mut Ctx) {
         let from = hello.from;
-        let peer = self.peers.get_mut(from);
-        if let Some(closed) = peer.closed() {
-            // It has to verify our greetings.
-            peer.greeting.hear(hello.nonce);
+        if let Some(closed) = self.peers.get(from).closed() {
             let known = self.seats.voter(from).unwrap_or_default();
             return self.turn_away(from, hello.nonce, known, closed.verdict, ctx);
         }
@@ -114,7 +137,7 @@ impl PerfectLink {
         let own = own.map(|(_, voter)| *voter);
         let is_own = own.is_some_and(|own| own.incarnation == self.seats.identity().incarnation);
         if let Some(known) = own.filter(|_| !is_own)
-            && !self.upon_known_otherwise(from, known, ctx)
+            && !self.upon_known_otherwise(from, known, false, ctx)
         {
             return self.answer(hello);
         }
@@ -124,6 +147,12 @@ impl PerfectLink {
         };
         if self.seats.voter(from).is_none() {
             self.learn_voter(from, first, ctx);
+        }
+        let voter = self.seats.voter(from);
+        if let Some(before) = hello.predecessor()
+            && voter.is_none_or(|voter| voter.number <= before.number)
+        {
+            self.tell_replaced(from, before.incarnation, hello.incarnation, ctx);
         }
         if let Some(own) = own.filter(|_| is_own) {
             self.upon_own_adoption(from, own, ctx);
@@ -136,7 +165,7 @@ impl PerfectLink {
             self.learn_voter(*slot, *voter, ctx);
         }
         let peer = self.peers.get_mut(from);
-        peer.is_admitted(hello.ready);
+        peer.note_admitted(hello.ready);
         peer.greeting.answered();
         peer.greeting.ask(hello.wants_reply);
         if peer.is_settled() {
@@ -148,24 +177,36 @@ impl PerfectLink {
 
     /// Begins the session with a verified voter, if there is none yet.
     fn connect(&mut self, hello: &Hello, ctx: &mut Ctx) {
+        let peer = self.peers.get(hello.from);
+        if let Some(session) = peer.session() {
+            if !session.is_older_than(hello.draw) {
+                return;
+            }
+            // The peer had to forget us before it knew us as a voter, so that no data has flowed. Should it
+            // have, both learn of the gap.
+            if session.is_in_use() {
+                self.end_stream(hello.from, ctx);
+            }
+        }
         let identity = self.seats.identity();
         let peer = self.peers.get_mut(hello.from);
-        if peer.is_connected() {
-            return;
-        }
+        let Some(nonce) = peer.greeting.draws.verified(hello.incarnation) else {
+            return ctx.count("unverified");
+        };
         let here = End {
             process: identity.me,
             incarnation: identity.incarnation,
-            nonce: peer.greeting.nonce(),
+            nonce,
+            draw: 0,
         };
         let there = End {
             process: hello.from,
             incarnation: hello.incarnation,
             nonce: hello.nonce,
+            draw: hello.draw,
         };
         let lanes = self.lanes.len();
         let session = Session::new(here, there, &self.configuration, lanes, ctx.now());
-        peer.greeting.hear(hello.nonce);
         peer.connect(session);
     }
 
@@ -179,6 +220,10 @@ impl PerfectLink {
             Claim::Conflicting => return ctx.count("conflicting voters"),
             Claim::News => {}
             Claim::Successor(known) => self.succeed(slot, voter, known, ctx),
+        }
+        if slot != self.seats.me() {
+            let greeting = &mut self.peers.get_mut(slot).greeting;
+            greeting.draws.outdate(voter.incarnation);
         }
         let now = ctx.now();
         for p in self.peers.others().iter() {
@@ -207,15 +252,31 @@ impl PerfectLink {
         if !self.peers.get(from).is_closed() {
             self.close(from, Verdict::Superseded);
         }
-        let status = Status::Replaced {
-            peer: from,
-            known: known.incarnation,
-            newcomer: hello.incarnation,
+        self.tell_replaced(from, known.incarnation, hello.incarnation, ctx);
+        let verdict = if self.peers.get(from).is_ready() {
+            Verdict::Taken
+        } else {
+            Verdict::KnownOtherwise
         };
-        if self.watchers.told(from) != Some(&status) {
-            self.watchers.tell(from, status, ctx);
+        self.turn_away(from, hello.nonce, known, verdict, ctx);
+    }
+
+    /// Another incarnation is where `known` was: told once.
+    pub(super) fn tell_replaced(
+        &mut self,
+        peer: ProcessId,
+        known: Incarnation,
+        newcomer: Incarnation,
+        ctx: &mut Ctx,
+    ) {
+        let status = Status::Replaced {
+            peer,
+            known,
+            newcomer,
+        };
+        if self.watchers.told(peer) != Some(&status) {
+            self.watchers.tell(peer, status, ctx);
         }
-        self.turn_away(from, hello.nonce, known, Verdict::KnownOtherwise, ctx);
     }
 
     /// A frame of a session that is not the present one.
@@ -238,7 +299,7 @@ impl PerfectLink {
     /// Told that it may not take part, by one who repeats our nonce: so be it, for good.
     pub(super) fn upon_excluded(
         &mut self,
-        from: ProcessId,
+        (from, incarnation): (ProcessId, Incarnation),
         echo: u64,
         known: Voter,
         verdict: Verdict,
@@ -248,12 +309,13 @@ impl PerfectLink {
         if !self.seats.is_other(from) {
             return ctx.count("no member");
         }
-        if echo != self.peers.get(from).greeting.nonce() {
+        let draws = &self.peers.get(from).greeting.draws;
+        if !draws.is_echo(incarnation, echo) {
             return ctx.count("unverified");
         }
         let reason = match verdict {
-            Verdict::KnownOtherwise => {
-                self.upon_known_otherwise(from, known, ctx);
+            Verdict::KnownOtherwise | Verdict::Taken => {
+                self.upon_known_otherwise(from, known, verdict == Verdict::Taken, ctx);
                 return;
             }
             Verdict::Superseded => format!("another incarnation of {me} has shown up since"),
@@ -294,16 +356,17 @@ impl PerfectLink {
         ctx: &mut Ctx,
     ) {
         ctx.count("turned away");
-        let bytes = frame::excluded(self.seats.me(), nonce, known, verdict);
+        let me = self.seats.identity();
+        let bytes = frame::excluded(me.me, me.incarnation, nonce, known, verdict);
         Self::transmit_one(p, bytes, ctx);
     }
 
     /// Echoes the peer's nonce, so that it verifies this incarnation, which it cannot talk to.
     fn answer(&mut self, hello: &Hello) {
         let peer = self.peers.get_mut(hello.from);
-        peer.greeting.hear(hello.nonce);
-        let wanted = !peer.is_closed() && hello.wants_reply;
-        peer.greeting.ask(wanted);
+        if !peer.is_closed() && hello.wants_reply {
+            peer.greeting.draws.answer(hello.incarnation);
+        }
     }
 
     /// Enough others know this process as the voter of its slot: what it sends counts from now on.
@@ -325,7 +388,7 @@ impl PerfectLink {
     /// Whoever sends data to this process has been admitted, and has admitted it.
     pub(super) fn learn_from_data(&mut self, from: ProcessId, ctx: &mut Ctx) {
         let peer = self.peers.get_mut(from);
-        peer.is_admitted(true);
+        peer.note_admitted(true);
         peer.admits_us();
         peer.greeting.stop();
         self.seats.admitted_by(from);

@@ -1,6 +1,6 @@
 //! The greeting: who speaks, as part of what, and what it knows of the others.
 //!
-//! Layout: `1`, `"quorate"`, version, sender, receiver, n, flags, incarnation u64, nonce u64, echo
+//! Layout: `1`, `"quorate"`, version, sender, receiver, n, flags, incarnation u64, nonce u64, its draw u64, echo
 //! u64, longest message u64, fingerprints of the stack and of the lanes u64, cluster and stack as strings (varint length),
 //! the voters known (varint count; slot, incarnation u64, number u32), names of lanes (as many as fit). What
 //! stands before the receiver is the same in every version.
@@ -24,6 +24,7 @@ const MAXIMUM_LANE: usize = 127;
 
 const WANTS_REPLY: u8 = 1;
 const READY: u8 = 2;
+const NEWCOMER: u8 = 4;
 
 /// The version and the rank that a greeting tells, if it is of a version whose frames had no checksum.
 pub fn version_without_checksum(datagram: &[u8]) -> Option<Malformed> {
@@ -69,10 +70,14 @@ pub struct Hello {
     pub wants_reply: bool,
     /// Whether the sender has been admitted, so that data may flow to it.
     pub ready: bool,
+    /// Whether the sender waits to be adopted; then it tells who holds its seat.
+    pub newcomer: bool,
     /// The sender's incarnation.
     pub incarnation: Incarnation,
-    /// The sender's nonce.
+    /// The nonce that the sender has drawn for the receiver; zero if it has not heard of it before.
     pub nonce: u64,
+    /// Which draw of the sender that was, among those for the receiver's seat.
+    pub draw: u64,
     /// The receiver's nonce, as the sender heard it last; zero if it did not.
     pub echo: u64,
     /// The longest message that the sender takes.
@@ -100,8 +105,10 @@ impl Hello {
             n: identity.n as u8,
             wants_reply: false,
             ready: false,
+            newcomer: false,
             incarnation: identity.incarnation,
             nonce: 0,
+            draw: 0,
             echo: 0,
             maximum_message: identity.maximum_message as u64,
             stack_fingerprint: digest(identity.stack.as_bytes()),
@@ -123,9 +130,15 @@ impl Hello {
         out.put_u8(self.from.rank() as u8);
         out.put_u8(self.to.rank() as u8);
         out.put_u8(self.n);
-        out.put_u8(u8::from(self.wants_reply) * WANTS_REPLY + u8::from(self.ready) * READY);
+        let flags = [
+            (self.wants_reply, WANTS_REPLY),
+            (self.ready, READY),
+            (self.newcomer, NEWCOMER),
+        ];
+        out.put_u8(flags.iter().map(|(is, flag)| u8::from(*is) * flag).sum());
         out.put_u64_le(self.incarnation.0);
         out.put_u64_le(self.nonce);
+        out.put_u64_le(self.draw);
         out.put_u64_le(self.echo);
         out.put_u64_le(self.maximum_message);
         out.put_u64_le(self.stack_fingerprint);
@@ -167,8 +180,10 @@ impl Hello {
             n,
             wants_reply: flags & WANTS_REPLY != 0,
             ready: flags & READY != 0,
+            newcomer: flags & NEWCOMER != 0,
             incarnation: Incarnation(bytes.try_get_u64_le()?),
             nonce: bytes.try_get_u64_le()?,
+            draw: bytes.try_get_u64_le()?,
             echo: bytes.try_get_u64_le()?,
             maximum_message: bytes.try_get_u64_le()?,
             stack_fingerprint: bytes.try_get_u64_le()?,
@@ -178,6 +193,13 @@ impl Hello {
             voters: take_voters(bytes)?,
             lanes: take_names(bytes)?,
         })
+    }
+
+    /// Who holds the sender's seat, if it waits to be adopted.
+    pub fn predecessor(&self) -> Option<Voter> {
+        let mut own = self.voters.iter().filter(|(slot, _)| *slot == self.from);
+        let (_, before) = own.next().filter(|_| self.newcomer)?;
+        Some(*before).filter(|before| before.incarnation != self.incarnation)
     }
 
     /// In words, what keeps the sender and `here` from talking to each other.

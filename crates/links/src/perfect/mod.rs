@@ -33,7 +33,7 @@
 //! # Messages
 //! | frame | meaning |
 //! |---|---|
-//! | HELLO | who I am and of what cluster, version, stack, lanes and membership; my nonce; the echo of yours; the voters that I know |
+//! | HELLO | who I am and of what cluster, version, stack, lanes and membership; the nonce that I have drawn for you, and its number; the echo of yours; the voters that I know; whether I wait to be adopted |
 //! | PACKET | the numbered packet of a stream: chunks of messages; everything up to a number has arrived |
 //! | ACKNOWLEDGE | what has arrived of a stream, with the gaps |
 //! | OPEN | my last stream has ended; the next has this number, and begins with this packet |
@@ -50,7 +50,7 @@
 //! One step. Messages that enter in one batch leave as ⌈bytes / datagram⌉ packets in ⌈bytes / 60 KiB⌉
 //! transmissions; a packet has 38 bytes of its own, a message 2 to 5. One acknowledgement for each
 //! batch of at least two packets; a single one waits for company, for an eighth of the timeout. The
-//! handshake takes two to four greetings a pair. Timers: one a peer. Memory a peer: of what is
+//! handshake takes two to five greetings a pair. Timers: one a peer. Memory a peer: of what is
 //! sent and not acknowledged, `queue_limit`, up to four times as much while the peer acknowledges,
 //! and for 2 s (over a stream edge 5 s) while it does not; nothing once the stream has ended; twice the
 //! window of early packets; and four incomplete messages of the largest size. A stream that begins anew
@@ -83,6 +83,12 @@
 //! *Fair-loss lanes.* A DATAGRAM is sent and taken without a word from the other side, by the token of the
 //! session, whatever becomes of streams; and so are BEATs. It goes when another incarnation has the slot.
 //!
+//! *Which start is the latest.* A process draws a nonce for each start of a peer that it hears, and numbers the
+//! draws: an echo counts for that draw and start only, and a verified draw ends all earlier ones (`draws.rs`
+//! has the argument). When a process learns from others who holds a slot, the draws for other starts of it end
+//! as well: who echoes a later one was alive after that holder. So an old datagram changes nothing, however
+//! late it is. Of unverified greetings, eight starts a slot are remembered.
+//!
 //! *Who takes part.* An incarnation becomes the *voter* of its slot at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two
 //! voters that are *admitted*: ⌊(n + f) / 2⌋ others know them as voters, where f is the largest
@@ -93,11 +99,21 @@
 //! memory, at most one incarnation of a slot is admitted, so that a restart is the crash of a
 //! crash-stop process and nothing else. Suppose that two of one slot were. Of the n - 1 others,
 //! ⌊(n + f) / 2⌋ knew the one as the voter, and as many the other: in at least
-//! 2⌊(n + f) / 2⌋ - (n - 1) ≥ f slots somebody knew the one, and somebody the other. An incarnation
-//! knows one voter a slot, and never another: these were two incarnations, so that each of these
-//! slots has been restarted, too. With the slot in question that makes f + 1 restarts. Fewer others
+//! 2⌊(n + f) / 2⌋ - (n - 1) ≥ f slots somebody knew the one, and somebody the other, when that was
+//! admitted. An incarnation knows one voter a slot until another has been admitted, or adopted: these
+//! were two incarnations, so that each of these slots has been restarted, too. With the slot in question that makes f + 1 restarts. Fewer others
 //! would not do: what could form a cluster without those that are stopped or cut off are the late
 //! and the restarted together, n - ⌊(n + f) / 2⌋ - 1 + f of them.
+//!
+//! *Late first starts.* A slot that has never had a start is no reason to turn one away. The first is a
+//! member that lags: nobody was admitted in its slot before, so that its empty memory breaks no promise; what
+//! it has missed it learns from the gaps of the streams to it. Some may know a first start that ended before
+//! enough had met it, and others the second one. If the second is admitted, the first never was and never will
+//! be (above), so that whoever knows the first takes the second instead, and an admitted start does not stop
+//! because of it; it does if the other is known to have been admitted as well, since then more memories are
+//! lost than may be. If it is not admitted, it is told of the first and waits as a newcomer, and says so: then
+//! those who know no other start of it indicate `Replaced`, too, so that whoever decides about adoptions
+//! learns that one is wanted.
 //!
 //! *Newcomers.* With [`Configuration::rejoin`], an incarnation that comes after another waits instead,
 //! greeting, until somebody [adopts](quorate_abstractions::link::Adopt) it: then it is the voter
@@ -134,6 +150,7 @@
 mod algorithm;
 mod congestion;
 mod datagrams;
+mod draws;
 mod events;
 mod frame;
 mod greeting;

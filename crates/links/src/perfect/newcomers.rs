@@ -24,19 +24,24 @@ pub fn is_predecessor(hello: &Hello, known: Voter) -> bool {
 
 impl PerfectLink {
     /// Somebody knows another incarnation in this process's slot: an earlier one, after which this one
-    /// waits; one that this one came after; or one that takes its place. Says whether this process goes
-    /// on.
+    /// waits; one that this one came after; or one that takes its place, or was admitted if the slot `is_taken`.
+    /// Says whether this process goes on.
     pub(super) fn upon_known_otherwise(
         &mut self,
         by: ProcessId,
         known: Voter,
+        is_taken: bool,
         ctx: &mut Ctx,
     ) -> bool {
         if self.seats.may_wait() {
             self.upon_predecessor(by, known, ctx);
             return true;
         }
-        if known.number < self.seats.own().number {
+        // Of two first ones, one that was admitted is the only one that ever is, unless the other is known to
+        // be as well: then more processes have lost their memory than may.
+        let own = self.seats.own().number;
+        let is_first = (known.number, own) == (0, 0) && self.seats.is_admitted() && !is_taken;
+        if known.number < own || is_first {
             ctx.count("late news of voters");
             return true;
         }
@@ -115,14 +120,7 @@ impl PerfectLink {
         }
         self.peers.touch(slot).succeed();
         self.seats.forget(slot);
-        let status = Status::Replaced {
-            peer: slot,
-            known,
-            newcomer,
-        };
-        if self.watchers.told(slot) != Some(&status) {
-            self.watchers.tell(slot, status, ctx);
-        }
+        self.tell_replaced(slot, known, newcomer, ctx);
     }
 }
 

@@ -35,6 +35,8 @@ pub struct End {
     pub process: ProcessId,
     pub incarnation: Incarnation,
     pub nonce: Nonce,
+    /// The number of its draw, at its end.
+    pub draw: u64,
 }
 
 /// The timer that is running for the peer.
@@ -162,7 +164,7 @@ impl Peer {
     }
 
     /// It has been admitted, if it `is`.
-    pub fn is_admitted(&mut self, is: bool) {
+    pub fn note_admitted(&mut self, is: bool) {
         self.ready |= is;
     }
 

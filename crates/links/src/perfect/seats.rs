@@ -136,6 +136,15 @@ impl Seats {
         claim
     }
 
+    /// An incarnation of the slot has been admitted, so that the one that was known was not, and never will
+    /// be.
+    pub fn prefer(&mut self, slot: ProcessId, incarnation: Incarnation) {
+        self.voters[slot.index()] = Some(Voter {
+            incarnation,
+            number: 0,
+        });
+    }
+
     /// An earlier incarnation of this process is known elsewhere: it holds the seat, until another is
     /// adopted.
     pub fn yield_to(&mut self, known: Voter) {

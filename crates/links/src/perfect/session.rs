@@ -29,8 +29,9 @@ pub struct Session {
     me: ProcessId,
     /// The peer's incarnation.
     incarnation: Incarnation,
-    /// The peer's nonce.
+    /// The peer's nonce, and the number of its draw.
     nonce: Nonce,
+    draw: u64,
     /// What every frame of the session carries.
     token: Token,
     /// Our packets to the peer.
@@ -106,6 +107,7 @@ impl Session {
             me: here.process,
             incarnation: there.incarnation,
             nonce: there.nonce,
+            draw: there.draw,
             token: Token::of(here, there),
             sending: Sending::new(round_trip, congestion, configuration.stream),
             receiving: Receiving::new(configuration.maximum_message, configuration.window(), lanes),
@@ -132,6 +134,18 @@ impl Session {
     /// Which stream to the peer is in use, or is to be opened.
     pub fn stream(&self) -> u32 {
         self.stream
+    }
+
+    /// Whether the peer has forgotten the nonce of the session, and drawn another one.
+    pub fn is_older_than(&self, draw: u64) -> bool {
+        self.draw < draw
+    }
+
+    /// Whether a packet was sent or received, or a stream has ended.
+    pub fn is_in_use(&self) -> bool {
+        let (stream, _) = self.receiving.stream();
+        let begun = self.sending.next_number() > 1 || self.receiving.contiguous() > 0;
+        begun || self.receiving.has_gaps() || self.stream.max(stream) > 1
     }
 
     /// What every frame of the session carries.

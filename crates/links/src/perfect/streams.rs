@@ -139,7 +139,7 @@ impl PerfectLink {
     }
 
     /// `p` owes too much: nothing of what waits is kept, and the next stream has to be opened.
-    fn end_stream(&mut self, p: ProcessId, ctx: &mut Ctx) {
+    pub(super) fn end_stream(&mut self, p: ProcessId, ctx: &mut Ctx) {
         ctx.count("streams ended");
         self.peers.touch(p).end_stream();
         self.watchers.say(Status::Ended { peer: p }, ctx);

@@ -179,6 +179,8 @@ pub struct World {
     /// Every transmission so far, if it is to be kept.
     pub record: Option<Vec<(ProcessId, Transmit)>>,
     pub tamper: Option<Box<dyn Tamper>>,
+    /// What this process sends is up to so much later.
+    pub late: Option<(ProcessId, Duration)>,
     said: u32,
     flights: BTreeMap<(Time, u64), (ProcessId, Bytes)>,
     next_flight: u64,
@@ -197,6 +199,7 @@ impl World {
             configuration: Configuration::default(),
             record: None,
             tamper: None,
+            late: None,
             said: 0,
             flights: BTreeMap::new(),
             next_flight: 0,
@@ -369,20 +372,22 @@ impl World {
                 None => vec![(transmit.to, datagram)],
             };
             for (to, datagram) in leaving {
-                self.fly(to, &datagram);
+                let late = self.late.filter(|(sender, _)| *sender == from);
+                self.fly(to, &datagram, late.map_or(Duration::ZERO, |(_, by)| by));
             }
         }
     }
 
     /// What the network does to a datagram that is not cut off.
-    fn fly(&mut self, to: ProcessId, datagram: &Bytes) {
+    fn fly(&mut self, to: ProcessId, datagram: &Bytes, late: Duration) {
         let chance = |rng: &mut Random| f64::from(rng.next_u32()) / f64::from(u32::MAX);
         let copies = 1 + usize::from(chance(&mut self.rng) < self.faults.duplication);
         for _ in 0..copies {
             if chance(&mut self.rng) < self.faults.loss {
                 continue;
             }
-            let delay = self.faults.latency + self.faults.spread.mul_f64(chance(&mut self.rng));
+            let delay =
+                self.faults.latency + (self.faults.spread + late).mul_f64(chance(&mut self.rng));
             self.next_flight += 1;
             self.flights
                 .insert((self.now + delay, self.next_flight), (to, datagram.clone()));

@@ -204,7 +204,8 @@ fn a_forged_higher_incarnation_changes_nothing() {
         world.inject(1, frame::opened(p(2), Token(token), 9, 2, 0));
     }
     for verdict in [Verdict::KnownOtherwise, Verdict::Superseded] {
-        world.inject(1, frame::excluded(p(2), 12345, voter(9), verdict));
+        let forged = frame::excluded(p(2), Incarnation(20), 12345, voter(9), verdict);
+        world.inject(1, forged);
     }
     assert!(goes_on(&mut world, before));
     assert!(world.process(1).counters.total("unverified") > 0);
@@ -407,7 +408,7 @@ fn every_kind() -> Vec<Bytes> {
     }
     let token = Token(77);
     for frame in [
-        frame::excluded(p(2), 12345, voter(9), Verdict::Superseded),
+        frame::excluded(p(2), Incarnation(20), 12345, voter(9), Verdict::Superseded),
         frame::open(p(2), token, 9, 2, 1),
         frame::opened(p(2), token, 9, 2, 0),
     ] {

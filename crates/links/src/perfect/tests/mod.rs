@@ -1,5 +1,6 @@
 mod admission;
 mod datagrams;
+mod freshness;
 mod halves;
 mod harness;
 mod hostile;

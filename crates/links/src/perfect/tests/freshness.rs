@@ -1,0 +1,447 @@
+//! One seat is started again and again, while what its starts said arrives late, twice and over again: the
+//! start that is alive holds the seat in the end.
+use super::harness::{World, ms, p};
+use crate::perfect::{
+    draws::{BUDGET, Draws},
+    frame::Frame,
+};
+use quorate_abstractions::{
+    fair_loss::datagrams,
+    link::{Adopt, Status},
+};
+use quorate_core::{Incarnation, Random};
+use rand::{Rng, SeedableRng};
+use std::{collections::BTreeMap, time::Duration};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn below(rng: &mut Random, limit: u64) -> u64 {
+    rng.next_u64() % limit
+}
+
+/// A cluster whose p1 is started again, and the one order that says who holds its seat.
+struct Cluster {
+    world: World,
+    holder: Incarnation,
+    number: u64,
+    /// How much each process has told so far.
+    read: BTreeMap<usize, usize>,
+}
+
+impl Cluster {
+    fn new(n: usize, seed: u64) -> Self {
+        let mut world = World::new(n, seed);
+        world.configuration.rejoin = Some("small".to_owned());
+        world.start_all();
+        world.connect();
+        Cluster {
+            world,
+            holder: Incarnation(10),
+            number: 0,
+            read: BTreeMap::new(),
+        }
+    }
+
+    /// Whoever sees another start than the one that holds the seat has it adopted, by everybody.
+    fn order(&mut self) {
+        for rank in 2..=self.world.n {
+            let told = self.world.process(rank).statuses.lock().unwrap().clone();
+            let read = self.read.insert(rank, told.len()).unwrap_or(0);
+            for status in &told[read..] {
+                if let Status::Replaced {
+                    known, newcomer, ..
+                } = status
+                    && *known == self.holder
+                    && *newcomer != self.holder
+                {
+                    self.holder = *newcomer;
+                    self.number += 1;
+                    for process in self.world.processes.values() {
+                        process.adopt.send(Adopt {
+                            slot: p(1),
+                            incarnation: self.holder,
+                            number: self.number,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, duration: Duration) {
+        let end = self.world.now + duration;
+        while self.world.now < end {
+            self.world.run(ms(10));
+            self.order();
+        }
+    }
+
+    /// Says what keeps the start that is alive from talking to everybody.
+    fn complaint(&mut self, incarnation: u64) -> Option<String> {
+        if self.holder != Incarnation(incarnation) {
+            return Some(format!("{} holds the seat", self.holder));
+        }
+        if self.world.process(1).is_excluded() || !self.world.process(1).is_admitted() {
+            return Some("it is outside".to_owned());
+        }
+        for rank in 2..=self.world.n {
+            self.world.send(1, rank, "small", "of the last");
+            self.world.send(rank, 1, "small", "to the last");
+        }
+        self.run(5 * SECOND);
+        let n = self.world.n;
+        for rank in 2..=n {
+            let there = self.world.process(rank).from(1, "small");
+            let here = self.world.process(1).from(rank, "small");
+            if there.last().is_none_or(|m| m != "of the last") || here != ["to the last"] {
+                return Some(format!("p{rank} does not hear it, or is not heard"));
+            }
+        }
+        None
+    }
+}
+
+/// Three restarts of p1 about 400 ms apart, with a second of jitter on what it sends.
+fn restarts(seed: u64) -> Option<String> {
+    let n = if seed.is_multiple_of(3) { 5 } else { 3 };
+    let mut cluster = Cluster::new(n, seed);
+    let mut rng = Random::seed_from_u64(seed);
+    cluster.world.late = Some((p(1), SECOND));
+    cluster.world.faults.duplication = 0.2;
+    cluster.world.record = Some(Vec::new());
+    // Clocks are set back, too.
+    let starts = if seed.is_multiple_of(2) {
+        [11, 12, 13]
+    } else {
+        [13, 12, 11]
+    };
+    for incarnation in starts {
+        cluster.world.crash(1);
+        cluster.world.start(1, incarnation);
+        let end = cluster.world.now + ms(200 + below(&mut rng, 300));
+        while cluster.world.now < end {
+            cluster.run(ms(20));
+            cluster.replay(&mut rng);
+        }
+    }
+    for _ in 0..200 {
+        cluster.run(ms(20));
+        cluster.replay(&mut rng);
+    }
+    cluster.run(10 * SECOND);
+    cluster.complaint(starts[2])
+}
+
+impl Cluster {
+    /// Now and then somebody repeats what a start of p1 said, whichever.
+    fn replay(&mut self, rng: &mut Random) {
+        let record = self.world.record.as_ref().unwrap();
+        let of_p1: Vec<_> = record.iter().filter(|(from, _)| *from == p(1)).collect();
+        if of_p1.is_empty() || below(rng, 3) > 0 {
+            return;
+        }
+        let (_, transmit) = of_p1[below(rng, of_p1.len() as u64) as usize];
+        let copies: Vec<_> = datagrams(transmit.bytes.clone(), transmit.segment).collect();
+        let to = transmit.to.rank();
+        for copy in copies {
+            self.world.inject(to, copy);
+        }
+    }
+}
+
+#[test]
+fn the_start_that_is_alive_holds_the_seat_whatever_of_the_others_is_late_or_repeated() {
+    for seed in 0..600 {
+        assert_eq!(restarts(seed), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_greeting_of_a_start_in_between_changes_nothing() {
+    for n in [3, 5] {
+        let mut cluster = Cluster::new(n, 1);
+        cluster.world.record = Some(Vec::new());
+        for incarnation in [11, 12] {
+            cluster.world.crash(1);
+            cluster.world.start(1, incarnation);
+            cluster.run(2 * SECOND);
+        }
+        assert_eq!(cluster.complaint(12), None);
+        let record = cluster.world.record.take().unwrap();
+        let logs = |cluster: &Cluster| {
+            let logs = cluster.world.processes.values();
+            logs.map(|process| process.log.lock().unwrap().len())
+                .collect::<Vec<_>>()
+        };
+        let before = logs(&cluster);
+        for (from, transmit) in record {
+            for datagram in datagrams(transmit.bytes.clone(), transmit.segment) {
+                if let Ok(Frame::Hello(hello)) = Frame::decode(datagram.clone())
+                    && (from, hello.incarnation) == (p(1), Incarnation(11))
+                {
+                    cluster.world.inject(transmit.to.rank(), datagram);
+                }
+            }
+        }
+        cluster.run(2 * SECOND);
+        assert_eq!(logs(&cluster), before);
+    }
+}
+
+#[test]
+fn an_old_greeting_that_is_repeated_for_ever_does_not_keep_the_live_start_out() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::new(3, seed);
+        cluster.world.record = Some(Vec::new());
+        cluster.world.late = Some((p(1), ms(300)));
+        cluster.world.crash(1);
+        cluster.world.start(1, 11);
+        cluster.run(ms(100));
+        let record = cluster.world.record.take().unwrap();
+        cluster.world.crash(1);
+        cluster.world.start(1, 12);
+        for _ in 0..200 {
+            for (from, transmit) in &record {
+                if *from == p(1) {
+                    let mut copies = datagrams(transmit.bytes.clone(), transmit.segment);
+                    cluster
+                        .world
+                        .inject(transmit.to.rank(), copies.next().unwrap());
+                }
+            }
+            cluster.run(ms(50));
+        }
+        assert_eq!(cluster.complaint(12), None, "seed {seed}");
+    }
+}
+
+/// p5 starts for the first time when the others are long at work. Its first start meets p2 alone and ends; the
+/// second meets p2 after so long.
+fn late_first_start(apart: Duration) -> World {
+    let mut world = World::new(5, 1);
+    world.configuration.rejoin = Some("small".to_owned());
+    for rank in 1..=4 {
+        world.start(rank, 10 * rank as u64);
+    }
+    world.run(2 * SECOND);
+    let cut = |world: &mut World, pairs: &[(usize, usize)]| {
+        let both = |(a, b): &(usize, usize)| [(p(*a), p(*b)), (p(*b), p(*a))];
+        world.cuts = pairs.iter().flat_map(both).collect();
+    };
+    cut(
+        &mut world,
+        &[(5, 1), (5, 3), (5, 4), (2, 1), (2, 3), (2, 4)],
+    );
+    world.start(5, 50);
+    world.run(2 * SECOND);
+    assert!(!world.process(5).is_admitted());
+    world.crash(5);
+    cut(&mut world, &[(5, 2), (5, 4), (2, 1), (2, 3), (2, 4)]);
+    world.start(5, 51);
+    world.run(ms(100));
+    cut(&mut world, &[(5, 2), (2, 1), (2, 3), (2, 4)]);
+    world.run(apart);
+    world.cuts.clear();
+    world.run(5 * SECOND);
+    world
+}
+
+fn all_talk_with_p5(world: &mut World) {
+    assert!(world.process(5).is_admitted() && !world.process(5).is_excluded());
+    for rank in 1..=4 {
+        world.send(rank, 5, "small", "to the late one");
+        world.send(5, rank, "small", "of the late one");
+    }
+    world.run(2 * SECOND);
+    assert_eq!(world.process(5).delivered(), 4);
+    assert!((1..=4).all(|rank| world.process(rank).from(5, "small").len() == 1));
+}
+
+/// p2 knows a start that was never admitted, and never will be.
+#[test]
+fn who_knows_a_late_first_start_that_ended_early_takes_the_admitted_one_for_it() {
+    let mut world = late_first_start(5 * SECOND);
+    all_talk_with_p5(&mut world);
+}
+
+/// p1 takes for the first start what is the second, and has to learn that it waits.
+#[test]
+fn who_met_the_second_start_first_is_told_that_it_comes_after_another() {
+    let mut world = late_first_start(Duration::ZERO);
+    assert!(!world.process(5).is_admitted());
+    let replaced = |status: &Status| {
+        matches!(status, Status::Replaced { peer, known, newcomer } if *peer == p(5)
+            && (*known, *newcomer) == (Incarnation(50), Incarnation(51)))
+    };
+    assert!((1..=4).all(|rank| world.process(rank).has(replaced)));
+    for rank in 1..=4 {
+        world.process(rank).adopt.send(Adopt {
+            slot: p(5),
+            incarnation: Incarnation(51),
+            number: 1,
+        });
+    }
+    world.run(3 * SECOND);
+    all_talk_with_p5(&mut world);
+}
+
+/// A rule by which a process tells which start of a peer is the latest.
+trait Rule: Default {
+    /// A start greets, maybe with an echo. Says whether it is verified.
+    fn greeted(&mut self, start: u64, echo: u64, rng: &mut Random) -> bool;
+    /// What that start has to echo.
+    fn nonce(&mut self, start: u64) -> u64;
+}
+
+#[derive(Default)]
+struct Sound(Draws, bool);
+
+impl Rule for Sound {
+    fn greeted(&mut self, start: u64, echo: u64, rng: &mut Random) -> bool {
+        if !std::mem::replace(&mut self.1, true) {
+            self.0.introduce(rng);
+        }
+        let incarnation = Incarnation(start);
+        self.0.hear(incarnation, start + 1, None, rng);
+        self.0.answer(incarnation);
+        self.0.verify(incarnation, echo)
+    }
+
+    fn nonce(&mut self, start: u64) -> u64 {
+        let due = self.0.take_due(false, None);
+        let of_start = |drawn: &&crate::perfect::draws::Drawn| drawn.echo == start + 1;
+        due.iter().find(of_start).map_or(0, |drawn| drawn.nonce)
+    }
+}
+
+/// Mutant: one nonce for the life of the process.
+#[derive(Default)]
+struct ForLife;
+
+impl Rule for ForLife {
+    fn greeted(&mut self, _: u64, echo: u64, _: &mut Random) -> bool {
+        echo == 7
+    }
+    fn nonce(&mut self, _: u64) -> u64 {
+        7
+    }
+}
+
+/// Mutant: a nonce a start, none of which dies with its time.
+#[derive(Default)]
+struct Undying(BTreeMap<u64, u64>);
+
+impl Rule for Undying {
+    fn greeted(&mut self, start: u64, echo: u64, rng: &mut Random) -> bool {
+        *self.0.entry(start).or_insert_with(|| rng.next_u64() | 1) == echo
+    }
+    fn nonce(&mut self, start: u64) -> u64 {
+        self.0[&start]
+    }
+}
+
+/// Four starts greet one process; what they say is late, doubled and repeated. Says whether a dead start took
+/// the seat of a live one, or holds it in the end.
+fn seat<R: Rule>(seed: u64) -> bool {
+    let mut rng = Random::seed_from_u64(seed);
+    let mut rule = R::default();
+    let mut begins = vec![0];
+    for _ in 0..3 {
+        begins.push(begins.last().unwrap() + 200 + below(&mut rng, 300));
+    }
+    let alive = |start: u64, at: u64| {
+        let start = start as usize;
+        begins[start] <= at && begins.get(start + 1).is_none_or(|end| at < *end)
+    };
+    // By time: greetings of a start with an echo, and answers to a start with a nonce.
+    let mut events: BTreeMap<(u64, u64), (bool, u64, u64)> = BTreeMap::new();
+    let mut copies: Vec<(u64, u64)> = Vec::new();
+    let mut echo = [0; 4];
+    let (mut seated, mut displaced) = (None, false);
+    for now in 0..8000 {
+        for start in 0..4 {
+            if alive(start, now) && now % 100 == begins[start as usize] % 100 {
+                let greeting = (start, echo[start as usize]);
+                copies.push(greeting);
+                for _ in 0..=u64::from(below(&mut rng, 10) < 3) {
+                    let at = now + below(&mut rng, 1000);
+                    events.insert((at, rng.next_u64()), (true, start, greeting.1));
+                }
+                if below(&mut rng, 10) < 3 {
+                    let (start, echo) = copies[below(&mut rng, copies.len() as u64) as usize];
+                    let at = now + below(&mut rng, 3000);
+                    events.insert((at, rng.next_u64()), (true, start, echo));
+                }
+            }
+        }
+        while let Some(entry) = events.first_entry()
+            && entry.key().0 <= now
+        {
+            let (is_greeting, start, number) = entry.remove();
+            if !is_greeting {
+                if alive(start, now) && number != 0 {
+                    echo[start as usize] = number;
+                }
+            } else if rule.greeted(start, number, &mut rng) {
+                displaced |= seated.is_some_and(|before| start < before);
+                seated = Some(start);
+            } else {
+                let nonce = rule.nonce(start);
+                let at = now + 1 + below(&mut rng, 60);
+                events.insert((at, rng.next_u64()), (false, start, nonce));
+            }
+        }
+    }
+    displaced || seated != Some(3)
+}
+
+#[test]
+fn of_two_verified_starts_the_later_drawn_is_the_later_one() {
+    let wrong = (0..600).filter(|seed| seat::<Sound>(*seed)).count();
+    assert_eq!(wrong, 0);
+}
+
+#[test]
+fn mutants_of_the_rule_of_draws_are_found() {
+    let for_life = (0..600).filter(|seed| seat::<ForLife>(*seed)).count();
+    let undying = (0..600).filter(|seed| seat::<Undying>(*seed)).count();
+    assert!(for_life > 100 && undying > 100, "{for_life} {undying}");
+}
+
+#[test]
+fn greetings_that_are_not_verified_are_remembered_within_a_budget() {
+    let mut rng = Random::seed_from_u64(1);
+    let mut draws = Draws::default();
+    draws.introduce(&mut rng);
+    let voter = Some(Incarnation(0));
+    for start in 0..1000 {
+        draws.hear(Incarnation(start), 5, voter, &mut rng);
+        draws.answer(Incarnation(start));
+    }
+    let due = draws.take_due(false, None);
+    assert_eq!(due.len(), BUDGET);
+    // The voter's draw is the first, and not forgotten; of the others it is the last ones.
+    assert_eq!(due[0].incarnation, voter);
+    assert_eq!(due[0].number, 1);
+    let numbers: Vec<u64> = due[1..].iter().map(|drawn| drawn.number).collect();
+    assert_eq!(numbers, (1000 - 6..=1000).collect::<Vec<_>>());
+    assert!(
+        !draws.is_echo(Incarnation(0), due[1].nonce),
+        "of another start"
+    );
+    assert!(!draws.verify(Incarnation(500), 5));
+    assert!(draws.verify(Incarnation(997), due[BUDGET - 3].nonce));
+    assert!(
+        !draws.verify(Incarnation(0), due[0].nonce),
+        "it was drawn before"
+    );
+    assert!(draws.verify(Incarnation(998), due[BUDGET - 2].nonce));
+    assert!(
+        !draws.verify(Incarnation(997), due[BUDGET - 3].nonce),
+        "dead for ever"
+    );
+    // Who is known to hold the seat outlives the others' draws.
+    draws.outdate(Incarnation(999));
+    assert!(!draws.is_echo(Incarnation(998), due[BUDGET - 2].nonce));
+    assert!(draws.verify(Incarnation(999), due[BUDGET - 1].nonce));
+}
