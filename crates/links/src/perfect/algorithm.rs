@@ -174,7 +174,7 @@ impl PerfectLink {
                     self.upon_packet(&head, &chunks, ctx);
                     let acknowledged = Acknowledged {
                         all: head.acknowledged,
-                        ranges: Vec::new(),
+                        ..Acknowledged::default()
                     };
                     self.upon_acknowledged(head.from, &acknowledged, ctx);
                 }

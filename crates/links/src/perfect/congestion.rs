@@ -26,6 +26,11 @@ impl RoundTrip {
         }
     }
 
+    /// The round trip, smoothed; `None` before anything was measured.
+    pub fn smoothed(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
     /// A packet that was sent once was acknowledged after `sample`.
     pub fn measure(&mut self, sample: Duration) {
         match self.smoothed {
@@ -60,6 +65,8 @@ pub struct Congestion {
     /// A stream regulates itself: only the bound counts.
     bound: usize,
     regulated: bool,
+    /// What the window and the threshold were before the last decrease for a loss.
+    before: (usize, usize),
     /// Transmissions numbered below this were under way at the last decrease: their loss is old news.
     recovered_at: u64,
 }
@@ -77,6 +84,7 @@ impl Congestion {
             datagram,
             bound: bound.max(LEAST_PACKETS * datagram),
             regulated: !stream,
+            before: (0, 0),
             recovered_at: 0,
         }
     }
@@ -103,19 +111,29 @@ impl Congestion {
         self.window = (self.window + growth).min(self.bound);
     }
 
-    /// The transmission numbered `order` was lost, `next` being the next number.
-    pub fn lost(&mut self, order: u64, next: u64) {
+    /// The transmission numbered `order` was lost, `next` being the next number. Says whether that is news.
+    pub fn lost(&mut self, order: u64, next: u64) -> bool {
         if order < self.recovered_at {
-            return;
+            return false;
         }
+        self.before = (self.window, self.threshold);
         self.recovered_at = next;
         self.window = (self.window * 7 / 10).max(LEAST_PACKETS * self.datagram);
         self.threshold = self.window;
+        true
+    }
+
+    /// What was taken for lost last was only late: the decrease is taken back.
+    pub fn was_late(&mut self) {
+        let (window, threshold) = std::mem::take(&mut self.before);
+        self.window = self.window.max(window);
+        self.threshold = self.threshold.max(threshold);
     }
 
     /// Nothing was acknowledged within the timeout.
     pub fn timed_out(&mut self, next: u64) {
         self.recovered_at = next;
+        self.before = (0, 0);
         self.threshold = (self.window / 2).max(LEAST_PACKETS * self.datagram);
         self.window = LEAST_PACKETS * self.datagram;
     }
@@ -153,6 +171,23 @@ mod tests {
             congestion.lost(order, order + 1);
         }
         assert_eq!(congestion.window(), LEAST_PACKETS * 1000, "it never closes");
+    }
+
+    #[test]
+    fn a_decrease_for_what_was_only_late_is_taken_back_once() {
+        let mut congestion = Congestion::new(1 << 20, 1000, false);
+        let before = congestion.window();
+        assert!(congestion.lost(5, 10));
+        congestion.was_late();
+        assert_eq!(congestion.window(), before);
+        assert!(congestion.lost(10, 20) && !congestion.lost(11, 20));
+        congestion.timed_out(30);
+        congestion.was_late();
+        assert_eq!(
+            congestion.window(),
+            LEAST_PACKETS * 1000,
+            "a timeout is no reordering"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! | frame | layout |
 //! |---|---|
 //! | PACKET | `2`, sender, token u64, stream u32, number u64, acknowledged u64, length u32, chunks |
-//! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, stream u32, acknowledged u64, ranges: (gap, length) varints |
+//! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, stream u32, duplicates u32, acknowledged u64, ranges: (gap, length) varints |
 //! | BEAT | `4`, sender, token u64, stamp u64, the set of those that it does not hear u128, `1` if it is cut off, else `0` |
 //! | EXCLUDED | `5`, sender, its incarnation u64, echo u64, known incarnation u64 and number u32, verdict |
 //! | DATAGRAM | `6`, sender, token u64, stamp u64, lane u16, length u16, that many bytes: one message |
@@ -79,6 +79,8 @@ pub struct Acknowledged {
     pub all: u64,
     /// Ranges above, ascending: first and last.
     pub ranges: Vec<(u64, u64)>,
+    /// How many packets have arrived twice in the session; zero where that is not told.
+    pub duplicates: u32,
 }
 
 /// Why a process may not take part.
@@ -314,6 +316,7 @@ fn take_message(bytes: &mut Bytes) -> Result<Bytes, Malformed> {
 }
 
 fn take_acknowledged(bytes: &mut Bytes) -> Result<Acknowledged, Malformed> {
+    let duplicates = bytes.try_get_u32_le()?;
     let all = bytes.try_get_u64_le()?;
     let mut ranges = Vec::new();
     let mut before = all;
@@ -332,7 +335,11 @@ fn take_acknowledged(bytes: &mut Bytes) -> Result<Acknowledged, Malformed> {
         ranges.push((first, last));
         before = last;
     }
-    Ok(Acknowledged { all, ranges })
+    Ok(Acknowledged {
+        all,
+        ranges,
+        duplicates,
+    })
 }
 
 /// Appends the head of a packet, whose length is still to be told: see [`end_packet`].
@@ -363,6 +370,7 @@ pub fn acknowledge(
 ) -> Bytes {
     let mut out = begin_stamped(ACKNOWLEDGE, me, token, stamp);
     out.put_u32_le(stream);
+    out.put_u32_le(acknowledged.duplicates);
     out.put_u64_le(acknowledged.all);
     let mut before = acknowledged.all;
     for (first, last) in &acknowledged.ranges {

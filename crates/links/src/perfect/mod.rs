@@ -60,7 +60,7 @@
 //!
 //! # Why it holds
 //! *PL1.* A message is in the queue of its lane, in a packet under way, or acknowledged; a packet that
-//! times out, or that later ones have overtaken, is sent again, and the timeout is bounded, so that
+//! times out, or that later ones have overtaken for longer than the network reorders, is sent again, and the timeout is bounded, so that
 //! fair loss lets it through. Nothing ever closes the window: the receiver takes the next packet
 //! always, and two may always be under way. *PL2.* Packets of a session are numbered, and each is
 //! taken apart once, in the order of numbers; duplicates are acknowledged, never delivered. *PL3.*
@@ -123,7 +123,8 @@
 //! # Source
 //! Cachin, Guerraoui, Rodrigues, *Introduction to Reliable and Secure Distributed Programming*, 2.4.4
 //! "Eliminate Duplicates"; Jacobson, *Congestion Avoidance and Control*, 1988, for the timeout and the
-//! window; RFC 2018 for selective acknowledgements. Deviations from the book: messages are told apart
+//! window; RFC 2018 for selective acknowledgements; RFC 8985 (RACK) for what is lost and what is
+//! late, with a count of duplicates in the place of DSACK. Deviations from the book: messages are told apart
 //! by place, not content; acknowledgements end retransmission; the set of delivered messages is a
 //! number and the early packets; links hold between incarnations, and within streams, which end when a
 //! peer does not acknowledge for too long.
@@ -161,6 +162,7 @@ mod oneself;
 mod outbox;
 mod peer;
 mod receiving;
+mod reordering;
 mod seats;
 mod sending;
 mod session;

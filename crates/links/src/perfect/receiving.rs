@@ -64,6 +64,8 @@ pub struct Receiving {
     maximum_message: usize,
     maximum_early: usize,
     maximum_parts: usize,
+    /// How many packets have arrived twice.
+    duplicates: u32,
     /// Packets since the last acknowledgement.
     owed: u32,
     /// Something tells that the peer should know at once: a gap, or a duplicate.
@@ -87,6 +89,7 @@ impl Receiving {
             maximum_message,
             maximum_early: 2 * window,
             maximum_parts: MAXIMUM_BULK * maximum_message + lanes * TURN,
+            duplicates: 0,
             owed: 0,
             urgent: false,
             stamp: 0,
@@ -133,6 +136,7 @@ impl Receiving {
         if number < self.expected || self.early.contains_key(&number) {
             self.owed += 1;
             self.urgent = true;
+            self.duplicates = self.duplicates.saturating_add(1);
             return Fate::Duplicate;
         }
         if number == self.expected {
@@ -231,6 +235,7 @@ impl Receiving {
         Acknowledged {
             all: self.contiguous(),
             ranges,
+            duplicates: self.duplicates,
         }
     }
 

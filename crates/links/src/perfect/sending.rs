@@ -2,13 +2,12 @@
 use super::{
     congestion::{Congestion, RoundTrip},
     frame::Acknowledged,
+    reordering::Reordering,
 };
 use bytes::Bytes;
 use quorate_core::Time;
 use std::{collections::VecDeque, time::Duration};
 
-/// A packet is lost once one that was sent so many transmissions later has arrived.
-const REORDERING: u64 = 3;
 /// At most so many packets are under way, so that the receiver's memory is bounded.
 pub const MAXIMUM_PACKETS: usize = 4096;
 /// After so many timeouts in a row the peer counts as gone: retransmission goes on in the background.
@@ -23,6 +22,8 @@ struct Packet {
     order: u64,
     state: State,
     sent_again: bool,
+    /// Whether it was taken for lost because others had overtaken it.
+    overtaken: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,14 @@ pub struct Sending {
     lost: usize,
     round_trip: RoundTrip,
     congestion: Congestion,
+    reordering: Reordering,
+    /// The last transmission that was taken for lost because it was overtaken, until it turns out to have
+    /// been late.
+    doubted: Option<u64>,
+    /// How many packets have arrived twice, as the peer says.
+    duplicates: u32,
+    /// When the first of the packets that others have overtaken counts as lost.
+    overtaken_until: Option<Time>,
     backoff: u32,
     fruitless: u32,
     /// Whether the last timeout was not believed, because this process itself had been held up.
@@ -71,6 +80,10 @@ impl Sending {
             lost: 0,
             round_trip,
             congestion,
+            reordering: Reordering::new(),
+            doubted: None,
+            duplicates: 0,
+            overtaken_until: None,
             backoff: 0,
             fruitless: 0,
             excused: false,
@@ -97,6 +110,7 @@ impl Sending {
         self.under_way = 0;
         self.unacknowledged = 0;
         self.lost = 0;
+        self.overtaken_until = None;
         self.congestion.timed_out(self.next_order);
         self.encourage();
         acknowledged
@@ -139,6 +153,7 @@ impl Sending {
             order,
             state: State::UnderWay,
             sent_again: false,
+            overtaken: false,
         });
     }
 
@@ -157,15 +172,21 @@ impl Sending {
         if last >= self.next_number() {
             return Err(NeverSent);
         }
+        // Of what was sent again, the original has arrived as well.
+        if acknowledged.duplicates > self.duplicates {
+            self.duplicates = acknowledged.duplicates;
+            self.was_late();
+        }
         let limited = self.under_way * 2 > self.congestion.window();
         let before = self.unacknowledged;
-        let mut newest: Option<(u64, Option<Time>)> = None;
+        let mut samples = Samples::default();
         while self.first <= acknowledged.all
             && let Some(packet) = self.packets.pop_front()
         {
             self.first += 1;
+            samples.note(&packet);
             self.arrived(packet.state, packet.bytes.len(), packet.order);
-            note(&mut newest, &packet);
+            self.judge(&packet, now);
         }
         for (first, last) in &acknowledged.ranges {
             for number in *first.max(&self.first)..=*last {
@@ -173,11 +194,12 @@ impl Sending {
                 if let Some(packet) = self.packets.get_mut(index)
                     && packet.state != State::Acknowledged
                 {
-                    let (state, length, order) = (packet.state, packet.bytes.len(), packet.order);
-                    note(&mut newest, packet);
+                    samples.note(packet);
+                    let bytes = std::mem::take(&mut packet.bytes);
+                    let arrived = Packet { bytes, ..*packet };
                     packet.state = State::Acknowledged;
-                    packet.bytes = Bytes::new();
-                    self.arrived(state, length, order);
+                    self.arrived(arrived.state, arrived.bytes.len(), arrived.order);
+                    self.judge(&arrived, now);
                 }
             }
         }
@@ -187,18 +209,30 @@ impl Sending {
         }
         // Karn: which transmission of a packet that was sent again is acknowledged, nobody knows. Then
         // the timeout is not shortened either, or a round trip longer than it would never be measured.
-        if let Some((_, Some(sent))) = newest {
-            self.round_trip.measure(now - sent);
+        if let Some((_, Some(sent))) = samples.newest {
+            self.measure(now - sent);
             self.backoff = 0;
+            // What overtakes is fast: of the slow ones something has to be measured, too.
+            if let Some(oldest) = samples.oldest.filter(|oldest| *oldest < sent) {
+                self.measure(now - oldest);
+            }
         }
         self.congestion.acknowledged(news, limited);
         self.fruitless = 0;
         self.excused = false;
         self.since = now;
-        if !acknowledged.ranges.is_empty() {
-            self.detect_losses(last);
+        let again = matches!(samples.newest, Some((_, None)));
+        if !acknowledged.ranges.is_empty() || again {
+            self.detect_losses(now);
+        } else if self.packets.is_empty() {
+            self.overtaken_until = None;
         }
         Ok(true)
+    }
+
+    fn measure(&mut self, sample: Duration) {
+        self.round_trip.measure(sample);
+        self.reordering.measure(sample);
     }
 
     /// Takes one packet off the books.
@@ -212,26 +246,71 @@ impl Sending {
         self.highest_arrived = self.highest_arrived.max(order);
     }
 
-    /// Whatever was sent well before something that has arrived is lost.
-    fn detect_losses(&mut self, last: u64) {
-        let below = (last + 1).saturating_sub(self.first) as usize;
-        for packet in self.packets.iter_mut().take(below) {
-            if packet.state == State::UnderWay && packet.order + REORDERING <= self.highest_arrived
-            {
-                packet.state = State::Lost;
-                self.lost += 1;
-                self.under_way -= packet.bytes.len();
-                self.congestion.lost(packet.order, self.next_order);
+    /// A packet that was taken for lost because others had overtaken it has arrived: if that was the
+    /// original, it was late, and the network reorders more than was thought.
+    fn judge(&mut self, packet: &Packet, now: Time) {
+        let is_original =
+            packet.state == State::Lost || self.reordering.is_of_original(now - packet.sent);
+        if packet.overtaken && packet.state != State::Acknowledged && is_original {
+            self.was_late();
+        }
+    }
+
+    /// What was taken for lost last was late.
+    fn was_late(&mut self) {
+        if let Some(order) = self.doubted.take() {
+            self.reordering.was_late(order, self.next_order);
+            self.congestion.was_late();
+        }
+    }
+
+    /// Whatever is older than a round trip and what the network reorders is lost once something that was
+    /// sent after it has arrived. Over a stream nothing is overtaken.
+    pub fn detect_losses(&mut self, now: Time) {
+        self.overtaken_until = None;
+        let Some(threshold) = self.reordering.threshold(self.round_trip.smoothed()) else {
+            return;
+        };
+        for packet in &mut self.packets {
+            if packet.state != State::UnderWay || packet.order >= self.highest_arrived {
+                continue;
+            }
+            let until = packet.sent + threshold;
+            if until > now {
+                let first = self.overtaken_until.is_none_or(|at| until < at);
+                self.overtaken_until = if first {
+                    Some(until)
+                } else {
+                    self.overtaken_until
+                };
+                continue;
+            }
+            packet.state = State::Lost;
+            packet.overtaken = true;
+            self.doubted = Some(packet.order);
+            self.lost += 1;
+            self.under_way -= packet.bytes.len();
+            if self.congestion.lost(packet.order, self.next_order) {
+                self.reordering.was_lost();
             }
         }
     }
 
-    /// When to give up waiting for an acknowledgement, and whether only in the background.
+    /// Whether a packet that others have overtaken counts as lost now.
+    pub fn is_overtaken(&self, now: Time) -> bool {
+        self.overtaken_until.is_some_and(|at| at <= now)
+    }
+
+    /// When all that is in flight is taken for lost.
+    pub fn times_out_at(&self) -> Option<Time> {
+        let timeout = self.round_trip.timeout(self.backoff);
+        (!self.packets.is_empty()).then(|| self.since + timeout)
+    }
+
+    /// When something is taken for lost for want of an acknowledgement, and whether only in the background.
     pub fn deadline(&self) -> Option<(Time, bool)> {
-        if self.packets.is_empty() {
-            return None;
-        }
-        let at = self.since + self.round_trip.timeout(self.backoff);
+        let timeout = self.times_out_at()?;
+        let at = self.overtaken_until.map_or(timeout, |at| at.min(timeout));
         Some((at, self.fruitless >= FRUITLESS))
     }
 
@@ -320,9 +399,27 @@ impl Sending {
     }
 }
 
-/// Remembers when the latest of the transmissions that arrived was made, if there was only one.
-fn note(newest: &mut Option<(u64, Option<Time>)>, packet: &Packet) {
-    if packet.state != State::Acknowledged && newest.is_none_or(|(order, _)| order < packet.order) {
-        *newest = Some((packet.order, (!packet.sent_again).then_some(packet.sent)));
+/// When what is newly acknowledged was sent.
+#[derive(Default)]
+struct Samples {
+    /// The latest transmission, and when it was made, if the packet was sent once.
+    newest: Option<(u64, Option<Time>)>,
+    /// When the first of the packets that were sent once was.
+    oldest: Option<Time>,
+}
+
+impl Samples {
+    fn note(&mut self, packet: &Packet) {
+        if packet.state == State::Acknowledged {
+            return;
+        }
+        let sent = (!packet.sent_again).then_some(packet.sent);
+        if self.newest.is_none_or(|(order, _)| order < packet.order) {
+            self.newest = Some((packet.order, sent));
+        }
+        self.oldest = match (self.oldest, sent) {
+            (Some(oldest), Some(sent)) => Some(oldest.min(sent)),
+            (oldest, sent) => oldest.or(sent),
+        };
     }
 }

@@ -325,7 +325,10 @@ impl Session {
             }
             return false;
         }
-        let overdue = self.sending.deadline().is_some_and(|(at, _)| at <= now);
+        if self.sending.is_overtaken(now) {
+            self.sending.detect_losses(now);
+        }
+        let overdue = self.sending.times_out_at().is_some_and(|at| at <= now);
         let timed_out = overdue && !(held_up && self.sending.excuse(now));
         if timed_out {
             self.sending.timed_out(now);

@@ -32,6 +32,7 @@ fn acknowledged(all: u64, ranges: &[(u64, u64)]) -> Acknowledged {
     Acknowledged {
         all,
         ranges: ranges.to_vec(),
+        duplicates: 0,
     }
 }
 
@@ -60,31 +61,84 @@ fn what_was_never_sent_cannot_be_acknowledged() {
 }
 
 #[test]
-fn a_packet_is_lost_once_three_later_ones_have_arrived_and_again_if_that_repeats() {
-    let mut sending = sender(4, false);
+fn a_packet_is_lost_once_it_is_overtaken_and_old_and_again_if_that_repeats() {
+    let mut sending = sender(5, false);
+    // The round trip is 40 ms: what is overtaken counts as lost 50 ms after it was sent.
     sending
-        .acknowledge(&acknowledged(0, &[(2, 3)]), at(1))
+        .acknowledge(&acknowledged(0, &[(2, 5)]), at(40))
         .unwrap();
-    assert!(!sending.has_lost(), "two later ones are no proof");
-    sending
-        .acknowledge(&acknowledged(0, &[(2, 4)]), at(2))
-        .unwrap();
+    assert!(!sending.has_lost(), "it may be late");
+    assert_eq!(sending.deadline(), Some((at(50), false)));
+    sending.detect_losses(at(49));
+    assert!(!sending.has_lost() && !sending.is_overtaken(at(49)) && sending.is_overtaken(at(50)));
+    sending.detect_losses(at(50));
     assert!(sending.has_lost());
-    assert_eq!(taken_again(&mut sending, at(2)), 1);
+    assert_eq!(taken_again(&mut sending, at(50)), 1);
     assert!(!sending.has_lost());
-    // The second transmission counts from when it was made, not from the packet's number.
-    sending.sent(Bytes::from(vec![0; PACKET]), at(3));
+    // The second transmission counts from when it was made, and by what was sent after it.
+    sending.detect_losses(at(500));
+    assert!(!sending.has_lost(), "nothing has overtaken it");
+    sending.sent(Bytes::from(vec![0; PACKET]), at(60));
     sending
-        .acknowledge(&acknowledged(0, &[(2, 5)]), at(4))
+        .acknowledge(&acknowledged(0, &[(2, 6)]), at(100))
         .unwrap();
-    assert!(!sending.has_lost());
+    assert!(sending.has_lost(), "it is 50 ms old");
+}
+
+#[test]
+fn what_was_late_widens_the_window_and_takes_the_decrease_back() {
+    let mut sending = sender(5, false);
+    sending
+        .acknowledge(&acknowledged(0, &[(2, 5)]), at(40))
+        .unwrap();
+    let room = sending.room();
+    sending.detect_losses(at(50));
+    assert!(sending.room() < room, "a loss is a sign of congestion");
+    assert_eq!(taken_again(&mut sending, at(50)), 1);
+    // It comes 10 ms after the retransmission, sooner than any round trip: the original.
+    sending.acknowledge(&acknowledged(5, &[]), at(60)).unwrap();
+    assert!(sending.room() >= room);
     for _ in 0..2 {
-        sending.sent(Bytes::from(vec![0; PACKET]), at(4));
+        sending.sent(Bytes::from(vec![0; PACKET]), at(100));
     }
     sending
-        .acknowledge(&acknowledged(0, &[(2, 7)]), at(5))
+        .acknowledge(&acknowledged(5, &[(7, 7)]), at(140))
         .unwrap();
-    assert!(sending.has_lost());
+    assert_eq!(
+        sending.deadline(),
+        Some((at(160), false)),
+        "two quarters of 40 ms"
+    );
+}
+
+#[test]
+fn a_duplicate_tells_that_what_was_sent_again_was_late() {
+    let mut sending = sender(5, false);
+    sending
+        .acknowledge(&acknowledged(0, &[(2, 5)]), at(40))
+        .unwrap();
+    sending.detect_losses(at(50));
+    assert_eq!(taken_again(&mut sending, at(50)), 1);
+    // So late that it may be the second transmission that is acknowledged.
+    sending.acknowledge(&acknowledged(5, &[]), at(95)).unwrap();
+    let all = Acknowledged {
+        duplicates: 1,
+        ..acknowledged(5, &[])
+    };
+    assert_eq!(sending.acknowledge(&all, at(96)), Ok(false));
+    for _ in 0..2 {
+        sending.sent(Bytes::from(vec![0; PACKET]), at(100));
+    }
+    let next = Acknowledged {
+        duplicates: 1,
+        ..acknowledged(5, &[(7, 7)])
+    };
+    sending.acknowledge(&next, at(140)).unwrap();
+    assert_eq!(
+        sending.deadline(),
+        Some((at(160), false)),
+        "two quarters of 40 ms, by one duplicate"
+    );
 }
 
 #[test]
@@ -152,7 +206,11 @@ fn a_duplicate_of_an_early_packet_costs_nothing() {
         assert_eq!(receiving.arrive(3, &packet), Fate::Duplicate);
     }
     assert_eq!(receiving.bytes(), PACKET);
-    assert_eq!(receiving.acknowledgement(), acknowledged(0, &[(3, 3)]));
+    let five = Acknowledged {
+        duplicates: 5,
+        ..acknowledged(0, &[(3, 3)])
+    };
+    assert_eq!(receiving.acknowledgement(), five);
     assert_eq!(receiving.owes(), None);
     assert_eq!(receiving.arrive(1, &packet), Fate::Next);
     assert_eq!(receiving.take_next(), None);

@@ -241,6 +241,60 @@ fn pl1_a_cut_of_the_acknowledgements_delivers_once() {
     assert!(world.process(2).counters.total("duplicate") > 0);
 }
 
+/// What p1 sends p2 for half a minute: 300 kB a second, while the network reorders. Says how much of it is late in
+/// the end, in bytes, and how many of a thousand packets were sent again.
+fn reordered(latency: u64, spread: u64) -> (usize, u64) {
+    let mut world = World::new(2, 8);
+    world.faults.latency = ms(latency);
+    world.faults.spread = ms(spread);
+    world.start_all();
+    world.connect();
+    for _ in 0..3000 {
+        world.send(1, 2, "bulk", patterned(3000));
+        world.run(ms(10));
+    }
+    let received = world.process(2).from(1, "bulk").len();
+    let counters = &world.process(1).counters;
+    let (sent, again) = (
+        counters.total("packets sent"),
+        counters.total("packets sent again"),
+    );
+    ((3000 - received) * 3000, again * 1000 / sent)
+}
+
+#[test]
+fn what_is_reordered_is_not_taken_for_lost() {
+    for (latency, spread) in [(20, 20), (20, 5), (5, 40), (1, 10)] {
+        let (behind, again) = reordered(latency, spread);
+        // What was sent in the last 200 ms may still be on its way.
+        assert!(behind < 60_000, "{latency} {spread}: {behind} bytes behind");
+        assert!(again < 20, "{latency} {spread}: {again} of 1000 sent again");
+    }
+}
+
+#[test]
+fn what_is_lost_is_sent_again_within_two_round_trips() {
+    let mut world = World::new(2, 8);
+    world.faults.latency = ms(50);
+    world.start_all();
+    world.connect();
+    for _ in 0..20 {
+        world.send(1, 2, "small", patterned(1000));
+        world.run(ms(20));
+    }
+    let timeouts = |world: &World| world.process(1).counters.total("timeouts");
+    let before = timeouts(&world);
+    for lost in [true, false, false, false] {
+        world.cuts = if lost { vec![(p(1), p(2))] } else { Vec::new() };
+        world.send(1, 2, "small", patterned(1000));
+        world.run(ms(20));
+    }
+    // It is overtaken after 20 + 50 ms, older than 100 + 25 ms soon after the sender learns that, and arrives.
+    world.run(ms(130));
+    assert_eq!(world.process(2).delivered(), 24);
+    assert_eq!(timeouts(&world), before);
+}
+
 #[test]
 fn over_a_stream_nothing_is_sent_again_until_it_is_interrupted() {
     let mut world = World::new(2, 6);
