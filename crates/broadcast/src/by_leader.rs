@@ -79,8 +79,10 @@ mod giving;
 mod joining;
 mod leading;
 mod message;
+mod pace;
 mod rejoining;
 mod sequence;
+mod transfer;
 
 pub use crate::ordering::{Acceptances, Configuration, Cut};
 use ahead::Ahead;
@@ -91,20 +93,25 @@ use epoch::Epoch;
 use giving::Giving;
 use joining::Joining;
 pub use message::Message;
+use pace::Pace;
 use quorate_abstractions::{
     Subscribe,
     leader::Trust,
-    link::{self, To},
+    link::{self, Links, To},
     reconfigurable,
     total_order::{Broadcast, Deliver},
 };
 use quorate_consensus::ballots::{self, Ballots, Candidacy};
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, MessageId, Observation, Observe, ProcessId,
+    Addr, Algorithm, Ctx, Host, Membership, MessageId, Observation, Observe, ProcessId,
     message::Origin,
 };
-pub use rejoining::{Rejoining, spawn_reconfigurable};
+pub use rejoining::{spawn_reconfigurable, spawn_with_state};
 use sequence::Sequence;
+pub use transfer::Chunk;
+
+/// No batch has a higher number.
+const MOST: u64 = 1 << 48;
 
 /// Leader-driven total order.
 pub struct ByLeader {
@@ -120,8 +127,31 @@ pub struct ByLeader {
     ahead: Ahead,
     joining: Joining,
     giving: Giving,
+    pace: Pace,
+    user: User,
     /// Up to this instance the others were told what everybody holds.
     stable: u64,
+}
+
+/// What stands on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum User {
+    /// One that keeps nothing for others.
+    KeepsNothing,
+    /// One that gives its state to who needs it.
+    KeepsState,
+    /// …where processes come back without their memory.
+    ComesBack,
+}
+
+impl User {
+    fn keeps_state(self) -> bool {
+        self != User::KeepsNothing
+    }
+
+    fn comes_back(self) -> bool {
+        self == User::ComesBack
+    }
 }
 
 /// What the algorithm reacts to.
@@ -137,7 +167,8 @@ pub enum Event {
     Retry,
     /// The wait for missing batches is over.
     Ask,
-    /// How the links stand: who has come back without its memory, this process maybe.
+    /// How the links stand: which streams have begun anew; who has come back without its memory, this
+    /// process maybe.
     Status(link::Status),
     /// The user's state, for a newcomer that wanted it.
     State {
@@ -146,6 +177,12 @@ pub enum Event {
         /// The state.
         view: reconfigurable::View,
     },
+    /// A message of a state's transfer.
+    Chunk(link::Deliver<Chunk>),
+    /// The wait for who takes this process's state is over.
+    Give,
+    /// The wait for the next batch is over.
+    Paced,
     /// The wait for the state is over.
     AskToJoin,
     /// The wait for what others have applied is over.
@@ -157,6 +194,8 @@ pub enum Event {
 pub enum Effect {
     /// A message.
     Link(link::Send<Message>),
+    /// A message of a state's transfer.
+    State(link::Send<Chunk>),
     /// An indication to the layer above.
     Deliver(Deliver),
     /// Another one, where processes come back.
@@ -175,6 +214,9 @@ impl Observe for Event {
             Event::Ask => Observation::internal("Ask"),
             Event::Status(status) => status.observe().as_internal(),
             Event::State { ticket, .. } => Observation::request("State").instance(*ticket),
+            Event::Chunk(indication) => indication.observe(),
+            Event::Give => Observation::internal("Give"),
+            Event::Paced => Observation::internal("Paced"),
             Event::AskToJoin => Observation::internal("AskToJoin"),
             Event::Behind => Observation::internal("Behind"),
         }
@@ -185,6 +227,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::Link(request) => request.observe(),
+            Effect::State(request) => request.observe(),
             Effect::Deliver(indication) => indication.observe(),
             Effect::Indicate(indication) => indication.observe(),
             Effect::Adopt(request) => request.observe().as_internal(),
@@ -205,6 +248,11 @@ impl Algorithm for ByLeader {
             Event::Ask => self.upon_ask(ctx),
             Event::Status(status) => self.upon_status(status, ctx),
             Event::State { ticket, view } => self.upon_state(ticket, view, ctx),
+            Event::Chunk(link::Deliver { from, message }) => {
+                self.upon_transfer(from, message, ctx);
+            }
+            Event::Give => self.upon_give(ctx),
+            Event::Paced => self.pace.upon_waited(),
             Event::AskToJoin => self.upon_ask_to_join(ctx),
             Event::Behind => self.upon_still_behind(ctx),
         }
@@ -233,7 +281,7 @@ impl ByLeader {
             processes,
             me,
             candidacy: Candidacy::new(host.me()),
-            ballots: Ballots::new(host.me(), processes),
+            ballots: Ballots::new(host.me(), processes).dropping(),
             batches: Batches::new(me, processes, &configuration),
             sequence: Sequence::default(),
             missing: Missing::nothing(),
@@ -241,6 +289,8 @@ impl ByLeader {
             ahead: Ahead::default(),
             joining: Joining::member(),
             giving: Giving::default(),
+            pace: Pace::default(),
+            user: User::KeepsNothing,
             stable: 0,
         };
         if algorithm.is_sparing() {
@@ -252,7 +302,19 @@ impl ByLeader {
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
         match message {
             Message::Data { id, batch } => self.upon_data(id, batch, ctx),
-            Message::Lacks { held } => self.upon_lacks(from, &held, ctx),
+            Message::Lacks {
+                request,
+                held,
+                decided,
+                again,
+            } => self.upon_lacks(from, request, &held, (decided, again), ctx),
+            Message::Found {
+                request,
+                part,
+                more,
+                short,
+                found,
+            } => self.upon_found(from, request, part, (more, short), found, ctx),
             Message::Ballots {
                 configuration,
                 message,
@@ -266,12 +328,21 @@ impl ByLeader {
                 incarnation,
                 is_newcomer,
             } => self.upon_join(from, incarnation, is_newcomer, ctx),
-            Message::State {
-                ticket,
-                part,
-                parts,
-                piece,
-            } => self.upon_piece(from, ticket, (part, parts), piece, ctx),
+            Message::Slower => self.pace.slow(ctx.now()),
+        }
+    }
+
+    fn upon_transfer(&mut self, from: ProcessId, message: Chunk, ctx: &mut Ctx<Self>) {
+        match message {
+            Chunk::Chunk {
+                transfer,
+                number,
+                last,
+                digest,
+                bytes,
+            } => self.upon_chunk(from, transfer, (number, last, digest), bytes, ctx),
+            Chunk::Took { transfer, up_to } => self.upon_taken(from, transfer, Some(up_to), ctx),
+            Chunk::Enough { transfer } => self.upon_taken(from, transfer, None, ctx),
         }
     }
 
@@ -304,7 +375,17 @@ impl ByLeader {
 
     /// Upon requests and room for a batch: they leave together.
     fn upon_room_for_batches(&mut self, ctx: &mut Ctx<Self>) {
-        while let Some((id, batch)) = self.batches.next() {
+        while self.batches.is_next_due() {
+            if !self.pace.is_free(ctx.now()) {
+                if let Some(wait) = self.pace.wait() {
+                    ctx.after(wait, Event::Paced);
+                }
+                return;
+            }
+            let Some((id, batch)) = self.batches.next() else {
+                return;
+            };
+            self.pace.upon_batch(ctx.now());
             send(ctx, To::All, Message::Data { id, batch });
         }
     }
@@ -316,9 +397,17 @@ impl ByLeader {
         }
         if !self.joining.takes_part() || !self.epoch.may_hold(id.origin) {
             let dropped = self.ahead.hold(id, batch);
+            if dropped > 0 {
+                self.missing.upon_dropped(&self.processes);
+            }
             return ctx.count_many("of another configuration", dropped);
         }
-        if !self.batches.hold(id, batch) {
+        if id.sequence > MOST {
+            return ctx.count("impossible identifier");
+        }
+        let needed = self.needed(id.origin);
+        if !self.batches.hold(id, batch, needed) {
+            self.missing.upon_dropped(&self.processes);
             ctx.count("identifier too far ahead");
         }
     }
@@ -380,17 +469,9 @@ impl ByLeader {
                     continue;
                 }
                 self.batches.deliver(origin, up_to, ctx);
-                self.forget(origin, ctx);
+                self.batches.forget(origin);
             }
             self.upon_replacements(&newcomers, ctx);
-        }
-    }
-
-    /// Drops what everybody holds; and the oldest beyond the limit, once it is on its way to those that
-    /// may lack it.
-    fn forget(&mut self, origin: Origin, ctx: &mut Ctx<Self>) {
-        for (lacking, id, batch) in self.batches.forget(origin) {
-            send(ctx, To::Some(lacking), Message::Data { id, batch });
         }
     }
 }
@@ -399,23 +480,30 @@ fn send(ctx: &mut Ctx<ByLeader>, to: To, message: Message) {
     ctx.trigger(Effect::Link(link::Send { to, message }));
 }
 
-/// Starts leader-driven total order over perfect links and Ω.
+/// Starts leader-driven total order over perfect links and Ω, with a user that keeps nothing for others.
+///
+/// After a gap in the streams to it, a process may lack messages that nobody keeps any more. Then it goes on
+/// behind them: [`Deliver::first`] tells by how much an origin's messages have been skipped, and a counter
+/// tells how many were. A user that can do better takes [`spawn_with_state`].
 pub fn spawn<H: Host>(
     host: &H,
     configuration: Configuration,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    links: &impl Links,
     detector: &Subscribe<Trust>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Broadcast);
-    let link = link.attach(mailbox.addr().with(Event::Link));
+    let link = links.open(mailbox.addr().with(Event::Link));
+    let chunks = links.at("state").open(mailbox.addr().with(Event::Chunk));
+    links.status().send(mailbox.addr().with(Event::Status));
     detector.send(mailbox.addr().with(Event::Leader));
     let algorithm = ByLeader::new(host, configuration);
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Link(request) => link.send(request),
+        Effect::State(request) => chunks.send(request),
         Effect::Deliver(indication) => up.send(indication),
-        // Nobody is ever replaced whom no link reports.
+        // Nobody gives a state, and nobody is ever replaced.
         Effect::Indicate(_) | Effect::Adopt(_) => {}
     });
     requests

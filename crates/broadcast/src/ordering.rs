@@ -113,9 +113,14 @@ impl Outgoing {
         self.returned = self.returned.max(batch);
     }
 
+    /// Whether there are requests, and room for a batch.
+    pub(crate) fn is_next_due(&self) -> bool {
+        !self.waiting.is_empty() && self.has_room()
+    }
+
     /// The next batch, upon requests and room for one.
     pub(crate) fn next_batch(&mut self) -> Option<Bytes> {
-        if self.waiting.is_empty() || !self.has_room() {
+        if !self.is_next_due() {
             return None;
         }
         let batch = self.batch();

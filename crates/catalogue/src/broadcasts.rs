@@ -300,7 +300,7 @@ pub(crate) fn by_leader<H: Host>(
     up: Addr<Delivery>,
 ) -> Addr<total_order::Broadcast> {
     let (host, links) = (host.at("total-order"), below.links.at("total-order"));
-    by_leader::spawn(&host, below.total_order, links.lane(), &below.leader, up)
+    by_leader::spawn(&host, below.total_order, &links, &below.leader, up)
 }
 
 fn one(id: MessageId, payload: Bytes) -> Delivery {

@@ -12,7 +12,7 @@ use quorate_abstractions::{
     link::{self, Links},
     perfect,
 };
-use quorate_broadcast::by_leader::{Acceptances, Rejoining};
+use quorate_broadcast::by_leader::Acceptances;
 use quorate_core::{Addr, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire};
 use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
 use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
@@ -293,16 +293,13 @@ impl<'w> Site<'w> {
         &self.links
     }
 
-    /// What processes need that come back without their memory, if they do.
-    pub fn rejoining(&self) -> Option<(Journal, Rejoining)> {
+    /// What processes need that come back without their memory, if they do: where their states are, and
+    /// where one takes the place of another.
+    pub fn rejoining(&self) -> Option<(Journal, Addr<link::Adopt>)> {
         let (Some(journal), SiteLinks::Real(links)) = (&self.journal, &self.links) else {
             return None;
         };
-        let rejoining = Rejoining {
-            status: links.status(),
-            adopt: links.adopt(),
-        };
-        Some((journal.clone(), rejoining))
+        Some((journal.clone(), links.adopt()))
     }
 
     /// ◇P. Without a detector, one that says nothing.

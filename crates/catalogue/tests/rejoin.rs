@@ -9,7 +9,7 @@ use quorate_abstractions::{
     reconfigurable::{Indication, Request, Restore, View},
     total_order::Broadcast,
 };
-use quorate_broadcast::by_leader::{self, Rejoining};
+use quorate_broadcast::by_leader;
 use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId, Time, wire};
 use quorate_detectors::{increasing_timeout, lowest_rank};
 use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
@@ -87,12 +87,9 @@ fn start(host: &SimHost, edge: Addr<Transmit>) -> Start {
     let requests = by_leader::spawn_reconfigurable(
         &host.at("order"),
         by_leader::Configuration::default(),
-        links.at("order").lane(),
+        &links.at("order"),
         &leader,
-        Rejoining {
-            status: links.status(),
-            adopt: links.adopt(),
-        },
+        links.adopt(),
         user(log.clone(), door.clone()),
     );
     assert!(door.set(requests.clone()).is_ok());

@@ -18,6 +18,8 @@ pub(super) type Message = (ProcessId, u64, ballots::Message<Cut>);
 pub(super) struct Ahead {
     batches: Early,
     messages: VecDeque<Message>,
+    /// The latest epoch of which messages were dropped.
+    dropped: u64,
 }
 
 impl Ahead {
@@ -32,13 +34,15 @@ impl Ahead {
         self.messages.len() <= AHEAD
     }
 
-    /// Whether others are in an epoch that has not begun here.
-    pub(super) fn is_of_later_epoch(&self) -> bool {
-        !self.messages.is_empty()
+    /// Whether others are in a later epoch than this one.
+    pub(super) fn is_beyond(&self, epoch: u64) -> bool {
+        !self.messages.is_empty() || self.dropped > epoch
     }
 
-    /// Drops the messages.
-    pub(super) fn clear(&mut self) {
+    /// Drops the messages: they have to be said again.
+    pub(super) fn drop_messages(&mut self) {
+        let latest = self.messages.iter().map(|(_, epoch, _)| *epoch).max();
+        self.dropped = self.dropped.max(latest.unwrap_or(0));
         self.messages.clear();
     }
 

@@ -5,7 +5,7 @@ use super::{ByLeader, Effect};
 use crate::ordering::{Configuration, Cut, Outgoing};
 use bytes::Bytes;
 use quorate_abstractions::total_order::Deliver;
-use quorate_core::{Ctx, Membership, MessageId, ProcessId, ProcessSet, message::Origin, wire};
+use quorate_core::{Ctx, Membership, MessageId, ProcessId, message::Origin, wire};
 use std::collections::BTreeMap;
 use stream::Stream;
 
@@ -13,6 +13,33 @@ use stream::Stream;
 const KEPT: usize = 1024;
 /// …and their bytes.
 const KEPT_BYTES: usize = 16 << 20;
+/// …and while a state is on its way that does not stand for them.
+const KEPT_MEANWHILE: usize = 1 << 16;
+/// …and their bytes.
+const KEPT_BYTES_MEANWHILE: usize = 64 << 20;
+/// Batches of one origin in one answer,
+const ANSWER: usize = 64;
+/// …and bytes in one answer, beyond which no further batch is in it.
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// What was sent to a process on the stream to it, so that it is not sent again.
+#[derive(Debug, Default)]
+struct Said {
+    /// One's own batches beyond this one.
+    own_beyond: u64,
+    /// In answers: the batches of each origin up to this one, as far as they were asked for.
+    answered: BTreeMap<Origin, u64>,
+}
+
+/// What is given to who lacks something.
+pub(super) struct Answer {
+    /// The batches.
+    pub(super) batches: Vec<(MessageId, Bytes)>,
+    /// Whether there is more here.
+    pub(super) more: bool,
+    /// Whether something that is wanted is not kept here.
+    pub(super) short: bool,
+}
 
 /// What is here, and who else holds it.
 pub(super) struct Batches {
@@ -21,6 +48,11 @@ pub(super) struct Batches {
     outgoing: Outgoing,
     /// How many batches have left.
     sent: u64,
+    /// Those that are not ordered yet, by their numbers.
+    own: BTreeMap<u64, Bytes>,
+    said: BTreeMap<ProcessId, Said>,
+    /// Whether more is kept, while a state is on its way.
+    keeps_more: bool,
     streams: BTreeMap<Origin, Stream>,
     /// Up to where each process is known to hold everything.
     holds: BTreeMap<ProcessId, Cut>,
@@ -33,6 +65,9 @@ impl Batches {
             processes,
             outgoing: Outgoing::new(configuration),
             sent: 0,
+            own: BTreeMap::new(),
+            said: processes.iter().map(|p| (p, Said::default())).collect(),
+            keeps_more: false,
             streams: BTreeMap::new(),
             holds: processes.iter().map(|p| (p, Cut::default())).collect(),
         }
@@ -43,10 +78,16 @@ impl Batches {
         self.outgoing.request(payload);
     }
 
+    /// Whether there are requests, and room for a batch.
+    pub(super) fn is_next_due(&self) -> bool {
+        self.outgoing.is_next_due()
+    }
+
     /// The next batch of one's own, upon requests and room for one.
     pub(super) fn next(&mut self) -> Option<(MessageId, Bytes)> {
         let batch = self.outgoing.next_batch()?;
         self.sent += 1;
+        self.own.insert(self.sent, batch.clone());
         let id = MessageId {
             origin: self.me,
             sequence: self.sent,
@@ -60,10 +101,41 @@ impl Batches {
         origin == self.me && sequence > self.sent || !self.processes.contains(origin.process)
     }
 
-    /// Takes a batch in; `false` if it lies too far ahead.
-    pub(super) fn hold(&mut self, id: MessageId, batch: Bytes) -> bool {
+    /// Takes a batch in; `false` if it lies too far ahead, or is one too many that is not `needed` yet.
+    pub(super) fn hold(&mut self, id: MessageId, batch: Bytes, needed: u64) -> bool {
         let stream = self.streams.entry(id.origin).or_default();
-        stream.hold(id.sequence, batch)
+        stream.hold(id.sequence, batch, needed)
+    }
+
+    /// The stream to a process has begun anew: the batches of one's own that are not ordered are said again.
+    /// Others are given to it if it asks.
+    pub(super) fn begin_stream(&mut self, p: ProcessId) -> Vec<(MessageId, Bytes)> {
+        let first = self.own.first_key_value().map(|(number, _)| *number);
+        let own_beyond = first.map_or(self.sent, |first| first - 1);
+        let said = Said {
+            own_beyond,
+            answered: BTreeMap::new(),
+        };
+        self.said.insert(p, said);
+        let origin = self.me;
+        let own = self.own.iter();
+        let own = own.map(|(n, batch)| (*n, batch.clone()));
+        own.map(|(sequence, batch)| (MessageId { origin, sequence }, batch))
+            .collect()
+    }
+
+    /// Whoever is at this process now was sent nothing before.
+    fn begin_anew_with(&mut self, p: ProcessId) {
+        let said = Said {
+            own_beyond: self.sent,
+            answered: BTreeMap::new(),
+        };
+        self.said.insert(p, said);
+    }
+
+    /// More than usual is kept, while a state is on its way.
+    pub(super) fn keep_more(&mut self, more: bool) {
+        self.keeps_more = more;
     }
 
     /// Whether everything up to the cut is here.
@@ -124,25 +196,36 @@ impl Batches {
 
     /// Each origin with how many of its batches, and how many messages, are ordered.
     pub(super) fn ordered(&self) -> Vec<(Origin, u64, u64)> {
-        let ordered = self.streams.iter().filter(|(_, s)| s.ordered > 0);
+        let open = self.streams.iter().filter(|(_, s)| !s.is_closed());
+        let ordered = open.filter(|(_, s)| s.ordered > 0);
         let ordered = ordered.map(|(o, s)| (*o, s.ordered, s.delivered));
         ordered.collect()
     }
 
     /// A state stands for so many batches and messages of each origin. Those of other origins than may
-    /// hold their slots go.
+    /// hold their seats go. Gives back how many messages it stands for that were not delivered here.
     pub(super) fn advance(
         &mut self,
         ordered: &[(Origin, u64, u64)],
         may_hold: impl Fn(Origin) -> bool,
-    ) {
+    ) -> u64 {
         self.streams.retain(|origin, _| may_hold(*origin));
+        let mut skipped = 0_u64;
         for (origin, ordered, delivered) in ordered {
             let stream = self.streams.entry(*origin).or_default();
+            let before = stream.delivered;
             stream.advance(*ordered, *delivered);
+            skipped = skipped.saturating_add(stream.delivered - before);
         }
         let returned = self.streams.get(&self.me).map_or(0, |own| own.ordered);
-        self.outgoing.upon_return(returned);
+        self.upon_return(returned);
+        skipped
+    }
+
+    /// Own batches up to this one are ordered.
+    fn upon_return(&mut self, up_to: u64) {
+        self.outgoing.upon_return(up_to);
+        self.own = self.own.split_off(&up_to.saturating_add(1));
     }
 
     /// The batches of the origin up to this one are ordered.
@@ -167,73 +250,84 @@ impl Batches {
             }
         }
         if origin == self.me {
-            self.outgoing.upon_return(up_to);
+            self.upon_return(up_to);
         }
     }
 
-    /// Drops the ordered batches that everybody is known to hold, and the oldest beyond the limit. Gives
-    /// back those that somebody may lack. What is one's own is on its way already.
-    pub(super) fn forget(&mut self, origin: Origin) -> Vec<(ProcessSet, MessageId, Bytes)> {
+    /// Drops the ordered batches that everybody is known to hold, and the oldest beyond the limit: who lacks
+    /// those takes a state.
+    pub(super) fn forget(&mut self, origin: Origin) {
         let mut others = self.processes.others(self.me.process);
         others.remove(origin.process);
         let held = |p: ProcessId| self.holds.get(&p).map_or(0, |cut| cut.up_to(origin));
         let low = others.iter().map(held).min().unwrap_or(u64::MAX);
-        let mut owed = Vec::new();
-        let Some(stream) = self.streams.get_mut(&origin) else {
-            return owed;
+        let (batches, bytes) = if self.keeps_more {
+            (KEPT_MEANWHILE, KEPT_BYTES_MEANWHILE)
+        } else {
+            (KEPT, KEPT_BYTES)
         };
-        stream.forget(low);
-        while let Some((sequence, batch)) = stream.excess(KEPT, KEPT_BYTES) {
-            stream.forget(sequence);
-            if origin != self.me {
-                let id = MessageId { origin, sequence };
-                let lacking = others.iter().filter(|p| held(*p) < sequence).collect();
-                owed.push((lacking, id, batch));
-            }
+        if let Some(stream) = self.streams.get_mut(&origin) {
+            stream.forget(low);
+            stream.limit(batches, bytes);
         }
-        owed
     }
 
-    /// Another incarnation is in the slot: what is not ordered of the ones before never will be. Gives
-    /// back what is ordered of them, for those that may lack it: the newcomer's state has all of it.
-    pub(super) fn let_go(
-        &mut self,
-        slot: ProcessId,
-        may_hold: impl Fn(Origin) -> bool,
-    ) -> Vec<(ProcessId, MessageId, Bytes)> {
-        let is_gone = |origin: &&Origin| origin.process == slot && !may_hold(**origin);
-        let gone: Vec<Origin> = self.streams.keys().filter(is_gone).copied().collect();
+    /// Another incarnation is in the seat: what is not ordered of the ones before never will be. What is
+    /// ordered of the last one stays for those that may lack it: the newcomer's state has all of it.
+    pub(super) fn replace(&mut self, seat: ProcessId, may_hold: impl Fn(Origin) -> bool) {
         let ordered = self.streams.iter().map(|(o, s)| (*o, s.ordered));
         let ordered = Cut(ordered.filter(|(_, up_to)| *up_to > 0).collect());
-        let mut owed = Vec::new();
-        for origin in gone {
-            let Some(stream) = self.streams.remove(&origin) else {
-                continue;
-            };
-            for p in self.processes.others(self.me.process).iter() {
-                let held = self.holds.get(&p).map_or(0, |cut| cut.up_to(origin));
-                let lacking = stream
-                    .beyond(held)
-                    .take_while(|(n, _)| *n <= stream.ordered);
-                for (sequence, batch) in lacking.filter(|_| p != slot) {
-                    owed.push((p, MessageId { origin, sequence }, batch.clone()));
-                }
+        let is_gone = |origin: &Origin| origin.process == seat && !may_hold(*origin);
+        self.streams
+            .retain(|origin, stream| !is_gone(origin) || !stream.is_closed());
+        for (origin, stream) in &mut self.streams {
+            if is_gone(origin) {
+                stream.close();
             }
         }
-        self.holds.insert(slot, ordered);
-        owed
+        self.holds.insert(seat, ordered);
+        self.begin_anew_with(seat);
     }
 
-    /// What has come without a gap beyond the cut and is still here, at most so many batches an origin.
-    pub(super) fn beyond(&self, held: &Cut, most: usize) -> Vec<(MessageId, Bytes)> {
-        let all = self.streams.iter().flat_map(|(origin, stream)| {
-            let beyond = stream.beyond(held.up_to(*origin)).take(most);
-            beyond.map(|(sequence, batch)| {
+    /// What `p` lacks of what is here, and was not sent to it on this stream. `again`: it has dropped what
+    /// it was sent.
+    pub(super) fn answer(&mut self, p: ProcessId, held: &Cut, again: bool) -> Answer {
+        if again {
+            self.begin_anew_with(p);
+        }
+        let mut answer = Answer {
+            batches: Vec::new(),
+            more: false,
+            short: false,
+        };
+        let Some(said) = self.said.get_mut(&p) else {
+            return answer;
+        };
+        let mut bytes = 0;
+        for (origin, stream) in &self.streams {
+            let held = held.up_to(*origin);
+            let answered = said.answered.get(origin).copied().unwrap_or(0);
+            let beyond = held.max(answered);
+            let is_own = *origin == self.me;
+            let sent_beyond = if is_own { said.own_beyond } else { u64::MAX };
+            answer.short |= held < sent_beyond && stream.lacks_after(held);
+            for (count, (sequence, batch)) in stream.beyond(beyond).enumerate() {
+                if sequence > sent_beyond {
+                    break;
+                }
+                if count == ANSWER || bytes >= ANSWER_BYTES {
+                    answer.more = true;
+                    break;
+                }
+                bytes += batch.len();
+                said.answered.insert(*origin, sequence);
                 let origin = *origin;
-                (MessageId { origin, sequence }, batch.clone())
-            })
-        });
-        all.collect()
+                answer
+                    .batches
+                    .push((MessageId { origin, sequence }, batch.clone()));
+            }
+        }
+        answer
     }
 
     /// How many batches of the origin are here.

@@ -1,8 +1,8 @@
 //! The epoch: who holds the seats, who is to, and what a replacement ends.
-use super::{ByLeader, Effect, Message, send};
+use super::{ByLeader, Effect};
 use crate::ordering::Cut;
 use quorate_abstractions::{
-    link::{Adopt, To},
+    link::Adopt,
     reconfigurable::{Configuration, Indication},
 };
 use quorate_core::{Ctx, Incarnation, Membership, ProcessId, ProcessSet, message::Origin};
@@ -154,11 +154,13 @@ impl ByLeader {
         self.sequence.begin_anew();
         self.stable = applied;
         self.epoch.advance(leader);
-        self.giving.stop(seats);
+        self.stop_giving(seats);
+        seats.iter().for_each(|p| self.missing.cancel(p));
         for newcomer in newcomers {
             let adopt = self.epoch.hold(newcomer);
             ctx.trigger(Effect::Adopt(adopt));
-            self.let_go(newcomer.process, ctx);
+            self.batches
+                .replace(newcomer.process, |origin| self.epoch.may_hold(origin));
         }
         // Who is put in its seat with its memory, as one that some process did not know, goes on.
         if !self.epoch.may_hold(self.me) {
@@ -166,17 +168,6 @@ impl ByLeader {
         }
         let configuration = self.epoch.present();
         ctx.trigger(Effect::Indicate(Indication::Configuration(configuration)));
-    }
-
-    /// What is not ordered of the one before in the seat never will be; what is ordered leaves for those
-    /// that may lack it. Its successor's state will have all of it.
-    fn let_go(&mut self, seat: ProcessId, ctx: &mut Ctx<Self>) {
-        let owed = self
-            .batches
-            .let_go(seat, |origin| self.epoch.may_hold(origin));
-        for (p, id, batch) in owed {
-            send(ctx, To::One(p), Message::Data { id, batch });
-        }
     }
 }
 

@@ -1,47 +1,118 @@
-//! How this process gives its state to who wants it.
-use super::{ByLeader, Effect, Message, message::Start, send};
-use bytes::BytesMut;
-use quorate_abstractions::{
-    link::To,
-    reconfigurable::{Indication, View},
+//! How this process gives its state to who wants it: one at a time, chunk by chunk, as fast as that one
+//! takes them.
+use super::{
+    ByLeader, Effect, Event,
+    message::Start,
+    transfer::{Chunk, Transfer, digest_on},
 };
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    link::{self, To},
+    reconfigurable::{Indication, LONGEST_CHUNK, View},
+};
+use quorate_consensus::ballots::KEPT;
 use quorate_core::{Ctx, Incarnation, ProcessId, ProcessSet, message::Origin, wire};
-use std::collections::BTreeMap;
+use std::{collections::VecDeque, time::Duration};
 
-/// The state travels in pieces of this size.
-const PIECE: usize = 512 << 10;
+/// So many bytes of chunks are in flight: no further chunk leaves then.
+const WINDOW: usize = 1 << 20;
+/// Who takes nothing for so long is given nothing more.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// So many decisions are kept while a state is on its way.
+const KEPT_MEANWHILE: usize = 1 << 16;
 
-/// A state that was wanted: by whom, and where it begins.
+/// A state on its way.
 #[derive(Debug)]
-struct Ticket {
+struct Gift {
     to: ProcessId,
+    transfer: Transfer,
     start: Start,
+    /// Nothing before the user has given it, and once it has been read.
+    view: Option<View>,
+    /// The place of the next chunk.
+    next: u64,
+    digest: u64,
+    /// The lengths of the chunks in flight.
+    in_flight: VecDeque<usize>,
+    /// Whether something was taken since the timeout began anew.
+    moves: bool,
 }
 
-/// The states that are wanted of this process.
+impl Gift {
+    /// The next chunk, if there is room for it.
+    fn next_chunk(&mut self) -> Option<Chunk> {
+        if self.in_flight.iter().sum::<usize>() >= WINDOW {
+            return None;
+        }
+        let view = self.view.as_mut()?;
+        let (bytes, last) = if self.next == 0 {
+            let mut head = BytesMut::new();
+            wire::put_head(&self.start, &mut head);
+            (head.freeze(), false)
+        } else {
+            match view
+                .next_chunk()
+                .filter(|chunk| chunk.len() <= LONGEST_CHUNK)
+            {
+                Some(chunk) => (chunk, false),
+                None => (Bytes::new(), true),
+            }
+        };
+        if last {
+            self.view = None;
+        }
+        self.digest = digest_on(self.digest, &bytes);
+        self.in_flight.push_back(bytes.len());
+        let number = self.next;
+        self.next += 1;
+        Some(Chunk::Chunk {
+            transfer: self.transfer,
+            number,
+            last,
+            digest: self.digest,
+            bytes,
+        })
+    }
+
+    /// The receiver has taken the chunks up to this one.
+    fn upon_taken(&mut self, up_to: u64) {
+        let oldest = self.next - self.in_flight.len() as u64;
+        if up_to >= self.next || up_to < oldest {
+            return;
+        }
+        self.in_flight.drain(..=(up_to - oldest) as usize);
+        self.moves = true;
+    }
+
+    fn is_taken(&self) -> bool {
+        self.next > 0 && self.view.is_none() && self.in_flight.is_empty()
+    }
+}
+
+/// The state that this process gives.
 #[derive(Debug, Default)]
 pub(super) struct Giving {
-    tickets: BTreeMap<u64, Ticket>,
+    gift: Option<Gift>,
     issued: u64,
+    /// Whether the timeout runs.
+    waits: bool,
 }
 
 impl Giving {
-    /// These want no state any more: they are gone.
-    pub(super) fn stop(&mut self, gone: ProcessSet) {
-        self.tickets.retain(|_, ticket| !gone.contains(ticket.to));
+    /// Whether a state is on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.gift.is_some()
     }
 
-    fn issue(&mut self, to: ProcessId, start: Start) -> u64 {
-        self.tickets.retain(|_, ticket| ticket.to != to);
-        self.issued += 1;
-        self.tickets.insert(self.issued, Ticket { to, start });
-        self.issued
+    /// These want no state of this process any more.
+    fn stop(&mut self, gone: ProcessSet) {
+        self.gift.take_if(|gift| gone.contains(gift.to));
     }
 }
 
 impl ByLeader {
     /// A newcomer that the links have adopted, or one too far behind, wants the state. Before this process
-    /// has applied what put it in its seat, there is none for it.
+    /// has applied what put it in its seat, there is none for it; nor while another is given it.
     pub(super) fn upon_join(
         &mut self,
         from: ProcessId,
@@ -55,12 +126,41 @@ impl ByLeader {
         };
         let was_put_there = self.epoch.is_replaced(from);
         let has_place = self.epoch.may_hold(origin) && (was_put_there || !is_newcomer);
-        if !self.joining.takes_part() || !has_place {
+        if !self.joining.takes_part() || !has_place || from == self.me.process {
             return ctx.count("no state for it");
         }
-        let start = self.start();
-        let ticket = self.giving.issue(from, start);
-        ctx.trigger(Effect::Indicate(Indication::StateWanted { ticket }));
+        // Who asks again has given up what it asked for before.
+        self.stop_giving([from].into_iter().collect());
+        if self.giving.is_busy() {
+            return ctx.count("a state for one at a time");
+        }
+        self.giving.issued += 1;
+        let (ticket, start) = (self.giving.issued, self.start());
+        let transfer = Transfer {
+            epoch: start.configuration,
+            applied: start.applied,
+            ticket,
+        };
+        self.giving.gift = Some(Gift {
+            to: from,
+            transfer,
+            start,
+            view: None,
+            next: 0,
+            digest: 0,
+            in_flight: VecDeque::new(),
+            moves: true,
+        });
+        self.keep_more(true);
+        if !self.giving.waits {
+            self.giving.waits = true;
+            ctx.after(TIMEOUT, Event::Give);
+        }
+        if self.user.keeps_state() {
+            ctx.trigger(Effect::Indicate(Indication::StateWanted { ticket }));
+        } else {
+            self.upon_state(ticket, View::of_bytes(Bytes::new()), ctx);
+        }
     }
 
     /// Where one begins whose state is that of this process now.
@@ -74,30 +174,83 @@ impl ByLeader {
         }
     }
 
-    /// The user's state has come: it leaves, and the decisions since, if they are not on their way.
-    pub(super) fn upon_state(&mut self, ticket: u64, mut view: View, ctx: &mut Ctx<Self>) {
-        let Some(Ticket { to, start }) = self.giving.tickets.remove(&ticket) else {
-            return ctx.count("nobody waits for this state");
+    /// The user's state has come: it leaves, as far as there is room.
+    pub(super) fn upon_state(&mut self, ticket: u64, view: View, ctx: &mut Ctx<Self>) {
+        match &mut self.giving.gift {
+            Some(gift) if gift.transfer.ticket == ticket && gift.next == 0 => {
+                gift.view = Some(view);
+                self.give(ctx);
+            }
+            Some(_) | None => ctx.count("nobody waits for this state"),
+        }
+    }
+
+    /// Upon room for chunks: they leave. Once all are taken, the decisions since follow, if they are not on
+    /// their way.
+    fn give(&mut self, ctx: &mut Ctx<Self>) {
+        let Some(gift) = &mut self.giving.gift else {
+            return;
         };
-        let mut whole = BytesMut::new();
-        wire::put_head(&start, &mut whole);
-        while let Some(chunk) = view.next_chunk() {
-            whole.extend_from_slice(&chunk);
+        let to = To::One(gift.to);
+        while let Some(message) = gift.next_chunk() {
+            ctx.trigger(Effect::State(link::Send { to, message }));
         }
-        let mut whole = whole.freeze();
-        let parts = whole.len().div_ceil(PIECE) as u64;
-        for part in 0..parts {
-            let piece = whole.split_to(PIECE.min(whole.len()));
-            let message = Message::State {
-                ticket,
-                part,
-                parts,
-                piece,
-            };
-            send(ctx, To::One(to), message);
+        if gift.is_taken() {
+            let (to, transfer) = (gift.to, gift.transfer);
+            if transfer.epoch == self.epoch.number() {
+                self.ballots.inform(to, transfer.applied.saturating_add(1));
+            }
+            self.stop_giving([to].into_iter().collect());
         }
-        if start.configuration == self.epoch.number() {
-            self.ballots.inform(to, start.applied.saturating_add(1));
+    }
+
+    /// The receiver has taken chunks, or wants no more.
+    pub(super) fn upon_taken(
+        &mut self,
+        from: ProcessId,
+        transfer: Transfer,
+        up_to: Option<u64>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        let gift = self.giving.gift.as_mut();
+        let Some(gift) = gift.filter(|gift| (gift.to, gift.transfer) == (from, transfer)) else {
+            return;
+        };
+        match up_to {
+            Some(up_to) => {
+                gift.upon_taken(up_to);
+                self.give(ctx);
+            }
+            None => self.stop_giving([from].into_iter().collect()),
         }
+    }
+
+    /// The timeout is over: who has taken nothing since is given nothing more.
+    pub(super) fn upon_give(&mut self, ctx: &mut Ctx<Self>) {
+        self.giving.waits = false;
+        let Some(gift) = &mut self.giving.gift else {
+            return;
+        };
+        if std::mem::take(&mut gift.moves) {
+            self.giving.waits = true;
+            ctx.after(TIMEOUT, Event::Give);
+        } else {
+            let to = gift.to;
+            self.stop_giving([to].into_iter().collect());
+        }
+    }
+
+    /// These want no state of this process any more.
+    pub(super) fn stop_giving(&mut self, gone: ProcessSet) {
+        self.giving.stop(gone);
+        if !self.giving.is_busy() {
+            self.keep_more(false);
+        }
+    }
+
+    /// What comes after a state that is on its way is kept for who is given it.
+    fn keep_more(&mut self, more: bool) {
+        self.batches.keep_more(more);
+        self.ballots.keep(if more { KEPT_MEANWHILE } else { KEPT });
     }
 }

@@ -1,22 +1,27 @@
-//! How a newcomer gets its state, or a process that is too far behind.
-use super::{ByLeader, Effect, Event, Message, message::Start, send};
-use bytes::{Bytes, BytesMut};
+//! How a process gets a state: a newcomer, or a member that nobody can tell any more what it lacks.
+use super::{
+    ByLeader, Effect, Event, Message,
+    message::Start,
+    send,
+    transfer::{Chunk, Transfer, digest_on},
+};
+use bytes::Bytes;
 use quorate_abstractions::{
-    link::{Adopt, Status, To},
+    link::{self, Adopt, Status, To},
     reconfigurable::{Indication, Restore},
 };
 use quorate_consensus::ballots::Ballots;
 use quorate_core::{Ctx, ProcessId, message::Origin, wire};
 use std::{collections::BTreeMap, time::Duration};
 
-/// A state has at most so many pieces.
-const PIECES: u64 = 1 << 13;
-/// No count that a state speaks of is higher.
-const MOST: u64 = 1 << 62;
+/// No number that a state speaks of is higher.
+const MOST: u64 = 1 << 48;
 /// The state is asked for again, from another process, after this,
 const JOINING: Duration = Duration::from_millis(200);
 /// …and ever more slowly, up to this.
 const MOST_JOINING: Duration = Duration::from_secs(5);
+/// Chunks that overtake so many others are dropped: more are never in flight.
+const CHUNKS_AHEAD: u64 = 1 << 12;
 
 /// What this process is to the group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,30 +39,37 @@ enum Role {
     Gone,
 }
 
-/// The pieces of an answer, as far as they have come.
+/// A state that comes.
 #[derive(Debug)]
-struct Pieces {
-    ticket: u64,
-    parts: u64,
-    here: BTreeMap<u64, Bytes>,
+struct Receiving {
+    from: ProcessId,
+    transfer: Transfer,
+    /// Where it begins, once the first chunk is here.
+    start: Option<Start>,
+    /// The place of the next chunk.
+    next: u64,
+    /// The digest of those before it.
+    digest: u64,
+    /// Those that have overtaken it, with what their digests should be, and whether they are the last.
+    ahead: BTreeMap<u64, (Bytes, u64, bool)>,
 }
 
-/// How far this process has come on its way into the group.
+/// How far this process has come on its way into the group, or back to where the others are.
 #[derive(Debug)]
 pub(super) struct Joining {
     role: Role,
     /// Whether this process came after another in its seat.
     came_later: bool,
-    /// In epochs before this one it may have promised and accepted, or has no place.
-    least: u64,
-    pieces: BTreeMap<ProcessId, Pieces>,
+    /// Whom it has asked for the state last, if an answer is wanted.
+    asks: Option<ProcessId>,
+    receiving: Option<Receiving>,
     /// How many were asked.
     asked: usize,
     patience: Duration,
     /// Whether the wait before asking again is on.
     waits: bool,
-    /// Whether something of an answer has come since.
-    flows: bool,
+    /// Whether something of an answer has come since it was asked for, or since this was looked at last.
+    moves: bool,
 }
 
 impl Joining {
@@ -66,12 +78,12 @@ impl Joining {
         Joining {
             role: Role::Member,
             came_later: false,
-            least: 0,
-            pieces: BTreeMap::new(),
+            asks: None,
+            receiving: None,
             asked: 0,
             patience: JOINING,
             waits: false,
-            flows: false,
+            moves: false,
         }
     }
 
@@ -98,20 +110,20 @@ impl Joining {
         self.role = Role::Gone;
     }
 
-    /// Nothing of an answer is wanted any more.
-    pub(super) fn drop_pieces(&mut self) {
-        self.pieces.clear();
+    /// A newcomer that has asked this process for its state.
+    #[cfg(test)]
+    pub(super) fn note_newcomer_asking(&mut self, p: ProcessId) {
+        self.role = Role::Newcomer { admitted: true };
+        self.asks = Some(p);
+    }
+
+    fn wants_state(&self) -> bool {
+        self.role == Role::Newcomer { admitted: true }
     }
 
     /// Whether something of an answer has come since this was asked last.
     pub(super) fn has_moved(&mut self) -> bool {
-        std::mem::take(&mut self.flows)
-    }
-
-    /// In epochs before this one this process has no place.
-    #[cfg(test)]
-    pub(super) fn begin_no_earlier_than(&mut self, least: u64) {
-        self.least = least;
+        std::mem::take(&mut self.moves)
     }
 }
 
@@ -122,127 +134,162 @@ impl ByLeader {
         self.ask_to_join(ctx);
     }
 
-    fn ask_to_join(&mut self, ctx: &mut Ctx<Self>) {
+    pub(super) fn ask_to_join(&mut self, ctx: &mut Ctx<Self>) {
         let joining = &mut self.joining;
-        let wants = joining.role == Role::Newcomer { admitted: true };
-        if !wants || joining.waits || self.processes.n() == 1 {
+        if !joining.wants_state() || joining.waits || self.processes.n() == 1 {
             return;
         }
         joining.waits = true;
         ctx.after(joining.patience, Event::AskToJoin);
         joining.patience = joining.patience.saturating_mul(2).min(MOST_JOINING);
         // An answer on its way would only be begun again.
-        if !std::mem::take(&mut joining.flows) {
+        if !joining.has_moved() {
             self.ask_for_state(ctx);
         }
     }
 
-    /// Asks the next process for the state.
+    /// Asks the next process for the state. What has come of another one is void.
     pub(super) fn ask_for_state(&mut self, ctx: &mut Ctx<Self>) {
-        let joining = &mut self.joining;
+        self.abandon(ctx);
         let others: Vec<_> = self.processes.others(self.me.process).iter().collect();
-        let Some(p) = others.get(joining.asked % others.len().max(1)) else {
+        let Some(p) = others.get(self.joining.asked % others.len().max(1)) else {
             return;
         };
-        joining.asked += 1;
+        self.joining.asked += 1;
+        self.joining.asks = Some(*p);
         let message = Message::Join {
             incarnation: self.me.incarnation,
-            is_newcomer: joining.came_later,
+            is_newcomer: self.joining.came_later,
         };
         send(ctx, To::One(*p), message);
     }
 
-    /// More waits than is bearable: what has come is dropped, and a later state asked for. In the
-    /// configurations that it dropped this process has said nothing yet, and may begin in any of them.
+    /// No state is wanted, or not the one that comes.
+    pub(super) fn abandon(&mut self, ctx: &mut Ctx<Self>) {
+        self.joining.asks = None;
+        self.joining.moves = false;
+        let Some(receiving) = self.joining.receiving.take() else {
+            return;
+        };
+        let (to, transfer) = (To::One(receiving.from), receiving.transfer);
+        let message = Chunk::Enough { transfer };
+        ctx.trigger(Effect::State(link::Send { to, message }));
+        if receiving.start.is_some() {
+            ctx.trigger(Effect::Indicate(Indication::Restore(Restore::Abandoned)));
+        }
+    }
+
+    /// More waits than is bearable: what has come of later epochs is dropped, and said again once there is a
+    /// later state. A member remains one, with all that it has promised.
     pub(super) fn upon_too_far_behind(&mut self, ctx: &mut Ctx<Self>) {
         ctx.count("too far behind");
-        self.ahead.clear();
-        self.joining.pieces.clear();
-        if self.joining.takes_part() {
-            self.joining.role = Role::Newcomer { admitted: true };
-            self.joining.least = self.epoch.number() + 1;
-        }
+        self.ahead.drop_messages();
+        self.missing.upon_dropped(&self.processes);
         self.ask_to_join(ctx);
     }
 
-    /// A piece of an answer. Of one process one answer counts, the latest that was begun.
-    pub(super) fn upon_piece(
+    /// A chunk of a state. One state comes at a time, of the process that was asked last.
+    pub(super) fn upon_chunk(
         &mut self,
         from: ProcessId,
-        ticket: u64,
-        (part, parts): (u64, u64),
-        piece: Bytes,
+        transfer: Transfer,
+        (number, last, digest): (u64, bool, u64),
+        bytes: Bytes,
         ctx: &mut Ctx<Self>,
     ) {
-        let is_newcomer = matches!(self.joining.role, Role::Newcomer { .. });
-        let wants = is_newcomer || self.missing.has_asked_for_state();
-        if !wants || part >= parts || parts > PIECES {
-            return ctx.count("no state is wanted");
+        let wants = self.joining.wants_state() || self.missing.has_asked_for_state();
+        let known = self.joining.receiving.as_ref();
+        let is_known = known.is_some_and(|r| (r.from, r.transfer) == (from, transfer));
+        if !is_known {
+            if !wants || known.is_some() || self.joining.asks != Some(from) {
+                let (to, message) = (To::One(from), Chunk::Enough { transfer });
+                ctx.trigger(Effect::State(link::Send { to, message }));
+                return ctx.count("no state is wanted");
+            }
+            self.joining.receiving = Some(Receiving {
+                from,
+                transfer,
+                start: None,
+                next: 0,
+                digest: 0,
+                ahead: BTreeMap::new(),
+            });
         }
-        let known = self.joining.pieces.get(&from);
-        if known.is_none_or(|known| (known.ticket, known.parts) != (ticket, parts)) {
-            let here = BTreeMap::new();
-            let pieces = Pieces {
-                ticket,
-                parts,
-                here,
-            };
-            self.joining.pieces.insert(from, pieces);
-        }
-        let Some(pieces) = self.joining.pieces.get_mut(&from) else {
+        let Some(receiving) = &mut self.joining.receiving else {
             return;
         };
-        pieces.here.insert(part, piece);
-        self.joining.flows = true;
-        if pieces.here.len() as u64 == pieces.parts {
-            let mut whole = BytesMut::new();
-            pieces
-                .here
-                .values()
-                .for_each(|piece| whole.extend_from_slice(piece));
-            self.joining.pieces.remove(&from);
-            self.upon_whole(whole.freeze(), ctx);
+        if number < receiving.next || number - receiving.next > CHUNKS_AHEAD {
+            return ctx.count("chunk out of place");
+        }
+        receiving.ahead.insert(number, (bytes, digest, last));
+        self.joining.moves = true;
+        self.upon_next_chunks(ctx);
+        let start = self.joining.receiving.as_ref();
+        let start = start.and_then(|receiving| receiving.start.as_ref());
+        if start.is_some_and(|start| !self.is_news(start)) {
+            self.abandon(ctx);
         }
     }
 
-    /// The state is here: this process takes part from there on.
-    fn upon_whole(&mut self, mut whole: Bytes, ctx: &mut Ctx<Self>) {
-        let Ok(start) = wire::take_head::<Start>(&mut whole) else {
-            return ctx.count("undecodable state");
+    /// Upon the next chunks of the state: the user gets them, and they are acknowledged.
+    fn upon_next_chunks(&mut self, ctx: &mut Ctx<Self>) {
+        while let Some(receiving) = &mut self.joining.receiving
+            && let Some((bytes, digest, last)) = receiving.ahead.remove(&receiving.next)
+        {
+            let number = receiving.next;
+            receiving.next += 1;
+            receiving.digest = digest_on(receiving.digest, &bytes);
+            let is_damaged = receiving.digest != digest;
+            let (to, transfer) = (To::One(receiving.from), receiving.transfer);
+            if is_damaged || number == 0 && !self.upon_start(bytes.clone()) {
+                ctx.count("impossible state");
+                return self.abandon(ctx);
+            }
+            let restore = match number {
+                0 => Restore::Begin,
+                _ => Restore::Chunk(bytes),
+            };
+            if !last {
+                ctx.trigger(Effect::Indicate(Indication::Restore(restore)));
+            }
+            let message = Chunk::Took {
+                transfer,
+                up_to: number,
+            };
+            ctx.trigger(Effect::State(link::Send { to, message }));
+            if last {
+                return self.upon_whole(ctx);
+            }
+        }
+    }
+
+    /// The first chunk is here: where the state begins. Whether this process may begin there.
+    fn upon_start(&mut self, mut bytes: Bytes) -> bool {
+        let Ok(start) = wire::take_head::<Start>(&mut bytes) else {
+            return false;
         };
+        let is_possible = bytes.is_empty() && self.may_begin(&start) && self.is_news(&start);
+        if let Some(receiving) = &mut self.joining.receiving {
+            receiving.start = is_possible.then_some(start);
+        }
+        is_possible
+    }
+
+    fn may_begin(&self, start: &Start) -> bool {
         let is_own =
             |(origin, _): &(Origin, u64)| origin.process != self.me.process || *origin == self.me;
+        let is_of_group = |(origin, _): &(Origin, u64)| self.processes.contains(origin.process);
+        let numbers = start.newcomers.iter().map(|(_, number)| number);
+        let ordered = start.streams.iter().flat_map(|(_, o, d)| [o, d]);
+        let mut numbers = numbers
+            .chain(ordered)
+            .chain([&start.configuration, &start.applied]);
         let has_place =
             !self.joining.came_later || start.newcomers.iter().any(|(o, _)| *o == self.me);
-        let is_possible = has_place
-            && start.newcomers.iter().all(is_own)
-            && start
-                .newcomers
-                .iter()
-                .all(|(o, _)| self.processes.contains(o.process))
+        has_place
+            && start.newcomers.iter().all(|o| is_own(o) && is_of_group(o))
             && self.processes.contains(start.leader)
-            && start.configuration >= self.joining.least
-            && start.applied <= MOST
-            && start.streams.iter().all(|(_, ordered, _)| *ordered <= MOST)
-            && self.is_news(&start);
-        if !is_possible {
-            return ctx.count("impossible state");
-        }
-        self.begin(&start);
-        for (origin, number) in &start.newcomers {
-            ctx.trigger(Effect::Adopt(Adopt {
-                slot: origin.process,
-                incarnation: origin.incarnation,
-                number: *number,
-            }));
-        }
-        for restore in [Restore::Begin, Restore::Chunk(whole), Restore::Whole] {
-            ctx.trigger(Effect::Indicate(Indication::Restore(restore)));
-        }
-        self.ask_everybody(ctx);
-        let configuration = self.epoch.present();
-        ctx.trigger(Effect::Indicate(Indication::Configuration(configuration)));
-        self.upon_beginning(ctx);
+            && numbers.all(|number| *number <= MOST)
     }
 
     /// Whether the state is of a later point of the order than this process's own.
@@ -251,27 +298,55 @@ impl ByLeader {
         !self.joining.takes_part() || (start.configuration, start.applied) > own
     }
 
-    fn begin(&mut self, start: &Start) {
+    /// The state is here: this process takes part from there on, if it has not come further meanwhile.
+    fn upon_whole(&mut self, ctx: &mut Ctx<Self>) {
+        let start = self.joining.receiving.as_mut().and_then(|r| r.start.take());
+        let Some(start) = start.filter(|start| self.is_news(start)) else {
+            ctx.trigger(Effect::Indicate(Indication::Restore(Restore::Abandoned)));
+            return self.abandon(ctx);
+        };
+        let skipped = self.begin(&start);
+        if !self.user.keeps_state() {
+            ctx.count_many("messages skipped, since nobody keeps them", skipped);
+        }
+        for (origin, number) in &start.newcomers {
+            ctx.trigger(Effect::Adopt(Adopt {
+                slot: origin.process,
+                incarnation: origin.incarnation,
+                number: *number,
+            }));
+        }
+        ctx.trigger(Effect::Indicate(Indication::Restore(Restore::Whole)));
+        let configuration = self.epoch.present();
+        ctx.trigger(Effect::Indicate(Indication::Configuration(configuration)));
+        self.ask_everybody(ctx);
+        self.upon_beginning(ctx);
+    }
+
+    /// Goes on from there, and says how many messages the state stands for that have not come here. Within
+    /// its epoch a member is bound by all that it has promised and accepted.
+    fn begin(&mut self, start: &Start) -> u64 {
         let goes_on = self.joining.takes_part() && start.configuration == self.epoch.number();
         self.joining.role = Role::Member;
-        self.joining.pieces.clear();
+        (self.joining.asks, self.joining.receiving) = (None, None);
         self.joining.patience = JOINING;
         self.epoch
             .begin(start.configuration, start.leader, &start.newcomers);
-        self.missing.begin_anew();
+        self.missing.upon_state();
         let may_hold = |origin| self.epoch.may_hold(origin);
-        self.batches.advance(&start.streams, may_hold);
+        let skipped = self.batches.advance(&start.streams, may_hold);
         self.sequence.skip_to(start.applied);
         if goes_on {
             self.ballots.skip_to(start.applied);
         } else {
             self.begin_epoch(start);
         }
+        skipped
     }
 
     fn begin_epoch(&mut self, start: &Start) {
         let (me, processes) = (self.me.process, self.processes);
-        let ballots = Ballots::from(me, processes, start.leader, start.applied);
+        let ballots = Ballots::from(me, processes, start.leader, start.applied).dropping();
         self.ballots = if self.is_sparing() {
             ballots.to_leader_alone()
         } else {
@@ -282,9 +357,12 @@ impl ByLeader {
         self.sequence.begin_anew();
     }
 
-    /// The links say how they stand: who has come back without its memory, this process maybe.
+    /// The links say how they stand: which streams have begun anew, and, where processes come back, who has
+    /// come back without its memory, this process maybe.
     pub(super) fn upon_status(&mut self, status: Status, ctx: &mut Ctx<Self>) {
         match (status, self.joining.role) {
+            (Status::Begun { peer }, _) => self.upon_begun(peer, ctx),
+            (Status::Gap { peer }, _) => self.upon_gap(peer, ctx),
             (
                 Status::Replaced {
                     peer,
@@ -292,7 +370,7 @@ impl ByLeader {
                     newcomer,
                 },
                 _,
-            ) => self.epoch.note_replaced(peer, known, newcomer),
+            ) if self.user.comes_back() => self.epoch.note_replaced(peer, known, newcomer),
             (Status::Admitted, Role::Waits) => {
                 self.joining.role = Role::Member;
                 self.upon_beginning(ctx);
@@ -308,14 +386,40 @@ impl ByLeader {
             (
                 Status::Admitted
                 | Status::Newcomer { .. }
+                | Status::Replaced { .. }
                 | Status::Connected { .. }
                 | Status::Refused { .. }
                 | Status::Ended { .. }
-                | Status::Begun { .. }
-                | Status::Gap { .. }
                 | Status::Excluded { .. },
                 _,
             ) => {}
+        }
+    }
+
+    /// The stream to `peer` has begun anew: of what was sent to it before, some may be lost.
+    fn upon_begun(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
+        for (id, batch) in self.batches.begin_stream(peer) {
+            send(ctx, To::One(peer), Message::Data { id, batch });
+        }
+        self.stop_giving([peer].into_iter().collect());
+        self.resume(peer, ctx);
+    }
+
+    /// The stream from `peer` has begun anew: of what it sent before, some is lost.
+    fn upon_gap(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
+        self.stop_giving([peer].into_iter().collect());
+        self.resume(peer, ctx);
+    }
+
+    /// What is open between the two is said again, and what was asked of the other is asked anew.
+    fn resume(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
+        self.missing.cancel(peer);
+        let receiving = self.joining.receiving.as_ref().map(|r| r.from);
+        if self.joining.asks == Some(peer) || receiving == Some(peer) {
+            self.abandon(ctx);
+        }
+        if self.joining.takes_part() {
+            self.ballots.resume(peer);
         }
     }
 

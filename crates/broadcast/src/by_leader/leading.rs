@@ -78,7 +78,7 @@ impl ByLeader {
         self.batches.learn_held_by_all(held);
         self.ballots.reach_all(decided);
         for origin in held.0.keys() {
-            self.forget(*origin, ctx);
+            self.batches.forget(*origin);
         }
     }
 }

@@ -19,10 +19,30 @@ pub enum Message {
         /// The batch.
         batch: Bytes,
     },
-    /// Of the batches up to a decided or proposed cut some are missing beyond these.
+    /// Of the batches up to a decided or proposed cut some are missing beyond these. Answered with
+    /// [`Found`](Message::Found), always.
     Lacks {
+        /// The number of the request.
+        request: u64,
         /// Up to where the sender holds everything.
         held: Cut,
+        /// Where the sender gets no further: the instance up to which it has decided.
+        decided: Option<u64>,
+        /// Whether the sender has dropped what it was sent, so that it wants that again.
+        again: bool,
+    },
+    /// A part of the answer to a request.
+    Found {
+        /// Which request.
+        request: u64,
+        /// The place of the part, counted from 0, and how many there are.
+        part: (u64, u64),
+        /// Whether there is more of it here than one answer holds.
+        more: bool,
+        /// Whether something of it is not kept here any more.
+        short: bool,
+        /// A batch.
+        found: Option<(MessageId, Bytes)>,
     },
     /// Between leaders and acceptors.
     Ballots {
@@ -47,20 +67,11 @@ pub enum Message {
         /// Whether it came after another, so that it has a place only where it was put in its slot.
         is_newcomer: bool,
     },
-    /// A piece of the state, for a newcomer.
-    State {
-        /// Which answer of the sender this is of.
-        ticket: u64,
-        /// The place of the piece, counted from 0.
-        part: u64,
-        /// How many pieces there are.
-        parts: u64,
-        /// The piece.
-        piece: Bytes,
-    },
+    /// From one that every state reaches too late: broadcast less for a while.
+    Slower,
 }
 
-/// Where a newcomer begins: what comes before the user's state in the pieces put together.
+/// Where one begins that is given a state: what comes before the chunks of the user's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Start {
     /// How many replacements there were.
@@ -78,11 +89,12 @@ pub struct Start {
 #[derive(Serialize, Deserialize)]
 enum Head {
     Data(MessageId),
-    Lacks(Cut),
+    Lacks(u64, Cut, Option<u64>, bool),
     Ballots(u64, ballots::Message<Cut>),
     Join(Incarnation, bool),
-    State(u64, u64, u64),
+    Found(u64, (u64, u64), bool, bool, Option<MessageId>),
     Stable(u64, Cut, u64),
+    Slower,
 }
 
 impl Wire for Message {
@@ -92,7 +104,26 @@ impl Wire for Message {
                 wire::put_head(&Head::Data(*id), out);
                 out.extend_from_slice(batch);
             }
-            Message::Lacks { held } => wire::put_head(&Head::Lacks(held.clone()), out),
+            Message::Lacks {
+                request,
+                held,
+                decided,
+                again,
+            } => wire::put_head(&Head::Lacks(*request, held.clone(), *decided, *again), out),
+            Message::Found {
+                request,
+                part,
+                more,
+                short,
+                found,
+            } => {
+                let id = found.as_ref().map(|(id, _)| *id);
+                wire::put_head(&Head::Found(*request, *part, *more, *short, id), out);
+                if let Some((_, batch)) = found {
+                    out.extend_from_slice(batch);
+                }
+            }
+            Message::Slower => wire::put_head(&Head::Slower, out),
             Message::Ballots {
                 configuration,
                 message,
@@ -106,22 +137,32 @@ impl Wire for Message {
                 incarnation,
                 is_newcomer,
             } => wire::put_head(&Head::Join(*incarnation, *is_newcomer), out),
-            Message::State {
-                ticket,
-                part,
-                parts,
-                piece,
-            } => {
-                wire::put_head(&Head::State(*ticket, *part, *parts), out);
-                out.extend_from_slice(piece);
-            }
         }
     }
 
     fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
         let message = match wire::take_head(&mut bytes)? {
             Head::Data(id) => return Ok(Message::Data { id, batch: bytes }),
-            Head::Lacks(held) => Message::Lacks { held },
+            Head::Lacks(request, held, decided, again) => Message::Lacks {
+                request,
+                held,
+                decided,
+                again,
+            },
+            Head::Found(request, part, more, short, id) => {
+                let batch = std::mem::take(&mut bytes);
+                if id.is_none() && !batch.is_empty() {
+                    return Err(Undecodable);
+                }
+                Message::Found {
+                    request,
+                    part,
+                    more,
+                    short,
+                    found: id.map(|id| (id, batch)),
+                }
+            }
+            Head::Slower => Message::Slower,
             Head::Ballots(configuration, message) => Message::Ballots {
                 configuration,
                 message,
@@ -135,14 +176,6 @@ impl Wire for Message {
                 held,
                 decided,
             },
-            Head::State(ticket, part, parts) => {
-                return Ok(Message::State {
-                    ticket,
-                    part,
-                    parts,
-                    piece: bytes,
-                });
-            }
         };
         bytes.is_empty().then_some(message).ok_or(Undecodable)
     }
@@ -154,13 +187,18 @@ impl Observe for Message {
             Message::Data { id, batch } => Observation::internal("Data")
                 .message(*id)
                 .digest(digest(batch)),
-            Message::Lacks { .. } => Observation::internal("Lacks"),
+            Message::Lacks { request, .. } => Observation::internal("Lacks").instance(*request),
+            Message::Found { request, found, .. } => {
+                let observation = Observation::internal("Found").instance(*request);
+                match found {
+                    Some((id, batch)) => observation.message(*id).digest(digest(batch)),
+                    None => observation,
+                }
+            }
+            Message::Slower => Observation::internal("Slower"),
             Message::Ballots { message, .. } => message.observe(),
             Message::Stable { decided, .. } => Observation::internal("Stable").instance(*decided),
             Message::Join { .. } => Observation::internal("Join"),
-            Message::State { ticket, piece, .. } => Observation::internal("State")
-                .instance(*ticket)
-                .digest(digest(piece)),
         }
     }
 }

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 /// Instances so far above the applied ones are not waited for.
 pub(super) const INSTANCES_AHEAD: u64 = 1 << 16;
 
+/// So many decisions wait to be applied: beyond, the first ones go, and a state has to stand for them.
+const DECISIONS: usize = 1 << 16;
+
 /// A proposal that waits: of whom, and up to which instance that one has decided.
 pub(super) type Deferred = (ProcessId, Acceptance<Cut>, u64);
 
@@ -79,6 +82,20 @@ impl Sequence {
     /// An instance is decided.
     pub(super) fn decide(&mut self, instance: u64, cut: Cut) {
         self.decisions.insert(instance, cut);
+        if self.decisions.len() > DECISIONS {
+            self.decisions.pop_first();
+        }
+    }
+
+    /// Whether later decisions are here than the one that is to be applied next, and that one is not.
+    pub(super) fn has_gap(&self) -> bool {
+        !self.decisions.is_empty() && self.next().is_none()
+    }
+
+    /// The first proposal that waits.
+    pub(super) fn first_deferred(&self) -> Option<&Cut> {
+        let first = self.deferred.first_key_value();
+        first.map(|(_, (_, acceptance, _))| &acceptance.value)
     }
 
     /// Up to this instance, decisions are applied.

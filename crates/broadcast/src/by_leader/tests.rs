@@ -25,13 +25,7 @@ fn wire_all(world: &World, oracle: &Oracle, configuration: Configuration) -> Vec
     let spawn_at = |q| {
         let (host, links) = (world.host(q).at("order"), world.links(q).at("order"));
         let leader = world.leader(q, oracle);
-        spawn(
-            &host,
-            configuration,
-            links.lane(),
-            &leader,
-            world.application(q),
-        )
+        spawn(&host, configuration, &links, &leader, world.application(q))
     };
     world.processes().map(spawn_at).collect()
 }
@@ -347,42 +341,240 @@ fn proposals_wait_only_so_far_ahead() {
     assert_eq!(waiting, [sequence::INSTANCES_AHEAD]);
 }
 
+/// A request for what lies beyond these batches of p2.
+fn lacks(request: u64, up_to: u64) -> Message {
+    let held = Cut([(origin(2), up_to)].into());
+    Message::Lacks {
+        request,
+        held,
+        decided: None,
+        again: false,
+    }
+}
+
+/// An answer of one part.
+fn found(request: u64, found: Option<(MessageId, Bytes)>) -> Message {
+    Message::Found {
+        request,
+        part: (0, 1),
+        more: false,
+        short: false,
+        found,
+    }
+}
+
+fn of_data(message: Message) -> (MessageId, Bytes) {
+    let Message::Data { id, batch } = message else {
+        panic!("{message:?}");
+    };
+    (id, batch)
+}
+
+/// What is sent, and to whom.
+fn sent(effects: Vec<Effect>) -> Vec<(To, Message)> {
+    let sent = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Link(link::Send { to, message }) => Some((to, message)),
+        _ => None,
+    });
+    sent.collect()
+}
+
 #[test]
 fn what_is_missing_is_asked_for_and_answered() {
     let mut p3 = Alone::new();
     p3.hears(1, accept(1, 1));
-    let asked = p3.upon(Event::Ask);
-    let [
-        Effect::Link(link::Send {
-            to: To::One(asked),
-            message: Message::Lacks { held },
-        }),
-    ] = &asked[..]
-    else {
-        panic!("{asked:?}");
+    let request = Message::Lacks {
+        request: 1,
+        held: Cut::default(),
+        decided: None,
+        again: false,
     };
-    assert_eq!((*asked, held), (p(1), &Cut::default()));
+    assert_eq!(sent(p3.upon(Event::Ask)), [(To::One(p(1)), request)]);
+    p3.hears(1, found(1, None));
     p3.hears(2, data(2, 1));
     assert!(
         p3.upon(Event::Ask).is_empty(),
         "nothing is missing any more"
     );
-    let held = Cut::default();
-    let none = p3.hears(1, Message::Lacks { held: held.clone() });
-    assert!(
-        none.is_empty(),
+    let answer = |found_: Option<Message>, request, short| {
+        let Message::Found {
+            part, more, found, ..
+        } = found(request, found_.map(of_data))
+        else {
+            panic!();
+        };
+        let answer = Message::Found {
+            request,
+            part,
+            more,
+            short,
+            found,
+        };
+        [(To::One(p(1)), answer)]
+    };
+    let none = sent(p3.hears(1, lacks(7, 0)));
+    assert_eq!(
+        none,
+        answer(None, 7, true),
         "everybody holds what is ordered, and it is forgotten"
     );
     p3.hears(2, data(2, 2));
-    let answered = p3.hears(1, Message::Lacks { held });
-    let expected = data(2, 2);
+    let answered = sent(p3.hears(1, lacks(8, 1)));
+    assert_eq!(answered, answer(Some(data(2, 2)), 8, false));
+    let again = sent(p3.hears(1, lacks(9, 1)));
+    assert_eq!(again, answer(None, 9, false), "it is on its way");
+    p3.upon(Event::Status(link::Status::Begun { peer: p(1) }));
+    let again = sent(p3.hears(1, lacks(10, 1)));
+    assert_eq!(again, answer(Some(data(2, 2)), 10, false));
+    let beyond = sent(p3.hears(1, lacks(11, u64::MAX)));
+    assert_eq!(beyond, answer(None, 11, false));
+}
+
+/// Of whom it was asked, p1 and p2 answer nothing, until a stream between them begins anew.
+#[test]
+fn one_request_is_open_to_a_process() {
+    let mut p3 = Alone::new();
+    p3.hears(1, accept(1, 1));
+    let mut asked = Vec::new();
+    for _ in 0..6 {
+        asked.extend(sent(p3.upon(Event::Ask)));
+    }
+    let whom = |asked: &[(To, Message)]| asked.iter().map(|(to, _)| *to).collect::<Vec<_>>();
+    assert_eq!(whom(&asked), [To::One(p(1)), To::One(p(2))]);
+    p3.hears(1, found(2, None));
     assert!(
-        matches!(&answered[..], [Effect::Link(link::Send { to: To::One(to), message })]
-            if *to == p(1) && *message == expected),
-        "{answered:?}"
+        sent(p3.upon(Event::Ask)).is_empty(),
+        "that was no answer to it"
     );
-    let held = Cut([(origin(2), u64::MAX)].into());
-    assert!(p3.hears(1, Message::Lacks { held }).is_empty());
+    p3.hears(2, found(2, None));
+    assert_eq!(whom(&sent(p3.upon(Event::Ask))), [To::One(p(2))]);
+    for status in [
+        link::Status::Begun { peer: p(1) },
+        link::Status::Gap { peer: p(1) },
+    ] {
+        p3.upon(Event::Status(status));
+        assert_eq!(whom(&sent(p3.upon(Event::Ask))), [To::One(p(1))]);
+    }
+}
+
+#[test]
+fn an_answer_is_short_and_what_is_left_is_asked_for_at_once() {
+    let mut p3 = Alone::new();
+    let large = |sequence| {
+        let mut batch = bytes::BytesMut::new();
+        wire::put_batch([&Bytes::from(vec![7; 300 << 10])], &mut batch);
+        let id = MessageId {
+            origin: origin(2),
+            sequence,
+        };
+        let batch = batch.freeze();
+        Message::Data { id, batch }
+    };
+    for number in 1..=200 {
+        let message = if number <= 20 {
+            large(number)
+        } else {
+            data(2, number)
+        };
+        p3.hears(2, message);
+    }
+    let mut held = 0;
+    let mut answers = Vec::new();
+    for request in 1..=9 {
+        let answer = sent(p3.hears(1, lacks(request, held)));
+        let bytes = |(_, m): &(To, Message)| match m {
+            Message::Found { found, .. } => found.as_ref().map_or(0, |(_, batch)| batch.len()),
+            _ => panic!("{m:?}"),
+        };
+        assert!(answer.iter().map(bytes).sum::<usize>() < (1 << 20) + (300 << 10) + 9);
+        let Message::Found { part, more, .. } = answer[0].1 else {
+            panic!();
+        };
+        assert_eq!(part, (0, answer.len() as u64));
+        held += answer.len() as u64;
+        answers.push((answer.len(), more));
+    }
+    let large = [(4, true); 5];
+    assert_eq!(answers[..5], large);
+    assert_eq!(answers[5..8], [(64, true), (64, true), (52, false)]);
+    assert_eq!(answers[8], (1, false), "and nothing more");
+
+    let mut p1 = Alone::new();
+    p1.hears(1, accept(1, 9));
+    p1.upon(Event::Ask);
+    let more = Message::Found {
+        request: 1,
+        part: (0, 1),
+        more: true,
+        short: false,
+        found: Some(of_data(data(2, 1))),
+    };
+    let asked = sent(p1.hears(1, more));
+    assert!(
+        matches!(&asked[..], [(To::One(to), Message::Lacks { request: 2, .. })] if *to == p(1)),
+        "{asked:?}"
+    );
+}
+
+/// What lies too far ahead is dropped, and asked for later, also of who has sent it already.
+#[test]
+fn what_was_dropped_is_sent_again() {
+    let mut p3 = Alone::new();
+    p3.hears(2, data(2, 1 << 17));
+    p3.hears(1, accept(1, 1));
+    let asked = sent(p3.upon(Event::Ask));
+    assert!(matches!(
+        asked[..],
+        [(_, Message::Lacks { again: true, .. })]
+    ));
+    let asked = sent(p3.upon(Event::Ask));
+    assert!(matches!(
+        asked[..],
+        [(_, Message::Lacks { again: true, .. })]
+    ));
+    p3.hears(1, found(1, None));
+    let asked = sent(p3.upon(Event::Ask));
+    assert!(matches!(
+        asked[..],
+        [(_, Message::Lacks { again: false, .. })]
+    ));
+    let again = Message::Lacks {
+        request: 1,
+        held: Cut::default(),
+        decided: None,
+        again: true,
+    };
+    p3.hears(2, data(2, 1));
+    p3.hears(2, data(2, 2));
+    p3.upon(Event::Broadcast(Broadcast {
+        payload: payload(1),
+    }));
+    p3.algorithm.upon_idle(&mut p3.ctx);
+    let own = p3.upon(Event::Give);
+    let own = own.into_iter().find_map(|effect| match effect {
+        Effect::Link(link::Send {
+            to: To::All,
+            message,
+        }) => Some(message),
+        _ => None,
+    });
+    p3.hears(3, own.clone().unwrap());
+    let answer = sent(p3.hears(1, lacks(1, 1)));
+    let given = |answer: Vec<(To, Message)>| {
+        let found = answer.into_iter().filter_map(|(_, m)| match m {
+            Message::Found { found, .. } => found,
+            _ => None,
+        });
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        given(answer),
+        [of_data(data(2, 2))],
+        "what is one's own is on its way"
+    );
+    let answer = sent(p3.hears(1, again));
+    let expected = [of_data(data(2, 2)), of_data(own.unwrap())];
+    assert_eq!(given(answer), expected);
 }
 
 #[test]
@@ -403,24 +595,27 @@ fn messages_survive_the_wire() {
         incarnation: quorate_core::Incarnation(7),
         is_newcomer: true,
     };
-    let state = Message::State {
-        ticket: 3,
-        part: 1,
-        parts: 2,
-        piece: Bytes::from_static(b"piece"),
-    };
     for message in [
         data(2, 3),
-        Message::Lacks { held },
+        Message::Lacks {
+            request: 3,
+            held,
+            decided: Some(4),
+            again: true,
+        },
         accept(4, 5),
         join,
-        state,
+        found(3, None),
+        found(3, Some(of_data(data(2, 3)))),
+        Message::Slower,
     ] {
         assert_eq!(Message::decode(wire::encode(&message)), Ok(message));
     }
-    let mut long = bytes::BytesMut::from(&wire::encode(&accept(4, 5))[..]);
-    long.extend_from_slice(b"tail");
-    assert!(Message::decode(long.freeze()).is_err());
+    for message in [accept(4, 5), found(3, None)] {
+        let mut long = bytes::BytesMut::from(&wire::encode(&message)[..]);
+        long.extend_from_slice(b"tail");
+        assert!(Message::decode(long.freeze()).is_err());
+    }
 }
 
 fn ballot(round: u64, leader: usize) -> ballots::Ballot {

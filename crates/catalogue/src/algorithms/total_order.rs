@@ -232,16 +232,16 @@ fn on_messages(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indicat
 }
 
 fn by_leader(site: &Site<'_>, leader: &Subscribe<Trust>) -> Door {
-    let (host, lane) = (
+    let (host, links) = (
         site.host().at("total-order"),
-        site.links().at("total-order").lane(),
+        site.links().at("total-order"),
     );
     let (configuration, up) = (configuration(site), site.application());
     let door = match site.rejoining() {
-        Some((journal, rejoining)) => journal.keep(site.host().me(), up, |up| {
-            by_leader::spawn_reconfigurable(&host, configuration, lane, leader, rejoining, up)
+        Some((journal, adopt)) => journal.keep(site.host().me(), up, |up| {
+            by_leader::spawn_reconfigurable(&host, configuration, &links, leader, adopt, up)
         }),
-        None => by_leader::spawn(&host, configuration, lane, leader, up),
+        None => by_leader::spawn(&host, configuration, &links, leader, up),
     };
     Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
 }

@@ -16,7 +16,7 @@ use quorate_abstractions::{
     reconfigurable::{Indication, Request},
     total_order::Broadcast,
 };
-use quorate_broadcast::by_leader::{self, Rejoining};
+use quorate_broadcast::by_leader;
 use quorate_catalogue::{
     agreements::Consensus,
     broadcasts::{self, Below},
@@ -216,16 +216,12 @@ fn order<H: Host>(
 ) -> Result<Addr<Request>> {
     if configuration.rejoins() {
         let links = &below.links;
-        let rejoining = Rejoining {
-            status: links.status(),
-            adopt: links.adopt(),
-        };
         return Ok(by_leader::spawn_reconfigurable(
             &host.at(ORDER),
             below.total_order,
-            links.at(ORDER).lane(),
+            &links.at(ORDER),
             &below.leader,
-            rejoining,
+            links.adopt(),
             up,
         ));
     }

@@ -5,8 +5,10 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-/// Batches so far above the contiguous ones are refused.
+/// Batches so far above the contiguous ones are refused,
 const WINDOW: u64 = 1 << 16;
+/// …and, once so many bytes are here, all that are not needed yet.
+const AHEAD_BYTES: usize = 96 << 20;
 
 /// What is known of one origin's batches.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub(super) struct Stream {
     held: BTreeMap<u64, Bytes>,
     /// How many bytes those are.
     bytes: usize,
+    /// Whether its origin is gone.
+    closed: bool,
 }
 
 impl Stream {
@@ -37,9 +41,11 @@ impl Stream {
         }
     }
 
-    /// Takes a batch in; `false` if it lies too far ahead.
-    pub(super) fn hold(&mut self, number: u64, batch: Bytes) -> bool {
-        if number > self.contiguous.saturating_add(WINDOW) {
+    /// Takes a batch in; `false` if it lies too far ahead, or if there are too many already and it is not
+    /// `needed`, as all up to that one are.
+    pub(super) fn hold(&mut self, number: u64, batch: Bytes, needed: u64) -> bool {
+        let is_too_much = number > needed && self.bytes > AHEAD_BYTES;
+        if number > self.contiguous.saturating_add(WINDOW) || is_too_much {
             return false;
         }
         if number > self.contiguous && !self.held.contains_key(&number) {
@@ -74,13 +80,33 @@ impl Stream {
         }
     }
 
-    /// The oldest ordered batch that is still here, if there are more of them, or more bytes, than
-    /// these.
-    pub(super) fn excess(&self, batches: usize, bytes: usize) -> Option<(u64, Bytes)> {
-        let (number, batch) = self.held.first_key_value()?;
-        let is_ordered = *number <= self.ordered;
-        let is_much = self.held.len() > batches || self.bytes > bytes;
-        (is_ordered && is_much).then(|| (*number, batch.clone()))
+    /// Drops the oldest ordered batches while there are more of them, or more bytes, than these.
+    pub(super) fn limit(&mut self, batches: usize, bytes: usize) {
+        while (self.held.len() > batches || self.bytes > bytes)
+            && let Some(entry) = self.held.first_entry()
+            && *entry.key() <= self.ordered
+        {
+            self.bytes -= entry.remove().len();
+        }
+    }
+
+    /// Whether an ordered batch beyond this one is not here any more.
+    pub(super) fn lacks_after(&self, number: u64) -> bool {
+        number < self.ordered && !self.held.contains_key(&(number + 1))
+    }
+
+    /// Its origin is gone: what is not ordered goes.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        for batch in self.held.split_off(&(self.ordered + 1)).values() {
+            self.bytes -= batch.len();
+        }
+        self.contiguous = self.ordered;
+    }
+
+    /// Whether its origin is gone.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// How many batches are here.
@@ -102,7 +128,7 @@ mod tests {
     fn what_is_ordered_stays_until_it_is_forgotten_or_in_excess() {
         let mut stream = Stream::default();
         for number in [2, 1, 4] {
-            assert!(stream.hold(number, batch()));
+            assert!(stream.hold(number, batch(), 0));
         }
         assert_eq!(stream.contiguous, 2);
         assert!(stream.next().is_some() && stream.next().is_some());
@@ -110,29 +136,53 @@ mod tests {
         let beyond: Vec<_> = stream.beyond(1).map(|(number, _)| number).collect();
         assert_eq!(beyond, [2], "4 lies behind a gap");
         assert_eq!(stream.beyond(u64::MAX).count(), 0);
-        assert_eq!(stream.excess(2, 100), Some((1, batch())));
-        assert_eq!(stream.excess(3, 15), None);
-        assert_eq!(stream.excess(3, 14), Some((1, batch())));
-        stream.forget(u64::MAX);
+        stream.limit(3, 15);
+        assert_eq!((stream.len(), stream.lacks_after(0)), (3, false));
+        stream.limit(3, 14);
+        assert_eq!((stream.len(), stream.lacks_after(0)), (2, true));
+        assert!(!stream.lacks_after(1) && !stream.lacks_after(2));
+        stream.limit(1, 100);
+        stream.limit(0, 0);
         assert_eq!(stream.len(), 1, "what is not ordered is not forgotten");
-        assert_eq!(stream.excess(0, 0), None);
-        assert!(stream.hold(1, batch()) && stream.hold(2, batch()));
+        assert!(stream.hold(1, batch(), 0) && stream.hold(2, batch(), 0));
         assert_eq!(stream.len(), 1, "late copies change nothing");
-        assert!(stream.hold(3, batch()));
+        assert!(stream.hold(3, batch(), 0));
         assert!(stream.next().is_some() && stream.next().is_some());
-        assert_eq!(
-            stream.excess(2, 10),
-            None,
-            "what was forgotten has no bytes"
-        );
-        assert_eq!(stream.excess(2, 9), Some((3, batch())));
+        stream.limit(2, 10);
+        assert_eq!(stream.len(), 2, "what was forgotten has no bytes");
+        stream.forget(3);
+        assert_eq!(stream.len(), 1);
     }
 
     #[test]
     fn what_lies_too_far_ahead_is_refused() {
         let mut stream = Stream::default();
-        assert!(stream.hold(WINDOW, batch()));
-        assert!(!stream.hold(WINDOW + 1, batch()));
-        assert!(!stream.hold(u64::MAX, batch()));
+        assert!(stream.hold(WINDOW, batch(), 0));
+        assert!(!stream.hold(WINDOW + 1, batch(), 0));
+        assert!(!stream.hold(u64::MAX, batch(), 0));
+    }
+
+    #[test]
+    fn once_there_is_much_only_what_is_needed_is_held() {
+        let mut stream = Stream::default();
+        assert!(stream.hold(1, Bytes::from(vec![0; AHEAD_BYTES + 1]), 0));
+        assert!(!stream.hold(2, batch(), 1));
+        assert!(stream.hold(2, batch(), 2));
+        assert!(stream.next().is_some());
+        stream.forget(1);
+        assert!(stream.hold(3, batch(), 0), "there is room again");
+    }
+
+    #[test]
+    fn of_an_origin_that_is_gone_only_what_is_ordered_stays() {
+        let mut stream = Stream::default();
+        for number in [1, 2, 4] {
+            assert!(stream.hold(number, batch(), 0));
+        }
+        assert!(stream.next().is_some());
+        stream.close();
+        assert_eq!((stream.len(), stream.contiguous), (1, 1));
+        stream.limit(9, 4);
+        assert_eq!(stream.len(), 0, "its bytes are those of one batch");
     }
 }

@@ -2,7 +2,7 @@
 use super::*;
 use quorate_abstractions::{
     link::{Adopt, Status},
-    reconfigurable::{Restore, View},
+    reconfigurable::{Chunks, Restore, View},
 };
 use quorate_core::Incarnation;
 
@@ -10,6 +10,7 @@ use quorate_core::Incarnation;
 fn reconfigurable() -> Alone {
     let mut p3 = Alone::new();
     p3.algorithm.joining = Joining::unknown();
+    p3.algorithm.user = User::ComesBack;
     p3
 }
 
@@ -44,14 +45,6 @@ fn decided(instance: u64, cut: &[(Origin, u64)]) -> ballots::Message<Cut> {
 fn delivered(effects: &[Effect]) -> usize {
     let deliver = |effect: &&Effect| matches!(effect, Effect::Deliver(_));
     effects.iter().filter(deliver).count()
-}
-
-fn sent(effects: Vec<Effect>) -> Vec<(To, Message)> {
-    let sent = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Link(link::Send { to, message }) => Some((to, message)),
-        _ => None,
-    });
-    sent.collect()
 }
 
 #[test]
@@ -127,28 +120,88 @@ fn newcomer() -> (Alone, Vec<(To, Message)>) {
     (p3, sent(asked))
 }
 
-/// The answer of p1, which has applied 5 instances, in so many pieces.
-fn answer(newcomers: Vec<(Origin, u64)>, pieces: usize) -> Vec<Message> {
-    let start = message::Start {
+fn transfer(start: &message::Start) -> transfer::Transfer {
+    transfer::Transfer {
+        epoch: start.configuration,
+        applied: start.applied,
+        ticket: 1,
+    }
+}
+
+/// A state that begins there, in so many chunks and its head and end.
+fn chunks(start: &message::Start, chunks: usize) -> Vec<Chunk> {
+    let mut head = bytes::BytesMut::new();
+    wire::put_head(start, &mut head);
+    let state = b"the state of the user";
+    let mut all = vec![head.freeze()];
+    all.extend(
+        state
+            .chunks(state.len().div_ceil(chunks))
+            .map(Bytes::from_static),
+    );
+    all.push(Bytes::new());
+    let (transfer, end) = (transfer(start), all.len() - 1);
+    let mut digest = 0;
+    let mut chunk = |(number, bytes): (usize, Bytes)| {
+        digest = transfer::digest_on(digest, &bytes);
+        Chunk::Chunk {
+            transfer,
+            number: number as u64,
+            last: number == end,
+            digest,
+            bytes,
+        }
+    };
+    all.into_iter().enumerate().map(&mut chunk).collect()
+}
+
+fn start_of(newcomers: Vec<(Origin, u64)>) -> message::Start {
+    message::Start {
         configuration: 2,
         leader: p(2),
         applied: 5,
         newcomers,
         streams: vec![(origin(1), 4, 40)],
-    };
-    let mut whole = bytes::BytesMut::new();
-    wire::put_head(&start, &mut whole);
-    whole.extend_from_slice(b"the state of the user");
-    let size = whole.len().div_ceil(pieces);
-    let pieces: Vec<_> = whole.chunks(size).map(Bytes::copy_from_slice).collect();
-    let parts = pieces.len() as u64;
-    let piece = |(part, piece)| Message::State {
-        ticket: 1,
-        part,
-        parts,
-        piece,
-    };
-    (0..).zip(pieces).map(piece).collect()
+    }
+}
+
+/// The answer of p1, which has applied 5 instances.
+fn answer(newcomers: Vec<(Origin, u64)>, number: usize) -> Vec<Chunk> {
+    chunks(&start_of(newcomers), number)
+}
+
+impl Alone {
+    fn takes(&mut self, from: usize, message: Chunk) -> Vec<Effect> {
+        let from = p(from);
+        self.upon(Event::Chunk(link::Deliver { from, message }))
+    }
+
+    fn takes_all(&mut self, from: usize, messages: Vec<Chunk>) -> Vec<Effect> {
+        let messages = messages.into_iter();
+        messages.flat_map(|m| self.takes(from, m)).collect()
+    }
+}
+
+/// What the user is told of a state.
+fn restored(effects: &[Effect]) -> Vec<Restore> {
+    let restore = effects.iter().filter_map(|effect| match effect {
+        Effect::Indicate(Indication::Restore(restore)) => Some(restore.clone()),
+        _ => None,
+    });
+    restore.collect()
+}
+
+fn is_whole(effects: &[Effect]) -> bool {
+    restored(effects).contains(&Restore::Whole)
+}
+
+/// What is sent of a state.
+fn transferred(effects: Vec<Effect>) -> Vec<(To, Chunk)> {
+    let sent = effects.into_iter().filter_map(|effect| match effect {
+        Effect::State(link::Send { to, message }) => Some((to, message)),
+        _ => None,
+    });
+    sent.collect()
 }
 
 #[test]
@@ -163,24 +216,28 @@ fn a_newcomer_asks_one_after_the_other_and_begins_where_the_state_ends() {
     assert_eq!(sent(p3.upon(Event::AskToJoin)), [(To::One(p(2)), join)]);
     let early = in_configuration(2, decided(6, &[(origin(1), 5)]));
     assert!(p3.hears(2, early).is_empty());
-    let mut pieces = answer(vec![(own, 1)], 3);
-    pieces.reverse();
-    for piece in &pieces[..2] {
-        assert!(
-            p3.hears(1, piece.clone()).is_empty(),
-            "not all of it is here"
-        );
-    }
-    assert!(
-        p3.hears(1, pieces[0].clone()).is_empty(),
-        "a piece counts once"
+    p3.upon(Event::AskToJoin);
+    let all = answer(vec![(own, 1)], 3);
+    assert!(restored(&p3.takes(1, all[1].clone())).is_empty());
+    let effects = p3.takes(1, all[0].clone());
+    assert_eq!(
+        restored(&effects).len(),
+        2,
+        "the beginning and what overtook it"
     );
-    let effects = p3.hears(1, pieces[2].clone());
-    let state = effects.iter().find_map(|effect| match effect {
-        Effect::Indicate(Indication::Restore(Restore::Chunk(state))) => Some(state.clone()),
-        _ => None,
-    });
-    assert_eq!(state.unwrap(), "the state of the user");
+    assert!(
+        restored(&p3.takes(1, all[1].clone())).is_empty(),
+        "a chunk counts once"
+    );
+    assert!(restored(&p3.takes(1, all[4].clone())).is_empty());
+    p3.takes(1, all[2].clone());
+    assert!(!p3.algorithm.joining.takes_part(), "not all of it is here");
+    let effects = p3.takes(1, all[3].clone());
+    let last = [
+        Restore::Chunk(Bytes::from_static(b"he user")),
+        Restore::Whole,
+    ];
+    assert_eq!(restored(&effects), last);
     let lacks = |(_, message): &(To, Message)| matches!(message, Message::Lacks { .. });
     assert!(
         sent(effects).iter().any(lacks),
@@ -203,29 +260,22 @@ fn a_state_in_which_it_has_no_place_is_refused() {
         ..later(3)
     };
     for newcomers in [vec![], vec![(other, 1)], vec![(own, 1), (later(7), 1)]] {
-        for piece in answer(newcomers, 1) {
-            assert!(p3.hears(1, piece).is_empty());
-        }
-    }
-    for (part, parts) in [(0, 0), (2, 2), (0, u64::MAX)] {
-        let piece = Bytes::from_static(b"\xff");
-        let state = Message::State {
-            ticket: 1,
-            part,
-            parts,
-            piece,
-        };
-        assert!(p3.hears(1, state).is_empty());
+        let start = start_of(newcomers);
+        let effects = p3.takes_all(1, chunks(&start, 1));
+        assert!(restored(&effects).is_empty());
+        let transfer = transfer(&start);
+        let enough = (To::One(p(1)), Chunk::Enough { transfer });
+        assert!(transferred(effects).contains(&enough));
+        p3.upon(Event::AskToJoin);
+        p3.upon(Event::AskToJoin);
     }
     assert!(!p3.algorithm.joining.takes_part());
-    for piece in answer(vec![(own, 1)], 1) {
-        assert!(!p3.hears(1, piece).is_empty());
-    }
+    assert!(is_whole(&p3.takes_all(1, answer(vec![(own, 1)], 1))));
     assert!(p3.algorithm.joining.takes_part());
 }
 
-#[test]
-fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
+/// One that wants the state of p3, and was put in its seat.
+fn giving() -> (Alone, u64) {
     let mut p3 = member();
     let join = |is_newcomer| Message::Join {
         incarnation: later(1).incarnation,
@@ -237,58 +287,179 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
     );
     p3.hears(2, of_first(decided(1, &[(later(1), 0)])));
     let wanted = p3.hears(1, join(true));
-    let [Effect::Indicate(Indication::StateWanted { ticket })] = &wanted[..] else {
+    let [Effect::Indicate(Indication::StateWanted { ticket })] = wanted[..] else {
         panic!("{wanted:?}");
     };
-    let state = Bytes::from(vec![7; 1 << 20]);
-    let ticket = *ticket;
-    let answer = p3.upon(Event::State {
-        ticket,
-        view: View::of_bytes(state.clone()),
-    });
-    let pieces = sent(answer);
-    assert_eq!(pieces.len(), 3, "a mebibyte and its head, in halves");
-    assert!(pieces.iter().all(|(to, _)| *to == To::One(p(1))));
-    let view = View::of_bytes(state);
+    (p3, ticket)
+}
+
+#[test]
+fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
+    let (mut p3, ticket) = giving();
+    let state = Bytes::from(vec![7; 5 << 20]);
+    let view = View::of_bytes(state.clone());
+    let mut under_way = transferred(p3.upon(Event::State { ticket, view }));
+    let view = View::of_bytes(state.clone());
     assert!(p3.upon(Event::State { ticket, view }).is_empty(), "once");
     let (mut p1, _) = newcomer();
     p1.algorithm.me = later(1);
-    for (_, piece) in pieces {
-        p1.hears(3, piece);
+    p1.upon(Event::AskToJoin);
+    p1.algorithm.joining = {
+        let mut joining = Joining::unknown();
+        joining.note_newcomer_asking(p(3));
+        joining
+    };
+    let mut length = 0;
+    while !under_way.is_empty() {
+        let bytes = under_way.iter().map(|(_, chunk)| match chunk {
+            Chunk::Chunk { bytes, .. } => bytes.len(),
+            Chunk::Took { .. } | Chunk::Enough { .. } => panic!("{chunk:?}"),
+        });
+        assert!(
+            bytes.sum::<usize>() <= (1 << 20) + (256 << 10),
+            "so much is in flight"
+        );
+        let mut acknowledged = Vec::new();
+        for (to, chunk) in under_way {
+            assert_eq!(to, To::One(p(1)));
+            let effects = p1.takes(3, chunk);
+            for restore in restored(&effects) {
+                if let Restore::Chunk(chunk) = restore {
+                    length += chunk.len();
+                }
+            }
+            acknowledged.extend(transferred(effects));
+        }
+        under_way = Vec::new();
+        for (_, took) in acknowledged {
+            under_way.extend(transferred(p3.takes(1, took)));
+        }
     }
+    assert_eq!(length, state.len());
     assert!(p1.algorithm.joining.takes_part());
     assert_eq!(
         (p1.algorithm.sequence.applied(), p1.algorithm.epoch.number()),
         (1, 1)
     );
+    assert!(!p3.algorithm.giving.is_busy());
 }
 
-/// So much of later configurations has come that it is dropped: there must be a state instead.
+/// A view that says when it is dropped.
+struct Held {
+    _pinned: std::sync::Arc<()>,
+}
+
+impl Chunks for Held {
+    fn next_chunk(&mut self) -> Option<Bytes> {
+        Some(Bytes::from(vec![7; 1 << 20]))
+    }
+}
+
 #[test]
-fn a_member_far_behind_takes_the_state_of_a_later_configuration_only() {
-    let mut p3 = member();
-    let ahead = in_configuration(1, decided(2, &[]));
-    let mut asked = Vec::new();
-    while asked.is_empty() {
-        asked = sent(p3.hears(2, ahead.clone()));
-    }
-    let join = Message::Join {
-        incarnation: p3.algorithm.me.incarnation,
-        is_newcomer: false,
+fn a_state_that_nobody_takes_is_given_up() {
+    let end = |p3: &mut Alone, way: usize| match way {
+        0 => {
+            p3.upon(Event::Give);
+            p3.upon(Event::Give);
+        }
+        1 => _ = p3.upon(Event::Status(Status::Begun { peer: p(1) })),
+        2 => _ = p3.upon(Event::Status(Status::Gap { peer: p(1) })),
+        _ => {
+            let transfer = transfer::Transfer {
+                epoch: 1,
+                applied: 1,
+                ticket: 1,
+            };
+            p3.takes(1, Chunk::Enough { transfer });
+        }
     };
-    assert_eq!(asked, [(To::One(p(1)), join)]);
-    p3.algorithm.joining.begin_no_earlier_than(3);
-    for piece in answer(vec![(later(1), 1)], 1) {
+    for way in 0..4 {
+        let (mut p3, ticket) = giving();
+        let pinned = std::sync::Arc::new(());
+        let view = View::new(Held {
+            _pinned: pinned.clone(),
+        });
+        assert_eq!(transferred(p3.upon(Event::State { ticket, view })).len(), 2);
+        let join = Message::Join {
+            incarnation: origin(2).incarnation,
+            is_newcomer: false,
+        };
         assert!(
-            p3.hears(1, piece).is_empty(),
-            "it may have voted in this one"
+            p3.hears(2, join.clone()).is_empty(),
+            "one state at a time is on its way"
         );
+        assert_eq!(std::sync::Arc::strong_count(&pinned), 2);
+        end(&mut p3, way);
+        assert_eq!(std::sync::Arc::strong_count(&pinned), 1, "{way}");
+        assert_eq!(p3.hears(2, join).len(), 1, "another is given it");
     }
-    p3.algorithm.joining.begin_no_earlier_than(1);
-    for piece in answer(vec![(later(1), 1)], 1) {
-        assert!(!p3.hears(1, piece).is_empty());
+}
+
+#[test]
+fn chunks_of_two_states_do_not_mix() {
+    let (mut p3, _) = newcomer();
+    let own = p3.algorithm.me;
+    p3.upon(Event::AskToJoin);
+    p3.upon(Event::AskToJoin);
+    let all = answer(vec![(own, 1)], 3);
+    p3.takes(1, all[0].clone());
+    let of = |applied, digest_: Option<u64>| {
+        let Chunk::Chunk {
+            mut transfer,
+            number,
+            last,
+            digest,
+            bytes,
+        } = all[1].clone()
+        else {
+            panic!();
+        };
+        transfer.applied = applied;
+        Chunk::Chunk {
+            transfer,
+            number,
+            last,
+            digest: digest_.unwrap_or(digest),
+            bytes,
+        }
+    };
+    assert!(restored(&p3.takes(2, of(5, None))).is_empty(), "of another");
+    assert!(
+        restored(&p3.takes(1, of(6, None))).is_empty(),
+        "of a later one"
+    );
+    let damaged = p3.takes(1, of(5, Some(9)));
+    assert_eq!(restored(&damaged), [Restore::Abandoned]);
+}
+
+/// So much of later epochs has come that it is dropped, and there must be a state instead. It is a member
+/// all the while.
+#[test]
+fn a_member_far_behind_takes_a_state_and_forgets_no_promise() {
+    let mut p3 = member();
+    let prepare = |round| ballots::Message::Prepare {
+        ballot: ballot(round, 2),
+        from: 1,
+    };
+    p3.hears(2, of_first(prepare(7)));
+    let ahead = in_configuration(1, decided(2, &[]));
+    for _ in 0..=1 << 18 {
+        p3.hears(2, ahead.clone());
     }
     assert!(p3.algorithm.joining.takes_part());
+    let refused = sent(p3.hears(2, of_first(prepare(6))));
+    let promised = ballot(7, 2);
+    let refusal = of_first(ballots::Message::Refuse { promised });
+    assert_eq!(refused, [(To::One(p(2)), refusal)]);
+    let asked = sent(p3.upon(Event::Behind));
+    assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
+    let effects = p3.takes_all(1, answer(vec![(later(1), 1)], 1));
+    assert!(is_whole(&effects));
+    let asked = sent(effects);
+    let again = asked
+        .iter()
+        .filter(|(_, m)| matches!(m, Message::Lacks { again: true, .. }));
+    assert_eq!(again.count(), 2, "what was dropped is to be said again");
 }
 
 fn of(origin: Origin, sequence: u64) -> Message {
@@ -307,7 +478,7 @@ fn what_comes_before_the_state_waits_for_it() {
     p3.hears(1, data(1, 4));
     p3.hears(1, data(1, 5));
     p3.hears(2, in_configuration(2, decided(6, &[(origin(1), 5)])));
-    let effects = p3.hears(1, answer(vec![(own, 1)], 1).remove(0));
+    let effects = p3.takes_all(1, answer(vec![(own, 1)], 1));
     assert_eq!(delivered(&effects), 1);
 }
 
@@ -349,22 +520,34 @@ fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promise
     };
     p3.hears(2, in_configuration(2, prepare(7, 6)));
     let asked = sent(p3.upon(Event::Behind));
+    assert!(
+        matches!(&asked[..], [(To::One(to), Message::Lacks { decided: Some(2), .. })] if *to == p(1)),
+        "{asked:?}"
+    );
+    let short = Message::Found {
+        request: 1,
+        part: (0, 1),
+        more: false,
+        short: true,
+        found: None,
+    };
+    p3.hears(1, short);
+    let asked = sent(p3.upon(Event::Behind));
     assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
     let newcomers = vec![(later(1), 1), (later(2), 1)];
-    let state = answer(newcomers, 1).remove(0);
-    let effects = p3.hears(1, state.clone());
-    let restored = |effects: &[Effect]| {
-        let whole = |e: &Effect| matches!(e, Effect::Indicate(Indication::Restore(Restore::Whole)));
-        effects.iter().any(whole)
-    };
-    assert!(restored(&effects));
+    let state = answer(newcomers, 1);
+    let effects = p3.takes_all(1, state.clone());
+    assert!(is_whole(&effects));
     assert_eq!(p3.algorithm.sequence.applied(), 5);
     let refused = sent(p3.hears(2, in_configuration(2, prepare(6, 6))));
     let refusal = ballots::Message::Refuse {
         promised: ballot(7),
     };
     assert_eq!(refused, [(To::One(p(2)), in_configuration(2, refusal))]);
-    assert!(!restored(&p3.hears(1, state)), "it needs it no more");
+    assert!(
+        restored(&p3.takes_all(1, state)).is_empty(),
+        "it needs it no more"
+    );
     assert!(p3.upon(Event::Behind).is_empty());
     p3.hears(1, of(later(1), 1));
     let next = in_configuration(2, decided(6, &[(later(1), 1)]));
@@ -379,7 +562,7 @@ fn a_member_that_hears_only_of_later_configurations_takes_their_state() {
         sent(p3.upon(Event::Behind)),
         [(To::One(p(1)), join_of(&p3))]
     );
-    p3.hears(1, answer(vec![(later(1), 1)], 1).remove(0));
+    p3.takes_all(1, answer(vec![(later(1), 1)], 1));
     assert_eq!(p3.algorithm.epoch.number(), 2);
     assert_eq!(p3.algorithm.sequence.applied(), 6, "what waited is heard");
 }
@@ -400,39 +583,49 @@ fn a_member_that_is_put_in_its_own_slot_begins_the_configuration_like_everybody(
 fn a_state_on_its_way_is_not_asked_for_again() {
     let (mut p3, _) = newcomer();
     let own = p3.algorithm.me;
-    let pieces = answer(vec![(own, 1)], 3);
-    p3.hears(1, pieces[0].clone());
+    let all = answer(vec![(own, 1)], 3);
+    p3.takes(1, all[0].clone());
     assert!(sent(p3.upon(Event::AskToJoin)).is_empty());
-    assert_eq!(sent(p3.upon(Event::AskToJoin)).len(), 1, "it has stopped");
+    let effects = p3.upon(Event::AskToJoin);
+    assert_eq!(restored(&effects), [Restore::Abandoned], "it has stopped");
+    assert_eq!(sent(effects).len(), 1);
 }
 
 #[test]
-fn counts_that_are_too_high_are_refused() {
+fn numbers_that_are_too_high_are_refused() {
     let (mut p3, _) = newcomer();
     let own = p3.algorithm.me;
-    let starts = [(u64::MAX, 1), (1, u64::MAX)];
-    for (applied, ordered) in starts {
-        let start = message::Start {
-            configuration: 2,
-            leader: p(2),
-            applied,
-            newcomers: vec![(own, 1)],
-            streams: vec![(origin(1), ordered, 1)],
-        };
-        let mut piece = bytes::BytesMut::new();
-        wire::put_head(&start, &mut piece);
-        let piece = piece.freeze();
-        p3.hears(
-            1,
-            Message::State {
-                ticket: 1,
-                part: 0,
-                parts: 1,
-                piece,
-            },
-        );
+    let high = 1 << 49;
+    let start = start_of(vec![(own, 1)]);
+    let starts = [
+        message::Start {
+            configuration: u64::MAX,
+            ..start.clone()
+        },
+        message::Start {
+            applied: high,
+            ..start.clone()
+        },
+        message::Start {
+            newcomers: vec![(own, high)],
+            ..start.clone()
+        },
+        message::Start {
+            streams: vec![(origin(1), high, 1)],
+            ..start.clone()
+        },
+        message::Start {
+            streams: vec![(origin(1), 1, high)],
+            ..start.clone()
+        },
+    ];
+    for start in starts {
+        assert!(restored(&p3.takes_all(1, chunks(&start, 1))).is_empty());
         assert!(!p3.algorithm.joining.takes_part());
+        p3.upon(Event::AskToJoin);
+        p3.upon(Event::AskToJoin);
     }
+    assert!(is_whole(&p3.takes_all(1, chunks(&start, 1))));
     let mut p3 = member();
     p3.hears(
         1,

@@ -43,7 +43,7 @@ impl Run {
             under_way: ways(n).map(|way| (way, VecDeque::new())).collect(),
             decided: vec![BTreeMap::new(); n],
             next: 0,
-            suspects: seed % 2 == 0,
+            suspects: seed.is_multiple_of(2),
         }
     }
 
@@ -118,7 +118,7 @@ impl Run {
             ) => {
                 let known = promises.get(&p(from));
                 let known = known.map(|k| (k.decided, k.here.len() as u64, k.parts));
-                let (decided, part, parts) = known.unwrap_or((decided, part.min(0), parts));
+                let (decided, part, parts) = known.unwrap_or((decided, 0, parts));
                 Message::Promise {
                     ballot,
                     decided,
