@@ -9,19 +9,28 @@
 //!   which they were broadcast.
 //!
 //! # Assumes
-//! Perfect links, the eventual leader detector Ω, f < n/2 crashes. Safety needs neither the detector
-//! nor timing. No origin is more than 2¹⁶ batches ahead of what a correct process holds of it without
-//! a gap.
+//! Perfect links, whose streams may end and begin anew, the eventual leader detector Ω, f < n/2 crashes.
+//! Safety needs neither the detector nor timing. Nobody is assumed to keep up: of who lacks more than the
+//! others keep, liveness (TOB1, TOB4) is that of its user's state, which stands for what it lacks
+//! ([`spawn_with_state`], [`spawn_reconfigurable`]). With a user that keeps nothing ([`spawn`]), it goes on
+//! behind that, and [`Deliver::first`] tells what was skipped.
 //!
 //! # Messages
-//! - `Data(id, batch)`, from the origin → all: the requests that waited together.
+//! - `Data(id, batch)`, from the origin → all: the requests that waited together. Again, where it is not
+//!   ordered, → who may lack it once a stream has begun anew.
 //! - `Accept`, `Accepted` and the other messages of [`ballots`], on a [`Cut`] an instance: for each
 //!   origin, up to which batch its messages come next.
 //! - `Stable(held, decided)`, from the leader, now and then, where acceptances go to it alone, → the
 //!   others: what everybody holds, and need not be kept.
-//! - `Lacks(held)`, from who misses batches of a cut, after a while, → one after the other; answered
-//!   with `Data`.
-//! - `Join(incarnation)`, from a newcomer → one after the other; answered with `State(…)`, in pieces.
+//! - `Lacks(request, held)`, from who misses batches of a cut, after a while, → one after the other, one
+//!   request open to each; answered with `Found(request, batch)`: at most 64 batches of an origin and about
+//!   1 MiB, nothing that is on its way already, and whether there is more, or something is not kept any
+//!   more. From who gets no further it asks for decisions, too.
+//! - `Join(incarnation)`, from a newcomer, or from a member who lacks what nobody keeps → one after the other;
+//!   answered with the state. That has a lane of its own: `Chunk(transfer, number, digest)`, of which about
+//!   1 MiB is in flight, `Took`, and `Enough` from who wants no more.
+//! - `Slower`, from one that two states in a row have reached too late → all others: for 20 s an origin
+//!   lets 20 ms pass between its batches.
 //!
 //! # Cost
 //! One isolated message, stable leader: n − 1 `Data`, n − 1 `Accept`, (n−1)² `Accepted`, together n² − 1
@@ -29,12 +38,10 @@
 //! followers a step earlier if n ≤ 3). With another process dead: n − 1 + n − 1 + (n−2)(n−1). With the
 //! leader crashing after 1 ≤ k < n of its `Data`: k, 2n − 3 for p2's promises, n − 1 `Accept` and
 //! (n−2)(n−1) `Accepted`, and 3 for each of the n − 1 − k that lack the payload, which ask the leader in
-//! vain, then p2, and are answered: n² + 3n − 5 − 2k, and the time of their patience. Of up to three
+//! vain, then p2, and are answered: n² + 3n − 5 − 2k, and the time of their timeouts. Of up to three
 //! processes the leader's acceptance and one's own are a majority: with [`Acceptances::WhoNeedsThem`]
 //! `Accepted` goes to the leader alone, in as many steps: 3(n − 1) messages, and n − 1 `Stable` each 16
-//! instances. Messages that wait together travel and are ordered together. Memory: what is not ordered,
-//! and of what is ordered the last 1,024 batches or 16 MiB an origin that some process is not known to
-//! hold.
+//! instances. Messages that wait together travel and are ordered together.
 //!
 //! # Why it holds
 //! Decided cuts are the same everywhere and are applied in the order of their instances, and what a cut
@@ -42,28 +49,47 @@
 //! ordered without gap or repetition, even if two leaders order the same ones (TOB2, FRB5). A process
 //! accepts a cut only once it holds everything up to it, so that a decided cut is held by a majority,
 //! a correct process among them, which can be asked (TOB4). What a correct process broadcasts reaches
-//! the leader that Ω settles on, which orders whatever it holds (TOB1). Nothing is forgotten before
-//! everybody is known to hold it, or a perfect link owes it to who may not.
+//! the leader that Ω settles on, which orders whatever it holds (TOB1). What is forgotten is held by
+//! everybody, or is ordered, and the state of whoever has delivered it stands for it.
+//!
+//! # Streams
+//! A stream between two processes that ends takes messages along, and neither ceases to be a member. Once
+//! it begins anew, both say again, in their present epoch, what is open between them: what
+//! [`ballots`] says, and an origin its batches that are not ordered. A request for what is missing, and a
+//! state on its way between the two, are over. What was ordered the other asks for, as it finds that it lacks
+//! it: it hears of later decisions, or of cuts beyond what it holds. Who gets no further for a second asks
+//! for decisions and batches; and who hears that they are not kept any more asks for the state. Within its
+//! epoch that only moves it forward: what it has promised, and accepted above, stays.
+//!
+//! # Memory
+//! What is not ordered; of what is ordered the last 1,024 batches or 16 MiB an origin, of one in each seat
+//! that is gone, too, that some process is not known to hold (65,536 or 64 MiB while this process gives its
+//! state to another); 1,024 decisions (65,536). At who is behind: 65,536 decisions that are not applied, of
+//! an origin 65,536 batches or 96 MiB and what the next cut needs, of later epochs 2¹⁸ messages and 64 MiB of
+//! batches. What is dropped is asked for later. Of a state the chunks in flight, and at who gives it the
+//! user's view, one at a time, for as long as somebody takes it.
 //!
 //! # Processes that come back without their memory
 //! Started with [`spawn_reconfigurable`], it is [`reconfigurable`]: a cut may name an incarnation with
-//! no batches, which puts it in its slot once the cut is applied. That ends the *configuration*: what
+//! no batches, which puts it in its seat once the cut is applied. That ends the *epoch*: what
 //! was decided in later instances is void, and the acceptors begin anew after this instance, with
 //! nothing promised and nothing accepted, the newcomer like everybody. So it matters to nobody what the
 //! one before it had promised, which never takes part again: its messages, and all of earlier
-//! configurations, are dropped. Cuts are cumulative and origins keep their batches, so that what was
+//! epochs, are dropped. Cuts are cumulative and origins keep their batches, so that what was
 //! void is ordered again. Whoever begins anew first sends the others the decisions that they may lack of
-//! the configuration that is over: if anybody gets beyond it, every correct process does.
+//! the epoch that is over: if anybody gets beyond it, every correct process does, or takes a state.
 //!
 //! A newcomer that its peers' links have adopted asks one process after the other for the state as of
-//! some later instance, and takes part from there. What comes before that waits: batches of up to 64
-//! MiB, of which the oldest go first, and 2¹⁸ messages of acceptors, beyond which all go and another
-//! state is asked for. What the state stands for a newcomer cannot tell others, and who could may crash:
-//! so a member that gets no further for a while, though others have, asks for the state as well. It
-//! goes on from there, bound by what it has promised if it is in the same configuration. The
-//! new configuration's first ballot belongs to the lowest in rank who is not new, so that nobody has to
-//! wait for a newcomer. A newcomer counts towards majorities once it has its state: a crash in between
-//! is one more than a minority survives only if there are more of them at a time than f.
+//! some later instance, and takes part from there. What comes before that waits, within bounds. A start in a
+//! seat that never had one is no newcomer, however late it is: it is a member that lags behind, has promised
+//! nothing, and asks for the state like any other.
+//!
+//! Chunks of a state name its sender's number for it, and the epoch and instance of which it is, and each the
+//! digest of all up to it: those of two states do not mix. One comes at a time. Of whom nothing comes any
+//! more is given up, and another asked. The new epoch's first ballot belongs to the lowest in rank who is not
+//! new, so that nobody has to wait for a newcomer. A newcomer counts towards majorities once it has its
+//! state: a crash in between is one more than a minority survives only if there are more of them at a time
+//! than f.
 //!
 //! # Source
 //! Lamport: *The Part-Time Parliament*, 1998, on identifiers; the separation of payloads from order as

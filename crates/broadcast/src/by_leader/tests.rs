@@ -147,7 +147,11 @@ fn tob4_uniform_agreement_wherever_origin_and_leader_crash() {
 
 /// Many messages, crashes of a minority, false suspicions for a long time.
 fn storm(n: usize, seed: u64, adversary: impl Adversary + 'static, messages: u64) -> Report {
-    let mut world = World::new(n, seed, adversary).unwrap();
+    let world = World::new(n, seed, adversary).unwrap();
+    storm_in(world, n, seed, messages)
+}
+
+fn storm_in(mut world: World, n: usize, seed: u64, messages: u64) -> Report {
     let membership = *world.membership();
     let oracle = Oracle::accurate(UNIT * 2).erratic(&membership, seed, 8 * n, step(200));
     let configuration = Configuration {
@@ -712,3 +716,4 @@ fn nobody_asks_for_the_batches_of_a_proposal_that_would_be_refused() {
 }
 
 mod newcomers;
+mod streams;
