@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`fair_loss`] | datagrams that may be lost, duplicated, reordered | FLL1–3 |
 //! | [`link`] | perfect point-to-point links, in lanes | PL1–3 |
+//! | [`pressure`] | how much more a module may send | PR1–2 |
 //! | [`heartbeat`] | a sign of life to everybody, outside the windows of the links | |
 //! | [`perfect`] | the failure detector P | PFD1–2 |
 //! | [`eventually_perfect`] | the failure detector ◇P | EPFD1–2 |
@@ -49,6 +50,7 @@ pub mod leader;
 pub mod link;
 mod numbered;
 pub mod perfect;
+pub mod pressure;
 pub mod quorum_access;
 pub mod reconfigurable;
 pub mod register;

@@ -6,6 +6,7 @@ use super::{
     hello::Identity,
     oneself::ToOneself,
     peer::Peers,
+    pressure::{Observer, Owes, Pressure},
     receiving::{Assembled, Fate},
     seats::Seats,
     session::Session,
@@ -18,7 +19,7 @@ use quorate_abstractions::{
     lanes::{LaneId, Lanes},
     link::{Send, To},
 };
-use quorate_core::{Algorithm, Context, Membership, ProcessId};
+use quorate_core::{Algorithm, Context, Membership, ProcessId, Time};
 use std::time::Duration;
 
 pub type Ctx = Context<Event, Effect>;
@@ -35,6 +36,8 @@ pub struct PerfectLink {
     /// Messages to oneself, until this process is admitted.
     pub(super) to_oneself: ToOneself,
     pub(super) watchers: Watchers,
+    /// What the peers owe, module by module.
+    pub(super) pressure: Pressure,
 }
 
 impl Algorithm for PerfectLink {
@@ -57,6 +60,15 @@ impl Algorithm for PerfectLink {
             Event::Beat(beat) => self.upon_beat(beat, ctx),
             Event::Listen(listener) => self.watchers.listen(listener),
             Event::Watch(watcher) => self.watchers.watch(watcher, ctx),
+            Event::Pressure(module, wait, up) => {
+                if let Some(room) = self.pressure.watch(&module, wait, up.clone()) {
+                    ctx.trigger(Effect::Room(vec![up], room));
+                }
+            }
+            Event::Backlog(module, backlog) => {
+                self.pressure.upon_backlog(&module, backlog, ctx.now());
+            }
+            Event::Observe(observer) => self.upon_observe(observer, ctx),
             Event::Adopt(request) => self.upon_adopt(request, ctx),
             Event::Drain(reply) => self.watchers.drain(reply),
             Event::Timer(p) => self.upon_timer(p, ctx),
@@ -71,7 +83,9 @@ impl Algorithm for PerfectLink {
         }
         for p in self.peers.take_touched().iter() {
             self.flush(p, ctx);
+            self.account(p, ctx.now());
         }
+        self.judge(ctx);
         if self.watchers.await_drain() && self.is_drained() {
             self.watchers.tell_drained(ctx);
         }
@@ -89,6 +103,7 @@ impl PerfectLink {
         PerfectLink {
             peers: Peers::new(&processes, identity.me),
             watchers: Watchers::new(processes.n()),
+            pressure: Pressure::new(identity.me, &processes, &lanes, configuration.queue_limit),
             seats: Seats::new(&configuration, identity, processes, &lanes),
             to_oneself: ToOneself::default(),
             configuration,
@@ -225,6 +240,16 @@ impl PerfectLink {
             } => {
                 if self.is_of_session(from, token, ctx) && self.upon_stamp(from, stamp, ctx) {
                     self.upon_hearing(from, beat);
+                }
+            }
+            Frame::Room {
+                from,
+                token,
+                stamp,
+                without,
+            } => {
+                if self.is_of_session(from, token, ctx) && self.upon_stamp(from, stamp, ctx) {
+                    self.pressure.announced(from, without, ctx.now());
                 }
             }
             Frame::Datagram {
@@ -372,6 +397,7 @@ impl PerfectLink {
             Ok(true) => {
                 self.peers.touch(from);
                 self.postpone_end(from, now);
+                self.pressure.acknowledged(from, now);
             }
             Ok(false) => {}
             Err(_) => ctx.count("acknowledges what was never sent"),
@@ -410,6 +436,40 @@ impl PerfectLink {
             ctx.count("timeouts");
         }
         self.end_if_overdue(p, held_up, ctx);
+    }
+
+    fn upon_observe(&mut self, observer: Observer, ctx: &mut Ctx) {
+        for (module, room) in self.pressure.observe(observer.clone()) {
+            ctx.trigger(Effect::RoomOf(vec![observer.clone()], module, room));
+        }
+    }
+
+    /// What `p` owes, now that what could leave has left.
+    fn account(&mut self, p: ProcessId, now: Time) {
+        let peer = self.peers.get(p);
+        let owes = match peer.session() {
+            _ if peer.is_closed() || peer.queue.has_ended() => Owes::Gone,
+            None => Owes::Packets(0),
+            Some(session) => Owes::Packets(session.sending.unacknowledged()),
+        };
+        let queued = |lane| peer.queue.of_lane(lane);
+        self.pressure.upon_account(p, owes, queued, now);
+    }
+
+    /// Tells modules whether they may send, and the others when this process has room, or has none.
+    fn judge(&mut self, ctx: &mut Ctx) {
+        for change in self.pressure.judge(ctx.now()) {
+            ctx.trigger(Effect::Room(change.watchers, change.room));
+            let observers = self.pressure.observers().to_vec();
+            ctx.trigger(Effect::RoomOf(observers, change.module, change.room));
+        }
+        if let Some(without) = self.pressure.to_say() {
+            for p in self.peers.others().iter() {
+                if let Some(session) = self.peers.get_mut(p).session_mut() {
+                    Self::transmit_one(p, session.room(without), ctx);
+                }
+            }
+        }
     }
 
     /// Nothing waits for a peer that is alive.

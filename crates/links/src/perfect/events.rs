@@ -1,12 +1,14 @@
 //! What the perfect link reacts to, and what it triggers.
+use super::pressure::Observer;
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{self, Transmit},
     heartbeat::{Beat, Heard},
     lanes::LaneId,
     link::{Adopt, Send, Status, To},
+    pressure::{Backlog, Room, Wait},
 };
-use quorate_core::{Addr, Observation, Observe, ProcessId, message::digest};
+use quorate_core::{Addr, Name, Observation, Observe, ProcessId, message::digest};
 
 /// All that a perfect link reacts to.
 pub enum Event {
@@ -22,6 +24,12 @@ pub enum Event {
     Listen(Addr<Heard>),
     /// Who wants to know how the peers stand.
     Watch(Addr<Status>),
+    /// Who wants to know whether a module may send, and for whom it waits.
+    Pressure(Name, Wait, Addr<Room>),
+    /// How far a module's user is behind.
+    Backlog(Name, Backlog),
+    /// Who wants to know of all modules that may not send.
+    Observe(Observer),
     /// Requests that an incarnation take another's place in its slot.
     Adopt(Adopt),
     /// Who wants to know when nothing is owed to the peers that are alive.
@@ -42,6 +50,10 @@ pub enum Effect {
     Heard(Addr<Heard>, Heard),
     /// A peer's standing, for those who watch.
     Status(Vec<Addr<Status>>, Status),
+    /// Whether a module may send, for those who asked.
+    Room(Vec<Addr<Room>>, Room),
+    /// The same, for those who want to know of all modules.
+    RoomOf(Vec<Observer>, Name, Room),
     /// Nothing is owed to the peers that are alive.
     Drained(Addr<()>),
 }
@@ -68,6 +80,9 @@ impl Observe for Event {
             Event::Beat(beat) => beat.observe(),
             Event::Listen(_) => Observation::internal("Listen"),
             Event::Watch(_) => Observation::internal("Watch"),
+            Event::Pressure(..) => Observation::internal("Pressure"),
+            Event::Backlog(_, backlog) => backlog.observe(),
+            Event::Observe(_) => Observation::internal("Observe"),
             Event::Adopt(request) => request.observe(),
             Event::Drain(_) => Observation::internal("Drain"),
             Event::Timer(p) => Observation::internal("Timer").peer(*p),
@@ -83,6 +98,7 @@ impl Observe for Effect {
             Effect::Transmit(transmit) => transmit.observe(),
             Effect::Heard(_, heard) => heard.observe(),
             Effect::Status(_, status) => status.observe(),
+            Effect::Room(_, room) | Effect::RoomOf(_, _, room) => room.observe(),
             Effect::Drained(_) => Observation::internal("Drained"),
         }
     }

@@ -12,10 +12,14 @@
 //! | DATAGRAM | `6`, sender, token u64, stamp u64, lane u16, length u16, that many bytes: one message |
 //! | OPEN | `7`, sender, token u64, stamp u64, stream u32, number of its first packet u64 |
 //! | OPENED | `8`, sender, token u64, stamp u64, stream u32, last packet in order of the stream before it u64 |
+//! | ROOM | `9`, sender, token u64, stamp u64, the set of modules without room u64 |
 //!
 //! A chunk is `(lane + 1) << 2 | last << 1 | first` as a varint, its length as a varint, and that
 //! many bytes of a message. A zero where a chunk could begin: the rest of the packet is padding.
-use super::hello::{self, Hello};
+use super::{
+    hello::{self, Hello},
+    pressure::Modules,
+};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{heartbeat::Beat, lanes::LaneId};
 use quorate_core::{Incarnation, ProcessId, ProcessSet, wire};
@@ -28,6 +32,7 @@ const EXCLUDED: u8 = 5;
 const DATAGRAM: u8 = 6;
 const OPEN: u8 = 7;
 const OPENED: u8 = 8;
+const ROOM: u8 = 9;
 
 /// What stands before the chunks of a packet.
 pub const PACKET_HEADER: usize = 1 + 1 + 8 + 4 + 8 + 8 + 4;
@@ -156,6 +161,13 @@ pub enum Frame {
         stamp: u64,
         beat: Beat,
     },
+    /// What the sender has no room for.
+    Room {
+        from: ProcessId,
+        token: Token,
+        stamp: u64,
+        without: Modules,
+    },
     /// One message of a fair-loss lane.
     Datagram {
         from: ProcessId,
@@ -250,6 +262,12 @@ impl Frame {
                         _ => return Err(Malformed::Frame),
                     },
                 },
+            },
+            ROOM => Frame::Room {
+                from: take_process(bytes)?,
+                token: Token(bytes.try_get_u64_le()?),
+                stamp: bytes.try_get_u64_le()?,
+                without: Modules(bytes.try_get_u64_le()?),
             },
             DATAGRAM => Frame::Datagram {
                 from: take_process(bytes)?,
@@ -412,6 +430,13 @@ pub fn beat(me: ProcessId, token: Token, stamp: u64, beat: Beat) -> Bytes {
     let mut out = begin_stamped(BEAT, me, token, stamp);
     out.put_u128_le(beat.unheard.bits());
     out.put_u8(beat.cut_off.into());
+    seal(out)
+}
+
+/// A ROOM frame.
+pub fn room(me: ProcessId, token: Token, stamp: u64, without: Modules) -> Bytes {
+    let mut out = begin_stamped(ROOM, me, token, stamp);
+    out.put_u64_le(without.0);
     seal(out)
 }
 

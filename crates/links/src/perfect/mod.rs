@@ -41,6 +41,7 @@
 //! | BEAT | I am alive, and hear a majority or do not |
 //! | EXCLUDED | you may not take part (with the echo of your nonce) |
 //! | DATAGRAM | one message of a fair-loss lane, with a stamp; nothing answers it |
+//! | ROOM | the modules for which I have no room, with a stamp: when that changes, and with heartbeats |
 //!
 //! Layouts stand in `frame.rs` and `hello.rs`. Every frame carries the checksum of its bytes: of one that is
 //! damaged nothing is believed. Every frame but HELLO and EXCLUDED carries the token of
@@ -161,6 +162,7 @@ mod newcomers;
 mod oneself;
 mod outbox;
 mod peer;
+mod pressure;
 mod receiving;
 mod reordering;
 mod seats;
@@ -180,6 +182,7 @@ use quorate_abstractions::{
     heartbeat::{Beat, Heard},
     lanes::{LaneTable, OpenedTwice, Tap},
     link::{Adopt, Deliver, Links, Send, Status},
+    pressure::{Backlog, Room, Wait},
 };
 use quorate_core::{Addr, Host, Mailbox, Membership, Name, wire::Wire};
 use std::{
@@ -352,6 +355,30 @@ impl<H: Host> PerfectLinks<H> {
         self.shared.events.with(Event::Adopt)
     }
 
+    /// Has `up` told whether the module at whose path these links are may send; it waits for others as
+    /// `wait` says. A module is what one first segment of paths names.
+    pub fn pressure(&self, wait: Wait, up: Addr<Room>) {
+        let event = Event::Pressure(self.module(), wait, up);
+        self.shared.events.send(event);
+    }
+
+    /// Where that module says how far its user is behind.
+    pub fn backlog(&self) -> Addr<Backlog> {
+        let module = self.module();
+        let backlog = move |backlog| Event::Backlog(module.clone(), backlog);
+        self.shared.events.with(backlog)
+    }
+
+    /// Tells of every module for which there is pressure whether it may send: of those that may not, and
+    /// then of every change.
+    pub fn rooms(&self) -> Addr<Addr<(Name, Room)>> {
+        self.shared.events.with(Event::Observe)
+    }
+
+    fn module(&self) -> Name {
+        Name::from(pressure::module_of(&self.path))
+    }
+
     /// Answers, once, when all that was sent to peers that are connected and answer is acknowledged.
     pub fn drained(&self) -> Subscribe<()> {
         self.shared.events.with(Event::Drain)
@@ -407,6 +434,10 @@ impl<H: Host> PerfectLinks<H> {
             Effect::Transmit(transmit) => edge.send(transmit),
             Effect::Heard(up, heard) => up.send(heard),
             Effect::Status(up, status) => up.iter().for_each(|up| up.send(status.clone())),
+            Effect::Room(up, room) => up.iter().for_each(|up| up.send(room)),
+            Effect::RoomOf(up, module, room) => {
+                up.iter().for_each(|up| up.send((module.clone(), room)));
+            }
             Effect::Drained(reply) => reply.send(()),
         });
         Ok(())

@@ -23,6 +23,8 @@ const LONGEST_HEAD: usize = 8;
 #[derive(Default)]
 struct Queue {
     messages: VecDeque<Bytes>,
+    /// What waits, in bytes.
+    bytes: usize,
     /// How much of the first message has been packed.
     packed: usize,
 }
@@ -46,6 +48,12 @@ impl Outbox {
         self.bytes
     }
 
+    /// What waits in one lane: bytes, and messages.
+    pub fn of_lane(&self, lane: LaneId) -> (usize, usize) {
+        let queue = self.queues.get(usize::from(lane.0));
+        queue.map_or((0, 0), |queue| (queue.bytes, queue.messages.len()))
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.rotation.is_empty()
@@ -59,6 +67,7 @@ impl Outbox {
         }
         self.bytes += message.len() + OVERHEAD;
         let queue = &mut self.queues[index];
+        queue.bytes += message.len() + OVERHEAD;
         if queue.messages.is_empty() {
             self.rotation.push_back(lane);
             if self.rotation.len() == 1 {
@@ -94,10 +103,12 @@ impl Outbox {
             wire::put_number(length as u64, packet);
             packet.put_slice(&message[queue.packed..queue.packed + length]);
             self.bytes -= length;
+            queue.bytes -= length;
             self.bulk += usize::from(is_bulk && begins);
             if ends {
                 self.bulk -= usize::from(is_bulk);
                 self.bytes -= OVERHEAD;
+                queue.bytes -= OVERHEAD;
                 queue.packed = 0;
                 queue.messages.pop_front();
             } else {

@@ -6,6 +6,7 @@ use super::{
     frame::{self, CHECKSUM, PACKET_HEADER, PacketHead, Token},
     outbox::Outbox,
     peer::{End, Nonce},
+    pressure::Modules,
     receiving::Receiving,
     sending::Sending,
 };
@@ -243,6 +244,12 @@ impl Session {
     pub fn beat(&mut self, beat: Beat) -> Bytes {
         let stamp = self.next_stamp();
         frame::beat(self.me, self.token, stamp, beat)
+    }
+
+    /// What this process has no room for.
+    pub fn room(&mut self, without: Modules) -> Bytes {
+        let stamp = self.next_stamp();
+        frame::room(self.me, self.token, stamp, without)
     }
 
     /// One transmission of what waits, as far as the window goes; `None`: nothing left.

@@ -57,6 +57,11 @@ impl Queue {
         self.outbox.bytes()
     }
 
+    /// What waits in one lane: bytes, and messages.
+    pub fn of_lane(&self, lane: LaneId) -> (usize, usize) {
+        self.outbox.of_lane(lane)
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.outbox.is_empty()

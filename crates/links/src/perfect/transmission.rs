@@ -93,6 +93,7 @@ impl PerfectLink {
                 Self::transmit_one(p, session.beat(beat), ctx);
             }
         }
+        self.pressure.say_again();
     }
 
     /// One timer a peer: it is left alone if it fires no later than needed, and looks again then.

@@ -5,6 +5,7 @@ use quorate_abstractions::{
     fair_loss::{Indication, Transmit, datagrams},
     heartbeat::{Beat, Heard},
     link::{Adopt, Deliver, Links, Send, Status, To},
+    pressure::{Backlog, Room, Wait},
 };
 use quorate_core::{
     Addr, Algorithm, Counters, Host, Incarnation, Mailbox, Membership, Name, Observe, ProcessId,
@@ -141,6 +142,7 @@ pub struct Process {
     pub arrivals: Addr<Indication>,
     pub beat: Addr<Beat>,
     pub drain: Addr<Addr<()>>,
+    links: PerfectLinks<TestHost>,
     actor: Box<dyn Actor>,
     sent: Shared<Vec<Transmit>>,
     timers: BTreeMap<(Time, TimerId), bool>,
@@ -281,6 +283,7 @@ impl World {
             arrivals: links.arrivals(),
             beat,
             drain: links.drained(),
+            links,
             actor,
             sent,
             timers: BTreeMap::new(),
@@ -493,6 +496,18 @@ impl World {
 }
 
 impl Process {
+    /// Whether the module may send, from now on: the latest that was told.
+    pub fn room(&self, module: &str, wait: Wait) -> Shared<Vec<Room>> {
+        let told = Shared::default();
+        self.links.at(module).pressure(wait, collect(&told));
+        told
+    }
+
+    /// What the module's user says of what it has not read.
+    pub fn backlog(&self, module: &str, backlog: Backlog) {
+        self.links.at(module).backlog().send(backlog);
+    }
+
     pub fn connected(&self) -> usize {
         let statuses = self.statuses.lock().unwrap();
         let connected = |status: &&Status| matches!(status, Status::Connected { .. });

@@ -6,5 +6,6 @@ mod harness;
 mod hostile;
 mod limits;
 mod newcomers;
+mod pressure;
 mod properties;
 mod streams;

@@ -1,0 +1,356 @@
+//! What the peers owe, module by module, and whether a module may send more: see
+//! [`pressure`](quorate_abstractions::pressure).
+//!
+//! A peer owes a module what waits to be sent to it in the module's lanes, and all packets that it has not
+//! acknowledged, of whatever module: those are no more than a window. Too much is more than the limit; then
+//! it has room again at three quarters of it. Who owes too much is waited for while it acknowledges
+//! something now and then; so is who says that it has no room itself, for as long as it says so. What a
+//! process says is what its own queues and its own user allow, not what others have said: nobody waits in
+//! a circle.
+use quorate_abstractions::{
+    lanes::{LaneId, Lanes},
+    pressure::{Backlog, Hindrance, Room, Wait},
+};
+use quorate_core::{Addr, Membership, Name, ProcessId, ProcessSet, Time};
+use std::{collections::BTreeMap, time::Duration};
+
+/// The module of a lane's path: its first segment.
+pub fn module_of(path: &Name) -> &str {
+    path.as_str().split('/').next().unwrap_or_default()
+}
+
+/// What a peer may owe one module, in bytes: this part of what it may owe altogether, or less, where there
+/// are more modules.
+const PART: usize = 8;
+/// The same, in messages.
+const MESSAGES: usize = 1 << 16;
+/// What a peer has said of its room stands for so long, unless it is said again.
+const STANDS: Duration = Duration::from_secs(10);
+/// That this process has room is said with so many heartbeats, too: any of them may get lost.
+const SAID: u32 = 3;
+/// A user that has read nothing for so long is not waited for, whatever the policy of its module.
+const READER: Duration = Duration::from_secs(10);
+
+/// A set of modules, as it travels. The places of those from the 63rd on are one.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Modules(pub u64);
+
+impl Modules {
+    fn place(module: usize) -> u64 {
+        1 << module.min(63)
+    }
+
+    fn insert(&mut self, module: usize) {
+        self.0 |= Self::place(module);
+    }
+
+    fn contains(self, module: usize) -> bool {
+        self.0 & Self::place(module) != 0
+    }
+}
+
+/// What a peer owes, when this is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owes {
+    /// Nothing, and nothing is expected of it: there is no stream to it.
+    Gone,
+    /// So many bytes of packets beside what waits.
+    Packets(usize),
+}
+
+/// One module's account with one peer.
+#[derive(Clone, Copy, Default)]
+struct Account {
+    owed: usize,
+    /// It owes too much.
+    lacks: bool,
+}
+
+/// One peer's accounts.
+struct Debtor {
+    accounts: Vec<Account>,
+    gone: bool,
+    /// When it acknowledged something last, or began to owe.
+    progress: Time,
+    owes: bool,
+    /// The modules for which it says that it has no room,
+    announced: Modules,
+    /// and when it said so.
+    announced_at: Time,
+}
+
+struct Module {
+    name: Name,
+    lanes: Vec<LaneId>,
+    /// Whom it waits for; `None`: nobody asks.
+    wait: Option<Wait>,
+    watchers: Vec<Addr<Room>>,
+    room: Room,
+    /// Since when its user has read nothing of too much; `None`: its user keeps up.
+    unread: Option<Time>,
+}
+
+/// Who wants to know of all modules.
+pub type Observer = Addr<(Name, Room)>;
+
+/// The accounts of all modules with all peers.
+pub struct Pressure {
+    me: ProcessId,
+    majority: usize,
+    others: ProcessSet,
+    /// How many bytes a peer may owe a module.
+    bytes: usize,
+    modules: Vec<Module>,
+    /// By slot.
+    debtors: Vec<Debtor>,
+    /// The modules for which this process has no room,
+    lacking: Modules,
+    /// whether that is to be said,
+    due: bool,
+    /// and with how many heartbeats.
+    again: u32,
+    observers: Vec<Observer>,
+}
+
+/// A change of a module's room, and who is told.
+pub struct Change {
+    pub module: Name,
+    pub room: Room,
+    pub watchers: Vec<Addr<Room>>,
+}
+
+impl Pressure {
+    /// Nobody owes anything; altogether, a peer may owe `queue_limit` bytes.
+    pub fn new(me: ProcessId, processes: &Membership, lanes: &Lanes, queue_limit: usize) -> Self {
+        let mut names: BTreeMap<&str, Vec<LaneId>> = BTreeMap::new();
+        for (number, name) in lanes.names().iter().enumerate() {
+            names
+                .entry(module_of(name))
+                .or_default()
+                .push(LaneId(number as u16));
+        }
+        let modules = names.into_iter().map(|(name, lanes)| Module {
+            name: Name::from(name),
+            lanes,
+            wait: None,
+            watchers: Vec::new(),
+            room: Room::Open,
+            unread: None,
+        });
+        let modules: Vec<Module> = modules.collect();
+        let debtors = processes.iter().map(|_| Debtor {
+            accounts: vec![Account::default(); modules.len()],
+            gone: false,
+            progress: Time::ZERO,
+            owes: false,
+            announced: Modules::default(),
+            announced_at: Time::ZERO,
+        });
+        Pressure {
+            me,
+            majority: processes.majority(),
+            others: processes.others(me),
+            bytes: (queue_limit / modules.len().max(PART)).max(1),
+            debtors: debtors.collect(),
+            modules,
+            lacking: Modules::default(),
+            due: false,
+            again: 0,
+            observers: Vec::new(),
+        }
+    }
+
+    fn module(&mut self, name: &Name) -> Option<&mut Module> {
+        self.modules.iter_mut().find(|module| module.name == *name)
+    }
+
+    /// A module's user wants to know whether it may send, and says whom it waits for. What it is told at
+    /// once is returned; `None`: the module has no lane, and may always send.
+    pub fn watch(&mut self, name: &Name, wait: Wait, watcher: Addr<Room>) -> Option<Room> {
+        let module = self.module(name)?;
+        module.wait = Some(wait);
+        module.watchers.push(watcher);
+        Some(module.room)
+    }
+
+    /// Somebody wants to know of every module's changes. What he is told at once is returned.
+    pub fn observe(&mut self, observer: Observer) -> Vec<(Name, Room)> {
+        self.observers.push(observer);
+        let slowed = self.modules.iter().filter(|m| m.room != Room::Open);
+        slowed
+            .map(|module| (module.name.clone(), module.room))
+            .collect()
+    }
+
+    /// Who wants to know of every module's changes.
+    pub fn observers(&self) -> &[Observer] {
+        &self.observers
+    }
+
+    /// A module's user has much to read, and has read something; or has not much.
+    pub fn upon_backlog(&mut self, name: &Name, backlog: Backlog, now: Time) {
+        if let Some(module) = self.module(name) {
+            module.unread = (backlog == Backlog::Full).then_some(now);
+        }
+    }
+
+    /// A peer has acknowledged something.
+    pub fn acknowledged(&mut self, p: ProcessId, now: Time) {
+        self.debtors[p.index()].progress = now;
+    }
+
+    /// A peer says for which modules it has no room.
+    pub fn announced(&mut self, p: ProcessId, modules: Modules, now: Time) {
+        let debtor = &mut self.debtors[p.index()];
+        debtor.announced = modules;
+        debtor.announced_at = now;
+    }
+
+    /// What a peer owes at the end of a batch: in packets, and in its queue for each lane (bytes, and
+    /// messages).
+    pub fn upon_account(
+        &mut self,
+        p: ProcessId,
+        owes: Owes,
+        queued: impl Fn(LaneId) -> (usize, usize),
+        now: Time,
+    ) {
+        let debtor = &mut self.debtors[p.index()];
+        let packets = match owes {
+            Owes::Gone => 0,
+            Owes::Packets(bytes) => bytes,
+        };
+        debtor.gone = owes == Owes::Gone;
+        let mut any = packets > 0;
+        for (module, account) in self.modules.iter().zip(&mut debtor.accounts) {
+            let (mut bytes, mut messages) = (packets, 0);
+            if !debtor.gone {
+                for lane in &module.lanes {
+                    let (more, of_them) = queued(*lane);
+                    bytes += more;
+                    messages += of_them;
+                }
+            }
+            any |= messages > 0;
+            account.owed = bytes;
+            // Room again only when there is some: what comes and goes with every packet is no news.
+            let quarters = if account.lacks { 3 } else { 4 };
+            account.lacks = bytes > self.bytes / 4 * quarters || messages > MESSAGES / 4 * quarters;
+        }
+        if !debtor.owes && any {
+            debtor.progress = now;
+        }
+        debtor.owes = any;
+    }
+
+    /// Whether each module may send, as of now: what has changed.
+    pub fn judge(&mut self, now: Time) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut lacking = Modules::default();
+        for index in 0..self.modules.len() {
+            let Some(wait) = self.modules[index].wait else {
+                continue;
+            };
+            let own = self.own_lack(index, wait, now);
+            if own.is_some() {
+                lacking.insert(index);
+            }
+            let room = match own.or_else(|| self.others_lack(index, wait, now)) {
+                None => Room::Open,
+                Some(hindrance) => Room::Full(hindrance),
+            };
+            let module = &mut self.modules[index];
+            // Who slows it may change; how much is owed is told with it, and not on its own.
+            let by = |room| match room {
+                Room::Open => None,
+                Room::Full(hindrance) => Some((hindrance.by, hindrance.announced)),
+            };
+            if by(room) != by(module.room) {
+                module.room = room;
+                changes.push(Change {
+                    module: module.name.clone(),
+                    room,
+                    watchers: module.watchers.clone(),
+                });
+            }
+        }
+        if lacking != self.lacking {
+            self.lacking = lacking;
+            self.due = true;
+            self.again = SAID;
+        }
+        changes
+    }
+
+    /// What the others are to be told now: for which modules this process has no room.
+    pub fn to_say(&mut self) -> Option<Modules> {
+        std::mem::take(&mut self.due).then_some(self.lacking)
+    }
+
+    /// A heartbeat leaves: what this process lacks is said again with it.
+    pub fn say_again(&mut self) {
+        if self.lacking != Modules::default() {
+            self.due = true;
+        } else if self.again > 0 {
+            self.again -= 1;
+            self.due = true;
+        }
+    }
+
+    /// Why this process itself has no room for a module: a peer that is waited for owes too much, or the
+    /// user does not read.
+    fn own_lack(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
+        let owing = self.others.iter().filter(|p| {
+            let debtor = &self.debtors[p.index()];
+            debtor.accounts[module].lacks && now - debtor.progress < wait.silence()
+        });
+        let most = owing.max_by_key(|p| self.debtors[p.index()].accounts[module].owed);
+        if let Some(by) = most {
+            return Some(Hindrance {
+                by,
+                owed: self.debtors[by.index()].accounts[module].owed,
+                announced: false,
+            });
+        }
+        let patience = wait.silence().min(READER);
+        let unread = self.modules[module].unread?;
+        (now - unread < patience).then_some(Hindrance {
+            by: self.me,
+            owed: 0,
+            announced: true,
+        })
+    }
+
+    /// Why others have no room for a module: one says so; or too few have any, and a majority is waited for.
+    fn others_lack(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
+        let hindrance = |by: ProcessId, announced| Hindrance {
+            by,
+            owed: self.debtors[by.index()].accounts[module].owed,
+            announced,
+        };
+        let announced = self.others.iter().find(|p| {
+            let debtor = &self.debtors[p.index()];
+            debtor.announced.contains(module)
+                && now - debtor.announced_at < wait.silence().min(STANDS)
+        });
+        if let Some(by) = announced {
+            return Some(hindrance(by, true));
+        }
+        let Wait::Majority { .. } = wait else {
+            return None;
+        };
+        let lacks = |p: &ProcessId| {
+            let debtor = &self.debtors[p.index()];
+            debtor.gone || debtor.accounts[module].lacks
+        };
+        let without: ProcessSet = self.others.iter().filter(lacks).collect();
+        let with = 1 + self.others.len() - without.len();
+        if with >= self.majority {
+            return None;
+        }
+        without.iter().last().map(|by| hindrance(by, false))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Pressure between real links: what a relay holds is bounded by what origins honour.
+use super::harness::{Shared, World, ms, p};
+use bytes::Bytes;
+use quorate_abstractions::{
+    heartbeat::Beat,
+    pressure::{Backlog, Hindrance, Room, Wait},
+};
+
+/// How long each message is.
+const LENGTH: usize = 1000;
+/// What a peer may owe a module in these worlds.
+const MOST: usize = 100_000;
+
+/// Three processes that know each other, and whose links hold little.
+fn world(seed: u64) -> World {
+    let mut world = World::new(3, seed);
+    world.configuration.queue_limit = 8 * MOST;
+    world.configuration.window = Some(20_000);
+    world.start_all();
+    world.connect();
+    world
+}
+
+fn now(told: &Shared<Vec<Room>>) -> Room {
+    *told.lock().unwrap().last().unwrap()
+}
+
+fn beat(world: &World) {
+    for process in world.processes.values() {
+        process.beat.send(Beat::default());
+    }
+}
+
+/// Whether an origin sends, by what it was told.
+type Honours = fn(Room) -> bool;
+
+fn all(room: Room) -> bool {
+    room == Room::Open
+}
+
+/// The mutant: permits without the relays' room.
+fn own_queues_only(room: Room) -> bool {
+    !matches!(
+        room,
+        Room::Full(Hindrance {
+            announced: false,
+            ..
+        })
+    )
+}
+
+/// p1 sends to both others what it may for 5 seconds, p2 passes everything on to p3, and between these two
+/// everything is cut. Says how many bytes p2 has taken on.
+fn taken_on_by_the_relay(world: &mut World, honours: Honours) -> usize {
+    world.cuts = vec![(p(2), p(3)), (p(3), p(2))];
+    let room = world.process(1).room("bulk", Wait::default());
+    let _relay = world.process(2).room("bulk", Wait::default());
+    world.run(ms(1));
+    let mut passed_on = 0;
+    for time in 0..1000 {
+        for _ in 0..10 {
+            if honours(now(&room)) {
+                for to in [2, 3] {
+                    world.send(1, to, "bulk", vec![7; LENGTH]);
+                }
+            }
+        }
+        if time % 20 == 0 {
+            beat(world);
+        }
+        world.run(ms(5));
+        let arrived = world.process(2).delivered.lock().unwrap().len();
+        for _ in passed_on..arrived {
+            world.send(2, 3, "bulk", vec![7; LENGTH]);
+        }
+        passed_on = arrived;
+    }
+    passed_on * LENGTH
+}
+
+#[test]
+fn a_relay_s_queue_counts_at_the_origin() {
+    let mut world = world(1);
+    let taken = taken_on_by_the_relay(&mut world, all);
+    assert!(taken > MOST / 2 && taken < 3 * MOST, "{taken}");
+    world.cuts.clear();
+    for _ in 0..50 {
+        beat(&world);
+        world.run(ms(100));
+    }
+    let room = world.process(1).room("bulk", Wait::default());
+    world.run(ms(1));
+    assert_eq!(now(&room), Room::Open, "nobody is slowed any more");
+    let arrived = world.process(3).delivered.lock().unwrap().len();
+    assert_eq!(arrived, 2 * taken / LENGTH, "from both, nothing is lost");
+}
+
+#[test]
+fn without_the_relay_s_room_its_queue_grows() {
+    let taken = taken_on_by_the_relay(&mut world(1), own_queues_only);
+    assert!(taken > 10 * MOST, "{taken}");
+}
+
+#[test]
+fn a_user_that_does_not_read_slows_everybody_for_a_while() {
+    let mut world = world(2);
+    let room = world.process(1).room("small", Wait::default());
+    let _reader = world.process(3).room("small", Wait::default());
+    world.process(3).backlog("small", Backlog::Full);
+    world.run(ms(10));
+    let by = |room| match room {
+        Room::Full(hindrance) => Some((hindrance.by, hindrance.announced)),
+        Room::Open => None,
+    };
+    assert_eq!(by(now(&room)), Some((p(3), true)));
+    // It reads, slowly.
+    for _ in 0..150 {
+        world.process(3).backlog("small", Backlog::Full);
+        beat(&world);
+        world.run(ms(100));
+    }
+    assert_eq!(by(now(&room)), Some((p(3), true)));
+    // It reads no more.
+    for _ in 0..101 {
+        beat(&world);
+        world.run(ms(100));
+    }
+    assert_eq!(now(&room), Room::Open);
+}
+
+#[test]
+fn what_says_that_there_is_room_may_be_lost() {
+    let mut world = world(3);
+    let room = world.process(1).room("small", Wait::default());
+    let _reader = world.process(3).room("small", Wait::default());
+    world.process(3).backlog("small", Backlog::Full);
+    world.run(ms(10));
+    assert_ne!(now(&room), Room::Open);
+    world.cuts = vec![(p(3), p(1))];
+    world.process(3).backlog("small", Backlog::Open);
+    world.run(ms(10));
+    world.cuts.clear();
+    assert_ne!(now(&room), Room::Open);
+    beat(&world);
+    world.run(ms(10));
+    assert_eq!(now(&room), Room::Open, "said again with the heartbeat");
+}
+
+#[test]
+fn nothing_is_said_where_nobody_asks() {
+    let mut world = world(4);
+    world.cuts = vec![(p(1), p(2)), (p(2), p(1))];
+    world.record = Some(Vec::new());
+    for _ in 0..200 {
+        world.send(1, 2, "bulk", Bytes::from(vec![7; LENGTH]));
+    }
+    beat(&world);
+    world.run(ms(1));
+    let said = world.record.take().unwrap();
+    assert!(!said.iter().any(|(_, transmit)| transmit.bytes[0] == 7));
+}
