@@ -27,7 +27,8 @@ pub mod udp;
 pub use error::Error;
 pub use node::{
     Answer, Answers, Broadcaster, Builder, Deliveries, Delivery, Event, Events, Group,
-    LatticeProposer, Members, Node, Proposer, Registers, Segments, Source, StateWanted, Voter,
+    LatticeProposer, Members, Node, Permit, Proposer, Registers, Segments, Source, StateWanted,
+    TryBroadcastError, Voter,
 };
 
 #[cfg(test)]

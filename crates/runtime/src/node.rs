@@ -17,11 +17,12 @@ mod snapshot;
 mod socket;
 mod terminating;
 mod views;
+mod window;
 mod wiring;
 
 pub use agreement::{Proposer, Voter};
 pub use builder::Builder;
-pub use handles::{Broadcaster, Deliveries, Delivery};
+pub use handles::{Broadcaster, Deliveries, Delivery, Permit, TryBroadcastError};
 pub use lattice::LatticeProposer;
 pub use members::Members;
 pub use registers::Registers;

@@ -1,9 +1,11 @@
 //! The handles of one-shot abstractions: one request an instance, and one decision.
+use super::window::{Limits, Taken, Window};
 use crate::error::Error;
 use bytes::Bytes;
 use quorate_abstractions::{
     atomic_commit::{self, Outcome, Vote},
     consensus,
+    pressure::Room,
 };
 use quorate_core::{
     Addr,
@@ -12,7 +14,7 @@ use quorate_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     marker::PhantomData,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -25,16 +27,15 @@ const AHEAD: u64 = 1 << 15;
 
 /// What was asked and decided so far.
 struct Ledger<D> {
-    /// The undecided instances in which this process has made its request.
-    requested: BTreeSet<u64>,
+    /// The undecided instances in which this process has made its request, each with what that takes of
+    /// the window.
+    requested: BTreeMap<u64, usize>,
     /// Who waits for the decision of which instance.
     waiting: BTreeMap<u64, Vec<oneshot::Sender<D>>>,
     /// The latest decisions.
     remembered: BTreeMap<u64, D>,
     /// Every instance that is decided.
     decided: Watermark,
-    /// Why nothing is accepted any more.
-    closed: Option<Error>,
 }
 
 /// One module's instances: requests of type `R`, decisions of type `D`.
@@ -42,6 +43,7 @@ pub(crate) struct Agreement<R, D> {
     door: OnceLock<Addr<R>>,
     /// How many decisions are remembered.
     memory: usize,
+    window: Arc<Window>,
     ledger: Mutex<Ledger<D>>,
 }
 
@@ -54,19 +56,25 @@ pub(crate) trait Abandon: Send + Sync {
 }
 
 impl<R: 'static, D: Clone> Agreement<R, D> {
-    /// Remembers the last `memory` decisions.
-    pub fn new(memory: usize) -> Self {
+    /// No more undecided requests than the limits allow; so many decisions are remembered.
+    pub fn new(limits: Limits) -> Self {
         Agreement {
             door: OnceLock::new(),
-            memory: memory.max(1),
+            memory: limits.messages.max(1),
+            window: Arc::new(Window::new(limits)),
             ledger: Mutex::new(Ledger {
-                requested: BTreeSet::new(),
+                requested: BTreeMap::new(),
                 waiting: BTreeMap::new(),
                 remembered: BTreeMap::new(),
                 decided: Watermark::default(),
-                closed: None,
             }),
         }
+    }
+
+    /// Where the link says whether it has room.
+    pub fn pressure(&self) -> Addr<Room> {
+        let window = self.window.clone();
+        Addr::new(move |room| window.press(room))
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger<D>> {
@@ -79,40 +87,55 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
         let _ = self.door.set(door);
     }
 
-    /// Makes this process's request in an instance, unless it is decided already, and waits for the
-    /// decision.
-    pub async fn request(&self, instance: u64, request: R) -> Result<D, Error> {
-        self.wait(instance, Some(request)).await
+    /// Waits for room for a request of so many `bytes`, makes it in an instance, unless that is decided
+    /// already, and waits for the decision.
+    pub async fn request(&self, instance: u64, bytes: usize, request: R) -> Result<D, Error> {
+        // Who would be refused, or knows the decision, does not wait for room.
+        if let Some(decision) = self.check(&self.ledger(), instance, true)? {
+            return Ok(decision);
+        }
+        let room = self.window.take(bytes).await?;
+        let decided = {
+            let mut ledger = self.ledger();
+            if let Some(decision) = self.check(&ledger, instance, true)? {
+                return Ok(decision);
+            }
+            self.enter(&mut ledger, instance, (room, bytes), request);
+            ledger.wait_for(instance)
+        };
+        self.outcome_of(decided).await
     }
 
     /// Waits for the decision of an instance.
     pub async fn decision(&self, instance: u64) -> Result<D, Error> {
-        self.wait(instance, None).await
-    }
-
-    async fn wait(&self, instance: u64, request: Option<R>) -> Result<D, Error> {
-        let decided = match self.enter(instance, request)? {
-            Entered::Decided(decision) => return Ok(decision),
-            Entered::Waits(decided) => decided,
+        let decided = {
+            let mut ledger = self.ledger();
+            if let Some(decision) = self.check(&ledger, instance, false)? {
+                return Ok(decision);
+            }
+            ledger.wait_for(instance)
         };
-        match decided.await {
-            Ok(decision) => Ok(decision),
-            // Only when nothing will be decided any more.
-            Err(_) => Err(self.ledger().closed.clone().unwrap_or(Error::Stopped)),
-        }
+        self.outcome_of(decided).await
     }
 
-    fn enter(&self, instance: u64, request: Option<R>) -> Result<Entered<D>, Error> {
-        let mut ledger = self.ledger();
+    async fn outcome_of(&self, decided: oneshot::Receiver<D>) -> Result<D, Error> {
+        // No decision: only when nothing will be decided any more.
+        let decided = decided.await;
+        decided.map_err(|_| self.window.closed().unwrap_or(Error::Stopped))
+    }
+
+    /// The decision of an instance, if it is remembered; an error if nobody can wait for it, or if it is
+    /// not to be requested.
+    fn check(&self, ledger: &Ledger<D>, instance: u64, requests: bool) -> Result<Option<D>, Error> {
         if let Some(decision) = ledger.remembered.get(&instance) {
-            return Ok(Entered::Decided(decision.clone()));
+            return Ok(Some(decision.clone()));
         }
-        if let Some(error) = &ledger.closed {
-            return Err(error.clone());
+        if let Some(error) = self.window.closed() {
+            return Err(error);
         }
-        let Some(door) = self.door.get() else {
+        if self.door.get().is_none() {
             return Err(Error::NotStarted);
-        };
+        }
         if ledger.decided.contains(instance) {
             return Err(Error::InstanceOver { instance });
         }
@@ -120,18 +143,24 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
         if instance > most {
             return Err(Error::InstanceTooFar { instance, most });
         }
-        if request.is_some() && !ledger.requested.insert(instance) {
+        if requests && ledger.requested.contains_key(&instance) {
             return Err(Error::RequestedTwice { instance });
         }
-        let (waiter, decided) = oneshot::channel();
-        let waiters = ledger.waiting.entry(instance).or_default();
-        // Those that have given up make room.
-        waiters.retain(|waiter| !waiter.is_closed());
-        waiters.push(waiter);
-        if let Some(request) = request {
+        Ok(None)
+    }
+
+    fn enter(
+        &self,
+        ledger: &mut Ledger<D>,
+        instance: u64,
+        (room, bytes): (Taken<'_>, usize),
+        request: R,
+    ) {
+        room.keep(bytes);
+        ledger.requested.insert(instance, bytes);
+        if let Some(door) = self.door.get() {
             door.send(request);
         }
-        Ok(Entered::Waits(decided))
     }
 
     /// An instance was decided here.
@@ -140,13 +169,16 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
         if !ledger.decided.insert(instance) {
             return;
         }
-        ledger.requested.remove(&instance);
+        let taken = ledger.requested.remove(&instance);
         let waiters = ledger.waiting.remove(&instance);
         ledger.remembered.insert(instance, decision.clone());
         while ledger.remembered.len() > self.memory {
             ledger.remembered.pop_first();
         }
         drop(ledger);
+        if let Some(bytes) = taken {
+            self.window.give_back(1, bytes);
+        }
         for waiter in waiters.into_iter().flatten() {
             // One that has given up does not mind.
             let _ = waiter.send(decision.clone());
@@ -154,17 +186,22 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
     }
 }
 
-enum Entered<D> {
-    Decided(D),
-    Waits(oneshot::Receiver<D>),
+impl<D> Ledger<D> {
+    fn wait_for(&mut self, instance: u64) -> oneshot::Receiver<D> {
+        let (waiter, decided) = oneshot::channel();
+        let waiters = self.waiting.entry(instance).or_default();
+        // Those that have given up make room.
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.push(waiter);
+        decided
+    }
 }
 
 impl<R: Send + 'static, D: Clone + Send> Abandon for Agreement<R, D> {
     fn close(&self, error: &Error) {
-        let mut ledger = self.ledger();
-        if ledger.closed.is_none() {
-            ledger.closed = Some(error.clone());
-        }
+        // Under the lock: what enters has entered before.
+        let _ledger = self.ledger();
+        self.window.close(error);
     }
 
     fn abandon(&self, error: &Error) {
@@ -214,9 +251,12 @@ impl<T: Serialize + DeserializeOwned> Proposer<T> {
     /// Proposes a value in an instance, and waits for the decision: the value that one of the
     /// processes has proposed there. Instances are numbered from 1, and should be used without gaps.
     ///
+    /// Waits for room first, as [`Broadcaster::reserve`](super::Broadcaster::reserve) does. A call that is
+    /// dropped before it has room has not proposed.
+    ///
     /// The latest decisions, as many as the builder's [window](super::Builder::window), are
     /// remembered: in such an instance nothing is proposed, and its decision returned. A call that is
-    /// dropped while it waits has proposed.
+    /// dropped while it waits for the decision has proposed.
     ///
     /// # Errors
     /// [`RequestedTwice`](Error::RequestedTwice) when this process has proposed in this undecided
@@ -237,7 +277,7 @@ impl<T: Serialize + DeserializeOwned> Proposer<T> {
             return Err(Error::NotABit);
         }
         let proposal = consensus::Propose { instance, value };
-        let decision = self.agreement.request(instance, proposal).await?;
+        let decision = self.agreement.request(instance, size, proposal).await?;
         decode(instance, &decision)
     }
 
@@ -272,11 +312,12 @@ impl Voter {
     }
 
     /// Votes in an instance, and waits for the outcome. Instances are numbered from 1, and should be
-    /// used without gaps.
+    /// used without gaps. Waits for room first, as [`Broadcaster::reserve`](super::Broadcaster::reserve)
+    /// does: a call that is dropped before it has room has not voted.
     ///
     /// The latest outcomes, as many as the builder's [window](super::Builder::window), are remembered:
     /// in such an instance the vote is not asked for any more, and its outcome returned. A call that
-    /// is dropped while it waits has voted.
+    /// is dropped while it waits for the outcome has voted.
     ///
     /// # Errors
     /// [`RequestedTwice`](Error::RequestedTwice) when this process has voted in this undecided
@@ -287,7 +328,7 @@ impl Voter {
     /// this process voted, the others may still decide either way.
     pub async fn vote(&self, instance: u64, vote: Vote) -> Result<Outcome, Error> {
         let request = atomic_commit::Propose { instance, vote };
-        self.0.request(instance, request).await
+        self.0.request(instance, 0, request).await
     }
 
     /// Waits for the outcome of an instance, without a vote.

@@ -3,6 +3,7 @@ use super::socket::{Bound, Socket};
 use super::{
     Handles, Inner, Node, Snapshot, Wiring,
     modules::{HEADS, Module},
+    window::Limits,
 };
 use crate::{
     error::Error,
@@ -49,7 +50,7 @@ pub struct Builder {
     total_order: by_consensus::Configuration,
     udp: UdpConfiguration,
     tcp: TcpConfiguration,
-    pub(super) window: usize,
+    pub(super) limits: Limits,
     pub(super) backlog: usize,
     drain: Duration,
     on_panic: OnPanic,
@@ -76,7 +77,7 @@ impl Builder {
             total_order: by_consensus::Configuration::default(),
             udp: UdpConfiguration::default(),
             tcp: TcpConfiguration::default(),
-            window: 1024,
+            limits: Limits::default(),
             backlog: 64 << 20,
             drain: Duration::from_secs(5),
             on_panic: OnPanic::default(),
@@ -193,11 +194,19 @@ impl Builder {
         self
     }
 
-    /// How many own messages of a module may be under way, for modules declared from now on.
-    /// Default: 1024.
+    /// How many own messages of a module may be in flight, or proposals, votes, operations, for modules
+    /// declared from now on. Default: 1024.
     #[must_use]
     pub fn window(mut self, messages: usize) -> Self {
-        self.window = messages;
+        self.limits.messages = messages;
+        self
+    }
+
+    /// How many bytes own messages of a module that are in flight may have together; a single one may have
+    /// more. For modules declared from now on. Default: 4 MiB.
+    #[must_use]
+    pub fn window_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
         self
     }
 

@@ -1,39 +1,49 @@
-//! The pressure between a handle's requests and this process's own deliveries.
+//! A module's own messages, from a handle's request to this process's delivery of it.
+use super::window::{Full, Limits, Taken, Window};
 use crate::error::Error;
 use bytes::Bytes;
+use quorate_abstractions::pressure::Room;
 use quorate_core::{Addr, MessageId, message::Origin};
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
+
+/// A message that was requested and is not delivered here.
+struct InFlight {
+    bytes: usize,
+    /// Who waits for the delivery.
+    waiter: Option<oneshot::Sender<()>>,
+}
 
 /// What was requested so far.
 #[derive(Default)]
 struct Ledger {
+    /// How many messages were requested.
     requested: u64,
-    delivered: u64,
-    /// Who waits for the delivery of which request.
-    waiting: BTreeMap<u64, oneshot::Sender<()>>,
-    /// Why nothing is accepted any more.
-    closed: Option<Error>,
+    /// The latest of them; `None` once it is delivered. The first of them is not.
+    latest: VecDeque<Option<InFlight>>,
+    /// How many of them are not delivered.
+    in_flight: u64,
 }
 
-/// One module's requests: at most a window of them is under way.
+/// One module's messages: no more in flight than its window allows.
 pub(crate) struct Flow {
-    window: Semaphore,
-    limit: usize,
+    window: Arc<Window>,
+    /// The longest message.
+    longest: usize,
     door: OnceLock<(Origin, Addr<Bytes>)>,
     ledger: Mutex<Ledger>,
     progress: Notify,
 }
 
 impl Flow {
-    /// At most `window` messages under way, of at most `limit` bytes each.
-    pub fn new(window: usize, limit: usize) -> Self {
+    /// Messages of at most `longest` bytes each.
+    pub fn new(limits: Limits, longest: usize) -> Self {
         Flow {
-            window: Semaphore::new(window.clamp(1, Semaphore::MAX_PERMITS)),
-            limit,
+            window: Arc::new(Window::new(limits)),
+            longest,
             door: OnceLock::new(),
             ledger: Mutex::default(),
             progress: Notify::new(),
@@ -50,43 +60,65 @@ impl Flow {
         let _ = self.door.set((me, door));
     }
 
-    /// Waits for room in the window, and requests.
-    pub async fn request(&self, payload: Bytes) -> Result<(), Error> {
-        let room = self.room(&payload).await?;
-        self.enter(payload, None)?;
-        room.forget();
-        Ok(())
+    /// Where the link says whether it has room.
+    pub fn pressure(&self) -> Addr<Room> {
+        let window = self.window.clone();
+        Addr::new(move |room| window.press(room))
     }
 
-    /// Waits for room in the window, requests, and waits for the delivery.
+    /// Waits for room for a message whose length is not known yet.
+    pub async fn reserve(&self) -> Result<Taken<'_>, Error> {
+        self.check(0)?;
+        self.window.take(self.window.share()).await
+    }
+
+    /// Waits for room, and requests.
+    pub async fn request(&self, payload: Bytes) -> Result<MessageId, Error> {
+        self.check(payload.len())?;
+        let room = self.window.take(payload.len()).await?;
+        self.enter(room, payload, None)
+    }
+
+    /// Requests, if there is room now.
+    pub fn try_request(&self, payload: Bytes) -> Result<Result<MessageId, Full>, Error> {
+        self.check(payload.len())?;
+        Ok(match self.window.try_take(payload.len())? {
+            Ok(room) => Ok(self.enter(room, payload, None)?),
+            Err(Full) => Err(Full),
+        })
+    }
+
+    /// Waits for room, requests, and waits for the delivery.
     pub async fn request_and_wait(&self, payload: Bytes) -> Result<MessageId, Error> {
-        let room = self.room(&payload).await?;
+        self.check(payload.len())?;
+        let room = self.window.take(payload.len()).await?;
         let (waiter, delivered) = oneshot::channel();
-        let id = self.enter(payload, Some(waiter))?;
-        room.forget();
+        let id = self.enter(room, payload, Some(waiter))?;
         delivered.await.map_err(|_| Error::OutcomeUnknown)?;
         Ok(id)
     }
 
-    async fn room(&self, payload: &Bytes) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
-        if payload.len() > self.limit {
-            return Err(Error::TooLarge {
-                size: payload.len(),
-                limit: self.limit,
-            });
+    /// Requests in the room that was reserved.
+    pub fn request_in(&self, room: Taken<'_>, payload: Bytes) -> Result<MessageId, Error> {
+        self.check(payload.len())?;
+        self.enter(room, payload, None)
+    }
+
+    /// Refuses what cannot be requested, before anybody waits for room.
+    fn check(&self, size: usize) -> Result<(), Error> {
+        if size > self.longest {
+            let limit = self.longest;
+            return Err(Error::TooLarge { size, limit });
         }
         if self.door.get().is_none() {
-            return Err(self.ledger().closed.clone().unwrap_or(Error::NotStarted));
+            return Err(self.window.closed().unwrap_or(Error::NotStarted));
         }
-        // Refused only when the flow is closed.
-        match self.window.acquire().await {
-            Ok(room) => Ok(room),
-            Err(_) => Err(self.ledger().closed.clone().unwrap_or(Error::Stopped)),
-        }
+        Ok(())
     }
 
     fn enter(
         &self,
+        room: Taken<'_>,
         payload: Bytes,
         waiter: Option<oneshot::Sender<()>>,
     ) -> Result<MessageId, Error> {
@@ -94,35 +126,44 @@ impl Flow {
             return Err(Error::NotStarted);
         };
         let mut ledger = self.ledger();
-        if let Some(error) = &ledger.closed {
-            return Err(error.clone());
+        if let Some(error) = self.window.closed() {
+            return Err(error);
         }
+        let bytes = payload.len();
         ledger.requested += 1;
-        let number = ledger.requested;
-        if let Some(waiter) = waiter {
-            ledger.waiting.insert(number, waiter);
-        }
+        ledger.in_flight += 1;
+        ledger.latest.push_back(Some(InFlight { bytes, waiter }));
+        room.keep(bytes);
+        let sequence = ledger.requested;
         // Under the lock: requests are numbered in the order in which they enter.
         door.send(payload);
         Ok(MessageId {
             origin: *origin,
-            sequence: number,
+            sequence,
         })
     }
 
     /// This process delivered `count` of its own messages, from the number `first` on.
     pub fn delivered(&self, first: u64, count: u64) {
         let mut ledger = self.ledger();
-        ledger.delivered += count;
+        let begin = ledger.requested + 1 - ledger.latest.len() as u64;
+        let (mut bytes, mut messages) = (0, 0);
         let mut told = Vec::new();
-        if !ledger.waiting.is_empty() {
-            for number in first..first + count {
-                told.extend(ledger.waiting.remove(&number));
+        for number in first.max(begin)..first.saturating_add(count) {
+            let place = ledger.latest.get_mut((number - begin) as usize);
+            if let Some(delivered) = place.and_then(Option::take) {
+                bytes += delivered.bytes;
+                messages += 1;
+                told.extend(delivered.waiter);
             }
         }
-        let drained = ledger.closed.is_some() && ledger.delivered >= ledger.requested;
+        ledger.in_flight -= messages;
+        while matches!(ledger.latest.front(), Some(None)) {
+            ledger.latest.pop_front();
+        }
+        let drained = ledger.in_flight == 0;
         drop(ledger);
-        self.window.add_permits(count as usize);
+        self.window.give_back(messages as usize, bytes);
         for waiter in told {
             // One that has given up does not mind.
             let _ = waiter.send(());
@@ -134,25 +175,25 @@ impl Flow {
 
     /// Accepts nothing any more; what waits for room is refused.
     pub fn close(&self, error: &Error) {
-        let mut ledger = self.ledger();
-        if ledger.closed.is_none() {
-            ledger.closed = Some(error.clone());
-        }
-        drop(ledger);
-        self.window.close();
+        // Under the lock: what enters has entered before.
+        let _ledger = self.ledger();
+        self.window.close(error);
     }
 
     /// Nothing will be delivered any more: whoever waits learns that the outcome is unknown.
     pub fn abandon(&self, error: &Error) {
         self.close(error);
-        self.ledger().waiting.clear();
+        let mut ledger = self.ledger();
+        for in_flight in ledger.latest.iter_mut().flatten() {
+            in_flight.waiter = None;
+        }
+        drop(ledger);
         self.progress.notify_waiters();
     }
 
-    /// How many own messages are under way.
+    /// How many own messages are in flight.
     pub fn pending(&self) -> u64 {
-        let ledger = self.ledger();
-        ledger.requested.saturating_sub(ledger.delivered)
+        self.ledger().in_flight
     }
 
     /// Waits, after [`close`](Flow::close), until everything requested was delivered.
@@ -166,3 +207,6 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 use super::{
     flow::Flow,
     outlet::{Cost, Intake, OVERHEAD},
+    window::{Full, Taken},
 };
 use crate::error::Error;
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use quorate_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -20,7 +22,7 @@ use std::{
 
 /// How messages of a type become payloads and back.
 pub(crate) struct Codec<T> {
-    encode: fn(T) -> Result<Bytes, Error>,
+    encode: fn(&T) -> Result<Bytes, Error>,
     pub decode: fn(Bytes) -> Option<T>,
 }
 
@@ -35,7 +37,7 @@ impl<T> Copy for Codec<T> {}
 impl<T: Serialize + DeserializeOwned> Codec<T> {
     pub fn typed() -> Self {
         Codec {
-            encode: |message| encode_value(&message).map_err(|_| Error::Unencodable),
+            encode: |message| encode_value(message).map_err(|_| Error::Unencodable),
             decode: |payload| decode_value(&payload).ok(),
         }
     }
@@ -44,7 +46,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
 impl Codec<Bytes> {
     pub fn raw() -> Self {
         Codec {
-            encode: Ok,
+            encode: |message| Ok(message.clone()),
             decode: Some,
         }
     }
@@ -70,19 +72,47 @@ impl<T> Broadcaster<T> {
         Broadcaster { flow, codec }
     }
 
-    /// Waits for room in the window, and broadcasts. That the call has returned says that the
-    /// message is on its way, not that it was delivered anywhere.
+    /// Waits for room for one message: in the module's [window](super::Builder::window), and at the peers,
+    /// where none of those that are waited for may owe too much.
+    ///
+    /// A call that is dropped while it waits has taken nothing; callers are let through in the order in
+    /// which they came. A permit that is held takes room from others: send soon, or drop it. The length of
+    /// the message is not known yet, so that a few permits use the window up: with
+    /// [`broadcast`](Broadcaster::broadcast) more are in flight together.
+    ///
+    /// # Errors
+    /// [`NotStarted`](Error::NotStarted), [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked).
+    pub async fn reserve(&self) -> Result<Permit<'_, T>, Error> {
+        Ok(Permit {
+            broadcaster: self,
+            room: self.flow.reserve().await?,
+        })
+    }
+
+    /// Waits for room as [`reserve`](Broadcaster::reserve) does, and broadcasts. That the call has returned
+    /// says that the message is on its way, under this identifier, not that it was delivered anywhere.
     ///
     /// Messages of one process are numbered in the order in which these calls are let through.
     /// A call that is dropped while it waits has not broadcast.
     ///
     /// # Errors
-    /// [`TooLarge`](Error::TooLarge), [`Unencodable`](Error::Unencodable),
-    /// [`NotStarted`](Error::NotStarted), [`Stopped`](Error::Stopped),
-    /// [`Excluded`](Error::Excluded), [`Panicked`](Error::Panicked): the message was not broadcast.
-    pub async fn broadcast(&self, message: T) -> Result<(), Error> {
-        let payload = (self.codec.encode)(message)?;
+    /// [`TooLarge`](Error::TooLarge), [`Unencodable`](Error::Unencodable), and as
+    /// [`reserve`](Broadcaster::reserve): the message was not broadcast.
+    pub async fn broadcast(&self, message: T) -> Result<MessageId, Error> {
+        let payload = (self.codec.encode)(&message)?;
         self.flow.request(payload).await
+    }
+
+    /// Broadcasts, if there is room now and nobody waits for it.
+    ///
+    /// # Errors
+    /// [`Full`](TryBroadcastError::Full), with the message; and as [`broadcast`](Broadcaster::broadcast).
+    pub fn try_broadcast(&self, message: T) -> Result<MessageId, TryBroadcastError<T>> {
+        let payload = (self.codec.encode)(&message)?;
+        self.flow
+            .try_request(payload)?
+            .map_err(|Full| TryBroadcastError::Full(message))
     }
 
     /// Broadcasts, and waits until this process has delivered the message. A call that is dropped
@@ -92,7 +122,7 @@ impl<T> Broadcaster<T> {
     /// As [`broadcast`](Broadcaster::broadcast); and [`OutcomeUnknown`](Error::OutcomeUnknown) when
     /// the node stops after the message was broadcast and before it is delivered.
     pub async fn deliver(&self, message: T) -> Result<MessageId, Error> {
-        let payload = (self.codec.encode)(message)?;
+        let payload = (self.codec.encode)(&message)?;
         self.flow.request_and_wait(payload).await
     }
 
@@ -100,6 +130,42 @@ impl<T> Broadcaster<T> {
     pub fn pending(&self) -> u64 {
         self.flow.pending()
     }
+}
+
+/// Room for one message, until it is sent or dropped.
+#[must_use = "a permit that is held takes room from others"]
+pub struct Permit<'b, T> {
+    broadcaster: &'b Broadcaster<T>,
+    room: Taken<'b>,
+}
+
+impl<T> Permit<'_, T> {
+    /// Broadcasts, without waiting.
+    ///
+    /// # Errors
+    /// [`TooLarge`](Error::TooLarge), [`Unencodable`](Error::Unencodable), and those of a node that has
+    /// ended since: the message was not broadcast.
+    pub fn send(self, message: T) -> Result<MessageId, Error> {
+        let payload = (self.broadcaster.codec.encode)(&message)?;
+        self.broadcaster.flow.request_in(self.room, payload)
+    }
+}
+
+impl<T> fmt::Debug for Permit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}
+
+/// Why nothing was broadcast at once.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TryBroadcastError<T> {
+    /// There is no room at the moment. Here is the message.
+    #[error("there is no room at the moment")]
+    Full(T),
+    /// It cannot be broadcast.
+    #[error(transparent)]
+    Failed(#[from] Error),
 }
 
 /// A message, delivered.

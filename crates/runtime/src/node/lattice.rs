@@ -8,6 +8,7 @@ use crate::error::Error;
 use quorate_abstractions::{
     lattice::Lattice,
     lattice_agreement::{Indication, Outcome, Propose},
+    pressure::Wait,
 };
 use quorate_core::{Addr, wire::encode};
 use std::{
@@ -66,7 +67,7 @@ impl<L: Lattice> LatticeProposer<L> {
             *own = self.joined(&own, value)?;
             Ok(value.clone())
         };
-        match self.operations.operate((), proposal).await? {
+        match self.operations.operate((), 0, proposal).await? {
             Outcome::Decided(decision) => Ok(decision),
             // A proposal has begun that the handle knows nothing of.
             Outcome::Refused(_) => Err(Error::Busy),
@@ -101,7 +102,7 @@ impl Builder {
         &mut self,
         name: &str,
     ) -> Result<LatticeProposer<L>, Error> {
-        let operations = Arc::new(Operations::new(self.window));
+        let operations = Arc::new(Operations::new(self.limits));
         let told = operations.clone();
         self.module(name, super::wiring::LATTICE_AGREEMENT, move |wiring| {
             let returned = told.clone();
@@ -109,6 +110,7 @@ impl Builder {
                 let Indication { operation, outcome } = indication;
                 returned.returned(&(), operation, outcome);
             });
+            wiring.pressure(Wait::for_majority(), told.pressure());
             let door = wiring.lattice_agreement(up);
             told.open(door.with(|begun: Begun<(), L>| Propose {
                 operation: begun.operation,

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::error::Error;
 use bytes::{Bytes, BytesMut};
-use quorate_abstractions::{atomic_commit, best_effort::Deliver, consensus, link::Links};
+use quorate_abstractions::{
+    atomic_commit, best_effort::Deliver, consensus, link::Links, pressure::Wait,
+};
 use quorate_broadcast::best_effort;
 use quorate_catalogue::{
     agreements::{Commit, Consensus},
@@ -55,6 +57,23 @@ fn take_id(from: ProcessId, message: &mut Bytes) -> Result<(Origin, u64), Undeco
         incarnation: Incarnation(take_number(message)?),
     };
     Ok((origin, take_number(message)?))
+}
+
+/// Whom a broadcast waits for. What somebody misses is made good only where a state is given.
+fn wait_of(broadcast: Broadcast) -> Wait {
+    match (broadcast, broadcast.needs()) {
+        (TOTAL_ORDER, _) => Wait::for_majority(),
+        (_, Needs::Perfect) => Wait::for_crash_stop(),
+        (_, Needs::Nothing | Needs::EventuallyPerfect | Needs::Leader) => Wait::default(),
+    }
+}
+
+/// Whom a module waits for that goes on, with what the rest misses, where a majority is there.
+pub(super) fn wait_for(needs: Needs) -> Wait {
+    match needs {
+        Needs::Perfect => Wait::for_crash_stop(),
+        Needs::Nothing | Needs::EventuallyPerfect | Needs::Leader => Wait::for_majority(),
+    }
 }
 
 /// What is declared.
@@ -210,6 +229,7 @@ impl Builder {
         self.check_detector(broadcast.needs(), broadcast.name())?;
         let (flow, outlet, handles) = self.prepare(codec);
         let (inlet, keep) = (outlet.clone(), flow.clone());
+        let reader = outlet.clone();
         self.module(name, broadcast.algorithms(), move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
             let up = Addr::new(move |delivery: Delivery| {
@@ -229,6 +249,7 @@ impl Builder {
                     payloads,
                 });
             });
+            reader.open(wiring.pressure(wait_of(broadcast), flow.pressure()));
             if let Ok(door) = wiring.broadcast(broadcast, up) {
                 flow.open(me, door);
             }
@@ -248,6 +269,7 @@ impl Builder {
     {
         let (flow, outlet, handles) = self.prepare(Codec::typed());
         let (inlet, keep) = (outlet.clone(), flow.clone());
+        let reader = outlet.clone();
         self.module(name, "best-effort", move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
             let undecodable = wiring
@@ -266,6 +288,7 @@ impl Builder {
                     payloads: vec![message],
                 });
             });
+            reader.open(wiring.pressure(Wait::default(), flow.pressure()));
             let door = best_effort::over(wiring.links.lane()).attach(up);
             let requests = AtomicU64::new(0);
             flow.open(
@@ -293,13 +316,15 @@ impl Builder {
     {
         let consensus = Consensus::find(algorithm)?;
         self.check_detector(consensus.needs(), consensus.name())?;
-        let agreement = Arc::new(Agreement::new(self.window));
+        let agreement = Arc::new(Agreement::new(self.limits));
         let decided = agreement.clone();
         self.module(name, consensus.algorithms(), move |wiring| {
             let told = decided.clone();
             let up = Addr::new(move |consensus::Decide { instance, value }| {
                 told.decided(instance, value);
             });
+            // Decisions are read by whoever waits for them.
+            wiring.pressure(wait_for(consensus.needs()), decided.pressure());
             if let Ok(door) = wiring.consensus(consensus, up) {
                 decided.open(door);
             }
@@ -318,13 +343,15 @@ impl Builder {
     pub fn commit(&mut self, name: &str, algorithm: &str) -> Result<Voter, Error> {
         let commit = Commit::find(algorithm)?;
         self.check_detector(commit.needs(), commit.name())?;
-        let agreement = Arc::new(Agreement::new(self.window));
+        let agreement = Arc::new(Agreement::new(self.limits));
         let decided = agreement.clone();
         self.module(name, commit.algorithms(), move |wiring| {
             let told = decided.clone();
             let up = Addr::new(move |atomic_commit::Decide { instance, outcome }| {
                 told.decided(instance, outcome);
             });
+            // Decisions are read by whoever waits for them.
+            wiring.pressure(wait_for(commit.needs()), decided.pressure());
             if let Ok(door) = wiring.commit(commit, up) {
                 decided.open(door);
             }
@@ -343,7 +370,7 @@ impl Builder {
 
     fn prepare<T>(&self, codec: Codec<T>) -> (Arc<Flow>, Outlet<Batch>, Ends<T>) {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
-        let flow = Arc::new(Flow::new(self.window, limit));
+        let flow = Arc::new(Flow::new(self.limits, limit));
         let (outlet, intake) = Outlet::new(self.backlog);
         let deliveries = Deliveries::new(intake, codec);
         let broadcaster = Broadcaster::new(flow.clone(), codec);

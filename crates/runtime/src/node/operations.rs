@@ -2,14 +2,18 @@
 //!
 //! An operation that has begun is never abandoned: whoever gives up waiting for it leaves its object
 //! busy until it returns.
-use super::agreement::Abandon;
+use super::{
+    agreement::Abandon,
+    window::{Limits, Taken, Window},
+};
 use crate::error::Error;
+use quorate_abstractions::pressure::Room;
 use quorate_core::Addr;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// An operation, as it goes through the door.
 pub(crate) struct Begun<K, A> {
@@ -25,36 +29,32 @@ pub(crate) struct Begun<K, A> {
 struct UnderWay<O> {
     operation: u64,
     answer: oneshot::Sender<O>,
-    /// Held until the operation returns.
-    _room: OwnedSemaphorePermit,
+    /// What it takes of the window until it returns.
+    bytes: usize,
 }
 
 struct Ledger<K, O> {
     /// How many operations were begun.
     begun: u64,
     under_way: BTreeMap<K, UnderWay<O>>,
-    /// Why nothing is accepted any more.
-    closed: Option<Error>,
 }
 
 /// One module's operations: actions of type `A` on objects named by a `K`, with outcomes of type `O`.
 pub(crate) struct Operations<K: 'static, A: 'static, O> {
     door: OnceLock<Addr<Begun<K, A>>>,
-    window: Arc<Semaphore>,
+    window: Arc<Window>,
     ledger: Mutex<Ledger<K, O>>,
 }
 
 impl<K: Ord + Clone, A, O> Operations<K, A, O> {
-    /// At most `window` operations under way.
-    pub fn new(window: usize) -> Self {
-        let window = window.clamp(1, Semaphore::MAX_PERMITS);
+    /// No more operations under way than the limits allow.
+    pub fn new(limits: Limits) -> Self {
         Operations {
             door: OnceLock::new(),
-            window: Arc::new(Semaphore::new(window)),
+            window: Arc::new(Window::new(limits)),
             ledger: Mutex::new(Ledger {
                 begun: 0,
                 under_way: BTreeMap::new(),
-                closed: None,
             }),
         }
     }
@@ -69,28 +69,32 @@ impl<K: Ord + Clone, A, O> Operations<K, A, O> {
         let _ = self.door.set(door);
     }
 
-    /// Waits for room in the window, does what `action` says on an object, unless an operation is under
-    /// way there, and waits until this has returned. `action` is asked at the moment at which the
+    /// Where the link says whether it has room.
+    pub fn pressure(&self) -> Addr<Room> {
+        let window = self.window.clone();
+        Addr::new(move |room| window.press(room))
+    }
+
+    /// Waits for room for an action of so many `bytes`, does what it says on an object, unless an operation
+    /// is under way there, and waits until this has returned. `action` is asked at the moment at which the
     /// operation begins; if it fails, nothing has begun.
     pub async fn operate(
         &self,
         object: K,
+        bytes: usize,
         action: impl FnOnce() -> Result<A, Error>,
     ) -> Result<O, Error> {
         // Who would be refused does not wait for room.
         self.check(&self.ledger(), &object)?;
-        let room = self.window.clone().acquire_owned().await;
-        let Ok(room) = room else {
-            return Err(self.ledger().closed.clone().unwrap_or(Error::Stopped));
-        };
-        let outcome = self.begin(object, action, room)?;
+        let room = self.window.take(bytes).await?;
+        let outcome = self.begin(object, action, room, bytes)?;
         // Only when nothing will return any more.
         outcome.await.map_err(|_| Error::OutcomeUnknown)
     }
 
     fn check(&self, ledger: &Ledger<K, O>, object: &K) -> Result<&Addr<Begun<K, A>>, Error> {
-        if let Some(error) = &ledger.closed {
-            return Err(error.clone());
+        if let Some(error) = self.window.closed() {
+            return Err(error);
         }
         if ledger.under_way.contains_key(object) {
             return Err(Error::Busy);
@@ -102,18 +106,20 @@ impl<K: Ord + Clone, A, O> Operations<K, A, O> {
         &self,
         object: K,
         action: impl FnOnce() -> Result<A, Error>,
-        room: OwnedSemaphorePermit,
+        room: Taken<'_>,
+        bytes: usize,
     ) -> Result<oneshot::Receiver<O>, Error> {
         let mut ledger = self.ledger();
         let door = self.check(&ledger, &object)?;
         let action = action()?;
+        room.keep(bytes);
         ledger.begun += 1;
         let operation = ledger.begun;
         let (answer, outcome) = oneshot::channel();
         let under_way = UnderWay {
             operation,
             answer,
-            _room: room,
+            bytes,
         };
         ledger.under_way.insert(object.clone(), under_way);
         door.send(Begun {
@@ -133,7 +139,8 @@ impl<K: Ord + Clone, A, O> Operations<K, A, O> {
         }
         let ended = ledger.under_way.remove(object);
         drop(ledger);
-        if let Some(UnderWay { answer, .. }) = ended {
+        if let Some(UnderWay { answer, bytes, .. }) = ended {
+            self.window.give_back(1, bytes);
             // One that has given up does not mind.
             let _ = answer.send(outcome);
         }
@@ -147,12 +154,9 @@ where
     O: Send,
 {
     fn close(&self, error: &Error) {
-        let mut ledger = self.ledger();
-        if ledger.closed.is_none() {
-            ledger.closed = Some(error.clone());
-        }
-        drop(ledger);
-        self.window.close();
+        // Under the lock: what begins has begun before.
+        let _ledger = self.ledger();
+        self.window.close(error);
     }
 
     fn abandon(&self, error: &Error) {

@@ -1,16 +1,28 @@
 //! What the protocol thread tells a reader, who may be slow.
+//!
+//! From half of the limit on the reader is behind, until a quarter is left: the link is told, so that
+//! everybody sends less.
 use crate::error::Error;
+use quorate_abstractions::pressure::Backlog;
+use quorate_core::Addr;
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
 
 /// What a payload costs a slow reader beside its own length.
 pub(super) const OVERHEAD: usize = 64;
+
+/// A reader that is behind is said to go on once in so long a time.
+const SAID_AGAIN: Duration = Duration::from_millis(200);
 
 /// What waits for a reader.
 pub(super) trait Cost {
@@ -24,19 +36,77 @@ enum Parcel<I> {
     End(Error),
 }
 
+/// How far a reader is behind.
+struct Lag {
+    limit: usize,
+    held: AtomicUsize,
+    /// Whether the link was told that the reader is behind. Changed under the lock below.
+    behind: AtomicBool,
+    /// To whom it is told, and when it was told last; `None`: to nobody, or nobody reads.
+    told: Mutex<Option<(Addr<Backlog>, Option<Instant>)>>,
+}
+
+impl Lag {
+    fn told(&self) -> MutexGuard<'_, Option<(Addr<Backlog>, Option<Instant>)>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something waits for the reader.
+    fn grown(&self) {
+        if self.held.load(Relaxed) <= self.limit / 2 || self.behind.load(Relaxed) {
+            return;
+        }
+        let mut told = self.told();
+        // The reader may have read it all before the lock was there.
+        if let Some((link, at)) = &mut *told
+            && self.held.load(Acquire) > self.limit / 2
+        {
+            self.behind.store(true, Release);
+            *at = Some(Instant::now());
+            link.send(Backlog::Full);
+        }
+    }
+
+    /// Something was read.
+    fn shrunk(&self, cost: usize) {
+        self.held.fetch_sub(cost, Release);
+        if !self.behind.load(Acquire) {
+            return;
+        }
+        let mut told = self.told();
+        let Some((link, at)) = &mut *told else {
+            return;
+        };
+        if self.held.load(Acquire) < self.limit / 4 {
+            self.behind.store(false, Release);
+            link.send(Backlog::Open);
+        } else if at.is_none_or(|at| at.elapsed() >= SAID_AGAIN) {
+            *at = Some(Instant::now());
+            link.send(Backlog::Full);
+        }
+    }
+
+    /// Nobody reads any more.
+    fn end(&self) {
+        if let Some((link, _)) = self.told().take()
+            && self.behind.swap(false, Release)
+        {
+            link.send(Backlog::Open);
+        }
+    }
+}
+
 /// The protocol thread's end of a stream.
 pub(super) struct Outlet<I> {
     parcels: Arc<Mutex<Option<mpsc::UnboundedSender<Parcel<I>>>>>,
-    held: Arc<AtomicUsize>,
-    limit: usize,
+    lag: Arc<Lag>,
 }
 
 impl<I> Clone for Outlet<I> {
     fn clone(&self) -> Self {
         Outlet {
             parcels: self.parcels.clone(),
-            held: self.held.clone(),
-            limit: self.limit,
+            lag: self.lag.clone(),
         }
     }
 }
@@ -44,35 +114,51 @@ impl<I> Clone for Outlet<I> {
 /// The reader's end of a stream.
 pub(super) struct Intake<I> {
     parcels: mpsc::UnboundedReceiver<Parcel<I>>,
-    held: Arc<AtomicUsize>,
+    lag: Arc<Lag>,
 }
 
 impl<I: Cost + Send> Outlet<I> {
     /// An outlet for which items of at most `limit` bytes wait, and what they are taken from.
     pub fn new(limit: usize) -> (Self, Intake<I>) {
         let (sender, parcels) = mpsc::unbounded_channel();
-        let held = Arc::new(AtomicUsize::new(0));
+        let lag = Arc::new(Lag {
+            limit,
+            held: AtomicUsize::new(0),
+            behind: AtomicBool::new(false),
+            told: Mutex::default(),
+        });
         let outlet = Outlet {
             parcels: Arc::new(Mutex::new(Some(sender))),
-            held: held.clone(),
-            limit,
+            lag: lag.clone(),
         };
-        (outlet, Intake { parcels, held })
+        (outlet, Intake { parcels, lag })
+    }
+
+    /// From now on `link` is told when the reader is behind.
+    pub fn open(&self, link: Addr<Backlog>) {
+        *self.lag.told() = Some((link, None));
     }
 
     /// Hands an item to the reader, unless it lags.
     pub fn tell(&self, item: I) {
+        let limit = self.lag.limit;
+        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(to) = &*parcels else {
+            return;
+        };
         let cost = item.cost();
-        if self.held.fetch_add(cost, Relaxed) + cost > self.limit {
-            self.end(Some(Error::Lagged { limit: self.limit }));
+        if self.lag.held.fetch_add(cost, Relaxed) + cost > limit {
+            drop(parcels);
+            self.end(Some(Error::Lagged { limit }));
             return;
         }
-        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
-        let parcel = Parcel::Item(item);
-        if parcels.as_ref().is_some_and(|to| to.send(parcel).is_err()) {
+        if to.send(Parcel::Item(item)).is_err() {
             // The reader is gone.
             *parcels = None;
+            return;
         }
+        drop(parcels);
+        self.lag.grown();
     }
 }
 
@@ -91,6 +177,8 @@ impl<I: Send> End for Outlet<I> {
             // A reader that is gone does not mind.
             let _ = to.send(Parcel::End(error));
         }
+        drop(parcels);
+        self.lag.end();
     }
 }
 
@@ -100,7 +188,7 @@ impl<I: Cost> Intake<I> {
         self.parcels.poll_recv(cx).map(|parcel| {
             Some(match parcel? {
                 Parcel::Item(item) => {
-                    self.held.fetch_sub(item.cost(), Relaxed);
+                    self.lag.shrunk(item.cost());
                     Ok(item)
                 }
                 Parcel::End(error) => Err(error),
@@ -108,3 +196,12 @@ impl<I: Cost> Intake<I> {
         })
     }
 }
+
+impl<I> Drop for Intake<I> {
+    fn drop(&mut self) {
+        self.lag.end();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The handle of registers: named variables that all processes share.
 use super::{
     Builder,
-    modules::HEADS,
+    modules::{HEADS, wait_for},
     operations::{Begun, Operations},
 };
 use crate::error::Error;
@@ -104,7 +104,7 @@ impl<T: Serialize + DeserializeOwned> Registers<T> {
             return Err(Error::TooLarge { size, limit });
         }
         let register = Bytes::copy_from_slice(register.as_bytes());
-        self.operations.operate(register, || Ok(action)).await
+        self.operations.operate(register, size, || Ok(action)).await
     }
 
     /// What an outcome that is not the one of this action comes to.
@@ -172,7 +172,7 @@ impl Builder {
         writer: Option<ProcessId>,
     ) -> Result<Registers<T>, Error> {
         self.check_detector(registers.needs(), registers.name())?;
-        let operations = Arc::new(Operations::new(self.window));
+        let operations = Arc::new(Operations::new(self.limits));
         let told = operations.clone();
         let algorithms = match writer {
             // Processes that disagree on the writer must not talk to each other.
@@ -190,6 +190,7 @@ impl Builder {
                 } = indication;
                 returned.returned(&register, operation, outcome);
             });
+            wiring.pressure(wait_for(registers.needs()), told.pressure());
             if let Ok(door) = wiring.registers(registers, writer.unwrap_or(me), up) {
                 told.open(door.with(|begun: Begun<Bytes, Action>| Request {
                     register: begun.object,

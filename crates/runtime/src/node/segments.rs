@@ -5,7 +5,10 @@ use super::{
     operations::{Begun, Operations},
 };
 use crate::error::Error;
-use quorate_abstractions::snapshot::{Action, Indication, Outcome, Request, Segment};
+use quorate_abstractions::{
+    pressure::Wait,
+    snapshot::{Action, Indication, Outcome, Request, Segment},
+};
 use quorate_core::{
     Addr, ProcessId,
     wire::{decode_value, encode_value},
@@ -67,7 +70,9 @@ impl<T: Serialize + DeserializeOwned> Segments<T> {
         if size > limit {
             return Err(Error::TooLarge { size, limit });
         }
-        let update = self.operations.operate((), || Ok(Action::Update(value)));
+        let update = self
+            .operations
+            .operate((), size, || Ok(Action::Update(value)));
         match update.await? {
             Outcome::Updated => Ok(()),
             // An operation has begun that the handle knows nothing of.
@@ -83,7 +88,7 @@ impl<T: Serialize + DeserializeOwned> Segments<T> {
     /// [`UndecodableSegment`](Error::UndecodableSegment) when a value is no `T`; and as
     /// [`update`](Segments::update), but for the errors of values.
     pub async fn scan(&self) -> Result<Vec<Option<T>>, Error> {
-        match self.operations.operate((), || Ok(Action::Scan)).await? {
+        match self.operations.operate((), 0, || Ok(Action::Scan)).await? {
             Outcome::Scanned(view) => view.iter().enumerate().map(decode).collect(),
             // An operation has begun that the handle knows nothing of.
             Outcome::Updated | Outcome::Refused(_) => Err(Error::Busy),
@@ -113,10 +118,11 @@ impl Builder {
     where
         T: Serialize + DeserializeOwned,
     {
-        let operations = Arc::new(Operations::new(self.window));
+        let operations = Arc::new(Operations::new(self.limits));
         let told = operations.clone();
         self.module(name, super::wiring::SNAPSHOT, move |wiring| {
             let returned = told.clone();
+            wiring.pressure(Wait::for_majority(), told.pressure());
             let door = wiring.snapshot(Addr::new(move |indication: Indication| {
                 let Indication { operation, outcome } = indication;
                 returned.returned(&(), operation, outcome);

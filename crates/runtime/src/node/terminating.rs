@@ -2,16 +2,19 @@
 use super::{
     Builder,
     flow::Flow,
-    handles::{Broadcaster, Codec},
+    handles::{Broadcaster, Codec, Permit, TryBroadcastError},
     modules::HEADS,
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
 use crate::error::Error;
 use bytes::Bytes;
 use futures::Stream;
-use quorate_abstractions::terminating::{self, Broadcast, Deliver};
+use quorate_abstractions::{
+    pressure::Wait,
+    terminating::{self, Broadcast, Deliver},
+};
 use quorate_catalogue::{broadcasts::NeedsPerfect, stack};
-use quorate_core::{Addr, ProcessId};
+use quorate_core::{Addr, MessageId, ProcessId};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,
@@ -42,8 +45,24 @@ impl<T> Source<T> {
     ///
     /// # Errors
     /// As [`Broadcaster::broadcast`].
-    pub async fn broadcast(&self, message: T) -> Result<(), Error> {
+    pub async fn broadcast(&self, message: T) -> Result<MessageId, Error> {
         self.0.broadcast(message).await
+    }
+
+    /// Waits for room for one message.
+    ///
+    /// # Errors
+    /// As [`Broadcaster::reserve`].
+    pub async fn reserve(&self) -> Result<Permit<'_, T>, Error> {
+        self.0.reserve().await
+    }
+
+    /// Broadcasts, if there is room now.
+    ///
+    /// # Errors
+    /// As [`Broadcaster::try_broadcast`].
+    pub fn try_broadcast(&self, message: T) -> Result<MessageId, TryBroadcastError<T>> {
+        self.0.try_broadcast(message)
     }
 
     /// How many own messages are broadcast and not yet delivered here.
@@ -146,9 +165,10 @@ impl Builder {
         }
         let codec = Codec::typed();
         let limit = self.link.maximum_message.saturating_sub(HEADS);
-        let flow = Arc::new(Flow::new(self.window, limit));
+        let flow = Arc::new(Flow::new(self.limits, limit));
         let (outlet, intake) = Outlet::new(self.backlog);
         let (inlet, own) = (outlet.clone(), flow.clone());
+        let reader = outlet.clone();
         self.module(name, stack::TERMINATING, move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let up = Addr::new(move |delivery: Deliver| {
@@ -158,6 +178,7 @@ impl Builder {
                 }
                 inlet.tell(delivery);
             });
+            reader.open(wiring.pressure(Wait::for_crash_stop(), own.pressure()));
             if let Ok(door) = wiring.terminating(up) {
                 own.open(me, door.with(|payload| Broadcast { payload }));
             }

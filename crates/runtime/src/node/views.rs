@@ -2,7 +2,7 @@
 use super::{
     Builder,
     flow::Flow,
-    handles::{Broadcaster, Codec, Delivery},
+    handles::{Broadcaster, Codec, Delivery, Permit, TryBroadcastError},
     modules::{Door, HEADS},
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::Stream;
 use quorate_abstractions::{
     group_membership::View,
+    pressure::Wait,
     view_synchrony::{Deliver, Indication, Request},
 };
 use quorate_catalogue::{broadcasts::NeedsPerfect, views::Views};
@@ -43,8 +44,24 @@ impl<T> Group<T> {
     ///
     /// # Errors
     /// As [`Broadcaster::broadcast`].
-    pub async fn broadcast(&self, message: T) -> Result<(), Error> {
+    pub async fn broadcast(&self, message: T) -> Result<MessageId, Error> {
         self.broadcaster.broadcast(message).await
+    }
+
+    /// Waits for room for one message.
+    ///
+    /// # Errors
+    /// As [`Broadcaster::reserve`].
+    pub async fn reserve(&self) -> Result<Permit<'_, T>, Error> {
+        self.broadcaster.reserve().await
+    }
+
+    /// Broadcasts, if there is room now.
+    ///
+    /// # Errors
+    /// As [`Broadcaster::try_broadcast`].
+    pub fn try_broadcast(&self, message: T) -> Result<MessageId, TryBroadcastError<T>> {
+        self.broadcaster.try_broadcast(message)
     }
 
     /// Broadcasts, and waits until this process has delivered the message. If it is excluded from the
@@ -243,11 +260,17 @@ impl Builder {
         }
         // A view change carries what is unstable of everybody.
         let limit = self.link.maximum_message.saturating_sub(HEADS) / 2;
-        let flow = Arc::new(Flow::new(self.window, limit / self.processes()));
+        let flow = Arc::new(Flow::new(self.limits, limit / self.processes()));
         let (outlet, intake) = Outlet::new(self.backlog);
         let door = Door::default();
         let (opened, inlet, own) = (door.clone(), outlet.clone(), flow.clone());
         let back = door.clone().addr();
+        let reader = outlet.clone();
+        // Who is silent is no member of the next view.
+        let wait = match views.needs_perfect() {
+            true => Wait::for_crash_stop(),
+            false => Wait::for_majority(),
+        };
         self.module(name, views.algorithms(), move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let up = Addr::new(move |indication: Indication| {
@@ -260,6 +283,7 @@ impl Builder {
                 }
                 inlet.tell(indication);
             });
+            reader.open(wiring.pressure(wait, own.pressure()));
             if let Ok(requests) = wiring.views(views, up) {
                 opened.open(requests.clone());
                 own.open(me, requests.with(Request::Broadcast));

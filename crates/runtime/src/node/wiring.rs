@@ -2,8 +2,13 @@
 use crate::host::TokioHost;
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe, atomic_commit, consensus, eventually_perfect, lattice::Lattice, lattice_agreement,
-    leader, link::Links, perfect, register, snapshot, terminating, view_synchrony,
+    Subscribe, atomic_commit, consensus, eventually_perfect,
+    lattice::Lattice,
+    lattice_agreement, leader,
+    link::Links,
+    perfect,
+    pressure::{Backlog, Room, Wait},
+    register, snapshot, terminating, view_synchrony,
 };
 use quorate_broadcast::by_consensus;
 use quorate_catalogue::{
@@ -128,6 +133,13 @@ impl Wiring {
         let (host, links) = (self.host.at("snapshot"), self.links.at("snapshot"));
         let below = move |up| snapshot(&host, &links, up);
         quorate_registers::lattice_agreement::spawn(&self.host, Mode::Repeated, below, up)
+    }
+
+    /// Has `up` told whether the module may send, where it waits for others as `wait` says; what comes back
+    /// is where it says how far its own user is behind.
+    pub fn pressure(&self, wait: Wait, up: Addr<Room>) -> Addr<Backlog> {
+        self.links.pressure(wait, up);
+        self.links.backlog()
     }
 
     fn below(&self) -> Below<PerfectLinks<TokioHost>> {

@@ -11,7 +11,10 @@ type Words = Operations<&'static str, u64, &'static str>;
 type Seen = Arc<Mutex<Vec<(&'static str, u64)>>>;
 
 fn opened(window: usize) -> (Words, Seen) {
-    let operations = Operations::new(window);
+    let operations = Operations::new(Limits {
+        messages: window,
+        bytes: 100,
+    });
     let begun = Seen::default();
     let seen = begun.clone();
     operations.open(Addr::new(move |begun: Begun<_, u64>| {
@@ -27,11 +30,11 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 #[test]
 fn one_operation_an_object_at_a_time_and_objects_do_not_wait_for_each_other() {
     let (operations, begun) = opened(8);
-    let mut first = pin!(operations.operate("a", || Ok(1)));
-    let mut other = pin!(operations.operate("b", || Ok(2)));
+    let mut first = pin!(operations.operate("a", 0, || Ok(1)));
+    let mut other = pin!(operations.operate("b", 0, || Ok(2)));
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(other.as_mut()).is_pending());
-    let second = pin!(operations.operate("a", || Ok(3)));
+    let second = pin!(operations.operate("a", 0, || Ok(3)));
     assert!(matches!(poll(second), Poll::Ready(Err(Error::Busy))));
     assert_eq!(*begun.lock().unwrap(), [("a", 1), ("b", 2)]);
     operations.returned(&"b", 2, "done");
@@ -49,13 +52,13 @@ fn one_operation_an_object_at_a_time_and_objects_do_not_wait_for_each_other() {
 fn who_gives_up_leaves_the_object_busy_until_the_operation_returns_and_not_longer() {
     let (operations, begun) = opened(8);
     {
-        let mut first = pin!(operations.operate("a", || Ok(1)));
+        let mut first = pin!(operations.operate("a", 0, || Ok(1)));
         assert!(poll(first.as_mut()).is_pending());
     }
-    let early = pin!(operations.operate("a", || Ok(2)));
+    let early = pin!(operations.operate("a", 0, || Ok(2)));
     assert!(matches!(poll(early), Poll::Ready(Err(Error::Busy))));
     operations.returned(&"a", 1, "to nobody");
-    let mut second = pin!(operations.operate("a", || Ok(2)));
+    let mut second = pin!(operations.operate("a", 0, || Ok(2)));
     assert!(poll(second.as_mut()).is_pending());
     operations.returned(&"a", 2, "done");
     assert!(matches!(poll(second), Poll::Ready(Ok("done"))));
@@ -65,13 +68,13 @@ fn who_gives_up_leaves_the_object_busy_until_the_operation_returns_and_not_longe
 #[test]
 fn at_most_a_window_is_under_way_and_who_gives_up_waiting_for_room_has_not_begun() {
     let (operations, begun) = opened(1);
-    let mut first = pin!(operations.operate("a", || Ok(1)));
+    let mut first = pin!(operations.operate("a", 0, || Ok(1)));
     assert!(poll(first.as_mut()).is_pending());
     {
-        let mut gives_up = pin!(operations.operate("b", || Ok(2)));
+        let mut gives_up = pin!(operations.operate("b", 0, || Ok(2)));
         assert!(poll(gives_up.as_mut()).is_pending());
     }
-    let mut waits = pin!(operations.operate("b", || Ok(3)));
+    let mut waits = pin!(operations.operate("b", 0, || Ok(3)));
     assert!(poll(waits.as_mut()).is_pending());
     assert_eq!(*begun.lock().unwrap(), [("a", 1)]);
     operations.returned(&"a", 1, "done");
@@ -83,7 +86,7 @@ fn at_most_a_window_is_under_way_and_who_gives_up_waiting_for_room_has_not_begun
 fn what_fails_before_it_begins_takes_nothing() {
     let (operations, begun) = opened(1);
     for _ in 0..2 {
-        let fails = pin!(operations.operate("a", || Err(Error::Unencodable)));
+        let fails = pin!(operations.operate("a", 0, || Err(Error::Unencodable)));
         assert!(matches!(poll(fails), Poll::Ready(Err(Error::Unencodable))));
     }
     assert!(begun.lock().unwrap().is_empty());
@@ -91,12 +94,12 @@ fn what_fails_before_it_begins_takes_nothing() {
 
 #[test]
 fn nobody_waits_for_what_has_ended() {
-    let unopened: Words = Operations::new(8);
-    let early = pin!(unopened.operate("a", || Ok(1)));
+    let unopened: Words = Operations::new(Limits::default());
+    let early = pin!(unopened.operate("a", 0, || Ok(1)));
     assert!(matches!(poll(early), Poll::Ready(Err(Error::NotStarted))));
     let (operations, _) = opened(1);
-    let mut first = pin!(operations.operate("a", || Ok(1)));
-    let mut waits = pin!(operations.operate("b", || Ok(2)));
+    let mut first = pin!(operations.operate("a", 0, || Ok(1)));
+    let mut waits = pin!(operations.operate("b", 0, || Ok(2)));
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(waits.as_mut()).is_pending());
     operations.close(&Error::Stopped);
@@ -107,6 +110,6 @@ fn nobody_waits_for_what_has_ended() {
         poll(first),
         Poll::Ready(Err(Error::OutcomeUnknown))
     ));
-    let late = pin!(operations.operate("a", || Ok(3)));
+    let late = pin!(operations.operate("a", 0, || Ok(3)));
     assert!(matches!(poll(late), Poll::Ready(Err(Error::Stopped))));
 }

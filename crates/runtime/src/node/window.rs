@@ -1,0 +1,189 @@
+//! What one module of a process may have in flight: so many messages, so many bytes, and only while the
+//! link has room.
+//!
+//! Callers are let through one at a time, in the order in which they came: a long message is not overtaken
+//! for ever by short ones.
+use crate::error::Error;
+use quorate_abstractions::pressure::Room;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// The most that a module of a process may have in flight. One message is always let through, however long
+/// it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Limits {
+    /// So many messages.
+    pub messages: usize,
+    /// So many bytes of messages.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            messages: 1024,
+            bytes: 4 << 20,
+        }
+    }
+}
+
+/// Of what part of the byte limit a permit for a message of unknown length takes: so many can be held.
+const PERMITS: usize = 8;
+
+struct State {
+    messages: usize,
+    bytes: usize,
+    room: Room,
+    /// Why nothing is let through any more.
+    closed: Option<Error>,
+}
+
+/// The room of one module.
+pub(crate) struct Window {
+    limits: Limits,
+    state: Mutex<State>,
+    /// Whose turn it is: a queue of callers.
+    turn: tokio::sync::Mutex<()>,
+    /// Told to the one whose turn it is.
+    progress: Notify,
+}
+
+/// Room that was taken: given back when it is dropped.
+#[must_use]
+pub(crate) struct Taken<'w> {
+    window: &'w Window,
+    bytes: usize,
+}
+
+/// There is no room at the moment.
+pub(crate) struct Full;
+
+impl Window {
+    pub fn new(limits: Limits) -> Self {
+        Window {
+            limits: Limits {
+                messages: limits.messages.max(1),
+                bytes: limits.bytes.max(1),
+            },
+            state: Mutex::new(State {
+                messages: 0,
+                bytes: 0,
+                room: Room::Open,
+                closed: None,
+            }),
+            turn: tokio::sync::Mutex::new(()),
+            progress: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is taken for a message whose length is not known yet.
+    pub fn share(&self) -> usize {
+        self.limits.bytes.div_ceil(PERMITS)
+    }
+
+    /// Waits for room for a message of so many bytes. Whoever stops waiting has taken nothing.
+    pub async fn take(&self, bytes: usize) -> Result<Taken<'_>, Error> {
+        let _turn = self.turn.lock().await;
+        loop {
+            if self.enter(bytes)? {
+                return Ok(self.taken(bytes));
+            }
+            // What came between these two lines is remembered.
+            self.progress.notified().await;
+        }
+    }
+
+    /// Takes room for a message of so many bytes, if there is any and nobody waits for it.
+    pub fn try_take(&self, bytes: usize) -> Result<Result<Taken<'_>, Full>, Error> {
+        let Ok(_turn) = self.turn.try_lock() else {
+            return match &self.state().closed {
+                Some(error) => Err(error.clone()),
+                None => Ok(Err(Full)),
+            };
+        };
+        Ok(match self.enter(bytes)? {
+            true => Ok(self.taken(bytes)),
+            false => Err(Full),
+        })
+    }
+
+    fn enter(&self, bytes: usize) -> Result<bool, Error> {
+        let mut state = self.state();
+        if let Some(error) = &state.closed {
+            return Err(error.clone());
+        }
+        let fits = state.messages == 0
+            || state.messages < self.limits.messages
+                && state.bytes.saturating_add(bytes) <= self.limits.bytes;
+        if !fits || state.room != Room::Open {
+            return Ok(false);
+        }
+        state.messages += 1;
+        state.bytes += bytes;
+        Ok(true)
+    }
+
+    fn taken(&self, bytes: usize) -> Taken<'_> {
+        Taken {
+            window: self,
+            bytes,
+        }
+    }
+
+    /// Gives room back that so many messages of so many bytes together have taken.
+    pub fn give_back(&self, messages: usize, bytes: usize) {
+        let mut state = self.state();
+        state.messages = state.messages.saturating_sub(messages);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        drop(state);
+        self.progress.notify_one();
+    }
+
+    /// The link has room for the module, or has none.
+    pub fn press(&self, room: Room) {
+        self.state().room = room;
+        self.progress.notify_one();
+    }
+
+    /// Lets nobody through any more; whoever waits is refused.
+    pub fn close(&self, error: &Error) {
+        let mut state = self.state();
+        if state.closed.is_none() {
+            state.closed = Some(error.clone());
+        }
+        drop(state);
+        self.progress.notify_one();
+    }
+
+    /// Why nobody is let through any more.
+    pub fn closed(&self) -> Option<Error> {
+        self.state().closed.clone()
+    }
+}
+
+impl Taken<'_> {
+    /// From now on the room is its user's to [give back](Window::give_back): of a message that is so long
+    /// in fact.
+    pub fn keep(self, bytes: usize) {
+        let mut state = self.window.state();
+        state.bytes = state.bytes.saturating_add(bytes) - self.bytes;
+        drop(state);
+        if bytes < self.bytes {
+            self.window.progress.notify_one();
+        }
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.window.give_back(1, self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;
