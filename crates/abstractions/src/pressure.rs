@@ -58,6 +58,12 @@ impl Wait {
         }
     }
 
+    /// How long a user that reads nothing slows.
+    #[must_use]
+    pub fn reader(self) -> Duration {
+        self.silence().min(Duration::from_secs(10))
+    }
+
     /// How long a silence slows.
     #[must_use]
     pub const fn silence(self) -> Duration {

@@ -22,6 +22,7 @@ mod host;
 mod links;
 mod memory;
 mod node;
+mod pressure;
 mod terminating;
 
 /// How long a test waits for what must happen.

@@ -28,8 +28,6 @@ const MESSAGES: usize = 1 << 16;
 const STANDS: Duration = Duration::from_secs(10);
 /// That this process has room is said with so many heartbeats, too: any of them may get lost.
 const SAID: u32 = 3;
-/// A user that has read nothing for so long is not waited for, whatever the policy of its module.
-const READER: Duration = Duration::from_secs(10);
 
 /// A set of modules, as it travels. The places of those from the 63rd on are one.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -312,9 +310,8 @@ impl Pressure {
                 announced: false,
             });
         }
-        let patience = wait.silence().min(READER);
         let unread = self.modules[module].unread?;
-        (now - unread < patience).then_some(Hindrance {
+        (now - unread < wait.reader()).then_some(Hindrance {
             by: self.me,
             owed: 0,
             announced: true,

@@ -210,8 +210,8 @@ impl Builder {
         self
     }
 
-    /// How many bytes of deliveries may wait for a slow reader, for modules declared from now on.
-    /// Default: 64 MiB.
+    /// How many bytes of deliveries may wait for a slow reader, for modules declared from now on: from half
+    /// of it on others are slowed, and what is on its way then still comes. Default: 64 MiB.
     #[must_use]
     pub fn backlog(mut self, bytes: usize) -> Self {
         self.backlog = bytes;
@@ -442,6 +442,10 @@ impl Builder {
         }));
         leader.send(Addr::new(move |trust| {
             of_leader.send_modify(|now| now.upon_leader(trust));
+        }));
+        let of_pressure = status.clone();
+        links.rooms().send(Addr::new(move |news| {
+            of_pressure.send_modify(|now| now.upon_room(news));
         }));
         let handles = self.handles.clone();
         links.status().send(Addr::new(move |news: link::Status| {

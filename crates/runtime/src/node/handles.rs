@@ -196,8 +196,10 @@ impl Cost for Batch {
 
 /// What a module delivers, in order: a [`Stream`] that ends when the node stops.
 ///
-/// Deliveries that are not read wait, up to the builder's limit. A reader that lags further behind
-/// gets [`Error::Lagged`], and the end. A payload that is no `T` gives [`Error::Undecodable`], and
+/// Deliveries that are not read wait. From half of the builder's limit on everybody is slowed, so that a
+/// slow reader sees all of them. A reader that reads nothing at all for 10 seconds (1 second of total order,
+/// which goes on without it) is not waited for: when more than the limit is there it gets
+/// [`Error::Lagged`], and the end. A payload that is no `T` gives [`Error::Undecodable`], and
 /// the stream goes on. After any other error it ends.
 pub struct Deliveries<T> {
     intake: Intake<Batch>,

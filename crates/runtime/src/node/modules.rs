@@ -249,7 +249,8 @@ impl Builder {
                     payloads,
                 });
             });
-            reader.open(wiring.pressure(wait_of(broadcast), flow.pressure()));
+            let wait = wait_of(broadcast);
+            reader.open(wiring.pressure(wait, flow.pressure()), wait.reader());
             if let Ok(door) = wiring.broadcast(broadcast, up) {
                 flow.open(me, door);
             }
@@ -288,7 +289,8 @@ impl Builder {
                     payloads: vec![message],
                 });
             });
-            reader.open(wiring.pressure(Wait::default(), flow.pressure()));
+            let wait = Wait::default();
+            reader.open(wiring.pressure(wait, flow.pressure()), wait.reader());
             let door = best_effort::over(wiring.links.lane()).attach(up);
             let requests = AtomicU64::new(0);
             flow.open(

@@ -1,7 +1,8 @@
 //! What the protocol thread tells a reader, who may be slow.
 //!
 //! From half of the limit on the reader is behind, until a quarter is left: the link is told, so that
-//! everybody sends less.
+//! everybody sends less. What was on its way then still comes, beyond the limit if need be: a reader that
+//! goes on is not cut off. One that has read nothing for as long as others wait for it is, at the limit.
 use crate::error::Error;
 use quorate_abstractions::pressure::Backlog;
 use quorate_core::Addr;
@@ -42,12 +43,20 @@ struct Lag {
     held: AtomicUsize,
     /// Whether the link was told that the reader is behind. Changed under the lock below.
     behind: AtomicBool,
-    /// To whom it is told, and when it was told last; `None`: to nobody, or nobody reads.
-    told: Mutex<Option<(Addr<Backlog>, Option<Instant>)>>,
+    /// To whom it is told; `None`: to nobody, or nobody reads.
+    told: Mutex<Option<Told>>,
+}
+
+struct Told {
+    link: Addr<Backlog>,
+    /// How long the reader may read nothing.
+    patience: Duration,
+    /// When it fell behind, or was said to go on.
+    at: Instant,
 }
 
 impl Lag {
-    fn told(&self) -> MutexGuard<'_, Option<(Addr<Backlog>, Option<Instant>)>> {
+    fn told(&self) -> MutexGuard<'_, Option<Told>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,12 +67,12 @@ impl Lag {
         }
         let mut told = self.told();
         // The reader may have read it all before the lock was there.
-        if let Some((link, at)) = &mut *told
+        if let Some(told) = &mut *told
             && self.held.load(Acquire) > self.limit / 2
         {
             self.behind.store(true, Release);
-            *at = Some(Instant::now());
-            link.send(Backlog::Full);
+            told.at = Instant::now();
+            told.link.send(Backlog::Full);
         }
     }
 
@@ -74,24 +83,32 @@ impl Lag {
             return;
         }
         let mut told = self.told();
-        let Some((link, at)) = &mut *told else {
+        let Some(told) = &mut *told else {
             return;
         };
         if self.held.load(Acquire) < self.limit / 4 {
             self.behind.store(false, Release);
-            link.send(Backlog::Open);
-        } else if at.is_none_or(|at| at.elapsed() >= SAID_AGAIN) {
-            *at = Some(Instant::now());
-            link.send(Backlog::Full);
+            told.link.send(Backlog::Open);
+        } else if told.at.elapsed() >= SAID_AGAIN {
+            told.at = Instant::now();
+            told.link.send(Backlog::Full);
         }
+    }
+
+    /// Whether a reader for whom more than the limit waits is waited for: it has read something lately.
+    fn goes_on(&self) -> bool {
+        self.grown();
+        let told = self.told();
+        told.as_ref()
+            .is_some_and(|told| told.at.elapsed() < told.patience)
     }
 
     /// Nobody reads any more.
     fn end(&self) {
-        if let Some((link, _)) = self.told().take()
+        if let Some(told) = self.told().take()
             && self.behind.swap(false, Release)
         {
-            link.send(Backlog::Open);
+            told.link.send(Backlog::Open);
         }
     }
 }
@@ -134,9 +151,11 @@ impl<I: Cost + Send> Outlet<I> {
         (outlet, Intake { parcels, lag })
     }
 
-    /// From now on `link` is told when the reader is behind.
-    pub fn open(&self, link: Addr<Backlog>) {
-        *self.lag.told() = Some((link, None));
+    /// From now on `link` is told when the reader is behind, and the reader has so much `patience` to count
+    /// on.
+    pub fn open(&self, link: Addr<Backlog>, patience: Duration) {
+        let at = Instant::now();
+        *self.lag.told() = Some(Told { link, patience, at });
     }
 
     /// Hands an item to the reader, unless it lags.
@@ -147,7 +166,7 @@ impl<I: Cost + Send> Outlet<I> {
             return;
         };
         let cost = item.cost();
-        if self.lag.held.fetch_add(cost, Relaxed) + cost > limit {
+        if self.lag.held.fetch_add(cost, Relaxed) + cost > limit && !self.lag.goes_on() {
             drop(parcels);
             self.end(Some(Error::Lagged { limit }));
             return;

@@ -3,9 +3,10 @@ use quorate_abstractions::{
     eventually_perfect::{Allowed, Reach, Timeout},
     leader::Trust,
     link,
+    pressure::{Hindrance, Room},
 };
-use quorate_core::{Incarnation, ProcessId, ProcessSet};
-use std::net::SocketAddr;
+use quorate_core::{Incarnation, Name, ProcessId, ProcessSet};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 /// Whether a process may take part.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,6 +84,8 @@ pub struct Snapshot {
     pub suspected: ProcessSet,
     /// Who is trusted to lead.
     pub leader: Option<ProcessId>,
+    /// The modules whose handles wait for room, each with who slows it.
+    pub slowed: BTreeMap<String, Hindrance>,
 }
 
 impl Snapshot {
@@ -105,6 +108,7 @@ impl Snapshot {
             cut_off: ProcessSet::EMPTY,
             suspected: ProcessSet::EMPTY,
             leader: None,
+            slowed: BTreeMap::new(),
         }
     }
 
@@ -174,6 +178,13 @@ impl Snapshot {
         if let Some(entry) = self.peers.get_mut(allowed.process.index()) {
             entry.timeout = Some(allowed.timeout);
         }
+    }
+
+    pub(crate) fn upon_room(&mut self, (module, room): (Name, Room)) {
+        match room {
+            Room::Open => self.slowed.remove(module.as_str()),
+            Room::Full(by) => self.slowed.insert(module.to_string(), by),
+        };
     }
 
     pub(crate) fn upon_leader(&mut self, Trust(leader): Trust) {

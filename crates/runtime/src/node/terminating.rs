@@ -178,7 +178,8 @@ impl Builder {
                 }
                 inlet.tell(delivery);
             });
-            reader.open(wiring.pressure(Wait::for_crash_stop(), own.pressure()));
+            let wait = Wait::for_crash_stop();
+            reader.open(wiring.pressure(wait, own.pressure()), wait.reader());
             if let Ok(door) = wiring.terminating(up) {
                 own.open(me, door.with(|payload| Broadcast { payload }));
             }

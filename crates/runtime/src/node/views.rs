@@ -283,7 +283,7 @@ impl Builder {
                 }
                 inlet.tell(indication);
             });
-            reader.open(wiring.pressure(wait, own.pressure()));
+            reader.open(wiring.pressure(wait, own.pressure()), wait.reader());
             if let Ok(requests) = wiring.views(views, up) {
                 opened.open(requests.clone());
                 own.open(me, requests.with(Request::Broadcast));

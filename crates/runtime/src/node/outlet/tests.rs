@@ -13,7 +13,8 @@ fn opened() -> (Outlet<usize>, Intake<usize>, Said) {
     let (outlet, intake) = Outlet::new(100);
     let said = Said::default();
     let told = said.clone();
-    outlet.open(Addr::new(move |backlog| told.lock().unwrap().push(backlog)));
+    let link = Addr::new(move |backlog| told.lock().unwrap().push(backlog));
+    outlet.open(link, Duration::from_mins(1));
     (outlet, intake, said)
 }
 
@@ -53,10 +54,31 @@ fn a_reader_that_goes_on_slowly_is_said_to_do_so() {
     take(&said);
     assert!(next(&mut intake).is_some());
     assert_eq!(take(&said), [], "not with every item");
-    let long_ago = Instant::now().checked_sub(SAID_AGAIN);
-    outlet.lag.told().as_mut().unwrap().1 = long_ago;
+    outlet.lag.told().as_mut().unwrap().at -= SAID_AGAIN;
     assert!(next(&mut intake).is_some());
     assert_eq!(take(&said), [Backlog::Full]);
+}
+
+#[test]
+fn a_reader_that_goes_on_gets_what_was_on_its_way_and_one_that_stands_still_is_cut_off() {
+    let (outlet, mut intake, said) = opened();
+    outlet.tell(60);
+    outlet.tell(1000);
+    assert_eq!(take(&said), [Backlog::Full]);
+    assert!(matches!(next(&mut intake), Some(Ok(60))));
+    outlet.lag.told().as_mut().unwrap().at -= Duration::from_mins(1);
+    outlet.tell(60);
+    assert_eq!(take(&said), [Backlog::Open]);
+    assert!(matches!(next(&mut intake), Some(Ok(1000))));
+    assert!(matches!(
+        next(&mut intake),
+        Some(Err(Error::Lagged { limit: 100 }))
+    ));
+    let (outlet, mut intake, _) = opened();
+    // Nobody has read, and nobody is late: it falls behind only now.
+    outlet.lag.told().as_mut().unwrap().at -= Duration::from_mins(1);
+    outlet.tell(101);
+    assert!(matches!(next(&mut intake), Some(Ok(101))));
 }
 
 #[test]
@@ -70,6 +92,7 @@ fn who_reads_no_more_slows_nobody() {
 
     let (outlet, mut intake, said) = opened();
     outlet.tell(60);
+    outlet.lag.told().as_mut().unwrap().at -= Duration::from_mins(1);
     outlet.tell(60);
     assert_eq!(take(&said), [Backlog::Full, Backlog::Open], "it has lagged");
     assert!(matches!(next(&mut intake), Some(Ok(60))));

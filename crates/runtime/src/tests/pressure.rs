@@ -1,0 +1,300 @@
+//! Obedient senders: who waits for each broadcast loses nobody, however much it sends, and whatever keeps
+//! the others from taking it.
+use super::{
+    Tag,
+    node::{Kind, builders, within},
+    p, start,
+};
+use crate::{Broadcaster, Builder, Deliveries, Error, Node, TryBroadcastError, node::Snapshot};
+use futures::{StreamExt, future::join_all};
+use quorate_catalogue::broadcasts::{Broadcast, Needs, TOTAL_ORDER};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// What may wait for a user here.
+const BACKLOG: usize = 4 << 20;
+/// What three senders may have sent that somebody has not read: for each of them what it has in flight (4
+/// MiB), what two peers owe it (8 MiB each, and a message), and what a relay owes in its place; and what waits
+/// for the users.
+const OUTSTANDING: usize = 3 * (4 + 3 * 9) * (1 << 20) + 3 * BACKLOG;
+
+/// What keeps others from taking what is sent.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Scene {
+    Nothing,
+    /// The user of p3 reads so many bytes a second.
+    SlowReader(usize),
+    /// The protocol thread of p3 stands still for so long.
+    Stopped(Duration),
+    /// Nothing passes between p2 and p3 for so long.
+    PairCut(Duration),
+}
+
+struct Run {
+    kind: Kind,
+    /// `None`: best-effort.
+    broadcast: Option<Broadcast>,
+    length: usize,
+    scene: Scene,
+    /// When the senders stop.
+    time: Duration,
+    messages: u64,
+}
+
+struct Member {
+    node: Node,
+    news: Broadcaster<String>,
+    /// How many messages were read.
+    read: Arc<AtomicU64>,
+}
+
+impl Run {
+    fn declare(&self, builder: &mut Builder) -> (Broadcaster<String>, Deliveries<String>) {
+        match self.broadcast {
+            None => builder.best_effort("news").unwrap(),
+            Some(broadcast) => builder.broadcast("news", broadcast.name()).unwrap(),
+        }
+    }
+
+    async fn start(&self) -> Vec<Member> {
+        let mut members = Vec::new();
+        for (rank, builder) in (1..).zip(builders(self.kind, 3)) {
+            let mut builder = builder.backlog(BACKLOG);
+            let (news, deliveries) = self.declare(&mut builder);
+            let rate = match self.scene {
+                Scene::SlowReader(rate) if rank == 3 => rate,
+                _ => usize::MAX,
+            };
+            members.push(Member {
+                node: builder.start().await.unwrap(),
+                news,
+                read: read(deliveries, rate),
+            });
+        }
+        members
+    }
+
+    /// Everybody sends as much as he may, and in the end everybody has read it. Says how many messages each
+    /// has sent.
+    async fn holds(&self) -> u64 {
+        let members = self.start().await;
+        self.begin(&members);
+        let sent: Arc<AtomicU64> = Arc::default();
+        let end = Instant::now() + self.time;
+        let senders = members.iter().map(|member| {
+            let (news, sent) = (member.news.clone(), sent.clone());
+            let (message, messages) = ("x".repeat(self.length), self.messages);
+            tokio::spawn(async move {
+                let mut number = 0;
+                while Instant::now() < end && number < messages {
+                    let id = news.broadcast(message.clone()).await.unwrap();
+                    number += 1;
+                    assert_eq!(id.sequence, number);
+                    sent.fetch_add(1, Relaxed);
+                }
+                number
+            })
+        });
+        let senders = tokio::spawn(join_all(senders.collect::<Vec<_>>()));
+        let mut most = 0;
+        while !senders.is_finished() {
+            let least = members.iter().map(|member| member.read.load(Relaxed)).min();
+            most = most.max(sent.load(Relaxed).saturating_sub(least.unwrap()));
+            sleep(Duration::from_millis(2)).await;
+        }
+        let numbers = senders.await.unwrap();
+        let total: u64 = numbers.into_iter().map(Result::unwrap).sum();
+        for member in &members {
+            within(async {
+                while member.read.load(Relaxed) < total {
+                    sleep(Duration::from_millis(2)).await;
+                }
+            })
+            .await;
+            let status = member.node.status().borrow().clone();
+            assert_eq!(status.connected().len(), 2, "{status:?}");
+        }
+        // A message costs something beyond its bytes, too.
+        let outstanding = most as usize * (self.length + 64);
+        assert!(outstanding <= OUTSTANDING, "{outstanding} bytes are held");
+        for member in members {
+            member.node.shutdown().await.unwrap();
+        }
+        total
+    }
+
+    fn begin(&self, members: &[Member]) {
+        match self.scene {
+            Scene::Nothing | Scene::SlowReader(_) => {}
+            Scene::Stopped(time) => {
+                let host = members[2].node.host();
+                let still = move |_, _: &mut _| std::thread::sleep(time);
+                start(host, "still", still, |_| ()).send(Tag(0));
+            }
+            Scene::PairCut(time) => {
+                let faults = members[1].node.faults().clone();
+                faults.cut(p(3));
+                tokio::spawn(async move {
+                    sleep(time).await;
+                    faults.heal();
+                });
+            }
+        }
+    }
+}
+
+/// Reads everything, so many bytes a second, and counts it.
+fn read(mut deliveries: Deliveries<String>, rate: usize) -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        let mut owed = Duration::ZERO;
+        while let Some(delivery) = deliveries.next().await {
+            let length = delivery.expect("nobody lags").message.len();
+            counted.fetch_add(1, Relaxed);
+            if rate < usize::MAX {
+                owed += Duration::from_secs_f64(length as f64 / rate as f64);
+                if owed > Duration::from_millis(5) {
+                    sleep(std::mem::take(&mut owed)).await;
+                }
+            }
+        }
+    });
+    count
+}
+
+/// Of a second or two.
+fn short(kind: Kind, broadcast: Option<Broadcast>, length: usize, scene: Scene) -> Run {
+    Run {
+        kind,
+        broadcast,
+        length,
+        scene,
+        time: Duration::from_secs(2),
+        messages: u64::MAX,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn best_effort_waits_for_a_slow_reader() {
+    let scene = Scene::SlowReader(4 << 20);
+    short(Kind::Udp, None, 1024, scene).holds().await;
+    short(Kind::Tcp, None, 1 << 20, scene).holds().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reliable_broadcast_waits_for_the_queue_of_a_relay() {
+    let scene = Scene::PairCut(Duration::from_millis(1500));
+    let eager = Some(Broadcast::Eager);
+    short(Kind::Udp, eager, 256 * 1024, scene).holds().await;
+    short(Kind::Tcp, eager, 64, scene).holds().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn total_order_goes_on_without_a_stopped_process_and_takes_it_along_again() {
+    let scene = Scene::Stopped(Duration::from_millis(700));
+    let order = Some(TOTAL_ORDER);
+    short(Kind::Udp, order, 1024, scene).holds().await;
+    short(Kind::Tcp, order, 256 * 1024, Scene::Nothing)
+        .holds()
+        .await;
+}
+
+/// All of it: every broadcast that does not exclude, short messages and long ones, over UDP and TCP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "an hour"]
+async fn obedient_senders_lose_nobody() {
+    let all = Broadcast::all().filter(|broadcast| {
+        // What is meant to grow, and what excludes whoever is late.
+        *broadcast != Broadcast::CausalPast && broadcast.needs() != Needs::Perfect
+    });
+    let all: Vec<_> = std::iter::once(None).chain(all.map(Some)).collect();
+    let minute = Duration::from_mins(1);
+    let scenes = [
+        Scene::Nothing,
+        Scene::SlowReader(8 << 20),
+        Scene::Stopped(minute),
+        Scene::PairCut(minute),
+    ];
+    for (kind, scene) in [Kind::Udp, Kind::Tcp]
+        .into_iter()
+        .flat_map(|kind| scenes.map(|scene| (kind, scene)))
+    {
+        for &broadcast in &all {
+            for length in [64, 1024, 256 * 1024, 1 << 20] {
+                let longest = scene != Scene::Nothing && length != 1024;
+                if longest && !matches!(scene, Scene::SlowReader(_)) {
+                    // A minute each: one length shows it.
+                    continue;
+                }
+                let run = Run {
+                    kind,
+                    broadcast,
+                    length,
+                    scene,
+                    time: match scene {
+                        Scene::Nothing | Scene::SlowReader(_) => Duration::from_secs(10),
+                        Scene::Stopped(time) | Scene::PairCut(time) => time,
+                    },
+                    messages: ((1 << 30) / length as u64).min(1_000_000) / 3,
+                };
+                let name = broadcast.map_or("best-effort", Broadcast::name);
+                let sent = run.holds().await;
+                println!("{name} {kind:?} {length} B, {scene:?}: {sent} messages");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_permit_is_room_and_who_tries_gets_the_message_back() {
+    let builders = builders(Kind::Udp, 3).into_iter();
+    // Alone: nothing is ever delivered.
+    let mut builder = builders.map(|builder| builder.window(2)).next().unwrap();
+    let (news, _deliveries) = builder.total_order::<String>("news").unwrap();
+    let early = news.try_broadcast("early".to_owned());
+    assert!(matches!(
+        early,
+        Err(TryBroadcastError::Failed(Error::NotStarted))
+    ));
+    let node = builder.start().await.unwrap();
+    let permit = within(news.reserve()).await.unwrap();
+    let id = within(news.broadcast("first".to_owned())).await.unwrap();
+    assert_eq!((id.origin, id.sequence), (node.origin(), 1));
+    let full = news.try_broadcast("third".to_owned());
+    assert!(matches!(full, Err(TryBroadcastError::Full(back)) if back == "third"));
+    assert_eq!(permit.send("second".to_owned()).unwrap().sequence, 2);
+    assert_eq!(news.pending(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_says_who_slows_what() {
+    let run = short(Kind::Udp, None, 64 * 1024, Scene::Nothing);
+    let members = run.start().await;
+    let mut status = members[0].node.status();
+    within(status.wait_for(|now| now.connected().len() == 2))
+        .await
+        .unwrap();
+    members[0].node.faults().cut(p(3));
+    let news = members[0].news.clone();
+    let sender = tokio::spawn(async move {
+        loop {
+            news.broadcast("x".repeat(64 * 1024)).await.unwrap();
+        }
+    });
+    let by_p3 = |now: &Snapshot| now.slowed.get("news").is_some_and(|by| by.by == p(3));
+    let slowed = within(status.wait_for(by_p3)).await.unwrap().slowed["news"];
+    assert!(!slowed.announced);
+    assert!(slowed.owed > 4 << 20, "{slowed:?}");
+    members[0].node.faults().heal();
+    within(status.wait_for(|now| now.slowed.is_empty()))
+        .await
+        .unwrap();
+    sender.abort();
+}
