@@ -2,7 +2,7 @@
 //! back and another is killed, so that a majority needs the one that came back; and a check that nothing
 //! was lost, reordered or done twice.
 pub mod client;
-mod cluster;
+pub mod cluster;
 mod load;
 mod scenario;
 mod verdict;

@@ -2,6 +2,7 @@
 mod agreements;
 mod algorithms;
 mod bench;
+mod chaos;
 mod configuration;
 mod demo;
 mod http;
@@ -32,6 +33,8 @@ enum Command {
     Node(Box<node::Node>),
     /// Starts five replicas, kills two under load, and checks that nothing was lost.
     Demo(demo::Demo),
+    /// Disturbs replicas under load, and checks that none is lost.
+    Chaos(chaos::Chaos),
     /// Asks replicas for their state.
     Status(status::Status),
     /// Proposes a value to the replicas, and prints the one that was decided.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
     let result = match command.unwrap_or_else(|error| error.exit()) {
         Command::Node(node) => node::run(*node),
         Command::Demo(demo) => demo.run(),
+        Command::Chaos(chaos) => chaos.run(),
         Command::Status(status) => status.run(),
         Command::Propose(propose) => propose.run(),
         Command::Commit(commit) => commit.run(),

@@ -1,6 +1,10 @@
 //! Replicas as child processes of this one, on free ports of the loopback interface.
 use crate::{configuration::Transport, http};
 use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -36,6 +40,20 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `n` replicas.
     pub fn start(n: usize, transport: Transport, suspicion: Duration) -> Result<Self> {
+        let mut cluster = Self::prepare(n, transport, suspicion, &[])?;
+        for rank in 1..=n {
+            cluster.spawn(rank)?;
+        }
+        Ok(cluster)
+    }
+
+    /// A cluster of `n` replicas, none of which is started yet. All are told `more`.
+    pub fn prepare(
+        n: usize,
+        transport: Transport,
+        suspicion: Duration,
+        more: &[&str],
+    ) -> Result<Self> {
         let executable = std::env::current_exe().context("cannot find the own executable")?;
         let name = format!("quorate-demo-{}", std::process::id());
         let logs = std::env::temp_dir().join(name);
@@ -53,24 +71,20 @@ impl Cluster {
             "--suspicion-ms",
             &suspicion,
         ];
-        let arguments = arguments.iter().chain(&chosen).map(ToString::to_string);
-        let mut cluster = Cluster {
-            replicas: Vec::new(),
+        let arguments = arguments.iter().chain(&chosen).chain(more);
+        let replicas = (1..=n).map(|rank| Replica {
+            rank,
+            starts: 0,
+            client: ports[n + rank - 1],
+            admin: ports[2 * n + rank - 1],
+            child: None,
+        });
+        Ok(Cluster {
+            replicas: replicas.collect(),
             executable,
-            arguments: arguments.collect(),
+            arguments: arguments.map(ToString::to_string).collect(),
             logs,
-        };
-        for rank in 1..=n {
-            cluster.replicas.push(Replica {
-                rank,
-                starts: 0,
-                client: ports[n + rank - 1],
-                admin: ports[2 * n + rank - 1],
-                child: None,
-            });
-            cluster.spawn(rank)?;
-        }
-        Ok(cluster)
+        })
     }
 
     fn replica(&mut self, rank: usize) -> Result<&mut Replica> {
@@ -156,6 +170,39 @@ impl Cluster {
             child.wait()?;
         }
         Ok(())
+    }
+
+    /// Sends a signal to a replica that runs.
+    pub fn signal(&mut self, rank: usize, signal: Signal) -> Result<()> {
+        if let Some(child) = &self.replica(rank)?.child {
+            let process = i32::try_from(child.id()).context("that is no process")?;
+            kill(Pid::from_raw(process), signal)
+                .with_context(|| format!("cannot send {signal} to p{rank}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a replica has been started and not killed.
+    pub fn runs(&self, rank: usize) -> bool {
+        let mut replicas = self.replicas.iter();
+        replicas.any(|replica| replica.rank == rank && replica.child.is_some())
+    }
+
+    /// How many MiB of memory a replica occupies; `None` if it does not run.
+    pub fn memory(&self, rank: usize) -> Option<u64> {
+        let replica = self.replicas.iter().find(|r| r.rank == rank)?;
+        let process = replica.child.as_ref()?.id();
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kib / 1024)
+    }
+
+    /// Where HTTP reaches the replicas, in the order of their ranks.
+    pub fn admins(&self) -> Vec<SocketAddr> {
+        self.replicas.iter().map(|replica| replica.admin).collect()
     }
 
     /// Where clients reach the replicas, in the order of their ranks.
