@@ -128,7 +128,8 @@ pub enum Status {
         peer: ProcessId,
     },
     /// The peer's stream to this process has ended and another begins: something that it sent before is
-    /// missing here for ever. Said before anything of the new stream is delivered.
+    /// missing here for ever. Said before anything of the new stream is delivered, and after that stream
+    /// has [begun](Status::Begun) at the peer: who asks again now is answered.
     Gap {
         /// The other process.
         peer: ProcessId,
@@ -160,6 +161,26 @@ pub enum Status {
         /// Why, in words.
         reason: String,
     },
+}
+
+impl Status {
+    /// The peer with which a stream has begun anew, in whichever direction: what it asked, or was asked,
+    /// or answered, may be lost.
+    pub fn interrupted(&self) -> Option<ProcessId> {
+        match self {
+            Status::Begun { peer } | Status::Gap { peer } => Some(*peer),
+            _ => None,
+        }
+    }
+}
+
+/// Has `up` told of the streams that end and begin anew, and of nothing else that a link tells.
+pub fn watch_streams(status: &Subscribe<Status>, up: Addr<Status>) {
+    status.send(Addr::new(move |news| {
+        if let Status::Ended { .. } | Status::Begun { .. } | Status::Gap { .. } = news {
+            up.send(news);
+        }
+    }));
 }
 
 /// Requests that an incarnation take the place of another in its slot, as a group that agrees on it has

@@ -1,8 +1,11 @@
 //! What the registers have in common: the same ports, requests that go to everybody, and answers.
-use crate::message::{Content, Message};
+use crate::{
+    message::{Content, Message},
+    operations::Operations,
+};
 use quorate_abstractions::{
     Subscribe,
-    link::{Deliver, Send, To},
+    link::{self, Deliver, Send, To},
     perfect,
     register::{Indication, Request},
 };
@@ -17,6 +20,8 @@ pub enum Event {
     Link(Deliver<Message>),
     /// P reports a crash, where the algorithm stands on P.
     Crash(perfect::Crash),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What a register triggers.
@@ -34,6 +39,7 @@ impl Observe for Event {
             Event::Request(request) => request.observe(),
             Event::Link(indication) => indication.observe(),
             Event::Crash(indication) => indication.observe().as_internal(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -47,10 +53,33 @@ impl Observe for Effect {
     }
 }
 
-/// Sends a request to everybody, oneself included.
-pub(crate) fn ask(request: u64, content: Content, ctx: &mut Context<Event, Effect>) {
+/// Sends the request of an operation to everybody, oneself included, and keeps it until it is answered.
+pub(crate) fn ask<P>(
+    operations: &mut Operations<P>,
+    request: u64,
+    content: Content,
+    ctx: &mut Context<Event, Effect>,
+) {
+    operations.asks(request, content.clone());
     let (to, message) = (To::All, Message { request, content });
     ctx.trigger(Effect::Link(Send { to, message }));
+}
+
+/// Upon a gap in what a process was sent or has sent: asks it again whatever is still open, under the
+/// same numbers and with the same tags. Whoever is asked twice holds no more than before, and answers;
+/// so nobody has to remember answers.
+pub(crate) fn ask_again<P>(
+    operations: &Operations<P>,
+    status: &link::Status,
+    ctx: &mut Context<Event, Effect>,
+) {
+    let Some(peer) = status.interrupted() else {
+        return;
+    };
+    for (request, content) in operations.asked() {
+        let (to, message) = (To::One(peer), Message { request, content });
+        ctx.trigger(Effect::Link(Send { to, message }));
+    }
 }
 
 /// Answers a request.
@@ -69,12 +98,14 @@ pub(crate) fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     lane: impl Layer<Send<Message>, Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     detector: Option<&Subscribe<perfect::Crash>>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Request);
     let below = lane.attach(mailbox.addr().with(Event::Link));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     if let Some(detector) = detector {
         detector.send(mailbox.addr().with(Event::Crash));
     }
@@ -84,3 +115,6 @@ pub(crate) fn spawn_as<H: Host>(
     });
     requests
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@
 //!   process.
 //!
 //! # Assumes
-//! Perfect links; a majority of correct processes; no failure detector, and nothing of time. One process,
-//! known to all, writes.
+//! Perfect links; a majority of correct processes; no failure detector, and nothing of time. One
+//! process, known to all, writes. Over a gap an operation goes on: its last request is asked again.
 //!
 //! # Messages
 //! | message | from → to | meaning |
@@ -23,9 +23,12 @@
 //! a value a register; O(n) an operation under way.
 //!
 //! # Why it holds
-//! A write that has returned is held by a majority, which meets the majority that a later read hears: that
-//! finds its tag, or a greater one of a write that has begun (ONRR2). A majority answers each request
-//! (ONRR1).
+//! A write that has returned is held by a majority, which meets the majority that a later read
+//! hears: that finds its tag, or a greater one of a write that has begun (ONRR2). A majority
+//! answers each request (ONRR1). Where a stream ends, the request or the answer may be lost: who
+//! operates learns of either, and asks the peer again under the same number, with the same tag. A
+//! replica that is asked twice holds no more than before, and answers; an answer counts once; and
+//! what was overwritten meanwhile stays so, since its tag is still the smaller one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
@@ -33,14 +36,15 @@
 //! the operation of their request is under way; each request has a number of its own; many registers by
 //! name; a write that does not come from the writer is dropped.
 use crate::{
-    exchange::{self, Effect, Event, answer, ask},
+    exchange::{self, Effect, Event, answer, ask, ask_again},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
 };
 use bytes::Bytes;
 use quorate_abstractions::{
-    link::{Deliver, Send},
+    Subscribe,
+    link::{self, Deliver, Send},
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet};
@@ -96,6 +100,7 @@ impl Algorithm for MajorityVoting {
                 }
             }
             Event::Crash(_) => {}
+            Event::Status(status) => ask_again(&self.operations, &status, ctx),
         }
     }
 }
@@ -141,7 +146,12 @@ impl MajorityVoting {
             number,
             phase,
         });
-        ask(request, Content::Read { register: asked }, ctx);
+        ask(
+            &mut self.operations,
+            request,
+            Content::Read { register: asked },
+            ctx,
+        );
     }
 
     fn write(&mut self, register: Bytes, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
@@ -167,7 +177,12 @@ impl MajorityVoting {
         });
         let (register, value) = (written, Some(value));
         let held = Held { tag, value };
-        ask(request, Content::Write { register, held }, ctx);
+        ask(
+            &mut self.operations,
+            request,
+            Content::Write { register, held },
+            ctx,
+        );
     }
 
     /// An answer counts once, and only while its read is under way. Upon a majority the read returns.
@@ -233,10 +248,18 @@ impl MajorityVoting {
 pub fn spawn<H: Host>(
     host: &H,
     lane: impl Layer<Send<Message>, Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     writer: ProcessId,
     up: Addr<Indication>,
 ) -> Addr<Request> {
-    exchange::spawn_as(host, MajorityVoting::new(host, writer), lane, None, up)
+    exchange::spawn_as(
+        host,
+        MajorityVoting::new(host, writer),
+        lane,
+        status,
+        None,
+        up,
+    )
 }
 
 #[cfg(test)]

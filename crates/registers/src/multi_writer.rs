@@ -5,7 +5,8 @@
 //! - NNAR2 atomicity (safety): the operations are linearizable.
 //!
 //! # Assumes
-//! Perfect links; a majority of correct processes; no failure detector, and nothing of time.
+//! Perfect links; a majority of correct processes; no failure detector, and nothing of time. Over a
+//! gap an operation goes on: its last request is asked again.
 //!
 //! # Messages
 //! | message | from → to | meaning |
@@ -18,16 +19,20 @@
 //! # Cost
 //! A write 4(n−1) messages and 4 steps; a read 2(n−1) and 2 if the first majority to answer holds the same,
 //! else 4(n−1) and 4. With one process dead 4n−6, and 2n−3 or 4n−6. Memory: at each replica a tag and a
-//! value a register; O(n) an operation under way.
+//! value a register; O(n) an operation under way, and its request.
 //!
 //! # Why it holds
-//! Any two majorities meet. Before an operation with a tag returns, a majority holds that tag or a greater
-//! one: a write has stored it, a read has found or stored it. An operation that begins later therefore
-//! finds that tag or a greater one: a read returns no older value, and a write takes a greater tag. Two
-//! writes never have the same: the timestamp of one process's own grows, since its last write is held by
-//! a majority, and the writer tells those of different processes apart. So operations ordered by tag, a
-//! write before the reads that return it, are ordered as in real time (NNAR2). A majority answers each
-//! request, whoever else has crashed (NNAR1).
+//! Any two majorities meet. Before an operation with a tag returns, a majority holds that tag or a
+//! greater one: a write has stored it, a read has found or stored it. An operation that begins
+//! later therefore finds that tag or a greater one: a read returns no older value, and a write
+//! takes a greater tag. Two writes never have the same: the timestamp of one process's own grows,
+//! since its last write is held by a majority, and the writer tells those of different processes
+//! apart. So operations ordered by tag, a write before the reads that return it, are ordered as in
+//! real time (NNAR2). A majority answers each request, whoever else has crashed (NNAR1). Where a
+//! stream ends, the request or the answer may be lost: who operates learns of either, and asks the
+//! peer again under the same number, with the same tag. A replica that is asked twice holds no more
+//! than before, and answers; an answer counts once; and what was overwritten meanwhile stays so,
+//! since its tag is still the smaller one.
 //!
 //! # Source
 //! Attiya, Bar-Noy, Dolev: *Sharing Memory Robustly in Message-Passing Systems*, 1995; for many writers
@@ -35,14 +40,15 @@
 //! wait for each other; each request to the replicas has a number of its own, and answers are sets of
 //! processes; a read that finds a majority agreed does not write back.
 use crate::{
-    exchange::{self, Effect, Event, answer, ask},
+    exchange::{self, Effect, Event, answer, ask, ask_again},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
 };
 use bytes::Bytes;
 use quorate_abstractions::{
-    link::{Deliver, Send},
+    Subscribe,
+    link::{self, Deliver, Send},
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet};
@@ -100,6 +106,7 @@ impl Algorithm for MultiWriter {
                 }
             }
             Event::Crash(_) => {}
+            Event::Status(status) => ask_again(&self.operations, &status, ctx),
         }
     }
 }
@@ -142,7 +149,12 @@ impl MultiWriter {
             number,
             phase,
         });
-        ask(request, Content::Read { register: asked }, ctx);
+        ask(
+            &mut self.operations,
+            request,
+            Content::Read { register: asked },
+            ctx,
+        );
     }
 
     /// An answer counts once, and only if it answers the last request of an operation under way.
@@ -217,7 +229,12 @@ impl MultiWriter {
             outcome,
         };
         if let Some((request, register)) = self.operations.go_on(request, phase) {
-            ask(request, Content::Write { register, held }, ctx);
+            ask(
+                &mut self.operations,
+                request,
+                Content::Write { register, held },
+                ctx,
+            );
         }
     }
 
@@ -263,9 +280,10 @@ impl MultiWriter {
 pub fn spawn<H: Host>(
     host: &H,
     lane: impl Layer<Send<Message>, Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
-    exchange::spawn_as(host, MultiWriter::new(host), lane, None, up)
+    exchange::spawn_as(host, MultiWriter::new(host), lane, status, None, up)
 }
 
 #[cfg(test)]

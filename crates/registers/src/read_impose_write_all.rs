@@ -8,8 +8,8 @@
 //! - ONAR3 ordering (safety): no read returns an older value than a read that returned before it began.
 //!
 //! # Assumes
-//! Perfect links and the perfect failure detector P; any number of crashes. One process, known to all,
-//! writes.
+//! Perfect links, and the perfect failure detector P; any number of crashes. One process, known to
+//! all, writes. Over a gap an operation goes on: its last request is asked again.
 //!
 //! # Messages
 //! Those of [`read_impose_write_consult_all`](crate::read_impose_write_consult_all).
@@ -29,7 +29,7 @@
 use crate::{exchange, message::Message, read_impose_write_consult_all::ReadImposeWriteConsultAll};
 use quorate_abstractions::{
     Subscribe,
-    link::{Deliver, Send},
+    link::{self, Deliver, Send},
     perfect,
     register::{Indication, Request},
 };
@@ -39,12 +39,13 @@ use quorate_core::{Addr, Host, Layer, ProcessId};
 pub fn spawn<H: Host>(
     host: &H,
     lane: impl Layer<Send<Message>, Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     writer: ProcessId,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ReadImposeWriteConsultAll::new(host).written_by(writer);
-    exchange::spawn_as(host, algorithm, lane, Some(detector), up)
+    exchange::spawn_as(host, algorithm, lane, status, Some(detector), up)
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 //! - NNAR2 atomicity (safety): the operations are linearizable.
 //!
 //! # Assumes
-//! Perfect links and the perfect failure detector P; any number of crashes.
+//! Perfect links, and the perfect failure detector P; any number of crashes. Over a gap an
+//! operation goes on: its last request is asked again.
 //!
 //! # Messages
 //! | message | from → to | meaning |
@@ -21,7 +22,11 @@
 //! # Why it holds
 //! Before an operation returns, everybody that has not crashed holds its tag or a greater one, who
 //! operates next included: so the own copy has the tag that a write must exceed, and a read returns
-//! nothing older (NNAR2). P reports who never acknowledges, and nobody else (NNAR1).
+//! nothing older (NNAR2). P reports who never acknowledges, and nobody else (NNAR1). Where a stream
+//! ends, the request or the answer may be lost: who operates learns of either, and asks the peer
+//! again under the same number, with the same tag. A replica that is asked twice holds no more than
+//! before, and answers; an answer counts once; and what was overwritten meanwhile stays so, since
+//! its tag is still the smaller one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
@@ -29,7 +34,7 @@
 //! carry; reports count at operations that begin later; many registers by name; what nobody can have
 //! written is dropped.
 use crate::{
-    exchange::{self, Effect, Event, answer, ask},
+    exchange::{self, Effect, Event, answer, ask, ask_again},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
@@ -37,7 +42,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
-    link::{Deliver, Send},
+    link::{self, Deliver, Send},
     perfect,
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
@@ -82,6 +87,7 @@ impl Algorithm for ReadImposeWriteConsultAll {
                 }
             }
             Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+            Event::Status(status) => ask_again(&self.operations, &status, ctx),
         }
     }
 }
@@ -156,7 +162,12 @@ impl ReadImposeWriteConsultAll {
             phase,
         });
         let register = imposed;
-        ask(request, Content::Write { register, held }, ctx);
+        ask(
+            &mut self.operations,
+            request,
+            Content::Write { register, held },
+            ctx,
+        );
     }
 
     /// Everything is acknowledged, also what is older than what is held.
@@ -222,11 +233,12 @@ impl ReadImposeWriteConsultAll {
 pub fn spawn<H: Host>(
     host: &H,
     lane: impl Layer<Send<Message>, Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ReadImposeWriteConsultAll::new(host);
-    exchange::spawn_as(host, algorithm, lane, Some(detector), up)
+    exchange::spawn_as(host, algorithm, lane, status, Some(detector), up)
 }
 
 #[cfg(test)]

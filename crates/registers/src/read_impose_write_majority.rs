@@ -7,8 +7,8 @@
 //! - ONAR3 ordering (safety): no read returns an older value than a read that returned before it began.
 //!
 //! # Assumes
-//! Perfect links; a majority of correct processes; no failure detector, and nothing of time. One process,
-//! known to all, writes.
+//! Perfect links; a majority of correct processes; no failure detector, and nothing of time. One
+//! process, known to all, writes. Over a gap an operation goes on: its last request is asked again.
 //!
 //! # Messages
 //! | message | from → to | meaning |
@@ -23,9 +23,13 @@
 //! at each replica a tag and a value a register; O(n) an operation under way.
 //!
 //! # Why it holds
-//! As in majority voting a read finds the last value written before it or a newer one (ONAR2). Before it
-//! returns, a majority holds that value or a newer one, which every later read finds (ONAR3). A majority
-//! answers each request (ONAR1).
+//! As in majority voting a read finds the last value written before it or a newer one (ONAR2).
+//! Before it returns, a majority holds that value or a newer one, which every later read finds
+//! (ONAR3). A majority answers each request (ONAR1). Where a stream ends, the request or the answer
+//! may be lost: who operates learns of either, and asks the peer again under the same number, with
+//! the same tag. A replica that is asked twice holds no more than before, and answers; an answer
+//! counts once; and what was overwritten meanwhile stays so, since its tag is still the smaller
+//! one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
@@ -34,14 +38,15 @@
 //! what nobody can have written is dropped. That a read need not impose what a majority agrees on is not
 //! made use of here (see [`multi_writer`](crate::multi_writer)).
 use crate::{
-    exchange::{self, Effect, Event, answer, ask},
+    exchange::{self, Effect, Event, answer, ask, ask_again},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
 };
 use bytes::Bytes;
 use quorate_abstractions::{
-    link::{Deliver, Send},
+    Subscribe,
+    link::{self, Deliver, Send},
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet};
@@ -99,6 +104,7 @@ impl Algorithm for ReadImposeWriteMajority {
                 }
             }
             Event::Crash(_) => {}
+            Event::Status(status) => ask_again(&self.operations, &status, ctx),
         }
     }
 }
@@ -144,7 +150,12 @@ impl ReadImposeWriteMajority {
             number,
             phase,
         });
-        ask(request, Content::Read { register: asked }, ctx);
+        ask(
+            &mut self.operations,
+            request,
+            Content::Read { register: asked },
+            ctx,
+        );
     }
 
     fn write(&mut self, register: Bytes, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
@@ -170,7 +181,12 @@ impl ReadImposeWriteMajority {
         });
         let (register, value) = (written, Some(value));
         let held = Held { tag, value };
-        ask(request, Content::Write { register, held }, ctx);
+        ask(
+            &mut self.operations,
+            request,
+            Content::Write { register, held },
+            ctx,
+        );
     }
 
     /// An answer counts once, and only while its read collects. Upon a majority the read imposes the
@@ -199,7 +215,12 @@ impl ReadImposeWriteMajority {
             outcome: Outcome::Read { tag, value },
         };
         if let Some((request, register)) = self.operations.go_on(request, phase) {
-            ask(request, Content::Write { register, held }, ctx);
+            ask(
+                &mut self.operations,
+                request,
+                Content::Write { register, held },
+                ctx,
+            );
         }
     }
 
@@ -245,11 +266,12 @@ impl ReadImposeWriteMajority {
 pub fn spawn<H: Host>(
     host: &H,
     lane: impl Layer<Send<Message>, Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     writer: ProcessId,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ReadImposeWriteMajority::new(host, writer);
-    exchange::spawn_as(host, algorithm, lane, None, up)
+    exchange::spawn_as(host, algorithm, lane, status, None, up)
 }
 
 #[cfg(test)]

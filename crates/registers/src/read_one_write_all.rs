@@ -7,8 +7,8 @@
 //!   written. Not more: of two readers, the later may return the older of two such values.
 //!
 //! # Assumes
-//! Perfect links and the perfect failure detector P; any number of crashes. One process, known to all,
-//! writes.
+//! Perfect links, and the perfect failure detector P; any number of crashes. One process, known to
+//! all, writes. Over a gap an operation goes on: its last request is asked again.
 //!
 //! # Messages
 //! | message | from → to | meaning |
@@ -21,8 +21,12 @@
 //! steps. Memory: at each replica a tag and a value a register; O(n) a write under way.
 //!
 //! # Why it holds
-//! Before a write returns, everybody that has not crashed has the value, so that a read that begins later
-//! returns it or a newer one (ONRR2). P reports who never acknowledges, and nobody else (ONRR1).
+//! Before a write returns, everybody that has not crashed has the value, so that a read that begins
+//! later returns it or a newer one (ONRR2). P reports who never acknowledges, and nobody else
+//! (ONRR1). Where a stream ends, the request or the answer may be lost: who operates learns of
+//! either, and asks the peer again under the same number, with the same tag. A replica that is
+//! asked twice holds no more than before, and answers; an answer counts once; and what was
+//! overwritten meanwhile stays so, since its tag is still the smaller one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
@@ -30,7 +34,7 @@
 //! acknowledgements carry; the rule to return holds only while a write is under way, and is looked at
 //! when a crash is reported, too; many registers by name; a write from anybody else is dropped.
 use crate::{
-    exchange::{self, Effect, Event, answer, ask},
+    exchange::{self, Effect, Event, answer, ask, ask_again},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
@@ -38,7 +42,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
-    link::{Deliver, Send},
+    link::{self, Deliver, Send},
     perfect,
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
@@ -84,6 +88,7 @@ impl Algorithm for ReadOneWriteAll {
                 }
             }
             Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+            Event::Status(status) => ask_again(&self.operations, &status, ctx),
         }
     }
 }
@@ -150,7 +155,12 @@ impl ReadOneWriteAll {
         });
         let (register, value) = (written, Some(value));
         let held = Held { tag, value };
-        ask(request, Content::Write { register, held }, ctx);
+        ask(
+            &mut self.operations,
+            request,
+            Content::Write { register, held },
+            ctx,
+        );
     }
 
     fn upon_write(
@@ -201,12 +211,13 @@ impl ReadOneWriteAll {
 pub fn spawn<H: Host>(
     host: &H,
     lane: impl Layer<Send<Message>, Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     writer: ProcessId,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ReadOneWriteAll::new(host, writer);
-    exchange::spawn_as(host, algorithm, lane, Some(detector), up)
+    exchange::spawn_as(host, algorithm, lane, status, Some(detector), up)
 }
 
 #[cfg(test)]

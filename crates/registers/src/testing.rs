@@ -146,7 +146,8 @@ pub(crate) fn wire_telling<A: Algorithm<Event = Event, Effect = Effect>>(
         let told = told.clone();
         let up = world.application_with(q, move |indication, _| told(q, &indication));
         let detector = detect(world, q);
-        spawn_as(&host, make(&host), links.lane(), detector.as_ref(), up)
+        let (lane, status) = (links.lane(), links.status());
+        spawn_as(&host, make(&host), lane, &status, detector.as_ref(), up)
     };
     world.processes().map(wire).collect()
 }

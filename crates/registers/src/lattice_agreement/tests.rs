@@ -35,8 +35,9 @@ fn wire<A: Algorithm<Event = Event<Bits>, Effect = Effect<Bits>>>(
                 return snapshot_from_registers::spawn(&host, memory(world, q, Kind::Atomic), up);
             }
             let beneath = host.at("below");
-            let registers =
-                |up: Addr<register::Indication>| multi_writer::spawn(&beneath, links.lane(), up);
+            let registers = |up: Addr<register::Indication>| {
+                multi_writer::spawn(&beneath, links.lane(), &links.status(), up)
+            };
             snapshot_from_registers::spawn(&host, registers, up)
         };
         spawn_as(&host, make(), snapshot, world.application(q))

@@ -167,7 +167,7 @@ impl Algorithm for GathersAnew {
             Event::Link(Deliver { from, message }) if message.content == Content::Acknowledge => {
                 (*from, message.request)
             }
-            Event::Request(_) | Event::Link(_) | Event::Crash(_) => {
+            Event::Request(_) | Event::Link(_) | Event::Crash(_) | Event::Status(_) => {
                 return self.own.upon(event, ctx);
             }
         };
@@ -260,7 +260,7 @@ fn halves(rule: Rule) -> Report {
         fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
             let answered = match &event {
                 Event::Link(Deliver { message, .. }) => Some(message.request),
-                Event::Request(_) | Event::Crash(_) => None,
+                Event::Request(_) | Event::Crash(_) | Event::Status(_) => None,
             };
             self.0.upon(event, ctx);
             let half = self.0.1.processes.n() / 2;

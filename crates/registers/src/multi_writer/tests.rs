@@ -139,7 +139,7 @@ impl Algorithm for WithoutWriteBack {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         let answered = match &event {
             Event::Link(Deliver { message, .. }) => Some(message.request),
-            Event::Request(_) | Event::Crash(_) => None,
+            Event::Request(_) | Event::Crash(_) | Event::Status(_) => None,
         };
         let newest = answered.and_then(|request| {
             let operation = self.0.operations.of(request)?;

@@ -213,7 +213,12 @@ impl ImposesAgain {
                 if self.answered.insert(from) && self.answered.len() == majority {
                     (self.answered, self.stored) = (ProcessSet::EMPTY, ProcessSet::EMPTY);
                     let (register, held) = (operation.register.clone(), self.newest.clone());
-                    ask(*request, Content::Write { register, held }, ctx);
+                    ask(
+                        &mut self.own.operations,
+                        *request,
+                        Content::Write { register, held },
+                        ctx,
+                    );
                 }
             }
             Content::Acknowledge => {

@@ -202,7 +202,7 @@ impl Algorithm for Deaf {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Crash(perfect::Crash(q)) => drop(self.0.correct.remove(q)),
-            Event::Request(_) | Event::Link(_) => self.0.upon(event, ctx),
+            Event::Request(_) | Event::Link(_) | Event::Status(_) => self.0.upon(event, ctx),
         }
     }
 }
@@ -292,7 +292,7 @@ impl Algorithm for TakenFromAnybody {
         match &event {
             Event::Request(_) => self.0.writer = self.0.me,
             Event::Link(Deliver { from, .. }) => self.0.writer = *from,
-            Event::Crash(_) => {}
+            Event::Crash(_) | Event::Status(_) => {}
         }
         self.0.upon(event, ctx);
     }

@@ -37,8 +37,9 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
             Below::Memory(kind) => spawn_as(&host, algorithm, memory(world, q, kind), up),
             Below::MultiWriter => {
                 let (below, links) = (host.at("below"), world.links(q).at("below"));
-                let registers =
-                    |up: Addr<register::Indication>| multi_writer::spawn(&below, links.lane(), up);
+                let registers = |up: Addr<register::Indication>| {
+                    multi_writer::spawn(&below, links.lane(), &links.status(), up)
+                };
                 spawn_as(&host, algorithm, registers, up)
             }
         }
