@@ -2,6 +2,7 @@
 //!
 //! - **BEB1 validity** (liveness): if p and q are correct, q delivers what p broadcasts.
 //! - **BEB2 no duplication** (safety). **BEB3 no creation** (safety).
+use crate::link;
 use quorate_core::{Observation, Observe, ProcessId};
 
 /// Requests that `message` be delivered to every process.
@@ -26,5 +27,19 @@ impl<M: Observe> Observe for Broadcast<M> {
 impl<M: Observe> Observe for Deliver<M> {
     fn observe(&self) -> Observation {
         self.message.observe().peer(self.from)
+    }
+}
+
+/// A lane broadcasts by sending to everybody.
+impl<M> From<Broadcast<M>> for link::Send<M> {
+    fn from(Broadcast(message): Broadcast<M>) -> Self {
+        let to = link::To::All;
+        link::Send { to, message }
+    }
+}
+
+impl<M> From<link::Deliver<M>> for Deliver<M> {
+    fn from(link::Deliver { from, message }: link::Deliver<M>) -> Self {
+        Deliver { from, message }
     }
 }

@@ -33,16 +33,55 @@
 //! not content; what is delivered is no longer pending; the origin's broadcast becomes pending as
 //! anybody's does, when it arrives.
 use crate::data::{Data, Numbering};
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
-    Subscribe, best_effort, perfect,
+    Subscribe, best_effort, link, perfect,
     uniform::{Broadcast, Deliver},
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
     watermark::WatermarkSet,
+    wire::{Undecodable, Wire},
 };
 use std::collections::BTreeMap;
+
+/// The messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// A payload, which the sender holds.
+    Data(Data),
+    /// The same, from who does not know whether the receiver holds it, for a gap may have taken either
+    /// copy: it is answered by the receiver's.
+    Again(Data),
+}
+
+impl Wire for Message {
+    fn encode(&self, out: &mut BytesMut) {
+        let (is_again, data) = match self {
+            Message::Data(data) => (false, data),
+            Message::Again(data) => (true, data),
+        };
+        out.put_u8(u8::from(is_again));
+        data.encode(out);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let kind = bytes.try_get_u8().map_err(|_| Undecodable)?;
+        let data = Data::decode(bytes)?;
+        match kind {
+            0 => Ok(Message::Data(data)),
+            1 => Ok(Message::Again(data)),
+            _ => Err(Undecodable),
+        }
+    }
+}
+
+impl Observe for Message {
+    fn observe(&self) -> Observation {
+        let (Message::Data(data) | Message::Again(data)) = self;
+        data.observe()
+    }
+}
 
 /// A message that is held here and not delivered yet.
 struct Pending {
@@ -66,16 +105,20 @@ pub enum Event {
     /// A request from above.
     Broadcast(Broadcast),
     /// A message from below.
-    BestEffort(best_effort::Deliver<Data>),
+    BestEffort(best_effort::Deliver<Message>),
     /// A report of the failure detector.
     Detector(perfect::Crash),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
 #[derive(Debug)]
 pub enum Effect {
     /// A request to the layer below.
-    BestEffort(best_effort::Broadcast<Data>),
+    BestEffort(best_effort::Broadcast<Message>),
+    /// A copy that a gap may have taken.
+    Link(link::Send<Message>),
     /// An indication to the layer above.
     Deliver(Deliver),
 }
@@ -86,6 +129,7 @@ impl Observe for Event {
             Event::Broadcast(request) => request.observe(),
             Event::BestEffort(indication) => indication.observe(),
             Event::Detector(indication) => indication.observe().as_internal(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -94,6 +138,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::BestEffort(request) => request.observe(),
+            Effect::Link(request) => request.observe(),
             Effect::Deliver(indication) => indication.observe(),
         }
     }
@@ -106,10 +151,12 @@ impl Algorithm for AllAck {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
-            Event::BestEffort(best_effort::Deliver { from, message }) => {
-                self.upon_data(from, message, ctx);
-            }
+            Event::BestEffort(best_effort::Deliver { from, message }) => match message {
+                Message::Data(data) => self.upon_data(from, data, ctx),
+                Message::Again(data) => self.upon_again(from, data, ctx),
+            },
             Event::Detector(perfect::Crash(p)) => self.upon_crash(p, ctx),
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -126,8 +173,8 @@ impl AllAck {
     }
 
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
-        let data = self.numbering.number(payload);
-        ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
+        let message = Message::Data(self.numbering.number(payload));
+        ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
     }
 
     /// The first copy is kept and relayed; each tells that its sender holds the payload.
@@ -152,7 +199,29 @@ impl AllAck {
     /// The origin's broadcast was its relay.
     fn relay(&self, data: Data, ctx: &mut Ctx<Self>) {
         if !self.numbering.is_mine(data.id) {
-            ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
+            let message = Message::Data(data);
+            ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
+        }
+    }
+
+    /// Who asks learns that this process holds the payload, as it does from now on at the latest.
+    fn upon_again(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
+        self.upon_data(from, data.clone(), ctx);
+        if self.pending.contains_key(&data.id) || self.delivered.contains(data.id) {
+            say(from, Message::Data(data), ctx);
+        }
+    }
+
+    /// Upon a gap between this process and another: what is pending here is said again, in case that
+    /// its copy was lost, and asked for, in case that the other's was. Whoever has delivered it
+    /// has forgotten it, and answers all the same.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let Some(peer) = status.interrupted() else {
+            return;
+        };
+        for (id, Pending { payload, .. }) in &self.pending {
+            let (id, payload) = (*id, payload.clone());
+            say(peer, Message::Again(Data { id, payload }), ctx);
         }
     }
 
@@ -182,30 +251,40 @@ impl AllAck {
     }
 }
 
-/// Starts all-ack uniform reliable broadcast over best-effort broadcast and P.
+fn say(to: ProcessId, message: Message, ctx: &mut Ctx<AllAck>) {
+    let to = link::To::One(to);
+    ctx.trigger(Effect::Link(link::Send { to, message }));
+}
+
+/// Starts all-ack uniform reliable broadcast over the best-effort broadcast of a lane, and P.
 pub fn spawn<H: Host>(
     host: &H,
-    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
-    spawn_as(host, AllAck::new(host), best_effort, detector, up)
+    spawn_as(host, AllAck::new(host), lane, status, detector, up)
 }
 
 /// The wiring, for any algorithm with these events and effects.
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Broadcast);
-    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let arrived = |delivery: link::Deliver<Message>| Event::BestEffort(delivery.into());
+    let below = lane.attach(mailbox.addr().with(arrived));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     detector.send(mailbox.addr().with(Event::Detector));
     host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request),
+        Effect::BestEffort(request) => below.send(request.into()),
+        Effect::Link(request) => below.send(request),
         Effect::Deliver(indication) => up.send(indication),
     });
     requests

@@ -19,7 +19,7 @@
 //! section 3.2, “Basic Broadcast”.
 use quorate_abstractions::{
     best_effort::{Broadcast, Deliver},
-    link::{self, To},
+    link,
 };
 use quorate_core::{Addr, Layer, wire::Wire};
 
@@ -28,13 +28,8 @@ pub fn over<M: Wire>(
     lane: impl Layer<link::Send<M>, link::Deliver<M>>,
 ) -> impl Layer<Broadcast<M>, Deliver<M>> {
     move |up: Addr<Deliver<M>>| {
-        let send = lane.attach(
-            up.with(|link::Deliver { from, message }: link::Deliver<M>| Deliver { from, message }),
-        );
-        send.with(|Broadcast(message): Broadcast<M>| link::Send {
-            to: To::All,
-            message,
-        })
+        let send = lane.attach(up.with(|delivery: link::Deliver<M>| delivery.into()));
+        send.with(|request: Broadcast<M>| request.into())
     }
 }
 

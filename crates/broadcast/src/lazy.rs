@@ -128,7 +128,8 @@ pub struct Lazy {
     /// How many messages were delivered since the last report.
     unreported: u64,
     suspected: ProcessSet,
-    /// By relayer: what came from it first, and may be missing somewhere, in the order of arrival.
+    /// By relayer: what came from it first, and may be missing somewhere, in the order of arrival; of
+    /// this process, what it has sent, as an origin or a relayer.
     from: BTreeMap<ProcessId, VecDeque<Kept>>,
 }
 
@@ -141,6 +142,8 @@ pub enum Event {
     Link(link::Deliver<Message>),
     /// A report of the failure detector.
     Detector(eventually_perfect::Indication),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -158,6 +161,7 @@ impl Observe for Event {
             Event::Broadcast(request) => request.observe(),
             Event::Link(indication) => indication.observe(),
             Event::Detector(indication) => indication.observe().as_internal(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -186,6 +190,7 @@ impl Algorithm for Lazy {
                 eventually_perfect::Indication::Suspect(p) => self.upon_suspect(p, ctx),
                 eventually_perfect::Indication::Restore(p) => self.upon_restore(p),
             },
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -223,7 +228,10 @@ impl Lazy {
         }
         let (id, payload) = (data.id, data.payload.clone());
         ctx.trigger(Effect::Deliver(Deliver { id, payload }));
-        if !self.numbering.is_mine(id) {
+        if self.numbering.is_mine(id) {
+            let missing = self.numbering.others();
+            self.keep_sent(Kept { data, missing });
+        } else {
             self.keep(relayer, data, ctx);
         }
         self.unreported += 1;
@@ -235,7 +243,7 @@ impl Lazy {
     fn keep(&mut self, relayer: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         let missing = self.numbering.others();
         if self.suspected.contains(relayer) {
-            return Self::relay(Kept { data, missing }, ctx);
+            return self.relay(Kept { data, missing }, ctx);
         }
         let from = self.from.entry(relayer).or_default();
         let payload = detached(&data.payload);
@@ -244,7 +252,29 @@ impl Lazy {
         if from.len() > self.limits.window
             && let Some(oldest) = from.pop_front()
         {
-            Self::relay(oldest, ctx);
+            self.relay(oldest, ctx);
+        }
+    }
+
+    /// Keeps what this process has sent against a gap. What leaves a full window is not said again.
+    fn keep_sent(&mut self, kept: Kept) {
+        let sent = self.from.entry(self.numbering.me()).or_default();
+        sent.push_back(kept);
+        if sent.len() > self.limits.window {
+            sent.pop_front();
+        }
+    }
+
+    /// Upon a stream that begins anew: says again to its receiver what this process has sent and the
+    /// receiver has not reported.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let link::Status::Begun { peer } = *status else {
+            return;
+        };
+        let sent = self.from.get(&self.numbering.me()).into_iter().flatten();
+        for Kept { data, .. } in sent.filter(|kept| kept.missing.contains(peer)) {
+            let (to, message) = (To::One(peer), Message::Data(data.clone()));
+            ctx.trigger(Effect::Link(link::Send { to, message }));
         }
     }
 
@@ -252,7 +282,7 @@ impl Lazy {
     fn upon_suspect(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.suspected.insert(p);
         for kept in self.from.remove(&p).unwrap_or_default() {
-            Self::relay(kept, ctx);
+            self.relay(kept, ctx);
         }
     }
 
@@ -286,9 +316,10 @@ impl Lazy {
     }
 
     /// Sends a message to all who may lack it.
-    fn relay(Kept { data, missing }: Kept, ctx: &mut Ctx<Self>) {
-        let (to, message) = (To::Some(missing), Message::Data(data));
+    fn relay(&mut self, kept: Kept, ctx: &mut Ctx<Self>) {
+        let (to, message) = (To::Some(kept.missing), Message::Data(kept.data.clone()));
         ctx.trigger(Effect::Link(link::Send { to, message }));
+        self.keep_sent(kept);
     }
 }
 
@@ -296,10 +327,11 @@ impl Lazy {
 pub fn spawn<H: Host>(
     host: &H,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<eventually_perfect::Indication>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
-    spawn_as(host, Lazy::new(host), link, detector, up)
+    spawn_as(host, Lazy::new(host), link, status, detector, up)
 }
 
 /// The wiring, for any algorithm with these events and effects.
@@ -307,12 +339,14 @@ fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<eventually_perfect::Indication>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Broadcast);
     let link = link.attach(mailbox.addr().with(Event::Link));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     detector.send(mailbox.addr().with(Event::Detector));
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Link(request) => link.send(request),

@@ -34,6 +34,7 @@
 use crate::data::{Data, Numbering};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
+    Subscribe,
     link::{self, To},
     uniform::{Broadcast, Deliver},
 };
@@ -61,12 +62,21 @@ pub enum Message {
         /// Which.
         id: MessageId,
     },
+    /// The same as `Data`, from who does not know whether the receiver holds the payload, for a gap may
+    /// have taken either message: it is answered by an `Ack`.
+    Again {
+        /// Which.
+        id: MessageId,
+        /// The payload.
+        payload: Bytes,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
 enum Head {
     Data(MessageId),
     Ack(MessageId),
+    Again(MessageId),
 }
 
 impl Wire for Message {
@@ -77,12 +87,17 @@ impl Wire for Message {
                 out.extend_from_slice(payload);
             }
             Message::Ack { id } => wire::put_head(&Head::Ack(*id), out),
+            Message::Again { id, payload } => {
+                wire::put_head(&Head::Again(*id), out);
+                out.extend_from_slice(payload);
+            }
         }
     }
 
     fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
         match wire::take_head(&mut bytes)? {
             Head::Data(id) => Ok(Message::Data { id, payload: bytes }),
+            Head::Again(id) => Ok(Message::Again { id, payload: bytes }),
             Head::Ack(id) if bytes.is_empty() => Ok(Message::Ack { id }),
             Head::Ack(_) => Err(Undecodable),
         }
@@ -96,6 +111,9 @@ impl Observe for Message {
                 .message(*id)
                 .digest(digest(payload)),
             Message::Ack { id } => Observation::internal("Ack").message(*id),
+            Message::Again { id, payload } => Observation::internal("Again")
+                .message(*id)
+                .digest(digest(payload)),
         }
     }
 }
@@ -125,6 +143,8 @@ pub enum Event {
     Broadcast(Broadcast),
     /// A message from below.
     Link(link::Deliver<Message>),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -141,6 +161,7 @@ impl Observe for Event {
         match self {
             Event::Broadcast(request) => request.observe(),
             Event::Link(indication) => indication.observe(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -164,7 +185,9 @@ impl Algorithm for MajorityAck {
             Event::Link(link::Deliver { from, message }) => match message {
                 Message::Data { id, payload } => self.upon_data(from, id, payload, ctx),
                 Message::Ack { id } => self.upon_ack(from, id, ctx),
+                Message::Again { id, payload } => self.upon_again(from, id, payload, ctx),
             },
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -203,6 +226,27 @@ impl MajorityAck {
             self.relay(id, payload, ctx);
         }
         self.upon_deliverable(id, ctx);
+    }
+
+    /// Who asks learns that this process holds the payload, as it does from now on at the latest.
+    fn upon_again(&mut self, from: ProcessId, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
+        self.upon_data(from, id, payload, ctx);
+        if self.pending.contains_key(&id) || self.delivered.contains(id) {
+            say(from, Message::Ack { id }, ctx);
+        }
+    }
+
+    /// Upon a gap between this process and another: what is pending here is said again, in case that it
+    /// was lost, and the acknowledgement asked for, in case that that was.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let Some(peer) = status.interrupted() else {
+            return;
+        };
+        for (id, pending) in &self.pending {
+            if let Some(payload) = pending.payload.clone() {
+                say(peer, Message::Again { id: *id, payload }, ctx);
+            }
+        }
     }
 
     fn upon_ack(&mut self, from: ProcessId, id: MessageId, ctx: &mut Ctx<Self>) {
@@ -274,13 +318,19 @@ impl MajorityAck {
     }
 }
 
+fn say(to: ProcessId, message: Message, ctx: &mut Ctx<MajorityAck>) {
+    let to = To::One(to);
+    ctx.trigger(Effect::Link(link::Send { to, message }));
+}
+
 /// Starts majority-ack uniform reliable broadcast over perfect links.
 pub fn spawn<H: Host>(
     host: &H,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
-    spawn_as(host, MajorityAck::new(host), link, up)
+    spawn_as(host, MajorityAck::new(host), link, status, up)
 }
 
 /// Starts a broken twin that delivers once `quorum` processes hold a message. Nothing but tests and
@@ -289,20 +339,29 @@ pub fn spawn_broken<H: Host>(
     host: &H,
     quorum: usize,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
-    spawn_as(host, MajorityAck::with_quorum(host, quorum), link, up)
+    spawn_as(
+        host,
+        MajorityAck::with_quorum(host, quorum),
+        link,
+        status,
+        up,
+    )
 }
 
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: MajorityAck,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Broadcast);
     let link = link.attach(mailbox.addr().with(Event::Link));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Link(request) => link.send(request),
         Effect::Deliver(indication) => up.send(indication),

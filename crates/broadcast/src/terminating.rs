@@ -61,7 +61,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
     Subscribe, best_effort,
     consensus::{Decide, Propose},
-    perfect, regular_consensus,
+    link, perfect, regular_consensus,
     terminating::{Broadcast, Deliver, Outcome},
 };
 use quorate_core::{
@@ -175,8 +175,8 @@ pub struct Terminating {
     crashed: ProcessSet,
     /// What was requested here and is not broadcast yet.
     requested: VecDeque<Bytes>,
-    /// Whether a message of this process is broadcast and not delivered here yet.
-    is_under_way: bool,
+    /// The message of this process that is broadcast and not delivered here yet.
+    in_flight: Option<Data>,
 }
 
 /// What the algorithm reacts to.
@@ -190,6 +190,8 @@ pub enum Event {
     Decide(ProcessId, Decide),
     /// P reports a crash.
     Crash(perfect::Crash),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -197,6 +199,8 @@ pub enum Event {
 pub enum Effect {
     /// This process's message, as a source.
     BestEffort(best_effort::Broadcast<Data>),
+    /// The same, again, to whom it may not have reached.
+    Link(link::Send<Data>),
     /// A proposal in an instance of this source.
     Propose(ProcessId, Propose),
     /// An indication to the layer above.
@@ -210,6 +214,7 @@ impl Observe for Event {
             Event::BestEffort(indication) => indication.observe(),
             Event::Decide(source, indication) => indication.observe().as_internal().peer(*source),
             Event::Crash(indication) => indication.observe().as_internal(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -218,6 +223,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::BestEffort(request) => request.observe(),
+            Effect::Link(request) => request.observe(),
             Effect::Propose(source, request) => request.observe().as_internal().peer(*source),
             Effect::Deliver(indication) => indication.observe(),
         }
@@ -236,6 +242,7 @@ impl Algorithm for Terminating {
             }
             Event::Decide(source, decision) => self.upon_decide(source, decision, ctx),
             Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -249,7 +256,7 @@ impl Terminating {
             sources: sources.map(|p| (p, Source::new())).collect(),
             crashed: ProcessSet::EMPTY,
             requested: VecDeque::new(),
-            is_under_way: false,
+            in_flight: None,
         }
     }
 
@@ -267,13 +274,13 @@ impl Terminating {
         let Some(source) = self.sources.get(&self.me) else {
             return self.requested.clear();
         };
-        if self.is_under_way {
+        if self.in_flight.is_some() {
             return;
         }
         if let Some(payload) = self.requested.pop_front() {
-            self.is_under_way = true;
             let number = source.expected;
             let data = Data { number, payload };
+            self.in_flight = Some(data.clone());
             ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
         }
     }
@@ -304,6 +311,16 @@ impl Terminating {
             Entry::TooFar => return ctx.count("decision too far ahead"),
         }
         self.upon_expected(p, ctx);
+    }
+
+    /// Upon a stream that begins anew: the message in flight is said again to its receiver.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        if let link::Status::Begun { peer } = *status
+            && let Some(message) = self.in_flight.clone()
+        {
+            let to = link::To::One(peer);
+            ctx.trigger(Effect::Link(link::Send { to, message }));
+        }
     }
 
     /// A crash concerns the instance under way, and those that begin later.
@@ -347,7 +364,7 @@ impl Terminating {
             outcome,
         }));
         if p == self.me {
-            self.is_under_way = false;
+            self.in_flight = None;
             self.upon_requested(ctx);
         }
     }
@@ -358,24 +375,26 @@ fn propose(source: ProcessId, instance: u64, outcome: &Outcome, ctx: &mut Ctx<Te
     ctx.trigger(Effect::Propose(source, Propose { instance, value }));
 }
 
-/// Starts terminating reliable broadcast over best-effort broadcast, P, and for each source a uniform
+/// Starts terminating reliable broadcast over the best-effort broadcast of a lane, P, and for each source a uniform
 /// consensus of its own.
 pub fn spawn<H: Host, C: Layer<Propose, Decide>>(
     host: &H,
-    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    lane: impl Layer<link::Send<Data>, link::Deliver<Data>>,
+    status: &Subscribe<link::Status>,
     consensus: impl Fn(ProcessId) -> C,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let algorithm = Terminating::new(host);
-    spawn_as(host, algorithm, best_effort, consensus, detector, up)
+    spawn_as(host, algorithm, lane, status, consensus, detector, up)
 }
 
 /// Starts terminating reliable broadcast over regular consensus: its agreement binds correct processes
 /// only.
 pub fn spawn_regular<H, C>(
     host: &H,
-    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    lane: impl Layer<link::Send<Data>, link::Deliver<Data>>,
+    status: &Subscribe<link::Status>,
     consensus: impl Fn(ProcessId) -> C,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Deliver>,
@@ -394,21 +413,24 @@ where
             consensus.attach(up.with(decided)).with(proposed)
         }
     };
-    spawn(host, best_effort, regular, detector, up)
+    spawn(host, lane, status, regular, detector, up)
 }
 
 /// The wiring, for any algorithm with these events and effects.
 fn spawn_as<H: Host, C: Layer<Propose, Decide>>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
+    lane: impl Layer<link::Send<Data>, link::Deliver<Data>>,
+    status: &Subscribe<link::Status>,
     consensus: impl Fn(ProcessId) -> C,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Broadcast);
-    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let arrived = |delivery: link::Deliver<Data>| Event::BestEffort(delivery.into());
+    let below = lane.attach(mailbox.addr().with(arrived));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     let joined = |source| {
         let decided = move |decision| Event::Decide(source, decision);
         let proposals = consensus(source).attach(mailbox.addr().with(decided));
@@ -417,7 +439,8 @@ fn spawn_as<H: Host, C: Layer<Propose, Decide>>(
     let agreed: BTreeMap<ProcessId, Addr<Propose>> = host.processes().iter().map(joined).collect();
     detector.send(mailbox.addr().with(Event::Crash));
     host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request),
+        Effect::BestEffort(request) => below.send(request.into()),
+        Effect::Link(request) => below.send(request),
         Effect::Propose(source, request) => {
             if let Some(proposals) = agreed.get(&source) {
                 proposals.send(request);

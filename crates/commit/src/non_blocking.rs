@@ -6,8 +6,10 @@
 //! - NBAC2 termination (liveness): if every correct process votes, every correct process decides.
 //!
 //! # Assumes
-//! Best-effort broadcast, the perfect failure detector P, uniform consensus; any number of crashes
-//! that the consensus below survives. With a detector that errs, an abort may have no reason.
+//! Best-effort broadcast over perfect links, the perfect failure detector P, uniform consensus; any
+//! number of crashes that the consensus below survives. With a detector that errs, an abort may
+//! have no reason. Over a gap an instance goes on: to whom a stream begins anew, this process's
+//! votes in open instances are said again.
 //!
 //! # Messages
 //! `Voted(instance, vote)`, from every process → everybody.
@@ -19,10 +21,11 @@
 //! instance; a decided one leaves a place in a watermark.
 //!
 //! # Why it holds
-//! Commit is proposed only by who has a yes of everybody (NBAC3), abort only by who has a no, or the
-//! report of a crash, which is true (NBAC4); consensus decides one of what was proposed, once (NBAC1,
-//! NBAC5). From every process comes its vote or the report of its crash, so every correct process
-//! proposes, and consensus ends (NBAC2).
+//! Commit is proposed only by who has a yes of everybody (NBAC3), abort only by who has a no, or
+//! the report of a crash, which is true (NBAC4); consensus decides one of what was proposed, once
+//! (NBAC1, NBAC5). From every process comes its vote or the report of its crash, so every correct
+//! process proposes, and consensus ends (NBAC2). Whoever has decided has said no vote in vain:
+//! consensus owes its decision to those who lack the vote.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
@@ -35,7 +38,9 @@ use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
     atomic_commit::{Decide, Outcome, Propose, Vote},
-    best_effort, consensus, perfect,
+    best_effort, consensus,
+    link::{self, To},
+    perfect,
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
@@ -69,8 +74,8 @@ impl Observe for Voted {
 /// One instance at one process.
 #[derive(Default, Debug)]
 struct Poll {
-    /// Whether this process has voted.
-    has_voted: bool,
+    /// What this process has voted.
+    vote: Option<Vote>,
     /// Who voted.
     voters: ProcessSet,
     /// Who voted yes.
@@ -99,6 +104,8 @@ pub enum Event {
     Crash(perfect::Crash),
     /// Consensus has decided.
     Consensus(consensus::Decide),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -106,6 +113,8 @@ pub enum Event {
 pub enum Effect {
     /// This process's vote.
     BestEffort(best_effort::Broadcast<Voted>),
+    /// The same, again, to whom it may not have reached.
+    Link(link::Send<Voted>),
     /// The outcome that this process saw.
     Consensus(consensus::Propose),
     /// An indication to the layer above.
@@ -119,6 +128,7 @@ impl Observe for Event {
             Event::BestEffort(indication) => indication.observe(),
             Event::Crash(indication) => indication.observe().as_internal(),
             Event::Consensus(indication) => indication.observe().as_internal(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -127,6 +137,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::BestEffort(request) => request.observe(),
+            Effect::Link(request) => request.observe(),
             Effect::Consensus(request) => request.observe().as_internal(),
             Effect::Decide(indication) => indication.observe(),
         }
@@ -147,6 +158,7 @@ impl Algorithm for NonBlocking {
             Event::Consensus(consensus::Decide { instance, value }) => {
                 self.upon_decided(instance, &value, ctx);
             }
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -165,9 +177,9 @@ impl NonBlocking {
     /// order, and others could take either for the first.
     fn upon_propose(&mut self, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
         match self.instances.at(instance, Poll::default) {
-            Entry::Live(poll) if poll.has_voted => {}
+            Entry::Live(poll) if poll.vote.is_some() => {}
             Entry::Live(poll) => {
-                poll.has_voted = true;
+                poll.vote = Some(vote);
                 let vote = Voted { instance, vote };
                 ctx.trigger(Effect::BestEffort(best_effort::Broadcast(vote)));
             }
@@ -188,6 +200,20 @@ impl NonBlocking {
             Entry::TooFar => return ctx.count("instance too far ahead"),
         }
         self.upon_all_known(voted.instance, ctx);
+    }
+
+    /// Upon a stream that begins anew: the votes in open instances are said again to its receiver.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let link::Status::Begun { peer } = *status else {
+            return;
+        };
+        for instance in self.instances.numbers() {
+            let poll = self.instances.get(instance);
+            if let Some(vote) = poll.and_then(|poll| poll.vote) {
+                let (to, message) = (To::One(peer), Voted { instance, vote });
+                ctx.trigger(Effect::Link(link::Send { to, message }));
+            }
+        }
     }
 
     /// A crash concerns every instance, also those that begin later.
@@ -242,34 +268,39 @@ fn outcome_of(value: &Bytes) -> Option<Outcome> {
     }
 }
 
-/// Starts non-blocking atomic commit over best-effort broadcast, P and uniform consensus.
+/// Starts non-blocking atomic commit over the best-effort broadcast of a lane, P and uniform consensus.
 pub fn spawn<H: Host>(
     host: &H,
-    best_effort: impl Layer<best_effort::Broadcast<Voted>, best_effort::Deliver<Voted>>,
+    lane: impl Layer<link::Send<Voted>, link::Deliver<Voted>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     consensus: impl Layer<consensus::Propose, consensus::Decide>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let algorithm = NonBlocking::new(host);
-    spawn_as(host, algorithm, best_effort, detector, consensus, up)
+    spawn_as(host, algorithm, lane, status, detector, consensus, up)
 }
 
 /// The wiring, for any algorithm with these events and effects.
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    best_effort: impl Layer<best_effort::Broadcast<Voted>, best_effort::Deliver<Voted>>,
+    lane: impl Layer<link::Send<Voted>, link::Deliver<Voted>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     consensus: impl Layer<consensus::Propose, consensus::Decide>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Propose);
-    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let arrived = |delivery: link::Deliver<Voted>| Event::BestEffort(delivery.into());
+    let below = lane.attach(mailbox.addr().with(arrived));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     let agree = consensus.attach(mailbox.addr().with(Event::Consensus));
     detector.send(mailbox.addr().with(Event::Crash));
     host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request),
+        Effect::BestEffort(request) => below.send(request.into()),
+        Effect::Link(request) => below.send(request),
         Effect::Consensus(request) => agree.send(request),
         Effect::Decide(indication) => up.send(indication),
     });

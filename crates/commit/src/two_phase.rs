@@ -7,9 +7,11 @@
 //!   process that votes decides once all have voted, or the coordinator and one that votes no.
 //!
 //! # Assumes
-//! Perfect links, and no detector. Safety survives any number of crashes, progress none: that of the
-//! coordinator leaves whoever voted yes without the outcome, that of another leaves the coordinator
-//! without its vote, unless somebody votes no.
+//! Perfect links, and no detector. Safety survives any number of crashes, progress none: that of
+//! the coordinator leaves whoever voted yes without the outcome, that of another leaves the
+//! coordinator without its vote, unless somebody votes no. Over a gap an instance goes on: the
+//! coordinator asks again for the votes that it lacks, and who has voted votes again, to hear an
+//! outcome that is among the latest 4,096. Who missed an older one stays without it.
 //!
 //! # Messages
 //! - `Prepare(instance)`, coordinator → everybody: what is your vote?
@@ -22,7 +24,8 @@
 //! Failure-free 3(n−1) messages; the coordinator decides at step 2, the others at step 3 (n = 1: 0).
 //! The coordinator crashing after k sends of its question: 2k messages, and nobody else decides.
 //! Memory: O(1) an undecided instance, O(n) at the coordinator; a decided one leaves a place in a
-//! watermark. A blocked one stays: 2¹⁶ instances above the oldest, all is refused.
+//! watermark. The coordinator
+//! remembers the latest 4,096 outcomes. A blocked instance stays: 2¹⁶ instances above the oldest, all is refused.
 //!
 //! # Why it holds
 //! One process makes the outcome of an instance, once (NBAC1, NBAC5): commit with a yes of everybody
@@ -34,6 +37,7 @@
 //! where a database would give up and abort: without a detector that abort could have no reason. The
 //! remedy for blocking is [`non_blocking`](crate::non_blocking).
 use quorate_abstractions::{
+    Subscribe,
     atomic_commit::{Decide, Outcome, Propose, Vote},
     link::{self, To},
 };
@@ -43,9 +47,12 @@ use quorate_core::{
     wire::Plain,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Instances so far above the oldest undecided one are refused.
 const INSTANCES_AHEAD: u64 = 1 << 16;
+/// So many outcomes the coordinator remembers, for those whom a gap has kept from it.
+const OUTCOMES: usize = 1 << 12;
 
 /// The messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -74,6 +81,14 @@ impl Observe for Message {
     }
 }
 
+/// An outcome that was told.
+#[derive(Debug)]
+struct Told {
+    outcome: Outcome,
+    /// Whose vote has come: a second one asks for the outcome again.
+    voted: ProcessSet,
+}
+
 /// One instance at one process.
 #[derive(Default, Debug)]
 struct Poll {
@@ -92,6 +107,8 @@ pub struct TwoPhase {
     me: ProcessId,
     processes: Membership,
     instances: Instances<Poll>,
+    /// At the coordinator: the latest outcomes.
+    outcomes: BTreeMap<u64, Told>,
 }
 
 /// What the algorithm reacts to.
@@ -101,6 +118,8 @@ pub enum Event {
     Propose(Propose),
     /// A message from below.
     Link(link::Deliver<Message>),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -117,6 +136,7 @@ impl Observe for Event {
         match self {
             Event::Propose(request) => request.observe(),
             Event::Link(indication) => indication.observe(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -139,6 +159,7 @@ impl Algorithm for TwoPhase {
             Event::Propose(Propose { instance, vote }) => {
                 return self.upon_propose(instance, vote, ctx);
             }
+            Event::Status(status) => return self.upon_status(&status, ctx),
             Event::Link(delivery) => delivery,
         };
         match message {
@@ -162,6 +183,7 @@ impl TwoPhase {
             me: host.me(),
             processes: *host.processes(),
             instances: Instances::new(INSTANCES_AHEAD),
+            outcomes: BTreeMap::new(),
         }
     }
 
@@ -221,9 +243,51 @@ impl TwoPhase {
         }
     }
 
+    /// Upon a gap between the coordinator and another: the coordinator asks it again for the votes that it
+    /// lacks; who has voted votes again, in the same way, wherever it does not know the outcome.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let Some(peer) = status.interrupted() else {
+            return;
+        };
+        let coordinator = self.coordinator();
+        for instance in self.instances.numbers() {
+            let Some(poll) = self.instances.get(instance) else {
+                continue;
+            };
+            if self.me == coordinator {
+                if poll.vote.is_some() && !poll.told && !poll.yes.contains(peer) {
+                    send(To::One(peer), Message::Prepare(instance), ctx);
+                }
+            } else if peer == coordinator
+                && let (true, Some(vote)) = (poll.asked, poll.vote)
+            {
+                send(To::One(peer), Message::Voted(instance, vote), ctx);
+            }
+        }
+    }
+
+    /// A second vote on what was told already comes from who has not heard it.
+    fn upon_vote_again(&mut self, from: ProcessId, instance: u64, ctx: &mut Ctx<Self>) {
+        if let Some(told) = self.outcomes.get_mut(&instance)
+            && !told.voted.insert(from)
+        {
+            let outcome = told.outcome;
+            send(To::One(from), Message::Decided(instance, outcome), ctx);
+        }
+    }
+
+    /// Remembers an outcome that is told, as long as it is among the latest.
+    fn remember(&mut self, instance: u64, outcome: Outcome, voted: ProcessSet) {
+        self.outcomes.insert(instance, Told { outcome, voted });
+        if self.outcomes.len() > OUTCOMES {
+            self.outcomes.pop_first();
+        }
+    }
+
     /// Tells the outcome at the first no, or at the last yes.
     fn upon_voted(&mut self, from: ProcessId, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
         let all = self.processes.set();
+        self.upon_vote_again(from, instance, ctx);
         let Some(poll) = self.live(instance, ctx).filter(|poll| !poll.told) else {
             return;
         };
@@ -236,6 +300,9 @@ impl TwoPhase {
             Vote::Yes => return,
         };
         poll.told = true;
+        let mut voted = poll.yes;
+        voted.insert(from);
+        self.remember(instance, outcome, voted);
         send(To::All, Message::Decided(instance, outcome), ctx);
     }
 
@@ -255,11 +322,13 @@ fn send(to: To, message: Message, ctx: &mut Ctx<TwoPhase>) {
 pub fn spawn<H: Host>(
     host: &H,
     links: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Propose);
     let below = links.attach(mailbox.addr().with(Event::Link));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     host.start(mailbox, TwoPhase::new(host), move |effect| match effect {
         Effect::Link(request) => below.send(request),
         Effect::Decide(indication) => up.send(indication),

@@ -6,18 +6,20 @@
 //!   process decides in it.
 //!
 //! # Assumes
-//! Best-effort broadcast, the perfect failure detector P; any number of crashes. Not uniform: a leader
-//! decides before anybody has its value. With a detector that errs, correct processes decide
-//! differently.
+//! Best-effort broadcast over perfect links, the perfect failure detector P; any number of crashes.
+//! Not uniform: a leader decides before anybody has its value. With a detector that errs, correct
+//! processes decide differently. Over a gap an instance goes on: to whom a stream begins anew, what
+//! this process has imposed in open instances is said again, and in the latest 256 that are over,
+//! or 4 MiB of those. Who missed an older one stays without it.
 //!
 //! # Messages
 //! `Imposed(instance, value)`, from the leader of a round → everybody.
 //!
 //! # Cost
-//! Failure-free n(n−1) messages; the process of rank i decides at step i − 1. With p1 dead, reported D
-//! steps after the start: (n−1)² messages, rank i at step D + i − 2. A leader crashing after k sends:
-//! k + (n−1)² messages. Memory: O(n) an undecided instance; a decided one leaves a place in a
-//! watermark.
+//! Failure-free n(n−1) messages; the process of rank i decides at step i − 1. With p1 dead,
+//! reported D steps after the start: (n−1)² messages, rank i at step D + i − 2. A leader crashing
+//! after k sends: k + (n−1)² messages. Memory: O(n) an undecided instance; a decided one leaves a
+//! place in a watermark; what was imposed in the latest.
 //!
 //! # Why it holds
 //! The first correct process in rank waits for the lower ranks, then imposes its proposal v. Nobody
@@ -34,7 +36,7 @@
 use crate::hierarchy::{Hierarchy, Imposed, Reached};
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe, best_effort, perfect,
+    Subscribe, best_effort, link, perfect,
     regular_consensus::{Decide, Propose},
 };
 use quorate_core::{
@@ -53,6 +55,8 @@ pub enum Event {
     BestEffort(best_effort::Deliver<Imposed>),
     /// P reports a crash.
     Crash(perfect::Crash),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -60,6 +64,8 @@ pub enum Event {
 pub enum Effect {
     /// This process's value, as a leader.
     BestEffort(best_effort::Broadcast<Imposed>),
+    /// The same, again, to whom it may not have reached.
+    Link(link::Send<Imposed>),
     /// An indication to the layer above.
     Decide(Decide),
 }
@@ -70,6 +76,7 @@ impl Observe for Event {
             Event::Propose(request) => request.observe(),
             Event::BestEffort(indication) => indication.observe(),
             Event::Crash(indication) => indication.observe().as_internal(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -78,6 +85,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::BestEffort(request) => request.observe(),
+            Effect::Link(request) => request.observe(),
             Effect::Decide(indication) => indication.observe(),
         }
     }
@@ -94,6 +102,7 @@ impl Algorithm for Hierarchical {
                 self.upon_imposed(from, message, ctx);
             }
             Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -124,6 +133,13 @@ impl Hierarchical {
         self.upon_progress(number, ctx);
     }
 
+    /// Upon a stream that begins anew: what this process has imposed is said again to its receiver.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        for send in self.0.again(status) {
+            ctx.trigger(Effect::Link(send));
+        }
+    }
+
     /// A crash concerns every instance, also those that begin later.
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.0.crashed.insert(p);
@@ -136,7 +152,7 @@ impl Hierarchical {
     fn upon_progress(&mut self, number: u64, ctx: &mut Ctx<Self>) {
         // Its own round comes before the top: there is nothing to climb for afterwards.
         if let Reached::Leads(value) = self.0.climb(number) {
-            self.0.instances.retire(number);
+            self.0.retire(number);
             impose(number, value.clone(), ctx);
             ctx.trigger(Effect::Decide(Decide {
                 instance: number,
@@ -153,29 +169,34 @@ fn impose(instance: u64, value: Bytes, ctx: &mut Ctx<Hierarchical>) {
     })));
 }
 
-/// Starts regular hierarchical consensus over best-effort broadcast and P.
+/// Starts regular hierarchical consensus over the best-effort broadcast of a lane, and P.
 pub fn spawn<H: Host>(
     host: &H,
-    best_effort: impl Layer<best_effort::Broadcast<Imposed>, best_effort::Deliver<Imposed>>,
+    lane: impl Layer<link::Send<Imposed>, link::Deliver<Imposed>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
-    spawn_as(host, Hierarchical::new(host), best_effort, detector, up)
+    spawn_as(host, Hierarchical::new(host), lane, status, detector, up)
 }
 
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    best_effort: impl Layer<best_effort::Broadcast<Imposed>, best_effort::Deliver<Imposed>>,
+    lane: impl Layer<link::Send<Imposed>, link::Deliver<Imposed>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Propose);
-    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let arrived = |delivery: link::Deliver<Imposed>| Event::BestEffort(delivery.into());
+    let below = lane.attach(mailbox.addr().with(arrived));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     detector.send(mailbox.addr().with(Event::Crash));
     host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request),
+        Effect::BestEffort(request) => below.send(request.into()),
+        Effect::Link(request) => below.send(request),
         Effect::Decide(indication) => up.send(indication),
     });
     requests

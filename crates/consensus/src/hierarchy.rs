@@ -4,7 +4,9 @@
 //! goes on. Everybody else waits for the leader's value, and adopts it, or for the report of the
 //! leader's crash. A value that comes early waits for its round; one that comes late has no effect:
 //! a later leader may have imposed another since.
+use crate::said::Said;
 use bytes::{Bytes, BytesMut};
+use quorate_abstractions::link::{Send, Status, To};
 use quorate_core::{
     Membership, Observation, Observe, ProcessId, ProcessSet,
     instances::{Entry, Instances},
@@ -127,6 +129,8 @@ pub(crate) struct Hierarchy {
     pub(crate) processes: Membership,
     pub(crate) crashed: ProcessSet,
     pub(crate) instances: Instances<Climb>,
+    /// What this process has imposed.
+    imposed: Said<Bytes>,
 }
 
 impl Hierarchy {
@@ -136,7 +140,30 @@ impl Hierarchy {
             processes,
             crashed: ProcessSet::EMPTY,
             instances: Instances::new(INSTANCES_AHEAD),
+            imposed: Said::default(),
         }
+    }
+
+    /// Upon a stream that begins anew: what is to be imposed on its receiver again, as before. A value
+    /// that it had adopted has no effect.
+    pub(crate) fn again(&self, status: &Status) -> Vec<Send<Imposed>> {
+        let Status::Begun { peer } = status else {
+            return Vec::new();
+        };
+        let again = |(instance, value): (u64, &Bytes)| Send {
+            to: To::One(*peer),
+            message: Imposed {
+                instance,
+                value: value.clone(),
+            },
+        };
+        self.imposed.iter().map(again).collect()
+    }
+
+    /// The instance is over here.
+    pub(crate) fn retire(&mut self, number: u64) {
+        self.instances.retire(number);
+        self.imposed.end(number, Bytes::len);
     }
 
     /// The instance, made at its first mention; nothing if it is over.
@@ -147,9 +174,13 @@ impl Hierarchy {
     /// Has a running instance climb.
     pub(crate) fn climb(&mut self, number: u64) -> Reached {
         let (me, crashed) = (self.me, self.crashed);
-        match self.instances.get(number) {
-            Some(instance) => instance.climb(me, &self.processes, crashed),
-            None => Reached::Waits,
+        let Some(instance) = self.instances.get(number) else {
+            return Reached::Waits;
+        };
+        let reached = instance.climb(me, &self.processes, crashed);
+        if let Reached::Leads(value) = &reached {
+            self.imposed.say(number, value.clone());
         }
+        reached
     }
 }

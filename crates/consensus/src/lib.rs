@@ -20,6 +20,7 @@ pub mod hierarchy;
 pub mod leader_driven;
 pub mod randomised;
 pub mod rotating;
+mod said;
 #[cfg(test)]
 mod testing;
 pub mod uniform_hierarchical;

@@ -8,9 +8,11 @@
 //! Values are one byte, 0 or 1. Another value is no proposal: it is dropped and counted.
 //!
 //! # Assumes
-//! Perfect links and f < n/2 crashes; no failure detector, and nothing of time. Safety needs no luck.
-//! Termination needs a schedule that does not depend on the coins: no deterministic algorithm
-//! terminates there (Fischer, Lynch, Paterson), whatever the schedule knows.
+//! Perfect links and f < n/2 crashes; no failure detector, and nothing of time. Safety needs no
+//! luck. Termination needs a schedule that does not depend on the coins: no deterministic algorithm
+//! terminates there (Fischer, Lynch, Paterson), whatever the schedule knows. Over a gap an instance
+//! goes on: to whom a stream begins anew, what was said last in each open instance is said again,
+//! and the latest 256 decisions. Who missed an older one stays without it.
 //!
 //! # Messages
 //! All carry their instance. `f` is the largest minority, ⌊(n−1)/2⌋.
@@ -23,12 +25,13 @@
 //!
 //! # Cost
 //! A round is two steps and at most 2n(n−1) messages. Where all propose the same, failure-free,
-//! everybody decides at step 2, after n(n−1) reports, n(n−1) proposals and n(n−1) decisions: 3n(n−1)
-//! messages. With one process dead 3(n−1)², at step 2; with one that crashes after k of its reports
-//! k + 3(n−1)². Where proposals differ the number of rounds is a matter of luck: 2ⁿ at most are
-//! expected, and far fewer are needed: 2.6, 3.9, 3.8 and 5.4 on average for n = 3, 4, 5 and 7 in the
-//! tests, which print the distribution. Memory: O(n) an undecided instance, in whatever round; a
-//! decided one leaves a place in a watermark. Instances far above the oldest undecided one are refused.
+//! everybody decides at step 2, after n(n−1) reports, n(n−1) proposals and n(n−1) decisions:
+//! 3n(n−1) messages. With one process dead 3(n−1)², at step 2; with one that crashes after k of its
+//! reports k + 3(n−1)². Where proposals differ the number of rounds is a matter of luck: 2ⁿ at most
+//! are expected, and far fewer are needed: 2.6, 3.9, 3.8 and 5.4 on average for n = 3, 4, 5 and 7
+//! in the tests, which print the distribution. Memory: O(n) an undecided instance, in whatever
+//! round; a decided one leaves a place in a watermark; the latest 256 decisions. Instances far
+//! above the oldest undecided one are refused.
 //!
 //! # Why it holds
 //! Two processes that propose v and w in a round have both heard more than n/2 report theirs, thus a
@@ -52,8 +55,10 @@
 //! not reached or has left, and keeps none. An estimate so taken is one of that round, which is all
 //! that the argument asks of it. Proposals carry the estimate for this. Who decides says so to all and
 //! stops, instead of playing on.
+use crate::said::Said;
 use bytes::Bytes;
 use quorate_abstractions::{
+    Subscribe,
     consensus::{Decide, Propose},
     link::{self, To},
 };
@@ -114,8 +119,8 @@ struct Instance {
     round: u64,
     /// What this process would decide, once it has proposed or was taken to a later round.
     estimate: Option<bool>,
-    /// Whether it has sent its proposal of the current round.
-    proposed: bool,
+    /// What it has proposed in the current round, once it has: a bit, or nothing.
+    proposed: Option<Option<bool>>,
     /// What processes reported in the current round.
     reports: BTreeMap<ProcessId, bool>,
     /// What processes proposed in the current round.
@@ -128,10 +133,23 @@ impl Instance {
         Instance {
             round,
             estimate,
-            proposed: false,
+            proposed: None,
             reports: BTreeMap::new(),
             proposals: BTreeMap::new(),
         }
+    }
+
+    /// What it has said last: a proposal tells what was reported, too.
+    fn last(&self) -> Option<Content> {
+        let (round, estimate) = (self.round, self.estimate?);
+        Some(match self.proposed {
+            None => Content::Report { round, estimate },
+            Some(proposed) => Content::Proposal {
+                round,
+                estimate,
+                proposed,
+            },
+        })
     }
 }
 
@@ -140,6 +158,8 @@ pub struct Randomised {
     processes: Membership,
     me: ProcessId,
     instances: Instances<Instance>,
+    /// The latest decisions.
+    decided: Said<bool>,
 }
 
 /// What the algorithm reacts to.
@@ -149,6 +169,8 @@ pub enum Event {
     Propose(Propose),
     /// A message of some instance.
     Link(link::Deliver<Message>),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -165,6 +187,7 @@ impl Observe for Event {
         match self {
             Event::Propose(request) => request.observe(),
             Event::Link(indication) => indication.observe(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -202,6 +225,7 @@ impl Algorithm for Randomised {
         match event {
             Event::Propose(Propose { instance, value }) => self.upon_propose(instance, &value, ctx),
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -213,6 +237,25 @@ impl Randomised {
             processes: *host.processes(),
             me: host.me(),
             instances: Instances::new(INSTANCES_AHEAD),
+            decided: Said::default(),
+        }
+    }
+
+    /// Upon a stream that begins anew: what was said last in each instance is said again to its
+    /// receiver, and the latest decisions.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let link::Status::Begun { peer } = *status else {
+            return;
+        };
+        for (number, value) in self.decided.iter() {
+            let value = *value;
+            send(To::One(peer), number, Content::Decided { value }, ctx);
+        }
+        for number in self.instances.numbers() {
+            let instance = self.instances.get(number);
+            if let Some(content) = instance.and_then(|instance| instance.last()) {
+                send(To::One(peer), number, content, ctx);
+            }
         }
     }
 
@@ -286,20 +329,21 @@ impl Randomised {
         let Some(estimate) = instance.estimate else {
             return;
         };
-        if instance.proposed || instance.reports.len() < enough {
+        if instance.proposed.is_some() || instance.reports.len() < enough {
             return;
         }
-        instance.proposed = true;
         let ones = instance.reports.values().filter(|bit| **bit).count();
         let zeros = instance.reports.len() - ones;
+        let proposed = match () {
+            () if 2 * ones > n => Some(true),
+            () if 2 * zeros > n => Some(false),
+            () => None,
+        };
+        instance.proposed = Some(proposed);
         let content = Content::Proposal {
             round: instance.round,
             estimate,
-            proposed: match () {
-                () if 2 * ones > n => Some(true),
-                () if 2 * zeros > n => Some(false),
-                () => None,
-            },
+            proposed,
         };
         send(To::All, number, content, ctx);
         self.upon_proposals(number, ctx);
@@ -329,7 +373,7 @@ impl Randomised {
         let Some(instance) = self.instances.get(number) else {
             return;
         };
-        if !instance.proposed || instance.proposals.len() < enough {
+        if instance.proposed.is_none() || instance.proposals.len() < enough {
             return;
         }
         let round = instance.round;
@@ -356,6 +400,8 @@ impl Randomised {
             return;
         }
         self.instances.retire(number);
+        self.decided.say(number, bit);
+        self.decided.end(number, |_| 1);
         let others = To::Some(self.processes.others(self.me));
         send(others, number, Content::Decided { value: bit }, ctx);
         ctx.trigger(Effect::Decide(Decide {
@@ -395,20 +441,23 @@ fn send(to: To, instance: u64, content: Content, ctx: &mut Ctx<Randomised>) {
 pub fn spawn<H: Host>(
     host: &H,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
-    spawn_as(host, Randomised::new(host), link, up)
+    spawn_as(host, Randomised::new(host), link, status, up)
 }
 
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Propose);
     let link = link.attach(mailbox.addr().with(Event::Link));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Link(request) => link.send(request),
         Effect::Decide(indication) => up.send(indication),

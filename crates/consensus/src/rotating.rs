@@ -7,7 +7,10 @@
 //!
 //! # Assumes
 //! Perfect links, regular reliable broadcast that tolerates any crash, the eventually perfect
-//! failure detector ◇P, and f < n/2 crashes. Safety needs neither the detector nor timing.
+//! failure detector ◇P, and f < n/2 crashes. Safety needs neither the detector nor timing. Over a
+//! gap an instance goes on: to whom a stream begins anew, what was said last in each open instance
+//! is said again, and the latest 256 decisions, or 4 MiB of them, if the broadcast did not bring
+//! them. Who missed an older one stays without it.
 //!
 //! # Messages
 //! All carry their instance and round; `c` is the coordinator of the round.
@@ -20,21 +23,25 @@
 //! | `Refuse` | each → c | I suspect you, and have left the round |
 //! | `Abort` | c → all | somebody refused: leave the round |
 //! | decision, by reliable broadcast | c → all | a majority adopted this |
+//! | `Left` | each → one, upon a gap | I have left every earlier round |
+//! | `Decided(value)` | each → one, upon a gap | a majority adopted this, in whatever round |
 //!
 //! # Cost
 //! Failure-free and without suspicion: 3(n−1) messages and n(n−1) of the eager broadcast; the
 //! coordinator decides at step 3, the others at step 4. With p1 dead: 5n−7+(n−1)², round 2. With p1
-//! crashing after k < n of its proposals k more, at step D+5, or D+7 if it has made all of them: who got
-//! one acknowledges it, and who did not refuses. Memory: O(n) an undecided instance; a decided one
-//! leaves a place in a watermark.
+//! crashing after k < n of its proposals k more, at step D+5, or D+7 if it has made all of them:
+//! who got one acknowledges it, and who did not refuses. Memory: O(n) an undecided instance; a
+//! decided one leaves a place in a watermark; the latest decisions.
 //!
 //! # Why it holds
 //! A decided value was adopted by a majority in some round r. Every later coordinator hears a
 //! majority of estimates, hence one of those, and takes the estimate with the latest adoption: by
 //! induction over rounds the same value (UC2). An estimate is a proposal or a coordinator's choice
-//! among estimates (UC1). Once ◇P is accurate, a correct coordinator is reached that nobody refuses,
-//! and a process that waits in a round is released by its coordinator's decision or abort, or by
-//! suspecting it (UC4).
+//! among estimates (UC1). Once ◇P is accurate, a correct coordinator is reached that nobody
+//! refuses, and a process that waits in a round is released by its coordinator's decision or abort,
+//! or by suspecting it (UC4). What a gap may have taken is said again in the present round; of
+//! earlier rounds it says that they were left, which is as good as the `Refuse` or the `Abort` that
+//! was lost: a coordinator may give up at any time.
 //!
 //! # Source
 //! Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed Systems*, JACM 1996,
@@ -45,6 +52,7 @@
 //! can be had is for the layer above to see to, which proposes only what uniform broadcast delivered.
 mod message;
 
+use crate::said::Said;
 use bytes::{Bytes, BytesMut};
 pub use message::{Content, Message};
 use quorate_abstractions::{
@@ -82,6 +90,8 @@ struct Instance {
     lead: Lead,
     /// Messages of rounds that are not reached yet, by round.
     future: BTreeMap<u64, Vec<(ProcessId, Content)>>,
+    /// By process, as said after gaps: it has left every earlier round than this one.
+    left: BTreeMap<ProcessId, u64>,
 }
 
 /// What the coordinator of the current round knows.
@@ -95,6 +105,26 @@ struct Lead {
 }
 
 impl Instance {
+    /// What this process has said last to another: that it has left the rounds before, for it may have
+    /// told the other so as their coordinator, or to their coordinator; and what it says in this one.
+    fn said_to(&self, q: ProcessId, me: ProcessId, coordinator: ProcessId) -> Vec<Content> {
+        let mut said = Vec::new();
+        if self.round > 1 {
+            said.push(Content::Left);
+        }
+        if q == coordinator && self.acked {
+            said.push(Content::Ack);
+        } else if q == coordinator && self.estimated {
+            let (adopted, value) = (self.adopted, self.estimate.clone());
+            said.extend(value.map(|value| Content::Estimate { adopted, value }));
+        }
+        if me == coordinator && !self.lead.closed {
+            let value = self.lead.proposed.clone();
+            said.extend(value.map(|value| Content::Propose { value }));
+        }
+        said
+    }
+
     fn new() -> Self {
         Instance {
             round: 1,
@@ -104,6 +134,7 @@ impl Instance {
             acked: false,
             lead: Lead::default(),
             future: BTreeMap::new(),
+            left: BTreeMap::new(),
         }
     }
 }
@@ -114,6 +145,8 @@ pub struct Rotating {
     me: ProcessId,
     suspected: ProcessSet,
     instances: Instances<Instance>,
+    /// The latest decisions.
+    decided: Said<Bytes>,
 }
 
 /// What the algorithm reacts to.
@@ -127,6 +160,8 @@ pub enum Event {
     Reliable(reliable::Deliver),
     /// ◇P changed its mind.
     Detector(eventually_perfect::Indication),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -147,6 +182,7 @@ impl Observe for Event {
             Event::Link(indication) => indication.observe(),
             Event::Reliable(indication) => indication.observe().as_internal(),
             Event::Detector(indication) => indication.observe().as_internal(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -171,6 +207,7 @@ impl Algorithm for Rotating {
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
             Event::Reliable(delivery) => self.upon_decided(delivery.payload, ctx),
             Event::Detector(indication) => self.upon_detector(indication, ctx),
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -183,6 +220,29 @@ impl Rotating {
             me: host.me(),
             suspected: ProcessSet::EMPTY,
             instances: Instances::new(INSTANCES_AHEAD),
+            decided: Said::default(),
+        }
+    }
+
+    /// Upon a stream that begins anew: says again to its receiver what this process has said last in each
+    /// instance, and the latest decisions.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let link::Status::Begun { peer } = *status else {
+            return;
+        };
+        for (number, value) in self.decided.iter() {
+            let value = value.clone();
+            send(ctx, To::One(peer), number, 1, Content::Decided { value });
+        }
+        for number in self.instances.numbers() {
+            let Some(instance) = self.instances.get(number) else {
+                continue;
+            };
+            let round = instance.round;
+            let coordinator = self.processes.coordinator(round);
+            for content in instance.said_to(peer, self.me, coordinator) {
+                send(ctx, To::One(peer), number, round, content);
+            }
         }
     }
 
@@ -203,6 +263,11 @@ impl Rotating {
             round,
             content,
         } = message;
+        match content {
+            Content::Decided { value } => return self.upon_decision(number, value, ctx),
+            Content::Left => return self.upon_left(number, from, round, ctx),
+            _ => {}
+        }
         let Some(instance) = self.mention(number, ctx) else {
             return;
         };
@@ -253,6 +318,7 @@ impl Rotating {
                 self.upon_coordinator(number, value, ctx);
             }
             Content::Abort if from == coordinator => self.upon_abort(number, ctx),
+            Content::Left | Content::Decided { .. } => {}
             _ => ctx.count("not the coordinator"),
         }
     }
@@ -336,16 +402,54 @@ impl Rotating {
         self.enter_next_round(number, ctx);
     }
 
+    /// A process says after a gap which rounds it has left: what it has said when it left them may be
+    /// lost.
+    fn upon_left(&mut self, number: u64, from: ProcessId, round: u64, ctx: &mut Ctx<Self>) {
+        let Some(instance) = self.mention(number, ctx) else {
+            return;
+        };
+        if round > instance.round.saturating_add(ROUNDS_AHEAD) {
+            return ctx.count("round too far ahead");
+        }
+        let left = instance.left.entry(from).or_default();
+        *left = (*left).max(round);
+        self.upon_round_left(number, ctx);
+    }
+
+    /// Upon a round that its coordinator is known to have left, leave it; upon one that this process
+    /// coordinates and somebody has left, abort it, as upon a refusal.
+    fn upon_round_left(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+        let Some(instance) = self.instances.get(number) else {
+            return;
+        };
+        let round = instance.round;
+        let coordinator = self.processes.coordinator(round);
+        let has_left = |from: &ProcessId| instance.left.get(from).is_some_and(|left| *left > round);
+        if coordinator == self.me {
+            if instance.left.keys().any(has_left) {
+                self.upon_refuse(number, ctx);
+            }
+        } else if has_left(&coordinator) {
+            self.enter_next_round(number, ctx);
+        }
+    }
+
     /// A decision ends the instance; the reliable broadcast brings it to everybody.
     fn upon_decided(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         let mut value = payload;
         let Ok(number) = wire::take_number(&mut value) else {
             return ctx.count("undecodable decision");
         };
+        self.upon_decision(number, value, ctx);
+    }
+
+    fn upon_decision(&mut self, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
         if self.instances.is_retired(number) {
             return;
         }
         self.instances.retire(number);
+        self.decided.say(number, detached(&value));
+        self.decided.end(number, Bytes::len);
         ctx.trigger(Effect::Decide(Decide {
             instance: number,
             value,
@@ -422,6 +526,7 @@ impl Rotating {
             };
             self.upon_message(from, message, ctx);
         }
+        self.upon_round_left(number, ctx);
     }
 
     /// The instance, made at its first mention; `None` if it was decided.
@@ -452,6 +557,11 @@ fn latest(estimates: &BTreeMap<ProcessId, (u64, Bytes)>) -> Option<Bytes> {
     best.map(|(_, value)| value.clone())
 }
 
+/// The value without the buffer that it arrived in, which may be large.
+fn detached(value: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(value)
+}
+
 /// What the reliable broadcast carries: the instance, then the value.
 fn decision(instance: u64, value: &Bytes) -> Bytes {
     let mut payload = BytesMut::with_capacity(value.len() + 10);
@@ -464,6 +574,7 @@ fn decision(instance: u64, value: &Bytes) -> Bytes {
 pub fn spawn<H: Host>(
     host: &H,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
     detector: &Subscribe<eventually_perfect::Indication>,
     up: Addr<Decide>,
@@ -471,6 +582,7 @@ pub fn spawn<H: Host>(
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Propose);
     let link = link.attach(mailbox.addr().with(Event::Link));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     let reliable = reliable.attach(mailbox.addr().with(Event::Reliable));
     detector.send(mailbox.addr().with(Event::Detector));
     host.start(mailbox, Rotating::new(host), move |effect| match effect {

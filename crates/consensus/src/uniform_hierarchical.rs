@@ -6,17 +6,21 @@
 //!   process decides in it.
 //!
 //! # Assumes
-//! Best-effort broadcast, the perfect failure detector P; any number of crashes. With a detector that
-//! errs, a process that suspects all others decides alone.
+//! Best-effort broadcast over perfect links, the perfect failure detector P; any number of crashes.
+//! With a detector that errs, a process that suspects all others decides alone. Over a gap an
+//! instance goes on: to whom a stream begins anew, what this process has imposed in open instances
+//! is said again, and in the latest 256 that are over, or 4 MiB of those. Who missed an older one
+//! stays without it.
 //!
 //! # Messages
 //! `Imposed(instance, value)`, from the leader of a round → everybody.
 //!
 //! # Cost
 //! Failure-free n(n−1) messages; everybody decides at step n, the last in rank at step n−1. With p1
-//! dead, reported D steps after the start: (n−1)² messages, D + n − 1 steps, the last in rank one less.
-//! The sender of rank r crashing after k sends, reported before anybody needs it: k + (n−1)². Memory:
-//! O(n) an undecided instance; a decided one leaves a place in a watermark.
+//! dead, reported D steps after the start: (n−1)² messages, D + n − 1 steps, the last in rank one
+//! less. The sender of rank r crashing after k sends, reported before anybody needs it: k + (n−1)².
+//! Memory: O(n) an undecided instance; a decided one leaves a place in a watermark; what was
+//! imposed in the latest.
 //!
 //! # Why it holds
 //! Take a correct process. Whoever is past its round has adopted its value, for nobody reports it
@@ -34,7 +38,7 @@ use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe, best_effort,
     consensus::{Decide, Propose},
-    perfect,
+    link, perfect,
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, instances::Entry,
@@ -52,6 +56,8 @@ pub enum Event {
     BestEffort(best_effort::Deliver<Imposed>),
     /// P reports a crash.
     Crash(perfect::Crash),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -59,6 +65,8 @@ pub enum Event {
 pub enum Effect {
     /// This process's value, as a leader.
     BestEffort(best_effort::Broadcast<Imposed>),
+    /// The same, again, to whom it may not have reached.
+    Link(link::Send<Imposed>),
     /// An indication to the layer above.
     Decide(Decide),
 }
@@ -69,6 +77,7 @@ impl Observe for Event {
             Event::Propose(request) => request.observe(),
             Event::BestEffort(indication) => indication.observe(),
             Event::Crash(indication) => indication.observe().as_internal(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -77,6 +86,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::BestEffort(request) => request.observe(),
+            Effect::Link(request) => request.observe(),
             Effect::Decide(indication) => indication.observe(),
         }
     }
@@ -93,6 +103,7 @@ impl Algorithm for UniformHierarchical {
                 self.upon_imposed(from, message, ctx);
             }
             Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -123,6 +134,13 @@ impl UniformHierarchical {
         self.upon_progress(number, ctx);
     }
 
+    /// Upon a stream that begins anew: what this process has imposed is said again to its receiver.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        for send in self.0.again(status) {
+            ctx.trigger(Effect::Link(send));
+        }
+    }
+
     /// A crash concerns every instance, also those that begin later.
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.0.crashed.insert(p);
@@ -145,7 +163,7 @@ impl UniformHierarchical {
     fn upon_top(&mut self, number: u64, value: Option<Bytes>, ctx: &mut Ctx<Self>) {
         // Its own round does not end without a proposal, so there is one.
         let Some(value) = value else { return };
-        self.0.instances.retire(number);
+        self.0.retire(number);
         ctx.trigger(Effect::Decide(Decide {
             instance: number,
             value,
@@ -160,17 +178,19 @@ fn impose(instance: u64, value: Bytes, ctx: &mut Ctx<UniformHierarchical>) {
     })));
 }
 
-/// Starts uniform hierarchical consensus over best-effort broadcast and P.
+/// Starts uniform hierarchical consensus over the best-effort broadcast of a lane, and P.
 pub fn spawn<H: Host>(
     host: &H,
-    best_effort: impl Layer<best_effort::Broadcast<Imposed>, best_effort::Deliver<Imposed>>,
+    lane: impl Layer<link::Send<Imposed>, link::Deliver<Imposed>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     spawn_as(
         host,
         UniformHierarchical::new(host),
-        best_effort,
+        lane,
+        status,
         detector,
         up,
     )
@@ -179,16 +199,20 @@ pub fn spawn<H: Host>(
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    best_effort: impl Layer<best_effort::Broadcast<Imposed>, best_effort::Deliver<Imposed>>,
+    lane: impl Layer<link::Send<Imposed>, link::Deliver<Imposed>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Propose);
-    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let arrived = |delivery: link::Deliver<Imposed>| Event::BestEffort(delivery.into());
+    let below = lane.attach(mailbox.addr().with(arrived));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     detector.send(mailbox.addr().with(Event::Crash));
     host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request),
+        Effect::BestEffort(request) => below.send(request.into()),
+        Effect::Link(request) => below.send(request),
         Effect::Decide(indication) => up.send(indication),
     });
     requests

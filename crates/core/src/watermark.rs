@@ -51,6 +51,16 @@ impl Watermark {
                 .is_some_and(|(_, last)| sequence <= *last)
     }
 
+    /// Adds everything up to and including `sequence`.
+    pub fn raise(&mut self, sequence: u64) {
+        self.low = self.low.max(sequence);
+        while let Some(range) = self.above.first_entry()
+            && *range.key() <= self.low.saturating_add(1)
+        {
+            self.low = self.low.max(range.remove());
+        }
+    }
+
     /// Adds `sequence`; true if it was not there.
     pub fn insert(&mut self, sequence: u64) -> bool {
         if self.contains(sequence) {
@@ -123,6 +133,20 @@ impl WatermarkSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn raising_swallows_the_ranges_that_it_reaches() {
+        let mut set = Watermark::default();
+        for sequence in [3, 5, 6, 9] {
+            set.insert(sequence);
+        }
+        set.raise(4);
+        assert_eq!((set.low(), set.ranges().collect()), (6, vec![(9, 9)]));
+        set.raise(2);
+        assert_eq!(set.low(), 6, "it never falls");
+        set.raise(20);
+        assert_eq!((set.low(), set.gaps()), (20, 0));
+    }
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

@@ -6,8 +6,10 @@
 //! - VS9 agreement (safety): who passes from one view to the next has delivered the same in it.
 //!
 //! # Assumes
-//! Best-effort broadcast, uniform consensus, the perfect failure detector P; any number of crashes.
-//! Nobody joins. The user answers `Block`.
+//! Best-effort broadcast over perfect links, uniform consensus, the perfect failure detector P; any
+//! number of crashes. Nobody joins. The user answers `Block`. Over a gap a view goes on: to whom a
+//! stream begins anew, a member says again what it has broadcast in the view and is not stable, and
+//! how much it has delivered; or what it has flushed.
 //!
 //! # Messages
 //! - `Data(view, number, id, payload)`: a broadcast.
@@ -43,7 +45,7 @@ use quorate_abstractions::{
     Subscribe, best_effort,
     consensus::{Decide, Propose},
     group_membership::View,
-    perfect,
+    link, perfect,
     view_synchrony::{Deliver, Indication, Request},
 };
 use quorate_core::{
@@ -87,6 +89,8 @@ pub enum Event {
     Request(Request),
     /// A message of a member.
     BestEffort(best_effort::Deliver<Message>),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
     /// A decision.
     Decide(Decide),
     /// P reports a crash.
@@ -98,6 +102,8 @@ pub enum Event {
 pub enum Effect {
     /// A message to all.
     BestEffort(best_effort::Broadcast<Message>),
+    /// A message, again, to whom it may not have reached.
+    Link(link::Send<Message>),
     /// A proposal.
     Propose(Propose),
     /// An indication to the layer above.
@@ -109,6 +115,7 @@ impl Observe for Event {
         match self {
             Event::Request(request) => request.observe(),
             Event::BestEffort(indication) => indication.observe(),
+            Event::Status(indication) => indication.observe().as_internal(),
             Event::Decide(indication) => indication.observe().as_internal(),
             Event::Crash(indication) => indication.observe().as_internal(),
         }
@@ -119,6 +126,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::BestEffort(request) => request.observe(),
+            Effect::Link(request) => request.observe(),
             Effect::Propose(request) => request.observe().as_internal(),
             Effect::Indicate(indication) => indication.observe(),
         }
@@ -139,6 +147,7 @@ impl Algorithm for ByConsensus {
             Event::BestEffort(best_effort::Deliver { from, message }) => {
                 self.upon_message(from, message, ctx);
             }
+            Event::Status(status) => self.upon_status(&status, ctx),
             Event::Decide(decision) => self.upon_decide(decision, ctx),
             Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
         }
@@ -183,6 +192,24 @@ impl ByConsensus {
             tell(Message::Data { view, data }, ctx);
         }
         self.upon_report_due(ctx);
+    }
+
+    /// Upon a stream that begins anew: what was said in this view, and may be needed, is said again to its
+    /// receiver: once flushed, the flush; before, what is not stable, and what was delivered.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let link::Status::Begun { peer } = *status else {
+            return;
+        };
+        let view = self.view.id;
+        if matches!(self.phase, Phase::Blocked | Phase::Proposed) {
+            let messages = self.within.unstable();
+            return tell_again(peer, Message::Flush { view, messages }, ctx);
+        }
+        for data in self.within.own_unstable().cloned() {
+            tell_again(peer, Message::Data { view, data }, ctx);
+        }
+        let counts = self.within.counts();
+        tell_again(peer, Message::Stable { view, counts }, ctx);
     }
 
     fn upon_report_due(&mut self, ctx: &mut Ctx<Self>) {
@@ -332,37 +359,47 @@ impl ByConsensus {
     }
 }
 
+fn tell_again(to: ProcessId, message: Message, ctx: &mut Ctx<ByConsensus>) {
+    let to = link::To::One(to);
+    ctx.trigger(Effect::Link(link::Send { to, message }));
+}
+
 fn tell(message: Message, ctx: &mut Ctx<ByConsensus>) {
     ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
 }
 
-/// Starts view synchrony by consensus, over best-effort broadcast, uniform consensus and P.
+/// Starts view synchrony by consensus, over the best-effort broadcast of a lane, uniform consensus and P.
 pub fn spawn<H: Host>(
     host: &H,
-    best_effort: impl Layer<best_effort::Broadcast<Message>, best_effort::Deliver<Message>>,
+    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     consensus: impl Layer<Propose, Decide>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ByConsensus::new(host);
-    spawn_as(host, algorithm, best_effort, consensus, detector, up)
+    spawn_as(host, algorithm, lane, status, consensus, detector, up)
 }
 
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    best_effort: impl Layer<best_effort::Broadcast<Message>, best_effort::Deliver<Message>>,
+    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     consensus: impl Layer<Propose, Decide>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Request);
-    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let arrived = |delivery: link::Deliver<Message>| Event::BestEffort(delivery.into());
+    let below = lane.attach(mailbox.addr().with(arrived));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
     detector.send(mailbox.addr().with(Event::Crash));
     host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request),
+        Effect::BestEffort(request) => below.send(request.into()),
+        Effect::Link(request) => below.send(request),
         Effect::Propose(request) => consensus.send(request),
         Effect::Indicate(indication) => up.send(indication),
     });

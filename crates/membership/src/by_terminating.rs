@@ -10,8 +10,10 @@
 //!
 //! # Assumes
 //! Group membership; uniform terminating broadcast of this module alone, by the same processes;
-//! best-effort broadcast; any number of crashes, as far as those survive them. Nobody joins. The user
-//! answers `Block`.
+//! best-effort broadcast over perfect links; any number of crashes, as far as those survive them.
+//! Nobody joins. The user answers `Block`. Over a gap a view goes on: to whom a stream begins anew,
+//! a member says again what it has broadcast in the view and is not stable, and how much it has
+//! delivered.
 //!
 //! # Messages
 //! - `Data(view, number, id, payload)`: a broadcast.
@@ -52,8 +54,9 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    best_effort,
+    Subscribe, best_effort,
     group_membership::View,
+    link,
     terminating::{self, Outcome},
     view_synchrony::{Deliver, Indication, Request},
 };
@@ -98,6 +101,8 @@ pub enum Event {
     View(View),
     /// A message of a member.
     BestEffort(best_effort::Deliver<Message>),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
     /// What a member flushed, or that it is faulty.
     Terminating(terminating::Deliver),
 }
@@ -107,6 +112,8 @@ pub enum Event {
 pub enum Effect {
     /// A message to all.
     BestEffort(best_effort::Broadcast<Message>),
+    /// A message, again, to whom it may not have reached.
+    Link(link::Send<Message>),
     /// What this process flushes.
     Terminating(terminating::Broadcast),
     /// An indication to the layer above.
@@ -119,6 +126,7 @@ impl Observe for Event {
             Event::Request(request) => request.observe(),
             Event::View(indication) => indication.observe().as_internal(),
             Event::BestEffort(indication) => indication.observe(),
+            Event::Status(indication) => indication.observe().as_internal(),
             Event::Terminating(indication) => indication.observe().as_internal(),
         }
     }
@@ -128,6 +136,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::BestEffort(request) => request.observe(),
+            Effect::Link(request) => request.observe(),
             Effect::Terminating(request) => request.observe().as_internal(),
             Effect::Indicate(indication) => indication.observe(),
         }
@@ -150,6 +159,7 @@ impl Algorithm for ByTerminating {
             Event::BestEffort(best_effort::Deliver { from, message }) => {
                 self.upon_message(from, message, ctx);
             }
+            Event::Status(status) => self.upon_status(&status, ctx),
             Event::Terminating(delivery) => self.upon_terminating(delivery, ctx),
         }
     }
@@ -197,6 +207,20 @@ impl ByTerminating {
             let view = self.view.id;
             tell(Message::Stable { view, counts }, ctx);
         }
+    }
+
+    /// Upon a stream that begins anew: what is not stable in this view, and what was delivered, is said
+    /// again to its receiver.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let link::Status::Begun { peer } = *status else {
+            return;
+        };
+        let view = self.view.id;
+        for data in self.within.own_unstable().cloned() {
+            tell_again(peer, Message::Data { view, data }, ctx);
+        }
+        let counts = self.within.counts();
+        tell_again(peer, Message::Stable { view, counts }, ctx);
     }
 
     /// Views come in order. The first is known already.
@@ -347,21 +371,27 @@ impl ByTerminating {
     }
 }
 
+fn tell_again(to: ProcessId, message: Message, ctx: &mut Ctx<ByTerminating>) {
+    let to = link::To::One(to);
+    ctx.trigger(Effect::Link(link::Send { to, message }));
+}
+
 fn tell(message: Message, ctx: &mut Ctx<ByTerminating>) {
     ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
 }
 
 /// Starts view synchrony by terminating broadcast: over group membership, which is given the address
-/// for its views, uniform terminating broadcast and best-effort broadcast.
+/// for its views, uniform terminating broadcast and the best-effort broadcast of a lane.
 pub fn spawn<H: Host>(
     host: &H,
     group: impl FnOnce(Addr<View>),
     terminating: impl Layer<terminating::Broadcast, terminating::Deliver>,
-    best_effort: impl Layer<best_effort::Broadcast<Message>, best_effort::Deliver<Message>>,
+    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ByTerminating::new(host);
-    spawn_as(host, algorithm, group, terminating, best_effort, up)
+    spawn_as(host, algorithm, group, terminating, lane, status, up)
 }
 
 fn spawn_as<H: Host>(
@@ -369,16 +399,20 @@ fn spawn_as<H: Host>(
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     group: impl FnOnce(Addr<View>),
     terminating: impl Layer<terminating::Broadcast, terminating::Deliver>,
-    best_effort: impl Layer<best_effort::Broadcast<Message>, best_effort::Deliver<Message>>,
+    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Request);
     group(mailbox.addr().with(Event::View));
     let terminating = terminating.attach(mailbox.addr().with(Event::Terminating));
-    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
+    let arrived = |delivery: link::Deliver<Message>| Event::BestEffort(delivery.into());
+    let below = lane.attach(mailbox.addr().with(arrived));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request),
+        Effect::BestEffort(request) => below.send(request.into()),
+        Effect::Link(request) => below.send(request),
         Effect::Terminating(request) => terminating.send(request),
         Effect::Indicate(indication) => up.send(indication),
     });

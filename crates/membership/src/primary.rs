@@ -12,10 +12,12 @@
 //! user replaces its state when it joins.
 //!
 //! # Assumes
-//! Perfect links; uniform consensus that decides as soon as one correct process proposes, and tells all
-//! of Π (the leader-driven one); the eventually perfect failure detector ◇P; f < n/2 crashes. Safety
-//! needs neither the detector nor timing. A view changes only while a majority of Π is in it or asks to
-//! be. The user answers `Block` and `StateWanted`: until then no view changes.
+//! Perfect links; uniform consensus that decides as soon as one correct process proposes, and tells
+//! all of Π (the leader-driven one); the eventually perfect failure detector ◇P; f < n/2 crashes.
+//! Safety needs neither the detector nor timing. A view changes only while a majority of Π is in it
+//! or asks to be. The user answers `Block` and `StateWanted`: until then no view changes. A gap
+//! between two members ends the view: the next begins with what anybody has delivered in this one,
+//! and what was said on the way to it is said again.
 //!
 //! # Messages
 //! `Data`, `Stable`, `Flush` among the members, as in [`by_consensus`](crate::by_consensus); and:
@@ -119,6 +121,8 @@ pub enum Event {
     Decide(Decide),
     /// ◇P's opinion changes.
     Detector(eventually_perfect::Indication),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -139,6 +143,7 @@ impl Observe for Event {
             Event::Link(indication) => indication.observe(),
             Event::Decide(indication) => indication.observe().as_internal(),
             Event::Detector(indication) => indication.observe().as_internal(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -167,6 +172,7 @@ impl Algorithm for Primary {
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
             Event::Decide(decision) => self.upon_decide(decision, ctx),
             Event::Detector(indication) => self.upon_detector(indication, ctx),
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -229,9 +235,12 @@ impl Primary {
     }
 
     fn flush(&self, ctx: &mut Ctx<Self>) {
+        send(self.view.members, self.flushing(), ctx);
+    }
+
+    fn flushing(&self) -> Message {
         let (view, messages) = (self.view.id, self.within.unstable());
-        let flush = messages::Message::Flush { view, messages };
-        send(self.view.members, Message::Within(flush), ctx);
+        Message::Within(messages::Message::Flush { view, messages })
     }
 
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
@@ -309,6 +318,29 @@ impl Primary {
         self.upon_change_wanted(ctx);
         self.upon_someone_to_sponsor(ctx);
         self.upon_all_flushed(ctx);
+    }
+
+    /// A gap between members ends the view: the next begins with what anybody has delivered in this one.
+    /// What was said on the way to the next view is said again to whom the stream begins anew.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let Some(peer) = status.interrupted() else {
+            return;
+        };
+        if self.is_member() && self.view.members.contains(peer) {
+            self.start_flush(ctx);
+        }
+        match self.standing {
+            Standing::Blocked | Standing::Proposed | Standing::Copy(_) => {
+                let flush = self.flushing();
+                send(ProcessSet::from_iter([peer]), flush, ctx);
+            }
+            Standing::Joining if self.view.members.contains(peer) => {
+                let view = self.view.id;
+                send(ProcessSet::from_iter([peer]), Message::Join { view }, ctx);
+            }
+            Standing::Open | Standing::Asked | Standing::Outside | Standing::Joining => {}
+        }
+        self.upon_transfer_lost(peer, ctx);
     }
 
     /// Upon a member that is suspected, or somebody that wants to join: the view is to change.
@@ -448,17 +480,19 @@ fn send(to: ProcessSet, message: Message, ctx: &mut Ctx<Primary>) {
 pub fn spawn<H: Host>(
     host: &H,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     consensus: impl Layer<Propose, Decide>,
     detector: &Subscribe<eventually_perfect::Indication>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
-    spawn_as(host, Primary::new(host), link, consensus, detector, up)
+    spawn_as(host, Primary::new(host), link, status, consensus, detector, up)
 }
 
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
     consensus: impl Layer<Propose, Decide>,
     detector: &Subscribe<eventually_perfect::Indication>,
     up: Addr<Indication>,
@@ -466,6 +500,7 @@ fn spawn_as<H: Host>(
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Request);
     let link = link.attach(mailbox.addr().with(Event::Link));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
     detector.send(mailbox.addr().with(Event::Detector));
     host.start(mailbox, algorithm, move |effect| match effect {

@@ -175,6 +175,12 @@ impl Within {
         self.unstable.values().cloned().collect()
     }
 
+    /// Of this process's own messages, those that others may lack, in order.
+    pub(crate) fn own_unstable(&self) -> impl Iterator<Item = &Data> {
+        let own = (self.me, 0)..=(self.me, u64::MAX);
+        self.unstable.range(own).map(|(_, data)| data)
+    }
+
     /// Of these, what is not delivered yet; it is from now on. No gap is left: whoever has delivered a
     /// message has delivered those before it, and says so of all that are unstable.
     pub(crate) fn complete(&mut self, mut messages: Vec<Data>) -> Vec<Data> {

@@ -7,31 +7,37 @@
 //!   consist of correct processes to which and from which its channels are correct.
 //!
 //! # Assumes
-//! Perfect links; quorums of which every read quorum meets every write quorum. Where channels fail in one
-//! direction, a call may block although a generalized quorum system exists: see
-//! [`generalized`](crate::generalized).
+//! Perfect links; quorums of which every read quorum meets every write quorum. Where channels fail
+//! in one direction, a call may block although a generalized quorum system exists: see
+//! [`generalized`](crate::generalized). Over a gap a call goes on: what the peer has not answered
+//! is asked again.
 //!
 //! # Messages
 //! - `GetRequest(call)`, to all: send your state. `GetResponse(call, state)`, back.
 //! - `SetRequest(call, update)`, to all: apply this. `SetResponse(call)`, back.
+//! - `Open(call)`, to one, upon a gap: no call of mine before this one is open.
 //!
 //! # Cost
-//! A call takes 2(n−1) messages and 2 steps (n = 1: none); with another process dead, 2n−3 messages.
-//! Memory: the state; the states that came for each call under way; of the calls of each process, a
-//! watermark.
+//! A call takes 2(n−1) messages and 2 steps (n = 1: none); with another process dead, 2n−3
+//! messages. Memory: the state; of each call under way its update, and the states that came for it;
+//! of the calls of each process, a watermark.
 //!
 //! # Why it holds
-//! A process applies what a set asks for, once, since it is asked once and calls are numbered (QAF1). When
-//! a set has returned, a whole write quorum has its update; a get that begins later has the states of a
-//! read quorum, which has a member in common with it, from later still (QAF2). Responses carry the number
-//! of the call: that of an earlier get says nothing about what happened since.
+//! A process applies what a set asks for, once, since calls are numbered (QAF1). When a set has
+//! returned, a whole write quorum has its update; a get that begins later has the states of a read
+//! quorum, which has a member in common with it, from later still (QAF2). Responses carry the
+//! number of the call: that of an earlier get says nothing about what happened since. Upon a gap, a
+//! question or its answer may be lost, and the question is asked again under its number: an update
+//! is not applied twice (QAF1), and what a get finds is later still (QAF2).
 //!
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, figure 2, after
-//! Attiya, Bar-Noy, Dolev. Deviations: calls of one process may overlap; updates are applied once per call.
+//! Attiya, Bar-Noy, Dolev. Deviations: calls of one process may overlap; updates are applied
+//! once per call.
 use crate::Quorums;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
+    Subscribe,
     link::{self, Deliver, To},
     quorum_access::{Answer, Call, Indication, Request, State, observe_request},
 };
@@ -69,6 +75,11 @@ pub enum Message<S: State> {
         /// The call.
         call: u64,
     },
+    /// Says that no earlier call than this one is open any more, after a gap.
+    Open {
+        /// The oldest call that is open, or the next one.
+        call: u64,
+    },
 }
 
 impl<S: State> Message<S> {
@@ -77,7 +88,8 @@ impl<S: State> Message<S> {
             Message::GetRequest { call }
             | Message::GetResponse { call, .. }
             | Message::SetRequest { call, .. }
-            | Message::SetResponse { call } => *call,
+            | Message::SetResponse { call }
+            | Message::Open { call } => *call,
         }
     }
 }
@@ -89,10 +101,11 @@ impl<S: State> Wire for Message<S> {
             Message::GetResponse { .. } => 1,
             Message::SetRequest { .. } => 2,
             Message::SetResponse { .. } => 3,
+            Message::Open { .. } => 4,
         });
         put_number(self.call(), out);
         match self {
-            Message::GetRequest { .. } | Message::SetResponse { .. } => {}
+            Message::GetRequest { .. } | Message::SetResponse { .. } | Message::Open { .. } => {}
             Message::GetResponse { state, .. } => state.encode(out),
             Message::SetRequest { update, .. } => update.encode(out),
         }
@@ -112,6 +125,7 @@ impl<S: State> Wire for Message<S> {
                 Ok(Message::SetRequest { call, update })
             }
             3 if bytes.is_empty() => Ok(Message::SetResponse { call }),
+            4 if bytes.is_empty() => Ok(Message::Open { call }),
             _ => Err(Undecodable),
         }
     }
@@ -128,6 +142,7 @@ impl<S: State> Observe for Message<S> {
                 Observation::internal("SetRequest").digest(S::digest_of(update))
             }
             Message::SetResponse { .. } => Observation::internal("SetResponse"),
+            Message::Open { .. } => Observation::internal("Open"),
         };
         observation.instance(self.call())
     }
@@ -135,13 +150,30 @@ impl<S: State> Observe for Message<S> {
 
 /// Calls so far above the oldest unanswered one of a process are refused.
 const AHEAD: u64 = 1 << 16;
+/// No process makes so many calls.
+const LAST: u64 = 1 << 62;
 
 /// A call under way.
-enum Pending<S> {
+enum Pending<S: State> {
     /// A get, with the states that have come.
     Get(BTreeMap<ProcessId, S>),
-    /// A set, with the processes that have applied it.
-    Set(ProcessSet),
+    /// A set of this, with the processes that have applied it.
+    Set(S::Update, ProcessSet),
+}
+
+impl<S: State> Pending<S> {
+    /// What it asks of this process, if it has no answer of it.
+    fn asks(&self, call: u64, q: ProcessId) -> Option<Message<S>> {
+        match self {
+            Pending::Get(states) => {
+                (!states.contains_key(&q)).then_some(Message::GetRequest { call })
+            }
+            Pending::Set(update, applied) => {
+                let update = update.clone();
+                (!applied.contains(q)).then_some(Message::SetRequest { call, update })
+            }
+        }
+    }
 }
 
 /// Classical quorum access.
@@ -152,7 +184,7 @@ pub struct Classical<S: State> {
     made: u64,
     /// The calls under way, each with how the user names it.
     pending: BTreeMap<u64, (u64, Pending<S>)>,
-    /// By process: its calls that were answered.
+    /// By process: its calls that were answered, or are over.
     answered: BTreeMap<ProcessId, Watermark>,
 }
 
@@ -162,6 +194,8 @@ pub enum Event<S: State> {
     Request(Request<S::Update>),
     /// A message.
     Link(Deliver<Message<S>>),
+    /// A stream has ended, or begun anew.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -177,6 +211,7 @@ impl<S: State> Observe for Event<S> {
         match self {
             Event::Request(request) => observe_request::<S>(request),
             Event::Link(indication) => indication.observe(),
+            Event::Status(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -206,7 +241,9 @@ impl<S: State> Algorithm for Classical<S> {
                     self.upon_get_response(from, call, state, ctx);
                 }
                 Message::SetResponse { call } => self.upon_set_response(from, call, ctx),
+                Message::Open { call } => self.upon_open(from, call),
             },
+            Event::Status(status) => self.upon_status(&status, ctx),
         }
     }
 }
@@ -233,7 +270,7 @@ impl<S: State> Classical<S> {
                 (pending, Message::GetRequest { call })
             }
             Call::Set(update) => {
-                let pending = Pending::Set(ProcessSet::EMPTY);
+                let pending = Pending::Set(update.clone(), ProcessSet::EMPTY);
                 (pending, Message::SetRequest { call, update })
             }
         };
@@ -243,26 +280,49 @@ impl<S: State> Classical<S> {
         ctx.trigger(Effect::Link(link::Send { to, message }));
     }
 
+    /// Upon a gap: asks the peer again what it has not answered, as before, and says first what is over,
+    /// since it may have heard nothing of that.
+    fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
+        let Some(peer) = status.interrupted() else {
+            return;
+        };
+        let oldest = self.pending.keys().next().copied();
+        let call = oldest.unwrap_or(self.made.saturating_add(1));
+        let open = self.pending.iter();
+        let again = open.filter_map(|(call, (_, pending))| pending.asks(*call, peer));
+        for message in [Message::Open { call }].into_iter().chain(again) {
+            let to = To::One(peer);
+            ctx.trigger(Effect::Link(link::Send { to, message }));
+        }
+    }
+
+    /// No call before this one is asked for again. A number that nobody can have come to is not believed.
+    fn upon_open(&mut self, from: ProcessId, call: u64) {
+        let answered = self.answered.entry(from).or_default();
+        answered.raise(call.saturating_sub(1).min(LAST));
+    }
+
     /// Whether the question is asked for the first time. What is far ahead comes from nobody: links lose
-    /// nothing.
-    fn is_first(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) -> bool {
+    /// nothing but in a gap, and what is over then is said. `None`: it is refused.
+    fn is_first(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) -> Option<bool> {
         let answered = self.answered.entry(from).or_default();
         if call.saturating_sub(answered.low()) > AHEAD {
             ctx.count("call too far ahead");
-            return false;
+            return None;
         }
-        answered.insert(call)
+        Some(answered.insert(call))
     }
 
+    /// A get that is asked for again is answered again, with the state of now.
     fn upon_get_request(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) {
-        if self.is_first(from, call, ctx) {
+        if self.is_first(from, call, ctx).is_some() {
             let state = self.state.clone();
             let (to, message) = (To::One(from), Message::GetResponse { call, state });
             ctx.trigger(Effect::Link(link::Send { to, message }));
         }
     }
 
-    /// The update is applied before the answer says so.
+    /// The update is applied before the answer says so, once, however often it is asked for.
     fn upon_set_request(
         &mut self,
         from: ProcessId,
@@ -270,8 +330,10 @@ impl<S: State> Classical<S> {
         update: &S::Update,
         ctx: &mut Ctx<Self>,
     ) {
-        if self.is_first(from, call, ctx) {
-            self.state.apply(update);
+        if let Some(is_first) = self.is_first(from, call, ctx) {
+            if is_first {
+                self.state.apply(update);
+            }
             let (to, message) = (To::One(from), Message::SetResponse { call });
             ctx.trigger(Effect::Link(link::Send { to, message }));
         }
@@ -294,7 +356,7 @@ impl<S: State> Classical<S> {
 
     /// A set returns when a write quorum has applied it.
     fn upon_set_response(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) {
-        let Some((operation, Pending::Set(applied))) = self.pending.get_mut(&call) else {
+        let Some((operation, Pending::Set(_, applied))) = self.pending.get_mut(&call) else {
             return;
         };
         applied.insert(from);
@@ -317,9 +379,10 @@ pub fn spawn<S: State>(
     quorums: Quorums,
     initial: S,
     links: impl Layer<link::Send<Message<S>>, Deliver<Message<S>>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Indication<S>>,
 ) -> Addr<Request<S::Update>> {
-    spawn_as(host, Classical::new(quorums, initial), links, up)
+    spawn_as(host, Classical::new(quorums, initial), links, status, up)
 }
 
 /// The wiring, for any algorithm with these events and effects.
@@ -327,11 +390,13 @@ fn spawn_as<S: State>(
     host: &impl Host,
     algorithm: impl Algorithm<Event = Event<S>, Effect = Effect<S>>,
     links: impl Layer<link::Send<Message<S>>, Deliver<Message<S>>>,
+    status: &Subscribe<link::Status>,
     up: Addr<Indication<S>>,
 ) -> Addr<Request<S::Update>> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Request);
     let below = links.attach(mailbox.addr().with(Event::Link));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Link(request) => below.send(request),
         Effect::Return(indication) => up.send(indication),

@@ -70,12 +70,10 @@ pub(crate) fn generalized(
 /// Classical access at every process.
 pub(crate) fn classical(world: &World, quorums: &Quorums) -> Vec<Door> {
     let wire = |q| {
-        let (host, lane): (SimHost, _) = (
-            world.host(q).at("access"),
-            world.links(q).at("access").lane(),
-        );
+        let (host, links): (SimHost, _) = (world.host(q).at("access"), world.links(q).at("access"));
         let up: Addr<Indication<Marks>> = world.application(q);
-        classical::spawn(&host, quorums.clone(), Marks::default(), lane, up)
+        let (quorums, lane, status) = (quorums.clone(), links.lane(), links.status());
+        classical::spawn(&host, quorums, Marks::default(), lane, &status, up)
     };
     world.processes().map(wire).collect()
 }

@@ -1,7 +1,7 @@
 mod errata;
 
 use super::*;
-use crate::{best_effort as basic, data::WINDOW, testing::*};
+use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::link::{self, Links, To};
 use quorate_core::{Context, Counters, Incarnation, Time, message::Origin};
 use quorate_sim::{Crash, Exhaustive, Report, Timed, UNIT, World, properties};
@@ -22,7 +22,14 @@ fn wire_as<A: Algorithm<Event = Event, Effect = Effect>>(
     let spawn_at = |q| {
         let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
         let (detector, up) = (world.perfect(q, delay(q)), world.application(q));
-        spawn_as(&host, algorithm(&host), basic::over(lane), &detector, up)
+        spawn_as(
+            &host,
+            algorithm(&host),
+            lane,
+            &world.links(q).status(),
+            &detector,
+            up,
+        )
     };
     world.processes().map(spawn_at).collect()
 }
@@ -120,13 +127,14 @@ fn urb3_no_creation_impossible_identifiers_are_counted_and_dropped() {
         world.links(p(1)).at("urb").lane(),
     );
     let detector = world.perfect(p(1), UNIT);
-    spawn(&host, basic::over(lane), &detector, world.application(p(1)));
+    let status = world.links(p(1)).status();
+    spawn(&host, lane, &status, &detector, world.application(p(1)));
     for q in [p(2), p(3)] {
-        let link: Addr<link::Send<Data>> = world.links(q).at("urb").open(Addr::nowhere());
+        let link: Addr<link::Send<Message>> = world.links(q).at("urb").open(Addr::nowhere());
         for (rank, sequence) in [(1, 1), (9, 1), (2, 0), (2, 1 + WINDOW)] {
             let send = link::Send {
                 to: To::One(p(1)),
-                message: data(rank, sequence),
+                message: Message::Data(data(rank, sequence)),
             };
             world.request(q, Time::ZERO, &link, send);
         }
@@ -156,7 +164,7 @@ fn what_is_delivered_is_not_remembered() {
     let mut ctx = Context::new("urb".into(), 1, Counters::default());
     for sequence in 1..=1000 {
         for from in [p(2), p(1), p(3), p(2)] {
-            let message = data(2, sequence);
+            let message = Message::Data(data(2, sequence));
             urb.upon(
                 Event::BestEffort(best_effort::Deliver { from, message }),
                 &mut ctx,

@@ -66,8 +66,13 @@ fn wire_with(
                     let decided =
                         |regular_consensus::Decide { instance, value }| Decide { instance, value };
                     let perfect = world.perfect(q, Duration::from_millis(3));
-                    let over = best_effort::over(link.lane());
-                    let regular = hierarchical::spawn(&host, over, &perfect, up.with(decided));
+                    let regular = hierarchical::spawn(
+                        &host,
+                        link.lane(),
+                        &link.status(),
+                        &perfect,
+                        up.with(decided),
+                    );
                     regular.with(|Propose { instance, value }| regular_consensus::Propose {
                         instance,
                         value,
@@ -76,7 +81,12 @@ fn wire_with(
             }
         };
         let uniform = |up: Addr<uniform::Deliver>| {
-            majority_ack::spawn(&host.at("uniform"), links.at("uniform").lane(), up)
+            majority_ack::spawn(
+                &host.at("uniform"),
+                links.at("uniform").lane(),
+                &links.status(),
+                up,
+            )
         };
         spawn(
             &host,
@@ -101,7 +111,7 @@ pub(crate) fn rotating_over<H: Host>(
         let lane = links.at("reliable").lane();
         eager::spawn(&host.at("reliable"), best_effort::over(lane), up)
     };
-    rotating::spawn(host, links.lane(), reliable, detector, up)
+    rotating::spawn(host, links.lane(), &links.status(), reliable, detector, up)
 }
 
 /// Everybody broadcasts a few messages; p1 crashes somewhere in between, with all its copies.
@@ -176,7 +186,7 @@ fn held_by_one(is_uniform: bool) -> Report {
         let uniform = |up: Addr<uniform::Deliver>| {
             let (host, links) = (host.at("uniform"), links.at("uniform"));
             if is_uniform {
-                majority_ack::spawn(&host, links.lane(), up)
+                majority_ack::spawn(&host, links.lane(), &links.status(), up)
             } else {
                 eager_as_uniform(&host, &links, up)
             }

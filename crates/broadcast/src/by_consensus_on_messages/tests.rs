@@ -110,7 +110,7 @@ fn wire_with(
             Reliable::Eager => eager_at(&host, &links, up),
             Reliable::Lazy => {
                 let (host, lane) = (host.at("reliable"), links.at("reliable").lane());
-                lazy::spawn(&host, lane, &detector, up)
+                lazy::spawn(&host, lane, &links.status(), &detector, up)
             }
         };
         let consensus = |up: Addr<Decide>| {
@@ -119,8 +119,7 @@ fn wire_with(
                 Consensus::Rotating => rotating_at(&host, &links, &detector, up),
                 Consensus::Hierarchical => {
                     let perfect = world.perfect(q, delay);
-                    let over = best_effort::over(links.lane());
-                    hierarchical::spawn(&host, over, &perfect, up)
+                    hierarchical::spawn(&host, links.lane(), &links.status(), &perfect, up)
                 }
             }
         };

@@ -45,15 +45,17 @@ pub(crate) enum Form {
 pub(crate) const REGULAR: [Form; 2] = [Form::Regular, Form::Lazy];
 
 fn below(world: &World, q: ProcessId, form: Form) -> Below {
-    let (host, lane) = (world.host(q).at("below"), world.links(q).at("below").lane());
+    let (host, links) = (world.host(q).at("below"), world.links(q).at("below"));
+    let (lane, status) = (links.lane(), links.status());
     match form {
         Form::Regular => Box::new(move |up| eager::spawn(&host, best_effort::over(lane), up)),
         Form::Lazy => {
             let detector = world.eventually_perfect(q, &Oracle::accurate(DETECTION));
-            Box::new(move |up| lazy::spawn(&host, lane, &detector, up))
+            Box::new(move |up| lazy::spawn(&host, lane, &status, &detector, up))
         }
         Form::Uniform => {
-            let uniform = uniform::as_reliable(move |up| majority_ack::spawn(&host, lane, up));
+            let uniform =
+                uniform::as_reliable(move |up| majority_ack::spawn(&host, lane, &status, up));
             Box::new(move |up| quorate_core::Layer::attach(uniform, up))
         }
     }

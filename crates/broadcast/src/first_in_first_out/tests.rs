@@ -26,7 +26,8 @@ fn uniform_at(
     q: ProcessId,
 ) -> impl Layer<reliable::Broadcast, reliable::Deliver> + use<> {
     let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
-    uniform::as_reliable(move |up| majority_ack::spawn(&host, lane, up))
+    let status = world.links(q).status();
+    uniform::as_reliable(move |up| majority_ack::spawn(&host, lane, &status, up))
 }
 
 /// Delivers what comes from below at once.

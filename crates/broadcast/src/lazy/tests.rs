@@ -38,7 +38,14 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     let spawn_at = |q| {
         let (host, lane) = (world.host(q).at("rb"), world.links(q).at("rb").lane());
         let (detector, up) = (detector(world, q), world.application(q));
-        spawn_as(&host, algorithm(&host), lane, &detector, up)
+        spawn_as(
+            &host,
+            algorithm(&host),
+            lane,
+            &world.links(q).status(),
+            &detector,
+            up,
+        )
     };
     world.processes().map(spawn_at).collect()
 }
@@ -224,7 +231,8 @@ fn rb3_no_creation_impossible_identifiers_are_counted_and_dropped() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     let (host, lane) = (world.host(p(1)).at("rb"), world.links(p(1)).at("rb").lane());
     let detector = accurate(&world, p(1), UNIT);
-    spawn(&host, lane, &detector, world.application(p(1)));
+    let status = world.links(p(1)).status();
+    spawn(&host, lane, &status, &detector, world.application(p(1)));
     for q in [p(2), p(3)] {
         let link: Addr<link::Send<Message>> = world.links(q).at("rb").open(Addr::nowhere());
         for (rank, sequence) in [(1, 1), (9, 1), (2, 0), (2, 1 + WINDOW)] {

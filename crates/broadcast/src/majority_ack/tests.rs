@@ -11,7 +11,13 @@ fn run(n: usize, quorum: usize, crash: Option<(usize, Crash)>) -> Report {
     for q in world.processes() {
         let host = world.host(q).at("urb");
         let lane = world.links(q).at("urb").lane();
-        let door = spawn_broken(&host, quorum, lane, world.application(q));
+        let door = spawn_broken(
+            &host,
+            quorum,
+            lane,
+            &world.links(q).status(),
+            world.application(q),
+        );
         if q == p(1) {
             let payload = Bytes::from_static(b"m");
             world.request(q, Time::ZERO, &door, Broadcast { payload });
@@ -32,7 +38,7 @@ fn wire(world: &World) -> Vec<Addr<Broadcast>> {
     world.check(properties::uniform(world.membership(), "urb"));
     let spawn_at = |q| {
         let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
-        spawn(&host, lane, world.application(q))
+        spawn(&host, lane, &world.links(q).status(), world.application(q))
     };
     world.processes().map(spawn_at).collect()
 }
@@ -109,7 +115,12 @@ fn a_relay_to_a_holder_carries_the_identifier_alone() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap().keep_trace();
     for q in world.processes() {
         let lane = world.links(q).at("urb").lane();
-        let door = spawn(&world.host(q).at("urb"), lane, world.application(q));
+        let door = spawn(
+            &world.host(q).at("urb"),
+            lane,
+            &world.links(q).status(),
+            world.application(q),
+        );
         if q == p(1) {
             let payload = Bytes::from_static(b"m");
             world.request(q, Time::ZERO, &door, Broadcast { payload });
@@ -132,7 +143,8 @@ fn a_relay_to_a_holder_carries_the_identifier_alone() {
 fn impossible_identifiers_are_counted_and_dropped() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     let lane = world.links(p(1)).at("urb").lane();
-    spawn(&world.host(p(1)).at("urb"), lane, world.application(p(1)));
+    let (host, status) = (world.host(p(1)).at("urb"), world.links(p(1)).status());
+    spawn(&host, lane, &status, world.application(p(1)));
     let id = |rank, incarnation, sequence| MessageId {
         origin: Origin {
             process: p(rank),

@@ -36,12 +36,20 @@ fn wire_as<A: Algorithm<Event = Event, Effect = Effect>>(
             let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
             let detector = &detector;
             move |up| {
-                let below = basic::over(links.at("consensus").lane());
-                uniform_hierarchical::spawn(&host.at("consensus"), below, detector, up)
+                let (lane, status) = (links.at("consensus").lane(), links.status());
+                uniform_hierarchical::spawn(&host.at("consensus"), lane, &status, detector, up)
             }
         };
-        let (below, up) = (basic::over(links.lane()), world.application(q));
-        spawn_as(&host, algorithm(&host), below, consensus, &detector, up)
+        let (lane, up) = (links.lane(), world.application(q));
+        spawn_as(
+            &host,
+            algorithm(&host),
+            lane,
+            &world.links(q).status(),
+            consensus,
+            &detector,
+            up,
+        )
     };
     world.processes().map(spawn_at).collect()
 }
@@ -191,10 +199,10 @@ fn wire_regular(world: &World, delay: Duration) -> Vec<Addr<Broadcast>> {
         let consensus = |source: ProcessId| {
             let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
             let detector = &detector;
-            move |up| hierarchical::spawn(&host, basic::over(links.lane()), detector, up)
+            move |up| hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
         };
-        let (below, up) = (basic::over(links.lane()), world.application(q));
-        spawn_regular(&host, below, consensus, &detector, up)
+        let (lane, up) = (links.lane(), world.application(q));
+        spawn_regular(&host, lane, &links.status(), consensus, &detector, up)
     };
     world.processes().map(spawn_at).collect()
 }
@@ -226,11 +234,25 @@ fn trb1_to_4_hold_over_the_rotating_coordinator() {
                 move |up| {
                     let lane = basic::over(links.at("decisions").lane());
                     let decisions = |up| eager::spawn(&host.at("decisions"), lane, up);
-                    rotating::spawn(&host, links.lane(), decisions, suspicions, up)
+                    rotating::spawn(
+                        &host,
+                        links.lane(),
+                        &links.status(),
+                        decisions,
+                        suspicions,
+                        up,
+                    )
                 }
             };
-            let (below, up) = (basic::over(links.lane()), world.application(q));
-            spawn(&host, below, consensus, &detector, up)
+            let (lane, up) = (links.lane(), world.application(q));
+            spawn(
+                &host,
+                lane,
+                &world.links(q).status(),
+                consensus,
+                &detector,
+                up,
+            )
         };
         let doors: Vec<_> = world.processes().map(spawn_at).collect();
         request_some(&world, &doors, |payload| Broadcast { payload });
@@ -355,7 +377,7 @@ fn a_decision_that_comes_before_the_proposal_is_proposed() {
         .map(|effect| match effect {
             Effect::Propose(_, request) => ("propose", request.instance),
             Effect::Deliver(delivery) => ("deliver", delivery.number),
-            Effect::BestEffort(_) => ("broadcast", 0),
+            Effect::BestEffort(_) | Effect::Link(_) => ("broadcast", 0),
         })
         .collect();
     let expected = [
@@ -410,7 +432,7 @@ fn wire_somewhere(world: &World, q: ProcessId) -> Addr<Broadcast> {
     let (host, lane) = (world.host(q).at("trb"), world.links(q).at("trb").lane());
     let (detector, up) = (world.perfect(q, UNIT), world.application(q));
     let silent = |_| |_: Addr<Decide>| Addr::nowhere();
-    spawn(&host, basic::over(lane), silent, &detector, up)
+    spawn(&host, lane, &world.links(q).status(), silent, &detector, up)
 }
 
 #[test]

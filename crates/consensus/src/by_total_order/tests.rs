@@ -25,7 +25,7 @@ fn over<H: Host>(
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let uniform = |up: Addr<uniform::Deliver>| {
-        majority_ack::spawn(&host.at("uniform"), links.at("uniform").lane(), up)
+        majority_ack::spawn(&host.at("uniform"), links.at("uniform").lane(), &links.status(), up)
     };
     let configuration = by_consensus::Configuration::default();
     by_consensus::spawn(host, configuration, uniform, consensus, up)
@@ -45,7 +45,7 @@ fn total_order_at<H: Host>(
             let lane = links.at("reliable").lane();
             eager::spawn(&host.at("reliable"), best_effort::over(lane), up)
         };
-        rotating::spawn(&host, links.lane(), reliable, detector, up)
+        rotating::spawn(&host, links.lane(), &links.status(), reliable, detector, up)
     };
     over(&host, &links, rotating, up)
 }
@@ -59,9 +59,10 @@ fn regular_total_order_at<H: Host>(
 ) -> Addr<Broadcast> {
     let (host, links) = (host.at("tob"), links.at("tob"));
     let regular = |up: Addr<Decide>| {
-        let (host, lane) = (host.at("hierarchical"), links.at("hierarchical").lane());
+        let (host, links) = (host.at("hierarchical"), links.at("hierarchical"));
+        let (lane, status) = (links.lane(), links.status());
         let decided = |regular_consensus::Decide { instance, value }| Decide { instance, value };
-        hierarchical::spawn(&host, best_effort::over(lane), detector, up.with(decided))
+        hierarchical::spawn(&host, lane, &status, detector, up.with(decided))
             .with(|Propose { instance, value }| regular_consensus::Propose { instance, value })
     };
     over(&host, &links, regular, up)

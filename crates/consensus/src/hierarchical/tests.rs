@@ -3,7 +3,6 @@ use crate::testing::{
     Latencies, Rule, Subject, each_steps, p, payload, posing, reported_after, step,
 };
 use quorate_abstractions::link::Links;
-use quorate_broadcast::best_effort as over;
 use quorate_core::Time;
 use quorate_sim::{Crash, Lose, Oracle, Timed, UNIT, World, properties};
 
@@ -28,9 +27,11 @@ impl Algorithm for Ruled {
 const SUBJECT: Subject = Subject {
     start: |world, q, rule, detector| {
         let host = world.host(q).at("consensus");
-        let below = over::over(world.links(q).at("consensus").lane());
+        let links = world.links(q).at("consensus");
+        let (lane, status) = (links.lane(), links.status());
         let algorithm = Ruled(rule, Hierarchical::new(&host));
-        let door = spawn_as(&host, algorithm, below, detector, world.application(q));
+        let up = world.application(q);
+        let door = spawn_as(&host, algorithm, lane, &status, detector, up);
         let (instance, value) = (1, payload(q));
         world.request(q, Time::ZERO, &door, Propose { instance, value });
     },

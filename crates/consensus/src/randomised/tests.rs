@@ -95,8 +95,9 @@ fn world(
             algorithm: Randomised::new(&host),
             last: last.clone(),
         };
-        let lane = world.links(q).at("consensus").lane();
-        let door = spawn_as(&host, algorithm, lane, world.application(q));
+        let links = world.links(q).at("consensus");
+        let (lane, status) = (links.lane(), links.status());
+        let door = spawn_as(&host, algorithm, lane, &status, world.application(q));
         let (instance, value) = (1, Bytes::from(vec![bit(q)]));
         world.request(q, Time::ZERO, &door, Propose { instance, value });
     }
@@ -483,8 +484,9 @@ fn instances_do_not_wait_for_each_other() {
         world.check(properties::consensus(world.membership(), "consensus"));
         for q in world.processes() {
             let host = world.host(q).at("consensus");
-            let lane = world.links(q).at("consensus").lane();
-            let door = spawn(&host, lane, world.application(q));
+            let links = world.links(q).at("consensus");
+            let (lane, status) = (links.lane(), links.status());
+            let door = spawn(&host, lane, &status, world.application(q));
             for instance in 1..=6 {
                 let time = step((seed as u32 + 7 * q.rank() as u32 + 11 * instance as u32) % 40);
                 let value = Bytes::from(vec![(q.rank() as u8 + instance as u8) & 1]);

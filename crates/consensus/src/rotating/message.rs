@@ -28,6 +28,13 @@ pub enum Content {
     Refuse,
     /// From the coordinator: the round has failed.
     Abort,
+    /// After a gap: the sender has left every earlier round than this one.
+    Left,
+    /// After a gap: the instance is decided, whatever the round.
+    Decided {
+        /// The decision.
+        value: Bytes,
+    },
 }
 
 /// A message of one round of one instance.
@@ -48,6 +55,8 @@ enum Head {
     Ack,
     Refuse,
     Abort,
+    Left,
+    Decided,
 }
 
 impl Wire for Message {
@@ -60,6 +69,8 @@ impl Wire for Message {
             Content::Ack => (Head::Ack, None),
             Content::Refuse => (Head::Refuse, None),
             Content::Abort => (Head::Abort, None),
+            Content::Left => (Head::Left, None),
+            Content::Decided { value } => (Head::Decided, Some(value)),
         };
         wire::put_head(&(self.instance, self.round, head), out);
         if let Some(value) = value {
@@ -75,10 +86,12 @@ impl Wire for Message {
                 value: bytes,
             },
             Head::Propose => Content::Propose { value: bytes },
+            Head::Decided => Content::Decided { value: bytes },
             _ if !bytes.is_empty() => return Err(Undecodable),
             Head::Ack => Content::Ack,
             Head::Refuse => Content::Refuse,
             Head::Abort => Content::Abort,
+            Head::Left => Content::Left,
         };
         Ok(Message {
             instance,
@@ -96,6 +109,8 @@ impl Observe for Message {
             Content::Ack => ("Ack", None),
             Content::Refuse => ("Refuse", None),
             Content::Abort => ("Abort", None),
+            Content::Left => ("Left", None),
+            Content::Decided { value } => ("Decided", Some(value)),
         };
         Observation::internal(label)
             .instance(self.instance)

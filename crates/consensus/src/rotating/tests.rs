@@ -31,6 +31,7 @@ fn run(n: usize, oracle: &Oracle, crash: Option<(usize, Crash)>) -> (Report, Vec
         let door = spawn(
             &host,
             links.lane(),
+            &links.status(),
             reliable,
             &detector,
             world.application(q),
@@ -125,7 +126,14 @@ fn propose_late(early_is_dropped: bool) -> Report {
             }))
         };
         let detector = world.eventually_perfect(q, &accurate());
-        let door = spawn(&host, link, reliable, &detector, world.application(q));
+        let door = spawn(
+            &host,
+            link,
+            &links.status(),
+            reliable,
+            &detector,
+            world.application(q),
+        );
         let value = payload(q);
         let time = if q == p(1) { step(5) } else { step(0) };
         world.call(q, time, move || {

@@ -102,7 +102,14 @@ pub fn hold_undecided(n: usize, seed: u64, bound: u32, rounds: u64) -> Outcome {
             let lane = links.at("reliable").lane();
             eager::spawn(&host.at("reliable"), best_effort::over(lane), up)
         };
-        let door = rotating::spawn(&host, link, reliable, &detector, world.application(q));
+        let door = rotating::spawn(
+            &host,
+            link,
+            &links.status(),
+            reliable,
+            &detector,
+            world.application(q),
+        );
         let (instance, value) = (1, Bytes::from(vec![q.rank() as u8]));
         world.request(q, Time::ZERO, &door, Propose { instance, value });
     }
@@ -124,8 +131,9 @@ pub fn toss(n: usize, seed: u64, bound: u32) -> (Report, Vec<Option<Time>>) {
     world.check(properties::consensus(world.membership(), "consensus"));
     for q in world.processes() {
         let host = world.host(q).at("consensus");
-        let lane = world.links(q).at("consensus").lane();
-        let door = randomised::spawn(&host, lane, world.application(q));
+        let links = world.links(q).at("consensus");
+        let (lane, status) = (links.lane(), links.status());
+        let door = randomised::spawn(&host, lane, &status, world.application(q));
         let (instance, value) = (1, Bytes::from(vec![q.rank() as u8 & 1]));
         world.request(q, Time::ZERO, &door, Propose { instance, value });
     }

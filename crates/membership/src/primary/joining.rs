@@ -25,6 +25,8 @@ impl Primary {
     pub(super) fn upon_join(&mut self, from: ProcessId, view: u64, ctx: &mut Ctx<Self>) {
         let last = self.joiners.entry(from).or_default();
         *last = view.max(*last);
+        // Whoever asks again has not got the state.
+        self.sponsoring.served.remove(from);
         self.upon_change_wanted(ctx);
         self.upon_someone_to_sponsor(ctx);
     }
@@ -63,6 +65,13 @@ impl Primary {
             state,
         };
         send(waiting, transfer, ctx);
+    }
+
+    /// Upon a gap between this process and another: the state may not have got there.
+    pub(super) fn upon_transfer_lost(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
+        if self.sponsoring.served.remove(peer) {
+            self.upon_someone_to_sponsor(ctx);
+        }
     }
 
     /// The user's state, as it is since this process has flushed.

@@ -4,7 +4,8 @@ use crate::{
     marks::{Mark, Marks},
     testing::{call, classical, figure_1, p, patterns, quorum_access},
 };
-use quorate_core::{Membership, Time};
+use quorate_abstractions::link::Status;
+use quorate_core::{Context, Counters, Membership, Time};
 use quorate_sim::{Crash, Exhaustive, Lose, Random, Report, Timed, UNIT, World};
 
 fn majorities(n: usize) -> Quorums {
@@ -144,10 +145,113 @@ fn messages_survive_and_garbage_is_refused() {
         Message::GetResponse { call, state },
         Message::SetRequest { call, update },
         Message::SetResponse { call },
+        Message::Open { call },
     ] {
         let bytes = message.clone().into_bytes();
         assert_eq!(Message::<Marks>::decode(bytes.clone()), Ok(message));
         let longer = [&bytes[..], b"?"].concat();
         assert!(Message::<Marks>::decode(longer.into()).is_err());
     }
+}
+
+/// How many updates were applied: not what applying them twice leaves as it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Tally(Vec<u8>);
+
+impl Wire for Tally {
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_slice(&self.0);
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, Undecodable> {
+        Ok(Tally(bytes.to_vec()))
+    }
+}
+
+impl State for Tally {
+    type Update = Mark;
+
+    fn apply(&mut self, update: &Mark) -> bool {
+        self.0.push(update.0);
+        true
+    }
+
+    fn digest(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn digest_of(update: &Mark) -> u64 {
+        u64::from(update.0)
+    }
+}
+
+/// What the algorithm sends upon an event.
+fn sent(at: &mut Classical<Tally>, event: Event<Tally>) -> Vec<link::Send<Message<Tally>>> {
+    let mut ctx = Context::new("access".into(), 1, Counters::default());
+    at.upon(event, &mut ctx);
+    let mut effects = Vec::new();
+    ctx.take_effects(&mut effects);
+    let sent = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Link(send) => Some(send),
+        Effect::Return(_) => None,
+    });
+    sent.collect()
+}
+
+fn arrive(
+    at: &mut Classical<Tally>,
+    from: usize,
+    message: Message<Tally>,
+) -> Vec<link::Send<Message<Tally>>> {
+    let from = p(from);
+    sent(at, Event::Link(Deliver { from, message }))
+}
+
+fn set(operation: u64, mark: u8) -> Event<Tally> {
+    let call = Call::Set(Mark(mark));
+    Event::Request(Request { operation, call })
+}
+
+#[test]
+fn what_is_open_is_asked_again_and_applied_once() {
+    let new = || Classical::new(majorities(3), Tally(Vec::new()));
+    let (mut p1, mut p2) = (new(), new());
+    let mut asked = sent(&mut p1, set(1, 7));
+    let asked = asked.pop().unwrap().message;
+    for status in [Status::Begun { peer: p(2) }, Status::Gap { peer: p(2) }] {
+        let again = sent(&mut p1, Event::Status(status));
+        let messages: Vec<_> = again.iter().map(|send| send.message.clone()).collect();
+        assert_eq!(messages, [Message::Open { call: 1 }, asked.clone()]);
+        assert!(again.iter().all(|send| send.to == To::One(p(2))));
+    }
+    let answer = arrive(&mut p2, 1, asked.clone());
+    assert_eq!(arrive(&mut p2, 1, asked.clone()), answer);
+    assert_eq!(p2.state, Tally(vec![7]), "applied once");
+    arrive(&mut p1, 2, answer[0].message.clone());
+    let again = sent(&mut p1, Event::Status(Status::Begun { peer: p(2) }));
+    assert_eq!(again.len(), 1, "it has answered: {again:?}");
+}
+
+/// A call that a process never heard of, since others made the quorum, leaves no hole that its numbers
+/// would never get over.
+#[test]
+fn what_was_over_before_the_stream_began_anew_is_waited_for_no_longer() {
+    let new = || Classical::new(majorities(3), Tally(Vec::new()));
+    let (mut p1, mut p2) = (new(), new());
+    for operation in 1..=AHEAD + 1 {
+        sent(&mut p1, set(operation, 1));
+        for from in [1, 3] {
+            arrive(&mut p1, from, Message::SetResponse { call: operation });
+        }
+    }
+    let asked = sent(&mut p1, set(AHEAD + 2, 2)).pop().unwrap().message;
+    assert!(
+        arrive(&mut p2, 1, asked.clone()).is_empty(),
+        "too far ahead"
+    );
+    for send in sent(&mut p1, Event::Status(Status::Begun { peer: p(2) })) {
+        arrive(&mut p2, 1, send.message);
+    }
+    assert_eq!(p2.state, Tally(vec![2]));
+    assert_eq!(p2.answered.get(&p(1)), Some(&Watermark::up_to(AHEAD + 2)));
 }

@@ -47,7 +47,9 @@ fn access(world: &World, q: ProcessId, below: Below, quorums: &Quorums, up: Up) 
         ..generalized::Configuration::default()
     };
     match below {
-        Below::Classical => classical::spawn(&host, quorums, initial, links.lane(), up),
+        Below::Classical => {
+            classical::spawn(&host, quorums, initial, links.lane(), &links.status(), up)
+        }
         Below::Direct => {
             let below = flooding::direct(links.lane());
             generalized::spawn(&host, configuration, quorums, initial, below, up)

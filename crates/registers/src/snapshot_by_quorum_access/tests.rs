@@ -22,7 +22,14 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
         let (below, links) = (host.at("access"), world.links(q).at("access"));
         let access = |up: Addr<quorum_access::Indication<Vector>>| {
             let quorums = majorities(world.membership().n());
-            classical::spawn(&below, quorums, Vector::default(), links.lane(), up)
+            classical::spawn(
+                &below,
+                quorums,
+                Vector::default(),
+                links.lane(),
+                &links.status(),
+                up,
+            )
         };
         spawn_as(&host, make(&host), access, users.application(world, q))
     };

@@ -36,22 +36,22 @@ impl Algorithm for ByContent {
             Event::Broadcast(Broadcast { payload }) => {
                 let data = self.numbering.number(payload);
                 self.pending.insert(data.id, data.payload.clone());
-                ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
+                let message = Message::Data(data);
+                ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
             }
             Event::BestEffort(best_effort::Deliver { from, message }) => {
-                let ack = self.ack.entry(message.payload.clone()).or_default();
+                let (Message::Data(data) | Message::Again(data)) = &message;
+                let (id, payload) = (data.id, data.payload.clone());
+                let ack = self.ack.entry(payload.clone()).or_default();
                 ack.insert(from);
-                if self
-                    .pending
-                    .insert(message.id, message.payload.clone())
-                    .is_none()
-                {
+                if self.pending.insert(id, payload).is_none() {
                     ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
                 }
             }
             Event::Detector(perfect::Crash(p)) => {
                 self.correct.remove(p);
             }
+            Event::Status(_) => {}
         }
         for (id, payload) in &self.pending {
             let ack = self.ack.get(payload).copied().unwrap_or_default();
@@ -99,10 +99,15 @@ impl Algorithm for Twin {
             (Rule::CrashesWakeNobody, Event::Detector(perfect::Crash(p))) => {
                 self.inner.correct.remove(p);
             }
-            (Rule::PendingAgain, Event::BestEffort(best_effort::Deliver { message, .. }))
-                if self.inner.delivered.contains(message.id) =>
-            {
-                if self.again.insert(message.id) {
+            (
+                Rule::PendingAgain,
+                Event::BestEffort(best_effort::Deliver {
+                    message: Message::Data(data),
+                    ..
+                }),
+            ) if self.inner.delivered.contains(data.id) => {
+                if self.again.insert(data.id) {
+                    let message = Message::Data(data);
                     ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
                 }
             }
@@ -111,7 +116,8 @@ impl Algorithm for Twin {
                 self.inner.delivered.insert(data.id);
                 let Data { id, payload } = data.clone();
                 ctx.trigger(Effect::Deliver(Deliver { id, payload }));
-                ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
+                let message = Message::Data(data);
+                ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
             }
             (_, event) => self.inner.upon(event, ctx),
         }
@@ -224,7 +230,13 @@ fn wire_over_suspicions(world: &World, oracle: &Oracle) -> Vec<Addr<Broadcast>> 
     let spawn_at = |q| {
         let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
         let detector = taken_for_crashes(world.eventually_perfect(q, oracle));
-        spawn(&host, basic::over(lane), &detector, world.application(q))
+        spawn(
+            &host,
+            lane,
+            &world.links(q).status(),
+            &detector,
+            world.application(q),
+        )
     };
     world.processes().map(spawn_at).collect()
 }
@@ -252,7 +264,7 @@ fn urb4_holds_in_the_same_run_where_a_majority_is_waited_for() {
     world.check(properties::uniform(world.membership(), "urb"));
     let spawn_at = |q| {
         let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
-        majority_ack::spawn(&host, lane, world.application(q))
+        majority_ack::spawn(&host, lane, &world.links(q).status(), world.application(q))
     };
     let doors: Vec<_> = world.processes().map(spawn_at).collect();
     request(&world, &doors, 1, Time::ZERO);

@@ -245,7 +245,12 @@ fn over_passive_acceptors(is_uniform: bool, half_steps: u32) -> Report {
         };
         let door: Addr<Bytes> = if is_uniform {
             let uniform = |up: Addr<uniform::Deliver>| {
-                majority_ack::spawn(&host.at("uniform"), links.at("uniform").lane(), up)
+                majority_ack::spawn(
+                    &host.at("uniform"),
+                    links.at("uniform").lane(),
+                    &links.status(),
+                    up,
+                )
             };
             let configuration = by_consensus::Configuration::default();
             let up = world.application(q);

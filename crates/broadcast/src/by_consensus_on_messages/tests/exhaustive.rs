@@ -64,13 +64,13 @@ fn found(
             let (host, links) = (world.host(q).at("tob"), world.links(q));
             let below = |messages, decisions| {
                 let (inner, lanes) = (host.at("consensus"), links.at("consensus"));
-                let over = best_effort::over(lanes.lane());
+                let (over, status) = (lanes.lane(), lanes.status());
                 Below {
                     reliable: eager_at(&host, &links, messages),
                     consensus: match consensus {
                         Consensus::Hierarchical => {
                             let perfect = world.perfect(q, Duration::ZERO);
-                            hierarchical::spawn(&inner, over, &perfect, decisions)
+                            hierarchical::spawn(&inner, over, &status, &perfect, decisions)
                         }
                         Consensus::Rotating => {
                             let detector = world.eventually_perfect(q, &oracle);

@@ -98,7 +98,14 @@ fn along(schedule: &str, rule: Rule, suspecting: &[usize]) -> Report {
         };
         let link = spoiled(rule, links.lane());
         let detector = world.eventually_perfect(q, &oracle);
-        let door = spawn(&host, link, reliable, &detector, world.application(q));
+        let door = spawn(
+            &host,
+            link,
+            &links.status(),
+            reliable,
+            &detector,
+            world.application(q),
+        );
         let value = payload(q);
         world.request(q, Time::ZERO, &door, Propose { instance: 1, value });
     }

@@ -82,10 +82,7 @@ impl State for Overwritten {
 
 /// Classical access to registers that are overwritten.
 fn overwriting(world: &World, q: ProcessId, up: Up) -> Calls {
-    let (host, lane) = (
-        world.host(q).at("access"),
-        world.links(q).at("access").lane(),
-    );
+    let (host, links) = (world.host(q).at("access"), world.links(q).at("access"));
     let up = up.with(|returned: quorum_access::Indication<Overwritten>| {
         let answer = match returned.answer {
             Answer::Got(states) => Answer::Got(states.into_iter().map(|state| state.0).collect()),
@@ -98,7 +95,8 @@ fn overwriting(world: &World, q: ProcessId, up: Up) -> Calls {
         &host,
         majorities(5),
         Overwritten(Registers::default()),
-        lane,
+        links.lane(),
+        &links.status(),
         up,
     )
 }
