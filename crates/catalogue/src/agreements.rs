@@ -9,7 +9,6 @@ use quorate_abstractions::{
     link::{Deliver, Links},
     perfect, total_order,
 };
-use quorate_broadcast::best_effort;
 use quorate_commit::two_phase;
 use quorate_consensus::{
     by_quorums, by_total_order, leader_driven, randomised, uniform_hierarchical,
@@ -174,7 +173,7 @@ impl Consensus {
             }
             Consensus::UniformHierarchical => {
                 let perfect = needed(below, self.name())?;
-                uniform_hierarchical::spawn(&at, best_effort::over(links.lane()), perfect, up)
+                uniform_hierarchical::spawn(&at, links.lane(), &links.status(), perfect, up)
             }
             Consensus::ByTotalOrder => {
                 let below = Below {
@@ -185,7 +184,7 @@ impl Consensus {
                     |up: Addr<total_order::Deliver>| broadcasts::by_leader(&at, &below, up);
                 by_total_order::spawn(&at, ordered, up)
             }
-            Consensus::Randomised => randomised::spawn(&at, links.lane(), up),
+            Consensus::Randomised => randomised::spawn(&at, links.lane(), &links.status(), up),
             Consensus::ByQuorums => {
                 let views = Configuration::default();
                 let views = view_synchronizer::spawn(&at.at("views"), views);
@@ -248,8 +247,8 @@ impl Commit {
                 stack::non_blocking(host, &below.links, perfect, up)
             }
             Commit::TwoPhase => {
-                let lane = below.links.at("commit").lane();
-                two_phase::spawn(&host.at("commit"), lane, up)
+                let links = below.links.at("commit");
+                two_phase::spawn(&host.at("commit"), links.lane(), &links.status(), up)
             }
         })
     }

@@ -6,8 +6,8 @@ use quorate_abstractions::{
     perfect, regular_total_order, reliable, total_order, uniform,
 };
 use quorate_broadcast::{
-    all_ack, best_effort, by_consensus_on_messages, by_leader, causal_collected, causal_past,
-    causal_waiting, first_in_first_out as fifo, lazy,
+    all_ack, by_consensus_on_messages, by_leader, causal_collected, causal_past, causal_waiting,
+    first_in_first_out as fifo, lazy,
 };
 use quorate_core::{Addr, Host, MessageId};
 use std::fmt;
@@ -238,15 +238,14 @@ pub fn spawn<H: Host>(
         Broadcast::Eager => eager(up.with(single!(reliable))).with(request!(reliable)),
         Broadcast::Lazy => {
             let (host, lane) = (host.at("reliable"), links.at("reliable").lane());
-            let up = up.with(single!(reliable));
-            lazy::spawn(&host, lane, &below.eventually_perfect, up).with(request!(reliable))
+            let (up, detector) = (up.with(single!(reliable)), &below.eventually_perfect);
+            lazy::spawn(&host, lane, &links.status(), detector, up).with(request!(reliable))
         }
         Broadcast::MajorityAck => majority_ack(up.with(single!(uniform))).with(request!(uniform)),
         Broadcast::AllAck => {
             let (host, lane) = (host.at("uniform"), links.at("uniform").lane());
             let up = up.with(single!(uniform));
-            let over = best_effort::over(lane);
-            all_ack::spawn(&host, over, perfect()?, up).with(request!(uniform))
+            all_ack::spawn(&host, lane, &links.status(), perfect()?, up).with(request!(uniform))
         }
         Broadcast::FirstInFirstOut => {
             let up = up.with(single!(first_in_first_out));

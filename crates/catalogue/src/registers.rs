@@ -144,22 +144,23 @@ impl Registers {
         writer: ProcessId,
         up: Addr<Indication>,
     ) -> Result<Addr<Request>, NeedsPerfect> {
-        let (at, lane) = (host.at("register"), below.links.at("register").lane());
+        let (at, links) = (host.at("register"), below.links.at("register"));
+        let (lane, status) = (links.lane(), &links.status());
         let perfect = || below.perfect.as_ref().ok_or(NeedsPerfect(self.name()));
         Ok(match self {
-            Registers::MultiWriterMajority => multi_writer::spawn(&at, lane, up),
+            Registers::MultiWriterMajority => multi_writer::spawn(&at, lane, status, up),
             Registers::ReadOneWriteAll => {
-                read_one_write_all::spawn(&at, lane, perfect()?, writer, up)
+                read_one_write_all::spawn(&at, lane, status, perfect()?, writer, up)
             }
-            Registers::MajorityVoting => majority_voting::spawn(&at, lane, writer, up),
+            Registers::MajorityVoting => majority_voting::spawn(&at, lane, status, writer, up),
             Registers::ReadImposeWriteAll => {
-                read_impose_write_all::spawn(&at, lane, perfect()?, writer, up)
+                read_impose_write_all::spawn(&at, lane, status, perfect()?, writer, up)
             }
             Registers::ReadImposeWriteMajority => {
-                read_impose_write_majority::spawn(&at, lane, writer, up)
+                read_impose_write_majority::spawn(&at, lane, status, writer, up)
             }
             Registers::ReadImposeWriteConsultAll => {
-                read_impose_write_consult_all::spawn(&at, lane, perfect()?, up)
+                read_impose_write_consult_all::spawn(&at, lane, status, perfect()?, up)
             }
         })
     }

@@ -37,7 +37,7 @@ pub fn uniform<H: Host>(
     up: Addr<uniform::Deliver>,
 ) -> Addr<uniform::Broadcast> {
     let (host, links) = (host.at("uniform"), links.at("uniform"));
-    majority_ack::spawn(&host, links.lane(), up)
+    majority_ack::spawn(&host, links.lane(), &links.status(), up)
 }
 
 /// Uniform consensus: rotating coordinator, its decisions by eager reliable broadcast.
@@ -49,7 +49,14 @@ pub fn consensus<H: Host>(
 ) -> Addr<consensus::Propose> {
     let (host, links) = (host.at("consensus"), links.at("consensus"));
     let decisions = |up: Addr<reliable::Deliver>| reliable(&host, &links, up);
-    rotating::spawn(&host, links.lane(), decisions, detector, up)
+    rotating::spawn(
+        &host,
+        links.lane(),
+        &links.status(),
+        decisions,
+        detector,
+        up,
+    )
 }
 
 /// Uniform total-order broadcast: by consensus, over the two above.
@@ -79,9 +86,9 @@ pub fn terminating<H: Host>(
     up: Addr<terminating::Deliver>,
 ) -> Addr<terminating::Broadcast> {
     let (host, links) = (host.at("terminating"), links.at("terminating"));
-    let below = best_effort::over(links.lane());
+    let (lane, status) = (links.lane(), links.status());
     let consensus = |source| consensus_of(source, &host, &links, detector);
-    quorate_broadcast::terminating::spawn(&host, below, consensus, detector, up)
+    quorate_broadcast::terminating::spawn(&host, lane, &status, consensus, detector, up)
 }
 
 /// The consensus on the messages of a source, in terminating broadcast.
@@ -96,8 +103,7 @@ pub(crate) fn consensus_of<H: Host>(
         host.at(&source).at("consensus"),
         links.at(&source).at("consensus"),
     );
-    let below = best_effort::over(links.lane());
-    move |up| uniform_hierarchical::spawn(&host, below, detector, up)
+    move |up| uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
 }
 
 /// Group membership, over uniform hierarchical consensus and P.
@@ -109,8 +115,8 @@ pub fn group_membership<H: Host>(
 ) {
     let (host, links) = (host.at("group"), links.at("group"));
     let consensus = |up: Addr<consensus::Decide>| {
-        let (host, lane) = (host.at("consensus"), links.at("consensus").lane());
-        uniform_hierarchical::spawn(&host, best_effort::over(lane), detector, up)
+        let (host, links) = (host.at("consensus"), links.at("consensus"));
+        uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
     };
     group::spawn(&host, consensus, detector, up);
 }
@@ -124,9 +130,9 @@ pub fn non_blocking<H: Host>(
 ) -> Addr<atomic_commit::Propose> {
     let (host, links) = (host.at("commit"), links.at("commit"));
     let consensus = |up: Addr<consensus::Decide>| {
-        let (host, lane) = (host.at("consensus"), links.at("consensus").lane());
-        uniform_hierarchical::spawn(&host, best_effort::over(lane), detector, up)
+        let (host, links) = (host.at("consensus"), links.at("consensus"));
+        uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
     };
-    let votes = best_effort::over(links.lane());
-    non_blocking::spawn(&host, votes, detector, consensus, up)
+    let (lane, status) = (links.lane(), links.status());
+    non_blocking::spawn(&host, lane, &status, detector, consensus, up)
 }

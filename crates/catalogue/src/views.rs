@@ -10,7 +10,6 @@ use quorate_abstractions::{
     perfect, terminating,
     view_synchrony::{Indication, Request},
 };
-use quorate_broadcast::best_effort;
 use quorate_consensus::{leader_driven, uniform_hierarchical};
 use quorate_core::{Addr, Host, Layer};
 use quorate_membership::{by_consensus, by_terminating, primary};
@@ -97,7 +96,7 @@ pub fn primary_views<H: Host>(
         let (host, links) = (host.at("consensus"), links.at("consensus"));
         leader_driven::spawn(&host, links.lane(), &links.status(), leader, up)
     };
-    primary::spawn(host, links.lane(), consensus, detector, up)
+    primary::spawn(host, links.lane(), &links.status(), consensus, detector, up)
 }
 
 /// By uniform hierarchical consensus, over P.
@@ -109,11 +108,9 @@ pub fn views_by_consensus<H: Host>(
 ) -> Addr<Request> {
     let consensus = |up: Addr<consensus::Decide>| {
         let (host, links) = (host.at("consensus"), links.at("consensus"));
-        let lane = best_effort::over(links.lane());
-        uniform_hierarchical::spawn(&host, lane, perfect, up)
+        uniform_hierarchical::spawn(&host, links.lane(), &links.status(), perfect, up)
     };
-    let lane = best_effort::over(links.lane());
-    by_consensus::spawn(host, lane, consensus, perfect, up)
+    by_consensus::spawn(host, links.lane(), &links.status(), consensus, perfect, up)
 }
 
 /// By terminating broadcast, over group membership, both by uniform hierarchical consensus, over P.
@@ -136,8 +133,8 @@ pub(crate) fn by_terminating_over<H: Host>(
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let group = |up| stack::group_membership(host, links, perfect, up);
-    let lane = best_effort::over(links.lane());
-    by_terminating::spawn(host, group, terminating, lane, up)
+    let (lane, status) = (links.lane(), links.status());
+    by_terminating::spawn(host, group, terminating, lane, &status, up)
 }
 
 /// Starts a view synchrony here.

@@ -485,7 +485,15 @@ pub fn spawn<H: Host>(
     detector: &Subscribe<eventually_perfect::Indication>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
-    spawn_as(host, Primary::new(host), link, status, consensus, detector, up)
+    spawn_as(
+        host,
+        Primary::new(host),
+        link,
+        status,
+        consensus,
+        detector,
+        up,
+    )
 }
 
 fn spawn_as<H: Host>(

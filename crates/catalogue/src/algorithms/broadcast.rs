@@ -374,19 +374,26 @@ fn wire_relayless(site: &Site<'_>) -> Door {
 
 fn wire_one_ack(site: &Site<'_>) -> Door {
     let (host, links) = (site.host().at("uniform"), site.links().at("uniform"));
-    let door = majority_ack::spawn_broken(&host, 1, links.lane(), site.application());
+    let door =
+        majority_ack::spawn_broken(&host, 1, links.lane(), &links.status(), site.application());
     Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
 }
 
 fn lazy(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
     let (host, links) = (site.host().at("reliable"), site.links().at("reliable"));
-    let door = lazy::spawn(&host, links.lane(), detector, site.application());
+    let door = lazy::spawn(
+        &host,
+        links.lane(),
+        &links.status(),
+        detector,
+        site.application(),
+    );
     Door::Broadcast(door.with(|payload| reliable::Broadcast { payload }))
 }
 
 fn all_ack(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
     let (host, links) = (site.host().at("uniform"), site.links().at("uniform"));
-    let below = to_everybody::over(links.lane());
-    let door = all_ack::spawn(&host, below, detector, site.application());
+    let (lane, status) = (links.lane(), links.status());
+    let door = all_ack::spawn(&host, lane, &status, detector, site.application());
     Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
 }

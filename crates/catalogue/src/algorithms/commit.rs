@@ -183,5 +183,10 @@ fn two_phase(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
             }),
         )
     };
-    Door::Vote(two_phase::spawn(&host, below, site.application()))
+    Door::Vote(two_phase::spawn(
+        &host,
+        below,
+        &site.links().status(),
+        site.application(),
+    ))
 }

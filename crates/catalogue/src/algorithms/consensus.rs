@@ -16,7 +16,6 @@ use quorate_abstractions::{
     link::{self, Links},
     perfect, regular_consensus,
 };
-use quorate_broadcast::best_effort;
 use quorate_consensus::{
     hierarchical, leader_driven,
     randomised::{self, Content, Message},
@@ -359,7 +358,7 @@ fn randomised(
             },
         ))
     };
-    let door = randomised::spawn(&host, link, site.application());
+    let door = randomised::spawn(&host, link, &site.links().status(), site.application());
     Door::Propose(door.with(|Proposal { instance, value }| {
         let parity = value.iter().fold(0, |parity, byte| parity ^ (byte & 1));
         let value = Bytes::from(vec![parity]);
@@ -393,8 +392,8 @@ fn check_rotating(processes: &Membership) -> Properties {
 
 fn hierarchical(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
     let (host, links) = (site.host().at("consensus"), site.links().at("consensus"));
-    let below = best_effort::over(links.lane());
-    let door = hierarchical::spawn(&host, below, detector, site.application());
+    let (lane, status) = (links.lane(), links.status());
+    let door = hierarchical::spawn(&host, lane, &status, detector, site.application());
     Door::Propose(
         door.with(|Proposal { instance, value }| regular_consensus::Propose { instance, value }),
     )
@@ -402,8 +401,9 @@ fn hierarchical(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
 
 fn uniform_hierarchical(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
     let (host, links) = (site.host().at("consensus"), site.links().at("consensus"));
-    let below = best_effort::over(links.lane());
-    let door = uniform_hierarchical::spawn(&host, below, detector, site.application());
+    let (lane, status) = (links.lane(), links.status());
+    let up = site.application();
+    let door = uniform_hierarchical::spawn(&host, lane, &status, detector, up);
     Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
 }
 

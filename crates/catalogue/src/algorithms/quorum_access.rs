@@ -168,7 +168,8 @@ const CLASSICAL: Algorithm = Algorithm {
         wire: |site| {
             call(site, |host, site, up| {
                 let quorums = Quorums::majorities(host.processes());
-                classical::spawn(host, quorums, Marks::default(), access_lane(site), up)
+                let (lane, status) = (access_lane(site), site.links().status());
+                classical::spawn(host, quorums, Marks::default(), lane, &status, up)
             })
         },
         check: |processes| properties::quorum_access("access", processes.set()),
@@ -181,7 +182,8 @@ const CLASSICAL: Algorithm = Algorithm {
         under: Faults::NONE,
         wire: |site| {
             call(site, |host, site, up| {
-                classical::spawn(host, of_one(), Marks::default(), access_lane(site), up)
+                let (lane, status) = (access_lane(site), site.links().status());
+                classical::spawn(host, of_one(), Marks::default(), lane, &status, up)
             })
         },
     }],
@@ -401,7 +403,14 @@ fn registers(site: &Site<'_>, quorums: Quorums) -> Door {
     let below = host.at("access");
     let lane = access_lane(site);
     let access = |up: Addr<Indication<Registers>>| {
-        classical::spawn(&below, quorums, Registers::default(), lane, up)
+        classical::spawn(
+            &below,
+            quorums,
+            Registers::default(),
+            lane,
+            &site.links().status(),
+            up,
+        )
     };
     let door = by_quorum_access::spawn(&host, access, site.application());
     let operate = door.with(|operation: Operation| {

@@ -373,7 +373,8 @@ fn read_one(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
         lane(site, kept),
         site.application(),
     );
-    let requests = read_one_write_all::spawn(&host, lane, detector, p1(site), up);
+    let requests =
+        read_one_write_all::spawn(&host, lane, &site.links().status(), detector, p1(site), up);
     door(&requests, Some(p1(site)))
 }
 
@@ -383,7 +384,7 @@ fn voting(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
         lane(site, read),
         site.application(),
     );
-    let requests = majority_voting::spawn(&host, lane, p1(site), up);
+    let requests = majority_voting::spawn(&host, lane, &site.links().status(), p1(site), up);
     door(&requests, Some(p1(site)))
 }
 
@@ -393,7 +394,8 @@ fn impose_on_all(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door 
         lane(site, kept),
         site.application(),
     );
-    let requests = read_impose_write_all::spawn(&host, lane, detector, p1(site), up);
+    let requests =
+        read_impose_write_all::spawn(&host, lane, &site.links().status(), detector, p1(site), up);
     door(&requests, Some(p1(site)))
 }
 
@@ -403,7 +405,8 @@ fn impose_on_majority(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
         lane(site, read),
         site.application(),
     );
-    let requests = read_impose_write_majority::spawn(&host, lane, p1(site), up);
+    let requests =
+        read_impose_write_majority::spawn(&host, lane, &site.links().status(), p1(site), up);
     door(&requests, Some(p1(site)))
 }
 
@@ -413,7 +416,8 @@ fn consult_all(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
         lane(site, kept),
         site.application(),
     );
-    let requests = read_impose_write_consult_all::spawn(&host, lane, detector, up);
+    let requests =
+        read_impose_write_consult_all::spawn(&host, lane, &site.links().status(), detector, up);
     door(&requests, None)
 }
 
@@ -423,5 +427,8 @@ fn many_writers(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
         lane(site, read),
         site.application(),
     );
-    door(&multi_writer::spawn(&host, lane, up), None)
+    door(
+        &multi_writer::spawn(&host, lane, &site.links().status(), up),
+        None,
+    )
 }

@@ -239,8 +239,9 @@ fn majorities(site: &Site<'_>) -> Quorums {
 /// Registers of many writers, by majorities.
 fn registers(site: &Site<'_>) -> impl Layer<register::Request, register::Indication> + use<> {
     let host = site.host().at("register");
-    let lane = site.links().at("register").lane();
-    move |up: Addr<register::Indication>| multi_writer::spawn(&host, lane, up)
+    let links = site.links().at("register");
+    let (lane, status) = (links.lane(), links.status());
+    move |up: Addr<register::Indication>| multi_writer::spawn(&host, lane, &status, up)
 }
 
 /// Registers on quorums that do not meet.
@@ -248,10 +249,10 @@ fn that_do_not_meet(
     site: &Site<'_>,
 ) -> impl Layer<register::Request, register::Indication> + use<> {
     let host = site.host().at("register");
-    let (below, lane) = (host.at("access"), access_lane(site));
+    let (below, lane, status) = (host.at("access"), access_lane(site), site.links().status());
     move |up: Addr<register::Indication>| {
         let access = |up: Addr<quorum_access::Indication<Registers>>| {
-            classical::spawn(&below, of_one(), Registers::default(), lane, up)
+            classical::spawn(&below, of_one(), Registers::default(), lane, &status, up)
         };
         by_quorum_access::spawn(&host, access, up)
     }
@@ -267,10 +268,10 @@ fn from_registers<R: Layer<register::Request, register::Indication>>(
 
 fn by_access(site: &Site<'_>, quorums: Quorums) -> impl Layer<Request, Indication> + use<> {
     let host = site.host().at("snapshot");
-    let (below, lane) = (host.at("access"), access_lane(site));
+    let (below, lane, status) = (host.at("access"), access_lane(site), site.links().status());
     move |up: Addr<Indication>| {
         let access = |up: Addr<quorum_access::Indication<Vector>>| {
-            classical::spawn(&below, quorums, Vector::default(), lane, up)
+            classical::spawn(&below, quorums, Vector::default(), lane, &status, up)
         };
         snapshot_by_quorum_access::spawn(&host, access, up)
     }

@@ -10,15 +10,12 @@ use crate::{
     stack,
 };
 use quorate_abstractions::{
-    Subscribe, best_effort,
-    link::Links,
+    Subscribe,
+    link::{self, Links},
     perfect,
     terminating::{Broadcast, Deliver, Outcome},
 };
-use quorate_broadcast::{
-    best_effort as to_everybody,
-    terminating::{self, Data},
-};
+use quorate_broadcast::terminating::{self, Data};
 use quorate_consensus::hierarchical;
 use quorate_core::{Addr, Host, Layer, Membership, Observation, Observe, ProcessId};
 use quorate_sim::properties::{self, Properties};
@@ -116,11 +113,9 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             under: Faults::NONE,
             wire: |site| {
                 let first = site.host().processes().coordinator(1);
-                spoiled(site, &site.perfect(), move |delivery| {
-                    best_effort::Deliver {
-                        from: first,
-                        ..delivery
-                    }
+                spoiled(site, &site.perfect(), move |delivery| link::Deliver {
+                    from: first,
+                    ..delivery
                 })
             },
         },
@@ -170,19 +165,20 @@ fn door(door: Addr<Broadcast>) -> Door {
 fn spoiled(
     site: &Site<'_>,
     detector: &Subscribe<perfect::Crash>,
-    alter: impl Fn(best_effort::Deliver<Data>) -> best_effort::Deliver<Data> + Send + Sync + 'static,
+    alter: impl Fn(link::Deliver<Data>) -> link::Deliver<Data> + Send + Sync + 'static,
 ) -> Door {
     let (host, links) = (
         site.host().at("terminating"),
         site.links().at("terminating"),
     );
-    let below = to_everybody::over(links.lane());
-    let altered = |up: Addr<best_effort::Deliver<Data>>| below.attach(up.with(alter));
+    let lane = links.lane();
+    let altered = |up: Addr<link::Deliver<Data>>| lane.attach(up.with(alter));
     let perfect = site.perfect();
     let consensus = |source| stack::consensus_of(source, &host, &links, &perfect);
     door(terminating::spawn(
         &host,
         altered,
+        &links.status(),
         consensus,
         detector,
         up(site),
@@ -194,16 +190,17 @@ fn wire_not_uniform(site: &Site<'_>) -> Door {
         site.host().at("terminating"),
         site.links().at("terminating"),
     );
-    let (below, detector) = (to_everybody::over(links.lane()), site.perfect());
+    let detector = site.perfect();
     let consensus = |source: ProcessId| {
         let at = source.to_string();
         let (host, links) = (host.at(&at).at("regular"), links.at(&at).at("regular"));
         let detector = &detector;
-        move |up| hierarchical::spawn(&host, to_everybody::over(links.lane()), detector, up)
+        move |up| hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
     };
     door(terminating::spawn_regular(
         &host,
-        below,
+        links.lane(),
+        &links.status(),
         consensus,
         &detector,
         up(site),

@@ -195,6 +195,7 @@ fn undecided(site: &Site<'_>) -> Door {
     back(primary::spawn(
         &host,
         links.lane(),
+        &links.status(),
         consensus,
         &detector,
         up,

@@ -23,11 +23,11 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
         let (below, agreed) = (host.at("consensus"), links.at("consensus"));
         let detector = detect(world, q);
         let consensus = |up: Addr<consensus::Decide>| {
-            uniform_hierarchical::spawn(&below, over::over(agreed.lane()), &detector, up)
+            uniform_hierarchical::spawn(&below, agreed.lane(), &agreed.status(), &detector, up)
         };
         let up = world.application(q);
-        let votes = over::over(links.lane());
-        spawn_as(&host, make(&host), votes, &detector, consensus, up)
+        let (lane, status) = (links.lane(), links.status());
+        spawn_as(&host, make(&host), lane, &status, &detector, consensus, up)
     };
     world.processes().map(wire).collect()
 }

@@ -20,7 +20,7 @@ fn promises(world: &World) -> Properties {
 fn wire(world: &World) -> Vec<Addr<Propose>> {
     let wire = |q| {
         let (host, links) = (world.host(q).at("commit"), world.links(q).at("commit"));
-        spawn(&host, links.lane(), world.application(q))
+        spawn(&host, links.lane(), &links.status(), world.application(q))
     };
     world.processes().map(wire).collect()
 }
@@ -30,13 +30,13 @@ fn wire_non_blocking(world: &World) -> Vec<Addr<Propose>> {
     let wire = |q| {
         let (host, links) = (world.host(q).at("commit"), world.links(q).at("commit"));
         let detector = world.perfect(q, UNIT);
-        let (votes, agreed) = (links.lane(), links.at("consensus").lane());
+        let (agreed, status) = (links.at("consensus").lane(), links.status());
         let consensus = |up: Addr<consensus::Decide>| {
             let host = host.at("consensus");
-            uniform_hierarchical::spawn(&host, best_effort::over(agreed), &detector, up)
+            uniform_hierarchical::spawn(&host, agreed, &status, &detector, up)
         };
-        let (votes, up) = (best_effort::over(votes), world.application(q));
-        non_blocking::spawn(&host, votes, &detector, consensus, up)
+        let (lane, up) = (links.lane(), world.application(q));
+        non_blocking::spawn(&host, lane, &status, &detector, consensus, up)
     };
     world.processes().map(wire).collect()
 }

@@ -25,7 +25,12 @@ fn over<H: Host>(
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let uniform = |up: Addr<uniform::Deliver>| {
-        majority_ack::spawn(&host.at("uniform"), links.at("uniform").lane(), &links.status(), up)
+        majority_ack::spawn(
+            &host.at("uniform"),
+            links.at("uniform").lane(),
+            &links.status(),
+            up,
+        )
     };
     let configuration = by_consensus::Configuration::default();
     by_consensus::spawn(host, configuration, uniform, consensus, up)

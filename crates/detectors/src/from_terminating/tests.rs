@@ -19,12 +19,12 @@ fn broadcast(world: &World, q: ProcessId, delay: Duration) -> impl Layer<Broadca
             let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
             let detector = &detector;
             move |up| {
-                let below = best_effort::over(links.lane());
-                uniform_hierarchical::spawn(&host, below, detector, up)
+                let (lane, status) = (links.lane(), links.status());
+                uniform_hierarchical::spawn(&host, lane, &status, detector, up)
             }
         };
-        let below = best_effort::over(links.lane());
-        terminating::spawn(&host, below, consensus, &detector, up)
+        let (lane, status) = (links.lane(), links.status());
+        terminating::spawn(&host, lane, &status, consensus, &detector, up)
     }
 }
 

@@ -126,9 +126,10 @@ fn world(
         let (host, links) = (world.host(q).at("views"), world.links(q).at("views"));
         let (up, back, log) = user(&world, q);
         let consensus = |up: Addr<Decide>| {
-            let below = over::over(links.at("consensus").lane());
+            let links = links.at("consensus");
+            let (lane, status) = (links.lane(), links.status());
             let detector = world.perfect(q, UNIT.min(detection(q)));
-            uniform_hierarchical::spawn(&host.at("consensus"), below, &detector, up)
+            uniform_hierarchical::spawn(&host.at("consensus"), lane, &status, &detector, up)
         };
         let algorithm = Ruled {
             rule,
@@ -136,8 +137,8 @@ fn world(
             contents: Vec::new(),
         };
         let detector = world.perfect(q, detection(q));
-        let below = over::over(links.lane());
-        let door = spawn_as(&host, algorithm, below, consensus, &detector, up);
+        let (lane, status) = (links.lane(), links.status());
+        let door = spawn_as(&host, algorithm, lane, &status, consensus, &detector, up);
         assert!(back.set(door.clone()).is_ok());
         doors.push(door);
         logs.push(log);

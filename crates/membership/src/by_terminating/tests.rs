@@ -29,7 +29,7 @@ fn consensus<'d>(
     detector: &'d Subscribe<perfect::Crash>,
 ) -> impl Layer<Propose, Decide> + use<'d> {
     let (host, links) = (host.at(name), links.at(name));
-    move |up| uniform_hierarchical::spawn(&host, over::over(links.lane()), detector, up)
+    move |up| uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
 }
 
 /// An algorithm at `q`, over group membership and terminating broadcast by uniform hierarchical
@@ -49,12 +49,11 @@ fn stack<A: Algorithm<Event = Event, Effect = Effect>>(
     };
     let terminating = |up: Addr<terminating::Deliver>| {
         let (host, links) = (host.at("flush"), links.at("flush"));
-        let below = over::over(links.lane());
         let agreed = |source: ProcessId| consensus(&source.to_string(), &host, &links, detector);
-        trb::spawn(&host, below, agreed, detector, up)
+        trb::spawn(&host, links.lane(), &links.status(), agreed, detector, up)
     };
-    let below = over::over(links.at("data").lane());
-    spawn_as(&host, algorithm, group, terminating, below, up)
+    let (lane, status) = (links.at("data").lane(), links.status());
+    spawn_as(&host, algorithm, group, terminating, lane, &status, up)
 }
 
 /// This algorithm everywhere; users answer `Block` at once.

@@ -24,8 +24,8 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
         let detector = world.perfect(q, delay(q));
         let consensus = |up: Addr<Decide>| {
             let host = host.at("consensus");
-            let below = best_effort::over(links.at("consensus").lane());
-            uniform_hierarchical::spawn(&host, below, &detector, up)
+            let lane = links.at("consensus").lane();
+            uniform_hierarchical::spawn(&host, lane, &links.status(), &detector, up)
         };
         let group = algorithm(Group::new(&host));
         spawn_as(&host, group, consensus, &detector, world.application(q));

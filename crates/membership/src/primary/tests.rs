@@ -92,7 +92,14 @@ fn world(
             let lane = links.at("consensus").lane();
             leader_driven::spawn(&host.at("consensus"), lane, &links.status(), &leader, up)
         };
-        let door = spawn(&host, links.lane(), consensus, &detector, up);
+        let door = spawn(
+            &host,
+            links.lane(),
+            &links.status(),
+            consensus,
+            &detector,
+            up,
+        );
         assert!(back.set(door.clone()).is_ok());
         Site { door, log, store }
     });

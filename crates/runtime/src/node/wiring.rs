@@ -168,6 +168,7 @@ fn snapshot(
     up: Addr<snapshot::Indication>,
 ) -> Addr<snapshot::Request> {
     let (at, lane) = (host.at("registers"), links.at("registers").lane());
-    let below = move |up| multi_writer::spawn(&at, lane, up);
+    let status = links.status();
+    let below = move |up| multi_writer::spawn(&at, lane, &status, up);
     snapshot_from_registers::spawn(host, below, up)
 }

@@ -165,7 +165,7 @@ impl<H: Host + Clone, L: Links, D: Links> At<H, L, D> {
             configuration::Registers::Majorities => {
                 let lane = self.links.lane();
                 let lane = move |up| lane.attach(telling(known, up, written));
-                multi_writer::spawn(&self.host, lane, up)
+                multi_writer::spawn(&self.host, lane, &self.links.status(), up)
             }
             configuration::Registers::Quorums {
                 quorums,
@@ -196,7 +196,7 @@ impl<H: Host + Clone, L: Links, D: Links> At<H, L, D> {
             Access::Classical => {
                 let lane = self.links.lane();
                 let lane = move |up| lane.attach(telling(known, up, asked));
-                classical::spawn(&host, quorums, initial, lane, up)
+                classical::spawn(&host, quorums, initial, lane, &self.links.status(), up)
             }
             Access::Generalized => {
                 let configuration = generalized::Configuration {
