@@ -128,8 +128,8 @@ pub enum Status {
         peer: ProcessId,
     },
     /// The peer's stream to this process has ended and another begins: something that it sent before is
-    /// missing here for ever. Said before anything of the new stream is delivered, and after that stream
-    /// has [begun](Status::Begun) at the peer: who asks again now is answered.
+    /// missing here for ever. Said before anything of the new stream is delivered; the stream may not have
+    /// [begun](Status::Begun) at the peer yet, so that an answer to what is asked now may be lost, too.
     Gap {
         /// The other process.
         peer: ProcessId,

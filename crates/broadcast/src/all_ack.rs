@@ -7,10 +7,11 @@
 //!   correct process delivers.
 //!
 //! # Assumes
-//! Best-effort broadcast and the perfect failure detector P, whose accuracy is essential: who delivers
-//! without a process that is alive may be the only one to deliver. Any number of crashes. No origin is
-//! more than 2²⁰ broadcasts ahead of what a correct process has delivered of it: what lies beyond is
-//! refused.
+//! Best-effort broadcast over perfect links, and the perfect failure detector P, whose accuracy is
+//! essential: who delivers without a process that is alive may be the only one to deliver. Any
+//! number of crashes. No origin is more than 2²⁰ broadcasts ahead of what a correct process has
+//! delivered of it: what lies beyond is refused. Over a gap a broadcast goes on: both ends say
+//! again what they hold and have not delivered, and whoever has delivered it answers.
 //!
 //! # Messages
 //! `Data(id, payload)`: from the origin → everybody; from everybody else, at the first sight of it →
@@ -53,24 +54,30 @@ pub enum Message {
     /// The same, from who does not know whether the receiver holds it, for a gap may have taken either
     /// copy: it is answered by the receiver's.
     Again(Data),
+    /// A stream to the receiver has begun anew: copies of the sender's may be lost, which it may not
+    /// remember. The receiver asks for those that it lacks.
+    Resumed,
 }
 
 impl Wire for Message {
     fn encode(&self, out: &mut BytesMut) {
-        let (is_again, data) = match self {
-            Message::Data(data) => (false, data),
-            Message::Again(data) => (true, data),
+        let (kind, data) = match self {
+            Message::Data(data) => (0, Some(data)),
+            Message::Again(data) => (1, Some(data)),
+            Message::Resumed => (2, None),
         };
-        out.put_u8(u8::from(is_again));
-        data.encode(out);
+        out.put_u8(kind);
+        if let Some(data) = data {
+            data.encode(out);
+        }
     }
 
     fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
         let kind = bytes.try_get_u8().map_err(|_| Undecodable)?;
-        let data = Data::decode(bytes)?;
         match kind {
-            0 => Ok(Message::Data(data)),
-            1 => Ok(Message::Again(data)),
+            0 => Ok(Message::Data(Data::decode(bytes)?)),
+            1 => Ok(Message::Again(Data::decode(bytes)?)),
+            2 if bytes.is_empty() => Ok(Message::Resumed),
             _ => Err(Undecodable),
         }
     }
@@ -78,8 +85,10 @@ impl Wire for Message {
 
 impl Observe for Message {
     fn observe(&self) -> Observation {
-        let (Message::Data(data) | Message::Again(data)) = self;
-        data.observe()
+        match self {
+            Message::Data(data) | Message::Again(data) => data.observe(),
+            Message::Resumed => Observation::internal("Resumed"),
+        }
     }
 }
 
@@ -154,6 +163,7 @@ impl Algorithm for AllAck {
             Event::BestEffort(best_effort::Deliver { from, message }) => match message {
                 Message::Data(data) => self.upon_data(from, data, ctx),
                 Message::Again(data) => self.upon_again(from, data, ctx),
+                Message::Resumed => self.say_again(from, ctx),
             },
             Event::Detector(perfect::Crash(p)) => self.upon_crash(p, ctx),
             Event::Status(status) => self.upon_status(&status, ctx),
@@ -212,13 +222,17 @@ impl AllAck {
         }
     }
 
-    /// Upon a gap between this process and another: what is pending here is said again, in case that
-    /// its copy was lost, and asked for, in case that the other's was. Whoever has delivered it
-    /// has forgotten it, and answers all the same.
+    /// Upon a stream that begins anew: both ends say again what is pending.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
-        let Some(peer) = status.interrupted() else {
-            return;
-        };
+        if let link::Status::Begun { peer } = *status {
+            say(peer, Message::Resumed, ctx);
+            self.say_again(peer, ctx);
+        }
+    }
+
+    /// What is pending here is said again, in case that this process's copy was lost, and asked for, in
+    /// case that the other's was. Whoever has delivered it has forgotten it, and answers all the same.
+    fn say_again(&self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         for (id, Pending { payload, .. }) in &self.pending {
             let (id, payload) = (*id, payload.clone());
             say(peer, Message::Again(Data { id, payload }), ctx);

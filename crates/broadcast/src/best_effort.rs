@@ -5,7 +5,8 @@
 //! - BEB2 no duplication (safety). BEB3 no creation (safety).
 //!
 //! # Assumes
-//! Perfect links.
+//! Perfect links. A gap is not repaired: BEB1 holds for what arrives within a stream, and the users
+//! at both ends are told of the gap.
 //!
 //! # Cost
 //! n − 1 messages (k, if the sender crashes after k sends), one step. No state, so no actor: a

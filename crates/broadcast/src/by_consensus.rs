@@ -9,9 +9,10 @@
 //!   which they were broadcast.
 //!
 //! # Assumes
-//! Uniform reliable broadcast and uniform consensus, both: with a weaker broadcast, a decided message
-//! may be gone with the only process that had it; with a weaker consensus, a process that crashes may
-//! have delivered in another order.
+//! Uniform reliable broadcast and uniform consensus, both: with a weaker broadcast, a decided
+//! message may be gone with the only process that had it; with a weaker consensus, a process that
+//! crashes may have delivered in another order. Where the uniform broadcast below loses a batch in
+//! a gap, this process delivers nothing from there on, and its user was told of the gap.
 //!
 //! # Messages
 //! None of its own. Payloads travel by uniform broadcast, in batches; consensus is on a [`Cut`]: for

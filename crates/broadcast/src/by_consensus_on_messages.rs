@@ -14,10 +14,12 @@
 //!   which they were broadcast, none left out.
 //!
 //! # Assumes
-//! Regular reliable broadcast and regular consensus; of consensus also that a decision, once a correct
-//! process has it, reaches every correct process. No origin is more than 2²⁰ broadcasts ahead of the
-//! order, and no correct process 2¹⁶ decisions behind another: what lies beyond is refused, and links
-//! are bounded too.
+//! Regular reliable broadcast and regular consensus; of consensus also that a decision, once a
+//! correct process has it, reaches every correct process. No origin is more than 2²⁰ broadcasts
+//! ahead of the order, and no correct process 2¹⁶ decisions behind another: what lies beyond is
+//! refused, and links are bounded too. A message that the broadcast below loses in a gap comes with
+//! the decision that orders it; where consensus has forgotten that, too, this process delivers
+//! nothing from there on, and its user was told of the gap.
 //!
 //! # Messages
 //! None of its own. Messages travel by reliable broadcast, and again inside the values of consensus:

@@ -9,7 +9,9 @@
 //! # Assumes
 //! Reliable broadcast, and what it assumes; the perfect failure detector. With one that errs, a
 //! message leaves the past while a process that was wrongly suspected still needs it there: CRB5 is
-//! lost. One incarnation a process, which the links see to.
+//! lost. One incarnation a process, which the links see to. Where the layer below loses a message
+//! in a gap, a later one brings it along in its past, as long as not everybody has acknowledged it;
+//! what is acknowledged to nobody's knowledge stays in the past. The user was told of the gap.
 //!
 //! # Messages
 //! By reliable broadcast, from the origin → everybody:

@@ -9,6 +9,8 @@
 //!
 //! # Assumes
 //! Reliable broadcast, and what it assumes. One incarnation a process, which the links see to.
+//! Where the layer below loses a message in a gap, a later one brings it along in its past; the
+//! user was told of the gap.
 //!
 //! # Messages
 //! `Message(past, payload)`, from the origin → everybody, by reliable broadcast, whose number is the

@@ -8,9 +8,11 @@
 //! - CRB5 causal order (safety): a message is delivered after all that precedes it.
 //!
 //! # Assumes
-//! Reliable broadcast, and what it assumes; no failure detector. One incarnation a process, which the
-//! links see to. No origin is more than 2²⁰ broadcasts ahead of what a correct process has delivered of
-//! it: what lies beyond is refused, and links are bounded too.
+//! Reliable broadcast, and what it assumes; no failure detector. One incarnation a process, which
+//! the links see to. No origin is more than 2²⁰ broadcasts ahead of what a correct process has
+//! delivered of it: what lies beyond is refused, and links are bounded too. Where the layer below
+//! loses a message in a gap, what causally follows it is not delivered here, and the user was told
+//! of the gap.
 //!
 //! # Messages
 //! `Message(predecessors, payload)`, from the origin → everybody, by reliable broadcast, whose number is

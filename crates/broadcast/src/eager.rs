@@ -7,7 +7,9 @@
 //!
 //! # Assumes
 //! Best-effort broadcast; any number of crashes; no failure detector. No origin is more than 2²⁰
-//! broadcasts ahead of what a correct process has delivered of it: what lies beyond is refused.
+//! broadcasts ahead of what a correct process has delivered of it: what lies beyond is refused. A
+//! gap is not repaired, for nothing is remembered: RB4 holds where a relay comes another way, and
+//! the users are told of the gap.
 //!
 //! # Messages
 //! `Data(id, payload)`, from whoever first sees it → everybody.

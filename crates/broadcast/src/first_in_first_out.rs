@@ -6,9 +6,11 @@
 //!   they were broadcast, none left out.
 //!
 //! # Assumes
-//! Reliable broadcast, or uniform through [`uniform::as_reliable`](quorate_abstractions::uniform), with
-//! no other user: its numbers are those of the requests here. No origin is more than 2²⁰ broadcasts
-//! ahead of what a correct process has delivered of it: what lies beyond is refused.
+//! Reliable broadcast, or uniform through [`uniform::as_reliable`](quorate_abstractions::uniform),
+//! with no other user: its numbers are those of the requests here. No origin is more than 2²⁰
+//! broadcasts ahead of what a correct process has delivered of it: what lies beyond is refused.
+//! Where the layer below loses a message in a gap, its origin ends there for this process: none is
+//! left out, so that nothing later of that origin is delivered, and the user was told of the gap.
 //!
 //! # Messages
 //! None of its own.

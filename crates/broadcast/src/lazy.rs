@@ -6,9 +6,12 @@
 //! - RB4 agreement (liveness): what some correct process delivers, every correct process delivers.
 //!
 //! # Assumes
-//! Perfect links; a failure detector of which only the completeness is needed: ◇P, or P in its place.
-//! A false suspicion costs messages and nothing else. Any number of crashes. No origin is more than
-//! 2²⁰ broadcasts ahead of what a correct process has delivered of it: what lies beyond is refused.
+//! Perfect links; a failure detector of which only the completeness is needed: ◇P, or P in its
+//! place. A false suspicion costs messages and nothing else. Any number of crashes. No origin is
+//! more than 2²⁰ broadcasts ahead of what a correct process has delivered of it: what lies beyond
+//! is refused. Over a gap a broadcast goes on: to whom a stream begins anew, this process says
+//! again what it has sent and the other has not reported, as far as the window goes; what is older
+//! stays away, and the users are told of the gap.
 //!
 //! # Messages
 //! - `Data(id, payload)`: from the origin → everybody. From whoever has it from a *relayer* (the
@@ -22,7 +25,8 @@
 //! after k ≥ 1 sends, kn, the last delivery max(1, D) + 1 steps after the crash. Reports add n(n−1)
 //! every 1,024 broadcasts. Where a process reports nothing (it is dead, or thousands of messages
 //! behind), each message of a full window costs n−2 more: with it, 2n−3 a broadcast.
-//! Memory: the delivered identifiers as watermarks, and of each relayer a window of 4,096 messages.
+//! Memory: the delivered identifiers as watermarks, and of each relayer a window of 4,096 messages, with
+//! as many of those that this process has sent.
 //!
 //! # Why it holds
 //! A correct process that delivers has sent the message to everybody, or keeps it. It forgets it only

@@ -7,8 +7,11 @@
 //!   correct process delivers.
 //!
 //! # Assumes
-//! Perfect links; f < n/2 crashes; no failure detector. No origin is more than 2²⁰ broadcasts ahead of
-//! what a correct process has delivered of it: what lies beyond is refused, and links are bounded too.
+//! Perfect links; f < n/2 crashes; no failure detector. No origin is more than 2²⁰ broadcasts ahead
+//! of what a correct process has delivered of it: what lies beyond is refused, and links are
+//! bounded too. Over a gap both ends say again what they hold and have not delivered, so that URB1
+//! holds over any gaps; URB4 holds unless gaps keep a message from a process on all its ways until
+//! all others have delivered it, for what is delivered is forgotten. The users are told of the gap.
 //!
 //! # Messages
 //! - `Data(id, payload)`: from the origin → everybody; from everybody else, at the first sight of
@@ -70,6 +73,9 @@ pub enum Message {
         /// The payload.
         payload: Bytes,
     },
+    /// A stream to the receiver has begun anew: acknowledgements of the sender's may be lost, which it may
+    /// not remember. The receiver asks for those that it lacks.
+    Resumed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +83,7 @@ enum Head {
     Data(MessageId),
     Ack(MessageId),
     Again(MessageId),
+    Resumed,
 }
 
 impl Wire for Message {
@@ -91,6 +98,7 @@ impl Wire for Message {
                 wire::put_head(&Head::Again(*id), out);
                 out.extend_from_slice(payload);
             }
+            Message::Resumed => wire::put_head(&Head::Resumed, out),
         }
     }
 
@@ -99,7 +107,8 @@ impl Wire for Message {
             Head::Data(id) => Ok(Message::Data { id, payload: bytes }),
             Head::Again(id) => Ok(Message::Again { id, payload: bytes }),
             Head::Ack(id) if bytes.is_empty() => Ok(Message::Ack { id }),
-            Head::Ack(_) => Err(Undecodable),
+            Head::Resumed if bytes.is_empty() => Ok(Message::Resumed),
+            Head::Ack(_) | Head::Resumed => Err(Undecodable),
         }
     }
 }
@@ -114,6 +123,7 @@ impl Observe for Message {
             Message::Again { id, payload } => Observation::internal("Again")
                 .message(*id)
                 .digest(digest(payload)),
+            Message::Resumed => Observation::internal("Resumed"),
         }
     }
 }
@@ -186,6 +196,7 @@ impl Algorithm for MajorityAck {
                 Message::Data { id, payload } => self.upon_data(from, id, payload, ctx),
                 Message::Ack { id } => self.upon_ack(from, id, ctx),
                 Message::Again { id, payload } => self.upon_again(from, id, payload, ctx),
+                Message::Resumed => self.say_again(from, ctx),
             },
             Event::Status(status) => self.upon_status(&status, ctx),
         }
@@ -236,12 +247,17 @@ impl MajorityAck {
         }
     }
 
-    /// Upon a gap between this process and another: what is pending here is said again, in case that it
-    /// was lost, and the acknowledgement asked for, in case that that was.
+    /// Upon a stream that begins anew: both ends say again what is pending.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
-        let Some(peer) = status.interrupted() else {
-            return;
-        };
+        if let link::Status::Begun { peer } = *status {
+            say(peer, Message::Resumed, ctx);
+            self.say_again(peer, ctx);
+        }
+    }
+
+    /// What is pending here is said again, in case that it was lost, and the acknowledgement asked for, in
+    /// case that that was.
+    fn say_again(&self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         for (id, pending) in &self.pending {
             if let Some(payload) = pending.payload.clone() {
                 say(peer, Message::Again { id: *id, payload }, ctx);

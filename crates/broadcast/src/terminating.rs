@@ -11,11 +11,13 @@
 //!   correct process delivers in that instance.
 //!
 //! # Assumes
-//! Best-effort broadcast, the perfect failure detector P, and uniform consensus, a sequence of
-//! instances a source; any number of crashes, as far as consensus survives them. A correct source that
-//! does not broadcast leaves its next instance open for ever, and nothing is sent in it: whoever waits
-//! for it must see to it that the source broadcasts. No correct process is 2¹⁶ instances of a source
-//! behind another: what lies beyond is refused, and links are bounded too.
+//! Best-effort broadcast over perfect links, the perfect failure detector P, and uniform consensus,
+//! a sequence of instances a source; any number of crashes, as far as consensus survives them. A
+//! correct source that does not broadcast leaves its next instance open for ever, and nothing is
+//! sent in it: whoever waits for it must see to it that the source broadcasts. No correct process
+//! is 2¹⁶ instances of a source behind another: what lies beyond is refused, and links are bounded
+//! too. Over a gap an instance goes on: to whom a stream begins anew, the source says its message
+//! in flight again; who lacks an older one has the decision of consensus.
 //!
 //! # Messages
 //! `Data(number, payload)`, from the source → everybody. Whose it is, the link says: nobody relays.

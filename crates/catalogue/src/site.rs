@@ -116,6 +116,8 @@ pub type Audience = Arc<dyn Fn(ProcessId, &Observation, Time) + Send + Sync>;
 pub enum SiteLinks {
     /// Without retransmission.
     Ideal(IdealLinks),
+    /// The same, whose status says nothing: for mutants that do not hear of gaps.
+    Deaf(IdealLinks),
     /// With it.
     Real(PerfectLinks<SimHost>),
 }
@@ -124,6 +126,7 @@ impl Links for SiteLinks {
     fn at(&self, segment: &str) -> Self {
         match self {
             SiteLinks::Ideal(links) => SiteLinks::Ideal(links.at(segment)),
+            SiteLinks::Deaf(links) => SiteLinks::Deaf(links.at(segment)),
             SiteLinks::Real(links) => SiteLinks::Real(links.at(segment)),
         }
     }
@@ -131,13 +134,14 @@ impl Links for SiteLinks {
     fn status(&self) -> Subscribe<link::Status> {
         match self {
             SiteLinks::Ideal(links) => links.status(),
+            SiteLinks::Deaf(_) => Addr::nowhere(),
             SiteLinks::Real(links) => links.status(),
         }
     }
 
     fn open<M: Wire>(&self, up: Addr<link::Deliver<M>>) -> Addr<link::Send<M>> {
         match self {
-            SiteLinks::Ideal(links) => links.open(up),
+            SiteLinks::Ideal(links) | SiteLinks::Deaf(links) => links.open(up),
             SiteLinks::Real(links) => links.open(up),
         }
     }
@@ -283,6 +287,15 @@ impl<'w> Site<'w> {
         self
     }
 
+    /// …which hears of no gap, over ideal links: a mutant of whatever repeats what a gap has taken.
+    #[must_use]
+    pub fn deaf(mut self) -> Self {
+        if let SiteLinks::Ideal(links) = self.links {
+            self.links = SiteLinks::Deaf(links);
+        }
+        self
+    }
+
     /// The process.
     pub fn host(&self) -> SimHost {
         self.world.host(self.p)
@@ -347,7 +360,7 @@ impl<'w> Site<'w> {
     /// Heartbeats, for detectors.
     pub fn heartbeat(&self) -> impl Layer<Beat, Heard> + use<'_, 'w> {
         move |up: Addr<Heard>| match &self.links {
-            SiteLinks::Ideal(_) => self.world.heartbeat(self.p, up),
+            SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => self.world.heartbeat(self.p, up),
             SiteLinks::Real(links) => links.heartbeat(up),
         }
     }

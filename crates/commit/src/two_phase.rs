@@ -17,6 +17,7 @@
 //! - `Prepare(instance)`, coordinator → everybody: what is your vote?
 //! - `Voted(instance, vote)`, everybody → coordinator, once it was asked and has a vote.
 //! - `Decided(instance, outcome)`, coordinator → everybody.
+//! - `Resumed`, between the coordinator and another, upon a gap: say again what is open.
 //!
 //! The coordinator is p1, in every instance.
 //!
@@ -63,6 +64,8 @@ pub enum Message {
     Voted(u64, Vote),
     /// The outcome.
     Decided(u64, Outcome),
+    /// A stream to the receiver has begun anew: what it was told may be lost.
+    Resumed,
 }
 
 impl Plain for Message {}
@@ -77,6 +80,7 @@ impl Observe for Message {
             Message::Decided(instance, outcome) => Observation::internal("Decided")
                 .instance(instance)
                 .digest(u64::from(outcome == Outcome::Commit)),
+            Message::Resumed => Observation::internal("Resumed"),
         }
     }
 }
@@ -171,6 +175,7 @@ impl Algorithm for TwoPhase {
                 ctx.count("not the coordinator");
             }
             Message::Prepare(instance) => self.upon_prepare(instance, ctx),
+            Message::Resumed => self.say_again(from, ctx),
             Message::Decided(instance, outcome) => self.upon_decided(instance, outcome, ctx),
         }
     }
@@ -243,12 +248,19 @@ impl TwoPhase {
         }
     }
 
-    /// Upon a gap between the coordinator and another: the coordinator asks it again for the votes that it
-    /// lacks; who has voted votes again, in the same way, wherever it does not know the outcome.
+    /// Upon a stream that begins anew, to the coordinator or from it: both ends say again what is open.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
-        let Some(peer) = status.interrupted() else {
-            return;
-        };
+        if let link::Status::Begun { peer } = *status
+            && [self.me, peer].contains(&self.coordinator())
+        {
+            send(To::One(peer), Message::Resumed, ctx);
+            self.say_again(peer, ctx);
+        }
+    }
+
+    /// The coordinator asks a process again for the votes that it lacks; who has voted votes again, in the
+    /// same way, wherever it does not know the outcome.
+    fn say_again(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         let coordinator = self.coordinator();
         for instance in self.instances.numbers() {
             let Some(poll) = self.instances.get(instance) else {

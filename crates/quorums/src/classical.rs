@@ -15,7 +15,7 @@
 //! # Messages
 //! - `GetRequest(call)`, to all: send your state. `GetResponse(call, state)`, back.
 //! - `SetRequest(call, update)`, to all: apply this. `SetResponse(call)`, back.
-//! - `Open(call)`, to one, upon a gap: no call of mine before this one is open.
+//! - `Resumed(call)`, to one, upon a gap: ask again; no call of mine before this one is open.
 //!
 //! # Cost
 //! A call takes 2(n−1) messages and 2 steps (n = 1: none); with another process dead, 2n−3
@@ -75,8 +75,9 @@ pub enum Message<S: State> {
         /// The call.
         call: u64,
     },
-    /// Says that no earlier call than this one is open any more, after a gap.
-    Open {
+    /// Says that a stream to the receiver has begun anew: answers to it may be lost, so that it has to ask
+    /// again; and that of the sender's own calls no earlier one is open any more.
+    Resumed {
         /// The oldest call that is open, or the next one.
         call: u64,
     },
@@ -89,7 +90,7 @@ impl<S: State> Message<S> {
             | Message::GetResponse { call, .. }
             | Message::SetRequest { call, .. }
             | Message::SetResponse { call }
-            | Message::Open { call } => *call,
+            | Message::Resumed { call } => *call,
         }
     }
 }
@@ -101,11 +102,11 @@ impl<S: State> Wire for Message<S> {
             Message::GetResponse { .. } => 1,
             Message::SetRequest { .. } => 2,
             Message::SetResponse { .. } => 3,
-            Message::Open { .. } => 4,
+            Message::Resumed { .. } => 4,
         });
         put_number(self.call(), out);
         match self {
-            Message::GetRequest { .. } | Message::SetResponse { .. } | Message::Open { .. } => {}
+            Message::GetRequest { .. } | Message::SetResponse { .. } | Message::Resumed { .. } => {}
             Message::GetResponse { state, .. } => state.encode(out),
             Message::SetRequest { update, .. } => update.encode(out),
         }
@@ -125,7 +126,7 @@ impl<S: State> Wire for Message<S> {
                 Ok(Message::SetRequest { call, update })
             }
             3 if bytes.is_empty() => Ok(Message::SetResponse { call }),
-            4 if bytes.is_empty() => Ok(Message::Open { call }),
+            4 if bytes.is_empty() => Ok(Message::Resumed { call }),
             _ => Err(Undecodable),
         }
     }
@@ -142,7 +143,7 @@ impl<S: State> Observe for Message<S> {
                 Observation::internal("SetRequest").digest(S::digest_of(update))
             }
             Message::SetResponse { .. } => Observation::internal("SetResponse"),
-            Message::Open { .. } => Observation::internal("Open"),
+            Message::Resumed { .. } => Observation::internal("Resumed"),
         };
         observation.instance(self.call())
     }
@@ -241,7 +242,7 @@ impl<S: State> Algorithm for Classical<S> {
                     self.upon_get_response(from, call, state, ctx);
                 }
                 Message::SetResponse { call } => self.upon_set_response(from, call, ctx),
-                Message::Open { call } => self.upon_open(from, call),
+                Message::Resumed { call } => self.upon_resumed(from, call, ctx),
             },
             Event::Status(status) => self.upon_status(&status, ctx),
         }
@@ -280,26 +281,34 @@ impl<S: State> Classical<S> {
         ctx.trigger(Effect::Link(link::Send { to, message }));
     }
 
-    /// Upon a gap: asks the peer again what it has not answered, as before, and says first what is over,
-    /// since it may have heard nothing of that.
+    /// Upon a stream that begins anew: says to its receiver what is over, of which it may have heard
+    /// nothing, and asks it again what it has not answered.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
-        let Some(peer) = status.interrupted() else {
+        let link::Status::Begun { peer } = *status else {
             return;
         };
         let oldest = self.pending.keys().next().copied();
         let call = oldest.unwrap_or(self.made.saturating_add(1));
+        let (to, message) = (To::One(peer), Message::Resumed { call });
+        ctx.trigger(Effect::Link(link::Send { to, message }));
+        self.ask_again(peer, ctx);
+    }
+
+    /// The other's answers may be lost: asks again. No call of the other's before the one that it
+    /// names is asked for again; a number that nobody can have come to is not believed.
+    fn upon_resumed(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) {
+        let answered = self.answered.entry(from).or_default();
+        answered.raise(call.saturating_sub(1).min(LAST));
+        self.ask_again(from, ctx);
+    }
+
+    /// Asks a process again what it has not answered, under the same numbers.
+    fn ask_again(&self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         let open = self.pending.iter();
-        let again = open.filter_map(|(call, (_, pending))| pending.asks(*call, peer));
-        for message in [Message::Open { call }].into_iter().chain(again) {
+        for message in open.filter_map(|(call, (_, pending))| pending.asks(*call, peer)) {
             let to = To::One(peer);
             ctx.trigger(Effect::Link(link::Send { to, message }));
         }
-    }
-
-    /// No call before this one is asked for again. A number that nobody can have come to is not believed.
-    fn upon_open(&mut self, from: ProcessId, call: u64) {
-        let answered = self.answered.entry(from).or_default();
-        answered.raise(call.saturating_sub(1).min(LAST));
     }
 
     /// Whether the question is asked for the first time. What is far ahead comes from nobody: links lose

@@ -65,24 +65,32 @@ pub(crate) fn ask<P>(
     ctx.trigger(Effect::Link(Send { to, message }));
 }
 
-/// Upon a gap in what a process was sent or has sent: asks it again whatever is still open, under the
-/// same numbers and with the same tags. Whoever is asked twice holds no more than before, and answers;
-/// so nobody has to remember answers.
-pub(crate) fn ask_again<P>(
+/// Upon a stream that begins anew: its receiver is asked again whatever is still open, and is told to ask
+/// again itself, since answers of this process may be lost, which it does not remember.
+pub(crate) fn upon_status<P>(
     operations: &Operations<P>,
     status: &link::Status,
     ctx: &mut Context<Event, Effect>,
 ) {
-    let Some(peer) = status.interrupted() else {
-        return;
-    };
-    for (request, content) in operations.asked() {
-        let (to, message) = (To::One(peer), Message { request, content });
-        ctx.trigger(Effect::Link(Send { to, message }));
+    if let link::Status::Begun { peer } = *status {
+        answer(peer, 0, Content::Resumed, ctx);
+        ask_again(operations, peer, ctx);
     }
 }
 
-/// Answers a request.
+/// Asks a process again whatever is still open, under the same numbers and with the same tags. Whoever is
+/// asked twice holds no more than before, and answers.
+pub(crate) fn ask_again<P>(
+    operations: &Operations<P>,
+    peer: ProcessId,
+    ctx: &mut Context<Event, Effect>,
+) {
+    for (request, content) in operations.asked() {
+        answer(peer, request, content, ctx);
+    }
+}
+
+/// Sends to one process: answers a request.
 pub(crate) fn answer(
     to: ProcessId,
     request: u64,

@@ -25,10 +25,11 @@
 //! # Why it holds
 //! A write that has returned is held by a majority, which meets the majority that a later read
 //! hears: that finds its tag, or a greater one of a write that has begun (ONRR2). A majority
-//! answers each request (ONRR1). Where a stream ends, the request or the answer may be lost: who
-//! operates learns of either, and asks the peer again under the same number, with the same tag. A
-//! replica that is asked twice holds no more than before, and answers; an answer counts once; and
-//! what was overwritten meanwhile stays so, since its tag is still the smaller one.
+//! answers each request (ONRR1). Where a stream ends, a request may be lost, or an answer: who
+//! sends on the next one asks its receiver again, under the same number and with the same tag, and
+//! has the receiver do so (`Resumed`). A replica that is asked twice holds no more than before, and
+//! answers; an answer counts once; and what was overwritten meanwhile stays so, since its tag is
+//! still the smaller one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
@@ -36,7 +37,7 @@
 //! the operation of their request is under way; each request has a number of its own; many registers by
 //! name; a write that does not come from the writer is dropped.
 use crate::{
-    exchange::{self, Effect, Event, answer, ask, ask_again},
+    exchange::{self, Effect, Event, answer, ask, ask_again, upon_status},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
@@ -97,10 +98,11 @@ impl Algorithm for MajorityVoting {
                         self.upon_write(from, request, &register, &held, ctx);
                     }
                     Content::Acknowledge => self.upon_acknowledge(from, request, ctx),
+                    Content::Resumed => ask_again(&self.operations, from, ctx),
                 }
             }
             Event::Crash(_) => {}
-            Event::Status(status) => ask_again(&self.operations, &status, ctx),
+            Event::Status(status) => upon_status(&self.operations, &status, ctx),
         }
     }
 }

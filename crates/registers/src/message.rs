@@ -52,6 +52,8 @@ pub enum Content {
     },
     /// Done; the answer to `Write`.
     Acknowledge,
+    /// A stream to the receiver has begun anew: answers to what it asked may be lost. Ask again.
+    Resumed,
 }
 
 /// A request of a process, numbered by it, or the answer, which has the number of the request.
@@ -69,6 +71,7 @@ enum Kind {
     Value,
     Write,
     Acknowledge,
+    Resumed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,6 +90,7 @@ impl Wire for Message {
             Content::Value(held) => (Kind::Value, None, held),
             Content::Write { register, held } => (Kind::Write, Some(register), held),
             Content::Acknowledge => (Kind::Acknowledge, None, &nothing),
+            Content::Resumed => (Kind::Resumed, None, &nothing),
         };
         let head = Head {
             request: self.request,
@@ -116,7 +120,7 @@ impl Wire for Message {
                 }
                 bytes.split_to(length)
             }
-            Kind::Value | Kind::Acknowledge => Bytes::new(),
+            Kind::Value | Kind::Acknowledge | Kind::Resumed => Bytes::new(),
         };
         if !head.has_value && !bytes.is_empty() {
             return Err(Undecodable);
@@ -128,7 +132,8 @@ impl Wire for Message {
         let content = match head.kind {
             Kind::Read if held == Held::default() => Content::Read { register },
             Kind::Acknowledge if held == Held::default() => Content::Acknowledge,
-            Kind::Read | Kind::Acknowledge => return Err(Undecodable),
+            Kind::Resumed if held == Held::default() => Content::Resumed,
+            Kind::Read | Kind::Acknowledge | Kind::Resumed => return Err(Undecodable),
             Kind::Value => Content::Value(held),
             Kind::Write => Content::Write { register, held },
         };
@@ -143,6 +148,7 @@ impl Observe for Message {
             Content::Value(held) => held.told("Value"),
             Content::Write { register, held } => held.told("Write").object(digest(register)),
             Content::Acknowledge => Observation::internal("Acknowledge"),
+            Content::Resumed => Observation::internal("Resumed"),
         };
         observation.instance(self.request)
     }
@@ -181,14 +187,15 @@ mod tests {
             request: u64,
             register in prop::collection::vec(any::<u8>(), 0..40),
             held in held(),
-            kind in 0..4_u8,
+            kind in 0..5_u8,
         ) {
             let register = Bytes::from(register);
             let content = match kind {
                 0 => Content::Read { register },
                 1 => Content::Value(held),
                 2 => Content::Write { register, held },
-                _ => Content::Acknowledge,
+                3 => Content::Acknowledge,
+                _ => Content::Resumed,
             };
             let message = Message { request, content };
             prop_assert_eq!(Message::decode(wire::encode(&message)), Ok(message));

@@ -29,10 +29,10 @@
 //! since its last write is held by a majority, and the writer tells those of different processes
 //! apart. So operations ordered by tag, a write before the reads that return it, are ordered as in
 //! real time (NNAR2). A majority answers each request, whoever else has crashed (NNAR1). Where a
-//! stream ends, the request or the answer may be lost: who operates learns of either, and asks the
-//! peer again under the same number, with the same tag. A replica that is asked twice holds no more
-//! than before, and answers; an answer counts once; and what was overwritten meanwhile stays so,
-//! since its tag is still the smaller one.
+//! stream ends, a request may be lost, or an answer: who sends on the next one asks its receiver
+//! again, under the same number and with the same tag, and has the receiver do so (`Resumed`). A
+//! replica that is asked twice holds no more than before, and answers; an answer counts once; and
+//! what was overwritten meanwhile stays so, since its tag is still the smaller one.
 //!
 //! # Source
 //! Attiya, Bar-Noy, Dolev: *Sharing Memory Robustly in Message-Passing Systems*, 1995; for many writers
@@ -40,7 +40,7 @@
 //! wait for each other; each request to the replicas has a number of its own, and answers are sets of
 //! processes; a read that finds a majority agreed does not write back.
 use crate::{
-    exchange::{self, Effect, Event, answer, ask, ask_again},
+    exchange::{self, Effect, Event, answer, ask, ask_again, upon_status},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
@@ -103,10 +103,11 @@ impl Algorithm for MultiWriter {
                         self.upon_write(from, request, &register, &held, ctx);
                     }
                     Content::Acknowledge => self.upon_acknowledge(from, request, ctx),
+                    Content::Resumed => ask_again(&self.operations, from, ctx),
                 }
             }
             Event::Crash(_) => {}
-            Event::Status(status) => ask_again(&self.operations, &status, ctx),
+            Event::Status(status) => upon_status(&self.operations, &status, ctx),
         }
     }
 }

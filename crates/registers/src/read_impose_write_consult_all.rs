@@ -23,10 +23,10 @@
 //! Before an operation returns, everybody that has not crashed holds its tag or a greater one, who
 //! operates next included: so the own copy has the tag that a write must exceed, and a read returns
 //! nothing older (NNAR2). P reports who never acknowledges, and nobody else (NNAR1). Where a stream
-//! ends, the request or the answer may be lost: who operates learns of either, and asks the peer
-//! again under the same number, with the same tag. A replica that is asked twice holds no more than
-//! before, and answers; an answer counts once; and what was overwritten meanwhile stays so, since
-//! its tag is still the smaller one.
+//! ends, a request may be lost, or an answer: who sends on the next one asks its receiver again,
+//! under the same number and with the same tag, and has the receiver do so (`Resumed`). A replica
+//! that is asked twice holds no more than before, and answers; an answer counts once; and what was
+//! overwritten meanwhile stays so, since its tag is still the smaller one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
@@ -34,7 +34,7 @@
 //! carry; reports count at operations that begin later; many registers by name; what nobody can have
 //! written is dropped.
 use crate::{
-    exchange::{self, Effect, Event, answer, ask, ask_again},
+    exchange::{self, Effect, Event, answer, ask, ask_again, upon_status},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
@@ -83,11 +83,12 @@ impl Algorithm for ReadImposeWriteConsultAll {
                         self.upon_write(from, request, &register, &held, ctx);
                     }
                     Content::Acknowledge => self.upon_acknowledge(from, request, ctx),
+                    Content::Resumed => ask_again(&self.operations, from, ctx),
                     Content::Read { .. } | Content::Value(_) => ctx.count("unknown message"),
                 }
             }
             Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
-            Event::Status(status) => ask_again(&self.operations, &status, ctx),
+            Event::Status(status) => upon_status(&self.operations, &status, ctx),
         }
     }
 }

@@ -25,11 +25,11 @@
 //! # Why it holds
 //! As in majority voting a read finds the last value written before it or a newer one (ONAR2).
 //! Before it returns, a majority holds that value or a newer one, which every later read finds
-//! (ONAR3). A majority answers each request (ONAR1). Where a stream ends, the request or the answer
-//! may be lost: who operates learns of either, and asks the peer again under the same number, with
-//! the same tag. A replica that is asked twice holds no more than before, and answers; an answer
-//! counts once; and what was overwritten meanwhile stays so, since its tag is still the smaller
-//! one.
+//! (ONAR3). A majority answers each request (ONAR1). Where a stream ends, a request may be lost, or
+//! an answer: who sends on the next one asks its receiver again, under the same number and with the
+//! same tag, and has the receiver do so (`Resumed`). A replica that is asked twice holds no more
+//! than before, and answers; an answer counts once; and what was overwritten meanwhile stays so,
+//! since its tag is still the smaller one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
@@ -38,7 +38,7 @@
 //! what nobody can have written is dropped. That a read need not impose what a majority agrees on is not
 //! made use of here (see [`multi_writer`](crate::multi_writer)).
 use crate::{
-    exchange::{self, Effect, Event, answer, ask, ask_again},
+    exchange::{self, Effect, Event, answer, ask, ask_again, upon_status},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
@@ -101,10 +101,11 @@ impl Algorithm for ReadImposeWriteMajority {
                         self.upon_write(from, request, &register, &held, ctx);
                     }
                     Content::Acknowledge => self.upon_acknowledge(from, request, ctx),
+                    Content::Resumed => ask_again(&self.operations, from, ctx),
                 }
             }
             Event::Crash(_) => {}
-            Event::Status(status) => ask_again(&self.operations, &status, ctx),
+            Event::Status(status) => upon_status(&self.operations, &status, ctx),
         }
     }
 }

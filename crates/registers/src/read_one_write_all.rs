@@ -23,10 +23,11 @@
 //! # Why it holds
 //! Before a write returns, everybody that has not crashed has the value, so that a read that begins
 //! later returns it or a newer one (ONRR2). P reports who never acknowledges, and nobody else
-//! (ONRR1). Where a stream ends, the request or the answer may be lost: who operates learns of
-//! either, and asks the peer again under the same number, with the same tag. A replica that is
-//! asked twice holds no more than before, and answers; an answer counts once; and what was
-//! overwritten meanwhile stays so, since its tag is still the smaller one.
+//! (ONRR1). Where a stream ends, a request may be lost, or an answer: who sends on the next one
+//! asks its receiver again, under the same number and with the same tag, and has the receiver do so
+//! (`Resumed`). A replica that is asked twice holds no more than before, and answers; an answer
+//! counts once; and what was overwritten meanwhile stays so, since its tag is still the smaller
+//! one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
@@ -34,7 +35,7 @@
 //! acknowledgements carry; the rule to return holds only while a write is under way, and is looked at
 //! when a crash is reported, too; many registers by name; a write from anybody else is dropped.
 use crate::{
-    exchange::{self, Effect, Event, answer, ask, ask_again},
+    exchange::{self, Effect, Event, answer, ask, ask_again, upon_status},
     message::{Content, Held, Message},
     operations::{Operation, Operations, refused},
     replica::Replica,
@@ -84,11 +85,12 @@ impl Algorithm for ReadOneWriteAll {
                         self.upon_write(from, request, &register, &held, ctx);
                     }
                     Content::Acknowledge => self.upon_acknowledge(from, request, ctx),
+                    Content::Resumed => ask_again(&self.operations, from, ctx),
                     Content::Read { .. } | Content::Value(_) => ctx.count("unknown message"),
                 }
             }
             Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
-            Event::Status(status) => ask_again(&self.operations, &status, ctx),
+            Event::Status(status) => upon_status(&self.operations, &status, ctx),
         }
     }
 }

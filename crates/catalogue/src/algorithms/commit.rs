@@ -149,7 +149,9 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| {
                 two_phase(site, |message| match message {
                     Message::Voted(instance, _) => Message::Voted(instance, Vote::Yes),
-                    other @ (Message::Prepare(_) | Message::Decided(..)) => other,
+                    other @ (Message::Prepare(_) | Message::Decided(..) | Message::Resumed) => {
+                        other
+                    }
                 })
             },
         }],

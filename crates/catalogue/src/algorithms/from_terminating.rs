@@ -97,7 +97,7 @@ fn detect(site: &Site<'_>, alter: fn(Deliver) -> Deliver) -> Door {
 /// was asked for half a minute.
 fn pace(site: &Site<'_>) -> Configuration {
     let interval = match site.links() {
-        SiteLinks::Ideal(_) => Duration::from_secs(1),
+        SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => Duration::from_secs(1),
         SiteLinks::Real(_) => Duration::from_mins(1),
     };
     Configuration::new(interval).unwrap_or_default()

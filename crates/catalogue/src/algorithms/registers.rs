@@ -346,7 +346,10 @@ fn forgotten(message: Message) -> Message {
             register,
             held: Held::default(),
         },
-        other @ (Content::Read { .. } | Content::Value(_) | Content::Acknowledge) => other,
+        other @ (Content::Read { .. }
+        | Content::Value(_)
+        | Content::Acknowledge
+        | Content::Resumed) => other,
     };
     Message { request, content }
 }

@@ -1,7 +1,7 @@
 use super::{Effect, Event};
 use crate::{
     majority_voting::MajorityVoting,
-    message::Message,
+    message::{Content, Message},
     multi_writer::MultiWriter,
     read_impose_write_consult_all::ReadImposeWriteConsultAll,
     read_impose_write_majority::ReadImposeWriteMajority,
@@ -43,8 +43,11 @@ fn asks_again<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHo
     let mut asked = sent(reaction(&mut p1, Event::Request(write(1, 1))));
     while !asked.is_empty() {
         assert!(asked.iter().all(|send| send.to == To::All));
-        for status in [Status::Begun { peer: p(2) }, Status::Gap { peer: p(2) }] {
-            let repeated = sent(reaction(&mut p1, Event::Status(status)));
+        let begun = Event::Status(Status::Begun { peer: p(2) });
+        let mut all = sent(reaction(&mut p1, begun));
+        let resumed = all.remove(0);
+        assert_eq!(resumed.message.content, Content::Resumed);
+        for repeated in [all, arrive(&mut p1, p(2), &[resumed])] {
             let messages = |sent: &[Send<Message>]| {
                 sent.iter()
                     .map(|send| send.message.clone())
@@ -67,7 +70,8 @@ fn asks_again<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHo
         asked = next;
     }
     let begun = Event::Status(Status::Begun { peer: p(2) });
-    assert!(reaction(&mut p1, begun).is_empty(), "nothing is open");
+    let sent = sent(reaction(&mut p1, begun));
+    assert_eq!(sent.len(), 1, "nothing is open: {sent:?}");
 }
 
 #[test]

@@ -40,7 +40,9 @@ impl Algorithm for ByContent {
                 ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
             }
             Event::BestEffort(best_effort::Deliver { from, message }) => {
-                let (Message::Data(data) | Message::Again(data)) = &message;
+                let (Message::Data(data) | Message::Again(data)) = &message else {
+                    return;
+                };
                 let (id, payload) = (data.id, data.payload.clone());
                 let ack = self.ack.entry(payload.clone()).or_default();
                 ack.insert(from);
