@@ -15,6 +15,7 @@ pub mod algorithm;
 pub mod algorithms;
 pub mod broadcasts;
 pub mod document;
+pub mod gaps;
 mod journal;
 pub mod matrix;
 pub mod registers;

@@ -1,7 +1,7 @@
 //! What is generated from the catalogue is what it says now. `UPDATE_GOLDEN=1` rewrites it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use quorate_catalogue::document;
+use quorate_catalogue::{document, gaps};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -41,4 +41,9 @@ fn the_readme_has_the_table_of_the_catalogue() {
 #[test]
 fn the_page_of_algorithms_is_that_of_the_catalogue() {
     assert_says("docs/algorithms.md", &document::page());
+}
+
+#[test]
+fn the_page_of_gaps_is_that_of_the_catalogue() {
+    assert_says("docs/gaps.md", &gaps::page());
 }

@@ -49,7 +49,7 @@ impl Algorithm for Ruled {
             }
             (Rule::LastVoteCounts, Event::Propose(Propose { instance, .. })) => {
                 if let Some(poll) = polls.get(*instance) {
-                    poll.has_voted = false;
+                    poll.vote = None;
                 }
             }
             (Rule::LastVoteCounts, Event::BestEffort(best_effort::Deliver { from, message })) => {
@@ -140,9 +140,17 @@ fn proposal_overtaken(rule: Rule) -> Report {
             });
             door
         };
-        let (votes, up) = (over::over(links.lane()), world.application(q));
+        let (votes, up) = (links.lane(), world.application(q));
         let (algorithm, detector) = (Ruled::by(rule)(&host), world.perfect(q, UNIT));
-        spawn_as(&host, algorithm, votes, &detector, consensus, up)
+        spawn_as(
+            &host,
+            algorithm,
+            votes,
+            &links.status(),
+            &detector,
+            consensus,
+            up,
+        )
     };
     let doors: Vec<_> = world.processes().map(wire).collect();
     vote(&world, &doors, &[Vote::Yes; 3]);

@@ -110,7 +110,7 @@ impl Run {
                 Message::Promise {
                     ballot,
                     decided,
-                    part,
+                    part: _,
                     parts,
                     accepted,
                 },

@@ -1,0 +1,357 @@
+//! Each algorithm over a gap, as its row says: with one gap from each process to each other at every step,
+//! and with many, drawn from seeds; and what goes on stands still where it does not hear of gaps.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use quorate_abstractions::{
+    atomic_commit::{Propose, Vote},
+    link::{Links, Status},
+};
+use quorate_catalogue::{
+    algorithm::{Algorithm, Ground, Kind},
+    algorithms,
+    gaps::Gap as Row,
+    site::{Action, Below, Door, Objects, Operation, Proposal, Site},
+};
+use quorate_core::{Addr, Observation, ProcessId, Time};
+use quorate_sim::{Adversary, Gap, Keep, Report, Timed, UNIT, World};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// So many processes.
+const N: usize = 3;
+/// What only happens once a period is over when nothing has happened for so long.
+const SETTLED: Duration = Duration::from_secs(2);
+/// So many requests of each process.
+const REQUESTS: u64 = 3;
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+/// A gap: from whom, to whom, when, and how much gets through.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    way: (usize, usize),
+    at: Time,
+    keep: Keep,
+}
+
+/// Whether the algorithm hears of gaps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hears {
+    Everything,
+    Nothing,
+}
+
+/// What the indications were about: at whom, and whose it was, if it was a delivery.
+type Delivered = BTreeMap<(ProcessId, ProcessId), u64>;
+
+/// What a run came to.
+struct Run {
+    report: Report,
+    delivered: Delivered,
+    /// Who was told that its stream to whom has begun anew, and that one from whom had a gap.
+    begun: BTreeSet<(ProcessId, ProcessId)>,
+    gaps: BTreeSet<(ProcessId, ProcessId)>,
+}
+
+#[derive(Default)]
+struct Seen {
+    delivered: Delivered,
+    begun: BTreeSet<(ProcessId, ProcessId)>,
+    gaps: BTreeSet<(ProcessId, ProcessId)>,
+    /// The operations that are still to be made: by process and the number of the one before.
+    next: BTreeMap<(ProcessId, u64), (Addr<Operation>, Operation)>,
+}
+
+/// Operates on the objects, one operation after the other.
+fn operate(world: &World, q: ProcessId, objects: &Objects, seen: &Mutex<Seen>) {
+    let may_write = objects.writer.is_none_or(|writer| writer == q);
+    let most = REQUESTS.min(objects.most);
+    let operation = |number: u64| {
+        let writes = may_write && (number % 2 == 1 || !objects.readable);
+        let action = match writes {
+            true => Action::Write(Bytes::from(format!("{q}.{number}"))),
+            false => Action::Read,
+        };
+        Operation {
+            number,
+            object: 1,
+            action,
+        }
+    };
+    if !may_write && !objects.readable {
+        return;
+    }
+    for number in 2..=most {
+        let next = (objects.operate.clone(), operation(number));
+        seen.lock().unwrap().next.insert((q, number - 1), next);
+    }
+    world.request(q, begin(q, 1), &objects.operate, operation(1));
+}
+
+/// When a process makes its request of this number.
+fn begin(q: ProcessId, number: u64) -> Time {
+    Time::ZERO + UNIT * (2 * number as u32) + UNIT / 4 * q.rank() as u32
+}
+
+fn ask(world: &World, q: ProcessId, door: &Door, seen: &Mutex<Seen>) {
+    for number in 1..=REQUESTS {
+        let at = begin(q, number);
+        match door {
+            Door::Broadcast(door) => {
+                world.request(q, at, door, Bytes::from(format!("{q}.{number}")));
+            }
+            Door::Propose(door) => {
+                let (instance, value) = (number, Bytes::from(format!("{q}.{number}")));
+                world.request(q, at, door, Proposal { instance, value });
+            }
+            Door::Vote(door) => {
+                // One votes no in the second instance.
+                let vote = match (number, q.rank()) {
+                    (2, 3) => Vote::No,
+                    _ => Vote::Yes,
+                };
+                let instance = number;
+                world.request(q, at, door, Propose { instance, vote });
+            }
+            Door::Operate(_) | Door::Send { .. } | Door::Nothing => {}
+        }
+    }
+    if let Door::Operate(objects) = door {
+        operate(world, q, objects, seen);
+    }
+}
+
+fn run(
+    algorithm: &Algorithm,
+    hears: Hears,
+    seed: u64,
+    adversary: impl Adversary + 'static,
+    faults: &[Fault],
+) -> Run {
+    let simulation = algorithm.simulation;
+    let mut world = World::new(N, seed, adversary).unwrap();
+    if simulation.ground != Ground::Links {
+        world = world.settle(SETTLED);
+    }
+    world.check((simulation.check)(world.membership()));
+    let below = Below::ideal(simulation.ground, algorithm.detector, UNIT);
+    let seen: Arc<Mutex<Seen>> = Arc::default();
+    for q in world.processes() {
+        let told = seen.clone();
+        let audience = move |q: ProcessId, observation: &Observation, _: Time| {
+            let mut seen = told.lock().unwrap();
+            if let ("Deliver", Some(id)) = (observation.label, observation.message) {
+                *seen.delivered.entry((q, id.origin.process)).or_default() += 1;
+            }
+            let next = observation
+                .instance
+                .and_then(|number| seen.next.remove(&(q, number)));
+            drop(seen);
+            if let Some((operate, operation)) = next {
+                operate.send(operation);
+            }
+        };
+        let told = seen.clone();
+        world.links(q).status().send(Addr::new(move |status| {
+            let mut seen = told.lock().unwrap();
+            _ = match status {
+                Status::Begun { peer } => seen.begun.insert((q, peer)),
+                Status::Gap { peer } => seen.gaps.insert((peer, q)),
+                _ => false,
+            };
+        }));
+        let site = Site::new(&world, q, &below).telling(Arc::new(audience));
+        let site = match hears {
+            Hears::Everything => site,
+            Hears::Nothing => site.deaf(),
+        };
+        let door = (simulation.wire)(&site);
+        ask(&world, q, &door, &seen);
+        site.start();
+    }
+    for fault in faults {
+        let way = (p(fault.way.0), p(fault.way.1));
+        world.gap(way, Gap::at(fault.at).keeping(fault.keep));
+    }
+    let report = world.run();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    Run {
+        report,
+        delivered: seen.delivered,
+        begun: seen.begun,
+        gaps: seen.gaps,
+    }
+}
+
+/// The ordered pairs of processes.
+fn ways() -> impl Iterator<Item = (usize, usize)> {
+    (1..=N)
+        .flat_map(|from| (1..=N).map(move |to| (from, to)))
+        .filter(|(from, to)| from != to)
+}
+
+/// Every single gap, at every step: between two steps, when everything that was just sent is under way.
+fn single() -> impl Iterator<Item = Fault> {
+    let steps = 2 * REQUESTS as u32 + 14;
+    ways().flat_map(move |way| {
+        (0..steps).flat_map(move |step| {
+            let at = Time::ZERO + UNIT * step + UNIT / 2;
+            [Keep::Nothing, Keep::First(1)].map(|keep| Fault { way, at, keep })
+        })
+    })
+}
+
+/// Many gaps, as the seed says: it is the world that draws how much of each gets through.
+fn many(seed: u64) -> Vec<Fault> {
+    let ways: Vec<_> = ways().collect();
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut draw = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let drawn = (0..2 + draw(8)).map(|_| Fault {
+        way: ways[draw(ways.len() as u64) as usize],
+        at: Time::ZERO + UNIT / 4 * draw(4 * 20) as u32,
+        keep: Keep::Drawn,
+    });
+    drawn.collect()
+}
+
+/// Latencies that overtake each other.
+fn uneven() -> Timed {
+    Timed::uniform(UNIT / 2, UNIT * 4)
+}
+
+/// Whether the run says of a safety property that it is broken.
+fn is_unsafe(report: &Report) -> bool {
+    let is_liveness = |tag: &str| {
+        let mut properties = algorithms::all().flat_map(|entry| entry.properties);
+        properties.any(|property| property.tag == tag && property.kind == Kind::Liveness)
+    };
+    let mut verdicts = report.verdicts.iter();
+    verdicts.any(|(tag, verdict)| verdict.is_violated() && !is_liveness(tag))
+}
+
+fn rows(of: fn(Row) -> bool) -> impl Iterator<Item = &'static Algorithm> {
+    algorithms::all()
+        .filter(move |algorithm| algorithm.is_over_streams() && algorithm.gap().is_some_and(of))
+}
+
+/// Both ends of a gap were told.
+#[track_caller]
+fn assert_told(run: &Run, fault: Fault, name: &str) {
+    let way = (p(fault.way.0), p(fault.way.1));
+    assert!(
+        run.begun.contains(&way) && run.gaps.contains(&way),
+        "{name}: {fault:?}"
+    );
+}
+
+#[test]
+fn what_goes_on_keeps_its_promises_over_one_gap_wherever_it_is() {
+    for algorithm in rows(|row| !matches!(row, Row::Ends(_))) {
+        let name = algorithm.name;
+        for fault in single() {
+            let run = run(
+                algorithm,
+                Hears::Everything,
+                1,
+                Timed::lock_step(),
+                &[fault],
+            );
+            assert!(run.report.all_hold(), "{name}: {fault:?}\n{}", run.report);
+            assert_told(&run, fault, name);
+        }
+    }
+}
+
+#[test]
+fn what_goes_on_keeps_its_promises_over_many_gaps() {
+    for algorithm in rows(|row| !matches!(row, Row::Ends(_))) {
+        for seed in 0..200 {
+            let run = run(algorithm, Hears::Everything, seed, uneven(), &many(seed));
+            let name = algorithm.name;
+            assert!(run.report.all_hold(), "{name}: seed {seed}\n{}", run.report);
+        }
+    }
+}
+
+/// What may end is safe, its users are told, and everybody but the receiver of the gap delivers what it
+/// would have delivered without it.
+#[test]
+fn what_may_end_does_so_for_the_pair_alone_and_says_so() {
+    for algorithm in rows(|row| matches!(row, Row::Ends(_))) {
+        let name = algorithm.name;
+        let whole = run(algorithm, Hears::Everything, 1, Timed::lock_step(), &[]);
+        assert!(whole.report.all_hold(), "{name}\n{}", whole.report);
+        assert_eq!(
+            whole.delivered.len(),
+            N * N,
+            "{name}: everybody delivers of everybody"
+        );
+        for fault in single() {
+            let run = run(
+                algorithm,
+                Hears::Everything,
+                1,
+                Timed::lock_step(),
+                &[fault],
+            );
+            assert!(!is_unsafe(&run.report), "{name}: {fault:?}\n{}", run.report);
+            assert_told(&run, fault, name);
+            for ((at, origin), count) in &whole.delivered {
+                let is_over = *at == p(fault.way.1) && *origin == p(fault.way.0);
+                let got = run.delivered.get(&(*at, *origin));
+                assert!(
+                    is_over || got == Some(count),
+                    "{name}: {fault:?}: {origin} at {at}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_may_end_is_safe_over_many_gaps() {
+    for algorithm in rows(|row| matches!(row, Row::Ends(_))) {
+        for seed in 0..200 {
+            let run = run(algorithm, Hears::Everything, seed, uneven(), &many(seed));
+            let name = algorithm.name;
+            assert!(
+                !is_unsafe(&run.report),
+                "{name}: seed {seed}\n{}",
+                run.report
+            );
+        }
+    }
+}
+
+/// The mutant of every row that goes on: who does not hear of gaps says nothing again.
+#[test]
+fn what_does_not_hear_of_gaps_is_found_to_stand_still() {
+    for algorithm in rows(|row| matches!(row, Row::Repeats(_))) {
+        let stands_still = |seed: &u64| {
+            let run = run(algorithm, Hears::Nothing, *seed, uneven(), &many(*seed));
+            assert!(
+                !is_unsafe(&run.report),
+                "{}\n{}",
+                algorithm.name,
+                run.report
+            );
+            run.report.violation().is_some()
+        };
+        assert!(
+            (0..200).any(|seed| stands_still(&seed)),
+            "{}",
+            algorithm.name
+        );
+    }
+}
