@@ -4,15 +4,19 @@
 
 use bytes::Bytes;
 use quorate_abstractions::{
+    Subscribe,
     leader::Trust,
     link::{self, Links},
     total_order::{Broadcast, Deliver},
 };
 use quorate_broadcast::by_leader::{self, Message};
 use quorate_consensus::ballots;
-use quorate_core::{Addr, Host, Layer, ProcessId, Time};
+use quorate_core::{
+    Addr, Host, ProcessId, Time,
+    wire::{self, Wire},
+};
 use quorate_detectors::{increasing_timeout, lowest_rank};
-use quorate_sim::{Timed, World};
+use quorate_sim::{IdealLinks, Timed, World};
 use std::{
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
@@ -44,6 +48,41 @@ type Trusting = fn(&quorate_sim::SimHost, &increasing_timeout::Detector) -> Addr
 const BUILT: Trusting = |host, detector| lowest_rank::spawn_by_reach(host, &detector.reach);
 const PUBLISHED: Trusting = |host, detector| lowest_rank::spawn(host, &detector.suspicions);
 
+/// Links that count the campaigns which begin on their lanes.
+#[derive(Clone)]
+struct Counting {
+    links: IdealLinks,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Links for Counting {
+    fn at(&self, segment: &str) -> Self {
+        Counting {
+            links: self.links.at(segment),
+            ..self.clone()
+        }
+    }
+
+    fn status(&self) -> Subscribe<link::Status> {
+        self.links.status()
+    }
+
+    fn open<M: Wire>(&self, up: Addr<link::Deliver<M>>) -> Addr<link::Send<M>> {
+        let (below, tally) = (self.links.open(up), self.tally.clone());
+        Addr::new(move |link::Send { to, message }: link::Send<M>| {
+            let bytes = wire::encode(&message);
+            if let Ok(Message::Ballots {
+                message: ballots::Message::Prepare { .. },
+                ..
+            }) = Message::decode(bytes)
+            {
+                tally.lock().unwrap().campaigns += 1;
+            }
+            below.send(link::Send { to, message });
+        })
+    }
+}
+
 /// A minute of a hub that has one message under way at a time, while the leaves broadcast twice a second.
 fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
     let network = Timed::uniform(Duration::from_millis(5), Duration::from_millis(15));
@@ -67,26 +106,14 @@ fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
         });
         let (order, counted) = (host.at("order"), tally.clone());
         let links = world.links(q).at("order");
-        let counting = |up: Addr<link::Deliver<Message>>| {
-            let below = links.lane().attach(up);
-            Addr::new(move |send: link::Send<Message>| {
-                let prepare = matches!(
-                    &send.message,
-                    Message::Ballots {
-                        message: ballots::Message::Prepare { .. },
-                        ..
-                    }
-                );
-                if prepare {
-                    counted.lock().unwrap().campaigns += 1;
-                }
-                below.send(send);
-            })
+        let counting = Counting {
+            links,
+            tally: counted,
         };
         let requests = by_leader::spawn(
             &order,
             by_leader::Configuration::default(),
-            counting,
+            &counting,
             &leader,
             up,
         );

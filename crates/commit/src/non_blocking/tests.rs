@@ -3,7 +3,6 @@ mod errata;
 use super::*;
 use crate::testing::{each_steps, p, reported_after, turbulent, vote, vote_some};
 use quorate_abstractions::link::Links;
-use quorate_broadcast::best_effort as over;
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::{Context, Counters, Time};
 use quorate_sim::{

@@ -4,7 +4,6 @@ use crate::{
     testing::{after, each_steps, p, turbulent, vote, vote_some},
 };
 use quorate_abstractions::{consensus, link::Links};
-use quorate_broadcast::best_effort;
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::{Context, Counters, Time};
 use quorate_sim::{

@@ -1,7 +1,7 @@
 use super::*;
 use crate::harness::{Log, at, listen, milliseconds, p, times, told, violated};
 use quorate_abstractions::link::Links;
-use quorate_broadcast::{best_effort, terminating};
+use quorate_broadcast::terminating;
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::{Time, message::fold};
 use quorate_sim::{

@@ -3,7 +3,6 @@ use crate::testing::{
     Latencies, Log, SlowCopy, broadcast, delivered, half, last_view, p, step, user,
 };
 use quorate_abstractions::link::Links;
-use quorate_broadcast::best_effort as over;
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::Time;
 use quorate_sim::{

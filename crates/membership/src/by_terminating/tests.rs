@@ -12,7 +12,7 @@ use quorate_abstractions::{
     link::Links,
     perfect,
 };
-use quorate_broadcast::{best_effort as over, terminating as trb};
+use quorate_broadcast::terminating as trb;
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::{Context, Counters, Incarnation, MessageId, Time, message::Origin};
 use quorate_sim::{

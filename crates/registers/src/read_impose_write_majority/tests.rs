@@ -231,7 +231,7 @@ impl ImposesAgain {
                     }));
                 }
             }
-            Content::Read { .. } | Content::Write { .. } => {}
+            Content::Read { .. } | Content::Write { .. } | Content::Resumed => {}
         }
     }
 }
