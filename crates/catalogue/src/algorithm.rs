@@ -1,5 +1,6 @@
 //! What the catalogue knows of an algorithm.
 use crate::{
+    gaps::Gap,
     scenario::Faults,
     site::{Door, Site},
 };
@@ -280,9 +281,6 @@ pub struct Algorithm {
     pub memory: &'static str,
     /// Whether its memory grows with the length of a run.
     pub grows: bool,
-    /// Whether its promises hold though a stream between two processes ends and begins anew.
-    #[serde(skip)]
-    pub survives_gaps: bool,
     /// Whether a process that has crashed comes back into it, without its memory.
     #[serde(skip)]
     pub rejoins: bool,
@@ -314,6 +312,11 @@ impl Algorithm {
             "lattice agreement" => ("propose", None),
             _ => ("write", Some("read")),
         }
+    }
+
+    /// Whether its promises hold though a stream between two processes ends and begins anew.
+    pub fn survives_gaps(&self) -> bool {
+        self.is_over_streams() && matches!(self.gap(), Some(Gap::Repeats(_) | Gap::Unaffected(_)))
     }
 
     /// Whether it goes by this name.

@@ -107,3 +107,73 @@ impl Journal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(logs: [&[u64]; 3]) -> Journal {
+        let journal = Journal::default();
+        for (log, p) in logs.into_iter().zip(processes()) {
+            let delivered = log.to_vec();
+            let restored = BytesMut::new();
+            let entry = Entry {
+                delivered,
+                restored,
+            };
+            journal.entries().insert(p, entry);
+        }
+        journal
+    }
+
+    fn processes() -> impl Iterator<Item = ProcessId> {
+        (1..=3).filter_map(ProcessId::from_rank)
+    }
+
+    #[test]
+    fn two_orders_are_found_whoever_lives() {
+        let diverging = journal([&[1, 2, 3], &[1, 3], &[1, 2, 3]]);
+        assert!(
+            diverging
+                .trouble([])
+                .is_some_and(|t| t.contains("p2 has another order"))
+        );
+    }
+
+    #[test]
+    fn who_lives_must_have_all_and_who_does_not_need_not() {
+        let lacking = journal([&[1, 2, 3], &[1, 2, 3], &[1]]);
+        assert_eq!(lacking.trouble(processes().take(2)), None);
+        let trouble = lacking.trouble(processes());
+        assert_eq!(trouble.as_deref(), Some("p3 has 1 messages of 3"));
+    }
+
+    #[test]
+    fn a_state_that_was_not_whole_counts_for_nothing() {
+        let journal = journal([&[1, 2, 3], &[], &[]]);
+        let mut processes = processes();
+        let state = processes
+            .next()
+            .map(|p| journal.state(p))
+            .unwrap_or_default();
+        let whole = [
+            Restore::Begin,
+            Restore::Chunk(state.clone()),
+            Restore::Whole,
+        ];
+        let half = [Restore::Begin, Restore::Chunk(state), Restore::Abandoned];
+        for restores in [whole, half] {
+            if let Some(p) = processes.next() {
+                restores
+                    .iter()
+                    .for_each(|restore| journal.restore(p, restore));
+            }
+        }
+        let lengths: Vec<_> = journal
+            .entries()
+            .values()
+            .map(|e| e.delivered.len())
+            .collect();
+        assert_eq!(lengths, [3, 3, 0]);
+    }
+}

@@ -128,6 +128,39 @@ fn a_crash_before_an_output_may_be_before_any_of_them() {
 }
 
 #[test]
+fn who_restarts_comes_back_where_processes_rejoin_and_only_there() {
+    for (name, rejoins) in [("by-leader", true), ("by-consensus", false)] {
+        let mut scenario = scenario(named(name), 3, 0);
+        scenario.faults.restarts = 1;
+        for seed in 0..10 {
+            let report = scenario.run(seed, false).unwrap().report;
+            assert!(report.all_hold(), "{}\n{report}", scenario.command(seed));
+            assert_eq!(report.completion.correct.len(), 2, "one has crashed");
+            assert_eq!(report.verdict("REJOIN").is_some(), rejoins);
+        }
+    }
+}
+
+#[test]
+fn weight_makes_runs_longer() {
+    let light = Scenario {
+        layers: Layers::Full,
+        requests: 20,
+        ..scenario(named("majority-ack"), 3, 0)
+    };
+    let mut heavy = light.clone();
+    heavy.faults.bandwidth = 5_000;
+    let end = |scenario: &Scenario| {
+        let outcome = scenario.run(3, true).unwrap();
+        let delivered = outcome.trace.records().iter();
+        let delivered =
+            delivered.filter(|r| r.kind.indication().is_some_and(|o| o.label == "Deliver"));
+        delivered.last().unwrap().time
+    };
+    assert!(end(&heavy) > end(&light) + Duration::from_millis(200));
+}
+
+#[test]
 fn the_old_names_are_still_known() {
     for (old, new) in [
         ("reliable", "eager"),
@@ -154,7 +187,20 @@ fn senseless_scenarios_are_refused() {
     assert!(refused(lossless), "ideal links lose nothing");
     let mut paused = scenario(named("hierarchical"), 3, 0);
     paused.faults.pauses = 1;
-    assert!(refused(paused), "P takes who pauses for crashed");
+    assert!(refused(paused.clone()), "P takes who pauses for crashed");
+    paused.faults.pauses = 0;
+    paused.faults.late = 1;
+    assert!(refused(paused), "nor who is late");
+    let mut broken = scenario(named("best-effort"), 3, 0);
+    broken.faults.gaps = 1;
+    assert!(refused(broken), "nobody says again what a gap has lost");
+    let mut restarted = scenario(named("by-leader"), 3, 0);
+    restarted.faults.restarts = 2;
+    assert!(refused(restarted), "a majority must live");
+    let mut late = scenario(named("majority-ack"), 3, 0);
+    late.starts
+        .push((ProcessId::from_rank(4).unwrap(), Time::ZERO));
+    assert!(refused(late), "there is no p4");
     let mut cut = scenario(named("majority-ack"), 3, 0);
     let p1 = ProcessId::from_rank(1).unwrap();
     cut.cuts.push(Cut {

@@ -86,7 +86,7 @@ pub struct Sim {
     /// How many processes have a user that takes 20 milliseconds for each indication.
     #[arg(long, default_value_t = 0, value_name = "K")]
     slow: usize,
-    /// How many pairs of processes are cut off from each other for half a minute, while messages are large
+    /// How many pairs of processes are cut off from each other for ten seconds, while messages are large
     /// and what a peer may owe the link is little (full stacks).
     #[arg(long, default_value_t = 0, value_name = "K")]
     long_cuts: usize,

@@ -117,7 +117,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "none",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -158,7 +157,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "delivered identifiers, as watermarks",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -211,7 +209,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "n(n−1) reports every 1,024 broadcasts",
         memory: "a window of 4,096 messages a relayer; delivered identifiers, as watermarks",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -258,7 +255,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "undelivered messages; delivered identifiers, as watermarks",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -303,7 +299,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "undelivered messages; delivered identifiers, as watermarks",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,

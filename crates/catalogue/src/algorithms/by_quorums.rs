@@ -53,7 +53,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(1)",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Pushes,
@@ -99,7 +98,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "n−1 messages a view; with flooding, each message goes over all channels",
         memory: "O(n) an undecided instance, of at most 1024; 256 decisions",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Pushes,

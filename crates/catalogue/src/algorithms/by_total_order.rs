@@ -29,7 +29,6 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     rate: "a proposal costs what one broadcast of the layer below does",
     memory: "undecided instances with an own proposal; decided ones, as a watermark",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,

@@ -85,7 +85,6 @@ const PAST: Algorithm = Algorithm {
     rate: "none",
     memory: "every message of the run, in every message and at every process",
     grows: true,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
@@ -162,7 +161,6 @@ const COLLECTING: Algorithm = Algorithm {
     }),
     memory: "what some process not reported crashed is not known to have delivered; n² counters",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         wire: |site| collected(site, regular(site), &site.perfect()),
@@ -243,7 +241,6 @@ const WAITING: Algorithm = Algorithm {
     file: "crates/broadcast/src/causal_waiting.rs",
     memory: "n counters; what waits for what precedes it, up to a window an origin",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         wire: |site| waiting(site, regular(site)),

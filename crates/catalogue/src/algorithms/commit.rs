@@ -78,7 +78,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -131,7 +130,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,

@@ -80,7 +80,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -137,7 +136,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -196,7 +194,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided values until all are known to know them",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -257,7 +254,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n) an undecided instance; decided ones, as a watermark",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -312,7 +308,6 @@ const RANDOMISED: Algorithm = Algorithm {
     rate: "none",
     memory: "O(n) an undecided instance; decided ones, as a watermark",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,

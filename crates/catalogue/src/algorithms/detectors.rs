@@ -45,7 +45,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "n(n−1) heartbeats an interval",
         memory: "O(n)",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Heartbeats,
@@ -99,7 +98,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "n(n−1) heartbeats an interval",
         memory: "O(n)",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Heartbeats,
@@ -150,7 +148,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "O(n)",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,

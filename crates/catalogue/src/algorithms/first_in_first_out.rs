@@ -40,7 +40,6 @@ const REGULAR: Algorithm = Algorithm {
     rate: "none",
     memory: "a number an origin; what came before its turn, up to a window",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,

@@ -40,7 +40,6 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     rate: "at most a broadcast of the layer below a process and interval: n(n²−1) messages",
     memory: "O(n)",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::TimedLinks,

@@ -47,7 +47,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "one datagram an uncancelled message and period; periods back off exponentially",
         memory: "the uncancelled messages",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::FairLoss,
@@ -87,7 +86,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "what is not acknowledged is repeated, ever more slowly",
         memory: "the unacknowledged messages; to a crashed process all, until P reports it",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::FairLoss,
@@ -133,7 +131,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "an acknowledgement a batch, on its own or on data",
         memory: "the unacknowledged messages, up to a limit a peer",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::FairLoss,

@@ -103,7 +103,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: "a view, and at most n−1 decisions",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,
@@ -164,7 +163,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "a report of n−1 messages every 32 deliveries",
         memory: "what is delivered and not stable, at most 256 messages a member",
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: Simulation {
             ground: Ground::Links,

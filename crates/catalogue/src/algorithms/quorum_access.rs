@@ -97,7 +97,6 @@ const FLOOD: Algorithm = Algorithm {
     rate: "none; on fair-loss channels, each process sends what stands to all, ever more slowly",
     memory: "O(n) a slot in use, of any process",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
@@ -159,7 +158,6 @@ const CLASSICAL: Algorithm = Algorithm {
     rate: "none",
     memory: "the state; n states a call under way",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
@@ -206,7 +204,6 @@ const GENERALIZED: Algorithm = Algorithm {
     rate: "2n(n−1) messages a period; 3n(n−1) a call, which waits for at most a period",
     memory: "n states; a slot a call under way, of any process",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Pushes,
@@ -245,7 +242,6 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     rate: "none",
     memory: "all values",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,

@@ -117,7 +117,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: simulation(|site| read_one(site, &site.perfect()), regular),
         twins: &[Twin {
@@ -146,7 +145,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: simulation(|site| voting(site, kept), regular),
         twins: &[Twin {
@@ -175,7 +173,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: simulation(|site| impose_on_all(site, &site.perfect()), atomic),
         twins: &[
@@ -214,7 +211,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: simulation(|site| impose_on_majority(site, kept), atomic),
         twins: &[Twin {
@@ -243,7 +239,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: simulation(|site| consult_all(site, &site.perfect()), shared),
         twins: &[
@@ -287,7 +282,6 @@ pub(super) static ALL: &[Algorithm] = &[
         rate: "none",
         memory: MEMORY,
         grows: false,
-        survives_gaps: false,
         rejoins: false,
         simulation: simulation(|site| many_writers(site, kept), shared),
         twins: &[Twin {

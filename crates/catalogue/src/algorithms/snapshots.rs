@@ -82,7 +82,6 @@ const FROM_REGISTERS: Algorithm = Algorithm {
     rate: "none",
     memory: "n registers of n+1 values; two collects an operation under way",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
@@ -142,7 +141,6 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     rate: "none",
     memory: "n segments of n+1 values",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,
@@ -182,7 +180,6 @@ const LATTICE_AGREEMENT: Algorithm = Algorithm {
     rate: "none",
     memory: "the join of the own proposals, and what the snapshot takes",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,

@@ -76,7 +76,6 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     rate: "none",
     memory: "O(n) an instance under way, one a source; requests that wait for their turn",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,

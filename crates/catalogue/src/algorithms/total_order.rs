@@ -91,7 +91,6 @@ const BY_CONSENSUS: Algorithm = Algorithm {
     rate: "none",
     memory: "unordered messages, early decisions, a counter an origin",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,

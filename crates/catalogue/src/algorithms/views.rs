@@ -74,7 +74,6 @@ const BY_CONSENSUS: Algorithm = Algorithm {
     rate: "a report of n−1 messages every 32 deliveries",
     memory: "what is delivered and not stable, at most 256 messages a member",
     grows: false,
-    survives_gaps: false,
     rejoins: false,
     simulation: Simulation {
         ground: Ground::Links,

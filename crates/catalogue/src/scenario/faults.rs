@@ -107,7 +107,7 @@ const SLOW: Duration = Duration::from_millis(20);
 /// A long cut begins and ends then.
 const LONG_CUT: (Time, Time) = (
     Time::from_nanos(1_000_000_000),
-    Time::from_nanos(31_000_000_000),
+    Time::from_nanos(11_000_000_000),
 );
 
 /// A process is killed at a time, and comes back at another.
