@@ -100,6 +100,9 @@ pub enum Backlog {
     /// Too much, of which something was read since this was said last, or is being read for the first
     /// time.
     Full,
+    /// So much that the link takes nothing more from the peers, as if it did not arrive, and says that it
+    /// hears nobody: this process stands still until some of it is read.
+    Stuck,
     /// Not much.
     Open,
 }
@@ -119,6 +122,7 @@ impl Observe for Backlog {
     fn observe(&self) -> Observation {
         Observation::request(match self {
             Backlog::Full => "BacklogFull",
+            Backlog::Stuck => "BacklogStuck",
             Backlog::Open => "BacklogOpen",
         })
     }

@@ -179,6 +179,7 @@ async fn serve(
         store,
         deadline: configuration.deadline,
         info: info_text(admin.clone()),
+        stall: resp::STALL,
     };
     tokio::spawn(watch_joining(
         admin.view.standing(),

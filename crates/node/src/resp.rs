@@ -1,10 +1,11 @@
 //! The server that clients talk to, in RESP, the protocol of Redis.
 mod connection;
+mod output;
 mod request;
 mod scan;
 mod single;
 
-pub use connection::Session;
+pub use connection::{STALL, Session};
 
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::Semaphore};

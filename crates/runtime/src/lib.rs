@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`host`] | [`TokioHost`](host::TokioHost): makes mailboxes, starts algorithms |
 //! | [`thread`] | [`Protocol`](thread::Protocol) and its thread, on which all algorithms of a process run |
+//! | [`backlog`] | how far a user is behind, and what the link is told of that |
 //! | [`edge`] | what the protocol thread polls between the actors' turns |
 //! | [`udp`], [`tcp`] | the edges: a fair-loss link over datagrams, or over connections |
 //! | [`node`] | the builder, the node, and the typed handles of its modules |
@@ -11,6 +12,7 @@
 //! | [`recorder`] | a bounded trace of what a process does, for diagrams of real runs |
 //! | [`faults`] | loss, duplication, delay and cuts to order |
 
+pub mod backlog;
 pub mod edge;
 pub mod error;
 mod executor;

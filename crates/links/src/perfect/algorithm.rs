@@ -299,6 +299,10 @@ impl PerfectLink {
         if !self.seats.is_admitted() {
             return ctx.count("not admitted");
         }
+        if self.pressure.is_stuck() {
+            // Neither taken nor acknowledged: it comes again, or its stream ends.
+            return ctx.count("user stands still");
+        }
         if number == 0 || !frame::are_well_formed(chunks, self.lanes.len()) {
             return ctx.count("malformed");
         }

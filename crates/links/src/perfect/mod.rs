@@ -54,8 +54,10 @@
 //! handshake takes two to five greetings a pair. Timers: one a peer. Memory a peer: of what is
 //! sent and not acknowledged, `queue_limit`, up to four times as much while the peer acknowledges,
 //! and for 2 s (over a stream edge 5 s) while it does not; nothing once the stream has ended; twice the
-//! window of early packets; and four incomplete messages of the largest size. A stream that begins anew
-//! costs a round trip, and until then a frame at most every 2 s (over a stream edge 20 s). On fair-loss lanes: one frame a message and receiver, with 26
+//! window of early packets; and four incomplete messages of the largest size. A module whose users
+//! honour its [room](PerfectLinks::pressure) is owed an eighth of `queue_limit` by each peer that is waited
+//! for (less, where there are more than eight modules), and what its senders have in flight beyond it. A
+//! stream that begins anew costs a round trip, and until then a frame at most every 2 s (over a stream edge 20 s). On fair-loss lanes: one frame a message and receiver, with 26
 //! bytes of its own, which leaves at once; no memory but, until the process is admitted, what it sends to
 //! itself.
 //!
@@ -120,6 +122,13 @@
 //! greeting, until somebody [adopts](quorate_abstractions::link::Adopt) it: then it is the voter
 //! everywhere, and the one before it is none. Who adopts answers for the agreement behind it. A newcomer
 //! takes part in the lanes below that path only; in the others its slot stays empty for ever.
+//!
+//! *Pressure* ([`pressure`](quorate_abstractions::pressure)). Who owes a module too much slows it while it
+//! acknowledges something now and then. What the others say of their room follows from their own queues and
+//! users, never from what they were told, so that nobody waits in a circle; it is said when it changes and with
+//! the next heartbeats, and stands for 10 s, so that no loss makes anybody wait for longer. For a user that
+//! stands still nothing is taken from anybody, as if it had not arrived: it comes again, or its stream ends;
+//! meanwhile this process says that it hears nobody.
 //!
 //! # Source
 //! Cachin, Guerraoui, Rodrigues, *Introduction to Reliable and Secure Distributed Programming*, 2.4.4

@@ -86,6 +86,8 @@ struct Module {
     room: Room,
     /// Since when its user has read nothing of too much; `None`: its user keeps up.
     unread: Option<Time>,
+    /// Its user has so much to read that nothing more is taken.
+    stuck: bool,
 }
 
 /// Who wants to know of all modules.
@@ -134,6 +136,7 @@ impl Pressure {
             watchers: Vec::new(),
             room: Room::Open,
             unread: None,
+            stuck: false,
         });
         let modules: Vec<Module> = modules.collect();
         let debtors = processes.iter().map(|_| Debtor {
@@ -188,8 +191,17 @@ impl Pressure {
     /// A module's user has much to read, and has read something; or has not much.
     pub fn upon_backlog(&mut self, name: &Name, backlog: Backlog, now: Time) {
         if let Some(module) = self.module(name) {
-            module.unread = (backlog == Backlog::Full).then_some(now);
+            // From standing still on the time runs on: nothing was read.
+            if !(backlog == Backlog::Stuck && module.unread.is_some()) {
+                module.unread = (backlog != Backlog::Open).then_some(now);
+            }
+            module.stuck = backlog == Backlog::Stuck;
         }
+    }
+
+    /// Whether a user has so much to read that nothing more is to be taken from anybody.
+    pub fn is_stuck(&self) -> bool {
+        self.modules.iter().any(|module| module.stuck)
     }
 
     /// A peer has acknowledged something.

@@ -155,6 +155,9 @@ impl PerfectLink {
         if !self.seats.is_admitted() {
             return ctx.count("not admitted");
         }
+        if self.pressure.is_stuck() {
+            return ctx.count("user stands still");
+        }
         let Some(session) = self.peers.touch(from).session_mut() else {
             return;
         };

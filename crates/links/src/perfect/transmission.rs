@@ -87,7 +87,14 @@ impl PerfectLink {
 
     /// Heartbeats bypass the window. An acknowledgement that is owed does not replace one: it does not
     /// say whom this process hears.
-    pub(super) fn upon_beat(&mut self, beat: Beat, ctx: &mut Ctx) {
+    pub(super) fn upon_beat(&mut self, mut beat: Beat, ctx: &mut Ctx) {
+        if self.pressure.is_stuck() {
+            // Who takes nothing hears nobody.
+            beat = Beat {
+                unheard: self.peers.others(),
+                cut_off: true,
+            };
+        }
         for p in self.peers.others().iter() {
             if let Some(session) = self.peers.get_mut(p).session_mut() {
                 Self::transmit_one(p, session.beat(beat), ctx);

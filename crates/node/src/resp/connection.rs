@@ -2,8 +2,10 @@
 //!
 //! What one read brings is one batch: its commands enter total order together, or each the line of its
 //! register. Batches follow one another without waiting for replies, up to a limit, behind which the
-//! client's own sends block. What registers return is held here until it is written: while that is much,
-//! or will be, no further operation of this client is begun.
+//! client's own sends block. What is returned is held here until it is written: while that is much, or,
+//! of registers, will be, nothing further of this client is begun. A client that takes nothing of it for
+//! long, or leaves a request unfinished for long, is given up.
+use super::output::{Output, held};
 use super::request::{self, Request, error};
 use super::scan::Scanner;
 use super::single::{self, Placed, Single};
@@ -12,14 +14,20 @@ use crate::node::{
     registers::Registers,
     replica::{Answer, Refusal},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use quorate_services::kv::Reply;
-use redis_protocol::resp2::{encode::extend_encode, types::BytesFrame};
-use std::{io, mem, pin::pin, sync::Arc, time::Duration};
+use redis_protocol::resp2::types::BytesFrame;
+use std::{
+    io::{self, ErrorKind},
+    mem,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,12 +40,13 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// The most batches of one client under way.
 const UNDER_WAY: usize = 16;
 
-/// Replies are written out when they are this long together.
-const WRITE: usize = 64 * 1024;
-
-/// The most bytes of values, as far as their length is known, that a client has asked registers for and
-/// has not been written; a single one may be longer.
+/// The most bytes of values that a client has been returned, or, as far as their length is known, has asked
+/// registers for, and has not been written; the values of a single request may be longer, and those of
+/// batches that were under way when this was passed come on top.
 const UNWRITTEN: usize = 1024 * 1024;
+
+/// How long a client may read nothing of its replies, or send nothing of the rest of a request.
+pub const STALL: Duration = Duration::from_secs(30);
 
 /// What a connection needs of the server.
 #[derive(Clone)]
@@ -48,6 +57,8 @@ pub struct Session<I> {
     pub deadline: Duration,
     /// The text of INFO.
     pub info: I,
+    /// How long a client may keep this replica waiting in the middle of something.
+    pub stall: Duration,
 }
 
 /// The place of one request's reply.
@@ -84,8 +95,10 @@ where
     let (read, write) = tokio::io::split(stream);
     let (queue, batches) = mpsc::channel(UNDER_WAY);
     let words = Words::new(session.deadline);
-    let mut reader = pin!(read_requests(read, queue, &session, stop));
-    let mut writer = pin!(write_replies(write, batches, &words));
+    let unwritten = Arc::new(Semaphore::new(UNWRITTEN));
+    let output = Output::new(write, session.stall);
+    let mut reader = pin!(read_requests(read, queue, &session, &unwritten, stop));
+    let mut writer = pin!(write_replies(output, batches, &words, &unwritten));
     tokio::select! {
         biased;
         written = &mut writer => written,
@@ -101,20 +114,18 @@ async fn read_requests<I: Fn() -> String>(
     mut read: impl AsyncRead + Unpin,
     queue: mpsc::Sender<Batch>,
     session: &Session<I>,
+    unwritten: &Arc<Semaphore>,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::new();
     let mut scanner = Scanner::default();
     let mut commands = BytesMut::new();
-    let unwritten = Arc::new(Semaphore::new(UNWRITTEN));
     loop {
         let (mut slots, last) = gather(&mut buffer, &mut scanner, &mut commands, session);
         if slots.is_empty() && !last {
-            request::shrink(&mut buffer);
-            buffer.reserve(16 * 1024);
             let length = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                length = read.read_buf(&mut buffer) => length?,
+                length = read_some(&mut read, &mut buffer, session.stall) => length?,
             };
             if length == 0 {
                 return Ok(());
@@ -122,12 +133,17 @@ async fn read_requests<I: Fn() -> String>(
             continue;
         }
         let source = match &session.store {
-            Store::Ordered(_) => submit(&slots, &mut commands, session).await,
+            Store::Ordered(_) => {
+                // Held up while the client does not read what it was returned.
+                let room = unwritten.acquire().await;
+                drop(room);
+                submit(&slots, &mut commands, session).await
+            }
             Store::Registers(registers) => {
                 let placing = Placing {
                     registers,
                     patience: session.deadline,
-                    unwritten: &unwritten,
+                    unwritten,
                     queue: &queue,
                 };
                 match placing.place(slots).await {
@@ -141,6 +157,25 @@ async fn read_requests<I: Fn() -> String>(
             return Ok(());
         }
     }
+}
+
+/// Reads what the client has sent. In the middle of a request it may not keep still for long.
+async fn read_some(
+    read: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    stall: Duration,
+) -> io::Result<usize> {
+    request::shrink(buffer);
+    let between = buffer.is_empty();
+    buffer.reserve(16 * 1024);
+    let length = read.read_buf(buffer);
+    if between {
+        return length.await;
+    }
+    timeout(stall, length).await.unwrap_or_else(|_| {
+        let words = format!("the client has left a request unfinished for {stall:?}");
+        Err(io::Error::new(ErrorKind::TimedOut, words))
+    })
 }
 
 /// Takes the requests off the buffer that make the next batch, their commands encoded. `true`: the
@@ -249,13 +284,13 @@ impl Placing<'_> {
 }
 
 async fn write_replies(
-    mut write: impl AsyncWrite + Unpin,
+    mut output: Output<impl AsyncWrite + Unpin>,
     mut batches: mpsc::Receiver<Batch>,
     words: &Words,
+    unwritten: &Semaphore,
 ) -> io::Result<()> {
-    let mut out = BytesMut::new();
     while let Some(Batch { slots, source }) = batches.recv().await {
-        let mut replies = match source {
+        let replies = match source {
             Source::Nowhere => Ok(Vec::new()),
             Source::Refused(refusal) => Err(words.refused(&refusal)),
             Source::Answer(mut answer, deadline) => {
@@ -263,72 +298,53 @@ async fn write_replies(
                     Ok(replies)
                 } else {
                     // About to wait: what is known must not wait with us.
-                    flush(&mut write, &mut out).await?;
+                    output.flush().await?;
                     words.wait(answer, deadline).await
                 }
             }
-        }
-        .map(Vec::into_iter);
+        };
+        let bytes = replies.iter().flatten().map(held).sum::<usize>();
+        let bytes = bytes.min(unwritten.available_permits());
+        // Given back when the batch is on its way.
+        let _held = unwritten.try_acquire_many(bytes as u32);
+        let mut replies = replies.map(Vec::into_iter);
         for slot in slots {
-            // Given back when the reply is on its way.
-            let mut room = None;
-            let frame = match (slot, &mut replies) {
-                (Slot::Ready(frame), _) => frame,
-                (Slot::Ordered, Ok(replies)) => replies
-                    .next()
-                    .map_or_else(|| error("ERR no reply; outcome unknown"), frame),
-                (Slot::Ordered, Err(error)) => error.clone(),
-                (Slot::Placed(mut placed, held), _) => {
-                    room = held;
-                    if let Some(reply) = placed.try_reply() {
-                        frame(reply)
+            match (slot, &mut replies) {
+                (Slot::Ready(frame), _) => output.frame(&frame).await?,
+                (Slot::Ordered, Ok(replies)) => match replies.next() {
+                    Some(reply) => output.reply(reply).await?,
+                    None => {
+                        output
+                            .frame(&error("ERR no reply; outcome unknown"))
+                            .await?
+                    }
+                },
+                (Slot::Ordered, Err(error)) => output.frame(error).await?,
+                // Room is given back when the reply is on its way.
+                (Slot::Placed(mut placed, _room), _) => {
+                    let reply = if let Some(reply) = placed.try_reply() {
+                        Ok(reply)
                     } else {
-                        flush(&mut write, &mut out).await?;
-                        let reply = placed.reply().await;
-                        reply.map_or_else(|u| single::unreturned(u, &words.deadline), frame)
+                        output.flush().await?;
+                        placed.reply().await
+                    };
+                    match reply {
+                        Ok(reply) => output.reply(reply).await?,
+                        Err(u) => {
+                            let frame = single::unreturned(u, &words.deadline);
+                            output.frame(&frame).await?;
+                        }
                     }
                 }
                 // All were placed.
-                (Slot::Single(_), _) => error("ERR not executed"),
-            };
-            extend_encode(&mut out, &frame, false).map_err(io::Error::other)?;
-            if out.len() >= WRITE {
-                flush(&mut write, &mut out).await?;
+                (Slot::Single(_), _) => output.frame(&error("ERR not executed")).await?,
             }
-            drop(room);
         }
         if batches.is_empty() {
-            flush(&mut write, &mut out).await?;
+            output.flush().await?;
         }
     }
-    flush(&mut write, &mut out).await?;
-    write.shutdown().await
-}
-
-async fn flush(write: &mut (impl AsyncWrite + Unpin), out: &mut BytesMut) -> io::Result<()> {
-    write.write_all(out).await?;
-    out.clear();
-    if out.capacity() > 4 * WRITE {
-        *out = BytesMut::new();
-    }
-    Ok(())
-}
-
-/// A command's reply as clients see it.
-fn frame(reply: Reply) -> BytesFrame {
-    match reply {
-        Reply::Ok => request::simple("OK"),
-        Reply::Nil => BytesFrame::Null,
-        Reply::Integer(number) => BytesFrame::Integer(number),
-        Reply::Value(value) => BytesFrame::BulkString(value),
-        Reply::Values(values) => BytesFrame::Array(
-            values
-                .into_iter()
-                .map(|value: Option<Bytes>| value.map_or(BytesFrame::Null, BytesFrame::BulkString))
-                .collect(),
-        ),
-        Reply::Error(words) => error(words),
-    }
+    output.end().await
 }
 
 /// What clients are told when the others do not answer.

@@ -5,12 +5,18 @@ use super::{
     node::{Kind, builders, within},
     p, start,
 };
-use crate::{Broadcaster, Builder, Deliveries, Error, Node, TryBroadcastError, node::Snapshot};
+use crate::{
+    Broadcaster, Builder, Deliveries, Error, Node, TryBroadcastError,
+    backlog::{AtTheLimit, Meter},
+    node::Snapshot,
+};
 use futures::{StreamExt, future::join_all};
-use quorate_catalogue::broadcasts::{Broadcast, Needs, TOTAL_ORDER};
+use quorate_abstractions::pressure::Wait;
+use quorate_catalogue::broadcasts::{Broadcast, Delivery, Needs, TOTAL_ORDER};
+use quorate_core::Addr;
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -297,4 +303,65 @@ async fn the_status_says_who_slows_what() {
         .await
         .unwrap();
     sender.abort();
+}
+
+/// A replica whose user stands still: the others go on, it takes nothing more than its limit and what was in
+/// the middle of the stack, and in the end it has everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_stands_still_holds_a_bounded_part_and_nobody_up() {
+    const LENGTH: usize = 64 * 1024;
+    const LIMIT: usize = 1 << 20;
+    let mut all = builders(Kind::Udp, 3);
+    let mut last = all.pop().unwrap();
+    let held: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let meter = Arc::new(Meter::new(LIMIT));
+    let (waits, measured) = (held.clone(), meter.clone());
+    last.module("orders", TOTAL_ORDER.algorithms(), move |wiring| {
+        let link = wiring.pressure(Wait::for_majority(), Addr::nowhere());
+        measured.open(link, AtTheLimit::TakeNothing);
+        let up = Addr::new(move |delivery: Delivery| {
+            for payload in delivery.payloads {
+                measured.grow(payload.len());
+                waits.lock().unwrap().push(payload.len());
+            }
+        });
+        wiring.broadcast(TOTAL_ORDER, up).map(drop).unwrap();
+    })
+    .unwrap();
+    let mut nodes = Vec::new();
+    let mut handles = Vec::new();
+    for mut builder in all {
+        handles.push(builder.total_order::<String>("orders").unwrap());
+        nodes.push(builder.start().await.unwrap());
+    }
+    nodes.push(last.start().await.unwrap());
+    let (orders, deliveries) = handles.remove(0);
+    read(deliveries, usize::MAX);
+    let (_, deliveries) = handles.remove(0);
+    read(deliveries, usize::MAX);
+    let count = 600;
+    for _ in 0..count {
+        within(orders.broadcast("x".repeat(LENGTH))).await.unwrap();
+    }
+    within(async {
+        while orders.pending() > 0 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let at_most = (LIMIT + (8 << 20)) / LENGTH;
+    let held_then = held.lock().unwrap().len();
+    assert!(held_then <= at_most, "{held_then} of {count} are held");
+    assert!(nodes[2].counters().total("user stands still") > 0);
+    // It reads again.
+    within(async {
+        let mut read = 0;
+        while read < count {
+            let taken = std::mem::take(&mut *held.lock().unwrap());
+            taken.iter().for_each(|length| meter.shrink(*length));
+            read += taken.len();
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
 }

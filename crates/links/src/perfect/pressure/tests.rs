@@ -172,6 +172,20 @@ fn what_a_process_says_of_itself_is_what_its_queues_and_its_user_allow() {
 }
 
 #[test]
+fn a_user_that_stands_still_is_waited_for_no_longer_than_one_that_reads_nothing() {
+    let mut accounts = watched(3, everybody());
+    let orders = Name::from("orders");
+    accounts.upon_backlog(&orders, Backlog::Full, at(5));
+    accounts.upon_backlog(&orders, Backlog::Stuck, at(12));
+    assert!(accounts.is_stuck());
+    assert_eq!(slowed(&mut accounts, at(14)).len(), 1);
+    assert!(slowed(&mut accounts, at(15)).is_empty());
+    accounts.upon_backlog(&orders, Backlog::Full, at(16));
+    assert!(!accounts.is_stuck());
+    assert_eq!(slowed(&mut accounts, at(17)).len(), 1);
+}
+
+#[test]
 fn a_majority_is_waited_for_always_and_a_minority_while_it_keeps_up() {
     let mut accounts = watched(5, Wait::for_majority());
     for slow in [2, 3] {

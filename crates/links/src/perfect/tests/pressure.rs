@@ -129,6 +129,20 @@ fn a_user_that_does_not_read_slows_everybody_for_a_while() {
 }
 
 #[test]
+fn nothing_is_taken_for_a_user_that_stands_still_and_nothing_is_lost() {
+    let mut world = world(5);
+    world.process(3).backlog("small", Backlog::Stuck);
+    world.send(1, 3, "bulk", vec![7; LENGTH]);
+    world.process(3).beat.send(Beat::default());
+    world.run(ms(5000));
+    assert!(world.process(3).delivered.lock().unwrap().is_empty());
+    assert!(world.process(3).counters.total("user stands still") > 1);
+    world.process(3).backlog("small", Backlog::Open);
+    world.run(ms(5000));
+    assert_eq!(world.process(3).delivered.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn what_says_that_there_is_room_may_be_lost() {
     let mut world = world(3);
     let room = world.process(1).room("small", Wait::default());

@@ -11,6 +11,7 @@ fn session(replica: Replica, deadline: Duration) -> Session<fn() -> String> {
         store: Store::Ordered(replica),
         deadline,
         info: || "# Quorate".into(),
+        stall: STALL,
     }
 }
 
@@ -124,6 +125,7 @@ async fn what_a_client_does_not_read_is_not_asked_of_registers() {
         store: Store::Registers(below.registers.clone()),
         deadline: Duration::from_mins(1),
         info: || String::new(),
+        stall: STALL,
     };
     tokio::spawn(serve(server, session, CancellationToken::new()));
     client
@@ -170,4 +172,102 @@ async fn what_a_client_does_not_read_is_not_asked_of_registers() {
     let mut rest = String::new();
     client.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "+OK\r\n");
+}
+
+/// The request of one value, and how long its reply is.
+async fn store_a_value(client: &mut DuplexStream, length: usize) -> usize {
+    let head = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${length}\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.write_all(&vec![b'x'; length]).await.unwrap();
+    client.write_all(b"\r\n").await.unwrap();
+    let mut done = [0; 5];
+    client.read_exact(&mut done).await.unwrap();
+    assert_eq!(&done, b"+OK\r\n");
+    format!("${length}\r\n\r\n").len() + length
+}
+
+/// Lets everybody do what they can.
+async fn settle() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_not_read_from_and_keeps_one_version_of_the_store() {
+    let (replica, _) = Order::new(8).run();
+    let (mut reader, server) = duplex(1024);
+    let slow = session(replica.clone(), Duration::from_mins(1));
+    tokio::spawn(serve(server, slow, CancellationToken::new()));
+    let (mut writer, server) = duplex(64 * 1024);
+    let other = session(replica.clone(), Duration::from_mins(1));
+    tokio::spawn(serve(server, other, CancellationToken::new()));
+
+    let length = 2 * UNWRITTEN;
+    let reply = store_a_value(&mut writer, length).await;
+    let before = replica.progress().applied;
+    for _ in 0..16 {
+        // One at a time, and each of another version of the value.
+        reader.write_all(b"GET k\r\n").await.unwrap();
+        settle().await;
+        store_a_value(&mut writer, length).await;
+    }
+    assert_eq!(
+        replica.progress().applied - before - 16,
+        1,
+        "the first reply is not read"
+    );
+    for _ in 0..16 {
+        let mut value = vec![0; reply];
+        reader.read_exact(&mut value).await.unwrap();
+    }
+    settle().await;
+    assert_eq!(replica.progress().applied - before, 32);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_of_a_reply_for_long_is_given_up() {
+    let (replica, _) = Order::new(8).run();
+    let (mut client, server) = duplex(1024);
+    let session = session(replica, Duration::from_mins(1));
+    let serving = tokio::spawn(serve(server, session, CancellationToken::new()));
+    let reply = store_a_value(&mut client, 100_000).await;
+    client.write_all(b"GET k\r\nGET k\r\n").await.unwrap();
+    // Slow, but never for so long.
+    let mut piece = vec![0; reply / 10];
+    for _ in 0..10 {
+        tokio::time::sleep(STALL - Duration::from_secs(1)).await;
+        client.read_exact(&mut piece).await.unwrap();
+    }
+    tokio::time::sleep(STALL + Duration::from_secs(1)).await;
+    let ended = serving.await.unwrap().unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::TimedOut, "{ended}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_a_request_unfinished_for_long_is_given_up_and_who_is_idle_is_not() {
+    let (replica, _) = Order::new(8).run();
+    let (mut client, server) = duplex(1024);
+    let session = session(replica, Duration::from_mins(1));
+    let serving = tokio::spawn(serve(server, session, CancellationToken::new()));
+    tokio::time::sleep(100 * STALL).await;
+    client
+        .write_all(b"*2\r\n$4\r\nECHO\r\n$3\r\n")
+        .await
+        .unwrap();
+    for byte in [b"a", b"b", b"c"] {
+        tokio::time::sleep(STALL - Duration::from_secs(1)).await;
+        client.write_all(byte).await.unwrap();
+    }
+    client.write_all(b"\r\n").await.unwrap();
+    let mut echo = [0; 9];
+    client.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"$3\r\nabc\r\n");
+    client
+        .write_all(b"*2\r\n$4\r\nECHO\r\n$8000000\r\nabc")
+        .await
+        .unwrap();
+    tokio::time::sleep(STALL + Duration::from_secs(1)).await;
+    let ended = serving.await.unwrap().unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::TimedOut, "{ended}");
 }

@@ -1,0 +1,131 @@
+//! What goes to one client, who may be slow: replies are written piece by piece, each value freed once it
+//! is on its way, and a client that takes nothing for long is given up.
+use super::request::error;
+use bytes::{Buf, Bytes, BytesMut};
+use quorate_services::kv::Reply;
+use redis_protocol::resp2::{encode::extend_encode, types::BytesFrame};
+use std::{
+    fmt::Write,
+    io::{self, ErrorKind},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+/// Replies are written out when they are this long together; a value that is longer is not copied.
+const WRITE: usize = 64 * 1024;
+
+/// The way to a client.
+pub struct Output<W> {
+    write: W,
+    out: BytesMut,
+    /// How long the client may take nothing.
+    stall: Duration,
+}
+
+impl<W: AsyncWrite + Unpin> Output<W> {
+    /// Nothing has been written.
+    pub fn new(write: W, stall: Duration) -> Self {
+        Output {
+            write,
+            out: BytesMut::new(),
+            stall,
+        }
+    }
+
+    /// Writes a short reply.
+    pub async fn frame(&mut self, frame: &BytesFrame) -> io::Result<()> {
+        extend_encode(&mut self.out, frame, false).map_err(io::Error::other)?;
+        self.written().await
+    }
+
+    /// Writes the reply to a command, as clients see it.
+    pub async fn reply(&mut self, reply: Reply) -> io::Result<()> {
+        match reply {
+            Reply::Ok => self.out.extend_from_slice(b"+OK\r\n"),
+            Reply::Nil => self.out.extend_from_slice(b"$-1\r\n"),
+            Reply::Integer(number) => return self.frame(&BytesFrame::Integer(number)).await,
+            Reply::Value(value) => return self.value(value).await,
+            Reply::Values(values) => {
+                self.head('*', values.len());
+                for value in values {
+                    match value {
+                        None => self.out.extend_from_slice(b"$-1\r\n"),
+                        Some(value) => self.value(value).await?,
+                    }
+                }
+            }
+            Reply::Error(words) => return self.frame(&error(words)).await,
+        }
+        self.written().await
+    }
+
+    async fn value(&mut self, mut value: Bytes) -> io::Result<()> {
+        self.head('$', value.len());
+        if value.len() < WRITE {
+            self.out.extend_from_slice(&value);
+        } else {
+            self.flush().await?;
+            write_out(&mut self.write, &mut value, self.stall).await?;
+        }
+        self.out.extend_from_slice(b"\r\n");
+        self.written().await
+    }
+
+    fn head(&mut self, kind: char, length: usize) {
+        // To a buffer in memory: it does not fail.
+        let _ = write!(self.out, "{kind}{length}\r\n");
+    }
+
+    async fn written(&mut self) -> io::Result<()> {
+        if self.out.len() >= WRITE {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes out what is there.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        write_out(&mut self.write, &mut self.out, self.stall).await?;
+        if self.out.capacity() > 4 * WRITE {
+            self.out = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Writes out what is there, and says that nothing follows.
+    pub async fn end(mut self) -> io::Result<()> {
+        self.flush().await?;
+        self.write.shutdown().await
+    }
+}
+
+/// Writes all of it, if the client takes some of it now and then.
+async fn write_out(
+    write: &mut (impl AsyncWrite + Unpin),
+    bytes: &mut impl Buf,
+    stall: Duration,
+) -> io::Result<()> {
+    while bytes.has_remaining() {
+        let some = timeout(stall, write.write_buf(bytes));
+        let Ok(some) = some.await else {
+            let words = format!("the client has read nothing for {stall:?}");
+            return Err(io::Error::new(ErrorKind::TimedOut, words));
+        };
+        if some? == 0 {
+            return Err(ErrorKind::WriteZero.into());
+        }
+    }
+    Ok(())
+}
+
+/// How many bytes of values a reply holds.
+pub fn held(reply: &Reply) -> usize {
+    match reply {
+        Reply::Value(value) => value.len(),
+        Reply::Values(values) => values.iter().flatten().map(Bytes::len).sum(),
+        Reply::Ok | Reply::Nil | Reply::Integer(_) | Reply::Error(_) => 0,
+    }
+}

@@ -1,0 +1,153 @@
+//! How far a user is behind what the protocol thread has told him, and what the link is told of that.
+//!
+//! From half of the limit on the user is behind, until a quarter is left: the link is told, so that
+//! everybody sends less. Where the user cannot be cut off, the link takes nothing more from the peers from
+//! the limit on.
+use quorate_abstractions::pressure::Backlog;
+use quorate_core::Addr;
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+/// A user that is behind is said to go on once in so long a time.
+const SAID_AGAIN: Duration = Duration::from_millis(200);
+
+/// What happens at the limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtTheLimit {
+    /// The user is cut off, if he has read nothing for so long.
+    CutOff(Duration),
+    /// The link takes nothing more.
+    TakeNothing,
+}
+
+/// Measures what waits for one user.
+pub struct Meter {
+    limit: usize,
+    held: AtomicUsize,
+    /// Whether the link was told that the user is behind. Changed under the lock below.
+    behind: AtomicBool,
+    /// Whom to tell; `None`: nobody, or nobody reads.
+    told: Mutex<Option<Told>>,
+}
+
+struct Told {
+    link: Addr<Backlog>,
+    at_the_limit: AtTheLimit,
+    /// When the user fell behind, or was said to go on.
+    at: Instant,
+    /// What was said last.
+    said: Backlog,
+}
+
+impl Told {
+    fn say(&mut self, backlog: Backlog) {
+        self.at = Instant::now();
+        self.said = backlog;
+        self.link.send(backlog);
+    }
+}
+
+impl Meter {
+    /// Nothing waits; nobody is told.
+    pub fn new(limit: usize) -> Self {
+        Meter {
+            limit,
+            held: AtomicUsize::new(0),
+            behind: AtomicBool::new(false),
+            told: Mutex::default(),
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Option<Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on `link` is told when the user is behind.
+    pub fn open(&self, link: Addr<Backlog>, at_the_limit: AtTheLimit) {
+        *self.told() = Some(Told {
+            link,
+            at_the_limit,
+            at: Instant::now(),
+            said: Backlog::Open,
+        });
+    }
+
+    /// The most that waits for a user who reads nothing.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Something of this size is to wait for the user. `false`: he is to be cut off instead.
+    pub fn grow(&self, size: usize) -> bool {
+        let held = self.held.fetch_add(size, Relaxed) + size;
+        if held <= self.limit / 2 {
+            return true;
+        }
+        let over = held > self.limit;
+        if self.behind.load(Relaxed) && !over {
+            return true;
+        }
+        let mut told = self.told();
+        let Some(told) = &mut *told else {
+            return !over;
+        };
+        // The user may have read it all before the lock was there.
+        let held = self.held.load(Acquire);
+        if held > self.limit / 2 && told.said == Backlog::Open {
+            self.behind.store(true, Release);
+            told.say(Backlog::Full);
+        }
+        match told.at_the_limit {
+            AtTheLimit::CutOff(patience) => held <= self.limit || told.at.elapsed() < patience,
+            AtTheLimit::TakeNothing => {
+                if held > self.limit && told.said != Backlog::Stuck {
+                    told.say(Backlog::Stuck);
+                }
+                true
+            }
+        }
+    }
+
+    /// The user has taken something of this size.
+    pub fn shrink(&self, size: usize) {
+        self.held.fetch_sub(size, Release);
+        if !self.behind.load(Acquire) {
+            return;
+        }
+        let mut told = self.told();
+        let Some(told) = &mut *told else {
+            return;
+        };
+        let held = self.held.load(Acquire);
+        if held < self.limit / 4 {
+            self.behind.store(false, Release);
+            told.say(Backlog::Open);
+        } else if told.said == Backlog::Stuck {
+            if held <= self.limit / 2 {
+                told.say(Backlog::Full);
+            }
+        } else if told.at.elapsed() >= SAID_AGAIN {
+            told.say(Backlog::Full);
+        }
+    }
+
+    /// Nobody reads any more.
+    pub fn end(&self) {
+        if let Some(mut told) = self.told().take()
+            && self.behind.swap(false, Release)
+        {
+            told.say(Backlog::Open);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
