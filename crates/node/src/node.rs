@@ -1,8 +1,10 @@
 //! `quorate node`: one replica of the key-value store.
 mod admin;
+mod indications;
 mod one_shot;
 pub mod registers;
 pub mod replica;
+mod rooms;
 mod stack;
 mod turns;
 mod view;

@@ -11,7 +11,11 @@
 //! which go on meanwhile.
 mod states;
 
-use super::view::{Standing, View};
+use super::{
+    indications::Indications,
+    stack::ORDER,
+    view::{Standing, View},
+};
 use bytes::BytesMut;
 use quorate_abstractions::{
     reconfigurable::{Indication, Request, Restore},
@@ -29,7 +33,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch},
     time::{Instant, timeout_at},
 };
 use tracing::info;
@@ -248,6 +252,7 @@ impl Replica {
         loop {
             self.0.posted.notified().await;
             while !self.state().outbox.is_empty() {
+                self.0.view.rooms().room_for(ORDER).await;
                 let Ok(window) = self.0.window.clone().acquire_owned().await else {
                     return;
                 };
@@ -269,7 +274,7 @@ impl Replica {
     }
 
     /// Acts upon what total order indicates, until it ends.
-    pub async fn follow(&self, mut indications: mpsc::UnboundedReceiver<Indication>) {
+    pub async fn follow(&self, mut indications: Indications) {
         let mut batch = Vec::with_capacity(INDICATIONS);
         while indications.recv_many(&mut batch, INDICATIONS).await > 0 {
             for indication in batch.drain(..) {

@@ -3,7 +3,11 @@ mod memory;
 
 pub use memory::Memory;
 
-use super::{one_shot::OneShot, view::View};
+use super::{
+    indications::{self, Indications},
+    one_shot::OneShot,
+    view::View,
+};
 use crate::configuration::{Configuration, Consistency, Transport};
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -13,6 +17,7 @@ use quorate_abstractions::{
     consensus, fair_loss,
     link::Links,
     perfect::Crash,
+    pressure::Wait,
     reconfigurable::{Indication, Request},
     total_order::Broadcast,
 };
@@ -50,7 +55,7 @@ const STREAM_DATAGRAM: usize = 32 * 1024;
 const DRAINING: Duration = Duration::from_secs(2);
 
 /// Where total order is.
-const ORDER: &str = "total-order";
+pub const ORDER: &str = "total-order";
 
 /// A running stack.
 pub struct Stack {
@@ -79,7 +84,7 @@ pub struct Order {
     /// Where messages enter it.
     pub requests: Addr<Request>,
     /// Where they come out, and whatever else the order has to say.
-    pub indications: mpsc::UnboundedReceiver<Indication>,
+    pub indications: Indications,
 }
 
 /// The protocol thread of a stack.
@@ -158,9 +163,10 @@ pub fn start(
     };
     let order = match configuration.consistency {
         Consistency::TotalOrder => {
-            let (up, indications) = mpsc::unbounded_channel();
-            // Once the receiver is gone the replica is stopping, and nobody waits for deliveries.
-            let up = Addr::new(move |indication| drop(up.send(indication)));
+            let links = links.at(ORDER);
+            // What the replica waits for it learns with all other modules.
+            links.pressure(Wait::for_majority(), Addr::nowhere());
+            let (up, indications) = indications::channel(links.backlog());
             Some(Order {
                 requests: order(configuration, &host, &below, up)?,
                 indications,
@@ -171,6 +177,9 @@ pub fn start(
     let memory = memory::start(configuration, &host, &links, &links.datagrams(), view);
     let (consensus, commit) = agreements(configuration, &host, below, &detector)?;
 
+    let rooms = view.rooms().clone();
+    let rooms = Addr::new(move |news| rooms.upon_room(news));
+    links.rooms().send(rooms);
     let watched = view.clone();
     links
         .status()

@@ -1,5 +1,6 @@
 //! What this process knows of the cluster: kept up to date by the link, ◇P and Ω, read by
 //! `/status`, `/readyz` and whoever must know whether this process may serve.
+use super::rooms::Rooms;
 use quorate_abstractions::{
     eventually_perfect::{Allowed, Indication as Suspicion, Reach, Timeout},
     leader::Trust,
@@ -118,6 +119,7 @@ pub struct View {
     standing: Arc<watch::Sender<Standing>>,
     changes: Arc<broadcast::Sender<Value>>,
     judge: Arc<OnceLock<Judge>>,
+    rooms: Rooms,
 }
 
 fn ranks(set: ProcessSet) -> Vec<usize> {
@@ -151,6 +153,7 @@ impl View {
             standing: Arc::new(watch::Sender::new(Standing::Joining)),
             changes: Arc::new(broadcast::Sender::new(CHANGES)),
             judge: Arc::default(),
+            rooms: Rooms::default(),
         }
     }
 
@@ -161,6 +164,11 @@ impl View {
     /// Whether another incarnation of this process came before: then it has a place in total order only.
     pub fn came_later(&self) -> bool {
         self.state().came_later
+    }
+
+    /// Which modules have room.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// What [`present`](Self::present) is after each change from now on.
@@ -470,6 +478,7 @@ impl View {
             "leader": state.leader.map(ProcessId::rank),
             "suspected": ranks(state.suspected),
             "peers": peers.collect::<Vec<_>>(),
+            "slowed": self.rooms.to_json(),
         })
     }
 }

@@ -1,20 +1,22 @@
 use super::*;
+use crate::node::indications;
 use bytes::Bytes;
 use quorate_abstractions::{
     link::Status,
+    pressure::{Hindrance, Room},
     reconfigurable::{Configuration, View as StateView},
 };
 use quorate_core::{Incarnation, Membership, ProcessId};
 use quorate_services::kv::Command;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 
 /// A total order of one process, that delivers what the test lets through.
 pub(crate) struct Order {
     pub replica: Replica,
     pub view: View,
     requests: mpsc::UnboundedReceiver<Request>,
-    indications: mpsc::UnboundedSender<Indication>,
+    indications: Addr<Indication>,
     delivered: u64,
 }
 
@@ -48,7 +50,7 @@ impl Order {
     fn joining(window: usize) -> Self {
         let view = View::new(origin(), Membership::of_size(3).unwrap());
         let (out, requests) = mpsc::unbounded_channel();
-        let (indications, indicated) = mpsc::unbounded_channel();
+        let (indications, indicated) = indications::channel(Addr::nowhere());
         let out = Addr::new(move |request| out.send(request).unwrap());
         let replica = Replica::new(origin(), out, window, view.clone());
         let (sender, follower) = (replica.clone(), replica.clone());
@@ -80,7 +82,7 @@ impl Order {
     }
 
     fn indicate(&self, indication: Indication) {
-        self.indications.send(indication).unwrap();
+        self.indications.send(indication);
     }
 
     /// Waits for the next message and delivers it; says how many bytes it was.
@@ -169,6 +171,26 @@ async fn what_waits_together_travels_together_and_is_answered_in_order() {
         assert_eq!(answer.await, Ok(vec![Reply::Integer(count)]));
     }
     assert_eq!(order.replica.progress().applied, 5);
+}
+
+#[tokio::test]
+async fn nothing_enters_total_order_while_the_peers_have_no_room() {
+    let mut order = Order::new(8);
+    let slow = Hindrance {
+        by: p(2),
+        owed: 9 << 20,
+        announced: false,
+    };
+    let rooms = order.view.rooms().clone();
+    rooms.upon_room((ORDER.into(), Room::Full(slow)));
+    let told = order.view.to_json()["slowed"][0].clone();
+    assert_eq!((&told["module"], &told["by"]), (&ORDER.into(), &2.into()));
+    let answer = order.replica.submit(1, &incr(), late()).await.unwrap();
+    let early = timeout(Duration::from_millis(20), order.next_broadcast()).await;
+    assert!(early.is_err(), "{early:?}");
+    rooms.upon_room((ORDER.into(), Room::Open));
+    order.deliver_one().await;
+    assert_eq!(answer.await, Ok(vec![Reply::Integer(1)]));
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@ use crate::node::{
     registers,
     replica::{Replica, tests::Order},
 };
+use bytes::Bytes;
 use quorate_abstractions::register::{Indication, Outcome};
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
 fn session(replica: Replica, deadline: Duration) -> Session<fn() -> String> {
     Session {
