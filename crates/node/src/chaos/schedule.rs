@@ -85,10 +85,13 @@ pub fn schedule(seed: u64, n: usize, time: Duration, longest: Duration) -> Vec<S
         at += between(&mut chance, SHORTEST, GAP.min(time / 5).max(SHORTEST * 2));
         let lasts = any_length(&mut chance, longest);
         let act = any_act(&mut chance, n);
-        if at + lasts > time {
+        if at >= time {
             break;
         }
-        steps.push(Step { at, lasts, act });
+        // What would not be over in time is left out.
+        if at + lasts <= time {
+            steps.push(Step { at, lasts, act });
+        }
     }
     steps.sort_by_key(|step| step.at);
     steps

@@ -7,6 +7,7 @@ use super::{
 use anyhow::{Result, ensure};
 use clap::Args;
 use futures::future::join_all;
+use serde_json::json;
 use std::{cell::Cell, time::Duration};
 use tokio::time::sleep;
 
@@ -24,6 +25,14 @@ pub struct Slow {
     /// How long it then stands still.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 45)]
     stands_ms: u64,
+    /// Throttles its channels to so many bytes a second each, instead of having it stand still.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    rate: u64,
     /// How many writers a replica, each of which waits for its reply before it writes again.
     #[arg(long, default_value_t = 8)]
     writers: usize,
@@ -100,8 +109,22 @@ impl Slow {
         Ok(())
     }
 
-    /// Lets a replica run for a small part of the time.
+    /// Lets a replica run for a small part of the time, or its channels carry little, until it is over.
     async fn throttle(&self, group: &Group, rank: usize, slowed: &Cell<bool>) -> Result<()> {
+        if self.rate > 0 {
+            for other in group.ranks().filter(|other| *other != rank) {
+                let fault = json!({ "rate": self.rate });
+                group.set_fault(rank, other, fault.clone()).await?;
+                group.set_fault(other, rank, fault).await?;
+            }
+            while slowed.get() {
+                sleep(Duration::from_millis(20)).await;
+            }
+            for rank in group.ranks() {
+                group.heal(rank).await?;
+            }
+            return Ok(());
+        }
         while slowed.get() {
             group.pause(rank)?;
             sleep(Duration::from_millis(self.stands_ms)).await;
