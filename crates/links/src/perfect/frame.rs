@@ -193,10 +193,15 @@ pub fn take_process(bytes: &mut impl Buf) -> Result<ProcessId, Malformed> {
 
 /// Takes who holds a slot off the front.
 pub fn take_voter(bytes: &mut impl Buf) -> Result<Voter, Malformed> {
-    Ok(Voter {
+    let voter = Voter {
         incarnation: Incarnation(bytes.try_get_u64_le()?),
         number: bytes.try_get_u32_le()?,
-    })
+    };
+    if voter.number < MOST_ADOPTIONS {
+        Ok(voter)
+    } else {
+        Err(Malformed::Frame)
+    }
 }
 
 /// Says who holds a slot, in [`VOTER`] bytes.
@@ -204,6 +209,9 @@ pub fn put_voter(voter: Voter, out: &mut BytesMut) {
     out.put_u64_le(voter.incarnation.0);
     out.put_u32_le(voter.number);
 }
+
+/// No slot has so many adoptions: who claims it is not believed.
+pub const MOST_ADOPTIONS: u32 = 1 << 30;
 
 /// How long a [`Voter`] is.
 pub const VOTER: usize = 12;

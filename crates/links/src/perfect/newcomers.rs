@@ -7,7 +7,7 @@
 //! adopts does so because a majority agreed.
 use super::{
     algorithm::{Ctx, PerfectLink},
-    frame::{Verdict, Voter},
+    frame::{MOST_ADOPTIONS, Verdict, Voter},
     hello::Hello,
 };
 use quorate_abstractions::link::{Adopt, Status};
@@ -85,7 +85,8 @@ impl PerfectLink {
             incarnation,
             number,
         } = request;
-        let Ok(number) = u32::try_from(number) else {
+        let number = u32::try_from(number).ok();
+        let Some(number) = number.filter(|number| *number < MOST_ADOPTIONS) else {
             return ctx.count("impossible adoption");
         };
         if !self.seats.processes().contains(slot) || self.seats.is_excluded() {

@@ -215,6 +215,63 @@ fn an_old_greeting_that_is_repeated_for_ever_does_not_keep_the_live_start_out() 
     }
 }
 
+/// p3 has verified the last start of p1 and had it adopted, p2 has only heard of it: what the start before it
+/// echoed, in its life, comes to p2 behind that news.
+#[test]
+fn an_echo_that_is_older_than_the_news_of_a_holder_counts_for_nothing() {
+    let mut world = World::new(3, 1);
+    world.configuration.rejoin = Some("small".to_owned());
+    world.start_all();
+    world.connect();
+    world.crash(1);
+    world.record = Some(Vec::new());
+    world.start(1, 11);
+    // Its first greeting arrives at p2; the second, with the echo, is held up.
+    world.run(ms(1));
+    world.cuts = vec![(p(1), p(2))];
+    world.run(ms(60));
+    let record = world.record.take().unwrap();
+    let held_up: Vec<_> = record
+        .into_iter()
+        .filter(|(from, transmit)| (*from, transmit.to) == (p(1), p(2)))
+        .flat_map(|(_, transmit)| datagrams(transmit.bytes, transmit.segment))
+        .filter(|datagram| match Frame::decode(datagram.clone()) {
+            Ok(Frame::Hello(hello)) => hello.echo != 0,
+            _ => false,
+        })
+        .collect();
+    assert!(!held_up.is_empty());
+    world.crash(1);
+    world.cuts.push((p(2), p(1)));
+    world.start(1, 12);
+    world.run(SECOND);
+    world.process(3).adopt.send(Adopt {
+        slot: p(1),
+        incarnation: Incarnation(12),
+        number: 1,
+    });
+    world.run(SECOND);
+    let newcomer = |incarnation| {
+        move |status: &Status| {
+            matches!(status, Status::Replaced { newcomer, .. }
+                if *newcomer == Incarnation(incarnation))
+        }
+    };
+    assert!(world.process(2).has(newcomer(12)), "it has heard of it");
+    let before = world.process(2).counters.total("unverified");
+    for datagram in held_up {
+        world.inject(2, datagram);
+    }
+    world.run(ms(5));
+    assert!(world.process(2).counters.total("unverified") > before);
+    assert!(!world.process(2).has(newcomer(11)));
+    world.cuts.clear();
+    world.run(3 * SECOND);
+    world.send(1, 2, "small", "of the last");
+    world.run(SECOND);
+    assert_eq!(world.process(2).from(1, "small"), ["of the last"]);
+}
+
 /// p5 starts for the first time when the others are long at work. Its first start meets p2 alone and ends; the
 /// second meets p2 after so long.
 fn late_first_start(apart: Duration) -> World {

@@ -270,6 +270,24 @@ fn a_packet_that_makes_no_sense_is_not_acknowledged_even_from_a_peer() {
     assert!(goes_on(&mut world, before));
 }
 
+/// A number next to the end of its type would keep every later adoption out.
+#[test]
+fn a_voter_with_an_impossible_number_is_not_believed() {
+    let number = frame::MOST_ADOPTIONS;
+    for (number, is_possible) in [(number - 1, true), (number, false), (u32::MAX, false)] {
+        let known = Voter { number, ..voter(9) };
+        let bytes = frame::excluded(p(2), Incarnation(20), 1, known, Verdict::Taken);
+        assert_eq!(Frame::decode(bytes).is_ok(), is_possible, "{number}");
+        let mut hello = forged_greetings(&conversation().1).pop().unwrap();
+        hello.voters = vec![(p(1), known)];
+        assert_eq!(
+            Frame::decode(hello.encode(1200)).is_ok(),
+            is_possible,
+            "{number}"
+        );
+    }
+}
+
 #[test]
 fn a_greeting_from_elsewhere_does_not_disturb_who_is_connected() {
     let (mut world, corpus) = conversation();

@@ -121,6 +121,7 @@ fn a_process_that_lives_and_is_replaced_stops_for_good() {
 fn an_impossible_adoption_is_dropped() {
     let mut world = world();
     adopt(&world, 1, 99, u64::MAX);
+    adopt(&world, 1, 99, 1 << 30);
     let slot = p(4);
     let (incarnation, number) = (Incarnation(1), 1);
     world.process(1).adopt.send(Adopt {
@@ -129,7 +130,7 @@ fn an_impossible_adoption_is_dropped() {
         number,
     });
     world.run(ms(500));
-    assert_eq!(world.process(1).counters.total("impossible adoption"), 2);
+    assert_eq!(world.process(1).counters.total("impossible adoption"), 3);
     world.send(3, 1, "small", "still here");
     world.run(ms(500));
     assert_eq!(world.process(1).from(3, "small"), ["still here"]);
