@@ -2,6 +2,7 @@
 use super::harness::{VOLATILE, World, ms, p};
 use crate::perfect::frame::{self, CHECKSUM, Frame, Malformed, PacketHead, Token, Verdict, Voter};
 use crate::perfect::hello::Hello;
+use crate::perfect::pressure::Modules;
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 use quorate_abstractions::{fair_loss::datagrams, heartbeat::Beat, lanes::LaneId, link::Status};
@@ -429,6 +430,7 @@ fn every_kind() -> Vec<Bytes> {
         frame::excluded(p(2), Incarnation(20), 12345, voter(9), Verdict::Superseded),
         frame::open(p(2), token, 9, 2, 1),
         frame::opened(p(2), token, 9, 2, 0),
+        frame::room(p(2), token, 9, Modules(5)),
     ] {
         kinds.entry(frame[0]).or_insert(frame);
     }
@@ -438,7 +440,7 @@ fn every_kind() -> Vec<Bytes> {
 #[test]
 fn a_bit_that_is_flipped_anywhere_in_a_frame_is_found() {
     let kinds = every_kind();
-    assert_eq!(kinds.len(), 8);
+    assert_eq!(kinds.len(), 9);
     for frame in kinds {
         assert!(Frame::decode(frame.clone()).is_ok());
         for byte in 0..frame.len() {
