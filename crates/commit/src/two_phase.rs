@@ -17,6 +17,8 @@
 //! - `Prepare(instance)`, coordinator → everybody: what is your vote?
 //! - `Voted(instance, vote)`, everybody → coordinator, once it was asked and has a vote.
 //! - `Decided(instance, outcome)`, coordinator → everybody.
+//! - `Again(instance, vote)`, in place of `Voted`, after a gap, from who does not know the outcome, and may
+//!   not have been asked.
 //! - `Resumed`, between the coordinator and another, upon a gap: say again what is open.
 //!
 //! The coordinator is p1, in every instance.
@@ -62,6 +64,8 @@ pub enum Message {
     Prepare(u64),
     /// The vote of the sender.
     Voted(u64, Vote),
+    /// The vote of the sender, after a gap: it does not know the outcome, and may not have been asked.
+    Again(u64, Vote),
     /// The outcome.
     Decided(u64, Outcome),
     /// A stream to the receiver has begun anew: what it was told may be lost.
@@ -77,20 +81,15 @@ impl Observe for Message {
             Message::Voted(instance, vote) => Observation::internal("Voted")
                 .instance(instance)
                 .digest(u64::from(vote == Vote::Yes)),
+            Message::Again(instance, vote) => Observation::internal("Again")
+                .instance(instance)
+                .digest(u64::from(vote == Vote::Yes)),
             Message::Decided(instance, outcome) => Observation::internal("Decided")
                 .instance(instance)
                 .digest(u64::from(outcome == Outcome::Commit)),
             Message::Resumed => Observation::internal("Resumed"),
         }
     }
-}
-
-/// An outcome that was told.
-#[derive(Debug)]
-struct Told {
-    outcome: Outcome,
-    /// Whose vote has come: a second one asks for the outcome again.
-    voted: ProcessSet,
 }
 
 /// One instance at one process.
@@ -112,7 +111,9 @@ pub struct TwoPhase {
     processes: Membership,
     instances: Instances<Poll>,
     /// At the coordinator: the latest outcomes.
-    outcomes: BTreeMap<u64, Told>,
+    outcomes: BTreeMap<u64, Outcome>,
+    /// Whether a gap has taken what the coordinator said to this process: questions may be missing.
+    has_missed: bool,
 }
 
 /// What the algorithm reacts to.
@@ -167,15 +168,19 @@ impl Algorithm for TwoPhase {
             Event::Link(delivery) => delivery,
         };
         match message {
-            Message::Voted(..) if self.me != self.coordinator() => {
+            Message::Voted(..) | Message::Again(..) if self.me != self.coordinator() => {
                 ctx.count("vote for the coordinator");
             }
             Message::Voted(instance, vote) => self.upon_voted(from, instance, vote, ctx),
+            Message::Again(instance, vote) => self.upon_vote_again(from, instance, vote, ctx),
             Message::Prepare(_) | Message::Decided(..) if from != self.coordinator() => {
                 ctx.count("not the coordinator");
             }
             Message::Prepare(instance) => self.upon_prepare(instance, ctx),
-            Message::Resumed => self.say_again(from, ctx),
+            Message::Resumed => {
+                self.has_missed |= from == self.coordinator();
+                self.say_again(from, ctx);
+            }
             Message::Decided(instance, outcome) => self.upon_decided(instance, outcome, ctx),
         }
     }
@@ -189,6 +194,7 @@ impl TwoPhase {
             processes: *host.processes(),
             instances: Instances::new(INSTANCES_AHEAD),
             outcomes: BTreeMap::new(),
+            has_missed: false,
         }
     }
 
@@ -235,13 +241,19 @@ impl TwoPhase {
 
     /// Upon a question and a vote: answer. Who votes no knows the outcome, asked or not.
     fn upon_answer(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
-        let coordinator = self.coordinator();
+        let (coordinator, has_missed) = (self.coordinator(), self.has_missed);
         let Some(poll) = self.instances.get(instance) else {
             return;
         };
-        let (asked, vote) = (poll.asked, poll.vote);
-        if let (true, Some(vote)) = (asked, vote) {
-            send(To::One(coordinator), Message::Voted(instance, vote), ctx);
+        let vote = poll.vote;
+        match vote {
+            Some(vote) if poll.asked => {
+                send(To::One(coordinator), Message::Voted(instance, vote), ctx);
+            }
+            Some(vote) if has_missed => {
+                send(To::One(coordinator), Message::Again(instance, vote), ctx);
+            }
+            Some(_) | None => {}
         }
         if vote == Some(Vote::No) && self.me != coordinator {
             self.upon_decided(instance, Outcome::Abort, ctx);
@@ -271,26 +283,25 @@ impl TwoPhase {
                     send(To::One(peer), Message::Prepare(instance), ctx);
                 }
             } else if peer == coordinator
-                && let (true, Some(vote)) = (poll.asked, poll.vote)
+                && let Some(vote) = poll.vote
             {
-                send(To::One(peer), Message::Voted(instance, vote), ctx);
+                send(To::One(peer), Message::Again(instance, vote), ctx);
             }
         }
     }
 
-    /// A second vote on what was told already comes from who has not heard it.
-    fn upon_vote_again(&mut self, from: ProcessId, instance: u64, ctx: &mut Ctx<Self>) {
-        if let Some(told) = self.outcomes.get_mut(&instance)
-            && !told.voted.insert(from)
-        {
-            let outcome = told.outcome;
+    /// Who votes again has not heard the outcome, if there is one.
+    fn upon_vote_again(&mut self, from: ProcessId, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
+        if let Some(outcome) = self.outcomes.get(&instance).copied() {
             send(To::One(from), Message::Decided(instance, outcome), ctx);
+        } else {
+            self.upon_voted(from, instance, vote, ctx);
         }
     }
 
     /// Remembers an outcome that is told, as long as it is among the latest.
-    fn remember(&mut self, instance: u64, outcome: Outcome, voted: ProcessSet) {
-        self.outcomes.insert(instance, Told { outcome, voted });
+    fn remember(&mut self, instance: u64, outcome: Outcome) {
+        self.outcomes.insert(instance, outcome);
         if self.outcomes.len() > OUTCOMES {
             self.outcomes.pop_first();
         }
@@ -299,7 +310,6 @@ impl TwoPhase {
     /// Tells the outcome at the first no, or at the last yes.
     fn upon_voted(&mut self, from: ProcessId, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
         let all = self.processes.set();
-        self.upon_vote_again(from, instance, ctx);
         let Some(poll) = self.live(instance, ctx).filter(|poll| !poll.told) else {
             return;
         };
@@ -312,9 +322,7 @@ impl TwoPhase {
             Vote::Yes => return,
         };
         poll.told = true;
-        let mut voted = poll.yes;
-        voted.insert(from);
-        self.remember(instance, outcome, voted);
+        self.remember(instance, outcome);
         send(To::All, Message::Decided(instance, outcome), ctx);
     }
 

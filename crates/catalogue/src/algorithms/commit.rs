@@ -147,6 +147,7 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| {
                 two_phase(site, |message| match message {
                     Message::Voted(instance, _) => Message::Voted(instance, Vote::Yes),
+                    Message::Again(instance, _) => Message::Again(instance, Vote::Yes),
                     other @ (Message::Prepare(_) | Message::Decided(..) | Message::Resumed) => {
                         other
                     }

@@ -2,9 +2,10 @@ use super::*;
 use crate::testing::{
     Script, X, after, at, blind, cost, operate, p, read, refusal, returned, turbulent, wire, write,
 };
+use quorate_abstractions::link::{Status, To};
 use quorate_core::{Context, Counters, Time};
 use quorate_sim::{
-    Crash, Exhaustive, Report, SimHost, Timed, World, properties, properties::Properties,
+    Crash, Exhaustive, Gap, Report, SimHost, Timed, World, properties, properties::Properties,
 };
 
 fn atomic(world: &World) -> Properties {
@@ -303,4 +304,56 @@ fn timestamps_that_are_used_up_are_said_so() {
     assert!(upon(from(2, 1, last)).is_empty());
     let exhausted = upon(from(3, 1, nothing()));
     assert_eq!(refusal(&exhausted), Some(Refusal::Exhausted));
+}
+
+/// Who repeats a write gives it a new tag, as if it came after all that was written meanwhile.
+struct TagsAnew(MultiWriter);
+
+impl Algorithm for TagsAnew {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+        let Event::Status(Status::Begun { peer }) = event else {
+            return self.0.upon(event, ctx);
+        };
+        for (request, content) in self.0.operations.asked() {
+            let content = match content {
+                Content::Write { register, mut held } => {
+                    held.tag.timestamp += 2;
+                    Content::Write { register, held }
+                }
+                other => other,
+            };
+            let (to, message) = (To::One(peer), Message { request, content });
+            ctx.trigger(Effect::Link(Send { to, message }));
+        }
+    }
+}
+
+/// p1's write reaches p3, whose answer is slow, and is lost on its way to p2, which reads it from p3, and
+/// overwrites it. Then p1's stream to p2 begins anew, and p2 reads again.
+fn overwritten_and_repeated<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+) -> Report {
+    let adversary = Script::default().way(2, 1, &[1, 30]).way(3, 1, &[1, 60]);
+    let mut world = World::new(3, 1, adversary).unwrap();
+    let doors = wire(&world, &blind, atomic(&world), make);
+    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.gap((p(1), p(2)), Gap::at(after(2)));
+    world.request(p(2), at(5), &doors[1], read(1));
+    world.request(p(2), at(12), &doors[1], write(2, 2));
+    world.request(p(2), at(40), &doors[1], read(3));
+    world.run()
+}
+
+#[test]
+fn nnar2_is_broken_where_a_repeated_write_has_a_new_tag() {
+    let report = overwritten_and_repeated(|host| TagsAnew(MultiWriter::new(host)));
+    assert_eq!(
+        report.violation().map(|v| &v.tag[..]),
+        Some("NNAR2"),
+        "{report}"
+    );
+    overwritten_and_repeated(MultiWriter::new).assert_all_hold();
 }
