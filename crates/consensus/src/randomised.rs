@@ -119,8 +119,8 @@ struct Instance {
     round: u64,
     /// What this process would decide, once it has proposed or was taken to a later round.
     estimate: Option<bool>,
-    /// What it has proposed in the current round, once it has: a bit, or nothing.
-    proposed: Option<Option<bool>>,
+    /// Its proposal of the current round, once it has sent it.
+    proposed: Option<Content>,
     /// What processes reported in the current round.
     reports: BTreeMap<ProcessId, bool>,
     /// What processes proposed in the current round.
@@ -142,14 +142,8 @@ impl Instance {
     /// What it has said last: a proposal tells what was reported, too.
     fn last(&self) -> Option<Content> {
         let (round, estimate) = (self.round, self.estimate?);
-        Some(match self.proposed {
-            None => Content::Report { round, estimate },
-            Some(proposed) => Content::Proposal {
-                round,
-                estimate,
-                proposed,
-            },
-        })
+        let report = Content::Report { round, estimate };
+        Some(self.proposed.unwrap_or(report))
     }
 }
 
@@ -339,12 +333,12 @@ impl Randomised {
             () if 2 * zeros > n => Some(false),
             () => None,
         };
-        instance.proposed = Some(proposed);
         let content = Content::Proposal {
             round: instance.round,
             estimate,
             proposed,
         };
+        instance.proposed = Some(content);
         send(To::All, number, content, ctx);
         self.upon_proposals(number, ctx);
     }
