@@ -15,10 +15,12 @@
 //! # Streams
 //! What is sent to a process may be lost when the stream to it ends; it, and the sender, learn of that. Both
 //! then [say again](Ballots::resume) what is open between them: a candidate without the other's whole
-//! promise campaigns in a higher ballot; a leader repeats its proposals that are not decided, an acceptor
-//! what it has accepted there, and both the decisions that the other may lack. No ballot is asked for
-//! twice, and a promise is said once, as of one moment: what is here of one whose rest is lost is dropped
-//! with its stream. Otherwise parts of two reports could pass for one, and a value that was accepted be
+//! promise campaigns in a higher ballot; a leader repeats its proposals that are not decided, and its request
+//! for a promise, which it counts no more; an acceptor repeats what it has accepted, and both the decisions that
+//! the other may lack. No candidate asks for a ballot twice, and a promise is said once on a stream, as of
+//! one moment: what is here of one whose rest is lost is dropped with its stream. Once the next stream to the
+//! candidate has [begun](Ballots::begin_stream), and no earlier, whoever has promised says all of it again,
+//! as of then, which counts where nothing, or all, of it has come before. Otherwise parts of two reports could pass for one, and a value that was accepted be
 //! missing in it.
 //!
 //! # Memory
@@ -260,10 +262,9 @@ impl<V: Clone + PartialEq> Ballots<V> {
             return Some("another's ballot");
         }
         self.seen = self.seen.max(ballot);
-        let to = To::One(from);
         if ballot < self.promised {
             let promised = self.promised;
-            self.send(to, Message::Refuse { promised });
+            self.send(To::One(from), Message::Refuse { promised });
             return None;
         }
         if ballot <= self.reported {
@@ -273,6 +274,11 @@ impl<V: Clone + PartialEq> Ballots<V> {
         self.promise(ballot);
         self.reach(from, open.saturating_sub(1));
         self.tell_decided(from, open);
+        self.say_promise(from, ballot);
+        None
+    }
+
+    fn say_promise(&mut self, to: ProcessId, ballot: Ballot) {
         let decided = self.known.low();
         let report = self.report(ballot);
         let parts = report.len().max(1) as u64;
@@ -285,9 +291,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
                 parts,
                 accepted: report.next(),
             };
-            self.send(to, promise);
+            self.send(To::One(to), promise);
         }
-        None
     }
 
     /// What was accepted in instances above the decided ones. What was decided among them counts as
@@ -324,6 +329,9 @@ impl<V: Clone + PartialEq> Ballots<V> {
                     parts,
                     here: BTreeMap::new(),
                 });
+                if promise.is_whole() {
+                    return Some("promise said again");
+                }
                 if (promise.decided, promise.parts) != (decided, parts) {
                     return Some("part of another promise");
                 }

@@ -251,7 +251,11 @@ impl LeaderDriven {
         let (link::Status::Begun { peer } | link::Status::Gap { peer }) = *status else {
             return;
         };
-        self.ballots.resume(peer);
+        if matches!(status, link::Status::Begun { .. }) {
+            self.ballots.begin_stream(peer);
+        } else {
+            self.ballots.resume(peer);
+        }
         if self.candidacy.other() == Some(peer) {
             self.forward_all(ctx);
         }

@@ -402,24 +402,27 @@ impl ByLeader {
             send(ctx, To::One(peer), Message::Data { id, batch });
         }
         self.stop_giving([peer].into_iter().collect());
-        self.resume(peer, ctx);
+        self.ask_anew(peer, ctx);
+        if self.joining.takes_part() {
+            self.ballots.begin_stream(peer);
+        }
     }
 
     /// The stream from `peer` has begun anew: of what it sent before, some is lost.
     fn upon_gap(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         self.stop_giving([peer].into_iter().collect());
-        self.resume(peer, ctx);
+        self.ask_anew(peer, ctx);
+        if self.joining.takes_part() {
+            self.ballots.resume(peer);
+        }
     }
 
-    /// What is open between the two is said again, and what was asked of the other is asked anew.
-    fn resume(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
+    /// What was asked of the other is asked anew, when its time comes.
+    fn ask_anew(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         self.missing.cancel(peer);
         let receiving = self.joining.receiving.as_ref().map(|r| r.from);
         if self.joining.asks == Some(peer) || receiving == Some(peer) {
             self.abandon(ctx);
-        }
-        if self.joining.takes_part() {
-            self.ballots.resume(peer);
         }
     }
 

@@ -4,7 +4,17 @@ use quorate_abstractions::link::To;
 use quorate_core::ProcessId;
 
 impl<V: Clone + PartialEq> Ballots<V> {
-    /// Upon a stream to or from `p` that has begun anew: what was said on the one before may be lost, in
+    /// Upon a stream to `p` that has begun anew. Between the news of it at `p` and this, more may have been
+    /// lost: a promise given meanwhile is said again, of which all has come to `p`, or nothing that it keeps.
+    pub fn begin_stream(&mut self, p: ProcessId) {
+        let promised = self.promised;
+        if promised.leader == p && p != self.me && self.reported == promised && promised.round > 1 {
+            self.say_promise(p, promised);
+        }
+        self.resume(p);
+    }
+
+    /// Upon a stream from `p` that has begun anew: what was said on the one before may be lost, in
     /// either direction, so that all that is open between the two is said again.
     pub fn resume(&mut self, p: ProcessId) {
         if p == self.me {
@@ -17,7 +27,14 @@ impl<V: Clone + PartialEq> Ballots<V> {
             {
                 self.campaign();
             }
-            Part::Leads { told, .. } => _ = told.remove(p),
+            // Its promise is not counted any more, but lower ballots have to end there, too.
+            Part::Leads { told, ballot, .. } => {
+                told.remove(p);
+                let (ballot, from) = (*ballot, self.known.low() + 1);
+                if ballot.round > 1 {
+                    self.send(To::One(p), Message::Prepare { ballot, from });
+                }
+            }
             Part::Campaigns { .. } | Part::Follows => {}
         }
         let reached = self.reached.get(&p).copied().unwrap_or(0);

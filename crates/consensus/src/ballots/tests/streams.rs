@@ -110,9 +110,9 @@ impl Run {
                 Message::Promise {
                     ballot,
                     decided,
-                    part: _,
                     parts,
                     accepted,
+                    ..
                 },
                 Part::Campaigns { promises, .. },
             ) => {
@@ -158,6 +158,7 @@ impl Run {
                     let prepare = Message::Prepare { ballot, from };
                     self.under_way.get_mut(&(x, y)).unwrap().push_back(prepare);
                 }
+                (Rule::Resume | Rule::BeginAnew, _) if x == way.0 => self.of(x).begin_stream(p(y)),
                 (Rule::Resume | Rule::SameBallot | Rule::BeginAnew, _) => self.of(x).resume(p(y)),
             }
             self.progress(x);
