@@ -36,7 +36,7 @@ pub enum Wait {
 impl Default for Wait {
     fn default() -> Self {
         Wait::Everybody {
-            silence: Duration::from_secs(120),
+            silence: Duration::from_mins(2),
         }
     }
 }

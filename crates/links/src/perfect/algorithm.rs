@@ -467,7 +467,7 @@ impl PerfectLink {
             let observers = self.pressure.observers().to_vec();
             ctx.trigger(Effect::RoomOf(observers, change.module, change.room));
         }
-        if let Some(without) = self.pressure.to_say() {
+        if let Some(without) = self.pressure.take_due() {
             for p in self.peers.others().iter() {
                 if let Some(session) = self.peers.get_mut(p).session_mut() {
                     Self::transmit_one(p, session.room(without), ctx);

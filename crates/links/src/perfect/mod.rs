@@ -445,7 +445,9 @@ impl<H: Host> PerfectLinks<H> {
             Effect::Status(up, status) => up.iter().for_each(|up| up.send(status.clone())),
             Effect::Room(up, room) => up.iter().for_each(|up| up.send(room)),
             Effect::RoomOf(up, module, room) => {
-                up.iter().for_each(|up| up.send((module.clone(), room)));
+                for up in up {
+                    up.send((module.clone(), room));
+                }
             }
             Effect::Drained(reply) => reply.send(()),
         });

@@ -293,7 +293,7 @@ impl Pressure {
     }
 
     /// What the others are to be told now: for which modules this process has no room.
-    pub fn to_say(&mut self) -> Option<Modules> {
+    pub fn take_due(&mut self) -> Option<Modules> {
         std::mem::take(&mut self.due).then_some(self.lacking)
     }
 

@@ -314,9 +314,8 @@ async fn write_replies(
                 (Slot::Ordered, Ok(replies)) => match replies.next() {
                     Some(reply) => output.reply(reply).await?,
                     None => {
-                        output
-                            .frame(&error("ERR no reply; outcome unknown"))
-                            .await?
+                        let none = error("ERR no reply; outcome unknown");
+                        output.frame(&none).await?;
                     }
                 },
                 (Slot::Ordered, Err(error)) => output.frame(error).await?,

@@ -267,9 +267,10 @@ impl Builder {
         let back = door.clone().addr();
         let reader = outlet.clone();
         // Who is silent is no member of the next view.
-        let wait = match views.needs_perfect() {
-            true => Wait::for_crash_stop(),
-            false => Wait::for_majority(),
+        let wait = if views.needs_perfect() {
+            Wait::for_crash_stop()
+        } else {
+            Wait::for_majority()
         };
         self.module(name, views.algorithms(), move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());

@@ -105,9 +105,11 @@ impl Window {
                 None => Ok(Err(Full)),
             };
         };
-        Ok(match self.enter(bytes)? {
-            true => Ok(self.taken(bytes)),
-            false => Err(Full),
+        let entered = self.enter(bytes)?;
+        Ok(if entered {
+            Ok(self.taken(bytes))
+        } else {
+            Err(Full)
         })
     }
 

@@ -358,7 +358,9 @@ async fn a_user_that_stands_still_holds_a_bounded_part_and_nobody_up() {
         let mut read = 0;
         while read < count {
             let taken = std::mem::take(&mut *held.lock().unwrap());
-            taken.iter().for_each(|length| meter.shrink(*length));
+            for length in &taken {
+                meter.shrink(*length);
+            }
             read += taken.len();
             sleep(Duration::from_millis(1)).await;
         }

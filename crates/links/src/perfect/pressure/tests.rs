@@ -41,9 +41,12 @@ fn everybody() -> Wait {
 
 /// What waits for `peer` in the lane, and nothing in the others.
 fn owes(accounts: &mut Pressure, peer: usize, lane: u16, bytes: usize, now: Time) {
-    let queued = |at: LaneId| match at.0 == lane {
-        true => (bytes, usize::from(bytes > 0)),
-        false => (0, 0),
+    let queued = |at: LaneId| {
+        if at.0 == lane {
+            (bytes, usize::from(bytes > 0))
+        } else {
+            (0, 0)
+        }
     };
     accounts.upon_account(p(peer), Owes::Packets(0), queued, now);
 }
@@ -128,7 +131,7 @@ fn a_relay_s_room_counts_while_it_says_so_and_lives() {
     news.insert(0);
     accounts.announced(p(3), news, at(0));
     assert_eq!(slowed(&mut accounts, at(1)), [("news".to_owned(), p(3))]);
-    assert_eq!(accounts.to_say(), None, "nobody waits in a circle");
+    assert_eq!(accounts.take_due(), None, "nobody waits in a circle");
     accounts.announced(p(3), Modules::default(), at(2));
     assert!(slowed(&mut accounts, at(2)).is_empty());
     accounts.announced(p(3), news, at(3));
@@ -141,28 +144,28 @@ fn what_a_process_says_of_itself_is_what_its_queues_and_its_user_allow() {
     let mut accounts = watched(3, everybody());
     owes(&mut accounts, 2, 2, MOST + 1, at(0));
     assert_eq!(accounts.judge(at(0)).len(), 1);
-    assert_eq!(accounts.to_say(), Some(Modules(2)));
+    assert_eq!(accounts.take_due(), Some(Modules(2)));
     assert!(accounts.judge(at(0)).is_empty(), "told once");
-    assert_eq!(accounts.to_say(), None, "said once,");
+    assert_eq!(accounts.take_due(), None, "said once,");
     for _ in 0..10 {
         accounts.say_again();
         assert_eq!(
-            accounts.to_say(),
+            accounts.take_due(),
             Some(Modules(2)),
             "and with every heartbeat"
         );
     }
     owes(&mut accounts, 2, 2, 0, at(0));
     accounts.judge(at(0));
-    assert_eq!(accounts.to_say(), Some(Modules(0)));
+    assert_eq!(accounts.take_due(), Some(Modules(0)));
     for beat in 0..5 {
         accounts.say_again();
-        assert_eq!(accounts.to_say(), (beat < SAID).then_some(Modules(0)));
+        assert_eq!(accounts.take_due(), (beat < SAID).then_some(Modules(0)));
     }
     let orders = Name::from("orders");
     accounts.upon_backlog(&orders, Backlog::Full, at(5));
     assert_eq!(slowed(&mut accounts, at(14)), [("orders".to_owned(), p(1))]);
-    assert_eq!(accounts.to_say(), Some(Modules(2)));
+    assert_eq!(accounts.take_due(), Some(Modules(2)));
     assert!(slowed(&mut accounts, at(15)).is_empty(), "it reads nothing");
     // It reads slowly.
     accounts.upon_backlog(&orders, Backlog::Full, at(20));
@@ -217,7 +220,7 @@ fn a_majority_is_waited_for_always_and_a_minority_while_it_keeps_up() {
 fn what_nobody_asks_for_is_not_judged_and_modules_beyond_the_last_place_share_it() {
     let mut accounts = accounts(3);
     owes(&mut accounts, 2, 0, MOST + 1, at(0));
-    assert!(accounts.judge(at(0)).is_empty() && accounts.to_say().is_none());
+    assert!(accounts.judge(at(0)).is_empty() && accounts.take_due().is_none());
     let nowhere = accounts.watch(&Name::from("other"), everybody(), Addr::nowhere());
     assert_eq!(nowhere, None);
     let mut many = Modules::default();

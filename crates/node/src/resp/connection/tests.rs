@@ -237,7 +237,7 @@ async fn who_takes_nothing_of_a_reply_for_long_is_given_up() {
     // Slow, but never for so long.
     let mut piece = vec![0; reply / 10];
     for _ in 0..10 {
-        tokio::time::sleep(STALL - Duration::from_secs(1)).await;
+        tokio::time::sleep(STALL * 9 / 10).await;
         client.read_exact(&mut piece).await.unwrap();
     }
     tokio::time::sleep(STALL + Duration::from_secs(1)).await;
@@ -257,7 +257,7 @@ async fn who_leaves_a_request_unfinished_for_long_is_given_up_and_who_is_idle_is
         .await
         .unwrap();
     for byte in [b"a", b"b", b"c"] {
-        tokio::time::sleep(STALL - Duration::from_secs(1)).await;
+        tokio::time::sleep(STALL * 9 / 10).await;
         client.write_all(byte).await.unwrap();
     }
     client.write_all(b"\r\n").await.unwrap();
