@@ -1,7 +1,7 @@
 //! Writers, and how long they wait.
 use super::group::Group;
 use crate::demo::client::Client;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use futures::future::join_all;
 use hdrhistogram::Histogram;
 use redis_protocol::resp2::types::BytesFrame;
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many writes are sent together while a store is filled.
-const FILLING: usize = 16;
+const FILLING: usize = 64;
 
 /// How many keys the writers write to.
 const KEYS: u64 = 1000;
@@ -176,24 +176,42 @@ pub fn value(number: u64, length: usize) -> String {
 /// Fills the store with so many MiB of values of such a length, through all replicas.
 pub async fn fill(group: &Group, mib: u64, length: usize) -> Result<()> {
     let count = (mib << 20) / length as u64;
-    let clients = group.clients();
-    let parts = clients.len() as u64;
-    let fillers = (0..parts).zip(clients).map(|(part, server)| async move {
-        let mut client = Client::connect(*server).await?;
+    let parts = group.clients().len() as u64;
+    // Not much more than a few MiB at a time, however long the values are.
+    let together = FILLING.min((4 << 20) / length + 1);
+    let fillers = (0..parts).map(|part| async move {
         let mine: Vec<u64> = (0..count).filter(|number| number % parts == part).collect();
-        // Not much more than a few MiB at a time, however long the values are.
-        let together = FILLING.min((4 << 20) / length + 1);
-        for some in mine.chunks(together) {
-            let words = some
-                .iter()
-                .map(|number| ["SET".into(), format!("s:{number}"), value(*number, length)]);
-            let words: Vec<[String; 3]> = words.collect();
-            client.send(words.iter().map(|words| &words[..])).await?;
-            for _ in some {
-                expect_ok(timeout(PATIENCE * 3, client.reply()).await??)?;
+        let mut server = part as usize;
+        let mut failures = 0;
+        let mut left = mine.chunks(together).peekable();
+        while left.peek().is_some() {
+            let address = group.clients()[server % group.clients().len()];
+            // What was perhaps written is written again: it is the same.
+            while let Some(some) = left.peek() {
+                if let Err(error) = fill_some(address, some, length).await {
+                    failures += 1;
+                    ensure!(failures < 50, "the store is not filled: {error:#}");
+                    server += 1;
+                    sleep(Duration::from_millis(200)).await;
+                    break;
+                }
+                left.next();
             }
         }
         Ok(())
     });
     join_all(fillers).await.into_iter().collect()
+}
+
+async fn fill_some(server: SocketAddr, some: &[u64], length: usize) -> Result<()> {
+    let mut client = Client::connect(server).await?;
+    let words = some
+        .iter()
+        .map(|number| ["SET".into(), format!("s:{number}"), value(*number, length)]);
+    let words: Vec<[String; 3]> = words.collect();
+    client.send(words.iter().map(|words| &words[..])).await?;
+    for _ in some {
+        expect_ok(timeout(PATIENCE * 3, client.reply()).await??)?;
+    }
+    Ok(())
 }
