@@ -74,9 +74,10 @@ fn operate(world: &World, q: ProcessId, objects: &Objects, seen: &Mutex<Seen>) {
     let most = REQUESTS.min(objects.most);
     let operation = |number: u64| {
         let writes = may_write && (number % 2 == 1 || !objects.readable);
-        let action = match writes {
-            true => Action::Write(Bytes::from(format!("{q}.{number}"))),
-            false => Action::Read,
+        let action = if writes {
+            Action::Write(Bytes::from(format!("{q}.{number}")))
+        } else {
+            Action::Read
         };
         Operation {
             number,
@@ -270,9 +271,6 @@ fn goes_on(algorithm: &Algorithm, run: &Run) -> bool {
     kept && has_ended && !is_unsafe(&run.report)
 }
 
-/// What is tested where it is implemented: what an order by a leader repeats.
-const ELSEWHERE: [&str; 2] = ["by-leader", "by-total-order"];
-
 /// How many seeds a row is run with: fewer where a run lasts long.
 fn seeds(algorithm: &Algorithm) -> std::ops::Range<u64> {
     match algorithm.simulation.ground {
@@ -282,10 +280,8 @@ fn seeds(algorithm: &Algorithm) -> std::ops::Range<u64> {
 }
 
 fn rows(of: fn(Row) -> bool) -> impl Iterator<Item = &'static Algorithm> {
-    algorithms::all().filter(move |algorithm| {
-        let is_here = !ELSEWHERE.contains(&algorithm.name);
-        is_here && algorithm.is_over_streams() && algorithm.gap().is_some_and(of)
-    })
+    algorithms::all()
+        .filter(move |algorithm| algorithm.is_over_streams() && algorithm.gap().is_some_and(of))
 }
 
 /// Both ends of a gap were told.
