@@ -186,7 +186,9 @@ fn what_is_no_state_is_an_error() {
 /// The bytes of these parts, behind the head of an empty state.
 fn state_of(items: &[Item<'_>]) -> BytesMut {
     let mut out = BytesMut::from(&whole(&Machine::default())[..7]);
-    items.iter().for_each(|item| item.encode(&mut out));
+    for item in items {
+        item.encode(&mut out);
+    }
     Item::End(items.len() as u64 + 1).encode(&mut out);
     out
 }

@@ -58,7 +58,9 @@ fn own_nodes(of: &Node, other: &Ordered) -> usize {
     fn all(node: &Node, found: &mut Vec<*const Node>) {
         found.push(node);
         if let Node::Inner { children, .. } = node {
-            children.iter().for_each(|child| all(child, found));
+            for child in children {
+                all(child, found);
+            }
         }
     }
     let (mut here, mut there) = (Vec::new(), Vec::new());
