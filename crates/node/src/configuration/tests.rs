@@ -183,12 +183,12 @@ fn what_generalized_access_floods_must_fit_into_datagrams() {
         );
         loaded.err().map(|error| format!("{error:#}"))
     };
-    let words = "`datagram` is 1000, but `access = \"generalized\"` needs at least 1046";
+    let words = "`datagram` is 1000, but `access = \"generalized\"` needs at least 1050";
     assert_eq!(
         error_of("datagram = 1000", "generalized").as_deref(),
         Some(words)
     );
-    assert_eq!(error_of("datagram = 1046", "generalized"), None);
+    assert_eq!(error_of("datagram = 1050", "generalized"), None);
     let stream = "datagram = 1000\ntransport = 'tcp'";
     assert_eq!(error_of(stream, "generalized"), None);
 }
