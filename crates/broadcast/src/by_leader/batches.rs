@@ -29,6 +29,8 @@ struct Said {
     own_beyond: u64,
     /// In answers: the batches of each origin up to this one, as far as they were asked for.
     answered: BTreeMap<Origin, u64>,
+    /// The number of the latest request that was answered.
+    request: u64,
 }
 
 /// What is given to who lacks something.
@@ -112,11 +114,9 @@ impl Batches {
     pub(super) fn begin_stream(&mut self, p: ProcessId) -> Vec<(MessageId, Bytes)> {
         let first = self.own.first_key_value().map(|(number, _)| *number);
         let own_beyond = first.map_or(self.sent, |first| first - 1);
-        let said = Said {
-            own_beyond,
-            answered: BTreeMap::new(),
-        };
-        self.said.insert(p, said);
+        let said = self.said.entry(p).or_default();
+        said.own_beyond = own_beyond;
+        said.answered.clear();
         let origin = self.me;
         let own = self.own.iter();
         let own = own.map(|(n, batch)| (*n, batch.clone()));
@@ -128,9 +128,15 @@ impl Batches {
     fn begin_anew_with(&mut self, p: ProcessId) {
         let said = Said {
             own_beyond: self.sent,
-            answered: BTreeMap::new(),
+            ..Said::default()
         };
         self.said.insert(p, said);
+    }
+
+    /// The latest request of this process that was answered.
+    pub(super) fn answered(&self, p: ProcessId) -> Option<u64> {
+        let said = self.said.get(&p).map(|said| said.request);
+        said.filter(|request| *request > 0)
     }
 
     /// More than usual is kept, while a state is on its way.
@@ -291,7 +297,12 @@ impl Batches {
 
     /// What `p` lacks of what is here, and was not sent to it on this stream. `again`: it has dropped what
     /// it was sent.
-    pub(super) fn answer(&mut self, p: ProcessId, held: &Cut, again: bool) -> Answer {
+    pub(super) fn answer(
+        &mut self,
+        p: ProcessId,
+        (request, again): (u64, bool),
+        held: &Cut,
+    ) -> Answer {
         if again {
             self.begin_anew_with(p);
         }
@@ -303,6 +314,7 @@ impl Batches {
         let Some(said) = self.said.get_mut(&p) else {
             return answer;
         };
+        said.request = request;
         let mut bytes = 0;
         for (origin, stream) in &self.streams {
             let held = held.up_to(*origin);

@@ -217,7 +217,7 @@ impl ByLeader {
         (decided, again): (Option<u64>, bool),
         ctx: &mut Ctx<Self>,
     ) {
-        let answer = self.batches.answer(from, held, again);
+        let answer = self.batches.answer(from, (request, again), held);
         let takes_part = self.joining.takes_part();
         let keeps = |decided| self.ballots.keeps_beyond(decided);
         let short = takes_part && (answer.short || !decided.is_none_or(keeps));

@@ -401,6 +401,17 @@ impl ByLeader {
         for (id, batch) in self.batches.begin_stream(peer) {
             send(ctx, To::One(peer), Message::Data { id, batch });
         }
+        // What it has asked since it heard of the gap may have been answered before this stream began.
+        if let Some(request) = self.batches.answered(peer) {
+            let message = Message::Found {
+                request,
+                part: (0, 1),
+                more: true,
+                short: false,
+                found: None,
+            };
+            send(ctx, To::One(peer), message);
+        }
         self.stop_giving([peer].into_iter().collect());
         self.ask_anew(peer, ctx);
         if self.joining.takes_part() {

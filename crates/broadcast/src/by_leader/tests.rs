@@ -427,7 +427,15 @@ fn what_is_missing_is_asked_for_and_answered() {
     assert_eq!(answered, answer(Some(data(2, 2)), 8, false));
     let again = sent(p3.hears(1, lacks(9, 1)));
     assert_eq!(again, answer(None, 9, false), "it is on its way");
-    p3.upon(Event::Status(link::Status::Begun { peer: p(1) }));
+    let begun = sent(p3.upon(Event::Status(link::Status::Begun { peer: p(1) })));
+    let ask_again = Message::Found {
+        request: 9,
+        part: (0, 1),
+        more: true,
+        short: false,
+        found: None,
+    };
+    assert!(begun.contains(&(To::One(p(1)), ask_again)));
     let again = sent(p3.hears(1, lacks(10, 1)));
     assert_eq!(again, answer(Some(data(2, 2)), 10, false));
     let beyond = sent(p3.hears(1, lacks(11, u64::MAX)));
