@@ -311,13 +311,14 @@ async fn write_replies(
         for slot in slots {
             match (slot, &mut replies) {
                 (Slot::Ready(frame), _) => output.frame(&frame).await?,
-                (Slot::Ordered, Ok(replies)) => match replies.next() {
-                    Some(reply) => output.reply(reply).await?,
-                    None => {
+                (Slot::Ordered, Ok(replies)) => {
+                    if let Some(reply) = replies.next() {
+                        output.reply(reply).await?;
+                    } else {
                         let none = error("ERR no reply; outcome unknown");
                         output.frame(&none).await?;
                     }
-                },
+                }
                 (Slot::Ordered, Err(error)) => output.frame(error).await?,
                 // Room is given back when the reply is on its way.
                 (Slot::Placed(mut placed, _room), _) => {
