@@ -148,7 +148,10 @@ const ROWS: &[(&str, Gap)] = &[
     ),
     (
         "by-total-order",
-        Gap::Repeats("nothing of its own: the total order below goes on"),
+        Gap::Ends(
+            "as the total order below: over the one that a leader drives it goes on; over the one by \
+             consensus it decides nothing from where that ends",
+        ),
     ),
     (
         "terminating",
