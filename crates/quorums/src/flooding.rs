@@ -62,7 +62,7 @@ use rand::Rng;
 use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
 
 /// A process uses no more slots at a time.
-const SLOTS: usize = 1 << 12;
+pub(crate) const SLOTS: usize = 1 << 12;
 
 /// How what is posted is passed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -57,7 +57,7 @@ mod pushing;
 pub use configuration::{Clocks, Configuration};
 pub use message::Message;
 
-use crate::Quorums;
+use crate::{Quorums, flooding::SLOTS};
 use caller::{Caller, Seen};
 use pushing::Pushing;
 use quorate_abstractions::{
@@ -75,8 +75,8 @@ use std::collections::{BTreeMap, VecDeque};
 const STATE: Slot = Slot(0);
 const CLOCK: Slot = Slot(1);
 
-/// So many calls of all processes are under way at a time, that each of them has a slot.
-const UNDER_WAY: usize = 3000;
+/// What is left of the slots for requests, and for responses to those of all processes.
+const FREE: usize = SLOTS - 2;
 
 /// A clock beyond this comes from nobody.
 const LATEST: u64 = u64::MAX / 2;
@@ -212,9 +212,10 @@ impl<S: State> Generalized<S> {
     }
 
     /// How wide the window is from the oldest call of a process that is under way to its newest: replicas
-    /// remember what is within.
+    /// remember what is within. A process has a slot for each request in its own window, and one for each
+    /// response in the windows of all n, so that n + 1 windows and the pushed state and clock always fit.
     fn most(&self) -> usize {
-        (UNDER_WAY / self.processes.n().max(1)).max(1)
+        (FREE / (self.processes.n() + 1)).max(1)
     }
 
     /// Raises the clock, to the time at least.

@@ -246,22 +246,69 @@ fn ten_thousand_calls_leave_what_one_leaves() {
     assert_eq!(p1.counters.total("calls that returned"), 10_000);
 }
 
+/// The calls of one of three processes that may be under way.
+const WINDOW: u64 = 1023;
+
+#[test]
+fn the_windows_of_all_and_the_pushed_state_fit_into_the_slots_of_flooding() {
+    for n in 1..=128 {
+        let p1 = Alone::new(n, counted());
+        let most = p1.access.most();
+        let (requests, responses, pushed) = (most, n * most, 2);
+        assert!(
+            most > 0 && requests + responses + pushed <= SLOTS,
+            "n = {n}"
+        );
+        let wider = most + 1;
+        assert!(
+            wider + n * wider + pushed > SLOTS,
+            "n = {n}: none is wasted"
+        );
+    }
+}
+
+/// Everybody calls more often than there are slots, all at once, and every call returns.
+#[test]
+fn more_calls_at_once_than_flooding_has_slots_all_return() {
+    for n in 1..=3 {
+        let mut world = World::new(n, 1, Timed::uniform(UNIT, UNIT * 3)).unwrap();
+        world = world.settle(PERIOD * 200);
+        let doors = generalized(&world, timed(), &majorities(n), true);
+        let calls = SLOTS as u64 + 500;
+        for (rank, door) in (1..).zip(&doors) {
+            for operation in 1..=calls {
+                let call = Call::Set(Mark(1));
+                world.request(
+                    p(rank),
+                    Time::ZERO + UNIT,
+                    door,
+                    Request { operation, call },
+                );
+            }
+        }
+        world.run_until(Time::ZERO + PERIOD * 200);
+        for rank in 1..=n {
+            let returned = world.tally(p(rank), "access", "SetReturn").unwrap();
+            assert_eq!(returned.count, calls, "p{rank} of {n}");
+            assert_eq!(world.counters(p(rank)).total("too many slots"), 0);
+        }
+    }
+}
+
 #[test]
 fn more_calls_than_have_slots_wait_for_others_to_end() {
     let mut p1 = Alone::new(3, counted());
-    for operation in 1..=1100 {
+    for operation in 1..=WINDOW + 100 {
         let call = Call::Set(Mark(1));
         p1.upon(Event::Request(Request { operation, call }));
     }
-    assert_eq!(
-        (p1.access.pending.len(), p1.access.waiting.len()),
-        (1000, 100)
-    );
+    let (pending, waiting) = (p1.access.pending.len(), p1.access.waiting.len());
+    assert_eq!((pending as u64, waiting), (WINDOW, 100));
     let (clock, state) = (1, Marks(0));
     for q in 2..=3 {
         p1.hear(q, Message::State { clock, state });
     }
-    for call in 1..=1100 {
+    for call in 1..=WINDOW + 100 {
         p1.hear(2, Message::SetResponse { call, clock });
         p1.hear(3, Message::SetResponse { call, clock });
     }
@@ -287,13 +334,13 @@ fn calls_beyond_the_window_of_a_slow_one_wait_for_it() {
     for q in 2..=3 {
         p1.hear(q, Message::State { clock, state });
     }
-    for call in 2..=1200 {
+    for call in 2..=WINDOW + 200 {
         ask(&mut p1, &mut p2, call);
         for q in 2..=3 {
             p1.hear(q, Message::ClockResponse { call, clock });
         }
     }
-    assert_eq!(p1.access.begun, 1000);
+    assert_eq!(p1.access.begun, WINDOW);
     assert_eq!((p1.access.pending.len(), p1.access.waiting.len()), (1, 200));
     let mut begun = Vec::new();
     for q in 2..=3 {
@@ -371,8 +418,8 @@ fn a_clock_that_nobody_has_is_counted_and_too_many_calls_are_not_answered() {
     for call in 1..5000 {
         p1.hear(2, Message::ClockRequest { call, oldest: 1 });
     }
-    assert_eq!(p1.access.callers[&p(2)].answered.len(), 1000);
-    assert_eq!(p1.counters.total("too many calls"), 3999);
+    assert_eq!(p1.access.callers[&p(2)].answered.len() as u64, WINDOW);
+    assert_eq!(p1.counters.total("too many calls"), 4999 - WINDOW);
 }
 
 #[test]
