@@ -2,6 +2,7 @@
 mod admin;
 mod indications;
 mod one_shot;
+mod outcomes;
 pub mod registers;
 pub mod replica;
 mod rooms;
@@ -66,7 +67,7 @@ pub fn run(node: Node) -> Result<()> {
         process: identity.me,
         incarnation: identity.incarnation,
     };
-    let view = View::new(origin, configuration.membership);
+    let view = View::new(origin, configuration.membership, configuration.deadline);
     let stack = stack::start(&configuration, identity, &doors.peers, &view)?;
     runtime.block_on(serve(configuration, doors, origin, view, stack))
 }
@@ -145,6 +146,7 @@ async fn serve(
         }
         None => Store::Registers(memory.registers.clone()),
     };
+    watch_outcomes(&store, &view);
     announce(
         &configuration,
         origin,
@@ -212,6 +214,18 @@ async fn serve(
     running.shutdown().await;
     info!("stopped");
     Ok(())
+}
+
+/// Has what the store is asked for say whether this process is ready.
+fn watch_outcomes(store: &Store, view: &View) {
+    let (store, view) = (store.clone(), view.clone());
+    tokio::spawn(async move {
+        let standing = view.standing();
+        match &store {
+            Store::Ordered(replica) => view.outcomes().watch(replica, standing).await,
+            Store::Registers(registers) => view.outcomes().watch(registers, standing).await,
+        }
+    });
 }
 
 /// Says what to look at when nobody lets this process in.

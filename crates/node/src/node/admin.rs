@@ -56,7 +56,7 @@ pub struct Admin {
 /// The routes.
 pub fn router(admin: Admin) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
+        .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
@@ -71,6 +71,13 @@ pub fn router(admin: Admin) -> Router {
         .route("/trace", get(trace))
         .route("/faults", get(faults).post(set_fault).delete(heal))
         .with_state(admin)
+}
+
+async fn live(State(admin): State<Admin>) -> Response {
+    match admin.view.live() {
+        Ok(()) => "alive\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+    }
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {

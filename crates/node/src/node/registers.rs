@@ -21,6 +21,7 @@
 //! processes write at the same time is not known here yet: n processes overshoot to n times the limit at
 //! most, since each knows what it has written itself.
 use super::{
+    outcomes::{Asked, Outcomes},
     replica::Refusal,
     view::{Standing, View},
 };
@@ -42,6 +43,9 @@ const ROOM: usize = 2 * quorate_services::kv::MAXIMUM_BYTES;
 
 /// What an operation takes of it beside its register's name and its value.
 const OVERHEAD: usize = 128;
+
+/// The register that is read to see whether operations return.
+const PROBED: &[u8] = b"";
 
 /// What an entry of a store takes beside its name and its value, at most.
 const ENTRY: usize = 32;
@@ -123,6 +127,8 @@ struct State {
     /// Whether that matters: messages carry the store.
     carried: bool,
     requests: Option<Addr<Request>>,
+    /// Who is told that something came back.
+    outcomes: Option<Outcomes>,
 }
 
 /// What `/status` and `/metrics` say of the registers.
@@ -198,6 +204,7 @@ impl Registers {
     ) -> Result<Self, E> {
         let state = Arc::new(Mutex::new(State {
             carried: limits.store.is_some(),
+            outcomes: Some(view.outcomes().clone()),
             ..State::default()
         }));
         let told = state.clone();
@@ -381,6 +388,34 @@ impl State {
     }
 }
 
+impl Asked for Registers {
+    fn oldest(&self) -> Option<Duration> {
+        self.lasted()
+    }
+
+    /// Reads a register, which nobody waits for.
+    fn probe(&self) {
+        let (answer, _) = oneshot::channel();
+        let register = Bytes::from_static(PROBED);
+        let Ok(room) = self.room.clone().try_acquire_many_owned(OVERHEAD as u32) else {
+            return;
+        };
+        let mut state = lock(&self.state);
+        state.accepted += 1;
+        let waiting = Waiting {
+            number: state.accepted,
+            action: Action::Read,
+            answer,
+            _room: room,
+        };
+        let line = state.lines.entry(register.clone()).or_default();
+        line.waiting.push_back(waiting);
+        if line.served.is_empty() {
+            state.begin(&register);
+        }
+    }
+}
+
 /// An operation has returned: whoever shared it is answered, and the next begins.
 fn upon_return(state: &Mutex<State>, indication: Indication) {
     let Indication {
@@ -394,6 +429,10 @@ fn upon_return(state: &Mutex<State>, indication: Indication) {
         return;
     };
     let served = std::mem::take(&mut line.served);
+    let lasted = line.begun.map(|begun| begun.elapsed());
+    if let (Some(outcomes), Some(lasted)) = (&state.outcomes, lasted) {
+        outcomes.upon_return(lasted);
+    }
     match &outcome {
         Outcome::Read { tag, value } => {
             if let Some(value) = value {

@@ -13,6 +13,7 @@ mod states;
 
 use super::{
     indications::Indications,
+    outcomes::Asked,
     stack::ORDER,
     view::{Standing, View},
 };
@@ -31,6 +32,7 @@ use states::Incoming;
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch},
@@ -77,11 +79,15 @@ enum Whom {
         /// Held until the proposal is delivered.
         _room: OwnedSemaphorePermit,
     },
+    /// Nobody: it shows that messages come back.
+    Nobody,
 }
 
 struct Parcel {
     payload: BytesMut,
     whom: Whom,
+    /// When the first of it was asked for.
+    since: Instant,
 }
 
 impl Parcel {
@@ -91,7 +97,7 @@ impl Parcel {
             Whom::Clients(waiting) if self.payload.len() + more <= PARCEL => {
                 Some((&mut self.payload, waiting))
             }
-            Whom::Clients(_) | Whom::Proposer { .. } => None,
+            Whom::Clients(_) | Whom::Proposer { .. } | Whom::Nobody => None,
         }
     }
 }
@@ -100,6 +106,7 @@ struct UnderWay {
     /// The how-manieth message of this process it is.
     number: u64,
     whom: Whom,
+    since: Instant,
     _window: OwnedSemaphorePermit,
 }
 
@@ -110,6 +117,17 @@ struct State {
     /// How many messages were sent.
     sent: u64,
     machine: Machine,
+}
+
+impl State {
+    fn post(&mut self, payload: BytesMut, whom: Whom) {
+        let since = Instant::now();
+        self.outbox.push_back(Parcel {
+            payload,
+            whom,
+            since,
+        });
+    }
 }
 
 /// What `/status` and `/metrics` say of the replica.
@@ -201,7 +219,7 @@ impl Replica {
                 let mut payload = machine::commands();
                 payload.extend_from_slice(encoded);
                 let whom = Whom::Clients(vec![waiting]);
-                state.outbox.push_back(Parcel { payload, whom });
+                state.post(payload, whom);
             }
         }
         self.0.posted.notify_one();
@@ -235,7 +253,7 @@ impl Replica {
                 answer,
                 _room: room,
             };
-            state.outbox.push_back(Parcel { payload, whom });
+            state.post(payload, whom);
         }
         self.0.posted.notify_one();
         Ok(receiver)
@@ -257,16 +275,17 @@ impl Replica {
                     return;
                 };
                 let mut state = self.state();
-                if let Some(Parcel { payload, whom }) = state.outbox.pop_front() {
+                if let Some(parcel) = state.outbox.pop_front() {
                     state.sent += 1;
                     let number = state.sent;
                     state.under_way.push_back(UnderWay {
                         number,
-                        whom,
+                        whom: parcel.whom,
+                        since: parcel.since,
                         _window: window,
                     });
                     // Under the lock: parcels enter total order in the order of `under_way`.
-                    let payload = payload.freeze();
+                    let payload = parcel.payload.freeze();
                     self.0.order.send(Request::Broadcast(Broadcast { payload }));
                 }
             }
@@ -300,7 +319,8 @@ impl Replica {
         let mut state = self.state();
         for (id, payload) in delivery.messages() {
             let answer = state.machine.deliver(id, payload, own);
-            if own && let Some(UnderWay { whom, .. }) = state.under_way.pop_front() {
+            if own && let Some(UnderWay { whom, since, .. }) = state.under_way.pop_front() {
+                self.0.view.outcomes().upon_return(since.elapsed());
                 hand_out(answer, whom);
             }
         }
@@ -381,6 +401,21 @@ impl Replica {
     }
 }
 
+impl Asked for Replica {
+    fn oldest(&self) -> Option<Duration> {
+        let state = self.state();
+        let under_way = state.under_way.front().map(|message| message.since);
+        let oldest = under_way.or_else(|| state.outbox.front().map(|parcel| parcel.since));
+        oldest.map(|since| since.elapsed())
+    }
+
+    /// A message without commands.
+    fn probe(&self) {
+        self.state().post(machine::commands(), Whom::Nobody);
+        self.0.posted.notify_one();
+    }
+}
+
 /// Gives everybody who waits for this message what it came to: clients the replies to their commands.
 /// Who has given up is not there any more.
 fn hand_out(answer: machine::Answer, whom: Whom) {
@@ -401,7 +436,7 @@ fn hand_out(answer: machine::Answer, whom: Whom) {
         // the end of his channel.
         (
             machine::Answer::Replies(_) | machine::Answer::Outcome(_) | machine::Answer::Nothing,
-            Whom::Clients(_) | Whom::Proposer { .. },
+            Whom::Clients(_) | Whom::Proposer { .. } | Whom::Nobody,
         ) => {}
     }
 }

@@ -3,9 +3,8 @@ use quorate_core::Addr;
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::sync::oneshot;
 
 /// How many may wait.
 const WAITING: usize = 256;
@@ -24,8 +23,6 @@ struct State<A: 'static, O> {
     waiting: VecDeque<Turn<A, O>>,
     /// Who is served. Whoever gives up is served nonetheless: an operation is never abandoned.
     served: Option<oneshot::Sender<O>>,
-    /// When his turn came.
-    since: Instant,
     begun: u64,
     requests: Option<Addr<(u64, A)>>,
 }
@@ -41,7 +38,6 @@ impl<A, O> State<A, O> {
         if let (Some(Turn { action, answer }), Some(requests)) = (next, &self.requests) {
             self.begun += 1;
             self.served = Some(answer);
-            self.since = Instant::now();
             requests.send((self.begun, action));
         }
     }
@@ -67,7 +63,6 @@ impl<A: Send + 'static, O: Send + 'static> Turns<A, O> {
         let state = Arc::new(Mutex::new(State {
             waiting: VecDeque::new(),
             served: None,
-            since: Instant::now(),
             begun: 0,
             requests: None,
         }));
@@ -85,12 +80,6 @@ impl<A: Send + 'static, O: Send + 'static> Turns<A, O> {
         }));
         lock(&state).requests = Some(requests);
         Turns(state)
-    }
-
-    /// For how long the operation under way has been.
-    pub fn lasted(&self) -> Option<Duration> {
-        let state = lock(&self.0);
-        state.served.as_ref().map(|_| state.since.elapsed())
     }
 
     /// Has this done when its turn comes; what comes back is the outcome.
@@ -130,10 +119,8 @@ mod tests {
         // An outcome of something else is none.
         up.send((1, "done"));
         assert!(third.try_recv().is_err());
-        assert!(turns.lasted().is_some());
         up.send((2, "done, too"));
         assert_eq!(third.try_recv(), Ok("done, too"));
-        assert_eq!(turns.lasted(), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What this process knows of the cluster: kept up to date by the link, ◇P and Ω, read by
 //! `/status`, `/readyz` and whoever must know whether this process may serve.
+use super::outcomes::Outcomes;
 use super::rooms::Rooms;
 use quorate_abstractions::{
     eventually_perfect::{Allowed, Indication as Suspicion, Reach, Timeout},
@@ -12,7 +13,9 @@ use quorate_links::perfect::Admission;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    fmt::Write,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::{
     sync::{broadcast, watch},
@@ -106,9 +109,6 @@ struct State {
     came_later: bool,
 }
 
-/// Says whether quorums answer, or why it takes it that they do not.
-type Judge = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
-
 /// The view. Clones share it.
 #[derive(Clone)]
 pub struct View {
@@ -118,8 +118,8 @@ pub struct View {
     state: Arc<Mutex<State>>,
     standing: Arc<watch::Sender<Standing>>,
     changes: Arc<broadcast::Sender<Value>>,
-    judge: Arc<OnceLock<Judge>>,
     rooms: Rooms,
+    outcomes: Outcomes,
 }
 
 fn ranks(set: ProcessSet) -> Vec<usize> {
@@ -127,8 +127,9 @@ fn ranks(set: ProcessSet) -> Vec<usize> {
 }
 
 impl View {
-    /// The view of a process that has heard of nobody yet.
-    pub fn new(me: Origin, membership: Membership) -> Self {
+    /// The view of a process that has heard of nobody yet. What it is asked for is to come back within the
+    /// deadline.
+    pub fn new(me: Origin, membership: Membership, deadline: Duration) -> Self {
         let Origin {
             process: me,
             incarnation,
@@ -152,8 +153,8 @@ impl View {
             state: Arc::new(Mutex::new(state)),
             standing: Arc::new(watch::Sender::new(Standing::Joining)),
             changes: Arc::new(broadcast::Sender::new(CHANGES)),
-            judge: Arc::default(),
             rooms: Rooms::default(),
+            outcomes: Outcomes::new(deadline),
         }
     }
 
@@ -406,14 +407,22 @@ impl View {
         self.tell();
     }
 
-    /// Has `judge` say whether quorums answer: where they need not hear this process, whom it sees says
-    /// nothing of that. The first judge stands.
-    pub fn judged_by(&self, judge: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
-        let _ = self.judge.set(Box::new(judge));
+    /// What became of what this process was asked for.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
     }
 
-    /// Whether this process can serve: it votes, and sees a majority, or, where there is a
-    /// [judge](Self::judged_by), quorums answer. Otherwise why not.
+    /// Whether this process lives, as a supervisor has it: it is not excluded, for which there is no cure
+    /// but that somebody acts. Otherwise why.
+    pub fn live(&self) -> Result<(), String> {
+        match &*self.standing.borrow() {
+            Standing::Excluded(words) => Err(words.clone()),
+            Standing::Joining | Standing::Newcomer | Standing::Voter => Ok(()),
+        }
+    }
+
+    /// Whether this process can serve: it takes part, and what it was asked for last came back in time.
+    /// Otherwise why not.
     pub fn ready(&self) -> Result<(), String> {
         match &*self.standing.borrow() {
             Standing::Voter => {}
@@ -426,20 +435,33 @@ impl View {
             Standing::Newcomer => return Err("newcomer: catching up".into()),
             Standing::Excluded(words) => return Err(words.clone()),
         }
-        if let Some(judge) = self.judge.get() {
-            return judge();
-        }
+        let verdict = self.outcomes.verdict();
+        verdict.map_err(|reason| format!("{reason}; {}", self.surroundings()))
+    }
+
+    /// Who is not reached, and who leads, in words.
+    fn surroundings(&self) -> String {
         let state = self.state();
-        let alive = |(p, peer): &(&ProcessId, &Peer)| {
-            peer.connected && !peer.lost && !state.suspected.contains(**p)
+        // Who is cut off itself is suspected, but heard.
+        let silent = state.suspected.without(state.cut_off);
+        let unreached = state.peers.iter();
+        let unreached = unreached.filter(|(p, peer)| !peer.connected || silent.contains(**p));
+        let unreached: Vec<_> = unreached.map(|(p, _)| p.to_string()).collect();
+        let mut words = match unreached.as_slice() {
+            [] => "everybody is heard".to_owned(),
+            unreached => format!("not reached: {}", unreached.join(" ")),
         };
-        let seen = 1 + state.peers.iter().filter(alive).count();
-        let needed = self.membership.majority();
-        if seen >= needed {
-            Ok(())
-        } else {
-            Err(format!("no quorum: {seen} processes seen, {needed} needed"))
+        if state.cut_off.contains(self.me) {
+            words.push_str("; cut off from a majority");
         }
+        match state.leader {
+            Some(leader) if leader == self.me => words.push_str("; this process is to lead"),
+            Some(leader) => {
+                let _ = write!(words, "; {leader} is to lead");
+            }
+            None => {}
+        }
+        words
     }
 
     /// The part of `/status` that is about the cluster.
@@ -477,6 +499,7 @@ impl View {
             "configuration": state.configuration.number,
             "leader": state.leader.map(ProcessId::rank),
             "suspected": ranks(state.suspected),
+            "cut_off": ranks(state.cut_off),
             "peers": peers.collect::<Vec<_>>(),
             "slowed": self.rooms.to_json(),
         })

@@ -17,7 +17,7 @@ pub(crate) fn below(limits: Limits) -> Below {
         process: ProcessId::from_rank(1).unwrap(),
         incarnation: Incarnation(1),
     };
-    let view = View::new(me, Membership::of_size(3).unwrap());
+    let view = View::new(me, Membership::of_size(3).unwrap(), Duration::from_secs(2));
     view.upon_status(Status::Admitted);
     let (requested, requests) = mpsc::unbounded_channel();
     let mut indications = None;
@@ -322,7 +322,7 @@ async fn a_process_that_takes_no_part_serves_nobody() {
         process: ProcessId::from_rank(1).unwrap(),
         incarnation: Incarnation(1),
     };
-    let view = View::new(me, Membership::of_size(3).unwrap());
+    let view = View::new(me, Membership::of_size(3).unwrap(), Duration::from_secs(2));
     let registers =
         Registers::start(&view, ROOMY, |_, _| Ok::<_, Infallible>(Addr::nowhere())).unwrap();
     let deadline = Instant::now() + Duration::from_secs(2);

@@ -48,7 +48,11 @@ impl Order {
 
     /// Of a process that has not been admitted yet.
     fn joining(window: usize) -> Self {
-        let view = View::new(origin(), Membership::of_size(3).unwrap());
+        let view = View::new(
+            origin(),
+            Membership::of_size(3).unwrap(),
+            Duration::from_secs(2),
+        );
         let (out, requests) = mpsc::unbounded_channel();
         let (indications, indicated) = indications::channel(Addr::nowhere());
         let out = Addr::new(move |request| out.send(request).unwrap());

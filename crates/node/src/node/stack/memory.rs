@@ -1,6 +1,6 @@
 //! Shared memory: the registers, a snapshot and lattice agreement, each over registers of its own.
 use crate::{
-    configuration::{self, Access, Configuration, Consistency},
+    configuration::{self, Access, Configuration},
     node::{
         registers::{Known, Limits, Registers},
         turns::Turns,
@@ -44,28 +44,6 @@ pub struct Memory {
     pub snapshot: Snapshot,
     /// The lattice agreement.
     pub joined: Joined,
-}
-
-impl Memory {
-    /// Whether quorums answer, as far as operations tell: none has been under way for so long. One that
-    /// has is under way until quorums answer again.
-    fn answered(&self, long: Duration) -> Result<(), String> {
-        let lasted = [
-            ("an operation on a register", self.registers.lasted()),
-            ("a snapshot", self.snapshot.lasted()),
-            ("lattice agreement", self.joined.lasted()),
-        ];
-        let late = lasted
-            .iter()
-            .find(|(_, lasted)| lasted.is_some_and(|l| l >= long));
-        match late {
-            Some((what, Some(lasted))) => Err(format!(
-                "no quorum: {what} has been under way for {} s",
-                lasted.as_secs()
-            )),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Starts them.
@@ -120,11 +98,6 @@ pub fn start<H: Host + Clone, L: Links, D: Links>(
         snapshot,
         joined,
     };
-    // With the quorums of a file a majority is neither needed nor enough.
-    if configuration.consistency == Consistency::Register && chosen.carry_the_store() {
-        let (asked, deadline) = (memory.clone(), configuration.deadline);
-        view.judged_by(move || asked.answered(deadline));
-    }
     memory
 }
 

@@ -13,7 +13,11 @@ fn origin() -> Origin {
 }
 
 fn view() -> View {
-    View::new(origin(), Membership::of_size(5).unwrap())
+    View::new(
+        origin(),
+        Membership::of_size(5).unwrap(),
+        Duration::from_secs(2),
+    )
 }
 
 fn connect(view: &View, rank: usize) {
@@ -30,41 +34,41 @@ fn excluded(reason: &str) -> Status {
     }
 }
 
-#[test]
-fn ready_is_who_votes_and_sees_a_majority() {
+#[tokio::test]
+async fn ready_is_who_takes_part_and_is_answered_in_time() {
     let view = view();
+    view.outcomes().upon_return(Duration::ZERO);
     assert_eq!(
         view.ready().unwrap_err(),
         "not admitted yet: 3 others must have met this process"
     );
     view.upon_status(Status::Admitted);
-    connect(&view, 2);
-    assert_eq!(
-        view.ready().unwrap_err(),
-        "no quorum: 2 processes seen, 3 needed"
-    );
-    connect(&view, 3);
-    assert_eq!(view.ready(), Ok(()));
-    view.upon_suspicion(Suspicion::Suspect(p(2)));
-    assert!(view.ready().is_err());
-    view.upon_suspicion(Suspicion::Restore(p(2)));
-    assert_eq!(view.ready(), Ok(()));
-    view.upon_status(Status::Ended { peer: p(3) });
-    assert!(view.ready().is_err());
-    view.upon_status(Status::Begun { peer: p(3) });
-    assert_eq!(view.ready(), Ok(()));
+    assert_eq!(view.ready(), Ok(()), "whomever it sees");
 }
 
-#[test]
-fn where_quorums_are_judged_otherwise_ready_is_who_votes_and_is_answered() {
+#[tokio::test]
+async fn who_is_not_answered_says_whom_it_does_not_reach_and_who_is_to_lead() {
     let view = view();
-    view.judged_by(|| Err("nobody answers".into()));
-    assert!(view.ready().unwrap_err().starts_with("not admitted yet"));
     view.upon_status(Status::Admitted);
-    for rank in 2..=5 {
+    for rank in 2..=4 {
         connect(&view, rank);
     }
-    assert_eq!(view.ready().unwrap_err(), "nobody answers");
+    view.upon_suspicion(Suspicion::Suspect(p(2)));
+    view.upon_suspicion(Suspicion::Suspect(p(3)));
+    let reach = |cut_off: &[usize]| Reach {
+        suspected: [p(2), p(3)].into_iter().collect(),
+        cut_off: cut_off.iter().copied().map(p).collect(),
+    };
+    view.upon_reach(reach(&[3]));
+    view.upon_trust(Trust(p(4)));
+    let because = "no quorum: nothing that was asked for has come back in time for 0 s; ";
+    let words = |view: &View| view.ready().unwrap_err().replace(because, "");
+    assert_eq!(words(&view), "not reached: p2 p5; p4 is to lead");
+    view.upon_reach(reach(&[1]));
+    view.upon_trust(Trust(p(1)));
+    let all = "not reached: p2 p3 p5; cut off from a majority; this process is to lead";
+    assert_eq!(words(&view), all);
+    assert_eq!(view.to_json()["cut_off"], json!([1]));
 }
 
 #[test]
@@ -82,6 +86,8 @@ fn exclusion_is_final_and_says_which_kind_it_is() {
     let words = lost.ready().unwrap_err();
     assert!(words.contains("was given up by others") && words.contains("p2 has lost p1"));
     assert_eq!(lost.to_json()["standing"], "excluded");
+    assert_eq!(lost.live().unwrap_err(), words, "a supervisor is to act");
+    assert_eq!(view().live(), Ok(()));
 }
 
 #[test]
