@@ -246,6 +246,16 @@ pub struct Twin {
     pub wire: Wire,
 }
 
+/// Their rows promise more over gaps than the simulator finds kept.
+const NOT_KEPT: &[&str] = &[
+    "lazy",
+    "all-ack",
+    "by-total-order",
+    "flooding",
+    "quorum-access-generalized",
+    "primary-views",
+];
+
 /// An algorithm.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Algorithm {
@@ -314,9 +324,16 @@ impl Algorithm {
         }
     }
 
+    /// Whether the property with this tag is among its own.
+    pub fn promises(&self, tag: &str) -> bool {
+        self.properties.iter().any(|property| property.tag == tag)
+    }
+
     /// Whether its promises hold though a stream between two processes ends and begins anew.
     pub fn survives_gaps(&self) -> bool {
-        self.is_over_streams() && matches!(self.gap(), Some(Gap::Repeats(_) | Gap::Unaffected(_)))
+        let is_kept = !NOT_KEPT.contains(&self.name);
+        let repeats = matches!(self.gap(), Some(Gap::Repeats(_) | Gap::Unaffected(_)));
+        is_kept && repeats && self.is_over_streams()
     }
 
     /// Whether it goes by this name.

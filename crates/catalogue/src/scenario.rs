@@ -100,9 +100,9 @@ pub enum Refused {
     /// Restarts, where there is no real link that tells one start from another.
     #[error("{0} never runs on the real link, which tells one start from another")]
     Restarts(Subject),
-    /// Pauses or late starts, where a process that is silent for a while must not look crashed.
+    /// Pauses, long cuts or late starts, where a process that is silent for a while must not look crashed.
     #[error(
-        "{0} needs the perfect failure detector, which no process that pauses or is late can have"
+        "{0} needs the perfect failure detector, which nobody has where processes are silent for long"
     )]
     Pauses(Subject),
 }
@@ -184,7 +184,8 @@ impl Scenario {
         if is_lossy && subject.algorithm.simulation.ground == Ground::Pushes {
             return Err(Refused::Lossless(subject));
         }
-        let is_silent = faults.pauses > 0 || faults.late > 0 || !self.starts.is_empty();
+        let is_late = faults.late > 0 || !self.starts.is_empty();
+        let is_silent = faults.pauses > 0 || faults.long_cuts > 0 || is_late;
         if is_silent && !subject.survives_pauses() {
             return Err(Refused::Pauses(subject));
         }
@@ -202,8 +203,7 @@ impl Scenario {
     fn validate_streams(&self, processes: &Membership) -> Result<(), Refused> {
         let (subject, faults) = (self.subject, &self.faults);
         let algorithm = subject.algorithm;
-        let have_gaps = faults.gaps > 0 || faults.long_cuts > 0 || !self.gaps.is_empty();
-        if have_gaps && !algorithm.survives_gaps() {
+        if self.has_gaps() && !algorithm.survives_gaps() {
             return Err(Refused::Gaps(subject));
         }
         if faults.restarts > 0 && algorithm.simulation.ground == Ground::Pushes {
@@ -246,9 +246,20 @@ impl Scenario {
         }
     }
 
-    /// The properties of the subject, and of the layers that it brings along.
+    /// The properties of the subject, and of the layers that it brings along: of these, a gap may end what
+    /// the subject says again by itself.
     pub fn properties(&self, processes: &Membership) -> Properties {
-        (self.subject.algorithm.simulation.check)(processes)
+        let algorithm = self.subject.algorithm;
+        let mut all = (algorithm.simulation.check)(processes);
+        if self.has_gaps() {
+            all.retain(|property| algorithm.promises(property.tag()));
+        }
+        all
+    }
+
+    /// Whether streams end, as drawn or as given.
+    fn has_gaps(&self) -> bool {
+        self.faults.gaps > 0 || self.faults.long_cuts > 0 || !self.gaps.is_empty()
     }
 
     /// Runs one seed, and keeps the trace's records if asked to.
@@ -358,7 +369,10 @@ impl Scenario {
             let (loss, duplication) = (self.faults.loss, self.faults.duplication);
             let adversary = timed.loss(loss).duplication(duplication);
             let world = World::new(n, seed, adversary)?;
-            return Ok(world.fair_loss_bounds(LOSSES, 4).settle(SETTLED));
+            return Ok(world
+                .fair_loss_bounds(LOSSES, 4)
+                .settle(SETTLED)
+                .maximum_events(self.most_events()));
         }
         Ok(match self.subject.algorithm.simulation.ground {
             Ground::Heartbeats => World::new(n, seed, timed)?.settle(SILENT),
@@ -387,6 +401,15 @@ impl Scenario {
             restarts: self.faults.restarts > 0,
             journal: (self.faults.restarts > 0 && algorithm.rejoins).then(Journal::default),
             limit: (self.faults.long_cuts > 0).then_some(OWED),
+        }
+    }
+
+    /// A run is given up after so many steps. Far fewer are needed where streams end: more would be a storm.
+    fn most_events(&self) -> u64 {
+        if self.has_gaps() {
+            1_000_000
+        } else {
+            20_000_000
         }
     }
 
