@@ -147,7 +147,10 @@ fn the_hub_of_a_star_leads_undisturbed_whatever_its_rank() {
         let healthy = a_minute(hub, false, BUILT);
         let alone = a_minute(hub, true, BUILT);
         assert_eq!(alone.campaigns, 0, "{hub}");
-        assert!(10 * alone.delivered >= 8 * healthy.delivered, "{hub}");
+        assert!(
+            10 * alone.delivered >= 8 * healthy.delivered,
+            "{hub}: {alone:?} {healthy:?}"
+        );
     }
 }
 

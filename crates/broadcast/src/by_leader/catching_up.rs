@@ -9,7 +9,9 @@ use super::{ByLeader, Event, Message, send};
 use crate::ordering::Cut;
 use bytes::Bytes;
 use quorate_abstractions::link::To;
-use quorate_core::{Ctx, Membership, MessageId, ProcessId, ProcessSet, message::Origin};
+use quorate_core::{
+    Ctx, Membership, MessageId, ProcessId, ProcessSet, Time, TimerId, message::Origin,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -51,8 +53,8 @@ pub(super) struct Missing {
     /// How many were asked for batches in turn, and how long the next wait is.
     asked: usize,
     patience: Duration,
-    /// Whether the wait before asking is on.
-    waits: bool,
+    /// The wait before asking, and when it is over.
+    wait: Option<(TimerId, Time)>,
     /// In which epoch, and after which instance, if the wait for getting any further is on.
     since: Option<(u64, u64)>,
     /// How often this process has got no further since.
@@ -73,7 +75,7 @@ impl Missing {
             again: ProcessSet::default(),
             asked: 0,
             patience: BATCHES,
-            waits: false,
+            wait: None,
             since: None,
             stuck: 0,
             short: false,
@@ -158,20 +160,25 @@ impl Missing {
 }
 
 impl ByLeader {
-    /// Upon batches that are missing: there is a wait for them.
+    /// Upon batches that are missing: there is a wait for them. One that grew long while nobody answered is
+    /// cut short once something was applied.
     pub(super) fn upon_missing(&mut self, ctx: &mut Ctx<Self>) {
-        if self.missing.waits || !self.is_waiting_for_batches() {
+        let patience = self.missing.patience;
+        let at = ctx.now() + patience;
+        let is_on = self.missing.wait.is_some_and(|(_, over)| over <= at);
+        if is_on || !self.is_waiting_for_batches() {
             return;
         }
-        self.missing.waits = true;
-        let patience = self.missing.patience;
-        ctx.after(patience, Event::Ask);
+        if let Some((timer, _)) = self.missing.wait.take() {
+            ctx.cancel(timer);
+        }
+        self.missing.wait = Some((ctx.after(patience, Event::Ask), at));
         self.missing.patience = patience.saturating_mul(2).min(MOST_BATCHES);
     }
 
     /// Batches were missing for a while: the next process is asked for them.
     pub(super) fn upon_ask(&mut self, ctx: &mut Ctx<Self>) {
-        self.missing.waits = false;
+        self.missing.wait = None;
         if self.is_waiting_for_batches() {
             self.ask_next(None, ctx);
         }
@@ -252,6 +259,8 @@ impl ByLeader {
         ctx: &mut Ctx<Self>,
     ) {
         if let Some((id, batch)) = found {
+            // Who is answered asks again as soon as at first.
+            self.missing.patience = BATCHES;
             self.upon_data(id, batch, ctx);
         }
         let Some(applied) = self.missing.upon_part(from, request, part) else {
