@@ -250,7 +250,6 @@ pub struct Twin {
 const NOT_KEPT: &[&str] = &[
     "lazy",
     "all-ack",
-    "by-total-order",
     "flooding",
     "quorum-access-generalized",
     "primary-views",

@@ -164,9 +164,9 @@ mod tests {
         let half = [Restore::Begin, Restore::Chunk(state), Restore::Abandoned];
         for restores in [whole, half] {
             if let Some(p) = processes.next() {
-                restores
-                    .iter()
-                    .for_each(|restore| journal.restore(p, restore));
+                for restore in &restores {
+                    journal.restore(p, restore);
+                }
             }
         }
         let lengths: Vec<_> = journal

@@ -81,11 +81,14 @@ fn no_schedule_of_two_processes_with_a_gap_breaks_who_survives_it() {
 }
 
 #[test]
-fn no_walk_with_gaps_breaks_who_survives_them() {
+fn no_walk_with_gaps_and_a_crash_breaks_who_survives_them() {
     for algorithm in surviving() {
         for n in [2, 3] {
             let build = || world(algorithm, n);
+            let most = algorithm.bound.most(build().membership()).min(1);
             Walk::new(0).gaps(3).assert_none_breaks(300, build);
+            let crashing = Walk::new(0).gaps(2).crashes(most);
+            crashing.assert_none_breaks(300, build);
         }
     }
 }

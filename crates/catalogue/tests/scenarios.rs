@@ -153,9 +153,9 @@ fn weight_makes_runs_longer() {
     let end = |scenario: &Scenario| {
         let outcome = scenario.run(3, true).unwrap();
         let delivered = outcome.trace.records().iter();
-        let delivered =
+        let mut delivered =
             delivered.filter(|r| r.kind.indication().is_some_and(|o| o.label == "Deliver"));
-        delivered.last().unwrap().time
+        delivered.next_back().unwrap().time
     };
     assert!(end(&heavy) > end(&light) + Duration::from_millis(200));
 }
