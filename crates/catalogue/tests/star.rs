@@ -137,8 +137,7 @@ fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
     world.run_until(SETTLED);
     *tally.lock().unwrap() = Tally::default();
     world.run_until(END);
-    let tally = *tally.lock().unwrap();
-    tally
+    *tally.lock().unwrap()
 }
 
 #[test]

@@ -109,7 +109,7 @@ mod tests {
             allowance.upon_mistake(now);
             let total = allowance.timeout.total();
             allowance.timeout.floor = allowance.first;
-            allowance.timeout.excess = total - allowance.first;
+            allowance.timeout.excess = total.saturating_sub(allowance.first);
         },
         ..CORRECT
     };
@@ -137,7 +137,7 @@ mod tests {
         let mut now = Duration::ZERO;
         for (begin, silence) in silences {
             while now < begin {
-                now = hear(INTERVAL.min(begin - now));
+                now = hear(INTERVAL.min(begin.saturating_sub(now)));
             }
             now = hear(silence);
         }
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(allowance.timeout().total(), 2 * (F0 + EPSILON));
         allowance.upon_mistake(Time::ZERO);
         let floor = F0 + 2 * EPSILON;
-        let excess = 2 * (floor + F0 + EPSILON) - floor;
+        let excess = floor + 2 * (F0 + EPSILON);
         assert_eq!(allowance.timeout(), Timeout { floor, excess });
     }
 

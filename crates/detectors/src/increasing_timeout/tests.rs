@@ -580,7 +580,7 @@ fn silence_counts_only_while_a_process_runs() {
 #[test]
 fn after_pauses_and_a_minute_of_health_a_crash_is_noticed_nearly_as_soon_as_ever() {
     let world = checked(2, 7, Timed::uniform(UNIT, UNIT * 20));
-    let world = world.settle(Duration::from_secs(300));
+    let world = world.settle(Duration::from_mins(5));
     let mut cluster = Cluster::new(world, Configuration::default(), CORRECT);
     let timeouts = listen(&cluster.world, p(1), &cluster.detectors[0].timeouts);
     for i in 1..=10 {

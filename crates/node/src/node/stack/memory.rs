@@ -93,12 +93,11 @@ pub fn start<H: Host + Clone, L: Links, D: Links>(
         );
         requests.with(|(operation, value)| Propose { operation, value })
     });
-    let memory = Memory {
+    Memory {
         registers,
         snapshot,
         joined,
-    };
-    memory
+    }
 }
 
 /// A place in the tree of modules, with the lanes of the same name.
