@@ -58,6 +58,7 @@ use quorate_abstractions::{
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
     instances::{Entry, Instances},
+    message::LAST_NUMBER,
     watermark::Watermark,
 };
 use quorate_quorums::Quorums;
@@ -258,6 +259,9 @@ impl ByQuorums {
         accepted: Vec<Acceptance>,
         ctx: &mut Ctx<Self>,
     ) {
+        if view > LAST_NUMBER || accepted.iter().any(|a| a.view > LAST_NUMBER) {
+            return ctx.count("view out of range");
+        }
         if self
             .states
             .get(&from)
@@ -339,6 +343,9 @@ impl ByQuorums {
             view,
             value,
         } = proposal;
+        if view > LAST_NUMBER {
+            return ctx.count("view out of range");
+        }
         if !(self.leads)(&self.processes, view, from) {
             return ctx.count("not the leader");
         }
@@ -378,6 +385,9 @@ impl ByQuorums {
     /// Upon acceptances of a write quorum in one view, whichever: decide.
     fn upon_accepted(&mut self, from: ProcessId, acceptance: Acceptance, ctx: &mut Ctx<Self>) {
         let (number, view, value) = (acceptance.instance, acceptance.view, acceptance.value);
+        if view > LAST_NUMBER {
+            return ctx.count("view out of range");
+        }
         let Some(instance) = self.mention(number, ctx) else {
             return;
         };

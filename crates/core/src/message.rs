@@ -3,6 +3,20 @@ use crate::process::{Incarnation, ProcessId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// No number that processes count up with (a timestamp, a version, a view, a call) is larger. Nobody gets there
+/// by counting in centuries: what comes with a larger number is damaged or forged. It lies so far below the end
+/// of the type that whatever is added to it fits.
+pub const LAST_NUMBER: u64 = 1 << 62;
+
+/// The number after this one; `None` if they are used up.
+pub const fn next_number(number: u64) -> Option<u64> {
+    if number < LAST_NUMBER {
+        Some(number + 1)
+    } else {
+        None
+    }
+}
+
 /// The stream of messages of one incarnation of one process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {

@@ -56,7 +56,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
-    Random, Time, wire::Wire,
+    Random, Time, message::LAST_NUMBER, wire::Wire,
 };
 use rand::Rng;
 use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
@@ -274,7 +274,7 @@ impl<M: Wire + Observe> Flooding<M> {
         if !self.processes.contains(id.origin) {
             return ctx.count("not a member");
         }
-        if id.origin == self.me && id.version > self.version {
+        if id.version > LAST_NUMBER || (id.origin == self.me && id.version > self.version) {
             return ctx.count("forged version");
         }
         if !self.known.entry(id.origin).or_default().is_new(id.version) {

@@ -67,7 +67,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
-    Time,
+    Time, message::LAST_NUMBER,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -79,7 +79,7 @@ const CLOCK: Slot = Slot(1);
 const FREE: usize = SLOTS - 2;
 
 /// A clock beyond this comes from nobody.
-const LATEST: u64 = u64::MAX / 2;
+const LATEST: u64 = LAST_NUMBER;
 
 /// A call of this process that is under way.
 struct Pending {
@@ -325,6 +325,10 @@ impl<S: State> Generalized<S> {
 
     /// Whether the request is to be answered: it is seen for the first time, and its caller waits.
     fn is_first(&mut self, from: ProcessId, call: u64, oldest: u64, ctx: &mut Ctx<Self>) -> bool {
+        if call.max(oldest) > LAST_NUMBER {
+            ctx.count("call out of range");
+            return false;
+        }
         let most = self.most();
         let caller = self.callers.entry(from).or_default();
         for slot in caller.forget_below(oldest.min(call)) {

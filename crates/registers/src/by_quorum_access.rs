@@ -37,7 +37,9 @@ use quorate_abstractions::{
     quorum_access::{self, Answer, Call, observe_request},
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
-use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, message::next_number,
+};
 use std::collections::BTreeMap;
 
 /// Where an operation stands.
@@ -176,7 +178,7 @@ impl ByQuorumAccess {
         let (tag, value, outcome) = match pending.phase {
             Phase::Reads => (tag, value.clone(), Outcome::Read { tag, value }),
             Phase::Writes(value) => {
-                let Some(timestamp) = tag.timestamp.checked_add(1) else {
+                let Some(timestamp) = next_number(tag.timestamp) else {
                     pending.phase = Phase::Sets(Outcome::Refused(Refusal::Exhausted));
                     return self.end(pending, ctx);
                 };

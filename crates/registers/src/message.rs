@@ -3,7 +3,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::register::Tag;
 use quorate_core::{
     Membership, Observation, Observe, ProcessId,
-    message::digest,
+    message::{LAST_NUMBER, digest},
     wire::{self, Undecodable, Wire},
 };
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ impl Held {
             Some(writer) => {
                 let may_write = only.is_none_or(|only| only == writer);
                 self.value.is_some()
-                    && self.tag.timestamp > 0
+                    && (1..=LAST_NUMBER).contains(&self.tag.timestamp)
                     && may_write
                     && processes.contains(writer)
             }

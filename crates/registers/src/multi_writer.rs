@@ -51,7 +51,9 @@ use quorate_abstractions::{
     link::{self, Deliver, Send},
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
-use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet, message::next_number,
+};
 
 /// How far an operation has come.
 #[derive(Debug)]
@@ -204,7 +206,7 @@ impl MultiWriter {
         };
         let (newest, agreed) = (newest.clone(), *agreed);
         match writes.clone() {
-            Some(value) => match newest.tag.timestamp.checked_add(1) {
+            Some(value) => match next_number(newest.tag.timestamp) {
                 Some(timestamp) => {
                     let writer = Some(self.me);
                     let tag = Tag { timestamp, writer };

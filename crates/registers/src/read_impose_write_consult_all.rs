@@ -46,7 +46,9 @@ use quorate_abstractions::{
     perfect,
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
-use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet, message::next_number,
+};
 
 /// An operation that imposes something.
 #[derive(Debug)]
@@ -132,7 +134,7 @@ impl ReadImposeWriteConsultAll {
             Action::Write(_) if self.only.is_some_and(|only| only != self.me) => {
                 ctx.trigger(refuse(Refusal::NotWriter));
             }
-            Action::Write(value) => match held.tag.timestamp.checked_add(1) {
+            Action::Write(value) => match next_number(held.tag.timestamp) {
                 Some(timestamp) => {
                     let writer = Some(self.me);
                     let (tag, value) = (Tag { timestamp, writer }, Some(value));

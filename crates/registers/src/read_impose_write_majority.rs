@@ -49,7 +49,9 @@ use quorate_abstractions::{
     link::{self, Deliver, Send},
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
-use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet, message::next_number,
+};
 use std::collections::BTreeMap;
 
 /// How far an operation has come.
@@ -161,7 +163,7 @@ impl ReadImposeWriteMajority {
 
     fn write(&mut self, register: Bytes, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
         let timestamp = self.written.entry(register.clone()).or_default();
-        let Some(next) = timestamp.checked_add(1) else {
+        let Some(next) = next_number(*timestamp) else {
             let exhausted = refused(register, number, Refusal::Exhausted);
             return ctx.trigger(Effect::Indication(exhausted));
         };

@@ -47,7 +47,9 @@ use quorate_abstractions::{
     perfect,
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
-use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet, message::next_number,
+};
 use std::collections::BTreeMap;
 
 /// A write under way.
@@ -136,7 +138,7 @@ impl ReadOneWriteAll {
 
     fn write(&mut self, register: Bytes, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
         let timestamp = self.written.entry(register.clone()).or_default();
-        let Some(next) = timestamp.checked_add(1) else {
+        let Some(next) = next_number(*timestamp) else {
             let exhausted = refused(register, number, Refusal::Exhausted);
             return ctx.trigger(Effect::Indication(exhausted));
         };

@@ -6,6 +6,7 @@ use quorate_abstractions::{
     snapshot::{Segment, View, packed},
 };
 use quorate_core::{
+    message::LAST_NUMBER,
     process::MAXIMUM_PROCESSES,
     wire::{Undecodable, Wire, put_batch, put_number, take_batch, take_number},
 };
@@ -42,7 +43,7 @@ fn put_segment(segment: &Segment, out: &mut BytesMut) {
 fn take_segment(bytes: &mut Bytes) -> Result<Segment, Undecodable> {
     let sequence = take_number(bytes)?;
     let length = usize::try_from(take_number(bytes)?).map_err(|_| Undecodable)?;
-    if length > bytes.len() {
+    if length > bytes.len() || sequence > LAST_NUMBER {
         return Err(Undecodable);
     }
     let value = bytes.split_to(length);
@@ -176,10 +177,12 @@ mod tests {
     use quorate_core::wire::encode;
 
     fn segment() -> impl Strategy<Value = Segment> {
-        (any::<u64>(), prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(sequence, value)| {
-            let value = value.into();
-            Segment { sequence, value }
-        })
+        (0..=LAST_NUMBER, prop::collection::vec(any::<u8>(), 0..20)).prop_map(
+            |(sequence, value)| {
+                let value = value.into();
+                Segment { sequence, value }
+            },
+        )
     }
 
     fn vector() -> impl Strategy<Value = Vector> {
@@ -224,5 +227,16 @@ mod tests {
         assert_eq!(at(4).borrowed(&at(3), 2), None);
         assert!(at(5).borrowed(&at(3), 2).is_some());
         assert_eq!(at(5).borrowed(&at(3), 3).map(|view| view.len()), Some(3));
+    }
+
+    #[test]
+    fn a_sequence_number_that_nobody_has_is_not_decoded() {
+        for (sequence, is_possible) in [(LAST_NUMBER, true), (LAST_NUMBER + 1, false)] {
+            let value = Bytes::new();
+            let segment = Segment { sequence, value };
+            let view = vec![segment.clone()];
+            let held = Held { segment, view };
+            assert_eq!(Held::decode(encode(&held)).is_ok(), is_possible);
+        }
     }
 }

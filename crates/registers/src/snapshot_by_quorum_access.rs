@@ -43,6 +43,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId,
+    message::next_number,
 };
 
 /// What the operation under way waits for.
@@ -212,7 +213,7 @@ impl SnapshotByQuorumAccess {
             return end(operation, Outcome::Scanned(view), ctx);
         };
         let there = view.get(self.me.index()).map_or(0, |mine| mine.sequence);
-        let Some(sequence) = self.sequence.max(there).checked_add(1) else {
+        let Some(sequence) = next_number(self.sequence.max(there)) else {
             let operation = pending.operation;
             self.pending = None;
             return end(operation, Outcome::Refused(Refusal::Exhausted), ctx);

@@ -285,6 +285,41 @@ fn what_nobody_sends_is_survived() {
 }
 
 /// The algorithm at p1, by itself: what it posts to all or to itself it is delivered.
+/// A proposal of a view that nobody reaches would keep those of all views before it from being accepted.
+#[test]
+fn what_is_of_a_view_that_nobody_reaches_is_dropped() {
+    let quorums = Quorums::majorities(&Membership::of_size(3).unwrap());
+    let mut p1 = context::Alone::new(3, quorums);
+    let acceptance = |view| Acceptance {
+        instance: 1,
+        view,
+        value: Bytes::from_static(b"value"),
+    };
+    for view in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {
+        for rank in 1..=3 {
+            p1.deliver(p(rank), Message::Proposal(acceptance(view)));
+            p1.deliver(p(rank), Message::Accepted(acceptance(view)));
+            let accepted = vec![acceptance(view)];
+            let (decided, decided_above) = (0, Vec::new());
+            p1.deliver(
+                p(rank),
+                Message::State {
+                    view: 1,
+                    decided,
+                    decided_above,
+                    accepted,
+                },
+            );
+        }
+    }
+    assert_eq!(p1.counters.total("view out of range"), 3 * 3 * 3);
+    assert_eq!((p1.decided, p1.posted.len()), (0, 0));
+    p1.enter(2);
+    p1.deliver(p(2), Message::Proposal(acceptance(2)));
+    let accepted = |message: &Message| matches!(message, Message::Accepted(a) if a.view == 2);
+    assert!(p1.posted.iter().any(accepted));
+}
+
 mod context {
     use super::*;
     use quorate_core::{Context, Counters};
@@ -297,14 +332,17 @@ mod context {
         pub(super) stands: BTreeSet<Slot>,
         pub(super) decided: u64,
         pub(super) posted: Vec<Message>,
+        pub(super) counters: Counters,
     }
 
     impl Alone {
         pub(super) fn new(n: usize, quorums: Quorums) -> Self {
             let world = World::new(n, 1, Timed::lock_step()).unwrap();
+            let counters = Counters::default();
             Alone {
                 algorithm: ByQuorums::new(&world.host(p(1)), quorums),
-                ctx: Context::new("consensus".into(), 1, Counters::default()),
+                ctx: Context::new("consensus".into(), 1, counters.clone()),
+                counters,
                 stands: BTreeSet::new(),
                 decided: 0,
                 posted: Vec::new(),

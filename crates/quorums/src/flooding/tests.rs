@@ -402,6 +402,9 @@ fn hostile_input_is_counted_and_holds_no_more_than_the_limit() {
         },
         Bytes::new(),
     ));
+    // A version that nobody has would hide all later ones.
+    hear(Part::Whole(id(LAST_NUMBER + 1), Bytes::new()));
+    hear(Part::Chunk(id(u64::MAX), 0, 2, Bytes::from(vec![0; size])));
     hear(Part::Chunk(id(1), 0, u64::MAX, Bytes::from(vec![0; size])));
     hear(Part::Chunk(id(1), 7, 3, Bytes::from(vec![0; size])));
     hear(Part::Chunk(id(1), 0, 3, Bytes::from(vec![0; 3])));
@@ -416,7 +419,7 @@ fn hostile_input_is_counted_and_holds_no_more_than_the_limit() {
     for (reason, times) in [
         ("undecodable item", 1),
         ("not a member", 1),
-        ("forged version", 1),
+        ("forged version", 3),
         ("bad chunk", 3),
         ("no room for a chunk", 4999 - most as u64),
     ] {

@@ -415,6 +415,13 @@ fn a_clock_that_nobody_has_is_counted_and_too_many_calls_are_not_answered() {
             .is_empty()
     );
     assert_eq!(p1.counters.total("clock out of range"), 2);
+    for (call, oldest) in [(u64::MAX, 1), (1, u64::MAX), (LAST_NUMBER + 1, 1)] {
+        assert!(
+            p1.hear(2, Message::ClockRequest { call, oldest })
+                .is_empty()
+        );
+    }
+    assert_eq!(p1.counters.total("call out of range"), 3);
     for call in 1..5000 {
         p1.hear(2, Message::ClockRequest { call, oldest: 1 });
     }

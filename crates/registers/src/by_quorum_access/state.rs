@@ -3,7 +3,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{lattice::Lattice, quorum_access::State, register::Tag};
 use quorate_core::{
     ProcessId,
-    message::{digest, fold},
+    message::{LAST_NUMBER, digest, fold},
     wire::{Undecodable, Wire, put_number, take_number},
 };
 use std::collections::BTreeMap;
@@ -121,7 +121,8 @@ fn take_tag(bytes: &mut Bytes) -> Result<Tag, Undecodable> {
     let rank = bytes.try_get_u8().map_err(|_| Undecodable)?;
     let writer = ProcessId::from_rank(usize::from(rank));
     // Whatever was written has a writer, and nothing else has.
-    if (timestamp == 0) != (rank == 0) || (rank != 0 && writer.is_none()) {
+    if (timestamp == 0) != (rank == 0) || (rank != 0 && writer.is_none()) || timestamp > LAST_NUMBER
+    {
         return Err(Undecodable);
     }
     Ok(Tag { timestamp, writer })

@@ -3,7 +3,11 @@ mod figure_1;
 
 use super::*;
 use quorate_abstractions::{flooding as floods, link, link::Links};
-use quorate_core::{Membership, ProcessSet, Random as Generator, Time};
+use quorate_core::{
+    Membership, ProcessSet, Random as Generator, Time,
+    message::LAST_NUMBER,
+    wire::{Wire, encode},
+};
 use quorate_quorums::{Quorums, classical, flooding, generalized};
 use quorate_sim::{
     Crash, Exhaustive, Exploration, Lose, Random, Report, SimHost, Timed, UNIT, World,
@@ -263,6 +267,29 @@ fn a_register_has_one_operation_at_a_time_and_others_do_not_wait() {
 }
 
 #[test]
+fn a_timestamp_that_nobody_has_is_not_decoded() {
+    for (timestamp, is_possible) in [
+        (LAST_NUMBER, true),
+        (LAST_NUMBER + 1, false),
+        (u64::MAX, false),
+    ] {
+        let writer = Some(p(1));
+        let tag = Tag { timestamp, writer };
+        let register = Bytes::from_static(b"x");
+        let mut state = Registers::default();
+        state.put(&register, tag, &Bytes::new());
+        assert_eq!(Registers::decode(encode(&state)).is_ok(), is_possible);
+        let value = Some(Bytes::new());
+        let update = Update {
+            register,
+            tag,
+            value,
+        };
+        assert_eq!(Update::decode(encode(&update)).is_ok(), is_possible);
+    }
+}
+
+#[test]
 fn the_last_timestamp_is_not_passed() {
     let world = World::new(1, 1, Timed::lock_step()).unwrap();
     let mut register = ByQuorumAccess::new(&world.host(p(1)));
@@ -270,7 +297,7 @@ fn the_last_timestamp_is_not_passed() {
         quorate_core::Context::new("register".into(), 1, quorate_core::Counters::default());
     register.upon(Event::Request(request("x", 1, write("1"))), &mut ctx);
     let mut state = Registers::default();
-    let (timestamp, writer) = (u64::MAX, Some(p(1)));
+    let (timestamp, writer) = (LAST_NUMBER, Some(p(1)));
     state.put(
         &Bytes::from_static(b"x"),
         Tag { timestamp, writer },

@@ -3,7 +3,7 @@ use crate::testing::{
     Script, X, after, at, blind, cost, operate, p, read, refusal, returned, turbulent, wire, write,
 };
 use quorate_abstractions::link::{Status, To};
-use quorate_core::{Context, Counters, Time};
+use quorate_core::{Context, Counters, Time, message::LAST_NUMBER};
 use quorate_sim::{
     Crash, Exhaustive, Gap, Report, SimHost, Timed, World, properties, properties::Properties,
 };
@@ -268,6 +268,8 @@ fn what_nobody_can_have_written_is_dropped() {
     for bad in [
         held(1, 4, Some(b"v")),
         held(0, 1, Some(b"v")),
+        held(LAST_NUMBER + 1, 1, Some(b"v")),
+        held(u64::MAX, 1, Some(b"v")),
         held(1, 1, None),
         held(1, 0, Some(b"v")),
     ] {
@@ -281,7 +283,7 @@ fn what_nobody_can_have_written_is_dropped() {
     let register = X;
     let write = Content::Write {
         register,
-        held: held(u64::MAX, 2, Some(b"v")),
+        held: held(LAST_NUMBER, 2, Some(b"v")),
     };
     assert_eq!(
         upon(from(2, 1, write)).len(),
@@ -296,7 +298,7 @@ fn timestamps_that_are_used_up_are_said_so() {
     upon(Event::Request(write(1, 1)));
     let last = Content::Value(Held {
         tag: Tag {
-            timestamp: u64::MAX,
+            timestamp: LAST_NUMBER,
             writer: Some(p(2)),
         },
         value: Some(Bytes::from_static(b"v")),

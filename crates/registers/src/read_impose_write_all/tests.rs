@@ -9,7 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use quorate_abstractions::register::{Refusal, Tag};
-use quorate_core::{Algorithm, Ctx, ProcessSet, Time};
+use quorate_core::{Algorithm, Ctx, ProcessSet, Time, message::LAST_NUMBER};
 use quorate_sim::{
     Exhaustive, Report, SimHost, Timed, UNIT, World, properties, properties::Properties,
 };
@@ -170,7 +170,7 @@ fn e3_e2_only_the_writer_writes_and_readers_impose_only_what_it_wrote() {
 fn timestamps_that_are_used_up_are_said_so() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut p1 = by_p1(&world.host(p(1)));
-    assert_eq!(reaction(&mut p1, imposed(1, u64::MAX, 1)).len(), 1);
+    assert_eq!(reaction(&mut p1, imposed(1, LAST_NUMBER, 1)).len(), 1);
     let effects = reaction(&mut p1, Event::Request(write(1, 1)));
     assert_eq!(refusal(&effects), Some(Refusal::Exhausted));
 }

@@ -5,7 +5,7 @@
 use bytes::{Buf, BytesMut};
 use quorate_core::{
     Incarnation, MessageId, ProcessId,
-    message::Origin,
+    message::{LAST_NUMBER, Origin},
     wire::{MAXIMUM_VALUE, put_number, take_number},
 };
 
@@ -124,10 +124,10 @@ fn head(bytes: &mut &[u8]) -> Result<Head, Lacks> {
         return Err(Lacks::Sense);
     }
     Ok(Head {
-        delivered: number(bytes)?,
+        delivered: count(bytes)?,
         hash: number(bytes)?,
-        undecodable: number(bytes)?,
-        applied: number(bytes)?,
+        undecodable: count(bytes)?,
+        applied: count(bytes)?,
         forgotten: number(bytes)?,
     })
 }
@@ -138,8 +138,16 @@ fn last(bytes: &mut &[u8]) -> Result<MessageId, Lacks> {
         process: ProcessId::from_rank(rank).ok_or(Lacks::Sense)?,
         incarnation: Incarnation(number(bytes)?),
     };
-    let sequence = number(bytes)?;
+    let sequence = count(bytes)?;
     Ok(MessageId { origin, sequence })
+}
+
+/// What somebody has counted.
+fn count(bytes: &mut &[u8]) -> Result<u64, Lacks> {
+    match number(bytes)? {
+        count if count <= LAST_NUMBER => Ok(count),
+        _ => Err(Lacks::Sense),
+    }
 }
 
 fn number(bytes: &mut &[u8]) -> Result<u64, Lacks> {

@@ -1,8 +1,8 @@
 use super::*;
 use crate::kv::{Command, MAXIMUM_BYTES};
-use item::Item;
+use item::{Head, Item};
 use proptest::prelude::*;
-use quorate_core::Incarnation;
+use quorate_core::{Incarnation, message::LAST_NUMBER};
 
 fn id(sequence: u64) -> MessageId {
     let origin = Origin {
@@ -235,6 +235,30 @@ fn parts_come_once_and_in_their_order() {
     assert!(restored([short]).is_err());
     let head = state_of(&[]);
     assert!(restored([&head[..7], &state_of(&good)]).is_err());
+}
+
+#[test]
+fn what_nobody_can_have_counted_is_no_state() {
+    let state = |count: u64| {
+        let head = Item::Head(Head {
+            delivered: count,
+            hash: u64::MAX,
+            undecodable: count,
+            applied: count,
+            forgotten: 0,
+        });
+        let last = Item::Last(id(count));
+        let mut out = BytesMut::new();
+        for item in [head, last, Item::End(2)] {
+            item.encode(&mut out);
+        }
+        out
+    };
+    let mut machine = restored([state(LAST_NUMBER)]).unwrap();
+    machine.deliver(id(1), &Bytes::from_static(&[200]), true);
+    assert_eq!(machine.log().delivered(), LAST_NUMBER + 1);
+    assert!(restored([state(LAST_NUMBER + 1)]).is_err());
+    assert!(restored([state(u64::MAX)]).is_err());
 }
 
 fn any_payload() -> impl Strategy<Value = Bytes> {
