@@ -4,7 +4,7 @@
 //! Both processes remain members, and hear of the gap by the [status](quorate_abstractions::link::Status)
 //! of their links. What was said in the gap is lost; an algorithm says it again, or says that it does not.
 use crate::{
-    algorithm::{Algorithm, Ground},
+    algorithm::{Algorithm, Ground, NOT_KEPT},
     algorithms,
 };
 use std::fmt::{Result, Write};
@@ -276,7 +276,9 @@ fn write_page(text: &mut String) -> Result {
         let (name, abstraction) = (algorithm.name, algorithm.abstraction);
         writeln!(text, "| `{name}` | {abstraction} | {holds} | {what} |")?;
     }
-    text.write_str(TAIL)
+    text.write_str(TAIL)?;
+    let names: Vec<_> = NOT_KEPT.iter().map(|name| format!("`{name}`")).collect();
+    writeln!(text, "{}.", names.join(", "))
 }
 
 const HEAD: &str = "\
@@ -304,7 +306,10 @@ const TAIL: &str = "
 Each row is run with one gap from each process to each other at every step, and with many gaps at once, drawn
 from seeds (`crates/catalogue/tests/gaps.rs`). What goes on is found to stand still where it does not hear of
 the gaps.
-";
+
+*Known to fall short*: drawn runs of the matrix with several gaps at once, with a gap in the middle of another
+stream's end, or with a cut of ten seconds under load find runs in which these do not keep what their row says,
+and are left out of those columns until they do: ";
 
 #[cfg(test)]
 mod tests {
