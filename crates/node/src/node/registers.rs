@@ -63,7 +63,8 @@ pub struct Limits {
 struct Waiting {
     number: u64,
     action: Action,
-    answer: oneshot::Sender<Outcome>,
+    /// `None` of a probe.
+    answer: Option<oneshot::Sender<Outcome>>,
     /// Held until the operation returns.
     _room: OwnedSemaphorePermit,
 }
@@ -261,7 +262,7 @@ impl Registers {
         line.waiting.push_back(Waiting {
             number,
             action,
-            answer,
+            answer: Some(answer),
             _room: room,
         });
         if line.served.is_empty() {
@@ -395,7 +396,6 @@ impl Asked for Registers {
 
     /// Reads a register, which nobody waits for.
     fn probe(&self) {
-        let (answer, _) = oneshot::channel();
         let register = Bytes::from_static(PROBED);
         let Ok(room) = self.room.clone().try_acquire_many_owned(OVERHEAD as u32) else {
             return;
@@ -405,7 +405,7 @@ impl Asked for Registers {
         let waiting = Waiting {
             number: state.accepted,
             action: Action::Read,
-            answer,
+            answer: None,
             _room: room,
         };
         let line = state.lines.entry(register.clone()).or_default();
@@ -446,9 +446,11 @@ fn upon_return(state: &Mutex<State>, indication: Indication) {
         Outcome::Refused(_) => {}
     }
     for waiting in served {
-        state.returned += 1;
-        // Who has given up is not there any more.
-        let _ = waiting.answer.send(outcome.clone());
+        if let Some(answer) = waiting.answer {
+            state.returned += 1;
+            // Who has given up is not there any more.
+            let _ = answer.send(outcome.clone());
+        }
     }
     state.recount(&register);
     state.begin(&register);
