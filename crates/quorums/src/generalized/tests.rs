@@ -269,6 +269,7 @@ fn the_windows_of_all_and_the_pushed_state_fit_into_the_slots_of_flooding() {
 
 /// Everybody calls more often than there are slots, all at once, and every call returns.
 #[test]
+#[ignore = "minutes: scripts/soak runs it"]
 fn more_calls_at_once_than_flooding_has_slots_all_return() {
     for n in 1..=3 {
         let mut world = World::new(n, 1, Timed::uniform(UNIT, UNIT * 3)).unwrap();
