@@ -130,6 +130,8 @@ pub struct Flooding<M> {
     known: BTreeMap<ProcessId, Known>,
     /// What this process posted, and is not sent yet: it goes to this process, too.
     posted: BTreeMap<u64, Bytes>,
+    /// The last version that only says what stands.
+    said: Option<u64>,
     /// What is passed on when the batch ends.
     passed: BTreeMap<Id, Bytes>,
     /// What stands, where it is repeated.
@@ -213,6 +215,7 @@ impl<M: Wire + Observe> Flooding<M> {
             slots: BTreeMap::new(),
             known: BTreeMap::new(),
             posted: BTreeMap::new(),
+            said: None,
             passed: BTreeMap::new(),
             repeated: BTreeMap::new(),
             armed: None,
@@ -255,9 +258,12 @@ impl<M: Wire + Observe> Flooding<M> {
         standing.sort_unstable();
         let item = Item { standing, content };
         // Of what was only said, the last says everything.
-        let slots = &self.slots;
-        self.posted
-            .retain(|version, _| slots.values().any(|v| v == version));
+        if let Some(replaced) = self.said.take() {
+            self.posted.remove(&replaced);
+        }
+        if item.content.is_none() {
+            self.said = Some(self.version);
+        }
         self.posted.insert(self.version, item.encode(self.version));
         self.version
     }
