@@ -269,7 +269,6 @@ fn the_windows_of_all_and_the_pushed_state_fit_into_the_slots_of_flooding() {
 
 /// Everybody makes more calls at once than fit with their answers, and every call returns.
 #[test]
-#[ignore = "minutes: scripts/soak runs it"]
 fn more_calls_at_once_than_flooding_has_slots_all_return() {
     for (n, calls) in [(1, 2300), (2, 1600)] {
         let mut world = World::new(n, 1, Timed::uniform(UNIT, UNIT * 3)).unwrap();
