@@ -99,6 +99,7 @@ mod accepting;
 mod ahead;
 mod batches;
 mod catching_up;
+mod deferred;
 mod early;
 mod epoch;
 mod giving;

@@ -8,9 +8,11 @@ impl ByLeader {
     /// Upon proposals that waited for batches which are all here now: accept them, also where others
     /// have decided. Upon a higher promise meanwhile: refuse them.
     pub(super) fn upon_held(&mut self, ctx: &mut Ctx<Self>) {
-        let due = self
-            .sequence
-            .take_due(|a| self.batches.holds_all(&a.value) || self.ballots.is_outdated(a));
+        let due = self.sequence.deferred().take_due(
+            |acceptance| self.ballots.is_outdated(acceptance),
+            |origin| self.batches.contiguous(origin),
+            |cut| self.batches.lack(cut),
+        );
         for (from, acceptance, decided) in due {
             self.accept(from, acceptance, decided, ctx);
         }
@@ -30,12 +32,14 @@ impl ByLeader {
                 decided,
             } => {
                 self.batches.learn_holder(from, &acceptance.value);
-                let is_ready = self.batches.holds_all(&acceptance.value)
-                    || self.ballots.is_outdated(&acceptance);
-                if is_ready {
-                    self.accept(from, acceptance, decided, ctx);
-                } else {
-                    self.defer(from, acceptance, decided, ctx);
+                let lack = self.batches.lack(&acceptance.value);
+                match lack.filter(|_| !self.ballots.is_outdated(&acceptance)) {
+                    None => self.accept(from, acceptance, decided, ctx),
+                    Some(lack) => {
+                        if !self.sequence.defer(from, acceptance, decided, lack) {
+                            ctx.count("instance too far ahead");
+                        }
+                    }
                 }
             }
             ballots::Message::Accepted {
@@ -68,18 +72,6 @@ impl ByLeader {
             decided,
         };
         self.hand_over(from, message, ctx);
-    }
-
-    fn defer(
-        &mut self,
-        from: ProcessId,
-        acceptance: Acceptance<Cut>,
-        decided: u64,
-        ctx: &mut Ctx<Self>,
-    ) {
-        if !self.sequence.defer(from, acceptance, decided) {
-            ctx.count("instance too far ahead");
-        }
     }
 
     fn hand_over(&mut self, from: ProcessId, message: ballots::Message<Cut>, ctx: &mut Ctx<Self>) {

@@ -1,7 +1,7 @@
 //! The batches of all origins: one's own that leave, those that have come, and who else holds them.
 mod stream;
 
-use super::{ByLeader, Effect};
+use super::{ByLeader, Effect, deferred::Lack};
 use crate::ordering::{Configuration, Cut, Outgoing};
 use bytes::Bytes;
 use quorate_abstractions::total_order::Deliver;
@@ -144,11 +144,21 @@ impl Batches {
         self.keeps_more = more;
     }
 
+    /// Up to which batch all of an origin has come.
+    pub(super) fn contiguous(&self, origin: &Origin) -> u64 {
+        self.streams.get(origin).map_or(0, |s| s.contiguous)
+    }
+
+    /// The first of what the cut stands for that is not here.
+    pub(super) fn lack(&self, cut: &Cut) -> Option<Lack> {
+        let mut ups = cut.0.iter();
+        let lack = ups.find(|(origin, up_to)| self.contiguous(origin) < **up_to);
+        lack.map(|(origin, up_to)| (*origin, *up_to))
+    }
+
     /// Whether everything up to the cut is here.
     pub(super) fn holds_all(&self, cut: &Cut) -> bool {
-        let contiguous = |origin| self.streams.get(origin).map_or(0, |s| s.contiguous);
-        let mut ups = cut.0.iter();
-        ups.all(|(origin, up_to)| contiguous(origin) >= *up_to)
+        self.lack(cut).is_none()
     }
 
     /// Up to where everything is here.

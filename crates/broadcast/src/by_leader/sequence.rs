@@ -1,4 +1,5 @@
 //! The sequence of cuts: what is proposed, what waits for its batches, what is decided and what is applied.
+use super::deferred::{Lack, Waiting};
 use crate::ordering::Cut;
 use quorate_consensus::ballots::Acceptance;
 use quorate_core::ProcessId;
@@ -10,16 +11,13 @@ pub(super) const INSTANCES_AHEAD: u64 = 1 << 16;
 /// So many decisions wait to be applied: beyond, the first ones go, and a state has to stand for them.
 const DECISIONS: usize = 1 << 16;
 
-/// A proposal that waits: of whom, and up to which instance that one has decided.
-pub(super) type Deferred = (ProcessId, Acceptance<Cut>, u64);
-
 /// How far the instances have come.
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
     /// What this leader has proposed in its ballot, or found proposed.
     proposed: Cut,
-    /// Proposals that wait for batches, by instance: those of the highest ballot.
-    deferred: BTreeMap<u64, Deferred>,
+    /// Proposals that wait for batches.
+    deferred: Waiting,
     /// Up to this instance, decisions are applied.
     applied: u64,
     /// Decisions that are not applied yet.
@@ -54,24 +52,19 @@ impl Sequence {
         from: ProcessId,
         acceptance: Acceptance<Cut>,
         decided: u64,
+        lack: Lack,
     ) -> bool {
         let instance = acceptance.instance;
         if instance > self.applied.saturating_add(INSTANCES_AHEAD) {
             return false;
         }
-        let waiting = self.deferred.get(&instance);
-        if waiting.is_none_or(|(_, other, _)| other.ballot < acceptance.ballot) {
-            self.deferred.insert(instance, (from, acceptance, decided));
-        }
+        self.deferred.insert((from, acceptance, decided), lack);
         true
     }
 
-    /// The proposals that wait for no longer.
-    pub(super) fn take_due(&mut self, is_due: impl Fn(&Acceptance<Cut>) -> bool) -> Vec<Deferred> {
-        let due = self.deferred.iter().filter(|(_, (_, a, _))| is_due(a));
-        let due: Vec<u64> = due.map(|(instance, _)| *instance).collect();
-        let taken = due.iter().filter_map(|i| self.deferred.remove(i));
-        taken.collect()
+    /// The proposals that wait for batches.
+    pub(super) fn deferred(&mut self) -> &mut Waiting {
+        &mut self.deferred
     }
 
     /// Whether proposals wait.
@@ -94,8 +87,7 @@ impl Sequence {
 
     /// The first proposal that waits.
     pub(super) fn first_deferred(&self) -> Option<&Cut> {
-        let first = self.deferred.first_key_value();
-        first.map(|(_, (_, acceptance, _))| &acceptance.value)
+        self.deferred.first()
     }
 
     /// Up to this instance, decisions are applied.
@@ -118,7 +110,7 @@ impl Sequence {
     /// What was said in later instances is void.
     pub(super) fn begin_anew(&mut self) {
         self.decisions.clear();
-        self.deferred.clear();
+        self.deferred = Waiting::default();
         self.proposed = Cut::default();
     }
 
@@ -126,12 +118,6 @@ impl Sequence {
     pub(super) fn skip_to(&mut self, applied: u64) {
         self.applied = applied;
         self.decisions = self.decisions.split_off(&(applied + 1));
-        self.deferred = self.deferred.split_off(&(applied + 1));
-    }
-
-    /// The proposal that waits for this instance.
-    #[cfg(test)]
-    pub(super) fn deferred(&self) -> &BTreeMap<u64, Deferred> {
-        &self.deferred
+        self.deferred.skip_to(applied);
     }
 }

@@ -327,7 +327,7 @@ fn of_two_proposals_of_a_ballot_the_first_waits() {
     let mut p3 = Alone::new();
     p3.hears(1, accept(1, 2));
     p3.hears(1, accept(1, 3));
-    let (_, waiting, _) = &p3.algorithm.sequence.deferred()[&1];
+    let (_, waiting, _) = &p3.algorithm.sequence.deferred().all()[&1];
     assert_eq!(waiting.value.up_to(origin(2)), 2);
 }
 
@@ -341,7 +341,7 @@ fn proposals_wait_only_so_far_ahead() {
     ] {
         p3.hears(1, accept(instance, 1));
     }
-    let waiting: Vec<u64> = p3.algorithm.sequence.deferred().keys().copied().collect();
+    let waiting: Vec<u64> = p3.algorithm.sequence.deferred().all().keys().copied().collect();
     assert_eq!(waiting, [sequence::INSTANCES_AHEAD]);
 }
 
