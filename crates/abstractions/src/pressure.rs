@@ -26,7 +26,8 @@ pub enum Wait {
         /// How long a silence slows.
         silence: Duration,
     },
-    /// For a majority always, and for whoever keeps up: the others are given a state.
+    /// For a majority always, and for whoever keeps up: the others are given a state. Who is not needed and
+    /// straggles slows the rest for at most a tenth of the time, and a quarter of a second at once.
     Majority {
         /// How long a silence slows, once a majority has room.
         silence: Duration,
@@ -55,6 +56,15 @@ impl Wait {
     pub const fn for_crash_stop() -> Self {
         Wait::Everybody {
             silence: Duration::from_secs(5),
+        }
+    }
+
+    /// The policy of an order whose users keep no state: who lives is waited for, since what it missed it
+    /// would have to skip; who is silent costs the others ten seconds, once.
+    #[must_use]
+    pub const fn for_order_without_state() -> Self {
+        Wait::Everybody {
+            silence: Duration::from_secs(10),
         }
     }
 

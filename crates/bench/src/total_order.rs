@@ -12,7 +12,10 @@ use crate::{
 };
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use quorate_abstractions::total_order;
+use quorate_abstractions::{
+    pressure::{Room, Wait},
+    total_order,
+};
 use quorate_broadcast::by_leader;
 use quorate_catalogue::broadcasts::{Broadcast, Delivery, NeedsPerfect};
 
@@ -208,8 +211,10 @@ struct Client {
     index: usize,
     shared: Arc<Shared>,
     template: Vec<u8>,
-    /// Whether messages are broadcast here.
+    /// Whether messages are broadcast here,
     broadcasting: bool,
+    /// and the link has room for more.
+    has_room: bool,
     /// When each message in flight was broadcast.
     in_flight: VecDeque<Instant>,
     broadcast: u64,
@@ -225,6 +230,7 @@ struct Client {
 enum Event {
     Begin,
     Deliver(Delivery),
+    Room(Room),
     Tick,
 }
 
@@ -237,6 +243,7 @@ impl Observe for Event {
         match self {
             Event::Begin => Observation::internal("Begin"),
             Event::Deliver(indication) => indication.observe(),
+            Event::Room(indication) => indication.observe(),
             Event::Tick => Observation::internal("Tick"),
         }
     }
@@ -262,6 +269,7 @@ impl Algorithm for Client {
         match event {
             Event::Begin => self.broadcasting = true,
             Event::Deliver(delivery) => self.check(&delivery),
+            Event::Room(room) => self.has_room = room == Room::Open,
             Event::Tick => {
                 ctx.after_in_background(TICK, Event::Tick);
             }
@@ -274,7 +282,9 @@ impl Algorithm for Client {
         self.mark(now);
         if self.broadcasting {
             self.note_times(now);
-            self.fill_window(now, ctx);
+            if self.has_room {
+                self.fill_window(now, ctx);
+            }
         }
     }
 }
@@ -289,6 +299,8 @@ impl Client {
         let mailbox = host.mailbox();
         let events = mailbox.addr();
         let up = mailbox.addr().with(Event::Deliver);
+        // As of a replica, which gives those that straggle a state in the end.
+        wiring.pressure(Wait::for_majority(), mailbox.addr().with(Event::Room));
         let wiring = Wiring {
             total_order: shared.run.configuration,
             ..wiring.clone()
@@ -299,6 +311,7 @@ impl Client {
             template: vec![0xa5; shared.run.payload],
             shared,
             broadcasting: false,
+            has_room: true,
             in_flight: VecDeque::new(),
             broadcast: 0,
             delivered: 0,

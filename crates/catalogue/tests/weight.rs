@@ -94,6 +94,40 @@ fn a_pair_that_was_cut_finds_together_again() {
     });
 }
 
+/// A channel to p2 and from it, of so many bytes a second.
+fn narrow(cluster: &Cluster, n: usize, bandwidth: u64) {
+    for rank in (1..=n).filter(|rank| *rank != 2) {
+        for way in [(p(2), p(rank)), (p(rank), p(2))] {
+            let channel = Channel::new().bandwidth(bandwidth).queue(256 << 10);
+            cluster.world.channel(way, channel);
+        }
+    }
+}
+
+#[test]
+fn who_was_slow_is_soon_where_the_others_are() {
+    assert_none_is_lost(1, |seed| {
+        let n = 3;
+        let mut cluster = Cluster::new(n, seed, Settings::new(Stack::Order, 256 << 20), local());
+        cluster
+            .world
+            .channels(Channel::new().bandwidth(100_000_000).queue(256 << 10));
+        load(&cluster, &[1, 3], (1000, 26_000), 8, 20_000);
+        cluster.run_until(at(2000));
+        narrow(&cluster, n, 1_000_000);
+        cluster.run_until(at(22_000));
+        narrow(&cluster, n, 100_000_000);
+        cluster.run_until(at(25_000));
+        let delivered = [2, 3].map(|rank| cluster.of(rank).log().delivered.len());
+        if delivered[0] + 100 < delivered[1] {
+            return Some(format!("p2 and p3 have delivered {delivered:?}"));
+        }
+        cluster.run_until(at(40_000));
+        cluster.assert_one_order();
+        cluster.trouble(1..=n)
+    });
+}
+
 #[test]
 fn a_majority_does_not_yield_to_one() {
     assert_none_is_lost(2, |seed| {

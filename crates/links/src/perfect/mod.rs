@@ -171,6 +171,7 @@ mod newcomers;
 mod oneself;
 mod outbox;
 mod peer;
+mod patience;
 mod pressure;
 mod receiving;
 mod reordering;

@@ -6,7 +6,9 @@
 //! it has room again at three quarters of it. Who owes too much is waited for while it acknowledges
 //! something now and then; so is who says that it has no room itself, for as long as it says so. What a
 //! process says is what its own queues and its own user allow, not what others have said: nobody waits in
-//! a circle.
+//! a circle. Where a majority is enough, the rest slows a module only as far as its [`Patience`] goes, and what
+//! somebody owes this process is no reason for it to say so: it passes nothing on.
+use super::patience::Patience;
 use quorate_abstractions::{
     lanes::{LaneId, Lanes},
     pressure::{Backlog, Hindrance, Room, Wait},
@@ -88,6 +90,8 @@ struct Module {
     unread: Option<Time>,
     /// Its user has so much to read that nothing more is taken.
     stuck: bool,
+    /// How long it still waits for who is not needed.
+    patience: Patience,
 }
 
 /// Who wants to know of all modules.
@@ -137,6 +141,7 @@ impl Pressure {
             room: Room::Open,
             unread: None,
             stuck: false,
+            patience: Patience::default(),
         });
         let modules: Vec<Module> = modules.collect();
         let debtors = processes.iter().map(|_| Debtor {
@@ -261,14 +266,27 @@ impl Pressure {
             let Some(wait) = self.modules[index].wait else {
                 continue;
             };
-            let own = self.own_lack(index, wait, now);
-            if own.is_some() {
-                lacking.insert(index);
-            }
-            let room = match own.or_else(|| self.others_lack(index, wait, now)) {
-                None => Room::Open,
-                Some(hindrance) => Room::Full(hindrance),
+            let user = self.user_lacks(index, wait, now);
+            let owing = self.owing(index, wait, now);
+            let slow = owing.or_else(|| self.announcing(index, wait, now));
+            let hindrance = match wait {
+                Wait::Everybody { .. } => {
+                    if user.or(owing).is_some() {
+                        lacking.insert(index);
+                    }
+                    user.or(slow)
+                }
+                Wait::Majority { .. } => {
+                    if user.is_some() {
+                        lacking.insert(index);
+                    }
+                    let needed = user.or_else(|| self.majority_lacks(index, wait, now));
+                    let patience = &mut self.modules[index].patience;
+                    let waits = patience.waits(needed.is_none() && slow.is_some(), now);
+                    needed.or_else(|| slow.filter(|_| waits))
+                }
             };
+            let room = hindrance.map_or(Room::Open, Room::Full);
             let module = &mut self.modules[index];
             // Who slows it may change; how much is owed is told with it, and not on its own.
             let by = |room| match room {
@@ -307,21 +325,8 @@ impl Pressure {
         }
     }
 
-    /// Why this process itself has no room for a module: a peer that is waited for owes too much, or the
-    /// user does not read.
-    fn own_lack(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
-        let owing = self.others.iter().filter(|p| {
-            let debtor = &self.debtors[p.index()];
-            debtor.accounts[module].lacks && now - debtor.progress < wait.silence()
-        });
-        let most = owing.max_by_key(|p| self.debtors[p.index()].accounts[module].owed);
-        if let Some(by) = most {
-            return Some(Hindrance {
-                by,
-                owed: self.debtors[by.index()].accounts[module].owed,
-                announced: false,
-            });
-        }
+    /// The user does not read what comes.
+    fn user_lacks(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
         let unread = self.modules[module].unread?;
         (now - unread < wait.reader()).then_some(Hindrance {
             by: self.me,
@@ -330,34 +335,51 @@ impl Pressure {
         })
     }
 
-    /// Why others have no room for a module: one says so; or too few have any, and a majority is waited for.
-    fn others_lack(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
-        let hindrance = |by: ProcessId, announced| Hindrance {
-            by,
-            owed: self.debtors[by.index()].accounts[module].owed,
-            announced,
-        };
-        let announced = self.others.iter().find(|p| {
+    /// Who owes too much, and acknowledges something now and then.
+    fn owing(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
+        let owing = self.others.iter().filter(|p| {
             let debtor = &self.debtors[p.index()];
-            debtor.announced.contains(module)
-                && now - debtor.announced_at < wait.silence().min(STANDS)
+            debtor.accounts[module].lacks && now - debtor.progress < wait.silence()
         });
-        if let Some(by) = announced {
-            return Some(hindrance(by, true));
-        }
-        let Wait::Majority { .. } = wait else {
-            return None;
-        };
+        let most = owing.max_by_key(|p| self.debtors[p.index()].accounts[module].owed);
+        most.map(|by| self.hindrance(module, by, false))
+    }
+
+    /// Who says that it has no room.
+    fn announcing(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
+        let mut others = self.others.iter();
+        let announcing = others.find(|p| self.announces(*p, module, wait, now));
+        announcing.map(|by| self.hindrance(module, by, true))
+    }
+
+    fn announces(&self, p: ProcessId, module: usize, wait: Wait, now: Time) -> bool {
+        let debtor = &self.debtors[p.index()];
+        debtor.announced.contains(module)
+            && now - debtor.announced_at < wait.silence().min(STANDS)
+    }
+
+    /// Too few have room for a majority, which is waited for however long it takes.
+    fn majority_lacks(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
         let lacks = |p: &ProcessId| {
             let debtor = &self.debtors[p.index()];
-            debtor.gone || debtor.accounts[module].lacks
+            let lacks = debtor.gone || debtor.accounts[module].lacks;
+            lacks || self.announces(*p, module, wait, now)
         };
         let without: ProcessSet = self.others.iter().filter(lacks).collect();
         let with = 1 + self.others.len() - without.len();
         if with >= self.majority {
             return None;
         }
-        without.iter().last().map(|by| hindrance(by, false))
+        let last = without.iter().last();
+        last.map(|by| self.hindrance(module, by, false))
+    }
+
+    fn hindrance(&self, module: usize, by: ProcessId, announced: bool) -> Hindrance {
+        Hindrance {
+            by,
+            owed: self.debtors[by.index()].accounts[module].owed,
+            announced,
+        }
     }
 }
 

@@ -62,7 +62,7 @@ fn take_id(from: ProcessId, message: &mut Bytes) -> Result<(Origin, u64), Undeco
 /// Whom a broadcast waits for. What somebody misses is made good only where a state is given.
 fn wait_of(broadcast: Broadcast) -> Wait {
     match (broadcast, broadcast.needs()) {
-        (TOTAL_ORDER, _) => Wait::for_majority(),
+        (TOTAL_ORDER, _) => Wait::for_order_without_state(),
         (_, Needs::Perfect) => Wait::for_crash_stop(),
         (_, Needs::Nothing | Needs::EventuallyPerfect | Needs::Leader) => Wait::default(),
     }

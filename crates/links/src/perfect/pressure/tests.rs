@@ -199,8 +199,18 @@ fn a_majority_is_waited_for_always_and_a_minority_while_it_keeps_up() {
         );
     }
     accounts.acknowledged(p(3), at(11));
-    assert_eq!(slowed(&mut accounts, at(11)), [("orders".to_owned(), p(3))]);
-    assert!(slowed(&mut accounts, at(12)).is_empty(), "three have room");
+    assert!(
+        slowed(&mut accounts, at(11)).is_empty(),
+        "three have room: they have been patient"
+    );
+    accounts.acknowledged(p(3), at(12));
+    assert_eq!(slowed(&mut accounts, at(12)), [("orders".to_owned(), p(3))]);
+    assert!(slowed(&mut accounts, at(14)).is_empty(), "both are silent");
+    assert_eq!(
+        accounts.take_due(),
+        None,
+        "what somebody owes slows nobody else"
+    );
     owes(&mut accounts, 4, 2, MOST + 1, at(20));
     assert_eq!(
         slowed(&mut accounts, at(1000)),
@@ -214,6 +224,38 @@ fn a_majority_is_waited_for_always_and_a_minority_while_it_keeps_up() {
     );
     owes(&mut accounts, 2, 2, 0, at(1001));
     assert!(slowed(&mut accounts, at(1001)).is_empty());
+}
+
+#[test]
+fn a_straggler_slows_those_that_a_majority_is_enough_for_a_tenth_of_the_time() {
+    let mut accounts = watched(3, Wait::for_majority());
+    let (mut slowed_for, step) = (Duration::ZERO, Duration::from_millis(10));
+    for number in 0..6000 {
+        let now = at(100) + step * number;
+        accounts.acknowledged(p(2), now);
+        owes(&mut accounts, 2, 2, MOST + 1, now);
+        if !slowed(&mut accounts, now).is_empty() {
+            slowed_for += step;
+        }
+    }
+    let part = slowed_for.as_secs_f64() / 60.0;
+    assert!((0.05..0.11).contains(&part), "{part}");
+    // And so does one whose user does not read.
+    let mut news = Modules::default();
+    news.insert(0);
+    for number in 0..100 {
+        accounts.announced(p(2), news, at(200) + step * number);
+        slowed(&mut accounts, at(200) + step * number);
+    }
+    assert!(
+        !slowed(&mut accounts, at(201))
+            .iter()
+            .any(|(module, _)| module == "news")
+    );
+    // Both are needed.
+    accounts.announced(p(3), news, at(201));
+    let slows = slowed(&mut accounts, at(201));
+    assert_eq!(slows.first(), Some(&("news".to_owned(), p(3))));
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! How long stragglers may slow a module that goes on without them, where a majority keeps up: for at most a
+//! tenth of the time, and a quarter of a second at once.
+//!
+//! What was not needed is saved, up to that. So who falls behind now and then is waited for until it is there
+//! again; who cannot keep up at all costs the others little, and is given a state in the end.
+use quorate_core::Time;
+use std::time::Duration;
+
+/// Of the time that passes, one part in so many is saved.
+const SHARE: u32 = 10;
+/// So much is saved at most: the longest that somebody is waited for at once.
+const MOST: Duration = Duration::from_millis(250);
+/// With less than this the wait does not begin.
+const LEAST: Duration = Duration::from_millis(50);
+
+/// The patience that a module has left.
+pub struct Patience {
+    left: Duration,
+    /// When this was.
+    at: Time,
+    /// Whether it is being used up.
+    is_used: bool,
+}
+
+impl Default for Patience {
+    /// All that can be saved.
+    fn default() -> Self {
+        Patience {
+            left: MOST,
+            at: Time::ZERO,
+            is_used: false,
+        }
+    }
+}
+
+impl Patience {
+    /// Whether to wait now for who straggles; `straggles`: whether somebody does.
+    pub fn waits(&mut self, straggles: bool, now: Time) -> bool {
+        let passed = now - self.at;
+        self.at = now;
+        self.left = if self.is_used {
+            self.left.saturating_sub(passed)
+        } else {
+            MOST.min(self.left.saturating_add(passed / SHARE))
+        };
+        let least = if self.is_used { Duration::ZERO } else { LEAST };
+        self.is_used = straggles && self.left > least;
+        self.is_used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Time {
+        Time::ZERO + Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn it_lasts_a_quarter_of_a_second_and_comes_back_ten_times_as_slowly() {
+        let mut patience = Patience::default();
+        assert!(patience.waits(true, at(0)));
+        assert!(patience.waits(true, at(249)));
+        assert!(!patience.waits(true, at(250)));
+        assert!(!patience.waits(true, at(750)), "fifty are not enough");
+        assert!(patience.waits(true, at(760)), "fifty-one are");
+        assert!(patience.waits(true, at(810)));
+        assert!(!patience.waits(true, at(811)));
+    }
+
+    #[test]
+    fn what_is_not_needed_is_saved_up_to_a_bound() {
+        let mut patience = Patience::default();
+        assert!(patience.waits(true, at(0)));
+        assert!(!patience.waits(false, at(100)));
+        assert!(!patience.waits(false, at(100_000)));
+        assert!(patience.waits(true, at(100_001)));
+        assert!(patience.waits(true, at(100_250)));
+        assert!(!patience.waits(true, at(100_251)));
+    }
+}
