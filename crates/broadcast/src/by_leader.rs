@@ -29,8 +29,8 @@
 //! - `Join(incarnation)`, from a newcomer, or from a member who lacks what nobody keeps → one after the other;
 //!   answered with the state. That has a lane of its own: `Chunk(transfer, number, digest)`, of which about
 //!   1 MiB is in flight, `Took`, and `Enough` from who wants no more.
-//! - `Slower`, from one that two states in a row have reached too late → all others: for 20 s an origin
-//!   lets 20 ms pass between its batches.
+//! - `Slower`, from one that two states in a row have reached too late → all others, until one is in: for
+//!   20 s an origin lets 20 ms pass between its batches, and half a second for each MiB.
 //!
 //! # Cost
 //! One isolated message, stable leader: n − 1 `Data`, n − 1 `Accept`, (n−1)² `Accepted`, together n² − 1
@@ -63,7 +63,7 @@
 //!
 //! # Memory
 //! What is not ordered; of what is ordered the last 1,024 batches or 16 MiB an origin, of one in each seat
-//! that is gone, too, that some process is not known to hold (65,536 or 64 MiB while this process gives its
+//! that is gone, too, that some process is not known to hold (65,536 or 128 MiB while this process gives its
 //! state to another); 1,024 decisions (65,536). At who is behind: 65,536 decisions that are not applied, of
 //! an origin 65,536 batches or 96 MiB and what the next cut needs, of later epochs 2¹⁸ messages and 64 MiB of
 //! batches. What is dropped is asked for later. Of a state the chunks in flight, and at who gives it the
@@ -404,7 +404,7 @@ impl ByLeader {
     fn upon_room_for_batches(&mut self, ctx: &mut Ctx<Self>) {
         while self.batches.is_next_due() {
             if !self.pace.is_free(ctx.now()) {
-                if let Some(wait) = self.pace.wait() {
+                if let Some(wait) = self.pace.wait(ctx.now()) {
                     ctx.after(wait, Event::Paced);
                 }
                 return;
@@ -412,7 +412,7 @@ impl ByLeader {
             let Some((id, batch)) = self.batches.next() else {
                 return;
             };
-            self.pace.upon_batch(ctx.now());
+            self.pace.upon_batch(batch.len(), ctx.now());
             send(ctx, To::All, Message::Data { id, batch });
         }
     }

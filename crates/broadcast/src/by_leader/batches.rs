@@ -16,7 +16,7 @@ const KEPT_BYTES: usize = 16 << 20;
 /// …and while a state is on its way that does not stand for them.
 const KEPT_MEANWHILE: usize = 1 << 16;
 /// …and their bytes.
-const KEPT_BYTES_MEANWHILE: usize = 64 << 20;
+const KEPT_BYTES_MEANWHILE: usize = 128 << 20;
 /// Batches of one origin in one answer,
 const ANSWER: usize = 64;
 /// …and bytes in one answer, beyond which no further batch is in it.

@@ -224,6 +224,7 @@ impl ByLeader {
         (decided, again): (Option<u64>, bool),
         ctx: &mut Ctx<Self>,
     ) {
+        self.giving.upon_asked(from);
         let answer = self.batches.answer(from, (request, again), held);
         let takes_part = self.joining.takes_part();
         let keeps = |decided| self.ballots.keeps_beyond(decided);
@@ -337,14 +338,14 @@ impl ByLeader {
     }
 
     fn ask_for_state_as_member(&mut self, ctx: &mut Ctx<Self>) {
-        if self.joining.has_moved() {
-            return;
-        }
-        self.missing.asks_for_state = true;
         if self.missing.states >= LATE {
             let others = To::Some(self.processes.others(self.me.process));
             send(ctx, others, Message::Slower);
         }
+        if self.joining.has_moved() {
+            return;
+        }
+        self.missing.asks_for_state = true;
         self.ask_for_state(ctx);
     }
 }

@@ -93,6 +93,9 @@ impl Gift {
 #[derive(Debug, Default)]
 pub(super) struct Giving {
     gift: Option<Gift>,
+    /// Who has got a state and may lack what comes after it, which is kept as long as it goes on asking; and
+    /// whether it has asked since the timeout began anew.
+    follows: Option<(ProcessId, bool)>,
     issued: u64,
     /// Whether the timeout runs.
     waits: bool,
@@ -104,9 +107,17 @@ impl Giving {
         self.gift.is_some()
     }
 
-    /// These want no state of this process any more.
+    /// These want no state of this process any more, nor what comes after it.
     fn stop(&mut self, gone: ProcessSet) {
         self.gift.take_if(|gift| gone.contains(gift.to));
+        self.follows.take_if(|(p, _)| gone.contains(*p));
+    }
+
+    /// A process asks for what it lacks.
+    pub(super) fn upon_asked(&mut self, p: ProcessId) {
+        if let Some((follower, asked)) = &mut self.follows {
+            *asked |= *follower == p;
+        }
     }
 }
 
@@ -200,7 +211,8 @@ impl ByLeader {
             if transfer.epoch == self.epoch.number() {
                 self.ballots.inform(to, transfer.applied.saturating_add(1));
             }
-            self.stop_giving([to].into_iter().collect());
+            self.giving.gift = None;
+            self.giving.follows = Some((to, true));
         }
     }
 
@@ -225,17 +237,19 @@ impl ByLeader {
         }
     }
 
-    /// The timeout is over: who has taken nothing since is given nothing more.
+    /// The timeout is over: who has taken nothing since is given nothing more, and what comes after the state
+    /// is kept no longer for who has asked for nothing.
     pub(super) fn upon_give(&mut self, ctx: &mut Ctx<Self>) {
         self.giving.waits = false;
-        let Some(gift) = &mut self.giving.gift else {
-            return;
+        let (to, moves) = match (&mut self.giving.gift, &mut self.giving.follows) {
+            (Some(gift), _) => (gift.to, std::mem::take(&mut gift.moves)),
+            (None, Some((follower, asked))) => (*follower, std::mem::take(asked)),
+            (None, None) => return,
         };
-        if std::mem::take(&mut gift.moves) {
+        if moves {
             self.giving.waits = true;
             ctx.after(TIMEOUT, Event::Give);
         } else {
-            let to = gift.to;
             self.stop_giving([to].into_iter().collect());
         }
     }
@@ -243,12 +257,12 @@ impl ByLeader {
     /// These want no state of this process any more.
     pub(super) fn stop_giving(&mut self, gone: ProcessSet) {
         self.giving.stop(gone);
-        if !self.giving.is_busy() {
+        if !self.giving.is_busy() && self.giving.follows.is_none() {
             self.keep_more(false);
         }
     }
 
-    /// What comes after a state that is on its way is kept for who is given it.
+    /// What comes after a state that is on its way, or has just come, is kept for who is given it.
     fn keep_more(&mut self, more: bool) {
         self.batches.keep_more(more);
         self.ballots.keep(if more { KEPT_MEANWHILE } else { KEPT });
