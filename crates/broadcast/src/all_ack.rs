@@ -183,7 +183,11 @@ impl AllAck {
     }
 
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
-        let message = Message::Data(self.numbering.number(payload));
+        let data = self.numbering.number(payload);
+        // A gap may take the copies to others before one's own has come.
+        let (payload, ack) = (data.payload.clone(), ProcessSet::EMPTY);
+        self.pending.insert(data.id, Pending { payload, ack });
+        let message = Message::Data(data);
         ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
     }
 

@@ -217,9 +217,12 @@ impl Lazy {
     }
 
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
-        let message = Message::Data(self.numbering.number(payload));
-        let to = To::All;
+        let data = self.numbering.number(payload);
+        let (to, message) = (To::All, Message::Data(data.clone()));
         ctx.trigger(Effect::Link(link::Send { to, message }));
+        // A gap may take the copies to others before one's own has come.
+        let missing = self.numbering.others();
+        self.keep_sent(Kept { data, missing });
     }
 
     /// The first copy is delivered, and kept as long as its relayer is not suspected.
@@ -232,10 +235,7 @@ impl Lazy {
         }
         let (id, payload) = (data.id, data.payload.clone());
         ctx.trigger(Effect::Deliver(Deliver { id, payload }));
-        if self.numbering.is_mine(id) {
-            let missing = self.numbering.others();
-            self.keep_sent(Kept { data, missing });
-        } else {
+        if !self.numbering.is_mine(id) {
             self.keep(relayer, data, ctx);
         }
         self.unreported += 1;
