@@ -158,6 +158,12 @@ impl Broadcast {
         matches!(self, Broadcast::ByConsensus | Broadcast::ByLeader)
     }
 
+    /// Whether what a stream between two processes took along when it ended may stay away for good, so that
+    /// the users at both ends are to be told.
+    pub fn may_lose_over_gaps(self) -> bool {
+        !matches!(self, Broadcast::AllAck | Broadcast::ByLeader)
+    }
+
     fn entry(self) -> Option<&'static (Broadcast, &'static str, &'static str)> {
         ALL.iter().find(|(broadcast, _, _)| *broadcast == self)
     }

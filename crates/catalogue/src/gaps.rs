@@ -314,6 +314,20 @@ and are left out of those columns until they do: ";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broadcasts::Broadcast;
+
+    #[test]
+    fn users_are_told_of_gaps_where_a_row_says_that_something_may_stay_away() {
+        for broadcast in Broadcast::all() {
+            let gap = algorithms::find(broadcast.name()).and_then(Algorithm::gap);
+            let may_lose = match gap {
+                Some(Gap::Ends(_)) => true,
+                Some(Gap::Repeats(what)) => what.contains("users are told"),
+                Some(Gap::Unaffected(_)) | None => false,
+            };
+            assert_eq!(broadcast.may_lose_over_gaps(), may_lose, "{broadcast:?}");
+        }
+    }
 
     #[test]
     fn every_algorithm_has_a_row_and_every_row_an_algorithm() {

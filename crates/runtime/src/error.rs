@@ -192,6 +192,17 @@ pub enum Error {
         /// The how-manieth of its messages it is.
         number: u64,
     },
+    /// The channel to this process, or from it, has lost what waited in it: the stream between the two ended,
+    /// because too much was owed or nothing was acknowledged for too long, and another has begun. Some of
+    /// what the two broadcast before may never arrive at the other, unless a third one passes it on.
+    /// Everything else goes on, the stream of deliveries too.
+    #[error(
+        "the channel between this process and {peer} has lost what waited in it: messages may be missing"
+    )]
+    Gap {
+        /// The other end.
+        peer: ProcessId,
+    },
     /// The reader fell behind: more than the limit waited for it. The stream ends.
     #[error("the reader lagged behind: more than {limit} bytes of deliveries were waiting for it")]
     Lagged {

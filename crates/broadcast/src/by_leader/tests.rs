@@ -341,7 +341,14 @@ fn proposals_wait_only_so_far_ahead() {
     ] {
         p3.hears(1, accept(instance, 1));
     }
-    let waiting: Vec<u64> = p3.algorithm.sequence.deferred().all().keys().copied().collect();
+    let waiting: Vec<u64> = p3
+        .algorithm
+        .sequence
+        .deferred()
+        .all()
+        .keys()
+        .copied()
+        .collect();
     assert_eq!(waiting, [sequence::INSTANCES_AHEAD]);
 }
 

@@ -354,8 +354,7 @@ impl Pressure {
 
     fn announces(&self, p: ProcessId, module: usize, wait: Wait, now: Time) -> bool {
         let debtor = &self.debtors[p.index()];
-        debtor.announced.contains(module)
-            && now - debtor.announced_at < wait.silence().min(STANDS)
+        debtor.announced.contains(module) && now - debtor.announced_at < wait.silence().min(STANDS)
     }
 
     /// Too few have room for a majority, which is waited for however long it takes.

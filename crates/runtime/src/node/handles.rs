@@ -179,7 +179,15 @@ pub struct Delivery<T> {
     pub message: T,
 }
 
-/// What goes from the protocol thread to a reader: consecutive messages of one origin.
+/// What goes from the protocol thread to a reader.
+pub(crate) enum Told {
+    /// Messages.
+    Batch(Batch),
+    /// The channel to a peer, or from it, has lost some.
+    Gap(ProcessId),
+}
+
+/// Consecutive messages of one origin.
 pub(crate) struct Batch {
     /// The first one's.
     pub first: MessageId,
@@ -187,22 +195,28 @@ pub(crate) struct Batch {
     pub payloads: Vec<Bytes>,
 }
 
-impl Cost for Batch {
+impl Cost for Told {
     fn cost(&self) -> usize {
-        let payloads = self.payloads.iter();
-        payloads.map(|payload| payload.len() + OVERHEAD).sum()
+        match self {
+            Told::Batch(batch) => {
+                let payloads = batch.payloads.iter();
+                payloads.map(|payload| payload.len() + OVERHEAD).sum()
+            }
+            Told::Gap(_) => OVERHEAD,
+        }
     }
 }
 
 /// What a module delivers, in order: a [`Stream`] that ends when the node stops.
 ///
 /// Deliveries that are not read wait. From half of the builder's limit on everybody is slowed, so that a
-/// slow reader sees all of them. A reader that reads nothing at all for 10 seconds (1 second of total order,
-/// which goes on without it) is not waited for: when more than the limit is there it gets
-/// [`Error::Lagged`], and the end. A payload that is no `T` gives [`Error::Undecodable`], and
-/// the stream goes on. After any other error it ends.
+/// slow reader sees all of them. A reader that reads nothing at all for 10 seconds is not waited for: when
+/// more than the limit is there it gets [`Error::Lagged`], and the end. A payload that is no `T` gives
+/// [`Error::Undecodable`], and where messages may be missing for good because the channel to a peer, or
+/// from it, has lost what waited in it, there is [`Error::Gap`] (total order tells instead by the
+/// identifiers what of an origin it has skipped): the stream goes on. After any other error it ends.
 pub struct Deliveries<T> {
-    intake: Intake<Batch>,
+    intake: Intake<Told>,
     batch: Option<Unpacked>,
     decode: fn(Bytes) -> Option<T>,
 }
@@ -214,7 +228,7 @@ struct Unpacked {
 }
 
 impl<T> Deliveries<T> {
-    pub(super) fn new(intake: Intake<Batch>, codec: Codec<T>) -> Self {
+    pub(super) fn new(intake: Intake<Told>, codec: Codec<T>) -> Self {
         Deliveries {
             intake,
             batch: None,
@@ -249,7 +263,8 @@ impl<T> Stream for Deliveries<T> {
                 return Poll::Ready(Some(delivery));
             }
             match std::task::ready!(this.intake.poll_next(cx)) {
-                Some(Ok(Batch { first, payloads })) => {
+                Some(Ok(Told::Gap(peer))) => return Poll::Ready(Some(Err(Error::Gap { peer }))),
+                Some(Ok(Told::Batch(Batch { first, payloads }))) => {
                     this.batch = Some(Unpacked {
                         next: first,
                         payloads: payloads.into_iter(),

@@ -3,13 +3,17 @@ use super::{
     Broadcaster, Builder, Deliveries, Proposer, Voter, Wiring,
     agreement::Agreement,
     flow::Flow,
-    handles::{Batch, Codec},
+    handles::{Batch, Codec, Told},
     outlet::Outlet,
 };
 use crate::error::Error;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    atomic_commit, best_effort::Deliver, consensus, link::Links, pressure::Wait,
+    atomic_commit,
+    best_effort::Deliver,
+    consensus,
+    link::{self, Links, Status},
+    pressure::Wait,
 };
 use quorate_broadcast::best_effort;
 use quorate_catalogue::{
@@ -57,6 +61,15 @@ fn take_id(from: ProcessId, message: &mut Bytes) -> Result<(Origin, u64), Undeco
         incarnation: Incarnation(take_number(message)?),
     };
     Ok((origin, take_number(message)?))
+}
+
+/// Has a reader told of the peers to which, or from which, something may be lost.
+fn tell_gaps(wiring: &Wiring, reader: Outlet<Told>) {
+    let up = Addr::new(move |status| match status {
+        Status::Ended { peer } | Status::Gap { peer } => reader.tell(Told::Gap(peer)),
+        _ => {}
+    });
+    link::watch_streams(&wiring.links.status(), up);
 }
 
 /// Whom a broadcast waits for. What somebody misses is made good only where a state is given.
@@ -241,16 +254,19 @@ impl Builder {
                 if origin == me {
                     own.delivered(first, payloads.len() as u64);
                 }
-                inlet.tell(Batch {
+                inlet.tell(Told::Batch(Batch {
                     first: MessageId {
                         origin,
                         sequence: first,
                     },
                     payloads,
-                });
+                }));
             });
             let wait = wait_of(broadcast);
             reader.open(wiring.pressure(wait, flow.pressure()), wait.reader());
+            if broadcast.may_lose_over_gaps() {
+                tell_gaps(&wiring, reader);
+            }
             if let Ok(door) = wiring.broadcast(broadcast, up) {
                 flow.open(me, door);
             }
@@ -284,13 +300,14 @@ impl Builder {
                 if origin == me {
                     own.delivered(sequence, 1);
                 }
-                inlet.tell(Batch {
+                inlet.tell(Told::Batch(Batch {
                     first: MessageId { origin, sequence },
                     payloads: vec![message],
-                });
+                }));
             });
             let wait = Wait::default();
             reader.open(wiring.pressure(wait, flow.pressure()), wait.reader());
+            tell_gaps(&wiring, reader);
             let door = best_effort::over(wiring.links.lane()).attach(up);
             let requests = AtomicU64::new(0);
             flow.open(
@@ -370,7 +387,7 @@ impl Builder {
         Ok(())
     }
 
-    fn prepare<T>(&self, codec: Codec<T>) -> (Arc<Flow>, Outlet<Batch>, Ends<T>) {
+    fn prepare<T>(&self, codec: Codec<T>) -> (Arc<Flow>, Outlet<Told>, Ends<T>) {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
         let flow = Arc::new(Flow::new(self.limits, limit));
         let (outlet, intake) = Outlet::new(self.backlog);
@@ -379,7 +396,7 @@ impl Builder {
         (flow, outlet, (broadcaster, deliveries))
     }
 
-    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet<Batch>) {
+    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet<Told>) {
         self.handles.flows.push(flow);
         self.handles.outlets.push(Arc::new(outlet));
     }

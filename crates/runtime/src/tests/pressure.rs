@@ -10,10 +10,12 @@ use crate::{
     backlog::{AtTheLimit, Meter},
     node::Snapshot,
 };
+use bytes::Bytes;
 use futures::{StreamExt, future::join_all};
-use quorate_abstractions::pressure::Wait;
+use quorate_abstractions::{best_effort, link::Links, pressure::Wait};
+use quorate_broadcast::best_effort::over;
 use quorate_catalogue::broadcasts::{Broadcast, Delivery, Needs, TOTAL_ORDER};
-use quorate_core::Addr;
+use quorate_core::{Addr, Layer};
 use std::{
     sync::{
         Arc, Mutex,
@@ -302,6 +304,58 @@ async fn the_status_says_who_slows_what() {
     within(status.wait_for(|now| now.slowed.is_empty()))
         .await
         .unwrap();
+    sender.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_at_both_ends_are_told_of_a_gap_and_go_on() {
+    let flood: Arc<Mutex<Option<Addr<best_effort::Broadcast<Bytes>>>>> = Arc::default();
+    let (mut nodes, mut handles) = (Vec::new(), Vec::new());
+    for builder in builders(Kind::Udp, 2) {
+        let mut builder = builder.maximum_message(64 * 1024).queue_limit(1 << 20);
+        handles.push(builder.best_effort::<String>("news").unwrap());
+        let door = flood.clone();
+        // Who does not mind the room that there is.
+        builder
+            .module("flood", "best-effort", move |wiring| {
+                let flood = over(wiring.links.lane()).attach(Addr::nowhere());
+                door.lock().unwrap().get_or_insert(flood);
+            })
+            .unwrap();
+        nodes.push(builder.start().await.unwrap());
+    }
+    let mut status = nodes[0].status();
+    within(status.wait_for(|now| now.connected().len() == 1))
+        .await
+        .unwrap();
+    nodes[0].faults().cut(p(2));
+    let flood = flood.lock().unwrap().take().unwrap();
+    // More than four times the limit.
+    for _ in 0..200 {
+        flood.send(best_effort::Broadcast(Bytes::from(vec![0; 32 * 1024])));
+    }
+    for (rank, (_, deliveries)) in (1..).zip(&mut handles) {
+        let gap = within(deliveries.next()).await.unwrap();
+        // The other end is told once it can be.
+        nodes[0].faults().heal();
+        let other = p(3 - rank);
+        assert!(
+            matches!(gap, Err(Error::Gap { peer }) if peer == other),
+            "{gap:?}"
+        );
+    }
+    // The next stream, once it has begun, carries what comes after.
+    let news = handles[0].0.clone();
+    let sender = tokio::spawn(async move {
+        loop {
+            news.broadcast("after".to_owned()).await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    for (_, deliveries) in &mut handles {
+        let after = within(deliveries.next()).await.unwrap().unwrap();
+        assert_eq!(after.message, "after");
+    }
     sender.abort();
 }
 
