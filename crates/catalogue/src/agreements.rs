@@ -189,8 +189,9 @@ impl Consensus {
                 let views = Configuration::default();
                 let views = view_synchronizer::spawn(&at.at("views"), views);
                 let (beneath, lane) = (at.at("flooding"), links.lane());
+                let status = links.status();
                 let flood = |up: Addr<Deliver<by_quorums::Message>>| {
-                    flooding::spawn(&beneath, flooding::Configuration::default(), lane, up)
+                    flooding::spawn_over_streams(&beneath, lane, &status, up)
                 };
                 let quorums = Quorums::majorities(host.processes());
                 by_quorums::spawn(&at, quorums, &views, flood, up)

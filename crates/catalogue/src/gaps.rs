@@ -205,8 +205,9 @@ const ROWS: &[(&str, Gap)] = &[
     ("multi-writer-majority", REGISTERS),
     (
         "flooding",
-        Gap::Unaffected(
-            "it stands on fair-loss lanes, and says everything again from time to time",
+        Gap::Repeats(
+            "what stands, of every origin; over fair-loss lanes, which know no streams, that is said again \
+             from time to time",
         ),
     ),
     (
@@ -239,7 +240,10 @@ const ROWS: &[(&str, Gap)] = &[
     ("view-synchronizer", Gap::Unaffected("it sends nothing")),
     (
         "by-quorums",
-        Gap::Unaffected("it stands on flooding, over fair-loss lanes"),
+        Gap::Ends(
+            "the flooding below says again what stands; an instance whose messages were replaced meanwhile \
+             may stay open at the receiver",
+        ),
     ),
 ];
 

@@ -10,7 +10,8 @@
 //!
 //! # Assumes
 //! Any number of crashes; channels that fail, in one direction, for good. The channels that do not fail
-//! are perfect links, or, if everything is repeated, fair-loss ones. A process that is started again is
+//! are perfect links, or, if everything is repeated, fair-loss ones. Over a gap between two processes it goes
+//! on: what stands is said again to whom a stream begins anew. A process that is started again is
 //! another one: its versions begin again, and others take them for old. Over fair-loss channels, what is
 //! replaced before all of its chunks have arrived need never arrive: long items are to stand for long.
 //!
@@ -25,7 +26,8 @@
 //! what a batch of events brings goes on in one message. With repetition, each process sends what stands
 //! to all others again, each item after pauses that double up to a cap. Memory: at each process, for each
 //! origin, a number for each of the slots that it used at its newest post, and, with repetition, what
-//! stands in them and at most [`entry`](Configuration::entry) bytes of chunks.
+//! stands in them and at most [`entry`](Configuration::entry) bytes of chunks; over perfect links whose
+//! streams may end, what stands in them.
 //!
 //! # Why it holds
 //! Every process sends an item on when it first receives it, so that it goes along every path (FLD1); on
@@ -51,8 +53,9 @@ use bytes::Bytes;
 use message::{Id, Item, OVERHEAD, Part};
 use origin::{Kept, Known};
 use quorate_abstractions::{
+    Subscribe,
     flooding::{Request, Slot},
-    link::{self, Deliver, To},
+    link::{self, Deliver, Status, To},
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
@@ -134,8 +137,10 @@ pub struct Flooding<M> {
     said: Option<u64>,
     /// What is passed on when the batch ends.
     passed: BTreeMap<Id, Bytes>,
-    /// What stands, where it is repeated.
+    /// What stands, where it is repeated, or streams end.
     repeated: BTreeMap<Id, Repeated>,
+    /// Whether streams end and begin anew.
+    over_streams: bool,
     /// When the timer fires that is running.
     armed: Option<Time>,
     messages: PhantomData<fn() -> M>,
@@ -148,6 +153,8 @@ pub enum Event<M> {
     Request(Request<M>),
     /// Items, from another process or from this one.
     Link(Deliver<Message>),
+    /// A stream has ended, or begun anew.
+    Status(Status),
     /// Something may be due.
     Timer,
 }
@@ -166,6 +173,7 @@ impl<M: Observe> Observe for Event<M> {
         match self {
             Event::Request(request) => request.observe(),
             Event::Link(indication) => indication.observe(),
+            Event::Status(status) => status.observe().as_internal(),
             Event::Timer => Observation::internal("Timer"),
         }
     }
@@ -195,6 +203,7 @@ impl<M: Wire + Observe> Algorithm for Flooding<M> {
                     self.upon_part(part, ctx);
                 }
             }
+            Event::Status(status) => self.upon_status(&status, ctx),
             Event::Timer => self.upon_timer(ctx),
         }
     }
@@ -218,6 +227,7 @@ impl<M: Wire + Observe> Flooding<M> {
             said: None,
             passed: BTreeMap::new(),
             repeated: BTreeMap::new(),
+            over_streams: false,
             armed: None,
             messages: PhantomData,
         }
@@ -372,6 +382,21 @@ impl<M: Wire + Observe> Flooding<M> {
         if let Some(pause) = self.configuration.repeat {
             self.repeat(items, pause, ctx);
             self.arm(ctx);
+        } else if self.over_streams {
+            let kept = items.into_iter().map(|(id, bytes)| {
+                let (due, times) = (Time::ZERO, 0);
+                (id, Repeated { bytes, due, times })
+            });
+            self.repeated.extend(kept);
+        }
+    }
+
+    /// Upon a stream that begins anew: what stands is said again to its receiver.
+    fn upon_status(&mut self, status: &Status, ctx: &mut Ctx<Self>) {
+        if let Status::Begun { peer } = *status {
+            let stands = self.repeated.iter();
+            let stands = stands.map(|(id, repeated)| (*id, repeated.bytes.clone()));
+            self.send(To::One(peer), &stands.collect(), ctx);
         }
     }
 
@@ -460,14 +485,30 @@ fn jittered(pause: Duration, rng: &mut Random) -> Duration {
     pause.mul_f64(1.0 + f64::from(rng.next_u32()) / f64::from(u32::MAX) / 4.0)
 }
 
-/// Starts flooding over links.
+/// Starts flooding over links: fair-loss ones, if the configuration repeats everything, or perfect ones, whose
+/// streams do not end.
 pub fn spawn<M: Wire + Observe>(
     host: &impl Host,
     configuration: Configuration,
     links: impl Layer<link::Send<Message>, Deliver<Message>>,
     up: Addr<Deliver<M>>,
 ) -> Addr<Request<M>> {
-    spawn_as(host, Flooding::new(host, configuration), links, up)
+    let silent = Addr::nowhere();
+    spawn_as(host, Flooding::new(host, configuration), links, &silent, up)
+}
+
+/// Starts flooding over perfect links, whose streams may end and begin anew.
+pub fn spawn_over_streams<M: Wire + Observe>(
+    host: &impl Host,
+    links: impl Layer<link::Send<Message>, Deliver<Message>>,
+    status: &Subscribe<Status>,
+    up: Addr<Deliver<M>>,
+) -> Addr<Request<M>> {
+    let algorithm = Flooding {
+        over_streams: true,
+        ..Flooding::new(host, Configuration::default())
+    };
+    spawn_as(host, algorithm, links, status, up)
 }
 
 /// The wiring, for any algorithm with these events and effects.
@@ -475,11 +516,13 @@ fn spawn_as<M: Wire + Observe>(
     host: &impl Host,
     algorithm: impl Algorithm<Event = Event<M>, Effect = Effect<M>>,
     links: impl Layer<link::Send<Message>, Deliver<Message>>,
+    status: &Subscribe<Status>,
     up: Addr<Deliver<M>>,
 ) -> Addr<Request<M>> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Request);
     let below = links.attach(mailbox.addr().with(Event::Link));
+    link::watch_streams(status, mailbox.addr().with(Event::Status));
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Link(request) => below.send(request),
         Effect::Deliver(indication) => up.send(indication),

@@ -352,6 +352,12 @@ impl Batches {
         answer
     }
 
+    /// Whether more is kept than usual.
+    #[cfg(test)]
+    pub(super) fn keeps_more(&self) -> bool {
+        self.keeps_more
+    }
+
     /// How many batches of the origin are here.
     #[cfg(test)]
     pub(super) fn len(&self, origin: Origin) -> usize {

@@ -117,6 +117,12 @@ impl Joining {
         self.asks = Some(p);
     }
 
+    /// Something of an answer has come.
+    #[cfg(test)]
+    pub(super) fn note_move(&mut self) {
+        self.moves = true;
+    }
+
     fn wants_state(&self) -> bool {
         self.role == Role::Newcomer { admitted: true }
     }

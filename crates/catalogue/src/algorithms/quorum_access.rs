@@ -104,7 +104,7 @@ const FLOOD: Algorithm = Algorithm {
         done: "Deliver",
         wire: |site| {
             flood(site, |host, links, up| {
-                flooding::spawn(host, flooding::Configuration::default(), links.lane(), up)
+                flooding::spawn_over_streams(host, links.lane(), &links.status(), up)
             })
         },
         check: |processes| properties::flooding(processes, "flooding"),
@@ -382,8 +382,9 @@ fn call(
 fn generalized(site: &Site<'_>, quorums: Quorums) -> Door {
     call(site, |host, site, up| {
         let (beneath, lane) = (host.at("flooding"), access_lane(site));
+        let status = site.links().status();
         let flood = |up: Addr<Delivery<generalized::Message<Marks>>>| {
-            flooding::spawn(&beneath, flooding::Configuration::default(), lane, up)
+            flooding::spawn_over_streams(&beneath, lane, &status, up)
         };
         let configuration = generalized::Configuration {
             period: PERIOD,

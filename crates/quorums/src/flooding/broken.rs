@@ -54,5 +54,5 @@ pub fn spawn_broken<M: Wire + Observe>(
     up: Addr<Deliver<M>>,
 ) -> Addr<Request<M>> {
     let algorithm = Forgetful(Flooding::new(host, configuration));
-    spawn_as(host, algorithm, links, up)
+    spawn_as(host, algorithm, links, &Addr::nowhere(), up)
 }

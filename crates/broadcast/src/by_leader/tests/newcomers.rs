@@ -342,6 +342,41 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
         (1, 1)
     );
     assert!(!p3.algorithm.giving.is_busy());
+    // What comes after the state is kept for as long as its receiver asks for it.
+    assert!(p3.algorithm.batches.keeps_more());
+    p3.upon(Event::Give);
+    let lacks = Message::Lacks {
+        request: 1,
+        held: Cut::default(),
+        decided: None,
+        again: false,
+    };
+    p3.hears(1, lacks);
+    p3.upon(Event::Give);
+    assert!(p3.algorithm.batches.keeps_more());
+    p3.upon(Event::Give);
+    assert!(!p3.algorithm.batches.keeps_more());
+}
+
+#[test]
+fn one_that_two_states_have_reached_too_late_has_the_others_slowed_until_one_is_in() {
+    for (late, slows) in [(1, false), (2, true)] {
+        let mut p3 = member();
+        p3.hears(2, in_configuration(2, decided(6, &[])));
+        for _ in 0..late {
+            p3.algorithm.missing.upon_state();
+        }
+        let others = To::Some([p(1), p(2)].into_iter().collect());
+        let slower = (others, Message::Slower);
+        p3.upon(Event::Behind);
+        let first = sent(p3.upon(Event::Behind));
+        assert_eq!(first.contains(&slower), slows, "{late} late: {first:?}");
+        // While one comes, it is not asked for again, but the others are slowed on.
+        p3.algorithm.joining.note_move();
+        let then = sent(p3.upon(Event::Behind));
+        assert_eq!(then.contains(&slower), slows, "{late} late: {then:?}");
+        assert!(!then.contains(&(To::One(p(1)), join_of(&p3))));
+    }
 }
 
 /// A view that says when it is dropped.
