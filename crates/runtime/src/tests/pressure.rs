@@ -98,6 +98,13 @@ impl Run {
     /// has sent.
     async fn holds(&self) -> u64 {
         let members = self.start().await;
+        // A group forms only once all have met.
+        for member in &members {
+            let mut status = member.node.status();
+            within(status.wait_for(|now| now.connected().len() == 2))
+                .await
+                .unwrap();
+        }
         self.begin(&members);
         let sent: Arc<AtomicU64> = Arc::default();
         let end = Instant::now() + self.time;
