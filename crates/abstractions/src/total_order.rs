@@ -29,7 +29,7 @@ pub struct Deliver {
     pub origin: Origin,
     /// The number of the first.
     pub first: u64,
-    /// The payloads, in order. Never empty.
+    /// The payloads, in order. Empty where messages before `first` are skipped here, and none follows yet.
     pub payloads: Vec<Bytes>,
 }
 

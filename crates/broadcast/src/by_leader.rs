@@ -13,7 +13,7 @@
 //! Safety needs neither the detector nor timing. Nobody is assumed to keep up: of who lacks more than the
 //! others keep, liveness (TOB1, TOB4) is that of its user's state, which stands for what it lacks
 //! ([`spawn_with_state`], [`spawn_reconfigurable`]). With a user that keeps nothing ([`spawn`]), it goes on
-//! behind that, and [`Deliver::first`] tells what was skipped.
+//! behind that, and is told with a [`Deliver`] without payloads where each origin goes on.
 //!
 //! # Messages
 //! - `Data(id, batch)`, from the origin → all: the requests that waited together. Again, where it is not
@@ -510,8 +510,8 @@ fn send(ctx: &mut Ctx<ByLeader>, to: To, message: Message) {
 /// Starts leader-driven total order over perfect links and Ω, with a user that keeps nothing for others.
 ///
 /// After a gap in the streams to it, a process may lack messages that nobody keeps any more. Then it goes on
-/// behind them: [`Deliver::first`] tells by how much an origin's messages have been skipped, and a counter
-/// tells how many were. A user that can do better takes [`spawn_with_state`].
+/// behind them: a [`Deliver`] without payloads tells before which of an origin's messages they were skipped, and
+/// a counter tells how many were. A user that can do better takes [`spawn_with_state`].
 pub fn spawn<H: Host>(
     host: &H,
     configuration: Configuration,

@@ -203,6 +203,14 @@ pub enum Error {
         /// The other end.
         peer: ProcessId,
     },
+    /// This process was out of reach for so long that the others have forgotten messages that it has not
+    /// delivered: it goes on behind them. The stream goes on; which messages of the origin are missing their
+    /// numbers tell.
+    #[error("the messages of {} before number {} were skipped: nobody keeps them for this process", next.origin.process, next.sequence)]
+    Skipped {
+        /// Of the origin, what comes from this one on is delivered.
+        next: MessageId,
+    },
     /// The reader fell behind: more than the limit waited for it. The stream ends.
     #[error("the reader lagged behind: more than {limit} bytes of deliveries were waiting for it")]
     Lagged {

@@ -219,19 +219,26 @@ impl Batches {
     }
 
     /// A state stands for so many batches and messages of each origin. Those of other origins than may
-    /// hold their seats go. Gives back how many messages it stands for that were not delivered here.
+    /// hold their seats go. Gives back of which origins it stands for messages that were not delivered here:
+    /// before which one, and how many.
     pub(super) fn advance(
         &mut self,
         ordered: &[(Origin, u64, u64)],
         may_hold: impl Fn(Origin) -> bool,
-    ) -> u64 {
+    ) -> Vec<(MessageId, u64)> {
         self.streams.retain(|origin, _| may_hold(*origin));
-        let mut skipped = 0_u64;
+        let mut skipped = Vec::new();
         for (origin, ordered, delivered) in ordered {
             let stream = self.streams.entry(*origin).or_default();
             let before = stream.delivered;
             stream.advance(*ordered, *delivered);
-            skipped = skipped.saturating_add(stream.delivered - before);
+            if stream.delivered > before {
+                let next = MessageId {
+                    origin: *origin,
+                    sequence: stream.delivered + 1,
+                };
+                skipped.push((next, stream.delivered - before));
+            }
         }
         let returned = self.streams.get(&self.me).map_or(0, |own| own.ordered);
         self.upon_return(returned);

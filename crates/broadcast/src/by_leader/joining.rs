@@ -9,9 +9,10 @@ use bytes::Bytes;
 use quorate_abstractions::{
     link::{self, Adopt, Status, To},
     reconfigurable::{Indication, Restore},
+    total_order::Deliver,
 };
 use quorate_consensus::ballots::Ballots;
-use quorate_core::{Ctx, ProcessId, message::Origin, wire};
+use quorate_core::{Ctx, MessageId, ProcessId, message::Origin, wire};
 use std::{collections::BTreeMap, time::Duration};
 
 /// No number that a state speaks of is higher.
@@ -313,7 +314,7 @@ impl ByLeader {
         };
         let skipped = self.begin(&start);
         if !self.user.keeps_state() {
-            ctx.count_many("messages skipped, since nobody keeps them", skipped);
+            tell_skipped(skipped, ctx);
         }
         for (origin, number) in &start.newcomers {
             ctx.trigger(Effect::Adopt(Adopt {
@@ -329,9 +330,9 @@ impl ByLeader {
         self.upon_beginning(ctx);
     }
 
-    /// Goes on from there, and says how many messages the state stands for that have not come here. Within
-    /// its epoch a member is bound by all that it has promised and accepted.
-    fn begin(&mut self, start: &Start) -> u64 {
+    /// Goes on from there, and says what the state stands for that has not come here. Within its epoch a
+    /// member is bound by all that it has promised and accepted.
+    fn begin(&mut self, start: &Start) -> Vec<(MessageId, u64)> {
         let goes_on = self.joining.takes_part() && start.configuration == self.epoch.number();
         self.joining.role = Role::Member;
         (self.joining.asks, self.joining.receiving) = (None, None);
@@ -454,5 +455,17 @@ impl ByLeader {
         for (id, batch) in self.ahead.take_batches() {
             self.upon_data(id, batch, ctx);
         }
+    }
+}
+
+/// Nobody keeps these messages, nor a state that stands for them: the user learns where each origin goes on.
+fn tell_skipped(skipped: Vec<(MessageId, u64)>, ctx: &mut Ctx<ByLeader>) {
+    for (next, messages) in skipped {
+        ctx.count_many("messages skipped, since nobody keeps them", messages);
+        ctx.trigger(Effect::Deliver(Deliver {
+            origin: next.origin,
+            first: next.sequence,
+            payloads: Vec::new(),
+        }));
     }
 }

@@ -145,16 +145,27 @@ impl Flow {
 
     /// This process delivered `count` of its own messages, from the number `first` on.
     pub fn delivered(&self, first: u64, count: u64) {
+        self.settle(first, first.saturating_add(count), true);
+    }
+
+    /// This process will not deliver those of its own messages that come before the number `next`, and are
+    /// not delivered: whoever waits for one learns that its outcome is unknown.
+    pub fn skipped(&self, next: u64) {
+        self.settle(0, next, false);
+    }
+
+    /// Takes messages off the books, from the number `first` to the one before `end`.
+    fn settle(&self, first: u64, end: u64, are_delivered: bool) {
         let mut ledger = self.ledger();
         let begin = ledger.requested + 1 - ledger.latest.len() as u64;
         let (mut bytes, mut messages) = (0, 0);
         let mut told = Vec::new();
-        for number in first.max(begin)..first.saturating_add(count) {
+        for number in first.max(begin)..end.min(ledger.requested + 1) {
             let place = ledger.latest.get_mut((number - begin) as usize);
             if let Some(delivered) = place.and_then(Option::take) {
                 bytes += delivered.bytes;
                 messages += 1;
-                told.extend(delivered.waiter);
+                told.extend(delivered.waiter.filter(|_| are_delivered));
             }
         }
         ledger.in_flight -= messages;

@@ -185,6 +185,8 @@ pub(crate) enum Told {
     Batch(Batch),
     /// The channel to a peer, or from it, has lost some.
     Gap(ProcessId),
+    /// Those of an origin before this one, that were not delivered, never will be.
+    Skipped(MessageId),
 }
 
 /// Consecutive messages of one origin.
@@ -202,7 +204,7 @@ impl Cost for Told {
                 let payloads = batch.payloads.iter();
                 payloads.map(|payload| payload.len() + OVERHEAD).sum()
             }
-            Told::Gap(_) => OVERHEAD,
+            Told::Gap(_) | Told::Skipped(_) => OVERHEAD,
         }
     }
 }
@@ -212,9 +214,10 @@ impl Cost for Told {
 /// Deliveries that are not read wait. From half of the builder's limit on everybody is slowed, so that a
 /// slow reader sees all of them. A reader that reads nothing at all for 10 seconds is not waited for: when
 /// more than the limit is there it gets [`Error::Lagged`], and the end. A payload that is no `T` gives
-/// [`Error::Undecodable`], and where messages may be missing for good because the channel to a peer, or
-/// from it, has lost what waited in it, there is [`Error::Gap`] (total order tells instead by the
-/// identifiers what of an origin it has skipped): the stream goes on. After any other error it ends.
+/// [`Error::Undecodable`]; where messages may be missing for good because the channel to a peer, or from it,
+/// has lost what waited in it, there is [`Error::Gap`]; and where total order has gone on behind messages that
+/// nobody keeps for this process, [`Error::Skipped`]. After these the stream goes on, after any other error it
+/// ends.
 pub struct Deliveries<T> {
     intake: Intake<Told>,
     batch: Option<Unpacked>,
@@ -264,6 +267,9 @@ impl<T> Stream for Deliveries<T> {
             }
             match std::task::ready!(this.intake.poll_next(cx)) {
                 Some(Ok(Told::Gap(peer))) => return Poll::Ready(Some(Err(Error::Gap { peer }))),
+                Some(Ok(Told::Skipped(next))) => {
+                    return Poll::Ready(Some(Err(Error::Skipped { next })));
+                }
                 Some(Ok(Told::Batch(Batch { first, payloads }))) => {
                     this.batch = Some(Unpacked {
                         next: first,

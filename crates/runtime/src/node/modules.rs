@@ -251,16 +251,20 @@ impl Builder {
                     first,
                     payloads,
                 } = delivery;
-                if origin == me {
-                    own.delivered(first, payloads.len() as u64);
+                let first = MessageId {
+                    origin,
+                    sequence: first,
+                };
+                if payloads.is_empty() {
+                    if origin == me {
+                        own.skipped(first.sequence);
+                    }
+                    return inlet.tell(Told::Skipped(first));
                 }
-                inlet.tell(Told::Batch(Batch {
-                    first: MessageId {
-                        origin,
-                        sequence: first,
-                    },
-                    payloads,
-                }));
+                if origin == me {
+                    own.delivered(first.sequence, payloads.len() as u64);
+                }
+                inlet.tell(Told::Batch(Batch { first, payloads }));
             });
             let wait = wait_of(broadcast);
             reader.open(wiring.pressure(wait, flow.pressure()), wait.reader());

@@ -15,7 +15,7 @@ use futures::{StreamExt, future::join_all};
 use quorate_abstractions::{best_effort, link::Links, pressure::Wait};
 use quorate_broadcast::best_effort::over;
 use quorate_catalogue::broadcasts::{Broadcast, Delivery, Needs, TOTAL_ORDER};
-use quorate_core::{Addr, Layer, ProcessId};
+use quorate_core::{Addr, Layer, MessageId, ProcessId};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -182,10 +182,16 @@ fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -> Arc<Atomi
         let mut owed = Duration::ZERO;
         let mut latest: BTreeMap<ProcessId, u64> = BTreeMap::new();
         while let Some(delivery) = deliveries.next().await {
-            let delivery = delivery.expect("nobody lags, and no channel loses anything");
-            let length = delivery.message.len();
-            let number = latest.entry(delivery.origin).or_default();
-            let before = std::mem::replace(number, delivery.id.sequence);
+            let (id, length) = match delivery {
+                Ok(delivery) => (delivery.id, delivery.message.len()),
+                Err(Error::Skipped { next }) if may => {
+                    let sequence = next.sequence - 1;
+                    (MessageId { sequence, ..next }, 0)
+                }
+                Err(error) => panic!("nobody lags, and no channel loses anything: {error}"),
+            };
+            let number = latest.entry(id.origin.process).or_default();
+            let before = std::mem::replace(number, id.sequence);
             let more = if may { *number - before } else { 1 };
             counted.fetch_add(more, Relaxed);
             if rate < usize::MAX {

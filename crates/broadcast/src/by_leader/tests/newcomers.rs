@@ -604,6 +604,32 @@ fn a_member_that_hears_only_of_later_configurations_takes_their_state() {
 
 /// One process knew another incarnation, which never took part.
 #[test]
+fn a_user_that_keeps_nothing_is_told_where_each_origin_goes_on() {
+    for (user, skips) in [(User::KeepsNothing, 1), (User::KeepsState, 0)] {
+        let mut p3 = Alone::new();
+        p3.algorithm.user = user;
+        p3.hears(2, in_configuration(2, decided(6, &[(origin(1), 5)])));
+        assert_eq!(
+            sent(p3.upon(Event::Behind)),
+            [(To::One(p(1)), join_of(&p3))]
+        );
+        let effects = p3.takes_all(1, answer(Vec::new(), 1));
+        let skip = |effect: &&Effect| {
+            matches!(effect, Effect::Deliver(Deliver { origin: of, first: 41, payloads })
+                if *of == origin(1) && payloads.is_empty())
+        };
+        assert_eq!(effects.iter().filter(skip).count(), skips, "{user:?}");
+        assert_eq!(delivered(&effects), skips, "{user:?}");
+        let effects = p3.hears(1, data(1, 5));
+        let first = effects.iter().find_map(|effect| match effect {
+            Effect::Deliver(deliver) => Some(deliver.first),
+            _ => None,
+        });
+        assert_eq!(first, Some(41), "{user:?}");
+    }
+}
+
+#[test]
 fn a_member_that_is_put_in_its_own_slot_begins_the_configuration_like_everybody() {
     let mut p3 = member();
     let own = p3.algorithm.me;

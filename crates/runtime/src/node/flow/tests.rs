@@ -114,3 +114,25 @@ fn who_waits_for_a_delivery_learns_that_there_will_be_none() {
         Poll::Ready(Err(Error::OutcomeUnknown))
     ));
 }
+
+#[test]
+fn messages_that_are_skipped_give_their_room_back_and_their_outcome_is_unknown() {
+    let (flow, _) = opened(3, 80);
+    let mut told = pin!(flow.request_and_wait(long(1)));
+    let mut skipped = pin!(flow.request_and_wait(long(1)));
+    assert!(poll(told.as_mut()).is_pending());
+    assert!(poll(skipped.as_mut()).is_pending());
+    assert!(matches!(flow.try_request(long(1)), Ok(Ok(_))));
+    assert!(matches!(flow.try_request(long(1)), Ok(Err(Full))));
+    flow.delivered(1, 1);
+    flow.skipped(3);
+    assert!(matches!(poll(told), Poll::Ready(Ok(_))));
+    assert!(matches!(
+        poll(skipped),
+        Poll::Ready(Err(Error::OutcomeUnknown))
+    ));
+    assert_eq!(flow.pending(), 1, "the third may come");
+    flow.skipped(u64::MAX);
+    assert_eq!(flow.pending(), 0);
+    assert!(matches!(flow.try_request(long(1)), Ok(Ok(id)) if id.sequence == 4));
+}
