@@ -183,6 +183,30 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_wakes_those_alone_that_waited_for_it() {
+        let mut waiting = Waiting::default();
+        for instance in 1..=10_000 {
+            waiting.insert(
+                proposal(instance, 1, &[(1, instance)]),
+                (origin(1), instance),
+            );
+        }
+        let looked = std::cell::Cell::new(0);
+        for held in 1..=100 {
+            let due = waiting.take_due(
+                |_| false,
+                |_| held,
+                |_| {
+                    looked.set(looked.get() + 1);
+                    None
+                },
+            );
+            assert_eq!(due.len(), 1);
+        }
+        assert_eq!(looked.get(), 100, "of ten thousand that wait");
+    }
+
+    #[test]
     fn what_a_state_stands_for_waits_no_longer() {
         let mut waiting = Waiting::default();
         for instance in 1..=3 {

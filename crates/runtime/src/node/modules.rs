@@ -119,7 +119,8 @@ impl Builder {
     }
 
     /// Declares uniform total-order broadcast of messages of type `T`: every process delivers the
-    /// same messages in the same order.
+    /// same messages in the same order. One that was out of reach for so long that the others have forgotten
+    /// what it missed goes on behind that, and is told so: see [`Error::Skipped`].
     ///
     /// # Errors
     /// When the name is used already.
@@ -433,5 +434,29 @@ impl<T: 'static> Door<T> {
                 addr.send(value);
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_nobody_makes_good_is_waited_for_as_long_as_is_said() {
+        for broadcast in Broadcast::all() {
+            let wait = wait_of(broadcast);
+            let seconds = match (broadcast, broadcast.needs()) {
+                (TOTAL_ORDER, _) => 10,
+                (_, Needs::Perfect) => 5,
+                _ => 120,
+            };
+            let silence = Duration::from_secs(seconds);
+            assert_eq!(wait, Wait::Everybody { silence }, "{broadcast:?}");
+        }
+        let of_majorities = Wait::Majority {
+            silence: Duration::from_secs(1),
+        };
+        assert_eq!(wait_for(Needs::Leader), of_majorities);
     }
 }
