@@ -247,7 +247,7 @@ pub struct Twin {
 }
 
 /// Their rows promise more over gaps than drawn runs with several of them, and long cuts, find kept.
-pub(crate) const NOT_KEPT: &[&str] = &["flooding", "quorum-access-generalized", "primary-views"];
+pub(crate) const NOT_KEPT: &[&str] = &["flooding", "primary-views"];
 
 /// An algorithm.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -219,7 +219,7 @@ const ROWS: &[(&str, Gap)] = &[
     ),
     (
         "quorum-access-generalized",
-        Gap::Unaffected("it stands on flooding, over fair-loss lanes"),
+        Gap::Repeats("nothing of its own: the flooding below goes on"),
     ),
     (
         "register-by-quorum-access",
@@ -240,10 +240,7 @@ const ROWS: &[(&str, Gap)] = &[
     ("view-synchronizer", Gap::Unaffected("it sends nothing")),
     (
         "by-quorums",
-        Gap::Ends(
-            "the flooding below says again what stands; an instance whose messages were replaced meanwhile \
-             may stay open at the receiver",
-        ),
+        Gap::Repeats("nothing of its own: the flooding below goes on"),
     ),
 ];
 

@@ -18,12 +18,15 @@ use quorate_sim::{Adversary, Crash, Gap, Keep, Report, Timed, UNIT, World};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// So many processes.
 const N: usize = 3;
 /// So many requests of each process.
 const REQUESTS: u64 = 3;
+/// What is left of an operation may be what is pushed each period: a run goes on for so long.
+const PUSHED: Duration = Duration::from_secs(2);
 
 fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()
@@ -137,6 +140,9 @@ fn run(
 ) -> Run {
     let simulation = algorithm.simulation;
     let mut world = World::new(N, seed, adversary).unwrap();
+    if simulation.ground == Ground::Pushes {
+        world = world.settle(PUSHED);
+    }
     world.check((simulation.check)(world.membership()));
     let below = Below::ideal(simulation.ground, algorithm.detector, UNIT);
     let seen: Arc<Mutex<Seen>> = Arc::default();
