@@ -6,7 +6,7 @@ use super::{
     hello::Identity,
     oneself::ToOneself,
     peer::Peers,
-    pressure::{Observer, Owes, Pressure},
+    pressure::{Modules, Observer, Owes, Pressure},
     receiving::{Assembled, Fate},
     seats::Seats,
     session::Session,
@@ -239,7 +239,7 @@ impl PerfectLink {
                 beat,
             } => {
                 if self.is_of_session(from, token, ctx) && self.upon_stamp(from, stamp, ctx) {
-                    self.upon_hearing(from, beat);
+                    self.upon_hearing(from, beat, ctx.now());
                 }
             }
             Frame::Room {
@@ -249,7 +249,7 @@ impl PerfectLink {
                 without,
             } => {
                 if self.is_of_session(from, token, ctx) && self.upon_stamp(from, stamp, ctx) {
-                    self.pressure.announced(from, without, ctx.now());
+                    self.upon_room(from, without, ctx.now());
                 }
             }
             Frame::Datagram {
@@ -385,10 +385,21 @@ impl PerfectLink {
         fresh
     }
 
-    /// What a peer says of whom it hears stands until it says otherwise.
-    fn upon_hearing(&mut self, from: ProcessId, beat: Beat) {
-        if let Some(session) = self.peers.get_mut(from).session_mut() {
-            session.says(beat);
+    /// What a peer says of whom it hears stands until it says otherwise. Who heard nobody and does again takes
+    /// what it did not take: its heartbeats have come all the time, so that there was no silence to end.
+    fn upon_hearing(&mut self, from: ProcessId, beat: Beat, now: Time) {
+        let session = self.peers.get_mut(from).session_mut();
+        if session.is_some_and(|session| session.says(beat, now)) {
+            self.peers.touch(from);
+        }
+    }
+
+    /// A peer says for which modules it has no room. Where it has some again, it may have taken nothing.
+    fn upon_room(&mut self, from: ProcessId, without: Modules, now: Time) {
+        self.pressure.announced(from, without, now);
+        let session = self.peers.get_mut(from).session_mut();
+        if session.is_some_and(|session| session.has_room_but_for(without, now)) {
+            self.peers.touch(from);
         }
     }
 

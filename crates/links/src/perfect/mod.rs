@@ -128,7 +128,9 @@
 //! users, never from what they were told, so that nobody waits in a circle; it is said when it changes and with
 //! the next heartbeats, and stands for 10 s, so that no loss makes anybody wait for longer. For a user that
 //! stands still nothing is taken from anybody, as if it had not arrived: it comes again, or its stream ends;
-//! meanwhile this process says that it hears nobody.
+//! meanwhile this process says that it hears nobody. Once it says otherwise, or that it has room again, what has
+//! timed out comes again at once, and what has ended is opened, however long it was: its heartbeats have ended
+//! every silence before.
 //!
 //! # Source
 //! Cachin, Guerraoui, Rodrigues, *Introduction to Reliable and Secure Distributed Programming*, 2.4.4

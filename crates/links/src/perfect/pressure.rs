@@ -47,6 +47,11 @@ impl Modules {
     fn contains(self, module: usize) -> bool {
         self.0 & Self::place(module) != 0
     }
+
+    /// Whether one of them is none of those.
+    pub fn any_beyond(self, those: Modules) -> bool {
+        self.0 & !those.0 != 0
+    }
 }
 
 /// What a peer owes, when this is looked at.

@@ -364,6 +364,11 @@ impl Sending {
         self.fruitless = 0;
     }
 
+    /// Whether what is in flight was taken for lost for want of an acknowledgement, and nothing came since.
+    pub fn has_timed_out(&self) -> bool {
+        self.fruitless > 0
+    }
+
     /// Whether the peer acknowledges nothing any more.
     pub fn is_fruitless(&self) -> bool {
         self.fruitless >= FRUITLESS

@@ -51,6 +51,8 @@ pub struct Session {
     heard_at: Time,
     /// The latest of the peer's heartbeats.
     said: Beat,
+    /// What the peer said last that it has no room for.
+    without: Modules,
     /// An acknowledgement leaves then at the latest.
     acknowledge_at: Option<Time>,
 }
@@ -118,6 +120,7 @@ impl Session {
             stamp: 0,
             heard_at: now,
             said: Beat::default(),
+            without: Modules::default(),
             acknowledge_at: None,
         }
     }
@@ -159,9 +162,30 @@ impl Session {
         self.said
     }
 
-    /// What a peer says of whom it hears stands until it says otherwise.
-    pub fn says(&mut self, beat: Beat) {
+    /// What a peer says of whom it hears stands until it says otherwise. Says whether it takes something
+    /// again, having taken nothing.
+    pub fn says(&mut self, beat: Beat, now: Time) -> bool {
+        let takes = |beat: Beat| !beat.cut_off && !beat.unheard.contains(self.me);
+        let again = takes(beat) && !takes(self.said);
         self.said = beat;
+        again && self.taken_again(now)
+    }
+
+    /// What a peer says of its room stands as well. Says whether it takes something again.
+    pub fn has_room_but_for(&mut self, without: Modules, now: Time) -> bool {
+        let before = std::mem::replace(&mut self.without, without);
+        before.any_beyond(without) && self.taken_again(now)
+    }
+
+    /// What the peer took no notice of leaves again, at once. Says whether there is such a thing: what was
+    /// sent just now may be on its way.
+    fn taken_again(&mut self, now: Time) -> bool {
+        let waits = self.unopened.is_some() || self.sending.has_timed_out();
+        if waits {
+            self.sending.encourage();
+            self.interrupted(now);
+        }
+        waits
     }
 
     /// Something that is no copy arrived. Says whether it broke a long silence.
@@ -186,10 +210,10 @@ impl Session {
         });
     }
 
-    /// A stream that is to be opened is opened at the end of this batch.
+    /// A stream that is to be opened is opened at the end of this batch, and soon again if need be.
     fn open_at_once(&mut self) {
         if let Some(unopened) = &mut self.unopened {
-            unopened.at = None;
+            (unopened.at, unopened.tries) = (None, 0);
         }
     }
 

@@ -3,8 +3,10 @@ use super::harness::{Shared, World, ms, p};
 use bytes::Bytes;
 use quorate_abstractions::{
     heartbeat::Beat,
+    link::Status,
     pressure::{Backlog, Hindrance, Room, Wait},
 };
+use std::time::Duration;
 
 /// How long each message is.
 const LENGTH: usize = 1000;
@@ -140,6 +142,95 @@ fn nothing_is_taken_for_a_user_that_stands_still_and_nothing_is_lost() {
     world.process(3).backlog("small", Backlog::Open);
     world.run(ms(5000));
     assert_eq!(world.process(3).delivered.lock().unwrap().len(), 1);
+}
+
+/// Three processes over byte streams, where a packet that is not acknowledged comes again after 2 s, then ever
+/// more slowly, up to 20 s. The user of p3 stands still for so long, p1 sends so much meanwhile, and both say that
+/// they are alive.
+fn after_a_user_stood_still(length: usize, duration: Duration) -> World {
+    let mut world = World::new(3, 6);
+    world.configuration.queue_limit = 8 * MOST;
+    world.configuration.stream = true;
+    world.start_all();
+    world.connect();
+    let _reader = world.process(3).room("small", Wait::default());
+    world.run(ms(1));
+    world.process(3).backlog("small", Backlog::Stuck);
+    world.send(1, 3, "bulk", vec![7; length]);
+    for _ in 0..duration.as_millis() / 100 {
+        beat(&world);
+        world.run(ms(100));
+    }
+    assert!(world.process(3).delivered.lock().unwrap().is_empty());
+    world
+}
+
+fn times(world: &World, rank: usize, wanted: &Status) -> usize {
+    let statuses = world.process(rank).statuses.lock().unwrap();
+    statuses.iter().filter(|status| *status == wanted).count()
+}
+
+#[test]
+fn once_a_user_reads_again_what_was_not_taken_comes_at_once() {
+    let mut world = after_a_user_stood_still(LENGTH, ms(60_000));
+    world.process(3).backlog("small", Backlog::Open);
+    beat(&world);
+    world.run(ms(10));
+    assert_eq!(world.process(3).delivered(), 1);
+}
+
+#[test]
+fn once_a_user_reads_again_the_next_stream_is_opened_at_once() {
+    let mut world = after_a_user_stood_still(20 * MOST, ms(60_000));
+    assert_eq!(times(&world, 1, &Status::Ended { peer: p(3) }), 1);
+    assert_eq!(times(&world, 1, &Status::Begun { peer: p(3) }), 0);
+    world.process(3).backlog("small", Backlog::Open);
+    beat(&world);
+    world.run(ms(10));
+    assert_eq!(times(&world, 1, &Status::Begun { peer: p(3) }), 1);
+    world.send(1, 3, "bulk", vec![7; LENGTH]);
+    world.run(ms(10));
+    assert_eq!(world.process(3).delivered(), 1);
+}
+
+#[test]
+fn that_there_is_room_again_is_enough() {
+    // Not so long that this process says that it waits for its user no more.
+    let mut world = after_a_user_stood_still(LENGTH, ms(9000));
+    world.process(3).backlog("small", Backlog::Open);
+    world.run(ms(10));
+    assert_eq!(world.process(3).delivered(), 1);
+}
+
+#[test]
+fn who_did_not_hear_this_process_and_does_again_is_sent_at_once_what_it_lacks() {
+    let mut world = world(8);
+    world.cuts = vec![(p(1), p(3))];
+    world.send(1, 3, "bulk", vec![7; LENGTH]);
+    let unheard = [p(1)].into_iter().collect();
+    for _ in 0..100 {
+        let cut_off = false;
+        world.process(3).beat.send(Beat { unheard, cut_off });
+        world.run(ms(100));
+    }
+    world.cuts.clear();
+    let before = world.process(1).counters.total("packets sent again");
+    world.process(3).beat.send(Beat::default());
+    world.run(ms(3));
+    assert_eq!(world.process(3).delivered(), 1);
+    // Who is heard all the time, and has lost nothing, is sent nothing twice.
+    let again = world.process(1).counters.total("packets sent again");
+    assert_eq!(again - before, 1);
+    world.run(ms(1000));
+    for cut_off in [true, false] {
+        let unheard = [p(1), p(2)].into_iter().collect();
+        world.process(3).beat.send(Beat { unheard, cut_off });
+        world.send(1, 3, "bulk", vec![7; LENGTH]);
+        world.process(3).beat.send(Beat::default());
+        world.run(ms(1000));
+    }
+    assert_eq!(world.process(3).delivered(), 3);
+    assert_eq!(world.process(1).counters.total("packets sent again"), again);
 }
 
 #[test]
