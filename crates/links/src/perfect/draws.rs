@@ -1,35 +1,33 @@
 //! Which start of a peer is the latest: numbered draws.
 //!
-//! For each start of a peer that is heard, a nonce is drawn, and the draws are numbered. An echo counts for
-//! that draw and that start only. Once a draw is verified, all earlier ones are dead for ever, and their
-//! starts with them. That is sound: an echo proves that its start was alive after the draw, and a start is
-//! heard before its draw; so of two that are verified, the later drawn is the later one. (The nonce of the
-//! first greeting is drawn before anybody is heard. It goes to the start that is heard first, whose number is
-//! the lowest.) A start that is dead here can greet again, as an old datagram: it gets another draw, which it
-//! does not live to echo.
+//! A process numbers what it draws for a seat. In one draw each start of the peer has a nonce of its own, which is
+//! told to who was heard under that name. An echo counts for that draw and that start only. Once a start is
+//! verified, its draw is over, and so are all earlier ones, with the nonces of all other starts, for ever. That
+//! is sound: an echo proves that its start was alive after the draw began, and a start is heard before it is
+//! told what it echoes, in the same draw; so of two that are verified, the one of the later draw is the later
+//! one. (The nonce of the first greeting is told before anybody is heard. It goes to the start that is heard
+//! first, in the first draw, which is later than no other.) A start that is dead here can greet again, as an old
+//! datagram: it is told a nonce of the present draw, which it does not live to echo. A start that is alive, and
+//! whose draw another has ended, is told a new one when it greets again.
 //!
-//! A greeting that is not verified supersedes nothing. What such greetings cost is bounded: a budget for each
-//! seat, the oldest draw of the same seat goes first, and never that of the voter of the seat. Of verified
-//! starts the number of the last is enough.
+//! A greeting that is not verified supersedes nothing, and nothing is kept of it: the nonce of a start in a draw
+//! is a keyed hash of the two, so that it is known again when it comes back. So strangers may greet as often
+//! as they like: they end no draw, since they are told no nonce, and there is nothing that they could fill. Of
+//! those that greet in one batch so many are answered, chosen by chance.
 use super::peer::Nonce;
 use quorate_core::{Incarnation, Random};
-use rand::Rng;
+use rand::{Rng, SeedableRng};
 
-/// So many starts of a seat that are not verified are remembered.
-pub const BUDGET: usize = 8;
+/// So many greetings of a seat are answered at the end of a batch.
+pub const ANSWERS: usize = 64;
 
-/// What was drawn for one start of the peer.
+/// What one start of the peer has to echo.
 #[derive(Clone, Copy, Debug)]
 struct Draw {
     incarnation: Incarnation,
-    /// What it has to echo.
     nonce: Nonce,
-    /// The so-manieth draw of the seat.
+    /// The draw of which it is.
     number: u64,
-    /// The nonce that it told last.
-    heard: Nonce,
-    /// Whether a greeting to it leaves at the end of this batch.
-    due: bool,
 }
 
 /// What a greeting tells the start that it is for.
@@ -48,137 +46,147 @@ pub struct Drawn {
 /// The draws for one seat.
 #[derive(Default)]
 pub struct Draws {
-    /// How many there were.
-    count: u64,
-    /// The nonce for the start that is heard first.
+    /// The key of the hash: nobody else knows it.
+    key: [u8; 16],
+    /// The nonce for the start that is heard first, in the first draw,
     spare: Nonce,
+    /// which is this one.
+    first: Option<Incarnation>,
+    /// The number of the last draw that is over.
+    ended: u64,
     /// The latest start that is verified.
     verified: Option<Draw>,
-    /// Those that are not, in the order in which they were drawn.
-    unverified: Vec<Draw>,
-    /// The start that was heard last.
-    latest: Option<Incarnation>,
-}
-
-/// Zero stands for "not heard".
-fn draw(rng: &mut Random) -> Nonce {
-    rng.next_u64() | 1
+    /// One that is known from others to hold the seat, and not verified: what it was told outlives its draw.
+    holder: Option<Draw>,
+    /// The start that was heard last, and what it told.
+    latest: Option<(Incarnation, Nonce)>,
+    /// Who is greeted at the end of this batch, and what they told.
+    due: Vec<(Incarnation, Nonce)>,
+    /// How many wanted to be, in this batch.
+    asked: u64,
 }
 
 impl Draws {
     /// Nobody was heard.
     pub fn introduce(&mut self, rng: &mut Random) {
-        self.spare = draw(rng);
+        self.spare = rng.next_u64() | 1;
+        rng.fill_bytes(&mut self.key);
     }
 
-    fn of(&mut self, incarnation: Incarnation) -> Option<&mut Draw> {
-        let mut all = self.unverified.iter_mut().chain(&mut self.verified);
-        all.find(|draw| draw.incarnation == incarnation)
-    }
-
-    /// A start of the peer tells its nonce. It is verified or not; `voter` is the one known in its seat.
-    pub fn hear(
-        &mut self,
-        incarnation: Incarnation,
-        nonce: Nonce,
-        voter: Option<Incarnation>,
-        rng: &mut Random,
-    ) {
-        self.latest = Some(incarnation);
-        if let Some(draw) = self.of(incarnation) {
-            if nonce != 0 {
-                draw.heard = nonce;
-            }
-            return;
+    /// What the start has to echo: what it was told when it was verified, or else of the present draw.
+    fn of(&self, incarnation: Incarnation) -> Draw {
+        let mut kept = self.verified.iter().chain(&self.holder);
+        if let Some(draw) = kept.find(|draw| draw.incarnation == incarnation) {
+            return *draw;
         }
-        self.count += 1;
-        let mine = if self.count == 1 {
+        let number = self.ended + 1;
+        let nonce = if number == 1 && self.first == Some(incarnation) {
             self.spare
         } else {
-            draw(rng)
+            hash(self.key, incarnation, number)
         };
-        if self.unverified.len() == BUDGET {
-            let mut all = self.unverified.iter();
-            let oldest = all.position(|draw| Some(draw.incarnation) != voter);
-            self.unverified.remove(oldest.unwrap_or(0));
-        }
-        self.unverified.push(Draw {
+        Draw {
             incarnation,
-            nonce: mine,
-            number: self.count,
-            heard: nonce,
-            due: false,
-        });
+            nonce,
+            number,
+        }
     }
 
-    /// Whether `echo` is what was drawn for this start, and the draw is not dead.
+    /// A start of the peer tells its nonce.
+    pub fn hear(&mut self, incarnation: Incarnation, nonce: Nonce) {
+        self.first.get_or_insert(incarnation);
+        let told = if nonce == 0 {
+            self.told_by(incarnation)
+        } else {
+            nonce
+        };
+        self.latest = Some((incarnation, told));
+    }
+
+    /// What the start told, if it was heard last; zero otherwise.
+    fn told_by(&self, incarnation: Incarnation) -> Nonce {
+        let latest = self.latest.filter(|(latest, _)| *latest == incarnation);
+        latest.map_or(0, |(_, told)| told)
+    }
+
+    /// Whether `echo` is what was drawn for this start, and the draw is not over for it.
     pub fn is_echo(&self, incarnation: Incarnation, echo: Nonce) -> bool {
-        let mut all = self.unverified.iter().chain(&self.verified);
-        all.any(|draw| draw.incarnation == incarnation && draw.nonce == echo)
+        self.of(incarnation).nonce == echo
     }
 
-    /// The start repeats `echo`. If that verifies it, all earlier draws are dead.
+    /// The start repeats `echo`. If that verifies it, its draw is over, and so are all earlier ones.
     pub fn verify(&mut self, incarnation: Incarnation, echo: Nonce) -> bool {
         if !self.is_echo(incarnation, echo) {
             return false;
         }
-        let mut all = self.unverified.iter();
-        if let Some(at) = all.position(|draw| draw.incarnation == incarnation) {
-            self.verified = Some(self.unverified[at]);
-            self.unverified.drain(..=at);
-        }
+        let draw = self.of(incarnation);
+        self.ended = self.ended.max(draw.number);
+        self.holder = self.holder.filter(|holder| holder.number > draw.number);
+        self.verified = Some(draw);
         true
     }
 
     /// A start is known to hold the seat: what was drawn before for others is dead. Who echoes what is drawn
     /// from now on was alive after that start.
     pub fn outdate(&mut self, holder: Incarnation) {
-        let is_holder = |draw: &Draw| draw.incarnation == holder;
-        self.unverified.retain(is_holder);
-        self.verified = self.verified.filter(is_holder);
-        self.latest = self.latest.filter(|latest| *latest == holder);
+        self.first.get_or_insert(holder);
+        self.holder = Some(self.of(holder));
+        self.verified = self.verified.filter(|draw| draw.incarnation == holder);
+        self.latest = self.latest.filter(|(latest, _)| *latest == holder);
+        self.ended += 1;
     }
 
-    /// A greeting to that start leaves at the end of this batch.
-    pub fn answer(&mut self, incarnation: Incarnation) {
-        if let Some(draw) = self.of(incarnation) {
-            draw.due = true;
+    /// A greeting to the start that was heard last leaves at the end of this batch.
+    pub fn answer(&mut self, rng: &mut Random) {
+        let Some(latest) = self.latest.filter(|latest| !self.due.contains(latest)) else {
+            return;
+        };
+        self.asked += 1;
+        if self.due.len() < ANSWERS {
+            return self.due.push(latest);
+        }
+        // Each of those that asked is as likely as any other to be answered.
+        let place = (rng.next_u64() % self.asked) as usize;
+        if let Some(due) = self.due.get_mut(place) {
+            *due = latest;
         }
     }
 
     /// Whether a greeting leaves at the end of this batch.
     pub fn are_due(&self) -> bool {
-        let mut all = self.unverified.iter().chain(&self.verified);
-        all.any(|draw| draw.due)
+        !self.due.is_empty()
     }
 
     /// Those to whom a greeting leaves now, in any case, if `all_the_same`, to one start: the `present` one, or
-    /// the one that was heard last.
+    /// the one that was heard last, or who is known to hold the seat.
     pub fn take_due(&mut self, all_the_same: bool, present: Option<Incarnation>) -> Vec<Drawn> {
-        let target = present.or(self.latest);
-        let mut due = Vec::new();
-        let mut greets_target = false;
-        for draw in self.unverified.iter_mut().chain(&mut self.verified) {
-            let is_target = all_the_same && target == Some(draw.incarnation);
-            greets_target |= is_target;
-            if std::mem::take(&mut draw.due) || is_target {
-                due.push(Drawn {
-                    incarnation: Some(draw.incarnation),
-                    nonce: draw.nonce,
-                    number: draw.number,
-                    echo: draw.heard,
-                });
+        self.asked = 0;
+        let mut due = std::mem::take(&mut self.due);
+        let latest = self.latest.map(|(latest, _)| latest);
+        let holder = self.holder.map(|holder| holder.incarnation);
+        let target = present.or(latest).or(holder).filter(|_| all_the_same);
+        if let Some(target) = target
+            && due.iter().all(|(incarnation, _)| *incarnation != target)
+        {
+            due.push((target, self.told_by(target)));
+        }
+        let drawn = due.into_iter().map(|(incarnation, echo)| {
+            let Draw { nonce, number, .. } = self.of(incarnation);
+            let incarnation = Some(incarnation);
+            Drawn {
+                incarnation,
+                nonce,
+                number,
+                echo,
             }
-        }
-        if all_the_same && !greets_target {
-            due.push(Drawn {
-                incarnation: None,
-                nonce: if self.count == 0 { self.spare } else { 0 },
-                number: 0,
-                echo: 0,
-            });
-        }
-        due
+        });
+        let whoever = (all_the_same && target.is_none()).then_some(Drawn {
+            incarnation: None,
+            nonce: if self.first.is_none() { self.spare } else { 0 },
+            number: 0,
+            echo: 0,
+        });
+        drawn.chain(whoever).collect()
     }
 
     /// What was drawn for the start that is verified, if it is this one.
@@ -186,4 +194,13 @@ impl Draws {
         let verified = self.verified.filter(|draw| draw.incarnation == incarnation);
         verified.map(|draw| draw.nonce)
     }
+}
+
+/// What cannot be guessed without the key: the generator's stream under it. Zero stands for "not heard".
+fn hash(key: [u8; 16], incarnation: Incarnation, number: u64) -> Nonce {
+    let mut seed = [0; 32];
+    seed[..16].copy_from_slice(&key);
+    seed[16..24].copy_from_slice(&incarnation.0.to_le_bytes());
+    seed[24..].copy_from_slice(&number.to_le_bytes());
+    Random::from_seed(seed).next_u64() | 1
 }

@@ -87,16 +87,15 @@ impl PerfectLink {
         if !is_member {
             return ctx.count("no member");
         }
-        let voter = self.seats.voter(from).map(|voter| voter.incarnation);
         let draws = &mut self.peers.touch(from).greeting.draws;
-        draws.hear(hello.incarnation, hello.nonce, voter, ctx.rng());
+        draws.hear(hello.incarnation, hello.nonce);
         if !draws.verify(hello.incarnation, hello.echo) {
             // It may learn our nonce, no more.
             ctx.count("unverified");
-            return draws.answer(hello.incarnation);
+            return draws.answer(ctx.rng());
         }
         if self.seats.is_excluded() {
-            return self.answer(&hello);
+            return self.answer(&hello, ctx);
         }
         if let Some(before) = hello.predecessor() {
             self.learn_voter(from, before, ctx);
@@ -139,7 +138,7 @@ impl PerfectLink {
         if let Some(known) = own.filter(|_| !is_own)
             && !self.upon_known_otherwise(from, known, false, ctx)
         {
-            return self.answer(hello);
+            return self.answer(hello, ctx);
         }
         let first = Voter {
             incarnation: hello.incarnation,
@@ -362,10 +361,10 @@ impl PerfectLink {
     }
 
     /// Echoes the peer's nonce, so that it verifies this incarnation, which it cannot talk to.
-    fn answer(&mut self, hello: &Hello) {
+    fn answer(&mut self, hello: &Hello, ctx: &mut Ctx) {
         let peer = self.peers.get_mut(hello.from);
         if !peer.is_closed() && hello.wants_reply {
-            peer.greeting.draws.answer(hello.incarnation);
+            peer.greeting.draws.answer(ctx.rng());
         }
     }
 

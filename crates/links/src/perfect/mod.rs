@@ -86,11 +86,12 @@
 //! *Fair-loss lanes.* A DATAGRAM is sent and taken without a word from the other side, by the token of the
 //! session, whatever becomes of streams; and so are BEATs. It goes when another incarnation has the slot.
 //!
-//! *Which start is the latest.* A process draws a nonce for each start of a peer that it hears, and numbers the
-//! draws: an echo counts for that draw and start only, and a verified draw ends all earlier ones (`draws.rs`
-//! has the argument). When a process learns from others who holds a slot, the draws for other starts of it end
-//! as well: who echoes a later one was alive after that holder. So an old datagram changes nothing, however
-//! late it is. Of unverified greetings, eight starts a slot are remembered.
+//! *Which start is the latest.* A process tells each start of a peer that it hears a nonce, and numbers its
+//! draws: an echo counts for that draw and start only, and a start that is verified ends its draw and all earlier
+//! ones (`draws.rs` has the argument). When a process learns from others who holds a slot, the draws for other
+//! starts of it end as well: who echoes a later one was alive after that holder. So an old datagram changes
+//! nothing, however late it is. Of greetings that are not verified nothing is kept, so that strangers cannot fill
+//! it: a nonce is a keyed hash of the start and the draw.
 //!
 //! *Who takes part.* An incarnation becomes the *voter* of its slot at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two

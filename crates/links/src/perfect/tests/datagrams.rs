@@ -181,11 +181,14 @@ fn another_incarnation_gets_nothing_that_was_for_the_one_before() {
     world.start(2, 99);
     world.run(5 * SECOND);
     assert!(world.process(2).is_excluded());
+    // Of what was on its way to the first, some may have come.
+    let before = world.process(2).counters.total("excluded");
     world.send(1, 2, VOLATILE, "to the first");
     world.send(2, 1, VOLATILE, "from the second");
     world.run(SECOND);
     assert_eq!(world.process(1).counters.total("not met"), 1);
-    assert_eq!(world.process(2).counters.total("excluded"), 1);
+    let excluded = world.process(2).counters.total("excluded");
+    assert_eq!(excluded - before, 1);
     assert!(world.process(2).from(1, VOLATILE).is_empty());
     assert!(world.process(1).from(2, VOLATILE).is_empty());
 }

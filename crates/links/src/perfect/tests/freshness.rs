@@ -2,7 +2,7 @@
 //! start that is alive holds the seat in the end.
 use super::harness::{World, ms, p};
 use crate::perfect::{
-    draws::{BUDGET, Draws},
+    draws::{ANSWERS, Drawn, Draws},
     frame::Frame,
 };
 use quorate_abstractions::{
@@ -359,14 +359,14 @@ impl Rule for Sound {
             self.0.introduce(rng);
         }
         let incarnation = Incarnation(start);
-        self.0.hear(incarnation, start + 1, None, rng);
-        self.0.answer(incarnation);
+        self.0.hear(incarnation, start + 1);
+        self.0.answer(rng);
         self.0.verify(incarnation, echo)
     }
 
     fn nonce(&mut self, start: u64) -> u64 {
         let due = self.0.take_due(false, None);
-        let of_start = |drawn: &&crate::perfect::draws::Drawn| drawn.echo == start + 1;
+        let of_start = |drawn: &&Drawn| drawn.echo == start + 1;
         due.iter().find(of_start).map_or(0, |drawn| drawn.nonce)
     }
 }
@@ -465,40 +465,111 @@ fn mutants_of_the_rule_of_draws_are_found() {
     assert!(for_life > 100 && undying > 100, "{for_life} {undying}");
 }
 
-#[test]
-fn greetings_that_are_not_verified_are_remembered_within_a_budget() {
-    let mut rng = Random::seed_from_u64(1);
-    let mut draws = Draws::default();
-    draws.introduce(&mut rng);
-    let voter = Some(Incarnation(0));
-    for start in 0..1000 {
-        draws.hear(Incarnation(start), 5, voter, &mut rng);
-        draws.answer(Incarnation(start));
-    }
+/// What the start has to echo, told upon its greeting.
+fn told(draws: &mut Draws, start: u64, rng: &mut Random) -> (u64, u64) {
+    draws.hear(Incarnation(start), 5);
+    draws.answer(rng);
     let due = draws.take_due(false, None);
-    assert_eq!(due.len(), BUDGET);
-    // The voter's draw is the first, and not forgotten; of the others it is the last ones.
-    assert_eq!(due[0].incarnation, voter);
-    assert_eq!(due[0].number, 1);
-    let numbers: Vec<u64> = due[1..].iter().map(|drawn| drawn.number).collect();
-    assert_eq!(numbers, (1000 - 6..=1000).collect::<Vec<_>>());
-    assert!(
-        !draws.is_echo(Incarnation(0), due[1].nonce),
-        "of another start"
-    );
-    assert!(!draws.verify(Incarnation(500), 5));
-    assert!(draws.verify(Incarnation(997), due[BUDGET - 3].nonce));
-    assert!(
-        !draws.verify(Incarnation(0), due[0].nonce),
-        "it was drawn before"
-    );
-    assert!(draws.verify(Incarnation(998), due[BUDGET - 2].nonce));
-    assert!(
-        !draws.verify(Incarnation(997), due[BUDGET - 3].nonce),
-        "dead for ever"
-    );
-    // Who is known to hold the seat outlives the others' draws.
-    draws.outdate(Incarnation(999));
-    assert!(!draws.is_echo(Incarnation(998), due[BUDGET - 2].nonce));
-    assert!(draws.verify(Incarnation(999), due[BUDGET - 1].nonce));
+    let of_start = |drawn: &&Drawn| drawn.incarnation == Some(Incarnation(start));
+    let drawn = due.iter().find(of_start).unwrap();
+    (drawn.nonce, drawn.number)
+}
+
+#[test]
+fn of_greetings_that_are_not_verified_nothing_is_kept_and_nothing_is_lost() {
+    let rng = &mut Random::seed_from_u64(1);
+    let mut draws = Draws::default();
+    draws.introduce(rng);
+    let (of_7, draw) = told(&mut draws, 7, rng);
+    for start in 1000..11_000 {
+        told(&mut draws, start, rng);
+        assert!(!draws.verify(Incarnation(start + 1), of_7), "of another");
+    }
+    assert_eq!(told(&mut draws, 7, rng), (of_7, draw));
+    assert!(draws.verify(Incarnation(7), of_7));
+    // Of many in one batch some are answered, whichever came first.
+    let mut answered = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        for start in 0..4 * ANSWERS as u64 {
+            draws.hear(Incarnation(start), 5);
+            draws.answer(rng);
+            draws.answer(rng);
+        }
+        let due = draws.take_due(false, None);
+        assert_eq!(due.len(), ANSWERS);
+        answered.extend(due.iter().map(|drawn| drawn.incarnation));
+    }
+    assert_eq!(answered.len(), 4 * ANSWERS);
+}
+
+#[test]
+fn a_draw_is_over_once_a_start_is_verified() {
+    let rng = &mut Random::seed_from_u64(1);
+    let mut draws = Draws::default();
+    draws.introduce(rng);
+    let start = Incarnation;
+    let [one, two, three] = [1, 2, 3].map(|start| told(&mut draws, start, rng).0);
+    assert!(draws.verify(start(2), two) && draws.verify(start(2), two));
+    assert!(!draws.verify(start(1), one) && !draws.verify(start(3), three));
+    let (again, number) = told(&mut draws, 3, rng);
+    assert!(again != three && number == 2);
+    assert!(draws.verify(start(3), again));
+    assert!(!draws.is_echo(start(2), two), "dead for ever");
+    // Who is known to hold the seat outlives the others' draws, verified or not.
+    let [four, five] = [4, 5].map(|start| told(&mut draws, start, rng).0);
+    draws.outdate(start(5));
+    assert!(!draws.is_echo(start(4), four) && !draws.is_echo(start(3), again));
+    let (four, number) = told(&mut draws, 4, rng);
+    assert_eq!(told(&mut draws, 5, rng), (five, number - 1));
+    assert!(draws.verify(start(5), five) && draws.verify(start(4), four));
+    assert!(!draws.verify(start(5), five), "it was drawn before");
+}
+
+/// The nonce of the first greeting is told to whoever is there, who may be dead when others tell of a holder.
+#[test]
+fn the_nonce_of_the_first_greeting_is_over_with_its_draw() {
+    let rng = &mut Random::seed_from_u64(1);
+    for holder in [1, 2].map(Incarnation) {
+        let mut draws = Draws::default();
+        draws.introduce(rng);
+        let spare = draws.take_due(true, None)[0].nonce;
+        draws.outdate(holder);
+        draws.hear(Incarnation(1), 5);
+        assert_eq!(
+            draws.verify(Incarnation(1), spare),
+            holder == Incarnation(1)
+        );
+    }
+}
+
+/// A stranger greets p2 and p3 in the name of p1, ten times a millisecond, each time as another start.
+#[test]
+fn strangers_do_not_keep_a_start_out() {
+    let mut cluster = Cluster::new(3, 1);
+    cluster.world.record = Some(Vec::new());
+    cluster.world.crash(1);
+    cluster.world.start(1, 11);
+    cluster.world.run(Duration::ZERO);
+    let record = cluster.world.record.take().unwrap();
+    let greetings = record.into_iter().filter_map(|(_, transmit)| {
+        let Ok(Frame::Hello(hello)) = Frame::decode(transmit.bytes) else {
+            return None;
+        };
+        (hello.from == p(1)).then_some(hello)
+    });
+    let greetings: Vec<_> = greetings.collect();
+    assert_eq!(greetings.len(), 2);
+    for time in 0..1500 {
+        for number in 0..10 {
+            for greeting in &greetings {
+                let mut forged = greeting.clone();
+                forged.incarnation = Incarnation(1000 + 10 * time + number);
+                forged.nonce = 1 + time;
+                cluster.world.inject(forged.to.rank(), forged.encode(1200));
+            }
+        }
+        cluster.world.run(ms(1));
+        cluster.order();
+    }
+    assert_eq!(cluster.complaint(11), None);
 }
