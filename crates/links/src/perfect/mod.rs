@@ -15,8 +15,9 @@
 //! - **ST1** (safety): the sender indicates `Ended`, then `Begun`, the receiver `Gap` before it delivers
 //!   anything of the next stream: each once for each stream that ends.
 //! - **ST2** (liveness): a stream that has ended is followed by another, if the two are correct and connected.
-//! - **ST3** (liveness): a stream ends only if its receiver owes more than `queue_limit`. No process is
-//!   excluded for that.
+//! - **ST3** (liveness): a stream ends only if its receiver owes more than `queue_limit`, or if the receiver has
+//!   forgotten the session in which something was sent: it took another start for the sender's, and has come
+//!   back to this one. No process is excluded for that.
 //!
 //! And besides:
 //! - On lanes of [`PerfectLinks::datagrams`], fair loss only, for each direction of a channel by itself:

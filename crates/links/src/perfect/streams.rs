@@ -6,7 +6,8 @@
 //! reaches a multiple of the limit, which bounds the memory. Then all that waits is freed, and what is sent
 //! meanwhile is dropped. The sender says OPEN until the peer answers OPENED; only then is the next stream in
 //! use. So both learn of the hole, each once, before anything of the next stream is sent or delivered.
-//! Nobody is excluded for it.
+//! Nobody is excluded for it. A stream ends as well when a session in which it was used is followed by another
+//! between the same two starts.
 use super::{
     Configuration,
     algorithm::{Ctx, PerfectLink},
@@ -143,8 +144,12 @@ impl PerfectLink {
         }
     }
 
-    /// `p` owes too much: nothing of what waits is kept, and the next stream has to be opened.
+    /// `p` owes too much, or has forgotten the session: nothing of what waits is kept, and the next stream has
+    /// to be opened. What has ended already does not end again.
     pub(super) fn end_stream(&mut self, p: ProcessId, ctx: &mut Ctx) {
+        if self.peers.get(p).queue.has_ended() {
+            return;
+        }
         ctx.count("streams ended");
         self.peers.touch(p).end_stream();
         self.watchers.say(Status::Ended { peer: p }, ctx);

@@ -262,6 +262,39 @@ fn another_incarnation_knows_nothing_of_the_streams_before_it() {
     assert_eq!(times(&world, 3, &gap(1)) + times(&world, 1, &begun(3)), 0);
 }
 
+/// p3 draws anew for p1, as one does that took another for it in between: the session is over, and with it the
+/// stream, unless that has ended before.
+#[test]
+fn a_session_that_is_followed_by_another_ends_a_stream_once() {
+    for is_over in [false, true] {
+        let mut world = limited(1 << 20);
+        world.record = Some(Vec::new());
+        world.start_all();
+        world.connect();
+        world.send(1, 3, "small", "in use");
+        world.run(SECOND);
+        let record = world.record.take().unwrap().into_iter();
+        let mut greetings =
+            record.filter_map(|(from, transmit)| match Frame::decode(transmit.bytes) {
+                Ok(Frame::Hello(hello)) if (from, transmit.to) == (p(3), p(1)) => Some(hello),
+                _ => None,
+            });
+        let mut greeting = greetings.find(|hello| hello.echo != 0).unwrap();
+        (greeting.nonce, greeting.draw) = (4711, greeting.draw + 1);
+        cut(&mut world, 1, 3);
+        if is_over {
+            world.send(1, 3, "bulk", vec![7; 5 << 20]);
+            world.run(SECOND);
+        }
+        assert_eq!(times(&world, 1, &ended(3)), usize::from(is_over));
+        world.inject(1, greeting.encode(1200));
+        world.run(SECOND);
+        assert_eq!(times(&world, 1, &ended(3)), 1, "over before: {is_over}");
+        assert_eq!(times(&world, 1, &begun(3)), 0);
+        assert_eq!(world.process(1).counters.total("streams ended"), 1);
+    }
+}
+
 /// The token of p1 and p3 and the last packet of p1 to p3.
 fn overheard(world: &mut World) -> (Token, u64) {
     world.record = Some(Vec::new());
