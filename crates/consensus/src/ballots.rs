@@ -17,11 +17,12 @@
 //! then [say again](Ballots::resume) what is open between them: a candidate without the other's whole
 //! promise campaigns in a higher ballot; a leader repeats its proposals that are not decided, and its request
 //! for a promise, which it counts no more; an acceptor repeats what it has accepted, and both the decisions that
-//! the other may lack. No candidate asks for a ballot twice, and a promise is said once on a stream, as of
-//! one moment: what is here of one whose rest is lost is dropped with its stream. Once the next stream to the
-//! candidate has [begun](Ballots::begin_stream), and no earlier, whoever has promised says all of it again,
-//! as of then, which counts where nothing, or all, of it has come before. Otherwise parts of two reports could pass for one, and a value that was accepted be
-//! missing in it.
+//! the other may lack. No candidate asks for a ballot twice. What is here of a promise whose rest is lost is
+//! dropped with its stream. Once the next stream to the candidate has [begun](Ballots::begin_stream), and no
+//! earlier, whoever has promised says all of it again, as of then: maybe on the stream on which it was said
+//! first, and decisions in between have moved what it reports. So sayings are numbered. A part counts only with
+//! others of the same saying, and one of a later saying ends the earlier, unless that is whole. Otherwise parts of
+//! two reports could pass for one, and a value that was accepted be missing in it.
 //!
 //! # Memory
 //! A decided value is kept until every process is known to have decided, and at most [`KEPT`] of them.
@@ -36,11 +37,13 @@ mod behind;
 mod candidacy;
 mod leading;
 mod message;
+mod promises;
 mod streams;
 mod succession;
 
 pub use candidacy::Candidacy;
 pub use message::{Acceptance, Ballot, Message};
+use promises::Promise;
 use quorate_abstractions::link::To;
 use quorate_core::{Membership, ProcessId, ProcessSet, watermark::Watermark};
 use std::collections::BTreeMap;
@@ -51,26 +54,6 @@ pub const KEPT: usize = 1024;
 const INSTANCES_AHEAD: u64 = 1 << 20;
 /// No number that a message speaks of is higher: whoever counts on from there never gets to the end.
 const MOST: u64 = 1 << 48;
-
-/// A promise, as far as it has come.
-#[derive(Debug)]
-struct Promise<V> {
-    decided: u64,
-    /// How many messages it consists of.
-    parts: u64,
-    /// Those that are here, by their place: what they report.
-    here: BTreeMap<u64, Option<Acceptance<V>>>,
-}
-
-impl<V> Promise<V> {
-    fn is_whole(&self) -> bool {
-        self.here.len() as u64 >= self.parts
-    }
-
-    fn accepted(&self) -> impl Iterator<Item = &Acceptance<V>> {
-        self.here.values().flatten()
-    }
-}
 
 /// What this process is in the present ballot.
 #[derive(Debug)]
@@ -115,6 +98,8 @@ pub struct Ballots<V> {
     part: Part<V>,
     /// The highest ballot in which what was accepted has been reported.
     reported: Ballot,
+    /// How often promises were said.
+    sayings: u64,
     /// Whether acceptances go to the leader alone.
     to_leader: bool,
     /// Whether decisions beyond the limit are sent to who may lack them before they are dropped.
@@ -158,6 +143,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
             reached: processes.iter().map(|p| (p, decided)).collect(),
             part,
             reported: first,
+            sayings: 0,
             to_leader: false,
             owes: true,
             kept: KEPT,
@@ -239,11 +225,12 @@ impl<V: Clone + PartialEq> Ballots<V> {
             Message::Prepare { ballot, from: open } => self.upon_prepare(from, ballot, open),
             Message::Promise {
                 ballot,
+                saying,
                 decided,
                 part,
                 parts,
                 accepted,
-            } => self.upon_promise(from, ballot, (decided, part, parts), accepted),
+            } => self.upon_promise(from, ballot, saying, (decided, part, parts), accepted),
             Message::Refuse { promised } => self.upon_refuse(promised),
             Message::Accept {
                 acceptance,
@@ -276,82 +263,6 @@ impl<V: Clone + PartialEq> Ballots<V> {
         self.tell_decided(from, open);
         self.say_promise(from, ballot);
         None
-    }
-
-    fn say_promise(&mut self, to: ProcessId, ballot: Ballot) {
-        let decided = self.known.low();
-        let report = self.report(ballot);
-        let parts = report.len().max(1) as u64;
-        let mut report = report.into_iter();
-        for part in 0..parts {
-            let promise = Message::Promise {
-                ballot,
-                decided,
-                part,
-                parts,
-                accepted: report.next(),
-            };
-            self.send(To::One(to), promise);
-        }
-    }
-
-    /// What was accepted in instances above the decided ones. What was decided among them counts as
-    /// accepted in the ballot that is being promised: nothing else may be proposed there.
-    fn report(&self, ballot: Ballot) -> Vec<Acceptance<V>> {
-        let above = self.known.low() + 1;
-        let decided = self.decided.range(above..);
-        let decided = decided.map(|(instance, value)| Acceptance {
-            instance: *instance,
-            ballot,
-            value: value.clone(),
-        });
-        self.accepted.values().cloned().chain(decided).collect()
-    }
-
-    fn upon_promise(
-        &mut self,
-        from: ProcessId,
-        ballot: Ballot,
-        (decided, part, parts): (u64, u64, u64),
-        accepted: Option<Acceptance<V>>,
-    ) -> Option<&'static str> {
-        self.reach(from, decided);
-        if part >= parts {
-            return Some("part of no promise");
-        }
-        match &mut self.part {
-            Part::Campaigns {
-                ballot: mine,
-                promises,
-            } if *mine == ballot => {
-                let promise = promises.entry(from).or_insert_with(|| Promise {
-                    decided,
-                    parts,
-                    here: BTreeMap::new(),
-                });
-                if promise.is_whole() {
-                    return Some("promise said again");
-                }
-                if (promise.decided, promise.parts) != (decided, parts) {
-                    return Some("part of another promise");
-                }
-                let most = promise.decided.saturating_add(INSTANCES_AHEAD);
-                if accepted.as_ref().is_some_and(|a| a.instance > most) {
-                    return Some("instance too far ahead");
-                }
-                promise.here.insert(part, accepted);
-                None
-            }
-            Part::Leads {
-                ballot: mine, told, ..
-            } if *mine == ballot => {
-                if told.insert(from) {
-                    self.tell_decided(from, decided.saturating_add(1));
-                }
-                None
-            }
-            Part::Follows | Part::Campaigns { .. } | Part::Leads { .. } => Some("late promise"),
-        }
     }
 
     /// A higher ballot was promised: this process's own, if it is lower, has no future.

@@ -676,6 +676,7 @@ fn tob1_validity_though_a_batch_was_lost_with_who_promised_to_have_accepted_it()
     let promise = |accepted| {
         of_first(ballots::Message::Promise {
             ballot: ballot(2, 3),
+            saying: 1,
             decided: 0,
             part: 0,
             parts: 1,

@@ -33,10 +33,12 @@ pub enum Message<V> {
         from: u64,
     },
     /// To the leader: promised. One message for each value accepted, at least one. All of them are said at
-    /// once, once a ballot, on one stream.
+    /// once, and again, as of then, when a stream to the leader has begun.
     Promise {
         /// The ballot.
         ballot: Ballot,
+        /// Which of the sender's sayings it is: parts of one alone make a promise.
+        saying: u64,
         /// Up to this instance the sender has decided.
         decided: u64,
         /// The place of this message among those of the promise, counted from 0.
@@ -92,13 +94,15 @@ impl<V> Message<V> {
             Message::Prepare { ballot, from } => ballot.round.max(*from),
             Message::Promise {
                 ballot,
+                saying,
                 decided,
                 parts,
                 accepted,
                 ..
             } => {
                 let accepted = accepted.as_ref().map_or(0, of);
-                ballot.round.max(*decided).max(*parts).max(accepted)
+                let numbers = [ballot.round, *saying, *decided, *parts, accepted];
+                numbers.into_iter().fold(0, u64::max)
             }
             Message::Refuse { promised } => promised.round,
             Message::Accept {
@@ -119,12 +123,14 @@ impl<V> Message<V> {
             Message::Prepare { ballot, from } => Message::Prepare { ballot, from },
             Message::Promise {
                 ballot,
+                saying,
                 decided,
                 part,
                 parts,
                 accepted,
             } => Message::Promise {
                 ballot,
+                saying,
                 decided,
                 part,
                 parts,

@@ -5,7 +5,8 @@ use quorate_core::ProcessId;
 
 impl<V: Clone + PartialEq> Ballots<V> {
     /// Upon a stream to `p` that has begun anew. Between the news of it at `p` and this, more may have been
-    /// lost: a promise given meanwhile is said again, of which all has come to `p`, or nothing that it keeps.
+    /// lost: a promise given meanwhile is said again, under a number of its own, though it may have been given on
+    /// this stream.
     pub fn begin_stream(&mut self, p: ProcessId) {
         let promised = self.promised;
         if promised.leader == p && p != self.me && self.reported == promised && promised.round > 1 {

@@ -28,6 +28,7 @@ fn accept(instance: u64, ballot: Ballot, value: u64) -> Message<u64> {
 fn promise(ballot: Ballot, decided: u64, accepted: Option<Acceptance<u64>>) -> Message<u64> {
     Message::Promise {
         ballot,
+        saying: 1,
         decided,
         part: 0,
         parts: 1,
@@ -69,6 +70,7 @@ fn a_leader_takes_the_value_of_the_highest_ballot_and_fills_the_gaps() {
     assert_eq!(p5.elected(|_| true), None, "two of five are no majority");
     let of_two = |part, accepted| Message::Promise {
         ballot: own,
+        saying: 1,
         decided: 0,
         part,
         parts: 2,

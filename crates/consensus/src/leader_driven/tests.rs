@@ -142,6 +142,7 @@ fn messages_survive_the_wire() {
         ballots::Message::Prepare { ballot, from: 1 },
         ballots::Message::Promise {
             ballot,
+            saying: 1,
             decided: 2,
             part: 0,
             parts: 1,
@@ -149,6 +150,7 @@ fn messages_survive_the_wire() {
         },
         ballots::Message::Promise {
             ballot,
+            saying: 1,
             decided: 2,
             part: 0,
             parts: 1,

@@ -109,6 +109,7 @@ impl Run {
             (
                 Message::Promise {
                     ballot,
+                    saying,
                     decided,
                     parts,
                     accepted,
@@ -117,10 +118,11 @@ impl Run {
                 Part::Campaigns { promises, .. },
             ) => {
                 let known = promises.get(&p(from));
-                let known = known.map(|k| (k.decided, k.here.len() as u64, k.parts));
-                let (decided, part, parts) = known.unwrap_or((decided, 0, parts));
+                let known = known.map(|k| (k.saying, k.decided, k.here.len() as u64, k.parts));
+                let (saying, decided, part, parts) = known.unwrap_or((saying, decided, 0, parts));
                 Message::Promise {
                     ballot,
+                    saying,
                     decided,
                     part,
                     parts,
@@ -318,4 +320,76 @@ fn a_ballot_that_is_asked_for_twice_lets_two_values_be_decided() {
 fn whoever_skips_instances_and_forgets_its_promises_lets_two_values_be_decided() {
     let (split, _) = search(Rule::BeginAnew, 6000);
     assert!(split > 0);
+}
+
+/// p1 proposes in three instances; what p2 and p4 accept of it, in the second and the third, p1 decides. p3 asks
+/// p2 for its promise, p2 hears that the second is decided, and then that the stream to p3, on which it has
+/// promised, has begun. What it says to p3: twice the same two values, in other places.
+fn promises_on_one_stream() -> Vec<Message<u64>> {
+    let [mut p1, mut p2, mut p3, mut p4] = [1, 2, 3, 4].map(|rank| at(rank, 5));
+    (1..=3).for_each(|instance| p1.propose(instance, 10 * instance));
+    for message in said(&mut p1).drain(1..) {
+        p2.upon(p(1), message.clone());
+        p4.upon(p(1), message);
+    }
+    for (rank, acceptor) in [(2, &mut p2), (4, &mut p4)] {
+        for accepted in said(acceptor) {
+            p1.upon(p(rank), accepted);
+        }
+    }
+    assert_eq!(p1.take_decisions(), [(2, 20), (3, 30)]);
+    p3.campaign();
+    let prepare = said(&mut p3).remove(0);
+    p2.upon(p(3), prepare);
+    let (instance, value) = (2, 20);
+    p2.upon(p(1), Message::Decided { instance, value });
+    p2.begin_stream(p(3));
+    let mut all = said(&mut p2);
+    all.retain(|message| matches!(message, Message::Promise { .. }));
+    all
+}
+
+/// What p3, with p5, may propose in the third instance, where p1 has decided, after each of these, in this
+/// order.
+fn elected_in_the_third(promises: impl Iterator<Item = Message<u64>>) -> Vec<Option<u64>> {
+    let mut p3 = at(3, 5);
+    p3.campaign();
+    for rank in [3, 5] {
+        p3.upon(p(rank), promise(ballot(2, 3), 0, None));
+    }
+    let mut elected = Vec::new();
+    for promise in promises {
+        p3.upon(p(2), promise);
+        if let Some(obliged) = p3.elected(|_| true) {
+            elected.push(obliged.get(&3).copied());
+        }
+    }
+    elected
+}
+
+#[test]
+fn parts_of_two_promises_on_one_stream_do_not_mix_in_whatever_order_they_come() {
+    let all = promises_on_one_stream();
+    assert_eq!(all.len(), 4);
+    let orders = (0..256).map(|code| [code / 64, code / 16 % 4, code / 4 % 4, code % 4]);
+    let orders: Vec<_> = orders
+        .filter(|order| (0..4).all(|place| order.contains(&place)))
+        .collect();
+    assert_eq!(orders.len(), 24);
+    let mut lost = 0;
+    for order in orders {
+        let promises = || order.iter().map(|place: &usize| all[*place].clone());
+        let elected = elected_in_the_third(promises());
+        assert!(!elected.is_empty(), "{order:?}");
+        assert!(elected.iter().all(|value| *value == Some(30)), "{order:?}");
+        // A mutant: sayings have no numbers.
+        let mutated = promises().map(|mut message| {
+            if let Message::Promise { saying, .. } = &mut message {
+                *saying = 1;
+            }
+            message
+        });
+        lost += usize::from(elected_in_the_third(mutated).contains(&None));
+    }
+    assert!(lost > 0, "the mutant is not found");
 }
