@@ -137,7 +137,7 @@ pub use rejoining::{spawn_reconfigurable, spawn_with_state};
 use sequence::Sequence;
 pub use transfer::Chunk;
 
-/// No batch has a higher number.
+/// No batch, and no epoch, has a higher number.
 const MOST: u64 = 1 << 48;
 
 /// Leader-driven total order.
@@ -326,7 +326,11 @@ impl ByLeader {
         algorithm
     }
 
+    /// A number that nobody gets to would be waited for, and asked for, for ever.
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
+        if message.highest() > MOST {
+            return ctx.count("number too high");
+        }
         match message {
             Message::Data { id, batch } => self.upon_data(id, batch, ctx),
             Message::Lacks {

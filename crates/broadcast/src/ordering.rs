@@ -63,6 +63,11 @@ impl Cut {
         self.0.get(&origin).copied().unwrap_or(0)
     }
 
+    /// The last batch of whichever origin.
+    pub(crate) fn highest(&self) -> u64 {
+        self.0.values().max().copied().unwrap_or(0)
+    }
+
     /// Whether it puts a newcomer in its slot: an origin without batches.
     pub(crate) fn replaces(&self) -> bool {
         self.0.values().any(|up_to| *up_to == 0)

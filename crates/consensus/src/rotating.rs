@@ -65,6 +65,7 @@ use quorate_abstractions::{
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
     instances::{Entry, Instances},
+    message::LAST_NUMBER,
     wire,
 };
 use std::collections::BTreeMap;
@@ -444,6 +445,9 @@ impl Rotating {
     }
 
     fn upon_decision(&mut self, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
+        if number > LAST_NUMBER {
+            return ctx.count("instance too far ahead");
+        }
         if self.instances.is_retired(number) {
             return;
         }

@@ -86,6 +86,29 @@ pub struct Start {
     pub(super) streams: Vec<(Origin, u64, u64)>,
 }
 
+impl Message {
+    /// The highest epoch, or number of a batch, in it that is believed before it is reached here.
+    pub(super) fn highest(&self) -> u64 {
+        match self {
+            Message::Ballots {
+                configuration,
+                message,
+            } => message.value().map_or(0, Cut::highest).max(*configuration),
+            Message::Stable {
+                configuration,
+                held,
+                ..
+            } => held.highest().max(*configuration),
+            // A batch is looked at when it gets its place, of the others nothing is kept.
+            Message::Data { .. }
+            | Message::Found { .. }
+            | Message::Lacks { .. }
+            | Message::Join { .. }
+            | Message::Slower => 0,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 enum Head {
     Data(MessageId),

@@ -606,6 +606,60 @@ fn impossible_identifiers_are_dropped() {
     assert_eq!(held.sum::<usize>(), 0);
 }
 
+/// Of an epoch, or up to a batch, that nobody gets to: to wait for it would be to ask for it for ever.
+#[test]
+fn numbers_that_are_too_high_are_neither_kept_nor_waited_for() {
+    for high in [MOST + 1, u64::MAX] {
+        let mut p3 = Alone::new();
+        let accept_in = |configuration, up_to| match accept(1, up_to) {
+            Message::Ballots { message, .. } => Message::Ballots {
+                configuration,
+                message,
+            },
+            other => other,
+        };
+        let decided = of_first(ballots::Message::Decided {
+            instance: 1,
+            value: Cut([(origin(2), high)].into()),
+        });
+        let promise = of_first(ballots::Message::Promise {
+            ballot: ballot(2, 3),
+            saying: 1,
+            decided: 0,
+            part: 0,
+            parts: 1,
+            accepted: Some(Acceptance {
+                instance: 1,
+                ballot: ballot(1, 1),
+                value: Cut([(origin(2), high)].into()),
+            }),
+        });
+        let stable = Message::Stable {
+            configuration: 0,
+            held: Cut([(origin(2), high)].into()),
+            decided: 0,
+        };
+        p3.upon(Event::Leader(Trust(p(3))));
+        for message in [
+            accept_in(high, 1),
+            accept_in(0, high),
+            decided,
+            promise,
+            stable,
+        ] {
+            assert!(p3.hears(1, message).is_empty());
+        }
+        for _ in 0..10 {
+            assert!(p3.upon(Event::Behind).is_empty(), "nothing is asked for");
+            assert!(p3.upon(Event::Ask).is_empty());
+        }
+        assert!(!p3.algorithm.ahead.is_beyond(0) && !p3.algorithm.is_waiting_for_batches());
+        assert_eq!(p3.algorithm.batches.held_by_all().up_to(origin(2)), 0);
+        let _ = p3.hears(1, accept_in(MOST, 1));
+        assert!(p3.algorithm.ahead.is_beyond(0));
+    }
+}
+
 #[test]
 fn messages_survive_the_wire() {
     use quorate_core::wire::Wire as _;

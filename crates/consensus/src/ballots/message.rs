@@ -117,6 +117,18 @@ impl<V> Message<V> {
         }
     }
 
+    /// The value that it carries, if it carries one.
+    pub fn value(&self) -> Option<&V> {
+        match self {
+            Message::Promise { accepted, .. } => accepted.as_ref().map(|a| &a.value),
+            Message::Accept { acceptance, .. } | Message::Accepted { acceptance, .. } => {
+                Some(&acceptance.value)
+            }
+            Message::Decided { value, .. } => Some(value),
+            Message::Prepare { .. } | Message::Refuse { .. } => None,
+        }
+    }
+
     /// The same message with another value in place of the one that it carries, if it carries one.
     pub fn map<U>(self, change: impl FnOnce(V) -> U) -> Message<U> {
         match self {

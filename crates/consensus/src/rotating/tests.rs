@@ -309,6 +309,30 @@ fn what_only_a_coordinator_may_say_is_taken_from_it_alone() {
 }
 
 #[test]
+fn no_instance_is_decided_whose_number_nobody_gets_to() {
+    let mut p3 = Alone::new();
+    for (number, decides) in [
+        (LAST_NUMBER, true),
+        (LAST_NUMBER + 1, false),
+        (u64::MAX, false),
+    ] {
+        let mut payload = BytesMut::new();
+        wire::put_number(number, &mut payload);
+        let payload = payload.freeze();
+        let id = MessageId {
+            origin: Origin {
+                process: p(1),
+                incarnation: Incarnation(1),
+            },
+            sequence: 1,
+        };
+        let effects = p3.upon(Event::Reliable(reliable::Deliver { id, payload }));
+        assert_eq!(effects.len(), usize::from(decides), "{number}");
+    }
+    assert_eq!(p3.counters.total("instance too far ahead"), 2);
+}
+
+#[test]
 fn messages_survive_the_wire() {
     let value = Bytes::from_static(b"v");
     let contents = [
