@@ -29,7 +29,7 @@ use std::fmt;
 
 /// A chunk has about so many bytes: a small part of what may be under way to one process.
 pub const CHUNK: usize = 256 << 10;
-/// No chunk may be longer.
+/// No chunk may be longer: a state with such a chunk is not given.
 pub const LONGEST_CHUNK: usize = 1 << 20;
 
 /// A state that does not change any more, read once from its beginning to its end.

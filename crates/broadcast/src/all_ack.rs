@@ -194,7 +194,7 @@ impl AllAck {
     /// The first copy is kept and relayed; each tells that its sender holds the payload.
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         let id = data.id;
-        if let Err(reason) = self.numbering.check(id, &self.delivered) {
+        if let Err(reason) = self.numbering.check(id, &mut self.delivered) {
             return ctx.count(reason);
         }
         if self.delivered.contains(id) {

@@ -22,7 +22,8 @@
 //! # Cost
 //! The messages of the reliable broadcast, failure-free and with crashes: over [`lazy`](crate::lazy)
 //! n−1, over [`eager`](crate::eager) n(n−1). Its steps, and the wait for what precedes. A header of n counters. Memory: n
-//! counters, and what waits, at most 2²⁰ messages an origin. Of a correct origin nothing waits for ever.
+//! counters, and what waits: at most 2²⁰ messages an origin, and 256 MiB, beyond which it ends as in a gap.
+//! Of a correct origin nothing waits for ever, but behind a gap.
 //! Of one that has crashed something may, where the layer below is not uniform: if it delivered what
 //! no correct process ever receives, then what it broadcast afterwards. That was under way at the
 //! crash, so it does not grow with the run; and nobody can tell that it will never be delivered
@@ -41,7 +42,7 @@
 //! broadcast alone (a process that delivers and crashes would break the uniform form), and is not done.
 use crate::{
     causal::Clock,
-    data::{Numbering, WINDOW},
+    data::{AHEAD_BYTES, Numbering, WINDOW},
 };
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
@@ -53,7 +54,7 @@ use quorate_core::{
     message::Origin,
     wire::{self, Undecodable, Wire},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// The only message: a payload, and what it waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,6 +86,10 @@ pub struct CausalWaiting {
     delivered: Clock,
     /// What came before something that precedes it, by process and number.
     pending: BTreeMap<(ProcessId, u64), (Origin, Message)>,
+    /// How many bytes that is, by process.
+    bytes: BTreeMap<ProcessId, usize>,
+    /// How many it may be.
+    most: usize,
 }
 
 /// What the algorithm reacts to.
@@ -145,6 +150,8 @@ impl CausalWaiting {
             numbering: Numbering::new(host),
             delivered: Clock::zero(host.processes()),
             pending: BTreeMap::new(),
+            bytes: BTreeMap::new(),
+            most: AHEAD_BYTES,
         }
     }
 
@@ -169,8 +176,18 @@ impl CausalWaiting {
         if id.sequence > self.delivered.of(process).saturating_add(WINDOW) {
             return ctx.count("message too far ahead");
         }
-        let place = self.pending.entry((process, id.sequence));
-        place.or_insert((id.origin, message));
+        let is_next = id.sequence == self.delivered.of(process) + 1;
+        let (bytes, length) = (
+            self.bytes.entry(process).or_default(),
+            message.payload.len(),
+        );
+        if *bytes + length > self.most && !is_next {
+            return ctx.count("too much before its turn");
+        }
+        if let Entry::Vacant(place) = self.pending.entry((process, id.sequence)) {
+            place.insert((id.origin, message));
+            *bytes += length;
+        }
         self.upon_deliverable(ctx);
     }
 
@@ -180,6 +197,9 @@ impl CausalWaiting {
             let Some((origin, message)) = self.pending.remove(&(process, sequence)) else {
                 return;
             };
+            if let Some(bytes) = self.bytes.get_mut(&process) {
+                *bytes -= message.payload.len();
+            }
             self.delivered.advance(process);
             ctx.trigger(Effect::Deliver(Deliver {
                 id: MessageId { origin, sequence },

@@ -11,6 +11,10 @@ use quorate_core::{
 /// that much under way, and nobody may make others remember without bound.
 pub(crate) const WINDOW: u64 = 1 << 20;
 
+/// So many bytes of one origin wait for what precedes them. More than what is under way of one that is
+/// waited for; what waits for a message that never comes grows no further.
+pub(crate) const AHEAD_BYTES: usize = 256 << 20;
+
 /// The payload without the buffer that it arrived in, for what is kept for long: a slice would keep
 /// all that arrived with it.
 pub(crate) fn detached(payload: &Bytes) -> Bytes {
@@ -105,15 +109,17 @@ impl Numbering {
         !is_forged && id.sequence > 0 && self.processes.contains(id.origin.process)
     }
 
-    /// Such a message is possible, and not far ahead of what is `delivered`: otherwise, what to count.
+    /// Such a message is possible, and not far ahead of what is `delivered`: otherwise, what to count. What is
+    /// missing so far below a message is given up, if others beyond it were delivered: a gap has taken it.
     pub(crate) fn check(
         &self,
         id: MessageId,
-        delivered: &WatermarkSet,
+        delivered: &mut WatermarkSet,
     ) -> Result<(), &'static str> {
         if !self.is_possible(id) {
             return Err("impossible identifier");
         }
+        delivered.give_up(id, WINDOW);
         if id.sequence > delivered.low(id.origin).saturating_add(WINDOW) {
             return Err("identifier too far ahead");
         }

@@ -105,7 +105,7 @@ impl Eager {
 
     /// The first copy is relayed, then delivered. The origin has sent to everybody already.
     fn upon_data(&mut self, data: Data, ctx: &mut Ctx<Self>) {
-        if let Err(reason) = self.numbering.check(data.id, &self.delivered) {
+        if let Err(reason) = self.numbering.check(data.id, &mut self.delivered) {
             return ctx.count(reason);
         }
         if !self.delivered.insert(data.id) {

@@ -17,7 +17,8 @@
 //!
 //! # Cost
 //! The messages of the layer below, and no step of its own. Memory: a number an origin, and what came
-//! before its turn, which the window bounds. What an origin left behind a gap when it crashed stays.
+//! before its turn: of each origin at most 2²⁰ messages, and 256 MiB, beyond which it ends as in a gap. What
+//! an origin left behind a gap stays.
 //!
 //! # Why it holds
 //! A message is delivered only as the one after the last of its origin (FRB5). Of a correct origin,
@@ -27,7 +28,7 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 3.9, “Broadcast with Sequence Number”. Deviation: the number is the lower layer's own.
-use crate::data::{WINDOW, detached};
+use crate::data::{AHEAD_BYTES, WINDOW, detached};
 use bytes::Bytes;
 use quorate_abstractions::{
     first_in_first_out::{Broadcast, Deliver},
@@ -39,12 +40,26 @@ use quorate_core::{
 use std::collections::BTreeMap;
 
 /// First-in first-out broadcast.
-#[derive(Default)]
 pub struct FirstInFirstOut {
     /// By origin: the number of the last message that was delivered.
     last: BTreeMap<Origin, u64>,
     /// What came before its turn.
     pending: BTreeMap<MessageId, Bytes>,
+    /// How many bytes that is, by origin.
+    bytes: BTreeMap<Origin, usize>,
+    /// How many it may be.
+    most: usize,
+}
+
+impl Default for FirstInFirstOut {
+    fn default() -> Self {
+        FirstInFirstOut {
+            last: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            bytes: BTreeMap::new(),
+            most: AHEAD_BYTES,
+        }
+    }
 }
 
 /// What the algorithm reacts to.
@@ -111,14 +126,23 @@ impl FirstInFirstOut {
         if id.sequence > last.saturating_add(WINDOW) {
             return ctx.count("identifier too far ahead");
         }
-        let is_early = id.sequence > last + 1;
-        let payload = if is_early {
-            detached(&payload)
-        } else {
-            payload
-        };
-        self.pending.insert(id, payload);
+        if id.sequence > last + 1 {
+            return self.upon_early(id, &payload, ctx);
+        }
+        self.deliver(id, payload, ctx);
         self.upon_turn(id.origin, ctx);
+    }
+
+    /// What comes before its turn waits, as far as there is room: behind a message that never comes, there is
+    /// none in the end.
+    fn upon_early(&mut self, id: MessageId, payload: &Bytes, ctx: &mut Ctx<Self>) {
+        let bytes = self.bytes.entry(id.origin).or_default();
+        if *bytes + payload.len() > self.most {
+            return ctx.count("too much before its turn");
+        }
+        if self.pending.insert(id, detached(payload)).is_none() {
+            *bytes += payload.len();
+        }
     }
 
     /// Upon a message whose turn it is: deliver it, and what waited for it.
@@ -128,10 +152,17 @@ impl FirstInFirstOut {
             sequence: self.last(origin) + 1,
         };
         while let Some(payload) = self.pending.remove(&id) {
-            self.last.insert(origin, id.sequence);
-            ctx.trigger(Effect::Deliver(Deliver { id, payload }));
+            if let Some(bytes) = self.bytes.get_mut(&origin) {
+                *bytes -= payload.len();
+            }
+            self.deliver(id, payload, ctx);
             id.sequence += 1;
         }
+    }
+
+    fn deliver(&mut self, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
+        self.last.insert(id.origin, id.sequence);
+        ctx.trigger(Effect::Deliver(Deliver { id, payload }));
     }
 
     fn last(&self, origin: Origin) -> u64 {

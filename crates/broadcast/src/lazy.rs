@@ -227,7 +227,7 @@ impl Lazy {
 
     /// The first copy is delivered, and kept as long as its relayer is not suspected.
     fn upon_data(&mut self, relayer: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
-        if let Err(reason) = self.numbering.check(data.id, &self.delivered) {
+        if let Err(reason) = self.numbering.check(data.id, &mut self.delivered) {
             return ctx.count(reason);
         }
         if !self.delivered.insert(data.id) {

@@ -43,7 +43,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
-    message::digest,
+    message::{Origin, digest},
     watermark::WatermarkSet,
     wire::{self, Undecodable, Wire},
 };
@@ -321,15 +321,25 @@ impl MajorityAck {
         ctx.trigger(send(holders, Message::Ack { id }));
     }
 
+    /// What is given up is not pending any more: nobody will say it again.
+    fn forget_given_up(&mut self, origin: Origin) {
+        let low = self.delivered.low(origin);
+        let id = |sequence| MessageId { origin, sequence };
+        while let Some((&given_up, _)) = self.pending.range(id(0)..=id(low)).next() {
+            self.pending.remove(&given_up);
+        }
+    }
+
     /// The entry of a message that may still be delivered, made at its first mention.
     fn mention(&mut self, id: MessageId, ctx: &mut Ctx<Self>) -> Option<&mut Pending> {
         if self.delivered.contains(id) {
             return None;
         }
-        if let Err(reason) = self.numbering.check(id, &self.delivered) {
+        if let Err(reason) = self.numbering.check(id, &mut self.delivered) {
             ctx.count(reason);
             return None;
         }
+        self.forget_given_up(id.origin);
         Some(self.pending.entry(id).or_default())
     }
 }

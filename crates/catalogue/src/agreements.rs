@@ -7,7 +7,7 @@ use crate::{
 use quorate_abstractions::{
     Subscribe, atomic_commit, consensus,
     link::{Deliver, Links},
-    perfect, total_order,
+    perfect, reconfigurable,
 };
 use quorate_commit::two_phase;
 use quorate_consensus::{
@@ -180,9 +180,10 @@ impl Consensus {
                     links,
                     ..below.clone()
                 };
-                let ordered =
-                    |up: Addr<total_order::Deliver>| broadcasts::by_leader(&at, &below, up);
-                by_total_order::spawn(&at, ordered, up)
+                let ordered = |up: Addr<reconfigurable::Indication>| {
+                    broadcasts::by_leader_with_state(&at, &below, up)
+                };
+                by_total_order::spawn_with_state(&at, ordered, up)
             }
             Consensus::Randomised => randomised::spawn(&at, links.lane(), &links.status(), up),
             Consensus::ByQuorums => {

@@ -3,7 +3,7 @@ use crate::stack;
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe, causal, consensus, eventually_perfect, first_in_first_out, leader, link::Links,
-    perfect, regular_total_order, reliable, total_order, uniform,
+    perfect, reconfigurable, regular_total_order, reliable, total_order, uniform,
 };
 use quorate_broadcast::{
     all_ack, by_consensus_on_messages, by_leader, causal_collected, causal_past, causal_waiting,
@@ -306,6 +306,16 @@ pub(crate) fn by_leader<H: Host>(
 ) -> Addr<total_order::Broadcast> {
     let (host, links) = (host.at("total-order"), below.links.at("total-order"));
     by_leader::spawn(&host, below.total_order, &links, &below.leader, up)
+}
+
+/// The same, for a user that gives and takes states.
+pub(crate) fn by_leader_with_state<H: Host>(
+    host: &H,
+    below: &Below<impl Links>,
+    up: Addr<reconfigurable::Indication>,
+) -> Addr<reconfigurable::Request> {
+    let (host, links) = (host.at("total-order"), below.links.at("total-order"));
+    by_leader::spawn_with_state(&host, below.total_order, &links, &below.leader, up)
 }
 
 fn one(id: MessageId, payload: Bytes) -> Delivery {

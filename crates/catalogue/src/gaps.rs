@@ -108,8 +108,8 @@ const ROWS: &[(&str, Gap)] = &[
     (
         "leader-driven",
         Gap::Repeats(
-            "open proposals and acceptances, and decisions that the receiver lacks; a candidate campaigns \
-             in a higher ballot",
+            "open proposals and acceptances, and the latest 1,024 decisions, as far as the receiver lacks \
+             them; a candidate campaigns in a higher ballot",
         ),
     ),
     (
@@ -149,8 +149,9 @@ const ROWS: &[(&str, Gap)] = &[
     (
         "by-total-order",
         Gap::Ends(
-            "as the total order below: over the one that a leader drives it goes on; over the one by \
-             consensus it decides nothing from where that ends",
+            "as the total order below: over the one that a leader drives it goes on, with its state, which \
+             has the latest 256 decisions (or 4 MiB of them); over the one by consensus it decides nothing \
+             from where that ends",
         ),
     ),
     (

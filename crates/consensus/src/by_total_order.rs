@@ -11,7 +11,10 @@
 //!
 //! # Assumes
 //! Uniform total-order broadcast, and whatever that assumes. No instance is more than 2¹⁶ above the
-//! lowest undecided one: a proposal in what lies beyond is refused, at every process alike.
+//! lowest undecided one: a proposal in what lies beyond is refused, at every process alike. Where the order
+//! skips what nobody keeps any more, it gives and takes states; who missed a decision that is not among the
+//! latest 256, or 4 MiB of them, stays without it. Over an order that skips and keeps no state ([`spawn`]), a
+//! process decides nothing from there on.
 //!
 //! # Messages
 //! `(instance, value)`, by total-order broadcast: a proposal.
@@ -19,27 +22,30 @@
 //! # Cost
 //! A proposal costs what one broadcast of the total order below does, in messages and in steps; in an
 //! instance in which all propose, up to n of them. Memory: the undecided instances in which this
-//! process has proposed; decided ones are places in a watermark.
+//! process has proposed; decided ones are places in a watermark, and the latest have their values.
 //!
 //! # Why it holds
 //! Whether a proposal is the first of its instance depends only on what the order has before it, which
-//! is the same everywhere (UC2), and there is one first (UC3). It is somebody's proposal (UC1). A
+//! is the same everywhere, as is what a state says that stands for it (UC2), and there is one first (UC3).
+//! Who has skipped something, and has no state, cannot know what is first. It is somebody's proposal (UC1). A
 //! correct process delivers its own proposal, unless another of that instance came first, and what any
 //! process delivers, every correct one does (UC4).
 //!
 //! # Source
 //! Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed Systems*, JACM 1996,
 //! section 7.1; Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed
-//! Programming*, chapter 6. Deviation: many instances share one total order.
+//! Programming*, chapter 6. Deviations: many instances share one total order; states.
+mod decisions;
+
 use bytes::{Bytes, BytesMut};
+use decisions::Decisions;
 use quorate_abstractions::{
     consensus::{Decide, Propose},
+    reconfigurable::{self, Indication, Restore, View},
     total_order::{Broadcast, Deliver},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe,
-    instances::{Entry, Instances},
-    wire,
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, instances::Entry, wire,
 };
 
 /// Instances so far above the oldest undecided one are refused.
@@ -53,8 +59,13 @@ struct Instance {
 }
 
 /// Consensus by total order.
+#[derive(Default)]
 pub struct ByTotalOrder {
-    instances: Instances<Instance>,
+    decisions: Decisions,
+    /// The state that is on its way to this process.
+    arriving: BytesMut,
+    /// Whether something was skipped here that no state stands for.
+    skipped: bool,
 }
 
 /// What the algorithm reacts to.
@@ -64,6 +75,13 @@ pub enum Event {
     Propose(Propose),
     /// Proposals, in the total order.
     Deliver(Deliver),
+    /// Another process wants the state that follows from what was delivered so far.
+    StateWanted {
+        /// What the answer is told by.
+        ticket: u64,
+    },
+    /// This process is given a state.
+    Restore(Restore),
 }
 
 /// What the algorithm triggers.
@@ -71,6 +89,13 @@ pub enum Event {
 pub enum Effect {
     /// A proposal, to total-order broadcast.
     Broadcast(Broadcast),
+    /// The state that was wanted.
+    State {
+        /// By whom.
+        ticket: u64,
+        /// What is decided.
+        view: View,
+    },
     /// An indication to the layer above.
     Decide(Decide),
 }
@@ -80,6 +105,8 @@ impl Observe for Event {
         match self {
             Event::Propose(request) => request.observe(),
             Event::Deliver(indication) => indication.observe().as_internal(),
+            Event::StateWanted { ticket } => Observation::internal("StateWanted").instance(*ticket),
+            Event::Restore(indication) => indication.observe().as_internal(),
         }
     }
 }
@@ -88,6 +115,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::Broadcast(request) => request.observe().as_internal(),
+            Effect::State { ticket, .. } => Observation::internal("State").instance(*ticket),
             Effect::Decide(indication) => indication.observe(),
         }
     }
@@ -100,19 +128,21 @@ impl Algorithm for ByTotalOrder {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Propose(Propose { instance, value }) => self.upon_propose(instance, &value, ctx),
+            Event::Deliver(Deliver { payloads, .. }) if payloads.is_empty() => {
+                self.upon_skipped(ctx)
+            }
             Event::Deliver(Deliver { payloads, .. }) => {
                 for payload in payloads {
                     self.upon_proposal(payload, ctx);
                 }
             }
-        }
-    }
-}
-
-impl Default for ByTotalOrder {
-    fn default() -> Self {
-        ByTotalOrder {
-            instances: Instances::new(INSTANCES_AHEAD),
+            Event::StateWanted { ticket } => {
+                let view = View::of_bytes(self.decisions.encode());
+                ctx.trigger(Effect::State { ticket, view });
+            }
+            Event::Restore(Restore::Begin | Restore::Abandoned) => self.arriving.clear(),
+            Event::Restore(Restore::Chunk(chunk)) => self.arriving.extend_from_slice(&chunk),
+            Event::Restore(Restore::Whole) => self.upon_state(ctx),
         }
     }
 }
@@ -120,7 +150,7 @@ impl Default for ByTotalOrder {
 impl ByTotalOrder {
     /// The first proposal of this process in an instance is broadcast, unless it is decided already.
     fn upon_propose(&mut self, number: u64, value: &Bytes, ctx: &mut Ctx<Self>) {
-        match self.instances.at(number, Instance::default) {
+        match self.decisions.at(number) {
             Entry::Live(Instance { proposed: true }) | Entry::Retired => {}
             Entry::Live(instance) => {
                 instance.proposed = true;
@@ -138,16 +168,38 @@ impl ByTotalOrder {
         let Ok(number) = wire::take_number(&mut value) else {
             return ctx.count("undecodable proposal");
         };
-        match self.instances.at(number, Instance::default) {
+        if self.skipped {
+            return ctx.count("proposal behind one that was skipped");
+        }
+        match self.decisions.at(number) {
             Entry::Live(_) => {
-                self.instances.retire(number);
-                ctx.trigger(Effect::Decide(Decide {
-                    instance: number,
-                    value,
-                }));
+                let instance = number;
+                let decision = Decide { instance, value };
+                self.decisions.decide(decision.clone());
+                ctx.trigger(Effect::Decide(decision));
             }
             Entry::Retired => {}
             Entry::TooFar => ctx.count("instance too far ahead"),
+        }
+    }
+
+    /// What is the first of an instance from here on, and whether another came before, is not known here.
+    fn upon_skipped(&mut self, ctx: &mut Ctx<Self>) {
+        self.skipped = true;
+        ctx.count("decides nothing any more, since proposals were skipped");
+    }
+
+    /// The state of another process stands for what was not delivered here: what it decides is news.
+    fn upon_state(&mut self, ctx: &mut Ctx<Self>) {
+        let state = std::mem::take(&mut self.arriving).freeze();
+        match self.decisions.restore(state) {
+            Ok(news) => news
+                .into_iter()
+                .for_each(|decision| ctx.trigger(Effect::Decide(decision))),
+            Err(_) => {
+                ctx.count("undecodable state");
+                self.upon_skipped(ctx);
+            }
         }
     }
 }
@@ -160,7 +212,8 @@ fn proposal(instance: u64, value: &Bytes) -> Bytes {
     payload.freeze()
 }
 
-/// Starts consensus over total-order broadcast.
+/// Starts consensus over total-order broadcast that skips nothing, or whose users keep nothing: behind what it
+/// skips, nothing is decided.
 pub fn spawn<H: Host>(
     host: &H,
     total_order: impl Layer<Broadcast, Deliver>,
@@ -172,6 +225,36 @@ pub fn spawn<H: Host>(
     let algorithm = ByTotalOrder::default();
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Broadcast(request) => total_order.send(request),
+        Effect::Decide(indication) => up.send(indication),
+        // Nobody wants one.
+        Effect::State { .. } => {}
+    });
+    requests
+}
+
+/// Starts consensus over total-order broadcast whose users give and take states.
+pub fn spawn_with_state<H: Host>(
+    host: &H,
+    total_order: impl Layer<reconfigurable::Request, Indication>,
+    up: Addr<Decide>,
+) -> Addr<Propose> {
+    let mailbox = host.mailbox();
+    let requests = mailbox.addr().with(Event::Propose);
+    let events = mailbox.addr();
+    let indications = Addr::new(move |indication| match indication {
+        Indication::Deliver(indication) => events.send(Event::Deliver(indication)),
+        Indication::StateWanted { ticket } => events.send(Event::StateWanted { ticket }),
+        Indication::Restore(restore) => events.send(Event::Restore(restore)),
+        // Nobody comes back.
+        Indication::Configuration(_) => {}
+    });
+    let total_order = total_order.attach(indications);
+    let algorithm = ByTotalOrder::default();
+    host.start(mailbox, algorithm, move |effect| match effect {
+        Effect::Broadcast(request) => total_order.send(reconfigurable::Request::Broadcast(request)),
+        Effect::State { ticket, view } => {
+            total_order.send(reconfigurable::Request::State { ticket, view });
+        }
         Effect::Decide(indication) => up.send(indication),
     });
     requests

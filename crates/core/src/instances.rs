@@ -57,6 +57,16 @@ impl<S> Instances<S> {
         self.live.remove(&number)
     }
 
+    /// Retires all of these.
+    pub fn retire_all(&mut self, these: &Watermark) {
+        self.retired.raise(these.low());
+        for (first, last) in these.ranges() {
+            (first..=last).for_each(|number| _ = self.retired.insert(number));
+        }
+        let retired = &self.retired;
+        self.live.retain(|number, _| !retired.contains(*number));
+    }
+
     /// Whether the instance was retired.
     pub fn is_retired(&self, number: u64) -> bool {
         self.retired.contains(number)
@@ -104,5 +114,25 @@ mod tests {
         instances.retire(2);
         assert!(matches!(instances.at(7, || 0), Entry::Live(0)));
         assert_eq!(instances.numbers(), [7]);
+    }
+
+    #[test]
+    fn many_are_retired_at_once() {
+        let mut instances = Instances::new(100);
+        for number in [5, 8, 20] {
+            assert!(matches!(instances.at(number, || number), Entry::Live(_)));
+        }
+        instances.retire(9);
+        let mut these = Watermark::up_to(6);
+        for number in [8, 11, 12] {
+            these.insert(number);
+        }
+        instances.retire_all(&these);
+        assert_eq!(instances.numbers(), [20]);
+        let ranges: Vec<_> = instances.retired().ranges().collect();
+        assert_eq!(
+            (instances.retired().low(), ranges),
+            (6, vec![(8, 9), (11, 12)])
+        );
     }
 }

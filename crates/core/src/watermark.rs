@@ -1,6 +1,6 @@
 //! Sets of sequence numbers whose memory follows the disorder of the network, not the run's length.
 use crate::message::{MessageId, Origin};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A set of sequence numbers, counted from 1: a contiguous prefix and the few ranges above it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -51,6 +51,20 @@ impl Watermark {
                 .is_some_and(|(_, last)| sequence <= *last)
     }
 
+    /// Gives up what is missing so far below `sequence`: while that lies more than `window` above the prefix,
+    /// the prefix goes on to the end of the first range above it. A number further than that beyond all others
+    /// moves nothing.
+    pub fn give_up(&mut self, sequence: u64, window: u64) {
+        if sequence > self.high().saturating_add(window) {
+            return;
+        }
+        while sequence > self.low.saturating_add(window)
+            && let Some((_, last)) = self.above.pop_first()
+        {
+            self.low = last;
+        }
+    }
+
     /// Adds everything up to and including `sequence`.
     pub fn raise(&mut self, sequence: u64) {
         self.low = self.low.max(sequence);
@@ -58,6 +72,41 @@ impl Watermark {
             && *range.key() <= self.low.saturating_add(1)
         {
             self.low = self.low.max(range.remove());
+        }
+    }
+
+    /// Adds everything up to and including `last` but these, which stay as they are.
+    pub fn fill(&mut self, last: u64, but: impl IntoIterator<Item = u64>) {
+        let but = but.into_iter();
+        let missing: BTreeSet<u64> = but
+            .filter(|sequence| *sequence <= last && !self.contains(*sequence))
+            .collect();
+        let beyond = std::mem::take(&mut self.above);
+        let beyond = beyond.into_iter().filter(|(_, end)| *end > last);
+        let mut next = 1;
+        for sequence in missing {
+            self.add(next, sequence - 1);
+            next = sequence + 1;
+        }
+        self.add(next, last);
+        for (first, end) in beyond {
+            self.add(first.max(last + 1), end);
+        }
+    }
+
+    /// Adds a range that lies above all that are there.
+    fn add(&mut self, first: u64, last: u64) {
+        if first > last {
+            return;
+        }
+        if self.above.is_empty() && first <= self.low.saturating_add(1) {
+            self.low = self.low.max(last);
+        } else if let Some(mut range) = self.above.last_entry()
+            && *range.get() + 1 >= first
+        {
+            *range.get_mut() = last.max(*range.get());
+        } else {
+            self.above.insert(first, last);
         }
     }
 
@@ -112,6 +161,13 @@ impl WatermarkSet {
             .insert(id.sequence)
     }
 
+    /// Gives up what is missing of the origin so far below the message, as [`Watermark::give_up`] does.
+    pub fn give_up(&mut self, id: MessageId, window: u64) {
+        if let Some(seen) = self.origins.get_mut(&id.origin) {
+            seen.give_up(id.sequence, window);
+        }
+    }
+
     /// All of `origin`'s messages up to this one are in the set.
     pub fn low(&self, origin: Origin) -> u64 {
         self.origins.get(&origin).map_or(0, Watermark::low)
@@ -148,7 +204,6 @@ mod tests {
         assert_eq!((set.low(), set.gaps()), (20, 0));
     }
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
 
     proptest! {
         #[test]
@@ -165,6 +220,40 @@ mod tests {
             prop_assert_eq!(watermark.low(), low);
             prop_assert_eq!(watermark.high(), model.last().copied().unwrap_or(0));
         }
+
+        #[test]
+        fn filling_adds_all_but_what_is_named(
+            sequences in prop::collection::vec(1..40_u64, 0..40),
+            last in 0..45_u64,
+            but in prop::collection::vec(1..45_u64, 0..10),
+        ) {
+            let (mut filled, mut model) = (Watermark::default(), Watermark::default());
+            for sequence in sequences {
+                filled.insert(sequence);
+                model.insert(sequence);
+            }
+            filled.fill(last, but.clone());
+            for sequence in (1..=last).filter(|sequence| !but.contains(sequence)) {
+                model.insert(sequence);
+            }
+            prop_assert_eq!(filled, model);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_far_below_is_given_up_for_what_has_come() {
+        let mut set = Watermark::up_to(2);
+        for sequence in [4, 5, 9, 13] {
+            set.insert(sequence);
+        }
+        set.give_up(12, 10);
+        assert_eq!(set.low(), 2, "it is within the window");
+        set.give_up(13, 10);
+        assert_eq!((set.low(), set.gaps()), (5, 2), "no more than it takes");
+        set.give_up(24, 10);
+        assert_eq!((set.low(), set.gaps()), (5, 2), "it is not near anything");
+        set.give_up(23, 10);
+        assert_eq!((set.low(), set.gaps()), (13, 0));
     }
 
     #[test]

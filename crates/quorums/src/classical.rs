@@ -15,7 +15,7 @@
 //! # Messages
 //! - `GetRequest(call)`, to all: send your state. `GetResponse(call, state)`, back.
 //! - `SetRequest(call, update)`, to all: apply this. `SetResponse(call)`, back.
-//! - `Resumed(call)`, to one, upon a gap: ask again; no call of mine before this one is open.
+//! - `Resumed(made, open)`, to one, upon a gap: ask again; of the calls that I have made, these are open.
 //!
 //! # Cost
 //! A call takes 2(n−1) messages and 2 steps (n = 1: none); with another process dead, 2n−3
@@ -76,10 +76,12 @@ pub enum Message<S: State> {
         call: u64,
     },
     /// Says that a stream to the receiver has begun anew: answers to it may be lost, so that it has to ask
-    /// again; and that of the sender's own calls no earlier one is open any more.
+    /// again; and which of the sender's own calls are open: no other will be asked for again.
     Resumed {
-        /// The oldest call that is open, or the next one.
-        call: u64,
+        /// How many calls the sender has made.
+        made: u64,
+        /// Those that are open, ascending.
+        open: Vec<u64>,
     },
 }
 
@@ -90,7 +92,7 @@ impl<S: State> Message<S> {
             | Message::GetResponse { call, .. }
             | Message::SetRequest { call, .. }
             | Message::SetResponse { call }
-            | Message::Resumed { call } => *call,
+            | Message::Resumed { made: call, .. } => *call,
         }
     }
 }
@@ -106,7 +108,8 @@ impl<S: State> Wire for Message<S> {
         });
         put_number(self.call(), out);
         match self {
-            Message::GetRequest { .. } | Message::SetResponse { .. } | Message::Resumed { .. } => {}
+            Message::GetRequest { .. } | Message::SetResponse { .. } => {}
+            Message::Resumed { open, .. } => open.iter().for_each(|call| put_number(*call, out)),
             Message::GetResponse { state, .. } => state.encode(out),
             Message::SetRequest { update, .. } => update.encode(out),
         }
@@ -126,7 +129,17 @@ impl<S: State> Wire for Message<S> {
                 Ok(Message::SetRequest { call, update })
             }
             3 if bytes.is_empty() => Ok(Message::SetResponse { call }),
-            4 if bytes.is_empty() => Ok(Message::Resumed { call }),
+            4 => {
+                let mut open = Vec::new();
+                while !bytes.is_empty() {
+                    let next = take_number(&mut bytes)?;
+                    if next > call || open.last().is_some_and(|last| *last >= next) {
+                        return Err(Undecodable);
+                    }
+                    open.push(next);
+                }
+                Ok(Message::Resumed { made: call, open })
+            }
             _ => Err(Undecodable),
         }
     }
@@ -242,7 +255,7 @@ impl<S: State> Algorithm for Classical<S> {
                     self.upon_get_response(from, call, state, ctx);
                 }
                 Message::SetResponse { call } => self.upon_set_response(from, call, ctx),
-                Message::Resumed { call } => self.upon_resumed(from, call, ctx),
+                Message::Resumed { made, open } => self.upon_resumed(from, made, open, ctx),
             },
             Event::Status(status) => self.upon_status(&status, ctx),
         }
@@ -287,18 +300,17 @@ impl<S: State> Classical<S> {
         let link::Status::Begun { peer } = *status else {
             return;
         };
-        let oldest = self.pending.keys().next().copied();
-        let call = oldest.unwrap_or(self.made.saturating_add(1));
-        let (to, message) = (To::One(peer), Message::Resumed { call });
+        let (made, open) = (self.made, self.pending.keys().copied().collect());
+        let (to, message) = (To::One(peer), Message::Resumed { made, open });
         ctx.trigger(Effect::Link(link::Send { to, message }));
         self.ask_again(peer, ctx);
     }
 
-    /// The other's answers may be lost: asks again. No call of the other's before the one that it
-    /// names is asked for again; a number that nobody can have come to is not believed.
-    fn upon_resumed(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) {
+    /// The other's answers may be lost: asks again. None of the other's calls is asked for again but
+    /// those that are open; a number that nobody can have come to is not believed.
+    fn upon_resumed(&mut self, from: ProcessId, made: u64, open: Vec<u64>, ctx: &mut Ctx<Self>) {
         let answered = self.answered.entry(from).or_default();
-        answered.raise(call.saturating_sub(1).min(LAST));
+        answered.fill(made.min(LAST), open);
         self.ask_again(from, ctx);
     }
 

@@ -142,6 +142,10 @@ impl Batches {
     /// More than usual is kept, while a state is on its way.
     pub(super) fn keep_more(&mut self, more: bool) {
         self.keeps_more = more;
+        if !more {
+            let origins: Vec<Origin> = self.streams.keys().copied().collect();
+            origins.into_iter().for_each(|origin| self.forget(origin));
+        }
     }
 
     /// Up to which batch all of an origin has come.

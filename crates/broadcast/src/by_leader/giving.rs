@@ -21,6 +21,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// So many decisions are kept while a state is on its way.
 const KEPT_MEANWHILE: usize = 1 << 16;
 
+/// A chunk of the user's is longer than any may be: without it, the state would not be whole.
+struct TooLong;
+
 /// A state on its way.
 #[derive(Debug)]
 struct Gift {
@@ -40,20 +43,20 @@ struct Gift {
 
 impl Gift {
     /// The next chunk, if there is room for it.
-    fn next_chunk(&mut self) -> Option<Chunk> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, TooLong> {
         if self.in_flight.iter().sum::<usize>() >= WINDOW {
-            return None;
+            return Ok(None);
         }
-        let view = self.view.as_mut()?;
+        let Some(view) = self.view.as_mut() else {
+            return Ok(None);
+        };
         let (bytes, last) = if self.next == 0 {
             let mut head = BytesMut::new();
             wire::put_head(&self.start, &mut head);
             (head.freeze(), false)
         } else {
-            match view
-                .next_chunk()
-                .filter(|chunk| chunk.len() <= LONGEST_CHUNK)
-            {
+            match view.next_chunk() {
+                Some(chunk) if chunk.len() > LONGEST_CHUNK => return Err(TooLong),
                 Some(chunk) => (chunk, false),
                 None => (Bytes::new(), true),
             }
@@ -65,13 +68,13 @@ impl Gift {
         self.in_flight.push_back(bytes.len());
         let number = self.next;
         self.next += 1;
-        Some(Chunk::Chunk {
+        Ok(Some(Chunk::Chunk {
             transfer: self.transfer,
             number,
             last,
             digest: self.digest,
             bytes,
-        })
+        }))
     }
 
     /// The receiver has taken the chunks up to this one.
@@ -203,8 +206,16 @@ impl ByLeader {
             return;
         };
         let to = To::One(gift.to);
-        while let Some(message) = gift.next_chunk() {
-            ctx.trigger(Effect::State(link::Send { to, message }));
+        loop {
+            match gift.next_chunk() {
+                Ok(Some(message)) => ctx.trigger(Effect::State(link::Send { to, message })),
+                Ok(None) => break,
+                Err(TooLong) => {
+                    let gone = ProcessSet::from_iter([gift.to]);
+                    ctx.count("chunk of a state too long");
+                    return self.stop_giving(gone);
+                }
+            }
         }
         if gift.is_taken() {
             let (to, transfer) = (gift.to, gift.transfer);

@@ -380,3 +380,26 @@ fn the_search_finds_the_twins() {
     search(Flaw::EmptyVector, Form::Regular, (2, &[1, 1], 0), "CRB5");
     search(Flaw::DeliveredInside, Form::Uniform, (3, &[3], 1), "CRB4");
 }
+
+#[test]
+fn behind_a_message_that_never_comes_only_so_much_waits() {
+    let mut process = Alone::new(CausalWaiting::new);
+    process.algorithm.most = 10;
+    for sequence in 2..=20 {
+        for _ in 0..2 {
+            let waits = message(&[(2, sequence - 1)], 3);
+            assert!(receive(&mut process, id(2, sequence), waits).is_empty());
+        }
+    }
+    assert_eq!(process.algorithm.pending.len(), 10, "a byte each");
+    let another = receive(&mut process, id(3, 1), message(&[], 3));
+    assert_eq!(another, [id(3, 1)], "another is not concerned");
+    let all = receive(&mut process, id(2, 1), message(&[], 3));
+    assert_eq!(
+        all.len(),
+        11,
+        "what is next has room, and what has waited comes"
+    );
+    assert!(receive(&mut process, id(2, 13), message(&[(2, 12)], 3)).is_empty());
+    assert_eq!(process.algorithm.pending.len(), 1, "there is room again");
+}

@@ -17,8 +17,7 @@ fn nobody_speaks_for_another() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let p1 = world.membership().coordinator(1);
     let mut numbering = Numbering::new(&world.host(p1));
-    let delivered = WatermarkSet::default();
-    let check = |numbering: &Numbering, id| numbering.check(id, &delivered);
+    let check = |numbering: &Numbering, id| numbering.check(id, &mut WatermarkSet::default());
     let impossible = Err("impossible identifier");
     assert_eq!(
         check(&numbering, id(1, 1, 1)),
@@ -40,11 +39,29 @@ fn nobody_makes_others_remember_without_bound() {
     let mut delivered = WatermarkSet::default();
     let beyond = id(2, 2, WINDOW + 1);
     let refused = Err("identifier too far ahead");
-    assert_eq!(numbering.check(beyond, &delivered), refused);
+    assert_eq!(numbering.check(beyond, &mut delivered), refused);
     delivered.insert(id(2, 2, 1));
-    assert_eq!(numbering.check(beyond, &delivered), Ok(()));
+    assert_eq!(numbering.check(beyond, &mut delivered), Ok(()));
     let last = id(2, 2, u64::MAX);
-    assert_eq!(numbering.check(last, &delivered), refused);
+    assert_eq!(numbering.check(last, &mut delivered), refused);
+}
+
+#[test]
+fn behind_a_message_that_never_comes_an_origin_is_heard_for_ever() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let p1 = world.membership().coordinator(1);
+    let numbering = Numbering::new(&world.host(p1));
+    let mut delivered = WatermarkSet::default();
+    for sequence in (1..=3 * WINDOW).filter(|sequence| *sequence != 7 && *sequence != 9) {
+        let id = id(2, 2, sequence);
+        assert_eq!(numbering.check(id, &mut delivered), Ok(()), "{sequence}");
+        assert!(delivered.insert(id));
+    }
+    assert_eq!(
+        (delivered.low(id(2, 2, 1).origin), delivered.gaps()),
+        (3 * WINDOW, 0)
+    );
+    assert!(!delivered.insert(id(2, 2, 7)), "it is too late");
 }
 
 #[test]

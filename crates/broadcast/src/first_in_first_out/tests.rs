@@ -241,6 +241,46 @@ fn what_is_held_back_does_not_keep_what_it_arrived_with() {
 }
 
 #[test]
+fn behind_a_message_that_never_comes_only_so_much_waits() {
+    let counters = Counters::default();
+    let mut ctx = Context::new("fifo".into(), 1, counters.clone());
+    let most = 100;
+    let mut fifo = FirstInFirstOut {
+        most,
+        ..FirstInFirstOut::default()
+    };
+    let mut deliver = |fifo: &mut FirstInFirstOut, rank, sequence, length| {
+        let origin = Origin {
+            process: p(rank),
+            incarnation: Incarnation(2),
+        };
+        let (id, payload) = (MessageId { origin, sequence }, Bytes::from(vec![0; length]));
+        fifo.upon(Event::Reliable(reliable::Deliver { id, payload }), &mut ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        effects.len()
+    };
+    for sequence in 2..=20 {
+        assert_eq!(deliver(&mut fifo, 2, sequence, 10), 0);
+        assert_eq!(deliver(&mut fifo, 2, 2, 10), 0, "twice is once");
+    }
+    let held: usize = fifo.pending.values().map(Bytes::len).sum();
+    assert_eq!(
+        (held, counters.total("too much before its turn")),
+        (most, 9 + 10)
+    );
+    assert_eq!(deliver(&mut fifo, 3, 2, most), 0);
+    assert_eq!(
+        deliver(&mut fifo, 3, 1, 2 * most),
+        2,
+        "another is not concerned"
+    );
+    assert_eq!(deliver(&mut fifo, 2, 1, 10), 11, "what has waited comes");
+    assert_eq!(deliver(&mut fifo, 2, 13, most), 0, "there is room again");
+    assert_eq!(fifo.pending.len(), 1);
+}
+
+#[test]
 fn frb1_to_5_hold_in_every_schedule_with_a_crash() {
     let every = |n, crashes, senders: &[usize], which| {
         let search = Exhaustive::new().crashes(crashes);

@@ -241,6 +241,7 @@ struct Alone {
     algorithm: ByTotalOrder,
     ctx: Ctx<ByTotalOrder>,
     counters: Counters,
+    given: Option<View>,
 }
 
 impl Alone {
@@ -250,7 +251,21 @@ impl Alone {
             algorithm: ByTotalOrder::default(),
             ctx: Context::new("consensus".into(), 1, counters.clone()),
             counters,
+            given: None,
         }
+    }
+
+    /// Its state, in chunks.
+    fn gives(&mut self) -> Vec<Bytes> {
+        self.upon(Event::StateWanted { ticket: 1 });
+        let mut view = self.given.take().unwrap();
+        std::iter::from_fn(move || view.next_chunk()).collect()
+    }
+
+    fn takes(&mut self, restore: Restore) -> Vec<(u64, Bytes)> {
+        let (_, decisions) = self.upon(Event::Restore(restore));
+        let decided = decisions.into_iter();
+        decided.map(|d| (d.instance, d.value)).collect()
     }
 
     /// What one event leads to: broadcasts, and decisions.
@@ -263,6 +278,7 @@ impl Alone {
             match effect {
                 Effect::Broadcast(_) => broadcasts += 1,
                 Effect::Decide(decision) => decisions.push(decision),
+                Effect::State { view, .. } => self.given = Some(view),
             }
         }
         (broadcasts, decisions)
@@ -329,7 +345,7 @@ fn what_cannot_be_is_counted_and_dropped() {
     assert!(p1.delivers(far.into()).is_empty());
     assert_eq!(p1.proposes(u64::MAX), 0);
     assert_eq!(p1.counters.total("instance too far ahead"), 3);
-    assert!(p1.algorithm.instances.is_empty());
+    assert!(p1.algorithm.decisions.is_idle());
 }
 
 #[test]
@@ -339,5 +355,53 @@ fn memory_does_not_follow_the_length_of_the_run() {
         p1.proposes(instance);
         p1.delivers(vec![proposal(instance, &value("a"))]);
     }
-    assert!(p1.algorithm.instances.is_empty());
+    assert!(p1.algorithm.decisions.is_idle());
+}
+
+#[test]
+fn who_has_skipped_proposals_decides_what_the_others_did() {
+    let (mut p1, mut p3) = (Alone::new(), Alone::new());
+    p1.delivers(vec![proposal(1, &value("a"))]);
+    p3.delivers(vec![proposal(1, &value("a"))]);
+    assert_eq!(p3.proposes(2), 1);
+    assert_eq!(p3.proposes(4), 1);
+    p1.delivers(vec![proposal(2, &value("b")), proposal(3, &value("c"))]);
+    let state = p1.gives();
+    assert!(p3.takes(Restore::Begin).is_empty());
+    assert!(
+        p3.takes(Restore::Chunk(Bytes::from_static(b"void")))
+            .is_empty()
+    );
+    assert!(p3.takes(Restore::Abandoned).is_empty());
+    assert!(p3.takes(Restore::Begin).is_empty());
+    for chunk in state {
+        assert!(p3.takes(Restore::Chunk(chunk)).is_empty());
+    }
+    let news = [(2, value("b")), (3, value("c"))];
+    assert_eq!(p3.takes(Restore::Whole), news);
+    let later = vec![proposal(2, &value("z")), proposal(4, &value("d"))];
+    assert_eq!(
+        p3.delivers(later),
+        [(4, value("d"))],
+        "its own is the first"
+    );
+}
+
+#[test]
+fn who_has_skipped_proposals_and_has_no_state_decides_nothing() {
+    let mut p3 = Alone::new();
+    p3.delivers(vec![proposal(1, &value("a"))]);
+    p3.delivers(Vec::new());
+    assert!(p3.delivers(vec![proposal(2, &value("z"))]).is_empty());
+    assert_eq!(p3.counters.total("proposal behind one that was skipped"), 1);
+}
+
+#[test]
+fn behind_what_is_no_state_nothing_is_decided() {
+    let mut p3 = Alone::new();
+    p3.takes(Restore::Begin);
+    p3.takes(Restore::Chunk(Bytes::from_static(&[1])));
+    assert!(p3.takes(Restore::Whole).is_empty());
+    assert!(p3.delivers(vec![proposal(2, &value("z"))]).is_empty());
+    assert_eq!(p3.counters.total("undecodable state"), 1);
 }

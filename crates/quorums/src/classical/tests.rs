@@ -145,7 +145,10 @@ fn messages_survive_and_garbage_is_refused() {
         Message::GetResponse { call, state },
         Message::SetRequest { call, update },
         Message::SetResponse { call },
-        Message::Resumed { call },
+        Message::Resumed {
+            made: call,
+            open: vec![1, call],
+        },
     ] {
         let bytes = message.clone().into_bytes();
         assert_eq!(Message::<Marks>::decode(bytes.clone()), Ok(message));
@@ -207,6 +210,11 @@ fn arrive(
     sent(at, Event::Link(Deliver { from, message }))
 }
 
+fn resumed(made: u64, open: &[u64]) -> Message<Tally> {
+    let open = open.to_vec();
+    Message::Resumed { made, open }
+}
+
 fn set(operation: u64, mark: u8) -> Event<Tally> {
     let call = Call::Set(Mark(mark));
     Event::Request(Request { operation, call })
@@ -220,16 +228,16 @@ fn what_is_open_is_asked_again_and_applied_once() {
     let asked = asked.pop().unwrap().message;
     let again = sent(&mut p1, Event::Status(Status::Begun { peer: p(2) }));
     let messages: Vec<_> = again.iter().map(|send| send.message.clone()).collect();
-    assert_eq!(messages, [Message::Resumed { call: 1 }, asked.clone()]);
+    assert_eq!(messages, [resumed(1, &[1]), asked.clone()]);
     assert!(again.iter().all(|send| send.to == To::One(p(2))));
-    let again = arrive(&mut p1, 2, Message::Resumed { call: 1 });
+    let again = arrive(&mut p1, 2, resumed(0, &[]));
     assert_eq!(again.len(), 1, "p2's answer may be lost");
     assert_eq!(again[0].message, asked);
     let answer = arrive(&mut p2, 1, asked.clone());
     assert_eq!(arrive(&mut p2, 1, asked.clone()), answer);
     assert_eq!(p2.state, Tally(vec![7]), "applied once");
     arrive(&mut p1, 2, answer[0].message.clone());
-    let again = arrive(&mut p1, 2, Message::Resumed { call: 1 });
+    let again = arrive(&mut p1, 2, resumed(0, &[]));
     assert!(again.is_empty(), "it has answered: {again:?}");
 }
 
@@ -255,4 +263,28 @@ fn what_was_over_before_the_stream_began_anew_is_waited_for_no_longer() {
     }
     assert_eq!(p2.state, Tally(vec![2]));
     assert_eq!(p2.answered.get(&p(1)), Some(&Watermark::up_to(AHEAD + 2)));
+}
+
+/// One call that stays open does not keep those after it, which are over, waited for.
+#[test]
+fn what_is_over_behind_an_open_call_is_waited_for_no_longer() {
+    let new = || Classical::new(majorities(3), Tally(Vec::new()));
+    let (mut p1, mut p2) = (new(), new());
+    sent(&mut p1, set(1, 1));
+    for operation in 2..=AHEAD + 1 {
+        sent(&mut p1, set(operation, 1));
+        for from in [1, 3] {
+            arrive(&mut p1, from, Message::SetResponse { call: operation });
+        }
+    }
+    for send in sent(&mut p1, Event::Status(Status::Begun { peer: p(2) })) {
+        let answers = arrive(&mut p2, 1, send.message);
+        answers
+            .into_iter()
+            .for_each(|answer| _ = arrive(&mut p1, 2, answer.message));
+    }
+    assert_eq!(p2.state, Tally(vec![1]), "what was open");
+    assert_eq!(p2.answered.get(&p(1)), Some(&Watermark::up_to(AHEAD + 1)));
+    let asked = sent(&mut p1, set(AHEAD + 2, 2)).pop().unwrap().message;
+    assert_eq!(arrive(&mut p2, 1, asked).len(), 1, "it is heard");
 }

@@ -7,7 +7,7 @@ use std::{
 
 /// Batches so far above the contiguous ones are refused,
 const WINDOW: u64 = 1 << 16;
-/// …and, once so many bytes are here, all that are not needed yet.
+/// …and, once so many bytes beyond the ordered ones are here, all that are not needed yet.
 const AHEAD_BYTES: usize = 96 << 20;
 
 /// What is known of one origin's batches.
@@ -23,6 +23,8 @@ pub(super) struct Stream {
     held: BTreeMap<u64, Bytes>,
     /// How many bytes those are.
     bytes: usize,
+    /// How many of them are beyond the ordered batches.
+    ahead: usize,
     /// Whether its origin is gone.
     closed: bool,
 }
@@ -33,6 +35,8 @@ impl Stream {
         if ordered <= self.ordered {
             return;
         }
+        let passed = self.held.range(self.ordered + 1..=ordered);
+        self.ahead -= passed.map(|(_, batch)| batch.len()).sum::<usize>();
         self.ordered = ordered;
         self.delivered = delivered;
         self.contiguous = self.contiguous.max(ordered);
@@ -44,12 +48,13 @@ impl Stream {
     /// Takes a batch in; `false` if it lies too far ahead, or if there are too many already and it is not
     /// `needed`, as all up to that one are.
     pub(super) fn hold(&mut self, number: u64, batch: Bytes, needed: u64) -> bool {
-        let is_too_much = number > needed && self.bytes > AHEAD_BYTES;
+        let is_too_much = number > needed && self.ahead > AHEAD_BYTES;
         if number > self.contiguous.saturating_add(WINDOW) || is_too_much {
             return false;
         }
         if number > self.contiguous && !self.held.contains_key(&number) {
             self.bytes += batch.len();
+            self.ahead += batch.len();
             self.held.insert(number, batch);
         }
         while self.held.contains_key(&(self.contiguous + 1)) {
@@ -61,7 +66,9 @@ impl Stream {
     /// The next batch in order. It stays for those that may lack it.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         self.ordered += 1;
-        self.held.get(&self.ordered).cloned()
+        let next = self.held.get(&self.ordered).cloned();
+        self.ahead -= next.as_ref().map_or(0, Bytes::len);
+        next
     }
 
     /// What has come without a gap beyond this batch, and is still here.
@@ -101,6 +108,7 @@ impl Stream {
         for batch in self.held.split_off(&(self.ordered + 1)).values() {
             self.bytes -= batch.len();
         }
+        self.ahead = 0;
         self.contiguous = self.ordered;
     }
 
@@ -169,8 +177,31 @@ mod tests {
         assert!(!stream.hold(2, batch(), 1));
         assert!(stream.hold(2, batch(), 2));
         assert!(stream.next().is_some());
-        stream.forget(1);
         assert!(stream.hold(3, batch(), 0), "there is room again");
+        assert!(stream.hold(4, Bytes::from(vec![0; AHEAD_BYTES]), 0));
+        assert!(!stream.hold(5, batch(), 4), "there is much again");
+    }
+
+    #[test]
+    fn what_is_kept_for_others_takes_no_room_from_what_comes() {
+        let mut stream = Stream::default();
+        let large = || Bytes::from(vec![0; AHEAD_BYTES / 2 + 1]);
+        for number in 1..=4 {
+            assert!(stream.hold(number, large(), 0), "{number}");
+            assert!(stream.next().is_some());
+        }
+        assert_eq!((stream.len(), stream.ahead), (4, 0), "all are kept");
+        for number in [5, 6, 8] {
+            assert!(stream.hold(number, large(), 8));
+        }
+        stream.advance(8, 100);
+        assert_eq!(
+            (stream.ahead, stream.contiguous),
+            (0, 8),
+            "a state stands for them"
+        );
+        stream.forget(8);
+        assert_eq!((stream.bytes, stream.len()), (0, 0));
     }
 
     #[test]

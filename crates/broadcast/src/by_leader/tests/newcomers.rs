@@ -430,6 +430,31 @@ fn a_state_that_nobody_takes_is_given_up() {
     }
 }
 
+/// A state whose second chunk is longer than any may be.
+struct Spoiled(u8);
+
+impl Chunks for Spoiled {
+    fn next_chunk(&mut self) -> Option<Bytes> {
+        self.0 += 1;
+        let longest = reconfigurable::LONGEST_CHUNK;
+        let length = if self.0 == 2 { longest + 1 } else { 1 };
+        (self.0 < 4).then(|| Bytes::from(vec![0; length]))
+    }
+}
+
+#[test]
+fn a_state_with_a_chunk_that_is_too_long_is_not_given() {
+    let (mut p3, ticket) = giving();
+    let view = View::new(Spoiled(0));
+    for (_, chunk) in transferred(p3.upon(Event::State { ticket, view })) {
+        let Chunk::Chunk { last, .. } = chunk else {
+            panic!("{chunk:?}");
+        };
+        assert!(!last, "it is not whole");
+    }
+    assert!(!p3.algorithm.giving.is_busy());
+}
+
 #[test]
 fn chunks_of_two_states_do_not_mix() {
     let (mut p3, _) = newcomer();
