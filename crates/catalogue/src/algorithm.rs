@@ -246,9 +246,6 @@ pub struct Twin {
     pub wire: Wire,
 }
 
-/// Their rows promise more over gaps than drawn runs with several of them, and long cuts, find kept.
-pub(crate) const NOT_KEPT: &[&str] = &["flooding", "primary-views"];
-
 /// An algorithm.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Algorithm {
@@ -324,9 +321,8 @@ impl Algorithm {
 
     /// Whether its promises hold though a stream between two processes ends and begins anew.
     pub fn survives_gaps(&self) -> bool {
-        let is_kept = !NOT_KEPT.contains(&self.name);
         let repeats = matches!(self.gap(), Some(Gap::Repeats(_) | Gap::Unaffected(_)));
-        is_kept && repeats && self.is_over_streams()
+        repeats && self.is_over_streams()
     }
 
     /// Whether it goes by this name.

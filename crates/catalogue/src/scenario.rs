@@ -400,8 +400,18 @@ impl Scenario {
             delay: Duration::from_millis(draw.below(60)),
             restarts: self.faults.restarts > 0,
             journal: (self.faults.restarts > 0 && algorithm.rejoins).then(Journal::default),
-            limit: (self.faults.long_cuts > 0).then_some(OWED),
+            limit: (self.faults.long_cuts > 0).then(|| self.owed()),
         }
+    }
+
+    /// So many bytes may be owed. What the members of a view say in one message at its end has to fit.
+    fn owed(&self) -> usize {
+        let is_flushed = self
+            .subject
+            .algorithm
+            .abstraction
+            .starts_with("view synchrony");
+        if is_flushed { 4 * OWED } else { OWED }
     }
 
     /// A run is given up after so many steps. Far fewer are needed where streams end: more would be a storm.

@@ -11,7 +11,7 @@
 //! # Assumes
 //! Any number of crashes; channels that fail, in one direction, for good. The channels that do not fail
 //! are perfect links, or, if everything is repeated, fair-loss ones. Over a gap between two processes it goes
-//! on: what stands is said again to whom a stream begins anew. A process that is started again is
+//! on: what stands is said again to whom a stream begins anew, in portions. A process that is started again is
 //! another one: its versions begin again, and others take them for old. Over fair-loss channels, what is
 //! replaced before all of its chunks have arrived need never arrive: long items are to stand for long.
 //!
@@ -42,6 +42,7 @@
 //! # Source
 //! Folklore; that channels may be taken for transitive so is said in the paper on generalized quorum
 //! systems, arXiv 2505.02646. Deviations: slots, which bound the memory where nobody can acknowledge.
+mod again;
 mod broken;
 mod message;
 mod origin;
@@ -49,6 +50,7 @@ mod origin;
 pub use broken::spawn_broken;
 pub use message::Message;
 
+use again::Again;
 use bytes::Bytes;
 use message::{Id, Item, OVERHEAD, Part};
 use origin::{Kept, Known};
@@ -114,6 +116,9 @@ impl Configuration {
     }
 }
 
+/// What is said again to one process leaves in portions, with such a pause in between.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// An item that is sent again and again.
 struct Repeated {
     bytes: Bytes,
@@ -139,8 +144,8 @@ pub struct Flooding<M> {
     passed: BTreeMap<Id, Bytes>,
     /// What stands, where it is repeated, or streams end.
     repeated: BTreeMap<Id, Repeated>,
-    /// Whether streams end and begin anew.
-    over_streams: bool,
+    /// What is said again of it to whom a stream has begun anew. `None` where streams do not end.
+    again: Option<BTreeMap<ProcessId, Again>>,
     /// When the timer fires that is running.
     armed: Option<Time>,
     messages: PhantomData<fn() -> M>,
@@ -157,6 +162,8 @@ pub enum Event<M> {
     Status(Status),
     /// Something may be due.
     Timer,
+    /// The next portion of what is said again to a process may leave.
+    Again(ProcessId),
 }
 
 /// What the algorithm triggers.
@@ -175,6 +182,7 @@ impl<M: Observe> Observe for Event<M> {
             Event::Link(indication) => indication.observe(),
             Event::Status(status) => status.observe().as_internal(),
             Event::Timer => Observation::internal("Timer"),
+            Event::Again(peer) => Observation::internal("Again").peer(*peer),
         }
     }
 }
@@ -205,6 +213,7 @@ impl<M: Wire + Observe> Algorithm for Flooding<M> {
             }
             Event::Status(status) => self.upon_status(&status, ctx),
             Event::Timer => self.upon_timer(ctx),
+            Event::Again(peer) => self.upon_again(peer, ctx),
         }
     }
 
@@ -227,7 +236,7 @@ impl<M: Wire + Observe> Flooding<M> {
             said: None,
             passed: BTreeMap::new(),
             repeated: BTreeMap::new(),
-            over_streams: false,
+            again: None,
             armed: None,
             messages: PhantomData,
         }
@@ -382,7 +391,7 @@ impl<M: Wire + Observe> Flooding<M> {
         if let Some(pause) = self.configuration.repeat {
             self.repeat(items, pause, ctx);
             self.arm(ctx);
-        } else if self.over_streams {
+        } else if self.again.is_some() {
             let kept = items.into_iter().map(|(id, bytes)| {
                 let (due, times) = (Time::ZERO, 0);
                 (id, Repeated { bytes, due, times })
@@ -391,13 +400,48 @@ impl<M: Wire + Observe> Flooding<M> {
         }
     }
 
-    /// Upon a stream that begins anew: what stands is said again to its receiver.
+    /// Upon a stream that begins anew: what stands is said again to its receiver, little by little, lest that
+    /// stream end of it, too.
     fn upon_status(&mut self, status: &Status, ctx: &mut Ctx<Self>) {
-        if let Status::Begun { peer } = *status {
-            let stands = self.repeated.iter();
-            let stands = stands.map(|(id, repeated)| (*id, repeated.bytes.clone()));
-            self.send(To::One(peer), &stands.collect(), ctx);
+        let Some(again) = &mut self.again else {
+            return;
+        };
+        match *status {
+            Status::Begun { peer } => {
+                let again = again.entry(peer).or_default();
+                if again.begin(self.repeated.keys().copied()) {
+                    self.upon_again(peer, ctx);
+                }
+            }
+            Status::Ended { peer } => {
+                if let Some(again) = again.get_mut(&peer) {
+                    again.end();
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// Says a portion again of what stands.
+    fn upon_again(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
+        let (Some(all), repeated) = (&mut self.again, &self.repeated) else {
+            return;
+        };
+        let length = |id: &Id| repeated.get(id).map(|repeated| repeated.bytes.len());
+        let Some(again) = all.get_mut(&peer) else {
+            return;
+        };
+        let ids = again.portion(length);
+        if again.is_over() {
+            all.remove(&peer);
+        }
+        if ids.is_empty() {
+            return;
+        }
+        let bytes = |id: Id| Some((id, repeated.get(&id)?.bytes.clone()));
+        let items = ids.into_iter().filter_map(bytes).collect();
+        self.send(To::One(peer), &items, ctx);
+        ctx.after(PAUSE, Event::Again(peer));
     }
 
     /// Has these repeated.
@@ -505,7 +549,7 @@ pub fn spawn_over_streams<M: Wire + Observe>(
     up: Addr<Deliver<M>>,
 ) -> Addr<Request<M>> {
     let algorithm = Flooding {
-        over_streams: true,
+        again: Some(BTreeMap::new()),
         ..Flooding::new(host, Configuration::default())
     };
     spawn_as(host, algorithm, links, status, up)
