@@ -35,6 +35,14 @@ pub enum Error {
     /// A setting is 0, with which nothing would ever happen, or nothing else.
     #[error("{0} must be above 0")]
     Zero(&'static str),
+    /// The longest message would be more than a peer may owe: each would end its stream.
+    #[error("the queue limit, {queue} bytes, is below the longest message, {message} bytes")]
+    ShortQueue {
+        /// How many bytes a peer may owe.
+        queue: usize,
+        /// How long a message may be.
+        message: usize,
+    },
     /// Neither `udp` nor `tcp` nor a socket was given.
     #[error("the node has no socket: say `udp`, `tcp` or `socket`")]
     NoSocket,

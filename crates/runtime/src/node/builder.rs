@@ -370,10 +370,14 @@ impl Builder {
             ("total order's `batches`", batches == 0),
             ("total order's `proposal`", proposal == 0),
         ];
-        match zeros.into_iter().find(|(_, zero)| *zero) {
-            Some((setting, _)) => Err(Error::Zero(setting)),
-            None => Ok(()),
+        if let Some((setting, _)) = zeros.into_iter().find(|(_, zero)| *zero) {
+            return Err(Error::Zero(setting));
         }
+        let (queue, message) = (self.link.queue_limit, self.link.maximum_message);
+        if queue < message {
+            return Err(Error::ShortQueue { queue, message });
+        }
+        Ok(())
     }
 
     /// The configuration of total order, with batches that the link carries.

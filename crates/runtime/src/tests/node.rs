@@ -316,6 +316,12 @@ async fn settings_with_which_nothing_would_happen_are_refused() {
         assert!(matches!(error, Error::Zero(_)), "{error:?}");
         assert_eq!(error.to_string(), message);
     }
+    let short = builder().queue_limit(1000).maximum_message(1001);
+    let error = short.start().await.err().unwrap();
+    let message = "the queue limit, 1000 bytes, is below the longest message, 1001 bytes";
+    assert_eq!(error.to_string(), message);
+    let fitting = builder().queue_limit(2000).maximum_message(2000);
+    fitting.start().await.unwrap().shutdown().await.unwrap();
 }
 
 #[tokio::test]
