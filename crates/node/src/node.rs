@@ -8,6 +8,7 @@ pub mod replica;
 mod rooms;
 mod stack;
 mod turns;
+pub mod unwritten;
 mod view;
 
 use crate::{

@@ -20,12 +20,16 @@
 //! what it adds to its register, and to what earlier writes that have not returned will add. What other
 //! processes write at the same time is not known here yet: n processes overshoot to n times the limit at
 //! most, since each knows what it has written itself.
+mod place;
+
 use super::{
     outcomes::{Asked, Outcomes},
     replica::Refusal,
+    unwritten::Held,
     view::{Standing, View},
 };
 use bytes::Bytes;
+pub use place::{Place, Unreturned};
 use quorate_abstractions::register::{Action, Indication, Outcome, Request, Tag};
 use quorate_core::{Addr, message::digest};
 use std::{
@@ -59,12 +63,15 @@ pub struct Limits {
     pub store: Option<usize>,
 }
 
+/// What an operation returned, and what it holds.
+type Returned = (Outcome, Held);
+
 /// Whoever waits for an operation.
 struct Waiting {
     number: u64,
     action: Action,
     /// `None` of a probe.
-    answer: Option<oneshot::Sender<Outcome>>,
+    answer: Option<(oneshot::Sender<Returned>, Held)>,
     /// Held until the operation returns.
     _room: OwnedSemaphorePermit,
 }
@@ -178,24 +185,6 @@ pub enum NotDone {
     TooMuch(String),
 }
 
-/// What became of an operation that has not returned at the deadline.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unreturned {
-    /// It was not begun, and will not be.
-    NotBegun,
-    /// It is under way.
-    UnderWay,
-}
-
-/// A place in a register's line. Who drops it leaves, unless the operation has begun.
-pub struct Place {
-    state: Arc<Mutex<State>>,
-    register: Bytes,
-    number: u64,
-    answer: oneshot::Receiver<Outcome>,
-    answered: bool,
-}
-
 impl Registers {
     /// The registers that `spawn` starts, given where to indicate, and whom to tell what is known.
     pub fn start<E>(
@@ -221,12 +210,13 @@ impl Registers {
     }
 
     /// Puts an operation in its register's line, behind all that this caller has put there before. Waits
-    /// for room until the deadline.
+    /// for room until the deadline. What it returns is counted as `held`.
     pub async fn submit(
         &self,
         register: Bytes,
         action: Action,
         deadline: Instant,
+        held: Held,
     ) -> Result<Place, NotDone> {
         let voter = super::view::voter(&self.standing, deadline).await;
         voter.map_err(|words| NotDone::Refused(Refusal::NotVoter(words)))?;
@@ -262,7 +252,7 @@ impl Registers {
         line.waiting.push_back(Waiting {
             number,
             action,
-            answer: Some(answer),
+            answer: Some((answer, held)),
             _room: room,
         });
         if line.served.is_empty() {
@@ -275,6 +265,7 @@ impl Registers {
             number,
             answer: receiver,
             answered: false,
+            held: None,
         })
     }
 
@@ -375,6 +366,15 @@ impl State {
         }
     }
 
+    /// Who shares the operation under way has gone: it holds nothing for him.
+    fn release(&mut self, register: &Bytes, number: u64) {
+        let line = self.lines.get_mut(register);
+        let served = line.and_then(|line| line.served.iter_mut().find(|w| w.number == number));
+        if let Some((_, held)) = served.and_then(|served| served.answer.as_mut()) {
+            held.set(0);
+        }
+    }
+
     /// Takes whoever still waits out of the line.
     fn withdraw(&mut self, register: &Bytes, number: u64) -> bool {
         let Some(line) = self.lines.get_mut(register) else {
@@ -446,43 +446,22 @@ fn upon_return(state: &Mutex<State>, indication: Indication) {
         Outcome::Refused(_) => {}
     }
     for waiting in served {
-        if let Some(answer) = waiting.answer {
+        if let Some((answer, mut held)) = waiting.answer {
             state.returned += 1;
+            held.set(value_of(&outcome).map_or(0, Bytes::len));
             // Who has given up is not there any more.
-            let _ = answer.send(outcome.clone());
+            let _ = answer.send((outcome.clone(), held));
         }
     }
     state.recount(&register);
     state.begin(&register);
 }
 
-impl Place {
-    /// The outcome, if the operation has returned.
-    pub fn try_outcome(&mut self) -> Option<Outcome> {
-        let outcome = self.answer.try_recv().ok()?;
-        self.answered = true;
-        Some(outcome)
-    }
-
-    /// Waits for the outcome until the deadline.
-    pub async fn outcome(&mut self, deadline: Instant) -> Result<Outcome, Unreturned> {
-        if let Ok(Ok(outcome)) = timeout_at(deadline, &mut self.answer).await {
-            self.answered = true;
-            return Ok(outcome);
-        }
-        if lock(&self.state).withdraw(&self.register, self.number) {
-            self.answered = true;
-            return Err(Unreturned::NotBegun);
-        }
-        self.try_outcome().ok_or(Unreturned::UnderWay)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.answered {
-            lock(&self.state).withdraw(&self.register, self.number);
-        }
+/// The value that was read.
+fn value_of(outcome: &Outcome) -> Option<&Bytes> {
+    match outcome {
+        Outcome::Read { value, .. } => value.as_ref(),
+        Outcome::Written { .. } | Outcome::Refused(_) => None,
     }
 }
 

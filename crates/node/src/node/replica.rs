@@ -15,9 +15,10 @@ use super::{
     indications::Indications,
     outcomes::Asked,
     stack::ORDER,
+    unwritten::Held,
     view::{Standing, View},
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     reconfigurable::{Indication, Request, Restore},
     total_order::{Broadcast, Deliver},
@@ -58,13 +59,18 @@ pub enum Refusal {
     NoQuorum,
 }
 
+/// A reply for each of a caller's commands, and what they hold.
+pub type Replies = (Vec<Reply>, Held);
+
 /// Commands on their way: what comes back is a reply for each.
-pub type Answer = oneshot::Receiver<Vec<Reply>>;
+pub type Answer = oneshot::Receiver<Replies>;
 
 /// Encoded commands that belong together.
 struct Waiting {
     commands: usize,
-    answer: oneshot::Sender<Vec<Reply>>,
+    answer: oneshot::Sender<Replies>,
+    /// Counts the replies once they are there.
+    held: Held,
     /// Held until the commands are applied.
     _room: OwnedSemaphorePermit,
 }
@@ -189,12 +195,14 @@ impl Replica {
     }
 
     /// Puts encoded commands into the total order, behind all that this caller has submitted before.
-    /// Waits for room until the deadline. Once accepted they may be executed at any time.
+    /// Waits for room until the deadline. Once accepted they may be executed at any time. What they return
+    /// is counted as `held`.
     pub async fn submit(
         &self,
         commands: usize,
         encoded: &[u8],
         deadline: Instant,
+        held: Held,
     ) -> Result<Answer, Refusal> {
         self.voter(deadline).await?;
         // Every command has room for itself alone at least: the server refuses longer ones.
@@ -207,6 +215,7 @@ impl Replica {
         let waiting = Waiting {
             commands,
             answer,
+            held,
             _room: room,
         };
         {
@@ -423,10 +432,15 @@ fn hand_out(answer: machine::Answer, whom: Whom) {
         (machine::Answer::Replies(replies), Whom::Clients(waiting)) => {
             let mut replies = replies.into_iter();
             for Waiting {
-                commands, answer, ..
+                commands,
+                answer,
+                mut held,
+                ..
             } in waiting
             {
-                let _ = answer.send(replies.by_ref().take(commands).collect());
+                let replies: Vec<_> = replies.by_ref().take(commands).collect();
+                held.set(replies.iter().map(length).sum());
+                let _ = answer.send((replies, held));
             }
         }
         (machine::Answer::Outcome(outcome), Whom::Proposer { answer, .. }) => {
@@ -438,6 +452,15 @@ fn hand_out(answer: machine::Answer, whom: Whom) {
             machine::Answer::Replies(_) | machine::Answer::Outcome(_) | machine::Answer::Nothing,
             Whom::Clients(_) | Whom::Proposer { .. } | Whom::Nobody,
         ) => {}
+    }
+}
+
+/// How many bytes of values a reply holds.
+fn length(reply: &Reply) -> usize {
+    match reply {
+        Reply::Value(value) => value.len(),
+        Reply::Values(values) => values.iter().flatten().map(Bytes::len).sum(),
+        Reply::Ok | Reply::Nil | Reply::Integer(_) | Reply::Error(_) => 0,
     }
 }
 

@@ -2,31 +2,36 @@
 //!
 //! What one read brings is one batch: its commands enter total order together, or each the line of its
 //! register. Batches follow one another without waiting for replies, up to a limit, behind which the
-//! client's own sends block. What is returned is held here until it is written: while that is much, or,
-//! of registers, will be, nothing further of this client is begun. A client that takes nothing of it for
-//! long, or leaves a request unfinished for long, is given up.
-use super::output::{Output, held};
+//! client's own sends block. What a client is returned is kept until it is written, and counted from when
+//! it is [there](crate::node::unwritten), whatever is before it: while that is much, or, of registers, will
+//! be, nothing further of this client is begun.
+//!
+//! So what is kept for a client that does not read is [`UNWRITTEN`], and what those requests return that had
+//! been begun when this was reached: at most [`UNDER_WAY`] batches and the two in the reader's and the
+//! writer's hands. Of these nothing had come back, so that the versions of values in them differ by what was
+//! written while they were under way together. A client that takes nothing for long, or leaves a request
+//! unfinished for long, is given up.
+use super::output::Output;
 use super::request::{self, Request, error};
 use super::scan::Scanner;
 use super::single::{self, Placed, Single};
 use crate::node::{
     Store,
     registers::Registers,
-    replica::{Answer, Refusal},
+    replica::{Answer, Refusal, Replies},
+    unwritten::{Held, Unwritten},
 };
 use bytes::BytesMut;
-use quorate_services::kv::Reply;
-use redis_protocol::resp2::types::BytesFrame;
+use redis_protocol::resp2::types::{BytesFrame, Resp2Frame};
 use std::{
     io::{self, ErrorKind},
     mem,
     pin::pin,
-    sync::Arc,
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -40,9 +45,8 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// The most batches of one client under way.
 const UNDER_WAY: usize = 16;
 
-/// The most bytes of values that a client has been returned, or, as far as their length is known, has asked
-/// registers for, and has not been written; the values of a single request may be longer, and those of
-/// batches that were under way when this was passed come on top.
+/// The most bytes that a client has been returned, or, as far as their length is known, has asked registers
+/// for, and has not been written: from there on nothing further of it is begun.
 const UNWRITTEN: usize = 1024 * 1024;
 
 /// How long a client may read nothing of its replies, or send nothing of the rest of a request.
@@ -69,8 +73,8 @@ enum Slot {
     Ordered,
     /// It is that of an operation which is still to be put in its register's line,
     Single(Single),
-    /// or is there: with room for its value, until that is written.
-    Placed(Placed, Option<OwnedSemaphorePermit>),
+    /// or is there.
+    Placed(Placed),
 }
 
 /// Where the replies to the ordered requests of a batch come from.
@@ -83,6 +87,8 @@ enum Source {
 struct Batch {
     slots: Vec<Slot>,
     source: Source,
+    /// What the replies take that are here already.
+    _ready: Held,
 }
 
 /// Serves one client until it leaves or breaks the protocol. At `stop` nothing more is read, and what
@@ -95,10 +101,10 @@ where
     let (read, write) = tokio::io::split(stream);
     let (queue, batches) = mpsc::channel(UNDER_WAY);
     let words = Words::new(session.deadline);
-    let unwritten = Arc::new(Semaphore::new(UNWRITTEN));
+    let unwritten = Unwritten::new(UNWRITTEN);
     let output = Output::new(write, session.stall);
     let mut reader = pin!(read_requests(read, queue, &session, &unwritten, stop));
-    let mut writer = pin!(write_replies(output, batches, &words, &unwritten));
+    let mut writer = pin!(write_replies(output, batches, &words));
     tokio::select! {
         biased;
         written = &mut writer => written,
@@ -114,7 +120,7 @@ async fn read_requests<I: Fn() -> String>(
     mut read: impl AsyncRead + Unpin,
     queue: mpsc::Sender<Batch>,
     session: &Session<I>,
-    unwritten: &Arc<Semaphore>,
+    unwritten: &Unwritten,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::new();
@@ -132,12 +138,13 @@ async fn read_requests<I: Fn() -> String>(
             }
             continue;
         }
+        // Held up while the client does not read what it was returned.
+        unwritten.room().await;
+        let mut ready = unwritten.hold(0);
         let source = match &session.store {
             Store::Ordered(_) => {
-                // Held up while the client does not read what it was returned.
-                let room = unwritten.acquire().await;
-                drop(room);
-                submit(&slots, &mut commands, session).await
+                ready.set(slots.iter().map(Slot::ready).sum());
+                submit(&slots, &mut commands, session, unwritten.hold(0)).await
             }
             Store::Registers(registers) => {
                 let placing = Placing {
@@ -146,14 +153,19 @@ async fn read_requests<I: Fn() -> String>(
                     unwritten,
                     queue: &queue,
                 };
-                match placing.place(slots).await {
+                match placing.place(slots, &mut ready).await {
                     Some(placed) => slots = placed,
                     None => return Ok(()),
                 }
                 Source::Nowhere
             }
         };
-        if queue.send(Batch { slots, source }).await.is_err() || last {
+        let batch = Batch {
+            slots,
+            source,
+            _ready: ready,
+        };
+        if queue.send(batch).await.is_err() || last {
             return Ok(());
         }
     }
@@ -187,8 +199,10 @@ fn gather<I: Fn() -> String>(
     session: &Session<I>,
 ) -> (Vec<Slot>, bool) {
     let mut slots = Vec::new();
-    let mut singles = 0;
-    while slots.len() < BATCH && commands.len() + singles < BATCH_BYTES {
+    // Of requests that are not encoded, and of replies that are here.
+    let mut bytes = 0;
+    while slots.len() < BATCH && commands.len() + bytes < BATCH_BYTES {
+        bytes += slots.last().map_or(0, Slot::ready);
         match request::take(buffer, scanner) {
             Ok(None) => break,
             Ok(Some(Request::Command(command))) => match &session.store {
@@ -198,7 +212,7 @@ fn gather<I: Fn() -> String>(
                 }
                 Store::Registers(_) => slots.push(match Single::from_command(command) {
                     Ok(single) => {
-                        singles += single.len();
+                        bytes += single.len();
                         Slot::Single(single)
                     }
                     Err(refused) => Slot::Ready(refused),
@@ -222,7 +236,22 @@ fn gather<I: Fn() -> String>(
     (slots, false)
 }
 
-async fn submit<I>(slots: &[Slot], commands: &mut BytesMut, session: &Session<I>) -> Source {
+impl Slot {
+    /// How long the reply is, if it is here.
+    fn ready(&self) -> usize {
+        match self {
+            Slot::Ready(frame) => frame.encode_len(false),
+            Slot::Ordered | Slot::Single(_) | Slot::Placed(_) => 0,
+        }
+    }
+}
+
+async fn submit<I>(
+    slots: &[Slot],
+    commands: &mut BytesMut,
+    session: &Session<I>,
+    held: Held,
+) -> Source {
     let ordered = slots
         .iter()
         .filter(|slot| matches!(slot, Slot::Ordered))
@@ -234,7 +263,7 @@ async fn submit<I>(slots: &[Slot], commands: &mut BytesMut, session: &Session<I>
         return Source::Nowhere;
     };
     let deadline = Instant::now() + session.deadline;
-    let submitted = replica.submit(ordered, commands, deadline).await;
+    let submitted = replica.submit(ordered, commands, deadline, held).await;
     commands.clear();
     match submitted {
         Ok(answer) => Source::Answer(answer, deadline),
@@ -247,32 +276,39 @@ struct Placing<'s> {
     registers: &'s Registers,
     patience: Duration,
     /// Room for values until they are written.
-    unwritten: &'s Arc<Semaphore>,
+    unwritten: &'s Unwritten,
     queue: &'s mpsc::Sender<Batch>,
 }
 
 impl Placing<'_> {
     /// Puts every operation in its register's line, in their order. Where one has to wait until values are
-    /// written, those before it go ahead; what comes back is the rest. `None`: nobody writes any more.
-    async fn place(&self, slots: Vec<Slot>) -> Option<Vec<Slot>> {
+    /// written, those before it go ahead; what comes back is the rest, whose replies that are here are
+    /// counted as `ready`. `None`: nobody writes any more.
+    async fn place(&self, slots: Vec<Slot>, ready: &mut Held) -> Option<Vec<Slot>> {
         let mut placed = Vec::with_capacity(slots.len());
         let mut deadline = Instant::now() + self.patience;
         for slot in slots {
             let Slot::Single(single) = slot else {
+                ready.add(slot.ready());
                 placed.push(slot);
                 continue;
             };
-            let bytes = single.awaited(self.registers).min(UNWRITTEN) as u32;
-            let mut room = self.unwritten.clone().try_acquire_many_owned(bytes).ok();
-            if room.is_none() {
-                let (slots, source) = (mem::take(&mut placed), Source::Nowhere);
-                self.queue.send(Batch { slots, source }).await.ok()?;
-                let written = self.unwritten.clone().acquire_many_owned(bytes);
-                room = Some(written.await.ok()?);
+            let bytes = single.awaited(self.registers);
+            let held = if let Some(held) = self.unwritten.try_reserve(bytes) {
+                held
+            } else {
+                let batch = Batch {
+                    slots: mem::take(&mut placed),
+                    source: Source::Nowhere,
+                    _ready: mem::replace(ready, self.unwritten.hold(0)),
+                };
+                self.queue.send(batch).await.ok()?;
+                let held = self.unwritten.reserve(bytes).await;
                 deadline = Instant::now() + self.patience;
-            }
-            placed.push(match single.submit(self.registers, deadline).await {
-                Ok(operation) => Slot::Placed(operation, room),
+                held
+            };
+            placed.push(match single.submit(self.registers, deadline, held).await {
+                Ok(operation) => Slot::Placed(operation),
                 Err(not_done) => {
                     let patience = format!("{:?}", self.patience);
                     Slot::Ready(single::not_done(not_done, &patience))
@@ -287,27 +323,32 @@ async fn write_replies(
     mut output: Output<impl AsyncWrite + Unpin>,
     mut batches: mpsc::Receiver<Batch>,
     words: &Words,
-    unwritten: &Semaphore,
 ) -> io::Result<()> {
-    while let Some(Batch { slots, source }) = batches.recv().await {
-        let replies = match source {
-            Source::Nowhere => Ok(Vec::new()),
+    while let Some(batch) = batches.recv().await {
+        let Batch {
+            slots,
+            source,
+            _ready,
+        } = batch;
+        // What is counted is held until the batch is on its way.
+        let returned = match source {
+            Source::Nowhere => Ok(None),
             Source::Refused(refusal) => Err(words.refused(&refusal)),
             Source::Answer(mut answer, deadline) => {
-                if let Ok(replies) = answer.try_recv() {
-                    Ok(replies)
+                if let Ok(returned) = answer.try_recv() {
+                    Ok(Some(returned))
                 } else {
                     // About to wait: what is known must not wait with us.
                     output.flush().await?;
-                    words.wait(answer, deadline).await
+                    words.wait(answer, deadline).await.map(Some)
                 }
             }
         };
-        let bytes = replies.iter().flatten().map(held).sum::<usize>();
-        let bytes = bytes.min(unwritten.available_permits());
-        // Given back when the batch is on its way.
-        let _held = unwritten.try_acquire_many(bytes as u32);
-        let mut replies = replies.map(Vec::into_iter);
+        let (mut replies, _held) = match returned {
+            Ok(Some((replies, held))) => (Ok(replies.into_iter()), Some(held)),
+            Ok(None) => (Ok(Vec::new().into_iter()), None),
+            Err(frame) => (Err(frame), None),
+        };
         for slot in slots {
             match (slot, &mut replies) {
                 (Slot::Ready(frame), _) => output.frame(&frame).await?,
@@ -320,8 +361,8 @@ async fn write_replies(
                     }
                 }
                 (Slot::Ordered, Err(error)) => output.frame(error).await?,
-                // Room is given back when the reply is on its way.
-                (Slot::Placed(mut placed, _room), _) => {
+                // What it holds is given back when the reply is on its way.
+                (Slot::Placed(mut placed), _) => {
                     let reply = if let Some(reply) = placed.try_reply() {
                         Ok(reply)
                     } else {
@@ -360,9 +401,9 @@ impl Words {
     }
 
     /// The replies, or what the client is told when they do not come in time.
-    async fn wait(&self, answer: Answer, deadline: Instant) -> Result<Vec<Reply>, BytesFrame> {
+    async fn wait(&self, answer: Answer, deadline: Instant) -> Result<Replies, BytesFrame> {
         match timeout_at(deadline, answer).await {
-            Ok(Ok(replies)) => Ok(replies),
+            Ok(Ok(returned)) => Ok(returned),
             Ok(Err(_)) => Err(error("ERR the replica is stopping; outcome unknown")),
             Err(_) => {
                 let deadline = &self.deadline;

@@ -120,12 +120,3 @@ async fn write_out(
     }
     Ok(())
 }
-
-/// How many bytes of values a reply holds.
-pub fn held(reply: &Reply) -> usize {
-    match reply {
-        Reply::Value(value) => value.len(),
-        Reply::Values(values) => values.iter().flatten().map(Bytes::len).sum(),
-        Reply::Ok | Reply::Nil | Reply::Integer(_) | Reply::Error(_) => 0,
-    }
-}

@@ -3,6 +3,7 @@ use super::request::error;
 use crate::node::{
     registers::{NotDone, Place, Registers, Unreturned},
     replica::Refusal,
+    unwritten::Held,
 };
 use bytes::Bytes;
 use quorate_abstractions::register::{Action, Outcome};
@@ -78,10 +79,15 @@ impl Single {
         }
     }
 
-    /// Puts the operation in its register's line.
-    pub async fn submit(self, registers: &Registers, deadline: Instant) -> Result<Placed, NotDone> {
+    /// Puts the operation in its register's line. What it returns is counted as `held`.
+    pub async fn submit(
+        self,
+        registers: &Registers,
+        deadline: Instant,
+        held: Held,
+    ) -> Result<Placed, NotDone> {
         let place = registers
-            .submit(self.register, self.action, deadline)
+            .submit(self.register, self.action, deadline, held)
             .await?;
         let told = self.told;
         Ok(Placed {

@@ -3,7 +3,10 @@ use super::{
     Admin,
     agreements::{Failure, refused},
 };
-use crate::node::registers::{NotDone, Unreturned};
+use crate::node::{
+    registers::{NotDone, Unreturned},
+    unwritten::Held,
+};
 use axum::{
     Json,
     extract::{State, rejection::JsonRejection},
@@ -142,10 +145,10 @@ impl Admin {
     ) -> Result<register::Outcome, Failure> {
         let deadline = Instant::now() + wait;
         self.check_first("registers", done, wait, deadline).await?;
-        let place = self
-            .memory
-            .registers
-            .submit(register.into(), action, deadline);
+        let place =
+            self.memory
+                .registers
+                .submit(register.into(), action, deadline, Held::uncounted());
         let mut place = place.await.map_err(|not_done| match not_done {
             NotDone::Refused(refusal) => refused(refusal, done, wait),
             NotDone::TooMuch(words) => Failure::bad(words),

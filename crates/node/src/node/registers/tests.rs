@@ -34,6 +34,11 @@ pub(crate) fn below(limits: Limits) -> Below {
     }
 }
 
+/// Nobody counts what is returned.
+fn held() -> Held {
+    Held::uncounted()
+}
+
 pub(crate) const ROOMY: Limits = Limits {
     entry: 1 << 20,
     store: None,
@@ -53,7 +58,9 @@ fn write(value: &'static str) -> Action {
 impl Below {
     async fn submit(&self, register: &'static str, action: Action) -> Place {
         let deadline = Instant::now() + Duration::from_secs(2);
-        let place = self.registers.submit(register.into(), action, deadline);
+        let place = self
+            .registers
+            .submit(register.into(), action, deadline, held());
         place.await.unwrap()
     }
 
@@ -197,12 +204,12 @@ async fn the_room_is_bounded_and_whoever_finds_none_is_refused() {
     let large = Action::Write(vec![0; ROOM - 2 * OVERHEAD].into());
     let _place = below
         .registers
-        .submit("x".into(), large, deadline)
+        .submit("x".into(), large, deadline, held())
         .await
         .unwrap();
     let refused = below
         .registers
-        .submit("y".into(), write(LONG), deadline)
+        .submit("y".into(), write(LONG), deadline, held())
         .await;
     assert!(matches!(refused, Err(NotDone::Refused(Refusal::NoQuorum))));
 }
@@ -235,7 +242,7 @@ impl Below {
         let deadline = Instant::now() + Duration::from_secs(2);
         let write = Action::Write(vec![0; length].into());
         self.registers
-            .submit(register.into(), write, deadline)
+            .submit(register.into(), write, deadline, held())
             .await
     }
 
@@ -326,7 +333,9 @@ async fn a_process_that_takes_no_part_serves_nobody() {
     let registers =
         Registers::start(&view, ROOMY, |_, _| Ok::<_, Infallible>(Addr::nowhere())).unwrap();
     let deadline = Instant::now() + Duration::from_secs(2);
-    let refused = registers.submit("x".into(), Action::Read, deadline).await;
+    let refused = registers
+        .submit("x".into(), Action::Read, deadline, held())
+        .await;
     assert!(
         matches!(refused, Err(NotDone::Refused(Refusal::NotVoter(words))) if words.contains("admitted"))
     );

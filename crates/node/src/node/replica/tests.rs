@@ -20,6 +20,15 @@ pub(crate) struct Order {
     delivered: u64,
 }
 
+/// Nobody counts what is returned.
+fn held() -> Held {
+    Held::uncounted()
+}
+
+async fn replies(answer: Answer) -> Vec<Reply> {
+    answer.await.unwrap().0
+}
+
 fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()
 }
@@ -165,14 +174,18 @@ async fn what_waits_together_travels_together_and_is_answered_in_order() {
     let mut order = Order::new(1);
     let mut answers = Vec::new();
     for _ in 0..5 {
-        let answer = order.replica.submit(1, &incr(), late()).await.unwrap();
+        let answer = order
+            .replica
+            .submit(1, &incr(), late(), held())
+            .await
+            .unwrap();
         answers.push(answer);
     }
     let length = order.deliver_one().await;
     let expected = machine::commands().len() + 5 * incr().len();
     assert_eq!(length, expected, "one message carries all five");
     for (count, answer) in (1..).zip(answers) {
-        assert_eq!(answer.await, Ok(vec![Reply::Integer(count)]));
+        assert_eq!(replies(answer).await, vec![Reply::Integer(count)]);
     }
     assert_eq!(order.replica.progress().applied, 5);
 }
@@ -189,22 +202,30 @@ async fn nothing_enters_total_order_while_the_peers_have_no_room() {
     rooms.upon_room((ORDER.into(), Room::Full(slow)));
     let told = order.view.to_json()["slowed"][0].clone();
     assert_eq!((&told["module"], &told["by"]), (&ORDER.into(), &2.into()));
-    let answer = order.replica.submit(1, &incr(), late()).await.unwrap();
+    let answer = order
+        .replica
+        .submit(1, &incr(), late(), held())
+        .await
+        .unwrap();
     let early = timeout(Duration::from_millis(20), order.next_broadcast()).await;
     assert!(early.is_err(), "{early:?}");
     rooms.upon_room((ORDER.into(), Room::Open));
     order.deliver_one().await;
-    assert_eq!(answer.await, Ok(vec![Reply::Integer(1)]));
+    assert_eq!(replies(answer).await, vec![Reply::Integer(1)]);
 }
 
 #[tokio::test]
 async fn a_client_that_gave_up_does_not_shift_the_replies_of_others() {
     let mut order = Order::new(4);
     let two = [incr(), incr()].concat();
-    drop(order.replica.submit(2, &two, late()).await);
-    let second = order.replica.submit(1, &incr(), late()).await.unwrap();
+    drop(order.replica.submit(2, &two, late(), held()).await);
+    let second = order
+        .replica
+        .submit(1, &incr(), late(), held())
+        .await
+        .unwrap();
     order.deliver_one().await;
-    assert_eq!(second.await, Ok(vec![Reply::Integer(3)]));
+    assert_eq!(replies(second).await, vec![Reply::Integer(3)]);
 }
 
 #[tokio::test]
@@ -216,7 +237,13 @@ async fn the_window_limits_what_is_under_way() {
     ));
     let mut answers = Vec::new();
     for _ in 0..4 {
-        answers.push(order.replica.submit(1, &large, late()).await.unwrap());
+        answers.push(
+            order
+                .replica
+                .submit(1, &large, late(), held())
+                .await
+                .unwrap(),
+        );
     }
     let first = order.next_broadcast().await;
     order.next_broadcast().await;
@@ -232,9 +259,15 @@ async fn without_room_the_deadline_refuses_and_nothing_is_executed() {
     let large = vec![0; MAXIMUM_BYTES];
     let mut answers = Vec::new();
     for _ in 0..ROOM / large.len() {
-        answers.push(order.replica.submit(1, &large, late()).await.unwrap());
+        answers.push(
+            order
+                .replica
+                .submit(1, &large, late(), held())
+                .await
+                .unwrap(),
+        );
     }
-    let refused = order.replica.submit(1, &incr(), soon()).await;
+    let refused = order.replica.submit(1, &incr(), soon(), held()).await;
     assert_eq!(refused.err(), Some(Refusal::NoQuorum));
 }
 
@@ -242,7 +275,7 @@ async fn without_room_the_deadline_refuses_and_nothing_is_executed() {
 async fn only_a_voter_takes_commands() {
     let order = Order::joining(1);
     let refusal = async || {
-        let refused = order.replica.submit(1, &incr(), soon()).await;
+        let refused = order.replica.submit(1, &incr(), soon(), held()).await;
         let Err(Refusal::NotVoter(words)) = refused else {
             panic!("{:?}", refused.map(drop));
         };
@@ -263,28 +296,36 @@ async fn only_a_voter_takes_commands() {
 #[tokio::test]
 async fn who_is_still_joining_takes_commands_as_soon_as_it_is_admitted() {
     let (replica, view) = Order::joining(1).run();
-    let submitted = tokio::spawn(async move { replica.submit(1, &incr(), late()).await });
+    let submitted = tokio::spawn(async move { replica.submit(1, &incr(), late(), held()).await });
     tokio::task::yield_now().await;
     view.upon_status(Status::Admitted);
     let answer = submitted.await.unwrap().unwrap();
-    assert_eq!(answer.await, Ok(vec![Reply::Integer(1)]));
+    assert_eq!(replies(answer).await, vec![Reply::Integer(1)]);
 }
 
 #[tokio::test]
 async fn proposals_are_answered_with_what_was_decided_between_commands() {
     let mut order = Order::new(8);
-    let before = order.replica.submit(1, &incr(), late()).await.unwrap();
+    let before = order
+        .replica
+        .submit(1, &incr(), late(), held())
+        .await
+        .unwrap();
     let first = order.replica.propose(7, b"a", late()).await.unwrap();
     let second = order.replica.propose(7, b"b", late()).await.unwrap();
-    let after = order.replica.submit(1, &incr(), late()).await.unwrap();
+    let after = order
+        .replica
+        .submit(1, &incr(), late(), held())
+        .await
+        .unwrap();
     for _ in 0..4 {
         order.deliver_one().await;
     }
     let decided = Outcome::Decided(Bytes::from_static(b"a"));
-    assert_eq!(before.await, Ok(vec![Reply::Integer(1)]));
+    assert_eq!(replies(before).await, vec![Reply::Integer(1)]);
     assert_eq!(first.await.as_ref(), Ok(&decided));
     assert_eq!(second.await.as_ref(), Ok(&decided));
-    assert_eq!(after.await, Ok(vec![Reply::Integer(2)]));
+    assert_eq!(replies(after).await, vec![Reply::Integer(2)]);
     // What is decided here already needs no message.
     let third = order.replica.propose(7, b"c", late()).await.unwrap();
     assert_eq!(third.await, Ok(decided));
@@ -314,7 +355,7 @@ async fn a_newcomer_gets_the_state_of_exactly_the_point_at_which_it_was_wanted()
     taker.view.upon_status(newcomer_status());
     let waiting = {
         let replica = taker.replica.clone();
-        tokio::spawn(async move { replica.submit(1, &incr(), late()).await })
+        tokio::spawn(async move { replica.submit(1, &incr(), late(), held()).await })
     };
     taker.restore(whole(view));
     let configuration = Configuration {
@@ -333,7 +374,7 @@ async fn a_newcomer_gets_the_state_of_exactly_the_point_at_which_it_was_wanted()
     }));
     let answer = waiting.await.unwrap().unwrap();
     taker.deliver_one().await;
-    assert_eq!(answer.await, Ok(vec![Reply::Integer(3)]));
+    assert_eq!(replies(answer).await, vec![Reply::Integer(3)]);
     let decided = taker.replica.propose(3, b"b", late()).await.unwrap();
     assert_eq!(
         decided.await,
@@ -347,16 +388,24 @@ async fn a_newcomer_gets_the_state_of_exactly_the_point_at_which_it_was_wanted()
 #[tokio::test]
 async fn who_was_too_far_behind_answers_what_came_after_its_new_state_only() {
     let (mut ahead, mut behind) = (Order::new(8), Order::new(8));
-    let before = behind.replica.submit(1, &incr(), late()).await.unwrap();
+    let before = behind
+        .replica
+        .submit(1, &incr(), late(), held())
+        .await
+        .unwrap();
     let first = behind.next_broadcast().await;
-    let after = behind.replica.submit(1, &incr(), late()).await.unwrap();
+    let after = behind
+        .replica
+        .submit(1, &incr(), late(), held())
+        .await
+        .unwrap();
     let second = behind.next_broadcast().await;
     // The others have delivered the first one.
     ahead.deliver(first);
     behind.restore(ahead.state(1).await);
     behind.delivered = 1;
     behind.deliver(second);
-    assert_eq!(after.await, Ok(vec![Reply::Integer(2)]));
+    assert_eq!(replies(after).await, vec![Reply::Integer(2)]);
     assert!(before.await.is_err(), "its reply is not known here");
     assert_eq!(behind.replica.progress().under_way, 0);
 }
@@ -377,7 +426,7 @@ async fn a_newcomer_that_cannot_read_its_state_does_not_serve() {
     let order = Order::joining(8);
     order.view.upon_status(newcomer_status());
     order.restore(Bytes::from_static(b"nonsense"));
-    let refused = order.replica.submit(1, &incr(), late()).await;
+    let refused = order.replica.submit(1, &incr(), late(), held()).await;
     let Err(Refusal::NotVoter(words)) = refused else {
         panic!("it serves");
     };

@@ -194,6 +194,147 @@ async fn settle() {
     }
 }
 
+/// The first reply, which nobody reads, may be short, and leave room for more.
+#[tokio::test]
+async fn who_does_not_read_keeps_one_version_of_the_store_whatever_the_first_reply_is() {
+    let (replica, _) = Order::new(8).run();
+    let (mut reader, server) = duplex(1024);
+    let slow = session(replica.clone(), Duration::from_mins(1));
+    tokio::spawn(serve(server, slow, CancellationToken::new()));
+    let (mut writer, server) = duplex(64 * 1024);
+    let other = session(replica.clone(), Duration::from_mins(1));
+    tokio::spawn(serve(server, other, CancellationToken::new()));
+
+    store_a_value(&mut writer, UNWRITTEN / 10).await;
+    reader.write_all(b"GET k\r\n").await.unwrap();
+    settle().await;
+    let mut reply = store_a_value(&mut writer, 2 * UNWRITTEN).await;
+    let before = replica.progress().applied;
+    for _ in 0..16 {
+        reader.write_all(b"MGET k\r\n").await.unwrap();
+        settle().await;
+        reply = store_a_value(&mut writer, 2 * UNWRITTEN).await;
+    }
+    let done = replica.progress().applied - before - 16;
+    assert_eq!(done, 1, "the reply to it is there, and not read");
+    let first = format!("${}\r\n\r\n", UNWRITTEN / 10).len() + UNWRITTEN / 10;
+    let length = first + 16 * ("*1\r\n".len() + reply);
+    reader.read_exact(&mut vec![0; length]).await.unwrap();
+    settle().await;
+    assert_eq!(replica.progress().applied - before, 32);
+}
+
+/// What a replica answers by itself is kept like anything else.
+#[tokio::test]
+async fn who_does_not_read_is_not_read_from_though_nobody_else_is_asked() {
+    let (replica, _) = Order::new(8).run();
+    let registers = registers::tests::below(registers::tests::ROOMY).registers;
+    for store in [Store::Ordered(replica), Store::Registers(registers)] {
+        let (mut client, server) = duplex(1024);
+        let session = Session {
+            store,
+            deadline: Duration::from_mins(1),
+            info: || String::new(),
+            stall: STALL,
+        };
+        tokio::spawn(serve(server, session, CancellationToken::new()));
+        let length = UNWRITTEN / 4;
+        let mut echo = format!("*2\r\n$4\r\nECHO\r\n${length}\r\n").into_bytes();
+        echo.resize(echo.len() + length, b'x');
+        echo.extend_from_slice(b"\r\n");
+        let mut taken = 0;
+        while taken < 16
+            && let Some(written) = settled(client.write_all(&echo)).await
+        {
+            written.unwrap();
+            taken += 1;
+        }
+        assert!((4..8).contains(&taken), "{taken} were taken");
+    }
+}
+
+/// How long a value is that others have written, it learns from the reply only.
+#[tokio::test]
+async fn values_of_registers_count_when_they_are_there() {
+    let mut below = registers::tests::below(registers::tests::ROOMY);
+    let (mut client, server) = duplex(1024);
+    let session = Session {
+        store: Store::Registers(below.registers.clone()),
+        deadline: Duration::from_mins(1),
+        info: || String::new(),
+        stall: STALL,
+    };
+    tokio::spawn(serve(server, session, CancellationToken::new()));
+    for number in 1..=3 {
+        client
+            .write_all(format!("GET {number}\r\n").as_bytes())
+            .await
+            .unwrap();
+        settle().await;
+        // The second one's reply is there before the first one's.
+        if number == 2 {
+            read_returns(&mut below, 2, 2 * UNWRITTEN);
+        } else if number == 3 {
+            let asked = std::iter::from_fn(|| below.requests.try_recv().ok());
+            let asked: Vec<u64> = asked.map(|request| request.operation).collect();
+            assert_eq!(asked, [1, 2], "and nothing behind the second");
+        }
+    }
+    read_returns(&mut below, 1, 1);
+    let length = "$1\r\nx\r\n".len() + "$2097152\r\n\r\n".len() + 2 * UNWRITTEN;
+    client.read_exact(&mut vec![0; length]).await.unwrap();
+    settle().await;
+    let next = below.requests.try_recv().map(|request| request.operation);
+    assert_eq!(next, Ok(3));
+}
+
+/// Of whoever has given up nothing is kept, so that he is served again.
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_does_not_return_takes_no_room_from_who_has_given_up() {
+    let mut below = registers::tests::below(registers::tests::ROOMY);
+    let (silent, tag) = (Bytes::from("silent"), registers::tests::tag(1));
+    below.known.written([(&silent, tag, 2 * UNWRITTEN)]);
+    let (mut client, server) = duplex(1024);
+    let session = Session {
+        store: Store::Registers(below.registers.clone()),
+        deadline: Duration::from_secs(2),
+        info: || String::new(),
+        stall: STALL,
+    };
+    tokio::spawn(serve(server, session, CancellationToken::new()));
+    client.write_all(b"GET silent\r\nGET 2\r\n").await.unwrap();
+    let refused = b"-NOQUORUM no quorum answered within 2s; outcome unknown\r\n";
+    let mut answer = vec![0; refused.len()];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, refused);
+    settle().await;
+    read_returns(&mut below, 2, 1);
+    let mut answer = [0; 7];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"$1\r\nx\r\n");
+}
+
+/// The read of the register `number` returns a value of this length.
+fn read_returns(below: &mut registers::tests::Below, number: u64, length: usize) {
+    below.up.send(Indication {
+        register: number.to_string().into(),
+        operation: number,
+        outcome: Outcome::Read {
+            tag: registers::tests::tag(1),
+            value: Some(vec![b'x'; length].into()),
+        },
+    });
+}
+
+/// What comes of it when everybody has done what they can; `None`: it still waits.
+async fn settled<T>(done: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = done => Some(done),
+        () = settle() => None,
+    }
+}
+
 #[tokio::test]
 async fn who_does_not_read_is_not_read_from_and_keeps_one_version_of_the_store() {
     let (replica, _) = Order::new(8).run();
