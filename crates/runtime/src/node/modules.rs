@@ -22,7 +22,7 @@ use quorate_catalogue::{
 };
 use quorate_core::{
     Addr, Host, Incarnation, Layer, MessageId, ProcessId,
-    message::Origin,
+    message::{LAST_NUMBER, Origin},
     wire::{Undecodable, put_number, take_number},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -54,13 +54,22 @@ fn put_id(me: Origin, sequence: u64, payload: &Bytes) -> Bytes {
     message.freeze()
 }
 
-/// Takes off what [`put_id`] put on.
+/// Takes off what [`put_id`] put on. There is no such message where nobody counts as far.
 fn take_id(from: ProcessId, message: &mut Bytes) -> Result<(Origin, u64), Undecodable> {
     let origin = Origin {
         process: from,
         incarnation: Incarnation(take_number(message)?),
     };
-    Ok((origin, take_number(message)?))
+    let sequence = take_number(message)?;
+    if !is_possible(sequence) {
+        return Err(Undecodable);
+    }
+    Ok((origin, sequence))
+}
+
+/// Whether a message may have this number: then those behind it can be counted, too.
+fn is_possible(sequence: u64) -> bool {
+    (1..=LAST_NUMBER).contains(&sequence)
 }
 
 /// Has a reader told of the peers to which, or from which, something may be lost.
@@ -246,12 +255,19 @@ impl Builder {
         let reader = outlet.clone();
         self.module(name, broadcast.algorithms(), move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
+            let impossible = wiring
+                .host
+                .counters()
+                .counter(wiring.host.path(), "impossible identifier");
             let up = Addr::new(move |delivery: Delivery| {
                 let Delivery {
                     origin,
                     first,
                     payloads,
                 } = delivery;
+                if !is_possible(first) {
+                    return impossible.add(1);
+                }
                 let first = MessageId {
                     origin,
                     sequence: first,
@@ -441,6 +457,25 @@ impl<T: 'static> Door<T> {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_message_whose_number_nobody_counts_to_is_none() {
+        let me = Origin {
+            process: ProcessId::from_rank(2).unwrap(),
+            incarnation: Incarnation(7),
+        };
+        for (sequence, is_one) in [
+            (0, false),
+            (1, true),
+            (LAST_NUMBER, true),
+            (LAST_NUMBER + 1, false),
+            (u64::MAX, false),
+        ] {
+            let mut message = put_id(me, sequence, &Bytes::from_static(b"news"));
+            let taken = take_id(me.process, &mut message).ok();
+            assert_eq!(taken, is_one.then_some((me, sequence)));
+        }
+    }
 
     #[test]
     fn what_nobody_makes_good_is_waited_for_as_long_as_is_said() {

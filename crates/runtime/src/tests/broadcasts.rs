@@ -4,13 +4,24 @@ use super::{
     p,
 };
 use crate::{Error, Event, Node};
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use quorate_abstractions::{best_effort, link::Links};
+use quorate_broadcast::best_effort::over;
 use quorate_catalogue::{
     broadcasts::{Broadcast, Needs},
     views::Views,
 };
+use quorate_core::{
+    Addr, Layer,
+    wire::{encode_value, put_number},
+};
 use quorate_detectors::exclude_on_timeout;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// Bounds that a loaded machine keeps, too.
 fn bounds() -> exclude_on_timeout::Configuration {
@@ -206,4 +217,32 @@ async fn group_membership_agrees_on_who_is_gone() {
         assert!(last.is_none_or(|view| view.unwrap().id == 0));
         assert!(within(members.next()).await.is_none());
     }
+}
+
+/// A peer may number its messages as it likes, and whoever reads them counts on from there.
+#[tokio::test]
+async fn a_message_of_a_forged_number_is_counted_and_reaches_nobody() {
+    let mut all = builders(Kind::Udp, 2);
+    let (mut reader, mut forger) = (all.remove(0), all.remove(0));
+    let (_, mut deliveries) = reader.best_effort::<String>("news").unwrap();
+    let door: Arc<OnceLock<Addr<best_effort::Broadcast<Bytes>>>> = Arc::default();
+    let opened = door.clone();
+    forger
+        .module("news", "best-effort", move |wiring| {
+            let requests = over(wiring.links.lane()).attach(Addr::nowhere());
+            assert!(opened.set(requests).is_ok());
+        })
+        .unwrap();
+    let (reader, forger) = (reader.start().await.unwrap(), forger.start().await.unwrap());
+    for sequence in [u64::MAX, 0, 1] {
+        let mut message = BytesMut::new();
+        put_number(forger.origin().incarnation.0, &mut message);
+        put_number(sequence, &mut message);
+        message.extend_from_slice(&encode_value(&format!("number {sequence}")).unwrap());
+        let requests = door.get().unwrap();
+        requests.send(best_effort::Broadcast(message.freeze()));
+    }
+    let delivery = within(deliveries.next()).await.unwrap().unwrap();
+    assert_eq!((delivery.id.sequence, &*delivery.message), (1, "number 1"));
+    assert_eq!(reader.counters().total("undecodable"), 2);
 }
