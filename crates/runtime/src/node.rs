@@ -52,7 +52,7 @@ use std::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +100,6 @@ impl Inner {
     /// Accepts nothing any more, waits until own messages are delivered and the peers have what
     /// they are owed, at most until the deadline, and stops.
     async fn shut_down(&self) -> Result<(), Error> {
-        let deadline = Instant::now() + self.drain;
         for flow in &self.handles.flows {
             flow.close(&Error::Stopped);
         }
@@ -116,7 +115,7 @@ impl Inner {
             let _ = timeout(LINKS_DRAIN, self.links_drained()).await;
         };
         let ended = tokio::select! {
-            _ = timeout_at(deadline, drain) => None,
+            _ = timeout(self.drain, drain) => None,
             ending = self.thread.ended() => Some(ending),
         };
         let pending = self.handles.pending();

@@ -173,7 +173,10 @@ async fn best_effort_broadcast_is_numbered_and_returns_permits() {
 
 #[tokio::test]
 async fn a_lone_process_is_its_own_majority() {
-    let mut members = cluster(builders(Kind::Tcp, 1)).await;
+    let builders = builders(Kind::Tcp, 1).into_iter();
+    // It may drain for as long as it takes.
+    let builders = builders.map(|builder| builder.drain(Duration::MAX));
+    let mut members = cluster(builders.collect()).await;
     within(members[0].orders.deliver(order(1))).await.unwrap();
     assert_eq!(members[0].take(1).await[0].message, order(1));
     within(members.remove(0).node.shutdown()).await.unwrap();
