@@ -95,9 +95,10 @@ pub enum Error {
     #[error("the node has stopped")]
     Stopped,
     /// The node stopped after the message was broadcast, and before it was delivered here; or after an
-    /// operation on shared memory was begun, and before it returned.
+    /// operation on shared memory was begun, and before it returned. Or this process has
+    /// [skipped](Error::Skipped) the message, and does not know whether others have delivered it.
     #[error(
-        "outcome unknown: the node stopped before the message was delivered, or the operation returned"
+        "outcome unknown: the message was skipped here, or the node stopped before it was delivered, or the operation returned"
     )]
     OutcomeUnknown,
     /// The node could not drain within the deadline.

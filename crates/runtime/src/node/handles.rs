@@ -120,7 +120,8 @@ impl<T> Broadcaster<T> {
     ///
     /// # Errors
     /// As [`broadcast`](Broadcaster::broadcast); and [`OutcomeUnknown`](Error::OutcomeUnknown) when
-    /// the node stops after the message was broadcast and before it is delivered.
+    /// the node stops after the message was broadcast and before it is delivered, or when this process
+    /// [skips](Error::Skipped) it, because it was out of reach for too long.
     pub async fn deliver(&self, message: T) -> Result<MessageId, Error> {
         let payload = (self.codec.encode)(&message)?;
         self.flow.request_and_wait(payload).await
@@ -212,12 +213,13 @@ impl Cost for Told {
 /// What a module delivers, in order: a [`Stream`] that ends when the node stops.
 ///
 /// Deliveries that are not read wait. From half of the builder's limit on everybody is slowed, so that a
-/// slow reader sees all of them. A reader that reads nothing at all for 10 seconds is not waited for: when
-/// more than the limit is there it gets [`Error::Lagged`], and the end. A payload that is no `T` gives
-/// [`Error::Undecodable`]; where messages may be missing for good because the channel to a peer, or from it,
-/// has lost what waited in it, there is [`Error::Gap`]; and where total order has gone on behind messages that
-/// nobody keeps for this process, [`Error::Skipped`]. After these the stream goes on, after any other error it
-/// ends.
+/// slow reader sees all of them. A reader that reads nothing at all is waited for as long as the module's
+/// [`Wait`](quorate_abstractions::pressure::Wait::reader) says: 10 seconds, or 5 where the algorithm stands
+/// on the perfect failure detector. Then, when more than the limit is there, it gets [`Error::Lagged`], and
+/// the end. A payload that is no `T` gives [`Error::Undecodable`]; where messages may be missing for good
+/// because the channel to a peer, or from it, has lost what waited in it, there is [`Error::Gap`]; and where
+/// total order has gone on behind messages that nobody keeps for this process, [`Error::Skipped`]. After these
+/// the stream goes on, after any other error it ends.
 pub struct Deliveries<T> {
     intake: Intake<Told>,
     batch: Option<Unpacked>,

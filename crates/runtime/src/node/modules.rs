@@ -153,7 +153,9 @@ impl Builder {
     }
 
     /// Declares uniform total-order broadcast without handles: `up` is called on the protocol
-    /// thread, in order, with every batch. What is sent to the address given before the node has
+    /// thread, in order, with every batch. One without payloads says that this process goes on behind messages
+    /// of the origin that nobody keeps for it: those before `first` that it has not delivered it never will.
+    /// What is sent to the address given before the node has
     /// started, or after it has stopped, is dropped. There is no window: the caller limits what is
     /// under way.
     ///
@@ -488,6 +490,8 @@ mod tests {
             };
             let silence = Duration::from_secs(seconds);
             assert_eq!(wait, Wait::Everybody { silence }, "{broadcast:?}");
+            let reader = Duration::from_secs(seconds.min(10));
+            assert_eq!(wait.reader(), reader, "{broadcast:?}");
         }
         let of_majorities = Wait::Majority {
             silence: Duration::from_secs(1),

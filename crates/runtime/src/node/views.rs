@@ -159,7 +159,8 @@ impl Cost for Indication {
 /// What happens in a group: a [`Stream`] that ends when the node stops.
 ///
 /// Events that are not read wait, up to the builder's limit, as for
-/// [`Deliveries`](super::Deliveries). A node whose events nobody reads gives nobody its state: whoever
+/// [`Deliveries`](super::Deliveries); who reads nothing at all is waited for 1 second, or 5 where the algorithm
+/// stands on the perfect failure detector. A node whose events nobody reads gives nobody its state: whoever
 /// wants to join waits for it.
 pub struct Events<T> {
     intake: Intake<Indication>,
