@@ -149,7 +149,7 @@ impl Builder {
     /// How many bytes a peer may owe acknowledgements for. Above, the stream to it ends if it acknowledges
     /// nothing for 2 seconds (5 over TCP), and at four times as many at once. What waits in it is freed, users
     /// at both ends are told ([`Error::Gap`]), and the next stream begins when the peer answers: nobody loses
-    /// its place. Default: 64 MiB.
+    /// its place. Not below [`maximum_message`](Builder::maximum_message). Default: 64 MiB.
     #[must_use]
     pub fn queue_limit(mut self, bytes: usize) -> Self {
         self.link.queue_limit = bytes;
