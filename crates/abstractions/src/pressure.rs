@@ -108,8 +108,12 @@ pub enum Room {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backlog {
     /// Too much, of which something was read since this was said last, or is being read for the first
-    /// time.
+    /// time: the others are to send less.
     Full,
+    /// Far too much: this process, too, is to send nothing, until it is [`Open`](Backlog::Open) again. But a
+    /// user may read and send in turn: while it may not send it reads nothing, and after half the time that a
+    /// [reader](Wait::reader) is waited for it may send again, until this is said anew, when much more is there.
+    Over,
     /// So much that the link takes nothing more from the peers, as if it did not arrive, and says that it
     /// hears nobody: this process stands still until some of it is read.
     Stuck,
@@ -132,6 +136,7 @@ impl Observe for Backlog {
     fn observe(&self) -> Observation {
         Observation::request(match self {
             Backlog::Full => "BacklogFull",
+            Backlog::Over => "BacklogOver",
             Backlog::Stuck => "BacklogStuck",
             Backlog::Open => "BacklogOpen",
         })

@@ -1,8 +1,9 @@
 //! How far a user is behind what the protocol thread has told him, and what the link is told of that.
 //!
-//! From half of the limit on the user is behind, until a quarter is left: the link is told, so that
-//! everybody sends less. Where the user cannot be cut off, the link takes nothing more from the peers from
-//! the limit on.
+//! From half of the limit on the user is behind, until a quarter is left: the link is told, so that the
+//! others send less. The user himself may answer what he reads, in turn: he is held up from the limit on, for a
+//! while, and again with each half of the limit that comes on top. Where he cannot be cut off, he is held up
+//! from three quarters on, and from the limit on the link takes nothing more from the peers.
 use quorate_abstractions::pressure::Backlog;
 use quorate_core::Addr;
 use std::{
@@ -34,6 +35,8 @@ pub struct Meter {
     held: AtomicUsize,
     /// Whether the link was told that the user is behind. Changed under the lock below.
     behind: AtomicBool,
+    /// With more than this the user is held up himself. Changed under the lock below.
+    own: AtomicUsize,
     /// Whom to tell; `None`: nobody, or nobody reads.
     told: Mutex<Option<Told>>,
 }
@@ -62,6 +65,7 @@ impl Meter {
             limit,
             held: AtomicUsize::new(0),
             behind: AtomicBool::new(false),
+            own: AtomicUsize::new(limit),
             told: Mutex::default(),
         }
     }
@@ -72,12 +76,22 @@ impl Meter {
 
     /// From now on `link` is told when the user is behind.
     pub fn open(&self, link: Addr<Backlog>, at_the_limit: AtTheLimit) {
-        *self.told() = Some(Told {
+        let mut told = self.told();
+        self.own.store(self.first(at_the_limit), Relaxed);
+        *told = Some(Told {
             link,
             at_the_limit,
             at: Instant::now(),
             said: Backlog::Open,
         });
+    }
+
+    /// From where on a user that was not held up yet is.
+    fn first(&self, at_the_limit: AtTheLimit) -> usize {
+        match at_the_limit {
+            AtTheLimit::CutOff(_) => self.limit,
+            AtTheLimit::TakeNothing => self.limit / 4 * 3,
+        }
     }
 
     /// The most that waits for a user who reads nothing.
@@ -92,7 +106,7 @@ impl Meter {
             return true;
         }
         let over = held > self.limit;
-        if self.behind.load(Relaxed) && !over {
+        if self.behind.load(Relaxed) && !over && held <= self.own.load(Relaxed) {
             return true;
         }
         let mut told = self.told();
@@ -104,6 +118,12 @@ impl Meter {
         if held > self.limit / 2 && told.said == Backlog::Open {
             self.behind.store(true, Release);
             told.say(Backlog::Full);
+        }
+        if held > self.own.load(Relaxed) && told.said != Backlog::Stuck {
+            self.own.store(held.saturating_add(self.limit / 2), Relaxed);
+            // Nothing was read: the time runs on.
+            told.said = Backlog::Over;
+            told.link.send(Backlog::Over);
         }
         match told.at_the_limit {
             AtTheLimit::CutOff(patience) => held <= self.limit || told.at.elapsed() < patience,
@@ -129,6 +149,7 @@ impl Meter {
         let held = self.held.load(Acquire);
         if held < self.limit / 4 {
             self.behind.store(false, Release);
+            self.own.store(self.first(told.at_the_limit), Relaxed);
             told.say(Backlog::Open);
         } else if told.said == Backlog::Stuck {
             if held <= self.limit / 2 {

@@ -23,6 +23,7 @@ mod links;
 mod memory;
 mod node;
 mod pressure;
+mod readers;
 mod terminating;
 
 /// How long a test waits for what must happen.

@@ -6,7 +6,9 @@
 //! it has room again at three quarters of it. Who owes too much is waited for while it acknowledges
 //! something now and then; so is who says that it has no room itself, for as long as it says so. What a
 //! process says is what its own queues and its own user allow, not what others have said: nobody waits in
-//! a circle. Where a majority is enough, the rest slows a module only as far as its [`Patience`] goes, and what
+//! a circle. Its user may answer what it reads, in turn: so it may send itself while the others are told that
+//! it has no room, until far too much is there; and once it was waited for in vain, because it reads nothing
+//! while it may not send, it may again. Where a majority is enough, the rest slows a module only as far as its [`Patience`] goes, and what
 //! somebody owes this process is no reason for it to say so: it passes nothing on.
 use super::patience::Patience;
 use quorate_abstractions::{
@@ -93,10 +95,24 @@ struct Module {
     room: Room,
     /// Since when its user has read nothing of too much; `None`: its user keeps up.
     unread: Option<Time>,
+    /// Since when its user has so much to read that this process sends nothing, either.
+    closed: Option<Time>,
     /// Its user has so much to read that nothing more is taken.
     stuck: bool,
     /// How long it still waits for who is not needed.
     patience: Patience,
+}
+
+impl Module {
+    /// Whether this process sends nothing for its user's sake. Who has read nothing meanwhile may be waiting
+    /// for just that: it opens while the others still wait for him, and what he reads then does not close it.
+    fn is_closed(&mut self, wait: Wait, now: Time) -> bool {
+        let since = self.closed.max(self.closed.and(self.unread));
+        if since.is_some_and(|since| now - since >= wait.reader() / 2) {
+            self.closed = None;
+        }
+        self.closed.is_some()
+    }
 }
 
 /// Who wants to know of all modules.
@@ -145,6 +161,7 @@ impl Pressure {
             watchers: Vec::new(),
             room: Room::Open,
             unread: None,
+            closed: None,
             stuck: false,
             patience: Patience::default(),
         });
@@ -201,9 +218,14 @@ impl Pressure {
     /// A module's user has much to read, and has read something; or has not much.
     pub fn upon_backlog(&mut self, name: &Name, backlog: Backlog, now: Time) {
         if let Some(module) = self.module(name) {
-            // From standing still on the time runs on: nothing was read.
-            if !(backlog == Backlog::Stuck && module.unread.is_some()) {
-                module.unread = (backlog != Backlog::Open).then_some(now);
+            match backlog {
+                Backlog::Open => (module.unread, module.closed) = (None, None),
+                Backlog::Full => module.unread = Some(now),
+                Backlog::Over | Backlog::Stuck => {
+                    // The others' time runs on: nothing was read.
+                    module.unread.get_or_insert(now);
+                    module.closed = Some(now);
+                }
             }
             module.stuck = backlog == Backlog::Stuck;
         }
@@ -272,20 +294,27 @@ impl Pressure {
                 continue;
             };
             let user = self.user_lacks(index, wait, now);
+            let own = self.modules[index]
+                .is_closed(wait, now)
+                .then_some(Hindrance {
+                    by: self.me,
+                    owed: 0,
+                    announced: true,
+                });
             let owing = self.owing(index, wait, now);
             let slow = owing.or_else(|| self.announcing(index, wait, now));
             let hindrance = match wait {
                 Wait::Everybody { .. } => {
-                    if user.or(owing).is_some() {
+                    if user || owing.is_some() {
                         lacking.insert(index);
                     }
-                    user.or(slow)
+                    own.or(slow)
                 }
                 Wait::Majority { .. } => {
-                    if user.is_some() {
+                    if user {
                         lacking.insert(index);
                     }
-                    let needed = user.or_else(|| self.majority_lacks(index, wait, now));
+                    let needed = own.or_else(|| self.majority_lacks(index, wait, now));
                     let patience = &mut self.modules[index].patience;
                     let waits = patience.waits(needed.is_none() && slow.is_some(), now);
                     needed.or_else(|| slow.filter(|_| waits))
@@ -330,14 +359,10 @@ impl Pressure {
         }
     }
 
-    /// The user does not read what comes.
-    fn user_lacks(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
-        let unread = self.modules[module].unread?;
-        (now - unread < wait.reader()).then_some(Hindrance {
-            by: self.me,
-            owed: 0,
-            announced: true,
-        })
+    /// The user does not read what comes, and is waited for.
+    fn user_lacks(&self, module: usize, wait: Wait, now: Time) -> bool {
+        let unread = self.modules[module].unread;
+        unread.is_some_and(|unread| now - unread < wait.reader())
     }
 
     /// Who owes too much, and acknowledges something now and then.

@@ -96,7 +96,10 @@ mod tests {
         for first in 1..=16 {
             up.send(delivery(first, length));
         }
-        assert_eq!(*said.lock().unwrap(), [Backlog::Full, Backlog::Stuck]);
+        assert_eq!(
+            *said.lock().unwrap(),
+            [Backlog::Full, Backlog::Over, Backlog::Stuck]
+        );
         let mut taken = Vec::new();
         assert_eq!(indications.recv_many(&mut taken, 4).await, 4);
         assert_eq!(said.lock().unwrap().last(), Some(&Backlog::Stuck));

@@ -37,6 +37,33 @@ fn a_user_is_behind_from_half_of_the_limit_until_a_quarter_is_left() {
     assert_eq!(take(&said), [Backlog::Full]);
 }
 
+/// Who is held up reads nothing, perhaps for just that reason, and is let go on in the end.
+#[test]
+fn a_user_is_held_up_at_the_limit_and_again_when_half_of_it_has_come_on_top() {
+    let (meter, said) = opened(AtTheLimit::CutOff(MINUTE));
+    assert!(meter.grow(100));
+    assert_eq!(take(&said), [Backlog::Full]);
+    assert!(meter.grow(1) && meter.grow(1));
+    assert_eq!(take(&said), [Backlog::Over], "said once");
+    for _ in 0..10 {
+        wait(&meter, SAID_AGAIN);
+        meter.shrink(1);
+        assert!(meter.grow(1));
+        assert_eq!(take(&said), [Backlog::Full], "as much comes as is read");
+    }
+    assert!(meter.grow(49));
+    assert_eq!(take(&said), []);
+    wait(&meter, MINUTE / 2);
+    assert!(meter.grow(1));
+    assert_eq!(take(&said), [Backlog::Over]);
+    wait(&meter, MINUTE / 2);
+    assert!(!meter.grow(1), "the time has run on: nothing was read");
+    meter.shrink(129);
+    assert_eq!(take(&said), [Backlog::Open]);
+    assert!(meter.grow(80));
+    assert_eq!(take(&said), [Backlog::Full, Backlog::Over], "as at first");
+}
+
 #[test]
 fn a_user_that_goes_on_slowly_is_said_to_do_so() {
     let (meter, said) = opened(AtTheLimit::CutOff(MINUTE));
@@ -64,8 +91,12 @@ fn a_user_that_goes_on_gets_what_was_on_its_way_and_one_that_stands_still_is_cut
 #[test]
 fn of_a_user_that_is_never_cut_off_nothing_more_is_taken_than_the_limit() {
     let (meter, said) = opened(AtTheLimit::TakeNothing);
-    assert!(meter.grow(60) && meter.grow(41) && meter.grow(10));
-    assert_eq!(take(&said), [Backlog::Full, Backlog::Stuck]);
+    assert!(meter.grow(60) && meter.grow(15));
+    assert_eq!(take(&said), [Backlog::Full]);
+    assert!(meter.grow(1));
+    assert_eq!(take(&said), [Backlog::Over]);
+    assert!(meter.grow(25) && meter.grow(10));
+    assert_eq!(take(&said), [Backlog::Stuck]);
     wait(&meter, MINUTE);
     meter.shrink(60);
     assert_eq!(take(&said), [], "still more than half");

@@ -213,7 +213,8 @@ impl Builder {
     }
 
     /// How many bytes of deliveries may wait for a slow reader, for modules declared from now on: from half
-    /// of it on others are slowed, and what is on its way then still comes. Default: 64 MiB.
+    /// of it on others are slowed, and what is on its way then still comes; beyond it this process waits with
+    /// its own, too. Default: 64 MiB.
     #[must_use]
     pub fn backlog(mut self, bytes: usize) -> Self {
         self.backlog = bytes;

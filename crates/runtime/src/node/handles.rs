@@ -212,8 +212,9 @@ impl Cost for Told {
 
 /// What a module delivers, in order: a [`Stream`] that ends when the node stops.
 ///
-/// Deliveries that are not read wait. From half of the builder's limit on everybody is slowed, so that a
-/// slow reader sees all of them. A reader that reads nothing at all is waited for as long as the module's
+/// Deliveries that are not read wait. From half of the builder's limit on the others are slowed, so that a
+/// slow reader sees all of them; from all of it on this process is, too. So a reader may answer each message
+/// that it reads, in the loop that reads. One that reads nothing at all is waited for as long as the module's
 /// [`Wait`](quorate_abstractions::pressure::Wait::reader) says: 10 seconds, or 5 where the algorithm stands
 /// on the perfect failure detector. Then, when more than the limit is there, it gets [`Error::Lagged`], and
 /// the end. A payload that is no `T` gives [`Error::Undecodable`]; where messages may be missing for good

@@ -178,7 +178,7 @@ impl Run {
 }
 
 /// Reads everything, so many bytes a second, and counts it, with what is skipped if something `may` be.
-fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -> Arc<AtomicU64> {
+pub(super) fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -> Arc<AtomicU64> {
     let count = Arc::new(AtomicU64::new(0));
     let counted = count.clone();
     tokio::spawn(async move {

@@ -164,14 +164,66 @@ fn what_a_process_says_of_itself_is_what_its_queues_and_its_user_allow() {
     }
     let orders = Name::from("orders");
     accounts.upon_backlog(&orders, Backlog::Full, at(5));
-    assert_eq!(slowed(&mut accounts, at(14)), [("orders".to_owned(), p(1))]);
+    accounts.judge(at(14));
     assert_eq!(accounts.take_due(), Some(Modules(2)));
-    assert!(slowed(&mut accounts, at(15)).is_empty(), "it reads nothing");
+    accounts.judge(at(15));
+    assert_eq!(accounts.take_due(), Some(Modules(0)), "it reads nothing");
     // It reads slowly.
     accounts.upon_backlog(&orders, Backlog::Full, at(20));
-    assert_eq!(slowed(&mut accounts, at(21)).len(), 1);
+    accounts.judge(at(21));
+    assert_eq!(accounts.take_due(), Some(Modules(2)));
     accounts.upon_backlog(&orders, Backlog::Open, at(22));
-    assert!(slowed(&mut accounts, at(22)).is_empty());
+    accounts.judge(at(22));
+    assert_eq!(accounts.take_due(), Some(Modules(0)));
+}
+
+#[test]
+fn whose_user_is_behind_sends_on_itself_until_far_too_much_is_there() {
+    for (wait, patience) in [(everybody(), 10), (Wait::for_majority(), 1)] {
+        let mut accounts = watched(3, wait);
+        let orders = Name::from("orders");
+        let by_me = [("orders".to_owned(), p(1))];
+        accounts.upon_backlog(&orders, Backlog::Full, at(100));
+        assert!(slowed(&mut accounts, at(100)).is_empty());
+        assert_eq!(accounts.take_due(), Some(Modules(2)), "the others wait");
+        accounts.upon_backlog(&orders, Backlog::Over, at(100));
+        assert_eq!(slowed(&mut accounts, at(100)), by_me);
+        // While it reads this lasts, though less is there.
+        for second in 101..200 {
+            accounts.upon_backlog(&orders, Backlog::Full, at(second));
+            assert_eq!(slowed(&mut accounts, at(second)), by_me);
+        }
+        accounts.upon_backlog(&orders, Backlog::Open, at(200));
+        assert!(slowed(&mut accounts, at(200)).is_empty());
+        // It was not held up before: however long it has read nothing, it is now.
+        accounts.upon_backlog(&orders, Backlog::Full, at(300));
+        accounts.upon_backlog(&orders, Backlog::Over, at(300 + patience));
+        assert_eq!(slowed(&mut accounts, at(300 + patience)), by_me);
+        assert!(slowed(&mut accounts, at(301 + patience + patience / 2)).is_empty());
+    }
+}
+
+/// A user that sends something for each thing that it reads reads nothing while it may not send.
+#[test]
+fn who_was_waited_for_in_vain_may_send_until_much_more_is_there() {
+    let mut accounts = watched(3, everybody());
+    let orders = Name::from("orders");
+    let by_me = [("orders".to_owned(), p(1))];
+    accounts.upon_backlog(&orders, Backlog::Full, at(100));
+    accounts.upon_backlog(&orders, Backlog::Over, at(100));
+    assert_eq!(slowed(&mut accounts, at(104)), by_me);
+    assert!(
+        slowed(&mut accounts, at(105)).is_empty(),
+        "it reads nothing"
+    );
+    assert!(accounts.lacking.contains(1), "and is waited for");
+    for second in 105..200 {
+        accounts.upon_backlog(&orders, Backlog::Full, at(second));
+        assert!(slowed(&mut accounts, at(second)).is_empty(), "it does now");
+        assert!(accounts.lacking.contains(1), "and the others still wait");
+    }
+    accounts.upon_backlog(&orders, Backlog::Over, at(200));
+    assert_eq!(slowed(&mut accounts, at(204)), by_me);
 }
 
 #[test]
@@ -182,10 +234,14 @@ fn a_user_that_stands_still_is_waited_for_no_longer_than_one_that_reads_nothing(
     accounts.upon_backlog(&orders, Backlog::Stuck, at(12));
     assert!(accounts.is_stuck());
     assert_eq!(slowed(&mut accounts, at(14)).len(), 1);
-    assert!(slowed(&mut accounts, at(15)).is_empty());
-    accounts.upon_backlog(&orders, Backlog::Full, at(16));
+    assert!(accounts.lacking.contains(1));
+    assert_eq!(slowed(&mut accounts, at(16)).len(), 1);
+    assert!(!accounts.lacking.contains(1), "the others go on");
+    assert!(slowed(&mut accounts, at(17)).is_empty(), "so does it");
+    accounts.upon_backlog(&orders, Backlog::Full, at(18));
     assert!(!accounts.is_stuck());
-    assert_eq!(slowed(&mut accounts, at(17)).len(), 1);
+    assert!(slowed(&mut accounts, at(19)).is_empty());
+    assert!(accounts.lacking.contains(1), "the others wait again");
 }
 
 #[test]

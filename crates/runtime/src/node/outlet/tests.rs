@@ -30,7 +30,10 @@ fn a_reader_that_counts_on_patience_gets_everything() {
     outlet.tell(1000);
     assert!(matches!(next(&mut intake), Some(Ok(60))));
     assert!(matches!(next(&mut intake), Some(Ok(1000))));
-    assert_eq!(*said.lock().unwrap(), [Backlog::Full, Backlog::Open]);
+    assert_eq!(
+        *said.lock().unwrap(),
+        [Backlog::Full, Backlog::Over, Backlog::Open]
+    );
 }
 
 #[test]
@@ -39,7 +42,10 @@ fn a_reader_without_gets_what_fits_then_the_error_then_the_end() {
     outlet.tell(60);
     outlet.tell(60);
     outlet.tell(1);
-    assert_eq!(*said.lock().unwrap(), [Backlog::Full, Backlog::Open]);
+    assert_eq!(
+        *said.lock().unwrap(),
+        [Backlog::Full, Backlog::Over, Backlog::Open]
+    );
     assert!(matches!(next(&mut intake), Some(Ok(60))));
     assert!(matches!(
         next(&mut intake),
