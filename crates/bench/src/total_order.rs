@@ -301,10 +301,8 @@ impl Client {
         let up = mailbox.addr().with(Event::Deliver);
         // As of a replica, which gives those that straggle a state in the end.
         wiring.pressure(Wait::for_majority(), mailbox.addr().with(Event::Room));
-        let wiring = Wiring {
-            total_order: shared.run.configuration,
-            ..wiring.clone()
-        };
+        let mut wiring = wiring.clone();
+        wiring.total_order = shared.run.configuration;
         let down = wiring.broadcast(shared.run.algorithm, up)?;
         let client = Client {
             index,

@@ -129,7 +129,7 @@ impl Algorithm for ByTotalOrder {
         match event {
             Event::Propose(Propose { instance, value }) => self.upon_propose(instance, &value, ctx),
             Event::Deliver(Deliver { payloads, .. }) if payloads.is_empty() => {
-                self.upon_skipped(ctx)
+                self.upon_skipped(ctx);
             }
             Event::Deliver(Deliver { payloads, .. }) => {
                 for payload in payloads {
@@ -192,14 +192,12 @@ impl ByTotalOrder {
     /// The state of another process stands for what was not delivered here: what it decides is news.
     fn upon_state(&mut self, ctx: &mut Ctx<Self>) {
         let state = std::mem::take(&mut self.arriving).freeze();
-        match self.decisions.restore(state) {
-            Ok(news) => news
-                .into_iter()
-                .for_each(|decision| ctx.trigger(Effect::Decide(decision))),
-            Err(_) => {
-                ctx.count("undecodable state");
-                self.upon_skipped(ctx);
-            }
+        let Ok(news) = self.decisions.restore(state) else {
+            ctx.count("undecodable state");
+            return self.upon_skipped(ctx);
+        };
+        for decision in news {
+            ctx.trigger(Effect::Decide(decision));
         }
     }
 }

@@ -60,8 +60,9 @@
 //! | `tally` | [lattice agreement](Builder::lattice_agreement) | a counter that never goes backwards |
 //! | `backup` | [snapshot](Builder::snapshot) | all accounts as of one moment, while money moves |
 //!
-//! One runs three operating-system processes, and kills one: `transfer`, by [atomic
-//! commit](Builder::commit), which all banks do or none does.
+//! Two run three operating-system processes, and kill some: `transfer`, by [atomic
+//! commit](Builder::commit), which all banks do or none does; and `bank`, a machine of one's own that is
+//! [replicated](mod@replicate), whose processes are killed and started again one after the other.
 //!
 //! # What is where
 //!
@@ -87,6 +88,9 @@ pub use quorate_links as links;
 pub use quorate_registers as registers;
 pub use quorate_runtime::{Builder, Error, Node, edge, faults, host, node, tcp, thread, udp};
 
+#[doc = include_str!("../../../docs/replicate.md")]
+pub mod replicate {}
+
 /// What most programs use.
 pub mod prelude {
     pub use futures::StreamExt;
@@ -96,7 +100,8 @@ pub mod prelude {
     };
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
-        Answer, Answers, Broadcaster, Builder, Deliveries, Delivery, Error, Event, Events, Group,
-        LatticeProposer, Members, Node, Proposer, Registers, Segments, Source, StateWanted, Voter,
+        Answer, Answers, Broadcaster, Builder, Chunk, Deliveries, Delivery, Error, Event, Events,
+        Group, Items, LatticeProposer, Machine, Members, Node, Proposer, Registers, Replicated,
+        Segments, Source, StateWanted, SubmitError, Unreadable, Voter,
     };
 }

@@ -109,7 +109,11 @@ impl<S: State> Wire for Message<S> {
         put_number(self.call(), out);
         match self {
             Message::GetRequest { .. } | Message::SetResponse { .. } => {}
-            Message::Resumed { open, .. } => open.iter().for_each(|call| put_number(*call, out)),
+            Message::Resumed { open, .. } => {
+                for call in open {
+                    put_number(*call, out);
+                }
+            }
             Message::GetResponse { state, .. } => state.encode(out),
             Message::SetRequest { update, .. } => update.encode(out),
         }

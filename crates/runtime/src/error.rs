@@ -107,6 +107,13 @@ pub enum Error {
         /// How many own messages were not delivered.
         pending: u64,
     },
+    /// This process was started again, and the module has no place for who has lost its memory: the others go
+    /// on without it. Nothing was begun.
+    #[error("this process was started again: the others go on without it here")]
+    StartedAgain,
+    /// A state that came cannot be read: the others run another program. The node has stopped.
+    #[error("the state that came cannot be read: do all processes run the same program?")]
+    UnreadableState,
     /// The others know this process under another incarnation: it may not take part.
     #[error("excluded by {by}: {reason}")]
     Excluded {

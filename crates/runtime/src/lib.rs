@@ -28,9 +28,9 @@ pub mod udp;
 
 pub use error::Error;
 pub use node::{
-    Answer, Answers, Broadcaster, Builder, Deliveries, Delivery, Event, Events, Group,
-    LatticeProposer, Members, Node, Permit, Proposer, Registers, Segments, Source, StateWanted,
-    TryBroadcastError, Voter,
+    Answer, Answers, Broadcaster, Builder, Chunk, Deliveries, Delivery, Event, Events, Group,
+    Items, LatticeProposer, Machine, Members, Node, Permit, Proposer, Registers, Replicated,
+    Segments, Source, StateWanted, SubmitError, TryBroadcastError, Unreadable, Voter,
 };
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod agreement;
 mod builder;
 mod flow;
+mod group;
 mod handles;
 mod lattice;
 mod members;
@@ -12,6 +13,7 @@ mod modules;
 mod operations;
 mod outlet;
 mod registers;
+mod replicated;
 mod segments;
 mod snapshot;
 mod socket;
@@ -22,10 +24,13 @@ mod wiring;
 
 pub use agreement::{Proposer, Voter};
 pub use builder::Builder;
+pub use group::Unreadable;
 pub use handles::{Broadcaster, Deliveries, Delivery, Permit, TryBroadcastError};
 pub use lattice::LatticeProposer;
 pub use members::Members;
+pub use quorate_abstractions::reconfigurable::View;
 pub use registers::Registers;
+pub use replicated::{Chunk, Items, Machine, Replicated, SubmitError};
 pub use segments::Segments;
 pub use snapshot::{Peer, Snapshot, Standing, Way};
 pub use socket::Socket;
@@ -65,6 +70,11 @@ struct Handles {
     flows: Vec<Arc<Flow>>,
     agreements: Vec<Arc<dyn Abandon>>,
     outlets: Vec<Arc<dyn End>>,
+    /// The replicated machines.
+    machines: Vec<Arc<dyn Abandon>>,
+    /// Those of the above that share an order with them, if there are any.
+    ordered_flows: Vec<Arc<Flow>>,
+    ordered_outlets: Vec<Arc<dyn End>>,
     /// Why the node has stopped by itself, if it has.
     failure: Arc<OnceLock<Error>>,
 }
@@ -75,11 +85,28 @@ impl Handles {
         for flow in &self.flows {
             flow.abandon(error);
         }
-        for agreement in &self.agreements {
+        for agreement in self.agreements.iter().chain(&self.machines) {
             agreement.abandon(error);
         }
         for outlet in &self.outlets {
             outlet.end(last.cloned());
+        }
+    }
+
+    /// This process was started again: what does not stand on the order goes on without it.
+    fn abandon_beside_the_order(&self, error: &Error) {
+        let is_ordered =
+            |flow: &&Arc<Flow>| self.ordered_flows.iter().any(|o| Arc::ptr_eq(o, flow));
+        for flow in self.flows.iter().filter(|flow| !is_ordered(flow)) {
+            flow.abandon(error);
+        }
+        for agreement in &self.agreements {
+            agreement.abandon(error);
+        }
+        let place = |outlet: &Arc<dyn End>| Arc::as_ptr(outlet).cast::<()>();
+        let ordered: Vec<_> = self.ordered_outlets.iter().map(place).collect();
+        for outlet in self.outlets.iter().filter(|o| !ordered.contains(&place(o))) {
+            outlet.end(Some(error.clone()));
         }
     }
 
@@ -104,7 +131,7 @@ impl Inner {
             flow.close(&Error::Stopped);
         }
         // Undecided instances may stay so, and operations under way: they are not waited for.
-        for agreement in &self.handles.agreements {
+        for agreement in self.handles.agreements.iter().chain(&self.handles.machines) {
             agreement.close(&Error::Stopped);
         }
         let drain = async {

@@ -24,6 +24,7 @@ mod memory;
 mod node;
 mod pressure;
 mod readers;
+mod replicated;
 mod terminating;
 
 /// How long a test waits for what must happen.

@@ -144,7 +144,9 @@ impl Batches {
         self.keeps_more = more;
         if !more {
             let origins: Vec<Origin> = self.streams.keys().copied().collect();
-            origins.into_iter().for_each(|origin| self.forget(origin));
+            for origin in origins {
+                self.forget(origin);
+            }
         }
     }
 

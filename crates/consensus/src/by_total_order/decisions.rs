@@ -115,7 +115,6 @@ fn decode(mut state: Bytes) -> Result<(Watermark, Vec<Decide>), Undecodable> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

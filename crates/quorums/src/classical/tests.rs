@@ -279,9 +279,9 @@ fn what_is_over_behind_an_open_call_is_waited_for_no_longer() {
     }
     for send in sent(&mut p1, Event::Status(Status::Begun { peer: p(2) })) {
         let answers = arrive(&mut p2, 1, send.message);
-        answers
-            .into_iter()
-            .for_each(|answer| _ = arrive(&mut p1, 2, answer.message));
+        for answer in answers {
+            arrive(&mut p1, 2, answer.message);
+        }
     }
     assert_eq!(p2.state, Tally(vec![1]), "what was open");
     assert_eq!(p2.answered.get(&p(1)), Some(&Watermark::up_to(AHEAD + 1)));

@@ -79,7 +79,6 @@ impl Again {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use quorate_core::ProcessId;

@@ -2,6 +2,7 @@
 use super::socket::{Bound, Socket};
 use super::{
     Handles, Inner, Node, Snapshot, Wiring,
+    group::{Group, ORDER, Unreadable},
     modules::{HEADS, Module},
     window::Limits,
 };
@@ -18,10 +19,13 @@ use quorate_abstractions::{
     fair_loss::{Indication, Transmit},
     link::{self, Links},
     perfect::Crash,
+    pressure::Wait,
 };
 use quorate_broadcast::by_consensus;
-use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId};
-use quorate_detectors::{exclude_on_timeout, exclusion_notice, increasing_timeout, lowest_rank};
+use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId, message::Origin};
+use quorate_detectors::{
+    exclude_on_timeout, exclusion_notice, first_incarnations, increasing_timeout, lowest_rank,
+};
 use quorate_links::perfect::{self, PerfectLinks};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,6 +62,8 @@ pub struct Builder {
     faults: Faults,
     cancellation: CancellationToken,
     pub(super) modules: BTreeMap<String, Module>,
+    /// How many of them are replicated machines.
+    pub(super) machines: usize,
     pub(super) handles: Handles,
 }
 
@@ -85,6 +91,7 @@ impl Builder {
             faults: Faults::default(),
             cancellation: CancellationToken::new(),
             modules: BTreeMap::new(),
+            machines: 0,
             handles: Handles::default(),
         }
     }
@@ -398,6 +405,13 @@ impl Builder {
         let algorithms: BTreeSet<_> = algorithms.collect();
         let mut configuration = self.link.clone();
         configuration.stack = Vec::from_iter(algorithms).join(" ");
+        if self.machines > 0 {
+            let ordered = self.modules.iter().filter(|(_, module)| module.ordered);
+            let names: Vec<&str> = ordered.map(|(name, _)| name.as_str()).collect();
+            let order = [" ", ORDER, ":", &names.join(",")].concat();
+            configuration.stack.push_str(&order);
+            configuration.rejoin = Some(ORDER.to_owned());
+        }
         configuration.stream = stream;
         if let Some(datagram) = self.datagram {
             configuration.datagram = datagram;
@@ -429,15 +443,34 @@ impl Builder {
         if let Some(perfect) = &perfect {
             self.stop_when_reported(host, links, perfect);
         }
+        let group = (self.machines > 0).then(|| Arc::new(self.group(host, links)));
+        // Whoever was started again takes part in the order only: elsewhere it is as if it had crashed.
+        let (suspicions, trust) = match &group {
+            Some(_) => {
+                let firsts = host.at("first-incarnations");
+                let (suspicions, reach) = (&detector.suspicions, &detector.reach);
+                let of = first_incarnations::spawn(&firsts, suspicions, reach, &links.status());
+                let trust = lowest_rank::spawn_by_reach(&firsts.at("leader"), &of.reach);
+                (of.suspicions, trust)
+            }
+            None => (detector.suspicions.clone(), leader.clone()),
+        };
         for (name, module) in std::mem::take(&mut self.modules) {
+            let group = group.as_ref().filter(|_| module.ordered);
+            let lanes = group.map_or_else(|| links.at(&name), |group| group.links().clone());
             (module.wire)(Wiring {
                 host: host.at(&name),
-                links: links.at(&name),
-                detector: detector.suspicions.clone(),
-                leader: leader.clone(),
+                links: lanes,
+                detector: suspicions.clone(),
+                leader: trust.clone(),
                 perfect: perfect.clone(),
                 total_order,
+                group: group.cloned(),
             });
+        }
+        if let Some(group) = group {
+            let task = group.start(host, total_order, &leader, self.backlog);
+            self.act_upon_order(host, task);
         }
         let (of_detector, of_leader) = (status.clone(), status.clone());
         detector.reach.send(Addr::new(move |reach| {
@@ -456,6 +489,9 @@ impl Builder {
         }));
         let handles = self.handles.clone();
         links.status().send(Addr::new(move |news: link::Status| {
+            if let link::Status::Newcomer { .. } = &news {
+                handles.abandon_beside_the_order(&Error::StartedAgain);
+            }
             if let link::Status::Excluded { by, reason } = &news {
                 let (by, reason) = (*by, reason.clone());
                 let error = Error::Excluded { by, reason };
@@ -463,6 +499,43 @@ impl Builder {
             }
             status.send_modify(|now| now.upon_status(news));
         }));
+    }
+
+    /// The order that the replicated machines and the plain total orders of the node share.
+    fn group(&self, host: &TokioHost, links: &PerfectLinks<TokioHost>) -> Group {
+        let me = Origin {
+            process: host.me(),
+            incarnation: host.incarnation(),
+        };
+        let ordered = self.modules.values().filter(|module| module.ordered);
+        // What a plain order's users miss they would have to skip.
+        let wait = if ordered.count() > self.machines {
+            Wait::for_order_without_state()
+        } else {
+            Wait::for_majority()
+        };
+        Group::new(me, links, wait)
+    }
+
+    /// A machine that panics, or a state that cannot be read, stops the node.
+    fn act_upon_order(
+        &self,
+        host: &TokioHost,
+        task: impl Future<Output = Result<(), Unreadable>> + Send + 'static,
+    ) {
+        let (handles, stopped) = (self.handles.clone(), host.clone());
+        tokio::spawn(async move {
+            let error = match tokio::spawn(task).await {
+                Ok(Ok(())) => return,
+                Ok(Err(Unreadable)) => Error::UnreadableState,
+                Err(error) => Error::Panicked(error.to_string()),
+            };
+            tracing::error!(%error, "stopped");
+            handles.abandon(&error, Some(&error));
+            // The first that says so is the reason.
+            let _ = handles.failure.set(error);
+            stopped.shared.stop();
+        });
     }
 
     /// Who is reported as crashed, and learns of it, stops at once: its state is not what the others

@@ -72,10 +72,15 @@ impl Flow {
         self.window.take(self.window.share()).await
     }
 
+    /// Waits for room for a message of so many bytes.
+    pub async fn room(&self, bytes: usize) -> Result<Taken<'_>, Error> {
+        self.check(bytes)?;
+        self.window.take(bytes).await
+    }
+
     /// Waits for room, and requests.
     pub async fn request(&self, payload: Bytes) -> Result<MessageId, Error> {
-        self.check(payload.len())?;
-        let room = self.window.take(payload.len()).await?;
+        let room = self.room(payload.len()).await?;
         self.enter(room, payload, None)
     }
 
@@ -90,8 +95,7 @@ impl Flow {
 
     /// Waits for room, requests, and waits for the delivery.
     pub async fn request_and_wait(&self, payload: Bytes) -> Result<MessageId, Error> {
-        self.check(payload.len())?;
-        let room = self.window.take(payload.len()).await?;
+        let room = self.room(payload.len()).await?;
         let (waiter, delivered) = oneshot::channel();
         let id = self.enter(room, payload, Some(waiter))?;
         delivered.await.map_err(|_| Error::OutcomeUnknown)?;

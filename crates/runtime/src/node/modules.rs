@@ -3,8 +3,9 @@ use super::{
     Broadcaster, Builder, Deliveries, Proposer, Voter, Wiring,
     agreement::Agreement,
     flow::Flow,
+    group::ORDER,
     handles::{Batch, Codec, Told},
-    outlet::Outlet,
+    outlet::{End, Outlet},
 };
 use crate::error::Error;
 use bytes::{Bytes, BytesMut};
@@ -43,6 +44,8 @@ type Ends<T> = (Broadcaster<T>, Deliveries<T>);
 pub(super) struct Module {
     pub(super) algorithms: String,
     pub(super) wire: Wire,
+    /// Whether it shares the order of the group with replicated machines, if there are any.
+    pub(super) ordered: bool,
 }
 
 /// Puts a message's incarnation and number in front of it, for a broadcast that has none.
@@ -113,15 +116,36 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) + Send + 'static,
     ) -> Result<(), Error> {
+        self.declare(name, algorithms, false, wire)
+    }
+
+    /// As [`module`](Builder::module), for one that shares the order of the group where there is one.
+    pub(super) fn ordered_module(
+        &mut self,
+        name: &str,
+        algorithms: &str,
+        wire: impl FnOnce(Wiring) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.declare(name, algorithms, true, wire)
+    }
+
+    fn declare(
+        &mut self,
+        name: &str,
+        algorithms: &str,
+        ordered: bool,
+        wire: impl FnOnce(Wiring) + Send + 'static,
+    ) -> Result<(), Error> {
         if name.is_empty() || name.contains('/') {
             return Err(Error::BadName(name.to_owned()));
         }
-        if self.modules.contains_key(name) {
+        if name == ORDER || self.modules.contains_key(name) {
             return Err(Error::UsedTwice(name.to_owned()));
         }
         let module = Module {
             algorithms: algorithms.to_owned(),
             wire: Box::new(wire),
+            ordered,
         };
         self.modules.insert(name.to_owned(), module);
         Ok(())
@@ -168,7 +192,7 @@ impl Builder {
     ) -> Result<Addr<Bytes>, Error> {
         let door = Door::default();
         let opened = door.clone();
-        self.module(name, TOTAL_ORDER.algorithms(), move |wiring| {
+        self.ordered_module(name, TOTAL_ORDER.algorithms(), move |wiring| {
             if let Ok(addr) = wiring.broadcast(TOTAL_ORDER, up) {
                 opened.open(addr);
             }
@@ -255,7 +279,8 @@ impl Builder {
         let (flow, outlet, handles) = self.prepare(codec);
         let (inlet, keep) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
-        self.module(name, broadcast.algorithms(), move |wiring| {
+        let ordered = broadcast == TOTAL_ORDER;
+        self.declare(name, broadcast.algorithms(), ordered, move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
             let impossible = wiring
                 .host
@@ -294,7 +319,11 @@ impl Builder {
                 flow.open(me, door);
             }
         })?;
-        self.keep(keep, outlet);
+        let outlet = self.keep(keep.clone(), outlet);
+        if ordered {
+            self.handles.ordered_flows.push(keep);
+            self.handles.ordered_outlets.push(outlet);
+        }
         Ok(handles)
     }
 
@@ -419,9 +448,11 @@ impl Builder {
         (flow, outlet, (broadcaster, deliveries))
     }
 
-    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet<Told>) {
+    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet<Told>) -> Arc<dyn End> {
+        let outlet: Arc<dyn End> = Arc::new(outlet);
         self.handles.flows.push(flow);
-        self.handles.outlets.push(Arc::new(outlet));
+        self.handles.outlets.push(outlet.clone());
+        outlet
     }
 }
 

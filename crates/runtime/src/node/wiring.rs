@@ -1,4 +1,5 @@
 //! What a declared module is wired to.
+use super::group::Group;
 use crate::host::TokioHost;
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -13,7 +14,7 @@ use quorate_abstractions::{
 use quorate_broadcast::by_consensus;
 use quorate_catalogue::{
     agreements::{Commit, Consensus},
-    broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect},
+    broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect, TOTAL_ORDER},
     registers::Registers,
     stack,
     views::{self, Views},
@@ -21,6 +22,7 @@ use quorate_catalogue::{
 use quorate_core::{Addr, Host, ProcessId, message::Origin};
 use quorate_links::perfect::PerfectLinks;
 use quorate_registers::{lattice_agreement::Mode, multi_writer, snapshot_from_registers};
+use std::sync::Arc;
 
 /// What [`Wiring::snapshot`] is made of, top down.
 pub(super) const SNAPSHOT: &str = "snapshot:from-registers register:multi-writer-majority";
@@ -44,6 +46,8 @@ pub struct Wiring {
     pub perfect: Option<Subscribe<perfect::Crash>>,
     /// How total order is configured on this node.
     pub total_order: by_consensus::Configuration,
+    /// The order that this module shares with replicated machines, if it does.
+    pub(super) group: Option<Arc<Group>>,
 }
 
 impl Wiring {
@@ -56,6 +60,9 @@ impl Wiring {
         broadcast: Broadcast,
         up: Addr<Delivery>,
     ) -> Result<Addr<Bytes>, NeedsPerfect> {
+        if let (TOTAL_ORDER, Some(group)) = (broadcast, &self.group) {
+            return Ok(group.share_plain(up));
+        }
         broadcasts::spawn(broadcast, &self.host, &self.below(), up)
     }
 
@@ -138,8 +145,12 @@ impl Wiring {
     /// Has `up` told whether the module may send, where it waits for others as `wait` says; what comes back
     /// is where it says how far its own user is behind.
     pub fn pressure(&self, wait: Wait, up: Addr<Room>) -> Addr<Backlog> {
-        self.links.pressure(wait, up);
-        self.links.backlog()
+        let Some(group) = &self.group else {
+            self.links.pressure(wait, up);
+            return self.links.backlog();
+        };
+        self.links.pressure(group.wait(), up);
+        group.backlog()
     }
 
     fn below(&self) -> Below<PerfectLinks<TokioHost>> {

@@ -1,0 +1,201 @@
+//! A bank that three operating-system processes keep, each a replica: one is killed, and started again, one
+//! after the other, and every one of them is back with all that was ever acknowledged.
+//!
+//! `cargo run -p quorate --example bank`
+use quorate::{node::View, prelude::*};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{self, BufRead, BufReader, Lines, Write},
+    net::{SocketAddr, UdpSocket},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+/// What a step of the example comes to.
+pub type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// The machine: how much everybody has.
+#[derive(Default)]
+struct Bank(BTreeMap<String, u64>);
+
+/// What is asked of it.
+#[derive(Serialize, Deserialize)]
+enum Order {
+    Deposit {
+        to: String,
+        amount: u64,
+    },
+    Transfer {
+        from: String,
+        to: String,
+        amount: u64,
+    },
+}
+
+impl Machine for Bank {
+    type Command = Order;
+    /// Whether it was done.
+    type Reply = bool;
+
+    fn apply(&mut self, _position: u64, _origin: ProcessId, order: Order) -> bool {
+        let (from, to, amount) = match order {
+            Order::Deposit { to, amount } => (None, to, amount),
+            Order::Transfer { from, to, amount } => (Some(from), to, amount),
+        };
+        if let Some(from) = from {
+            match self.0.get_mut(&from) {
+                Some(balance) if *balance >= amount => *balance -= amount,
+                _ => return false,
+            }
+        }
+        *self.0.entry(to).or_default() += amount;
+        true
+    }
+
+    fn snapshot(&self) -> View {
+        Items::view(self.0.clone())
+    }
+
+    fn restore(&mut self, chunk: Chunk) -> Result<(), Unreadable> {
+        self.0.extend(chunk.items::<(String, u64)>()?);
+        Ok(())
+    }
+}
+
+/// Tells a process which replica it is, and where all are.
+const RANK: &str = "QUORATE_EXAMPLE_REPLICA";
+const PEERS: &str = "QUORATE_EXAMPLE_PEERS";
+/// What a replica says begins so.
+const SAYS: &str = "bank: ";
+
+fn main() -> Fallible<()> {
+    if told_to_be_a_replica() {
+        return replica();
+    }
+    let program = env::current_exe()?;
+    for line in day(&|| Command::new(&program))? {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// Whether this process is to be a replica.
+pub fn told_to_be_a_replica() -> bool {
+    env::var_os(RANK).is_some()
+}
+
+/// One replica: it does what the lines of its input say, and says what came of it.
+///
+/// # Errors
+/// When the node does not start, or stops.
+pub fn replica() -> Fallible<()> {
+    let me = ProcessId::from_rank(env::var(RANK)?.parse()?).ok_or("a rank is 1 to 128")?;
+    let peers = env::var(PEERS)?;
+    let peers = peers.split(' ').map(str::parse);
+    let peers: Vec<SocketAddr> = peers.collect::<Result<_, _>>()?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let mut builder = Node::builder(me, peers.clone())
+            .udp(peers[me.index()])
+            .cluster("bank");
+        let bank = builder.replicated("bank", Bank::default())?;
+        let node = builder.start().await?;
+        for line in io::stdin().lines() {
+            let line = line?;
+            let said = match line.split(' ').collect::<Vec<_>>()[..] {
+                ["deposit", to, amount] => {
+                    let (to, amount) = (to.to_owned(), amount.parse()?);
+                    bank.submit(Order::Deposit { to, amount })
+                        .await?
+                        .to_string()
+                }
+                ["transfer", from, to, amount] => {
+                    let (from, to) = (from.to_owned(), to.to_owned());
+                    let amount = amount.parse()?;
+                    let order = Order::Transfer { from, to, amount };
+                    bank.submit(order).await?.to_string()
+                }
+                // As if there were one bank only, whoever is asked.
+                ["books"] => bank.query(|bank| format!("{:?}", bank.0)).await?,
+                _ => "what?".to_owned(),
+            };
+            println!("{SAYS}{said}");
+        }
+        node.shutdown().await?;
+        Ok(())
+    })
+}
+
+/// The process of a replica, which does not outlive this.
+struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    fn start(mut command: Command, rank: usize, peers: &str) -> Fallible<Self> {
+        let command = command.env(RANK, rank.to_string()).env(PEERS, peers);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let stdin = child.stdin.take().ok_or("the input is piped")?;
+        let stdout = child.stdout.take().ok_or("the output is piped")?;
+        let said = BufReader::new(stdout).lines();
+        Ok(Process { child, stdin, said })
+    }
+
+    /// Tells it something; what it says to that.
+    fn tell(&mut self, what: &str) -> Fallible<String> {
+        writeln!(self.stdin, "{what}")?;
+        for line in self.said.by_ref() {
+            if let Some((_, said)) = line?.split_once(SAYS) {
+                return Ok(said.to_owned());
+            }
+        }
+        Err("the replica is gone".into())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SIGKILL: wherever it is, there it ends.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts three replicas by this command, does business with them, and kills one after the other, each when
+/// the one before is back. What all have in their books at the end.
+///
+/// # Errors
+/// When a replica cannot be started, ends though nobody killed it, or has forgotten something.
+pub fn day(command: &dyn Fn() -> Command) -> Fallible<Vec<String>> {
+    let mut peers = Vec::new();
+    for _ in 1..=3 {
+        peers.push(UdpSocket::bind("127.0.0.1:0")?);
+    }
+    let addresses = peers
+        .iter()
+        .map(|socket| Ok(socket.local_addr()?.to_string()));
+    let addresses = addresses.collect::<io::Result<Vec<_>>>()?.join(" ");
+    drop(peers);
+    let mut bank = Vec::new();
+    for rank in 1..=3 {
+        bank.push(Process::start(command(), rank, &addresses)?);
+    }
+    bank[0].tell("deposit ann 60")?;
+    bank[1].tell("deposit bob 40")?;
+    for victim in 0..3 {
+        bank.remove(victim);
+        // The others go on without it.
+        if bank[0].tell("transfer ann bob 10")? != "true" {
+            return Err("ann can pay".into());
+        }
+        let again = Process::start(command(), victim + 1, &addresses)?;
+        bank.insert(victim, again);
+        bank[victim].tell("transfer bob eve 5")?;
+    }
+    bank.iter_mut()
+        .map(|replica| replica.tell("books"))
+        .collect()
+}

@@ -1,0 +1,350 @@
+//! The one order of a node that has replicated machines: it decides who holds the seats, and all machines and
+//! plain total orders of the node share it.
+//!
+//! A message of the order is for one of those that share it, and numbered among what its sender sent to that
+//! one: `(sharer, number, body)`. Whoever was started again is put into its seat by a command of the order, and
+//! given the state of all that share it at one point of it ([`state`]); so is a member that is too far behind.
+//! A task of the user's runtime acts upon what the order indicates, beside the protocol's thread. What waits
+//! for it is measured: beyond a limit nothing more is taken from the other processes.
+mod backlogs;
+mod state;
+
+pub use state::Unreadable;
+
+use crate::{
+    backlog::{AtTheLimit, Meter},
+    host::TokioHost,
+};
+use backlogs::Backlogs;
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    Subscribe,
+    leader::Trust,
+    link::Links,
+    pressure::{Backlog, Wait},
+    reconfigurable::{Indication, Request, Restore, View},
+    total_order::{Broadcast, Deliver},
+};
+use quorate_broadcast::{by_consensus, by_leader};
+use quorate_catalogue::broadcasts::Delivery;
+use quorate_core::{
+    Addr, Host, MessageId, ProcessId,
+    message::{LAST_NUMBER, Origin},
+    wire::{Undecodable, put_number, take_number},
+};
+use quorate_links::perfect::PerfectLinks;
+use state::{Incoming, Last, Position};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::mpsc;
+
+/// Where the order is. No module has this name.
+pub(super) const ORDER: &str = "group-order";
+
+/// How many indications are acted upon before other tasks of the thread have their turn.
+const INDICATIONS: usize = 64;
+
+/// What an indication costs beside its bytes.
+const OVERHEAD: usize = 64;
+
+/// A message of the order, for one that shares it.
+pub(super) struct Entry {
+    /// Its place in the order, from 1.
+    pub(super) position: u64,
+    /// Whose how-manieth message to this sharer it is.
+    pub(super) id: MessageId,
+    /// Whether this start of this process sent it.
+    pub(super) is_own: bool,
+    pub(super) body: Bytes,
+}
+
+/// One that shares the order.
+pub(super) trait Sharer: Send {
+    /// The next message for it.
+    fn deliver(&mut self, entry: Entry);
+
+    /// Its state as it is now; `None`: it keeps none.
+    fn view(&self) -> Option<View>;
+
+    /// A state comes. What there is of another one is void.
+    fn begin(&mut self);
+
+    /// The next chunk of it.
+    ///
+    /// # Errors
+    /// When it is none.
+    fn chunk(&mut self, chunk: Bytes) -> Result<(), Unreadable>;
+
+    /// All of it is here: from now on its state is that one. These are the last messages of each process
+    /// that it stands for, of those that are news here.
+    fn whole(&mut self, news: &[MessageId], me: Origin);
+}
+
+/// Who shares the order: known once all modules are wired.
+pub(super) struct Group {
+    me: Origin,
+    wait: Wait,
+    requests: Arc<OnceLock<Addr<Request>>>,
+    sharers: Mutex<Vec<Box<dyn Sharer>>>,
+    backlogs: Arc<Backlogs>,
+    links: PerfectLinks<TokioHost>,
+}
+
+/// Why the task has ended before the node did.
+pub(super) type Broken = Unreadable;
+
+impl Group {
+    /// Nobody shares it yet. `wait`: for whom its sharers wait.
+    pub(super) fn new(me: Origin, links: &PerfectLinks<TokioHost>, wait: Wait) -> Self {
+        let links = links.at(ORDER);
+        let backlogs = Arc::new(Backlogs::new(links.backlog()));
+        Group {
+            me,
+            wait,
+            requests: Arc::default(),
+            sharers: Mutex::default(),
+            backlogs,
+            links,
+        }
+    }
+
+    /// For whom its sharers wait.
+    pub(super) fn wait(&self) -> Wait {
+        self.wait
+    }
+
+    /// The lanes of the order.
+    pub(super) fn links(&self) -> &PerfectLinks<TokioHost> {
+        &self.links
+    }
+
+    /// Where another user of the order says how far it is behind.
+    pub(super) fn backlog(&self) -> Addr<Backlog> {
+        self.backlogs.join()
+    }
+
+    fn sharers(&self) -> MutexGuard<'_, Vec<Box<dyn Sharer>>> {
+        self.sharers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets another share the order. Where its messages enter it.
+    pub(super) fn share(&self, sharer: Box<dyn Sharer>) -> Addr<Bytes> {
+        let mut sharers = self.sharers();
+        let place = sharers.len() as u64;
+        sharers.push(sharer);
+        let (requests, sent) = (self.requests.clone(), Mutex::new(0_u64));
+        Addr::new(move |body: Bytes| {
+            let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+            *sent += 1;
+            let payload = put_head(place, *sent, &body);
+            // Under the lock: what is numbered first enters first.
+            if let Some(requests) = requests.get() {
+                requests.send(Request::Broadcast(Broadcast { payload }));
+            }
+        })
+    }
+
+    /// Lets a plain total order share it.
+    pub(super) fn share_plain(&self, up: Addr<Delivery>) -> Addr<Bytes> {
+        self.share(Box::new(Plain { up }))
+    }
+
+    /// Starts the order, and the task that acts upon it: it ends with the node, or with an error when a state
+    /// is unreadable.
+    pub(super) fn start(
+        &self,
+        host: &TokioHost,
+        configuration: by_consensus::Configuration,
+        leader: &Subscribe<Trust>,
+        limit: usize,
+    ) -> impl Future<Output = Result<(), Broken>> + Send + 'static {
+        let (up, waiting) = mpsc::unbounded_channel();
+        let meter = Arc::new(Meter::new(limit));
+        meter.open(self.backlogs.join(), AtTheLimit::TakeNothing);
+        let measured = meter.clone();
+        let up = Addr::new(move |indication| {
+            measured.grow(cost(&indication));
+            // Once the receiver is gone the node is stopping, and nobody waits for deliveries.
+            let _ = up.send(indication);
+        });
+        let adopt = self.links.adopt();
+        let host = host.at(ORDER);
+        let (links, order) = (&self.links, configuration);
+        let requests = by_leader::spawn_reconfigurable(&host, order, links, leader, adopt, up);
+        // Started once, by the builder that made the group.
+        let _ = self.requests.set(requests.clone());
+        let undecodable = host.counters().counter(host.path(), "undecodable");
+        let task = Task {
+            me: self.me,
+            requests,
+            sharers: std::mem::take(&mut *self.sharers()),
+            position: Position::default(),
+            incoming: None,
+        };
+        task.run(waiting, meter, move || undecodable.add(1))
+    }
+}
+
+/// A plain total order: it keeps nothing, and tells what a state stands for as skipped.
+struct Plain {
+    up: Addr<Delivery>,
+}
+
+impl Sharer for Plain {
+    fn deliver(&mut self, entry: Entry) {
+        self.up.send(Delivery {
+            origin: entry.id.origin,
+            first: entry.id.sequence,
+            payloads: vec![entry.body],
+        });
+    }
+
+    fn view(&self) -> Option<View> {
+        None
+    }
+
+    fn begin(&mut self) {}
+
+    fn chunk(&mut self, _: Bytes) -> Result<(), Unreadable> {
+        Err(Unreadable)
+    }
+
+    fn whole(&mut self, news: &[MessageId], _: Origin) {
+        for last in news {
+            self.up.send(Delivery {
+                origin: last.origin,
+                first: last.sequence + 1,
+                payloads: Vec::new(),
+            });
+        }
+    }
+}
+
+/// What acts upon the order.
+struct Task {
+    me: Origin,
+    requests: Addr<Request>,
+    sharers: Vec<Box<dyn Sharer>>,
+    position: Position,
+    incoming: Option<Incoming>,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut waiting: mpsc::UnboundedReceiver<Indication>,
+        meter: Arc<Meter>,
+        undecodable: impl Fn() + Send,
+    ) -> Result<(), Broken> {
+        let mut batch = Vec::with_capacity(INDICATIONS);
+        while waiting.recv_many(&mut batch, INDICATIONS).await > 0 {
+            for indication in batch.drain(..) {
+                meter.shrink(cost(&indication));
+                match indication {
+                    Indication::Deliver(delivery) => {
+                        for (id, payload) in delivery.messages() {
+                            if self.upon_message(id.origin, payload.clone()).is_err() {
+                                undecodable();
+                            }
+                        }
+                    }
+                    Indication::StateWanted { ticket } => self.upon_state_wanted(ticket),
+                    Indication::Restore(restore) => self.upon_restore(restore)?,
+                    // The links know who holds the seats.
+                    Indication::Configuration(_) => {}
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        meter.end();
+        Ok(())
+    }
+
+    /// Every message has its place, also one that is for nobody: what is refused here is refused everywhere.
+    fn upon_message(&mut self, origin: Origin, payload: Bytes) -> Result<(), Undecodable> {
+        self.position.number += 1;
+        let (place, sequence, body) = take_head(payload)?;
+        let sharer = self.sharers.get_mut(place).ok_or(Undecodable)?;
+        let id = MessageId { origin, sequence };
+        self.position.last.insert((place, origin.process), id);
+        sharer.deliver(Entry {
+            position: self.position.number,
+            id,
+            is_own: origin == self.me,
+            body,
+        });
+        Ok(())
+    }
+
+    /// All states as of all that was delivered here before: indications are acted upon in their order.
+    fn upon_state_wanted(&self, ticket: u64) {
+        let views = self.sharers.iter().map(|sharer| sharer.view());
+        let view = state::view(&self.position, views.collect());
+        self.requests.send(Request::State { ticket, view });
+    }
+
+    fn upon_restore(&mut self, restore: Restore) -> Result<(), Broken> {
+        match restore {
+            Restore::Begin => {
+                for sharer in &mut self.sharers {
+                    sharer.begin();
+                }
+                self.incoming = Some(Incoming::default());
+            }
+            Restore::Chunk(chunk) => {
+                if let Some(incoming) = &mut self.incoming {
+                    incoming.take(chunk, &mut self.sharers);
+                }
+            }
+            Restore::Abandoned => self.incoming = None,
+            Restore::Whole => {
+                let position = self.incoming.take().ok_or(Unreadable)?.finish()?;
+                let news = news(&self.position.last, &position.last);
+                for (place, sharer) in self.sharers.iter_mut().enumerate() {
+                    let news = news.iter().filter(|(of, _)| *of == place);
+                    let news: Vec<MessageId> = news.map(|(_, id)| *id).collect();
+                    sharer.whole(&news, self.me);
+                }
+                tracing::info!(position = position.number, "got the state");
+                self.position = position;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last messages that are others than those that were known.
+fn news(known: &Last, last: &Last) -> Vec<(usize, MessageId)> {
+    let is_news = |(key, id): &(&(usize, ProcessId), &MessageId)| known.get(key) != Some(id);
+    let news = last.iter().filter(is_news);
+    news.map(|((place, _), id)| (*place, *id)).collect()
+}
+
+fn put_head(place: u64, sequence: u64, body: &Bytes) -> Bytes {
+    let mut payload = BytesMut::with_capacity(body.len() + 12);
+    put_number(place, &mut payload);
+    put_number(sequence, &mut payload);
+    payload.extend_from_slice(body);
+    payload.freeze()
+}
+
+fn take_head(mut payload: Bytes) -> Result<(usize, u64, Bytes), Undecodable> {
+    let place = usize::try_from(take_number(&mut payload)?).map_err(|_| Undecodable)?;
+    let sequence = take_number(&mut payload)?;
+    if sequence == 0 || sequence > LAST_NUMBER {
+        return Err(Undecodable);
+    }
+    Ok((place, sequence, payload))
+}
+
+fn cost(indication: &Indication) -> usize {
+    match indication {
+        Indication::Deliver(Deliver { payloads, .. }) => payloads
+            .iter()
+            .map(|payload| payload.len() + OVERHEAD)
+            .sum(),
+        Indication::Restore(Restore::Chunk(chunk)) => chunk.len() + OVERHEAD,
+        Indication::Restore(Restore::Begin | Restore::Whole | Restore::Abandoned)
+        | Indication::Configuration(_)
+        | Indication::StateWanted { .. } => OVERHEAD,
+    }
+}

@@ -1,0 +1,292 @@
+//! The state of all that share an order, as one: where in the order it is, and the chunks of each.
+//!
+//! The first chunk is the position; then, in turn, one that says whose chunk follows, and that chunk.
+use super::Sharer;
+use bytes::{Buf, Bytes, BytesMut};
+use quorate_abstractions::reconfigurable::{Chunks, View};
+use quorate_core::{
+    Incarnation, MessageId, ProcessId,
+    message::Origin,
+    wire::{Undecodable, put_number, take_number},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
+};
+
+/// A state that came cannot be read: the others run another program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the state that came cannot be read")]
+pub struct Unreadable;
+
+impl From<Undecodable> for Unreadable {
+    fn from(_: Undecodable) -> Self {
+        Unreadable
+    }
+}
+
+/// By sharer and process: the last message.
+pub(super) type Last = BTreeMap<(usize, ProcessId), MessageId>;
+
+/// A point of the order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Position {
+    /// How many messages come before it.
+    pub(super) number: u64,
+    /// The last of them.
+    pub(super) last: Last,
+}
+
+impl Position {
+    fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        put_number(self.number, &mut out);
+        for ((place, process), id) in &self.last {
+            put_number(*place as u64, &mut out);
+            put_number(process.rank() as u64, &mut out);
+            put_number(id.origin.incarnation.0, &mut out);
+            put_number(id.sequence, &mut out);
+        }
+        out.freeze()
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let mut position = Position {
+            number: take_number(&mut bytes)?,
+            last: Last::new(),
+        };
+        while bytes.has_remaining() {
+            let place = take_number(&mut bytes)? as usize;
+            let rank = take_number(&mut bytes)? as usize;
+            let process = ProcessId::from_rank(rank).ok_or(Undecodable)?;
+            let incarnation = Incarnation(take_number(&mut bytes)?);
+            let origin = Origin {
+                process,
+                incarnation,
+            };
+            let sequence = take_number(&mut bytes)?;
+            let id = MessageId { origin, sequence };
+            position.last.insert((place, process), id);
+        }
+        Ok(position)
+    }
+}
+
+/// So many chunks are made before somebody wants them.
+const AHEAD: usize = 4;
+
+/// All states, to be read by the protocol's thread; a thread of its own makes the chunks a few ahead.
+pub(super) fn view(position: &Position, views: Vec<Option<View>>) -> View {
+    let views = views.into_iter().enumerate();
+    let all = All {
+        next: VecDeque::from([position.encode()]),
+        views: views
+            .filter_map(|(place, view)| Some((place, view?)))
+            .collect(),
+    };
+    ahead(View::new(all))
+}
+
+struct All {
+    next: VecDeque<Bytes>,
+    views: VecDeque<(usize, View)>,
+}
+
+impl Chunks for All {
+    fn next_chunk(&mut self) -> Option<Bytes> {
+        while self.next.is_empty() {
+            let (place, view) = self.views.front_mut()?;
+            if let Some(chunk) = view.next_chunk() {
+                let mut whose = BytesMut::new();
+                put_number(*place as u64, &mut whose);
+                self.next.extend([whose.freeze(), chunk]);
+            } else {
+                self.views.pop_front();
+            }
+        }
+        self.next.pop_front()
+    }
+}
+
+/// A view whose chunks another thread makes: it ends when it has been read, or nobody reads it any more.
+fn ahead(view: View) -> View {
+    let (hand_over, handed_over) = sync_channel::<View>(1);
+    let (made, chunks) = sync_channel(AHEAD);
+    let make = move || {
+        let Ok(mut view) = handed_over.recv() else {
+            return;
+        };
+        while let Some(chunk) = view.next_chunk()
+            && made.send(chunk).is_ok()
+        {}
+    };
+    let thread = thread::Builder::new().name("state".to_owned());
+    if let Err(error) = thread.spawn(make) {
+        tracing::warn!(%error, "the protocol reads the state itself: there is no thread for it");
+        return view;
+    }
+    // The thread waits for it.
+    let _ = hand_over.send(view);
+    View::new(Made(chunks))
+}
+
+struct Made(Receiver<Bytes>);
+
+impl Chunks for Made {
+    fn next_chunk(&mut self) -> Option<Bytes> {
+        self.0.recv().ok()
+    }
+}
+
+/// What the next chunk is.
+enum Next {
+    Position,
+    Whose(Position),
+    Of(Position, usize),
+    /// Nothing: the state is none.
+    Unreadable,
+}
+
+/// A state that comes.
+pub(super) struct Incoming(Next);
+
+impl Default for Incoming {
+    fn default() -> Self {
+        Incoming(Next::Position)
+    }
+}
+
+impl Incoming {
+    /// Takes the next chunk.
+    pub(super) fn take(&mut self, chunk: Bytes, sharers: &mut [Box<dyn Sharer>]) {
+        let now = std::mem::replace(&mut self.0, Next::Unreadable);
+        self.0 = Self::after(now, chunk, sharers).unwrap_or(Next::Unreadable);
+    }
+
+    fn after(
+        now: Next,
+        mut chunk: Bytes,
+        sharers: &mut [Box<dyn Sharer>],
+    ) -> Result<Next, Unreadable> {
+        Ok(match now {
+            Next::Position => Next::Whose(Position::decode(chunk)?),
+            Next::Whose(position) => Next::Of(position, take_number(&mut chunk)? as usize),
+            Next::Of(position, place) => {
+                let sharer = sharers.get_mut(place).ok_or(Unreadable)?;
+                sharer.chunk(chunk)?;
+                Next::Whose(position)
+            }
+            Next::Unreadable => Next::Unreadable,
+        })
+    }
+
+    /// All chunks are here.
+    pub(super) fn finish(self) -> Result<Position, Unreadable> {
+        match self.0 {
+            Next::Whose(position) => Ok(position),
+            Next::Position | Next::Of(..) | Next::Unreadable => Err(Unreadable),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Entry, *};
+    use std::sync::{Arc, Mutex};
+
+    fn position() -> Position {
+        let id = |rank, sequence| {
+            let process = ProcessId::from_rank(rank).unwrap();
+            let incarnation = Incarnation(7 * rank as u64);
+            let origin = Origin {
+                process,
+                incarnation,
+            };
+            MessageId { origin, sequence }
+        };
+        let all = [(0, id(1, 3)), (0, id(2, 1 << 40)), (2, id(1, 1))];
+        Position {
+            number: 300,
+            last: all
+                .map(|(place, id)| ((place, id.origin.process), id))
+                .into(),
+        }
+    }
+
+    /// It has what came.
+    struct Taker(Taken);
+
+    type Taken = Arc<Mutex<Vec<Bytes>>>;
+
+    impl Sharer for Taker {
+        fn deliver(&mut self, _: Entry) {}
+
+        fn view(&self) -> Option<View> {
+            None
+        }
+
+        fn begin(&mut self) {}
+
+        fn chunk(&mut self, chunk: Bytes) -> Result<(), Unreadable> {
+            if chunk.is_empty() {
+                return Err(Unreadable);
+            }
+            self.0.lock().unwrap().push(chunk);
+            Ok(())
+        }
+
+        fn whole(&mut self, _: &[MessageId], _: Origin) {}
+    }
+
+    fn takers(count: usize) -> (Vec<Taken>, Vec<Box<dyn Sharer>>) {
+        let all: Vec<Taken> = (0..count).map(|_| Arc::default()).collect();
+        let boxed = |taken: &Taken| -> Box<dyn Sharer> { Box::new(Taker(taken.clone())) };
+        let takers = all.iter().map(boxed).collect();
+        (all, takers)
+    }
+
+    #[test]
+    fn each_gets_its_own_chunks_and_the_position_is_that_of_the_state() {
+        let long = Bytes::from(vec![1; 600_000]);
+        let views = vec![
+            Some(View::of_bytes(long.clone())),
+            None,
+            Some(View::of_bytes(Bytes::from_static(b"short"))),
+        ];
+        let mut view = view(&position(), views);
+        let (taken, mut takers) = takers(3);
+        let mut incoming = Incoming::default();
+        while let Some(chunk) = view.next_chunk() {
+            incoming.take(chunk, &mut takers);
+        }
+        assert_eq!(incoming.finish(), Ok(position()));
+        let taken = taken.iter().map(|taken| taken.lock().unwrap().concat());
+        let all: Vec<Vec<u8>> = taken.collect();
+        assert_eq!(all, [long.to_vec(), Vec::new(), b"short".to_vec()]);
+    }
+
+    #[test]
+    fn what_is_no_state_or_not_all_of_one_is_found() {
+        let finish = |chunks: &[&[u8]]| {
+            let (_, mut takers) = takers(1);
+            let mut incoming = Incoming::default();
+            for chunk in chunks {
+                incoming.take(Bytes::copy_from_slice(chunk), &mut takers);
+            }
+            incoming.finish()
+        };
+        let head: &[u8] = &position().encode();
+        assert_eq!(finish(&[head, &[0], b"a"]), Ok(position()));
+        assert_eq!(finish(&[]), Err(Unreadable));
+        assert_eq!(finish(&[&head[..5]]), Err(Unreadable));
+        assert_eq!(
+            finish(&[head, &[0]]),
+            Err(Unreadable),
+            "its chunk is missing"
+        );
+        assert_eq!(finish(&[head, &[1], b"a"]), Err(Unreadable), "of nobody");
+        let refused: &[&[u8]] = &[head, &[0], b"", &[0], b"a"];
+        assert_eq!(finish(refused), Err(Unreadable), "it was refused");
+    }
+}

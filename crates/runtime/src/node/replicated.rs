@@ -1,0 +1,331 @@
+//! Deterministic state machines that every process of a group keeps: each command of anybody is applied by
+//! all of them, in one order.
+mod chunk;
+
+pub use chunk::{Chunk, Items};
+
+use super::{
+    Builder,
+    agreement::Abandon,
+    flow::Flow,
+    group::{Entry, Sharer, Unreadable},
+    modules::HEADS,
+};
+use crate::error::Error;
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::reconfigurable::View;
+use quorate_core::{
+    Host, MessageId, ProcessId,
+    counters::Counter,
+    message::Origin,
+    wire::{decode_value, encode_value},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    collections::BTreeMap,
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::oneshot;
+
+/// What is behind the head of a message: nothing, for who only wants to know that it came back; or a command.
+const NOTHING: u8 = 0;
+const COMMAND: u8 = 1;
+
+/// A deterministic state machine. Every process starts with an equal one, and applies the same commands in the
+/// same order: what `apply` does follows from the machine and its arguments alone. No clock, no randomness, no
+/// input, no iteration over what has no order: two replicas would differ.
+///
+/// Its state is given to who was started again in chunks, which make of a default machine what this one was.
+/// For the state as a list of values, which may be long, there is [`Items`].
+pub trait Machine: Default + Send + 'static {
+    /// What is asked of it.
+    type Command: Serialize + DeserializeOwned + Send + 'static;
+    /// What it answers to who has asked.
+    type Reply: Send + 'static;
+
+    /// Applies the next command. `position` is its place in the order of the group, which grows, and is the
+    /// same at every process; `origin` is who submitted it.
+    ///
+    /// It is called on a task of the runtime that the node was started in. A panic here stops the node.
+    fn apply(&mut self, position: u64, origin: ProcessId, command: Self::Command) -> Self::Reply;
+
+    /// The state as it is now, which does not change any more: it is read later, chunk by chunk, while further
+    /// commands are applied. Chunks have at most 1 MiB; a state with a longer one is not given.
+    fn snapshot(&self) -> View;
+
+    /// Takes in the next chunk of what [`snapshot`](Machine::snapshot) gave, in their order: the first one
+    /// into a default machine.
+    ///
+    /// # Errors
+    /// When it is no such chunk: then this process stops.
+    fn restore(&mut self, chunk: Chunk) -> Result<(), Unreadable>;
+}
+
+/// Why there is no reply.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The command was not submitted, and will not be applied.
+    #[error("not submitted: {0}")]
+    NotSubmitted(#[from] Error),
+    /// The command was submitted, and may or may not be applied: the node has stopped, or this process was
+    /// given a state that stands for it.
+    #[error("outcome unknown: the command may or may not be applied")]
+    OutcomeUnknown,
+}
+
+/// What happens when a message has come back: with the machine as it is then, and the reply, if it was a
+/// command.
+type Waiter<M> = Box<dyn FnOnce(&M, Option<<M as Machine>::Reply>) + Send>;
+
+/// What the handle and the replica share.
+struct Shared<M: Machine> {
+    flow: Arc<Flow>,
+    waiters: Mutex<BTreeMap<u64, Waiter<M>>>,
+}
+
+impl<M: Machine> Shared<M> {
+    fn waiters(&self) -> MutexGuard<'_, BTreeMap<u64, Waiter<M>>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for room, and sends; `waiter` is called when the message has come back.
+    async fn send(&self, body: Bytes, waiter: Waiter<M>) -> Result<(), Error> {
+        let room = self.flow.room(body.len()).await?;
+        // Under the lock: the message may be back before its waiter is here.
+        let mut waiters = self.waiters();
+        let id = self.flow.request_in(room, body)?;
+        waiters.insert(id.sequence, waiter);
+        Ok(())
+    }
+}
+
+impl<M: Machine> Abandon for Shared<M> {
+    fn close(&self, error: &Error) {
+        self.flow.close(error);
+    }
+
+    fn abandon(&self, error: &Error) {
+        self.flow.abandon(error);
+        let waiters = mem::take(&mut *self.waiters());
+        drop(waiters);
+    }
+}
+
+/// Submits commands to a replicated machine, and looks at it. Clones share a window.
+pub struct Replicated<M: Machine> {
+    shared: Arc<Shared<M>>,
+}
+
+impl<M: Machine> Clone for Replicated<M> {
+    fn clone(&self) -> Self {
+        Replicated {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<M: Machine> fmt::Debug for Replicated<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replicated").finish_non_exhaustive()
+    }
+}
+
+impl<M: Machine> Replicated<M> {
+    /// Submits a command, and waits until it is applied here: then it is, or will be, applied everywhere, in the
+    /// same place of the order. Waits for room first, as a broadcast does; on a process that was started again,
+    /// until it has the state.
+    ///
+    /// A call that is dropped while it waits for room has submitted nothing; later, the command may be applied.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]: whether the command was submitted.
+    pub async fn submit(&self, command: M::Command) -> Result<M::Reply, SubmitError> {
+        let encoded = encode_value(&command).map_err(|_| Error::Unencodable)?;
+        // What cannot be read again would be nothing to everybody.
+        if decode_value::<M::Command>(&encoded).is_err() {
+            return Err(Error::Unencodable.into());
+        }
+        let mut body = BytesMut::with_capacity(encoded.len() + 1);
+        body.extend_from_slice(&[COMMAND]);
+        body.extend_from_slice(&encoded);
+        let (answer, answered) = oneshot::channel();
+        let waiter: Waiter<M> = Box::new(|_, reply| {
+            if let Some(reply) = reply {
+                // Who has given up is not there any more.
+                let _ = answer.send(reply);
+            }
+        });
+        self.shared.send(body.freeze(), waiter).await?;
+        answered.await.map_err(|_| SubmitError::OutcomeUnknown)
+    }
+
+    /// Looks at the machine at a moment between the call and its return: whatever had been replied to anybody
+    /// before the call is in it. So the machine's answers are as if there were only one.
+    ///
+    /// It costs what a command costs. `look` is called on the task that applies commands, which waits for it.
+    ///
+    /// # Errors
+    /// Those of a node that has stopped, or may not take part.
+    pub async fn query<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&M) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        let look = Arc::new(Mutex::new(Some(look)));
+        loop {
+            let (answer, answered) = oneshot::channel();
+            let mine = look.clone();
+            let waiter: Waiter<M> = Box::new(move |machine, _| {
+                let look = mine.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(look) = look {
+                    // Who has given up is not there any more.
+                    let _ = answer.send(look(machine));
+                }
+            });
+            let body = Bytes::from_static(&[NOTHING]);
+            self.shared.send(body, waiter).await?;
+            if let Ok(result) = answered.await {
+                return Ok(result);
+            }
+            // A state stands for the message: it is asked again, unless the node has stopped.
+        }
+    }
+
+    /// How many own commands are submitted and not applied here.
+    pub fn pending(&self) -> u64 {
+        self.shared.flow.pending()
+    }
+}
+
+/// A machine at this process.
+struct Replica<M: Machine> {
+    machine: M,
+    /// What is made of a state that comes.
+    coming: Option<M>,
+    shared: Arc<Shared<M>>,
+    undecodable: Counter,
+}
+
+/// The body is for no machine.
+struct Undecodable;
+
+impl<M: Machine> Replica<M> {
+    /// What the message came to: a reply, if it was a command.
+    fn apply(
+        &mut self,
+        position: u64,
+        origin: ProcessId,
+        body: &Bytes,
+    ) -> Result<Option<M::Reply>, Undecodable> {
+        match body.split_first() {
+            Some((&NOTHING, [])) => Ok(None),
+            Some((&COMMAND, encoded)) => {
+                let command = decode_value(encoded).map_err(|_| Undecodable)?;
+                Ok(Some(self.machine.apply(position, origin, command)))
+            }
+            _ => Err(Undecodable),
+        }
+    }
+}
+
+impl<M: Machine> Sharer for Replica<M> {
+    fn deliver(&mut self, entry: Entry) {
+        let Entry { id, position, .. } = entry;
+        let applied = self.apply(position, id.origin.process, &entry.body);
+        if applied.is_err() {
+            self.undecodable.add(1);
+        }
+        if !entry.is_own {
+            return;
+        }
+        let waiter = self.shared.waiters().remove(&id.sequence);
+        if let (Ok(reply), Some(waiter)) = (applied, waiter) {
+            waiter(&self.machine, reply);
+        }
+        self.shared.flow.delivered(id.sequence, 1);
+    }
+
+    fn view(&self) -> Option<View> {
+        Some(self.machine.snapshot())
+    }
+
+    fn begin(&mut self) {
+        self.coming = Some(M::default());
+    }
+
+    fn chunk(&mut self, chunk: Bytes) -> Result<(), Unreadable> {
+        let coming = self.coming.as_mut().ok_or(Unreadable)?;
+        coming.restore(Chunk::new(chunk))
+    }
+
+    /// Own commands that the state stands for are applied: what they came to cannot be known here any more.
+    fn whole(&mut self, news: &[MessageId], me: Origin) {
+        if let Some(machine) = self.coming.take() {
+            self.machine = machine;
+        }
+        let own = news.iter().find(|id| id.origin == me);
+        if let Some(last) = own {
+            let mut waiters = self.shared.waiters();
+            let later = waiters.split_off(&(last.sequence + 1));
+            let covered = mem::replace(&mut *waiters, later);
+            drop(waiters);
+            drop(covered);
+            self.shared.flow.skipped(last.sequence + 1);
+        }
+    }
+}
+
+/// Replicated machines.
+impl Builder {
+    /// Declares a replicated state machine: `machine` is what every process begins with.
+    ///
+    /// A process that was killed, or whose program has ended, takes part again when it is started again at its
+    /// address: the others put it into its seat, and give it the state. So as long as a majority of the
+    /// processes lives at any time *and has its state*, nothing is lost, and one after the other may be
+    /// restarted. What is not in memory of a majority is lost: nothing is written to a disk.
+    ///
+    /// All machines and plain total orders of a node share one order, which decides who holds the seats. A
+    /// plain [total order](Builder::total_order) keeps no state: a process that was started again, or was far
+    /// behind, goes on where the others are, and is told what it [skips](Error::Skipped). The node's other
+    /// modules take a restart for what it is, the crash of the first start: they go on without that process,
+    /// and at the second start their handles say [`StartedAgain`](Error::StartedAgain).
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn replicated<M: Machine>(
+        &mut self,
+        name: &str,
+        machine: M,
+    ) -> Result<Replicated<M>, Error> {
+        let limit = self.link.maximum_message.saturating_sub(HEADS);
+        let flow = Arc::new(Flow::new(self.limits, limit));
+        let shared = Arc::new(Shared {
+            flow: flow.clone(),
+            waiters: Mutex::default(),
+        });
+        let handle = Replicated {
+            shared: shared.clone(),
+        };
+        let ours = shared.clone();
+        self.ordered_module(name, "replicated", move |wiring| {
+            let host = &wiring.host;
+            let replica = Replica {
+                machine,
+                coming: None,
+                shared: ours,
+                undecodable: host.counters().counter(host.path(), "undecodable"),
+            };
+            let Some(group) = &wiring.group else {
+                return;
+            };
+            wiring.links.pressure(group.wait(), flow.pressure());
+            flow.open(wiring.origin(), group.share(Box::new(replica)));
+        })?;
+        self.machines += 1;
+        self.handles.flows.push(shared.flow.clone());
+        self.handles.ordered_flows.push(shared.flow.clone());
+        self.handles.machines.push(shared);
+        Ok(handle)
+    }
+}

@@ -1,0 +1,287 @@
+//! Replicated machines over sockets, whose processes are started again one after the other.
+use super::{
+    node::{Kind, builders, within},
+    *,
+};
+use crate::{
+    Broadcaster, Builder, Deliveries, Error, Node,
+    node::{Chunk, Items, Machine, Replicated, SubmitError, Unreadable},
+};
+use futures::StreamExt;
+use quorate_abstractions::reconfigurable::View;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener, UdpSocket},
+};
+
+/// How much everybody has.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Bank {
+    accounts: BTreeMap<String, u64>,
+    /// The places of the commands that were applied are ever higher.
+    last: u64,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+enum Command {
+    Deposit(String, u64),
+    Crash,
+}
+
+impl Machine for Bank {
+    type Command = Command;
+    type Reply = u64;
+
+    fn apply(&mut self, position: u64, _: ProcessId, command: Command) -> u64 {
+        assert!(position > self.last);
+        self.last = position;
+        match command {
+            Command::Deposit(name, amount) => {
+                let balance = self.accounts.entry(name).or_default();
+                *balance += amount;
+                *balance
+            }
+            Command::Crash => panic!("as it was told"),
+        }
+    }
+
+    fn snapshot(&self) -> View {
+        let last = (String::new(), self.last);
+        Items::view(std::iter::once(last).chain(self.accounts.clone()))
+    }
+
+    fn restore(&mut self, chunk: Chunk) -> Result<(), Unreadable> {
+        for (name, amount) in chunk.items::<(String, u64)>()? {
+            if name.is_empty() {
+                self.last = amount;
+            } else {
+                self.accounts.insert(name, amount);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A process of three, with two machines and a plain total order.
+struct Process {
+    node: Node,
+    bank: Replicated<Bank>,
+    other: Replicated<Bank>,
+    news: Broadcaster<u64>,
+    read: Deliveries<u64>,
+}
+
+fn bind(kind: Kind, rank: usize, peers: &[SocketAddr]) -> Builder {
+    let builder = Node::builder(p(rank), peers.to_vec()).on_panic(OnPanic::End);
+    match kind {
+        Kind::Udp => builder.udp(peers[rank - 1]),
+        Kind::Tcp => builder.tcp(peers[rank - 1]),
+    }
+}
+
+async fn start(mut builder: Builder) -> Process {
+    let bank = builder.replicated("bank", Bank::default()).unwrap();
+    let other = builder.replicated("other", Bank::default()).unwrap();
+    let (news, read) = builder.total_order("news").unwrap();
+    Process {
+        node: within(builder.start()).await.unwrap(),
+        bank,
+        other,
+        news,
+        read,
+    }
+}
+
+/// Ends a node at once, and waits until its socket is free.
+async fn kill(node: Node) {
+    node.host().shared.stop();
+    within(node.ended()).await;
+}
+
+/// Addresses that were free just now.
+fn free(kind: Kind) -> Vec<SocketAddr> {
+    let free = || match kind {
+        Kind::Udp => UdpSocket::bind("127.0.0.1:0").unwrap().local_addr(),
+        Kind::Tcp => TcpListener::bind("127.0.0.1:0").unwrap().local_addr(),
+    };
+    let mut all = Vec::new();
+    while all.len() < 3 {
+        let address = free().unwrap();
+        if !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    all
+}
+
+async fn deposit(bank: &Replicated<Bank>, name: &str, amount: u64) -> u64 {
+    let command = Command::Deposit(name.to_owned(), amount);
+    within(bank.submit(command)).await.unwrap()
+}
+
+async fn books(bank: &Replicated<Bank>) -> BTreeMap<String, u64> {
+    within(bank.query(|bank| bank.accounts.clone()))
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_rolling_restarts_lose_nothing_of_two_machines() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let peers = free(kind);
+        let mut processes = Vec::new();
+        for rank in 1..=3 {
+            processes.push(start(bind(kind, rank, &peers)).await);
+        }
+        let mut expected = [BTreeMap::new(), BTreeMap::new()];
+        for round in 0..3_u64 {
+            for (index, process) in processes.iter().enumerate() {
+                let (name, amount) = (format!("p{}", index + 1), 1 + round);
+                for (machine, books) in [&process.bank, &process.other]
+                    .into_iter()
+                    .zip(&mut expected)
+                {
+                    let balance = books.entry(name.clone()).or_insert(0_u64);
+                    *balance += amount;
+                    assert_eq!(deposit(machine, &name, amount).await, *balance);
+                }
+                within(process.news.broadcast(round)).await.unwrap();
+            }
+            // It is killed, and started again.
+            let victim = round as usize;
+            kill(processes.remove(victim).node).await;
+            let again = start(bind(kind, victim + 1, &peers)).await;
+            let name = format!("again {round}");
+            expected[0].insert(name.clone(), 7);
+            assert_eq!(deposit(&again.bank, &name, 7).await, 7);
+            processes.insert(victim, again);
+            for process in &processes {
+                assert_eq!(books(&process.bank).await, expected[0]);
+                assert_eq!(books(&process.other).await, expected[1]);
+            }
+        }
+        for process in &mut processes {
+            within(process.news.broadcast(100)).await.unwrap();
+        }
+        // Whoever was started again skips what it has not seen, and goes on with the others.
+        let mut lasts = Vec::new();
+        for process in &mut processes {
+            let (mut last, mut skipped) = (Vec::new(), 0);
+            while last.len() < 3 {
+                match within(process.read.next()).await.unwrap() {
+                    Ok(delivery) if delivery.message == 100 => last.push(delivery.id),
+                    Ok(_) => {}
+                    Err(Error::Skipped { .. }) => skipped += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert!(skipped > 0, "all were started again");
+            lasts.push(last);
+        }
+        assert!(lasts.iter().all(|last| *last == lasts[0]), "{lasts:?}");
+        for process in processes {
+            within(process.node.shutdown()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_majority_killed_at_once_leaves_nobody_who_makes_up_an_answer() {
+    let peers = free(Kind::Udp);
+    let mut processes = Vec::new();
+    for rank in 1..=3 {
+        processes.push(start(bind(Kind::Udp, rank, &peers)).await);
+    }
+    assert_eq!(deposit(&processes[0].bank, "ann", 3).await, 3);
+    kill(processes.remove(2).node).await;
+    kill(processes.remove(1).node).await;
+    let _again = [
+        start(bind(Kind::Udp, 2, &peers)).await,
+        start(bind(Kind::Udp, 3, &peers)).await,
+    ];
+    let command = Command::Deposit("ann".into(), 1);
+    let submitted = tokio::time::timeout(Duration::from_secs(3), processes[0].bank.submit(command));
+    assert!(submitted.await.is_err(), "no majority has the state");
+}
+
+#[tokio::test]
+async fn what_is_beside_the_order_says_that_its_process_was_started_again() {
+    let peers = free(Kind::Udp);
+    let declare = |builder: &mut Builder| {
+        let bank = builder.replicated("bank", Bank::default()).unwrap();
+        let proposer = builder.consensus::<u64>("choice", "leader-driven").unwrap();
+        (bank, builder.reliable::<u64>("gossip").unwrap(), proposer)
+    };
+    let mut nodes = Vec::new();
+    for rank in 1..=3 {
+        let mut builder = bind(Kind::Udp, rank, &peers);
+        let handles = declare(&mut builder);
+        nodes.push((within(builder.start()).await.unwrap(), handles));
+    }
+    let (_, (bank, (gossip, _), choice)) = &nodes[0];
+    assert_eq!(deposit(bank, "ann", 1).await, 1);
+    assert_eq!(within(choice.propose(1, &5)).await.unwrap(), 5);
+    within(gossip.deliver(1)).await.unwrap();
+    kill(nodes.remove(2).0).await;
+    let mut builder = bind(Kind::Udp, 3, &peers);
+    let (bank, (gossip, mut heard), choice) = declare(&mut builder);
+    let _again = within(builder.start()).await.unwrap();
+    assert_eq!(deposit(&bank, "ann", 1).await, 2);
+    assert!(matches!(
+        gossip.broadcast(2).await,
+        Err(Error::StartedAgain)
+    ));
+    assert!(matches!(
+        choice.propose(2, &1).await,
+        Err(Error::StartedAgain)
+    ));
+    let told = within(heard.next()).await;
+    assert!(matches!(told, Some(Err(Error::StartedAgain))), "{told:?}");
+    assert!(within(heard.next()).await.is_none());
+    // The others go on.
+    let (_, (_, (gossip, _), choice)) = &nodes[1];
+    assert_eq!(within(choice.propose(2, &6)).await.unwrap(), 6);
+    within(gossip.deliver(3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_that_panics_stops_its_node_with_the_reason() {
+    let mut builder = builders(Kind::Udp, 1).remove(0);
+    let bank = builder.replicated("bank", Bank::default()).unwrap();
+    let early = bank.submit(Command::Crash).await;
+    assert!(matches!(
+        early,
+        Err(SubmitError::NotSubmitted(Error::NotStarted))
+    ));
+    let node = within(builder.start()).await.unwrap();
+    let crashed = within(bank.submit(Command::Crash)).await;
+    assert!(
+        matches!(crashed, Err(SubmitError::OutcomeUnknown)),
+        "{crashed:?}"
+    );
+    within(node.ended()).await;
+    let late = within(bank.query(|bank| bank.last)).await;
+    assert!(matches!(late, Err(Error::Panicked(_))), "{late:?}");
+    assert!(matches!(
+        within(node.shutdown()).await,
+        Err(Error::Panicked(_))
+    ));
+}
+
+#[tokio::test]
+async fn the_name_of_the_order_is_taken_and_other_machines_are_refused() {
+    let mut builders = builders(Kind::Udp, 2);
+    let mut one = builders.remove(0);
+    let taken = one.replicated("group-order", Bank::default());
+    assert!(matches!(taken, Err(Error::UsedTwice(_))));
+    let mut other = builders.remove(0);
+    let _bank = one.replicated("bank", Bank::default()).unwrap();
+    let _shop = other.replicated("shop", Bank::default()).unwrap();
+    let (one, _other) = (one.start().await.unwrap(), other.start().await.unwrap());
+    let mut status = one.status();
+    let refused = status.wait_for(|now| {
+        matches!(&now.peers[1].way, crate::node::Way::Refused { reason } if reason.contains("shop"))
+    });
+    within(refused).await.unwrap();
+}
