@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener, UdpSocket},
+    sync::Mutex,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How much everybody has.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -284,4 +286,73 @@ async fn the_name_of_the_order_is_taken_and_other_machines_are_refused() {
         matches!(&now.peers[1].way, crate::node::Way::Refused { reason } if reason.contains("shop"))
     });
     within(refused).await.unwrap();
+}
+
+/// The handle of whichever start of a process is the present one.
+type Present = Arc<Mutex<Replicated<Bank>>>;
+
+/// Deposits 1 again and again, until told to stop: how often that was acknowledged, and how often nobody knows.
+async fn load(at: Present, name: String, stop: CancellationToken) -> (u64, u64) {
+    let (mut acknowledged, mut unknown) = (0, 0);
+    while !stop.is_cancelled() {
+        let bank = at.lock().unwrap().clone();
+        match bank.submit(Command::Deposit(name.clone(), 1)).await {
+            Ok(_) => acknowledged += 1,
+            Err(SubmitError::OutcomeUnknown) => unknown += 1,
+            Err(SubmitError::NotSubmitted(_)) => tokio::task::yield_now().await,
+        }
+    }
+    (acknowledged, unknown)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_nothing_acknowledged_is_lost_and_a_large_state_arrives() {
+    let peers = free(Kind::Udp);
+    let mut processes = Vec::new();
+    for rank in 1..=3 {
+        processes.push(start(bind(Kind::Udp, rank, &peers)).await);
+    }
+    // Some megabytes.
+    for number in 0..3000 {
+        let name = format!("{number}{}", "-".repeat(1000));
+        let bank = processes[number % 3].bank.clone();
+        let command = Command::Deposit(name, number as u64);
+        within(bank.submit(command)).await.unwrap();
+    }
+    let stop = CancellationToken::new();
+    let (mut presents, mut clients) = (Vec::new(), Vec::new());
+    for (index, process) in processes.iter().enumerate() {
+        let present: Present = Arc::new(Mutex::new(process.bank.clone()));
+        presents.push(present.clone());
+        clients.push(tokio::spawn(load(
+            present,
+            format!("c{index}"),
+            stop.clone(),
+        )));
+    }
+    for victim in 0..3 {
+        kill(processes.remove(victim).node).await;
+        let again = start(bind(Kind::Udp, victim + 1, &peers)).await;
+        *presents[victim].lock().unwrap() = again.bank.clone();
+        assert!(books(&again.bank).await.len() >= 3000);
+        processes.insert(victim, again);
+    }
+    stop.cancel();
+    let mut counts = Vec::new();
+    for client in clients {
+        counts.push(within(client).await.unwrap());
+    }
+    let all = books(&processes[0].bank).await;
+    for (index, (acknowledged, unknown)) in counts.into_iter().enumerate() {
+        let balance = all[&format!("c{index}")];
+        assert!(acknowledged > 0, "c{index}");
+        let possible = acknowledged..=acknowledged + unknown;
+        assert!(
+            possible.contains(&balance),
+            "c{index}: {balance} of {possible:?}"
+        );
+    }
+    for process in &processes[1..] {
+        assert_eq!(books(&process.bank).await, all);
+    }
 }
