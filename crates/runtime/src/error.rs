@@ -10,6 +10,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 /// An error of a node or of a handle on it.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The list of peers is empty or too long.
     #[error(transparent)]
@@ -31,6 +32,17 @@ pub enum Error {
         other: ProcessId,
         /// Their address.
         address: SocketAddr,
+    },
+    /// A peer cannot be reached at its address: it is unspecified, or has no port; or a UDP socket of one
+    /// family cannot talk to an address of the other.
+    #[error("{process} cannot be talked to at {address} from {from}")]
+    BadAddress {
+        /// The process.
+        process: ProcessId,
+        /// Its address.
+        address: SocketAddr,
+        /// The address of this process's own socket.
+        from: SocketAddr,
     },
     /// A setting is 0, with which nothing would ever happen, or nothing else.
     #[error("{0} must be above 0")]
@@ -54,6 +66,9 @@ pub enum Error {
         /// What the operating system says.
         error: Arc<io::Error>,
     },
+    /// The node was started outside a Tokio runtime.
+    #[error("a node starts within a Tokio runtime: there is none here")]
+    NoRuntime,
     /// The operating system refuses a socket's setup, a runtime or a thread.
     #[error("cannot start: {0}")]
     Start(Arc<io::Error>),
@@ -190,7 +205,8 @@ pub enum Error {
         /// The longest allowed.
         limit: usize,
     },
-    /// The message's type cannot be encoded.
+    /// The codec does not support the message's type, or this value of it: what it makes of it could not be
+    /// read again.
     #[error("the codec does not support the message's type")]
     Unencodable,
     /// A delivered payload is no message of the expected type: some process broadcasts another one.

@@ -110,6 +110,16 @@ impl Handles {
         }
     }
 
+    /// Nothing is accepted any more.
+    fn close(&self) {
+        for flow in &self.flows {
+            flow.close(&Error::Stopped);
+        }
+        for agreement in self.agreements.iter().chain(&self.machines) {
+            agreement.close(&Error::Stopped);
+        }
+    }
+
     fn pending(&self) -> u64 {
         self.flows.iter().map(|flow| flow.pending()).sum()
     }
@@ -278,13 +288,15 @@ impl Node {
     /// [`NotDrained`](Error::NotDrained) when own messages were not delivered in time,
     /// [`Panicked`](Error::Panicked), [`ReportedCrashed`](Error::ReportedCrashed) when it had stopped
     /// by itself before.
-    pub async fn shutdown(self) -> Result<(), Error> {
+    pub async fn shutdown(&self) -> Result<(), Error> {
         self.inner.shut_down().await
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
+        // What is called from now on is refused, though the thread may still be about to stop.
+        self.inner.handles.close();
         self.inner.thread.stop();
     }
 }

@@ -7,11 +7,7 @@ use quorate_abstractions::{
     consensus,
     pressure::Room,
 };
-use quorate_core::{
-    Addr,
-    watermark::Watermark,
-    wire::{decode_value, encode_value},
-};
+use quorate_core::{Addr, watermark::Watermark, wire::decode_value};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -268,7 +264,7 @@ impl<T: Serialize + DeserializeOwned> Proposer<T> {
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node ends:
     /// if the value was proposed, others may still decide it.
     pub async fn propose(&self, instance: u64, value: &T) -> Result<T, Error> {
-        let value = encode_value(value).map_err(|_| Error::Unencodable)?;
+        let value = super::handles::encode_readable(value)?;
         let (size, limit) = (value.len(), self.limit);
         if size > limit {
             return Err(Error::TooLarge { size, limit });

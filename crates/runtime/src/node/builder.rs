@@ -287,9 +287,13 @@ impl Builder {
     }
 
     fn start_now(mut self) -> Result<Node, Error> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::NoRuntime);
+        }
         let processes = self.check()?;
         let socket = self.socket.take().ok_or(Error::NoSocket)?.bind()?;
         let address = socket.address().map_err(start_error)?;
+        self.check_addresses(processes, &socket, address)?;
         let mut protocol = Protocol::new(Identity {
             me: self.me,
             incarnation: self.incarnation,
@@ -363,6 +367,31 @@ impl Builder {
         }
         self.check_settings()?;
         Ok(processes)
+    }
+
+    /// Refuses addresses at which nobody can be, and those that a UDP socket of the other family cannot
+    /// reach: nothing would ever come of them.
+    fn check_addresses(
+        &self,
+        processes: Membership,
+        socket: &Bound,
+        from: SocketAddr,
+    ) -> Result<(), Error> {
+        let is_bad = |address: &SocketAddr| {
+            let is_nowhere = address.ip().is_unspecified() || address.port() == 0;
+            // A socket of the newer family may reach both.
+            let is_foreign = matches!(socket, Bound::Udp(_)) && from.is_ipv4() && address.is_ipv6();
+            is_nowhere || is_foreign
+        };
+        let mut peers = processes.iter().zip(&self.peers);
+        match peers.find(|(process, address)| *process != self.me && is_bad(address)) {
+            Some((process, address)) => Err(Error::BadAddress {
+                process,
+                address: *address,
+                from,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Refuses what would stall total order, or keep the thread busy, without a word.

@@ -34,10 +34,18 @@ impl<T> Clone for Codec<T> {
 
 impl<T> Copy for Codec<T> {}
 
+/// The encoding of a value, if it can be read again: untagged enums, skipped fields and the like are encoded
+/// without a word, and would be nothing to whoever receives them.
+pub(crate) fn encode_readable<T: Serialize + DeserializeOwned>(value: &T) -> Result<Bytes, Error> {
+    let encoded = encode_value(value).map_err(|_| Error::Unencodable)?;
+    decode_value::<T>(&encoded).map_err(|_| Error::Unencodable)?;
+    Ok(encoded)
+}
+
 impl<T: Serialize + DeserializeOwned> Codec<T> {
     pub fn typed() -> Self {
         Codec {
-            encode: |message| encode_value(message).map_err(|_| Error::Unencodable),
+            encode: encode_readable,
             decode: |payload| decode_value(&payload).ok(),
         }
     }

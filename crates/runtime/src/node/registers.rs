@@ -8,10 +8,7 @@ use crate::error::Error;
 use bytes::Bytes;
 use quorate_abstractions::register::{Action, Indication, Outcome, Refusal, Request};
 use quorate_catalogue::registers::Registers as Algorithm;
-use quorate_core::{
-    Addr, ProcessId,
-    wire::{decode_value, encode_value},
-};
+use quorate_core::{Addr, ProcessId, wire::decode_value};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -87,7 +84,7 @@ impl<T: Serialize + DeserializeOwned> Registers<T> {
         if let Some(writer) = self.writer.filter(|writer| *writer != self.me) {
             return Err(Error::NotWriter { writer });
         }
-        let value = encode_value(value).map_err(|_| Error::Unencodable)?;
+        let value = super::handles::encode_readable(value)?;
         match self.operate(register, Action::Write(value)).await? {
             Outcome::Written { .. } => Ok(()),
             outcome => Err(self.refused(outcome)),

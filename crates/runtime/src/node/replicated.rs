@@ -9,16 +9,14 @@ use super::{
     agreement::Abandon,
     flow::Flow,
     group::{Entry, Sharer, Unreadable},
+    handles::encode_readable,
     modules::HEADS,
 };
 use crate::error::Error;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::reconfigurable::View;
 use quorate_core::{
-    Host, MessageId, ProcessId,
-    counters::Counter,
-    message::Origin,
-    wire::{decode_value, encode_value},
+    Host, MessageId, ProcessId, counters::Counter, message::Origin, wire::decode_value,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -142,11 +140,7 @@ impl<M: Machine> Replicated<M> {
     /// # Errors
     /// See [`SubmitError`]: whether the command was submitted.
     pub async fn submit(&self, command: M::Command) -> Result<M::Reply, SubmitError> {
-        let encoded = encode_value(&command).map_err(|_| Error::Unencodable)?;
-        // What cannot be read again would be nothing to everybody.
-        if decode_value::<M::Command>(&encoded).is_err() {
-            return Err(Error::Unencodable.into());
-        }
+        let encoded = encode_readable(&command)?;
         let mut body = BytesMut::with_capacity(encoded.len() + 1);
         body.extend_from_slice(&[COMMAND]);
         body.extend_from_slice(&encoded);

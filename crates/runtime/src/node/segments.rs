@@ -9,10 +9,7 @@ use quorate_abstractions::{
     pressure::Wait,
     snapshot::{Action, Indication, Outcome, Request, Segment},
 };
-use quorate_core::{
-    Addr, ProcessId,
-    wire::{decode_value, encode_value},
-};
+use quorate_core::{Addr, ProcessId, wire::decode_value};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -65,7 +62,7 @@ impl<T: Serialize + DeserializeOwned> Segments<T> {
     /// before: there was no update. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this
     /// waits: the update takes effect once, at any time, or never.
     pub async fn update(&self, value: &T) -> Result<(), Error> {
-        let value = encode_value(value).map_err(|_| Error::Unencodable)?;
+        let value = super::handles::encode_readable(value)?;
         let (size, limit) = (value.len(), self.limit);
         if size > limit {
             return Err(Error::TooLarge { size, limit });

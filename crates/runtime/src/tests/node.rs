@@ -567,3 +567,103 @@ async fn a_name_is_used_once_and_a_handle_waits_for_the_start() {
         Err(Error::NotStarted)
     ));
 }
+
+#[test]
+fn a_node_starts_within_a_runtime_only() {
+    let mut builder = builders(Kind::Udp, 1).remove(0);
+    let (orders, _delivered) = builder.total_order::<Order>("orders").unwrap();
+    let mut start = std::pin::pin!(builder.start());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(started) = start.as_mut().poll(&mut context) else {
+        panic!("it waits for nothing");
+    };
+    assert!(matches!(started.err(), Some(Error::NoRuntime)));
+    let mut broadcast = std::pin::pin!(orders.broadcast(order(1)));
+    let refused = broadcast.as_mut().poll(&mut context);
+    assert!(matches!(
+        refused,
+        std::task::Poll::Ready(Err(Error::NotStarted))
+    ));
+}
+
+#[tokio::test]
+async fn addresses_at_which_nobody_can_be_are_refused() {
+    let own: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    for (other, over_tcp) in [
+        ("0.0.0.0:7000", false),
+        ("127.0.0.2:0", false),
+        ("[::]:7000", true),
+        ("[::1]:7000", false),
+    ] {
+        let address: SocketAddr = other.parse().unwrap();
+        let builder = Node::builder(p(1), vec![own, address]);
+        let builder = if over_tcp {
+            builder.tcp(own)
+        } else {
+            builder.udp(own)
+        };
+        let error = builder.start().await.err().unwrap();
+        let said = format!("p2 cannot be talked to at {other} from 127.0.0.1:");
+        assert!(error.to_string().starts_with(&said), "{error}");
+        assert!(matches!(error, Error::BadAddress { .. }));
+    }
+    let fine = Node::builder(p(1), vec![own, "[::1]:7000".parse().unwrap()]).tcp(own);
+    fine.start().await.unwrap().shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn when_a_node_is_dropped_its_handles_say_so_at_once() {
+    let mut members = cluster(builders(Kind::Udp, 1)).await;
+    let Member { node, orders, .. } = members.remove(0);
+    within(orders.deliver(order(1))).await.unwrap();
+    drop(node);
+    let refused = orders.broadcast(order(2)).await;
+    assert!(matches!(refused, Err(Error::Stopped)), "{refused:?}");
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(u64),
+    Text(String),
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Skipping {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<String>,
+    second: u64,
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_again_is_refused_where_it_is_sent() {
+    let mut builder = builders(Kind::Udp, 1).remove(0);
+    let (untagged, _u) = builder.total_order::<Untagged>("untagged").unwrap();
+    let (skipping, mut read) = builder.total_order::<Skipping>("skipping").unwrap();
+    let node = builder.start().await.unwrap();
+    for message in [Untagged::Number(1), Untagged::Text("a".into())] {
+        let refused = untagged.broadcast(message).await;
+        assert!(matches!(refused, Err(Error::Unencodable)), "{refused:?}");
+    }
+    let (first, second) = (None, 1);
+    let refused = skipping.broadcast(Skipping { first, second }).await;
+    assert!(matches!(refused, Err(Error::Unencodable)), "{refused:?}");
+    let (first, second) = (Some("a".to_owned()), 2);
+    let whole = Skipping { first, second };
+    within(skipping.broadcast(whole.clone())).await.unwrap();
+    let read = within(read.next()).await.unwrap().unwrap();
+    assert_eq!(
+        (read.message, read.id.sequence),
+        (whole, 1),
+        "no place was taken"
+    );
+    // It can be told to stop by whoever has a reference.
+    within(node.shutdown()).await.unwrap();
+    assert!(matches!(
+        untagged.broadcast(Untagged::Number(1)).await,
+        Err(Error::Unencodable)
+    ));
+    let (first, second) = (Some("b".to_owned()), 3);
+    let late = skipping.broadcast(Skipping { first, second }).await;
+    assert!(matches!(late, Err(Error::Stopped)), "{late:?}");
+}

@@ -330,10 +330,10 @@ async fn under_load_nothing_acknowledged_is_lost_and_a_large_state_arrives() {
             stop.clone(),
         )));
     }
-    for victim in 0..3 {
+    for (victim, present) in presents.iter().enumerate() {
         kill(processes.remove(victim).node).await;
         let again = start(bind(Kind::Udp, victim + 1, &peers)).await;
-        *presents[victim].lock().unwrap() = again.bank.clone();
+        *present.lock().unwrap() = again.bank.clone();
         assert!(books(&again.bank).await.len() >= 3000);
         processes.insert(victim, again);
     }
