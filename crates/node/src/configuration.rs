@@ -10,6 +10,7 @@ use clap::Args;
 use quorate_core::{Membership, ProcessId};
 use quorate_links::perfect;
 use quorate_quorums::flooding;
+use quorate_services::kv::VERSION;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -216,7 +217,8 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// The names of the algorithms that run, which are the same everywhere.
+    /// The names of the algorithms that run, and the version of the store's commands, where they are ordered:
+    /// what is the same everywhere.
     pub fn algorithms(&self) -> String {
         let Configuration {
             consistency,
@@ -225,7 +227,7 @@ impl Configuration {
             ..
         } = self;
         match consistency {
-            Consistency::TotalOrder => format!("{stack} {registers}"),
+            Consistency::TotalOrder => format!("{stack} {registers} commands:{VERSION}"),
             Consistency::Register => {
                 format!("consistency:register {registers} {}", stack.beside_order())
             }

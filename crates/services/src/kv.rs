@@ -9,8 +9,8 @@
 mod command;
 mod store;
 
-pub use command::{Command, MAXIMUM_ARGUMENTS, MAXIMUM_BYTES};
-pub use store::{Reply, Store};
+pub use command::{Command, MAXIMUM_ARGUMENTS, MAXIMUM_BYTES, Told, VERSION, When};
+pub use store::{Reply, Store, parse_integer};
 
 use bytes::Bytes;
 use quorate_core::wire::Undecodable;

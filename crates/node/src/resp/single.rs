@@ -56,6 +56,9 @@ impl Single {
             Command::MGet(_) => "MGET",
             Command::DbSize => "DBSIZE",
             Command::FlushAll => "FLUSHALL",
+            Command::SetWhen { .. } => "SET with NX, XX or GET",
+            Command::GetDel(_) => "GETDEL",
+            Command::MSetNx(_) => "MSETNX",
         };
         Err(error(format!(
             "ERR {name} needs total order: this cluster is consistency = \"register\""

@@ -8,6 +8,70 @@ pub const MAXIMUM_BYTES: usize = 8 * 1024 * 1024;
 /// The most keys and values that one command names.
 pub const MAXIMUM_ARGUMENTS: usize = 64 * 1024;
 
+/// The version of the form and the meaning of commands. All replicas must have the same: one that does not
+/// know a command skips its whole batch, and so would differ from one that does.
+pub const VERSION: u64 = 2;
+
+/// Whether a key's value is set, as the key is there or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    /// In any case.
+    Always,
+    /// If the key is not there.
+    Absent,
+    /// If the key is there.
+    Present,
+}
+
+/// What is answered when a key's value was to be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// That it was set; nil, if it was not.
+    Done,
+    /// The value before, whether it was set or not.
+    Before,
+    /// How many values were set: 1 or 0.
+    Count,
+}
+
+impl When {
+    fn code(self) -> u8 {
+        match self {
+            When::Always => 0,
+            When::Absent => 1,
+            When::Present => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Result<Self, Undecodable> {
+        match code {
+            0 => Ok(When::Always),
+            1 => Ok(When::Absent),
+            2 => Ok(When::Present),
+            _ => Err(Undecodable),
+        }
+    }
+}
+
+impl Told {
+    fn code(self) -> u8 {
+        match self {
+            Told::Done => 0,
+            Told::Before => 1,
+            Told::Count => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Result<Self, Undecodable> {
+        match code {
+            0 => Ok(Told::Done),
+            1 => Ok(Told::Before),
+            2 => Ok(Told::Count),
+            _ => Err(Undecodable),
+        }
+    }
+}
+
 /// A command of a client. Keys and values are any bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -33,6 +97,21 @@ pub enum Command {
     DbSize,
     /// Removes every key.
     FlushAll,
+    /// Sets a key's value under a condition, or tells more of it than [`Set`](Self::Set).
+    SetWhen {
+        /// The key.
+        key: Bytes,
+        /// Its new value.
+        value: Bytes,
+        /// The condition.
+        when: When,
+        /// The answer.
+        told: Told,
+    },
+    /// Removes a key; its value.
+    GetDel(Bytes),
+    /// Sets several keys at once, if none of them is there; counts 1 or 0.
+    MSetNx(Vec<(Bytes, Bytes)>),
 }
 
 impl Command {
@@ -49,7 +128,10 @@ impl Command {
             | Command::IncrBy(..)
             | Command::Append(..)
             | Command::MSet(_)
-            | Command::FlushAll => false,
+            | Command::FlushAll
+            | Command::SetWhen { .. }
+            | Command::GetDel(_)
+            | Command::MSetNx(_) => false,
         }
     }
 
@@ -66,13 +148,21 @@ impl Command {
             }
             Command::Append(key, value) => put(out, 5, 2, [key, value]),
             Command::StrLen(key) => put(out, 6, 1, [key]),
-            Command::MSet(pairs) => {
-                let arguments = pairs.iter().flat_map(|(key, value)| [key, value]);
-                put(out, 7, pairs.len() * 2, arguments);
-            }
+            Command::MSet(pairs) => put_pairs(out, 7, pairs),
             Command::MGet(keys) => put(out, 8, keys.len(), keys),
             Command::DbSize => put(out, 9, 0, []),
             Command::FlushAll => put(out, 10, 0, []),
+            Command::SetWhen {
+                key,
+                value,
+                when,
+                told,
+            } => {
+                let how = Bytes::copy_from_slice(&[when.code(), told.code()]);
+                put(out, 11, 3, [key, value, &how]);
+            }
+            Command::GetDel(key) => put(out, 12, 1, [key]),
+            Command::MSetNx(pairs) => put_pairs(out, 13, pairs),
         }
     }
 
@@ -118,14 +208,22 @@ impl Command {
             }
             5 => exactly(arguments).map(|[key, value]| Command::Append(key, value)),
             6 => exactly(arguments).map(|[key]| Command::StrLen(key)),
-            7 if arguments.len().is_multiple_of(2) => {
-                let mut arguments = arguments.into_iter();
-                let pairs = std::iter::from_fn(|| arguments.next().zip(arguments.next()));
-                Ok(Command::MSet(pairs.collect()))
-            }
+            7 => pairs(arguments).map(Command::MSet),
             8 => Ok(Command::MGet(arguments)),
             9 => exactly(arguments).map(|[]| Command::DbSize),
             10 => exactly(arguments).map(|[]| Command::FlushAll),
+            11 => {
+                let [key, value, how] = exactly(arguments)?;
+                let [when, told] = <[u8; 2]>::try_from(&how[..]).map_err(|_| Undecodable)?;
+                Ok(Command::SetWhen {
+                    key,
+                    value,
+                    when: When::from_code(when)?,
+                    told: Told::from_code(told)?,
+                })
+            }
+            12 => exactly(arguments).map(|[key]| Command::GetDel(key)),
+            13 => pairs(arguments).map(Command::MSetNx),
             _ => Err(Undecodable),
         }
     }
@@ -143,6 +241,19 @@ fn put<'a>(
         put_number(argument.len() as u64, out);
         out.extend_from_slice(argument);
     }
+}
+
+fn put_pairs(out: &mut BytesMut, code: u8, pairs: &[(Bytes, Bytes)]) {
+    let arguments = pairs.iter().flat_map(|(key, value)| [key, value]);
+    put(out, code, pairs.len() * 2, arguments);
+}
+
+fn pairs(arguments: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>, Undecodable> {
+    if !arguments.len().is_multiple_of(2) {
+        return Err(Undecodable);
+    }
+    let mut arguments = arguments.into_iter();
+    Ok(std::iter::from_fn(|| arguments.next().zip(arguments.next())).collect())
 }
 
 fn exactly<const N: usize>(arguments: Vec<Bytes>) -> Result<[Bytes; N], Undecodable> {

@@ -1,5 +1,5 @@
 //! The state: keys, values, and what each command does to them.
-use super::command::{Command, MAXIMUM_BYTES};
+use super::command::{Command, MAXIMUM_BYTES, Told, When};
 use crate::ordered::{Ordered, Pairs};
 use bytes::{Bytes, BytesMut};
 use quorate_core::wire::Undecodable;
@@ -68,6 +68,14 @@ impl Store {
                 self.pairs = Ordered::default();
                 Reply::Ok
             }
+            Command::SetWhen {
+                key,
+                value,
+                when,
+                told,
+            } => self.set_when(key, value, *when, *told),
+            Command::GetDel(key) => self.pairs.remove(key).map_or(Reply::Nil, Reply::Value),
+            Command::MSetNx(pairs) => self.set_if_all_absent(pairs),
         }
     }
 
@@ -114,6 +122,34 @@ impl Store {
         self.pairs.insert(key, Bytes::copy_from_slice(value));
     }
 
+    fn set_when(&mut self, key: &[u8], value: &[u8], when: When, told: Told) -> Reply {
+        let before = self.value(key);
+        let done = match when {
+            When::Always => true,
+            When::Absent => before.is_none(),
+            When::Present => before.is_some(),
+        };
+        if done {
+            self.set(key, value);
+        }
+        match (told, done) {
+            (Told::Before, _) => before.map_or(Reply::Nil, Reply::Value),
+            (Told::Count, done) => integer(usize::from(done)),
+            (Told::Done, true) => Reply::Ok,
+            (Told::Done, false) => Reply::Nil,
+        }
+    }
+
+    fn set_if_all_absent(&mut self, pairs: &[(Bytes, Bytes)]) -> Reply {
+        let done = pairs.iter().all(|(key, _)| self.pairs.get(key).is_none());
+        if done {
+            for (key, value) in pairs {
+                self.set(key, value);
+            }
+        }
+        integer(usize::from(done))
+    }
+
     fn remove(&mut self, key: &[u8]) -> bool {
         self.pairs.remove(key).is_some()
     }
@@ -157,8 +193,9 @@ fn integer(count: usize) -> Reply {
     Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
-/// The integer that `text` spells in its one canonical way: no plus, no spaces, no leading zeros.
-pub(super) fn parse_integer(text: &[u8]) -> Option<i64> {
+/// The integer that `text` spells in its one canonical way: no plus, no spaces, no leading zeros, and
+/// no minus before zero. So it is for Redis, in commands and in values alike.
+pub fn parse_integer(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number.to_string().as_bytes() == text).then_some(number)
 }

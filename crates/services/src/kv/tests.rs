@@ -51,6 +51,81 @@ fn commands_answer_as_redis_does() {
 }
 
 #[test]
+fn conditions_and_values_before_are_those_of_redis() {
+    let mut store = Store::default();
+    let set = |when, told, new: &str| Command::SetWhen {
+        key: bytes("k"),
+        value: bytes(new),
+        when,
+        told,
+    };
+    for (command, reply, then) in [
+        (set(When::Present, Told::Done, "a"), Reply::Nil, Reply::Nil),
+        (set(When::Absent, Told::Done, "a"), Reply::Ok, value("a")),
+        (set(When::Absent, Told::Done, "b"), Reply::Nil, value("a")),
+        (set(When::Absent, Told::Before, "b"), value("a"), value("a")),
+        (
+            set(When::Present, Told::Before, "b"),
+            value("a"),
+            value("b"),
+        ),
+        (set(When::Always, Told::Before, "c"), value("b"), value("c")),
+        (
+            set(When::Absent, Told::Count, "d"),
+            Reply::Integer(0),
+            value("c"),
+        ),
+        (Command::GetDel(bytes("k")), value("c"), Reply::Nil),
+        (Command::GetDel(bytes("k")), Reply::Nil, Reply::Nil),
+        (set(When::Absent, Told::Before, "e"), Reply::Nil, value("e")),
+        (
+            Command::MSetNx(vec![(bytes("j"), bytes("1")), (bytes("k"), bytes("2"))]),
+            Reply::Integer(0),
+            value("e"),
+        ),
+        (
+            Command::MSetNx(vec![(bytes("l"), bytes("1")), (bytes("l"), bytes("2"))]),
+            Reply::Integer(1),
+            value("e"),
+        ),
+    ] {
+        assert_eq!(store.apply(&command), reply, "{command:?}");
+        assert_eq!(store.apply(&Command::Get(bytes("k"))), then, "{command:?}");
+    }
+    assert_eq!(store.apply(&Command::Get(bytes("j"))), Reply::Nil);
+    assert_eq!(store.apply(&Command::Get(bytes("l"))), value("2"));
+}
+
+/// What a version-1 replica wrote is read as it was meant: new commands have new codes.
+#[test]
+fn the_codes_of_commands_stay() {
+    let mut out = BytesMut::new();
+    Command::Set(bytes("k"), bytes("v")).encode(&mut out);
+    Command::MSet(vec![(bytes("k"), bytes("v"))]).encode(&mut out);
+    Command::FlushAll.encode(&mut out);
+    assert_eq!(&out[..], b"\x01\x02\x01k\x01v\x07\x02\x01k\x01v\x0a\x00");
+    out.clear();
+    Command::SetWhen {
+        key: bytes("k"),
+        value: bytes("v"),
+        when: When::Present,
+        told: Told::Before,
+    }
+    .encode(&mut out);
+    assert_eq!(&out[..], b"\x0b\x03\x01k\x01v\x02\x02\x01");
+    for unknown in [
+        &b"\x0b\x03\x01k\x01v\x02\x03\x01"[..],
+        b"\x0b\x03\x01k\x01v\x02\x02\x03",
+        b"\x0b\x03\x01k\x01v\x01\x02",
+        b"\x0d\x01\x01k",
+        b"\x0e\x00",
+    ] {
+        let decoded = Command::decode_batch(Bytes::from_static(unknown));
+        assert_eq!(decoded, Err(Undecodable), "{unknown:?}");
+    }
+}
+
+#[test]
 fn increments_refuse_what_is_no_integer_and_never_overflow() {
     let mut store = Store::default();
     let k = || bytes("k");
@@ -166,7 +241,25 @@ fn any_command() -> impl Strategy<Value = Command> {
         any_keys().prop_map(Command::MGet),
         Just(Command::DbSize),
         Just(Command::FlushAll),
+        (any_key(), any_value(), any_when(), any_told()).prop_map(|(key, value, when, told)| {
+            Command::SetWhen {
+                key,
+                value,
+                when,
+                told,
+            }
+        }),
+        any_key().prop_map(Command::GetDel),
+        prop::collection::vec((any_key(), any_value()), 0..4).prop_map(Command::MSetNx),
     ]
+}
+
+fn any_when() -> impl Strategy<Value = When> {
+    prop_oneof![Just(When::Always), Just(When::Absent), Just(When::Present)]
+}
+
+fn any_told() -> impl Strategy<Value = Told> {
+    prop_oneof![Just(Told::Done), Just(Told::Before), Just(Told::Count)]
 }
 
 type Model = BTreeMap<Bytes, Bytes>;
@@ -189,7 +282,7 @@ fn model_apply(model: &mut Model, command: &Command) -> Reply {
         Command::IncrBy(k, n) => {
             let old = model
                 .get(&k)
-                .map_or(Some(0), |v| store::parse_integer(v).map(i128::from));
+                .map_or(Some(0), |v| parse_integer(v).map(i128::from));
             let Some(new) = old.map(|old| old + i128::from(n)) else {
                 return Reply::Error("ERR value is not an integer or out of range");
             };
@@ -216,6 +309,32 @@ fn model_apply(model: &mut Model, command: &Command) -> Reply {
         Command::FlushAll => {
             model.clear();
             Reply::Ok
+        }
+        Command::SetWhen {
+            key,
+            value,
+            when,
+            told,
+        } => {
+            let before = model.get(&key).cloned();
+            let done = when == When::Always || (when == When::Present) == before.is_some();
+            if done {
+                model.insert(key, value);
+            }
+            match told {
+                Told::Before => before.map_or(Reply::Nil, Reply::Value),
+                Told::Count => count(done.into()),
+                Told::Done if done => Reply::Ok,
+                Told::Done => Reply::Nil,
+            }
+        }
+        Command::GetDel(k) => model.remove(&k).map_or(Reply::Nil, Reply::Value),
+        Command::MSetNx(pairs) => {
+            let done = !pairs.iter().any(|(key, _)| model.contains_key(key));
+            if done {
+                model.extend(pairs);
+            }
+            count(done.into())
         }
     }
 }
