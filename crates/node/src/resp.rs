@@ -1,12 +1,18 @@
 //! The server that clients talk to, in RESP, the protocol of Redis.
+mod answer;
+mod client;
 mod connection;
+mod data;
+mod inline;
 mod output;
 mod request;
 mod scan;
 mod single;
+mod table;
 
 pub use connection::{STALL, Session};
 
+use client::Clients;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,7 +28,7 @@ pub async fn serve<I>(
     I: Fn() -> String + Clone + Send + Sync + 'static,
 {
     let room = Arc::new(Semaphore::new(connections));
-    let clients = TaskTracker::new();
+    let (known, clients) = (Clients::default(), TaskTracker::new());
     loop {
         // Who comes when the limit is reached waits in the listener's backlog.
         let accepted = tokio::select! {
@@ -33,8 +39,10 @@ pub async fn serve<I>(
             continue;
         };
         let (session, stop) = (session.clone(), stop.clone());
+        let own = stream.local_addr().map(|own| own.to_string());
+        let client = known.enter(peer, own.unwrap_or_default());
         clients.spawn(async move {
-            if let Err(error) = connection::serve(stream, session, stop).await {
+            if let Err(error) = connection::serve(stream, client, session, stop).await {
                 debug!(%peer, %error, "client");
             }
             drop(permit);

@@ -11,18 +11,19 @@
 //! writer's hands. Of these nothing had come back, so that the versions of values in them differ by what was
 //! written while they were under way together. A client that takes nothing for long, or leaves a request
 //! unfinished for long, is given up.
+use super::answer::{Answer, Protocol};
+use super::client::Client;
 use super::output::Output;
-use super::request::{self, Request, error};
+use super::request::{self, Request};
 use super::scan::Scanner;
 use super::single::{self, Placed, Single};
 use crate::node::{
     Store,
     registers::Registers,
-    replica::{Answer, Refusal, Replies},
+    replica::{self, Refusal, Replies},
     unwritten::{Held, Unwritten},
 };
 use bytes::BytesMut;
-use redis_protocol::resp2::types::{BytesFrame, Resp2Frame};
 use std::{
     io::{self, ErrorKind},
     mem,
@@ -68,7 +69,9 @@ pub struct Session<I> {
 /// The place of one request's reply.
 enum Slot {
     /// It is here.
-    Ready(BytesFrame),
+    Ready(Answer),
+    /// There is none: from here on they are written in this version of the protocol.
+    Speak(Protocol),
     /// It is the answer's next.
     Ordered,
     /// It is that of an operation which is still to be put in its register's line,
@@ -80,7 +83,7 @@ enum Slot {
 /// Where the replies to the ordered requests of a batch come from.
 enum Source {
     Nowhere,
-    Answer(Answer, Instant),
+    Answer(replica::Answer, Instant),
     Refused(Refusal),
 }
 
@@ -93,7 +96,12 @@ struct Batch {
 
 /// Serves one client until it leaves or breaks the protocol. At `stop` nothing more is read, and what
 /// was read is answered.
-pub async fn serve<S, I>(stream: S, session: Session<I>, stop: CancellationToken) -> io::Result<()>
+pub async fn serve<S, I>(
+    stream: S,
+    client: Client,
+    session: Session<I>,
+    stop: CancellationToken,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite,
     I: Fn() -> String,
@@ -103,7 +111,9 @@ where
     let words = Words::new(session.deadline);
     let unwritten = Unwritten::new(UNWRITTEN);
     let output = Output::new(write, session.stall);
-    let mut reader = pin!(read_requests(read, queue, &session, &unwritten, stop));
+    let mut reader = pin!(read_requests(
+        read, client, queue, &session, &unwritten, stop
+    ));
     let mut writer = pin!(write_replies(output, batches, &words));
     tokio::select! {
         biased;
@@ -118,6 +128,7 @@ where
 
 async fn read_requests<I: Fn() -> String>(
     mut read: impl AsyncRead + Unpin,
+    mut client: Client,
     queue: mpsc::Sender<Batch>,
     session: &Session<I>,
     unwritten: &Unwritten,
@@ -127,7 +138,12 @@ async fn read_requests<I: Fn() -> String>(
     let mut scanner = Scanner::default();
     let mut commands = BytesMut::new();
     loop {
-        let (mut slots, last) = gather(&mut buffer, &mut scanner, &mut commands, session);
+        let requests = Requests {
+            buffer: &mut buffer,
+            scanner: &mut scanner,
+            client: &mut client,
+        };
+        let (mut slots, last) = requests.gather(&mut commands, session);
         if slots.is_empty() && !last {
             let length = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -136,6 +152,7 @@ async fn read_requests<I: Fn() -> String>(
             if length == 0 {
                 return Ok(());
             }
+            client.upon_read();
             continue;
         }
         // Held up while the client does not read what it was returned.
@@ -190,58 +207,72 @@ async fn read_some(
     })
 }
 
-/// Takes the requests off the buffer that make the next batch, their commands encoded. `true`: the
-/// connection ends after it.
-fn gather<I: Fn() -> String>(
-    buffer: &mut BytesMut,
-    scanner: &mut Scanner,
-    commands: &mut BytesMut,
-    session: &Session<I>,
-) -> (Vec<Slot>, bool) {
-    let mut slots = Vec::new();
-    // Of requests that are not encoded, and of replies that are here.
-    let mut bytes = 0;
-    while slots.len() < BATCH && commands.len() + bytes < BATCH_BYTES {
-        bytes += slots.last().map_or(0, Slot::ready);
-        match request::take(buffer, scanner) {
-            Ok(None) => break,
-            Ok(Some(Request::Command(command))) => match &session.store {
-                Store::Ordered(_) => {
-                    command.encode(commands);
-                    slots.push(Slot::Ordered);
-                }
-                Store::Registers(_) => slots.push(match Single::from_command(command) {
-                    Ok(single) => {
-                        bytes += single.len();
-                        Slot::Single(single)
+/// What a client has sent.
+struct Requests<'r> {
+    buffer: &'r mut BytesMut,
+    scanner: &'r mut Scanner,
+    client: &'r mut Client,
+}
+
+impl Requests<'_> {
+    /// Takes the requests off the buffer that make the next batch, their commands encoded. `true`: the
+    /// connection ends after it.
+    fn gather<I: Fn() -> String>(
+        self,
+        commands: &mut BytesMut,
+        session: &Session<I>,
+    ) -> (Vec<Slot>, bool) {
+        let mut slots = Vec::new();
+        // Of requests that are not encoded, and of replies that are here.
+        let mut bytes = 0;
+        while slots.len() < BATCH && commands.len() + bytes < BATCH_BYTES {
+            bytes += slots.last().map_or(0, Slot::ready);
+            let before = self.client.protocol();
+            let request = request::take(self.buffer, self.scanner, self.client);
+            let protocol = self.client.protocol();
+            if protocol != before {
+                slots.push(Slot::Speak(protocol));
+            }
+            match request {
+                Ok(None) => break,
+                Ok(Some(Request::Command(command))) => match &session.store {
+                    Store::Ordered(_) => {
+                        command.encode(commands);
+                        slots.push(Slot::Ordered);
                     }
-                    Err(refused) => Slot::Ready(refused),
-                }),
-            },
-            Ok(Some(Request::Answered(frame))) => slots.push(Slot::Ready(frame)),
-            Ok(Some(Request::Info)) => {
-                slots.push(Slot::Ready(BytesFrame::BulkString((session.info)().into())));
-            }
-            Ok(Some(Request::Nothing)) => {}
-            Ok(Some(Request::Quit)) => {
-                slots.push(Slot::Ready(request::simple("OK")));
-                return (slots, true);
-            }
-            Err(words) => {
-                slots.push(Slot::Ready(error(words)));
-                return (slots, true);
+                    Store::Registers(_) => slots.push(match Single::from_command(command) {
+                        Ok(single) => {
+                            bytes += single.len();
+                            Slot::Single(single)
+                        }
+                        Err(refused) => Slot::Ready(refused),
+                    }),
+                },
+                Ok(Some(Request::Answered(answer))) => slots.push(Slot::Ready(answer)),
+                Ok(Some(Request::Info)) => {
+                    slots.push(Slot::Ready(Answer::Text((session.info)().into())));
+                }
+                Ok(Some(Request::Nothing)) => {}
+                Ok(Some(Request::Quit)) => {
+                    slots.push(Slot::Ready(Answer::Simple("OK")));
+                    return (slots, true);
+                }
+                Err(words) => {
+                    slots.push(Slot::Ready(Answer::Error(words)));
+                    return (slots, true);
+                }
             }
         }
+        (slots, false)
     }
-    (slots, false)
 }
 
 impl Slot {
     /// How long the reply is, if it is here.
     fn ready(&self) -> usize {
         match self {
-            Slot::Ready(frame) => frame.encode_len(false),
-            Slot::Ordered | Slot::Single(_) | Slot::Placed(_) => 0,
+            Slot::Ready(answer) => answer.len(),
+            Slot::Speak(_) | Slot::Ordered | Slot::Single(_) | Slot::Placed(_) => 0,
         }
     }
 }
@@ -347,20 +378,21 @@ async fn write_replies(
         let (mut replies, _held) = match returned {
             Ok(Some((replies, held))) => (Ok(replies.into_iter()), Some(held)),
             Ok(None) => (Ok(Vec::new().into_iter()), None),
-            Err(frame) => (Err(frame), None),
+            Err(refused) => (Err(refused), None),
         };
         for slot in slots {
             match (slot, &mut replies) {
-                (Slot::Ready(frame), _) => output.frame(&frame).await?,
+                (Slot::Ready(answer), _) => output.answer(&answer).await?,
+                (Slot::Speak(protocol), _) => output.speak(protocol),
                 (Slot::Ordered, Ok(replies)) => {
                     if let Some(reply) = replies.next() {
                         output.reply(reply).await?;
                     } else {
-                        let none = error("ERR no reply; outcome unknown");
-                        output.frame(&none).await?;
+                        let none = Answer::error("ERR no reply; outcome unknown");
+                        output.answer(&none).await?;
                     }
                 }
-                (Slot::Ordered, Err(error)) => output.frame(error).await?,
+                (Slot::Ordered, Err(refused)) => output.answer(refused).await?,
                 // What it holds is given back when the reply is on its way.
                 (Slot::Placed(mut placed), _) => {
                     let reply = if let Some(reply) = placed.try_reply() {
@@ -372,13 +404,16 @@ async fn write_replies(
                     match reply {
                         Ok(reply) => output.reply(reply).await?,
                         Err(u) => {
-                            let frame = single::unreturned(u, &words.deadline);
-                            output.frame(&frame).await?;
+                            let words = single::unreturned(u, &words.deadline);
+                            output.answer(&words).await?;
                         }
                     }
                 }
                 // All were placed.
-                (Slot::Single(_), _) => output.frame(&error("ERR not executed")).await?,
+                (Slot::Single(_), _) => {
+                    let words = Answer::error("ERR not executed");
+                    output.answer(&words).await?;
+                }
             }
         }
         if batches.is_empty() {
@@ -401,22 +436,24 @@ impl Words {
     }
 
     /// The replies, or what the client is told when they do not come in time.
-    async fn wait(&self, answer: Answer, deadline: Instant) -> Result<Replies, BytesFrame> {
+    async fn wait(&self, answer: replica::Answer, deadline: Instant) -> Result<Replies, Answer> {
         match timeout_at(deadline, answer).await {
             Ok(Ok(returned)) => Ok(returned),
-            Ok(Err(_)) => Err(error("ERR the replica is stopping; outcome unknown")),
+            Ok(Err(_)) => Err(Answer::error(
+                "ERR the replica is stopping; outcome unknown",
+            )),
             Err(_) => {
                 let deadline = &self.deadline;
-                Err(error(format!(
+                Err(Answer::Error(format!(
                     "NOQUORUM no majority answered within {deadline}; outcome unknown"
                 )))
             }
         }
     }
 
-    fn refused(&self, refusal: &Refusal) -> BytesFrame {
+    fn refused(&self, refusal: &Refusal) -> Answer {
         let deadline = &self.deadline;
-        error(match refusal {
+        Answer::Error(match refusal {
             Refusal::NoQuorum => format!(
                 "NOQUORUM no majority answered earlier commands within {deadline}; not executed"
             ),

@@ -1,11 +1,9 @@
 //! What goes to one client, who may be slow: replies are written piece by piece, each value freed once it
 //! is on its way, and a client that takes nothing for long is given up.
-use super::request::error;
+use super::answer::{Answer, Protocol, head};
 use bytes::{Buf, Bytes, BytesMut};
 use quorate_services::kv::Reply;
-use redis_protocol::resp2::{encode::extend_encode, types::BytesFrame};
 use std::{
-    fmt::Write,
     io::{self, ErrorKind},
     time::Duration,
 };
@@ -21,6 +19,8 @@ const WRITE: usize = 64 * 1024;
 pub struct Output<W> {
     write: W,
     out: BytesMut,
+    /// The version in which replies are written.
+    protocol: Protocol,
     /// How long the client may take nothing.
     stall: Duration,
 }
@@ -31,13 +31,19 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         Output {
             write,
             out: BytesMut::new(),
+            protocol: Protocol::default(),
             stall,
         }
     }
 
+    /// From here on replies are written in this version.
+    pub fn speak(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
     /// Writes a short reply.
-    pub async fn frame(&mut self, frame: &BytesFrame) -> io::Result<()> {
-        extend_encode(&mut self.out, frame, false).map_err(io::Error::other)?;
+    pub async fn answer(&mut self, answer: &Answer) -> io::Result<()> {
+        answer.encode(self.protocol, &mut self.out);
         self.written().await
     }
 
@@ -45,25 +51,25 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     pub async fn reply(&mut self, reply: Reply) -> io::Result<()> {
         match reply {
             Reply::Ok => self.out.extend_from_slice(b"+OK\r\n"),
-            Reply::Nil => self.out.extend_from_slice(b"$-1\r\n"),
-            Reply::Integer(number) => return self.frame(&BytesFrame::Integer(number)).await,
+            Reply::Nil => self.out.extend_from_slice(self.protocol.null()),
+            Reply::Integer(number) => head(&mut self.out, ':', number),
             Reply::Value(value) => return self.value(value).await,
             Reply::Values(values) => {
-                self.head('*', values.len());
+                head(&mut self.out, '*', values.len());
                 for value in values {
                     match value {
-                        None => self.out.extend_from_slice(b"$-1\r\n"),
+                        None => self.out.extend_from_slice(self.protocol.null()),
                         Some(value) => self.value(value).await?,
                     }
                 }
             }
-            Reply::Error(words) => return self.frame(&error(words)).await,
+            Reply::Error(words) => return self.answer(&Answer::error(words)).await,
         }
         self.written().await
     }
 
     async fn value(&mut self, mut value: Bytes) -> io::Result<()> {
-        self.head('$', value.len());
+        head(&mut self.out, '$', value.len());
         if value.len() < WRITE {
             self.out.extend_from_slice(&value);
         } else {
@@ -72,11 +78,6 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         }
         self.out.extend_from_slice(b"\r\n");
         self.written().await
-    }
-
-    fn head(&mut self, kind: char, length: usize) {
-        // To a buffer in memory: it does not fail.
-        let _ = write!(self.out, "{kind}{length}\r\n");
     }
 
     async fn written(&mut self) -> io::Result<()> {

@@ -1,5 +1,5 @@
 //! Commands that a register can serve: those that read or write one key.
-use super::request::error;
+use super::answer::Answer;
 use crate::node::{
     registers::{NotDone, Place, Registers, Unreturned},
     replica::Refusal,
@@ -8,7 +8,6 @@ use crate::node::{
 use bytes::Bytes;
 use quorate_abstractions::register::{Action, Outcome};
 use quorate_services::kv::{Command, Reply};
-use redis_protocol::resp2::types::BytesFrame;
 use tokio::time::Instant;
 
 /// What is told of a value that was read.
@@ -29,7 +28,7 @@ pub struct Single {
 
 impl Single {
     /// The operation that a command is; otherwise what the client is told.
-    pub fn from_command(command: Command) -> Result<Self, BytesFrame> {
+    pub fn from_command(command: Command) -> Result<Self, Answer> {
         let read = |register, told| Single {
             register,
             action: Action::Read,
@@ -60,7 +59,7 @@ impl Single {
             Command::GetDel(_) => "GETDEL",
             Command::MSetNx(_) => "MSETNX",
         };
-        Err(error(format!(
+        Err(Answer::Error(format!(
             "ERR {name} needs total order: this cluster is consistency = \"register\""
         )))
     }
@@ -137,8 +136,8 @@ fn reply(told: Told, outcome: Outcome) -> Reply {
 }
 
 /// What a client is told of an operation that was not done.
-pub fn not_done(not_done: NotDone, deadline: &str) -> BytesFrame {
-    error(match not_done {
+pub fn not_done(not_done: NotDone, deadline: &str) -> Answer {
+    Answer::Error(match not_done {
         NotDone::TooMuch(words) => format!("ERR {words}; not executed"),
         NotDone::Refused(Refusal::NotVoter(reason)) => format!("NOTVOTER {reason}; not executed"),
         NotDone::Refused(Refusal::NoQuorum) => format!(
@@ -148,8 +147,8 @@ pub fn not_done(not_done: NotDone, deadline: &str) -> BytesFrame {
 }
 
 /// What a client is told of an operation that has not returned.
-pub fn unreturned(unreturned: Unreturned, deadline: &str) -> BytesFrame {
-    error(match unreturned {
+pub fn unreturned(unreturned: Unreturned, deadline: &str) -> Answer {
+    Answer::Error(match unreturned {
         Unreturned::NotBegun => format!(
             "NOQUORUM an earlier operation on the key has not returned within {deadline}; not executed"
         ),
@@ -162,12 +161,14 @@ pub fn unreturned(unreturned: Unreturned, deadline: &str) -> BytesFrame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::client::Clients;
     use crate::resp::request::{self, Request};
     use crate::resp::scan::Scanner;
 
     fn command(line: &str) -> Command {
         let mut buffer = format!("{line}\r\n").as_bytes().into();
-        match request::take(&mut buffer, &mut Scanner::default()) {
+        let mut client = Clients::default().enter("c", "s");
+        match request::take(&mut buffer, &mut Scanner::default(), &mut client) {
             Ok(Some(Request::Command(command))) => command,
             other => panic!("{line}: {other:?}"),
         }
@@ -189,8 +190,13 @@ mod tests {
             "APPEND k v",
             "DBSIZE",
             "FLUSHALL",
+            "SET k v NX",
+            "SETNX k v",
+            "GETSET k v",
+            "GETDEL k",
+            "MSETNX k v",
         ] {
-            let Err(BytesFrame::Error(words)) = Single::from_command(command(line)) else {
+            let Err(Answer::Error(words)) = Single::from_command(command(line)) else {
                 panic!("{line} is served");
             };
             assert!(words.contains("needs total order"), "{words}");

@@ -3,6 +3,7 @@ use crate::node::{
     registers,
     replica::{Replica, tests::Order},
 };
+use crate::resp::client::Clients;
 use bytes::Bytes;
 use quorate_abstractions::register::{Indication, Outcome};
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
@@ -16,12 +17,16 @@ fn session(replica: Replica, deadline: Duration) -> Session<fn() -> String> {
     }
 }
 
+fn entered() -> Client {
+    Clients::default().enter("c", "s")
+}
+
 /// A client of a replica whose total order delivers everything.
 fn connect() -> DuplexStream {
     let (replica, _) = Order::new(8).run();
     let (client, server) = duplex(1024);
     let session = session(replica, Duration::from_mins(1));
-    tokio::spawn(serve(server, session, CancellationToken::new()));
+    tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
     client
 }
 
@@ -48,6 +53,32 @@ async fn pipelined_requests_are_answered_in_order() {
         answers(requests).await,
         "+OK\r\n$1\r\nv\r\n+PONG\r\n:1\r\n$-1\r\n*2\r\n$1\r\nv\r\n$-1\r\n\
          -ERR value is not an integer or out of range\r\n-ERR unknown command 'NOSUCH'\r\n+OK\r\n"
+    );
+}
+
+#[tokio::test]
+async fn the_protocol_changes_where_the_client_says_so() {
+    let requests = b"GET x\r\nHELLO 3\r\nGET x\r\nMGET x\r\nSET x 1 GET\r\nSET x 2 NX\r\n\
+        CLIENT GETNAME\r\nCONFIG GET save\r\nINFO\r\nHELLO 9\r\nGET y\r\nRESET\r\nGET y\r\n\
+        HELLO\r\n";
+    let version = env!("CARGO_PKG_VERSION");
+    let greeting = |proto| {
+        format!(
+            "$6\r\nserver\r\n$7\r\nquorate\r\n$7\r\nversion\r\n${}\r\n{version}\r\n\
+             $5\r\nproto\r\n:{proto}\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n\
+             $4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n",
+            version.len()
+        )
+    };
+    assert_eq!(
+        answers(requests).await,
+        format!(
+            "$-1\r\n%7\r\n{}_\r\n*1\r\n_\r\n_\r\n_\r\n_\r\n%1\r\n$4\r\nsave\r\n$0\r\n\r\n\
+             =13\r\ntxt:# Quorate\r\n-NOPROTO unsupported protocol version\r\n_\r\n+RESET\r\n\
+             $-1\r\n*14\r\n{}",
+            greeting(3),
+            greeting(2)
+        )
     );
 }
 
@@ -83,7 +114,7 @@ async fn without_a_quorum_the_outcome_is_unknown() {
     let order = Order::new(8);
     let (mut client, server) = duplex(1024);
     let session = session(order.replica.clone(), Duration::from_secs(2));
-    tokio::spawn(serve(server, session, CancellationToken::new()));
+    tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
     client
         .write_all(b"GET k\r\nPING\r\nQUIT\r\n")
         .await
@@ -102,7 +133,7 @@ async fn at_the_stop_what_was_read_is_answered() {
     let (mut client, server) = duplex(1024);
     let session = session(order.replica.clone(), Duration::from_mins(1));
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(server, session, stop.clone()));
+    let serving = tokio::spawn(serve(server, entered(), session, stop.clone()));
     client.write_all(b"INCR k\r\n").await.unwrap();
     order.deliver_one().await;
     stop.cancel();
@@ -128,7 +159,7 @@ async fn what_a_client_does_not_read_is_not_asked_of_registers() {
         info: || String::new(),
         stall: STALL,
     };
-    tokio::spawn(serve(server, session, CancellationToken::new()));
+    tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
     client
         .write_all(b"PING\r\nGET a\r\nGET b\r\nGET c\r\nPING\r\nGET d\r\nQUIT\r\n")
         .await
@@ -200,10 +231,10 @@ async fn who_does_not_read_keeps_one_version_of_the_store_whatever_the_first_rep
     let (replica, _) = Order::new(8).run();
     let (mut reader, server) = duplex(1024);
     let slow = session(replica.clone(), Duration::from_mins(1));
-    tokio::spawn(serve(server, slow, CancellationToken::new()));
+    tokio::spawn(serve(server, entered(), slow, CancellationToken::new()));
     let (mut writer, server) = duplex(64 * 1024);
     let other = session(replica.clone(), Duration::from_mins(1));
-    tokio::spawn(serve(server, other, CancellationToken::new()));
+    tokio::spawn(serve(server, entered(), other, CancellationToken::new()));
 
     store_a_value(&mut writer, UNWRITTEN / 10).await;
     reader.write_all(b"GET k\r\n").await.unwrap();
@@ -237,7 +268,7 @@ async fn who_does_not_read_is_not_read_from_though_nobody_else_is_asked() {
             info: || String::new(),
             stall: STALL,
         };
-        tokio::spawn(serve(server, session, CancellationToken::new()));
+        tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
         let length = UNWRITTEN / 4;
         let mut echo = format!("*2\r\n$4\r\nECHO\r\n${length}\r\n").into_bytes();
         echo.resize(echo.len() + length, b'x');
@@ -264,7 +295,7 @@ async fn values_of_registers_count_when_they_are_there() {
         info: || String::new(),
         stall: STALL,
     };
-    tokio::spawn(serve(server, session, CancellationToken::new()));
+    tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
     for number in 1..=3 {
         client
             .write_all(format!("GET {number}\r\n").as_bytes())
@@ -301,7 +332,7 @@ async fn an_operation_that_does_not_return_takes_no_room_from_who_has_given_up()
         info: || String::new(),
         stall: STALL,
     };
-    tokio::spawn(serve(server, session, CancellationToken::new()));
+    tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
     client.write_all(b"GET silent\r\nGET 2\r\n").await.unwrap();
     let refused = b"-NOQUORUM no quorum answered within 2s; outcome unknown\r\n";
     let mut answer = vec![0; refused.len()];
@@ -340,10 +371,10 @@ async fn who_does_not_read_is_not_read_from_and_keeps_one_version_of_the_store()
     let (replica, _) = Order::new(8).run();
     let (mut reader, server) = duplex(1024);
     let slow = session(replica.clone(), Duration::from_mins(1));
-    tokio::spawn(serve(server, slow, CancellationToken::new()));
+    tokio::spawn(serve(server, entered(), slow, CancellationToken::new()));
     let (mut writer, server) = duplex(64 * 1024);
     let other = session(replica.clone(), Duration::from_mins(1));
-    tokio::spawn(serve(server, other, CancellationToken::new()));
+    tokio::spawn(serve(server, entered(), other, CancellationToken::new()));
 
     let length = 2 * UNWRITTEN;
     let reply = store_a_value(&mut writer, length).await;
@@ -372,7 +403,7 @@ async fn who_takes_nothing_of_a_reply_for_long_is_given_up() {
     let (replica, _) = Order::new(8).run();
     let (mut client, server) = duplex(1024);
     let session = session(replica, Duration::from_mins(1));
-    let serving = tokio::spawn(serve(server, session, CancellationToken::new()));
+    let serving = tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
     let reply = store_a_value(&mut client, 100_000).await;
     client.write_all(b"GET k\r\nGET k\r\n").await.unwrap();
     // Slow, but never for so long.
@@ -391,7 +422,7 @@ async fn who_leaves_a_request_unfinished_for_long_is_given_up_and_who_is_idle_is
     let (replica, _) = Order::new(8).run();
     let (mut client, server) = duplex(1024);
     let session = session(replica, Duration::from_mins(1));
-    let serving = tokio::spawn(serve(server, session, CancellationToken::new()));
+    let serving = tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
     tokio::time::sleep(100 * STALL).await;
     client
         .write_all(b"*2\r\n$4\r\nECHO\r\n$3\r\n")

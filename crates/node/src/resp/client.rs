@@ -1,0 +1,306 @@
+//! What is known of a client, and what it asks about its connection.
+use super::{
+    answer::{Answer, Protocol},
+    data::is,
+    table::{shown, unknown_subcommand, wrong_number},
+};
+use bytes::Bytes;
+use quorate_services::kv::parse_integer;
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::time::Instant;
+
+/// The longest name that a client may give itself, or its library.
+const MAXIMUM_NAME: usize = 1024;
+
+const INVALID_NAME: &str =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// All clients that are connected. Clones share them.
+#[derive(Clone, Default)]
+pub struct Clients(Arc<Mutex<Registry>>);
+
+#[derive(Default)]
+struct Registry {
+    /// The last number that was given.
+    last: u64,
+    present: BTreeMap<u64, Facts>,
+}
+
+/// What is told of a client.
+struct Facts {
+    /// Whom the client is connected from, and where to.
+    addresses: [String; 2],
+    name: Bytes,
+    library: Bytes,
+    library_version: Bytes,
+    protocol: Protocol,
+    since: Instant,
+    last_read: Instant,
+}
+
+impl Clients {
+    /// A client has come, from an address, to one. It has the next number: no other ever has the same.
+    pub fn enter(&self, from: impl ToString, to: impl ToString) -> Client {
+        let now = Instant::now();
+        let facts = Facts {
+            addresses: [from.to_string(), to.to_string()],
+            name: Bytes::new(),
+            library: Bytes::new(),
+            library_version: Bytes::new(),
+            protocol: Protocol::Resp2,
+            since: now,
+            last_read: now,
+        };
+        let mut registry = self.registry();
+        registry.last += 1;
+        let id = registry.last;
+        registry.present.insert(id, facts);
+        drop(registry);
+        Client {
+            all: self.clone(),
+            id,
+            protocol: Protocol::Resp2,
+        }
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One client, while it is connected.
+pub struct Client {
+    all: Clients,
+    id: u64,
+    protocol: Protocol,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.all.registry().present.remove(&self.id);
+    }
+}
+
+impl Client {
+    /// The version of the protocol that it has chosen.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Something was read from it.
+    pub fn upon_read(&self) {
+        self.facts(|facts| facts.last_read = Instant::now());
+    }
+
+    /// Changes, or reads, what is known of it.
+    fn facts<T: Default>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
+        let mut registry = self.all.registry();
+        registry
+            .present
+            .get_mut(&self.id)
+            .map(change)
+            .unwrap_or_default()
+    }
+
+    fn speak(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.facts(|facts| facts.protocol = protocol);
+    }
+
+    /// `HELLO`, behind that word: all of it is good, or nothing is changed.
+    pub fn hello(&mut self, arguments: &[Bytes]) -> Answer {
+        let (version, mut options) = match arguments.split_first() {
+            None => (self.protocol, arguments),
+            Some((version, options)) => match parse_integer(version) {
+                Some(2) => (Protocol::Resp2, options),
+                Some(3) => (Protocol::Resp3, options),
+                Some(_) => return Answer::error("NOPROTO unsupported protocol version"),
+                None => {
+                    return Answer::error("ERR Protocol version is not an integer or out of range");
+                }
+            },
+        };
+        let (mut user, mut name) = (None, None);
+        while let Some((option, rest)) = options.split_first() {
+            options = match rest {
+                [who, _password, rest @ ..] if is(option, "AUTH") => {
+                    user = Some(who);
+                    rest
+                }
+                [chosen, rest @ ..] if is(option, "SETNAME") => {
+                    if !is_name(chosen) {
+                        return Answer::error(INVALID_NAME);
+                    }
+                    name = Some(chosen);
+                    rest
+                }
+                _ => {
+                    let option = shown(option);
+                    return Answer::Error(format!("ERR Syntax error in HELLO option '{option}'"));
+                }
+            };
+        }
+        if user.is_some_and(|user| !is_known(user)) {
+            return wrong_password();
+        }
+        if let Some(name) = name {
+            self.rename(name);
+        }
+        self.speak(version);
+        self.greeting()
+    }
+
+    fn greeting(&self) -> Answer {
+        let bulk = Answer::bulk;
+        Answer::Map(vec![
+            (bulk("server"), bulk("quorate")),
+            (bulk("version"), bulk(env!("CARGO_PKG_VERSION"))),
+            (bulk("proto"), Answer::Integer(self.protocol.number())),
+            (bulk("id"), self.number()),
+            (bulk("mode"), bulk("standalone")),
+            (bulk("role"), bulk("master")),
+            (bulk("modules"), Answer::Array(Vec::new())),
+        ])
+    }
+
+    fn number(&self) -> Answer {
+        Answer::Integer(i64::try_from(self.id).unwrap_or(i64::MAX))
+    }
+
+    fn rename(&self, name: &Bytes) {
+        let name = Bytes::copy_from_slice(name);
+        self.facts(|facts| facts.name = name);
+    }
+
+    /// `RESET`: as if it had just come, but for its number.
+    pub fn reset(&mut self) -> Answer {
+        self.rename(&Bytes::new());
+        self.speak(Protocol::Resp2);
+        Answer::Simple("RESET")
+    }
+
+    /// `CLIENT`, behind that word.
+    pub fn client(&self, arguments: &[Bytes]) -> Answer {
+        let Some((what, rest)) = arguments.split_first() else {
+            return wrong_number("client");
+        };
+        match (&what.to_ascii_uppercase()[..], rest) {
+            (b"ID", []) => self.number(),
+            (b"GETNAME", []) => {
+                let name = self.facts(|facts| facts.name.clone());
+                if name.is_empty() {
+                    Answer::Null
+                } else {
+                    Answer::Bulk(name)
+                }
+            }
+            (b"SETNAME", [name]) if is_name(name) => {
+                self.rename(name);
+                Answer::Simple("OK")
+            }
+            (b"SETNAME", [_]) => Answer::error(INVALID_NAME),
+            (b"SETINFO", [what, value]) => self.set_info(what, value),
+            (b"INFO", []) => Answer::Text(self.line().into()),
+            (b"LIST", []) => Answer::Text(self.all.lines().into()),
+            (b"NO-EVICT" | b"NO-TOUCH", [word]) if is(word, "ON") || is(word, "OFF") => {
+                Answer::Simple("OK")
+            }
+            (b"NO-EVICT" | b"NO-TOUCH", [_]) => Answer::error("ERR syntax error"),
+            (b"LIST", [..]) => Answer::error("ERR CLIENT LIST takes no filter here"),
+            (
+                b"ID" | b"GETNAME" | b"SETNAME" | b"SETINFO" | b"INFO" | b"NO-EVICT" | b"NO-TOUCH",
+                _,
+            ) => wrong_number(&format!("client|{}", shown(what).to_ascii_lowercase())),
+            _ => unknown_subcommand(what, "CLIENT"),
+        }
+    }
+
+    fn set_info(&self, what: &Bytes, value: &Bytes) -> Answer {
+        let field: fn(&mut Facts) -> &mut Bytes = if is(what, "LIB-NAME") {
+            |facts| &mut facts.library
+        } else if is(what, "LIB-VER") {
+            |facts| &mut facts.library_version
+        } else {
+            return Answer::Error(format!("ERR Unrecognized option '{}'", shown(what)));
+        };
+        if !is_name(value) {
+            let what = shown(what);
+            return Answer::Error(format!(
+                "ERR {what} cannot contain spaces, newlines or special characters."
+            ));
+        }
+        let value = Bytes::copy_from_slice(value);
+        self.facts(|facts| *field(facts) = value);
+        Answer::Simple("OK")
+    }
+
+    fn line(&self) -> String {
+        self.facts(|facts| facts.line(self.id))
+    }
+}
+
+impl Clients {
+    fn lines(&self) -> String {
+        let registry = self.registry();
+        registry
+            .present
+            .iter()
+            .map(|(id, facts)| facts.line(*id))
+            .collect()
+    }
+}
+
+impl Facts {
+    fn line(&self, id: u64) -> String {
+        let text = String::from_utf8_lossy;
+        let mut line = String::new();
+        let [from, to] = &self.addresses;
+        // To a string in memory: it does not fail.
+        let _ = writeln!(
+            line,
+            "id={id} addr={from} laddr={to} name={} age={} idle={} flags=N db=0 user=default resp={} \
+             lib-name={} lib-ver={}",
+            text(&self.name),
+            self.since.elapsed().as_secs(),
+            self.last_read.elapsed().as_secs(),
+            self.protocol.number(),
+            text(&self.library),
+            text(&self.library_version),
+        );
+        line
+    }
+}
+
+/// `AUTH`, behind that word. There are no passwords: what Redis answers that has none.
+pub fn authenticate(arguments: &[Bytes]) -> Answer {
+    match arguments {
+        [_password] => Answer::error(
+            "ERR AUTH <password> called without any password configured for the default user. \
+             Are you sure your configuration is correct?",
+        ),
+        [user, _any] if is_known(user) => Answer::Simple("OK"),
+        [_, _] => wrong_password(),
+        _ => Answer::error("ERR syntax error"),
+    }
+}
+
+/// There is one user, who needs no password.
+fn is_known(user: &[u8]) -> bool {
+    user == b"default"
+}
+
+fn wrong_password() -> Answer {
+    Answer::error("WRONGPASS invalid username-password pair or user is disabled.")
+}
+
+/// Whether it may be told in a line of words.
+fn is_name(name: &[u8]) -> bool {
+    name.len() <= MAXIMUM_NAME && name.iter().all(u8::is_ascii_graphic)
+}
+
+#[cfg(test)]
+mod tests;
