@@ -118,3 +118,41 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at all verbs that have verbs of their own.
+    fn check(command: &clap::Command) {
+        for verb in command.get_subcommands() {
+            check(verb);
+        }
+        if !command.has_subcommands() {
+            return;
+        }
+        for argument in command.get_arguments() {
+            assert!(
+                argument.is_global_set(),
+                "{}: `{argument}` does not work after a subcommand",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn options_of_a_group_work_after_its_verbs() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        check(&cli);
+        for line in [
+            "quorate faults cut 2 --admin 127.0.0.1:1",
+            "quorate faults --admin 127.0.0.1:1 cut 2",
+            "quorate faults heal --admin 127.0.0.1:1",
+        ] {
+            let parsed = Cli::try_parse_from(line.split(' ')).unwrap();
+            let shown = format!("{:?}", parsed.command);
+            assert!(shown.contains("admin: 127.0.0.1:1"), "{line}: {shown}");
+        }
+    }
+}

@@ -101,7 +101,13 @@ fn line(status: &Value) -> String {
 #[derive(Args, Debug)]
 pub struct FaultSwitches {
     /// The replica's admin address.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = ADMIN, env = "QUORATE_ADMIN")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDRESS:PORT",
+        default_value = ADMIN,
+        env = "QUORATE_ADMIN"
+    )]
     admin: SocketAddr,
     #[command(subcommand)]
     order: Order,
