@@ -94,9 +94,16 @@ struct Settings {
     /// Where to serve health, metrics and status over HTTP.
     #[arg(long, env = "QUORATE_ADMIN", value_name = "ADDRESS:PORT")]
     admin: Option<SocketAddr>,
-    /// The most client connections at a time.
+    /// The most clients at a time: whoever comes later is told so. Fewer, where the process may not open so
+    /// many descriptors.
     #[arg(long, env = "QUORATE_CONNECTIONS")]
     connections: Option<usize>,
+    /// After how long an idle client is given up, in milliseconds; 0: never.
+    #[arg(long, env = "QUORATE_CLIENT_IDLE_MS")]
+    client_idle_ms: Option<u64>,
+    /// How much all clients together may hold of what they have sent and were returned, in MiB.
+    #[arg(long, env = "QUORATE_CLIENT_MEMORY_MIB")]
+    client_memory_mib: Option<usize>,
     /// The most messages of this process on their way through total order.
     #[arg(long, env = "QUORATE_WINDOW")]
     window: Option<usize>,
@@ -150,6 +157,8 @@ impl Settings {
             client: self.client.or(below.client),
             admin: self.admin.or(below.admin),
             connections: self.connections.or(below.connections),
+            client_idle_ms: self.client_idle_ms.or(below.client_idle_ms),
+            client_memory_mib: self.client_memory_mib.or(below.client_memory_mib),
             window: self.window.or(below.window),
             consistency: self.consistency.or(below.consistency),
             registers: self.registers.over(below.registers),
@@ -186,8 +195,12 @@ pub struct Configuration {
     pub client: SocketAddr,
     /// Where to serve HTTP.
     pub admin: SocketAddr,
-    /// The most client connections.
+    /// The most clients.
     pub connections: usize,
+    /// After how long an idle client is given up.
+    pub client_idle: Option<Duration>,
+    /// How many bytes all clients together may hold.
+    pub client_memory: usize,
     /// The most own messages in flight.
     pub window: usize,
     /// What serves the store.
@@ -322,6 +335,13 @@ fn complete(settings: Settings) -> Result<Configuration> {
             .admin
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8379))),
         connections: at_least("connections", settings.connections, 1000, 1)?,
+        client_idle: match settings.client_idle_ms.unwrap_or(0) {
+            0 => None,
+            idle => Some(Duration::from_millis(idle)),
+        },
+        // Room for the longest request, whose buffer grows by doubling, beside another.
+        client_memory: at_least("client_memory_mib", settings.client_memory_mib, 256, 32)?
+            .saturating_mul(1024 * 1024),
         window: at_least("window", settings.window, 256, 1)?,
         consistency: settings.consistency.unwrap_or_default(),
         registers: settings.registers.complete(&membership, deadline)?,

@@ -1,5 +1,6 @@
 //! `quorate node`: one replica of the key-value store.
 mod admin;
+pub mod doors;
 mod indications;
 mod one_shot;
 mod outcomes;
@@ -33,6 +34,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use unwritten::Together;
 use view::{Standing, View};
 
 /// How long a peer's name may be unknown: in a cluster that is just starting, it comes.
@@ -185,15 +187,17 @@ async fn serve(
         deadline: configuration.deadline,
         info: info_text(admin.clone()),
         stall: resp::STALL,
+        idle: configuration.client_idle,
+        together: Together::new(configuration.client_memory),
     };
     tokio::spawn(watch_joining(
         admin.view.standing(),
         configuration.me.rank(),
     ));
-    tokio::spawn(async move { axum::serve(http, admin::router(admin)).await });
+    tokio::spawn(admin::serve(http, admin::router(admin)));
     let clients = tokio::spawn(resp::serve(
         clients,
-        configuration.connections,
+        doors::room_for_clients(configuration.connections, configuration.membership.n()),
         session,
         stop.clone(),
     ));

@@ -1,4 +1,4 @@
-//! The server that clients talk to, in RESP, the protocol of Redis.
+//! The server that clients talk to, in RESP, the protocol of Redis, versions 2 and 3.
 mod answer;
 mod client;
 mod connection;
@@ -12,11 +12,23 @@ mod table;
 
 pub use connection::{STALL, Session};
 
+use crate::node::doors::{Door, REFUSED};
 use client::Clients;
-use std::{net::SocketAddr, sync::Arc};
-use tokio::{net::TcpListener, sync::Semaphore};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
+use tracing::debug;
+
+/// What is told to who comes when the limit is reached.
+const NO_ROOM: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// How long a client that is told so may take to leave.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// Accepts clients until `stop`; returns when the last of them has been served.
 pub async fn serve<I>(
@@ -27,15 +39,21 @@ pub async fn serve<I>(
 ) where
     I: Fn() -> String + Clone + Send + Sync + 'static,
 {
+    let mut door = Door::new(listener, "a client");
     let room = Arc::new(Semaphore::new(connections));
+    let refused = Arc::new(Semaphore::new(REFUSED));
     let (known, clients) = (Clients::default(), TaskTracker::new());
     loop {
-        // Who comes when the limit is reached waits in the listener's backlog.
-        let accepted = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = door.accept() => accepted,
         };
-        let Some((stream, peer, permit)) = accepted else {
+        let Ok(permit) = room.clone().try_acquire_owned() else {
+            // What is written first finds room in the socket's buffer.
+            let _ = stream.try_write(NO_ROOM);
+            if let Ok(permit) = refused.clone().try_acquire_owned() {
+                clients.spawn(part(stream, permit));
+            }
             continue;
         };
         let (session, stop) = (session.clone(), stop.clone());
@@ -52,25 +70,9 @@ pub async fn serve<I>(
     clients.wait().await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(
-    tokio::net::TcpStream,
-    SocketAddr,
-    tokio::sync::OwnedSemaphorePermit,
-)> {
-    let permit = room.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            let _ = stream.set_nodelay(true);
-            Some((stream, peer, permit))
-        }
-        Err(error) => {
-            // Out of file descriptors, most likely: give those in use time to be returned.
-            warn!(%error, "cannot accept a client");
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            None
-        }
-    }
+/// Gives a client that was refused time to see why, although it has sent something meanwhile.
+async fn part(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
+    let _ = stream.shutdown().await;
+    let _ = timeout(LEAVING, connection::discard(stream)).await;
+    drop(permit);
 }

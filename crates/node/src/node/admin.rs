@@ -2,8 +2,10 @@
 mod agreements;
 mod members;
 mod memory;
+mod server;
 
 pub use agreements::Agreements;
+pub use server::serve;
 
 use super::{Store, stack::Memory, view::View};
 use crate::trace::line::{self, Head};

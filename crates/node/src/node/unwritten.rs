@@ -1,21 +1,100 @@
-//! What a client was returned and has not been written.
+//! What clients hold of this replica's memory: each of them, and all of them together.
 //!
-//! A value is counted by whoever returns it, when it is there: not when its turn to be written comes, which
-//! it never does for a client that does not read. It counts until it is on its way, or is dropped.
+//! A value that a client was returned is counted by whoever returns it, when it is there: not when its turn
+//! to be written comes, which it never does for a client that does not read. It counts until it is on its
+//! way, or is dropped. What a client has sent counts while it is kept.
+//!
+//! When all together hold too much, nothing further is begun for those who have not taken what they were
+//! returned, and who sends more than a little at a time is [refused](Share::try_set).
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 use tokio::sync::Notify;
 
-struct Shared {
-    /// With so many bytes, nothing more is begun for the client.
+struct Total {
     limit: usize,
     bytes: AtomicUsize,
     less: Notify,
 }
 
-/// One client's account. Clones share it; one of them at a time may wait for room.
+/// What all clients hold together. Clones share it.
+#[derive(Clone)]
+pub struct Together(Arc<Total>);
+
+impl Together {
+    /// Nothing is held of what may be so much.
+    pub fn new(limit: usize) -> Self {
+        Together(Arc::new(Total {
+            limit,
+            bytes: AtomicUsize::new(0),
+            less: Notify::new(),
+        }))
+    }
+
+    /// A share, of nothing so far.
+    pub fn share(&self) -> Share {
+        Share {
+            together: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// How much is held.
+    pub fn held(&self) -> usize {
+        self.0.bytes.load(SeqCst)
+    }
+
+    fn is_full(&self) -> bool {
+        self.held() >= self.0.limit
+    }
+
+    fn change(&self, from: usize, to: usize) {
+        self.0.bytes.fetch_add(to, SeqCst);
+        let before = self.0.bytes.fetch_sub(from, SeqCst);
+        if before >= self.0.limit && before.saturating_sub(from) < self.0.limit {
+            self.0.less.notify_waiters();
+        }
+    }
+}
+
+/// What is kept of what a client has sent, until it is dropped.
+pub struct Share {
+    together: Together,
+    bytes: usize,
+}
+
+impl Share {
+    /// It is so many bytes from now on. `false`: it would be more than before, and too much together; then
+    /// it stays what it was.
+    #[must_use]
+    pub fn try_set(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        if more > 0 && self.together.held().saturating_add(more) > self.together.0.limit {
+            return false;
+        }
+        self.together.change(self.bytes, bytes);
+        self.bytes = bytes;
+        true
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.together.change(self.bytes, 0);
+    }
+}
+
+struct Shared {
+    /// With so many bytes, nothing more is begun for the client.
+    limit: usize,
+    bytes: AtomicUsize,
+    less: Notify,
+    together: Together,
+}
+
+/// What one client was returned and has not been written. Clones share it; one of them at a time may wait for
+/// room.
 #[derive(Clone)]
 pub struct Unwritten(Arc<Shared>);
 
@@ -26,43 +105,60 @@ pub struct Held {
 }
 
 impl Unwritten {
-    /// Nothing is held of the client that may be returned so much.
-    pub fn new(limit: usize) -> Self {
+    /// Nothing is held of the client that may be returned so much, beside others.
+    pub fn new(limit: usize, together: Together) -> Self {
         Unwritten(Arc::new(Shared {
             limit,
             bytes: AtomicUsize::new(0),
             less: Notify::new(),
+            together,
         }))
     }
 
     /// Counts so many bytes, whether there is room or not.
     pub fn hold(&self, bytes: usize) -> Held {
         self.0.bytes.fetch_add(bytes, SeqCst);
+        self.0.together.change(0, bytes);
         let account = self.clone();
         Held { account, bytes }
     }
 
-    /// Counts so many bytes if they fit: a part that is longer than the limit fits alone.
+    /// Counts so many bytes if they fit: a part that is longer than the limit fits alone. Whoever holds
+    /// nothing is not held up by the others.
     pub fn try_reserve(&self, bytes: usize) -> Option<Held> {
         let held = self.0.bytes.load(SeqCst);
-        (held == 0 || held.saturating_add(bytes) <= self.0.limit).then(|| self.hold(bytes))
+        let fits = held.saturating_add(bytes) <= self.0.limit && !self.0.together.is_full();
+        (held == 0 || fits).then(|| self.hold(bytes))
     }
 
     /// Waits until so many bytes fit, and counts them.
     pub async fn reserve(&self, bytes: usize) -> Held {
         loop {
+            let others = self.0.together.0.less.notified();
             if let Some(held) = self.try_reserve(bytes) {
                 return held;
             }
             // What came between these two lines is remembered.
-            self.0.less.notified().await;
+            tokio::select! {
+                () = self.0.less.notified() => {}
+                () = others => {}
+            }
         }
     }
 
-    /// Waits until less than the limit is held.
+    /// Waits until less than the limit is held, and, unless it is nothing, less than the limit of all
+    /// together.
     pub async fn room(&self) {
-        while self.0.bytes.load(SeqCst) >= self.0.limit {
-            self.0.less.notified().await;
+        loop {
+            let others = self.0.together.0.less.notified();
+            let held = self.0.bytes.load(SeqCst);
+            if held == 0 || (held < self.0.limit && !self.0.together.is_full()) {
+                return;
+            }
+            tokio::select! {
+                () = self.0.less.notified() => {}
+                () = others => {}
+            }
         }
     }
 }
@@ -70,15 +166,17 @@ impl Unwritten {
 impl Held {
     /// For somebody who is not slowed by what he is returned.
     pub fn uncounted() -> Self {
-        Unwritten::new(usize::MAX).hold(0)
+        Unwritten::new(usize::MAX, Together::new(usize::MAX)).hold(0)
     }
 
     /// From now on it is so many bytes.
     pub fn set(&mut self, bytes: usize) {
-        self.account.0.bytes.fetch_add(bytes, SeqCst);
-        self.account.0.bytes.fetch_sub(self.bytes, SeqCst);
+        let account = &self.account.0;
+        account.together.change(self.bytes, bytes);
+        account.bytes.fetch_add(bytes, SeqCst);
+        account.bytes.fetch_sub(self.bytes, SeqCst);
         if bytes < self.bytes {
-            self.account.0.less.notify_one();
+            account.less.notify_one();
         }
         self.bytes = bytes;
     }
@@ -102,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_held_leaves_no_room_until_it_is_given_back() {
-        let unwritten = Unwritten::new(100);
+        let unwritten = Unwritten::new(100, Together::new(usize::MAX));
         let mut first = unwritten.hold(0);
         assert!(unwritten.room().now_or_never().is_some());
         first.set(150);
@@ -118,5 +216,44 @@ mod tests {
         assert!(third.is_some());
         drop((second, third));
         assert!(unwritten.try_reserve(1000).is_some(), "alone");
+    }
+
+    #[test]
+    fn while_all_together_hold_too_much_who_has_taken_all_goes_on_alone() {
+        let together = Together::new(100);
+        let (greedy, modest) = (
+            Unwritten::new(1000, together.clone()),
+            Unwritten::new(1000, together.clone()),
+        );
+        let (much, little) = (greedy.hold(95), modest.hold(5));
+        assert_eq!(together.held(), 100);
+        let mut room = Box::pin(modest.room());
+        let mut reserved = Box::pin(modest.reserve(1));
+        assert!((&mut room).now_or_never().is_none());
+        assert!((&mut reserved).now_or_never().is_none());
+        assert!(modest.try_reserve(1).is_none());
+        drop(much);
+        assert!((&mut room).now_or_never().is_some());
+        let reserved = reserved.now_or_never().unwrap();
+        assert_eq!(together.held(), 6);
+        let much = greedy.hold(200);
+        drop((little, reserved));
+        assert!(modest.room().now_or_never().is_some());
+        drop(much);
+        assert_eq!(together.held(), 0);
+    }
+
+    #[test]
+    fn who_would_keep_too_much_is_refused_and_keeps_what_he_had() {
+        let together = Together::new(100);
+        let (mut first, mut second) = (together.share(), together.share());
+        assert!(first.try_set(60));
+        assert!(second.try_set(40));
+        assert!(!second.try_set(41));
+        assert_eq!(together.held(), 100);
+        assert!(first.try_set(59), "less is always good");
+        assert!(second.try_set(41));
+        drop((first, second));
+        assert_eq!(together.held(), 0);
     }
 }

@@ -9,39 +9,34 @@
 //! So what is kept for a client that does not read is [`UNWRITTEN`], and what those requests return that had
 //! been begun when this was reached: at most [`UNDER_WAY`] batches and the two in the reader's and the
 //! writer's hands. Of these nothing had come back, so that the versions of values in them differ by what was
-//! written while they were under way together. A client that takes nothing for long, or leaves a request
-//! unfinished for long, is given up.
+//! written while they were under way together. What all clients together are kept is counted too, and so is
+//! what they have sent beyond [a little each](reading::ALLOWANCE): at the limit nothing further is begun for
+//! those who have not taken what they were returned, and who sends more than a little is refused and leaves.
+//!
+//! A client that takes nothing for long, or leaves a request unfinished for long, is given up; one that is
+//! idle, where the settings say so. After the last reply the connection is read on for a while: who was told
+//! in the middle of sending what is wrong with it gets to see that.
+mod reading;
+
+pub(super) use reading::discard;
+
 use super::answer::{Answer, Protocol};
 use super::client::Client;
 use super::output::Output;
-use super::request::{self, Request};
-use super::scan::Scanner;
 use super::single::{self, Placed, Single};
 use crate::node::{
     Store,
-    registers::Registers,
     replica::{self, Refusal, Replies},
-    unwritten::{Held, Unwritten},
+    unwritten::{Held, Together, Unwritten},
 };
-use bytes::BytesMut;
-use std::{
-    io::{self, ErrorKind},
-    mem,
-    pin::pin,
-    time::Duration,
-};
+use reading::{End, OnItsWay, Reader};
+use std::{io, pin::pin, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     sync::mpsc,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-
-/// The most requests of one batch.
-const BATCH: usize = 1024;
-
-/// A batch is closed when its commands are this long.
-const BATCH_BYTES: usize = 64 * 1024;
 
 /// The most batches of one client under way.
 const UNDER_WAY: usize = 16;
@@ -62,8 +57,12 @@ pub struct Session<I> {
     pub deadline: Duration,
     /// The text of INFO.
     pub info: I,
-    /// How long a client may keep this replica waiting in the middle of something.
+    /// How long a client may keep this replica waiting in the middle of something,
     pub stall: Duration,
+    /// and between two requests, if not for ever.
+    pub idle: Option<Duration>,
+    /// What all clients hold together.
+    pub together: Together,
 }
 
 /// The place of one request's reply.
@@ -92,6 +91,7 @@ struct Batch {
     source: Source,
     /// What the replies take that are here already.
     _ready: Held,
+    _on_its_way: OnItsWay,
 }
 
 /// Serves one client until it leaves or breaks the protocol. At `stop` nothing more is read, and what
@@ -109,162 +109,27 @@ where
     let (read, write) = tokio::io::split(stream);
     let (queue, batches) = mpsc::channel(UNDER_WAY);
     let words = Words::new(session.deadline);
-    let unwritten = Unwritten::new(UNWRITTEN);
+    let unwritten = Unwritten::new(UNWRITTEN, session.together.clone());
     let output = Output::new(write, session.stall);
-    let mut reader = pin!(read_requests(
-        read, client, queue, &session, &unwritten, stop
-    ));
+    let reader = Reader::new(read, client, &session, &unwritten, queue);
+    let mut reader = pin!(reader.run(&stop));
     let mut writer = pin!(write_replies(output, batches, &words));
-    tokio::select! {
+    let (read, end) = tokio::select! {
         biased;
-        written = &mut writer => written,
+        written = &mut writer => return written,
         read = &mut reader => {
             // The client may have closed its side only: what it asked for is still answered.
             writer.await?;
-            read
+            read?
+        }
+    };
+    if end == End::Parted {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = discard(read) => {}
         }
     }
-}
-
-async fn read_requests<I: Fn() -> String>(
-    mut read: impl AsyncRead + Unpin,
-    mut client: Client,
-    queue: mpsc::Sender<Batch>,
-    session: &Session<I>,
-    unwritten: &Unwritten,
-    stop: CancellationToken,
-) -> io::Result<()> {
-    let mut buffer = BytesMut::new();
-    let mut scanner = Scanner::default();
-    let mut commands = BytesMut::new();
-    loop {
-        let requests = Requests {
-            buffer: &mut buffer,
-            scanner: &mut scanner,
-            client: &mut client,
-        };
-        let (mut slots, last) = requests.gather(&mut commands, session);
-        if slots.is_empty() && !last {
-            let length = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                length = read_some(&mut read, &mut buffer, session.stall) => length?,
-            };
-            if length == 0 {
-                return Ok(());
-            }
-            client.upon_read();
-            continue;
-        }
-        // Held up while the client does not read what it was returned.
-        unwritten.room().await;
-        let mut ready = unwritten.hold(0);
-        let source = match &session.store {
-            Store::Ordered(_) => {
-                ready.set(slots.iter().map(Slot::ready).sum());
-                submit(&slots, &mut commands, session, unwritten.hold(0)).await
-            }
-            Store::Registers(registers) => {
-                let placing = Placing {
-                    registers,
-                    patience: session.deadline,
-                    unwritten,
-                    queue: &queue,
-                };
-                match placing.place(slots, &mut ready).await {
-                    Some(placed) => slots = placed,
-                    None => return Ok(()),
-                }
-                Source::Nowhere
-            }
-        };
-        let batch = Batch {
-            slots,
-            source,
-            _ready: ready,
-        };
-        if queue.send(batch).await.is_err() || last {
-            return Ok(());
-        }
-    }
-}
-
-/// Reads what the client has sent. In the middle of a request it may not keep still for long.
-async fn read_some(
-    read: &mut (impl AsyncRead + Unpin),
-    buffer: &mut BytesMut,
-    stall: Duration,
-) -> io::Result<usize> {
-    request::shrink(buffer);
-    let between = buffer.is_empty();
-    buffer.reserve(16 * 1024);
-    let length = read.read_buf(buffer);
-    if between {
-        return length.await;
-    }
-    timeout(stall, length).await.unwrap_or_else(|_| {
-        let words = format!("the client has left a request unfinished for {stall:?}");
-        Err(io::Error::new(ErrorKind::TimedOut, words))
-    })
-}
-
-/// What a client has sent.
-struct Requests<'r> {
-    buffer: &'r mut BytesMut,
-    scanner: &'r mut Scanner,
-    client: &'r mut Client,
-}
-
-impl Requests<'_> {
-    /// Takes the requests off the buffer that make the next batch, their commands encoded. `true`: the
-    /// connection ends after it.
-    fn gather<I: Fn() -> String>(
-        self,
-        commands: &mut BytesMut,
-        session: &Session<I>,
-    ) -> (Vec<Slot>, bool) {
-        let mut slots = Vec::new();
-        // Of requests that are not encoded, and of replies that are here.
-        let mut bytes = 0;
-        while slots.len() < BATCH && commands.len() + bytes < BATCH_BYTES {
-            bytes += slots.last().map_or(0, Slot::ready);
-            let before = self.client.protocol();
-            let request = request::take(self.buffer, self.scanner, self.client);
-            let protocol = self.client.protocol();
-            if protocol != before {
-                slots.push(Slot::Speak(protocol));
-            }
-            match request {
-                Ok(None) => break,
-                Ok(Some(Request::Command(command))) => match &session.store {
-                    Store::Ordered(_) => {
-                        command.encode(commands);
-                        slots.push(Slot::Ordered);
-                    }
-                    Store::Registers(_) => slots.push(match Single::from_command(command) {
-                        Ok(single) => {
-                            bytes += single.len();
-                            Slot::Single(single)
-                        }
-                        Err(refused) => Slot::Ready(refused),
-                    }),
-                },
-                Ok(Some(Request::Answered(answer))) => slots.push(Slot::Ready(answer)),
-                Ok(Some(Request::Info)) => {
-                    slots.push(Slot::Ready(Answer::Text((session.info)().into())));
-                }
-                Ok(Some(Request::Nothing)) => {}
-                Ok(Some(Request::Quit)) => {
-                    slots.push(Slot::Ready(Answer::Simple("OK")));
-                    return (slots, true);
-                }
-                Err(words) => {
-                    slots.push(Slot::Ready(Answer::Error(words)));
-                    return (slots, true);
-                }
-            }
-        }
-        (slots, false)
-    }
+    Ok(())
 }
 
 impl Slot {
@@ -274,79 +139,6 @@ impl Slot {
             Slot::Ready(answer) => answer.len(),
             Slot::Speak(_) | Slot::Ordered | Slot::Single(_) | Slot::Placed(_) => 0,
         }
-    }
-}
-
-async fn submit<I>(
-    slots: &[Slot],
-    commands: &mut BytesMut,
-    session: &Session<I>,
-    held: Held,
-) -> Source {
-    let ordered = slots
-        .iter()
-        .filter(|slot| matches!(slot, Slot::Ordered))
-        .count();
-    if ordered == 0 {
-        return Source::Nowhere;
-    }
-    let Store::Ordered(replica) = &session.store else {
-        return Source::Nowhere;
-    };
-    let deadline = Instant::now() + session.deadline;
-    let submitted = replica.submit(ordered, commands, deadline, held).await;
-    commands.clear();
-    match submitted {
-        Ok(answer) => Source::Answer(answer, deadline),
-        Err(refusal) => Source::Refused(refusal),
-    }
-}
-
-/// What operations need to be put in their registers' lines.
-struct Placing<'s> {
-    registers: &'s Registers,
-    patience: Duration,
-    /// Room for values until they are written.
-    unwritten: &'s Unwritten,
-    queue: &'s mpsc::Sender<Batch>,
-}
-
-impl Placing<'_> {
-    /// Puts every operation in its register's line, in their order. Where one has to wait until values are
-    /// written, those before it go ahead; what comes back is the rest, whose replies that are here are
-    /// counted as `ready`. `None`: nobody writes any more.
-    async fn place(&self, slots: Vec<Slot>, ready: &mut Held) -> Option<Vec<Slot>> {
-        let mut placed = Vec::with_capacity(slots.len());
-        let mut deadline = Instant::now() + self.patience;
-        for slot in slots {
-            let Slot::Single(single) = slot else {
-                ready.add(slot.ready());
-                placed.push(slot);
-                continue;
-            };
-            let bytes = single.awaited(self.registers);
-            let held = if let Some(held) = self.unwritten.try_reserve(bytes) {
-                held
-            } else {
-                let batch = Batch {
-                    slots: mem::take(&mut placed),
-                    source: Source::Nowhere,
-                    _ready: mem::replace(ready, self.unwritten.hold(0)),
-                };
-                self.queue.send(batch).await.ok()?;
-                let held = self.unwritten.reserve(bytes).await;
-                deadline = Instant::now() + self.patience;
-                held
-            };
-            placed.push(match single.submit(self.registers, deadline, held).await {
-                Ok(operation) => Slot::Placed(operation),
-                Err(not_done) => {
-                    let patience = format!("{:?}", self.patience);
-                    Slot::Ready(single::not_done(not_done, &patience))
-                }
-            });
-        }
-        Some(placed)
     }
 }
 
@@ -360,6 +152,7 @@ async fn write_replies(
             slots,
             source,
             _ready,
+            _on_its_way,
         } = batch;
         // What is counted is held until the batch is on its way.
         let returned = match source {

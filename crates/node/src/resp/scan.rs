@@ -25,8 +25,14 @@ pub enum Scan {
 
 /// The bytes are no request, or one that passes the limits. The words are those of Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("ERR Protocol error: {0}")]
-pub struct Malformed(&'static str);
+pub enum Malformed {
+    /// This is wrong.
+    #[error("ERR Protocol error: {0}")]
+    Words(&'static str),
+    /// Something else stands where a string should begin.
+    #[error("ERR Protocol error: expected '$', got '{0}'")]
+    NoString(char),
+}
 
 /// How far into the request the scanner has come.
 #[derive(Default)]
@@ -62,16 +68,16 @@ impl Scanner {
                     let length = usize::try_from(length)
                         .ok()
                         .filter(|length| *length <= MAXIMUM_BYTES)
-                        .ok_or(Malformed("invalid bulk length"))?;
+                        .ok_or(Malformed::Words("invalid bulk length"))?;
                     let end = next + length + 2;
                     if end > MAXIMUM_BYTES {
-                        return Err(Malformed("too big request"));
+                        return Err(Malformed::Words("too big request"));
                     }
                     if end > buffer.len() {
                         return Ok(Scan::Incomplete);
                     }
                     if buffer[end - 2..end] != *b"\r\n" {
-                        return Err(Malformed("expected the end of a bulk string"));
+                        return Err(Malformed::Words("expected the end of a bulk string"));
                     }
                     self.position = end;
                     self.missing = Some(missing - 1);
@@ -83,7 +89,7 @@ impl Scanner {
                     // An absent array, of length -1, is an empty one.
                     let count = usize::try_from(count).unwrap_or(0);
                     if count > MAXIMUM_ARGUMENTS {
-                        return Err(Malformed("invalid multibulk length"));
+                        return Err(Malformed::Words("invalid multibulk length"));
                     }
                     self.missing = Some(count);
                     self.position = next;
@@ -98,7 +104,7 @@ impl Scanner {
         }
         self.position = buffer.len();
         if self.position > MAXIMUM_LINE {
-            return Err(Malformed("too big inline request"));
+            return Err(Malformed::Words("too big inline request"));
         }
         Ok(Scan::Incomplete)
     }
@@ -107,24 +113,20 @@ impl Scanner {
 /// The number in the header line at `position`, and where the line ends. `None`: it is not all there.
 fn header(buffer: &[u8], position: usize, kind: u8) -> Result<Option<(i64, usize)>, Malformed> {
     let line = &buffer[position..];
-    if line.first().is_some_and(|found| *found != kind) {
-        return Err(Malformed(if kind == b'$' {
-            "expected '$'"
-        } else {
-            "expected '*'"
-        }));
+    if let Some(found) = line.first().filter(|found| **found != kind) {
+        return Err(Malformed::NoString(char::from(*found)));
     }
     let line = &line[..line.len().min(MAXIMUM_HEADER)];
     let Some(end) = line.windows(2).position(|pair| pair == b"\r\n") else {
         if line.len() == MAXIMUM_HEADER {
-            return Err(Malformed("too long a header"));
+            return Err(Malformed::Words("too long a header"));
         }
         return Ok(None);
     };
     let number = std::str::from_utf8(&line[1..end])
         .ok()
         .and_then(|text| text.parse().ok())
-        .ok_or(Malformed(if kind == b'$' {
+        .ok_or(Malformed::Words(if kind == b'$' {
             "invalid bulk length"
         } else {
             "invalid multibulk length"

@@ -1,0 +1,397 @@
+//! What one client sends: read, cut into requests, and put where it is done.
+use super::{Batch, Session, Slot, Source};
+use crate::{
+    node::{
+        Store,
+        registers::Registers,
+        unwritten::{Held, Share, Unwritten},
+    },
+    resp::{
+        answer::Answer,
+        client::Client,
+        request::{self, Request},
+        scan::Scanner,
+        single::{self, Single},
+    },
+};
+use bytes::BytesMut;
+use std::{
+    io::{self, ErrorKind},
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The most requests of one batch.
+pub(super) const BATCH: usize = 1024;
+
+/// A batch is closed when its commands are this long.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// So much is read at a time at least.
+const READ: usize = 16 * 1024;
+
+/// What every client may keep here of what it has sent, however much all of them keep together.
+pub(super) const ALLOWANCE: usize = 64 * 1024;
+
+/// What is told to a client that sends more than that when all together keep too much.
+pub(super) const TOO_MUCH: &str = "ERR the clients of this replica hold too much memory together \
+                                   (`client_memory_mib`); not executed";
+
+/// How long, and how much, is read of what a client sends behind its last request.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Why nothing more is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// The client has closed its side, or the replica stops.
+    Left,
+    /// The last request was answered, and the client may send more.
+    Parted,
+}
+
+/// What has come.
+enum Came {
+    Something,
+    Nothing,
+    TooMuch,
+}
+
+/// The side of a connection that reads.
+pub(super) struct Reader<'s, R, I> {
+    pub read: R,
+    pub client: Client,
+    pub session: &'s Session<I>,
+    pub unwritten: &'s Unwritten,
+    pub queue: mpsc::Sender<Batch>,
+    buffer: BytesMut,
+    scanner: Scanner,
+    commands: BytesMut,
+    /// What is kept of what was read, beyond the allowance.
+    share: Share,
+    activity: Arc<Activity>,
+}
+
+/// What is on its way to a client, and when something was last.
+struct Activity {
+    begin: Instant,
+    batches: AtomicUsize,
+    /// In milliseconds from the beginning.
+    last: AtomicU64,
+}
+
+/// A batch, until its replies were written.
+pub(super) struct OnItsWay(Arc<Activity>);
+
+impl Activity {
+    fn new() -> Arc<Self> {
+        Arc::new(Activity {
+            begin: Instant::now(),
+            batches: AtomicUsize::new(0),
+            last: AtomicU64::new(0),
+        })
+    }
+
+    fn begin(self: &Arc<Self>) -> OnItsWay {
+        self.batches.fetch_add(1, Relaxed);
+        OnItsWay(self.clone())
+    }
+
+    /// How long nothing has been on its way; `None` if something is.
+    fn idle_for(&self) -> Option<Duration> {
+        let last = Duration::from_millis(self.last.load(Relaxed));
+        (self.batches.load(Relaxed) == 0).then(|| self.begin.elapsed().saturating_sub(last))
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        let now = self.0.begin.elapsed().as_millis() as u64;
+        self.0.last.store(now, Relaxed);
+        self.0.batches.fetch_sub(1, Relaxed);
+    }
+}
+
+impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
+    /// Nothing was read yet.
+    pub fn new(
+        read: R,
+        client: Client,
+        session: &'s Session<I>,
+        unwritten: &'s Unwritten,
+        queue: mpsc::Sender<Batch>,
+    ) -> Self {
+        Reader {
+            read,
+            client,
+            session,
+            unwritten,
+            queue,
+            buffer: BytesMut::new(),
+            scanner: Scanner::default(),
+            commands: BytesMut::new(),
+            share: session.together.share(),
+            activity: Activity::new(),
+        }
+    }
+
+    /// Reads until the client leaves, is told to, or the replica stops.
+    pub async fn run(mut self, stop: &CancellationToken) -> io::Result<(R, End)> {
+        loop {
+            let (mut slots, mut last) = self.gather();
+            if slots.is_empty() && !last {
+                let came = tokio::select! {
+                    () = stop.cancelled() => return Ok((self.read, End::Left)),
+                    came = self.read_some() => came?,
+                };
+                match came {
+                    Came::Something => {
+                        self.client.upon_read();
+                        continue;
+                    }
+                    Came::Nothing => return Ok((self.read, End::Left)),
+                    Came::TooMuch => {
+                        slots.push(Slot::Ready(Answer::error(TOO_MUCH)));
+                        last = true;
+                    }
+                }
+            }
+            // Held up while the client does not read what it was returned.
+            self.unwritten.room().await;
+            let Some(batch) = self.begin(slots).await else {
+                return Ok((self.read, End::Left));
+            };
+            if self.queue.send(batch).await.is_err() {
+                return Ok((self.read, End::Left));
+            }
+            if last {
+                return Ok((self.read, End::Parted));
+            }
+        }
+    }
+
+    /// Has a batch done. `None`: nobody writes any more.
+    async fn begin(&mut self, mut slots: Vec<Slot>) -> Option<Batch> {
+        let mut ready = self.unwritten.hold(0);
+        let source = match &self.session.store {
+            Store::Ordered(_) => {
+                ready.set(slots.iter().map(Slot::ready).sum());
+                self.submit(&slots).await
+            }
+            Store::Registers(registers) => {
+                let placing = Placing {
+                    registers,
+                    patience: self.session.deadline,
+                    unwritten: self.unwritten,
+                    queue: &self.queue,
+                    activity: &self.activity,
+                };
+                slots = placing.place(slots, &mut ready).await?;
+                Source::Nowhere
+            }
+        };
+        Some(Batch {
+            slots,
+            source,
+            _ready: ready,
+            _on_its_way: self.activity.begin(),
+        })
+    }
+
+    /// Reads what the client has sent. In the middle of a request it may not keep still for long; between
+    /// two, where nothing is on its way to it, for as long as the server's settings say.
+    async fn read_some(&mut self) -> io::Result<Came> {
+        request::shrink(&mut self.buffer);
+        let between = self.buffer.is_empty();
+        self.buffer.reserve(READ);
+        let kept = self.buffer.capacity() + self.commands.capacity();
+        if !self.share.try_set(kept.saturating_sub(ALLOWANCE)) {
+            return Ok(Came::TooMuch);
+        }
+        let length = match (between, self.session.idle) {
+            (false, _) => self.read_rest().await?,
+            (true, None) => self.read.read_buf(&mut self.buffer).await?,
+            (true, Some(idle)) => self.read_while_not_idle(idle).await?,
+        };
+        Ok(if length == 0 {
+            Came::Nothing
+        } else {
+            Came::Something
+        })
+    }
+
+    async fn read_rest(&mut self) -> io::Result<usize> {
+        let stall = self.session.stall;
+        let length = timeout(stall, self.read.read_buf(&mut self.buffer)).await;
+        length.unwrap_or_else(|_| {
+            let words = format!("the client has left a request unfinished for {stall:?}");
+            Err(io::Error::new(ErrorKind::TimedOut, words))
+        })
+    }
+
+    /// Nothing, when the client has been idle for so long: it has sent nothing, and was answered all.
+    async fn read_while_not_idle(&mut self, idle: Duration) -> io::Result<usize> {
+        let mut patience = idle;
+        loop {
+            let length = timeout(patience, self.read.read_buf(&mut self.buffer)).await;
+            if let Ok(length) = length {
+                return length;
+            }
+            patience = match self.activity.idle_for() {
+                None => idle,
+                Some(already) if already < idle => idle - already,
+                Some(_) => return Ok(0),
+            };
+        }
+    }
+
+    /// Takes the requests off the buffer that make the next batch, their commands encoded. `true`: the
+    /// connection ends after it.
+    fn gather(&mut self) -> (Vec<Slot>, bool) {
+        let mut slots = Vec::new();
+        // Of requests that are not encoded, and of replies that are here.
+        let mut bytes = 0;
+        while slots.len() < BATCH && self.commands.len() + bytes < BATCH_BYTES {
+            bytes += slots.last().map_or(0, Slot::ready);
+            let before = self.client.protocol();
+            let request = request::take(&mut self.buffer, &mut self.scanner, &mut self.client);
+            let protocol = self.client.protocol();
+            if protocol != before {
+                slots.push(Slot::Speak(protocol));
+            }
+            match request {
+                Ok(None) => break,
+                Ok(Some(Request::Command(command))) => match &self.session.store {
+                    Store::Ordered(_) => {
+                        command.encode(&mut self.commands);
+                        slots.push(Slot::Ordered);
+                    }
+                    Store::Registers(_) => slots.push(match Single::from_command(command) {
+                        Ok(single) => {
+                            bytes += single.len();
+                            Slot::Single(single)
+                        }
+                        Err(refused) => Slot::Ready(refused),
+                    }),
+                },
+                Ok(Some(Request::Answered(answer))) => slots.push(Slot::Ready(answer)),
+                Ok(Some(Request::Info)) => {
+                    slots.push(Slot::Ready(Answer::Text((self.session.info)().into())));
+                }
+                Ok(Some(Request::Nothing)) => {}
+                Ok(Some(Request::Quit)) => {
+                    slots.push(Slot::Ready(Answer::Simple("OK")));
+                    return (slots, true);
+                }
+                Err(words) => {
+                    slots.push(Slot::Ready(Answer::Error(words)));
+                    return (slots, true);
+                }
+            }
+        }
+        (slots, false)
+    }
+
+    async fn submit(&mut self, slots: &[Slot]) -> Source {
+        let ordered = slots
+            .iter()
+            .filter(|slot| matches!(slot, Slot::Ordered))
+            .count();
+        if ordered == 0 {
+            return Source::Nowhere;
+        }
+        let Store::Ordered(replica) = &self.session.store else {
+            return Source::Nowhere;
+        };
+        let deadline = Instant::now() + self.session.deadline;
+        let held = self.unwritten.hold(0);
+        let submitted = replica
+            .submit(ordered, &self.commands, deadline, held)
+            .await;
+        self.commands.clear();
+        if self.commands.capacity() > 2 * BATCH_BYTES {
+            self.commands = BytesMut::new();
+        }
+        match submitted {
+            Ok(answer) => Source::Answer(answer, deadline),
+            Err(refusal) => Source::Refused(refusal),
+        }
+    }
+}
+
+/// What operations need to be put in their registers' lines.
+struct Placing<'s> {
+    registers: &'s Registers,
+    patience: Duration,
+    /// Room for values until they are written.
+    unwritten: &'s Unwritten,
+    queue: &'s mpsc::Sender<Batch>,
+    activity: &'s Arc<Activity>,
+}
+
+impl Placing<'_> {
+    /// Puts every operation in its register's line, in their order. Where one has to wait until values are
+    /// written, those before it go ahead; what comes back is the rest, whose replies that are here are
+    /// counted as `ready`. `None`: nobody writes any more.
+    async fn place(&self, slots: Vec<Slot>, ready: &mut Held) -> Option<Vec<Slot>> {
+        let mut placed = Vec::with_capacity(slots.len());
+        let mut deadline = Instant::now() + self.patience;
+        for slot in slots {
+            let Slot::Single(single) = slot else {
+                ready.add(slot.ready());
+                placed.push(slot);
+                continue;
+            };
+            let bytes = single.awaited(self.registers);
+            let held = if let Some(held) = self.unwritten.try_reserve(bytes) {
+                held
+            } else {
+                let batch = Batch {
+                    slots: mem::take(&mut placed),
+                    source: Source::Nowhere,
+                    _ready: mem::replace(ready, self.unwritten.hold(0)),
+                    _on_its_way: self.activity.begin(),
+                };
+                self.queue.send(batch).await.ok()?;
+                let held = self.unwritten.reserve(bytes).await;
+                deadline = Instant::now() + self.patience;
+                held
+            };
+            placed.push(match single.submit(self.registers, deadline, held).await {
+                Ok(operation) => Slot::Placed(operation),
+                Err(not_done) => {
+                    let patience = format!("{:?}", self.patience);
+                    Slot::Ready(single::not_done(not_done, &patience))
+                }
+            });
+        }
+        Some(placed)
+    }
+}
+
+/// Reads on for a while, and forgets what it reads. A connection that is closed before everything was read
+/// that has come is reset, and then its client may never see the last reply.
+pub async fn discard(mut read: impl AsyncRead + Unpin) {
+    let forget = async {
+        let mut forgotten = 0;
+        let mut buffer = BytesMut::with_capacity(READ);
+        while forgotten < LINGER_BYTES {
+            buffer.clear();
+            match read.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(length) => forgotten += length,
+            }
+        }
+    };
+    let _ = timeout(LINGER, forget).await;
+}
