@@ -19,7 +19,10 @@ use std::{
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn quorate() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    without_variables(Command::new(env!("CARGO_BIN_EXE_quorate")))
+}
+
+fn without_variables(mut command: Command) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUORATE_")) {
         command.env_remove(name);
     }
@@ -58,6 +61,8 @@ pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
 pub struct Node {
     child: Child,
     arguments: Vec<String>,
+    /// What a shell does before it becomes the replica.
+    before: String,
     log: PathBuf,
     pub client: SocketAddr,
     pub admin: SocketAddr,
@@ -75,11 +80,29 @@ impl Drop for Node {
 
 impl Node {
     pub fn start(arguments: Vec<String>, client: SocketAddr, admin: SocketAddr) -> Self {
+        Self::start_under("", arguments, client, admin)
+    }
+
+    /// The same, behind what a shell does before it becomes the replica.
+    fn start_under(
+        before: &str,
+        arguments: Vec<String>,
+        client: SocketAddr,
+        admin: SocketAddr,
+    ) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Relaxed);
         let name = format!("{}-{number}.log", std::process::id());
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let child = quorate()
+        let mut command = quorate();
+        if !before.is_empty() {
+            let binary = command.get_program().to_owned();
+            command = without_variables(Command::new("sh"));
+            command
+                .args(["-c", &format!("{before} && exec \"$0\" \"$@\"")])
+                .arg(binary);
+        }
+        let child = command
             .args(["node", "--stop-at-end-of-input"])
             .args([
                 "--client",
@@ -96,10 +119,15 @@ impl Node {
         Node {
             child,
             arguments,
+            before: before.to_owned(),
             log,
             client,
             admin,
         }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn kill(&mut self) {
@@ -109,7 +137,12 @@ impl Node {
 
     /// The same again, without its memory.
     pub fn start_again(&mut self) {
-        *self = Node::start(self.arguments.clone(), self.client, self.admin);
+        *self = Node::start_under(
+            &self.before,
+            self.arguments.clone(),
+            self.client,
+            self.admin,
+        );
     }
 
     pub fn signal(&self, name: &str) {
@@ -157,6 +190,18 @@ pub fn cluster(n: usize, extra: &[&str]) -> Vec<Node> {
 
 /// The same, each of which starts when it is taken.
 pub fn starting(n: usize, extra: &[&str]) -> impl Iterator<Item = Node> {
+    starting_under("", n, extra)
+}
+
+/// The same, each behind what a shell does before.
+pub fn cluster_under(before: &str, n: usize, extra: &[&str]) -> Vec<Node> {
+    let mut nodes: Vec<_> = starting_under(before, n, extra).collect();
+    wait_until_ready(&mut nodes);
+    nodes
+}
+
+fn starting_under(before: &str, n: usize, extra: &[&str]) -> impl Iterator<Item = Node> {
+    let before = before.to_owned();
     let addresses = free_addresses(3 * n);
     let peers: Vec<String> = addresses[..n].iter().map(ToString::to_string).collect();
     let extra: Vec<_> = extra.iter().map(ToString::to_string).collect();
@@ -164,7 +209,8 @@ pub fn starting(n: usize, extra: &[&str]) -> impl Iterator<Item = Node> {
         let mut arguments = vec!["--id".to_owned(), rank.to_string()];
         arguments.extend(["--peers".to_owned(), peers.join(",")]);
         arguments.extend(extra.clone());
-        Node::start(
+        Node::start_under(
+            &before,
             arguments,
             addresses[n + rank - 1],
             addresses[2 * n + rank - 1],
@@ -173,17 +219,21 @@ pub fn starting(n: usize, extra: &[&str]) -> impl Iterator<Item = Node> {
     (1..=n).map(start)
 }
 
-/// The same, all of them ready to serve.
+/// Replicas, all of them ready to serve.
 pub fn ready_cluster(n: usize, extra: &[&str]) -> Vec<Node> {
     let mut nodes = cluster(n, extra);
+    wait_until_ready(&mut nodes);
+    nodes
+}
+
+fn wait_until_ready(nodes: &mut [Node]) {
     wait_for("a cluster to be ready", || {
-        for node in &mut nodes {
+        for node in &mut *nodes {
             let ended = node.child.try_wait().unwrap();
             assert!(ended.is_none(), "a replica has ended: {}", node.log());
         }
         nodes.iter().all(Node::is_ready).then_some(())
     });
-    nodes
 }
 
 /// One request to a RESP server, as a line, and its reply: the line, or the string itself.
