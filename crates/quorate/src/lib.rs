@@ -60,6 +60,9 @@
 //! | `tally` | [lattice agreement](Builder::lattice_agreement) | a counter that never goes backwards |
 //! | `backup` | [snapshot](Builder::snapshot) | all accounts as of one moment, while money moves |
 //!
+//! Below these are messages to one process: [perfect links](Builder::links), [datagrams](Builder::datagrams)
+//! and [stubborn links](Builder::stubborn), each with an example in its documentation.
+//!
 //! Two run three operating-system processes, and kill some: `transfer`, by [atomic
 //! commit](Builder::commit), which all banks do or none does; and `bank`, a machine of one's own that is
 //! [replicated](mod@replicate), whose processes are killed and started again one after the other.
@@ -101,7 +104,8 @@ pub mod prelude {
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
         Answer, Answers, Broadcaster, Builder, Chunk, Deliveries, Delivery, Error, Event, Events,
-        Group, Items, LatticeProposer, Machine, Members, Node, Proposer, Registers, Replicated,
-        Segments, Source, StateWanted, SubmitError, Unreadable, Voter,
+        Group, Items, LatticeProposer, Machine, Members, Messages, Node, Proposer, Registers,
+        Repeater, Repetition, Replicated, Segments, Sender, Source, StateWanted, SubmitError,
+        TrySendError, Unreadable, Voter,
     };
 }

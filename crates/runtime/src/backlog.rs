@@ -99,6 +99,11 @@ impl Meter {
         self.limit
     }
 
+    /// Whether something of this size may wait for the user, too, within the limit.
+    pub fn has_room(&self, size: usize) -> bool {
+        self.held.load(Relaxed).saturating_add(size) <= self.limit
+    }
+
     /// Something of this size is to wait for the user. `false`: he is to be cut off instead.
     pub fn grow(&self, size: usize) -> bool {
         let held = self.held.fetch_add(size, Relaxed) + size;

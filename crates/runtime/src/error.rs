@@ -224,6 +224,12 @@ pub enum Error {
         /// The how-manieth of its messages it is.
         number: u64,
     },
+    /// What a process has sent to this one is no message of the expected type. The stream goes on.
+    #[error("a message of {from} is undecodable: it sends another type")]
+    UndecodableMessage {
+        /// The sender.
+        from: ProcessId,
+    },
     /// The channel to this process, or from it, has lost what waited in it: the stream between the two ended,
     /// because too much was owed or nothing was acknowledged for too long, and another has begun. Some of
     /// what the two broadcast before may never arrive at the other, unless a third one passes it on.

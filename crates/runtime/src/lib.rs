@@ -29,8 +29,9 @@ pub mod udp;
 pub use error::Error;
 pub use node::{
     Answer, Answers, Broadcaster, Builder, Chunk, Deliveries, Delivery, Event, Events, Group,
-    Items, LatticeProposer, Machine, Members, Node, Permit, Proposer, Registers, Replicated,
-    Segments, Source, StateWanted, SubmitError, TryBroadcastError, Unreadable, Voter,
+    Items, LatticeProposer, Machine, Members, Messages, Node, Permit, Proposer, Registers,
+    Repeater, Repetition, Replicated, Segments, SendPermit, Sender, Source, StateWanted,
+    SubmitError, TryBroadcastError, TrySendError, Unreadable, Voter,
 };
 
 #[cfg(test)]

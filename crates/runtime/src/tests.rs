@@ -22,6 +22,7 @@ mod host;
 mod links;
 mod memory;
 mod node;
+mod point_to_point;
 mod pressure;
 mod readers;
 mod replicated;

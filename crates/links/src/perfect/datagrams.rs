@@ -42,6 +42,13 @@ impl<H: Host> PerfectLinks<H> {
     }
 }
 
+impl<H> Datagrams<H> {
+    /// How long a message may be: see [`Configuration::datagram_message`].
+    pub fn longest(&self) -> usize {
+        self.0.shared.configuration.datagram_message()
+    }
+}
+
 impl<H: Host> Links for Datagrams<H> {
     fn at(&self, segment: &str) -> Self {
         Datagrams(self.0.at(segment))

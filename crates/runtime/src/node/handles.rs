@@ -22,7 +22,7 @@ use std::{
 
 /// How messages of a type become payloads and back.
 pub(crate) struct Codec<T> {
-    encode: fn(&T) -> Result<Bytes, Error>,
+    pub encode: fn(&T) -> Result<Bytes, Error>,
     pub decode: fn(Bytes) -> Option<T>,
 }
 

@@ -69,6 +69,15 @@ impl<I: Cost + Send> Outlet<I> {
         self.meter.open(link, AtTheLimit::CutOff(patience));
     }
 
+    /// Hands an item to the reader, if it fits into what may wait for him.
+    pub fn offer(&self, item: I) -> bool {
+        let fits = self.meter.has_room(item.cost());
+        if fits {
+            self.tell(item);
+        }
+        fits
+    }
+
     /// Hands an item to the reader, unless it lags.
     pub fn tell(&self, item: I) {
         let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
