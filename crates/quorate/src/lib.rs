@@ -61,7 +61,9 @@
 //! | `backup` | [snapshot](Builder::snapshot) | all accounts as of one moment, while money moves |
 //!
 //! Below these are messages to one process: [perfect links](Builder::links), [datagrams](Builder::datagrams)
-//! and [stubborn links](Builder::stubborn), each with an example in its documentation.
+//! and [stubborn links](Builder::stubborn), each with an example in its documentation. Whom the failure
+//! detectors suspect and trust a node says itself: [`suspicions`](Node::suspicions),
+//! [`leader_hint`](Node::leader_hint), [`crashes`](Node::crashes).
 //!
 //! Two run three operating-system processes, and kill some: `transfer`, by [atomic
 //! commit](Builder::commit), which all banks do or none does; and `bank`, a machine of one's own that is

@@ -28,10 +28,10 @@ pub mod udp;
 
 pub use error::Error;
 pub use node::{
-    Answer, Answers, Broadcaster, Builder, Chunk, Deliveries, Delivery, Event, Events, Group,
-    Items, LatticeProposer, Machine, Members, Messages, Node, Permit, Proposer, Registers,
-    Repeater, Repetition, Replicated, Segments, SendPermit, Sender, Source, StateWanted,
-    SubmitError, TryBroadcastError, TrySendError, Unreadable, Voter,
+    Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Deliveries, Delivery, Event, Events,
+    Group, Items, LatticeProposer, LeaderHints, Machine, Members, Messages, Node, Permit, Proposer,
+    Registers, Repeater, Repetition, Replicated, Segments, SendPermit, Sender, Source, StateWanted,
+    SubmitError, Suspicions, TryBroadcastError, TrySendError, Unreadable, Voter,
 };
 
 #[cfg(test)]

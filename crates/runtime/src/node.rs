@@ -4,6 +4,7 @@
 //! before the node starts: the links compare them when two processes meet.
 mod agreement;
 mod builder;
+mod detectors;
 mod flow;
 mod group;
 mod handles;
@@ -27,6 +28,7 @@ mod wiring;
 
 pub use agreement::{Proposer, Voter};
 pub use builder::Builder;
+pub use detectors::{Crashes, LeaderHints, Suspicions};
 pub use group::Unreadable;
 pub use handles::{Broadcaster, Deliveries, Delivery, Permit, TryBroadcastError};
 pub use lattice::LatticeProposer;
@@ -194,7 +196,7 @@ impl Inner {
 /// [`shutdown`](Node::shutdown).
 pub struct Node {
     inner: Arc<Inner>,
-    status: watch::Receiver<Snapshot>,
+    seen: detectors::Seen,
     faults: Faults,
     recorder: Option<Recorder>,
     address: SocketAddr,
@@ -233,7 +235,7 @@ impl Node {
 
     /// What the node knows of its cluster, now and at each change.
     pub fn status(&self) -> watch::Receiver<Snapshot> {
-        self.status.clone()
+        self.seen.status.clone()
     }
 
     /// Waits until this process is admitted: enough others have met it ([`Admission::RestartSafe`]).

@@ -17,6 +17,7 @@ use std::{
 
 mod agreements;
 mod broadcasts;
+mod detectors;
 mod edges;
 mod host;
 mod links;

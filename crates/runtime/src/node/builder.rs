@@ -2,6 +2,7 @@
 use super::socket::{Bound, Socket};
 use super::{
     Handles, Inner, Node, Snapshot, Wiring,
+    detectors::Sight,
     group::{Group, ORDER, Unreadable},
     modules::{HEADS, Module},
     window::Limits,
@@ -34,7 +35,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The datagrams of a link over a byte stream.
@@ -304,13 +304,13 @@ impl Builder {
         protocol.on_panic(self.on_panic);
 
         let snapshot = Snapshot::new(self.me, self.incarnation, &self.peers);
-        let (status, watcher) = watch::channel(snapshot);
+        let (sight, seen) = Sight::new(snapshot, self.synchrony.is_some());
         let links = PerfectLinks::new(protocol.host(), self.link_configuration(&socket));
         let recorder = (self.trace > 0).then(|| protocol.record(self.trace));
         if let Some(recorder) = &recorder {
             links.tap(Arc::new(recorder.clone()));
         }
-        self.wire(protocol.host(), &links, Arc::new(status));
+        self.wire(protocol.host(), &links, Arc::new(sight));
         let edge = self.attach(&mut protocol, socket, links.arrivals());
         links.start(edge.map_err(start_error)?)?;
 
@@ -334,7 +334,7 @@ impl Builder {
         supervise(inner.clone(), self.cancellation.clone());
         Ok(Node {
             inner,
-            status: watcher,
+            seen,
             faults: self.faults,
             recorder,
             address,
@@ -451,12 +451,7 @@ impl Builder {
     }
 
     /// Starts the detectors, the modules, and what keeps the status.
-    fn wire(
-        &mut self,
-        host: &TokioHost,
-        links: &PerfectLinks<TokioHost>,
-        status: Arc<watch::Sender<Snapshot>>,
-    ) {
+    fn wire(&mut self, host: &TokioHost, links: &PerfectLinks<TokioHost>, status: Arc<Sight>) {
         let total_order = self.fitting_total_order();
         let heartbeat = |up| links.heartbeat(up);
         let detector = increasing_timeout::spawn_with_incarnations(
@@ -471,6 +466,10 @@ impl Builder {
             .map(|bounds| exclude_on_timeout::spawn(&host.at("synchrony"), bounds, heartbeat));
         if let Some(perfect) = &perfect {
             self.stop_when_reported(host, links, perfect);
+            let of_perfect = status.clone();
+            perfect.send(Addr::new(move |crash| {
+                of_perfect.change(|now| now.upon_crash(crash));
+            }));
         }
         let group = (self.machines > 0).then(|| Arc::new(self.group(host, links)));
         // Whoever was started again takes part in the order only: elsewhere it is as if it had crashed.
@@ -503,18 +502,18 @@ impl Builder {
         }
         let (of_detector, of_leader) = (status.clone(), status.clone());
         detector.reach.send(Addr::new(move |reach| {
-            of_detector.send_modify(|now| now.upon_reach(reach));
+            of_detector.change(|now| now.upon_reach(reach));
         }));
         let of_timeouts = status.clone();
         detector.timeouts.send(Addr::new(move |allowed| {
-            of_timeouts.send_modify(|now| now.upon_timeout(allowed));
+            of_timeouts.change(|now| now.upon_timeout(allowed));
         }));
         leader.send(Addr::new(move |trust| {
-            of_leader.send_modify(|now| now.upon_leader(trust));
+            of_leader.change(|now| now.upon_leader(trust));
         }));
         let of_pressure = status.clone();
         links.rooms().send(Addr::new(move |news| {
-            of_pressure.send_modify(|now| now.upon_room(news));
+            of_pressure.change(|now| now.upon_room(news));
         }));
         let handles = self.handles.clone();
         links.status().send(Addr::new(move |news: link::Status| {
@@ -526,7 +525,7 @@ impl Builder {
                 let error = Error::Excluded { by, reason };
                 handles.abandon(&error, Some(&error));
             }
-            status.send_modify(|now| now.upon_status(news));
+            status.change(|now| now.upon_status(news));
         }));
     }
 

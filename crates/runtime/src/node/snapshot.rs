@@ -3,6 +3,7 @@ use quorate_abstractions::{
     eventually_perfect::{Allowed, Reach, Timeout},
     leader::Trust,
     link,
+    perfect::Crash,
     pressure::{Hindrance, Room},
 };
 use quorate_core::{Incarnation, Name, ProcessId, ProcessSet};
@@ -82,8 +83,14 @@ pub struct Snapshot {
     pub cut_off: ProcessSet,
     /// Who is suspected to have crashed, or to be of as little use.
     pub suspected: ProcessSet,
-    /// Who is trusted to lead.
+    /// Who is trusted to lead, which is a hint: see [`Node::leader_hint`](super::Node::leader_hint). `None`
+    /// while this process is not admitted, or is excluded.
     pub leader: Option<ProcessId>,
+    /// Whom the detector trusts, whether this process takes part or not.
+    trusted: Option<ProcessId>,
+    /// Who has crashed, as the perfect failure detector reports, where the system is
+    /// [assumed to be synchronous](super::Builder::assume_synchronous).
+    pub crashed: ProcessSet,
     /// The modules whose handles wait for room, each with who slows it.
     pub slowed: BTreeMap<String, Hindrance>,
 }
@@ -108,6 +115,8 @@ impl Snapshot {
             cut_off: ProcessSet::EMPTY,
             suspected: ProcessSet::EMPTY,
             leader: None,
+            trusted: None,
+            crashed: ProcessSet::EMPTY,
             slowed: BTreeMap::new(),
         }
     }
@@ -152,11 +161,13 @@ impl Snapshot {
             } => (peer, Way::Replaced { known, newcomer }),
             link::Status::Admitted => {
                 self.standing = Standing::Admitted;
+                self.leader = self.trusted;
                 return;
             }
             link::Status::Newcomer { .. } | link::Status::Gap { .. } => return,
             link::Status::Excluded { by, reason } => {
                 self.standing = Standing::Excluded { by, reason };
+                self.leader = None;
                 return;
             }
         };
@@ -188,6 +199,35 @@ impl Snapshot {
     }
 
     pub(crate) fn upon_leader(&mut self, Trust(leader): Trust) {
-        self.leader = Some(leader);
+        self.trusted = Some(leader);
+        // Who does not take part knows nothing that others would act on.
+        if self.standing == Standing::Admitted {
+            self.leader = self.trusted;
+        }
+    }
+
+    pub(crate) fn upon_crash(&mut self, Crash(process): Crash) {
+        self.crashed.insert(process);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_trusted_while_this_process_does_not_take_part() {
+        let me = ProcessId::from_rank(1).unwrap();
+        let mut now = Snapshot::new(me, Incarnation(1), &[]);
+        now.upon_leader(Trust(me));
+        assert_eq!(now.leader, None);
+        now.upon_status(link::Status::Admitted);
+        assert_eq!(now.leader, Some(me));
+        now.upon_status(link::Status::Excluded {
+            by: me,
+            reason: "another start".to_owned(),
+        });
+        now.upon_leader(Trust(me));
+        assert_eq!(now.leader, None);
     }
 }

@@ -471,6 +471,7 @@ async fn a_new_incarnation_is_excluded_and_told_so() {
         within(again[0].node.admitted()).await,
         Err(Error::Excluded { .. })
     ));
+    assert_eq!(*again[0].node.leader_hint().borrow(), None);
     let refused = within(again[0].orders.broadcast(order(1))).await;
     assert!(
         matches!(refused, Err(Error::Excluded { .. })),

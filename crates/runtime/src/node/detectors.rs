@@ -1,0 +1,229 @@
+//! What the failure detectors of a node say: as watches, which have what is so now, and as streams of changes.
+//!
+//! A stream tells how what its reader knows differs from what is so now. So nothing waits for a slow reader,
+//! however long a node runs: what came and went while he did not read he is not told.
+use super::{Node, Snapshot};
+use crate::error::Error;
+use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use quorate_abstractions::{eventually_perfect::Indication, perfect::Crash};
+use quorate_catalogue::broadcasts::NeedsPerfect;
+use quorate_core::{ProcessId, ProcessSet};
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::sync::watch;
+
+/// Where the protocol thread says what it knows of the cluster.
+pub(super) struct Sight {
+    status: watch::Sender<Snapshot>,
+    suspected: watch::Sender<ProcessSet>,
+    trusted: watch::Sender<Option<ProcessId>>,
+    crashed: watch::Sender<ProcessSet>,
+}
+
+/// Where it can be read.
+pub(super) struct Seen {
+    pub status: watch::Receiver<Snapshot>,
+    suspected: watch::Receiver<ProcessSet>,
+    trusted: watch::Receiver<Option<ProcessId>>,
+    /// `None`: the system is not assumed to be synchronous.
+    crashed: Option<watch::Receiver<ProcessSet>>,
+}
+
+impl Sight {
+    /// So much is known at first; `has_perfect`: whether there is P.
+    pub fn new(snapshot: Snapshot, has_perfect: bool) -> (Self, Seen) {
+        let (suspected, now_suspected) = watch::channel(snapshot.suspected);
+        let (trusted, now_trusted) = watch::channel(snapshot.leader);
+        let (crashed, now_crashed) = watch::channel(snapshot.crashed);
+        let (status, now) = watch::channel(snapshot);
+        let sight = Sight {
+            status,
+            suspected,
+            trusted,
+            crashed,
+        };
+        let seen = Seen {
+            status: now,
+            suspected: now_suspected,
+            trusted: now_trusted,
+            crashed: has_perfect.then_some(now_crashed),
+        };
+        (sight, seen)
+    }
+
+    /// Something has changed. Called on one thread.
+    pub fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.status.send_modify(change);
+        let (suspected, trusted, crashed) = {
+            let now = self.status.borrow();
+            (now.suspected, now.leader, now.crashed)
+        };
+        publish(&self.suspected, suspected);
+        publish(&self.trusted, trusted);
+        publish(&self.crashed, crashed);
+    }
+}
+
+fn publish<T: PartialEq>(watch: &watch::Sender<T>, value: T) {
+    watch.send_if_modified(|known| {
+        let is_new = *known != value;
+        *known = value;
+        is_new
+    });
+}
+
+/// What the failure detectors say.
+///
+/// # Example
+/// ```
+/// # use futures::StreamExt;
+/// # use quorate_core::ProcessId;
+/// # use quorate_runtime::Node;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
+/// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// # let peers = vec![socket.local_addr()?];
+/// let node = Node::builder(me, peers).socket(socket).start().await?;
+/// assert!(node.suspected().borrow().is_empty());
+///
+/// // A cluster of one trusts its only process, once that is admitted.
+/// let mut leaders = node.leader_hints();
+/// while leaders.next().await.ok_or("the node has stopped")? != Some(me) {}
+/// assert_eq!(*node.leader_hint().borrow(), Some(me));
+/// # node.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+impl Node {
+    /// Whom the eventually perfect failure detector ◇P suspects at present: to have crashed, or to be of as
+    /// little use, because it is cut off from a majority. Whoever is suspected may be alive; a process never
+    /// suspects itself.
+    pub fn suspected(&self) -> watch::Receiver<ProcessSet> {
+        self.seen.suspected.clone()
+    }
+
+    /// The changes of [`suspected`](Node::suspected), those that are suspected now first: a stream that ends
+    /// when the node stops.
+    pub fn suspicions(&self) -> Suspicions {
+        let changes = |known: &ProcessSet, now: &ProcessSet| {
+            let suspected = now.without(*known).iter().map(Indication::Suspect);
+            let restored = known.without(*now).iter().map(Indication::Restore);
+            suspected.chain(restored).collect()
+        };
+        Suspicions(changes_of(self.suspected(), ProcessSet::EMPTY, changes))
+    }
+
+    /// Whom the eventual leader detector Ω trusts at present; `None` while this process is not admitted, or is
+    /// excluded.
+    ///
+    /// It is a hint, and no lock: for a while several processes may be trusted by different ones, or one that
+    /// has crashed; and who is trusted may learn of its successor late. What only one may do at a time
+    /// needs an order, such as total order, and a place in it.
+    pub fn leader_hint(&self) -> watch::Receiver<Option<ProcessId>> {
+        self.seen.trusted.clone()
+    }
+
+    /// The changes of [`leader_hint`](Node::leader_hint), the present one first: a stream that ends when the
+    /// node stops.
+    pub fn leader_hints(&self) -> LeaderHints {
+        let mut trusted = self.leader_hint();
+        let first = *trusted.borrow_and_update();
+        let changes = |known: &Option<ProcessId>, now: &Option<ProcessId>| {
+            Vec::from_iter((known != now).then_some(*now))
+        };
+        let later = changes_of(trusted, first, changes);
+        LeaderHints(stream::iter([first]).chain(later).boxed())
+    }
+
+    /// The crashes that the perfect failure detector P reports, those of the past first, each process once: a
+    /// stream that ends when the node stops. Where the assumption on which it stands fails, a process that is
+    /// alive is reported, and stops when it learns of it ([`ReportedCrashed`](Error::ReportedCrashed)).
+    ///
+    /// # Errors
+    /// When the system is not [assumed to be synchronous](super::Builder::assume_synchronous).
+    pub fn crashes(&self) -> Result<Crashes, Error> {
+        let crashed = self.seen.crashed.clone().ok_or(NeedsPerfect("crashes"))?;
+        let changes =
+            |known: &ProcessSet, now: &ProcessSet| now.without(*known).iter().map(Crash).collect();
+        Ok(Crashes(changes_of(crashed, ProcessSet::EMPTY, changes)))
+    }
+}
+
+/// How what is watched differs from what is known, again and again.
+fn changes_of<S, E>(
+    watch: watch::Receiver<S>,
+    known: S,
+    changes: fn(&S, &S) -> Vec<E>,
+) -> BoxStream<'static, E>
+where
+    S: Copy + Send + Sync + 'static,
+    E: Send + 'static,
+{
+    let next = move |(mut watch, known): (watch::Receiver<S>, S)| async move {
+        loop {
+            let now = *watch.borrow_and_update();
+            let news = changes(&known, &now);
+            if !news.is_empty() {
+                return Some((stream::iter(news), (watch, now)));
+            }
+            // An error: nothing will change any more.
+            watch.changed().await.ok()?;
+        }
+    };
+    stream::unfold((watch, known), next).flatten().boxed()
+}
+
+/// A stream of suspicions and restorations: see [`Node::suspicions`].
+pub struct Suspicions(BoxStream<'static, Indication>);
+
+/// A stream of those that are trusted to lead: see [`Node::leader_hints`].
+pub struct LeaderHints(BoxStream<'static, Option<ProcessId>>);
+
+/// A stream of crashes: see [`Node::crashes`].
+pub struct Crashes(BoxStream<'static, Crash>);
+
+impl Stream for Suspicions {
+    type Item = Indication;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Indication>> {
+        self.get_mut().0.poll_next_unpin(cx)
+    }
+}
+
+impl Stream for LeaderHints {
+    type Item = Option<ProcessId>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Option<ProcessId>>> {
+        self.get_mut().0.poll_next_unpin(cx)
+    }
+}
+
+impl Stream for Crashes {
+    type Item = Crash;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Crash>> {
+        self.get_mut().0.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for Suspicions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suspicions").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for LeaderHints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaderHints").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Crashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crashes").finish_non_exhaustive()
+    }
+}
