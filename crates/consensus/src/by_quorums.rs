@@ -40,7 +40,7 @@
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646. Deviations: many
 //! instances; a decision is apart from the phase of a view, and sticky; what is of a later view waits for it;
-//! decisions are said, so that processes that have decided need not go on.
+//! decisions are said, so that processes that have decided need not go on; who hears of a later view enters it.
 mod broken;
 mod message;
 
@@ -49,11 +49,10 @@ pub use message::{Acceptance, Message};
 
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
     consensus::{Decide, Propose},
     flooding::{self, Slot},
     link::{Deliver, To},
-    view_synchronizer::Enter,
+    view_synchronizer::{CatchUp, Enter, Views},
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
@@ -123,6 +122,8 @@ pub struct ByQuorums {
     leads: fn(&Membership, u64, ProcessId) -> bool,
     /// Zero before the first.
     view: u64,
+    /// The latest view that others have been heard in, or this process has entered.
+    heard: u64,
     instances: Instances<Instance>,
     /// The decisions that stand, in the order of deciding.
     standing: VecDeque<(u64, Bytes)>,
@@ -146,6 +147,8 @@ pub enum Event {
 pub enum Effect {
     /// A message, or that one is over.
     Flooding(flooding::Request<Message>),
+    /// Others have been heard in a later view.
+    CatchUp(CatchUp),
     /// An indication to the layer above.
     Decide(Decide),
 }
@@ -164,6 +167,7 @@ impl Observe for Effect {
     fn observe(&self) -> Observation {
         match self {
             Effect::Flooding(request) => request.observe(),
+            Effect::CatchUp(request) => request.observe().as_internal(),
             Effect::Decide(indication) => indication.observe(),
         }
     }
@@ -204,6 +208,7 @@ impl ByQuorums {
             quorums,
             leads: |processes, view, p| processes.coordinator(view) == p,
             view: 0,
+            heard: 0,
             instances: Instances::new(INSTANCES_AHEAD),
             standing: VecDeque::new(),
             states: BTreeMap::new(),
@@ -224,6 +229,7 @@ impl ByQuorums {
             return;
         }
         self.view = view;
+        self.heard = self.heard.max(view);
         let leaders = self.processes.iter();
         let leaders: ProcessSet = leaders
             .filter(|p| (self.leads)(&self.processes, view, *p))
@@ -262,6 +268,7 @@ impl ByQuorums {
         if view > LAST_NUMBER || accepted.iter().any(|a| a.view > LAST_NUMBER) {
             return ctx.count("view out of range");
         }
+        self.catch_up(view, ctx);
         if self
             .states
             .get(&from)
@@ -349,6 +356,7 @@ impl ByQuorums {
         if !(self.leads)(&self.processes, view, from) {
             return ctx.count("not the leader");
         }
+        self.catch_up(view, ctx);
         let current = self.view;
         let Some(instance) = self.mention(number, ctx) else {
             return;
@@ -388,6 +396,7 @@ impl ByQuorums {
         if view > LAST_NUMBER {
             return ctx.count("view out of range");
         }
+        self.catch_up(view, ctx);
         let Some(instance) = self.mention(number, ctx) else {
             return;
         };
@@ -423,6 +432,15 @@ impl ByQuorums {
             instance: number,
             value,
         }));
+    }
+
+    /// Somebody was heard in this view: where it is a later one, this process goes there, too. So processes that
+    /// started apart are not apart for long.
+    fn catch_up(&mut self, view: u64, ctx: &mut Ctx<Self>) {
+        if view > self.heard {
+            self.heard = view;
+            ctx.trigger(Effect::CatchUp(CatchUp { view }));
+        }
     }
 
     /// The instance, made at its first mention; `None` if it was decided.
@@ -476,7 +494,7 @@ fn withdraw(slot: Slot, ctx: &mut Ctx<ByQuorums>) {
 pub fn spawn<H: Host>(
     host: &H,
     quorums: Quorums,
-    views: &Subscribe<Enter>,
+    views: &Views,
     flooding: impl Layer<flooding::Request<Message>, Deliver<Message>>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
@@ -486,16 +504,18 @@ pub fn spawn<H: Host>(
 fn spawn_as<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    views: &Subscribe<Enter>,
+    views: &Views,
     flooding: impl Layer<flooding::Request<Message>, Deliver<Message>>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Propose);
-    views.send(mailbox.addr().with(Event::Enter));
+    views.entered.send(mailbox.addr().with(Event::Enter));
+    let catch_up = views.catch_up.clone();
     let below = flooding.attach(mailbox.addr().with(Event::Flooding));
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Flooding(request) => below.send(request),
+        Effect::CatchUp(request) => catch_up.send(request),
         Effect::Decide(indication) => up.send(indication),
     });
     requests

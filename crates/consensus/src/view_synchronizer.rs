@@ -1,10 +1,10 @@
 //! View synchronisation without messages: each process changes views by its own clock, ever more slowly.
 //!
 //! # Promises
-//! - VS-ORD order (safety): each process enters the views 1, 2, 3 … in this order, each once.
+//! - VS-ORD order (safety): each process enters views in ascending order, each once at most: 1, 2, 3 …, but for
+//!   those that it passes over to catch up.
 //! - VS-OVL overlap (liveness): for each duration there is a view from which on all correct processes are
-//!   in the same view together for that long; with [`Configuration::longest`], for each duration that is
-//!   shorter than the longest view less what the processes started apart.
+//!   in the same view together for that long.
 //!
 //! # Assumes
 //! Clocks that run alike from some unknown time on; any number of crashes.
@@ -15,12 +15,18 @@
 //! # Why it holds
 //! View v lasts v times the unit at every process, so that from when clocks run alike, two processes enter
 //! each view the same time apart, however far that is, and are in it together for the rest of it, which
-//! grows with v.
+//! grows with v. There is no longest view: it would have to be longer than what the processes started apart,
+//! and than what the user does in a view, and nobody knows these. Who catches up, because its user has heard
+//! of a later view, only comes closer: the process that is ahead of all never does.
+//!
+//! The price: after a time t views last √(2t·unit). A user to whom some view is of no use, because its leader
+//! has crashed, waits for so long.
 //!
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section on
-//! consensus. Deviation: views need not grow for ever.
-use quorate_abstractions::{Subscribe, view_synchronizer::Enter};
+//! consensus. Deviation: processes catch up. Without that, two that start twelve seconds apart are in no view
+//! together for the first twenty-four minutes, and for long enough later still.
+use quorate_abstractions::view_synchronizer::{CatchUp, Enter, Views};
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe};
 use std::time::Duration;
 
@@ -29,15 +35,12 @@ use std::time::Duration;
 pub struct Configuration {
     /// View v lasts v times as long as this.
     pub unit: Duration,
-    /// No view lasts longer.
-    pub longest: Duration,
 }
 
 impl Default for Configuration {
     fn default() -> Self {
         Configuration {
             unit: Duration::from_millis(50),
-            longest: Duration::from_secs(2),
         }
     }
 }
@@ -45,6 +48,8 @@ impl Default for Configuration {
 /// View synchronisation, at one process.
 pub struct ViewSynchronizer {
     configuration: Configuration,
+    /// No view lasts longer: only tests say so.
+    longest: Duration,
     view: u64,
     subscribers: Vec<Addr<Enter>>,
 }
@@ -53,8 +58,10 @@ pub struct ViewSynchronizer {
 pub enum Event {
     /// Someone wants to know which view this process is in.
     Subscribe(Addr<Enter>),
-    /// The view is over.
-    Timer,
+    /// Another process was heard in a view.
+    CatchUp(CatchUp),
+    /// The view of this number is over.
+    Timer(u64),
 }
 
 /// What the algorithm triggers.
@@ -67,10 +74,11 @@ pub enum Effect {
 
 impl Observe for Event {
     fn observe(&self) -> Observation {
-        Observation::internal(match self {
-            Event::Subscribe(_) => "Subscribe",
-            Event::Timer => "Timer",
-        })
+        match self {
+            Event::Subscribe(_) => Observation::internal("Subscribe"),
+            Event::CatchUp(request) => request.observe().as_internal(),
+            Event::Timer(_) => Observation::internal("Timer"),
+        }
     }
 }
 
@@ -88,7 +96,7 @@ impl Algorithm for ViewSynchronizer {
     type Effect = Effect;
 
     fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.enter(ctx);
+        self.enter(1, ctx);
     }
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
@@ -98,7 +106,10 @@ impl Algorithm for ViewSynchronizer {
                 ctx.trigger(Effect::Answer(Enter { view }, subscriber.clone()));
                 self.subscribers.push(subscriber);
             }
-            Event::Timer => self.enter(ctx),
+            Event::CatchUp(CatchUp { view }) if view > self.view => self.enter(view, ctx),
+            // Of a view that was left early, the end means nothing.
+            Event::Timer(view) if view == self.view => self.enter(view.saturating_add(1), ctx),
+            Event::CatchUp(_) | Event::Timer(_) => {}
         }
     }
 }
@@ -108,31 +119,38 @@ impl ViewSynchronizer {
     pub fn new(configuration: Configuration) -> Self {
         ViewSynchronizer {
             configuration,
+            longest: Duration::MAX,
             view: 0,
             subscribers: Vec::new(),
         }
     }
 
-    /// The next view, until it is over.
-    fn enter(&mut self, ctx: &mut Ctx<Self>) {
-        self.view += 1;
-        let enter = Enter { view: self.view };
+    /// This view, until it is over.
+    fn enter(&mut self, view: u64, ctx: &mut Ctx<Self>) {
+        self.view = view;
+        let enter = Enter { view };
         ctx.trigger(Effect::Indicate(enter, self.subscribers.clone()));
-        ctx.after_in_background(self.lasts(), Event::Timer);
+        ctx.after_in_background(self.lasts(), Event::Timer(view));
     }
 
     fn lasts(&self) -> Duration {
-        let Configuration { unit, longest } = self.configuration;
         let times = u32::try_from(self.view).unwrap_or(u32::MAX);
-        unit.saturating_mul(times).min(longest)
+        let lasts = self.configuration.unit.saturating_mul(times);
+        lasts.min(self.longest)
     }
 }
 
 /// Starts view synchronisation.
-pub fn spawn<H: Host>(host: &H, configuration: Configuration) -> Subscribe<Enter> {
+pub fn spawn<H: Host>(host: &H, configuration: Configuration) -> Views {
+    spawn_as(host, ViewSynchronizer::new(configuration))
+}
+
+fn spawn_as<H: Host>(host: &H, algorithm: ViewSynchronizer) -> Views {
     let mailbox = host.mailbox();
-    let subscribe = mailbox.addr().with(Event::Subscribe);
-    let algorithm = ViewSynchronizer::new(configuration);
+    let views = Views {
+        entered: mailbox.addr().with(Event::Subscribe),
+        catch_up: mailbox.addr().with(Event::CatchUp),
+    };
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Answer(enter, subscriber) => subscriber.send(enter),
         Effect::Indicate(enter, subscribers) => {
@@ -141,16 +159,15 @@ pub fn spawn<H: Host>(host: &H, configuration: Configuration) -> Subscribe<Enter
             }
         }
     });
-    subscribe
+    views
 }
 
 /// Starts view synchronisation by a clock that runs at the speed of the process's rank, so that processes
 /// drift apart. Only tests and demonstrations run it.
-pub fn spawn_broken<H: Host>(host: &H, configuration: Configuration) -> Subscribe<Enter> {
+pub fn spawn_broken<H: Host>(host: &H, configuration: Configuration) -> Views {
     let rank = u32::try_from(host.me().rank()).unwrap_or(u32::MAX);
     let unit = configuration.unit.saturating_mul(rank);
-    let longest = configuration.longest.saturating_mul(rank);
-    spawn(host, Configuration { unit, longest })
+    spawn(host, Configuration { unit })
 }
 
 #[cfg(test)]

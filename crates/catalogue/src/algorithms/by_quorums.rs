@@ -8,11 +8,10 @@ use crate::{
     site::{Door, Proposal, Site},
 };
 use quorate_abstractions::{
-    Subscribe,
     consensus::{Decide, Propose},
     flooding,
     link::{Deliver, Links},
-    view_synchronizer::Enter,
+    view_synchronizer::{Enter, Views},
 };
 use quorate_consensus::{
     by_quorums::{self, Message},
@@ -42,7 +41,10 @@ pub(super) static ALL: &[Algorithm] = &[
         detector: Detector::None,
         over: &[],
         properties: &[
-            safety("VS-ORD", "order: views are entered one after the other"),
+            safety(
+                "VS-ORD",
+                "order: views are entered in ascending order, each once at most",
+            ),
             liveness(
                 "VS-OVL",
                 "overlap: in the end all are in a view together for as long as is needed",
@@ -118,22 +120,19 @@ pub(super) static ALL: &[Algorithm] = &[
 ];
 
 fn configuration() -> Configuration {
-    Configuration {
-        unit: UNIT,
-        longest: Duration::MAX,
-    }
+    Configuration { unit: UNIT }
 }
 
-fn views(site: &Site<'_>, spawn: fn(&SimHost, Configuration) -> Subscribe<Enter>) -> Door {
+fn views(site: &Site<'_>, spawn: fn(&SimHost, Configuration) -> Views) -> Door {
     let views = spawn(&site.host().at("views"), configuration());
-    views.send(site.application::<Enter>());
+    views.entered.send(site.application::<Enter>());
     Door::Nothing
 }
 
 /// Flooding, or what stands for it.
 type Below = Box<dyn FnOnce(Addr<Deliver<Message>>) -> Addr<flooding::Request<Message>>>;
 
-type Spawn = fn(&SimHost, Quorums, &Subscribe<Enter>, Below, Addr<Decide>) -> Addr<Propose>;
+type Spawn = fn(&SimHost, Quorums, &Views, Below, Addr<Decide>) -> Addr<Propose>;
 
 fn propose(site: &Site<'_>, spawn: Spawn) -> Door {
     let host = site.host().at("consensus");

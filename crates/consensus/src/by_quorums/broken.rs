@@ -1,11 +1,10 @@
 //! Consensus by quorums in which everybody leads every view: a twin that UC2 catches.
 use super::{ByQuorums, Message, spawn_as};
 use quorate_abstractions::{
-    Subscribe,
     consensus::{Decide, Propose},
     flooding,
     link::Deliver,
-    view_synchronizer::Enter,
+    view_synchronizer::Views,
 };
 use quorate_core::{Addr, Host, Layer};
 use quorate_quorums::Quorums;
@@ -14,7 +13,7 @@ use quorate_quorums::Quorums;
 pub fn spawn_broken<H: Host>(
     host: &H,
     quorums: Quorums,
-    views: &Subscribe<Enter>,
+    views: &Views,
     flooding: impl Layer<flooding::Request<Message>, Deliver<Message>>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {

@@ -1,3 +1,4 @@
+mod apart;
 mod errata;
 mod figure_1;
 
@@ -18,11 +19,10 @@ use std::time::Duration;
 /// Views of 8 steps, 16, 24 …
 const VIEWS: view_synchronizer::Configuration = view_synchronizer::Configuration {
     unit: Duration::from_nanos(UNIT.as_nanos() as u64 * 8),
-    longest: Duration::MAX,
 };
 
 /// How a process starts consensus, in these views and over this.
-type Start = fn(&World, ProcessId, &Quorums, &Subscribe<Enter>, bool) -> Addr<Propose>;
+type Start = fn(&World, ProcessId, &Quorums, &Views, bool) -> Addr<Propose>;
 
 fn layer(
     world: &World,
@@ -44,7 +44,7 @@ fn started(
     world: &World,
     q: ProcessId,
     quorums: &Quorums,
-    views: &Subscribe<Enter>,
+    views: &Views,
     floods: bool,
 ) -> Addr<Propose> {
     let host = world.host(q).at("consensus");
@@ -376,6 +376,7 @@ mod context {
                     Effect::Flooding(flooding::Request::Withdraw { slot }) => {
                         self.stands.remove(&slot);
                     }
+                    Effect::CatchUp(_) => {}
                     Effect::Decide(_) => self.decided += 1,
                 }
             }

@@ -3,10 +3,7 @@ use crate::testing::{p, step};
 use quorate_core::Time;
 use quorate_sim::{Report, Timed, UNIT, World, properties};
 
-const GROWING: Configuration = Configuration {
-    unit: UNIT,
-    longest: Duration::MAX,
-};
+const GROWING: Configuration = Configuration { unit: UNIT };
 
 /// Three processes that start so many steps apart, for 400 steps, and until there is no new view for
 /// `rest` steps: the report, with the overlap that is asked for.
@@ -15,7 +12,7 @@ fn run(
     apart: u32,
     overlap: u32,
     rest: u32,
-    start: fn(&quorate_sim::SimHost, Configuration) -> Subscribe<Enter>,
+    start: fn(&quorate_sim::SimHost, Configuration) -> Views,
 ) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step())
         .unwrap()
@@ -28,7 +25,7 @@ fn run(
     for q in world.processes() {
         let (host, up) = (world.host(q).at("views"), world.application::<Enter>(q));
         let at = step(apart * (q.rank() as u32 - 1));
-        world.call(q, at, move || start(&host, configuration).send(up));
+        world.call(q, at, move || start(&host, configuration).entered.send(up));
     }
     world.call(p(1), step(400), || {});
     world.run()
@@ -49,9 +46,13 @@ fn vs_ovl_is_broken_where_clocks_drift_apart() {
 
 #[test]
 fn vs_ovl_is_broken_where_views_do_not_grow_beyond_what_processes_started_apart() {
-    let bounded = Configuration {
-        unit: UNIT * 25,
-        longest: UNIT * 50,
+    let bounded = Configuration { unit: UNIT * 25 };
+    let spawn = |host: &quorate_sim::SimHost, configuration| {
+        let algorithm = ViewSynchronizer {
+            longest: UNIT * 50,
+            ..ViewSynchronizer::new(configuration)
+        };
+        spawn_as(host, algorithm)
     };
     // Two of them start 44 steps apart: 6 steps are left of each view.
     run(bounded, 22, 6, 5, spawn).assert_all_hold();
@@ -64,7 +65,7 @@ fn a_late_subscriber_is_told_the_present_view_and_views_last_ever_longer() {
     let mut world = World::new(1, 1, Timed::lock_step())
         .unwrap()
         .settle(UNIT * 8);
-    let subscribe = spawn(&world.host(p(1)).at("views"), GROWING);
+    let subscribe = spawn(&world.host(p(1)).at("views"), GROWING).entered;
     let (log, entered) = (
         std::sync::Arc::new(std::sync::Mutex::new(Vec::new())),
         step(7),
@@ -78,4 +79,27 @@ fn a_late_subscriber_is_told_the_present_view_and_views_last_ever_longer() {
     let log = log.lock().unwrap().clone();
     // View v begins after 0 + 1 + … + (v − 1) units.
     assert_eq!(log[..3], [(4, step(7)), (5, step(10)), (6, step(15))]);
+}
+
+#[test]
+fn who_hears_of_a_later_view_enters_it_and_stays_for_as_long_as_that_one_lasts() {
+    let mut world = World::new(1, 1, Timed::lock_step())
+        .unwrap()
+        .settle(UNIT * 8);
+    let views = spawn(&world.host(p(1)).at("views"), GROWING);
+    let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = log.clone();
+    let up = world.application_with(p(1), move |Enter { view }, time: Time| {
+        told.lock().unwrap().push((view, time));
+    });
+    views.entered.send(up);
+    // In view 3, which would last until step 6.
+    for (at, view) in [(4, 7), (5, 2)] {
+        let catch_up = views.catch_up.clone();
+        world.call(p(1), step(at), move || catch_up.send(CatchUp { view }));
+    }
+    world.call(p(1), step(12), || {});
+    world.run();
+    let log = log.lock().unwrap().clone();
+    assert_eq!(log[2..5], [(3, step(3)), (7, step(4)), (8, step(11))]);
 }

@@ -42,7 +42,7 @@ impl ViewSynchronizer {
         for p in correct.iter() {
             let stays = self.stays.get(&p)?;
             entered.push(*stays.get(&view)?);
-            left.push(*stays.get(&(view + 1))?);
+            left.push(*stays.range(view + 1..).next()?.1);
         }
         let (last, first) = (entered.into_iter().max()?, left.into_iter().min()?);
         Some(first.since(last))
@@ -82,7 +82,7 @@ impl Property for ViewSynchronizer {
         while stays.len() > REMEMBERED {
             stays.pop_first();
         }
-        if self.overlap.is_none() && view != before + 1 {
+        if self.overlap.is_none() && view <= before {
             let text = format!("{p} enters view {view} after view {before}");
             return Err(violation(self.tag(), record, text));
         }

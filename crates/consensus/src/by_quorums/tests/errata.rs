@@ -79,7 +79,10 @@ fn built(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) ->
         let host = world.host(q).at("consensus");
         let subscriber = Arc::new(Mutex::new(None));
         let keep = subscriber.clone();
-        let views = Addr::new(move |up: Addr<Enter>| *keep.lock().unwrap() = Some(up));
+        let views = Views {
+            entered: Addr::new(move |up: Addr<Enter>| *keep.lock().unwrap() = Some(up)),
+            catch_up: Addr::nowhere(),
+        };
         let algorithm = Ruled {
             rule,
             consensus: ByQuorums::new(&host, majorities(&world)),
