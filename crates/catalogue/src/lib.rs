@@ -4,6 +4,7 @@
 //! - [`site`]: on what the entries are wired in the simulator.
 //! - [`broadcasts`]: the broadcasts that a node can be asked for by name.
 //! - [`agreements`]: so with consensus and atomic commit.
+//! - [`quorum_system`]: shared memory and consensus over a quorum system that is given.
 //! - [`views`]: the view synchronies that a node can be asked for by name.
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
 //! - [`matrix`]: every algorithm under every fault.
@@ -18,6 +19,7 @@ pub mod document;
 pub mod gaps;
 mod journal;
 pub mod matrix;
+pub mod quorum_system;
 pub mod registers;
 pub mod scenario;
 pub mod site;

@@ -60,6 +60,11 @@
 //! | `tally` | [lattice agreement](Builder::lattice_agreement) | a counter that never goes backwards |
 //! | `backup` | [snapshot](Builder::snapshot) | all accounts as of one moment, while money moves |
 //!
+//! With [`registers_over`](Builder::registers_over), [`snapshot_over`](Builder::snapshot_over),
+//! [`lattice_agreement_over`](Builder::lattice_agreement_over) and
+//! [`consensus_over`](Builder::consensus_over) the quorums are those of a [`QuorumSystem`], a file that says what may
+//! fail; they go on where channels are cut in one direction for good.
+//!
 //! Below these are messages to one process: [perfect links](Builder::links), [datagrams](Builder::datagrams)
 //! and [stubborn links](Builder::stubborn), each with an example in its documentation. Whom the failure
 //! detectors suspect and trust a node says itself: [`suspicions`](Node::suspicions),
@@ -79,6 +84,7 @@
 //! | [`core`] | algorithms, hosts, addresses, processes, the codec |
 //! | [`abstractions`] | the interfaces, and the properties that they promise |
 //! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`], [`registers`] | the algorithms |
+//! | [`quorums`] | quorum systems, their files, and access through them |
 //! | [`catalogue`] | every algorithm with its model, properties and costs; whole stacks |
 //!
 //! Frames are not authenticated: bind a loopback address or a private network.
@@ -90,8 +96,11 @@ pub use quorate_consensus as consensus;
 pub use quorate_core as core;
 pub use quorate_detectors as detectors;
 pub use quorate_links as links;
+pub use quorate_quorums as quorums;
 pub use quorate_registers as registers;
-pub use quorate_runtime::{Builder, Error, Node, edge, faults, host, node, tcp, thread, udp};
+pub use quorate_runtime::{
+    BadQuorumSystem, Builder, Error, Node, QuorumSystem, edge, faults, host, node, tcp, thread, udp,
+};
 
 #[doc = include_str!("../../../docs/replicate.md")]
 pub mod replicate {}
@@ -106,8 +115,8 @@ pub mod prelude {
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
         Answer, Answers, Broadcaster, Builder, Chunk, Deliveries, Delivery, Error, Event, Events,
-        Group, Items, LatticeProposer, Machine, Members, Messages, Node, Proposer, Registers,
-        Repeater, Repetition, Replicated, Segments, Sender, Source, StateWanted, SubmitError,
-        TrySendError, Unreadable, Voter,
+        Group, Items, LatticeProposer, Machine, Members, Messages, Node, Proposer, QuorumSystem,
+        Registers, Repeater, Repetition, Replicated, Segments, Sender, Source, StateWanted,
+        SubmitError, TrySendError, Unreadable, Voter,
     };
 }

@@ -8,6 +8,7 @@
 //! | [`file`](mod@file) | such systems in TOML |
 //! | [`decision`] | whether there are quorums for such a system, or why not |
 //! | [`report`](mod@report) | all of this in words |
+//! | [`usable`] | the quorums of a file, to run on |
 //! | [`draw`] | pictures of it |
 //! | [`example`] | the paper's example |
 //! | [`classical`] | access that needs correct channels in both directions |
@@ -28,5 +29,6 @@ pub mod report;
 pub mod system;
 #[cfg(test)]
 mod testing;
+pub mod usable;
 
 pub use family::{Family, Quorums};

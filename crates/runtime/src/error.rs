@@ -2,6 +2,7 @@
 use quorate_catalogue::{
     agreements::UnknownAgreement,
     broadcasts::{NeedsPerfect, UnknownBroadcast},
+    quorum_system::BadQuorumSystem,
     registers::UnknownRegisters,
     views::UnknownViews,
 };
@@ -54,6 +55,25 @@ pub enum Error {
         queue: usize,
         /// How long a message may be.
         message: usize,
+    },
+    /// A quorum-system file cannot be used.
+    #[error(transparent)]
+    QuorumSystem(#[from] BadQuorumSystem),
+    /// A quorum system is for another number of processes.
+    #[error("the quorum system is for {own} processes, and there are {n} peers")]
+    QuorumSystemSize {
+        /// How many it has.
+        own: usize,
+        /// How many there are.
+        n: usize,
+    },
+    /// What goes over fair-loss lanes, in portions, does not fit into the builder's datagrams.
+    #[error("a datagram of {datagram} bytes is too short for generalized access: at least {least}")]
+    ShortDatagram {
+        /// Its length.
+        datagram: usize,
+        /// The shortest allowed.
+        least: usize,
     },
     /// Neither `udp` nor `tcp` nor a socket was given.
     #[error("the node has no socket: say `udp`, `tcp` or `socket`")]
@@ -207,6 +227,15 @@ pub enum Error {
     },
     /// The codec does not support the message's type, or this value of it: what it makes of it could not be
     /// read again.
+    /// Messages carry all registers, and these would have more than the limit together: nothing was written.
+    #[error(
+        "the store is full: over a quorum system messages carry all of it, at most {limit} bytes"
+    )]
+    StoreFull {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The message's type cannot be encoded.
     #[error("the codec does not support the message's type")]
     Unencodable,
     /// A delivered payload is no message of the expected type: some process broadcasts another one.

@@ -33,6 +33,7 @@ pub use node::{
     Registers, Repeater, Repetition, Replicated, Segments, SendPermit, Sender, Source, StateWanted,
     SubmitError, Suspicions, TryBroadcastError, TrySendError, Unreadable, Voter,
 };
+pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem};
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ mod memory;
 mod node;
 mod point_to_point;
 mod pressure;
+mod quorum_system;
 mod readers;
 mod replicated;
 mod terminating;

@@ -1,9 +1,12 @@
 //! `consistency` and `[registers]`: what serves the store, and through which quorums registers are
 //! accessed.
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use quorate_core::{Membership, message::digest};
-use quorate_quorums::{Quorums, decision::BUDGET, report};
+use quorate_quorums::{
+    Quorums,
+    usable::{self, Unusable},
+};
 use serde::Deserialize;
 use std::{
     fmt,
@@ -178,25 +181,13 @@ impl fmt::Display for Registers {
 /// The quorums that a file gives, or that are found for what it says may fail.
 fn read(file: &Path, processes: &Membership) -> Result<Quorums> {
     let described = crate::quorums::read(file)?;
-    let (own, n) = (described.system.processes.n(), processes.n());
-    ensure!(
-        own == n,
-        "it is for {own} processes, and there are {n} peers"
-    );
-    let report = report::report(&described, BUDGET);
-    let tells = |line: &&str| {
-        let words = ["Impossible: ", "The quorums of the file are no "];
-        words.iter().any(|words| line.starts_with(words))
-    };
-    let last = || report.text.lines().rfind(|line| !line.is_empty());
-    let words = report.text.lines().find(tells).or_else(last);
-    match (described.quorums, report.witness) {
-        (Some(quorums), Some(_)) => Ok(quorums),
-        (None, Some(found)) => Ok(found.quorums()),
-        _ => bail!(
-            "{} (quorate quorums check {} tells more)",
-            words.unwrap_or_default(),
-            file.display()
-        ),
-    }
+    usable::quorums(&described, processes.n()).map_err(|error| match error {
+        Unusable::Size { .. } => error.into(),
+        Unusable::NoQuorums(words) => {
+            anyhow!(
+                "{words} (quorate quorums check {} tells more)",
+                file.display()
+            )
+        }
+    })
 }

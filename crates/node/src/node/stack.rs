@@ -271,7 +271,7 @@ type Agreeing = (
 );
 
 /// Starts what proposals and votes go to, below which no incarnation but the first of a slot counts.
-fn agreements<H: Host>(
+fn agreements<H: Host + Clone>(
     configuration: &Configuration,
     host: &H,
     below: Below<PerfectLinks<H>>,
@@ -292,7 +292,15 @@ fn agreements<H: Host>(
         Consensus::ByTotalOrder => None,
         chosen => Some(OneShot::start(|up| {
             let up = up.with(|consensus::Decide { instance, value }| (instance, value));
-            chosen.spawn(host, &below, up)
+            match memory::system(&configuration.registers, host.processes().n()) {
+                // Where there is a file of quorums, they are its.
+                Some(system) if chosen == Consensus::ByQuorums => {
+                    let datagrams = below.links.datagrams();
+                    let ground = memory::ground(host, &below.links, &datagrams);
+                    Ok(ground.at("consensus").consensus(&system, up))
+                }
+                _ => chosen.spawn(host, &below, up),
+            }
         })?),
     };
     let commit = OneShot::start(|up| {

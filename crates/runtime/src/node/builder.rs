@@ -5,6 +5,7 @@ use super::{
     detectors::Sight,
     group::{Group, ORDER, Unreadable},
     modules::{HEADS, Module},
+    quorum_system::LEAST_DATAGRAM,
     window::Limits,
 };
 use crate::{
@@ -61,6 +62,8 @@ pub struct Builder {
     trace: usize,
     faults: Faults,
     cancellation: CancellationToken,
+    /// Whether something is flooded over fair-loss lanes.
+    pub(super) floods: bool,
     pub(super) modules: BTreeMap<String, Module>,
     /// How many of them are replicated machines.
     pub(super) machines: usize,
@@ -90,6 +93,7 @@ impl Builder {
             trace: 0,
             faults: Faults::default(),
             cancellation: CancellationToken::new(),
+            floods: false,
             modules: BTreeMap::new(),
             machines: 0,
             handles: Handles::default(),
@@ -415,6 +419,10 @@ impl Builder {
         let (queue, message) = (self.link.queue_limit, self.link.maximum_message);
         if queue < message {
             return Err(Error::ShortQueue { queue, message });
+        }
+        let least = LEAST_DATAGRAM;
+        if let Some(datagram) = self.datagram.filter(|it| self.floods && *it < least) {
+            return Err(Error::ShortDatagram { datagram, least });
         }
         Ok(())
     }

@@ -46,6 +46,14 @@ impl<L> fmt::Debug for LatticeProposer<L> {
 }
 
 impl<L: Lattice> LatticeProposer<L> {
+    pub(super) fn new(operations: Arc<Operations<(), L, Outcome<L>>>, limit: usize) -> Self {
+        LatticeProposer {
+            operations,
+            own: Arc::default(),
+            limit,
+        }
+    }
+
     /// Proposes a value, and waits for a decision: the join of all that this process has proposed, this
     /// value included, and of some of what the others have. Of any two decisions of any processes, one is
     /// at most the other, and no decision is less than one that was returned before its call.
@@ -118,10 +126,6 @@ impl Builder {
             }));
         })?;
         self.handles.agreements.push(operations.clone());
-        Ok(LatticeProposer {
-            operations,
-            own: Arc::default(),
-            limit: longest_segment(self),
-        })
+        Ok(LatticeProposer::new(operations, longest_segment(self)))
     }
 }

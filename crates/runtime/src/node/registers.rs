@@ -3,6 +3,7 @@ use super::{
     Builder,
     modules::{HEADS, wait_for},
     operations::{Begun, Operations},
+    store::Store,
 };
 use crate::error::Error;
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub struct Registers<T> {
     /// Who alone writes, if there is such a process.
     writer: Option<ProcessId>,
     me: ProcessId,
+    /// Where messages carry all registers: how much there is of them.
+    store: Option<Arc<Store>>,
     values: PhantomData<fn(T) -> T>,
 }
 
@@ -35,6 +38,7 @@ impl<T> Clone for Registers<T> {
     fn clone(&self) -> Self {
         Registers {
             operations: self.operations.clone(),
+            store: self.store.clone(),
             ..*self
         }
     }
@@ -75,7 +79,7 @@ impl<T: Serialize + DeserializeOwned> Registers<T> {
     /// [`Busy`](Error::Busy) while an operation of this process on the register is under way;
     /// [`NotWriter`](Error::NotWriter) when another process alone writes;
     /// [`Exhausted`](Error::Exhausted); [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge), of
-    /// the name and the value together; [`Unencodable`](Error::Unencodable): nothing was written.
+    /// the name and the value together; [`StoreFull`](Error::StoreFull), over a quorum system; [`Unencodable`](Error::Unencodable): nothing was written.
     /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
     /// before: nothing was written. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits:
@@ -101,7 +105,16 @@ impl<T: Serialize + DeserializeOwned> Registers<T> {
             return Err(Error::TooLarge { size, limit });
         }
         let register = Bytes::copy_from_slice(register.as_bytes());
-        self.operations.operate(register, size, || Ok(action)).await
+        let store = match &action {
+            Action::Read => None,
+            Action::Write(_) => self.store.as_ref(),
+        };
+        let name = register.clone();
+        let action = move || match store {
+            Some(store) => store.begin(&name, length).map(|()| action),
+            None => Ok(action),
+        };
+        self.operations.operate(register, size, action).await
     }
 
     /// What an outcome that is not the one of this action comes to.
@@ -111,6 +124,25 @@ impl<T: Serialize + DeserializeOwned> Registers<T> {
             (Outcome::Refused(Refusal::Exhausted), _) => Error::Exhausted,
             // An operation has begun that the handle knows nothing of.
             _ => Error::Busy,
+        }
+    }
+}
+
+impl<T> Registers<T> {
+    /// Registers of many writers, of which messages carry all.
+    pub(super) fn over(
+        operations: Arc<Operations<Bytes, Action, Outcome>>,
+        limit: usize,
+        me: ProcessId,
+        store: Arc<Store>,
+    ) -> Self {
+        Registers {
+            operations,
+            limit,
+            writer: None,
+            me,
+            store: Some(store),
+            values: PhantomData,
         }
     }
 }
@@ -202,6 +234,7 @@ impl Builder {
             limit: self.link.maximum_message.saturating_sub(HEADS),
             writer,
             me,
+            store: None,
             values: PhantomData,
         })
     }

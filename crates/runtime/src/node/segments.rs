@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 /// What a segment's length and the number of its updates take in a message, at most.
-const SEGMENT: usize = 20;
+pub(super) const SEGMENT: usize = 20;
 
 /// The longest value of a segment: messages carry one of each process, and the own one twice.
 pub(super) fn longest_segment(builder: &Builder) -> usize {
@@ -46,6 +46,16 @@ impl<T> Clone for Segments<T> {
 impl<T> fmt::Debug for Segments<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Segments").finish_non_exhaustive()
+    }
+}
+
+impl<T> Segments<T> {
+    pub(super) fn new(operations: Arc<Operations<(), Action, Outcome>>, limit: usize) -> Self {
+        Segments {
+            operations,
+            limit,
+            values: PhantomData,
+        }
     }
 }
 
@@ -130,10 +140,6 @@ impl Builder {
             }));
         })?;
         self.handles.agreements.push(operations.clone());
-        Ok(Segments {
-            operations,
-            limit: longest_segment(self),
-            values: PhantomData,
-        })
+        Ok(Segments::new(operations, longest_segment(self)))
     }
 }

@@ -1,0 +1,251 @@
+//! Shared memory and consensus over a quorum system that is given.
+use super::{
+    Builder, LatticeProposer, Proposer, Registers, Segments, Wiring,
+    agreement::Agreement,
+    operations::{Begun, Operations},
+    segments::SEGMENT,
+    store::{ENTRY, Store},
+    window::Limits,
+};
+use crate::{error::Error, host::TokioHost};
+use bytes::Bytes;
+use quorate_abstractions::{
+    consensus, lattice::Lattice, lattice_agreement, pressure::Wait, register, snapshot,
+};
+use quorate_catalogue::quorum_system::{Ground, OPEN_VALUES, QuorumSystem, STORE, VALUE, Written};
+use quorate_core::{Addr, Layer};
+use quorate_links::perfect::{Datagrams, PerfectLinks};
+use serde::{Serialize, de::DeserializeOwned};
+use std::sync::Arc;
+
+/// What flooding needs of a datagram of the link, which takes 26 bytes of it.
+pub(super) const LEAST_DATAGRAM: usize = 1024 + 26;
+
+/// The place of a module from which stacks over quorum systems are built.
+pub(super) type NodeGround = Ground<TokioHost, PerfectLinks<TokioHost>, Datagrams<TokioHost>>;
+
+impl Wiring {
+    /// Where stacks over a quorum system are built: the host and the lanes of this module.
+    pub fn ground(&self) -> NodeGround {
+        Ground {
+            host: self.host.clone(),
+            links: self.links.clone(),
+            datagrams: self.links.datagrams(),
+            epoch: epoch(),
+        }
+    }
+}
+
+/// Microseconds since 1970: clocks that lag behind each other only make operations slower.
+fn epoch() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
+}
+
+/// Over a quorum system. With generalized access, which a quorum-system file stands for unless it is said
+/// otherwise, all of these go over fair-loss lanes and flooding: they go on under each pattern of failures of the
+/// system, at the processes where it promises that, although channels fail in one direction for good. The
+/// processes must have met before, once, and the builder's [datagram](Builder::datagram) must not be below 1050
+/// bytes.
+///
+/// # Example
+/// ```
+/// # use quorate_core::ProcessId;
+/// # use quorate_runtime::{Node, QuorumSystem};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
+/// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// # let peers = vec![socket.local_addr()?];
+/// // Of one process, to begin with: see config/quorums for larger ones.
+/// let system = QuorumSystem::parse("processes = 1\ncrashes = 0\n")?;
+///
+/// let mut node = Node::builder(me, peers).socket(socket);
+/// let settings = node.registers_over::<u32>("settings", &system)?;
+/// let lots = node.consensus_over::<String>("lots", &system)?;
+/// let node = node.start().await?;
+///
+/// settings.write("limit", &7).await?;
+/// assert_eq!(settings.read("limit").await?, Some(7));
+/// assert_eq!(lots.propose(1, &"red".to_owned()).await?, "red");
+/// # node.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+impl Builder {
+    /// Declares atomic registers which every process reads and writes, as [`registers`](Builder::registers), over
+    /// a quorum system. Each message carries all registers: names and values have 64 KiB together, beyond which a
+    /// write is refused, as [`StoreFull`](Error::StoreFull).
+    ///
+    /// # Errors
+    /// [`QuorumSystemSize`](Error::QuorumSystemSize) when the system is for another number of processes; when the
+    /// name is used already.
+    pub fn registers_over<T>(
+        &mut self,
+        name: &str,
+        system: &QuorumSystem,
+    ) -> Result<Registers<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.check_system(system)?;
+        let operations = Arc::new(Operations::new(self.limits));
+        let store = Arc::new(Store::new(STORE));
+        let (told, kept, chosen) = (operations.clone(), store.clone(), system.clone());
+        let algorithms = format!("register:by-quorum-access access:{system}");
+        self.module(name, &algorithms, move |wiring| {
+            let (returned, ended) = (told.clone(), kept.clone());
+            let up = Addr::new(move |indication: register::Indication| {
+                let register::Indication {
+                    register,
+                    operation,
+                    outcome,
+                } = indication;
+                ended.ended(&register, &outcome);
+                returned.returned(&register, operation, outcome);
+            });
+            wiring.pressure(Wait::for_majority(), told.pressure());
+            let written: Written =
+                Arc::new(move |register, tag, length| kept.learn(register, tag, length));
+            let registers = wiring.ground().registers(Some(&chosen), Some(written));
+            let door = registers.attach(up);
+            told.open(
+                door.with(|begun: Begun<Bytes, register::Action>| register::Request {
+                    register: begun.object,
+                    operation: begun.operation,
+                    action: begun.action,
+                }),
+            );
+        })?;
+        self.handles.agreements.push(operations.clone());
+        let limit = STORE - ENTRY;
+        Ok(Registers::over(operations, limit, self.me, store))
+    }
+
+    /// Declares an atomic snapshot, as [`snapshot`](Builder::snapshot), over a quorum system. The limit of a
+    /// segment is 64 KiB by n, less 96 bytes.
+    ///
+    /// # Errors
+    /// As [`registers_over`](Builder::registers_over).
+    pub fn snapshot_over<T>(
+        &mut self,
+        name: &str,
+        system: &QuorumSystem,
+    ) -> Result<Segments<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.check_system(system)?;
+        let operations = Arc::new(Operations::new(self.limits));
+        let (told, chosen) = (operations.clone(), system.clone());
+        let algorithms =
+            format!("snapshot:from-registers register:by-quorum-access access:{system}");
+        self.module(name, &algorithms, move |wiring| {
+            let returned = told.clone();
+            let up = Addr::new(move |indication: snapshot::Indication| {
+                let snapshot::Indication { operation, outcome } = indication;
+                returned.returned(&(), operation, outcome);
+            });
+            wiring.pressure(Wait::for_majority(), told.pressure());
+            let door = wiring.ground().snapshot(Some(&chosen)).attach(up);
+            told.open(
+                door.with(|begun: Begun<(), snapshot::Action>| snapshot::Request {
+                    operation: begun.operation,
+                    action: begun.action,
+                }),
+            );
+        })?;
+        self.handles.agreements.push(operations.clone());
+        Ok(Segments::new(operations, self.segment_over()))
+    }
+
+    /// Declares lattice agreement, as [`lattice_agreement`](Builder::lattice_agreement), over a quorum system. The
+    /// limit of what a process proposes, all together, is 64 KiB by n, less 96 bytes.
+    ///
+    /// # Errors
+    /// As [`registers_over`](Builder::registers_over).
+    pub fn lattice_agreement_over<L: Lattice>(
+        &mut self,
+        name: &str,
+        system: &QuorumSystem,
+    ) -> Result<LatticeProposer<L>, Error> {
+        self.check_system(system)?;
+        let operations = Arc::new(Operations::new(self.limits));
+        let (told, chosen) = (operations.clone(), system.clone());
+        let algorithms = format!(
+            "lattice-agreement:repeated snapshot:from-registers register:by-quorum-access \
+             access:{system}"
+        );
+        self.module(name, &algorithms, move |wiring| {
+            let returned = told.clone();
+            let up = Addr::new(move |indication: lattice_agreement::Indication<L>| {
+                let lattice_agreement::Indication { operation, outcome } = indication;
+                returned.returned(&(), operation, outcome);
+            });
+            wiring.pressure(Wait::for_majority(), told.pressure());
+            let door = wiring.ground().lattice_agreement(Some(&chosen), up);
+            told.open(door.with(|begun: Begun<(), L>| lattice_agreement::Propose {
+                operation: begun.operation,
+                value: begun.action,
+            }));
+        })?;
+        self.handles.agreements.push(operations.clone());
+        Ok(LatticeProposer::new(operations, self.segment_over()))
+    }
+
+    /// Declares uniform consensus on values of type `T`, in as many instances as are used, over a quorum system:
+    /// where `consensus(name, "by-quorums")` takes majorities. A value has 16 KiB at most, and this process has
+    /// 64 undecided proposals of 64 KiB together at a time, if its window is not smaller; so many decisions are
+    /// remembered.
+    ///
+    /// It decides in views that are led by the processes in turn, and last longer the longer the node runs: after
+    /// an hour about 20 seconds, after a day a minute and a half. While the leader of a view has crashed, or is
+    /// heard by nobody, proposals wait for the next one.
+    ///
+    /// # Errors
+    /// As [`registers_over`](Builder::registers_over).
+    pub fn consensus_over<T>(
+        &mut self,
+        name: &str,
+        system: &QuorumSystem,
+    ) -> Result<Proposer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.check_system(system)?;
+        let (instances, bytes) = OPEN_VALUES;
+        let agreement = Arc::new(Agreement::new(Limits {
+            messages: self.limits.messages.min(instances),
+            bytes: self.limits.bytes.min(bytes),
+        }));
+        let (decided, chosen) = (agreement.clone(), system.clone());
+        let algorithms = format!("consensus:by-quorums access:{system}");
+        self.module(name, &algorithms, move |wiring| {
+            let told = decided.clone();
+            let up = Addr::new(move |consensus::Decide { instance, value }| {
+                told.decided(instance, value);
+            });
+            wiring.pressure(Wait::for_majority(), decided.pressure());
+            decided.open(wiring.ground().consensus(&chosen, up));
+        })?;
+        self.handles.agreements.push(agreement.clone());
+        Ok(Proposer::new(agreement, VALUE, false))
+    }
+
+    /// The longest segment of a snapshot over a quorum system: of each process a register holds its own, and
+    /// those of all as it has seen them.
+    fn segment_over(&self) -> usize {
+        (STORE / self.processes()).saturating_sub(2 * ENTRY + SEGMENT)
+    }
+
+    /// Refuses a system for another number of processes; of a generalized one the datagrams are checked at the
+    /// start.
+    pub(super) fn check_system(&mut self, system: &QuorumSystem) -> Result<(), Error> {
+        let (own, n) = (system.processes(), self.processes());
+        if own != n {
+            return Err(Error::QuorumSystemSize { own, n });
+        }
+        self.floods |= system.is_generalized();
+        Ok(())
+    }
+}
