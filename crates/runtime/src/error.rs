@@ -225,8 +225,6 @@ pub enum Error {
         /// The longest allowed.
         limit: usize,
     },
-    /// The codec does not support the message's type, or this value of it: what it makes of it could not be
-    /// read again.
     /// Messages carry all registers, and these would have more than the limit together: nothing was written.
     #[error(
         "the store is full: over a quorum system messages carry all of it, at most {limit} bytes"
@@ -235,7 +233,8 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The message's type cannot be encoded.
+    /// The codec does not support the message's type, or this value of it: what it makes of it could not be
+    /// read again.
     #[error("the codec does not support the message's type")]
     Unencodable,
     /// A delivered payload is no message of the expected type: some process broadcasts another one.
