@@ -29,9 +29,10 @@ pub mod udp;
 pub use error::Error;
 pub use node::{
     Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Deliveries, Delivery, Event, Events,
-    Group, Items, LatticeProposer, LeaderHints, Machine, Members, Messages, Node, Permit, Proposer,
-    Registers, Repeater, Repetition, Replicated, Segments, SendPermit, Sender, Source, StateWanted,
-    SubmitError, Suspicions, TryBroadcastError, TrySendError, Unreadable, Voter,
+    Group, Holder, Items, LatticeProposer, LeaderHints, Leadership, Machine, Members, Messages,
+    Node, Permit, Proposer, Registers, Repeater, Repetition, Replicated, Segments, SendPermit,
+    Sender, Source, StateWanted, SubmitError, Suspicions, Term, TryBroadcastError, TrySendError,
+    Unreadable, Voter,
 };
 pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem};
 

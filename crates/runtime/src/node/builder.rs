@@ -494,6 +494,10 @@ impl Builder {
         for (name, module) in std::mem::take(&mut self.modules) {
             let group = group.as_ref().filter(|_| module.ordered);
             let lanes = group.map_or_else(|| links.at(&name), |group| group.links().clone());
+            let (suspicions, trust) = match group {
+                Some(_) => (&detector.suspicions, &leader),
+                None => (&suspicions, &trust),
+            };
             (module.wire)(Wiring {
                 host: host.at(&name),
                 links: lanes,

@@ -5,7 +5,7 @@ mod chunk;
 pub use chunk::{Chunk, Items};
 
 use super::{
-    Builder,
+    Builder, Wiring,
     agreement::Abandon,
     flow::Flow,
     group::{Entry, Sharer, Unreadable},
@@ -58,6 +58,12 @@ pub trait Machine: Default + Send + 'static {
     /// # Errors
     /// When it is no such chunk: then this process stops.
     fn restore(&mut self, chunk: Chunk) -> Result<(), Unreadable>;
+
+    /// This machine, which was restored, takes the place of the one `before`: here it takes over what is no
+    /// part of the state, such as those who watch it.
+    fn take_over(&mut self, before: Self) {
+        drop(before);
+    }
 }
 
 /// Why there is no reply.
@@ -255,8 +261,9 @@ impl<M: Machine> Sharer for Replica<M> {
 
     /// Own commands that the state stands for are applied: what they came to cannot be known here any more.
     fn whole(&mut self, news: &[MessageId], me: Origin) {
-        if let Some(machine) = self.coming.take() {
-            self.machine = machine;
+        if let Some(coming) = self.coming.take() {
+            let before = mem::replace(&mut self.machine, coming);
+            self.machine.take_over(before);
         }
         let own = news.iter().find(|id| id.origin == me);
         if let Some(last) = own {
@@ -292,6 +299,16 @@ impl Builder {
         name: &str,
         machine: M,
     ) -> Result<Replicated<M>, Error> {
+        self.replicated_with(name, machine, |_| {})
+    }
+
+    /// As [`replicated`](Builder::replicated), with something else to be wired.
+    pub(super) fn replicated_with<M: Machine>(
+        &mut self,
+        name: &str,
+        machine: M,
+        beside: impl FnOnce(&Wiring) + Send + 'static,
+    ) -> Result<Replicated<M>, Error> {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
         let flow = Arc::new(Flow::new(self.limits, limit));
         let shared = Arc::new(Shared {
@@ -313,6 +330,7 @@ impl Builder {
             let Some(group) = &wiring.group else {
                 return;
             };
+            beside(&wiring);
             wiring.links.pressure(group.wait(), flow.pressure());
             flow.open(wiring.origin(), group.share(Box::new(replica)));
         })?;

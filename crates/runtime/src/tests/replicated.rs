@@ -356,3 +356,50 @@ async fn under_load_nothing_acknowledged_is_lost_and_a_large_state_arrives() {
         assert_eq!(books(&process.bank).await, all);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_leads_at_a_time_and_each_term_has_a_higher_fence() {
+    let peers = free(Kind::Udp);
+    let declare = |rank| {
+        let mut builder = bind(Kind::Udp, rank, &peers);
+        let leadership = builder.leadership("writer").unwrap();
+        (builder, leadership)
+    };
+    let mut nodes = Vec::new();
+    for rank in 1..=3 {
+        let (builder, leadership) = declare(rank);
+        nodes.push((within(builder.start()).await.unwrap(), leadership));
+    }
+    let mut fences = Vec::new();
+    // Ω trusts the lowest: p1 leads; then p2, when p1 is killed; and p1 again, when it is back.
+    let first = within(nodes[0].1.acquired()).await.unwrap();
+    fences.push(first.fence());
+    let mut seen = nodes[2].1.holder();
+    let holder = within(seen.wait_for(Option::is_some))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((holder.process, holder.fence), (p(1), first.fence()));
+    assert!(!first.lost().is_cancelled());
+    let (node, _) = nodes.remove(0);
+    kill(node).await;
+    within(first.lost().cancelled()).await;
+    let second = within(nodes[0].1.acquired()).await.unwrap();
+    fences.push(second.fence());
+    let (builder, leadership) = declare(1);
+    let again = within(builder.start()).await.unwrap();
+    let third = within(leadership.acquired()).await.unwrap();
+    fences.push(third.fence());
+    within(second.lost().cancelled()).await;
+    // A term is over, too, when its process claims the next.
+    let fourth = within(leadership.acquired()).await.unwrap();
+    fences.push(fourth.fence());
+    within(third.lost().cancelled()).await;
+    assert!(fences.is_sorted_by(|one, other| one < other), "{fences:?}");
+    within(again.shutdown()).await.unwrap();
+    within(fourth.lost().cancelled()).await;
+    assert!(matches!(
+        within(leadership.acquired()).await,
+        Err(Error::Stopped)
+    ));
+}

@@ -1,0 +1,206 @@
+//! Leadership with a fence: who holds the present term, and its place in the order.
+//!
+//! It stands on a replicated machine: whoever Ω trusts claims the next term by a command, and the place of the
+//! claim in the order is the term's fence. So terms are ordered, and known by the same fence everywhere.
+use super::{
+    Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View, agreement::Abandon,
+};
+use crate::error::Error;
+use quorate_abstractions::leader::Trust;
+use quorate_core::{Addr, ProcessId};
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Who holds a term.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub process: ProcessId,
+    /// The place of its claim in the order: each term has a higher one than all before.
+    pub fence: u64,
+}
+
+/// The newest term.
+#[derive(Default)]
+struct Terms {
+    newest: Option<Holder>,
+    told: watch::Sender<Option<Holder>>,
+}
+
+impl Machine for Terms {
+    type Command = ();
+    type Reply = u64;
+
+    fn apply(&mut self, position: u64, origin: ProcessId, (): ()) -> u64 {
+        self.newest = Some(Holder {
+            process: origin,
+            fence: position,
+        });
+        self.told.send_replace(self.newest);
+        position
+    }
+
+    fn snapshot(&self) -> View {
+        Items::view(self.newest)
+    }
+
+    fn restore(&mut self, chunk: Chunk) -> Result<(), Unreadable> {
+        self.newest = chunk.items()?.pop();
+        Ok(())
+    }
+
+    fn take_over(&mut self, before: Self) {
+        self.told = before.told;
+        self.told.send_replace(self.newest);
+    }
+}
+
+/// A term of this process. Whoever it writes to compares fences: of two terms the one with the higher fence
+/// counts, and what comes with a lower one is refused. For a process that is paused or cut off learns too late
+/// that its term is over; that is what the fence is for.
+#[derive(Debug)]
+pub struct Term {
+    fence: u64,
+    lost: CancellationToken,
+}
+
+impl Term {
+    /// What is told to whoever is written to in this term.
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// Cancelled once this process knows that the term is over: another one has begun, Ω trusts somebody
+    /// else, or the node has stopped or may not take part.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        self.lost.cancel();
+    }
+}
+
+/// Campaigns for the terms of one leadership, and sees who holds them. Clones do the same.
+#[derive(Clone)]
+pub struct Leadership {
+    me: ProcessId,
+    terms: Replicated<Terms>,
+    newest: watch::Receiver<Option<Holder>>,
+    trusted: watch::Receiver<Option<ProcessId>>,
+    ended: Arc<Ended>,
+}
+
+impl fmt::Debug for Leadership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let newest = *self.newest.borrow();
+        f.debug_struct("Leadership")
+            .field("newest", &newest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The node has stopped, or may not take part.
+struct Ended(CancellationToken);
+
+impl Abandon for Ended {
+    fn close(&self, _: &Error) {
+        self.0.cancel();
+    }
+
+    fn abandon(&self, _: &Error) {
+        self.0.cancel();
+    }
+}
+
+impl Leadership {
+    /// Waits until Ω trusts this process, and claims the next term. A call that is dropped may have claimed a
+    /// term: nobody leads in it, until another is claimed.
+    ///
+    /// # Errors
+    /// Those of a node that has stopped, or may not take part.
+    pub async fn acquired(&self) -> Result<Term, Error> {
+        let mut trusted = self.trusted.clone();
+        loop {
+            tokio::select! {
+                trusted = trusted.wait_for(|trusted| *trusted == Some(self.me)) => {
+                    trusted.map_err(|_| Error::Stopped)?;
+                }
+                () = self.ended.0.cancelled() => {}
+            }
+            match self.terms.submit(()).await {
+                Ok(fence) => return Ok(self.watched(fence)),
+                // Whether it was claimed is not known: the next claim is another term.
+                Err(SubmitError::OutcomeUnknown) => {}
+                Err(SubmitError::NotSubmitted(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// The newest term that is known here. Another may have begun since.
+    pub fn holder(&self) -> watch::Receiver<Option<Holder>> {
+        self.newest.clone()
+    }
+
+    fn watched(&self, fence: u64) -> Term {
+        let lost = CancellationToken::new();
+        let (token, me) = (lost.clone(), self.me);
+        let (mut newest, mut trusted) = (self.newest.clone(), self.trusted.clone());
+        let ended = self.ended.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                // An error: the node has stopped.
+                _ = newest.wait_for(|newest| newest.is_some_and(|newest| newest.fence > fence)) => {}
+                _ = trusted.wait_for(|trusted| *trusted != Some(me)) => {}
+                () = ended.0.cancelled() => {}
+                () = token.cancelled() => {}
+            }
+            token.cancel();
+        });
+        Term { fence, lost }
+    }
+}
+
+impl Builder {
+    /// Declares a leadership: one process at a time holds a term of it, and learns when that is over. Each term
+    /// has a fence, which is the place of its claim in the order that it shares with the node's
+    /// [replicated machines](Builder::replicated); what is said of restarts there holds here.
+    ///
+    /// ```no_run
+    /// # async fn lead(mut builder: quorate_runtime::Builder) -> Result<(), quorate_runtime::Error> {
+    /// let leadership = builder.leadership("writer")?;
+    /// let node = builder.start().await?;
+    /// loop {
+    ///     let term = leadership.acquired().await?;
+    ///     tokio::select! {
+    ///         () = write_with(term.fence()) => {}
+    ///         () = term.lost().cancelled() => {}
+    ///     }
+    /// }
+    /// # }
+    /// # async fn write_with(fence: u64) {}
+    /// ```
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn leadership(&mut self, name: &str) -> Result<Leadership, Error> {
+        let terms = Terms::default();
+        let newest = terms.told.subscribe();
+        let (told, trusted) = watch::channel(None);
+        let trust = Addr::new(move |Trust(leader)| _ = told.send_replace(Some(leader)));
+        let terms = self.replicated_with(name, terms, move |wiring| wiring.leader.send(trust))?;
+        let ended = Arc::new(Ended(CancellationToken::new()));
+        self.handles.machines.push(ended.clone());
+        Ok(Leadership {
+            me: self.me,
+            terms,
+            newest,
+            trusted,
+            ended,
+        })
+    }
+}
