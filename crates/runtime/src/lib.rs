@@ -11,8 +11,10 @@
 //! | [`error`] | what can go wrong |
 //! | [`recorder`] | a bounded trace of what a process does, for diagrams of real runs |
 //! | [`faults`] | loss, duplication, delay and cuts to order |
+#![warn(missing_debug_implementations)]
 
 pub mod backlog;
+mod debug;
 pub mod edge;
 pub mod error;
 mod executor;
