@@ -7,18 +7,18 @@ use crate::{
 use quorate_abstractions::{
     Subscribe, atomic_commit, consensus,
     link::{Deliver, Links},
-    perfect, reconfigurable,
+    perfect, reconfigurable, regular_consensus,
 };
 use quorate_commit::two_phase;
 use quorate_consensus::{
-    by_quorums, by_total_order, leader_driven, randomised, uniform_hierarchical,
+    by_quorums, by_total_order, hierarchical, leader_driven, randomised, uniform_hierarchical,
     view_synchronizer::{self, Configuration},
 };
 use quorate_core::{Addr, Host};
 use quorate_quorums::{Quorums, flooding};
 use std::fmt;
 
-/// Uniform consensus: an algorithm, and what it stands on.
+/// Consensus: an algorithm, and what it stands on. Uniform, but for the [regular](Consensus::is_uniform) one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Consensus {
     /// Driven by a leader.
@@ -27,6 +27,8 @@ pub enum Consensus {
     RotatingCoordinator,
     /// Hierarchical.
     UniformHierarchical,
+    /// Hierarchical, and regular: a process that crashes may have decided otherwise than the others do.
+    Hierarchical,
     /// The first proposal that uniform total order, driven by a leader, delivers.
     ByTotalOrder,
     /// On a bit, by tossing coins.
@@ -53,7 +55,7 @@ pub struct UnknownAgreement {
     names: Vec<&'static str>,
 }
 
-const CONSENSUS: [(Consensus, &str, &str); 6] = [
+const CONSENSUS: [(Consensus, &str, &str); 7] = [
     (
         Consensus::LeaderDriven,
         "leader-driven",
@@ -68,6 +70,11 @@ const CONSENSUS: [(Consensus, &str, &str); 6] = [
         Consensus::UniformHierarchical,
         "uniform-hierarchical",
         "consensus:uniform-hierarchical",
+    ),
+    (
+        Consensus::Hierarchical,
+        "hierarchical",
+        "consensus:hierarchical",
     ),
     (
         Consensus::ByTotalOrder,
@@ -143,9 +150,14 @@ impl Consensus {
         match self {
             Consensus::LeaderDriven | Consensus::ByTotalOrder => Needs::Leader,
             Consensus::RotatingCoordinator => Needs::EventuallyPerfect,
-            Consensus::UniformHierarchical => Needs::Perfect,
+            Consensus::UniformHierarchical | Consensus::Hierarchical => Needs::Perfect,
             Consensus::Randomised | Consensus::ByQuorums => Needs::Nothing,
         }
+    }
+
+    /// Whether what a process decides that crashes is what the others decide, too.
+    pub fn is_uniform(self) -> bool {
+        self != Consensus::Hierarchical
     }
 
     /// Whether it agrees on one byte, 0 or 1, and on nothing else.
@@ -174,6 +186,22 @@ impl Consensus {
             Consensus::UniformHierarchical => {
                 let perfect = needed(below, self.name())?;
                 uniform_hierarchical::spawn(&at, links.lane(), &links.status(), perfect, up)
+            }
+            Consensus::Hierarchical => {
+                let perfect = needed(below, self.name())?;
+                let up =
+                    up.with(
+                        |regular_consensus::Decide { instance, value }| consensus::Decide {
+                            instance,
+                            value,
+                        },
+                    );
+                hierarchical::spawn(&at, links.lane(), &links.status(), perfect, up).with(
+                    |consensus::Propose { instance, value }| regular_consensus::Propose {
+                        instance,
+                        value,
+                    },
+                )
             }
             Consensus::ByTotalOrder => {
                 let below = Below {
@@ -286,7 +314,12 @@ mod tests {
         for consensus in Consensus::all() {
             assert_eq!(Consensus::find(consensus.name()), Ok(consensus));
             let entry = algorithms::find(consensus.name()).unwrap();
-            assert_eq!(entry.abstraction, "uniform consensus");
+            let kind = if consensus.is_uniform() {
+                "uniform"
+            } else {
+                "regular"
+            };
+            assert_eq!(entry.abstraction, format!("{kind} consensus"));
         }
         for commit in Commit::all() {
             assert_eq!(Commit::find(commit.name()), Ok(commit));

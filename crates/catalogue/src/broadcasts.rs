@@ -47,8 +47,12 @@ pub enum Broadcast {
     FirstInFirstOutUniform,
     /// Causal, messages carrying their past, over eager: for short runs, for the past only grows.
     CausalPast,
+    /// Causal, messages carrying their past, and uniform, over majority-ack: for short runs, too.
+    CausalPastUniform,
     /// Causal, with the past collected, over eager.
     CausalCollected,
+    /// Causal, with the past collected, and uniform, over majority-ack.
+    CausalCollectedUniform,
     /// Causal by vector clocks, over eager.
     CausalWaiting,
     /// Causal by vector clocks and uniform, over majority-ack.
@@ -87,7 +91,7 @@ pub struct UnknownBroadcast(pub String);
 #[error("`{0}` needs the perfect failure detector, which only a synchronous system has")]
 pub struct NeedsPerfect(pub &'static str);
 
-const ALL: [(Broadcast, &str, &str); 13] = [
+const ALL: [(Broadcast, &str, &str); 15] = [
     (Broadcast::Eager, "eager", "reliable:eager"),
     (Broadcast::Lazy, "lazy", "reliable:lazy"),
     (
@@ -112,9 +116,19 @@ const ALL: [(Broadcast, &str, &str); 13] = [
         "causal:past reliable:eager",
     ),
     (
+        Broadcast::CausalPastUniform,
+        "causal-past-uniform",
+        "causal:past uniform:majority-ack",
+    ),
+    (
         Broadcast::CausalCollected,
         "causal-collected",
         "causal:collected reliable:eager",
+    ),
+    (
+        Broadcast::CausalCollectedUniform,
+        "causal-collected-uniform",
+        "causal:collected uniform:majority-ack",
     ),
     (
         Broadcast::CausalWaiting,
@@ -182,7 +196,9 @@ impl Broadcast {
     /// What it needs to know of crashes.
     pub fn needs(self) -> Needs {
         match self {
-            Broadcast::AllAck | Broadcast::CausalCollected => Needs::Perfect,
+            Broadcast::AllAck | Broadcast::CausalCollected | Broadcast::CausalCollectedUniform => {
+                Needs::Perfect
+            }
             Broadcast::Lazy | Broadcast::ByConsensusOnMessages | Broadcast::ByConsensus => {
                 Needs::EventuallyPerfect
             }
@@ -192,6 +208,7 @@ impl Broadcast {
             | Broadcast::FirstInFirstOut
             | Broadcast::FirstInFirstOutUniform
             | Broadcast::CausalPast
+            | Broadcast::CausalPastUniform
             | Broadcast::CausalWaiting
             | Broadcast::CausalWaitingUniform => Needs::Nothing,
         }
@@ -266,6 +283,16 @@ pub fn spawn<H: Host>(
         Broadcast::CausalPast => {
             causal_past::spawn(&host.at("causal"), eager, up.with(single!(causal)))
                 .with(request!(causal))
+        }
+        Broadcast::CausalPastUniform => {
+            let over = uniform::as_reliable(majority_ack);
+            causal_past::spawn(&host.at("causal"), over, up.with(single!(causal)))
+                .with(request!(causal))
+        }
+        Broadcast::CausalCollectedUniform => {
+            let up = up.with(single!(causal));
+            let over = uniform::as_reliable(majority_ack);
+            causal_collected::spawn(&host.at("causal"), over, perfect()?, up).with(request!(causal))
         }
         Broadcast::CausalCollected => {
             let up = up.with(single!(causal));

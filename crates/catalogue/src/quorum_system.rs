@@ -8,7 +8,7 @@ use quorate_abstractions::{
     lattice::Lattice,
     lattice_agreement::{self, Propose},
     link::{Deliver, Links},
-    quorum_access::{self, Answer},
+    quorum_access::{self, Answer, State},
     register::{Indication, Request, Tag},
     snapshot,
 };
@@ -178,7 +178,9 @@ impl<H: Host + Clone, L: Links, D: Links> Ground<H, L, D> {
                 let host = self.host.clone();
                 let layer = move |up| {
                     let up = telling(written.clone(), up, got);
-                    self.access(system, written, up)
+                    let initial = by_quorum_access::Registers::default();
+                    let taps = Taps { asked, flooded };
+                    self.access(system, initial, (written, taps), up)
                 };
                 by_quorum_access::spawn(&host, layer, up)
             }
@@ -233,19 +235,33 @@ impl<H: Host + Clone, L: Links, D: Links> Ground<H, L, D> {
         by_quorums::spawn(&self.host, system.quorums.clone(), &views, flooded, up)
     }
 
-    fn access(
+    /// Access to a state that begins like this, in portions of [`STORE`] bytes for each process, and one.
+    pub fn quorum_access<S: State>(
+        self,
+        system: &QuorumSystem,
+        initial: S,
+        up: Addr<quorum_access::Indication<S>>,
+    ) -> Addr<quorum_access::Request<S::Update>> {
+        let taps = Taps {
+            asked: |_, _| {},
+            flooded: |_, _| {},
+        };
+        self.access(system.clone(), initial, (None, taps), up)
+    }
+
+    fn access<S: State>(
         self,
         system: QuorumSystem,
-        written: Option<Written>,
-        up: Addr<quorum_access::Indication<by_quorum_access::Registers>>,
-    ) -> Addr<quorum_access::Request<Update>> {
-        let initial = by_quorum_access::Registers::default();
+        initial: S,
+        (written, taps): (Option<Written>, Taps<S>),
+        up: Addr<quorum_access::Indication<S>>,
+    ) -> Addr<quorum_access::Request<S::Update>> {
         let host = self.host.at("access");
         let quorums = system.quorums;
         match system.access {
             Access::Classical => {
                 let lane = self.links.lane();
-                let lane = move |up| lane.attach(telling(written, up, asked));
+                let lane = move |up| lane.attach(telling(written, up, taps.asked));
                 classical::spawn(&host, quorums, initial, lane, &self.links.status(), up)
             }
             Access::Generalized { push } => {
@@ -257,13 +273,19 @@ impl<H: Host + Clone, L: Links, D: Links> Ground<H, L, D> {
                 let flooded = self.host.at("flooding");
                 let entry = STORE * (self.host.processes().n() + 1);
                 let layer = move |up| {
-                    let up = telling(written, up, flooded_here);
+                    let up = telling(written, up, taps.flooded);
                     repeating(&flooded, entry, &self.datagrams, up)
                 };
                 generalized::spawn(&host, configuration, quorums, initial, layer, up)
             }
         }
     }
+}
+
+/// What is seen of written registers in the messages of either access.
+struct Taps<S: State> {
+    asked: fn(&Written, &Deliver<classical::Message<S>>),
+    flooded: fn(&Written, &Deliver<generalized::Message<S>>),
 }
 
 /// Flooding, over datagrams: what acknowledges needs channels in both directions.
@@ -317,7 +339,7 @@ fn asked(written: &Written, delivery: &Deliver<classical::Message<by_quorum_acce
     }
 }
 
-fn flooded_here(
+fn flooded(
     written: &Written,
     delivery: &Deliver<generalized::Message<by_quorum_access::Registers>>,
 ) {

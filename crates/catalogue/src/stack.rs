@@ -5,8 +5,9 @@ use quorate_abstractions::{
 };
 use quorate_broadcast::{best_effort, by_consensus, eager, majority_ack};
 use quorate_commit::non_blocking;
-use quorate_consensus::{rotating, uniform_hierarchical};
+use quorate_consensus::{hierarchical, rotating, uniform_hierarchical};
 use quorate_core::{Addr, Host, Layer, ProcessId};
+use quorate_detectors::from_terminating;
 use quorate_membership::group;
 
 /// The algorithms of the total-order stack, top down: two processes can only talk if theirs are the
@@ -16,6 +17,13 @@ pub const TOTAL_ORDER: &str = "total-order:by-consensus uniform:majority-ack \
 
 /// The algorithms of terminating broadcast's stack.
 pub const TERMINATING: &str = "terminating:by-consensus consensus:uniform-hierarchical";
+
+/// The algorithms of its stack over regular consensus.
+pub const TERMINATING_REGULAR: &str = "terminating:by-consensus consensus:hierarchical";
+
+/// The algorithms of P from terminating broadcast.
+pub const FROM_TERMINATING: &str = "perfect:from-terminating terminating:by-consensus \
+                                    consensus:uniform-hierarchical";
 
 /// The algorithms of group membership's stack.
 pub const GROUP_MEMBERSHIP: &str = "group:by-consensus consensus:uniform-hierarchical";
@@ -89,6 +97,38 @@ pub fn terminating<H: Host>(
     let (lane, status) = (links.lane(), links.status());
     let consensus = |source| consensus_of(source, &host, &links, detector);
     quorate_broadcast::terminating::spawn(&host, lane, &status, consensus, detector, up)
+}
+
+/// Terminating reliable broadcast, over best-effort broadcast, P, and for each source a regular hierarchical
+/// consensus: only correct processes agree on what comes of a message.
+pub fn terminating_regular<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<terminating::Deliver>,
+) -> Addr<terminating::Broadcast> {
+    let (host, links) = (host.at("terminating"), links.at("terminating"));
+    let (lane, status) = (links.lane(), links.status());
+    let consensus = |source: ProcessId| {
+        let source = source.to_string();
+        let (host, links) = (
+            host.at(&source).at("consensus"),
+            links.at(&source).at("consensus"),
+        );
+        move |up| hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
+    };
+    quorate_broadcast::terminating::spawn_regular(&host, lane, &status, consensus, detector, up)
+}
+
+/// P from terminating broadcast: over P, which it can do no better than, to be looked at.
+pub fn from_terminating<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<perfect::Crash>,
+) -> Subscribe<perfect::Crash> {
+    let below = |up: Addr<terminating::Deliver>| terminating(host, links, detector, up);
+    let pace = from_terminating::Configuration::default();
+    from_terminating::spawn(&host.at("from-terminating"), pace, below)
 }
 
 /// The consensus on the messages of a source, in terminating broadcast.

@@ -65,6 +65,9 @@
 //! [`consensus_over`](Builder::consensus_over) the quorums are those of a [`QuorumSystem`], a file that says what may
 //! fail; they go on where channels are cut in one direction for good.
 //!
+//! What they stand on has handles, too: [quorum access](Builder::quorum_access) and
+//! [flooding](Builder::flooding).
+//!
 //! Below these are messages to one process: [perfect links](Builder::links), [datagrams](Builder::datagrams)
 //! and [stubborn links](Builder::stubborn), each with an example in its documentation. Whom the failure
 //! detectors suspect and trust a node says itself: [`suspicions`](Node::suspicions),

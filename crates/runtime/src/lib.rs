@@ -31,10 +31,10 @@ pub mod udp;
 pub use error::Error;
 pub use node::{
     Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Deliveries, Delivery, Event, Events,
-    Group, Holder, Items, LatticeProposer, LeaderHints, Leadership, Machine, Members, Messages,
-    Node, Permit, Proposer, Registers, Repeater, Repetition, Replicated, Segments, SendPermit,
-    Sender, Source, StateWanted, SubmitError, Suspicions, Term, TryBroadcastError, TrySendError,
-    Unreadable, Voter,
+    Flooder, Group, Holder, Items, LatticeProposer, LeaderHints, Leadership, Machine, Members,
+    Messages, Node, Permit, Posted, Proposer, QuorumAccess, Registers, Repeater, Repetition,
+    Replicated, Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term,
+    TryBroadcastError, TrySendError, Unreadable, Voter,
 };
 pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem};
 

@@ -2,12 +2,15 @@
 //!
 //! A stream tells how what its reader knows differs from what is so now. So nothing waits for a slow reader,
 //! however long a node runs: what came and went while he did not read he is not told.
-use super::{Node, Snapshot};
+use super::{Builder, Node, Snapshot};
 use crate::error::Error;
-use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use quorate_abstractions::{eventually_perfect::Indication, perfect::Crash};
-use quorate_catalogue::broadcasts::NeedsPerfect;
-use quorate_core::{ProcessId, ProcessSet};
+use quorate_catalogue::{broadcasts::NeedsPerfect, stack};
+use quorate_core::{Addr, ProcessId, ProcessSet};
 use std::{
     fmt,
     pin::Pin,
@@ -147,9 +150,43 @@ impl Node {
     /// When the system is not [assumed to be synchronous](super::Builder::assume_synchronous).
     pub fn crashes(&self) -> Result<Crashes, Error> {
         let crashed = self.seen.crashed.clone().ok_or(NeedsPerfect("crashes"))?;
+        Ok(Crashes::of(crashed))
+    }
+}
+
+/// P, derived.
+impl Builder {
+    /// Declares the perfect failure detector as it follows from terminating broadcast: each process broadcasts a
+    /// message a second, and whoever is called faulty is reported. It stands on P itself, so that
+    /// [`crashes`](Node::crashes) are there sooner: it shows that the one is as hard as the other.
+    ///
+    /// # Errors
+    /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used
+    /// already.
+    pub fn crashes_from_terminating(&mut self, name: &str) -> Result<Crashes, Error> {
+        if self.synchrony.is_none() {
+            return Err(NeedsPerfect("crashes").into());
+        }
+        let (crashed, seen) = watch::channel(ProcessSet::EMPTY);
+        self.module(name, stack::FROM_TERMINATING, move |wiring| {
+            if let Some(perfect) = &wiring.perfect {
+                let reports = stack::from_terminating(&wiring.host, &wiring.links, perfect);
+                reports.send(Addr::new(move |Crash(process)| {
+                    crashed.send_modify(|crashed| {
+                        crashed.insert(process);
+                    });
+                }));
+            }
+        })?;
+        Ok(Crashes::of(seen))
+    }
+}
+
+impl Crashes {
+    fn of(crashed: watch::Receiver<ProcessSet>) -> Self {
         let changes =
             |known: &ProcessSet, now: &ProcessSet| now.without(*known).iter().map(Crash).collect();
-        Ok(Crashes(changes_of(crashed, ProcessSet::EMPTY, changes)))
+        Crashes(changes_of(crashed, ProcessSet::EMPTY, changes))
     }
 }
 

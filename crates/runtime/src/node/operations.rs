@@ -130,6 +130,14 @@ impl<K: Ord + Clone, A, O> Operations<K, A, O> {
         Ok(outcome)
     }
 
+    /// The operation on an object has returned, of which there is never another one.
+    pub fn returned_on(&self, object: &K, outcome: O) {
+        let under_way = self.ledger().under_way.get(object).map(|it| it.operation);
+        if let Some(operation) = under_way {
+            self.returned(object, operation, outcome);
+        }
+    }
+
     /// An operation has returned.
     pub fn returned(&self, object: &K, operation: u64, outcome: O) {
         let mut ledger = self.ledger();

@@ -50,6 +50,7 @@ fn epoch() -> u64 {
 ///
 /// # Example
 /// ```
+/// # use quorate_abstractions::lattice::Union;
 /// # use quorate_core::ProcessId;
 /// # use quorate_runtime::{Node, QuorumSystem};
 /// # #[tokio::main(flavor = "current_thread")]
@@ -63,11 +64,17 @@ fn epoch() -> u64 {
 /// let mut node = Node::builder(me, peers).socket(socket);
 /// let settings = node.registers_over::<u32>("settings", &system)?;
 /// let lots = node.consensus_over::<String>("lots", &system)?;
+/// let accounts = node.snapshot_over::<u64>("accounts", &system)?;
+/// let seen = node.lattice_agreement_over::<Union<String>>("seen", &system)?;
 /// let node = node.start().await?;
 ///
 /// settings.write("limit", &7).await?;
 /// assert_eq!(settings.read("limit").await?, Some(7));
 /// assert_eq!(lots.propose(1, &"red".to_owned()).await?, "red");
+/// accounts.update(&100).await?;
+/// assert_eq!(accounts.scan().await?, [Some(100)]);
+/// let all = seen.propose(&Union(["p1".to_owned()].into())).await?;
+/// assert!(all.0.contains("p1"));
 /// # node.shutdown().await?;
 /// # Ok(())
 /// # }

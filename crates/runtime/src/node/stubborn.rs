@@ -1,29 +1,17 @@
 //! Stubborn links as a module: what is sent is sent again and again, until its sender has enough.
 use super::{
-    Builder,
-    agreement::Abandon,
-    handles::Codec,
-    links::offering,
-    messages::Messages,
-    outlet::Outlet,
-    window::{Limits, Window},
+    Builder, handles::Codec, kept::Kept, links::offering, messages::Messages, outlet::Outlet,
 };
 use crate::error::Error;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{Indication, Transmit},
     link::{self, Links, To},
 };
-use quorate_core::{Addr, Host, Layer, ProcessId};
+use quorate_core::{Addr, Layer, ProcessId};
 use quorate_links::stubborn::{self, Deliver, Pauses, Request};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{
-    fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-};
+use std::{fmt, sync::Arc};
 
 /// What a module of stubborn links is made of, top down.
 const STUBBORN: &str = "links:stubborn links:fair-loss";
@@ -31,45 +19,18 @@ const STUBBORN: &str = "links:stubborn links:fair-loss";
 /// What a stubborn link puts in front of a message: who sends it, and its identifier.
 const HEAD: usize = 9;
 
-/// Where messages enter the link.
-struct Door {
-    requests: Addr<Request>,
-    /// Where a process tells itself that the link has taken a cancellation.
-    marks: Addr<link::Send<Bytes>>,
-    me: ProcessId,
-    /// The longest message.
-    longest: usize,
-}
-
-/// What the clones of a handle share.
-struct Shared {
-    door: OnceLock<Door>,
-    window: Window,
-    /// How many messages were sent so far.
-    sent: AtomicU64,
-    n: usize,
-}
-
-impl Abandon for Shared {
-    fn close(&self, error: &Error) {
-        self.window.close(error);
-    }
-
-    fn abandon(&self, error: &Error) {
-        self.window.close(error);
-    }
-}
-
 /// Sends messages of type `T` again and again, through one module of a node. Clones share its window.
 pub struct Repeater<T> {
-    shared: Arc<Shared>,
+    kept: Arc<Kept<Request>>,
+    n: usize,
     codec: Codec<T>,
 }
 
 impl<T> Clone for Repeater<T> {
     fn clone(&self) -> Self {
         Repeater {
-            shared: self.shared.clone(),
+            kept: self.kept.clone(),
+            n: self.n,
             codec: self.codec,
         }
     }
@@ -93,26 +54,15 @@ impl<T> Repeater<T> {
     /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked): the message was not sent.
     pub async fn send(&self, to: ProcessId, message: &T) -> Result<Repetition, Error> {
-        let shared = &self.shared;
-        if to.rank() > shared.n {
-            return Err(Error::NotMember {
-                me: to,
-                n: shared.n,
-            });
+        if to.rank() > self.n {
+            return Err(Error::NotMember { me: to, n: self.n });
         }
-        let Some(door) = shared.door.get() else {
-            return Err(shared.window.closed().unwrap_or(Error::NotStarted));
-        };
         let bytes = (self.codec.encode)(message)?;
-        let (size, limit) = (bytes.len(), door.longest);
-        if size > limit {
-            return Err(Error::TooLarge { size, limit });
-        }
-        shared.window.take(size).await?.keep(size);
-        let id = shared.sent.fetch_add(1, Relaxed) + 1;
-        door.requests.send(Request::Send { to, id, bytes });
+        let size = bytes.len();
+        let id = self.kept.begin(size).await?;
+        self.kept.request(Request::Send { to, id, bytes });
         Ok(Repetition {
-            shared: shared.clone(),
+            kept: self.kept.clone(),
             to,
             id,
             size,
@@ -123,7 +73,7 @@ impl<T> Repeater<T> {
 /// A message that is sent again and again until this is dropped. What is on its way then may still arrive.
 #[must_use = "the message is not sent again once this is dropped"]
 pub struct Repetition {
-    shared: Arc<Shared>,
+    kept: Arc<Kept<Request>>,
     to: ProcessId,
     id: u64,
     size: usize,
@@ -138,16 +88,7 @@ impl fmt::Debug for Repetition {
 impl Drop for Repetition {
     fn drop(&mut self) {
         let (to, id) = (self.to, self.id);
-        if let Some(door) = self.shared.door.get() {
-            door.requests.send(Request::Cancel { to, id });
-            // Its room is given back when the link has taken that.
-            let mut mark = BytesMut::with_capacity(8);
-            mark.put_u64_le(self.size as u64);
-            door.marks.send(link::Send {
-                to: To::One(door.me),
-                message: mark.freeze(),
-            });
-        }
+        self.kept.end(Request::Cancel { to, id }, self.size);
     }
 }
 
@@ -209,17 +150,11 @@ impl Builder {
         name: &str,
         codec: Codec<T>,
     ) -> Result<(Repeater<T>, Messages<T>), Error> {
-        let Limits { messages, bytes } = self.limits;
-        let shared = Arc::new(Shared {
-            door: OnceLock::new(),
-            window: Window::new(Limits { messages, bytes }),
-            sent: AtomicU64::new(0),
-            n: self.processes(),
-        });
+        let kept = Arc::new(Kept::new(self.limits));
         let (outlet, intake) = Outlet::new(self.backlog);
-        let (opened, inlet) = (shared.clone(), outlet.clone());
+        let (opened, inlet) = (kept.clone(), outlet.clone());
         self.module(name, STUBBORN, move |wiring| {
-            let (me, links) = (wiring.host.me(), wiring.links.datagrams());
+            let links = wiring.links.datagrams();
             let up = offering(&wiring, inlet).with(|Deliver { from, bytes, .. }: Deliver| {
                 link::Deliver {
                     from,
@@ -229,34 +164,14 @@ impl Builder {
             let lane = links.lane();
             let edge = move |up: Addr<Indication>| over(lane, up);
             let requests = stubborn::spawn(&wiring.host, Pauses::default(), edge, up);
-            let marked = opened.clone();
-            let marks = wiring.links.at("sent").open(Addr::new(move |mark| {
-                marked.upon_mark(me, &mark);
-            }));
-            let door = Door {
-                requests,
-                marks,
-                me,
-                longest: links.longest().saturating_sub(HEAD),
-            };
-            // Wired once, by the builder that made the module.
-            let _ = opened.door.set(door);
+            let longest = links.longest().saturating_sub(HEAD);
+            opened.open(&wiring, requests, longest);
         })?;
-        self.handles.agreements.push(shared.clone());
+        self.handles.agreements.push(kept.clone());
         self.handles.outlets.push(Arc::new(outlet));
-        let repeater = Repeater { shared, codec };
+        let n = self.processes();
+        let repeater = Repeater { kept, n, codec };
         Ok((repeater, Messages::new(intake, codec)))
-    }
-}
-
-impl Shared {
-    /// The link has taken the cancellation of a message of this length.
-    fn upon_mark(&self, me: ProcessId, mark: &link::Deliver<Bytes>) {
-        if mark.from == me
-            && let Ok(size) = <[u8; 8]>::try_from(&mark.message[..])
-        {
-            self.window.give_back(1, u64::from_le_bytes(size) as usize);
-        }
     }
 }
 

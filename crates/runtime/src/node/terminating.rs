@@ -160,16 +160,52 @@ impl Builder {
     where
         T: Serialize + DeserializeOwned,
     {
+        self.terminating_of(name, Codec::typed(), true)
+    }
+
+    /// As [`terminating`](Builder::terminating), of bytes as they are.
+    ///
+    /// # Errors
+    /// As [`terminating`](Builder::terminating).
+    pub fn terminating_bytes(
+        &mut self,
+        name: &str,
+    ) -> Result<(Source<Bytes>, Answers<Bytes>), Error> {
+        self.terminating_of(name, Codec::raw(), true)
+    }
+
+    /// As [`terminating`](Builder::terminating), over regular consensus: agreement binds correct processes only.
+    /// One that crashes may have got a message of which the others get that its source is faulty.
+    ///
+    /// # Errors
+    /// As [`terminating`](Builder::terminating).
+    pub fn terminating_regular<T>(&mut self, name: &str) -> Result<(Source<T>, Answers<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.terminating_of(name, Codec::typed(), false)
+    }
+
+    fn terminating_of<T>(
+        &mut self,
+        name: &str,
+        codec: Codec<T>,
+        is_uniform: bool,
+    ) -> Result<(Source<T>, Answers<T>), Error> {
         if self.synchrony.is_none() {
             return Err(NeedsPerfect("terminating").into());
         }
-        let codec = Codec::typed();
+        let algorithms = if is_uniform {
+            stack::TERMINATING
+        } else {
+            stack::TERMINATING_REGULAR
+        };
         let limit = self.link.maximum_message.saturating_sub(HEADS);
         let flow = Arc::new(Flow::new(self.limits, limit));
         let (outlet, intake) = Outlet::new(self.backlog);
         let (inlet, own) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
-        self.module(name, stack::TERMINATING, move |wiring| {
+        self.module(name, algorithms, move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let up = Addr::new(move |delivery: Deliver| {
                 let is_message = delivery.outcome != terminating::Outcome::SenderFaulty;
@@ -180,7 +216,12 @@ impl Builder {
             });
             let wait = Wait::for_crash_stop();
             reader.open(wiring.pressure(wait, own.pressure()), wait.reader());
-            if let Ok(door) = wiring.terminating(up) {
+            let door = if is_uniform {
+                wiring.terminating(up)
+            } else {
+                wiring.terminating_regular(up)
+            };
+            if let Ok(door) = door {
                 own.open(me, door.with(|payload| Broadcast { payload }));
             }
         })?;

@@ -114,6 +114,23 @@ impl Wiring {
         Ok(stack::terminating(&self.host, &self.links, perfect, up))
     }
 
+    /// Starts terminating broadcast over regular consensus here.
+    ///
+    /// # Errors
+    /// When there is no perfect failure detector.
+    pub fn terminating_regular(
+        &self,
+        up: Addr<terminating::Deliver>,
+    ) -> Result<Addr<terminating::Broadcast>, NeedsPerfect> {
+        let perfect = self.perfect.as_ref().ok_or(NeedsPerfect("terminating"))?;
+        Ok(stack::terminating_regular(
+            &self.host,
+            &self.links,
+            perfect,
+            up,
+        ))
+    }
+
     /// Starts registers of the catalogue here. Of those with one writer, `writer` is it.
     ///
     /// # Errors

@@ -31,6 +31,16 @@ async fn three(kind: Kind) -> Vec<Member<(u64, String)>> {
     members
 }
 
+/// Waits until data flows between all.
+async fn met(nodes: &[Node]) {
+    for node in nodes {
+        let others = nodes.len() - 1;
+        let mut status = node.status();
+        let all = status.wait_for(|now| now.connected().len() == others);
+        within(all).await.unwrap();
+    }
+}
+
 async fn next<T>(messages: &mut Messages<T>) -> Result<(quorate_core::ProcessId, T), Error> {
     within(messages.next()).await.expect("the node runs")
 }
@@ -161,9 +171,7 @@ async fn datagrams_arrive_in_one_direction_when_the_other_is_cut_and_long_ones_a
             handles.push(builder.datagrams::<Vec<u8>>("gauge").unwrap());
             nodes.push(builder.start().await.unwrap());
         }
-        for node in &nodes {
-            within(node.admitted()).await.unwrap();
-        }
+        met(&nodes).await;
         nodes[0]
             .faults()
             .set(p(2), Direction::Incoming, Fault::cut());
@@ -221,6 +229,41 @@ async fn what_is_repeated_arrives_again_and_again_until_its_sender_has_enough() 
             _ => 0,
         };
     }
+    for node in nodes {
+        within(node.shutdown()).await.unwrap();
+    }
+}
+
+/// Only p1 → p2 → p3 → p1 is left of the channels.
+#[tokio::test]
+async fn what_is_flooded_goes_round_channels_that_are_cut() {
+    let (mut nodes, mut handles) = (Vec::new(), Vec::new());
+    for mut builder in builders(Kind::Udp, 3) {
+        handles.push(builder.flooding::<String>("board").unwrap());
+        nodes.push(builder.start().await.unwrap());
+    }
+    met(&nodes).await;
+    for (from, to) in [(2, 1), (3, 2), (1, 3)] {
+        let faults = nodes[to - 1].faults();
+        faults.set(p(from), Direction::Incoming, Fault::cut());
+    }
+    // Longer than a datagram.
+    let note = "news ".repeat(1000);
+    let posted = within(handles[0].0.post(&note)).await.unwrap();
+    for (_, notes) in &mut handles {
+        assert_eq!(next(notes).await.unwrap(), (p(1), note.clone()));
+    }
+    let to = quorate_core::ProcessSet::from_iter([p(2)]);
+    let other = within(handles[2].0.post_for(to, &"for p2".to_owned()))
+        .await
+        .unwrap();
+    assert_eq!(
+        next(&mut handles[1].1).await.unwrap(),
+        (p(3), "for p2".to_owned())
+    );
+    drop((posted, other));
+    let long = within(handles[0].0.post(&"x".repeat(100_000))).await;
+    assert!(matches!(long, Err(Error::TooLarge { .. })));
     for node in nodes {
         within(node.shutdown()).await.unwrap();
     }

@@ -5,9 +5,13 @@ use crate::{
     Error, LatticeProposer, Node, Proposer, QuorumSystem, Registers, Segments,
     faults::{Direction, Fault},
 };
+use futures::future::join_all;
 use quorate_abstractions::lattice::Union;
 use quorate_catalogue::quorum_system::Access;
-use quorate_quorums::file;
+use quorate_quorums::{
+    file,
+    marks::{Mark, Marks},
+};
 
 const FIVE: &str = include_str!("../../../../config/quorums/five.toml");
 
@@ -30,8 +34,11 @@ async fn started(kind: Kind, n: usize, system: &QuorumSystem) -> Vec<Member> {
             node: builder.start().await.unwrap(),
         });
     }
+    // Channels must have worked both ways once.
     for member in &members {
-        within(member.node.admitted()).await.unwrap();
+        let mut status = member.node.status();
+        let all = status.wait_for(|now| now.connected().len() == n - 1);
+        within(all).await.unwrap();
     }
     members
 }
@@ -120,6 +127,32 @@ async fn classical_access_serves_the_same_handles() {
     let mut members = started(Kind::Udp, 3, &system).await;
     drop(members.remove(0));
     work_together(&members[0], &members[1], 1).await;
+}
+
+#[tokio::test]
+async fn a_state_is_set_and_got_through_quorums_by_calls_that_overlap() {
+    let system = QuorumSystem::parse("processes = 3\ncrashes = 1\n").unwrap();
+    let (mut nodes, mut all) = (Vec::new(), Vec::new());
+    for mut builder in builders(Kind::Udp, 3) {
+        let access = builder.quorum_access("marks", &system, Marks::default());
+        all.push(access.unwrap());
+        nodes.push(builder.start().await.unwrap());
+    }
+    let sets = (0..9).map(|mark| all[usize::from(mark) % 3].set(Mark(mark)));
+    for set in within(join_all(sets)).await {
+        set.unwrap();
+    }
+    drop(nodes.pop());
+    let gets = within(join_all([all[0].get(), all[1].get()])).await;
+    for states in gets {
+        let states = states.unwrap();
+        let marks = states.iter().fold(0, |marks, Marks(more)| marks | more);
+        assert_eq!(marks, 0b1_1111_1111, "{states:?}");
+    }
+    for node in nodes {
+        within(node.shutdown()).await.unwrap();
+    }
+    assert!(matches!(all[0].get().await, Err(Error::Stopped)));
 }
 
 #[tokio::test]

@@ -181,3 +181,37 @@ async fn nobody_waits_for_a_stopped_node() {
     assert!(within(answers.next()).await.is_none());
     assert!(matches!(source.broadcast(3).await, Err(Error::Stopped)));
 }
+
+/// What is over regular consensus, bytes as they are, and P as it follows from all this.
+#[tokio::test]
+async fn over_regular_consensus_a_crash_is_answered_too_and_p_can_be_derived() {
+    let (mut nodes, mut handles) = (Vec::new(), Vec::new());
+    for builder in builders(Kind::Udp, 3) {
+        let mut builder = synchronous(builder, Duration::from_secs(2));
+        let regular = builder.terminating_regular::<u64>("regular").unwrap();
+        let raw = builder.terminating_bytes("raw").unwrap();
+        let crashes = builder.crashes_from_terminating("derived").unwrap();
+        handles.push((regular, raw, crashes));
+        nodes.push(builder.start().await.unwrap());
+    }
+    for node in &nodes {
+        within(node.admitted()).await.unwrap();
+    }
+    let ((source, _), (raw, _), _) = &handles[2];
+    within(source.broadcast(7)).await.unwrap();
+    within(raw.broadcast("seven".into())).await.unwrap();
+    let ((_, answers), (_, bytes), _) = &mut handles[0];
+    let answer = within(answers.next()).await.unwrap().unwrap();
+    assert_eq!((answer.source, answer.outcome), (p(3), Message(7)));
+    let answer = within(bytes.next()).await.unwrap().unwrap();
+    assert_eq!(answer.outcome, Message("seven".into()));
+    drop(nodes.pop());
+    let ((_, answers), _, crashes) = &mut handles[0];
+    let answer = within(answers.next()).await.unwrap().unwrap();
+    assert_eq!((answer.number, answer.outcome), (2, SenderFaulty));
+    let crash = within(crashes.next()).await;
+    assert_eq!(crash, Some(quorate_abstractions::perfect::Crash(p(3))));
+    for node in nodes {
+        within(node.shutdown()).await.unwrap();
+    }
+}

@@ -1,0 +1,215 @@
+//! Flooding as a module: what is posted reaches whoever a path leads to.
+use super::{
+    Builder, handles::Codec, kept::Kept, links::offering, messages::Messages, outlet::Outlet,
+    window::Limits,
+};
+use crate::error::Error;
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    flooding::{Request, Slot},
+    link::{Deliver, Links, To},
+};
+use quorate_core::{
+    Observation, Observe, ProcessSet,
+    message::digest,
+    wire::{Undecodable, Wire},
+};
+use quorate_quorums::flooding::{self, Configuration};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, sync::Arc};
+
+/// What a module of flooding is made of, top down.
+const FLOODING: &str = "flooding:repeating links:fair-loss";
+
+/// The longest message.
+const LONGEST: usize = 64 * 1024;
+
+/// A process has no more posts at a time.
+const POSTS: usize = 1 << 10;
+
+/// A message, as it travels.
+struct Flooded(Bytes);
+
+impl Wire for Flooded {
+    fn encode(&self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.0);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, Undecodable> {
+        Ok(Flooded(bytes))
+    }
+}
+
+impl Observe for Flooded {
+    fn observe(&self) -> Observation {
+        Observation::internal("Flooded").digest(digest(&self.0))
+    }
+}
+
+/// Posts messages of type `T`, through one module of a node. Clones share its window.
+pub struct Flooder<T> {
+    kept: Arc<Kept<Request<Flooded>>>,
+    codec: Codec<T>,
+}
+
+impl<T> Clone for Flooder<T> {
+    fn clone(&self) -> Self {
+        Flooder {
+            kept: self.kept.clone(),
+            codec: self.codec,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Flooder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flooder").finish_non_exhaustive()
+    }
+}
+
+impl<T> Flooder<T> {
+    /// Waits for room in the module's [window](Builder::window), and posts a message to all processes, this one
+    /// included: it is passed on by everybody whom it reaches, again and again, until what this returns is
+    /// dropped. The window counts what stands so.
+    ///
+    /// A call that is dropped while it waits has not posted.
+    ///
+    /// # Errors
+    /// [`TooLarge`](Error::TooLarge), above 64 KiB; [`Unencodable`](Error::Unencodable);
+    /// [`NotStarted`](Error::NotStarted), [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked): nothing was posted.
+    pub async fn post(&self, message: &T) -> Result<Posted<T>, Error> {
+        self.post_to(To::All, message).await
+    }
+
+    /// As [`post`](Flooder::post), to these processes only; the others pass it on.
+    ///
+    /// # Errors
+    /// As [`post`](Flooder::post).
+    pub async fn post_for(&self, to: ProcessSet, message: &T) -> Result<Posted<T>, Error> {
+        self.post_to(To::Some(to), message).await
+    }
+
+    async fn post_to(&self, to: To, message: &T) -> Result<Posted<T>, Error> {
+        let bytes = (self.codec.encode)(message)?;
+        let size = bytes.len();
+        let slot = Slot(self.kept.begin(size).await?);
+        let message = Flooded(bytes);
+        self.kept.request(Request::Post { slot, to, message });
+        Ok(Posted {
+            flooder: self.clone(),
+            slot,
+            size,
+        })
+    }
+}
+
+/// A message that is passed on until this is dropped. Who is reached only later does not get it then.
+#[must_use = "the message is not passed on once this is dropped"]
+pub struct Posted<T> {
+    flooder: Flooder<T>,
+    slot: Slot,
+    size: usize,
+}
+
+impl<T> fmt::Debug for Posted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Posted({})", self.slot.0)
+    }
+}
+
+impl<T> Drop for Posted<T> {
+    fn drop(&mut self) {
+        let slot = self.slot;
+        self.flooder.kept.end(Request::Withdraw { slot }, self.size);
+    }
+}
+
+/// Flooding.
+impl Builder {
+    /// Declares flooding of messages of type `T`, over fair-loss links: what a correct process posts, and keeps
+    /// posted, is delivered once by every correct process that a path of correct processes and channels leads to,
+    /// although channels fail in one direction for good. Nothing is acknowledged, so that the poster does not
+    /// learn who has it. What arrives while the reader's [backlog](Builder::backlog) is full is lost.
+    ///
+    /// A message has 64 KiB at most, and a process up to 1024 posts at a time, if its window is not smaller. The
+    /// builder's [datagram](Builder::datagram) must not be below 1050 bytes. What is gone from one process after a
+    /// restart is gone: its next start is another process.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    ///
+    /// # Example
+    /// ```
+    /// # use futures::StreamExt;
+    /// # use quorate_core::ProcessId;
+    /// # use quorate_runtime::Node;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
+    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// # let peers = vec![socket.local_addr()?];
+    /// let mut node = Node::builder(me, peers).socket(socket);
+    /// let (board, mut notes) = node.flooding::<String>("board")?;
+    /// let node = node.start().await?;
+    ///
+    /// let posted = board.post(&"out for lunch".to_owned()).await?;
+    /// let (from, note) = notes.next().await.ok_or("the node has stopped")??;
+    /// assert_eq!((from, &*note), (me, "out for lunch"));
+    /// drop(posted);
+    /// # node.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn flooding<T>(&mut self, name: &str) -> Result<(Flooder<T>, Messages<T>), Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.flooding_of(name, Codec::typed())
+    }
+
+    /// As [`flooding`](Builder::flooding), of bytes as they are.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn flooding_bytes(
+        &mut self,
+        name: &str,
+    ) -> Result<(Flooder<Bytes>, Messages<Bytes>), Error> {
+        self.flooding_of(name, Codec::raw())
+    }
+
+    fn flooding_of<T>(
+        &mut self,
+        name: &str,
+        codec: Codec<T>,
+    ) -> Result<(Flooder<T>, Messages<T>), Error> {
+        let kept = Arc::new(Kept::new(Limits {
+            messages: self.limits.messages.min(POSTS),
+            ..self.limits
+        }));
+        let (outlet, intake) = Outlet::new(self.backlog);
+        let (opened, inlet) = (kept.clone(), outlet.clone());
+        self.module(name, FLOODING, move |wiring| {
+            let up = offering(&wiring, inlet).with(|delivery: Deliver<Flooded>| Deliver {
+                from: delivery.from,
+                message: delivery.message.0,
+            });
+            let configuration = Configuration {
+                entry: LONGEST,
+                ..Configuration::repeating()
+            };
+            let lane = wiring.links.datagrams().lane();
+            let requests = flooding::spawn(&wiring.host, configuration, lane, up);
+            opened.open(&wiring, requests, LONGEST);
+        })?;
+        self.floods = true;
+        self.handles.agreements.push(kept.clone());
+        self.handles.outlets.push(Arc::new(outlet));
+        Ok((Flooder { kept, codec }, Messages::new(intake, codec)))
+    }
+}

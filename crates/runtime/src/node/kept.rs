@@ -1,0 +1,117 @@
+//! What a user keeps going until he drops it: each takes room in a window.
+use super::{
+    Wiring,
+    agreement::Abandon,
+    window::{Limits, Window},
+};
+use crate::error::Error;
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate_abstractions::link::{self, Links, To};
+use quorate_core::{Addr, Host, ProcessId};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// Where requests enter the algorithm.
+struct Door<R: 'static> {
+    requests: Addr<R>,
+    /// Where a process tells itself that the thread has taken what ends something.
+    marks: Addr<link::Send<Bytes>>,
+    me: ProcessId,
+    /// The longest message.
+    longest: usize,
+}
+
+/// What one module keeps going, by requests of type `R`.
+pub(super) struct Kept<R: 'static> {
+    door: OnceLock<Door<R>>,
+    window: Window,
+    /// How many were begun so far.
+    begun: AtomicU64,
+}
+
+impl<R: Send + 'static> Kept<R> {
+    /// No more at a time than the limits allow.
+    pub fn new(limits: Limits) -> Self {
+        Kept {
+            door: OnceLock::new(),
+            window: Window::new(limits),
+            begun: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on requests go there, with messages of so many bytes at most.
+    pub fn open(self: &Arc<Self>, wiring: &Wiring, requests: Addr<R>, longest: usize) {
+        let (kept, me) = (self.clone(), wiring.host.me());
+        let marks = wiring.links.at("sent").open(Addr::new(move |mark| {
+            kept.upon_mark(me, &mark);
+        }));
+        let door = Door {
+            requests,
+            marks,
+            me,
+            longest,
+        };
+        // Wired once, by the builder that made it.
+        let _ = self.door.set(door);
+    }
+
+    /// Waits for room for something of this size; says its number. Whoever stops waiting has begun nothing.
+    pub async fn begin(&self, size: usize) -> Result<u64, Error> {
+        self.check(size)?;
+        self.window.take(size).await?.keep(size);
+        Ok(self.begun.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// Whether something of this size may be sent.
+    pub fn check(&self, size: usize) -> Result<(), Error> {
+        let Some(door) = self.door.get() else {
+            return Err(self.window.closed().unwrap_or(Error::NotStarted));
+        };
+        let limit = door.longest;
+        if size > limit {
+            return Err(Error::TooLarge { size, limit });
+        }
+        Ok(())
+    }
+
+    /// Requests something.
+    pub fn request(&self, request: R) {
+        if let Some(door) = self.door.get() {
+            door.requests.send(request);
+        }
+    }
+
+    /// Something of this size ends with this request: its room is given back when the thread has taken that.
+    pub fn end(&self, request: R, size: usize) {
+        if let Some(door) = self.door.get() {
+            door.requests.send(request);
+            let mut mark = BytesMut::with_capacity(8);
+            mark.put_u64_le(size as u64);
+            door.marks.send(link::Send {
+                to: To::One(door.me),
+                message: mark.freeze(),
+            });
+        }
+    }
+
+    /// Only a process's own marks count.
+    fn upon_mark(&self, me: ProcessId, mark: &link::Deliver<Bytes>) {
+        if mark.from == me
+            && let Ok(size) = <[u8; 8]>::try_from(&mark.message[..])
+        {
+            self.window.give_back(1, u64::from_le_bytes(size) as usize);
+        }
+    }
+}
+
+impl<R: Send + 'static> Abandon for Kept<R> {
+    fn close(&self, error: &Error) {
+        self.window.close(error);
+    }
+
+    fn abandon(&self, error: &Error) {
+        self.window.close(error);
+    }
+}

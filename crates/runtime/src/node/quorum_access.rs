@@ -1,0 +1,158 @@
+//! Quorum access as a module: a state that is updated and read through quorums.
+use super::{
+    Builder,
+    operations::{Begun, Operations},
+};
+use crate::error::Error;
+use quorate_abstractions::{
+    pressure::Wait,
+    quorum_access::{Answer, Call, Indication, Request, State},
+};
+use quorate_catalogue::quorum_system::{QuorumSystem, STORE};
+use quorate_core::{Addr, wire::encode};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// Updates and reads a replicated state `S` through quorums. Clones share the module. Calls of one process may
+/// overlap; where no quorum answers, they wait for one.
+pub struct QuorumAccess<S: State> {
+    operations: Arc<Operations<u64, Call<S::Update>, Answer<S>>>,
+    /// What this process has made of the state, which a message has to carry.
+    own: Arc<Mutex<S>>,
+    called: Arc<AtomicU64>,
+}
+
+impl<S: State> Clone for QuorumAccess<S> {
+    fn clone(&self) -> Self {
+        QuorumAccess {
+            operations: self.operations.clone(),
+            own: self.own.clone(),
+            called: self.called.clone(),
+        }
+    }
+}
+
+impl<S: State> fmt::Debug for QuorumAccess<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuorumAccess").finish_non_exhaustive()
+    }
+}
+
+impl<S: State> QuorumAccess<S> {
+    /// The states of a read quorum, in the order of its processes. One of them has each update whose
+    /// [`set`](QuorumAccess::set) had returned before this was called.
+    ///
+    /// A call that is dropped while it waits for room has not begun; one that is dropped later goes on.
+    ///
+    /// # Errors
+    /// [`NotStarted`](Error::NotStarted), [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
+    /// before, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits.
+    pub async fn get(&self) -> Result<Vec<S>, Error> {
+        let call = || Ok(Call::Get);
+        match self.operations.operate(self.number(), 0, call).await? {
+            Answer::Got(states) => Ok(states),
+            // A call has begun that the handle knows nothing of.
+            Answer::Set => Err(Error::Busy),
+        }
+    }
+
+    /// Has a write quorum apply an update.
+    ///
+    /// # Errors
+    /// [`TooLarge`](Error::TooLarge) when what this process has made of the state would be longer than 64 KiB;
+    /// and as [`get`](QuorumAccess::get): where the node had ended before, nothing was updated; where the outcome
+    /// is unknown, the update takes effect once, at any time, or never.
+    pub async fn set(&self, update: S::Update) -> Result<(), Error> {
+        let size = encode(&update).len();
+        let call = || {
+            let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = own.clone();
+            next.apply(&update);
+            let (size, limit) = (encode(&next).len(), STORE);
+            if size > limit {
+                return Err(Error::TooLarge { size, limit });
+            }
+            *own = next;
+            Ok(Call::Set(update.clone()))
+        };
+        match self.operations.operate(self.number(), size, call).await? {
+            Answer::Set => Ok(()),
+            // A call has begun that the handle knows nothing of.
+            Answer::Got(_) => Err(Error::Busy),
+        }
+    }
+
+    /// Each call is an object of its own: calls may overlap.
+    fn number(&self) -> u64 {
+        self.called.fetch_add(1, Relaxed) + 1
+    }
+}
+
+/// Quorum access.
+impl Builder {
+    /// Declares access through the quorums of a system to a replicated state that begins as `initial`, the same at
+    /// every process: what [registers](Builder::registers_over) stand on. Each message carries the state: what the
+    /// updates of one process make of it has 64 KiB at most, and those of all together as much as their sum.
+    ///
+    /// # Errors
+    /// As [`registers_over`](Builder::registers_over).
+    ///
+    /// # Example
+    /// ```
+    /// # use quorate_core::ProcessId;
+    /// # use quorate_runtime::{Node, QuorumSystem};
+    /// use quorate_quorums::marks::{Mark, Marks};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
+    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// # let peers = vec![socket.local_addr()?];
+    /// let system = QuorumSystem::parse("processes = 1\ncrashes = 0\n")?;
+    /// let mut node = Node::builder(me, peers).socket(socket);
+    /// // A set of marks; a state of one's own implements `State`.
+    /// let marks = node.quorum_access("marks", &system, Marks::default())?;
+    /// let node = node.start().await?;
+    ///
+    /// marks.set(Mark(3)).await?;
+    /// assert_eq!(marks.get().await?, [Marks(1 << 3)]);
+    /// # node.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn quorum_access<S: State>(
+        &mut self,
+        name: &str,
+        system: &QuorumSystem,
+        initial: S,
+    ) -> Result<QuorumAccess<S>, Error> {
+        self.check_system(system)?;
+        let operations = Arc::new(Operations::new(self.limits));
+        let (told, chosen) = (operations.clone(), system.clone());
+        let first = initial.clone();
+        self.module(name, &format!("access:{system}"), move |wiring| {
+            let returned = told.clone();
+            let up = Addr::new(move |Indication { operation, answer }| {
+                returned.returned_on(&operation, answer);
+            });
+            wiring.pressure(Wait::for_majority(), told.pressure());
+            let door = wiring.ground().quorum_access(&chosen, first, up);
+            told.open(door.with(|begun: Begun<u64, Call<S::Update>>| Request {
+                operation: begun.object,
+                call: begun.action,
+            }));
+        })?;
+        self.handles.agreements.push(operations.clone());
+        Ok(QuorumAccess {
+            operations,
+            own: Arc::new(Mutex::new(initial)),
+            called: Arc::default(),
+        })
+    }
+}
