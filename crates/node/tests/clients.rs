@@ -1,9 +1,12 @@
 //! Clients of Redis as they are, and a Redis to compare with, where they are installed; and what a replica
 //! has to bear of its clients.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
 use common::{Node, PATIENCE, free_addresses, ready_cluster, run, wait_for};
+use redis::{Commands, ExistenceCheck, SetOptions};
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
@@ -36,7 +39,7 @@ fn rest(mut stream: TcpStream) -> String {
 /// What a server says to these lines, behind one another, and then closes.
 fn conversation(server: SocketAddr, lines: &[&str]) -> String {
     let mut stream = connect(server);
-    let text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    let text = lines.join("\r\n") + "\r\n";
     stream.write_all(text.as_bytes()).unwrap();
     rest(stream)
 }
@@ -101,6 +104,48 @@ fn redis_cli_speaks_both_versions() {
         let names = cli(&["command", "list"]);
         let count = cli(&["command", "count"]);
         assert_eq!(names.lines().count().to_string(), count);
+    }
+}
+
+#[test]
+fn redis_rs_speaks_both_versions() {
+    let nodes = ready_cluster(3, &[]);
+    let client = nodes[0].client;
+    for url in [
+        format!("redis://{client}/?protocol=resp2"),
+        format!("redis://{client}/?protocol=resp3"),
+        format!("redis://default:any@{client}/?protocol=resp2"),
+        format!("redis://default:any@{client}/?protocol=resp3"),
+    ] {
+        let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
+        let connection = &mut connection;
+        let no: Option<String> = None;
+        redis::cmd("FLUSHALL").exec(connection).unwrap();
+        assert_eq!(connection.get("k"), Ok(no.clone()));
+        assert_eq!(connection.set("k", "v"), Ok(()));
+        let only_if_absent = SetOptions::default().conditional_set(ExistenceCheck::NX);
+        assert_eq!(connection.set_options("k", "w", only_if_absent), Ok(no));
+        assert_eq!(
+            connection.mget(&["k", "x"]),
+            Ok(vec![Some("v".to_owned()), None])
+        );
+        assert_eq!(connection.incr("n", -5), Ok(-5));
+        assert_eq!(connection.mset_nx(&[("a", 1), ("b", 2)]), Ok(true));
+        assert_eq!(connection.del(&["a", "b", "c"]), Ok(2));
+        let settings = redis::cmd("CONFIG")
+            .arg("GET")
+            .arg("save")
+            .query(connection);
+        assert_eq!(
+            settings,
+            Ok(BTreeMap::from([("save".to_owned(), String::new())]))
+        );
+        let mut pipe = redis::pipe();
+        pipe.set("p", 1).ignore().incr("p", 1).get("p");
+        assert_eq!(pipe.query(connection), Ok((2, "2".to_owned())));
+        let refused: redis::RedisResult<i64> =
+            redis::cmd("INCRBY").arg("n").arg("+5").query(connection);
+        assert!(refused.unwrap_err().to_string().contains("not an integer"));
     }
 }
 

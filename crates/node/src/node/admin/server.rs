@@ -128,11 +128,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(cx, |stream, cx| stream.poll_flush(cx))
+        self.watch(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(cx, |stream, cx| stream.poll_shutdown(cx))
+        self.watch(cx, AsyncWrite::poll_shutdown)
     }
 }
 

@@ -247,11 +247,10 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
             if let Ok(length) = length {
                 return length;
             }
-            patience = match self.activity.idle_for() {
-                None => idle,
-                Some(already) if already < idle => idle - already,
-                Some(_) => return Ok(0),
-            };
+            patience = idle.saturating_sub(self.activity.idle_for().unwrap_or_default());
+            if patience.is_zero() {
+                return Ok(0);
+            }
         }
     }
 
