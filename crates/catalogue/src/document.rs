@@ -1,7 +1,7 @@
 //! The texts that are generated from the entries: for the terminal, README.md and `docs/`.
 use crate::{
     algorithm::{Algorithm, Cost, Dead, Property},
-    algorithms,
+    algorithms, handles,
 };
 use std::fmt::{Result, Write};
 
@@ -66,6 +66,8 @@ fn write_description(text: &mut String, a: &Algorithm) -> Result {
     }
     line("rate", a.rate)?;
     line("memory", a.memory)?;
+    let handle = handles::reached(a).map(|reached| reached.to_string());
+    line("handle", handle.as_deref().unwrap_or_default())?;
     line("source", a.source)?;
     line("file", a.file)?;
     for Property { tag, kind, says } in a.properties {
@@ -230,6 +232,8 @@ fn write_section(text: &mut String, a: &Algorithm) -> Result {
     item("failure detector", &a.detector.to_string())?;
     item("rate", a.rate)?;
     item("memory", a.memory)?;
+    let handle = handles::reached(a).map(|reached| reached.to_string());
+    item("handle", handle.as_deref().unwrap_or_default())?;
     item("source", a.source)?;
     let costs = costs(a);
     if !costs.is_empty() {

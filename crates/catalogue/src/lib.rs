@@ -6,6 +6,7 @@
 //! - [`agreements`]: so with consensus and atomic commit.
 //! - [`quorum_system`]: shared memory and consensus over a quorum system that is given.
 //! - [`views`]: the view synchronies that a node can be asked for by name.
+//! - [`handles`]: by which handle of the library an algorithm is reached.
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
 //! - [`matrix`]: every algorithm under every fault.
 //! - [`document`]: the texts that are generated from the entries.
@@ -17,6 +18,7 @@ pub mod algorithms;
 pub mod broadcasts;
 pub mod document;
 pub mod gaps;
+pub mod handles;
 mod journal;
 pub mod matrix;
 pub mod quorum_system;

@@ -33,7 +33,7 @@ fn decided_at(n: usize, apart: u64, seed: u64) -> Vec<f64> {
     let adversary = Timed::uniform(UNIT, UNIT * 40);
     let mut world = World::new(n, seed, adversary)
         .unwrap()
-        .settle(Duration::from_secs(300));
+        .settle(Duration::from_mins(5));
     world.check(properties::consensus(world.membership(), "consensus"));
     for q in world.processes() {
         let (views, begin) = late_views(&world, q);
