@@ -314,7 +314,7 @@ impl Builder {
         if let Some(recorder) = &recorder {
             links.tap(Arc::new(recorder.clone()));
         }
-        self.wire(protocol.host(), &links, Arc::new(sight));
+        self.wire(protocol.host(), &links, Arc::new(sight))?;
         let edge = self.attach(&mut protocol, socket, links.arrivals());
         links.start(edge.map_err(start_error)?)?;
 
@@ -459,7 +459,12 @@ impl Builder {
     }
 
     /// Starts the detectors, the modules, and what keeps the status.
-    fn wire(&mut self, host: &TokioHost, links: &PerfectLinks<TokioHost>, status: Arc<Sight>) {
+    fn wire(
+        &mut self,
+        host: &TokioHost,
+        links: &PerfectLinks<TokioHost>,
+        status: Arc<Sight>,
+    ) -> Result<(), Error> {
         let total_order = self.fitting_total_order();
         let heartbeat = |up| links.heartbeat(up);
         let detector = increasing_timeout::spawn_with_incarnations(
@@ -506,7 +511,7 @@ impl Builder {
                 perfect: perfect.clone(),
                 total_order,
                 group: group.cloned(),
-            });
+            })?;
         }
         if let Some(group) = group {
             let task = group.start(host, total_order, &leader, self.backlog);
@@ -539,6 +544,7 @@ impl Builder {
             }
             status.change(|now| now.upon_status(news));
         }));
+        Ok(())
     }
 
     /// The order that the replicated machines and the plain total orders of the node share.

@@ -35,7 +35,7 @@ use std::sync::{
 /// What the layers between a handle and the link add to a message, at most.
 pub(super) const HEADS: usize = 1024;
 
-type Wire = Box<dyn FnOnce(Wiring) + Send>;
+type Wire = Box<dyn FnOnce(Wiring) -> Result<(), Error> + Send>;
 
 /// Where a user's messages enter a module, and where they come out.
 type Ends<T> = (Broadcaster<T>, Deliveries<T>);
@@ -116,6 +116,19 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) + Send + 'static,
     ) -> Result<(), Error> {
+        self.declare(name, algorithms, false, |wiring| {
+            wire(wiring);
+            Ok(())
+        })
+    }
+
+    /// As [`module`](Builder::module), where the wiring may fail: then the node does not start.
+    pub(crate) fn fallible_module(
+        &mut self,
+        name: &str,
+        algorithms: &str,
+        wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
         self.declare(name, algorithms, false, wire)
     }
 
@@ -124,7 +137,7 @@ impl Builder {
         &mut self,
         name: &str,
         algorithms: &str,
-        wire: impl FnOnce(Wiring) + Send + 'static,
+        wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
         self.declare(name, algorithms, true, wire)
     }
@@ -134,7 +147,7 @@ impl Builder {
         name: &str,
         algorithms: &str,
         ordered: bool,
-        wire: impl FnOnce(Wiring) + Send + 'static,
+        wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
         if name.is_empty() || name.contains('/') {
             return Err(Error::BadName(name.to_owned()));
@@ -193,9 +206,8 @@ impl Builder {
         let door = Door::default();
         let opened = door.clone();
         self.ordered_module(name, TOTAL_ORDER.algorithms(), move |wiring| {
-            if let Ok(addr) = wiring.broadcast(TOTAL_ORDER, up) {
-                opened.open(addr);
-            }
+            opened.open(wiring.broadcast(TOTAL_ORDER, up)?);
+            Ok(())
         })?;
         Ok(door.addr())
     }
@@ -315,9 +327,8 @@ impl Builder {
             if broadcast.may_lose_over_gaps() {
                 tell_gaps(&wiring, reader);
             }
-            if let Ok(door) = wiring.broadcast(broadcast, up) {
-                flow.open(me, door);
-            }
+            flow.open(me, wiring.broadcast(broadcast, up)?);
+            Ok(())
         })?;
         let outlet = self.keep(keep.clone(), outlet);
         if ordered {
@@ -389,16 +400,15 @@ impl Builder {
         self.check_detector(consensus.needs(), consensus.name())?;
         let agreement = Arc::new(Agreement::new(self.limits));
         let decided = agreement.clone();
-        self.module(name, consensus.algorithms(), move |wiring| {
+        self.fallible_module(name, consensus.algorithms(), move |wiring| {
             let told = decided.clone();
             let up = Addr::new(move |consensus::Decide { instance, value }| {
                 told.decided(instance, value);
             });
             // Decisions are read by whoever waits for them.
             wiring.pressure(wait_for(consensus.needs()), decided.pressure());
-            if let Ok(door) = wiring.consensus(consensus, up) {
-                decided.open(door);
-            }
+            decided.open(wiring.consensus(consensus, up)?);
+            Ok(())
         })?;
         self.handles.agreements.push(agreement.clone());
         let limit = self.link.maximum_message.saturating_sub(HEADS);
@@ -416,16 +426,15 @@ impl Builder {
         self.check_detector(commit.needs(), commit.name())?;
         let agreement = Arc::new(Agreement::new(self.limits));
         let decided = agreement.clone();
-        self.module(name, commit.algorithms(), move |wiring| {
+        self.fallible_module(name, commit.algorithms(), move |wiring| {
             let told = decided.clone();
             let up = Addr::new(move |atomic_commit::Decide { instance, outcome }| {
                 told.decided(instance, outcome);
             });
             // Decisions are read by whoever waits for them.
             wiring.pressure(wait_for(commit.needs()), decided.pressure());
-            if let Ok(door) = wiring.commit(commit, up) {
-                decided.open(door);
-            }
+            decided.open(wiring.commit(commit, up)?);
+            Ok(())
         })?;
         self.handles.agreements.push(agreement.clone());
         Ok(Voter::new(agreement))

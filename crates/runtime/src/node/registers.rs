@@ -209,7 +209,7 @@ impl Builder {
             None => registers.algorithms().to_owned(),
         };
         let me = self.me;
-        self.module(name, &algorithms, move |wiring| {
+        self.fallible_module(name, &algorithms, move |wiring| {
             let returned = told.clone();
             let up = Addr::new(move |indication: Indication| {
                 let Indication {
@@ -220,13 +220,13 @@ impl Builder {
                 returned.returned(&register, operation, outcome);
             });
             wiring.pressure(wait_for(registers.needs()), told.pressure());
-            if let Ok(door) = wiring.registers(registers, writer.unwrap_or(me), up) {
-                told.open(door.with(|begun: Begun<Bytes, Action>| Request {
-                    register: begun.object,
-                    operation: begun.operation,
-                    action: begun.action,
-                }));
-            }
+            let door = wiring.registers(registers, writer.unwrap_or(me), up)?;
+            told.open(door.with(|begun: Begun<Bytes, Action>| Request {
+                register: begun.object,
+                operation: begun.operation,
+                action: begun.action,
+            }));
+            Ok(())
         })?;
         self.handles.agreements.push(operations.clone());
         Ok(Registers {

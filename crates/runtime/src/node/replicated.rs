@@ -327,12 +327,12 @@ impl Builder {
                 shared: ours,
                 undecodable: host.counters().counter(host.path(), "undecodable"),
             };
-            let Some(group) = &wiring.group else {
-                return;
-            };
+            // There is one: a machine was declared.
+            let group = wiring.group.as_ref().ok_or(Error::NotStarted)?;
             beside(&wiring);
             wiring.links.pressure(group.wait(), flow.pressure());
             flow.open(wiring.origin(), group.share(Box::new(replica)));
+            Ok(())
         })?;
         self.machines += 1;
         self.handles.flows.push(shared.flow.clone());

@@ -205,7 +205,7 @@ impl Builder {
         let (outlet, intake) = Outlet::new(self.backlog);
         let (inlet, own) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
-        self.module(name, algorithms, move |wiring| {
+        self.fallible_module(name, algorithms, move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let up = Addr::new(move |delivery: Deliver| {
                 let is_message = delivery.outcome != terminating::Outcome::SenderFaulty;
@@ -217,13 +217,12 @@ impl Builder {
             let wait = Wait::for_crash_stop();
             reader.open(wiring.pressure(wait, own.pressure()), wait.reader());
             let door = if is_uniform {
-                wiring.terminating(up)
+                wiring.terminating(up)?
             } else {
-                wiring.terminating_regular(up)
+                wiring.terminating_regular(up)?
             };
-            if let Ok(door) = door {
-                own.open(me, door.with(|payload| Broadcast { payload }));
-            }
+            own.open(me, door.with(|payload| Broadcast { payload }));
+            Ok(())
         })?;
         let source = Source(Broadcaster::new(flow.clone(), codec));
         self.handles.flows.push(flow);

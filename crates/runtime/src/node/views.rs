@@ -273,7 +273,7 @@ impl Builder {
         } else {
             Wait::for_majority()
         };
-        self.module(name, views.algorithms(), move |wiring| {
+        self.fallible_module(name, views.algorithms(), move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let up = Addr::new(move |indication: Indication| {
                 match &indication {
@@ -286,10 +286,10 @@ impl Builder {
                 inlet.tell(indication);
             });
             reader.open(wiring.pressure(wait, own.pressure()), wait.reader());
-            if let Ok(requests) = wiring.views(views, up) {
-                opened.open(requests.clone());
-                own.open(me, requests.with(Request::Broadcast));
-            }
+            let requests = wiring.views(views, up)?;
+            opened.open(requests.clone());
+            own.open(me, requests.with(Request::Broadcast));
+            Ok(())
         })?;
         let events = Events {
             intake,
