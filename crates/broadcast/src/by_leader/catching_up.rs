@@ -55,8 +55,8 @@ pub(super) struct Missing {
     patience: Duration,
     /// The wait before asking, and when it is over.
     wait: Option<(TimerId, Time)>,
-    /// In which epoch, and after which instance, if the wait for getting any further is on.
-    since: Option<(u64, u64)>,
+    /// The wait for getting any further, if it is on, and in which epoch, and after which instance, it began.
+    since: Option<(TimerId, (u64, u64))>,
     /// How often this process has got no further since.
     stuck: u32,
     /// Whether somebody does not keep what is missing.
@@ -95,14 +95,15 @@ impl Missing {
         self.short = false;
     }
 
-    /// A state has come.
-    pub(super) fn upon_state(&mut self) {
+    /// A state has come. Gives back the wait for getting any further, which is over: with two of them, each
+    /// would void what is asked for upon the other.
+    pub(super) fn upon_state(&mut self) -> Option<TimerId> {
         self.patience = BATCHES;
-        self.since = None;
         self.stuck = 0;
         self.short = false;
         self.asks_for_state = false;
         self.states = self.states.saturating_add(1);
+        self.since.take().map(|(timer, _)| timer)
     }
 
     /// Something that had come was dropped: it has to be sent again.
@@ -301,8 +302,8 @@ impl ByLeader {
         }
         let factor = 1_u32.checked_shl(self.missing.stuck).unwrap_or(u32::MAX);
         let patience = STUCK.saturating_mul(factor).min(MOST_STUCK);
-        self.missing.since = Some((self.epoch.number(), self.sequence.applied()));
-        ctx.after(patience, Event::Behind);
+        let here = (self.epoch.number(), self.sequence.applied());
+        self.missing.since = Some((ctx.after(patience, Event::Behind), here));
     }
 
     /// The wait is over: if this process has got nowhere, it asks the next one for what it lacks; and if
@@ -310,7 +311,8 @@ impl ByLeader {
     pub(super) fn upon_still_behind(&mut self, ctx: &mut Ctx<Self>) {
         let here = (self.epoch.number(), self.sequence.applied());
         let is_behind = self.is_behind();
-        let is_stuck = self.missing.since.take() == Some(here) && is_behind;
+        let since = self.missing.since.take().map(|(_, since)| since);
+        let is_stuck = since == Some(here) && is_behind;
         if !self.joining.takes_part() {
             return;
         }

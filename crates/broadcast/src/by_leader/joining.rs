@@ -312,6 +312,9 @@ impl ByLeader {
             ctx.trigger(Effect::Indicate(Indication::Restore(Restore::Abandoned)));
             return self.abandon(ctx);
         };
+        if let Some(wait) = self.missing.upon_state() {
+            ctx.cancel(wait);
+        }
         let skipped = self.begin(&start);
         if !self.user.keeps_state() {
             tell_skipped(skipped, ctx);
@@ -339,7 +342,6 @@ impl ByLeader {
         self.joining.patience = JOINING;
         self.epoch
             .begin(start.configuration, start.leader, &start.newcomers);
-        self.missing.upon_state();
         let may_hold = |origin| self.epoch.may_hold(origin);
         let skipped = self.batches.advance(&start.streams, may_hold);
         self.sequence.skip_to(start.applied);

@@ -573,7 +573,11 @@ async fn a_name_is_used_once_and_a_handle_waits_for_the_start() {
 async fn a_module_that_cannot_be_wired_keeps_the_node_from_starting() {
     let mut builder = builders(Kind::Udp, 1).remove(0);
     let (orders, _delivered) = builder.total_order::<Order>("orders").unwrap();
-    let refuse = |_| Err(Error::NeedsPerfect(quorate_catalogue::broadcasts::NeedsPerfect("it")));
+    let refuse = |_| {
+        Err(Error::NeedsPerfect(
+            quorate_catalogue::broadcasts::NeedsPerfect("it"),
+        ))
+    };
     builder.fallible_module("broken", "it", refuse).unwrap();
     let error = within(builder.start()).await.err().unwrap();
     assert!(matches!(error, Error::NeedsPerfect(_)), "{error}");

@@ -522,6 +522,28 @@ fn a_member_far_behind_takes_a_state_and_forgets_no_promise() {
     assert_eq!(again.count(), 2, "what was dropped is to be said again");
 }
 
+/// Takes all timers that are on: how many of them are waits for getting any further.
+fn take_waits(p3: &mut Alone) -> usize {
+    let timers: Vec<_> = p3.ctx.take_alarms().map(|alarm| alarm.id).collect();
+    let on = timers.into_iter().filter_map(|id| p3.ctx.take_due(id));
+    on.filter(|event| matches!(event, Event::Behind)).count()
+}
+
+/// Of two, each would have whoever was asked for a state upon the other forgotten: seen, a member that had taken
+/// one before took no other, and asked two processes for one again and again.
+#[test]
+fn after_a_state_there_is_one_wait_for_getting_any_further() {
+    let mut p3 = member();
+    p3.hears(2, in_configuration(2, decided(6, &[])));
+    assert_eq!(take_waits(&mut p3), 1);
+    let asked = sent(p3.upon(Event::Behind));
+    assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
+    // It is behind still, and waits again, when the state comes.
+    assert!(is_whole(&p3.takes_all(1, answer(vec![(later(1), 1)], 1))));
+    p3.hears(2, in_configuration(3, decided(7, &[])));
+    assert_eq!(take_waits(&mut p3), 1);
+}
+
 fn of(origin: Origin, sequence: u64) -> Message {
     let Message::Data { batch, .. } = data(1, sequence) else {
         panic!();
