@@ -3,7 +3,7 @@ use super::socket::{Bound, Socket};
 use super::{
     Handles, Inner, Node, Snapshot, Wiring,
     detectors::Sight,
-    group::{Group, ORDER, Unreadable},
+    group::{Group, GroupOrder, ORDER, Unreadable},
     modules::{HEADS, Module},
     quorum_system::LEAST_DATAGRAM,
     window::Limits,
@@ -24,6 +24,7 @@ use quorate_abstractions::{
     pressure::Wait,
 };
 use quorate_broadcast::by_consensus;
+use quorate_catalogue::broadcasts::Below;
 use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId, message::Origin};
 use quorate_detectors::{
     exclude_on_timeout, exclusion_notice, first_incarnations, increasing_timeout, lowest_rank,
@@ -49,10 +50,12 @@ pub struct Builder {
     seed: Option<u64>,
     socket: Option<Socket>,
     pub(super) link: perfect::Configuration,
+    application: String,
     datagram: Option<usize>,
     detector: increasing_timeout::Configuration,
     pub(super) synchrony: Option<exclude_on_timeout::Configuration>,
     total_order: by_consensus::Configuration,
+    group_order: GroupOrder,
     udp: UdpConfiguration,
     tcp: TcpConfiguration,
     pub(super) limits: Limits,
@@ -80,10 +83,12 @@ impl Builder {
             seed: None,
             socket: None,
             link: perfect::Configuration::default(),
+            application: String::new(),
             datagram: None,
             detector: increasing_timeout::Configuration::default(),
             synchrony: None,
             total_order: by_consensus::Configuration::default(),
+            group_order: GroupOrder::default(),
             udp: UdpConfiguration::default(),
             tcp: TcpConfiguration::default(),
             limits: Limits::default(),
@@ -125,6 +130,15 @@ impl Builder {
     #[must_use]
     pub fn cluster(mut self, name: &str) -> Self {
         name.clone_into(&mut self.link.cluster);
+        self
+    }
+
+    /// What the program itself is, in which version: processes whose programs differ here do not talk to each
+    /// other. For what the names of the modules do not say, such as the form of a machine's commands. Default:
+    /// nothing.
+    #[must_use]
+    pub fn application(mut self, version: &str) -> Self {
+        version.clone_into(&mut self.application);
         self
     }
 
@@ -190,6 +204,14 @@ impl Builder {
     #[must_use]
     pub fn total_order_configuration(mut self, configuration: by_consensus::Configuration) -> Self {
         self.total_order = configuration;
+        self
+    }
+
+    /// What orders the commands of [replicated machines](Builder::replicated), and with them the plain total
+    /// orders of the node. The same on every process. Default: by leader.
+    #[must_use]
+    pub fn group_order(mut self, order: GroupOrder) -> Self {
+        self.group_order = order;
         self
     }
 
@@ -445,9 +467,14 @@ impl Builder {
         if self.machines > 0 {
             let ordered = self.modules.iter().filter(|(_, module)| module.ordered);
             let names: Vec<&str> = ordered.map(|(name, _)| name.as_str()).collect();
-            let order = [" ", ORDER, ":", &names.join(",")].concat();
+            let by = self.group_order.algorithms();
+            let order = [" ", ORDER, ":", &names.join(","), " ", by].concat();
             configuration.stack.push_str(&order);
-            configuration.rejoin = Some(ORDER.to_owned());
+            configuration.rejoin = self.rejoins().then(|| ORDER.to_owned());
+        }
+        if !self.application.is_empty() {
+            configuration.stack.push_str(" application:");
+            configuration.stack.push_str(&self.application);
         }
         configuration.stream = stream;
         if let Some(datagram) = self.datagram {
@@ -456,6 +483,11 @@ impl Builder {
             configuration.datagram = STREAM_DATAGRAM;
         }
         configuration
+    }
+
+    /// Whether a process that was started again is put into its seat.
+    fn rejoins(&self) -> bool {
+        self.machines > 0 && self.group_order == GroupOrder::ByLeader
     }
 
     /// Starts the detectors, the modules, and what keeps the status.
@@ -486,15 +518,14 @@ impl Builder {
         }
         let group = (self.machines > 0).then(|| Arc::new(self.group(host, links)));
         // Whoever was started again takes part in the order only: elsewhere it is as if it had crashed.
-        let (suspicions, trust) = match &group {
-            Some(_) => {
-                let firsts = host.at("first-incarnations");
-                let (suspicions, reach) = (&detector.suspicions, &detector.reach);
-                let of = first_incarnations::spawn(&firsts, suspicions, reach, &links.status());
-                let trust = lowest_rank::spawn_by_reach(&firsts.at("leader"), &of.reach);
-                (of.suspicions, trust)
-            }
-            None => (detector.suspicions.clone(), leader.clone()),
+        let (suspicions, trust) = if self.rejoins() {
+            let firsts = host.at("first-incarnations");
+            let (suspicions, reach) = (&detector.suspicions, &detector.reach);
+            let of = first_incarnations::spawn(&firsts, suspicions, reach, &links.status());
+            let trust = lowest_rank::spawn_by_reach(&firsts.at("leader"), &of.reach);
+            (of.suspicions, trust)
+        } else {
+            (detector.suspicions.clone(), leader.clone())
         };
         for (name, module) in std::mem::take(&mut self.modules) {
             let group = group.as_ref().filter(|_| module.ordered);
@@ -514,7 +545,14 @@ impl Builder {
             })?;
         }
         if let Some(group) = group {
-            let task = group.start(host, total_order, &leader, self.backlog);
+            let below = Below {
+                links: links.clone(),
+                eventually_perfect: detector.suspicions.clone(),
+                leader: leader.clone(),
+                perfect: perfect.clone(),
+                total_order,
+            };
+            let task = group.start(host, self.group_order, &below, self.backlog)?;
             self.act_upon_order(host, task);
         }
         let (of_detector, of_leader) = (status.clone(), status.clone());

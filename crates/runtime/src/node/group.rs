@@ -18,15 +18,13 @@ use crate::{
 use backlogs::Backlogs;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    Subscribe,
-    leader::Trust,
     link::Links,
     pressure::{Backlog, Wait},
     reconfigurable::{Indication, Request, Restore, View},
-    total_order::{Broadcast, Deliver},
+    total_order::{self, Deliver},
 };
-use quorate_broadcast::{by_consensus, by_leader};
-use quorate_catalogue::broadcasts::Delivery;
+use quorate_broadcast::by_leader;
+use quorate_catalogue::broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect};
 use quorate_core::{
     Addr, Host, MessageId, ProcessId,
     message::{LAST_NUMBER, Origin},
@@ -34,11 +32,60 @@ use quorate_core::{
 };
 use quorate_links::perfect::PerfectLinks;
 use state::{Incoming, Last, Position};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    str::FromStr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 use tokio::sync::mpsc;
 
 /// Where the order is. No module has this name.
 pub(super) const ORDER: &str = "group-order";
+
+/// What orders the commands of all replicated machines of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum GroupOrder {
+    /// A leader does, that the majority has promised to follow: few messages, and who was started again is put
+    /// into its seat and given the state.
+    #[default]
+    ByLeader,
+    /// One consensus after the other does. Nobody is put into a seat: who was started again stays outside.
+    ByConsensus,
+}
+
+impl GroupOrder {
+    /// The name of the algorithm in the catalogue.
+    pub fn name(self) -> &'static str {
+        self.broadcast().name()
+    }
+
+    /// The names of the algorithms that it is made of, top down.
+    pub fn algorithms(self) -> &'static str {
+        self.broadcast().algorithms()
+    }
+
+    fn broadcast(self) -> Broadcast {
+        match self {
+            GroupOrder::ByLeader => Broadcast::ByLeader,
+            GroupOrder::ByConsensus => Broadcast::ByConsensus,
+        }
+    }
+}
+
+impl FromStr for GroupOrder {
+    type Err = UnknownOrder;
+
+    fn from_str(name: &str) -> Result<Self, UnknownOrder> {
+        let all = [GroupOrder::ByLeader, GroupOrder::ByConsensus];
+        let found = all.into_iter().find(|order| order.name() == name);
+        found.ok_or_else(|| UnknownOrder(name.to_owned()))
+    }
+}
+
+/// There is no such order.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` is no uniform total order: choose one of by-leader, by-consensus")]
+pub struct UnknownOrder(String);
 
 /// How many indications are acted upon before other tasks of the thread have their turn.
 const INDICATIONS: usize = 64;
@@ -76,7 +123,10 @@ pub(super) trait Sharer: Send {
 
     /// All of it is here: from now on its state is that one. These are the last messages of each process
     /// that it stands for, of those that are news here.
-    fn whole(&mut self, news: &[MessageId], me: Origin);
+    ///
+    /// # Errors
+    /// When something of it is missing.
+    fn whole(&mut self, news: &[MessageId], me: Origin) -> Result<(), Unreadable>;
 }
 
 /// Who shares the order: known once all modules are wired.
@@ -138,7 +188,7 @@ impl Group {
             let payload = put_head(place, *sent, &body);
             // Under the lock: what is numbered first enters first.
             if let Some(requests) = requests.get() {
-                requests.send(Request::Broadcast(Broadcast { payload }));
+                requests.send(Request::Broadcast(total_order::Broadcast { payload }));
             }
         })
     }
@@ -153,10 +203,10 @@ impl Group {
     pub(super) fn start(
         &self,
         host: &TokioHost,
-        configuration: by_consensus::Configuration,
-        leader: &Subscribe<Trust>,
+        algorithm: GroupOrder,
+        below: &Below<PerfectLinks<TokioHost>>,
         limit: usize,
-    ) -> impl Future<Output = Result<(), Broken>> + Send + 'static {
+    ) -> Result<impl Future<Output = Result<(), Broken>> + Send + 'static, NeedsPerfect> {
         let (up, waiting) = mpsc::unbounded_channel();
         let meter = Arc::new(Meter::new(limit));
         meter.open(self.backlogs.join(), AtTheLimit::TakeNothing);
@@ -166,10 +216,8 @@ impl Group {
             // Once the receiver is gone the node is stopping, and nobody waits for deliveries.
             let _ = up.send(indication);
         });
-        let adopt = self.links.adopt();
+        let requests = self.order(host, algorithm, below, up)?;
         let host = host.at(ORDER);
-        let (links, order) = (&self.links, configuration);
-        let requests = by_leader::spawn_reconfigurable(&host, order, links, leader, adopt, up);
         // Started once, by the builder that made the group.
         let _ = self.requests.set(requests.clone());
         let undecodable = host.counters().counter(host.path(), "undecodable");
@@ -180,7 +228,42 @@ impl Group {
             position: Position::default(),
             incoming: None,
         };
-        task.run(waiting, meter, move || undecodable.add(1))
+        Ok(task.run(waiting, meter, move || undecodable.add(1)))
+    }
+
+    fn order(
+        &self,
+        host: &TokioHost,
+        algorithm: GroupOrder,
+        below: &Below<PerfectLinks<TokioHost>>,
+        up: Addr<Indication>,
+    ) -> Result<Addr<Request>, NeedsPerfect> {
+        let (host, links) = (host.at(ORDER), &self.links);
+        match algorithm {
+            GroupOrder::ByLeader => Ok(by_leader::spawn_reconfigurable(
+                &host,
+                below.total_order,
+                links,
+                &below.leader,
+                links.adopt(),
+                up,
+            )),
+            GroupOrder::ByConsensus => {
+                let up = up.with(Indication::Deliver);
+                let below = Below {
+                    links: links.clone(),
+                    ..below.clone()
+                };
+                let broadcast = broadcasts::spawn(Broadcast::ByConsensus, &host, &below, up)?;
+                Ok(Addr::new(move |request| match request {
+                    Request::Broadcast(total_order::Broadcast { payload }) => {
+                        broadcast.send(payload);
+                    }
+                    // Nobody is put into a seat, and given a state.
+                    Request::State { .. } => {}
+                }))
+            }
+        }
     }
 }
 
@@ -208,7 +291,7 @@ impl Sharer for Plain {
         Err(Unreadable)
     }
 
-    fn whole(&mut self, news: &[MessageId], _: Origin) {
+    fn whole(&mut self, news: &[MessageId], _: Origin) -> Result<(), Unreadable> {
         for last in news {
             self.up.send(Delivery {
                 origin: last.origin,
@@ -216,6 +299,7 @@ impl Sharer for Plain {
                 payloads: Vec::new(),
             });
         }
+        Ok(())
     }
 }
 
@@ -302,7 +386,7 @@ impl Task {
                 for (place, sharer) in self.sharers.iter_mut().enumerate() {
                     let news = news.iter().filter(|(of, _)| *of == place);
                     let news: Vec<MessageId> = news.map(|(_, id)| *id).collect();
-                    sharer.whole(&news, self.me);
+                    sharer.whole(&news, self.me)?;
                 }
                 tracing::info!(position = position.number, "got the state");
                 self.position = position;

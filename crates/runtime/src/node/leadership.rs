@@ -4,6 +4,7 @@
 //! claim in the order is the term's fence. So terms are ordered, and known by the same fence everywhere.
 use super::{
     Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View, agreement::Abandon,
+    handles::Codec,
 };
 use crate::error::Error;
 use quorate_abstractions::leader::Trust;
@@ -192,7 +193,9 @@ impl Builder {
         let newest = terms.told.subscribe();
         let (told, trusted) = watch::channel(None);
         let trust = Addr::new(move |Trust(leader)| _ = told.send_replace(Some(leader)));
-        let terms = self.replicated_with(name, terms, move |wiring| wiring.leader.send(trust))?;
+        let terms = self.replicated_with(name, terms, Codec::typed(), move |wiring| {
+            wiring.leader.send(trust);
+        })?;
         let ended = Arc::new(Ended(CancellationToken::new()));
         self.handles.machines.push(ended.clone());
         Ok(Leadership {

@@ -1,7 +1,9 @@
 //! Deterministic state machines that every process of a group keeps: each command of anybody is applied by
 //! all of them, in one order.
+mod alone;
 mod chunk;
 
+pub use alone::Alone;
 pub use chunk::{Chunk, Items};
 
 use super::{
@@ -9,15 +11,14 @@ use super::{
     agreement::Abandon,
     flow::Flow,
     group::{Entry, Sharer, Unreadable},
-    handles::encode_readable,
+    handles::Codec,
     modules::HEADS,
+    window::Taken,
 };
 use crate::error::Error;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::reconfigurable::View;
-use quorate_core::{
-    Host, MessageId, ProcessId, counters::Counter, message::Origin, wire::decode_value,
-};
+use quorate_core::{Host, MessageId, ProcessId, counters::Counter, message::Origin};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -38,7 +39,7 @@ const COMMAND: u8 = 1;
 /// For the state as a list of values, which may be long, there is [`Items`].
 pub trait Machine: Default + Send + 'static {
     /// What is asked of it.
-    type Command: Serialize + DeserializeOwned + Send + 'static;
+    type Command: Send + 'static;
     /// What it answers to who has asked.
     type Reply: Send + 'static;
 
@@ -47,6 +48,12 @@ pub trait Machine: Default + Send + 'static {
     ///
     /// It is called on a task of the runtime that the node was started in. A panic here stops the node.
     fn apply(&mut self, position: u64, origin: ProcessId, command: Self::Command) -> Self::Reply;
+
+    /// As [`apply`](Machine::apply), where nobody waits for the reply: a machine whose replies take long to
+    /// make need not make this one. What becomes of the machine must be the same.
+    fn apply_unanswered(&mut self, position: u64, origin: ProcessId, command: Self::Command) {
+        drop(self.apply(position, origin, command));
+    }
 
     /// The state as it is now, which does not change any more: it is read later, chunk by chunk, while further
     /// commands are applied. Chunks have at most 1 MiB; a state with a longer one is not given.
@@ -58,6 +65,14 @@ pub trait Machine: Default + Send + 'static {
     /// # Errors
     /// When it is no such chunk: then this process stops.
     fn restore(&mut self, chunk: Chunk) -> Result<(), Unreadable>;
+
+    /// All chunks were taken in.
+    ///
+    /// # Errors
+    /// When something is missing: then this process stops.
+    fn restored(&mut self) -> Result<(), Unreadable> {
+        Ok(())
+    }
 
     /// This machine, which was restored, takes the place of the one `before`: here it takes over what is no
     /// part of the state, such as those who watch it.
@@ -79,24 +94,51 @@ pub enum SubmitError {
     OutcomeUnknown,
 }
 
-/// What happens when a message has come back: with the machine as it is then, and the reply, if it was a
-/// command.
-type Waiter<M> = Box<dyn FnOnce(&M, Option<<M as Machine>::Reply>) + Send>;
+/// Who waits for a message to come back.
+enum Waiter<M: Machine> {
+    /// It wants the reply to its command.
+    Reply(Box<dyn FnOnce(M::Reply) + Send>),
+    /// It wants to look at the machine as it is then.
+    Look(Box<dyn FnOnce(&M) + Send>),
+}
 
 /// What the handle and the replica share.
 struct Shared<M: Machine> {
     flow: Arc<Flow>,
+    codec: Codec<M::Command>,
     waiters: Mutex<BTreeMap<u64, Waiter<M>>>,
+    machine: Mutex<M>,
 }
 
 impl<M: Machine> Shared<M> {
+    fn new(flow: Flow, codec: Codec<M::Command>, machine: M) -> Self {
+        Shared {
+            flow: Arc::new(flow),
+            codec,
+            waiters: Mutex::default(),
+            machine: Mutex::new(machine),
+        }
+    }
+
     fn waiters(&self) -> MutexGuard<'_, BTreeMap<u64, Waiter<M>>> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for room, and sends; `waiter` is called when the message has come back.
-    async fn send(&self, body: Bytes, waiter: Waiter<M>) -> Result<(), Error> {
-        let room = self.flow.room(body.len()).await?;
+    fn machine(&self) -> MutexGuard<'_, M> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A command as it travels.
+    fn encode(&self, command: &M::Command) -> Result<Bytes, Error> {
+        let encoded = (self.codec.encode)(command)?;
+        let mut body = BytesMut::with_capacity(encoded.len() + 1);
+        body.extend_from_slice(&[COMMAND]);
+        body.extend_from_slice(&encoded);
+        Ok(body.freeze())
+    }
+
+    /// Sends in the room that was taken; the waiter is told when the message has come back.
+    fn send(&self, room: Taken<'_>, body: Bytes, waiter: Waiter<M>) -> Result<(), Error> {
         // Under the lock: the message may be back before its waiter is here.
         let mut waiters = self.waiters();
         let id = self.flow.request_in(room, body)?;
@@ -141,24 +183,47 @@ impl<M: Machine> Replicated<M> {
     /// same place of the order. Waits for room first, as a broadcast does; on a process that was started again,
     /// until it has the state.
     ///
-    /// A call that is dropped while it waits for room has submitted nothing; later, the command may be applied.
+    /// Commands of one process are applied in the order in which these calls are let through. A call that is
+    /// dropped while it waits for room has submitted nothing; later, the command may be applied.
     ///
     /// # Errors
     /// See [`SubmitError`]: whether the command was submitted.
     pub async fn submit(&self, command: M::Command) -> Result<M::Reply, SubmitError> {
-        let encoded = encode_readable(&command)?;
-        let mut body = BytesMut::with_capacity(encoded.len() + 1);
-        body.extend_from_slice(&[COMMAND]);
-        body.extend_from_slice(&encoded);
         let (answer, answered) = oneshot::channel();
-        let waiter: Waiter<M> = Box::new(|_, reply| {
-            if let Some(reply) = reply {
-                // Who has given up is not there any more.
-                let _ = answer.send(reply);
-            }
-        });
-        self.shared.send(body.freeze(), waiter).await?;
+        let then = move |reply| {
+            // Who has given up is not there any more.
+            let _ = answer.send(reply);
+        };
+        self.submit_then(command, then).await?;
         answered.await.map_err(|_| SubmitError::OutcomeUnknown)
+    }
+
+    /// As [`submit`](Replicated::submit), without waiting for the reply: `then` is called with it, on the task
+    /// that applies commands, which waits for it. So commands can follow each other without a task for each.
+    ///
+    /// Where the outcome stays unknown here, `then` is dropped without being called.
+    ///
+    /// # Errors
+    /// The command was not submitted, and will not be applied.
+    pub async fn submit_then(
+        &self,
+        command: M::Command,
+        then: impl FnOnce(M::Reply) + Send + 'static,
+    ) -> Result<(), Error> {
+        let body = self.shared.encode(&command)?;
+        let room = self.shared.flow.room(body.len()).await?;
+        self.shared.send(room, body, Waiter::Reply(Box::new(then)))
+    }
+
+    /// Waits for room for one command, whose length is not known yet: who makes a command of what has come in
+    /// meanwhile waits first. A call that is dropped has taken nothing.
+    ///
+    /// # Errors
+    /// Those of a node that has stopped, or may not take part.
+    pub async fn reserve(&self) -> Result<SubmitPermit<'_, M>, Error> {
+        let room = self.shared.flow.reserve().await?;
+        let shared = &self.shared;
+        Ok(SubmitPermit { shared, room })
     }
 
     /// Looks at the machine at a moment between the call and its return: whatever had been replied to anybody
@@ -176,20 +241,29 @@ impl<M: Machine> Replicated<M> {
         loop {
             let (answer, answered) = oneshot::channel();
             let mine = look.clone();
-            let waiter: Waiter<M> = Box::new(move |machine, _| {
+            let waiter = Waiter::Look(Box::new(move |machine: &M| {
                 let look = mine.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(look) = look {
                     // Who has given up is not there any more.
                     let _ = answer.send(look(machine));
                 }
-            });
+            }));
             let body = Bytes::from_static(&[NOTHING]);
-            self.shared.send(body, waiter).await?;
+            let room = self.shared.flow.room(body.len()).await?;
+            self.shared.send(room, body, waiter)?;
             if let Ok(result) = answered.await {
                 return Ok(result);
             }
             // A state stands for the message: it is asked again, unless the node has stopped.
         }
+    }
+
+    /// Looks at the machine as it is here at the moment, without asking anybody: it may lack what others have
+    /// been replied already. For numbers, and for what never changes any more.
+    ///
+    /// Commands wait while `look` is running. It must not be called by a `look`, or by the machine.
+    pub fn peek<R>(&self, look: impl FnOnce(&M) -> R) -> R {
+        look(&self.shared.machine())
     }
 
     /// How many own commands are submitted and not applied here.
@@ -198,9 +272,37 @@ impl<M: Machine> Replicated<M> {
     }
 }
 
+/// Room for one command, until it is submitted or dropped.
+#[must_use = "a permit that is held takes room from others"]
+pub struct SubmitPermit<'r, M: Machine> {
+    shared: &'r Shared<M>,
+    room: Taken<'r>,
+}
+
+impl<M: Machine> SubmitPermit<'_, M> {
+    /// Submits a command, without waiting. `then` is called as that of [`Replicated::submit_then`].
+    ///
+    /// # Errors
+    /// The command was not submitted, and will not be applied.
+    pub fn submit_then(
+        self,
+        command: &M::Command,
+        then: impl FnOnce(M::Reply) + Send + 'static,
+    ) -> Result<(), Error> {
+        let body = self.shared.encode(command)?;
+        self.shared
+            .send(self.room, body, Waiter::Reply(Box::new(then)))
+    }
+}
+
+impl<M: Machine> fmt::Debug for SubmitPermit<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubmitPermit").finish_non_exhaustive()
+    }
+}
+
 /// A machine at this process.
 struct Replica<M: Machine> {
-    machine: M,
     /// What is made of a state that comes.
     coming: Option<M>,
     shared: Arc<Shared<M>>,
@@ -211,43 +313,50 @@ struct Replica<M: Machine> {
 struct Undecodable;
 
 impl<M: Machine> Replica<M> {
-    /// What the message came to: a reply, if it was a command.
     fn apply(
-        &mut self,
+        &self,
         position: u64,
         origin: ProcessId,
         body: &Bytes,
-    ) -> Result<Option<M::Reply>, Undecodable> {
-        match body.split_first() {
-            Some((&NOTHING, [])) => Ok(None),
-            Some((&COMMAND, encoded)) => {
-                let command = decode_value(encoded).map_err(|_| Undecodable)?;
-                Ok(Some(self.machine.apply(position, origin, command)))
+        waiter: Option<Waiter<M>>,
+    ) -> Result<(), Undecodable> {
+        let mut machine = self.shared.machine();
+        match (body.first(), waiter) {
+            (Some(&COMMAND), waiter) => {
+                let command = (self.shared.codec.decode)(body.slice(1..)).ok_or(Undecodable)?;
+                let Some(Waiter::Reply(then)) = waiter else {
+                    machine.apply_unanswered(position, origin, command);
+                    return Ok(());
+                };
+                let reply = machine.apply(position, origin, command);
+                // Who is told may want to look at the machine.
+                drop(machine);
+                then(reply);
             }
-            _ => Err(Undecodable),
+            (Some(&NOTHING), Some(Waiter::Look(look))) if body.len() == 1 => look(&machine),
+            (Some(&NOTHING), None) if body.len() == 1 => {}
+            _ => return Err(Undecodable),
         }
+        Ok(())
     }
 }
 
 impl<M: Machine> Sharer for Replica<M> {
     fn deliver(&mut self, entry: Entry) {
         let Entry { id, position, .. } = entry;
-        let applied = self.apply(position, id.origin.process, &entry.body);
+        let waiters = entry.is_own.then(|| self.shared.waiters());
+        let waiter = waiters.and_then(|mut waiters| waiters.remove(&id.sequence));
+        let applied = self.apply(position, id.origin.process, &entry.body, waiter);
         if applied.is_err() {
             self.undecodable.add(1);
         }
-        if !entry.is_own {
-            return;
+        if entry.is_own {
+            self.shared.flow.delivered(id.sequence, 1);
         }
-        let waiter = self.shared.waiters().remove(&id.sequence);
-        if let (Ok(reply), Some(waiter)) = (applied, waiter) {
-            waiter(&self.machine, reply);
-        }
-        self.shared.flow.delivered(id.sequence, 1);
     }
 
     fn view(&self) -> Option<View> {
-        Some(self.machine.snapshot())
+        Some(self.shared.machine().snapshot())
     }
 
     fn begin(&mut self) {
@@ -256,14 +365,16 @@ impl<M: Machine> Sharer for Replica<M> {
 
     fn chunk(&mut self, chunk: Bytes) -> Result<(), Unreadable> {
         let coming = self.coming.as_mut().ok_or(Unreadable)?;
-        coming.restore(Chunk::new(chunk))
+        coming.restore(Chunk::of(chunk))
     }
 
     /// Own commands that the state stands for are applied: what they came to cannot be known here any more.
-    fn whole(&mut self, news: &[MessageId], me: Origin) {
-        if let Some(coming) = self.coming.take() {
-            let before = mem::replace(&mut self.machine, coming);
-            self.machine.take_over(before);
+    fn whole(&mut self, news: &[MessageId], me: Origin) -> Result<(), Unreadable> {
+        if let Some(mut coming) = self.coming.take() {
+            coming.restored()?;
+            let mut machine = self.shared.machine();
+            let before = mem::replace(&mut *machine, coming);
+            machine.take_over(before);
         }
         let own = news.iter().find(|id| id.origin == me);
         if let Some(last) = own {
@@ -274,6 +385,7 @@ impl<M: Machine> Sharer for Replica<M> {
             drop(covered);
             self.shared.flow.skipped(last.sequence + 1);
         }
+        Ok(())
     }
 }
 
@@ -294,12 +406,24 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn replicated<M: Machine>(
-        &mut self,
-        name: &str,
-        machine: M,
-    ) -> Result<Replicated<M>, Error> {
-        self.replicated_with(name, machine, |_| {})
+    pub fn replicated<M>(&mut self, name: &str, machine: M) -> Result<Replicated<M>, Error>
+    where
+        M: Machine,
+        M::Command: Serialize + DeserializeOwned,
+    {
+        self.replicated_with(name, machine, Codec::typed(), |_| {})
+    }
+
+    /// As [`replicated`](Builder::replicated), of a machine whose commands are bytes, which travel as they are.
+    /// Commands share the buffers that they were received in: copy what is kept for long.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn replicated_bytes<M>(&mut self, name: &str, machine: M) -> Result<Replicated<M>, Error>
+    where
+        M: Machine<Command = Bytes>,
+    {
+        self.replicated_with(name, machine, Codec::raw(), |_| {})
     }
 
     /// As [`replicated`](Builder::replicated), with something else to be wired.
@@ -307,14 +431,13 @@ impl Builder {
         &mut self,
         name: &str,
         machine: M,
+        codec: Codec<M::Command>,
         beside: impl FnOnce(&Wiring) + Send + 'static,
     ) -> Result<Replicated<M>, Error> {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
-        let flow = Arc::new(Flow::new(self.limits, limit));
-        let shared = Arc::new(Shared {
-            flow: flow.clone(),
-            waiters: Mutex::default(),
-        });
+        let flow = Flow::new(self.limits, limit);
+        let shared = Arc::new(Shared::new(flow, codec, machine));
+        let flow = shared.flow.clone();
         let handle = Replicated {
             shared: shared.clone(),
         };
@@ -322,7 +445,6 @@ impl Builder {
         self.ordered_module(name, "replicated", move |wiring| {
             let host = &wiring.host;
             let replica = Replica {
-                machine,
                 coming: None,
                 shared: ours,
                 undecodable: host.counters().counter(host.path(), "undecodable"),

@@ -5,10 +5,12 @@ use super::{
 };
 use crate::{
     Broadcaster, Builder, Deliveries, Error, Node,
-    node::{Chunk, Items, Machine, Replicated, SubmitError, Unreadable},
+    node::{Alone, Chunk, GroupOrder, Items, Machine, Replicated, SubmitError, Unreadable},
 };
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use quorate_abstractions::reconfigurable::View;
+use quorate_core::message::Origin;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -402,4 +404,181 @@ async fn one_leads_at_a_time_and_each_term_has_a_higher_fence() {
         within(leadership.acquired()).await,
         Err(Error::Stopped)
     ));
+}
+
+/// What was applied, by whom, and for how many somebody waited here.
+#[derive(Clone, Debug, Default)]
+struct Ledger {
+    entries: Vec<(ProcessId, Bytes)>,
+    answered: usize,
+}
+
+impl Machine for Ledger {
+    type Command = Bytes;
+    type Reply = usize;
+
+    fn apply(&mut self, position: u64, origin: ProcessId, entry: Bytes) -> usize {
+        self.answered += 1;
+        self.apply_unanswered(position, origin, entry);
+        self.entries.len()
+    }
+
+    fn apply_unanswered(&mut self, _: u64, origin: ProcessId, entry: Bytes) {
+        self.entries.push((origin, entry));
+    }
+
+    fn snapshot(&self) -> View {
+        Items::view([self.entries.len() as u64])
+    }
+
+    fn restore(&mut self, _: Chunk) -> Result<(), Unreadable> {
+        Ok(())
+    }
+
+    /// Nobody can make this machine again.
+    fn restored(&mut self) -> Result<(), Unreadable> {
+        Err(Unreadable)
+    }
+}
+
+fn ledger(mut builder: Builder) -> (Builder, Replicated<Ledger>) {
+    let ledger = builder.replicated_bytes("ledger", Ledger::default());
+    (builder, ledger.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_follow_each_other_and_only_replies_that_somebody_waits_for_are_made() {
+    for order in [GroupOrder::ByLeader, GroupOrder::ByConsensus] {
+        let peers = free(Kind::Udp);
+        let (mut nodes, mut ledgers) = (Vec::new(), Vec::new());
+        for rank in 1..=3 {
+            let (builder, ledger) = ledger(bind(Kind::Udp, rank, &peers).group_order(order));
+            nodes.push(within(builder.start()).await.unwrap());
+            ledgers.push(ledger);
+        }
+        let (told, mut replies) = tokio::sync::mpsc::unbounded_channel();
+        for number in 0..100_u8 {
+            let told = told.clone();
+            let then = move |length| told.send((number, length)).unwrap();
+            let entry = Bytes::copy_from_slice(&[number]);
+            if number % 2 == 0 {
+                within(ledgers[0].submit_then(entry, then)).await.unwrap();
+            } else {
+                let permit = within(ledgers[0].reserve()).await.unwrap();
+                permit.submit_then(&entry, then).unwrap();
+            }
+        }
+        for number in 0..100_u8 {
+            let reply = within(replies.recv()).await;
+            assert_eq!(reply, Some((number, usize::from(number) + 1)));
+        }
+        let expected: Vec<_> = (0..100_u8).map(|n| (p(1), Bytes::from(vec![n]))).collect();
+        for (rank, ledger) in (1..).zip(&ledgers) {
+            let seen = within(ledger.query(Ledger::clone)).await.unwrap();
+            assert_eq!(seen.entries, expected);
+            assert_eq!(seen.answered, if rank == 1 { 100 } else { 0 });
+            assert_eq!(ledger.peek(|ledger| ledger.entries.len()), 100);
+        }
+        for node in nodes {
+            within(node.shutdown()).await.unwrap();
+        }
+        let refused = ledgers[0].submit_then(Bytes::new(), drop).await;
+        assert!(matches!(refused, Err(Error::Stopped)), "{refused:?}");
+        assert_eq!(ledgers[0].peek(|ledger| ledger.entries.len()), 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_whose_orders_differ_do_not_talk_to_each_other() {
+    let peers = free(Kind::Udp);
+    let orders = [GroupOrder::ByLeader, GroupOrder::ByConsensus];
+    let mut nodes = Vec::new();
+    for (rank, order) in (1..).zip(orders) {
+        let (builder, _) = ledger(bind(Kind::Udp, rank, &peers).group_order(order));
+        nodes.push(within(builder.start()).await.unwrap());
+    }
+    let mut status = nodes[0].status();
+    let refused = within(status.wait_for(|now| {
+        let refused = &now.peers[1].way;
+        matches!(refused, crate::node::Way::Refused { reason } if reason.contains("by-consensus"))
+    }));
+    refused.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_of_another_version_do_not_talk_to_each_other() {
+    let peers = free(Kind::Udp);
+    let mut nodes = Vec::new();
+    for (rank, version) in (1..).zip(["shop 1", "shop 2"]) {
+        let (builder, _) = ledger(bind(Kind::Udp, rank, &peers).application(version));
+        nodes.push(within(builder.start()).await.unwrap());
+    }
+    let mut status = nodes[0].status();
+    let refused = within(status.wait_for(|now| {
+        let refused = &now.peers[1].way;
+        matches!(refused, crate::node::Way::Refused { reason } if reason.contains("shop 2"))
+    }));
+    refused.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_which_something_is_missing_stops_the_node_with_the_reason() {
+    let peers = free(Kind::Udp);
+    let mut nodes = Vec::new();
+    let mut ledgers = Vec::new();
+    for rank in 1..=3 {
+        let (builder, ledger) = ledger(bind(Kind::Udp, rank, &peers));
+        nodes.push(within(builder.start()).await.unwrap());
+        ledgers.push(ledger);
+    }
+    within(ledgers[0].submit(Bytes::from_static(b"entry")))
+        .await
+        .unwrap();
+    kill(nodes.remove(2)).await;
+    let (builder, again) = ledger(bind(Kind::Udp, 3, &peers));
+    let node = within(builder.start()).await.unwrap();
+    within(node.ended()).await;
+    let ended = within(node.shutdown()).await;
+    assert!(matches!(ended, Err(Error::UnreadableState)), "{ended:?}");
+    let refused = within(again.submit(Bytes::new())).await;
+    assert!(refused.is_err(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn without_a_node_commands_wait_until_they_are_told_to_be_applied() {
+    let me = Origin {
+        process: p(1),
+        incarnation: Incarnation(1),
+    };
+    let (bank, mut order) = Alone::typed(me, Bank::default(), 2);
+    let deposit = |amount| Command::Deposit("ann".to_owned(), amount);
+    let (told, mut replies) = tokio::sync::mpsc::unbounded_channel();
+    for amount in [3, 4] {
+        let told = told.clone();
+        let then = move |balance| told.send(balance).unwrap();
+        bank.submit_then(deposit(amount), then).await.unwrap();
+    }
+    let third = bank.submit_then(deposit(5), |_| {});
+    assert!(third.now_or_never().is_none(), "the window is full");
+    assert_eq!(order.waiting(), 2);
+    order.apply_next().await;
+    assert_eq!(replies.try_recv(), Ok(3));
+    // A state that stands for the second: its outcome stays unknown.
+    let (other, mut elsewhere) = Alone::typed(me, Bank::default(), 2);
+    elsewhere.apply_of(me, 1, &deposit(10)).unwrap();
+    order.restore(elsewhere.snapshot(), 2).unwrap();
+    assert!(replies.try_recv().is_err());
+    assert_eq!(bank.peek(|bank| bank.accounts["ann"]), 10);
+    assert_eq!(bank.pending(), 0);
+    let query = other.query(|bank| bank.accounts["ann"]);
+    let (asked, ()) = tokio::join!(query, elsewhere.apply_next());
+    assert_eq!(asked.unwrap(), 10);
+    let lost = tokio::spawn({
+        let bank = bank.clone();
+        async move { bank.submit(deposit(1)).await }
+    });
+    tokio::task::yield_now().await;
+    order.stop();
+    let lost = lost.await.unwrap();
+    assert!(matches!(lost, Err(SubmitError::OutcomeUnknown)), "{lost:?}");
 }

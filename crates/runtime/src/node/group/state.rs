@@ -236,7 +236,9 @@ mod tests {
             Ok(())
         }
 
-        fn whole(&mut self, _: &[MessageId], _: Origin) {}
+        fn whole(&mut self, _: &[MessageId], _: Origin) -> Result<(), Unreadable> {
+            Ok(())
+        }
     }
 
     fn takers(count: usize) -> (Vec<Taken>, Vec<Box<dyn Sharer>>) {

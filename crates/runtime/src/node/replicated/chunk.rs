@@ -10,7 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 pub struct Chunk(Bytes);
 
 impl Chunk {
-    pub(super) fn new(bytes: Bytes) -> Self {
+    /// The chunk that consists of these bytes.
+    pub fn of(bytes: Bytes) -> Self {
         Chunk(bytes)
     }
 
@@ -89,12 +90,12 @@ mod tests {
         while let Some(chunk) = view.next_chunk() {
             assert!(chunk.len() < 2 * CHUNK);
             chunks += 1;
-            back.extend(Chunk::new(chunk).items::<(u64, String)>().unwrap());
+            back.extend(Chunk::of(chunk).items::<(u64, String)>().unwrap());
         }
         assert!(chunks > 1);
         assert_eq!(back, items);
         assert!(Items::view(Vec::<u64>::new()).next_chunk().is_none());
-        let chunk = Chunk::new(Bytes::from_static(&[9, 1]));
+        let chunk = Chunk::of(Bytes::from_static(&[9, 1]));
         assert_eq!(chunk.items::<u64>(), Err(Unreadable));
     }
 }
