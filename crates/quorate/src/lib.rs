@@ -118,8 +118,9 @@ pub mod prelude {
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
         Answer, Answers, Broadcaster, Builder, Chunk, Deliveries, Delivery, Error, Event, Events,
-        Group, Items, LatticeProposer, Leadership, Machine, Members, Messages, Node, Proposer,
-        QuorumSystem, Registers, Repeater, Repetition, Replicated, Segments, Sender, Source,
-        StateWanted, SubmitError, Term, TrySendError, Unreadable, Voter,
+        Group, Items, LatticeProposer, Leadership, Machine, Members, Messages, Node, Pending,
+        Proposer, QuorumSystem, Reading, Registers, Repeater, Repetition, Replicated, Segments,
+        Sender, Source, StateWanted, SubmitError, Term, TrySendError, Unreadable, Voter,
+        Withdrawal,
     };
 }

@@ -195,9 +195,12 @@ pub enum Error {
         /// The instance.
         instance: u64,
     },
-    /// An operation of this process on the same register, snapshot or lattice agreement is under way,
-    /// perhaps one whose caller has given up waiting: this one was not begun.
-    #[error("an operation of this process is under way")]
+    /// The algorithm itself refuses the operation, because it has one of this process in flight that the handle
+    /// knows nothing of: this one was not begun. Calls of the handle wait for each other, so that this is a fault
+    /// of whoever else gives the algorithm requests.
+    #[error(
+        "the algorithm has an operation of this process in flight that the handle has not begun"
+    )]
     Busy,
     /// Another process alone writes the registers.
     #[error("{writer} alone writes the registers")]

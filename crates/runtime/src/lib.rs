@@ -32,11 +32,11 @@ pub use error::Error;
 pub use node::{
     Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Deliveries, Delivery, Event, Events,
     Flooder, Group, Holder, Items, LatticeProposer, LeaderHints, Leadership, Machine, Members,
-    Messages, Node, Permit, Posted, Proposer, QuorumAccess, Registers, Repeater, Repetition,
-    Replicated, Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term,
-    TryBroadcastError, TrySendError, Unreadable, Voter,
+    Messages, Node, Pending, Permit, Posted, Progress, Proposer, QuorumAccess, Reading, Registers,
+    Repeater, Repetition, Replicated, Segments, SendPermit, Sender, Source, StateWanted,
+    SubmitError, Suspicions, Term, TryBroadcastError, TrySendError, Unreadable, Voter, Withdrawal,
 };
-pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem};
+pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem, Written};
 
 #[cfg(test)]
 mod tests;

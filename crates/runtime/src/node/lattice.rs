@@ -1,8 +1,10 @@
 //! The handle of lattice agreement: what is decided can be ordered.
 use super::{
     Builder,
-    operations::{Begun, Operations},
+    operations::{Begun, Operations, Sharing},
+    pending::Progress,
     segments::longest_segment,
+    window::Limits,
 };
 use crate::error::Error;
 use quorate_abstractions::{
@@ -19,22 +21,18 @@ use std::{
 /// Proposes values of the join-semilattice `L` to one module of lattice agreement, again and again.
 /// Clones share the module.
 ///
-/// This process has one proposal under way at a time: another is refused, as [`Busy`](Error::Busy). A call
-/// that is dropped while it waits goes on, and the module is busy until it has decided. Where there is no
-/// majority, proposals wait for it.
+/// This process has one proposal in flight at a time: others wait in line, and the join of all that wait is
+/// proposed next, for all of them. A call that is dropped while it waits in line has not proposed, and never will;
+/// one that is dropped while its proposal is in flight has, and the line goes on when that is decided. Where there
+/// is no majority, proposals wait for it.
 pub struct LatticeProposer<L: 'static> {
-    operations: Arc<Operations<(), L, Outcome<L>>>,
-    /// The join of what this process has proposed, which a message has to carry.
-    own: Arc<Mutex<L>>,
-    limit: usize,
+    pub(super) operations: Arc<Operations<(), L, Outcome<L>>>,
 }
 
 impl<L> Clone for LatticeProposer<L> {
     fn clone(&self) -> Self {
         LatticeProposer {
             operations: self.operations.clone(),
-            own: self.own.clone(),
-            limit: self.limit,
         }
     }
 }
@@ -46,11 +44,19 @@ impl<L> fmt::Debug for LatticeProposer<L> {
 }
 
 impl<L: Lattice> LatticeProposer<L> {
-    pub(super) fn new(operations: Arc<Operations<(), L, Outcome<L>>>, limit: usize) -> Self {
+    /// Of which a message carries the join of what a process has proposed, as long as this at most.
+    pub(super) fn new(limits: Limits, longest: usize) -> Self {
+        let join = |value: &mut L, next: L| value.join(&next);
+        // What this process has proposed.
+        let own = Mutex::new(L::default());
+        let admit = move |(): &(), value: &L| {
+            let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+            *own = joined(&*own, value, longest)?;
+            Ok(())
+        };
+        let operations = Operations::new(limits, Sharing::joined(join)).admitting(admit);
         LatticeProposer {
-            operations,
-            own: Arc::default(),
-            limit,
+            operations: Arc::new(operations),
         }
     }
 
@@ -61,40 +67,39 @@ impl<L: Lattice> LatticeProposer<L> {
     /// To propose the least value, `L::default()`, is to read.
     ///
     /// # Errors
-    /// [`Busy`](Error::Busy) while a proposal of this process is under way;
     /// [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge): a message carries of each process
     /// the join of all that it has proposed, and the limit of such a join is that of messages by n+1;
     /// [`Unencodable`](Error::Unencodable) when the value does not come back from the codec as it was.
     /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
-    /// before: nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this
-    /// waits: the value may be in what the others decide, at any time, or never.
+    /// before it began: nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the
+    /// proposal is in flight: the value may be in what the others decide, at any time, or never.
     pub async fn propose(&self, value: &L) -> Result<L, Error> {
-        let proposal = || {
-            let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-            *own = self.joined(&own, value)?;
-            Ok(value.clone())
-        };
-        match self.operations.operate((), 0, proposal).await? {
+        match self.operations.operate((), 0, value.clone()).await? {
             Outcome::Decided(decision) => Ok(decision),
             // A proposal has begun that the handle knows nothing of.
             Outcome::Refused(_) => Err(Error::Busy),
         }
     }
 
-    /// What this process has proposed, with this value, if a message carries it.
-    fn joined(&self, own: &L, value: &L) -> Result<L, Error> {
-        let mut joined = own.clone();
-        joined.join(value);
-        let encoded = encode(&joined);
-        let (size, limit) = (encoded.len(), self.limit);
-        if size > limit {
-            return Err(Error::TooLarge { size, limit });
-        }
-        match L::decode(encoded) {
-            Ok(decoded) if decoded == joined => Ok(joined),
-            _ => Err(Error::Unencodable),
-        }
+    /// How far the proposals of this process have come.
+    pub fn progress(&self) -> Progress {
+        self.operations.progress()
+    }
+}
+
+/// What this process has proposed, with this value, if a message carries it.
+fn joined<L: Lattice>(own: &L, value: &L, limit: usize) -> Result<L, Error> {
+    let mut joined = own.clone();
+    joined.join(value);
+    let encoded = encode(&joined);
+    let size = encoded.len();
+    if size > limit {
+        return Err(Error::TooLarge { size, limit });
+    }
+    match L::decode(encoded) {
+        Ok(decoded) if decoded == joined => Ok(joined),
+        _ => Err(Error::Unencodable),
     }
 }
 
@@ -110,8 +115,8 @@ impl Builder {
         &mut self,
         name: &str,
     ) -> Result<LatticeProposer<L>, Error> {
-        let operations = Arc::new(Operations::new(self.limits));
-        let told = operations.clone();
+        let proposer = LatticeProposer::new(self.limits, longest_segment(self));
+        let told = proposer.operations.clone();
         self.module(name, super::wiring::LATTICE_AGREEMENT, move |wiring| {
             let returned = told.clone();
             let up = Addr::new(move |indication: Indication<L>| {
@@ -125,7 +130,7 @@ impl Builder {
                 value: begun.action,
             }));
         })?;
-        self.handles.agreements.push(operations.clone());
-        Ok(LatticeProposer::new(operations, longest_segment(self)))
+        self.handles.agreements.push(proposer.operations.clone());
+        Ok(proposer)
     }
 }

@@ -1,19 +1,42 @@
-//! The operations on one module of shared memory: at most one under way on each of its objects.
+//! The operations on one module of shared memory: on each of its objects one in flight at most, and a line of
+//! those who wait behind it.
 //!
-//! An operation that has begun is never abandoned: whoever gives up waiting for it leaves its object
-//! busy until it returns.
+//! Who invokes an operation on an object that has one in flight waits in the object's line. When that one
+//! returns, the next begins. Those at the front of the line who want the same kind of thing share it, where
+//! [`Sharing`] says how one operation does what all of them ask for.
+//!
+//! # Why sharing is linearizable
+//! Whoever shares an operation came before it began, and is answered after it has returned. Reads return what it
+//! has read. Of writes, the operation writes the value of the last; the others take effect immediately before it,
+//! in their order, where nobody sees them. All of this is between their invocations and their responses. If the
+//! operation never takes effect, none of them has.
+//!
+//! # What is given up, and what is not
+//! An operation that has begun is never abandoned: its object has it in flight until it returns, whether anybody
+//! waits for it or not. Who drops his call while it waits in line leaves the line, and nothing of him stays.
+//!
+//! # What the window bounds
+//! What is in flight. An operation takes its room when it begins, and gives it back when it returns. What waits in
+//! line takes none: it is kept for a caller who holds it, and is gone when he drops it. So an object takes the
+//! room of one operation, however many wait for it, and does not keep the others from theirs, even if it is
+//! stuck. Objects that could begin and lack room are let through in the order in which the first of their lines
+//! have come: a long operation is not overtaken for ever by short ones, and nobody waits for ever for room, as
+//! long as operations return.
 use super::{
     agreement::Abandon,
+    pending::{Leave, Pending, Progress},
     window::{Limits, Taken, Window},
 };
 use crate::error::Error;
 use quorate_abstractions::pressure::Room;
 use quorate_core::Addr;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    mem,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 /// An operation, as it goes through the door.
 pub(crate) struct Begun<K, A> {
@@ -25,41 +48,148 @@ pub(crate) struct Begun<K, A> {
     pub action: A,
 }
 
-/// Whoever waits for an operation.
-struct UnderWay<O> {
-    operation: u64,
-    answer: oneshot::Sender<O>,
-    /// What it takes of the window until it returns.
-    bytes: usize,
+/// How those who wait for the same object share an operation.
+pub(crate) struct Sharing<A> {
+    /// Whether one operation may do both.
+    shares: fn(&A, &A) -> bool,
+    /// Has an action do what the next one asks for, too.
+    absorb: fn(&mut A, A),
 }
 
-struct Ledger<K, O> {
-    /// How many operations were begun.
-    begun: u64,
-    under_way: BTreeMap<K, UnderWay<O>>,
+impl<A> Sharing<A> {
+    /// Each operation is done by itself.
+    pub fn none() -> Self {
+        Sharing {
+            shares: |_, _| false,
+            absorb: |_, _| {},
+        }
+    }
+
+    /// Actions that are the same variant of an enum: the last of them is done.
+    pub fn of_a_kind() -> Self {
+        Sharing {
+            shares: |one, other| mem::discriminant(one) == mem::discriminant(other),
+            absorb: |action, next| *action = next,
+        }
+    }
+
+    /// All actions: `join` makes one of two.
+    pub fn joined(join: fn(&mut A, A)) -> Self {
+        Sharing {
+            shares: |_, _| true,
+            absorb: join,
+        }
+    }
 }
+
+/// Whether an action may begin.
+type Admit<K, A> = Box<dyn Fn(&K, &A) -> Result<(), Error> + Send + Sync>;
+
+/// Takes an outcome, and how long the operation was in flight; or why there is none.
+type Answer<O> = Box<dyn FnOnce(Result<(O, Duration), Error>) + Send>;
+
+/// Whoever waits in a line.
+struct Waiting<A, O> {
+    ticket: u64,
+    action: A,
+    bytes: usize,
+    answer: Answer<O>,
+}
+
+/// An operation that has begun and has not returned.
+struct InFlight<O> {
+    operation: u64,
+    since: Instant,
+    /// What it has taken of the window.
+    bytes: usize,
+    /// Who shares it, and has not given up.
+    answers: Vec<(u64, Answer<O>)>,
+}
+
+/// An object that is in use: with an operation in flight, or with somebody in line, or both.
+struct Line<A, O> {
+    in_flight: Option<InFlight<O>>,
+    /// In the order of their tickets.
+    waiting: VecDeque<Waiting<A, O>>,
+}
+
+impl<A, O> Line<A, O> {
+    fn new() -> Self {
+        Line {
+            in_flight: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// How much room the next operation may take.
+    fn next_bytes(&self, sharing: &Sharing<A>) -> usize {
+        let Some(first) = self.waiting.front() else {
+            return 0;
+        };
+        let rest = self.waiting.iter().skip(1);
+        let rest = rest.take_while(|next| (sharing.shares)(&first.action, &next.action));
+        rest.map(|next| next.bytes).fold(first.bytes, usize::max)
+    }
+}
+
+struct Ledger<K, A, O> {
+    /// How many operations were invoked, begun, and answered with an outcome.
+    invoked: u64,
+    begun: u64,
+    returned: u64,
+    lines: BTreeMap<K, Line<A, O>>,
+    /// The objects that could begin and lack room, by the tickets of the first in their lines.
+    ready: BTreeMap<u64, K>,
+}
+
+/// Who is to be told that nothing will be done, once the ledger is free.
+type Refused<O> = Vec<(Answer<O>, Error)>;
 
 /// One module's operations: actions of type `A` on objects named by a `K`, with outcomes of type `O`.
 pub(crate) struct Operations<K: 'static, A: 'static, O> {
     door: OnceLock<Addr<Begun<K, A>>>,
     window: Arc<Window>,
-    ledger: Mutex<Ledger<K, O>>,
+    sharing: Sharing<A>,
+    admit: Admit<K, A>,
+    ledger: Mutex<Ledger<K, A, O>>,
 }
 
-impl<K: Ord + Clone, A, O> Operations<K, A, O> {
-    /// No more operations under way than the limits allow.
-    pub fn new(limits: Limits) -> Self {
+impl<K, A, O> Operations<K, A, O>
+where
+    K: Ord + Clone + Send + Sync + 'static,
+    A: Send + 'static,
+    O: Clone + Send + 'static,
+{
+    /// No more operations in flight than the limits allow.
+    pub fn new(limits: Limits, sharing: Sharing<A>) -> Self {
         Operations {
             door: OnceLock::new(),
             window: Arc::new(Window::new(limits)),
+            sharing,
+            admit: Box::new(|_, _| Ok(())),
             ledger: Mutex::new(Ledger {
+                invoked: 0,
                 begun: 0,
-                under_way: BTreeMap::new(),
+                returned: 0,
+                lines: BTreeMap::new(),
+                ready: BTreeMap::new(),
             }),
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger<K, O>> {
+    /// `admit` is asked for each action at the moment at which it begins; what it refuses does not begin, and its
+    /// caller gets the error.
+    pub fn admitting(
+        self,
+        admit: impl Fn(&K, &A) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> Self {
+        Operations {
+            admit: Box::new(admit),
+            ..self
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger<K, A, O>> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -70,107 +200,294 @@ impl<K: Ord + Clone, A, O> Operations<K, A, O> {
     }
 
     /// Where the link says whether it has room.
-    pub fn pressure(&self) -> Addr<Room> {
-        let window = self.window.clone();
-        Addr::new(move |room| window.press(room))
+    pub fn pressure(self: &Arc<Self>) -> Addr<Room> {
+        let operations = self.clone();
+        Addr::new(move |room| {
+            operations.window.press(room);
+            operations.go_on();
+        })
     }
 
-    /// Waits for room for an action of so many `bytes`, does what it says on an object, unless an operation
-    /// is under way there, and waits until this has returned. `action` is asked at the moment at which the
-    /// operation begins; if it fails, nothing has begun.
-    pub async fn operate(
-        &self,
+    /// Invokes an action of so many `bytes` on an object: it begins now, or waits in line. `then` is called with
+    /// what it returns, and with how long it was in flight, where the outcome comes in.
+    pub fn invoke<R: Send + 'static>(
+        self: &Arc<Self>,
         object: K,
         bytes: usize,
-        action: impl FnOnce() -> Result<A, Error>,
-    ) -> Result<O, Error> {
-        // Who would be refused does not wait for room.
-        self.check(&self.ledger(), &object)?;
-        let room = self.window.take(bytes).await?;
-        let outcome = self.begin(object, action, room, bytes)?;
-        // Only when nothing will return any more.
-        outcome.await.map_err(|_| Error::OutcomeUnknown)
-    }
-
-    fn check(&self, ledger: &Ledger<K, O>, object: &K) -> Result<&Addr<Begun<K, A>>, Error> {
+        action: A,
+        then: impl FnOnce(O, Duration) -> Result<R, Error> + Send + 'static,
+    ) -> Result<Pending<R>, Error> {
+        let (told, outcome) = oneshot::channel();
+        let answer = Box::new(move |returned: Result<(O, Duration), Error>| {
+            let result = returned.and_then(|(outcome, lasted)| then(outcome, lasted));
+            // Whoever has given up is not there any more.
+            let _ = told.send(result);
+        });
+        let mut ledger = self.ledger();
         if let Some(error) = self.window.closed() {
             return Err(error);
         }
-        if ledger.under_way.contains_key(object) {
-            return Err(Error::Busy);
+        if self.door.get().is_none() {
+            return Err(Error::NotStarted);
         }
-        self.door.get().ok_or(Error::NotStarted)
+        let ticket = ledger.enter(&object, bytes, action, answer);
+        let refused = self.advance(&mut ledger);
+        drop(ledger);
+        refuse(refused);
+        let place = Place {
+            operations: self.clone(),
+            object,
+            ticket,
+        };
+        Ok(Pending::new(Box::new(place), outcome))
     }
 
+    /// Invokes an action, and waits for what it returns.
+    pub async fn operate(self: &Arc<Self>, object: K, bytes: usize, action: A) -> Result<O, Error> {
+        self.invoke(object, bytes, action, |outcome, _| Ok(outcome))?
+            .await
+    }
+
+    /// The operation on an object has returned, of which there is never another one.
+    pub fn returned_on(&self, object: &K, outcome: O) {
+        let ledger = self.ledger();
+        let line = ledger.lines.get(object);
+        let operation = line.and_then(|line| Some(line.in_flight.as_ref()?.operation));
+        drop(ledger);
+        if let Some(operation) = operation {
+            self.returned(object, operation, outcome);
+        }
+    }
+
+    /// An operation has returned: whoever shares it is answered, and the next begins.
+    pub fn returned(&self, object: &K, operation: u64, outcome: O) {
+        let mut ledger = self.ledger();
+        let Some(ended) = ledger.end(object, operation) else {
+            return;
+        };
+        self.window.give_back(1, ended.bytes);
+        let refused = self.advance(&mut ledger);
+        drop(ledger);
+        let lasted = ended.since.elapsed();
+        for (_, answer) in ended.answers {
+            answer(Ok((outcome.clone(), lasted)));
+        }
+        refuse(refused);
+    }
+
+    /// How far the operations have come.
+    pub fn progress(&self) -> Progress {
+        let ledger = self.ledger();
+        let lines = || ledger.lines.values();
+        let in_flight = || lines().filter_map(|line| line.in_flight.as_ref());
+        Progress {
+            waiting: lines().map(|line| line.waiting.len()).sum(),
+            in_flight: in_flight().count(),
+            returned: ledger.returned,
+            oldest: in_flight().map(|it| it.since).min().map(|it| it.elapsed()),
+        }
+    }
+
+    fn go_on(&self) {
+        let mut ledger = self.ledger();
+        let refused = self.advance(&mut ledger);
+        drop(ledger);
+        refuse(refused);
+    }
+
+    /// Begins what can begin.
+    fn advance(&self, ledger: &mut Ledger<K, A, O>) -> Refused<O> {
+        let mut refused = Vec::new();
+        while let Some(next) = ledger.ready.first_entry() {
+            let line = ledger.lines.get(next.get());
+            let bytes = line.map_or(0, |line| line.next_bytes(&self.sharing));
+            let Ok(Ok(room)) = self.window.try_take(bytes) else {
+                break;
+            };
+            let object = next.remove();
+            self.begin(ledger, object, room, &mut refused);
+        }
+        refused
+    }
+
+    /// Begins an operation for those at the front of a line, as far as they share it and are admitted.
     fn begin(
         &self,
+        ledger: &mut Ledger<K, A, O>,
         object: K,
-        action: impl FnOnce() -> Result<A, Error>,
         room: Taken<'_>,
-        bytes: usize,
-    ) -> Result<oneshot::Receiver<O>, Error> {
-        let mut ledger = self.ledger();
-        let door = self.check(&ledger, &object)?;
-        let action = action()?;
+        refused: &mut Refused<O>,
+    ) {
+        let (Some(door), Some(line)) = (self.door.get(), ledger.lines.get_mut(&object)) else {
+            return;
+        };
+        let (mut action, mut bytes, mut answers) = (None, 0, Vec::new());
+        let shares = |action: &Option<A>, next: &A| {
+            let action = action.as_ref();
+            action.is_none_or(|action| (self.sharing.shares)(action, next))
+        };
+        while let Some(next) = line
+            .waiting
+            .pop_front_if(|next| shares(&action, &next.action))
+        {
+            if let Err(error) = (self.admit)(&object, &next.action) {
+                refused.push((next.answer, error));
+                continue;
+            }
+            answers.push((next.ticket, next.answer));
+            bytes = next.bytes;
+            match &mut action {
+                None => action = Some(next.action),
+                Some(action) => (self.sharing.absorb)(action, next.action),
+            }
+        }
+        // Where nobody was admitted nobody is left, and the room is given back.
+        let Some(action) = action else {
+            ledger.lines.remove(&object);
+            return;
+        };
         room.keep(bytes);
         ledger.begun += 1;
         let operation = ledger.begun;
-        let (answer, outcome) = oneshot::channel();
-        let under_way = UnderWay {
+        line.in_flight = Some(InFlight {
             operation,
-            answer,
+            since: Instant::now(),
             bytes,
-        };
-        ledger.under_way.insert(object.clone(), under_way);
+            answers,
+        });
         door.send(Begun {
             object,
             operation,
             action,
         });
-        Ok(outcome)
+    }
+}
+
+/// Tells those for whom nothing will be done.
+fn refuse<O>(refused: Refused<O>) {
+    for (answer, error) in refused {
+        answer(Err(error));
+    }
+}
+
+impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
+    /// Puts an action at the end of its object's line.
+    fn enter(&mut self, object: &K, bytes: usize, action: A, answer: Answer<O>) -> u64 {
+        self.invoked += 1;
+        let ticket = self.invoked;
+        let line = self.lines.entry(object.clone()).or_insert_with(Line::new);
+        line.waiting.push_back(Waiting {
+            ticket,
+            action,
+            bytes,
+            answer,
+        });
+        self.settle(object);
+        ticket
     }
 
-    /// The operation on an object has returned, of which there is never another one.
-    pub fn returned_on(&self, object: &K, outcome: O) {
-        let under_way = self.ledger().under_way.get(object).map(|it| it.operation);
-        if let Some(operation) = under_way {
-            self.returned(object, operation, outcome);
-        }
+    /// Takes an operation that has returned out of its line.
+    fn end(&mut self, object: &K, operation: u64) -> Option<InFlight<O>> {
+        let line = self.lines.get_mut(object)?;
+        let is_it = |it: &mut InFlight<O>| it.operation == operation;
+        let ended = line.in_flight.take_if(is_it)?;
+        self.returned += ended.answers.len() as u64;
+        self.settle(object);
+        Some(ended)
     }
 
-    /// An operation has returned.
-    pub fn returned(&self, object: &K, operation: u64, outcome: O) {
-        let mut ledger = self.ledger();
-        let is_it = |under_way: &UnderWay<O>| under_way.operation == operation;
-        if !ledger.under_way.get(object).is_some_and(is_it) {
+    /// Takes whoever still waits out of its line.
+    fn leave(&mut self, object: &K, ticket: u64) -> Option<Waiting<A, O>> {
+        let line = self.lines.get_mut(object)?;
+        let place = line.waiting.binary_search_by_key(&ticket, |w| w.ticket);
+        let left = line.waiting.remove(place.ok()?);
+        self.ready.remove(&ticket);
+        self.settle(object);
+        left
+    }
+
+    /// Takes out who shares an operation in flight and has gone.
+    fn forget(&mut self, object: &K, ticket: u64) -> Option<Answer<O>> {
+        let in_flight = self.lines.get_mut(object)?.in_flight.as_mut()?;
+        let place = in_flight.answers.iter().position(|it| it.0 == ticket)?;
+        Some(in_flight.answers.remove(place).1)
+    }
+
+    /// An object with nothing in flight is ready if somebody waits, and is forgotten if nobody does.
+    fn settle(&mut self, object: &K) {
+        let Some(line) = self.lines.get(object) else {
+            return;
+        };
+        if line.in_flight.is_some() {
             return;
         }
-        let ended = ledger.under_way.remove(object);
-        drop(ledger);
-        if let Some(UnderWay { answer, bytes, .. }) = ended {
-            self.window.give_back(1, bytes);
-            // One that has given up does not mind.
-            let _ = answer.send(outcome);
+        match line.waiting.front() {
+            Some(first) => drop(self.ready.insert(first.ticket, object.clone())),
+            None => drop(self.lines.remove(object)),
         }
+    }
+}
+
+/// An invoked operation's place.
+struct Place<K: 'static, A: 'static, O> {
+    operations: Arc<Operations<K, A, O>>,
+    object: K,
+    ticket: u64,
+}
+
+impl<K, A, O> Leave for Place<K, A, O>
+where
+    K: Ord + Clone + Send + Sync + 'static,
+    A: Send + 'static,
+    O: Clone + Send + 'static,
+{
+    fn leave(&self) -> bool {
+        let left = self.operations.ledger().leave(&self.object, self.ticket);
+        let has_left = left.is_some();
+        if has_left {
+            // It may have been a long one, before others that fit.
+            self.operations.go_on();
+        }
+        has_left
+    }
+
+    fn forget(&self) {
+        let answer = self.operations.ledger().forget(&self.object, self.ticket);
+        // Not under the lock: what it holds is its caller's.
+        drop(answer);
     }
 }
 
 impl<K, A, O> Abandon for Operations<K, A, O>
 where
-    K: Ord + Clone + Send + 'static,
+    K: Ord + Clone + Send + Sync + 'static,
     A: Send + 'static,
-    O: Send,
+    O: Clone + Send + 'static,
 {
+    /// Who waits in line is told, too: nothing will be done for him.
     fn close(&self, error: &Error) {
         // Under the lock: what begins has begun before.
-        let _ledger = self.ledger();
+        let mut ledger = self.ledger();
         self.window.close(error);
+        let error = self.window.closed().unwrap_or_else(|| error.clone());
+        ledger.ready.clear();
+        let lines = ledger.lines.values_mut();
+        let waiting: Vec<_> = lines
+            .flat_map(|line| mem::take(&mut line.waiting))
+            .collect();
+        ledger.lines.retain(|_, line| line.in_flight.is_some());
+        drop(ledger);
+        let refused = waiting.into_iter().map(|it| (it.answer, error.clone()));
+        refuse(refused.collect());
     }
 
     fn abandon(&self, error: &Error) {
         self.close(error);
-        let under_way = std::mem::take(&mut self.ledger().under_way);
-        drop(under_way);
+        let lines = mem::take(&mut self.ledger().lines);
+        let in_flight = lines.into_values().filter_map(|line| line.in_flight);
+        for (_, answer) in in_flight.flat_map(|it| it.answers) {
+            answer(Err(Error::OutcomeUnknown));
+        }
     }
 }
 

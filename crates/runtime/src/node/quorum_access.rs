@@ -1,7 +1,8 @@
 //! Quorum access as a module: a state that is updated and read through quorums.
 use super::{
     Builder,
-    operations::{Begun, Operations},
+    operations::{Begun, Operations, Sharing},
+    pending::Progress,
 };
 use crate::error::Error;
 use quorate_abstractions::{
@@ -22,8 +23,6 @@ use std::{
 /// overlap; where no quorum answers, they wait for one.
 pub struct QuorumAccess<S: State> {
     operations: Arc<Operations<u64, Call<S::Update>, Answer<S>>>,
-    /// What this process has made of the state, which a message has to carry.
-    own: Arc<Mutex<S>>,
     called: Arc<AtomicU64>,
 }
 
@@ -31,7 +30,6 @@ impl<S: State> Clone for QuorumAccess<S> {
     fn clone(&self) -> Self {
         QuorumAccess {
             operations: self.operations.clone(),
-            own: self.own.clone(),
             called: self.called.clone(),
         }
     }
@@ -54,8 +52,8 @@ impl<S: State> QuorumAccess<S> {
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
     /// before, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits.
     pub async fn get(&self) -> Result<Vec<S>, Error> {
-        let call = || Ok(Call::Get);
-        match self.operations.operate(self.number(), 0, call).await? {
+        let get = self.operations.operate(self.number(), 0, Call::Get);
+        match get.await? {
             Answer::Got(states) => Ok(states),
             // A call has begun that the handle knows nothing of.
             Answer::Set => Err(Error::Busy),
@@ -70,28 +68,36 @@ impl<S: State> QuorumAccess<S> {
     /// is unknown, the update takes effect once, at any time, or never.
     pub async fn set(&self, update: S::Update) -> Result<(), Error> {
         let size = encode(&update).len();
-        let call = || {
-            let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut next = own.clone();
-            next.apply(&update);
-            let (size, limit) = (encode(&next).len(), STORE);
-            if size > limit {
-                return Err(Error::TooLarge { size, limit });
-            }
-            *own = next;
-            Ok(Call::Set(update.clone()))
-        };
-        match self.operations.operate(self.number(), size, call).await? {
+        let set = Call::Set(update);
+        match self.operations.operate(self.number(), size, set).await? {
             Answer::Set => Ok(()),
             // A call has begun that the handle knows nothing of.
             Answer::Got(_) => Err(Error::Busy),
         }
     }
 
+    /// How far the calls of this process have come.
+    pub fn progress(&self) -> Progress {
+        self.operations.progress()
+    }
+
     /// Each call is an object of its own: calls may overlap.
     fn number(&self) -> u64 {
         self.called.fetch_add(1, Relaxed) + 1
     }
+}
+
+/// Applies an update to what this process has made of the state, if a message can carry that.
+fn apply<S: State>(own: &Mutex<S>, update: &S::Update) -> Result<(), Error> {
+    let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut next = own.clone();
+    next.apply(update);
+    let (size, limit) = (encode(&next).len(), STORE);
+    if size > limit {
+        return Err(Error::TooLarge { size, limit });
+    }
+    *own = next;
+    Ok(())
 }
 
 /// Quorum access.
@@ -133,16 +139,22 @@ impl Builder {
         initial: S,
     ) -> Result<QuorumAccess<S>, Error> {
         self.check_system(system)?;
-        let operations = Arc::new(Operations::new(self.limits));
+        // What this process has made of the state, which a message has to carry.
+        let own = Mutex::new(initial.clone());
+        let admit = move |_: &u64, call: &Call<S::Update>| match call {
+            Call::Get => Ok(()),
+            Call::Set(update) => apply(&own, update),
+        };
+        let operations = Operations::new(self.limits, Sharing::none()).admitting(admit);
+        let operations = Arc::new(operations);
         let (told, chosen) = (operations.clone(), system.clone());
-        let first = initial.clone();
         self.module(name, &format!("access:{system}"), move |wiring| {
             let returned = told.clone();
             let up = Addr::new(move |Indication { operation, answer }| {
                 returned.returned_on(&operation, answer);
             });
             wiring.pressure(Wait::for_majority(), told.pressure());
-            let door = wiring.ground().quorum_access(&chosen, first, up);
+            let door = wiring.ground().quorum_access(&chosen, initial, up);
             told.open(door.with(|begun: Begun<u64, Call<S::Update>>| Request {
                 operation: begun.object,
                 call: begun.action,
@@ -151,7 +163,6 @@ impl Builder {
         self.handles.agreements.push(operations.clone());
         Ok(QuorumAccess {
             operations,
-            own: Arc::new(Mutex::new(initial)),
             called: Arc::default(),
         })
     }

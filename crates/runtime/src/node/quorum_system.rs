@@ -2,7 +2,9 @@
 use super::{
     Builder, LatticeProposer, Proposer, Registers, Segments, Wiring,
     agreement::Agreement,
-    operations::{Begun, Operations},
+    handles::Codec,
+    operations::{Begun, Operations, Sharing},
+    registers::Declared,
     segments::SEGMENT,
     store::{ENTRY, Store},
     window::Limits,
@@ -12,7 +14,10 @@ use bytes::Bytes;
 use quorate_abstractions::{
     consensus, lattice::Lattice, lattice_agreement, pressure::Wait, register, snapshot,
 };
-use quorate_catalogue::quorum_system::{Ground, OPEN_VALUES, QuorumSystem, STORE, VALUE, Written};
+use quorate_catalogue::{
+    quorum_system::{Ground, OPEN_VALUES, QuorumSystem, STORE, VALUE, Written},
+    registers::Registers as Algorithm,
+};
 use quorate_core::{Addr, Layer};
 use quorate_links::perfect::{Datagrams, PerfectLinks};
 use serde::{Serialize, de::DeserializeOwned};
@@ -82,7 +87,7 @@ fn epoch() -> u64 {
 impl Builder {
     /// Declares atomic registers which every process reads and writes, as [`registers`](Builder::registers), over
     /// a quorum system. Each message carries all registers: names and values have 64 KiB together, beyond which a
-    /// write is refused, as [`StoreFull`](Error::StoreFull).
+    /// write is refused when its turn comes, as [`StoreFull`](Error::StoreFull).
     ///
     /// # Errors
     /// [`QuorumSystemSize`](Error::QuorumSystemSize) when the system is for another number of processes; when the
@@ -95,38 +100,92 @@ impl Builder {
     where
         T: Serialize + DeserializeOwned,
     {
+        self.carried_registers(name, system, Codec::typed(), None)
+    }
+
+    /// As [`registers_over`](Builder::registers_over), which hold bytes as they are. Values that are read share the
+    /// buffers that they were received in: copy what is kept for long.
+    ///
+    /// # Errors
+    /// As [`registers_over`](Builder::registers_over).
+    pub fn registers_over_bytes(
+        &mut self,
+        name: &str,
+        system: &QuorumSystem,
+    ) -> Result<Registers<Bytes>, Error> {
+        self.carried_registers(name, system, Codec::raw(), None)
+    }
+
+    /// As [`registers_bytes`](Builder::registers_bytes), or, if there is a system, as
+    /// [`registers_over_bytes`](Builder::registers_over_bytes), for who wants to know which registers there are, and
+    /// how long their values: `written` is called on the protocol thread for each write that this process sees, its
+    /// own and those of others, in any order, and more than once for some.
+    ///
+    /// # Errors
+    /// As [`registers_over`](Builder::registers_over).
+    pub fn registers_observed(
+        &mut self,
+        name: &str,
+        system: Option<&QuorumSystem>,
+        written: Written,
+    ) -> Result<Registers<Bytes>, Error> {
+        if let Some(system) = system {
+            return self.carried_registers(name, system, Codec::raw(), Some(written));
+        }
+        let declared = Declared {
+            limits: self.limits,
+            longest: self.longest_register(),
+            writer: None,
+            codec: Codec::raw(),
+            wait: Wait::for_majority(),
+        };
+        let algorithms = Algorithm::MultiWriterMajority.algorithms();
+        let wire = move |wiring: Wiring, up| {
+            let ground = wiring.ground().at("register");
+            Ok(ground.registers(None, Some(written)).attach(up))
+        };
+        self.wire_registers(name, algorithms, declared, |_, _| Ok(()), wire)
+    }
+
+    /// Registers of which messages carry all.
+    fn carried_registers<T>(
+        &mut self,
+        name: &str,
+        system: &QuorumSystem,
+        codec: Codec<T>,
+        told: Option<Written>,
+    ) -> Result<Registers<T>, Error> {
         self.check_system(system)?;
-        let operations = Arc::new(Operations::new(self.limits));
         let store = Arc::new(Store::new(STORE));
-        let (told, kept, chosen) = (operations.clone(), store.clone(), system.clone());
+        let declared = Declared {
+            limits: self.limits,
+            longest: STORE - ENTRY,
+            writer: None,
+            codec,
+            wait: Wait::for_majority(),
+        };
         let algorithms = format!("register:by-quorum-access access:{system}");
-        self.module(name, &algorithms, move |wiring| {
-            let (returned, ended) = (told.clone(), kept.clone());
+        let (asked, kept, chosen) = (store.clone(), store, system.clone());
+        let admit = move |register: &Bytes, action: &register::Action| match action {
+            register::Action::Read => Ok(()),
+            register::Action::Write(value) => asked.begin(register, value.len()),
+        };
+        let wire = move |wiring: Wiring, up: Addr<register::Indication>| {
+            let ended = kept.clone();
             let up = Addr::new(move |indication: register::Indication| {
-                let register::Indication {
-                    register,
-                    operation,
-                    outcome,
-                } = indication;
-                ended.ended(&register, &outcome);
-                returned.returned(&register, operation, outcome);
+                ended.ended(&indication.register, &indication.outcome);
+                up.send(indication);
             });
-            wiring.pressure(Wait::for_majority(), told.pressure());
-            let written: Written =
-                Arc::new(move |register, tag, length| kept.learn(register, tag, length));
+            let written: Written = Arc::new(move |register, tag, length| {
+                kept.learn(register, tag, length);
+                if let Some(told) = &told {
+                    told(register, tag, length);
+                }
+            });
             let registers = wiring.ground().registers(Some(&chosen), Some(written));
-            let door = registers.attach(up);
-            told.open(
-                door.with(|begun: Begun<Bytes, register::Action>| register::Request {
-                    register: begun.object,
-                    operation: begun.operation,
-                    action: begun.action,
-                }),
-            );
-        })?;
-        self.handles.agreements.push(operations.clone());
-        let limit = STORE - ENTRY;
-        Ok(Registers::over(operations, limit, self.me, store))
+            Ok(registers.attach(up))
+        };
+        self.wire_registers(name, &algorithms, declared, admit, wire)
     }
 
     /// Declares an atomic snapshot, as [`snapshot`](Builder::snapshot), over a quorum system. The limit of a
@@ -142,8 +201,30 @@ impl Builder {
     where
         T: Serialize + DeserializeOwned,
     {
+        self.snapshot_over_of(name, system, Codec::typed())
+    }
+
+    /// As [`snapshot_over`](Builder::snapshot_over), of bytes as they are. Values that are scanned share the buffers
+    /// that they were received in: copy what is kept for long.
+    ///
+    /// # Errors
+    /// As [`registers_over`](Builder::registers_over).
+    pub fn snapshot_over_bytes(
+        &mut self,
+        name: &str,
+        system: &QuorumSystem,
+    ) -> Result<Segments<Bytes>, Error> {
+        self.snapshot_over_of(name, system, Codec::raw())
+    }
+
+    fn snapshot_over_of<T>(
+        &mut self,
+        name: &str,
+        system: &QuorumSystem,
+        codec: Codec<T>,
+    ) -> Result<Segments<T>, Error> {
         self.check_system(system)?;
-        let operations = Arc::new(Operations::new(self.limits));
+        let operations = Arc::new(Operations::new(self.limits, Sharing::of_a_kind()));
         let (told, chosen) = (operations.clone(), system.clone());
         let algorithms =
             format!("snapshot:from-registers register:by-quorum-access access:{system}");
@@ -163,7 +244,7 @@ impl Builder {
             );
         })?;
         self.handles.agreements.push(operations.clone());
-        Ok(Segments::new(operations, self.segment_over()))
+        Ok(Segments::new(operations, self.segment_over(), codec))
     }
 
     /// Declares lattice agreement, as [`lattice_agreement`](Builder::lattice_agreement), over a quorum system. The
@@ -177,8 +258,8 @@ impl Builder {
         system: &QuorumSystem,
     ) -> Result<LatticeProposer<L>, Error> {
         self.check_system(system)?;
-        let operations = Arc::new(Operations::new(self.limits));
-        let (told, chosen) = (operations.clone(), system.clone());
+        let proposer = LatticeProposer::new(self.limits, self.segment_over());
+        let (told, chosen) = (proposer.operations.clone(), system.clone());
         let algorithms = format!(
             "lattice-agreement:repeated snapshot:from-registers register:by-quorum-access \
              access:{system}"
@@ -196,8 +277,8 @@ impl Builder {
                 value: begun.action,
             }));
         })?;
-        self.handles.agreements.push(operations.clone());
-        Ok(LatticeProposer::new(operations, self.segment_over()))
+        self.handles.agreements.push(proposer.operations.clone());
+        Ok(proposer)
     }
 
     /// Declares uniform consensus on values of type `T`, in as many instances as are used, over a quorum system:

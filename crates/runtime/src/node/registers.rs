@@ -1,44 +1,64 @@
 //! The handle of registers: named variables that all processes share.
 use super::{
     Builder,
+    handles::Codec,
     modules::{HEADS, wait_for},
-    operations::{Begun, Operations},
-    store::Store,
+    operations::{Begun, Operations, Sharing},
+    pending::{Pending, Progress},
+    window::Limits,
 };
-use crate::error::Error;
+use crate::{error::Error, node::Wiring};
 use bytes::Bytes;
-use quorate_abstractions::register::{Action, Indication, Outcome, Refusal, Request};
+use quorate_abstractions::{
+    pressure::Wait,
+    register::{Action, Indication, Outcome, Refusal, Request, Tag},
+};
 use quorate_catalogue::registers::Registers as Algorithm;
-use quorate_core::{Addr, ProcessId, wire::decode_value};
+use quorate_core::{Addr, ProcessId};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// The operations of a module of registers.
+pub(super) type OnRegisters = Operations<Bytes, Action, Outcome>;
 
 /// Reads and writes registers that hold values of type `T`, by name. Clones share the module.
 ///
 /// A register is there as soon as it is named, without a value, and is never removed: each process
 /// holds the last value of each register that was written.
 ///
-/// Operations on different registers are under way together, up to the builder's
-/// [window](Builder::window). On one register this process has one at a time: another is refused, as
-/// [`Busy`](Error::Busy). A call that is dropped while it waits for the outcome goes on, and its register
-/// is busy until it has returned; what is dropped while it waits for room in the window has not begun.
-/// Where the algorithm needs a majority, and there is none, operations wait for it.
+/// Operations on different registers are in flight together, up to the builder's [window](Builder::window). On
+/// one register this process has one in flight: others wait in the register's line, in the order of the calls.
+/// Neighbours in the line who want the same share the next operation: reads return what it has read, and of
+/// writes the last one's value is written, as if the others had been overwritten at once. Who waits in line takes
+/// no room in the window, so that a register, however many wait for it, does not keep others from theirs.
+///
+/// A call that is dropped while it waits, in line or for room, has not begun, and never will. One that is dropped
+/// while it is in flight goes on, and its register's line goes on when it has returned. Where the algorithm needs
+/// a majority, and there is none, operations wait for it.
 pub struct Registers<T> {
-    operations: Arc<Operations<Bytes, Action, Outcome>>,
+    operations: Arc<OnRegisters>,
     limit: usize,
     /// Who alone writes, if there is such a process.
     writer: Option<ProcessId>,
     me: ProcessId,
-    /// Where messages carry all registers: how much there is of them.
-    store: Option<Arc<Store>>,
-    values: PhantomData<fn(T) -> T>,
+    codec: Codec<T>,
+}
+
+/// What a read has returned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reading<T> {
+    /// The value; `None` if the register was never written.
+    pub value: Option<T>,
+    /// Which write it is of.
+    pub tag: Tag,
+    /// How long the read was in flight.
+    pub lasted: Duration,
 }
 
 impl<T> Clone for Registers<T> {
     fn clone(&self) -> Self {
         Registers {
             operations: self.operations.clone(),
-            store: self.store.clone(),
             ..*self
         }
     }
@@ -50,101 +70,149 @@ impl<T> fmt::Debug for Registers<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Registers<T> {
+impl<T> Registers<T> {
     /// Reads a register: its value, or `None` if it was never written.
     ///
     /// Of atomic registers, whoever reads after a write has returned gets what was written or something
     /// newer, and whoever reads after a read has returned nothing older than that one.
     ///
     /// # Errors
-    /// [`Busy`](Error::Busy) while an operation of this process on the register is under way;
     /// [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge), of the name.
     /// [`UndecodableValue`](Error::UndecodableValue) when the value is no `T`.
     /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
-    /// before, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits.
-    pub async fn read(&self, register: &str) -> Result<Option<T>, Error> {
-        match self.operate(register, Action::Read).await? {
-            Outcome::Read { value, .. } => {
-                let value = value.map(|value| decode_value(&value)).transpose();
-                value.map_err(|_| Error::UndecodableValue(register.to_owned()))
-            }
-            outcome => Err(self.refused(outcome)),
+    /// before it began, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the read is in flight.
+    pub async fn read(&self, register: impl AsRef<[u8]>) -> Result<Option<T>, Error> {
+        let (register, size) = self.named(register.as_ref(), 0)?;
+        let read = self
+            .operations
+            .operate(register.clone(), size, Action::Read);
+        match read.await? {
+            Outcome::Read { value, .. } => decode(self.codec, &register, value),
+            outcome => Err(refused(outcome, self.writer)),
         }
+    }
+
+    /// Invokes a read, without waiting: it is in flight when this returns, or has its place in the register's
+    /// line. `then` makes of what is read what the returned [`Pending`] gives. It is called as soon as the value
+    /// is there, on the thread on which the node's algorithms run, so that it should be short. If the read fails,
+    /// or the `Pending` was dropped before, it is dropped without being called.
+    ///
+    /// # Errors
+    /// As [`read`](Registers::read): those that are known now here, the others where the [`Pending`] is awaited.
+    pub fn read_then<R: Send + 'static>(
+        &self,
+        register: impl AsRef<[u8]>,
+        then: impl FnOnce(Reading<T>) -> R + Send + 'static,
+    ) -> Result<Pending<R>, Error>
+    where
+        T: 'static,
+    {
+        let (register, size) = self.named(register.as_ref(), 0)?;
+        let (name, codec, writer) = (register.clone(), self.codec, self.writer);
+        let read = move |outcome, lasted| match outcome {
+            Outcome::Read { value, tag } => Ok(then(Reading {
+                value: decode(codec, &name, value)?,
+                tag,
+                lasted,
+            })),
+            outcome => Err(refused(outcome, writer)),
+        };
+        self.operations.invoke(register, size, Action::Read, read)
     }
 
     /// Writes a register.
     ///
     /// # Errors
-    /// [`Busy`](Error::Busy) while an operation of this process on the register is under way;
     /// [`NotWriter`](Error::NotWriter) when another process alone writes;
     /// [`Exhausted`](Error::Exhausted); [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge), of
-    /// the name and the value together; [`StoreFull`](Error::StoreFull), over a quorum system; [`Unencodable`](Error::Unencodable): nothing was written.
+    /// the name and the value together; [`StoreFull`](Error::StoreFull), over a quorum system;
+    /// [`Unencodable`](Error::Unencodable): nothing was written.
     /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
-    /// before: nothing was written. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits:
-    /// the write takes effect once, at any time, or never.
-    pub async fn write(&self, register: &str, value: &T) -> Result<(), Error> {
-        if let Some(writer) = self.writer.filter(|writer| *writer != self.me) {
-            return Err(Error::NotWriter { writer });
-        }
-        let value = super::handles::encode_readable(value)?;
-        match self.operate(register, Action::Write(value)).await? {
+    /// before it began: nothing was written. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the
+    /// write is in flight: it takes effect once, at any time, or never.
+    pub async fn write(&self, register: impl AsRef<[u8]>, value: &T) -> Result<(), Error> {
+        let (register, size, value) = self.written(register.as_ref(), value)?;
+        let write = Action::Write(value);
+        match self.operations.operate(register, size, write).await? {
             Outcome::Written { .. } => Ok(()),
-            outcome => Err(self.refused(outcome)),
+            outcome => Err(refused(outcome, self.writer)),
         }
     }
 
-    async fn operate(&self, register: &str, action: Action) -> Result<Outcome, Error> {
-        let length = match &action {
-            Action::Read => 0,
-            Action::Write(value) => value.len(),
+    /// Invokes a write, as [`read_then`](Registers::read_then) a read; `then` is given how long it was in flight.
+    ///
+    /// # Errors
+    /// As [`write`](Registers::write): those that are known now here, the others where the [`Pending`] is awaited.
+    pub fn write_then<R: Send + 'static>(
+        &self,
+        register: impl AsRef<[u8]>,
+        value: &T,
+        then: impl FnOnce(Duration) -> R + Send + 'static,
+    ) -> Result<Pending<R>, Error> {
+        let (register, size, value) = self.written(register.as_ref(), value)?;
+        let writer = self.writer;
+        let written = move |outcome, lasted| match outcome {
+            Outcome::Written { .. } => Ok(then(lasted)),
+            outcome => Err(refused(outcome, writer)),
         };
+        let write = Action::Write(value);
+        self.operations.invoke(register, size, write, written)
+    }
+
+    /// How far the operations of this process have come.
+    pub fn progress(&self) -> Progress {
+        self.operations.progress()
+    }
+
+    /// The register's name, and how long it and a value of so many bytes are together.
+    fn named(&self, register: &[u8], length: usize) -> Result<(Bytes, usize), Error> {
         let (size, limit) = (register.len().saturating_add(length), self.limit);
         if size > limit {
             return Err(Error::TooLarge { size, limit });
         }
-        let register = Bytes::copy_from_slice(register.as_bytes());
-        let store = match &action {
-            Action::Read => None,
-            Action::Write(_) => self.store.as_ref(),
-        };
-        let name = register.clone();
-        let action = move || match store {
-            Some(store) => store.begin(&name, length).map(|()| action),
-            None => Ok(action),
-        };
-        self.operations.operate(register, size, action).await
+        Ok((Bytes::copy_from_slice(register), size))
     }
 
-    /// What an outcome that is not the one of this action comes to.
-    fn refused(&self, outcome: Outcome) -> Error {
-        match (outcome, self.writer) {
-            (Outcome::Refused(Refusal::NotWriter), Some(writer)) => Error::NotWriter { writer },
-            (Outcome::Refused(Refusal::Exhausted), _) => Error::Exhausted,
-            // An operation has begun that the handle knows nothing of.
-            _ => Error::Busy,
+    /// The same, with the value that is to be written.
+    fn written(&self, register: &[u8], value: &T) -> Result<(Bytes, usize, Bytes), Error> {
+        if let Some(writer) = self.writer.filter(|writer| *writer != self.me) {
+            return Err(Error::NotWriter { writer });
         }
+        let value = (self.codec.encode)(value)?;
+        let (register, size) = self.named(register, value.len())?;
+        Ok((register, size, value))
     }
 }
 
-impl<T> Registers<T> {
-    /// Registers of many writers, of which messages carry all.
-    pub(super) fn over(
-        operations: Arc<Operations<Bytes, Action, Outcome>>,
-        limit: usize,
-        me: ProcessId,
-        store: Arc<Store>,
-    ) -> Self {
-        Registers {
-            operations,
-            limit,
-            writer: None,
-            me,
-            store: Some(store),
-            values: PhantomData,
-        }
+fn decode<T>(codec: Codec<T>, register: &[u8], value: Option<Bytes>) -> Result<Option<T>, Error> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let undecodable = || Error::UndecodableValue(String::from_utf8_lossy(register).into_owned());
+    (codec.decode)(value).map(Some).ok_or_else(undecodable)
+}
+
+/// What an outcome that is not the one of this action comes to.
+fn refused(outcome: Outcome, writer: Option<ProcessId>) -> Error {
+    match (outcome, writer) {
+        (Outcome::Refused(Refusal::NotWriter), Some(writer)) => Error::NotWriter { writer },
+        (Outcome::Refused(Refusal::Exhausted), _) => Error::Exhausted,
+        // An operation has begun that the handle knows nothing of.
+        _ => Error::Busy,
     }
+}
+
+/// Registers that are declared.
+pub(super) struct Declared<T> {
+    pub limits: Limits,
+    /// How long a name and a value are together at most.
+    pub longest: usize,
+    pub writer: Option<ProcessId>,
+    pub codec: Codec<T>,
+    /// Whom operations wait for.
+    pub wait: Wait,
 }
 
 /// Registers.
@@ -159,7 +227,16 @@ impl Builder {
     where
         T: Serialize + DeserializeOwned,
     {
-        self.registers_of(name, Algorithm::MultiWriterMajority, None)
+        self.registers_of(name, Algorithm::MultiWriterMajority, None, Codec::typed())
+    }
+
+    /// As [`registers`](Builder::registers), which hold bytes as they are. Values that are read share the buffers
+    /// that they were received in: copy what is kept for long.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn registers_bytes(&mut self, name: &str) -> Result<Registers<Bytes>, Error> {
+        self.registers_of(name, Algorithm::MultiWriterMajority, None, Codec::raw())
     }
 
     /// As [`registers`](Builder::registers), by the name of the algorithm: see
@@ -190,7 +267,7 @@ impl Builder {
                 let n = self.processes();
                 Err(Error::NotMember { me, n })
             }
-            writer => self.registers_of(name, registers, writer),
+            writer => self.registers_of(name, registers, writer, Codec::typed()),
         }
     }
 
@@ -199,17 +276,44 @@ impl Builder {
         name: &str,
         registers: Algorithm,
         writer: Option<ProcessId>,
+        codec: Codec<T>,
     ) -> Result<Registers<T>, Error> {
         self.check_detector(registers.needs(), registers.name())?;
-        let operations = Arc::new(Operations::new(self.limits));
-        let told = operations.clone();
         let algorithms = match writer {
             // Processes that disagree on the writer must not talk to each other.
             Some(writer) => format!("{}:written-by-{writer}", registers.algorithms()),
             None => registers.algorithms().to_owned(),
         };
-        let me = self.me;
-        self.fallible_module(name, &algorithms, move |wiring| {
+        let declared = Declared {
+            limits: self.limits,
+            longest: self.longest_register(),
+            writer,
+            codec,
+            wait: wait_for(registers.needs()),
+        };
+        let writer = writer.unwrap_or(self.me);
+        let wire = move |wiring: Wiring, up| Ok(wiring.registers(registers, writer, up)?);
+        self.wire_registers(name, &algorithms, declared, |_, _| Ok(()), wire)
+    }
+
+    /// How long a name and a value are together at most, where messages carry one register.
+    pub(super) fn longest_register(&self) -> usize {
+        self.link.maximum_message.saturating_sub(HEADS)
+    }
+
+    /// Declares registers that `wire` starts; `admit` is asked for what is about to begin.
+    pub(super) fn wire_registers<T>(
+        &mut self,
+        name: &str,
+        algorithms: &str,
+        declared: Declared<T>,
+        admit: impl Fn(&Bytes, &Action) -> Result<(), Error> + Send + Sync + 'static,
+        wire: impl FnOnce(Wiring, Addr<Indication>) -> Result<Addr<Request>, Error> + Send + 'static,
+    ) -> Result<Registers<T>, Error> {
+        let operations = Operations::new(declared.limits, Sharing::of_a_kind());
+        let operations = Arc::new(operations.admitting(admit));
+        let (told, wait) = (operations.clone(), declared.wait);
+        self.fallible_module(name, algorithms, move |wiring| {
             let returned = told.clone();
             let up = Addr::new(move |indication: Indication| {
                 let Indication {
@@ -219,8 +323,8 @@ impl Builder {
                 } = indication;
                 returned.returned(&register, operation, outcome);
             });
-            wiring.pressure(wait_for(registers.needs()), told.pressure());
-            let door = wiring.registers(registers, writer.unwrap_or(me), up)?;
+            wiring.pressure(wait, told.pressure());
+            let door = wire(wiring, up)?;
             told.open(door.with(|begun: Begun<Bytes, Action>| Request {
                 register: begun.object,
                 operation: begun.operation,
@@ -231,11 +335,10 @@ impl Builder {
         self.handles.agreements.push(operations.clone());
         Ok(Registers {
             operations,
-            limit: self.link.maximum_message.saturating_sub(HEADS),
-            writer,
-            me,
-            store: None,
-            values: PhantomData,
+            limit: declared.longest,
+            writer: declared.writer,
+            me: self.me,
+            codec: declared.codec,
         })
     }
 }

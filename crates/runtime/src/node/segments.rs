@@ -1,17 +1,20 @@
 //! The handle of an atomic snapshot: an array with a segment a process, which is read at once.
 use super::{
     Builder,
+    handles::Codec,
     modules::HEADS,
-    operations::{Begun, Operations},
+    operations::{Begun, Operations, Sharing},
+    pending::Progress,
 };
 use crate::error::Error;
+use bytes::Bytes;
 use quorate_abstractions::{
     pressure::Wait,
     snapshot::{Action, Indication, Outcome, Request, Segment},
 };
-use quorate_core::{Addr, ProcessId, wire::decode_value};
+use quorate_core::{Addr, ProcessId};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, sync::Arc};
 
 /// What a segment's length and the number of its updates take in a message, at most.
 pub(super) const SEGMENT: usize = 20;
@@ -25,13 +28,15 @@ pub(super) fn longest_segment(builder: &Builder) -> usize {
 /// Updates this process's segment of an atomic snapshot, which holds a value of type `T`, and scans those
 /// of all processes, as of one moment. Clones share the module.
 ///
-/// This process has one operation under way at a time: another is refused, as [`Busy`](Error::Busy). A
-/// call that is dropped while it waits goes on, and the snapshot is busy until it has returned. Where
-/// there is no majority, operations wait for it.
+/// This process has one operation in flight at a time: others wait in line, in the order of the calls. Neighbours
+/// in the line who want the same share the next operation: scans return what it has seen, and of updates the last
+/// one's value is given, as if the others had been overwritten at once. A call that is dropped while it waits in
+/// line has not begun, and never will; one that is dropped while it is in flight goes on, and the line when it has
+/// returned. Where there is no majority, operations wait for it.
 pub struct Segments<T> {
     operations: Arc<Operations<(), Action, Outcome>>,
     limit: usize,
-    values: PhantomData<fn(T) -> T>,
+    codec: Codec<T>,
 }
 
 impl<T> Clone for Segments<T> {
@@ -50,36 +55,35 @@ impl<T> fmt::Debug for Segments<T> {
 }
 
 impl<T> Segments<T> {
-    pub(super) fn new(operations: Arc<Operations<(), Action, Outcome>>, limit: usize) -> Self {
+    pub(super) fn new(
+        operations: Arc<Operations<(), Action, Outcome>>,
+        limit: usize,
+        codec: Codec<T>,
+    ) -> Self {
         Segments {
             operations,
             limit,
-            values: PhantomData,
+            codec,
         }
     }
-}
 
-impl<T: Serialize + DeserializeOwned> Segments<T> {
     /// Gives this process's segment a value. Scans that begin after this has returned see it, or a later
     /// one.
     ///
     /// # Errors
-    /// [`Busy`](Error::Busy) while an operation of this process is under way;
     /// [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge): a message carries the values of
     /// all processes, and their limit is that of messages by n+1; [`Unencodable`](Error::Unencodable).
     /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
-    /// before: there was no update. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this
-    /// waits: the update takes effect once, at any time, or never.
+    /// before it began: there was no update. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the
+    /// update is in flight: it takes effect once, at any time, or never.
     pub async fn update(&self, value: &T) -> Result<(), Error> {
-        let value = super::handles::encode_readable(value)?;
+        let value = (self.codec.encode)(value)?;
         let (size, limit) = (value.len(), self.limit);
         if size > limit {
             return Err(Error::TooLarge { size, limit });
         }
-        let update = self
-            .operations
-            .operate((), size, || Ok(Action::Update(value)));
+        let update = self.operations.operate((), size, Action::Update(value));
         match update.await? {
             Outcome::Updated => Ok(()),
             // An operation has begun that the handle knows nothing of.
@@ -95,22 +99,45 @@ impl<T: Serialize + DeserializeOwned> Segments<T> {
     /// [`UndecodableSegment`](Error::UndecodableSegment) when a value is no `T`; and as
     /// [`update`](Segments::update), but for the errors of values.
     pub async fn scan(&self) -> Result<Vec<Option<T>>, Error> {
-        match self.operations.operate((), 0, || Ok(Action::Scan)).await? {
-            Outcome::Scanned(view) => view.iter().enumerate().map(decode).collect(),
+        let segments = self.scan_numbered().await?;
+        Ok(segments.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// As [`scan`](Segments::scan), each value with how many updates its segment has had: of those that have shared
+    /// an operation the last one counts.
+    ///
+    /// # Errors
+    /// As [`scan`](Segments::scan).
+    pub async fn scan_numbered(&self) -> Result<Vec<(u64, Option<T>)>, Error> {
+        match self.operations.operate((), 0, Action::Scan).await? {
+            Outcome::Scanned(view) => {
+                let segments = view.into_iter().enumerate();
+                segments.map(|it| decode(self.codec, it)).collect()
+            }
             // An operation has begun that the handle knows nothing of.
             Outcome::Updated | Outcome::Refused(_) => Err(Error::Busy),
         }
     }
+
+    /// How far the operations of this process have come.
+    pub fn progress(&self) -> Progress {
+        self.operations.progress()
+    }
 }
 
-fn decode<T: DeserializeOwned>((index, segment): (usize, &Segment)) -> Result<Option<T>, Error> {
-    if segment.sequence == 0 {
-        return Ok(None);
+fn decode<T>(
+    codec: Codec<T>,
+    (index, segment): (usize, Segment),
+) -> Result<(u64, Option<T>), Error> {
+    let Segment { sequence, value } = segment;
+    if sequence == 0 {
+        return Ok((0, None));
     }
-    let value = decode_value(&segment.value).map(Some);
+    let value = (codec.decode)(value);
     // A view has no more segments than there are processes.
     let of = ProcessId::from_rank(index + 1);
-    value.map_err(|_| of.map_or(Error::Unencodable, |of| Error::UndecodableSegment { of }))
+    let undecodable = || of.map_or(Error::Unencodable, |of| Error::UndecodableSegment { of });
+    Ok((sequence, Some(value.ok_or_else(undecodable)?)))
 }
 
 /// Atomic snapshots.
@@ -125,7 +152,20 @@ impl Builder {
     where
         T: Serialize + DeserializeOwned,
     {
-        let operations = Arc::new(Operations::new(self.limits));
+        self.snapshot_of(name, Codec::typed())
+    }
+
+    /// As [`snapshot`](Builder::snapshot), of bytes as they are. Values that are scanned share the buffers that they
+    /// were received in: copy what is kept for long.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn snapshot_bytes(&mut self, name: &str) -> Result<Segments<Bytes>, Error> {
+        self.snapshot_of(name, Codec::raw())
+    }
+
+    fn snapshot_of<T>(&mut self, name: &str, codec: Codec<T>) -> Result<Segments<T>, Error> {
+        let operations = Arc::new(Operations::new(self.limits, Sharing::of_a_kind()));
         let told = operations.clone();
         self.module(name, super::wiring::SNAPSHOT, move |wiring| {
             let returned = told.clone();
@@ -140,6 +180,6 @@ impl Builder {
             }));
         })?;
         self.handles.agreements.push(operations.clone());
-        Ok(Segments::new(operations, longest_segment(self)))
+        Ok(Segments::new(operations, longest_segment(self), codec))
     }
 }

@@ -1,8 +1,9 @@
 //! How long the store of registers is of which each message carries all: a write that would make it too long is
 //! refused.
 //!
-//! A write is taken if the store, as this process knows it, has room for what it adds to its register, and for
-//! what earlier writes of this process that have not returned will add. What others write at the same time is
+//! A write begins if the store, as this process knows it, has room for what it adds to its register, and for
+//! what writes of this process to other registers that are in flight will add. What waits in line adds nothing yet: it
+//! is looked at when it begins. What others write at the same time is
 //! not known here yet: n processes overshoot to n times the limit at most, since each knows what it has written
 //! itself. Messages have room for that.
 use crate::error::Error;
@@ -50,12 +51,14 @@ impl Store {
         self.state().learn(register, tag, value);
     }
 
-    /// This process is about to write a register, of which it writes one value at a time.
+    /// This process is about to write a register, of which it writes one value at a time: of several before an
+    /// operation begins, the last.
     pub fn begin(&self, register: &Bytes, value: usize) -> Result<(), Error> {
         let mut state = self.state();
         let before = state.length(register);
         let grows = (register.len() + value + ENTRY).saturating_sub(before);
-        let coming: usize = state.coming.values().map(|(_, grows)| grows).sum();
+        let others = state.coming.iter().filter(|(name, _)| *name != register);
+        let coming: usize = others.map(|(_, (_, grows))| grows).sum();
         if grows > 0 && state.stored + coming + grows > self.limit {
             return Err(Error::StoreFull { limit: self.limit });
         }
@@ -130,5 +133,20 @@ mod tests {
         assert!(store.begin(&b, 100).is_err());
         store.learn(&a, tag(3), 0);
         store.begin(&b, 900).unwrap();
+    }
+
+    #[test]
+    fn of_writes_that_share_an_operation_the_last_that_is_taken_counts() {
+        let store = Store::new(1000);
+        let [a, b] = ["a", "b"].map(|name| Bytes::from_static(name.as_bytes()));
+        store.begin(&a, 900).unwrap();
+        store.begin(&a, 500).unwrap();
+        // One that is refused changes nothing.
+        assert!(store.begin(&a, 1000).is_err());
+        assert!(store.begin(&b, 500).is_err());
+        store.begin(&b, 400).unwrap();
+        store.ended(&a, &Outcome::Written { tag: tag(1) });
+        assert!(store.begin(&b, 500).is_err());
+        store.begin(&b, 434).unwrap();
     }
 }

@@ -3,7 +3,7 @@ use super::{
     node::{Kind, builders, within},
     p,
 };
-use crate::{Error, LatticeProposer, Node, Registers, Segments, node::Wiring};
+use crate::{Error, LatticeProposer, Node, Reading, Registers, Segments, Withdrawal, node::Wiring};
 use bytes::Bytes;
 use futures::future::join_all;
 use quorate_abstractions::{
@@ -85,15 +85,91 @@ async fn registers_do_not_wait_for_each_other_and_one_is_sequential_at_a_process
     for (read, (n, _)) in within(join_all(reads)).await.into_iter().zip(&names) {
         assert_eq!(read.unwrap(), Some(*n));
     }
-    // On one register, of as many operations at once one is done, and the others are refused.
+    // On one register, of as many operations at once all are done, the last one last.
     let numbers = [0, 1, 2, 3, 4];
     let writes = numbers.iter().map(|n| all[2].write("one", n));
-    let written = within(join_all(writes)).await;
-    assert!(written[0].is_ok());
-    for refused in &written[1..] {
-        assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+    for written in within(join_all(writes)).await {
+        written.unwrap();
     }
-    assert_eq!(within(all[0].read("one")).await.unwrap(), Some(0));
+    assert_eq!(within(all[0].read("one")).await.unwrap(), Some(4));
+    shut_down(nodes).await;
+}
+
+/// Three nodes, with registers of bytes; all of them are admitted.
+async fn started(kind: Kind) -> (Vec<Node>, Vec<Registers<Bytes>>) {
+    let (mut nodes, mut all) = (Vec::new(), Vec::new());
+    for mut builder in builders(kind, 3) {
+        all.push(builder.registers_bytes("registers").unwrap());
+        nodes.push(builder.start().await.unwrap());
+    }
+    for node in &nodes {
+        within(node.admitted()).await.unwrap();
+    }
+    (nodes, all)
+}
+
+#[tokio::test]
+async fn parallel_reads_of_one_register_all_return() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let (nodes, all) = started(kind).await;
+        let value = Bytes::from_static(b"shared");
+        within(all[1].write("a", &value)).await.unwrap();
+        let reads: Vec<_> = (0..20).map(|_| all[0].read("a")).collect();
+        for read in within(join_all(reads)).await {
+            assert_eq!(read.unwrap().as_ref(), Some(&value));
+        }
+        let progress = all[0].progress();
+        assert_eq!((progress.returned, progress.in_flight), (20, 0));
+        shut_down(nodes).await;
+    }
+}
+
+/// Before there is a majority one operation is in flight, and the others are in line.
+#[tokio::test]
+async fn reads_in_line_share_one_operation_and_are_told_in_their_order() {
+    let mut builders = builders(Kind::Udp, 3);
+    let mut all = Vec::new();
+    for builder in &mut builders {
+        all.push(builder.registers_bytes("registers").unwrap());
+    }
+    let mut nodes = vec![builders.remove(0).start().await.unwrap()];
+    let value = Bytes::from_static(b"shared");
+    let write = all[0].write_then("a", &value, |lasted| lasted).unwrap();
+    let (told, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let read = |number: usize| {
+        let told = told.clone();
+        let then = move |reading: Reading<Bytes>| {
+            told.send(number).unwrap();
+            reading
+        };
+        all[0].read_then("a", then).unwrap()
+    };
+    let reads: Vec<_> = (0..20).map(read).collect();
+    let progress = all[0].progress();
+    assert_eq!((progress.waiting, progress.in_flight), (20, 1));
+    for builder in builders {
+        nodes.push(builder.start().await.unwrap());
+    }
+    within(write).await.unwrap();
+    let readings: Result<Vec<_>, _> = within(join_all(reads)).await.into_iter().collect();
+    let readings = readings.unwrap();
+    assert_eq!(readings[0].value.as_ref(), Some(&value));
+    assert_eq!(readings[0].tag.writer, Some(p(1)));
+    // The same to the nanosecond: it is one operation.
+    assert_eq!(readings, vec![readings[0].clone(); 20]);
+    for number in 0..20 {
+        assert_eq!(order.try_recv(), Ok(number), "told before anybody asks");
+    }
+    shut_down(nodes).await;
+}
+
+#[tokio::test]
+async fn names_and_values_are_bytes_as_they_are() {
+    let (nodes, all) = started(Kind::Udp).await;
+    let (name, value) = ([0, 255], Bytes::from_static(&[255, 0]));
+    within(all[0].write(name, &value)).await.unwrap();
+    let read = within(all[2].read(&name[..])).await.unwrap();
+    assert_eq!(read, Some(value));
     shut_down(nodes).await;
 }
 
@@ -184,7 +260,7 @@ async fn what_needs_synchrony_or_a_writer_or_does_not_exist_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_stopped_node_and_who_gives_up_leaves_the_register_busy() {
+async fn nobody_waits_for_a_stopped_node_and_who_waits_in_line_learns_that_nothing_was_done() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
     let registers = builder.registers::<u64>("registers").unwrap();
     let segments = builder.snapshot::<u64>("snapshot").unwrap();
@@ -195,10 +271,13 @@ async fn nobody_waits_for_a_stopped_node_and_who_gives_up_leaves_the_register_bu
     let node = builder.start().await.unwrap();
     let in_vain = tokio::time::timeout(Duration::ZERO, registers.write("a", &1)).await;
     assert!(in_vain.is_err());
-    let busy = within(registers.read("a")).await;
-    assert!(matches!(busy, Err(Error::Busy)), "{busy:?}");
-    let in_vain = tokio::time::timeout(Duration::ZERO, registers.read("b")).await;
-    assert!(in_vain.is_err(), "other registers are not busy");
+    let waits = registers.read_then("a", |reading| reading.value).unwrap();
+    assert!(matches!(waits.withdraw(), Withdrawal::NotBegun));
+    let mut in_line = registers.write_then("a", &2, |_| ()).unwrap();
+    let other = registers.read_then("b", |reading| reading.value).unwrap();
+    let Withdrawal::InFlight(mut in_flight) = other.withdraw() else {
+        panic!("other registers do not wait");
+    };
     let ends = async {
         let ones = Union([1].into());
         let waits = futures::future::join3(
@@ -213,6 +292,10 @@ async fn nobody_waits_for_a_stopped_node_and_who_gives_up_leaves_the_register_bu
         futures::future::join(waits, stops).await.0
     };
     let (written, updated, decided) = within(ends).await;
+    let told = in_line.try_outcome();
+    assert!(matches!(told, Some(Err(Error::Stopped))), "{told:?}");
+    let told = within(&mut in_flight).await;
+    assert!(matches!(told, Err(Error::OutcomeUnknown)), "{told:?}");
     assert!(matches!(written, Err(Error::OutcomeUnknown)));
     assert!(matches!(updated, Err(Error::OutcomeUnknown)));
     assert!(matches!(decided, Err(Error::OutcomeUnknown)));
@@ -239,29 +322,91 @@ async fn nobody_waits_for_a_node_that_could_not_start() {
     assert!(matches!(read, Err(Error::NotStarted)), "{read:?}");
 }
 
-/// It is busy until the operation has returned, which it does when there is a majority again.
+/// What is in flight returns when there is a majority again.
 #[tokio::test]
-async fn what_was_given_up_is_done_when_there_is_a_majority_and_then_the_register_is_free() {
+async fn what_was_given_up_in_flight_is_done_and_then_the_line_goes_on() {
     let mut builders = builders(Kind::Udp, 3);
     let mut all = Vec::new();
     for builder in &mut builders {
         all.push(builder.registers::<u64>("registers").unwrap());
     }
     let mut nodes = vec![builders.remove(0).start().await.unwrap()];
-    let in_vain = tokio::time::timeout(Duration::ZERO, all[0].write("a", &1)).await;
-    assert!(in_vain.is_err());
+    for value in [1, 2] {
+        // The first is in flight when it is given up, the second waits in line.
+        let in_vain = tokio::time::timeout(Duration::ZERO, all[0].write("a", &value)).await;
+        assert!(in_vain.is_err());
+    }
+    let mut read = std::pin::pin!(all[0].read("a"));
+    assert!(futures::poll!(read.as_mut()).is_pending());
     for builder in builders {
         nodes.push(builder.start().await.unwrap());
     }
-    let read = async {
-        loop {
-            match all[0].read("a").await {
-                Err(Error::Busy) => tokio::task::yield_now().await,
-                read => break read,
-            }
-        }
-    };
     assert_eq!(within(read).await.unwrap(), Some(1));
+    let idle = all[0].progress();
+    assert_eq!((idle.waiting, idle.in_flight), (0, 0));
+    shut_down(nodes).await;
+}
+
+/// Whatever is given up at whatever moment.
+#[tokio::test]
+async fn calls_that_are_cancelled_leave_nothing_stuck() {
+    let (nodes, all) = started(Kind::Udp).await;
+    for round in 0..50 {
+        let value = Bytes::from(format!("{round}"));
+        let mut calls: Vec<_> = (0..10)
+            .map(|_| Box::pin(all[0].write("a", &value)))
+            .collect();
+        for call in &mut calls {
+            assert!(futures::poll!(call.as_mut()).is_pending());
+        }
+        // Every other one is gone, and of these some in flight.
+        let mut index = 0;
+        calls.retain(|_| {
+            index += 1;
+            (index + round) % 2 == 0
+        });
+        for written in within(join_all(calls)).await {
+            written.unwrap();
+        }
+        let read = within(all[1].read("a")).await.unwrap();
+        assert_eq!(read, Some(value));
+    }
+    let idle = all[0].progress();
+    assert_eq!((idle.waiting, idle.in_flight, idle.oldest), (0, 0, None));
+    shut_down(nodes).await;
+}
+
+#[tokio::test]
+async fn updates_scans_and_proposals_wait_for_each_other() {
+    let (mut nodes, mut all) = (Vec::new(), Vec::new());
+    for mut builder in builders(Kind::Udp, 3) {
+        all.push((
+            builder.snapshot::<u64>("snapshot").unwrap(),
+            builder.lattice_agreement::<Union<u64>>("union").unwrap(),
+        ));
+        nodes.push(builder.start().await.unwrap());
+    }
+    let (segments, proposer) = &all[0];
+    let numbers: Vec<u64> = (0..20).collect();
+    let updates = join_all(numbers.iter().map(|number| segments.update(number)));
+    let scans = join_all(numbers.iter().map(|_| segments.scan()));
+    let (updated, scanned) = within(futures::future::join(updates, scans)).await;
+    for updated in updated {
+        updated.unwrap();
+    }
+    for scan in scanned {
+        assert_eq!(scan.unwrap()[0], Some(19));
+    }
+    let proposals: Vec<_> = numbers
+        .iter()
+        .map(|number| Union([*number].into()))
+        .collect();
+    let decided = join_all(proposals.iter().map(|value| proposer.propose(value)));
+    for (decided, value) in within(decided).await.into_iter().zip(&proposals) {
+        assert!(value.is_at_most(&decided.unwrap()));
+    }
+    let idle = [segments.progress(), proposer.progress()];
+    assert!(idle.iter().all(|it| it.waiting + it.in_flight == 0));
     shut_down(nodes).await;
 }
 

@@ -1,10 +1,14 @@
 //! Shared memory and consensus over a quorum-system file, over real sockets with channels that are cut in one
 //! direction.
-use super::node::{Kind, builders, within};
+use super::{
+    node::{Kind, builders, within},
+    p,
+};
 use crate::{
-    Error, LatticeProposer, Node, Proposer, QuorumSystem, Registers, Segments,
+    Error, LatticeProposer, Node, Proposer, QuorumSystem, Registers, Segments, Written,
     faults::{Direction, Fault},
 };
+use bytes::Bytes;
 use futures::future::join_all;
 use quorate_abstractions::lattice::Union;
 use quorate_catalogue::quorum_system::Access;
@@ -12,6 +16,7 @@ use quorate_quorums::{
     file,
     marks::{Mark, Marks},
 };
+use std::sync::Arc;
 
 const FIVE: &str = include_str!("../../../../config/quorums/five.toml");
 
@@ -189,4 +194,33 @@ async fn what_does_not_fit_is_refused() {
     builder.registers_over::<u64>("registers", &system).unwrap();
     let short = builder.start().await;
     assert!(matches!(short, Err(Error::ShortDatagram { .. })));
+}
+
+#[tokio::test]
+async fn who_observes_registers_is_told_of_what_all_processes_write() {
+    let system = QuorumSystem::parse("processes = 3\ncrashes = 1\n").unwrap();
+    for system in [None, Some(&system)] {
+        let (mut nodes, mut all, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        for mut builder in builders(Kind::Udp, 3) {
+            let (told, writes) = tokio::sync::mpsc::unbounded_channel();
+            let written: Written = Arc::new(move |name, tag, length| {
+                // Nobody listens any more at the end.
+                let _ = told.send((name.clone(), tag.writer, length));
+            });
+            let observed = builder.registers_observed("registers", system, written);
+            all.push(observed.unwrap());
+            seen.push(writes);
+            nodes.push(builder.start().await.unwrap());
+        }
+        let value = Bytes::from_static(b"four");
+        within(all[1].write("a", &value)).await.unwrap();
+        assert_eq!(within(all[2].read("a")).await.unwrap(), Some(value));
+        for writes in &mut seen {
+            let first = within(writes.recv()).await;
+            assert_eq!(first, Some(("a".into(), Some(p(2)), 4)));
+        }
+        for node in nodes {
+            within(node.shutdown()).await.unwrap();
+        }
+    }
 }
