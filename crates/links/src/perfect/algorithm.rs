@@ -60,6 +60,7 @@ impl Algorithm for PerfectLink {
             Event::Beat(beat) => self.upon_beat(beat, ctx),
             Event::Listen(listener) => self.watchers.listen(listener),
             Event::Watch(watcher) => self.watchers.watch(watcher, ctx),
+            Event::Meet(watcher) => self.watchers.meet(watcher, ctx),
             Event::Pressure(module, wait, up) => {
                 if let Some(room) = self.pressure.watch(&module, wait, up.clone()) {
                     ctx.trigger(Effect::Room(vec![up], room));
@@ -86,6 +87,7 @@ impl Algorithm for PerfectLink {
             self.account(p, ctx.now());
         }
         self.judge(ctx);
+        self.watchers.tell_met(self.seats.met(), ctx);
         if self.watchers.await_drain() && self.is_drained() {
             self.watchers.tell_drained(ctx);
         }

@@ -8,7 +8,7 @@ use quorate_abstractions::{
     link::{Adopt, Send, Status, To},
     pressure::{Backlog, Room, Wait},
 };
-use quorate_core::{Addr, Name, Observation, Observe, ProcessId, message::digest};
+use quorate_core::{Addr, Name, Observation, Observe, ProcessId, ProcessSet, message::digest};
 
 /// All that a perfect link reacts to.
 pub enum Event {
@@ -24,6 +24,8 @@ pub enum Event {
     Listen(Addr<Heard>),
     /// Who wants to know how the peers stand.
     Watch(Addr<Status>),
+    /// Who wants to know which others have met this process.
+    Meet(Addr<ProcessSet>),
     /// Who wants to know whether a module may send, and for whom it waits.
     Pressure(Name, Wait, Addr<Room>),
     /// How far a module's user is behind.
@@ -50,6 +52,8 @@ pub enum Effect {
     Heard(Addr<Heard>, Heard),
     /// A peer's standing, for those who watch.
     Status(Vec<Addr<Status>>, Status),
+    /// Which others have met this process, for those who want to know.
+    Met(Vec<Addr<ProcessSet>>, ProcessSet),
     /// Whether a module may send, for those who asked.
     Room(Vec<Addr<Room>>, Room),
     /// The same, for those who want to know of all modules.
@@ -80,6 +84,7 @@ impl Observe for Event {
             Event::Beat(beat) => beat.observe(),
             Event::Listen(_) => Observation::internal("Listen"),
             Event::Watch(_) => Observation::internal("Watch"),
+            Event::Meet(_) => Observation::internal("Meet"),
             Event::Pressure(..) => Observation::internal("Pressure"),
             Event::Backlog(_, backlog) => backlog.observe(),
             Event::Observe(_) => Observation::internal("Observe"),
@@ -98,6 +103,7 @@ impl Observe for Effect {
             Effect::Transmit(transmit) => transmit.observe(),
             Effect::Heard(_, heard) => heard.observe(),
             Effect::Status(_, status) => status.observe(),
+            Effect::Met(_, met) => Observation::internal("Met").count(met.len() as u64),
             Effect::Room(_, room) | Effect::RoomOf(_, _, room) => room.observe(),
             Effect::Drained(_) => Observation::internal("Drained"),
         }

@@ -198,7 +198,7 @@ use quorate_abstractions::{
     link::{Adopt, Deliver, Links, Send, Status},
     pressure::{Backlog, Room, Wait},
 };
-use quorate_core::{Addr, Host, Mailbox, Membership, Name, wire::Wire};
+use quorate_core::{Addr, Host, Mailbox, Membership, Name, ProcessSet, wire::Wire};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -364,6 +364,13 @@ impl<H: Host> PerfectLinks<H> {
         self.shared.events.with(Event::Beat)
     }
 
+    /// Tells which other processes have met this one: they know it as the holder of its seat, as far as they
+    /// have said so. The present ones first, then every change. It is admitted once they are
+    /// [enough](Admission).
+    pub fn met(&self) -> Subscribe<ProcessSet> {
+        self.shared.events.with(Event::Meet)
+    }
+
     /// Where those who agree on it say that an incarnation takes the place of another.
     pub fn adopt(&self) -> Addr<Adopt> {
         self.shared.events.with(Event::Adopt)
@@ -448,6 +455,7 @@ impl<H: Host> PerfectLinks<H> {
             Effect::Transmit(transmit) => edge.send(transmit),
             Effect::Heard(up, heard) => up.send(heard),
             Effect::Status(up, status) => up.iter().for_each(|up| up.send(status.clone())),
+            Effect::Met(up, met) => up.iter().for_each(|up| up.send(met)),
             Effect::Room(up, room) => up.iter().for_each(|up| up.send(room)),
             Effect::RoomOf(up, module, room) => {
                 for up in up {

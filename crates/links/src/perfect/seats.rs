@@ -184,6 +184,11 @@ impl Seats {
         self.admitted_by.insert(p);
     }
 
+    /// Which others know this process as the voter of its slot, as far as they have told.
+    pub fn met(&self) -> ProcessSet {
+        self.admitted_by
+    }
+
     /// Another incarnation of `p` is the voter, which is yet to say whom it knows.
     pub fn forget(&mut self, p: ProcessId) {
         self.admitted_by.remove(p);

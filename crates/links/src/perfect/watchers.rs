@@ -1,12 +1,13 @@
 //! Who wants to know how the peers stand, or of whom anything is heard, and what they were told.
 use super::{algorithm::Ctx, events::Effect};
 use quorate_abstractions::{heartbeat::Heard, link::Status};
-use quorate_core::{Addr, ProcessId};
+use quorate_core::{Addr, ProcessId, ProcessSet};
 
 /// Those who watch a link, and the present state as they know it.
 pub struct Watchers {
     of_status: Vec<Addr<Status>>,
     of_life: Vec<Addr<Heard>>,
+    of_meetings: Vec<Addr<ProcessSet>>,
     drains: Vec<Addr<()>>,
     /// What was indicated of each peer last.
     told: Vec<Option<Status>>,
@@ -17,6 +18,8 @@ pub struct Watchers {
     /// The last refusal of one who is no member.
     stranger: Option<Status>,
     excluded: Option<Status>,
+    /// Which others have met this process, as it was told last.
+    met: ProcessSet,
 }
 
 impl Watchers {
@@ -25,12 +28,14 @@ impl Watchers {
         Watchers {
             of_status: Vec::new(),
             of_life: Vec::new(),
+            of_meetings: Vec::new(),
             drains: Vec::new(),
             told: vec![None; n],
             newcomer: None,
             admitted: false,
             stranger: None,
             excluded: None,
+            met: ProcessSet::EMPTY,
         }
     }
 
@@ -106,6 +111,22 @@ impl Watchers {
     pub fn tell_heard(&self, heard: Heard, ctx: &mut Ctx) {
         for listener in &self.of_life {
             ctx.trigger(Effect::Heard(listener.clone(), heard));
+        }
+    }
+
+    /// Who has met this process first, then every change.
+    pub fn meet(&mut self, watcher: Addr<ProcessSet>, ctx: &mut Ctx) {
+        ctx.trigger(Effect::Met(vec![watcher.clone()], self.met));
+        self.of_meetings.push(watcher);
+    }
+
+    /// These have met this process: said when they are others than before.
+    pub fn tell_met(&mut self, met: ProcessSet, ctx: &mut Ctx) {
+        if self.met != met {
+            self.met = met;
+            if !self.of_meetings.is_empty() {
+                ctx.trigger(Effect::Met(self.of_meetings.clone(), met));
+            }
         }
     }
 

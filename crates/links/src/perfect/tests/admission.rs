@@ -3,7 +3,7 @@ use super::harness::{World, ms, p};
 use crate::perfect::{Admission, Configuration, frame};
 use bytes::BytesMut;
 use quorate_abstractions::{heartbeat::Beat, link::Status};
-use quorate_core::{Incarnation, Membership};
+use quorate_core::{Incarnation, Membership, ProcessSet};
 use std::time::Duration;
 
 const LANES: &[&str] = &["bulk", "small"];
@@ -31,15 +31,23 @@ fn forms_with(admission: Admission, needed: usize) {
     world.send(1, 2, "small", "early");
     world.send(1, 1, "small", "myself");
     world.run(Duration::from_secs(30));
+    let met = |world: &World, rank| world.process(rank).met.lock().unwrap().clone();
     for rank in 1..needed {
         assert!(!world.process(rank).is_admitted());
         assert_eq!(world.process(rank).delivered(), 0);
+        let told = met(&world, rank);
+        assert_eq!(told.last().unwrap().len(), needed - 2, "{told:?}");
     }
     world.start(needed, 10 * needed as u64);
     world.run(Duration::from_secs(3));
     for rank in 1..=needed {
         assert!(world.process(rank).is_admitted());
         assert_eq!(world.process(rank).connected(), needed - 1);
+        let told = met(&world, rank);
+        assert_eq!(told.first(), Some(&ProcessSet::EMPTY));
+        assert!(told.is_sorted_by(|one, next| one != next && one.is_subset(*next)));
+        assert_eq!(told.last().unwrap().len(), needed - 1);
+        assert!(!told.last().unwrap().contains(p(rank)));
     }
     assert_eq!(world.process(2).from(1, "small"), ["early"]);
     assert_eq!(world.process(1).from(1, "small"), ["myself"]);

@@ -9,7 +9,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{
     Addr, Algorithm, Counters, Host, Incarnation, Mailbox, Membership, Name, Observe, ProcessId,
-    Random, Time, TimerId,
+    ProcessSet, Random, Time, TimerId,
     actor::{Actor, Unwatched, join},
     mailbox::Schedule,
 };
@@ -136,6 +136,7 @@ pub struct Process {
     pub statuses: Shared<Vec<Status>>,
     pub log: Shared<Vec<Seen>>,
     pub heard: Shared<Vec<ProcessId>>,
+    pub met: Shared<Vec<ProcessSet>>,
     watch: Addr<Addr<Status>>,
     pub adopt: Addr<Adopt>,
     pub lanes: BTreeMap<&'static str, Addr<Send<Bytes>>>,
@@ -262,6 +263,8 @@ impl World {
             lanes.insert(name, lane);
         }
         let (statuses, heard, sent) = (Shared::default(), Shared::default(), Shared::default());
+        let met = Shared::default();
+        links.met().send(collect(&met));
         let all: Shared<Vec<Status>> = Arc::clone(&statuses);
         let seen = log.clone();
         links.status().send(Addr::new(move |status: Status| {
@@ -277,6 +280,7 @@ impl World {
             statuses,
             log,
             heard,
+            met,
             watch: links.status(),
             adopt: links.adopt(),
             lanes,
