@@ -71,7 +71,9 @@
 //! Below these are messages to one process: [perfect links](Builder::links), [datagrams](Builder::datagrams)
 //! and [stubborn links](Builder::stubborn), each with an example in its documentation. Whom the failure
 //! detectors suspect and trust a node says itself: [`suspicions`](Node::suspicions),
-//! [`leader_hint`](Node::leader_hint), [`crashes`](Node::crashes).
+//! [`leader_hint`](Node::leader_hint), [`crashes`](Node::crashes); and all that it knows of its cluster, at each
+//! time and as it happens: [`status`](Node::status), [`events`](Node::events). The log has it, too, by
+//! [`tracing`](https://docs.rs/tracing), in a span that names the process and the cluster.
 //!
 //! Two run three operating-system processes, and kill some: `transfer`, by [atomic
 //! commit](Builder::commit), which all banks do or none does; and `bank`, a machine of one's own that is
@@ -102,7 +104,8 @@ pub use quorate_links as links;
 pub use quorate_quorums as quorums;
 pub use quorate_registers as registers;
 pub use quorate_runtime::{
-    BadQuorumSystem, Builder, Error, Node, QuorumSystem, edge, faults, host, node, tcp, thread, udp,
+    BadQuorumSystem, Builder, Error, Node, NodeEvent, QuorumSystem, edge, faults, host, node, tcp,
+    thread, udp,
 };
 
 #[doc = include_str!("../../../docs/replicate.md")]
@@ -118,9 +121,9 @@ pub mod prelude {
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
         Answer, Answers, Broadcaster, Builder, Chunk, Deliveries, Delivery, Error, Event, Events,
-        Group, Items, LatticeProposer, Leadership, Machine, Members, Messages, Node, Pending,
-        Proposer, QuorumSystem, Reading, Registers, Repeater, Repetition, Replicated, Segments,
-        Sender, Source, StateWanted, SubmitError, Term, TrySendError, Unreadable, Voter,
+        Group, Items, LatticeProposer, Leadership, Machine, Members, Messages, Node, NodeEvent,
+        Pending, Proposer, QuorumSystem, Reading, Registers, Repeater, Repetition, Replicated,
+        Segments, Sender, Source, StateWanted, SubmitError, Term, TrySendError, Unreadable, Voter,
         Withdrawal,
     };
 }

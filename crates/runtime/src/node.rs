@@ -5,6 +5,7 @@
 mod agreement;
 mod builder;
 mod detectors;
+mod events;
 mod flooding;
 mod flow;
 mod group;
@@ -24,6 +25,7 @@ mod quorum_system;
 mod registers;
 mod replicated;
 mod segments;
+mod sight;
 mod snapshot;
 mod socket;
 mod store;
@@ -36,6 +38,7 @@ mod wiring;
 pub use agreement::{Proposer, Voter};
 pub use builder::Builder;
 pub use detectors::{Crashes, LeaderHints, Suspicions};
+pub use events::{NodeEvent, NodeEvents};
 pub use flooding::{Flooder, Posted};
 pub use group::{GroupOrder, UnknownOrder, Unreadable};
 pub use handles::{Broadcaster, Deliveries, Delivery, Permit, TryBroadcastError};
@@ -43,15 +46,11 @@ pub use lattice::LatticeProposer;
 pub use leadership::{Holder, Leadership, Term};
 pub use members::Members;
 pub use messages::{Messages, SendPermit, Sender, TrySendError};
+pub use pending::{Pending, Progress, Withdrawal};
 pub use quorate_abstractions::reconfigurable::{Chunks, View};
 pub use quorum_access::QuorumAccess;
-pub use registers::Registers;
-pub use replicated::{Alone, Chunk, Items, Machine, Replicated, SubmitError, SubmitPermit};
-pub use pending::{Pending, Progress, Withdrawal};
-pub use quorate_abstractions::reconfigurable::View;
-pub use quorum_access::QuorumAccess;
 pub use registers::{Reading, Registers};
-pub use replicated::{Chunk, Items, Machine, Replicated, SubmitError};
+pub use replicated::{Alone, Chunk, Items, Machine, Replicated, SubmitError, SubmitPermit};
 pub use segments::Segments;
 pub use snapshot::{Peer, Snapshot, Standing, Way};
 pub use socket::Socket;
@@ -211,7 +210,7 @@ impl Inner {
 /// [`shutdown`](Node::shutdown).
 pub struct Node {
     inner: Arc<Inner>,
-    seen: detectors::Seen,
+    seen: sight::Seen,
     faults: Faults,
     recorder: Option<Recorder>,
     address: SocketAddr,
@@ -253,20 +252,24 @@ impl Node {
         self.seen.status.clone()
     }
 
-    /// Waits until this process is admitted: enough others have met it ([`Admission::RestartSafe`]).
+    /// Waits until this process takes part: enough others have met it ([`Admission::RestartSafe`]); or, where it
+    /// was started again, it has its seat and the state of the others.
     ///
     /// [`Admission::RestartSafe`]: quorate_links::perfect::Admission::RestartSafe
     ///
     /// # Errors
-    /// [`Excluded`](Error::Excluded) when it never will be, [`Stopped`](Error::Stopped) when the
-    /// node has stopped.
+    /// [`Excluded`](Error::Excluded) or [`UnreadableState`](Error::UnreadableState) when it never will,
+    /// [`Stopped`](Error::Stopped) when the node has stopped.
     pub async fn admitted(&self) -> Result<(), Error> {
         let mut status = self.status();
-        let known = status.wait_for(|now| now.standing != Standing::Joining);
-        match known.await.map(|now| now.standing.clone()) {
-            Ok(Standing::Excluded { by, reason }) => Err(Error::Excluded { by, reason }),
-            Ok(Standing::Joining | Standing::Admitted) => Ok(()),
-            Err(_) => Err(Error::Stopped),
+        loop {
+            match status.borrow_and_update().standing.clone() {
+                Standing::Joining | Standing::Newcomer => {}
+                Standing::Admitted => return Ok(()),
+                Standing::Excluded { by, reason } => return Err(Error::Excluded { by, reason }),
+                Standing::Unreadable => return Err(Error::UnreadableState),
+            }
+            status.changed().await.map_err(|_| Error::Stopped)?;
         }
     }
 

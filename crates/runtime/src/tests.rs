@@ -19,6 +19,7 @@ mod agreements;
 mod broadcasts;
 mod detectors;
 mod edges;
+mod events;
 mod host;
 mod links;
 mod memory;

@@ -2,10 +2,10 @@
 use super::socket::{Bound, Socket};
 use super::{
     Handles, Inner, Node, Snapshot, Wiring,
-    detectors::Sight,
     group::{Group, GroupOrder, ORDER, Unreadable},
     modules::{HEADS, Module},
     quorum_system::LEAST_DATAGRAM,
+    sight::Sight,
     window::Limits,
 };
 use crate::{
@@ -329,8 +329,9 @@ impl Builder {
         .map_err(start_error)?;
         protocol.on_panic(self.on_panic);
 
-        let snapshot = Snapshot::new(self.me, self.incarnation, &self.peers);
-        let (sight, seen) = Sight::new(snapshot, self.synchrony.is_some());
+        let needed = self.link.admission.others(&processes);
+        let snapshot = Snapshot::new(self.me, self.incarnation, &self.peers, needed);
+        let (sight, seen) = Sight::new(snapshot, &self.link.cluster, self.synchrony.is_some());
         let links = PerfectLinks::new(protocol.host(), self.link_configuration(&socket));
         let recorder = (self.trace > 0).then(|| protocol.record(self.trace));
         if let Some(recorder) = &recorder {
@@ -545,6 +546,13 @@ impl Builder {
             })?;
         }
         if let Some(group) = group {
+            // The task may outlast the node for a while.
+            let of_order = Arc::downgrade(&status);
+            let told = Addr::new(move |news| {
+                if let Some(sight) = of_order.upgrade() {
+                    sight.change(|now| now.upon_group(news));
+                }
+            });
             let below = Below {
                 links: links.clone(),
                 eventually_perfect: detector.suspicions.clone(),
@@ -552,7 +560,7 @@ impl Builder {
                 perfect: perfect.clone(),
                 total_order,
             };
-            let task = group.start(host, self.group_order, &below, self.backlog)?;
+            let task = group.start(host, self.group_order, &below, self.backlog, told)?;
             self.act_upon_order(host, task);
         }
         let (of_detector, of_leader) = (status.clone(), status.clone());
@@ -565,6 +573,10 @@ impl Builder {
         }));
         leader.send(Addr::new(move |trust| {
             of_leader.change(|now| now.upon_leader(trust));
+        }));
+        let of_links = status.clone();
+        links.met().send(Addr::new(move |met| {
+            of_links.change(|now| now.upon_met(met));
         }));
         let of_pressure = status.clone();
         links.rooms().send(Addr::new(move |news| {

@@ -2,7 +2,7 @@
 //!
 //! A stream tells how what its reader knows differs from what is so now. So nothing waits for a slow reader,
 //! however long a node runs: what came and went while he did not read he is not told.
-use super::{Builder, Node, Snapshot};
+use super::{Builder, Node};
 use crate::error::Error;
 use futures::{
     Stream, StreamExt,
@@ -17,66 +17,6 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::sync::watch;
-
-/// Where the protocol thread says what it knows of the cluster.
-pub(super) struct Sight {
-    status: watch::Sender<Snapshot>,
-    suspected: watch::Sender<ProcessSet>,
-    trusted: watch::Sender<Option<ProcessId>>,
-    crashed: watch::Sender<ProcessSet>,
-}
-
-/// Where it can be read.
-pub(super) struct Seen {
-    pub status: watch::Receiver<Snapshot>,
-    suspected: watch::Receiver<ProcessSet>,
-    trusted: watch::Receiver<Option<ProcessId>>,
-    /// `None`: the system is not assumed to be synchronous.
-    crashed: Option<watch::Receiver<ProcessSet>>,
-}
-
-impl Sight {
-    /// So much is known at first; `has_perfect`: whether there is P.
-    pub fn new(snapshot: Snapshot, has_perfect: bool) -> (Self, Seen) {
-        let (suspected, now_suspected) = watch::channel(snapshot.suspected);
-        let (trusted, now_trusted) = watch::channel(snapshot.leader);
-        let (crashed, now_crashed) = watch::channel(snapshot.crashed);
-        let (status, now) = watch::channel(snapshot);
-        let sight = Sight {
-            status,
-            suspected,
-            trusted,
-            crashed,
-        };
-        let seen = Seen {
-            status: now,
-            suspected: now_suspected,
-            trusted: now_trusted,
-            crashed: has_perfect.then_some(now_crashed),
-        };
-        (sight, seen)
-    }
-
-    /// Something has changed. Called on one thread.
-    pub fn change(&self, change: impl FnOnce(&mut Snapshot)) {
-        self.status.send_modify(change);
-        let (suspected, trusted, crashed) = {
-            let now = self.status.borrow();
-            (now.suspected, now.leader, now.crashed)
-        };
-        publish(&self.suspected, suspected);
-        publish(&self.trusted, trusted);
-        publish(&self.crashed, crashed);
-    }
-}
-
-fn publish<T: PartialEq>(watch: &watch::Sender<T>, value: T) {
-    watch.send_if_modified(|known| {
-        let is_new = *known != value;
-        *known = value;
-        is_new
-    });
-}
 
 /// What the failure detectors say.
 ///

@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     link::Links,
     pressure::{Backlog, Wait},
-    reconfigurable::{Indication, Request, Restore, View},
+    reconfigurable::{Configuration, Indication, Request, Restore, View},
     total_order::{self, Deliver},
 };
 use quorate_broadcast::by_leader;
@@ -129,6 +129,23 @@ pub(super) trait Sharer: Send {
     fn whole(&mut self, news: &[MessageId], me: Origin) -> Result<(), Unreadable>;
 }
 
+/// What the order tells of the cluster, and of this process.
+#[derive(Debug)]
+pub(super) enum GroupNews {
+    /// A state comes: so much of it is here.
+    Coming { bytes: u64 },
+    /// The rest of it will not come.
+    Abandoned,
+    /// All of it is here, and in use: it is the one at this place of the order.
+    Whole { position: u64 },
+    /// All of it is here, and cannot be read.
+    Unreadable,
+    /// Another process is given the state of this one.
+    StateGiven,
+    /// Who has the seats from now on.
+    Configuration(Configuration),
+}
+
 /// Who shares the order: known once all modules are wired.
 pub(super) struct Group {
     me: Origin,
@@ -199,13 +216,14 @@ impl Group {
     }
 
     /// Starts the order, and the task that acts upon it: it ends with the node, or with an error when a state
-    /// is unreadable.
+    /// is unreadable. What it learns of the cluster it tells `told`.
     pub(super) fn start(
         &self,
         host: &TokioHost,
         algorithm: GroupOrder,
         below: &Below<PerfectLinks<TokioHost>>,
         limit: usize,
+        told: Addr<GroupNews>,
     ) -> Result<impl Future<Output = Result<(), Broken>> + Send + 'static, NeedsPerfect> {
         let (up, waiting) = mpsc::unbounded_channel();
         let meter = Arc::new(Meter::new(limit));
@@ -227,6 +245,8 @@ impl Group {
             sharers: std::mem::take(&mut *self.sharers()),
             position: Position::default(),
             incoming: None,
+            came: 0,
+            told,
         };
         Ok(task.run(waiting, meter, move || undecodable.add(1)))
     }
@@ -310,6 +330,9 @@ struct Task {
     sharers: Vec<Box<dyn Sharer>>,
     position: Position,
     incoming: Option<Incoming>,
+    /// How many bytes of it.
+    came: u64,
+    told: Addr<GroupNews>,
 }
 
 impl Task {
@@ -333,8 +356,9 @@ impl Task {
                     }
                     Indication::StateWanted { ticket } => self.upon_state_wanted(ticket),
                     Indication::Restore(restore) => self.upon_restore(restore)?,
-                    // The links know who holds the seats.
-                    Indication::Configuration(_) => {}
+                    Indication::Configuration(configuration) => {
+                        self.told.send(GroupNews::Configuration(configuration));
+                    }
                 }
             }
             tokio::task::yield_now().await;
@@ -364,6 +388,7 @@ impl Task {
         let views = self.sharers.iter().map(|sharer| sharer.view());
         let view = state::view(&self.position, views.collect());
         self.requests.send(Request::State { ticket, view });
+        self.told.send(GroupNews::StateGiven);
     }
 
     fn upon_restore(&mut self, restore: Restore) -> Result<(), Broken> {
@@ -373,22 +398,34 @@ impl Task {
                     sharer.begin();
                 }
                 self.incoming = Some(Incoming::default());
+                self.came = 0;
+                self.told.send(GroupNews::Coming { bytes: 0 });
             }
             Restore::Chunk(chunk) => {
                 if let Some(incoming) = &mut self.incoming {
+                    self.came += chunk.len() as u64;
+                    let bytes = self.came;
+                    self.told.send(GroupNews::Coming { bytes });
                     incoming.take(chunk, &mut self.sharers);
                 }
             }
-            Restore::Abandoned => self.incoming = None,
+            Restore::Abandoned => {
+                self.incoming = None;
+                self.told.send(GroupNews::Abandoned);
+            }
             Restore::Whole => {
-                let position = self.incoming.take().ok_or(Unreadable)?.finish()?;
+                let whole = self.incoming.take().ok_or(Unreadable);
+                let whole = whole.and_then(Incoming::finish);
+                let position = whole.inspect_err(|_| self.told.send(GroupNews::Unreadable))?;
                 let news = news(&self.position.last, &position.last);
                 for (place, sharer) in self.sharers.iter_mut().enumerate() {
                     let news = news.iter().filter(|(of, _)| *of == place);
                     let news: Vec<MessageId> = news.map(|(_, id)| *id).collect();
                     sharer.whole(&news, self.me)?;
                 }
-                tracing::info!(position = position.number, "got the state");
+                self.told.send(GroupNews::Whole {
+                    position: position.number,
+                });
                 self.position = position;
             }
         }

@@ -1,34 +1,46 @@
 //! What a node knows of its cluster.
+//!
+//! Each `upon_…` takes in one piece of news, and says what has happened by it: nothing changes that is not
+//! told, and nothing is told twice.
+use super::{events::NodeEvent, group::GroupNews};
 use quorate_abstractions::{
     eventually_perfect::{Allowed, Reach, Timeout},
     leader::Trust,
     link,
     perfect::Crash,
     pressure::{Hindrance, Room},
+    reconfigurable::Configuration,
 };
-use quorate_core::{Incarnation, Name, ProcessId, ProcessSet};
-use std::{collections::BTreeMap, net::SocketAddr};
+use quorate_core::{Incarnation, Name, ProcessId, ProcessSet, message::Origin};
+use std::{collections::BTreeMap, mem, net::SocketAddr};
 
 /// Whether a process may take part.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Standing {
     /// It has not been admitted yet: too few others have met it.
     Joining,
-    /// It has been admitted.
+    /// It was started again, and waits for its seat and for the state of the others.
+    Newcomer,
+    /// It takes part.
     Admitted,
-    /// The others know this process under another incarnation: it may not take part.
+    /// The others know this process under another incarnation, or have given it up: it may not take part.
+    /// Final.
     Excluded {
         /// Who said so.
         by: ProcessId,
         /// Why.
         reason: String,
     },
+    /// It was given a state that it cannot read, and stops. Final.
+    Unreadable,
 }
 
 /// How the way to a peer stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Way {
-    /// Nothing was heard yet.
+    /// Nothing was heard yet, or not since the seat has another holder.
     Unknown,
     /// Data flows between this process and that incarnation.
     Connected {
@@ -57,6 +69,7 @@ pub enum Way {
 
 /// A process of the cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Peer {
     /// The process.
     pub process: ProcessId,
@@ -64,12 +77,21 @@ pub struct Peer {
     pub address: SocketAddr,
     /// How the way to it stands; that to oneself is always unknown.
     pub way: Way,
+    /// The start of it that data flowed with last; `None`: none yet, or oneself.
+    pub incarnation: Option<Incarnation>,
+    /// Whether the stream to it has ended, and another one has not begun yet, however the way stands.
+    pub stream_ended: bool,
     /// How long it may be silent before it is suspected; `None`: oneself.
     pub timeout: Option<Timeout>,
+    /// Which start of it has its seat, as far as is known.
+    pub holder: Option<Incarnation>,
+    /// How many had that seat before, as the group's order has it.
+    pub held_before: u64,
 }
 
 /// What a node knows of its cluster at one time.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The process.
     pub me: ProcessId,
@@ -77,14 +99,28 @@ pub struct Snapshot {
     pub incarnation: Incarnation,
     /// Whether it may take part.
     pub standing: Standing,
+    /// Whether another start of this process came before. It has a place in what stands on the group's order
+    /// only, also once it is admitted.
+    pub started_again: bool,
+    /// Whether it takes part, or did.
+    pub took_part: bool,
+    /// Which others have met this process, as far as they have said so.
+    pub met: ProcessSet,
+    /// How many others must have met it before it takes part, unless it was started again.
+    pub needed: usize,
     /// All processes, in rank order, oneself included.
     pub peers: Vec<Peer>,
+    /// How many replacements of one start of a process by another the group's order has made: 0 where there is
+    /// no such order.
+    pub epoch: u64,
+    /// How many bytes have come of a state that is not whole yet; `None`: none is coming.
+    pub incoming: Option<u64>,
     /// Who is known to reach less than a majority in both directions, oneself included.
     pub cut_off: ProcessSet,
     /// Who is suspected to have crashed, or to be of as little use.
     pub suspected: ProcessSet,
     /// Who is trusted to lead, which is a hint: see [`Node::leader_hint`](super::Node::leader_hint). `None`
-    /// while this process is not admitted, or is excluded.
+    /// while this process does not take part.
     pub leader: Option<ProcessId>,
     /// Whom the detector trusts, whether this process takes part or not.
     trusted: Option<ProcessId>,
@@ -93,31 +129,51 @@ pub struct Snapshot {
     pub crashed: ProcessSet,
     /// The modules whose handles wait for room, each with who slows it.
     pub slowed: BTreeMap<String, Hindrance>,
+    /// The holders of seats that are not the first ones, each with how many there were before.
+    newcomers: Vec<(Origin, u64)>,
 }
 
+/// What is said.
 impl Snapshot {
-    /// Nothing is known yet.
-    pub(crate) fn new(me: ProcessId, incarnation: Incarnation, addresses: &[SocketAddr]) -> Self {
+    /// Nothing is known yet. `needed`: how many others must meet this process before it takes part.
+    pub(crate) fn new(
+        me: ProcessId,
+        incarnation: Incarnation,
+        addresses: &[SocketAddr],
+        needed: usize,
+    ) -> Self {
         let peers = addresses.iter().enumerate();
         let peers = peers.filter_map(|(index, address)| {
+            let process = ProcessId::from_rank(index + 1)?;
             Some(Peer {
-                process: ProcessId::from_rank(index + 1)?,
+                process,
                 address: *address,
                 way: Way::Unknown,
+                incarnation: None,
+                stream_ended: false,
                 timeout: None,
+                holder: (process == me).then_some(incarnation),
+                held_before: 0,
             })
         });
         Snapshot {
             me,
             incarnation,
             standing: Standing::Joining,
+            started_again: false,
+            took_part: false,
+            met: ProcessSet::EMPTY,
+            needed,
             peers: peers.collect(),
+            epoch: 0,
+            incoming: None,
             cut_off: ProcessSet::EMPTY,
             suspected: ProcessSet::EMPTY,
             leader: None,
             trusted: None,
             crashed: ProcessSet::EMPTY,
             slowed: BTreeMap::new(),
+            newcomers: Vec::new(),
         }
     }
 
@@ -142,92 +198,292 @@ impl Snapshot {
             && present.len() > self.peers.len() / 2
     }
 
-    pub(crate) fn upon_status(&mut self, status: link::Status) {
-        let (peer, way) = match status {
-            link::Status::Connected { peer, incarnation } => (peer, Way::Connected { incarnation }),
-            link::Status::Refused { peer, reason } => (peer, Way::Refused { reason }),
-            link::Status::Ended { peer } => match self.way(peer) {
-                Some(&Way::Connected { incarnation }) => (peer, Way::Ended { incarnation }),
-                _ => return,
-            },
-            link::Status::Begun { peer } => match self.way(peer) {
-                Some(&Way::Ended { incarnation }) => (peer, Way::Connected { incarnation }),
-                _ => return,
-            },
+    /// What is known of another process.
+    fn other(&mut self, peer: ProcessId) -> Option<&mut Peer> {
+        let me = self.me;
+        let entry = self.peers.get_mut(peer.index());
+        entry.filter(|entry| entry.process != me)
+    }
+}
+
+/// What the links say.
+impl Snapshot {
+    pub(crate) fn upon_status(&mut self, status: link::Status) -> Vec<NodeEvent> {
+        match status {
+            link::Status::Connected { peer, incarnation } => self.upon_connected(peer, incarnation),
+            link::Status::Refused { peer, reason } => self.upon_refused(peer, reason),
+            link::Status::Ended { peer } => self.upon_ended(peer),
+            link::Status::Begun { peer } => self.upon_begun(peer),
+            link::Status::Gap { peer } => vec![NodeEvent::Gap { peer }],
             link::Status::Replaced {
                 peer,
                 known,
                 newcomer,
-            } => (peer, Way::Replaced { known, newcomer }),
-            link::Status::Admitted => {
-                self.standing = Standing::Admitted;
-                self.leader = self.trusted;
-                return;
-            }
-            link::Status::Newcomer { .. } | link::Status::Gap { .. } => return,
-            link::Status::Excluded { by, reason } => {
-                self.standing = Standing::Excluded { by, reason };
-                self.leader = None;
-                return;
-            }
-        };
-        if let Some(entry) = self.peers.get_mut(peer.index()) {
-            entry.way = way;
+            } => self.upon_replaced(peer, known, newcomer),
+            link::Status::Admitted => match self.standing {
+                Standing::Joining => self.take_part(),
+                // Whoever was started again has its seat then, and not the state.
+                Standing::Newcomer
+                | Standing::Admitted
+                | Standing::Excluded { .. }
+                | Standing::Unreadable => Vec::new(),
+            },
+            link::Status::Newcomer { by, known } => self.upon_newcomer(by, known),
+            link::Status::Excluded { by, reason } => self.upon_excluded(by, reason),
         }
     }
 
-    fn way(&self, peer: ProcessId) -> Option<&Way> {
-        self.peers.get(peer.index()).map(|entry| &entry.way)
+    /// Which others have met this process.
+    pub(crate) fn upon_met(&mut self, met: ProcessSet) -> Vec<NodeEvent> {
+        self.met = met;
+        Vec::new()
     }
 
-    pub(crate) fn upon_reach(&mut self, reach: Reach) {
-        self.suspected = reach.suspected;
-        self.cut_off = reach.cut_off;
+    fn upon_connected(&mut self, peer: ProcessId, incarnation: Incarnation) -> Vec<NodeEvent> {
+        let Some(entry) = self.other(peer) else {
+            return Vec::new();
+        };
+        // Who took the seat over owes nothing of what the one before did.
+        entry.stream_ended &= entry.incarnation == Some(incarnation);
+        entry.incarnation = Some(incarnation);
+        entry.way = if entry.stream_ended {
+            Way::Ended { incarnation }
+        } else {
+            Way::Connected { incarnation }
+        };
+        self.note_holders();
+        vec![NodeEvent::Connected { peer, incarnation }]
     }
 
-    pub(crate) fn upon_timeout(&mut self, allowed: Allowed) {
+    fn upon_refused(&mut self, peer: ProcessId, reason: String) -> Vec<NodeEvent> {
+        // Of one who is no member it is said once.
+        if let Some(entry) = self.other(peer) {
+            let way = Way::Refused {
+                reason: reason.clone(),
+            };
+            if entry.way == way {
+                return Vec::new();
+            }
+            entry.way = way;
+        }
+        vec![NodeEvent::Refused { peer, reason }]
+    }
+
+    fn upon_ended(&mut self, peer: ProcessId) -> Vec<NodeEvent> {
+        if let Some(entry) = self.other(peer) {
+            entry.stream_ended = true;
+            if let Way::Connected { incarnation } = entry.way {
+                entry.way = Way::Ended { incarnation };
+            }
+        }
+        vec![NodeEvent::StreamEnded { peer }]
+    }
+
+    fn upon_begun(&mut self, peer: ProcessId) -> Vec<NodeEvent> {
+        if let Some(entry) = self.other(peer) {
+            entry.stream_ended = false;
+            if let Way::Ended { incarnation } = entry.way {
+                entry.way = Way::Connected { incarnation };
+            }
+        }
+        vec![NodeEvent::StreamBegun { peer }]
+    }
+
+    fn upon_replaced(
+        &mut self,
+        peer: ProcessId,
+        known: Incarnation,
+        newcomer: Incarnation,
+    ) -> Vec<NodeEvent> {
+        let way = Way::Replaced { known, newcomer };
+        match self.other(peer) {
+            Some(entry) if entry.way != way => entry.way = way,
+            _ => return Vec::new(),
+        }
+        vec![NodeEvent::Replaced {
+            peer,
+            known,
+            newcomer,
+        }]
+    }
+
+    fn upon_newcomer(&mut self, by: ProcessId, known: Incarnation) -> Vec<NodeEvent> {
+        self.started_again = true;
+        if self.standing != Standing::Joining {
+            return Vec::new();
+        }
+        self.standing = Standing::Newcomer;
+        self.note_holders();
+        vec![NodeEvent::Newcomer { by, known }]
+    }
+
+    fn upon_excluded(&mut self, by: ProcessId, reason: String) -> Vec<NodeEvent> {
+        match self.standing {
+            Standing::Excluded { .. } | Standing::Unreadable => Vec::new(),
+            Standing::Joining | Standing::Newcomer | Standing::Admitted => {
+                let known = reason.clone();
+                self.standing = Standing::Excluded { by, reason: known };
+                self.leader = None;
+                vec![NodeEvent::Excluded { by, reason }]
+            }
+        }
+    }
+
+    /// This process takes part from now on. Whom it trusts counts.
+    fn take_part(&mut self) -> Vec<NodeEvent> {
+        self.standing = Standing::Admitted;
+        self.took_part = true;
+        self.leader = self.trusted;
+        self.note_holders();
+        let elected = self.leader.map(|leader| NodeEvent::Elected { leader });
+        std::iter::once(NodeEvent::Admitted)
+            .chain(elected)
+            .collect()
+    }
+
+    pub(crate) fn upon_room(&mut self, (module, room): (Name, Room)) -> Vec<NodeEvent> {
+        match room {
+            Room::Open => {
+                let slowed = self.slowed.remove_entry(module.as_str());
+                let open = slowed.map(|(module, _)| NodeEvent::SlowedNoLonger { module });
+                Vec::from_iter(open)
+            }
+            Room::Full(by) => {
+                let module = module.to_string();
+                let before = self.slowed.insert(module.clone(), by);
+                // How much is owed changes all the time.
+                if before.is_some_and(|before| before.by == by.by) {
+                    return Vec::new();
+                }
+                vec![NodeEvent::Slowed { module, by }]
+            }
+        }
+    }
+}
+
+/// What the failure detectors say.
+impl Snapshot {
+    pub(crate) fn upon_reach(&mut self, reach: Reach) -> Vec<NodeEvent> {
+        let suspected = mem::replace(&mut self.suspected, reach.suspected);
+        let cut_off = mem::replace(&mut self.cut_off, reach.cut_off);
+        let (now_suspected, now_cut_off) = (reach.suspected, reach.cut_off);
+        let mut events = Vec::new();
+        let news = now_suspected.without(suspected).iter();
+        events.extend(news.map(|peer| NodeEvent::Suspected { peer }));
+        let news = suspected.without(now_suspected).iter();
+        events.extend(news.map(|peer| NodeEvent::Restored { peer }));
+        let news = now_cut_off.without(cut_off).iter();
+        events.extend(news.map(|process| NodeEvent::CutOff { process }));
+        let news = cut_off.without(now_cut_off).iter();
+        events.extend(news.map(|process| NodeEvent::CutOffNoLonger { process }));
+        events
+    }
+
+    pub(crate) fn upon_timeout(&mut self, allowed: Allowed) -> Vec<NodeEvent> {
         if let Some(entry) = self.peers.get_mut(allowed.process.index()) {
             entry.timeout = Some(allowed.timeout);
         }
+        Vec::new()
     }
 
-    pub(crate) fn upon_room(&mut self, (module, room): (Name, Room)) {
-        match room {
-            Room::Open => self.slowed.remove(module.as_str()),
-            Room::Full(by) => self.slowed.insert(module.to_string(), by),
-        };
-    }
-
-    pub(crate) fn upon_leader(&mut self, Trust(leader): Trust) {
+    pub(crate) fn upon_leader(&mut self, Trust(leader): Trust) -> Vec<NodeEvent> {
         self.trusted = Some(leader);
         // Who does not take part knows nothing that others would act on.
-        if self.standing == Standing::Admitted {
-            self.leader = self.trusted;
+        if self.standing != Standing::Admitted || self.leader == self.trusted {
+            return Vec::new();
+        }
+        self.leader = self.trusted;
+        vec![NodeEvent::Elected { leader }]
+    }
+
+    pub(crate) fn upon_crash(&mut self, Crash(process): Crash) -> Vec<NodeEvent> {
+        let is_news = self.crashed.insert(process);
+        Vec::from_iter(is_news.then_some(NodeEvent::Crashed { process }))
+    }
+}
+
+/// What the group's order says.
+impl Snapshot {
+    pub(super) fn upon_group(&mut self, news: GroupNews) -> Vec<NodeEvent> {
+        match news {
+            GroupNews::Coming { bytes } => {
+                self.incoming = Some(bytes);
+                Vec::new()
+            }
+            GroupNews::Abandoned => {
+                self.incoming = None;
+                Vec::new()
+            }
+            GroupNews::Whole { position } => self.upon_caught_up(position),
+            GroupNews::Unreadable => self.upon_unreadable(),
+            GroupNews::StateGiven => vec![NodeEvent::StateGiven],
+            GroupNews::Configuration(configuration) => self.upon_configuration(configuration),
         }
     }
 
-    pub(crate) fn upon_crash(&mut self, Crash(process): Crash) {
-        self.crashed.insert(process);
+    /// This process has the state of the others: if it was started again, it is in its place.
+    fn upon_caught_up(&mut self, position: u64) -> Vec<NodeEvent> {
+        let bytes = self.incoming.take().unwrap_or_default();
+        let mut events = vec![NodeEvent::CaughtUp { bytes, position }];
+        match self.standing {
+            Standing::Joining | Standing::Newcomer => events.extend(self.take_part()),
+            Standing::Admitted | Standing::Excluded { .. } | Standing::Unreadable => {}
+        }
+        events
+    }
+
+    fn upon_unreadable(&mut self) -> Vec<NodeEvent> {
+        self.incoming = None;
+        match self.standing {
+            Standing::Excluded { .. } | Standing::Unreadable => Vec::new(),
+            Standing::Joining | Standing::Newcomer | Standing::Admitted => {
+                self.standing = Standing::Unreadable;
+                self.leader = None;
+                vec![NodeEvent::Unreadable]
+            }
+        }
+    }
+
+    /// Others have the seats. Whoever waited for one, and has it, waits no more.
+    fn upon_configuration(&mut self, configuration: Configuration) -> Vec<NodeEvent> {
+        let Configuration { number, newcomers } = configuration;
+        // It follows each state, whether it is news or not.
+        if self.epoch == number && self.newcomers == newcomers {
+            return Vec::new();
+        }
+        for (origin, _) in &newcomers {
+            if let Some(entry) = self.other(origin.process)
+                && let Way::Replaced { newcomer, .. } = entry.way
+                && newcomer == origin.incarnation
+            {
+                entry.way = Way::Unknown;
+            }
+        }
+        self.epoch = number;
+        self.newcomers.clone_from(&newcomers);
+        self.note_holders();
+        vec![NodeEvent::Seats {
+            epoch: number,
+            newcomers,
+        }]
+    }
+
+    /// Who has the seats: as the order says; or the first ones, which are known by meeting them.
+    fn note_holders(&mut self) {
+        // The seat of one who was started again is another's, until the order says otherwise.
+        let has_own = self.took_part || !self.started_again;
+        let own = has_own.then_some(self.incarnation);
+        for peer in &mut self.peers {
+            let mut newcomers = self.newcomers.iter();
+            let newcomer = newcomers.find(|(origin, _)| origin.process == peer.process);
+            (peer.holder, peer.held_before) = match newcomer {
+                Some((origin, before)) => (Some(origin.incarnation), *before),
+                None if peer.process == self.me => (own, 0),
+                None => (peer.incarnation, 0),
+            };
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_trusted_while_this_process_does_not_take_part() {
-        let me = ProcessId::from_rank(1).unwrap();
-        let mut now = Snapshot::new(me, Incarnation(1), &[]);
-        now.upon_leader(Trust(me));
-        assert_eq!(now.leader, None);
-        now.upon_status(link::Status::Admitted);
-        assert_eq!(now.leader, Some(me));
-        now.upon_status(link::Status::Excluded {
-            by: me,
-            reason: "another start".to_owned(),
-        });
-        now.upon_leader(Trust(me));
-        assert_eq!(now.leader, None);
-    }
-}
+mod tests;

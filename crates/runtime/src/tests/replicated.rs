@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 /// How much everybody has.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Bank {
+pub(super) struct Bank {
     accounts: BTreeMap<String, u64>,
     /// The places of the commands that were applied are ever higher.
     last: u64,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-enum Command {
+pub(super) enum Command {
     Deposit(String, u64),
     Crash,
 }
@@ -68,15 +68,15 @@ impl Machine for Bank {
 }
 
 /// A process of three, with two machines and a plain total order.
-struct Process {
-    node: Node,
-    bank: Replicated<Bank>,
+pub(super) struct Process {
+    pub(super) node: Node,
+    pub(super) bank: Replicated<Bank>,
     other: Replicated<Bank>,
-    news: Broadcaster<u64>,
+    pub(super) news: Broadcaster<u64>,
     read: Deliveries<u64>,
 }
 
-fn bind(kind: Kind, rank: usize, peers: &[SocketAddr]) -> Builder {
+pub(super) fn bind(kind: Kind, rank: usize, peers: &[SocketAddr]) -> Builder {
     let builder = Node::builder(p(rank), peers.to_vec()).on_panic(OnPanic::End);
     match kind {
         Kind::Udp => builder.udp(peers[rank - 1]),
@@ -84,7 +84,7 @@ fn bind(kind: Kind, rank: usize, peers: &[SocketAddr]) -> Builder {
     }
 }
 
-async fn start(mut builder: Builder) -> Process {
+pub(super) async fn start(mut builder: Builder) -> Process {
     let bank = builder.replicated("bank", Bank::default()).unwrap();
     let other = builder.replicated("other", Bank::default()).unwrap();
     let (news, read) = builder.total_order("news").unwrap();
@@ -98,13 +98,13 @@ async fn start(mut builder: Builder) -> Process {
 }
 
 /// Ends a node at once, and waits until its socket is free.
-async fn kill(node: Node) {
+pub(super) async fn kill(node: Node) {
     node.host().shared.stop();
     within(node.ended()).await;
 }
 
 /// Addresses that were free just now.
-fn free(kind: Kind) -> Vec<SocketAddr> {
+pub(super) fn free(kind: Kind) -> Vec<SocketAddr> {
     let free = || match kind {
         Kind::Udp => UdpSocket::bind("127.0.0.1:0").unwrap().local_addr(),
         Kind::Tcp => TcpListener::bind("127.0.0.1:0").unwrap().local_addr(),
@@ -119,7 +119,7 @@ fn free(kind: Kind) -> Vec<SocketAddr> {
     all
 }
 
-async fn deposit(bank: &Replicated<Bank>, name: &str, amount: u64) -> u64 {
+pub(super) async fn deposit(bank: &Replicated<Bank>, name: &str, amount: u64) -> u64 {
     let command = Command::Deposit(name.to_owned(), amount);
     within(bank.submit(command)).await.unwrap()
 }

@@ -1,0 +1,332 @@
+//! What happens to a node in its cluster, as a stream.
+use super::{Node, Snapshot};
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use quorate_abstractions::pressure::Hindrance;
+use quorate_core::{Incarnation, ProcessId, message::Origin};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tracing::{Span, debug, error, info, warn};
+
+/// The most events that wait for one who does not read.
+pub(super) const WAITING: usize = 256;
+
+/// Something has happened to a node in its cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum NodeEvent {
+    /// This process takes part from now on: enough others have met it, or, where it was started again, it has
+    /// its seat and the state.
+    Admitted,
+    /// This process was started again: it waits for its seat, and for the state of the others.
+    Newcomer {
+        /// Who said so.
+        by: ProcessId,
+        /// The start that the others know.
+        known: Incarnation,
+    },
+    /// This process was given the state of the others, since it was started again, or was too far behind.
+    CaughtUp {
+        /// How many bytes came.
+        bytes: u64,
+        /// Where in the order the state is.
+        position: u64,
+    },
+    /// Another process is given the state of this one.
+    StateGiven,
+    /// This process was given a state that it cannot read, and stops.
+    Unreadable,
+    /// This process may not take part. Nothing changes that any more.
+    Excluded {
+        /// Who said so.
+        by: ProcessId,
+        /// Why.
+        reason: String,
+    },
+    /// Data flows between this process and that start of a peer.
+    Connected {
+        /// The peer.
+        peer: ProcessId,
+        /// Which start of it.
+        incarnation: Incarnation,
+    },
+    /// What answers at a peer's address cannot be talked to.
+    Refused {
+        /// The peer.
+        peer: ProcessId,
+        /// Why.
+        reason: String,
+    },
+    /// Another start of a peer is there than the one that took part, which has crashed.
+    Replaced {
+        /// The peer.
+        peer: ProcessId,
+        /// The start that took part.
+        known: Incarnation,
+        /// The one that is there.
+        newcomer: Incarnation,
+    },
+    /// The stream to a process has ended, since it owed too much for too long: what was sent to it and not
+    /// received is lost.
+    StreamEnded {
+        /// The process: a peer; oneself, if a process sends too much to itself before it is admitted.
+        peer: ProcessId,
+    },
+    /// A stream to that process has begun anew.
+    StreamBegun {
+        /// The process.
+        peer: ProcessId,
+    },
+    /// Something that a process sent is missing here for good.
+    Gap {
+        /// The process.
+        peer: ProcessId,
+    },
+    /// A peer is suspected from now on: to have crashed, or to be of as little use.
+    Suspected {
+        /// The peer.
+        peer: ProcessId,
+    },
+    /// A peer is suspected no longer.
+    Restored {
+        /// The peer.
+        peer: ProcessId,
+    },
+    /// A process has crashed, as the perfect failure detector reports.
+    Crashed {
+        /// The process.
+        process: ProcessId,
+    },
+    /// A process is known to reach less than a majority in both directions.
+    CutOff {
+        /// The process; oneself, too.
+        process: ProcessId,
+    },
+    /// A process is not known to be cut off any more.
+    CutOffNoLonger {
+        /// The process; oneself, too.
+        process: ProcessId,
+    },
+    /// Another process than before is trusted to lead, which is a hint: see
+    /// [`Node::leader_hint`](super::Node::leader_hint).
+    Elected {
+        /// The process.
+        leader: ProcessId,
+    },
+    /// Others hold the seats from now on, as the group's order has it.
+    Seats {
+        /// How many replacements there were before: see [`Snapshot::epoch`].
+        epoch: u64,
+        /// The seats whose holder is not their first one: the holder, and how many held it before.
+        newcomers: Vec<(Origin, u64)>,
+    },
+    /// The handles of a module wait for room.
+    Slowed {
+        /// The module.
+        module: String,
+        /// Who slows it.
+        by: Hindrance,
+    },
+    /// A module has room again.
+    SlowedNoLonger {
+        /// The module.
+        module: String,
+    },
+    /// The reader was slow: so many events are missing here. What came of them is in the
+    /// [snapshot](NodeEvents::now) of the next event.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// What an excluded process was before.
+fn history(now: &Snapshot) -> &'static str {
+    if now.took_part {
+        "was given up by others"
+    } else if now.started_again {
+        "was started again, and is not taken in"
+    } else {
+        "restarted without its memory, or shares its id with another"
+    }
+}
+
+impl NodeEvent {
+    /// Writes it to the log, in the span of the node; `now`: what is known since.
+    pub(super) fn log(&self, now: &Snapshot, span: &Span) {
+        span.in_scope(|| match self {
+            NodeEvent::Admitted if now.started_again => {
+                info!("this process is in its place again: it votes and serves");
+            }
+            NodeEvent::Admitted => {
+                info!("enough others have met this process: it votes and serves");
+            }
+            NodeEvent::Newcomer { by, known } => {
+                info!(%by, %known, "an earlier incarnation held this slot: waiting to take its place");
+            }
+            NodeEvent::CaughtUp { bytes, position } => {
+                info!(bytes, position, "caught up: got the state");
+            }
+            NodeEvent::StateGiven => info!("another replica is given the state"),
+            NodeEvent::Unreadable => error!(
+                "this replica cannot read the state that it was given, and may not vote or serve"
+            ),
+            NodeEvent::Excluded { by, reason } => {
+                let history = history(now);
+                error!(%by, "this replica {history}, and may not vote or serve: {reason}");
+            }
+            NodeEvent::Seats { epoch, newcomers } => {
+                info!(number = epoch, ?newcomers, "configuration");
+            }
+            NodeEvent::Crashed { process } => warn!(%process, "crashed"),
+            NodeEvent::CutOff { process } => warn!(%process, "cut off from a majority"),
+            NodeEvent::CutOffNoLonger { process } => info!(%process, "cut off no longer"),
+            NodeEvent::Elected { leader } => info!(%leader, "trusted to lead"),
+            NodeEvent::Slowed { module, by } => {
+                debug!(module, by = %by.by, owed = by.owed, "slowed");
+            }
+            NodeEvent::SlowedNoLonger { module } => debug!(module, "slowed no longer"),
+            // Whoever reads is told; it is nothing that has happened to the node.
+            NodeEvent::Missed { .. } => {}
+            NodeEvent::Connected { .. }
+            | NodeEvent::Refused { .. }
+            | NodeEvent::Replaced { .. }
+            | NodeEvent::StreamEnded { .. }
+            | NodeEvent::StreamBegun { .. }
+            | NodeEvent::Gap { .. }
+            | NodeEvent::Suspected { .. }
+            | NodeEvent::Restored { .. } => self.log_peer(),
+        });
+    }
+
+    /// What has happened to a peer.
+    fn log_peer(&self) {
+        match self {
+            NodeEvent::Connected { peer, incarnation } => info!(%peer, %incarnation, "connected"),
+            NodeEvent::Refused { peer, reason } => warn!(%peer, "refused: {reason}"),
+            NodeEvent::Replaced {
+                peer,
+                known,
+                newcomer,
+            } => {
+                warn!(%peer, %known, %newcomer, "restarted without its memory: it may not vote");
+            }
+            NodeEvent::StreamEnded { peer } => {
+                warn!(%peer, "the stream to it has ended: it owed too much for too long");
+            }
+            NodeEvent::StreamBegun { peer } => info!(%peer, "a stream to it has begun anew"),
+            NodeEvent::Gap { peer } => warn!(%peer, "some of what it sent is missing here"),
+            NodeEvent::Suspected { peer } => warn!(%peer, "suspected"),
+            NodeEvent::Restored { peer } => info!(%peer, "suspected no longer"),
+            _ => {}
+        }
+    }
+}
+
+/// An event, and what is known since.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub event: NodeEvent,
+    pub now: Arc<Snapshot>,
+}
+
+/// What happens to a node in its cluster, in order: a [`Stream`] that ends when the node stops.
+///
+/// It begins with what is known [then](NodeEvents::now), and tells each change of that, but for the lengths of
+/// timeouts, the bytes of a state that comes, and who has met this process, which are in the snapshot alone. The
+/// last 256 events wait for their reader; who is slower is told how many he [missed](NodeEvent::Missed). Nothing
+/// waits for him.
+///
+/// # Example
+/// ```
+/// # use futures::StreamExt;
+/// # use quorate_core::ProcessId;
+/// # use quorate_runtime::{Node, NodeEvent, node::Standing};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
+/// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// # let peers = vec![socket.local_addr()?];
+/// let node = Node::builder(me, peers).socket(socket).start().await?;
+/// let mut events = node.events();
+/// let mut standing = events.now().standing.clone();
+/// while standing != Standing::Admitted {
+///     match events.next().await.ok_or("the node has stopped")? {
+///         NodeEvent::Excluded { by, reason } => return Err(format!("{by}: {reason}").into()),
+///         event => println!("{event:?}"),
+///     }
+///     standing = events.now().standing.clone();
+/// }
+/// # node.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct NodeEvents {
+    told: BoxStream<'static, Told>,
+    now: Arc<Snapshot>,
+}
+
+impl NodeEvents {
+    /// Those that this receiver gets; `None`: the node has stopped. `now`: what is known before them.
+    pub(super) fn new(receiver: Option<broadcast::Receiver<Told>>, now: Arc<Snapshot>) -> Self {
+        let told = stream::unfold((receiver, now.clone()), |(receiver, now)| async move {
+            let mut receiver = receiver?;
+            let told = match receiver.recv().await {
+                Ok(told) => told,
+                Err(RecvError::Lagged(count)) => Told {
+                    event: NodeEvent::Missed { count },
+                    now,
+                },
+                Err(RecvError::Closed) => return None,
+            };
+            let now = told.now.clone();
+            Some((told, (Some(receiver), now)))
+        });
+        NodeEvents {
+            told: told.boxed(),
+            now,
+        }
+    }
+
+    /// What was known of the cluster right after the event that was read last; at first, when the stream began.
+    /// After [missed](NodeEvent::Missed) events it is still that, until the next one is read.
+    pub fn now(&self) -> &Snapshot {
+        &self.now
+    }
+}
+
+impl Stream for NodeEvents {
+    type Item = NodeEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<NodeEvent>> {
+        let this = self.get_mut();
+        let told = std::task::ready!(this.told.poll_next_unpin(cx));
+        Poll::Ready(told.map(|told| {
+            this.now = told.now;
+            told.event
+        }))
+    }
+}
+
+impl fmt::Debug for NodeEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeEvents").finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// What happens to this node in its cluster, from now on.
+    pub fn events(&self) -> NodeEvents {
+        self.seen.events()
+    }
+}
+
+#[cfg(test)]
+mod tests;

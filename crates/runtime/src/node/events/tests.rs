@@ -1,0 +1,165 @@
+use super::{
+    super::sight::{Seen, Sight},
+    *,
+};
+use futures::FutureExt;
+use quorate_abstractions::{eventually_perfect::Reach, leader::Trust, link::Status};
+use quorate_core::ProcessSet;
+use std::{fmt::Write, net::SocketAddr, sync::Mutex};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+fn sight() -> (Sight, Seen) {
+    let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let snapshot = Snapshot::new(p(1), Incarnation(1), &addresses, 2);
+    Sight::new(snapshot, "shop", false)
+}
+
+fn suspect(sight: &Sight, suspected: &[usize]) {
+    let suspected: ProcessSet = suspected.iter().copied().map(p).collect();
+    let cut_off = ProcessSet::EMPTY;
+    sight.change(|now| now.upon_reach(Reach { suspected, cut_off }));
+}
+
+fn next(events: &mut NodeEvents) -> Option<NodeEvent> {
+    events.next().now_or_never().expect("one waits")
+}
+
+#[test]
+fn each_reads_all_that_happens_after_it_began_with_what_was_known_then() {
+    let (sight, seen) = sight();
+    suspect(&sight, &[2]);
+    let mut early = seen.events();
+    assert!(early.now().suspected.contains(p(2)));
+    assert!(early.next().now_or_never().is_none(), "that is no news");
+    suspect(&sight, &[2, 3]);
+    let mut late = seen.events();
+    suspect(&sight, &[3]);
+    let (two, three) = (p(2), p(3));
+    assert_eq!(next(&mut early), Some(NodeEvent::Suspected { peer: three }));
+    assert!(early.now().suspected.contains(two), "as it was then");
+    assert_eq!(next(&mut early), Some(NodeEvent::Restored { peer: two }));
+    assert!(!early.now().suspected.contains(two));
+    assert!(late.now().suspected.contains(two));
+    assert_eq!(next(&mut late), Some(NodeEvent::Restored { peer: two }));
+    drop(sight);
+    assert_eq!(next(&mut early), None);
+    assert_eq!(next(&mut late), None);
+    assert_eq!(next(&mut seen.events()), None, "the node has stopped");
+}
+
+#[test]
+fn what_an_event_says_is_in_the_watches_already() {
+    let (sight, seen) = sight();
+    let mut events = seen.events();
+    sight.change(|now| now.upon_status(Status::Admitted));
+    sight.change(|now| now.upon_leader(Trust(p(2))));
+    assert_eq!(next(&mut events), Some(NodeEvent::Admitted));
+    let elected = Some(NodeEvent::Elected { leader: p(2) });
+    assert_eq!(next(&mut events), elected);
+    assert_eq!(seen.status.borrow().leader, Some(p(2)));
+    assert_eq!(*events.now(), *seen.status.borrow());
+}
+
+#[test]
+fn who_is_slow_is_told_how_many_it_missed_and_reads_the_last_ones() {
+    let (sight, seen) = sight();
+    let mut events = seen.events();
+    for round in 0..WAITING + 10 {
+        suspect(&sight, if round % 2 == 0 { &[2] } else { &[] });
+    }
+    let missed = NodeEvent::Missed { count: 10 };
+    assert_eq!(next(&mut events), Some(missed));
+    for round in 0..WAITING {
+        let peer = p(2);
+        let expected = if round % 2 == 0 {
+            NodeEvent::Suspected { peer }
+        } else {
+            NodeEvent::Restored { peer }
+        };
+        assert_eq!(next(&mut events), Some(expected));
+        assert_eq!(events.now().suspected.is_empty(), round % 2 == 1);
+    }
+    assert!(events.next().now_or_never().is_none());
+}
+
+/// A log whose lines are level, span, and fields.
+#[derive(Clone, Default)]
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    span: Arc<Mutex<String>>,
+}
+
+struct Fields<'a>(&'a mut String);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = write!(self.0, " {}={value:?}", field.name());
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        let mut span = attributes.metadata().name().to_owned();
+        attributes.record(&mut Fields(&mut span));
+        *self.span.lock().unwrap() = span;
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = format!(
+            "{} [{}]",
+            event.metadata().level(),
+            self.span.lock().unwrap()
+        );
+        event.record(&mut Fields(&mut line));
+        self.lines.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn each_event_is_a_line_of_the_log_in_a_span_that_names_the_node() {
+    let log = Log::default();
+    let (peer, reason) = (p(2), "p2 has lost p1".to_owned());
+    tracing::subscriber::with_default(log.clone(), || {
+        let (sight, _seen) = sight();
+        let incarnation = Incarnation(7);
+        sight.change(|now| now.upon_status(Status::Connected { peer, incarnation }));
+        sight.change(|now| now.upon_status(Status::Admitted));
+        suspect(&sight, &[3]);
+        sight.change(|now| now.upon_leader(Trust(peer)));
+        sight.change(|now| now.upon_status(Status::Excluded { by: peer, reason }));
+    });
+    let node = "[node cluster=\"shop\" process=p1]";
+    let incarnation = Incarnation(7);
+    let expected = [
+        format!("INFO {node} message=connected peer=p2 incarnation={incarnation}"),
+        format!("INFO {node} message=enough others have met this process: it votes and serves"),
+        format!("WARN {node} message=suspected peer=p3"),
+        format!("INFO {node} message=trusted to lead leader=p2"),
+        format!(
+            "ERROR {node} message=this replica was given up by others, and may not vote or serve: \
+             p2 has lost p1 by=p2"
+        ),
+    ];
+    assert_eq!(*log.lines.lock().unwrap(), expected);
+}
