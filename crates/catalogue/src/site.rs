@@ -262,11 +262,14 @@ impl<'w> Site<'w> {
         site.detector = match below.detector {
             _ if matches!(below.ground, Ground::FairLoss | Ground::Heartbeats) => Supplied::None,
             Detector::None => Supplied::None,
-            Detector::Perfect if real => Supplied::Perfect(exclude_on_timeout::spawn(
-                &host.at("detector"),
-                synchronous(),
-                site.heartbeat(),
-            )),
+            Detector::Perfect if real => {
+                Supplied::Perfect(exclude_on_timeout::spawn_with_incarnations(
+                    &host.at("detector"),
+                    synchronous(),
+                    site.heartbeat(),
+                    &site.links.status(),
+                ))
+            }
             Detector::Perfect => Supplied::Perfect(world.perfect(p, below.delay)),
             Detector::EventuallyPerfect if real => Supplied::Measured(increasing_timeout::spawn(
                 &host.at("detector"),

@@ -4,6 +4,8 @@
 //! - PFD1 strong completeness (liveness): a process that crashes is eventually reported to every
 //!   correct process.
 //! - PFD2 strong accuracy (safety): no process is reported before it crashes, and none twice.
+//! - Where processes are started again ([`spawn_with_incarnations`]), a process is the first start of its
+//!   seat: a second start is its crash, and comes too late to be a process of the system. It reports nobody.
 //!
 //! # Assumes
 //! A synchronous system: a heartbeat arrives within a known delay δ, processing at both ends
@@ -17,12 +19,20 @@
 //!
 //! # Cost
 //! n(n−1) heartbeats an interval. With the timeout To ≥ h(B+1) + δ, a crash is reported between To − h
-//! and To + δ after it (and To − h(B+1) where heartbeats are lost). Memory O(n).
+//! and To + δ after it (and To − h(B+1) where heartbeats are lost), or when the next start of that process is
+//! known, if that is earlier. Memory O(n).
 //!
 //! # Why it holds
 //! A live process is heard at least every h(B+1) + δ: its heartbeats leave every h, one in B + 1
 //! arrives, and of two that arrive the second is under way for at most δ longer than the first. A
 //! longer silence is a crash (PFD2), and a crashed process is silent for ever (PFD1).
+//!
+//! *Started again.* Heartbeats come from the start that the links know in a seat. Once another one is there, they
+//! indicate `Replaced` before anything is heard of it, and the process is reported: what the second start
+//! does is no sign of life of the first (PFD1). The links say so only when another start of the seat is verified,
+//! and is the later one (`links::perfect`, *Which start is the latest*): the first has crashed by then, and an
+//! old greeting changes nothing (PFD2). A start that learns that it comes after another is no process of the
+//! system. Nobody talks to it, so that it would hear silence: it judges nobody any more.
 //!
 //! # Source
 //! Cachin, Guerraoui, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
@@ -33,6 +43,7 @@
 use quorate_abstractions::{
     Subscribe,
     heartbeat::{Beat, Heard},
+    link::Status,
     perfect::Crash,
 };
 use quorate_core::{
@@ -144,6 +155,8 @@ pub enum Event {
     Subscribe(Addr<Crash>),
     /// A process showed a sign of life.
     Heard(Heard),
+    /// How the links stand.
+    Status(Status),
     /// An interval has passed.
     Tick,
     /// Somebody may have been silent for too long.
@@ -165,6 +178,7 @@ impl Observe for Event {
         match self {
             Event::Subscribe(_) => Observation::internal("Subscribe"),
             Event::Heard(heard) => heard.observe(),
+            Event::Status(status) => status.observe().as_internal(),
             Event::Tick => Observation::internal("Tick"),
             Event::Silence => Observation::internal("Silence"),
         }
@@ -197,6 +211,18 @@ impl Algorithm for ExcludeOnTimeout {
         match event {
             Event::Subscribe(subscriber) => self.upon_subscribe(subscriber, ctx),
             Event::Heard(heard) => self.upon_heard(heard.from, ctx),
+            Event::Status(Status::Replaced { peer, .. }) => self.upon_replaced(peer, ctx),
+            Event::Status(Status::Newcomer { .. } | Status::Excluded { .. }) => {
+                self.upon_coming_later();
+            }
+            Event::Status(
+                Status::Connected { .. }
+                | Status::Refused { .. }
+                | Status::Ended { .. }
+                | Status::Begun { .. }
+                | Status::Gap { .. }
+                | Status::Admitted,
+            ) => {}
             Event::Tick => self.upon_tick(ctx),
             Event::Silence => self.upon_silence(ctx),
         }
@@ -232,6 +258,18 @@ impl ExcludeOnTimeout {
         }
     }
 
+    /// Another start is where this process was: it has crashed, however recently it was heard.
+    fn upon_replaced(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        if self.last.contains_key(&p) {
+            self.report(p, ctx);
+        }
+    }
+
+    /// This start comes after another, or may not take part: the silence of the others says nothing.
+    fn upon_coming_later(&mut self) {
+        self.last.clear();
+    }
+
     /// Each interval: a heartbeat.
     fn upon_tick(&mut self, ctx: &mut Ctx<Self>) {
         ctx.trigger(Effect::Beat(Beat::default()));
@@ -241,11 +279,15 @@ impl ExcludeOnTimeout {
     /// Whoever was silent for too long is reported, and excluded for ever.
     fn upon_silence(&mut self, ctx: &mut Ctx<Self>) {
         for p in self.silent(ctx.now()).iter() {
-            self.last.remove(&p);
-            self.crashed.insert(p);
-            ctx.trigger(Effect::Indicate(Crash(p), self.subscribers.clone()));
+            self.report(p, ctx);
         }
         self.watch(ctx);
+    }
+
+    fn report(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.last.remove(&p);
+        self.crashed.insert(p);
+        ctx.trigger(Effect::Indicate(Crash(p), self.subscribers.clone()));
     }
 
     /// Looks again at the first instant at which somebody can have been silent for too long. What is
@@ -270,15 +312,31 @@ pub fn spawn<H: Host>(
     configuration: Configuration,
     heartbeat: impl Layer<Beat, Heard>,
 ) -> Subscribe<Crash> {
-    start(host, ExcludeOnTimeout::new(host, configuration), heartbeat)
+    let algorithm = ExcludeOnTimeout::new(host, configuration);
+    start(host, algorithm, heartbeat, |_| {})
+}
+
+/// The same where processes that have crashed are started again, as the links report: a second start is
+/// the crash of the first.
+pub fn spawn_with_incarnations<H: Host>(
+    host: &H,
+    configuration: Configuration,
+    heartbeat: impl Layer<Beat, Heard>,
+    links: &Subscribe<Status>,
+) -> Subscribe<Crash> {
+    let status = |mailbox: Addr<Event>| links.send(mailbox.with(Event::Status));
+    let algorithm = ExcludeOnTimeout::new(host, configuration);
+    start(host, algorithm, heartbeat, status)
 }
 
 fn start<H: Host>(
     host: &H,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     heartbeat: impl Layer<Beat, Heard>,
+    status: impl FnOnce(Addr<Event>),
 ) -> Subscribe<Crash> {
     let mailbox = host.mailbox();
+    status(mailbox.addr());
     let beat = heartbeat.attach(mailbox.addr().with(Event::Heard));
     let subscribe = mailbox.addr().with(Event::Subscribe);
     host.start(mailbox, algorithm, move |effect| match effect {

@@ -10,24 +10,31 @@
 //! - Who is told was reported by the process that tells it (safety).
 //!
 //! # Assumes
-//! Perfect links: a notice waits in them until the channel carries it.
+//! Perfect links: a notice waits in them until the channel carries it, or its stream ends. They tell when a
+//! process is connected, and when a stream begins anew.
 //!
 //! # Messages
 //! `Notice`, from who reports a process as crashed → that process.
 //!
 //! # Cost
-//! One message a report, and no memory. To who has crashed indeed it is sent in vain.
+//! One message a report, and one more each time that a reported process is connected or a stream to it begins
+//! anew. To who has crashed indeed it is sent in vain. Memory O(n).
 //!
 //! # Why it holds
 //! Each report is followed by a notice, over a link that delivers what a correct process sends to a
-//! correct one, and nothing else.
+//! correct one, and nothing else, unless the stream ends; then the next one carries a notice, too.
+//!
+//! A start that comes after another is none that was reported. It is excluded, or is adopted into the seat; to
+//! who was adopted the links carry nothing on this lane, so that it is told of no report of the start before
+//! it. One that was admitted without being known to come later is told: whoever reports its seat has verified an
+//! earlier start of it, and does not go on with this one.
 //!
 //! # Source
 //! The remark on detectors that are wrong in Chandra, Toueg: *Unreliable Failure Detectors for Reliable
 //! Distributed Systems*, 1996, section 10: a process that learns that it is suspected crashes.
 use quorate_abstractions::{Subscribe, link, link::To, perfect};
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, wire::Plain,
+    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet, wire::Plain,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +65,10 @@ impl Observe for Reported {
 
 /// Notices to those that were reported as crashed.
 #[derive(Default)]
-pub struct ExclusionNotice;
+pub struct ExclusionNotice {
+    /// Who was reported.
+    reported: ProcessSet,
+}
 
 /// What the algorithm reacts to.
 #[derive(Debug)]
@@ -67,6 +77,8 @@ pub enum Event {
     Crash(perfect::Crash),
     /// A notice.
     Link(link::Deliver<Notice>),
+    /// How the links stand.
+    Status(link::Status),
 }
 
 /// What the algorithm triggers.
@@ -83,6 +95,7 @@ impl Observe for Event {
         match self {
             Event::Crash(indication) => indication.observe().as_internal(),
             Event::Link(indication) => indication.observe(),
+            Event::Status(status) => status.observe().as_internal(),
         }
     }
 }
@@ -101,13 +114,45 @@ impl Algorithm for ExclusionNotice {
     type Effect = Effect;
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        ctx.trigger(match event {
-            Event::Crash(perfect::Crash(p)) => Effect::Link(link::Send {
-                to: To::One(p),
-                message: Notice,
-            }),
-            Event::Link(link::Deliver { from, .. }) => Effect::Reported(Reported { by: from }),
-        });
+        match event {
+            Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
+            Event::Link(link::Deliver { from, .. }) => {
+                ctx.trigger(Effect::Reported(Reported { by: from }));
+            }
+            Event::Status(link::Status::Connected { peer, .. } | link::Status::Begun { peer }) => {
+                self.upon_reached(peer, ctx);
+            }
+            Event::Status(
+                link::Status::Refused { .. }
+                | link::Status::Ended { .. }
+                | link::Status::Gap { .. }
+                | link::Status::Replaced { .. }
+                | link::Status::Admitted
+                | link::Status::Newcomer { .. }
+                | link::Status::Excluded { .. },
+            ) => {}
+        }
+    }
+}
+
+impl ExclusionNotice {
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.reported.insert(p);
+        Self::notify(p, ctx);
+    }
+
+    /// What it was told before may be lost.
+    fn upon_reached(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        if self.reported.contains(p) {
+            Self::notify(p, ctx);
+        }
+    }
+
+    fn notify(p: ProcessId, ctx: &mut Ctx<Self>) {
+        ctx.trigger(Effect::Link(link::Send {
+            to: To::One(p),
+            message: Notice,
+        }));
     }
 }
 
@@ -116,13 +161,15 @@ impl Algorithm for ExclusionNotice {
 pub fn spawn<H: Host>(
     host: &H,
     lane: impl Layer<link::Send<Notice>, link::Deliver<Notice>>,
+    status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Reported>,
 ) {
     let mailbox = host.mailbox();
+    status.send(mailbox.addr().with(Event::Status));
     let below = lane.attach(mailbox.addr().with(Event::Link));
     detector.send(mailbox.addr().with(Event::Crash));
-    host.start(mailbox, ExclusionNotice, move |effect| match effect {
+    host.start(mailbox, ExclusionNotice::default(), move |effect| match effect {
         Effect::Link(request) => below.send(request),
         Effect::Reported(indication) => up.send(indication),
     });

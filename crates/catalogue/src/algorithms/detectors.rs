@@ -3,12 +3,13 @@ use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{Algorithm, Bound, Detector, Ground, Property, Simulation, Timing, Twin},
     scenario::Faults,
-    site::{self, Door, Site},
+    site::{self, Door, Site, SiteLinks},
 };
 use quorate_abstractions::{
     Subscribe, eventually_perfect,
     heartbeat::{Beat, Heard},
     leader::Trust,
+    link::Links,
     perfect,
 };
 use quorate_core::{Addr, Host, Layer, ProcessSet};
@@ -69,6 +70,17 @@ pub(super) static ALL: &[Algorithm] = &[
                 breaks: "PFD1",
                 under: Faults::ONE_CRASH,
                 wire: wire_excluding_nobody,
+            },
+            Twin {
+                name: "one-start-as-another",
+                aliases: &[],
+                spoiled: "what a second start does is a sign of life of the first",
+                breaks: "PFD1",
+                under: Faults {
+                    restarts: 1,
+                    ..Faults::NONE
+                },
+                wire: wire_one_start_as_another,
             },
         ],
     },
@@ -191,7 +203,23 @@ fn exclude(
     heartbeat: impl Layer<Beat, Heard>,
 ) -> Door {
     let host = site.host().at("detector");
-    let subscribe = exclude_on_timeout::spawn(&host, configuration, heartbeat);
+    let subscribe = match site.links() {
+        SiteLinks::Real(links) => {
+            let status = links.status();
+            exclude_on_timeout::spawn_with_incarnations(&host, configuration, heartbeat, &status)
+        }
+        // They know one start a process.
+        SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => {
+            exclude_on_timeout::spawn(&host, configuration, heartbeat)
+        }
+    };
+    subscribe.send(site.application::<perfect::Crash>());
+    Door::Nothing
+}
+
+fn wire_one_start_as_another(site: &Site<'_>) -> Door {
+    let host = site.host().at("detector");
+    let subscribe = exclude_on_timeout::spawn(&host, site::synchronous(), site.heartbeat());
     subscribe.send(site.application::<perfect::Crash>());
     Door::Nothing
 }

@@ -3,7 +3,7 @@ use crate::{
     harness::{Log, at, listen, lossy_heartbeat, milliseconds, p, times, told, violated},
     increasing_timeout,
 };
-use quorate_core::Context;
+use quorate_core::{Context, Incarnation};
 use quorate_sim::{Adversary, Copy, Crash as CrashOf, Latency, Report, Timed, World, properties};
 
 /// h and δ of most tests: To is 130 ms.
@@ -237,10 +237,11 @@ fn late_heartbeat(
             detector: ExcludeOnTimeout::new(&host, configuration()),
             rule,
         };
-        let detector = start(&host, twin, |up: Addr<Heard>| {
+        let heartbeat = |up: Addr<Heard>| {
             world.request(q, at(1500), &up, Heard::of(p(3)));
             world.heartbeat(q, up)
-        });
+        };
+        let detector = start(&host, twin, heartbeat, |_| {});
         if q == p(1) {
             told_to_p1 = listen(&world, q, &detector);
         }
@@ -273,6 +274,79 @@ fn pfd1_strong_completeness_the_watch_goes_on_after_a_report() {
         }
     });
     assert!(violated(&report, "PFD1"), "{report}");
+}
+
+type Rule = fn(&mut ExcludeOnTimeout, Event, &mut Context<Event, Effect>);
+
+/// What p1, p2 and the second start of p3 are told where p3 crashes and is back within the timeout, as the
+/// links say. It hears nobody: who knows its first start does not talk to it.
+fn started_again(rule: Rule) -> (Report, [Vec<Crash>; 3]) {
+    let mut world = world(3, 0, Timed::lock_step());
+    let detector = |world: &World, q| {
+        let host = world.host(q).at("detector");
+        let detector = ExcludeOnTimeout::new(&host, configuration());
+        let mut mailbox = Addr::nowhere();
+        let heartbeat = |up| world.heartbeat(q, up);
+        let twin = Twin { detector, rule };
+        let crashes = start(&host, twin, heartbeat, |addr| mailbox = addr);
+        let log = listen(world, q, &crashes);
+        (mailbox.with(Event::Status), log)
+    };
+    let mut all: Vec<_> = world.processes().map(|q| detector(&world, q)).collect();
+    world.crash(p(3), CrashOf::at(at(1010)));
+    world.run_until(at(1050));
+    assert!(world.restart(p(3), Incarnation(33)));
+    all[2] = detector(&world, p(3));
+    for (rank, (links, _)) in (1..).zip(&all) {
+        let (peer, by) = (p(3), p(1));
+        let (known, newcomer) = (Incarnation(3), Incarnation(33));
+        let status = if rank == 3 {
+            world.cut((p(1), peer), at(1051), Some(at(4000)));
+            world.cut((p(2), peer), at(1051), Some(at(4000)));
+            Status::Newcomer { by, known }
+        } else {
+            Status::Replaced {
+                peer,
+                known,
+                newcomer,
+            }
+        };
+        // The links may say so more than once: of another start yet, say.
+        world.request(p(rank), at(1060), links, status.clone());
+        world.request(p(rank), at(2000), links, status);
+    }
+    let report = world.run();
+    let told = |index: usize| told(&all[index].1);
+    (report, [told(0), told(1), told(2)])
+}
+
+#[test]
+fn pfd1_strong_completeness_a_second_start_is_the_crash_of_the_first() {
+    let (report, [one, two, again]) = started_again(ExcludeOnTimeout::upon);
+    report.assert_all_hold();
+    assert_eq!((one, two), (vec![Crash(p(3))], vec![Crash(p(3))]));
+    assert!(again.is_empty(), "it is no process of the system");
+    let (report, _) = started_again(|detector, event, ctx| match event {
+        // The heartbeats of the second count as those of the first.
+        Event::Status(_) => {}
+        event => detector.upon(event, ctx),
+    });
+    assert!(violated(&report, "PFD1"), "{report}");
+    let (report, [_, _, again]) = started_again(|detector, event, ctx| match event {
+        Event::Status(Status::Newcomer { .. }) => {}
+        event => detector.upon(event, ctx),
+    });
+    report.assert_all_hold();
+    assert_eq!(again, [Crash(p(1)), Crash(p(2))], "they live");
+}
+
+#[test]
+fn pfd2_strong_accuracy_who_is_replaced_is_reported_once() {
+    let (report, _) = started_again(|detector, event, ctx| match event {
+        Event::Status(Status::Replaced { peer, .. }) => detector.report(peer, ctx),
+        event => detector.upon(event, ctx),
+    });
+    assert!(violated(&report, "PFD2"), "reported again: {report}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use quorate_abstractions::{eventually_perfect::Indication, link::Links};
-use quorate_core::Time;
+use quorate_core::{Context, Counters, Incarnation, Time};
 use quorate_sim::{Crash, Oracle, Timed, UNIT, World};
 
 fn p(rank: usize) -> ProcessId {
@@ -20,7 +20,8 @@ fn told(oracle: &Oracle, crash: Option<usize>, heal: Time) -> Vec<u64> {
         });
         let host = world.host(q).at("notices");
         let lane = world.links(q).at("notices").lane();
-        spawn(&host, lane, &detector, world.application(q));
+        let status = world.links(q).status();
+        spawn(&host, lane, &status, &detector, world.application(q));
     }
     if let Some(rank) = crash {
         world.crash(p(rank), Crash::at(Time::ZERO));
@@ -46,4 +47,33 @@ fn who_is_reported_and_lives_is_told_by_each_that_reports_it_once_it_can_be_reac
     assert_eq!(told(&of_p1(accurate.clone(), 2), None, later), [1, 0, 0]);
     let by_two = of_p1(of_p1(accurate, 2), 3);
     assert_eq!(told(&by_two, None, later), [2, 0, 0]);
+}
+
+/// What is lost with a stream, or was said to nobody, is said again once there is somebody.
+#[test]
+fn who_was_reported_is_told_again_when_it_is_connected_or_its_stream_begins_anew() {
+    let mut ctx = Context::new("notices".into(), 1, Counters::default());
+    let mut notices = ExclusionNotice::default();
+    let mut told = |event| {
+        notices.upon(event, &mut ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        let told = effects.into_iter().map(|effect| match effect {
+            Effect::Link(link::Send { to, .. }) => to,
+            Effect::Reported(reported) => panic!("{reported:?}"),
+        });
+        told.collect::<Vec<_>>()
+    };
+    let connected = |rank| link::Status::Connected {
+        peer: p(rank),
+        incarnation: Incarnation(7),
+    };
+    let begun = |rank| link::Status::Begun { peer: p(rank) };
+    assert_eq!(told(Event::Status(connected(2))), []);
+    assert_eq!(told(Event::Crash(perfect::Crash(p(2)))), [To::One(p(2))]);
+    assert_eq!(told(Event::Status(connected(2))), [To::One(p(2))]);
+    assert_eq!(told(Event::Status(begun(2))), [To::One(p(2))]);
+    assert_eq!(told(Event::Status(begun(3))), []);
+    let gap = link::Status::Gap { peer: p(2) };
+    assert_eq!(told(Event::Status(gap)), [], "that is the other direction");
 }

@@ -253,13 +253,15 @@ fn synchrony<H: Host>(
     let perfect = configuration.stack.synchrony.map(|bounds| {
         let host = host.at("synchrony");
         let heartbeat = |up| links.heartbeat(up);
-        let perfect = exclude_on_timeout::spawn(&host, bounds, heartbeat);
+        let status = links.status();
+        let perfect =
+            exclude_on_timeout::spawn_with_incarnations(&host, bounds, heartbeat, &status);
         let notices = links.at("synchrony").lane();
         let up = Addr::new(move |Reported { by }| {
             // Once the receiver is gone the node is stopping already.
             let _ = reports.send(by);
         });
-        exclusion_notice::spawn(&host.at("notices"), notices, &perfect, up);
+        exclusion_notice::spawn(&host.at("notices"), notices, &status, &perfect, up);
         perfect
     });
     (perfect, reported)

@@ -507,9 +507,10 @@ impl Builder {
             &links.status(),
         );
         let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
-        let perfect = self
-            .synchrony
-            .map(|bounds| exclude_on_timeout::spawn(&host.at("synchrony"), bounds, heartbeat));
+        let perfect = self.synchrony.map(|bounds| {
+            let host = host.at("synchrony");
+            exclude_on_timeout::spawn_with_incarnations(&host, bounds, heartbeat, &links.status())
+        });
         if let Some(perfect) = &perfect {
             self.stop_when_reported(host, links, perfect);
             let of_perfect = status.clone();
@@ -654,7 +655,7 @@ impl Builder {
             stopped.shared.stop();
         });
         let host = host.at("synchrony").at("notices");
-        exclusion_notice::spawn(&host, links.lane(), perfect, up);
+        exclusion_notice::spawn(&host, links.lane(), &links.status(), perfect, up);
     }
 
     fn attach(

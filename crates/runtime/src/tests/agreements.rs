@@ -2,12 +2,17 @@
 use super::{
     node::{Kind, builders, within},
     p,
+    replicated::{Bank, bind, deposit, free, kill},
 };
 use crate::{
-    Error, Node,
+    Builder, Error, Node, Proposer, Voter,
     faults::{Direction, Fault},
 };
-use quorate_abstractions::atomic_commit::{Outcome, Vote};
+use futures::StreamExt;
+use quorate_abstractions::{
+    atomic_commit::{Outcome, Vote},
+    perfect::Crash,
+};
 use quorate_catalogue::{
     agreements::{Commit, Consensus},
     broadcasts::Needs,
@@ -227,4 +232,94 @@ async fn a_process_that_is_reported_as_crashed_and_lives_learns_of_it_and_stops(
             within(node.shutdown()).await.unwrap();
         }
     }
+}
+
+/// What stands on P: who was killed is waited for until P reports it.
+struct Agreeing {
+    node: Node,
+    voter: Voter,
+    proposer: Proposer<u64>,
+}
+
+async fn agreeing(builder: Builder) -> Agreeing {
+    // Nobody waits for so long: whoever is reported, is reported for another reason.
+    let mut builder = builder.assume_synchronous(bounds(Duration::from_hours(1)));
+    let voter = builder.commit("deals", "non-blocking").unwrap();
+    let proposer = builder.consensus("choice", "uniform-hierarchical");
+    Agreeing {
+        voter,
+        proposer: proposer.unwrap(),
+        node: within(builder.start()).await.unwrap(),
+    }
+}
+
+/// p1 is killed and started again at its address, at once.
+#[tokio::test]
+async fn a_second_start_within_the_timeout_is_the_crash_of_the_first() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let peers = free(kind);
+        let mut all = Vec::new();
+        for rank in 1..=3 {
+            all.push(agreeing(bind(kind, rank, &peers)).await);
+        }
+        let votes = all.iter().map(|one| one.voter.vote(1, Vote::Yes));
+        for outcome in within(futures::future::join_all(votes)).await {
+            assert_eq!(outcome.unwrap(), Outcome::Commit);
+        }
+        kill(all.remove(0).node).await;
+        let again = agreeing(bind(kind, 1, &peers)).await;
+        let votes = all.iter().map(|one| one.voter.vote(2, Vote::Yes));
+        for outcome in within(futures::future::join_all(votes)).await {
+            assert_eq!(outcome.unwrap(), Outcome::Abort, "{kind:?}");
+        }
+        let proposals = all.iter().zip(&[2, 3]);
+        let proposals = proposals.map(|(one, value)| one.proposer.propose(2, value));
+        for decision in within(futures::future::join_all(proposals)).await {
+            assert_eq!(decision.unwrap(), 2, "{kind:?}");
+        }
+        for one in &all {
+            let mut crashes = one.node.crashes().unwrap();
+            assert_eq!(within(crashes.next()).await, Some(Crash(p(1))));
+        }
+        let refused = within(again.voter.vote(2, Vote::Yes)).await;
+        assert!(
+            matches!(refused, Err(Error::Excluded { .. })),
+            "{refused:?}"
+        );
+        for one in all {
+            within(one.node.shutdown()).await.unwrap();
+        }
+    }
+}
+
+/// The same beside a machine, where it gets its seat in the order back.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_rejoins_the_order_stays_out_of_what_stands_on_p_and_is_told_of_no_report() {
+    let peers = free(Kind::Udp);
+    let start = |rank| {
+        let mut builder = bind(Kind::Udp, rank, &peers);
+        let bank = builder.replicated("bank", Bank::default()).unwrap();
+        async move { (agreeing(builder).await, bank) }
+    };
+    let mut all = Vec::new();
+    for rank in 1..=3 {
+        all.push(start(rank).await);
+    }
+    assert_eq!(deposit(&all[0].1, "ann", 1).await, 1);
+    kill(all.remove(0).0.node).await;
+    let (again, bank) = start(1).await;
+    let votes = all.iter().map(|(one, _)| one.voter.vote(1, Vote::Yes));
+    for outcome in within(futures::future::join_all(votes)).await {
+        assert_eq!(outcome.unwrap(), Outcome::Abort);
+    }
+    assert_eq!(deposit(&bank, "ann", 2).await, 3);
+    let refused = within(again.voter.vote(2, Vote::Yes)).await;
+    assert!(matches!(refused, Err(Error::StartedAgain)), "{refused:?}");
+    // Notices come after what it has waited for, if they come.
+    for (_, bank) in &all {
+        deposit(bank, "bob", 1).await;
+    }
+    assert_eq!(deposit(&bank, "bob", 1).await, 3);
+    assert!(again.node.status().borrow().crashed.is_empty());
+    within(again.node.shutdown()).await.unwrap();
 }
