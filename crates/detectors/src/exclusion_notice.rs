@@ -169,10 +169,14 @@ pub fn spawn<H: Host>(
     status.send(mailbox.addr().with(Event::Status));
     let below = lane.attach(mailbox.addr().with(Event::Link));
     detector.send(mailbox.addr().with(Event::Crash));
-    host.start(mailbox, ExclusionNotice::default(), move |effect| match effect {
-        Effect::Link(request) => below.send(request),
-        Effect::Reported(indication) => up.send(indication),
-    });
+    host.start(
+        mailbox,
+        ExclusionNotice::default(),
+        move |effect| match effect {
+            Effect::Link(request) => below.send(request),
+            Effect::Reported(indication) => up.send(indication),
+        },
+    );
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub use stack::Stack;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use quorate_catalogue::agreements::Consensus;
 use quorate_core::{Membership, ProcessId};
 use quorate_links::perfect;
 use quorate_quorums::flooding;
@@ -247,9 +248,19 @@ impl Configuration {
         }
     }
 
-    /// Whether a process that was started again is put in its slot again.
-    pub fn rejoins(&self) -> bool {
-        self.consistency == Consistency::TotalOrder && self.stack.rejoins()
+    /// What the names of the modules do not say of this program.
+    pub fn application(&self) -> String {
+        match self.consistency {
+            Consistency::TotalOrder => {
+                let consensus = match self.stack.consensus {
+                    Consensus::ByTotalOrder => " consensus:by-total-order",
+                    // A module of its own.
+                    _ => "",
+                };
+                format!("quorate-node commands:{VERSION}{consensus}")
+            }
+            Consistency::Register => "quorate-node".to_owned(),
+        }
     }
 }
 

@@ -89,7 +89,10 @@ fn main() -> ExitCode {
     let matches = without_empty_variables(Cli::command()).get_matches();
     let command = Cli::from_arg_matches(&matches).map(|cli| cli.command);
     let result = match command.unwrap_or_else(|error| error.exit()) {
-        Command::Node(node) => node::run(*node),
+        Command::Node(node) => match node::run(*node) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Demo(demo) => demo.run(),
         Command::Chaos(chaos) => chaos.run(),
         Command::Status(status) => status.run(),

@@ -1,14 +1,10 @@
 //! `quorate node`: one replica of the key-value store.
 mod admin;
 pub mod doors;
-mod indications;
-mod one_shot;
+mod modules;
 mod outcomes;
 pub mod registers;
 pub mod replica;
-mod rooms;
-mod stack;
-mod turns;
 pub mod unwritten;
 mod view;
 
@@ -16,16 +12,18 @@ use crate::{
     configuration::{Configuration, Consistency, Source},
     logging, resp,
 };
-use admin::{Admin, Agreements};
-use anyhow::{Context, Result, bail, ensure};
+use admin::{Admin, Agreements, Memory};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
-use quorate_core::message::Origin;
-use quorate_runtime::host::Identity;
+use modules::Modules;
+use quorate_catalogue::quorum_system::STORE;
+use quorate_core::Incarnation;
+use quorate_runtime::Error;
+use quorate_services::kv::MAXIMUM_BYTES;
 use registers::Registers;
 use replica::Replica;
 use serde_json::json;
-use stack::{Order, Stack};
-use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, process::ExitCode, time::Duration};
 use tokio::{
     net::{TcpListener, lookup_host},
     signal::unix::{SignalKind, signal},
@@ -53,8 +51,12 @@ pub struct Node {
     stop_at_end_of_input: bool,
 }
 
-/// Runs a replica until a signal stops it.
-pub fn run(node: Node) -> Result<()> {
+/// The exit status of a replica whose seat another start of its process has taken over. A supervisor that starts it
+/// again displaces that one in turn: so this is told apart from other failures.
+const DISPLACED: u8 = 3;
+
+/// Runs a replica until a signal stops it, or another start takes its seat over.
+pub fn run(node: Node) -> Result<ExitCode> {
     let configuration = node.source.load()?;
     logging::start(&configuration.log, configuration.log_format)?;
     // Clients and HTTP share one thread; the protocol has its own.
@@ -63,16 +65,9 @@ pub fn run(node: Node) -> Result<()> {
         .build()
         .context("cannot start the runtime")?;
     let Some(doors) = runtime.block_on(open(&configuration, node.stop_at_end_of_input))? else {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     };
-    let identity = Identity::fresh(configuration.me, configuration.membership);
-    let origin = Origin {
-        process: identity.me,
-        incarnation: identity.incarnation,
-    };
-    let view = View::new(origin, configuration.membership, configuration.deadline);
-    let stack = stack::start(&configuration, identity, &doors.peers, &view)?;
-    runtime.block_on(serve(configuration, doors, origin, view, stack))
+    runtime.block_on(serve(configuration, doors))
 }
 
 /// What serves the store.
@@ -112,47 +107,21 @@ async fn open(configuration: &Configuration, stop_at_end_of_input: bool) -> Resu
     }))
 }
 
-async fn serve(
-    configuration: Configuration,
-    doors: Doors,
-    origin: Origin,
-    view: View,
-    stack: Stack,
-) -> Result<()> {
+async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
     let Doors {
         stop,
         clients,
         http,
-        ..
+        peers,
     } = doors;
-    let Stack {
-        order,
-        memory,
-        counters,
-        faults,
-        recorder,
-        consensus,
-        commit,
-        mut reported,
-        running,
-    } = stack;
-    let store = match order {
-        Some(Order {
-            requests,
-            indications,
-        }) => {
-            let replica = Replica::new(origin, requests, configuration.window, view.clone());
-            let (sender, follower) = (replica.clone(), replica.clone());
-            tokio::spawn(async move { sender.send_parcels().await });
-            tokio::spawn(async move { follower.follow(indications).await });
-            Store::Ordered(replica)
-        }
-        None => Store::Registers(memory.registers.clone()),
-    };
+    let (builder, modules) = modules::declare(&configuration, peers)?;
+    let node = builder.start().await.context("cannot start the node")?;
+    let view = View::of(&node, configuration.membership, configuration.deadline);
+    let (store, memory, agreements) = serving(&configuration, modules, &view);
     watch_outcomes(&store, &view);
     announce(
         &configuration,
-        origin,
+        node.incarnation(),
         clients.local_addr()?,
         http.local_addr()?,
     );
@@ -161,24 +130,20 @@ async fn serve(
         view,
         store: store.clone(),
         memory,
-        counters,
+        counters: node.counters().clone(),
         identity: json!({
             "version": env!("CARGO_PKG_VERSION"),
             "cluster": configuration.cluster,
-            "incarnation": origin.incarnation.to_string(),
+            "incarnation": node.incarnation().to_string(),
             "transport": configuration.transport.to_string(),
             "consistency": configuration.consistency.to_string(),
             "stack": configuration.algorithms(),
         }),
-        agreements: Agreements {
-            consensus,
-            commit,
-            stack: configuration.stack.clone(),
-        },
+        agreements,
         peers: configuration.peers.clone().into(),
         deadline: configuration.deadline,
-        faults: configuration.faults.then_some(faults),
-        recorder,
+        faults: configuration.faults.then(|| node.faults().clone()),
+        recorder: node.recorder().cloned(),
         membership: configuration.membership,
         me: configuration.me,
     };
@@ -190,10 +155,8 @@ async fn serve(
         idle: configuration.client_idle,
         together: Together::new(configuration.client_memory),
     };
-    tokio::spawn(watch_joining(
-        admin.view.standing(),
-        configuration.me.rank(),
-    ));
+    let standing = admin.view.standing();
+    tokio::spawn(watch_joining(standing.clone(), configuration.me.rank()));
     tokio::spawn(admin::serve(http, admin::router(admin)));
     let clients = tokio::spawn(resp::serve(
         clients,
@@ -202,23 +165,84 @@ async fn serve(
         stop.clone(),
     ));
 
-    tokio::select! {
-        () = stop.cancelled() => {}
-        // Never, unless the system is assumed to be synchronous.
-        Some(by) = reported.recv() => bail!(
-            "{by} has reported this process as crashed: the system is not as synchronous as `[stack]` \
-             assumes, and this process has to stop"
-        ),
-        ended = running.ended() => bail!("the protocol thread has ended: {ended}"),
-    }
+    let code = tokio::select! {
+        () = stop.cancelled() => ExitCode::SUCCESS,
+        words = displaced(standing) => {
+            eprintln!("quorate: {words}");
+            stop.cancel();
+            ExitCode::from(DISPLACED)
+        }
+        _ = node.ended() => return Err(why(&node).await),
+    };
     info!("stopping: clients are told what became of their commands");
     let patience = configuration.deadline + Duration::from_secs(1);
     if timeout(patience, clients).await.is_err() {
         warn!("some clients were still reading their replies");
     }
-    running.shutdown().await;
+    if let Err(error) = node.shutdown().await {
+        warn!("{error}");
+    }
     info!("stopped");
-    Ok(())
+    Ok(code)
+}
+
+/// Waits until this process, which took part, may not any more: another start of it has its seat. Why.
+async fn displaced(mut standing: watch::Receiver<Standing>) -> String {
+    let excluded = |standing: &Standing| matches!(standing, Standing::Excluded(_));
+    if standing.wait_for(|s| *s == Standing::Voter).await.is_ok()
+        && let Ok(now) = standing.wait_for(excluded).await
+        && let Standing::Excluded(words) = &*now
+    {
+        return words.clone();
+    }
+    // The node has stopped.
+    std::future::pending().await
+}
+
+/// What clients and operators are served by.
+fn serving(
+    configuration: &Configuration,
+    modules: Modules,
+    view: &View,
+) -> (Store, Memory, Agreements) {
+    let longest = if configuration.registers.carry_the_store() {
+        STORE
+    } else {
+        MAXIMUM_BYTES
+    };
+    let registers = Registers::new(modules.registers, modules.lengths, longest, view);
+    let store = match modules.store {
+        Some(store) => {
+            let replica = Replica::new(store, view.clone());
+            let sender = replica.clone();
+            tokio::spawn(async move { sender.send_parcels().await });
+            Store::Ordered(replica)
+        }
+        None => Store::Registers(registers.clone()),
+    };
+    let memory = Memory {
+        registers,
+        snapshot: modules.snapshot,
+        joined: modules.joined,
+    };
+    let agreements = Agreements {
+        consensus: modules.consensus,
+        commit: modules.commit,
+        stack: configuration.stack.clone(),
+    };
+    (store, memory, agreements)
+}
+
+/// Why a node has ended by itself.
+async fn why(node: &quorate_runtime::Node) -> anyhow::Error {
+    match node.shutdown().await {
+        Err(Error::ReportedCrashed { by }) => anyhow!(
+            "{by} has reported this process as crashed: the system is not as synchronous as `[stack]` \
+             assumes, and this process has to stop"
+        ),
+        Err(error) => anyhow!("the node has ended: {error}"),
+        Ok(()) => anyhow!("the node has ended"),
+    }
 }
 
 /// Has what the store is asked for say whether this process is ready.
@@ -313,11 +337,16 @@ async fn resolve_one(peer: &str) -> Result<SocketAddr> {
     }
 }
 
-fn announce(configuration: &Configuration, origin: Origin, client: SocketAddr, admin: SocketAddr) {
+fn announce(
+    configuration: &Configuration,
+    incarnation: Incarnation,
+    client: SocketAddr,
+    admin: SocketAddr,
+) {
     let n = configuration.membership.n();
     let (cluster, transport) = (&configuration.cluster, configuration.transport);
     info!(
-        incarnation = %origin.incarnation,
+        %incarnation,
         "p{} of {n} of the cluster `{cluster}` over {transport}: clients at {client}, HTTP at {admin}",
         configuration.me.rank()
     );
@@ -353,5 +382,24 @@ fn info_text(admin: Admin) -> impl Fn() -> String + Clone {
             let _ = write!(text, "{key}:{value}\r\n");
         }
         text + &format!("# Keyspace\r\ndb0:keys={},expires=0\r\n", status["keys"])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn only_who_took_part_can_be_displaced() {
+        let standing = watch::Sender::new(Standing::Joining);
+        let mut never = Box::pin(displaced(standing.subscribe()));
+        let excluded = || Standing::Excluded("another start".to_owned());
+        standing.send_replace(excluded());
+        assert!(never.as_mut().now_or_never().is_none());
+        standing.send_replace(Standing::Voter);
+        assert!(never.as_mut().now_or_never().is_none());
+        standing.send_replace(excluded());
+        assert_eq!(never.now_or_never().as_deref(), Some("another start"));
     }
 }

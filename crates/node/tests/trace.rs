@@ -34,15 +34,15 @@ fn a_command_becomes_a_picture_of_what_all_replicas_did() {
     let svg = fs::read_to_string(svg).unwrap();
     for part in [
         "Recorded by p1, p2, p3.",
-        "total-order: Broadcast",
-        "in the lane total-order",
+        "group-order: Broadcast",
+        "in the lane group-order",
         "Data p1.1",
         "Accepted #1",
     ] {
         assert!(svg.contains(part), "{part}");
     }
     for rank in 1..=3 {
-        let delivery = format!("total-order: Deliver p1.1 at p{rank}");
+        let delivery = format!("group-order: Deliver p1.1 at p{rank}");
         assert!(svg.contains(&delivery), "{delivery}");
     }
 

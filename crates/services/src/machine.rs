@@ -19,11 +19,9 @@ use crate::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_core::{
-    MessageId, ProcessId,
-    message::Origin,
+    ProcessId,
     wire::{Undecodable, put_number, take_number},
 };
-use std::collections::BTreeMap;
 
 /// Begins a payload of commands of the store.
 const COMMANDS: u64 = 1;
@@ -46,8 +44,6 @@ pub enum Answer {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Machine {
     log: Log,
-    /// The last message of each process: of a process that came back, of its last incarnation.
-    last: BTreeMap<ProcessId, MessageId>,
     kv: Service,
     decisions: Decisions,
     undecodable: u64,
@@ -72,10 +68,9 @@ pub fn proposal(instance: u64, value: &[u8]) -> Bytes {
 impl Machine {
     /// Applies the next message of the total order. `wanted`: its sender waits for the answer here;
     /// otherwise replies are not made.
-    pub fn deliver(&mut self, id: MessageId, payload: &Bytes, wanted: bool) -> Answer {
-        self.log.append(id, payload);
-        self.last.insert(id.origin.process, id);
-        self.apply(payload.clone(), wanted).unwrap_or_else(|_| {
+    pub fn deliver(&mut self, origin: ProcessId, payload: Bytes, wanted: bool) -> Answer {
+        self.log.append(origin, &payload);
+        self.apply(payload, wanted).unwrap_or_else(|_| {
             self.undecodable += 1;
             Answer::Nothing
         })
@@ -90,13 +85,6 @@ impl Machine {
             }
             _ => Err(Undecodable),
         }
-    }
-
-    /// How many messages of an incarnation were delivered, if no later one of its process spoke since.
-    pub fn delivered_of(&self, origin: Origin) -> u64 {
-        let last = self.last.get(&origin.process);
-        let last = last.filter(|id| id.origin == origin);
-        last.map_or(0, |id| id.sequence)
     }
 
     /// The state as it is now, to be read in chunks, whatever is delivered meanwhile. Takes O(log n) and a

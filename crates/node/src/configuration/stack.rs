@@ -3,9 +3,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use quorate_catalogue::{
     agreements::{Commit, Consensus},
-    broadcasts::{self, Broadcast, Needs},
+    broadcasts::Needs,
 };
 use quorate_detectors::exclude_on_timeout;
+use quorate_runtime::node::GroupOrder;
 use serde::Deserialize;
 use std::{fmt, time::Duration};
 
@@ -52,7 +53,7 @@ impl Choices {
         let consensus = self.consensus.as_deref().map(Consensus::find).transpose();
         let commit = self.commit.as_deref().map(Commit::find).transpose();
         let stack = Stack {
-            total_order: total_order(self.total_order.as_deref())?,
+            order: order(self.total_order.as_deref())?,
             consensus: consensus
                 .context("`consensus`")?
                 .unwrap_or(Consensus::ByTotalOrder),
@@ -97,7 +98,7 @@ impl Choices {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stack {
     /// How commands are ordered.
-    pub total_order: Broadcast,
+    pub order: GroupOrder,
     /// What decides what is proposed.
     pub consensus: Consensus,
     /// What commits.
@@ -107,11 +108,6 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Whether a process that was started again is put in its slot again.
-    pub fn rejoins(&self) -> bool {
-        self.total_order == Broadcast::ByLeader
-    }
-
     /// The names of what runs beside total order.
     pub fn beside_order(&self) -> String {
         let consensus = match self.consensus {
@@ -128,26 +124,11 @@ impl Stack {
 /// All of it, as the handshake of the links compares it.
 impl fmt::Display for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}",
-            self.total_order.algorithms(),
-            self.beside_order()
-        )
+        write!(f, "{} {}", self.order.algorithms(), self.beside_order())
     }
 }
 
-fn total_order(name: Option<&str>) -> Result<Broadcast> {
-    let Some(name) = name else {
-        return Ok(broadcasts::TOTAL_ORDER);
-    };
-    let known = || Broadcast::all().filter(|broadcast| broadcast.is_uniform_total_order());
-    let Some(broadcast) = known().find(|broadcast| broadcast.name() == name) else {
-        let known: Vec<_> = known().map(Broadcast::name).collect();
-        bail!(
-            "`total_order` is `{name}`, which is no uniform total order: choose one of {}",
-            known.join(", ")
-        );
-    };
-    Ok(broadcast)
+fn order(name: Option<&str>) -> Result<GroupOrder> {
+    let order = name.map(str::parse).transpose();
+    Ok(order.context("`total_order`")?.unwrap_or_default())
 }

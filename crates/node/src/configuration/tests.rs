@@ -1,8 +1,6 @@
 use super::*;
-use quorate_catalogue::{
-    agreements::{Commit, Consensus},
-    broadcasts::Broadcast,
-};
+use quorate_catalogue::agreements::{Commit, Consensus};
+use quorate_runtime::node::GroupOrder;
 use std::io::Write;
 
 /// What the file `text` with the flags `settings` gives.
@@ -37,11 +35,11 @@ fn what_is_silent_has_a_default() {
 fn total_order_is_chosen_by_name() {
     let chosen = |name| {
         let text = format!("{THREE}[stack]\ntotal_order = '{name}'\n");
-        load(&text, Settings::default()).map(|c| c.stack.total_order)
+        load(&text, Settings::default()).map(|c| c.stack.order)
     };
     let silent = load(THREE, Settings::default()).unwrap();
-    assert_eq!(silent.stack.total_order, Broadcast::ByLeader);
-    assert_eq!(chosen("by-consensus").unwrap(), Broadcast::ByConsensus);
+    assert_eq!(silent.stack.order, GroupOrder::ByLeader);
+    assert_eq!(chosen("by-consensus").unwrap(), GroupOrder::ByConsensus);
     for name in ["causal-waiting", "by-consensus-on-messages", "gossip"] {
         let error = format!("{:#}", chosen(name).unwrap_err());
         assert!(

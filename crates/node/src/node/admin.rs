@@ -5,9 +5,10 @@ mod memory;
 mod server;
 
 pub use agreements::Agreements;
+pub use memory::Memory;
 pub use server::serve;
 
-use super::{Store, stack::Memory, view::View};
+use super::{Store, view::View};
 use crate::trace::line::{self, Head};
 use axum::{
     Json, Router,
@@ -108,7 +109,7 @@ impl Admin {
                     "keys": progress.keys,
                     "decisions": progress.decisions,
                     "under_way": progress.under_way,
-                    "incoming_state": progress.incoming,
+                    "incoming_state": self.view.incoming(),
                 })
             }
             Store::Registers(registers) => {

@@ -1,37 +1,27 @@
-//! One replica of the key-value store, between its clients and total order.
+//! One replica of the key-value store, between its clients and the order.
 //!
 //! Commands that arrive while the protocol is busy travel together: they wait in the *outbox*, as
-//! parcels, and each parcel is one message. A parcel leaves as soon as the window has room for it,
-//! so an idle replica sends at once and a busy one batches by itself. A process's messages are
-//! delivered in the order in which they were broadcast, so the oldest parcel under way is always
-//! the one that a delivery of our own answers.
-//!
-//! A replica that was started again is given the state that the others had at some point of the order,
-//! and takes commands from then on. States are [read and made](states) beside the protocol and the clients,
-//! which go on meanwhile.
-mod states;
+//! parcels, and each parcel is one command of the replicated machine. A parcel leaves as soon as there is room
+//! for it, so an idle replica sends at once and a busy one batches by itself.
+mod store;
+
+pub use store::Store;
 
 use super::{
-    indications::Indications,
+    modules::ROOM,
     outcomes::Asked,
-    stack::ORDER,
     unwritten::Held,
     view::{Standing, View},
 };
 use bytes::{Bytes, BytesMut};
-use quorate_abstractions::{
-    reconfigurable::{Indication, Request, Restore},
-    total_order::{Broadcast, Deliver},
-};
-use quorate_core::{Addr, message::Origin};
+use quorate_runtime::node::Replicated;
 use quorate_services::{
-    kv::{MAXIMUM_BYTES, Reply},
-    machine::{self, Machine},
+    kv::Reply,
+    machine::{self, Answer as Answered},
     once::Outcome,
 };
-use states::Incoming;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,16 +29,9 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch},
     time::{Instant, timeout_at},
 };
-use tracing::info;
 
 /// A parcel is closed when it is this long. One command may be longer.
 const PARCEL: usize = 256 * 1024;
-
-/// The most bytes of commands that were accepted and are not yet applied: two of the longest.
-const ROOM: usize = 2 * MAXIMUM_BYTES;
-
-/// How many indications are acted upon before other tasks of the thread have their turn.
-const INDICATIONS: usize = 64;
 
 /// Why commands were turned away. They were not executed and will not be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -108,21 +91,26 @@ impl Parcel {
     }
 }
 
+/// A parcel that was submitted: until it is dropped, which it is when it has come back or never will.
 struct UnderWay {
-    /// The how-manieth message of this process it is.
     number: u64,
-    whom: Whom,
     since: Instant,
-    _window: OwnedSemaphorePermit,
+    replica: Arc<Shared>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.replica.state).under_way.remove(&self.number);
+    }
 }
 
 #[derive(Default)]
 struct State {
     outbox: VecDeque<Parcel>,
-    under_way: VecDeque<UnderWay>,
-    /// How many messages were sent.
+    /// Since when what is under way was asked for.
+    under_way: BTreeMap<u64, Instant>,
+    /// How many parcels were submitted.
     sent: u64,
-    machine: Machine,
 }
 
 impl State {
@@ -134,6 +122,10 @@ impl State {
             since,
         });
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What `/status` and `/metrics` say of the replica.
@@ -152,19 +144,13 @@ pub struct Progress {
     pub decisions: usize,
     /// Own messages under way.
     pub under_way: usize,
-    /// Bytes that came of a state that is not whole yet; `None` if none is coming.
-    pub incoming: Option<u64>,
 }
 
 struct Shared {
-    me: Origin,
-    order: Addr<Request>,
+    store: Replicated<Store>,
     state: Mutex<State>,
-    /// The state that this process is being given. Never locked together with `state`.
-    incoming: Mutex<Option<Incoming>>,
     posted: Notify,
     room: Arc<Semaphore>,
-    window: Arc<Semaphore>,
     view: View,
     standing: watch::Receiver<Standing>,
 }
@@ -174,24 +160,20 @@ struct Shared {
 pub struct Replica(Arc<Shared>);
 
 impl Replica {
-    /// A replica that sends through `order`, with at most `window` messages under way. When it may do
-    /// so, `view` knows; and what it learns of the configuration, it tells `view`.
-    pub fn new(me: Origin, order: Addr<Request>, window: usize, view: View) -> Self {
+    /// The replica of such a store. When it may take commands, `view` knows.
+    pub fn new(store: Replicated<Store>, view: View) -> Self {
         Replica(Arc::new(Shared {
-            me,
-            order,
+            store,
             state: Mutex::default(),
-            incoming: Mutex::default(),
             posted: Notify::new(),
             room: Arc::new(Semaphore::new(ROOM)),
-            window: Arc::new(Semaphore::new(window)),
             standing: view.standing(),
             view,
         }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 
     /// Puts encoded commands into the total order, behind all that this caller has submitted before.
@@ -251,12 +233,16 @@ impl Replica {
         };
         let (answer, receiver) = oneshot::channel();
         {
-            let mut state = self.state();
             // A decision is final: it needs no order any more.
-            if let Some(outcome) = state.machine.decisions().outcome(instance) {
+            let decided = self
+                .0
+                .store
+                .peek(|store| store.machine().decisions().outcome(instance));
+            if let Some(outcome) = decided {
                 let _ = answer.send(outcome);
                 return Ok(receiver);
             }
+            let mut state = self.state();
             let payload = BytesMut::from(machine::proposal(instance, value));
             let whom = Whom::Proposer {
                 answer,
@@ -274,146 +260,77 @@ impl Replica {
         voter.map_err(Refusal::NotVoter)
     }
 
-    /// Moves parcels from the outbox into total order, for ever.
+    /// Submits the parcels of the outbox, until the node stops. Then whoever waits for one is told by the end
+    /// of his channel.
     pub async fn send_parcels(&self) {
         loop {
             self.0.posted.notified().await;
             while !self.state().outbox.is_empty() {
-                self.0.view.rooms().room_for(ORDER).await;
-                let Ok(window) = self.0.window.clone().acquire_owned().await else {
+                // First the room, then the parcel: what comes meanwhile travels with it.
+                let Ok(permit) = self.0.store.reserve().await else {
+                    self.state().outbox.clear();
                     return;
                 };
-                let mut state = self.state();
-                if let Some(parcel) = state.outbox.pop_front() {
-                    state.sent += 1;
-                    let number = state.sent;
-                    state.under_way.push_back(UnderWay {
-                        number,
-                        whom: parcel.whom,
-                        since: parcel.since,
-                        _window: window,
-                    });
-                    // Under the lock: parcels enter total order in the order of `under_way`.
-                    let payload = parcel.payload.freeze();
-                    self.0.order.send(Request::Broadcast(Broadcast { payload }));
-                }
+                let Some((payload, whom, under_way)) = self.next_parcel() else {
+                    break;
+                };
+                let then = move |answer| {
+                    let outcomes = under_way.replica.view.outcomes();
+                    outcomes.upon_return(under_way.since.elapsed());
+                    drop(under_way);
+                    hand_out(answer, whom);
+                };
+                // Refused is what comes after the end: whoever waits is told as above.
+                let _ = permit.submit_then(&payload, then);
             }
         }
     }
 
-    /// Acts upon what total order indicates, until it ends.
-    pub async fn follow(&self, mut indications: Indications) {
-        let mut batch = Vec::with_capacity(INDICATIONS);
-        while indications.recv_many(&mut batch, INDICATIONS).await > 0 {
-            for indication in batch.drain(..) {
-                self.upon(indication);
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn upon(&self, indication: Indication) {
-        match indication {
-            Indication::Deliver(delivery) => self.upon_deliver(&delivery),
-            Indication::Configuration(configuration) => {
-                self.0.view.upon_configuration(configuration);
-            }
-            Indication::StateWanted { ticket } => self.upon_state_wanted(ticket),
-            Indication::Restore(restore) => self.upon_restore(restore),
-        }
-    }
-
-    fn upon_deliver(&self, delivery: &Deliver) {
-        let own = delivery.origin == self.0.me;
+    fn next_parcel(&self) -> Option<(Bytes, Whom, UnderWay)> {
         let mut state = self.state();
-        for (id, payload) in delivery.messages() {
-            let answer = state.machine.deliver(id, payload, own);
-            if own && let Some(UnderWay { whom, since, .. }) = state.under_way.pop_front() {
-                self.0.view.outcomes().upon_return(since.elapsed());
-                hand_out(answer, whom);
-            }
-        }
-    }
-
-    /// The state as of all that was delivered here before: indications are acted upon in their order.
-    fn upon_state_wanted(&self, ticket: u64) {
-        let view = self.state().machine.view();
-        info!("another replica is given the state");
-        let view = states::outgoing(view);
-        self.0.order.send(Request::State { ticket, view });
-    }
-
-    /// A state comes in chunks. Until it is whole this replica's state is what it was.
-    fn upon_restore(&self, restore: Restore) {
-        let mut incoming = self.incoming();
-        match restore {
-            Restore::Begin => *incoming = Some(Incoming::default()),
-            Restore::Abandoned => *incoming = None,
-            Restore::Chunk(chunk) => {
-                if let Some(incoming) = &mut *incoming {
-                    incoming.push(&chunk);
-                }
-            }
-            Restore::Whole => {
-                let whole = incoming.take();
-                drop(incoming);
-                if let Some(whole) = whole {
-                    self.upon_whole_state(whole);
-                }
-            }
-        }
-    }
-
-    /// This process goes on from this state, as a newcomer, or because it was too far behind. What it
-    /// had under way, and the state stands for, is done: its outcome cannot be known here any more.
-    fn upon_whole_state(&self, incoming: Incoming) {
-        let bytes = incoming.bytes();
-        match incoming.finish() {
-            Ok(machine) => {
-                let delivered = machine.log().delivered();
-                let mut state = self.state();
-                let done = machine.delivered_of(self.0.me);
-                while state.under_way.front().is_some_and(|u| u.number <= done) {
-                    state.under_way.pop_front();
-                }
-                let before = std::mem::replace(&mut state.machine, machine);
-                drop(state);
-                states::forget(before);
-                info!(bytes, delivered, "caught up: got the state");
-                self.0.view.upon_caught_up();
-            }
-            Err(error) => self.0.view.upon_unreadable_state(&error.to_string()),
-        }
-    }
-
-    fn incoming(&self) -> MutexGuard<'_, Option<Incoming>> {
-        let incoming = self.0.incoming.lock();
-        incoming.unwrap_or_else(PoisonError::into_inner)
+        let Parcel {
+            payload,
+            whom,
+            since,
+        } = state.outbox.pop_front()?;
+        state.sent += 1;
+        let number = state.sent;
+        state.under_way.insert(number, since);
+        let replica = self.0.clone();
+        let under_way = UnderWay {
+            number,
+            since,
+            replica,
+        };
+        Some((payload.freeze(), whom, under_way))
     }
 
     /// How far the replica has come.
     pub fn progress(&self) -> Progress {
-        let incoming = self.incoming().as_ref().map(Incoming::bytes);
-        let state = self.state();
-        let machine = &state.machine;
-        let log = machine.log();
-        Progress {
-            delivered: log.delivered(),
-            hash: log.hash(),
-            applied: machine.kv().applied(),
-            undecodable: machine.undecodable(),
-            keys: machine.kv().store().len(),
-            decisions: machine.decisions().len(),
-            under_way: state.under_way.len() + state.outbox.len(),
-            incoming,
-        }
+        let under_way = {
+            let state = self.state();
+            state.under_way.len() + state.outbox.len()
+        };
+        self.0.store.peek(|store| {
+            let machine = store.machine();
+            let log = machine.log();
+            Progress {
+                delivered: log.delivered(),
+                hash: log.hash(),
+                applied: machine.kv().applied(),
+                undecodable: machine.undecodable(),
+                keys: machine.kv().store().len(),
+                decisions: machine.decisions().len(),
+                under_way,
+            }
+        })
     }
 }
 
 impl Asked for Replica {
     fn oldest(&self) -> Option<Duration> {
         let state = self.state();
-        let under_way = state.under_way.front().map(|message| message.since);
+        let under_way = state.under_way.values().next().copied();
         let oldest = under_way.or_else(|| state.outbox.front().map(|parcel| parcel.since));
         oldest.map(|since| since.elapsed())
     }
@@ -427,9 +344,9 @@ impl Asked for Replica {
 
 /// Gives everybody who waits for this message what it came to: clients the replies to their commands.
 /// Who has given up is not there any more.
-fn hand_out(answer: machine::Answer, whom: Whom) {
+fn hand_out(answer: Answered, whom: Whom) {
     match (answer, whom) {
-        (machine::Answer::Replies(replies), Whom::Clients(waiting)) => {
+        (Answered::Replies(replies), Whom::Clients(waiting)) => {
             let mut replies = replies.into_iter();
             for Waiting {
                 commands,
@@ -443,13 +360,13 @@ fn hand_out(answer: machine::Answer, whom: Whom) {
                 let _ = answer.send((replies, held));
             }
         }
-        (machine::Answer::Outcome(outcome), Whom::Proposer { answer, .. }) => {
+        (Answered::Outcome(outcome), Whom::Proposer { answer, .. }) => {
             let _ = answer.send(outcome);
         }
         // What this process sent is what it gets back: own messages decode. Whoever waits is told by
         // the end of his channel.
         (
-            machine::Answer::Replies(_) | machine::Answer::Outcome(_) | machine::Answer::Nothing,
+            Answered::Replies(_) | Answered::Outcome(_) | Answered::Nothing,
             Whom::Clients(_) | Whom::Proposer { .. } | Whom::Nobody,
         ) => {}
     }

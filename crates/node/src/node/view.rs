@@ -1,124 +1,30 @@
-//! What this process knows of the cluster: kept up to date by the link, ◇P and Ω, read by
-//! `/status`, `/readyz` and whoever must know whether this process may serve.
+//! What this process knows of the cluster, as `/status`, `/members`, `/views` and `/readyz` show it: a
+//! presentation of what the library's node says.
+mod standing;
+
+pub use standing::{Standing, voter};
+
 use super::outcomes::Outcomes;
-use super::rooms::Rooms;
-use quorate_abstractions::{
-    eventually_perfect::{Allowed, Indication as Suspicion, Reach, Timeout},
-    leader::Trust,
-    link::Status,
-    reconfigurable::Configuration,
+use futures::{Stream, StreamExt, stream};
+use quorate_core::{Membership, ProcessId, ProcessSet};
+use quorate_runtime::{
+    Node, NodeEvent,
+    node::{Peer, Snapshot, Standing as Known, Way},
 };
-use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet, message::Origin};
-use quorate_links::perfect::Admission;
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    fmt::Write,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::{
-    sync::{broadcast, watch},
-    time::{Instant, timeout_at},
-};
-use tracing::{error, info, warn};
+use std::{fmt::Write, sync::Arc, time::Duration};
+use tokio::sync::{broadcast, watch};
 
 /// The most changes that whoever watches may be behind.
 const CHANGES: usize = 256;
 
-/// Whether this process takes part.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// It has not been admitted yet: too few others have met it.
-    Joining,
-    /// It has been admitted: it votes and serves.
-    Voter,
-    /// It was started again, and waits for its slot and for the state of the others.
-    Newcomer,
-    /// It may neither vote nor serve, which these words explain. Final.
-    Excluded(String),
-}
-
-impl Standing {
-    /// Whether it is known if this process takes part.
-    pub fn is_settled(&self) -> bool {
-        match self {
-            Standing::Joining | Standing::Newcomer => false,
-            Standing::Voter | Standing::Excluded(_) => true,
-        }
-    }
-
-    /// The standing in one word.
-    fn word(&self) -> &'static str {
-        match self {
-            Standing::Joining => "joining",
-            Standing::Voter => "voter",
-            Standing::Newcomer => "newcomer",
-            Standing::Excluded(_) => "excluded",
-        }
-    }
-
-    /// What becomes of a process in this standing that is told that it may not take part.
-    fn exclude(&self, reason: &str) -> Option<Standing> {
-        let history = match self {
-            Standing::Joining => "restarted without its memory, or shares its id with another",
-            Standing::Newcomer => "was started again, and is not taken in",
-            Standing::Voter => "was given up by others",
-            Standing::Excluded(_) => return None,
-        };
-        Some(Standing::Excluded(format!(
-            "this replica {history}, and may not vote or serve: {reason}"
-        )))
-    }
-}
-
-/// Waits until a process of this standing may take part. Otherwise why it may not.
-pub async fn voter(standing: &watch::Receiver<Standing>, deadline: Instant) -> Result<(), String> {
-    let mut standing = standing.clone();
-    let _ = timeout_at(deadline, standing.wait_for(Standing::is_settled)).await;
-    match &*standing.borrow() {
-        Standing::Voter => Ok(()),
-        Standing::Excluded(words) => Err(words.clone()),
-        Standing::Joining => {
-            Err("not admitted yet: too few others have met this replica".to_owned())
-        }
-        Standing::Newcomer => {
-            Err("newcomer: this replica was started again and is catching up".to_owned())
-        }
-    }
-}
-
-#[derive(Default)]
-struct Peer {
-    incarnation: Option<String>,
-    connected: bool,
-    lost: bool,
-    refused: Option<String>,
-    replaced: Option<String>,
-    /// How long it may be silent before it is suspected.
-    timeout: Timeout,
-}
-
-struct State {
-    peers: BTreeMap<ProcessId, Peer>,
-    suspected: ProcessSet,
-    cut_off: ProcessSet,
-    leader: Option<ProcessId>,
-    configuration: Configuration,
-    /// Whether another incarnation of this process came before.
-    came_later: bool,
-}
-
 /// The view. Clones share it.
 #[derive(Clone)]
 pub struct View {
-    me: ProcessId,
-    incarnation: Incarnation,
     membership: Membership,
-    state: Arc<Mutex<State>>,
+    status: watch::Receiver<Snapshot>,
     standing: Arc<watch::Sender<Standing>>,
     changes: Arc<broadcast::Sender<Value>>,
-    rooms: Rooms,
     outcomes: Outcomes,
 }
 
@@ -126,50 +32,143 @@ fn ranks(set: ProcessSet) -> Vec<usize> {
     set.iter().map(ProcessId::rank).collect()
 }
 
+/// Whether this process takes part, in the words of the replica.
+fn standing(now: &Snapshot) -> Standing {
+    let before = if now.took_part {
+        Standing::Voter
+    } else if now.started_again {
+        Standing::Newcomer
+    } else {
+        Standing::Joining
+    };
+    match &now.standing {
+        Known::Newcomer => Standing::Newcomer,
+        Known::Admitted => Standing::Voter,
+        Known::Excluded { reason, .. } => before.exclude(reason).unwrap_or(before),
+        Known::Unreadable => Standing::Excluded(
+            "this replica cannot read the state that it was given, and may not vote or serve"
+                .to_owned(),
+        ),
+        // One that this program does not know is none in which it may serve.
+        Known::Joining | _ => Standing::Joining,
+    }
+}
+
+/// Whether data flows to a peer, or would if it owed less.
+fn is_connected(peer: &Peer) -> bool {
+    matches!(peer.way, Way::Connected { .. } | Way::Ended { .. })
+}
+
+/// The present configuration, who leads, and who is suspected, as far as this process knows.
+fn present(now: &Snapshot) -> Value {
+    let holders = now.peers.iter().map(|peer| {
+        json!({
+            "slot": peer.process.rank(),
+            "incarnation": peer.holder.map(|it| it.to_string()),
+            "held_before": peer.held_before,
+        })
+    });
+    json!({
+        "configuration": now.epoch,
+        "members": holders.collect::<Vec<_>>(),
+        "leader": now.leader.map(ProcessId::rank),
+        "suspected": ranks(now.suspected),
+    })
+}
+
 impl View {
-    /// The view of a process that has heard of nobody yet. What it is asked for is to come back within the
-    /// deadline.
-    pub fn new(me: Origin, membership: Membership, deadline: Duration) -> Self {
-        let Origin {
-            process: me,
-            incarnation,
-        } = me;
-        let peers = membership.others(me).iter();
-        let state = State {
-            peers: peers.map(|p| (p, Peer::default())).collect(),
-            suspected: ProcessSet::EMPTY,
-            cut_off: ProcessSet::EMPTY,
-            leader: None,
-            configuration: Configuration {
-                number: 0,
-                newcomers: Vec::new(),
-            },
-            came_later: false,
+    /// The view of the process that this node runs, within a runtime. What it is asked for is to come back
+    /// within the deadline.
+    pub fn of(node: &Node, membership: Membership, deadline: Duration) -> Self {
+        let told = stream::unfold(node.events(), |mut events| async {
+            let event = events.next().await?;
+            let now = events.now().clone();
+            Some(((event, now), events))
+        });
+        View::new(membership, node.status(), told, deadline)
+    }
+
+    /// The view of what is known at each time, and of what is told, each time with what is known then.
+    fn new(
+        membership: Membership,
+        status: watch::Receiver<Snapshot>,
+        told: impl Stream<Item = (NodeEvent, Snapshot)> + Send + 'static,
+        deadline: Duration,
+    ) -> Self {
+        let (first, presented) = {
+            let now = status.borrow();
+            (standing(&now), present(&now))
         };
-        View {
-            me,
-            incarnation,
+        let view = View {
             membership,
-            state: Arc::new(Mutex::new(state)),
-            standing: Arc::new(watch::Sender::new(Standing::Joining)),
+            status,
+            standing: Arc::new(watch::Sender::new(first)),
             changes: Arc::new(broadcast::Sender::new(CHANGES)),
-            rooms: Rooms::default(),
             outcomes: Outcomes::new(deadline),
+        };
+        tokio::spawn(view.clone().follow(told, presented));
+        view
+    }
+
+    /// Tells whoever watches of each change, until the node stops.
+    async fn follow(
+        self,
+        told: impl Stream<Item = (NodeEvent, Snapshot)> + Send,
+        mut presented: Value,
+    ) {
+        let mut told = std::pin::pin!(told);
+        while let Some((event, then)) = told.next().await {
+            // Never one before that which was seen.
+            let now = standing(&self.status.borrow());
+            self.standing.send_if_modified(|standing| {
+                let is_news = *standing != now;
+                *standing = now;
+                is_news
+            });
+            if let NodeEvent::Missed { count } = event {
+                self.tell(json!({ "missed": count }));
+                continue;
+            }
+            let present = present(&then);
+            if present != presented {
+                self.tell(present.clone());
+                presented = present;
+            }
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tell(&self, change: Value) {
+        // Nobody may be watching.
+        let _ = self.changes.send(change);
+    }
+
+    fn now(&self) -> Snapshot {
+        // A copy: while it is borrowed, the protocol cannot change it.
+        self.status.borrow().clone()
+    }
+
+    /// A view that knows nothing but the standing, which it is told.
+    #[cfg(test)]
+    pub fn told(deadline: Duration) -> (Self, watch::Sender<Standing>) {
+        let told = watch::Sender::new(Standing::Joining);
+        let view = View {
+            membership: tests::five(),
+            status: watch::Sender::new(tests::nothing()).subscribe(),
+            standing: Arc::new(told.clone()),
+            changes: Arc::new(broadcast::Sender::new(CHANGES)),
+            outcomes: Outcomes::new(deadline),
+        };
+        (view, told)
+    }
+
+    /// How many bytes came of a state that is not whole yet; `None` if none is coming.
+    pub fn incoming(&self) -> Option<u64> {
+        self.status.borrow().incoming
     }
 
     /// Whether another incarnation of this process came before: then it has a place in total order only.
     pub fn came_later(&self) -> bool {
-        self.state().came_later
-    }
-
-    /// Which modules have room.
-    pub fn rooms(&self) -> &Rooms {
-        &self.rooms
+        self.status.borrow().started_again
     }
 
     /// What [`present`](Self::present) is after each change from now on.
@@ -177,234 +176,34 @@ impl View {
         self.changes.subscribe()
     }
 
-    /// Tells whoever watches.
-    fn tell(&self) {
-        // Nobody may be watching.
-        let _ = self.changes.send(self.present());
-    }
-
     /// The present configuration, who leads, and who is suspected, as far as this process knows.
     pub fn present(&self) -> Value {
-        let state = self.state();
-        let holders = self.membership.iter().map(|p| {
-            let (incarnation, before) = self.holder(&state, p);
-            json!({ "slot": p.rank(), "incarnation": incarnation, "held_before": before })
-        });
-        json!({
-            "configuration": state.configuration.number,
-            "members": holders.collect::<Vec<_>>(),
-            "leader": state.leader.map(ProcessId::rank),
-            "suspected": ranks(state.suspected),
-        })
-    }
-
-    /// The incarnation in a slot, as far as it is known, and how many were in it before.
-    fn holder(&self, state: &State, slot: ProcessId) -> (Option<String>, u64) {
-        let newcomers = &state.configuration.newcomers;
-        if let Some((origin, before)) = newcomers.iter().find(|(o, _)| o.process == slot) {
-            return (Some(origin.incarnation.to_string()), *before);
-        }
-        let known = match state.peers.get(&slot) {
-            Some(peer) => peer.incarnation.clone(),
-            // A newcomer's slot is another's, until a configuration says otherwise.
-            None if *self.standing.borrow() == Standing::Newcomer => None,
-            None => Some(self.incarnation.to_string()),
-        };
-        (known, 0)
+        present(&self.now())
     }
 
     /// Every slot, with who is in it and how it does.
     pub fn members(&self, addresses: &[String]) -> Value {
-        let state = self.state();
-        let members = self.membership.iter().zip(addresses).map(|(p, address)| {
-            let (incarnation, before) = self.holder(&state, p);
+        let now = self.now();
+        let members = now.peers.iter().zip(addresses).map(|(peer, address)| {
             json!({
-                "slot": p.rank(),
+                "slot": peer.process.rank(),
                 "address": address,
-                "incarnation": incarnation,
-                "held_before": before,
-                "standing": self.standing_of(&state, p),
-                "leader": state.leader == Some(p),
+                "incarnation": peer.holder.map(|it| it.to_string()),
+                "held_before": peer.held_before,
+                "standing": standing_of(&now, peer),
+                "leader": now.leader == Some(peer.process),
             })
         });
         json!({
-            "process": self.me.rank(),
-            "configuration": state.configuration.number,
+            "process": now.me.rank(),
+            "configuration": now.epoch,
             "members": members.collect::<Vec<_>>(),
         })
-    }
-
-    /// How a process does, in one word.
-    fn standing_of(&self, state: &State, p: ProcessId) -> &'static str {
-        match state.peers.get(&p) {
-            None => self.standing.borrow().word(),
-            Some(peer) if peer.replaced.is_some() => "newcomer",
-            Some(peer) if peer.lost => "lost",
-            Some(_) if state.suspected.contains(p) => "suspected",
-            Some(peer) if peer.refused.is_some() => "refused",
-            Some(peer) if peer.connected => "voter",
-            Some(_) => "unknown",
-        }
     }
 
     /// Whether this process takes part, and every change of it.
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.subscribe()
-    }
-
-    /// The link tells of a peer, or of this process's own standing.
-    pub fn upon_status(&self, status: Status) {
-        match status {
-            Status::Connected { peer, incarnation } => {
-                info!(%peer, %incarnation, "connected");
-                self.update(peer, |entry| {
-                    let incarnation = incarnation.to_string();
-                    // Who took the slot over owes nothing of what the one before did.
-                    entry.lost &= entry.incarnation.as_ref() == Some(&incarnation);
-                    entry.replaced = entry.replaced.take().filter(|known| *known != incarnation);
-                    entry.connected = true;
-                    entry.incarnation = Some(incarnation);
-                    entry.refused = None;
-                });
-            }
-            Status::Refused { peer, reason } => {
-                let mut known = false;
-                self.update(peer, |entry| {
-                    known = entry.refused.as_ref() == Some(&reason);
-                    entry.refused = Some(reason.clone());
-                });
-                if !known {
-                    warn!(%peer, "refused: {reason}");
-                }
-            }
-            Status::Ended { peer } => {
-                warn!(%peer, "the stream to it has ended: it owed too much for too long");
-                self.update(peer, |entry| entry.lost = true);
-            }
-            Status::Begun { peer } => {
-                info!(%peer, "a stream to it has begun anew");
-                self.update(peer, |entry| entry.lost = false);
-            }
-            Status::Gap { peer } => warn!(%peer, "some of what it sent is missing here"),
-            Status::Replaced {
-                peer,
-                known,
-                newcomer,
-            } => {
-                warn!(%peer, %known, %newcomer, "restarted without its memory: it may not vote");
-                self.update(peer, |entry| {
-                    entry.connected = false;
-                    entry.replaced = Some(newcomer.to_string());
-                });
-            }
-            Status::Admitted => {
-                info!("enough others have met this process: it votes and serves");
-                self.step(&Standing::Joining, Standing::Voter);
-            }
-            Status::Newcomer { by, known } => {
-                info!(%by, %known, "an earlier incarnation held this slot: waiting to take its place");
-                self.state().came_later = true;
-                self.step(&Standing::Joining, Standing::Newcomer);
-            }
-            Status::Excluded { by, reason } => self.upon_excluded(by, &reason),
-        }
-    }
-
-    /// Goes from one standing to another, if it is in that one.
-    fn step(&self, from: &Standing, to: Standing) {
-        self.standing.send_if_modified(|standing| {
-            let there = standing == from;
-            if there {
-                *standing = to;
-            }
-            there
-        });
-    }
-
-    /// This process, a newcomer, has the state of the others.
-    pub fn upon_caught_up(&self) {
-        self.step(&Standing::Joining, Standing::Voter);
-        self.step(&Standing::Newcomer, Standing::Voter);
-    }
-
-    /// This process, a newcomer, was given a state that it cannot read.
-    pub fn upon_unreadable_state(&self, error: &str) {
-        let words = format!(
-            "this replica cannot read the state that it was given, and may not vote or serve: {error}"
-        );
-        error!("{words}");
-        self.standing.send_replace(Standing::Excluded(words));
-    }
-
-    /// Others hold the slots from now on.
-    pub fn upon_configuration(&self, configuration: Configuration) {
-        info!(number = configuration.number, newcomers = ?configuration.newcomers, "configuration");
-        {
-            let mut state = self.state();
-            for (origin, _) in &configuration.newcomers {
-                // It is in its slot now, and not waiting for it any more.
-                if let Some(peer) = state.peers.get_mut(&origin.process) {
-                    let newcomer = origin.incarnation.to_string();
-                    peer.replaced = peer.replaced.take().filter(|known| *known != newcomer);
-                }
-            }
-            state.configuration = configuration;
-        }
-        self.tell();
-    }
-
-    fn upon_excluded(&self, by: ProcessId, reason: &str) {
-        self.standing.send_if_modified(|standing| {
-            let Some(excluded) = standing.exclude(reason) else {
-                return false;
-            };
-            if let Standing::Excluded(words) = &excluded {
-                error!(%by, "{words}");
-            }
-            *standing = excluded;
-            true
-        });
-    }
-
-    fn update(&self, peer: ProcessId, change: impl FnOnce(&mut Peer)) {
-        if let Some(entry) = self.state().peers.get_mut(&peer) {
-            change(entry);
-        }
-    }
-
-    /// ◇P suspects a process, or no longer does.
-    pub fn upon_suspicion(&self, suspicion: Suspicion) {
-        match suspicion {
-            Suspicion::Suspect(p) => warn!(peer = %p, "suspected"),
-            Suspicion::Restore(p) => info!(peer = %p, "suspected no longer"),
-        }
-        suspicion.apply(&mut self.state().suspected);
-        self.tell();
-    }
-
-    /// A peer may be silent for so long from now on.
-    pub fn upon_timeout(&self, allowed: Allowed) {
-        self.update(allowed.process, |entry| entry.timeout = allowed.timeout);
-    }
-
-    /// These are known to reach less than a majority.
-    pub fn upon_reach(&self, Reach { cut_off, .. }: Reach) {
-        let mut state = self.state();
-        let before = std::mem::replace(&mut state.cut_off, cut_off);
-        drop(state);
-        for p in cut_off.without(before).iter() {
-            warn!(process = %p, "cut off from a majority");
-        }
-        for p in before.without(cut_off).iter() {
-            info!(process = %p, "cut off no longer");
-        }
-    }
-
-    /// Ω trusts another leader.
-    pub fn upon_trust(&self, Trust(leader): Trust) {
-        info!(%leader, "trusted to lead");
-        self.state().leader = Some(leader);
-        self.tell();
     }
 
     /// What became of what this process was asked for.
@@ -415,8 +214,8 @@ impl View {
     /// Whether this process lives, as a supervisor has it: it is not excluded, for which there is no cure
     /// but that somebody acts. Otherwise why.
     pub fn live(&self) -> Result<(), String> {
-        match &*self.standing.borrow() {
-            Standing::Excluded(words) => Err(words.clone()),
+        match standing(&self.now()) {
+            Standing::Excluded(words) => Err(words),
             Standing::Joining | Standing::Newcomer | Standing::Voter => Ok(()),
         }
     }
@@ -424,86 +223,124 @@ impl View {
     /// Whether this process can serve: it takes part, and what it was asked for last came back in time.
     /// Otherwise why not.
     pub fn ready(&self) -> Result<(), String> {
-        match &*self.standing.borrow() {
+        self.ready_as_of(&self.now())
+    }
+
+    fn ready_as_of(&self, now: &Snapshot) -> Result<(), String> {
+        match standing(now) {
             Standing::Voter => {}
             Standing::Joining => {
-                let needed = Admission::RestartSafe.others(&self.membership);
+                let (needed, met) = (now.needed, now.met.len());
                 return Err(format!(
-                    "not admitted yet: {needed} others must have met this process"
+                    "not admitted yet: {needed} others must have met this process, and {met} have"
                 ));
             }
             Standing::Newcomer => return Err("newcomer: catching up".into()),
-            Standing::Excluded(words) => return Err(words.clone()),
+            Standing::Excluded(words) => return Err(words),
         }
         let verdict = self.outcomes.verdict();
-        verdict.map_err(|reason| format!("{reason}; {}", self.surroundings()))
-    }
-
-    /// Who is not reached, and who leads, in words.
-    fn surroundings(&self) -> String {
-        let state = self.state();
-        // Who is cut off itself is suspected, but heard.
-        let silent = state.suspected.without(state.cut_off);
-        let unreached = state.peers.iter();
-        let unreached = unreached.filter(|(p, peer)| !peer.connected || silent.contains(**p));
-        let unreached: Vec<_> = unreached.map(|(p, _)| p.to_string()).collect();
-        let mut words = match unreached.as_slice() {
-            [] => "everybody is heard".to_owned(),
-            unreached => format!("not reached: {}", unreached.join(" ")),
-        };
-        if state.cut_off.contains(self.me) {
-            words.push_str("; cut off from a majority");
-        }
-        match state.leader {
-            Some(leader) if leader == self.me => words.push_str("; this process is to lead"),
-            Some(leader) => {
-                let _ = write!(words, "; {leader} is to lead");
-            }
-            None => {}
-        }
-        words
+        verdict.map_err(|reason| format!("{reason}; {}", surroundings(now)))
     }
 
     /// The part of `/status` that is about the cluster.
     pub fn to_json(&self) -> Value {
-        let ready = self.ready();
-        let standing = self.standing.borrow().clone();
+        let now = self.now();
+        let ready = self.ready_as_of(&now);
+        let standing = standing(&now);
         let excluded = match &standing {
             Standing::Excluded(words) => Some(words),
             Standing::Joining | Standing::Newcomer | Standing::Voter => None,
         };
-        let state = self.state();
-        let peers = state.peers.iter().map(|(p, peer)| {
+        let peers = now.peers.iter().filter(|peer| peer.process != now.me);
+        let peers = peers.map(|peer| peer_to_json(&now, peer));
+        let slowed = now.slowed.iter().map(|(module, by)| {
             json!({
-                "process": p.rank(),
-                "connected": peer.connected,
-                "incarnation": peer.incarnation,
-                "suspected": state.suspected.contains(*p),
-                "timeout_ms": {
-                    "floor": peer.timeout.floor.as_millis() as u64,
-                    "excess": peer.timeout.excess.as_millis() as u64,
-                },
-                "lost": peer.lost,
-                "refused": peer.refused,
-                "replaced_by": peer.replaced,
+                "module": module,
+                "by": by.by.rank(),
+                "owed": by.owed,
+                "announced": by.announced,
             })
         });
         json!({
-            "process": self.me.rank(),
+            "process": now.me.rank(),
             "processes": self.membership.n(),
             "majority": self.membership.majority(),
             "standing": standing.word(),
             "excluded": excluded,
             "ready": ready.is_ok(),
             "not_ready": ready.err(),
-            "configuration": state.configuration.number,
-            "leader": state.leader.map(ProcessId::rank),
-            "suspected": ranks(state.suspected),
-            "cut_off": ranks(state.cut_off),
+            "configuration": now.epoch,
+            "leader": now.leader.map(ProcessId::rank),
+            "suspected": ranks(now.suspected),
+            "cut_off": ranks(now.cut_off),
             "peers": peers.collect::<Vec<_>>(),
-            "slowed": self.rooms.to_json(),
+            "slowed": slowed.collect::<Vec<_>>(),
         })
     }
+}
+
+fn peer_to_json(now: &Snapshot, peer: &Peer) -> Value {
+    let timeout = peer.timeout.unwrap_or_default();
+    let refused = match &peer.way {
+        Way::Refused { reason } => Some(reason),
+        _ => None,
+    };
+    let replaced = match peer.way {
+        Way::Replaced { newcomer, .. } => Some(newcomer.to_string()),
+        _ => None,
+    };
+    json!({
+        "process": peer.process.rank(),
+        "connected": is_connected(peer),
+        "incarnation": peer.incarnation.map(|it| it.to_string()),
+        "suspected": now.suspected.contains(peer.process),
+        "timeout_ms": {
+            "floor": timeout.floor.as_millis() as u64,
+            "excess": timeout.excess.as_millis() as u64,
+        },
+        "lost": peer.stream_ended,
+        "refused": refused,
+        "replaced_by": replaced,
+    })
+}
+
+/// How a process does, in one word.
+fn standing_of(now: &Snapshot, peer: &Peer) -> &'static str {
+    if peer.process == now.me {
+        return standing(now).word();
+    }
+    match &peer.way {
+        Way::Replaced { .. } => "newcomer",
+        _ if peer.stream_ended => "lost",
+        _ if now.suspected.contains(peer.process) => "suspected",
+        Way::Refused { .. } => "refused",
+        Way::Connected { .. } => "voter",
+        _ => "unknown",
+    }
+}
+
+/// Who is not reached, and who leads, in words.
+fn surroundings(now: &Snapshot) -> String {
+    // Who is cut off itself is suspected, but heard.
+    let silent = now.suspected.without(now.cut_off);
+    let unreached = now.peers.iter().filter(|peer| peer.process != now.me);
+    let unreached = unreached.filter(|p| !is_connected(p) || silent.contains(p.process));
+    let unreached: Vec<_> = unreached.map(|peer| peer.process.to_string()).collect();
+    let mut words = match unreached.as_slice() {
+        [] => "everybody is heard".to_owned(),
+        unreached => format!("not reached: {}", unreached.join(" ")),
+    };
+    if now.cut_off.contains(now.me) {
+        words.push_str("; cut off from a majority");
+    }
+    match now.leader {
+        Some(leader) if leader == now.me => words.push_str("; this process is to lead"),
+        Some(leader) => {
+            let _ = write!(words, "; {leader} is to lead");
+        }
+        None => {}
+    }
+    words
 }
 
 #[cfg(test)]

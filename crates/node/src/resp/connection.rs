@@ -189,7 +189,7 @@ async fn write_replies(
                 // What it holds is given back when the reply is on its way.
                 (Slot::Placed(mut placed), _) => {
                     let reply = if let Some(reply) = placed.try_reply() {
-                        Ok(reply)
+                        reply
                     } else {
                         output.flush().await?;
                         placed.reply().await

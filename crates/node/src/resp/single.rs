@@ -1,12 +1,12 @@
 //! Commands that a register can serve: those that read or write one key.
 use super::answer::Answer;
 use crate::node::{
-    registers::{NotDone, Place, Registers, Unreturned},
+    registers::{Action, Done, NotDone, Place, Registers, Unreturned},
     replica::Refusal,
     unwritten::Held,
 };
 use bytes::Bytes;
-use quorate_abstractions::register::{Action, Outcome};
+use quorate_runtime::Error;
 use quorate_services::kv::{Command, Reply};
 use tokio::time::Instant;
 
@@ -109,29 +109,29 @@ pub struct Placed {
 
 impl Placed {
     /// The reply, if it is here.
-    pub fn try_reply(&mut self) -> Option<Reply> {
-        let outcome = self.place.try_outcome()?;
-        Some(reply(self.told, outcome))
+    pub fn try_reply(&mut self) -> Option<Result<Reply, Unreturned>> {
+        let done = self.place.try_outcome()?;
+        let done = done.map_err(Unreturned::Failed);
+        Some(done.map(|done| reply(self.told, done)))
     }
 
     /// Waits for the reply until the deadline.
     pub async fn reply(&mut self) -> Result<Reply, Unreturned> {
-        let outcome = self.place.outcome(self.deadline).await?;
-        Ok(reply(self.told, outcome))
+        let done = self.place.outcome(self.deadline).await?;
+        Ok(reply(self.told, done))
     }
 }
 
-fn reply(told: Told, outcome: Outcome) -> Reply {
-    match outcome {
-        Outcome::Written { .. } => Reply::Ok,
-        Outcome::Read { value, .. } => match told {
+fn reply(told: Told, done: Done) -> Reply {
+    match done {
+        Done::Written => Reply::Ok,
+        Done::Read { value, .. } => match told {
             Told::Value => value.map_or(Reply::Nil, Reply::Value),
             Told::Length => Reply::Integer(
                 value.map_or(0, |value| i64::try_from(value.len()).unwrap_or(i64::MAX)),
             ),
             Told::Existence => Reply::Integer(i64::from(value.is_some())),
         },
-        Outcome::Refused(_) => Reply::Error("ERR the register takes no more writes; not executed"),
     }
 }
 
@@ -143,6 +143,7 @@ pub fn not_done(not_done: NotDone, deadline: &str) -> Answer {
         NotDone::Refused(Refusal::NoQuorum) => format!(
             "NOQUORUM no quorum answered earlier operations within {deadline}; not executed"
         ),
+        NotDone::Failed(error) => failed(&error),
     })
 }
 
@@ -152,10 +153,19 @@ pub fn unreturned(unreturned: Unreturned, deadline: &str) -> Answer {
         Unreturned::NotBegun => format!(
             "NOQUORUM an earlier operation on the key has not returned within {deadline}; not executed"
         ),
-        Unreturned::UnderWay => {
+        Unreturned::InFlight => {
             format!("NOQUORUM no quorum answered within {deadline}; outcome unknown")
         }
+        Unreturned::Failed(error) => failed(&error),
     })
+}
+
+/// What a client is told of what the node refuses, or has given up.
+fn failed(error: &Error) -> String {
+    match error {
+        Error::OutcomeUnknown => "ERR the replica is stopping; outcome unknown".to_owned(),
+        error => format!("ERR {error}; not executed"),
+    }
 }
 
 #[cfg(test)]
@@ -208,7 +218,7 @@ mod tests {
         let read = |told, value: Option<&'static str>| {
             let tag = quorate_abstractions::register::Tag::INITIAL;
             let value = value.map(Bytes::from);
-            reply(told, Outcome::Read { tag, value })
+            reply(told, Done::Read { tag, value })
         };
         assert_eq!(read(Told::Value, Some("abc")), Reply::Value("abc".into()));
         assert_eq!(read(Told::Value, None), Reply::Nil);

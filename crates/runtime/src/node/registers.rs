@@ -204,6 +204,54 @@ fn refused(outcome: Outcome, writer: Option<ProcessId>) -> Error {
     }
 }
 
+/// Where an algorithm says that operations have returned.
+fn returns(operations: &Arc<OnRegisters>) -> Addr<Indication> {
+    let operations = operations.clone();
+    Addr::new(move |indication: Indication| {
+        let Indication {
+            register,
+            operation,
+            outcome,
+        } = indication;
+        operations.returned(&register, operation, outcome);
+    })
+}
+
+/// From now on operations go to this algorithm.
+fn open(operations: &OnRegisters, algorithm: Addr<Request>) {
+    operations.open(algorithm.with(|begun: Begun<Bytes, Action>| Request {
+        register: begun.object,
+        operation: begun.operation,
+        action: begun.action,
+    }));
+}
+
+impl Registers<Bytes> {
+    /// Registers of the process `me` without a node, for tests of what stands on them: operations that begin go to
+    /// `algorithm`, at most so many at a time, and have returned when the address that comes back is told so.
+    pub fn alone(
+        me: ProcessId,
+        window: usize,
+        algorithm: Addr<Request>,
+    ) -> (Self, Addr<Indication>) {
+        let limits = Limits {
+            messages: window,
+            bytes: usize::MAX,
+        };
+        let operations = Arc::new(Operations::new(limits, Sharing::of_a_kind()));
+        let up = returns(&operations);
+        open(&operations, algorithm);
+        let registers = Registers {
+            operations,
+            codec: Codec::raw(),
+            limit: usize::MAX,
+            writer: None,
+            me,
+        };
+        (registers, up)
+    }
+}
+
 /// Registers that are declared.
 pub(super) struct Declared<T> {
     pub limits: Limits,
@@ -314,22 +362,9 @@ impl Builder {
         let operations = Arc::new(operations.admitting(admit));
         let (told, wait) = (operations.clone(), declared.wait);
         self.fallible_module(name, algorithms, move |wiring| {
-            let returned = told.clone();
-            let up = Addr::new(move |indication: Indication| {
-                let Indication {
-                    register,
-                    operation,
-                    outcome,
-                } = indication;
-                returned.returned(&register, operation, outcome);
-            });
+            let up = returns(&told);
             wiring.pressure(wait, told.pressure());
-            let door = wire(wiring, up)?;
-            told.open(door.with(|begun: Begun<Bytes, Action>| Request {
-                register: begun.object,
-                operation: begun.operation,
-                action: begun.action,
-            }));
+            open(&told, wire(wiring, up)?);
             Ok(())
         })?;
         self.handles.agreements.push(operations.clone());

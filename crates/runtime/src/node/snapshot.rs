@@ -136,7 +136,7 @@ pub struct Snapshot {
 /// What is said.
 impl Snapshot {
     /// Nothing is known yet. `needed`: how many others must meet this process before it takes part.
-    pub(crate) fn new(
+    pub fn new(
         me: ProcessId,
         incarnation: Incarnation,
         addresses: &[SocketAddr],

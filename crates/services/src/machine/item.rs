@@ -1,16 +1,15 @@
 //! What a state consists of, one after the other, as bytes.
 //!
-//! A state is a head, then the last message of each process, then decisions, then pairs of the store, each
-//! kind in the order of its keys, then an end. So equal states are equal bytes.
+//! A state is a head, then decisions, then pairs of the store, each kind in the order of its keys, then an
+//! end. So equal states are equal bytes.
 use bytes::{Buf, BytesMut};
 use quorate_core::{
-    Incarnation, MessageId, ProcessId,
-    message::{LAST_NUMBER, Origin},
+    message::LAST_NUMBER,
     wire::{MAXIMUM_VALUE, put_number, take_number},
 };
 
 /// The version of the form.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// The most bytes of a number.
 const NUMBER: usize = 10;
@@ -20,8 +19,6 @@ const NUMBER: usize = 10;
 pub(super) enum Item<'a> {
     /// The numbers of which there is one each.
     Head(Head),
-    /// The last message of its process.
-    Last(MessageId),
     /// A decision.
     Decision { instance: u64, value: &'a [u8] },
     /// A pair of the store.
@@ -54,10 +51,9 @@ impl<'a> Item<'a> {
     pub fn kind(&self) -> u64 {
         match self {
             Item::Head(_) => 0,
-            Item::Last(_) => 1,
-            Item::Decision { .. } => 2,
-            Item::Pair { .. } => 3,
-            Item::End(_) => 4,
+            Item::Decision { .. } => 1,
+            Item::Pair { .. } => 2,
+            Item::End(_) => 3,
         }
     }
 
@@ -78,11 +74,6 @@ impl<'a> Item<'a> {
                     put_number(number, out);
                 }
             }
-            Item::Last(id) => {
-                put_number(id.origin.process.rank() as u64, out);
-                put_number(id.origin.incarnation.0, out);
-                put_number(id.sequence, out);
-            }
             Item::Decision { instance, value } => {
                 put_number(*instance, out);
                 put(value, out);
@@ -100,18 +91,17 @@ impl<'a> Item<'a> {
         let mut rest = *bytes;
         let item = match number(&mut rest)? {
             0 => Item::Head(head(&mut rest)?),
-            1 => Item::Last(last(&mut rest)?),
-            2 => {
+            1 => {
                 let instance = number(&mut rest)?;
                 let value = take(&mut rest)?;
                 Item::Decision { instance, value }
             }
-            3 => {
+            2 => {
                 let key = take(&mut rest)?;
                 let value = take(&mut rest)?;
                 Item::Pair { key, value }
             }
-            4 => Item::End(number(&mut rest)?),
+            3 => Item::End(number(&mut rest)?),
             _ => return Err(Lacks::Sense),
         };
         *bytes = rest;
@@ -130,16 +120,6 @@ fn head(bytes: &mut &[u8]) -> Result<Head, Lacks> {
         applied: count(bytes)?,
         forgotten: number(bytes)?,
     })
-}
-
-fn last(bytes: &mut &[u8]) -> Result<MessageId, Lacks> {
-    let rank = usize::try_from(number(bytes)?).map_err(|_| Lacks::Sense)?;
-    let origin = Origin {
-        process: ProcessId::from_rank(rank).ok_or(Lacks::Sense)?,
-        incarnation: Incarnation(number(bytes)?),
-    };
-    let sequence = count(bytes)?;
-    Ok(MessageId { origin, sequence })
 }
 
 /// What somebody has counted.

@@ -94,15 +94,6 @@ impl Restoring {
                 machine.decisions = Decisions::restoring(head.forgotten);
                 Ok(())
             }
-            Item::Last(id) => {
-                let process = id.origin.process;
-                let above = machine.last.last_key_value();
-                if above.is_some_and(|(known, _)| *known >= process) {
-                    return Err(Undecodable);
-                }
-                machine.last.insert(process, id);
-                Ok(())
-            }
             Item::Decision { instance, value } => machine.decisions.restore(instance, value),
             Item::Pair { key, value } => machine.kv.store_mut().restore(key, value),
             Item::End(before) if before == self.taken - 1 => {

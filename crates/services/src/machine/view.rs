@@ -5,8 +5,6 @@ use super::{
 };
 use crate::ordered::Pairs;
 use bytes::{Bytes, BytesMut};
-use quorate_core::{MessageId, ProcessId};
-use std::collections::btree_map;
 
 /// How long a chunk is; the last one is shorter.
 pub const CHUNK: usize = 256 * 1024;
@@ -17,7 +15,6 @@ pub const CHUNK: usize = 256 * 1024;
 /// before. Beside that it holds a chunk and the longest of its values.
 pub struct View {
     head: Option<Head>,
-    last: btree_map::IntoValues<ProcessId, MessageId>,
     decisions: Box<dyn Iterator<Item = (u64, Bytes)> + Send>,
     pairs: Pairs,
     /// How many parts were written; `None` after the end.
@@ -38,7 +35,6 @@ impl View {
                 applied: kv.applied(),
                 forgotten: decisions.forgotten(),
             }),
-            last: machine.last.clone().into_values(),
             decisions: Box::new(decisions.all()),
             pairs: kv.store().pairs(),
             written: Some(0),
@@ -69,8 +65,6 @@ impl View {
         *written += 1;
         if let Some(head) = self.head.take() {
             Item::Head(head).encode(out);
-        } else if let Some(id) = self.last.next() {
-            Item::Last(id).encode(out);
         } else if let Some((instance, value)) = self.decisions.next() {
             let value = &value;
             Item::Decision { instance, value }.encode(out);

@@ -2,12 +2,7 @@
 use super::Admin;
 use crate::{
     configuration::Stack,
-    node::{
-        Store,
-        one_shot::{self, OneShot},
-        replica::Refusal,
-        view::voter,
-    },
+    node::{Store, modules::Agreed, replica::Refusal, view::voter},
 };
 use axum::{
     Json,
@@ -16,9 +11,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use quorate_abstractions::{atomic_commit, consensus};
+use quorate_abstractions::atomic_commit::{self, Vote};
+use quorate_runtime::{
+    Error,
+    node::{Proposer, Voter},
+};
 use quorate_services::once::{MAXIMUM_VALUE, Outcome};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -40,9 +39,9 @@ pub struct Proposal {
 #[derive(Clone)]
 pub struct Agreements {
     /// The consensus; `None`: total order decides.
-    pub consensus: Option<OneShot<consensus::Propose, Bytes>>,
+    pub consensus: Option<Agreed>,
     /// The atomic commit.
-    pub commit: OneShot<atomic_commit::Propose, atomic_commit::Outcome>,
+    pub commit: Voter,
     /// Which ones these are.
     pub stack: Stack,
 }
@@ -84,14 +83,25 @@ impl From<JsonRejection> for Failure {
     }
 }
 
-impl From<one_shot::Refusal> for Failure {
-    fn from(refusal: one_shot::Refusal) -> Self {
-        let code = match refusal {
-            one_shot::Refusal::Forgotten(_) => StatusCode::GONE,
-            one_shot::Refusal::TooFar(..) => StatusCode::BAD_REQUEST,
-            one_shot::Refusal::TooMany => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Failure(code, refusal.to_string())
+/// What the node says of a module that cannot do what it was asked.
+pub(super) fn failed(error: &Error, module: &str, done: &str) -> Failure {
+    match error {
+        Error::StartedAgain => Failure(
+            StatusCode::CONFLICT,
+            format!(
+                "this replica was started again: it counts in total order, but `{module}` has no place for \
+                 it; not {done}"
+            ),
+        ),
+        Error::InstanceOver { .. } => Failure(StatusCode::GONE, error.to_string()),
+        Error::InstanceTooFar { .. } | Error::TooLarge { .. } | Error::StoreFull { .. } => {
+            Failure::bad(format!("{error}; not {done}"))
+        }
+        Error::OutcomeUnknown => Failure::unavailable(error.to_string()),
+        Error::Busy | Error::Exhausted | Error::NotWriter { .. } => {
+            Failure(StatusCode::CONFLICT, format!("{error}; not {done}"))
+        }
+        error => Failure::unavailable(format!("{error}; not {done}")),
     }
 }
 
@@ -187,7 +197,7 @@ impl Admin {
 
     async fn propose_to(
         &self,
-        consensus: &OneShot<consensus::Propose, Bytes>,
+        consensus: &Agreed,
         instance: u64,
         value: &str,
         wait: Duration,
@@ -196,22 +206,26 @@ impl Admin {
         let deadline = Instant::now() + wait;
         self.check_first(chosen.name(), "proposed", wait, deadline)
             .await?;
-        let value = match (chosen.is_binary(), value) {
-            (false, value) => Bytes::copy_from_slice(value.as_bytes()),
-            (true, "0") => Bytes::from_static(&[0]),
-            (true, "1") => Bytes::from_static(&[1]),
-            (true, _) => {
+        let decided = match (consensus, value) {
+            (Agreed::Texts(proposer), value) => {
+                let value = value.to_owned();
+                timeout_at(deadline, decision(proposer, instance, &value)).await
+            }
+            (Agreed::Bits(proposer), "0" | "1") => {
+                let bit = value == "1";
+                let decided = timeout_at(deadline, decision(proposer, instance, &bit)).await;
+                decided.map(|decided| decided.map(|bit| u8::from(bit).to_string()))
+            }
+            (Agreed::Bits(_), _) => {
                 let name = chosen.name();
                 return Err(Failure::bad(format!(
                     "`{name}` agrees on 0 or 1 and on nothing else"
                 )));
             }
         };
-        let decision = consensus.ask(instance, consensus::Propose { instance, value })?;
-        match timeout_at(deadline, decision).await {
-            Ok(Ok(bit)) if chosen.is_binary() => Ok(bit.first().map_or(0, |b| *b).to_string()),
-            Ok(Ok(value)) => Ok(text(&value)),
-            Ok(Err(_)) | Err(_) => Err(Failure::unavailable(format!(
+        match decided {
+            Ok(decided) => decided.map_err(|error| failed(&error, chosen.name(), "proposed")),
+            Err(_) => Err(Failure::unavailable(format!(
                 "no decision within {wait:?}: have all replicas proposed in this instance? The \
                  proposal stands"
             ))),
@@ -225,15 +239,21 @@ impl Admin {
         let name = self.agreements.stack.commit.name();
         self.check_first(name, "voted", wait, deadline).await?;
         let vote = match ballot.vote {
-            Word::Yes => atomic_commit::Vote::Yes,
-            Word::No => atomic_commit::Vote::No,
+            Word::Yes => Vote::Yes,
+            Word::No => Vote::No,
         };
-        let vote = atomic_commit::Propose { instance, vote };
-        let outcome = self.agreements.commit.ask(instance, vote)?;
-        match timeout_at(deadline, outcome).await {
+        let voter = &self.agreements.commit;
+        let voted = async {
+            match voter.vote(instance, vote).await {
+                Err(Error::RequestedTwice { .. }) => voter.outcome(instance).await,
+                outcome => outcome,
+            }
+        };
+        match timeout_at(deadline, voted).await {
             Ok(Ok(atomic_commit::Outcome::Commit)) => Ok("commit".into()),
             Ok(Ok(atomic_commit::Outcome::Abort)) => Ok("abort".into()),
-            Ok(Err(_)) | Err(_) => Err(Failure::unavailable(format!(
+            Ok(Err(error)) => Err(failed(&error, name, "voted")),
+            Err(_) => Err(Failure::unavailable(format!(
                 "no outcome within {wait:?}: votes are missing, or a replica that `{name}` waits for \
                  is gone. The vote stands"
             ))),
@@ -260,6 +280,17 @@ impl Admin {
             ));
         }
         Ok(())
+    }
+}
+
+/// The decision of an instance, in which the value is proposed unless this process has proposed there already.
+async fn decision<T>(proposer: &Proposer<T>, instance: u64, value: &T) -> Result<T, Error>
+where
+    T: Serialize + DeserializeOwned,
+{
+    match proposer.propose(instance, value).await {
+        Err(Error::RequestedTwice { .. }) => proposer.decision(instance).await,
+        decided => decided,
     }
 }
 

@@ -1,10 +1,10 @@
 //! Shared memory that an operator asks for: registers, a snapshot, lattice agreement.
 use super::{
     Admin,
-    agreements::{Failure, refused},
+    agreements::{Failure, failed, refused},
 };
 use crate::node::{
-    registers::{NotDone, Unreturned},
+    registers::{Action, Done, NotDone, Registers, Unreturned},
     unwritten::Held,
 };
 use axum::{
@@ -14,14 +14,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use quorate_abstractions::{lattice::Union, lattice_agreement, register, snapshot};
+use quorate_abstractions::lattice::Union;
+use quorate_runtime::{
+    Error,
+    node::{LatticeProposer, Segments},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, error::Elapsed, timeout_at};
 
 /// The longest value of a segment, and of the elements of a proposal together.
 const MAXIMUM: usize = 4096;
@@ -29,6 +30,17 @@ const MAXIMUM: usize = 4096;
 /// The most bytes of all that is joined: each proposal carries all of it. What others join at the same time is
 /// not known here, and not counted.
 const MAXIMUM_JOINED: usize = 32 * 1024;
+
+/// What processes share.
+#[derive(Clone)]
+pub struct Memory {
+    /// The registers.
+    pub registers: Registers,
+    /// The snapshot.
+    pub snapshot: Segments<String>,
+    /// The lattice agreement.
+    pub joined: LatticeProposer<Union<String>>,
+}
 
 /// `POST /registers/read`.
 #[derive(Deserialize)]
@@ -109,146 +121,116 @@ impl Admin {
     async fn read(&self, asked: Read) -> Result<Value, Failure> {
         let wait = self.wait(asked.timeout_ms);
         let outcome = self
-            .operate(asked.register, register::Action::Read, "read", wait)
+            .operate(asked.register, Action::Read, "read", wait)
             .await?;
         match outcome {
-            register::Outcome::Read { tag, value } => Ok(json!({
+            Done::Read { tag, value } => Ok(json!({
                 "value": value.map(|value| text(&value)),
                 "timestamp": tag.timestamp,
                 "writer": tag.writer.map(quorate_core::ProcessId::rank),
             })),
-            register::Outcome::Written { .. } => Err(unexpected()),
-            register::Outcome::Refused(refusal) => Err(conflict(&refusal, "read")),
+            Done::Written => Err(unexpected()),
         }
     }
 
     async fn write(&self, asked: Write) -> Result<Value, Failure> {
         let wait = self.wait(asked.timeout_ms);
-        let action = register::Action::Write(asked.value.into());
+        let action = Action::Write(asked.value.into());
         match self
             .operate(asked.register, action, "written", wait)
             .await?
         {
             // Without the tag: those who share an operation do not share that.
-            register::Outcome::Written { .. } => Ok(json!({ "written": true })),
-            register::Outcome::Read { .. } => Err(unexpected()),
-            register::Outcome::Refused(refusal) => Err(conflict(&refusal, "written")),
+            Done::Written => Ok(json!({ "written": true })),
+            Done::Read { .. } => Err(unexpected()),
         }
     }
 
     async fn operate(
         &self,
         register: String,
-        action: register::Action,
+        action: Action,
         done: &str,
         wait: Duration,
-    ) -> Result<register::Outcome, Failure> {
+    ) -> Result<Done, Failure> {
         let deadline = Instant::now() + wait;
         self.check_first("registers", done, wait, deadline).await?;
-        let place =
-            self.memory
-                .registers
-                .submit(register.into(), action, deadline, Held::uncounted());
+        let registers = &self.memory.registers;
+        let place = registers.submit(register.into(), action, deadline, Held::uncounted());
         let mut place = place.await.map_err(|not_done| match not_done {
             NotDone::Refused(refusal) => refused(refusal, done, wait),
             NotDone::TooMuch(words) => Failure::bad(words),
+            NotDone::Failed(error) => failed(&error, "registers", done),
         })?;
         place.outcome(deadline).await.map_err(|unreturned| {
             Failure::unavailable(match unreturned {
                 Unreturned::NotBegun => format!(
                     "an earlier operation on the register has not returned within {wait:?}; not {done}"
                 ),
-                Unreturned::UnderWay => no_quorum(wait),
+                Unreturned::InFlight => no_quorum(wait),
+                Unreturned::Failed(error) => return failed(&error, "registers", done),
             })
         })
     }
 
     async fn snapshot(&self, asked: Snapshot) -> Result<Value, Failure> {
+        const MODULE: &str = "snapshot";
         let wait = self.wait(asked.timeout_ms);
         let deadline = Instant::now() + wait;
-        self.check_first("snapshot", "scanned", wait, deadline)
-            .await?;
-        let turns = &self.memory.snapshot;
+        self.check_first(MODULE, "scanned", wait, deadline).await?;
+        let segments = &self.memory.snapshot;
         let updates = asked.update.is_some();
         if let Some(value) = asked.update {
             check_length(value.len())?;
-            let update = turns.ask(snapshot::Action::Update(value.into()));
-            match outcome(update, "updated", wait, deadline).await? {
-                snapshot::Outcome::Updated => {}
-                snapshot::Outcome::Scanned(_) => return Err(unexpected()),
-                snapshot::Outcome::Refused(refusal) => return Err(conflict(&refusal, "updated")),
-            }
+            let updated = timeout_at(deadline, segments.update(&value)).await;
+            outcome(updated, MODULE, "updated", wait)?;
         }
-        let scanned = self.scan(wait, deadline).await;
-        scanned.map_err(|Failure(code, words)| {
-            let done = if updates {
-                "the segment is updated, but not scanned: "
-            } else {
-                ""
-            };
-            Failure(code, format!("{done}{words}"))
-        })
-    }
-
-    async fn scan(&self, wait: Duration, deadline: Instant) -> Result<Value, Failure> {
-        let scan = self.memory.snapshot.ask(snapshot::Action::Scan);
-        match outcome(scan, "scanned", wait, deadline).await? {
-            snapshot::Outcome::Scanned(view) => {
-                let segments = view.iter().map(|segment| {
-                    let written = segment.sequence > 0;
-                    json!({
-                        "sequence": segment.sequence,
-                        "value": written.then(|| text(&segment.value)),
-                    })
-                });
-                Ok(json!({ "segments": segments.collect::<Vec<_>>() }))
-            }
-            snapshot::Outcome::Updated => Err(unexpected()),
-            snapshot::Outcome::Refused(refusal) => Err(conflict(&refusal, "scanned")),
-        }
+        let scanned = timeout_at(deadline, segments.scan_numbered()).await;
+        let scanned =
+            outcome(scanned, MODULE, "scanned", wait).map_err(|Failure(code, words)| {
+                let done = if updates {
+                    "the segment is updated, but not scanned: "
+                } else {
+                    ""
+                };
+                Failure(code, format!("{done}{words}"))
+            })?;
+        let segments = scanned
+            .iter()
+            .map(|(sequence, value)| json!({ "sequence": sequence, "value": value }));
+        Ok(json!({ "segments": segments.collect::<Vec<_>>() }))
     }
 
     async fn join(&self, asked: Join) -> Result<Value, Failure> {
+        const MODULE: &str = "lattice agreement";
         let wait = self.wait(asked.timeout_ms);
         let deadline = Instant::now() + wait;
-        let module = "lattice agreement";
-        self.check_first(module, "joined", wait, deadline).await?;
+        self.check_first(MODULE, "joined", wait, deadline).await?;
         check_length(asked.elements.iter().map(String::len).sum())?;
-        let turns = &self.memory.joined;
+        let proposer = &self.memory.joined;
         let elements = Union(asked.elements.into_iter().collect());
-        let known = turns.ask(Union::default());
-        let known = decided(outcome(known, "joined", wait, deadline).await?)?;
+        let known = timeout_at(deadline, proposer.propose(&Union::default())).await;
+        let known = outcome(known, MODULE, "joined", wait)?;
         let all = known.0.union(&elements.0).map(|element| element.len() + 8);
         if all.sum::<usize>() > MAXIMUM_JOINED {
             return Err(Failure::bad(format!(
                 "the set would have more than {MAXIMUM_JOINED} bytes, and never gets smaller"
             )));
         }
-        let proposed = turns.ask(elements);
-        let decided = decided(outcome(proposed, "joined", wait, deadline).await?)?;
+        let decided = timeout_at(deadline, proposer.propose(&elements)).await;
+        let decided = outcome(decided, MODULE, "joined", wait)?;
         Ok(json!({ "elements": decided.0 }))
     }
 }
 
-fn decided(outcome: lattice_agreement::Outcome<Union<String>>) -> Result<Union<String>, Failure> {
-    match outcome {
-        lattice_agreement::Outcome::Decided(value) => Ok(value),
-        lattice_agreement::Outcome::Refused(refusal) => Err(conflict(&refusal, "joined")),
-    }
-}
-
-async fn outcome<O>(
-    asked: Result<oneshot::Receiver<O>, crate::node::turns::TooMany>,
+fn outcome<O>(
+    returned: Result<Result<O, Error>, Elapsed>,
+    module: &str,
     done: &str,
     wait: Duration,
-    deadline: Instant,
 ) -> Result<O, Failure> {
-    let outcome =
-        asked.map_err(|too_many| Failure::unavailable(format!("{too_many}; not {done}")))?;
-    match timeout_at(deadline, outcome).await {
-        Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(_)) | Err(_) => Err(Failure::unavailable(no_quorum(wait))),
-    }
+    let returned = returned.map_err(|_| Failure::unavailable(no_quorum(wait)))?;
+    returned.map_err(|error| failed(&error, module, done))
 }
 
 fn no_quorum(wait: Duration) -> String {
@@ -262,11 +244,6 @@ fn check_length(length: usize) -> Result<(), Failure> {
         )));
     }
     Ok(())
-}
-
-/// The module refuses, and nothing was done.
-fn conflict(refusal: &impl std::fmt::Display, done: &str) -> Failure {
-    Failure(StatusCode::CONFLICT, format!("{refusal}; not {done}"))
 }
 
 /// A module has answered something else than it was asked.

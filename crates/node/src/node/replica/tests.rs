@@ -1,23 +1,16 @@
 use super::*;
-use crate::node::indications;
 use bytes::Bytes;
-use quorate_abstractions::{
-    link::Status,
-    pressure::{Hindrance, Room},
-    reconfigurable::{Configuration, View as StateView},
-};
-use quorate_core::{Incarnation, Membership, ProcessId};
-use quorate_services::kv::Command;
+use quorate_core::{Incarnation, ProcessId, message::Origin};
+use quorate_runtime::node::{Alone, Chunk, Machine};
+use quorate_services::kv::{Command, MAXIMUM_BYTES};
 use std::time::Duration;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::task::yield_now;
 
-/// A total order of one process, that delivers what the test lets through.
+/// A store of this process alone, which applies what the test lets through.
 pub(crate) struct Order {
     pub replica: Replica,
-    pub view: View,
-    requests: mpsc::UnboundedReceiver<Request>,
-    indications: Addr<Indication>,
-    delivered: u64,
+    pub standing: watch::Sender<Standing>,
+    alone: Alone<Store>,
 }
 
 /// Nobody counts what is returned.
@@ -29,21 +22,10 @@ async fn replies(answer: Answer) -> Vec<Reply> {
     answer.await.unwrap().0
 }
 
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
-
-fn origin() -> Origin {
+fn p(rank: usize) -> Origin {
     Origin {
-        process: p(1),
+        process: ProcessId::from_rank(rank).unwrap(),
         incarnation: Incarnation(1),
-    }
-}
-
-fn newcomer_status() -> Status {
-    Status::Newcomer {
-        by: p(2),
-        known: Incarnation(9),
     }
 }
 
@@ -51,104 +33,58 @@ impl Order {
     /// Of a voter. Must be made inside a runtime.
     pub fn new(window: usize) -> Self {
         let order = Self::joining(window);
-        order.view.upon_status(Status::Admitted);
+        order.standing.send_replace(Standing::Voter);
         order
     }
 
     /// Of a process that has not been admitted yet.
     fn joining(window: usize) -> Self {
-        let view = View::new(
-            origin(),
-            Membership::of_size(3).unwrap(),
-            Duration::from_secs(2),
-        );
-        let (out, requests) = mpsc::unbounded_channel();
-        let (indications, indicated) = indications::channel(Addr::nowhere());
-        let out = Addr::new(move |request| out.send(request).unwrap());
-        let replica = Replica::new(origin(), out, window, view.clone());
-        let (sender, follower) = (replica.clone(), replica.clone());
+        let (view, standing) = View::told(Duration::from_secs(2));
+        let (store, alone) = Alone::bytes(p(1), Store::default(), window);
+        let replica = Replica::new(store, view);
+        let sender = replica.clone();
         tokio::spawn(async move { sender.send_parcels().await });
-        tokio::spawn(async move { follower.follow(indicated).await });
         Order {
             replica,
-            view,
-            requests,
-            indications,
-            delivered: 0,
+            standing,
+            alone,
         }
     }
 
-    async fn next_broadcast(&mut self) -> Bytes {
-        match self.requests.recv().await {
-            Some(Request::Broadcast(Broadcast { payload })) => payload,
-            other => panic!("{other:?}"),
-        }
+    /// Waits for the next parcel and applies it.
+    pub async fn deliver_one(&mut self) {
+        self.alone.apply_next().await;
     }
 
+    /// Applies what another process has submitted.
     fn deliver(&mut self, payload: Bytes) {
-        self.delivered += 1;
-        self.indicate(Indication::Deliver(Deliver {
-            origin: origin(),
-            first: self.delivered,
-            payloads: vec![payload],
-        }));
+        self.alone.apply_of(p(2), 1, &payload).unwrap();
     }
 
-    fn indicate(&self, indication: Indication) {
-        self.indications.send(indication);
-    }
-
-    /// Waits for the next message and delivers it; says how many bytes it was.
-    pub async fn deliver_one(&mut self) -> usize {
-        let payload = self.next_broadcast().await;
-        let length = payload.len();
-        self.deliver(payload);
-        length
-    }
-
-    /// The state that the replica gives to whom has this ticket.
-    async fn state(&mut self, ticket: u64) -> Bytes {
-        self.indicate(Indication::StateWanted { ticket });
-        match self.requests.recv().await {
-            Some(Request::State { ticket: t, view }) if t == ticket => whole(view),
-            other => panic!("{other:?}"),
+    /// How many parcels are under way, once all that can be are.
+    async fn under_way(&self) -> usize {
+        // Nothing here waits for anything but other tasks of this thread.
+        for _ in 0..100 {
+            yield_now().await;
         }
+        self.alone.waiting()
     }
 
-    /// Waits until the replica has acted upon all that was indicated.
-    async fn settle(&mut self) {
-        self.state(u64::MAX).await;
-    }
-
-    /// Gives the replica a state, in pieces.
-    fn restore(&self, mut state: Bytes) {
-        self.indicate(Indication::Restore(Restore::Begin));
-        while !state.is_empty() {
-            let chunk = state.split_to(state.len().min(7));
-            self.indicate(Indication::Restore(Restore::Chunk(chunk)));
-        }
-        self.indicate(Indication::Restore(Restore::Whole));
+    fn state(&self) -> Vec<Bytes> {
+        let mut view = self.alone.snapshot();
+        std::iter::from_fn(|| view.next_chunk()).collect()
     }
 
     /// Delivers everything, for ever.
-    pub fn run(mut self) -> (Replica, View) {
-        let handles = (self.replica.clone(), self.view.clone());
+    pub fn run(mut self) -> Replica {
+        let replica = self.replica.clone();
         tokio::spawn(async move {
             loop {
                 self.deliver_one().await;
             }
         });
-        handles
+        replica
     }
-}
-
-/// All that a view gives.
-fn whole(mut view: StateView) -> Bytes {
-    let mut whole = BytesMut::new();
-    while let Some(chunk) = view.next_chunk() {
-        whole.extend_from_slice(&chunk);
-    }
-    whole.freeze()
 }
 
 fn encoded(command: &Command) -> BytesMut {
@@ -181,37 +117,12 @@ async fn what_waits_together_travels_together_and_is_answered_in_order() {
             .unwrap();
         answers.push(answer);
     }
-    let length = order.deliver_one().await;
-    let expected = machine::commands().len() + 5 * incr().len();
-    assert_eq!(length, expected, "one message carries all five");
+    assert_eq!(order.under_way().await, 1, "one command carries all five");
+    order.deliver_one().await;
     for (count, answer) in (1..).zip(answers) {
         assert_eq!(replies(answer).await, vec![Reply::Integer(count)]);
     }
     assert_eq!(order.replica.progress().applied, 5);
-}
-
-#[tokio::test]
-async fn nothing_enters_total_order_while_the_peers_have_no_room() {
-    let mut order = Order::new(8);
-    let slow = Hindrance {
-        by: p(2),
-        owed: 9 << 20,
-        announced: false,
-    };
-    let rooms = order.view.rooms().clone();
-    rooms.upon_room((ORDER.into(), Room::Full(slow)));
-    let told = order.view.to_json()["slowed"][0].clone();
-    assert_eq!((&told["module"], &told["by"]), (&ORDER.into(), &2.into()));
-    let answer = order
-        .replica
-        .submit(1, &incr(), late(), held())
-        .await
-        .unwrap();
-    let early = timeout(Duration::from_millis(20), order.next_broadcast()).await;
-    assert!(early.is_err(), "{early:?}");
-    rooms.upon_room((ORDER.into(), Room::Open));
-    order.deliver_one().await;
-    assert_eq!(replies(answer).await, vec![Reply::Integer(1)]);
 }
 
 #[tokio::test]
@@ -245,12 +156,12 @@ async fn the_window_limits_what_is_under_way() {
                 .unwrap(),
         );
     }
-    let first = order.next_broadcast().await;
-    order.next_broadcast().await;
-    let third = timeout(Duration::from_millis(50), order.requests.recv()).await;
-    assert!(third.is_err(), "a third is under way");
-    order.deliver(first);
-    order.next_broadcast().await;
+    assert_eq!(order.under_way().await, 2);
+    order.deliver_one().await;
+    assert_eq!(order.under_way().await, 2);
+    order.deliver_one().await;
+    order.deliver_one().await;
+    assert_eq!(order.under_way().await, 1);
 }
 
 #[tokio::test]
@@ -284,21 +195,21 @@ async fn only_a_voter_takes_commands() {
         words
     };
     assert!(refusal().await.starts_with("not admitted yet"));
-    order.view.upon_status(newcomer_status());
+    order.standing.send_replace(Standing::Newcomer);
     assert!(refusal().await.starts_with("newcomer: "));
-    order.view.upon_status(Status::Excluded {
-        by: p(2),
-        reason: "of an error".into(),
-    });
+    let excluded = Standing::Excluded("of an error".to_owned());
+    order.standing.send_replace(excluded);
     assert!(refusal().await.ends_with("of an error"));
 }
 
 #[tokio::test]
 async fn who_is_still_joining_takes_commands_as_soon_as_it_is_admitted() {
-    let (replica, view) = Order::joining(1).run();
+    let order = Order::joining(1);
+    let standing = order.standing.clone();
+    let replica = order.run();
     let submitted = tokio::spawn(async move { replica.submit(1, &incr(), late(), held()).await });
-    tokio::task::yield_now().await;
-    view.upon_status(Status::Admitted);
+    yield_now().await;
+    standing.send_replace(Standing::Voter);
     let answer = submitted.await.unwrap().unwrap();
     assert_eq!(replies(answer).await, vec![Reply::Integer(1)]);
 }
@@ -329,7 +240,7 @@ async fn proposals_are_answered_with_what_was_decided_between_commands() {
     // What is decided here already needs no message.
     let third = order.replica.propose(7, b"c", late()).await.unwrap();
     assert_eq!(third.await, Ok(decided));
-    assert!(order.requests.try_recv().is_err());
+    assert_eq!(order.under_way().await, 0);
 }
 
 /// The payload of a message that increments.
@@ -340,71 +251,18 @@ fn increment() -> Bytes {
 }
 
 #[tokio::test]
-async fn a_newcomer_gets_the_state_of_exactly_the_point_at_which_it_was_wanted() {
-    let mut giver = Order::new(8);
-    giver.deliver(increment());
-    giver.deliver(machine::proposal(3, b"a"));
-    // Everything is in the queue before anything is acted upon.
-    giver.indicate(Indication::StateWanted { ticket: 5 });
-    giver.deliver(increment());
-    let Some(Request::State { ticket: 5, view }) = giver.requests.recv().await else {
-        panic!("no state");
-    };
-
-    let mut taker = Order::joining(8);
-    taker.view.upon_status(newcomer_status());
-    let waiting = {
-        let replica = taker.replica.clone();
-        tokio::spawn(async move { replica.submit(1, &incr(), late(), held()).await })
-    };
-    taker.restore(whole(view));
-    let configuration = Configuration {
-        number: 1,
-        newcomers: vec![(origin(), 1)],
-    };
-    taker.indicate(Indication::Configuration(configuration));
-    // The third message of the order, by whoever it was; then what waited here.
-    taker.indicate(Indication::Deliver(Deliver {
-        origin: Origin {
-            process: p(1),
-            incarnation: Incarnation(9),
-        },
-        first: 2,
-        payloads: vec![increment()],
-    }));
-    let answer = waiting.await.unwrap().unwrap();
-    taker.deliver_one().await;
-    assert_eq!(replies(answer).await, vec![Reply::Integer(3)]);
-    let decided = taker.replica.propose(3, b"b", late()).await.unwrap();
-    assert_eq!(
-        decided.await,
-        Ok(Outcome::Decided(Bytes::from_static(b"a")))
-    );
-    assert_eq!(taker.view.to_json()["standing"], "voter");
-    assert_eq!(taker.view.to_json()["configuration"], 1);
-    assert_eq!(taker.replica.progress().delivered, 4);
-}
-
-#[tokio::test]
 async fn who_was_too_far_behind_answers_what_came_after_its_new_state_only() {
     let (mut ahead, mut behind) = (Order::new(8), Order::new(8));
-    let before = behind
-        .replica
-        .submit(1, &incr(), late(), held())
-        .await
-        .unwrap();
-    let first = behind.next_broadcast().await;
-    let after = behind
-        .replica
-        .submit(1, &incr(), late(), held())
-        .await
-        .unwrap();
-    let second = behind.next_broadcast().await;
+    let before = behind.replica.submit(1, &incr(), late(), held()).await;
+    let before = before.unwrap();
+    assert_eq!(behind.under_way().await, 1);
+    let after = behind.replica.submit(1, &incr(), late(), held()).await;
+    let after = after.unwrap();
+    assert_eq!(behind.under_way().await, 2);
     // The others have delivered the first one.
-    ahead.deliver(first);
-    behind.restore(ahead.state(1).await);
-    behind.delivered = 1;
-    behind.deliver(second);
+    ahead.deliver(increment());
+    behind.alone.restore(ahead.alone.snapshot(), 1).unwrap();
+    behind.deliver_one().await;
     assert_eq!(replies(after).await, vec![Reply::Integer(2)]);
     assert!(before.await.is_err(), "its reply is not known here");
     assert_eq!(behind.replica.progress().under_way, 0);
@@ -418,51 +276,38 @@ async fn equal_sequences_give_equal_states() {
         order.deliver(machine::proposal(3, b"a"));
         order.deliver(Bytes::from_static(b"nothing that is known"));
     }
-    assert_eq!(one.state(1).await, other.state(2).await);
+    assert_eq!(one.state(), other.state());
+    assert_eq!(one.replica.progress().undecodable, 1);
 }
 
 #[tokio::test]
-async fn a_newcomer_that_cannot_read_its_state_does_not_serve() {
-    let order = Order::joining(8);
-    order.view.upon_status(newcomer_status());
-    order.restore(Bytes::from_static(b"nonsense"));
-    let refused = order.replica.submit(1, &incr(), late(), held()).await;
-    let Err(Refusal::NotVoter(words)) = refused else {
-        panic!("it serves");
-    };
-    assert!(words.contains("cannot read the state"), "{words}");
-}
-
-#[tokio::test]
-async fn until_a_state_is_whole_the_replica_has_the_one_that_it_had() {
+async fn a_state_that_cannot_be_read_changes_nothing() {
     let (mut ahead, mut behind) = (Order::new(8), Order::new(8));
     for _ in 0..3 {
         ahead.deliver(increment());
     }
-    let state = ahead.state(1).await;
-    let half = state.slice(..state.len() / 2);
-    let begin = || Indication::Restore(Restore::Begin);
     behind.deliver(increment());
-    behind.indicate(begin());
-    behind.indicate(Indication::Restore(Restore::Chunk(half.clone())));
-    behind.deliver(increment());
-    // Nothing comes of this one, and the next one begins from its beginning.
-    behind.indicate(Indication::Restore(Restore::Abandoned));
-    behind.indicate(Indication::Restore(Restore::Chunk(half.clone())));
-    behind.indicate(Indication::Restore(Restore::Whole));
-    behind.indicate(begin());
-    behind.indicate(Indication::Restore(Restore::Chunk(half.clone())));
-    behind.indicate(begin());
-    behind.indicate(Indication::Restore(Restore::Chunk(half.clone())));
-    behind.settle().await;
+    let mut view = ahead.alone.snapshot();
+    let chunk = view.next_chunk().unwrap();
+    let mut half = Store::default();
+    half.restore(Chunk::of(chunk.slice(..chunk.len() / 2)))
+        .unwrap();
+    assert!(half.restored().is_err());
     let progress = behind.replica.progress();
-    assert_eq!((progress.delivered, progress.applied), (2, 2));
-    assert_eq!(progress.incoming, Some(half.len() as u64));
-    let rest = state.slice(half.len()..);
-    behind.indicate(Indication::Restore(Restore::Chunk(rest)));
-    behind.indicate(Indication::Restore(Restore::Whole));
-    behind.settle().await;
-    let progress = behind.replica.progress();
-    assert_eq!((progress.delivered, progress.incoming), (3, None));
-    assert_eq!(behind.state(2).await, state);
+    assert_eq!((progress.delivered, progress.applied), (1, 1));
+    behind.alone.restore(ahead.alone.snapshot(), 0).unwrap();
+    assert_eq!(behind.replica.progress().delivered, 3);
+    assert_eq!(behind.state(), ahead.state());
+}
+
+#[tokio::test]
+async fn once_the_store_is_gone_nobody_waits_for_ever() {
+    let order = Order::new(1);
+    let first = order.replica.submit(1, &incr(), late(), held()).await;
+    assert_eq!(order.under_way().await, 1);
+    let second = order.replica.submit(1, &incr(), late(), held()).await;
+    order.alone.stop();
+    assert!(first.unwrap().await.is_err());
+    assert!(second.unwrap().await.is_err());
+    assert_eq!(order.replica.progress().under_way, 0);
 }

@@ -1,166 +1,223 @@
 use super::*;
-use std::time::Duration;
+use quorate_abstractions::{eventually_perfect::Timeout, pressure::Hindrance};
+use quorate_core::Incarnation;
+use std::net::UdpSocket;
+use tokio::sync::mpsc;
 
 fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()
 }
 
-fn origin() -> Origin {
-    Origin {
-        process: p(1),
-        incarnation: Incarnation(1),
+pub fn five() -> Membership {
+    Membership::of_size(5).unwrap()
+}
+
+/// What p1 knows that has not started.
+pub fn nothing() -> Snapshot {
+    Snapshot::new(p(1), Incarnation(1), &[], 2)
+}
+
+/// What p1 of five knows that has just started, and stands alone.
+async fn alone() -> (Node, Snapshot) {
+    let mut sockets: Vec<_> = (0..5)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let peers = sockets.iter().map(|it| it.local_addr().unwrap()).collect();
+    let builder = Node::builder(p(1), peers).incarnation(Incarnation(1));
+    let node = builder.socket(sockets.remove(0)).start().await.unwrap();
+    let now = node.status().borrow().clone();
+    (node, now)
+}
+
+/// A view that is told by hand.
+struct Told {
+    view: View,
+    now: watch::Sender<Snapshot>,
+    events: mpsc::UnboundedSender<(NodeEvent, Snapshot)>,
+}
+
+impl Told {
+    async fn new() -> Self {
+        let (_node, now) = alone().await;
+        let now = watch::Sender::new(now);
+        let (events, told) = mpsc::unbounded_channel();
+        let told = stream::unfold(told, |mut told| async { Some((told.recv().await?, told)) });
+        let deadline = Duration::from_secs(2);
+        let view = View::new(five(), now.subscribe(), told, deadline);
+        Told { view, now, events }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.now.send_modify(change);
+    }
+
+    /// Something changes, by this event.
+    fn tell(&self, event: NodeEvent, change: impl FnOnce(&mut Snapshot)) {
+        self.change(change);
+        let now = self.now.borrow().clone();
+        self.events.send((event, now)).unwrap();
+    }
+
+    fn admit(&self) {
+        self.tell(NodeEvent::Admitted, |now| {
+            (now.standing, now.took_part) = (Known::Admitted, true);
+        });
     }
 }
 
-fn view() -> View {
-    View::new(
-        origin(),
-        Membership::of_size(5).unwrap(),
-        Duration::from_secs(2),
-    )
+fn connect(now: &mut Snapshot, rank: usize, incarnation: u64) {
+    let incarnation = Incarnation(incarnation);
+    let peer = &mut now.peers[rank - 1];
+    peer.way = Way::Connected { incarnation };
+    peer.incarnation = Some(incarnation);
+    peer.holder = Some(incarnation);
 }
 
-fn connect(view: &View, rank: usize) {
-    view.upon_status(Status::Connected {
-        peer: p(rank),
-        incarnation: Incarnation(7),
-    });
-}
-
-fn excluded(reason: &str) -> Status {
-    Status::Excluded {
+fn exclude(now: &mut Snapshot, reason: &str) {
+    now.standing = Known::Excluded {
         by: p(2),
-        reason: reason.into(),
-    }
+        reason: reason.to_owned(),
+    };
+    now.leader = None;
 }
 
 #[tokio::test]
 async fn ready_is_who_takes_part_and_is_answered_in_time() {
-    let view = view();
-    view.outcomes().upon_return(Duration::ZERO);
+    let told = Told::new().await;
+    told.view.outcomes().upon_return(Duration::ZERO);
+    told.change(|now| now.met = [p(2)].into_iter().collect());
     assert_eq!(
-        view.ready().unwrap_err(),
-        "not admitted yet: 3 others must have met this process"
+        told.view.ready().unwrap_err(),
+        "not admitted yet: 3 others must have met this process, and 1 have"
     );
-    view.upon_status(Status::Admitted);
-    assert_eq!(view.ready(), Ok(()), "whomever it sees");
+    assert!(told.view.to_json()["leader"].is_null());
+    let mut standing = told.view.standing();
+    assert_eq!(*standing.borrow_and_update(), Standing::Joining);
+    told.admit();
+    assert_eq!(told.view.ready(), Ok(()), "whomever it sees");
+    standing.changed().await.unwrap();
+    assert_eq!(*standing.borrow(), Standing::Voter);
 }
 
 #[tokio::test]
 async fn who_is_not_answered_says_whom_it_does_not_reach_and_who_is_to_lead() {
-    let view = view();
-    view.upon_status(Status::Admitted);
-    for rank in 2..=4 {
-        connect(&view, rank);
-    }
-    view.upon_suspicion(Suspicion::Suspect(p(2)));
-    view.upon_suspicion(Suspicion::Suspect(p(3)));
-    let reach = |cut_off: &[usize]| Reach {
-        suspected: [p(2), p(3)].into_iter().collect(),
-        cut_off: cut_off.iter().copied().map(p).collect(),
-    };
-    view.upon_reach(reach(&[3]));
-    view.upon_trust(Trust(p(4)));
+    let told = Told::new().await;
+    told.admit();
+    told.change(|now| {
+        (2..=4).for_each(|rank| connect(now, rank, 7));
+        now.suspected = [p(2), p(3)].into_iter().collect();
+        now.cut_off = [p(3)].into_iter().collect();
+        now.leader = Some(p(4));
+    });
     let because = "no quorum: nothing that was asked for has come back in time for 0 s; ";
-    let words = |view: &View| view.ready().unwrap_err().replace(because, "");
-    assert_eq!(words(&view), "not reached: p2 p5; p4 is to lead");
-    view.upon_reach(reach(&[1]));
-    view.upon_trust(Trust(p(1)));
+    let words = || told.view.ready().unwrap_err().replace(because, "");
+    assert_eq!(words(), "not reached: p2 p5; p4 is to lead");
+    told.change(|now| {
+        now.cut_off = [p(1)].into_iter().collect();
+        now.leader = Some(p(1));
+    });
     let all = "not reached: p2 p3 p5; cut off from a majority; this process is to lead";
-    assert_eq!(words(&view), all);
-    assert_eq!(view.to_json()["cut_off"], json!([1]));
+    assert_eq!(words(), all);
+    assert_eq!(told.view.to_json()["cut_off"], json!([1]));
 }
 
-#[test]
-fn exclusion_is_final_and_says_which_kind_it_is() {
-    let restarted = view();
-    restarted.upon_status(excluded("known as another"));
-    restarted.upon_status(Status::Admitted);
-    let words = restarted.ready().unwrap_err();
+#[tokio::test]
+async fn exclusion_says_which_kind_it_is() {
+    let restarted = Told::new().await;
+    restarted.change(|now| exclude(now, "known as another"));
+    let words = restarted.view.ready().unwrap_err();
     assert!(words.contains("restarted without its memory") && words.contains("known as another"));
 
-    let lost = view();
-    lost.upon_status(Status::Admitted);
-    lost.upon_status(excluded("p2 has lost p1"));
-    lost.upon_status(excluded("something later"));
-    let words = lost.ready().unwrap_err();
+    let lost = Told::new().await;
+    lost.admit();
+    lost.change(|now| exclude(now, "p2 has lost p1"));
+    let words = lost.view.ready().unwrap_err();
     assert!(words.contains("was given up by others") && words.contains("p2 has lost p1"));
-    assert_eq!(lost.to_json()["standing"], "excluded");
-    assert_eq!(lost.live().unwrap_err(), words, "a supervisor is to act");
-    assert_eq!(view().live(), Ok(()));
-}
-
-#[test]
-fn what_peers_refuse_is_shown() {
-    let view = view();
-    let refused = Status::Refused {
-        peer: p(4),
-        reason: "another cluster".into(),
-    };
-    view.upon_status(refused);
-    assert_eq!(view.to_json()["peers"][2]["refused"], "another cluster");
-    connect(&view, 4);
-    assert!(view.to_json()["peers"][2]["refused"].is_null());
-}
-
-#[test]
-fn a_newcomer_catches_up_before_it_votes() {
-    let restarted = view();
-    let view = view();
-    view.upon_status(Status::Newcomer {
-        by: p(2),
-        known: Incarnation(3),
-    });
-    assert_eq!(view.to_json()["standing"], "newcomer");
-    view.upon_status(Status::Admitted);
-    assert_eq!(view.ready().unwrap_err(), "newcomer: catching up");
-    view.upon_caught_up();
-    assert_eq!(view.to_json()["standing"], "voter");
-
-    restarted.upon_status(Status::Newcomer {
-        by: p(2),
-        known: Incarnation(3),
-    });
-    restarted.upon_status(excluded("a later one came"));
-    restarted.upon_caught_up();
-    let words = restarted.ready().unwrap_err();
-    assert!(
-        words.contains("was started again") && words.contains("a later one came"),
-        "{words}"
+    let status = lost.view.to_json();
+    assert_eq!(
+        (&status["standing"], &status["excluded"]),
+        (&"excluded".into(), &words.clone().into())
     );
-}
+    assert_eq!(
+        lost.view.live().unwrap_err(),
+        words,
+        "a supervisor is to act"
+    );
+    assert_eq!(Told::new().await.view.live(), Ok(()));
 
-fn configuration(number: u64, newcomers: &[(usize, u64, u64)]) -> Configuration {
-    let newcomer = |&(rank, incarnation, before): &(usize, u64, u64)| {
-        let origin = Origin {
-            process: p(rank),
-            incarnation: Incarnation(incarnation),
-        };
-        (origin, before)
-    };
-    Configuration {
-        number,
-        newcomers: newcomers.iter().map(newcomer).collect(),
-    }
-}
-
-#[test]
-fn members_are_who_holds_the_slots() {
-    let view = view();
-    let addresses: Vec<String> = (1..=5).map(|rank| format!("a:{rank}")).collect();
-    view.upon_status(Status::Admitted);
-    connect(&view, 2);
-    connect(&view, 3);
-    connect(&view, 4);
-    view.upon_trust(Trust(p(1)));
-    view.upon_suspicion(Suspicion::Suspect(p(3)));
-    view.upon_status(Status::Replaced {
-        peer: p(4),
-        known: Incarnation(7),
-        newcomer: Incarnation(8),
+    let late = Told::new().await;
+    late.change(|now| {
+        (now.standing, now.started_again) = (Known::Newcomer, true);
     });
-    let standing = |view: &View| {
-        let members = view.members(&addresses)["members"].clone();
+    assert_eq!(late.view.ready().unwrap_err(), "newcomer: catching up");
+    assert!(late.view.came_later());
+    late.change(|now| exclude(now, "a later one came"));
+    let words = late.view.ready().unwrap_err();
+    assert!(words.contains("was started again") && words.contains("a later one came"));
+
+    let other = Told::new().await;
+    other.change(|now| now.standing = Known::Unreadable);
+    assert!(other.view.live().unwrap_err().contains("cannot read"));
+}
+
+#[tokio::test]
+async fn peers_and_what_slows_modules_are_shown() {
+    let told = Told::new().await;
+    let timeout = Timeout {
+        floor: Duration::from_millis(525),
+        excess: Duration::from_micros(262_500),
+    };
+    told.change(|now| {
+        connect(now, 2, 7);
+        now.peers[1].stream_ended = true;
+        now.peers[2].timeout = Some(timeout);
+        let reason = "another cluster".to_owned();
+        now.peers[3].way = Way::Refused { reason };
+        let by = Hindrance {
+            by: p(2),
+            owed: 9,
+            announced: true,
+        };
+        now.slowed.insert("orders".to_owned(), by);
+    });
+    let status = told.view.to_json();
+    let peers = &status["peers"];
+    assert_eq!(peers.as_array().map(Vec::len), Some(4), "the others");
+    let second = json!({
+        "process": 2,
+        "connected": true,
+        "incarnation": Incarnation(7).to_string(),
+        "suspected": false,
+        "timeout_ms": peers[0]["timeout_ms"],
+        "lost": true,
+        "refused": null,
+        "replaced_by": null,
+    });
+    assert_eq!(peers[0], second);
+    assert_eq!(
+        peers[1]["timeout_ms"],
+        json!({ "floor": 525, "excess": 262 })
+    );
+    assert_eq!(peers[2]["refused"], "another cluster");
+    assert!(peers[3]["incarnation"].is_null());
+    let slowed = json!([{ "module": "orders", "by": 2, "owed": 9, "announced": true }]);
+    assert_eq!(status["slowed"], slowed);
+}
+
+#[tokio::test]
+async fn members_are_who_holds_the_slots() {
+    let told = Told::new().await;
+    let addresses: Vec<String> = (1..=5).map(|rank| format!("a:{rank}")).collect();
+    told.admit();
+    told.change(|now| {
+        (2..=4).for_each(|rank| connect(now, rank, 7));
+        now.leader = Some(p(1));
+        now.suspected.insert(p(3));
+        let (known, newcomer) = (Incarnation(7), Incarnation(8));
+        now.peers[3].way = Way::Replaced { known, newcomer };
+    });
+    let standing = || {
+        let members = told.view.members(&addresses)["members"].clone();
         let words = members.as_array().unwrap().iter();
         let words = words.map(|m| m["standing"].as_str().unwrap().to_owned());
         (
@@ -169,53 +226,82 @@ fn members_are_who_holds_the_slots() {
         )
     };
     let words = "voter voter suspected newcomer unknown".to_owned();
-    assert_eq!(standing(&view), (true.into(), words));
-
-    view.upon_configuration(configuration(1, &[(4, 8, 1)]));
-    view.upon_status(Status::Connected {
-        peer: p(4),
-        incarnation: Incarnation(8),
+    assert_eq!(standing(), (true.into(), words));
+    let replaced = &told.view.to_json()["peers"][2]["replaced_by"];
+    assert_eq!(*replaced, Incarnation(8).to_string());
+    told.change(|now| {
+        connect(now, 4, 8);
+        now.peers[3].held_before = 1;
+        now.epoch = 1;
     });
     let words = "voter voter suspected voter unknown".to_owned();
-    assert_eq!(standing(&view), (true.into(), words));
-    let fourth = view.members(&addresses)["members"][3].clone();
+    assert_eq!(standing(), (true.into(), words));
+    let fourth = told.view.members(&addresses)["members"][3].clone();
     assert_eq!(fourth["held_before"], 1);
     assert_eq!(fourth["address"], "a:4");
     assert_eq!(fourth["incarnation"], Incarnation(8).to_string());
 }
 
-#[test]
-fn both_parts_of_a_timeout_are_shown() {
-    let view = view();
-    let timeout = Timeout {
-        floor: Duration::from_millis(525),
-        excess: Duration::from_micros(262_500),
+#[tokio::test]
+async fn every_change_is_told_once_and_in_order() {
+    let told = Told::new().await;
+    let mut changes = told.view.changes();
+    let elect = |rank| {
+        let leader = p(rank);
+        told.tell(NodeEvent::Elected { leader }, |now| {
+            now.leader = Some(leader);
+        });
     };
-    view.upon_timeout(Allowed {
-        process: p(3),
-        timeout,
+    elect(1);
+    told.tell(NodeEvent::Suspected { peer: p(2) }, |now| {
+        now.suspected.insert(p(2));
     });
-    let shown = view.to_json()["peers"][1]["timeout_ms"].clone();
-    assert_eq!(shown, json!({ "floor": 525, "excess": 262 }));
-}
-
-#[test]
-fn every_change_is_told_in_order() {
-    let view = view();
-    let mut changes = view.changes();
-    view.upon_trust(Trust(p(1)));
-    view.upon_suspicion(Suspicion::Suspect(p(1)));
-    view.upon_trust(Trust(p(2)));
-    view.upon_configuration(configuration(1, &[(1, 8, 1)]));
-    let mut next = || changes.try_recv().unwrap();
-    assert_eq!(next()["leader"], 1);
-    assert_eq!(next()["suspected"][0], 1);
-    assert_eq!(next()["leader"], 2);
-    let last = next();
+    // It changes nothing that is presented.
+    told.tell(NodeEvent::Gap { peer: p(3) }, |_| {});
+    elect(2);
+    let newcomers = Vec::new();
+    told.tell(
+        NodeEvent::Seats {
+            epoch: 1,
+            newcomers,
+        },
+        |now| {
+            now.epoch = 1;
+            now.peers[1].held_before = 1;
+        },
+    );
+    told.tell(NodeEvent::Missed { count: 3 }, |_| {});
+    assert_eq!(changes.recv().await.unwrap()["leader"], 1);
+    assert_eq!(changes.recv().await.unwrap()["suspected"][0], 2);
+    assert_eq!(changes.recv().await.unwrap()["leader"], 2);
+    let last = changes.recv().await.unwrap();
     assert_eq!(
-        (&last["configuration"], &last["members"][0]["held_before"]),
+        (&last["configuration"], &last["members"][1]["held_before"]),
         (&1.into(), &1.into())
     );
-    assert_eq!(last, view.present());
-    assert!(changes.try_recv().is_err());
+    assert_eq!(last, told.view.present());
+    assert_eq!(changes.recv().await.unwrap(), json!({ "missed": 3 }));
+}
+
+#[tokio::test]
+async fn a_node_alone_is_a_voter_that_leads() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let peers = vec![socket.local_addr().unwrap()];
+    let node = Node::builder(p(1), peers).socket(socket);
+    let node = node.start().await.unwrap();
+    let one = Membership::of_size(1).unwrap();
+    let view = View::of(&node, one, Duration::from_secs(2));
+    let mut standing = view.standing();
+    standing.wait_for(Standing::is_settled).await.unwrap();
+    let mut leader = node.leader_hint();
+    leader.wait_for(Option::is_some).await.unwrap();
+    let status = view.to_json();
+    assert_eq!(
+        (&status["standing"], &status["leader"]),
+        (&"voter".into(), &1.into())
+    );
+    assert_eq!(
+        view.present()["members"][0]["incarnation"],
+        node.incarnation().to_string()
+    );
 }

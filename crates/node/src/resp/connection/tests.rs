@@ -31,7 +31,7 @@ fn entered() -> Client {
 
 /// A client of a replica whose total order delivers everything.
 fn connect() -> DuplexStream {
-    let (replica, _) = Order::new(8).run();
+    let replica = Order::new(8).run();
     let (client, server) = duplex(1024);
     let session = session(replica, Duration::from_mins(1));
     tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
@@ -158,8 +158,9 @@ async fn what_a_client_does_not_read_is_not_asked_of_registers() {
     let mut below = registers::tests::below(registers::tests::ROOMY);
     let names = ["a", "b", "c", "d"].map(Bytes::from);
     let tag = registers::tests::tag(1);
-    let known = names.iter().map(|name| (name, tag, LENGTH));
-    below.known.written(known);
+    for name in &names {
+        below.lengths.learn(name, tag, LENGTH);
+    }
     let (mut client, server) = duplex(1024);
     let session = Session {
         store: Store::Registers(below.registers.clone()),
@@ -238,7 +239,7 @@ async fn settle() {
 /// The first reply, which nobody reads, may be short, and leave room for more.
 #[tokio::test]
 async fn who_does_not_read_keeps_one_version_of_the_store_whatever_the_first_reply_is() {
-    let (replica, _) = Order::new(8).run();
+    let replica = Order::new(8).run();
     let (mut reader, server) = duplex(1024);
     let slow = session(replica.clone(), Duration::from_mins(1));
     tokio::spawn(serve(server, entered(), slow, CancellationToken::new()));
@@ -268,7 +269,7 @@ async fn who_does_not_read_keeps_one_version_of_the_store_whatever_the_first_rep
 /// What a replica answers by itself is kept like anything else.
 #[tokio::test]
 async fn who_does_not_read_is_not_read_from_though_nobody_else_is_asked() {
-    let (replica, _) = Order::new(8).run();
+    let replica = Order::new(8).run();
     let registers = registers::tests::below(registers::tests::ROOMY).registers;
     for store in [Store::Ordered(replica), Store::Registers(registers)] {
         let (mut client, server) = duplex(1024);
@@ -338,7 +339,7 @@ async fn values_of_registers_count_when_they_are_there() {
 async fn an_operation_that_does_not_return_takes_no_room_from_who_has_given_up() {
     let mut below = registers::tests::below(registers::tests::ROOMY);
     let (silent, tag) = (Bytes::from("silent"), registers::tests::tag(1));
-    below.known.written([(&silent, tag, 2 * UNWRITTEN)]);
+    below.lengths.learn(&silent, tag, 2 * UNWRITTEN);
     let (mut client, server) = duplex(1024);
     let session = Session {
         store: Store::Registers(below.registers.clone()),
@@ -384,7 +385,7 @@ async fn settled<T>(done: impl Future<Output = T>) -> Option<T> {
 
 #[tokio::test]
 async fn who_does_not_read_is_not_read_from_and_keeps_one_version_of_the_store() {
-    let (replica, _) = Order::new(8).run();
+    let replica = Order::new(8).run();
     let (mut reader, server) = duplex(1024);
     let slow = session(replica.clone(), Duration::from_mins(1));
     tokio::spawn(serve(server, entered(), slow, CancellationToken::new()));
@@ -416,7 +417,7 @@ async fn who_does_not_read_is_not_read_from_and_keeps_one_version_of_the_store()
 
 #[tokio::test(start_paused = true)]
 async fn who_takes_nothing_of_a_reply_for_long_is_given_up() {
-    let (replica, _) = Order::new(8).run();
+    let replica = Order::new(8).run();
     let (mut client, server) = duplex(1024);
     let session = session(replica, Duration::from_mins(1));
     let serving = tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
@@ -435,7 +436,7 @@ async fn who_takes_nothing_of_a_reply_for_long_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn who_leaves_a_request_unfinished_for_long_is_given_up_and_who_is_idle_is_not() {
-    let (replica, _) = Order::new(8).run();
+    let replica = Order::new(8).run();
     let (mut client, server) = duplex(1024);
     let session = session(replica, Duration::from_mins(1));
     let serving = tokio::spawn(serve(server, entered(), session, CancellationToken::new()));

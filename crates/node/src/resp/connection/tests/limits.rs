@@ -35,7 +35,7 @@ async fn what_is_too_much_is_told_to_who_is_still_sending_it() {
 /// Nobody keeps a connection for ever by sending rubbish, or nothing, behind its end.
 #[tokio::test(start_paused = true)]
 async fn after_the_last_reply_a_connection_soon_ends() {
-    let (replica, _) = Order::new(8).run();
+    let replica = Order::new(8).run();
     let (mut client, server) = duplex(1024);
     let session = session(replica, Duration::from_mins(1));
     let serving = tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
@@ -75,7 +75,7 @@ async fn who_is_idle_is_given_up_where_the_settings_say_so() {
 
 #[tokio::test]
 async fn what_all_clients_keep_together_is_limited() {
-    let (replica, _) = Order::new(8).run();
+    let replica = Order::new(8).run();
     let together = Together::new(300_000);
     let connect = || {
         let (client, server) = duplex(1024);

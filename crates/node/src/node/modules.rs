@@ -1,0 +1,179 @@
+//! What a replica declares on its node.
+use super::{registers::Lengths, replica::Store};
+use crate::configuration::{self, Configuration, Consistency, Transport};
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use quorate_abstractions::lattice::Union;
+use quorate_broadcast::by_consensus;
+use quorate_catalogue::{
+    agreements::Consensus,
+    quorum_system::{Access, QuorumSystem, Written},
+};
+use quorate_detectors::increasing_timeout;
+use quorate_runtime::{
+    Builder, Node,
+    node::{LatticeProposer, Proposer, Registers, Replicated, Segments, Voter},
+};
+use quorate_services::kv::MAXIMUM_BYTES;
+use std::{
+    net::{SocketAddr, TcpListener, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The most bytes of commands that were accepted and are not yet applied: two of the longest.
+pub const ROOM: usize = 2 * MAXIMUM_BYTES;
+
+/// The most bytes that wait for the store, but for what was under way when that was reached. From half of them
+/// on the others are slowed.
+const BACKLOG: usize = 32 << 20;
+
+/// How many decisions of consensus and commit are remembered.
+const DECISIONS: usize = 1024;
+
+/// How long the end waits until what was submitted is applied, and the others have what was sent to them.
+const DRAINING: Duration = Duration::from_secs(2);
+
+/// The handles of a replica's modules.
+pub struct Modules {
+    /// The store, where total order serves it.
+    pub store: Option<Replicated<Store>>,
+    /// The registers.
+    pub registers: Registers<Bytes>,
+    /// How long their values are.
+    pub lengths: Lengths,
+    /// The snapshot.
+    pub snapshot: Segments<String>,
+    /// The lattice agreement.
+    pub joined: LatticeProposer<Union<String>>,
+    /// What decides what is proposed; `None`: the store does.
+    pub consensus: Option<Agreed>,
+    /// What commits.
+    pub commit: Voter,
+}
+
+/// A consensus, on texts or on bits.
+#[derive(Clone)]
+pub enum Agreed {
+    /// On texts.
+    Texts(Proposer<String>),
+    /// On bits.
+    Bits(Proposer<bool>),
+}
+
+/// Describes the node, whose peers are at these addresses, and its modules.
+pub fn declare(
+    configuration: &Configuration,
+    peers: Vec<SocketAddr>,
+) -> Result<(Builder, Modules)> {
+    let mut builder = builder(configuration, peers)?;
+    let store = match configuration.consistency {
+        Consistency::TotalOrder => Some(builder.replicated_bytes("store", Store::default())?),
+        Consistency::Register => None,
+    };
+    let system = system(configuration);
+    let system = system.as_ref();
+    let lengths = Lengths::default();
+    let learned = lengths.clone();
+    let written: Written = Arc::new(move |register, tag, length| {
+        learned.learn(register, tag, length);
+    });
+    let registers = builder.registers_observed("registers", system, written)?;
+    let (snapshot, joined) = ("snapshot", "lattice-agreement");
+    let (snapshot, joined) = match system {
+        Some(system) => (
+            builder.snapshot_over(snapshot, system)?,
+            builder.lattice_agreement_over(joined, system)?,
+        ),
+        None => (
+            builder.snapshot(snapshot)?,
+            builder.lattice_agreement(joined)?,
+        ),
+    };
+    // So many decisions are remembered.
+    builder = builder.window(DECISIONS);
+    let consensus = consensus(configuration, &mut builder, system)?;
+    let commit = builder.commit("commit", configuration.stack.commit.name())?;
+    let modules = Modules {
+        store,
+        registers,
+        lengths,
+        snapshot,
+        joined,
+        consensus,
+        commit,
+    };
+    Ok((builder, modules))
+}
+
+fn builder(configuration: &Configuration, peers: Vec<SocketAddr>) -> Result<Builder> {
+    let own = peers.get(configuration.me.index()).copied();
+    let bind = configuration.bind.or(own).context("`peers` is empty")?;
+    let mut builder = Node::builder(configuration.me, peers)
+        .cluster(&configuration.cluster)
+        .application(&configuration.application())
+        .detector(increasing_timeout::Configuration {
+            interval: configuration.heartbeat,
+            timeout: configuration.suspicion,
+        })
+        .total_order_configuration(by_consensus::Configuration {
+            instances: configuration.instances as u64,
+            ..by_consensus::Configuration::default()
+        })
+        .group_order(configuration.stack.order)
+        .window(configuration.window)
+        .window_bytes(ROOM)
+        .backlog(BACKLOG)
+        .drain(DRAINING)
+        .trace(configuration.trace_records);
+    let cannot = || format!("cannot listen at {bind} to the peers (`bind`)");
+    builder = match configuration.transport {
+        Transport::Udp => {
+            let socket = UdpSocket::bind(bind).with_context(cannot)?;
+            builder.socket(socket).datagram(configuration.datagram)
+        }
+        Transport::Tcp => builder.socket(TcpListener::bind(bind).with_context(cannot)?),
+    };
+    if let Some(bounds) = configuration.stack.synchrony {
+        builder = builder.assume_synchronous(bounds);
+    }
+    Ok(builder)
+}
+
+fn consensus(
+    configuration: &Configuration,
+    builder: &mut Builder,
+    system: Option<&QuorumSystem>,
+) -> Result<Option<Agreed>> {
+    const NAME: &str = "consensus";
+    let chosen = configuration.stack.consensus;
+    Ok(match (chosen, system) {
+        (Consensus::ByTotalOrder, _) => None,
+        // Where there is a file of quorums, they are its.
+        (Consensus::ByQuorums, Some(system)) => {
+            Some(Agreed::Texts(builder.consensus_over(NAME, system)?))
+        }
+        (chosen, _) if chosen.is_binary() => {
+            Some(Agreed::Bits(builder.consensus(NAME, chosen.name())?))
+        }
+        (chosen, _) => Some(Agreed::Texts(builder.consensus(NAME, chosen.name())?)),
+    })
+}
+
+/// The quorum system of a file, if there is one.
+fn system(configuration: &Configuration) -> Option<QuorumSystem> {
+    let configuration::Registers::Quorums {
+        quorums,
+        access,
+        push,
+    } = &configuration.registers
+    else {
+        return None;
+    };
+    let access = match access {
+        configuration::Access::Classical => Access::Classical,
+        configuration::Access::Generalized => Access::Generalized { push: *push },
+    };
+    let n = configuration.membership.n();
+    Some(QuorumSystem::new(quorums.clone(), n).accessed(access))
+}
