@@ -13,6 +13,7 @@ use quorate_abstractions::{
 use quorate_catalogue::{broadcasts::Needs, registers::Registers as Algorithm};
 use quorate_core::Addr;
 use quorate_detectors::exclude_on_timeout;
+use quorate_histories::{history, linearizable};
 use std::{collections::BTreeMap, time::Duration};
 
 const WRITES: u64 = 20;
@@ -353,12 +354,8 @@ async fn calls_that_are_cancelled_leave_nothing_stuck() {
     let (nodes, all) = started(Kind::Udp).await;
     for round in 0..50 {
         let value = Bytes::from(format!("{round}"));
-        let mut calls: Vec<_> = (0..10)
-            .map(|_| Box::pin(all[0].write("a", &value)))
-            .collect();
-        for call in &mut calls {
-            assert!(futures::poll!(call.as_mut()).is_pending());
-        }
+        let write = |_| all[0].write_then("a", &value, |_| ()).unwrap();
+        let mut calls: Vec<_> = (0..10).map(write).collect();
         // Every other one is gone, and of these some in flight.
         let mut index = 0;
         calls.retain(|_| {
@@ -373,6 +370,50 @@ async fn calls_that_are_cancelled_leave_nothing_stuck() {
     }
     let idle = all[0].progress();
     assert_eq!((idle.waiting, idle.in_flight, idle.oldest), (0, 0, None));
+    shut_down(nodes).await;
+}
+
+/// Several clients of each process, all on one register: they share operations, and some give up in the middle.
+#[tokio::test]
+async fn what_shared_operations_return_is_linearizable() {
+    let (nodes, all) = started(Kind::Udp).await;
+    let start = std::time::Instant::now();
+    let now = || start.elapsed().as_nanos() as u64;
+    let client = |number: u64| {
+        let registers = &all[number as usize % 3];
+        async move {
+            let mut operations = Vec::new();
+            for turn in 0..30 {
+                let invoked = now();
+                let value = number << 32 | turn;
+                let (action, is_done) = if (number + turn).is_multiple_of(3) {
+                    let bytes = Bytes::copy_from_slice(&value.to_be_bytes());
+                    let gives_up = (number + turn).is_multiple_of(5);
+                    if gives_up {
+                        drop(registers.write_then("a", &bytes, |_| ()).unwrap());
+                    } else {
+                        within(registers.write("a", &bytes)).await.unwrap();
+                    }
+                    (history::Action::Write(value), !gives_up)
+                } else {
+                    let read = within(registers.read("a")).await.unwrap();
+                    let value = read.map(|value| u64::from_be_bytes(value[..].try_into().unwrap()));
+                    (history::Action::Read(value), true)
+                };
+                operations.push(history::Operation {
+                    process: number,
+                    action,
+                    invoked,
+                    returned: is_done.then(now),
+                    tag: None,
+                });
+            }
+            operations
+        }
+    };
+    let operations = join_all((0..9).map(client)).await.concat();
+    assert_eq!(operations.len(), 9 * 30);
+    linearizable::check_register(&operations).unwrap();
     shut_down(nodes).await;
 }
 

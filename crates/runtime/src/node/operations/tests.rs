@@ -333,7 +333,7 @@ fn a_long_operation_is_not_overtaken_for_ever_by_short_ones() {
     drop(long);
     assert_eq!(taken(&begun), [("c", 2, Write(3))]);
     // One that shares an operation takes the room of the longest, and then of what is written.
-    let _waiting = [50, 1].map(|bytes| invoke_long(&operations, "c", Write(4), bytes));
+    let _waiting = [1, 50, 1].map(|bytes| invoke_long(&operations, "c", Write(4), bytes));
     operations.returned(&"c", 2, "done");
     assert!(taken(&begun).is_empty());
     operations.returned(&"a", 1, "done");
@@ -414,6 +414,7 @@ fn nobody_waits_for_what_has_ended() {
 fn what_is_in_flight_when_nothing_begins_any_more_may_still_return() {
     let (operations, begun) = opened(1);
     let mut pending = invoke(&operations, "a", Write(1));
+    let _for_room = invoke(&operations, "b", Read);
     operations.close(&Error::Stopped);
     operations.returned(&"a", 1, "done");
     returns(&mut pending, "done");
