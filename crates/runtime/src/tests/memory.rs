@@ -3,7 +3,10 @@ use super::{
     node::{Kind, builders, within},
     p,
 };
-use crate::{Error, LatticeProposer, Node, Reading, Registers, Segments, Withdrawal, node::Wiring};
+use crate::{
+    Error, LatticeProposer, Node, QuorumSystem, Reading, Registers, Segments, Withdrawal,
+    node::Wiring,
+};
 use bytes::Bytes;
 use futures::future::join_all;
 use quorate_abstractions::{
@@ -230,6 +233,39 @@ async fn decisions_of_all_processes_are_ordered_and_have_what_was_proposed() {
             within(all[0].propose(&Union::default())).await.unwrap(),
             all_values
         );
+        shut_down(nodes).await;
+    }
+}
+
+/// Before there is a majority one update is in flight, and the others are in line.
+#[tokio::test]
+async fn updates_in_line_share_one_operation_and_count_as_one() {
+    let system = QuorumSystem::parse("processes = 3\ncrashes = 1\n").unwrap();
+    for is_over in [false, true] {
+        let mut builders = builders(Kind::Udp, 3);
+        let mut all = Vec::new();
+        for builder in &mut builders {
+            let declared = if is_over {
+                builder.snapshot_over_bytes("snapshot", &system)
+            } else {
+                builder.snapshot_bytes("snapshot")
+            };
+            all.push(declared.unwrap());
+        }
+        let mut nodes = vec![builders.remove(0).start().await.unwrap()];
+        let values: Vec<_> = (0..5).map(|n| Bytes::copy_from_slice(&[n; 3])).collect();
+        let updates = join_all(values.iter().map(|value| all[0].update(value)));
+        let mut updates = std::pin::pin!(updates);
+        assert!(futures::poll!(updates.as_mut()).is_pending());
+        for builder in builders {
+            nodes.push(builder.start().await.unwrap());
+        }
+        for updated in within(updates).await {
+            updated.unwrap();
+        }
+        let scanned = within(all[1].scan_numbered()).await.unwrap();
+        let last = values.last().cloned();
+        assert_eq!(scanned, [(2, last), (0, None), (0, None)]);
         shut_down(nodes).await;
     }
 }
