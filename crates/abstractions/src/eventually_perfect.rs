@@ -5,6 +5,8 @@
 //! - **EPFD2 eventual strong accuracy** (liveness): eventually no correct process is suspected by a
 //!   correct one.
 //!
+//! Who says that it is about to stop is as good as crashed, and may be suspected at once.
+//!
 //! An algorithm that needs the perfect detector does not compile on this one.
 use quorate_core::{Observation, Observe, ProcessId, ProcessSet, message::fold};
 use std::time::Duration;
@@ -80,11 +82,18 @@ pub struct Reach {
     /// Those that are known to be cut off: they reach less than a majority of all processes in both directions.
     /// Of itself a process knows, of others what they say while it hears them.
     pub cut_off: ProcessSet,
+    /// Those that are about to stop and not needed any more, since a majority stays. They are suspected, but for
+    /// this process.
+    pub leaving: ProcessSet,
 }
 
 impl Observe for Reach {
     fn observe(&self) -> Observation {
         let sets = [self.suspected, self.cut_off].map(ProcessSet::low_bits);
-        Observation::internal("Reach").digest(fold(sets[0], sets[1]))
+        let digest = match self.leaving.low_bits() {
+            0 => fold(sets[0], sets[1]),
+            leaving => fold(fold(sets[0], sets[1]), leaving),
+        };
+        Observation::internal("Reach").digest(digest)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The network may be cut in one direction, or between some and not between others: a process can be heard
 //! and hear nobody, or hear and not be heard. Each says with its heartbeats whom it does not hear, so that the
-//! others learn that they are not heard; and whether, from what it is told so, it reaches a majority.
+//! others learn that they are not heard; and whether, from what it is told so, it reaches a majority. Who is about
+//! to stop says so, and the others say that they know.
 use quorate_core::{Observation, Observe, ProcessId, ProcessSet, message::fold};
 
 /// Requests one heartbeat to every other process.
@@ -12,12 +13,18 @@ pub struct Beat {
     pub unheard: ProcessSet,
     /// Whether those that it hears and that hear it are less than a majority, itself included.
     pub cut_off: bool,
+    /// Those that are about to stop, as this process knows, itself included.
+    pub leaving: ProcessSet,
 }
 
 impl Beat {
     /// What observations show of it.
     pub fn digest(self) -> u64 {
-        fold(self.unheard.low_bits(), self.cut_off.into())
+        let hears = fold(self.unheard.low_bits(), self.cut_off.into());
+        match self.leaving.low_bits() {
+            0 => hears,
+            leaving => fold(hears, leaving),
+        }
     }
 }
 

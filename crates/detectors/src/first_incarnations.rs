@@ -257,6 +257,7 @@ mod tests {
         let reach = |suspected: &[usize], cut_off: &[usize]| Reach {
             suspected: suspected.iter().copied().map(p).collect(),
             cut_off: cut_off.iter().copied().map(p).collect(),
+            ..Reach::default()
         };
         assert_eq!(told(Event::Reach(reach(&[2], &[2]))), reach(&[2], &[2]));
         assert_eq!(told(replaced(1)), reach(&[1, 2], &[2]));

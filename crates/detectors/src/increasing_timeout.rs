@@ -13,12 +13,14 @@
 //! # Messages
 //! A heartbeat from every process to every other one, each interval; it says whom its sender does not hear,
 //! and whether its sender is cut off: whether those that it hears, and that hear it by what they say, are less
-//! than a majority. Anything else that is heard of a process counts as a heartbeat that says nothing new.
+//! than a majority; and who is about to stop, as far as its sender knows. Anything else that is heard of a
+//! process counts as a heartbeat that says nothing new.
 //!
 //! # Cost
 //! n(n−1) heartbeats an interval h. Once messages take at most δ and the timeout To of a process has
 //! outgrown that, its crash is noticed between To − h and To + h + δ after it; that it is cut off, since it
-//! hears too few, within To + h + 2δ; since too few hear it, within To + 4h + 3δ. Memory O(n).
+//! hears too few, within To + h + 2δ; since too few hear it, within To + 4h + 3δ. Who leaves says so at once,
+//! and each of the others once more that it knows: n(n−1) heartbeats, and δ until it is suspected. Memory O(n).
 //!
 //! # The timeout
 //! To = floor + excess, at first F0 + 0. A mistake, one an episode of suspicion, adds F0/20 to the floor and
@@ -53,11 +55,22 @@
 //! What a peer was last heard to say counts only while it is heard, so that news of this kind are as old as
 //! To + h at most.
 //!
+//! # Leaving
+//! Who is about to stop ([`Detector::leave`]) says so in its heartbeats, of which one leaves at once. It is no
+//! correct process, so that it is suspected from then on, and told to Ω as one that leaves, itself included: the
+//! work of a leader goes to another one without a timeout, while the one that leaves still answers. Those of whom
+//! nothing else is known than that they leave are suspected only if those who stay are a majority: where they are
+//! not, and a whole cluster stops, nothing could be decided without the ones that leave, as long as they are
+//! there. Who hears it says so with a heartbeat at once, and the one that leaves is told when all that it hears,
+//! and that stay, have said so, or after three more heartbeats, since any may be lost. A later start of the
+//! process says nothing of the kind.
+//!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 2.6, “Increasing Timeout”. Deviations: silence is measured from the last sign of life
 //! instead of being sampled each period; most of what a mistake adds is forgotten; a process that sees from
-//! its own clock that it was stopped blames itself; and those that are cut off are suspected.
+//! its own clock that it was stopped blames itself; those that are cut off are suspected; and those that say that
+//! they are about to stop.
 mod allowance;
 
 use allowance::Allowance;
@@ -76,6 +89,8 @@ use std::{collections::BTreeMap, time::Duration};
 /// Whoever hears a majority, and is not heard by one, says so at this tick in a row: who was stopped for a while
 /// must first be heard again, and hear that it was.
 const SETTLED: u32 = 3;
+/// Who leaves says so at so many ticks, and then no longer waits for the others to have heard it.
+const FAREWELLS: u32 = 3;
 
 /// When to speak, and how long to wait for others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,8 +119,25 @@ struct Peer {
     allowance: Allowance,
     /// Which start of it answers, where the links tell.
     incarnation: Option<Incarnation>,
-    /// What it said last.
-    said: Beat,
+    /// What it said last, if anything was heard of it.
+    said: Option<Beat>,
+}
+
+impl Peer {
+    fn says(&self) -> Beat {
+        self.said.unwrap_or_default()
+    }
+}
+
+/// That this process is about to stop.
+#[derive(Default)]
+struct Farewell {
+    /// At how many ticks it was said.
+    ticks: u32,
+    /// Those that have said that they know.
+    known: ProcessSet,
+    /// Who wants to know when the others know.
+    waiting: Vec<Addr<()>>,
 }
 
 /// ◇P.
@@ -128,6 +160,8 @@ pub struct IncreasingTimeout {
     watchers: Vec<Addr<Allowed>>,
     /// When the timer last fired.
     ticked: Time,
+    /// Set once this process is about to stop.
+    farewell: Option<Farewell>,
 }
 
 /// What the detector reacts to.
@@ -142,6 +176,8 @@ pub enum Event {
     Heard(Heard),
     /// How the links stand.
     Status(Status),
+    /// This process is about to stop; someone wants to know when the others know.
+    Leave(Addr<()>),
     /// An interval has passed.
     Tick,
 }
@@ -158,6 +194,8 @@ pub enum Effect {
     Allow(Allowed, Vec<Addr<Allowed>>),
     /// These listeners are told who is suspected and who is cut off.
     Tell(Reach, Vec<Addr<Reach>>),
+    /// The others know that this process is about to stop, as far as can be waited for.
+    Known(Vec<Addr<()>>),
 }
 
 impl Observe for Event {
@@ -168,6 +206,7 @@ impl Observe for Event {
             Event::Listen(_) => Observation::internal("Listen"),
             Event::Heard(heard) => heard.observe(),
             Event::Status(status) => status.observe().as_internal(),
+            Event::Leave(_) => Observation::internal("Leave"),
             Event::Tick => Observation::internal("Tick"),
         }
     }
@@ -181,6 +220,7 @@ impl Observe for Effect {
             Effect::Answer(indication, _) => indication.observe().as_internal(),
             Effect::Allow(allowed, _) => allowed.observe(),
             Effect::Tell(reach, _) => reach.observe(),
+            Effect::Known(_) => Observation::internal("Known"),
         }
     }
 }
@@ -218,6 +258,7 @@ impl Algorithm for IncreasingTimeout {
                 | Status::Newcomer { .. }
                 | Status::Excluded { .. },
             ) => {}
+            Event::Leave(reply) => self.upon_leave(reply, ctx),
             Event::Tick => self.upon_tick(ctx),
         }
     }
@@ -233,7 +274,7 @@ impl IncreasingTimeout {
                     last: Time::ZERO,
                     allowance: Allowance::new(configuration.timeout, Time::ZERO),
                     incarnation: None,
-                    said: Beat::default(),
+                    said: None,
                 },
             )
         };
@@ -255,6 +296,7 @@ impl IncreasingTimeout {
             unreached: 0,
             watchers: Vec::new(),
             ticked: Time::ZERO,
+            farewell: None,
         }
     }
 
@@ -293,7 +335,7 @@ impl IncreasingTimeout {
             let known = peer.allowance.timeout();
             peer.last = now;
             peer.allowance = Allowance::new(self.timeout, now);
-            peer.said = Beat::default();
+            peer.said = None;
             self.silent.remove(p);
             self.upon_timeout(p, known, ctx);
             self.upon_change(ctx);
@@ -314,9 +356,53 @@ impl IncreasingTimeout {
             peer.allowance.upon_sign_of_life(silence, now);
         }
         peer.last = now;
-        peer.said = beat;
+        let leaves = beat.leaving.contains(from) && !peer.says().leaving.contains(from);
+        peer.said = Some(beat);
+        if let Some(farewell) = &mut self.farewell
+            && beat.leaving.contains(self.me)
+        {
+            farewell.known.insert(from);
+        }
         self.upon_timeout(from, known, ctx);
         self.upon_change(ctx);
+        if leaves {
+            // It waits for that.
+            self.beat(ctx);
+        }
+        self.upon_known(ctx);
+    }
+
+    /// This process is about to stop.
+    fn upon_leave(&mut self, reply: Addr<()>, ctx: &mut Ctx<Self>) {
+        let is_new = self.farewell.is_none();
+        let farewell = self.farewell.get_or_insert_default();
+        farewell.waiting.push(reply);
+        if is_new {
+            self.upon_change(ctx);
+            self.beat(ctx);
+        }
+        self.upon_known(ctx);
+    }
+
+    /// Upon the others' knowledge that this process is about to stop, or enough attempts to tell them.
+    fn upon_known(&mut self, ctx: &mut Ctx<Self>) {
+        let waits = |farewell: &Farewell| !farewell.waiting.is_empty();
+        if !self.farewell.as_ref().is_some_and(waits) {
+            return;
+        }
+        let to_be_told = self.to_be_told();
+        if let Some(farewell) = &mut self.farewell
+            && (to_be_told.without(farewell.known).is_empty() || farewell.ticks >= FAREWELLS)
+        {
+            ctx.trigger(Effect::Known(std::mem::take(&mut farewell.waiting)));
+        }
+    }
+
+    /// Those that are heard, and stay: they are to know that this process leaves.
+    fn to_be_told(&self) -> ProcessSet {
+        let heard = self.peers.iter().filter(|(_, peer)| peer.said.is_some());
+        let heard: ProcessSet = heard.map(|(p, _)| *p).collect();
+        heard.without(self.silent).without(self.say_to_leave())
     }
 
     /// The watchers are told of a timeout that is not what they know.
@@ -350,12 +436,20 @@ impl IncreasingTimeout {
         } else {
             self.unreached = 0;
         }
-        let beat = Beat {
+        if let Some(farewell) = &mut self.farewell {
+            farewell.ticks = farewell.ticks.saturating_add(1);
+        }
+        self.beat(ctx);
+        self.upon_known(ctx);
+        ctx.after_in_background(self.interval, Event::Tick);
+    }
+
+    fn beat(&self, ctx: &mut Ctx<Self>) {
+        ctx.trigger(Effect::Beat(Beat {
             unheard: self.silent,
             cut_off: !self.hears_majority() || self.unreached >= SETTLED,
-        };
-        ctx.trigger(Effect::Beat(beat));
-        ctx.after_in_background(self.interval, Event::Tick);
+            leaving: self.say_to_leave(),
+        }));
     }
 
     /// This process was stopped for so long: nobody was silent meanwhile, as far as it can tell.
@@ -395,22 +489,50 @@ impl IncreasingTimeout {
     }
 
     /// Suspected are the silent; and those that are cut off, if this process can tell that they could be
-    /// otherwise. Cut off are those that are heard and say so; and this process, if it is.
+    /// otherwise; and those that leave. Cut off are those that are heard and say so; and this process, if it is.
     fn reach(&self) -> Reach {
         let peers = self.peers.iter();
-        let say_so = peers.filter(|(p, peer)| peer.said.cut_off && !self.silent.contains(**p));
+        let say_so = peers.filter(|(p, peer)| peer.says().cut_off && !self.silent.contains(**p));
         let mut cut_off: ProcessSet = say_so.map(|(p, _)| *p).collect();
         if 1 + self.reached().len() < self.processes.majority() {
             cut_off.insert(self.me);
             return Reach {
                 suspected: self.silent,
                 cut_off,
+                leaving: ProcessSet::EMPTY,
             };
         }
+        let leaving = self.dispensable();
+        let mut others = leaving;
+        others.remove(self.me);
         Reach {
-            suspected: self.silent.union(cut_off),
+            suspected: self.silent.union(cut_off).union(others),
             cut_off,
+            leaving,
         }
+    }
+
+    /// Those that are heard and say that they leave; and this process, if it does.
+    fn say_to_leave(&self) -> ProcessSet {
+        let peers = self.peers.iter();
+        let say_so = peers
+            .filter(|(p, peer)| peer.says().leaving.contains(**p) && !self.silent.contains(**p));
+        let mut leaving: ProcessSet = say_so.map(|(p, _)| *p).collect();
+        if self.farewell.is_some() {
+            leaving.insert(self.me);
+        }
+        leaving
+    }
+
+    /// Those that leave, if the others that reach each other, as this process knows, are a majority.
+    fn dispensable(&self) -> ProcessSet {
+        let leaving = self.say_to_leave();
+        let mut staying = self.reached();
+        staying.insert(self.me);
+        if staying.without(leaving).len() < self.processes.majority() {
+            return ProcessSet::EMPTY;
+        }
+        leaving
     }
 
     /// Whether this process hears a majority, itself included.
@@ -421,8 +543,9 @@ impl IncreasingTimeout {
     /// Those that this process hears and that hear it.
     fn reached(&self) -> ProcessSet {
         let peers = self.peers.iter();
-        let both = peers
-            .filter(|(p, peer)| !self.silent.contains(**p) && !peer.said.unheard.contains(self.me));
+        let both = peers.filter(|(p, peer)| {
+            !self.silent.contains(**p) && !peer.says().unheard.contains(self.me)
+        });
         both.map(|(p, _)| *p).collect()
     }
 }
@@ -436,6 +559,9 @@ pub struct Detector {
     pub timeouts: Subscribe<Allowed>,
     /// Who is suspected, and who is known to be cut off, at one time.
     pub reach: Subscribe<Reach>,
+    /// Where it is said that this process is about to stop; the answer comes when the others know, as far as
+    /// can be waited for. It cannot be taken back.
+    pub leave: Subscribe<()>,
 }
 
 /// Starts the detector of a process, over heartbeats.
@@ -483,6 +609,7 @@ fn start_as<H: Host>(
         suspicions: mailbox.addr().with(Event::Subscribe),
         timeouts: mailbox.addr().with(Event::Watch),
         reach: mailbox.addr().with(Event::Listen),
+        leave: mailbox.addr().with(Event::Leave),
     };
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Beat(request) => beat.send(request),
@@ -495,6 +622,11 @@ fn start_as<H: Host>(
         Effect::Tell(reach, listeners) => {
             for listener in &listeners {
                 listener.send(reach);
+            }
+        }
+        Effect::Known(waiting) => {
+            for reply in &waiting {
+                reply.send(());
             }
         }
         Effect::Indicate(indication, subscribers) => {

@@ -1,11 +1,11 @@
-//! The eventual leader Ω: the process of lowest rank that is not suspected, and not known to be cut off from
-//! a majority.
+//! The eventual leader Ω: the process of lowest rank that is not suspected, not known to be cut off from
+//! a majority, and not about to stop.
 //!
 //! # Promises
 //! - ELD1 eventual accuracy (liveness): eventually every correct process trusts some correct process
 //!   for ever.
 //! - ELD2 eventual agreement (liveness): eventually no two correct processes trust different ones.
-//! - Who is cut off from a majority does not begin to trust itself.
+//! - Who is cut off from a majority, or about to stop while a majority stays, does not begin to trust itself.
 //!
 //! # Assumes
 //! The eventually perfect failure detector ◇P. At least one correct process; where ◇P tells who is cut off,
@@ -19,6 +19,9 @@
 //! of them is known to be cut off, hence all trust the correct process of lowest rank. A process never suspects
 //! itself, so that without news of who is cut off somebody can always be trusted.
 //!
+//! Who is about to stop is passed over by all, itself included, as soon as they know. It is no correct process,
+//! and ◇P names it only while a majority stays, one of whom is trusted instead.
+//!
 //! The network may stay cut in part. In a star, say, all but the hub reach one process each, and are cut off: the
 //! hub knows it of all, and everybody of itself, so that all trust the hub, whatever its rank. If nobody is left
 //! that could lead, whom a process trusts makes no difference to progress, but to peace: it keeps the last one,
@@ -26,7 +29,8 @@
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 2.6, “Monarchical Eventual Leader Detection”. Deviation: those that are cut off are passed over.
+//! section 2.6, “Monarchical Eventual Leader Detection”. Deviation: those that are cut off, or about to
+//! stop, are passed over.
 use quorate_abstractions::{
     Subscribe,
     eventually_perfect::{self, Reach},
@@ -42,6 +46,7 @@ pub struct LowestRank {
     me: ProcessId,
     suspected: ProcessSet,
     cut_off: ProcessSet,
+    leaving: ProcessSet,
     leader: ProcessId,
     subscribers: Vec<Addr<Trust>>,
 }
@@ -108,6 +113,7 @@ impl LowestRank {
             me: host.me(),
             suspected: ProcessSet::EMPTY,
             cut_off: ProcessSet::EMPTY,
+            leaving: ProcessSet::EMPTY,
             leader: host.me(),
             subscribers: Vec::new(),
         };
@@ -128,6 +134,7 @@ impl LowestRank {
     fn upon_reach(&mut self, reach: Reach, ctx: &mut Ctx<Self>) {
         self.suspected = reach.suspected;
         self.cut_off = reach.cut_off;
+        self.leaving = reach.leaving;
         self.upon_change(ctx);
     }
 
@@ -143,8 +150,9 @@ impl LowestRank {
     }
 
     fn candidate(&self) -> Option<ProcessId> {
+        let passed_over = self.cut_off.union(self.leaving);
         let could_lead = |p: &ProcessId| {
-            !self.cut_off.contains(*p) && (*p == self.me || !self.suspected.contains(*p))
+            !passed_over.contains(*p) && (*p == self.me || !self.suspected.contains(*p))
         };
         self.processes.iter().find(could_lead)
     }

@@ -82,7 +82,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long the peers may take to acknowledge, once own messages are delivered.
+/// How long the peers may take to learn that this process leaves, and to acknowledge, once own messages are
+/// delivered.
 const LINKS_DRAIN: Duration = Duration::from_secs(1);
 
 /// What must be told when the node stops, or may not take part.
@@ -149,14 +150,17 @@ impl Handles {
 /// What the node's owner and its supervisor share.
 struct Inner {
     thread: ProtocolThread,
+    /// Answers when the others know that this process leaves.
+    leave: Subscribe<()>,
+    /// Answers when the peers have what they are owed.
     drained: Subscribe<()>,
     handles: Handles,
     drain: Duration,
 }
 
 impl Inner {
-    /// Accepts nothing any more, waits until own messages are delivered and the peers have what
-    /// they are owed, at most until the deadline, and stops.
+    /// Accepts nothing any more, waits until own messages are delivered, at most until the deadline; says that
+    /// this process leaves, waits until the peers know it and have what they are owed, not for long, and stops.
     async fn shut_down(&self) -> Result<(), Error> {
         for flow in &self.handles.flows {
             flow.close(&Error::Stopped);
@@ -165,15 +169,23 @@ impl Inner {
         for agreement in self.handles.agreements.iter().chain(&self.handles.machines) {
             agreement.close(&Error::Stopped);
         }
-        let drain = async {
+        let own = async {
             for flow in &self.handles.flows {
                 flow.drained().await;
             }
-            // A peer that has just gone owes its acknowledgements for ever.
-            let _ = timeout(LINKS_DRAIN, self.links_drained()).await;
+        };
+        let drain = async {
+            let _ = timeout(self.drain, own).await;
+            // Whoever leads next need not be waited for: a majority stays. A peer that has just gone owes its
+            // acknowledgements for ever.
+            let _ = timeout(LINKS_DRAIN, async {
+                answer(&self.leave).await;
+                answer(&self.drained).await;
+            })
+            .await;
         };
         let ended = tokio::select! {
-            _ = timeout(self.drain, drain) => None,
+            () = drain => None,
             ending = self.thread.ended() => Some(ending),
         };
         let pending = self.handles.pending();
@@ -189,21 +201,22 @@ impl Inner {
             Ending::Stopped => Ok(()),
         }
     }
+}
 
-    async fn links_drained(&self) {
-        let (sender, answer) = oneshot::channel();
-        let sender = std::sync::Mutex::new(Some(sender));
-        self.drained.send(Addr::new(move |()| {
-            let mut sender = sender
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(sender) = sender.take() {
-                let _ = sender.send(());
-            }
-        }));
-        // No answer: the thread has ended.
-        let _ = answer.await;
-    }
+/// Waits for an answer from the protocol thread, or its end.
+async fn answer(question: &Subscribe<()>) {
+    let (sender, answer) = oneshot::channel();
+    let sender = std::sync::Mutex::new(Some(sender));
+    question.send(Addr::new(move |()| {
+        let mut sender = sender
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(sender) = sender.take() {
+            let _ = sender.send(());
+        }
+    }));
+    // No answer: the thread has ended.
+    let _ = answer.await;
 }
 
 /// A running node. It stops at once when it is dropped, and in good order by
@@ -304,10 +317,11 @@ impl Node {
         self.inner.thread.ended().await
     }
 
-    /// Accepts no message any more, waits until own messages are delivered here, at most for the
-    /// builder's drain time, and then, for a second at most, until the peers have acknowledged what
-    /// they were sent; and stops. Proposals, votes and operations on shared memory that are under way are
-    /// not waited for.
+    /// Accepts no message any more and waits until own messages are delivered here, at most for the
+    /// builder's drain time. Then it says that this process leaves, so that nobody waits for its silence, and a
+    /// leader's work goes to another one, if a majority stays; waits, for a second at most, until the peers know
+    /// that and have acknowledged what they were sent; and stops. Proposals, votes and operations on shared
+    /// memory that are under way are not waited for.
     ///
     /// # Errors
     /// [`NotDrained`](Error::NotDrained) when own messages were not delivered in time,

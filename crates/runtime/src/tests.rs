@@ -21,6 +21,7 @@ mod detectors;
 mod edges;
 mod events;
 mod host;
+mod leaving;
 mod links;
 mod memory;
 mod node;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::harness::{Log, at, listen, milliseconds, p, times, told, violated};
 use Indication::{Restore, Suspect};
-use quorate_core::Context;
+use quorate_core::{Context, Incarnation, Observation};
 use quorate_sim::{Adversary, Crash, Latency, Report, Timed, UNIT, World, properties};
 
 /// A rule of the detector, or what a twin makes of it.
@@ -354,7 +354,7 @@ fn a_process_never_suspects_itself() {
                 last: Time::ZERO,
                 allowance: Allowance::new(milliseconds(500), Time::ZERO),
                 incarnation: None,
-                said: Beat::default(),
+                said: None,
             };
             detector.peers.entry(p(rank)).or_insert(itself);
         }
@@ -658,5 +658,164 @@ fn a_new_incarnation_begins_with_the_first_timeout_and_old_mistakes_are_not_its(
         detector.upon(heard(), &mut ctx);
         assert_eq!(timeout(&detector), first);
         assert!(!detector.silent.contains(p(2)));
+    }
+}
+
+/// The answer to who leaves.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Answered;
+
+impl Observe for Answered {
+    fn observe(&self) -> Observation {
+        Observation::internal("Answered")
+    }
+}
+
+/// These leave at 1.05 s, between two heartbeats, and stop at 2 s if they `stop`; when each was answered.
+fn leave(cluster: &mut Cluster, ranks: &[usize], stop: bool) -> Vec<Log<Answered>> {
+    let logs = ranks.iter().map(|rank| {
+        let (world, q, log) = (&cluster.world, p(*rank), Log::default());
+        let answers = log.clone();
+        let application = world.application_with(q, move |answer: Answered, now| {
+            answers.lock().unwrap().push((now, answer));
+        });
+        let leave = &cluster.detectors[rank - 1].leave;
+        world.request(q, at(1050), leave, application.with(|()| Answered));
+        log
+    });
+    let logs = logs.collect();
+    for rank in ranks.iter().filter(|_| stop) {
+        cluster.world.crash(p(*rank), Crash::at(at(2000)));
+    }
+    logs
+}
+
+/// What everybody takes for leaving after 1.5 s.
+fn leaving_at_1500(cluster: &mut Cluster) -> Vec<Reach> {
+    let detectors = cluster.detectors.iter();
+    let pairs = cluster.world.processes().zip(detectors);
+    let logs = pairs.map(|(q, detector)| listen(&cluster.world, q, &detector.reach));
+    let logs: Vec<_> = logs.collect();
+    cluster.world.run_until(at(1500));
+    logs.iter().map(|log| *told(log).last().unwrap()).collect()
+}
+
+/// When the others of `n` suspect p1, which leaves, and when it is answered.
+fn suspected_and_answered(n: usize, rule: Rule) -> (Vec<Time>, Vec<Time>) {
+    let world = checked(n, 7, Timed::uniform(UNIT, UNIT * 20));
+    let mut cluster = Cluster::new(world, Configuration::default(), rule);
+    let answers = leave(&mut cluster, &[1], true);
+    cluster.world.run().assert_all_hold();
+    assert_eq!(told(&cluster.logs[0]), [], "nobody suspects itself");
+    let suspected = cluster.logs[1..].iter().map(|log| {
+        assert_eq!(told(log), [Suspect(p(1))]);
+        times(log)[0]
+    });
+    (suspected.collect(), times(&answers[0]))
+}
+
+#[test]
+fn who_leaves_is_suspected_at_once_and_answered_when_all_know() {
+    for n in 3..=7 {
+        let (suspected, answered) = suspected_and_answered(n, CORRECT);
+        assert!(suspected.iter().all(|time| *time <= at(1070)), "{n}");
+        let [answered] = answered[..] else {
+            panic!("once: {answered:?}");
+        };
+        assert!(answered > at(1050) && answered <= at(1090), "a round trip");
+        // As published, it is as if it had crashed.
+        let (suspected, answered) = suspected_and_answered(n, |detector, event, ctx| match event {
+            Event::Heard(mut heard) => {
+                heard.beat.leaving = ProcessSet::EMPTY;
+                detector.upon(Event::Heard(heard), ctx);
+            }
+            event => detector.upon(event, ctx),
+        });
+        assert!(suspected.iter().all(|time| *time > at(2400)), "{n}");
+        assert_eq!(answered, [at(1300)], "nobody says that it knows");
+    }
+}
+
+#[test]
+fn those_who_leave_are_not_suspected_where_no_majority_stays() {
+    let run = |n: usize, leavers: &[usize], rule| {
+        let world = World::new(n, 7, Timed::uniform(UNIT, UNIT * 20)).unwrap();
+        let world = world.settle(Duration::from_secs(5));
+        let mut cluster = Cluster::new(world, Configuration::default(), rule);
+        let answers = leave(&mut cluster, leavers, false);
+        let reach = leaving_at_1500(&mut cluster);
+        for log in answers {
+            assert!(times(&log)[0] <= at(1090));
+        }
+        reach
+    };
+    for (n, leavers) in [
+        (3, vec![1, 2]),
+        (3, vec![1, 2, 3]),
+        (4, vec![1, 4]),
+        (5, vec![1, 2, 4]),
+    ] {
+        for reach in run(n, &leavers, CORRECT) {
+            assert_eq!(reach, Reach::default(), "{n} {leavers:?}");
+        }
+    }
+    let leavers = [1, 2].into_iter().map(p).collect();
+    let reach = run(5, &[1, 2], CORRECT);
+    assert!(reach.iter().all(|reach| reach.leaving == leavers));
+}
+
+#[test]
+fn who_leaves_says_so_again_and_does_not_wait_for_ever() {
+    let answered = |heal| {
+        let mut cluster = cluster(3);
+        cluster.world.cut((p(1), p(3)), at(950), heal);
+        let answers = leave(&mut cluster, &[1], false);
+        cluster.world.run_until(at(3000));
+        times(&answers[0])
+    };
+    // The tick at 1.1 s is the first that p3 hears.
+    let in_time = answered(Some(at(1060)));
+    assert!(
+        in_time[0] > at(1100) && in_time[0] <= at(1140),
+        "{in_time:?}"
+    );
+    assert_eq!(answered(None), [at(1300)]);
+}
+
+#[test]
+fn nobody_waits_for_those_of_whom_nothing_was_heard() {
+    let mut cluster = cluster(3);
+    for rank in [2, 3] {
+        cluster.world.crash(p(rank), Crash::at(Time::ZERO));
+    }
+    let (detector, log) = (&cluster.detectors[0], Log::default());
+    let answers = log.clone();
+    let world = &cluster.world;
+    let application = world.application_with(p(1), move |answer: Answered, now| {
+        answers.lock().unwrap().push((now, answer));
+    });
+    world.request(
+        p(1),
+        at(10),
+        &detector.leave,
+        application.with(|()| Answered),
+    );
+    cluster.world.run_until(at(3000));
+    assert_eq!(times(&log), [at(10)]);
+}
+
+#[test]
+fn a_later_start_of_who_has_left_is_restored_and_goes_by_the_first_timeout() {
+    let mut cluster = cluster(3);
+    leave(&mut cluster, &[1], true);
+    cluster.world.run_until(at(2100));
+    assert!(cluster.world.restart(p(1), Incarnation(11)));
+    let host = cluster.world.host(p(1)).at("detector");
+    let heartbeat = |up| cluster.world.heartbeat(p(1), up);
+    spawn(&host, Configuration::default(), heartbeat);
+    cluster.world.run_until(at(5000));
+    for log in &cluster.logs[1..] {
+        assert_eq!(told(log), [Suspect(p(1)), Restore(p(1))]);
+        assert!(times(log)[1] <= at(2120));
     }
 }

@@ -166,9 +166,9 @@ fn everybody_trusts_the_hub_of_a_star_whatever_its_rank() {
 #[test]
 fn as_published_leaves_of_a_star_trust_themselves() {
     let published: Rule = |detector, event, ctx| match event {
-        Event::Reach(Reach { suspected, .. }) => {
+        Event::Reach(reach) => {
             let cut_off = ProcessSet::EMPTY;
-            detector.upon(Event::Reach(Reach { suspected, cut_off }), ctx);
+            detector.upon(Event::Reach(Reach { cut_off, ..reach }), ctx);
         }
         event => detector.upon(event, ctx),
     };
@@ -240,4 +240,53 @@ fn eld2_eventual_agreement_within_the_detection_time_of_the_detector_below() {
             }
         }
     }
+}
+
+/// What the processes of three trust, one after the other, of whom these leave at 1 s.
+fn left_by(ranks: &[usize], rule: Rule) -> Vec<Vec<usize>> {
+    let mut world = calm(3, 3).settle(Duration::from_secs(5));
+    world.check(properties::leader("leader"));
+    let mut logs = Vec::new();
+    for q in world.processes() {
+        let heartbeat = |up| world.heartbeat(q, up);
+        let configuration = increasing_timeout::Configuration {
+            timeout: Duration::from_hours(1),
+            ..increasing_timeout::Configuration::default()
+        };
+        let host = world.host(q).at("detector");
+        let below = increasing_timeout::spawn(&host, configuration, heartbeat);
+        if ranks.contains(&q.rank()) {
+            world.request(q, at(1000), &below.leave, Addr::nowhere());
+        }
+        let host = world.host(q).at("leader");
+        let detector = LowestRank::new(&host);
+        let reach = |up: Addr<Event>| below.reach.send(up.with(Event::Reach));
+        let leader = start(&host, Twin { detector, rule }, reach);
+        logs.push(listen(&world, q, &leader));
+    }
+    for rank in ranks.iter().filter(|_| ranks.len() == 1) {
+        world.crash(p(*rank), Crash::at(at(1500)));
+    }
+    world.run().assert_all_hold();
+    let ranks = |log| told(log).iter().map(|Trust(q)| q.rank()).collect();
+    logs.iter().map(ranks).collect()
+}
+
+#[test]
+fn who_leaves_is_passed_over_by_all_before_it_stops_itself_included() {
+    assert_eq!(left_by(&[1], LowestRank::upon), [[1, 2]; 3]);
+    assert_eq!(left_by(&[2], LowestRank::upon), [[1]; 3]);
+    // If all leave, the first of them leads, as long as it is there.
+    for told in left_by(&[1, 2, 3], LowestRank::upon) {
+        assert_eq!(told.last(), Some(&1), "{told:?}");
+    }
+    // As published, it trusts itself until it stops: the others' leader and it depose each other.
+    let proud = left_by(&[1], |detector, event, ctx| match event {
+        Event::Reach(reach) => {
+            let leaving = ProcessSet::EMPTY;
+            detector.upon(Event::Reach(Reach { leaving, ..reach }), ctx);
+        }
+        event => detector.upon(event, ctx),
+    });
+    assert_eq!(proud, [vec![1], vec![1, 2], vec![1, 2]]);
 }

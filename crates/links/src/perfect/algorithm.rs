@@ -38,6 +38,8 @@ pub struct PerfectLink {
     pub(super) watchers: Watchers,
     /// What the peers owe, module by module.
     pub(super) pressure: Pressure,
+    /// What this process says of whom it hears.
+    pub(super) says: Beat,
 }
 
 impl Algorithm for PerfectLink {
@@ -58,6 +60,7 @@ impl Algorithm for PerfectLink {
             }
             Event::Edge(fair_loss::Indication::Reopened(p)) => self.upon_reopened(p, ctx),
             Event::Beat(beat) => self.upon_beat(beat, ctx),
+            Event::Repeat => self.beat(ctx),
             Event::Listen(listener) => self.watchers.listen(listener),
             Event::Watch(watcher) => self.watchers.watch(watcher, ctx),
             Event::Meet(watcher) => self.watchers.meet(watcher, ctx),
@@ -108,6 +111,7 @@ impl PerfectLink {
             pressure: Pressure::new(identity.me, &processes, &lanes, configuration.queue_limit),
             seats: Seats::new(&configuration, identity, processes, &lanes),
             to_oneself: ToOneself::default(),
+            says: Beat::default(),
             configuration,
             lanes,
         }
@@ -391,7 +395,7 @@ impl PerfectLink {
     /// what it did not take: its heartbeats have come all the time, so that there was no silence to end.
     fn upon_hearing(&mut self, from: ProcessId, beat: Beat, now: Time) {
         let session = self.peers.get_mut(from).session_mut();
-        if session.is_some_and(|session| session.says(beat, now)) {
+        if session.is_some_and(|session| session.says(beat, now) || session.leaves()) {
             self.peers.touch(from);
         }
     }
@@ -467,6 +471,7 @@ impl PerfectLink {
         let owes = match peer.session() {
             _ if peer.is_closed() || peer.queue.has_ended() => Owes::Gone,
             None => Owes::Packets(0),
+            Some(session) if session.leaves() => Owes::Gone,
             Some(session) => Owes::Packets(session.sending.unacknowledged()),
         };
         let queued = |lane| peer.queue.of_lane(lane);

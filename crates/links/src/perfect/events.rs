@@ -20,6 +20,8 @@ pub enum Event {
     Edge(fair_loss::Indication),
     /// Requests a heartbeat to everybody.
     Beat(Beat),
+    /// Requests one that says what the last one said.
+    Repeat,
     /// Who wants to know of signs of life.
     Listen(Addr<Heard>),
     /// Who wants to know how the peers stand.
@@ -82,6 +84,7 @@ impl Observe for Event {
             Event::SendDatagram(_, send) => sent("SendDatagram", send),
             Event::Edge(indication) => indication.observe(),
             Event::Beat(beat) => beat.observe(),
+            Event::Repeat => Observation::internal("Repeat"),
             Event::Listen(_) => Observation::internal("Listen"),
             Event::Watch(_) => Observation::internal("Watch"),
             Event::Meet(_) => Observation::internal("Meet"),

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | PACKET | `2`, sender, token u64, stream u32, number u64, acknowledged u64, length u32, chunks |
 //! | ACKNOWLEDGE | `3`, sender, token u64, stamp u64, stream u32, duplicates u32, acknowledged u64, ranges: (gap, length) varints |
-//! | BEAT | `4`, sender, token u64, stamp u64, the set of those that it does not hear u128, `1` if it is cut off, else `0` |
+//! | BEAT | `4`, sender, token u64, stamp u64, the set of those that it does not hear u128, `1` if it is cut off, else `0`, the set of those that leave u128 |
 //! | EXCLUDED | `5`, sender, its incarnation u64, echo u64, known incarnation u64 and number u32, verdict |
 //! | DATAGRAM | `6`, sender, token u64, stamp u64, lane u16, length u16, that many bytes: one message |
 //! | OPEN | `7`, sender, token u64, stamp u64, stream u32, number of its first packet u64 |
@@ -269,6 +269,7 @@ impl Frame {
                         1 => true,
                         _ => return Err(Malformed::Frame),
                     },
+                    leaving: ProcessSet::of_bits(bytes.try_get_u128_le()?),
                 },
             },
             ROOM => Frame::Room {
@@ -438,6 +439,7 @@ pub fn beat(me: ProcessId, token: Token, stamp: u64, beat: Beat) -> Bytes {
     let mut out = begin_stamped(BEAT, me, token, stamp);
     out.put_u128_le(beat.unheard.bits());
     out.put_u8(beat.cut_off.into());
+    out.put_u128_le(beat.leaving.bits());
     seal(out)
 }
 

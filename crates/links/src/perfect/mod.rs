@@ -39,7 +39,7 @@
 //! | ACKNOWLEDGE | what has arrived of a stream, with the gaps |
 //! | OPEN | my last stream has ended; the next has this number, and begins with this packet |
 //! | OPENED | I know; of the one before it everything up to this packet had arrived |
-//! | BEAT | I am alive, and hear a majority or do not |
+//! | BEAT | I am alive, and hear a majority or do not; who leaves, as I know |
 //! | EXCLUDED | you may not take part (with the echo of your nonce) |
 //! | DATAGRAM | one message of a fair-loss lane, with a stamp; nothing answers it |
 //! | ROOM | the modules for which I have no room, with a stamp: when that changes, and with heartbeats |
@@ -362,6 +362,13 @@ impl<H: Host> PerfectLinks<H> {
     pub fn heartbeat(&self, up: Addr<Heard>) -> Addr<Beat> {
         self.shared.events.send(Event::Listen(up));
         self.shared.events.with(Event::Beat)
+    }
+
+    /// The same for a second detector, which says nothing with its heartbeats: each repeats what was said last
+    /// with those of the [first](PerfectLinks::heartbeat).
+    pub fn signs_of_life(&self, up: Addr<Heard>) -> Addr<Beat> {
+        self.shared.events.send(Event::Listen(up));
+        self.shared.events.with(|_: Beat| Event::Repeat)
     }
 
     /// Tells which other processes have met this one: they know it as the holder of its seat, as far as they

@@ -193,7 +193,8 @@ impl Peer {
     /// Whether nothing is owed that may still be acknowledged.
     pub fn owes_nothing(&self) -> bool {
         self.session().is_none_or(|session| {
-            session.sending.is_fruitless() || session.sending.is_empty() && self.queue.is_empty()
+            let has_all = session.sending.is_empty() && self.queue.is_empty();
+            session.leaves() || session.sending.is_fruitless() || has_all
         })
     }
 

@@ -28,6 +28,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// An exchange between two incarnations.
 pub struct Session {
     me: ProcessId,
+    peer: ProcessId,
     /// The peer's incarnation.
     incarnation: Incarnation,
     /// The peer's nonce, and the number of its draw.
@@ -108,6 +109,7 @@ impl Session {
         );
         Session {
             me: here.process,
+            peer: there.process,
             incarnation: there.incarnation,
             nonce: there.nonce,
             draw: there.draw,
@@ -160,6 +162,11 @@ impl Session {
     /// What the peer says of whom it hears.
     pub fn said(&self) -> Beat {
         self.said
+    }
+
+    /// Whether the peer is about to stop, as it says: nobody waits for it.
+    pub fn leaves(&self) -> bool {
+        self.said.leaving.contains(self.peer)
     }
 
     /// What a peer says of whom it hears stands until it says otherwise. Says whether it takes something

@@ -87,13 +87,17 @@ impl PerfectLink {
 
     /// Heartbeats bypass the window. An acknowledgement that is owed does not replace one: it does not
     /// say whom this process hears.
-    pub(super) fn upon_beat(&mut self, mut beat: Beat, ctx: &mut Ctx) {
+    pub(super) fn upon_beat(&mut self, beat: Beat, ctx: &mut Ctx) {
+        self.says = beat;
+        self.beat(ctx);
+    }
+
+    pub(super) fn beat(&mut self, ctx: &mut Ctx) {
+        let mut beat = self.says;
         if self.pressure.is_stuck() {
             // Who takes nothing hears nobody.
-            beat = Beat {
-                unheard: self.peers.others(),
-                cut_off: true,
-            };
+            beat.unheard = self.peers.others();
+            beat.cut_off = true;
         }
         for p in self.peers.others().iter() {
             if let Some(session) = self.peers.get_mut(p).session_mut() {

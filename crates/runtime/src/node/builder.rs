@@ -337,7 +337,7 @@ impl Builder {
         if let Some(recorder) = &recorder {
             links.tap(Arc::new(recorder.clone()));
         }
-        self.wire(protocol.host(), &links, Arc::new(sight))?;
+        let leave = self.wire(protocol.host(), &links, Arc::new(sight))?;
         let edge = self.attach(&mut protocol, socket, links.arrivals());
         links.start(edge.map_err(start_error)?)?;
 
@@ -354,6 +354,7 @@ impl Builder {
         });
         let inner = Arc::new(Inner {
             thread: protocol.start().map_err(start_error)?,
+            leave,
             drained: links.drained(),
             handles: self.handles,
             drain: self.drain,
@@ -491,13 +492,14 @@ impl Builder {
         self.machines > 0 && self.group_order == GroupOrder::ByLeader
     }
 
-    /// Starts the detectors, the modules, and what keeps the status.
+    /// Starts the detectors, the modules, and what keeps the status. Gives where it is said that this process
+    /// leaves.
     fn wire(
         &mut self,
         host: &TokioHost,
         links: &PerfectLinks<TokioHost>,
         status: Arc<Sight>,
-    ) -> Result<(), Error> {
+    ) -> Result<Subscribe<()>, Error> {
         let total_order = self.fitting_total_order();
         let heartbeat = |up| links.heartbeat(up);
         let detector = increasing_timeout::spawn_with_incarnations(
@@ -508,7 +510,7 @@ impl Builder {
         );
         let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
         let perfect = self.synchrony.map(|bounds| {
-            let host = host.at("synchrony");
+            let (host, heartbeat) = (host.at("synchrony"), |up| links.signs_of_life(up));
             exclude_on_timeout::spawn_with_incarnations(&host, bounds, heartbeat, &links.status())
         });
         if let Some(perfect) = &perfect {
@@ -595,7 +597,7 @@ impl Builder {
             }
             status.change(|now| now.upon_status(news));
         }));
-        Ok(())
+        Ok(detector.leave)
     }
 
     /// The order that the replicated machines and the plain total orders of the node share.

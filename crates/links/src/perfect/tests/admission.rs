@@ -334,7 +334,7 @@ fn another_version_is_named() {
     world.run(ms(10));
     assert_eq!(
         world.process(1).refusals(),
-        ["protocol version 4 here, 9 there"]
+        ["protocol version 8 here, 9 there"]
     );
 }
 
@@ -348,7 +348,7 @@ fn a_version_whose_frames_had_no_checksum_is_named_too() {
     world.run(ms(10));
     assert_eq!(
         world.process(1).refusals(),
-        ["protocol version 4 here, 3 there"]
+        ["protocol version 8 here, 3 there"]
     );
 }
 

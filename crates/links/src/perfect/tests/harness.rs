@@ -142,6 +142,8 @@ pub struct Process {
     pub lanes: BTreeMap<&'static str, Addr<Send<Bytes>>>,
     pub arrivals: Addr<Indication>,
     pub beat: Addr<Beat>,
+    /// The heartbeats of a second detector.
+    pub sign: Addr<Beat>,
     pub drain: Addr<Addr<()>>,
     links: PerfectLinks<TestHost>,
     actor: Box<dyn Actor>,
@@ -272,6 +274,7 @@ impl World {
             all.lock().unwrap().push(status);
         }));
         let beat = links.heartbeat(collect(&heard).with(|heard: Heard| heard.from));
+        let sign = links.signs_of_life(Addr::nowhere());
         links.start(collect(&sent)).unwrap();
         let actor = host.actors.lock().unwrap().pop().unwrap();
         let mut process = Process {
@@ -286,6 +289,7 @@ impl World {
             lanes,
             arrivals: links.arrivals(),
             beat,
+            sign,
             drain: links.drained(),
             links,
             actor,

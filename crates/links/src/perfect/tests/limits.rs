@@ -1,8 +1,8 @@
 //! Bounds: a peer that is gone costs a bounded queue, a long run costs no more than a short one.
 use super::harness::{Seen, World, ms, p};
-use crate::perfect::Configuration;
+use crate::perfect::{Configuration, frame::Frame};
 use bytes::Bytes;
-use quorate_abstractions::link::Status;
+use quorate_abstractions::{heartbeat::Beat, link::Status};
 use quorate_core::{Addr, Time};
 use std::{
     sync::{
@@ -248,4 +248,53 @@ fn drained_waits_for_the_living_and_not_for_the_dead() {
     assert!(!*answered.lock().unwrap());
     world.run(30 * SECOND);
     assert!(*answered.lock().unwrap());
+}
+
+#[test]
+fn nobody_waits_for_who_is_about_to_stop() {
+    let mut world = limited();
+    world.start_all();
+    world.connect();
+    world.cuts = vec![(p(1), p(3))];
+    world.send(1, 3, "small", "too late");
+    world.run(ms(50));
+    let drained = Arc::new(AtomicBool::new(false));
+    let reply = drained.clone();
+    let reply = Addr::new(move |()| reply.store(true, Relaxed));
+    world.process(1).drain.send(reply);
+    world.run(ms(50));
+    assert!(!drained.load(Relaxed));
+    let leaving = [p(3)].into_iter().collect();
+    world.process(3).beat.send(Beat {
+        leaving,
+        ..Beat::default()
+    });
+    world.run(ms(50));
+    assert!(drained.load(Relaxed));
+}
+
+/// Two detectors may stand on one link, of which one knows nothing of whom this process hears.
+#[test]
+fn a_second_detector_takes_nothing_back_of_what_the_first_one_says() {
+    let mut world = World::started(3, 1);
+    world.connect();
+    world.record = Some(Vec::new());
+    let beat = Beat {
+        unheard: [p(2)].into_iter().collect(),
+        cut_off: true,
+        leaving: [p(3)].into_iter().collect(),
+    };
+    world.process(1).sign.send(Beat::default());
+    world.process(1).beat.send(beat);
+    world.process(1).sign.send(Beat::default());
+    world.run(ms(50));
+    let sent = world.record.take().unwrap();
+    let to_p2 = sent
+        .into_iter()
+        .filter(|(from, t)| (*from, t.to) == (p(1), p(2)));
+    let said = to_p2.filter_map(|(_, t)| match Frame::decode(t.bytes) {
+        Ok(Frame::Beat { beat, .. }) => Some(beat),
+        _ => None,
+    });
+    assert_eq!(said.collect::<Vec<_>>(), [Beat::default(), beat, beat]);
 }

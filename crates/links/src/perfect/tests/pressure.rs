@@ -6,6 +6,7 @@ use quorate_abstractions::{
     link::Status,
     pressure::{Backlog, Hindrance, Room, Wait},
 };
+use quorate_core::ProcessSet;
 use std::time::Duration;
 
 /// How long each message is.
@@ -202,6 +203,14 @@ fn that_there_is_room_again_is_enough() {
     assert_eq!(world.process(3).delivered(), 1);
 }
 
+fn beat_of(unheard: ProcessSet, cut_off: bool) -> Beat {
+    Beat {
+        unheard,
+        cut_off,
+        ..Beat::default()
+    }
+}
+
 #[test]
 fn who_did_not_hear_this_process_and_does_again_is_sent_at_once_what_it_lacks() {
     let mut world = world(8);
@@ -210,7 +219,7 @@ fn who_did_not_hear_this_process_and_does_again_is_sent_at_once_what_it_lacks() 
     let unheard = [p(1)].into_iter().collect();
     for _ in 0..100 {
         let cut_off = false;
-        world.process(3).beat.send(Beat { unheard, cut_off });
+        world.process(3).beat.send(beat_of(unheard, cut_off));
         world.run(ms(100));
     }
     world.cuts.clear();
@@ -224,7 +233,7 @@ fn who_did_not_hear_this_process_and_does_again_is_sent_at_once_what_it_lacks() 
     world.run(ms(1000));
     for cut_off in [true, false] {
         let unheard = [p(1), p(2)].into_iter().collect();
-        world.process(3).beat.send(Beat { unheard, cut_off });
+        world.process(3).beat.send(beat_of(unheard, cut_off));
         world.send(1, 3, "bulk", vec![7; LENGTH]);
         world.process(3).beat.send(Beat::default());
         world.run(ms(1000));
