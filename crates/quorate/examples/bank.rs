@@ -2,7 +2,7 @@
 //! after the other, and every one of them is back with all that was ever acknowledged.
 //!
 //! `cargo run -p quorate --example bank`
-use quorate::{node::View, prelude::*};
+use quorate::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,

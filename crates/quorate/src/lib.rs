@@ -85,11 +85,13 @@
 //! |---|---|
 //! | [`node`], [`Error`] | the builder, the node, the handles, and what can go wrong |
 //! | [`faults`] | loss, duplication, delay and cuts at a node's edge, switchable while it runs |
-//! | [`host`], [`thread`], [`udp`], [`tcp`] | what a node is made of, for those who wire their own |
+//! | [`host`], [`thread`], [`edge`], [`udp`], [`tcp`] | what a node is made of, for those who wire their own |
+//! | [`recorder`] | a trace of what a node does, for diagrams |
 //! | [`core`] | algorithms, hosts, addresses, processes, the codec |
 //! | [`abstractions`] | the interfaces, and the properties that they promise |
-//! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`], [`registers`] | the algorithms |
+//! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`], [`membership`], [`registers`] | the algorithms |
 //! | [`quorums`] | quorum systems, their files, and access through them |
+//! | [`sim`] | the simulated world, in which algorithms are checked |
 //! | [`catalogue`] | every algorithm with its model, properties and costs; whole stacks |
 //!
 //! Frames are not authenticated: bind a loopback address or a private network.
@@ -101,12 +103,14 @@ pub use quorate_consensus as consensus;
 pub use quorate_core as core;
 pub use quorate_detectors as detectors;
 pub use quorate_links as links;
+pub use quorate_membership as membership;
 pub use quorate_quorums as quorums;
 pub use quorate_registers as registers;
 pub use quorate_runtime::{
-    BadQuorumSystem, Builder, Error, Node, NodeEvent, QuorumSystem, edge, faults, host, node, tcp,
-    thread, udp,
+    BadQuorumSystem, Builder, Error, Node, NodeEvent, QuorumSystem, edge, faults, host, node,
+    recorder, tcp, thread, udp,
 };
+pub use quorate_sim as sim;
 
 #[doc = include_str!("../../../docs/replicate.md")]
 pub mod replicate {}
@@ -120,10 +124,11 @@ pub mod prelude {
     };
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
-        Answer, Answers, Broadcaster, Builder, Chunk, Deliveries, Delivery, Error, Event, Events,
-        Group, Items, LatticeProposer, Leadership, Machine, Members, Messages, Node, NodeEvent,
-        Pending, Proposer, QuorumSystem, Reading, Registers, Repeater, Repetition, Replicated,
-        Segments, Sender, Source, StateWanted, SubmitError, Term, TrySendError, Unreadable, Voter,
-        Withdrawal,
+        Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Deliveries, Delivery, Error, Event,
+        Events, Flooder, Group, Holder, Items, LatticeProposer, LeaderHints, Leadership, Machine,
+        Members, Messages, Node, NodeEvent, Pending, Permit, Posted, Proposer, QuorumAccess,
+        QuorumSystem, Reading, Registers, Repeater, Repetition, Replicated, Segments, SendPermit,
+        Sender, Source, StateWanted, SubmitError, Suspicions, Term, TryBroadcastError,
+        TrySendError, Unreadable, Voter, Withdrawal, node::View,
     };
 }
