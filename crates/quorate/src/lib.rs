@@ -94,6 +94,9 @@
 //! | [`sim`] | the simulated world, in which algorithms are checked |
 //! | [`catalogue`] | every algorithm with its model, properties and costs; whole stacks |
 //!
+//! Two guides: [a state machine of one's own](mod@replicate), replicated; and [an algorithm of one's
+//! own](mod@own_algorithm), from its properties to the simulator and to sockets.
+//!
 //! Frames are not authenticated: bind a loopback address or a private network.
 pub use quorate_abstractions as abstractions;
 pub use quorate_broadcast as broadcast;
@@ -114,6 +117,11 @@ pub use quorate_sim as sim;
 
 #[doc = include_str!("../../../docs/replicate.md")]
 pub mod replicate {}
+
+// Its blocks are one program, which a test compares with the example `barrier`.
+#[cfg_attr(not(doctest), doc = include_str!("../../../docs/own-algorithm.md"))]
+#[cfg_attr(doctest, doc = "Write your own algorithm.")]
+pub mod own_algorithm {}
 
 /// What most programs use.
 pub mod prelude {
