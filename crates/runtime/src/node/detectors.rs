@@ -154,7 +154,7 @@ where
     stream::unfold((watch, known), next).flatten().boxed()
 }
 
-/// A stream of suspicions and restorations: see [`Node::suspicions`].
+/// A stream of suspicions and restorations, which [`Indication::apply`] turns into a set: see [`Node::suspicions`].
 pub struct Suspicions(BoxStream<'static, Indication>);
 
 /// A stream of those that are trusted to lead: see [`Node::leader_hints`].

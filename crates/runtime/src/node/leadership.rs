@@ -74,7 +74,7 @@ impl Term {
     }
 
     /// Cancelled once this process knows that the term is over: another one has begun, Ω trusts somebody
-    /// else, or the node has stopped or may not take part.
+    /// else, or the node has stopped or may not take part. A process that is cut off from all others learns nothing.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
     }
