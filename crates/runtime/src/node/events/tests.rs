@@ -25,7 +25,13 @@ fn sight() -> (Sight, Seen) {
 fn suspect(sight: &Sight, suspected: &[usize]) {
     let suspected: ProcessSet = suspected.iter().copied().map(p).collect();
     let cut_off = ProcessSet::EMPTY;
-    sight.change(|now| now.upon_reach(Reach { suspected, cut_off }));
+    sight.change(|now| {
+        now.upon_reach(Reach {
+            suspected,
+            cut_off,
+            ..Reach::default()
+        })
+    });
 }
 
 fn next(events: &mut NodeEvents) -> Option<NodeEvent> {

@@ -243,6 +243,7 @@ fn what_the_detectors_say_is_told_one_by_one() {
     let reach = |suspected: &[usize], cut_off: &[usize]| Reach {
         suspected: set(suspected),
         cut_off: set(cut_off),
+        ..Reach::default()
     };
     let peer = p(2);
     assert_eq!(
@@ -364,11 +365,19 @@ const NEWS: [News; 14] = [
     |now| now.upon_leader(Trust(p(2))),
     |now| {
         let (suspected, cut_off) = (set(&[2]), set(&[1, 2]));
-        now.upon_reach(Reach { suspected, cut_off })
+        now.upon_reach(Reach {
+            suspected,
+            cut_off,
+            ..Reach::default()
+        })
     },
     |now| {
         let (suspected, cut_off) = (set(&[2, 3]), set(&[2]));
-        now.upon_reach(Reach { suspected, cut_off })
+        now.upon_reach(Reach {
+            suspected,
+            cut_off,
+            ..Reach::default()
+        })
     },
     |now| now.upon_reach(Reach::default()),
     |now| now.upon_crash(Crash(p(3))),
