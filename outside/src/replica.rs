@@ -9,7 +9,7 @@ use std::{env, sync::mpsc, thread};
 /// Addresses on loopback. While a replica is down nobody else is given its port: they lie below those that
 /// systems choose from.
 pub fn addresses(n: usize) -> Vec<SocketAddr> {
-    let first = 20_000 + (process::id() % 10_000) as u16;
+    let first = 20_000 + (process::id() % 1_000) as u16 * 10;
     let all = (first..).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let free = all.filter(|address| UdpSocket::bind(address).is_ok());
     free.take(n).collect()
