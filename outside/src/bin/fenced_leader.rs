@@ -51,7 +51,7 @@ async fn main() -> Fallible {
     let (first, term) = within(terms.recv()).await?.ok_or("all campaign")?;
     assert!(store.write(term.fence(), "by the first leader"));
 
-    // The leader is cut off. It does not learn that another one leads, and the others do not wait for it.
+    // The leader is cut off: it learns so after a while, and who leads then it does not. The others do not wait.
     let cut_off = nodes[first.index()].faults();
     for node in nodes.iter().filter(|node| node.me() != first) {
         cut_off.cut(node.me());

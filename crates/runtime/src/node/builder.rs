@@ -543,6 +543,7 @@ impl Builder {
                 links: lanes,
                 detector: suspicions.clone(),
                 leader: trust.clone(),
+                reach: detector.reach.clone(),
                 perfect: perfect.clone(),
                 total_order,
                 group: group.cloned(),

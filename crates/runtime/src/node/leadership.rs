@@ -7,7 +7,7 @@ use super::{
     handles::Codec,
 };
 use crate::error::Error;
-use quorate_abstractions::leader::Trust;
+use quorate_abstractions::{eventually_perfect::Reach, leader::Trust};
 use quorate_core::{Addr, ProcessId};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -74,7 +74,7 @@ impl Term {
     }
 
     /// Cancelled once this process knows that the term is over: another one has begun, Ω trusts somebody
-    /// else, or the node has stopped or may not take part. A process that is cut off from all others learns nothing.
+    /// else, this process is cut off from a majority, or the node has stopped or may not take part.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
     }
@@ -93,6 +93,8 @@ pub struct Leadership {
     terms: Replicated<Terms>,
     newest: watch::Receiver<Option<Holder>>,
     trusted: watch::Receiver<Option<ProcessId>>,
+    /// Whether this process is known to be cut off from a majority.
+    cut_off: watch::Receiver<bool>,
     ended: Arc<Ended>,
 }
 
@@ -151,12 +153,14 @@ impl Leadership {
         let lost = CancellationToken::new();
         let (token, me) = (lost.clone(), self.me);
         let (mut newest, mut trusted) = (self.newest.clone(), self.trusted.clone());
+        let mut cut_off = self.cut_off.clone();
         let ended = self.ended.clone();
         tokio::spawn(async move {
             tokio::select! {
                 // An error: the node has stopped.
                 _ = newest.wait_for(|newest| newest.is_some_and(|newest| newest.fence > fence)) => {}
                 _ = trusted.wait_for(|trusted| *trusted != Some(me)) => {}
+                _ = cut_off.wait_for(|is_cut_off| *is_cut_off) => {}
                 () = ended.0.cancelled() => {}
                 () = token.cancelled() => {}
             }
@@ -193,8 +197,12 @@ impl Builder {
         let newest = terms.told.subscribe();
         let (told, trusted) = watch::channel(None);
         let trust = Addr::new(move |Trust(leader)| _ = told.send_replace(Some(leader)));
+        let (told, cut_off) = watch::channel(false);
+        let me = self.me;
+        let reach = Addr::new(move |reach: Reach| _ = told.send_replace(reach.cut_off.contains(me)));
         let terms = self.replicated_with(name, terms, Codec::typed(), move |wiring| {
             wiring.leader.send(trust);
+            wiring.reach.send(reach);
         })?;
         let ended = Arc::new(Ended(CancellationToken::new()));
         self.handles.machines.push(ended.clone());
@@ -203,6 +211,7 @@ impl Builder {
             terms,
             newest,
             trusted,
+            cut_off,
             ended,
         })
     }

@@ -42,6 +42,8 @@ pub struct Wiring {
     pub detector: Subscribe<eventually_perfect::Indication>,
     /// The leader detector Ω.
     pub leader: Subscribe<leader::Trust>,
+    /// Whom ◇P suspects, and who is cut off.
+    pub(super) reach: Subscribe<eventually_perfect::Reach>,
     /// The perfect failure detector, if the system is assumed to be synchronous.
     pub perfect: Option<Subscribe<perfect::Crash>>,
     /// How total order is configured on this node.

@@ -406,6 +406,31 @@ async fn one_leads_at_a_time_and_each_term_has_a_higher_fence() {
     ));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_learns_that_its_term_is_over() {
+    let peers = free(Kind::Udp);
+    let mut nodes = Vec::new();
+    for rank in 1..=3 {
+        let mut builder = bind(Kind::Udp, rank, &peers);
+        let leadership = builder.leadership("writer").unwrap();
+        nodes.push((within(builder.start()).await.unwrap(), leadership));
+    }
+    let first = within(nodes[0].1.acquired()).await.unwrap();
+    for peer in [p(2), p(3)] {
+        nodes[0].0.faults().cut(peer);
+    }
+    within(first.lost().cancelled()).await;
+    let second = within(nodes[1].1.acquired()).await.unwrap();
+    assert!(second.fence() > first.fence());
+    nodes[0].0.faults().heal();
+    let third = within(nodes[0].1.acquired()).await.unwrap();
+    assert!(third.fence() > second.fence());
+    within(second.lost().cancelled()).await;
+    for (node, _) in nodes {
+        within(node.shutdown()).await.unwrap();
+    }
+}
+
 /// What was applied, by whom, and for how many somebody waited here.
 #[derive(Clone, Debug, Default)]
 struct Ledger {
