@@ -398,11 +398,12 @@ impl IncreasingTimeout {
         }
     }
 
-    /// Those that are heard, and stay: they are to know that this process leaves.
+    /// Those that were heard, or are connected, and stay: they are to know that this process leaves.
     fn to_be_told(&self) -> ProcessSet {
-        let heard = self.peers.iter().filter(|(_, peer)| peer.said.is_some());
-        let heard: ProcessSet = heard.map(|(p, _)| *p).collect();
-        heard.without(self.silent).without(self.say_to_leave())
+        let is_there = |peer: &Peer| peer.said.is_some() || peer.incarnation.is_some();
+        let there = self.peers.iter().filter(|(_, peer)| is_there(peer));
+        let there: ProcessSet = there.map(|(p, _)| *p).collect();
+        there.without(self.silent).without(self.say_to_leave())
     }
 
     /// The watchers are told of a timeout that is not what they know.

@@ -71,17 +71,6 @@ pub(super) static ALL: &[Algorithm] = &[
                 under: Faults::ONE_CRASH,
                 wire: wire_excluding_nobody,
             },
-            Twin {
-                name: "one-start-as-another",
-                aliases: &[],
-                spoiled: "what a second start does is a sign of life of the first",
-                breaks: "PFD1",
-                under: Faults {
-                    restarts: 1,
-                    ..Faults::NONE
-                },
-                wire: wire_one_start_as_another,
-            },
         ],
     },
     Algorithm {
@@ -213,13 +202,6 @@ fn exclude(
             exclude_on_timeout::spawn(&host, configuration, heartbeat)
         }
     };
-    subscribe.send(site.application::<perfect::Crash>());
-    Door::Nothing
-}
-
-fn wire_one_start_as_another(site: &Site<'_>) -> Door {
-    let host = site.host().at("detector");
-    let subscribe = exclude_on_timeout::spawn(&host, site::synchronous(), site.heartbeat());
     subscribe.send(site.application::<perfect::Crash>());
     Door::Nothing
 }
