@@ -259,7 +259,7 @@ impl Configuration {
                 };
                 format!("quorate-node commands:{VERSION}{consensus}")
             }
-            Consistency::Register => "quorate-node".to_owned(),
+            Consistency::Register => "quorate-node consistency:register".to_owned(),
         }
     }
 }

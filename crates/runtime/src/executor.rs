@@ -37,6 +37,8 @@ enum Outcome {
 pub(crate) struct Executor {
     shared: Arc<Shared>,
     actors: Vec<Option<Box<dyn Actor>>>,
+    /// Actors that are ready, while another host has the thread.
+    ready: Numbers,
     /// Actors that worked since they were last idle.
     worked: Numbers,
     edges: Vec<Box<dyn Edge>>,
@@ -57,6 +59,7 @@ impl Executor {
         Executor {
             shared,
             actors: Vec::new(),
+            ready: Numbers::default(),
             worked: Numbers::default(),
             edges,
             timers: Timers::default(),
@@ -78,7 +81,6 @@ impl Executor {
 
     /// Runs until the host is stopped.
     pub async fn run(&mut self) {
-        ready::enter(self.shared.id);
         loop {
             // Without Tokio's budget for cooperation: turns are counted here.
             let turns = coop::unconstrained(poll_fn(|cx| self.poll(cx)));
@@ -90,6 +92,13 @@ impl Executor {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        ready::enter(self.shared.id, &mut self.ready);
+        let outcome = self.take_turns(cx);
+        ready::leave(&mut self.ready);
+        outcome
+    }
+
+    fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         self.shared.unpark();
         for _ in 0..TURNS {
             if self.shared.is_stopping() {
@@ -255,7 +264,8 @@ impl Drop for Executor {
             std::mem::take(&mut outside.actors)
         };
         drop(left);
+        // After a panic the thread is this host's still.
+        ready::leave(&mut self.ready);
         self.actors.clear();
-        ready::enter(0);
     }
 }

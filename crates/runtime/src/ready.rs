@@ -1,5 +1,9 @@
-//! The set of actors that are ready to run, private to the protocol thread.
-use std::cell::{Cell, RefCell};
+//! The set of actors that are ready to run, private to the protocol thread. Hosts that share a thread take it in
+//! turns: each has its set there while it runs, and keeps it meanwhile.
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+};
 
 /// Numbers of mailboxes, as bits.
 #[derive(Default)]
@@ -33,21 +37,32 @@ impl Numbers {
 
 struct ReadySet {
     numbers: RefCell<Numbers>,
-    /// The host whose protocol thread this is; 0: none.
+    /// The host whose protocol thread this is.
     host: Cell<u64>,
 }
 
+/// No host has this number.
+const NOBODY: u64 = 0;
+
 thread_local! {
     static READY: ReadySet = const {
-        ReadySet { numbers: RefCell::new(Numbers::new()), host: Cell::new(0) }
+        ReadySet { numbers: RefCell::new(Numbers::new()), host: Cell::new(NOBODY) }
     };
 }
 
-/// Makes the current thread the protocol thread of `host`, or, with 0, of nobody.
-pub(crate) fn enter(host: u64) {
+/// Makes the current thread the protocol thread of `host`, whose actors with these numbers are ready.
+pub(crate) fn enter(host: u64, numbers: &mut Numbers) {
     READY.with(|ready| {
         ready.host.set(host);
-        *ready.numbers.borrow_mut() = Numbers::new();
+        *ready.numbers.borrow_mut() = mem::take(numbers);
+    });
+}
+
+/// The current thread is nobody's protocol thread any more; the numbers are kept.
+pub(crate) fn leave(numbers: &mut Numbers) {
+    READY.with(|ready| {
+        ready.host.set(NOBODY);
+        *numbers = mem::take(&mut *ready.numbers.borrow_mut());
     });
 }
 
@@ -80,7 +95,8 @@ mod tests {
 
     #[test]
     fn the_highest_number_comes_first() {
-        enter(7);
+        let mut numbers = Numbers::default();
+        enter(7, &mut numbers);
         assert!(!mark(8, 3), "another host's mailbox");
         for index in [3, 200, 64, 3, 63] {
             assert!(mark(7, index));
@@ -88,6 +104,22 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(take_highest).collect();
         assert_eq!(order, [200, 64, 63, 3]);
         assert!(is_empty());
-        enter(0);
+        leave(&mut numbers);
+        assert!(!mark(7, 3) && !mark(NOBODY + 1, 3));
+    }
+
+    #[test]
+    fn whoever_comes_back_finds_its_own_ready() {
+        let (mut one, mut other) = (Numbers::default(), Numbers::default());
+        enter(1, &mut one);
+        mark(1, 5);
+        leave(&mut one);
+        enter(2, &mut other);
+        assert!(is_empty());
+        mark(2, 6);
+        leave(&mut other);
+        enter(1, &mut one);
+        assert_eq!((take_highest(), take_highest()), (Some(5), None));
+        leave(&mut one);
     }
 }

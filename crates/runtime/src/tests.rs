@@ -30,6 +30,7 @@ mod pressure;
 mod quorum_system;
 mod readers;
 mod replicated;
+mod sharing;
 mod terminating;
 
 /// How long a test waits for what must happen.

@@ -1,17 +1,23 @@
-//! The protocol thread: one operating-system thread that runs all algorithms of a process.
+//! The protocol thread: one operating-system thread that runs all algorithms of a process, or of several that
+//! [share](SharedThread) it.
 use crate::{
     edge::Edge,
     executor::Executor,
     host::{Identity, TokioHost},
     recorder::Recorder,
 };
+use futures::FutureExt;
 use std::{
     any::Any,
-    io,
+    fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
 };
-use tokio::{runtime, sync::watch};
+use tokio::{
+    runtime,
+    sync::{mpsc, watch},
+    task::{LocalSet, spawn_local},
+};
 
 /// How the protocol thread ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,11 +53,89 @@ impl Drop for Background {
     }
 }
 
+/// Whose the thread is.
+enum Place {
+    /// The process's own, with this runtime.
+    Own(Background),
+    /// It is shared.
+    Shared(SharedThread),
+}
+
+/// A process that starts on a shared thread, and where to say how it has ended.
+type Starting = (Parts, watch::Sender<Option<Ending>>);
+
+/// A protocol thread that several processes share: many nodes of one program, each of which has little to do.
+/// They take it in turns, and each waits for the others' turns. Clones are the same thread, which ends when they
+/// are dropped and the processes on it have ended.
+///
+/// ```
+/// # use quorate_core::ProcessId;
+/// # use quorate_runtime::{Node, thread::SharedThread};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
+/// let thread = SharedThread::start("many")?;
+/// let mut nodes = Vec::new();
+/// for _ in 0..10 {
+///     let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+///     let peers = vec![socket.local_addr()?];
+///     let builder = Node::builder(me, peers).socket(socket).shared_thread(&thread);
+///     nodes.push(builder.start().await?);
+/// }
+/// for node in nodes {
+///     node.admitted().await?;
+///     node.shutdown().await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SharedThread {
+    handle: runtime::Handle,
+    starting: mpsc::UnboundedSender<Starting>,
+}
+
+impl SharedThread {
+    /// Starts a thread of this name, with nobody on it.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread, or what a runtime needs.
+    pub fn start(name: &str) -> io::Result<Self> {
+        let runtime = new_runtime()?;
+        let handle = runtime.handle().clone();
+        let (starting, mut started) = mpsc::unbounded_channel::<Starting>();
+        let run = move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, async move {
+                // A process holds the thread for as long as it runs.
+                while let Some((parts, ending)) = started.recv().await {
+                    spawn_local(parts.run_beside_others(ending));
+                }
+            });
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        Ok(SharedThread { handle, starting })
+    }
+}
+
+impl fmt::Debug for SharedThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedThread").finish_non_exhaustive()
+    }
+}
+
+fn new_runtime() -> io::Result<runtime::Runtime> {
+    runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+}
+
 /// A process that has not started: wire it up, then start its protocol thread.
 pub struct Protocol {
     host: TokioHost,
     handle: runtime::Handle,
-    runtime: Background,
+    place: Place,
     edges: Vec<Box<dyn Edge>>,
     on_panic: OnPanic,
     at_end: Vec<AtEnd>,
@@ -64,19 +148,28 @@ impl Protocol {
     /// # Errors
     /// When the operating system refuses what a runtime needs.
     pub fn new(identity: Identity) -> io::Result<Self> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
-        Ok(Protocol {
+        let runtime = new_runtime()?;
+        let handle = runtime.handle().clone();
+        let place = Place::Own(Background(Some(runtime)));
+        Ok(Self::at(identity, handle, place))
+    }
+
+    /// A process with nothing on it, that will run on a thread with others.
+    pub fn on(identity: Identity, thread: &SharedThread) -> Self {
+        let place = Place::Shared(thread.clone());
+        Self::at(identity, thread.handle.clone(), place)
+    }
+
+    fn at(identity: Identity, handle: runtime::Handle, place: Place) -> Self {
+        Protocol {
             host: TokioHost::new(identity),
-            handle: runtime.handle().clone(),
-            runtime: Background(Some(runtime)),
+            handle,
+            place,
             edges: Vec::new(),
             on_panic: OnPanic::default(),
             at_end: Vec::new(),
             recorder: None,
-        })
+        }
     }
 
     /// Where algorithms are started. They may be started later, too.
@@ -112,35 +205,90 @@ impl Protocol {
         self.at_end.push(Box::new(at_end));
     }
 
-    /// Starts the protocol thread.
+    /// Starts the protocol thread, or the process on the one that it shares.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
     pub fn start(self) -> io::Result<ProtocolThread> {
-        let host = self.host.clone();
-        let (ending, ended) = watch::channel(None);
-        let me = quorate_core::Host::me(&host);
-        thread::Builder::new()
-            .name(format!("quorate-{me}"))
-            .spawn(move || self.run(&ending))?;
-        Ok(ProtocolThread { host, ended })
-    }
-
-    fn run(self, ending: &watch::Sender<Option<Ending>>) {
         let Protocol {
             host,
-            mut runtime,
+            place,
             edges,
             on_panic,
             at_end,
             recorder,
             ..
         } = self;
+        let (ending, ended) = watch::channel(None);
+        let executor = Executor::new(host.shared.clone(), edges, recorder);
+        let thread = match &place {
+            Place::Own(_) => None,
+            Place::Shared(thread) => Some(thread.clone()),
+        };
+        let parts = Parts {
+            host: host.clone(),
+            executor,
+            on_panic,
+            at_end,
+            _thread: thread,
+        };
+        match place {
+            Place::Own(runtime) => {
+                let me = quorate_core::Host::me(&host);
+                thread::Builder::new()
+                    .name(format!("quorate-{me}"))
+                    .spawn(move || parts.run_alone(runtime, &ending))?;
+            }
+            Place::Shared(SharedThread { starting, .. }) => {
+                // The thread runs for as long as somebody can send to it.
+                let _ = starting.send((parts, ending));
+            }
+        }
+        Ok(ProtocolThread { host, ended })
+    }
+}
+
+/// What a protocol thread runs of one process.
+struct Parts {
+    host: TokioHost,
+    executor: Executor,
+    on_panic: OnPanic,
+    at_end: Vec<AtEnd>,
+    /// A thread that is shared lasts for as long as this.
+    _thread: Option<SharedThread>,
+}
+
+/// What [`catch_unwind`] gives.
+type Caught = Result<(), Box<dyn Any + Send>>;
+
+impl Parts {
+    fn run_alone(mut self, mut runtime: Background, ending: &watch::Sender<Option<Ending>>) {
         let Some(runtime) = runtime.0.take() else {
             return;
         };
-        let mut executor = Executor::new(host.shared.clone(), edges, recorder);
-        let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(executor.run())));
+        let run = AssertUnwindSafe(|| runtime.block_on(self.executor.run()));
+        let result = catch_unwind(run);
+        let context = runtime.enter();
+        let end = self.end(result);
+        drop(context);
+        drop(runtime);
+        end.tell(ending);
+    }
+
+    async fn run_beside_others(mut self, ending: watch::Sender<Option<Ending>>) {
+        let result = AssertUnwindSafe(self.executor.run()).catch_unwind().await;
+        self.end(result).tell(&ending);
+    }
+
+    /// Drops everything that ran.
+    fn end(self, result: Caught) -> End {
+        let Parts {
+            host,
+            executor,
+            on_panic,
+            at_end,
+            ..
+        } = self;
         let ended = match result {
             Ok(()) => Ending::Stopped,
             Err(panic) => {
@@ -154,15 +302,23 @@ impl Protocol {
             }
         };
         host.shared.stop();
-        {
-            let _context = runtime.enter();
-            drop(executor);
+        drop(executor);
+        End { ended, at_end }
+    }
+}
+
+/// The end of a process, of which others are to be told.
+struct End {
+    ended: Ending,
+    at_end: Vec<AtEnd>,
+}
+
+impl End {
+    fn tell(self, ending: &watch::Sender<Option<Ending>>) {
+        for at_end in self.at_end {
+            at_end(&self.ended);
         }
-        drop(runtime);
-        for at_end in at_end {
-            at_end(&ended);
-        }
-        ending.send_replace(Some(ended));
+        ending.send_replace(Some(self.ended));
     }
 }
 

@@ -1,9 +1,9 @@
 //! The greeting: who speaks, as part of what, and what it knows of the others.
 //!
 //! Layout: `1`, `"quorate"`, version, sender, receiver, n, flags, incarnation u64, nonce u64, its draw u64, echo
-//! u64, longest message u64, fingerprints of the stack and of the lanes u64, cluster and stack as strings (varint length),
-//! the voters known (varint count; slot, incarnation u64, number u32), names of lanes (as many as fit). What
-//! stands before the receiver is the same in every version.
+//! u64, longest message u64, fingerprints of the stack and of the lanes u64, the cluster as a string (varint length),
+//! the voters known (varint count; slot, incarnation u64, number u32), the stack as a string, and names of lanes, as
+//! much as fits. What stands before the receiver is the same in every version.
 use super::frame::{
     CHECKSUM, HELLO, Malformed, VOTER, Voter, put_voter, seal, take_process, take_voter,
 };
@@ -18,8 +18,8 @@ pub const VERSION: u8 = 8;
 const LAST_WITHOUT_CHECKSUM: u8 = 3;
 /// A cluster's name is at most this long.
 pub const MAXIMUM_CLUSTER: usize = 64;
-/// Of the stack's description, so much is told; all of it is compared.
-const MAXIMUM_STACK: usize = 127;
+/// Of the stack's description, so much is told at most; all of it is compared.
+const MAXIMUM_STACK: usize = 1023;
 /// Of a lane's name, so much is told.
 const MAXIMUM_LANE: usize = 127;
 
@@ -145,13 +145,14 @@ impl Hello {
         out.put_u64_le(self.stack_fingerprint);
         out.put_u64_le(self.lanes_fingerprint);
         put_string(&self.cluster, &mut out);
-        put_string(&self.stack, &mut out);
         let fitting = (limit.saturating_sub(out.len() + 2) / (1 + VOTER)).min(self.voters.len());
         wire::put_number(fitting as u64, &mut out);
         for (slot, voter) in &self.voters[..fitting] {
             out.put_u8(slot.rank() as u8);
             put_voter(*voter, &mut out);
         }
+        let room = limit.saturating_sub(out.len() + 2);
+        put_string(prefix(&self.stack, room.min(MAXIMUM_STACK)), &mut out);
         for name in &self.lanes {
             let name = prefix(name, MAXIMUM_LANE);
             if out.len() + 1 + name.len() > limit {
@@ -190,8 +191,8 @@ impl Hello {
             stack_fingerprint: bytes.try_get_u64_le()?,
             lanes_fingerprint: bytes.try_get_u64_le()?,
             cluster: take_string(bytes, MAXIMUM_CLUSTER)?,
-            stack: take_string(bytes, MAXIMUM_STACK)?,
             voters: take_voters(bytes)?,
+            stack: take_string(bytes, MAXIMUM_STACK)?,
             lanes: take_names(bytes)?,
         })
     }
@@ -205,7 +206,7 @@ impl Hello {
 
     /// In words, what keeps the sender and `here` from talking to each other.
     pub fn difference(&self, here: &Identity) -> Option<String> {
-        let Hello { cluster, stack, .. } = self;
+        let cluster = &self.cluster;
         if *cluster != here.cluster {
             return Some(format!(
                 "cluster {:?} here, {cluster:?} there",
@@ -226,12 +227,29 @@ impl Hello {
             ));
         }
         if self.stack_fingerprint != digest(here.stack.as_bytes()) {
-            return Some(format!("stack {:?} here, {stack:?} there", here.stack));
+            return Some(self.difference_of_stacks(here));
         }
         if self.lanes_fingerprint != here.lanes_fingerprint {
             return Some(self.difference_of_lanes(here));
         }
         None
+    }
+
+    /// The parts that only one of them has, where all are known.
+    fn difference_of_stacks(&self, here: &Identity) -> String {
+        let only = |these: &str, those: &str| {
+            let only = these.split(' ').filter(|part| !part.is_empty());
+            let only = only.filter(|part| !those.split(' ').any(|other| other == *part));
+            only.collect::<Vec<_>>().join(" ")
+        };
+        let only_here = only(&here.stack, &self.stack);
+        let only_there = only(&self.stack, &here.stack);
+        let is_whole = digest(self.stack.as_bytes()) == self.stack_fingerprint;
+        if is_whole && !(only_here.is_empty() && only_there.is_empty()) {
+            format!("stacks differ: only here {only_here:?}, only there {only_there:?}")
+        } else {
+            format!("stack {:?} here, {:?} there", here.stack, self.stack)
+        }
     }
 
     fn difference_of_lanes(&self, here: &Identity) -> String {

@@ -20,7 +20,10 @@ use quorate_runtime::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -116,6 +119,8 @@ struct Shared {
     room: Arc<Semaphore>,
     standing: watch::Receiver<Standing>,
     outcomes: Outcomes,
+    /// How many operations have returned to somebody who waited.
+    returned: Arc<AtomicU64>,
     probe: Mutex<Option<Pending<()>>>,
 }
 
@@ -145,6 +150,7 @@ impl Registers {
             room: Arc::new(Semaphore::new(ROOM)),
             standing: view.standing(),
             outcomes: view.outcomes().clone(),
+            returned: Arc::default(),
             probe: Mutex::default(),
         }))
     }
@@ -175,12 +181,13 @@ impl Registers {
         let Ok(Ok(room)) = room else {
             return Err(NotDone::Refused(Refusal::NoQuorum));
         };
-        let outcomes = self.0.outcomes.clone();
+        let (outcomes, returned) = (self.0.outcomes.clone(), self.0.returned.clone());
         let pending = match &action {
             Action::Read => {
                 let (lengths, name) = (self.0.lengths.clone(), register.clone());
                 self.0.handle.read_then(&register, move |reading| {
                     outcomes.upon_return(reading.lasted);
+                    returned.fetch_add(1, Relaxed);
                     let (tag, value) = (reading.tag, reading.value);
                     let length = value.as_ref().map_or(0, Bytes::len);
                     if value.is_some() {
@@ -193,6 +200,7 @@ impl Registers {
             }
             Action::Write(value) => self.0.handle.write_then(&register, value, move |lasted| {
                 outcomes.upon_return(lasted);
+                returned.fetch_add(1, Relaxed);
                 held.set(0);
                 drop(room);
                 (Done::Written, held)
@@ -214,11 +222,10 @@ impl Registers {
 
     /// How far the registers have come.
     pub fn progress(&self) -> Progress {
-        let progress = self.0.handle.progress();
         Progress {
-            returned: progress.returned,
+            returned: self.0.returned.load(Relaxed),
             known: self.0.lengths.known().len(),
-            under_way: progress.in_flight,
+            under_way: self.0.handle.progress().in_flight,
         }
     }
 }

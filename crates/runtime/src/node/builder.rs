@@ -13,7 +13,7 @@ use crate::{
     faults::Faults,
     host::{Identity, TokioHost},
     tcp::{TcpConfiguration, TcpEdge},
-    thread::{Ending, OnPanic, Protocol},
+    thread::{Ending, OnPanic, Protocol, SharedThread},
     udp::{UdpConfiguration, UdpEdge},
 };
 use quorate_abstractions::{
@@ -62,6 +62,7 @@ pub struct Builder {
     pub(super) backlog: usize,
     drain: Duration,
     on_panic: OnPanic,
+    thread: Option<SharedThread>,
     trace: usize,
     faults: Faults,
     cancellation: CancellationToken,
@@ -95,6 +96,7 @@ impl Builder {
             backlog: 64 << 20,
             drain: Duration::from_secs(5),
             on_panic: OnPanic::default(),
+            thread: None,
             trace: 0,
             faults: Faults::default(),
             cancellation: CancellationToken::new(),
@@ -276,6 +278,14 @@ impl Builder {
         self
     }
 
+    /// Runs on a thread that it shares with other nodes: for programs with many of them, each of which has little
+    /// to do. Default: a thread of its own.
+    #[must_use]
+    pub fn shared_thread(mut self, thread: &SharedThread) -> Self {
+        self.thread = Some(thread.clone());
+        self
+    }
+
     /// Switches of faults that exist already.
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
@@ -320,13 +330,16 @@ impl Builder {
         let socket = self.socket.take().ok_or(Error::NoSocket)?.bind()?;
         let address = socket.address().map_err(start_error)?;
         self.check_addresses(processes, &socket, address)?;
-        let mut protocol = Protocol::new(Identity {
+        let identity = Identity {
             me: self.me,
             incarnation: self.incarnation,
             processes,
             seed: self.seed.unwrap_or_else(rand::random),
-        })
-        .map_err(start_error)?;
+        };
+        let mut protocol = match &self.thread {
+            None => Protocol::new(identity).map_err(start_error)?,
+            Some(thread) => Protocol::on(identity, thread),
+        };
         protocol.on_panic(self.on_panic);
 
         let needed = self.link.admission.others(&processes);

@@ -199,7 +199,8 @@ impl Builder {
         let trust = Addr::new(move |Trust(leader)| _ = told.send_replace(Some(leader)));
         let (told, cut_off) = watch::channel(false);
         let me = self.me;
-        let reach = Addr::new(move |reach: Reach| _ = told.send_replace(reach.cut_off.contains(me)));
+        let reach =
+            Addr::new(move |reach: Reach| _ = told.send_replace(reach.cut_off.contains(me)));
         let terms = self.replicated_with(name, terms, Codec::typed(), move |wiring| {
             wiring.leader.send(trust);
             wiring.reach.send(reach);

@@ -290,8 +290,8 @@ fn a_difference_is_named_on_both_sides() {
     assert_eq!(
         refused(|there| there.stack = "tob/rotating".into(), 2, LANES),
         [
-            "stack \"\" here, \"tob/rotating\" there",
-            "stack \"tob/rotating\" here, \"\" there"
+            "stacks differ: only here \"\", only there \"tob/rotating\"",
+            "stacks differ: only here \"tob/rotating\", only there \"\""
         ]
     );
     assert_eq!(
