@@ -18,7 +18,10 @@ use clap::Args;
 use modules::Modules;
 use quorate_catalogue::quorum_system::STORE;
 use quorate_core::Incarnation;
-use quorate_runtime::Error;
+use quorate_runtime::{
+    Error,
+    node::{self, Snapshot},
+};
 use quorate_services::kv::MAXIMUM_BYTES;
 use registers::Registers;
 use replica::Replica;
@@ -155,8 +158,8 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
         idle: configuration.client_idle,
         together: Together::new(configuration.client_memory),
     };
-    let standing = admin.view.standing();
-    tokio::spawn(watch_joining(standing.clone(), configuration.me.rank()));
+    let watched = admin.view.clone();
+    tokio::spawn(watch_joining(watched.standing(), configuration.me.rank()));
     tokio::spawn(admin::serve(http, admin::router(admin)));
     let clients = tokio::spawn(resp::serve(
         clients,
@@ -167,8 +170,8 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
 
     let code = tokio::select! {
         () = stop.cancelled() => ExitCode::SUCCESS,
-        words = displaced(standing) => {
-            eprintln!("quorate: {words}");
+        () = displaced(node.status()) => {
+            eprintln!("quorate: {}", watched.live().err().unwrap_or_default());
             stop.cancel();
             ExitCode::from(DISPLACED)
         }
@@ -186,17 +189,14 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Waits until this process, which took part, may not any more: another start of it has its seat. Why.
-async fn displaced(mut standing: watch::Receiver<Standing>) -> String {
-    let excluded = |standing: &Standing| matches!(standing, Standing::Excluded(_));
-    if standing.wait_for(|s| *s == Standing::Voter).await.is_ok()
-        && let Ok(now) = standing.wait_for(excluded).await
-        && let Standing::Excluded(words) = &*now
-    {
-        return words.clone();
+/// Waits until this process, which took part, may not any more: another start of it has its seat.
+async fn displaced(mut status: watch::Receiver<Snapshot>) {
+    let displaced =
+        |now: &Snapshot| now.took_part && matches!(now.standing, node::Standing::Excluded { .. });
+    if status.wait_for(displaced).await.is_err() {
+        // The node has stopped.
+        std::future::pending::<()>().await;
     }
-    // The node has stopped.
-    std::future::pending().await
 }
 
 /// What clients and operators are served by.
@@ -392,14 +392,18 @@ mod tests {
 
     #[tokio::test]
     async fn only_who_took_part_can_be_displaced() {
-        let standing = watch::Sender::new(Standing::Joining);
-        let mut never = Box::pin(displaced(standing.subscribe()));
-        let excluded = || Standing::Excluded("another start".to_owned());
-        standing.send_replace(excluded());
-        assert!(never.as_mut().now_or_never().is_none());
-        standing.send_replace(Standing::Voter);
-        assert!(never.as_mut().now_or_never().is_none());
-        standing.send_replace(excluded());
-        assert_eq!(never.now_or_never().as_deref(), Some("another start"));
+        let p1 = quorate_core::ProcessId::from_rank(1).unwrap();
+        let now = watch::Sender::new(Snapshot::new(p1, Incarnation(1), &[], 1));
+        let mut displaced = Box::pin(displaced(now.subscribe()));
+        let excluded = || node::Standing::Excluded {
+            by: p1,
+            reason: "another start".to_owned(),
+        };
+        now.send_modify(|now| now.standing = excluded());
+        assert!(displaced.as_mut().now_or_never().is_none());
+        now.send_modify(|now| (now.standing, now.took_part) = (node::Standing::Unreadable, true));
+        assert!(displaced.as_mut().now_or_never().is_none());
+        now.send_modify(|now| now.standing = excluded());
+        assert!(displaced.now_or_never().is_some());
     }
 }

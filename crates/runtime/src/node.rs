@@ -82,8 +82,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long the peers may take to learn that this process leaves, and to acknowledge, once own messages are
-/// delivered.
+/// How long the peers may take to learn that this process leaves, once own messages are delivered,
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// and to acknowledge what they were sent.
 const LINKS_DRAIN: Duration = Duration::from_secs(1);
 
 /// What must be told when the node stops, or may not take part.
@@ -176,13 +178,12 @@ impl Inner {
         };
         let drain = async {
             let _ = timeout(self.drain, own).await;
-            // Whoever leads next need not be waited for: a majority stays. A peer that has just gone owes its
-            // acknowledgements for ever.
-            let _ = timeout(LINKS_DRAIN, async {
-                answer(&self.leave).await;
-                answer(&self.drained).await;
-            })
-            .await;
+            // Whoever leads next need not be waited for: a majority stays.
+            let _ = timeout(FAREWELL, answer(&self.leave)).await;
+            // A peer that has just gone owes its acknowledgements for ever.
+            if timeout(LINKS_DRAIN, answer(&self.drained)).await.is_err() {
+                tracing::warn!("some peers have not acknowledged everything");
+            }
         };
         let ended = tokio::select! {
             () = drain => None,
@@ -320,15 +321,19 @@ impl Node {
     /// Accepts no message any more and waits until own messages are delivered here, at most for the
     /// builder's drain time. Then it says that this process leaves, so that nobody waits for its silence, and a
     /// leader's work goes to another one, if a majority stays; waits, for a second at most, until the peers know
-    /// that and have acknowledged what they were sent; and stops. Proposals, votes and operations on shared
-    /// memory that are under way are not waited for.
+    /// that, and for another until they have acknowledged what they were sent; and stops. Proposals, votes and
+    /// operations on shared memory that are under way are not waited for. Once this was called the node stops,
+    /// whether the call is awaited to its end or dropped.
     ///
     /// # Errors
     /// [`NotDrained`](Error::NotDrained) when own messages were not delivered in time,
     /// [`Panicked`](Error::Panicked), [`ReportedCrashed`](Error::ReportedCrashed) when it had stopped
     /// by itself before.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        self.inner.shut_down().await
+        // By a task: a call that is dropped does not leave the node between staying and leaving.
+        let inner = self.inner.clone();
+        let shut_down = tokio::spawn(async move { inner.shut_down().await });
+        shut_down.await.unwrap_or(Err(Error::Stopped))
     }
 }
 

@@ -58,7 +58,7 @@ async fn main() -> Fallible {
     }
     let (second, next) = loop {
         let (process, next) = within(terms.recv()).await?.ok_or("all campaign")?;
-        if process != first {
+        if process != first && next.fence() > term.fence() {
             break (process, next);
         }
     };

@@ -36,7 +36,8 @@ async fn main() -> Fallible {
     // It stops without a farewell, as if it crashed.
     drop(nodes.pop());
     until(&mut suspicions, &mut known, [p3].into_iter().collect()).await?;
-    assert_eq!(*nodes[0].suspected().borrow(), known);
+    let mut suspected = nodes[0].suspected();
+    within(suspected.wait_for(|now| *now == known)).await??;
 
     for node in &nodes {
         within(node.shutdown()).await??;

@@ -150,9 +150,9 @@ pub fn not_done(not_done: NotDone, deadline: &str) -> Answer {
 /// What a client is told of an operation that has not returned.
 pub fn unreturned(unreturned: Unreturned, deadline: &str) -> Answer {
     Answer::Error(match unreturned {
-        Unreturned::NotBegun => format!(
-            "NOQUORUM an earlier operation on the key has not returned within {deadline}; not executed"
-        ),
+        Unreturned::NotBegun => {
+            format!("NOQUORUM earlier operations have not returned within {deadline}; not executed")
+        }
         Unreturned::InFlight => {
             format!("NOQUORUM no quorum answered within {deadline}; outcome unknown")
         }

@@ -99,7 +99,13 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
             self.enter(&mut ledger, instance, (room, bytes), request);
             ledger.wait_for(instance)
         };
-        self.outcome_of(decided).await
+        // No decision: only when nothing will be decided any more here.
+        decided.await.map_err(|_| Error::OutcomeUnknown)
+    }
+
+    /// Whether this process has made its request in an instance that is undecided here.
+    pub fn has_requested(&self, instance: u64) -> bool {
+        self.ledger().requested.contains_key(&instance)
     }
 
     /// Waits for the decision of an instance.
@@ -111,10 +117,6 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
             }
             ledger.wait_for(instance)
         };
-        self.outcome_of(decided).await
-    }
-
-    async fn outcome_of(&self, decided: oneshot::Receiver<D>) -> Result<D, Error> {
         // No decision: only when nothing will be decided any more.
         let decided = decided.await;
         decided.map_err(|_| self.window.closed().unwrap_or(Error::Stopped))
@@ -261,8 +263,9 @@ impl<T: Serialize + DeserializeOwned> Proposer<T> {
     /// [`Unencodable`](Error::Unencodable), [`NotABit`](Error::NotABit),
     /// [`NotStarted`](Error::NotStarted). [`UndecodableDecision`](Error::UndecodableDecision) when the decision
     /// is no `T`. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node ends:
-    /// if the value was proposed, others may still decide it.
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before:
+    /// nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits for the
+    /// decision: others may still decide the value.
     pub async fn propose(&self, instance: u64, value: &T) -> Result<T, Error> {
         let value = super::handles::encode_readable(value)?;
         let (size, limit) = (value.len(), self.limit);
@@ -277,11 +280,18 @@ impl<T: Serialize + DeserializeOwned> Proposer<T> {
         decode(instance, &decision)
     }
 
+    /// Whether this process has proposed in an instance that is undecided here: a call that was dropped may have
+    /// waited for room only.
+    pub fn has_proposed(&self, instance: u64) -> bool {
+        self.agreement.has_requested(instance)
+    }
+
     /// Waits for the decision of an instance, without a proposal. Where no process proposes, it waits
     /// until the node ends.
     ///
     /// # Errors
-    /// As [`propose`](Proposer::propose).
+    /// As [`propose`](Proposer::propose), but for those of the value; when the node ends while this waits, the
+    /// reason.
     pub async fn decision(&self, instance: u64) -> Result<T, Error> {
         let decision = self.agreement.decision(instance).await?;
         decode(instance, &decision)
@@ -320,17 +330,24 @@ impl Voter {
     /// instance; [`InstanceOver`](Error::InstanceOver) when it is decided, and its outcome forgotten;
     /// [`InstanceTooFar`](Error::InstanceTooFar), [`NotStarted`](Error::NotStarted).
     /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node ends: if
-    /// this process voted, the others may still decide either way.
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before:
+    /// this process has not voted. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits for
+    /// the outcome: the others may still decide either way.
     pub async fn vote(&self, instance: u64, vote: Vote) -> Result<Outcome, Error> {
         let request = atomic_commit::Propose { instance, vote };
         self.0.request(instance, 0, request).await
     }
 
+    /// Whether this process has voted in an instance that is undecided here: a call that was dropped may have
+    /// waited for room only.
+    pub fn has_voted(&self, instance: u64) -> bool {
+        self.0.has_requested(instance)
+    }
+
     /// Waits for the outcome of an instance, without a vote.
     ///
     /// # Errors
-    /// As [`vote`](Voter::vote).
+    /// As [`vote`](Voter::vote); when the node ends while this waits, the reason.
     pub async fn outcome(&self, instance: u64) -> Result<Outcome, Error> {
         self.0.decision(instance).await
     }

@@ -488,8 +488,10 @@ impl Builder {
             configuration.rejoin = self.rejoins().then(|| ORDER.to_owned());
         }
         if !self.application.is_empty() {
+            // One part of the stack.
+            let version: Vec<&str> = self.application.split_whitespace().collect();
             configuration.stack.push_str(" application:");
-            configuration.stack.push_str(&self.application);
+            configuration.stack.push_str(&version.join("/"));
         }
         configuration.stream = stream;
         if let Some(datagram) = self.datagram {
@@ -621,8 +623,9 @@ impl Builder {
             incarnation: host.incarnation(),
         };
         let ordered = self.modules.values().filter(|module| module.ordered);
-        // What a plain order's users miss they would have to skip.
-        let wait = if ordered.count() > self.machines {
+        // What is missed is made good by a state only: by consensus there is none, and plain orders keep none.
+        let has_no_state = self.group_order == GroupOrder::ByConsensus;
+        let wait = if has_no_state || ordered.count() > self.machines {
             Wait::for_order_without_state()
         } else {
             Wait::for_majority()

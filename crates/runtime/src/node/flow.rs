@@ -198,12 +198,7 @@ impl Flow {
     /// Nothing will be delivered any more: whoever waits learns that the outcome is unknown.
     pub fn abandon(&self, error: &Error) {
         self.close(error);
-        let mut ledger = self.ledger();
-        for in_flight in ledger.latest.iter_mut().flatten() {
-            in_flight.waiter = None;
-        }
-        drop(ledger);
-        self.progress.notify_waiters();
+        self.skipped(u64::MAX);
     }
 
     /// How many own messages are in flight.

@@ -34,7 +34,7 @@ use quorate_links::perfect::PerfectLinks;
 use state::{Incoming, Last, Position};
 use std::{
     str::FromStr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::mpsc;
 
@@ -49,7 +49,9 @@ pub enum GroupOrder {
     /// into its seat and given the state.
     #[default]
     ByLeader,
-    /// One consensus after the other does. Nobody is put into a seat: who was started again stays outside.
+    /// One consensus after the other does. Nobody is put into a seat, and nobody is given a state: who was started
+    /// again stays outside, and a process to which the stream of another has [ended](crate::Error::Gap) may deliver
+    /// nothing from there on.
     ByConsensus,
 }
 
@@ -121,6 +123,9 @@ pub(super) trait Sharer: Send {
     /// When it is none.
     fn chunk(&mut self, chunk: Bytes) -> Result<(), Unreadable>;
 
+    /// The rest of it will not come: what there is of it is void.
+    fn abandoned(&mut self);
+
     /// All of it is here: from now on its state is that one. These are the last messages of each process
     /// that it stands for, of those that are news here.
     ///
@@ -150,7 +155,7 @@ pub(super) enum GroupNews {
 pub(super) struct Group {
     me: Origin,
     wait: Wait,
-    requests: Arc<OnceLock<Addr<Request>>>,
+    entrance: Arc<Entrance>,
     sharers: Mutex<Vec<Box<dyn Sharer>>>,
     backlogs: Arc<Backlogs>,
     links: PerfectLinks<TokioHost>,
@@ -167,7 +172,7 @@ impl Group {
         Group {
             me,
             wait,
-            requests: Arc::default(),
+            entrance: Arc::default(),
             sharers: Mutex::default(),
             backlogs,
             links,
@@ -198,15 +203,13 @@ impl Group {
         let mut sharers = self.sharers();
         let place = sharers.len() as u64;
         sharers.push(sharer);
-        let (requests, sent) = (self.requests.clone(), Mutex::new(0_u64));
+        let (entrance, sent) = (self.entrance.clone(), Mutex::new(0_u64));
         Addr::new(move |body: Bytes| {
             let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
             *sent += 1;
             let payload = put_head(place, *sent, &body);
             // Under the lock: what is numbered first enters first.
-            if let Some(requests) = requests.get() {
-                requests.send(Request::Broadcast(total_order::Broadcast { payload }));
-            }
+            entrance.enter(payload);
         })
     }
 
@@ -236,8 +239,7 @@ impl Group {
         });
         let requests = self.order(host, algorithm, below, up)?;
         let host = host.at(ORDER);
-        // Started once, by the builder that made the group.
-        let _ = self.requests.set(requests.clone());
+        self.entrance.open(requests.clone());
         let undecodable = host.counters().counter(host.path(), "undecodable");
         let task = Task {
             me: self.me,
@@ -287,6 +289,41 @@ impl Group {
     }
 }
 
+/// Where messages enter the order: what comes before it runs waits here.
+struct Entrance(Mutex<Way>);
+
+enum Way {
+    Closed(Vec<Bytes>),
+    Open(Addr<Request>),
+}
+
+impl Default for Entrance {
+    fn default() -> Self {
+        Entrance(Mutex::new(Way::Closed(Vec::new())))
+    }
+}
+
+impl Entrance {
+    fn enter(&self, payload: Bytes) {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Way::Closed(waiting) => waiting.push(payload),
+            Way::Open(requests) => {
+                requests.send(Request::Broadcast(total_order::Broadcast { payload }));
+            }
+        }
+    }
+
+    fn open(&self, requests: Addr<Request>) {
+        let mut way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Way::Closed(waiting) = &mut *way {
+            for payload in waiting.drain(..) {
+                requests.send(Request::Broadcast(total_order::Broadcast { payload }));
+            }
+        }
+        *way = Way::Open(requests);
+    }
+}
+
 /// A plain total order: it keeps nothing, and tells what a state stands for as skipped.
 struct Plain {
     up: Addr<Delivery>,
@@ -310,6 +347,8 @@ impl Sharer for Plain {
     fn chunk(&mut self, _: Bytes) -> Result<(), Unreadable> {
         Err(Unreadable)
     }
+
+    fn abandoned(&mut self) {}
 
     fn whole(&mut self, news: &[MessageId], _: Origin) -> Result<(), Unreadable> {
         for last in news {
@@ -411,6 +450,9 @@ impl Task {
             }
             Restore::Abandoned => {
                 self.incoming = None;
+                for sharer in &mut self.sharers {
+                    sharer.abandoned();
+                }
                 self.told.send(GroupNews::Abandoned);
             }
             Restore::Whole => {
@@ -421,7 +463,8 @@ impl Task {
                 for (place, sharer) in self.sharers.iter_mut().enumerate() {
                     let news = news.iter().filter(|(of, _)| *of == place);
                     let news: Vec<MessageId> = news.map(|(_, id)| *id).collect();
-                    sharer.whole(&news, self.me)?;
+                    let whole = sharer.whole(&news, self.me);
+                    whole.inspect_err(|_| self.told.send(GroupNews::Unreadable))?;
                 }
                 self.told.send(GroupNews::Whole {
                     position: position.number,

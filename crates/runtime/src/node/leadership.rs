@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Who holds a term.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Holder {
     /// The process.
     pub process: ProcessId,
@@ -86,7 +87,8 @@ impl Drop for Term {
     }
 }
 
-/// Campaigns for the terms of one leadership, and sees who holds them. Clones do the same.
+/// Campaigns for the terms of one leadership, and sees who holds them. Clones do the same: but one task of a
+/// process should campaign, for each claim ends the term before it, that of the same process, too.
 #[derive(Clone)]
 pub struct Leadership {
     me: ProcessId,

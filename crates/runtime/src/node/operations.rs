@@ -91,6 +91,7 @@ type Answer<O> = Box<dyn FnOnce(Result<(O, Duration), Error>) + Send>;
 /// Whoever waits in a line.
 struct Waiting<A, O> {
     ticket: u64,
+    since: Instant,
     action: A,
     bytes: usize,
     answer: Answer<O>,
@@ -280,11 +281,17 @@ where
         let ledger = self.ledger();
         let lines = || ledger.lines.values();
         let in_flight = || lines().filter_map(|line| line.in_flight.as_ref());
+        let since = || {
+            // In a line the first has waited for the longest.
+            let waiting = lines().filter_map(|line| line.waiting.front());
+            let waiting = waiting.map(|waiting| waiting.since);
+            in_flight().map(|it| it.since).chain(waiting)
+        };
         Progress {
             waiting: lines().map(|line| line.waiting.len()).sum(),
             in_flight: in_flight().count(),
             returned: ledger.returned,
-            oldest: in_flight().map(|it| it.since).min().map(|it| it.elapsed()),
+            oldest: since().min().map(|it| it.elapsed()),
         }
     }
 
@@ -378,6 +385,7 @@ impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
         let line = self.lines.entry(object.clone()).or_insert_with(Line::new);
         line.waiting.push_back(Waiting {
             ticket,
+            since: Instant::now(),
             action,
             bytes,
             answer,

@@ -138,6 +138,7 @@ impl<R> fmt::Debug for Pending<R> {
 
 /// How far the operations of this process on one module have come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Progress {
     /// Calls that wait in line, or for room in the window.
     pub waiting: usize,
@@ -145,6 +146,6 @@ pub struct Progress {
     pub in_flight: usize,
     /// Calls whose operations have returned.
     pub returned: u64,
-    /// For how long the oldest operation in flight has been.
+    /// For how long the oldest of those that have not returned has been, in flight or waiting.
     pub oldest: Option<Duration>,
 }

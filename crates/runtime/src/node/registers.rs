@@ -46,6 +46,7 @@ pub struct Registers<T> {
 
 /// What a read has returned.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Reading<T> {
     /// The value; `None` if the register was never written.
     pub value: Option<T>,

@@ -368,6 +368,10 @@ impl<M: Machine> Sharer for Replica<M> {
         coming.restore(Chunk::of(chunk))
     }
 
+    fn abandoned(&mut self) {
+        self.coming = None;
+    }
+
     /// Own commands that the state stands for are applied: what they came to cannot be known here any more.
     fn whole(&mut self, news: &[MessageId], me: Origin) -> Result<(), Unreadable> {
         if let Some(mut coming) = self.coming.take() {

@@ -541,7 +541,7 @@ async fn programs_of_another_version_do_not_talk_to_each_other() {
     let mut status = nodes[0].status();
     let refused = within(status.wait_for(|now| {
         let refused = &now.peers[1].way;
-        matches!(refused, crate::node::Way::Refused { reason } if reason.contains("shop 2"))
+        matches!(refused, crate::node::Way::Refused { reason } if reason.contains("shop/2"))
     }));
     refused.await.unwrap();
 }
@@ -562,6 +562,11 @@ async fn a_state_of_which_something_is_missing_stops_the_node_with_the_reason() 
     kill(nodes.remove(2)).await;
     let (builder, again) = ledger(bind(Kind::Udp, 3, &peers));
     let node = within(builder.start()).await.unwrap();
+    let admitted = within(node.admitted()).await;
+    assert!(
+        matches!(admitted, Err(Error::UnreadableState)),
+        "{admitted:?}"
+    );
     within(node.ended()).await;
     let ended = within(node.shutdown()).await;
     assert!(matches!(ended, Err(Error::UnreadableState)), "{ended:?}");

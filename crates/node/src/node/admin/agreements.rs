@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use futures::FutureExt;
 use quorate_abstractions::atomic_commit::{self, Vote};
 use quorate_runtime::{
     Error,
@@ -209,11 +210,11 @@ impl Admin {
         let decided = match (consensus, value) {
             (Agreed::Texts(proposer), value) => {
                 let value = value.to_owned();
-                timeout_at(deadline, decision(proposer, instance, &value)).await
+                decision(proposer, instance, &value, deadline).await
             }
             (Agreed::Bits(proposer), "0" | "1") => {
                 let bit = value == "1";
-                let decided = timeout_at(deadline, decision(proposer, instance, &bit)).await;
+                let decided = decision(proposer, instance, &bit, deadline).await;
                 decided.map(|decided| decided.map(|bit| u8::from(bit).to_string()))
             }
             (Agreed::Bits(_), _) => {
@@ -225,7 +226,8 @@ impl Admin {
         };
         match decided {
             Ok(decided) => decided.map_err(|error| failed(&error, chosen.name(), "proposed")),
-            Err(_) => Err(Failure::unavailable(format!(
+            Err(Late::NotBegun) => Err(no_room(wait, "proposed")),
+            Err(Late::Begun) => Err(Failure::unavailable(format!(
                 "no decision within {wait:?}: have all replicas proposed in this instance? The \
                  proposal stands"
             ))),
@@ -249,11 +251,13 @@ impl Admin {
                 outcome => outcome,
             }
         };
-        match timeout_at(deadline, voted).await {
+        let (has_begun, outcome) = (|| voter.has_voted(instance), voter.outcome(instance));
+        match in_time(voted, deadline, has_begun, outcome).await {
             Ok(Ok(atomic_commit::Outcome::Commit)) => Ok("commit".into()),
             Ok(Ok(atomic_commit::Outcome::Abort)) => Ok("abort".into()),
             Ok(Err(error)) => Err(failed(&error, name, "voted")),
-            Err(_) => Err(Failure::unavailable(format!(
+            Err(Late::NotBegun) => Err(no_room(wait, "voted")),
+            Err(Late::Begun) => Err(Failure::unavailable(format!(
                 "no outcome within {wait:?}: votes are missing, or a replica that `{name}` waits for \
                  is gone. The vote stands"
             ))),
@@ -283,15 +287,58 @@ impl Admin {
     }
 }
 
+/// What was asked never began: too many instances are open, or the others have no room.
+fn no_room(wait: Duration, done: &str) -> Failure {
+    Failure::unavailable(format!(
+        "no room within {wait:?}: too many instances are undecided already; not {done}"
+    ))
+}
+
+/// The deadline has passed.
+enum Late {
+    /// Nothing was asked of the module, and nothing will be.
+    NotBegun,
+    /// What was asked stands.
+    Begun,
+}
+
+/// What comes of a request until the deadline; behind it, what is decided already, or whether it was made.
+async fn in_time<D>(
+    request: impl Future<Output = Result<D, Error>>,
+    deadline: Instant,
+    has_begun: impl FnOnce() -> bool,
+    decision: impl Future<Output = Result<D, Error>>,
+) -> Result<Result<D, Error>, Late> {
+    if let Ok(decided) = timeout_at(deadline, request).await {
+        return Ok(decided);
+    }
+    if has_begun() {
+        return Err(Late::Begun);
+    }
+    match decision.now_or_never() {
+        Some(Ok(decided)) => Ok(Ok(decided)),
+        Some(Err(_)) | None => Err(Late::NotBegun),
+    }
+}
+
 /// The decision of an instance, in which the value is proposed unless this process has proposed there already.
-async fn decision<T>(proposer: &Proposer<T>, instance: u64, value: &T) -> Result<T, Error>
+async fn decision<T>(
+    proposer: &Proposer<T>,
+    instance: u64,
+    value: &T,
+    deadline: Instant,
+) -> Result<Result<T, Error>, Late>
 where
     T: Serialize + DeserializeOwned,
 {
-    match proposer.propose(instance, value).await {
-        Err(Error::RequestedTwice { .. }) => proposer.decision(instance).await,
-        decided => decided,
-    }
+    let proposed = async {
+        match proposer.propose(instance, value).await {
+            Err(Error::RequestedTwice { .. }) => proposer.decision(instance).await,
+            decided => decided,
+        }
+    };
+    let has_begun = || proposer.has_proposed(instance);
+    in_time(proposed, deadline, has_begun, proposer.decision(instance)).await
 }
 
 /// Instances count from 1.

@@ -164,9 +164,9 @@ impl Admin {
         })?;
         place.outcome(deadline).await.map_err(|unreturned| {
             Failure::unavailable(match unreturned {
-                Unreturned::NotBegun => format!(
-                    "an earlier operation on the register has not returned within {wait:?}; not {done}"
-                ),
+                Unreturned::NotBegun => {
+                    format!("earlier operations have not returned within {wait:?}; not {done}")
+                }
                 Unreturned::InFlight => no_quorum(wait),
                 Unreturned::Failed(error) => return failed(&error, "registers", done),
             })

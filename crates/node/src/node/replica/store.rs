@@ -4,7 +4,6 @@ use quorate_core::ProcessId;
 use quorate_runtime::node::{Chunk, Chunks, Machine, Unreadable, View};
 use quorate_services::machine::{self, Answer, Restoring};
 use std::{mem, thread};
-use tracing::info;
 
 /// The machine.
 #[derive(Default)]
@@ -34,7 +33,6 @@ impl Machine for Store {
     }
 
     fn snapshot(&self) -> View {
-        info!("another replica is given the state");
         View::new(State(self.machine.view()))
     }
 
@@ -50,8 +48,6 @@ impl Machine for Store {
 
     /// What it held before is freed without anybody waiting for it.
     fn take_over(&mut self, before: Self) {
-        let delivered = self.machine.log().delivered();
-        info!(delivered, "caught up: got the state");
         // Without another thread it is freed here.
         let _ = thread::Builder::new().spawn(move || drop(before));
     }

@@ -92,6 +92,9 @@ fn nobody_waits_for_what_has_ended() {
     let (agreement, _) = opened();
     let mut request = pin!(agreement.request(1, 0, 10));
     assert!(poll(request.as_mut()).is_pending());
+    let mut listens = pin!(agreement.decision(1));
+    assert!(poll(listens.as_mut()).is_pending());
+    assert!(agreement.has_requested(1) && !agreement.has_requested(2));
     agreement.close(&Error::Stopped);
     let refused = pin!(agreement.request(2, 0, 10));
     assert!(matches!(poll(refused), Poll::Ready(Err(Error::Stopped))));
@@ -99,8 +102,12 @@ fn nobody_waits_for_what_has_ended() {
         poll(request.as_mut()).is_pending(),
         "it may still be decided"
     );
-    agreement.abandon(&Error::OutcomeUnknown);
-    assert!(matches!(poll(request), Poll::Ready(Err(Error::Stopped))));
+    agreement.abandon(&Error::Stopped);
+    assert!(matches!(
+        poll(request),
+        Poll::Ready(Err(Error::OutcomeUnknown))
+    ));
+    assert!(matches!(poll(listens), Poll::Ready(Err(Error::Stopped))));
 }
 
 #[test]
@@ -118,6 +125,7 @@ fn undecided_requests_are_at_most_a_window_and_who_gives_up_waiting_has_not_requ
         assert!(matches!(poll(listens), Poll::Ready(Ok("theirs"))));
     }
     assert_eq!(*requested.lock().unwrap(), [10]);
+    assert!(!agreement.has_requested(2), "it waited for room only");
     let mut waits = pin!(agreement.request(2, 60, 21));
     assert!(poll(waits.as_mut()).is_pending());
     agreement.decided(1, "mine");

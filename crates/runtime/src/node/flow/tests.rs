@@ -113,6 +113,7 @@ fn who_waits_for_a_delivery_learns_that_there_will_be_none() {
         poll(left),
         Poll::Ready(Err(Error::OutcomeUnknown))
     ));
+    assert!(poll(pin!(flow.drained())).is_ready(), "nothing will come");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The first chunk is the position; then, in turn, one that says whose chunk follows, and that chunk.
 use super::Sharer;
 use bytes::{Buf, Bytes, BytesMut};
-use quorate_abstractions::reconfigurable::{Chunks, View};
+use quorate_abstractions::reconfigurable::{Chunks, LONGEST_CHUNK, View};
 use quorate_core::{
     Incarnation, MessageId, ProcessId,
     message::Origin,
@@ -112,14 +112,19 @@ impl Chunks for All {
 /// A view whose chunks another thread makes: it ends when it has been read, or nobody reads it any more.
 fn ahead(view: View) -> View {
     let (hand_over, handed_over) = sync_channel::<View>(1);
-    let (made, chunks) = sync_channel(AHEAD);
+    let (made, chunks) = sync_channel::<Option<Bytes>>(AHEAD);
     let make = move || {
         let Ok(mut view) = handed_over.recv() else {
             return;
         };
-        while let Some(chunk) = view.next_chunk()
-            && made.send(chunk).is_ok()
-        {}
+        loop {
+            let chunk = view.next_chunk();
+            let is_last = chunk.is_none();
+            // Nobody reads it any more, or all of it was read.
+            if made.send(chunk).is_err() || is_last {
+                return;
+            }
+        }
     };
     let thread = thread::Builder::new().name("state".to_owned());
     if let Err(error) = thread.spawn(make) {
@@ -131,11 +136,16 @@ fn ahead(view: View) -> View {
     View::new(Made(chunks))
 }
 
-struct Made(Receiver<Bytes>);
+struct Made(Receiver<Option<Bytes>>);
 
 impl Chunks for Made {
+    /// If whoever makes the chunks has panicked, one that is too long: then the state is not given, rather than
+    /// given without its end.
     fn next_chunk(&mut self) -> Option<Bytes> {
-        self.0.recv().ok()
+        match self.0.recv() {
+            Ok(chunk) => chunk,
+            Err(_) => Some(Bytes::from(vec![0; LONGEST_CHUNK + 1])),
+        }
     }
 }
 
@@ -236,6 +246,8 @@ mod tests {
             Ok(())
         }
 
+        fn abandoned(&mut self) {}
+
         fn whole(&mut self, _: &[MessageId], _: Origin) -> Result<(), Unreadable> {
             Ok(())
         }
@@ -266,6 +278,31 @@ mod tests {
         let taken = taken.iter().map(|taken| taken.lock().unwrap().concat());
         let all: Vec<Vec<u8>> = taken.collect();
         assert_eq!(all, [long.to_vec(), Vec::new(), b"short".to_vec()]);
+    }
+
+    /// Gives one chunk, and then panics.
+    struct Broken(bool);
+
+    impl Chunks for Broken {
+        fn next_chunk(&mut self) -> Option<Bytes> {
+            assert!(!std::mem::replace(&mut self.0, true), "as it was told");
+            Some(Bytes::from_static(b"first"))
+        }
+    }
+
+    #[test]
+    fn a_state_whose_maker_panics_is_not_given_for_a_whole_one() {
+        let mut view = view(&position(), vec![Some(View::new(Broken(false)))]);
+        let head = [
+            position().encode(),
+            Bytes::from_static(&[0]),
+            Bytes::from_static(b"first"),
+        ];
+        for chunk in head {
+            assert_eq!(view.next_chunk(), Some(chunk));
+        }
+        let next = view.next_chunk();
+        assert!(next.is_some_and(|chunk| chunk.len() > LONGEST_CHUNK));
     }
 
     #[test]

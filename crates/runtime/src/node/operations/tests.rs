@@ -356,6 +356,7 @@ fn nothing_begins_while_the_link_has_no_room() {
     pressure.send(Room::Full(hindrance));
     let _pending = ["a", "b"].map(|object| invoke(&operations, object, Read));
     assert!(taken(&begun).is_empty());
+    assert!(operations.progress().oldest.is_some(), "it waits for room");
     pressure.send(Room::Open);
     assert_eq!(taken(&begun), [("a", 1, Read), ("b", 2, Read)]);
 }
