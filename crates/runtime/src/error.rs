@@ -149,6 +149,15 @@ pub enum Error {
     /// A state that came cannot be read: the others run another program. The node has stopped.
     #[error("the state that came cannot be read: do all processes run the same program?")]
     UnreadableState,
+    /// Too few others are left that can talk to this process: the modules, programs, versions or clusters
+    /// differ. It may still be admitted, once they run what it runs.
+    #[error("{by} cannot talk to this process, and without it too few are left: {reason}")]
+    Refused {
+        /// One who cannot.
+        by: ProcessId,
+        /// Why.
+        reason: String,
+    },
     /// The others know this process under another incarnation: it may not take part.
     #[error("excluded by {by}: {reason}")]
     Excluded {

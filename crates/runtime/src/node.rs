@@ -273,11 +273,19 @@ impl Node {
     ///
     /// # Errors
     /// [`Excluded`](Error::Excluded) or [`UnreadableState`](Error::UnreadableState) when it never will,
-    /// [`Stopped`](Error::Stopped) when the node has stopped.
+    /// [`Stopped`](Error::Stopped) when the node has stopped. [`Refused`](Error::Refused) while so many others
+    /// cannot talk to this process, since programs, modules or clusters differ, that too few are left: that is
+    /// no end. Once those others run the right program and have been met, a later call succeeds; right after
+    /// their start it may fail as before.
     pub async fn admitted(&self) -> Result<(), Error> {
         let mut status = self.status();
         loop {
-            match status.borrow_and_update().standing.clone() {
+            let now = status.borrow_and_update().clone();
+            match now.standing.clone() {
+                Standing::Joining if let Some((by, reason)) = now.kept_out() => {
+                    let reason = reason.to_owned();
+                    return Err(Error::Refused { by, reason });
+                }
                 Standing::Joining | Standing::Newcomer => {}
                 Standing::Admitted => return Ok(()),
                 Standing::Excluded { by, reason } => return Err(Error::Excluded { by, reason }),

@@ -29,6 +29,7 @@ mod point_to_point;
 mod pressure;
 mod quorum_system;
 mod readers;
+mod refusals;
 mod replicated;
 mod sharing;
 mod terminating;

@@ -198,6 +198,22 @@ impl Snapshot {
             && present.len() > self.peers.len() / 2
     }
 
+    /// Whether so many others cannot talk to this process that those who are left are too few to admit it: the
+    /// first of them, and why.
+    pub fn kept_out(&self) -> Option<(ProcessId, &str)> {
+        let others = self.peers.iter().filter(|peer| peer.process != self.me);
+        let mut refused = others.filter_map(|peer| match &peer.way {
+            // Who has met this process since then talks to it.
+            Way::Refused { reason } if !self.met.contains(peer.process) => {
+                Some((peer.process, reason.as_str()))
+            }
+            _ => None,
+        });
+        let left = self.peers.len() - 1 - refused.clone().count();
+        let is_out = self.standing == Standing::Joining && left < self.needed;
+        refused.next().filter(|_| is_out)
+    }
+
     /// What is known of another process.
     fn other(&mut self, peer: ProcessId) -> Option<&mut Peer> {
         let me = self.me;

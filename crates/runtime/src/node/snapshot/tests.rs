@@ -404,3 +404,26 @@ fn who_only_reads_events_knows_the_same_and_is_told_nothing_twice() {
         }
     }
 }
+
+#[test]
+fn who_is_refused_is_kept_out_where_too_few_are_left() {
+    let refuse = |now: &mut Snapshot, rank| {
+        now.upon_status(link::Status::Refused {
+            peer: p(rank),
+            reason: format!("p{rank} differs"),
+        });
+    };
+    let addresses = [1, 2, 3, 4, 5].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let mut now = Snapshot::new(p(1), Incarnation(1), &addresses, 3);
+    refuse(&mut now, 3);
+    assert_eq!(now.kept_out(), None, "three others are left");
+    refuse(&mut now, 2);
+    assert_eq!(now.kept_out(), Some((p(2), "p2 differs")));
+    // It runs another program since, and has met this process.
+    now.upon_met(ProcessSet::from_iter([p(2)]));
+    assert_eq!(now.kept_out(), None);
+    refuse(&mut now, 4);
+    assert_eq!(now.kept_out(), Some((p(3), "p3 differs")));
+    now.upon_status(link::Status::Admitted);
+    assert_eq!(now.kept_out(), None);
+}
