@@ -70,7 +70,8 @@ pub trait Links: Clone + std::marker::Send + 'static {
     fn at(&self, segment: &str) -> Self;
 
     /// Opens the lane named by the path. Opening one twice is an error that the link reports when it
-    /// starts.
+    /// starts. A message that is longer than the link carries, once encoded, goes to nobody; the link tells those
+    /// who run it.
     fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>>;
 
     /// How the peers stand, and this process: the present state first, then every change.

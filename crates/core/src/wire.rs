@@ -1,17 +1,20 @@
 //! How messages become bytes, and back: the only module that knows the codec.
 //!
-//! A message is a small *head*, encoded with bincode, and possibly a *tail*: a payload that is
-//! carried as it is and, on receipt, shared with the received buffer instead of copied. Decoding
-//! never allocates more than it was given bytes for, and the whole input must be consumed.
+//! A message is a *head*, encoded with bincode, and possibly a *tail*: a payload that is
+//! carried as it is and, on receipt, shared with the received buffer instead of copied. How long a message
+//! may be is for the link to say. Decoding allocates no more than a fixed number of times the bytes that it
+//! was given, and the whole input must be consumed.
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Heads longer than this are neither made nor accepted; lists in heads are limited with it.
-pub const MAXIMUM_HEAD: usize = 64 * 1024;
+/// The codec counts numbers by their width, of which one byte may be all that is there, and strings by the
+/// length that they claim: at most so much for each byte.
+const COUNTED: usize = 16;
 
-fn configuration() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<MAXIMUM_HEAD>()
-}
+/// The codec limits what it counts by a constant: one for messages of at most so many bytes, one for those that
+/// are as long as a link carries where it is told nothing else, and one for those beyond.
+const SHORT: usize = 64 << 10;
+const LONG: usize = 16 << 20;
 
 /// The bytes are no message of the expected type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -79,7 +82,8 @@ pub fn encode(message: &impl Wire) -> Bytes {
 /// first test would show) leaves nothing behind, and is refused by every receiver.
 pub fn put_head(head: &impl Serialize, out: &mut BytesMut) {
     let before = out.len();
-    let written = bincode::serde::encode_into_std_write(head, &mut out.writer(), configuration());
+    let configuration = bincode::config::standard();
+    let written = bincode::serde::encode_into_std_write(head, &mut out.writer(), configuration);
     debug_assert!(written.is_ok(), "a head that the codec does not support");
     if written.is_err() {
         out.truncate(before);
@@ -91,10 +95,21 @@ pub fn put_head(head: &impl Serialize, out: &mut BytesMut) {
 /// # Errors
 /// When the bytes do not begin with such a head.
 pub fn take_head<T: DeserializeOwned>(bytes: &mut Bytes) -> Result<T, Undecodable> {
-    let (head, length) =
-        bincode::serde::decode_from_slice(bytes, configuration()).map_err(|_| Undecodable)?;
+    let (head, length) = match bytes.len() {
+        length if length <= SHORT => decode_within::<T, { COUNTED * SHORT }>(bytes),
+        length if length <= LONG => decode_within::<T, { COUNTED * LONG }>(bytes),
+        _ => decode_within::<T, { u32::MAX as usize }>(bytes),
+    }?;
     bytes.advance(length);
     Ok(head)
+}
+
+/// The head at the front of `bytes`, and its length, if the codec counts no more than `MOST` for it.
+fn decode_within<T: DeserializeOwned, const MOST: usize>(
+    bytes: &[u8],
+) -> Result<(T, usize), Undecodable> {
+    let configuration = bincode::config::standard().with_limit::<MOST>();
+    bincode::serde::decode_from_slice(bytes, configuration).map_err(|_| Undecodable)
 }
 
 /// Values of users, which are payloads, are limited with this: the longest message of a link.
@@ -221,8 +236,36 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_be_longer_than_a_head() {
-        let value = Message::Text("x".repeat(2 * MAXIMUM_HEAD));
+    fn a_message_is_read_however_long_it_is() {
+        for length in [SHORT / 2, SHORT + 1, LONG + 1] {
+            // Each number takes one byte, and is counted as eight.
+            let list = Message::List(vec![7; length]);
+            assert_eq!(Message::decode(encode(&list)).as_ref(), Ok(&list));
+            let text = Message::Text("x".repeat(length));
+            assert_eq!(Message::decode(encode(&text)).as_ref(), Ok(&text));
+        }
+        let mut with_tail = BytesMut::new();
+        put_head(&vec![u128::MAX; 10_000], &mut with_tail);
+        with_tail.extend_from_slice(b"tail");
+        let mut bytes = with_tail.freeze();
+        assert_eq!(take_head(&mut bytes), Ok(vec![u128::MAX; 10_000]));
+        assert_eq!(&*bytes, b"tail");
+    }
+
+    #[test]
+    fn a_string_that_the_bytes_cannot_hold_is_refused() {
+        for length in [10, SHORT + 1, LONG + 1] {
+            // Variant 1, then a string that claims 2^40 bytes.
+            let mut hostile = vec![1, 253];
+            hostile.extend_from_slice(&(1_u64 << 40).to_le_bytes());
+            hostile.resize(length, b'x');
+            assert_eq!(Message::decode(hostile.into()), Err(Undecodable));
+        }
+    }
+
+    #[test]
+    fn a_value_may_be_long() {
+        let value = Message::Text("x".repeat(128 * 1024));
         let bytes = encode_value(&value).unwrap();
         assert_eq!(decode_value(&bytes), Ok(value));
         assert_eq!(decode_value::<Message>(&bytes[1..]), Err(Undecodable));

@@ -1,6 +1,6 @@
 //! The perfect link's state machine: see [`perfect`](super) for what it promises and why it holds.
 use super::{
-    Configuration, LARGEST_DATAGRAM,
+    Configuration, LARGEST_DATAGRAM, TooLong,
     events::{Effect, Event},
     frame::{self, Acknowledged, Frame, Malformed, PacketHead, Token},
     hello::Identity,
@@ -64,6 +64,7 @@ impl Algorithm for PerfectLink {
             Event::Listen(listener) => self.watchers.listen(listener),
             Event::Watch(watcher) => self.watchers.watch(watcher, ctx),
             Event::Meet(watcher) => self.watchers.meet(watcher, ctx),
+            Event::WatchLengths(watcher) => self.watchers.watch_lengths(watcher),
             Event::Pressure(module, wait, up) => {
                 if let Some(room) = self.pressure.watch(&module, wait, up.clone()) {
                     ctx.trigger(Effect::Room(vec![up], room));
@@ -122,8 +123,9 @@ impl PerfectLink {
         let Some(lane) = self.lanes.number(opened) else {
             return ctx.count("no lane");
         };
-        if message.len() > self.configuration.maximum_message {
-            return ctx.count("too large");
+        let limit = self.configuration.maximum_message;
+        if message.len() > limit {
+            return self.refuse_too_long(lane, message.len(), limit, ctx);
         }
         if self.seats.is_excluded() {
             return ctx.count("excluded");
@@ -135,6 +137,15 @@ impl PerfectLink {
         };
         for p in receivers.iter() {
             self.send(p, lane, message.clone(), ctx);
+        }
+    }
+
+    /// The sender is told: nobody else would ever know.
+    pub(super) fn refuse_too_long(&self, lane: LaneId, bytes: usize, limit: usize, ctx: &mut Ctx) {
+        ctx.count("too long");
+        if let Some(lane) = self.lanes.names().get(usize::from(lane.0)).cloned() {
+            let message = TooLong { lane, bytes, limit };
+            self.watchers.tell_too_long(message, ctx);
         }
     }
 

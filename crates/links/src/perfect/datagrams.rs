@@ -128,8 +128,9 @@ impl PerfectLink {
         let Some(lane) = self.lanes.number(opened) else {
             return ctx.count("no lane");
         };
-        if message.len() > self.configuration.datagram_message() {
-            return ctx.count("too long");
+        let limit = self.configuration.datagram_message();
+        if message.len() > limit {
+            return self.refuse_too_long(lane, message.len(), limit, ctx);
         }
         if self.seats.is_excluded() {
             return ctx.count("excluded");

@@ -1,5 +1,5 @@
 //! What the perfect link reacts to, and what it triggers.
-use super::pressure::Observer;
+use super::{TooLong, pressure::Observer};
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{self, Transmit},
@@ -28,6 +28,8 @@ pub enum Event {
     Watch(Addr<Status>),
     /// Who wants to know which others have met this process.
     Meet(Addr<ProcessSet>),
+    /// Who wants to know what this process has sent that is too long.
+    WatchLengths(Addr<TooLong>),
     /// Who wants to know whether a module may send, and for whom it waits.
     Pressure(Name, Wait, Addr<Room>),
     /// How far a module's user is behind.
@@ -56,6 +58,8 @@ pub enum Effect {
     Status(Vec<Addr<Status>>, Status),
     /// Which others have met this process, for those who want to know.
     Met(Vec<Addr<ProcessSet>>, ProcessSet),
+    /// A message was too long, for those who want to know.
+    TooLong(Vec<Addr<TooLong>>, TooLong),
     /// Whether a module may send, for those who asked.
     Room(Vec<Addr<Room>>, Room),
     /// The same, for those who want to know of all modules.
@@ -88,6 +92,7 @@ impl Observe for Event {
             Event::Listen(_) => Observation::internal("Listen"),
             Event::Watch(_) => Observation::internal("Watch"),
             Event::Meet(_) => Observation::internal("Meet"),
+            Event::WatchLengths(_) => Observation::internal("WatchLengths"),
             Event::Pressure(..) => Observation::internal("Pressure"),
             Event::Backlog(_, backlog) => backlog.observe(),
             Event::Observe(_) => Observation::internal("Observe"),
@@ -107,6 +112,7 @@ impl Observe for Effect {
             Effect::Heard(_, heard) => heard.observe(),
             Effect::Status(_, status) => status.observe(),
             Effect::Met(_, met) => Observation::internal("Met").count(met.len() as u64),
+            Effect::TooLong(..) => Observation::internal("TooLong"),
             Effect::Room(_, room) | Effect::RoomOf(_, _, room) => room.observe(),
             Effect::Drained(_) => Observation::internal("Drained"),
         }

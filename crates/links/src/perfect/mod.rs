@@ -232,6 +232,17 @@ impl Admission {
     }
 }
 
+/// A message that this process wanted to send on a lane, and that went to nobody, since it is too long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TooLong {
+    /// The lane.
+    pub lane: Name,
+    /// How long the message is, encoded.
+    pub bytes: usize,
+    /// How long it may be.
+    pub limit: usize,
+}
+
 /// How a process talks to its peers. What must be the same everywhere is compared when two meet.
 #[derive(Clone, Debug)]
 pub struct Configuration {
@@ -241,7 +252,7 @@ pub struct Configuration {
     pub stack: String,
     /// The size of a datagram, 512 bytes to 64 KiB. May differ between processes.
     pub datagram: usize,
-    /// Longer messages are refused. The same everywhere.
+    /// Longer messages are refused: see [`PerfectLinks::too_long`]. The same everywhere.
     pub maximum_message: usize,
     /// Where a peer owes acknowledgements of more than so many bytes, those that wait to be sent included,
     /// the stream to it ends once it acknowledges nothing for 2 s (5 s over a stream edge), or has not
@@ -378,6 +389,11 @@ impl<H: Host> PerfectLinks<H> {
         self.shared.events.with(Event::Meet)
     }
 
+    /// Tells of each message from now on that this process wanted to send, and that is too long.
+    pub fn too_long(&self) -> Subscribe<TooLong> {
+        self.shared.events.with(Event::WatchLengths)
+    }
+
     /// Where those who agree on it say that an incarnation takes the place of another.
     pub fn adopt(&self) -> Addr<Adopt> {
         self.shared.events.with(Event::Adopt)
@@ -463,6 +479,7 @@ impl<H: Host> PerfectLinks<H> {
             Effect::Heard(up, heard) => up.send(heard),
             Effect::Status(up, status) => up.iter().for_each(|up| up.send(status.clone())),
             Effect::Met(up, met) => up.iter().for_each(|up| up.send(met)),
+            Effect::TooLong(up, message) => up.iter().for_each(|up| up.send(message.clone())),
             Effect::Room(up, room) => up.iter().for_each(|up| up.send(room)),
             Effect::RoomOf(up, module, room) => {
                 for up in up {

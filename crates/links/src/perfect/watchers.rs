@@ -1,5 +1,5 @@
 //! Who wants to know how the peers stand, or of whom anything is heard, and what they were told.
-use super::{algorithm::Ctx, events::Effect};
+use super::{TooLong, algorithm::Ctx, events::Effect};
 use quorate_abstractions::{heartbeat::Heard, link::Status};
 use quorate_core::{Addr, ProcessId, ProcessSet};
 
@@ -8,6 +8,7 @@ pub struct Watchers {
     of_status: Vec<Addr<Status>>,
     of_life: Vec<Addr<Heard>>,
     of_meetings: Vec<Addr<ProcessSet>>,
+    of_lengths: Vec<Addr<TooLong>>,
     drains: Vec<Addr<()>>,
     /// What was indicated of each peer last.
     told: Vec<Option<Status>>,
@@ -29,6 +30,7 @@ impl Watchers {
             of_status: Vec::new(),
             of_life: Vec::new(),
             of_meetings: Vec::new(),
+            of_lengths: Vec::new(),
             drains: Vec::new(),
             told: vec![None; n],
             newcomer: None,
@@ -127,6 +129,18 @@ impl Watchers {
             if !self.of_meetings.is_empty() {
                 ctx.trigger(Effect::Met(self.of_meetings.clone(), met));
             }
+        }
+    }
+
+    /// Who wants to know what is too long.
+    pub fn watch_lengths(&mut self, watcher: Addr<TooLong>) {
+        self.of_lengths.push(watcher);
+    }
+
+    /// A message is too long, and was not sent.
+    pub fn tell_too_long(&self, message: TooLong, ctx: &mut Ctx) {
+        if !self.of_lengths.is_empty() {
+            ctx.trigger(Effect::TooLong(self.of_lengths.clone(), message));
         }
     }
 

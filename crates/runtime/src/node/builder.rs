@@ -1,7 +1,7 @@
 //! How a node is described, and started.
 use super::socket::{Bound, Socket};
 use super::{
-    Handles, Inner, Node, Snapshot, Wiring,
+    Handles, Inner, Node, NodeEvent, Snapshot, Wiring,
     group::{Group, GroupOrder, ORDER, Unreadable},
     modules::{HEADS, Module},
     quorum_system::LEAST_DATAGRAM,
@@ -165,8 +165,9 @@ impl Builder {
         self
     }
 
-    /// The longest message of a module, its heads included. The same on every process. Default:
-    /// 16 MiB.
+    /// The longest message of a module, its heads included. The same on every process. What a handle is given
+    /// that is longer it refuses; what an algorithm of your own sends that is longer goes to nobody, and the node
+    /// says so ([`NodeEvent::TooLong`](super::NodeEvent::TooLong)). Default: 16 MiB.
     #[must_use]
     pub fn maximum_message(mut self, bytes: usize) -> Self {
         self.link.maximum_message = bytes;
@@ -597,6 +598,7 @@ impl Builder {
         links.met().send(Addr::new(move |met| {
             of_links.change(|now| now.upon_met(met));
         }));
+        tell_too_long(links, &status);
         let of_pressure = status.clone();
         links.rooms().send(Addr::new(move |news| {
             of_pressure.change(|now| now.upon_room(news));
@@ -689,6 +691,18 @@ impl Builder {
             Bound::Tcp(socket) => TcpEdge::attach(protocol, socket, peers, self.tcp, faults, up),
         }
     }
+}
+
+/// Has told what this process wants to send and is too long.
+fn tell_too_long(links: &PerfectLinks<TokioHost>, status: &Arc<Sight>) {
+    let status = status.clone();
+    links
+        .too_long()
+        .send(Addr::new(move |message: perfect::TooLong| {
+            let perfect::TooLong { lane, bytes, limit } = message;
+            let lane = lane.to_string();
+            status.change(|_| vec![NodeEvent::TooLong { lane, bytes, limit }]);
+        }));
 }
 
 /// Shuts the node down when it is cancelled, unless it ends before.

@@ -139,6 +139,16 @@ pub enum NodeEvent {
         /// The module.
         module: String,
     },
+    /// This process wanted to send a message that is longer than the link carries: it went to nobody. The handles
+    /// refuse such messages; an algorithm of one's own is to keep its messages below the limit.
+    TooLong {
+        /// The lane: the module's name, and what the module has called it.
+        lane: String,
+        /// How long the message is, encoded.
+        bytes: usize,
+        /// The longest allowed: see [`maximum_message`](super::Builder::maximum_message).
+        limit: usize,
+    },
     /// The reader was slow: so many events are missing here. What came of them is in the
     /// [snapshot](NodeEvents::now) of the next event.
     Missed {
@@ -193,6 +203,9 @@ impl NodeEvent {
                 debug!(module, by = %by.by, owed = by.owed, "slowed");
             }
             NodeEvent::SlowedNoLonger { module } => debug!(module, "slowed no longer"),
+            NodeEvent::TooLong { lane, bytes, limit } => {
+                error!(lane, bytes, limit, "a message is too long, and was sent to nobody");
+            }
             // Whoever reads is told; it is nothing that has happened to the node.
             NodeEvent::Missed { .. } => {}
             NodeEvent::Connected { .. }

@@ -142,7 +142,7 @@ fn a_message_of_the_largest_size_survives_loss_and_a_larger_one_is_refused() {
     world.run_until(LONG, |world| world.process(2).delivered() == 2);
     let received = world.process(2).from(1, "bulk");
     assert!(received[0] == large && received[1] == "after");
-    assert_eq!(world.process(1).counters.total("too large"), 1);
+    assert_eq!(world.process(1).counters.total("too long"), 1);
 }
 
 #[test]
