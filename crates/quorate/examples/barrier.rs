@@ -20,12 +20,11 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
 };
 use three::{Outcome, builders, shut_down};
-use tokio::sync::mpsc;
 
 /// The request: the user arrives once more.
 #[derive(Clone, Copy, Debug)]
@@ -333,29 +332,29 @@ pub fn find_the_broken(seeds: u64) -> Outcome<[Violation; 2]> {
 
 /// The handle of a barrier.
 struct Gate {
-    door: Arc<OnceLock<Addr<Arrive>>>,
-    passed: mpsc::UnboundedReceiver<Passed>,
+    arrive: Requests<Arrive>,
+    passed: Indications<Passed>,
 }
 
 /// Declares a barrier.
 fn gate(builder: &mut Builder, name: &str) -> Result<Gate, Error> {
-    let door = Arc::new(OnceLock::new());
-    let (tell, passed) = mpsc::unbounded_channel();
-    let opened = door.clone();
-    builder.module(name, "barrier", move |wiring| {
-        // Who has given the handle up does not mind.
-        let up = Addr::new(move |indication| _ = tell.send(indication));
+    let barrier = Custom::new("barrier").answers(|_: &Passed| 1);
+    let (arrive, passed) = builder.custom(name, barrier, |wiring, up| {
         let (host, lane) = (&wiring.host, wiring.links.lane());
-        let _ = opened.set(spawn(host, Barrier::new(host), lane, up));
+        spawn(host, Barrier::new(host), lane, up)
     })?;
-    Ok(Gate { door, passed })
+    Ok(Gate { arrive, passed })
 }
 
 impl Gate {
-    /// Arrives, and waits until all have: how often that was. `None`: the node has not started, or has stopped.
-    async fn pass(&mut self) -> Option<u64> {
-        self.door.get()?.send(Arrive);
-        Some(self.passed.recv().await?.times)
+    /// Arrives, and waits until all have: how often that was.
+    ///
+    /// # Errors
+    /// When the node has not started, or has stopped, or may not take part.
+    async fn pass(&mut self) -> Result<u64, Error> {
+        self.arrive.request(Arrive).await?;
+        let passed = self.passed.next().await.ok_or(Error::Stopped)??;
+        Ok(passed.times)
     }
 }
 
@@ -379,18 +378,18 @@ pub async fn meet(times: u64) -> Outcome<u64> {
                 let is_late = |other: &AtomicU64| other.load(SeqCst) < time;
                 early += u64::from(arrived.iter().any(is_late));
             }
-            Some((early, gate))
+            Ok::<_, Error>((early, gate))
         }));
     }
     let (mut all_early, mut gates) = (0, Vec::new());
     for member in members {
-        let (early, gate) = member.await?.ok_or("the node has stopped")?;
+        let (early, gate) = member.await??;
         all_early += early;
         gates.push(gate);
     }
     shut_down(nodes).await?;
     for mut gate in gates {
-        if gate.pass().await.is_some() {
+        if gate.pass().await.is_ok() {
             return Err("its node has stopped".into());
         }
     }

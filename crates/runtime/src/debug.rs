@@ -4,7 +4,8 @@ use crate::{
     faults::Faults,
     host::TokioHost,
     node::{
-        Answers, Broadcaster, Builder, Deliveries, Events, Group, Items, Members, Node, Wiring,
+        Answers, Broadcaster, Builder, Custom, Deliveries, Events, Group, Indications, Items,
+        Members, Node, Requests, Wiring,
     },
     recorder::Recorder,
     tcp::TcpEdge,
@@ -34,10 +35,12 @@ macro_rules! opaque {
 opaque!(Answers<T>);
 opaque!(Broadcaster<T>);
 opaque!(Builder);
+opaque!(Custom<I>);
 opaque!(Deliveries<T>);
 opaque!(Events<T>);
 opaque!(Faults);
 opaque!(Group<T>);
+opaque!(Indications<I>);
 opaque!(Items<I>);
 opaque!(Members);
 opaque!(Meter);
@@ -48,4 +51,5 @@ opaque!(Recorder);
 opaque!(TcpEdge);
 opaque!(TokioHost);
 opaque!(UdpEdge);
+opaque!(Requests<R>);
 opaque!(Wiring);

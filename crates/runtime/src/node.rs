@@ -4,6 +4,7 @@
 //! before the node starts: the links compare them when two processes meet.
 mod agreement;
 mod builder;
+mod custom;
 mod detectors;
 mod events;
 mod flooding;
@@ -37,6 +38,7 @@ mod wiring;
 
 pub use agreement::{Proposer, Voter};
 pub use builder::Builder;
+pub use custom::{Custom, Indications, Requests, TryRequestError};
 pub use detectors::{Crashes, LeaderHints, Suspicions};
 pub use events::{NodeEvent, NodeEvents};
 pub use flooding::{Flooder, Posted};
@@ -67,7 +69,7 @@ use crate::{
     thread::{Ending, ProtocolThread},
 };
 use agreement::Abandon;
-use flow::Flow;
+use flow::{Drain, Flow};
 use outlet::End;
 use quorate_abstractions::Subscribe;
 use quorate_core::{Addr, Counters, Host, Incarnation, ProcessId, message::Origin};
@@ -91,13 +93,13 @@ const LINKS_DRAIN: Duration = Duration::from_secs(1);
 /// What must be told when the node stops, or may not take part.
 #[derive(Clone, Default)]
 struct Handles {
-    flows: Vec<Arc<Flow>>,
+    flows: Vec<Arc<dyn Drain>>,
     agreements: Vec<Arc<dyn Abandon>>,
     outlets: Vec<Arc<dyn End>>,
     /// The replicated machines.
     machines: Vec<Arc<dyn Abandon>>,
     /// Those of the above that share an order with them, if there are any.
-    ordered_flows: Vec<Arc<Flow>>,
+    ordered_flows: Vec<Arc<dyn Drain>>,
     ordered_outlets: Vec<Arc<dyn End>>,
     /// Why the node has stopped by itself, if it has.
     failure: Arc<OnceLock<Error>>,
@@ -119,9 +121,9 @@ impl Handles {
 
     /// This process was started again: what does not stand on the order goes on without it.
     fn abandon_beside_the_order(&self, error: &Error) {
-        let is_ordered =
-            |flow: &&Arc<Flow>| self.ordered_flows.iter().any(|o| Arc::ptr_eq(o, flow));
-        for flow in self.flows.iter().filter(|flow| !is_ordered(flow)) {
+        let place = |flow: &Arc<dyn Drain>| Arc::as_ptr(flow).cast::<()>();
+        let ordered: Vec<_> = self.ordered_flows.iter().map(place).collect();
+        for flow in self.flows.iter().filter(|f| !ordered.contains(&place(f))) {
             flow.abandon(error);
         }
         for agreement in &self.agreements {
@@ -142,6 +144,11 @@ impl Handles {
         for agreement in self.agreements.iter().chain(&self.machines) {
             agreement.close(&Error::Stopped);
         }
+    }
+
+    fn keep_flows(&mut self, flows: &[Arc<Flow>]) {
+        let flows = flows.iter().map(|flow| flow.clone() as Arc<dyn Drain>);
+        self.flows.extend(flows);
     }
 
     fn pending(&self) -> u64 {

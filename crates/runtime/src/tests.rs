@@ -17,6 +17,7 @@ use std::{
 
 mod agreements;
 mod broadcasts;
+mod custom;
 mod detectors;
 mod edges;
 mod events;

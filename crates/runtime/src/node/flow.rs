@@ -2,6 +2,7 @@
 use super::window::{Full, Limits, Taken, Window};
 use crate::error::Error;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use quorate_abstractions::pressure::Room;
 use quorate_core::{Addr, MessageId, message::Origin};
 use std::{
@@ -9,6 +10,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 use tokio::sync::{Notify, oneshot};
+
+/// What goes through a flow.
+pub(crate) trait Payload: 'static {
+    /// How many bytes of the window it takes.
+    fn length(&self) -> usize;
+}
+
+impl Payload for Bytes {
+    fn length(&self) -> usize {
+        self.len()
+    }
+}
 
 /// A message that was requested and is not delivered here.
 struct InFlight {
@@ -29,16 +42,16 @@ struct Ledger {
 }
 
 /// One module's messages: no more in flight than its window allows.
-pub(crate) struct Flow {
+pub(crate) struct Flow<P = Bytes> {
     window: Arc<Window>,
     /// The longest message.
     longest: usize,
-    door: OnceLock<(Origin, Addr<Bytes>)>,
+    door: OnceLock<(Origin, Addr<P>)>,
     ledger: Mutex<Ledger>,
     progress: Notify,
 }
 
-impl Flow {
+impl<P: Payload> Flow<P> {
     /// Messages of at most `longest` bytes each.
     pub fn new(limits: Limits, longest: usize) -> Self {
         Flow {
@@ -55,7 +68,7 @@ impl Flow {
     }
 
     /// From now on requests go to `door`, as messages of `me`.
-    pub fn open(&self, me: Origin, door: Addr<Bytes>) {
+    pub fn open(&self, me: Origin, door: Addr<P>) {
         // Wired once, by the builder that made the flow.
         let _ = self.door.set((me, door));
     }
@@ -79,23 +92,28 @@ impl Flow {
     }
 
     /// Waits for room, and requests.
-    pub async fn request(&self, payload: Bytes) -> Result<MessageId, Error> {
-        let room = self.room(payload.len()).await?;
+    pub async fn request(&self, payload: P) -> Result<MessageId, Error> {
+        let room = self.room(payload.length()).await?;
         self.enter(room, payload, None)
     }
 
+    /// Room for a message of so many bytes, if there is any now.
+    pub fn try_room(&self, bytes: usize) -> Result<Result<Taken<'_>, Full>, Error> {
+        self.check(bytes)?;
+        self.window.try_take(bytes)
+    }
+
     /// Requests, if there is room now.
-    pub fn try_request(&self, payload: Bytes) -> Result<Result<MessageId, Full>, Error> {
-        self.check(payload.len())?;
-        Ok(match self.window.try_take(payload.len())? {
+    pub fn try_request(&self, payload: P) -> Result<Result<MessageId, Full>, Error> {
+        Ok(match self.try_room(payload.length())? {
             Ok(room) => Ok(self.enter(room, payload, None)?),
             Err(Full) => Err(Full),
         })
     }
 
     /// Waits for room, requests, and waits for the delivery.
-    pub async fn request_and_wait(&self, payload: Bytes) -> Result<MessageId, Error> {
-        let room = self.room(payload.len()).await?;
+    pub async fn request_and_wait(&self, payload: P) -> Result<MessageId, Error> {
+        let room = self.room(payload.length()).await?;
         let (waiter, delivered) = oneshot::channel();
         let id = self.enter(room, payload, Some(waiter))?;
         delivered.await.map_err(|_| Error::OutcomeUnknown)?;
@@ -103,8 +121,8 @@ impl Flow {
     }
 
     /// Requests in the room that was reserved.
-    pub fn request_in(&self, room: Taken<'_>, payload: Bytes) -> Result<MessageId, Error> {
-        self.check(payload.len())?;
+    pub fn request_in(&self, room: Taken<'_>, payload: P) -> Result<MessageId, Error> {
+        self.check(payload.length())?;
         self.enter(room, payload, None)
     }
 
@@ -123,7 +141,7 @@ impl Flow {
     fn enter(
         &self,
         room: Taken<'_>,
-        payload: Bytes,
+        payload: P,
         waiter: Option<oneshot::Sender<()>>,
     ) -> Result<MessageId, Error> {
         let Some((origin, door)) = self.door.get() else {
@@ -133,7 +151,7 @@ impl Flow {
         if let Some(error) = self.window.closed() {
             return Err(error);
         }
-        let bytes = payload.len();
+        let bytes = payload.length();
         ledger.requested += 1;
         ledger.in_flight += 1;
         ledger.latest.push_back(Some(InFlight { bytes, waiter }));
@@ -150,6 +168,15 @@ impl Flow {
     /// This process delivered `count` of its own messages, from the number `first` on.
     pub fn delivered(&self, first: u64, count: u64) {
         self.settle(first, first.saturating_add(count), true);
+    }
+
+    /// So many of the oldest messages are done with.
+    pub fn settled(&self, count: u64) {
+        let first = {
+            let ledger = self.ledger();
+            ledger.requested + 1 - ledger.latest.len() as u64
+        };
+        self.delivered(first, count);
     }
 
     /// This process will not deliver those of its own messages that come before the number `next`, and are
@@ -215,6 +242,36 @@ impl Flow {
             }
             progress.await;
         }
+    }
+}
+
+/// A flow whose node ends, whatever goes through it.
+pub(super) trait Drain: Send + Sync {
+    /// See [`Flow::close`].
+    fn close(&self, error: &Error);
+    /// See [`Flow::abandon`].
+    fn abandon(&self, error: &Error);
+    /// See [`Flow::pending`].
+    fn pending(&self) -> u64;
+    /// See [`Flow::drained`].
+    fn drained(&self) -> BoxFuture<'_, ()>;
+}
+
+impl<P: Payload> Drain for Flow<P> {
+    fn close(&self, error: &Error) {
+        Flow::close(self, error);
+    }
+
+    fn abandon(&self, error: &Error) {
+        Flow::abandon(self, error);
+    }
+
+    fn pending(&self) -> u64 {
+        Flow::pending(self)
+    }
+
+    fn drained(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Flow::drained(self))
     }
 }
 

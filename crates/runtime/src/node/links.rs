@@ -102,7 +102,7 @@ impl Builder {
                 wire_way(&wiring, to, &way, inlet, marks);
             })?;
         }
-        self.handles.flows.extend(ways.iter().cloned());
+        self.handles.keep_flows(&ways);
         self.handles.outlets.push(Arc::new(outlet));
         let sender = Sender::new(ways, codec, None);
         Ok((sender, Messages::new(intake, codec)))
@@ -185,7 +185,7 @@ impl Builder {
                 open_way(way, wiring.origin(), to, lane.clone(), marks.clone());
             }
         })?;
-        self.handles.flows.extend(ways.iter().cloned());
+        self.handles.keep_flows(&ways);
         self.handles.outlets.push(Arc::new(outlet));
         let sender = Sender::new(ways, codec, Some(longest));
         Ok((sender, Messages::new(intake, codec)))
