@@ -23,6 +23,7 @@ pub mod host;
 pub mod node;
 mod ready;
 pub mod recorder;
+mod strangers;
 pub mod tcp;
 pub mod thread;
 mod timers;

@@ -13,6 +13,7 @@
 use crate::{
     edge::Edge,
     faults::{Direction, Faults, Injected},
+    strangers::Strangers,
     thread::Protocol,
 };
 use bytes::{BufMut, BytesMut};
@@ -128,9 +129,22 @@ struct Sender {
     outboxes: Vec<Mutex<Outbox>>,
     configuration: TcpConfiguration,
     counts: Counts,
+    /// Where p1 … pn are.
+    peers: Vec<SocketAddr>,
+    strangers: Strangers,
 }
 
 impl Sender {
+    /// A connection that is made in a process's name comes from here.
+    fn look_for_strangers(&self, claimed: ProcessId, from: SocketAddr) {
+        // Which port it comes from says nothing.
+        if let Some(entry) = self.peers.get(claimed.index())
+            && entry.ip().to_canonical() != from.ip().to_canonical()
+        {
+            self.strangers.heard(claimed, from, *entry);
+        }
+    }
+
     fn outbox(&self, peer: usize) -> Option<MutexGuard<'_, Outbox>> {
         let outbox = self.outboxes.get(peer)?;
         Some(outbox.lock().unwrap_or_else(PoisonError::into_inner))
@@ -208,6 +222,8 @@ impl TcpEdge {
             outboxes: peers.iter().map(|_| Mutex::default()).collect(),
             configuration,
             counts: Counts::new(host.counters(), host.path()),
+            peers: peers.to_vec(),
+            strangers: Strangers::new(&host),
         });
         let out = {
             let sender = sender.clone();

@@ -9,6 +9,7 @@
 use crate::{
     edge::Edge,
     faults::{Faults, Injected},
+    strangers::Strangers,
     thread::Protocol,
 };
 use bytes::{Buf, Bytes};
@@ -17,6 +18,7 @@ use quorate_abstractions::fair_loss::{Indication, Transmit};
 use quorate_core::{
     Addr, Counters, Host, Name, ProcessId, Time, counters::Counter, process::MAXIMUM_PROCESSES,
 };
+use quorate_links::perfect::greets_as;
 use std::{
     collections::{HashMap, VecDeque},
     io::{self, IoSliceMut},
@@ -55,6 +57,7 @@ pub struct UdpEdge {
     sender: Arc<Sender>,
     injected: Injected,
     ranks: HashMap<SocketAddr, ProcessId>,
+    strangers: Strangers,
     area: Vec<u8>,
     received: Counter,
     received_bytes: Counter,
@@ -103,6 +106,7 @@ impl UdpEdge {
             sender,
             injected,
             ranks: ranks(peers),
+            strangers: Strangers::new(&host),
             area: vec![0; BUFFERS * BUFFER_LENGTH],
             received: count("received"),
             received_bytes: count("received_bytes"),
@@ -161,9 +165,22 @@ impl UdpEdge {
         }
         self.received.add(bytes.len().div_ceil(segment) as u64);
         self.received_bytes.add(bytes.len() as u64);
+        self.look_for_strangers(bytes, meta.addr);
         let from = || self.ranks.get(&canonical(meta.addr)).copied();
         self.injected
             .arrive(Bytes::copy_from_slice(bytes), segment, from);
+    }
+}
+
+/// Who greets from where it is not.
+impl UdpEdge {
+    fn look_for_strangers(&self, datagram: &[u8], from: SocketAddr) {
+        if let Some(claimed) = greets_as(datagram)
+            && self.ranks.get(&canonical(from)) != Some(&claimed)
+            && let Some(entry) = self.sender.peers.get(claimed.index())
+        {
+            self.strangers.heard(claimed, from, *entry);
+        }
     }
 }
 

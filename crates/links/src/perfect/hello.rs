@@ -37,6 +37,14 @@ pub fn version_without_checksum(datagram: &[u8]) -> Option<Malformed> {
     is_old.then_some(Malformed::Version { from, version })
 }
 
+/// Who a datagram says it is from, if it begins as a greeting does, in whichever version. It proves nothing.
+pub fn greets_as(datagram: &[u8]) -> Option<ProcessId> {
+    let [_version, from, ..] = datagram.strip_prefix(&[HELLO])?.strip_prefix(MAGIC)? else {
+        return None;
+    };
+    ProcessId::from_rank(usize::from(*from))
+}
+
 /// What two processes must have in common, or tell apart.
 #[derive(Clone, Debug)]
 pub struct Identity {

@@ -187,6 +187,7 @@ mod transmission;
 mod watchers;
 
 pub use datagrams::Datagrams;
+pub use hello::greets_as;
 
 use algorithm::PerfectLink;
 use events::{Effect, Event};

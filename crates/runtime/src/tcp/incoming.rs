@@ -106,6 +106,9 @@ impl Incoming {
             return Ok(());
         }
         self.from = from;
+        if let (Some(claimed), Ok(address)) = (from, self.stream.peer_addr()) {
+            sender.look_for_strangers(claimed, address);
+        }
         // One that is being made now is one of this connection, too.
         let faults = injected.faults();
         let before = |p| {

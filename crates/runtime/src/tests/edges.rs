@@ -393,6 +393,27 @@ fn strangers_who_claim_to_be_a_member_do_not_lock_it_out() {
 }
 
 #[test]
+fn a_connection_from_elsewhere_in_the_name_of_a_member_is_counted() {
+    use std::io::Write;
+    let listener = bind(Kind::Tcp, "127.0.0.1:0");
+    let address = listener.address();
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], 9));
+    let here = SocketAddr::from(([127, 0, 0, 1], 9));
+    let first = bare(1, listener, &[address, elsewhere, here]);
+    let dial = |rank: u8| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"quorate").unwrap();
+        stream.write_all(&[rank]).unwrap();
+        stream
+    };
+    // Which port it is dialled from is of no concern.
+    let _third = dial(3);
+    let _second = dial(2);
+    first.wait_for("strangers", 1);
+    assert_eq!(first.counters.total("strangers"), 1);
+}
+
+#[test]
 fn a_preamble_in_drips_is_not_waited_for() {
     use std::io::Write;
     let socket = bind(Kind::Tcp, "127.0.0.1:0");

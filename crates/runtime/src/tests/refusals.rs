@@ -6,6 +6,8 @@ use super::{
 };
 use crate::{Builder, Error, Node};
 use futures::future::join_all;
+use std::{net::UdpSocket, time::Duration};
+use tokio::time::sleep;
 
 /// With a module of this name.
 async fn with(mut builder: Builder, module: &str) -> Node {
@@ -58,5 +60,30 @@ async fn who_is_refused_by_too_many_learns_why_and_is_admitted_when_that_is_over
             nodes.push(with(bind(n), "letters").await);
             within(join_all(nodes.iter().map(until_admitted))).await;
         }
+    }
+}
+
+/// Two processes run under one id: the others answer to the one whose address they know.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_greets_in_the_name_of_another_from_elsewhere_is_counted() {
+    let peers = free(Kind::Udp);
+    let mut nodes = Vec::new();
+    for rank in 1..=3 {
+        nodes.push(with(bind(Kind::Udp, rank, &peers), "letters").await);
+    }
+    for node in &nodes {
+        within(node.admitted()).await.unwrap();
+        assert_eq!(node.counters().total("strangers"), 0);
+    }
+    let elsewhere = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let second = Node::builder(p(2), peers).socket(elsewhere);
+    let _second = with(second, "letters").await;
+    for node in [&nodes[0], &nodes[2]] {
+        within(async {
+            while node.counters().total("strangers") == 0 {
+                sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
     }
 }
