@@ -41,9 +41,6 @@ use view::{Standing, View};
 /// How long a peer's name may be unknown: in a cluster that is just starting, it comes.
 const RESOLUTION: Duration = Duration::from_mins(1);
 
-/// How long nobody may answer before the log says what to look at.
-const JOINING: Duration = Duration::from_secs(10);
-
 /// Runs one replica of the key-value store.
 #[derive(Args, Debug)]
 pub struct Node {
@@ -159,7 +156,8 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
         together: Together::new(configuration.client_memory),
     };
     let watched = admin.view.clone();
-    tokio::spawn(watch_joining(watched.standing(), configuration.me.rank()));
+    let causes = admin.view.clone();
+    tokio::spawn(causes.watch_causes(|cause| warn!("this replica cannot serve: {cause}")));
     tokio::spawn(admin::serve(http, admin::router(admin)));
     let clients = tokio::spawn(resp::serve(
         clients,
@@ -255,17 +253,6 @@ fn watch_outcomes(store: &Store, view: &View) {
             Store::Registers(registers) => view.outcomes().watch(registers, standing).await,
         }
     });
-}
-
-/// Says what to look at when nobody lets this process in.
-async fn watch_joining(mut standing: watch::Receiver<Standing>, rank: usize) {
-    let joined = timeout(JOINING, standing.wait_for(|s| *s != Standing::Joining)).await;
-    if joined.is_err() {
-        warn!(
-            "not admitted for {JOINING:?}: are enough peers up and reachable, and do they reach \
-             this process at entry {rank} of `peers`?"
-        );
-    }
 }
 
 /// Cancelled by SIGTERM or SIGINT.

@@ -9,7 +9,7 @@ use super::{
     outcomes::{Asked, Outcomes},
     replica::Refusal,
     unwritten::Held,
-    view::{Standing, View},
+    view::View,
 };
 use bytes::Bytes;
 use quorate_abstractions::register::Tag;
@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 
@@ -117,7 +117,7 @@ struct Shared {
     /// The longest name and value together.
     longest: usize,
     room: Arc<Semaphore>,
-    standing: watch::Receiver<Standing>,
+    view: View,
     outcomes: Outcomes,
     /// How many operations have returned to somebody who waited.
     returned: Arc<AtomicU64>,
@@ -148,7 +148,7 @@ impl Registers {
             lengths,
             longest,
             room: Arc::new(Semaphore::new(ROOM)),
-            standing: view.standing(),
+            view: view.clone(),
             outcomes: view.outcomes().clone(),
             returned: Arc::default(),
             probe: Mutex::default(),
@@ -164,7 +164,7 @@ impl Registers {
         deadline: Instant,
         mut held: Held,
     ) -> Result<Place, NotDone> {
-        let voter = super::view::voter(&self.0.standing, deadline).await;
+        let voter = self.0.view.voter(deadline).await;
         voter.map_err(|words| NotDone::Refused(Refusal::NotVoter(words)))?;
         let value = match &action {
             Action::Read => 0,

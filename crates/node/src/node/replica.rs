@@ -7,12 +7,7 @@ mod store;
 
 pub use store::Store;
 
-use super::{
-    modules::ROOM,
-    outcomes::Asked,
-    unwritten::Held,
-    view::{Standing, View},
-};
+use super::{modules::ROOM, outcomes::Asked, unwritten::Held, view::View};
 use bytes::{Bytes, BytesMut};
 use quorate_runtime::node::Replicated;
 use quorate_services::{
@@ -26,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout_at},
 };
 
@@ -152,7 +147,6 @@ struct Shared {
     posted: Notify,
     room: Arc<Semaphore>,
     view: View,
-    standing: watch::Receiver<Standing>,
 }
 
 /// The replica. Clones share it.
@@ -167,7 +161,6 @@ impl Replica {
             state: Mutex::default(),
             posted: Notify::new(),
             room: Arc::new(Semaphore::new(ROOM)),
-            standing: view.standing(),
             view,
         }))
     }
@@ -256,7 +249,7 @@ impl Replica {
 
     /// Waits until this process may take part.
     pub async fn voter(&self, deadline: Instant) -> Result<(), Refusal> {
-        let voter = super::view::voter(&self.0.standing, deadline).await;
+        let voter = self.0.view.voter(deadline).await;
         voter.map_err(Refusal::NotVoter)
     }
 

@@ -1,8 +1,11 @@
 //! What this process knows of the cluster, as `/status`, `/members`, `/views` and `/readyz` show it: a
 //! presentation of what the library's node says.
 mod standing;
+mod waiting;
 
-pub use standing::{Standing, voter};
+pub use standing::Standing;
+
+use standing::voter;
 
 use super::outcomes::Outcomes;
 use futures::{Stream, StreamExt, stream};
@@ -13,10 +16,17 @@ use quorate_runtime::{
 };
 use serde_json::{Value, json};
 use std::{fmt::Write, sync::Arc, time::Duration};
-use tokio::sync::{broadcast, watch};
+use tokio::{
+    sync::{broadcast, watch},
+    time::{Instant, timeout},
+};
+use waiting::Waiting;
 
 /// The most changes that whoever watches may be behind.
 const CHANGES: usize = 256;
+
+/// How often it is looked at whether something lasts for long.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The view. Clones share it.
 #[derive(Clone)]
@@ -25,6 +35,7 @@ pub struct View {
     status: watch::Receiver<Snapshot>,
     standing: Arc<watch::Sender<Standing>>,
     changes: Arc<broadcast::Sender<Value>>,
+    waiting: Waiting,
     outcomes: Outcomes,
 }
 
@@ -33,7 +44,7 @@ fn ranks(set: ProcessSet) -> Vec<usize> {
 }
 
 /// Whether this process takes part, in the words of the replica.
-fn standing(now: &Snapshot) -> Standing {
+fn standing_in(now: &Snapshot) -> Standing {
     let before = if now.took_part {
         Standing::Voter
     } else if now.started_again {
@@ -95,15 +106,16 @@ impl View {
         told: impl Stream<Item = (NodeEvent, Snapshot)> + Send + 'static,
         deadline: Duration,
     ) -> Self {
-        let (first, presented) = {
+        let (first, presented, waiting) = {
             let now = status.borrow();
-            (standing(&now), present(&now))
+            (standing_in(&now), present(&now), Waiting::new(&now))
         };
         let view = View {
             membership,
             status,
             standing: Arc::new(watch::Sender::new(first)),
             changes: Arc::new(broadcast::Sender::new(CHANGES)),
+            waiting,
             outcomes: Outcomes::new(deadline),
         };
         tokio::spawn(view.clone().follow(told, presented));
@@ -119,7 +131,7 @@ impl View {
         let mut told = std::pin::pin!(told);
         while let Some((event, then)) = told.next().await {
             // Never one before that which was seen.
-            let now = standing(&self.status.borrow());
+            let now = standing_in(&self.status.borrow());
             self.standing.send_if_modified(|standing| {
                 let is_news = *standing != now;
                 *standing = now;
@@ -156,6 +168,7 @@ impl View {
             status: watch::Sender::new(tests::nothing()).subscribe(),
             standing: Arc::new(told.clone()),
             changes: Arc::new(broadcast::Sender::new(CHANGES)),
+            waiting: Waiting::new(&tests::nothing()),
             outcomes: Outcomes::new(deadline),
         };
         (view, told)
@@ -214,7 +227,7 @@ impl View {
     /// Whether this process lives, as a supervisor has it: it is not excluded, for which there is no cure
     /// but that somebody acts. Otherwise why.
     pub fn live(&self) -> Result<(), String> {
-        match standing(&self.now()) {
+        match standing_in(&self.now()) {
             Standing::Excluded(words) => Err(words),
             Standing::Joining | Standing::Newcomer | Standing::Voter => Ok(()),
         }
@@ -227,26 +240,66 @@ impl View {
     }
 
     fn ready_as_of(&self, now: &Snapshot) -> Result<(), String> {
-        match standing(now) {
+        match standing_in(now) {
             Standing::Voter => {}
             Standing::Joining => {
                 let (needed, met) = (now.needed, now.met.len());
-                return Err(format!(
+                let why = format!(
                     "not admitted yet: {needed} others must have met this process, and {met} have"
-                ));
+                );
+                return Err(self.with_cause(why, now));
             }
-            Standing::Newcomer => return Err("newcomer: catching up".into()),
+            Standing::Newcomer => {
+                return Err(self.with_cause("newcomer: catching up".to_owned(), now));
+            }
             Standing::Excluded(words) => return Err(words),
         }
         let verdict = self.outcomes.verdict();
-        verdict.map_err(|reason| format!("{reason}; {}", surroundings(now)))
+        verdict.map_err(|reason| self.with_cause(format!("{reason}; {}", surroundings(now)), now))
+    }
+
+    /// Why this process cannot serve, and what keeps it from that, if that is known, or lasts for long.
+    fn with_cause(&self, why: String, now: &Snapshot) -> String {
+        match self.waiting.words(now) {
+            Some(cause) => format!("{why}; {cause}"),
+            None => why,
+        }
+    }
+
+    /// Waits until this process may take part. Otherwise why it may not.
+    pub async fn voter(&self, deadline: Instant) -> Result<(), String> {
+        let voter = voter(&self.standing(), deadline).await;
+        voter.map_err(|why| self.with_cause(why, &self.now()))
+    }
+
+    /// What keeps this process from serving for long, until it is known; then again, when that is over and
+    /// something does once more. Told to `tell`, once each time, until the node stops.
+    pub async fn watch_causes(self, tell: impl Fn(&str)) {
+        let mut status = self.status.clone();
+        let mut told = false;
+        loop {
+            // Some causes are a matter of time alone.
+            let changed = timeout(LOOK, status.changed()).await;
+            if matches!(changed, Ok(Err(_))) {
+                return;
+            }
+            let now = self.now();
+            let cause = self
+                .waiting
+                .words(&now)
+                .filter(|_| self.ready_as_of(&now).is_err());
+            if let Some(cause) = cause.as_ref().filter(|_| !told) {
+                tell(cause);
+            }
+            told = cause.is_some();
+        }
     }
 
     /// The part of `/status` that is about the cluster.
     pub fn to_json(&self) -> Value {
         let now = self.now();
         let ready = self.ready_as_of(&now);
-        let standing = standing(&now);
+        let standing = standing_in(&now);
         let excluded = match &standing {
             Standing::Excluded(words) => Some(words),
             Standing::Joining | Standing::Newcomer | Standing::Voter => None,
@@ -307,7 +360,7 @@ fn peer_to_json(now: &Snapshot, peer: &Peer) -> Value {
 /// How a process does, in one word.
 fn standing_of(now: &Snapshot, peer: &Peer) -> &'static str {
     if peer.process == now.me {
-        return standing(now).word();
+        return standing_in(now).word();
     }
     match &peer.way {
         Way::Replaced { .. } => "newcomer",

@@ -2,7 +2,7 @@
 use super::Admin;
 use crate::{
     configuration::Stack,
-    node::{Store, modules::Agreed, replica::Refusal, view::voter},
+    node::{Store, modules::Agreed, replica::Refusal},
 };
 use axum::{
     Json,
@@ -272,7 +272,7 @@ impl Admin {
         wait: Duration,
         deadline: Instant,
     ) -> Result<(), Failure> {
-        let voter = voter(&self.view.standing(), deadline).await;
+        let voter = self.view.voter(deadline).await;
         voter.map_err(|words| refused(Refusal::NotVoter(words), done, wait))?;
         if self.view.came_later() {
             return Err(Failure(

@@ -1,7 +1,8 @@
 use super::*;
+use crate::node::view::Standing;
 use quorate_abstractions::register::{self, Indication, Outcome, Request};
 use quorate_core::{Addr, ProcessId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Registers of an admitted process, whose algorithm is the test.
 pub(crate) struct Below {

@@ -1,10 +1,11 @@
 use super::*;
+use crate::node::view::Standing;
 use bytes::Bytes;
 use quorate_core::{Incarnation, ProcessId, message::Origin};
 use quorate_runtime::node::{Alone, Chunk, Machine};
 use quorate_services::kv::{Command, MAXIMUM_BYTES};
 use std::time::Duration;
-use tokio::task::yield_now;
+use tokio::{sync::watch, task::yield_now};
 
 /// A store of this process alone, which applies what the test lets through.
 pub(crate) struct Order {
