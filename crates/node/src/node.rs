@@ -36,7 +36,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use unwritten::Together;
-use view::{Standing, View};
+use view::View;
 
 /// How long a peer's name may be unknown: in a cluster that is just starting, it comes.
 const RESOLUTION: Duration = Duration::from_mins(1);
