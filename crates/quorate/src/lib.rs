@@ -86,6 +86,7 @@
 //! | [`node`], [`Error`] | the builder, the node, the handles, and what can go wrong |
 //! | [`faults`] | loss, duplication, delay and cuts at a node's edge, switchable while it runs |
 //! | [`host`], [`thread`], [`edge`], [`udp`], [`tcp`] | what a node is made of, for those who wire their own |
+//! | [`peers`] | where the peers are: addresses, and names that lead to them |
 //! | [`recorder`] | a trace of what a node does, for diagrams |
 //! | [`core`] | algorithms, hosts, addresses, processes, the codec |
 //! | [`abstractions`] | the interfaces, and the properties that they promise |
@@ -96,6 +97,8 @@
 //!
 //! Two guides: [a state machine of one's own](mod@replicate), replicated; and [an algorithm of one's
 //! own](mod@own_algorithm), from its properties to the simulator and to sockets.
+//!
+//! A peer may be a [name](PeerAddress) that leads to another address in time: see [`Node::builder`].
 //!
 //! Frames are not authenticated: bind a loopback address or a private network.
 pub use quorate_abstractions as abstractions;
@@ -110,8 +113,8 @@ pub use quorate_membership as membership;
 pub use quorate_quorums as quorums;
 pub use quorate_registers as registers;
 pub use quorate_runtime::{
-    BadQuorumSystem, Builder, Error, Node, NodeEvent, QuorumSystem, edge, faults, host, node,
-    recorder, tcp, thread, udp,
+    BadQuorumSystem, Builder, Error, Node, NodeEvent, PeerAddress, QuorumSystem, edge, faults,
+    host, node, peers, recorder, tcp, thread, udp,
 };
 pub use quorate_sim as sim;
 
@@ -132,12 +135,6 @@ pub mod prelude {
     };
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
-        Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Custom, Deliveries, Delivery, Error,
-        Event, Events, Flooder, Group, Holder, Indications, Items, LatticeProposer, LeaderHints,
-        Leadership, Machine, Members, Messages, Node, NodeEvent, Pending, Permit, Posted, Proposer,
-        QuorumAccess, QuorumSystem, Reading, Registers, Repeater, Repetition, Replicated, Requests,
-        Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term,
-        TryBroadcastError, TryRequestError, TrySendError, Unreadable, Voter, Withdrawal,
-        node::View,
+    Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Custom, Deliveries, Delivery, Error, Event, Events, Flooder, Group, Holder, Indications, Items, LatticeProposer, LeaderHints, Leadership, Machine, Members, Messages, Node, NodeEvent, PeerAddress, Pending, Permit, Posted, Proposer, QuorumAccess, QuorumSystem, Reading, Registers, Repeater, Repetition, Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError, Unreadable, Voter, Withdrawal, node::View,
     };
 }

@@ -1,4 +1,5 @@
 //! What can go wrong for the user of a node.
+use crate::peers::PeerAddress;
 use quorate_catalogue::{
     agreements::UnknownAgreement,
     broadcasts::{NeedsPerfect, UnknownBroadcast},
@@ -31,8 +32,8 @@ pub enum Error {
         one: ProcessId,
         /// Another one.
         other: ProcessId,
-        /// Their address.
-        address: SocketAddr,
+        /// Their address, or its name.
+        address: PeerAddress,
     },
     /// A peer cannot be reached at its address: it is unspecified, or has no port; or a UDP socket of one
     /// family cannot talk to an address of the other.

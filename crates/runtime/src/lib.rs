@@ -6,6 +6,7 @@
 //! | [`thread`] | [`Protocol`](thread::Protocol) and its thread, on which all algorithms of a process run |
 //! | [`backlog`] | how far a user is behind, and what the link is told of that |
 //! | [`edge`] | what the protocol thread polls between the actors' turns |
+//! | [`peers`] | where the peers are: addresses, and names that lead to them |
 //! | [`udp`], [`tcp`] | the edges: a fair-loss link over datagrams, or over connections |
 //! | [`node`] | the builder, the node, and the typed handles of its modules |
 //! | [`error`] | what can go wrong |
@@ -21,6 +22,7 @@ mod executor;
 pub mod faults;
 pub mod host;
 pub mod node;
+pub mod peers;
 mod ready;
 pub mod recorder;
 mod strangers;
@@ -38,6 +40,7 @@ pub use node::{
     Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term,
     TryBroadcastError, TryRequestError, TrySendError, Unreadable, Voter, Withdrawal,
 };
+pub use peers::PeerAddress;
 pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem, Written};
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod kept;
 mod lattice;
 mod leadership;
 mod links;
+mod lookup;
 mod members;
 mod messages;
 mod modules;
@@ -65,6 +66,7 @@ use crate::{
     error::Error,
     faults::Faults,
     host::TokioHost,
+    peers::PeerAddress,
     recorder::Recorder,
     thread::{Ending, ProtocolThread},
 };
@@ -239,10 +241,21 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node for the process `me` of the cluster whose processes p1 … pn are at these addresses,
-    /// the own one included.
-    pub fn builder(me: ProcessId, peers: Vec<SocketAddr>) -> Builder {
-        Builder::new(me, peers)
+    /// A node for the process `me` of the cluster whose processes p1 … pn are at these addresses, or wherever
+    /// these names lead, the own one included.
+    ///
+    /// The list is what the others use. Where this process listens is said by [`udp`](Builder::udp),
+    /// [`tcp`](Builder::tcp) or [`socket`](Builder::socket), and may differ: a container listens at `0.0.0.0:7100`,
+    /// and the others talk to `replica1:7100`. The own entry is used for nothing but to count.
+    ///
+    /// Names are looked up by tasks of the runtime in which the node starts. One that leads nowhere yet is no
+    /// error: it is asked for again. While a peer is silent, its name is looked up again every few seconds, so that
+    /// one that comes back at another address is found. [`status`](Node::status) says where each peer is at present.
+    pub fn builder<P>(me: ProcessId, peers: impl IntoIterator<Item = P>) -> Builder
+    where
+        P: Into<PeerAddress>,
+    {
+        Builder::new(me, peers.into_iter().map(Into::into).collect())
     }
 
     /// The process.

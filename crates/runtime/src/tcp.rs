@@ -9,10 +9,15 @@
 //! is for the link to verify). Then come frames: length, segment (four bytes each, the highest
 //! first), and that many bytes. A frame that claims more than the limit ends the connection.
 //!
+//! The address that a connection comes from counts for nothing. Where a peer is dialled stands in the table
+//! ([`Addresses`]) alone, which nothing that arrives changes; when it has another address for a peer, that one
+//! is dialled at once, and the connection to the former ends.
+//!
 //! A connection that was cut by order (see [`faults`](crate::faults)) is reset when that is over: a stream with a hole is one that was interrupted.
 use crate::{
     edge::Edge,
     faults::{Direction, Faults, Injected},
+    peers::{Addresses, Changes},
     strangers::Strangers,
     thread::Protocol,
 };
@@ -22,7 +27,6 @@ use quorate_core::{Addr, Counters, Host, Name, ProcessId, Time, counters::Counte
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -130,7 +134,7 @@ struct Sender {
     configuration: TcpConfiguration,
     counts: Counts,
     /// Where p1 … pn are.
-    peers: Vec<SocketAddr>,
+    peers: Addresses,
     strangers: Strangers,
 }
 
@@ -138,10 +142,10 @@ impl Sender {
     /// A connection that is made in a process's name comes from here.
     fn look_for_strangers(&self, claimed: ProcessId, from: SocketAddr) {
         // Which port it comes from says nothing.
-        if let Some(entry) = self.peers.get(claimed.index())
+        if let Some(entry) = self.peers.of(claimed)
             && entry.ip().to_canonical() != from.ip().to_canonical()
         {
-            self.strangers.heard(claimed, from, *entry);
+            self.strangers.heard(claimed, from, entry);
         }
     }
 
@@ -186,6 +190,7 @@ pub struct TcpEdge {
     /// Nothing is accepted before this time.
     paused_until: Option<Time>,
     outgoing: Vec<Outgoing>,
+    changes: Changes,
     /// Accepted, and silent on whose they are as yet, oldest first.
     unnamed: VecDeque<Incoming>,
     /// Those that said it, in the order in which they did.
@@ -200,18 +205,20 @@ pub struct TcpEdge {
 
 impl TcpEdge {
     /// Joins a listening socket to the link whose indications go to `up`, and gives the address for
-    /// the link's transmissions. `peers` are the addresses of p1 … pn, the own one included.
+    /// the link's transmissions. `peers` are the addresses of p1 … pn, the own one included: one whose address
+    /// is not known is not dialled.
     ///
     /// # Errors
     /// When the operating system refuses the socket.
     pub fn attach(
         protocol: &mut Protocol,
         listener: std::net::TcpListener,
-        peers: &[SocketAddr],
+        peers: impl Into<Addresses>,
         configuration: TcpConfiguration,
         faults: &Faults,
         up: Addr<Indication>,
     ) -> io::Result<Addr<Transmit>> {
+        let peers = peers.into();
         let host = protocol.host().at("tcp");
         listener.set_nonblocking(true)?;
         let listener = {
@@ -219,10 +226,10 @@ impl TcpEdge {
             TcpListener::from_std(listener)?
         };
         let sender = Arc::new(Sender {
-            outboxes: peers.iter().map(|_| Mutex::default()).collect(),
+            outboxes: (0..peers.processes()).map(|_| Mutex::default()).collect(),
             configuration,
             counts: Counts::new(host.counters(), host.path()),
-            peers: peers.to_vec(),
+            peers: peers.clone(),
             strangers: Strangers::new(&host),
         });
         let out = {
@@ -230,17 +237,17 @@ impl TcpEdge {
             Addr::new(move |transmit| sender.transmit(transmit))
         };
         let me = host.me();
+        let changes = peers.changes();
         let others = host.processes().others(me);
-        let outgoing = others.iter().filter_map(|peer| {
-            let address = peers.get(peer.index())?;
-            Some(Outgoing::new(me, peer, *address, configuration.back_off.0))
-        });
+        let members = others.iter().filter(|p| p.index() < peers.processes());
+        let outgoing = members.map(|p| Outgoing::new(me, p, peers.of(p), configuration.back_off.0));
         let outgoing = outgoing.collect();
         let (transmit, injected) = Injected::attach(&host, faults.clone(), true, out, up);
         protocol.attach(TcpEdge {
             listener,
             paused_until: None,
             outgoing,
+            changes,
             unnamed: VecDeque::new(),
             incoming: Vec::new(),
             sender,
@@ -276,6 +283,16 @@ impl TcpEdge {
             self.unnamed.push_back(Incoming::new(stream, now));
         }
         progress
+    }
+
+    /// Dials those that are elsewhere now.
+    fn notice_moves(&mut self, cx: &Context<'_>, now: Time) {
+        for (peer, address) in self.changes.take(cx) {
+            let mut ways = self.outgoing.iter_mut();
+            if let Some(way) = ways.find(|way| way.peer == peer) {
+                way.move_to(address, now, &self.sender);
+            }
+        }
     }
 
     /// Resets the connections that were cut until now.
@@ -340,6 +357,7 @@ impl TcpEdge {
 impl Edge for TcpEdge {
     fn poll(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
         self.notice_faults(now);
+        self.notice_moves(cx, now);
         let mut progress = self.accept(cx, now);
         for way in &mut self.outgoing {
             progress |= way.poll(cx, now, &self.sender, &self.injected);

@@ -25,6 +25,7 @@ mod host;
 mod leaving;
 mod links;
 mod memory;
+mod names;
 mod node;
 mod point_to_point;
 mod pressure;

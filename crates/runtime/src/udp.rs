@@ -6,21 +6,29 @@
 //!
 //! Received bytes are copied once, out of a fixed receive area into a buffer of their own size, so
 //! that a message that is kept holds no more memory than what arrived with it.
+//!
+//! # Who speaks, and where it is
+//! Who has sent a datagram is for the link to say, by what the datagram claims and proves; the address that it
+//! came from counts for nothing. So a peer may speak from another address than the one it is spoken to at, as
+//! after a move, or behind a translation of addresses. Where a peer is spoken to stands in the table
+//! ([`Addresses`]) alone, which no datagram changes: whoever forges a source cannot have anything sent elsewhere.
+//! When the table has another address for a peer, the link is told that the way has been
+//! [opened again](Indication::Reopened). Only the switches of [`faults`](crate::faults) go by sources:
+//! datagrams from an address that is nobody's in the table pass them.
 use crate::{
     edge::Edge,
     faults::{Faults, Injected},
+    peers::{Addresses, Changes},
     strangers::Strangers,
     thread::Protocol,
 };
 use bytes::{Buf, Bytes};
 use quinn_udp::{RecvMeta, UdpSocketState};
 use quorate_abstractions::fair_loss::{Indication, Transmit};
-use quorate_core::{
-    Addr, Counters, Host, Name, ProcessId, Time, counters::Counter, process::MAXIMUM_PROCESSES,
-};
+use quorate_core::{Addr, Counters, Host, Name, Time, counters::Counter};
 use quorate_links::perfect::greets_as;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     io::{self, IoSliceMut},
     net::{SocketAddr, UdpSocket},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -56,8 +64,8 @@ impl Default for UdpConfiguration {
 pub struct UdpEdge {
     sender: Arc<Sender>,
     injected: Injected,
-    ranks: HashMap<SocketAddr, ProcessId>,
     strangers: Strangers,
+    changes: Changes,
     area: Vec<u8>,
     received: Counter,
     received_bytes: Counter,
@@ -66,18 +74,20 @@ pub struct UdpEdge {
 
 impl UdpEdge {
     /// Joins a bound socket to the link whose indications go to `up`, and gives the address for the
-    /// link's transmissions. `peers` are the addresses of p1 … pn, the own one included.
+    /// link's transmissions. `peers` are the addresses of p1 … pn, the own one included: what is sent to one
+    /// whose address is not known is dropped, and counted.
     ///
     /// # Errors
     /// When the operating system refuses the socket.
     pub fn attach(
         protocol: &mut Protocol,
         socket: UdpSocket,
-        peers: &[SocketAddr],
+        peers: impl Into<Addresses>,
         configuration: UdpConfiguration,
         faults: &Faults,
         up: Addr<Indication>,
     ) -> io::Result<Addr<Transmit>> {
+        let peers = peers.into();
         let host = protocol.host().at("udp");
         let state = UdpSocketState::new((&socket).into())?;
         // The kernel caps what it grants, which is no error.
@@ -89,10 +99,11 @@ impl UdpEdge {
             register(socket, Interest::READABLE)?
         };
         let count = |reason| host.counters().counter(host.path(), reason);
+        let changes = peers.changes();
         let sender = Arc::new(Sender {
             socket,
             state,
-            peers: peers.to_vec(),
+            peers,
             queue_limit: configuration.queue_limit,
             queue: Mutex::default(),
             counts: Counts::new(host.counters(), host.path()),
@@ -105,8 +116,8 @@ impl UdpEdge {
         protocol.attach(UdpEdge {
             sender,
             injected,
-            ranks: ranks(peers),
             strangers: Strangers::new(&host),
+            changes,
             area: vec![0; BUFFERS * BUFFER_LENGTH],
             received: count("received"),
             received_bytes: count("received_bytes"),
@@ -166,7 +177,7 @@ impl UdpEdge {
         self.received.add(bytes.len().div_ceil(segment) as u64);
         self.received_bytes.add(bytes.len() as u64);
         self.look_for_strangers(bytes, meta.addr);
-        let from = || self.ranks.get(&canonical(meta.addr)).copied();
+        let from = || self.sender.peers.at(meta.addr);
         self.injected
             .arrive(Bytes::copy_from_slice(bytes), segment, from);
     }
@@ -175,19 +186,24 @@ impl UdpEdge {
 /// Who greets from where it is not.
 impl UdpEdge {
     fn look_for_strangers(&self, datagram: &[u8], from: SocketAddr) {
+        let peers = &self.sender.peers;
         if let Some(claimed) = greets_as(datagram)
-            && self.ranks.get(&canonical(from)) != Some(&claimed)
-            && let Some(entry) = self.sender.peers.get(claimed.index())
+            && peers.at(from) != Some(claimed)
+            && let Some(entry) = peers.of(claimed)
         {
-            self.strangers.heard(claimed, from, *entry);
+            self.strangers.heard(claimed, from, entry);
         }
     }
 }
 
 impl Edge for UdpEdge {
     fn poll(&mut self, cx: &mut Context<'_>, _now: Time) -> bool {
+        let moved = self.changes.take(cx);
+        for (peer, _) in &moved {
+            self.injected.reopened(*peer);
+        }
         self.sender.flush(cx);
-        self.receive(cx)
+        self.receive(cx) || !moved.is_empty()
     }
 }
 
@@ -199,20 +215,11 @@ fn register(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSock
     AsyncFd::with_interest(socket, interest)
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// Who answers at which address.
-fn ranks(peers: &[SocketAddr]) -> HashMap<SocketAddr, ProcessId> {
-    let ranks = (1..=MAXIMUM_PROCESSES).filter_map(ProcessId::from_rank);
-    peers.iter().copied().map(canonical).zip(ranks).collect()
-}
-
 struct Counts {
     sent: Counter,
     sent_bytes: Counter,
     no_such_peer: Counter,
+    no_address: Counter,
     queue_full: Counter,
     send_errors: Counter,
 }
@@ -224,6 +231,7 @@ impl Counts {
             sent: count("sent"),
             sent_bytes: count("sent_bytes"),
             no_such_peer: count("no_such_peer"),
+            no_address: count("no_address"),
             queue_full: count("queue_full"),
             send_errors: count("send_errors"),
         }
@@ -245,7 +253,7 @@ struct Sender {
     /// each datagram that its peer has read.
     socket: AsyncFd<UdpSocket>,
     state: UdpSocketState,
-    peers: Vec<SocketAddr>,
+    peers: Addresses,
     queue_limit: usize,
     queue: Mutex<Queue>,
     counts: Counts,
@@ -272,8 +280,12 @@ impl Sender {
 
     /// Sends what the kernel takes, and shortens `transmit` by it; `false`: something is left.
     fn send(&self, transmit: &mut Transmit) -> bool {
-        let Some(destination) = self.peers.get(transmit.to.index()) else {
-            self.counts.no_such_peer.add(1);
+        let Some(destination) = self.peers.of(transmit.to) else {
+            if transmit.to.index() < self.peers.processes() {
+                self.counts.no_address.add(1);
+            } else {
+                self.counts.no_such_peer.add(1);
+            }
             return true;
         };
         while !transmit.bytes.is_empty() {
@@ -282,7 +294,7 @@ impl Sender {
                 .max(1);
             let length = transmit.bytes.len().min(segments * transmit.segment);
             let packet = quinn_udp::Transmit {
-                destination: *destination,
+                destination,
                 ecn: None,
                 contents: &transmit.bytes[..length],
                 segment_size: (length > transmit.segment).then_some(transmit.segment),

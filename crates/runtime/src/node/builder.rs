@@ -3,6 +3,7 @@ use super::socket::{Bound, Socket};
 use super::{
     Handles, Inner, Node, NodeEvent, Snapshot, Wiring,
     group::{Group, GroupOrder, ORDER, Unreadable},
+    lookup::{self, Family, Lookups, Resolver},
     modules::{HEADS, Module},
     quorum_system::LEAST_DATAGRAM,
     sight::Sight,
@@ -12,6 +13,7 @@ use crate::{
     error::Error,
     faults::Faults,
     host::{Identity, TokioHost},
+    peers::{Addresses, PeerAddress, PeerName},
     tcp::{TcpConfiguration, TcpEdge},
     thread::{Ending, OnPanic, Protocol, SharedThread},
     udp::{UdpConfiguration, UdpEdge},
@@ -32,6 +34,7 @@ use quorate_detectors::{
 use quorate_links::perfect::{self, PerfectLinks};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::Future,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -45,7 +48,8 @@ const STREAM_DATAGRAM: usize = 64 * 1024;
 /// Describes a node. What is not said has a default.
 pub struct Builder {
     pub(super) me: ProcessId,
-    peers: Vec<SocketAddr>,
+    peers: Vec<PeerAddress>,
+    resolver: Resolver,
     incarnation: Incarnation,
     seed: Option<u64>,
     socket: Option<Socket>,
@@ -76,10 +80,11 @@ pub struct Builder {
 
 /// What is chosen.
 impl Builder {
-    pub(super) fn new(me: ProcessId, peers: Vec<SocketAddr>) -> Self {
+    pub(super) fn new(me: ProcessId, peers: Vec<PeerAddress>) -> Self {
         Builder {
             me,
             peers,
+            resolver: lookup::of_the_system(),
             incarnation: crate::host::fresh_incarnation(),
             seed: None,
             socket: None,
@@ -107,14 +112,51 @@ impl Builder {
         }
     }
 
-    /// Talks UDP, from a socket bound to this address.
+    /// What finds the addresses of peers that are known by name, where it is not the operating system: a
+    /// directory of services, or a test. It is called from tasks of the runtime in which the node starts: when it
+    /// starts, and again, from every half second to every five, while a peer is silent. Where it finds several
+    /// addresses, they are tried in turn. Default: the operating system's, as
+    /// [`lookup_host`](tokio::net::lookup_host) asks it.
+    ///
+    /// # Example
+    /// ```
+    /// # use quorate_core::ProcessId;
+    /// # use quorate_runtime::{Node, PeerAddress};
+    /// # use std::net::SocketAddr;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
+    /// let peers: Vec<PeerAddress> = vec!["first:7100".parse()?, "second:7100".parse()?];
+    /// let node = Node::builder(me, peers)
+    ///     .udp("127.0.0.1:0".parse()?)
+    ///     .resolver(|name| async move {
+    ///         let loopback = [127, 0, 0, if name.host() == "first" { 1 } else { 2 }];
+    ///         Ok(vec![SocketAddr::from((loopback, name.port()))])
+    ///     });
+    /// # node.start().await?.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn resolver<F, R>(mut self, resolver: F) -> Self
+    where
+        F: Fn(PeerName) -> R + Send + Sync + 'static,
+        R: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    {
+        self.resolver = Arc::new(move |name| Box::pin(resolver(name)));
+        self
+    }
+
+    /// Talks UDP, from a socket bound to this address, which need not be the one at which the others talk to it:
+    /// see [`Node::builder`].
     #[must_use]
     pub fn udp(mut self, bind: SocketAddr) -> Self {
         self.socket = Some(Socket::Udp(bind));
         self
     }
 
-    /// Talks TCP, and listens at this address.
+    /// Talks TCP, and listens at this address, which need not be the one at which the others talk to it: see
+    /// [`Node::builder`].
     #[must_use]
     pub fn tcp(mut self, bind: SocketAddr) -> Self {
         self.socket = Some(Socket::Tcp(bind));
@@ -346,15 +388,38 @@ impl Builder {
         let needed = self.link.admission.others(&processes);
         let snapshot = Snapshot::new(self.me, self.incarnation, &self.peers, needed);
         let (sight, seen) = Sight::new(snapshot, &self.link.cluster, self.synchrony.is_some());
+        let sight = Arc::new(sight);
         let links = PerfectLinks::new(protocol.host(), self.link_configuration(&socket));
         let recorder = (self.trace > 0).then(|| protocol.record(self.trace));
         if let Some(recorder) = &recorder {
             links.tap(Arc::new(recorder.clone()));
         }
-        let leave = self.wire(protocol.host(), &links, Arc::new(sight))?;
-        let edge = self.attach(&mut protocol, socket, links.arrivals());
+        let leave = self.wire(protocol.host(), &links, sight.clone())?;
+        let addresses = Addresses::new(self.peers.iter().map(PeerAddress::fixed));
+        let are_named = self.peers.iter().any(|peer| peer.name().is_some());
+        let lookups = are_named.then(|| {
+            let (heard, deaf) = lookup::those_that_do_not_hear(self.me);
+            links.signs_of_life(heard);
+            Lookups {
+                resolver: self.resolver.clone(),
+                family: Family::of(&socket, address),
+                addresses: addresses.clone(),
+                status: seen.status.clone(),
+                deaf,
+                sight: Arc::downgrade(&sight),
+            }
+        });
+        drop(sight);
+        let edge = self.attach(&mut protocol, socket, addresses, links.arrivals());
         links.start(edge.map_err(start_error)?)?;
 
+        if let Some(lookups) = lookups {
+            let end = CancellationToken::new();
+            lookups.start(&self.peers, &end);
+            // Also if it never starts.
+            let end = end.drop_guard();
+            protocol.at_end(move |_| drop(end));
+        }
         let handles = self.handles.clone();
         protocol.at_end(move |ending| {
             let (error, last) = match ending {
@@ -403,7 +468,7 @@ impl Builder {
                 return Err(Error::SameAddress {
                     one: other,
                     other: process,
-                    address: *address,
+                    address: address.clone(),
                 });
             }
         }
@@ -419,17 +484,14 @@ impl Builder {
         socket: &Bound,
         from: SocketAddr,
     ) -> Result<(), Error> {
-        let is_bad = |address: &SocketAddr| {
-            let is_nowhere = address.ip().is_unspecified() || address.port() == 0;
-            // A socket of the newer family may reach both.
-            let is_foreign = matches!(socket, Bound::Udp(_)) && from.is_ipv4() && address.is_ipv6();
-            is_nowhere || is_foreign
-        };
-        let mut peers = processes.iter().zip(&self.peers);
-        match peers.find(|(process, address)| *process != self.me && is_bad(address)) {
+        let family = Family::of(socket, from);
+        let is_bad = |address| lookup::is_nowhere(address) || family.is_foreign(address);
+        let peers = processes.iter().zip(&self.peers);
+        let mut fixed = peers.filter_map(|(process, peer)| Some((process, peer.fixed()?)));
+        match fixed.find(|(process, address)| *process != self.me && is_bad(*address)) {
             Some((process, address)) => Err(Error::BadAddress {
                 process,
-                address: *address,
+                address,
                 from,
             }),
             None => Ok(()),
@@ -683,9 +745,10 @@ impl Builder {
         &self,
         protocol: &mut Protocol,
         socket: Bound,
+        peers: Addresses,
         up: Addr<Indication>,
     ) -> io::Result<Addr<Transmit>> {
-        let (peers, faults) = (&self.peers, &self.faults);
+        let faults = &self.faults;
         match socket {
             Bound::Udp(socket) => UdpEdge::attach(protocol, socket, peers, self.udp, faults, up),
             Bound::Tcp(socket) => TcpEdge::attach(protocol, socket, peers, self.tcp, faults, up),

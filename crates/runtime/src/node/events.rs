@@ -8,6 +8,7 @@ use quorate_abstractions::pressure::Hindrance;
 use quorate_core::{Incarnation, ProcessId, message::Origin};
 use std::{
     fmt,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -56,6 +57,20 @@ pub enum NodeEvent {
         peer: ProcessId,
         /// Which start of it.
         incarnation: Incarnation,
+    },
+    /// A peer's name leads to this address from now on.
+    Located {
+        /// The peer.
+        peer: ProcessId,
+        /// Where it is.
+        address: SocketAddr,
+    },
+    /// A peer's name leads nowhere: it is looked up again, and an address that was known stays until then.
+    NotLocated {
+        /// The peer.
+        peer: ProcessId,
+        /// Why.
+        reason: String,
     },
     /// What answers at a peer's address cannot be talked to.
     Refused {
@@ -209,19 +224,28 @@ impl NodeEvent {
             // Whoever reads is told; it is nothing that has happened to the node.
             NodeEvent::Missed { .. } => {}
             NodeEvent::Connected { .. }
+            | NodeEvent::Located { .. }
+            | NodeEvent::NotLocated { .. }
             | NodeEvent::Refused { .. }
             | NodeEvent::Replaced { .. }
             | NodeEvent::StreamEnded { .. }
             | NodeEvent::StreamBegun { .. }
             | NodeEvent::Gap { .. }
             | NodeEvent::Suspected { .. }
-            | NodeEvent::Restored { .. } => self.log_peer(),
+            | NodeEvent::Restored { .. } => self.log_peer(now),
         });
     }
 
     /// What has happened to a peer.
-    fn log_peer(&self) {
+    fn log_peer(&self, now: &Snapshot) {
+        let name = |peer: &ProcessId| now.peers.get(peer.index()).map(|it| it.name.to_string());
         match self {
+            NodeEvent::Located { peer, address } => {
+                info!(%peer, name = name(peer), %address, "found by its name");
+            }
+            NodeEvent::NotLocated { peer, reason } => {
+                warn!(%peer, name = name(peer), "its name leads nowhere yet: {reason}");
+            }
             NodeEvent::Connected { peer, incarnation } => info!(%peer, %incarnation, "connected"),
             NodeEvent::Refused { peer, reason } => warn!(%peer, "refused: {reason}"),
             NodeEvent::Replaced {

@@ -398,7 +398,7 @@ impl Builder {
     /// Declares a replicated state machine: `machine` is what every process begins with.
     ///
     /// A process that was killed, or whose program has ended, takes part again when it is started again at its
-    /// address: the others put it into its seat, and give it the state. So as long as a majority of the
+    /// address, or under its name: the others put it into its seat, and give it the state. So as long as a majority of the
     /// processes lives at any time *and has its state*, nothing is lost, and one after the other may be
     /// restarted. What is not in memory of a majority is lost: nothing is written to a disk.
     ///

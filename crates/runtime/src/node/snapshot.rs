@@ -3,6 +3,7 @@
 //! Each `upon_…` takes in one piece of news, and says what has happened by it: nothing changes that is not
 //! told, and nothing is told twice.
 use super::{events::NodeEvent, group::GroupNews};
+use crate::peers::PeerAddress;
 use quorate_abstractions::{
     eventually_perfect::{Allowed, Reach, Timeout},
     leader::Trust,
@@ -73,8 +74,12 @@ pub enum Way {
 pub struct Peer {
     /// The process.
     pub process: ProcessId,
-    /// Where it is.
-    pub address: SocketAddr,
+    /// What the list of peers says of where it is.
+    pub name: PeerAddress,
+    /// Where that is at present; `None`: a name that has led nowhere yet, or one's own.
+    pub address: Option<SocketAddr>,
+    /// Why its name has led nowhere when it was last looked up; `None`: it led somewhere, or there is none.
+    pub lookup_failure: Option<String>,
     /// How the way to it stands; that to oneself is always unknown.
     pub way: Way,
     /// The start of it that data flowed with last; `None`: none yet, or oneself.
@@ -139,15 +144,17 @@ impl Snapshot {
     pub fn new(
         me: ProcessId,
         incarnation: Incarnation,
-        addresses: &[SocketAddr],
+        names: &[PeerAddress],
         needed: usize,
     ) -> Self {
-        let peers = addresses.iter().enumerate();
-        let peers = peers.filter_map(|(index, address)| {
+        let peers = names.iter().enumerate();
+        let peers = peers.filter_map(|(index, name)| {
             let process = ProcessId::from_rank(index + 1)?;
             Some(Peer {
                 process,
-                address: *address,
+                name: name.clone(),
+                address: name.fixed(),
+                lookup_failure: None,
                 way: Way::Unknown,
                 incarnation: None,
                 stream_ended: false,
@@ -219,6 +226,29 @@ impl Snapshot {
         let me = self.me;
         let entry = self.peers.get_mut(peer.index());
         entry.filter(|entry| entry.process != me)
+    }
+}
+
+/// What look-ups of names say.
+impl Snapshot {
+    pub(crate) fn upon_located(&mut self, peer: ProcessId, address: SocketAddr) -> Vec<NodeEvent> {
+        let Some(entry) = self.other(peer) else {
+            return Vec::new();
+        };
+        entry.lookup_failure = None;
+        let before = entry.address.replace(address);
+        let is_news = before != Some(address);
+        Vec::from_iter(is_news.then_some(NodeEvent::Located { peer, address }))
+    }
+
+    pub(crate) fn upon_not_located(&mut self, peer: ProcessId, reason: String) -> Vec<NodeEvent> {
+        let Some(entry) = self.other(peer) else {
+            return Vec::new();
+        };
+        // It is asked for again and again: said once, however the reason reads.
+        let before = entry.lookup_failure.replace(reason.clone());
+        let is_news = before.is_none();
+        Vec::from_iter(is_news.then_some(NodeEvent::NotLocated { peer, reason }))
     }
 }
 

@@ -31,7 +31,8 @@ enum State {
 pub(super) struct Outgoing {
     me: ProcessId,
     pub(super) peer: ProcessId,
-    address: SocketAddr,
+    /// `None`: nobody knows yet.
+    address: Option<SocketAddr>,
     state: State,
     back_off: Duration,
     /// How many cuts it has been reset for.
@@ -42,7 +43,7 @@ impl Outgoing {
     pub(super) fn new(
         me: ProcessId,
         peer: ProcessId,
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         back_off: Duration,
     ) -> Self {
         Outgoing {
@@ -65,6 +66,7 @@ impl Outgoing {
 
     pub(super) fn deadline(&self) -> Option<Time> {
         match &self.state {
+            State::Waiting(_) if self.address.is_none() => None,
             State::Waiting(at) | State::Dialling(_, at) => Some(*at),
             State::Open(..) => None,
         }
@@ -80,7 +82,10 @@ impl Outgoing {
         match &mut self.state {
             State::Waiting(at) if now < *at => false,
             State::Waiting(_) => {
-                let dialling = Box::pin(TcpStream::connect(self.address));
+                let Some(address) = self.address else {
+                    return false;
+                };
+                let dialling = Box::pin(TcpStream::connect(address));
                 self.state = State::Dialling(dialling, now + sender.configuration.silence);
                 true
             }
@@ -135,6 +140,16 @@ impl Outgoing {
             self.close(now, sender);
             self.state = State::Waiting(now);
         }
+    }
+
+    /// The peer is there from now on, and is dialled at once.
+    pub(super) fn move_to(&mut self, address: SocketAddr, now: Time, sender: &Sender) {
+        self.address = Some(address);
+        if matches!(self.state, State::Open(..)) {
+            self.close(now, sender);
+        }
+        self.state = State::Waiting(now);
+        self.back_off = sender.configuration.back_off.0;
     }
 
     /// Waits for half of the pause to all of it, and for twice that the next time.

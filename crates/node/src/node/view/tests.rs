@@ -22,7 +22,7 @@ async fn alone() -> (Node, Snapshot) {
     let mut sockets: Vec<_> = (0..5)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
         .collect();
-    let peers = sockets.iter().map(|it| it.local_addr().unwrap()).collect();
+    let peers: Vec<_> = sockets.iter().map(|it| it.local_addr().unwrap()).collect();
     let builder = Node::builder(p(1), peers).incarnation(Incarnation(1));
     let node = builder.socket(sockets.remove(0)).start().await.unwrap();
     let now = node.status().borrow().clone();

@@ -7,7 +7,7 @@ fn p(rank: usize) -> ProcessId {
 
 /// What p1 of three knows.
 fn snapshot() -> Snapshot {
-    let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
     Snapshot::new(p(1), Incarnation(1), &addresses, 2)
 }
 
