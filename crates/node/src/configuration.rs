@@ -11,6 +11,7 @@ use quorate_catalogue::agreements::Consensus;
 use quorate_core::{Membership, ProcessId};
 use quorate_links::perfect;
 use quorate_quorums::flooding;
+use quorate_runtime::PeerAddress;
 use quorate_services::kv::VERSION;
 use serde::Deserialize;
 use std::{
@@ -75,7 +76,7 @@ struct Settings {
     /// The name of the cluster: processes of another one are refused.
     #[arg(long, env = "QUORATE_CLUSTER")]
     cluster: Option<String>,
-    /// The address of every process, in the order of their ids, this one's included.
+    /// The address of every process, or a name that leads to it, in the order of their ids, this one's included.
     #[arg(
         long,
         env = "QUORATE_PEERS",
@@ -394,12 +395,13 @@ fn complete(settings: Settings) -> Result<Configuration> {
 fn check_peers(peers: &[String]) -> Result<()> {
     let mut seen = BTreeMap::new();
     for (rank, peer) in (1..).zip(peers) {
-        let port = peer.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        let address = peer.parse::<PeerAddress>().ok();
+        let address = address.filter(|it| it.fixed().is_none_or(|fixed| fixed.port() > 0));
         ensure!(
-            matches!(port, Some(Ok(1..))),
+            address.is_some(),
             "`peers`: process {rank} is `{peer}`, which is no HOST:PORT"
         );
-        if let Some(first) = seen.insert(peer, rank) {
+        if let Some(first) = seen.insert(address, rank) {
             bail!("`peers`: processes {first} and {rank} are both at {peer}");
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     logging, resp,
 };
 use admin::{Admin, Agreements, Memory};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use modules::Modules;
 use quorate_catalogue::quorum_system::STORE;
@@ -26,20 +26,18 @@ use quorate_services::kv::MAXIMUM_BYTES;
 use registers::Registers;
 use replica::Replica;
 use serde_json::json;
-use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{fmt::Write, net::SocketAddr, process::ExitCode, time::Duration};
 use tokio::{
-    net::{TcpListener, lookup_host},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use unwritten::Together;
 use view::View;
 
-/// How long a peer's name may be unknown: in a cluster that is just starting, it comes.
-const RESOLUTION: Duration = Duration::from_mins(1);
 
 /// Runs one replica of the key-value store.
 #[derive(Args, Debug)]
@@ -64,10 +62,13 @@ pub fn run(node: Node) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let Some(doors) = runtime.block_on(open(&configuration, node.stop_at_end_of_input))? else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    runtime.block_on(serve(configuration, doors))
+    let served = runtime.block_on(async {
+        let doors = open(&configuration, node.stop_at_end_of_input).await?;
+        serve(configuration, doors).await
+    });
+    // A name may still be being looked up, for as long as the operating system likes.
+    runtime.shutdown_background();
+    served
 }
 
 /// What serves the store.
@@ -84,27 +85,21 @@ struct Doors {
     stop: CancellationToken,
     clients: TcpListener,
     http: TcpListener,
-    peers: Vec<SocketAddr>,
 }
 
-/// Opens the doors; `None` if a signal comes first.
-async fn open(configuration: &Configuration, stop_at_end_of_input: bool) -> Result<Option<Doors>> {
+/// Opens the doors.
+async fn open(configuration: &Configuration, stop_at_end_of_input: bool) -> Result<Doors> {
     let stop = stop_signal()?;
     if stop_at_end_of_input {
         watch_input(stop.clone());
     }
     let clients = listen(configuration.client, "clients (`client`)").await?;
     let http = listen(configuration.admin, "HTTP (`admin`)").await?;
-    let peers = tokio::select! {
-        () = stop.cancelled() => return Ok(None),
-        peers = resolve(&configuration.peers) => peers?,
-    };
-    Ok(Some(Doors {
+    Ok(Doors {
         stop,
         clients,
         http,
-        peers,
-    }))
+    })
 }
 
 async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
@@ -112,9 +107,8 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
         stop,
         clients,
         http,
-        peers,
     } = doors;
-    let (builder, modules) = modules::declare(&configuration, peers)?;
+    let (builder, modules) = modules::declare(&configuration)?;
     let node = builder.start().await.context("cannot start the node")?;
     let view = View::of(&node, configuration.membership, configuration.deadline);
     let (store, memory, agreements) = serving(&configuration, modules, &view);
@@ -284,44 +278,6 @@ async fn listen(address: SocketAddr, whom: &str) -> Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen at {address} to {whom}"))
-}
-
-/// The addresses of p1 … pn. A name that is not known yet is asked for again.
-async fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>> {
-    let mut addresses = Vec::new();
-    for peer in peers {
-        addresses.push(resolve_one(peer).await?);
-    }
-    let mut seen = BTreeMap::new();
-    for (rank, address) in (1..).zip(&addresses) {
-        if let Some(first) = seen.insert(*address, rank) {
-            bail!("`peers`: processes {first} and {rank} are both at {address}");
-        }
-    }
-    Ok(addresses)
-}
-
-async fn resolve_one(peer: &str) -> Result<SocketAddr> {
-    let until = Instant::now() + RESOLUTION;
-    let mut told = false;
-    loop {
-        let error = match lookup_host(peer).await {
-            Ok(mut addresses) => match addresses.next() {
-                Some(address) => return Ok(address),
-                None => anyhow::anyhow!("the name has no address"),
-            },
-            Err(error) => error.into(),
-        };
-        ensure!(
-            Instant::now() < until,
-            "cannot resolve the peer {peer}: {error}"
-        );
-        if !told {
-            warn!("cannot resolve the peer {peer} yet: {error}");
-            told = true;
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
 }
 
 fn announce(

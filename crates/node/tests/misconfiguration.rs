@@ -77,9 +77,20 @@ fn ids_and_peers_are_checked() {
         line.contains("processes 1 and 2 are both at 127.0.0.1:7101"),
         "{line}"
     );
-    // Two names of one address.
-    let line = good.refusal(&["--id", "1", "--peers", "127.0.0.1:7101,localhost:7101"]);
+    let line = refusal(&["--id", "1", "--peers", "replica:7101,Replica:7101"]);
     assert!(line.contains("both at"), "{line}");
+    // Where to listen must be known at once.
+    let nowhere = "nowhere.invalid:7101";
+    let free = [
+        "--client",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--log",
+        "error",
+    ];
+    let line = refusal(&[&["--id", "1", "--peers", nowhere], &free[..]].concat());
+    assert!(line.contains(nowhere) && line.contains("`bind`"), "{line}");
 }
 
 #[test]
@@ -185,6 +196,31 @@ fn an_unreachable_peer_is_waited_for() {
     assert!(reason.contains("not admitted yet: 1 others"), "{reason}");
     let answer = node.ask("GET k");
     assert!(answer.starts_with("-NOTVOTER not admitted yet"), "{answer}");
+}
+
+#[test]
+fn a_peer_whose_name_leads_nowhere_yet_is_waited_for() {
+    let addresses = free_addresses(3);
+    let peers = format!("replica.invalid:7101,localhost:{}", addresses[0].port());
+    // It listens elsewhere than at its own entry.
+    let bind = addresses[0].to_string();
+    let arguments = ["--id", "2", "--peers", &peers, "--bind", &bind];
+    let arguments = arguments.iter().map(ToString::to_string).collect();
+    let node = Node::start(arguments, addresses[1], addresses[2]);
+    wait_for("the replica to live", || {
+        common::http(node.admin, "GET", "/livez", "")
+    });
+    let (code, reason) = node.http("GET", "/readyz", "");
+    assert_eq!(code, 503);
+    let words = "not found by name: p1 (replica.invalid:7101)";
+    assert!(reason.contains(words), "{reason}");
+    let peer = node.status()["peers"][0].clone();
+    assert_eq!(peer["name"], "replica.invalid:7101");
+    assert!(peer["address"].is_null(), "{peer}");
+    wait_for("a look-up to fail", || {
+        let failure = node.status()["peers"][0]["lookup_failure"].clone();
+        failure.is_string().then_some(())
+    });
 }
 
 #[test]

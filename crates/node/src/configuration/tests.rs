@@ -151,6 +151,12 @@ fn mistakes_are_named() {
         ),
         ("id = 1\npeers = ['a']\n", "no HOST:PORT"),
         ("id = 1\npeers = ['a:0']\n", "no HOST:PORT"),
+        ("id = 1\npeers = ['127.0.0.1:0']\n", "no HOST:PORT"),
+        ("id = 1\npeers = ['a b:1']\n", "no HOST:PORT"),
+        (
+            "id = 1\npeers = ['a:1', 'A:1']\n",
+            "processes 1 and 2 are both at A:1",
+        ),
         ("id = 1\npeers = ['a:1']\nwindow = 0\n", "`window` is 0"),
         (
             "id = 1\npeers = ['a:1']\nsuspicion_ms = 60\n",

@@ -11,12 +11,12 @@ use quorate_catalogue::{
 };
 use quorate_detectors::increasing_timeout;
 use quorate_runtime::{
-    Builder, Node,
+    Builder, Node, PeerAddress,
     node::{LatticeProposer, Proposer, Registers, Replicated, Segments, Voter},
 };
 use quorate_services::kv::MAXIMUM_BYTES;
 use std::{
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{TcpListener, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -61,12 +61,9 @@ pub enum Agreed {
     Bits(Proposer<bool>),
 }
 
-/// Describes the node, whose peers are at these addresses, and its modules.
-pub fn declare(
-    configuration: &Configuration,
-    peers: Vec<SocketAddr>,
-) -> Result<(Builder, Modules)> {
-    let mut builder = builder(configuration, peers)?;
+/// Describes the node and its modules.
+pub fn declare(configuration: &Configuration) -> Result<(Builder, Modules)> {
+    let mut builder = builder(configuration)?;
     let store = match configuration.consistency {
         Consistency::TotalOrder => Some(builder.replicated_bytes("store", Store::default())?),
         Consistency::Register => None,
@@ -106,9 +103,12 @@ pub fn declare(
     Ok((builder, modules))
 }
 
-fn builder(configuration: &Configuration, peers: Vec<SocketAddr>) -> Result<Builder> {
-    let own = peers.get(configuration.me.index()).copied();
-    let bind = configuration.bind.or(own).context("`peers` is empty")?;
+fn builder(configuration: &Configuration) -> Result<Builder> {
+    let peers = configuration.peers.iter().map(|peer| peer.parse());
+    let peers: Vec<PeerAddress> = peers.collect::<Result<_, _>>().context("`peers`")?;
+    let own = peers.get(configuration.me.index()).cloned();
+    let bind = configuration.bind.map(PeerAddress::from).or(own);
+    let bind = bind.context("`peers` is empty")?.to_string();
     let mut builder = Node::builder(configuration.me, peers)
         .cluster(&configuration.cluster)
         .application(&configuration.application())
@@ -129,10 +129,10 @@ fn builder(configuration: &Configuration, peers: Vec<SocketAddr>) -> Result<Buil
     let cannot = || format!("cannot listen at {bind} to the peers (`bind`)");
     builder = match configuration.transport {
         Transport::Udp => {
-            let socket = UdpSocket::bind(bind).with_context(cannot)?;
+            let socket = UdpSocket::bind(&bind).with_context(cannot)?;
             builder.socket(socket).datagram(configuration.datagram)
         }
-        Transport::Tcp => builder.socket(TcpListener::bind(bind).with_context(cannot)?),
+        Transport::Tcp => builder.socket(TcpListener::bind(&bind).with_context(cannot)?),
     };
     if let Some(bounds) = configuration.stack.synchrony {
         builder = builder.assume_synchronous(bounds);

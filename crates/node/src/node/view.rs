@@ -245,12 +245,14 @@ impl View {
             Standing::Joining => {
                 let (needed, met) = (now.needed, now.met.len());
                 let why = format!(
-                    "not admitted yet: {needed} others must have met this process, and {met} have"
+                    "not admitted yet: {needed} others must have met this process, and {met} have{}",
+                    unlocated(now)
                 );
                 return Err(self.with_cause(why, now));
             }
             Standing::Newcomer => {
-                return Err(self.with_cause("newcomer: catching up".to_owned(), now));
+                let why = format!("newcomer: catching up{}", unlocated(now));
+                return Err(self.with_cause(why, now));
             }
             Standing::Excluded(words) => return Err(words),
         }
@@ -344,6 +346,9 @@ fn peer_to_json(now: &Snapshot, peer: &Peer) -> Value {
     };
     json!({
         "process": peer.process.rank(),
+        "name": peer.name.to_string(),
+        "address": peer.address.map(|it| it.to_string()),
+        "lookup_failure": peer.lookup_failure,
         "connected": is_connected(peer),
         "incarnation": peer.incarnation.map(|it| it.to_string()),
         "suspected": now.suspected.contains(peer.process),
@@ -369,6 +374,19 @@ fn standing_of(now: &Snapshot, peer: &Peer) -> &'static str {
         Way::Refused { .. } => "refused",
         Way::Connected { .. } => "voter",
         _ => "unknown",
+    }
+}
+
+/// Which peers' names have led nowhere yet, in words.
+fn unlocated(now: &Snapshot) -> String {
+    let peers = now.peers.iter().filter(|peer| peer.process != now.me);
+    let names = peers.filter(|peer| peer.address.is_none());
+    let names: Vec<_> = names
+        .map(|peer| format!("{} ({})", peer.process, peer.name))
+        .collect();
+    match names.as_slice() {
+        [] => String::new(),
+        names => format!("; not found by name: {}", names.join(", ")),
     }
 }
 

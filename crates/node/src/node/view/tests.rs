@@ -90,6 +90,14 @@ async fn ready_is_who_takes_part_and_is_answered_in_time() {
         told.view.ready().unwrap_err(),
         "not admitted yet: 3 others must have met this process, and 1 have"
     );
+    told.change(|now| {
+        now.peers[2].name = "replica3:7100".parse().unwrap();
+        now.peers[2].address = None;
+    });
+    assert_eq!(
+        told.view.ready().unwrap_err(),
+        "not admitted yet: 3 others must have met this process, and 1 have; not found by name: p3 (replica3:7100)"
+    );
     assert!(told.view.to_json()["leader"].is_null());
     let mut standing = told.view.standing();
     assert_eq!(*standing.borrow_and_update(), Standing::Joining);
@@ -183,8 +191,16 @@ async fn peers_and_what_slows_modules_are_shown() {
     let status = told.view.to_json();
     let peers = &status["peers"];
     assert_eq!(peers.as_array().map(Vec::len), Some(4), "the others");
+    let name = &peers[0]["name"];
+    assert!(
+        name.as_str()
+            .is_some_and(|name| name.starts_with("127.0.0.1:"))
+    );
     let second = json!({
         "process": 2,
+        "name": name,
+        "address": name,
+        "lookup_failure": null,
         "connected": true,
         "incarnation": Incarnation(7).to_string(),
         "suspected": false,
