@@ -1,7 +1,7 @@
 //! Five containers, as `scripts/cluster` runs them. Skipped where no Docker engine answers.
 mod common;
 
-use common::{ask, wait_for};
+use common::{ask, http, wait_for};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -53,6 +53,17 @@ fn replica(number: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 16400 + number))
 }
 
+/// Where a replica has another one, as it says itself.
+fn address_of(number: usize, by: u16) -> Option<String> {
+    let admin = SocketAddr::from(([127, 0, 0, 1], 18400 + by));
+    let status: serde_json::Value =
+        serde_json::from_str(&http(admin, "GET", "/status", "")?.1).ok()?;
+    let peers = status["peers"].as_array()?;
+    let peer = peers.iter().find(|peer| peer["process"] == number)?;
+    assert_eq!(peer["name"], format!("replica{number}:7100"));
+    Some(peer["address"].as_str()?.to_owned())
+}
+
 fn answers(number: u16, request: &str, expected: &str) {
     wait_for(&format!("{request} to be answered {expected}"), || {
         ask(replica(number), request)
@@ -97,6 +108,15 @@ fn five_containers_survive_the_death_of_two_and_with_quorums_one_way_cuts() {
 
     cluster(&["start", "1"]);
     answers(1, "GET k", "w");
+
+    // Its container is removed, and made again at another address: it is found by its name.
+    let before = address_of(2, 3);
+    cluster(&["move", "2"]);
+    answers(2, "GET k", "w");
+    wait_for("replica 3 to have another address of replica 2", || {
+        address_of(2, 3).filter(|now| Some(now) != before.as_ref())
+    });
+    cluster(&["kill", "2"]);
 
     cluster(&["cut", "3", "4"]);
     cluster(&["cut", "3", "5", "--one-way"]);
