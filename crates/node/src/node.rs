@@ -38,7 +38,6 @@ use tracing::{info, warn};
 use unwritten::Together;
 use view::View;
 
-
 /// Runs one replica of the key-value store.
 #[derive(Args, Debug)]
 pub struct Node {

@@ -135,6 +135,12 @@ pub mod prelude {
     };
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
-    Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Custom, Deliveries, Delivery, Error, Event, Events, Flooder, Group, Holder, Indications, Items, LatticeProposer, LeaderHints, Leadership, Machine, Members, Messages, Node, NodeEvent, PeerAddress, Pending, Permit, Posted, Proposer, QuorumAccess, QuorumSystem, Reading, Registers, Repeater, Repetition, Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError, Unreadable, Voter, Withdrawal, node::View,
+        Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Custom, Deliveries, Delivery, Error,
+        Event, Events, Flooder, Group, Holder, Indications, Items, LatticeProposer, LeaderHints,
+        Leadership, Machine, Members, Messages, Node, NodeEvent, PeerAddress, Pending, Permit,
+        Posted, Proposer, QuorumAccess, QuorumSystem, Reading, Registers, Repeater, Repetition,
+        Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted, SubmitError,
+        Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError, Unreadable, Voter,
+        Withdrawal, node::View,
     };
 }

@@ -27,6 +27,7 @@ use quorate_core::{Addr, Counters, Host, Name, ProcessId, Time, counters::Counte
 use std::{
     collections::VecDeque,
     io,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,

@@ -98,7 +98,7 @@ fn joining(now: &Snapshot, seconds: u64) -> String {
     let is_heard = |peer: &Peer| peer.way != Way::Unknown;
     if now.met.is_empty() && !others(now).any(is_heard) {
         let (me, rank) = (now.me, now.me.rank());
-        let address = now.peers.get(now.me.index()).map(|own| own.address);
+        let address = now.peers.get(now.me.index()).map(|own| &own.name);
         let address = address.map_or(String::new(), |address| format!(", {address}"));
         let _ = write!(
             words,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn three() -> Snapshot {
-        let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
         Snapshot::new(p(1), Incarnation(1), &addresses, 2)
     }
 

@@ -413,7 +413,7 @@ fn who_is_refused_is_kept_out_where_too_few_are_left() {
             reason: format!("p{rank} differs"),
         });
     };
-    let addresses = [1, 2, 3, 4, 5].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let addresses = [1, 2, 3, 4, 5].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
     let mut now = Snapshot::new(p(1), Incarnation(1), &addresses, 3);
     refuse(&mut now, 3);
     assert_eq!(now.kept_out(), None, "three others are left");
