@@ -106,7 +106,8 @@ impl Builder {
     /// Declares a module by its wiring: `wire` is called when the node starts. `algorithms` names
     /// what it is made of; processes whose modules differ do not talk to each other.
     ///
-    /// Everything that is declared goes through here; algorithms of an application do, too.
+    /// Everything that is declared goes through here; algorithms of an application do, too, most simply by
+    /// [`custom`](Builder::custom), which gives them handles.
     ///
     /// # Errors
     /// When the name is used already, or is no segment of a path.
