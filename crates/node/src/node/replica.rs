@@ -247,6 +247,11 @@ impl Replica {
         Ok(receiver)
     }
 
+    /// Why no majority will answer any more, if this replica sees that.
+    pub fn lost_memory(&self) -> Option<String> {
+        self.0.view.lost_memory()
+    }
+
     /// Waits until this process may take part.
     pub async fn voter(&self, deadline: Instant) -> Result<(), Refusal> {
         let voter = self.0.view.voter(deadline).await;

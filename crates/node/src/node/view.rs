@@ -268,6 +268,13 @@ impl View {
         }
     }
 
+    /// That no majority has its memory any more, if this process takes part and sees that.
+    pub fn lost_memory(&self) -> Option<String> {
+        let now = self.now();
+        let takes_part = standing_in(&now) == Standing::Voter;
+        self.waiting.words(&now).filter(|_| takes_part)
+    }
+
     /// Waits until this process may take part. Otherwise why it may not.
     pub async fn voter(&self, deadline: Instant) -> Result<(), String> {
         let voter = voter(&self.standing(), deadline).await;

@@ -108,7 +108,7 @@ where
 {
     let (read, write) = tokio::io::split(stream);
     let (queue, batches) = mpsc::channel(UNDER_WAY);
-    let words = Words::new(session.deadline);
+    let words = Words::new(session.deadline, session.store.clone());
     let unwritten = Unwritten::new(UNWRITTEN, session.together.clone());
     let output = Output::new(write, session.stall);
     let reader = Reader::new(read, client, &session, &unwritten, queue);
@@ -219,13 +219,28 @@ async fn write_replies(
 /// What clients are told when the others do not answer.
 struct Words {
     deadline: String,
+    store: Store,
 }
 
 impl Words {
-    fn new(deadline: Duration) -> Self {
+    fn new(deadline: Duration, store: Store) -> Self {
         Words {
             deadline: format!("{deadline:?}"),
+            store,
         }
+    }
+
+    /// No majority answers; and why not, if that is known and will last.
+    fn no_majority(&self, whom: &str, end: &str) -> Answer {
+        let cause = match &self.store {
+            Store::Ordered(replica) => replica.lost_memory(),
+            Store::Registers(_) => None,
+        };
+        let cause = cause.map_or(String::new(), |cause| format!(" ({cause})"));
+        let deadline = &self.deadline;
+        Answer::Error(format!(
+            "NOQUORUM no majority answered{whom} within {deadline}{cause}; {end}"
+        ))
     }
 
     /// The replies, or what the client is told when they do not come in time.
@@ -235,23 +250,15 @@ impl Words {
             Ok(Err(_)) => Err(Answer::error(
                 "ERR the replica is stopping; outcome unknown",
             )),
-            Err(_) => {
-                let deadline = &self.deadline;
-                Err(Answer::Error(format!(
-                    "NOQUORUM no majority answered within {deadline}; outcome unknown"
-                )))
-            }
+            Err(_) => Err(self.no_majority("", "outcome unknown")),
         }
     }
 
     fn refused(&self, refusal: &Refusal) -> Answer {
-        let deadline = &self.deadline;
-        Answer::Error(match refusal {
-            Refusal::NoQuorum => format!(
-                "NOQUORUM no majority answered earlier commands within {deadline}; not executed"
-            ),
-            Refusal::NotVoter(reason) => format!("NOTVOTER {reason}; not executed"),
-        })
+        match refusal {
+            Refusal::NoQuorum => self.no_majority(" earlier commands", "not executed"),
+            Refusal::NotVoter(reason) => Answer::Error(format!("NOTVOTER {reason}; not executed")),
+        }
     }
 }
 
