@@ -13,8 +13,9 @@
 //! after a move, or behind a translation of addresses. Where a peer is spoken to stands in the table
 //! ([`Addresses`]) alone, which no datagram changes: whoever forges a source cannot have anything sent elsewhere.
 //! When the table has another address for a peer, the link is told that the way has been
-//! [opened again](Indication::Reopened). Only the switches of [`faults`](crate::faults) go by sources:
-//! datagrams from an address that is nobody's in the table pass them.
+//! [opened again](Indication::Reopened). Only the switches of [`faults`](crate::faults) go by sources (datagrams
+//! from an address that is nobody's in the table pass them), and what is logged of who greets from elsewhere: also
+//! a peer that has moved, until its name is looked up.
 use crate::{
     edge::Edge,
     faults::{Faults, Injected},

@@ -40,6 +40,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The datagrams of a link over a byte stream.
@@ -396,29 +397,15 @@ impl Builder {
         }
         let leave = self.wire(protocol.host(), &links, sight.clone())?;
         let addresses = Addresses::new(self.peers.iter().map(PeerAddress::fixed));
-        let are_named = self.peers.iter().any(|peer| peer.name().is_some());
-        let lookups = are_named.then(|| {
-            let (heard, deaf) = lookup::those_that_do_not_hear(self.me);
-            links.signs_of_life(heard);
-            Lookups {
-                resolver: self.resolver.clone(),
-                family: Family::of(&socket, address),
-                addresses: addresses.clone(),
-                status: seen.status.clone(),
-                deaf,
-                sight: Arc::downgrade(&sight),
-            }
-        });
+        let family = Family::of(&socket, address);
+        let lookups = self.lookups(&links, family, &addresses, &seen.status, &sight);
         drop(sight);
         let edge = self.attach(&mut protocol, socket, addresses, links.arrivals());
         links.start(edge.map_err(start_error)?)?;
 
         if let Some(lookups) = lookups {
-            let end = CancellationToken::new();
-            lookups.start(&self.peers, &end);
-            // Also if it never starts.
-            let end = end.drop_guard();
-            protocol.at_end(move |_| drop(end));
+            let until_dropped = lookups.start(&self.peers);
+            protocol.at_end(move |_| drop(until_dropped));
         }
         let handles = self.handles.clone();
         protocol.at_end(move |ending| {
@@ -446,6 +433,30 @@ impl Builder {
             recorder,
             address,
             cancellation: self.cancellation,
+        })
+    }
+
+    /// What looks names of peers up, if there are any.
+    fn lookups(
+        &self,
+        links: &PerfectLinks<TokioHost>,
+        family: Family,
+        addresses: &Addresses,
+        status: &watch::Receiver<Snapshot>,
+        sight: &Arc<Sight>,
+    ) -> Option<Lookups> {
+        if self.peers.iter().all(|peer| peer.name().is_none()) {
+            return None;
+        }
+        let (heard, deaf) = lookup::those_that_do_not_hear(self.me);
+        links.signs_of_life(heard);
+        Some(Lookups {
+            resolver: self.resolver.clone(),
+            family,
+            addresses: addresses.clone(),
+            status: status.clone(),
+            deaf,
+            sight: Arc::downgrade(sight),
         })
     }
 

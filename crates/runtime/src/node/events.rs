@@ -277,7 +277,8 @@ pub(super) struct Told {
 /// What happens to a node in its cluster, in order: a [`Stream`] that ends when the node stops.
 ///
 /// It begins with what is known [then](NodeEvents::now), and tells each change of that, but for the lengths of
-/// timeouts, the bytes of a state that comes, and who has met this process, which are in the snapshot alone. The
+/// timeouts, the bytes of a state that comes, who has met this process, and how look-ups that fail go on, which
+/// are in the snapshot alone. The
 /// last 256 events wait for their reader; who is slower is told how many he [missed](NodeEvent::Missed). Nothing
 /// waits for him.
 ///

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::watch, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 /// After this a name is looked up for the second time,
@@ -122,8 +122,9 @@ pub(super) struct Lookups {
 }
 
 impl Lookups {
-    /// Looks up those of the `peers` that are names, until `end`.
-    pub fn start(&self, peers: &[PeerAddress], end: &CancellationToken) {
+    /// Looks up those of the `peers` that are names, until what is returned is dropped.
+    pub fn start(&self, peers: &[PeerAddress]) -> DropGuard {
+        let end = CancellationToken::new();
         let me = self.status.borrow().me;
         for (index, peer) in peers.iter().enumerate() {
             let process = ProcessId::from_rank(index + 1).filter(|p| *p != me);
@@ -135,6 +136,7 @@ impl Lookups {
                 });
             }
         }
+        end.drop_guard()
     }
 
     /// Looks one peer's name up again and again while it is silent, until the node is gone.

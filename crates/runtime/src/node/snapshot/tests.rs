@@ -427,3 +427,28 @@ fn who_is_refused_is_kept_out_where_too_few_are_left() {
     now.upon_status(link::Status::Admitted);
     assert_eq!(now.kept_out(), None);
 }
+
+#[test]
+fn where_a_name_leads_is_told_when_it_changes_and_that_it_leads_nowhere_once() {
+    let mut now = snapshot();
+    let peer = p(2);
+    let at = |port| SocketAddr::from(([127, 0, 0, 9], port));
+    let reason = || "no such name".to_owned();
+    let not_located = NodeEvent::NotLocated {
+        peer,
+        reason: reason(),
+    };
+    assert_eq!(now.upon_not_located(peer, reason()), [not_located]);
+    assert!(now.upon_not_located(peer, "timeout".to_owned()).is_empty());
+    assert_eq!(now.peers[1].lookup_failure.as_deref(), Some("timeout"));
+    let located = |address| NodeEvent::Located { peer, address };
+    assert_eq!(now.upon_located(peer, at(1)), [located(at(1))]);
+    assert_eq!(now.peers[1].lookup_failure, None);
+    assert!(now.upon_located(peer, at(1)).is_empty(), "that is no news");
+    // An address that was known stays.
+    assert_eq!(now.upon_not_located(peer, reason()).len(), 1);
+    assert_eq!(now.peers[1].address, Some(at(1)));
+    assert_eq!(now.upon_located(peer, at(2)), [located(at(2))]);
+    assert!(now.upon_located(p(1), at(3)).is_empty(), "that is oneself");
+    assert!(now.upon_not_located(p(4), reason()).is_empty(), "no member");
+}
