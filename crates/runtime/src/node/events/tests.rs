@@ -5,7 +5,7 @@ use super::{
 use futures::FutureExt;
 use quorate_abstractions::{eventually_perfect::Reach, leader::Trust, link::Status};
 use quorate_core::ProcessSet;
-use std::{fmt::Write, net::SocketAddr, sync::Mutex};
+use std::{cell::RefCell, fmt::Write, net::SocketAddr, sync::Once};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -96,11 +96,24 @@ fn who_is_slow_is_told_how_many_it_missed_and_reads_the_last_ones() {
     assert!(events.next().now_or_never().is_none());
 }
 
-/// A log whose lines are level, span, and fields.
-#[derive(Clone, Default)]
-struct Log {
-    lines: Arc<Mutex<Vec<String>>>,
-    span: Arc<Mutex<String>>,
+/// The log of the whole program: what a thread says is kept where that thread wants it.
+///
+/// One for a thread alone would lose lines now and then, since what is of interest to anybody is remembered once
+/// for all threads.
+struct Log;
+
+thread_local! {
+    static LINES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    static SPAN: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// What this thread says to the log.
+fn logged(says: impl FnOnce()) -> Vec<String> {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
+    LINES.set(Some(Vec::new()));
+    says();
+    LINES.take().unwrap()
 }
 
 struct Fields<'a>(&'a mut String);
@@ -119,7 +132,7 @@ impl Subscriber for Log {
     fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
         let mut span = attributes.metadata().name().to_owned();
         attributes.record(&mut Fields(&mut span));
-        *self.span.lock().unwrap() = span;
+        SPAN.set(span);
         span::Id::from_u64(1)
     }
 
@@ -128,13 +141,14 @@ impl Subscriber for Log {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = format!(
-            "{} [{}]",
-            event.metadata().level(),
-            self.span.lock().unwrap()
-        );
-        event.record(&mut Fields(&mut line));
-        self.lines.lock().unwrap().push(line);
+        LINES.with_borrow_mut(|lines| {
+            if let Some(lines) = lines {
+                let level = event.metadata().level();
+                let mut line = SPAN.with_borrow(|span| format!("{level} [{span}]"));
+                event.record(&mut Fields(&mut line));
+                lines.push(line);
+            }
+        });
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -144,9 +158,8 @@ impl Subscriber for Log {
 
 #[test]
 fn each_event_is_a_line_of_the_log_in_a_span_that_names_the_node() {
-    let log = Log::default();
     let (peer, reason) = (p(2), "p2 has lost p1".to_owned());
-    tracing::subscriber::with_default(log.clone(), || {
+    let lines = logged(|| {
         let (sight, _seen) = sight();
         let incarnation = Incarnation(7);
         sight.change(|now| now.upon_status(Status::Connected { peer, incarnation }));
@@ -167,5 +180,5 @@ fn each_event_is_a_line_of_the_log_in_a_span_that_names_the_node() {
              p2 has lost p1 by=p2"
         ),
     ];
-    assert_eq!(*log.lines.lock().unwrap(), expected);
+    assert_eq!(lines, expected);
 }
