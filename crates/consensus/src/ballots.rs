@@ -93,8 +93,8 @@ pub struct Ballots<V> {
     /// Decided values that somebody may still lack.
     decided: BTreeMap<u64, V>,
     known: Watermark,
-    /// Up to which instance each process is known to have decided.
-    reached: BTreeMap<ProcessId, u64>,
+    /// Up to which instance each process is known to have decided, by rank: all of it is looked at upon each event.
+    reached: Vec<(ProcessId, u64)>,
     part: Part<V>,
     /// The highest ballot in which what was accepted has been reported.
     reported: Ballot,
@@ -388,7 +388,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
     }
 
     fn reach(&mut self, p: ProcessId, decided: u64) {
-        if let Some(reached) = self.reached.get_mut(&p) {
+        if let Some((_, reached)) = self.reached.get_mut(p.index()) {
             *reached = decided.max(*reached);
         }
     }
@@ -407,7 +407,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
                 return;
             };
             if self.owes {
-                let lacks = |(p, reached): (&ProcessId, &u64)| (*reached < instance).then_some(*p);
+                let lacks = |(p, reached): &(ProcessId, u64)| (*reached < instance).then_some(*p);
                 let lacking = self.reached.iter().filter_map(lacks).collect();
                 self.send(To::Some(lacking), Message::Decided { instance, value });
             }

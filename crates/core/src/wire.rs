@@ -97,11 +97,21 @@ pub fn put_head(head: &impl Serialize, out: &mut BytesMut) {
 pub fn take_head<T: DeserializeOwned>(bytes: &mut Bytes) -> Result<T, Undecodable> {
     let (head, length) = match bytes.len() {
         length if length <= SHORT => decode_within::<T, { COUNTED * SHORT }>(bytes),
-        length if length <= LONG => decode_within::<T, { COUNTED * LONG }>(bytes),
-        _ => decode_within::<T, { u32::MAX as usize }>(bytes),
+        _ => decode_long(bytes),
     }?;
     bytes.advance(length);
     Ok(head)
+}
+
+/// As [`decode_within`], of what is seldom so long: apart from the rest, which stays short.
+#[cold]
+#[inline(never)]
+fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), Undecodable> {
+    if bytes.len() <= LONG {
+        decode_within::<T, { COUNTED * LONG }>(bytes)
+    } else {
+        decode_within::<T, { u32::MAX as usize }>(bytes)
+    }
 }
 
 /// The head at the front of `bytes`, and its length, if the codec counts no more than `MOST` for it.

@@ -6,7 +6,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
     /// Whether somebody has decided an instance that is not decided here, or one above it.
     pub fn is_behind(&self) -> bool {
         let low = self.known.low();
-        let reached = self.reached.values().max().copied().unwrap_or(0);
+        let reached = self.reached.iter().map(|(_, reached)| *reached).max();
+        let reached = reached.unwrap_or(0);
         reached.max(self.known.high()) > low
     }
 

@@ -38,7 +38,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
             }
             Part::Campaigns { .. } | Part::Follows => {}
         }
-        let reached = self.reached.get(&p).copied().unwrap_or(0);
+        let reached = self.reached.get(p.index());
+        let reached = reached.map_or(0, |(_, reached)| *reached);
         self.tell_decided(p, reached.saturating_add(1));
         let open: Vec<Acceptance<V>> = self.accepted.values().cloned().collect();
         let (own, decided) = (self.own_ballot(), self.known.low());

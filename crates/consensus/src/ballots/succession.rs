@@ -17,13 +17,14 @@ impl<V: Clone + PartialEq> Ballots<V> {
 
     /// Up to which instance every process is known to have decided.
     pub fn reached_by_all(&self) -> u64 {
-        self.reached.values().min().copied().unwrap_or(0)
+        let reached = self.reached.iter().map(|(_, reached)| *reached);
+        reached.min().unwrap_or(0)
     }
 
     /// Every process has decided up to this instance, as the leader knows.
     pub fn reach_all(&mut self, decided: u64) {
         let decided = decided.min(self.known.low());
-        for reached in self.reached.values_mut() {
+        for (_, reached) in &mut self.reached {
             *reached = decided.max(*reached);
         }
         self.forget();
@@ -51,7 +52,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
         (next.owes, next.kept) = (self.owes, self.kept);
         for (p, reached) in &mut next.reached {
             if !newcomers.contains(*p) {
-                *reached = last.min(self.reached.get(p).copied().unwrap_or(0));
+                let before = self.reached.get(p.index());
+                *reached = last.min(before.map_or(0, |(_, before)| *before));
             }
         }
         next.decided = std::mem::take(&mut self.decided);
