@@ -232,23 +232,6 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// The names of the algorithms that run, and the version of the store's commands, where they are ordered:
-    /// what is the same everywhere.
-    pub fn algorithms(&self) -> String {
-        let Configuration {
-            consistency,
-            registers,
-            stack,
-            ..
-        } = self;
-        match consistency {
-            Consistency::TotalOrder => format!("{stack} {registers} commands:{VERSION}"),
-            Consistency::Register => {
-                format!("consistency:register {registers} {}", stack.beside_order())
-            }
-        }
-    }
-
     /// What the names of the modules do not say of this program.
     pub fn application(&self) -> String {
         match self.consistency {

@@ -130,7 +130,7 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
             "incarnation": node.incarnation().to_string(),
             "transport": configuration.transport.to_string(),
             "consistency": configuration.consistency.to_string(),
-            "stack": configuration.algorithms(),
+            "stack": node.stack(),
         }),
         agreements,
         peers: configuration.peers.clone().into(),

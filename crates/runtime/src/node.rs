@@ -236,6 +236,7 @@ pub struct Node {
     seen: sight::Seen,
     faults: Faults,
     recorder: Option<Recorder>,
+    stack: String,
     address: SocketAddr,
     cancellation: CancellationToken,
 }
@@ -274,6 +275,12 @@ impl Node {
             process: self.me(),
             incarnation: self.incarnation(),
         }
+    }
+
+    /// What the node is made of, in the words in which processes compare it when they meet: the algorithms of its
+    /// modules, and the version of the [application](Builder::application).
+    pub fn stack(&self) -> &str {
+        &self.stack
     }
 
     /// The address that the node's socket is bound to.

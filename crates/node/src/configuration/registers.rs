@@ -2,7 +2,7 @@
 //! accessed.
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
-use quorate_core::{Membership, message::digest};
+use quorate_core::Membership;
 use quorate_quorums::{
     Quorums,
     usable::{self, Unusable},
@@ -43,15 +43,6 @@ pub enum Access {
     Generalized,
     /// Where whoever is reached answers.
     Classical,
-}
-
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Access::Generalized => "generalized",
-            Access::Classical => "classical",
-        })
-    }
 }
 
 /// The word that stands for no file.
@@ -160,21 +151,6 @@ impl Registers {
     pub fn are_generalized(&self) -> bool {
         let generalized = Access::Generalized;
         matches!(self, Registers::Quorums { access, .. } if *access == generalized)
-    }
-}
-
-/// As the handshake of the links compares it.
-impl fmt::Display for Registers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Registers::Majorities => f.write_str("registers:multi-writer"),
-            Registers::Quorums {
-                quorums, access, ..
-            } => {
-                let fingerprint = digest(format!("{quorums:?}").as_bytes());
-                write!(f, "registers:{access}:{fingerprint:016x}")
-            }
-        }
     }
 }
 

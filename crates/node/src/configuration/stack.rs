@@ -8,7 +8,7 @@ use quorate_catalogue::{
 use quorate_detectors::exclude_on_timeout;
 use quorate_runtime::node::GroupOrder;
 use serde::Deserialize;
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 /// The table `[stack]`. All of it must be the same everywhere.
 #[derive(Args, Debug, Default, Deserialize)]
@@ -105,27 +105,6 @@ pub struct Stack {
     pub commit: Commit,
     /// The bounds of the system, if it may be assumed to be synchronous.
     pub synchrony: Option<exclude_on_timeout::Configuration>,
-}
-
-impl Stack {
-    /// The names of what runs beside total order.
-    pub fn beside_order(&self) -> String {
-        let consensus = match self.consensus {
-            // Whatever that is.
-            Consensus::ByTotalOrder => "consensus:by-total-order",
-            other => other.algorithms(),
-        };
-        let commit = self.commit.algorithms();
-        let assumed = self.synchrony.map_or("", |_| " synchronous");
-        format!("{consensus} {commit}{assumed}")
-    }
-}
-
-/// All of it, as the handshake of the links compares it.
-impl fmt::Display for Stack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.order.algorithms(), self.beside_order())
-    }
 }
 
 fn order(name: Option<&str>) -> Result<GroupOrder> {

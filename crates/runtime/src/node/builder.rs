@@ -390,7 +390,9 @@ impl Builder {
         let snapshot = Snapshot::new(self.me, self.incarnation, &self.peers, needed);
         let (sight, seen) = Sight::new(snapshot, &self.link.cluster, self.synchrony.is_some());
         let sight = Arc::new(sight);
-        let links = PerfectLinks::new(protocol.host(), self.link_configuration(&socket));
+        let configuration = self.link_configuration(&socket);
+        let stack = configuration.stack.clone();
+        let links = PerfectLinks::new(protocol.host(), configuration);
         let recorder = (self.trace > 0).then(|| protocol.record(self.trace));
         if let Some(recorder) = &recorder {
             links.tap(Arc::new(recorder.clone()));
@@ -431,6 +433,7 @@ impl Builder {
             seen,
             faults: self.faults,
             recorder,
+            stack,
             address,
             cancellation: self.cancellation,
         })
@@ -560,6 +563,9 @@ impl Builder {
             let order = [" ", ORDER, ":", &names.join(","), " ", by].concat();
             configuration.stack.push_str(&order);
             configuration.rejoin = self.rejoins().then(|| ORDER.to_owned());
+        }
+        if self.synchrony.is_some() {
+            configuration.stack.push_str(" synchronous");
         }
         if !self.application.is_empty() {
             // One part of the stack.

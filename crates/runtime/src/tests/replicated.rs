@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     Broadcaster, Builder, Deliveries, Error, Node,
-    node::{Alone, Chunk, GroupOrder, Items, Machine, Replicated, SubmitError, Unreadable},
+    node::{Alone, Chunk, GroupOrder, Items, Machine, Replicated, SubmitError, Unreadable, Way},
 };
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
@@ -284,9 +284,9 @@ async fn the_name_of_the_order_is_taken_and_other_machines_are_refused() {
     let _shop = other.replicated("shop", Bank::default()).unwrap();
     let (one, _other) = (one.start().await.unwrap(), other.start().await.unwrap());
     let mut status = one.status();
-    let refused = status.wait_for(|now| {
-        matches!(&now.peers[1].way, crate::node::Way::Refused { reason } if reason.contains("shop"))
-    });
+    let refused = status.wait_for(
+        |now| matches!(&now.peers[1].way, Way::Refused { reason } if reason.contains("shop")),
+    );
     within(refused).await.unwrap();
 }
 
@@ -513,37 +513,38 @@ async fn commands_follow_each_other_and_only_replies_that_somebody_waits_for_are
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn processes_whose_orders_differ_do_not_talk_to_each_other() {
+/// Two processes, declared so, refuse each other, and name this.
+async fn refuse_each_other(declare: impl Fn(usize, Builder) -> Builder, named: &str) {
     let peers = free(Kind::Udp);
-    let orders = [GroupOrder::ByLeader, GroupOrder::ByConsensus];
     let mut nodes = Vec::new();
-    for (rank, order) in (1..).zip(orders) {
-        let (builder, _) = ledger(bind(Kind::Udp, rank, &peers).group_order(order));
+    for rank in 1..=2 {
+        let (builder, _) = ledger(declare(rank, bind(Kind::Udp, rank, &peers)));
         nodes.push(within(builder.start()).await.unwrap());
     }
-    let mut status = nodes[0].status();
-    let refused = within(status.wait_for(|now| {
-        let refused = &now.peers[1].way;
-        matches!(refused, crate::node::Way::Refused { reason } if reason.contains("by-consensus"))
-    }));
-    refused.await.unwrap();
+    let names_it = |way: &Way| matches!(way, Way::Refused { reason } if reason.contains(named));
+    for (node, other) in nodes.iter().zip([1, 0]) {
+        let mut status = node.status();
+        let refused = status.wait_for(|now| names_it(&now.peers[other].way));
+        within(refused).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn programs_of_another_version_do_not_talk_to_each_other() {
-    let peers = free(Kind::Udp);
-    let mut nodes = Vec::new();
-    for (rank, version) in (1..).zip(["shop 1", "shop 2"]) {
-        let (builder, _) = ledger(bind(Kind::Udp, rank, &peers).application(version));
-        nodes.push(within(builder.start()).await.unwrap());
-    }
-    let mut status = nodes[0].status();
-    let refused = within(status.wait_for(|now| {
-        let refused = &now.peers[1].way;
-        matches!(refused, crate::node::Way::Refused { reason } if reason.contains("shop/2"))
-    }));
-    refused.await.unwrap();
+async fn processes_whose_orders_or_programs_differ_do_not_talk_to_each_other() {
+    let orders = [GroupOrder::ByLeader, GroupOrder::ByConsensus];
+    let by_order = |rank: usize, builder: Builder| builder.group_order(orders[rank - 1]);
+    refuse_each_other(by_order, "by-consensus").await;
+    let by_version = |rank, builder: Builder| builder.application(&format!("shop {rank}"));
+    refuse_each_other(by_version, "shop/2").await;
+    let by_assumption = |rank, builder: Builder| {
+        let bounds = quorate_detectors::exclude_on_timeout::Configuration::default();
+        if rank == 1 {
+            builder.assume_synchronous(bounds)
+        } else {
+            builder
+        }
+    };
+    refuse_each_other(by_assumption, "synchronous").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
