@@ -1,7 +1,7 @@
 //! Obedient senders: who waits for each broadcast loses nobody, however much it sends, and whatever keeps
 //! the others from taking it.
 use super::{
-    Tag,
+    PATIENCE, Tag,
     node::{Kind, builders, within},
     p, start,
 };
@@ -59,8 +59,26 @@ struct Run {
 struct Member {
     node: Node,
     news: Broadcaster<String>,
+    reading: Reading,
+}
+
+/// What has become of what a member was sent.
+#[derive(Clone, Default)]
+pub(super) struct Reading {
+    count: Arc<AtomicU64>,
+    /// What was delivered instead of a message: then reading has ended.
+    failed: Arc<Mutex<Option<Error>>>,
+}
+
+impl Reading {
     /// How many messages were read.
-    read: Arc<AtomicU64>,
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
+    fn failed(&self) -> Option<Error> {
+        self.failed.lock().unwrap().clone()
+    }
 }
 
 impl Run {
@@ -88,7 +106,7 @@ impl Run {
             members.push(Member {
                 node: builder.start().await.unwrap(),
                 news,
-                read: read(deliveries, rate, self.may_skip()),
+                reading: read(deliveries, rate, self.may_skip()),
             });
         }
         members
@@ -125,7 +143,8 @@ impl Run {
         let senders = tokio::spawn(join_all(senders.collect::<Vec<_>>()));
         let mut most = 0;
         while !senders.is_finished() {
-            let read = members.iter().map(|member| member.read.load(Relaxed));
+            healthy(&members);
+            let read = members.iter().map(|member| member.reading.count());
             let mut read: Vec<u64> = read.collect();
             read.sort_unstable();
             // Where a majority is enough, the last one may be far behind.
@@ -136,12 +155,13 @@ impl Run {
         let numbers = senders.await.unwrap();
         let total: u64 = numbers.into_iter().map(Result::unwrap).sum();
         for member in &members {
-            within(async {
-                while member.read.load(Relaxed) < total {
-                    sleep(Duration::from_millis(2)).await;
-                }
-            })
-            .await;
+            let end = Instant::now() + PATIENCE;
+            while member.reading.count() < total {
+                healthy(&members);
+                let late = Instant::now() > end;
+                assert!(!late, "not read of {total}: {}", explained(&members));
+                sleep(Duration::from_millis(2)).await;
+            }
             // A cut may outlast the senders: it heals, and nobody stays away.
             let mut status = member.node.status();
             within(status.wait_for(|now| now.connected().len() == 2))
@@ -177,10 +197,32 @@ impl Run {
     }
 }
 
+/// Nobody lags, and no channel loses anything.
+fn healthy(members: &[Member]) {
+    let mut failures = members.iter().map(|member| member.reading.failed());
+    let failure = failures.find_map(|failure| failure);
+    assert!(failure.is_none(), "{failure:?}: {}", explained(members));
+}
+
+/// What each member has counted.
+fn explained(members: &[Member]) -> String {
+    let each = members.iter().map(|member| {
+        let (read, failed) = (member.reading.count(), member.reading.failed());
+        let counts = member.node.counters().snapshot();
+        let counts = counts.iter().filter(|(_, _, count)| *count > 0);
+        let counts: Vec<_> = counts
+            .map(|(module, reason, count)| format!("{module}: {count} {reason}"))
+            .collect();
+        let slowed = member.node.status().borrow().slowed.clone();
+        format!("read {read}, {failed:?}, {slowed:?}, {}", counts.join("; "))
+    });
+    each.collect::<Vec<_>>().join("\n")
+}
+
 /// Reads everything, so many bytes a second, and counts it, with what is skipped if something `may` be.
-pub(super) fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -> Arc<AtomicU64> {
-    let count = Arc::new(AtomicU64::new(0));
-    let counted = count.clone();
+pub(super) fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -> Reading {
+    let reading = Reading::default();
+    let counted = reading.clone();
     tokio::spawn(async move {
         let mut owed = Duration::ZERO;
         let mut latest: BTreeMap<ProcessId, u64> = BTreeMap::new();
@@ -191,12 +233,15 @@ pub(super) fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -
                     let sequence = next.sequence - 1;
                     (MessageId { sequence, ..next }, 0)
                 }
-                Err(error) => panic!("nobody lags, and no channel loses anything: {error}"),
+                Err(error) => {
+                    *counted.failed.lock().unwrap() = Some(error);
+                    return;
+                }
             };
             let number = latest.entry(id.origin.process).or_default();
             let before = std::mem::replace(number, id.sequence);
             let more = if may { *number - before } else { 1 };
-            counted.fetch_add(more, Relaxed);
+            counted.count.fetch_add(more, Relaxed);
             if rate < usize::MAX {
                 owed += Duration::from_secs_f64(length as f64 / rate as f64);
                 if owed > Duration::from_millis(5) {
@@ -205,7 +250,7 @@ pub(super) fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -
             }
         }
     });
-    count
+    reading
 }
 
 /// Of a second or two.

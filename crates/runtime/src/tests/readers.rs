@@ -54,7 +54,7 @@ async fn a_reader_that_is_behind_answers_each_message_that_it_reads() {
             }
         }
         sender.await.unwrap();
-        while read.load(Relaxed) < 2 * COUNT as u64 {
+        while read.count() < 2 * COUNT as u64 {
             sleep(Duration::from_millis(2)).await;
         }
     })
