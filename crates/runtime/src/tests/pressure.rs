@@ -144,12 +144,14 @@ impl Run {
         let mut most = 0;
         while !senders.is_finished() {
             healthy(&members);
+            // Before what is read, or what passes between the two looks counts as held.
+            let sent = sent.load(Relaxed);
             let read = members.iter().map(|member| member.reading.count());
             let mut read: Vec<u64> = read.collect();
             read.sort_unstable();
             // Where a majority is enough, the last one may be far behind.
             let least = read[usize::from(self.may_skip())];
-            most = most.max(sent.load(Relaxed).saturating_sub(least));
+            most = most.max(sent.saturating_sub(least));
             sleep(Duration::from_millis(2)).await;
         }
         let numbers = senders.await.unwrap();
