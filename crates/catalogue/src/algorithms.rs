@@ -9,6 +9,7 @@ mod datagrams;
 mod detectors;
 mod first_in_first_out;
 mod from_terminating;
+mod given_quorums;
 mod links;
 mod membership;
 mod quorum_access;
@@ -18,6 +19,8 @@ mod terminating;
 mod total_order;
 mod traced;
 mod views;
+
+pub use given_quorums::{OnSystem, on_system, on_systems};
 
 use crate::algorithm::{Algorithm, Cost, Dead, Formula, Kind, OneDead, Property, Twin};
 

@@ -6,13 +6,16 @@ mod client;
 mod command;
 mod draw;
 mod faults;
+mod pattern;
 mod subject;
 
 pub use faults::{Cut, Faults, GivenGap, Moment};
+pub use pattern::{BadPattern, OnQuorums};
 pub use subject::{Subject, UnknownSubject};
 
 use crate::{
     algorithm::{Detector, Ground},
+    algorithms::{self, OnSystem},
     journal::Journal,
     site::{Below, Door, Message, Proposal, Site},
 };
@@ -58,6 +61,8 @@ pub struct Scenario {
     pub gaps: Vec<GivenGap>,
     /// Processes that start at these times.
     pub starts: Vec<(ProcessId, Time)>,
+    /// A quorum system that the subject runs on, and what fails of it.
+    pub quorums: Option<OnQuorums>,
     /// How many messages each process broadcasts, or instances it proposes or votes in.
     pub requests: u64,
 }
@@ -100,11 +105,30 @@ pub enum Refused {
     /// Restarts, where there is no real link that tells one start from another.
     #[error("{0} never runs on the real link, which tells one start from another")]
     Restarts(Subject),
+    /// A quorum system is given to what does not run on one.
+    #[error("{0} does not run on a quorum system that is given: {known} do", known = on_systems())]
+    NotOnQuorums(Subject),
+    /// A quorum system of another number of processes.
+    #[error("the quorum system is for {own} processes, not {processes}")]
+    QuorumSize {
+        /// How many it has.
+        own: usize,
+        /// What was asked.
+        processes: usize,
+    },
+    /// Crashes beside those of a pattern.
+    #[error("the pattern says who crashes, and which channels fail for good: no others do")]
+    BesidePattern,
     /// Pauses, long cuts or late starts, where a process that is silent for a while must not look crashed.
     #[error(
         "{0} needs the perfect failure detector, which nobody has where processes are silent for long"
     )]
     Pauses(Subject),
+}
+
+fn on_systems() -> String {
+    let names: Vec<_> = algorithms::on_systems().collect();
+    names.join(", ")
 }
 
 /// What came of one seed.
@@ -154,6 +178,7 @@ impl Scenario {
             cuts: Vec::new(),
             gaps: Vec::new(),
             starts: Vec::new(),
+            quorums: None,
             requests: 4,
         }
     }
@@ -181,7 +206,7 @@ impl Scenario {
             }
         }
         let is_lossy = self.faults.loss > 0.0 || self.faults.duplication > 0.0;
-        if is_lossy && subject.algorithm.simulation.ground == Ground::Pushes {
+        if is_lossy && self.ground() == Ground::Pushes {
             return Err(Refused::Lossless(subject));
         }
         let is_late = faults.late > 0 || !self.starts.is_empty();
@@ -190,6 +215,7 @@ impl Scenario {
             return Err(Refused::Pauses(subject));
         }
         self.validate_streams(&processes)?;
+        self.validate_quorums()?;
         let is_bad = |cut: &Cut| {
             cut.from == cut.to || !processes.contains(cut.from) || !processes.contains(cut.to)
         };
@@ -199,6 +225,49 @@ impl Scenario {
         Ok(processes)
     }
 
+    /// Whether the subject runs on the quorum system, if there is one.
+    fn validate_quorums(&self) -> Result<(), Refused> {
+        let Some(quorums) = &self.quorums else {
+            return Ok(());
+        };
+        let (own, processes) = (quorums.system().processes(), self.processes);
+        let faults = &self.faults;
+        if self.on_system().is_none() {
+            return Err(Refused::NotOnQuorums(self.subject));
+        }
+        if own != processes {
+            return Err(Refused::QuorumSize { own, processes });
+        }
+        if faults.crashes + faults.restarts + faults.long_cuts > 0 || self.layers == Layers::Full {
+            return Err(Refused::BesidePattern);
+        }
+        Ok(())
+    }
+
+    /// How the subject runs on the quorum system, if there is one.
+    fn on_system(&self) -> Option<(&OnQuorums, &'static OnSystem)> {
+        let quorums = self.quorums.as_ref()?;
+        let subject = Some(self.subject).filter(|subject| subject.twin.is_none())?;
+        Some((quorums, algorithms::on_system(subject.algorithm)?))
+    }
+
+    /// What is below the subject.
+    fn ground(&self) -> Ground {
+        match self.quorums {
+            // What is said is said again, once a period.
+            Some(_) => Ground::Pushes,
+            None => self.subject.algorithm.simulation.ground,
+        }
+    }
+
+    /// Wires the subject.
+    fn wire(&self, site: &Site<'_>) -> Door {
+        match self.on_system() {
+            Some((quorums, on)) => (on.wire)(site, quorums.system()),
+            None => self.subject.wire()(site),
+        }
+    }
+
     /// Whether the subject can have the gaps, the starts and the restarts.
     fn validate_streams(&self, processes: &Membership) -> Result<(), Refused> {
         let (subject, faults) = (self.subject, &self.faults);
@@ -206,7 +275,7 @@ impl Scenario {
         if self.has_gaps() && !algorithm.survives_gaps() {
             return Err(Refused::Gaps(subject));
         }
-        if faults.restarts > 0 && algorithm.simulation.ground == Ground::Pushes {
+        if faults.restarts > 0 && self.ground() == Ground::Pushes {
             return Err(Refused::Restarts(subject));
         }
         let is_strange = |gap: &GivenGap| {
@@ -237,8 +306,8 @@ impl Scenario {
     pub fn layers_of(&self, seed: u64) -> Layers {
         match self.layers {
             // The real link never rests while something is sent over it once a period.
-            _ if self.subject.algorithm.simulation.ground == Ground::Pushes => Layers::Ideal,
-            _ if self.subject.algorithm.simulation.ground == Ground::FairLoss => Layers::Full,
+            _ if self.ground() == Ground::Pushes => Layers::Ideal,
+            _ if self.ground() == Ground::FairLoss => Layers::Full,
             _ if self.faults.restarts > 0 || self.faults.long_cuts > 0 => Layers::Full,
             Layers::Mixed if seed.is_multiple_of(10) => Layers::Full,
             Layers::Mixed => Layers::Ideal,
@@ -248,7 +317,10 @@ impl Scenario {
 
     /// The properties of the subject, and of the layers that it brings along: of these, a gap may end what
     /// the subject says again by itself.
-    pub fn properties(&self, processes: &Membership) -> Properties {
+    pub fn properties(&self, processes: &Membership, seed: u64) -> Properties {
+        if let Some((quorums, on)) = self.on_system() {
+            return (on.check)(processes, quorums.returning(seed));
+        }
         let algorithm = self.subject.algorithm;
         let mut all = (algorithm.simulation.check)(processes);
         if self.has_gaps() {
@@ -276,7 +348,7 @@ impl Scenario {
             world = world.keep_trace();
         }
         faults::plan(self, &world, layers, seed, &outputs);
-        world.check(self.properties(&processes));
+        world.check(self.properties(&processes, seed));
         self.restart(&mut world, &below, seed);
         let mut report = world.run();
         report.verdicts.extend(rejoined(&world, &below, &report));
@@ -301,7 +373,7 @@ impl Scenario {
             if world.restart(restart.p, incarnation) {
                 let site = Site::new(world, restart.p, below);
                 // Its door is shut: nobody asks it for anything.
-                let _door = self.subject.wire()(&site);
+                let _door = self.wire(&site);
                 site.start();
             }
         }
@@ -349,7 +421,7 @@ impl Scenario {
             if site.instances > 2 {
                 site.acceptances = Acceptances::WhoNeedsThem;
             }
-            let door = self.subject.wire()(&site);
+            let door = self.wire(&site);
             if let Door::Operate(objects) = &door {
                 clients.begin(&world, p, objects, self.requests, &mut draw);
             }
@@ -374,7 +446,7 @@ impl Scenario {
                 .settle(SETTLED)
                 .maximum_events(self.most_events()));
         }
-        Ok(match self.subject.algorithm.simulation.ground {
+        Ok(match self.ground() {
             Ground::Heartbeats => World::new(n, seed, timed)?.settle(SILENT),
             Ground::TimedLinks => World::new(n, seed, timed)?,
             Ground::Pushes => World::new(n, seed, timed)?.settle(PUSHED),
@@ -393,7 +465,7 @@ impl Scenario {
             _ => (2 * self.processes, BUSY),
         };
         Below {
-            ground: algorithm.simulation.ground,
+            ground: self.ground(),
             real: layers == Layers::Full,
             detector: algorithm.detector,
             oracle: accurate.erratic(processes, seed, lies, Time::ZERO + until),

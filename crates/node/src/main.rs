@@ -60,7 +60,7 @@ enum Command {
     /// Draws what replicas have recorded.
     Trace(trace::Trace),
     /// Runs a stack against an adversary in the simulator, and checks its properties.
-    Sim(sim::Sim),
+    Sim(Box<sim::Sim>),
     /// Lists the algorithms: model, bound, properties, costs.
     Algorithms(algorithms::Algorithms),
     /// Measures what the layers cost on this machine.

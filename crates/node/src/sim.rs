@@ -4,12 +4,15 @@ pub mod pictures;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pictures::{Caption, Pictures};
-use quorate_catalogue::scenario::{Cut, GivenGap, Layers, Moment, Outcome, Scenario, Subject};
+use quorate_catalogue::scenario::{
+    Cut, GivenGap, Layers, Moment, OnQuorums, Outcome, Scenario, Subject,
+};
 use quorate_core::{ProcessId, Time, message::fold};
 use quorate_sim::{Verdict, Violation};
 use std::{
     collections::BTreeMap,
     ops::Range,
+    path::PathBuf,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -94,6 +97,14 @@ pub struct Sim {
     /// ways; without an end (1>2@50..) for ever, and liveness is not judged. May be repeated.
     #[arg(long, value_name = "CUT", value_parser = parse_cut)]
     cut: Vec<Cuts>,
+    /// Runs on the quorum system of this file (see `quorate quorums check`), over channels of which all fails that
+    /// one of its patterns lets fail; operations must return where the system says so. The number of processes is
+    /// the file's.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["processes", "crash"])]
+    quorums: Option<PathBuf>,
+    /// The pattern of that file that fails. All in turn, seed by seed.
+    #[arg(long, value_name = "NAME", requires = "quorums")]
+    pattern: Option<String>,
     /// What the stack stands on: ideal links and detectors, the full stack over fair-loss links, or
     /// the full stack for every tenth seed.
     #[arg(long, default_value = "mixed", value_parser = parse_layers)]
@@ -265,7 +276,7 @@ impl Sim {
     /// # Errors
     /// When a property is violated, or the scenario makes no sense.
     pub fn run(&self) -> Result<()> {
-        let scenario = self.scenario();
+        let scenario = self.scenario()?;
         scenario.validate()?;
         self.pictures.validate()?;
         let begun = Instant::now();
@@ -280,10 +291,10 @@ impl Sim {
             self.pictures.draw(&Caption {
                 title: format!(
                     "{}, {} processes, seed {interesting}",
-                    self.stack, self.processes
+                    self.stack, scenario.processes
                 ),
                 seed: interesting,
-                processes: self.processes,
+                processes: scenario.processes,
                 outcome: &outcome,
             })?;
         }
@@ -306,10 +317,23 @@ impl Sim {
         )
     }
 
-    fn scenario(&self) -> Scenario {
+    /// The quorum system of the file, if one is given.
+    fn on_quorums(&self) -> Result<Option<OnQuorums>> {
+        let Some(path) = &self.quorums else {
+            return Ok(None);
+        };
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {file}"))?;
+        let quorums = OnQuorums::parse(&file, &text, self.pattern.as_deref());
+        Ok(Some(quorums.with_context(|| file.clone())?))
+    }
+
+    fn scenario(&self) -> Result<Scenario> {
         let mut scenario = Scenario::of(self.stack);
         scenario.layers = self.layers;
-        scenario.processes = self.processes;
+        scenario.quorums = self.on_quorums()?;
+        let given = scenario.quorums.as_ref();
+        scenario.processes = given.map_or(self.processes, |it| it.system().processes());
         scenario.requests = self.requests;
         scenario.cuts = self.cut.iter().flat_map(|cuts| cuts.0.clone()).collect();
         let faults = &mut scenario.faults;
@@ -330,7 +354,7 @@ impl Sim {
         faults.long_cuts = self.long_cuts;
         scenario.gaps.clone_from(&self.gap);
         scenario.starts.clone_from(&self.start);
-        scenario
+        Ok(scenario)
     }
 }
 

@@ -355,7 +355,7 @@ pub(super) fn access_lane<M: Wire>(
 }
 
 /// One state at every process, which reads get and writes set a mark in.
-fn call(
+pub(super) fn call(
     site: &Site<'_>,
     spawn: impl FnOnce(
         &SimHost,
@@ -409,7 +409,11 @@ fn registers(site: &Site<'_>, quorums: Quorums) -> Door {
             up,
         )
     };
-    let door = by_quorum_access::spawn(&host, access, site.application());
+    of_registers(&by_quorum_access::spawn(&host, access, site.application()))
+}
+
+/// Three registers.
+pub(super) fn of_registers(door: &Addr<register::Request>) -> Door {
     let operate = door.with(|operation: Operation| {
         let action = match operation.action {
             Action::Read => register::Action::Read,

@@ -275,7 +275,7 @@ fn by_access(site: &Site<'_>, quorums: Quorums) -> impl Layer<Request, Indicatio
 }
 
 /// One snapshot, of which each process updates its own segment.
-fn door(site: &Site<'_>, snapshot: impl Layer<Request, Indication>) -> Door {
+pub(super) fn door(site: &Site<'_>, snapshot: impl Layer<Request, Indication>) -> Door {
     let requests = snapshot.attach(site.application());
     let operate = requests.with(|Operation { number, action, .. }| Request {
         operation: number,
@@ -288,7 +288,7 @@ fn door(site: &Site<'_>, snapshot: impl Layer<Request, Indication>) -> Door {
 }
 
 /// One agreement, on sets: each process proposes things of its own, again after each decision.
-fn agreement(
+pub(super) fn agreement(
     site: &Site<'_>,
     spawn: impl FnOnce(&SimHost, Addr<agreed::Indication<Bits>>) -> Addr<Propose<Bits>>,
 ) -> Door {

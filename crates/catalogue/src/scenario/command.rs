@@ -18,12 +18,13 @@ impl Scenario {
     #[must_use]
     pub fn command(&self, seed: u64) -> String {
         let faults = &self.faults;
+        let world = match &self.quorums {
+            Some(quorums) => quorums.to_string(),
+            None => format!("--processes {} --crash {}", self.processes, faults.crashes),
+        };
         let mut words = vec![
-            format!(
-                "quorate sim {} --processes {}",
-                self.subject, self.processes
-            ),
-            format!("--seeds {seed}..{} --crash {}", seed + 1, faults.crashes),
+            format!("quorate sim {} {world}", self.subject),
+            format!("--seeds {seed}..{}", seed + 1),
             format!(
                 "--requests {} --layers {}",
                 self.requests,

@@ -214,6 +214,9 @@ pub(super) fn plan(scenario: &Scenario, world: &World, layers: Layers, seed: u64
         world.cut((cut.from, cut.to), cut.begin, cut.end);
     }
     plan_weight(scenario, world, layers, seed);
+    if let Some(quorums) = &scenario.quorums {
+        quorums.plan(world, seed);
+    }
     for restart in restarts(scenario, processes, seed) {
         world.crash(restart.p, Crash::at(restart.killed));
     }

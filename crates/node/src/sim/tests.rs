@@ -27,7 +27,9 @@ fn a_violation_is_an_error_and_a_sound_algorithm_is_not() {
 
 #[test]
 fn the_order_of_seeds_does_not_matter() {
-    let scenario = sim("total-order --crash 1 --layers ideal").scenario();
+    let scenario = sim("total-order --crash 1 --layers ideal")
+        .scenario()
+        .unwrap();
     let hash = || run_all(&scenario, &(0..20)).unwrap().hash;
     assert_eq!(hash(), hash());
 }
@@ -43,8 +45,10 @@ fn a_replay_is_the_same_run() {
         "leader-driven --processes 4 --crash 1 --storm",
         "by-leader --restarts 1 --bandwidth 500000 --queue 32768 --slow 1",
         "uniform --late 1 --start 2@300 --slow 2",
+        "by-quorums --quorums ../../config/quorums/figure-1.toml",
+        "by-quorums --quorums ../../config/quorums/five.toml --pattern f2 --requests 2",
     ] {
-        let given = sim(given).scenario();
+        let given = sim(given).scenario().unwrap();
         for seed in [10, 13] {
             let command = given.command(seed);
             let replay = sim(command.trim_start_matches("quorate sim "));
@@ -54,11 +58,31 @@ fn a_replay_is_the_same_run() {
                 layers: given.layers_of(seed),
                 ..given.clone()
             };
-            assert_eq!(replay.scenario(), expected, "{command}");
+            assert_eq!(replay.scenario().unwrap(), expected, "{command}");
             let hash = |scenario: &Scenario| scenario.run(seed, false).unwrap().report.hash;
-            assert_eq!(hash(&replay.scenario()), hash(&given), "{command}");
+            assert_eq!(hash(&replay.scenario().unwrap()), hash(&given), "{command}");
         }
     }
+}
+
+#[test]
+fn under_each_pattern_of_a_file_operations_return_where_it_says() {
+    let figure_1 = "--quorums ../../config/quorums/figure-1.toml --requests 2 --seeds 0..8";
+    for subject in quorate_catalogue::algorithms::on_systems() {
+        sim(&format!("{subject} {figure_1}")).run().unwrap();
+    }
+    let refused = |arguments: &str| sim(arguments).run().unwrap_err().to_string();
+    let other = refused(&format!("by-leader {figure_1}"));
+    assert!(other.contains("does not run on a quorum system"), "{other}");
+    let unknown = sim(&format!("by-quorums {figure_1} --pattern f5"));
+    let unknown = format!("{:#}", unknown.run().unwrap_err());
+    assert!(
+        unknown.contains("no pattern `f5`: there are f1, f2, f3, f4"),
+        "{unknown}"
+    );
+    let none = "by-quorums --quorums ../../config/quorums/figure-1-without-ab.toml";
+    let none = format!("{:#}", sim(none).run().unwrap_err());
+    assert!(none.contains("Impossible"), "{none}");
 }
 
 #[test]
