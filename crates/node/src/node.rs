@@ -124,6 +124,7 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
         store: store.clone(),
         memory,
         counters: node.counters().clone(),
+        gauges: node.gauges(),
         identity: json!({
             "version": env!("CARGO_PKG_VERSION"),
             "cluster": configuration.cluster,

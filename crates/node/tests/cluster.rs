@@ -237,10 +237,27 @@ fn metrics_and_status_are_there() {
     let (code, metrics) = nodes[0].http("GET", "/metrics", "");
     assert_eq!(code, 200);
     assert!(metrics.contains("\nquorate_applied_total 1\n"), "{metrics}");
+    for name in [
+        "owed_bytes",
+        "under_way_bytes",
+        "window_bytes",
+        "round_trip_seconds",
+    ] {
+        for peer in ["p2", "p3"] {
+            let line = format!("\nquorate_peer_{name}{{peer=\"{peer}\"}} ");
+            assert!(metrics.contains(&line), "{line}: {metrics}");
+        }
+    }
     let status = nodes[0].status();
     assert_eq!(status["process"], 1);
     assert_eq!(status["leader"], 1);
     assert_eq!(status["peers"].as_array().map(Vec::len), Some(2));
+    let p2 = &status["peers"][0];
+    assert!(p2["window_bytes"].as_u64() > Some(0), "{p2}");
+    assert!(
+        p2["round_trip_us"].is_u64() && p2["owed_bytes"].is_u64(),
+        "{p2}"
+    );
     let admin = nodes[0].admin.to_string();
     let output = run(&["status", "--admin", &admin]);
     assert!(output.status.success());

@@ -72,7 +72,8 @@
 //! and [stubborn links](Builder::stubborn), each with an example in its documentation. Whom the failure
 //! detectors suspect and trust a node says itself: [`suspicions`](Node::suspicions),
 //! [`leader_hint`](Node::leader_hint), [`crashes`](Node::crashes); and all that it knows of its cluster, at each
-//! time and as it happens: [`status`](Node::status), [`events`](Node::events). The log has it, too, by
+//! time and as it happens: [`status`](Node::status), [`events`](Node::events); what each peer owes and how far away it
+//! is: [`gauges`](Node::gauges), which the feature `metrics` gives to the program's `metrics` recorder. The log has it, too, by
 //! [`tracing`](https://docs.rs/tracing), in a span that names the process and the cluster.
 //!
 //! Two run three operating-system processes, and kill some: `transfer`, by [atomic
@@ -136,11 +137,11 @@ pub mod prelude {
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
         Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Custom, Deliveries, Delivery, Error,
-        Event, Events, Flooder, Group, Holder, Indications, Items, LatticeProposer, LeaderHints,
-        Leadership, Machine, Members, Messages, Node, NodeEvent, PeerAddress, Pending, Permit,
-        Posted, Proposer, QuorumAccess, QuorumSystem, Reading, Registers, Repeater, Repetition,
-        Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted, SubmitError,
-        Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError, Unreadable, Voter,
-        Withdrawal, node::View,
+        Event, Events, Flooder, Gauge, Gauges, Group, Holder, Indications, Items, LatticeProposer,
+        LeaderHints, Leadership, Machine, Members, Messages, Node, NodeEvent, PeerAddress, Pending,
+        Permit, Posted, Proposer, QuorumAccess, QuorumSystem, Reading, Registers, Repeater,
+        Repetition, Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted,
+        SubmitError, Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError,
+        Unreadable, Voter, Withdrawal, node::View,
     };
 }

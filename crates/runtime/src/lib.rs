@@ -34,11 +34,12 @@ pub mod udp;
 pub use error::Error;
 pub use node::{
     Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Custom, Deliveries, Delivery, Event,
-    Events, Flooder, Group, Holder, Indications, Items, LatticeProposer, LeaderHints, Leadership,
-    Machine, Members, Messages, Node, NodeEvent, NodeEvents, Pending, Permit, Posted, Progress,
-    Proposer, QuorumAccess, Reading, Registers, Repeater, Repetition, Replicated, Requests,
-    Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term,
-    TryBroadcastError, TryRequestError, TrySendError, Unreadable, Voter, Withdrawal,
+    Events, Flooder, Gauge, Gauges, Group, Holder, Indications, Items, LatticeProposer,
+    LeaderHints, Leadership, Machine, Members, Messages, Node, NodeEvent, NodeEvents, Pending,
+    Permit, Posted, Progress, Proposer, QuorumAccess, Reading, Registers, Repeater, Repetition,
+    Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted, SubmitError,
+    Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError, Unreadable, Voter,
+    Withdrawal,
 };
 pub use peers::PeerAddress;
 pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem, Written};

@@ -9,6 +9,7 @@ mod detectors;
 mod events;
 mod flooding;
 mod flow;
+mod gauges;
 mod group;
 mod handles;
 mod kept;
@@ -18,6 +19,8 @@ mod links;
 mod lookup;
 mod members;
 mod messages;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod modules;
 mod operations;
 mod outlet;
@@ -43,6 +46,7 @@ pub use custom::{Custom, Indications, Requests, TryRequestError};
 pub use detectors::{Crashes, LeaderHints, Suspicions};
 pub use events::{NodeEvent, NodeEvents};
 pub use flooding::{Flooder, Posted};
+pub use gauges::Gauges;
 pub use group::{GroupOrder, UnknownOrder, Unreadable};
 pub use handles::{Broadcaster, Deliveries, Delivery, Permit, TryBroadcastError};
 pub use lattice::LatticeProposer;
@@ -51,6 +55,7 @@ pub use members::Members;
 pub use messages::{Messages, SendPermit, Sender, TrySendError};
 pub use pending::{Pending, Progress, Withdrawal};
 pub use quorate_abstractions::reconfigurable::{Chunks, View};
+pub use quorate_links::perfect::Gauge;
 pub use quorum_access::QuorumAccess;
 pub use registers::{Reading, Registers};
 pub use replicated::{Alone, Chunk, Items, Machine, Replicated, SubmitError, SubmitPermit};
@@ -165,6 +170,7 @@ struct Inner {
     leave: Subscribe<()>,
     /// Answers when the peers have what they are owed.
     drained: Subscribe<()>,
+    gauges: Subscribe<Vec<Gauge>>,
     handles: Handles,
     drain: Duration,
 }
@@ -213,20 +219,19 @@ impl Inner {
     }
 }
 
-/// Waits for an answer from the protocol thread, or its end.
-async fn answer(question: &Subscribe<()>) {
+/// Waits for an answer from the protocol thread; `None`: it has ended.
+async fn answer<T: Send + 'static>(question: &Subscribe<T>) -> Option<T> {
     let (sender, answer) = oneshot::channel();
     let sender = std::sync::Mutex::new(Some(sender));
-    question.send(Addr::new(move |()| {
+    question.send(Addr::new(move |told| {
         let mut sender = sender
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(sender) = sender.take() {
-            let _ = sender.send(());
+            let _ = sender.send(told);
         }
     }));
-    // No answer: the thread has ended.
-    let _ = answer.await;
+    answer.await.ok()
 }
 
 /// A running node. It stops at once when it is dropped, and in good order by

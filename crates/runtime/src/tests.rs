@@ -21,6 +21,7 @@ mod custom;
 mod detectors;
 mod edges;
 mod events;
+mod gauges;
 mod host;
 mod leaving;
 mod links;

@@ -76,6 +76,7 @@ impl Algorithm for PerfectLink {
             Event::Observe(observer) => self.upon_observe(observer, ctx),
             Event::Adopt(request) => self.upon_adopt(request, ctx),
             Event::Drain(reply) => self.watchers.drain(reply),
+            Event::Gauge(reply) => self.upon_gauge(reply, ctx),
             Event::Timer(p) => self.upon_timer(p, ctx),
         }
     }

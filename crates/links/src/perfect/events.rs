@@ -1,5 +1,5 @@
 //! What the perfect link reacts to, and what it triggers.
-use super::{TooLong, pressure::Observer};
+use super::{Gauge, TooLong, pressure::Observer};
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{self, Transmit},
@@ -40,6 +40,8 @@ pub enum Event {
     Adopt(Adopt),
     /// Who wants to know when nothing is owed to the peers that are alive.
     Drain(Addr<()>),
+    /// Who wants to know, once, how the exchange with each peer goes.
+    Gauge(Addr<Vec<Gauge>>),
     /// Something is due for this peer.
     Timer(ProcessId),
 }
@@ -66,6 +68,8 @@ pub enum Effect {
     RoomOf(Vec<Observer>, Name, Room),
     /// Nothing is owed to the peers that are alive.
     Drained(Addr<()>),
+    /// How the exchange with each peer goes, for who asked.
+    Gauges(Addr<Vec<Gauge>>, Vec<Gauge>),
 }
 
 fn sent(name: &'static str, Send { to, message }: &Send<Bytes>) -> Observation {
@@ -98,6 +102,7 @@ impl Observe for Event {
             Event::Observe(_) => Observation::internal("Observe"),
             Event::Adopt(request) => request.observe(),
             Event::Drain(_) => Observation::internal("Drain"),
+            Event::Gauge(_) => Observation::internal("Gauge"),
             Event::Timer(p) => Observation::internal("Timer").peer(*p),
         }
     }
@@ -115,6 +120,7 @@ impl Observe for Effect {
             Effect::TooLong(..) => Observation::internal("TooLong"),
             Effect::Room(_, room) | Effect::RoomOf(_, _, room) => room.observe(),
             Effect::Drained(_) => Observation::internal("Drained"),
+            Effect::Gauges(..) => Observation::internal("Gauges"),
         }
     }
 }

@@ -168,6 +168,7 @@ mod datagrams;
 mod draws;
 mod events;
 mod frame;
+mod gauges;
 mod greeting;
 mod handshake;
 mod hello;
@@ -187,6 +188,7 @@ mod transmission;
 mod watchers;
 
 pub use datagrams::Datagrams;
+pub use gauges::Gauge;
 pub use hello::greets_as;
 
 use algorithm::PerfectLink;
@@ -429,6 +431,11 @@ impl<H: Host> PerfectLinks<H> {
         self.shared.events.with(Event::Drain)
     }
 
+    /// Answers how the exchange with each peer goes.
+    pub fn gauges(&self) -> Subscribe<Vec<Gauge>> {
+        self.shared.events.with(Event::Gauge)
+    }
+
     /// Where the edge delivers.
     pub fn arrivals(&self) -> Addr<fair_loss::Indication> {
         self.shared.events.with(Event::Edge)
@@ -488,6 +495,7 @@ impl<H: Host> PerfectLinks<H> {
                 }
             }
             Effect::Drained(reply) => reply.send(()),
+            Effect::Gauges(reply, gauges) => reply.send(gauges),
         });
         Ok(())
     }

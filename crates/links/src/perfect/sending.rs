@@ -102,6 +102,21 @@ impl Sending {
         self.unacknowledged
     }
 
+    /// The bytes of packets that may arrive, or be acknowledged, yet.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// How many bytes may be under way at once.
+    pub fn window(&self) -> usize {
+        self.congestion.window()
+    }
+
+    /// The round trip, smoothed; `None` before anything was measured.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.smoothed()
+    }
+
     /// Nothing of what is in flight is sent again. Says up to which packet all was acknowledged.
     pub fn end(&mut self) -> u64 {
         let acknowledged = self.first - 1;

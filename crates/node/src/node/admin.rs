@@ -19,13 +19,18 @@ use axum::{
 };
 use quorate_core::{Counters, Membership, ProcessId};
 use quorate_runtime::{
+    Gauge, Gauges,
     faults::{Direction, Fault, Faults},
     recorder::Recorder,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{fmt::Write, sync::Arc, time::Duration};
+use tokio::time::timeout;
 use tracing::warn;
+
+/// How long the protocol may take to say how the exchange with the peers goes.
+const GAUGES: Duration = Duration::from_secs(1);
 
 /// What the HTTP server shows and moves.
 #[derive(Clone)]
@@ -38,6 +43,8 @@ pub struct Admin {
     pub memory: Memory,
     /// What was counted.
     pub counters: Counters,
+    /// How the exchange with the peers goes.
+    pub gauges: Gauges,
     /// The cluster's name, the incarnation, the transport: what does not change.
     pub identity: Value,
     /// The switches, where the configuration allows them.
@@ -91,7 +98,19 @@ async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 async fn status(State(admin): State<Admin>) -> Json<Value> {
-    Json(admin.status())
+    let mut status = admin.status();
+    for of in admin.gauges().await {
+        let peers = status["peers"].as_array_mut().into_iter().flatten();
+        let mut peers = peers.filter_map(Value::as_object_mut);
+        if let Some(peer) = peers.find(|peer| peer["process"] == of.peer.rank()) {
+            peer.insert("owed_bytes".to_owned(), of.owed.into());
+            peer.insert("under_way_bytes".to_owned(), of.under_way.into());
+            peer.insert("window_bytes".to_owned(), of.window.into());
+            let round_trip = of.round_trip.map(|it| it.as_micros() as u64);
+            peer.insert("round_trip_us".to_owned(), round_trip.into());
+        }
+    }
+    Json(status)
 }
 
 impl Admin {
@@ -130,8 +149,14 @@ impl Admin {
         status
     }
 
+    /// How the exchange with each peer goes. Nothing, where the protocol does not say so in time: it may stand still.
+    async fn gauges(&self) -> Vec<Gauge> {
+        let read = timeout(GAUGES, self.gauges.read()).await;
+        read.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
     /// All of `/metrics`, in the text format of Prometheus.
-    fn metrics(&self) -> String {
+    fn metrics(&self, gauges: &[Gauge]) -> String {
         let mut text = String::new();
         let ready = u64::from(self.view.ready().is_ok());
         let mut numbers = vec![("ready", "gauge", "Whether this replica can serve.", ready)];
@@ -195,6 +220,7 @@ impl Admin {
             "# HELP quorate_consistency What serves the store.\n# TYPE quorate_consistency gauge\n\
              quorate_consistency{{consistency=\"{consistency}\"}} 1"
         );
+        peers(gauges, &mut text);
         text.push_str(
             "# HELP quorate_events_total What the modules of the protocol counted.\n\
              # TYPE quorate_events_total counter\n",
@@ -211,7 +237,47 @@ impl Admin {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
-    (kind, admin.metrics()).into_response()
+    let gauges = admin.gauges().await;
+    (kind, admin.metrics(&gauges)).into_response()
+}
+
+/// A number that is there for each peer, in the text format of Prometheus: name, meaning, value.
+type OfPeer = (&'static str, &'static str, fn(&Gauge) -> Option<f64>);
+
+const OF_PEERS: &[OfPeer] = &[
+    (
+        "owed_bytes",
+        "Sent to the peer, and not acknowledged.",
+        |of| Some(of.owed as f64),
+    ),
+    ("under_way_bytes", "Of these, what is on its way.", |of| {
+        Some(of.under_way as f64)
+    }),
+    (
+        "window_bytes",
+        "How many may be on their way at once.",
+        |of| Some(of.window as f64),
+    ),
+    (
+        "round_trip_seconds",
+        "From a message to its acknowledgement, smoothed.",
+        |of| of.round_trip.map(|it| it.as_secs_f64()),
+    ),
+];
+
+fn peers(gauges: &[Gauge], text: &mut String) {
+    for (name, help, value) in OF_PEERS {
+        let _ = writeln!(
+            text,
+            "# HELP quorate_peer_{name} {help}\n# TYPE quorate_peer_{name} gauge"
+        );
+        for of in gauges {
+            if let Some(value) = value(of) {
+                let peer = of.peer;
+                let _ = writeln!(text, "quorate_peer_{name}{{peer=\"{peer}\"}} {value}");
+            }
+        }
+    }
 }
 
 /// What was recorded, as lines of JSON.

@@ -69,6 +69,8 @@ pub struct Builder {
     on_panic: OnPanic,
     thread: Option<SharedThread>,
     trace: usize,
+    #[cfg(feature = "metrics")]
+    pub(super) metrics: Option<Duration>,
     faults: Faults,
     cancellation: CancellationToken,
     /// Whether something is flooded over fair-loss lanes.
@@ -104,6 +106,8 @@ impl Builder {
             on_panic: OnPanic::default(),
             thread: None,
             trace: 0,
+            #[cfg(feature = "metrics")]
+            metrics: None,
             faults: Faults::default(),
             cancellation: CancellationToken::new(),
             floods: false,
@@ -424,10 +428,18 @@ impl Builder {
             thread: protocol.start().map_err(start_error)?,
             leave,
             drained: links.drained(),
+            gauges: links.gauges(),
             handles: self.handles,
             drain: self.drain,
         });
         supervise(inner.clone(), self.cancellation.clone());
+        #[cfg(feature = "metrics")]
+        if let Some(every) = self.metrics {
+            let host = inner.thread.host();
+            let (me, counters) = (host.me(), host.counters().clone());
+            let gauges = super::gauges::Gauges(inner.gauges.clone());
+            tokio::spawn(super::metrics::publish(every, me, counters, gauges));
+        }
         Ok(Node {
             inner,
             seen,
