@@ -28,6 +28,7 @@ mod links;
 mod memory;
 mod names;
 mod node;
+mod ordered_registers;
 mod point_to_point;
 mod pressure;
 mod quorum_system;

@@ -1,0 +1,431 @@
+//! Registers in the order of the group: what is written has a place in it, so that they can be compared and set at
+//! once, and whoever watches one sees its values in their order.
+//!
+//! They stand on a replicated machine. The version of a value is the place of its write in the order, the same at
+//! every process: values are told apart by that, never by their content.
+use super::{
+    Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View, agreement::Abandon,
+    handles::Codec,
+};
+use crate::error::Error;
+use bytes::Bytes;
+use quorate_core::ProcessId;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+use tokio::sync::watch;
+
+/// How long a name and a value are together at most: the state is given in chunks, of which each has whole entries.
+const LONGEST: usize = 512 << 10;
+
+/// What a register holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Versioned<T> {
+    /// The value; `None`: it was never written, or it was cleared last.
+    pub value: Option<T>,
+    /// The place in the order of the write, grows with each; zero without a value.
+    pub version: u64,
+}
+
+/// What became of a comparison.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Compared<T> {
+    /// The version was the expected one: the register is set, and this is its version now.
+    Set(u64),
+    /// It was another one: nothing is changed. The register holds this.
+    Differs(Versioned<T>),
+}
+
+/// A value as it is kept.
+type Held = Versioned<Bytes>;
+
+impl Held {
+    fn nothing() -> Self {
+        Held {
+            value: None,
+            version: 0,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Command {
+    Write(Vec<u8>, Vec<u8>),
+    Clear(Vec<u8>),
+    /// The version that is expected stands between the name and the value.
+    CompareAndSet(Vec<u8>, u64, Vec<u8>),
+}
+
+enum Reply {
+    Done(u64),
+    Differs(Held),
+}
+
+/// Who watches which registers.
+#[derive(Default)]
+struct Watched {
+    registers: Mutex<BTreeMap<Vec<u8>, watch::Sender<Held>>>,
+    /// Why nobody is told anything any more.
+    ended: OnceLock<Error>,
+}
+
+impl Watched {
+    fn registers(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, watch::Sender<Held>>> {
+        self.registers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The register holds this from now on.
+    fn tell(&self, register: &[u8], held: &Held) {
+        let mut registers = self.registers();
+        if let Some(told) = registers.get(register) {
+            told.send_replace(held.clone());
+            if told.is_closed() {
+                registers.remove(register);
+            }
+        }
+    }
+
+    /// Another state is there: what each watched register holds now.
+    fn tell_all(&self, held: impl Fn(&[u8]) -> Held) {
+        self.registers().retain(|register, told| {
+            let now = held(register);
+            told.send_if_modified(|before| {
+                let is_news = *before != now;
+                *before = now;
+                is_news
+            });
+            !told.is_closed()
+        });
+    }
+
+    fn watch(&self, register: &[u8], present: Held) -> watch::Receiver<Held> {
+        let mut registers = self.registers();
+        registers.retain(|_, told| !told.is_closed());
+        if self.ended.get().is_some() {
+            // Its sender is gone at once.
+            return watch::channel(present).1;
+        }
+        let told = registers.entry(register.to_vec());
+        told.or_insert_with(|| watch::Sender::new(present))
+            .subscribe()
+    }
+}
+
+impl Abandon for Watched {
+    fn close(&self, _: &Error) {}
+
+    fn abandon(&self, error: &Error) {
+        let mut registers = self.registers();
+        let _ = self.ended.set(error.clone());
+        registers.clear();
+    }
+}
+
+/// All registers.
+#[derive(Default)]
+struct Registers {
+    held: BTreeMap<Vec<u8>, (u64, Bytes)>,
+    watched: Arc<Watched>,
+}
+
+impl Registers {
+    fn held(&self, register: &[u8]) -> Held {
+        match self.held.get(register) {
+            Some((version, value)) => Held {
+                value: Some(value.clone()),
+                version: *version,
+            },
+            None => Held::nothing(),
+        }
+    }
+
+    fn write(&mut self, register: Vec<u8>, version: u64, value: Bytes) -> Reply {
+        let now = Held {
+            value: Some(value.clone()),
+            version,
+        };
+        self.watched.tell(&register, &now);
+        self.held.insert(register, (version, value));
+        Reply::Done(version)
+    }
+}
+
+impl Machine for Registers {
+    type Command = Command;
+    type Reply = Reply;
+
+    fn apply(&mut self, position: u64, _: ProcessId, command: Command) -> Reply {
+        match command {
+            Command::Write(register, value) => self.write(register, position, value.into()),
+            Command::Clear(register) => {
+                if self.held.remove(&register).is_some() {
+                    self.watched.tell(&register, &Held::nothing());
+                }
+                Reply::Done(position)
+            }
+            Command::CompareAndSet(register, expected, value) => {
+                let held = self.held(&register);
+                if held.version == expected {
+                    self.write(register, position, value.into())
+                } else {
+                    Reply::Differs(held)
+                }
+            }
+        }
+    }
+
+    fn snapshot(&self) -> View {
+        let all = self.held.clone().into_iter();
+        Items::view(all.map(|(register, (version, value))| (register, version, value.to_vec())))
+    }
+
+    fn restore(&mut self, chunk: Chunk) -> Result<(), Unreadable> {
+        for (register, version, value) in chunk.items::<(Vec<u8>, u64, Vec<u8>)>()? {
+            self.held.insert(register, (version, value.into()));
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, before: Self) {
+        self.watched = before.watched;
+        self.watched.tell_all(|register| self.held(register));
+    }
+}
+
+/// Registers with values of type `T`, by name, in the order of the group. Clones do the same.
+///
+/// Unlike [`Registers`](super::Registers), which need no leader, they stand on the order, which its leader makes: so
+/// each value has a version, a register can be compared and set at once, and be watched. A register is there as soon
+/// as it is named, without a value.
+pub struct OrderedRegisters<T> {
+    machine: Replicated<Registers>,
+    watched: Arc<Watched>,
+    codec: Codec<T>,
+}
+
+impl<T> Clone for OrderedRegisters<T> {
+    fn clone(&self) -> Self {
+        OrderedRegisters {
+            machine: self.machine.clone(),
+            watched: self.watched.clone(),
+            codec: self.codec,
+        }
+    }
+}
+
+impl<T> fmt::Debug for OrderedRegisters<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrderedRegisters").finish_non_exhaustive()
+    }
+}
+
+impl<T> OrderedRegisters<T> {
+    /// Reads a register: whatever had been written before the call, by anybody who knew it by then, is in it. It
+    /// costs what a write costs.
+    ///
+    /// # Errors
+    /// [`UndecodableValue`](Error::UndecodableValue) when the value is no `T`; those of a node that has not started,
+    /// has stopped, or may not take part.
+    pub async fn read(&self, register: impl AsRef<[u8]>) -> Result<Versioned<T>, Error> {
+        let name = register.as_ref().to_vec();
+        let held = self.machine.query(move |all| all.held(&name)).await?;
+        decode(self.codec, register.as_ref(), held)
+    }
+
+    /// Reads what is known of a register here, without asking anybody: others may have written since.
+    ///
+    /// # Errors
+    /// [`UndecodableValue`](Error::UndecodableValue) when the value is no `T`.
+    pub fn peek(&self, register: impl AsRef<[u8]>) -> Result<Versioned<T>, Error> {
+        let held = self.machine.peek(|all| all.held(register.as_ref()));
+        decode(self.codec, register.as_ref(), held)
+    }
+
+    /// Writes a register, whatever it holds. Says the version of what was written.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]: whether it may have been written. [`TooLarge`](Error::TooLarge): the name and the value have
+    /// more than 512 KiB, or than a message may have; [`Unencodable`](Error::Unencodable).
+    pub async fn write(&self, register: impl AsRef<[u8]>, value: &T) -> Result<u64, SubmitError> {
+        let value = self.encoded(register.as_ref(), value)?;
+        let command = Command::Write(register.as_ref().to_vec(), value);
+        done(self.machine.submit(command).await?)
+    }
+
+    /// Clears a register: it is as if it had never been written. Says the place of that in the order.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]: whether it may have been cleared.
+    pub async fn clear(&self, register: impl AsRef<[u8]>) -> Result<u64, SubmitError> {
+        let command = Command::Clear(register.as_ref().to_vec());
+        done(self.machine.submit(command).await?)
+    }
+
+    /// Writes a register if it holds the expected version, which a read, a write or a watch has told; zero: if it
+    /// holds nothing. Of all who expect the same version, one sets.
+    ///
+    /// ```no_run
+    /// # use quorate_runtime::{node::Compared, node::OrderedRegisters, SubmitError};
+    /// # async fn add(counts: OrderedRegisters<u64>) -> Result<(), SubmitError> {
+    /// let mut now = counts.read("visits").await?;
+    /// loop {
+    ///     let next = now.value.unwrap_or(0) + 1;
+    ///     match counts.compare_and_set("visits", now.version, &next).await? {
+    ///         Compared::Set(_) => return Ok(()),
+    ///         Compared::Differs(other) => now = other,
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`write`](OrderedRegisters::write). Where the outcome is unknown, a read tells whether the version is still
+    /// the expected one. [`UndecodableValue`](Error::UndecodableValue), not submitted in effect: the version differs, and
+    /// what there is is no `T`.
+    pub async fn compare_and_set(
+        &self,
+        register: impl AsRef<[u8]>,
+        expected: u64,
+        value: &T,
+    ) -> Result<Compared<T>, SubmitError> {
+        let name = register.as_ref();
+        let value = self.encoded(name, value)?;
+        let command = Command::CompareAndSet(name.to_vec(), expected, value);
+        match self.machine.submit(command).await? {
+            Reply::Done(version) => Ok(Compared::Set(version)),
+            // Nothing was changed, whatever there is.
+            Reply::Differs(held) => match decode(self.codec, name, held) {
+                Ok(held) => Ok(Compared::Differs(held)),
+                Err(error) => Err(SubmitError::NotSubmitted(error)),
+            },
+        }
+    }
+
+    /// Watches a register, as it is known here: what it holds now first, then what it holds after changes. Who is slow
+    /// misses what came between, and never what was written last.
+    pub fn watch(&self, register: impl AsRef<[u8]>) -> RegisterWatch<T> {
+        let name = register.as_ref();
+        // Under the machine's lock: nothing is written between the look and the beginning of the watch.
+        let mut told = self
+            .machine
+            .peek(|all| self.watched.watch(name, all.held(name)));
+        told.mark_changed();
+        RegisterWatch {
+            register: name.to_vec(),
+            told,
+            watched: self.watched.clone(),
+            codec: self.codec,
+        }
+    }
+
+    fn encoded(&self, register: &[u8], value: &T) -> Result<Vec<u8>, Error> {
+        let value = (self.codec.encode)(value)?;
+        let size = register.len() + value.len();
+        if size > LONGEST {
+            return Err(Error::TooLarge {
+                size,
+                limit: LONGEST,
+            });
+        }
+        Ok(value.to_vec())
+    }
+}
+
+/// A reply that compares nothing.
+fn done(reply: Reply) -> Result<u64, SubmitError> {
+    match reply {
+        Reply::Done(version) => Ok(version),
+        Reply::Differs(_) => Err(SubmitError::OutcomeUnknown),
+    }
+}
+
+fn decode<T>(codec: Codec<T>, register: &[u8], held: Held) -> Result<Versioned<T>, Error> {
+    let undecodable = || Error::UndecodableValue(String::from_utf8_lossy(register).into_owned());
+    let decode = |value| (codec.decode)(value).ok_or_else(undecodable);
+    Ok(Versioned {
+        value: held.value.map(decode).transpose()?,
+        version: held.version,
+    })
+}
+
+/// A watch on one register.
+pub struct RegisterWatch<T> {
+    register: Vec<u8>,
+    told: watch::Receiver<Held>,
+    watched: Arc<Watched>,
+    codec: Codec<T>,
+}
+
+impl<T> fmt::Debug for RegisterWatch<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let register = String::from_utf8_lossy(&self.register);
+        f.debug_struct("RegisterWatch")
+            .field("register", &register)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> RegisterWatch<T> {
+    /// What the register holds, the first time; later, waits until it holds something else than was told last, or the
+    /// same written anew.
+    ///
+    /// Cancel safe: who stops waiting misses nothing.
+    ///
+    /// # Errors
+    /// [`UndecodableValue`](Error::UndecodableValue) when the value is no `T`: the next call waits for the next change.
+    /// Those of a node that has stopped, or may not take part: for good.
+    pub async fn changed(&mut self) -> Result<Versioned<T>, Error> {
+        if self.told.changed().await.is_err() {
+            return Err(self.watched.ended.get().cloned().unwrap_or(Error::Stopped));
+        }
+        let held = self.told.borrow_and_update().clone();
+        decode(self.codec, &self.register, held)
+    }
+}
+
+impl Builder {
+    /// Declares registers in the order that they share with the node's [replicated machines](Builder::replicated):
+    /// they can be compared and set at once, and watched. What is said of restarts there holds here.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn ordered_registers<T>(&mut self, name: &str) -> Result<OrderedRegisters<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.ordered_registers_of(name, Codec::typed())
+    }
+
+    /// As [`ordered_registers`](Builder::ordered_registers), which hold bytes as they are.
+    ///
+    /// # Errors
+    /// When the name is used already.
+    pub fn ordered_registers_bytes(
+        &mut self,
+        name: &str,
+    ) -> Result<OrderedRegisters<Bytes>, Error> {
+        self.ordered_registers_of(name, Codec::raw())
+    }
+
+    fn ordered_registers_of<T>(
+        &mut self,
+        name: &str,
+        codec: Codec<T>,
+    ) -> Result<OrderedRegisters<T>, Error> {
+        let registers = Registers::default();
+        let watched = registers.watched.clone();
+        let machine = self.replicated_with(name, registers, Codec::typed(), |_| {})?;
+        self.handles.machines.push(watched.clone());
+        Ok(OrderedRegisters {
+            machine,
+            watched,
+            codec,
+        })
+    }
+}
