@@ -60,6 +60,9 @@
 //! | `tally` | [lattice agreement](Builder::lattice_agreement) | a counter that never goes backwards |
 //! | `backup` | [snapshot](Builder::snapshot) | all accounts as of one moment, while money moves |
 //!
+//! [Ordered registers](Builder::ordered_registers) stand on an order, with a leader: they can be compared and set at
+//! once, and watched.
+//!
 //! With [`registers_over`](Builder::registers_over), [`snapshot_over`](Builder::snapshot_over),
 //! [`lattice_agreement_over`](Builder::lattice_agreement_over) and
 //! [`consensus_over`](Builder::consensus_over) the quorums are those of a [`QuorumSystem`], a file that says what may
@@ -136,12 +139,13 @@ pub mod prelude {
     };
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
-        Answer, Answers, Broadcaster, Builder, Chunk, Crashes, Custom, Deliveries, Delivery, Error,
-        Event, Events, Flooder, Gauge, Gauges, Group, Holder, Indications, Items, LatticeProposer,
-        LeaderHints, Leadership, Machine, Members, Messages, Node, NodeEvent, PeerAddress, Pending,
-        Permit, Posted, Proposer, QuorumAccess, QuorumSystem, Reading, Registers, Repeater,
-        Repetition, Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted,
-        SubmitError, Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError,
-        Unreadable, Voter, Withdrawal, node::View,
+        Answer, Answers, Broadcaster, Builder, Chunk, Compared, Crashes, Custom, Deliveries,
+        Delivery, Error, Event, Events, Flooder, Gauge, Gauges, Group, Holder, Indications, Items,
+        LatticeProposer, LeaderHints, Leadership, Machine, Members, Messages, Node, NodeEvent,
+        OrderedRegisters, PeerAddress, Pending, Permit, Posted, Proposer, QuorumAccess,
+        QuorumSystem, Reading, RegisterWatch, Registers, Repeater, Repetition, Replicated,
+        Requests, Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term,
+        TryBroadcastError, TryRequestError, TrySendError, Unreadable, Versioned, Voter, Withdrawal,
+        node::View,
     };
 }
