@@ -102,6 +102,10 @@
 //! Two guides: [a state machine of one's own](mod@replicate), replicated; and [an algorithm of one's
 //! own](mod@own_algorithm), from its properties to the simulator and to sockets.
 //!
+//! Messages and values are of a type that serde writes and reads, and travel as bincode has it; where a module is declared
+//! by [`Coded`](node::Coded), by a [codec](node::Codec) of one's own or as bytes. What would not come back is refused where
+//! it is sent.
+//!
 //! A peer may be a [name](PeerAddress) that leads to another address in time: see [`Node::builder`].
 //!
 //! Frames are not authenticated: bind a loopback address or a private network.
@@ -139,13 +143,13 @@ pub mod prelude {
     };
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
-        Answer, Answers, Broadcaster, Builder, Chunk, Compared, Crashes, Custom, Deliveries,
-        Delivery, Error, Event, Events, Flooder, Gauge, Gauges, Group, Holder, Indications, Items,
-        LatticeProposer, LeaderHints, Leadership, Machine, Members, Messages, Node, NodeEvent,
-        OrderedRegisters, PeerAddress, Pending, Permit, Posted, Proposer, QuorumAccess,
-        QuorumSystem, Reading, RegisterWatch, Registers, Repeater, Repetition, Replicated,
-        Requests, Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term,
-        TryBroadcastError, TryRequestError, TrySendError, Unreadable, Versioned, Voter, Withdrawal,
-        node::View,
+        Answer, Answers, Broadcaster, Builder, Chunk, Codec, Coded, Compared, Crashes, Custom,
+        Deliveries, Delivery, Error, Event, Events, Flooder, Gauge, Gauges, Group, Holder,
+        Indications, Items, LatticeProposer, LeaderHints, Leadership, Machine, Members, Messages,
+        Node, NodeEvent, OrderedRegisters, PeerAddress, Pending, Permit, Posted, Proposer,
+        QuorumAccess, QuorumSystem, Reading, RegisterWatch, Registers, Repeater, Repetition,
+        Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted, SubmitError,
+        Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError, Uncodable, Unreadable,
+        Versioned, Voter, Withdrawal, node::View,
     };
 }

@@ -4,6 +4,7 @@
 //! before the node starts: the links compare them when two processes meet.
 mod agreement;
 mod builder;
+mod codec;
 mod custom;
 mod detectors;
 mod events;
@@ -43,6 +44,7 @@ mod wiring;
 
 pub use agreement::{Proposer, Voter};
 pub use builder::Builder;
+pub use codec::{Codec, Coded, Raw, Serde, Uncodable};
 pub use custom::{Custom, Indications, Requests, TryRequestError};
 pub use detectors::{Crashes, LeaderHints, Suspicions};
 pub use events::{NodeEvent, NodeEvents};

@@ -17,6 +17,7 @@ use std::{
 
 mod agreements;
 mod broadcasts;
+mod codecs;
 mod custom;
 mod detectors;
 mod edges;

@@ -12,7 +12,7 @@ use quorate_catalogue::{
 use quorate_detectors::increasing_timeout;
 use quorate_runtime::{
     Builder, Node, PeerAddress,
-    node::{LatticeProposer, Proposer, Registers, Replicated, Segments, Voter},
+    node::{Coded, LatticeProposer, Proposer, Registers, Replicated, Segments, Voter},
 };
 use quorate_services::kv::MAXIMUM_BYTES;
 use std::{
@@ -65,7 +65,7 @@ pub enum Agreed {
 pub fn declare(configuration: &Configuration) -> Result<(Builder, Modules)> {
     let mut builder = builder(configuration)?;
     let store = match configuration.consistency {
-        Consistency::TotalOrder => Some(builder.replicated_bytes("store", Store::default())?),
+        Consistency::TotalOrder => Some(builder.replicated(Coded::raw("store"), Store::default())?),
         Consistency::Register => None,
     };
     let system = system(configuration);

@@ -1,5 +1,8 @@
 //! The handles of one-shot abstractions: one request an instance, and one decision.
-use super::window::{Limits, Taken, Window};
+use super::{
+    codec::Coding,
+    window::{Limits, Taken, Window},
+};
 use crate::error::Error;
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -7,12 +10,10 @@ use quorate_abstractions::{
     consensus,
     pressure::Room,
 };
-use quorate_core::{Addr, watermark::Watermark, wire::decode_value};
-use serde::{Serialize, de::DeserializeOwned};
+use quorate_core::{Addr, watermark::Watermark};
 use std::{
     collections::BTreeMap,
     fmt,
-    marker::PhantomData,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 use tokio::sync::oneshot;
@@ -214,7 +215,7 @@ pub struct Proposer<T> {
     agreement: Arc<Agreement<consensus::Propose, Bytes>>,
     limit: usize,
     is_binary: bool,
-    values: PhantomData<fn(T) -> T>,
+    codec: Coding<T>,
 }
 
 impl<T> Clone for Proposer<T> {
@@ -232,17 +233,18 @@ impl<T> fmt::Debug for Proposer<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Proposer<T> {
+impl<T> Proposer<T> {
     pub(crate) fn new(
         agreement: Arc<Agreement<consensus::Propose, Bytes>>,
         limit: usize,
         is_binary: bool,
+        codec: Coding<T>,
     ) -> Self {
         Proposer {
             agreement,
             limit,
             is_binary,
-            values: PhantomData,
+            codec,
         }
     }
 
@@ -267,7 +269,7 @@ impl<T: Serialize + DeserializeOwned> Proposer<T> {
     /// nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits for the
     /// decision: others may still decide the value.
     pub async fn propose(&self, instance: u64, value: &T) -> Result<T, Error> {
-        let value = super::handles::encode_readable(value)?;
+        let value = (self.codec.encode)(value)?;
         let (size, limit) = (value.len(), self.limit);
         if size > limit {
             return Err(Error::TooLarge { size, limit });
@@ -277,7 +279,7 @@ impl<T: Serialize + DeserializeOwned> Proposer<T> {
         }
         let proposal = consensus::Propose { instance, value };
         let decision = self.agreement.request(instance, size, proposal).await?;
-        decode(instance, &decision)
+        self.decode(instance, decision)
     }
 
     /// Whether this process has proposed in an instance that is undecided here: a call that was dropped may have
@@ -294,12 +296,13 @@ impl<T: Serialize + DeserializeOwned> Proposer<T> {
     /// reason.
     pub async fn decision(&self, instance: u64) -> Result<T, Error> {
         let decision = self.agreement.decision(instance).await?;
-        decode(instance, &decision)
+        self.decode(instance, decision)
     }
-}
 
-fn decode<T: DeserializeOwned>(instance: u64, decision: &Bytes) -> Result<T, Error> {
-    decode_value(decision).map_err(|_| Error::UndecodableDecision { instance })
+    fn decode(&self, instance: u64, decision: Bytes) -> Result<T, Error> {
+        let undecodable = Error::UndecodableDecision { instance };
+        (self.codec.decode)(decision).ok_or(undecodable)
+    }
 }
 
 /// Votes in one atomic-commit module of a node. Clones share its instances.

@@ -1,6 +1,11 @@
 //! Flooding as a module: what is posted reaches whoever a path leads to.
 use super::{
-    Builder, handles::Codec, kept::Kept, links::offering, messages::Messages, outlet::Outlet,
+    Builder,
+    codec::{Coded, Coding},
+    kept::Kept,
+    links::offering,
+    messages::Messages,
+    outlet::Outlet,
     window::Limits,
 };
 use crate::error::Error;
@@ -15,7 +20,6 @@ use quorate_core::{
     wire::{Undecodable, Wire},
 };
 use quorate_quorums::flooding::{self, Configuration};
-use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
 /// What a module of flooding is made of, top down.
@@ -53,7 +57,7 @@ impl Observe for Flooded {
 /// Posts messages of type `T`, through one module of a node. Clones share its window.
 pub struct Flooder<T> {
     kept: Arc<Kept<Request<Flooded>>>,
-    codec: Codec<T>,
+    codec: Coding<T>,
 }
 
 impl<T> Clone for Flooder<T> {
@@ -165,28 +169,16 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn flooding<T>(&mut self, name: &str) -> Result<(Flooder<T>, Messages<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.flooding_of(name, Codec::typed())
-    }
-
-    /// As [`flooding`](Builder::flooding), of bytes as they are.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn flooding_bytes(
+    pub fn flooding<T>(
         &mut self,
-        name: &str,
-    ) -> Result<(Flooder<Bytes>, Messages<Bytes>), Error> {
-        self.flooding_of(name, Codec::raw())
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Flooder<T>, Messages<T>), Error> {
+        self.flooding_of(name.into())
     }
 
     fn flooding_of<T>(
         &mut self,
-        name: &str,
-        codec: Codec<T>,
+        Coded { name, codec }: Coded<T>,
     ) -> Result<(Flooder<T>, Messages<T>), Error> {
         let kept = Arc::new(Kept::new(Limits {
             messages: self.limits.messages.min(POSTS),
@@ -194,7 +186,7 @@ impl Builder {
         }));
         let (outlet, intake) = Outlet::new(self.backlog);
         let (opened, inlet) = (kept.clone(), outlet.clone());
-        self.module(name, FLOODING, move |wiring| {
+        self.module(&name, &codec.of(FLOODING), move |wiring| {
             let up = offering(&wiring, inlet).with(|delivery: Deliver<Flooded>| Deliver {
                 from: delivery.from,
                 message: delivery.message.0,

@@ -1,5 +1,6 @@
 //! The typed handles: where a user's messages enter a module, and where they come out.
 use super::{
+    codec::Coding,
     flow::Flow,
     outlet::{Cost, Intake, OVERHEAD},
     window::{Full, Taken},
@@ -7,11 +8,7 @@ use super::{
 use crate::error::Error;
 use bytes::Bytes;
 use futures::Stream;
-use quorate_core::{
-    MessageId, ProcessId,
-    wire::{decode_value, encode_value},
-};
-use serde::{Serialize, de::DeserializeOwned};
+use quorate_core::{MessageId, ProcessId};
 use std::{
     fmt,
     pin::Pin,
@@ -20,50 +17,10 @@ use std::{
     vec,
 };
 
-/// How messages of a type become payloads and back.
-pub(crate) struct Codec<T> {
-    pub encode: fn(&T) -> Result<Bytes, Error>,
-    pub decode: fn(Bytes) -> Option<T>,
-}
-
-impl<T> Clone for Codec<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Codec<T> {}
-
-/// The encoding of a value, if it can be read again: untagged enums, skipped fields and the like are encoded
-/// without a word, and would be nothing to whoever receives them.
-pub(crate) fn encode_readable<T: Serialize + DeserializeOwned>(value: &T) -> Result<Bytes, Error> {
-    let encoded = encode_value(value).map_err(|_| Error::Unencodable)?;
-    decode_value::<T>(&encoded).map_err(|_| Error::Unencodable)?;
-    Ok(encoded)
-}
-
-impl<T: Serialize + DeserializeOwned> Codec<T> {
-    pub fn typed() -> Self {
-        Codec {
-            encode: encode_readable,
-            decode: |payload| decode_value(&payload).ok(),
-        }
-    }
-}
-
-impl Codec<Bytes> {
-    pub fn raw() -> Self {
-        Codec {
-            encode: |message| Ok(message.clone()),
-            decode: Some,
-        }
-    }
-}
-
 /// Broadcasts messages of type `T` through one module of a node. Clones share the module's window.
 pub struct Broadcaster<T> {
     flow: Arc<Flow>,
-    codec: Codec<T>,
+    codec: Coding<T>,
 }
 
 impl<T> Clone for Broadcaster<T> {
@@ -76,7 +33,7 @@ impl<T> Clone for Broadcaster<T> {
 }
 
 impl<T> Broadcaster<T> {
-    pub(crate) fn new(flow: Arc<Flow>, codec: Codec<T>) -> Self {
+    pub(crate) fn new(flow: Arc<Flow>, codec: Coding<T>) -> Self {
         Broadcaster { flow, codec }
     }
 
@@ -242,7 +199,7 @@ struct Unpacked {
 }
 
 impl<T> Deliveries<T> {
-    pub(super) fn new(intake: Intake<Told>, codec: Codec<T>) -> Self {
+    pub(super) fn new(intake: Intake<Told>, codec: Coding<T>) -> Self {
         Deliveries {
             intake,
             batch: None,

@@ -4,7 +4,6 @@
 //! claim in the order is the term's fence. So terms are ordered, and known by the same fence everywhere.
 use super::{
     Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View, agreement::Abandon,
-    handles::Codec,
 };
 use crate::error::Error;
 use quorate_abstractions::{eventually_perfect::Reach, leader::Trust};
@@ -203,10 +202,11 @@ impl Builder {
         let me = self.me;
         let reach =
             Addr::new(move |reach: Reach| _ = told.send_replace(reach.cut_off.contains(me)));
-        let terms = self.replicated_with(name, terms, Codec::typed(), move |wiring| {
-            wiring.leader.send(trust);
-            wiring.reach.send(reach);
-        })?;
+        let terms =
+            self.replicated_with(name.into(), "leadership replicated", terms, move |wiring| {
+                wiring.leader.send(trust);
+                wiring.reach.send(reach);
+            })?;
         let ended = Arc::new(Ended(CancellationToken::new()));
         self.handles.machines.push(ended.clone());
         Ok(Leadership {

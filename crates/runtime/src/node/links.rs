@@ -1,8 +1,8 @@
 //! Point-to-point links as modules: perfect ones, and fair-loss ones.
 use super::{
     Builder, Wiring,
+    codec::Coded,
     flow::Flow,
-    handles::Codec,
     messages::{Arrival, Messages, Sender, open_way, upon_mark},
     modules::{Door, HEADS},
     outlet::Outlet,
@@ -14,7 +14,6 @@ use quorate_abstractions::{
     pressure::Wait,
 };
 use quorate_core::{Addr, Host, Layer, ProcessId};
-use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{Arc, OnceLock};
 
 /// What the modules of perfect links are made of.
@@ -61,26 +60,16 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn links<T>(&mut self, name: &str) -> Result<(Sender<T>, Messages<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.links_of(name, Codec::typed())
-    }
-
-    /// As [`links`](Builder::links), of bytes as they are. Messages share the buffers that they were received
-    /// in: copy what is kept for long.
-    ///
-    /// # Errors
-    /// When one of the names is used already.
-    pub fn links_bytes(&mut self, name: &str) -> Result<(Sender<Bytes>, Messages<Bytes>), Error> {
-        self.links_of(name, Codec::raw())
+    pub fn links<T>(
+        &mut self,
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Sender<T>, Messages<T>), Error> {
+        self.links_of(name.into())
     }
 
     fn links_of<T>(
         &mut self,
-        name: &str,
-        codec: Codec<T>,
+        Coded { name, codec }: Coded<T>,
     ) -> Result<(Sender<T>, Messages<T>), Error> {
         let receivers = self.receivers();
         let names: Vec<_> = receivers.iter().map(|to| format!("{name}:{to}")).collect();
@@ -92,7 +81,7 @@ impl Builder {
         let (outlet, intake) = Outlet::new(self.backlog);
         let marks = Door::default();
         let (opened, marked, reader) = (marks.clone(), ways.clone(), outlet.clone());
-        self.module(name, PERFECT, move |wiring| {
+        self.module(&name, &codec.of(PERFECT), move |wiring| {
             tell_gaps(&wiring, reader);
             opened.open(open_marks(&wiring, wiring.links.lane(), marked));
         })?;
@@ -146,35 +135,23 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn datagrams<T>(&mut self, name: &str) -> Result<(Sender<T>, Messages<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.datagrams_of(name, Codec::typed())
-    }
-
-    /// As [`datagrams`](Builder::datagrams), of bytes as they are.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn datagrams_bytes(
+    pub fn datagrams<T>(
         &mut self,
-        name: &str,
-    ) -> Result<(Sender<Bytes>, Messages<Bytes>), Error> {
-        self.datagrams_of(name, Codec::raw())
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Sender<T>, Messages<T>), Error> {
+        self.datagrams_of(name.into())
     }
 
     fn datagrams_of<T>(
         &mut self,
-        name: &str,
-        codec: Codec<T>,
+        Coded { name, codec }: Coded<T>,
     ) -> Result<(Sender<T>, Messages<T>), Error> {
         let receivers = self.receivers();
         let ways = self.ways(usize::MAX);
         let (outlet, intake) = Outlet::new(self.backlog);
         let longest = Arc::new(OnceLock::new());
         let (known, opened, inlet) = (longest.clone(), ways.clone(), outlet.clone());
-        self.module(name, FAIR_LOSS, move |wiring| {
+        self.module(&name, &codec.of(FAIR_LOSS), move |wiring| {
             let links = wiring.links.datagrams();
             let _ = known.set(links.longest());
             let up = offering(&wiring, inlet);

@@ -1,7 +1,7 @@
 //! The handles of point-to-point links: messages to one process at a time, and what arrives from all.
 use super::{
+    codec::Coding,
     flow::Flow,
-    handles::Codec,
     outlet::{Cost, Intake, OVERHEAD},
     window::{Full, Taken},
 };
@@ -30,7 +30,7 @@ use std::{
 pub struct Sender<T> {
     /// By receiver, in rank order.
     ways: Arc<[Arc<Flow>]>,
-    codec: Codec<T>,
+    codec: Coding<T>,
     /// What a datagram carries, where that is the limit: known once the node has started.
     datagram: Option<Arc<OnceLock<usize>>>,
 }
@@ -54,7 +54,7 @@ impl<T> fmt::Debug for Sender<T> {
 impl<T> Sender<T> {
     pub(super) fn new(
         ways: Arc<[Arc<Flow>]>,
-        codec: Codec<T>,
+        codec: Coding<T>,
         datagram: Option<Arc<OnceLock<usize>>>,
     ) -> Self {
         Sender {
@@ -204,7 +204,7 @@ pub struct Messages<T> {
 }
 
 impl<T> Messages<T> {
-    pub(super) fn new(intake: Intake<Arrival>, codec: Codec<T>) -> Self {
+    pub(super) fn new(intake: Intake<Arrival>, codec: Coding<T>) -> Self {
         Messages {
             intake,
             decode: codec.decode,

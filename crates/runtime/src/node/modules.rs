@@ -2,9 +2,10 @@
 use super::{
     Broadcaster, Builder, Deliveries, Proposer, Voter, Wiring,
     agreement::Agreement,
+    codec::{Coded, Coding},
     flow::Flow,
     group::ORDER,
-    handles::{Batch, Codec, Told},
+    handles::{Batch, Told},
     outlet::{End, Outlet},
 };
 use crate::error::Error;
@@ -26,7 +27,6 @@ use quorate_core::{
     message::{LAST_NUMBER, Origin},
     wire::{Undecodable, put_number, take_number},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -171,23 +171,11 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn total_order<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.broadcast_with(name, TOTAL_ORDER, Codec::typed())
-    }
-
-    /// As [`total_order`](Builder::total_order), of bytes as they are. Delivered messages share the
-    /// buffers that they were received in: copy what is kept for long.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn total_order_bytes(
+    pub fn total_order<T>(
         &mut self,
-        name: &str,
-    ) -> Result<(Broadcaster<Bytes>, Deliveries<Bytes>), Error> {
-        self.broadcast_with(name, TOTAL_ORDER, Codec::raw())
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+        self.broadcast_with(name.into(), TOTAL_ORDER)
     }
 
     /// Declares uniform total-order broadcast without handles: `up` is called on the protocol
@@ -218,11 +206,11 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn reliable<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.broadcast_with(name, Broadcast::Eager, Codec::typed())
+    pub fn reliable<T>(
+        &mut self,
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+        self.broadcast_with(name.into(), Broadcast::Eager)
     }
 
     /// Declares uniform reliable broadcast of messages of type `T`: what one process delivers, even
@@ -230,11 +218,11 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn uniform<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.broadcast_with(name, Broadcast::MajorityAck, Codec::typed())
+    pub fn uniform<T>(
+        &mut self,
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+        self.broadcast_with(name.into(), Broadcast::MajorityAck)
     }
 
     /// Declares first-in first-out broadcast of messages of type `T`, uniform: the messages of each
@@ -244,12 +232,9 @@ impl Builder {
     /// When the name is used already.
     pub fn first_in_first_out<T>(
         &mut self,
-        name: &str,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.broadcast_with(name, Broadcast::FirstInFirstOutUniform, Codec::typed())
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+        self.broadcast_with(name.into(), Broadcast::FirstInFirstOutUniform)
     }
 
     /// Declares causal-order broadcast of messages of type `T`, uniform: nobody delivers a message
@@ -258,11 +243,11 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn causal<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.broadcast_with(name, Broadcast::CausalWaitingUniform, Codec::typed())
+    pub fn causal<T>(
+        &mut self,
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+        self.broadcast_with(name.into(), Broadcast::CausalWaitingUniform)
     }
 
     /// Declares any broadcast of the catalogue, of messages of type `T`, by the name of its algorithm:
@@ -273,27 +258,24 @@ impl Builder {
     /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
     pub fn broadcast<T>(
         &mut self,
-        name: &str,
+        name: impl Into<Coded<T>>,
         algorithm: &str,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.broadcast_with(name, Broadcast::find(algorithm)?, Codec::typed())
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+        self.broadcast_with(name.into(), Broadcast::find(algorithm)?)
     }
 
     fn broadcast_with<T>(
         &mut self,
-        name: &str,
+        Coded { name, codec }: Coded<T>,
         broadcast: Broadcast,
-        codec: Codec<T>,
     ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
         self.check_detector(broadcast.needs(), broadcast.name())?;
         let (flow, outlet, handles) = self.prepare(codec);
         let (inlet, keep) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
         let ordered = broadcast == TOTAL_ORDER;
-        self.declare(name, broadcast.algorithms(), ordered, move |wiring| {
+        let algorithms = codec.of(broadcast.algorithms());
+        self.declare(&name, &algorithms, ordered, move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
             let impossible = wiring
                 .host
@@ -344,14 +326,15 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn best_effort<T>(&mut self, name: &str) -> Result<(Broadcaster<T>, Deliveries<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        let (flow, outlet, handles) = self.prepare(Codec::typed());
+    pub fn best_effort<T>(
+        &mut self,
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+        let Coded { name, codec } = name.into();
+        let (flow, outlet, handles) = self.prepare(codec);
         let (inlet, keep) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
-        self.module(name, "best-effort", move |wiring| {
+        self.module(&name, &codec.of("best-effort"), move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
             let undecodable = wiring
                 .host
@@ -393,15 +376,18 @@ impl Builder {
     /// # Errors
     /// When there is no such consensus, when it needs the perfect failure detector and the system is
     /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
-    pub fn consensus<T>(&mut self, name: &str, algorithm: &str) -> Result<Proposer<T>, Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
+    pub fn consensus<T>(
+        &mut self,
+        name: impl Into<Coded<T>>,
+        algorithm: &str,
+    ) -> Result<Proposer<T>, Error> {
+        let Coded { name, codec } = name.into();
         let consensus = Consensus::find(algorithm)?;
         self.check_detector(consensus.needs(), consensus.name())?;
         let agreement = Arc::new(Agreement::new(self.limits));
         let decided = agreement.clone();
-        self.fallible_module(name, consensus.algorithms(), move |wiring| {
+        let algorithms = codec.of(consensus.algorithms());
+        self.fallible_module(&name, &algorithms, move |wiring| {
             let told = decided.clone();
             let up = Addr::new(move |consensus::Decide { instance, value }| {
                 told.decided(instance, value);
@@ -413,7 +399,12 @@ impl Builder {
         })?;
         self.handles.agreements.push(agreement.clone());
         let limit = self.link.maximum_message.saturating_sub(HEADS);
-        Ok(Proposer::new(agreement, limit, consensus.is_binary()))
+        Ok(Proposer::new(
+            agreement,
+            limit,
+            consensus.is_binary(),
+            codec,
+        ))
     }
 
     /// Declares an atomic commit of the catalogue, by the name of its algorithm, in as many instances
@@ -449,7 +440,7 @@ impl Builder {
         Ok(())
     }
 
-    fn prepare<T>(&self, codec: Codec<T>) -> (Arc<Flow>, Outlet<Told>, Ends<T>) {
+    fn prepare<T>(&self, codec: Coding<T>) -> (Arc<Flow>, Outlet<Told>, Ends<T>) {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
         let flow = Arc::new(Flow::new(self.limits, limit));
         let (outlet, intake) = Outlet::new(self.backlog);

@@ -4,13 +4,14 @@
 //! They stand on a replicated machine. The version of a value is the place of its write in the order, the same at
 //! every process: values are told apart by that, never by their content.
 use super::{
-    Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View, agreement::Abandon,
-    handles::Codec,
+    Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View,
+    agreement::Abandon,
+    codec::{Coded, Coding},
 };
 use crate::error::Error;
 use bytes::Bytes;
 use quorate_core::ProcessId;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -206,7 +207,7 @@ impl Machine for Registers {
 pub struct OrderedRegisters<T> {
     machine: Replicated<Registers>,
     watched: Arc<Watched>,
-    codec: Codec<T>,
+    codec: Coding<T>,
 }
 
 impl<T> Clone for OrderedRegisters<T> {
@@ -345,7 +346,7 @@ fn done(reply: Reply) -> Result<u64, SubmitError> {
     }
 }
 
-fn decode<T>(codec: Codec<T>, register: &[u8], held: Held) -> Result<Versioned<T>, Error> {
+fn decode<T>(codec: Coding<T>, register: &[u8], held: Held) -> Result<Versioned<T>, Error> {
     let undecodable = || Error::UndecodableValue(String::from_utf8_lossy(register).into_owned());
     let decode = |value| (codec.decode)(value).ok_or_else(undecodable);
     Ok(Versioned {
@@ -359,7 +360,7 @@ pub struct RegisterWatch<T> {
     register: Vec<u8>,
     told: watch::Receiver<Held>,
     watched: Arc<Watched>,
-    codec: Codec<T>,
+    codec: Coding<T>,
 }
 
 impl<T> fmt::Debug for RegisterWatch<T> {
@@ -395,32 +396,21 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn ordered_registers<T>(&mut self, name: &str) -> Result<OrderedRegisters<T>, Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.ordered_registers_of(name, Codec::typed())
-    }
-
-    /// As [`ordered_registers`](Builder::ordered_registers), which hold bytes as they are.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn ordered_registers_bytes(
+    pub fn ordered_registers<T>(
         &mut self,
-        name: &str,
-    ) -> Result<OrderedRegisters<Bytes>, Error> {
-        self.ordered_registers_of(name, Codec::raw())
+        name: impl Into<Coded<T>>,
+    ) -> Result<OrderedRegisters<T>, Error> {
+        self.ordered_registers_of(name.into())
     }
 
     fn ordered_registers_of<T>(
         &mut self,
-        name: &str,
-        codec: Codec<T>,
+        Coded { name, codec }: Coded<T>,
     ) -> Result<OrderedRegisters<T>, Error> {
         let registers = Registers::default();
         let watched = registers.watched.clone();
-        let machine = self.replicated_with(name, registers, Codec::typed(), |_| {})?;
+        let algorithms = codec.of("registers replicated");
+        let machine = self.replicated_with(Coded::from(name), &algorithms, registers, |_| {})?;
         self.handles.machines.push(watched.clone());
         Ok(OrderedRegisters {
             machine,

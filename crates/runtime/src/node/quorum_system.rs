@@ -2,7 +2,7 @@
 use super::{
     Builder, LatticeProposer, Proposer, Registers, Segments, Wiring,
     agreement::Agreement,
-    handles::Codec,
+    codec::{Coded, Coding, Raw},
     operations::{Begun, Operations, Sharing},
     registers::Declared,
     segments::SEGMENT,
@@ -20,7 +20,6 @@ use quorate_catalogue::{
 };
 use quorate_core::{Addr, Layer};
 use quorate_links::perfect::{Datagrams, PerfectLinks};
-use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
 /// What flooding needs of a datagram of the link, which takes 26 bytes of it.
@@ -94,30 +93,14 @@ impl Builder {
     /// name is used already.
     pub fn registers_over<T>(
         &mut self,
-        name: &str,
+        name: impl Into<Coded<T>>,
         system: &QuorumSystem,
-    ) -> Result<Registers<T>, Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.carried_registers(name, system, Codec::typed(), None)
+    ) -> Result<Registers<T>, Error> {
+        self.carried_registers(name.into(), system, None)
     }
 
-    /// As [`registers_over`](Builder::registers_over), which hold bytes as they are. Values that are read share the
-    /// buffers that they were received in: copy what is kept for long.
-    ///
-    /// # Errors
-    /// As [`registers_over`](Builder::registers_over).
-    pub fn registers_over_bytes(
-        &mut self,
-        name: &str,
-        system: &QuorumSystem,
-    ) -> Result<Registers<Bytes>, Error> {
-        self.carried_registers(name, system, Codec::raw(), None)
-    }
-
-    /// As [`registers_bytes`](Builder::registers_bytes), or, if there is a system, as
-    /// [`registers_over_bytes`](Builder::registers_over_bytes), for who wants to know which registers there are, and
+    /// As [`registers`](Builder::registers) of bytes as they are, or, if there is a system, as
+    /// [`registers_over`](Builder::registers_over), for who wants to know which registers there are, and
     /// how long their values: `written` is called on the protocol thread for each write that this process sees, its
     /// own and those of others, in any order, and more than once for some.
     ///
@@ -130,13 +113,13 @@ impl Builder {
         written: Written,
     ) -> Result<Registers<Bytes>, Error> {
         if let Some(system) = system {
-            return self.carried_registers(name, system, Codec::raw(), Some(written));
+            return self.carried_registers(Coded::raw(name), system, Some(written));
         }
         let declared = Declared {
             limits: self.limits,
             longest: self.longest_register(),
             writer: None,
-            codec: Codec::raw(),
+            codec: Coding::by::<Raw>(),
             wait: Wait::for_majority(),
         };
         let algorithms = Algorithm::MultiWriterMajority.algorithms();
@@ -150,9 +133,8 @@ impl Builder {
     /// Registers of which messages carry all.
     fn carried_registers<T>(
         &mut self,
-        name: &str,
+        Coded { name, codec }: Coded<T>,
         system: &QuorumSystem,
-        codec: Codec<T>,
         told: Option<Written>,
     ) -> Result<Registers<T>, Error> {
         self.check_system(system)?;
@@ -164,7 +146,7 @@ impl Builder {
             codec,
             wait: Wait::for_majority(),
         };
-        let algorithms = format!("register:by-quorum-access access:{system}");
+        let algorithms = codec.of(&format!("register:by-quorum-access access:{system}"));
         let (asked, kept, chosen) = (store.clone(), store, system.clone());
         let admit = move |register: &Bytes, action: &register::Action| match action {
             register::Action::Read => Ok(()),
@@ -185,7 +167,7 @@ impl Builder {
             let registers = wiring.ground().registers(Some(&chosen), Some(written));
             Ok(registers.attach(up))
         };
-        self.wire_registers(name, &algorithms, declared, admit, wire)
+        self.wire_registers(&name, &algorithms, declared, admit, wire)
     }
 
     /// Declares an atomic snapshot, as [`snapshot`](Builder::snapshot), over a quorum system. The limit of a
@@ -195,40 +177,23 @@ impl Builder {
     /// As [`registers_over`](Builder::registers_over).
     pub fn snapshot_over<T>(
         &mut self,
-        name: &str,
+        name: impl Into<Coded<T>>,
         system: &QuorumSystem,
-    ) -> Result<Segments<T>, Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.snapshot_over_of(name, system, Codec::typed())
-    }
-
-    /// As [`snapshot_over`](Builder::snapshot_over), of bytes as they are. Values that are scanned share the buffers
-    /// that they were received in: copy what is kept for long.
-    ///
-    /// # Errors
-    /// As [`registers_over`](Builder::registers_over).
-    pub fn snapshot_over_bytes(
-        &mut self,
-        name: &str,
-        system: &QuorumSystem,
-    ) -> Result<Segments<Bytes>, Error> {
-        self.snapshot_over_of(name, system, Codec::raw())
+    ) -> Result<Segments<T>, Error> {
+        self.snapshot_over_of(name.into(), system)
     }
 
     fn snapshot_over_of<T>(
         &mut self,
-        name: &str,
+        Coded { name, codec }: Coded<T>,
         system: &QuorumSystem,
-        codec: Codec<T>,
     ) -> Result<Segments<T>, Error> {
         self.check_system(system)?;
         let operations = Arc::new(Operations::new(self.limits, Sharing::of_a_kind()));
         let (told, chosen) = (operations.clone(), system.clone());
         let algorithms =
             format!("snapshot:from-registers register:by-quorum-access access:{system}");
-        self.module(name, &algorithms, move |wiring| {
+        self.module(&name, &codec.of(&algorithms), move |wiring| {
             let returned = told.clone();
             let up = Addr::new(move |indication: snapshot::Indication| {
                 let snapshot::Indication { operation, outcome } = indication;
@@ -294,12 +259,9 @@ impl Builder {
     /// As [`registers_over`](Builder::registers_over).
     pub fn consensus_over<T>(
         &mut self,
-        name: &str,
+        name: impl Into<Coded<T>>,
         system: &QuorumSystem,
-    ) -> Result<Proposer<T>, Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
+    ) -> Result<Proposer<T>, Error> {
         self.check_system(system)?;
         let (instances, bytes) = OPEN_VALUES;
         let agreement = Arc::new(Agreement::new(Limits {
@@ -307,8 +269,9 @@ impl Builder {
             bytes: self.limits.bytes.min(bytes),
         }));
         let (decided, chosen) = (agreement.clone(), system.clone());
-        let algorithms = format!("consensus:by-quorums access:{system}");
-        self.module(name, &algorithms, move |wiring| {
+        let Coded { name, codec } = name.into();
+        let algorithms = codec.of(&format!("consensus:by-quorums access:{system}"));
+        self.module(&name, &algorithms, move |wiring| {
             let told = decided.clone();
             let up = Addr::new(move |consensus::Decide { instance, value }| {
                 told.decided(instance, value);
@@ -317,7 +280,7 @@ impl Builder {
             decided.open(wiring.ground().consensus(&chosen, up));
         })?;
         self.handles.agreements.push(agreement.clone());
-        Ok(Proposer::new(agreement, VALUE, false))
+        Ok(Proposer::new(agreement, VALUE, false, codec))
     }
 
     /// The longest segment of a snapshot over a quorum system: of each process a register holds its own, and

@@ -1,7 +1,7 @@
 //! The handle of registers: named variables that all processes share.
 use super::{
     Builder,
-    handles::Codec,
+    codec::{Coded, Coding, Raw},
     modules::{HEADS, wait_for},
     operations::{Begun, Operations, Sharing},
     pending::{Pending, Progress},
@@ -15,7 +15,6 @@ use quorate_abstractions::{
 };
 use quorate_catalogue::registers::Registers as Algorithm;
 use quorate_core::{Addr, ProcessId};
-use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The operations of a module of registers.
@@ -41,7 +40,7 @@ pub struct Registers<T> {
     /// Who alone writes, if there is such a process.
     writer: Option<ProcessId>,
     me: ProcessId,
-    codec: Codec<T>,
+    codec: Coding<T>,
 }
 
 /// What a read has returned.
@@ -187,7 +186,7 @@ impl<T> Registers<T> {
     }
 }
 
-fn decode<T>(codec: Codec<T>, register: &[u8], value: Option<Bytes>) -> Result<Option<T>, Error> {
+fn decode<T>(codec: Coding<T>, register: &[u8], value: Option<Bytes>) -> Result<Option<T>, Error> {
     let Some(value) = value else {
         return Ok(None);
     };
@@ -244,7 +243,7 @@ impl Registers<Bytes> {
         open(&operations, algorithm);
         let registers = Registers {
             operations,
-            codec: Codec::raw(),
+            codec: Coding::by::<Raw>(),
             limit: usize::MAX,
             writer: None,
             me,
@@ -259,7 +258,7 @@ pub(super) struct Declared<T> {
     /// How long a name and a value are together at most.
     pub longest: usize,
     pub writer: Option<ProcessId>,
-    pub codec: Codec<T>,
+    pub codec: Coding<T>,
     /// Whom operations wait for.
     pub wait: Wait,
 }
@@ -272,20 +271,8 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn registers<T>(&mut self, name: &str) -> Result<Registers<T>, Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.registers_of(name, Algorithm::MultiWriterMajority, None, Codec::typed())
-    }
-
-    /// As [`registers`](Builder::registers), which hold bytes as they are. Values that are read share the buffers
-    /// that they were received in: copy what is kept for long.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn registers_bytes(&mut self, name: &str) -> Result<Registers<Bytes>, Error> {
-        self.registers_of(name, Algorithm::MultiWriterMajority, None, Codec::raw())
+    pub fn registers<T>(&mut self, name: impl Into<Coded<T>>) -> Result<Registers<T>, Error> {
+        self.registers_of(name.into(), Algorithm::MultiWriterMajority, None)
     }
 
     /// As [`registers`](Builder::registers), by the name of the algorithm: see
@@ -301,13 +288,10 @@ impl Builder {
     /// used already.
     pub fn registers_with<T>(
         &mut self,
-        name: &str,
+        name: impl Into<Coded<T>>,
         algorithm: &str,
         writer: Option<ProcessId>,
-    ) -> Result<Registers<T>, Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
+    ) -> Result<Registers<T>, Error> {
         let registers = Algorithm::find(algorithm)?;
         match writer {
             None if registers.has_one_writer() => Err(Error::WantsWriter(registers.name())),
@@ -316,16 +300,15 @@ impl Builder {
                 let n = self.processes();
                 Err(Error::NotMember { me, n })
             }
-            writer => self.registers_of(name, registers, writer, Codec::typed()),
+            writer => self.registers_of(name.into(), registers, writer),
         }
     }
 
     fn registers_of<T>(
         &mut self,
-        name: &str,
+        Coded { name, codec }: Coded<T>,
         registers: Algorithm,
         writer: Option<ProcessId>,
-        codec: Codec<T>,
     ) -> Result<Registers<T>, Error> {
         self.check_detector(registers.needs(), registers.name())?;
         let algorithms = match writer {
@@ -342,7 +325,7 @@ impl Builder {
         };
         let writer = writer.unwrap_or(self.me);
         let wire = move |wiring: Wiring, up| Ok(wiring.registers(registers, writer, up)?);
-        self.wire_registers(name, &algorithms, declared, |_, _| Ok(()), wire)
+        self.wire_registers(&name, &codec.of(&algorithms), declared, |_, _| Ok(()), wire)
     }
 
     /// How long a name and a value are together at most, where messages carry one register.

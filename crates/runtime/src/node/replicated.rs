@@ -9,9 +9,9 @@ pub use chunk::{Chunk, Items};
 use super::{
     Builder, Wiring,
     agreement::Abandon,
+    codec::{Coded, Coding},
     flow::Flow,
     group::{Entry, Sharer, Unreadable},
-    handles::Codec,
     modules::HEADS,
     window::Taken,
 };
@@ -19,7 +19,6 @@ use crate::error::Error;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::reconfigurable::View;
 use quorate_core::{Host, MessageId, ProcessId, counters::Counter, message::Origin};
-use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
     fmt, mem,
@@ -105,13 +104,13 @@ enum Waiter<M: Machine> {
 /// What the handle and the replica share.
 struct Shared<M: Machine> {
     flow: Arc<Flow>,
-    codec: Codec<M::Command>,
+    codec: Coding<M::Command>,
     waiters: Mutex<BTreeMap<u64, Waiter<M>>>,
     machine: Mutex<M>,
 }
 
 impl<M: Machine> Shared<M> {
-    fn new(flow: Flow, codec: Codec<M::Command>, machine: M) -> Self {
+    fn new(flow: Flow, codec: Coding<M::Command>, machine: M) -> Self {
         Shared {
             flow: Arc::new(flow),
             codec,
@@ -410,32 +409,22 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn replicated<M>(&mut self, name: &str, machine: M) -> Result<Replicated<M>, Error>
-    where
-        M: Machine,
-        M::Command: Serialize + DeserializeOwned,
-    {
-        self.replicated_with(name, machine, Codec::typed(), |_| {})
-    }
-
-    /// As [`replicated`](Builder::replicated), of a machine whose commands are bytes, which travel as they are.
-    /// Commands share the buffers that they were received in: copy what is kept for long.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn replicated_bytes<M>(&mut self, name: &str, machine: M) -> Result<Replicated<M>, Error>
-    where
-        M: Machine<Command = Bytes>,
-    {
-        self.replicated_with(name, machine, Codec::raw(), |_| {})
+    pub fn replicated<M: Machine>(
+        &mut self,
+        name: impl Into<Coded<M::Command>>,
+        machine: M,
+    ) -> Result<Replicated<M>, Error> {
+        let coded = name.into();
+        let algorithms = coded.codec.of("replicated");
+        self.replicated_with(coded, &algorithms, machine, |_| {})
     }
 
     /// As [`replicated`](Builder::replicated), with something else to be wired.
     pub(super) fn replicated_with<M: Machine>(
         &mut self,
-        name: &str,
+        Coded { name, codec }: Coded<M::Command>,
+        algorithms: &str,
         machine: M,
-        codec: Codec<M::Command>,
         beside: impl FnOnce(&Wiring) + Send + 'static,
     ) -> Result<Replicated<M>, Error> {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
@@ -446,7 +435,7 @@ impl Builder {
             shared: shared.clone(),
         };
         let ours = shared.clone();
-        self.ordered_module(name, "replicated", move |wiring| {
+        self.ordered_module(&name, algorithms, move |wiring| {
             let host = &wiring.host;
             let replica = Replica {
                 coming: None,

@@ -1,19 +1,17 @@
 //! The handle of an atomic snapshot: an array with a segment a process, which is read at once.
 use super::{
     Builder,
-    handles::Codec,
+    codec::{Coded, Coding},
     modules::HEADS,
     operations::{Begun, Operations, Sharing},
     pending::Progress,
 };
 use crate::error::Error;
-use bytes::Bytes;
 use quorate_abstractions::{
     pressure::Wait,
     snapshot::{Action, Indication, Outcome, Request, Segment},
 };
 use quorate_core::{Addr, ProcessId};
-use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
 /// What a segment's length and the number of its updates take in a message, at most.
@@ -36,7 +34,7 @@ pub(super) fn longest_segment(builder: &Builder) -> usize {
 pub struct Segments<T> {
     operations: Arc<Operations<(), Action, Outcome>>,
     limit: usize,
-    codec: Codec<T>,
+    codec: Coding<T>,
 }
 
 impl<T> Clone for Segments<T> {
@@ -58,7 +56,7 @@ impl<T> Segments<T> {
     pub(super) fn new(
         operations: Arc<Operations<(), Action, Outcome>>,
         limit: usize,
-        codec: Codec<T>,
+        codec: Coding<T>,
     ) -> Self {
         Segments {
             operations,
@@ -126,7 +124,7 @@ impl<T> Segments<T> {
 }
 
 fn decode<T>(
-    codec: Codec<T>,
+    codec: Coding<T>,
     (index, segment): (usize, Segment),
 ) -> Result<(u64, Option<T>), Error> {
     let Segment { sequence, value } = segment;
@@ -148,26 +146,14 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn snapshot<T>(&mut self, name: &str) -> Result<Segments<T>, Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.snapshot_of(name, Codec::typed())
+    pub fn snapshot<T>(&mut self, name: impl Into<Coded<T>>) -> Result<Segments<T>, Error> {
+        self.snapshot_of(name.into())
     }
 
-    /// As [`snapshot`](Builder::snapshot), of bytes as they are. Values that are scanned share the buffers that they
-    /// were received in: copy what is kept for long.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn snapshot_bytes(&mut self, name: &str) -> Result<Segments<Bytes>, Error> {
-        self.snapshot_of(name, Codec::raw())
-    }
-
-    fn snapshot_of<T>(&mut self, name: &str, codec: Codec<T>) -> Result<Segments<T>, Error> {
+    fn snapshot_of<T>(&mut self, Coded { name, codec }: Coded<T>) -> Result<Segments<T>, Error> {
         let operations = Arc::new(Operations::new(self.limits, Sharing::of_a_kind()));
         let told = operations.clone();
-        self.module(name, super::wiring::SNAPSHOT, move |wiring| {
+        self.module(&name, &codec.of(super::wiring::SNAPSHOT), move |wiring| {
             let returned = told.clone();
             wiring.pressure(Wait::for_majority(), told.pressure());
             let door = wiring.snapshot(Addr::new(move |indication: Indication| {

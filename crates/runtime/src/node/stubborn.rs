@@ -1,6 +1,11 @@
 //! Stubborn links as a module: what is sent is sent again and again, until its sender has enough.
 use super::{
-    Builder, handles::Codec, kept::Kept, links::offering, messages::Messages, outlet::Outlet,
+    Builder,
+    codec::{Coded, Coding},
+    kept::Kept,
+    links::offering,
+    messages::Messages,
+    outlet::Outlet,
 };
 use crate::error::Error;
 use bytes::Bytes;
@@ -10,7 +15,6 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Layer, ProcessId};
 use quorate_links::stubborn::{self, Deliver, Pauses, Request};
-use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
 /// What a module of stubborn links is made of, top down.
@@ -23,7 +27,7 @@ const HEAD: usize = 9;
 pub struct Repeater<T> {
     kept: Arc<Kept<Request>>,
     n: usize,
-    codec: Codec<T>,
+    codec: Coding<T>,
 }
 
 impl<T> Clone for Repeater<T> {
@@ -127,33 +131,21 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn stubborn<T>(&mut self, name: &str) -> Result<(Repeater<T>, Messages<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.stubborn_of(name, Codec::typed())
-    }
-
-    /// As [`stubborn`](Builder::stubborn), of bytes as they are.
-    ///
-    /// # Errors
-    /// When the name is used already.
-    pub fn stubborn_bytes(
+    pub fn stubborn<T>(
         &mut self,
-        name: &str,
-    ) -> Result<(Repeater<Bytes>, Messages<Bytes>), Error> {
-        self.stubborn_of(name, Codec::raw())
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Repeater<T>, Messages<T>), Error> {
+        self.stubborn_of(name.into())
     }
 
     fn stubborn_of<T>(
         &mut self,
-        name: &str,
-        codec: Codec<T>,
+        Coded { name, codec }: Coded<T>,
     ) -> Result<(Repeater<T>, Messages<T>), Error> {
         let kept = Arc::new(Kept::new(self.limits));
         let (outlet, intake) = Outlet::new(self.backlog);
         let (opened, inlet) = (kept.clone(), outlet.clone());
-        self.module(name, STUBBORN, move |wiring| {
+        self.module(&name, &codec.of(STUBBORN), move |wiring| {
             let links = wiring.links.datagrams();
             let up = offering(&wiring, inlet).with(|Deliver { from, bytes, .. }: Deliver| {
                 link::Deliver {

@@ -1,8 +1,9 @@
 //! The handles of terminating broadcast: whoever waits for a source's next message gets an answer.
 use super::{
     Builder,
+    codec::Coded,
     flow::Flow,
-    handles::{Broadcaster, Codec, Permit, TryBroadcastError},
+    handles::{Broadcaster, Permit, TryBroadcastError},
     modules::HEADS,
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
@@ -15,7 +16,6 @@ use quorate_abstractions::{
 };
 use quorate_catalogue::{broadcasts::NeedsPerfect, stack};
 use quorate_core::{Addr, MessageId, ProcessId};
-use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,
     pin::Pin,
@@ -156,22 +156,11 @@ impl Builder {
     /// # Errors
     /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the
     /// name is used already.
-    pub fn terminating<T>(&mut self, name: &str) -> Result<(Source<T>, Answers<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.terminating_of(name, Codec::typed(), true)
-    }
-
-    /// As [`terminating`](Builder::terminating), of bytes as they are.
-    ///
-    /// # Errors
-    /// As [`terminating`](Builder::terminating).
-    pub fn terminating_bytes(
+    pub fn terminating<T>(
         &mut self,
-        name: &str,
-    ) -> Result<(Source<Bytes>, Answers<Bytes>), Error> {
-        self.terminating_of(name, Codec::raw(), true)
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Source<T>, Answers<T>), Error> {
+        self.terminating_of(name.into(), true)
     }
 
     /// As [`terminating`](Builder::terminating), over regular consensus: agreement binds correct processes only.
@@ -179,17 +168,16 @@ impl Builder {
     ///
     /// # Errors
     /// As [`terminating`](Builder::terminating).
-    pub fn terminating_regular<T>(&mut self, name: &str) -> Result<(Source<T>, Answers<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.terminating_of(name, Codec::typed(), false)
+    pub fn terminating_regular<T>(
+        &mut self,
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Source<T>, Answers<T>), Error> {
+        self.terminating_of(name.into(), false)
     }
 
     fn terminating_of<T>(
         &mut self,
-        name: &str,
-        codec: Codec<T>,
+        Coded { name, codec }: Coded<T>,
         is_uniform: bool,
     ) -> Result<(Source<T>, Answers<T>), Error> {
         if self.synchrony.is_none() {
@@ -205,7 +193,7 @@ impl Builder {
         let (outlet, intake) = Outlet::new(self.backlog);
         let (inlet, own) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
-        self.fallible_module(name, algorithms, move |wiring| {
+        self.fallible_module(&name, &codec.of(algorithms), move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let up = Addr::new(move |delivery: Deliver| {
                 let is_message = delivery.outcome != terminating::Outcome::SenderFaulty;

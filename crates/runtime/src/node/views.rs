@@ -1,8 +1,9 @@
 //! The handles of view synchrony: a group whose members change while messages flow.
 use super::{
     Builder,
+    codec::Coded,
     flow::Flow,
-    handles::{Broadcaster, Codec, Delivery, Permit, TryBroadcastError},
+    handles::{Broadcaster, Delivery, Permit, TryBroadcastError},
     modules::{Door, HEADS},
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
@@ -16,7 +17,6 @@ use quorate_abstractions::{
 };
 use quorate_catalogue::{broadcasts::NeedsPerfect, views::Views};
 use quorate_core::{Addr, MessageId, ProcessSet};
-use serde::{Serialize, de::DeserializeOwned};
 use std::{
     pin::Pin,
     sync::Arc,
@@ -225,11 +225,8 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn views<T>(&mut self, name: &str) -> Result<(Group<T>, Events<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.views_of(name, Views::Primary, Codec::typed())
+    pub fn views<T>(&mut self, name: impl Into<Coded<T>>) -> Result<(Group<T>, Events<T>), Error> {
+        self.views_of(name.into(), Views::Primary)
     }
 
     /// As [`views`](Builder::views), by the name of the algorithm: `primary-views`; or
@@ -241,20 +238,16 @@ impl Builder {
     /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
     pub fn views_with<T>(
         &mut self,
-        name: &str,
+        name: impl Into<Coded<T>>,
         algorithm: &str,
-    ) -> Result<(Group<T>, Events<T>), Error>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.views_of(name, Views::find(algorithm)?, Codec::typed())
+    ) -> Result<(Group<T>, Events<T>), Error> {
+        self.views_of(name.into(), Views::find(algorithm)?)
     }
 
     fn views_of<T>(
         &mut self,
-        name: &str,
+        Coded { name, codec }: Coded<T>,
         views: Views,
-        codec: Codec<T>,
     ) -> Result<(Group<T>, Events<T>), Error> {
         if views.needs_perfect() && self.synchrony.is_none() {
             return Err(NeedsPerfect(views.name()).into());
@@ -273,7 +266,8 @@ impl Builder {
         } else {
             Wait::for_majority()
         };
-        self.fallible_module(name, views.algorithms(), move |wiring| {
+        let algorithms = codec.of(views.algorithms());
+        self.fallible_module(&name, &algorithms, move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let up = Addr::new(move |indication: Indication| {
                 match &indication {

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     Error, LatticeProposer, Node, QuorumSystem, Reading, Registers, Segments, Withdrawal,
-    node::Wiring,
+    node::{Coded, Wiring},
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -103,7 +103,7 @@ async fn registers_do_not_wait_for_each_other_and_one_is_sequential_at_a_process
 async fn started(kind: Kind) -> (Vec<Node>, Vec<Registers<Bytes>>) {
     let (mut nodes, mut all) = (Vec::new(), Vec::new());
     for mut builder in builders(kind, 3) {
-        all.push(builder.registers_bytes("registers").unwrap());
+        all.push(builder.registers(Coded::raw("registers")).unwrap());
         nodes.push(builder.start().await.unwrap());
     }
     for node in &nodes {
@@ -134,7 +134,7 @@ async fn reads_in_line_share_one_operation_and_are_told_in_their_order() {
     let mut builders = builders(Kind::Udp, 3);
     let mut all = Vec::new();
     for builder in &mut builders {
-        all.push(builder.registers_bytes("registers").unwrap());
+        all.push(builder.registers(Coded::raw("registers")).unwrap());
     }
     let mut nodes = vec![builders.remove(0).start().await.unwrap()];
     let value = Bytes::from_static(b"shared");
@@ -246,9 +246,9 @@ async fn updates_in_line_share_one_operation_and_count_as_one() {
         let mut all = Vec::new();
         for builder in &mut builders {
             let declared = if is_over {
-                builder.snapshot_over_bytes("snapshot", &system)
+                builder.snapshot_over(Coded::raw("snapshot"), &system)
             } else {
-                builder.snapshot_bytes("snapshot")
+                builder.snapshot(Coded::raw("snapshot"))
             };
             all.push(declared.unwrap());
         }

@@ -6,6 +6,7 @@ use super::{
 use crate::{
     Error, Messages, Node, Sender, TrySendError,
     faults::{Direction, Fault},
+    node::{Codec, Coded, Serde, Uncodable},
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -85,7 +86,7 @@ async fn who_does_not_read_slows_what_is_sent_to_it_and_nothing_else() {
     let (mut nodes, mut handles) = (Vec::new(), Vec::new());
     for builder in builders(Kind::Udp, 3) {
         let mut builder = builder.window(4).backlog(64 << 10);
-        handles.push(builder.links_bytes("mail").unwrap());
+        handles.push(builder.links(Coded::raw("mail")).unwrap());
         nodes.push(builder.start().await.unwrap());
     }
     let message = Bytes::from(vec![7; 8 << 10]);
@@ -146,12 +147,27 @@ async fn a_permit_holds_room_and_what_cannot_be_sent_is_refused() {
     assert!(within(letters.next()).await.is_none());
 }
 
+/// Sends any bytes, as if they were what serde has.
+enum Pretending {}
+
+impl Codec<Bytes> for Pretending {
+    const NAME: &'static str = <Serde as Codec<u64>>::NAME;
+
+    fn encode(value: &Bytes) -> Result<Bytes, Uncodable> {
+        Ok(value.clone())
+    }
+
+    fn decode(bytes: Bytes) -> Result<Bytes, Uncodable> {
+        Ok(bytes)
+    }
+}
+
 #[tokio::test]
 async fn a_message_of_another_type_is_told_with_its_sender_and_the_stream_goes_on() {
     let mut all = builders(Kind::Udp, 2);
     let (mut other, mut one) = (all.remove(1), all.remove(0));
     let (_, mut letters) = one.links::<u64>("mail").unwrap();
-    let (mail, _) = other.links_bytes("mail").unwrap();
+    let (mail, _) = other.links(Coded::by::<Pretending>("mail")).unwrap();
     let _nodes = [one.start().await.unwrap(), other.start().await.unwrap()];
     within(mail.send(p(1), Bytes::new())).await.unwrap();
     within(mail.send(p(1), Bytes::from_static(&[7])))

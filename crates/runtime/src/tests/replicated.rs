@@ -5,7 +5,9 @@ use super::{
 };
 use crate::{
     Broadcaster, Builder, Deliveries, Error, Node,
-    node::{Alone, Chunk, GroupOrder, Items, Machine, Replicated, SubmitError, Unreadable, Way},
+    node::{
+        Alone, Chunk, Coded, GroupOrder, Items, Machine, Replicated, SubmitError, Unreadable, Way,
+    },
 };
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
@@ -467,7 +469,7 @@ impl Machine for Ledger {
 }
 
 fn ledger(mut builder: Builder) -> (Builder, Replicated<Ledger>) {
-    let ledger = builder.replicated_bytes("ledger", Ledger::default());
+    let ledger = builder.replicated(Coded::raw("ledger"), Ledger::default());
     (builder, ledger.unwrap())
 }
 

@@ -5,7 +5,10 @@ use super::{
 };
 use crate::{
     Answer, Answers, Builder, Error, Node, Source,
-    node::Outcome::{self, Message, SenderFaulty},
+    node::{
+        Coded,
+        Outcome::{self, Message, SenderFaulty},
+    },
 };
 use futures::StreamExt;
 use quorate_core::ProcessId;
@@ -189,7 +192,7 @@ async fn over_regular_consensus_a_crash_is_answered_too_and_p_can_be_derived() {
     for builder in builders(Kind::Udp, 3) {
         let mut builder = synchronous(builder, Duration::from_secs(2));
         let regular = builder.terminating_regular::<u64>("regular").unwrap();
-        let raw = builder.terminating_bytes("raw").unwrap();
+        let raw = builder.terminating(Coded::raw("raw")).unwrap();
         let crashes = builder.crashes_from_terminating("derived").unwrap();
         handles.push((regular, raw, crashes));
         nodes.push(builder.start().await.unwrap());

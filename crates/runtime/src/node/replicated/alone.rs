@@ -2,9 +2,9 @@
 use super::{
     super::{
         agreement::Abandon,
+        codec::{Coding, Raw, Serde},
         flow::Flow,
         group::{Entry, Sharer, Unreadable},
-        handles::Codec,
         window::Limits,
     },
     Machine, Replica, Replicated, Shared,
@@ -85,14 +85,14 @@ where
 {
     /// Such a machine of the process `me`, and the handle of it, which has at most so many commands under way.
     pub fn typed(me: Origin, machine: M, window: usize) -> (Replicated<M>, Self) {
-        Self::of(me, machine, Codec::typed(), window)
+        Self::of(me, machine, Coding::by::<Serde>(), window)
     }
 }
 
 impl<M: Machine<Command = Bytes>> Alone<M> {
     /// As [`typed`](Alone::typed), of a machine whose commands are bytes.
     pub fn bytes(me: Origin, machine: M, window: usize) -> (Replicated<M>, Self) {
-        Self::of(me, machine, Codec::raw(), window)
+        Self::of(me, machine, Coding::by::<Raw>(), window)
     }
 }
 
@@ -100,7 +100,7 @@ impl<M: Machine> Alone<M> {
     fn of(
         me: Origin,
         machine: M,
-        codec: Codec<M::Command>,
+        codec: Coding<M::Command>,
         window: usize,
     ) -> (Replicated<M>, Self) {
         let limits = Limits {

@@ -1,0 +1,204 @@
+//! How a user's messages travel.
+use crate::error::Error;
+use bytes::Bytes;
+use quorate_core::wire::{decode_value, encode_value};
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt;
+
+/// A value cannot be encoded, or bytes are no value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, thiserror::Error)]
+#[error("this cannot be encoded, or decoded")]
+pub struct Uncodable;
+
+/// How values of type `T` travel: named where a module is declared, by [`Coded::by`].
+///
+/// What is encoded has to come back as an equal value, at every process. Whoever sends has each value decoded once:
+/// what does not come back is refused there, as [`Unencodable`](Error::Unencodable), and harms nobody else. What arrives
+/// and cannot be decoded is an error of its own at whoever reads it.
+///
+/// ```
+/// use bytes::Bytes;
+/// use quorate_runtime::{Node, node::{Codec, Coded, Uncodable}};
+///
+/// /// Numbers as text.
+/// enum Decimal {}
+///
+/// impl Codec<u64> for Decimal {
+///     const NAME: &'static str = "decimal";
+///
+///     fn encode(value: &u64) -> Result<Bytes, Uncodable> {
+///         Ok(value.to_string().into())
+///     }
+///
+///     fn decode(bytes: Bytes) -> Result<u64, Uncodable> {
+///         let text = std::str::from_utf8(&bytes).map_err(|_| Uncodable)?;
+///         text.parse().map_err(|_| Uncodable)
+///     }
+/// }
+///
+/// # use futures::StreamExt;
+/// # use quorate_core::ProcessId;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
+/// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// # let peers = vec![socket.local_addr()?];
+/// let mut node = Node::builder(me, peers).socket(socket);
+/// let (counts, mut delivered) = node.total_order(Coded::by::<Decimal>("counts"))?;
+/// let node = node.start().await?;
+/// counts.broadcast(42).await?;
+/// assert_eq!(delivered.next().await.ok_or("the node has stopped")??.message, 42);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Codec<T> {
+    /// What processes compare when they meet: those whose codecs differ do not talk to each other. A new name is for
+    /// whatever reads other bytes.
+    const NAME: &'static str;
+
+    /// The bytes of a value.
+    ///
+    /// # Errors
+    /// When it has none.
+    fn encode(value: &T) -> Result<Bytes, Uncodable>;
+
+    /// The value of bytes, which may be any, and are shared with what arrived with them: copy what is kept for long.
+    ///
+    /// # Errors
+    /// When they are no value.
+    fn decode(bytes: Bytes) -> Result<T, Uncodable>;
+}
+
+/// What serde can write and read, as [bincode](https://docs.rs/bincode) has it: the codec where none is named.
+#[derive(Clone, Copy, Debug)]
+pub enum Serde {}
+
+impl<T: Serialize + DeserializeOwned> Codec<T> for Serde {
+    const NAME: &'static str = "bincode";
+
+    fn encode(value: &T) -> Result<Bytes, Uncodable> {
+        encode_value(value).map_err(|_| Uncodable)
+    }
+
+    fn decode(bytes: Bytes) -> Result<T, Uncodable> {
+        decode_value(&bytes).map_err(|_| Uncodable)
+    }
+}
+
+/// Bytes as they are.
+#[derive(Clone, Copy, Debug)]
+pub enum Raw {}
+
+impl Codec<Bytes> for Raw {
+    const NAME: &'static str = "raw";
+
+    fn encode(value: &Bytes) -> Result<Bytes, Uncodable> {
+        Ok(value.clone())
+    }
+
+    fn decode(bytes: Bytes) -> Result<Bytes, Uncodable> {
+        Ok(bytes)
+    }
+}
+
+/// The name of a module, and how its messages travel: all that a module is declared by accepts one. A name alone stands
+/// for one by [`Serde`].
+pub struct Coded<T> {
+    pub(crate) name: String,
+    pub(crate) codec: Coding<T>,
+}
+
+impl<T> Coded<T> {
+    /// A module of this name, whose messages travel as this codec has it.
+    pub fn by<C: Codec<T>>(name: impl Into<String>) -> Self {
+        Coded {
+            name: name.into(),
+            codec: Coding::by::<C>(),
+        }
+    }
+}
+
+impl Coded<Bytes> {
+    /// A module of this name, whose messages are bytes, which travel as they are. Those that arrive share the buffers
+    /// that they were received in: copy what is kept for long.
+    pub fn raw(name: impl Into<String>) -> Self {
+        Coded::by::<Raw>(name)
+    }
+}
+
+impl<T> Clone for Coded<T> {
+    fn clone(&self) -> Self {
+        Coded {
+            name: self.name.clone(),
+            codec: self.codec,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Coded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coded")
+            .field("name", &self.name)
+            .field("codec", &self.codec.name)
+            .finish()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> From<&str> for Coded<T> {
+    fn from(name: &str) -> Self {
+        Coded::by::<Serde>(name)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> From<&String> for Coded<T> {
+    fn from(name: &String) -> Self {
+        Coded::by::<Serde>(name)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> From<String> for Coded<T> {
+    fn from(name: String) -> Self {
+        Coded::by::<Serde>(name)
+    }
+}
+
+/// How messages of a type become payloads and back.
+pub(crate) struct Coding<T> {
+    name: &'static str,
+    pub encode: fn(&T) -> Result<Bytes, Error>,
+    pub decode: fn(Bytes) -> Option<T>,
+}
+
+impl<T> Clone for Coding<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Coding<T> {}
+
+impl<T> Coding<T> {
+    pub fn by<C: Codec<T>>() -> Self {
+        Coding {
+            name: C::NAME,
+            encode: encode_readable::<T, C>,
+            decode: |payload| C::decode(payload).ok(),
+        }
+    }
+
+    /// What a module is made of, with how its messages travel, if not as usual.
+    pub fn of(&self, algorithms: &str) -> String {
+        match self.name {
+            <Serde as Codec<()>>::NAME => algorithms.to_owned(),
+            name => format!("{algorithms} coded:{name}"),
+        }
+    }
+}
+
+/// The encoding of a value, if it can be read again: untagged enums, skipped fields and the like are encoded
+/// without a word, and would be nothing to whoever receives them.
+fn encode_readable<T, C: Codec<T>>(value: &T) -> Result<Bytes, Error> {
+    let encoded = C::encode(value).map_err(|_| Error::Unencodable)?;
+    C::decode(encoded.clone()).map_err(|_| Error::Unencodable)?;
+    Ok(encoded)
+}
