@@ -335,6 +335,7 @@ impl View {
             "leader": now.leader.map(ProcessId::rank),
             "suspected": ranks(now.suspected),
             "cut_off": ranks(now.cut_off),
+            "leaving": ranks(now.leaving),
             "peers": peers.collect::<Vec<_>>(),
             "slowed": slowed.collect::<Vec<_>>(),
         })

@@ -119,6 +119,17 @@ pub enum NodeEvent {
         /// The process.
         process: ProcessId,
     },
+    /// A process has said that it is about to stop, and a majority stays without it: it is suspected from now on, so
+    /// that nobody waits for it.
+    Leaving {
+        /// The process; oneself, too.
+        process: ProcessId,
+    },
+    /// A process that was about to stop is not heard any more; or it is needed, since others are gone.
+    LeavingNoLonger {
+        /// The process; oneself, too.
+        process: ProcessId,
+    },
     /// A process is known to reach less than a majority in both directions.
     CutOff {
         /// The process; oneself, too.
@@ -211,6 +222,11 @@ impl NodeEvent {
                 info!(number = epoch, ?newcomers, "configuration");
             }
             NodeEvent::Crashed { process } => warn!(%process, "crashed"),
+            NodeEvent::Leaving { process } => info!(%process, "about to stop"),
+            NodeEvent::LeavingNoLonger { process } if now.suspected.contains(*process) => {
+                info!(%process, "gone, as it said");
+            }
+            NodeEvent::LeavingNoLonger { process } => info!(%process, "needed, and not gone"),
             NodeEvent::CutOff { process } => warn!(%process, "cut off from a majority"),
             NodeEvent::CutOffNoLonger { process } => info!(%process, "cut off no longer"),
             NodeEvent::Elected { leader } => info!(%leader, "trusted to lead"),
@@ -260,6 +276,9 @@ impl NodeEvent {
             }
             NodeEvent::StreamBegun { peer } => info!(%peer, "a stream to it has begun anew"),
             NodeEvent::Gap { peer } => warn!(%peer, "some of what it sent is missing here"),
+            NodeEvent::Suspected { peer } if now.leaving.contains(*peer) => {
+                info!(%peer, "not waited for: it is about to stop");
+            }
             NodeEvent::Suspected { peer } => warn!(%peer, "suspected"),
             NodeEvent::Restored { peer } => info!(%peer, "suspected no longer"),
             _ => {}

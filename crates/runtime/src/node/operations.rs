@@ -112,6 +112,8 @@ struct Line<A, O> {
     in_flight: Option<InFlight<O>>,
     /// In the order of their tickets.
     waiting: VecDeque<Waiting<A, O>>,
+    /// How many at the front share the next operation, as far as was looked, and the longest of them.
+    sharers: (usize, usize),
 }
 
 impl<A, O> Line<A, O> {
@@ -119,17 +121,24 @@ impl<A, O> Line<A, O> {
         Line {
             in_flight: None,
             waiting: VecDeque::new(),
+            sharers: (0, 0),
         }
     }
 
-    /// How much room the next operation may take.
-    fn next_bytes(&self, sharing: &Sharing<A>) -> usize {
-        let Some(first) = self.waiting.front() else {
-            return 0;
-        };
-        let rest = self.waiting.iter().skip(1);
-        let rest = rest.take_while(|next| (sharing.shares)(&first.action, &next.action));
-        rest.map(|next| next.bytes).fold(first.bytes, usize::max)
+    /// How much room the next operation may take. Looks at those only that have come since it was asked last.
+    fn next_bytes(&mut self, sharing: &Sharing<A>) -> usize {
+        let (mut count, mut longest) = self.sharers;
+        let first = self.waiting.front();
+        let shares = |next: &A| first.is_some_and(|it| (sharing.shares)(&it.action, next));
+        let mut rest = self.waiting.iter().skip(count);
+        while let Some(next) = rest.next()
+            && (count == 0 || shares(&next.action))
+        {
+            count += 1;
+            longest = longest.max(next.bytes);
+        }
+        self.sharers = (count, longest);
+        longest
     }
 }
 
@@ -306,7 +315,7 @@ where
     fn advance(&self, ledger: &mut Ledger<K, A, O>) -> Refused<O> {
         let mut refused = Vec::new();
         while let Some(next) = ledger.ready.first_entry() {
-            let line = ledger.lines.get(next.get());
+            let line = ledger.lines.get_mut(next.get());
             let bytes = line.map_or(0, |line| line.next_bytes(&self.sharing));
             let Ok(Ok(room)) = self.window.try_take(bytes) else {
                 break;
@@ -329,6 +338,7 @@ where
             return;
         };
         let (mut action, mut bytes, mut answers) = (None, 0, Vec::new());
+        line.sharers = (0, 0);
         let shares = |action: &Option<A>, next: &A| {
             let action = action.as_ref();
             action.is_none_or(|action| (self.sharing.shares)(action, next))
@@ -409,6 +419,7 @@ impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
         let line = self.lines.get_mut(object)?;
         let place = line.waiting.binary_search_by_key(&ticket, |w| w.ticket);
         let left = line.waiting.remove(place.ok()?);
+        line.sharers = (0, 0);
         self.ready.remove(&ticket);
         self.settle(object);
         left

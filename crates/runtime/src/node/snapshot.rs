@@ -124,6 +124,9 @@ pub struct Snapshot {
     pub cut_off: ProcessSet,
     /// Who is suspected to have crashed, or to be of as little use.
     pub suspected: ProcessSet,
+    /// Who has said that it is about to stop, while a majority stays, and is heard yet; oneself included. Peers that are
+    /// about to stop are suspected, too.
+    pub leaving: ProcessSet,
     /// Who is trusted to lead, which is a hint: see [`Node::leader_hint`](super::Node::leader_hint). `None`
     /// while this process does not take part.
     pub leader: Option<ProcessId>,
@@ -176,6 +179,7 @@ impl Snapshot {
             incoming: None,
             cut_off: ProcessSet::EMPTY,
             suspected: ProcessSet::EMPTY,
+            leaving: ProcessSet::EMPTY,
             leader: None,
             trusted: None,
             crashed: ProcessSet::EMPTY,
@@ -412,14 +416,20 @@ impl Snapshot {
     pub(crate) fn upon_reach(&mut self, reach: Reach) -> Vec<NodeEvent> {
         let suspected = mem::replace(&mut self.suspected, reach.suspected);
         let cut_off = mem::replace(&mut self.cut_off, reach.cut_off);
+        let leaving = mem::replace(&mut self.leaving, reach.leaving);
         let (now_suspected, now_cut_off) = (reach.suspected, reach.cut_off);
         let mut events = Vec::new();
+        // Before it is suspected for that.
+        let news = reach.leaving.without(leaving).iter();
+        events.extend(news.map(|process| NodeEvent::Leaving { process }));
         let news = now_suspected.without(suspected).iter();
         events.extend(news.map(|peer| NodeEvent::Suspected { peer }));
         let news = suspected.without(now_suspected).iter();
         events.extend(news.map(|peer| NodeEvent::Restored { peer }));
         let news = now_cut_off.without(cut_off).iter();
         events.extend(news.map(|process| NodeEvent::CutOff { process }));
+        let news = leaving.without(reach.leaving).iter();
+        events.extend(news.map(|process| NodeEvent::LeavingNoLonger { process }));
         let news = cut_off.without(now_cut_off).iter();
         events.extend(news.map(|process| NodeEvent::CutOffNoLonger { process }));
         events

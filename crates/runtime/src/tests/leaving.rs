@@ -4,7 +4,7 @@ use super::{
     p,
     replicated::{Bank, bind, deposit, free, kill},
 };
-use crate::{Broadcaster, Builder, Deliveries, Node};
+use crate::{Broadcaster, Builder, Deliveries, Node, NodeEvent};
 use futures::StreamExt;
 use quorate_abstractions::eventually_perfect::Indication;
 use quorate_detectors::increasing_timeout;
@@ -86,7 +86,13 @@ async fn a_follower_that_leaves_disturbs_nobody() {
         let mut hints = members[1].node.leader_hints();
         while within(hints.next()).await.unwrap() != Some(p(1)) {}
         let mut suspicions = members[1].node.suspicions();
+        let mut events = members[1].node.events();
         within(members.remove(2).node.shutdown()).await.unwrap();
+        // That it leaves is no crash to whoever watches.
+        let (process, peer) = (p(3), p(3));
+        while within(events.next()).await.unwrap() != (NodeEvent::Leaving { process }) {}
+        let next = within(events.next()).await;
+        assert_eq!(next, Some(NodeEvent::Suspected { peer }), "{kind:?}");
         let suspicion = within(suspicions.next()).await;
         assert_eq!(suspicion, Some(Indication::Suspect(p(3))), "{kind:?}");
         for member in &members {

@@ -323,6 +323,35 @@ fn objects_get_room_in_the_order_in_which_they_came_however_many_wait_for_one() 
 }
 
 #[test]
+fn who_waits_in_a_line_is_looked_at_once_however_many_come_while_there_is_no_room() {
+    static LOOKS: AtomicUsize = AtomicUsize::new(0);
+    let sharing = Sharing {
+        shares: |_: &Ask, _: &Ask| {
+            LOOKS.fetch_add(1, SeqCst);
+            true
+        },
+        absorb: |_, _| {},
+    };
+    let limits = Limits {
+        messages: 1,
+        bytes: usize::MAX,
+    };
+    let operations = Arc::new(Operations::new(limits, sharing));
+    operations.open(Addr::nowhere());
+    let _in_flight = invoke(&operations, "a", Read);
+    let count = 2000;
+    let waiting: Vec<_> = (0..count).map(|_| invoke(&operations, "b", Read)).collect();
+    assert!(LOOKS.load(SeqCst) <= count, "{LOOKS:?} looks");
+    // All of them share the operation that begins.
+    operations.returned(&"a", 1, "done");
+    assert_eq!(operations.progress().waiting, 0);
+    operations.returned(&"b", 2, "read");
+    for mut read in waiting {
+        returns(&mut read, "read");
+    }
+}
+
+#[test]
 fn a_long_operation_is_not_overtaken_for_ever_by_short_ones() {
     let (operations, begun) = opened(8);
     let _first = invoke_long(&operations, "a", Write(1), 60);

@@ -263,6 +263,20 @@ fn what_the_detectors_say_is_told_one_by_one() {
         ]
     );
     assert_eq!(now.upon_reach(reach(&[3], &[])), []);
+    let process = p(2);
+    let leaving = Reach {
+        leaving: set(&[2]),
+        ..reach(&[2, 3], &[])
+    };
+    let events = [
+        NodeEvent::Leaving { process },
+        NodeEvent::Suspected { peer },
+    ];
+    assert_eq!(now.upon_reach(leaving), events);
+    assert_eq!(now.leaving, set(&[2]));
+    let gone = [NodeEvent::LeavingNoLonger { process }];
+    assert_eq!(now.upon_reach(reach(&[2, 3], &[])), gone);
+    assert_eq!(now.leaving, ProcessSet::EMPTY);
     let process = p(3);
     let crashed = [NodeEvent::Crashed { process }];
     assert_eq!(now.upon_crash(Crash(process)), crashed);
@@ -357,7 +371,7 @@ impl Reader {
 
 type News = fn(&mut Snapshot) -> Vec<NodeEvent>;
 
-const NEWS: [News; 14] = [
+const NEWS: [News; 15] = [
     |now| now.upon_status(link::Status::Admitted),
     |now| now.upon_status(newcomer()),
     |now| now.upon_status(excluded()),
@@ -376,6 +390,13 @@ const NEWS: [News; 14] = [
         now.upon_reach(Reach {
             suspected,
             cut_off,
+            ..Reach::default()
+        })
+    },
+    |now| {
+        now.upon_reach(Reach {
+            suspected: set(&[2]),
+            leaving: set(&[1, 2]),
             ..Reach::default()
         })
     },
