@@ -270,6 +270,24 @@ fn metrics_and_status_are_there() {
 }
 
 #[test]
+fn the_finest_log_says_what_each_module_is_asked_and_indicates() {
+    let filter = ["--log", "info,quorate::modules=trace"];
+    let nodes = ready_cluster(1, &filter);
+    assert_eq!(nodes[0].ask("SET k v"), "+OK");
+    let span = "node{cluster=\"quorate\" process=p1}:module{path=link}: ";
+    wait_for("a delivery of the link", || {
+        let log = nodes[0].log();
+        let mut lines = log.lines().filter(|line| line.contains(span));
+        lines
+            .any(|line| line.contains("TRACE") && line.contains("Deliver direction=\"indication\""))
+            .then_some(())
+    });
+    let quiet = ready_cluster(1, &[]);
+    assert_eq!(quiet[0].ask("SET k v"), "+OK");
+    assert!(!quiet[0].log().contains("direction="), "{}", quiet[0].log());
+}
+
+#[test]
 fn redis_benchmark_ends_without_an_error() {
     let known = Command::new("redis-benchmark").arg("--version").output();
     if !known.is_ok_and(|output| output.status.success()) {

@@ -77,7 +77,8 @@
 //! [`leader_hint`](Node::leader_hint), [`crashes`](Node::crashes); and all that it knows of its cluster, at each
 //! time and as it happens: [`status`](Node::status), [`events`](Node::events); what each peer owes and how far away it
 //! is: [`gauges`](Node::gauges), which the feature `metrics` gives to the program's `metrics` recorder. The log has it, too, by
-//! [`tracing`](https://docs.rs/tracing), in a span that names the process and the cluster.
+//! [`tracing`](https://docs.rs/tracing), in a span that names the process and the cluster; at the level `TRACE` and with the
+//! target `quorate::modules`, each request to a module and each indication of one, too.
 //!
 //! Two run three operating-system processes, and kill some: `transfer`, by [atomic
 //! commit](Builder::commit), which all banks do or none does; and `bank`, a machine of one's own that is

@@ -5,6 +5,7 @@ use crate::{
     ready::{self, Numbers},
     recorder::Recorder,
     timers::Timers,
+    tracer::{self, Both, Tracer},
 };
 use quorate_core::{
     Time,
@@ -19,6 +20,7 @@ use std::{
     time::Instant,
 };
 use tokio::{task::coop, time::Sleep};
+use tracing::Span;
 
 /// Batches between two looks at the clock.
 const BATCHES_A_TIME: usize = 32;
@@ -52,10 +54,16 @@ pub(crate) struct Executor {
     /// Who runs: for the report of a panic.
     running: Option<usize>,
     recorder: Option<Recorder>,
+    tracer: Tracer,
 }
 
 impl Executor {
-    pub fn new(shared: Arc<Shared>, edges: Vec<Box<dyn Edge>>, recorder: Option<Recorder>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        edges: Vec<Box<dyn Edge>>,
+        recorder: Option<Recorder>,
+        span: Span,
+    ) -> Self {
         Executor {
             shared,
             actors: Vec::new(),
@@ -70,6 +78,7 @@ impl Executor {
             armed: None,
             running: None,
             recorder,
+            tracer: Tracer::new(span),
         }
     }
 
@@ -173,9 +182,14 @@ impl Executor {
             return;
         };
         self.running = Some(index);
-        match &mut self.recorder {
-            None => work(actor.as_mut(), self.now, &mut Unwatched),
-            Some(recorder) => work(actor.as_mut(), self.now, recorder),
+        let tracer = tracer::is_wanted().then_some(&mut self.tracer);
+        match (&mut self.recorder, tracer) {
+            (None, None) => work(actor.as_mut(), self.now, &mut Unwatched),
+            (Some(recorder), None) => work(actor.as_mut(), self.now, recorder),
+            (None, Some(tracer)) => work(actor.as_mut(), self.now, tracer),
+            (Some(recorder), Some(tracer)) => {
+                work(actor.as_mut(), self.now, &mut Both(recorder, tracer));
+            }
         }
         self.running = None;
         actor.take_alarms(&mut self.alarms);

@@ -29,6 +29,7 @@ mod strangers;
 pub mod tcp;
 pub mod thread;
 mod timers;
+mod tracer;
 pub mod udp;
 
 pub use error::Error;

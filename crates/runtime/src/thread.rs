@@ -18,6 +18,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::{LocalSet, spawn_local},
 };
+use tracing::Span;
 
 /// How the protocol thread ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -140,6 +141,7 @@ pub struct Protocol {
     on_panic: OnPanic,
     at_end: Vec<AtEnd>,
     recorder: Option<Recorder>,
+    span: Span,
 }
 
 impl Protocol {
@@ -169,6 +171,7 @@ impl Protocol {
             on_panic: OnPanic::default(),
             at_end: Vec::new(),
             recorder: None,
+            span: Span::none(),
         }
     }
 
@@ -188,6 +191,12 @@ impl Protocol {
         let recorder = Recorder::new(self.host.shared.identity.clone(), capacity);
         self.recorder = Some(recorder.clone());
         recorder
+    }
+
+    /// Has what the algorithms are asked and indicate told to the log in this span, if it wants that: at the level
+    /// `TRACE`, with the target `quorate::modules`.
+    pub fn span(&mut self, span: Span) {
+        self.span = span;
     }
 
     /// The runtime in whose context the sockets of edges are to be made.
@@ -217,10 +226,11 @@ impl Protocol {
             on_panic,
             at_end,
             recorder,
+            span,
             ..
         } = self;
         let (ending, ended) = watch::channel(None);
-        let executor = Executor::new(host.shared.clone(), edges, recorder);
+        let executor = Executor::new(host.shared.clone(), edges, recorder, span);
         let thread = match &place {
             Place::Own(_) => None,
             Place::Shared(thread) => Some(thread.clone()),

@@ -394,6 +394,7 @@ impl Builder {
         let snapshot = Snapshot::new(self.me, self.incarnation, &self.peers, needed);
         let (sight, seen) = Sight::new(snapshot, &self.link.cluster, self.synchrony.is_some());
         let sight = Arc::new(sight);
+        protocol.span(sight.span().clone());
         let configuration = self.link_configuration(&socket);
         let stack = configuration.stack.clone();
         let links = PerfectLinks::new(protocol.host(), configuration);
@@ -645,7 +646,9 @@ impl Builder {
                 Some(_) => (&detector.suspicions, &leader),
                 None => (&suspicions, &trust),
             };
+            let of_node = status.span();
             (module.wire)(Wiring {
+                span: tracing::error_span!(parent: of_node, "module", name),
                 host: host.at(&name),
                 links: lanes,
                 detector: suspicions.clone(),

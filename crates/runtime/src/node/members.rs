@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
+use tracing::info;
 
 impl Cost for View {
     fn cost(&self) -> usize {
@@ -47,7 +48,12 @@ impl Builder {
         let (outlet, intake) = Outlet::new(self.backlog);
         let inlet = outlet.clone();
         self.module(name, stack::GROUP_MEMBERSHIP, move |wiring| {
-            let up = Addr::new(move |view| inlet.tell(view));
+            let span = wiring.span.clone();
+            let up = Addr::new(move |view: View| {
+                let View { id, members } = &view;
+                span.in_scope(|| info!(view = id, ?members, "installed"));
+                inlet.tell(view);
+            });
             if let Some(perfect) = &wiring.perfect {
                 stack::group_membership(&wiring.host, &wiring.links, perfect, up);
             }

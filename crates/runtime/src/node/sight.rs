@@ -36,6 +36,11 @@ pub(super) struct Seen {
 }
 
 impl Sight {
+    /// In which the node's events are told to the log.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
     /// So much is known at first, in this cluster; `has_perfect`: whether there is P.
     pub fn new(snapshot: Snapshot, cluster: &str, has_perfect: bool) -> (Self, Seen) {
         let latest = Arc::new(Mutex::new(Arc::new(snapshot.clone())));

@@ -22,6 +22,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
+use tracing::{info, warn};
 
 /// Broadcasts messages of type `T` in a group with views. Clones share the module's window.
 pub struct Group<T> {
@@ -269,8 +270,18 @@ impl Builder {
         let algorithms = codec.of(views.algorithms());
         self.fallible_module(&name, &algorithms, move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
+            let span = wiring.span.clone();
             let up = Addr::new(move |indication: Indication| {
                 match &indication {
+                    Indication::View { view, newcomers } => span.in_scope(|| {
+                        info!(view = view.id, members = ?view.members, ?newcomers, "installed");
+                    }),
+                    Indication::Excluded { view } => span.in_scope(|| {
+                        warn!(
+                            view,
+                            "the others have installed a view without this process"
+                        );
+                    }),
                     Indication::Block => back.send(Request::BlockOk),
                     Indication::Deliver(deliver) if deliver.id.origin == me => {
                         counted.delivered(deliver.id.sequence, 1);

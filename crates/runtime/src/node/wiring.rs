@@ -23,6 +23,7 @@ use quorate_core::{Addr, Host, ProcessId, message::Origin};
 use quorate_links::perfect::PerfectLinks;
 use quorate_registers::{lattice_agreement::Mode, multi_writer, snapshot_from_registers};
 use std::sync::Arc;
+use tracing::Span;
 
 /// What [`Wiring::snapshot`] is made of, top down.
 pub(super) const SNAPSHOT: &str = "snapshot:from-registers register:multi-writer-majority";
@@ -48,6 +49,8 @@ pub struct Wiring {
     pub perfect: Option<Subscribe<perfect::Crash>>,
     /// How total order is configured on this node.
     pub total_order: by_consensus::Configuration,
+    /// The span of the module, in that of the node: for what it tells the log.
+    pub span: Span,
     /// The order that this module shares with replicated machines, if it does.
     pub(super) group: Option<Arc<Group>>,
 }

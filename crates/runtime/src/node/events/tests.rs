@@ -2,12 +2,13 @@ use super::{
     super::sight::{Seen, Sight},
     *,
 };
+use crate::tracer::Tracer;
 use futures::FutureExt;
 use quorate_abstractions::{eventually_perfect::Reach, leader::Trust, link::Status};
-use quorate_core::ProcessSet;
+use quorate_core::{MessageId, Name, Observation, Observe, ProcessSet, actor::Probe};
 use std::{cell::RefCell, fmt::Write, net::SocketAddr, sync::Once};
 use tracing::{
-    Event, Metadata, Subscriber,
+    Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
 };
@@ -125,8 +126,9 @@ impl Visit for Fields<'_> {
 }
 
 impl Subscriber for Log {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    /// Nobody wants to know what each module is asked: that would slow whatever else is tested.
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() || metadata.is_span() || *metadata.level() < Level::TRACE
     }
 
     fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
@@ -154,6 +156,40 @@ impl Subscriber for Log {
     fn enter(&self, _: &span::Id) {}
 
     fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn each_request_and_each_indication_of_a_module_is_a_line_of_the_finest_log() {
+    let module = Name::from("orders/uniform");
+    let origin = Origin {
+        process: p(2),
+        incarnation: Incarnation(7),
+    };
+    let id = MessageId {
+        origin,
+        sequence: 3,
+    };
+    let lines = logged(|| {
+        let mut tracer = Tracer::new(Span::none());
+        tracer.event(&module, &Said(Observation::request("Broadcast")));
+        tracer.event(&module, &Said(Observation::internal("Timer")));
+        let delivery = Observation::indication("Deliver").message(id).peer(p(2));
+        assert!(tracer.effect(&module, &Said(delivery)));
+    });
+    let module = "[module path=orders/uniform]";
+    let expected = [
+        format!("TRACE {module} message=Broadcast direction=\"request\" count=1"),
+        format!("TRACE {module} message=Deliver direction=\"indication\" id={id} count=1 peer=p2"),
+    ];
+    assert_eq!(lines, expected);
+}
+
+struct Said(Observation);
+
+impl Observe for Said {
+    fn observe(&self) -> Observation {
+        self.0
+    }
 }
 
 #[test]
