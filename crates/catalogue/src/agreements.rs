@@ -16,7 +16,7 @@ use quorate_consensus::{
 };
 use quorate_core::{Addr, Host};
 use quorate_quorums::{Quorums, flooding};
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// Consensus: an algorithm, and what it stands on. Uniform, but for the [regular](Consensus::is_uniform) one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,14 +127,6 @@ impl Consensus {
         CONSENSUS.iter().map(|(consensus, _, _)| *consensus)
     }
 
-    /// The consensus of that name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn find(name: &str) -> Result<Consensus, UnknownAgreement> {
-        find(&CONSENSUS, "consensus", name)
-    }
-
     /// The name by which configurations choose it: that of its algorithm.
     pub fn name(self) -> &'static str {
         entry(&CONSENSUS, &self).0
@@ -229,18 +221,18 @@ impl Consensus {
     }
 }
 
+impl FromStr for Consensus {
+    type Err = UnknownAgreement;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAgreement> {
+        find(&CONSENSUS, "consensus", name)
+    }
+}
+
 impl Commit {
     /// Every one of them.
     pub fn all() -> impl Iterator<Item = Commit> {
         COMMIT.iter().map(|(commit, _, _)| *commit)
-    }
-
-    /// The atomic commit of that name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn find(name: &str) -> Result<Commit, UnknownAgreement> {
-        find(&COMMIT, "atomic commit", name)
     }
 
     /// The name by which configurations choose it: that of its algorithm.
@@ -284,6 +276,14 @@ impl Commit {
     }
 }
 
+impl FromStr for Commit {
+    type Err = UnknownAgreement;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAgreement> {
+        find(&COMMIT, "atomic commit", name)
+    }
+}
+
 /// P, if there is one.
 fn needed<'b, L>(
     below: &'b Below<L>,
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn every_one_is_found_by_its_name_which_is_that_of_its_algorithm() {
         for consensus in Consensus::all() {
-            assert_eq!(Consensus::find(consensus.name()), Ok(consensus));
+            assert_eq!(consensus.name().parse::<Consensus>(), Ok(consensus));
             let entry = algorithms::find(consensus.name()).unwrap();
             let kind = if consensus.is_uniform() {
                 "uniform"
@@ -322,13 +322,13 @@ mod tests {
             assert_eq!(entry.abstraction, format!("{kind} consensus"));
         }
         for commit in Commit::all() {
-            assert_eq!(Commit::find(commit.name()), Ok(commit));
+            assert_eq!(commit.name().parse::<Commit>(), Ok(commit));
             let entry = algorithms::find(commit.name()).unwrap();
             assert_eq!(entry.abstraction, "atomic commit");
         }
-        let unknown = Consensus::find("raffle").unwrap_err().to_string();
+        let unknown = "raffle".parse::<Consensus>().unwrap_err().to_string();
         assert!(unknown.contains("consensus `raffle`") && unknown.contains("leader-driven"));
-        let unknown = Commit::find("three-phase").unwrap_err().to_string();
+        let unknown = "three-phase".parse::<Commit>().unwrap_err().to_string();
         assert!(unknown.contains("commit `three-phase`") && unknown.contains("two-phase"));
     }
 }

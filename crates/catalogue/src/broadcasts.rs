@@ -10,7 +10,7 @@ use quorate_broadcast::{
     first_in_first_out as fifo, lazy,
 };
 use quorate_core::{Addr, Host, MessageId};
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// A delivery of the abstraction, in the common form.
 macro_rules! single {
@@ -155,17 +155,6 @@ impl Broadcast {
         ALL.iter().map(|(broadcast, _, _)| *broadcast)
     }
 
-    /// The broadcast of that name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn find(name: &str) -> Result<Broadcast, UnknownBroadcast> {
-        let found = ALL.iter().find(|(_, known, _)| *known == name);
-        found
-            .map(|(broadcast, _, _)| *broadcast)
-            .ok_or_else(|| UnknownBroadcast(name.to_owned()))
-    }
-
     /// Whether all processes deliver the same sequence, even those that crash: what a replicated
     /// service needs.
     pub fn is_uniform_total_order(self) -> bool {
@@ -212,6 +201,17 @@ impl Broadcast {
             | Broadcast::CausalWaiting
             | Broadcast::CausalWaitingUniform => Needs::Nothing,
         }
+    }
+}
+
+impl FromStr for Broadcast {
+    type Err = UnknownBroadcast;
+
+    fn from_str(name: &str) -> Result<Self, UnknownBroadcast> {
+        let found = ALL.iter().find(|(_, known, _)| *known == name);
+        found
+            .map(|(broadcast, _, _)| *broadcast)
+            .ok_or_else(|| UnknownBroadcast(name.to_owned()))
     }
 }
 
@@ -360,11 +360,11 @@ mod tests {
     #[test]
     fn every_broadcast_is_found_by_its_name_and_told_from_the_others() {
         for broadcast in Broadcast::all() {
-            assert_eq!(Broadcast::find(broadcast.name()), Ok(broadcast));
+            assert_eq!(broadcast.name().parse::<Broadcast>(), Ok(broadcast));
             let alike = Broadcast::all().filter(|b| b.algorithms() == broadcast.algorithms());
             assert_eq!(alike.count(), 1, "{broadcast}");
         }
-        let unknown = Broadcast::find("gossip").unwrap_err().to_string();
+        let unknown = "gossip".parse::<Broadcast>().unwrap_err().to_string();
         assert!(unknown.contains("`gossip`") && unknown.contains("causal-waiting"));
     }
 }

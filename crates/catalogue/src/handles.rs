@@ -11,7 +11,7 @@ use std::fmt;
 /// How an algorithm is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reached {
-    /// By a method that takes the name of the algorithm.
+    /// By a method that takes the algorithm, which is read from its name.
     ByName {
         /// The method, of the library's `Builder`.
         method: &'static str,
@@ -36,7 +36,7 @@ impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reached::ByName { method, algorithm } => {
-                write!(f, "`Builder::{method}(NAME, \"{algorithm}\")`")
+                write!(f, "`Builder::{method}(NAME, \"{algorithm}\".parse()?)`")
             }
             Reached::By { of, method } => write!(f, "`{of}::{method}`"),
             Reached::Simulated { why } => write!(f, "only in the simulator: {why}"),
@@ -99,19 +99,19 @@ pub fn reached(algorithm: &Algorithm) -> Option<Reached> {
             algorithm: name,
         })
     };
-    if Broadcast::find(name).is_ok() {
+    if name.parse::<Broadcast>().is_ok() {
         return by_name("broadcast");
     }
-    if Consensus::find(name).is_ok() {
+    if name.parse::<Consensus>().is_ok() {
         return by_name("consensus");
     }
-    if Commit::find(name).is_ok() {
+    if name.parse::<Commit>().is_ok() {
         return by_name("commit");
     }
-    if Registers::find(name).is_ok() {
+    if name.parse::<Registers>().is_ok() {
         return by_name("registers_with");
     }
-    if Views::find(name).is_ok() {
+    if name.parse::<Views>().is_ok() {
         return by_name("views_with");
     }
     let other = OTHERS.iter().find(|(known, _)| *known == name);

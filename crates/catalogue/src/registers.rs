@@ -9,7 +9,7 @@ use quorate_registers::{
     majority_voting, multi_writer, read_impose_write_all, read_impose_write_consult_all,
     read_impose_write_majority, read_one_write_all,
 };
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// Registers: an algorithm, and what it stands on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,16 +97,6 @@ impl Registers {
         ALL.iter().map(|entry| entry.registers)
     }
 
-    /// The registers of that name.
-    ///
-    /// # Errors
-    /// When there are none.
-    pub fn find(name: &str) -> Result<Registers, UnknownRegisters> {
-        let found = ALL.iter().find(|entry| entry.name == name);
-        let found = found.map(|entry| entry.registers);
-        found.ok_or_else(|| UnknownRegisters(name.to_owned()))
-    }
-
     fn entry(self) -> &'static Entry {
         let mut entries = ALL.iter();
         let found = entries.find(|entry| entry.registers == self);
@@ -166,6 +156,16 @@ impl Registers {
     }
 }
 
+impl FromStr for Registers {
+    type Err = UnknownRegisters;
+
+    fn from_str(name: &str) -> Result<Self, UnknownRegisters> {
+        let found = ALL.iter().find(|entry| entry.name == name);
+        let found = found.map(|entry| entry.registers);
+        found.ok_or_else(|| UnknownRegisters(name.to_owned()))
+    }
+}
+
 impl fmt::Display for Registers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -180,13 +180,13 @@ mod tests {
     #[test]
     fn every_one_is_found_by_its_name_which_is_that_of_its_algorithm() {
         for registers in Registers::all() {
-            assert_eq!(Registers::find(registers.name()), Ok(registers));
+            assert_eq!(registers.name().parse::<Registers>(), Ok(registers));
             let entry = algorithms::find(registers.name()).unwrap();
             assert!(entry.abstraction.ends_with("register"));
             let one_writer = entry.abstraction.starts_with("(1,N)");
             assert_eq!(registers.has_one_writer(), one_writer, "{registers}");
         }
-        let unknown = Registers::find("cash").unwrap_err().to_string();
+        let unknown = "cash".parse::<Registers>().unwrap_err().to_string();
         assert!(unknown.contains("`cash`") && unknown.contains("majority-voting"));
     }
 }

@@ -13,7 +13,7 @@ use quorate_abstractions::{
 use quorate_consensus::{leader_driven, uniform_hierarchical};
 use quorate_core::{Addr, Host, Layer};
 use quorate_membership::{by_consensus, by_terminating, primary};
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// A view synchrony: an algorithm, and what it stands on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,15 +35,6 @@ impl Views {
     /// Every one of them.
     pub fn all() -> impl Iterator<Item = Views> {
         [Views::Primary, Views::ByConsensus, Views::ByTerminating].into_iter()
-    }
-
-    /// The one of this name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn find(name: &str) -> Result<Views, UnknownViews> {
-        let found = Views::all().find(|views| views.name() == name);
-        found.ok_or_else(|| UnknownViews(name.to_owned()))
     }
 
     /// The name of its algorithm in the catalogue.
@@ -70,6 +61,15 @@ impl Views {
     /// Whether it needs the perfect failure detector.
     pub fn needs_perfect(self) -> bool {
         self != Views::Primary
+    }
+}
+
+impl FromStr for Views {
+    type Err = UnknownViews;
+
+    fn from_str(name: &str) -> Result<Self, UnknownViews> {
+        let found = Views::all().find(|views| views.name() == name);
+        found.ok_or_else(|| UnknownViews(name.to_owned()))
     }
 }
 

@@ -160,7 +160,7 @@ impl TotalOrder {
                 transport: self.transport.into(),
                 datagram: self.datagram,
             },
-            algorithm: Broadcast::find(&self.algorithm)?,
+            algorithm: self.algorithm.parse::<Broadcast>()?,
             configuration,
             counts: self.counts,
         })?;

@@ -6,7 +6,7 @@
 #[expect(dead_code, reason = "nothing is delivered here")]
 mod three;
 
-use quorate::prelude::*;
+use quorate::{choice, prelude::*};
 use serde::{Deserialize, Serialize};
 use three::{Outcome, builders, shut_down};
 use tokio::sync::watch;
@@ -91,7 +91,11 @@ pub async fn configure() -> Outcome<Vec<Vec<Seen>>> {
     let (mut nodes, mut all) = (Vec::new(), Vec::new());
     let p1 = ProcessId::from_rank(1).ok_or("a rank is 1 to 128")?;
     for mut builder in builders("settings")? {
-        all.push(builder.registers_with("settings", "read-impose-write-majority", Some(p1))?);
+        all.push(builder.registers_with(
+            "settings",
+            choice::Registers::ReadImposeWriteMajority,
+            Some(p1),
+        )?);
         nodes.push(builder.start().await?);
     }
     // Who is not the writer cannot write.

@@ -3,7 +3,7 @@
 //! left, and agree with all that the dead one has decided.
 //!
 //! `cargo run -p quorate --example transfer`
-use quorate::{detectors::exclude_on_timeout::Configuration, prelude::*};
+use quorate::{choice::Commit, detectors::exclude_on_timeout::Configuration, prelude::*};
 use std::{
     env,
     fmt::Display,
@@ -103,7 +103,7 @@ pub fn bank(rank: usize) -> Fallible<()> {
         let bounds = Configuration::new(Duration::from_millis(100), SILENCE)?;
         let builder = Node::builder(me, peers).socket(socket).cluster("banks");
         let mut builder = builder.assume_synchronous(bounds);
-        let transfers = builder.commit("transfers", "non-blocking")?;
+        let transfers = builder.commit("transfers", Commit::NonBlocking)?;
         let node = builder.start().await?;
 
         let mut balance = OPENING;

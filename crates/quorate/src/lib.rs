@@ -89,6 +89,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`node`], [`Error`] | the builder, the node, the handles, and what can go wrong |
+//! | [`choice`] | which algorithm a module is, where there is a choice |
 //! | [`faults`] | loss, duplication, delay and cuts at a node's edge, switchable while it runs |
 //! | [`host`], [`thread`], [`edge`], [`udp`], [`tcp`] | what a node is made of, for those who wire their own |
 //! | [`peers`] | where the peers are: addresses, and names that lead to them |
@@ -122,8 +123,8 @@ pub use quorate_membership as membership;
 pub use quorate_quorums as quorums;
 pub use quorate_registers as registers;
 pub use quorate_runtime::{
-    BadQuorumSystem, Builder, Error, Node, NodeEvent, PeerAddress, QuorumSystem, edge, faults,
-    host, node, peers, recorder, tcp, thread, udp,
+    BadQuorumSystem, Builder, Error, Node, NodeEvent, PeerAddress, QuorumSystem, choice, edge,
+    faults, host, node, peers, recorder, tcp, thread, udp,
 };
 pub use quorate_sim as sim;
 

@@ -9,6 +9,7 @@
 //! | [`peers`] | where the peers are: addresses, and names that lead to them |
 //! | [`udp`], [`tcp`] | the edges: a fair-loss link over datagrams, or over connections |
 //! | [`node`] | the builder, the node, and the typed handles of its modules |
+//! | [`choice`] | which algorithm a module is, where there is a choice |
 //! | [`error`] | what can go wrong |
 //! | [`recorder`] | a bounded trace of what a process does, for diagrams of real runs |
 //! | [`faults`] | loss, duplication, delay and cuts to order |
@@ -44,6 +45,16 @@ pub use node::{
 };
 pub use peers::PeerAddress;
 pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem, Written};
+
+/// Which algorithm a module is, where there is a choice: each is read from its name, too.
+pub mod choice {
+    pub use quorate_catalogue::{
+        agreements::{Commit, Consensus},
+        broadcasts::Broadcast,
+        registers::Registers,
+        views::Views,
+    };
+}
 
 #[cfg(test)]
 mod tests;

@@ -50,8 +50,8 @@ impl Choices {
 
     /// The stack that is meant, where heartbeats leave so often.
     pub(super) fn complete(self, heartbeat: Duration) -> Result<Stack> {
-        let consensus = self.consensus.as_deref().map(Consensus::find).transpose();
-        let commit = self.commit.as_deref().map(Commit::find).transpose();
+        let consensus = self.consensus.as_deref().map(str::parse).transpose();
+        let commit = self.commit.as_deref().map(str::parse).transpose();
         let stack = Stack {
             order: order(self.total_order.as_deref())?,
             consensus: consensus

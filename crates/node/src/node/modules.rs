@@ -90,7 +90,7 @@ pub fn declare(configuration: &Configuration) -> Result<(Builder, Modules)> {
     // So many decisions are remembered.
     builder = builder.window(DECISIONS);
     let consensus = consensus(configuration, &mut builder, system)?;
-    let commit = builder.commit("commit", configuration.stack.commit.name())?;
+    let commit = builder.commit("commit", configuration.stack.commit)?;
     let modules = Modules {
         store,
         registers,
@@ -153,10 +153,8 @@ fn consensus(
         (Consensus::ByQuorums, Some(system)) => {
             Some(Agreed::Texts(builder.consensus_over(NAME, system)?))
         }
-        (chosen, _) if chosen.is_binary() => {
-            Some(Agreed::Bits(builder.consensus(NAME, chosen.name())?))
-        }
-        (chosen, _) => Some(Agreed::Texts(builder.consensus(NAME, chosen.name())?)),
+        (chosen, _) if chosen.is_binary() => Some(Agreed::Bits(builder.consensus(NAME, chosen)?)),
+        (chosen, _) => Some(Agreed::Texts(builder.consensus(NAME, chosen)?)),
     })
 }
 

@@ -250,18 +250,18 @@ impl Builder {
         self.broadcast_with(name.into(), Broadcast::CausalWaitingUniform)
     }
 
-    /// Declares any broadcast of the catalogue, of messages of type `T`, by the name of its algorithm:
-    /// see [`Broadcast`].
+    /// Declares any broadcast of the catalogue, of messages of type `T`: see [`Broadcast`], which is read from its name,
+    /// too.
     ///
     /// # Errors
-    /// When there is no such broadcast, when it needs the perfect failure detector and the system is
+    /// When it needs the perfect failure detector and the system is
     /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
     pub fn broadcast<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-        algorithm: &str,
+        broadcast: Broadcast,
     ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
-        self.broadcast_with(name.into(), Broadcast::find(algorithm)?)
+        self.broadcast_with(name.into(), broadcast)
     }
 
     fn broadcast_with<T>(
@@ -370,19 +370,18 @@ impl Builder {
         Ok(handles)
     }
 
-    /// Declares a consensus of the catalogue on values of type `T`, by the name of its algorithm, in as
-    /// many instances as are used: see [`Consensus`].
+    /// Declares a consensus of the catalogue on values of type `T`, in as many instances as are used: see
+    /// [`Consensus`], which is read from its name, too.
     ///
     /// # Errors
-    /// When there is no such consensus, when it needs the perfect failure detector and the system is
+    /// When it needs the perfect failure detector and the system is
     /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
     pub fn consensus<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-        algorithm: &str,
+        consensus: Consensus,
     ) -> Result<Proposer<T>, Error> {
         let Coded { name, codec } = name.into();
-        let consensus = Consensus::find(algorithm)?;
         self.check_detector(consensus.needs(), consensus.name())?;
         let agreement = Arc::new(Agreement::new(self.limits));
         let decided = agreement.clone();
@@ -407,14 +406,13 @@ impl Builder {
         ))
     }
 
-    /// Declares an atomic commit of the catalogue, by the name of its algorithm, in as many instances
-    /// as are used: see [`Commit`].
+    /// Declares an atomic commit of the catalogue, in as many instances as are used: see [`Commit`], which is read from
+    /// its name, too.
     ///
     /// # Errors
-    /// When there is no such algorithm, when it needs the perfect failure detector and the system is
+    /// When it needs the perfect failure detector and the system is
     /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
-    pub fn commit(&mut self, name: &str, algorithm: &str) -> Result<Voter, Error> {
-        let commit = Commit::find(algorithm)?;
+    pub fn commit(&mut self, name: &str, commit: Commit) -> Result<Voter, Error> {
         self.check_detector(commit.needs(), commit.name())?;
         let agreement = Arc::new(Agreement::new(self.limits));
         let decided = agreement.clone();

@@ -275,24 +275,23 @@ impl Builder {
         self.registers_of(name.into(), Algorithm::MultiWriterMajority, None)
     }
 
-    /// As [`registers`](Builder::registers), by the name of the algorithm: see
+    /// As [`registers`](Builder::registers), by this algorithm, which is read from its name, too: see
     /// [`Registers`](quorate_catalogue::registers::Registers). Some have one writer, the same on every
     /// process, which is `writer`; of those that all processes write it is `None`. Only what is
     /// called atomic there is linearizable, and promises that no read returns something older than one
     /// that returned before it.
     ///
     /// # Errors
-    /// When there are no such registers, when they have one writer and none is named, or one is named and
+    /// When they have one writer and none is named, or one is named and
     /// they have many, when it is no process of the cluster, when they need the perfect failure detector
     /// and the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the name is
     /// used already.
     pub fn registers_with<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-        algorithm: &str,
+        registers: Algorithm,
         writer: Option<ProcessId>,
     ) -> Result<Registers<T>, Error> {
-        let registers = Algorithm::find(algorithm)?;
         match writer {
             None if registers.has_one_writer() => Err(Error::WantsWriter(registers.name())),
             Some(_) if !registers.has_one_writer() => Err(Error::ManyWriters(registers.name())),

@@ -230,19 +230,18 @@ impl Builder {
         self.views_of(name.into(), Views::Primary)
     }
 
-    /// As [`views`](Builder::views), by the name of the algorithm: `primary-views`; or
-    /// `views-by-consensus` or `by-terminating`, in which nobody joins, and which survive any number of
-    /// crashes.
+    /// As [`views`](Builder::views), by this algorithm, which is read from its name, too: the primary one; or one in which
+    /// nobody joins, and which survives any number of crashes.
     ///
     /// # Errors
-    /// When there is no such algorithm, when it needs the perfect failure detector and the system is
+    /// When it needs the perfect failure detector and the system is
     /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
     pub fn views_with<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-        algorithm: &str,
+        views: Views,
     ) -> Result<(Group<T>, Events<T>), Error> {
-        self.views_of(name.into(), Views::find(algorithm)?)
+        self.views_of(name.into(), views)
     }
 
     fn views_of<T>(

@@ -37,9 +37,9 @@ async fn every_consensus_decides_one_of_the_proposed_values_everywhere() {
             for consensus in Consensus::all() {
                 let name = consensus.name();
                 if consensus.is_binary() {
-                    bits.push(builder.consensus::<bool>(name, name).unwrap());
+                    bits.push(builder.consensus::<bool>(name, consensus).unwrap());
                 } else {
-                    mine.push(builder.consensus::<String>(name, name).unwrap());
+                    mine.push(builder.consensus::<String>(name, consensus).unwrap());
                 }
             }
             nodes.push(builder.start().await.unwrap());
@@ -83,7 +83,7 @@ async fn every_commit_commits_what_all_want_and_aborts_the_rest() {
         let (mut nodes, mut voters) = (Vec::new(), Vec::new());
         for builder in builders(kind, 3) {
             let mut builder = builder.assume_synchronous(bounds(Duration::from_mins(1)));
-            let declare = |commit: Commit| builder.commit(commit.name(), commit.name()).unwrap();
+            let declare = |commit: Commit| builder.commit(commit.name(), commit).unwrap();
             voters.push(Commit::all().map(declare).collect::<Vec<_>>());
             nodes.push(builder.start().await.unwrap());
         }
@@ -126,30 +126,34 @@ async fn what_needs_synchrony_or_does_not_exist_is_refused() {
     for consensus in Consensus::all() {
         let name = consensus.name();
         let refused = matches!(
-            builder.consensus::<u64>(name, name),
+            builder.consensus::<u64>(name, consensus),
             Err(Error::NeedsPerfect(_))
         );
         assert_eq!(refused, consensus.needs() == Needs::Perfect, "{name}");
     }
     for commit in Commit::all() {
         let name = commit.name();
-        let refused = matches!(builder.commit(name, name), Err(Error::NeedsPerfect(_)));
+        let refused = matches!(builder.commit(name, commit), Err(Error::NeedsPerfect(_)));
         assert_eq!(refused, commit.needs() == Needs::Perfect, "{name}");
     }
-    let unknown = builder.consensus::<u64>("lot", "raffle");
+    let unknown = "raffle".parse::<Consensus>().map_err(Error::from);
     assert!(matches!(unknown, Err(Error::UnknownAgreement(_))));
-    let unknown = builder.commit("deal", "three-phase");
+    let unknown = "three-phase".parse::<Commit>().map_err(Error::from);
     assert!(matches!(unknown, Err(Error::UnknownAgreement(_))));
-    let twice = builder.commit("two-phase", "two-phase");
+    let twice = builder.commit("two-phase", Commit::TwoPhase);
     assert!(matches!(twice, Err(Error::UsedTwice(_))));
 }
 
 #[tokio::test]
 async fn a_caller_is_told_what_it_did_wrong_and_nobody_waits_for_a_stopped_node() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
-    let lots = builder.consensus::<u64>("lots", "leader-driven").unwrap();
-    let bits = builder.consensus::<u8>("bits", "randomised").unwrap();
-    let deals = builder.commit("deals", "two-phase").unwrap();
+    let lots = builder
+        .consensus::<u64>("lots", Consensus::LeaderDriven)
+        .unwrap();
+    let bits = builder
+        .consensus::<u8>("bits", Consensus::Randomised)
+        .unwrap();
+    let deals = builder.commit("deals", Commit::TwoPhase).unwrap();
     assert!(matches!(lots.propose(1, &5).await, Err(Error::NotStarted)));
     let node = builder.maximum_message(2048).start().await.unwrap();
     assert!(matches!(bits.propose(1, &2).await, Err(Error::NotABit)));
@@ -195,7 +199,7 @@ async fn a_process_that_is_reported_as_crashed_and_lives_learns_of_it_and_stops(
         let (mut nodes, mut voters): (Vec<Node>, Vec<_>) = (Vec::new(), Vec::new());
         for builder in builders(kind, 3) {
             let mut builder = builder.assume_synchronous(bounds(Duration::from_secs(2)));
-            voters.push(builder.commit("deals", "non-blocking").unwrap());
+            voters.push(builder.commit("deals", Commit::NonBlocking).unwrap());
             nodes.push(builder.start().await.unwrap());
         }
         let all = voters.iter().map(|voter| voter.vote(1, Vote::Yes));
@@ -244,8 +248,8 @@ struct Agreeing {
 async fn agreeing(builder: Builder) -> Agreeing {
     // Nobody waits for so long: whoever is reported, is reported for another reason.
     let mut builder = builder.assume_synchronous(bounds(Duration::from_hours(1)));
-    let voter = builder.commit("deals", "non-blocking").unwrap();
-    let proposer = builder.consensus("choice", "uniform-hierarchical");
+    let voter = builder.commit("deals", Commit::NonBlocking).unwrap();
+    let proposer = builder.consensus("choice", Consensus::UniformHierarchical);
     Agreeing {
         voter,
         proposer: proposer.unwrap(),

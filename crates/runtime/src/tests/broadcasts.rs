@@ -40,7 +40,7 @@ async fn every_broadcast_delivers_everything_everywhere_in_the_origin_s_order() 
         let mut mine = Vec::new();
         for broadcast in &all {
             let name = broadcast.name();
-            mine.push(builder.broadcast::<u64>(name, name).unwrap());
+            mine.push(builder.broadcast::<u64>(name, *broadcast).unwrap());
         }
         nodes.push(builder.start().await.unwrap());
         handles.push(mine);
@@ -78,11 +78,11 @@ async fn what_needs_synchrony_or_does_not_exist_is_refused() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
     for broadcast in Broadcast::all() {
         let name = broadcast.name();
-        let declared = builder.broadcast::<u64>(name, name);
+        let declared = builder.broadcast::<u64>(name, broadcast);
         let refused = matches!(declared, Err(Error::NeedsPerfect(_)));
         assert_eq!(refused, broadcast.needs() == Needs::Perfect, "{name}");
     }
-    let unknown = builder.broadcast::<u64>("feed", "gossip");
+    let unknown = "gossip".parse::<Broadcast>().map_err(Error::from);
     assert!(matches!(unknown, Err(Error::UnknownBroadcast(_))));
 }
 
@@ -91,16 +91,16 @@ async fn views_that_need_synchrony_or_do_not_exist_are_refused() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
     for views in Views::all() {
         let name = views.name();
-        let declared = builder.views_with::<u64>(name, name);
+        let declared = builder.views_with::<u64>(name, views);
         let refused = matches!(declared, Err(Error::NeedsPerfect(_)));
         assert_eq!(refused, views.needs_perfect(), "{name}");
     }
-    let unknown = builder.views_with::<u64>("views", "gossip");
+    let unknown = "gossip".parse::<Views>().map_err(Error::from);
     assert!(matches!(unknown, Err(Error::UnknownViews(_))));
     let mut builder = builder.assume_synchronous(bounds());
     for views in Views::all().filter(|views| views.needs_perfect()) {
         let name = views.name();
-        assert!(builder.views_with::<u64>(name, name).is_ok(), "{name}");
+        assert!(builder.views_with::<u64>(name, views).is_ok(), "{name}");
     }
 }
 
@@ -113,7 +113,7 @@ async fn every_group_begins_with_everybody_and_delivers_everywhere() {
             let mut builder = builder.assume_synchronous(bounds());
             for views in Views::all() {
                 let name = views.name();
-                handles.push((name, builder.views_with::<u64>(name, name).unwrap()));
+                handles.push((name, builder.views_with::<u64>(name, views).unwrap()));
             }
             nodes.push(builder.start().await.unwrap());
         }
@@ -146,8 +146,7 @@ async fn a_group_over_p_excludes_who_is_gone_and_goes_on() {
         let (mut nodes, mut handles) = (Vec::new(), Vec::new());
         for builder in builders(Kind::Udp, 3) {
             let mut builder = builder.assume_synchronous(bounds);
-            let name = views.name();
-            handles.push(builder.views_with::<u64>("views", name).unwrap());
+            handles.push(builder.views_with::<u64>("views", views).unwrap());
             nodes.push(builder.start().await.unwrap());
         }
         // At n = 3 nobody is admitted before all have met.

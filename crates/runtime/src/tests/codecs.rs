@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{
     Builder, Error,
+    choice::Consensus,
     node::{Codec, Coded, Uncodable, Way},
 };
 use bytes::Bytes;
@@ -37,7 +38,9 @@ async fn every_kind_of_handle_has_the_codec_that_it_is_given() {
     let (orders, mut ordered) = builder.total_order(Coded::by::<Even>("orders")).unwrap();
     let (mail, mut letters) = builder.links(Coded::by::<Even>("mail")).unwrap();
     let consensus = Coded::by::<Even>("choice");
-    let choice = builder.consensus(consensus, "leader-driven").unwrap();
+    let choice = builder
+        .consensus(consensus, Consensus::LeaderDriven)
+        .unwrap();
     let registers = builder.registers(Coded::by::<Even>("settings")).unwrap();
     let segments = builder.snapshot(Coded::by::<Even>("accounts")).unwrap();
     let counts = builder.ordered_registers(Coded::by::<Even>("counts"));

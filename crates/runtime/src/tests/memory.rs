@@ -42,7 +42,7 @@ async fn whoever_reads_after_a_write_gets_what_was_written_in_all_registers() {
             let declare = |algorithm: Algorithm| {
                 let writer = algorithm.has_one_writer().then_some(p(2));
                 let name = algorithm.name();
-                builder.registers_with(name, name, writer).unwrap()
+                builder.registers_with(name, algorithm, writer).unwrap()
             };
             all.push(Algorithm::all().map(declare).collect::<Vec<_>>());
             nodes.push(builder.start().await.unwrap());
@@ -276,19 +276,19 @@ async fn what_needs_synchrony_or_a_writer_or_does_not_exist_is_refused() {
     for algorithm in Algorithm::all() {
         let name = algorithm.name();
         let one_writer = algorithm.has_one_writer();
-        let wrong = builder.registers_with::<u64>(name, name, (!one_writer).then_some(p(1)));
+        let wrong = builder.registers_with::<u64>(name, algorithm, (!one_writer).then_some(p(1)));
         match wrong {
             Err(Error::WantsWriter(of)) => assert!(one_writer && of == name),
             Err(Error::ManyWriters(of)) => assert!(!one_writer && of == name),
             other => panic!("{other:?}"),
         }
-        let right = builder.registers_with::<u64>(name, name, one_writer.then_some(p(1)));
+        let right = builder.registers_with::<u64>(name, algorithm, one_writer.then_some(p(1)));
         let refused = matches!(right, Err(Error::NeedsPerfect(_)));
         assert_eq!(refused, algorithm.needs() == Needs::Perfect, "{name}");
     }
-    let nobody = builder.registers_with::<u64>("nobody", "majority-voting", Some(p(4)));
+    let nobody = builder.registers_with::<u64>("nobody", Algorithm::MajorityVoting, Some(p(4)));
     assert!(matches!(nobody, Err(Error::NotMember { n: 3, .. })));
-    let unknown = builder.registers_with::<u64>("cash", "cash", None);
+    let unknown = "cash".parse::<Algorithm>().map_err(Error::from);
     assert!(matches!(unknown, Err(Error::UnknownRegisters(_))));
     let twice = builder.snapshot::<u64>("majority-voting");
     assert!(matches!(twice, Err(Error::UsedTwice(_))));

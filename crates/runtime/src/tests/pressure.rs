@@ -85,7 +85,7 @@ impl Run {
     fn declare(&self, builder: &mut Builder) -> (Broadcaster<String>, Deliveries<String>) {
         match self.broadcast {
             None => builder.best_effort("news").unwrap(),
-            Some(broadcast) => builder.broadcast("news", broadcast.name()).unwrap(),
+            Some(broadcast) => builder.broadcast("news", broadcast).unwrap(),
         }
     }
 

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{
     Broadcaster, Builder, Deliveries, Error, Node,
+    choice::Consensus,
     node::{
         Alone, Chunk, Coded, GroupOrder, Items, Machine, Replicated, SubmitError, Unreadable, Way,
     },
@@ -216,7 +217,9 @@ async fn what_is_beside_the_order_says_that_its_process_was_started_again() {
     let peers = free(Kind::Udp);
     let declare = |builder: &mut Builder| {
         let bank = builder.replicated("bank", Bank::default()).unwrap();
-        let proposer = builder.consensus::<u64>("choice", "leader-driven").unwrap();
+        let proposer = builder
+            .consensus::<u64>("choice", Consensus::LeaderDriven)
+            .unwrap();
         (bank, builder.reliable::<u64>("gossip").unwrap(), proposer)
     };
     let mut nodes = Vec::new();
