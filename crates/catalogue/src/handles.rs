@@ -17,6 +17,8 @@ pub enum Reached {
         method: &'static str,
         /// The algorithm's name.
         algorithm: &'static str,
+        /// What else it takes.
+        more: &'static str,
     },
     /// By a method of its own.
     By {
@@ -35,9 +37,14 @@ pub enum Reached {
 impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reached::ByName { method, algorithm } => {
-                write!(f, "`Builder::{method}(NAME, \"{algorithm}\".parse()?)`")
-            }
+            Reached::ByName {
+                method,
+                algorithm,
+                more,
+            } => write!(
+                f,
+                "`Builder::{method}(NAME, \"{algorithm}\".parse()?{more})`"
+            ),
             Reached::By { of, method } => write!(f, "`{of}::{method}`"),
             Reached::Simulated { why } => write!(f, "only in the simulator: {why}"),
         }
@@ -97,6 +104,11 @@ pub fn reached(algorithm: &Algorithm) -> Option<Reached> {
         Some(Reached::ByName {
             method,
             algorithm: name,
+            more: if method == "registers_with" {
+                ", WRITER"
+            } else {
+                ""
+            },
         })
     };
     if name.parse::<Broadcast>().is_ok() {

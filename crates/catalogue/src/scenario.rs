@@ -90,7 +90,7 @@ pub enum Refused {
     /// A probability outside 0 … 0.9.
     #[error("{0} is no probability of loss or duplication between 0 and 0.9")]
     Probability(f64),
-    /// Loss or duplication, where nothing below loses or duplicates.
+    /// Loss, duplication or the full stack, where nothing below loses or duplicates.
     #[error("{0} never rests over the real link, and runs on ideal ones, which lose nothing")]
     Lossless(Subject),
     /// A cut names a process that is not there, or one process twice.
@@ -238,8 +238,11 @@ impl Scenario {
         if own != processes {
             return Err(Refused::QuorumSize { own, processes });
         }
-        if faults.crashes + faults.restarts + faults.long_cuts > 0 || self.layers == Layers::Full {
+        if faults.crashes + faults.restarts + faults.long_cuts > 0 {
             return Err(Refused::BesidePattern);
+        }
+        if self.layers == Layers::Full {
+            return Err(Refused::Lossless(self.subject));
         }
         Ok(())
     }

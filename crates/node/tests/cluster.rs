@@ -239,7 +239,7 @@ fn metrics_and_status_are_there() {
     assert!(metrics.contains("\nquorate_applied_total 1\n"), "{metrics}");
     for name in [
         "owed_bytes",
-        "under_way_bytes",
+        "in_flight_bytes",
         "window_bytes",
         "round_trip_seconds",
     ] {
@@ -274,7 +274,7 @@ fn the_finest_log_says_what_each_module_is_asked_and_indicates() {
     let filter = ["--log", "info,quorate::modules=trace"];
     let nodes = ready_cluster(1, &filter);
     assert_eq!(nodes[0].ask("SET k v"), "+OK");
-    let span = "node{cluster=\"quorate\" process=p1}:module{path=link}: ";
+    let span = "node{cluster=\"quorate\" process=p1}:module{name=link}: ";
     wait_for("a delivery of the link", || {
         let log = nodes[0].log();
         let mut lines = log.lines().filter(|line| line.contains(span));

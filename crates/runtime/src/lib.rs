@@ -48,11 +48,12 @@ pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem, Writte
 
 /// Which algorithm a module is, where there is a choice: each is read from its name, too.
 pub mod choice {
+    pub use crate::node::{GroupOrder, UnknownOrder};
     pub use quorate_catalogue::{
-        agreements::{Commit, Consensus},
-        broadcasts::Broadcast,
-        registers::Registers,
-        views::Views,
+        agreements::{Commit, Consensus, UnknownAgreement},
+        broadcasts::{Broadcast, UnknownBroadcast},
+        registers::{Registers, UnknownRegisters},
+        views::{UnknownViews, Views},
     };
 }
 

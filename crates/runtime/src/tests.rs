@@ -28,7 +28,7 @@ mod leaving;
 mod links;
 mod memory;
 mod names;
-mod node;
+pub(crate) mod node;
 mod ordered_registers;
 mod point_to_point;
 mod pressure;

@@ -1,7 +1,8 @@
 //! What the modules are asked and indicate, for the log at its finest level.
 //!
 //! Each request and each indication of a module is an event of the level `TRACE` with the target `quorate::modules`, in
-//! a span of the module, which is in that of the node. Whether anybody wants them is asked once a batch.
+//! a span of the module, which is in that of the node. Whether anybody wants them is asked once a batch, outside of these
+//! spans: a filter takes them by their target, not by a span.
 use crate::recorder::Recorder;
 use quorate_core::{Name, Observation, Observe, actor::Probe, observe::Role};
 use std::collections::BTreeMap;
@@ -49,7 +50,7 @@ impl Tracer {
         let span = self
             .modules
             .entry(module.clone())
-            .or_insert_with(|| trace_span!(target: TARGET, parent: node, "module", path = %module));
+            .or_insert_with(|| trace_span!(target: TARGET, parent: node, "module", name = %module));
         span.in_scope(|| {
             let peer = peer.map(tracing::field::display);
             let id = id.map(tracing::field::display);

@@ -10,7 +10,7 @@ use std::{fmt, time::Duration};
 /// way.
 const PUSH: Duration = Duration::from_millis(200);
 
-/// What may fail in one run: all of it does, each at a moment that is drawn from the seed.
+/// What may fail in one run: all of it does, each at a moment that is drawn from the seed, or all at the beginning.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Pattern {
     name: String,
@@ -114,12 +114,17 @@ impl OnQuorums {
 /// As a command says it.
 impl fmt::Display for OnQuorums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--quorums '{}'", self.file)?;
+        write!(f, "--quorums {}", quoted(&self.file))?;
         match self.chosen {
-            Some(chosen) => write!(f, " --pattern '{}'", self.patterns[chosen].name),
+            Some(chosen) => write!(f, " --pattern {}", quoted(&self.patterns[chosen].name)),
             None => Ok(()),
         }
     }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn of(pattern: &system::Pattern, returning: ProcessSet) -> Pattern {
@@ -177,6 +182,8 @@ mod tests {
     fn a_command_says_the_file_and_the_pattern() {
         let all = OnQuorums::parse("a file", FIGURE_1, None).unwrap();
         assert_eq!(all.to_string(), "--quorums 'a file'");
+        let own = OnQuorums::parse("one's own", FIGURE_1, None).unwrap();
+        assert_eq!(own.to_string(), r"--quorums 'one'\''s own'");
         let f3 = OnQuorums::parse("a file", FIGURE_1, Some("f3")).unwrap();
         assert_eq!(f3.to_string(), "--quorums 'a file' --pattern 'f3'");
         assert_eq!(f3.returning(0), all.returning(2));

@@ -16,9 +16,9 @@ pub struct Gauge {
     /// How many bytes were sent to it that it has not acknowledged, those that wait to leave included. Each message
     /// that waits counts 64 bytes more than it is long.
     pub owed: usize,
-    /// How many of them are under way.
-    pub under_way: usize,
-    /// How many bytes may be under way at once, as the way to it has shown; zero: there is no session with it.
+    /// How many bytes are in flight to it, heads included.
+    pub in_flight: usize,
+    /// How many bytes may be in flight at once, as the way to it has shown; zero: there is no session with it.
     pub window: usize,
     /// The time from a message to its acknowledgement, smoothed; `None`: nothing was measured since the two have
     /// met.
@@ -31,7 +31,7 @@ impl Gauge {
         Gauge {
             peer,
             owed: 0,
-            under_way: 0,
+            in_flight: 0,
             window: 0,
             round_trip: None,
         }
@@ -48,7 +48,7 @@ impl PerfectLink {
             Gauge {
                 peer,
                 owed: entry.owed_bytes(),
-                under_way: sending.map_or(0, Sending::under_way),
+                in_flight: sending.map_or(0, Sending::in_flight),
                 window: sending.map_or(0, Sending::window),
                 round_trip: sending.and_then(Sending::round_trip),
             }

@@ -103,11 +103,11 @@ impl Sending {
     }
 
     /// The bytes of packets that may arrive, or be acknowledged, yet.
-    pub fn under_way(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.under_way
     }
 
-    /// How many bytes may be under way at once.
+    /// How many bytes may be in flight at once.
     pub fn window(&self) -> usize {
         self.congestion.window()
     }

@@ -104,7 +104,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         let mut peers = peers.filter_map(Value::as_object_mut);
         if let Some(peer) = peers.find(|peer| peer["process"] == of.peer.rank()) {
             peer.insert("owed_bytes".to_owned(), of.owed.into());
-            peer.insert("under_way_bytes".to_owned(), of.under_way.into());
+            peer.insert("in_flight_bytes".to_owned(), of.in_flight.into());
             peer.insert("window_bytes".to_owned(), of.window.into());
             let round_trip = of.round_trip.map(|it| it.as_micros() as u64);
             peer.insert("round_trip_us".to_owned(), round_trip.into());
@@ -247,15 +247,15 @@ type OfPeer = (&'static str, &'static str, fn(&Gauge) -> Option<f64>);
 const OF_PEERS: &[OfPeer] = &[
     (
         "owed_bytes",
-        "Sent to the peer, and not acknowledged.",
+        "Sent to the peer and not acknowledged, or waiting to be sent.",
         |of| Some(of.owed as f64),
     ),
-    ("under_way_bytes", "Of these, what is on its way.", |of| {
-        Some(of.under_way as f64)
+    ("in_flight_bytes", "In flight to the peer.", |of| {
+        Some(of.in_flight as f64)
     }),
     (
         "window_bytes",
-        "How many may be on their way at once.",
+        "How many bytes may be in flight to the peer at once.",
         |of| Some(of.window as f64),
     ),
     (

@@ -400,8 +400,8 @@ fn unlocated(now: &Snapshot) -> String {
 
 /// Who is not reached, and who leads, in words.
 fn surroundings(now: &Snapshot) -> String {
-    // Who is cut off itself is suspected, but heard.
-    let silent = now.suspected.without(now.cut_off);
+    // Who is cut off itself, or about to stop, is suspected, but heard.
+    let silent = now.suspected.without(now.cut_off).without(now.leaving);
     let unreached = now.peers.iter().filter(|peer| peer.process != now.me);
     let unreached = unreached.filter(|p| !is_connected(p) || silent.contains(p.process));
     let unreached: Vec<_> = unreached.map(|peer| peer.process.to_string()).collect();

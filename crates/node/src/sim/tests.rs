@@ -68,7 +68,9 @@ fn a_replay_is_the_same_run() {
 #[test]
 fn under_each_pattern_of_a_file_operations_return_where_it_says() {
     let figure_1 = "--quorums ../../config/quorums/figure-1.toml --requests 2 --seeds 0..8";
+    let page = include_str!("../../../../docs/quorums.md");
     for subject in quorate_catalogue::algorithms::on_systems() {
+        assert!(page.contains(&format!("`{subject}`")), "{subject}");
         sim(&format!("{subject} {figure_1}")).run().unwrap();
     }
     let refused = |arguments: &str| sim(arguments).run().unwrap_err().to_string();

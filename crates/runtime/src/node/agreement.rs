@@ -262,7 +262,8 @@ impl<T> Proposer<T> {
     /// [`RequestedTwice`](Error::RequestedTwice) when this process has proposed in this undecided
     /// instance; [`InstanceOver`](Error::InstanceOver) when it is decided, and its decision forgotten;
     /// [`InstanceTooFar`](Error::InstanceTooFar), [`TooLarge`](Error::TooLarge),
-    /// [`Unencodable`](Error::Unencodable), [`NotABit`](Error::NotABit),
+    /// [`Unencodable`](Error::Unencodable), [`NotABit`](Error::NotABit), where the algorithm agrees on a bit and what is
+    /// encoded is not the byte 0 or 1,
     /// [`NotStarted`](Error::NotStarted). [`UndecodableDecision`](Error::UndecodableDecision) when the decision
     /// is no `T`. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before:

@@ -425,6 +425,8 @@ impl Builder {
             };
             handles.abandon(&error, last.as_ref());
         });
+        #[cfg(feature = "metrics")]
+        self.publish(&mut protocol, &links);
         let inner = Arc::new(Inner {
             thread: protocol.start().map_err(start_error)?,
             leave,
@@ -434,13 +436,6 @@ impl Builder {
             drain: self.drain,
         });
         supervise(inner.clone(), self.cancellation.clone());
-        #[cfg(feature = "metrics")]
-        if let Some(every) = self.metrics {
-            let host = inner.thread.host();
-            let (me, counters) = (host.me(), host.counters().clone());
-            let gauges = super::gauges::Gauges(inner.gauges.clone());
-            tokio::spawn(super::metrics::publish(every, me, counters, gauges));
-        }
         Ok(Node {
             inner,
             seen,
@@ -450,6 +445,23 @@ impl Builder {
             address,
             cancellation: self.cancellation,
         })
+    }
+
+    /// Has the program's recorder told what is counted and measured, if that is wanted.
+    #[cfg(feature = "metrics")]
+    fn publish(&self, protocol: &mut Protocol, links: &PerfectLinks<TokioHost>) {
+        let Some(every) = self.metrics else {
+            return;
+        };
+        let (until_dropped, ended) = tokio::sync::oneshot::channel::<()>();
+        protocol.at_end(move |_| drop(until_dropped));
+        let publisher = super::metrics::Publisher {
+            cluster: self.link.cluster.clone(),
+            me: self.me,
+            counters: protocol.host().counters().clone(),
+            gauges: super::gauges::Gauges(links.gauges()),
+        };
+        tokio::spawn(publisher.publish(every, ended));
     }
 
     /// What looks names of peers up, if there are any.

@@ -63,6 +63,8 @@ pub trait Codec<T> {
     fn encode(value: &T) -> Result<Bytes, Uncodable>;
 
     /// The value of bytes, which may be any, and are shared with what arrived with them: copy what is kept for long.
+    /// Called where the value is read; for commands of a replicated machine that is the task that applies them, and a panic
+    /// stops the node, as one of the machine does.
     ///
     /// # Errors
     /// When they are no value.
@@ -101,8 +103,9 @@ impl Codec<Bytes> for Raw {
     }
 }
 
-/// The name of a module, and how its messages travel: all that a module is declared by accepts one. A name alone stands
-/// for one by [`Serde`].
+/// The name of a module, and how its messages travel: whatever declares a module for messages or values of a type `T`
+/// accepts one. A name alone stands for one by [`Serde`]. (Lattices, states for quorum access and the messages of an
+/// algorithm of one's own say by [`Wire`](quorate_core::wire::Wire) how they travel.)
 pub struct Coded<T> {
     pub(crate) name: String,
     pub(crate) codec: Coding<T>,
@@ -186,12 +189,16 @@ impl<T> Coding<T> {
         }
     }
 
-    /// What a module is made of, with how its messages travel, if not as usual.
-    pub fn of(&self, algorithms: &str) -> String {
-        match self.name {
-            <Serde as Codec<()>>::NAME => algorithms.to_owned(),
-            name => format!("{algorithms} coded:{name}"),
+    /// What a module is made of, with how its messages travel, if not as usual: for modules that are made of the same,
+    /// that may differ.
+    pub fn of(&self, module: &str, algorithms: &str) -> String {
+        if self.name == <Serde as Codec<()>>::NAME {
+            return algorithms.to_owned();
         }
+        // Spaces part what a stack is made of.
+        let coded = format!("coded:{module}:{}", self.name);
+        let words: Vec<_> = coded.split_whitespace().collect();
+        format!("{algorithms} {}", words.join("/"))
     }
 }
 

@@ -125,7 +125,8 @@ pub enum NodeEvent {
         /// The process; oneself, too.
         process: ProcessId,
     },
-    /// A process that was about to stop is not heard any more; or it is needed, since others are gone.
+    /// A process that was about to stop is not heard any more; or it was started again; or it is needed, since others are
+    /// gone.
     LeavingNoLonger {
         /// The process; oneself, too.
         process: ProcessId,
@@ -226,7 +227,7 @@ impl NodeEvent {
             NodeEvent::LeavingNoLonger { process } if now.suspected.contains(*process) => {
                 info!(%process, "gone, as it said");
             }
-            NodeEvent::LeavingNoLonger { process } => info!(%process, "needed, and not gone"),
+            NodeEvent::LeavingNoLonger { process } => info!(%process, "about to stop no longer"),
             NodeEvent::CutOff { process } => warn!(%process, "cut off from a majority"),
             NodeEvent::CutOffNoLonger { process } => info!(%process, "cut off no longer"),
             NodeEvent::Elected { leader } => info!(%leader, "trusted to lead"),

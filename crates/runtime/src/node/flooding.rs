@@ -186,7 +186,7 @@ impl Builder {
         }));
         let (outlet, intake) = Outlet::new(self.backlog);
         let (opened, inlet) = (kept.clone(), outlet.clone());
-        self.module(&name, &codec.of(FLOODING), move |wiring| {
+        self.module(&name, &codec.of(&name, FLOODING), move |wiring| {
             let up = offering(&wiring, inlet).with(|delivery: Deliver<Flooded>| Deliver {
                 from: delivery.from,
                 message: delivery.message.0,

@@ -81,7 +81,7 @@ impl Builder {
         let (outlet, intake) = Outlet::new(self.backlog);
         let marks = Door::default();
         let (opened, marked, reader) = (marks.clone(), ways.clone(), outlet.clone());
-        self.module(&name, &codec.of(PERFECT), move |wiring| {
+        self.module(&name, &codec.of(&name, PERFECT), move |wiring| {
             tell_gaps(&wiring, reader);
             opened.open(open_marks(&wiring, wiring.links.lane(), marked));
         })?;
@@ -151,7 +151,7 @@ impl Builder {
         let (outlet, intake) = Outlet::new(self.backlog);
         let longest = Arc::new(OnceLock::new());
         let (known, opened, inlet) = (longest.clone(), ways.clone(), outlet.clone());
-        self.module(&name, &codec.of(FAIR_LOSS), move |wiring| {
+        self.module(&name, &codec.of(&name, FAIR_LOSS), move |wiring| {
             let links = wiring.links.datagrams();
             let _ = known.set(links.longest());
             let up = offering(&wiring, inlet);

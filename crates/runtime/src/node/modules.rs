@@ -274,7 +274,7 @@ impl Builder {
         let (inlet, keep) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
         let ordered = broadcast == TOTAL_ORDER;
-        let algorithms = codec.of(broadcast.algorithms());
+        let algorithms = codec.of(&name, broadcast.algorithms());
         self.declare(&name, &algorithms, ordered, move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
             let impossible = wiring
@@ -334,7 +334,7 @@ impl Builder {
         let (flow, outlet, handles) = self.prepare(codec);
         let (inlet, keep) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
-        self.module(&name, &codec.of("best-effort"), move |wiring| {
+        self.module(&name, &codec.of(&name, "best-effort"), move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
             let undecodable = wiring
                 .host
@@ -385,7 +385,7 @@ impl Builder {
         self.check_detector(consensus.needs(), consensus.name())?;
         let agreement = Arc::new(Agreement::new(self.limits));
         let decided = agreement.clone();
-        let algorithms = codec.of(consensus.algorithms());
+        let algorithms = codec.of(&name, consensus.algorithms());
         self.fallible_module(&name, &algorithms, move |wiring| {
             let told = decided.clone();
             let up = Addr::new(move |consensus::Decide { instance, value }| {

@@ -50,7 +50,7 @@ pub(crate) struct Begun<K, A> {
 
 /// How those who wait for the same object share an operation.
 pub(crate) struct Sharing<A> {
-    /// Whether one operation may do both.
+    /// Whether one operation may do both: what shares with the same shares with each other.
     shares: fn(&A, &A) -> bool,
     /// Has an action do what the next one asks for, too.
     absorb: fn(&mut A, A),
@@ -112,8 +112,39 @@ struct Line<A, O> {
     in_flight: Option<InFlight<O>>,
     /// In the order of their tickets.
     waiting: VecDeque<Waiting<A, O>>,
-    /// How many at the front share the next operation, as far as was looked, and the longest of them.
-    sharers: (usize, usize),
+    sharers: Sharers,
+}
+
+/// Those at the front of a line who share its next operation, as far as was looked.
+#[derive(Clone, Copy, Default)]
+struct Sharers {
+    count: usize,
+    /// How long the longest of them is, and how many are so long.
+    longest: usize,
+    as_long: usize,
+}
+
+impl Sharers {
+    fn add(&mut self, bytes: usize) {
+        self.count += 1;
+        if bytes > self.longest {
+            (self.longest, self.as_long) = (bytes, 0);
+        }
+        self.as_long += usize::from(bytes == self.longest);
+    }
+
+    /// Whoever was at this place of the line has left it.
+    fn left(&mut self, place: usize, bytes: usize) {
+        if place >= self.count {
+            return;
+        }
+        self.count -= 1;
+        self.as_long -= usize::from(bytes == self.longest);
+        if self.as_long == 0 {
+            // How long the others are is not known any more.
+            *self = Sharers::default();
+        }
+    }
 }
 
 impl<A, O> Line<A, O> {
@@ -121,24 +152,23 @@ impl<A, O> Line<A, O> {
         Line {
             in_flight: None,
             waiting: VecDeque::new(),
-            sharers: (0, 0),
+            sharers: Sharers::default(),
         }
     }
 
     /// How much room the next operation may take. Looks at those only that have come since it was asked last.
     fn next_bytes(&mut self, sharing: &Sharing<A>) -> usize {
-        let (mut count, mut longest) = self.sharers;
+        let mut sharers = self.sharers;
         let first = self.waiting.front();
         let shares = |next: &A| first.is_some_and(|it| (sharing.shares)(&it.action, next));
-        let mut rest = self.waiting.iter().skip(count);
+        let mut rest = self.waiting.iter().skip(sharers.count);
         while let Some(next) = rest.next()
-            && (count == 0 || shares(&next.action))
+            && (sharers.count == 0 || shares(&next.action))
         {
-            count += 1;
-            longest = longest.max(next.bytes);
+            sharers.add(next.bytes);
         }
-        self.sharers = (count, longest);
-        longest
+        self.sharers = sharers;
+        sharers.longest
     }
 }
 
@@ -338,7 +368,7 @@ where
             return;
         };
         let (mut action, mut bytes, mut answers) = (None, 0, Vec::new());
-        line.sharers = (0, 0);
+        line.sharers = Sharers::default();
         let shares = |action: &Option<A>, next: &A| {
             let action = action.as_ref();
             action.is_none_or(|action| (self.sharing.shares)(action, next))
@@ -418,8 +448,11 @@ impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
     fn leave(&mut self, object: &K, ticket: u64) -> Option<Waiting<A, O>> {
         let line = self.lines.get_mut(object)?;
         let place = line.waiting.binary_search_by_key(&ticket, |w| w.ticket);
-        let left = line.waiting.remove(place.ok()?);
-        line.sharers = (0, 0);
+        let place = place.ok()?;
+        let left = line.waiting.remove(place);
+        if let Some(left) = &left {
+            line.sharers.left(place, left.bytes);
+        }
         self.ready.remove(&ticket);
         self.settle(object);
         left

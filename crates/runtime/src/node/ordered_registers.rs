@@ -6,12 +6,14 @@
 use super::{
     Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View,
     agreement::Abandon,
-    codec::{Coded, Coding},
+    codec::{Codec, Coded, Coding, Uncodable},
 };
 use crate::error::Error;
-use bytes::Bytes;
-use quorate_core::ProcessId;
-use serde::{Deserialize, Serialize};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use quorate_core::{
+    ProcessId,
+    wire::{put_number, take_number},
+};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -28,14 +30,16 @@ const LONGEST: usize = 512 << 10;
 pub struct Versioned<T> {
     /// The value; `None`: it was never written, or it was cleared last.
     pub value: Option<T>,
-    /// The place in the order of the write, grows with each; zero without a value.
+    /// The place in the order of the write: of two writes of a register the later one has a higher one, also when it was
+    /// cleared in between. Zero without a value.
     pub version: u64,
 }
 
 /// What became of a comparison.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Compared<T> {
-    /// The version was the expected one: the register is set, and this is its version now.
+    /// The version was the expected one: the register is set, or cleared, and this is the place of that in the order, the
+    /// version of what was set.
     Set(u64),
     /// It was another one: nothing is changed. The register holds this.
     Differs(Versioned<T>),
@@ -53,12 +57,67 @@ impl Held {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-enum Command {
-    Write(Vec<u8>, Vec<u8>),
-    Clear(Vec<u8>),
-    /// The version that is expected stands between the name and the value.
-    CompareAndSet(Vec<u8>, u64, Vec<u8>),
+/// What becomes of a register.
+struct Command {
+    register: Bytes,
+    /// The version that it must have; `None`: any.
+    expected: Option<u64>,
+    /// What it holds then; `None`: nothing.
+    value: Option<Bytes>,
+}
+
+/// How commands travel.
+enum Wire {}
+
+const WRITES: u8 = 1;
+const COMPARES: u8 = 2;
+
+impl Codec<Command> for Wire {
+    const NAME: &'static str = "ordered-registers";
+
+    fn encode(command: &Command) -> Result<Bytes, Uncodable> {
+        let value = command.value.as_deref();
+        let length = command.register.len() + value.map_or(0, <[u8]>::len);
+        let mut out = BytesMut::with_capacity(length + 32);
+        let writes = if value.is_some() { WRITES } else { 0 };
+        let compares = if command.expected.is_some() {
+            COMPARES
+        } else {
+            0
+        };
+        out.put_u8(writes | compares);
+        put_number(command.register.len() as u64, &mut out);
+        out.put_slice(&command.register);
+        if let Some(expected) = command.expected {
+            put_number(expected, &mut out);
+        }
+        out.put_slice(value.unwrap_or_default());
+        Ok(out.freeze())
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Command, Uncodable> {
+        let kind = bytes.try_get_u8().map_err(|_| Uncodable)?;
+        let number = |bytes: &mut Bytes| take_number(bytes).map_err(|_| Uncodable);
+        let length = usize::try_from(number(&mut bytes)?).map_err(|_| Uncodable)?;
+        if kind > WRITES | COMPARES || length > bytes.len() {
+            return Err(Uncodable);
+        }
+        let register = bytes.split_to(length);
+        let expected = if kind & COMPARES == 0 {
+            None
+        } else {
+            Some(number(&mut bytes)?)
+        };
+        let value = (kind & WRITES != 0).then(|| bytes.clone());
+        if value.is_none() && !bytes.is_empty() {
+            return Err(Uncodable);
+        }
+        Ok(Command {
+            register,
+            expected,
+            value,
+        })
+    }
 }
 
 enum Reply {
@@ -66,16 +125,36 @@ enum Reply {
     Differs(Held),
 }
 
+/// Why nobody is told anything any more.
+type Ended = Arc<OnceLock<Error>>;
+
 /// Who watches which registers.
 #[derive(Default)]
 struct Watched {
-    registers: Mutex<BTreeMap<Vec<u8>, watch::Sender<Held>>>,
-    /// Why nobody is told anything any more.
-    ended: OnceLock<Error>,
+    registers: Mutex<Told>,
+    ended: Ended,
+}
+
+/// Where watches are told what their registers hold.
+#[derive(Default)]
+struct Told {
+    senders: BTreeMap<Vec<u8>, watch::Sender<Held>>,
+    /// How many there were when those that nobody reads were taken out.
+    looked_at: usize,
+}
+
+impl Told {
+    /// Takes out those that nobody reads, once there are twice as many as were left the last time.
+    fn prune(&mut self) {
+        if self.senders.len() > 2 * self.looked_at + 16 {
+            self.senders.retain(|_, told| !told.is_closed());
+            self.looked_at = self.senders.len();
+        }
+    }
 }
 
 impl Watched {
-    fn registers(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, watch::Sender<Held>>> {
+    fn registers(&self) -> MutexGuard<'_, Told> {
         self.registers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -84,17 +163,17 @@ impl Watched {
     /// The register holds this from now on.
     fn tell(&self, register: &[u8], held: &Held) {
         let mut registers = self.registers();
-        if let Some(told) = registers.get(register) {
+        if let Some(told) = registers.senders.get(register) {
             told.send_replace(held.clone());
             if told.is_closed() {
-                registers.remove(register);
+                registers.senders.remove(register);
             }
         }
     }
 
     /// Another state is there: what each watched register holds now.
     fn tell_all(&self, held: impl Fn(&[u8]) -> Held) {
-        self.registers().retain(|register, told| {
+        self.registers().senders.retain(|register, told| {
             let now = held(register);
             told.send_if_modified(|before| {
                 let is_news = *before != now;
@@ -107,12 +186,12 @@ impl Watched {
 
     fn watch(&self, register: &[u8], present: Held) -> watch::Receiver<Held> {
         let mut registers = self.registers();
-        registers.retain(|_, told| !told.is_closed());
+        registers.prune();
         if self.ended.get().is_some() {
             // Its sender is gone at once.
             return watch::channel(present).1;
         }
-        let told = registers.entry(register.to_vec());
+        let told = registers.senders.entry(register.to_vec());
         told.or_insert_with(|| watch::Sender::new(present))
             .subscribe()
     }
@@ -124,7 +203,7 @@ impl Abandon for Watched {
     fn abandon(&self, error: &Error) {
         let mut registers = self.registers();
         let _ = self.ended.set(error.clone());
-        registers.clear();
+        registers.senders.clear();
     }
 }
 
@@ -146,14 +225,21 @@ impl Registers {
         }
     }
 
-    fn write(&mut self, register: Vec<u8>, version: u64, value: Bytes) -> Reply {
+    fn write(&mut self, register: &[u8], version: u64, value: &[u8]) {
+        // It would keep all that arrived with it.
+        let value = Bytes::copy_from_slice(value);
         let now = Held {
             value: Some(value.clone()),
             version,
         };
-        self.watched.tell(&register, &now);
-        self.held.insert(register, (version, value));
-        Reply::Done(version)
+        self.watched.tell(register, &now);
+        self.held.insert(register.to_vec(), (version, value));
+    }
+
+    fn clear(&mut self, register: &[u8]) {
+        if self.held.remove(register).is_some() {
+            self.watched.tell(register, &Held::nothing());
+        }
     }
 }
 
@@ -162,23 +248,22 @@ impl Machine for Registers {
     type Reply = Reply;
 
     fn apply(&mut self, position: u64, _: ProcessId, command: Command) -> Reply {
-        match command {
-            Command::Write(register, value) => self.write(register, position, value.into()),
-            Command::Clear(register) => {
-                if self.held.remove(&register).is_some() {
-                    self.watched.tell(&register, &Held::nothing());
-                }
-                Reply::Done(position)
-            }
-            Command::CompareAndSet(register, expected, value) => {
-                let held = self.held(&register);
-                if held.version == expected {
-                    self.write(register, position, value.into())
-                } else {
-                    Reply::Differs(held)
-                }
+        let Command {
+            register,
+            expected,
+            value,
+        } = command;
+        if let Some(expected) = expected {
+            let held = self.held(&register);
+            if held.version != expected {
+                return Reply::Differs(held);
             }
         }
+        match value {
+            Some(value) => self.write(&register, position, &value),
+            None => self.clear(&register),
+        }
+        Reply::Done(position)
     }
 
     fn snapshot(&self) -> View {
@@ -239,7 +324,8 @@ impl<T> OrderedRegisters<T> {
         decode(self.codec, register.as_ref(), held)
     }
 
-    /// Reads what is known of a register here, without asking anybody: others may have written since.
+    /// Reads what is known of a register here, without asking anybody: others may have written since, and a process that
+    /// was started again knows of no register before it has the state.
     ///
     /// # Errors
     /// [`UndecodableValue`](Error::UndecodableValue) when the value is no `T`.
@@ -254,22 +340,34 @@ impl<T> OrderedRegisters<T> {
     /// See [`SubmitError`]: whether it may have been written. [`TooLarge`](Error::TooLarge): the name and the value have
     /// more than 512 KiB, or than a message may have; [`Unencodable`](Error::Unencodable).
     pub async fn write(&self, register: impl AsRef<[u8]>, value: &T) -> Result<u64, SubmitError> {
-        let value = self.encoded(register.as_ref(), value)?;
-        let command = Command::Write(register.as_ref().to_vec(), value);
+        let command = self.command(register.as_ref(), None, Some(value))?;
         done(self.machine.submit(command).await?)
     }
 
-    /// Clears a register: it is as if it had never been written. Says the place of that in the order.
+    /// Clears a register, whatever it holds: it is as if it had never been written. Says the place of that in the order.
     ///
     /// # Errors
-    /// See [`SubmitError`]: whether it may have been cleared.
+    /// See [`SubmitError`]: whether it may have been cleared. [`TooLarge`](Error::TooLarge), of the name.
     pub async fn clear(&self, register: impl AsRef<[u8]>) -> Result<u64, SubmitError> {
-        let command = Command::Clear(register.as_ref().to_vec());
+        let command = self.command(register.as_ref(), None, None)?;
         done(self.machine.submit(command).await?)
     }
 
-    /// Writes a register if it holds the expected version, which a read, a write or a watch has told; zero: if it
-    /// holds nothing. Of all who expect the same version, one sets.
+    /// Clears a register if it holds the expected version: what was set by oneself, and is nobody else's since.
+    ///
+    /// # Errors
+    /// As [`compare_and_set`](OrderedRegisters::compare_and_set).
+    pub async fn compare_and_clear(
+        &self,
+        register: impl AsRef<[u8]>,
+        expected: u64,
+    ) -> Result<Compared<T>, SubmitError> {
+        self.compare(register.as_ref(), expected, None).await
+    }
+
+    /// Writes a register if it holds the expected version, which a read, a write or a watch has told. Of all who expect
+    /// the same version, one sets. Zero is expected where there is no value: one sets then, until the register is
+    /// cleared again, which zero does not tell from before.
     ///
     /// ```no_run
     /// # use quorate_runtime::{node::Compared, node::OrderedRegisters, SubmitError};
@@ -287,7 +385,7 @@ impl<T> OrderedRegisters<T> {
     ///
     /// # Errors
     /// As [`write`](OrderedRegisters::write). Where the outcome is unknown, a read tells whether the version is still
-    /// the expected one. [`UndecodableValue`](Error::UndecodableValue), not submitted in effect: the version differs, and
+    /// the expected one, if that was none of nothing. [`UndecodableValue`](Error::UndecodableValue), not submitted in effect: the version differs, and
     /// what there is is no `T`.
     pub async fn compare_and_set(
         &self,
@@ -295,9 +393,17 @@ impl<T> OrderedRegisters<T> {
         expected: u64,
         value: &T,
     ) -> Result<Compared<T>, SubmitError> {
-        let name = register.as_ref();
-        let value = self.encoded(name, value)?;
-        let command = Command::CompareAndSet(name.to_vec(), expected, value);
+        let value = Some(value);
+        self.compare(register.as_ref(), expected, value).await
+    }
+
+    async fn compare(
+        &self,
+        name: &[u8],
+        expected: u64,
+        value: Option<&T>,
+    ) -> Result<Compared<T>, SubmitError> {
+        let command = self.command(name, Some(expected), value)?;
         match self.machine.submit(command).await? {
             Reply::Done(version) => Ok(Compared::Set(version)),
             // Nothing was changed, whatever there is.
@@ -309,7 +415,8 @@ impl<T> OrderedRegisters<T> {
     }
 
     /// Watches a register, as it is known here: what it holds now first, then what it holds after changes. Who is slow
-    /// misses what came between, and never what was written last.
+    /// misses what came between, and never what was written last. A process that was started again knows of no register
+    /// before it has the state, which is a change then.
     pub fn watch(&self, register: impl AsRef<[u8]>) -> RegisterWatch<T> {
         let name = register.as_ref();
         // Under the machine's lock: nothing is written between the look and the beginning of the watch.
@@ -320,21 +427,30 @@ impl<T> OrderedRegisters<T> {
         RegisterWatch {
             register: name.to_vec(),
             told,
-            watched: self.watched.clone(),
+            ended: self.watched.ended.clone(),
             codec: self.codec,
         }
     }
 
-    fn encoded(&self, register: &[u8], value: &T) -> Result<Vec<u8>, Error> {
-        let value = (self.codec.encode)(value)?;
-        let size = register.len() + value.len();
+    fn command(
+        &self,
+        register: &[u8],
+        expected: Option<u64>,
+        value: Option<&T>,
+    ) -> Result<Command, Error> {
+        let value = value.map(|value| (self.codec.encode)(value)).transpose()?;
+        let size = register.len() + value.as_ref().map_or(0, Bytes::len);
         if size > LONGEST {
             return Err(Error::TooLarge {
                 size,
                 limit: LONGEST,
             });
         }
-        Ok(value.to_vec())
+        Ok(Command {
+            register: Bytes::copy_from_slice(register),
+            expected,
+            value,
+        })
     }
 }
 
@@ -359,7 +475,7 @@ fn decode<T>(codec: Coding<T>, register: &[u8], held: Held) -> Result<Versioned<
 pub struct RegisterWatch<T> {
     register: Vec<u8>,
     told: watch::Receiver<Held>,
-    watched: Arc<Watched>,
+    ended: Ended,
     codec: Coding<T>,
 }
 
@@ -383,7 +499,7 @@ impl<T> RegisterWatch<T> {
     /// Those of a node that has stopped, or may not take part: for good.
     pub async fn changed(&mut self) -> Result<Versioned<T>, Error> {
         if self.told.changed().await.is_err() {
-            return Err(self.watched.ended.get().cloned().unwrap_or(Error::Stopped));
+            return Err(self.ended.get().cloned().unwrap_or(Error::Stopped));
         }
         let held = self.told.borrow_and_update().clone();
         decode(self.codec, &self.register, held)
@@ -409,8 +525,9 @@ impl Builder {
     ) -> Result<OrderedRegisters<T>, Error> {
         let registers = Registers::default();
         let watched = registers.watched.clone();
-        let algorithms = codec.of("registers replicated");
-        let machine = self.replicated_with(Coded::from(name), &algorithms, registers, |_| {})?;
+        let algorithms = codec.of(&name, "registers replicated");
+        let coded = Coded::by::<Wire>(name);
+        let machine = self.replicated_with(coded, &algorithms, registers, |_| {})?;
         self.handles.machines.push(watched.clone());
         Ok(OrderedRegisters {
             machine,

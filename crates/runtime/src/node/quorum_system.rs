@@ -146,7 +146,7 @@ impl Builder {
             codec,
             wait: Wait::for_majority(),
         };
-        let algorithms = codec.of(&format!("register:by-quorum-access access:{system}"));
+        let algorithms = codec.of(&name, &format!("register:by-quorum-access access:{system}"));
         let (asked, kept, chosen) = (store.clone(), store, system.clone());
         let admit = move |register: &Bytes, action: &register::Action| match action {
             register::Action::Read => Ok(()),
@@ -193,7 +193,7 @@ impl Builder {
         let (told, chosen) = (operations.clone(), system.clone());
         let algorithms =
             format!("snapshot:from-registers register:by-quorum-access access:{system}");
-        self.module(&name, &codec.of(&algorithms), move |wiring| {
+        self.module(&name, &codec.of(&name, &algorithms), move |wiring| {
             let returned = told.clone();
             let up = Addr::new(move |indication: snapshot::Indication| {
                 let snapshot::Indication { operation, outcome } = indication;
@@ -270,7 +270,7 @@ impl Builder {
         }));
         let (decided, chosen) = (agreement.clone(), system.clone());
         let Coded { name, codec } = name.into();
-        let algorithms = codec.of(&format!("consensus:by-quorums access:{system}"));
+        let algorithms = codec.of(&name, &format!("consensus:by-quorums access:{system}"));
         self.module(&name, &algorithms, move |wiring| {
             let told = decided.clone();
             let up = Addr::new(move |consensus::Decide { instance, value }| {

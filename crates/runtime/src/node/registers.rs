@@ -324,7 +324,13 @@ impl Builder {
         };
         let writer = writer.unwrap_or(self.me);
         let wire = move |wiring: Wiring, up| Ok(wiring.registers(registers, writer, up)?);
-        self.wire_registers(&name, &codec.of(&algorithms), declared, |_, _| Ok(()), wire)
+        self.wire_registers(
+            &name,
+            &codec.of(&name, &algorithms),
+            declared,
+            |_, _| Ok(()),
+            wire,
+        )
     }
 
     /// How long a name and a value are together at most, where messages carry one register.

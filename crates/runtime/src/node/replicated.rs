@@ -415,7 +415,7 @@ impl Builder {
         machine: M,
     ) -> Result<Replicated<M>, Error> {
         let coded = name.into();
-        let algorithms = coded.codec.of("replicated");
+        let algorithms = coded.codec.of(&coded.name, "replicated");
         self.replicated_with(coded, &algorithms, machine, |_| {})
     }
 

@@ -153,18 +153,22 @@ impl Builder {
     fn snapshot_of<T>(&mut self, Coded { name, codec }: Coded<T>) -> Result<Segments<T>, Error> {
         let operations = Arc::new(Operations::new(self.limits, Sharing::of_a_kind()));
         let told = operations.clone();
-        self.module(&name, &codec.of(super::wiring::SNAPSHOT), move |wiring| {
-            let returned = told.clone();
-            wiring.pressure(Wait::for_majority(), told.pressure());
-            let door = wiring.snapshot(Addr::new(move |indication: Indication| {
-                let Indication { operation, outcome } = indication;
-                returned.returned(&(), operation, outcome);
-            }));
-            told.open(door.with(|begun: Begun<(), Action>| Request {
-                operation: begun.operation,
-                action: begun.action,
-            }));
-        })?;
+        self.module(
+            &name,
+            &codec.of(&name, super::wiring::SNAPSHOT),
+            move |wiring| {
+                let returned = told.clone();
+                wiring.pressure(Wait::for_majority(), told.pressure());
+                let door = wiring.snapshot(Addr::new(move |indication: Indication| {
+                    let Indication { operation, outcome } = indication;
+                    returned.returned(&(), operation, outcome);
+                }));
+                told.open(door.with(|begun: Begun<(), Action>| Request {
+                    operation: begun.operation,
+                    action: begun.action,
+                }));
+            },
+        )?;
         self.handles.agreements.push(operations.clone());
         Ok(Segments::new(operations, longest_segment(self), codec))
     }

@@ -145,7 +145,7 @@ impl Builder {
         let kept = Arc::new(Kept::new(self.limits));
         let (outlet, intake) = Outlet::new(self.backlog);
         let (opened, inlet) = (kept.clone(), outlet.clone());
-        self.module(&name, &codec.of(STUBBORN), move |wiring| {
+        self.module(&name, &codec.of(&name, STUBBORN), move |wiring| {
             let links = wiring.links.datagrams();
             let up = offering(&wiring, inlet).with(|Deliver { from, bytes, .. }: Deliver| {
                 link::Deliver {

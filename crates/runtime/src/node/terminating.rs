@@ -193,7 +193,7 @@ impl Builder {
         let (outlet, intake) = Outlet::new(self.backlog);
         let (inlet, own) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
-        self.fallible_module(&name, &codec.of(algorithms), move |wiring| {
+        self.fallible_module(&name, &codec.of(&name, algorithms), move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let up = Addr::new(move |delivery: Deliver| {
                 let is_message = delivery.outcome != terminating::Outcome::SenderFaulty;

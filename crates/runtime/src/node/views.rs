@@ -266,7 +266,7 @@ impl Builder {
         } else {
             Wait::for_majority()
         };
-        let algorithms = codec.of(views.algorithms());
+        let algorithms = codec.of(&name, views.algorithms());
         self.fallible_module(&name, &algorithms, move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let span = wiring.span.clone();

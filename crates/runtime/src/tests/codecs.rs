@@ -4,7 +4,7 @@ use super::{
     p,
 };
 use crate::{
-    Builder, Error,
+    Builder, Error, SubmitError,
     choice::Consensus,
     node::{Codec, Coded, Uncodable, Way},
 };
@@ -74,9 +74,29 @@ async fn every_kind_of_handle_has_the_codec_that_it_is_given() {
     assert!(refused(within(choice.propose(2, &3)).await.map(drop)));
     assert!(refused(within(registers.write("a", &3)).await));
     assert!(refused(within(segments.update(&3)).await));
+    let refused = within(counts.write("a", &3)).await;
+    let of = |error| matches!(error, SubmitError::NotSubmitted(Error::Unencodable));
+    assert!(refused.is_err_and(of));
     within(orders.broadcast(14)).await.unwrap();
     assert_eq!(within(ordered.next()).await.unwrap().unwrap().message, 14);
     within(node.shutdown()).await.unwrap();
+}
+
+/// Both have two orders, of which one travels as text: not the same one.
+#[tokio::test]
+async fn it_matters_which_of_two_like_modules_has_which_codec() {
+    let mut nodes = Vec::new();
+    let mut handles = Vec::new();
+    for (index, mut builder) in builders(Kind::Udp, 2).into_iter().enumerate() {
+        let names = if index == 0 { ["a", "b"] } else { ["b", "a"] };
+        handles.push(builder.total_order(Coded::by::<Even>(names[0])).unwrap());
+        handles.push(builder.total_order(names[1]).unwrap());
+        nodes.push(within(builder.start()).await.unwrap());
+    }
+    let mut status = nodes[1].status();
+    let refused = |way: &Way| matches!(way, Way::Refused { reason } if reason.contains("coded:"));
+    let refused = status.wait_for(|now| now.peers.iter().any(|peer| refused(&peer.way)));
+    within(refused).await.unwrap();
 }
 
 #[tokio::test]
@@ -92,7 +112,7 @@ async fn processes_whose_codecs_differ_do_not_talk_and_say_so() {
         nodes.push(within(builder.start()).await.unwrap());
     }
     assert!(
-        nodes[0].stack().contains("coded:even"),
+        nodes[0].stack().contains("coded:orders:even"),
         "{}",
         nodes[0].stack()
     );

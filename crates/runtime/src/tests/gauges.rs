@@ -35,7 +35,7 @@ async fn gauges_say_what_a_peer_owes_and_how_far_away_it_is() {
         })
         .await;
         assert_eq!((near.len(), near[0].peer), (1, p(2)));
-        assert!(near[0].window > 0 && near[0].under_way == 0, "{near:?}");
+        assert!(near[0].window > 0 && near[0].in_flight == 0, "{near:?}");
         assert!(near[0].round_trip < Some(Duration::from_secs(30)));
         nodes[0].faults().cut(p(2));
         let long = "x".repeat(100_000);

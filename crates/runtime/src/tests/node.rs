@@ -24,13 +24,13 @@ fn order(number: u64) -> Order {
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Udp,
     Tcp,
 }
 
 /// Builders of a cluster on free loopback ports.
-pub(super) fn builders(kind: Kind, n: usize) -> Vec<Builder> {
+pub(crate) fn builders(kind: Kind, n: usize) -> Vec<Builder> {
     let udp: Vec<_> = (0..n)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
         .collect();
@@ -78,7 +78,7 @@ async fn cluster(builders: Vec<Builder>) -> Vec<Member> {
     members
 }
 
-pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("in time")

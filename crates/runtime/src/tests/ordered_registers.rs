@@ -6,8 +6,9 @@ use super::{
 };
 use crate::{
     Builder, Error, Node, SubmitError,
-    node::{Compared, OrderedRegisters, Versioned},
+    node::{Codec, Coded, Compared, OrderedRegisters, Serde, Uncodable, Versioned},
 };
+use bytes::Bytes;
 use futures::future::join_all;
 use std::net::SocketAddr;
 
@@ -84,6 +85,14 @@ async fn a_version_is_of_a_write_and_not_of_a_value() {
         panic!("{set:?}");
     };
     assert_eq!(registers.peek("a").unwrap().version, third);
+    // Who has set it clears it only as long as it is what it has set.
+    let late = within(registers.compare_and_clear("a", second)).await;
+    assert!(matches!(late, Ok(Compared::Differs(_))), "{late:?}");
+    let cleared = within(registers.compare_and_clear("a", third)).await;
+    assert!(matches!(cleared, Ok(Compared::Set(_))), "{cleared:?}");
+    assert_eq!(within(registers.read("a")).await.unwrap(), nothing);
+    let fourth = within(registers.write("a", &9)).await.unwrap();
+    assert!(fourth > third, "versions grow over what was cleared");
     // What is cleared holds nothing.
     within(registers.clear("a")).await.unwrap();
     assert_eq!(within(registers.read("a")).await.unwrap(), nothing);
@@ -153,7 +162,7 @@ async fn registers_outlive_the_restart_of_a_process_and_so_do_versions() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_refused_and_other_types_are_errors() {
+async fn what_is_too_long_or_does_not_come_back_is_refused_and_so_is_a_name_twice() {
     let mut builder = builders(Kind::Udp, 1).remove(0);
     let texts = builder.ordered_registers::<String>("texts").unwrap();
     let taken = builder.ordered_registers::<u64>("texts");
@@ -172,5 +181,57 @@ async fn what_is_too_long_is_refused_and_other_types_are_errors() {
     within(texts.write("a", &"x".repeat(511 << 10)))
         .await
         .unwrap();
+    let name = within(texts.clear("x".repeat(513 << 10))).await;
+    assert!(matches!(
+        name,
+        Err(SubmitError::NotSubmitted(Error::TooLarge { .. }))
+    ));
     assert_eq!(node.me(), p(1));
+}
+
+/// Writes any bytes, as if they were what serde has.
+enum Pretending {}
+
+impl Codec<Bytes> for Pretending {
+    const NAME: &'static str = <Serde as Codec<u64>>::NAME;
+
+    fn encode(value: &Bytes) -> Result<Bytes, Uncodable> {
+        Ok(value.clone())
+    }
+
+    fn decode(bytes: Bytes) -> Result<Bytes, Uncodable> {
+        Ok(bytes)
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_another_type_is_an_error_wherever_it_is_read_and_the_next_is_none() {
+    let mut all = builders(Kind::Udp, 2);
+    let (mut other, mut one) = (all.remove(1), all.remove(0));
+    let numbers = one.ordered_registers::<u64>("counts").unwrap();
+    let bytes = other.ordered_registers(Coded::by::<Pretending>("counts"));
+    let bytes = bytes.unwrap();
+    let _nodes = [one.start().await.unwrap(), other.start().await.unwrap()];
+    let mut watch = numbers.watch("a");
+    within(watch.changed()).await.unwrap();
+    within(bytes.write("a", &Bytes::new())).await.unwrap();
+    let is_undecodable = |error: &Error| matches!(error, Error::UndecodableValue(of) if of == "a");
+    let read = within(numbers.read("a")).await.unwrap_err();
+    assert!(is_undecodable(&read), "{read}");
+    assert!(is_undecodable(&numbers.peek("a").unwrap_err()));
+    assert!(is_undecodable(&within(watch.changed()).await.unwrap_err()));
+    let compared = within(numbers.compare_and_set("a", 0, &1)).await;
+    assert!(matches!(compared, Err(SubmitError::NotSubmitted(of)) if is_undecodable(&of)));
+    within(numbers.write("a", &7)).await.unwrap();
+    assert_eq!(within(watch.changed()).await.unwrap().value, Some(7));
+}
+
+#[tokio::test]
+async fn of_a_node_that_never_starts_a_watch_ends_with_its_handles() {
+    let mut builder = builders(Kind::Udp, 1).remove(0);
+    let registers = builder.ordered_registers::<u64>("counts").unwrap();
+    let mut watch = registers.watch("a");
+    within(watch.changed()).await.unwrap();
+    drop((builder, registers));
+    assert!(matches!(within(watch.changed()).await, Err(Error::Stopped)));
 }

@@ -117,9 +117,9 @@ fn newcomer(now: &Snapshot, seconds: u64) -> String {
     if !again.is_empty() {
         let _ = write!(words, "; started again, too: {}", list(&again));
     }
-    let unreached = others(now).filter(|peer| {
-        peer.way == Way::Unknown || now.suspected.without(now.cut_off).contains(peer.process)
-    });
+    let silent = now.suspected.without(now.cut_off).without(now.leaving);
+    let unreached =
+        others(now).filter(|peer| peer.way == Way::Unknown || silent.contains(peer.process));
     let unreached = unreached.map(|peer| peer.process);
     let unreached: Vec<_> = unreached.filter(|p| !again.contains(p)).collect();
     if !unreached.is_empty() {

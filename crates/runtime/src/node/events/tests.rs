@@ -176,7 +176,7 @@ fn each_request_and_each_indication_of_a_module_is_a_line_of_the_finest_log() {
         let delivery = Observation::indication("Deliver").message(id).peer(p(2));
         assert!(tracer.effect(&module, &Said(delivery)));
     });
-    let module = "[module path=orders/uniform]";
+    let module = "[module name=orders/uniform]";
     let expected = [
         format!("TRACE {module} message=Broadcast direction=\"request\" count=1"),
         format!("TRACE {module} message=Deliver direction=\"indication\" id={id} count=1 peer=p2"),
@@ -201,6 +201,17 @@ fn each_event_is_a_line_of_the_log_in_a_span_that_names_the_node() {
         sight.change(|now| now.upon_status(Status::Connected { peer, incarnation }));
         sight.change(|now| now.upon_status(Status::Admitted));
         suspect(&sight, &[3]);
+        let suspected = ProcessSet::from_iter([p(2), p(3)]);
+        let leaving = ProcessSet::from_iter([p(2)]);
+        for (suspected, leaving) in [(suspected, leaving), (suspected, ProcessSet::EMPTY)] {
+            sight.change(|now| {
+                now.upon_reach(Reach {
+                    suspected,
+                    leaving,
+                    ..Reach::default()
+                })
+            });
+        }
         sight.change(|now| now.upon_leader(Trust(peer)));
         sight.change(|now| now.upon_status(Status::Excluded { by: peer, reason }));
     });
@@ -210,6 +221,9 @@ fn each_event_is_a_line_of_the_log_in_a_span_that_names_the_node() {
         format!("INFO {node} message=connected peer=p2 incarnation={incarnation}"),
         format!("INFO {node} message=enough others have met this process: it votes and serves"),
         format!("WARN {node} message=suspected peer=p3"),
+        format!("INFO {node} message=about to stop process=p2"),
+        format!("INFO {node} message=not waited for: it is about to stop peer=p2"),
+        format!("INFO {node} message=gone, as it said process=p2"),
         format!("INFO {node} message=trusted to lead leader=p2"),
         format!(
             "ERROR {node} message=this replica was given up by others, and may not vote or serve: \

@@ -342,7 +342,15 @@ fn who_waits_in_a_line_is_looked_at_once_however_many_come_while_there_is_no_roo
     let count = 2000;
     let waiting: Vec<_> = (0..count).map(|_| invoke(&operations, "b", Read)).collect();
     assert!(LOOKS.load(SeqCst) <= count, "{LOOKS:?} looks");
-    // All of them share the operation that begins.
+    // Nor however many give up, in whatever order.
+    let mut waiting = waiting;
+    let kept = waiting.split_off(count / 2);
+    let last = waiting.split_off(count / 4);
+    waiting.into_iter().for_each(drop);
+    last.into_iter().rev().for_each(drop);
+    assert!(LOOKS.load(SeqCst) <= 2 * count, "{LOOKS:?} looks");
+    let waiting = kept;
+    // All that are left share the operation that begins.
     operations.returned(&"a", 1, "done");
     assert_eq!(operations.progress().waiting, 0);
     operations.returned(&"b", 2, "read");
