@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
-use common::{Node, quorate, ready_cluster, run, wait_for};
+use common::{Apart, Node, quorate, ready_cluster, run, wait_for};
 use std::{
     io::{BufRead, BufReader},
     process::Stdio,
@@ -250,7 +250,7 @@ impl Watching {
             .args(["views", "--watch", "--admin", &node.admin.to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
+            .begin()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (out, lines) = mpsc::channel();

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
-use common::{Node, PATIENCE, free_addresses, ready_cluster, run, wait_for};
+use common::{Apart, Node, PATIENCE, free_addresses, ready_cluster, run, wait_for};
 use redis::{Commands, ExistenceCheck, SetOptions};
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use std::{
 
 /// Whether a program is there; says so if not.
 fn is_there(program: &str, arguments: &[&str], package: &str) -> bool {
-    let output = Command::new(program).args(arguments).output();
+    let output = Command::new(program).args(arguments).finish();
     let there = output.is_ok_and(|output| output.status.success());
     if !there {
         println!("skipped: there is no {program} that can do {arguments:?} ({package})");
@@ -53,7 +53,7 @@ fn redis_py_speaks_both_versions() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/redis_py.py");
     let output = Command::new("python3")
         .args([script, &nodes[1].client.port().to_string()])
-        .output()
+        .finish()
         .unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
@@ -71,7 +71,7 @@ fn redis_cli_speaks_both_versions() {
             let output = Command::new("redis-cli")
                 .args(["-p", &port, version])
                 .args(arguments)
-                .output()
+                .finish()
                 .unwrap();
             let words = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && words.is_empty(), "{words}");
@@ -170,7 +170,7 @@ impl Redis {
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .spawn()
+            .begin()
             .unwrap();
         let redis = Redis { child, address };
         wait_for("Redis", || TcpStream::connect(redis.address).ok());

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
-use common::{PATIENCE, ready_cluster, run, starting, wait_for};
+use common::{Apart, PATIENCE, ready_cluster, run, starting, wait_for};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -289,7 +289,7 @@ fn the_finest_log_says_what_each_module_is_asked_and_indicates() {
 
 #[test]
 fn redis_benchmark_ends_without_an_error() {
-    let known = Command::new("redis-benchmark").arg("--version").output();
+    let known = Command::new("redis-benchmark").arg("--version").finish();
     if !known.is_ok_and(|output| output.status.success()) {
         println!("skipped: there is no redis-benchmark (apt-get install redis-tools)");
         return;
@@ -302,7 +302,7 @@ fn redis_benchmark_ends_without_an_error() {
                 "-p", &port, "-t", "set,get", "-n", "20000", "-c", "50", "-q",
             ])
             .args(["-P", pipeline])
-            .output()
+            .finish()
             .unwrap();
         let words = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);

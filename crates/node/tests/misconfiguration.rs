@@ -1,7 +1,7 @@
 //! An operator's mistakes: a line that names the cause, or a documented behaviour.
 mod common;
 
-use common::{Node, free_addresses, run, wait_for};
+use common::{Apart, Node, free_addresses, run, wait_for};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 /// Runs a node that must refuse to start; gives its one line.
@@ -234,7 +234,7 @@ fn an_empty_variable_is_not_set() {
             ("QUORATE_PUSH_MS", ""),
             ("QUORATE_ID", ""),
         ])
-        .output()
+        .finish()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("`id` is not set"), "{told}");

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
-use common::{Node, PATIENCE, cluster, quorate, ready_cluster, run, wait_for};
+use common::{Apart, Node, PATIENCE, cluster, quorate, ready_cluster, run, wait_for};
 use std::{
     io::Read,
     process::{Child, Command, Stdio},
@@ -205,7 +205,7 @@ fn an_even_number_is_no_worse_where_a_file_has_the_quorums() {
 
 #[test]
 fn redis_benchmark_ends_without_an_error() {
-    let known = Command::new("redis-benchmark").arg("--version").output();
+    let known = Command::new("redis-benchmark").arg("--version").finish();
     if !known.is_ok_and(|output| output.status.success()) {
         println!("skipped: there is no redis-benchmark (apt-get install redis-tools)");
         return;
@@ -218,7 +218,7 @@ fn redis_benchmark_ends_without_an_error() {
                 "-p", &port, "-t", "set,get", "-n", "20000", "-c", "50", "-q",
             ])
             .args(["-P", pipeline, "-r", keys])
-            .output()
+            .finish()
             .unwrap();
         let told = words(&output.stdout) + &words(&output.stderr);
         assert!(output.status.success(), "{told}");
@@ -281,7 +281,7 @@ fn a_hundred_thousand_operations_with_kills_and_cuts_are_linearizable_and_a_stal
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut load = load.spawn().unwrap();
+    let mut load = load.begin().unwrap();
 
     wait_for_progress(&nodes, STEP, &mut load);
     // p1 is left with p4 and p5, and without p5 it is none of a majority.

@@ -7,11 +7,14 @@
 )]
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -41,6 +44,35 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Held while addresses are looked at, and while a program is started.
+static LOOKING: Mutex<()> = Mutex::new(());
+
+fn looking() -> MutexGuard<'static, ()> {
+    LOOKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Programs that are started while nobody looks for free addresses: until it runs, a child has open whatever this process
+/// has, so that an address that was only looked at would stay in use for a while.
+pub trait Apart {
+    /// As [`Command::spawn`].
+    fn begin(&mut self) -> io::Result<Child>;
+    /// As [`Command::output`], without any input.
+    fn finish(&mut self) -> io::Result<Output>;
+}
+
+impl Apart for Command {
+    fn begin(&mut self) -> io::Result<Child> {
+        let _looking = looking();
+        self.spawn()
+    }
+
+    fn finish(&mut self) -> io::Result<Output> {
+        let without_input = self.stdin(Stdio::null());
+        let captured = without_input.stdout(Stdio::piped()).stderr(Stdio::piped());
+        captured.begin()?.wait_with_output()
+    }
+}
+
 /// Free loopback addresses, for UDP and TCP, all different, and never given out twice. They lie
 /// below the ports that the system gives to outgoing connections, which could take them meanwhile.
 pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
@@ -50,6 +82,7 @@ pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
     while free.len() < count {
         let number = offset + NEXT.fetch_add(1, Relaxed);
         let address = SocketAddr::from(([127, 0, 0, 1], 12_000 + (number % 20_000) as u16));
+        let _looking = looking();
         if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
             free.push(address);
         }
@@ -114,7 +147,7 @@ impl Node {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
-            .spawn()
+            .begin()
             .unwrap();
         Node {
             child,
@@ -150,8 +183,9 @@ impl Node {
         assert!(
             Command::new("sh")
                 .args(["-c", &order])
-                .status()
+                .finish()
                 .unwrap()
+                .status
                 .success()
         );
     }
@@ -274,6 +308,6 @@ pub fn run(arguments: &[&str]) -> Output {
     quorate()
         .args(arguments)
         .stdin(Stdio::null())
-        .output()
+        .finish()
         .unwrap()
 }

@@ -1,12 +1,13 @@
 //! Registers in the order of the group, over sockets.
 use super::{
+    codecs::Pretending,
     node::{Kind, builders, within},
     p,
     replicated::{bind, free, kill},
 };
 use crate::{
     Builder, Error, Node, SubmitError,
-    node::{Codec, Coded, Compared, OrderedRegisters, Serde, Uncodable, Versioned},
+    node::{Coded, Compared, OrderedRegisters, Versioned},
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -187,21 +188,6 @@ async fn what_is_too_long_or_does_not_come_back_is_refused_and_so_is_a_name_twic
         Err(SubmitError::NotSubmitted(Error::TooLarge { .. }))
     ));
     assert_eq!(node.me(), p(1));
-}
-
-/// Writes any bytes, as if they were what serde has.
-enum Pretending {}
-
-impl Codec<Bytes> for Pretending {
-    const NAME: &'static str = <Serde as Codec<u64>>::NAME;
-
-    fn encode(value: &Bytes) -> Result<Bytes, Uncodable> {
-        Ok(value.clone())
-    }
-
-    fn decode(bytes: Bytes) -> Result<Bytes, Uncodable> {
-        Ok(bytes)
-    }
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! The handles of point-to-point links, over real sockets.
 use super::{
+    codecs::Pretending,
     node::{Kind, builders, within},
     p,
 };
 use crate::{
     Error, Messages, Node, Sender, TrySendError,
     faults::{Direction, Fault},
-    node::{Codec, Coded, Serde, Uncodable},
+    node::Coded,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -145,21 +146,6 @@ async fn a_permit_holds_room_and_what_cannot_be_sent_is_refused() {
     let late = mail.send(p(1), String::new()).await;
     assert!(matches!(late, Err(Error::Stopped)));
     assert!(within(letters.next()).await.is_none());
-}
-
-/// Sends any bytes, as if they were what serde has.
-enum Pretending {}
-
-impl Codec<Bytes> for Pretending {
-    const NAME: &'static str = <Serde as Codec<u64>>::NAME;
-
-    fn encode(value: &Bytes) -> Result<Bytes, Uncodable> {
-        Ok(value.clone())
-    }
-
-    fn decode(bytes: Bytes) -> Result<Bytes, Uncodable> {
-        Ok(bytes)
-    }
 }
 
 #[tokio::test]
