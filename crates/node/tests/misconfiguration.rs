@@ -2,7 +2,11 @@
 mod common;
 
 use common::{Apart, Node, free_addresses, run, wait_for};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::{
+    net::{SocketAddr, TcpListener, UdpSocket},
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// Runs a node that must refuse to start; gives its one line.
 fn refusal(arguments: &[&str]) -> String {
@@ -238,4 +242,27 @@ fn an_empty_variable_is_not_set() {
         .unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("`id` is not set"), "{told}");
+}
+
+/// What the other tests rest on: until a program runs, it has open what was open when it was started.
+#[test]
+fn addresses_that_were_looked_at_stay_free_while_programs_are_started() {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    assert!(Command::new("true").finish().unwrap().status.success());
+                }
+            });
+        }
+        for address in (0..1000).flat_map(|_| free_addresses(1)) {
+            let taken = TcpListener::bind(address);
+            if taken.is_err() {
+                done.store(true, Relaxed);
+            }
+            taken.unwrap();
+        }
+        done.store(true, Relaxed);
+    });
 }
