@@ -100,31 +100,27 @@ const fn node(method: &'static str) -> Reached {
 /// How an algorithm of the catalogue is reached.
 pub fn reached(algorithm: &Algorithm) -> Option<Reached> {
     let name = algorithm.name;
-    let by_name = |method| {
+    let by_name = |method, more| {
         Some(Reached::ByName {
             method,
             algorithm: name,
-            more: if method == "registers_with" {
-                ", WRITER"
-            } else {
-                ""
-            },
+            more,
         })
     };
     if name.parse::<Broadcast>().is_ok() {
-        return by_name("broadcast");
+        return by_name("broadcast", "");
     }
     if name.parse::<Consensus>().is_ok() {
-        return by_name("consensus");
+        return by_name("consensus", "");
     }
     if name.parse::<Commit>().is_ok() {
-        return by_name("commit");
+        return by_name("commit", "");
     }
     if name.parse::<Registers>().is_ok() {
-        return by_name("registers_with");
+        return by_name("registers_with", ", WRITER");
     }
     if name.parse::<Views>().is_ok() {
-        return by_name("views_with");
+        return by_name("views_with", "");
     }
     let other = OTHERS.iter().find(|(known, _)| *known == name);
     other.map(|(_, reached)| *reached)

@@ -1,8 +1,8 @@
 //! What fails together, as a pattern of a quorum-system file says, and where operations then return.
 use super::draw::Draw;
 use crate::quorum_system::{Access, BadQuorumSystem, QuorumSystem};
-use quorate_core::{ProcessId, ProcessSet, Time};
-use quorate_quorums::{file, system};
+use quorate_core::{ProcessSet, Time};
+use quorate_quorums::{file, system::Pattern};
 use quorate_sim::{Crash, World};
 use std::{fmt, time::Duration};
 
@@ -10,22 +10,13 @@ use std::{fmt, time::Duration};
 /// way.
 const PUSH: Duration = Duration::from_millis(200);
 
-/// What may fail in one run: all of it does, each at a moment that is drawn from the seed, or all at the beginning.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Pattern {
-    name: String,
-    crash: ProcessSet,
-    channels: Vec<(ProcessId, ProcessId)>,
-    /// Where operations return all the same.
-    returning: ProcessSet,
-}
-
 /// A quorum system on which the subject runs, and what fails of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OnQuorums {
     file: String,
     system: QuorumSystem,
-    patterns: Vec<Pattern>,
+    /// What may fail in one run, all of which does, and where operations return all the same.
+    patterns: Vec<(Pattern, ProcessSet)>,
     /// Which pattern alone; `None`: the patterns in turn, seed by seed.
     chosen: Option<usize>,
 }
@@ -61,12 +52,13 @@ impl OnQuorums {
         let described = file::parse(text).map_err(BadQuorumSystem::from)?.system;
         let returning = described.verify(system.quorums());
         let returning = returning.map_err(|_| BadPattern::NoQuorums)?;
-        let all = described.patterns.iter().zip(returning);
-        let patterns: Vec<_> = all.map(|(it, returning)| of(it, returning)).collect();
+        let patterns: Vec<_> = described.patterns.into_iter().zip(returning).collect();
         let place = |name: &str| {
-            let place = patterns.iter().position(|pattern| pattern.name == name);
+            let place = patterns
+                .iter()
+                .position(|(pattern, _)| pattern.name == name);
             place.ok_or_else(|| {
-                let known: Vec<_> = patterns.iter().map(|it| it.name.as_str()).collect();
+                let known: Vec<_> = patterns.iter().map(|(it, _)| it.name.as_str()).collect();
                 BadPattern::Unknown {
                     name: name.to_owned(),
                     known: known.join(", "),
@@ -86,27 +78,27 @@ impl OnQuorums {
         &self.system
     }
 
-    fn of_seed(&self, seed: u64) -> &Pattern {
+    fn of_seed(&self, seed: u64) -> &(Pattern, ProcessSet) {
         let drawn = (seed % self.patterns.len() as u64) as usize;
         &self.patterns[self.chosen.unwrap_or(drawn)]
     }
 
     /// Where operations return in the run of this seed.
     pub fn returning(&self, seed: u64) -> ProcessSet {
-        self.of_seed(seed).returning
+        self.of_seed(seed).1
     }
 
-    /// What fails in the run of this seed: at the beginning, or later.
+    /// Has all fail that may in the run of this seed: at the beginning, or each at a moment that is drawn.
     pub(super) fn plan(&self, world: &World, seed: u64) {
         let mut draw = Draw::new(seed, "pattern");
         let early = draw.below(3) == 0;
         let mut moment = move || if early { Time::ZERO } else { draw.moment() };
-        let pattern = self.of_seed(seed);
+        let (pattern, _) = self.of_seed(seed);
         for p in pattern.crash.iter() {
             world.crash(p, Crash::at(moment()));
         }
-        for channel in &pattern.channels {
-            world.disconnect(*channel, moment());
+        for channel in pattern.channels() {
+            world.disconnect(channel, moment());
         }
     }
 }
@@ -116,7 +108,7 @@ impl fmt::Display for OnQuorums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--quorums {}", quoted(&self.file))?;
         match self.chosen {
-            Some(chosen) => write!(f, " --pattern {}", quoted(&self.patterns[chosen].name)),
+            Some(chosen) => write!(f, " --pattern {}", quoted(&self.patterns[chosen].0.name)),
             None => Ok(()),
         }
     }
@@ -127,19 +119,11 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-fn of(pattern: &system::Pattern, returning: ProcessSet) -> Pattern {
-    Pattern {
-        name: pattern.name.clone(),
-        crash: pattern.crash,
-        channels: pattern.channels().collect(),
-        returning,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scenario::Scenario;
+    use quorate_core::Membership;
 
     const FIGURE_1: &str = include_str!("../../../../config/quorums/figure-1.toml");
 
@@ -164,11 +148,8 @@ mod tests {
             assert_eq!(violated(subject, tag, &figure_1), 0, "{subject}");
             // Elsewhere than the system says not everything returns;
             let mut everywhere = figure_1.clone();
-            for pattern in &mut everywhere.patterns {
-                pattern.returning = quorate_core::Membership::of_size(4)
-                    .unwrap()
-                    .set()
-                    .without(pattern.crash);
+            for (pattern, returning) in &mut everywhere.patterns {
+                *returning = Membership::of_size(4).unwrap().set().without(pattern.crash);
             }
             assert!(violated(subject, tag, &everywhere) > 0, "{subject}");
         }
