@@ -10,6 +10,8 @@
 //! - **VS7 no duplication** (safety). **VS8 no creation** (safety).
 //! - **VS9 agreement** (safety once both have installed the next view): processes that install v and the
 //!   view after it delivered the same messages in v.
+//! - **VS10 nothing is swallowed** (with joins; safety): who is told that it is outside is told, too, which of its
+//!   broadcasts the others will not hear; those alone are said to be lost for certain.
 //!
 //! # The contract of the user
 //! Upon [`Indication::Block`] the user answers [`Request::BlockOk`], when it likes; until the next view it
@@ -69,6 +71,21 @@ pub enum Indication {
         /// The identifier of that view.
         view: u64,
     },
+    /// A broadcast of this process, delivered here in the view that it was excluded from. Comes right after that
+    /// is told, in the order of the broadcasts.
+    Lost(Lost),
+}
+
+/// A broadcast that the others do not have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// Whose how-manieth broadcast it is.
+    pub id: MessageId,
+    /// The payload.
+    pub payload: Bytes,
+    /// No member of the next view has delivered it, nor will. Otherwise this process was out of reach when that
+    /// view was decided, and does not know.
+    pub is_certain: bool,
 }
 
 /// A delivery.
@@ -108,6 +125,7 @@ impl Observe for Indication {
             }
             Indication::State(state) => Observation::indication("State").digest(digest(state)),
             Indication::Excluded { view } => Observation::indication("Excluded").instance(*view),
+            Indication::Lost(lost) => lost.observe(),
         }
     }
 }
@@ -117,6 +135,14 @@ impl Observe for Deliver {
         Observation::indication("Deliver")
             .message(self.id)
             .instance(self.view)
+            .digest(digest(&self.payload))
+    }
+}
+
+impl Observe for Lost {
+    fn observe(&self) -> Observation {
+        Observation::indication(if self.is_certain { "Lost" } else { "Doubtful" })
+            .message(self.id)
             .digest(digest(&self.payload))
     }
 }

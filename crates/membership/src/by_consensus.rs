@@ -300,7 +300,6 @@ impl ByConsensus {
         let flushed = self.flushed.iter().filter(|(p, _)| members.contains(**p));
         let proposal = Decision {
             members,
-            newcomers: ProcessSet::EMPTY,
             messages: union(flushed.map(|(_, messages)| messages)),
         };
         ctx.trigger(Effect::Propose(Propose {

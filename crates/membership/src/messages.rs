@@ -180,8 +180,6 @@ pub(crate) fn take_messages(mut bytes: Bytes) -> Result<Vec<Data>, Undecodable> 
 pub struct Decision {
     /// The members of the next view.
     pub members: ProcessSet,
-    /// Those of them that are not in the present one.
-    pub newcomers: ProcessSet,
     /// Every message of the present view that some of them have delivered and others may lack.
     pub messages: Vec<Data>,
 }
@@ -189,16 +187,14 @@ pub struct Decision {
 impl Wire for Decision {
     fn encode(&self, out: &mut BytesMut) {
         let members: Vec<_> = self.members.iter().collect();
-        let newcomers: Vec<_> = self.newcomers.iter().collect();
-        wire::put_head(&(members, newcomers), out);
+        wire::put_head(&members, out);
         put_messages(&self.messages, out);
     }
 
     fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        let (members, newcomers): (Vec<ProcessId>, Vec<ProcessId>) = wire::take_head(&mut bytes)?;
+        let members: Vec<ProcessId> = wire::take_head(&mut bytes)?;
         Ok(Decision {
             members: members.into_iter().collect(),
-            newcomers: newcomers.into_iter().collect(),
             messages: take_messages(bytes)?,
         })
     }
@@ -247,7 +243,6 @@ mod tests {
         }
         let decision = Decision {
             members: [p(1), p(3)].into_iter().collect(),
-            newcomers: [p(3)].into_iter().collect(),
             messages,
         };
         let bytes = wire::encode(&decision);

@@ -4,12 +4,18 @@
 //! - VS1 view inclusion, VS3 uniform agreement on views; the identifiers of views increase (safety).
 //! - VS6 validity: a correct process that stays a member delivers its own broadcasts; whoever is
 //!   outside a view has crashed, or is told so, and may join again (liveness).
+//! - VS10 nothing is swallowed (safety): who is told that it is outside gets back what it has broadcast and no
+//!   member of the next view has delivered, as lost; or, if it was out of reach when that view was decided, all
+//!   that it does not know to have arrived.
 //! - VS7 no duplication, VS8 no creation (safety).
 //! - VS9 agreement (safety): who passes from one view to the next has delivered the same in it; and who
 //!   joins has a state that stands for the same.
 //!
 //! What a process delivered of its own or others' in a view that it was excluded from may be lost: its
 //! user replaces its state when it joins.
+//!
+//! Over an order that decides seats ([`spawn_rejoining`]), also who was started again without its memory joins:
+//! its crashed start is a member no more, and it is outside until it asks.
 //!
 //! # Assumes
 //! Perfect links; uniform consensus that decides as soon as one correct process proposes, and tells
@@ -20,8 +26,11 @@
 //! and what was said on the way to it is said again.
 //!
 //! # Messages
-//! `Data`, `Stable`, `Flush` among the members, as in [`by_consensus`](crate::by_consensus); and:
-//! - `Join(view)`, from who is outside of a view → its members.
+//! - `Data`, `Stable` among the members, as in [`by_consensus`](crate::by_consensus).
+//! - `Flush(view, copy, counts, messages)`, as there; with how much was delivered, and, from a copy of a member,
+//!   which start of its process it is.
+//! - `Join(view)`, from who is outside of a view → its members; `Outside(view)`, from who is, does not ask, and
+//!   is listed.
 //! - `Transfer(view, counts, messages, state)`, from the member of lowest rank that is not suspected →
 //!   who wants to join: its user's state when it flushed, what that contains, and what it flushed.
 //!
@@ -43,30 +52,38 @@
 //! left out learns it from consensus, in which all of Π takes part. Eventually ◇P is accurate, and the
 //! correct processes, a majority, flush: as members, or as copies of one (liveness).
 //!
+//! A start of a process that lost its memory is outside from the beginning, though its process may be listed: what
+//! is decided names the starts that are let in, and a copy is a member only of a view that names its own. So
+//! neither what an earlier start has flushed nor a view that counts it lets a later one in. The others know that
+//! it is outside when they hear of it, and that somebody is, who missed decisions, when it asks to join.
+//!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues, section 6.8, in substance; primary partition and state transfer after
 //! Birman, Joseph: *Exploiting Virtual Synchrony in Distributed Systems*, 1987. Deviations: consensus
 //! orders the views; the state is transferred before the view is decided, not within it.
+mod agreed;
 mod joining;
 mod message;
 
 use crate::{
-    messages::{self, Data, Decision},
+    messages::{self, Data},
     within::{Early, Outgoing, Within, union},
 };
+pub use agreed::{Agreed, Decision, Ordered, put_proposal};
 use bytes::Bytes;
 use joining::Sponsoring;
-pub use message::Message;
+pub use message::{Flush, Message};
 use quorate_abstractions::{
     Subscribe,
     consensus::{Decide, Propose},
     eventually_perfect,
     group_membership::View,
     link::{self, To},
-    view_synchrony::{Deliver, Indication, Request},
+    view_synchrony::{Deliver, Indication, Lost, Request},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Addr, Algorithm, Ctx, Host, Incarnation, Layer, Membership, Observation, Observe, ProcessId,
+    ProcessSet,
     wire::{self, Wire},
 };
 use std::collections::BTreeMap;
@@ -74,6 +91,11 @@ use std::collections::BTreeMap;
 /// What this process is to the present view.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Standing {
+    /// It does not know yet whether this is the first start of its process, and so a member.
+    Waiting {
+        /// Whether another start came before, so that it waits for what the others have agreed on.
+        came_later: bool,
+    },
     /// A member, which stays.
     Open,
     /// A member, whose user was asked to stop broadcasting.
@@ -94,19 +116,27 @@ enum Standing {
 pub struct Primary {
     processes: Membership,
     me: ProcessId,
+    /// Which start of this process it is.
+    start: Incarnation,
     /// The latest view that this process knows of.
-    view: View,
+    agreed: Agreed,
     standing: Standing,
     suspected: ProcessSet,
+    /// The latest start of a process that was started again.
+    latest: BTreeMap<ProcessId, Incarnation>,
     outgoing: Outgoing,
     within: Within,
     /// What was flushed in the present view, by members and by copies of members.
-    flushed: BTreeMap<ProcessId, Vec<Data>>,
+    flushed: BTreeMap<ProcessId, Flush>,
     early: Early,
+    /// What was flushed in the view after the present one.
+    early_flushes: BTreeMap<ProcessId, Flush>,
     /// Decisions about views after the next.
     decisions: BTreeMap<u64, Decision>,
     /// By process: the last view that it asked to follow.
     joiners: BTreeMap<ProcessId, u64>,
+    /// By process: the last view that it said it is outside of.
+    absent: BTreeMap<ProcessId, u64>,
     sponsoring: Sponsoring,
 }
 
@@ -119,6 +149,8 @@ pub enum Event {
     Link(link::Deliver<Message>),
     /// A decision.
     Decide(Decide),
+    /// So far the others have come, whose decisions do not come here.
+    Restored(Agreed),
     /// ◇P's opinion changes.
     Detector(eventually_perfect::Indication),
     /// A stream has ended, or begun anew.
@@ -142,6 +174,7 @@ impl Observe for Event {
             Event::Request(request) => request.observe(),
             Event::Link(indication) => indication.observe(),
             Event::Decide(indication) => indication.observe().as_internal(),
+            Event::Restored(agreed) => Observation::internal("Restored").instance(agreed.view.id),
             Event::Detector(indication) => indication.observe().as_internal(),
             Event::Status(indication) => indication.observe().as_internal(),
         }
@@ -163,7 +196,9 @@ impl Algorithm for Primary {
     type Effect = Effect;
 
     fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.indicate_view(ProcessSet::EMPTY, ctx);
+        if self.is_member() {
+            self.indicate_view(ProcessSet::EMPTY, ctx);
+        }
     }
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
@@ -171,6 +206,7 @@ impl Algorithm for Primary {
             Event::Request(request) => self.upon_request(request, ctx),
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
             Event::Decide(decision) => self.upon_decide(decision, ctx),
+            Event::Restored(agreed) => self.upon_restored(agreed, ctx),
             Event::Detector(indication) => self.upon_detector(indication, ctx),
             Event::Status(status) => self.upon_status(&status, ctx),
         }
@@ -178,22 +214,35 @@ impl Algorithm for Primary {
 }
 
 impl Primary {
-    /// The algorithm at `host`.
+    /// The algorithm at `host`, where nobody starts twice.
     pub fn new(host: &impl Host) -> Self {
         let (me, members) = (host.me(), host.processes().set());
         Primary {
             processes: *host.processes(),
             me,
-            view: View { id: 0, members },
+            start: host.incarnation(),
+            agreed: Agreed::first(host.processes()),
             standing: Standing::Open,
             suspected: ProcessSet::EMPTY,
+            latest: BTreeMap::new(),
             outgoing: Outgoing::new(host),
             within: Within::new(me, members),
             flushed: BTreeMap::new(),
             early: Early::default(),
+            early_flushes: BTreeMap::new(),
             decisions: BTreeMap::new(),
             joiners: BTreeMap::new(),
+            absent: BTreeMap::new(),
             sponsoring: Sponsoring::default(),
+        }
+    }
+
+    /// The algorithm at `host`, where processes are started again: a member once the links have said that this
+    /// is the first start.
+    pub fn rejoining(host: &impl Host) -> Self {
+        Primary {
+            standing: Standing::Waiting { came_later: false },
+            ..Primary::new(host)
         }
     }
 
@@ -215,11 +264,11 @@ impl Primary {
             && let Some(data) = self.outgoing.next(&mut self.within)
         {
             self.indicate_delivery(data.clone(), ctx);
-            let view = self.view.id;
+            let view = self.agreed.view.id;
             self.tell_others(messages::Message::Data { view, data }, ctx);
         }
         if let Some(counts) = self.within.report() {
-            let view = self.view.id;
+            let view = self.agreed.view.id;
             self.tell_others(messages::Message::Stable { view, counts }, ctx);
         }
     }
@@ -235,26 +284,33 @@ impl Primary {
     }
 
     fn flush(&self, ctx: &mut Ctx<Self>) {
-        send(self.view.members, self.flushing(), ctx);
+        send(self.agreed.view.members, self.flushing(), ctx);
     }
 
     fn flushing(&self) -> Message {
-        let (view, messages) = (self.view.id, self.within.unstable());
-        Message::Within(messages::Message::Flush { view, messages })
+        let flush = Flush {
+            copy: (!self.is_member()).then_some(self.start),
+            counts: self.within.counts(),
+            messages: self.within.unstable(),
+        };
+        let view = self.agreed.view.id;
+        Message::Flush { view, flush }
     }
 
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
         match message {
             Message::Within(message) => self.upon_message_within(from, message, ctx),
+            Message::Flush { view, flush } => self.upon_flush(from, view, flush, ctx),
             Message::Join { view } => self.upon_join(from, view, ctx),
+            Message::Outside { view } => self.upon_absent(from, view, ctx),
             Message::Transfer {
                 view,
                 counts,
                 messages,
                 state,
             } if self.standing == Standing::Joining
-                && view == self.view.id
-                && self.view.members.contains(from) =>
+                && view == self.agreed.view.id
+                && self.agreed.view.members.contains(from) =>
             {
                 self.upon_transfer(&counts, messages, state, ctx);
             }
@@ -268,14 +324,10 @@ impl Primary {
         message: messages::Message,
         ctx: &mut Ctx<Self>,
     ) {
-        match message.view().checked_sub(self.view.id) {
+        match message.view().checked_sub(self.agreed.view.id) {
             None => {}
-            Some(1) => {
-                if let Err(reason) = self.early.keep(from, message) {
-                    ctx.count(reason);
-                }
-            }
             Some(2..) => ctx.count("view too far ahead"),
+            Some(0) if self.is_waiting() => self.keep_early(from, message, ctx),
             Some(0) if !self.is_member() => {}
             Some(0) => match message {
                 messages::Message::Data { data, .. } => self.upon_data(from, data, ctx),
@@ -283,8 +335,15 @@ impl Primary {
                     self.within.hear_counts(from, &counts);
                     self.upon_room(ctx);
                 }
-                messages::Message::Flush { messages, .. } => self.upon_flush(from, messages, ctx),
+                messages::Message::Flush { .. } => ctx.count("flush without counts"),
             },
+            Some(1) => self.keep_early(from, message, ctx),
+        }
+    }
+
+    fn keep_early(&mut self, from: ProcessId, message: messages::Message, ctx: &mut Ctx<Self>) {
+        if let Err(reason) = self.early.keep(from, message) {
+            ctx.count(reason);
         }
     }
 
@@ -304,9 +363,21 @@ impl Primary {
         }
     }
 
-    /// A first flush counts, and has everybody flush.
-    fn upon_flush(&mut self, from: ProcessId, messages: Vec<Data>, ctx: &mut Ctx<Self>) {
-        self.flushed.entry(from).or_insert(messages);
+    /// A first flush counts, and has everybody flush. One of a copy counts instead of another start's, and of
+    /// the member that its process was.
+    fn upon_flush(&mut self, from: ProcessId, view: u64, flush: Flush, ctx: &mut Ctx<Self>) {
+        match view.checked_sub(self.agreed.view.id) {
+            None => return,
+            Some(2..) => return ctx.count("view too far ahead"),
+            Some(1) => return drop(self.early_flushes.insert(from, flush)),
+            Some(0) if self.is_waiting() => return drop(self.early_flushes.insert(from, flush)),
+            Some(0) if !self.is_member() => return,
+            Some(0) => {}
+        }
+        let known = self.flushed.get(&from).map(|known| known.copy);
+        if known.is_none_or(|known| flush.copy.is_some() && flush.copy != known) {
+            self.flushed.insert(from, flush);
+        }
         self.start_flush(ctx);
         self.upon_all_flushed(ctx);
     }
@@ -323,10 +394,22 @@ impl Primary {
     /// A gap between members ends the view: the next begins with what anybody has delivered in this one.
     /// What was said on the way to the next view is said again to whom the stream begins anew.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
-        let Some(peer) = status.interrupted() else {
-            return;
-        };
-        if self.is_member() && self.view.members.contains(peer) {
+        match status {
+            link::Status::Replaced { peer, newcomer, .. } => {
+                self.upon_started_again(*peer, *newcomer, ctx);
+            }
+            link::Status::Newcomer { .. } => self.upon_came_later(),
+            link::Status::Admitted => self.upon_admitted(ctx),
+            status => {
+                if let Some(peer) = status.interrupted() {
+                    self.upon_interrupted(peer, ctx);
+                }
+            }
+        }
+    }
+
+    fn upon_interrupted(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
+        if self.is_member() && self.agreed.view.members.contains(peer) {
             self.start_flush(ctx);
         }
         match self.standing {
@@ -334,19 +417,26 @@ impl Primary {
                 let flush = self.flushing();
                 send(ProcessSet::from_iter([peer]), flush, ctx);
             }
-            Standing::Joining if self.view.members.contains(peer) => {
-                let view = self.view.id;
+            Standing::Joining if self.agreed.view.members.contains(peer) => {
+                let view = self.agreed.view.id;
                 send(ProcessSet::from_iter([peer]), Message::Join { view }, ctx);
             }
-            Standing::Open | Standing::Asked | Standing::Outside | Standing::Joining => {}
+            Standing::Outside => self.say_outside(ProcessSet::from_iter([peer]), ctx),
+            Standing::Open | Standing::Asked | Standing::Joining | Standing::Waiting { .. } => {}
         }
         self.upon_transfer_lost(peer, ctx);
     }
 
-    /// Upon a member that is suspected, or somebody that wants to join: the view is to change.
+    /// Those of the view that can be in the next one as its members.
+    fn staying(&self) -> ProcessSet {
+        let members = self.agreed.view.members.without(self.outside());
+        members.without(self.suspected)
+    }
+
+    /// Upon a member that is suspected or outside, or somebody that wants to join: the view is to change.
     fn upon_change_wanted(&mut self, ctx: &mut Ctx<Self>) {
-        let members = self.view.members.without(self.suspected);
-        if members != self.view.members || !self.joining().is_empty() {
+        let members = self.staying();
+        if members != self.agreed.view.members || !self.joining().is_empty() {
             self.start_flush(ctx);
         }
     }
@@ -361,25 +451,34 @@ impl Primary {
     /// Upon the flushes of all that are not suspected, of members and of those that want to join:
     /// propose them as the next view, if they are a majority of Π.
     fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
-        let awaited = self.view.members.union(self.joining());
-        let awaited = awaited.without(self.suspected);
-        let flushed: ProcessSet = self.flushed.keys().copied().collect();
-        let members = flushed.without(self.suspected);
+        let joining = self.joining();
+        let awaited = self.staying().union(joining);
+        let outside = self.outside();
+        let counts = |(p, flush): (&ProcessId, &Flush)| {
+            let is_in = flush.copy.is_some() || !outside.contains(*p);
+            (is_in && !self.suspected.contains(*p)).then_some(*p)
+        };
+        let members: ProcessSet = self.flushed.iter().filter_map(counts).collect();
         if self.standing != Standing::Blocked
-            || !awaited.is_subset(flushed)
+            || !awaited.is_subset(members)
             || members.len() < self.processes.majority()
         {
             return;
         }
         self.standing = Standing::Proposed;
-        let sets = self.flushed.iter().filter(|(p, _)| members.contains(**p));
+        let flushes = || {
+            let flushes = self.flushed.iter();
+            flushes.filter(|(p, _)| members.contains(**p))
+        };
+        let newcomers = flushes().filter_map(|(p, flush)| Some((*p, flush.copy?)));
         let proposal = Decision {
             members,
-            newcomers: members.without(self.view.members),
-            messages: union(sets.map(|(_, messages)| messages)),
+            newcomers: newcomers.collect(),
+            counts: most(flushes().map(|(_, flush)| &flush.counts)),
+            messages: union(flushes().map(|(_, flush)| &flush.messages)),
         };
         ctx.trigger(Effect::Propose(Propose {
-            instance: self.view.id + 1,
+            instance: self.agreed.view.id + 1,
             value: wire::encode(&proposal),
         }));
     }
@@ -387,46 +486,70 @@ impl Primary {
     /// Decisions are kept until their turn.
     fn upon_decide(&mut self, decision: Decide, ctx: &mut Ctx<Self>) {
         match Decision::decode(decision.value) {
-            Ok(decided) if decision.instance > self.view.id => {
+            Ok(decided) if decision.instance > self.agreed.view.id => {
                 self.decisions.insert(decision.instance, decided);
             }
             Ok(_) => {}
             Err(_) => ctx.count("undecodable decision"),
         }
-        while let Some(decided) = self.decisions.remove(&(self.view.id + 1)) {
+        self.upon_decisions(ctx);
+    }
+
+    /// Upon decisions, and a process that knows what it is: what was decided next is its turn.
+    fn upon_decisions(&mut self, ctx: &mut Ctx<Self>) {
+        while !self.is_waiting()
+            && let Some(decided) = self.decisions.remove(&(self.agreed.view.id + 1))
+        {
             self.upon_next_view(decided, ctx);
         }
     }
 
     /// The next view: this process installs it, or is told that it is outside, or tries again.
     fn upon_next_view(&mut self, decided: Decision, ctx: &mut Ctx<Self>) {
-        let has_flushed = match &self.standing {
-            Standing::Blocked | Standing::Proposed => true,
-            Standing::Copy(state) if decided.members.contains(self.me) => {
+        let newcomers = decided.newcomers();
+        let is_in = match &self.standing {
+            Standing::Blocked | Standing::Proposed => {
+                decided.members.without(newcomers).contains(self.me)
+            }
+            Standing::Copy(state) if decided.lets_in(self.me, self.start) => {
                 ctx.trigger(Effect::Indicate(Indication::State(state.clone())));
                 true
             }
             _ => false,
         };
-        let is_in = has_flushed && decided.members.contains(self.me);
+        let was_member = self.is_member();
+        let lost = if was_member && !is_in {
+            self.own_beyond(decided.count(self.me))
+        } else {
+            Vec::new()
+        };
+        let mut agreed = self.agreed.clone();
+        agreed.advance(&decided);
         if is_in {
             for data in self.within.complete(decided.messages) {
                 self.indicate_delivery(data, ctx);
             }
         }
-        let was_member = self.is_member();
-        let (id, members) = (self.view.id + 1, decided.members);
-        self.view = View { id, members };
+        self.agreed = agreed;
+        self.upon_left_view();
+        if is_in {
+            self.upon_installed(newcomers, ctx);
+        } else {
+            self.early.clear();
+            self.early_flushes.clear();
+            self.upon_left_out(was_member, ctx);
+            self.give_back(lost, true, ctx);
+        }
+    }
+
+    /// What belongs to the view before is void.
+    fn upon_left_view(&mut self) {
+        let View { id, members } = self.agreed.view;
         self.within = Within::new(self.me, members);
         self.flushed.clear();
         self.sponsoring = Sponsoring::default();
         self.joiners.retain(|_, view| *view >= id);
-        if is_in {
-            self.upon_installed(decided.newcomers, ctx);
-        } else {
-            self.early.clear();
-            self.upon_left_out(was_member, ctx);
-        }
+        self.absent.retain(|_, view| *view >= id);
     }
 
     /// What was requested meanwhile comes first in the view, then what members that were ahead have
@@ -439,14 +562,25 @@ impl Primary {
         for (from, message) in early {
             self.upon_message_within(from, message, ctx);
         }
+        let view = self.agreed.view.id;
+        for (from, flush) in std::mem::take(&mut self.early_flushes) {
+            self.upon_flush(from, view, flush, ctx);
+        }
         self.upon_change_wanted(ctx);
     }
 
     fn is_member(&self) -> bool {
         match self.standing {
             Standing::Open | Standing::Asked | Standing::Blocked | Standing::Proposed => true,
-            Standing::Outside | Standing::Joining | Standing::Copy(_) => false,
+            Standing::Waiting { .. }
+            | Standing::Outside
+            | Standing::Joining
+            | Standing::Copy(_) => false,
         }
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(self.standing, Standing::Waiting { .. })
     }
 
     fn is_delivering(&self) -> bool {
@@ -454,21 +588,49 @@ impl Primary {
     }
 
     fn tell_others(&self, message: messages::Message, ctx: &mut Ctx<Self>) {
-        let mut others = self.view.members;
+        let mut others = self.agreed.view.members;
         others.remove(self.me);
         send(others, Message::Within(message), ctx);
     }
 
     fn indicate_view(&self, newcomers: ProcessSet, ctx: &mut Ctx<Self>) {
-        let view = self.view;
+        let view = self.agreed.view;
         ctx.trigger(Effect::Indicate(Indication::View { view, newcomers }));
     }
 
+    /// Of this process's own messages in the view, those with higher numbers that others may lack.
+    fn own_beyond(&self, count: u64) -> Vec<Data> {
+        let own = self.within.own_unstable();
+        own.filter(|data| data.number > count).cloned().collect()
+    }
+
+    /// This process was outside when it broadcast these.
+    fn give_back(&self, lost: Vec<Data>, is_certain: bool, ctx: &mut Ctx<Self>) {
+        for Data { id, payload, .. } in lost {
+            let lost = Lost {
+                id,
+                payload,
+                is_certain,
+            };
+            ctx.trigger(Effect::Indicate(Indication::Lost(lost)));
+        }
+    }
+
     fn indicate_delivery(&self, data: Data, ctx: &mut Ctx<Self>) {
-        let (view, Data { id, payload, .. }) = (self.view.id, data);
+        let (view, Data { id, payload, .. }) = (self.agreed.view.id, data);
         let deliver = Deliver { view, id, payload };
         ctx.trigger(Effect::Indicate(Indication::Deliver(deliver)));
     }
+}
+
+/// By process, the highest of these counts.
+fn most<'a>(all: impl Iterator<Item = &'a messages::Counts>) -> messages::Counts {
+    let mut most = BTreeMap::new();
+    for (p, count) in all.flatten() {
+        let known: &mut u64 = most.entry(*p).or_default();
+        *known = (*known).max(*count);
+    }
+    most.into_iter().collect()
 }
 
 fn send(to: ProcessSet, message: Message, ctx: &mut Ctx<Primary>) {
@@ -476,7 +638,7 @@ fn send(to: ProcessSet, message: Message, ctx: &mut Ctx<Primary>) {
     ctx.trigger(Effect::Link(link::Send { to, message }));
 }
 
-/// Starts primary views over perfect links, uniform consensus and ◇P.
+/// Starts primary views over perfect links, uniform consensus and ◇P, where nobody starts twice.
 pub fn spawn<H: Host>(
     host: &H,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
@@ -485,15 +647,24 @@ pub fn spawn<H: Host>(
     detector: &Subscribe<eventually_perfect::Indication>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
-    spawn_as(
-        host,
-        Primary::new(host),
-        link,
-        status,
-        consensus,
-        detector,
-        up,
-    )
+    let consensus = |up: Addr<Ordered>| consensus.attach(up.with(Ordered::Decide));
+    let algorithm = Primary::new(host);
+    spawn_as(host, algorithm, link, status, consensus, detector, up)
+}
+
+/// Starts primary views over perfect links, ◇P, and an order that decides seats, where processes may be started
+/// again: of the proposals that were ordered, [`Agreed::order`] tells what is decided, and the state of the order
+/// has what has come of that.
+pub fn spawn_rejoining<H: Host>(
+    host: &H,
+    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+    status: &Subscribe<link::Status>,
+    order: impl Layer<Propose, Ordered>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let algorithm = Primary::rejoining(host);
+    spawn_as(host, algorithm, link, status, order, detector, up)
 }
 
 fn spawn_as<H: Host>(
@@ -501,22 +672,38 @@ fn spawn_as<H: Host>(
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
     status: &Subscribe<link::Status>,
-    consensus: impl Layer<Propose, Decide>,
+    order: impl Layer<Propose, Ordered>,
     detector: &Subscribe<eventually_perfect::Indication>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Request);
     let link = link.attach(mailbox.addr().with(Event::Link));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
+    watch(status, mailbox.addr().with(Event::Status));
+    let order = order.attach(mailbox.addr().with(|ordered| match ordered {
+        Ordered::Decide(decision) => Event::Decide(decision),
+        Ordered::Restored(agreed) => Event::Restored(agreed),
+    }));
     detector.send(mailbox.addr().with(Event::Detector));
     host.start(mailbox, algorithm, move |effect| match effect {
         Effect::Link(request) => link.send(request),
-        Effect::Propose(request) => consensus.send(request),
+        Effect::Propose(request) => order.send(request),
         Effect::Indicate(indication) => up.send(indication),
     });
     requests
+}
+
+/// Has `up` told of streams that end and begin anew, and of starts: those of others, and which one this is.
+fn watch(status: &Subscribe<link::Status>, up: Addr<link::Status>) {
+    link::watch_streams(status, up.clone());
+    status.send(Addr::new(move |news| {
+        if let link::Status::Replaced { .. }
+        | link::Status::Newcomer { .. }
+        | link::Status::Admitted = news
+        {
+            up.send(news);
+        }
+    }));
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! is excluded, learns it, joins again and is given the cart.
 //!
 //! Additions to a cart need no order: processes that pass from one view to the next have delivered the
-//! same additions, so they have the same cart.
+//! same additions, so they have the same cart. What the others did not hear of one that was excluded it says again.
 //!
 //! `cargo run -p quorate --example cart`
 #[expect(dead_code, reason = "deliveries are events here")]
@@ -86,6 +86,11 @@ async fn replicate(
             Event::Excluded { .. } => {
                 replica.send_modify(|now| now.excluded += 1);
                 group.join();
+            }
+            Event::Lost(Lost { message, .. }) => {
+                // Not here: there may be no room before more events are read.
+                let group = group.clone();
+                tokio::spawn(async move { group.broadcast(message).await });
             }
         }
     }

@@ -147,11 +147,11 @@ pub mod prelude {
     pub use quorate_runtime::{
         Answer, Answers, Broadcaster, Builder, Chunk, Codec, Coded, Compared, Crashes, Custom,
         Deliveries, Delivery, Error, Event, Events, Flooder, Gauge, Gauges, Group, Holder,
-        Indications, Items, LatticeProposer, LeaderHints, Leadership, Machine, Members, Messages,
-        Node, NodeEvent, OrderedRegisters, PeerAddress, Pending, Permit, Posted, Proposer,
-        QuorumAccess, QuorumSystem, Reading, RegisterWatch, Registers, Repeater, Repetition,
-        Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted, SubmitError,
-        Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError, Uncodable, Unreadable,
-        Versioned, Voter, Withdrawal, node::View,
+        Indications, Items, LatticeProposer, LeaderHints, Leadership, Lost, Machine, Members,
+        Messages, Node, NodeEvent, OrderedRegisters, PeerAddress, Pending, Permit, Posted,
+        Proposer, QuorumAccess, QuorumSystem, Reading, RegisterWatch, Registers, Repeater,
+        Repetition, Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted,
+        SubmitError, Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError, Uncodable,
+        Unreadable, Versioned, Voter, Withdrawal, node::View,
     };
 }

@@ -37,7 +37,7 @@ pub use error::Error;
 pub use node::{
     Answer, Answers, Broadcaster, Builder, Chunk, Codec, Coded, Compared, Crashes, Custom,
     Deliveries, Delivery, Event, Events, Flooder, Gauge, Gauges, Group, Holder, Indications, Items,
-    LatticeProposer, LeaderHints, Leadership, Machine, Members, Messages, Node, NodeEvent,
+    LatticeProposer, LeaderHints, Leadership, Lost, Machine, Members, Messages, Node, NodeEvent,
     NodeEvents, OrderedRegisters, Pending, Permit, Posted, Progress, Proposer, QuorumAccess,
     Reading, RegisterWatch, Registers, Repeater, Repetition, Replicated, Requests, Segments,
     SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term, TryBroadcastError,

@@ -68,7 +68,7 @@ pub use snapshot::{Peer, Snapshot, Standing, Way};
 pub use socket::Socket;
 pub use stubborn::{Repeater, Repetition};
 pub use terminating::{Answer, Answers, Outcome, Source};
-pub use views::{Event, Events, Group, StateWanted};
+pub use views::{Event, Events, Group, Lost, StateWanted};
 pub use wiring::Wiring;
 
 use crate::{

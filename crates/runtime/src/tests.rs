@@ -38,6 +38,7 @@ mod refusals;
 mod replicated;
 mod sharing;
 mod terminating;
+mod views;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

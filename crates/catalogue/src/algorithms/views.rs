@@ -18,7 +18,12 @@ use quorate_abstractions::{
     perfect,
     view_synchrony::{Indication, Request},
 };
-use quorate_core::{Addr, Host, Membership, message::digest};
+use quorate_consensus::leader_driven;
+use quorate_core::{
+    Addr, Host, Membership, ProcessId,
+    message::digest,
+    wire::{self, Wire},
+};
 use quorate_membership::primary;
 use quorate_sim::properties::{self, Properties};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -37,7 +42,17 @@ const JOINS: &[Property] = &[
     membership::VIEWS[6],
     membership::VIEWS[7],
     membership::VIEWS[8],
+    safety(
+        "VS10",
+        "nothing is swallowed: whoever is outside is told which of its broadcasts the others lack",
+    ),
 ];
+
+/// False suspicions, all the time.
+const STORM: Faults = Faults {
+    storm: true,
+    ..Faults::NONE
+};
 
 pub(super) static ALL: &[Algorithm] = &[BY_CONSENSUS, PRIMARY];
 
@@ -156,6 +171,22 @@ const PRIMARY: Algorithm = Algorithm {
             under: Faults::NONE,
             wire: undecided,
         },
+        Twin {
+            name: "swallowing-views",
+            aliases: &[],
+            spoiled: "the members are taken to have all that an excluded process has broadcast",
+            breaks: "VS10",
+            under: STORM,
+            wire: |site| counting(site, |p| Some((p, u64::MAX))),
+        },
+        Twin {
+            name: "writing-off-views",
+            aliases: &[],
+            spoiled: "the members are taken to have nothing that an excluded process has broadcast",
+            breaks: "VS10",
+            under: STORM,
+            wire: |site| counting(site, |_| None),
+        },
     ],
     ..BY_CONSENSUS
 };
@@ -201,6 +232,32 @@ fn undecided(site: &Site<'_>) -> Door {
     ))
 }
 
+/// Primary views whose proposals say this of what the members have.
+fn counting(site: &Site<'_>, count: fn(ProcessId) -> Option<(ProcessId, u64)>) -> Door {
+    let (host, links) = (site.host().at("views"), site.links().at("views"));
+    let (up, back) = member(site);
+    let (detector, leader) = (site.eventually_perfect(), site.leader());
+    let processes = *host.processes();
+    let consensus = |up: Addr<Decide>| {
+        let (host, links) = (host.at("consensus"), links.at("consensus"));
+        let consensus = leader_driven::spawn(&host, links.lane(), &links.status(), &leader, up);
+        consensus.with(move |proposal: Propose| Propose {
+            value: match primary::Decision::decode(proposal.value.clone()) {
+                Ok(decision) => wire::encode(&primary::Decision {
+                    counts: processes.iter().filter_map(count).collect(),
+                    ..decision
+                }),
+                Err(_) => proposal.value,
+            },
+            ..proposal
+        })
+    };
+    let (lane, status) = (links.lane(), links.status());
+    back(primary::spawn(
+        &host, lane, &status, consensus, &detector, up,
+    ))
+}
+
 /// A user that answers `Block` at once, joins when it is excluded, and whose state is how many messages
 /// were delivered, and the sum of their contents: where it is told, and what to do with its door.
 fn member(site: &Site<'_>) -> (Addr<Indication>, impl FnOnce(Addr<Request>) -> Door + use<>) {
@@ -226,7 +283,7 @@ fn member(site: &Site<'_>) -> (Addr<Indication>, impl FnOnce(Addr<Request>) -> D
                 *sum = u128::from_le_bytes(*sum).wrapping_add(number).to_le_bytes();
                 None
             }
-            Indication::View { .. } => None,
+            Indication::View { .. } | Indication::Lost(_) => None,
         };
         if let (Some(answer), Some(door)) = (answer, answers.get()) {
             door.send(answer);

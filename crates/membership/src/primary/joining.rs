@@ -1,12 +1,12 @@
 //! Joining: what who is outside does to get in, and what a member does for it.
-use super::{Effect, Message, Primary, Standing, send};
+use super::{Agreed, Effect, Message, Primary, Standing, send};
 use crate::{
     messages::{Counts, Data},
     within::Within,
 };
 use bytes::Bytes;
-use quorate_abstractions::view_synchrony::Indication;
-use quorate_core::{Ctx, ProcessId, ProcessSet};
+use quorate_abstractions::{group_membership::View, view_synchrony::Indication};
+use quorate_core::{Ctx, Incarnation, ProcessId, ProcessSet};
 
 /// What a member does for those that want to join.
 #[derive(Default)]
@@ -25,10 +25,49 @@ impl Primary {
     pub(super) fn upon_join(&mut self, from: ProcessId, view: u64, ctx: &mut Ctx<Self>) {
         let last = self.joiners.entry(from).or_default();
         *last = view.max(*last);
+        self.note_absent(from, view);
         // Whoever asks again has not got the state.
         self.sponsoring.served.remove(from);
         self.upon_change_wanted(ctx);
         self.upon_someone_to_sponsor(ctx);
+        self.upon_all_flushed(ctx);
+    }
+
+    /// Somebody is outside of that view, which lists it.
+    pub(super) fn upon_absent(&mut self, from: ProcessId, view: u64, ctx: &mut Ctx<Self>) {
+        self.note_absent(from, view);
+        self.upon_change_wanted(ctx);
+        self.upon_someone_to_sponsor(ctx);
+        self.upon_all_flushed(ctx);
+    }
+
+    fn note_absent(&mut self, from: ProcessId, view: u64) {
+        let last = self.absent.entry(from).or_default();
+        *last = view.max(*last);
+    }
+
+    /// Another start of a process is alive: the one before has crashed, whether or not it was suspected.
+    pub(super) fn upon_started_again(
+        &mut self,
+        p: ProcessId,
+        start: Incarnation,
+        ctx: &mut Ctx<Self>,
+    ) {
+        self.latest.insert(p, start);
+        self.upon_change_wanted(ctx);
+        self.upon_someone_to_sponsor(ctx);
+        self.upon_all_flushed(ctx);
+    }
+
+    /// Those whom the view lists, and who are none of its members: another start of the process is there now, or
+    /// it was out of reach when the view was decided, and asks to join.
+    pub(super) fn outside(&self) -> ProcessSet {
+        let is_outside = |p: &ProcessId| {
+            let (latest, start) = (self.latest.get(p), self.agreed.starts.get(p));
+            let says_so = self.absent.get(p) == Some(&self.agreed.view.id);
+            says_so || latest.is_some() && latest != start
+        };
+        self.agreed.view.members.iter().filter(is_outside).collect()
     }
 
     /// Who wants to be in the next view and is not suspected.
@@ -36,21 +75,22 @@ impl Primary {
         let now = self
             .joiners
             .iter()
-            .filter(|(_, view)| **view == self.view.id);
+            .filter(|(_, view)| **view == self.agreed.view.id);
         let now: ProcessSet = now.map(|(p, _)| *p).collect();
-        now.without(self.view.members).without(self.suspected)
+        let members = self.agreed.view.members.without(self.outside());
+        now.without(members).without(self.suspected)
     }
 
     /// Upon somebody that wants to join while this member, the first that is not suspected, has
     /// flushed: ask the user for its state, and send it.
     pub(super) fn upon_someone_to_sponsor(&mut self, ctx: &mut Ctx<Self>) {
         let waiting = self.joining().without(self.sponsoring.served);
-        let first = self.view.members.without(self.suspected).iter().next();
+        let first = self.staying().iter().next();
         let has_flushed = matches!(self.standing, Standing::Blocked | Standing::Proposed);
         if !has_flushed || first != Some(self.me) || waiting.is_empty() {
             return;
         }
-        let view = self.view.id;
+        let view = self.agreed.view.id;
         let Some(state) = self.sponsoring.state.clone() else {
             if !std::mem::replace(&mut self.sponsoring.asked, true) {
                 ctx.trigger(Effect::Indicate(Indication::StateWanted { view }));
@@ -76,7 +116,7 @@ impl Primary {
 
     /// The user's state, as it is since this process has flushed.
     pub(super) fn upon_state(&mut self, view: u64, state: Bytes, ctx: &mut Ctx<Self>) {
-        let is_wanted = view == self.view.id && self.is_member() && self.sponsoring.asked;
+        let is_wanted = view == self.agreed.view.id && self.is_member() && self.sponsoring.asked;
         if !is_wanted || self.sponsoring.state.is_some() {
             return ctx.count("state not wanted");
         }
@@ -87,6 +127,45 @@ impl Primary {
 
 /// Outside.
 impl Primary {
+    /// Another start of this process came before.
+    pub(super) fn upon_came_later(&mut self) {
+        if let Standing::Waiting { came_later } = &mut self.standing {
+            *came_later = true;
+        }
+    }
+
+    /// The others know this start: if it is the first, it is a member of the first view.
+    pub(super) fn upon_admitted(&mut self, ctx: &mut Ctx<Self>) {
+        if self.standing == (Standing::Waiting { came_later: false }) {
+            self.upon_installed(ProcessSet::EMPTY, ctx);
+            self.upon_decisions(ctx);
+        }
+    }
+
+    /// The others have come further, and what they have decided meanwhile does not come here: this process is
+    /// outside.
+    pub(super) fn upon_restored(&mut self, agreed: Agreed, ctx: &mut Ctx<Self>) {
+        let was_waiting = self.is_waiting();
+        if agreed.view.id <= self.agreed.view.id && !was_waiting {
+            return;
+        }
+        let was_member = self.is_member();
+        let lost = if was_member {
+            self.own_beyond(0)
+        } else {
+            Vec::new()
+        };
+        self.decisions
+            .retain(|instance, _| *instance > agreed.view.id);
+        self.agreed = agreed;
+        self.upon_left_view();
+        self.early.clear();
+        self.early_flushes.clear();
+        self.upon_left_out(was_member || was_waiting, ctx);
+        self.give_back(lost, false, ctx);
+        self.upon_decisions(ctx);
+    }
+
     pub(super) fn upon_wish_to_join(&mut self, ctx: &mut Ctx<Self>) {
         if self.standing != Standing::Outside {
             return ctx.count("nothing to join");
@@ -96,8 +175,8 @@ impl Primary {
 
     pub(super) fn ask_to_join(&mut self, ctx: &mut Ctx<Self>) {
         self.standing = Standing::Joining;
-        let view = self.view.id;
-        send(self.view.members, Message::Join { view }, ctx);
+        let view = self.agreed.view.id;
+        send(self.agreed.view.members, Message::Join { view }, ctx);
     }
 
     /// This process is the copy of a member that has flushed: it flushes the same.
@@ -109,17 +188,29 @@ impl Primary {
         ctx: &mut Ctx<Self>,
     ) {
         self.standing = Standing::Copy(state);
-        self.within = Within::copy(self.me, self.view.members, counts, messages);
+        self.within = Within::copy(self.me, self.agreed.view.members, counts, messages);
         self.flush(ctx);
     }
 
-    pub(super) fn upon_left_out(&mut self, was_member: bool, ctx: &mut Ctx<Self>) {
-        if was_member {
-            self.standing = Standing::Outside;
-            let view = self.view.id;
+    pub(super) fn upon_left_out(&mut self, is_news: bool, ctx: &mut Ctx<Self>) {
+        if !is_news && self.standing != Standing::Outside {
+            return self.ask_to_join(ctx);
+        }
+        self.standing = Standing::Outside;
+        if is_news {
+            let view = self.agreed.view.id;
             ctx.trigger(Effect::Indicate(Indication::Excluded { view }));
-        } else if self.standing != Standing::Outside {
-            self.ask_to_join(ctx);
+        }
+        self.say_outside(self.agreed.view.members, ctx);
+    }
+
+    /// Tells these, if they may count this process as a member.
+    pub(super) fn say_outside(&self, of: ProcessSet, ctx: &mut Ctx<Self>) {
+        let View { id, members } = self.agreed.view;
+        let mut others = ProcessSet::from_iter(of.iter().filter(|p| members.contains(*p)));
+        others.remove(self.me);
+        if members.contains(self.me) && !others.is_empty() {
+            send(others, Message::Outside { view: id }, ctx);
         }
     }
 }

@@ -2,19 +2,42 @@
 use crate::messages::{self, Counts, Data, digest_of, put_messages, take_messages};
 use bytes::{Bytes, BytesMut};
 use quorate_core::{
-    Observation, Observe,
+    Incarnation, Observation, Observe,
     message::{digest, fold},
     wire::{self, Undecodable, Wire},
 };
 use serde::{Deserialize, Serialize};
 
+/// What a process has delivered in a view, in which it delivers nothing more before the next one is decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flush {
+    /// From a copy of a member: which start of the process it is. None: from a member.
+    pub copy: Option<Incarnation>,
+    /// How much, by member.
+    pub counts: Counts,
+    /// What of it others may lack, in the order of its senders and numbers.
+    pub messages: Vec<Data>,
+}
+
 /// The messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// Within a view; a flush comes also from who wants to be in the next one.
+    /// Within a view.
     Within(messages::Message),
+    /// From a member of this view, or from who wants to be in the next one, to its members.
+    Flush {
+        /// The view.
+        view: u64,
+        /// What the sender has delivered.
+        flush: Flush,
+    },
     /// From who is outside the view with this identifier and wants to be in the next, to its members.
     Join {
+        /// The view.
+        view: u64,
+    },
+    /// From who is outside of the view with this identifier, which lists it, to its members.
+    Outside {
         /// The view.
         view: u64,
     },
@@ -34,7 +57,15 @@ pub enum Message {
 #[derive(Serialize, Deserialize)]
 enum Head {
     Within,
+    Flush {
+        view: u64,
+        copy: Option<Incarnation>,
+        counts: Counts,
+    },
     Join {
+        view: u64,
+    },
+    Outside {
         view: u64,
     },
     Transfer {
@@ -51,7 +82,17 @@ impl Wire for Message {
                 wire::put_head(&Head::Within, out);
                 message.encode(out);
             }
+            Message::Flush { view, flush } => {
+                let head = Head::Flush {
+                    view: *view,
+                    copy: flush.copy,
+                    counts: flush.counts.clone(),
+                };
+                wire::put_head(&head, out);
+                put_messages(&flush.messages, out);
+            }
             Message::Join { view } => wire::put_head(&Head::Join { view: *view }, out),
+            Message::Outside { view } => wire::put_head(&Head::Outside { view: *view }, out),
             Message::Transfer {
                 view,
                 counts,
@@ -73,8 +114,18 @@ impl Wire for Message {
     fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
         Ok(match wire::take_head(&mut bytes)? {
             Head::Within => Message::Within(messages::Message::decode(bytes)?),
+            Head::Flush { view, copy, counts } => {
+                let messages = take_messages(bytes)?;
+                let flush = Flush {
+                    copy,
+                    counts,
+                    messages,
+                };
+                Message::Flush { view, flush }
+            }
             Head::Join { view } if bytes.is_empty() => Message::Join { view },
-            Head::Join { .. } => return Err(Undecodable),
+            Head::Outside { view } if bytes.is_empty() => Message::Outside { view },
+            Head::Join { .. } | Head::Outside { .. } => return Err(Undecodable),
             Head::Transfer {
                 view,
                 counts,
@@ -101,7 +152,11 @@ impl Observe for Message {
     fn observe(&self) -> Observation {
         match self {
             Message::Within(message) => message.observe(),
+            Message::Flush { view, flush } => Observation::internal("Flush")
+                .instance(*view)
+                .digest(digest_of(&flush.messages)),
             Message::Join { view } => Observation::internal("Join").instance(*view),
+            Message::Outside { view } => Observation::internal("Outside").instance(*view),
             Message::Transfer {
                 view,
                 messages,
@@ -128,11 +183,27 @@ mod tests {
             messages: Vec::new(),
             state: Bytes::from_static(b"all that there is"),
         };
-        let flush = messages::Message::Flush {
+        let stable = messages::Message::Stable {
             view: 3,
-            messages: Vec::new(),
+            counts: vec![(p, 4)],
         };
-        for message in [transfer, Message::Join { view: 9 }, Message::Within(flush)] {
+        let flush = |copy| Message::Flush {
+            view: 3,
+            flush: Flush {
+                copy,
+                counts: vec![(p, 7)],
+                messages: Vec::new(),
+            },
+        };
+        let all = [
+            transfer,
+            Message::Join { view: 9 },
+            Message::Outside { view: 9 },
+            Message::Within(stable),
+            flush(None),
+            flush(Some(Incarnation(1 << 60))),
+        ];
+        for message in all {
             assert_eq!(Message::decode(wire::encode(&message)), Ok(message));
         }
     }

@@ -195,6 +195,35 @@ fn who_is_excluded_by_mistake_learns_it_joins_and_gets_the_state() {
     assert_eq!(sites[0].store.lock().unwrap().len(), 9);
 }
 
+/// The identifiers of what a process got back, and whether it is lost for certain.
+fn given_back(site: &Site) -> Vec<(u64, bool)> {
+    let told = indications(site);
+    let lost = told.iter().filter_map(|indication| match indication {
+        Indication::Lost(lost) => Some((lost.id.sequence, lost.is_certain)),
+        _ => None,
+    });
+    lost.collect()
+}
+
+#[test]
+fn who_is_excluded_gets_back_what_the_others_do_not_have_and_nothing_else() {
+    let (mut world, sites) = world(3, 1, Latencies(&[(3, 1, 3), (3, 2, 3)]), &mistake(3), never);
+    // The others flush at step 2: the first is there by then, and the others are not.
+    for at in [Time::ZERO, step(1), step(2)] {
+        world.request(p(3), at, &sites[2].door, broadcast(b"m"));
+    }
+    // …what it broadcasts when it is back is heard.
+    world.request(p(3), step(30), &sites[2].door, broadcast(b"m"));
+    let report = world.run();
+    report.assert_all_hold();
+    assert_together(&report, &sites, "given back");
+    let lost = given_back(&sites[2]);
+    assert!(!lost.is_empty() && lost.iter().all(|(_, is_certain)| *is_certain));
+    let has = sites[0].store.lock().unwrap().len();
+    assert_eq!(has + lost.len(), 4, "{lost:?}");
+    assert!(given_back(&sites[0]).is_empty() && given_back(&sites[1]).is_empty());
+}
+
 #[test]
 fn storms_of_false_suspicions_never_divide_a_group_and_end_with_all_in_it() {
     for seed in 0..600 {
@@ -375,15 +404,16 @@ fn what_nobody_correct_sends_is_dropped() {
         messages: Vec::new(),
         state: state.clone(),
     };
-    let far = messages::Message::Flush {
-        view: 9,
+    let flush = Flush {
+        copy: None,
+        counts: Vec::new(),
         messages: Vec::new(),
     };
     let hostile = [
         from(transfer),
-        from(Message::Within(far)),
+        from(Message::Flush { view: 9, flush }),
         from(Message::Join { view: 7 }),
-        from(Message::Join { view: 0 }),
+        from(Message::Outside { view: 7 }),
         Event::Request(Request::State { view, state }),
         Event::Request(Request::BlockOk),
         Event::Request(Request::Join),
@@ -406,10 +436,12 @@ fn a_transfer_that_nobody_correct_sends_does_no_harm_when_the_view_comes() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut ctx = quorate_core::Context::new("views".into(), 1, quorate_core::Counters::default());
     let mut p1 = Primary::new(&world.host(p(1)));
-    let decide = |instance, ranks: &[usize], messages| {
+    let start = world.host(p(1)).incarnation();
+    let decide = |instance, ranks: &[usize], newcomers: &[usize], messages| {
         let value = wire::encode(&Decision {
             members: ranks.iter().map(|rank| p(*rank)).collect(),
-            newcomers: ProcessSet::EMPTY,
+            newcomers: newcomers.iter().map(|rank| (p(*rank), start)).collect(),
+            counts: Vec::new(),
             messages,
         });
         Event::Decide(Decide { instance, value })
@@ -432,14 +464,231 @@ fn a_transfer_that_nobody_correct_sends_does_no_harm_when_the_view_comes() {
         messages: Vec::new(),
         state: Bytes::new(),
     };
-    p1.upon(decide(1, &[2, 3], Vec::new()), &mut ctx);
+    p1.upon(decide(1, &[2, 3], &[], Vec::new()), &mut ctx);
     p1.upon(Event::Request(Request::Join), &mut ctx);
     let (from, message) = (p(2), transfer);
     p1.upon(Event::Link(link::Deliver { from, message }), &mut ctx);
-    p1.upon(decide(2, &[1, 2, 3], vec![data]), &mut ctx);
+    p1.upon(decide(2, &[1, 2, 3], &[1], vec![data]), &mut ctx);
     let mut effects = Vec::new();
     ctx.take_effects(&mut effects);
     let delivers = |effect: &Effect| matches!(effect, Effect::Indicate(Indication::Deliver(_)));
     assert!(!effects.iter().any(delivers), "{effects:?}");
-    assert_eq!((p1.view.id, p1.is_member()), (2, true));
+    assert_eq!((p1.agreed.view.id, p1.is_member()), (2, true));
+}
+
+/// What p1 does upon these, one after the other.
+fn upon(p1: &mut Primary, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
+    let mut ctx = quorate_core::Context::new("views".into(), 1, quorate_core::Counters::default());
+    let mut effects = Vec::new();
+    for event in events {
+        p1.upon(event, &mut ctx);
+        ctx.take_effects(&mut effects);
+    }
+    effects
+}
+
+fn from(rank: usize, message: Message) -> Event {
+    let from = p(rank);
+    Event::Link(link::Deliver { from, message })
+}
+
+fn flush(rank: usize, copy: Option<u64>, counts: &[(usize, u64)]) -> Event {
+    let flush = Flush {
+        copy: copy.map(Incarnation),
+        counts: counts.iter().map(|(of, count)| (p(*of), *count)).collect(),
+        messages: Vec::new(),
+    };
+    from(rank, Message::Flush { view: 0, flush })
+}
+
+fn replaced(rank: usize, start: u64) -> Event {
+    Event::Status(link::Status::Replaced {
+        peer: p(rank),
+        known: Incarnation(1),
+        newcomer: Incarnation(start),
+    })
+}
+
+fn proposals(effects: &[Effect]) -> Vec<Decision> {
+    let proposed = effects.iter().filter_map(|effect| match effect {
+        Effect::Propose(propose) => Some(Decision::decode(propose.value.clone()).unwrap()),
+        _ => None,
+    });
+    proposed.collect()
+}
+
+#[test]
+fn who_was_started_again_is_no_member_whatever_its_earlier_start_has_flushed() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = Primary::new(&world.host(p(1)));
+    let blocked = Event::Request(Request::BlockOk);
+    let events = [
+        flush(3, None, &[(3, 2)]),
+        replaced(3, 9),
+        blocked,
+        flush(1, None, &[(1, 4), (3, 1)]),
+        flush(2, None, &[(1, 3), (3, 2)]),
+    ];
+    let proposed = proposals(&upon(&mut p1, events));
+    let [proposal] = &proposed[..] else {
+        panic!("{proposed:?}");
+    };
+    assert_eq!(proposal.members, [p(1), p(2)].into_iter().collect());
+    assert!(proposal.newcomers.is_empty());
+    assert_eq!(proposal.counts, [(p(1), 4), (p(3), 2)]);
+}
+
+#[test]
+fn a_copy_of_the_latest_start_counts_and_is_named() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = Primary::new(&world.host(p(1)));
+    let events = [
+        flush(3, None, &[]),
+        replaced(3, 9),
+        from(3, Message::Join { view: 0 }),
+        Event::Request(Request::BlockOk),
+        flush(1, None, &[]),
+        flush(2, None, &[]),
+    ];
+    assert!(
+        proposals(&upon(&mut p1, events)).is_empty(),
+        "p3 is waited for"
+    );
+    let proposed = proposals(&upon(&mut p1, [flush(3, Some(9), &[])]));
+    assert_eq!(proposed.len(), 1);
+    assert_eq!(proposed[0].members.len(), 3);
+    assert_eq!(proposed[0].newcomers, [(p(3), Incarnation(9))]);
+}
+
+#[test]
+fn a_copy_is_in_no_view_that_lets_another_start_in() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let own = world.host(p(1)).incarnation();
+    for (start, is_in) in [(own, true), (Incarnation(own.0 + 1), false)] {
+        let mut p1 = Primary::rejoining(&world.host(p(1)));
+        let newcomer = Event::Status(link::Status::Newcomer {
+            by: p(2),
+            known: Incarnation(5),
+        });
+        let restored = Event::Restored(Agreed::first(&Membership::of_size(3).unwrap()));
+        let told = upon(&mut p1, [newcomer, Event::Status(link::Status::Admitted)]);
+        assert!(told.is_empty(), "{told:?}");
+        let told = upon(&mut p1, [restored]);
+        assert!(matches!(
+            told[..],
+            [
+                Effect::Indicate(Indication::Excluded { view: 0 }),
+                Effect::Link(_)
+            ]
+        ));
+        let transfer = Message::Transfer {
+            view: 0,
+            counts: Vec::new(),
+            messages: Vec::new(),
+            state: Bytes::from_static(b"all"),
+        };
+        let decided = Decision {
+            members: [p(1), p(2), p(3)].into_iter().collect(),
+            newcomers: vec![(p(1), start)],
+            counts: Vec::new(),
+            messages: Vec::new(),
+        };
+        let decided = Event::Decide(Decide {
+            instance: 1,
+            value: wire::encode(&decided),
+        });
+        let events = [Event::Request(Request::Join), from(2, transfer), decided];
+        let told = upon(&mut p1, events);
+        assert_eq!(p1.is_member(), is_in, "{told:?}");
+        let has_state = told
+            .iter()
+            .any(|effect| matches!(effect, Effect::Indicate(Indication::State(_))));
+        assert_eq!(has_state, is_in);
+        // Who is listed and is not in asks to be let into the view after that one.
+        assert!(
+            is_in
+                || matches!(
+                    &told[told.len() - 1],
+                    Effect::Link(link::Send {
+                        message: Message::Join { view: 1 },
+                        ..
+                    })
+                )
+        );
+    }
+}
+
+#[test]
+fn a_first_start_begins_with_what_came_before_it_was_admitted() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = Primary::rejoining(&world.host(p(1)));
+    let origin = quorate_core::message::Origin {
+        process: p(2),
+        incarnation: Incarnation(3),
+    };
+    let data = Data {
+        number: 1,
+        id: MessageId {
+            origin,
+            sequence: 1,
+        },
+        payload: Bytes::new(),
+    };
+    let data = from(
+        2,
+        Message::Within(messages::Message::Data { view: 0, data }),
+    );
+    let told = upon(&mut p1, [data, flush(3, None, &[])]);
+    assert!(told.is_empty(), "{told:?}");
+    let told = upon(&mut p1, [Event::Status(link::Status::Admitted)]);
+    let told: Vec<_> = told
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Indicate(indication) => Some(indication),
+            _ => None,
+        })
+        .collect();
+    assert!(matches!(
+        told[..],
+        [
+            Indication::View { .. },
+            Indication::Deliver(_),
+            Indication::Block
+        ]
+    ));
+}
+
+#[test]
+fn who_missed_decisions_is_outside_and_gets_back_what_it_is_not_sure_of() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = Primary::rejoining(&world.host(p(1)));
+    let events = [
+        Event::Status(link::Status::Admitted),
+        Event::Request(broadcast(b"mine")),
+    ];
+    upon(&mut p1, events);
+    let mut agreed = Agreed::first(&Membership::of_size(3).unwrap());
+    assert!(
+        upon(&mut p1, [Event::Restored(agreed.clone())]).is_empty(),
+        "it is no news"
+    );
+    agreed.view.id = 4;
+    let told = upon(&mut p1, [Event::Restored(agreed)]);
+    let told: Vec<_> = told
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Indicate(indication) => Some(indication),
+            _ => None,
+        })
+        .collect();
+    assert!(matches!(
+        told[..],
+        [
+            Indication::Excluded { view: 4 },
+            Indication::Lost(Lost {
+                is_certain: false,
+                ..
+            })
+        ]
+    ));
 }

@@ -4,7 +4,7 @@ use super::{
     Handles, Inner, Node, NodeEvent, Snapshot, Wiring,
     group::{Group, GroupOrder, ORDER, Unreadable},
     lookup::{self, Family, Lookups, Resolver},
-    modules::{HEADS, Module},
+    modules::{HEADS, Module, Place},
     quorum_system::LEAST_DATAGRAM,
     sight::Sight,
     window::Limits,
@@ -76,8 +76,8 @@ pub struct Builder {
     /// Whether something is flooded over fair-loss lanes.
     pub(super) floods: bool,
     pub(super) modules: BTreeMap<String, Module>,
-    /// How many of them are replicated machines.
-    pub(super) machines: usize,
+    /// How many of them keep a state in the order of the group: then there is one.
+    pub(super) stateful: usize,
     pub(super) handles: Handles,
 }
 
@@ -112,7 +112,7 @@ impl Builder {
             cancellation: CancellationToken::new(),
             floods: false,
             modules: BTreeMap::new(),
-            machines: 0,
+            stateful: 0,
             handles: Handles::default(),
         }
     }
@@ -581,8 +581,11 @@ impl Builder {
         let algorithms: BTreeSet<_> = algorithms.collect();
         let mut configuration = self.link.clone();
         configuration.stack = Vec::from_iter(algorithms).join(" ");
-        if self.machines > 0 {
-            let ordered = self.modules.iter().filter(|(_, module)| module.ordered);
+        if self.stateful > 0 {
+            let ordered = self
+                .modules
+                .iter()
+                .filter(|(_, module)| module.is_ordered());
             let names: Vec<&str> = ordered.map(|(name, _)| name.as_str()).collect();
             let by = self.group_order.algorithms();
             let order = [" ", ORDER, ":", &names.join(","), " ", by].concat();
@@ -609,7 +612,7 @@ impl Builder {
 
     /// Whether a process that was started again is put into its seat.
     fn rejoins(&self) -> bool {
-        self.machines > 0 && self.group_order == GroupOrder::ByLeader
+        self.stateful > 0 && self.group_order == GroupOrder::ByLeader
     }
 
     /// Starts the detectors, the modules, and what keeps the status. Gives where it is said that this process
@@ -640,7 +643,7 @@ impl Builder {
                 of_perfect.change(|now| now.upon_crash(crash));
             }));
         }
-        let group = (self.machines > 0).then(|| Arc::new(self.group(host, links)));
+        let group = (self.stateful > 0).then(|| Arc::new(self.group(host, links)));
         // Whoever was started again takes part in the order only: elsewhere it is as if it had crashed.
         let (suspicions, trust) = if self.rejoins() {
             let firsts = host.at("first-incarnations");
@@ -652,8 +655,12 @@ impl Builder {
             (detector.suspicions.clone(), leader.clone())
         };
         for (name, module) in std::mem::take(&mut self.modules) {
-            let group = group.as_ref().filter(|_| module.ordered);
-            let lanes = group.map_or_else(|| links.at(&name), |group| group.links().clone());
+            let group = group.as_ref().filter(|_| module.is_ordered());
+            let lanes = match (group, module.place) {
+                (Some(group), Place::Over) => group.links_of(&name),
+                (Some(group), _) => group.links().clone(),
+                (None, _) => links.at(&name),
+            };
             let (suspicions, trust) = match group {
                 Some(_) => (&detector.suspicions, &leader),
                 None => (&suspicions, &trust),
@@ -724,16 +731,16 @@ impl Builder {
         Ok(detector.leave)
     }
 
-    /// The order that the replicated machines and the plain total orders of the node share.
+    /// The order that the replicated machines, the views and the plain total orders of the node share.
     fn group(&self, host: &TokioHost, links: &PerfectLinks<TokioHost>) -> Group {
         let me = Origin {
             process: host.me(),
             incarnation: host.incarnation(),
         };
-        let ordered = self.modules.values().filter(|module| module.ordered);
+        let ordered = self.modules.values().filter(|module| module.is_ordered());
         // What is missed is made good by a state only: by consensus there is none, and plain orders keep none.
         let has_no_state = self.group_order == GroupOrder::ByConsensus;
-        let wait = if has_no_state || ordered.count() > self.machines {
+        let wait = if has_no_state || ordered.count() > self.stateful {
             Wait::for_order_without_state()
         } else {
             Wait::for_majority()

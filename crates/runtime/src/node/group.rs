@@ -1,5 +1,5 @@
-//! The one order of a node that has replicated machines: it decides who holds the seats, and all machines and
-//! plain total orders of the node share it.
+//! The one order of a node that has replicated machines, or views: it decides who holds the seats, and all machines,
+//! views and plain total orders of the node share it.
 //!
 //! A message of the order is for one of those that share it, and numbered among what its sender sent to that
 //! one: `(sharer, number, body)`. Whoever was started again is put into its seat by a command of the order, and
@@ -41,7 +41,7 @@ use tokio::sync::mpsc;
 /// Where the order is. No module has this name.
 pub(super) const ORDER: &str = "group-order";
 
-/// What orders the commands of all replicated machines of a node.
+/// What orders the commands of all replicated machines of a node, and its views.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum GroupOrder {
@@ -187,6 +187,11 @@ impl Group {
     /// The lanes of the order.
     pub(super) fn links(&self) -> &PerfectLinks<TokioHost> {
         &self.links
+    }
+
+    /// The lanes of one that stands on it, in which those that were started again take part, too.
+    pub(super) fn links_of(&self, name: &str) -> PerfectLinks<TokioHost> {
+        self.links.at("over").at(name)
     }
 
     /// Where another user of the order says how far it is behind.

@@ -40,12 +40,29 @@ type Wire = Box<dyn FnOnce(Wiring) -> Result<(), Error> + Send>;
 /// Where a user's messages enter a module, and where they come out.
 type Ends<T> = (Broadcaster<T>, Deliveries<T>);
 
+/// What a module has to do with the order of the group, where there is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing.
+    Beside,
+    /// It shares it.
+    Shares,
+    /// It shares it, and has lanes of its own under it.
+    Over,
+}
+
 /// A module that was declared.
 pub(super) struct Module {
     pub(super) algorithms: String,
     pub(super) wire: Wire,
-    /// Whether it shares the order of the group with replicated machines, if there are any.
-    pub(super) ordered: bool,
+    pub(super) place: Place,
+}
+
+impl Module {
+    /// Whether it shares the order of the group, if there is one.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.place != Place::Beside
+    }
 }
 
 /// Puts a message's incarnation and number in front of it, for a broadcast that has none.
@@ -117,7 +134,7 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) + Send + 'static,
     ) -> Result<(), Error> {
-        self.declare(name, algorithms, false, |wiring| {
+        self.declare(name, algorithms, Place::Beside, |wiring| {
             wire(wiring);
             Ok(())
         })
@@ -130,7 +147,7 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
-        self.declare(name, algorithms, false, wire)
+        self.declare(name, algorithms, Place::Beside, wire)
     }
 
     /// As [`module`](Builder::module), for one that shares the order of the group where there is one.
@@ -140,14 +157,24 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
-        self.declare(name, algorithms, true, wire)
+        self.declare(name, algorithms, Place::Shares, wire)
+    }
+
+    /// As [`module`](Builder::module), for one that stands on the order of the group, and talks beside it.
+    pub(super) fn module_over_the_order(
+        &mut self,
+        name: &str,
+        algorithms: &str,
+        wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        self.declare(name, algorithms, Place::Over, wire)
     }
 
     fn declare(
         &mut self,
         name: &str,
         algorithms: &str,
-        ordered: bool,
+        place: Place,
         wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
         if name.is_empty() || name.contains('/') {
@@ -159,7 +186,7 @@ impl Builder {
         let module = Module {
             algorithms: algorithms.to_owned(),
             wire: Box::new(wire),
-            ordered,
+            place,
         };
         self.modules.insert(name.to_owned(), module);
         Ok(())
@@ -274,8 +301,13 @@ impl Builder {
         let (inlet, keep) = (outlet.clone(), flow.clone());
         let reader = outlet.clone();
         let ordered = broadcast == TOTAL_ORDER;
+        let place = if ordered {
+            Place::Shares
+        } else {
+            Place::Beside
+        };
         let algorithms = codec.of(&name, broadcast.algorithms());
-        self.declare(&name, &algorithms, ordered, move |wiring| {
+        self.declare(&name, &algorithms, place, move |wiring| {
             let (own, me) = (flow.clone(), wiring.origin());
             let impossible = wiring
                 .host

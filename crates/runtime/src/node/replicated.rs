@@ -403,7 +403,8 @@ impl Builder {
     ///
     /// All machines and plain total orders of a node share one order, which decides who holds the seats. A
     /// plain [total order](Builder::total_order) keeps no state: a process that was started again, or was far
-    /// behind, goes on where the others are, and is told what it [skips](Error::Skipped). The node's other
+    /// behind, goes on where the others are, and is told what it [skips](Error::Skipped).
+    /// [Primary views](Builder::views) share it, too, and are joined again. The node's other
     /// modules take a restart for what it is, the crash of the first start: they go on without that process,
     /// and at the second start their handles say [`StartedAgain`](Error::StartedAgain).
     ///
@@ -449,7 +450,7 @@ impl Builder {
             flow.open(wiring.origin(), group.share(Box::new(replica)));
             Ok(())
         })?;
-        self.machines += 1;
+        self.stateful += 1;
         self.handles.flows.push(shared.flow.clone());
         self.handles.ordered_flows.push(shared.flow.clone());
         self.handles.machines.push(shared);

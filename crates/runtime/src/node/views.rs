@@ -1,6 +1,10 @@
 //! The handles of view synchrony: a group whose members change while messages flow.
+mod order;
+
+pub(crate) use order::Order;
+
 use super::{
-    Builder,
+    Builder, Wiring,
     codec::Coded,
     flow::Flow,
     handles::{Broadcaster, Delivery, Permit, TryBroadcastError},
@@ -13,7 +17,7 @@ use futures::Stream;
 use quorate_abstractions::{
     group_membership::View,
     pressure::Wait,
-    view_synchrony::{Deliver, Indication, Request},
+    view_synchrony::{self, Deliver, Indication, Request},
 };
 use quorate_catalogue::{broadcasts::NeedsPerfect, views::Views};
 use quorate_core::{Addr, MessageId, ProcessSet};
@@ -105,10 +109,27 @@ pub enum Event<T> {
     State(Bytes),
     /// The others have installed this view without this process, which may [join](Group::join). What it
     /// delivered since the view before may have been delivered by nobody else: its state is void.
+    ///
+    /// A process that was started again hears it first of all, once it has its seat.
     Excluded {
         /// The identifier of that view.
         view: u64,
     },
+    /// A broadcast of this process, delivered here, that the others do not have: right after
+    /// [`Excluded`](Event::Excluded), in the order of the broadcasts. To say it again is up to this process.
+    Lost(Lost<T>),
+}
+
+/// A broadcast that the others do not have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lost<T> {
+    /// Which one it was.
+    pub id: MessageId,
+    /// The message.
+    pub message: T,
+    /// No member of the next view has delivered it, nor ever will. Otherwise this process was out of reach when that
+    /// view was decided, and nobody can tell it any more which of its last messages the members have.
+    pub is_certain: bool,
 }
 
 /// The question for the state of this process.
@@ -151,6 +172,7 @@ impl Cost for Indication {
         OVERHEAD
             + match self {
                 Indication::Deliver(deliver) => deliver.payload.len(),
+                Indication::Lost(lost) => lost.payload.len(),
                 Indication::State(state) => state.len(),
                 _ => 0,
             }
@@ -192,6 +214,20 @@ impl<T> Events<T> {
             }),
             Indication::State(state) => Event::State(state),
             Indication::Excluded { view } => Event::Excluded { view },
+            Indication::Lost(view_synchrony::Lost {
+                id,
+                payload,
+                is_certain,
+            }) => {
+                let Some(message) = (self.decode)(payload) else {
+                    return Some(Err(Error::Undecodable { id }));
+                };
+                Event::Lost(Lost {
+                    id,
+                    message,
+                    is_certain,
+                })
+            }
             Indication::Block => return None,
         }))
     }
@@ -220,7 +256,14 @@ impl<T> Stream for Events<T> {
 impl Builder {
     /// Declares a group with primary views: its members change while messages of type `T` flow, and
     /// processes that pass from one view to the next have delivered the same. Who is excluded by
-    /// mistake is told so, may join again, and gets the state. Survives the crash of a minority.
+    /// mistake is told so, and [what the others will not hear](Event::Lost) of what it said; it may join again, and
+    /// gets the state. Survives the crash of a minority.
+    ///
+    /// A process that was started again is put into its seat by the others, as with
+    /// [replicated machines](Builder::replicated), with which the group shares an order; it hears
+    /// [`Excluded`](Event::Excluded), and may join as any other. Its earlier start is a member no more as soon as the
+    /// others hear of the new one. (With [`GroupOrder::ByConsensus`](super::GroupOrder::ByConsensus) nobody is put
+    /// into a seat.)
     ///
     /// `Block` is answered by the handle: what is broadcast while the view changes goes to the next one.
     ///
@@ -266,8 +309,14 @@ impl Builder {
         } else {
             Wait::for_majority()
         };
-        let algorithms = codec.of(&name, views.algorithms());
-        self.fallible_module(&name, &algorithms, move |wiring| {
+        let is_over_the_order = views == Views::Primary;
+        let algorithms = if is_over_the_order {
+            "views:primary"
+        } else {
+            views.algorithms()
+        };
+        let algorithms = codec.of(&name, algorithms);
+        let wire = move |wiring: Wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let span = wiring.span.clone();
             let up = Addr::new(move |indication: Indication| {
@@ -294,7 +343,13 @@ impl Builder {
             opened.open(requests.clone());
             own.open(me, requests.with(Request::Broadcast));
             Ok(())
-        })?;
+        };
+        if is_over_the_order {
+            self.module_over_the_order(&name, &algorithms, wire)?;
+            self.stateful += 1;
+        } else {
+            self.fallible_module(&name, &algorithms, wire)?;
+        }
         let events = Events {
             intake,
             decode: codec.decode,
@@ -305,8 +360,13 @@ impl Builder {
             broadcaster: Broadcaster::new(flow.clone(), codec),
             door: door.addr(),
         };
+        let outlet = Arc::new(outlet);
+        if is_over_the_order {
+            self.handles.ordered_flows.push(flow.clone());
+            self.handles.ordered_outlets.push(outlet.clone());
+        }
         self.handles.flows.push(flow);
-        self.handles.outlets.push(Arc::new(outlet));
+        self.handles.outlets.push(outlet);
         Ok((group, events))
     }
 }

@@ -1,5 +1,5 @@
 //! What a declared module is wired to.
-use super::group::Group;
+use super::{group::Group, views::Order};
 use crate::host::TokioHost;
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -21,6 +21,7 @@ use quorate_catalogue::{
 };
 use quorate_core::{Addr, Host, ProcessId, message::Origin};
 use quorate_links::perfect::PerfectLinks;
+use quorate_membership::primary::{self, Ordered, put_proposal};
 use quorate_registers::{lattice_agreement::Mode, multi_writer, snapshot_from_registers};
 use std::sync::Arc;
 use tracing::Span;
@@ -95,7 +96,8 @@ impl Wiring {
         commit.spawn(&self.host, &self.below(), up)
     }
 
-    /// Starts a view synchrony of the catalogue here.
+    /// Starts a view synchrony of the catalogue here. Where this module stands on the order of the group,
+    /// [primary views](Views::Primary) do.
     ///
     /// # Errors
     /// When it needs the perfect failure detector, and there is none.
@@ -104,7 +106,27 @@ impl Wiring {
         views: Views,
         up: Addr<view_synchrony::Indication>,
     ) -> Result<Addr<view_synchrony::Request>, NeedsPerfect> {
-        views::spawn(views, &self.host, &self.below(), up)
+        match &self.group {
+            Some(group) if views == Views::Primary => Ok(self.ordered_views(group, up)),
+            _ => views::spawn(views, &self.host, &self.below(), up),
+        }
+    }
+
+    /// Primary views over the order.
+    fn ordered_views(
+        &self,
+        group: &Group,
+        up: Addr<view_synchrony::Indication>,
+    ) -> Addr<view_synchrony::Request> {
+        let (host, links) = (&self.host, &self.links);
+        let undecodable = host.counters().counter(host.path(), "undecodable");
+        let order = |up: Addr<Ordered>| {
+            let order = Order::new(host.processes(), up, undecodable);
+            let proposals = group.share(Box::new(order));
+            proposals.with(|proposal: consensus::Propose| put_proposal(&proposal))
+        };
+        let (lane, status) = (links.lane(), links.status());
+        primary::spawn_rejoining(host, lane, &status, order, &self.detector, up)
     }
 
     /// Starts terminating broadcast here.

@@ -14,7 +14,7 @@ use quorate_core::{
     Membership, MessageId, ProcessId, ProcessSet,
     message::{Origin, fold},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// VS1–9 of the modules of this name, where nobody joins.
 ///
@@ -24,13 +24,21 @@ pub fn view_synchrony(processes: &Membership, module: &str) -> Properties {
     family(processes, module, Joins::Never)
 }
 
-/// VS1–9 of the modules of this name, where processes are excluded and join again.
+/// VS1–10 of the modules of this name, where processes are excluded and join again.
 ///
 /// What a newcomer is told between its state and its view completes the state: it was broadcast in the
 /// view before. Views have increasing identifiers (VS2), and their members need not have been in the
 /// view before; whoever is correct is in the last view in the end, or was told that it is not (VS5).
 pub fn view_synchrony_with_joins(processes: &Membership, module: &str) -> Properties {
-    family(processes, module, Joins::Allowed)
+    let mut properties = family(processes, module, Joins::Allowed);
+    properties.push(Box::new(Returned {
+        watch: Watch::new(module),
+        alive: processes.set(),
+        present: BTreeMap::new(),
+        passed: BTreeMap::new(),
+        outside: BTreeMap::new(),
+    }));
+    properties
 }
 
 fn family(processes: &Membership, module: &str, joins: Joins) -> Properties {
@@ -271,5 +279,126 @@ impl Property for Agreement {
 
     fn finish(&mut self, _: &Completion) -> Verdict {
         Verdict::Holds
+    }
+}
+
+/// What a process that is outside has broadcast in its last view.
+struct Outside {
+    view: u64,
+    /// What it has delivered of its own there.
+    own: BTreeSet<MessageId>,
+    /// What it was told that the others do not have, and what they may have.
+    lost: BTreeSet<MessageId>,
+    doubtful: BTreeSet<MessageId>,
+}
+
+/// Who is outside learns which of its broadcasts those that passed to the next view have not delivered.
+struct Returned {
+    watch: Watch,
+    alive: ProcessSet,
+    /// The last view of each process, and what it has delivered there.
+    present: BTreeMap<ProcessId, (u64, BTreeSet<MessageId>)>,
+    /// By view: what those that passed to the one after it have delivered in it.
+    passed: BTreeMap<u64, BTreeSet<MessageId>>,
+    outside: BTreeMap<ProcessId, Outside>,
+}
+
+impl Returned {
+    /// What is known to be wrong with what this process was told. Whether all was told is asked at the end.
+    fn broken(&self, p: ProcessId, is_over: bool) -> Option<String> {
+        let outside = self.outside.get(&p)?;
+        let known = outside.lost.union(&outside.doubtful);
+        if let Some(id) = known.clone().find(|id| !outside.own.contains(id)) {
+            return Some(format!("{p} gets back {id}, which it did not deliver"));
+        }
+        let had = self.passed.get(&outside.view)?;
+        if let Some(id) = outside.lost.intersection(had).next() {
+            return Some(format!("{p} is told that {id} is lost, and others have it"));
+        }
+        let known: BTreeSet<_> = known.copied().collect();
+        let mut swallowed = outside
+            .own
+            .iter()
+            .filter(|id| !known.contains(id) && !had.contains(id));
+        let swallowed = swallowed.next().filter(|_| is_over)?;
+        Some(format!("{p} is not told that {swallowed} is lost"))
+    }
+
+    fn check(&self, p: ProcessId, is_over: bool, record: &Record) -> Result<(), Violation> {
+        let broken = self.broken(p, is_over);
+        broken.map_or(Ok(()), |text| Err(violation("VS10", record, text)))
+    }
+
+    fn install(&mut self, p: ProcessId, id: u64, record: &Record) -> Result<(), Violation> {
+        self.check(p, true, record)?;
+        self.outside.remove(&p);
+        let before = self.present.insert(p, (id, BTreeSet::new()));
+        if let Some((view, delivered)) = before
+            && view + 1 == id
+        {
+            self.passed.entry(view).or_default().extend(delivered);
+        }
+        let asked: Vec<ProcessId> = self.outside.keys().copied().collect();
+        asked
+            .iter()
+            .try_for_each(|p| self.check(*p, false, record))?;
+        let present = self.alive.iter().filter_map(|p| self.present.get(&p));
+        let present = present.map(|(view, _)| *view);
+        let oldest = present.chain(self.outside.values().map(|it| it.view)).min();
+        self.passed.retain(|view, _| Some(*view) >= oldest);
+        Ok(())
+    }
+}
+
+impl Property for Returned {
+    fn tag(&self) -> &'static str {
+        "VS10"
+    }
+
+    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        if record.kind == Kind::Crash {
+            self.alive.remove(record.process);
+            self.outside.remove(&record.process);
+        } else if let Some((p, observation)) = self.watch.indication(record, "View") {
+            let (id, _) = view(observation);
+            return self.install(p, id, record);
+        } else if let Some((p, observation)) = self.watch.indication(record, "Deliver")
+            && let Some(id) = observation.message
+            && let Some((_, delivered)) = self.present.get_mut(&p)
+        {
+            delivered.insert(id);
+        } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
+            let (view, mut own) = self.present.remove(&p).unwrap_or_default();
+            own.retain(|id| id.origin.process == p);
+            let (lost, doubtful) = Default::default();
+            self.outside.insert(
+                p,
+                Outside {
+                    view,
+                    own,
+                    lost,
+                    doubtful,
+                },
+            );
+        } else if let Some((p, observation)) = self.watch.indication(record, "Lost")
+            && let Some(id) = observation.message
+            && let Some(outside) = self.outside.get_mut(&p)
+        {
+            outside.lost.insert(id);
+            return self.check(p, false, record);
+        } else if let Some((p, observation)) = self.watch.indication(record, "Doubtful")
+            && let Some(id) = observation.message
+            && let Some(outside) = self.outside.get_mut(&p)
+        {
+            outside.doubtful.insert(id);
+            return self.check(p, false, record);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, completion: &Completion) -> Verdict {
+        let mut outside = self.outside.keys();
+        let broken = outside.find_map(|p| self.broken(*p, true));
+        completion.judge("VS10", broken)
     }
 }

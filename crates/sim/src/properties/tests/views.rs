@@ -177,3 +177,39 @@ fn vs9_agreement_who_pass_together_have_delivered_the_same() {
     let first = [crash(3), within(1, 1, 0), view(1, 1, &[1, 2])];
     assert_eq!(synchrony(&first), ["VS4"]);
 }
+
+/// What is broken where p3 is excluded from the first view, in which p1 and p2 have its first broadcast, and it
+/// has two.
+fn returned(told: &[(&'static str, u64)]) -> Vec<String> {
+    let of_p3 = |by, sequence| {
+        let observation = Observation::indication("Deliver").message(id(3, sequence));
+        effect(by, observation.instance(0).digest(sequence))
+    };
+    let mut trace = first_views();
+    trace.extend([broadcast(3, 1), broadcast(3, 2)]);
+    trace.extend([of_p3(3, 1), of_p3(3, 2), of_p3(1, 1), of_p3(2, 1)]);
+    trace.extend([view(1, 1, &[1, 2]), view(2, 1, &[1, 2])]);
+    trace.push(effect(3, Observation::indication("Excluded").instance(1)));
+    for (what, sequence) in told {
+        trace.push(effect(
+            3,
+            Observation::indication(what).message(id(3, *sequence)),
+        ));
+    }
+    broken(view_synchrony_with_joins(&three(), "m"), &trace)
+}
+
+#[test]
+fn vs10_nothing_is_swallowed_who_is_outside_learns_what_the_others_lack() {
+    assert!(returned(&[("Lost", 2)]).is_empty());
+    assert!(returned(&[("Doubtful", 1), ("Doubtful", 2)]).is_empty());
+    assert_eq!(returned(&[]), ["VS10"], "it is not told");
+    assert_eq!(returned(&[("Doubtful", 1)]), ["VS10"], "not of the second");
+    let others_have_it = [("Lost", 1), ("Lost", 2)];
+    assert_eq!(returned(&others_have_it), ["VS10"]);
+    assert_eq!(
+        returned(&[("Lost", 2), ("Lost", 7)]),
+        ["VS10"],
+        "what is that?"
+    );
+}

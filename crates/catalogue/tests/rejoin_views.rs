@@ -1,0 +1,404 @@
+//! Primary views among processes that are killed, and come back without their memory: over the order that puts
+//! them into their seats, real links and detectors.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+use bytes::{Bytes, BytesMut};
+use quorate_abstractions::{
+    consensus::Propose,
+    group_membership::View,
+    link::Links,
+    reconfigurable::{self, Restore},
+    total_order,
+    view_synchrony::{Indication, Lost, Request},
+};
+use quorate_broadcast::by_leader;
+use quorate_core::{
+    Addr, Host, Incarnation, MessageId, ProcessId, Time,
+    message::fold,
+    wire::{self, Wire},
+};
+use quorate_detectors::{increasing_timeout, lowest_rank};
+use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_membership::primary::{self, Agreed, Ordered, put_proposal};
+use quorate_sim::{Crash, SimHost, Timed, World};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+const fn at(milliseconds: u64) -> Time {
+    Time::from_nanos(milliseconds * 1_000_000)
+}
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+/// What a user has of the group: by which start of whom, and the number of its broadcast.
+type Store = BTreeMap<(usize, u64, u64), Vec<u8>>;
+
+fn key(id: MessageId) -> (usize, u64, u64) {
+    let MessageId { origin, sequence } = id;
+    (origin.process.rank(), origin.incarnation.0, sequence)
+}
+
+/// One start of a process.
+#[derive(Clone)]
+struct Start {
+    requests: Addr<Request>,
+    told: Arc<Mutex<Vec<Indication>>>,
+    store: Arc<Mutex<Store>>,
+}
+
+/// The user: answers at once, joins when it is outside, and keeps all that is delivered.
+fn user(
+    world: &World,
+    me: ProcessId,
+    joins: bool,
+    door: Arc<OnceLock<Addr<Request>>>,
+) -> (
+    Addr<Indication>,
+    Arc<Mutex<Vec<Indication>>>,
+    Arc<Mutex<Store>>,
+) {
+    let (told, store) = (
+        Arc::<Mutex<Vec<_>>>::default(),
+        Arc::<Mutex<Store>>::default(),
+    );
+    let (log, mine) = (told.clone(), store.clone());
+    let up = world.application_with(me, move |indication: Indication, _| {
+        let door = door.get().unwrap();
+        let mut mine = mine.lock().unwrap();
+        match &indication {
+            Indication::Block => door.send(Request::BlockOk),
+            Indication::StateWanted { view } => {
+                let (view, state) = (*view, wire::encode_value(&*mine).unwrap());
+                door.send(Request::State { view, state });
+            }
+            Indication::State(state) => *mine = wire::decode_value(state).unwrap(),
+            Indication::Excluded { .. } if joins => door.send(Request::Join),
+            Indication::Deliver(deliver) => {
+                let had = mine.insert(key(deliver.id), deliver.payload.to_vec());
+                assert!(had.is_none(), "{} is delivered twice", deliver.id);
+            }
+            _ => {}
+        }
+        log.lock().unwrap().push(indication);
+    });
+    (up, told, store)
+}
+
+/// The order, and what it says of views: its state is what was agreed on.
+fn order(
+    host: &SimHost,
+    links: &PerfectLinks<SimHost>,
+    leader: &quorate_abstractions::Subscribe<quorate_abstractions::leader::Trust>,
+    up: Addr<Ordered>,
+) -> Addr<Propose> {
+    use reconfigurable::{Indication, Request};
+    let door: Arc<OnceLock<Addr<Request>>> = Arc::default();
+    let answers = door.clone();
+    let state = Mutex::new((Agreed::first(host.processes()), BytesMut::new()));
+    let user = Addr::new(move |indication| {
+        let mut state = state.lock().unwrap();
+        let (agreed, coming) = &mut *state;
+        match indication {
+            Indication::Deliver(deliver) => {
+                for proposal in deliver.payloads {
+                    if let Some(decision) = agreed.order(proposal).unwrap() {
+                        up.send(Ordered::Decide(decision));
+                    }
+                }
+            }
+            Indication::Configuration(_) => {}
+            Indication::StateWanted { ticket } => {
+                let view = reconfigurable::View::of_bytes(wire::encode(agreed));
+                let request = Request::State { ticket, view };
+                answers.get().unwrap().send(request);
+            }
+            Indication::Restore(Restore::Begin | Restore::Abandoned) => coming.clear(),
+            Indication::Restore(Restore::Chunk(chunk)) => coming.extend_from_slice(&chunk),
+            Indication::Restore(Restore::Whole) => {
+                *agreed = Agreed::decode(std::mem::take(coming).freeze()).unwrap();
+                up.send(Ordered::Restored(agreed.clone()));
+            }
+        }
+    });
+    let requests = by_leader::spawn_reconfigurable(
+        &host.at("order"),
+        by_leader::Configuration::default(),
+        &links.at("order"),
+        leader,
+        links.adopt(),
+        user,
+    );
+    assert!(door.set(requests.clone()).is_ok());
+    requests.with(|proposal: Propose| {
+        let payload = put_proposal(&proposal);
+        Request::Broadcast(total_order::Broadcast { payload })
+    })
+}
+
+fn wire_up(world: &World, me: ProcessId, joins: bool) -> Start {
+    let host = world.host(me);
+    let configuration = Configuration {
+        rejoin: Some("order".to_owned()),
+        ..Configuration::default()
+    };
+    let links = PerfectLinks::new(&host, configuration);
+    let heartbeat = |up| links.heartbeat(up);
+    let detector = increasing_timeout::spawn_with_incarnations(
+        &host.at("detector"),
+        increasing_timeout::Configuration::default(),
+        heartbeat,
+        &links.status(),
+    );
+    let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
+    let door = Arc::new(OnceLock::new());
+    let (up, told, store) = user(world, me, joins, door.clone());
+    let requests = primary::spawn_rejoining(
+        &host.at("views"),
+        links.at("order").at("views").lane(),
+        &links.status(),
+        |up| order(&host, &links, &leader, up),
+        &detector.suspicions,
+        up,
+    );
+    assert!(door.set(requests.clone()).is_ok());
+    links.start(world.fair_loss(me, links.arrivals())).unwrap();
+    Start {
+        requests,
+        told,
+        store,
+    }
+}
+
+struct Cluster {
+    world: World,
+    /// By process: its starts, the present one last.
+    starts: Vec<Vec<Start>>,
+    /// What starts that live to the end have broadcast.
+    said: u64,
+}
+
+impl Cluster {
+    fn new(n: usize, seed: u64, loss: f64) -> Self {
+        let timed = Timed::uniform(Duration::from_millis(1), Duration::from_millis(5)).loss(loss);
+        let world = World::new(n, seed, timed).unwrap();
+        let world = world.maximum_events(100_000_000);
+        let starts = world.processes().map(|me| vec![wire_up(&world, me, true)]);
+        let starts = starts.collect();
+        Cluster {
+            world,
+            starts,
+            said: 0,
+        }
+    }
+
+    fn run_until(&mut self, time: Time) {
+        self.world.call(p(1), time, || {});
+        self.world.run_until(time);
+    }
+
+    fn now(&self, rank: usize) -> &Start {
+        self.starts[rank - 1].last().unwrap()
+    }
+
+    fn say(&mut self, rank: usize, time: Time) {
+        self.said += 1;
+        let payload = Bytes::from(self.said.to_be_bytes().to_vec());
+        let request = Request::Broadcast(payload);
+        self.world
+            .request(p(rank), time, &self.now(rank).requests, request);
+    }
+
+    /// Everybody says something every 40 milliseconds.
+    fn chat(&mut self, ranks: &[usize], from: u64, until: u64) {
+        for time in (from..until).step_by(40) {
+            for rank in ranks {
+                self.say(*rank, at(time + *rank as u64));
+            }
+        }
+    }
+
+    /// Kills the process at this time, and starts it again at the other, which have both come then.
+    fn restart(&mut self, rank: usize, killed: Time, back: Time, joins: bool) {
+        self.world.crash(p(rank), Crash::at(killed));
+        self.run_until(back);
+        let number = self.starts[rank - 1].len() as u64;
+        let incarnation = Incarnation(1000 * number + rank as u64);
+        assert!(self.world.restart(p(rank), incarnation));
+        let start = wire_up(&self.world, p(rank), joins);
+        self.starts[rank - 1].push(start);
+    }
+
+    /// Safety, over all starts: views are the same everywhere and grow; who passes from one to the next has
+    /// delivered the same in it; what is lost for certain nobody has that went on.
+    fn check(&self, what: &str) {
+        let mut views = BTreeMap::new();
+        let mut passed: BTreeMap<u64, BTreeSet<MessageId>> = BTreeMap::new();
+        let mut lost = Vec::new();
+        for start in self.starts.iter().flatten() {
+            let told = start.told.lock().unwrap();
+            let mut present: Option<(u64, BTreeSet<MessageId>)> = None;
+            let (mut last, mut left) = (None, 0);
+            for indication in told.iter() {
+                match indication {
+                    Indication::View { view, .. } => {
+                        let View { id, members } = *view;
+                        assert!(last < Some(id), "{what}: view {id} after {last:?}");
+                        last = Some(id);
+                        let known = views.entry(id).or_insert(members);
+                        assert_eq!(*known, members, "{what}: view {id}");
+                        if let Some((before, had)) = present.take() {
+                            assert_eq!(before + 1, id, "{what}");
+                            let known = passed.entry(before).or_insert_with(|| had.clone());
+                            assert_eq!(*known, had, "{what}: in view {before}");
+                        }
+                        present = Some((id, BTreeSet::new()));
+                    }
+                    Indication::Deliver(deliver) => {
+                        if let Some((view, had)) = &mut present {
+                            assert_eq!(*view, deliver.view, "{what}");
+                            had.insert(deliver.id);
+                        }
+                    }
+                    Indication::Excluded { .. } => {
+                        left = present.take().map_or(0, |(view, _)| view);
+                    }
+                    Indication::Lost(Lost { id, is_certain, .. }) => {
+                        lost.push((left, *id, *is_certain));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for (view, id, is_certain) in lost {
+            let had = passed.get(&view).is_some_and(|had| had.contains(&id));
+            assert!(!(is_certain && had), "{what}: {id} is not lost");
+        }
+    }
+
+    /// …and liveness: these are together, alone, with the same content, and have all that they said.
+    fn check_together(&self, ranks: &[usize], what: &str) {
+        self.check(what);
+        let members = ranks.iter().map(|rank| p(*rank)).collect();
+        let store = self.now(ranks[0]).store.lock().unwrap().clone();
+        for rank in ranks {
+            let start = self.now(*rank);
+            let told = start.told.lock().unwrap();
+            let last = told.iter().rev().find_map(|indication| match indication {
+                Indication::View { view, .. } => Some(view.members),
+                Indication::Excluded { .. } => Some(Default::default()),
+                _ => None,
+            });
+            assert_eq!(last, Some(members), "{what}: p{rank}, {:?}", told.last());
+            let mine = start.store.lock().unwrap();
+            assert_eq!(*mine, store, "{what}: p{rank}");
+            // Nothing is swallowed: what it has delivered is here, or was given back.
+            for indication in told.iter() {
+                let Indication::Deliver(deliver) = indication else {
+                    continue;
+                };
+                let is_own = deliver.id.origin.process == p(*rank);
+                let back =
+                    |i: &Indication| matches!(i, Indication::Lost(lost) if lost.id == deliver.id);
+                assert!(
+                    !is_own || store.contains_key(&key(deliver.id)) || told.iter().any(back),
+                    "{what}: {} is swallowed",
+                    deliver.id
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn three_rolling_restarts_and_the_group_goes_on_with_its_state() {
+    for gap in [40, 400, 3000] {
+        let mut cluster = Cluster::new(3, gap, 0.0);
+        cluster.run_until(at(1000));
+        cluster.chat(&[1, 2, 3], 1000, 2000);
+        let mut now = 2000;
+        for rank in 1..=3 {
+            cluster.restart(rank, at(now), at(now + gap), true);
+            now += gap + 4000;
+            cluster.run_until(at(now));
+            cluster.chat(&[1, 2, 3], now, now + 1000);
+            now += 1000;
+        }
+        cluster.run_until(at(now + 10_000));
+        let what = format!("back after {gap} ms");
+        cluster.check_together(&[1, 2, 3], &what);
+        let store = cluster.now(1).store.lock().unwrap();
+        assert_eq!(
+            store.len(),
+            4 * 25 * 3,
+            "{what}: everything was said by members"
+        );
+    }
+}
+
+#[test]
+fn who_was_started_again_is_no_member_before_it_asks_and_nobody_waits_for_it() {
+    let mut cluster = Cluster::new(3, 1, 0.0);
+    cluster.run_until(at(1000));
+    cluster.restart(2, at(1000), at(1010), false);
+    cluster.chat(&[1, 3], 1020, 3000);
+    cluster.run_until(at(13_000));
+    cluster.check_together(&[1, 3], "p2 has not asked");
+    let told = cluster.now(2).told.lock().unwrap().clone();
+    assert!(
+        told.iter()
+            .all(|i| matches!(i, Indication::Excluded { .. }))
+            && !told.is_empty(),
+        "{told:?}"
+    );
+    let requests = cluster.now(2).requests.clone();
+    cluster.say(2, at(13_500));
+    cluster
+        .world
+        .request(p(2), at(14_000), &requests, Request::Join);
+    cluster.run_until(at(24_000));
+    cluster.check_together(&[1, 2, 3], "p2 has asked");
+    let store = cluster.now(1).store.lock().unwrap();
+    let last = cluster.said.to_be_bytes().to_vec();
+    assert!(
+        store.values().any(|payload| *payload == last),
+        "it was said in the view that it joined"
+    );
+}
+
+#[test]
+fn restarts_at_any_time_divide_nobody_and_swallow_nothing() {
+    for seed in 0..60 {
+        let mut drawn = 0;
+        let mut draw = |below: u64| {
+            drawn += 1;
+            fold(fold(seed, drawn), 7) % below
+        };
+        let n = 3 + 2 * (seed % 2) as usize;
+        let loss = if seed % 4 < 2 { 0.0 } else { 0.1 };
+        let mut cluster = Cluster::new(n, seed, loss);
+        let all: Vec<usize> = (1..=n).collect();
+        cluster.run_until(at(1500));
+        let (mut now, mut is_quick) = (1500, false);
+        for _ in 0..4 {
+            let rank = 1 + draw(n as u64) as usize;
+            let killed = now + draw(600);
+            let back = killed + 1 + draw(1500);
+            let others: Vec<usize> = all.iter().copied().filter(|other| *other != rank).collect();
+            cluster.chat(&[rank], now, killed);
+            cluster.chat(&others, now, back);
+            cluster.restart(rank, at(killed), at(back), true);
+            // Of five the next may follow before this one is back: a majority has its memory.
+            is_quick = n == 5 && !is_quick && draw(2) == 0;
+            now = back + if is_quick { 100 } else { 6000 };
+            cluster.chat(&all, back + 1, now);
+            cluster.run_until(at(now));
+        }
+        cluster.run_until(at(now + 40_000));
+        cluster.check_together(&all, &format!("n = {n}, seed {seed}"));
+    }
+}

@@ -1,0 +1,192 @@
+//! Groups with primary views over sockets, whose processes are killed and started again.
+use super::{
+    node::{Kind, within},
+    replicated::{Bank, bind, deposit, free, kill},
+    *,
+};
+use crate::{
+    Event, Events, Group, Node,
+    node::{GroupOrder, Lost, Replicated},
+};
+use futures::StreamExt;
+use quorate_core::{
+    ProcessSet,
+    wire::{decode_value, encode_value},
+};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// What a member has of the group.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+struct Known {
+    store: BTreeSet<u64>,
+    members: ProcessSet,
+    /// Whether it is outside, and how often it was let in.
+    is_outside: bool,
+    states: usize,
+}
+
+/// A process with a group, and a user that keeps what is said in it, and joins whenever it is outside.
+struct Process {
+    node: Node,
+    group: Group<u64>,
+    bank: Replicated<Bank>,
+    known: watch::Receiver<Known>,
+    lost: Arc<Mutex<Vec<Lost<u64>>>>,
+    reader: JoinHandle<()>,
+}
+
+async fn read(
+    group: Group<u64>,
+    mut events: Events<u64>,
+    known: watch::Sender<Known>,
+    lost: Arc<Mutex<Vec<Lost<u64>>>>,
+) {
+    while let Some(event) = events.next().await {
+        match event.unwrap() {
+            Event::View { view, .. } => known.send_modify(|known| {
+                (known.members, known.is_outside) = (view.members, false);
+            }),
+            Event::Deliver(delivery) => known.send_modify(|known| {
+                assert!(known.store.insert(delivery.message), "twice");
+            }),
+            Event::StateWanted(wanted) => {
+                let state = encode_value(&known.borrow().store).unwrap();
+                wanted.give(state).unwrap();
+            }
+            Event::State(state) => known.send_modify(|known| {
+                known.store = decode_value(&state).unwrap();
+                known.states += 1;
+            }),
+            Event::Excluded { .. } => {
+                known.send_modify(|known| known.is_outside = true);
+                group.join();
+            }
+            Event::Lost(message) => lost.lock().unwrap().push(message),
+        }
+    }
+}
+
+async fn start_group(kind: Kind, rank: usize, peers: &[SocketAddr]) -> Process {
+    let mut builder = bind(kind, rank, peers);
+    let (group, events) = builder.views("group").unwrap();
+    let bank = builder.replicated("bank", Bank::default()).unwrap();
+    let node = within(builder.start()).await.unwrap();
+    let (told, known) = watch::channel(Known::default());
+    let lost = Arc::<Mutex<Vec<_>>>::default();
+    let reader = tokio::spawn(read(group.clone(), events, told, lost.clone()));
+    Process {
+        node,
+        group,
+        bank,
+        known,
+        lost,
+        reader,
+    }
+}
+
+impl Process {
+    async fn knows(&mut self, what: impl FnMut(&Known) -> bool) -> Known {
+        within(self.known.wait_for(what)).await.unwrap().clone()
+    }
+}
+
+/// Everybody is a member, and has these.
+async fn together(processes: &mut [Process], numbers: &BTreeSet<u64>) {
+    for process in processes {
+        let all = |known: &Known| known.members.len() == 3 && known.store == *numbers;
+        process.knows(all).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_rolling_restarts_and_each_joins_again_and_gets_the_state() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let peers = free(kind);
+        let mut processes = Vec::new();
+        for rank in 1..=3 {
+            processes.push(start_group(kind, rank, &peers).await);
+        }
+        let mut numbers = BTreeSet::new();
+        for round in 0..3_u64 {
+            for (process, place) in processes.iter().zip(0..) {
+                for number in 0..5 {
+                    let number = 100 * round + 10 * place + number;
+                    within(process.group.broadcast(number)).await.unwrap();
+                    numbers.insert(number);
+                }
+                deposit(&process.bank, "all", 1).await;
+            }
+            together(&mut processes, &numbers).await;
+            let victim = round as usize;
+            let gone = processes.remove(victim);
+            kill(gone.node).await;
+            within(gone.reader).await.unwrap();
+            let mut again = start_group(kind, victim + 1, &peers).await;
+            let known = again.knows(|known| known.states == 1).await;
+            assert_eq!(known.store, numbers, "{victim}");
+            processes.insert(victim, again);
+            together(&mut processes, &numbers).await;
+        }
+        for process in &processes {
+            assert!(process.lost.lock().unwrap().is_empty());
+            within(process.node.shutdown()).await.unwrap();
+        }
+    }
+}
+
+/// Its channels are cut while it goes on to broadcast: those that stay exclude it, and it gets that back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_else_will_hear_is_given_back_to_who_was_cut_off() {
+    let peers = free(Kind::Udp);
+    let mut processes = Vec::new();
+    for rank in 1..=3 {
+        processes.push(start_group(Kind::Udp, rank, &peers).await);
+    }
+    together(&mut processes, &BTreeSet::new()).await;
+    for other in [1, 2] {
+        processes[2].node.faults().cut(p(other));
+    }
+    for number in 1..=20 {
+        within(processes[2].group.broadcast(number)).await.unwrap();
+    }
+    let without = |known: &Known| known.members.len() == 2;
+    processes[0].knows(without).await;
+    within(processes[0].group.broadcast(100)).await.unwrap();
+    processes[2].node.faults().heal();
+    together(&mut processes, &BTreeSet::from([100])).await;
+    let lost = processes[2].lost.lock().unwrap().clone();
+    assert!(lost.iter().map(|lost| lost.message).eq(1..=20), "{lost:?}");
+    for process in &processes {
+        within(process.node.shutdown()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn views_work_over_an_order_that_puts_nobody_into_a_seat() {
+    let peers = free(Kind::Udp);
+    let (mut nodes, mut groups) = (Vec::new(), Vec::new());
+    for rank in 1..=3 {
+        let mut builder = bind(Kind::Udp, rank, &peers).group_order(GroupOrder::ByConsensus);
+        groups.push(builder.views::<u64>("group").unwrap());
+        nodes.push(within(builder.start()).await.unwrap());
+    }
+    for (group, events) in &mut groups {
+        let first = within(events.next()).await.unwrap().unwrap();
+        assert!(matches!(first, Event::View { view, .. } if view.members.len() == 3));
+        within(group.deliver(7)).await.unwrap();
+    }
+    kill(nodes.remove(2)).await;
+    for (_, events) in &mut groups[..2] {
+        loop {
+            if let Event::View { view, .. } = within(events.next()).await.unwrap().unwrap() {
+                assert!(view.members.iter().eq([p(1), p(2)]));
+                break;
+            }
+        }
+    }
+}
