@@ -6,7 +6,7 @@ use super::{
     lookup::{self, Family, Lookups, Resolver},
     modules::{HEADS, Module, Place},
     quorum_system::LEAST_DATAGRAM,
-    sight::Sight,
+    sight::{self, Sight},
     window::Limits,
 };
 use crate::{
@@ -395,6 +395,7 @@ impl Builder {
         let (sight, seen) = Sight::new(snapshot, &self.link.cluster, self.synchrony.is_some());
         let sight = Arc::new(sight);
         protocol.span(sight.span().clone());
+        sight::log_counts(protocol.host().counters(), sight.span());
         let configuration = self.link_configuration(&socket);
         let stack = configuration.stack.clone();
         let links = PerfectLinks::new(protocol.host(), configuration);

@@ -3,10 +3,10 @@ use super::{
     Snapshot,
     events::{NodeEvent, NodeEvents, Told, WAITING},
 };
-use quorate_core::{ProcessId, ProcessSet};
+use quorate_core::{Counters, ProcessId, ProcessSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, watch};
-use tracing::Span;
+use tracing::{Span, debug};
 
 /// Where the protocol thread, and the task that acts upon the group's order, say what they know of the cluster:
 /// all that a node tells of it goes through here.
@@ -22,6 +22,18 @@ pub(super) struct Sight {
     suspected: watch::Sender<ProcessSet>,
     trusted: watch::Sender<Option<ProcessId>>,
     crashed: watch::Sender<ProcessSet>,
+}
+
+/// By this the log's filter knows what is counted.
+const COUNTS: &str = "quorate::counts";
+
+/// Has the log told, in this span, of what is counted as dropped, refused, repeated or sent: when it begins, and
+/// whenever there is twice as much of it.
+pub(super) fn log_counts(counters: &Counters, span: &Span) {
+    let span = span.clone();
+    counters.watch(move |module, reason, count| {
+        span.in_scope(|| debug!(target: COUNTS, %module, count, "{reason}"));
+    });
 }
 
 /// Where it can be read.

@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 /// Broadcasts messages of type `T` in a group with views. Clones share the module's window.
 pub struct Group<T> {
@@ -252,6 +252,22 @@ impl<T> Stream for Events<T> {
     }
 }
 
+/// What an operator wants to know of views.
+pub(super) fn tell_log(span: &Span, indication: &Indication) {
+    match indication {
+        Indication::View { view, newcomers } => span.in_scope(|| {
+            info!(view = view.id, members = ?view.members, ?newcomers, "installed");
+        }),
+        Indication::Excluded { view } => span.in_scope(|| {
+            warn!(
+                view,
+                "the others have installed a view without this process"
+            );
+        }),
+        _ => {}
+    }
+}
+
 /// Groups.
 impl Builder {
     /// Declares a group with primary views: its members change while messages of type `T` flow, and
@@ -320,16 +336,8 @@ impl Builder {
             let (me, counted) = (wiring.origin(), own.clone());
             let span = wiring.span.clone();
             let up = Addr::new(move |indication: Indication| {
+                tell_log(&span, &indication);
                 match &indication {
-                    Indication::View { view, newcomers } => span.in_scope(|| {
-                        info!(view = view.id, members = ?view.members, ?newcomers, "installed");
-                    }),
-                    Indication::Excluded { view } => span.in_scope(|| {
-                        warn!(
-                            view,
-                            "the others have installed a view without this process"
-                        );
-                    }),
                     Indication::Block => back.send(Request::BlockOk),
                     Indication::Deliver(deliver) if deliver.id.origin == me => {
                         counted.delivered(deliver.id.sequence, 1);

@@ -1,11 +1,17 @@
 use super::{
-    super::sight::{Seen, Sight},
+    super::{
+        sight::{Seen, Sight, log_counts},
+        views,
+    },
     *,
 };
 use crate::tracer::Tracer;
 use futures::FutureExt;
-use quorate_abstractions::{eventually_perfect::Reach, leader::Trust, link::Status};
-use quorate_core::{MessageId, Name, Observation, Observe, ProcessSet, actor::Probe};
+use quorate_abstractions::{
+    eventually_perfect::Reach, group_membership::View, leader::Trust, link::Status,
+    view_synchrony::Indication,
+};
+use quorate_core::{Counters, MessageId, Name, Observation, Observe, ProcessSet, actor::Probe};
 use std::{cell::RefCell, fmt::Write, net::SocketAddr, sync::Once};
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -180,6 +186,44 @@ fn each_request_and_each_indication_of_a_module_is_a_line_of_the_finest_log() {
     let expected = [
         format!("TRACE {module} message=Broadcast direction=\"request\" count=1"),
         format!("TRACE {module} message=Deliver direction=\"indication\" id={id} count=1 peer=p2"),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn what_is_dropped_is_a_line_of_the_log_with_its_reason_and_no_more_lines_than_it_has_digits() {
+    let lines = logged(|| {
+        let (sight, _seen) = sight();
+        let counters = Counters::default();
+        log_counts(&counters, sight.span());
+        let dropped = counters.counter(&"news".into(), "undecodable");
+        for _ in 0..1000 {
+            dropped.add(1);
+        }
+    });
+    let node = "[node cluster=\"shop\" process=p1]";
+    let line = |count| format!("DEBUG {node} message=undecodable module=news count={count}");
+    let expected: Vec<_> = (0..10).map(|digits| line(1 << digits)).collect();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_view_that_is_installed_or_that_others_have_installed_is_a_line_of_the_log() {
+    let lines = logged(|| {
+        let span = tracing::info_span!("module", name = "group");
+        let members = ProcessSet::from_iter([p(1), p(3)]);
+        let newcomers = ProcessSet::from_iter([p(3)]);
+        let view = View { id: 4, members };
+        views::tell_log(&span, &Indication::View { view, newcomers });
+        views::tell_log(&span, &Indication::Block);
+        views::tell_log(&span, &Indication::Excluded { view: 5 });
+    });
+    let module = "[module name=\"group\"]";
+    let expected = [
+        format!("INFO {module} message=installed view=4 members={{p1, p3}} newcomers={{p3}}"),
+        format!(
+            "WARN {module} message=the others have installed a view without this process view=5"
+        ),
     ];
     assert_eq!(lines, expected);
 }
