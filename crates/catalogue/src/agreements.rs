@@ -20,6 +20,7 @@ use std::{fmt, str::FromStr};
 
 /// Consensus: an algorithm, and what it stands on. Uniform, but for the [regular](Consensus::is_uniform) one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Consensus {
     /// Driven by a leader.
     LeaderDriven,
@@ -39,6 +40,7 @@ pub enum Consensus {
 
 /// Atomic commit: an algorithm, and what it stands on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Commit {
     /// Non-blocking, over uniform hierarchical consensus.
     NonBlocking,

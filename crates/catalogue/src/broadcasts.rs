@@ -32,6 +32,7 @@ pub type Delivery = total_order::Deliver;
 
 /// A broadcast: an algorithm, and what it stands on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Broadcast {
     /// Regular reliable: everybody relays.
     Eager,

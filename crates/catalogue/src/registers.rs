@@ -13,6 +13,7 @@ use std::{fmt, str::FromStr};
 
 /// Registers: an algorithm, and what it stands on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Registers {
     /// Atomic, of many writers, by majorities.
     MultiWriterMajority,

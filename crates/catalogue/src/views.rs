@@ -17,6 +17,7 @@ use std::{fmt, str::FromStr};
 
 /// A view synchrony: an algorithm, and what it stands on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Views {
     /// Primary views, over leader-driven consensus: who is excluded may join again.
     Primary,
