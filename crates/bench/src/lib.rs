@@ -32,7 +32,10 @@ pub enum Error {
     /// The operating system refused something.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// A node did not start, or stopped.
+    /// A node did not start.
+    #[error(transparent)]
+    Start(#[from] quorate_runtime::StartError),
+    /// A node stopped.
     #[error(transparent)]
     Node(#[from] quorate_runtime::Error),
     /// What was asked for makes no sense.

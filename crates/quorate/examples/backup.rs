@@ -86,7 +86,7 @@ struct Branch {
 
 impl Branch {
     /// Takes a backup.
-    async fn back_up(&mut self) -> Result<Backup, Error> {
+    async fn back_up(&mut self) -> Result<Backup, MemoryError> {
         let mut backup = Backup::default();
         for (account, segment) in backup.iter_mut().zip(self.accounts.scan().await?) {
             *account = segment.unwrap_or_default();
@@ -103,7 +103,7 @@ impl Branch {
     }
 
     /// Receives, and sends on, again and again: to each of the others in turn, a part of what is there.
-    async fn trade(mut self) -> Result<Self, Error> {
+    async fn trade(mut self) -> Result<Self, MemoryError> {
         for transfer in 0..TRANSFERS {
             let backup = self.back_up().await?;
             self.receive(&backup);
@@ -115,7 +115,7 @@ impl Branch {
     }
 
     /// Receives what is still under way.
-    async fn settle(&mut self) -> Result<(), Error> {
+    async fn settle(&mut self) -> Result<(), MemoryError> {
         let backup = self.back_up().await?;
         self.receive(&backup);
         self.accounts.update(&self.account).await

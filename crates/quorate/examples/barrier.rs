@@ -337,7 +337,7 @@ struct Gate {
 }
 
 /// Declares a barrier.
-fn gate(builder: &mut Builder, name: &str) -> Result<Gate, Error> {
+fn gate(builder: &mut Builder, name: &str) -> Result<Gate, StartError> {
     let barrier = Custom::new("barrier").answers(|_: &Passed| 1);
     let (arrive, passed) = builder.custom(name, barrier, |wiring, up| {
         let (host, lane) = (&wiring.host, wiring.links.lane());
@@ -351,7 +351,7 @@ impl Gate {
     ///
     /// # Errors
     /// When the node has not started, or has stopped, or may not take part.
-    async fn pass(&mut self) -> Result<u64, Error> {
+    async fn pass(&mut self) -> Result<u64, StreamError> {
         self.arrive.request(Arrive).await?;
         let passed = self.passed.next().await.ok_or(Error::Stopped)??;
         Ok(passed.times)
@@ -378,7 +378,7 @@ pub async fn meet(times: u64) -> Outcome<u64> {
                 let is_late = |other: &AtomicU64| other.load(SeqCst) < time;
                 early += u64::from(arrived.iter().any(is_late));
             }
-            Ok::<_, Error>((early, gate))
+            Ok::<_, StreamError>((early, gate))
         }));
     }
     let (mut all_early, mut gates) = (0, Vec::new());

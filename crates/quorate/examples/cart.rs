@@ -65,7 +65,7 @@ async fn replicate(
     group: Group<Add>,
     mut events: Events<Add>,
     replica: watch::Sender<Replica>,
-) -> Result<(), Error> {
+) -> Result<(), StreamError> {
     while let Some(event) = events.next().await {
         match event? {
             Event::View { view, .. } => replica.send_modify(|now| now.members = view.members),

@@ -53,7 +53,7 @@ struct Pupil {
 
 impl Pupil {
     /// Calls its name, and waits for an answer of everybody, in each of these rounds.
-    async fn attend(&mut self, rounds: std::ops::RangeInclusive<usize>) -> Result<(), Error> {
+    async fn attend(&mut self, rounds: std::ops::RangeInclusive<usize>) -> Result<(), StreamError> {
         for round in rounds {
             self.source.broadcast(self.name.clone()).await?;
             while self.roll.values().any(|heard| !is_complete(heard, round)) {
@@ -100,7 +100,7 @@ pub async fn call() -> three::Outcome<Vec<Roll>> {
     let stay = pupils.into_iter().map(|mut pupil| {
         tokio::spawn(async move {
             pupil.attend(1..=ROUNDS).await?;
-            Ok::<_, Error>(pupil.roll)
+            Ok::<_, StreamError>(pupil.roll)
         })
     });
     let stay: Vec<_> = stay.collect();

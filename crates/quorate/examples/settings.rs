@@ -68,7 +68,7 @@ async fn follow(
     returned: watch::Receiver<u64>,
     sees: watch::Sender<u64>,
     until: u64,
-) -> Result<Vec<Seen>, Error> {
+) -> Result<Vec<Seen>, MemoryError> {
     let mut all = Vec::new();
     loop {
         let returned = *returned.borrow();

@@ -43,7 +43,7 @@ pub struct Tally {
 }
 
 /// Counts one vote after the other.
-async fn count(me: ProcessId, tally: LatticeProposer<Votes>) -> Result<Vec<Votes>, Error> {
+async fn count(me: ProcessId, tally: LatticeProposer<Votes>) -> Result<Vec<Votes>, MemoryError> {
     let mut decisions = Vec::new();
     for own in 1..=VOTES {
         let mine = Maxima([(me, own)].into());

@@ -123,8 +123,10 @@ pub use quorate_membership as membership;
 pub use quorate_quorums as quorums;
 pub use quorate_registers as registers;
 pub use quorate_runtime::{
-    BadQuorumSystem, Builder, Error, Node, NodeEvent, PeerAddress, QuorumSystem, choice, edge,
-    faults, host, node, peers, recorder, tcp, thread, udp,
+    BadQuorumSystem, Builder, CompareError, Error, MemoryError, Node, NodeEvent, PeerAddress,
+    ProposeError, QuorumSystem, StartError, StreamError, SubmitError, TryBroadcastError,
+    TryRequestError, TrySendError, choice, edge, error, faults, host, node, peers, recorder, tcp,
+    thread, udp,
 };
 pub use quorate_sim as sim;
 
@@ -145,13 +147,14 @@ pub mod prelude {
     };
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     pub use quorate_runtime::{
-        Answer, Answers, Broadcaster, Builder, Chunk, Codec, Coded, Compared, Crashes, Custom,
-        Deliveries, Delivery, Error, Event, Events, Flooder, Gauge, Gauges, Group, Holder,
-        Indications, Items, LatticeProposer, LeaderHints, Leadership, Lost, Machine, Members,
-        Messages, Node, NodeEvent, OrderedRegisters, PeerAddress, Pending, Permit, Posted,
-        Proposer, QuorumAccess, QuorumSystem, Reading, RegisterWatch, Registers, Repeater,
-        Repetition, Replicated, Requests, Segments, SendPermit, Sender, Source, StateWanted,
-        SubmitError, Suspicions, Term, TryBroadcastError, TryRequestError, TrySendError, Uncodable,
-        Unreadable, Versioned, Voter, Withdrawal, node::View,
+        Answer, Answers, Broadcaster, Builder, Chunk, Codec, Coded, CompareError, Compared,
+        Crashes, Custom, Deliveries, Delivery, Error, Event, Events, Flooder, Gauge, Gauges, Group,
+        Holder, Indications, Items, LatticeProposer, LeaderHints, Leadership, Lost, Machine,
+        Members, MemoryError, Messages, Node, NodeEvent, OrderedRegisters, PeerAddress, Pending,
+        Permit, Posted, ProposeError, Proposer, QuorumAccess, QuorumSystem, Reading, RegisterWatch,
+        Registers, Repeater, Repetition, Replicated, Requests, Segments, SendPermit, Sender,
+        Source, StartError, StateWanted, StreamError, SubmitError, Suspicions, Term,
+        TryBroadcastError, TryRequestError, TrySendError, Uncodable, Unreadable, Versioned, Voter,
+        Withdrawal, node::View,
     };
 }

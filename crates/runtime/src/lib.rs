@@ -33,15 +33,16 @@ mod timers;
 mod tracer;
 pub mod udp;
 
-pub use error::Error;
+pub use error::{Error, MemoryError, ProposeError, StartError, StreamError};
 pub use node::{
-    Answer, Answers, Broadcaster, Builder, Chunk, Codec, Coded, Compared, Crashes, Custom,
-    Deliveries, Delivery, Event, Events, Flooder, Gauge, Gauges, Group, Holder, Indications, Items,
-    LatticeProposer, LeaderHints, Leadership, Lost, Machine, Members, Messages, Node, NodeEvent,
-    NodeEvents, OrderedRegisters, Pending, Permit, Posted, Progress, Proposer, QuorumAccess,
-    Reading, RegisterWatch, Registers, Repeater, Repetition, Replicated, Requests, Segments,
-    SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term, TryBroadcastError,
-    TryRequestError, TrySendError, Uncodable, Unreadable, Versioned, Voter, Withdrawal,
+    Answer, Answers, Broadcaster, Builder, Chunk, Codec, Coded, CompareError, Compared, Crashes,
+    Custom, Deliveries, Delivery, Event, Events, Flooder, Gauge, Gauges, Group, Holder,
+    Indications, Items, LatticeProposer, LeaderHints, Leadership, Lost, Machine, Members, Messages,
+    Node, NodeEvent, NodeEvents, OrderedRegisters, Pending, Permit, Posted, Progress, Proposer,
+    QuorumAccess, Reading, RegisterWatch, Registers, Repeater, Repetition, Replicated, Requests,
+    Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term,
+    TryBroadcastError, TryRequestError, TrySendError, Uncodable, Unreadable, Versioned, Voter,
+    Withdrawal,
 };
 pub use peers::PeerAddress;
 pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem, Written};

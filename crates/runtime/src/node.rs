@@ -56,7 +56,7 @@ pub use lattice::LatticeProposer;
 pub use leadership::{Holder, Leadership, Term};
 pub use members::Members;
 pub use messages::{Messages, SendPermit, Sender, TrySendError};
-pub use ordered_registers::{Compared, OrderedRegisters, RegisterWatch, Versioned};
+pub use ordered_registers::{CompareError, Compared, OrderedRegisters, RegisterWatch, Versioned};
 pub use pending::{Pending, Progress, Withdrawal};
 pub use quorate_abstractions::reconfigurable::{Chunks, View};
 pub use quorate_links::perfect::Gauge;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use quorate_abstractions::register::Tag;
 use quorate_core::message::digest;
 use quorate_runtime::{
-    Error,
+    MemoryError,
     node::{self, Pending, Withdrawal},
 };
 use std::{
@@ -68,7 +68,7 @@ pub enum NotDone {
     /// It would be too much, as these words explain.
     TooMuch(String),
     /// The node refuses.
-    Failed(Error),
+    Failed(MemoryError),
 }
 
 /// What became of an operation that has not returned at the deadline.
@@ -79,7 +79,7 @@ pub enum Unreturned {
     /// It is in flight.
     InFlight,
     /// The node refuses.
-    Failed(Error),
+    Failed(MemoryError),
 }
 
 /// What `/status` and `/metrics` say of the registers.
@@ -232,7 +232,7 @@ impl Registers {
 
 impl Place {
     /// The outcome, if the operation has returned.
-    pub fn try_outcome(&mut self) -> Option<Result<Done, Error>> {
+    pub fn try_outcome(&mut self) -> Option<Result<Done, MemoryError>> {
         let returned = self.pending.as_mut()?.try_outcome()?;
         self.pending = None;
         Some(returned.map(|returned| self.keep(returned)))

@@ -6,7 +6,7 @@ use crate::node::{
     unwritten::Held,
 };
 use bytes::Bytes;
-use quorate_runtime::Error;
+use quorate_runtime::{Error, MemoryError};
 use quorate_services::kv::{Command, Reply};
 use tokio::time::Instant;
 
@@ -161,9 +161,11 @@ pub fn unreturned(unreturned: Unreturned, deadline: &str) -> Answer {
 }
 
 /// What a client is told of what the node refuses, or has given up.
-fn failed(error: &Error) -> String {
+fn failed(error: &MemoryError) -> String {
     match error {
-        Error::OutcomeUnknown => "ERR the replica is stopping; outcome unknown".to_owned(),
+        MemoryError::Failed(Error::OutcomeUnknown) => {
+            "ERR the replica is stopping; outcome unknown".to_owned()
+        }
         error => format!("ERR {error}; not executed"),
     }
 }

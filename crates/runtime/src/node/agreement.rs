@@ -3,7 +3,7 @@ use super::{
     codec::Coding,
     window::{Limits, Taken, Window},
 };
-use crate::error::Error;
+use crate::error::{Error, ProposeError};
 use bytes::Bytes;
 use quorate_abstractions::{
     atomic_commit::{self, Outcome, Vote},
@@ -86,7 +86,12 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
 
     /// Waits for room for a request of so many `bytes`, makes it in an instance, unless that is decided
     /// already, and waits for the decision.
-    pub async fn request(&self, instance: u64, bytes: usize, request: R) -> Result<D, Error> {
+    pub async fn request(
+        &self,
+        instance: u64,
+        bytes: usize,
+        request: R,
+    ) -> Result<D, ProposeError> {
         // Who would be refused, or knows the decision, does not wait for room.
         if let Some(decision) = self.check(&self.ledger(), instance, true)? {
             return Ok(decision);
@@ -101,7 +106,7 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
             ledger.wait_for(instance)
         };
         // No decision: only when nothing will be decided any more here.
-        decided.await.map_err(|_| Error::OutcomeUnknown)
+        decided.await.map_err(|_| Error::OutcomeUnknown.into())
     }
 
     /// Whether this process has made its request in an instance that is undecided here.
@@ -110,7 +115,7 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
     }
 
     /// Waits for the decision of an instance.
-    pub async fn decision(&self, instance: u64) -> Result<D, Error> {
+    pub async fn decision(&self, instance: u64) -> Result<D, ProposeError> {
         let decided = {
             let mut ledger = self.ledger();
             if let Some(decision) = self.check(&ledger, instance, false)? {
@@ -120,30 +125,35 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
         };
         // No decision: only when nothing will be decided any more.
         let decided = decided.await;
-        decided.map_err(|_| self.window.closed().unwrap_or(Error::Stopped))
+        decided.map_err(|_| self.window.closed().unwrap_or(Error::Stopped).into())
     }
 
     /// The decision of an instance, if it is remembered; an error if nobody can wait for it, or if it is
     /// not to be requested.
-    fn check(&self, ledger: &Ledger<D>, instance: u64, requests: bool) -> Result<Option<D>, Error> {
+    fn check(
+        &self,
+        ledger: &Ledger<D>,
+        instance: u64,
+        requests: bool,
+    ) -> Result<Option<D>, ProposeError> {
         if let Some(decision) = ledger.remembered.get(&instance) {
             return Ok(Some(decision.clone()));
         }
         if let Some(error) = self.window.closed() {
-            return Err(error);
+            return Err(error.into());
         }
         if self.door.get().is_none() {
-            return Err(Error::NotStarted);
+            return Err(Error::NotStarted.into());
         }
         if ledger.decided.contains(instance) {
-            return Err(Error::InstanceOver { instance });
+            return Err(ProposeError::InstanceOver { instance });
         }
         let most = ledger.decided.low().saturating_add(AHEAD);
         if instance > most {
-            return Err(Error::InstanceTooFar { instance, most });
+            return Err(ProposeError::InstanceTooFar { instance, most });
         }
         if requests && ledger.requested.contains_key(&instance) {
-            return Err(Error::RequestedTwice { instance });
+            return Err(ProposeError::RequestedTwice { instance });
         }
         Ok(None)
     }
@@ -259,24 +269,25 @@ impl<T> Proposer<T> {
     /// dropped while it waits for the decision has proposed.
     ///
     /// # Errors
-    /// [`RequestedTwice`](Error::RequestedTwice) when this process has proposed in this undecided
-    /// instance; [`InstanceOver`](Error::InstanceOver) when it is decided, and its decision forgotten;
-    /// [`InstanceTooFar`](Error::InstanceTooFar), [`TooLarge`](Error::TooLarge),
-    /// [`Unencodable`](Error::Unencodable), [`NotABit`](Error::NotABit), where the algorithm agrees on a bit and what is
-    /// encoded is not the byte 0 or 1,
-    /// [`NotStarted`](Error::NotStarted). [`UndecodableDecision`](Error::UndecodableDecision) when the decision
-    /// is no `T`. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`RequestedTwice`](ProposeError::RequestedTwice) when this process has proposed in this undecided
+    /// instance; [`InstanceOver`](ProposeError::InstanceOver) when it is decided, and its decision forgotten;
+    /// [`InstanceTooFar`](ProposeError::InstanceTooFar); [`NotABit`](ProposeError::NotABit), where the algorithm
+    /// agrees on a bit and what is encoded is not the byte 0 or 1.
+    /// [`UndecodableDecision`](ProposeError::UndecodableDecision) when the decision is no `T`.
+    ///
+    /// As [`Failed`](ProposeError::Failed): [`TooLarge`](Error::TooLarge), [`Unencodable`](Error::Unencodable),
+    /// [`NotStarted`](Error::NotStarted). [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before:
     /// nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits for the
     /// decision: others may still decide the value.
-    pub async fn propose(&self, instance: u64, value: &T) -> Result<T, Error> {
+    pub async fn propose(&self, instance: u64, value: &T) -> Result<T, ProposeError> {
         let value = (self.codec.encode)(value)?;
         let (size, limit) = (value.len(), self.limit);
         if size > limit {
-            return Err(Error::TooLarge { size, limit });
+            return Err(Error::TooLarge { size, limit }.into());
         }
         if self.is_binary && !matches!(*value, [0 | 1]) {
-            return Err(Error::NotABit);
+            return Err(ProposeError::NotABit);
         }
         let proposal = consensus::Propose { instance, value };
         let decision = self.agreement.request(instance, size, proposal).await?;
@@ -295,13 +306,13 @@ impl<T> Proposer<T> {
     /// # Errors
     /// As [`propose`](Proposer::propose), but for those of the value; when the node ends while this waits, the
     /// reason.
-    pub async fn decision(&self, instance: u64) -> Result<T, Error> {
+    pub async fn decision(&self, instance: u64) -> Result<T, ProposeError> {
         let decision = self.agreement.decision(instance).await?;
         self.decode(instance, decision)
     }
 
-    fn decode(&self, instance: u64, decision: Bytes) -> Result<T, Error> {
-        let undecodable = Error::UndecodableDecision { instance };
+    fn decode(&self, instance: u64, decision: Bytes) -> Result<T, ProposeError> {
+        let undecodable = ProposeError::UndecodableDecision { instance };
         (self.codec.decode)(decision).ok_or(undecodable)
     }
 }
@@ -330,14 +341,15 @@ impl Voter {
     /// is dropped while it waits for the outcome has voted.
     ///
     /// # Errors
-    /// [`RequestedTwice`](Error::RequestedTwice) when this process has voted in this undecided
-    /// instance; [`InstanceOver`](Error::InstanceOver) when it is decided, and its outcome forgotten;
-    /// [`InstanceTooFar`](Error::InstanceTooFar), [`NotStarted`](Error::NotStarted).
-    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before:
-    /// this process has not voted. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits for
-    /// the outcome: the others may still decide either way.
-    pub async fn vote(&self, instance: u64, vote: Vote) -> Result<Outcome, Error> {
+    /// [`RequestedTwice`](ProposeError::RequestedTwice) when this process has voted in this undecided
+    /// instance; [`InstanceOver`](ProposeError::InstanceOver) when it is decided, and its outcome forgotten;
+    /// [`InstanceTooFar`](ProposeError::InstanceTooFar).
+    ///
+    /// As [`Failed`](ProposeError::Failed): [`NotStarted`](Error::NotStarted). [`Stopped`](Error::Stopped),
+    /// [`Excluded`](Error::Excluded), [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked)
+    /// when the node has ended before: this process has not voted. [`OutcomeUnknown`](Error::OutcomeUnknown) when
+    /// it ends while this waits for the outcome: the others may still decide either way.
+    pub async fn vote(&self, instance: u64, vote: Vote) -> Result<Outcome, ProposeError> {
         let request = atomic_commit::Propose { instance, vote };
         self.0.request(instance, 0, request).await
     }
@@ -352,7 +364,7 @@ impl Voter {
     ///
     /// # Errors
     /// As [`vote`](Voter::vote); when the node ends while this waits, the reason.
-    pub async fn outcome(&self, instance: u64) -> Result<Outcome, Error> {
+    pub async fn outcome(&self, instance: u64) -> Result<Outcome, ProposeError> {
         self.0.decision(instance).await
     }
 }

@@ -10,7 +10,7 @@ use super::{
     window::Limits,
 };
 use crate::{
-    error::Error,
+    error::{Error, StartError},
     faults::Faults,
     host::{Identity, TokioHost},
     peers::{Addresses, PeerAddress, PeerName},
@@ -223,8 +223,8 @@ impl Builder {
 
     /// How many bytes a peer may owe acknowledgements for. Above, the stream to it ends if it acknowledges
     /// nothing for 2 seconds (5 over TCP), and at four times as many at once. What waits in it is freed, users
-    /// at both ends are told ([`Error::Gap`]), and the next stream begins when the peer answers: nobody loses
-    /// its place. Not below [`maximum_message`](Builder::maximum_message). Default: 64 MiB.
+    /// at both ends are told ([`Gap`](crate::StreamError::Gap)), and the next stream begins when the peer answers:
+    /// nobody loses its place. Not below [`maximum_message`](Builder::maximum_message). Default: 64 MiB.
     #[must_use]
     pub fn queue_limit(mut self, bytes: usize) -> Self {
         self.link.queue_limit = bytes;
@@ -360,7 +360,7 @@ impl Builder {
         clippy::unused_async,
         reason = "callers are not to depend on nothing being waited for"
     )]
-    pub async fn start(self) -> Result<Node, Error> {
+    pub async fn start(self) -> Result<Node, StartError> {
         let handles = self.handles.clone();
         let started = self.start_now();
         if started.is_err() {
@@ -370,12 +370,12 @@ impl Builder {
         started
     }
 
-    fn start_now(mut self) -> Result<Node, Error> {
+    fn start_now(mut self) -> Result<Node, StartError> {
         if tokio::runtime::Handle::try_current().is_err() {
-            return Err(Error::NoRuntime);
+            return Err(StartError::NoRuntime);
         }
         let processes = self.check()?;
-        let socket = self.socket.take().ok_or(Error::NoSocket)?.bind()?;
+        let socket = self.socket.take().ok_or(StartError::NoSocket)?.bind()?;
         let address = socket.address().map_err(start_error)?;
         self.check_addresses(processes, &socket, address)?;
         let identity = Identity {
@@ -494,10 +494,10 @@ impl Builder {
         self.peers.len().max(1)
     }
 
-    fn check(&self) -> Result<Membership, Error> {
+    fn check(&self) -> Result<Membership, StartError> {
         let processes = Membership::of_size(self.peers.len())?;
         if !processes.contains(self.me) {
-            return Err(Error::NotMember {
+            return Err(StartError::NotMember {
                 me: self.me,
                 n: self.peers.len(),
             });
@@ -505,7 +505,7 @@ impl Builder {
         let mut known = BTreeMap::new();
         for (process, address) in processes.iter().zip(&self.peers) {
             if let Some(other) = known.insert(address, process) {
-                return Err(Error::SameAddress {
+                return Err(StartError::SameAddress {
                     one: other,
                     other: process,
                     address: address.clone(),
@@ -523,13 +523,13 @@ impl Builder {
         processes: Membership,
         socket: &Bound,
         from: SocketAddr,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StartError> {
         let family = Family::of(socket, from);
         let is_bad = |address| lookup::is_nowhere(address) || family.is_foreign(address);
         let peers = processes.iter().zip(&self.peers);
         let mut fixed = peers.filter_map(|(process, peer)| Some((process, peer.fixed()?)));
         match fixed.find(|(process, address)| *process != self.me && is_bad(*address)) {
-            Some((process, address)) => Err(Error::BadAddress {
+            Some((process, address)) => Err(StartError::BadAddress {
                 process,
                 address,
                 from,
@@ -539,7 +539,7 @@ impl Builder {
     }
 
     /// Refuses what would stall total order, or keep the thread busy, without a word.
-    fn check_settings(&self) -> Result<(), Error> {
+    fn check_settings(&self) -> Result<(), StartError> {
         let by_consensus::Configuration {
             instances,
             batches,
@@ -554,15 +554,15 @@ impl Builder {
             ("total order's `proposal`", proposal == 0),
         ];
         if let Some((setting, _)) = zeros.into_iter().find(|(_, zero)| *zero) {
-            return Err(Error::Zero(setting));
+            return Err(StartError::Zero(setting));
         }
         let (queue, message) = (self.link.queue_limit, self.link.maximum_message);
         if queue < message {
-            return Err(Error::ShortQueue { queue, message });
+            return Err(StartError::ShortQueue { queue, message });
         }
         let least = LEAST_DATAGRAM;
         if let Some(datagram) = self.datagram.filter(|it| self.floods && *it < least) {
-            return Err(Error::ShortDatagram { datagram, least });
+            return Err(StartError::ShortDatagram { datagram, least });
         }
         Ok(())
     }
@@ -623,7 +623,7 @@ impl Builder {
         host: &TokioHost,
         links: &PerfectLinks<TokioHost>,
         status: Arc<Sight>,
-    ) -> Result<Subscribe<()>, Error> {
+    ) -> Result<Subscribe<()>, StartError> {
         let total_order = self.fitting_total_order();
         let heartbeat = |up| links.heartbeat(up);
         let detector = increasing_timeout::spawn_with_incarnations(
@@ -833,6 +833,6 @@ fn supervise(inner: Arc<Inner>, cancellation: CancellationToken) {
     });
 }
 
-fn start_error(error: io::Error) -> Error {
-    Error::Start(Arc::new(error))
+fn start_error(error: io::Error) -> StartError {
+    StartError::Start(Arc::new(error))
 }

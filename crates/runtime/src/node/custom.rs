@@ -5,7 +5,7 @@ use super::{
     outlet::{Cost, Intake, OVERHEAD, Outlet},
     window::Full,
 };
-use crate::error::Error;
+use crate::error::{Error, StartError, StreamError};
 use futures::Stream;
 use quorate_abstractions::pressure::Wait;
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe};
@@ -152,7 +152,7 @@ impl Builder {
         name: &str,
         custom: Custom<I>,
         wire: impl FnOnce(&Wiring, Addr<I>) -> Addr<R> + Send + 'static,
-    ) -> Result<(Requests<R>, Indications<I>), Error>
+    ) -> Result<(Requests<R>, Indications<I>), StartError>
     where
         R: Send + 'static,
         I: Send + 'static,
@@ -254,13 +254,13 @@ pub enum TryRequestError<R> {
 
 /// What an algorithm of one's own indicates, in order: a [`Stream`] that ends when the node stops. Who reads
 /// slowly slows others; who reads nothing at all for as long as the module [waits](Custom::wait) for a reader gets
-/// [`Error::Lagged`] when more than the builder's [backlog](Builder::backlog) is there, and the end.
+/// [`StreamError::Lagged`] when more than the builder's [backlog](Builder::backlog) is there, and the end.
 pub struct Indications<I> {
     intake: Intake<Indicated<I>>,
 }
 
 impl<I> Stream for Indications<I> {
-    type Item = Result<I, Error>;
+    type Item = Result<I, StreamError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.get_mut().intake.poll_next(cx);

@@ -3,7 +3,7 @@
 //! A stream tells how what its reader knows differs from what is so now. So nothing waits for a slow reader,
 //! however long a node runs: what came and went while he did not read he is not told.
 use super::{Builder, Node};
-use crate::error::Error;
+use crate::error::{Error, StartError};
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
@@ -103,7 +103,7 @@ impl Builder {
     /// # Errors
     /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used
     /// already.
-    pub fn crashes_from_terminating(&mut self, name: &str) -> Result<Crashes, Error> {
+    pub fn crashes_from_terminating(&mut self, name: &str) -> Result<Crashes, StartError> {
         if self.synchrony.is_none() {
             return Err(NeedsPerfect("crashes").into());
         }

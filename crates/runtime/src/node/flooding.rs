@@ -8,7 +8,7 @@ use super::{
     outlet::Outlet,
     window::Limits,
 };
-use crate::error::Error;
+use crate::error::{Error, StartError};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     flooding::{Request, Slot},
@@ -172,14 +172,14 @@ impl Builder {
     pub fn flooding<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Flooder<T>, Messages<T>), Error> {
+    ) -> Result<(Flooder<T>, Messages<T>), StartError> {
         self.flooding_of(name.into())
     }
 
     fn flooding_of<T>(
         &mut self,
         Coded { name, codec }: Coded<T>,
-    ) -> Result<(Flooder<T>, Messages<T>), Error> {
+    ) -> Result<(Flooder<T>, Messages<T>), StartError> {
         let kept = Arc::new(Kept::new(Limits {
             messages: self.limits.messages.min(POSTS),
             ..self.limits

@@ -50,8 +50,8 @@ pub enum GroupOrder {
     #[default]
     ByLeader,
     /// One consensus after the other does. Nobody is put into a seat, and nobody is given a state: who was started
-    /// again stays outside, and a process to which the stream of another has [ended](crate::Error::Gap) may deliver
-    /// nothing from there on.
+    /// again stays outside, and a process to which the stream of another has [ended](crate::StreamError::Gap) may
+    /// deliver nothing from there on.
     ByConsensus,
 }
 

@@ -5,7 +5,7 @@ use super::{
     outlet::{Cost, Intake, OVERHEAD},
     window::{Full, Taken},
 };
-use crate::error::Error;
+use crate::error::{Error, StreamError};
 use bytes::Bytes;
 use futures::Stream;
 use quorate_core::{MessageId, ProcessId};
@@ -86,7 +86,7 @@ impl<T> Broadcaster<T> {
     /// # Errors
     /// As [`broadcast`](Broadcaster::broadcast); and [`OutcomeUnknown`](Error::OutcomeUnknown) when
     /// the node stops after the message was broadcast and before it is delivered, or when this process
-    /// [skips](Error::Skipped) it, because it was out of reach for too long.
+    /// [skips](StreamError::Skipped) it, because it was out of reach for too long.
     pub async fn deliver(&self, message: T) -> Result<MessageId, Error> {
         let payload = (self.codec.encode)(&message)?;
         self.flow.request_and_wait(payload).await
@@ -181,10 +181,10 @@ impl Cost for Told {
 /// slow reader sees all of them; from all of it on this process is, too. So a reader may answer each message
 /// that it reads, in the loop that reads. One that reads nothing at all is waited for as long as the module's
 /// [`Wait`](quorate_abstractions::pressure::Wait::reader) says: 10 seconds, or 5 where the algorithm stands
-/// on the perfect failure detector. Then, when more than the limit is there, it gets [`Error::Lagged`], and
-/// the end. A payload that is no `T` gives [`Error::Undecodable`]; where messages may be missing for good
-/// because the channel to a peer, or from it, has lost what waited in it, there is [`Error::Gap`]; and where
-/// total order has gone on behind messages that nobody keeps for this process, [`Error::Skipped`]. After these
+/// on the perfect failure detector. Then, when more than the limit is there, it gets [`StreamError::Lagged`], and
+/// the end. A payload that is no `T` gives [`StreamError::Undecodable`]; where messages may be missing for good
+/// because the channel to a peer, or from it, has lost what waited in it, there is [`StreamError::Gap`]; and where
+/// total order has gone on behind messages that nobody keeps for this process, [`StreamError::Skipped`]. After these
 /// the stream goes on, after any other error it ends.
 pub struct Deliveries<T> {
     intake: Intake<Told>,
@@ -208,7 +208,7 @@ impl<T> Deliveries<T> {
     }
 
     /// The next delivery of the batch at hand.
-    fn unpack(&mut self) -> Option<Result<Delivery<T>, Error>> {
+    fn unpack(&mut self) -> Option<Result<Delivery<T>, StreamError>> {
         let batch = self.batch.as_mut()?;
         let payload = batch.payloads.next()?;
         let id = batch.next;
@@ -219,13 +219,13 @@ impl<T> Deliveries<T> {
                 origin: id.origin.process,
                 message,
             }),
-            None => Err(Error::Undecodable { id }),
+            None => Err(StreamError::Undecodable { id }),
         })
     }
 }
 
 impl<T> Stream for Deliveries<T> {
-    type Item = Result<Delivery<T>, Error>;
+    type Item = Result<Delivery<T>, StreamError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -234,9 +234,11 @@ impl<T> Stream for Deliveries<T> {
                 return Poll::Ready(Some(delivery));
             }
             match std::task::ready!(this.intake.poll_next(cx)) {
-                Some(Ok(Told::Gap(peer))) => return Poll::Ready(Some(Err(Error::Gap { peer }))),
+                Some(Ok(Told::Gap(peer))) => {
+                    return Poll::Ready(Some(Err(StreamError::Gap { peer })));
+                }
                 Some(Ok(Told::Skipped(next))) => {
-                    return Poll::Ready(Some(Err(Error::Skipped { next })));
+                    return Poll::Ready(Some(Err(StreamError::Skipped { next })));
                 }
                 Some(Ok(Told::Batch(Batch { first, payloads }))) => {
                     this.batch = Some(Unpacked {

@@ -6,7 +6,7 @@ use super::{
     segments::longest_segment,
     window::Limits,
 };
-use crate::error::Error;
+use crate::error::{Error, MemoryError, StartError};
 use quorate_abstractions::{
     lattice::Lattice,
     lattice_agreement::{Indication, Outcome, Propose},
@@ -67,18 +67,18 @@ impl<L: Lattice> LatticeProposer<L> {
     /// To propose the least value, `L::default()`, is to read.
     ///
     /// # Errors
-    /// [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge): a message carries of each process
-    /// the join of all that it has proposed, and the limit of such a join is that of messages by n+1;
-    /// [`Unencodable`](Error::Unencodable) when the value does not come back from the codec as it was.
-    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
-    /// before it began: nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the
-    /// proposal is in flight: the value may be in what the others decide, at any time, or never.
-    pub async fn propose(&self, value: &L) -> Result<L, Error> {
+    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge): a
+    /// message carries of each process the join of all that it has proposed, and the limit of such a join is that
+    /// of messages by n+1; [`Unencodable`](Error::Unencodable) when the value does not come back from the codec as
+    /// it was. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before it
+    /// began: nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the proposal is in
+    /// flight: the value may be in what the others decide, at any time, or never.
+    pub async fn propose(&self, value: &L) -> Result<L, MemoryError> {
         match self.operations.operate((), 0, value.clone()).await? {
             Outcome::Decided(decision) => Ok(decision),
             // A proposal has begun that the handle knows nothing of.
-            Outcome::Refused(_) => Err(Error::Busy),
+            Outcome::Refused(_) => Err(MemoryError::Busy),
         }
     }
 
@@ -89,17 +89,17 @@ impl<L: Lattice> LatticeProposer<L> {
 }
 
 /// What this process has proposed, with this value, if a message carries it.
-fn joined<L: Lattice>(own: &L, value: &L, limit: usize) -> Result<L, Error> {
+fn joined<L: Lattice>(own: &L, value: &L, limit: usize) -> Result<L, MemoryError> {
     let mut joined = own.clone();
     joined.join(value);
     let encoded = encode(&joined);
     let size = encoded.len();
     if size > limit {
-        return Err(Error::TooLarge { size, limit });
+        return Err(Error::TooLarge { size, limit }.into());
     }
     match L::decode(encoded) {
         Ok(decoded) if decoded == joined => Ok(joined),
-        _ => Err(Error::Unencodable),
+        _ => Err(Error::Unencodable.into()),
     }
 }
 
@@ -114,7 +114,7 @@ impl Builder {
     pub fn lattice_agreement<L: Lattice>(
         &mut self,
         name: &str,
-    ) -> Result<LatticeProposer<L>, Error> {
+    ) -> Result<LatticeProposer<L>, StartError> {
         let proposer = LatticeProposer::new(self.limits, longest_segment(self));
         let told = proposer.operations.clone();
         self.module(name, super::wiring::LATTICE_AGREEMENT, move |wiring| {

@@ -5,7 +5,7 @@
 use super::{
     Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View, agreement::Abandon,
 };
-use crate::error::Error;
+use crate::error::{Error, StartError};
 use quorate_abstractions::{eventually_perfect::Reach, leader::Trust};
 use quorate_core::{Addr, ProcessId};
 use serde::{Deserialize, Serialize};
@@ -177,7 +177,7 @@ impl Builder {
     /// [replicated machines](Builder::replicated); what is said of restarts there holds here.
     ///
     /// ```no_run
-    /// # async fn lead(mut builder: quorate_runtime::Builder) -> Result<(), quorate_runtime::Error> {
+    /// # async fn lead(mut builder: quorate_runtime::Builder) -> Result<(), Box<dyn std::error::Error>> {
     /// let leadership = builder.leadership("writer")?;
     /// let node = builder.start().await?;
     /// loop {
@@ -193,7 +193,7 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn leadership(&mut self, name: &str) -> Result<Leadership, Error> {
+    pub fn leadership(&mut self, name: &str) -> Result<Leadership, StartError> {
         let terms = Terms::default();
         let newest = terms.told.subscribe();
         let (told, trusted) = watch::channel(None);

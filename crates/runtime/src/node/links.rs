@@ -7,7 +7,7 @@ use super::{
     modules::{Door, HEADS},
     outlet::Outlet,
 };
-use crate::error::Error;
+use crate::error::StartError;
 use bytes::Bytes;
 use quorate_abstractions::{
     link::{self, Deliver, Links, Send, Status},
@@ -32,8 +32,8 @@ impl Builder {
     /// Before the two processes have met, messages wait. A receiver that is silent is waited for up to two
     /// minutes; then what is sent to it waits in the link, up to the builder's
     /// [queue limit](Builder::queue_limit), beyond which it is lost and both ends are told
-    /// ([`Error::Gap`]). A process that is started again, without its memory, is another one, and excluded:
-    /// links carry nothing to or from it.
+    /// ([`Gap`](crate::StreamError::Gap)). A process that is started again, without its memory, is another one, and
+    /// excluded: links carry nothing to or from it.
     ///
     /// # Errors
     /// When one of the names is used already.
@@ -63,18 +63,18 @@ impl Builder {
     pub fn links<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Sender<T>, Messages<T>), Error> {
+    ) -> Result<(Sender<T>, Messages<T>), StartError> {
         self.links_of(name.into())
     }
 
     fn links_of<T>(
         &mut self,
         Coded { name, codec }: Coded<T>,
-    ) -> Result<(Sender<T>, Messages<T>), Error> {
+    ) -> Result<(Sender<T>, Messages<T>), StartError> {
         let receivers = self.receivers();
         let names: Vec<_> = receivers.iter().map(|to| format!("{name}:{to}")).collect();
         if let Some(used) = names.iter().find(|name| self.modules.contains_key(*name)) {
-            return Err(Error::UsedTwice(used.clone()));
+            return Err(StartError::UsedTwice(used.clone()));
         }
         let limit = self.link.maximum_message.saturating_sub(HEADS);
         let ways = self.ways(limit);
@@ -103,7 +103,7 @@ impl Builder {
     /// while its reader's [backlog](Builder::backlog) is full, is lost.
     ///
     /// A message is limited to what a datagram carries, 26 bytes less than the builder's
-    /// [datagram](Builder::datagram): a longer one is refused, as [`TooLarge`](Error::TooLarge). The sender
+    /// [datagram](Builder::datagram): a longer one is refused, as [`TooLarge`](crate::Error::TooLarge). The sender
     /// waits for its window, which is that of what the node's thread has not taken, and not for the receiver.
     /// Before this process is admitted the window fills up.
     ///
@@ -138,14 +138,14 @@ impl Builder {
     pub fn datagrams<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Sender<T>, Messages<T>), Error> {
+    ) -> Result<(Sender<T>, Messages<T>), StartError> {
         self.datagrams_of(name.into())
     }
 
     fn datagrams_of<T>(
         &mut self,
         Coded { name, codec }: Coded<T>,
-    ) -> Result<(Sender<T>, Messages<T>), Error> {
+    ) -> Result<(Sender<T>, Messages<T>), StartError> {
         let receivers = self.receivers();
         let ways = self.ways(usize::MAX);
         let (outlet, intake) = Outlet::new(self.backlog);

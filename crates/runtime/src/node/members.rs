@@ -3,7 +3,7 @@ use super::{
     Builder,
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
-use crate::error::Error;
+use crate::error::{StartError, StreamError};
 use futures::Stream;
 use quorate_abstractions::group_membership::View;
 use quorate_catalogue::{broadcasts::NeedsPerfect, stack};
@@ -26,7 +26,7 @@ impl Cost for View {
 pub struct Members(Intake<View>);
 
 impl Stream for Members {
-    type Item = Result<View, Error>;
+    type Item = Result<View, StreamError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().0.poll_next(cx)
@@ -41,7 +41,7 @@ impl Builder {
     /// # Errors
     /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the
     /// name is used already.
-    pub fn membership(&mut self, name: &str) -> Result<Members, Error> {
+    pub fn membership(&mut self, name: &str) -> Result<Members, StartError> {
         if self.synchrony.is_none() {
             return Err(NeedsPerfect("group-membership").into());
         }

@@ -5,7 +5,7 @@ use super::{
     outlet::{Cost, Intake, OVERHEAD},
     window::{Full, Taken},
 };
-use crate::error::Error;
+use crate::error::{Error, StreamError};
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use quorate_abstractions::link::{Deliver, Send, To};
@@ -120,7 +120,7 @@ impl<T> Sender<T> {
     fn way(&self, to: ProcessId) -> Result<&Flow, Error> {
         let n = self.ways.len();
         let way = self.ways.get(to.index()).map(|way| &**way);
-        way.ok_or(Error::NotMember { me: to, n })
+        way.ok_or(Error::NotMember { process: to, n })
     }
 
     fn encode(&self, message: &T) -> Result<Bytes, Error> {
@@ -192,11 +192,11 @@ impl Cost for Arrival {
 ///
 /// Of perfect links: what is not read waits, up to the builder's [limit](super::Builder::backlog). From half
 /// of it on those who send to this process are slowed, so that a slow reader sees all. One that reads nothing
-/// at all for 10 seconds gets, beyond the limit, [`Error::Lagged`], and the end. Where the channel to a
-/// peer, or from it, has lost what waited in it, there is [`Error::Gap`]: what the two sent each other before
+/// at all for 10 seconds gets, beyond the limit, [`StreamError::Lagged`], and the end. Where the channel to a
+/// peer, or from it, has lost what waited in it, there is [`StreamError::Gap`]: what the two sent each other before
 /// may be missing. Of fair-loss and stubborn links: what comes while the limit is used up is lost.
 ///
-/// A payload that is no `T` gives [`Error::UndecodableMessage`]. After this and after a gap the stream goes
+/// A payload that is no `T` gives [`StreamError::UndecodableMessage`]. After this and after a gap the stream goes
 /// on, after any other error it ends. A call of `next` that is dropped has taken nothing.
 pub struct Messages<T> {
     intake: Intake<Arrival>,
@@ -219,16 +219,16 @@ impl<T> fmt::Debug for Messages<T> {
 }
 
 impl<T> Stream for Messages<T> {
-    type Item = Result<(ProcessId, T), Error>;
+    type Item = Result<(ProcessId, T), StreamError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         let next = ready!(this.intake.poll_next(cx));
         Poll::Ready(next.map(|arrival| match arrival? {
-            Arrival::Gap(peer) => Err(Error::Gap { peer }),
+            Arrival::Gap(peer) => Err(StreamError::Gap { peer }),
             Arrival::Message(from, payload) => {
                 let message = (this.decode)(payload);
-                let message = message.ok_or(Error::UndecodableMessage { from })?;
+                let message = message.ok_or(StreamError::UndecodableMessage { from })?;
                 Ok((from, message))
             }
         }))

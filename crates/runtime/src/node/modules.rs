@@ -8,7 +8,7 @@ use super::{
     handles::{Batch, Told},
     outlet::{End, Outlet},
 };
-use crate::error::Error;
+use crate::error::StartError;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     atomic_commit,
@@ -35,7 +35,7 @@ use std::sync::{
 /// What the layers between a handle and the link add to a message, at most.
 pub(super) const HEADS: usize = 1024;
 
-type Wire = Box<dyn FnOnce(Wiring) -> Result<(), Error> + Send>;
+type Wire = Box<dyn FnOnce(Wiring) -> Result<(), StartError> + Send>;
 
 /// Where a user's messages enter a module, and where they come out.
 type Ends<T> = (Broadcaster<T>, Deliveries<T>);
@@ -133,7 +133,7 @@ impl Builder {
         name: &str,
         algorithms: &str,
         wire: impl FnOnce(Wiring) + Send + 'static,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StartError> {
         self.declare(name, algorithms, Place::Beside, |wiring| {
             wire(wiring);
             Ok(())
@@ -145,8 +145,8 @@ impl Builder {
         &mut self,
         name: &str,
         algorithms: &str,
-        wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
-    ) -> Result<(), Error> {
+        wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
+    ) -> Result<(), StartError> {
         self.declare(name, algorithms, Place::Beside, wire)
     }
 
@@ -155,8 +155,8 @@ impl Builder {
         &mut self,
         name: &str,
         algorithms: &str,
-        wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
-    ) -> Result<(), Error> {
+        wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
+    ) -> Result<(), StartError> {
         self.declare(name, algorithms, Place::Shares, wire)
     }
 
@@ -165,8 +165,8 @@ impl Builder {
         &mut self,
         name: &str,
         algorithms: &str,
-        wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
-    ) -> Result<(), Error> {
+        wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
+    ) -> Result<(), StartError> {
         self.declare(name, algorithms, Place::Over, wire)
     }
 
@@ -175,13 +175,13 @@ impl Builder {
         name: &str,
         algorithms: &str,
         place: Place,
-        wire: impl FnOnce(Wiring) -> Result<(), Error> + Send + 'static,
-    ) -> Result<(), Error> {
+        wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
+    ) -> Result<(), StartError> {
         if name.is_empty() || name.contains('/') {
-            return Err(Error::BadName(name.to_owned()));
+            return Err(StartError::BadName(name.to_owned()));
         }
         if name == ORDER || self.modules.contains_key(name) {
-            return Err(Error::UsedTwice(name.to_owned()));
+            return Err(StartError::UsedTwice(name.to_owned()));
         }
         let module = Module {
             algorithms: algorithms.to_owned(),
@@ -194,14 +194,14 @@ impl Builder {
 
     /// Declares uniform total-order broadcast of messages of type `T`: every process delivers the
     /// same messages in the same order. One that was out of reach for so long that the others have forgotten
-    /// what it missed goes on behind that, and is told so: see [`Error::Skipped`].
+    /// what it missed goes on behind that, and is told so: see [`Skipped`](crate::StreamError::Skipped).
     ///
     /// # Errors
     /// When the name is used already.
     pub fn total_order<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), StartError> {
         self.broadcast_with(name.into(), TOTAL_ORDER)
     }
 
@@ -218,7 +218,7 @@ impl Builder {
         &mut self,
         name: &str,
         up: Addr<Delivery>,
-    ) -> Result<Addr<Bytes>, Error> {
+    ) -> Result<Addr<Bytes>, StartError> {
         let door = Door::default();
         let opened = door.clone();
         self.ordered_module(name, TOTAL_ORDER.algorithms(), move |wiring| {
@@ -236,7 +236,7 @@ impl Builder {
     pub fn reliable<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), StartError> {
         self.broadcast_with(name.into(), Broadcast::Eager)
     }
 
@@ -248,7 +248,7 @@ impl Builder {
     pub fn uniform<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), StartError> {
         self.broadcast_with(name.into(), Broadcast::MajorityAck)
     }
 
@@ -260,7 +260,7 @@ impl Builder {
     pub fn first_in_first_out<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), StartError> {
         self.broadcast_with(name.into(), Broadcast::FirstInFirstOutUniform)
     }
 
@@ -273,7 +273,7 @@ impl Builder {
     pub fn causal<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), StartError> {
         self.broadcast_with(name.into(), Broadcast::CausalWaitingUniform)
     }
 
@@ -287,7 +287,7 @@ impl Builder {
         &mut self,
         name: impl Into<Coded<T>>,
         broadcast: Broadcast,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), StartError> {
         self.broadcast_with(name.into(), broadcast)
     }
 
@@ -295,7 +295,7 @@ impl Builder {
         &mut self,
         Coded { name, codec }: Coded<T>,
         broadcast: Broadcast,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), StartError> {
         self.check_detector(broadcast.needs(), broadcast.name())?;
         let (flow, outlet, handles) = self.prepare(codec);
         let (inlet, keep) = (outlet.clone(), flow.clone());
@@ -361,7 +361,7 @@ impl Builder {
     pub fn best_effort<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Broadcaster<T>, Deliveries<T>), Error> {
+    ) -> Result<(Broadcaster<T>, Deliveries<T>), StartError> {
         let Coded { name, codec } = name.into();
         let (flow, outlet, handles) = self.prepare(codec);
         let (inlet, keep) = (outlet.clone(), flow.clone());
@@ -412,7 +412,7 @@ impl Builder {
         &mut self,
         name: impl Into<Coded<T>>,
         consensus: Consensus,
-    ) -> Result<Proposer<T>, Error> {
+    ) -> Result<Proposer<T>, StartError> {
         let Coded { name, codec } = name.into();
         self.check_detector(consensus.needs(), consensus.name())?;
         let agreement = Arc::new(Agreement::new(self.limits));
@@ -444,7 +444,7 @@ impl Builder {
     /// # Errors
     /// When it needs the perfect failure detector and the system is
     /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
-    pub fn commit(&mut self, name: &str, commit: Commit) -> Result<Voter, Error> {
+    pub fn commit(&mut self, name: &str, commit: Commit) -> Result<Voter, StartError> {
         self.check_detector(commit.needs(), commit.name())?;
         let agreement = Arc::new(Agreement::new(self.limits));
         let decided = agreement.clone();
@@ -463,7 +463,11 @@ impl Builder {
     }
 
     /// Refuses what needs P where nobody has assumed what P needs.
-    pub(super) fn check_detector(&self, needs: Needs, name: &'static str) -> Result<(), Error> {
+    pub(super) fn check_detector(
+        &self,
+        needs: Needs,
+        name: &'static str,
+    ) -> Result<(), StartError> {
         if needs == Needs::Perfect && self.synchrony.is_none() {
             return Err(NeedsPerfect(name).into());
         }

@@ -27,7 +27,7 @@ use super::{
     pending::{Leave, Pending, Progress},
     window::{Limits, Taken, Window},
 };
-use crate::error::Error;
+use crate::error::{Error, MemoryError};
 use quorate_abstractions::pressure::Room;
 use quorate_core::Addr;
 use std::{
@@ -83,10 +83,10 @@ impl<A> Sharing<A> {
 }
 
 /// Whether an action may begin.
-type Admit<K, A> = Box<dyn Fn(&K, &A) -> Result<(), Error> + Send + Sync>;
+type Admit<K, A> = Box<dyn Fn(&K, &A) -> Result<(), MemoryError> + Send + Sync>;
 
 /// Takes an outcome, and how long the operation was in flight; or why there is none.
-type Answer<O> = Box<dyn FnOnce(Result<(O, Duration), Error>) + Send>;
+type Answer<O> = Box<dyn FnOnce(Result<(O, Duration), MemoryError>) + Send>;
 
 /// Whoever waits in a line.
 struct Waiting<A, O> {
@@ -183,7 +183,7 @@ struct Ledger<K, A, O> {
 }
 
 /// Who is to be told that nothing will be done, once the ledger is free.
-type Refused<O> = Vec<(Answer<O>, Error)>;
+type Refused<O> = Vec<(Answer<O>, MemoryError)>;
 
 /// One module's operations: actions of type `A` on objects named by a `K`, with outcomes of type `O`.
 pub(crate) struct Operations<K: 'static, A: 'static, O> {
@@ -221,7 +221,7 @@ where
     /// caller gets the error.
     pub fn admitting(
         self,
-        admit: impl Fn(&K, &A) -> Result<(), Error> + Send + Sync + 'static,
+        admit: impl Fn(&K, &A) -> Result<(), MemoryError> + Send + Sync + 'static,
     ) -> Self {
         Operations {
             admit: Box::new(admit),
@@ -255,20 +255,20 @@ where
         object: K,
         bytes: usize,
         action: A,
-        then: impl FnOnce(O, Duration) -> Result<R, Error> + Send + 'static,
-    ) -> Result<Pending<R>, Error> {
+        then: impl FnOnce(O, Duration) -> Result<R, MemoryError> + Send + 'static,
+    ) -> Result<Pending<R>, MemoryError> {
         let (told, outcome) = oneshot::channel();
-        let answer = Box::new(move |returned: Result<(O, Duration), Error>| {
+        let answer = Box::new(move |returned: Result<(O, Duration), MemoryError>| {
             let result = returned.and_then(|(outcome, lasted)| then(outcome, lasted));
             // Whoever has given up is not there any more.
             let _ = told.send(result);
         });
         let mut ledger = self.ledger();
         if let Some(error) = self.window.closed() {
-            return Err(error);
+            return Err(error.into());
         }
         if self.door.get().is_none() {
-            return Err(Error::NotStarted);
+            return Err(Error::NotStarted.into());
         }
         let ticket = ledger.enter(&object, bytes, action, answer);
         let refused = self.advance(&mut ledger);
@@ -283,7 +283,12 @@ where
     }
 
     /// Invokes an action, and waits for what it returns.
-    pub async fn operate(self: &Arc<Self>, object: K, bytes: usize, action: A) -> Result<O, Error> {
+    pub async fn operate(
+        self: &Arc<Self>,
+        object: K,
+        bytes: usize,
+        action: A,
+    ) -> Result<O, MemoryError> {
         self.invoke(object, bytes, action, |outcome, _| Ok(outcome))?
             .await
     }
@@ -529,6 +534,7 @@ where
             .collect();
         ledger.lines.retain(|_, line| line.in_flight.is_some());
         drop(ledger);
+        let error = MemoryError::from(error);
         let refused = waiting.into_iter().map(|it| (it.answer, error.clone()));
         refuse(refused.collect());
     }
@@ -538,7 +544,7 @@ where
         let lines = mem::take(&mut self.ledger().lines);
         let in_flight = lines.into_values().filter_map(|line| line.in_flight);
         for (_, answer) in in_flight.flat_map(|it| it.answers) {
-            answer(Err(Error::OutcomeUnknown));
+            answer(Err(Error::OutcomeUnknown.into()));
         }
     }
 }

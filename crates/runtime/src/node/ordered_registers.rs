@@ -8,7 +8,7 @@ use super::{
     agreement::Abandon,
     codec::{Codec, Coded, Coding, Uncodable},
 };
-use crate::error::Error;
+use crate::error::{Error, MemoryError, StartError};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::{
     ProcessId,
@@ -43,6 +43,19 @@ pub enum Compared<T> {
     Set(u64),
     /// It was another one: nothing is changed. The register holds this.
     Differs(Versioned<T>),
+}
+
+/// Why a comparison has no outcome that can be told.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompareError {
+    /// The version was another one, so that nothing is changed, and what the register holds is no value of the
+    /// expected type: some process writes another one.
+    #[error("the value of register `{0}` is undecodable: another process writes another type")]
+    UndecodableValue(String),
+    /// The comparison was not submitted, or its outcome is unknown.
+    #[error(transparent)]
+    Failed(#[from] SubmitError),
 }
 
 /// A value as it is kept.
@@ -316,22 +329,22 @@ impl<T> OrderedRegisters<T> {
     /// costs what a write costs.
     ///
     /// # Errors
-    /// [`UndecodableValue`](Error::UndecodableValue) when the value is no `T`; those of a node that has not started,
-    /// has stopped, or may not take part.
-    pub async fn read(&self, register: impl AsRef<[u8]>) -> Result<Versioned<T>, Error> {
+    /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`; those of a node that has not
+    /// started, has stopped, or may not take part.
+    pub async fn read(&self, register: impl AsRef<[u8]>) -> Result<Versioned<T>, MemoryError> {
         let name = register.as_ref().to_vec();
         let held = self.machine.query(move |all| all.held(&name)).await?;
-        decode(self.codec, register.as_ref(), held)
+        decode(self.codec, register.as_ref(), held).map_err(MemoryError::UndecodableValue)
     }
 
     /// Reads what is known of a register here, without asking anybody: others may have written since, and a process that
     /// was started again knows of no register before it has the state.
     ///
     /// # Errors
-    /// [`UndecodableValue`](Error::UndecodableValue) when the value is no `T`.
-    pub fn peek(&self, register: impl AsRef<[u8]>) -> Result<Versioned<T>, Error> {
+    /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`.
+    pub fn peek(&self, register: impl AsRef<[u8]>) -> Result<Versioned<T>, MemoryError> {
         let held = self.machine.peek(|all| all.held(register.as_ref()));
-        decode(self.codec, register.as_ref(), held)
+        decode(self.codec, register.as_ref(), held).map_err(MemoryError::UndecodableValue)
     }
 
     /// Writes a register, whatever it holds. Says the version of what was written.
@@ -361,7 +374,7 @@ impl<T> OrderedRegisters<T> {
         &self,
         register: impl AsRef<[u8]>,
         expected: u64,
-    ) -> Result<Compared<T>, SubmitError> {
+    ) -> Result<Compared<T>, CompareError> {
         self.compare(register.as_ref(), expected, None).await
     }
 
@@ -370,8 +383,8 @@ impl<T> OrderedRegisters<T> {
     /// cleared again, which zero does not tell from before.
     ///
     /// ```no_run
-    /// # use quorate_runtime::{node::Compared, node::OrderedRegisters, SubmitError};
-    /// # async fn add(counts: OrderedRegisters<u64>) -> Result<(), SubmitError> {
+    /// # use quorate_runtime::{node::Compared, node::OrderedRegisters};
+    /// # async fn add(counts: OrderedRegisters<u64>) -> Result<(), Box<dyn std::error::Error>> {
     /// let mut now = counts.read("visits").await?;
     /// loop {
     ///     let next = now.value.unwrap_or(0) + 1;
@@ -384,15 +397,15 @@ impl<T> OrderedRegisters<T> {
     /// ```
     ///
     /// # Errors
-    /// As [`write`](OrderedRegisters::write). Where the outcome is unknown, a read tells whether the version is still
-    /// the expected one, if that was none of nothing. [`UndecodableValue`](Error::UndecodableValue), not submitted in effect: the version differs, and
-    /// what there is is no `T`.
+    /// [`UndecodableValue`](CompareError::UndecodableValue) when the version differs, and what there is is no `T`:
+    /// nothing was changed. The others are those of [`write`](OrderedRegisters::write). Where the outcome is
+    /// unknown, a read tells whether the version is still the expected one, if that was none of nothing.
     pub async fn compare_and_set(
         &self,
         register: impl AsRef<[u8]>,
         expected: u64,
         value: &T,
-    ) -> Result<Compared<T>, SubmitError> {
+    ) -> Result<Compared<T>, CompareError> {
         let value = Some(value);
         self.compare(register.as_ref(), expected, value).await
     }
@@ -402,14 +415,15 @@ impl<T> OrderedRegisters<T> {
         name: &[u8],
         expected: u64,
         value: Option<&T>,
-    ) -> Result<Compared<T>, SubmitError> {
-        let command = self.command(name, Some(expected), value)?;
+    ) -> Result<Compared<T>, CompareError> {
+        let command = self.command(name, Some(expected), value);
+        let command = command.map_err(SubmitError::NotSubmitted)?;
         match self.machine.submit(command).await? {
             Reply::Done(version) => Ok(Compared::Set(version)),
             // Nothing was changed, whatever there is.
             Reply::Differs(held) => match decode(self.codec, name, held) {
                 Ok(held) => Ok(Compared::Differs(held)),
-                Err(error) => Err(SubmitError::NotSubmitted(error)),
+                Err(of) => Err(CompareError::UndecodableValue(of)),
             },
         }
     }
@@ -462,9 +476,10 @@ fn done(reply: Reply) -> Result<u64, SubmitError> {
     }
 }
 
-fn decode<T>(codec: Coding<T>, register: &[u8], held: Held) -> Result<Versioned<T>, Error> {
-    let undecodable = || Error::UndecodableValue(String::from_utf8_lossy(register).into_owned());
-    let decode = |value| (codec.decode)(value).ok_or_else(undecodable);
+/// What a register holds; or, if that is no value of the type, the register's name.
+fn decode<T>(codec: Coding<T>, register: &[u8], held: Held) -> Result<Versioned<T>, String> {
+    let name = || String::from_utf8_lossy(register).into_owned();
+    let decode = |value| (codec.decode)(value).ok_or_else(name);
     Ok(Versioned {
         value: held.value.map(decode).transpose()?,
         version: held.version,
@@ -495,14 +510,14 @@ impl<T> RegisterWatch<T> {
     /// Cancel safe: who stops waiting misses nothing.
     ///
     /// # Errors
-    /// [`UndecodableValue`](Error::UndecodableValue) when the value is no `T`: the next call waits for the next change.
-    /// Those of a node that has stopped, or may not take part: for good.
-    pub async fn changed(&mut self) -> Result<Versioned<T>, Error> {
+    /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`: the next call waits for the
+    /// next change. Those of a node that has stopped, or may not take part: for good.
+    pub async fn changed(&mut self) -> Result<Versioned<T>, MemoryError> {
         if self.told.changed().await.is_err() {
-            return Err(self.ended.get().cloned().unwrap_or(Error::Stopped));
+            return Err(self.ended.get().cloned().unwrap_or(Error::Stopped).into());
         }
         let held = self.told.borrow_and_update().clone();
-        decode(self.codec, &self.register, held)
+        decode(self.codec, &self.register, held).map_err(MemoryError::UndecodableValue)
     }
 }
 
@@ -515,14 +530,14 @@ impl Builder {
     pub fn ordered_registers<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<OrderedRegisters<T>, Error> {
+    ) -> Result<OrderedRegisters<T>, StartError> {
         self.ordered_registers_of(name.into())
     }
 
     fn ordered_registers_of<T>(
         &mut self,
         Coded { name, codec }: Coded<T>,
-    ) -> Result<OrderedRegisters<T>, Error> {
+    ) -> Result<OrderedRegisters<T>, StartError> {
         let registers = Registers::default();
         let watched = registers.watched.clone();
         let algorithms = codec.of(&name, "registers replicated");

@@ -4,7 +4,7 @@
 //! goes on is not cut off. One that has read nothing for as long as others wait for it is, at the limit.
 use crate::{
     backlog::{AtTheLimit, Meter},
-    error::Error,
+    error::{Error, StreamError},
 };
 use quorate_abstractions::pressure::Backlog;
 use quorate_core::Addr;
@@ -27,7 +27,7 @@ pub(super) trait Cost {
 enum Parcel<I> {
     Item(I),
     /// The end, and why.
-    End(Error),
+    End(StreamError),
 }
 
 /// The protocol thread's end of a stream.
@@ -87,7 +87,7 @@ impl<I: Cost + Send> Outlet<I> {
         if !self.meter.grow(item.cost()) {
             drop(parcels);
             let limit = self.meter.limit();
-            self.end(Some(Error::Lagged { limit }));
+            self.close(Some(StreamError::Lagged { limit }));
         } else if to.send(Parcel::Item(item)).is_err() {
             // The reader is gone.
             *parcels = None;
@@ -97,12 +97,19 @@ impl<I: Cost + Send> Outlet<I> {
 
 /// What the builder keeps of each, whatever its items.
 pub(super) trait End: Send + Sync {
-    /// Ends the stream, with an error or without.
+    /// Ends the stream, with the reason of the node's end or without one.
     fn end(&self, error: Option<Error>);
 }
 
 impl<I: Send> End for Outlet<I> {
     fn end(&self, error: Option<Error>) {
+        self.close(error.map(StreamError::Ended));
+    }
+}
+
+impl<I> Outlet<I> {
+    /// Ends the stream, with an error or without.
+    fn close(&self, error: Option<StreamError>) {
         let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(to) = parcels.take()
             && let Some(error) = error
@@ -117,7 +124,7 @@ impl<I: Send> End for Outlet<I> {
 
 impl<I: Cost> Intake<I> {
     /// The next item; after an error comes the end.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<I, Error>>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<I, StreamError>>> {
         self.parcels.poll_recv(cx).map(|parcel| {
             Some(match parcel? {
                 Parcel::Item(item) => {

@@ -1,5 +1,5 @@
 //! An operation that was invoked and has not returned, as its caller holds it.
-use crate::error::Error;
+use crate::error::{Error, MemoryError};
 use std::{
     fmt,
     future::Future,
@@ -56,7 +56,7 @@ pub(super) trait Leave: Send + Sync {
 #[must_use = "an operation that waits in line leaves it when this is dropped"]
 pub struct Pending<R> {
     place: Box<dyn Leave>,
-    outcome: oneshot::Receiver<Result<R, Error>>,
+    outcome: oneshot::Receiver<Result<R, MemoryError>>,
     has_ended: bool,
 }
 
@@ -68,11 +68,14 @@ pub enum Withdrawal<R> {
     /// It has begun: it takes effect once, at any time, or never. Whoever drops this is not told.
     InFlight(Pending<R>),
     /// It has just returned.
-    Returned(Result<R, Error>),
+    Returned(Result<R, MemoryError>),
 }
 
 impl<R> Pending<R> {
-    pub(super) fn new(place: Box<dyn Leave>, outcome: oneshot::Receiver<Result<R, Error>>) -> Self {
+    pub(super) fn new(
+        place: Box<dyn Leave>,
+        outcome: oneshot::Receiver<Result<R, MemoryError>>,
+    ) -> Self {
         Pending {
             place,
             outcome,
@@ -81,14 +84,14 @@ impl<R> Pending<R> {
     }
 
     /// What the operation has returned, if it has.
-    pub fn try_outcome(&mut self) -> Option<Result<R, Error>> {
+    pub fn try_outcome(&mut self) -> Option<Result<R, MemoryError>> {
         if self.has_ended {
             return None;
         }
         let outcome = match self.outcome.try_recv() {
             Ok(outcome) => outcome,
             Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Closed) => Err(Error::OutcomeUnknown),
+            Err(TryRecvError::Closed) => Err(Error::OutcomeUnknown.into()),
         };
         self.has_ended = true;
         Some(outcome)
@@ -108,7 +111,7 @@ impl<R> Pending<R> {
 }
 
 impl<R> Future for Pending<R> {
-    type Output = Result<R, Error>;
+    type Output = Result<R, MemoryError>;
 
     /// Once it has returned it never does again.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -118,7 +121,7 @@ impl<R> Future for Pending<R> {
         let outcome = ready!(Pin::new(&mut self.outcome).poll(cx));
         self.has_ended = true;
         // Nobody to answer: what was to be called with the outcome has panicked.
-        Poll::Ready(outcome.unwrap_or(Err(Error::OutcomeUnknown)))
+        Poll::Ready(outcome.unwrap_or(Err(Error::OutcomeUnknown.into())))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     operations::{Begun, Operations, Sharing},
     pending::Progress,
 };
-use crate::error::Error;
+use crate::error::{Error, MemoryError, StartError};
 use quorate_abstractions::{
     pressure::Wait,
     quorum_access::{Answer, Call, Indication, Request, State},
@@ -48,31 +48,31 @@ impl<S: State> QuorumAccess<S> {
     /// A call that is dropped while it waits for room has not begun; one that is dropped later goes on.
     ///
     /// # Errors
-    /// [`NotStarted`](Error::NotStarted), [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
-    /// before, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits.
-    pub async fn get(&self) -> Result<Vec<S>, Error> {
+    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted), [`Stopped`](Error::Stopped),
+    /// [`Excluded`](Error::Excluded), [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked)
+    /// when the node has ended before, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits.
+    pub async fn get(&self) -> Result<Vec<S>, MemoryError> {
         let get = self.operations.operate(self.number(), 0, Call::Get);
         match get.await? {
             Answer::Got(states) => Ok(states),
             // A call has begun that the handle knows nothing of.
-            Answer::Set => Err(Error::Busy),
+            Answer::Set => Err(MemoryError::Busy),
         }
     }
 
     /// Has a write quorum apply an update.
     ///
     /// # Errors
-    /// [`TooLarge`](Error::TooLarge) when what this process has made of the state would be longer than 64 KiB;
-    /// and as [`get`](QuorumAccess::get): where the node had ended before, nothing was updated; where the outcome
-    /// is unknown, the update takes effect once, at any time, or never.
-    pub async fn set(&self, update: S::Update) -> Result<(), Error> {
+    /// As [`Failed`](MemoryError::Failed): [`TooLarge`](Error::TooLarge) when what this process has made of the
+    /// state would be longer than 64 KiB; and as [`get`](QuorumAccess::get): where the node had ended before,
+    /// nothing was updated; where the outcome is unknown, the update takes effect once, at any time, or never.
+    pub async fn set(&self, update: S::Update) -> Result<(), MemoryError> {
         let size = encode(&update).len();
         let set = Call::Set(update);
         match self.operations.operate(self.number(), size, set).await? {
             Answer::Set => Ok(()),
             // A call has begun that the handle knows nothing of.
-            Answer::Got(_) => Err(Error::Busy),
+            Answer::Got(_) => Err(MemoryError::Busy),
         }
     }
 
@@ -88,13 +88,13 @@ impl<S: State> QuorumAccess<S> {
 }
 
 /// Applies an update to what this process has made of the state, if a message can carry that.
-fn apply<S: State>(own: &Mutex<S>, update: &S::Update) -> Result<(), Error> {
+fn apply<S: State>(own: &Mutex<S>, update: &S::Update) -> Result<(), MemoryError> {
     let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
     let mut next = own.clone();
     next.apply(update);
     let (size, limit) = (encode(&next).len(), STORE);
     if size > limit {
-        return Err(Error::TooLarge { size, limit });
+        return Err(Error::TooLarge { size, limit }.into());
     }
     *own = next;
     Ok(())
@@ -137,7 +137,7 @@ impl Builder {
         name: &str,
         system: &QuorumSystem,
         initial: S,
-    ) -> Result<QuorumAccess<S>, Error> {
+    ) -> Result<QuorumAccess<S>, StartError> {
         self.check_system(system)?;
         // What this process has made of the state, which a message has to carry.
         let own = Mutex::new(initial.clone());

@@ -9,7 +9,7 @@ use super::{
     store::{ENTRY, Store},
     window::Limits,
 };
-use crate::{error::Error, host::TokioHost};
+use crate::{error::StartError, host::TokioHost};
 use bytes::Bytes;
 use quorate_abstractions::{
     consensus, lattice::Lattice, lattice_agreement, pressure::Wait, register, snapshot,
@@ -86,16 +86,16 @@ fn epoch() -> u64 {
 impl Builder {
     /// Declares atomic registers which every process reads and writes, as [`registers`](Builder::registers), over
     /// a quorum system. Each message carries all registers: names and values have 64 KiB together, beyond which a
-    /// write is refused when its turn comes, as [`StoreFull`](Error::StoreFull).
+    /// write is refused when its turn comes, as [`StoreFull`](crate::MemoryError::StoreFull).
     ///
     /// # Errors
-    /// [`QuorumSystemSize`](Error::QuorumSystemSize) when the system is for another number of processes; when the
+    /// [`QuorumSystemSize`](StartError::QuorumSystemSize) when the system is for another number of processes; when the
     /// name is used already.
     pub fn registers_over<T>(
         &mut self,
         name: impl Into<Coded<T>>,
         system: &QuorumSystem,
-    ) -> Result<Registers<T>, Error> {
+    ) -> Result<Registers<T>, StartError> {
         self.carried_registers(name.into(), system, None)
     }
 
@@ -111,7 +111,7 @@ impl Builder {
         name: &str,
         system: Option<&QuorumSystem>,
         written: Written,
-    ) -> Result<Registers<Bytes>, Error> {
+    ) -> Result<Registers<Bytes>, StartError> {
         if let Some(system) = system {
             return self.carried_registers(Coded::raw(name), system, Some(written));
         }
@@ -136,7 +136,7 @@ impl Builder {
         Coded { name, codec }: Coded<T>,
         system: &QuorumSystem,
         told: Option<Written>,
-    ) -> Result<Registers<T>, Error> {
+    ) -> Result<Registers<T>, StartError> {
         self.check_system(system)?;
         let store = Arc::new(Store::new(STORE));
         let declared = Declared {
@@ -179,7 +179,7 @@ impl Builder {
         &mut self,
         name: impl Into<Coded<T>>,
         system: &QuorumSystem,
-    ) -> Result<Segments<T>, Error> {
+    ) -> Result<Segments<T>, StartError> {
         self.snapshot_over_of(name.into(), system)
     }
 
@@ -187,7 +187,7 @@ impl Builder {
         &mut self,
         Coded { name, codec }: Coded<T>,
         system: &QuorumSystem,
-    ) -> Result<Segments<T>, Error> {
+    ) -> Result<Segments<T>, StartError> {
         self.check_system(system)?;
         let operations = Arc::new(Operations::new(self.limits, Sharing::of_a_kind()));
         let (told, chosen) = (operations.clone(), system.clone());
@@ -221,7 +221,7 @@ impl Builder {
         &mut self,
         name: &str,
         system: &QuorumSystem,
-    ) -> Result<LatticeProposer<L>, Error> {
+    ) -> Result<LatticeProposer<L>, StartError> {
         self.check_system(system)?;
         let proposer = LatticeProposer::new(self.limits, self.segment_over());
         let (told, chosen) = (proposer.operations.clone(), system.clone());
@@ -261,7 +261,7 @@ impl Builder {
         &mut self,
         name: impl Into<Coded<T>>,
         system: &QuorumSystem,
-    ) -> Result<Proposer<T>, Error> {
+    ) -> Result<Proposer<T>, StartError> {
         self.check_system(system)?;
         let (instances, bytes) = OPEN_VALUES;
         let agreement = Arc::new(Agreement::new(Limits {
@@ -291,10 +291,10 @@ impl Builder {
 
     /// Refuses a system for another number of processes; of a generalized one the datagrams are checked at the
     /// start.
-    pub(super) fn check_system(&mut self, system: &QuorumSystem) -> Result<(), Error> {
+    pub(super) fn check_system(&mut self, system: &QuorumSystem) -> Result<(), StartError> {
         let (own, n) = (system.processes(), self.processes());
         if own != n {
-            return Err(Error::QuorumSystemSize { own, n });
+            return Err(StartError::QuorumSystemSize { own, n });
         }
         self.floods |= system.is_generalized();
         Ok(())

@@ -7,7 +7,10 @@ use super::{
     pending::{Pending, Progress},
     window::Limits,
 };
-use crate::{error::Error, node::Wiring};
+use crate::{
+    error::{Error, MemoryError, StartError},
+    node::Wiring,
+};
 use bytes::Bytes;
 use quorate_abstractions::{
     pressure::Wait,
@@ -77,12 +80,13 @@ impl<T> Registers<T> {
     /// newer, and whoever reads after a read has returned nothing older than that one.
     ///
     /// # Errors
-    /// [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge), of the name.
-    /// [`UndecodableValue`](Error::UndecodableValue) when the value is no `T`.
-    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`.
+    ///
+    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge), of the
+    /// name. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
     /// before it began, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the read is in flight.
-    pub async fn read(&self, register: impl AsRef<[u8]>) -> Result<Option<T>, Error> {
+    pub async fn read(&self, register: impl AsRef<[u8]>) -> Result<Option<T>, MemoryError> {
         let (register, size) = self.named(register.as_ref(), 0)?;
         let read = self
             .operations
@@ -104,7 +108,7 @@ impl<T> Registers<T> {
         &self,
         register: impl AsRef<[u8]>,
         then: impl FnOnce(Reading<T>) -> R + Send + 'static,
-    ) -> Result<Pending<R>, Error>
+    ) -> Result<Pending<R>, MemoryError>
     where
         T: 'static,
     {
@@ -124,15 +128,17 @@ impl<T> Registers<T> {
     /// Writes a register.
     ///
     /// # Errors
-    /// [`NotWriter`](Error::NotWriter) when another process alone writes;
-    /// [`Exhausted`](Error::Exhausted); [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge), of
-    /// the name and the value together; [`StoreFull`](Error::StoreFull), over a quorum system;
-    /// [`Unencodable`](Error::Unencodable): nothing was written.
-    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
-    /// before it began: nothing was written. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the
-    /// write is in flight: it takes effect once, at any time, or never.
-    pub async fn write(&self, register: impl AsRef<[u8]>, value: &T) -> Result<(), Error> {
+    /// [`NotWriter`](MemoryError::NotWriter) when another process alone writes;
+    /// [`Exhausted`](MemoryError::Exhausted); [`StoreFull`](MemoryError::StoreFull), over a quorum system: nothing was
+    /// written.
+    ///
+    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge), of the
+    /// name and the value together; [`Unencodable`](Error::Unencodable): nothing was written.
+    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded), [`ReportedCrashed`](Error::ReportedCrashed),
+    /// [`Panicked`](Error::Panicked) when the node has ended before it began: nothing was written.
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the write is in flight: it takes effect once,
+    /// at any time, or never.
+    pub async fn write(&self, register: impl AsRef<[u8]>, value: &T) -> Result<(), MemoryError> {
         let (register, size, value) = self.written(register.as_ref(), value)?;
         let write = Action::Write(value);
         match self.operations.operate(register, size, write).await? {
@@ -150,7 +156,7 @@ impl<T> Registers<T> {
         register: impl AsRef<[u8]>,
         value: &T,
         then: impl FnOnce(Duration) -> R + Send + 'static,
-    ) -> Result<Pending<R>, Error> {
+    ) -> Result<Pending<R>, MemoryError> {
         let (register, size, value) = self.written(register.as_ref(), value)?;
         let writer = self.writer;
         let written = move |outcome, lasted| match outcome {
@@ -167,18 +173,18 @@ impl<T> Registers<T> {
     }
 
     /// The register's name, and how long it and a value of so many bytes are together.
-    fn named(&self, register: &[u8], length: usize) -> Result<(Bytes, usize), Error> {
+    fn named(&self, register: &[u8], length: usize) -> Result<(Bytes, usize), MemoryError> {
         let (size, limit) = (register.len().saturating_add(length), self.limit);
         if size > limit {
-            return Err(Error::TooLarge { size, limit });
+            return Err(Error::TooLarge { size, limit }.into());
         }
         Ok((Bytes::copy_from_slice(register), size))
     }
 
     /// The same, with the value that is to be written.
-    fn written(&self, register: &[u8], value: &T) -> Result<(Bytes, usize, Bytes), Error> {
+    fn written(&self, register: &[u8], value: &T) -> Result<(Bytes, usize, Bytes), MemoryError> {
         if let Some(writer) = self.writer.filter(|writer| *writer != self.me) {
-            return Err(Error::NotWriter { writer });
+            return Err(MemoryError::NotWriter { writer });
         }
         let value = (self.codec.encode)(value)?;
         let (register, size) = self.named(register, value.len())?;
@@ -186,21 +192,26 @@ impl<T> Registers<T> {
     }
 }
 
-fn decode<T>(codec: Coding<T>, register: &[u8], value: Option<Bytes>) -> Result<Option<T>, Error> {
+fn decode<T>(
+    codec: Coding<T>,
+    register: &[u8],
+    value: Option<Bytes>,
+) -> Result<Option<T>, MemoryError> {
     let Some(value) = value else {
         return Ok(None);
     };
-    let undecodable = || Error::UndecodableValue(String::from_utf8_lossy(register).into_owned());
+    let undecodable =
+        || MemoryError::UndecodableValue(String::from_utf8_lossy(register).into_owned());
     (codec.decode)(value).map(Some).ok_or_else(undecodable)
 }
 
 /// What an outcome that is not the one of this action comes to.
-fn refused(outcome: Outcome, writer: Option<ProcessId>) -> Error {
+fn refused(outcome: Outcome, writer: Option<ProcessId>) -> MemoryError {
     match (outcome, writer) {
-        (Outcome::Refused(Refusal::NotWriter), Some(writer)) => Error::NotWriter { writer },
-        (Outcome::Refused(Refusal::Exhausted), _) => Error::Exhausted,
+        (Outcome::Refused(Refusal::NotWriter), Some(writer)) => MemoryError::NotWriter { writer },
+        (Outcome::Refused(Refusal::Exhausted), _) => MemoryError::Exhausted,
         // An operation has begun that the handle knows nothing of.
-        _ => Error::Busy,
+        _ => MemoryError::Busy,
     }
 }
 
@@ -271,7 +282,7 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn registers<T>(&mut self, name: impl Into<Coded<T>>) -> Result<Registers<T>, Error> {
+    pub fn registers<T>(&mut self, name: impl Into<Coded<T>>) -> Result<Registers<T>, StartError> {
         self.registers_of(name.into(), Algorithm::MultiWriterMajority, None)
     }
 
@@ -291,13 +302,15 @@ impl Builder {
         name: impl Into<Coded<T>>,
         registers: Algorithm,
         writer: Option<ProcessId>,
-    ) -> Result<Registers<T>, Error> {
+    ) -> Result<Registers<T>, StartError> {
         match writer {
-            None if registers.has_one_writer() => Err(Error::WantsWriter(registers.name())),
-            Some(_) if !registers.has_one_writer() => Err(Error::ManyWriters(registers.name())),
+            None if registers.has_one_writer() => Err(StartError::WantsWriter(registers.name())),
+            Some(_) if !registers.has_one_writer() => {
+                Err(StartError::ManyWriters(registers.name()))
+            }
             Some(me) if me.rank() > self.processes() => {
                 let n = self.processes();
-                Err(Error::NotMember { me, n })
+                Err(StartError::NotMember { me, n })
             }
             writer => self.registers_of(name.into(), registers, writer),
         }
@@ -308,7 +321,7 @@ impl Builder {
         Coded { name, codec }: Coded<T>,
         registers: Algorithm,
         writer: Option<ProcessId>,
-    ) -> Result<Registers<T>, Error> {
+    ) -> Result<Registers<T>, StartError> {
         self.check_detector(registers.needs(), registers.name())?;
         let algorithms = match writer {
             // Processes that disagree on the writer must not talk to each other.
@@ -344,9 +357,11 @@ impl Builder {
         name: &str,
         algorithms: &str,
         declared: Declared<T>,
-        admit: impl Fn(&Bytes, &Action) -> Result<(), Error> + Send + Sync + 'static,
-        wire: impl FnOnce(Wiring, Addr<Indication>) -> Result<Addr<Request>, Error> + Send + 'static,
-    ) -> Result<Registers<T>, Error> {
+        admit: impl Fn(&Bytes, &Action) -> Result<(), MemoryError> + Send + Sync + 'static,
+        wire: impl FnOnce(Wiring, Addr<Indication>) -> Result<Addr<Request>, StartError>
+        + Send
+        + 'static,
+    ) -> Result<Registers<T>, StartError> {
         let operations = Operations::new(declared.limits, Sharing::of_a_kind());
         let operations = Arc::new(operations.admitting(admit));
         let (told, wait) = (operations.clone(), declared.wait);

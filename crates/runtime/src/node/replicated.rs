@@ -15,7 +15,7 @@ use super::{
     modules::HEADS,
     window::Taken,
 };
-use crate::error::Error;
+use crate::error::{Error, StartError};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::reconfigurable::View;
 use quorate_core::{Host, MessageId, ProcessId, counters::Counter, message::Origin};
@@ -403,7 +403,7 @@ impl Builder {
     ///
     /// All machines and plain total orders of a node share one order, which decides who holds the seats. A
     /// plain [total order](Builder::total_order) keeps no state: a process that was started again, or was far
-    /// behind, goes on where the others are, and is told what it [skips](Error::Skipped).
+    /// behind, goes on where the others are, and is told what it [skips](crate::StreamError::Skipped).
     /// [Primary views](Builder::views) share it, too, and are joined again. The node's other
     /// modules take a restart for what it is, the crash of the first start: they go on without that process,
     /// and at the second start their handles say [`StartedAgain`](Error::StartedAgain).
@@ -414,7 +414,7 @@ impl Builder {
         &mut self,
         name: impl Into<Coded<M::Command>>,
         machine: M,
-    ) -> Result<Replicated<M>, Error> {
+    ) -> Result<Replicated<M>, StartError> {
         let coded = name.into();
         let algorithms = coded.codec.of(&coded.name, "replicated");
         self.replicated_with(coded, &algorithms, machine, |_| {})
@@ -427,7 +427,7 @@ impl Builder {
         algorithms: &str,
         machine: M,
         beside: impl FnOnce(&Wiring) + Send + 'static,
-    ) -> Result<Replicated<M>, Error> {
+    ) -> Result<Replicated<M>, StartError> {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
         let flow = Flow::new(self.limits, limit);
         let shared = Arc::new(Shared::new(flow, codec, machine));
@@ -444,7 +444,9 @@ impl Builder {
                 undecodable: host.counters().counter(host.path(), "undecodable"),
             };
             // There is one: a machine was declared.
-            let group = wiring.group.as_ref().ok_or(Error::NotStarted)?;
+            let Some(group) = &wiring.group else {
+                return Ok(());
+            };
             beside(&wiring);
             wiring.links.pressure(group.wait(), flow.pressure());
             flow.open(wiring.origin(), group.share(Box::new(replica)));

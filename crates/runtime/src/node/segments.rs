@@ -6,7 +6,7 @@ use super::{
     operations::{Begun, Operations, Sharing},
     pending::Progress,
 };
-use crate::error::Error;
+use crate::error::{Error, MemoryError, StartError};
 use quorate_abstractions::{
     pressure::Wait,
     snapshot::{Action, Indication, Outcome, Request, Segment},
@@ -69,23 +69,23 @@ impl<T> Segments<T> {
     /// one.
     ///
     /// # Errors
-    /// [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge): a message carries the values of
-    /// all processes, and their limit is that of messages by n+1; [`Unencodable`](Error::Unencodable).
-    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
-    /// before it began: there was no update. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the
-    /// update is in flight: it takes effect once, at any time, or never.
-    pub async fn update(&self, value: &T) -> Result<(), Error> {
+    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge): a
+    /// message carries the values of all processes, and their limit is that of messages by n+1;
+    /// [`Unencodable`](Error::Unencodable). [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before it
+    /// began: there was no update. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the update is in
+    /// flight: it takes effect once, at any time, or never.
+    pub async fn update(&self, value: &T) -> Result<(), MemoryError> {
         let value = (self.codec.encode)(value)?;
         let (size, limit) = (value.len(), self.limit);
         if size > limit {
-            return Err(Error::TooLarge { size, limit });
+            return Err(Error::TooLarge { size, limit }.into());
         }
         let update = self.operations.operate((), size, Action::Update(value));
         match update.await? {
             Outcome::Updated => Ok(()),
             // An operation has begun that the handle knows nothing of.
-            Outcome::Scanned(_) | Outcome::Refused(_) => Err(Error::Busy),
+            Outcome::Scanned(_) | Outcome::Refused(_) => Err(MemoryError::Busy),
         }
     }
 
@@ -94,9 +94,9 @@ impl<T> Segments<T> {
     /// ordered: of two, one has the same as the other, or something newer, in every segment.
     ///
     /// # Errors
-    /// [`UndecodableSegment`](Error::UndecodableSegment) when a value is no `T`; and as
+    /// [`UndecodableSegment`](MemoryError::UndecodableSegment) when a value is no `T`; and as
     /// [`update`](Segments::update), but for the errors of values.
-    pub async fn scan(&self) -> Result<Vec<Option<T>>, Error> {
+    pub async fn scan(&self) -> Result<Vec<Option<T>>, MemoryError> {
         let segments = self.scan_numbered().await?;
         Ok(segments.into_iter().map(|(_, value)| value).collect())
     }
@@ -106,14 +106,14 @@ impl<T> Segments<T> {
     ///
     /// # Errors
     /// As [`scan`](Segments::scan).
-    pub async fn scan_numbered(&self) -> Result<Vec<(u64, Option<T>)>, Error> {
+    pub async fn scan_numbered(&self) -> Result<Vec<(u64, Option<T>)>, MemoryError> {
         match self.operations.operate((), 0, Action::Scan).await? {
             Outcome::Scanned(view) => {
                 let segments = view.into_iter().enumerate();
                 segments.map(|it| decode(self.codec, it)).collect()
             }
             // An operation has begun that the handle knows nothing of.
-            Outcome::Updated | Outcome::Refused(_) => Err(Error::Busy),
+            Outcome::Updated | Outcome::Refused(_) => Err(MemoryError::Busy),
         }
     }
 
@@ -126,7 +126,7 @@ impl<T> Segments<T> {
 fn decode<T>(
     codec: Coding<T>,
     (index, segment): (usize, Segment),
-) -> Result<(u64, Option<T>), Error> {
+) -> Result<(u64, Option<T>), MemoryError> {
     let Segment { sequence, value } = segment;
     if sequence == 0 {
         return Ok((0, None));
@@ -134,7 +134,10 @@ fn decode<T>(
     let value = (codec.decode)(value);
     // A view has no more segments than there are processes.
     let of = ProcessId::from_rank(index + 1);
-    let undecodable = || of.map_or(Error::Unencodable, |of| Error::UndecodableSegment { of });
+    let undecodable = || match of {
+        Some(of) => MemoryError::UndecodableSegment { of },
+        None => Error::Unencodable.into(),
+    };
     Ok((sequence, Some(value.ok_or_else(undecodable)?)))
 }
 
@@ -146,11 +149,14 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn snapshot<T>(&mut self, name: impl Into<Coded<T>>) -> Result<Segments<T>, Error> {
+    pub fn snapshot<T>(&mut self, name: impl Into<Coded<T>>) -> Result<Segments<T>, StartError> {
         self.snapshot_of(name.into())
     }
 
-    fn snapshot_of<T>(&mut self, Coded { name, codec }: Coded<T>) -> Result<Segments<T>, Error> {
+    fn snapshot_of<T>(
+        &mut self,
+        Coded { name, codec }: Coded<T>,
+    ) -> Result<Segments<T>, StartError> {
         let operations = Arc::new(Operations::new(self.limits, Sharing::of_a_kind()));
         let told = operations.clone();
         self.module(

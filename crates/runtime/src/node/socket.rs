@@ -1,5 +1,5 @@
 //! The socket of a node.
-use crate::error::Error;
+use crate::error::StartError;
 use std::{
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
@@ -38,9 +38,9 @@ pub(super) enum Bound {
 }
 
 impl Socket {
-    pub(super) fn bind(self) -> Result<Bound, Error> {
+    pub(super) fn bind(self) -> Result<Bound, StartError> {
         let refused = |address| {
-            move |error| Error::Bind {
+            move |error| StartError::Bind {
                 address,
                 error: Arc::new(error),
             }

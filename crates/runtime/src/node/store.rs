@@ -6,7 +6,7 @@
 //! is looked at when it begins. What others write at the same time is
 //! not known here yet: n processes overshoot to n times the limit at most, since each knows what it has written
 //! itself. Messages have room for that.
-use crate::error::Error;
+use crate::error::MemoryError;
 use bytes::Bytes;
 use quorate_abstractions::register::{Outcome, Tag};
 use std::{
@@ -53,14 +53,14 @@ impl Store {
 
     /// This process is about to write a register, of which it writes one value at a time: of several before an
     /// operation begins, the last.
-    pub fn begin(&self, register: &Bytes, value: usize) -> Result<(), Error> {
+    pub fn begin(&self, register: &Bytes, value: usize) -> Result<(), MemoryError> {
         let mut state = self.state();
         let before = state.length(register);
         let grows = (register.len() + value + ENTRY).saturating_sub(before);
         let others = state.coming.iter().filter(|(name, _)| *name != register);
         let coming: usize = others.map(|(_, (_, grows))| grows).sum();
         if grows > 0 && state.stored + coming + grows > self.limit {
-            return Err(Error::StoreFull { limit: self.limit });
+            return Err(MemoryError::StoreFull { limit: self.limit });
         }
         state.coming.insert(register.clone(), (value, grows));
         Ok(())
@@ -121,7 +121,7 @@ mod tests {
         store.begin(&a, 500).unwrap();
         assert!(matches!(
             store.begin(&b, 500),
-            Err(Error::StoreFull { limit: 1000 })
+            Err(MemoryError::StoreFull { limit: 1000 })
         ));
         store.ended(&a, &Outcome::Written { tag: tag(1) });
         // The tap below has seen the same write.

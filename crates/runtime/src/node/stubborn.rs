@@ -7,7 +7,7 @@ use super::{
     messages::Messages,
     outlet::Outlet,
 };
-use crate::error::Error;
+use crate::error::{Error, StartError};
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{Indication, Transmit},
@@ -59,7 +59,8 @@ impl<T> Repeater<T> {
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked): the message was not sent.
     pub async fn send(&self, to: ProcessId, message: &T) -> Result<Repetition, Error> {
         if to.rank() > self.n {
-            return Err(Error::NotMember { me: to, n: self.n });
+            let (process, n) = (to, self.n);
+            return Err(Error::NotMember { process, n });
         }
         let bytes = (self.codec.encode)(message)?;
         let size = bytes.len();
@@ -134,14 +135,14 @@ impl Builder {
     pub fn stubborn<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Repeater<T>, Messages<T>), Error> {
+    ) -> Result<(Repeater<T>, Messages<T>), StartError> {
         self.stubborn_of(name.into())
     }
 
     fn stubborn_of<T>(
         &mut self,
         Coded { name, codec }: Coded<T>,
-    ) -> Result<(Repeater<T>, Messages<T>), Error> {
+    ) -> Result<(Repeater<T>, Messages<T>), StartError> {
         let kept = Arc::new(Kept::new(self.limits));
         let (outlet, intake) = Outlet::new(self.backlog);
         let (opened, inlet) = (kept.clone(), outlet.clone());

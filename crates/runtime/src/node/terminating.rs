@@ -7,7 +7,7 @@ use super::{
     modules::HEADS,
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
-use crate::error::Error;
+use crate::error::{Error, StartError, StreamError};
 use bytes::Bytes;
 use futures::Stream;
 use quorate_abstractions::{
@@ -106,14 +106,14 @@ impl Cost for Deliver {
 ///
 /// Answers that are not read wait, up to the builder's limit, as for
 /// [`Deliveries`](super::Deliveries). A payload that is no `T` gives
-/// [`Error::UndecodableAnswer`], and the stream goes on.
+/// [`StreamError::UndecodableAnswer`], and the stream goes on.
 pub struct Answers<T> {
     intake: Intake<Deliver>,
     decode: fn(Bytes) -> Option<T>,
 }
 
 impl<T> Answers<T> {
-    fn answer(&self, delivery: Deliver) -> Result<Answer<T>, Error> {
+    fn answer(&self, delivery: Deliver) -> Result<Answer<T>, StreamError> {
         let Deliver {
             source,
             number,
@@ -122,7 +122,7 @@ impl<T> Answers<T> {
         let outcome = match outcome {
             terminating::Outcome::SenderFaulty => Outcome::SenderFaulty,
             terminating::Outcome::Message(payload) => {
-                let undecodable = Error::UndecodableAnswer { of: source, number };
+                let undecodable = StreamError::UndecodableAnswer { of: source, number };
                 Outcome::Message((self.decode)(payload).ok_or(undecodable)?)
             }
         };
@@ -135,7 +135,7 @@ impl<T> Answers<T> {
 }
 
 impl<T> Stream for Answers<T> {
-    type Item = Result<Answer<T>, Error>;
+    type Item = Result<Answer<T>, StreamError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -159,7 +159,7 @@ impl Builder {
     pub fn terminating<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Source<T>, Answers<T>), Error> {
+    ) -> Result<(Source<T>, Answers<T>), StartError> {
         self.terminating_of(name.into(), true)
     }
 
@@ -171,7 +171,7 @@ impl Builder {
     pub fn terminating_regular<T>(
         &mut self,
         name: impl Into<Coded<T>>,
-    ) -> Result<(Source<T>, Answers<T>), Error> {
+    ) -> Result<(Source<T>, Answers<T>), StartError> {
         self.terminating_of(name.into(), false)
     }
 
@@ -179,7 +179,7 @@ impl Builder {
         &mut self,
         Coded { name, codec }: Coded<T>,
         is_uniform: bool,
-    ) -> Result<(Source<T>, Answers<T>), Error> {
+    ) -> Result<(Source<T>, Answers<T>), StartError> {
         if self.synchrony.is_none() {
             return Err(NeedsPerfect("terminating").into());
         }

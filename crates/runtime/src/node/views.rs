@@ -11,7 +11,7 @@ use super::{
     modules::{Door, HEADS},
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
-use crate::error::Error;
+use crate::error::{Error, StartError, StreamError};
 use bytes::Bytes;
 use futures::Stream;
 use quorate_abstractions::{
@@ -193,12 +193,12 @@ pub struct Events<T> {
 }
 
 impl<T> Events<T> {
-    fn event(&self, indication: Indication) -> Option<Result<Event<T>, Error>> {
+    fn event(&self, indication: Indication) -> Option<Result<Event<T>, StreamError>> {
         Some(Ok(match indication {
             Indication::View { view, newcomers } => Event::View { view, newcomers },
             Indication::Deliver(Deliver { id, payload, .. }) => {
                 let Some(message) = (self.decode)(payload) else {
-                    return Some(Err(Error::Undecodable { id }));
+                    return Some(Err(StreamError::Undecodable { id }));
                 };
                 let origin = id.origin.process;
                 Event::Deliver(Delivery {
@@ -220,7 +220,7 @@ impl<T> Events<T> {
                 is_certain,
             }) => {
                 let Some(message) = (self.decode)(payload) else {
-                    return Some(Err(Error::Undecodable { id }));
+                    return Some(Err(StreamError::Undecodable { id }));
                 };
                 Event::Lost(Lost {
                     id,
@@ -234,7 +234,7 @@ impl<T> Events<T> {
 }
 
 impl<T> Stream for Events<T> {
-    type Item = Result<Event<T>, Error>;
+    type Item = Result<Event<T>, StreamError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -285,7 +285,10 @@ impl Builder {
     ///
     /// # Errors
     /// When the name is used already.
-    pub fn views<T>(&mut self, name: impl Into<Coded<T>>) -> Result<(Group<T>, Events<T>), Error> {
+    pub fn views<T>(
+        &mut self,
+        name: impl Into<Coded<T>>,
+    ) -> Result<(Group<T>, Events<T>), StartError> {
         self.views_of(name.into(), Views::Primary)
     }
 
@@ -299,7 +302,7 @@ impl Builder {
         &mut self,
         name: impl Into<Coded<T>>,
         views: Views,
-    ) -> Result<(Group<T>, Events<T>), Error> {
+    ) -> Result<(Group<T>, Events<T>), StartError> {
         self.views_of(name.into(), views)
     }
 
@@ -307,7 +310,7 @@ impl Builder {
         &mut self,
         Coded { name, codec }: Coded<T>,
         views: Views,
-    ) -> Result<(Group<T>, Events<T>), Error> {
+    ) -> Result<(Group<T>, Events<T>), StartError> {
         if views.needs_perfect() && self.synchrony.is_none() {
             return Err(NeedsPerfect(views.name()).into());
         }

@@ -5,7 +5,7 @@ use super::{
     replicated::{Bank, bind, deposit, free, kill},
 };
 use crate::{
-    Builder, Error, Node, Proposer, Voter,
+    Builder, Error, Node, ProposeError, Proposer, StartError, Voter,
     faults::{Direction, Fault},
 };
 use futures::StreamExt;
@@ -127,21 +127,24 @@ async fn what_needs_synchrony_or_does_not_exist_is_refused() {
         let name = consensus.name();
         let refused = matches!(
             builder.consensus::<u64>(name, consensus),
-            Err(Error::NeedsPerfect(_))
+            Err(StartError::NeedsPerfect(_))
         );
         assert_eq!(refused, consensus.needs() == Needs::Perfect, "{name}");
     }
     for commit in Commit::all() {
         let name = commit.name();
-        let refused = matches!(builder.commit(name, commit), Err(Error::NeedsPerfect(_)));
+        let refused = matches!(
+            builder.commit(name, commit),
+            Err(StartError::NeedsPerfect(_))
+        );
         assert_eq!(refused, commit.needs() == Needs::Perfect, "{name}");
     }
-    let unknown = "raffle".parse::<Consensus>().map_err(Error::from);
-    assert!(matches!(unknown, Err(Error::UnknownAgreement(_))));
-    let unknown = "three-phase".parse::<Commit>().map_err(Error::from);
-    assert!(matches!(unknown, Err(Error::UnknownAgreement(_))));
+    let unknown = "raffle".parse::<Consensus>().map_err(StartError::from);
+    assert!(matches!(unknown, Err(StartError::UnknownAgreement(_))));
+    let unknown = "three-phase".parse::<Commit>().map_err(StartError::from);
+    assert!(matches!(unknown, Err(StartError::UnknownAgreement(_))));
     let twice = builder.commit("two-phase", Commit::TwoPhase);
-    assert!(matches!(twice, Err(Error::UsedTwice(_))));
+    assert!(matches!(twice, Err(StartError::UsedTwice(_))));
 }
 
 #[tokio::test]
@@ -154,9 +157,15 @@ async fn a_caller_is_told_what_it_did_wrong_and_nobody_waits_for_a_stopped_node(
         .consensus::<u8>("bits", Consensus::Randomised)
         .unwrap();
     let deals = builder.commit("deals", Commit::TwoPhase).unwrap();
-    assert!(matches!(lots.propose(1, &5).await, Err(Error::NotStarted)));
+    assert!(matches!(
+        lots.propose(1, &5).await,
+        Err(ProposeError::Failed(Error::NotStarted))
+    ));
     let node = builder.maximum_message(2048).start().await.unwrap();
-    assert!(matches!(bits.propose(1, &2).await, Err(Error::NotABit)));
+    assert!(matches!(
+        bits.propose(1, &2).await,
+        Err(ProposeError::NotABit)
+    ));
     // The others are not there: nothing is decided.
     let waits = tokio::spawn({
         let lots = lots.clone();
@@ -169,7 +178,7 @@ async fn a_caller_is_told_what_it_did_wrong_and_nobody_waits_for_a_stopped_node(
     let second = async {
         loop {
             match tokio::time::timeout(Duration::from_millis(20), lots.propose(1, &6)).await {
-                Ok(Err(error @ Error::RequestedTwice { .. })) => break error,
+                Ok(Err(error @ ProposeError::RequestedTwice { .. })) => break error,
                 Ok(other) => panic!("{other:?}"),
                 // It came first: then the other is refused.
                 Err(_) => {}
@@ -182,14 +191,24 @@ async fn a_caller_is_told_what_it_did_wrong_and_nobody_waits_for_a_stopped_node(
     assert!(
         matches!(
             ended,
-            Err(Error::OutcomeUnknown | Error::Stopped | Error::RequestedTwice { .. })
+            Err(ProposeError::Failed(Error::OutcomeUnknown | Error::Stopped)
+                | ProposeError::RequestedTwice { .. })
         ),
         "{ended:?}"
     );
     let ended = within(votes).await.unwrap();
-    assert!(matches!(ended, Err(Error::OutcomeUnknown)), "{ended:?}");
-    assert!(matches!(lots.propose(2, &5).await, Err(Error::Stopped)));
-    assert!(matches!(deals.outcome(1).await, Err(Error::Stopped)));
+    assert!(
+        matches!(ended, Err(ProposeError::Failed(Error::OutcomeUnknown))),
+        "{ended:?}"
+    );
+    assert!(matches!(
+        lots.propose(2, &5).await,
+        Err(ProposeError::Failed(Error::Stopped))
+    ));
+    assert!(matches!(
+        deals.outcome(1).await,
+        Err(ProposeError::Failed(Error::Stopped))
+    ));
 }
 
 /// p1 is heard by nobody for longer than the bounds allow, and hears the others.
@@ -217,12 +236,18 @@ async fn a_process_that_is_reported_as_crashed_and_lives_learns_of_it_and_stops(
         }
         // It may hear of the decision before it hears of its exclusion.
         let first = outcomes.remove(0);
-        let is_right = |outcome: &Result<_, Error>| {
-            matches!(outcome, Ok(Outcome::Abort) | Err(Error::OutcomeUnknown))
+        let is_right = |outcome: &Result<_, ProposeError>| {
+            matches!(
+                outcome,
+                Ok(Outcome::Abort) | Err(ProposeError::Failed(Error::OutcomeUnknown))
+            )
         };
         assert!(is_right(&first), "{kind:?}: {first:?}");
         let refused = within(voters[0].vote(3, Vote::Yes)).await;
-        assert!(matches!(refused, Err(Error::ReportedCrashed { .. })));
+        assert!(matches!(
+            refused,
+            Err(ProposeError::Failed(Error::ReportedCrashed { .. }))
+        ));
         within(nodes[0].ended()).await;
         let first = nodes.remove(0);
         let why = within(first.shutdown()).await;
@@ -287,7 +312,7 @@ async fn a_second_start_within_the_timeout_is_the_crash_of_the_first() {
         }
         let refused = within(again.voter.vote(2, Vote::Yes)).await;
         assert!(
-            matches!(refused, Err(Error::Excluded { .. })),
+            matches!(refused, Err(ProposeError::Failed(Error::Excluded { .. }))),
             "{refused:?}"
         );
         for one in all {
@@ -318,7 +343,10 @@ async fn who_rejoins_the_order_stays_out_of_what_stands_on_p_and_is_told_of_no_r
     }
     assert_eq!(deposit(&bank, "ann", 2).await, 3);
     let refused = within(again.voter.vote(2, Vote::Yes)).await;
-    assert!(matches!(refused, Err(Error::StartedAgain)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ProposeError::Failed(Error::StartedAgain))),
+        "{refused:?}"
+    );
     // Notices come after what it has waited for, if they come.
     for (_, bank) in &all {
         deposit(bank, "bob", 1).await;

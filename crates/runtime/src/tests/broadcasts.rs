@@ -3,7 +3,7 @@ use super::{
     node::{Kind, builders, within},
     p,
 };
-use crate::{Error, Event, Node};
+use crate::{Event, Node, StartError};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use quorate_abstractions::{best_effort, link::Links};
@@ -79,11 +79,11 @@ async fn what_needs_synchrony_or_does_not_exist_is_refused() {
     for broadcast in Broadcast::all() {
         let name = broadcast.name();
         let declared = builder.broadcast::<u64>(name, broadcast);
-        let refused = matches!(declared, Err(Error::NeedsPerfect(_)));
+        let refused = matches!(declared, Err(StartError::NeedsPerfect(_)));
         assert_eq!(refused, broadcast.needs() == Needs::Perfect, "{name}");
     }
-    let unknown = "gossip".parse::<Broadcast>().map_err(Error::from);
-    assert!(matches!(unknown, Err(Error::UnknownBroadcast(_))));
+    let unknown = "gossip".parse::<Broadcast>().map_err(StartError::from);
+    assert!(matches!(unknown, Err(StartError::UnknownBroadcast(_))));
 }
 
 #[tokio::test]
@@ -92,11 +92,11 @@ async fn views_that_need_synchrony_or_do_not_exist_are_refused() {
     for views in Views::all() {
         let name = views.name();
         let declared = builder.views_with::<u64>(name, views);
-        let refused = matches!(declared, Err(Error::NeedsPerfect(_)));
+        let refused = matches!(declared, Err(StartError::NeedsPerfect(_)));
         assert_eq!(refused, views.needs_perfect(), "{name}");
     }
-    let unknown = "gossip".parse::<Views>().map_err(Error::from);
-    assert!(matches!(unknown, Err(Error::UnknownViews(_))));
+    let unknown = "gossip".parse::<Views>().map_err(StartError::from);
+    assert!(matches!(unknown, Err(StartError::UnknownViews(_))));
     let mut builder = builder.assume_synchronous(bounds());
     for views in Views::all().filter(|views| views.needs_perfect()) {
         let name = views.name();
@@ -187,7 +187,7 @@ async fn a_group_over_p_excludes_who_is_gone_and_goes_on() {
 async fn group_membership_agrees_on_who_is_gone() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
     let refused = builder.membership("members");
-    assert!(matches!(refused, Err(Error::NeedsPerfect(_))));
+    assert!(matches!(refused, Err(StartError::NeedsPerfect(_))));
     let delay = Duration::from_secs(2);
     let bounds = exclude_on_timeout::Configuration::new(Duration::from_millis(100), delay).unwrap();
     let (mut nodes, mut handles) = (Vec::new(), Vec::new());

@@ -4,7 +4,7 @@ use super::{
     p,
 };
 use crate::{
-    Builder, Error, SubmitError,
+    Builder, Error, MemoryError, ProposeError, SubmitError,
     choice::Consensus,
     node::{Codec, Coded, Raw, Serde, Uncodable, Way},
 };
@@ -86,7 +86,9 @@ async fn every_kind_of_handle_has_the_codec_that_it_is_given() {
     let refused = |result| matches!(result, Err(Error::Unencodable));
     assert!(refused(within(orders.broadcast(3)).await.map(drop)));
     assert!(refused(within(mail.send(p(1), 3)).await.map(drop)));
+    let refused = |result| matches!(result, Err(ProposeError::Failed(Error::Unencodable)));
     assert!(refused(within(choice.propose(2, &3)).await.map(drop)));
+    let refused = |result| matches!(result, Err(MemoryError::Failed(Error::Unencodable)));
     assert!(refused(within(registers.write("a", &3)).await));
     assert!(refused(within(segments.update(&3)).await));
     let refused = within(counts.write("a", &3)).await;

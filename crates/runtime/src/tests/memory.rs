@@ -4,7 +4,8 @@ use super::{
     p,
 };
 use crate::{
-    Error, LatticeProposer, Node, QuorumSystem, Reading, Registers, Segments, Withdrawal,
+    Error, LatticeProposer, MemoryError, Node, QuorumSystem, Reading, Registers, Segments,
+    StartError, Withdrawal,
     node::{Coded, Wiring},
 };
 use bytes::Bytes;
@@ -61,7 +62,7 @@ async fn whoever_reads_after_a_write_gets_what_was_written_in_all_registers() {
             }
             let others = within(all[2][index].write("a", &(0, String::new()))).await;
             match others {
-                Err(Error::NotWriter { writer }) => {
+                Err(MemoryError::NotWriter { writer }) => {
                     assert!(algorithm.has_one_writer() && writer == p(2));
                 }
                 other => assert!(other.is_ok() && !algorithm.has_one_writer()),
@@ -278,22 +279,22 @@ async fn what_needs_synchrony_or_a_writer_or_does_not_exist_is_refused() {
         let one_writer = algorithm.has_one_writer();
         let wrong = builder.registers_with::<u64>(name, algorithm, (!one_writer).then_some(p(1)));
         match wrong {
-            Err(Error::WantsWriter(of)) => assert!(one_writer && of == name),
-            Err(Error::ManyWriters(of)) => assert!(!one_writer && of == name),
+            Err(StartError::WantsWriter(of)) => assert!(one_writer && of == name),
+            Err(StartError::ManyWriters(of)) => assert!(!one_writer && of == name),
             other => panic!("{other:?}"),
         }
         let right = builder.registers_with::<u64>(name, algorithm, one_writer.then_some(p(1)));
-        let refused = matches!(right, Err(Error::NeedsPerfect(_)));
+        let refused = matches!(right, Err(StartError::NeedsPerfect(_)));
         assert_eq!(refused, algorithm.needs() == Needs::Perfect, "{name}");
     }
     let nobody = builder.registers_with::<u64>("nobody", Algorithm::MajorityVoting, Some(p(4)));
-    assert!(matches!(nobody, Err(Error::NotMember { n: 3, .. })));
-    let unknown = "cash".parse::<Algorithm>().map_err(Error::from);
-    assert!(matches!(unknown, Err(Error::UnknownRegisters(_))));
+    assert!(matches!(nobody, Err(StartError::NotMember { n: 3, .. })));
+    let unknown = "cash".parse::<Algorithm>().map_err(StartError::from);
+    assert!(matches!(unknown, Err(StartError::UnknownRegisters(_))));
     let twice = builder.snapshot::<u64>("majority-voting");
-    assert!(matches!(twice, Err(Error::UsedTwice(_))));
+    assert!(matches!(twice, Err(StartError::UsedTwice(_))));
     let unnamed = builder.lattice_agreement::<Union<u64>>("");
-    assert!(matches!(unnamed, Err(Error::BadName(_))));
+    assert!(matches!(unnamed, Err(StartError::BadName(_))));
 }
 
 #[tokio::test]
@@ -303,7 +304,7 @@ async fn nobody_waits_for_a_stopped_node_and_who_waits_in_line_learns_that_nothi
     let segments = builder.snapshot::<u64>("snapshot").unwrap();
     let proposer: LatticeProposer<Union<u64>> = builder.lattice_agreement("union").unwrap();
     let early = within(registers.read("a")).await;
-    assert!(matches!(early, Err(Error::NotStarted)));
+    assert!(matches!(early, Err(MemoryError::Failed(Error::NotStarted))));
     // The others are not there: nothing returns.
     let node = builder.start().await.unwrap();
     let in_vain = tokio::time::timeout(Duration::ZERO, registers.write("a", &1)).await;
@@ -330,16 +331,37 @@ async fn nobody_waits_for_a_stopped_node_and_who_waits_in_line_learns_that_nothi
     };
     let (written, updated, decided) = within(ends).await;
     let told = in_line.try_outcome();
-    assert!(matches!(told, Some(Err(Error::Stopped))), "{told:?}");
+    assert!(
+        matches!(told, Some(Err(MemoryError::Failed(Error::Stopped)))),
+        "{told:?}"
+    );
     let told = within(&mut in_flight).await;
-    assert!(matches!(told, Err(Error::OutcomeUnknown)), "{told:?}");
-    assert!(matches!(written, Err(Error::OutcomeUnknown)));
-    assert!(matches!(updated, Err(Error::OutcomeUnknown)));
-    assert!(matches!(decided, Err(Error::OutcomeUnknown)));
-    assert!(matches!(registers.read("c").await, Err(Error::Stopped)));
-    assert!(matches!(segments.scan().await, Err(Error::Stopped)));
+    assert!(
+        matches!(told, Err(MemoryError::Failed(Error::OutcomeUnknown))),
+        "{told:?}"
+    );
+    assert!(matches!(
+        written,
+        Err(MemoryError::Failed(Error::OutcomeUnknown))
+    ));
+    assert!(matches!(
+        updated,
+        Err(MemoryError::Failed(Error::OutcomeUnknown))
+    ));
+    assert!(matches!(
+        decided,
+        Err(MemoryError::Failed(Error::OutcomeUnknown))
+    ));
+    assert!(matches!(
+        registers.read("c").await,
+        Err(MemoryError::Failed(Error::Stopped))
+    ));
+    assert!(matches!(
+        segments.scan().await,
+        Err(MemoryError::Failed(Error::Stopped))
+    ));
     let late = proposer.propose(&Union::default()).await;
-    assert!(matches!(late, Err(Error::Stopped)));
+    assert!(matches!(late, Err(MemoryError::Failed(Error::Stopped))));
 }
 
 /// The modules were wired before the links refused to start.
@@ -354,9 +376,12 @@ async fn nobody_waits_for_a_node_that_could_not_start() {
     };
     builder.module("twice", "twice", opens_twice).unwrap();
     let started = builder.start().await.map(drop);
-    assert!(matches!(started, Err(Error::Link(_))), "{started:?}");
+    assert!(matches!(started, Err(StartError::Link(_))), "{started:?}");
     let read = within(registers.read("a")).await;
-    assert!(matches!(read, Err(Error::NotStarted)), "{read:?}");
+    assert!(
+        matches!(read, Err(MemoryError::Failed(Error::NotStarted))),
+        "{read:?}"
+    );
 }
 
 /// What is in flight returns when there is a majority again.
@@ -499,12 +524,21 @@ async fn what_no_message_carries_and_what_is_no_value_is_refused() {
     let node = builder.start().await.unwrap();
     let long = "x".repeat(1024);
     let refused = words.write("a", &long).await;
-    assert!(matches!(refused, Err(Error::TooLarge { limit: 1024, .. })));
+    assert!(matches!(
+        refused,
+        Err(MemoryError::Failed(Error::TooLarge { limit: 1024, .. }))
+    ));
     let refused = words.read(&format!("{long}y")).await;
-    assert!(matches!(refused, Err(Error::TooLarge { size: 1025, .. })));
+    assert!(matches!(
+        refused,
+        Err(MemoryError::Failed(Error::TooLarge { size: 1025, .. }))
+    ));
     assert_eq!(within(words.read(&long)).await.unwrap(), None);
     let refused = segments.update(&long[..500].to_owned()).await;
-    assert!(matches!(refused, Err(Error::TooLarge { limit: 492, .. })));
+    assert!(matches!(
+        refused,
+        Err(MemoryError::Failed(Error::TooLarge { limit: 492, .. }))
+    ));
     within(segments.update(&long[..400].to_owned()))
         .await
         .unwrap();
@@ -513,7 +547,7 @@ async fn what_no_message_carries_and_what_is_no_value_is_refused() {
     within(proposer.propose(&value(1))).await.unwrap();
     let refused = proposer.propose(&value(2)).await;
     assert!(
-        matches!(refused, Err(Error::TooLarge { .. })),
+        matches!(refused, Err(MemoryError::Failed(Error::TooLarge { .. }))),
         "{refused:?}"
     );
     let decided = within(proposer.propose(&value(1))).await.unwrap();
@@ -542,8 +576,8 @@ async fn another_type_is_told_from_the_own() {
     within(words[0].0.write("a", &word)).await.unwrap();
     within(words[0].1.update(&word)).await.unwrap();
     let read = within(numbers[0].0.read("a")).await;
-    assert!(matches!(read, Err(Error::UndecodableValue(name)) if name == "a"));
+    assert!(matches!(read, Err(MemoryError::UndecodableValue(name)) if name == "a"));
     let scanned = within(numbers[0].1.scan()).await;
-    assert!(matches!(scanned, Err(Error::UndecodableSegment { of }) if of == p(1)));
+    assert!(matches!(scanned, Err(MemoryError::UndecodableSegment { of }) if of == p(1)));
     shut_down(nodes).await;
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Broadcaster, Builder, Deliveries, Delivery, Error, Node,
+    Broadcaster, Builder, Deliveries, Delivery, Error, Node, StartError, StreamError,
     faults::{Direction, Fault},
     node::{Standing, Way},
 };
@@ -248,7 +248,7 @@ async fn a_reader_that_lags_is_told_and_cut_off() {
         next += 1;
     };
     assert!(
-        matches!(error, Error::Lagged { limit: 10_000 }),
+        matches!(error, StreamError::Lagged { limit: 10_000 }),
         "{error:?}"
     );
     assert!(within(members[0].delivered.next()).await.is_none());
@@ -275,7 +275,7 @@ async fn a_message_above_the_limit_and_one_of_another_type_are_errors() {
     within(text.broadcast("x".repeat(60 * 1024))).await.unwrap();
     let numbers = nodes[1].2.as_mut().unwrap();
     let first = within(numbers.next()).await.unwrap();
-    assert!(matches!(first, Err(Error::Undecodable { id }) if id.sequence == 1));
+    assert!(matches!(first, Err(StreamError::Undecodable { id }) if id.sequence == 1));
 }
 
 #[tokio::test]
@@ -316,7 +316,7 @@ async fn settings_with_which_nothing_would_happen_are_refused() {
     ]));
     for (builder, message) in refused {
         let error = builder.start().await.err().unwrap();
-        assert!(matches!(error, Error::Zero(_)), "{error:?}");
+        assert!(matches!(error, StartError::Zero(_)), "{error:?}");
         assert_eq!(error.to_string(), message);
     }
     let short = builder().queue_limit(1000).maximum_message(1001);
@@ -478,7 +478,10 @@ async fn a_new_incarnation_is_excluded_and_told_so() {
         "{refused:?}"
     );
     let end = within(again[0].delivered.next()).await;
-    assert!(matches!(end, Some(Err(Error::Excluded { .. }))));
+    assert!(matches!(
+        end,
+        Some(Err(StreamError::Ended(Error::Excluded { .. })))
+    ));
     let mut status = members[0].node.status();
     within(status.wait_for(|now| matches!(now.peers[2].way, Way::Replaced { .. })))
         .await
@@ -516,7 +519,7 @@ async fn a_panic_reaches_every_handle() {
     assert_eq!(message, "faulty/boom: on purpose");
     assert!(matches!(
         within(delivered.next()).await,
-        Some(Err(Error::Panicked(_)))
+        Some(Err(StreamError::Ended(Error::Panicked(_))))
     ));
     assert!(matches!(
         within(orders.broadcast(order(1))).await,
@@ -561,7 +564,7 @@ async fn a_name_is_used_once_and_a_handle_waits_for_the_start() {
     assert_eq!(twice.to_string(), "the name `orders` is used twice");
     assert!(matches!(
         builder.uniform::<Order>("a/b"),
-        Err(Error::BadName(_))
+        Err(StartError::BadName(_))
     ));
     assert!(matches!(
         orders.broadcast(order(1)).await,
@@ -574,13 +577,13 @@ async fn a_module_that_cannot_be_wired_keeps_the_node_from_starting() {
     let mut builder = builders(Kind::Udp, 1).remove(0);
     let (orders, _delivered) = builder.total_order::<Order>("orders").unwrap();
     let refuse = |_| {
-        Err(Error::NeedsPerfect(
+        Err(StartError::NeedsPerfect(
             quorate_catalogue::broadcasts::NeedsPerfect("it"),
         ))
     };
     builder.fallible_module("broken", "it", refuse).unwrap();
     let error = within(builder.start()).await.err().unwrap();
-    assert!(matches!(error, Error::NeedsPerfect(_)), "{error}");
+    assert!(matches!(error, StartError::NeedsPerfect(_)), "{error}");
     let refused = within(orders.broadcast(order(1))).await;
     assert!(matches!(refused, Err(Error::NotStarted)), "{refused:?}");
 }
@@ -594,7 +597,7 @@ fn a_node_starts_within_a_runtime_only() {
     let std::task::Poll::Ready(started) = start.as_mut().poll(&mut context) else {
         panic!("it waits for nothing");
     };
-    assert!(matches!(started.err(), Some(Error::NoRuntime)));
+    assert!(matches!(started.err(), Some(StartError::NoRuntime)));
     let mut broadcast = std::pin::pin!(orders.broadcast(order(1)));
     let refused = broadcast.as_mut().poll(&mut context);
     assert!(matches!(
@@ -622,7 +625,7 @@ async fn addresses_at_which_nobody_can_be_are_refused() {
         let error = builder.start().await.err().unwrap();
         let said = format!("p2 cannot be talked to at {other} from 127.0.0.1:");
         assert!(error.to_string().starts_with(&said), "{error}");
-        assert!(matches!(error, Error::BadAddress { .. }));
+        assert!(matches!(error, StartError::BadAddress { .. }));
     }
     let fine = Node::builder(p(1), vec![own, "[::1]:7000".parse().unwrap()]).tcp(own);
     fine.start().await.unwrap().shutdown().await.unwrap();

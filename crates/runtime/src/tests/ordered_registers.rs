@@ -6,7 +6,7 @@ use super::{
     replicated::{bind, free, kill},
 };
 use crate::{
-    Builder, Error, Node, SubmitError,
+    Builder, CompareError, Error, MemoryError, Node, StartError, SubmitError,
     node::{Coded, Compared, OrderedRegisters, Versioned},
 };
 use bytes::Bytes;
@@ -134,8 +134,14 @@ async fn who_watches_sees_what_is_there_and_what_comes_in_its_order() {
     // Of a register that is not written nothing is told; at the end, the reason.
     let node = all.remove(2).0;
     let ended = async { tokio::join!(node.shutdown(), other.changed()).1 };
-    assert!(matches!(within(ended).await, Err(Error::Stopped)));
-    assert!(matches!(within(watch.changed()).await, Err(Error::Stopped)));
+    assert!(matches!(
+        within(ended).await,
+        Err(MemoryError::Failed(Error::Stopped))
+    ));
+    assert!(matches!(
+        within(watch.changed()).await,
+        Err(MemoryError::Failed(Error::Stopped))
+    ));
 }
 
 #[tokio::test]
@@ -167,7 +173,7 @@ async fn what_is_too_long_or_does_not_come_back_is_refused_and_so_is_a_name_twic
     let mut builder = builders(Kind::Udp, 1).remove(0);
     let texts = builder.ordered_registers::<String>("texts").unwrap();
     let taken = builder.ordered_registers::<u64>("texts");
-    assert!(matches!(taken, Err(Error::UsedTwice(_))), "{taken:?}");
+    assert!(matches!(taken, Err(StartError::UsedTwice(_))), "{taken:?}");
     let early = texts.write("a", &String::new()).await;
     assert!(matches!(
         early,
@@ -201,13 +207,14 @@ async fn a_value_of_another_type_is_an_error_wherever_it_is_read_and_the_next_is
     let mut watch = numbers.watch("a");
     within(watch.changed()).await.unwrap();
     within(bytes.write("a", &Bytes::new())).await.unwrap();
-    let is_undecodable = |error: &Error| matches!(error, Error::UndecodableValue(of) if of == "a");
+    let is_undecodable =
+        |error: &MemoryError| matches!(error, MemoryError::UndecodableValue(of) if of == "a");
     let read = within(numbers.read("a")).await.unwrap_err();
     assert!(is_undecodable(&read), "{read}");
     assert!(is_undecodable(&numbers.peek("a").unwrap_err()));
     assert!(is_undecodable(&within(watch.changed()).await.unwrap_err()));
     let compared = within(numbers.compare_and_set("a", 0, &1)).await;
-    assert!(matches!(compared, Err(SubmitError::NotSubmitted(of)) if is_undecodable(&of)));
+    assert!(matches!(compared, Err(CompareError::UndecodableValue(of)) if of == "a"));
     within(numbers.write("a", &7)).await.unwrap();
     assert_eq!(within(watch.changed()).await.unwrap().value, Some(7));
 }
@@ -219,5 +226,8 @@ async fn of_a_node_that_never_starts_a_watch_ends_with_its_handles() {
     let mut watch = registers.watch("a");
     within(watch.changed()).await.unwrap();
     drop((builder, registers));
-    assert!(matches!(within(watch.changed()).await, Err(Error::Stopped)));
+    assert!(matches!(
+        within(watch.changed()).await,
+        Err(MemoryError::Failed(Error::Stopped))
+    ));
 }

@@ -5,7 +5,7 @@ use super::{
     p,
 };
 use crate::{
-    Error, Messages, Node, Sender, TrySendError,
+    Error, Messages, Node, Sender, StartError, StreamError, TrySendError,
     faults::{Direction, Fault},
     node::Coded,
 };
@@ -43,7 +43,7 @@ async fn met(nodes: &[Node]) {
     }
 }
 
-async fn next<T>(messages: &mut Messages<T>) -> Result<(quorate_core::ProcessId, T), Error> {
+async fn next<T>(messages: &mut Messages<T>) -> Result<(quorate_core::ProcessId, T), StreamError> {
     within(messages.next()).await.expect("the node runs")
 }
 
@@ -127,9 +127,9 @@ async fn a_permit_holds_room_and_what_cannot_be_sent_is_refused() {
         .maximum_message(4096);
     let (mail, mut letters) = builder.links::<String>("mail").unwrap();
     let used = builder.total_order::<u64>("mail:p1");
-    assert!(matches!(used, Err(Error::UsedTwice(_))));
+    assert!(matches!(used, Err(StartError::UsedTwice(_))));
     let used = builder.links::<u64>("mail");
-    assert!(matches!(used, Err(Error::UsedTwice(_))));
+    assert!(matches!(used, Err(StartError::UsedTwice(_))));
     let early = mail.send(p(1), String::new()).await;
     assert!(matches!(early, Err(Error::NotStarted)));
     let node = builder.start().await.unwrap();
@@ -161,7 +161,9 @@ async fn a_message_of_another_type_is_told_with_its_sender_and_the_stream_goes_o
         .unwrap();
     let first = next(&mut letters).await;
     let from = p(2);
-    assert!(matches!(first, Err(Error::UndecodableMessage { from: sender }) if sender == from));
+    assert!(
+        matches!(first, Err(StreamError::UndecodableMessage { from: sender }) if sender == from)
+    );
     assert_eq!(next(&mut letters).await.unwrap(), (from, 7));
 }
 

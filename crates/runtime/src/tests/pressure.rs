@@ -6,7 +6,7 @@ use super::{
     p, start,
 };
 use crate::{
-    Broadcaster, Builder, Deliveries, Error, Node, TryBroadcastError,
+    Broadcaster, Builder, Deliveries, Error, Node, StreamError, TryBroadcastError,
     backlog::{AtTheLimit, Meter},
     node::Snapshot,
 };
@@ -67,7 +67,7 @@ struct Member {
 pub(super) struct Reading {
     count: Arc<AtomicU64>,
     /// What was delivered instead of a message: then reading has ended.
-    failed: Arc<Mutex<Option<Error>>>,
+    failed: Arc<Mutex<Option<StreamError>>>,
 }
 
 impl Reading {
@@ -76,7 +76,7 @@ impl Reading {
         self.count.load(Relaxed)
     }
 
-    fn failed(&self) -> Option<Error> {
+    fn failed(&self) -> Option<StreamError> {
         self.failed.lock().unwrap().clone()
     }
 }
@@ -231,7 +231,7 @@ pub(super) fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -
         while let Some(delivery) = deliveries.next().await {
             let (id, length) = match delivery {
                 Ok(delivery) => (delivery.id, delivery.message.len()),
-                Err(Error::Skipped { next }) if may => {
+                Err(StreamError::Skipped { next }) if may => {
                     let sequence = next.sequence - 1;
                     (MessageId { sequence, ..next }, 0)
                 }
@@ -427,7 +427,7 @@ async fn users_at_both_ends_are_told_of_a_gap_and_go_on() {
         nodes[0].faults().heal();
         let other = p(3 - rank);
         assert!(
-            matches!(gap, Err(Error::Gap { peer }) if peer == other),
+            matches!(gap, Err(StreamError::Gap { peer }) if peer == other),
             "{gap:?}"
         );
     }

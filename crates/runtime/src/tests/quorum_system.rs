@@ -5,7 +5,8 @@ use super::{
     p,
 };
 use crate::{
-    Error, LatticeProposer, Node, Proposer, QuorumSystem, Registers, Segments, Written,
+    Error, LatticeProposer, MemoryError, Node, ProposeError, Proposer, QuorumSystem, Registers,
+    Segments, StartError, Written,
     faults::{Direction, Fault},
 };
 use bytes::Bytes;
@@ -157,7 +158,10 @@ async fn a_state_is_set_and_got_through_quorums_by_calls_that_overlap() {
     for node in nodes {
         within(node.shutdown()).await.unwrap();
     }
-    assert!(matches!(all[0].get().await, Err(Error::Stopped)));
+    assert!(matches!(
+        all[0].get().await,
+        Err(MemoryError::Failed(Error::Stopped))
+    ));
 }
 
 #[tokio::test]
@@ -168,7 +172,7 @@ async fn what_does_not_fit_is_refused() {
     let other = builder.registers_over::<u64>("registers", &five);
     assert!(matches!(
         other,
-        Err(Error::QuorumSystemSize { own: 5, n: 1 })
+        Err(StartError::QuorumSystemSize { own: 5, n: 1 })
     ));
     let registers = builder
         .registers_over::<Vec<u8>>("registers", &system)
@@ -178,7 +182,10 @@ async fn what_does_not_fit_is_refused() {
     let large = vec![7; 40 << 10];
     within(registers.write("a", &large)).await.unwrap();
     let full = within(registers.write("b", &large)).await;
-    assert!(matches!(full, Err(Error::StoreFull { .. })), "{full:?}");
+    assert!(
+        matches!(full, Err(MemoryError::StoreFull { .. })),
+        "{full:?}"
+    );
     // In the place of what is there it fits.
     within(registers.write("a", &vec![8; 40 << 10]))
         .await
@@ -187,13 +194,16 @@ async fn what_does_not_fit_is_refused() {
         .await
         .unwrap();
     let long = within(lots.propose(1, &large)).await;
-    assert!(matches!(long, Err(Error::TooLarge { .. })), "{long:?}");
+    assert!(
+        matches!(long, Err(ProposeError::Failed(Error::TooLarge { .. }))),
+        "{long:?}"
+    );
     within(node.shutdown()).await.unwrap();
 
     let mut builder = builders(Kind::Udp, 1).remove(0).datagram(600);
     builder.registers_over::<u64>("registers", &system).unwrap();
     let short = builder.start().await;
-    assert!(matches!(short, Err(Error::ShortDatagram { .. })));
+    assert!(matches!(short, Err(StartError::ShortDatagram { .. })));
 }
 
 #[tokio::test]

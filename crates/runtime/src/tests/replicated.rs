@@ -4,7 +4,7 @@ use super::{
     *,
 };
 use crate::{
-    Broadcaster, Builder, Deliveries, Error, Node,
+    Broadcaster, Builder, Deliveries, Error, Node, ProposeError, StartError, StreamError,
     choice::Consensus,
     node::{
         Alone, Chunk, Coded, GroupOrder, Items, Machine, Replicated, SubmitError, Unreadable, Way,
@@ -179,7 +179,7 @@ async fn three_rolling_restarts_lose_nothing_of_two_machines() {
                 match within(process.read.next()).await.unwrap() {
                     Ok(delivery) if delivery.message == 100 => last.push(delivery.id),
                     Ok(_) => {}
-                    Err(Error::Skipped { .. }) => skipped += 1,
+                    Err(StreamError::Skipped { .. }) => skipped += 1,
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -243,10 +243,13 @@ async fn what_is_beside_the_order_says_that_its_process_was_started_again() {
     ));
     assert!(matches!(
         choice.propose(2, &1).await,
-        Err(Error::StartedAgain)
+        Err(ProposeError::Failed(Error::StartedAgain))
     ));
     let told = within(heard.next()).await;
-    assert!(matches!(told, Some(Err(Error::StartedAgain))), "{told:?}");
+    assert!(
+        matches!(told, Some(Err(StreamError::Ended(Error::StartedAgain)))),
+        "{told:?}"
+    );
     assert!(within(heard.next()).await.is_none());
     // The others go on.
     let (_, (_, (gossip, _), choice)) = &nodes[1];
@@ -283,7 +286,7 @@ async fn the_name_of_the_order_is_taken_and_other_machines_are_refused() {
     let mut builders = builders(Kind::Udp, 2);
     let mut one = builders.remove(0);
     let taken = one.replicated("group-order", Bank::default());
-    assert!(matches!(taken, Err(Error::UsedTwice(_))));
+    assert!(matches!(taken, Err(StartError::UsedTwice(_))));
     let mut other = builders.remove(0);
     let _bank = one.replicated("bank", Bank::default()).unwrap();
     let _shop = other.replicated("shop", Bank::default()).unwrap();

@@ -4,7 +4,7 @@ use super::{
     p,
 };
 use crate::{
-    Answer, Answers, Builder, Error, Node, Source,
+    Answer, Answers, Builder, Error, Node, Source, StartError, StreamError,
     node::{
         Coded,
         Outcome::{self, Message, SenderFaulty},
@@ -140,7 +140,7 @@ async fn a_message_of_another_type_is_an_error_and_the_stream_goes_on() {
     }
     let first = within(bits.next()).await.unwrap();
     assert!(
-        matches!(first, Err(Error::UndecodableAnswer { of, number: 1 }) if of == p(1)),
+        matches!(first, Err(StreamError::UndecodableAnswer { of, number: 1 }) if of == p(1)),
         "{first:?}"
     );
     let second = within(bits.next()).await.unwrap().unwrap();
@@ -154,11 +154,11 @@ async fn a_message_of_another_type_is_an_error_and_the_stream_goes_on() {
 async fn it_needs_synchrony_and_a_name_of_its_own() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
     let refused = builder.terminating::<u64>("calls");
-    assert!(matches!(refused, Err(Error::NeedsPerfect(_))));
+    assert!(matches!(refused, Err(StartError::NeedsPerfect(_))));
     let mut builder = synchronous(builder, Duration::from_mins(1));
     let (source, _answers) = builder.terminating::<u64>("calls").unwrap();
     let twice = builder.terminating::<u64>("calls");
-    assert!(matches!(twice, Err(Error::UsedTwice(_))));
+    assert!(matches!(twice, Err(StartError::UsedTwice(_))));
     assert!(matches!(source.broadcast(1).await, Err(Error::NotStarted)));
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use quorate_abstractions::atomic_commit::{self, Vote};
 use quorate_runtime::{
-    Error,
+    Error, ProposeError,
     node::{Proposer, Voter},
 };
 use quorate_services::once::{MAXIMUM_VALUE, Outcome};
@@ -94,14 +94,18 @@ pub(super) fn failed(error: &Error, module: &str, done: &str) -> Failure {
                  it; not {done}"
             ),
         ),
-        Error::InstanceOver { .. } => Failure(StatusCode::GONE, error.to_string()),
-        Error::InstanceTooFar { .. } | Error::TooLarge { .. } | Error::StoreFull { .. } => {
-            Failure::bad(format!("{error}; not {done}"))
-        }
+        Error::TooLarge { .. } => Failure::bad(format!("{error}; not {done}")),
         Error::OutcomeUnknown => Failure::unavailable(error.to_string()),
-        Error::Busy | Error::Exhausted | Error::NotWriter { .. } => {
-            Failure(StatusCode::CONFLICT, format!("{error}; not {done}"))
-        }
+        error => Failure::unavailable(format!("{error}; not {done}")),
+    }
+}
+
+/// What the node says of an instance in which it cannot do what it was asked.
+fn failed_in_instance(error: &ProposeError, module: &str, done: &str) -> Failure {
+    match error {
+        ProposeError::InstanceOver { .. } => Failure(StatusCode::GONE, error.to_string()),
+        ProposeError::InstanceTooFar { .. } => Failure::bad(format!("{error}; not {done}")),
+        ProposeError::Failed(error) => failed(error, module, done),
         error => Failure::unavailable(format!("{error}; not {done}")),
     }
 }
@@ -225,7 +229,9 @@ impl Admin {
             }
         };
         match decided {
-            Ok(decided) => decided.map_err(|error| failed(&error, chosen.name(), "proposed")),
+            Ok(decided) => {
+                decided.map_err(|error| failed_in_instance(&error, chosen.name(), "proposed"))
+            }
             Err(Late::NotBegun) => Err(no_room(wait, "proposed")),
             Err(Late::Begun) => Err(Failure::unavailable(format!(
                 "no decision within {wait:?}: have all replicas proposed in this instance? The \
@@ -247,7 +253,7 @@ impl Admin {
         let voter = &self.agreements.commit;
         let voted = async {
             match voter.vote(instance, vote).await {
-                Err(Error::RequestedTwice { .. }) => voter.outcome(instance).await,
+                Err(ProposeError::RequestedTwice { .. }) => voter.outcome(instance).await,
                 outcome => outcome,
             }
         };
@@ -255,7 +261,7 @@ impl Admin {
         match in_time(voted, deadline, has_begun, outcome).await {
             Ok(Ok(atomic_commit::Outcome::Commit)) => Ok("commit".into()),
             Ok(Ok(atomic_commit::Outcome::Abort)) => Ok("abort".into()),
-            Ok(Err(error)) => Err(failed(&error, name, "voted")),
+            Ok(Err(error)) => Err(failed_in_instance(&error, name, "voted")),
             Err(Late::NotBegun) => Err(no_room(wait, "voted")),
             Err(Late::Begun) => Err(Failure::unavailable(format!(
                 "no outcome within {wait:?}: votes are missing, or a replica that `{name}` waits for \
@@ -304,11 +310,11 @@ enum Late {
 
 /// What comes of a request until the deadline; behind it, what is decided already, or whether it was made.
 async fn in_time<D>(
-    request: impl Future<Output = Result<D, Error>>,
+    request: impl Future<Output = Result<D, ProposeError>>,
     deadline: Instant,
     has_begun: impl FnOnce() -> bool,
-    decision: impl Future<Output = Result<D, Error>>,
-) -> Result<Result<D, Error>, Late> {
+    decision: impl Future<Output = Result<D, ProposeError>>,
+) -> Result<Result<D, ProposeError>, Late> {
     if let Ok(decided) = timeout_at(deadline, request).await {
         return Ok(decided);
     }
@@ -327,13 +333,13 @@ async fn decision<T>(
     instance: u64,
     value: &T,
     deadline: Instant,
-) -> Result<Result<T, Error>, Late>
+) -> Result<Result<T, ProposeError>, Late>
 where
     T: Serialize + DeserializeOwned,
 {
     let proposed = async {
         match proposer.propose(instance, value).await {
-            Err(Error::RequestedTwice { .. }) => proposer.decision(instance).await,
+            Err(ProposeError::RequestedTwice { .. }) => proposer.decision(instance).await,
             decided => decided,
         }
     };

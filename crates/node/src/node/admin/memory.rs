@@ -16,7 +16,7 @@ use axum::{
 use bytes::Bytes;
 use quorate_abstractions::lattice::Union;
 use quorate_runtime::{
-    Error,
+    MemoryError,
     node::{LatticeProposer, Segments},
 };
 use serde::Deserialize;
@@ -160,7 +160,7 @@ impl Admin {
         let mut place = place.await.map_err(|not_done| match not_done {
             NotDone::Refused(refusal) => refused(refusal, done, wait),
             NotDone::TooMuch(words) => Failure::bad(words),
-            NotDone::Failed(error) => failed(&error, "registers", done),
+            NotDone::Failed(error) => failed_on_memory(&error, "registers", done),
         })?;
         place.outcome(deadline).await.map_err(|unreturned| {
             Failure::unavailable(match unreturned {
@@ -168,7 +168,7 @@ impl Admin {
                     format!("earlier operations have not returned within {wait:?}; not {done}")
                 }
                 Unreturned::InFlight => no_quorum(wait),
-                Unreturned::Failed(error) => return failed(&error, "registers", done),
+                Unreturned::Failed(error) => return failed_on_memory(&error, "registers", done),
             })
         })
     }
@@ -224,13 +224,25 @@ impl Admin {
 }
 
 fn outcome<O>(
-    returned: Result<Result<O, Error>, Elapsed>,
+    returned: Result<Result<O, MemoryError>, Elapsed>,
     module: &str,
     done: &str,
     wait: Duration,
 ) -> Result<O, Failure> {
     let returned = returned.map_err(|_| Failure::unavailable(no_quorum(wait)))?;
-    returned.map_err(|error| failed(&error, module, done))
+    returned.map_err(|error| failed_on_memory(&error, module, done))
+}
+
+/// What the node says of an operation that it cannot do.
+fn failed_on_memory(error: &MemoryError, module: &str, done: &str) -> Failure {
+    match error {
+        MemoryError::StoreFull { .. } => Failure::bad(format!("{error}; not {done}")),
+        MemoryError::Busy | MemoryError::Exhausted | MemoryError::NotWriter { .. } => {
+            Failure(StatusCode::CONFLICT, format!("{error}; not {done}"))
+        }
+        MemoryError::Failed(error) => failed(error, module, done),
+        error => Failure::unavailable(format!("{error}; not {done}")),
+    }
 }
 
 fn no_quorum(wait: Duration) -> String {

@@ -49,7 +49,7 @@ fn a_second_request_is_refused_even_if_the_first_was_given_up() {
             Poll::Ready(refused) => {
                 assert!(matches!(
                     refused,
-                    Err(Error::RequestedTwice { instance: 1 })
+                    Err(ProposeError::RequestedTwice { instance: 1 })
                 ));
             }
         }
@@ -66,18 +66,18 @@ fn old_decisions_are_forgotten_and_instances_too_far_ahead_are_refused() {
     let over = pin!(agreement.decision(1));
     assert!(matches!(
         poll(over),
-        Poll::Ready(Err(Error::InstanceOver { instance: 1 }))
+        Poll::Ready(Err(ProposeError::InstanceOver { instance: 1 }))
     ));
     let zero = pin!(agreement.request(0, 0, 10));
     assert!(matches!(
         poll(zero),
-        Poll::Ready(Err(Error::InstanceOver { instance: 0 }))
+        Poll::Ready(Err(ProposeError::InstanceOver { instance: 0 }))
     ));
     let far = pin!(agreement.request(4 + AHEAD, 0, 10));
     let most = 3 + AHEAD;
     let refused = poll(far);
     assert!(
-        matches!(refused, Poll::Ready(Err(Error::InstanceTooFar { most: m, .. })) if m == most)
+        matches!(refused, Poll::Ready(Err(ProposeError::InstanceTooFar { most: m, .. })) if m == most)
     );
 }
 
@@ -88,7 +88,10 @@ fn nobody_waits_for_what_has_ended() {
         bytes: 100,
     });
     let early = pin!(unopened.request(1, 0, 10));
-    assert!(matches!(poll(early), Poll::Ready(Err(Error::NotStarted))));
+    assert!(matches!(
+        poll(early),
+        Poll::Ready(Err(ProposeError::Failed(Error::NotStarted)))
+    ));
     let (agreement, _) = opened();
     let mut request = pin!(agreement.request(1, 0, 10));
     assert!(poll(request.as_mut()).is_pending());
@@ -97,7 +100,10 @@ fn nobody_waits_for_what_has_ended() {
     assert!(agreement.has_requested(1) && !agreement.has_requested(2));
     agreement.close(&Error::Stopped);
     let refused = pin!(agreement.request(2, 0, 10));
-    assert!(matches!(poll(refused), Poll::Ready(Err(Error::Stopped))));
+    assert!(matches!(
+        poll(refused),
+        Poll::Ready(Err(ProposeError::Failed(Error::Stopped)))
+    ));
     assert!(
         poll(request.as_mut()).is_pending(),
         "it may still be decided"
@@ -105,9 +111,12 @@ fn nobody_waits_for_what_has_ended() {
     agreement.abandon(&Error::Stopped);
     assert!(matches!(
         poll(request),
-        Poll::Ready(Err(Error::OutcomeUnknown))
+        Poll::Ready(Err(ProposeError::Failed(Error::OutcomeUnknown)))
     ));
-    assert!(matches!(poll(listens), Poll::Ready(Err(Error::Stopped))));
+    assert!(matches!(
+        poll(listens),
+        Poll::Ready(Err(ProposeError::Failed(Error::Stopped)))
+    ));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn unopened(window: usize) -> Words {
     };
     let operations = Operations::new(limits, Sharing::of_a_kind());
     Arc::new(operations.admitting(|_, ask| match ask {
-        Write(TOO_LARGE..) => Err(Error::StoreFull { limit: 1000 }),
+        Write(TOO_LARGE..) => Err(MemoryError::StoreFull { limit: 1000 }),
         Write(_) | Read => Ok(()),
     }))
 }
@@ -259,7 +259,7 @@ fn what_is_not_admitted_when_its_turn_comes_is_told_so_and_the_next_begins() {
     for _ in 0..2 {
         let mut fails = invoke(&operations, "a", Write(TOO_LARGE));
         let refused = fails.try_outcome();
-        assert!(matches!(refused, Some(Err(Error::StoreFull { .. }))));
+        assert!(matches!(refused, Some(Err(MemoryError::StoreFull { .. }))));
         assert!(is_idle(&operations), "it takes nothing");
     }
     let asked = [
@@ -275,13 +275,13 @@ fn what_is_not_admitted_when_its_turn_comes_is_told_so_and_the_next_begins() {
     assert_eq!(taken(&begun), [("a", 1, Read), ("a", 2, Write(2))]);
     for index in [1, 3] {
         let refused = pending[index].try_outcome();
-        assert!(matches!(refused, Some(Err(Error::StoreFull { .. }))));
+        assert!(matches!(refused, Some(Err(MemoryError::StoreFull { .. }))));
     }
     operations.returned(&"a", 2, "written");
     returns(&mut pending[2], "written");
     operations.returned(&"a", 3, "read");
     let refused = pending[5].try_outcome();
-    assert!(matches!(refused, Some(Err(Error::StoreFull { .. }))));
+    assert!(matches!(refused, Some(Err(MemoryError::StoreFull { .. }))));
     assert!(is_idle(&operations));
 }
 
@@ -428,7 +428,10 @@ async fn the_oldest_operation_in_flight_is_known_and_how_long_one_lasted() {
 fn nobody_waits_for_what_has_ended() {
     let unopened = unopened(1);
     let early = pin!(unopened.operate("a", 0, Read));
-    assert!(matches!(poll(early), Poll::Ready(Err(Error::NotStarted))));
+    assert!(matches!(
+        poll(early),
+        Poll::Ready(Err(MemoryError::Failed(Error::NotStarted)))
+    ));
     let (operations, begun) = opened(1);
     let mut in_flight = invoke(&operations, "a", Write(1));
     let mut in_line = invoke(&operations, "a", Write(2));
@@ -436,14 +439,23 @@ fn nobody_waits_for_what_has_ended() {
     operations.close(&Error::Stopped);
     for waits in [&mut in_line, &mut for_room] {
         let told = waits.try_outcome();
-        assert!(matches!(told, Some(Err(Error::Stopped))), "{told:?}");
+        assert!(
+            matches!(told, Some(Err(MemoryError::Failed(Error::Stopped)))),
+            "{told:?}"
+        );
     }
     assert!(in_flight.try_outcome().is_none(), "it may still return");
     operations.abandon(&Error::Stopped);
     let told = in_flight.try_outcome();
-    assert!(matches!(told, Some(Err(Error::OutcomeUnknown))), "{told:?}");
+    assert!(
+        matches!(told, Some(Err(MemoryError::Failed(Error::OutcomeUnknown)))),
+        "{told:?}"
+    );
     let late = pin!(operations.operate("a", 0, Read));
-    assert!(matches!(poll(late), Poll::Ready(Err(Error::Stopped))));
+    assert!(matches!(
+        poll(late),
+        Poll::Ready(Err(MemoryError::Failed(Error::Stopped)))
+    ));
     assert_eq!(taken(&begun).len(), 1);
     assert!(is_idle(&operations));
 }

@@ -16,7 +16,7 @@ fn opened(patience: Duration) -> (Outlet<usize>, Intake<usize>, Arc<Mutex<Vec<Ba
     (outlet, intake, said)
 }
 
-fn next(intake: &mut Intake<usize>) -> Option<Result<usize, Error>> {
+fn next(intake: &mut Intake<usize>) -> Option<Result<usize, StreamError>> {
     match intake.poll_next(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(next) => next,
         Poll::Pending => panic!("nothing waits"),
@@ -49,7 +49,7 @@ fn a_reader_without_gets_what_fits_then_the_error_then_the_end() {
     assert!(matches!(next(&mut intake), Some(Ok(60))));
     assert!(matches!(
         next(&mut intake),
-        Some(Err(Error::Lagged { limit: 100 }))
+        Some(Err(StreamError::Lagged { limit: 100 }))
     ));
     assert!(next(&mut intake).is_none());
 }
