@@ -13,7 +13,7 @@ use quorate_abstractions::{
 };
 use quorate_broadcast::by_leader;
 use quorate_core::{
-    Addr, Host, Incarnation, MessageId, ProcessId, Time,
+    Addr, Host, Incarnation, MessageId, ProcessId, ProcessSet, Time,
     message::fold,
     wire::{self, Wire},
 };
@@ -43,11 +43,14 @@ fn key(id: MessageId) -> (usize, u64, u64) {
     (origin.process.rank(), origin.incarnation.0, sequence)
 }
 
+/// What a user was told, in order.
+type Told = Arc<Mutex<Vec<Indication>>>;
+
 /// One start of a process.
 #[derive(Clone)]
 struct Start {
     requests: Addr<Request>,
-    told: Arc<Mutex<Vec<Indication>>>,
+    told: Told,
     store: Arc<Mutex<Store>>,
 }
 
@@ -57,15 +60,8 @@ fn user(
     me: ProcessId,
     joins: bool,
     door: Arc<OnceLock<Addr<Request>>>,
-) -> (
-    Addr<Indication>,
-    Arc<Mutex<Vec<Indication>>>,
-    Arc<Mutex<Store>>,
-) {
-    let (told, store) = (
-        Arc::<Mutex<Vec<_>>>::default(),
-        Arc::<Mutex<Store>>::default(),
-    );
+) -> (Addr<Indication>, Told, Arc<Mutex<Store>>) {
+    let (told, store) = (Told::default(), Arc::<Mutex<Store>>::default());
     let (log, mine) = (told.clone(), store.clone());
     let up = world.application_with(me, move |indication: Indication, _| {
         let door = door.get().unwrap();
@@ -290,7 +286,7 @@ impl Cluster {
             let told = start.told.lock().unwrap();
             let last = told.iter().rev().find_map(|indication| match indication {
                 Indication::View { view, .. } => Some(view.members),
-                Indication::Excluded { .. } => Some(Default::default()),
+                Indication::Excluded { .. } => Some(ProcessSet::EMPTY),
                 _ => None,
             });
             assert_eq!(last, Some(members), "{what}: p{rank}, {:?}", told.last());

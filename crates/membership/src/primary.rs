@@ -538,7 +538,7 @@ impl Primary {
             self.early.clear();
             self.early_flushes.clear();
             self.upon_left_out(was_member, ctx);
-            self.give_back(lost, true, ctx);
+            give_back(lost, true, ctx);
         }
     }
 
@@ -604,22 +604,22 @@ impl Primary {
         own.filter(|data| data.number > count).cloned().collect()
     }
 
-    /// This process was outside when it broadcast these.
-    fn give_back(&self, lost: Vec<Data>, is_certain: bool, ctx: &mut Ctx<Self>) {
-        for Data { id, payload, .. } in lost {
-            let lost = Lost {
-                id,
-                payload,
-                is_certain,
-            };
-            ctx.trigger(Effect::Indicate(Indication::Lost(lost)));
-        }
-    }
-
     fn indicate_delivery(&self, data: Data, ctx: &mut Ctx<Self>) {
         let (view, Data { id, payload, .. }) = (self.agreed.view.id, data);
         let deliver = Deliver { view, id, payload };
         ctx.trigger(Effect::Indicate(Indication::Deliver(deliver)));
+    }
+}
+
+/// What an excluded process has broadcast, and the others do not have.
+fn give_back(lost: Vec<Data>, is_certain: bool, ctx: &mut Ctx<Primary>) {
+    for Data { id, payload, .. } in lost {
+        let lost = Lost {
+            id,
+            payload,
+            is_certain,
+        };
+        ctx.trigger(Effect::Indicate(Indication::Lost(lost)));
     }
 }
 

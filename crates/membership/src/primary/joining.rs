@@ -1,5 +1,5 @@
 //! Joining: what who is outside does to get in, and what a member does for it.
-use super::{Agreed, Effect, Message, Primary, Standing, send};
+use super::{Agreed, Effect, Message, Primary, Standing, give_back, send};
 use crate::{
     messages::{Counts, Data},
     within::Within,
@@ -162,7 +162,7 @@ impl Primary {
         self.early.clear();
         self.early_flushes.clear();
         self.upon_left_out(was_member || was_waiting, ctx);
-        self.give_back(lost, false, ctx);
+        give_back(lost, false, ctx);
         self.upon_decisions(ctx);
     }
 
@@ -207,7 +207,7 @@ impl Primary {
     /// Tells these, if they may count this process as a member.
     pub(super) fn say_outside(&self, of: ProcessSet, ctx: &mut Ctx<Self>) {
         let View { id, members } = self.agreed.view;
-        let mut others = ProcessSet::from_iter(of.iter().filter(|p| members.contains(*p)));
+        let mut others: ProcessSet = of.iter().filter(|p| members.contains(*p)).collect();
         others.remove(self.me);
         if members.contains(self.me) && !others.is_empty() {
             send(others, Message::Outside { view: id }, ctx);

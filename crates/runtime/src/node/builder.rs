@@ -680,13 +680,6 @@ impl Builder {
             })?;
         }
         if let Some(group) = group {
-            // The task may outlast the node for a while.
-            let of_order = Arc::downgrade(&status);
-            let told = Addr::new(move |news| {
-                if let Some(sight) = of_order.upgrade() {
-                    sight.change(|now| now.upon_group(news));
-                }
-            });
             let below = Below {
                 links: links.clone(),
                 eventually_perfect: detector.suspicions.clone(),
@@ -694,8 +687,7 @@ impl Builder {
                 perfect: perfect.clone(),
                 total_order,
             };
-            let task = group.start(host, self.group_order, &below, self.backlog, told)?;
-            self.act_upon_order(host, task);
+            self.start_group(&group, host, &below, &status)?;
         }
         let (of_detector, of_leader) = (status.clone(), status.clone());
         detector.reach.send(Addr::new(move |reach| {
@@ -730,6 +722,26 @@ impl Builder {
             status.change(|now| now.upon_status(news));
         }));
         Ok(detector.leave)
+    }
+
+    /// Starts the order of the group, now that all who share it are known.
+    fn start_group(
+        &self,
+        group: &Group,
+        host: &TokioHost,
+        below: &Below<PerfectLinks<TokioHost>>,
+        status: &Arc<Sight>,
+    ) -> Result<(), StartError> {
+        // The task may outlast the node for a while.
+        let of_order = Arc::downgrade(status);
+        let told = Addr::new(move |news| {
+            if let Some(sight) = of_order.upgrade() {
+                sight.change(|now| now.upon_group(news));
+            }
+        });
+        let task = group.start(host, self.group_order, below, self.backlog, told)?;
+        self.act_upon_order(host, task);
+        Ok(())
     }
 
     /// The order that the replicated machines, the views and the plain total orders of the node share.
