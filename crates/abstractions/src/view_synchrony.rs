@@ -19,7 +19,8 @@
 //! all. A [`Request::BlockOk`] that nobody asked for is dropped, and counted.
 //!
 //! Where processes join, the user answers [`Indication::StateWanted`] with its state at that point of its
-//! deliveries: it comes while the user is blocked, and until it is answered the view does not change. Who
+//! deliveries, or declines, and another member is asked: it comes while the user is blocked, and until somebody has
+//! given a state the view does not change. Who
 //! joins gets that state, then perhaps messages of the view before which the state lacks, then its view.
 use crate::group_membership::View;
 use bytes::Bytes;
@@ -40,7 +41,12 @@ pub enum Request {
         /// The state, opaque.
         state: Bytes,
     },
-    /// This process, which was excluded, asks to become a member again, without its state.
+    /// The user does not give its state for those: another member is asked.
+    Decline {
+        /// The view.
+        view: u64,
+    },
+    /// This process, which is outside, asks to become a member again, without its state.
     Join,
 }
 
@@ -66,7 +72,8 @@ pub enum Indication {
     /// This process joins: its state is this from now on. Comes before the view is indicated, and before
     /// those messages of the view before that the state lacks.
     State(Bytes),
-    /// The others have installed a view without this process. It may ask to join.
+    /// The others have installed a view without this process, or, where processes are started again, it is a later
+    /// start: then it hears this first. It may ask to join.
     Excluded {
         /// The identifier of that view.
         view: u64,
@@ -79,7 +86,7 @@ pub enum Indication {
 /// A broadcast that the others do not have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lost {
-    /// Whose how-manieth broadcast it is.
+    /// The identifier of the broadcast.
     pub id: MessageId,
     /// The payload.
     pub payload: Bytes,
@@ -109,6 +116,7 @@ impl Observe for Request {
             Request::State { view, state } => Observation::request("State")
                 .instance(*view)
                 .digest(digest(state)),
+            Request::Decline { view } => Observation::request("Decline").instance(*view),
             Request::Join => Observation::request("Join"),
         }
     }

@@ -398,3 +398,71 @@ fn restarts_at_any_time_divide_nobody_and_swallow_nothing() {
         cluster.check_together(&all, &format!("n = {n}, seed {seed}"));
     }
 }
+
+/// Processes are cut off for a while, and go on to broadcast; in between some are killed. Says how much was given
+/// back as lost, and as doubtful.
+fn run_with_cuts(seed: u64) -> (usize, usize) {
+    let mut drawn = 0;
+    let mut draw = |below: u64| {
+        drawn += 1;
+        fold(fold(seed, drawn), 7) % below
+    };
+    let mut cluster = Cluster::new(5, seed, 0.0);
+    let all = [1, 2, 3, 4, 5];
+    cluster.run_until(at(1500));
+    let mut now = 1500;
+    for _ in 0..3 {
+        let cut_off = 1 + draw(5) as usize;
+        let other = 1 + (cut_off + draw(4) as usize) % 5;
+        let (from, to) = (now + draw(400), now + 1500 + draw(6000));
+        let side = ProcessSet::from_iter([p(cut_off)]);
+        cluster.world.partition(side, at(from), Some(at(to)));
+        cluster.chat(&all, now, from + 2000);
+        cluster.run_until(at(from + 2000));
+        if draw(2) == 0 {
+            let killed = from + 2001 + draw(500);
+            cluster.restart(other, at(killed), at(killed + 1 + draw(800)), true);
+        }
+        now = to.max(from + 4000) + 8000;
+        cluster.run_until(at(now));
+    }
+    cluster.run_until(at(now + 40_000));
+    cluster.check_together(&all, &format!("seed {seed}"));
+    let count = |certain| {
+        let starts = cluster.starts.iter().flatten();
+        let given = starts.map(|start| {
+            let told = start.told.lock().unwrap();
+            let is_it =
+                |i: &&Indication| matches!(i, Indication::Lost(lost) if lost.is_certain == certain);
+            told.iter().filter(is_it).count()
+        });
+        given.sum()
+    };
+    (count(true), count(false))
+}
+
+#[test]
+fn who_is_cut_off_while_others_are_killed_gets_back_what_the_others_lack() {
+    let given = (0..20).map(run_with_cuts);
+    let (lost, doubtful) = given.fold((0, 0), |all, next| (all.0 + next.0, all.1 + next.1));
+    assert!(lost > 100, "{lost} lost, {doubtful} doubtful");
+}
+
+/// Whoever has asked to join is killed before it is let in, and comes back without asking: nobody waits for it.
+#[test]
+fn who_is_killed_while_it_joins_and_does_not_ask_again_holds_up_nobody() {
+    for after in (0..200).step_by(10) {
+        let mut cluster = Cluster::new(3, after, 0.0);
+        cluster.run_until(at(1000));
+        cluster.restart(3, at(1000), at(1010), true);
+        // It gets its seat and its state, and asks, some time after it is back.
+        let killed = 1011 + after;
+        cluster.run_until(at(killed));
+        cluster.restart(3, at(killed), at(killed + 10), false);
+        cluster.chat(&[1, 2], killed + 20, killed + 1000);
+        cluster.run_until(at(killed + 15_000));
+        cluster.check_together(&[1, 2], &format!("killed {after} ms after it was back"));
+        let store = cluster.now(1).store.lock().unwrap().len();
+        assert_eq!(store, 2 * 25, "{after}");
+    }
+}

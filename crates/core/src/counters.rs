@@ -39,10 +39,10 @@ impl Counters {
     }
 
     /// Has `told` called when a count begins, and whenever its number of binary digits grows: so that a log tells
-    /// of what happens often no more than a few times. It is called by whoever counts. The first who watches stays.
-    pub fn watch(&self, told: impl Fn(&Name, &'static str, u64) + Send + Sync + 'static) {
-        // Somebody watches already.
-        let _ = self.watcher.set(Box::new(told));
+    /// of what happens often no more than a few times. It is called by whoever counts. Says whether nobody was told before: the first
+    /// who watches stays.
+    pub fn watch(&self, told: impl Fn(&Name, &'static str, u64) + Send + Sync + 'static) -> bool {
+        self.watcher.set(Box::new(told)).is_ok()
     }
 
     /// Every counter's module, reason and value, in order.
@@ -116,11 +116,11 @@ mod tests {
         early.add(1);
         let told = Arc::<Mutex<Vec<_>>>::default();
         let mine = told.clone();
-        counters.watch(move |module, reason, count| {
+        let is_first = counters.watch(move |module, reason, count| {
             let line = (module.to_string(), reason, count);
             mine.lock().unwrap().push(line);
         });
-        counters.watch(|_, _, _| panic!("the first stays"));
+        assert!(is_first && !counters.watch(|_, _, _| panic!("the first stays")));
         let late = counters.counter(&"order".into(), "undecodable");
         for _ in 0..9 {
             late.add(1);

@@ -178,7 +178,9 @@ impl ByConsensus {
                 self.upon_room(ctx);
             }
             Request::BlockOk => self.upon_block_ok(ctx),
-            Request::State { .. } | Request::Join => ctx.count("nobody joins"),
+            Request::State { .. } | Request::Decline { .. } | Request::Join => {
+                ctx.count("nobody joins");
+            }
         }
     }
 

@@ -190,7 +190,9 @@ impl ByTerminating {
                 self.upon_room(ctx);
             }
             Request::BlockOk => self.upon_block_ok(ctx),
-            Request::State { .. } | Request::Join => ctx.count("nobody joins"),
+            Request::State { .. } | Request::Decline { .. } | Request::Join => {
+                ctx.count("nobody joins");
+            }
         }
     }
 

@@ -20,7 +20,8 @@
 //! # Assumes
 //! Perfect links; uniform consensus that decides as soon as one correct process proposes, and tells
 //! all of Π (the leader-driven one); the eventually perfect failure detector ◇P; f < n/2 crashes.
-//! Safety needs neither the detector nor timing. A view changes only while a majority of Π is in it
+//! Safety needs neither the detector nor timing. Members keep the state: never may so many be down *or outside* that
+//! none is left who has it. A view changes only while a majority of Π is in it
 //! or asks to be. The user answers `Block` and `StateWanted`: until then no view changes. A gap
 //! between two members ends the view: the next begins with what anybody has delivered in this one,
 //! and what was said on the way to it is said again.
@@ -31,15 +32,18 @@
 //!   which start of its process it is.
 //! - `Join(view)`, from who is outside of a view → its members; `Outside(view)`, from who is, does not ask, and
 //!   is listed.
-//! - `Transfer(view, counts, messages, state)`, from the member of lowest rank that is not suspected →
-//!   who wants to join: its user's state when it flushed, what that contains, and what it flushed.
+//! - `Transfer(view, counts, messages, state)`, from the member of lowest rank that is not suspected, and whose user
+//!   gives its state → who wants to join: that state when it flushed, what that contains, and what it flushed.
+//!   `Declines(view)`, from a member whose user does not give it → the others.
 //!
 //! # Cost
 //! A broadcast: n − 1 messages, one step. A view change after the crash of the last in rank, over
-//! leader-driven consensus: (n−1)² messages `Flush`, n − 2 forwarded proposals, n − 1 `Accept`,
-//! (n−2)(n−1) `Accepted`: 2(n−1)² + n − 2. A false suspicion costs as much as a crash; a process that
-//! joins costs its `Join` to all members, the transfer, and the change. Memory: as `by_consensus`, and
-//! one view that each other process asked to follow.
+//! leader-driven consensus: (n−1)² messages `Flush`, n − 1 `Accept`, (n−2)(n−1) `Accepted`: 2(n−1)². Over an order,
+//! the flushes, and what it costs to order one message with all that is unstable. The first member alone proposes. A
+//! false suspicion costs as much as a crash; a process that joins costs its `Join` to all members, the transfer, and
+//! the change. Memory: as `by_consensus`, and of each other process its flush of the next view, which start it is, and
+//! which views it has asked to follow, is outside of, or gives no state for; at who sponsors, and at who joins, a
+//! state until the view changes.
 //!
 //! # Why it holds
 //! The view after v is what consensus decides in instance v + 1: there is one, whoever suspects whom.
@@ -254,6 +258,7 @@ impl Primary {
             }
             Request::BlockOk => self.upon_block_ok(ctx),
             Request::State { view, state } => self.upon_state(view, state, ctx),
+            Request::Decline { view } => self.upon_decline(view, ctx),
             Request::Join => self.upon_wish_to_join(ctx),
         }
     }
@@ -303,6 +308,7 @@ impl Primary {
             Message::Flush { view, flush } => self.upon_flush(from, view, flush, ctx),
             Message::Join { view } => self.upon_join(from, view, ctx),
             Message::Outside { view } => self.upon_absent(from, view, ctx),
+            Message::Declines { view } => self.upon_declined(from, view, ctx),
             Message::Transfer {
                 view,
                 counts,
@@ -374,6 +380,12 @@ impl Primary {
             Some(0) if !self.is_member() => return,
             Some(0) => {}
         }
+        if flush.copy.is_some() {
+            self.note_absent(from, view);
+        } else if !self.absent.contains_key(&from) {
+            // It is a member: its latest start is the one that the view has.
+            self.latest.remove(&from);
+        }
         let known = self.flushed.get(&from).map(|known| known.copy);
         if known.is_none_or(|known| flush.copy.is_some() && flush.copy != known) {
             self.flushed.insert(from, flush);
@@ -424,6 +436,7 @@ impl Primary {
             Standing::Outside => self.say_outside(ProcessSet::from_iter([peer]), ctx),
             Standing::Open | Standing::Asked | Standing::Joining | Standing::Waiting { .. } => {}
         }
+        self.say_declined(ProcessSet::from_iter([peer]), ctx);
         self.upon_transfer_lost(peer, ctx);
     }
 
@@ -448,11 +461,12 @@ impl Primary {
         }
     }
 
-    /// Upon the flushes of all that are not suspected, of members and of those that want to join:
-    /// propose them as the next view, if they are a majority of Π.
+    /// Upon the flushes of all that are not suspected, of members and of those that want to join: the first member
+    /// that is not suspected proposes them as the next view, if they are a majority of Π.
     fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
         let joining = self.joining();
-        let awaited = self.staying().union(joining);
+        let staying = self.staying();
+        let awaited = staying.union(joining);
         let outside = self.outside();
         let counts = |(p, flush): (&ProcessId, &Flush)| {
             let is_in = flush.copy.is_some() || !outside.contains(*p);
@@ -460,6 +474,7 @@ impl Primary {
         };
         let members: ProcessSet = self.flushed.iter().filter_map(counts).collect();
         if self.standing != Standing::Blocked
+            || staying.iter().next() != Some(self.me)
             || !awaited.is_subset(members)
             || members.len() < self.processes.majority()
         {
@@ -547,7 +562,7 @@ impl Primary {
         let View { id, members } = self.agreed.view;
         self.within = Within::new(self.me, members);
         self.flushed.clear();
-        self.sponsoring = Sponsoring::default();
+        self.sponsoring.begin(id);
         self.joiners.retain(|_, view| *view >= id);
         self.absent.retain(|_, view| *view >= id);
     }

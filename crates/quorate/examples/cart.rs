@@ -2,7 +2,7 @@
 //! is excluded, learns it, joins again and is given the cart.
 //!
 //! Additions to a cart need no order: processes that pass from one view to the next have delivered the
-//! same additions, so they have the same cart. What the others did not hear of one that was excluded it says again.
+//! same additions, so they have the same cart. What an excluded one has said and nobody else has heard, it says again.
 //!
 //! `cargo run -p quorate --example cart`
 #[expect(dead_code, reason = "deliveries are events here")]
@@ -87,11 +87,13 @@ async fn replicate(
                 replica.send_modify(|now| now.excluded += 1);
                 group.join();
             }
-            Event::Lost(Lost { message, .. }) => {
+            // What the others may have is not said again: it would be in the cart twice.
+            Event::Lost(lost) if lost.is_certain => {
                 // Not here: there may be no room before more events are read.
                 let group = group.clone();
-                tokio::spawn(async move { group.broadcast(message).await });
+                tokio::spawn(async move { group.broadcast(lost.message).await });
             }
+            Event::Lost(_) => {}
         }
     }
     Ok(())

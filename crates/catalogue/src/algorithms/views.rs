@@ -142,9 +142,7 @@ const PRIMARY: Algorithm = Algorithm {
         steps: formula("1", |s| u64::from(s.n > 1)),
         one_dead: Some(OneDead {
             which: Dead::Last,
-            messages: formula("2(n−1)² + 2n−3", |s| {
-                2 * (s.n - 1).pow(2) + 2 * s.n - 3
-            }),
+            messages: formula("(n−1) + 2(n−1)²", |s| s.n - 1 + 2 * (s.n - 1).pow(2)),
             steps: formula("1", |_| 1),
         }),
         sender_crashes: None,

@@ -7,6 +7,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{group_membership::View, view_synchrony::Indication};
 use quorate_core::{Ctx, Incarnation, ProcessId, ProcessSet};
+use std::collections::BTreeMap;
 
 /// What a member does for those that want to join.
 #[derive(Default)]
@@ -17,6 +18,18 @@ pub(super) struct Sponsoring {
     state: Option<Bytes>,
     /// Who has got it.
     served: ProcessSet,
+    /// By process: the last view in which its user did not give its state. Of this process, too.
+    declined: BTreeMap<ProcessId, u64>,
+}
+
+impl Sponsoring {
+    /// A view begins.
+    pub(super) fn begin(&mut self, view: u64) {
+        self.asked = false;
+        self.state = None;
+        self.served = ProcessSet::EMPTY;
+        self.declined.retain(|_, of| *of >= view);
+    }
 }
 
 /// At a member.
@@ -41,7 +54,7 @@ impl Primary {
         self.upon_all_flushed(ctx);
     }
 
-    fn note_absent(&mut self, from: ProcessId, view: u64) {
+    pub(super) fn note_absent(&mut self, from: ProcessId, view: u64) {
         let last = self.absent.entry(from).or_default();
         *last = view.max(*last);
     }
@@ -54,6 +67,14 @@ impl Primary {
         ctx: &mut Ctx<Self>,
     ) {
         self.latest.insert(p, start);
+        // What the start before has asked for, or flushed, is not this one's.
+        self.joiners.remove(&p);
+        self.sponsoring.served.remove(p);
+        self.early_flushes.remove(&p);
+        let copy = self.flushed.get(&p).and_then(|flush| flush.copy);
+        if copy.is_some_and(|copy| copy != start) {
+            self.flushed.remove(&p);
+        }
         self.upon_change_wanted(ctx);
         self.upon_someone_to_sponsor(ctx);
         self.upon_all_flushed(ctx);
@@ -85,12 +106,19 @@ impl Primary {
     /// flushed: ask the user for its state, and send it.
     pub(super) fn upon_someone_to_sponsor(&mut self, ctx: &mut Ctx<Self>) {
         let waiting = self.joining().without(self.sponsoring.served);
-        let first = self.staying().iter().next();
+        let view = self.agreed.view.id;
+        let has_declined = |p: &ProcessId| self.sponsoring.declined.get(p) == Some(&view);
+        let first = self.staying().iter().find(|p| !has_declined(p));
         let has_flushed = matches!(self.standing, Standing::Blocked | Standing::Proposed);
-        if !has_flushed || first != Some(self.me) || waiting.is_empty() {
+        if !has_flushed || waiting.is_empty() {
             return;
         }
-        let view = self.agreed.view.id;
+        if first.is_none() {
+            ctx.count("nobody gives a state");
+        }
+        if first != Some(self.me) {
+            return;
+        }
         let Some(state) = self.sponsoring.state.clone() else {
             if !std::mem::replace(&mut self.sponsoring.asked, true) {
                 ctx.trigger(Effect::Indicate(Indication::StateWanted { view }));
@@ -105,6 +133,33 @@ impl Primary {
             state,
         };
         send(waiting, transfer, ctx);
+    }
+
+    /// The user does not give its state: another member is to be asked.
+    pub(super) fn upon_decline(&mut self, view: u64, ctx: &mut Ctx<Self>) {
+        let is_wanted = view == self.agreed.view.id && self.is_member() && self.sponsoring.asked;
+        if !is_wanted || self.sponsoring.state.is_some() {
+            return ctx.count("state not wanted");
+        }
+        self.sponsoring.declined.insert(self.me, view);
+        self.say_declined(self.agreed.view.members, ctx);
+        self.upon_someone_to_sponsor(ctx);
+    }
+
+    pub(super) fn upon_declined(&mut self, from: ProcessId, view: u64, ctx: &mut Ctx<Self>) {
+        let last = self.sponsoring.declined.entry(from).or_default();
+        *last = view.max(*last);
+        self.upon_someone_to_sponsor(ctx);
+    }
+
+    /// Tells these, if this process has declined in the present view.
+    pub(super) fn say_declined(&self, of: ProcessSet, ctx: &mut Ctx<Self>) {
+        let view = self.agreed.view.id;
+        let mut others = of;
+        others.remove(self.me);
+        if self.sponsoring.declined.get(&self.me) == Some(&view) && !others.is_empty() {
+            send(others, Message::Declines { view }, ctx);
+        }
     }
 
     /// Upon a gap between this process and another: the state may not have got there.

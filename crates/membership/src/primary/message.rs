@@ -41,6 +41,11 @@ pub enum Message {
         /// The view.
         view: u64,
     },
+    /// From a member of this view whose user does not give its state, to the others.
+    Declines {
+        /// The view.
+        view: u64,
+    },
     /// From a member that has flushed this view, to who wants to be in the next: all that it has.
     Transfer {
         /// The view.
@@ -68,6 +73,9 @@ enum Head {
     Outside {
         view: u64,
     },
+    Declines {
+        view: u64,
+    },
     Transfer {
         view: u64,
         counts: Counts,
@@ -93,6 +101,7 @@ impl Wire for Message {
             }
             Message::Join { view } => wire::put_head(&Head::Join { view: *view }, out),
             Message::Outside { view } => wire::put_head(&Head::Outside { view: *view }, out),
+            Message::Declines { view } => wire::put_head(&Head::Declines { view: *view }, out),
             Message::Transfer {
                 view,
                 counts,
@@ -125,7 +134,10 @@ impl Wire for Message {
             }
             Head::Join { view } if bytes.is_empty() => Message::Join { view },
             Head::Outside { view } if bytes.is_empty() => Message::Outside { view },
-            Head::Join { .. } | Head::Outside { .. } => return Err(Undecodable),
+            Head::Declines { view } if bytes.is_empty() => Message::Declines { view },
+            Head::Join { .. } | Head::Outside { .. } | Head::Declines { .. } => {
+                return Err(Undecodable);
+            }
             Head::Transfer {
                 view,
                 counts,
@@ -157,6 +169,7 @@ impl Observe for Message {
                 .digest(digest_of(&flush.messages)),
             Message::Join { view } => Observation::internal("Join").instance(*view),
             Message::Outside { view } => Observation::internal("Outside").instance(*view),
+            Message::Declines { view } => Observation::internal("Declines").instance(*view),
             Message::Transfer {
                 view,
                 messages,
@@ -199,6 +212,7 @@ mod tests {
             transfer,
             Message::Join { view: 9 },
             Message::Outside { view: 9 },
+            Message::Declines { view: 9 },
             Message::Within(stable),
             flush(None),
             flush(Some(Incarnation(1 << 60))),

@@ -78,6 +78,8 @@ pub struct Builder {
     pub(super) modules: BTreeMap<String, Module>,
     /// How many of them keep a state in the order of the group: then there is one.
     pub(super) stateful: usize,
+    /// How many stand on the order of the group, if it puts processes into seats: then there is one, too.
+    pub(super) over_the_order: usize,
     pub(super) handles: Handles,
 }
 
@@ -113,6 +115,7 @@ impl Builder {
             floods: false,
             modules: BTreeMap::new(),
             stateful: 0,
+            over_the_order: 0,
             handles: Handles::default(),
         }
     }
@@ -258,7 +261,8 @@ impl Builder {
     }
 
     /// What orders the commands of [replicated machines](Builder::replicated), and with them the plain total
-    /// orders of the node. The same on every process. Default: by leader.
+    /// orders of the node; by leader, the changes of [primary views](Builder::views), too. The same on every process.
+    /// Default: by leader.
     #[must_use]
     pub fn group_order(mut self, order: GroupOrder) -> Self {
         self.group_order = order;
@@ -582,11 +586,8 @@ impl Builder {
         let algorithms: BTreeSet<_> = algorithms.collect();
         let mut configuration = self.link.clone();
         configuration.stack = Vec::from_iter(algorithms).join(" ");
-        if self.stateful > 0 {
-            let ordered = self
-                .modules
-                .iter()
-                .filter(|(_, module)| module.is_ordered());
+        if self.has_group() {
+            let ordered = self.modules.iter().filter(|(_, it)| self.is_ordered(it));
             let names: Vec<&str> = ordered.map(|(name, _)| name.as_str()).collect();
             let by = self.group_order.algorithms();
             let order = [" ", ORDER, ":", &names.join(","), " ", by].concat();
@@ -613,7 +614,21 @@ impl Builder {
 
     /// Whether a process that was started again is put into its seat.
     fn rejoins(&self) -> bool {
-        self.stateful > 0 && self.group_order == GroupOrder::ByLeader
+        self.has_group() && self.group_order == GroupOrder::ByLeader
+    }
+
+    /// Whether there is an order of the group.
+    fn has_group(&self) -> bool {
+        self.stateful > 0 || self.over_the_order > 0 && self.group_order == GroupOrder::ByLeader
+    }
+
+    /// Whether a module has to do with that order.
+    fn is_ordered(&self, module: &Module) -> bool {
+        match module.place {
+            Place::Beside => false,
+            Place::Shares => true,
+            Place::Over => self.rejoins(),
+        }
     }
 
     /// Starts the detectors, the modules, and what keeps the status. Gives where it is said that this process
@@ -644,7 +659,7 @@ impl Builder {
                 of_perfect.change(|now| now.upon_crash(crash));
             }));
         }
-        let group = (self.stateful > 0).then(|| Arc::new(self.group(host, links)));
+        let group = self.has_group().then(|| Arc::new(self.group(host, links)));
         // Whoever was started again takes part in the order only: elsewhere it is as if it had crashed.
         let (suspicions, trust) = if self.rejoins() {
             let firsts = host.at("first-incarnations");
@@ -656,7 +671,7 @@ impl Builder {
             (detector.suspicions.clone(), leader.clone())
         };
         for (name, module) in std::mem::take(&mut self.modules) {
-            let group = group.as_ref().filter(|_| module.is_ordered());
+            let group = group.as_ref().filter(|_| self.is_ordered(&module));
             let lanes = match (group, module.place) {
                 (Some(group), Place::Over) => group.links_of(&name),
                 (Some(group), _) => group.links().clone(),
@@ -750,10 +765,10 @@ impl Builder {
             process: host.me(),
             incarnation: host.incarnation(),
         };
-        let ordered = self.modules.values().filter(|module| module.is_ordered());
+        let ordered = self.modules.values().filter(|it| self.is_ordered(it));
         // What is missed is made good by a state only: by consensus there is none, and plain orders keep none.
         let has_no_state = self.group_order == GroupOrder::ByConsensus;
-        let wait = if has_no_state || ordered.count() > self.stateful {
+        let wait = if has_no_state || ordered.count() > self.stateful + self.over_the_order {
             Wait::for_order_without_state()
         } else {
             Wait::for_majority()

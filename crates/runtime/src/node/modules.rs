@@ -47,7 +47,7 @@ pub(super) enum Place {
     Beside,
     /// It shares it.
     Shares,
-    /// It shares it, and has lanes of its own under it.
+    /// It shares it, if that order puts processes into seats, and has lanes of its own under it.
     Over,
 }
 
@@ -56,13 +56,6 @@ pub(super) struct Module {
     pub(super) algorithms: String,
     pub(super) wire: Wire,
     pub(super) place: Place,
-}
-
-impl Module {
-    /// Whether it shares the order of the group, if there is one.
-    pub(super) fn is_ordered(&self) -> bool {
-        self.place != Place::Beside
-    }
 }
 
 /// Puts a message's incarnation and number in front of it, for a broadcast that has none.

@@ -80,17 +80,27 @@ impl<I: Cost + Send> Outlet<I> {
 
     /// Hands an item to the reader, unless it lags.
     pub fn tell(&self, item: I) {
+        // Whoever has no reader has nobody to tell.
+        let _ = self.hand(item);
+    }
+
+    /// As [`tell`](Outlet::tell). Says whether there is a reader, who has it now.
+    pub fn hand(&self, item: I) -> bool {
         let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(to) = &*parcels else {
-            return;
+            return false;
         };
         if !self.meter.grow(item.cost()) {
             drop(parcels);
             let limit = self.meter.limit();
             self.close(Some(StreamError::Lagged { limit }));
+            false
         } else if to.send(Parcel::Item(item)).is_err() {
             // The reader is gone.
             *parcels = None;
+            false
+        } else {
+            true
         }
     }
 }
@@ -123,6 +133,19 @@ impl<I> Outlet<I> {
 }
 
 impl<I: Cost> Intake<I> {
+    /// The next of the items that are here, if one is.
+    pub fn take(&mut self) -> Option<I> {
+        loop {
+            match self.parcels.try_recv().ok()? {
+                Parcel::Item(item) => {
+                    self.meter.shrink(item.cost());
+                    return Some(item);
+                }
+                Parcel::End(_) => {}
+            }
+        }
+    }
+
     /// The next item; after an error comes the end.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<I, StreamError>>> {
         self.parcels.poll_recv(cx).map(|parcel| {

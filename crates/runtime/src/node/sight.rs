@@ -31,7 +31,8 @@ const COUNTS: &str = "quorate::counts";
 /// whenever there is twice as much of it.
 pub(super) fn log_counts(counters: &Counters, span: &Span) {
     let span = span.clone();
-    counters.watch(move |module, reason, count| {
+    // A node's own counters: nobody else watches them.
+    let _ = counters.watch(move |module, reason, count| {
         span.in_scope(|| debug!(target: COUNTS, %module, count, "{reason}"));
     });
 }

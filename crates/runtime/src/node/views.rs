@@ -23,7 +23,10 @@ use quorate_catalogue::{broadcasts::NeedsPerfect, views::Views};
 use quorate_core::{Addr, MessageId, ProcessSet};
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 use tracing::{Span, info, warn};
@@ -132,11 +135,14 @@ pub struct Lost<T> {
     pub is_certain: bool,
 }
 
-/// The question for the state of this process.
-#[must_use = "the view does not change before the state is given"]
+/// The question for the state of this process. Who drops it without having given one declines: another member is
+/// asked. If all decline, nobody is let in, and what is broadcast waits until one of the members that want to join, or
+/// of those that decline, is gone.
+#[must_use = "another member is asked when it is dropped"]
 pub struct StateWanted {
     view: u64,
     limit: usize,
+    is_given: AtomicBool,
     door: Addr<Request>,
 }
 
@@ -155,9 +161,19 @@ impl StateWanted {
             let (size, limit) = (state.len(), self.limit);
             return Err(Error::TooLarge { size, limit });
         }
+        self.is_given.store(true, Relaxed);
         let view = self.view;
         self.door.send(Request::State { view, state });
         Ok(())
+    }
+}
+
+impl Drop for StateWanted {
+    fn drop(&mut self) {
+        if !self.is_given.load(Relaxed) {
+            let view = self.view;
+            self.door.send(Request::Decline { view });
+        }
     }
 }
 
@@ -183,8 +199,8 @@ impl Cost for Indication {
 ///
 /// Events that are not read wait, up to the builder's limit, as for
 /// [`Deliveries`](super::Deliveries); who reads nothing at all is waited for 1 second, or 5 where the algorithm
-/// stands on the perfect failure detector. A node whose events nobody reads gives nobody its state: whoever
-/// wants to join waits for it.
+/// stands on the perfect failure detector. Who drops them gives nobody a state: another member is asked. A member that
+/// keeps them and does not read on holds the group up while somebody wants to join.
 pub struct Events<T> {
     intake: Intake<Indication>,
     decode: fn(Bytes) -> Option<T>,
@@ -210,6 +226,7 @@ impl<T> Events<T> {
             Indication::StateWanted { view } => Event::StateWanted(StateWanted {
                 view,
                 limit: self.limit,
+                is_given: AtomicBool::new(false),
                 door: self.door.clone(),
             }),
             Indication::State(state) => Event::State(state),
@@ -230,6 +247,16 @@ impl<T> Events<T> {
             }
             Indication::Block => return None,
         }))
+    }
+}
+
+impl<T> Drop for Events<T> {
+    fn drop(&mut self) {
+        while let Some(indication) = self.intake.take() {
+            if let Indication::StateWanted { view } = indication {
+                self.door.send(Request::Decline { view });
+            }
+        }
     }
 }
 
@@ -278,8 +305,13 @@ impl Builder {
     /// A process that was started again is put into its seat by the others, as with
     /// [replicated machines](Builder::replicated), with which the group shares an order; it hears
     /// [`Excluded`](Event::Excluded), and may join as any other. Its earlier start is a member no more as soon as the
-    /// others hear of the new one. (With [`GroupOrder::ByConsensus`](super::GroupOrder::ByConsensus) nobody is put
-    /// into a seat.)
+    /// others hear of the new one. (With [`GroupOrder::ByConsensus`](super::GroupOrder::ByConsensus) the group has a
+    /// consensus of its own, and nobody is put into a seat.)
+    ///
+    /// Members keep the state, not those that are outside. While one is outside it counts as one that is down: never
+    /// may so many be down or outside that no member is left, and a rolling restart waits for [`Event::View`] at each
+    /// process before it goes on to the next one. While fewer than a majority are members or ask to be, nobody delivers
+    /// anything in a view that is to change.
     ///
     /// `Block` is answered by the handle: what is broadcast while the view changes goes to the next one.
     ///
@@ -347,7 +379,14 @@ impl Builder {
                     }
                     _ => {}
                 }
-                inlet.tell(indication);
+                let wanted = match &indication {
+                    Indication::StateWanted { view } => Some(*view),
+                    _ => None,
+                };
+                let has_reader = inlet.hand(indication);
+                if let Some(view) = wanted.filter(|_| !has_reader) {
+                    back.send(Request::Decline { view });
+                }
             });
             reader.open(wiring.pressure(wait, own.pressure()), wait.reader());
             let requests = wiring.views(views, up)?;
@@ -357,7 +396,7 @@ impl Builder {
         };
         if is_over_the_order {
             self.module_over_the_order(&name, &algorithms, wire)?;
-            self.stateful += 1;
+            self.over_the_order += 1;
         } else {
             self.fallible_module(&name, &algorithms, wire)?;
         }

@@ -52,7 +52,7 @@ pub struct Wiring {
     pub total_order: by_consensus::Configuration,
     /// The span of the module, in that of the node: for what it tells the log.
     pub span: Span,
-    /// The order that this module shares with replicated machines, if it does.
+    /// The order that this module shares with replicated machines and views, if it does.
     pub(super) group: Option<Arc<Group>>,
 }
 

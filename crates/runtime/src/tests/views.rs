@@ -190,3 +190,30 @@ async fn views_work_over_an_order_that_puts_nobody_into_a_seat() {
         }
     }
 }
+
+/// The first member drops its events, and with them whatever it is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_no_events_gives_no_state_and_the_next_member_does() {
+    let peers = free(Kind::Udp);
+    let mut builder = bind(Kind::Udp, 1, &peers);
+    let (_, events) = builder.views::<u64>("group").unwrap();
+    let _bank = builder.replicated("bank", Bank::default()).unwrap();
+    drop(events);
+    let first = within(builder.start()).await.unwrap();
+    let mut processes = Vec::new();
+    for rank in 2..=3 {
+        processes.push(start_group(Kind::Udp, rank, &peers).await);
+    }
+    let numbers = BTreeSet::from([7]);
+    within(processes[0].group.broadcast(7)).await.unwrap();
+    together(&mut processes, &numbers).await;
+    let gone = processes.pop().unwrap();
+    kill(gone.node).await;
+    processes.push(start_group(Kind::Udp, 3, &peers).await);
+    together(&mut processes, &numbers).await;
+    assert_eq!(processes[1].known.borrow().states, 1);
+    for process in &processes {
+        within(process.node.shutdown()).await.unwrap();
+    }
+    within(first.shutdown()).await.unwrap();
+}

@@ -11,8 +11,9 @@ use crate::{
     trace::{Kind, Record},
 };
 use quorate_core::{
-    Membership, MessageId, ProcessId, ProcessSet,
+    Membership, MessageId, Observation, ProcessId, ProcessSet,
     message::{Origin, fold},
+    observe::Role,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,7 @@ pub fn view_synchrony_with_joins(processes: &Membership, module: &str) -> Proper
         present: BTreeMap::new(),
         passed: BTreeMap::new(),
         outside: BTreeMap::new(),
+        restored: ProcessSet::EMPTY,
     }));
     properties
 }
@@ -287,9 +289,12 @@ struct Outside {
     view: u64,
     /// What it has delivered of its own there.
     own: BTreeSet<MessageId>,
-    /// What it was told that the others do not have, and what they may have.
-    lost: BTreeSet<MessageId>,
-    doubtful: BTreeSet<MessageId>,
+    /// What it was given back, and whether as lost for certain.
+    given: BTreeMap<MessageId, bool>,
+    /// Whether it is still being told: nothing else was said to it since it learned that it is outside.
+    is_told: bool,
+    /// Whether it missed the decision about the next view, so that it cannot know.
+    missed: bool,
 }
 
 /// Who is outside learns which of its broadcasts those that passed to the next view have not delivered.
@@ -301,36 +306,52 @@ struct Returned {
     /// By view: what those that passed to the one after it have delivered in it.
     passed: BTreeMap<u64, BTreeSet<MessageId>>,
     outside: BTreeMap<ProcessId, Outside>,
+    /// Who goes on from what was restored, and was told nothing since.
+    restored: ProcessSet,
 }
 
 impl Returned {
-    /// What is known to be wrong with what this process was told. Whether all was told is asked at the end.
-    fn broken(&self, p: ProcessId, is_over: bool) -> Option<String> {
-        let outside = self.outside.get(&p)?;
-        let known = outside.lost.union(&outside.doubtful);
-        if let Some(id) = known.clone().find(|id| !outside.own.contains(id)) {
+    /// This message is given back.
+    fn give(&mut self, p: ProcessId, id: MessageId, is_certain: bool) -> Option<String> {
+        let Some(outside) = self.outside.get_mut(&p).filter(|it| it.is_told) else {
+            return Some(format!(
+                "{p} gets back {id}, and did not just learn that it is outside"
+            ));
+        };
+        if !outside.own.contains(&id) {
             return Some(format!("{p} gets back {id}, which it did not deliver"));
         }
-        let had = self.passed.get(&outside.view)?;
-        if let Some(id) = outside.lost.intersection(had).next() {
-            return Some(format!("{p} is told that {id} is lost, and others have it"));
+        if !is_certain && !outside.missed {
+            return Some(format!(
+                "{p} gets back {id} as doubtful, and knows what was decided"
+            ));
         }
-        let known: BTreeSet<_> = known.copied().collect();
-        let mut swallowed = outside
-            .own
-            .iter()
-            .filter(|id| !known.contains(id) && !had.contains(id));
-        let swallowed = swallowed.next().filter(|_| is_over)?;
-        Some(format!("{p} is not told that {swallowed} is lost"))
+        if outside.given.insert(id, is_certain).is_some() {
+            return Some(format!("{p} gets back {id} twice"));
+        }
+        self.wrong(p)
     }
 
-    fn check(&self, p: ProcessId, is_over: bool, record: &Record) -> Result<(), Violation> {
-        let broken = self.broken(p, is_over);
-        broken.map_or(Ok(()), |text| Err(violation("VS10", record, text)))
+    /// Whether this process was told that something is lost which others have.
+    fn wrong(&self, p: ProcessId) -> Option<String> {
+        let outside = self.outside.get(&p)?;
+        let had = self.passed.get(&outside.view)?;
+        let mut lost = outside.given.iter().filter(|(_, is_certain)| **is_certain);
+        let (id, _) = lost.find(|(id, _)| had.contains(id))?;
+        Some(format!("{p} is told that {id} is lost, and others have it"))
     }
 
-    fn install(&mut self, p: ProcessId, id: u64, record: &Record) -> Result<(), Violation> {
-        self.check(p, true, record)?;
+    /// What this process was not told and others lack.
+    fn swallowed(&self, p: ProcessId) -> Option<String> {
+        let outside = self.outside.get(&p)?;
+        let had = self.passed.get(&outside.view)?;
+        let is_known = |id: &&MessageId| outside.given.contains_key(id) || had.contains(id);
+        let id = outside.own.iter().find(|id| !is_known(id))?;
+        Some(format!("{p} is not told that {id} is lost"))
+    }
+
+    fn install(&mut self, p: ProcessId, id: u64) -> Option<String> {
+        let swallowed = self.swallowed(p);
         self.outside.remove(&p);
         let before = self.present.insert(p, (id, BTreeSet::new()));
         if let Some((view, delivered)) = before
@@ -338,15 +359,48 @@ impl Returned {
         {
             self.passed.entry(view).or_default().extend(delivered);
         }
-        let asked: Vec<ProcessId> = self.outside.keys().copied().collect();
-        asked
-            .iter()
-            .try_for_each(|p| self.check(*p, false, record))?;
+        let wrong = self.outside.keys().find_map(|p| self.wrong(*p));
         let present = self.alive.iter().filter_map(|p| self.present.get(&p));
         let present = present.map(|(view, _)| *view);
         let oldest = present.chain(self.outside.values().map(|it| it.view)).min();
         self.passed.retain(|view, _| Some(*view) >= oldest);
-        Ok(())
+        swallowed.or(wrong)
+    }
+
+    fn leave(&mut self, p: ProcessId) {
+        let (view, mut own) = self.present.remove(&p).unwrap_or_default();
+        own.retain(|id| id.origin.process == p);
+        let missed = self.restored.remove(p);
+        let outside = Outside {
+            view,
+            own,
+            given: BTreeMap::new(),
+            is_told: true,
+            missed,
+        };
+        self.outside.insert(p, outside);
+    }
+
+    fn upon_indication(&mut self, p: ProcessId, observation: &Observation) -> Option<String> {
+        match (observation.label, observation.message) {
+            ("Lost", Some(id)) => return self.give(p, id, true),
+            ("Doubtful", Some(id)) => return self.give(p, id, false),
+            ("Excluded", _) => {
+                self.leave(p);
+                return None;
+            }
+            ("View", _) => return self.install(p, view(observation).0),
+            ("Deliver", Some(id)) => {
+                if let Some((_, delivered)) = self.present.get_mut(&p) {
+                    delivered.insert(id);
+                }
+            }
+            _ => {}
+        }
+        if let Some(outside) = self.outside.get_mut(&p) {
+            outside.is_told = false;
+        }
+        None
     }
 }
 
@@ -356,49 +410,33 @@ impl Property for Returned {
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
-        if record.kind == Kind::Crash {
-            self.alive.remove(record.process);
-            self.outside.remove(&record.process);
-        } else if let Some((p, observation)) = self.watch.indication(record, "View") {
-            let (id, _) = view(observation);
-            return self.install(p, id, record);
-        } else if let Some((p, observation)) = self.watch.indication(record, "Deliver")
-            && let Some(id) = observation.message
-            && let Some((_, delivered)) = self.present.get_mut(&p)
-        {
-            delivered.insert(id);
-        } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
-            let (view, mut own) = self.present.remove(&p).unwrap_or_default();
-            own.retain(|id| id.origin.process == p);
-            let (lost, doubtful) = Default::default();
-            self.outside.insert(
-                p,
-                Outside {
-                    view,
-                    own,
-                    lost,
-                    doubtful,
-                },
-            );
-        } else if let Some((p, observation)) = self.watch.indication(record, "Lost")
-            && let Some(id) = observation.message
-            && let Some(outside) = self.outside.get_mut(&p)
-        {
-            outside.lost.insert(id);
-            return self.check(p, false, record);
-        } else if let Some((p, observation)) = self.watch.indication(record, "Doubtful")
-            && let Some(id) = observation.message
-            && let Some(outside) = self.outside.get_mut(&p)
-        {
-            outside.doubtful.insert(id);
-            return self.check(p, false, record);
-        }
-        Ok(())
+        let p = record.process;
+        let text = match &record.kind {
+            Kind::Crash => {
+                self.alive.remove(p);
+                self.outside.remove(&p);
+                None
+            }
+            Kind::Event(observation) if self.watch.sees(record) => {
+                if observation.label == "Restored" {
+                    self.restored.insert(p);
+                } else {
+                    self.restored.remove(p);
+                }
+                None
+            }
+            Kind::Effect(observation)
+                if observation.role == Role::Indication && self.watch.sees(record) =>
+            {
+                self.upon_indication(p, observation)
+            }
+            _ => None,
+        };
+        text.map_or(Ok(()), |text| Err(violation("VS10", record, text)))
     }
 
     fn finish(&mut self, completion: &Completion) -> Verdict {
-        let mut outside = self.outside.keys();
-        let broken = outside.find_map(|p| self.broken(*p, true));
+        let broken = self.outside.keys().find_map(|p| self.swallowed(*p));
         completion.judge("VS10", broken)
     }
 }

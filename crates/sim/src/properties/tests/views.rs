@@ -202,9 +202,7 @@ fn returned(told: &[(&'static str, u64)]) -> Vec<String> {
 #[test]
 fn vs10_nothing_is_swallowed_who_is_outside_learns_what_the_others_lack() {
     assert!(returned(&[("Lost", 2)]).is_empty());
-    assert!(returned(&[("Doubtful", 1), ("Doubtful", 2)]).is_empty());
     assert_eq!(returned(&[]), ["VS10"], "it is not told");
-    assert_eq!(returned(&[("Doubtful", 1)]), ["VS10"], "not of the second");
     let others_have_it = [("Lost", 1), ("Lost", 2)];
     assert_eq!(returned(&others_have_it), ["VS10"]);
     assert_eq!(
@@ -212,4 +210,38 @@ fn vs10_nothing_is_swallowed_who_is_outside_learns_what_the_others_lack() {
         ["VS10"],
         "what is that?"
     );
+    assert_eq!(returned(&[("Lost", 2), ("Lost", 2)]), ["VS10"], "once");
+    let late = [("StateWanted", 2), ("Lost", 2)];
+    assert_eq!(returned(&late), ["VS10"], "not right after it was told");
+    assert_eq!(
+        returned(&[("Doubtful", 2)]),
+        ["VS10"],
+        "it knows what was decided"
+    );
+    let member = [first_views(), vec![broadcast(1, 10), within(1, 1, 0)]].concat();
+    let lost = effect(1, Observation::indication("Lost").message(id(1, 1)));
+    let mut tags = broken(
+        view_synchrony_with_joins(&three(), "m"),
+        &[member, vec![lost]].concat(),
+    );
+    tags.retain(|tag| tag != "VS6");
+    assert_eq!(tags, ["VS10"], "it is a member");
+}
+
+#[test]
+fn vs10_who_missed_the_decision_is_told_of_all_that_it_does_not_know_to_have_arrived() {
+    let given = |what| {
+        let mut trace = first_views();
+        trace.push(broadcast(3, 1));
+        let delivered = Observation::indication("Deliver").message(id(3, 1));
+        trace.push(effect(3, delivered.instance(0).digest(1)));
+        trace.extend([view(1, 1, &[1, 2]), view(2, 1, &[1, 2])]);
+        trace.push(event(3, Observation::internal("Restored").instance(4)));
+        trace.push(effect(3, Observation::indication("Excluded").instance(4)));
+        trace.push(effect(3, Observation::indication(what).message(id(3, 1))));
+        broken(view_synchrony_with_joins(&three(), "m"), &trace)
+    };
+    assert!(given("Doubtful").is_empty());
+    assert!(given("Lost").is_empty(), "nobody else has it");
+    assert_eq!(given("Block"), ["VS10"], "it is not told");
 }
