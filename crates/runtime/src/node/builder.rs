@@ -46,7 +46,21 @@ use tokio_util::sync::CancellationToken;
 /// The datagrams of a link over a byte stream.
 const STREAM_DATAGRAM: usize = 64 * 1024;
 
-/// Describes a node. What is not said has a default.
+/// Describes a node. What is not set has a default.
+///
+/// # What the restart of a process means
+/// A process that was killed, or has ended, and is started again has lost its memory. What that means depends on
+/// what is declared:
+///
+/// | declared | a process that was started again |
+/// |---|---|
+/// | [replicated machines](Builder::replicated), [ordered registers](Builder::ordered_registers), [leadership](Builder::leadership) | takes part again by itself, with the state |
+/// | [primary views](Builder::views) | is outside, may [join](super::Group::join), and gets the state |
+/// | [plain total order](Builder::total_order), in a node with one of the above | goes on where the others are, and is told what it [skips](crate::StreamError::Skipped) |
+/// | all else, in a node with one of the above | has no place: the others go on without it, and its handles say [`StartedAgain`](Error::StartedAgain) |
+/// | a node with none of the above | is [excluded](Error::Excluded), and the others go on without it |
+///
+/// [`Snapshot::started_again`](super::Snapshot::started_again) says whether this process is one.
 pub struct Builder {
     pub(super) me: ProcessId,
     peers: Vec<PeerAddress>,
