@@ -9,6 +9,9 @@
 use quorate_core::{Observation, Observe};
 use serde::{Deserialize, Serialize};
 
+/// What is requested, and what is indicated.
+pub type Port = (Propose, Decide);
+
 /// A vote.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Vote {

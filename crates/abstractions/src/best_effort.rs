@@ -5,6 +5,9 @@
 use crate::link;
 use quorate_core::{Observation, Observe, ProcessId};
 
+/// What is requested, and what is indicated.
+pub type Port<M> = (Broadcast<M>, Deliver<M>);
+
 /// Requests that `message` be delivered to every process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broadcast<M>(pub M);

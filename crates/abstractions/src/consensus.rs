@@ -11,9 +11,7 @@ use quorate_core::{Addr, Layer};
 crate::numbered::numbered_consensus!();
 
 /// Uniform consensus promises all that the regular one does, and may stand in for it.
-pub fn as_regular(
-    uniform: impl Layer<Propose, Decide>,
-) -> impl Layer<regular_consensus::Propose, regular_consensus::Decide> {
+pub fn as_regular(uniform: impl Layer<Port>) -> impl Layer<regular_consensus::Port> {
     move |up: Addr<regular_consensus::Decide>| {
         let decided =
             |Decide { instance, value }: Decide| regular_consensus::Decide { instance, value };

@@ -10,6 +10,9 @@
 use bytes::Bytes;
 use quorate_core::{Observation, Observe, ProcessId, message::digest};
 
+/// What is requested, and what is indicated.
+pub type Port = (Transmit, Indication);
+
 /// Requests a transmission of datagrams to one process, which is not oneself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transmit {

@@ -17,6 +17,9 @@ use quorate_core::{Observation, Observe};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(pub u64);
 
+/// What is requested, and what is indicated.
+pub type Port<M> = (Request<M>, Deliver<M>);
+
 /// What is requested. What is delivered is a [`Deliver`], whose `from` is the origin.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request<M> {

@@ -6,6 +6,9 @@
 //! to stop says so, and the others say that they know.
 use quorate_core::{Observation, Observe, ProcessId, ProcessSet, message::fold};
 
+/// What is requested, and what is indicated.
+pub type Port = (Beat, Heard);
+
 /// Requests one heartbeat to every other process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Beat {

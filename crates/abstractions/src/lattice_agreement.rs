@@ -11,6 +11,9 @@
 use crate::lattice::Lattice;
 use quorate_core::{Observation, Observe};
 
+/// What is requested, and what is indicated.
+pub type Port<L> = (Propose<L>, Indication<L>);
+
 /// Proposes a value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Propose<L> {

@@ -28,6 +28,9 @@ pub enum To {
     All,
 }
 
+/// What is requested, and what is indicated.
+pub type Port<M> = (Send<M>, Deliver<M>);
+
 /// Requests that `message` be delivered to every process named by `to`. To oneself one sends like to
 /// anybody.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,7 +90,7 @@ pub trait Links: Clone + std::marker::Send + 'static {
 #[derive(Clone)]
 pub struct Lane<L>(L);
 
-impl<L: Links, M: Wire> Layer<Send<M>, Deliver<M>> for Lane<L> {
+impl<L: Links, M: Wire> Layer<Port<M>> for Lane<L> {
     fn attach(self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
         self.0.open(up)
     }

@@ -7,6 +7,9 @@
 /// `Broadcast` and `Deliver` of one abstraction.
 macro_rules! numbered_broadcast {
     () => {
+        /// What is requested, and what is indicated.
+        pub type Port = (Broadcast, Deliver);
+
         /// Requests a broadcast.
         #[derive(Clone, PartialEq, Eq, Debug)]
         pub struct Broadcast {
@@ -44,6 +47,9 @@ macro_rules! numbered_broadcast {
 /// `Propose` and `Decide` of one abstraction.
 macro_rules! numbered_consensus {
     () => {
+        /// What is requested, and what is indicated.
+        pub type Port = (Propose, Decide);
+
         /// Requests agreement on a value: at most one proposal an instance and process counts.
         #[derive(Clone, PartialEq, Eq, Debug)]
         pub struct Propose {

@@ -26,6 +26,9 @@ pub trait State: Clone + Wire {
     fn digest_of(update: &Self::Update) -> u64;
 }
 
+/// What is requested, and what is indicated.
+pub type Port<S> = (Request<<S as State>::Update>, Indication<S>);
+
 /// Requests a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request<U> {

@@ -75,6 +75,9 @@ impl Chunks for Pieces {
     }
 }
 
+/// What is requested, and what is indicated.
+pub type Port = (Request, Indication);
+
 /// What is requested.
 #[derive(Debug)]
 pub enum Request {

@@ -63,6 +63,9 @@ pub enum Action {
     Write(Bytes),
 }
 
+/// What is requested, and what is indicated.
+pub type Port = (Request, Indication);
+
 /// Requests an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {

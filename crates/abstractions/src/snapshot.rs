@@ -12,6 +12,9 @@
 use bytes::Bytes;
 use quorate_core::{Observation, Observe, message::digest};
 
+/// What is requested, and what is indicated.
+pub type Port = (Request, Indication);
+
 /// Requests an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {

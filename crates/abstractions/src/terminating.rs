@@ -18,6 +18,9 @@ use quorate_core::{
     message::{digest, fold},
 };
 
+/// What is requested, and what is indicated.
+pub type Port = (Broadcast, Deliver);
+
 /// Requests a broadcast: the next message of this process as a source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broadcast {

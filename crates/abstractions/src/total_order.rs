@@ -15,6 +15,9 @@ use quorate_core::{
     message::{Origin, digest, fold},
 };
 
+/// What is requested, and what is indicated.
+pub type Port = (Broadcast, Deliver);
+
 /// Requests a broadcast.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broadcast {

@@ -14,9 +14,7 @@ use quorate_core::{Addr, Layer};
 crate::numbered::numbered_broadcast!();
 
 /// A uniform broadcast promises all that a regular one does, and may stand in for it.
-pub fn as_reliable(
-    uniform: impl Layer<Broadcast, Deliver>,
-) -> impl Layer<reliable::Broadcast, reliable::Deliver> {
+pub fn as_reliable(uniform: impl Layer<Port>) -> impl Layer<reliable::Port> {
     move |up: Addr<reliable::Deliver>| {
         let requests = uniform
             .attach(up.with(|Deliver { id, payload }: Deliver| reliable::Deliver { id, payload }));

@@ -26,6 +26,9 @@ use crate::group_membership::View;
 use bytes::Bytes;
 use quorate_core::{MessageId, Observation, Observe, ProcessSet, message::digest};
 
+/// What is requested, and what is indicated.
+pub type Port = (Request, Indication);
+
 /// What is requested.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {

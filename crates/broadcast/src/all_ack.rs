@@ -36,11 +36,11 @@
 use crate::data::{Data, Numbering};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
-    Subscribe, best_effort, link, perfect,
-    uniform::{Broadcast, Deliver},
+    best_effort, link, perfect,
+    uniform::{self, Broadcast, Deliver},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Host, MessageId, Observation, Observe, ProcessId, ProcessSet, ports,
     watermark::WatermarkSet,
     wire::{Undecodable, Wire},
 };
@@ -108,49 +108,14 @@ pub struct AllAck {
     delivered: WatermarkSet,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message from below.
-    BestEffort(best_effort::Deliver<Message>),
-    /// A report of the failure detector.
-    Detector(perfect::Crash),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers uniform::Port => Broadcast -> Deliver;
+    uses lane: link::Port<Message> => BestEffort as best_effort::Port<Message>, Link;
+    watches status: link::Status => Status, by link::watch_streams;
+    watches detector: perfect::Crash => Detector;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to the layer below.
-    BestEffort(best_effort::Broadcast<Message>),
-    /// A copy that a gap may have taken.
-    Link(link::Send<Message>),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::BestEffort(indication) => indication.observe(),
-            Event::Detector(indication) => indication.observe().as_internal(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::BestEffort(request) => request.observe(),
-            Effect::Link(request) => request.observe(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts all-ack uniform reliable broadcast over the best-effort broadcast of a lane, and P.
+    pub fn spawn(host) = AllAck::new(host);
 }
 
 impl Algorithm for AllAck {
@@ -272,40 +237,6 @@ impl AllAck {
 fn say(to: ProcessId, message: Message, ctx: &mut Ctx<AllAck>) {
     let to = link::To::One(to);
     ctx.trigger(Effect::Link(link::Send { to, message }));
-}
-
-/// Starts all-ack uniform reliable broadcast over the best-effort broadcast of a lane, and P.
-pub fn spawn<H: Host>(
-    host: &H,
-    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    spawn_as(host, AllAck::new(host), lane, status, detector, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let arrived = |delivery: link::Deliver<Message>| Event::BestEffort(delivery.into());
-    let below = lane.attach(mailbox.addr().with(arrived));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    detector.send(mailbox.addr().with(Event::Detector));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request.into()),
-        Effect::Link(request) => below.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

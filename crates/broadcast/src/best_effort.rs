@@ -19,15 +19,13 @@
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 3.2, “Basic Broadcast”.
 use quorate_abstractions::{
-    best_effort::{Broadcast, Deliver},
+    best_effort::{Broadcast, Deliver, Port},
     link,
 };
 use quorate_core::{Addr, Layer, wire::Wire};
 
 /// Best-effort broadcast over a lane.
-pub fn over<M: Wire>(
-    lane: impl Layer<link::Send<M>, link::Deliver<M>>,
-) -> impl Layer<Broadcast<M>, Deliver<M>> {
+pub fn over<M: Wire>(lane: impl Layer<link::Port<M>>) -> impl Layer<Port<M>> {
     move |up: Addr<Deliver<M>>| {
         let send = lane.attach(up.with(|delivery: link::Deliver<M>| delivery.into()));
         send.with(|request: Broadcast<M>| request.into())

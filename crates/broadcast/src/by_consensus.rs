@@ -50,13 +50,14 @@ use crate::ordering::Outgoing;
 pub use crate::ordering::{Configuration, Cut};
 use bytes::Bytes;
 use quorate_abstractions::{
-    consensus::{Decide, Propose},
-    total_order::{Broadcast, Deliver},
+    consensus::{self, Decide, Propose},
+    total_order::{self, Broadcast, Deliver},
     uniform,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe,
+    Algorithm, Ctx, Host, MessageId,
     message::Origin,
+    ports,
     wire::{self, Wire},
 };
 use std::collections::BTreeMap;
@@ -99,46 +100,13 @@ pub struct ByConsensus {
     proposals: BTreeMap<u64, Cut>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A batch, by uniform broadcast.
-    Uniform(uniform::Deliver),
-    /// A decision.
-    Decide(Decide),
-}
+ports! {
+    offers total_order::Port => Broadcast -> Deliver;
+    uses uniform: uniform::Port => Uniform;
+    uses consensus: consensus::Port => Decide / Propose;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A batch, to uniform broadcast.
-    Uniform(uniform::Broadcast),
-    /// A proposal.
-    Propose(Propose),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Uniform(indication) => indication.observe().as_internal(),
-            Event::Decide(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Uniform(request) => request.observe().as_internal(),
-            Effect::Propose(request) => request.observe().as_internal(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts total order by consensus, over uniform broadcast and uniform consensus.
+    pub fn spawn(host, configuration: Configuration) = ByConsensus::new(host, configuration);
 }
 
 impl Algorithm for ByConsensus {
@@ -301,27 +269,6 @@ impl ByConsensus {
             .get(&instance)
             .is_some_and(|cut| cut.0.iter().all(is_here))
     }
-}
-
-/// Starts total order by consensus, over uniform broadcast and uniform consensus.
-pub fn spawn<H: Host>(
-    host: &H,
-    configuration: Configuration,
-    uniform: impl Layer<uniform::Broadcast, uniform::Deliver>,
-    consensus: impl Layer<Propose, Decide>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let uniform = uniform.attach(mailbox.addr().with(Event::Uniform));
-    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
-    let algorithm = ByConsensus::new(host, configuration);
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Uniform(request) => uniform.send(request),
-        Effect::Propose(request) => consensus.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

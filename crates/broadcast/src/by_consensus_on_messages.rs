@@ -73,13 +73,14 @@
 //! one was lost with it; proposals are limited in size.
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    regular_consensus::{Decide, Propose},
-    regular_total_order::{Broadcast, Deliver},
+    regular_consensus::{self, Decide, Propose},
+    regular_total_order::{self, Broadcast, Deliver},
     reliable,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe,
+    Algorithm, Ctx, MessageId,
     message::Origin,
+    ports,
     wire::{self, Undecodable},
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -136,46 +137,13 @@ pub struct ByConsensusOnMessages {
     decisions: BTreeMap<u64, Bytes>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message, by reliable broadcast.
-    Reliable(reliable::Deliver),
-    /// A decision.
-    Decide(Decide),
-}
+ports! {
+    offers regular_total_order::Port => Broadcast -> Deliver;
+    uses reliable: reliable::Port => Reliable;
+    uses consensus: regular_consensus::Port => Decide / Propose;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A message, to reliable broadcast.
-    Reliable(reliable::Broadcast),
-    /// A proposal.
-    Propose(Propose),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Reliable(indication) => indication.observe().as_internal(),
-            Event::Decide(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Reliable(request) => request.observe().as_internal(),
-            Effect::Propose(request) => request.observe().as_internal(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts total order by consensus on messages, over reliable broadcast and regular consensus.
+    pub fn spawn(host, configuration: Configuration) = ByConsensusOnMessages::new(configuration);
 }
 
 impl Algorithm for ByConsensusOnMessages {
@@ -319,27 +287,6 @@ fn take_messages(mut bytes: Bytes) -> Result<BTreeMap<MessageId, Bytes>, Undecod
         batch.insert(id, bytes.split_to(length));
     }
     Ok(batch)
-}
-
-/// Starts total order by consensus on messages, over reliable broadcast and regular consensus.
-pub fn spawn<H: Host>(
-    host: &H,
-    configuration: Configuration,
-    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
-    consensus: impl Layer<Propose, Decide>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let reliable = reliable.attach(mailbox.addr().with(Event::Reliable));
-    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
-    let algorithm = ByConsensusOnMessages::new(configuration);
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Reliable(request) => reliable.send(request),
-        Effect::Propose(request) => consensus.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -125,13 +125,12 @@ use quorate_abstractions::{
     Subscribe,
     leader::Trust,
     link::{self, Links, To},
-    reconfigurable,
+    reconfigurable::{self, Indication, Request},
     total_order::{Broadcast, Deliver},
 };
 use quorate_consensus::ballots::{self, Ballots, Candidacy};
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Membership, MessageId, Observation, Observe, ProcessId,
-    message::Origin,
+    Addr, Algorithm, Ctx, Host, Membership, MessageId, ProcessId, message::Origin, ports,
 };
 pub use rejoining::{spawn_reconfigurable, spawn_with_state};
 use sequence::Sequence;
@@ -181,85 +180,19 @@ impl User {
     }
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message.
-    Link(link::Deliver<Message>),
-    /// Ω trusts this process from now on.
-    Leader(Trust),
-    /// The wait before another campaign is over.
-    Retry,
-    /// The wait for missing batches is over.
-    Ask,
-    /// How the links stand: which streams have begun anew; who has come back without its memory, this
-    /// process maybe.
-    Status(link::Status),
-    /// The user's state, for a newcomer that wanted it.
-    State {
-        /// Which one.
-        ticket: u64,
-        /// The state.
-        view: reconfigurable::View,
-    },
-    /// A message of a state's transfer.
-    Chunk(link::Deliver<Chunk>),
-    /// The wait for who takes this process's state is over.
-    Give,
-    /// The wait for the next batch is over.
-    Paced,
-    /// The wait for the state is over.
-    AskToJoin,
-    /// The wait for what others have applied is over.
-    Behind,
-}
-
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A message.
-    Link(link::Send<Message>),
-    /// A message of a state's transfer.
-    State(link::Send<Chunk>),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-    /// Another one, where processes come back.
-    Indicate(reconfigurable::Indication),
-    /// An incarnation takes the place of another, for the links.
-    Adopt(link::Adopt),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Leader(indication) => indication.observe().as_internal(),
-            Event::Retry => Observation::internal("Retry"),
-            Event::Ask => Observation::internal("Ask"),
-            Event::Status(status) => status.observe().as_internal(),
-            Event::State { ticket, .. } => Observation::request("State").instance(*ticket),
-            Event::Chunk(indication) => indication.observe(),
-            Event::Give => Observation::internal("Give"),
-            Event::Paced => Observation::internal("Paced"),
-            Event::AskToJoin => Observation::internal("AskToJoin"),
-            Event::Behind => Observation::internal("Behind"),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::State(request) => request.observe(),
-            Effect::Deliver(indication) => indication.observe(),
-            Effect::Indicate(indication) => indication.observe(),
-            Effect::Adopt(request) => request.observe().as_internal(),
-        }
-    }
+ports! {
+    offers reconfigurable::Port => Request -> Indicate;
+    uses link: link::Port<Message> => Link;
+    uses chunks: link::Port<Chunk> => Chunk / State;
+    watches status: link::Status => Status;
+    watches detector: Trust => Leader;
+    asks adopt: link::Adopt => Adopt;
+    timer Retry;
+    timer Ask;
+    timer Give;
+    timer Paced;
+    timer AskToJoin;
+    timer Behind;
 }
 
 impl Algorithm for ByLeader {
@@ -268,13 +201,15 @@ impl Algorithm for ByLeader {
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
-            Event::Broadcast(Broadcast { payload }) => self.batches.request(payload),
+            Event::Request(Request::Broadcast(Broadcast { payload })) => {
+                self.batches.request(payload)
+            }
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
             Event::Leader(Trust(p)) => self.upon_trust(p),
             Event::Retry => self.candidacy.upon_retry(&mut self.ballots),
             Event::Ask => self.upon_ask(ctx),
             Event::Status(status) => self.upon_status(status, ctx),
-            Event::State { ticket, view } => self.upon_state(ticket, view, ctx),
+            Event::Request(Request::State { ticket, view }) => self.upon_state(ticket, view, ctx),
             Event::Chunk(link::Deliver { from, message }) => {
                 self.upon_transfer(from, message, ctx);
             }
@@ -516,28 +451,21 @@ fn send(ctx: &mut Ctx<ByLeader>, to: To, message: Message) {
 /// After a gap in the streams to it, a process may lack messages that nobody keeps any more. Then it goes on
 /// behind them: a [`Deliver`] without payloads tells before which of an origin's messages they were skipped, and
 /// a counter tells how many were. A user that can do better takes [`spawn_with_state`].
-pub fn spawn<H: Host>(
-    host: &H,
+pub fn spawn(
+    host: &impl Host,
     configuration: Configuration,
     links: &impl Links,
     detector: &Subscribe<Trust>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let link = links.open(mailbox.addr().with(Event::Link));
-    let chunks = links.at("state").open(mailbox.addr().with(Event::Chunk));
-    links.status().send(mailbox.addr().with(Event::Status));
-    detector.send(mailbox.addr().with(Event::Leader));
-    let algorithm = ByLeader::new(host, configuration);
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => link.send(request),
-        Effect::State(request) => chunks.send(request),
-        Effect::Deliver(indication) => up.send(indication),
+    let delivered = Addr::new(move |indication| match indication {
+        Indication::Deliver(indication) => up.send(indication),
         // Nobody gives a state, and nobody is ever replaced.
-        Effect::Indicate(_) | Effect::Adopt(_) => {}
+        Indication::Configuration(_) | Indication::StateWanted { .. } | Indication::Restore(_) => {}
     });
-    requests
+    let algorithm = ByLeader::new(host, configuration);
+    let adopt = Addr::nowhere();
+    rejoining::start(host, algorithm, links, detector, adopt, delivered).with(Request::Broadcast)
 }
 
 #[cfg(test)]

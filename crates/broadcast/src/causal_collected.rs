@@ -46,12 +46,11 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    Subscribe,
-    causal::{Broadcast, Deliver},
+    causal::{self, Broadcast, Deliver},
     perfect, reliable,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Host, MessageId, Observation, Observe, ProcessId, ProcessSet, ports,
     wire::{self, Undecodable, Wire},
 };
 use serde::{Deserialize, Serialize};
@@ -116,53 +115,32 @@ pub struct CausalCollected {
     owes_acknowledgement: bool,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message from below.
-    Reliable(reliable::Deliver),
-    /// A report of the detector.
-    Crash(perfect::Crash),
+/// A message is collected, for the trace: nothing depends on it any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Collect {
+    /// The message.
+    pub id: MessageId,
+    /// How many are left.
+    pub left: u64,
 }
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to the layer below.
-    Reliable(reliable::Broadcast),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-    /// A message leaves the past. For traces: nobody is told.
-    Collect {
-        /// Which.
-        id: MessageId,
-        /// How many are left.
-        left: u64,
-    },
-}
-
-impl Observe for Event {
+impl Observe for Collect {
     fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Reliable(indication) => indication.observe().as_internal(),
-            Event::Crash(indication) => indication.observe().as_internal(),
-        }
+        Observation::internal("Collect")
+            .message(self.id)
+            .digest(self.left)
     }
 }
 
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Reliable(request) => request.observe().as_internal(),
-            Effect::Deliver(indication) => indication.observe(),
-            Effect::Collect { id, left } => {
-                Observation::internal("Collect").message(*id).digest(*left)
-            }
-        }
-    }
+ports! {
+    offers causal::Port => Broadcast -> Deliver;
+    notes Collect => Collect;
+    uses reliable: reliable::Port => Reliable;
+    watches detector: perfect::Crash => Crash;
+
+    /// Starts causal broadcast with a collected past, over reliable broadcast and the perfect failure
+    /// detector.
+    pub fn spawn(host) = CausalCollected::new(host);
 }
 
 impl Algorithm for CausalCollected {
@@ -270,7 +248,7 @@ impl CausalCollected {
         let collected = self.history.collect(&stable);
         let left = self.history.past().len() + collected.len();
         for (left, id) in (0..left as u64).rev().zip(collected) {
-            ctx.trigger(Effect::Collect { id, left });
+            ctx.trigger(Effect::Collect(Collect { id, left }));
         }
     }
 
@@ -303,27 +281,6 @@ impl CausalCollected {
 fn send(message: &Message, ctx: &mut Ctx<CausalCollected>) {
     let payload = wire::encode(message);
     ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
-}
-
-/// Starts causal broadcast with a collected past, over reliable broadcast and the perfect failure
-/// detector.
-pub fn spawn<H: Host>(
-    host: &H,
-    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let below = reliable.attach(mailbox.addr().with(Event::Reliable));
-    detector.send(mailbox.addr().with(Event::Crash));
-    let algorithm = CausalCollected::new(host);
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Reliable(request) => below.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-        Effect::Collect { .. } => {}
-    });
-    requests
 }
 
 #[cfg(test)]

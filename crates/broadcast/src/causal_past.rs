@@ -42,11 +42,11 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    causal::{Broadcast, Deliver},
+    causal::{self, Broadcast, Deliver},
     reliable,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe,
+    Algorithm, Ctx, Host, MessageId, ports,
     wire::{self, Undecodable, Wire},
 };
 
@@ -75,40 +75,12 @@ pub struct CausalPast {
     history: History,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message from below.
-    Reliable(reliable::Deliver),
-}
+ports! {
+    offers causal::Port => Broadcast -> Deliver;
+    uses reliable: reliable::Port => Reliable;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to the layer below.
-    Reliable(reliable::Broadcast),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Reliable(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Reliable(request) => request.observe().as_internal(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts causal broadcast without waiting, over reliable broadcast.
+    pub fn spawn(host) = CausalPast::new(host);
 }
 
 impl Algorithm for CausalPast {
@@ -157,22 +129,6 @@ impl CausalPast {
             }
         }
     }
-}
-
-/// Starts causal broadcast without waiting, over reliable broadcast.
-pub fn spawn<H: Host>(
-    host: &H,
-    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let below = reliable.attach(mailbox.addr().with(Event::Reliable));
-    host.start(mailbox, CausalPast::new(host), move |effect| match effect {
-        Effect::Reliable(request) => below.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -46,12 +46,13 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    causal::{Broadcast, Deliver},
+    causal::{self, Broadcast, Deliver},
     reliable,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId,
+    Algorithm, Ctx, Host, MessageId, ProcessId,
     message::Origin,
+    ports,
     wire::{self, Undecodable, Wire},
 };
 use std::collections::{BTreeMap, btree_map::Entry};
@@ -92,40 +93,12 @@ pub struct CausalWaiting {
     most: usize,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message from below.
-    Reliable(reliable::Deliver),
-}
+ports! {
+    offers causal::Port => Broadcast -> Deliver;
+    uses reliable: reliable::Port => Reliable;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to the layer below.
-    Reliable(reliable::Broadcast),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Reliable(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Reliable(request) => request.observe().as_internal(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts causal broadcast with waiting, over reliable broadcast.
+    pub fn spawn(host) = CausalWaiting::new(host);
 }
 
 impl Algorithm for CausalWaiting {
@@ -228,23 +201,6 @@ impl CausalWaiting {
             && predecessors.of(origin) == id.sequence - 1
             && predecessors.of(self.numbering.me()) <= self.numbering.broadcasts()
     }
-}
-
-/// Starts causal broadcast with waiting, over reliable broadcast.
-pub fn spawn<H: Host>(
-    host: &H,
-    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let below = reliable.attach(mailbox.addr().with(Event::Reliable));
-    let algorithm = CausalWaiting::new(host);
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Reliable(request) => below.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -29,11 +29,9 @@ use crate::data::{Data, Numbering};
 use bytes::Bytes;
 use quorate_abstractions::{
     best_effort,
-    reliable::{Broadcast, Deliver},
+    reliable::{self, Broadcast, Deliver},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, watermark::WatermarkSet,
-};
+use quorate_core::{Algorithm, Ctx, Host, ports, watermark::WatermarkSet};
 
 /// Eager reliable broadcast.
 pub struct Eager {
@@ -41,40 +39,12 @@ pub struct Eager {
     delivered: WatermarkSet,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message from below.
-    BestEffort(best_effort::Deliver<Data>),
-}
+ports! {
+    offers reliable::Port => Broadcast -> Deliver;
+    uses best_effort: best_effort::Port<Data> => BestEffort;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to the layer below.
-    BestEffort(best_effort::Broadcast<Data>),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::BestEffort(indication) => indication.observe(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::BestEffort(request) => request.observe(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts eager reliable broadcast over best-effort broadcast.
+    pub fn spawn(host) = Eager::new(host);
 }
 
 impl Algorithm for Eager {
@@ -117,32 +87,6 @@ impl Eager {
         let Data { id, payload } = data;
         ctx.trigger(Effect::Deliver(Deliver { id, payload }));
     }
-}
-
-/// Starts eager reliable broadcast over best-effort broadcast.
-pub fn spawn<H: Host>(
-    host: &H,
-    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    spawn_as(host, Eager::new(host), best_effort, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    best_effort: impl Layer<best_effort::Broadcast<Data>, best_effort::Deliver<Data>>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let below = best_effort.attach(mailbox.addr().with(Event::BestEffort));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -31,12 +31,10 @@
 use crate::data::{AHEAD_BYTES, WINDOW, detached};
 use bytes::Bytes;
 use quorate_abstractions::{
-    first_in_first_out::{Broadcast, Deliver},
+    first_in_first_out::{self, Broadcast, Deliver},
     reliable,
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, message::Origin,
-};
+use quorate_core::{Algorithm, Ctx, MessageId, message::Origin, ports};
 use std::collections::BTreeMap;
 
 /// First-in first-out broadcast.
@@ -62,40 +60,12 @@ impl Default for FirstInFirstOut {
     }
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message from below.
-    Reliable(reliable::Deliver),
-}
+ports! {
+    offers first_in_first_out::Port => Broadcast -> Deliver;
+    uses reliable: reliable::Port => Reliable;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to the layer below.
-    Reliable(reliable::Broadcast),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Reliable(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Reliable(request) => request.observe().as_internal(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts first-in first-out broadcast over reliable broadcast.
+    pub fn spawn(host) = FirstInFirstOut::default();
 }
 
 impl Algorithm for FirstInFirstOut {
@@ -168,23 +138,6 @@ impl FirstInFirstOut {
     fn last(&self, origin: Origin) -> u64 {
         self.last.get(&origin).copied().unwrap_or(0)
     }
-}
-
-/// Starts first-in first-out broadcast over reliable broadcast.
-pub fn spawn<H: Host>(
-    host: &H,
-    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let below = reliable.attach(mailbox.addr().with(Event::Reliable));
-    let algorithm = FirstInFirstOut::default();
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Reliable(request) => below.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

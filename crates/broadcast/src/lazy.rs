@@ -42,63 +42,29 @@
 //! the reports, which keep memory bounded, are ours, and are why the algorithm stands on links and not
 //! on best-effort broadcast; the origin delivers when its own copy arrives.
 use crate::data::{Data, Numbering, detached};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe, eventually_perfect,
+    eventually_perfect,
     link::{self, To},
-    reliable::{Broadcast, Deliver},
+    reliable::{self, Broadcast, Deliver},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
-    message::Origin,
-    process::MAXIMUM_PROCESSES,
-    watermark::WatermarkSet,
-    wire::{self, Undecodable, Wire},
+    Algorithm, Ctx, Host, ProcessId, ProcessSet, message::Origin, messages, ports,
+    process::MAXIMUM_PROCESSES, watermark::WatermarkSet,
 };
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// The messages.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Message {
-    /// A broadcast.
-    Data(Data),
-    /// The sender has delivered all of each origin's messages up to this one.
-    Report(Vec<(Origin, u64)>),
-}
-
-#[derive(Serialize, Deserialize)]
-enum Head {
-    Data(MessageId),
-    Report(Vec<(Origin, u64)>),
-}
-
-impl Wire for Message {
-    fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Message::Data(Data { id, payload }) => {
-                wire::put_head(&Head::Data(*id), out);
-                out.extend_from_slice(payload);
-            }
-            Message::Report(lows) => wire::put_head(&Head::Report(lows.clone()), out),
-        }
-    }
-
-    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        match wire::take_head(&mut bytes)? {
-            Head::Data(id) => Ok(Message::Data(Data { id, payload: bytes })),
-            Head::Report(lows) if bytes.is_empty() => Ok(Message::Report(lows)),
-            Head::Report(_) => Err(Undecodable),
-        }
-    }
-}
-
-impl Observe for Message {
-    fn observe(&self) -> Observation {
-        match self {
-            Message::Data(data) => data.observe(),
-            Message::Report(_) => Observation::internal("Report"),
-        }
+messages! {
+    /// The messages.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub enum Message {
+        /// A broadcast.
+        Data(Data),
+        /// The sender has delivered all of each origin's messages up to this one.
+        Report {
+            /// By origin.
+            lows: Vec<(Origin, u64)>
+        },
     }
 }
 
@@ -137,46 +103,14 @@ pub struct Lazy {
     from: BTreeMap<ProcessId, VecDeque<Kept>>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message from below.
-    Link(link::Deliver<Message>),
-    /// A report of the failure detector.
-    Detector(eventually_perfect::Indication),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers reliable::Port => Broadcast -> Deliver;
+    uses link: link::Port<Message> => Link;
+    watches status: link::Status => Status, by link::watch_streams;
+    watches detector: eventually_perfect::Indication => Detector;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to the layer below.
-    Link(link::Send<Message>),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Detector(indication) => indication.observe().as_internal(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts lazy reliable broadcast over perfect links and ◇P.
+    pub fn spawn(host) = Lazy::new(host);
 }
 
 impl Algorithm for Lazy {
@@ -188,7 +122,7 @@ impl Algorithm for Lazy {
             Event::Broadcast(Broadcast { payload }) => self.upon_broadcast(payload, ctx),
             Event::Link(link::Deliver { from, message }) => match message {
                 Message::Data(data) => self.upon_data(from, data, ctx),
-                Message::Report(lows) => self.upon_report(from, &lows),
+                Message::Report { lows } => self.upon_report(from, &lows),
             },
             Event::Detector(indication) => match indication {
                 eventually_perfect::Indication::Suspect(p) => self.upon_suspect(p, ctx),
@@ -315,7 +249,7 @@ impl Lazy {
         }
         self.unreported = 0;
         let lows = self.delivered.lows().take(MAXIMUM_PROCESSES).collect();
-        let (to, message) = (To::Some(self.numbering.others()), Message::Report(lows));
+        let (to, message) = (To::Some(self.numbering.others()), Message::Report { lows });
         ctx.trigger(Effect::Link(link::Send { to, message }));
     }
 
@@ -325,38 +259,6 @@ impl Lazy {
         ctx.trigger(Effect::Link(link::Send { to, message }));
         self.keep_sent(kept);
     }
-}
-
-/// Starts lazy reliable broadcast over perfect links and ◇P.
-pub fn spawn<H: Host>(
-    host: &H,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<eventually_perfect::Indication>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    spawn_as(host, Lazy::new(host), link, status, detector, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<eventually_perfect::Indication>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let link = link.attach(mailbox.addr().with(Event::Link));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    detector.send(mailbox.addr().with(Event::Detector));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => link.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

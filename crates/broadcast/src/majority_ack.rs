@@ -35,96 +35,46 @@
 //! payload carries the identifier alone, which is why the algorithm stands on links and not on
 //! best-effort broadcast.
 use crate::data::{Data, Numbering};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
     link::{self, To},
-    uniform::{Broadcast, Deliver},
+    uniform::{self, Broadcast, Deliver},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Host, MessageId, ProcessId, ProcessSet,
     message::{Origin, digest},
+    messages, ports,
     watermark::WatermarkSet,
-    wire::{self, Undecodable, Wire},
 };
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The messages.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Message {
-    /// The payload of a broadcast.
-    Data {
-        /// Whose how-manieth broadcast it is.
-        id: MessageId,
-        /// The payload.
-        payload: Bytes,
-    },
-    /// The sender holds the payload of this broadcast.
-    Ack {
-        /// Which.
-        id: MessageId,
-    },
-    /// The same as `Data`, from who does not know whether the receiver holds the payload, for a gap may
-    /// have taken either message: it is answered by an `Ack`.
-    Again {
-        /// Which.
-        id: MessageId,
-        /// The payload.
-        payload: Bytes,
-    },
-    /// A stream to the receiver has begun anew: acknowledgements of the sender's may be lost, which it may
-    /// not remember. The receiver asks for those that it lacks.
-    Resumed,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Head {
-    Data(MessageId),
-    Ack(MessageId),
-    Again(MessageId),
-    Resumed,
-}
-
-impl Wire for Message {
-    fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Message::Data { id, payload } => {
-                wire::put_head(&Head::Data(*id), out);
-                out.extend_from_slice(payload);
-            }
-            Message::Ack { id } => wire::put_head(&Head::Ack(*id), out),
-            Message::Again { id, payload } => {
-                wire::put_head(&Head::Again(*id), out);
-                out.extend_from_slice(payload);
-            }
-            Message::Resumed => wire::put_head(&Head::Resumed, out),
-        }
-    }
-
-    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        match wire::take_head(&mut bytes)? {
-            Head::Data(id) => Ok(Message::Data { id, payload: bytes }),
-            Head::Again(id) => Ok(Message::Again { id, payload: bytes }),
-            Head::Ack(id) if bytes.is_empty() => Ok(Message::Ack { id }),
-            Head::Resumed if bytes.is_empty() => Ok(Message::Resumed),
-            Head::Ack(_) | Head::Resumed => Err(Undecodable),
-        }
-    }
-}
-
-impl Observe for Message {
-    fn observe(&self) -> Observation {
-        match self {
-            Message::Data { id, payload } => Observation::internal("Data")
-                .message(*id)
-                .digest(digest(payload)),
-            Message::Ack { id } => Observation::internal("Ack").message(*id),
-            Message::Again { id, payload } => Observation::internal("Again")
-                .message(*id)
-                .digest(digest(payload)),
-            Message::Resumed => Observation::internal("Resumed"),
-        }
+messages! {
+    /// The messages.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub enum Message {
+        /// The payload of a broadcast.
+        Data {
+            /// Which.
+            id: MessageId;
+            /// The payload.
+            payload: Bytes
+        } => message(*id).digest(digest(payload)),
+        /// The sender holds the payload of this broadcast.
+        Ack {
+            /// Which.
+            id: MessageId
+        } => message(*id),
+        /// The same as `Data`, from who does not know whether the receiver holds the payload, for a gap may
+        /// have taken either message: it is answered by an `Ack`.
+        Again {
+            /// Which.
+            id: MessageId;
+            /// The payload.
+            payload: Bytes
+        } => message(*id).digest(digest(payload)),
+        /// A stream to the receiver has begun anew: acknowledgements of the sender's may be lost, which it may
+        /// not remember. The receiver asks for those that it lacks.
+        Resumed,
     }
 }
 
@@ -146,43 +96,17 @@ pub struct MajorityAck {
     delivered: WatermarkSet,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A message from below.
-    Link(link::Deliver<Message>),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers uniform::Port => Broadcast -> Deliver;
+    uses link: link::Port<Message> => Link;
+    watches status: link::Status => Status, by link::watch_streams;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to the layer below.
-    Link(link::Send<Message>),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
+    /// Starts majority-ack uniform reliable broadcast over perfect links.
+    pub fn spawn(host) = MajorityAck::new(host);
 
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts a broken twin that delivers once `quorum` processes hold a message. Nothing but tests and
+    /// demonstrations of the checkers may use it.
+    pub fn spawn_broken(host, quorum: usize) = MajorityAck::with_quorum(host, quorum);
 }
 
 impl Algorithm for MajorityAck {
@@ -220,10 +144,7 @@ impl MajorityAck {
 
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         let Data { id, payload } = self.numbering.number(payload);
-        ctx.trigger(Effect::Link(link::Send {
-            to: To::All,
-            message: Message::Data { id, payload },
-        }));
+        say(To::All, Message::Data { id, payload }, ctx);
     }
 
     /// The first copy is kept and relayed; each tells that its sender holds the payload.
@@ -243,14 +164,14 @@ impl MajorityAck {
     fn upon_again(&mut self, from: ProcessId, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
         self.upon_data(from, id, payload, ctx);
         if self.pending.contains_key(&id) || self.delivered.contains(id) {
-            say(from, Message::Ack { id }, ctx);
+            say(To::One(from), Message::Ack { id }, ctx);
         }
     }
 
     /// Upon a stream that begins anew: both ends say again what is pending.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         if let link::Status::Begun { peer } = *status {
-            say(peer, Message::Resumed, ctx);
+            say(To::One(peer), Message::Resumed, ctx);
             self.say_again(peer, ctx);
         }
     }
@@ -260,28 +181,22 @@ impl MajorityAck {
     fn say_again(&self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         for (id, pending) in &self.pending {
             if let Some(payload) = pending.payload.clone() {
-                say(peer, Message::Again { id: *id, payload }, ctx);
+                say(To::One(peer), Message::Again { id: *id, payload }, ctx);
             }
         }
     }
 
     fn upon_ack(&mut self, from: ProcessId, id: MessageId, ctx: &mut Ctx<Self>) {
-        let Some(pending) = self.mention(id, ctx) else {
-            return;
-        };
-        pending.ack.insert(from);
-        self.upon_deliverable(id, ctx);
+        if let Some(pending) = self.mention(id, ctx) {
+            pending.ack.insert(from);
+            self.upon_deliverable(id, ctx);
+        }
     }
 
     /// Upon a message that is held here and known to be held by a majority: deliver it.
     fn upon_deliverable(&mut self, id: MessageId, ctx: &mut Ctx<Self>) {
-        if !self.can_deliver(id) {
-            return;
-        }
-        if let Some(Pending {
-            payload: Some(payload),
-            ..
-        }) = self.pending.remove(&id)
+        if self.can_deliver(id)
+            && let Some(payload) = self.pending.remove(&id).and_then(|held| held.payload)
         {
             self.delivered.insert(id);
             ctx.trigger(Effect::Deliver(Deliver { id, payload }));
@@ -289,9 +204,8 @@ impl MajorityAck {
     }
 
     fn can_deliver(&self, id: MessageId) -> bool {
-        self.pending
-            .get(&id)
-            .is_some_and(|pending| pending.payload.is_some() && pending.ack.len() >= self.quorum)
+        let pending = self.pending.get(&id);
+        pending.is_some_and(|held| held.payload.is_some() && held.ack.len() >= self.quorum)
     }
 
     /// Tells everybody that the payload is held here: with the payload, unless they hold it too. The
@@ -308,17 +222,11 @@ impl MajorityAck {
         let mut holders = pending.ack;
         holders.insert(id.origin.process);
         holders.remove(me);
-        let send = |to, message| {
-            Effect::Link(link::Send {
-                to: To::Some(to),
-                message,
-            })
-        };
         let ignorant = others.without(holders);
         if !ignorant.is_empty() {
-            ctx.trigger(send(ignorant, Message::Data { id, payload }));
+            say(To::Some(ignorant), Message::Data { id, payload }, ctx);
         }
-        ctx.trigger(send(holders, Message::Ack { id }));
+        say(To::Some(holders), Message::Ack { id }, ctx);
     }
 
     /// What is given up is not pending any more: nobody will say it again.
@@ -344,55 +252,8 @@ impl MajorityAck {
     }
 }
 
-fn say(to: ProcessId, message: Message, ctx: &mut Ctx<MajorityAck>) {
-    let to = To::One(to);
+fn say(to: To, message: Message, ctx: &mut Ctx<MajorityAck>) {
     ctx.trigger(Effect::Link(link::Send { to, message }));
-}
-
-/// Starts majority-ack uniform reliable broadcast over perfect links.
-pub fn spawn<H: Host>(
-    host: &H,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    spawn_as(host, MajorityAck::new(host), link, status, up)
-}
-
-/// Starts a broken twin that delivers once `quorum` processes hold a message. Nothing but tests and
-/// demonstrations of the checkers may use it.
-pub fn spawn_broken<H: Host>(
-    host: &H,
-    quorum: usize,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    spawn_as(
-        host,
-        MajorityAck::with_quorum(host, quorum),
-        link,
-        status,
-        up,
-    )
-}
-
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: MajorityAck,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let link = link.attach(mailbox.addr().with(Event::Link));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => link.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -62,14 +62,15 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
     Subscribe, best_effort,
-    consensus::{Decide, Propose},
+    consensus::{self, Decide, Propose},
     link, perfect, regular_consensus,
-    terminating::{Broadcast, Deliver, Outcome},
+    terminating::{self, Broadcast, Deliver, Outcome},
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
     instances::{Entry, Instances},
     message::digest,
+    ports,
     wire::{self, Undecodable, Wire},
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -181,55 +182,16 @@ pub struct Terminating {
     in_flight: Option<Data>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Broadcast(Broadcast),
-    /// A source's message.
-    BestEffort(best_effort::Deliver<Data>),
-    /// A decision on an instance of this source.
-    Decide(ProcessId, Decide),
-    /// P reports a crash.
-    Crash(perfect::Crash),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers terminating::Port => Broadcast -> Deliver;
+    uses lane: link::Port<Data> => BestEffort as best_effort::Port<Data>, Link;
+    watches status: link::Status => Status, by link::watch_streams;
+    uses each consensus: consensus::Port => Decide / Propose;
+    watches detector: perfect::Crash => Crash;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// This process's message, as a source.
-    BestEffort(best_effort::Broadcast<Data>),
-    /// The same, again, to whom it may not have reached.
-    Link(link::Send<Data>),
-    /// A proposal in an instance of this source.
-    Propose(ProcessId, Propose),
-    /// An indication to the layer above.
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::BestEffort(indication) => indication.observe(),
-            Event::Decide(source, indication) => indication.observe().as_internal().peer(*source),
-            Event::Crash(indication) => indication.observe().as_internal(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::BestEffort(request) => request.observe(),
-            Effect::Link(request) => request.observe(),
-            Effect::Propose(source, request) => request.observe().as_internal().peer(*source),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts terminating reliable broadcast over the best-effort broadcast of a lane, P, and for each source a uniform
+    /// consensus of its own.
+    pub fn spawn(host) = Terminating::new(host);
 }
 
 impl Algorithm for Terminating {
@@ -377,80 +339,22 @@ fn propose(source: ProcessId, instance: u64, outcome: &Outcome, ctx: &mut Ctx<Te
     ctx.trigger(Effect::Propose(source, Propose { instance, value }));
 }
 
-/// Starts terminating reliable broadcast over the best-effort broadcast of a lane, P, and for each source a uniform
-/// consensus of its own.
-pub fn spawn<H: Host, C: Layer<Propose, Decide>>(
-    host: &H,
-    lane: impl Layer<link::Send<Data>, link::Deliver<Data>>,
-    status: &Subscribe<link::Status>,
-    consensus: impl Fn(ProcessId) -> C,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let algorithm = Terminating::new(host);
-    spawn_as(host, algorithm, lane, status, consensus, detector, up)
-}
-
 /// Starts terminating reliable broadcast over regular consensus: its agreement binds correct processes
 /// only.
-pub fn spawn_regular<H, C>(
-    host: &H,
-    lane: impl Layer<link::Send<Data>, link::Deliver<Data>>,
+pub fn spawn_regular(
+    host: &impl Host,
+    lane: impl Layer<link::Port<Data>>,
     status: &Subscribe<link::Status>,
-    consensus: impl Fn(ProcessId) -> C,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast>
-where
-    H: Host,
-    C: Layer<regular_consensus::Propose, regular_consensus::Decide>,
-{
-    let regular = |source| {
-        let consensus = consensus(source);
-        move |up: Addr<Decide>| {
-            let decided =
-                |regular_consensus::Decide { instance, value }| Decide { instance, value };
-            let proposed =
-                |Propose { instance, value }| regular_consensus::Propose { instance, value };
-            consensus.attach(up.with(decided)).with(proposed)
-        }
-    };
-    spawn(host, lane, status, regular, detector, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<H: Host, C: Layer<Propose, Decide>>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    lane: impl Layer<link::Send<Data>, link::Deliver<Data>>,
-    status: &Subscribe<link::Status>,
-    consensus: impl Fn(ProcessId) -> C,
+    consensus: impl Fn(ProcessId, Addr<regular_consensus::Decide>) -> Addr<regular_consensus::Propose>,
     detector: &Subscribe<perfect::Crash>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let arrived = |delivery: link::Deliver<Data>| Event::BestEffort(delivery.into());
-    let below = lane.attach(mailbox.addr().with(arrived));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    let joined = |source| {
-        let decided = move |decision| Event::Decide(source, decision);
-        let proposals = consensus(source).attach(mailbox.addr().with(decided));
-        (source, proposals)
+    let regular = |source, up: Addr<Decide>| {
+        let decided = |regular_consensus::Decide { instance, value }| Decide { instance, value };
+        let proposed = |Propose { instance, value }| regular_consensus::Propose { instance, value };
+        consensus(source, up.with(decided)).with(proposed)
     };
-    let agreed: BTreeMap<ProcessId, Addr<Propose>> = host.processes().iter().map(joined).collect();
-    detector.send(mailbox.addr().with(Event::Crash));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request.into()),
-        Effect::Link(request) => below.send(request),
-        Effect::Propose(source, request) => {
-            if let Some(proposals) = agreed.get(&source) {
-                proposals.send(request);
-            }
-        }
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
+    spawn(host, lane, status, regular, detector, up)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use quorate_abstractions::{
     lattice_agreement::{self, Propose},
     link::{Deliver, Links},
     quorum_access::{self, Answer, State},
-    register::{Indication, Request, Tag},
+    register::{self, Tag},
     snapshot,
 };
 use quorate_consensus::{by_quorums, view_synchronizer};
@@ -166,7 +166,7 @@ impl<H: Host + Clone, L: Links, D: Links> Ground<H, L, D> {
         self,
         system: Option<&QuorumSystem>,
         written: Option<Written>,
-    ) -> impl Layer<Request, Indication> + use<H, L, D> {
+    ) -> impl Layer<register::Port> + use<H, L, D> {
         let system = system.cloned();
         move |up| match system {
             None => {
@@ -191,7 +191,7 @@ impl<H: Host + Clone, L: Links, D: Links> Ground<H, L, D> {
     pub fn snapshot(
         self,
         system: Option<&QuorumSystem>,
-    ) -> impl Layer<snapshot::Request, snapshot::Indication> + use<H, L, D> {
+    ) -> impl Layer<snapshot::Port> + use<H, L, D> {
         let below = self.at("registers").registers(system, None);
         move |up| snapshot_from_registers::spawn(&self.host, below, up)
     }

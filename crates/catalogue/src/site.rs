@@ -7,7 +7,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe, atomic_commit, eventually_perfect, fair_loss,
-    heartbeat::{Beat, Heard},
+    heartbeat::{self, Heard},
     leader::Trust,
     link::{self, Links},
     perfect,
@@ -361,7 +361,7 @@ impl<'w> Site<'w> {
     }
 
     /// Heartbeats, for detectors.
-    pub fn heartbeat(&self) -> impl Layer<Beat, Heard> + use<'_, 'w> {
+    pub fn heartbeat(&self) -> impl Layer<heartbeat::Port> + use<'_, 'w> {
         move |up: Addr<Heard>| match &self.links {
             SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => self.world.heartbeat(self.p, up),
             SiteLinks::Real(links) => links.heartbeat(up),
@@ -369,9 +369,7 @@ impl<'w> Site<'w> {
     }
 
     /// Fair-loss links, for links.
-    pub fn fair_loss(
-        &self,
-    ) -> impl Layer<fair_loss::Transmit, fair_loss::Indication> + use<'_, 'w> {
+    pub fn fair_loss(&self) -> impl Layer<fair_loss::Port> + use<'_, 'w> {
         |arrivals: Addr<fair_loss::Indication>| self.world.fair_loss(self.p, arrivals)
     }
 

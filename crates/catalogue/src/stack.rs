@@ -95,7 +95,7 @@ pub fn terminating<H: Host>(
 ) -> Addr<terminating::Broadcast> {
     let (host, links) = (host.at("terminating"), links.at("terminating"));
     let (lane, status) = (links.lane(), links.status());
-    let consensus = |source| consensus_of(source, &host, &links, detector);
+    let consensus = |source, up| consensus_of(source, &host, &links, detector).attach(up);
     quorate_broadcast::terminating::spawn(&host, lane, &status, consensus, detector, up)
 }
 
@@ -109,13 +109,13 @@ pub fn terminating_regular<H: Host>(
 ) -> Addr<terminating::Broadcast> {
     let (host, links) = (host.at("terminating"), links.at("terminating"));
     let (lane, status) = (links.lane(), links.status());
-    let consensus = |source: ProcessId| {
+    let consensus = |source: ProcessId, up| {
         let source = source.to_string();
         let (host, links) = (
             host.at(&source).at("consensus"),
             links.at(&source).at("consensus"),
         );
-        move |up| hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
+        hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
     };
     quorate_broadcast::terminating::spawn_regular(&host, lane, &status, consensus, detector, up)
 }
@@ -137,7 +137,7 @@ pub(crate) fn consensus_of<H: Host>(
     host: &H,
     links: &impl Links,
     detector: &Subscribe<perfect::Crash>,
-) -> impl Layer<consensus::Propose, consensus::Decide> {
+) -> impl Layer<consensus::Port> {
     let source = source.to_string();
     let (host, links) = (
         host.at(&source).at("consensus"),
@@ -174,5 +174,5 @@ pub fn non_blocking<H: Host>(
         uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
     };
     let (lane, status) = (links.lane(), links.status());
-    non_blocking::spawn(&host, lane, &status, detector, consensus, up)
+    non_blocking::spawn(&host, lane, &status, consensus, detector, up)
 }

@@ -130,7 +130,7 @@ pub(crate) fn by_terminating_over<H: Host>(
     host: &H,
     links: &impl Links,
     perfect: &Subscribe<perfect::Crash>,
-    terminating: impl Layer<terminating::Broadcast, terminating::Deliver>,
+    terminating: impl Layer<terminating::Port>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let group = |up| stack::group_membership(host, links, perfect, up);

@@ -36,15 +36,15 @@
 //! made use of: a process that decided before it has voted would leave others without its vote.
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
-    atomic_commit::{Decide, Outcome, Propose, Vote},
+    atomic_commit::{self, Decide, Outcome, Propose, Vote},
     best_effort, consensus,
     link::{self, To},
     perfect,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Host, Observation, Observe, ProcessId, ProcessSet,
     instances::{Entry, Instances},
+    ports,
     wire::Plain,
 };
 use serde::{Deserialize, Serialize};
@@ -93,55 +93,15 @@ pub struct NonBlocking {
     instances: Instances<Poll>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Propose(Propose),
-    /// A vote.
-    BestEffort(best_effort::Deliver<Voted>),
-    /// P reports a crash.
-    Crash(perfect::Crash),
-    /// Consensus has decided.
-    Consensus(consensus::Decide),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers atomic_commit::Port => Propose -> Decide;
+    uses lane: link::Port<Voted> => BestEffort as best_effort::Port<Voted>, Link;
+    watches status: link::Status => Status, by link::watch_streams;
+    uses consensus: consensus::Port => Consensus;
+    watches detector: perfect::Crash => Crash;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// This process's vote.
-    BestEffort(best_effort::Broadcast<Voted>),
-    /// The same, again, to whom it may not have reached.
-    Link(link::Send<Voted>),
-    /// The outcome that this process saw.
-    Consensus(consensus::Propose),
-    /// An indication to the layer above.
-    Decide(Decide),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Propose(request) => request.observe(),
-            Event::BestEffort(indication) => indication.observe(),
-            Event::Crash(indication) => indication.observe().as_internal(),
-            Event::Consensus(indication) => indication.observe().as_internal(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::BestEffort(request) => request.observe(),
-            Effect::Link(request) => request.observe(),
-            Effect::Consensus(request) => request.observe().as_internal(),
-            Effect::Decide(indication) => indication.observe(),
-        }
-    }
+    /// Starts non-blocking atomic commit over the best-effort broadcast of a lane, P and uniform consensus.
+    pub fn spawn(host) = NonBlocking::new(host);
 }
 
 impl Algorithm for NonBlocking {
@@ -266,45 +226,6 @@ fn outcome_of(value: &Bytes) -> Option<Outcome> {
         [1] => Some(Outcome::Commit),
         _ => None,
     }
-}
-
-/// Starts non-blocking atomic commit over the best-effort broadcast of a lane, P and uniform consensus.
-pub fn spawn<H: Host>(
-    host: &H,
-    lane: impl Layer<link::Send<Voted>, link::Deliver<Voted>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<perfect::Crash>,
-    consensus: impl Layer<consensus::Propose, consensus::Decide>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    let algorithm = NonBlocking::new(host);
-    spawn_as(host, algorithm, lane, status, detector, consensus, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    lane: impl Layer<link::Send<Voted>, link::Deliver<Voted>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<perfect::Crash>,
-    consensus: impl Layer<consensus::Propose, consensus::Decide>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    let arrived = |delivery: link::Deliver<Voted>| Event::BestEffort(delivery.into());
-    let below = lane.attach(mailbox.addr().with(arrived));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    let agree = consensus.attach(mailbox.addr().with(Event::Consensus));
-    detector.send(mailbox.addr().with(Event::Crash));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request.into()),
-        Effect::Link(request) => below.send(request),
-        Effect::Consensus(request) => agree.send(request),
-        Effect::Decide(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -40,13 +40,13 @@
 //! where a database would give up and abort: without a detector that abort could have no reason. The
 //! remedy for blocking is [`non_blocking`](crate::non_blocking).
 use quorate_abstractions::{
-    Subscribe,
-    atomic_commit::{Decide, Outcome, Propose, Vote},
+    atomic_commit::{self, Decide, Outcome, Propose, Vote},
     link::{self, To},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Host, Membership, Observation, Observe, ProcessId, ProcessSet,
     instances::{Entry, Instances},
+    ports,
     wire::Plain,
 };
 use serde::{Deserialize, Serialize};
@@ -116,43 +116,13 @@ pub struct TwoPhase {
     has_missed: bool,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Propose(Propose),
-    /// A message from below.
-    Link(link::Deliver<Message>),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers atomic_commit::Port => Propose -> Decide;
+    uses link: link::Port<Message> => Link;
+    watches status: link::Status => Status, by link::watch_streams;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to the layer below.
-    Link(link::Send<Message>),
-    /// An indication to the layer above.
-    Decide(Decide),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Propose(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Decide(indication) => indication.observe(),
-        }
-    }
+    /// Starts two-phase commit over perfect links.
+    pub fn spawn(host) = TwoPhase::new(host);
 }
 
 impl Algorithm for TwoPhase {
@@ -336,24 +306,6 @@ impl TwoPhase {
 
 fn send(to: To, message: Message, ctx: &mut Ctx<TwoPhase>) {
     ctx.trigger(Effect::Link(link::Send { to, message }));
-}
-
-/// Starts two-phase commit over perfect links.
-pub fn spawn<H: Host>(
-    host: &H,
-    links: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    let below = links.attach(mailbox.addr().with(Event::Link));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    host.start(mailbox, TwoPhase::new(host), move |effect| match effect {
-        Effect::Link(request) => below.send(request),
-        Effect::Decide(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

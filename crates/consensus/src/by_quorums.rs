@@ -49,15 +49,16 @@ pub use message::{Acceptance, Message};
 
 use bytes::Bytes;
 use quorate_abstractions::{
-    consensus::{Decide, Propose},
+    consensus::{self, Decide, Propose},
     flooding::{self, Slot},
     link::{Deliver, To},
     view_synchronizer::{CatchUp, Enter, Views},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet,
     instances::{Entry, Instances},
     message::LAST_NUMBER,
+    ports,
     watermark::Watermark,
 };
 use quorate_quorums::Quorums;
@@ -131,46 +132,11 @@ pub struct ByQuorums {
     states: BTreeMap<ProcessId, State>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Propose(Propose),
-    /// This process has entered a view.
-    Enter(Enter),
-    /// A message.
-    Flooding(Deliver<Message>),
-}
-
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A message, or that one is over.
-    Flooding(flooding::Request<Message>),
-    /// Others have been heard in a later view.
-    CatchUp(CatchUp),
-    /// An indication to the layer above.
-    Decide(Decide),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Propose(request) => request.observe(),
-            Event::Enter(enter) => enter.observe().as_internal(),
-            Event::Flooding(indication) => indication.observe(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Flooding(request) => request.observe(),
-            Effect::CatchUp(request) => request.observe().as_internal(),
-            Effect::Decide(indication) => indication.observe(),
-        }
-    }
+ports! {
+    offers consensus::Port => Propose -> Decide;
+    watches entered: Enter => Enter;
+    asks catch_up: CatchUp => CatchUp;
+    uses flooding: flooding::Port<Message> => Flooding;
 }
 
 impl Algorithm for ByQuorums {
@@ -491,34 +457,25 @@ fn withdraw(slot: Slot, ctx: &mut Ctx<ByQuorums>) {
 }
 
 /// Starts consensus by quorums, over flooding, in the views of the process.
-pub fn spawn<H: Host>(
-    host: &H,
+pub fn spawn(
+    host: &impl Host,
     quorums: Quorums,
     views: &Views,
-    flooding: impl Layer<flooding::Request<Message>, Deliver<Message>>,
+    flooding: impl Layer<flooding::Port<Message>>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
-    spawn_as(host, ByQuorums::new(host, quorums), views, flooding, up)
+    start(host, ByQuorums::new(host, quorums), views, flooding, up)
 }
 
-fn spawn_as<H: Host>(
-    host: &H,
+fn start(
+    host: &impl Host,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
     views: &Views,
-    flooding: impl Layer<flooding::Request<Message>, Deliver<Message>>,
+    flooding: impl Layer<flooding::Port<Message>>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    views.entered.send(mailbox.addr().with(Event::Enter));
-    let catch_up = views.catch_up.clone();
-    let below = flooding.attach(mailbox.addr().with(Event::Flooding));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Flooding(request) => below.send(request),
-        Effect::CatchUp(request) => catch_up.send(request),
-        Effect::Decide(indication) => up.send(indication),
-    });
-    requests
+    let Views { entered, catch_up } = views;
+    spawn_as(host, algorithm, entered, catch_up.clone(), flooding, up)
 }
 
 #[cfg(test)]

@@ -40,13 +40,11 @@ mod decisions;
 use bytes::{Bytes, BytesMut};
 use decisions::Decisions;
 use quorate_abstractions::{
-    consensus::{Decide, Propose},
-    reconfigurable::{self, Indication, Restore, View},
-    total_order::{Broadcast, Deliver},
+    consensus::{self, Decide, Propose},
+    reconfigurable::{self, Indication, Request, Restore, View},
+    total_order::{self, Broadcast, Deliver},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, instances::Entry, wire,
-};
+use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, instances::Entry, ports, wire};
 
 /// Instances so far above the oldest undecided one are refused.
 const INSTANCES_AHEAD: u64 = 1 << 16;
@@ -68,57 +66,12 @@ pub struct ByTotalOrder {
     skipped: bool,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Propose(Propose),
-    /// Proposals, in the total order.
-    Deliver(Deliver),
-    /// Another process wants the state that follows from what was delivered so far.
-    StateWanted {
-        /// What the answer is told by.
-        ticket: u64,
-    },
-    /// This process is given a state.
-    Restore(Restore),
-}
+ports! {
+    offers consensus::Port => Propose -> Decide;
+    uses order: reconfigurable::Port => Order;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A proposal, to total-order broadcast.
-    Broadcast(Broadcast),
-    /// The state that was wanted.
-    State {
-        /// By whom.
-        ticket: u64,
-        /// What is decided.
-        view: View,
-    },
-    /// An indication to the layer above.
-    Decide(Decide),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Propose(request) => request.observe(),
-            Event::Deliver(indication) => indication.observe().as_internal(),
-            Event::StateWanted { ticket } => Observation::internal("StateWanted").instance(*ticket),
-            Event::Restore(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Broadcast(request) => request.observe().as_internal(),
-            Effect::State { ticket, .. } => Observation::internal("State").instance(*ticket),
-            Effect::Decide(indication) => indication.observe(),
-        }
-    }
+    /// Starts consensus over total-order broadcast whose users give and take states.
+    pub fn spawn_with_state(host) = ByTotalOrder::default();
 }
 
 impl Algorithm for ByTotalOrder {
@@ -128,21 +81,25 @@ impl Algorithm for ByTotalOrder {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Propose(Propose { instance, value }) => self.upon_propose(instance, &value, ctx),
-            Event::Deliver(Deliver { payloads, .. }) if payloads.is_empty() => {
+            Event::Order(Indication::Deliver(Deliver { payloads, .. })) if payloads.is_empty() => {
                 self.upon_skipped(ctx);
             }
-            Event::Deliver(Deliver { payloads, .. }) => {
+            Event::Order(Indication::Deliver(Deliver { payloads, .. })) => {
                 for payload in payloads {
                     self.upon_proposal(payload, ctx);
                 }
             }
-            Event::StateWanted { ticket } => {
+            Event::Order(Indication::StateWanted { ticket }) => {
                 let view = View::of_bytes(self.decisions.encode());
-                ctx.trigger(Effect::State { ticket, view });
+                ctx.trigger(Effect::Order(Request::State { ticket, view }));
             }
-            Event::Restore(Restore::Begin | Restore::Abandoned) => self.arriving.clear(),
-            Event::Restore(Restore::Chunk(chunk)) => self.arriving.extend_from_slice(&chunk),
-            Event::Restore(Restore::Whole) => self.upon_state(ctx),
+            Event::Order(Indication::Restore(restore)) => match restore {
+                Restore::Begin | Restore::Abandoned => self.arriving.clear(),
+                Restore::Chunk(chunk) => self.arriving.extend_from_slice(&chunk),
+                Restore::Whole => self.upon_state(ctx),
+            },
+            // Nobody comes back.
+            Event::Order(Indication::Configuration(_)) => {}
         }
     }
 }
@@ -155,7 +112,7 @@ impl ByTotalOrder {
             Entry::Live(instance) => {
                 instance.proposed = true;
                 let payload = proposal(number, value);
-                ctx.trigger(Effect::Broadcast(Broadcast { payload }));
+                ctx.trigger(Effect::Order(Request::Broadcast(Broadcast { payload })));
             }
             Entry::TooFar => ctx.count("instance too far ahead"),
         }
@@ -212,50 +169,20 @@ fn proposal(instance: u64, value: &Bytes) -> Bytes {
 
 /// Starts consensus over total-order broadcast that skips nothing, or whose users keep nothing: behind what it
 /// skips, nothing is decided.
-pub fn spawn<H: Host>(
-    host: &H,
-    total_order: impl Layer<Broadcast, Deliver>,
+pub fn spawn(
+    host: &impl Host,
+    total_order: impl Layer<total_order::Port>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    let total_order = total_order.attach(mailbox.addr().with(Event::Deliver));
-    let algorithm = ByTotalOrder::default();
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Broadcast(request) => total_order.send(request),
-        Effect::Decide(indication) => up.send(indication),
-        // Nobody wants one.
-        Effect::State { .. } => {}
-    });
-    requests
-}
-
-/// Starts consensus over total-order broadcast whose users give and take states.
-pub fn spawn_with_state<H: Host>(
-    host: &H,
-    total_order: impl Layer<reconfigurable::Request, Indication>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    let events = mailbox.addr();
-    let indications = Addr::new(move |indication| match indication {
-        Indication::Deliver(indication) => events.send(Event::Deliver(indication)),
-        Indication::StateWanted { ticket } => events.send(Event::StateWanted { ticket }),
-        Indication::Restore(restore) => events.send(Event::Restore(restore)),
-        // Nobody comes back.
-        Indication::Configuration(_) => {}
-    });
-    let total_order = total_order.attach(indications);
-    let algorithm = ByTotalOrder::default();
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Broadcast(request) => total_order.send(reconfigurable::Request::Broadcast(request)),
-        Effect::State { ticket, view } => {
-            total_order.send(reconfigurable::Request::State { ticket, view });
-        }
-        Effect::Decide(indication) => up.send(indication),
-    });
-    requests
+    let order = |up: Addr<Indication>| {
+        let broadcasts = total_order.attach(up.with(Indication::Deliver));
+        Addr::new(move |request| match request {
+            Request::Broadcast(request) => broadcasts.send(request),
+            // Nobody wants one.
+            Request::State { .. } => {}
+        })
+    };
+    spawn_with_state(host, order, up)
 }
 
 #[cfg(test)]

@@ -36,59 +36,22 @@
 use crate::hierarchy::{Hierarchy, Imposed, Reached};
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe, best_effort, link, perfect,
-    regular_consensus::{Decide, Propose},
+    best_effort, link, perfect,
+    regular_consensus::{self, Decide, Propose},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, instances::Entry,
-};
+use quorate_core::{Algorithm, Ctx, Host, ProcessId, instances::Entry, ports};
 
 /// Regular hierarchical consensus.
 pub struct Hierarchical(Hierarchy);
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Propose(Propose),
-    /// A leader's value.
-    BestEffort(best_effort::Deliver<Imposed>),
-    /// P reports a crash.
-    Crash(perfect::Crash),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers regular_consensus::Port => Propose -> Decide;
+    uses lane: link::Port<Imposed> => BestEffort as best_effort::Port<Imposed>, Link;
+    watches status: link::Status => Status, by link::watch_streams;
+    watches detector: perfect::Crash => Crash;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// This process's value, as a leader.
-    BestEffort(best_effort::Broadcast<Imposed>),
-    /// The same, again, to whom it may not have reached.
-    Link(link::Send<Imposed>),
-    /// An indication to the layer above.
-    Decide(Decide),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Propose(request) => request.observe(),
-            Event::BestEffort(indication) => indication.observe(),
-            Event::Crash(indication) => indication.observe().as_internal(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::BestEffort(request) => request.observe(),
-            Effect::Link(request) => request.observe(),
-            Effect::Decide(indication) => indication.observe(),
-        }
-    }
+    /// Starts regular hierarchical consensus over the best-effort broadcast of a lane, and P.
+    pub fn spawn(host) = Hierarchical::new(host);
 }
 
 impl Algorithm for Hierarchical {
@@ -167,39 +130,6 @@ fn impose(instance: u64, value: Bytes, ctx: &mut Ctx<Hierarchical>) {
         instance,
         value,
     })));
-}
-
-/// Starts regular hierarchical consensus over the best-effort broadcast of a lane, and P.
-pub fn spawn<H: Host>(
-    host: &H,
-    lane: impl Layer<link::Send<Imposed>, link::Deliver<Imposed>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    spawn_as(host, Hierarchical::new(host), lane, status, detector, up)
-}
-
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    lane: impl Layer<link::Send<Imposed>, link::Deliver<Imposed>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    let arrived = |delivery: link::Deliver<Imposed>| Event::BestEffort(delivery.into());
-    let below = lane.attach(mailbox.addr().with(arrived));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    detector.send(mailbox.addr().with(Event::Crash));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request.into()),
-        Effect::Link(request) => below.send(request),
-        Effect::Decide(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

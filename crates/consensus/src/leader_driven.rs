@@ -42,86 +42,31 @@
 //! to everybody instead of the leader, which saves a step; the process of rank 1 leads at first without
 //! asking.
 use crate::ballots::{self, Ballots, Candidacy};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
-    consensus::{Decide, Propose},
+    consensus::{self, Decide, Propose},
     leader::Trust,
     link::{self, To},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId,
-    message::digest,
-    wire::{self, Undecodable, Wire},
-};
-use serde::{Deserialize, Serialize};
+use quorate_core::{Algorithm, Ctx, Host, ProcessId, message::digest, messages, ports};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Instances with a proposal that are not decided, at most: more are refused.
 const WANTED: usize = 1 << 16;
 
-/// The messages.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Message {
-    /// To the trusted process: have this decided.
-    Forward {
-        /// The instance.
-        instance: u64,
-        /// The value.
-        value: Bytes,
-    },
-    /// Between leaders and acceptors.
-    Ballots(ballots::Message<Bytes>),
-}
-
-#[derive(Serialize, Deserialize)]
-enum Head {
-    Forward { instance: u64 },
-    Ballots(ballots::Message<()>),
-}
-
-impl Wire for Message {
-    fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Message::Forward { instance, value } => {
-                let instance = *instance;
-                wire::put_head(&Head::Forward { instance }, out);
-                out.extend_from_slice(value);
-            }
-            Message::Ballots(message) => {
-                let mut tail = Bytes::new();
-                let head = message.clone().map(|value| tail = value);
-                wire::put_head(&Head::Ballots(head), out);
-                out.extend_from_slice(&tail);
-            }
-        }
-    }
-
-    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        match wire::take_head(&mut bytes)? {
-            Head::Forward { instance } => Ok(Message::Forward {
-                instance,
-                value: bytes,
-            }),
-            Head::Ballots(head) => {
-                let message = head.map(|()| std::mem::take(&mut bytes));
-                let is_whole = bytes.is_empty();
-                is_whole
-                    .then_some(Message::Ballots(message))
-                    .ok_or(Undecodable)
-            }
-        }
-    }
-}
-
-impl Observe for Message {
-    fn observe(&self) -> Observation {
-        match self {
-            Message::Forward { instance, value } => Observation::internal("Forward")
-                .instance(*instance)
-                .digest(digest(value)),
-            Message::Ballots(message) => message.observe(),
-        }
+messages! {
+    /// The messages.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub enum Message {
+        /// To the trusted process: have this decided.
+        Forward {
+            /// The instance.
+            instance: u64;
+            /// The value.
+            value: Bytes
+        } => instance(*instance).digest(digest(value)),
+        /// Between leaders and acceptors.
+        Ballots(ballots::Message<Bytes>),
     }
 }
 
@@ -137,49 +82,15 @@ pub struct LeaderDriven {
     due: BTreeSet<u64>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Propose(Propose),
-    /// A message of another process, or one's own.
-    Link(link::Deliver<Message>),
-    /// Ω trusts this process from now on.
-    Leader(Trust),
-    /// How the links stand: which streams have begun anew.
-    Status(link::Status),
-    /// The wait before another campaign is over.
-    Retry,
-}
+ports! {
+    offers consensus::Port => Propose -> Decide;
+    uses link: link::Port<Message> => Link;
+    watches status: link::Status => Status;
+    watches detector: Trust => Leader;
+    timer Retry;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A message.
-    Link(link::Send<Message>),
-    /// An indication to the layer above.
-    Decide(Decide),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Propose(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Leader(indication) => indication.observe().as_internal(),
-            Event::Status(status) => status.observe().as_internal(),
-            Event::Retry => Observation::internal("Retry"),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Decide(indication) => indication.observe(),
-        }
-    }
+    /// Starts leader-driven consensus over perfect links and Ω.
+    pub fn spawn(host) = LeaderDriven::new(host);
 }
 
 impl Algorithm for LeaderDriven {
@@ -329,30 +240,6 @@ impl LeaderDriven {
             ctx.trigger(Effect::Link(link::Send { to, message }));
         }
     }
-}
-
-/// Starts leader-driven consensus over perfect links and Ω.
-pub fn spawn<H: Host>(
-    host: &H,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<Trust>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    let link = link.attach(mailbox.addr().with(Event::Link));
-    status.send(mailbox.addr().with(Event::Status));
-    detector.send(mailbox.addr().with(Event::Leader));
-    host.start(
-        mailbox,
-        LeaderDriven::new(host),
-        move |effect| match effect {
-            Effect::Link(request) => link.send(request),
-            Effect::Decide(indication) => up.send(indication),
-        },
-    );
-    requests
 }
 
 #[cfg(test)]

@@ -58,13 +58,13 @@
 use crate::said::Said;
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
-    consensus::{Decide, Propose},
+    consensus::{self, Decide, Propose},
     link::{self, To},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId,
+    Algorithm, Ctx, Host, Membership, Observation, Observe, ProcessId,
     instances::{Entry, Instances},
+    ports,
     wire::Plain,
 };
 use rand::Rng;
@@ -156,43 +156,13 @@ pub struct Randomised {
     decided: Said<bool>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Propose(Propose),
-    /// A message of some instance.
-    Link(link::Deliver<Message>),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers consensus::Port => Propose -> Decide;
+    uses link: link::Port<Message> => Link;
+    watches status: link::Status => Status, by link::watch_streams;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A message of some instance.
-    Link(link::Send<Message>),
-    /// An indication to the layer above.
-    Decide(Decide),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Propose(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Decide(indication) => indication.observe(),
-        }
-    }
+    /// Starts randomised consensus over perfect links.
+    pub fn spawn(host) = Randomised::new(host);
 }
 
 impl Observe for Message {
@@ -429,34 +399,6 @@ fn report(instance: u64, round: u64, estimate: bool, ctx: &mut Ctx<Randomised>) 
 fn send(to: To, instance: u64, content: Content, ctx: &mut Ctx<Randomised>) {
     let message = Message { instance, content };
     ctx.trigger(Effect::Link(link::Send { to, message }));
-}
-
-/// Starts randomised consensus over perfect links.
-pub fn spawn<H: Host>(
-    host: &H,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    spawn_as(host, Randomised::new(host), link, status, up)
-}
-
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    let link = link.attach(mailbox.addr().with(Event::Link));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => link.send(request),
-        Effect::Decide(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -56,17 +56,16 @@ use crate::said::Said;
 use bytes::{Bytes, BytesMut};
 pub use message::{Content, Message};
 use quorate_abstractions::{
-    Subscribe,
-    consensus::{Decide, Propose},
+    consensus::{self, Decide, Propose},
     eventually_perfect,
     link::{self, To},
     reliable,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Host, Membership, ProcessId, ProcessSet,
     instances::{Entry, Instances},
     message::LAST_NUMBER,
-    wire,
+    ports, wire,
 };
 use std::collections::BTreeMap;
 
@@ -150,52 +149,15 @@ pub struct Rotating {
     decided: Said<Bytes>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Propose(Propose),
-    /// A message of some round.
-    Link(link::Deliver<Message>),
-    /// A decision, by reliable broadcast.
-    Reliable(reliable::Deliver),
-    /// ◇P changed its mind.
-    Detector(eventually_perfect::Indication),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers consensus::Port => Propose -> Decide;
+    uses link: link::Port<Message> => Link;
+    watches status: link::Status => Status, by link::watch_streams;
+    uses reliable: reliable::Port => Reliable;
+    watches detector: eventually_perfect::Indication => Detector;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A message of some round.
-    Link(link::Send<Message>),
-    /// A decision, by reliable broadcast.
-    Reliable(reliable::Broadcast),
-    /// An indication to the layer above.
-    Decide(Decide),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Propose(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Reliable(indication) => indication.observe().as_internal(),
-            Event::Detector(indication) => indication.observe().as_internal(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Reliable(request) => request.observe().as_internal(),
-            Effect::Decide(indication) => indication.observe(),
-        }
-    }
+    /// Starts rotating-coordinator consensus over perfect links, reliable broadcast and ◇P.
+    pub fn spawn(host) = Rotating::new(host);
 }
 
 impl Algorithm for Rotating {
@@ -572,29 +534,6 @@ fn decision(instance: u64, value: &Bytes) -> Bytes {
     wire::put_number(instance, &mut payload);
     payload.extend_from_slice(value);
     payload.freeze()
-}
-
-/// Starts rotating-coordinator consensus over perfect links, reliable broadcast and ◇P.
-pub fn spawn<H: Host>(
-    host: &H,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
-    detector: &Subscribe<eventually_perfect::Indication>,
-    up: Addr<Decide>,
-) -> Addr<Propose> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    let link = link.attach(mailbox.addr().with(Event::Link));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    let reliable = reliable.attach(mailbox.addr().with(Event::Reliable));
-    detector.send(mailbox.addr().with(Event::Detector));
-    host.start(mailbox, Rotating::new(host), move |effect| match effect {
-        Effect::Link(request) => link.send(request),
-        Effect::Reliable(request) => reliable.send(request),
-        Effect::Decide(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

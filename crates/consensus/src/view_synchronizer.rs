@@ -27,7 +27,7 @@
 //! consensus. Deviation: processes catch up. Without that, two that start twelve seconds apart are in no view
 //! together for the first twenty-four minutes, and for long enough later still.
 use quorate_abstractions::view_synchronizer::{CatchUp, Enter, Views};
-use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe};
+use quorate_core::{Addr, Algorithm, Ctx, Host, ports};
 use std::time::Duration;
 
 /// How long views last.
@@ -54,41 +54,10 @@ pub struct ViewSynchronizer {
     subscribers: Vec<Addr<Enter>>,
 }
 
-/// What the algorithm reacts to.
-pub enum Event {
-    /// Someone wants to know which view this process is in.
-    Subscribe(Addr<Enter>),
-    /// Another process was heard in a view.
-    CatchUp(CatchUp),
-    /// The view of this number is over.
-    Timer(u64),
-}
-
-/// What the algorithm triggers.
-pub enum Effect {
-    /// All subscribers are told.
-    Indicate(Enter, Vec<Addr<Enter>>),
-    /// A new subscriber is told what the others know.
-    Answer(Enter, Addr<Enter>),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Subscribe(_) => Observation::internal("Subscribe"),
-            Event::CatchUp(request) => request.observe().as_internal(),
-            Event::Timer(_) => Observation::internal("Timer"),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Indicate(enter, _) => enter.observe(),
-            Effect::Answer(enter, _) => enter.observe().as_internal(),
-        }
-    }
+ports! {
+    serves Enter => Subscribe -> Indicate, Answer;
+    accepts CatchUp => CatchUp;
+    timer Timer(u64);
 }
 
 impl Algorithm for ViewSynchronizer {
@@ -141,25 +110,9 @@ impl ViewSynchronizer {
 }
 
 /// Starts view synchronisation.
-pub fn spawn<H: Host>(host: &H, configuration: Configuration) -> Views {
-    spawn_as(host, ViewSynchronizer::new(configuration))
-}
-
-fn spawn_as<H: Host>(host: &H, algorithm: ViewSynchronizer) -> Views {
-    let mailbox = host.mailbox();
-    let views = Views {
-        entered: mailbox.addr().with(Event::Subscribe),
-        catch_up: mailbox.addr().with(Event::CatchUp),
-    };
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Answer(enter, subscriber) => subscriber.send(enter),
-        Effect::Indicate(enter, subscribers) => {
-            for subscriber in &subscribers {
-                subscriber.send(enter);
-            }
-        }
-    });
-    views
+pub fn spawn(host: &impl Host, configuration: Configuration) -> Views {
+    let (entered, catch_up) = spawn_as(host, ViewSynchronizer::new(configuration));
+    Views { entered, catch_up }
 }
 
 /// Starts view synchronisation by a clock that runs at the speed of the process's rank, so that processes

@@ -4,6 +4,7 @@ use crate::{
     counters::Counters,
     mailbox::{Addr, Mailbox},
     observe::Observe,
+    ports::Port,
     process::{Incarnation, Membership, ProcessId},
 };
 use std::{fmt, sync::Arc};
@@ -98,16 +99,16 @@ pub trait Host: Clone + Send + 'static {
 /// indications, get the address for its requests.
 ///
 /// Every `FnOnce(Addr<Indication>) -> Addr<Request>` is one.
-pub trait Layer<Request, Indication> {
+pub trait Layer<P: Port> {
     /// Joins the layer to the one above.
-    fn attach(self, up: Addr<Indication>) -> Addr<Request>;
+    fn attach(self, up: Addr<P::Indication>) -> Addr<P::Request>;
 }
 
-impl<F, Request, Indication> Layer<Request, Indication> for F
+impl<F, P: Port> Layer<P> for F
 where
-    F: FnOnce(Addr<Indication>) -> Addr<Request>,
+    F: FnOnce(Addr<P::Indication>) -> Addr<P::Request>,
 {
-    fn attach(self, up: Addr<Indication>) -> Addr<Request> {
+    fn attach(self, up: Addr<P::Indication>) -> Addr<P::Request> {
         self(up)
     }
 }

@@ -12,8 +12,10 @@
 //! | [`host`] | [`Host`] and [`Layer`]: where algorithms live and how they are stacked |
 //! | [`process`] | processes, incarnations, sets of processes, the membership |
 //! | [`message`] | message identifiers, digests |
+//! | [`messages`] | how an algorithm declares the messages that it sends |
 //! | [`watermark`] | sets of delivered identifiers whose memory follows disorder, not length |
 //! | [`instances`] | one-shot abstractions addressed by number: creation, retirement, bounds |
+//! | [`ports`] | what an abstraction is asked and says; how an algorithm declares what joins it to others |
 //! | [`wire`] | the only place that knows how messages become bytes |
 //! | [`observe`] | what a trace records of an event |
 //! | [`counters`] | counts of what was dropped, rejected or done |
@@ -28,7 +30,9 @@ pub mod host;
 pub mod instances;
 pub mod mailbox;
 pub mod message;
+pub mod messages;
 pub mod observe;
+pub mod ports;
 pub mod process;
 pub mod time;
 pub mod watermark;
@@ -40,6 +44,7 @@ pub use host::{Host, Layer, Name};
 pub use mailbox::{Addr, Mailbox};
 pub use message::MessageId;
 pub use observe::{Observation, Observe};
+pub use ports::Port;
 pub use process::{Incarnation, Membership, ProcessId, ProcessSet};
 pub use time::Time;
 

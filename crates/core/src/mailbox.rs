@@ -1,6 +1,7 @@
 //! Typed, non-blocking message passing between the algorithms of one process.
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,6 +12,12 @@ pub struct Addr<T>(Arc<dyn Fn(T) + Send + Sync>);
 impl<T> Clone for Addr<T> {
     fn clone(&self) -> Self {
         Addr(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for Addr<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Addr")
     }
 }
 

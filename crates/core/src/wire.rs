@@ -4,7 +4,8 @@
 //! carried as it is and, on receipt, shared with the received buffer instead of copied. How long a message
 //! may be is for the link to say. Decoding allocates no more than a fixed number of times the bytes that it
 //! was given, and the whole input must be consumed.
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut};
+pub use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The codec counts numbers by their width, of which one byte may be all that is there, and strings by the

@@ -42,13 +42,11 @@
 //! allowed for.
 use quorate_abstractions::{
     Subscribe,
-    heartbeat::{Beat, Heard},
+    heartbeat::{self, Beat},
     link::Status,
     perfect::Crash,
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet, Time,
-};
+use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, ProcessId, ProcessSet, Time, ports};
 use std::{collections::BTreeMap, time::Duration};
 
 /// The resolution of [`Time`]: a silence of To is allowed, one instant more is not.
@@ -149,50 +147,12 @@ pub struct ExcludeOnTimeout {
     subscribers: Vec<Addr<Crash>>,
 }
 
-/// What the detector reacts to.
-pub enum Event {
-    /// Someone wants to know who has crashed.
-    Subscribe(Addr<Crash>),
-    /// A process showed a sign of life.
-    Heard(Heard),
-    /// How the links stand.
-    Status(Status),
-    /// An interval has passed.
-    Tick,
-    /// Somebody may have been silent for too long.
-    Silence,
-}
-
-/// What the detector triggers.
-pub enum Effect {
-    /// A heartbeat to everybody.
-    Beat(Beat),
-    /// Every subscriber is told.
-    Indicate(Crash, Vec<Addr<Crash>>),
-    /// A new subscriber is told what the others know.
-    Answer(Crash, Addr<Crash>),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Subscribe(_) => Observation::internal("Subscribe"),
-            Event::Heard(heard) => heard.observe(),
-            Event::Status(status) => status.observe().as_internal(),
-            Event::Tick => Observation::internal("Tick"),
-            Event::Silence => Observation::internal("Silence"),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Beat(beat) => beat.observe(),
-            Effect::Indicate(crash, _) => crash.observe(),
-            Effect::Answer(crash, _) => crash.observe().as_internal(),
-        }
-    }
+ports! {
+    serves Crash => Subscribe -> Indicate, Answer;
+    watches status: Status => Status;
+    uses heartbeat: heartbeat::Port => Heard / Beat;
+    timer Tick;
+    timer Silence;
 }
 
 impl Algorithm for ExcludeOnTimeout {
@@ -307,48 +267,24 @@ impl ExcludeOnTimeout {
 }
 
 /// Starts the detector of a process, over heartbeats.
-pub fn spawn<H: Host>(
-    host: &H,
+pub fn spawn(
+    host: &impl Host,
     configuration: Configuration,
-    heartbeat: impl Layer<Beat, Heard>,
+    heartbeat: impl Layer<heartbeat::Port>,
 ) -> Subscribe<Crash> {
-    let algorithm = ExcludeOnTimeout::new(host, configuration);
-    start(host, algorithm, heartbeat, |_| {})
+    spawn_with_incarnations(host, configuration, heartbeat, &Addr::nowhere())
 }
 
 /// The same where processes that have crashed are started again, as the links report: a second start is
 /// the crash of the first.
-pub fn spawn_with_incarnations<H: Host>(
-    host: &H,
+pub fn spawn_with_incarnations(
+    host: &impl Host,
     configuration: Configuration,
-    heartbeat: impl Layer<Beat, Heard>,
+    heartbeat: impl Layer<heartbeat::Port>,
     links: &Subscribe<Status>,
 ) -> Subscribe<Crash> {
-    let status = |mailbox: Addr<Event>| links.send(mailbox.with(Event::Status));
     let algorithm = ExcludeOnTimeout::new(host, configuration);
-    start(host, algorithm, heartbeat, status)
-}
-
-fn start<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    heartbeat: impl Layer<Beat, Heard>,
-    status: impl FnOnce(Addr<Event>),
-) -> Subscribe<Crash> {
-    let mailbox = host.mailbox();
-    status(mailbox.addr());
-    let beat = heartbeat.attach(mailbox.addr().with(Event::Heard));
-    let subscribe = mailbox.addr().with(Event::Subscribe);
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Beat(request) => beat.send(request),
-        Effect::Answer(crash, subscriber) => subscriber.send(crash),
-        Effect::Indicate(crash, subscribers) => {
-            for subscriber in &subscribers {
-                subscriber.send(crash);
-            }
-        }
-    });
-    subscribe
+    spawn_as(host, algorithm, links, heartbeat)
 }
 
 #[cfg(test)]

@@ -32,9 +32,9 @@
 //! # Source
 //! The remark on detectors that are wrong in Chandra, Toueg: *Unreliable Failure Detectors for Reliable
 //! Distributed Systems*, 1996, section 10: a process that learns that it is suspected crashes.
-use quorate_abstractions::{Subscribe, link, link::To, perfect};
+use quorate_abstractions::{link, link::To, perfect};
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet, wire::Plain,
+    Algorithm, Ctx, Observation, Observe, ProcessId, ProcessSet, ports, wire::Plain,
 };
 use serde::{Deserialize, Serialize};
 
@@ -70,43 +70,15 @@ pub struct ExclusionNotice {
     reported: ProcessSet,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// P reports a crash.
-    Crash(perfect::Crash),
-    /// A notice.
-    Link(link::Deliver<Notice>),
-    /// How the links stand.
-    Status(link::Status),
-}
+ports! {
+    indicates Reported => Reported;
+    uses lane: link::Port<Notice> => Link;
+    watches status: link::Status => Status;
+    watches detector: perfect::Crash => Crash;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A notice.
-    Link(link::Send<Notice>),
-    /// An indication to the layer above.
-    Reported(Reported),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Crash(indication) => indication.observe().as_internal(),
-            Event::Link(indication) => indication.observe(),
-            Event::Status(status) => status.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Reported(indication) => indication.observe(),
-        }
-    }
+    /// Has everybody whom P reports as crashed told so over a lane, and indicates to `up` when others
+    /// say so of this process.
+    pub fn spawn(host) = ExclusionNotice::default();
 }
 
 impl Algorithm for ExclusionNotice {
@@ -154,29 +126,6 @@ impl ExclusionNotice {
             message: Notice,
         }));
     }
-}
-
-/// Has everybody whom P reports as crashed told so over a lane, and indicates to `up` when others
-/// say so of this process.
-pub fn spawn<H: Host>(
-    host: &H,
-    lane: impl Layer<link::Send<Notice>, link::Deliver<Notice>>,
-    status: &Subscribe<link::Status>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Reported>,
-) {
-    let mailbox = host.mailbox();
-    status.send(mailbox.addr().with(Event::Status));
-    let below = lane.attach(mailbox.addr().with(Event::Link));
-    detector.send(mailbox.addr().with(Event::Crash));
-    host.start(
-        mailbox,
-        ExclusionNotice::default(),
-        move |effect| match effect {
-            Effect::Link(request) => below.send(request),
-            Effect::Reported(indication) => up.send(indication),
-        },
-    );
 }
 
 #[cfg(test)]

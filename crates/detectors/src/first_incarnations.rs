@@ -21,7 +21,7 @@ use quorate_abstractions::{
     eventually_perfect::{Indication, Reach},
     link::Status,
 };
-use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ProcessId, ProcessSet};
+use quorate_core::{Addr, Algorithm, Ctx, Host, ProcessId, ProcessSet, ports};
 
 /// ◇P of first incarnations.
 #[derive(Default)]
@@ -36,50 +36,12 @@ pub struct FirstIncarnations {
     listeners: Vec<Addr<Reach>>,
 }
 
-/// What the detector reacts to.
-pub enum Event {
-    /// Someone wants to know who is suspected.
-    Subscribe(Addr<Indication>),
-    /// Someone wants to know who is suspected and who is cut off.
-    Listen(Addr<Reach>),
-    /// ◇P changed its mind.
-    Detector(Indication),
-    /// ◇P tells all that it knows.
-    Reach(Reach),
-    /// How the links stand.
-    Status(Status),
-}
-
-/// What the detector triggers.
-pub enum Effect {
-    /// Every subscriber is told.
-    Indicate(Indication, Vec<Addr<Indication>>),
-    /// A new subscriber is told what the others know.
-    Answer(Indication, Addr<Indication>),
-    /// These listeners are told who is suspected and who is cut off.
-    Tell(Reach, Vec<Addr<Reach>>),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Subscribe(_) => Observation::internal("Subscribe"),
-            Event::Listen(_) => Observation::internal("Listen"),
-            Event::Detector(indication) => indication.observe().as_internal(),
-            Event::Reach(reach) => reach.observe(),
-            Event::Status(status) => status.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Indicate(indication, _) => indication.observe(),
-            Effect::Answer(indication, _) => indication.observe().as_internal(),
-            Effect::Tell(reach, _) => reach.observe(),
-        }
-    }
+ports! {
+    serves Indication => Subscribe -> Indicate, Answer;
+    serves Reach => Listen -> Tell;
+    watches suspicions: Indication => Detector;
+    watches reach: Reach => Reach;
+    watches links: Status => Status;
 }
 
 impl Algorithm for FirstIncarnations {
@@ -164,35 +126,15 @@ pub struct Detector {
 }
 
 /// Starts it, over ◇P and what the links report.
-pub fn spawn<H: Host>(
-    host: &H,
+pub fn spawn(
+    host: &impl Host,
     suspicions: &Subscribe<Indication>,
     reach: &Subscribe<Reach>,
     links: &Subscribe<Status>,
 ) -> Detector {
-    let mailbox = host.mailbox();
-    suspicions.send(mailbox.addr().with(Event::Detector));
-    reach.send(mailbox.addr().with(Event::Reach));
-    links.send(mailbox.addr().with(Event::Status));
-    let detector = Detector {
-        suspicions: mailbox.addr().with(Event::Subscribe),
-        reach: mailbox.addr().with(Event::Listen),
-    };
     let algorithm = FirstIncarnations::default();
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Answer(indication, subscriber) => subscriber.send(indication),
-        Effect::Tell(reach, listeners) => {
-            for listener in &listeners {
-                listener.send(reach);
-            }
-        }
-        Effect::Indicate(indication, subscribers) => {
-            for subscriber in &subscribers {
-                subscriber.send(indication);
-            }
-        }
-    });
-    detector
+    let (suspicions, reach) = spawn_as(host, algorithm, suspicions, reach, links);
+    Detector { suspicions, reach }
 }
 
 #[cfg(test)]

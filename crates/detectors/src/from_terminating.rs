@@ -38,13 +38,10 @@
 //! 6.3. Deviations: the pace; the instances of a process are its broadcasts.
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
     perfect::Crash,
-    terminating::{Broadcast, Deliver, Outcome},
+    terminating::{self, Broadcast, Deliver, Outcome},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
-};
+use quorate_core::{Addr, Algorithm, Ctx, Host, ProcessId, ProcessSet, ports};
 use std::time::Duration;
 
 /// How often a process broadcasts.
@@ -88,44 +85,13 @@ pub struct FromTerminating {
     subscribers: Vec<Addr<Crash>>,
 }
 
-/// What the detector reacts to.
-pub enum Event {
-    /// Someone wants to know who has crashed.
-    Subscribe(Addr<Crash>),
-    /// What came of an instance.
-    Deliver(Deliver),
-    /// The interval has passed.
-    Tick,
-}
+ports! {
+    serves Crash => Subscribe -> Indicate, Answer;
+    uses terminating: terminating::Port => Deliver / Broadcast;
+    timer Tick;
 
-/// What the detector triggers.
-pub enum Effect {
-    /// A sign of life.
-    Broadcast(Broadcast),
-    /// Every subscriber is told.
-    Indicate(Crash, Vec<Addr<Crash>>),
-    /// A new subscriber is told what the others know.
-    Answer(Crash, Addr<Crash>),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Subscribe(_) => Observation::internal("Subscribe"),
-            Event::Deliver(indication) => indication.observe().as_internal(),
-            Event::Tick => Observation::internal("Tick"),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Broadcast(request) => request.observe().as_internal(),
-            Effect::Indicate(crash, _) => crash.observe(),
-            Effect::Answer(crash, _) => crash.observe().as_internal(),
-        }
-    }
+    /// Starts the detector of a process, over terminating reliable broadcast.
+    pub fn spawn(host, configuration: Configuration) = FromTerminating::new(host, configuration);
 }
 
 impl Algorithm for FromTerminating {
@@ -183,28 +149,6 @@ impl FromTerminating {
 fn upon_tick(ctx: &mut Ctx<FromTerminating>) {
     let payload = Bytes::new();
     ctx.trigger(Effect::Broadcast(Broadcast { payload }));
-}
-
-/// Starts the detector of a process, over terminating reliable broadcast.
-pub fn spawn<H: Host>(
-    host: &H,
-    configuration: Configuration,
-    terminating: impl Layer<Broadcast, Deliver>,
-) -> Subscribe<Crash> {
-    let mailbox = host.mailbox();
-    let broadcast = terminating.attach(mailbox.addr().with(Event::Deliver));
-    let subscribe = mailbox.addr().with(Event::Subscribe);
-    let algorithm = FromTerminating::new(host, configuration);
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Broadcast(request) => broadcast.send(request),
-        Effect::Answer(crash, subscriber) => subscriber.send(crash),
-        Effect::Indicate(crash, subscribers) => {
-            for subscriber in &subscribers {
-                subscriber.send(crash);
-            }
-        }
-    });
-    subscribe
 }
 
 #[cfg(test)]

@@ -77,12 +77,11 @@ use allowance::Allowance;
 use quorate_abstractions::{
     Subscribe,
     eventually_perfect::{Allowed, Indication, Reach, Timeout},
-    heartbeat::{Beat, Heard},
+    heartbeat::{self, Beat, Heard},
     link::Status,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Incarnation, Layer, Membership, Observation, Observe, ProcessId,
-    ProcessSet, Time,
+    Addr, Algorithm, Ctx, Host, Incarnation, Layer, Membership, ProcessId, ProcessSet, Time, ports,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -164,65 +163,14 @@ pub struct IncreasingTimeout {
     farewell: Option<Farewell>,
 }
 
-/// What the detector reacts to.
-pub enum Event {
-    /// Someone wants to know whom this process suspects.
-    Subscribe(Addr<Indication>),
-    /// Someone wants to know how long silences may be.
-    Watch(Addr<Allowed>),
-    /// Someone wants to know who is suspected and who is cut off.
-    Listen(Addr<Reach>),
-    /// A process showed a sign of life.
-    Heard(Heard),
-    /// How the links stand.
-    Status(Status),
-    /// This process is about to stop; someone wants to know when the others know.
-    Leave(Addr<()>),
-    /// An interval has passed.
-    Tick,
-}
-
-/// What the detector triggers.
-pub enum Effect {
-    /// A heartbeat to everybody.
-    Beat(Beat),
-    /// Every subscriber is told.
-    Indicate(Indication, Vec<Addr<Indication>>),
-    /// A new subscriber is told what the others know.
-    Answer(Indication, Addr<Indication>),
-    /// These watchers are told of a timeout.
-    Allow(Allowed, Vec<Addr<Allowed>>),
-    /// These listeners are told who is suspected and who is cut off.
-    Tell(Reach, Vec<Addr<Reach>>),
-    /// The others know that this process is about to stop, as far as can be waited for.
-    Known(Vec<Addr<()>>),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Subscribe(_) => Observation::internal("Subscribe"),
-            Event::Watch(_) => Observation::internal("Watch"),
-            Event::Listen(_) => Observation::internal("Listen"),
-            Event::Heard(heard) => heard.observe(),
-            Event::Status(status) => status.observe().as_internal(),
-            Event::Leave(_) => Observation::internal("Leave"),
-            Event::Tick => Observation::internal("Tick"),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Beat(beat) => beat.observe(),
-            Effect::Indicate(indication, _) => indication.observe(),
-            Effect::Answer(indication, _) => indication.observe().as_internal(),
-            Effect::Allow(allowed, _) => allowed.observe(),
-            Effect::Tell(reach, _) => reach.observe(),
-            Effect::Known(_) => Observation::internal("Known"),
-        }
-    }
+ports! {
+    serves Indication => Subscribe -> Indicate, Answer;
+    serves Allowed => Watch -> Allow;
+    serves Reach => Listen -> Tell;
+    serves () => Leave -> Known;
+    watches status: Status => Status;
+    uses heartbeat: heartbeat::Port => Heard / Beat;
+    timer Tick;
 }
 
 impl Algorithm for IncreasingTimeout {
@@ -394,7 +342,7 @@ impl IncreasingTimeout {
         if let Some(farewell) = &mut self.farewell
             && (to_be_told.without(farewell.known).is_empty() || farewell.ticks >= FAREWELLS)
         {
-            ctx.trigger(Effect::Known(std::mem::take(&mut farewell.waiting)));
+            ctx.trigger(Effect::Known((), std::mem::take(&mut farewell.waiting)));
         }
     }
 
@@ -566,77 +514,39 @@ pub struct Detector {
 }
 
 /// Starts the detector of a process, over heartbeats.
-pub fn spawn<H: Host>(
-    host: &H,
+pub fn spawn(
+    host: &impl Host,
     configuration: Configuration,
-    heartbeat: impl Layer<Beat, Heard>,
+    heartbeat: impl Layer<heartbeat::Port>,
 ) -> Detector {
-    let algorithm = IncreasingTimeout::new(host, configuration);
-    start_as(host, algorithm, heartbeat, |_| {})
+    spawn_with_incarnations(host, configuration, heartbeat, &Addr::nowhere())
 }
 
 /// The same where processes that have crashed come back as new incarnations, as the links report: each of
 /// them begins with the first timeout.
-pub fn spawn_with_incarnations<H: Host>(
-    host: &H,
+pub fn spawn_with_incarnations(
+    host: &impl Host,
     configuration: Configuration,
-    heartbeat: impl Layer<Beat, Heard>,
+    heartbeat: impl Layer<heartbeat::Port>,
     links: &Subscribe<Status>,
 ) -> Detector {
-    let status = |mailbox: Addr<Event>| links.send(mailbox.with(Event::Status));
     let algorithm = IncreasingTimeout::new(host, configuration);
-    start_as(host, algorithm, heartbeat, status)
+    start(host, algorithm, links, heartbeat)
 }
 
-#[cfg(test)]
-fn start<H: Host>(
-    host: &H,
+fn start(
+    host: &impl Host,
     algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    heartbeat: impl Layer<Beat, Heard>,
+    status: &Subscribe<Status>,
+    heartbeat: impl Layer<heartbeat::Port>,
 ) -> Detector {
-    start_as(host, algorithm, heartbeat, |_| {})
-}
-
-fn start_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    heartbeat: impl Layer<Beat, Heard>,
-    status: impl FnOnce(Addr<Event>),
-) -> Detector {
-    let mailbox = host.mailbox();
-    status(mailbox.addr());
-    let beat = heartbeat.attach(mailbox.addr().with(Event::Heard));
-    let detector = Detector {
-        suspicions: mailbox.addr().with(Event::Subscribe),
-        timeouts: mailbox.addr().with(Event::Watch),
-        reach: mailbox.addr().with(Event::Listen),
-        leave: mailbox.addr().with(Event::Leave),
-    };
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Beat(request) => beat.send(request),
-        Effect::Answer(indication, subscriber) => subscriber.send(indication),
-        Effect::Allow(allowed, watchers) => {
-            for watcher in &watchers {
-                watcher.send(allowed);
-            }
-        }
-        Effect::Tell(reach, listeners) => {
-            for listener in &listeners {
-                listener.send(reach);
-            }
-        }
-        Effect::Known(waiting) => {
-            for reply in &waiting {
-                reply.send(());
-            }
-        }
-        Effect::Indicate(indication, subscribers) => {
-            for subscriber in &subscribers {
-                subscriber.send(indication);
-            }
-        }
-    });
-    detector
+    let (suspicions, timeouts, reach, leave) = spawn_as(host, algorithm, status, heartbeat);
+    Detector {
+        suspicions,
+        timeouts,
+        reach,
+        leave,
+    }
 }
 
 #[cfg(test)]

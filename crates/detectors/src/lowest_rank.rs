@@ -36,9 +36,7 @@ use quorate_abstractions::{
     eventually_perfect::{self, Reach},
     leader::Trust,
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Membership, Observation, Observe, ProcessId, ProcessSet,
-};
+use quorate_core::{Addr, Algorithm, Ctx, Host, Membership, ProcessId, ProcessSet, ports};
 
 /// Ω.
 pub struct LowestRank {
@@ -51,41 +49,10 @@ pub struct LowestRank {
     subscribers: Vec<Addr<Trust>>,
 }
 
-/// What the detector reacts to.
-pub enum Event {
-    /// Someone wants to know whom this process trusts.
-    Subscribe(Addr<Trust>),
-    /// ◇P changed its mind.
-    Detector(eventually_perfect::Indication),
-    /// ◇P tells all that it knows.
-    Reach(Reach),
-}
-
-/// What the detector triggers.
-pub enum Effect {
-    /// Every subscriber is told.
-    Indicate(Trust, Vec<Addr<Trust>>),
-    /// A new subscriber is told what the others know.
-    Answer(Trust, Addr<Trust>),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Subscribe(_) => Observation::internal("Subscribe"),
-            Event::Detector(indication) => indication.observe().as_internal(),
-            Event::Reach(reach) => reach.observe(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Indicate(trust, _) => trust.observe(),
-            Effect::Answer(trust, _) => trust.observe().as_internal(),
-        }
-    }
+ports! {
+    serves Trust => Subscribe -> Indicate, Answer;
+    watches suspicions: eventually_perfect::Indication => Detector;
+    watches reach: Reach => Reach;
 }
 
 impl Algorithm for LowestRank {
@@ -159,37 +126,16 @@ impl LowestRank {
 }
 
 /// Starts the leader detector of a process, over ◇P.
-pub fn spawn<H: Host>(
-    host: &H,
+pub fn spawn(
+    host: &impl Host,
     detector: &Subscribe<eventually_perfect::Indication>,
 ) -> Subscribe<Trust> {
-    let detector = |mailbox: Addr<Event>| detector.send(mailbox.with(Event::Detector));
-    start(host, LowestRank::new(host), detector)
+    spawn_as(host, LowestRank::new(host), detector, &Addr::nowhere())
 }
 
 /// The same over a ◇P that knows who is cut off.
-pub fn spawn_by_reach<H: Host>(host: &H, detector: &Subscribe<Reach>) -> Subscribe<Trust> {
-    let detector = |mailbox: Addr<Event>| detector.send(mailbox.with(Event::Reach));
-    start(host, LowestRank::new(host), detector)
-}
-
-fn start<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    detector: impl FnOnce(Addr<Event>),
-) -> Subscribe<Trust> {
-    let mailbox = host.mailbox();
-    detector(mailbox.addr());
-    let subscribe = mailbox.addr().with(Event::Subscribe);
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Answer(trust, subscriber) => subscriber.send(trust),
-        Effect::Indicate(trust, subscribers) => {
-            for subscriber in &subscribers {
-                subscriber.send(trust);
-            }
-        }
-    });
-    subscribe
+pub fn spawn_by_reach(host: &impl Host, detector: &Subscribe<Reach>) -> Subscribe<Trust> {
+    spawn_as(host, LowestRank::new(host), &Addr::nowhere(), detector)
 }
 
 #[cfg(test)]

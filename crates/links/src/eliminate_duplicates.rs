@@ -49,7 +49,7 @@
 //!
 //! fn wire<E>(host: &impl Host, edge: E, up: Addr<Deliver<Bytes>>) -> Addr<Send<Bytes>>
 //! where
-//!     E: Layer<fair_loss::Transmit, fair_loss::Indication>,
+//!     E: Layer<fair_loss::Port>,
 //! {
 //!     let stubborn = |up| stubborn::spawn(host, Pauses::default(), edge, up);
 //!     eliminate_duplicates::spawn(host, stubborn, None, up)
@@ -283,7 +283,7 @@ impl EliminateDuplicates {
 /// forgotten.
 pub fn spawn(
     host: &impl Host,
-    stubborn: impl Layer<Request, stubborn::Deliver>,
+    stubborn: impl Layer<stubborn::Port>,
     detector: Option<&Subscribe<Crash>>,
     up: Addr<Deliver<Bytes>>,
 ) -> Addr<Send<Bytes>> {
@@ -295,7 +295,7 @@ pub fn spawn(
 fn spawn_as<A: Algorithm<Event = Event, Effect = Effect>>(
     host: &impl Host,
     algorithm: A,
-    stubborn: impl Layer<Request, stubborn::Deliver>,
+    stubborn: impl Layer<stubborn::Port>,
     detector: Option<&Subscribe<Crash>>,
     up: Addr<Deliver<Bytes>>,
 ) -> Addr<Send<Bytes>> {

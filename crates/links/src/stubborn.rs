@@ -29,9 +29,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::fair_loss::{self, Transmit, datagrams};
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, Time, message::digest,
+    ports,
 };
 use rand::Rng;
 use std::{collections::BTreeMap, time::Duration};
+
+/// What is requested, and what is indicated.
+pub type Port = (Request, Deliver);
 
 /// Requests of the layer above.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,6 +69,25 @@ pub struct Deliver {
     pub bytes: Bytes,
 }
 
+impl Observe for Request {
+    fn observe(&self) -> Observation {
+        match self {
+            Request::Send { to, bytes, .. } => {
+                Observation::request("Send").peer(*to).digest(digest(bytes))
+            }
+            Request::Cancel { to, .. } => Observation::request("Cancel").peer(*to),
+        }
+    }
+}
+
+impl Observe for Deliver {
+    fn observe(&self) -> Observation {
+        Observation::indication("Deliver")
+            .peer(self.from)
+            .digest(digest(&self.bytes))
+    }
+}
+
 /// The pauses between two transmissions of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pauses {
@@ -83,22 +106,10 @@ impl Default for Pauses {
     }
 }
 
-/// All that the algorithm reacts to.
-pub enum Event {
-    /// From above.
-    Request(Request),
-    /// From below.
-    Edge(fair_loss::Indication),
-    /// Something may be due.
-    Timer,
-}
-
-/// All that the algorithm triggers.
-pub enum Effect {
-    /// To the layer above.
-    Deliver(Deliver),
-    /// To the edge.
-    Transmit(Transmit),
+ports! {
+    offers Port => Request -> Deliver;
+    uses edge: fair_loss::Port => Edge / Transmit;
+    timer Timer;
 }
 
 /// A message that is not cancelled.
@@ -230,51 +241,11 @@ impl Stubborn {
 pub fn spawn(
     host: &impl Host,
     pauses: Pauses,
-    edge: impl Layer<Transmit, fair_loss::Indication>,
+    edge: impl Layer<fair_loss::Port>,
     up: Addr<Deliver>,
 ) -> Addr<Request> {
     let host = host.at("stubborn");
     spawn_as(&host, Stubborn::new(host.me(), pauses), edge, up)
-}
-
-pub(crate) fn spawn_as<A: Algorithm<Event = Event, Effect = Effect>>(
-    host: &impl Host,
-    algorithm: A,
-    edge: impl Layer<Transmit, fair_loss::Indication>,
-    up: Addr<Deliver>,
-) -> Addr<Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let edge = edge.attach(mailbox.addr().with(Event::Edge));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Deliver(deliver) => up.send(deliver),
-        Effect::Transmit(transmit) => edge.send(transmit),
-    });
-    requests
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(Request::Send { to, bytes, .. }) => {
-                Observation::request("Send").peer(*to).digest(digest(bytes))
-            }
-            Event::Request(Request::Cancel { to, .. }) => Observation::request("Cancel").peer(*to),
-            Event::Edge(indication) => indication.observe(),
-            Event::Timer => Observation::internal("Timer"),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Deliver(deliver) => Observation::indication("Deliver")
-                .peer(deliver.from)
-                .digest(digest(&deliver.bytes)),
-            Effect::Transmit(transmit) => transmit.observe(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -42,14 +42,14 @@ use crate::{
     within::{Early, Outgoing, Within, union},
 };
 use quorate_abstractions::{
-    Subscribe, best_effort,
-    consensus::{Decide, Propose},
+    best_effort,
+    consensus::{self, Decide, Propose},
     group_membership::View,
     link, perfect,
-    view_synchrony::{Deliver, Indication, Request},
+    view_synchrony::{self, Deliver, Indication, Request},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Host, ProcessId, ProcessSet, ports,
     wire::{self, Wire},
 };
 use std::collections::BTreeMap;
@@ -82,55 +82,15 @@ pub struct ByConsensus {
     decisions: BTreeMap<u64, Decision>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Request(Request),
-    /// A message of a member.
-    BestEffort(best_effort::Deliver<Message>),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-    /// A decision.
-    Decide(Decide),
-    /// P reports a crash.
-    Crash(perfect::Crash),
-}
+ports! {
+    offers view_synchrony::Port => Request -> Indicate;
+    uses lane: link::Port<Message> => BestEffort as best_effort::Port<Message>, Link;
+    watches status: link::Status => Status, by link::watch_streams;
+    uses consensus: consensus::Port => Decide / Propose;
+    watches detector: perfect::Crash => Crash;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A message to all.
-    BestEffort(best_effort::Broadcast<Message>),
-    /// A message, again, to whom it may not have reached.
-    Link(link::Send<Message>),
-    /// A proposal.
-    Propose(Propose),
-    /// An indication to the layer above.
-    Indicate(Indication),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => request.observe(),
-            Event::BestEffort(indication) => indication.observe(),
-            Event::Status(indication) => indication.observe().as_internal(),
-            Event::Decide(indication) => indication.observe().as_internal(),
-            Event::Crash(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::BestEffort(request) => request.observe(),
-            Effect::Link(request) => request.observe(),
-            Effect::Propose(request) => request.observe().as_internal(),
-            Effect::Indicate(indication) => indication.observe(),
-        }
-    }
+    /// Starts view synchrony by consensus, over the best-effort broadcast of a lane, uniform consensus and P.
+    pub fn spawn(host) = ByConsensus::new(host);
 }
 
 impl Algorithm for ByConsensus {
@@ -367,44 +327,6 @@ fn tell_again(to: ProcessId, message: Message, ctx: &mut Ctx<ByConsensus>) {
 
 fn tell(message: Message, ctx: &mut Ctx<ByConsensus>) {
     ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
-}
-
-/// Starts view synchrony by consensus, over the best-effort broadcast of a lane, uniform consensus and P.
-pub fn spawn<H: Host>(
-    host: &H,
-    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    consensus: impl Layer<Propose, Decide>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let algorithm = ByConsensus::new(host);
-    spawn_as(host, algorithm, lane, status, consensus, detector, up)
-}
-
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    consensus: impl Layer<Propose, Decide>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let arrived = |delivery: link::Deliver<Message>| Event::BestEffort(delivery.into());
-    let below = lane.attach(mailbox.addr().with(arrived));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
-    detector.send(mailbox.addr().with(Event::Crash));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request.into()),
-        Effect::Link(request) => below.send(request),
-        Effect::Propose(request) => consensus.send(request),
-        Effect::Indicate(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -54,15 +54,13 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    Subscribe, best_effort,
+    best_effort,
     group_membership::View,
     link,
     terminating::{self, Outcome},
-    view_synchrony::{Deliver, Indication, Request},
+    view_synchrony::{self, Deliver, Indication, Request},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
-};
+use quorate_core::{Algorithm, Ctx, Host, ProcessId, ProcessSet, ports};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How far this process is with leaving its view.
@@ -92,55 +90,16 @@ pub struct ByTerminating {
     early: Early,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Request(Request),
-    /// A view is agreed on.
-    View(View),
-    /// A message of a member.
-    BestEffort(best_effort::Deliver<Message>),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-    /// What a member flushed, or that it is faulty.
-    Terminating(terminating::Deliver),
-}
+ports! {
+    offers view_synchrony::Port => Request -> Indicate;
+    hears group: View => View;
+    uses terminating: terminating::Port => Terminating;
+    uses lane: link::Port<Message> => BestEffort as best_effort::Port<Message>, Link;
+    watches status: link::Status => Status, by link::watch_streams;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A message to all.
-    BestEffort(best_effort::Broadcast<Message>),
-    /// A message, again, to whom it may not have reached.
-    Link(link::Send<Message>),
-    /// What this process flushes.
-    Terminating(terminating::Broadcast),
-    /// An indication to the layer above.
-    Indicate(Indication),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => request.observe(),
-            Event::View(indication) => indication.observe().as_internal(),
-            Event::BestEffort(indication) => indication.observe(),
-            Event::Status(indication) => indication.observe().as_internal(),
-            Event::Terminating(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::BestEffort(request) => request.observe(),
-            Effect::Link(request) => request.observe(),
-            Effect::Terminating(request) => request.observe().as_internal(),
-            Effect::Indicate(indication) => indication.observe(),
-        }
-    }
+    /// Starts view synchrony by terminating broadcast: over group membership, which is given the address
+    /// for its views, uniform terminating broadcast and the best-effort broadcast of a lane.
+    pub fn spawn(host) = ByTerminating::new(host);
 }
 
 impl Algorithm for ByTerminating {
@@ -380,45 +339,6 @@ fn tell_again(to: ProcessId, message: Message, ctx: &mut Ctx<ByTerminating>) {
 
 fn tell(message: Message, ctx: &mut Ctx<ByTerminating>) {
     ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
-}
-
-/// Starts view synchrony by terminating broadcast: over group membership, which is given the address
-/// for its views, uniform terminating broadcast and the best-effort broadcast of a lane.
-pub fn spawn<H: Host>(
-    host: &H,
-    group: impl FnOnce(Addr<View>),
-    terminating: impl Layer<terminating::Broadcast, terminating::Deliver>,
-    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let algorithm = ByTerminating::new(host);
-    spawn_as(host, algorithm, group, terminating, lane, status, up)
-}
-
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    group: impl FnOnce(Addr<View>),
-    terminating: impl Layer<terminating::Broadcast, terminating::Deliver>,
-    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    group(mailbox.addr().with(Event::View));
-    let terminating = terminating.attach(mailbox.addr().with(Event::Terminating));
-    let arrived = |delivery: link::Deliver<Message>| Event::BestEffort(delivery.into());
-    let below = lane.attach(mailbox.addr().with(arrived));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::BestEffort(request) => below.send(request.into()),
-        Effect::Link(request) => below.send(request),
-        Effect::Terminating(request) => terminating.send(request),
-        Effect::Indicate(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -36,13 +36,12 @@
 //! followed by the next proposal at once.
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
-    Subscribe,
-    consensus::{Decide, Propose},
+    consensus::{self, Decide, Propose},
     group_membership::View,
     perfect,
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Host, Membership, ProcessId, ProcessSet, ports,
     wire::{self, Undecodable},
 };
 use std::collections::BTreeMap;
@@ -59,40 +58,13 @@ pub struct Group {
     decisions: BTreeMap<u64, ProcessSet>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// P reports a crash.
-    Crash(perfect::Crash),
-    /// A view is decided.
-    Decide(Decide),
-}
+ports! {
+    indicates View => View;
+    uses consensus: consensus::Port => Decide / Propose;
+    watches detector: perfect::Crash => Crash;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A view is proposed.
-    Propose(Propose),
-    /// An indication to the layer above.
-    View(View),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Crash(indication) => indication.observe().as_internal(),
-            Event::Decide(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Propose(request) => request.observe().as_internal(),
-            Effect::View(indication) => indication.observe(),
-        }
-    }
+    /// Starts group membership over uniform consensus and P.
+    pub fn spawn(host) = Group::new(host);
 }
 
 impl Algorithm for Group {
@@ -195,32 +167,6 @@ fn decode(mut value: Bytes) -> Result<ProcessSet, Undecodable> {
     } else {
         Err(Undecodable)
     }
-}
-
-/// Starts group membership over uniform consensus and P.
-pub fn spawn<H: Host>(
-    host: &H,
-    consensus: impl Layer<Propose, Decide>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<View>,
-) {
-    spawn_as(host, Group::new(host), consensus, detector, up);
-}
-
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    consensus: impl Layer<Propose, Decide>,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<View>,
-) {
-    let mailbox = host.mailbox();
-    let consensus = consensus.attach(mailbox.addr().with(Event::Decide));
-    detector.send(mailbox.addr().with(Event::Crash));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Propose(request) => consensus.send(request),
-        Effect::View(indication) => up.send(indication),
-    });
 }
 
 #[cfg(test)]

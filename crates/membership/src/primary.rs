@@ -76,18 +76,17 @@ use crate::{
 pub use agreed::{Agreed, Decision, Ordered, put_proposal};
 use bytes::Bytes;
 use joining::Sponsoring;
-pub use message::{Flush, Message};
+pub use message::{Flush, Message, Transferred};
 use quorate_abstractions::{
     Subscribe,
-    consensus::{Decide, Propose},
+    consensus::{self, Decide, Propose},
     eventually_perfect,
     group_membership::View,
     link::{self, To},
-    view_synchrony::{Deliver, Indication, Lost, Request},
+    view_synchrony::{self, Deliver, Indication, Lost, Request},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Incarnation, Layer, Membership, Observation, Observe, ProcessId,
-    ProcessSet,
+    Addr, Algorithm, Ctx, Host, Incarnation, Layer, Membership, ProcessId, ProcessSet, ports,
     wire::{self, Wire},
 };
 use std::collections::BTreeMap;
@@ -144,55 +143,17 @@ pub struct Primary {
     sponsoring: Sponsoring,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Request(Request),
-    /// A message.
-    Link(link::Deliver<Message>),
-    /// A decision.
-    Decide(Decide),
-    /// So far the others have come, whose decisions do not come here.
-    Restored(Agreed),
-    /// ◇P's opinion changes.
-    Detector(eventually_perfect::Indication),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    offers view_synchrony::Port => Request -> Indicate;
+    uses link: link::Port<Message> => Link;
+    watches status: link::Status => Status, by watch;
+    uses order: (Propose, Ordered) => Order / Propose;
+    watches detector: eventually_perfect::Indication => Detector;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A message.
-    Link(link::Send<Message>),
-    /// A proposal.
-    Propose(Propose),
-    /// An indication to the layer above.
-    Indicate(Indication),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Decide(indication) => indication.observe().as_internal(),
-            Event::Restored(agreed) => Observation::internal("Restored").instance(agreed.view.id),
-            Event::Detector(indication) => indication.observe().as_internal(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Propose(request) => request.observe().as_internal(),
-            Effect::Indicate(indication) => indication.observe(),
-        }
-    }
+    /// Starts primary views over perfect links, ◇P, and an order that decides seats, where processes may be started
+    /// again: of the proposals that were ordered, [`Agreed::order`] tells what is decided, and the state of the order
+    /// has what has come of that.
+    pub fn spawn_rejoining(host) = Primary::rejoining(host);
 }
 
 impl Algorithm for Primary {
@@ -209,8 +170,8 @@ impl Algorithm for Primary {
         match event {
             Event::Request(request) => self.upon_request(request, ctx),
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
-            Event::Decide(decision) => self.upon_decide(decision, ctx),
-            Event::Restored(agreed) => self.upon_restored(agreed, ctx),
+            Event::Order(Ordered::Decide(decision)) => self.upon_decide(decision, ctx),
+            Event::Order(Ordered::Restored(agreed)) => self.upon_restored(agreed, ctx),
             Event::Detector(indication) => self.upon_detector(indication, ctx),
             Event::Status(status) => self.upon_status(&status, ctx),
         }
@@ -309,16 +270,12 @@ impl Primary {
             Message::Join { view } => self.upon_join(from, view, ctx),
             Message::Outside { view } => self.upon_absent(from, view, ctx),
             Message::Declines { view } => self.upon_declined(from, view, ctx),
-            Message::Transfer {
-                view,
-                counts,
-                messages,
-                state,
-            } if self.standing == Standing::Joining
-                && view == self.agreed.view.id
-                && self.agreed.view.members.contains(from) =>
+            Message::Transfer { view, counts, all }
+                if self.standing == Standing::Joining
+                    && view == self.agreed.view.id
+                    && self.agreed.view.members.contains(from) =>
             {
-                self.upon_transfer(&counts, messages, state, ctx);
+                self.upon_transfer(&counts, all, ctx);
             }
             Message::Transfer { .. } => {}
         }
@@ -654,58 +611,16 @@ fn send(to: ProcessSet, message: Message, ctx: &mut Ctx<Primary>) {
 }
 
 /// Starts primary views over perfect links, uniform consensus and ◇P, where nobody starts twice.
-pub fn spawn<H: Host>(
-    host: &H,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
+pub fn spawn(
+    host: &impl Host,
+    link: impl Layer<link::Port<Message>>,
     status: &Subscribe<link::Status>,
-    consensus: impl Layer<Propose, Decide>,
+    consensus: impl Layer<consensus::Port>,
     detector: &Subscribe<eventually_perfect::Indication>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
-    let consensus = |up: Addr<Ordered>| consensus.attach(up.with(Ordered::Decide));
-    let algorithm = Primary::new(host);
-    spawn_as(host, algorithm, link, status, consensus, detector, up)
-}
-
-/// Starts primary views over perfect links, ◇P, and an order that decides seats, where processes may be started
-/// again: of the proposals that were ordered, [`Agreed::order`] tells what is decided, and the state of the order
-/// has what has come of that.
-pub fn spawn_rejoining<H: Host>(
-    host: &H,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    order: impl Layer<Propose, Ordered>,
-    detector: &Subscribe<eventually_perfect::Indication>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let algorithm = Primary::rejoining(host);
-    spawn_as(host, algorithm, link, status, order, detector, up)
-}
-
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    link: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    order: impl Layer<Propose, Ordered>,
-    detector: &Subscribe<eventually_perfect::Indication>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let link = link.attach(mailbox.addr().with(Event::Link));
-    watch(status, mailbox.addr().with(Event::Status));
-    let order = order.attach(mailbox.addr().with(|ordered| match ordered {
-        Ordered::Decide(decision) => Event::Decide(decision),
-        Ordered::Restored(agreed) => Event::Restored(agreed),
-    }));
-    detector.send(mailbox.addr().with(Event::Detector));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => link.send(request),
-        Effect::Propose(request) => order.send(request),
-        Effect::Indicate(indication) => up.send(indication),
-    });
-    requests
+    let order = |up: Addr<Ordered>| consensus.attach(up.with(Ordered::Decide));
+    spawn_as(host, Primary::new(host), link, status, order, detector, up)
 }
 
 /// Has `up` told of streams that end and begin anew, and of starts: those of others, and which one this is.

@@ -9,7 +9,7 @@ mod three;
 
 use quorate::{
     abstractions::link::{self, Links, To},
-    core::{Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, Time, wire::Plain},
+    core::{Algorithm, Ctx, Host, Observation, Observe, Time, ports, wire::Plain},
     prelude::*,
     sim::{
         Adversary, Completion, Crash, Property, Random, Report, SimHost, Timed, Verdict, Violation,
@@ -42,39 +42,15 @@ struct Arrived(u64);
 
 impl Plain for Arrived {}
 
-/// What the algorithm reacts to.
-enum Event {
-    Arrive(Arrive),
-    Link(link::Deliver<Arrived>),
-}
-
-/// What the algorithm triggers.
-enum Effect {
-    Link(link::Send<Arrived>),
-    Passed(Passed),
-}
-
 impl Observe for Arrived {
     fn observe(&self) -> Observation {
         Observation::internal("Arrived").instance(self.0)
     }
 }
 
-impl Observe for Event {
+impl Observe for Arrive {
     fn observe(&self) -> Observation {
-        match self {
-            Event::Arrive(_) => Observation::request("Arrive"),
-            Event::Link(delivery) => delivery.observe(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(send) => send.observe(),
-            Effect::Passed(Passed { times }) => Observation::indication("Passed").instance(*times),
-        }
+        Observation::request("Arrive")
     }
 }
 
@@ -82,6 +58,11 @@ impl Observe for Passed {
     fn observe(&self) -> Observation {
         Observation::indication("Passed").instance(self.times)
     }
+}
+
+ports! {
+    offers (Arrive, Passed) => Arrive -> Passed;
+    uses lane: link::Port<Arrived> => Link;
 }
 
 /// A barrier for all processes.
@@ -140,23 +121,6 @@ impl Barrier {
             ctx.trigger(Effect::Passed(Passed { times }));
         }
     }
-}
-
-/// Starts a barrier over a lane of perfect links.
-fn spawn<H: Host>(
-    host: &H,
-    barrier: impl Algorithm<Event = Event, Effect = Effect>,
-    lane: impl Layer<link::Send<Arrived>, link::Deliver<Arrived>>,
-    up: Addr<Passed>,
-) -> Addr<Arrive> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Arrive);
-    let below = lane.attach(mailbox.addr().with(Event::Link));
-    host.start(mailbox, barrier, move |effect| match effect {
-        Effect::Link(request) => below.send(request),
-        Effect::Passed(indication) => up.send(indication),
-    });
-    requests
 }
 
 /// B1: nobody passes for the k-th time before every process has arrived k times.
@@ -253,7 +217,7 @@ fn simulate<A: Algorithm<Event = Event, Effect = Effect>>(
     for p in world.processes() {
         let host = world.host(p).at("barrier");
         let lane = world.links(p).at("barrier").lane();
-        let door = spawn(&host, barrier(&host), lane, world.application(p));
+        let door = spawn_as(&host, barrier(&host), lane, world.application(p));
         for time in 1..=TIMES {
             let at = Time::from_nanos(time * p.rank() as u64);
             world.request(p, at, &door, Arrive);
@@ -341,7 +305,7 @@ fn gate(builder: &mut Builder, name: &str) -> Result<Gate, StartError> {
     let barrier = Custom::new("barrier").answers(|_: &Passed| 1);
     let (arrive, passed) = builder.custom(name, barrier, |wiring, up| {
         let (host, lane) = (&wiring.host, wiring.links.lane());
-        spawn(host, Barrier::new(host), lane, up)
+        spawn_as(host, Barrier::new(host), lane, up)
     })?;
     Ok(Gate { arrive, passed })
 }

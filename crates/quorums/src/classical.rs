@@ -37,12 +37,11 @@
 use crate::Quorums;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
-    Subscribe,
     link::{self, Deliver, To},
-    quorum_access::{Answer, Call, Indication, Request, State, observe_request},
+    quorum_access::{self, Answer, Call, Indication, Request, State, observe_request},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Observation, Observe, ProcessId, ProcessSet, ports,
     watermark::Watermark,
     wire::{Undecodable, Wire, put_number, take_number},
 };
@@ -206,41 +205,14 @@ pub struct Classical<S: State> {
     answered: BTreeMap<ProcessId, Watermark>,
 }
 
-/// What the algorithm reacts to.
-pub enum Event<S: State> {
-    /// A request from above.
-    Request(Request<S::Update>),
-    /// A message.
-    Link(Deliver<Message<S>>),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
+ports! {
+    for<S: State>;
+    offers quorum_access::Port<S> => Request -> Return, observed observe_request::<S>;
+    uses links: link::Port<Message<S>> => Link;
+    watches status: link::Status => Status, by link::watch_streams;
 
-/// What the algorithm triggers.
-pub enum Effect<S: State> {
-    /// A message.
-    Link(link::Send<Message<S>>),
-    /// An indication to the layer above.
-    Return(Indication<S>),
-}
-
-impl<S: State> Observe for Event<S> {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => observe_request::<S>(request),
-            Event::Link(indication) => indication.observe(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl<S: State> Observe for Effect<S> {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Return(indication) => indication.observe(),
-        }
-    }
+    /// Starts classical quorum access over links.
+    pub fn spawn(host, quorums: Quorums, initial: S) = Classical::new(quorums, initial);
 }
 
 impl<S: State> Algorithm for Classical<S> {
@@ -396,37 +368,6 @@ impl<S: State> Classical<S> {
         ctx.count("calls that returned");
         ctx.trigger(Effect::Return(Indication { operation, answer }));
     }
-}
-
-/// Starts classical quorum access over links.
-pub fn spawn<S: State>(
-    host: &impl Host,
-    quorums: Quorums,
-    initial: S,
-    links: impl Layer<link::Send<Message<S>>, Deliver<Message<S>>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Indication<S>>,
-) -> Addr<Request<S::Update>> {
-    spawn_as(host, Classical::new(quorums, initial), links, status, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<S: State>(
-    host: &impl Host,
-    algorithm: impl Algorithm<Event = Event<S>, Effect = Effect<S>>,
-    links: impl Layer<link::Send<Message<S>>, Deliver<Message<S>>>,
-    status: &Subscribe<link::Status>,
-    up: Addr<Indication<S>>,
-) -> Addr<Request<S::Update>> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let below = links.attach(mailbox.addr().with(Event::Link));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => below.send(request),
-        Effect::Return(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -55,13 +55,12 @@ use bytes::Bytes;
 use message::{Id, Item, OVERHEAD, Part};
 use origin::{Kept, Known};
 use quorate_abstractions::{
-    Subscribe,
-    flooding::{Request, Slot},
+    flooding::{self, Request, Slot},
     link::{self, Deliver, Status, To},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
-    Random, Time, message::LAST_NUMBER, wire::Wire,
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observe, ProcessId, ProcessSet, Random, Time,
+    message::LAST_NUMBER, ports, wire::Wire,
 };
 use rand::Rng;
 use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
@@ -151,49 +150,19 @@ pub struct Flooding<M> {
     messages: PhantomData<fn() -> M>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event<M> {
-    /// A request from above.
-    Request(Request<M>),
-    /// Items, from another process or from this one.
-    Link(Deliver<Message>),
-    /// A stream has ended, or begun anew.
-    Status(Status),
-    /// Something may be due.
-    Timer,
-    /// The next portion of what is said again to a process may leave.
-    Again(ProcessId),
-}
+ports! {
+    for<M: Wire + Observe>;
+    offers flooding::Port<M> => Request -> Deliver;
+    uses links: link::Port<Message> => Link;
+    watches status: Status => Status, by link::watch_streams;
+    timer Timer;
+    timer Again(peer: ProcessId);
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect<M> {
-    /// Items to others.
-    Link(link::Send<Message>),
-    /// An indication to the layer above.
-    Deliver(Deliver<M>),
-}
-
-impl<M: Observe> Observe for Event<M> {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Status(status) => status.observe().as_internal(),
-            Event::Timer => Observation::internal("Timer"),
-            Event::Again(peer) => Observation::internal("Again").peer(*peer),
-        }
-    }
-}
-
-impl<M: Observe> Observe for Effect<M> {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts flooding over perfect links, whose streams may end and begin anew.
+    pub fn spawn_over_streams(host) = Flooding {
+        again: Some(BTreeMap::new()),
+        ..Flooding::new(host, Configuration::default())
+    };
 }
 
 impl<M: Wire + Observe> Algorithm for Flooding<M> {
@@ -534,51 +503,16 @@ fn jittered(pause: Duration, rng: &mut Random) -> Duration {
 pub fn spawn<M: Wire + Observe>(
     host: &impl Host,
     configuration: Configuration,
-    links: impl Layer<link::Send<Message>, Deliver<Message>>,
+    links: impl Layer<link::Port<Message>>,
     up: Addr<Deliver<M>>,
 ) -> Addr<Request<M>> {
     let silent = Addr::nowhere();
     spawn_as(host, Flooding::new(host, configuration), links, &silent, up)
 }
 
-/// Starts flooding over perfect links, whose streams may end and begin anew.
-pub fn spawn_over_streams<M: Wire + Observe>(
-    host: &impl Host,
-    links: impl Layer<link::Send<Message>, Deliver<Message>>,
-    status: &Subscribe<Status>,
-    up: Addr<Deliver<M>>,
-) -> Addr<Request<M>> {
-    let algorithm = Flooding {
-        again: Some(BTreeMap::new()),
-        ..Flooding::new(host, Configuration::default())
-    };
-    spawn_as(host, algorithm, links, status, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<M: Wire + Observe>(
-    host: &impl Host,
-    algorithm: impl Algorithm<Event = Event<M>, Effect = Effect<M>>,
-    links: impl Layer<link::Send<Message>, Deliver<Message>>,
-    status: &Subscribe<Status>,
-    up: Addr<Deliver<M>>,
-) -> Addr<Request<M>> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let below = links.attach(mailbox.addr().with(Event::Link));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => below.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
-}
-
 /// No flooding: what is posted goes straight to the receivers, over perfect links between all. Promises
 /// FLD1, where no channel fails, and FLD3; of FLD2, that no message is delivered twice.
-pub fn direct<M: Wire>(
-    links: impl Layer<link::Send<M>, Deliver<M>>,
-) -> impl Layer<Request<M>, Deliver<M>> {
+pub fn direct<M: Wire>(links: impl Layer<link::Port<M>>) -> impl Layer<flooding::Port<M>> {
     move |up: Addr<Deliver<M>>| {
         let below = links.attach(up);
         Addr::new(move |request| match request {

@@ -63,11 +63,10 @@ use pushing::Pushing;
 use quorate_abstractions::{
     flooding::{self, Slot},
     link::{Deliver, To},
-    quorum_access::{Answer, Call, Indication, Request, State, observe_request},
+    quorum_access::{self, Answer, Call, Indication, Request, State, observe_request},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId, ProcessSet,
-    Time, message::LAST_NUMBER,
+    Algorithm, Ctx, Host, Membership, ProcessId, ProcessSet, Time, message::LAST_NUMBER, ports,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -114,41 +113,15 @@ pub struct Generalized<S: State> {
     pushing: Pushing,
 }
 
-/// What the algorithm reacts to.
-pub enum Event<S: State> {
-    /// A request from above.
-    Request(Request<S::Update>),
-    /// A message.
-    Flooding(Deliver<Message<S>>),
-    /// The state is to be pushed.
-    Timer,
-}
+ports! {
+    for<S: State>;
+    offers quorum_access::Port<S> => Request -> Return, observed observe_request::<S>;
+    uses flooding: flooding::Port<Message<S>> => Flooding;
+    timer Timer;
 
-/// What the algorithm triggers.
-pub enum Effect<S: State> {
-    /// A message, or that one is over.
-    Flooding(flooding::Request<Message<S>>),
-    /// An indication to the layer above.
-    Return(Indication<S>),
-}
-
-impl<S: State> Observe for Event<S> {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => observe_request::<S>(request),
-            Event::Flooding(indication) => indication.observe(),
-            Event::Timer => Observation::internal("Timer"),
-        }
-    }
-}
-
-impl<S: State> Observe for Effect<S> {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Flooding(request) => request.observe(),
-            Effect::Return(indication) => indication.observe(),
-        }
-    }
+    /// Starts generalized quorum access over flooding.
+    pub fn spawn(host, configuration: Configuration, quorums: Quorums, initial: S) =
+        Generalized::new(host, configuration, quorums, initial);
 }
 
 impl<S: State> Algorithm for Generalized<S> {
@@ -464,36 +437,6 @@ impl<S: State> Generalized<S> {
         ctx.trigger(Effect::Return(Indication { operation, answer }));
         self.begin_waiting(ctx);
     }
-}
-
-/// Starts generalized quorum access over flooding.
-pub fn spawn<S: State>(
-    host: &impl Host,
-    configuration: Configuration,
-    quorums: Quorums,
-    initial: S,
-    flooding: impl Layer<flooding::Request<Message<S>>, Deliver<Message<S>>>,
-    up: Addr<Indication<S>>,
-) -> Addr<Request<S::Update>> {
-    let algorithm = Generalized::new(host, configuration, quorums, initial);
-    spawn_as(host, algorithm, flooding, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<S: State>(
-    host: &impl Host,
-    algorithm: impl Algorithm<Event = Event<S>, Effect = Effect<S>>,
-    flooding: impl Layer<flooding::Request<Message<S>>, Deliver<Message<S>>>,
-    up: Addr<Indication<S>>,
-) -> Addr<Request<S::Update>> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let below = flooding.attach(mailbox.addr().with(Event::Flooding));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Flooding(request) => below.send(request),
-        Effect::Return(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{
     system,
 };
 use quorate_abstractions::{
-    flooding, link,
+    flooding,
     link::Links,
     quorum_access::{Call, Indication, Request},
 };
@@ -30,10 +30,7 @@ pub(crate) fn below(
     world: &World,
     q: ProcessId,
     floods: bool,
-) -> impl Layer<
-    flooding::Request<generalized::Message<Marks>>,
-    link::Deliver<generalized::Message<Marks>>,
-> + use<> {
+) -> impl Layer<flooding::Port<generalized::Message<Marks>>> + use<> {
     let (host, links) = (world.host(q).at("access").at("flooding"), world.links(q));
     move |up| {
         if floods {

@@ -35,11 +35,9 @@ pub use state::{Registers, Update};
 use bytes::Bytes;
 use quorate_abstractions::{
     quorum_access::{self, Answer, Call, observe_request},
-    register::{Action, Indication, Outcome, Refusal, Request, Tag},
+    register::{self, Action, Indication, Outcome, Refusal, Request, Tag},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, message::next_number,
-};
+use quorate_core::{Algorithm, Ctx, Host, ProcessId, message::next_number, ports};
 use std::collections::BTreeMap;
 
 /// Where an operation stands.
@@ -70,40 +68,12 @@ pub struct ByQuorumAccess {
     busy: BTreeMap<Bytes, u64>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Request(Request),
-    /// A call returns.
-    Access(quorum_access::Indication<Registers>),
-}
+ports! {
+    offers register::Port => Request -> Return;
+    uses access: quorum_access::Port<Registers> => Access, observed observe_request::<Registers>;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A call.
-    Access(quorum_access::Request<Update>),
-    /// An indication to the layer above.
-    Return(Indication),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => request.observe(),
-            Event::Access(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Access(request) => observe_request::<Registers>(request).as_internal(),
-            Effect::Return(indication) => indication.observe(),
-        }
-    }
+    /// Starts the registers over quorum access.
+    pub fn spawn(host) = ByQuorumAccess::new(host);
 }
 
 impl Algorithm for ByQuorumAccess {
@@ -220,32 +190,6 @@ impl ByQuorumAccess {
             }));
         }
     }
-}
-
-/// Starts the registers over quorum access.
-pub fn spawn<H: Host>(
-    host: &H,
-    access: impl Layer<quorum_access::Request<Update>, quorum_access::Indication<Registers>>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    spawn_as(host, ByQuorumAccess::new(host), access, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    access: impl Layer<quorum_access::Request<Update>, quorum_access::Indication<Registers>>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let below = access.attach(mailbox.addr().with(Event::Access));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Access(request) => below.send(request),
-        Effect::Return(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -4,53 +4,17 @@ use crate::{
     operations::Operations,
 };
 use quorate_abstractions::{
-    Subscribe,
-    link::{self, Deliver, Send, To},
+    link::{self, Send, To},
     perfect,
-    register::{Indication, Request},
+    register::{self},
 };
-use quorate_core::{Addr, Algorithm, Context, Host, Layer, Observation, Observe, ProcessId};
+use quorate_core::{Context, ProcessId, ports};
 
-/// What a register reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Request(Request),
-    /// A request or an answer of another process, or of this one.
-    Link(Deliver<Message>),
-    /// P reports a crash, where the algorithm stands on P.
-    Crash(perfect::Crash),
-    /// A stream has ended, or begun anew.
-    Status(link::Status),
-}
-
-/// What a register triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A request to everybody, or an answer.
-    Link(Send<Message>),
-    /// An indication to the layer above.
-    Indication(Indication),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => request.observe(),
-            Event::Link(indication) => indication.observe(),
-            Event::Crash(indication) => indication.observe().as_internal(),
-            Event::Status(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Link(request) => request.observe(),
-            Effect::Indication(indication) => indication.observe(),
-        }
-    }
+ports! {
+    offers register::Port => Request -> Indication;
+    uses lane: link::Port<Message> => Link;
+    watches status: link::Status => Status, by link::watch_streams;
+    watches detector: perfect::Crash => Crash;
 }
 
 /// Sends the request of an operation to everybody, oneself included, and keeps it until it is answered.
@@ -99,29 +63,6 @@ pub(crate) fn answer(
 ) {
     let (to, message) = (To::One(to), Message { request, content });
     ctx.trigger(Effect::Link(Send { to, message }));
-}
-
-/// The wiring, for any algorithm with these events and effects.
-pub(crate) fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    lane: impl Layer<Send<Message>, Deliver<Message>>,
-    status: &Subscribe<link::Status>,
-    detector: Option<&Subscribe<perfect::Crash>>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let below = lane.attach(mailbox.addr().with(Event::Link));
-    link::watch_streams(status, mailbox.addr().with(Event::Status));
-    if let Some(detector) = detector {
-        detector.send(mailbox.addr().with(Event::Crash));
-    }
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => below.send(request),
-        Effect::Indication(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -34,10 +34,10 @@ pub use broken::spawn_broken;
 use bytes::Bytes;
 use quorate_abstractions::{
     lattice::Lattice,
-    lattice_agreement::{Indication, Outcome, Propose, Refusal},
+    lattice_agreement::{self, Indication, Outcome, Propose, Refusal},
     snapshot::{self, View},
 };
-use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, wire::encode};
+use quorate_core::{Algorithm, Ctx, ports, wire::encode};
 
 /// How often a process may propose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,40 +62,13 @@ pub struct LatticeAgreement<L> {
     begun: u64,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event<L> {
-    /// A request from above.
-    Propose(Propose<L>),
-    /// An operation on the snapshot has ended.
-    Snapshot(snapshot::Indication),
-}
+ports! {
+    for<L: Lattice>;
+    offers lattice_agreement::Port<L> => Propose -> Return;
+    uses snapshot: snapshot::Port => Snapshot;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect<L> {
-    /// An operation on the snapshot.
-    Snapshot(snapshot::Request),
-    /// An indication to the layer above.
-    Return(Indication<L>),
-}
-
-impl<L: Lattice> Observe for Event<L> {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Propose(request) => request.observe(),
-            Event::Snapshot(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl<L: Lattice> Observe for Effect<L> {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Snapshot(request) => request.observe().as_internal(),
-            Effect::Return(indication) => indication.observe(),
-        }
-    }
+    /// Starts lattice agreement over atomic snapshot.
+    pub fn spawn(host, mode: Mode) = LatticeAgreement::new(mode);
 }
 
 impl<L: Lattice> Algorithm for LatticeAgreement<L> {
@@ -172,33 +145,6 @@ impl<L: Lattice> LatticeAgreement<L> {
         let outcome = Outcome::Decided(decided);
         ctx.trigger(Effect::Return(Indication { operation, outcome }));
     }
-}
-
-/// Starts lattice agreement over atomic snapshot.
-pub fn spawn<H: Host, L: Lattice>(
-    host: &H,
-    mode: Mode,
-    snapshot: impl Layer<snapshot::Request, snapshot::Indication>,
-    up: Addr<Indication<L>>,
-) -> Addr<Propose<L>> {
-    spawn_as(host, LatticeAgreement::new(mode), snapshot, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<H: Host, L: Lattice>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event<L>, Effect = Effect<L>>,
-    snapshot: impl Layer<snapshot::Request, snapshot::Indication>,
-    up: Addr<Indication<L>>,
-) -> Addr<Propose<L>> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Propose);
-    let below = snapshot.attach(mailbox.addr().with(Event::Snapshot));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Snapshot(request) => below.send(request),
-        Effect::Return(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

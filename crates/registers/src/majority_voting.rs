@@ -45,7 +45,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
-    link::{self, Deliver, Send},
+    link::{self, Deliver},
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
 use quorate_core::{
@@ -251,7 +251,7 @@ impl MajorityVoting {
 /// Starts majority voting over perfect links.
 pub fn spawn<H: Host>(
     host: &H,
-    lane: impl Layer<Send<Message>, Deliver<Message>>,
+    lane: impl Layer<link::Port<Message>>,
     status: &Subscribe<link::Status>,
     writer: ProcessId,
     up: Addr<Indication>,
@@ -261,7 +261,7 @@ pub fn spawn<H: Host>(
         MajorityVoting::new(host, writer),
         lane,
         status,
-        None,
+        &Addr::nowhere(),
         up,
     )
 }

@@ -48,7 +48,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
-    link::{self, Deliver, Send},
+    link::{self, Deliver},
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
 use quorate_core::{
@@ -282,11 +282,18 @@ impl MultiWriter {
 /// Starts registers of many writers over perfect links.
 pub fn spawn<H: Host>(
     host: &H,
-    lane: impl Layer<Send<Message>, Deliver<Message>>,
+    lane: impl Layer<link::Port<Message>>,
     status: &Subscribe<link::Status>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
-    exchange::spawn_as(host, MultiWriter::new(host), lane, status, None, up)
+    exchange::spawn_as(
+        host,
+        MultiWriter::new(host),
+        lane,
+        status,
+        &Addr::nowhere(),
+        up,
+    )
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@
 use crate::{exchange, message::Message, read_impose_write_consult_all::ReadImposeWriteConsultAll};
 use quorate_abstractions::{
     Subscribe,
-    link::{self, Deliver, Send},
+    link::{self},
     perfect,
     register::{Indication, Request},
 };
@@ -38,14 +38,14 @@ use quorate_core::{Addr, Host, Layer, ProcessId};
 /// Starts read-impose write-all over perfect links and P.
 pub fn spawn<H: Host>(
     host: &H,
-    lane: impl Layer<Send<Message>, Deliver<Message>>,
+    lane: impl Layer<link::Port<Message>>,
     status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     writer: ProcessId,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ReadImposeWriteConsultAll::new(host).written_by(writer);
-    exchange::spawn_as(host, algorithm, lane, status, Some(detector), up)
+    exchange::spawn_as(host, algorithm, lane, status, detector, up)
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
-    link::{self, Deliver, Send},
+    link::{self, Deliver},
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
 use quorate_core::{
@@ -268,13 +268,13 @@ impl ReadImposeWriteMajority {
 /// Starts read-impose write-majority over perfect links.
 pub fn spawn<H: Host>(
     host: &H,
-    lane: impl Layer<Send<Message>, Deliver<Message>>,
+    lane: impl Layer<link::Port<Message>>,
     status: &Subscribe<link::Status>,
     writer: ProcessId,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ReadImposeWriteMajority::new(host, writer);
-    exchange::spawn_as(host, algorithm, lane, status, None, up)
+    exchange::spawn_as(host, algorithm, lane, status, &Addr::nowhere(), up)
 }
 
 #[cfg(test)]

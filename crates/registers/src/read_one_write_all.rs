@@ -43,7 +43,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
-    link::{self, Deliver, Send},
+    link::{self, Deliver},
     perfect,
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
@@ -214,14 +214,14 @@ impl ReadOneWriteAll {
 /// Starts read-one write-all over perfect links and P.
 pub fn spawn<H: Host>(
     host: &H,
-    lane: impl Layer<Send<Message>, Deliver<Message>>,
+    lane: impl Layer<link::Port<Message>>,
     status: &Subscribe<link::Status>,
     detector: &Subscribe<perfect::Crash>,
     writer: ProcessId,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ReadOneWriteAll::new(host, writer);
-    exchange::spawn_as(host, algorithm, lane, status, Some(detector), up)
+    exchange::spawn_as(host, algorithm, lane, status, detector, up)
 }
 
 #[cfg(test)]

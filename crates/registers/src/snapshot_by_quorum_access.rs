@@ -39,12 +39,9 @@ use crate::segments::{Held, Vector};
 use bytes::Bytes;
 use quorate_abstractions::{
     quorum_access::{self, Answer, Call, observe_request},
-    snapshot::{Action, Indication, Outcome, Refusal, Request, Segment, View},
+    snapshot::{self, Action, Indication, Outcome, Refusal, Request, Segment, View},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId,
-    message::next_number,
-};
+use quorate_core::{Algorithm, Ctx, Host, Membership, ProcessId, message::next_number, ports};
 
 /// What the operation under way waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,40 +77,12 @@ pub struct SnapshotByQuorumAccess {
     pending: Option<Pending>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Request(Request),
-    /// A call returns.
-    Access(quorum_access::Indication<Vector>),
-}
+ports! {
+    offers snapshot::Port => Request -> Return;
+    uses access: quorum_access::Port<Vector> => Access, observed observe_request::<Vector>;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// A call.
-    Access(quorum_access::Request<Vector>),
-    /// An indication to the layer above.
-    Return(Indication),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => request.observe(),
-            Event::Access(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Access(request) => observe_request::<Vector>(request).as_internal(),
-            Effect::Return(indication) => indication.observe(),
-        }
-    }
+    /// Starts atomic snapshot over quorum access.
+    pub fn spawn(host) = SnapshotByQuorumAccess::new(host);
 }
 
 impl Algorithm for SnapshotByQuorumAccess {
@@ -240,32 +209,6 @@ impl SnapshotByQuorumAccess {
 
 fn end(operation: u64, outcome: Outcome, ctx: &mut Ctx<SnapshotByQuorumAccess>) {
     ctx.trigger(Effect::Return(Indication { operation, outcome }));
-}
-
-/// Starts atomic snapshot over quorum access.
-pub fn spawn<H: Host>(
-    host: &H,
-    access: impl Layer<quorum_access::Request<Vector>, quorum_access::Indication<Vector>>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    spawn_as(host, SnapshotByQuorumAccess::new(host), access, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    access: impl Layer<quorum_access::Request<Vector>, quorum_access::Indication<Vector>>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let below = access.attach(mailbox.addr().with(Event::Access));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Access(request) => below.send(request),
-        Effect::Return(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -40,11 +40,12 @@ use crate::segments::{Held, Vector};
 use bytes::Bytes;
 use quorate_abstractions::{
     register,
-    snapshot::{Action, Indication, Outcome, Refusal, Request, Segment, View},
+    snapshot::{self, Action, Indication, Outcome, Refusal, Request, Segment, View},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observation, Observe, ProcessId,
+    Algorithm, Ctx, Host, Membership, ProcessId,
     message::next_number,
+    ports,
     wire::{Wire, encode},
 };
 use std::collections::BTreeMap;
@@ -77,40 +78,12 @@ pub struct SnapshotFromRegisters {
     write: Option<u64>,
 }
 
-/// What the algorithm reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// A request from above.
-    Request(Request),
-    /// An operation on a register has ended.
-    Register(register::Indication),
-}
+ports! {
+    offers snapshot::Port => Request -> Return;
+    uses registers: register::Port => Register;
 
-/// What the algorithm triggers.
-#[derive(Debug)]
-pub enum Effect {
-    /// An operation on a register.
-    Register(register::Request),
-    /// An indication to the layer above.
-    Return(Indication),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Request(request) => request.observe(),
-            Event::Register(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Register(request) => request.observe().as_internal(),
-            Effect::Return(indication) => indication.observe(),
-        }
-    }
+    /// Starts atomic snapshot over atomic registers.
+    pub fn spawn(host) = SnapshotFromRegisters::new(host);
 }
 
 impl Algorithm for SnapshotFromRegisters {
@@ -278,32 +251,6 @@ impl SnapshotFromRegisters {
 
 fn end(operation: u64, outcome: Outcome, ctx: &mut Ctx<SnapshotFromRegisters>) {
     ctx.trigger(Effect::Return(Indication { operation, outcome }));
-}
-
-/// Starts atomic snapshot over atomic registers.
-pub fn spawn<H: Host>(
-    host: &H,
-    registers: impl Layer<register::Request, register::Indication>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    spawn_as(host, SnapshotFromRegisters::new(host), registers, up)
-}
-
-/// The wiring, for any algorithm with these events and effects.
-fn spawn_as<H: Host>(
-    host: &H,
-    algorithm: impl Algorithm<Event = Event, Effect = Effect>,
-    registers: impl Layer<register::Request, register::Indication>,
-    up: Addr<Indication>,
-) -> Addr<Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Request);
-    let below = registers.attach(mailbox.addr().with(Event::Register));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Register(request) => below.send(request),
-        Effect::Return(indication) => up.send(indication),
-    });
-    requests
 }
 
 #[cfg(test)]

@@ -145,9 +145,9 @@ pub(crate) fn wire_telling<A: Algorithm<Event = Event, Effect = Effect>>(
         let (host, links) = (world.host(q).at("register"), world.links(q).at("register"));
         let told = told.clone();
         let up = world.application_with(q, move |indication, _| told(q, &indication));
-        let detector = detect(world, q);
+        let detector = detect(world, q).unwrap_or_else(Addr::nowhere);
         let (lane, status) = (links.lane(), links.status());
-        spawn_as(&host, make(&host), lane, &status, detector.as_ref(), up)
+        spawn_as(&host, make(&host), lane, &status, &detector, up)
     };
     world.processes().map(wire).collect()
 }

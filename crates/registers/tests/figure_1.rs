@@ -47,7 +47,7 @@ enum What {
 fn access<S: State + Default, L: Links>(
     host: &SimHost,
     links: &L,
-) -> impl Layer<quorum_access::Request<S::Update>, quorum_access::Indication<S>> + use<S, L> {
+) -> impl Layer<quorum_access::Port<S>> + use<S, L> {
     let (host, lane) = (host.at("access"), links.at("access").lane());
     move |up| {
         let beneath = host.at("flooding");

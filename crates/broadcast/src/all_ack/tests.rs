@@ -3,7 +3,7 @@ mod errata;
 use super::*;
 use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::link::{self, Links, To};
-use quorate_core::{Context, Counters, Incarnation, Time, message::Origin};
+use quorate_core::{Addr, Context, Counters, Incarnation, Time, message::Origin};
 use quorate_sim::{Crash, Exhaustive, Report, Timed, UNIT, World, properties};
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::{best_effort, eager, majority_ack, testing::Script};
 use quorate_abstractions::{link::Links, regular_consensus, reliable};
 use quorate_consensus::{hierarchical, rotating};
-use quorate_core::{ProcessId, Time};
+use quorate_core::{Addr, ProcessId, Time};
 use quorate_sim::{Crash, Lose, Oracle, Report, Timed, Verdict, World, properties};
 use std::{
     sync::{

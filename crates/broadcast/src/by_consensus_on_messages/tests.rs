@@ -14,7 +14,7 @@ use crate::{
 use published::{Flaw, Published};
 use quorate_abstractions::{Subscribe, consensus, eventually_perfect, link::Links};
 use quorate_consensus::hierarchical;
-use quorate_core::{Context, Counters, Incarnation, ProcessId, Time};
+use quorate_core::{Addr, Context, Counters, Host, Incarnation, Layer, ProcessId, Time};
 use quorate_sim::{
     Crash, Lose, Oracle, Report, Timed, UNIT, Verdict, World,
     properties::{self, Properties},

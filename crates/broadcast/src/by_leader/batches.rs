@@ -4,7 +4,7 @@ mod stream;
 use super::{ByLeader, Effect, deferred::Lack};
 use crate::ordering::{Configuration, Cut, Outgoing};
 use bytes::Bytes;
-use quorate_abstractions::total_order::Deliver;
+use quorate_abstractions::{reconfigurable::Indication, total_order::Deliver};
 use quorate_core::{Ctx, Membership, MessageId, ProcessId, message::Origin, wire};
 use std::collections::BTreeMap;
 use stream::Stream;
@@ -271,11 +271,11 @@ impl Batches {
             let first = stream.delivered + 1;
             stream.delivered += payloads.len() as u64;
             if !payloads.is_empty() {
-                ctx.trigger(Effect::Deliver(Deliver {
+                ctx.trigger(Effect::Indicate(Indication::Deliver(Deliver {
                     origin,
                     first,
                     payloads,
-                }));
+                })));
             }
         }
         if origin == self.me {

@@ -464,10 +464,10 @@ impl ByLeader {
 fn tell_skipped(skipped: Vec<(MessageId, u64)>, ctx: &mut Ctx<ByLeader>) {
     for (next, messages) in skipped {
         ctx.count_many("messages skipped, since nobody keeps them", messages);
-        ctx.trigger(Effect::Deliver(Deliver {
+        ctx.trigger(Effect::Indicate(Indication::Deliver(Deliver {
             origin: next.origin,
             first: next.sequence,
             payloads: Vec::new(),
-        }));
+        })));
     }
 }

@@ -1,5 +1,5 @@
 //! The wiring where processes are given states.
-use super::{ByLeader, Configuration, Effect, Event, User, joining::Joining};
+use super::{ByLeader, Configuration, User, joining::Joining, spawn_as};
 use quorate_abstractions::{
     Subscribe,
     leader::Trust,
@@ -24,7 +24,7 @@ pub fn spawn_reconfigurable<H: Host>(
         user: User::ComesBack,
         ..ByLeader::new(host, configuration)
     };
-    spawn(host, algorithm, links, detector, adopt, up)
+    start(host, algorithm, links, detector, adopt, up)
 }
 
 /// Starts it where nobody comes back, with a user that gives and takes states: who lacks what nobody keeps
@@ -40,32 +40,26 @@ pub fn spawn_with_state<H: Host>(
         user: User::KeepsState,
         ..ByLeader::new(host, configuration)
     };
-    spawn(host, algorithm, links, detector, Addr::nowhere(), up)
+    start(host, algorithm, links, detector, Addr::nowhere(), up)
 }
 
-fn spawn<H: Host>(
-    host: &H,
+pub(super) fn start(
+    host: &impl Host,
     algorithm: ByLeader,
     links: &impl Links,
     detector: &Subscribe<Trust>,
     adopt: Addr<Adopt>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(|request| match request {
-        Request::Broadcast(request) => Event::Broadcast(request),
-        Request::State { ticket, view } => Event::State { ticket, view },
-    });
-    let link = links.open(mailbox.addr().with(Event::Link));
-    let chunks = links.at("state").open(mailbox.addr().with(Event::Chunk));
-    links.status().send(mailbox.addr().with(Event::Status));
-    detector.send(mailbox.addr().with(Event::Leader));
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Link(request) => link.send(request),
-        Effect::State(request) => chunks.send(request),
-        Effect::Deliver(indication) => up.send(Indication::Deliver(indication)),
-        Effect::Indicate(indication) => up.send(indication),
-        Effect::Adopt(request) => adopt.send(request),
-    });
-    requests
+    let (lane, chunks) = (links.lane(), links.at("state").lane());
+    spawn_as(
+        host,
+        algorithm,
+        lane,
+        chunks,
+        &links.status(),
+        detector,
+        adopt,
+        up,
+    )
 }

@@ -274,7 +274,9 @@ fn nothing_is_accepted_before_it_is_held() {
     assert!(p3.hears(1, accept(1, 2)).is_empty());
     assert!(p3.hears(2, data(2, 2)).is_empty(), "batch 1 is missing");
     let effects = p3.hears(2, data(2, 1));
-    let delivered = effects.iter().filter(|e| matches!(e, Effect::Deliver(_)));
+    let delivered = effects
+        .iter()
+        .filter(|e| matches!(e, Effect::Indicate(Indication::Deliver(_))));
     assert_eq!(
         delivered.count(),
         2,
@@ -565,9 +567,9 @@ fn what_was_dropped_is_sent_again() {
     };
     p3.hears(2, data(2, 1));
     p3.hears(2, data(2, 2));
-    p3.upon(Event::Broadcast(Broadcast {
+    p3.upon(Event::Request(Request::Broadcast(Broadcast {
         payload: payload(1),
-    }));
+    })));
     p3.algorithm.upon_idle(&mut p3.ctx);
     let own = p3.upon(Event::Give);
     let own = own.into_iter().find_map(|effect| match effect {

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{causal::testing::*, testing::*};
 use proptest::prelude::*;
+use quorate_abstractions::Subscribe;
 use quorate_abstractions::eventually_perfect;
-use quorate_core::{Membership, Time};
+use quorate_core::{Addr, Membership, Time};
 use quorate_sim::{
     Completion, Crash, Exhaustive, Lose, Oracle, Property, Record, Report, SimHost, Timed, UNIT,
     Verdict, Violation, World, properties,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{causal::testing::*, testing::*};
 use proptest::prelude::*;
+use quorate_core::Addr;
 use quorate_core::Time;
 use quorate_sim::{Crash, Exhaustive, Report, SimHost, Timed, UNIT, Verdict, World};
 

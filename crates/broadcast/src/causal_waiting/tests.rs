@@ -1,7 +1,7 @@
 use super::*;
 use crate::{causal::testing::*, causal_past, testing::*};
 use proptest::prelude::*;
-use quorate_core::{Membership, Time};
+use quorate_core::{Addr, Membership, Time};
 use quorate_sim::{Crash, Lose, Report, SimHost, Timed, Verdict, World};
 
 const START: Start<'_> = &|_, host, below, up| spawn(host, below, up);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::*;
 use quorate_abstractions::link::Links;
-use quorate_core::{Incarnation, MessageId, Time, message::Origin};
+use quorate_core::{Addr, Incarnation, MessageId, Time, message::Origin};
 use quorate_sim::{Crash, Exhaustive, Lose, Report, SimHost, Timed, World, properties};
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{best_effort, eager, majority_ack, testing::*};
 use quorate_abstractions::{link::Links, uniform};
-use quorate_core::{Context, Counters, Incarnation, ProcessId, Time};
+use quorate_core::{Addr, Context, Counters, Host, Incarnation, Layer, ProcessId, Time};
 use quorate_sim::{Crash, Exhaustive, Report, SimHost, Timed, World, properties};
 
 /// What holds the messages back, and over what.
@@ -13,18 +13,12 @@ enum Which {
     Broken,
 }
 
-fn reliable_at(
-    world: &World,
-    q: ProcessId,
-) -> impl Layer<reliable::Broadcast, reliable::Deliver> + use<> {
+fn reliable_at(world: &World, q: ProcessId) -> impl Layer<reliable::Port> + use<> {
     let (host, lane) = (world.host(q).at("rb"), world.links(q).at("rb").lane());
     move |up| eager::spawn(&host, best_effort::over(lane), up)
 }
 
-fn uniform_at(
-    world: &World,
-    q: ProcessId,
-) -> impl Layer<reliable::Broadcast, reliable::Deliver> + use<> {
+fn uniform_at(world: &World, q: ProcessId) -> impl Layer<reliable::Port> + use<> {
     let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
     let status = world.links(q).status();
     uniform::as_reliable(move |up| majority_ack::spawn(&host, lane, &status, up))
@@ -51,7 +45,7 @@ impl Algorithm for Broken {
 
 fn spawn_broken(
     host: &SimHost,
-    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
+    reliable: impl Layer<reliable::Port>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let mailbox = host.mailbox();

@@ -2,8 +2,9 @@ mod errata;
 
 use super::*;
 use crate::{data::WINDOW, testing::*};
-use quorate_abstractions::{link::Links, perfect};
-use quorate_core::{Context, Counters, Incarnation, Time};
+use quorate_abstractions::{Subscribe, link::Links, perfect};
+use quorate_core::wire::{self, BytesMut, Wire};
+use quorate_core::{Addr, Context, Counters, Incarnation, MessageId, Time};
 use quorate_sim::{
     Crash, Exhaustive, Lose, Oracle, Report, SimHost, Timed, UNIT, World, properties,
 };
@@ -240,7 +241,9 @@ fn rb3_no_creation_impossible_identifiers_are_counted_and_dropped() {
             world.request(q, Time::ZERO, &link, link::Send { to, message });
         }
         let origin = data(9, 1).id.origin;
-        let message = Message::Report(vec![(origin, u64::MAX); 500]);
+        let message = Message::Report {
+            lows: vec![(origin, u64::MAX); 500],
+        };
         let to = To::One(p(1));
         world.request(q, Time::ZERO, &link, link::Send { to, message });
     }
@@ -277,7 +280,7 @@ fn no_more_is_kept_than_the_window_holds() {
     assert_eq!(relayed, 10_000 - LIMITS.window);
     let lows = vec![(data(2, 1).id.origin, 9_999)];
     for from in [p(2), p(3)] {
-        let message = Message::Report(lows.clone());
+        let message = Message::Report { lows: lows.clone() };
         rb.upon(Event::Link(link::Deliver { from, message }), &mut ctx);
     }
     assert_eq!(rb.from[&p(2)].len(), 1, "one is not reported");
@@ -323,7 +326,9 @@ fn a_suspicion_costs_messages_until_it_is_revoked() {
 
 #[test]
 fn messages_survive_the_wire() {
-    let report = Message::Report(vec![(data(2, 1).id.origin, 7); MAXIMUM_PROCESSES]);
+    let report = Message::Report {
+        lows: vec![(data(2, 1).id.origin, 7); MAXIMUM_PROCESSES],
+    };
     for message in [Message::Data(data(2, 3)), report.clone()] {
         assert_eq!(Message::decode(wire::encode(&message)), Ok(message));
     }

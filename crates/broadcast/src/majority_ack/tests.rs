@@ -1,7 +1,8 @@
 use super::*;
 use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::link::Links;
-use quorate_core::{Incarnation, Time, message::Origin};
+use quorate_core::wire::{self, BytesMut, Wire};
+use quorate_core::{Addr, Incarnation, Time, message::Origin};
 use quorate_sim::{Crash, Exhaustive, Lose, Report, Timed, World, properties};
 
 /// One broadcast by p1 in a world of `n` in which this befalls one process.

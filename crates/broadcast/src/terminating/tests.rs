@@ -32,13 +32,10 @@ fn wire_as<A: Algorithm<Event = Event, Effect = Effect>>(
     let spawn_at = |q| {
         let (host, links) = (world.host(q).at("trb"), world.links(q).at("trb"));
         let detector = world.perfect(q, delay(q));
-        let consensus = |source: ProcessId| {
+        let consensus = |source: ProcessId, up| {
             let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
-            let detector = &detector;
-            move |up| {
-                let (lane, status) = (links.at("consensus").lane(), links.status());
-                uniform_hierarchical::spawn(&host.at("consensus"), lane, &status, detector, up)
-            }
+            let (lane, status) = (links.at("consensus").lane(), links.status());
+            uniform_hierarchical::spawn(&host.at("consensus"), lane, &status, &detector, up)
         };
         let (lane, up) = (links.lane(), world.application(q));
         spawn_as(
@@ -196,10 +193,9 @@ fn wire_regular(world: &World, delay: Duration) -> Vec<Addr<Broadcast>> {
     let spawn_at = |q| {
         let (host, links) = (world.host(q).at("trb"), world.links(q).at("trb"));
         let detector = world.perfect(q, delay);
-        let consensus = |source: ProcessId| {
+        let consensus = |source: ProcessId, up| {
             let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
-            let detector = &detector;
-            move |up| hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
+            hierarchical::spawn(&host, links.lane(), &links.status(), &detector, up)
         };
         let (lane, up) = (links.lane(), world.application(q));
         spawn_regular(&host, lane, &links.status(), consensus, &detector, up)
@@ -228,21 +224,12 @@ fn trb1_to_4_hold_over_the_rotating_coordinator() {
             let (host, links) = (world.host(q).at("trb"), world.links(q).at("trb"));
             let detector = world.perfect(q, delay);
             let suspicions = perfect::as_eventually_perfect(&detector);
-            let consensus = |source: ProcessId| {
+            let consensus = |source: ProcessId, up| {
                 let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
-                let suspicions = &suspicions;
-                move |up| {
-                    let lane = basic::over(links.at("decisions").lane());
-                    let decisions = |up| eager::spawn(&host.at("decisions"), lane, up);
-                    rotating::spawn(
-                        &host,
-                        links.lane(),
-                        &links.status(),
-                        decisions,
-                        suspicions,
-                        up,
-                    )
-                }
+                let lane = basic::over(links.at("decisions").lane());
+                let decisions = |up| eager::spawn(&host.at("decisions"), lane, up);
+                let status = links.status();
+                rotating::spawn(&host, links.lane(), &status, decisions, &suspicions, up)
             };
             let (lane, up) = (links.lane(), world.application(q));
             spawn(
@@ -431,7 +418,7 @@ fn messages_from_the_wire_never_break_it() {
 fn wire_somewhere(world: &World, q: ProcessId) -> Addr<Broadcast> {
     let (host, lane) = (world.host(q).at("trb"), world.links(q).at("trb").lane());
     let (detector, up) = (world.perfect(q, UNIT), world.application(q));
-    let silent = |_| |_: Addr<Decide>| Addr::nowhere();
+    let silent = |_, _: Addr<Decide>| Addr::nowhere();
     spawn(&host, lane, &world.links(q).status(), silent, &detector, up)
 }
 

@@ -64,17 +64,14 @@ fn below(site: &Site<'_>) -> (impl Host + use<>, impl Links + use<>) {
     (site.host().at(segment), site.links().at(segment))
 }
 
-fn first_wins(
-    site: &Site<'_>,
-    ordered: impl Layer<total_order::Broadcast, total_order::Deliver>,
-) -> Door {
+fn first_wins(site: &Site<'_>, ordered: impl Layer<total_order::Port>) -> Door {
     let host = site.host().at("by-total-order");
     let door = by_total_order::spawn(&host, ordered, site.application());
     Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
 }
 
 /// A uniform broadcast that poses as a total order.
-fn unordered(site: &Site<'_>) -> impl Layer<total_order::Broadcast, total_order::Deliver> + use<> {
+fn unordered(site: &Site<'_>) -> impl Layer<total_order::Port> + use<> {
     let (host, links) = below(site);
     move |up: Addr<total_order::Deliver>| {
         let delivered = |uniform::Deliver { id, payload }| total_order::Deliver {

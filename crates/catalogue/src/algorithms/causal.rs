@@ -301,21 +301,21 @@ fn door(requests: &Addr<causal::Broadcast>) -> Door {
     Door::Broadcast(requests.with(|payload| causal::Broadcast { payload }))
 }
 
-fn past(site: &Site<'_>, below: impl Layer<reliable::Broadcast, reliable::Deliver>) -> Door {
+fn past(site: &Site<'_>, below: impl Layer<reliable::Port>) -> Door {
     let host = site.host().at("causal");
     door(&causal_past::spawn(&host, below, site.application()))
 }
 
 fn collected(
     site: &Site<'_>,
-    below: impl Layer<reliable::Broadcast, reliable::Deliver>,
+    below: impl Layer<reliable::Port>,
     detector: &Subscribe<perfect::Crash>,
 ) -> Door {
     let (host, up) = (site.host().at("causal"), site.application());
     door(&causal_collected::spawn(&host, below, detector, up))
 }
 
-fn waiting(site: &Site<'_>, below: impl Layer<reliable::Broadcast, reliable::Deliver>) -> Door {
+fn waiting(site: &Site<'_>, below: impl Layer<reliable::Port>) -> Door {
     let host = site.host().at("causal");
     door(&causal_waiting::spawn(&host, below, site.application()))
 }
@@ -326,12 +326,12 @@ fn as_they_come(site: &Site<'_>) -> Door {
     Door::Broadcast(door.with(traced::Broadcast))
 }
 
-fn regular(site: &Site<'_>) -> impl Layer<reliable::Broadcast, reliable::Deliver> + use<> {
+fn regular(site: &Site<'_>) -> impl Layer<reliable::Port> + use<> {
     let (host, links) = (site.host().at("causal"), site.links().clone());
     move |up: Addr<reliable::Deliver>| stack::reliable(&host, &links, up)
 }
 
-fn over_uniform(site: &Site<'_>) -> impl Layer<uniform::Broadcast, uniform::Deliver> + use<> {
+fn over_uniform(site: &Site<'_>) -> impl Layer<uniform::Port> + use<> {
     let (host, links) = (site.host().at("causal"), site.links().clone());
     move |up: Addr<uniform::Deliver>| stack::uniform(&host, &links, up)
 }

@@ -2,24 +2,25 @@
 use crate::site::Message;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::fair_loss::{self, Transmit, datagrams};
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, message::digest,
-};
+use quorate_core::{Algorithm, Ctx, Observation, Observe, ProcessId, message::digest, ports};
 
 /// Indicates that a message has come.
+#[derive(Debug)]
 pub(super) struct Deliver {
     from: ProcessId,
     bytes: Bytes,
 }
 
-enum Event {
-    Send(Message),
-    Edge(fair_loss::Indication),
+fn observe(Message { to, bytes, .. }: &Message) -> Observation {
+    Observation::request("Send").peer(*to).digest(digest(bytes))
 }
 
-enum Effect {
-    Transmit(Transmit),
-    Deliver(Deliver),
+ports! {
+    offers (Message, Deliver) => Send -> Deliver, observed observe;
+    uses edge: fair_loss::Port => Edge / Transmit;
+
+    /// Starts it over fair-loss links.
+    pub(super) fn spawn(host) = Datagrams { me: host.me() };
 }
 
 impl Observe for Deliver {
@@ -28,26 +29,6 @@ impl Observe for Deliver {
         Observation::indication("Deliver")
             .peer(self.from)
             .digest(content)
-    }
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Send(Message { to, bytes, .. }) => {
-                Observation::request("Send").peer(*to).digest(digest(bytes))
-            }
-            Event::Edge(indication) => indication.observe(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Transmit(transmit) => transmit.observe(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
     }
 }
 
@@ -92,21 +73,4 @@ impl Datagrams {
             None => ctx.count("malformed"),
         }
     }
-}
-
-/// Starts it over fair-loss links.
-pub(super) fn spawn(
-    host: &impl Host,
-    edge: impl Layer<Transmit, fair_loss::Indication>,
-    up: Addr<Deliver>,
-) -> Addr<Message> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Send);
-    let edge = edge.attach(mailbox.addr().with(Event::Edge));
-    let algorithm = Datagrams { me: host.me() };
-    host.start(mailbox, algorithm, move |effect| match effect {
-        Effect::Transmit(transmit) => edge.send(transmit),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }

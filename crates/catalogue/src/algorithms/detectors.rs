@@ -7,7 +7,7 @@ use crate::{
 };
 use quorate_abstractions::{
     Subscribe, eventually_perfect,
-    heartbeat::{Beat, Heard},
+    heartbeat::{self, Heard},
     leader::Trust,
     link::Links,
     perfect,
@@ -189,7 +189,7 @@ fn wire_excluding_nobody(site: &Site<'_>) -> Door {
 fn exclude(
     site: &Site<'_>,
     configuration: exclude_on_timeout::Configuration,
-    heartbeat: impl Layer<Beat, Heard>,
+    heartbeat: impl Layer<heartbeat::Port>,
 ) -> Door {
     let host = site.host().at("detector");
     let subscribe = match site.links() {
@@ -235,7 +235,7 @@ fn wire_never_restoring(site: &Site<'_>) -> Door {
 fn suspect(
     site: &Site<'_>,
     configuration: Configuration,
-    heartbeat: impl Layer<Beat, Heard>,
+    heartbeat: impl Layer<heartbeat::Port>,
 ) -> Door {
     let host = site.host().at("detector");
     let detector = increasing_timeout::spawn(&host, configuration, heartbeat);

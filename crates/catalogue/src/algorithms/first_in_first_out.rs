@@ -100,19 +100,19 @@ fn order() -> Box<dyn quorate_sim::Property> {
     properties::first_in_first_out_order("first-in-first-out")
 }
 
-fn wire(site: &Site<'_>, below: impl Layer<reliable::Broadcast, reliable::Deliver>) -> Door {
+fn wire(site: &Site<'_>, below: impl Layer<reliable::Port>) -> Door {
     let host = site.host().at("first-in-first-out");
     let door = first_in_first_out::spawn(&host, below, site.application());
     Door::Broadcast(door.with(|payload| Broadcast { payload }))
 }
 
-fn regular(site: &Site<'_>) -> impl Layer<reliable::Broadcast, reliable::Deliver> + use<> {
+fn regular(site: &Site<'_>) -> impl Layer<reliable::Port> + use<> {
     let segment = "first-in-first-out";
     let (host, links) = (site.host().at(segment), site.links().at(segment));
     move |up: Addr<reliable::Deliver>| stack::reliable(&host, &links, up)
 }
 
-fn over_uniform(site: &Site<'_>) -> impl Layer<uniform::Broadcast, uniform::Deliver> + use<> {
+fn over_uniform(site: &Site<'_>) -> impl Layer<uniform::Port> + use<> {
     let segment = "first-in-first-out";
     let (host, links) = (site.host().at(segment), site.links().at(segment));
     move |up: Addr<uniform::Deliver>| stack::uniform(&host, &links, up)

@@ -349,8 +349,7 @@ fn numbered(process: ProcessId, sequence: u64) -> MessageId {
 
 pub(super) fn access_lane<M: Wire>(
     site: &Site<'_>,
-) -> impl Layer<quorate_abstractions::link::Send<M>, quorate_abstractions::link::Deliver<M>> + use<M>
-{
+) -> impl Layer<quorate_abstractions::link::Port<M>> + use<M> {
     site.links().at("access").lane()
 }
 

@@ -349,10 +349,7 @@ fn forgotten(message: Message) -> Message {
 }
 
 /// The lane of the registers, on which what arrives is read so.
-fn lane(
-    site: &Site<'_>,
-    read: fn(Message) -> Message,
-) -> impl Layer<link::Send<Message>, link::Deliver<Message>> {
+fn lane(site: &Site<'_>, read: fn(Message) -> Message) -> impl Layer<link::Port<Message>> {
     let lane = site.links().at("register").lane();
     move |up: Addr<link::Deliver<Message>>| {
         lane.attach(

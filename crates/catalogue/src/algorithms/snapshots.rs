@@ -234,7 +234,7 @@ fn majorities(site: &Site<'_>) -> Quorums {
 }
 
 /// Registers of many writers, by majorities.
-fn registers(site: &Site<'_>) -> impl Layer<register::Request, register::Indication> + use<> {
+fn registers(site: &Site<'_>) -> impl Layer<register::Port> + use<> {
     let host = site.host().at("register");
     let links = site.links().at("register");
     let (lane, status) = (links.lane(), links.status());
@@ -242,9 +242,7 @@ fn registers(site: &Site<'_>) -> impl Layer<register::Request, register::Indicat
 }
 
 /// Registers on quorums that do not meet.
-fn that_do_not_meet(
-    site: &Site<'_>,
-) -> impl Layer<register::Request, register::Indication> + use<> {
+fn that_do_not_meet(site: &Site<'_>) -> impl Layer<register::Port> + use<> {
     let host = site.host().at("register");
     let (below, lane, status) = (host.at("access"), access_lane(site), site.links().status());
     move |up: Addr<register::Indication>| {
@@ -255,15 +253,15 @@ fn that_do_not_meet(
     }
 }
 
-fn from_registers<R: Layer<register::Request, register::Indication>>(
+fn from_registers<R: Layer<register::Port>>(
     site: &Site<'_>,
     registers: R,
-) -> impl Layer<Request, Indication> + use<R> {
+) -> impl Layer<snapshot::Port> + use<R> {
     let host = site.host().at("snapshot");
     move |up: Addr<Indication>| snapshot_from_registers::spawn(&host, registers, up)
 }
 
-fn by_access(site: &Site<'_>, quorums: Quorums) -> impl Layer<Request, Indication> + use<> {
+fn by_access(site: &Site<'_>, quorums: Quorums) -> impl Layer<snapshot::Port> + use<> {
     let host = site.host().at("snapshot");
     let (below, lane, status) = (host.at("access"), access_lane(site), site.links().status());
     move |up: Addr<Indication>| {
@@ -275,7 +273,7 @@ fn by_access(site: &Site<'_>, quorums: Quorums) -> impl Layer<Request, Indicatio
 }
 
 /// One snapshot, of which each process updates its own segment.
-pub(super) fn door(site: &Site<'_>, snapshot: impl Layer<Request, Indication>) -> Door {
+pub(super) fn door(site: &Site<'_>, snapshot: impl Layer<snapshot::Port>) -> Door {
     let requests = snapshot.attach(site.application());
     let operate = requests.with(|Operation { number, action, .. }| Request {
         operation: number,

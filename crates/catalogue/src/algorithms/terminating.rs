@@ -173,7 +173,7 @@ fn spoiled(
     let lane = links.lane();
     let altered = |up: Addr<link::Deliver<Data>>| lane.attach(up.with(alter));
     let perfect = site.perfect();
-    let consensus = |source| stack::consensus_of(source, &host, &links, &perfect);
+    let consensus = |source, up| stack::consensus_of(source, &host, &links, &perfect).attach(up);
     door(terminating::spawn(
         &host,
         altered,
@@ -190,11 +190,10 @@ fn wire_not_uniform(site: &Site<'_>) -> Door {
         site.links().at("terminating"),
     );
     let detector = site.perfect();
-    let consensus = |source: ProcessId| {
+    let consensus = |source: ProcessId, up| {
         let at = source.to_string();
         let (host, links) = (host.at(&at).at("regular"), links.at(&at).at("regular"));
-        let detector = &detector;
-        move |up| hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
+        hierarchical::spawn(&host, links.lane(), &links.status(), &detector, up)
     };
     door(terminating::spawn_regular(
         &host,

@@ -8,8 +8,12 @@ use quorate_abstractions::reliable;
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, MessageId, Observation, Observe, ProcessId,
     message::{Origin, digest},
+    ports,
 };
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What is requested, and what is indicated.
+type Port = (Broadcast, Deliver);
 
 /// Requests a broadcast.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,32 +45,12 @@ impl Observe for Deliver {
     }
 }
 
-enum Event {
-    Broadcast(Broadcast),
-    Below(Deliver),
-}
+ports! {
+    offers Port => Broadcast -> Deliver;
+    uses below: Port => Below;
 
-enum Effect {
-    Below(Broadcast),
-    Deliver(Deliver),
-}
-
-impl Observe for Event {
-    fn observe(&self) -> Observation {
-        match self {
-            Event::Broadcast(request) => request.observe(),
-            Event::Below(indication) => indication.observe().as_internal(),
-        }
-    }
-}
-
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        match self {
-            Effect::Below(request) => request.observe().as_internal(),
-            Effect::Deliver(indication) => indication.observe(),
-        }
-    }
+    /// Starts the module named by `host` over this layer.
+    pub(super) fn spawn(host) = Traced;
 }
 
 struct Traced;
@@ -81,22 +65,6 @@ impl Algorithm for Traced {
             Event::Below(indication) => Effect::Deliver(indication),
         });
     }
-}
-
-/// Starts the module named by `host` over this layer.
-pub(super) fn spawn(
-    host: &impl Host,
-    below: impl Layer<Broadcast, Deliver>,
-    up: Addr<Deliver>,
-) -> Addr<Broadcast> {
-    let mailbox = host.mailbox();
-    let requests = mailbox.addr().with(Event::Broadcast);
-    let below = below.attach(mailbox.addr().with(Event::Below));
-    host.start(mailbox, Traced, move |effect| match effect {
-        Effect::Below(request) => below.send(request),
-        Effect::Deliver(indication) => up.send(indication),
-    });
-    requests
 }
 
 /// Gives one identifier of this process after the other.
@@ -115,9 +83,7 @@ pub(super) fn numbered<H: Host>(host: &H) -> impl Fn() -> MessageId + use<H> {
 }
 
 /// A reliable broadcast, as a layer for this module.
-pub(super) fn over_reliable(
-    reliable: impl Layer<reliable::Broadcast, reliable::Deliver>,
-) -> impl Layer<Broadcast, Deliver> {
+pub(super) fn over_reliable(reliable: impl Layer<reliable::Port>) -> impl Layer<Port> {
     move |up: Addr<Deliver>| {
         let delivered = |reliable::Deliver { id, payload }| Deliver {
             from: None,

@@ -2,9 +2,10 @@ mod errata;
 
 use super::*;
 use crate::testing::{each_steps, p, reported_after, turbulent, vote, vote_some};
+use quorate_abstractions::Subscribe;
 use quorate_abstractions::link::Links;
 use quorate_consensus::uniform_hierarchical;
-use quorate_core::{Context, Counters, Time};
+use quorate_core::{Addr, Context, Counters, Time};
 use quorate_sim::{
     Crash, Exhaustive, Exploration, Report, SimHost, Timed, UNIT, World, properties,
 };
@@ -26,7 +27,7 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
         };
         let up = world.application(q);
         let (lane, status) = (links.lane(), links.status());
-        spawn_as(&host, make(&host), lane, &status, &detector, consensus, up)
+        spawn_as(&host, make(&host), lane, &status, consensus, &detector, up)
     };
     world.processes().map(wire).collect()
 }

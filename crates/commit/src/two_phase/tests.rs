@@ -5,7 +5,7 @@ use crate::{
 };
 use quorate_abstractions::{consensus, link::Links};
 use quorate_consensus::uniform_hierarchical;
-use quorate_core::{Context, Counters, Time};
+use quorate_core::{Addr, Context, Counters, Time};
 use quorate_sim::{
     Crash, Exhaustive, Lose, Report, Timed, UNIT, World,
     properties::{self, Properties},
@@ -35,7 +35,7 @@ fn wire_non_blocking(world: &World) -> Vec<Addr<Propose>> {
             uniform_hierarchical::spawn(&host, agreed, &status, &detector, up)
         };
         let (lane, up) = (links.lane(), world.application(q));
-        non_blocking::spawn(&host, lane, &status, &detector, consensus, up)
+        non_blocking::spawn(&host, lane, &status, consensus, &detector, up)
     };
     world.processes().map(wire).collect()
 }

@@ -1,5 +1,8 @@
 //! What leaders and acceptors say to each other.
-use quorate_core::{Observation, Observe, ProcessId};
+use quorate_core::{
+    Observation, Observe, ProcessId,
+    wire::{self, Bytes, BytesMut, Undecodable, Wire},
+};
 use serde::{Deserialize, Serialize};
 
 /// An attempt of one leader.
@@ -168,6 +171,22 @@ impl<V> Message<V> {
                 value: change(value),
             },
         }
+    }
+}
+
+/// The value stands behind the rest, as it is.
+impl Wire for Message<Bytes> {
+    fn encode(&self, out: &mut BytesMut) {
+        let mut tail = Bytes::new();
+        let head = self.clone().map(|value| tail = value);
+        wire::put_head(&head, out);
+        out.extend_from_slice(&tail);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let head: Message<()> = wire::take_head(&mut bytes)?;
+        let message = head.map(|()| std::mem::take(&mut bytes));
+        bytes.is_empty().then_some(message).ok_or(Undecodable)
     }
 }
 

@@ -1,9 +1,8 @@
 //! Consensus by quorums in which everybody leads every view: a twin that UC2 catches.
-use super::{ByQuorums, Message, spawn_as};
+use super::{ByQuorums, Message, start};
 use quorate_abstractions::{
     consensus::{Decide, Propose},
     flooding,
-    link::Deliver,
     view_synchronizer::Views,
 };
 use quorate_core::{Addr, Host, Layer};
@@ -14,10 +13,10 @@ pub fn spawn_broken<H: Host>(
     host: &H,
     quorums: Quorums,
     views: &Views,
-    flooding: impl Layer<flooding::Request<Message>, Deliver<Message>>,
+    flooding: impl Layer<flooding::Port<Message>>,
     up: Addr<Decide>,
 ) -> Addr<Propose> {
     let mut algorithm = ByQuorums::new(host, quorums);
     algorithm.leads = |_, _, _| true;
-    spawn_as(host, algorithm, views, flooding, up)
+    start(host, algorithm, views, flooding, up)
 }

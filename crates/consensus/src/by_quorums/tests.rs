@@ -24,11 +24,7 @@ const VIEWS: view_synchronizer::Configuration = view_synchronizer::Configuration
 /// How a process starts consensus, in these views and over this.
 type Start = fn(&World, ProcessId, &Quorums, &Views, bool) -> Addr<Propose>;
 
-fn layer(
-    world: &World,
-    q: ProcessId,
-    floods: bool,
-) -> impl Layer<flooding::Request<Message>, Deliver<Message>> + use<> {
+fn layer(world: &World, q: ProcessId, floods: bool) -> impl Layer<flooding::Port<Message>> + use<> {
     let (host, links) = (world.host(q).at("flooding"), world.links(q));
     move |up| {
         if floods {

@@ -21,7 +21,7 @@ use std::time::Duration;
 fn over<H: Host>(
     host: &H,
     links: &impl Links,
-    consensus: impl Layer<Propose, Decide>,
+    consensus: impl Layer<(Propose, Decide)>,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let uniform = |up: Addr<uniform::Deliver>| {
@@ -257,13 +257,13 @@ impl Alone {
 
     /// Its state, in chunks.
     fn gives(&mut self) -> Vec<Bytes> {
-        self.upon(Event::StateWanted { ticket: 1 });
+        self.upon(Event::Order(Indication::StateWanted { ticket: 1 }));
         let mut view = self.given.take().unwrap();
         std::iter::from_fn(move || view.next_chunk()).collect()
     }
 
     fn takes(&mut self, restore: Restore) -> Vec<(u64, Bytes)> {
-        let (_, decisions) = self.upon(Event::Restore(restore));
+        let (_, decisions) = self.upon(Event::Order(Indication::Restore(restore)));
         let decided = decisions.into_iter();
         decided.map(|d| (d.instance, d.value)).collect()
     }
@@ -276,9 +276,9 @@ impl Alone {
         let (mut broadcasts, mut decisions) = (0, Vec::new());
         for effect in effects {
             match effect {
-                Effect::Broadcast(_) => broadcasts += 1,
+                Effect::Order(Request::Broadcast(_)) => broadcasts += 1,
                 Effect::Decide(decision) => decisions.push(decision),
-                Effect::State { view, .. } => self.given = Some(view),
+                Effect::Order(Request::State { view, .. }) => self.given = Some(view),
             }
         }
         (broadcasts, decisions)
@@ -300,7 +300,7 @@ impl Alone {
             first,
             payloads,
         };
-        let (_, decisions) = self.upon(Event::Deliver(deliver));
+        let (_, decisions) = self.upon(Event::Order(Indication::Deliver(deliver)));
         decisions
             .into_iter()
             .map(|d| (d.instance, d.value))

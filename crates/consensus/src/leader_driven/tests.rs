@@ -2,6 +2,7 @@ use super::*;
 use crate::testing::{each_steps, p, payload, step};
 use quorate_abstractions::link::Links;
 use quorate_core::Time;
+use quorate_core::wire::{self, BytesMut, Wire};
 use quorate_sim::{Adversary, Crash, Lose, Oracle, Random, Report, Timed, UNIT, World, properties};
 
 /// The steps after which the oracle knows of a crash.

@@ -4,7 +4,10 @@ use super::*;
 use crate::testing::{each_steps, p, payload, step};
 use quorate_abstractions::link::Links;
 use quorate_broadcast::{best_effort, eager};
-use quorate_core::{Context, Counters, Incarnation, MessageId, Time, message::Origin, wire::Wire};
+use quorate_core::{
+    Addr, Context, Counters, Incarnation, Layer, MessageId, Observe, Time, message::Origin,
+    wire::Wire,
+};
 use quorate_sim::{Crash, Lose, Oracle, Report, Timed, UNIT, Verdict, World, properties};
 use std::sync::{
     Arc,

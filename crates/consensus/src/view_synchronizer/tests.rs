@@ -52,7 +52,8 @@ fn vs_ovl_is_broken_where_views_do_not_grow_beyond_what_processes_started_apart(
             longest: UNIT * 50,
             ..ViewSynchronizer::new(configuration)
         };
-        spawn_as(host, algorithm)
+        let (entered, catch_up) = spawn_as(host, algorithm);
+        Views { entered, catch_up }
     };
     // Two of them start 44 steps apart: 6 steps are left of each view.
     run(bounded, 22, 6, 5, spawn).assert_all_hold();

@@ -3,8 +3,10 @@ use crate::{
     harness::{Log, at, listen, lossy_heartbeat, milliseconds, p, times, told, violated},
     increasing_timeout,
 };
+use quorate_abstractions::heartbeat::Heard;
 use quorate_core::{Context, Incarnation};
 use quorate_sim::{Adversary, Copy, Crash as CrashOf, Latency, Report, Timed, World, properties};
+use std::sync::{Arc, Mutex};
 
 /// h and δ of most tests: To is 130 ms.
 const INTERVAL: Duration = milliseconds(100);
@@ -241,7 +243,7 @@ fn late_heartbeat(
             world.request(q, at(1500), &up, Heard::of(p(3)));
             world.heartbeat(q, up)
         };
-        let detector = start(&host, twin, heartbeat, |_| {});
+        let detector = spawn_as(&host, twin, &Addr::nowhere(), heartbeat);
         if q == p(1) {
             told_to_p1 = listen(&world, q, &detector);
         }
@@ -285,12 +287,17 @@ fn started_again(rule: Rule) -> (Report, [Vec<Crash>; 3]) {
     let detector = |world: &World, q| {
         let host = world.host(q).at("detector");
         let detector = ExcludeOnTimeout::new(&host, configuration());
-        let mut mailbox = Addr::nowhere();
         let heartbeat = |up| world.heartbeat(q, up);
         let twin = Twin { detector, rule };
-        let crashes = start(&host, twin, heartbeat, |addr| mailbox = addr);
+        let told = Arc::new(Mutex::new(Addr::nowhere()));
+        let links = Addr::new({
+            let told = told.clone();
+            move |status| *told.lock().unwrap() = status
+        });
+        let crashes = spawn_as(&host, twin, &links, heartbeat);
         let log = listen(world, q, &crashes);
-        (mailbox.with(Event::Status), log)
+        let status = told.lock().unwrap().clone();
+        (status, log)
     };
     let mut all: Vec<_> = world.processes().map(|q| detector(&world, q)).collect();
     world.crash(p(3), CrashOf::at(at(1010)));

@@ -1,6 +1,6 @@
 use super::*;
 use quorate_abstractions::{eventually_perfect::Indication, link::Links};
-use quorate_core::{Context, Counters, Incarnation, Time};
+use quorate_core::{Addr, Context, Counters, Host, Incarnation, Time};
 use quorate_sim::{Crash, Oracle, Timed, UNIT, World};
 
 fn p(rank: usize) -> ProcessId {

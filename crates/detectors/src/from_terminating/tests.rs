@@ -3,7 +3,7 @@ use crate::harness::{Log, at, listen, milliseconds, p, times, told, violated};
 use quorate_abstractions::link::Links;
 use quorate_broadcast::terminating;
 use quorate_consensus::uniform_hierarchical;
-use quorate_core::{Time, message::fold};
+use quorate_core::{Layer, Time, message::fold};
 use quorate_sim::{
     Crash as CrashOf, Latency, Lose, Random, Report, Timed, Verdict, World, properties,
 };
@@ -11,17 +11,15 @@ use quorate_sim::{
 const INTERVAL: Duration = milliseconds(100);
 
 /// Terminating broadcast at `q` over consensus by hierarchy and a P that takes this long.
-fn broadcast(world: &World, q: ProcessId, delay: Duration) -> impl Layer<Broadcast, Deliver> {
+fn broadcast(world: &World, q: ProcessId, delay: Duration) -> impl Layer<(Broadcast, Deliver)> {
     let (host, links) = (world.host(q).at("terminating"), world.links(q).at("trb"));
     let detector = world.perfect(q, delay);
     move |up| {
-        let consensus = |source: ProcessId| {
+        let consensus = |source: ProcessId, up| {
             let (host, links) = (host.at(&source.to_string()), links.at(&source.to_string()));
             let detector = &detector;
-            move |up| {
-                let (lane, status) = (links.lane(), links.status());
-                uniform_hierarchical::spawn(&host, lane, &status, detector, up)
-            }
+            let (lane, status) = (links.lane(), links.status());
+            uniform_hierarchical::spawn(&host, lane, &status, detector, up)
         };
         let (lane, status) = (links.lane(), links.status());
         terminating::spawn(&host, lane, &status, consensus, &detector, up)

@@ -1,7 +1,7 @@
 use super::*;
 use crate::harness::{Log, at, listen, milliseconds, p, times, told, violated};
 use Indication::{Restore, Suspect};
-use quorate_core::{Context, Incarnation, Observation};
+use quorate_core::{Context, Incarnation, Observation, Observe};
 use quorate_sim::{Adversary, Crash, Latency, Report, Timed, UNIT, World, properties};
 
 /// A rule of the detector, or what a twin makes of it.
@@ -52,7 +52,7 @@ impl Cluster {
             let host = cluster.world.host(q).at("detector");
             let detector = IncreasingTimeout::new(&host, configuration);
             let heartbeat = |up| cluster.world.heartbeat(q, up);
-            let detector = start(&host, Twin { detector, rule }, heartbeat);
+            let detector = start(&host, Twin { detector, rule }, &Addr::nowhere(), heartbeat);
             cluster
                 .logs
                 .push(listen(&cluster.world, q, &detector.suspicions));
@@ -180,7 +180,7 @@ fn a_timeout_grows_to_the_end_of_time_and_no_further() {
     let mut lasting = IncreasingTimeout::new(&host, Configuration::default());
     lasting.timeout = Duration::MAX;
     lasting.silent.insert(p(2));
-    let spare = start(&host, lasting, |up: Addr<Heard>| {
+    let spare = start(&host, lasting, &Addr::nowhere(), |up: Addr<Heard>| {
         cluster.world.request(p(1), at(1000), &up, Heard::of(p(2)));
         Addr::nowhere()
     });
@@ -234,12 +234,17 @@ fn heard_at(rule: Rule, heartbeats: &[u64], crash: u64) -> (Report, Log<Indicati
     world.check(properties::eventually_perfect_from("detector", stable));
     let host = world.host(p(1)).at("detector");
     let detector = IncreasingTimeout::new(&host, Configuration::default());
-    let detector = start(&host, Twin { detector, rule }, |up: Addr<Heard>| {
-        for time in heartbeats {
-            world.request(p(1), at(*time), &up, Heard::of(p(2)));
-        }
-        Addr::nowhere()
-    });
+    let detector = start(
+        &host,
+        Twin { detector, rule },
+        &Addr::nowhere(),
+        |up: Addr<Heard>| {
+            for time in heartbeats {
+                world.request(p(1), at(*time), &up, Heard::of(p(2)));
+            }
+            Addr::nowhere()
+        },
+    );
     let log = listen(&world, p(1), &detector.suspicions);
     world.crash(p(2), Crash::at(at(crash)));
     (world.run(), log)

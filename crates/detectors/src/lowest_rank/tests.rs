@@ -82,8 +82,12 @@ fn elect(rule: Rule) -> Report {
         let host = world.host(q).at("leader");
         let detector = LowestRank::new(&host);
         let suspicions = world.eventually_perfect(q, &oracle);
-        let said = |up: Addr<Event>| suspicions.send(up.with(Event::Detector));
-        start(&host, Twin { detector, rule }, said);
+        spawn_as(
+            &host,
+            Twin { detector, rule },
+            &suspicions,
+            &Addr::nowhere(),
+        );
     }
     world.crash(p(1), Crash::at(at(100)));
     world.run()
@@ -121,8 +125,7 @@ fn measured(world: &World, rule: Rule) -> Vec<Log<Trust>> {
         let host = world.host(q).at("leader");
         let detector = LowestRank::new(&host);
         let twin = Twin { detector, rule };
-        let reach = |up: Addr<Event>| below.reach.send(up.with(Event::Reach));
-        let leader = start(&host, twin, reach);
+        let leader = spawn_as(&host, twin, &Addr::nowhere(), &below.reach);
         listen(world, q, &leader)
     };
     world.processes().map(spawn).collect()
@@ -260,8 +263,8 @@ fn left_by(ranks: &[usize], rule: Rule) -> Vec<Vec<usize>> {
         }
         let host = world.host(q).at("leader");
         let detector = LowestRank::new(&host);
-        let reach = |up: Addr<Event>| below.reach.send(up.with(Event::Reach));
-        let leader = start(&host, Twin { detector, rule }, reach);
+        let twin = Twin { detector, rule };
+        let leader = spawn_as(&host, twin, &Addr::nowhere(), &below.reach);
         logs.push(listen(&world, q, &leader));
     }
     for rank in ranks.iter().filter(|_| ranks.len() == 1) {

@@ -4,6 +4,7 @@ use crate::testing::{
 };
 use quorate_abstractions::link::Links;
 use quorate_consensus::uniform_hierarchical;
+use quorate_core::Addr;
 use quorate_core::Time;
 use quorate_sim::{
     Adversary, Crash, Exhaustive, Lose, Random, Report, Timed, UNIT, World, properties,

@@ -14,7 +14,7 @@ use quorate_abstractions::{
 };
 use quorate_broadcast::terminating as trb;
 use quorate_consensus::uniform_hierarchical;
-use quorate_core::{Context, Counters, Incarnation, MessageId, Time, message::Origin};
+use quorate_core::{Addr, Context, Counters, Incarnation, Layer, MessageId, Time, message::Origin};
 use quorate_sim::{
     Adversary, Crash, Exhaustive, IdealLinks, Lose, Random, Report, SimHost, Timed, UNIT, World,
     properties,
@@ -27,7 +27,7 @@ fn consensus<'d>(
     host: &SimHost,
     links: &IdealLinks,
     detector: &'d Subscribe<perfect::Crash>,
-) -> impl Layer<Propose, Decide> + use<'d> {
+) -> impl Layer<(Propose, Decide)> + use<'d> {
     let (host, links) = (host.at(name), links.at(name));
     move |up| uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
 }
@@ -49,7 +49,9 @@ fn stack<A: Algorithm<Event = Event, Effect = Effect>>(
     };
     let terminating = |up: Addr<terminating::Deliver>| {
         let (host, links) = (host.at("flush"), links.at("flush"));
-        let agreed = |source: ProcessId| consensus(&source.to_string(), &host, &links, detector);
+        let agreed = |source: ProcessId, up| {
+            consensus(&source.to_string(), &host, &links, detector).attach(up)
+        };
         trb::spawn(&host, links.lane(), &links.status(), agreed, detector, up)
     };
     let (lane, status) = (links.at("data").lane(), links.status());

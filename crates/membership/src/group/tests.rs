@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{p, step};
 use quorate_abstractions::link::Links;
 use quorate_consensus::uniform_hierarchical;
-use quorate_core::{Context, Counters, Time};
+use quorate_core::{Addr, Context, Counters, Time};
 use quorate_sim::{
     Adversary, Crash, Exhaustive, Lose, Random, Report, Timed, UNIT, World, properties,
 };

@@ -7,7 +7,7 @@ use quorate_abstractions::{
     group_membership::View,
 };
 use quorate_core::{
-    Incarnation, Membership, ProcessId, ProcessSet,
+    Incarnation, Membership, Observation, Observe, ProcessId, ProcessSet,
     wire::{self, Undecodable, Wire},
 };
 use std::collections::BTreeMap;
@@ -137,6 +137,17 @@ pub enum Ordered {
     Decide(Decide),
     /// The group has come so far meanwhile.
     Restored(Agreed),
+}
+
+impl Observe for Ordered {
+    fn observe(&self) -> Observation {
+        match self {
+            Ordered::Decide(decision) => decision.observe(),
+            Ordered::Restored(agreed) => {
+                Observation::indication("Restored").instance(agreed.view.id)
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! Joining: what who is outside does to get in, and what a member does for it.
-use super::{Agreed, Effect, Message, Primary, Standing, give_back, send};
-use crate::{
-    messages::{Counts, Data},
-    within::Within,
-};
+use super::{Agreed, Effect, Message, Primary, Standing, Transferred, give_back, send};
+use crate::{messages::Counts, within::Within};
 use bytes::Bytes;
 use quorate_abstractions::{group_membership::View, view_synchrony::Indication};
 use quorate_core::{Ctx, Incarnation, ProcessId, ProcessSet};
@@ -129,8 +126,10 @@ impl Primary {
         let transfer = Message::Transfer {
             view,
             counts: self.within.counts(),
-            messages: self.within.unstable(),
-            state,
+            all: Transferred {
+                messages: self.within.unstable(),
+                state,
+            },
         };
         send(waiting, transfer, ctx);
     }
@@ -235,15 +234,9 @@ impl Primary {
     }
 
     /// This process is the copy of a member that has flushed: it flushes the same.
-    pub(super) fn upon_transfer(
-        &mut self,
-        counts: &Counts,
-        messages: Vec<Data>,
-        state: Bytes,
-        ctx: &mut Ctx<Self>,
-    ) {
-        self.standing = Standing::Copy(state);
-        self.within = Within::copy(self.me, self.agreed.view.members, counts, messages);
+    pub(super) fn upon_transfer(&mut self, counts: &Counts, all: Transferred, ctx: &mut Ctx<Self>) {
+        self.standing = Standing::Copy(all.state);
+        self.within = Within::copy(self.me, self.agreed.view.members, counts, all.messages);
         self.flush(ctx);
     }
 

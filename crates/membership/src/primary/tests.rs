@@ -397,8 +397,10 @@ fn what_nobody_correct_sends_is_dropped() {
     let transfer = Message::Transfer {
         view,
         counts: vec![(p(3), u64::MAX)],
-        messages: Vec::new(),
-        state: state.clone(),
+        all: Transferred {
+            messages: Vec::new(),
+            state: state.clone(),
+        },
     };
     let flush = Flush {
         copy: None,
@@ -413,10 +415,10 @@ fn what_nobody_correct_sends_is_dropped() {
         Event::Request(Request::State { view, state }),
         Event::Request(Request::BlockOk),
         Event::Request(Request::Join),
-        Event::Decide(Decide {
+        Event::Order(Ordered::Decide(Decide {
             instance: 1,
             value: Bytes::from_static(b"?"),
-        }),
+        })),
     ];
     for event in hostile {
         p1.upon(event, &mut ctx);
@@ -440,7 +442,7 @@ fn a_transfer_that_nobody_correct_sends_does_no_harm_when_the_view_comes() {
             counts: Vec::new(),
             messages,
         });
-        Event::Decide(Decide { instance, value })
+        Event::Order(Ordered::Decide(Decide { instance, value }))
     };
     let id = MessageId {
         origin: quorate_core::message::Origin {
@@ -457,8 +459,10 @@ fn a_transfer_that_nobody_correct_sends_does_no_harm_when_the_view_comes() {
     let transfer = Message::Transfer {
         view: 1,
         counts: vec![(p(3), u64::MAX)],
-        messages: Vec::new(),
-        state: Bytes::new(),
+        all: Transferred {
+            messages: Vec::new(),
+            state: Bytes::new(),
+        },
     };
     p1.upon(decide(1, &[2, 3], &[], Vec::new()), &mut ctx);
     p1.upon(Event::Request(Request::Join), &mut ctx);
@@ -566,10 +570,10 @@ fn nobody_waits_for_what_a_start_that_is_gone_has_asked_for() {
         counts: Vec::new(),
         messages: Vec::new(),
     };
-    let decided = Event::Decide(Decide {
+    let decided = Event::Order(Ordered::Decide(Decide {
         instance: 1,
         value: wire::encode(&without),
-    });
+    }));
     let flush = |rank, copy: Option<u64>| {
         let flush = Flush {
             copy: copy.map(Incarnation),
@@ -699,7 +703,9 @@ fn a_copy_is_in_no_view_that_lets_another_start_in() {
             by: p(2),
             known: Incarnation(5),
         });
-        let restored = Event::Restored(Agreed::first(&Membership::of_size(3).unwrap()));
+        let restored = Event::Order(Ordered::Restored(Agreed::first(
+            &Membership::of_size(3).unwrap(),
+        )));
         let told = upon(&mut p1, [newcomer, Event::Status(link::Status::Admitted)]);
         assert!(told.is_empty(), "{told:?}");
         let told = upon(&mut p1, [restored]);
@@ -713,8 +719,10 @@ fn a_copy_is_in_no_view_that_lets_another_start_in() {
         let transfer = Message::Transfer {
             view: 0,
             counts: Vec::new(),
-            messages: Vec::new(),
-            state: Bytes::from_static(b"all"),
+            all: Transferred {
+                messages: Vec::new(),
+                state: Bytes::from_static(b"all"),
+            },
         };
         let decided = Decision {
             members: [p(1), p(2), p(3)].into_iter().collect(),
@@ -722,10 +730,10 @@ fn a_copy_is_in_no_view_that_lets_another_start_in() {
             counts: Vec::new(),
             messages: Vec::new(),
         };
-        let decided = Event::Decide(Decide {
+        let decided = Event::Order(Ordered::Decide(Decide {
             instance: 1,
             value: wire::encode(&decided),
-        });
+        }));
         let events = [Event::Request(Request::Join), from(2, transfer), decided];
         let told = upon(&mut p1, events);
         assert_eq!(p1.is_member(), is_in, "{told:?}");
@@ -798,11 +806,11 @@ fn who_missed_decisions_is_outside_and_gets_back_what_it_is_not_sure_of() {
     upon(&mut p1, events);
     let mut agreed = Agreed::first(&Membership::of_size(3).unwrap());
     assert!(
-        upon(&mut p1, [Event::Restored(agreed.clone())]).is_empty(),
+        upon(&mut p1, [Event::Order(Ordered::Restored(agreed.clone()))]).is_empty(),
         "it is no news"
     );
     agreed.view.id = 4;
-    let told = upon(&mut p1, [Event::Restored(agreed)]);
+    let told = upon(&mut p1, [Event::Order(Ordered::Restored(agreed))]);
     let told: Vec<_> = told
         .iter()
         .filter_map(|effect| match effect {

@@ -50,7 +50,7 @@ impl<M: Wire + Observe> Forgetful<M> {
 pub fn spawn_broken<M: Wire + Observe>(
     host: &impl Host,
     configuration: Configuration,
-    links: impl Layer<link::Send<Message>, Deliver<Message>>,
+    links: impl Layer<link::Port<Message>>,
     up: Addr<Deliver<M>>,
 ) -> Addr<Request<M>> {
     let algorithm = Forgetful(Flooding::new(host, configuration));

@@ -1,5 +1,6 @@
 use super::*;
 use quorate_abstractions::link::Links;
+use quorate_core::Observation;
 use quorate_core::Random as Generator;
 use quorate_sim::{Adversary, Copy, Crash, Exhaustive, Report, SimHost, Timed, UNIT, World};
 use std::sync::{Arc, Mutex};
@@ -50,11 +51,11 @@ type Log = Arc<Mutex<BTreeMap<ProcessId, Vec<(ProcessId, u8, u8, usize)>>>>;
 /// Perfect links that lose, one by one, copies between two processes, and refuse long messages: what
 /// a lane is over fair-loss channels.
 fn lossy<M: Wire>(
-    links: impl Layer<link::Send<M>, Deliver<M>>,
+    links: impl Layer<link::Port<M>>,
     host: &SimHost,
     every: u64,
     longest: usize,
-) -> impl Layer<link::Send<M>, Deliver<M>> {
+) -> impl Layer<link::Port<M>> {
     let (me, n, sent) = (host.me(), host.processes().n(), Mutex::new(0_u64));
     move |up| {
         let below = links.attach(up);

@@ -4,7 +4,7 @@ mod figure_1;
 use super::*;
 use quorate_abstractions::{flooding as floods, link, link::Links};
 use quorate_core::{
-    Membership, ProcessSet, Random as Generator, Time,
+    Addr, Membership, ProcessSet, Random as Generator, Time,
     message::LAST_NUMBER,
     wire::{Wire, encode},
 };

@@ -51,7 +51,7 @@ impl<L: Lattice> ScansFirst<L> {
 /// Starts repeated lattice agreement that scans before it updates. Only tests and demonstrations run it.
 pub fn spawn_broken<H: Host, L: Lattice>(
     host: &H,
-    snapshot: impl Layer<snapshot::Request, snapshot::Indication>,
+    snapshot: impl Layer<snapshot::Port>,
     up: Addr<Indication<L>>,
 ) -> Addr<Propose<L>> {
     spawn_as(host, ScansFirst::new(), snapshot, up)

@@ -8,6 +8,8 @@ use crate::{
     },
 };
 use quorate_abstractions::{lattice::Bits, link::Links, register};
+use quorate_core::Addr;
+use quorate_core::Host;
 use quorate_core::ProcessId;
 use quorate_sim::{Exhaustive, Report, Timed, World, properties};
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::testing::{
     Script, X, after, at, blind, cost, operate, p, read, refusal, returned, turbulent, wire, write,
 };
+use quorate_abstractions::link::Send;
 use quorate_abstractions::link::{Status, To};
 use quorate_core::{Context, Counters, Time, message::LAST_NUMBER};
 use quorate_sim::{

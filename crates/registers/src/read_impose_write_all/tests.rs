@@ -8,6 +8,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
+use quorate_abstractions::link::Deliver;
 use quorate_abstractions::register::{Refusal, Tag};
 use quorate_core::{Algorithm, Ctx, ProcessSet, Time, message::LAST_NUMBER};
 use quorate_sim::{

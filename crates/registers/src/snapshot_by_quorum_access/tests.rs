@@ -1,6 +1,7 @@
 use super::*;
 use crate::testing::{returned, snapshots::Users, turbulent};
 use quorate_abstractions::link::Links;
+use quorate_core::Addr;
 use quorate_core::Membership;
 use quorate_quorums::{Quorums, classical};
 use quorate_sim::{Exhaustive, SimHost, Timed, World, properties};

@@ -50,7 +50,7 @@ impl CollectsOnce {
 /// Starts atomic snapshot that collects once. Only tests and demonstrations run it.
 pub fn spawn_broken<H: Host>(
     host: &H,
-    registers: impl Layer<register::Request, register::Indication>,
+    registers: impl Layer<register::Port>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = CollectsOnce(SnapshotFromRegisters::new(host));

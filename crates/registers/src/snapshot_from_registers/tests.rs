@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use quorate_abstractions::link::Links;
-use quorate_core::{Context, Counters};
+use quorate_core::{Addr, Context, Counters};
 use quorate_sim::{Exhaustive, Exploration, Report, SimHost, Timed, World, properties};
 
 /// What the snapshot stands on.

@@ -4,7 +4,7 @@ use super::p;
 use bytes::Bytes;
 use quorate_abstractions::{
     link::{Deliver, Links, Send, To},
-    register::{Action, Indication, Outcome, Request, Tag},
+    register::{self, Action, Indication, Outcome, Request, Tag},
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, wire::Plain,
@@ -171,7 +171,7 @@ impl Algorithm for Memory {
 }
 
 /// The registers, at `q`.
-pub(crate) fn memory(world: &World, q: ProcessId, kind: Kind) -> impl Layer<Request, Indication> {
+pub(crate) fn memory(world: &World, q: ProcessId, kind: Kind) -> impl Layer<register::Port> {
     let (host, links) = (world.host(q).at("memory"), world.links(q).at("memory"));
     move |up: Addr<Indication>| {
         let mailbox = host.mailbox();

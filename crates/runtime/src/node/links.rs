@@ -193,7 +193,7 @@ fn tell_gaps(wiring: &Wiring, reader: Outlet<Arrival>) {
 /// Where marks enter the lane in which this process tells itself what the link has taken.
 fn open_marks(
     wiring: &Wiring,
-    lane: impl Layer<Send<Bytes>, Deliver<Bytes>>,
+    lane: impl Layer<link::Port<Bytes>>,
     ways: Arc<[Arc<Flow>]>,
 ) -> Addr<Send<Bytes>> {
     let me = wiring.host.me();

@@ -170,10 +170,7 @@ impl Builder {
 
 /// A fair-loss lane, in the place of the edge that a stubborn link stands on. What claims to be another's than
 /// its sender's is dropped.
-fn over(
-    lane: impl Layer<link::Send<Bytes>, link::Deliver<Bytes>>,
-    up: Addr<Indication>,
-) -> Addr<Transmit> {
+fn over(lane: impl Layer<link::Port<Bytes>>, up: Addr<Indication>) -> Addr<Transmit> {
     let arrive = Addr::new(
         move |link::Deliver { from, message }: link::Deliver<Bytes>| {
             if message.first().map(|rank| usize::from(*rank)) == Some(from.rank()) {

@@ -2,7 +2,9 @@
 //! corrected rule survives.
 use super::*;
 use crate::majority_ack;
+use quorate_abstractions::Subscribe;
 use quorate_abstractions::eventually_perfect::Indication;
+use quorate_core::Addr;
 use quorate_sim::{Lose, Oracle};
 use std::collections::BTreeSet;
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{by_consensus, majority_ack};
 use quorate_abstractions::{total_order, uniform};
+use quorate_core::Addr;
 use quorate_core::Random;
 use quorate_sim::{Adversary, Copy};
 use std::sync::{Arc, Mutex};

@@ -7,7 +7,7 @@ use quorate_abstractions::{
     link::{self, To},
     perfect,
 };
-use quorate_core::{Membership, ProcessSet, wire::Plain};
+use quorate_core::{Addr, Host, Membership, Observation, Observe, ProcessSet, wire::Plain};
 use serde::{Deserialize, Serialize};
 
 /// A message of one instance.

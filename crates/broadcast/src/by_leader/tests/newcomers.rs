@@ -43,7 +43,7 @@ fn decided(instance: u64, cut: &[(Origin, u64)]) -> ballots::Message<Cut> {
 }
 
 fn delivered(effects: &[Effect]) -> usize {
-    let deliver = |effect: &&Effect| matches!(effect, Effect::Deliver(_));
+    let deliver = |effect: &&Effect| matches!(effect, Effect::Indicate(Indication::Deliver(_)));
     effects.iter().filter(deliver).count()
 }
 
@@ -98,11 +98,11 @@ fn messages_of_a_configuration_that_has_not_begun_wait_for_it() {
 fn a_process_that_is_replaced_does_nothing_more() {
     let mut p3 = member();
     let mut effects = p3.hears(1, of_first(decided(1, &[(later(3), 0)])));
-    effects.retain(|effect| matches!(effect, Effect::Deliver(_)));
+    effects.retain(|effect| matches!(effect, Effect::Indicate(Indication::Deliver(_))));
     assert!(effects.is_empty());
-    p3.upon(Event::Broadcast(Broadcast {
+    p3.upon(Event::Request(Request::Broadcast(Broadcast {
         payload: payload(1),
-    }));
+    })));
     p3.upon(Event::Leader(Trust(p(3))));
     p3.algorithm.upon_idle(&mut p3.ctx);
     assert!(p3.hears(2, in_configuration(1, decided(2, &[]))).is_empty());
@@ -113,9 +113,9 @@ fn newcomer() -> (Alone, Vec<(To, Message)>) {
     let mut p3 = reconfigurable();
     let (by, known) = (p(1), Incarnation(1));
     p3.upon(Event::Status(Status::Newcomer { by, known }));
-    p3.upon(Event::Broadcast(Broadcast {
+    p3.upon(Event::Request(Request::Broadcast(Broadcast {
         payload: payload(7),
-    }));
+    })));
     let asked = p3.upon(Event::Status(Status::Admitted));
     (p3, sent(asked))
 }
@@ -244,7 +244,7 @@ fn a_newcomer_asks_one_after_the_other_and_begins_where_the_state_ends() {
         "what was sent before is asked for"
     );
     let effects = p3.hears(1, data(1, 5));
-    let [Effect::Deliver(deliver)] = &effects[..] else {
+    let [Effect::Indicate(Indication::Deliver(deliver))] = &effects[..] else {
         panic!("{effects:?}");
     };
     assert_eq!((deliver.first, deliver.origin), (41, origin(1)));
@@ -298,9 +298,13 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
     let (mut p3, ticket) = giving();
     let state = Bytes::from(vec![7; 5 << 20]);
     let view = View::of_bytes(state.clone());
-    let mut under_way = transferred(p3.upon(Event::State { ticket, view }));
+    let mut under_way = transferred(p3.upon(Event::Request(Request::State { ticket, view })));
     let view = View::of_bytes(state.clone());
-    assert!(p3.upon(Event::State { ticket, view }).is_empty(), "once");
+    assert!(
+        p3.upon(Event::Request(Request::State { ticket, view }))
+            .is_empty(),
+        "once"
+    );
     let (mut p1, _) = newcomer();
     p1.algorithm.me = later(1);
     p1.upon(Event::AskToJoin);
@@ -414,7 +418,10 @@ fn a_state_that_nobody_takes_is_given_up() {
         let view = View::new(Held {
             _pinned: pinned.clone(),
         });
-        assert_eq!(transferred(p3.upon(Event::State { ticket, view })).len(), 2);
+        assert_eq!(
+            transferred(p3.upon(Event::Request(Request::State { ticket, view }))).len(),
+            2
+        );
         let join = Message::Join {
             incarnation: origin(2).incarnation,
             is_newcomer: false,
@@ -446,7 +453,7 @@ impl Chunks for Spoiled {
 fn a_state_with_a_chunk_that_is_too_long_is_not_given() {
     let (mut p3, ticket) = giving();
     let view = View::new(Spoiled(0));
-    for (_, chunk) in transferred(p3.upon(Event::State { ticket, view })) {
+    for (_, chunk) in transferred(p3.upon(Event::Request(Request::State { ticket, view }))) {
         let Chunk::Chunk { last, .. } = chunk else {
             panic!("{chunk:?}");
         };
@@ -662,14 +669,14 @@ fn a_user_that_keeps_nothing_is_told_where_each_origin_goes_on() {
         );
         let effects = p3.takes_all(1, answer(Vec::new(), 1));
         let skip = |effect: &&Effect| {
-            matches!(effect, Effect::Deliver(Deliver { origin: of, first: 41, payloads })
+            matches!(effect, Effect::Indicate(Indication::Deliver(Deliver { origin: of, first: 41, payloads }))
                 if *of == origin(1) && payloads.is_empty())
         };
         assert_eq!(effects.iter().filter(skip).count(), skips, "{user:?}");
         assert_eq!(delivered(&effects), skips, "{user:?}");
         let effects = p3.hears(1, data(1, 5));
         let first = effects.iter().find_map(|effect| match effect {
-            Effect::Deliver(deliver) => Some(deliver.first),
+            Effect::Indicate(Indication::Deliver(deliver)) => Some(deliver.first),
             _ => None,
         });
         assert_eq!(first, Some(41), "{user:?}");

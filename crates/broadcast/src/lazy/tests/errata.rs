@@ -2,6 +2,7 @@
 //! breaks a property, which the corrected rule survives.
 use super::*;
 use eventually_perfect::Indication;
+use quorate_core::Addr;
 use std::collections::BTreeSet;
 
 /// Which rule of [`Lazy`] is replaced.

@@ -2,9 +2,10 @@
 //! corrected rule survives.
 use super::*;
 use crate::testing::{Script, after};
-use quorate_abstractions::{eventually_perfect::Indication, link, link::To};
+use quorate_abstractions::{Subscribe, eventually_perfect::Indication, link, link::To};
 use quorate_consensus::hierarchy::Imposed;
 use quorate_core::{
+    Addr, Layer,
     watermark::Watermark,
     wire::{self, Wire},
 };
@@ -147,8 +148,8 @@ fn proposal_overtaken(rule: Rule) -> Report {
             algorithm,
             votes,
             &links.status(),
-            &detector,
             consensus,
+            &detector,
             up,
         )
     };

@@ -89,7 +89,7 @@ fn built(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) ->
             own: None,
         };
         let below = layer(&world, q, false);
-        let door = spawn_as(&host, algorithm, &views, below, world.application(q));
+        let door = start(&host, algorithm, &views, below, world.application(q));
         let views = subscriber.lock().unwrap().clone().unwrap();
         for (view, at) in (1..).zip(entered[q.index()]) {
             world.request(q, step(*at), &views, Enter { view });

@@ -1,6 +1,7 @@
 //! The rules as they are often told, each along the schedule that breaks it; the rule in force passes
 //! the same schedule.
 use super::*;
+use quorate_core::{Addr, Layer};
 use quorate_sim::Script;
 use std::{collections::BTreeSet, sync::Mutex};
 
@@ -19,10 +20,7 @@ enum Rule {
 }
 
 /// The links of a process, as the rule has them.
-fn spoiled(
-    rule: Rule,
-    lane: impl Layer<link::Send<Message>, link::Deliver<Message>>,
-) -> impl Layer<link::Send<Message>, link::Deliver<Message>> {
+fn spoiled(rule: Rule, lane: impl Layer<link::Port<Message>>) -> impl Layer<link::Port<Message>> {
     move |up: Addr<link::Deliver<Message>>| {
         let refused: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
         let (left, door) = (refused.clone(), Arc::new(Mutex::new(Addr::nowhere())));
@@ -59,7 +57,7 @@ fn spoiled(
 
 /// Sends a payload to everybody, once.
 fn unrelayed(
-    lane: impl Layer<link::Send<Bytes>, link::Deliver<Bytes>>,
+    lane: impl Layer<link::Port<Bytes>>,
     up: Addr<reliable::Deliver>,
 ) -> Addr<reliable::Broadcast> {
     let delivered = up.with(|link::Deliver { from, message }| reliable::Deliver {

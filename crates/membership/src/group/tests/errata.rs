@@ -1,5 +1,6 @@
 //! The published rules, each with the execution that shows it wrong.
 use super::*;
+use quorate_core::Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The rule in force: this algorithm's, or one as published.

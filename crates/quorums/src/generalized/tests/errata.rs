@@ -4,6 +4,8 @@ mod scripted;
 use super::*;
 use crate::{Family, testing::below};
 use quorate_abstractions::link::Links;
+use quorate_core::Addr;
+use quorate_core::Layer;
 use quorate_core::wire::{Plain, Undecodable};
 use quorate_sim::{Adversary, Latency};
 use serde::{Deserialize, Serialize};

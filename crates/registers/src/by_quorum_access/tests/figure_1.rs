@@ -2,6 +2,7 @@
 //! each of which lets one process crash and leaves three channels between the others.
 use super::*;
 use quorate_core::wire::Wire;
+use quorate_core::{Addr, Layer};
 use quorate_quorums::example;
 use quorate_sim::Adversary;
 
@@ -20,8 +21,8 @@ fn befall(index: usize, world: &World, at: Time) -> ProcessSet {
 /// Links that lose every fourth message to another process, at random, and carry datagrams only.
 pub(super) fn lossy<M: Wire>(
     host: &SimHost,
-    lane: impl Layer<link::Send<M>, link::Deliver<M>>,
-) -> impl Layer<link::Send<M>, link::Deliver<M>> {
+    lane: impl Layer<link::Port<M>>,
+) -> impl Layer<link::Port<M>> {
     let (me, n, sent) = (host.me(), host.processes().n(), Mutex::new(0_u64));
     move |up| {
         let below = lane.attach(up);
