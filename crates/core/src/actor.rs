@@ -31,6 +31,8 @@ impl Probe for Unwatched {
 pub trait Actor: Send {
     /// The module's name.
     fn name(&self) -> &Name;
+    /// Lets in what other threads have sent to the mailbox.
+    fn let_in(&mut self);
     /// Lets the algorithm start.
     fn start(&mut self, now: Time, probe: &mut dyn Probe);
     /// Handles at most `limit` of the events that wait; says how many. Does not call `idle`.
@@ -101,6 +103,10 @@ impl<A: Algorithm, R: FnMut(A::Effect) + Send> Joined<A, R> {
 impl<A: Algorithm, R: FnMut(A::Effect) + Send> Actor for Joined<A, R> {
     fn name(&self) -> &Name {
         &self.name
+    }
+
+    fn let_in(&mut self) {
+        self.mailbox.let_in();
     }
 
     fn start(&mut self, now: Time, probe: &mut dyn Probe) {

@@ -46,12 +46,20 @@ impl<T: 'static> Addr<T> {
 
 /// Told of every event that enters a mailbox: how a host learns what is ready to run.
 pub trait Schedule: Send + Sync {
-    /// An event entered the mailbox `index`, which held nothing before if `was_empty`.
+    /// Whether the current thread is the one on which the host runs its algorithms.
+    fn is_inside(&self) -> bool {
+        true
+    }
+
+    /// An event entered the mailbox `index`, which held nothing before that came from this side, inside or
+    /// outside, if `was_empty`.
     fn posted(&self, index: usize, was_empty: bool);
 }
 
 struct Events<E> {
     waiting: VecDeque<E>,
+    /// What came from other threads, and has not been let in yet.
+    outside: VecDeque<E>,
     closed: bool,
 }
 
@@ -80,6 +88,7 @@ impl<E: Send + 'static> Mailbox<E> {
             queue: Arc::new(Queue {
                 events: Mutex::new(Events {
                     waiting: VecDeque::new(),
+                    outside: VecDeque::new(),
                     closed: false,
                 }),
                 schedule,
@@ -92,13 +101,19 @@ impl<E: Send + 'static> Mailbox<E> {
     pub fn addr(&self) -> Addr<E> {
         let queue = self.queue.clone();
         Addr::new(move |event| {
+            let is_inside = queue.schedule.is_inside();
             let was_empty = {
                 let mut events = queue.events();
                 if events.closed {
                     return;
                 }
-                events.waiting.push_back(event);
-                events.waiting.len() == 1
+                let waiting = if is_inside {
+                    &mut events.waiting
+                } else {
+                    &mut events.outside
+                };
+                waiting.push_back(event);
+                waiting.len() == 1
             };
             queue.schedule.posted(queue.index, was_empty);
         })
@@ -107,6 +122,16 @@ impl<E: Send + 'static> Mailbox<E> {
     /// The number under which the host made it.
     pub fn index(&self) -> usize {
         self.queue.index
+    }
+
+    /// Lets in what other threads have sent. Until then it waits, behind what comes from the host's own: else
+    /// whoever is sent something by both, as soon as it has answered, would never be idle. For hosts.
+    pub fn let_in(&self) {
+        let mut events = self.queue.events();
+        let Events {
+            waiting, outside, ..
+        } = &mut *events;
+        waiting.append(outside);
     }
 
     /// Takes the oldest event. For hosts.
@@ -125,7 +150,8 @@ impl<E> Drop for Mailbox<E> {
         let left = {
             let mut events = self.queue.events();
             events.closed = true;
-            std::mem::take(&mut events.waiting)
+            let outside = std::mem::take(&mut events.outside);
+            (std::mem::take(&mut events.waiting), outside)
         };
         // Outside the lock: what an event holds may send in its turn when it is dropped.
         drop(left);

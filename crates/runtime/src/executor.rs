@@ -224,13 +224,23 @@ impl Executor {
                 self.actors.resize_with(index + 1, || None);
             }
             self.actors[index] = Some(actor);
+            self.let_in(index);
             self.drive(index, |actor, now, probe| actor.start(now, probe));
             ready::mark(self.shared.id, index);
         }
         for index in ready {
+            self.let_in(index);
             ready::mark(self.shared.id, index);
         }
         true
+    }
+
+    /// What came from other threads waits for this moment, when nobody is ready: a user that sends as soon as
+    /// his module has answered keeps neither links nor edges from their turn.
+    fn let_in(&mut self, index: usize) {
+        if let Some(Some(actor)) = self.actors.get_mut(index) {
+            actor.let_in();
+        }
     }
 
     /// Arms the timer and announces the sleep; `false`: there is something to do.

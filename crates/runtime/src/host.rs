@@ -138,6 +138,10 @@ impl Shared {
 }
 
 impl Schedule for Shared {
+    fn is_inside(&self) -> bool {
+        ready::is_at(self.id)
+    }
+
     fn posted(&self, index: usize, was_empty: bool) {
         if ready::mark(self.id, index) || !was_empty {
             return;

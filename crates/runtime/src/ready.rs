@@ -66,6 +66,13 @@ pub(crate) fn leave(numbers: &mut Numbers) {
     });
 }
 
+/// Whether the current thread is the protocol thread of `host`, at this moment.
+pub(crate) fn is_at(host: u64) -> bool {
+    READY
+        .try_with(|ready| ready.host.get() == host)
+        .unwrap_or(false)
+}
+
 /// Marks a mailbox ready, if this is the protocol thread of `host`.
 pub(crate) fn mark(host: u64, index: usize) -> bool {
     READY

@@ -49,6 +49,61 @@ fn the_last_mailbox_runs_first_in_batches_and_all_are_idle_at_the_end() {
     assert_eq!(log[first..], expected.concat());
 }
 
+/// A user sends the next thing as soon as the last one was handled, and what has handled it is told something by
+/// the layers below, too: each is idle, and the edges have their turn, before it handles more of the user's.
+#[test]
+fn who_is_always_sent_more_from_outside_is_idle_in_between() {
+    const LAST: u64 = 20;
+    let protocol = protocol(1, 1);
+    let host = protocol.host();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let mailbox = host.mailbox::<Tag>();
+    let addr = mailbox.addr();
+    let (handled, next) = mpsc::channel();
+    let (sent, goes_on) = mpsc::channel();
+    let (done, waits) = mpsc::channel();
+    let (at_work, idle) = (log.clone(), log.clone());
+    let module = Scripted(
+        move |Tag(tag), ctx: &mut Context<Tag, Tag>| {
+            if tag > 0 {
+                at_work.lock().unwrap().push(Some(tag));
+                handled.send(tag).unwrap();
+                // The user has sent the next one by now.
+                let () = goes_on.recv_timeout(PATIENCE).unwrap();
+                ctx.trigger(Tag(0));
+            }
+        },
+        move |_: &mut _| {
+            let mut log = idle.lock().unwrap();
+            log.push(None);
+            if log.contains(&Some(LAST)) {
+                let _ = done.send(());
+            }
+        },
+    );
+    let to_itself = addr.clone();
+    host.start(mailbox, module, move |tag| to_itself.send(tag));
+    let user = std::thread::spawn(move || {
+        addr.send(Tag(1));
+        while let Ok(tag) = next.recv() {
+            if tag < LAST {
+                addr.send(Tag(tag + 1));
+            }
+            sent.send(()).unwrap();
+        }
+    });
+    let thread = protocol.start().unwrap();
+    waits.recv_timeout(PATIENCE).unwrap();
+    drop(thread);
+    user.join().unwrap();
+    let mut log = log.lock().unwrap().clone();
+    log.dedup();
+    let begun = log.iter().position(Option::is_some).unwrap();
+    let handled: Vec<_> = log[begun..].chunks(2).map(<[_]>::to_vec).collect();
+    let one_at_a_time: Vec<_> = (1..=LAST).map(|tag| vec![Some(tag), None]).collect();
+    assert_eq!(handled, one_at_a_time);
+}
+
 #[test]
 fn timers_fire_in_order_unless_cancelled() {
     let protocol = protocol(1, 1);
