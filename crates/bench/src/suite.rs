@@ -7,7 +7,7 @@ use crate::{
     total_order,
 };
 use quorate_broadcast::by_leader;
-use quorate_catalogue::broadcasts::TOTAL_ORDER;
+use quorate_stacks::broadcasts::TOTAL_ORDER;
 use std::time::Duration;
 
 /// Rounds of batches between two algorithms or tasks.

@@ -17,7 +17,7 @@ use quorate_abstractions::{
     total_order,
 };
 use quorate_broadcast::by_leader;
-use quorate_catalogue::broadcasts::{Broadcast, Delivery, NeedsPerfect};
+use quorate_stacks::broadcasts::{Broadcast, Delivery, NeedsPerfect};
 
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe};
 use quorate_runtime::node::Wiring;
@@ -422,7 +422,7 @@ mod tests {
                     transport,
                     datagram: None,
                 },
-                algorithm: quorate_catalogue::broadcasts::TOTAL_ORDER,
+                algorithm: quorate_stacks::broadcasts::TOTAL_ORDER,
                 configuration: by_leader::Configuration::default(),
                 counts: false,
             })

@@ -106,6 +106,7 @@ ports! {
 
     /// Starts a broken twin that delivers once `quorum` processes hold a message. Nothing but tests and
     /// demonstrations of the checkers may use it.
+    #[cfg(any(test, feature = "mutants"))]
     pub fn spawn_broken(host, quorum: usize) = MajorityAck::with_quorum(host, quorum);
 }
 

@@ -1,7 +1,7 @@
-//! `quorate algorithms`: the catalogue.
+//! `quorate algorithms`: the entries of the laboratory.
 use anyhow::Result;
 use clap::Args;
-use quorate_catalogue::{algorithm::Algorithm, algorithms, document};
+use quorate_laboratory::{algorithm::Algorithm, algorithms, document};
 
 /// Lists every algorithm: what it implements, assumes, promises and costs; or tells all about one.
 #[derive(Args, Debug)]
@@ -40,7 +40,7 @@ impl Algorithms {
         if chosen.is_empty() {
             let names: Vec<_> = algorithms::all().map(|a| a.name).collect();
             anyhow::bail!(
-                "nothing in the catalogue matches; it has {}",
+                "nothing in the laboratory matches; it has {}",
                 names.join(", ")
             );
         }

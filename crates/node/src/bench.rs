@@ -6,7 +6,7 @@ use quorate_bench::{
     link, suite, total_order,
 };
 use quorate_broadcast::by_leader;
-use quorate_catalogue::broadcasts::{Broadcast, TOTAL_ORDER};
+use quorate_stacks::broadcasts::{Broadcast, TOTAL_ORDER};
 use std::time::Duration;
 
 /// Measures what the layers cost on this machine.

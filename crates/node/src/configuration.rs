@@ -7,12 +7,12 @@ pub use stack::Stack;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use quorate_catalogue::agreements::Consensus;
 use quorate_core::{Membership, ProcessId};
 use quorate_links::perfect;
 use quorate_quorums::flooding;
 use quorate_runtime::PeerAddress;
 use quorate_services::kv::VERSION;
+use quorate_stacks::agreements::Consensus;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,

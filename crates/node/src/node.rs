@@ -16,13 +16,13 @@ use admin::{Admin, Agreements, Memory};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use modules::Modules;
-use quorate_catalogue::quorum_system::STORE;
 use quorate_core::Incarnation;
 use quorate_runtime::{
     Error,
     node::{self, Snapshot},
 };
 use quorate_services::kv::MAXIMUM_BYTES;
+use quorate_stacks::quorum_system::STORE;
 use registers::Registers;
 use replica::Replica;
 use serde_json::json;

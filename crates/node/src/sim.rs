@@ -4,10 +4,10 @@ pub mod pictures;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pictures::{Caption, Pictures};
-use quorate_catalogue::scenario::{
+use quorate_core::{ProcessId, Time, message::fold};
+use quorate_laboratory::scenario::{
     Cut, GivenGap, Layers, Moment, OnQuorums, Outcome, Scenario, Subject,
 };
-use quorate_core::{ProcessId, Time, message::fold};
 use quorate_sim::{Verdict, Violation};
 use std::{
     collections::BTreeMap,

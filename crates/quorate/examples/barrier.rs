@@ -11,10 +11,10 @@ use quorate::{
     abstractions::link::{self, Links, To},
     core::{Algorithm, Ctx, Host, Observation, Observe, Time, ports, wire::Plain},
     prelude::*,
-    sim::{
-        Adversary, Completion, Crash, Property, Random, Report, SimHost, Timed, Verdict, Violation,
-        World, property::Watch, trace::Record,
-    },
+};
+use quorate_sim::{
+    Adversary, Completion, Crash, Property, Random, Report, SimHost, Timed, Verdict, Violation,
+    World, property::Watch, trace::Record,
 };
 use serde::{Deserialize, Serialize};
 use std::{

@@ -98,8 +98,9 @@
 //! | [`abstractions`] | the interfaces, and the properties that they promise |
 //! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`], [`membership`], [`registers`] | the algorithms |
 //! | [`quorums`] | quorum systems, their files, and access through them |
-//! | [`sim`] | the simulated world, in which algorithms are checked |
-//! | [`catalogue`] | every algorithm with its model, properties and costs; whole stacks |
+//! | [`stacks`] | whole stacks, by their names |
+//! | [`services`] | a key-value store as a deterministic state machine |
+//! | [`histories`] | recorded histories, and what they satisfy |
 //!
 //! Two guides: [a state machine of one's own](mod@replicate), replicated; and [an algorithm of one's
 //! own](mod@own_algorithm), from its properties to the simulator and to sockets.
@@ -113,11 +114,11 @@
 //! Frames are not authenticated: bind a loopback address or a private network.
 pub use quorate_abstractions as abstractions;
 pub use quorate_broadcast as broadcast;
-pub use quorate_catalogue as catalogue;
 pub use quorate_commit as commit;
 pub use quorate_consensus as consensus;
 pub use quorate_core as core;
 pub use quorate_detectors as detectors;
+pub use quorate_histories as histories;
 pub use quorate_links as links;
 pub use quorate_membership as membership;
 pub use quorate_quorums as quorums;
@@ -128,7 +129,8 @@ pub use quorate_runtime::{
     TryRequestError, TrySendError, choice, edge, error, faults, host, node, peers, recorder, tcp,
     thread, udp,
 };
-pub use quorate_sim as sim;
+pub use quorate_services as services;
+pub use quorate_stacks as stacks;
 
 #[doc = include_str!("../../../docs/replicate.md")]
 pub mod replicate {}

@@ -43,10 +43,12 @@
 //! Folklore; that channels may be taken for transitive so is said in the paper on generalized quorum
 //! systems, arXiv 2505.02646. Deviations: slots, which bound the memory where nobody can acknowledge.
 mod again;
+#[cfg(any(test, feature = "mutants"))]
 mod broken;
 mod message;
 mod origin;
 
+#[cfg(any(test, feature = "mutants"))]
 pub use broken::spawn_broken;
 pub use message::Message;
 

@@ -27,8 +27,10 @@
 //! Attiya, Herlihy, Rachman: *Atomic Snapshots Using Lattice Agreement*, 1995, and “Tight Bounds on Channel
 //! Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section 5. Deviations: it is refused to
 //! propose a second time, unless proposals may be repeated.
+#[cfg(any(test, feature = "mutants"))]
 mod broken;
 
+#[cfg(any(test, feature = "mutants"))]
 pub use broken::spawn_broken;
 
 use bytes::Bytes;

@@ -32,8 +32,10 @@
 //! algorithm of single writers. Deviations: the second collect of a pair is the first of the next; that a
 //! segment has moved twice is told by the numbers of its updates, which shows two moves also where one
 //! collect sees both.
+#[cfg(any(test, feature = "mutants"))]
 mod broken;
 
+#[cfg(any(test, feature = "mutants"))]
 pub use broken::spawn_broken;
 
 use crate::segments::{Held, Vector};

@@ -45,12 +45,12 @@ pub use node::{
     Withdrawal,
 };
 pub use peers::PeerAddress;
-pub use quorate_catalogue::quorum_system::{BadQuorumSystem, QuorumSystem, Written};
+pub use quorate_stacks::quorum_system::{BadQuorumSystem, QuorumSystem, Written};
 
 /// Which algorithm a module is, where there is a choice: each is read from its name, too.
 pub mod choice {
     pub use crate::node::{GroupOrder, UnknownOrder};
-    pub use quorate_catalogue::{
+    pub use quorate_stacks::{
         agreements::{Commit, Consensus, UnknownAgreement},
         broadcasts::{Broadcast, UnknownBroadcast},
         registers::{Registers, UnknownRegisters},

@@ -1,12 +1,12 @@
-//! `[stack]`: which algorithms run, by the names of the catalogue.
+//! `[stack]`: which algorithms run, by the names of the stacks.
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use quorate_catalogue::{
+use quorate_detectors::exclude_on_timeout;
+use quorate_runtime::node::GroupOrder;
+use quorate_stacks::{
     agreements::{Commit, Consensus},
     broadcasts::Needs,
 };
-use quorate_detectors::exclude_on_timeout;
-use quorate_runtime::node::GroupOrder;
 use serde::Deserialize;
 use std::time::Duration;
 

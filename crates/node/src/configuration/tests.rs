@@ -1,6 +1,6 @@
 use super::*;
-use quorate_catalogue::agreements::{Commit, Consensus};
 use quorate_runtime::node::GroupOrder;
+use quorate_stacks::agreements::{Commit, Consensus};
 use std::io::Write;
 
 /// What the file `text` with the flags `settings` gives.

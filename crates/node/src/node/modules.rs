@@ -5,16 +5,16 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use quorate_abstractions::lattice::Union;
 use quorate_broadcast::by_consensus;
-use quorate_catalogue::{
-    agreements::Consensus,
-    quorum_system::{Access, QuorumSystem, Written},
-};
 use quorate_detectors::increasing_timeout;
 use quorate_runtime::{
     Builder, Node, PeerAddress,
     node::{Coded, LatticeProposer, Proposer, Registers, Replicated, Segments, Voter},
 };
 use quorate_services::kv::MAXIMUM_BYTES;
+use quorate_stacks::{
+    agreements::Consensus,
+    quorum_system::{Access, QuorumSystem, Written},
+};
 use std::{
     net::{TcpListener, UdpSocket},
     sync::Arc,

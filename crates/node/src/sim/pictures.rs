@@ -1,7 +1,7 @@
 //! The pictures that `quorate sim` draws of one run.
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use quorate_catalogue::scenario::{Layers, Outcome};
+use quorate_laboratory::scenario::{Layers, Outcome};
 use quorate_sim::{Diagram, ShiViz, Svg, Verdict};
 use std::{fs, io::Write};
 

@@ -69,7 +69,7 @@ fn a_replay_is_the_same_run() {
 fn under_each_pattern_of_a_file_operations_return_where_it_says() {
     let figure_1 = "--quorums ../../config/quorums/figure-1.toml --requests 2 --seeds 0..8";
     let page = include_str!("../../../../docs/quorums.md");
-    for subject in quorate_catalogue::algorithms::on_systems() {
+    for subject in quorate_laboratory::algorithms::on_systems() {
         assert!(page.contains(&format!("`{subject}`")), "{subject}");
         sim(&format!("{subject} {figure_1}")).run().unwrap();
     }

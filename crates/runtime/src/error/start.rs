@@ -1,13 +1,13 @@
 //! What can go wrong before a node runs.
 use crate::peers::PeerAddress;
-use quorate_catalogue::{
+use quorate_core::{ProcessId, process::BadMembership};
+use quorate_stacks::{
     agreements::UnknownAgreement,
     broadcasts::{NeedsPerfect, UnknownBroadcast},
     quorum_system::BadQuorumSystem,
     registers::UnknownRegisters,
     views::UnknownViews,
 };
-use quorate_core::{ProcessId, process::BadMembership};
 use std::{io, net::SocketAddr, sync::Arc};
 
 /// Why a module cannot be declared on a [`Builder`](crate::Builder), or a node not be started.

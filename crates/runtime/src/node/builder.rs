@@ -26,12 +26,12 @@ use quorate_abstractions::{
     pressure::Wait,
 };
 use quorate_broadcast::by_consensus;
-use quorate_catalogue::broadcasts::Below;
 use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId, message::Origin};
 use quorate_detectors::{
     exclude_on_timeout, exclusion_notice, first_incarnations, increasing_timeout, lowest_rank,
 };
 use quorate_links::perfect::{self, PerfectLinks};
+use quorate_stacks::broadcasts::Below;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,

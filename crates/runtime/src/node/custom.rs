@@ -1,4 +1,4 @@
-//! Handles for algorithms that are not of the catalogue.
+//! Handles for algorithms that are not of the laboratory.
 use super::{
     Builder, Wiring,
     flow::{Flow, Payload},

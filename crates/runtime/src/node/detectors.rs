@@ -9,8 +9,8 @@ use futures::{
     stream::{self, BoxStream},
 };
 use quorate_abstractions::{eventually_perfect::Indication, perfect::Crash};
-use quorate_catalogue::{broadcasts::NeedsPerfect, stack};
 use quorate_core::{Addr, ProcessId, ProcessSet};
+use quorate_stacks::{broadcasts::NeedsPerfect, stack};
 use std::{
     fmt,
     pin::Pin,

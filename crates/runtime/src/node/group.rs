@@ -24,13 +24,13 @@ use quorate_abstractions::{
     total_order::{self, Deliver},
 };
 use quorate_broadcast::by_leader;
-use quorate_catalogue::broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect};
 use quorate_core::{
     Addr, Host, MessageId, ProcessId,
     message::{LAST_NUMBER, Origin},
     wire::{Undecodable, put_number, take_number},
 };
 use quorate_links::perfect::PerfectLinks;
+use quorate_stacks::broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect};
 use state::{Incoming, Last, Position};
 use std::{
     str::FromStr,
@@ -56,7 +56,7 @@ pub enum GroupOrder {
 }
 
 impl GroupOrder {
-    /// The name of the algorithm in the catalogue.
+    /// The name of the algorithm in the laboratory.
     pub fn name(self) -> &'static str {
         self.broadcast().name()
     }

@@ -6,8 +6,8 @@ use super::{
 use crate::error::{StartError, StreamError};
 use futures::Stream;
 use quorate_abstractions::group_membership::View;
-use quorate_catalogue::{broadcasts::NeedsPerfect, stack};
 use quorate_core::Addr;
+use quorate_stacks::{broadcasts::NeedsPerfect, stack};
 use std::{
     pin::Pin,
     sync::Arc,

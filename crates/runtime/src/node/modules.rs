@@ -18,14 +18,14 @@ use quorate_abstractions::{
     pressure::Wait,
 };
 use quorate_broadcast::best_effort;
-use quorate_catalogue::{
-    agreements::{Commit, Consensus},
-    broadcasts::{Broadcast, Delivery, Needs, NeedsPerfect, TOTAL_ORDER},
-};
 use quorate_core::{
     Addr, Host, Incarnation, Layer, MessageId, ProcessId,
     message::{LAST_NUMBER, Origin},
     wire::{Undecodable, put_number, take_number},
+};
+use quorate_stacks::{
+    agreements::{Commit, Consensus},
+    broadcasts::{Broadcast, Delivery, Needs, NeedsPerfect, TOTAL_ORDER},
 };
 use std::sync::{
     Arc, OnceLock,
@@ -270,7 +270,7 @@ impl Builder {
         self.broadcast_with(name.into(), Broadcast::CausalWaitingUniform)
     }
 
-    /// Declares any broadcast of the catalogue, of messages of type `T`: see [`Broadcast`], which is read from its name,
+    /// Declares any broadcast of the laboratory, of messages of type `T`: see [`Broadcast`], which is read from its name,
     /// too.
     ///
     /// # Errors
@@ -395,7 +395,7 @@ impl Builder {
         Ok(handles)
     }
 
-    /// Declares a consensus of the catalogue on values of type `T`, in as many instances as are used: see
+    /// Declares a consensus of the laboratory on values of type `T`, in as many instances as are used: see
     /// [`Consensus`], which is read from its name, too.
     ///
     /// # Errors
@@ -431,7 +431,7 @@ impl Builder {
         ))
     }
 
-    /// Declares an atomic commit of the catalogue, in as many instances as are used: see [`Commit`], which is read from
+    /// Declares an atomic commit of the laboratory, in as many instances as are used: see [`Commit`], which is read from
     /// its name, too.
     ///
     /// # Errors

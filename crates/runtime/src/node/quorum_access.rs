@@ -9,8 +9,8 @@ use quorate_abstractions::{
     pressure::Wait,
     quorum_access::{Answer, Call, Indication, Request, State},
 };
-use quorate_catalogue::quorum_system::{QuorumSystem, STORE};
 use quorate_core::{Addr, wire::encode};
+use quorate_stacks::quorum_system::{QuorumSystem, STORE};
 use std::{
     fmt,
     sync::{

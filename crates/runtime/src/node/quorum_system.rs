@@ -14,12 +14,12 @@ use bytes::Bytes;
 use quorate_abstractions::{
     consensus, lattice::Lattice, lattice_agreement, pressure::Wait, register, snapshot,
 };
-use quorate_catalogue::{
+use quorate_core::{Addr, Layer};
+use quorate_links::perfect::{Datagrams, PerfectLinks};
+use quorate_stacks::{
     quorum_system::{Ground, OPEN_VALUES, QuorumSystem, STORE, VALUE, Written},
     registers::Registers as Algorithm,
 };
-use quorate_core::{Addr, Layer};
-use quorate_links::perfect::{Datagrams, PerfectLinks};
 use std::sync::Arc;
 
 /// What flooding needs of a datagram of the link, which takes 26 bytes of it.

@@ -16,8 +16,8 @@ use quorate_abstractions::{
     pressure::Wait,
     register::{Action, Indication, Outcome, Refusal, Request, Tag},
 };
-use quorate_catalogue::registers::Registers as Algorithm;
 use quorate_core::{Addr, ProcessId};
+use quorate_stacks::registers::Registers as Algorithm;
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The operations of a module of registers.
@@ -287,7 +287,7 @@ impl Builder {
     }
 
     /// As [`registers`](Builder::registers), by this algorithm, which is read from its name, too: see
-    /// [`Registers`](quorate_catalogue::registers::Registers). Some have one writer, the same on every
+    /// [`Registers`](quorate_stacks::registers::Registers). Some have one writer, the same on every
     /// process, which is `writer`; of those that all processes write it is `None`. Only what is
     /// called atomic there is linearizable, and promises that no read returns something older than one
     /// that returned before it.

@@ -14,8 +14,8 @@ use quorate_abstractions::{
     pressure::Wait,
     terminating::{self, Broadcast, Deliver},
 };
-use quorate_catalogue::{broadcasts::NeedsPerfect, stack};
 use quorate_core::{Addr, MessageId, ProcessId};
+use quorate_stacks::{broadcasts::NeedsPerfect, stack};
 use std::{
     fmt,
     pin::Pin,

@@ -19,8 +19,8 @@ use quorate_abstractions::{
     pressure::Wait,
     view_synchrony::{self, Deliver, Indication, Request},
 };
-use quorate_catalogue::{broadcasts::NeedsPerfect, views::Views};
 use quorate_core::{Addr, MessageId, ProcessSet};
+use quorate_stacks::{broadcasts::NeedsPerfect, views::Views};
 use std::{
     pin::Pin,
     sync::{

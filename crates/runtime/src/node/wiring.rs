@@ -12,17 +12,17 @@ use quorate_abstractions::{
     register, snapshot, terminating, view_synchrony,
 };
 use quorate_broadcast::by_consensus;
-use quorate_catalogue::{
+use quorate_core::{Addr, Host, ProcessId, message::Origin};
+use quorate_links::perfect::PerfectLinks;
+use quorate_membership::primary::{self, Ordered, put_proposal};
+use quorate_registers::{lattice_agreement::Mode, multi_writer, snapshot_from_registers};
+use quorate_stacks::{
     agreements::{Commit, Consensus},
     broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect, TOTAL_ORDER},
     registers::Registers,
     stack,
     views::{self, Views},
 };
-use quorate_core::{Addr, Host, ProcessId, message::Origin};
-use quorate_links::perfect::PerfectLinks;
-use quorate_membership::primary::{self, Ordered, put_proposal};
-use quorate_registers::{lattice_agreement::Mode, multi_writer, snapshot_from_registers};
 use std::sync::Arc;
 use tracing::Span;
 
@@ -57,7 +57,7 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// Starts a broadcast of the catalogue here.
+    /// Starts a broadcast of the laboratory here.
     ///
     /// # Errors
     /// When it needs the perfect failure detector, and there is none.
@@ -72,7 +72,7 @@ impl Wiring {
         broadcasts::spawn(broadcast, &self.host, &self.below(), up)
     }
 
-    /// Starts a consensus of the catalogue here.
+    /// Starts a consensus of the laboratory here.
     ///
     /// # Errors
     /// When it needs the perfect failure detector, and there is none.
@@ -84,7 +84,7 @@ impl Wiring {
         consensus.spawn(&self.host, &self.below(), up)
     }
 
-    /// Starts an atomic commit of the catalogue here.
+    /// Starts an atomic commit of the laboratory here.
     ///
     /// # Errors
     /// When it needs the perfect failure detector, and there is none.
@@ -96,7 +96,7 @@ impl Wiring {
         commit.spawn(&self.host, &self.below(), up)
     }
 
-    /// Starts a view synchrony of the catalogue here. Where this module stands on the order of the group,
+    /// Starts a view synchrony of the laboratory here. Where this module stands on the order of the group,
     /// [primary views](Views::Primary) do.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Wiring {
         ))
     }
 
-    /// Starts registers of the catalogue here. Of those with one writer, `writer` is it.
+    /// Starts registers of the laboratory here. Of those with one writer, `writer` is it.
     ///
     /// # Errors
     /// When they need the perfect failure detector, and there is none.

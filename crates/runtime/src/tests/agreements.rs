@@ -1,4 +1,4 @@
-//! Every consensus and atomic commit of the catalogue, by its name, over real sockets.
+//! Every consensus and atomic commit of the laboratory, by its name, over real sockets.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -13,11 +13,11 @@ use quorate_abstractions::{
     atomic_commit::{Outcome, Vote},
     perfect::Crash,
 };
-use quorate_catalogue::{
+use quorate_detectors::exclude_on_timeout;
+use quorate_stacks::{
     agreements::{Commit, Consensus},
     broadcasts::Needs,
 };
-use quorate_detectors::exclude_on_timeout;
 use std::time::Duration;
 
 const INSTANCES: u64 = 20;

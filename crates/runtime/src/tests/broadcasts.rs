@@ -1,4 +1,4 @@
-//! Every broadcast of the catalogue, by its name, over real sockets.
+//! Every broadcast of the laboratory, by its name, over real sockets.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -8,15 +8,15 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use quorate_abstractions::{best_effort, link::Links};
 use quorate_broadcast::best_effort::over;
-use quorate_catalogue::{
-    broadcasts::{Broadcast, Needs},
-    views::Views,
-};
 use quorate_core::{
     Addr, Layer,
     wire::{encode_value, put_number},
 };
 use quorate_detectors::exclude_on_timeout;
+use quorate_stacks::{
+    broadcasts::{Broadcast, Needs},
+    views::Views,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},

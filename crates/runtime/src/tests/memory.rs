@@ -1,4 +1,4 @@
-//! Shared memory over real sockets: every register of the catalogue, snapshots and lattice agreement.
+//! Shared memory over real sockets: every register of the laboratory, snapshots and lattice agreement.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -14,10 +14,10 @@ use quorate_abstractions::{
     lattice::{Lattice, Maxima, Union},
     link::{Deliver, Links},
 };
-use quorate_catalogue::{broadcasts::Needs, registers::Registers as Algorithm};
 use quorate_core::Addr;
 use quorate_detectors::exclude_on_timeout;
 use quorate_histories::{history, linearizable};
+use quorate_stacks::{broadcasts::Needs, registers::Registers as Algorithm};
 use std::{collections::BTreeMap, time::Duration};
 
 const WRITES: u64 = 20;

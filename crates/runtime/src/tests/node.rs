@@ -578,7 +578,7 @@ async fn a_module_that_cannot_be_wired_keeps_the_node_from_starting() {
     let (orders, _delivered) = builder.total_order::<Order>("orders").unwrap();
     let refuse = |_| {
         Err(StartError::NeedsPerfect(
-            quorate_catalogue::broadcasts::NeedsPerfect("it"),
+            quorate_stacks::broadcasts::NeedsPerfect("it"),
         ))
     };
     builder.fallible_module("broken", "it", refuse).unwrap();

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use futures::{StreamExt, future::join_all};
 use quorate_abstractions::{best_effort, link::Links, pressure::Wait};
 use quorate_broadcast::best_effort::over;
-use quorate_catalogue::broadcasts::{Broadcast, Delivery, Needs, TOTAL_ORDER};
 use quorate_core::{Addr, Layer, MessageId, ProcessId};
+use quorate_stacks::broadcasts::{Broadcast, Delivery, Needs, TOTAL_ORDER};
 use std::{
     collections::BTreeMap,
     sync::{

@@ -12,11 +12,11 @@ use crate::{
 use bytes::Bytes;
 use futures::future::join_all;
 use quorate_abstractions::lattice::Union;
-use quorate_catalogue::quorum_system::Access;
 use quorate_quorums::{
     file,
     marks::{Mark, Marks},
 };
+use quorate_stacks::quorum_system::Access;
 use std::sync::Arc;
 
 const FIVE: &str = include_str!("../../../../config/quorums/five.toml");

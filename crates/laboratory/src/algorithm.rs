@@ -1,0 +1,339 @@
+//! What the laboratory knows of an algorithm.
+use crate::{
+    gaps::Gap,
+    handles::Handle,
+    scenario::Faults,
+    site::{Door, Site},
+};
+use quorate_core::Membership;
+use quorate_sim::properties::Properties;
+use serde::Serialize;
+use std::fmt;
+
+/// Whether a property can be refuted by a finite run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Refuted by a finite prefix: checked at every step.
+    Safety,
+    /// Judged on complete runs only.
+    Liveness,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Safety => "safety",
+            Kind::Liveness => "liveness",
+        })
+    }
+}
+
+/// A property, by its textbook tag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Property {
+    /// The tag: `URB4`.
+    pub tag: &'static str,
+    /// Safety or liveness.
+    pub kind: Kind,
+    /// What it says.
+    pub says: &'static str,
+}
+
+/// What is assumed of time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Timing {
+    /// Nothing.
+    #[serde(rename = "asynchronous")]
+    Asynchronous,
+    /// After an unknown time, unknown bounds hold.
+    #[serde(rename = "eventually synchronous")]
+    EventuallySynchronous,
+    /// Known bounds always hold.
+    #[serde(rename = "synchronous")]
+    Synchronous,
+}
+
+impl fmt::Display for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Timing::Asynchronous => "asynchronous",
+            Timing::EventuallySynchronous => "eventually synchronous",
+            Timing::Synchronous => "synchronous",
+        })
+    }
+}
+
+/// How many processes may crash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Bound {
+    /// Any number.
+    #[serde(rename = "f ≤ n")]
+    Any,
+    /// All but one.
+    #[serde(rename = "f < n")]
+    AllButOne,
+    /// A minority.
+    #[serde(rename = "f < n/2")]
+    Minority,
+}
+
+impl Bound {
+    /// The largest number of crashes that is allowed for.
+    pub fn most(self, processes: &Membership) -> usize {
+        match self {
+            Bound::Any => processes.n(),
+            Bound::AllButOne => processes.n().saturating_sub(1),
+            Bound::Minority => processes.minority(),
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Bound::Any => "any crash",
+            Bound::AllButOne => "f < n",
+            Bound::Minority => "f < n/2",
+        })
+    }
+}
+
+/// Which failure detector an algorithm needs, itself or in a layer that it brings along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Detector {
+    /// None.
+    #[serde(rename = "none")]
+    None,
+    /// The eventually perfect one.
+    #[serde(rename = "◇P")]
+    EventuallyPerfect,
+    /// The perfect one.
+    #[serde(rename = "P")]
+    Perfect,
+}
+
+impl fmt::Display for Detector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Detector::None => "–",
+            Detector::EventuallyPerfect => "◇P",
+            Detector::Perfect => "P",
+        })
+    }
+}
+
+/// What a cost depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Size {
+    /// How many processes there are.
+    pub n: u64,
+    /// After how many sends the sender crashes.
+    pub k: u64,
+    /// After how many steps the failure detector reports a crash.
+    pub d: u64,
+}
+
+/// A formula, to read and to compute.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Formula {
+    /// In n, k and D.
+    pub text: &'static str,
+    /// Its value.
+    #[serde(skip)]
+    pub value: fn(Size) -> u64,
+}
+
+/// A formula from its text and its function.
+pub(crate) const fn formula(text: &'static str, value: fn(Size) -> u64) -> Formula {
+    Formula { text, value }
+}
+
+/// The process that is dead from the start, in the costs with one dead process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dead {
+    /// pₙ, which neither broadcasts nor coordinates.
+    Last,
+    /// p₁, which would coordinate the first round.
+    First,
+}
+
+/// The exact cost of one operation on ideal lower layers. Messages that a process sends to itself are
+/// not counted, those to crashed processes are; a step is the time of one message.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cost {
+    /// The messages, failure-free.
+    pub messages: Formula,
+    /// The steps until the last process is done, failure-free.
+    pub steps: Formula,
+    /// The same with one process dead from the start.
+    pub one_dead: Option<OneDead>,
+    /// The same when the sender crashes after its k-th send.
+    pub sender_crashes: Option<SenderCrashes>,
+}
+
+/// The cost with one process dead from the start.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct OneDead {
+    /// Which.
+    pub which: Dead,
+    /// The messages, n ≥ 3.
+    pub messages: Formula,
+    /// The steps, n ≥ 3.
+    pub steps: Formula,
+}
+
+/// The cost when the sender crashes after k of its n−1 sends.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SenderCrashes {
+    /// The messages.
+    pub messages: Formula,
+    /// The steps until the last survivor has delivered, where they are stated.
+    pub steps: Option<Formula>,
+}
+
+/// On what an algorithm stands in the simulator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ground {
+    /// Fair-loss links: it is a link itself, and runs on nothing else.
+    FairLoss,
+    /// Heartbeats: it measures time itself, so that copies never take arbitrarily long.
+    Heartbeats,
+    /// Perfect links, ideal or real, under any schedule.
+    Links,
+    /// Perfect links whose copies never take arbitrarily long: it never rests for good, and a run is
+    /// over where it rests for a while.
+    TimedLinks,
+    /// The same, and what an operation waits for may be what is sent once a period.
+    Pushes,
+}
+
+/// How an algorithm is wired at one process of a simulated world.
+pub type Wire = fn(&Site<'_>) -> Door;
+
+/// How an algorithm runs in the simulator.
+#[derive(Clone, Copy, Debug)]
+pub struct Simulation {
+    /// What is below the stack.
+    pub ground: Ground,
+    /// The path of the module that is the algorithm.
+    pub module: &'static str,
+    /// How its indications are labelled that end an operation.
+    pub done: &'static str,
+    /// How it is wired, on whatever ground.
+    pub wire: Wire,
+    /// What is checked: its own properties first, then those of the layers that it brings along.
+    pub check: fn(&Membership) -> Properties,
+}
+
+/// An algorithm with one rule spoiled, for the checkers to catch. Only tests and demonstrations run it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Twin {
+    /// The name by which `quorate sim` knows it.
+    pub name: &'static str,
+    /// Other names by which commands know it.
+    pub aliases: &'static [&'static str],
+    /// Which rule is spoiled, and how.
+    pub spoiled: &'static str,
+    /// The property that this breaks.
+    pub breaks: &'static str,
+    /// Under which faults that shows.
+    #[serde(skip)]
+    pub under: Faults,
+    /// How it is wired.
+    #[serde(skip)]
+    pub wire: Wire,
+}
+
+/// An algorithm.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Algorithm {
+    /// The name by which commands and configurations choose it.
+    pub name: &'static str,
+    /// What it does over a gap.
+    #[serde(skip)]
+    pub gap: Gap,
+    /// How a node is asked for it, or why none is.
+    #[serde(skip)]
+    pub handle: Handle,
+    /// Other names by which commands know it.
+    pub aliases: &'static [&'static str],
+    /// The name in words.
+    pub title: &'static str,
+    /// The abstraction that it implements.
+    pub abstraction: &'static str,
+    /// Its file.
+    pub file: &'static str,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// What it assumes of time. Processes crash, and stop.
+    pub timing: Timing,
+    /// How many crashes it survives.
+    pub bound: Bound,
+    /// The failure detector that it needs.
+    pub detector: Detector,
+    /// The abstractions that it stands on.
+    pub over: &'static [&'static str],
+    /// What it promises.
+    pub properties: &'static [Property],
+    /// What one operation costs, of a shared object one that changes it; `None` where the cost is a rate.
+    pub cost: Option<Cost>,
+    /// What an operation costs that changes nothing, of a shared object.
+    pub reads: Option<Cost>,
+    /// The cost of what never ends: heartbeats, acknowledgements.
+    pub rate: &'static str,
+    /// What its memory follows.
+    pub memory: &'static str,
+    /// Whether its memory grows with the length of a run.
+    pub grows: bool,
+    /// Whether a process that has crashed comes back into it, without its memory.
+    #[serde(skip)]
+    pub rejoins: bool,
+    /// How it runs in the simulator.
+    #[serde(skip)]
+    pub simulation: Simulation,
+    /// What it looks like when it is wrong.
+    pub twins: &'static [Twin],
+}
+
+impl Algorithm {
+    /// Whether it is an object that processes share: who operates on it is alone in seeing the end.
+    pub fn is_shared_object(&self) -> bool {
+        [
+            "register",
+            "quorum access",
+            "atomic snapshot",
+            "lattice agreement",
+        ]
+        .iter()
+        .any(|object| self.abstraction.ends_with(object))
+    }
+
+    /// What one does with a shared object: that which changes it, and that which does not.
+    pub fn verbs(&self) -> (&'static str, Option<&'static str>) {
+        match self.abstraction {
+            "atomic snapshot" => ("update", Some("scan")),
+            "quorum access" => ("set", Some("get")),
+            "lattice agreement" => ("propose", None),
+            _ => ("write", Some("read")),
+        }
+    }
+
+    /// Whether the property with this tag is among its own.
+    pub fn promises(&self, tag: &str) -> bool {
+        self.properties.iter().any(|property| property.tag == tag)
+    }
+
+    /// Whether its promises hold though a stream between two processes ends and begins anew.
+    pub fn survives_gaps(&self) -> bool {
+        let repeats = matches!(self.gap, Gap::Repeats(_) | Gap::Unaffected(_));
+        repeats && self.is_over_streams()
+    }
+
+    /// Whether it goes by this name.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
+    }
+}

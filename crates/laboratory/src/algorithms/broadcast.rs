@@ -1,0 +1,418 @@
+//! Broadcasts without an order.
+use super::{
+    BOOK, liveness, safety,
+    traced::{self, numbered},
+};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Timing, Twin, formula,
+    },
+    gaps::Gap,
+    handles::{builder, named},
+    scenario::Faults,
+    site::{Door, Site},
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe, best_effort, eventually_perfect,
+    link::{self, Links, To},
+    perfect, reliable, uniform,
+};
+use quorate_broadcast::{all_ack, best_effort as to_everybody, data::Data, lazy, majority_ack};
+use quorate_core::{Addr, Host, Layer};
+use quorate_sim::properties;
+use quorate_stacks::stack;
+
+pub(super) const RELIABLE: &[Property] = &[
+    liveness(
+        "RB1",
+        "validity: a correct process delivers its own broadcasts",
+    ),
+    safety("RB2", "no duplication"),
+    safety("RB3", "no creation"),
+    liveness(
+        "RB4",
+        "agreement: what a correct process delivers, every correct one delivers",
+    ),
+];
+
+pub(super) const UNIFORM: &[Property] = &[
+    liveness(
+        "URB1",
+        "validity: a correct process delivers its own broadcasts",
+    ),
+    safety("URB2", "no duplication"),
+    safety("URB3", "no creation"),
+    liveness(
+        "URB4",
+        "uniform agreement: what any process delivers, every correct one delivers",
+    ),
+];
+
+/// The cost of eager broadcast, and of what stands on it and sends nothing itself.
+pub(super) const EAGER: Cost = Cost {
+    messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
+    steps: formula("1", |s| (s.n > 1).into()),
+    one_dead: Some(OneDead {
+        which: Dead::Last,
+        messages: formula("(n−1)²", |s| (s.n - 1).pow(2)),
+        steps: formula("1", |_| 1),
+    }),
+    sender_crashes: Some(SenderCrashes {
+        messages: formula("k + (n−1)²", |s| s.k + (s.n - 1).pow(2)),
+        steps: Some(formula("2 (1 if k = n−1)", |s| {
+            if s.k == s.n - 1 { 1 } else { 2 }
+        })),
+    }),
+};
+
+/// The cost of majority-ack broadcast, and of what stands on it and sends nothing itself.
+pub(super) const MAJORITY_ACK: Cost = Cost {
+    messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
+    steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
+    one_dead: Some(OneDead {
+        which: Dead::Last,
+        messages: formula("(n−1)²", |s| (s.n - 1).pow(2)),
+        steps: formula("2", |_| 2),
+    }),
+    sender_crashes: Some(SenderCrashes {
+        messages: formula("k + (n−1)²", |s| s.k + (s.n - 1).pow(2)),
+        steps: None,
+    }),
+};
+
+pub(super) static ALL: &[Algorithm] = &[
+    Algorithm {
+        name: "best-effort",
+        gap: Gap::Ends(
+            "what was broadcast in the gap does not reach its receiver; all others have it",
+        ),
+        handle: builder("best_effort"),
+        aliases: &[],
+        title: "send to all",
+        abstraction: "best-effort broadcast",
+        file: "crates/broadcast/src/best_effort.rs",
+        source: BOOK,
+        timing: Timing::Asynchronous,
+        bound: Bound::Any,
+        detector: Detector::None,
+        over: &["perfect link"],
+        properties: &[
+            liveness(
+                "BEB1",
+                "validity: a correct sender's message reaches every correct process",
+            ),
+            safety("BEB2", "no duplication"),
+            safety("BEB3", "no creation"),
+        ],
+        cost: Some(Cost {
+            messages: formula("n−1", |s| s.n - 1),
+            steps: formula("1", |s| (s.n > 1).into()),
+            one_dead: Some(OneDead {
+                which: Dead::Last,
+                messages: formula("n−1", |s| s.n - 1),
+                steps: formula("1", |_| 1),
+            }),
+            sender_crashes: Some(SenderCrashes {
+                messages: formula("k", |s| s.k),
+                steps: Some(formula("1", |_| 1)),
+            }),
+        }),
+        reads: None,
+        rate: "none",
+        memory: "none",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "best-effort",
+            done: "Deliver",
+            wire: |site| best_effort(site, |send| send),
+            check: |_| properties::best_effort("best-effort"),
+        },
+        twins: &[Twin {
+            name: "all-but-oneself",
+            aliases: &[],
+            spoiled: "nothing is sent to oneself",
+            breaks: "BEB1",
+            under: Faults::NONE,
+            wire: |site| {
+                let others = site.host().processes().others(site.host().me());
+                best_effort(site, move |send| link::Send {
+                    to: To::Some(others),
+                    ..send
+                })
+            },
+        }],
+    },
+    Algorithm {
+        name: "eager",
+        gap: Gap::Ends(
+            "what was said in the gap reaches its receiver by the relay of another, or not at all",
+        ),
+        handle: named("broadcast", ""),
+        aliases: &["reliable"],
+        title: "eager",
+        abstraction: "reliable broadcast",
+        file: "crates/broadcast/src/eager.rs",
+        source: BOOK,
+        timing: Timing::Asynchronous,
+        bound: Bound::Any,
+        detector: Detector::None,
+        over: &["best-effort broadcast"],
+        properties: RELIABLE,
+        cost: Some(EAGER),
+        reads: None,
+        rate: "none",
+        memory: "delivered identifiers, as watermarks",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "reliable",
+            done: "Deliver",
+            wire: |site| {
+                let up = site.application();
+                let door = stack::reliable(&site.host(), site.links(), up);
+                Door::Broadcast(door.with(|payload| reliable::Broadcast { payload }))
+            },
+            check: |processes| properties::reliable(processes, "reliable"),
+        },
+        twins: &[Twin {
+            name: "relayless",
+            aliases: &[],
+            spoiled: "nobody relays",
+            breaks: "RB4",
+            under: Faults::ONE_CRASH,
+            wire: wire_relayless,
+        }],
+    },
+    Algorithm {
+        name: "lazy",
+        gap: Gap::Repeats(
+            "what this process has sent and the receiver has not reported, of its latest 4,096 messages; \
+             where more are missing, it ends, and the users are told",
+        ),
+        handle: named("broadcast", ""),
+        aliases: &[],
+        title: "lazy",
+        abstraction: "reliable broadcast",
+        file: "crates/broadcast/src/lazy.rs",
+        source: BOOK,
+        timing: Timing::EventuallySynchronous,
+        bound: Bound::Any,
+        detector: Detector::EventuallyPerfect,
+        over: &["perfect link", "eventually perfect failure detector"],
+        properties: RELIABLE,
+        cost: Some(Cost {
+            messages: formula("n−1", |s| s.n - 1),
+            steps: formula("1", |s| (s.n > 1).into()),
+            one_dead: Some(OneDead {
+                which: Dead::Last,
+                messages: formula("n−1", |s| s.n - 1),
+                steps: formula("1", |_| 1),
+            }),
+            sender_crashes: Some(SenderCrashes {
+                messages: formula("kn", |s| s.k * s.n),
+                steps: Some(formula("max(1, D) + 1 (1 if k = n−1)", |s| {
+                    if s.k == s.n - 1 { 1 } else { s.d.max(1) + 1 }
+                })),
+            }),
+        }),
+        reads: None,
+        rate: "n(n−1) reports every 1,024 broadcasts",
+        memory: "a window of 4,096 messages a relayer; delivered identifiers, as watermarks",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "reliable",
+            done: "Deliver",
+            wire: |site| lazy(site, &site.eventually_perfect()),
+            check: |processes| properties::reliable(processes, "reliable"),
+        },
+        twins: &[Twin {
+            name: "lazy-and-unsuspecting",
+            aliases: &[],
+            spoiled: "what the failure detector says is not heard",
+            breaks: "RB4",
+            under: Faults::ONE_CRASH,
+            wire: |site| lazy(site, &Addr::nowhere()),
+        }],
+    },
+    Algorithm {
+        name: "all-ack",
+        gap: Gap::Repeats(
+            "what is pending at either end; who has delivered it says again that it holds it",
+        ),
+        handle: named("broadcast", ""),
+        aliases: &[],
+        title: "all-ack",
+        abstraction: "uniform reliable broadcast",
+        file: "crates/broadcast/src/all_ack.rs",
+        source: BOOK,
+        timing: Timing::Synchronous,
+        bound: Bound::Any,
+        detector: Detector::Perfect,
+        over: &["best-effort broadcast", "perfect failure detector"],
+        properties: UNIFORM,
+        cost: Some(Cost {
+            messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
+            steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
+            one_dead: Some(OneDead {
+                which: Dead::Last,
+                messages: formula("(n−1)²", |s| (s.n - 1).pow(2)),
+                steps: formula("max(2, D)", |s| s.d.max(2)),
+            }),
+            sender_crashes: Some(SenderCrashes {
+                messages: formula("k + (n−1)²", |s| s.k + (s.n - 1).pow(2)),
+                steps: None,
+            }),
+        }),
+        reads: None,
+        rate: "none",
+        memory: "undelivered messages; delivered identifiers, as watermarks",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "uniform",
+            done: "Deliver",
+            wire: |site| all_ack(site, &site.perfect()),
+            check: |processes| properties::uniform(processes, "uniform"),
+        },
+        twins: &[
+            Twin {
+                name: "all-ack-with-errors",
+                aliases: &[],
+                spoiled: "the failure detector reports processes that have not crashed",
+                breaks: "URB4",
+                under: Faults::ONE_CRASH,
+                wire: |site| all_ack(site, &site.erring()),
+            },
+            Twin {
+                name: "all-ack-without-reports",
+                aliases: &[],
+                spoiled: "what the failure detector says is not heard",
+                breaks: "URB1",
+                under: Faults::ONE_CRASH,
+                wire: |site| all_ack(site, &Addr::nowhere()),
+            },
+        ],
+    },
+    Algorithm {
+        name: "majority-ack",
+        gap: Gap::Ends(
+            "what is pending at either end is said again, so that whoever broadcasts delivers; what others \
+             have delivered and forgotten meanwhile is not",
+        ),
+        handle: named("broadcast", ""),
+        aliases: &["uniform"],
+        title: "majority-ack",
+        abstraction: "uniform reliable broadcast",
+        file: "crates/broadcast/src/majority_ack.rs",
+        source: BOOK,
+        timing: Timing::Asynchronous,
+        bound: Bound::Minority,
+        detector: Detector::None,
+        over: &["perfect link"],
+        properties: UNIFORM,
+        cost: Some(MAJORITY_ACK),
+        reads: None,
+        rate: "none",
+        memory: "undelivered messages; delivered identifiers, as watermarks",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "uniform",
+            done: "Deliver",
+            wire: |site| {
+                let up = site.application();
+                let door = stack::uniform(&site.host(), site.links(), up);
+                Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+            },
+            check: |processes| properties::uniform(processes, "uniform"),
+        },
+        twins: &[Twin {
+            name: "one-ack",
+            aliases: &["broken-uniform"],
+            spoiled: "delivers once a single process, itself, holds the message",
+            breaks: "URB4",
+            under: Faults::ONE_CRASH,
+            wire: wire_one_ack,
+        }],
+    },
+];
+
+/// Best-effort broadcast at `site`; what leaves for the link is altered so.
+fn best_effort(
+    site: &Site<'_>,
+    alter: impl Fn(link::Send<Bytes>) -> link::Send<Bytes> + Send + Sync + 'static,
+) -> Door {
+    let lane = site.links().at("best-effort").lane();
+    let altered = |up: Addr<link::Deliver<Bytes>>| lane.attach(up).with(alter);
+    let below = |up: Addr<traced::Deliver>| {
+        let delivered = |best_effort::Deliver { from, message }| traced::Deliver {
+            from: Some(from),
+            id: None,
+            payload: message,
+        };
+        let requests = to_everybody::over(altered).attach(up.with(delivered));
+        requests.with(|traced::Broadcast(payload)| best_effort::Broadcast(payload))
+    };
+    let host = site.host().at("best-effort");
+    let door = traced::spawn(&host, below, site.application());
+    Door::Broadcast(door.with(traced::Broadcast))
+}
+
+/// Broadcasts that carry their number, and are delivered as they come.
+fn wire_relayless(site: &Site<'_>) -> Door {
+    let host = site.host().at("reliable");
+    let below = to_everybody::over(site.links().at("reliable").lane());
+    let below = |up: Addr<traced::Deliver>| {
+        let delivered =
+            |best_effort::Deliver { message, .. }: best_effort::Deliver<Data>| traced::Deliver {
+                from: None,
+                id: Some(message.id),
+                payload: message.payload,
+            };
+        let requests = below.attach(up.with(delivered));
+        let number = numbered(&site.host());
+        requests.with(move |traced::Broadcast(payload)| {
+            best_effort::Broadcast(Data {
+                id: number(),
+                payload,
+            })
+        })
+    };
+    let door = traced::spawn(&host, below, site.application());
+    Door::Broadcast(door.with(traced::Broadcast))
+}
+
+fn wire_one_ack(site: &Site<'_>) -> Door {
+    let (host, links) = (site.host().at("uniform"), site.links().at("uniform"));
+    let door =
+        majority_ack::spawn_broken(&host, 1, links.lane(), &links.status(), site.application());
+    Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+}
+
+fn lazy(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
+    let (host, links) = (site.host().at("reliable"), site.links().at("reliable"));
+    let door = lazy::spawn(
+        &host,
+        links.lane(),
+        &links.status(),
+        detector,
+        site.application(),
+    );
+    Door::Broadcast(door.with(|payload| reliable::Broadcast { payload }))
+}
+
+fn all_ack(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+    let (host, links) = (site.host().at("uniform"), site.links().at("uniform"));
+    let (lane, status) = (links.lane(), links.status());
+    let door = all_ack::spawn(&host, lane, &status, detector, site.application());
+    Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+}

@@ -1,0 +1,153 @@
+//! View synchronisation, and consensus by quorums.
+use super::{consensus::UNIFORM, liveness, quorum_access::TIGHT_BOUNDS, safety};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Simulation, Timing, Twin, formula,
+    },
+    gaps::Gap,
+    handles::{Handle, named},
+    scenario::Faults,
+    site::{Door, Proposal, Site},
+};
+use quorate_abstractions::{
+    consensus::{Decide, Propose},
+    flooding,
+    link::{Deliver, Links},
+    view_synchronizer::{Enter, Views},
+};
+use quorate_consensus::{
+    by_quorums::{self, Message},
+    view_synchronizer::{self, Configuration},
+};
+use quorate_core::{Addr, Host, Layer};
+use quorate_quorums::{Quorums, flooding as over};
+use quorate_sim::{SimHost, properties};
+use std::time::Duration;
+
+/// View v lasts v times this.
+const UNIT: Duration = Duration::from_millis(50);
+
+/// How long all are in a view together, once there was time enough.
+const TOGETHER: Duration = Duration::from_millis(500);
+
+pub(super) static ALL: &[Algorithm] = &[
+    Algorithm {
+        name: "view-synchronizer",
+        gap: Gap::Unaffected("it sends nothing"),
+        handle: Handle::Simulated {
+            why: "it changes the views of `Builder::consensus_over`, and nothing else needs it",
+        },
+        aliases: &[],
+        title: "by clocks",
+        abstraction: "view synchronisation",
+        file: "crates/consensus/src/view_synchronizer.rs",
+        source: TIGHT_BOUNDS,
+        timing: Timing::EventuallySynchronous,
+        bound: Bound::Any,
+        detector: Detector::None,
+        over: &[],
+        properties: &[
+            safety(
+                "VS-ORD",
+                "order: views are entered in ascending order, each once at most",
+            ),
+            liveness(
+                "VS-OVL",
+                "overlap: in the end all are in a view together for as long as is needed",
+            ),
+        ],
+        cost: None,
+        reads: None,
+        rate: "none",
+        memory: "O(1)",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Pushes,
+            module: "views",
+            done: "Enter",
+            wire: |site| views(site, view_synchronizer::spawn),
+            check: |processes| properties::view_synchronizer(processes, "views", TOGETHER),
+        },
+        twins: &[Twin {
+            name: "clocks-apart",
+            aliases: &[],
+            spoiled: "each process's clock runs at another speed",
+            breaks: "VS-OVL",
+            under: Faults::NONE,
+            wire: |site| views(site, view_synchronizer::spawn_broken),
+        }],
+    },
+    Algorithm {
+        name: "by-quorums",
+        gap: Gap::Repeats("nothing of its own: the flooding below goes on"),
+        handle: named("consensus", ""),
+        aliases: &[],
+        title: "by quorums, where channels fail in one direction",
+        abstraction: "uniform consensus",
+        file: "crates/consensus/src/by_quorums.rs",
+        source: TIGHT_BOUNDS,
+        timing: Timing::EventuallySynchronous,
+        bound: Bound::Minority,
+        detector: Detector::None,
+        over: &["flooding", "view synchronisation"],
+        properties: UNIFORM,
+        cost: Some(Cost {
+            messages: formula("(n−1)(n+2) + n(n−1)", |s| (s.n - 1) * (2 * s.n + 2)),
+            steps: formula("3", |s| if s.n > 1 { 3 } else { 0 }),
+            one_dead: Some(OneDead {
+                which: Dead::Last,
+                messages: formula("2n−3 + 2(n−1)²", |s| {
+                    2 * s.n - 3 + 2 * (s.n - 1).pow(2)
+                }),
+                steps: formula("3", |_| 3),
+            }),
+            sender_crashes: None,
+        }),
+        reads: None,
+        rate: "n−1 messages a view; with flooding, each message goes over all channels",
+        memory: "O(n) an undecided instance, of at most 1024; 256 decisions",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Pushes,
+            module: "consensus",
+            done: "Decide",
+            wire: |site| propose(site, by_quorums::spawn),
+            check: |processes| properties::consensus(processes, "consensus"),
+        },
+        twins: &[Twin {
+            name: "led-by-everybody",
+            aliases: &[],
+            spoiled: "everybody takes himself, and all others, for the leader of every view",
+            breaks: "UC2",
+            under: Faults::NONE,
+            wire: |site| propose(site, by_quorums::spawn_broken),
+        }],
+    },
+];
+
+fn configuration() -> Configuration {
+    Configuration { unit: UNIT }
+}
+
+fn views(site: &Site<'_>, spawn: fn(&SimHost, Configuration) -> Views) -> Door {
+    let views = spawn(&site.host().at("views"), configuration());
+    views.entered.send(site.application::<Enter>());
+    Door::Nothing
+}
+
+/// Flooding, or what stands for it.
+type Below = Box<dyn FnOnce(Addr<Deliver<Message>>) -> Addr<flooding::Request<Message>>>;
+
+type Spawn = fn(&SimHost, Quorums, &Views, Below, Addr<Decide>) -> Addr<Propose>;
+
+fn propose(site: &Site<'_>, spawn: Spawn) -> Door {
+    let host = site.host().at("consensus");
+    let views = view_synchronizer::spawn(&host.at("views"), configuration());
+    let links = site.links().at("consensus");
+    let below: Below = Box::new(move |up| over::direct(links.lane()).attach(up));
+    let quorums = Quorums::majorities(host.processes());
+    let door = spawn(&host, quorums, &views, below, site.application());
+    Door::Propose(door.with(|Proposal { instance, value }| Propose { instance, value }))
+}

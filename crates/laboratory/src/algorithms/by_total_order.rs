@@ -1,0 +1,93 @@
+//! Consensus from total order: the other half of their equivalence.
+use super::consensus::UNIFORM;
+use crate::{
+    algorithm::{Algorithm, Bound, Detector, Ground, Simulation, Timing, Twin},
+    gaps::Gap,
+    handles::named,
+    scenario::Faults,
+    site::{Door, Proposal, Site},
+};
+use quorate_abstractions::{consensus, link::Links, total_order, uniform};
+use quorate_broadcast::by_consensus;
+use quorate_consensus::by_total_order;
+use quorate_core::{Addr, Host, Layer};
+use quorate_sim::properties;
+use quorate_stacks::stack;
+
+pub(super) static ALL: &[Algorithm] = &[Algorithm {
+    name: "by-total-order",
+    gap: Gap::Ends(
+        "as the total order below: over the one that a leader drives it goes on, with its state, which \
+             has the latest 256 decisions (or 4 MiB of them); over the one by consensus it decides nothing \
+             from where that ends",
+    ),
+    handle: named("consensus", ""),
+    aliases: &[],
+    title: "by total order",
+    abstraction: "uniform consensus",
+    file: "crates/consensus/src/by_total_order.rs",
+    source: "Chandra, Toueg: Unreliable Failure Detectors for Reliable Distributed Systems, 1996",
+    timing: Timing::EventuallySynchronous,
+    bound: Bound::Minority,
+    detector: Detector::EventuallyPerfect,
+    over: &["uniform total-order broadcast"],
+    properties: UNIFORM,
+    cost: None,
+    reads: None,
+    rate: "a proposal costs what one broadcast of the layer below does",
+    memory: "undecided instances with an own proposal; decided ones, as a watermark",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "by-total-order",
+        done: "Decide",
+        wire: |site| {
+            let (host, links) = below(site);
+            let detector = site.eventually_perfect();
+            let configuration = by_consensus::Configuration::default();
+            let ordered = move |up: Addr<total_order::Deliver>| {
+                stack::total_order(&host, &links, &detector, configuration, up)
+            };
+            first_wins(site, ordered)
+        },
+        check: |processes| {
+            let mut all = properties::consensus(processes, "by-total-order");
+            all.extend(properties::total_order(processes, "total-order"));
+            all
+        },
+    },
+    twins: &[Twin {
+        name: "first-come",
+        aliases: &[],
+        spoiled: "the broadcast below is uniform, and has no order",
+        breaks: "UC2",
+        under: Faults::NONE,
+        wire: |site| first_wins(site, unordered(site)),
+    }],
+}];
+
+fn below(site: &Site<'_>) -> (impl Host + use<>, impl Links + use<>) {
+    let segment = "by-total-order";
+    (site.host().at(segment), site.links().at(segment))
+}
+
+fn first_wins(site: &Site<'_>, ordered: impl Layer<total_order::Port>) -> Door {
+    let host = site.host().at("by-total-order");
+    let door = by_total_order::spawn(&host, ordered, site.application());
+    Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
+}
+
+/// A uniform broadcast that poses as a total order.
+fn unordered(site: &Site<'_>) -> impl Layer<total_order::Port> + use<> {
+    let (host, links) = below(site);
+    move |up: Addr<total_order::Deliver>| {
+        let delivered = |uniform::Deliver { id, payload }| total_order::Deliver {
+            origin: id.origin,
+            first: id.sequence,
+            payloads: vec![payload],
+        };
+        let requests = stack::uniform(&host, &links, up.with(delivered));
+        requests.with(|total_order::Broadcast { payload }| uniform::Broadcast { payload })
+    }
+}

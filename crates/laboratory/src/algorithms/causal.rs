@@ -1,0 +1,351 @@
+//! Causal broadcast: with the causal past, with its collection, and waiting; each regular and uniform.
+use super::{
+    BOOK,
+    broadcast::{EAGER, MAJORITY_ACK},
+    liveness, safety,
+    traced::{self, over_reliable},
+};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Timing, Twin, formula,
+    },
+    gaps,
+    handles::named,
+    scenario::Faults,
+    site::{Door, Site},
+};
+use quorate_abstractions::{Subscribe, causal, perfect, reliable, uniform};
+use quorate_broadcast::{causal_collected, causal_past, causal_waiting};
+use quorate_core::{Addr, Host, Layer, Membership};
+use quorate_sim::properties::{self, Properties};
+use quorate_stacks::stack;
+
+const PROPERTIES: &[Property] = &[
+    liveness(
+        "CRB1",
+        "validity: a correct process delivers its own broadcasts",
+    ),
+    safety("CRB2", "no duplication"),
+    safety("CRB3", "no creation"),
+    liveness(
+        "CRB4",
+        "agreement: what a correct process delivers, every correct one delivers",
+    ),
+    CAUSAL,
+];
+
+const UNIFORM: &[Property] = &[
+    PROPERTIES[0],
+    PROPERTIES[1],
+    PROPERTIES[2],
+    UNIFORM_AGREEMENT,
+    CAUSAL,
+];
+
+const CAUSAL: Property = safety(
+    "CRB5",
+    "causal order: a message is delivered after all that precedes it",
+);
+
+const UNIFORM_AGREEMENT: Property = liveness(
+    "CRB4",
+    "uniform agreement: what any process delivers, every correct one delivers",
+);
+
+const COLLECTED: [Property; 2] = [
+    safety(
+        "GC1",
+        "what leaves the past was delivered by every process not reported crashed",
+    ),
+    liveness("GC2", "in the end the past is empty"),
+];
+
+pub(super) static ALL: &[Algorithm] = &[
+    PAST,
+    PAST_UNIFORM,
+    COLLECTING,
+    COLLECTING_UNIFORM,
+    WAITING,
+    WAITING_UNIFORM,
+];
+
+const PAST: Algorithm = Algorithm {
+    name: "causal-past",
+    gap: gaps::PAST,
+    handle: named("broadcast", ""),
+    aliases: &["causal"],
+    title: "no waiting",
+    abstraction: "causal broadcast",
+    file: "crates/broadcast/src/causal_past.rs",
+    source: BOOK,
+    timing: Timing::Asynchronous,
+    bound: Bound::Any,
+    detector: Detector::None,
+    over: &["reliable broadcast"],
+    properties: PROPERTIES,
+    cost: Some(EAGER),
+    reads: None,
+    rate: "none",
+    memory: "every message of the run, in every message and at every process",
+    grows: true,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "causal",
+        done: "Deliver",
+        wire: |site| past(site, regular(site)),
+        check: check_regular,
+    },
+    twins: &[Twin {
+        name: "causal-without-past",
+        aliases: &[],
+        spoiled: "messages carry nothing, and are delivered as they come",
+        breaks: "CRB5",
+        under: Faults::NONE,
+        wire: as_they_come,
+    }],
+};
+
+const PAST_UNIFORM: Algorithm = Algorithm {
+    name: "causal-past-uniform",
+    gap: gaps::PAST,
+    handle: named("broadcast", ""),
+    aliases: &[],
+    abstraction: "uniform causal broadcast",
+    bound: Bound::Minority,
+    over: &["uniform reliable broadcast"],
+    properties: UNIFORM,
+    cost: Some(MAJORITY_ACK),
+    simulation: Simulation {
+        wire: |site| past(site, uniform::as_reliable(over_uniform(site))),
+        check: check_uniform,
+        ..PAST.simulation
+    },
+    twins: &[Twin {
+        name: "causal-past-not-uniform",
+        aliases: &[],
+        spoiled: "the broadcast below is a regular one",
+        breaks: "CRB4",
+        under: Faults::ONE_CRASH,
+        wire: |site| past(site, regular(site)),
+    }],
+    ..PAST
+};
+
+const COLLECTING: Algorithm = Algorithm {
+    name: "causal-collected",
+    gap: gaps::PAST,
+    handle: named("broadcast", ""),
+    aliases: &[],
+    title: "no waiting, with collection",
+    file: "crates/broadcast/src/causal_collected.rs",
+    timing: Timing::Synchronous,
+    detector: Detector::Perfect,
+    over: &["reliable broadcast", "perfect failure detector"],
+    properties: &[
+        PROPERTIES[0],
+        PROPERTIES[1],
+        PROPERTIES[2],
+        PROPERTIES[3],
+        CAUSAL,
+        COLLECTED[0],
+        COLLECTED[1],
+    ],
+    cost: Some(Cost {
+        messages: formula("(n+1)n(n−1)", |s| (s.n + 1) * s.n * (s.n - 1)),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("n(n−1)²", |s| s.n * (s.n - 1).pow(2)),
+            steps: formula("1", |_| 1),
+        }),
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("k + n(n−1)²", |s| s.k + s.n * (s.n - 1).pow(2)),
+            steps: Some(formula("2 (1 if k = n−1)", |s| {
+                if s.k == s.n - 1 { 1 } else { 2 }
+            })),
+        }),
+        ..EAGER
+    }),
+    memory: "what some process not reported crashed is not known to have delivered; n² counters",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        wire: |site| collected(site, regular(site), &site.perfect()),
+        check: |processes| {
+            let mut all = causal_order(processes, false);
+            all.extend(properties::collected_past(processes, "causal"));
+            all.extend(properties::reliable(processes, "reliable"));
+            all
+        },
+        ..PAST.simulation
+    },
+    twins: &[Twin {
+        name: "never-collecting",
+        aliases: &[],
+        spoiled: "what the failure detector says is not heard",
+        breaks: "GC2",
+        under: Faults::ONE_CRASH,
+        wire: |site| collected(site, regular(site), &Addr::nowhere()),
+    }],
+    ..PAST
+};
+
+const COLLECTING_UNIFORM: Algorithm = Algorithm {
+    name: "causal-collected-uniform",
+    gap: gaps::PAST,
+    handle: named("broadcast", ""),
+    abstraction: "uniform causal broadcast",
+    bound: Bound::Minority,
+    over: &["uniform reliable broadcast", "perfect failure detector"],
+    properties: &[
+        PROPERTIES[0],
+        PROPERTIES[1],
+        PROPERTIES[2],
+        UNIFORM_AGREEMENT,
+        CAUSAL,
+        COLLECTED[0],
+        COLLECTED[1],
+    ],
+    cost: Some(Cost {
+        messages: formula("(n+1)n(n−1)", |s| (s.n + 1) * s.n * (s.n - 1)),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("n(n−1)²", |s| s.n * (s.n - 1).pow(2)),
+            steps: formula("2", |_| 2),
+        }),
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("k + n(n−1)²", |s| s.k + s.n * (s.n - 1).pow(2)),
+            steps: None,
+        }),
+        ..MAJORITY_ACK
+    }),
+    simulation: Simulation {
+        wire: |site| {
+            let below = uniform::as_reliable(over_uniform(site));
+            collected(site, below, &site.perfect())
+        },
+        check: |processes| {
+            let mut all = causal_order(processes, true);
+            all.extend(properties::collected_past(processes, "causal"));
+            all.extend(properties::uniform(processes, "uniform"));
+            all
+        },
+        ..PAST.simulation
+    },
+    twins: &[Twin {
+        name: "causal-collected-not-uniform",
+        aliases: &[],
+        spoiled: "the broadcast below is a regular one",
+        breaks: "CRB4",
+        under: Faults::ONE_CRASH,
+        wire: |site| collected(site, regular(site), &site.perfect()),
+    }],
+    ..COLLECTING
+};
+
+const WAITING: Algorithm = Algorithm {
+    name: "causal-waiting",
+    gap: gaps::CAUSAL,
+    handle: named("broadcast", ""),
+    aliases: &[],
+    title: "waiting",
+    file: "crates/broadcast/src/causal_waiting.rs",
+    memory: "n counters; what waits for what precedes it, up to a window an origin",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        wire: |site| waiting(site, regular(site)),
+        ..PAST.simulation
+    },
+    twins: &[Twin {
+        name: "never-waiting",
+        aliases: &[],
+        spoiled: "messages are delivered as they come",
+        breaks: "CRB5",
+        under: Faults::NONE,
+        wire: as_they_come,
+    }],
+    ..PAST
+};
+
+const WAITING_UNIFORM: Algorithm = Algorithm {
+    name: "causal-waiting-uniform",
+    gap: gaps::CAUSAL,
+    handle: named("broadcast", ""),
+    aliases: &["causal-uniform"],
+    abstraction: "uniform causal broadcast",
+    bound: Bound::Minority,
+    over: &["uniform reliable broadcast"],
+    properties: UNIFORM,
+    cost: Some(MAJORITY_ACK),
+    simulation: Simulation {
+        wire: |site| waiting(site, uniform::as_reliable(over_uniform(site))),
+        check: check_uniform,
+        ..PAST.simulation
+    },
+    twins: &[Twin {
+        name: "causal-waiting-not-uniform",
+        aliases: &[],
+        spoiled: "the broadcast below is a regular one",
+        breaks: "CRB4",
+        under: Faults::ONE_CRASH,
+        wire: |site| waiting(site, regular(site)),
+    }],
+    ..WAITING
+};
+
+fn causal_order(processes: &Membership, uniform: bool) -> Properties {
+    properties::causal(processes, "causal", uniform)
+}
+
+fn check_regular(processes: &Membership) -> Properties {
+    let mut all = causal_order(processes, false);
+    all.extend(properties::reliable(processes, "reliable"));
+    all
+}
+
+fn check_uniform(processes: &Membership) -> Properties {
+    let mut all = causal_order(processes, true);
+    all.extend(properties::uniform(processes, "uniform"));
+    all
+}
+
+fn door(requests: &Addr<causal::Broadcast>) -> Door {
+    Door::Broadcast(requests.with(|payload| causal::Broadcast { payload }))
+}
+
+fn past(site: &Site<'_>, below: impl Layer<reliable::Port>) -> Door {
+    let host = site.host().at("causal");
+    door(&causal_past::spawn(&host, below, site.application()))
+}
+
+fn collected(
+    site: &Site<'_>,
+    below: impl Layer<reliable::Port>,
+    detector: &Subscribe<perfect::Crash>,
+) -> Door {
+    let (host, up) = (site.host().at("causal"), site.application());
+    door(&causal_collected::spawn(&host, below, detector, up))
+}
+
+fn waiting(site: &Site<'_>, below: impl Layer<reliable::Port>) -> Door {
+    let host = site.host().at("causal");
+    door(&causal_waiting::spawn(&host, below, site.application()))
+}
+
+fn as_they_come(site: &Site<'_>) -> Door {
+    let host = site.host().at("causal");
+    let door = traced::spawn(&host, over_reliable(regular(site)), site.application());
+    Door::Broadcast(door.with(traced::Broadcast))
+}
+
+fn regular(site: &Site<'_>) -> impl Layer<reliable::Port> + use<> {
+    let (host, links) = (site.host().at("causal"), site.links().clone());
+    move |up: Addr<reliable::Deliver>| stack::reliable(&host, &links, up)
+}
+
+fn over_uniform(site: &Site<'_>) -> impl Layer<uniform::Port> + use<> {
+    let (host, links) = (site.host().at("causal"), site.links().clone());
+    move |up: Addr<uniform::Deliver>| stack::uniform(&host, &links, up)
+}

@@ -1,0 +1,202 @@
+//! Atomic commit.
+use super::{BOOK, liveness, safety};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Timing, Twin, formula,
+    },
+    gaps::Gap,
+    handles::named,
+    scenario::Faults,
+    site::{Door, Site},
+};
+use quorate_abstractions::{
+    Subscribe,
+    atomic_commit::Vote,
+    link::{self, Links},
+    perfect,
+};
+use quorate_commit::two_phase::{self, Message};
+use quorate_core::{Addr, Host, Layer, Membership};
+use quorate_sim::properties::{self, Properties};
+use quorate_stacks::stack;
+
+const AGREEMENT: Property = safety(
+    "NBAC1",
+    "uniform agreement: no two processes decide differently",
+);
+const COMMIT_VALIDITY: Property = safety(
+    "NBAC3",
+    "commit validity: who commits knows that all voted yes",
+);
+const ABORT_VALIDITY: Property = safety(
+    "NBAC4",
+    "abort validity: who aborts knows of a no or of a crash",
+);
+const INTEGRITY: Property = safety("NBAC5", "integrity: a process decides at most once");
+
+const NON_BLOCKING: &[Property] = &[
+    AGREEMENT,
+    liveness(
+        "NBAC2",
+        "termination: if all correct processes vote, all decide",
+    ),
+    COMMIT_VALIDITY,
+    ABORT_VALIDITY,
+    INTEGRITY,
+];
+
+pub(super) static ALL: &[Algorithm] = &[
+    Algorithm {
+        name: "non-blocking",
+        gap: Gap::Repeats("the votes in open instances; consensus goes on"),
+        handle: named("commit", ""),
+        aliases: &["nbac"],
+        title: "non-blocking",
+        abstraction: "atomic commit",
+        file: "crates/commit/src/non_blocking.rs",
+        source: BOOK,
+        timing: Timing::Synchronous,
+        bound: Bound::Any,
+        detector: Detector::Perfect,
+        over: &[
+            "best-effort broadcast",
+            "perfect failure detector",
+            "uniform consensus",
+        ],
+        properties: NON_BLOCKING,
+        cost: Some(Cost {
+            messages: formula("2n(n−1)", |s| 2 * s.n * (s.n - 1)),
+            steps: formula("n + 1", |s| if s.n > 1 { s.n + 1 } else { 0 }),
+            one_dead: Some(OneDead {
+                which: Dead::First,
+                messages: formula("2(n−1)²", |s| 2 * (s.n - 1).pow(2)),
+                steps: formula("D + n−1", |s| s.d + s.n - 1),
+            }),
+            sender_crashes: Some(SenderCrashes {
+                messages: formula("k + 2(n−1)²", |s| s.k + 2 * (s.n - 1).pow(2)),
+                steps: None,
+            }),
+        }),
+        reads: None,
+        rate: "none",
+        memory: "O(n) an undecided instance; decided ones, as a watermark",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "commit",
+            done: "Decide",
+            wire: |site| non_blocking(site, &site.perfect()),
+            check: check_non_blocking,
+        },
+        twins: &[
+            Twin {
+                name: "non-blocking-with-errors",
+                aliases: &[],
+                spoiled: "the failure detector reports processes that have not crashed",
+                breaks: "NBAC4",
+                under: Faults::NONE,
+                wire: |site| non_blocking(site, &site.erring()),
+            },
+            Twin {
+                name: "non-blocking-without-reports",
+                aliases: &[],
+                spoiled: "what the failure detector says is not heard",
+                breaks: "NBAC2",
+                under: Faults::ONE_CRASH,
+                wire: |site| non_blocking(site, &Addr::nowhere()),
+            },
+        ],
+    },
+    Algorithm {
+        name: "two-phase",
+        gap: Gap::Repeats(
+            "the coordinator's questions in open instances, and votes whose outcome is not known; it \
+             remembers the latest 4,096 outcomes: who missed an older one stays without it",
+        ),
+        handle: named("commit", ""),
+        aliases: &["2pc"],
+        title: "two-phase, which blocks",
+        abstraction: "atomic commit",
+        file: "crates/commit/src/two_phase.rs",
+        source: "Gray: Notes on Data Base Operating Systems, 1978",
+        timing: Timing::Asynchronous,
+        bound: Bound::Any,
+        detector: Detector::None,
+        over: &["perfect link"],
+        properties: &[AGREEMENT, COMMIT_VALIDITY, ABORT_VALIDITY, INTEGRITY],
+        cost: Some(Cost {
+            messages: formula("3(n−1)", |s| 3 * (s.n - 1)),
+            steps: formula("3", |s| if s.n > 1 { 3 } else { 0 }),
+            one_dead: None,
+            sender_crashes: Some(SenderCrashes {
+                messages: formula("2k", |s| 2 * s.k),
+                steps: None,
+            }),
+        }),
+        reads: None,
+        rate: "none",
+        memory: "O(n) an undecided instance; decided ones, as a watermark",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "commit",
+            done: "Decide",
+            wire: |site| two_phase(site, |message| message),
+            check: |processes| properties::blocking_commit(processes, "commit"),
+        },
+        twins: &[Twin {
+            name: "every-vote-a-yes",
+            aliases: &[],
+            spoiled: "the coordinator takes every vote for a yes",
+            breaks: "NBAC3",
+            under: Faults::NONE,
+            wire: |site| {
+                two_phase(site, |message| match message {
+                    Message::Voted(instance, _) => Message::Voted(instance, Vote::Yes),
+                    Message::Again(instance, _) => Message::Again(instance, Vote::Yes),
+                    other @ (Message::Prepare(_) | Message::Decided(..) | Message::Resumed) => {
+                        other
+                    }
+                })
+            },
+        }],
+    },
+];
+
+fn non_blocking(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+    let up = site.application();
+    Door::Vote(stack::non_blocking(
+        &site.host(),
+        site.links(),
+        detector,
+        up,
+    ))
+}
+
+fn check_non_blocking(processes: &Membership) -> Properties {
+    let mut all = properties::atomic_commit(processes, "commit");
+    all.extend(properties::consensus(processes, "consensus"));
+    all
+}
+
+/// What arrives is read as `read` says.
+fn two_phase(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
+    let (host, lane) = (site.host().at("commit"), site.links().at("commit").lane());
+    let below = |up: Addr<link::Deliver<Message>>| {
+        lane.attach(
+            up.with(move |link::Deliver { from, message }| link::Deliver {
+                from,
+                message: read(message),
+            }),
+        )
+    };
+    Door::Vote(two_phase::spawn(
+        &host,
+        below,
+        &site.links().status(),
+        site.application(),
+    ))
+}

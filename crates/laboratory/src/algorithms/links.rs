@@ -1,0 +1,273 @@
+//! Links.
+use super::{BOOK, datagrams, liveness, safety};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Detector, Ground, Property, Simulation, Timing, Twin, formula,
+    },
+    gaps::Gap,
+    handles::{Handle, builder},
+    scenario::Faults,
+    site::{Door, Message, Site, crash_stop},
+};
+use bytes::Bytes;
+use quorate_abstractions::link::{self, Links, To};
+use quorate_core::{Addr, Host, Layer, Membership, Observation, Observe, ProcessId};
+use quorate_links::{eliminate_duplicates as eliminating, perfect::PerfectLinks, stubborn};
+use quorate_sim::properties::{self, Channel, Properties};
+
+const PERFECT: &[Property] = &[
+    liveness(
+        "PL1",
+        "reliable delivery: a message between correct processes is delivered",
+    ),
+    safety("PL2", "no duplication"),
+    safety("PL3", "no creation"),
+    safety(
+        "FIFO",
+        "messages of one lane between two incarnations are delivered in order",
+    ),
+];
+
+pub(super) static ALL: &[Algorithm] = &[
+    Algorithm {
+        name: "retransmit-with-cancel",
+        gap: Gap::Unaffected("it is a link beneath the streams"),
+        handle: builder("stubborn"),
+        aliases: &["stubborn"],
+        title: "retransmit with cancel",
+        abstraction: "stubborn link",
+        file: "crates/links/src/stubborn.rs",
+        source: BOOK,
+        timing: Timing::Asynchronous,
+        bound: Bound::Any,
+        detector: Detector::None,
+        over: &["fair-loss link"],
+        properties: &[
+            liveness("SL1", "stubborn delivery, until cancelled"),
+            safety("SL2", "no creation"),
+        ],
+        cost: None,
+        reads: None,
+        rate: "one datagram an uncancelled message and period; periods back off exponentially",
+        memory: "the uncancelled messages",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::FairLoss,
+            module: "stubborn",
+            done: "Deliver",
+            wire: wire_stubborn,
+            check: |_| properties::stubborn_links(&Channel::Module("stubborn".to_owned()), COPIES),
+        },
+        twins: &[Twin {
+            name: "transmit-once",
+            aliases: &[],
+            spoiled: "a message is cancelled as soon as it was sent",
+            breaks: "SL1",
+            under: Faults::NONE,
+            wire: wire_transmit_once,
+        }],
+    },
+    Algorithm {
+        name: "eliminate-duplicates",
+        gap: Gap::Unaffected("it is a link beneath the streams"),
+        handle: Handle::Simulated {
+            why: "the textbook's perfect links, which remember all that was delivered; `Builder::links` are \
+                  those to deploy",
+        },
+        aliases: &[],
+        title: "eliminate duplicates",
+        abstraction: "perfect link",
+        file: "crates/links/src/eliminate_duplicates.rs",
+        source: BOOK,
+        timing: Timing::Asynchronous,
+        bound: Bound::Any,
+        detector: Detector::None,
+        over: &["stubborn link"],
+        properties: PERFECT.split_at(3).0,
+        cost: Some(Cost {
+            messages: formula("1, and 1 acknowledgement", |_| 2),
+            steps: formula("1", |_| 1),
+            one_dead: None,
+            sender_crashes: None,
+        }),
+        reads: None,
+        rate: "what is not acknowledged is repeated, ever more slowly",
+        memory: "the unacknowledged messages; to a crashed process all, until P reports it",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::FairLoss,
+            module: "eliminate-duplicates",
+            done: "Deliver",
+            wire: |site| eliminate_duplicates(site, |requests| requests),
+            check: |_| {
+                let module = "eliminate-duplicates".to_owned();
+                properties::perfect_links(&Channel::Module(module))
+            },
+        },
+        twins: &[Twin {
+            name: "eliminate-duplicates-once",
+            aliases: &[],
+            spoiled: "the link below sends a message once",
+            breaks: "PL1",
+            under: Faults {
+                loss: 0.5,
+                ..Faults::NONE
+            },
+            wire: |site| eliminate_duplicates(site, once),
+        }],
+    },
+    Algorithm {
+        name: "sliding-window",
+        gap: Gap::Unaffected("it is the link that ends streams and begins them, and says so"),
+        handle: builder("links"),
+        aliases: &["perfect-link"],
+        title: "sliding window",
+        abstraction: "perfect link",
+        file: "crates/links/src/perfect/mod.rs",
+        source: "RFC 6298, RFC 9002 in outline",
+        timing: Timing::Asynchronous,
+        bound: Bound::Any,
+        detector: Detector::None,
+        over: &["fair-loss link"],
+        properties: PERFECT,
+        cost: Some(Cost {
+            messages: formula("1", |_| 1),
+            steps: formula("1", |_| 1),
+            one_dead: None,
+            sender_crashes: None,
+        }),
+        reads: None,
+        rate: "an acknowledgement a batch, on its own or on data",
+        memory: "the unacknowledged messages, up to a limit a peer",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::FairLoss,
+            module: "link",
+            done: "Deliver",
+            wire: wire_sliding_window,
+            check: check_perfect_link,
+        },
+        twins: &[Twin {
+            name: "datagrams",
+            aliases: &[],
+            spoiled: "messages are sent once, as they are, and delivered as they come",
+            breaks: "FIFO",
+            under: Faults::NONE,
+            wire: |site| Door::Send {
+                send: datagrams::spawn(
+                    &site.host().at("link"),
+                    site.fair_loss(),
+                    site.application(),
+                ),
+                cancel: None,
+            },
+        }],
+    },
+];
+
+/// How often a stubborn message must have arrived by the time when it is cancelled.
+const COPIES: u64 = 3;
+
+fn check_perfect_link(_: &Membership) -> Properties {
+    let channel = Channel::Module("link".to_owned());
+    let mut all = properties::perfect_links(&channel);
+    all.push(properties::first_in_first_out(&channel));
+    all
+}
+
+fn wire_stubborn(site: &Site<'_>) -> Door {
+    let (send, cancel) = stubborn(site);
+    Door::Send {
+        send,
+        cancel: Some(cancel),
+    }
+}
+
+fn wire_transmit_once(site: &Site<'_>) -> Door {
+    let (send, cancel) = stubborn(site);
+    let send = Addr::new(move |message: Message| {
+        let named = (message.to, message.number);
+        send.send(message);
+        cancel.send(named);
+    });
+    Door::Send { send, cancel: None }
+}
+
+fn stubborn(site: &Site<'_>) -> (Addr<Message>, Addr<(ProcessId, u64)>) {
+    let up = site.application();
+    let pauses = stubborn::Pauses::default();
+    let requests = stubborn::spawn(&site.host(), pauses, site.fair_loss(), up.with(delivered));
+    let send = requests.with(|Message { to, number, bytes }| stubborn::Request::Send {
+        to,
+        id: number,
+        bytes,
+    });
+    let cancel = requests.with(|(to, id)| stubborn::Request::Cancel { to, id });
+    (send, cancel)
+}
+
+fn wire_sliding_window(site: &Site<'_>) -> Door {
+    let links = PerfectLinks::new(&site.host(), crash_stop());
+    let up = site.application();
+    let lane = links
+        .at("messages")
+        .open(up.with(|_: link::Deliver<Bytes>| Arrived));
+    let edge = site.fair_loss().attach(links.arrivals());
+    let started = links.start(edge);
+    assert!(started.is_ok(), "one lane is opened once: {started:?}");
+    Door::Send {
+        send: lane.with(|Message { to, bytes, .. }| link::Send {
+            to: To::One(to),
+            message: bytes,
+        }),
+        cancel: None,
+    }
+}
+
+/// What the application of a link is told.
+struct Arrived;
+
+fn delivered(_: stubborn::Deliver) -> Arrived {
+    Arrived
+}
+
+impl Observe for Arrived {
+    fn observe(&self) -> Observation {
+        Observation::indication("Deliver")
+    }
+}
+
+/// A link over a stubborn one, whose door is altered so.
+fn eliminate_duplicates(
+    site: &Site<'_>,
+    alter: fn(Addr<stubborn::Request>) -> Addr<stubborn::Request>,
+) -> Door {
+    let (host, pauses) = (site.host(), stubborn::Pauses::default());
+    let below = |up| alter(stubborn::spawn(&host, pauses, site.fair_loss(), up));
+    let up = site.application().with(|_: link::Deliver<Bytes>| Arrived);
+    let door = eliminating::spawn(&host, below, None, up);
+    Door::Send {
+        send: door.with(|Message { to, bytes, .. }| link::Send {
+            to: To::One(to),
+            message: bytes,
+        }),
+        cancel: None,
+    }
+}
+
+/// A stubborn link that gives up after the first transmission.
+fn once(requests: Addr<stubborn::Request>) -> Addr<stubborn::Request> {
+    Addr::new(move |request| {
+        let named = match &request {
+            stubborn::Request::Send { to, id, .. } | stubborn::Request::Cancel { to, id } => {
+                (*to, *id)
+            }
+        };
+        requests.send(request);
+        let (to, id) = named;
+        requests.send(stubborn::Request::Cancel { to, id });
+    })
+}

@@ -1,0 +1,271 @@
+//! Group membership, and view synchrony over it.
+use super::{BOOK, liveness, safety};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Timing, Twin, formula,
+    },
+    gaps::Gap,
+    handles::{builder, named},
+    scenario::Faults,
+    site::{Door, Site},
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe,
+    group_membership::View,
+    link::Links,
+    perfect,
+    terminating::{self, Outcome},
+    view_synchrony::{Indication, Request},
+};
+use quorate_core::{Addr, Host, Membership};
+use quorate_sim::properties::{self, Properties};
+use quorate_stacks::{stack, views::by_terminating_over};
+use std::sync::{Arc, OnceLock};
+
+const GROUP: &[Property] = &[
+    safety(
+        "GMP1",
+        "monotonicity: a process's views get higher and smaller",
+    ),
+    safety(
+        "GMP2",
+        "uniform agreement: the same view has the same members",
+    ),
+    liveness(
+        "GMP3",
+        "completeness: whoever crashes leaves the views of correct processes",
+    ),
+    safety(
+        "GMP4",
+        "accuracy: whoever is outside a view has crashed before",
+    ),
+];
+
+/// View synchrony where nobody joins.
+pub(super) const VIEWS: &[Property] = &[
+    safety(
+        "VS1",
+        "view inclusion: a message is delivered in the view in which it was broadcast",
+    ),
+    safety(
+        "VS2",
+        "monotonicity: a process's views get higher and smaller",
+    ),
+    safety(
+        "VS3",
+        "uniform agreement on views: the same view has the same members",
+    ),
+    liveness(
+        "VS4",
+        "completeness: whoever crashes leaves the views of correct processes",
+    ),
+    safety(
+        "VS5",
+        "accuracy: whoever is outside a view has crashed before",
+    ),
+    liveness(
+        "VS6",
+        "validity: a correct member delivers its own broadcasts",
+    ),
+    safety("VS7", "no duplication: a message is delivered at most once"),
+    safety("VS8", "no creation: what is delivered was broadcast"),
+    safety(
+        "VS9",
+        "agreement: who pass to the next view together have delivered the same in this",
+    ),
+];
+
+pub(super) static ALL: &[Algorithm] = &[
+    Algorithm {
+        name: "group-membership",
+        gap: Gap::Repeats("nothing of its own: consensus goes on"),
+        handle: builder("membership"),
+        aliases: &[],
+        title: "by consensus",
+        abstraction: "group membership",
+        file: "crates/membership/src/group.rs",
+        source: BOOK,
+        timing: Timing::Synchronous,
+        bound: Bound::Any,
+        detector: Detector::Perfect,
+        over: &["uniform consensus", "perfect failure detector"],
+        properties: GROUP,
+        cost: Some(Cost {
+            messages: formula("0", |_| 0),
+            steps: formula("0", |_| 0),
+            one_dead: Some(OneDead {
+                which: Dead::First,
+                messages: formula("(n−1)²", |s| (s.n - 1).pow(2)),
+                steps: formula("D + n−1", |s| s.d + s.n - 1),
+            }),
+            sender_crashes: None,
+        }),
+        reads: None,
+        rate: "none",
+        memory: "a view, and at most n−1 decisions",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "group",
+            done: "View",
+            wire: |site| group(site, &site.perfect()),
+            check: check_group,
+        },
+        twins: &[
+            Twin {
+                name: "group-with-errors",
+                aliases: &[],
+                spoiled: "the failure detector reports processes that have not crashed",
+                breaks: "GMP4",
+                under: Faults::NONE,
+                wire: |site| group(site, &site.erring()),
+            },
+            Twin {
+                name: "group-without-reports",
+                aliases: &[],
+                spoiled: "what the failure detector says is not heard",
+                breaks: "GMP3",
+                under: Faults::ONE_CRASH,
+                wire: |site| group(site, &Addr::nowhere()),
+            },
+        ],
+    },
+    Algorithm {
+        name: "by-terminating",
+        gap: Gap::Repeats(
+            "what this process has broadcast in the view and is not stable, and what it has delivered; \
+             terminating broadcast and membership go on",
+        ),
+        handle: named("views_with", ""),
+        aliases: &[],
+        title: "by terminating broadcast",
+        abstraction: "view synchrony",
+        file: "crates/membership/src/by_terminating.rs",
+        source: BOOK,
+        timing: Timing::Synchronous,
+        bound: Bound::Any,
+        detector: Detector::Perfect,
+        over: &[
+            "group membership",
+            "terminating reliable broadcast",
+            "best-effort broadcast",
+        ],
+        properties: VIEWS,
+        cost: Some(Cost {
+            messages: formula("n−1", |s| s.n - 1),
+            steps: formula("1", |s| u64::from(s.n > 1)),
+            one_dead: Some(OneDead {
+                which: Dead::Last,
+                messages: formula("(n−1) + (n−1)²(n+2)", |s| s.n - 1 + change(s.n)),
+                steps: formula("1", |_| 1),
+            }),
+            sender_crashes: Some(SenderCrashes {
+                messages: formula("k + (n−1)²(n+2)", |s| s.k + change(s.n)),
+                steps: None,
+            }),
+        }),
+        reads: None,
+        rate: "a report of n−1 messages every 32 deliveries",
+        memory: "what is delivered and not stable, at most 256 messages a member",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "views",
+            done: "Deliver",
+            wire: |site| views(site, &site.perfect(), Some),
+            // VS2–5 are what the group promises, and flushes what VS9 is about.
+            check: |processes| properties::view_synchrony(processes, "views"),
+        },
+        twins: &[
+            Twin {
+                name: "views-with-errors",
+                aliases: &[],
+                spoiled: "the failure detector reports processes that have not crashed",
+                breaks: "VS5",
+                under: Faults::NONE,
+                wire: |site| views(site, &site.erring(), Some),
+            },
+            Twin {
+                name: "awaiting-the-faulty",
+                aliases: &[],
+                spoiled: "a member that is faulty does not count as having flushed",
+                breaks: "VS4",
+                under: Faults::ONE_CRASH,
+                wire: |site| views(site, &site.perfect(), messages_alone),
+            },
+        ],
+    },
+];
+
+/// The messages of a view change after one crash.
+fn change(n: u64) -> u64 {
+    (n - 1).pow(2) * (n + 2)
+}
+
+fn check_group(processes: &Membership) -> Properties {
+    let mut properties = properties::group_membership(processes, "group");
+    properties.extend(properties::consensus(processes, "consensus"));
+    properties
+}
+
+fn group(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+    let (host, links) = (site.host(), site.links());
+    stack::group_membership(&host, links, detector, site.application::<View>());
+    Door::Nothing
+}
+
+/// The outcome, if it is a message.
+fn messages_alone(delivery: terminating::Deliver) -> Option<terminating::Deliver> {
+    (delivery.outcome != Outcome::SenderFaulty).then_some(delivery)
+}
+
+/// View synchrony by terminating broadcast, of whose outcomes it hears what this lets through.
+fn views(
+    site: &Site<'_>,
+    detector: &Subscribe<perfect::Crash>,
+    heard: fn(terminating::Deliver) -> Option<terminating::Deliver>,
+) -> Door {
+    let (host, links) = (site.host().at("views"), site.links().at("views"));
+    let terminating = |up: Addr<terminating::Deliver>| {
+        let let_through = Addr::new(move |delivery| {
+            if let Some(delivery) = heard(delivery) {
+                up.send(delivery);
+            }
+        });
+        stack::terminating(&host, &links, detector, let_through)
+    };
+    let (up, back) = user(site);
+    back(by_terminating_over(
+        &host,
+        &links,
+        detector,
+        terminating,
+        up,
+    ))
+}
+
+/// A user that answers `Block` at once: where it is told, and what to do with its door.
+pub(super) fn user(
+    site: &Site<'_>,
+) -> (Addr<Indication>, impl FnOnce(Addr<Request>) -> Door + use<>) {
+    let door: Arc<OnceLock<Addr<Request>>> = Arc::default();
+    let (answers, told) = (door.clone(), site.application());
+    let up = Addr::new(move |indication: Indication| {
+        let is_block = indication == Indication::Block;
+        told.send(indication);
+        if is_block && let Some(door) = answers.get() {
+            door.send(Request::BlockOk);
+        }
+    });
+    let back = move |requests: Addr<Request>| {
+        let broadcasts = requests.with(|payload: Bytes| Request::Broadcast(payload));
+        // Nobody else has the cell, so it is empty.
+        _ = door.set(requests);
+        Door::Broadcast(broadcasts)
+    };
+    (up, back)
+}

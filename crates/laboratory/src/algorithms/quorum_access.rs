@@ -1,0 +1,444 @@
+//! Flooding, quorum access, and registers by quorum access.
+use super::{
+    liveness, safety,
+    traced::{self, Broadcast},
+};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Timing, Twin, formula,
+    },
+    gaps::Gap,
+    handles::builder,
+    scenario::Faults,
+    site::{Action, Door, Objects, Operation, Site, SiteLinks},
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use quorate_abstractions::{
+    flooding::{Delivery, Request, Slot},
+    link::{Links, To},
+    quorum_access::{self, Call, Indication},
+    register,
+};
+use quorate_core::{
+    Addr, Host, Layer, MessageId, Observation, Observe, ProcessId,
+    message::Origin,
+    wire::{Undecodable, Wire},
+};
+use quorate_quorums::{
+    Family, Quorums, classical, flooding, generalized,
+    marks::{Mark, Marks},
+};
+use quorate_registers::by_quorum_access::{self, Registers};
+use quorate_sim::{SimHost, properties};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+pub(super) const TIGHT_BOUNDS: &str = "Tight Bounds on Channel Reliability via Generalized Quorum Systems, arXiv \
+                            2505.02646";
+
+const FLOODING: &[Property] = &[
+    liveness(
+        "FLD1",
+        "reachability: what is posted is delivered wherever a path of correct channels leads",
+    ),
+    safety(
+        "FLD2",
+        "order: at most once, and of a slot no older one after a newer one",
+    ),
+    safety("FLD3", "no creation"),
+];
+
+const ACCESS: &[Property] = &[
+    safety(
+        "QAF1",
+        "validity: a state comes from requested updates, each applied at most once",
+    ),
+    safety(
+        "QAF2",
+        "real-time ordering: a get sees every set that returned before it began",
+    ),
+    liveness(
+        "QAF3",
+        "termination: calls return where the quorum system promises it",
+    ),
+];
+
+const REGISTER: &[Property] = &[
+    liveness("NNAR1", "termination: every operation returns"),
+    safety("NNAR2", "atomicity: operations are linearizable"),
+];
+
+pub(super) static ALL: &[Algorithm] = &[FLOOD, CLASSICAL, GENERALIZED, BY_QUORUM_ACCESS];
+
+const FLOOD: Algorithm = Algorithm {
+    name: "flooding",
+    gap: Gap::Repeats(
+        "what stands, of every origin; over fair-loss lanes, which know no streams, that is said again \
+             from time to time",
+    ),
+    handle: builder("flooding"),
+    aliases: &[],
+    title: "flooding",
+    abstraction: "flooding",
+    file: "crates/quorums/src/flooding.rs",
+    source: TIGHT_BOUNDS,
+    timing: Timing::Asynchronous,
+    bound: Bound::Any,
+    detector: Detector::None,
+    over: &["perfect link"],
+    properties: FLOODING,
+    cost: Some(Cost {
+        messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
+        steps: formula("1", |s| u64::from(s.n > 1)),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("(n−1)²", |s| (s.n - 1).pow(2)),
+            steps: formula("1", |_| 1),
+        }),
+        sender_crashes: None,
+    }),
+    reads: None,
+    rate: "none; on fair-loss channels, each process sends what stands to all, ever more slowly",
+    memory: "O(n) a slot in use, of any process",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "flooding",
+        done: "Deliver",
+        wire: |site| {
+            flood(site, |host, links, up| {
+                flooding::spawn_over_streams(host, links.lane(), &links.status(), up)
+            })
+        },
+        check: |processes| properties::flooding(processes, "flooding"),
+    },
+    twins: &[Twin {
+        name: "flooding-forgetful",
+        aliases: &[],
+        spoiled: "every copy is delivered",
+        breaks: "FLD2",
+        under: Faults::NONE,
+        wire: |site| {
+            flood(site, |host, links, up| {
+                let configuration = flooding::Configuration::default();
+                flooding::spawn_broken(host, configuration, links.lane(), up)
+            })
+        },
+    }],
+};
+
+/// What a call costs, and an operation, which takes so many.
+const fn round_trips() -> Cost {
+    Cost {
+        messages: formula("2(n−1)", |s| 2 * (s.n - 1)),
+        steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("2n−3", |s| 2 * s.n - 3),
+            steps: formula("2", |_| 2),
+        }),
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("2k", |s| 2 * s.k),
+            steps: None,
+        }),
+    }
+}
+
+const CLASSICAL: Algorithm = Algorithm {
+    name: "quorum-access-classical",
+    gap: Gap::Repeats(
+        "the open calls that the receiver has not answered, under the same numbers, and which are over; \
+             the receiver does the same",
+    ),
+    handle: builder("quorum_access"),
+    aliases: &[],
+    title: "classical",
+    abstraction: "quorum access",
+    file: "crates/quorums/src/classical.rs",
+    source: TIGHT_BOUNDS,
+    timing: Timing::Asynchronous,
+    bound: Bound::Minority,
+    detector: Detector::None,
+    over: &["perfect link"],
+    properties: ACCESS,
+    cost: Some(round_trips()),
+    reads: Some(round_trips()),
+    rate: "none",
+    memory: "the state; n states a call under way",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "access",
+        done: "SetReturn",
+        wire: |site| {
+            call(site, |host, site, up| {
+                let quorums = Quorums::majorities(host.processes());
+                let (lane, status) = (access_lane(site), site.links().status());
+                classical::spawn(host, quorums, Marks::default(), lane, &status, up)
+            })
+        },
+        check: |processes| properties::quorum_access("access", processes.set()),
+    },
+    twins: &[Twin {
+        name: "quorums-of-one",
+        aliases: &[],
+        spoiled: "any process is a quorum",
+        breaks: "QAF2",
+        under: Faults::NONE,
+        wire: |site| {
+            call(site, |host, site, up| {
+                let (lane, status) = (access_lane(site), site.links().status());
+                classical::spawn(host, of_one(), Marks::default(), lane, &status, up)
+            })
+        },
+    }],
+};
+
+const GENERALIZED: Algorithm = Algorithm {
+    name: "quorum-access-generalized",
+    gap: Gap::Repeats("nothing of its own: the flooding below goes on"),
+    handle: builder("quorum_access"),
+    aliases: &[],
+    title: "generalized, where channels fail in one direction",
+    abstraction: "quorum access",
+    file: "crates/quorums/src/generalized.rs",
+    source: TIGHT_BOUNDS,
+    timing: Timing::Asynchronous,
+    bound: Bound::Minority,
+    detector: Detector::None,
+    over: &["flooding"],
+    properties: ACCESS,
+    cost: None,
+    reads: None,
+    rate: "2n(n−1) messages a period; 3n(n−1) a call, which waits for at most a period",
+    memory: "n states; a slot a call under way, of any process",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Pushes,
+        module: "access",
+        done: "SetReturn",
+        wire: |site| {
+            let quorums = Quorums::majorities(site.host().processes());
+            generalized(site, quorums)
+        },
+        check: |processes| properties::quorum_access("access", processes.set()),
+    },
+    twins: &[Twin {
+        name: "generalized-quorums-of-one",
+        aliases: &[],
+        spoiled: "any process is a quorum",
+        breaks: "QAF2",
+        under: Faults::NONE,
+        wire: |site| generalized(site, of_one()),
+    }],
+};
+
+const BY_QUORUM_ACCESS: Algorithm = Algorithm {
+    name: "register-by-quorum-access",
+    gap: Gap::Repeats("nothing of its own: the quorum access below goes on"),
+    handle: builder("registers_over"),
+    aliases: &[],
+    title: "by quorum access",
+    abstraction: "(N,N) atomic register",
+    file: "crates/registers/src/by_quorum_access.rs",
+    source: TIGHT_BOUNDS,
+    timing: Timing::Asynchronous,
+    bound: Bound::Minority,
+    detector: Detector::None,
+    over: &["quorum access"],
+    properties: REGISTER,
+    cost: Some(twice()),
+    reads: Some(twice()),
+    rate: "none",
+    memory: "all values",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "register",
+        done: "WriteReturn",
+        wire: |site| registers(site, Quorums::majorities(site.host().processes())),
+        check: |processes| properties::shared_register("register", processes.set()),
+    },
+    twins: &[Twin {
+        name: "register-on-quorums-of-one",
+        aliases: &[],
+        spoiled: "any process is a quorum",
+        breaks: "NNAR2",
+        under: Faults::NONE,
+        wire: |site| registers(site, of_one()),
+    }],
+};
+
+/// Two calls of classical access.
+const fn twice() -> Cost {
+    Cost {
+        messages: formula("4(n−1)", |s| 4 * (s.n - 1)),
+        steps: formula("4", |s| if s.n > 1 { 4 } else { 0 }),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("4n−6", |s| 4 * s.n - 6),
+            steps: formula("4", |_| 4),
+        }),
+        sender_crashes: None,
+    }
+}
+
+/// Longer than what is pushed takes everywhere, also where pauses have put processes out of step: a run rests
+/// where nothing is under way.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// Quorums that do not meet.
+pub(super) fn of_one() -> Quorums {
+    Quorums {
+        reads: Family::AtLeast(1),
+        writes: Family::AtLeast(1),
+    }
+}
+
+/// A payload with its number at its origin.
+#[derive(Clone)]
+struct Numbered(u64, Bytes);
+
+impl Wire for Numbered {
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_u64_le(self.0);
+        out.put_slice(&self.1);
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
+        let number = bytes.try_get_u64_le().map_err(|_| Undecodable)?;
+        Ok(Numbered(number, bytes))
+    }
+}
+
+impl Observe for Numbered {
+    fn observe(&self) -> Observation {
+        Observation::internal("Numbered").instance(self.0)
+    }
+}
+
+/// A payload stands until so many others have been posted.
+const STANDING: u64 = 256;
+
+/// Broadcasts by flooding: each payload in the next slot.
+fn flood(
+    site: &Site<'_>,
+    spawn: impl FnOnce(&SimHost, &SiteLinks, Addr<Delivery<Numbered>>) -> Addr<Request<Numbered>>,
+) -> Door {
+    let (host, links) = (site.host().at("flooding"), site.links().at("flooding"));
+    let beneath = host.at("layer");
+    let below = |up: Addr<traced::Deliver>| {
+        let delivered = |Delivery { from, message }: Delivery<Numbered>| traced::Deliver {
+            from: Some(from),
+            id: Some(numbered(from, message.0)),
+            payload: message.1,
+        };
+        let door = spawn(&beneath, &links, up.with(delivered));
+        let count = AtomicU64::new(1);
+        door.with(move |Broadcast(payload)| {
+            let number = count.fetch_add(1, Relaxed);
+            Request::Post {
+                slot: Slot(number % STANDING),
+                to: To::All,
+                message: Numbered(number, payload),
+            }
+        })
+    };
+    Door::Broadcast(traced::spawn(&host, below, site.application()).with(Broadcast))
+}
+
+fn numbered(process: ProcessId, sequence: u64) -> MessageId {
+    let incarnation = quorate_core::Incarnation::default();
+    let origin = Origin {
+        process,
+        incarnation,
+    };
+    MessageId { origin, sequence }
+}
+
+pub(super) fn access_lane<M: Wire>(
+    site: &Site<'_>,
+) -> impl Layer<quorate_abstractions::link::Port<M>> + use<M> {
+    site.links().at("access").lane()
+}
+
+/// One state at every process, which reads get and writes set a mark in.
+pub(super) fn call(
+    site: &Site<'_>,
+    spawn: impl FnOnce(
+        &SimHost,
+        &Site<'_>,
+        Addr<Indication<Marks>>,
+    ) -> Addr<quorum_access::Request<Mark>>,
+) -> Door {
+    let host = site.host().at("access");
+    let door = spawn(&host, site, site.application());
+    let rank = host.me().rank() as u64;
+    let operate = door.with(move |Operation { number, action, .. }| {
+        let call = match action {
+            Action::Read => Call::Get,
+            Action::Write(_) => Call::Set(Mark(((rank - 1) * 8 + number % 8) as u8)),
+        };
+        quorum_access::Request {
+            operation: number,
+            call,
+        }
+    });
+    Door::Operate(Objects::new(1, operate))
+}
+
+fn generalized(site: &Site<'_>, quorums: Quorums) -> Door {
+    call(site, |host, site, up| {
+        let (beneath, lane) = (host.at("flooding"), access_lane(site));
+        let status = site.links().status();
+        let flood = |up: Addr<Delivery<generalized::Message<Marks>>>| {
+            flooding::spawn_over_streams(&beneath, lane, &status, up)
+        };
+        let configuration = generalized::Configuration {
+            period: PERIOD,
+            ..generalized::Configuration::default()
+        };
+        generalized::spawn(host, configuration, quorums, Marks::default(), flood, up)
+    })
+}
+
+/// Registers, named by the numbers of the objects.
+fn registers(site: &Site<'_>, quorums: Quorums) -> Door {
+    let host = site.host().at("register");
+    let below = host.at("access");
+    let lane = access_lane(site);
+    let access = |up: Addr<Indication<Registers>>| {
+        classical::spawn(
+            &below,
+            quorums,
+            Registers::default(),
+            lane,
+            &site.links().status(),
+            up,
+        )
+    };
+    of_registers(&by_quorum_access::spawn(&host, access, site.application()))
+}
+
+/// Three registers.
+pub(super) fn of_registers(door: &Addr<register::Request>) -> Door {
+    let operate = door.with(|operation: Operation| {
+        let action = match operation.action {
+            Action::Read => register::Action::Read,
+            Action::Write(value) => register::Action::Write(value),
+        };
+        register::Request {
+            register: Bytes::from(operation.object.to_string()),
+            operation: operation.number,
+            action,
+        }
+    });
+    Door::Operate(Objects::new(3, operate))
+}

@@ -1,0 +1,442 @@
+//! Registers.
+use super::{BOOK, alike, liveness, safety};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Formula, Ground, OneDead, Property, Simulation,
+        Timing, Twin, Wire, formula,
+    },
+    gaps,
+    handles::named,
+    scenario::Faults,
+    site::{Action, Door, Objects, Operation, Site},
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe,
+    link::{self, Links},
+    perfect,
+    register::{self, Request},
+};
+use quorate_core::{Addr, Host, Layer, Membership, ProcessId};
+use quorate_registers::{
+    majority_voting,
+    message::{Content, Held, Message},
+    multi_writer, read_impose_write_all, read_impose_write_consult_all, read_impose_write_majority,
+    read_one_write_all,
+};
+use quorate_sim::properties::{self, Properties};
+
+const REGULAR: &[Property] = &[
+    liveness(
+        "ONRR1",
+        "termination: operations of correct processes return",
+    ),
+    safety(
+        "ONRR2",
+        "validity: a read returns the last value written, or one being written",
+    ),
+];
+
+const ATOMIC: &[Property] = &[
+    liveness(
+        "ONAR1",
+        "termination: operations of correct processes return",
+    ),
+    safety(
+        "ONAR2",
+        "validity: a read returns the last value written, or one being written",
+    ),
+    safety("ONAR3", "ordering: no later read returns an older value"),
+];
+
+pub(super) const SHARED: &[Property] = &[
+    liveness(
+        "NNAR1",
+        "termination: operations of correct processes return",
+    ),
+    safety("NNAR2", "atomicity: operations are linearizable"),
+];
+
+const ONE: Formula = formula("2(n−1)", |s| 2 * (s.n - 1));
+const TWO: Formula = formula("4(n−1)", |s| 4 * (s.n - 1));
+const ONE_DEAD: Formula = formula("2n−3", |s| 2 * s.n - 3);
+const TWO_DEAD: Formula = formula("4n−6", |s| 4 * s.n - 6);
+const STEPS: Formula = formula("2", |s| if s.n > 1 { 2 } else { 0 });
+const TWICE: Formula = formula("4", |s| if s.n > 1 { 4 } else { 0 });
+
+/// An exchange with all that have not crashed.
+const BY_ALL: Cost = Cost {
+    messages: ONE,
+    steps: STEPS,
+    one_dead: Some(OneDead {
+        which: Dead::Last,
+        messages: ONE_DEAD,
+        steps: formula("max(2, D)", |s| s.d.max(2)),
+    }),
+    sender_crashes: None,
+};
+
+const NOTHING: Formula = formula("0", |_| 0);
+
+const LOCAL: Cost = Cost {
+    messages: NOTHING,
+    steps: NOTHING,
+    one_dead: Some(OneDead {
+        which: Dead::Last,
+        messages: NOTHING,
+        steps: NOTHING,
+    }),
+    sender_crashes: None,
+};
+
+const MEMORY: &str = "a tag and a value a register; O(n) an operation under way";
+
+const fn simulation(wire: Wire, check: fn(&Membership) -> Properties) -> Simulation {
+    Simulation {
+        ground: Ground::Links,
+        module: "register",
+        done: "WriteReturn",
+        wire,
+        check,
+    }
+}
+
+pub(super) static ALL: &[Algorithm] = &[
+    Algorithm {
+        name: "read-one-write-all",
+        gap: gaps::REGISTERS,
+        handle: named("registers_with", ", WRITER"),
+        aliases: &[],
+        title: "read-one write-all",
+        abstraction: "(1,N) regular register",
+        file: "crates/registers/src/read_one_write_all.rs",
+        source: BOOK,
+        timing: Timing::Synchronous,
+        bound: Bound::Any,
+        detector: Detector::Perfect,
+        over: &["perfect link", "perfect failure detector"],
+        properties: REGULAR,
+        cost: Some(BY_ALL),
+        reads: Some(LOCAL),
+        rate: "none",
+        memory: MEMORY,
+        grows: false,
+        rejoins: false,
+        simulation: simulation(|site| read_one(site, &site.perfect()), regular),
+        twins: &[Twin {
+            name: "read-one-write-some",
+            aliases: &[],
+            spoiled: "the failure detector reports processes that have not crashed",
+            breaks: "ONRR2",
+            under: Faults::NONE,
+            wire: |site| read_one(site, &site.erring()),
+        }],
+    },
+    Algorithm {
+        name: "majority-voting",
+        gap: gaps::REGISTERS,
+        handle: named("registers_with", ", WRITER"),
+        aliases: &[],
+        title: "majority voting",
+        abstraction: "(1,N) regular register",
+        file: "crates/registers/src/majority_voting.rs",
+        source: BOOK,
+        timing: Timing::Asynchronous,
+        bound: Bound::Minority,
+        detector: Detector::None,
+        over: &["perfect link"],
+        properties: REGULAR,
+        cost: Some(alike(ONE, STEPS, ONE_DEAD)),
+        reads: Some(alike(ONE, STEPS, ONE_DEAD)),
+        rate: "none",
+        memory: MEMORY,
+        grows: false,
+        rejoins: false,
+        simulation: simulation(|site| voting(site, kept), regular),
+        twins: &[Twin {
+            name: "forgetful-voters",
+            aliases: &[],
+            spoiled: "writes are acknowledged, and not kept",
+            breaks: "ONRR2",
+            under: Faults::NONE,
+            wire: |site| voting(site, forgotten),
+        }],
+    },
+    Algorithm {
+        name: "read-impose-write-all",
+        gap: gaps::REGISTERS,
+        handle: named("registers_with", ", WRITER"),
+        aliases: &[],
+        title: "read-impose write-all",
+        abstraction: "(1,N) atomic register",
+        file: "crates/registers/src/read_impose_write_all.rs",
+        source: BOOK,
+        timing: Timing::Synchronous,
+        bound: Bound::Any,
+        detector: Detector::Perfect,
+        over: &["perfect link", "perfect failure detector"],
+        properties: ATOMIC,
+        cost: Some(BY_ALL),
+        reads: Some(BY_ALL),
+        rate: "none",
+        memory: MEMORY,
+        grows: false,
+        rejoins: false,
+        simulation: simulation(|site| impose_on_all(site, &site.perfect()), atomic),
+        twins: &[
+            Twin {
+                name: "impose-on-some",
+                aliases: &[],
+                spoiled: "the failure detector reports processes that have not crashed",
+                breaks: "ONAR2",
+                under: Faults::NONE,
+                wire: |site| impose_on_all(site, &site.erring()),
+            },
+            Twin {
+                name: "impose-without-reports",
+                aliases: &[],
+                spoiled: "what the failure detector says is not heard",
+                breaks: "ONAR1",
+                under: Faults::ONE_CRASH,
+                wire: |site| impose_on_all(site, &Addr::nowhere()),
+            },
+        ],
+    },
+    Algorithm {
+        name: "read-impose-write-majority",
+        gap: gaps::REGISTERS,
+        handle: named("registers_with", ", WRITER"),
+        aliases: &[],
+        title: "read-impose write-majority",
+        abstraction: "(1,N) atomic register",
+        file: "crates/registers/src/read_impose_write_majority.rs",
+        source: BOOK,
+        timing: Timing::Asynchronous,
+        bound: Bound::Minority,
+        detector: Detector::None,
+        over: &["perfect link"],
+        properties: ATOMIC,
+        cost: Some(alike(ONE, STEPS, ONE_DEAD)),
+        reads: Some(alike(TWO, TWICE, TWO_DEAD)),
+        rate: "none",
+        memory: MEMORY,
+        grows: false,
+        rejoins: false,
+        simulation: simulation(|site| impose_on_majority(site, kept), atomic),
+        twins: &[Twin {
+            name: "forgetful-majority",
+            aliases: &[],
+            spoiled: "what is imposed is acknowledged, and not kept",
+            breaks: "ONAR2",
+            under: Faults::NONE,
+            wire: |site| impose_on_majority(site, forgotten),
+        }],
+    },
+    Algorithm {
+        name: "read-impose-write-consult-all",
+        gap: gaps::REGISTERS,
+        handle: named("registers_with", ", WRITER"),
+        aliases: &[],
+        title: "read-impose write-consult-all",
+        abstraction: "(N,N) atomic register",
+        file: "crates/registers/src/read_impose_write_consult_all.rs",
+        source: BOOK,
+        timing: Timing::Synchronous,
+        bound: Bound::Any,
+        detector: Detector::Perfect,
+        over: &["perfect link", "perfect failure detector"],
+        properties: SHARED,
+        cost: Some(BY_ALL),
+        reads: Some(BY_ALL),
+        rate: "none",
+        memory: MEMORY,
+        grows: false,
+        rejoins: false,
+        simulation: simulation(|site| consult_all(site, &site.perfect()), shared),
+        twins: &[
+            Twin {
+                name: "consult-some",
+                aliases: &[],
+                spoiled: "the failure detector reports processes that have not crashed",
+                breaks: "NNAR2",
+                under: Faults::NONE,
+                wire: |site| consult_all(site, &site.erring()),
+            },
+            Twin {
+                name: "consult-without-reports",
+                aliases: &[],
+                spoiled: "what the failure detector says is not heard",
+                breaks: "NNAR1",
+                under: Faults::ONE_CRASH,
+                wire: |site| consult_all(site, &Addr::nowhere()),
+            },
+        ],
+    },
+    Algorithm {
+        name: "multi-writer-majority",
+        gap: gaps::REGISTERS,
+        handle: named("registers_with", ", WRITER"),
+        aliases: &["register"],
+        title: "of many writers, by majorities",
+        abstraction: "(N,N) atomic register",
+        file: "crates/registers/src/multi_writer.rs",
+        source: "Attiya, Bar-Noy, Dolev: Sharing Memory Robustly in Message-Passing Systems, 1995; Lynch, \
+                 Shvartsman, 1997",
+        timing: Timing::Asynchronous,
+        bound: Bound::Minority,
+        detector: Detector::None,
+        over: &["perfect link"],
+        properties: SHARED,
+        cost: Some(alike(TWO, TWICE, TWO_DEAD)),
+        reads: Some(alike(
+            formula("2(n−1), if a majority agrees", |s| 2 * (s.n - 1)),
+            STEPS,
+            ONE_DEAD,
+        )),
+        rate: "none",
+        memory: MEMORY,
+        grows: false,
+        rejoins: false,
+        simulation: simulation(|site| many_writers(site, kept), shared),
+        twins: &[Twin {
+            name: "forgetful-replicas",
+            aliases: &["broken-register"],
+            spoiled: "writes are acknowledged, and not kept",
+            breaks: "NNAR2",
+            under: Faults::NONE,
+            wire: |site| many_writers(site, forgotten),
+        }],
+    },
+];
+
+fn regular(processes: &Membership) -> Properties {
+    properties::regular_register("register", processes.set())
+}
+
+fn atomic(processes: &Membership) -> Properties {
+    properties::atomic_register("register", processes.set())
+}
+
+pub(super) fn shared(processes: &Membership) -> Properties {
+    properties::shared_register("register", processes.set())
+}
+
+/// Two registers, by name.
+pub(super) fn door(requests: &Addr<Request>, writer: Option<ProcessId>) -> Door {
+    let operate = requests.with(|operation: Operation| Request {
+        register: Bytes::from(format!("register {}", operation.object)),
+        operation: operation.number,
+        action: match operation.action {
+            Action::Read => register::Action::Read,
+            Action::Write(value) => register::Action::Write(value),
+        },
+    });
+    Door::Operate(Objects {
+        writer,
+        ..Objects::new(2, operate)
+    })
+}
+
+fn p1(site: &Site<'_>) -> ProcessId {
+    site.host().processes().coordinator(1)
+}
+
+/// What arrives is read as it is.
+fn kept(message: Message) -> Message {
+    message
+}
+
+/// What is to be kept is read as nothing.
+fn forgotten(message: Message) -> Message {
+    let Message { request, content } = message;
+    let content = match content {
+        Content::Write { register, .. } => Content::Write {
+            register,
+            held: Held::default(),
+        },
+        other @ (Content::Read { .. }
+        | Content::Value(_)
+        | Content::Acknowledge
+        | Content::Resumed) => other,
+    };
+    Message { request, content }
+}
+
+/// The lane of the registers, on which what arrives is read so.
+fn lane(site: &Site<'_>, read: fn(Message) -> Message) -> impl Layer<link::Port<Message>> {
+    let lane = site.links().at("register").lane();
+    move |up: Addr<link::Deliver<Message>>| {
+        lane.attach(
+            up.with(move |link::Deliver { from, message }| link::Deliver {
+                from,
+                message: read(message),
+            }),
+        )
+    }
+}
+
+fn read_one(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+    let (host, lane, up) = (
+        site.host().at("register"),
+        lane(site, kept),
+        site.application(),
+    );
+    let requests =
+        read_one_write_all::spawn(&host, lane, &site.links().status(), detector, p1(site), up);
+    door(&requests, Some(p1(site)))
+}
+
+fn voting(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
+    let (host, lane, up) = (
+        site.host().at("register"),
+        lane(site, read),
+        site.application(),
+    );
+    let requests = majority_voting::spawn(&host, lane, &site.links().status(), p1(site), up);
+    door(&requests, Some(p1(site)))
+}
+
+fn impose_on_all(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+    let (host, lane, up) = (
+        site.host().at("register"),
+        lane(site, kept),
+        site.application(),
+    );
+    let requests =
+        read_impose_write_all::spawn(&host, lane, &site.links().status(), detector, p1(site), up);
+    door(&requests, Some(p1(site)))
+}
+
+fn impose_on_majority(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
+    let (host, lane, up) = (
+        site.host().at("register"),
+        lane(site, read),
+        site.application(),
+    );
+    let requests =
+        read_impose_write_majority::spawn(&host, lane, &site.links().status(), p1(site), up);
+    door(&requests, Some(p1(site)))
+}
+
+fn consult_all(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+    let (host, lane, up) = (
+        site.host().at("register"),
+        lane(site, kept),
+        site.application(),
+    );
+    let requests =
+        read_impose_write_consult_all::spawn(&host, lane, &site.links().status(), detector, up);
+    door(&requests, None)
+}
+
+fn many_writers(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
+    let (host, lane, up) = (
+        site.host().at("register"),
+        lane(site, read),
+        site.application(),
+    );
+    door(
+        &multi_writer::spawn(&host, lane, &site.links().status(), up),
+        None,
+    )
+}

@@ -1,0 +1,312 @@
+//! Atomic snapshot, and lattice agreement on it.
+use super::{
+    alike, liveness,
+    quorum_access::{TIGHT_BOUNDS, access_lane, of_one},
+    safety,
+};
+use crate::{
+    algorithm::{Algorithm, Bound, Detector, Ground, Property, Simulation, Timing, Twin, formula},
+    gaps::Gap,
+    handles::builder,
+    scenario::Faults,
+    site::{Action, Door, Objects, Operation, Site},
+};
+use quorate_abstractions::{
+    lattice::Bits,
+    lattice_agreement::{self as agreed, Propose},
+    link::Links,
+    quorum_access, register,
+    snapshot::{self, Indication, Request},
+};
+use quorate_core::{Addr, Host, Layer, Membership};
+use quorate_quorums::{Quorums, classical};
+use quorate_registers::{
+    by_quorum_access::{self, Registers},
+    lattice_agreement::{self, Mode},
+    multi_writer,
+    segments::Vector,
+    snapshot_by_quorum_access, snapshot_from_registers,
+};
+use quorate_sim::{
+    SimHost,
+    properties::{self, Properties},
+};
+
+const SNAPSHOT: &[Property] = &[
+    liveness("SN1", "termination: operations of correct processes return"),
+    safety(
+        "SN2",
+        "atomicity: operations are linearizable, and a scan is of all segments",
+    ),
+];
+
+const AGREEMENT: &[Property] = &[
+    safety("LA1", "comparability: decisions can be ordered"),
+    safety(
+        "LA2",
+        "downward validity: a decision is at least what the process has proposed",
+    ),
+    safety(
+        "LA3",
+        "upward validity: a decision is at most the join of what was proposed",
+    ),
+    liveness("LA4", "termination: correct processes that propose decide"),
+];
+
+pub(super) static ALL: &[Algorithm] = &[FROM_REGISTERS, BY_QUORUM_ACCESS, LATTICE_AGREEMENT];
+
+const FROM_REGISTERS: Algorithm = Algorithm {
+    name: "snapshot-from-registers",
+    gap: Gap::Repeats("nothing of its own: the registers below go on"),
+    handle: builder("snapshot"),
+    aliases: &[],
+    title: "from registers",
+    abstraction: "atomic snapshot",
+    file: "crates/registers/src/snapshot_from_registers.rs",
+    source: "Afek, Attiya, Dolev, Gafni, Merritt, Shavit: Atomic Snapshots of Shared Memory, 1993",
+    timing: Timing::Asynchronous,
+    bound: Bound::Minority,
+    detector: Detector::None,
+    over: &["(N,N) atomic register"],
+    properties: SNAPSHOT,
+    cost: Some(alike(
+        formula("4(n+1)(n−1), if nobody else updates", |s| {
+            4 * (s.n + 1) * (s.n - 1)
+        }),
+        formula("8", |s| if s.n > 1 { 8 } else { 0 }),
+        formula("2(n+1)(2n−3)", |s| 2 * (s.n + 1) * (2 * s.n - 3)),
+    )),
+    reads: Some(alike(
+        formula("4n(n−1), if nobody updates: 2n reads", |s| {
+            4 * s.n * (s.n - 1)
+        }),
+        formula("4", |s| if s.n > 1 { 4 } else { 0 }),
+        formula("2n(2n−3)", |s| 2 * s.n * (2 * s.n - 3)),
+    )),
+    rate: "none",
+    memory: "n registers of n+1 values; two collects an operation under way",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "snapshot",
+        done: "UpdateReturn",
+        wire: |site| door(site, from_registers(site, registers(site))),
+        check: atomic,
+    },
+    twins: &[
+        Twin {
+            name: "collects-once",
+            aliases: &[],
+            spoiled: "what one collect saw is returned",
+            breaks: "SN2",
+            under: Faults::NONE,
+            wire: |site| {
+                let (host, registers) = (site.host().at("snapshot"), registers(site));
+                door(site, move |up: Addr<Indication>| {
+                    snapshot_from_registers::spawn_broken(&host, registers, up)
+                })
+            },
+        },
+        Twin {
+            name: "segments-on-quorums-of-one",
+            aliases: &[],
+            spoiled: "any process is a quorum of the registers",
+            breaks: "SN2",
+            under: Faults::NONE,
+            wire: |site| door(site, from_registers(site, that_do_not_meet(site))),
+        },
+    ],
+};
+
+const BY_QUORUM_ACCESS: Algorithm = Algorithm {
+    name: "snapshot-by-quorum-access",
+    gap: Gap::Repeats("nothing of its own: the quorum access below goes on"),
+    handle: builder("snapshot_over"),
+    aliases: &[],
+    title: "by quorum access",
+    abstraction: "atomic snapshot",
+    file: "crates/registers/src/snapshot_by_quorum_access.rs",
+    source: "Delporte-Gallet, Fauconnier, Rajsbaum, Raynal: Implementing Snapshot Objects on Top of \
+             Crash-Prone Asynchronous Message-Passing Systems, 2016",
+    timing: Timing::Asynchronous,
+    bound: Bound::Minority,
+    detector: Detector::None,
+    over: &["quorum access"],
+    properties: SNAPSHOT,
+    cost: Some(alike(
+        formula("8(n−1), if nobody else updates", |s| 8 * (s.n - 1)),
+        formula("8", |s| if s.n > 1 { 8 } else { 0 }),
+        formula("4(2n−3)", |s| 4 * (2 * s.n - 3)),
+    )),
+    reads: Some(alike(
+        formula("6(n−1), if nobody updates", |s| 6 * (s.n - 1)),
+        formula("6", |s| if s.n > 1 { 6 } else { 0 }),
+        formula("3(2n−3)", |s| 3 * (2 * s.n - 3)),
+    )),
+    rate: "none",
+    memory: "n segments of n+1 values",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "snapshot",
+        done: "UpdateReturn",
+        wire: |site| door(site, by_access(site, majorities(site))),
+        check: atomic,
+    },
+    twins: &[Twin {
+        name: "snapshot-on-quorums-of-one",
+        aliases: &[],
+        spoiled: "any process is a quorum",
+        breaks: "SN2",
+        under: Faults::NONE,
+        wire: |site| door(site, by_access(site, of_one())),
+    }],
+};
+
+const LATTICE_AGREEMENT: Algorithm = Algorithm {
+    name: "lattice-agreement",
+    gap: Gap::Repeats("nothing of its own: the snapshot below goes on"),
+    handle: builder("lattice_agreement"),
+    aliases: &[],
+    title: "by atomic snapshot",
+    abstraction: "lattice agreement",
+    file: "crates/registers/src/lattice_agreement.rs",
+    source: TIGHT_BOUNDS,
+    timing: Timing::Asynchronous,
+    bound: Bound::Minority,
+    detector: Detector::None,
+    over: &["atomic snapshot"],
+    properties: AGREEMENT,
+    cost: Some(alike(
+        formula("14(n−1), if nobody else proposes", |s| 14 * (s.n - 1)),
+        formula("14", |s| if s.n > 1 { 14 } else { 0 }),
+        formula("7(2n−3)", |s| 7 * (2 * s.n - 3)),
+    )),
+    reads: None,
+    rate: "none",
+    memory: "the join of the own proposals, and what the snapshot takes",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "agreement",
+        done: "Decide",
+        wire: |site| {
+            let snapshot = by_access(site, majorities(site));
+            agreement(site, |host, up| {
+                lattice_agreement::spawn(host, Mode::Repeated, snapshot, up)
+            })
+        },
+        check: |processes| {
+            properties::lattice_agreement("agreement", processes.set(), Bits::joined)
+        },
+    },
+    twins: &[
+        Twin {
+            name: "scans-first",
+            aliases: &[],
+            spoiled: "the scan is made before the update",
+            breaks: "LA2",
+            under: Faults::NONE,
+            wire: |site| {
+                let snapshot = by_access(site, majorities(site));
+                agreement(site, |host, up| {
+                    lattice_agreement::spawn_broken(host, snapshot, up)
+                })
+            },
+        },
+        Twin {
+            name: "agreement-on-quorums-of-one",
+            aliases: &[],
+            spoiled: "any process is a quorum",
+            breaks: "LA1",
+            under: Faults::NONE,
+            wire: |site| {
+                let snapshot = by_access(site, of_one());
+                agreement(site, |host, up| {
+                    lattice_agreement::spawn(host, Mode::Repeated, snapshot, up)
+                })
+            },
+        },
+    ],
+};
+
+fn atomic(processes: &Membership) -> Properties {
+    properties::atomic_snapshot("snapshot", processes.set())
+}
+
+fn majorities(site: &Site<'_>) -> Quorums {
+    Quorums::majorities(site.host().processes())
+}
+
+/// Registers of many writers, by majorities.
+fn registers(site: &Site<'_>) -> impl Layer<register::Port> + use<> {
+    let host = site.host().at("register");
+    let links = site.links().at("register");
+    let (lane, status) = (links.lane(), links.status());
+    move |up: Addr<register::Indication>| multi_writer::spawn(&host, lane, &status, up)
+}
+
+/// Registers on quorums that do not meet.
+fn that_do_not_meet(site: &Site<'_>) -> impl Layer<register::Port> + use<> {
+    let host = site.host().at("register");
+    let (below, lane, status) = (host.at("access"), access_lane(site), site.links().status());
+    move |up: Addr<register::Indication>| {
+        let access = |up: Addr<quorum_access::Indication<Registers>>| {
+            classical::spawn(&below, of_one(), Registers::default(), lane, &status, up)
+        };
+        by_quorum_access::spawn(&host, access, up)
+    }
+}
+
+fn from_registers<R: Layer<register::Port>>(
+    site: &Site<'_>,
+    registers: R,
+) -> impl Layer<snapshot::Port> + use<R> {
+    let host = site.host().at("snapshot");
+    move |up: Addr<Indication>| snapshot_from_registers::spawn(&host, registers, up)
+}
+
+fn by_access(site: &Site<'_>, quorums: Quorums) -> impl Layer<snapshot::Port> + use<> {
+    let host = site.host().at("snapshot");
+    let (below, lane, status) = (host.at("access"), access_lane(site), site.links().status());
+    move |up: Addr<Indication>| {
+        let access = |up: Addr<quorum_access::Indication<Vector>>| {
+            classical::spawn(&below, quorums, Vector::default(), lane, &status, up)
+        };
+        snapshot_by_quorum_access::spawn(&host, access, up)
+    }
+}
+
+/// One snapshot, of which each process updates its own segment.
+pub(super) fn door(site: &Site<'_>, snapshot: impl Layer<snapshot::Port>) -> Door {
+    let requests = snapshot.attach(site.application());
+    let operate = requests.with(|Operation { number, action, .. }| Request {
+        operation: number,
+        action: match action {
+            Action::Read => snapshot::Action::Scan,
+            Action::Write(value) => snapshot::Action::Update(value),
+        },
+    });
+    Door::Operate(Objects::new(1, operate))
+}
+
+/// One agreement, on sets: each process proposes things of its own, again after each decision.
+pub(super) fn agreement(
+    site: &Site<'_>,
+    spawn: impl FnOnce(&SimHost, Addr<agreed::Indication<Bits>>) -> Addr<Propose<Bits>>,
+) -> Door {
+    let host = site.host().at("agreement");
+    let door = spawn(&host, site.application());
+    let first = 8 * (host.me().rank() as u64 - 1);
+    let operate = door.with(move |Operation { number, .. }| Propose {
+        operation: number,
+        value: Bits(1 << ((first + number % 8) % 64)),
+    });
+    Door::Operate(Objects {
+        readable: false,
+        ..Objects::new(1, operate)
+    })
+}

@@ -1,0 +1,210 @@
+//! Terminating reliable broadcast.
+use super::{BOOK, liveness, safety};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Timing, Twin, formula,
+    },
+    gaps::Gap,
+    handles::builder,
+    scenario::Faults,
+    site::{Door, Site},
+};
+use quorate_abstractions::{
+    Subscribe,
+    link::{self, Links},
+    perfect,
+    terminating::{Broadcast, Deliver, Outcome},
+};
+use quorate_broadcast::terminating::{self, Data};
+use quorate_consensus::hierarchical;
+use quorate_core::{Addr, Host, Layer, Membership, Observation, Observe, ProcessId};
+use quorate_sim::properties::{self, Properties};
+use quorate_stacks::stack;
+
+pub(super) const ABSTRACTION: &str = "terminating reliable broadcast";
+
+const PROPERTIES: &[Property] = &[
+    liveness(
+        "TRB1",
+        "validity: a correct source delivers what it broadcasts",
+    ),
+    safety(
+        "TRB2",
+        "uniform agreement: no two processes deliver differently in an instance",
+    ),
+    safety(
+        "TRB3",
+        "integrity: once, what the source broadcast, or that it is faulty if it has crashed",
+    ),
+    liveness(
+        "TRB4",
+        "termination: if the source broadcasts or crashes, every correct process delivers",
+    ),
+];
+
+pub(super) static ALL: &[Algorithm] = &[Algorithm {
+    name: "terminating",
+    gap: Gap::Repeats("the source's message in flight; consensus goes on"),
+    handle: builder("terminating"),
+    aliases: &["terminating-reliable"],
+    title: "by consensus",
+    abstraction: ABSTRACTION,
+    file: "crates/broadcast/src/terminating.rs",
+    source: BOOK,
+    timing: Timing::Synchronous,
+    bound: Bound::Any,
+    detector: Detector::Perfect,
+    over: &[
+        "best-effort broadcast",
+        "perfect failure detector",
+        "uniform consensus",
+    ],
+    properties: PROPERTIES,
+    cost: Some(Cost {
+        messages: formula("n²−1", |s| s.n.pow(2) - 1),
+        steps: formula("n", |s| if s.n > 1 { s.n } else { 0 }),
+        one_dead: Some(OneDead {
+            which: Dead::First,
+            messages: formula("(n−1)²", |s| (s.n - 1).pow(2)),
+            steps: formula("D + n−1", |s| s.d + s.n - 1),
+        }),
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("k + 2(n−1)²", |s| s.k + 2 * (s.n - 1).pow(2)),
+            steps: Some(formula("D + 2(n−1) (D if n = 2)", |s| {
+                if s.n > 2 { s.d + 2 * (s.n - 1) } else { s.d }
+            })),
+        }),
+    }),
+    reads: None,
+    rate: "none",
+    memory: "O(n) an instance under way, one a source; requests that wait for their turn",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "terminating",
+        done: "Deliver",
+        wire: |site| {
+            let (host, links, detector) = (site.host(), site.links(), site.perfect());
+            door(stack::terminating(&host, links, &detector, up(site)))
+        },
+        check: |processes| check_at(processes, "terminating"),
+    },
+    twins: &[
+        Twin {
+            name: "terminating-without-reports",
+            aliases: &[],
+            spoiled: "what the failure detector says is not heard, but by consensus",
+            breaks: "TRB4",
+            under: Faults::ONE_CRASH,
+            wire: |site| spoiled(site, &Addr::nowhere(), |delivery| delivery),
+        },
+        Twin {
+            name: "terminating-with-errors",
+            aliases: &[],
+            spoiled: "the failure detector reports processes that have not crashed",
+            breaks: "TRB3",
+            under: Faults::NONE,
+            wire: |site| spoiled(site, &site.erring(), |delivery| delivery),
+        },
+        Twin {
+            name: "anybodys-data",
+            aliases: &[],
+            spoiled: "data counts as that of the first process, whoever sent it",
+            breaks: "TRB3",
+            under: Faults::NONE,
+            wire: |site| {
+                let first = site.host().processes().coordinator(1);
+                spoiled(site, &site.perfect(), move |delivery| link::Deliver {
+                    from: first,
+                    ..delivery
+                })
+            },
+        },
+        Twin {
+            name: "terminating-not-uniform",
+            aliases: &[],
+            spoiled: "the consensus below is regular, and does not bind those who crash",
+            breaks: "TRB2",
+            under: Faults::ONE_CRASH,
+            wire: wire_not_uniform,
+        },
+    ],
+}];
+
+/// The properties of the broadcast at this path, and of the consensus that it brings along.
+pub(super) fn check_at(processes: &Membership, path: &str) -> Properties {
+    let mut all = properties::terminating(processes, path);
+    for source in processes.iter() {
+        let consensus = format!("{path}/{source}/consensus");
+        all.extend(properties::consensus(processes, &consensus));
+    }
+    all
+}
+
+/// The end of an instance. Who delivers that the source is faulty is done with it as well.
+struct Ended(Deliver);
+
+impl Observe for Ended {
+    fn observe(&self) -> Observation {
+        let mut observation = self.0.observe();
+        if self.0.outcome == Outcome::SenderFaulty {
+            observation.label = "Deliver";
+        }
+        observation
+    }
+}
+
+fn up(site: &Site<'_>) -> Addr<Deliver> {
+    site.application().with(Ended)
+}
+
+fn door(door: Addr<Broadcast>) -> Door {
+    Door::Broadcast(door.with(|payload| Broadcast { payload }))
+}
+
+/// Over this detector, but for consensus; the data that arrive are altered so.
+fn spoiled(
+    site: &Site<'_>,
+    detector: &Subscribe<perfect::Crash>,
+    alter: impl Fn(link::Deliver<Data>) -> link::Deliver<Data> + Send + Sync + 'static,
+) -> Door {
+    let (host, links) = (
+        site.host().at("terminating"),
+        site.links().at("terminating"),
+    );
+    let lane = links.lane();
+    let altered = |up: Addr<link::Deliver<Data>>| lane.attach(up.with(alter));
+    let perfect = site.perfect();
+    let consensus = |source, up| stack::consensus_of(source, &host, &links, &perfect).attach(up);
+    door(terminating::spawn(
+        &host,
+        altered,
+        &links.status(),
+        consensus,
+        detector,
+        up(site),
+    ))
+}
+
+fn wire_not_uniform(site: &Site<'_>) -> Door {
+    let (host, links) = (
+        site.host().at("terminating"),
+        site.links().at("terminating"),
+    );
+    let detector = site.perfect();
+    let consensus = |source: ProcessId, up| {
+        let at = source.to_string();
+        let (host, links) = (host.at(&at).at("regular"), links.at(&at).at("regular"));
+        hierarchical::spawn(&host, links.lane(), &links.status(), &detector, up)
+    };
+    door(terminating::spawn_regular(
+        &host,
+        links.lane(),
+        &links.status(),
+        consensus,
+        &detector,
+        up(site),
+    ))
+}

@@ -1,0 +1,92 @@
+use super::*;
+use quorate_core::Membership;
+use quorate_stacks::{
+    agreements::{Commit, Consensus},
+    registers::Registers,
+};
+use std::{collections::BTreeSet, path::Path};
+
+#[test]
+fn names_are_unique_and_lower_layers_exist() {
+    let mut names = BTreeSet::new();
+    for algorithm in all() {
+        for name in [&algorithm.name].into_iter().chain(algorithm.aliases) {
+            assert!(names.insert(*name), "{name} is the name of two");
+        }
+        for below in algorithm.over {
+            let is_edge = ["fair-loss link", "heartbeats"].contains(below);
+            assert!(
+                is_edge || all().any(|a| a.abstraction == *below),
+                "{} stands on {below}, which nothing implements",
+                algorithm.name
+            );
+        }
+    }
+    for (_, twin) in twins() {
+        assert!(names.insert(twin.name), "{} is the name of two", twin.name);
+    }
+}
+
+#[test]
+fn every_algorithm_has_a_file_and_a_twin() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for algorithm in all() {
+        assert!(root.join(algorithm.file).is_file(), "{}", algorithm.file);
+        assert!(!algorithm.twins.is_empty(), "{}", algorithm.name);
+    }
+}
+
+/// What the entry promises is what is checked, and in that order; and a twin breaks one of it.
+#[test]
+fn what_is_promised_is_checked() {
+    let three = Membership::of_size(3).unwrap();
+    for algorithm in all() {
+        let checked = (algorithm.simulation.check)(&three);
+        let checked: Vec<&str> = checked.iter().map(|property| property.tag()).collect();
+        let promised: Vec<&str> = algorithm.properties.iter().map(|p| p.tag).collect();
+        assert!(
+            checked.starts_with(&promised),
+            "{}: {promised:?} are promised, {checked:?} are checked",
+            algorithm.name
+        );
+        for twin in algorithm.twins {
+            assert!(promised.contains(&twin.breaks), "{}", twin.name);
+        }
+    }
+}
+
+#[test]
+fn every_one_of_the_agreements_is_found_by_its_name_which_is_that_of_its_algorithm() {
+    for consensus in Consensus::all() {
+        assert_eq!(consensus.name().parse::<Consensus>(), Ok(consensus));
+        let entry = find(consensus.name()).unwrap();
+        let kind = if consensus.is_uniform() {
+            "uniform"
+        } else {
+            "regular"
+        };
+        assert_eq!(entry.abstraction, format!("{kind} consensus"));
+    }
+    for commit in Commit::all() {
+        assert_eq!(commit.name().parse::<Commit>(), Ok(commit));
+        let entry = find(commit.name()).unwrap();
+        assert_eq!(entry.abstraction, "atomic commit");
+    }
+    let unknown = "raffle".parse::<Consensus>().unwrap_err().to_string();
+    assert!(unknown.contains("consensus `raffle`") && unknown.contains("leader-driven"));
+    let unknown = "three-phase".parse::<Commit>().unwrap_err().to_string();
+    assert!(unknown.contains("commit `three-phase`") && unknown.contains("two-phase"));
+}
+
+#[test]
+fn every_one_of_the_registers_is_found_by_its_name_which_is_that_of_its_algorithm() {
+    for registers in Registers::all() {
+        assert_eq!(registers.name().parse::<Registers>(), Ok(registers));
+        let entry = find(registers.name()).unwrap();
+        assert!(entry.abstraction.ends_with("register"));
+        let one_writer = entry.abstraction.starts_with("(1,N)");
+        assert_eq!(registers.has_one_writer(), one_writer, "{registers}");
+    }
+    let unknown = "cash".parse::<Registers>().unwrap_err().to_string();
+    assert!(unknown.contains("`cash`") && unknown.contains("majority-voting"));
+}

@@ -1,0 +1,299 @@
+//! Broadcasts in an order.
+use super::{first_in_first_out::ORDERED, liveness, safety};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Size, Timing, Twin, formula,
+    },
+    gaps::Gap,
+    handles::named,
+    scenario::Faults,
+    site::{Door, Site},
+};
+use quorate_abstractions::{
+    Subscribe, consensus, eventually_perfect, leader::Trust, link::Links, regular_total_order,
+    reliable, total_order, uniform,
+};
+use quorate_broadcast::{by_consensus, by_consensus_on_messages, by_leader};
+use quorate_core::{Addr, Host, Membership};
+use quorate_sim::properties::{self, Properties};
+use quorate_stacks::stack;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+const TOTAL: &[Property] = &[
+    liveness(
+        "TOB1",
+        "validity: a correct process delivers its own broadcasts",
+    ),
+    safety("TOB2", "no duplication"),
+    safety("TOB3", "no creation"),
+    liveness(
+        "TOB4",
+        "uniform agreement: what any process delivers, every correct one delivers",
+    ),
+    safety(
+        "TOB5",
+        "uniform total order: of two delivery sequences, one is a prefix",
+    ),
+    ORDERED,
+];
+
+const REGULAR: &[Property] = &[
+    TOTAL[0],
+    TOTAL[1],
+    TOTAL[2],
+    liveness(
+        "TOB4",
+        "agreement: what a correct process delivers, every correct one delivers",
+    ),
+    safety(
+        "TOB5",
+        "total order: of two correct processes' delivery sequences, one is a prefix",
+    ),
+    ORDERED,
+];
+
+pub(super) static ALL: &[Algorithm] = &[ON_MESSAGES, BY_CONSENSUS, BY_LEADER];
+
+const BY_CONSENSUS: Algorithm = Algorithm {
+    name: "by-consensus",
+    gap: Gap::Ends(
+        "consensus goes on; where the broadcast below lost a batch, nothing is delivered from there on",
+    ),
+    handle: named("broadcast", ""),
+    aliases: &["total-order"],
+    title: "by consensus",
+    abstraction: "uniform total-order broadcast",
+    file: "crates/broadcast/src/by_consensus.rs",
+    source: "Chandra, Toueg: Unreliable Failure Detectors for Reliable Distributed Systems, 1996",
+    timing: Timing::EventuallySynchronous,
+    bound: Bound::Minority,
+    detector: Detector::EventuallyPerfect,
+    over: &["uniform reliable broadcast", "uniform consensus"],
+    properties: TOTAL,
+    cost: Some(Cost {
+        messages: formula("(2n+3)(n−1)", |s| (2 * s.n + 3) * (s.n - 1)),
+        steps: formula("6 (n ≥ 4)", |s| match s.n {
+            1 => 0,
+            2 | 3 => 5,
+            _ => 6,
+        }),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("2(n−1)² + 3n−5", |s| {
+                2 * (s.n - 1).pow(2) + 3 * s.n - 5
+            }),
+            steps: formula("6 (n ≥ 4)", |s| if s.n > 3 { 6 } else { 5 }),
+        }),
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("k + 2(n−1)² + 5n−7 (n ≥ 3)", relayed),
+            steps: None,
+        }),
+    }),
+    reads: None,
+    rate: "none",
+    memory: "unordered messages, early decisions, a counter an origin",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "total-order",
+        done: "Deliver",
+        wire: wire_total_order,
+        check: check_total_order,
+    },
+    twins: &[Twin {
+        name: "as-they-come",
+        aliases: &[],
+        spoiled: "decisions are applied in the order in which they come, not in that of the instances",
+        breaks: "TOB5",
+        under: Faults::ONE_CRASH,
+        wire: wire_as_they_come,
+    }],
+};
+
+const ON_MESSAGES: Algorithm = Algorithm {
+    name: "by-consensus-on-messages",
+    gap: Gap::Ends(
+        "a message that the broadcast below lost comes with the decision that orders it; where \
+             consensus has forgotten that, too, nothing is delivered from there on",
+    ),
+    handle: named("broadcast", ""),
+    aliases: &["total-order-regular"],
+    title: "by consensus on messages",
+    abstraction: "regular total-order broadcast",
+    file: "crates/broadcast/src/by_consensus_on_messages.rs",
+    over: &["reliable broadcast", "regular consensus"],
+    properties: REGULAR,
+    cost: Some(Cost {
+        messages: formula("(2n+3)(n−1)", |s| (2 * s.n + 3) * (s.n - 1)),
+        steps: formula("5", |s| if s.n > 1 { 5 } else { 0 }),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("2(n−1)² + 3n−5", |s| {
+                2 * (s.n - 1).pow(2) + 3 * s.n - 5
+            }),
+            steps: formula("5", |_| 5),
+        }),
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("k + 2(n−1)² + 5n−7 (n ≥ 3)", relayed),
+            steps: None,
+        }),
+    }),
+    memory: "unordered messages, early decisions, a counter an origin",
+    simulation: Simulation {
+        wire: |site| on_messages(site, &site.eventually_perfect()),
+        check: |processes| {
+            let mut all = properties::regular_total_order(processes, "total-order");
+            all.push(properties::first_in_first_out_order("total-order"));
+            all.extend(properties::reliable(processes, "total-order/reliable"));
+            all.extend(properties::consensus(processes, "consensus"));
+            all
+        },
+        ..BY_CONSENSUS.simulation
+    },
+    twins: &[Twin {
+        name: "on-messages-patient",
+        aliases: &[],
+        spoiled: "nobody ever suspects a coordinator of consensus",
+        breaks: "TOB1",
+        under: Faults::ONE_CRASH,
+        wire: |site| on_messages(site, &Addr::nowhere()),
+    }],
+    ..BY_CONSENSUS
+};
+
+const BY_LEADER: Algorithm = Algorithm {
+    name: "by-leader",
+    gap: Gap::Repeats(
+        "what ballots repeat, and batches that are not ordered or that the receiver may lack; who is \
+             behind what is kept gets a snapshot",
+    ),
+    handle: named("broadcast", ""),
+    aliases: &[],
+    title: "driven by a leader",
+    file: "crates/broadcast/src/by_leader.rs",
+    source: "Lamport: The Part-Time Parliament, 1998",
+    over: &["perfect link", "eventual leader"],
+    cost: Some(Cost {
+        messages: formula("n²−1", |s| s.n.pow(2) - 1),
+        steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
+            steps: formula("2", |_| 2),
+        }),
+        // Who lacks the payload waits for a while before it asks: that takes time, not steps. Of two
+        // processes none may crash: the other waits for the promise that it has asked for.
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("n² + 3n−5 − 2k (n ≥ 3)", |s| match s.n {
+                2 => s.k + 1,
+                n => n.pow(2) + 3 * n - 5 - 2 * s.k,
+            }),
+            steps: None,
+        }),
+    }),
+    memory: "unordered messages; ordered ones that some process may lack, up to a limit an origin",
+    rejoins: true,
+    simulation: Simulation {
+        wire: |site| by_leader(site, &site.leader()),
+        check: |processes| properties::total_order(processes, "total-order"),
+        ..BY_CONSENSUS.simulation
+    },
+    twins: &[Twin {
+        name: "ordered-by-the-dead",
+        aliases: &[],
+        spoiled: "what the leader detector says is not heard",
+        breaks: "TOB1",
+        under: Faults::ONE_CRASH,
+        wire: |site| by_leader(site, &Addr::nowhere()),
+    }],
+    ..BY_CONSENSUS
+};
+
+/// What a crash of the sender costs where survivors relay its message, then agree on it without their
+/// first coordinator. Of two processes none may crash: the other waits for that coordinator.
+fn relayed(s: Size) -> u64 {
+    match s.n {
+        2 => s.k + 3,
+        n => s.k + 2 * (n - 1).pow(2) + 5 * n - 7,
+    }
+}
+
+/// Decisions numbered as they come.
+fn renumbered(up: Addr<consensus::Decide>) -> Addr<consensus::Decide> {
+    let taken = Arc::new(AtomicU64::new(0));
+    up.with(move |decision: consensus::Decide| consensus::Decide {
+        instance: taken.fetch_add(1, Relaxed) + 1,
+        ..decision
+    })
+}
+
+fn on_messages(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
+    let (host, links) = (
+        site.host().at("total-order"),
+        site.links().at("total-order"),
+    );
+    let reliable = |up: Addr<reliable::Deliver>| stack::reliable(&host, &links, up);
+    let consensus = |up: Addr<consensus::Decide>| stack::consensus(&host, &links, detector, up);
+    let configuration = by_consensus_on_messages::Configuration::default();
+    let consensus = consensus::as_regular(consensus);
+    let up = site.application();
+    let door = by_consensus_on_messages::spawn(&host, configuration, reliable, consensus, up);
+    Door::Broadcast(door.with(|payload| regular_total_order::Broadcast { payload }))
+}
+
+fn by_leader(site: &Site<'_>, leader: &Subscribe<Trust>) -> Door {
+    let (host, links) = (
+        site.host().at("total-order"),
+        site.links().at("total-order"),
+    );
+    let (configuration, up) = (configuration(site), site.application());
+    let door = match site.rejoining() {
+        Some((journal, adopt)) => journal.keep(site.host().me(), up, |up| {
+            by_leader::spawn_reconfigurable(&host, configuration, &links, leader, adopt, up)
+        }),
+        None => by_leader::spawn(&host, configuration, &links, leader, up),
+    };
+    Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
+}
+
+fn configuration(site: &Site<'_>) -> by_consensus::Configuration {
+    by_consensus::Configuration {
+        instances: site.instances,
+        acceptances: site.acceptances,
+        ..Default::default()
+    }
+}
+
+fn wire_total_order(site: &Site<'_>) -> Door {
+    let (host, detector) = (site.host(), site.eventually_perfect());
+    let configuration = configuration(site);
+    let up = site.application();
+    let door = stack::total_order(&host, site.links(), &detector, configuration, up);
+    Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
+}
+
+fn wire_as_they_come(site: &Site<'_>) -> Door {
+    let (host, links) = (
+        site.host().at("total-order"),
+        site.links().at("total-order"),
+    );
+    let detector = site.eventually_perfect();
+    let uniform = |up: Addr<uniform::Deliver>| stack::uniform(&host, &links, up);
+    let consensus =
+        |up: Addr<consensus::Decide>| stack::consensus(&host, &links, &detector, renumbered(up));
+    let up = site.application();
+    let door = by_consensus::spawn(&host, configuration(site), uniform, consensus, up);
+    Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
+}
+
+fn check_total_order(processes: &Membership) -> Properties {
+    let mut all = properties::total_order(processes, "total-order");
+    all.extend(properties::uniform(processes, "uniform"));
+    all.extend(properties::consensus(processes, "consensus"));
+    all
+}

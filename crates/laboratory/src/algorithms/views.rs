@@ -1,0 +1,309 @@
+//! View synchrony over consensus: where nobody joins, and primary views.
+use super::{BOOK, liveness, membership, safety};
+use crate::{
+    algorithm::{
+        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
+        Simulation, Timing, Twin, formula,
+    },
+    gaps::Gap,
+    handles::named,
+    scenario::Faults,
+    site::{Door, Site},
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe,
+    consensus::{Decide, Propose},
+    eventually_perfect,
+    link::Links,
+    perfect,
+    view_synchrony::{Indication, Request},
+};
+use quorate_consensus::leader_driven;
+use quorate_core::{
+    Addr, Host, Membership, ProcessId,
+    message::digest,
+    wire::{self, Wire},
+};
+use quorate_membership::primary;
+use quorate_sim::properties::{self, Properties};
+use quorate_stacks::views;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// View synchrony where who is excluded joins again.
+const JOINS: &[Property] = &[
+    membership::VIEWS[0],
+    safety("VS2", "monotonicity: a process's views get higher"),
+    membership::VIEWS[2],
+    membership::VIEWS[3],
+    liveness(
+        "VS5",
+        "whoever is correct is in the last view, or was told that it is not",
+    ),
+    membership::VIEWS[5],
+    membership::VIEWS[6],
+    membership::VIEWS[7],
+    membership::VIEWS[8],
+    safety(
+        "VS10",
+        "nothing is swallowed: whoever is outside is told which of its broadcasts the others lack",
+    ),
+];
+
+/// False suspicions, all the time.
+const STORM: Faults = Faults {
+    storm: true,
+    ..Faults::NONE
+};
+
+pub(super) static ALL: &[Algorithm] = &[BY_CONSENSUS, PRIMARY];
+
+const BY_CONSENSUS: Algorithm = Algorithm {
+    name: "views-by-consensus",
+    gap: Gap::Repeats(
+        "what this process has broadcast in the view and is not stable, and what it has delivered, or \
+             its flush; consensus goes on",
+    ),
+    handle: named("views_with", ""),
+    aliases: &["view-synchrony"],
+    title: "by consensus",
+    abstraction: "view synchrony",
+    file: "crates/membership/src/by_consensus.rs",
+    source: BOOK,
+    timing: Timing::Synchronous,
+    bound: Bound::Any,
+    detector: Detector::Perfect,
+    over: &[
+        "best-effort broadcast",
+        "uniform consensus",
+        "perfect failure detector",
+    ],
+    properties: membership::VIEWS,
+    cost: Some(Cost {
+        messages: formula("n−1", |s| s.n - 1),
+        steps: formula("1", |s| u64::from(s.n > 1)),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("(n−1) + 2(n−1)²", |s| s.n - 1 + 2 * (s.n - 1).pow(2)),
+            steps: formula("1", |_| 1),
+        }),
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("k + 2(n−1)²", |s| s.k + 2 * (s.n - 1).pow(2)),
+            steps: None,
+        }),
+    }),
+    reads: None,
+    rate: "a report of n−1 messages every 32 deliveries",
+    memory: "what is delivered and not stable, at most 256 messages a member",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        ground: Ground::Links,
+        module: "views",
+        done: "Deliver",
+        wire: |site| by_consensus(site, &site.perfect()),
+        check: |processes| {
+            let mut all = properties::view_synchrony(processes, "views");
+            all.extend(properties::consensus(processes, "consensus"));
+            all
+        },
+    },
+    twins: &[
+        Twin {
+            name: "views-by-consensus-with-errors",
+            aliases: &[],
+            spoiled: "the failure detector reports processes that have not crashed",
+            breaks: "VS5",
+            under: Faults::NONE,
+            wire: |site| by_consensus(site, &site.erring()),
+        },
+        Twin {
+            name: "views-by-consensus-without-reports",
+            aliases: &[],
+            spoiled: "what the failure detector says is not heard",
+            breaks: "VS4",
+            under: Faults::ONE_CRASH,
+            wire: |site| by_consensus(site, &Addr::nowhere()),
+        },
+    ],
+};
+
+const PRIMARY: Algorithm = Algorithm {
+    name: "primary-views",
+    gap: Gap::Repeats(
+        "the view ends, and the next begins with what any member has delivered; flushes, requests to \
+             join and transfers are said again",
+    ),
+    handle: named("views_with", ""),
+    aliases: &[],
+    title: "primary views",
+    abstraction: "view synchrony with joins",
+    file: "crates/membership/src/primary.rs",
+    source: "Birman, Joseph: Exploiting Virtual Synchrony in Distributed Systems, 1987",
+    timing: Timing::EventuallySynchronous,
+    bound: Bound::Minority,
+    detector: Detector::EventuallyPerfect,
+    over: &[
+        "perfect link",
+        "uniform consensus",
+        "eventually perfect failure detector",
+    ],
+    properties: JOINS,
+    cost: Some(Cost {
+        messages: formula("n−1", |s| s.n - 1),
+        steps: formula("1", |s| u64::from(s.n > 1)),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("(n−1) + 2(n−1)²", |s| s.n - 1 + 2 * (s.n - 1).pow(2)),
+            steps: formula("1", |_| 1),
+        }),
+        sender_crashes: None,
+    }),
+    simulation: Simulation {
+        wire: |site| primary_views(site, &site.eventually_perfect()),
+        check: check_primary,
+        ..BY_CONSENSUS.simulation
+    },
+    twins: &[
+        Twin {
+            name: "unsuspecting-views",
+            aliases: &[],
+            spoiled: "no member is ever suspected",
+            breaks: "VS4",
+            under: Faults::ONE_CRASH,
+            wire: |site| primary_views(site, &Addr::nowhere()),
+        },
+        Twin {
+            name: "undecided-views",
+            aliases: &[],
+            spoiled: "each process takes its own proposal for the decision",
+            breaks: "VS3",
+            under: Faults::NONE,
+            wire: undecided,
+        },
+        Twin {
+            name: "swallowing-views",
+            aliases: &[],
+            spoiled: "the members are taken to have all that an excluded process has broadcast",
+            breaks: "VS10",
+            under: STORM,
+            wire: |site| counting(site, |p| Some((p, u64::MAX))),
+        },
+        Twin {
+            name: "writing-off-views",
+            aliases: &[],
+            spoiled: "the members are taken to have nothing that an excluded process has broadcast",
+            breaks: "VS10",
+            under: STORM,
+            wire: |site| counting(site, |_| None),
+        },
+    ],
+    ..BY_CONSENSUS
+};
+
+fn check_primary(processes: &Membership) -> Properties {
+    let mut all = properties::view_synchrony_with_joins(processes, "views");
+    all.extend(properties::consensus(processes, "consensus"));
+    all
+}
+
+fn by_consensus(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+    let (host, links) = (site.host().at("views"), site.links().at("views"));
+    let (up, back) = membership::user(site);
+    back(views::views_by_consensus(&host, &links, detector, up))
+}
+
+fn primary_views(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
+    let (host, links) = (site.host().at("views"), site.links().at("views"));
+    let (up, back) = member(site);
+    back(views::primary_views(
+        &host,
+        &links,
+        detector,
+        &site.leader(),
+        up,
+    ))
+}
+
+fn undecided(site: &Site<'_>) -> Door {
+    let (host, links) = (site.host().at("views"), site.links().at("views"));
+    let (up, back) = member(site);
+    let consensus = |up: Addr<Decide>| {
+        up.with(|Propose { instance, value }: Propose| Decide { instance, value })
+    };
+    let detector = site.eventually_perfect();
+    back(primary::spawn(
+        &host,
+        links.lane(),
+        &links.status(),
+        consensus,
+        &detector,
+        up,
+    ))
+}
+
+/// Primary views whose proposals say this of what the members have.
+fn counting(site: &Site<'_>, count: fn(ProcessId) -> Option<(ProcessId, u64)>) -> Door {
+    let (host, links) = (site.host().at("views"), site.links().at("views"));
+    let (up, back) = member(site);
+    let (detector, leader) = (site.eventually_perfect(), site.leader());
+    let processes = *host.processes();
+    let consensus = |up: Addr<Decide>| {
+        let (host, links) = (host.at("consensus"), links.at("consensus"));
+        let consensus = leader_driven::spawn(&host, links.lane(), &links.status(), &leader, up);
+        consensus.with(move |proposal: Propose| Propose {
+            value: match primary::Decision::decode(proposal.value.clone()) {
+                Ok(decision) => wire::encode(&primary::Decision {
+                    counts: processes.iter().filter_map(count).collect(),
+                    ..decision
+                }),
+                Err(_) => proposal.value,
+            },
+            ..proposal
+        })
+    };
+    let (lane, status) = (links.lane(), links.status());
+    back(primary::spawn(
+        &host, lane, &status, consensus, &detector, up,
+    ))
+}
+
+/// A user that answers `Block` at once, joins when it is excluded, and whose state is how many messages
+/// were delivered, and the sum of their contents: where it is told, and what to do with its door.
+fn member(site: &Site<'_>) -> (Addr<Indication>, impl FnOnce(Addr<Request>) -> Door + use<>) {
+    let door: Arc<OnceLock<Addr<Request>>> = Arc::default();
+    let (answers, told) = (door.clone(), site.application());
+    let sum = Mutex::new([0; 16]);
+    let up = Addr::new(move |indication: Indication| {
+        told.send(indication.clone());
+        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = match indication {
+            Indication::Block => Some(Request::BlockOk),
+            Indication::Excluded { .. } => Some(Request::Join),
+            Indication::StateWanted { view } => {
+                let state = Bytes::copy_from_slice(&*sum);
+                Some(Request::State { view, state })
+            }
+            Indication::State(state) => {
+                *sum = state.as_ref().try_into().unwrap_or_default();
+                None
+            }
+            Indication::Deliver(deliver) => {
+                let number = u128::from(digest(&deliver.payload)) << 64 | 1;
+                *sum = u128::from_le_bytes(*sum).wrapping_add(number).to_le_bytes();
+                None
+            }
+            Indication::View { .. } | Indication::Lost(_) => None,
+        };
+        if let (Some(answer), Some(door)) = (answer, answers.get()) {
+            door.send(answer);
+        }
+    });
+    let back = move |requests: Addr<Request>| {
+        let broadcasts = requests.with(|payload: Bytes| Request::Broadcast(payload));
+        // Nobody else has the cell, so it is empty.
+        _ = door.set(requests);
+        Door::Broadcast(broadcasts)
+    };
+    (up, back)
+}

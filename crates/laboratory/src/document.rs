@@ -1,0 +1,258 @@
+//! The texts that are generated from the entries: for the terminal, README.md and `docs/`.
+use crate::{
+    algorithm::{Algorithm, Cost, Dead, Property},
+    algorithms,
+};
+use std::fmt::{Result, Write};
+
+/// Every algorithm, a line each.
+pub fn list<'a>(chosen: impl IntoIterator<Item = &'a Algorithm>) -> String {
+    let mut text = String::new();
+    let _ = write_list(&mut text, chosen);
+    text
+}
+
+fn write_list<'a>(text: &mut String, chosen: impl IntoIterator<Item = &'a Algorithm>) -> Result {
+    let head = [
+        "name",
+        "abstraction",
+        "survives",
+        "detector",
+        "messages",
+        "properties",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(chosen.into_iter().map(|a| {
+        [
+            a.name.to_owned(),
+            a.abstraction.to_owned(),
+            a.bound.to_string(),
+            a.detector.to_string(),
+            messages(a).to_owned(),
+            tags(a.properties),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..head.len()).filter_map(width).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        writeln!(text, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// One algorithm in full, for a terminal.
+pub fn describe(algorithm: &Algorithm) -> String {
+    let mut text = String::new();
+    let _ = write_description(&mut text, algorithm);
+    text
+}
+
+fn write_description(text: &mut String, a: &Algorithm) -> Result {
+    writeln!(text, "{} — {}", a.name, a.abstraction)?;
+    let mut line = |name: &str, value: &str| match value {
+        "" | "none" | "–" => Ok(()),
+        _ => writeln!(text, "  {name:<10} {value}"),
+    };
+    line("also", &a.aliases.join(", "))?;
+    line("model", &model(a))?;
+    line("over", &a.over.join(", "))?;
+    line("detector", &a.detector.to_string())?;
+    for (what, messages, steps) in costs(a) {
+        line("cost", &format!("{what}: {}", cost(&messages, &steps)))?;
+    }
+    line("rate", a.rate)?;
+    line("memory", a.memory)?;
+    line("handle", &a.reached())?;
+    line("source", a.source)?;
+    line("file", a.file)?;
+    for Property { tag, kind, says } in a.properties {
+        line(tag, &format!("{says} ({kind})"))?;
+    }
+    for twin in a.twins {
+        let shows = format!("{}; breaks {}", twin.spoiled, twin.breaks);
+        line("twin", &format!("{}: {shows}", twin.name))?;
+    }
+    Ok(())
+}
+
+fn model(a: &Algorithm) -> String {
+    format!("{}, crash-stop; survives {}", a.timing, a.bound)
+}
+
+/// The circumstances, messages and steps of every cost that is stated.
+fn costs(a: &Algorithm) -> Vec<(String, String, String)> {
+    let of = |cost: Option<Cost>| cost.map(circumstances).unwrap_or_default();
+    if a.reads.is_none() {
+        let plain = |(when, messages, steps): (&str, _, _)| (when.to_owned(), messages, steps);
+        return of(a.cost).into_iter().map(plain).collect();
+    }
+    let named = |what: &'static str| {
+        move |(when, messages, steps): (&str, _, _)| (format!("{what}, {when}"), messages, steps)
+    };
+    let (write, read) = a.verbs();
+    let writes = of(a.cost).into_iter().map(named(write));
+    writes
+        .chain(of(a.reads).into_iter().map(named(read.unwrap_or(write))))
+        .collect()
+}
+
+/// The circumstances, messages and steps of one operation.
+fn circumstances(cost: Cost) -> Vec<(&'static str, String, String)> {
+    let Cost {
+        messages,
+        steps,
+        one_dead,
+        sender_crashes,
+    } = cost;
+    let mut all = vec![(
+        "failure-free",
+        messages.text.to_owned(),
+        steps.text.to_owned(),
+    )];
+    if let Some(dead) = one_dead {
+        let which = match dead.which {
+            Dead::Last => "another process dead",
+            Dead::First => "p1 dead",
+        };
+        all.push((
+            which,
+            dead.messages.text.to_owned(),
+            dead.steps.text.to_owned(),
+        ));
+    }
+    if let Some(crash) = sender_crashes {
+        let steps = crash.steps.map_or("–", |steps| steps.text);
+        all.push((
+            "sender crashes after k sends",
+            crash.messages.text.to_owned(),
+            steps.to_owned(),
+        ));
+    }
+    all
+}
+
+fn cost(messages: &str, steps: &str) -> String {
+    let plural = |count: &str, thing: &str| match count {
+        "1" => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    };
+    match steps {
+        "–" => plural(messages, "message"),
+        _ => format!("{}, {}", plural(messages, "message"), plural(steps, "step")),
+    }
+}
+
+fn messages(a: &Algorithm) -> &'static str {
+    match &a.cost {
+        Some(cost) => cost.messages.text,
+        None => "–",
+    }
+}
+
+/// The tags, runs of the same prefix drawn together: `TOB1–5, FRB5`.
+fn tags(properties: &[Property]) -> String {
+    let mut groups: Vec<(&str, &str, &str)> = Vec::new();
+    for Property { tag, .. } in properties {
+        let (prefix, number) = tag.split_at(tag.trim_end_matches(char::is_numeric).len());
+        match groups.last_mut() {
+            Some((known, _, last)) if *known == prefix => *last = number,
+            _ => groups.push((prefix, number, number)),
+        }
+    }
+    let group = |(prefix, first, last): &(&str, &str, &str)| {
+        let rest = if first == last { "" } else { last };
+        let dash = if rest.is_empty() { "" } else { "–" };
+        format!("{prefix}{first}{dash}{rest}")
+    };
+    groups.iter().map(group).collect::<Vec<_>>().join(", ")
+}
+
+/// The table of README.md.
+pub fn table() -> String {
+    let mut text = String::new();
+    let _ = write_table(&mut text);
+    text
+}
+
+fn write_table(text: &mut String) -> Result {
+    writeln!(
+        text,
+        "| abstraction | algorithm | survives | detector | messages, failure-free | steps | \
+         properties checked |\n|---|---|---|---|---|---|---|"
+    )?;
+    for a in algorithms::all() {
+        let steps = a.cost.map_or("–", |cost| cost.steps.text);
+        writeln!(
+            text,
+            "| {} | [{}]({}) | {} | {} | {} | {steps} | {} |",
+            a.abstraction,
+            a.title,
+            a.file,
+            a.bound,
+            a.detector,
+            a.cost.map_or(a.rate, |cost| cost.messages.text),
+            tags(a.properties)
+        )?;
+    }
+    Ok(())
+}
+
+/// `docs/algorithms.md`.
+pub fn page() -> String {
+    let mut text = String::from(
+        "# Algorithms\n\n\
+         <!-- Generated from the laboratory: UPDATE_GOLDEN=1 cargo test -p quorate-laboratory --test documents -->\n\n\
+         Every algorithm: its model, what it stands on, what it promises, what it costs, and what it looks\n\
+         like when one rule of it is spoiled. `quorate sim NAME` runs it against an adversary, twins too.\n\n\
+         Costs are exact, of one operation on ideal lower layers: messages that a process sends to itself\n\
+         are not counted, those to crashed processes are; a step is the time of one message, and D the\n\
+         steps after which the failure detector reports a crash. Tests assert them for n = 2 … 8.\n",
+    );
+    for algorithm in algorithms::all() {
+        let _ = write_section(&mut text, algorithm);
+    }
+    text
+}
+
+fn write_section(text: &mut String, a: &Algorithm) -> Result {
+    writeln!(text, "\n## {}\n", a.name)?;
+    writeln!(text, "{}: [{}](../{}).\n", a.abstraction, a.title, a.file)?;
+    let mut item = |name: &str, value: &str| match value {
+        "" | "none" | "–" => Ok(()),
+        _ => writeln!(text, "- **{name}:** {value}"),
+    };
+    item("also called", &a.aliases.join(", "))?;
+    item("model", &model(a))?;
+    item("stands on", &a.over.join(", "))?;
+    item("failure detector", &a.detector.to_string())?;
+    item("rate", a.rate)?;
+    item("memory", a.memory)?;
+    item("handle", &a.reached())?;
+    item("source", a.source)?;
+    let costs = costs(a);
+    if !costs.is_empty() {
+        writeln!(text, "\n| cost | messages | steps |\n|---|---|---|")?;
+    }
+    for (what, messages, steps) in costs {
+        writeln!(text, "| {what} | {messages} | {steps} |")?;
+    }
+    writeln!(text, "\n| property | kind | |\n|---|---|---|")?;
+    for Property { tag, kind, says } in a.properties {
+        writeln!(text, "| {tag} | {kind} | {says} |")?;
+    }
+    if !a.twins.is_empty() {
+        writeln!(text, "\n| broken twin | spoiled | breaks |\n|---|---|---|")?;
+    }
+    for twin in a.twins {
+        writeln!(
+            text,
+            "| `{}` | {} | {} |",
+            twin.name, twin.spoiled, twin.breaks
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! Every algorithm with its model, properties, costs and mutants, and what runs it against an adversary.
+//!
+//! - [`algorithm`]: what an entry says; [`algorithms`]: the entries.
+//! - [`site`]: on what the entries are wired in the simulator.
+//! - [`handles`]: by which handle of the library an algorithm is reached.
+//! - [`scenario`]: stacks, workloads and adversaries, from a seed.
+//! - [`matrix`]: every algorithm under every fault.
+//! - [`document`]: the texts that are generated from the entries.
+//!
+//! Nothing that is deployed depends on it: what a node runs is in `quorate-stacks`.
+
+pub mod algorithm;
+pub mod algorithms;
+pub mod document;
+pub mod gaps;
+pub mod handles;
+mod journal;
+pub mod matrix;
+pub mod scenario;
+pub mod site;

@@ -1,0 +1,78 @@
+//! What a scenario is about: an algorithm of the laboratory, or a broken twin of one.
+use crate::{
+    algorithm::{Algorithm, Twin, Wire},
+    algorithms,
+};
+use std::{fmt, str::FromStr};
+
+/// An algorithm, or a broken twin of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// The algorithm.
+    pub algorithm: &'static Algorithm,
+    /// The twin that runs in its place.
+    pub twin: Option<&'static Twin>,
+}
+
+impl Subject {
+    /// Every algorithm, and every twin.
+    pub fn all() -> impl Iterator<Item = Subject> {
+        let sound = algorithms::all().map(|algorithm| Subject {
+            algorithm,
+            twin: None,
+        });
+        let broken = algorithms::twins().map(|(algorithm, twin)| Subject {
+            algorithm,
+            twin: Some(twin),
+        });
+        sound.chain(broken)
+    }
+
+    /// The name by which commands know it.
+    pub fn name(&self) -> &'static str {
+        self.twin.map_or(self.algorithm.name, |twin| twin.name)
+    }
+
+    /// How it is wired.
+    pub fn wire(&self) -> Wire {
+        self.twin
+            .map_or(self.algorithm.simulation.wire, |twin| twin.wire)
+    }
+}
+
+impl PartialEq for Subject {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+impl Eq for Subject {}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No subject has this name.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there is no algorithm `{0}`: choose one of {names}", names = names())]
+pub struct UnknownSubject(String);
+
+fn names() -> String {
+    let names: Vec<_> = Subject::all().map(|subject| subject.name()).collect();
+    names.join(", ")
+}
+
+impl FromStr for Subject {
+    type Err = UnknownSubject;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSubject> {
+        let goes_by = |subject: &Subject| match subject.twin {
+            Some(twin) => twin.name == name || twin.aliases.contains(&name),
+            None => subject.algorithm.is_called(name),
+        };
+        Subject::all()
+            .find(goes_by)
+            .ok_or_else(|| UnknownSubject(name.to_owned()))
+    }
+}

@@ -1,0 +1,394 @@
+//! A process of a simulated world, with what an algorithm may stand on: ideal objects, or the real
+//! lower layers.
+use crate::{
+    algorithm::{Detector, Ground},
+    journal::Journal,
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    Subscribe, atomic_commit, eventually_perfect, fair_loss,
+    heartbeat::{self, Heard},
+    leader::Trust,
+    link::{self, Links},
+    perfect,
+};
+use quorate_broadcast::by_leader::Acceptances;
+use quorate_core::{Addr, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire};
+use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
+use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
+use quorate_sim::{IdealLinks, Oracle, SimHost, World};
+use std::{sync::Arc, time::Duration};
+
+/// A message that a link is to carry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// The receiver.
+    pub to: ProcessId,
+    /// How the sender names it.
+    pub number: u64,
+    /// The content.
+    pub bytes: Bytes,
+}
+
+/// A value that is proposed in an instance of consensus.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proposal {
+    /// The instance, counted from 1.
+    pub instance: u64,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// An operation on one of the objects that processes share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Operation {
+    /// The how-manieth operation of the process it is, counted from 1.
+    pub number: u64,
+    /// On which object, counted from 1.
+    pub object: u64,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What is to be done with a shared object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Read, scan or get it.
+    Read,
+    /// Write, update, set or propose this.
+    Write(Bytes),
+}
+
+/// Objects that processes share. Each answers an operation with an indication whose instance is the
+/// operation's number.
+pub struct Objects {
+    /// Operates.
+    pub operate: Addr<Operation>,
+    /// How many there are.
+    pub count: u64,
+    /// Who alone may write; `None`: everybody.
+    pub writer: Option<ProcessId>,
+    /// Whether they can be read.
+    pub readable: bool,
+    /// How many operations a process makes at most on each.
+    pub most: u64,
+}
+
+impl Objects {
+    /// Objects that every process reads and writes, as often as it likes.
+    pub fn new(count: u64, operate: Addr<Operation>) -> Self {
+        Objects {
+            operate,
+            count,
+            writer: None,
+            readable: true,
+            most: u64::MAX,
+        }
+    }
+}
+
+/// What can be asked of an algorithm.
+pub enum Door {
+    /// To broadcast a payload.
+    Broadcast(Addr<Bytes>),
+    /// To agree on a value in an instance.
+    Propose(Addr<Proposal>),
+    /// To vote in an instance of atomic commit.
+    Vote(Addr<atomic_commit::Propose>),
+    /// To send a message, and, of a link that never stops by itself, to stop.
+    Send {
+        /// Sends.
+        send: Addr<Message>,
+        /// Stops sending the message of this number to this process.
+        cancel: Option<Addr<(ProcessId, u64)>>,
+    },
+    /// To operate on shared objects, on each one operation after the other.
+    Operate(Objects),
+    /// Nothing.
+    Nothing,
+}
+
+/// Told of every indication that leaves a stack at its top.
+pub type Audience = Arc<dyn Fn(ProcessId, &Observation, Time) + Send + Sync>;
+
+/// Perfect links: ideal, or real ones over fair-loss links.
+#[derive(Clone)]
+pub enum SiteLinks {
+    /// Without retransmission.
+    Ideal(IdealLinks),
+    /// The same, whose status says nothing: for mutants that do not hear of gaps.
+    Deaf(IdealLinks),
+    /// With it.
+    Real(PerfectLinks<SimHost>),
+}
+
+impl Links for SiteLinks {
+    fn at(&self, segment: &str) -> Self {
+        match self {
+            SiteLinks::Ideal(links) => SiteLinks::Ideal(links.at(segment)),
+            SiteLinks::Deaf(links) => SiteLinks::Deaf(links.at(segment)),
+            SiteLinks::Real(links) => SiteLinks::Real(links.at(segment)),
+        }
+    }
+
+    fn status(&self) -> Subscribe<link::Status> {
+        match self {
+            SiteLinks::Ideal(links) => links.status(),
+            SiteLinks::Deaf(_) => Addr::nowhere(),
+            SiteLinks::Real(links) => links.status(),
+        }
+    }
+
+    fn open<M: Wire>(&self, up: Addr<link::Deliver<M>>) -> Addr<link::Send<M>> {
+        match self {
+            SiteLinks::Ideal(links) | SiteLinks::Deaf(links) => links.open(up),
+            SiteLinks::Real(links) => links.open(up),
+        }
+    }
+}
+
+/// What a stack runs on at every process.
+#[derive(Clone)]
+pub struct Below {
+    /// What is below it.
+    pub ground: Ground,
+    /// Whether links and detectors are the real ones.
+    pub real: bool,
+    /// The detector to supply.
+    pub detector: Detector,
+    /// What an ideal ◇P tells.
+    pub oracle: Oracle,
+    /// How long after a crash an ideal P reports it.
+    pub delay: Duration,
+    /// Whether processes start again: then a real link lets nobody in whom not enough know.
+    pub restarts: bool,
+    /// The users of what processes rejoin, if they do.
+    pub journal: Option<Journal>,
+    /// What a peer may owe a real link, in bytes, if not as much as usual.
+    pub limit: Option<usize>,
+}
+
+impl Below {
+    /// Ideal objects, whose detectors are accurate and report a crash after `delay`.
+    pub fn ideal(ground: Ground, detector: Detector, delay: Duration) -> Self {
+        Below {
+            ground,
+            real: false,
+            detector,
+            oracle: Oracle::accurate(delay),
+            delay,
+            restarts: false,
+            journal: None,
+            limit: None,
+        }
+    }
+
+    /// How the real links are set up.
+    fn links(&self) -> Configuration {
+        let usual = crash_stop();
+        Configuration {
+            admission: if self.restarts {
+                Admission::RestartSafe
+            } else {
+                Admission::CrashStop
+            },
+            rejoin: self.journal.as_ref().map(|_| "total-order".to_owned()),
+            queue_limit: self.limit.unwrap_or(usual.queue_limit),
+            ..usual
+        }
+    }
+}
+
+/// The real perfect link where nobody is ever started again, and whoever crashes may do so before
+/// anybody has met it.
+pub fn crash_stop() -> Configuration {
+    Configuration {
+        admission: Admission::CrashStop,
+        ..Configuration::default()
+    }
+}
+
+/// What the real P knows of the simulated network: a heartbeat each 100 milliseconds arrives within 400,
+/// and no more than so many in a row are lost to chance and to cuts.
+pub fn synchronous() -> exclude_on_timeout::Configuration {
+    exclude_on_timeout::Configuration::default().losses(24)
+}
+
+/// The failure detector of a site.
+enum Supplied {
+    None,
+    EventuallyPerfect(Subscribe<eventually_perfect::Indication>),
+    /// ◇P over heartbeats, which knows who is cut off, too.
+    Measured(increasing_timeout::Detector),
+    Perfect(Subscribe<perfect::Crash>),
+}
+
+/// One process of a world, for the wiring functions of the laboratory.
+pub struct Site<'w> {
+    world: &'w World,
+    p: ProcessId,
+    links: SiteLinks,
+    detector: Supplied,
+    oracle: Oracle,
+    /// How many consensus instances total order may have under way.
+    pub instances: u64,
+    /// To whom acceptances go in the leader-driven total order.
+    pub acceptances: Acceptances,
+    audience: Audience,
+    journal: Option<Journal>,
+}
+
+impl<'w> Site<'w> {
+    /// The process `p` of `world`, with this below.
+    pub fn new(world: &'w World, p: ProcessId, below: &Below) -> Self {
+        let host = world.host(p);
+        let real = below.real && below.ground != Ground::FairLoss;
+        let links = if real {
+            SiteLinks::Real(PerfectLinks::new(&host, below.links()))
+        } else {
+            SiteLinks::Ideal(world.links(p))
+        };
+        let mut site = Site {
+            world,
+            p,
+            links,
+            detector: Supplied::None,
+            oracle: below.oracle.clone(),
+            instances: 4,
+            acceptances: Acceptances::Everybody,
+            audience: Arc::new(|_, _, _| {}),
+            journal: below.journal.clone(),
+        };
+        site.detector = match below.detector {
+            _ if matches!(below.ground, Ground::FairLoss | Ground::Heartbeats) => Supplied::None,
+            Detector::None => Supplied::None,
+            Detector::Perfect if real => {
+                Supplied::Perfect(exclude_on_timeout::spawn_with_incarnations(
+                    &host.at("detector"),
+                    synchronous(),
+                    site.heartbeat(),
+                    &site.links.status(),
+                ))
+            }
+            Detector::Perfect => Supplied::Perfect(world.perfect(p, below.delay)),
+            Detector::EventuallyPerfect if real => Supplied::Measured(increasing_timeout::spawn(
+                &host.at("detector"),
+                increasing_timeout::Configuration::default(),
+                site.heartbeat(),
+            )),
+            Detector::EventuallyPerfect => {
+                Supplied::EventuallyPerfect(world.eventually_perfect(p, &below.oracle))
+            }
+        };
+        site
+    }
+
+    /// …whose indications are told to this audience.
+    #[must_use]
+    pub fn telling(mut self, audience: Audience) -> Self {
+        self.audience = audience;
+        self
+    }
+
+    /// …which hears of no gap, over ideal links: a mutant of whatever repeats what a gap has taken.
+    #[must_use]
+    pub fn deaf(mut self) -> Self {
+        if let SiteLinks::Ideal(links) = self.links {
+            self.links = SiteLinks::Deaf(links);
+        }
+        self
+    }
+
+    /// The process.
+    pub fn host(&self) -> SimHost {
+        self.world.host(self.p)
+    }
+
+    /// Its perfect links.
+    pub fn links(&self) -> &SiteLinks {
+        &self.links
+    }
+
+    /// What processes need that come back without their memory, if they do: where their states are, and
+    /// where one takes the place of another.
+    pub fn rejoining(&self) -> Option<(Journal, Addr<link::Adopt>)> {
+        let (Some(journal), SiteLinks::Real(links)) = (&self.journal, &self.links) else {
+            return None;
+        };
+        Some((journal.clone(), links.adopt()))
+    }
+
+    /// ◇P. Without a detector, one that says nothing.
+    pub fn eventually_perfect(&self) -> Subscribe<eventually_perfect::Indication> {
+        match &self.detector {
+            Supplied::None => Addr::nowhere(),
+            Supplied::EventuallyPerfect(detector) => detector.clone(),
+            Supplied::Measured(detector) => detector.suspicions.clone(),
+            Supplied::Perfect(detector) => perfect::as_eventually_perfect(detector),
+        }
+    }
+
+    /// Ω, over ◇P.
+    pub fn leader(&self) -> Subscribe<Trust> {
+        let host = self.host().at("leader");
+        match &self.detector {
+            Supplied::Measured(detector) => lowest_rank::spawn_by_reach(&host, &detector.reach),
+            Supplied::None | Supplied::EventuallyPerfect(_) | Supplied::Perfect(_) => {
+                lowest_rank::spawn(&host, &self.eventually_perfect())
+            }
+        }
+    }
+
+    /// P. Without it, one that says nothing.
+    pub fn perfect(&self) -> Subscribe<perfect::Crash> {
+        match &self.detector {
+            Supplied::None | Supplied::EventuallyPerfect(_) | Supplied::Measured(_) => {
+                Addr::nowhere()
+            }
+            Supplied::Perfect(detector) => detector.clone(),
+        }
+    }
+
+    /// An oracle that poses as P and errs, for broken twins: what it takes back was a crash to it.
+    pub fn erring(&self) -> Subscribe<perfect::Crash> {
+        let suspicions = self.world.eventually_perfect(self.p, &self.oracle);
+        suspicions.with(|up: Addr<perfect::Crash>| {
+            Addr::new(move |indication| match indication {
+                eventually_perfect::Indication::Suspect(q) => up.send(perfect::Crash(q)),
+                eventually_perfect::Indication::Restore(_) => {}
+            })
+        })
+    }
+
+    /// Heartbeats, for detectors.
+    pub fn heartbeat(&self) -> impl Layer<heartbeat::Port> + use<'_, 'w> {
+        move |up: Addr<Heard>| match &self.links {
+            SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => self.world.heartbeat(self.p, up),
+            SiteLinks::Real(links) => links.heartbeat(up),
+        }
+    }
+
+    /// Fair-loss links, for links.
+    pub fn fair_loss(&self) -> impl Layer<fair_loss::Port> + use<'_, 'w> {
+        |arrivals: Addr<fair_loss::Indication>| self.world.fair_loss(self.p, arrivals)
+    }
+
+    /// Where the top of the stack indicates.
+    pub fn application<T: Observe + Send + 'static>(&self) -> Addr<T> {
+        let (audience, p) = (self.audience.clone(), self.p);
+        self.world.application_with(p, move |indication: T, now| {
+            audience(p, &indication.observe(), now);
+        })
+    }
+
+    /// Starts the real links, once everything that stands on them is wired.
+    ///
+    /// # Panics
+    /// When the stack has opened a lane twice.
+    pub fn start(&self) {
+        if let SiteLinks::Real(links) = &self.links {
+            let started = links.start(self.world.fair_loss(self.p, links.arrivals()));
+            assert!(started.is_ok(), "every lane is opened once: {started:?}");
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! Every schedule at small size, of every broadcast of the laboratory: on ideal links and oracles, with
+//! every crash that the model allows, between steps and inside them, and every loss that a crash
+//! excuses. The same search finds every broken twin.
+//!
+//! How many classes of equivalent schedules there are, and where each twin is found, stands in
+//! `docs/exhaustive.md`; `UPDATE_GOLDEN=1` rewrites it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use quorate_abstractions::atomic_commit::{Propose, Vote};
+use quorate_core::{ProcessId, ProcessSet, Time};
+use quorate_laboratory::{
+    algorithm::{Algorithm, Ground, Wire},
+    algorithms,
+    site::{Action, Below, Door, Objects, Operation, Proposal, Site},
+};
+use quorate_sim::{Exhaustive, Exploration, Oracle, Timed, UNIT, World, golden};
+use std::{fmt::Write, fs, path::Path, time::Duration};
+
+/// What is asked of the processes, at any step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// p1 broadcasts once.
+    One,
+    /// p2 broadcasts once; it alone votes yes, or proposes in lattice agreement.
+    Second,
+    /// p1 broadcasts, and p2.
+    Two,
+    /// p1 broadcasts twice.
+    Twice,
+}
+
+/// A search: how many processes, what is asked of them, and how many may crash.
+#[derive(Clone, Copy)]
+struct Case {
+    n: usize,
+    load: Load,
+    crashes: usize,
+    /// The rank of who may falsely suspect all others, where the detector is ◇P or poses as P.
+    errs: Option<usize>,
+}
+
+const fn case(n: usize, load: Load, crashes: usize) -> Case {
+    Case {
+        n,
+        load,
+        crashes,
+        errs: None,
+    }
+}
+
+/// What every broadcast is searched for.
+const CASES: [(Case, &str); 4] = [
+    (case(2, Load::One, 1), "n = 2, one broadcast, one crash"),
+    (case(2, Load::Two, 0), "n = 2, two broadcasts"),
+    (case(2, Load::Two, 1), "n = 2, two broadcasts, one crash"),
+    (case(3, Load::One, 1), "n = 3, one broadcast, one crash"),
+];
+
+const fn erring(n: usize, crashes: usize, by: usize) -> Case {
+    Case {
+        errs: Some(by),
+        ..case(n, Load::One, crashes)
+    }
+}
+
+/// Where each broken twin is searched for: the smallest world that shows it. Only p1 may crash.
+const TWINS: &[(&str, Case)] = &[
+    ("loyal-to-the-dead", case(2, Load::One, 1)),
+    ("all-but-oneself", case(2, Load::One, 0)),
+    ("relayless", case(3, Load::One, 1)),
+    ("lazy-and-unsuspecting", case(3, Load::One, 1)),
+    ("all-ack-with-errors", erring(2, 1, 1)),
+    ("all-ack-without-reports", case(2, Load::Second, 1)),
+    ("one-ack", case(3, Load::One, 1)),
+    ("nothing-held-back", case(2, Load::Twice, 0)),
+    ("first-in-first-out-not-uniform", case(3, Load::One, 1)),
+    ("causal-without-past", case(2, Load::Twice, 0)),
+    ("causal-past-not-uniform", case(3, Load::One, 1)),
+    ("never-collecting", case(2, Load::Second, 1)),
+    ("causal-collected-not-uniform", case(3, Load::One, 1)),
+    ("never-waiting", case(2, Load::Twice, 0)),
+    ("causal-waiting-not-uniform", case(3, Load::One, 1)),
+    ("hierarchical-with-errors", erring(2, 0, 2)),
+    ("hierarchical-without-reports", case(2, Load::One, 1)),
+    ("uniform-hierarchical-with-errors", erring(2, 1, 1)),
+    ("led-by-the-dead", case(3, Load::One, 1)),
+    ("patient", case(3, Load::One, 1)),
+    ("one-report", case(3, Load::One, 0)),
+    ("non-blocking-with-errors", erring(2, 0, 2)),
+    ("non-blocking-without-reports", case(2, Load::One, 1)),
+    ("every-vote-a-yes", case(2, Load::Second, 0)),
+    ("as-they-come", case(2, Load::Two, 0)),
+    ("on-messages-patient", case(3, Load::Second, 1)),
+    ("ordered-by-the-dead", case(3, Load::Second, 1)),
+    ("first-come", case(2, Load::One, 0)),
+    ("terminating-without-reports", case(2, Load::One, 1)),
+    ("terminating-with-errors", erring(2, 0, 1)),
+    ("anybodys-data", case(2, Load::Second, 0)),
+    ("terminating-not-uniform", case(2, Load::One, 1)),
+    ("group-with-errors", erring(2, 0, 2)),
+    ("group-without-reports", case(2, Load::One, 1)),
+    ("views-with-errors", erring(2, 0, 2)),
+    ("awaiting-the-faulty", case(2, Load::One, 1)),
+    ("views-by-consensus-with-errors", erring(2, 0, 2)),
+    ("views-by-consensus-without-reports", case(2, Load::One, 1)),
+    ("unsuspecting-views", case(3, Load::One, 1)),
+    ("read-one-write-some", erring(2, 0, 1)),
+    ("forgetful-voters", case(2, Load::One, 0)),
+    ("impose-on-some", erring(2, 0, 1)),
+    ("impose-without-reports", case(2, Load::One, 1)),
+    ("forgetful-majority", case(2, Load::One, 0)),
+    ("consult-some", erring(2, 0, 1)),
+    ("consult-without-reports", case(2, Load::One, 1)),
+    ("forgetful-replicas", case(2, Load::One, 0)),
+    ("flooding-forgetful", case(2, Load::One, 0)),
+    ("quorums-of-one", case(2, Load::One, 0)),
+    ("register-on-quorums-of-one", case(2, Load::One, 0)),
+    ("segments-on-quorums-of-one", case(2, Load::One, 0)),
+    ("snapshot-on-quorums-of-one", case(2, Load::One, 0)),
+    ("scans-first", case(2, Load::Second, 0)),
+    ("agreement-on-quorums-of-one", case(2, Load::Two, 0)),
+];
+
+/// Twins whose shortest schedules no search gets to: seeds find them, in `scenarios.rs`.
+const TOO_DEEP: &[&str] = &[
+    "undecided-views",
+    "swallowing-views",
+    "writing-off-views",
+    "collects-once",
+];
+
+/// A search that tells apart what the algorithm's properties do.
+fn exhaustive(algorithm: &Algorithm) -> Exhaustive {
+    if algorithm.is_shared_object() {
+        Exhaustive::new().real_time()
+    } else {
+        Exhaustive::new()
+    }
+}
+
+/// The search for a twin.
+fn hunt(algorithm: &Algorithm, case: &Case) -> Exhaustive {
+    let mortal = ProcessSet::from_iter(ProcessId::from_rank(1));
+    exhaustive(algorithm)
+        .crashes(case.crashes)
+        .of(mortal)
+        .deepening()
+}
+
+/// What is done with a shared object, in words.
+fn operations(algorithm: &Algorithm, load: Load) -> String {
+    let (write, read) = algorithm.verbs();
+    match (load, read) {
+        (Load::Second, None) => format!(", p2 alone {write}s"),
+        (Load::Second, Some(read)) => format!(", p2 {write}s, the others {read}"),
+        (Load::One | Load::Twice, Some(read)) => format!(", p1 {write}s, the others {read}"),
+        (Load::Two, _) | (Load::One | Load::Twice, None) => format!(", all {write}"),
+    }
+}
+
+/// A case in words.
+fn describe(algorithm: &Algorithm, case: &Case) -> String {
+    let operations = operations(algorithm, case.load);
+    let load = match case.load {
+        _ if algorithm.abstraction.contains("consensus") => ", all propose",
+        Load::Second if algorithm.abstraction.contains("commit") => ", p2 alone votes yes",
+        _ if algorithm.abstraction.contains("commit") => ", all vote yes",
+        _ if algorithm.is_shared_object() => &operations,
+        _ if !is_broadcast(algorithm) => "",
+        Load::One => ", p1 broadcasts",
+        Load::Second => ", p2 broadcasts",
+        Load::Two => ", p1 and p2 broadcast",
+        Load::Twice => ", p1 broadcasts twice",
+    };
+    let crash = if case.crashes > 0 {
+        ", p1 may crash"
+    } else {
+        ""
+    };
+    let errs = case
+        .errs
+        .map_or(String::new(), |by| format!(", p{by} may err"));
+    format!("{}{load}{crash}{errs}", case.n)
+}
+
+fn world(algorithm: &Algorithm, wire: Wire, case: Case) -> World {
+    let world = World::new(case.n, 1, Timed::lock_step()).unwrap();
+    let simulation = &algorithm.simulation;
+    let mut below = Below::ideal(simulation.ground, algorithm.detector, Duration::ZERO);
+    if let Some(by) = case.errs {
+        below.oracle = errors(by, case.n);
+    }
+    for p in world.processes() {
+        let site = Site::new(&world, p, &below);
+        ask(&world, p, case.load, &wire(&site));
+        site.start();
+    }
+    world.check((simulation.check)(world.membership()));
+    world
+}
+
+/// One process suspects all others for a while.
+fn errors(by: usize, n: usize) -> Oracle {
+    let p = |rank| ProcessId::from_rank(rank).unwrap();
+    let later = Time::ZERO + UNIT;
+    (1..=n).fold(Oracle::accurate(Duration::ZERO), |oracle, rank| {
+        oracle.suspecting(p(by), p(rank), Time::ZERO, later)
+    })
+}
+
+fn ask(world: &World, p: ProcessId, load: Load, door: &Door) {
+    let payload = Bytes::from_static(b"m");
+    match door {
+        Door::Broadcast(door) => {
+            let times = match (load, p.rank()) {
+                (Load::One | Load::Two, 1) | (Load::Two | Load::Second, 2) => 1,
+                (Load::Twice, 1) => 2,
+                _ => 0,
+            };
+            for _ in 0..times {
+                world.request(p, Time::ZERO, door, payload.clone());
+            }
+        }
+        Door::Propose(door) => {
+            let value = Bytes::from(vec![p.rank() as u8]);
+            world.request(p, Time::ZERO, door, Proposal { instance: 1, value });
+        }
+        Door::Vote(door) => {
+            let instance = 1;
+            let vote = match load {
+                Load::Second if p.rank() != 2 => Vote::No,
+                Load::One | Load::Second | Load::Two | Load::Twice => Vote::Yes,
+            };
+            world.request(p, Time::ZERO, door, Propose { instance, vote });
+        }
+        Door::Operate(objects) => operate(world, p, load, objects),
+        Door::Send { .. } | Door::Nothing => {}
+    }
+}
+
+/// One operation a process: p1 writes, or p2, and the others read, or all write that may. What cannot be
+/// read p2 alone writes, or all do.
+fn operate(world: &World, p: ProcessId, load: Load, objects: &Objects) {
+    let may_write = objects.writer.is_none_or(|writer| writer == p);
+    let writes = match (load, p.rank()) {
+        (Load::One | Load::Twice, 1) | (Load::Second, 2) | (Load::Two, _) => may_write,
+        _ => false,
+    };
+    if !objects.readable && load == Load::Second && !writes {
+        return;
+    }
+    let action = if writes || !objects.readable {
+        Action::Write(Bytes::from(vec![p.rank() as u8]))
+    } else {
+        Action::Read
+    };
+    let (number, object) = (1, 1);
+    let operation = Operation {
+        number,
+        object,
+        action,
+    };
+    world.request(p, Time::ZERO, &objects.operate, operation);
+}
+
+/// Steps after which a search goes no deeper, for algorithms with rounds or a collection.
+fn depth(algorithm: &Algorithm) -> Option<usize> {
+    const DEPTHS: &[(&str, usize)] = &[
+        ("causal-collected", 6),
+        ("causal-collected-uniform", 6),
+        ("by-consensus-on-messages", 7),
+        ("by-consensus", 7),
+        ("by-leader", 7),
+        ("by-total-order", 7),
+    ];
+    let mut depths = DEPTHS.iter();
+    let found = depths.find(|(name, _)| *name == algorithm.name);
+    found.map(|(_, depth)| *depth)
+}
+
+fn search(algorithm: &Algorithm, case: Case) -> Exploration {
+    let mut search = exhaustive(algorithm).crashes(case.crashes);
+    if let Some(depth) = depth(algorithm) {
+        search = search.depth(depth);
+    }
+    let wire = algorithm.simulation.wire;
+    search.explore(|| world(algorithm, wire, case))
+}
+
+fn is_broadcast(algorithm: &Algorithm) -> bool {
+    algorithm.abstraction.ends_with("broadcast")
+}
+
+/// Searches every schedule of every broadcast; a table of how many classes of them there are.
+fn every_broadcast_holds() -> String {
+    let mut page = String::from(
+        "Every broadcast on ideal links and accurate detectors: every order of steps, every crash between\n\
+         two steps and inside one, every loss that a crash excuses. The numbers count classes of\n\
+         schedules that differ in nothing that any process can see; in every one of them every property\n\
+         holds. “To depth d”: the first d steps of every schedule, safety only beyond which nothing is\n\
+         said; – where the model forbids the crash.\n\n| algorithm |",
+    );
+    for (_, title) in CASES {
+        let _ = write!(page, " {title} |");
+    }
+    page.push_str("\n|---|---|---|---|---|\n");
+    for algorithm in algorithms::all().filter(|a| is_broadcast(a)) {
+        let _ = write!(page, "| {} |", algorithm.name);
+        for (case, title) in CASES {
+            let three = quorate_core::Membership::of_size(case.n).unwrap();
+            if case.crashes > algorithm.bound.most(&three) {
+                page.push_str(" – |");
+                continue;
+            }
+            let found = search(algorithm, case);
+            assert!(
+                found.found.is_none(),
+                "{}, {title}: {found}",
+                algorithm.name
+            );
+            let _ = match depth(algorithm) {
+                Some(depth) if found.truncated > 0 => {
+                    write!(
+                        page,
+                        " {} to depth {depth} |",
+                        found.truncated + found.executions
+                    )
+                }
+                _ => {
+                    assert!(found.complete, "{}, {title}: {found}", algorithm.name);
+                    write!(page, " {} |", found.executions)
+                }
+            };
+        }
+        page.push('\n');
+    }
+    page
+}
+
+/// What every shared object is searched for: p1 writes, or updates, and the others read.
+const SHARED: [(Case, Option<usize>, &str); 4] = [
+    (case(2, Load::One, 0), None, "n = 2"),
+    (case(2, Load::One, 1), None, "n = 2, one crash"),
+    (case(2, Load::Two, 0), None, "n = 2, all write that may"),
+    (case(3, Load::One, 1), Some(8), "n = 3, one crash"),
+];
+
+/// A search that made so many worlds was given up, and has not seen all schedules of its depth.
+const MOST: u64 = 1_000_000;
+
+/// Steps after which that search goes no deeper, for what operates again and again on what is below it.
+fn shared_depth(algorithm: &Algorithm, case: &Case) -> Option<usize> {
+    match (algorithm.name, case.n) {
+        ("snapshot-from-registers", 2) => Some(11),
+        ("snapshot-from-registers", _) => Some(5),
+        ("lattice-agreement", 2) => Some(18),
+        _ => None,
+    }
+}
+
+/// Searches every schedule of every shared object; a table of how many classes of them there are.
+fn every_shared_object_holds() -> String {
+    let mut page = String::from(
+        "Of objects that processes share, p1 makes a write and every other process a read, at any time; which\n\
+         operation ends before another begins matters, so that more schedules differ. A write is also an\n\
+         update, a set, or a proposal of lattice agreement, which all make; a read is also a scan or a get.\n\n\
+         | algorithm |",
+    );
+    for (_, _, title) in SHARED {
+        let _ = write!(page, " {title} |");
+    }
+    page.push_str("\n|---|---|---|---|---|\n");
+    let shared = algorithms::all().filter(|a| a.is_shared_object());
+    for algorithm in shared.filter(|a| a.simulation.ground == Ground::Links) {
+        let _ = write!(page, "| {} |", algorithm.name);
+        for (case, depth, title) in SHARED {
+            let depth = shared_depth(algorithm, &case).or(depth);
+            let processes = quorate_core::Membership::of_size(case.n).unwrap();
+            if case.crashes > algorithm.bound.most(&processes) {
+                page.push_str(" – |");
+                continue;
+            }
+            let mut search = exhaustive(algorithm).crashes(case.crashes);
+            if let Some(depth) = depth {
+                search = search.depth(depth);
+            }
+            let wire = algorithm.simulation.wire;
+            let found = search.explore(|| world(algorithm, wire, case));
+            assert!(
+                found.found.is_none() && found.worlds < MOST,
+                "{}, {title}: {found}",
+                algorithm.name
+            );
+            let _ = match depth {
+                Some(depth) if found.truncated > 0 => {
+                    let all = found.truncated + found.executions;
+                    write!(page, " {all} to depth {depth} |")
+                }
+                _ => {
+                    assert!(found.complete, "{}, {title}: {found}", algorithm.name);
+                    write!(page, " {} |", found.executions)
+                }
+            };
+        }
+        page.push('\n');
+    }
+    page
+}
+
+/// Searches for every twin; a table of where it was found, and after how many worlds.
+fn every_twin_is_found() -> String {
+    let mut page = format!(
+        "The same search finds every broken twin of these, of consensus and of leader election, one step\n\
+         deeper at a time, so that the schedule is as short as any. The numbers are the steps of that\n\
+         schedule and the worlds that were made, those of the lesser depths with them; led along as many\n\
+         worlds of the same size, the algorithm breaks nothing. Who “may err” suspects all others for a\n\
+         while, falsely. Not in the table, since no search gets so deep, but found in drawn schedules: {}.\n\n\
+         | twin | of | in a world of | breaks | steps | worlds |\n|---|---|---|---|---|---|\n",
+        TOO_DEEP.join(", "),
+    );
+    let twins = algorithms::twins();
+    let on_links = twins.filter(|(a, _)| a.simulation.ground == Ground::Links);
+    for (algorithm, twin) in on_links.filter(|(_, twin)| !TOO_DEEP.contains(&twin.name)) {
+        let row = TWINS.iter().find(|(name, _)| *name == twin.name);
+        let (_, case) = row.unwrap_or_else(|| panic!("{} is not searched for", twin.name));
+        let twins = hunt(algorithm, case).explore(|| world(algorithm, twin.wire, *case));
+        let found = twins.found.as_ref().map(|found| &found.violation.tag[..]);
+        assert_eq!(found, Some(twin.breaks), "{}: {twins}", twin.name);
+        let own = hunt(algorithm, case).executions(twins.worlds);
+        let own = own.explore(|| world(algorithm, algorithm.simulation.wire, *case));
+        assert!(own.found.is_none(), "{}: {own}", algorithm.name);
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} | {} | {} |",
+            twin.name,
+            algorithm.name,
+            describe(algorithm, case),
+            twin.breaks,
+            twins.deepest,
+            twins.worlds,
+        );
+    }
+    page
+}
+
+#[test]
+fn every_broadcast_holds_in_every_schedule_and_every_twin_is_found() {
+    let page = format!(
+        "# Every schedule at small size\n\n\
+         <!-- Generated: UPDATE_GOLDEN=1 cargo test -p quorate-laboratory --test exhaustive -->\n\n\
+         {}\n## Shared objects\n\n{}\n## The broken twins\n\n{}",
+        every_broadcast_holds(),
+        every_shared_object_holds(),
+        every_twin_is_found(),
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/exhaustive.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return fs::write(path, page).unwrap();
+    }
+    let said = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        said == page,
+        "docs/exhaustive.md is stale (scripts/golden): now\n{page}"
+    );
+}
+
+#[test]
+fn the_schedule_that_breaks_uniform_broadcast_on_one_acknowledgement_is_kept() {
+    let (algorithm, twin) = algorithms::twins()
+        .find(|(_, twin)| twin.name == "one-ack")
+        .unwrap();
+    let build = || world(algorithm, twin.wire, case(3, Load::One, 1));
+    let found = Exhaustive::new().crashes(1).explore(build).found.unwrap();
+    assert_eq!(found.violation.tag, "URB4");
+    let page = golden::page(&found.shrunk(build), build()).unwrap();
+    golden::check("testdata/uniform_on_one_ack.txt", &page);
+    golden::play("testdata/uniform_on_one_ack.txt", build());
+}

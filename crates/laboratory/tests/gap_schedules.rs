@@ -1,0 +1,104 @@
+//! Streams that end and begin anew, at every step: who says that it survives that keeps every promise, and a
+//! broadcast that does not is caught.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use quorate_abstractions::atomic_commit::{Propose, Vote};
+use quorate_core::{ProcessId, Time};
+use quorate_laboratory::{
+    algorithm::{Algorithm, Ground},
+    algorithms,
+    site::{Action, Below, Door, Operation, Proposal, Site},
+};
+use quorate_sim::{Exhaustive, Timed, Walk, World};
+use std::time::Duration;
+
+/// Every process asks once for what can be asked.
+fn world(algorithm: &Algorithm, n: usize) -> World {
+    let world = World::new(n, 1, Timed::lock_step()).unwrap();
+    let simulation = &algorithm.simulation;
+    let below = Below::ideal(simulation.ground, algorithm.detector, Duration::ZERO);
+    for p in world.processes() {
+        let site = Site::new(&world, p, &below);
+        ask(&world, p, &(simulation.wire)(&site));
+        site.start();
+    }
+    let all = (simulation.check)(world.membership()).into_iter();
+    world.check(all.filter(|property| algorithm.promises(property.tag())));
+    world
+}
+
+fn ask(world: &World, p: ProcessId, door: &Door) {
+    let value = Bytes::from(vec![p.rank() as u8]);
+    match door {
+        Door::Broadcast(door) => world.request(p, Time::ZERO, door, value),
+        Door::Propose(door) => {
+            world.request(p, Time::ZERO, door, Proposal { instance: 1, value });
+        }
+        Door::Vote(door) => {
+            let (instance, vote) = (1, Vote::Yes);
+            world.request(p, Time::ZERO, door, Propose { instance, vote });
+        }
+        Door::Operate(objects) => {
+            let writes = objects.writer.is_none_or(|writer| writer == p) && p.rank() == 1;
+            if !writes && !objects.readable {
+                return;
+            }
+            let action = if writes {
+                Action::Write(value)
+            } else {
+                Action::Read
+            };
+            let (number, object) = (1, 1);
+            let operation = Operation {
+                number,
+                object,
+                action,
+            };
+            world.request(p, Time::ZERO, &objects.operate, operation);
+        }
+        Door::Send { .. } | Door::Nothing => {}
+    }
+}
+
+/// Who survives gaps, and needs no time to pass.
+fn surviving() -> impl Iterator<Item = &'static Algorithm> {
+    let all = algorithms::all().filter(|algorithm| algorithm.survives_gaps());
+    all.filter(|algorithm| algorithm.simulation.ground == Ground::Links)
+}
+
+#[test]
+fn no_schedule_of_two_processes_with_a_gap_breaks_who_survives_it() {
+    for algorithm in surviving() {
+        let search = Exhaustive::new().gaps(1).executions(20_000);
+        let exploration = search.explore(|| world(algorithm, 2));
+        assert!(
+            exploration.found.is_none(),
+            "{}: {exploration}",
+            algorithm.name
+        );
+    }
+}
+
+#[test]
+fn no_walk_with_gaps_and_a_crash_breaks_who_survives_them() {
+    for algorithm in surviving() {
+        for n in [2, 3] {
+            let build = || world(algorithm, n);
+            let most = algorithm.bound.most(build().membership()).min(1);
+            Walk::new(0).gaps(3).assert_none_breaks(300, build);
+            let crashing = Walk::new(0).gaps(2).crashes(most);
+            crashing.assert_none_breaks(300, build);
+        }
+    }
+}
+
+#[test]
+fn a_gap_breaks_what_says_nothing_again() {
+    let best_effort = algorithms::all().find(|a| a.name == "best-effort").unwrap();
+    let build = || world(best_effort, 2);
+    let found = Exhaustive::new().gaps(1).explore(build).found.unwrap();
+    let script = found.shrunk(build);
+    assert!(script.to_string().contains("end p"), "{script}");
+    assert!(Walk::new(0).gaps(1).hunt(300, build).is_some());
+}

@@ -1,0 +1,126 @@
+//! The matrix: every property of every algorithm under every fault that its model allows.
+//!
+//! `cargo test` runs a few seeds a cell and prints the matrix; the ignored test runs a thousand, and
+//! writes `docs/matrix.md` if `UPDATE_GOLDEN` is set.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the runs are independent, and take as long as they take"
+)]
+
+use quorate_laboratory::matrix::{Cell, FAULTS, Tally, cells, table};
+use quorate_sim::Verdict;
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+/// Seeds a cell in every test run.
+const FEW: u64 = 20;
+/// Seeds a cell in long explorations.
+const MANY: u64 = 1000;
+
+/// What a cell came to, how long it took, and a report and a replay of each seed that did not hold.
+fn run(cell: &Cell, seeds: u64) -> (Tally, Duration, Vec<String>) {
+    let begun = Instant::now();
+    let mut tally = Tally {
+        seeds,
+        ..Tally::default()
+    };
+    let mut failures = Vec::new();
+    for seed in 0..seeds {
+        let report = cell.scenario.run(seed, false).unwrap().report;
+        let is = |wanted: fn(&Verdict) -> bool| report.verdicts.iter().any(|(_, v)| wanted(v));
+        tally.violated += u64::from(is(|verdict| matches!(verdict, Verdict::Violated(_))));
+        tally.unknown += u64::from(is(|verdict| matches!(verdict, Verdict::Unknown)));
+        if !report.all_hold() {
+            let name = FAULTS[cell.column].name;
+            let replay = cell.scenario.command(seed);
+            failures.push(format!("{name}: {report}replay: {replay}\n"));
+        }
+    }
+    (tally, begun.elapsed(), failures)
+}
+
+/// What cells came to, how long each took, and the failures.
+type Results = (Vec<Tally>, Vec<Duration>, Vec<String>);
+
+/// Runs all cells, on all processors.
+fn run_all(cells: &[Cell], seeds: u64) -> Results {
+    let results: Mutex<Vec<_>> = Mutex::new(vec![None; cells.len()]);
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some((index, cell)) = {
+            let index = next.fetch_add(1, Relaxed);
+            cells.get(index).map(|cell| (index, cell))
+        } {
+            let result = run(cell, seeds);
+            results.lock().unwrap()[index] = Some(result);
+        }
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..processors).for_each(|_| drop(scope.spawn(worker))));
+    let results = results.into_inner().unwrap();
+    let mut all = Results::default();
+    for (tally, duration, failures) in results.into_iter().flatten() {
+        all.0.push(tally);
+        all.1.push(duration);
+        all.2.extend(failures);
+    }
+    all
+}
+
+/// Runs and prints the matrix, and asserts that everything held for certain.
+fn check(seeds: u64) -> String {
+    let (cells, begun) = (cells(), Instant::now());
+    let (tallies, durations, failures) = run_all(&cells, seeds);
+    let mut text = table(&cells, &tallies);
+    let runs: u64 = tallies.iter().map(|tally| tally.seeds).sum();
+    let bad: u64 = tallies.iter().map(|tally| tally.violated).sum();
+    let _ = writeln!(
+        text,
+        "\nSeeds / violations, of every property; – where the model forbids the fault, or what it runs on here \
+         cannot have it. {runs} runs, {bad} violations."
+    );
+    // Not by `println!`, which the test runner keeps to itself.
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{text}{:.0} s\n", begun.elapsed().as_secs_f64()).unwrap();
+    for (column, fault) in FAULTS.iter().enumerate() {
+        let of_column = cells.iter().zip(&durations);
+        let of_column = of_column.filter(|(cell, _)| cell.column == column);
+        let sum: Duration = of_column.map(|(_, duration)| *duration).sum();
+        writeln!(out, "{:>6.1} s {}", sum.as_secs_f64(), fault.name).unwrap();
+    }
+    for failure in failures.iter().take(20) {
+        writeln!(out, "{failure}").unwrap();
+    }
+    drop(out);
+    assert!(failures.is_empty(), "{} runs did not hold", failures.len());
+    text
+}
+
+#[test]
+fn every_property_holds_under_every_fault() {
+    check(FEW);
+}
+
+#[test]
+#[ignore = "long: scripts/soak runs it"]
+fn every_property_holds_under_every_fault_for_a_thousand_seeds() {
+    let text = check(MANY);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let page = format!(
+            "# Every algorithm under every fault\n\n\
+             Made by `UPDATE_GOLDEN=1 cargo test --release -p quorate-laboratory --test matrix -- --ignored`, \
+             a part of `scripts/soak`.\n\n{text}"
+        );
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/matrix.md");
+        std::fs::write(path, page).unwrap();
+    }
+}

@@ -1,0 +1,170 @@
+//! A replica that comes back without its memory while the cluster forms: total order, over real links.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+use bytes::Bytes;
+use quorate_abstractions::{
+    fair_loss::{Indication, Transmit},
+    total_order::{Broadcast, Deliver},
+};
+use quorate_broadcast::by_consensus;
+use quorate_core::{Addr, Host, Incarnation, ProcessId, ProcessSet, Time};
+use quorate_detectors::increasing_timeout;
+use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
+use quorate_sim::{SimHost, Timed, World, properties};
+use quorate_stacks::stack;
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+fn p(rank: usize) -> ProcessId {
+    ProcessId::from_rank(rank).unwrap()
+}
+
+const fn seconds(seconds: u64) -> Time {
+    Time::from_nanos(seconds * 1_000_000_000)
+}
+
+/// Where what arrives goes, while the start that it belongs to is alive.
+type Arrivals = (Arc<AtomicBool>, Addr<Indication>);
+
+/// One start of a process. Its edge is dead while `alive` is false: to all others it is not there.
+struct Start {
+    alive: Arc<AtomicBool>,
+    arrivals: Addr<Indication>,
+    broadcast: Addr<Broadcast>,
+}
+
+/// The whole stack of one start of a process, on an edge that is shared with its other starts.
+fn start(host: &SimHost, admission: Admission, edge: Addr<Transmit>, up: Addr<Deliver>) -> Start {
+    let configuration = Configuration {
+        admission,
+        ..Configuration::default()
+    };
+    let links = PerfectLinks::new(host, configuration);
+    let heartbeat = |up| links.heartbeat(up);
+    let detection = increasing_timeout::Configuration::default();
+    let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
+    let order = by_consensus::Configuration::default();
+    let broadcast = stack::total_order(host, &links, &detector.suspicions, order, up);
+    let alive = Arc::new(AtomicBool::new(false));
+    let way = alive.clone();
+    let edge = Addr::new(move |transmit| {
+        if way.load(Relaxed) {
+            edge.send(transmit);
+        }
+    });
+    links.start(edge).unwrap();
+    Start {
+        alive,
+        arrivals: links.arrivals(),
+        broadcast,
+    }
+}
+
+/// The starts of process `me`, under one incarnation each. All but the first wait for their turn.
+fn starts(
+    world: &mut World,
+    me: ProcessId,
+    incarnations: &[u64],
+    admission: Admission,
+) -> Vec<Start> {
+    let arrivals: Arc<OnceLock<Vec<Arrivals>>> = Arc::default();
+    let ways = arrivals.clone();
+    let edge = world.fair_loss(
+        me,
+        Addr::new(move |indication: Indication| {
+            let all = ways.get().into_iter().flatten();
+            for (_, arrivals) in all.filter(|(alive, _)| alive.load(Relaxed)) {
+                arrivals.send(indication.clone());
+            }
+        }),
+    );
+    let mut starts = Vec::new();
+    for incarnation in incarnations {
+        world.set_incarnation(me, Incarnation(*incarnation));
+        let up = world.application::<Deliver>(me);
+        starts.push(start(&world.host(me), admission, edge.clone(), up));
+    }
+    starts[0].alive.store(true, Relaxed);
+    let all = starts.iter();
+    let all = all.map(|start| (start.alive.clone(), start.arrivals.clone()));
+    assert!(arrivals.set(all.collect()).is_ok());
+    starts
+}
+
+/// p1 and the others of `first` order a message while the rest is away. Then p1 restarts, those others
+/// freeze, and the rest comes: can p1's second start and the rest order another message?
+fn restart_while_forming(n: usize, first: usize, admission: Admission) -> World {
+    let timed = Timed::uniform(Duration::from_millis(1), Duration::from_millis(5));
+    let mut world = World::new(n, 1, timed)
+        .unwrap()
+        .settle(Duration::from_mins(1));
+    let text = |text: &str| Broadcast {
+        payload: Bytes::from(text.to_owned()),
+    };
+    let ps: Vec<_> = world.processes().collect();
+    for me in ps {
+        let incarnations: &[u64] = if me == p(1) { &[1, 101] } else { &[1] };
+        let starts = starts(&mut world, me, incarnations, admission);
+        let doors: Vec<_> = starts.iter().map(|start| start.broadcast.clone()).collect();
+        if me == p(1) {
+            world.request(me, seconds(1), &doors[0], text("of the first start"));
+            world.request(me, seconds(5), &doors[1], text("of the second start"));
+            world.call(me, seconds(3), move || {
+                starts[0].alive.store(false, Relaxed);
+                starts[1].alive.store(true, Relaxed);
+            });
+        } else {
+            let at = if me.rank() <= first {
+                seconds(1)
+            } else {
+                seconds(5)
+            };
+            world.request(me, at, &doors[0], text("of another"));
+        }
+    }
+    let rest: ProcessSet = world.processes().filter(|p| p.rank() > first).collect();
+    world.partition(rest, Time::ZERO, Some(seconds(3)));
+    for rank in 2..=first {
+        world.pause(p(rank), seconds(3), Some(seconds(60)));
+    }
+    let order = properties::total_order(world.membership(), "total-order").into_iter();
+    world.check(order.filter(|property| property.tag() == "TOB5"));
+    world
+}
+
+#[test]
+fn tob5_is_lost_where_a_majority_alone_admits() {
+    for n in [3, 5] {
+        let report = restart_while_forming(n, n / 2 + 1, Admission::CrashStop).run();
+        let violation = report.violation().expect("two orders");
+        assert_eq!(violation.tag, "TOB5");
+        assert!(
+            violation.time > seconds(5) && violation.time < seconds(60),
+            "{violation}"
+        );
+    }
+}
+
+#[test]
+fn tob5_holds_when_a_replica_restarts_while_the_cluster_forms() {
+    for n in [3, 5] {
+        for first in n / 2 + 1..n {
+            let mut world = restart_while_forming(n, first, Admission::RestartSafe);
+            let report = world.run();
+            report.assert_all_hold();
+            // Those who froze and those who came late go on together; of p1 there is what its first
+            // start had ordered, if so few could form a cluster, and nothing of the second.
+            let formed = first > Admission::RestartSafe.others(world.membership());
+            for rank in 2..=n {
+                let delivered = world.tally(p(rank), "total-order", "Deliver").unwrap();
+                let expected = n as u64 - 1 + u64::from(formed);
+                assert_eq!(delivered.count, expected, "p{rank} of {n}, {first} first");
+            }
+            assert!(world.counters(p(1)).total("excluded") > 0);
+        }
+    }
+}

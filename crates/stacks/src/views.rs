@@ -1,0 +1,159 @@
+//! The view synchronies that a node can be asked for by name: each a whole stack, the same for every
+//! host.
+use crate::{
+    broadcasts::{Below, NeedsPerfect},
+    stack,
+};
+use quorate_abstractions::{
+    Subscribe, consensus, eventually_perfect, leader,
+    link::Links,
+    perfect, terminating,
+    view_synchrony::{Indication, Request},
+};
+use quorate_consensus::{leader_driven, uniform_hierarchical};
+use quorate_core::{Addr, Host, Layer};
+use quorate_membership::{by_consensus, by_terminating, primary};
+use std::{fmt, str::FromStr};
+
+/// A view synchrony: an algorithm, and what it stands on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Views {
+    /// Primary views, over leader-driven consensus: who is excluded may join again.
+    Primary,
+    /// By uniform hierarchical consensus, over P: who is excluded has crashed.
+    ByConsensus,
+    /// By terminating broadcast, over P: who is excluded has crashed.
+    ByTerminating,
+}
+
+/// No view synchrony has this name.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there is no view synchrony `{0}`: choose one of {names}", names = names())]
+pub struct UnknownViews(pub String);
+
+impl Views {
+    /// Every one of them.
+    pub fn all() -> impl Iterator<Item = Views> {
+        [Views::Primary, Views::ByConsensus, Views::ByTerminating].into_iter()
+    }
+
+    /// The name of its algorithm in the laboratory.
+    pub fn name(self) -> &'static str {
+        match self {
+            Views::Primary => "primary-views",
+            Views::ByConsensus => "views-by-consensus",
+            Views::ByTerminating => "by-terminating",
+        }
+    }
+
+    /// The algorithms of its stack, top down: two processes can only talk if theirs are the same.
+    pub fn algorithms(self) -> &'static str {
+        match self {
+            Views::Primary => "views:primary consensus:leader-driven",
+            Views::ByConsensus => "views:by-consensus consensus:uniform-hierarchical",
+            Views::ByTerminating => {
+                "views:by-terminating group:by-consensus terminating:by-consensus \
+                 consensus:uniform-hierarchical"
+            }
+        }
+    }
+
+    /// Whether it needs the perfect failure detector.
+    pub fn needs_perfect(self) -> bool {
+        self != Views::Primary
+    }
+}
+
+impl FromStr for Views {
+    type Err = UnknownViews;
+
+    fn from_str(name: &str) -> Result<Self, UnknownViews> {
+        let found = Views::all().find(|views| views.name() == name);
+        found.ok_or_else(|| UnknownViews(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+fn names() -> String {
+    let names: Vec<_> = Views::all().map(Views::name).collect();
+    names.join(", ")
+}
+
+/// Primary views: over leader-driven consensus.
+pub fn primary_views<H: Host>(
+    host: &H,
+    links: &impl Links,
+    detector: &Subscribe<eventually_perfect::Indication>,
+    leader: &Subscribe<leader::Trust>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let consensus = |up: Addr<consensus::Decide>| {
+        let (host, links) = (host.at("consensus"), links.at("consensus"));
+        leader_driven::spawn(&host, links.lane(), &links.status(), leader, up)
+    };
+    primary::spawn(host, links.lane(), &links.status(), consensus, detector, up)
+}
+
+/// By uniform hierarchical consensus, over P.
+pub fn views_by_consensus<H: Host>(
+    host: &H,
+    links: &impl Links,
+    perfect: &Subscribe<perfect::Crash>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let consensus = |up: Addr<consensus::Decide>| {
+        let (host, links) = (host.at("consensus"), links.at("consensus"));
+        uniform_hierarchical::spawn(&host, links.lane(), &links.status(), perfect, up)
+    };
+    by_consensus::spawn(host, links.lane(), &links.status(), consensus, perfect, up)
+}
+
+/// By terminating broadcast, over group membership, both by uniform hierarchical consensus, over P.
+pub fn views_by_terminating<H: Host>(
+    host: &H,
+    links: &impl Links,
+    perfect: &Subscribe<perfect::Crash>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let terminating = |up| stack::terminating(host, links, perfect, up);
+    by_terminating_over(host, links, perfect, terminating, up)
+}
+
+/// By this terminating broadcast.
+pub fn by_terminating_over<H: Host>(
+    host: &H,
+    links: &impl Links,
+    perfect: &Subscribe<perfect::Crash>,
+    terminating: impl Layer<terminating::Port>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let group = |up| stack::group_membership(host, links, perfect, up);
+    let (lane, status) = (links.lane(), links.status());
+    by_terminating::spawn(host, group, terminating, lane, &status, up)
+}
+
+/// Starts a view synchrony here.
+///
+/// # Errors
+/// When it needs the perfect failure detector, and there is none.
+pub fn spawn<H: Host, L: Links>(
+    views: Views,
+    host: &H,
+    below: &Below<L>,
+    up: Addr<Indication>,
+) -> Result<Addr<Request>, NeedsPerfect> {
+    let links = &below.links;
+    let detector = &below.eventually_perfect;
+    let perfect = || below.perfect.as_ref().ok_or(NeedsPerfect(views.name()));
+    Ok(match views {
+        Views::Primary => primary_views(host, links, detector, &below.leader, up),
+        Views::ByConsensus => views_by_consensus(host, links, perfect()?, up),
+        Views::ByTerminating => views_by_terminating(host, links, perfect()?, up),
+    })
+}
