@@ -58,7 +58,7 @@ pub(super) static ALL: &[Algorithm] = &[
         ],
         cost: None,
         reads: None,
-        rate: "none",
+        rate: "nothing: it sends no message",
         memory: "O(1)",
         grows: false,
         rejoins: false,

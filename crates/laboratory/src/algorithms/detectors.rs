@@ -154,7 +154,7 @@ pub(super) static ALL: &[Algorithm] = &[
         ],
         cost: None,
         reads: None,
-        rate: "none",
+        rate: "nothing: it sends no message",
         memory: "O(n)",
         grows: false,
         rejoins: false,
