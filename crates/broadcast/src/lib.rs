@@ -7,6 +7,7 @@
 //! | [`lazy`] | regular reliable | perfect links, ◇P | any number of crashes |
 //! | [`all_ack`] | uniform reliable | best-effort, P | any number of crashes |
 //! | [`majority_ack`] | uniform reliable | perfect links | f < n/2 |
+//! | [`textbook_majority_ack`] | uniform reliable, as printed | best-effort | f < n/2 |
 //! | [`first_in_first_out`] | first-in first-out, regular or uniform | reliable or uniform | what that survives |
 //! | [`causal_past`] | causal, regular or uniform, for short runs | reliable or uniform | what that survives |
 //! | [`causal_collected`] | causal, regular or uniform | reliable or uniform; P | what they survive |
@@ -34,3 +35,4 @@ mod ordering;
 pub mod terminating;
 #[cfg(test)]
 mod testing;
+pub mod textbook_majority_ack;

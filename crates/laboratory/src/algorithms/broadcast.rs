@@ -9,7 +9,7 @@ use crate::{
         Simulation, Timing, Twin, formula,
     },
     gaps::Gap,
-    handles::{builder, named},
+    handles::{Handle, builder, named},
     scenario::Faults,
     site::{Door, Site},
 };
@@ -19,7 +19,9 @@ use quorate_abstractions::{
     link::{self, Links, To},
     perfect, reliable, uniform,
 };
-use quorate_broadcast::{all_ack, best_effort as to_everybody, data::Data, lazy, majority_ack};
+use quorate_broadcast::{
+    all_ack, best_effort as to_everybody, data::Data, lazy, majority_ack, textbook_majority_ack,
+};
 use quorate_core::{Addr, Host, Layer};
 use quorate_sim::properties;
 use quorate_stacks::stack;
@@ -342,6 +344,59 @@ pub(super) static ALL: &[Algorithm] = &[
             breaks: "URB4",
             under: Faults::ONE_CRASH,
             wire: wire_one_ack,
+        }],
+    },
+    Algorithm {
+        name: "textbook-majority-ack",
+        gap: Gap::Ends(
+            "what was said in the gap reaches its receiver by the relay of another, or not at all; without \
+             a majority's relays it is not delivered",
+        ),
+        handle: Handle::Simulated {
+            why: "as the textbook prints it: every payload goes over every channel; `majority-ack` is the \
+                  one to deploy",
+        },
+        aliases: &[],
+        title: "majority-ack, as printed",
+        abstraction: "uniform reliable broadcast",
+        file: "crates/broadcast/src/textbook_majority_ack.rs",
+        source: BOOK,
+        timing: Timing::Asynchronous,
+        bound: Bound::Minority,
+        detector: Detector::None,
+        over: &["best-effort broadcast"],
+        properties: UNIFORM,
+        cost: Some(MAJORITY_ACK),
+        reads: None,
+        rate: "none",
+        memory: "undelivered messages; delivered identifiers, as watermarks",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            ground: Ground::Links,
+            module: "uniform",
+            done: "Deliver",
+            wire: |site| {
+                let (host, lane) = (site.host().at("uniform"), site.links().at("uniform").lane());
+                let below = to_everybody::over(lane);
+                let door = textbook_majority_ack::spawn(&host, below, site.application());
+                Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+            },
+            check: |processes| properties::uniform(processes, "uniform"),
+        },
+        twins: &[Twin {
+            name: "one-relay",
+            aliases: &[],
+            spoiled: "delivers once a single process, itself, has relayed the message",
+            breaks: "URB4",
+            under: Faults::ONE_CRASH,
+            wire: |site| {
+                let (host, lane) = (site.host().at("uniform"), site.links().at("uniform").lane());
+                let below = to_everybody::over(lane);
+                let up = site.application();
+                let door = textbook_majority_ack::spawn_broken(&host, 1, below, up);
+                Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+            },
         }],
     },
 ];
