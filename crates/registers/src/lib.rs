@@ -15,7 +15,7 @@
 //! | [`lattice_agreement`] | lattice agreement | atomic snapshot | what that does |
 //!
 //! Each register module serves many registers, by name; a process has one operation a register under way
-//! at a time.
+//! at a time. The first six have their phases in common, in [`phases`].
 
 pub mod by_quorum_access;
 pub mod exchange;
@@ -24,6 +24,7 @@ pub mod majority_voting;
 pub mod message;
 pub mod multi_writer;
 mod operations;
+pub mod phases;
 pub mod read_impose_write_all;
 pub mod read_impose_write_consult_all;
 pub mod read_impose_write_majority;

@@ -1,6 +1,6 @@
 //! The messages of the registers, and how they are carried.
 use bytes::{BufMut, Bytes, BytesMut};
-use quorate_abstractions::register::Tag;
+use quorate_abstractions::register::{Outcome, Tag};
 use quorate_core::{
     Membership, Observation, Observe, ProcessId,
     message::{LAST_NUMBER, digest},
@@ -18,6 +18,12 @@ pub struct Held {
 }
 
 impl Held {
+    /// A read returns it.
+    pub(crate) fn read(self) -> Outcome {
+        let Held { tag, value } = self;
+        Outcome::Read { tag, value }
+    }
+
     /// Whether some process of Π, or, if there is one, the only writer, can have written this.
     pub(crate) fn is_possible(&self, processes: &Membership, only: Option<ProcessId>) -> bool {
         match self.tag.writer {

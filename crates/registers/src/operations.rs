@@ -1,21 +1,67 @@
 //! The operations of a process that are under way: one a register at a time.
-use crate::message::Content;
+use crate::message::{Content, Held};
 use bytes::Bytes;
-use quorate_abstractions::register::{Indication, Outcome, Refusal};
+use quorate_abstractions::register::{Action, Indication, Outcome};
+use quorate_core::ProcessSet;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How far an operation has come.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// It asks what the replicas hold.
+    Querying {
+        /// What it is to do then.
+        action: Action,
+        /// Who has answered.
+        answered: ProcessSet,
+        /// The newest of the answers.
+        newest: Held,
+        /// Whether all answers are the same.
+        agreed: bool,
+    },
+    /// It has the replicas hold something.
+    Imposing {
+        /// Who has acknowledged.
+        stored: ProcessSet,
+        /// How it ends then.
+        outcome: Outcome,
+    },
+}
+
+impl Phase {
+    /// A query begins, after which this is to be done.
+    pub(crate) fn query(action: Action) -> Self {
+        Phase::Querying {
+            action,
+            answered: ProcessSet::EMPTY,
+            newest: Held::default(),
+            agreed: true,
+        }
+    }
+
+    /// An imposition begins, after which the operation ends so.
+    pub(crate) fn impose(outcome: Outcome) -> Self {
+        Phase::Imposing {
+            stored: ProcessSet::EMPTY,
+            outcome,
+        }
+    }
+}
 
 /// An operation under way.
 #[derive(Debug)]
-pub(crate) struct Operation<P> {
+pub(crate) struct Operation {
     /// The name of the register.
     pub(crate) register: Bytes,
     /// How the user names the operation.
     pub(crate) number: u64,
     /// How far it has come.
-    pub(crate) phase: P,
+    pub(crate) phase: Phase,
+    /// What its last request asks.
+    pub(crate) asks: Content,
 }
 
-impl<P> Operation<P> {
+impl Operation {
     /// It ends so.
     pub(crate) fn ends(self, outcome: Outcome) -> Indication {
         Indication {
@@ -26,98 +72,49 @@ impl<P> Operation<P> {
     }
 }
 
-/// An operation, and what it asked last.
-#[derive(Debug)]
-struct Asking<P> {
-    operation: Operation<P>,
-    content: Option<Content>,
-}
-
 /// The operations under way, by the number of their last request to the replicas. No two requests of a
 /// process have the same number.
-#[derive(Debug)]
-pub(crate) struct Operations<P> {
+#[derive(Debug, Default)]
+pub(crate) struct Operations {
     requests: u64,
-    under_way: BTreeMap<u64, Asking<P>>,
+    under_way: BTreeMap<u64, Operation>,
     busy: BTreeSet<Bytes>,
 }
 
-impl<P> Default for Operations<P> {
-    fn default() -> Self {
-        Operations {
-            requests: 0,
-            under_way: BTreeMap::new(),
-            busy: BTreeSet::new(),
-        }
-    }
-}
-
-impl<P> Operations<P> {
+impl Operations {
     /// Whether an operation on this register is under way.
     pub(crate) fn is_busy(&self, register: &Bytes) -> bool {
         self.busy.contains(register)
     }
 
-    /// Begins an operation: the number of its request.
-    pub(crate) fn begin(&mut self, operation: Operation<P>) -> u64 {
+    /// Begins a phase of an operation: the number of its request.
+    pub(crate) fn begin(&mut self, operation: Operation) -> u64 {
         self.busy.insert(operation.register.clone());
-        self.ask(operation)
-    }
-
-    /// Has an operation go on with another request.
-    fn ask(&mut self, operation: Operation<P>) -> u64 {
         self.requests += 1;
-        let content = None;
-        self.under_way
-            .insert(self.requests, Asking { operation, content });
+        self.under_way.insert(self.requests, operation);
         self.requests
     }
 
     /// The operation whose last request has this number.
-    pub(crate) fn of(&mut self, request: u64) -> Option<&mut Operation<P>> {
-        let asking = self.under_way.get_mut(&request)?;
-        Some(&mut asking.operation)
+    pub(crate) fn of(&mut self, request: u64) -> Option<&mut Operation> {
+        self.under_way.get_mut(&request)
     }
 
-    /// This is what the request asks.
-    pub(crate) fn asks(&mut self, request: u64, content: Content) {
-        if let Some(asking) = self.under_way.get_mut(&request) {
-            asking.content = Some(content);
-        }
-    }
-
-    /// The last requests of all operations under way, ascending.
-    pub(crate) fn asked(&self) -> impl Iterator<Item = (u64, Content)> + '_ {
-        let asking = self.under_way.iter();
-        asking.filter_map(|(request, asking)| Some((*request, asking.content.clone()?)))
-    }
-
-    /// Has the operation of this request go on to the next phase: the number of its next request.
-    pub(crate) fn go_on(&mut self, request: u64, phase: P) -> Option<(u64, Bytes)> {
-        let mut operation = self.under_way.remove(&request)?.operation;
-        operation.phase = phase;
-        let register = operation.register.clone();
-        Some((self.ask(operation), register))
-    }
-
-    /// Ends the operation of this request.
-    pub(crate) fn end(&mut self, request: u64) -> Option<Operation<P>> {
-        let operation = self.under_way.remove(&request)?.operation;
+    /// Ends the phase, which is the last one unless another begins.
+    pub(crate) fn end(&mut self, request: u64) -> Option<Operation> {
+        let operation = self.under_way.remove(&request)?;
         self.busy.remove(&operation.register);
         Some(operation)
+    }
+
+    /// The last requests of all, ascending.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = (u64, Content)> + '_ {
+        let asked = |(request, operation): (&u64, &Operation)| (*request, operation.asks.clone());
+        self.under_way.iter().map(asked)
     }
 
     /// The numbers of the last requests of all, ascending.
     pub(crate) fn requests(&self) -> Vec<u64> {
         self.under_way.keys().copied().collect()
-    }
-}
-
-/// The operation was not begun.
-pub(crate) fn refused(register: Bytes, operation: u64, refusal: Refusal) -> Indication {
-    Indication {
-        register,
-        operation,
-        outcome: Outcome::Refused(refusal),
     }
 }

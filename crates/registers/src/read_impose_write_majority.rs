@@ -38,230 +38,44 @@
 //! what nobody can have written is dropped. That a read need not impose what a majority agrees on is not
 //! made use of here (see [`multi_writer`](crate::multi_writer)).
 use crate::{
-    exchange::{self, Effect, Event, answer, ask, ask_again, upon_status},
-    message::{Content, Held, Message},
-    operations::{Operation, Operations, refused},
-    replica::Replica,
+    exchange,
+    message::{Held, Message},
+    phases::{Phases, Rules, Step, Timestamps},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
-    link::{self, Deliver},
-    register::{Action, Indication, Outcome, Refusal, Request, Tag},
+    link::{self},
+    register::{Action, Indication, Request},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet, message::next_number,
-};
-use std::collections::BTreeMap;
-
-/// How far an operation has come.
-#[derive(Debug)]
-enum Phase {
-    /// A read collects answers.
-    Collecting {
-        /// Who has answered.
-        answered: ProcessSet,
-        /// The newest of the answers.
-        newest: Held,
-    },
-    /// A read imposes what it returns then, a write what it writes.
-    Storing {
-        /// Who has acknowledged.
-        stored: ProcessSet,
-        /// How it ends.
-        outcome: Outcome,
-    },
-}
+use quorate_core::{Addr, Host, Layer, ProcessId};
 
 /// Read-impose write-majority.
+#[derive(Default)]
 pub struct ReadImposeWriteMajority {
-    me: ProcessId,
-    processes: Membership,
-    writer: ProcessId,
-    replica: Replica,
-    /// The timestamp of the last write of each register, at the writer.
-    written: BTreeMap<Bytes, u64>,
-    operations: Operations<Phase>,
-}
-
-impl Algorithm for ReadImposeWriteMajority {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        match event {
-            Event::Request(request) => self.upon_request(request, ctx),
-            Event::Link(Deliver { from, message }) => {
-                let request = message.request;
-                match message.content {
-                    Content::Read { register } => {
-                        let held = Content::Value(self.replica.held(&register));
-                        answer(from, request, held, ctx);
-                    }
-                    Content::Value(held) => self.upon_value(from, request, held, ctx),
-                    Content::Write { register, held } => {
-                        self.upon_write(from, request, &register, &held, ctx);
-                    }
-                    Content::Acknowledge => self.upon_acknowledge(from, request, ctx),
-                    Content::Resumed => ask_again(&self.operations, from, ctx),
-                }
-            }
-            Event::Crash(_) => {}
-            Event::Status(status) => upon_status(&self.operations, &status, ctx),
-        }
-    }
+    /// Of the last write of each register, at the writer.
+    written: Timestamps,
 }
 
 impl ReadImposeWriteMajority {
     /// The algorithm at `host`, where `writer` writes all registers.
-    pub fn new(host: &impl Host, writer: ProcessId) -> Self {
-        ReadImposeWriteMajority {
-            me: host.me(),
-            processes: *host.processes(),
-            writer,
-            replica: Replica::default(),
-            written: BTreeMap::new(),
-            operations: Operations::default(),
-        }
+    pub fn new(host: &impl Host, writer: ProcessId) -> Phases<Self> {
+        Phases::of_majorities(host, ReadImposeWriteMajority::default()).written_by(writer)
     }
+}
 
-    fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
-        let Request {
-            register,
-            operation,
-            action,
-        } = request;
-        let refuse = |refusal| Effect::Indication(refused(register.clone(), operation, refusal));
-        if self.operations.is_busy(&register) {
-            return ctx.trigger(refuse(Refusal::Busy));
-        }
+impl Rules for ReadImposeWriteMajority {
+    /// A read asks what is held; a write has its value held, with the next timestamp.
+    fn upon_request(&mut self, register: &Bytes, action: Action, _: Held) -> Step {
         match action {
-            Action::Read => self.read(register, operation, ctx),
-            Action::Write(_) if self.me != self.writer => ctx.trigger(refuse(Refusal::NotWriter)),
-            Action::Write(value) => self.write(register, operation, value, ctx),
+            Action::Read => Step::Query(action),
+            Action::Write(value) => Step::Write(self.written.next(register), value),
         }
     }
 
-    fn read(&mut self, register: Bytes, number: u64, ctx: &mut Ctx<Self>) {
-        let phase = Phase::Collecting {
-            answered: ProcessSet::EMPTY,
-            newest: Held::default(),
-        };
-        let asked = register.clone();
-        let request = self.operations.begin(Operation {
-            register,
-            number,
-            phase,
-        });
-        ask(
-            &mut self.operations,
-            request,
-            Content::Read { register: asked },
-            ctx,
-        );
-    }
-
-    fn write(&mut self, register: Bytes, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
-        let timestamp = self.written.entry(register.clone()).or_default();
-        let Some(next) = next_number(*timestamp) else {
-            let exhausted = refused(register, number, Refusal::Exhausted);
-            return ctx.trigger(Effect::Indication(exhausted));
-        };
-        *timestamp = next;
-        let tag = Tag {
-            timestamp: next,
-            writer: Some(self.me),
-        };
-        let phase = Phase::Storing {
-            stored: ProcessSet::EMPTY,
-            outcome: Outcome::Written { tag },
-        };
-        let written = register.clone();
-        let request = self.operations.begin(Operation {
-            register,
-            number,
-            phase,
-        });
-        let (register, value) = (written, Some(value));
-        let held = Held { tag, value };
-        ask(
-            &mut self.operations,
-            request,
-            Content::Write { register, held },
-            ctx,
-        );
-    }
-
-    /// An answer counts once, and only while its read collects. Upon a majority the read imposes the
-    /// newest.
-    fn upon_value(&mut self, from: ProcessId, request: u64, held: Held, ctx: &mut Ctx<Self>) {
-        if !held.is_possible(&self.processes, Some(self.writer)) {
-            return ctx.count("impossible tag");
-        }
-        let Some(operation) = self.operations.of(request) else {
-            return;
-        };
-        let Phase::Collecting { answered, newest } = &mut operation.phase else {
-            return ctx.count("answer of another kind");
-        };
-        answered.insert(from);
-        if newest.tag < held.tag {
-            *newest = held;
-        }
-        if answered.len() < self.processes.majority() {
-            return;
-        }
-        let held = std::mem::take(newest);
-        let Held { tag, value } = held.clone();
-        let phase = Phase::Storing {
-            stored: ProcessSet::EMPTY,
-            outcome: Outcome::Read { tag, value },
-        };
-        if let Some((request, register)) = self.operations.go_on(request, phase) {
-            ask(
-                &mut self.operations,
-                request,
-                Content::Write { register, held },
-                ctx,
-            );
-        }
-    }
-
-    /// Everything is acknowledged, also what is older than what is held.
-    fn upon_write(
-        &mut self,
-        from: ProcessId,
-        request: u64,
-        register: &Bytes,
-        held: &Held,
-        ctx: &mut Ctx<Self>,
-    ) {
-        if !held.is_possible(&self.processes, Some(self.writer)) {
-            return ctx.count("impossible tag");
-        }
-        self.replica.adopt(register, held);
-        answer(from, request, Content::Acknowledge, ctx);
-    }
-
-    /// Upon acknowledgements of a majority the operation returns.
-    fn upon_acknowledge(&mut self, from: ProcessId, request: u64, ctx: &mut Ctx<Self>) {
-        let Some(operation) = self.operations.of(request) else {
-            return;
-        };
-        let Phase::Storing { stored, outcome } = &mut operation.phase else {
-            return ctx.count("answer of another kind");
-        };
-        stored.insert(from);
-        if stored.len() >= self.processes.majority() {
-            let outcome = outcome.clone();
-            self.end(request, outcome, ctx);
-        }
-    }
-
-    fn end(&mut self, request: u64, outcome: Outcome, ctx: &mut Ctx<Self>) {
-        if let Some(operation) = self.operations.end(request) {
-            ctx.trigger(Effect::Indication(operation.ends(outcome)));
-        }
+    /// Upon answers of a majority the read imposes the newest.
+    fn upon_answers(&mut self, _: Action, newest: Held, _: bool) -> Step {
+        Step::Impose(newest)
     }
 }
 

@@ -35,178 +35,41 @@
 //! acknowledgements carry; the rule to return holds only while a write is under way, and is looked at
 //! when a crash is reported, too; many registers by name; a write from anybody else is dropped.
 use crate::{
-    exchange::{self, Effect, Event, answer, ask, ask_again, upon_status},
-    message::{Content, Held, Message},
-    operations::{Operation, Operations, refused},
-    replica::Replica,
+    exchange,
+    message::{Held, Message},
+    phases::{Phases, Rules, Step, Timestamps},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
-    link::{self, Deliver},
+    link::{self},
     perfect,
-    register::{Action, Indication, Outcome, Refusal, Request, Tag},
+    register::{Action, Indication, Request},
 };
-use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, ProcessId, ProcessSet, message::next_number,
-};
-use std::collections::BTreeMap;
-
-/// A write under way.
-#[derive(Debug)]
-struct Writing {
-    /// Who has acknowledged.
-    stored: ProcessSet,
-    tag: Tag,
-}
+use quorate_core::{Addr, Host, Layer, ProcessId};
 
 /// Read-one write-all.
+#[derive(Default)]
 pub struct ReadOneWriteAll {
-    me: ProcessId,
-    processes: Membership,
-    writer: ProcessId,
-    /// Who has not crashed, as far as P has told.
-    correct: ProcessSet,
-    replica: Replica,
-    /// The timestamp of the last write of each register, at the writer.
-    written: BTreeMap<Bytes, u64>,
-    operations: Operations<Writing>,
-}
-
-impl Algorithm for ReadOneWriteAll {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        match event {
-            Event::Request(request) => self.upon_request(request, ctx),
-            Event::Link(Deliver { from, message }) => {
-                let request = message.request;
-                match message.content {
-                    Content::Write { register, held } => {
-                        self.upon_write(from, request, &register, &held, ctx);
-                    }
-                    Content::Acknowledge => self.upon_acknowledge(from, request, ctx),
-                    Content::Resumed => ask_again(&self.operations, from, ctx),
-                    Content::Read { .. } | Content::Value(_) => ctx.count("unknown message"),
-                }
-            }
-            Event::Crash(perfect::Crash(p)) => self.upon_crash(p, ctx),
-            Event::Status(status) => upon_status(&self.operations, &status, ctx),
-        }
-    }
+    /// Of the last write of each register, at the writer.
+    written: Timestamps,
 }
 
 impl ReadOneWriteAll {
     /// The algorithm at `host`, where `writer` writes all registers.
-    pub fn new(host: &impl Host, writer: ProcessId) -> Self {
-        ReadOneWriteAll {
-            me: host.me(),
-            processes: *host.processes(),
-            writer,
-            correct: host.processes().set(),
-            replica: Replica::default(),
-            written: BTreeMap::new(),
-            operations: Operations::default(),
-        }
+    pub fn new(host: &impl Host, writer: ProcessId) -> Phases<Self> {
+        Phases::of_all(host, ReadOneWriteAll::default()).written_by(writer)
     }
+}
 
-    fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
-        let Request {
-            register,
-            operation,
-            action,
-        } = request;
-        let refuse = |refusal| Effect::Indication(refused(register.clone(), operation, refusal));
-        if self.operations.is_busy(&register) {
-            return ctx.trigger(refuse(Refusal::Busy));
-        }
+impl Rules for ReadOneWriteAll {
+    const READERS_IMPOSE: bool = false;
+
+    /// A read returns what this process holds; a write has its value held, with the next timestamp.
+    fn upon_request(&mut self, register: &Bytes, action: Action, own: Held) -> Step {
         match action {
-            Action::Read => {
-                let Held { tag, value } = self.replica.held(&register);
-                let outcome = Outcome::Read { tag, value };
-                ctx.trigger(Effect::Indication(Indication {
-                    register,
-                    operation,
-                    outcome,
-                }));
-            }
-            Action::Write(_) if self.me != self.writer => ctx.trigger(refuse(Refusal::NotWriter)),
-            Action::Write(value) => self.write(register, operation, value, ctx),
-        }
-    }
-
-    fn write(&mut self, register: Bytes, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
-        let timestamp = self.written.entry(register.clone()).or_default();
-        let Some(next) = next_number(*timestamp) else {
-            let exhausted = refused(register, number, Refusal::Exhausted);
-            return ctx.trigger(Effect::Indication(exhausted));
-        };
-        *timestamp = next;
-        let tag = Tag {
-            timestamp: next,
-            writer: Some(self.me),
-        };
-        let phase = Writing {
-            stored: ProcessSet::EMPTY,
-            tag,
-        };
-        let written = register.clone();
-        let request = self.operations.begin(Operation {
-            register,
-            number,
-            phase,
-        });
-        let (register, value) = (written, Some(value));
-        let held = Held { tag, value };
-        ask(
-            &mut self.operations,
-            request,
-            Content::Write { register, held },
-            ctx,
-        );
-    }
-
-    fn upon_write(
-        &mut self,
-        from: ProcessId,
-        request: u64,
-        register: &Bytes,
-        held: &Held,
-        ctx: &mut Ctx<Self>,
-    ) {
-        if from != self.writer || !held.is_possible(&self.processes, Some(self.writer)) {
-            return ctx.count("not from the writer");
-        }
-        self.replica.adopt(register, held);
-        answer(from, request, Content::Acknowledge, ctx);
-    }
-
-    fn upon_acknowledge(&mut self, from: ProcessId, request: u64, ctx: &mut Ctx<Self>) {
-        if let Some(operation) = self.operations.of(request) {
-            operation.phase.stored.insert(from);
-        }
-        self.upon_all_have_it(request, ctx);
-    }
-
-    /// A crash concerns every write, also those that begin later.
-    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
-        self.correct.remove(p);
-        for request in self.operations.requests() {
-            self.upon_all_have_it(request, ctx);
-        }
-    }
-
-    /// Upon acknowledgements of all that have not crashed the write returns.
-    fn upon_all_have_it(&mut self, request: u64, ctx: &mut Ctx<Self>) {
-        let correct = self.correct;
-        let all_have_it = |o: &mut Operation<Writing>| correct.is_subset(o.phase.stored);
-        if !self.operations.of(request).is_some_and(all_have_it) {
-            return;
-        }
-        if let Some(operation) = self.operations.end(request) {
-            let tag = operation.phase.tag;
-            ctx.trigger(Effect::Indication(operation.ends(Outcome::Written { tag })));
+            Action::Read => Step::Return(own),
+            Action::Write(value) => Step::Write(self.written.next(register), value),
         }
     }
 }

@@ -1,9 +1,18 @@
 use super::*;
-use crate::testing::{
-    Duplicating, Script, X, after, at, blind, cost, operate, p, reaction, read, refusal, turbulent,
-    wire, write,
+use crate::{
+    exchange::{Effect, Event},
+    message::Content,
+    operations::Phase,
+    testing::{
+        Duplicating, Script, X, after, at, blind, cost, operate, p, reaction, read, refusal,
+        turbulent, wire, write,
+    },
 };
-use quorate_core::{Context, Counters, Time};
+use quorate_abstractions::{
+    link::Deliver,
+    register::{Outcome, Refusal, Tag},
+};
+use quorate_core::{Algorithm, Context, Counters, Ctx, ProcessSet, Time};
 use quorate_sim::{
     Crash, Exhaustive, Report, SimHost, Timed, Verdict, World, properties, properties::Properties,
 };
@@ -13,7 +22,7 @@ fn regular(world: &World) -> Properties {
     properties::regular_register("register", all)
 }
 
-fn by_p1(host: &SimHost) -> MajorityVoting {
+fn by_p1(host: &SimHost) -> Phases<MajorityVoting> {
     MajorityVoting::new(host, p(1))
 }
 
@@ -83,7 +92,7 @@ enum Rule {
     Half,
 }
 
-struct Ruled(Rule, MajorityVoting, usize);
+struct Ruled(Rule, Phases<MajorityVoting>, usize);
 
 impl Ruled {
     fn by(rule: Rule) -> impl Fn(&SimHost) -> Self {
@@ -103,16 +112,17 @@ impl Algorithm for Ruled {
         let is_acknowledgement = message.content == Content::Acknowledge;
         let needed = match self.0 {
             Rule::Corrected => usize::MAX,
-            Rule::Counts => self.1.processes.majority(),
-            Rule::Half => self.1.processes.n() / 2,
+            Rule::Counts => self.1.processes().majority(),
+            Rule::Half => self.1.processes().n() / 2,
         };
         if is_acknowledgement {
             self.2 += 1;
             if self.2 >= needed
-                && let Some(operation) = self.1.operations.of(request)
-                && let Phase::Writing { tag, .. } = operation.phase
+                && let Some(operation) = self.1.operations().of(request)
+                && let Phase::Imposing { outcome, .. } = &operation.phase
             {
-                return self.1.end(request, Outcome::Written { tag }, ctx);
+                let outcome = outcome.clone();
+                return self.1.end(request, outcome, ctx);
             }
         }
         self.1.upon(event, ctx);
@@ -142,7 +152,7 @@ fn e2_e1_acknowledgements_that_are_counted_end_a_write_too_early() {
 /// Whoever fills a majority returns the write, and acknowledgements are gathered anew under the same number
 /// (E2-E2).
 struct GathersAnew {
-    own: MajorityVoting,
+    own: Phases<MajorityVoting>,
     /// The last request, and how its write returns.
     last: Option<(u64, Indication)>,
     stored: ProcessSet,
@@ -171,15 +181,16 @@ impl Algorithm for GathersAnew {
                 return self.own.upon(event, ctx);
             }
         };
-        if let Some(operation) = self.own.operations.end(request)
-            && let Phase::Writing { tag, .. } = operation.phase
+        if let Some(operation) = self.own.operations().end(request)
+            && let Phase::Imposing { outcome, .. } = &operation.phase
         {
-            self.last = Some((request, operation.ends(Outcome::Written { tag })));
+            let outcome = outcome.clone();
+            self.last = Some((request, operation.ends(outcome)));
         }
         if let Some((last, indication)) = &self.last
             && *last == request
             && self.stored.insert(from)
-            && self.stored.len() >= self.own.processes.majority()
+            && self.stored.len() >= self.own.processes().majority()
         {
             self.stored = ProcessSet::EMPTY;
             ctx.trigger(Effect::Indication(indication.clone()));
@@ -205,7 +216,7 @@ fn e2_e2_acknowledgements_gathered_anew_return_a_write_twice() {
 }
 
 /// An answer that says that nothing was written is none (E2-E3).
-struct HearsValuesOnly(MajorityVoting);
+struct HearsValuesOnly(Phases<MajorityVoting>);
 
 impl Algorithm for HearsValuesOnly {
     type Event = Event;
@@ -239,7 +250,7 @@ fn e2_e3_that_nothing_was_written_is_an_answer_like_any_other() {
 fn timestamps_that_are_used_up_are_said_so() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut p1 = by_p1(&world.host(p(1)));
-    p1.written.insert(X, u64::MAX);
+    p1.rules().written.use_up(X);
     let effects = reaction(&mut p1, Event::Request(write(1, 1)));
     assert_eq!(refusal(&effects), Some(Refusal::Exhausted));
 }
@@ -263,15 +274,17 @@ fn halves(rule: Rule) -> Report {
                 Event::Request(_) | Event::Crash(_) | Event::Status(_) => None,
             };
             self.0.upon(event, ctx);
-            let half = self.0.1.processes.n() / 2;
+            let half = self.0.1.processes().n() / 2;
             if self.0.0 == Rule::Half
                 && let Some(request) = answered
-                && let Some(operation) = self.0.1.operations.of(request)
-                && let Phase::Reading { answered, newest } = &operation.phase
+                && let Some(operation) = self.0.1.operations().of(request)
+                && let Phase::Querying {
+                    answered, newest, ..
+                } = &operation.phase
                 && answered.len() >= half
             {
-                let Held { tag, value } = newest.clone();
-                self.0.1.end(request, Outcome::Read { tag, value }, ctx);
+                let outcome = newest.clone().read();
+                self.0.1.end(request, outcome, ctx);
             }
         }
     }

@@ -1,10 +1,18 @@
 use super::*;
-use crate::testing::{
-    Script, X, after, at, blind, cost, operate, p, read, refusal, returned, turbulent, wire, write,
+use crate::{
+    exchange::{Effect, Event, send},
+    message::Content,
+    operations::Phase,
+    testing::{
+        Script, X, after, at, blind, cost, operate, p, read, refusal, returned, turbulent, wire,
+        write,
+    },
 };
-use quorate_abstractions::link::Send;
-use quorate_abstractions::link::{Status, To};
-use quorate_core::{Context, Counters, Time, message::LAST_NUMBER};
+use quorate_abstractions::{
+    link::{Deliver, Status, To},
+    register::{Refusal, Tag},
+};
+use quorate_core::{Algorithm, Context, Counters, Ctx, ProcessId, Time, message::LAST_NUMBER};
 use quorate_sim::{
     Crash, Exhaustive, Gap, Report, SimHost, Timed, World, properties, properties::Properties,
 };
@@ -132,7 +140,7 @@ fn a_read_that_does_not_write_back_is_not_atomic() {
 }
 
 /// A read returns what is newest of a majority, without writing it back.
-struct WithoutWriteBack(MultiWriter);
+struct WithoutWriteBack(Phases<MultiWriter>);
 
 impl Algorithm for WithoutWriteBack {
     type Event = Event;
@@ -143,18 +151,19 @@ impl Algorithm for WithoutWriteBack {
             Event::Link(Deliver { message, .. }) => Some(message.request),
             Event::Request(_) | Event::Crash(_) | Event::Status(_) => None,
         };
+        let majority = self.0.processes().majority();
         let newest = answered.and_then(|request| {
-            let operation = self.0.operations.of(request)?;
+            let operation = self.0.operations().of(request)?;
             match (&operation.phase, &event) {
                 (
-                    Phase::Collecting {
+                    Phase::Querying {
                         answered,
                         newest,
-                        writes: None,
+                        action: Action::Read,
                         ..
                     },
                     Event::Link(Deliver { message, .. }),
-                ) if answered.len() + 1 == self.0.processes.majority() => match &message.content {
+                ) if answered.len() + 1 == majority => match &message.content {
                     Content::Value(held) => Some((request, held.clone().max_with(newest))),
                     _ => None,
                 },
@@ -162,9 +171,7 @@ impl Algorithm for WithoutWriteBack {
             }
         });
         match newest {
-            Some((request, Held { tag, value })) => {
-                self.0.end(request, Outcome::Read { tag, value }, ctx);
-            }
+            Some((request, newest)) => self.0.end(request, newest.read(), ctx),
             None => self.0.upon(event, ctx),
         }
     }
@@ -310,7 +317,7 @@ fn timestamps_that_are_used_up_are_said_so() {
 }
 
 /// Who repeats a write gives it a new tag, as if it came after all that was written meanwhile.
-struct TagsAnew(MultiWriter);
+struct TagsAnew(Phases<MultiWriter>);
 
 impl Algorithm for TagsAnew {
     type Event = Event;
@@ -320,7 +327,7 @@ impl Algorithm for TagsAnew {
         let Event::Status(Status::Begun { peer }) = event else {
             return self.0.upon(event, ctx);
         };
-        for (request, content) in self.0.operations.asked() {
+        for (request, content) in self.0.operations().asked() {
             let content = match content {
                 Content::Write { register, mut held } => {
                     held.tag.timestamp += 2;
@@ -328,8 +335,7 @@ impl Algorithm for TagsAnew {
                 }
                 other => other,
             };
-            let (to, message) = (To::One(peer), Message { request, content });
-            ctx.trigger(Effect::Link(Send { to, message }));
+            send(To::One(peer), request, content, ctx);
         }
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     exchange::{Effect, Event},
     message::{Content, Held},
+    phases::Phases,
     testing::{
         Script, X, at, cost, mistaken, operate, p, reaction, read, refusal, reported_after,
         turbulent, wire, write,
@@ -20,7 +21,7 @@ fn atomic(world: &World) -> Properties {
     properties::atomic_register("register", all)
 }
 
-fn by_p1(host: &SimHost) -> ReadImposeWriteConsultAll {
+fn by_p1(host: &SimHost) -> Phases<ReadImposeWriteConsultAll> {
     ReadImposeWriteConsultAll::new(host).written_by(p(1))
 }
 
@@ -84,7 +85,7 @@ fn every_schedule_is_right() {
 /// Who was reported is back when the next operation begins; and acknowledgements count for whatever is
 /// under way, as published, or carry the number of their request.
 struct Restored {
-    own: ReadImposeWriteConsultAll,
+    own: Phases<ReadImposeWriteConsultAll>,
     anonymous: bool,
     all: ProcessSet,
 }
@@ -95,14 +96,14 @@ impl Algorithm for Restored {
 
     fn upon(&mut self, mut event: Event, ctx: &mut Ctx<Self>) {
         if matches!(event, Event::Request(_)) {
-            self.own.restore(self.all);
+            *self.own.correct() = self.all;
         }
         if let Event::Link(Deliver { message, .. }) = &mut event
             && self.anonymous
             && message.content == Content::Acknowledge
-            && let Some(request) = self.own.under_way()
+            && let Some(request) = self.own.operations().requests().first()
         {
-            message.request = request;
+            message.request = *request;
         }
         self.own.upon(event, ctx);
     }

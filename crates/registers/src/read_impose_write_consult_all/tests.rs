@@ -1,10 +1,16 @@
 use super::*;
-use crate::multi_writer::MultiWriter;
-use crate::testing::{
-    Script, after, at, blind, cost, operate, p, read, reported_after, returned, turbulent, wire,
-    write,
+use crate::{
+    exchange::{Effect, Event},
+    message::Content,
+    multi_writer::MultiWriter,
+    operations::Phase,
+    testing::{
+        Script, after, at, blind, cost, operate, p, read, reported_after, returned, turbulent,
+        wire, write,
+    },
 };
-use quorate_core::Time;
+use quorate_abstractions::link::Deliver;
+use quorate_core::{Algorithm, Ctx, ProcessId, Time};
 use quorate_sim::{
     Crash, Exhaustive, Report, SimHost, Timed, UNIT, World, properties, properties::Properties,
 };
@@ -71,7 +77,7 @@ fn every_schedule_is_right() {
 }
 
 /// The register transplanted to majorities: a majority that has acknowledged is taken for all (E5-E1).
-struct OnMajorities(Own);
+struct OnMajorities(Phases<Own>);
 
 impl Algorithm for OnMajorities {
     type Event = Event;
@@ -79,16 +85,16 @@ impl Algorithm for OnMajorities {
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         self.0.upon(event, ctx);
-        for request in self.0.operations.requests() {
-            let majority = self.0.processes.majority();
-            let Some(operation) = self.0.operations.of(request) else {
+        for request in self.0.operations().requests() {
+            let majority = self.0.processes().majority();
+            let Some(operation) = self.0.operations().of(request) else {
                 continue;
             };
-            let stored = operation.phase.stored;
-            if stored.len() >= majority {
-                let correct = std::mem::replace(&mut self.0.correct, stored);
-                self.0.upon_all_have_it(request, ctx);
-                self.0.correct = correct;
+            if let Phase::Imposing { stored, outcome } = &operation.phase
+                && stored.len() >= majority
+            {
+                let outcome = outcome.clone();
+                self.0.end(request, outcome, ctx);
             }
         }
     }
@@ -160,7 +166,7 @@ fn e5_e4_two_operations_of_one_process_on_one_register_are_refused() {
 }
 
 /// A process writes a register that it is writing already (E5-E4).
-struct Concurrent(Own);
+struct Concurrent(Phases<Own>);
 
 impl Algorithm for Concurrent {
     type Event = Event;
@@ -172,17 +178,11 @@ impl Algorithm for Concurrent {
             operation,
             action: Action::Write(value),
         }) = &event
-            && self.0.operations.is_busy(register)
+            && self.0.operations().is_busy(register)
         {
-            let tag = Tag {
-                timestamp: self.0.replica.held(register).tag.timestamp + 1,
-                writer: Some(self.0.me),
-            };
-            let value = Some(value.clone());
-            let (held, outcome) = (Held { tag, value }, Outcome::Written { tag });
-            return self
-                .0
-                .impose(register.clone(), *operation, held, outcome, ctx);
+            let own = self.0.replica().held(register);
+            let write = Step::Write(Some(own.tag.timestamp + 1), value.clone());
+            return self.0.proceed(register.clone(), *operation, write, ctx);
         }
         self.0.upon(event, ctx);
     }
@@ -212,7 +212,7 @@ fn e5_e4_two_writes_of_one_process_at_once_would_have_one_tag() {
 }
 
 /// What is not newer than what is held is not acknowledged (E3-E3, E5-E2).
-struct AcknowledgesNews(Own);
+struct AcknowledgesNews(Phases<Own>);
 
 impl Algorithm for AcknowledgesNews {
     type Event = Event;
@@ -221,7 +221,7 @@ impl Algorithm for AcknowledgesNews {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         if let Event::Link(Deliver { message, .. }) = &event
             && let Content::Write { register, held } = &message.content
-            && held.tag <= self.0.replica.held(register).tag
+            && held.tag <= self.0.replica().held(register).tag
         {
             return;
         }

@@ -1,9 +1,18 @@
 use super::*;
-use crate::testing::{
-    Duplicating, Script, X, after, at, blind, cost, operate, p, reaction, read, refusal, turbulent,
-    wire, write,
+use crate::{
+    exchange::{Effect, Event, send},
+    message::Content,
+    operations::{Operation, Phase},
+    testing::{
+        Duplicating, Script, X, after, at, blind, cost, operate, p, reaction, read, refusal,
+        turbulent, wire, write,
+    },
 };
-use quorate_core::{Context, Counters, Time};
+use quorate_abstractions::{
+    link::{Deliver, To},
+    register::{Outcome, Refusal, Tag},
+};
+use quorate_core::{Algorithm, Context, Counters, Ctx, ProcessSet, Time};
 use quorate_sim::{
     Crash, Exhaustive, Report, SimHost, Timed, Verdict, World, properties, properties::Properties,
 };
@@ -13,7 +22,7 @@ fn atomic(world: &World) -> Properties {
     properties::atomic_register("register", all)
 }
 
-fn by_p1(host: &SimHost) -> ReadImposeWriteMajority {
+fn by_p1(host: &SimHost) -> Phases<ReadImposeWriteMajority> {
     ReadImposeWriteMajority::new(host, p(1))
 }
 
@@ -66,7 +75,7 @@ fn every_schedule_is_right() {
 }
 
 /// A read returns what is newest of a majority, and does not impose it (E4-E3).
-struct WithoutImposing(ReadImposeWriteMajority);
+struct WithoutImposing(Phases<ReadImposeWriteMajority>);
 
 impl Algorithm for WithoutImposing {
     type Event = Event;
@@ -74,11 +83,11 @@ impl Algorithm for WithoutImposing {
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         self.0.upon(event, ctx);
-        for request in self.0.operations.requests() {
-            let Some(operation) = self.0.operations.of(request) else {
+        for request in self.0.operations().requests() {
+            let Some(operation) = self.0.operations().of(request) else {
                 continue;
             };
-            if let Phase::Storing { outcome, .. } = &operation.phase
+            if let Phase::Imposing { outcome, .. } = &operation.phase
                 && matches!(outcome, Outcome::Read { .. })
             {
                 let outcome = outcome.clone();
@@ -180,9 +189,9 @@ fn e4_e4_what_was_never_written_is_an_answer_like_any_other() {
 /// A read gathers answers anew once it imposes, and imposes again when they are a majority again, all under
 /// one number (E4-E1).
 struct ImposesAgain {
-    own: ReadImposeWriteMajority,
+    own: Phases<ReadImposeWriteMajority>,
     /// The read, and its number.
-    read: Option<(u64, Operation<Phase>)>,
+    read: Option<(u64, Operation)>,
     answered: ProcessSet,
     newest: Held,
     stored: ProcessSet,
@@ -204,7 +213,7 @@ impl ImposesAgain {
         let Some((request, operation)) = &self.read else {
             return;
         };
-        let majority = self.own.processes.majority();
+        let majority = self.own.processes().majority();
         match content {
             Content::Value(held) => {
                 if self.newest.tag < held.tag {
@@ -213,12 +222,7 @@ impl ImposesAgain {
                 if self.answered.insert(from) && self.answered.len() == majority {
                     (self.answered, self.stored) = (ProcessSet::EMPTY, ProcessSet::EMPTY);
                     let (register, held) = (operation.register.clone(), self.newest.clone());
-                    ask(
-                        &mut self.own.operations,
-                        *request,
-                        Content::Write { register, held },
-                        ctx,
-                    );
+                    send(To::All, *request, Content::Write { register, held }, ctx);
                 }
             }
             Content::Acknowledge => {
@@ -247,8 +251,8 @@ impl Algorithm for ImposesAgain {
             return self.upon_answer(*from, message.content.clone(), ctx);
         }
         self.own.upon(event, ctx);
-        for request in self.own.operations.requests() {
-            let begun = self.own.operations.end(request);
+        for request in self.own.operations().requests() {
+            let begun = self.own.operations().end(request);
             self.read = begun.map(|operation| (request, operation));
         }
     }
@@ -274,7 +278,7 @@ fn e4_e1_a_read_that_imposes_twice_returns_twice() {
 /// Acknowledgements say which timestamp they are for, and that of the last write is taken for the write's
 /// (E4-E2).
 struct ByTimestamp {
-    own: ReadImposeWriteMajority,
+    own: Phases<ReadImposeWriteMajority>,
     /// The last write, and how it returns.
     written: Option<(Tag, Indication)>,
 }
@@ -297,8 +301,8 @@ impl Algorithm for ByTimestamp {
             return self.own.upon(event, ctx);
         };
         if message.content == Content::Acknowledge
-            && let Some(operation) = self.own.operations.of(message.request)
-            && let Phase::Storing { stored, outcome } = &mut operation.phase
+            && let Some(operation) = self.own.operations().of(message.request)
+            && let Phase::Imposing { stored, outcome } = &mut operation.phase
         {
             match (&*outcome, &self.written) {
                 (Outcome::Written { tag }, _) => {
@@ -310,7 +314,7 @@ impl Algorithm for ByTimestamp {
                     self.written = Some((*tag, indication));
                 }
                 (Outcome::Read { tag, .. }, Some((last, indication))) if tag == last => {
-                    if stored.insert(*from) && stored.len() == self.own.processes.majority() {
+                    if stored.insert(*from) && stored.len() == self.own.processes().majority() {
                         ctx.trigger(Effect::Indication(indication.clone()));
                     }
                     return;
@@ -355,7 +359,7 @@ fn e4_e2_by_timestamp_what_a_read_imposes_ends_the_write_again_and_never_the_rea
 fn timestamps_that_are_used_up_are_said_so() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut p1 = by_p1(&world.host(p(1)));
-    p1.written.insert(X, u64::MAX);
+    p1.rules().written.use_up(X);
     let effects = reaction(&mut p1, Event::Request(write(1, 1)));
     assert_eq!(refusal(&effects), Some(Refusal::Exhausted));
 }

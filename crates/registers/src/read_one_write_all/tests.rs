@@ -1,9 +1,18 @@
 use super::*;
-use crate::testing::{
-    Script, X, after, at, cost, mistaken, operate, p, reaction, read, refusal, reported_after,
-    turbulent, wire, write,
+use crate::{
+    exchange::{Effect, Event},
+    message::Content,
+    operations::Phase,
+    testing::{
+        Script, X, after, at, cost, mistaken, operate, p, reaction, read, refusal, reported_after,
+        turbulent, wire, write,
+    },
 };
-use quorate_core::{Context, Counters, Time};
+use quorate_abstractions::{
+    link::Deliver,
+    register::{Refusal, Tag},
+};
+use quorate_core::{Algorithm, Context, Counters, Ctx, ProcessSet, Time};
 use quorate_sim::{
     Crash, Exhaustive, Report, SimHost, Timed, UNIT, Verdict, World, properties,
     properties::Properties,
@@ -14,7 +23,7 @@ fn regular(world: &World) -> Properties {
     properties::regular_register("register", all)
 }
 
-fn by_p1(host: &SimHost) -> ReadOneWriteAll {
+fn by_p1(host: &SimHost) -> Phases<ReadOneWriteAll> {
     ReadOneWriteAll::new(host, p(1))
 }
 
@@ -73,7 +82,7 @@ fn every_schedule_is_right() {
 /// Who was reported is back when the next write begins; and acknowledgements count for whatever is under
 /// way, as published, or carry the number of their request.
 struct Restored {
-    own: ReadOneWriteAll,
+    own: Phases<ReadOneWriteAll>,
     anonymous: bool,
 }
 
@@ -83,12 +92,12 @@ impl Algorithm for Restored {
 
     fn upon(&mut self, mut event: Event, ctx: &mut Ctx<Self>) {
         if matches!(event, Event::Request(_)) {
-            self.own.correct = self.own.processes.set();
+            *self.own.correct() = self.own.processes().set();
         }
         if let Event::Link(Deliver { message, .. }) = &mut event
             && self.anonymous
             && message.content == Content::Acknowledge
-            && let Some(request) = self.own.operations.requests().first()
+            && let Some(request) = self.own.operations().requests().first()
         {
             message.request = *request;
         }
@@ -193,7 +202,7 @@ fn e1_e5_a_write_that_does_not_come_from_the_writer_is_dropped() {
 }
 
 /// Who has crashed is struck out, and the rule to return is not looked at (E1-E2).
-struct Deaf(ReadOneWriteAll);
+struct Deaf(Phases<ReadOneWriteAll>);
 
 impl Algorithm for Deaf {
     type Event = Event;
@@ -201,7 +210,7 @@ impl Algorithm for Deaf {
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
-            Event::Crash(perfect::Crash(q)) => drop(self.0.correct.remove(q)),
+            Event::Crash(perfect::Crash(q)) => drop(self.0.correct().remove(q)),
             Event::Request(_) | Event::Link(_) | Event::Status(_) => self.0.upon(event, ctx),
         }
     }
@@ -209,7 +218,7 @@ impl Algorithm for Deaf {
 
 /// The rule to return does not ask whether a write is under way (E1-E3).
 struct Unguarded {
-    own: ReadOneWriteAll,
+    own: Phases<ReadOneWriteAll>,
     /// How the last write returns.
     last: Option<Indication>,
     stored: ProcessSet,
@@ -232,23 +241,23 @@ impl Algorithm for Unguarded {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         if let Event::Link(Deliver { from, message }) = &event
             && message.content == Content::Acknowledge
-            && let Some(operation) = self.own.operations.of(message.request)
+            && let Some(operation) = self.own.operations().of(message.request)
+            && let Phase::Imposing { outcome, .. } = &operation.phase
         {
-            let tag = operation.phase.tag;
             self.stored.insert(*from);
             self.last = Some(Indication {
                 register: operation.register.clone(),
                 operation: operation.number,
-                outcome: Outcome::Written { tag },
+                outcome: outcome.clone(),
             });
         }
         let is_report = matches!(event, Event::Crash(_));
         self.own.upon(event, ctx);
-        let is_idle = self.own.operations.requests().is_empty();
+        let is_idle = self.own.operations().requests().is_empty();
         if let Some(indication) = &self.last
             && is_report
             && is_idle
-            && self.own.correct.is_subset(self.stored)
+            && self.own.correct().is_subset(self.stored)
         {
             ctx.trigger(Effect::Indication(indication.clone()));
         }
@@ -282,7 +291,7 @@ fn e1_e3_a_rule_that_does_not_ask_for_a_write_returns_one_twice() {
 }
 
 /// Everybody writes, and everybody's writes are taken (E1-E5).
-struct TakenFromAnybody(ReadOneWriteAll);
+struct TakenFromAnybody(Phases<ReadOneWriteAll>);
 
 impl Algorithm for TakenFromAnybody {
     type Event = Event;
@@ -290,8 +299,8 @@ impl Algorithm for TakenFromAnybody {
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match &event {
-            Event::Request(_) => self.0.writer = self.0.me,
-            Event::Link(Deliver { from, .. }) => self.0.writer = *from,
+            Event::Request(_) => *self.0.writer() = None,
+            Event::Link(Deliver { from, .. }) => *self.0.writer() = Some(*from),
             Event::Crash(_) | Event::Status(_) => {}
         }
         self.0.upon(event, ctx);
@@ -321,7 +330,7 @@ fn e1_e5_a_write_of_another_hides_those_of_the_writer() {
 fn timestamps_that_are_used_up_are_said_so() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut p1 = by_p1(&world.host(p(1)));
-    p1.written.insert(X, u64::MAX);
+    p1.rules().written.use_up(X);
     let effects = reaction(&mut p1, Event::Request(write(1, 1)));
     assert_eq!(refusal(&effects), Some(Refusal::Exhausted));
 }
