@@ -132,11 +132,11 @@ pub use quorate_runtime::{
 pub use quorate_services as services;
 pub use quorate_stacks as stacks;
 
-#[doc = include_str!("../../../docs/replicate.md")]
+#[doc = include_str!("../docs/replicate.md")]
 pub mod replicate {}
 
 // Its blocks are one program, which a test compares with the example `barrier`.
-#[cfg_attr(not(doctest), doc = include_str!("../../../docs/own-algorithm.md"))]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/own-algorithm.md"))]
 #[cfg_attr(doctest, doc = "Write your own algorithm.")]
 pub mod own_algorithm {}
 

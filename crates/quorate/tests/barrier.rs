@@ -5,7 +5,7 @@ mod example;
 
 #[test]
 fn the_blocks_of_the_page_are_the_program() {
-    let page = include_str!("../../../docs/own-algorithm.md");
+    let page = include_str!("../docs/own-algorithm.md");
     let blocks = page.split("```rust\n").skip(1);
     let blocks = blocks.map(|block| block.split("```").next().unwrap_or_default());
     let told = blocks.collect::<Vec<_>>().join("\n");

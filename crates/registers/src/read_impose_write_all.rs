@@ -29,7 +29,7 @@
 use crate::{exchange, message::Message, read_impose_write_consult_all::ReadImposeWriteConsultAll};
 use quorate_abstractions::{
     Subscribe,
-    link::{self},
+    link,
     perfect,
     register::{Indication, Request},
 };

@@ -42,7 +42,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
-    link::{self},
+    link,
     perfect,
     register::{Action, Indication, Request},
 };
