@@ -116,6 +116,7 @@ impl Plain for Message {}
 /// One instance at one process.
 #[derive(Debug)]
 struct Instance {
+    number: u64,
     round: u64,
     /// What this process would decide, once it has proposed or was taken to a later round.
     estimate: Option<bool>,
@@ -125,26 +126,6 @@ struct Instance {
     reports: BTreeMap<ProcessId, bool>,
     /// What processes proposed in the current round.
     proposals: BTreeMap<ProcessId, Option<bool>>,
-}
-
-impl Instance {
-    /// The beginning of a round.
-    fn beginning(round: u64, estimate: Option<bool>) -> Self {
-        Instance {
-            round,
-            estimate,
-            proposed: None,
-            reports: BTreeMap::new(),
-            proposals: BTreeMap::new(),
-        }
-    }
-
-    /// What it has said last: a proposal tells what was reported, too.
-    fn last(&self) -> Option<Content> {
-        let (round, estimate) = (self.round, self.estimate?);
-        let report = Content::Report { round, estimate };
-        Some(self.proposed.unwrap_or(report))
-    }
 }
 
 /// Randomised uniform consensus on a bit.
@@ -223,146 +204,32 @@ impl Randomised {
         }
     }
 
-    /// The first proposal is the estimate, unless a later round came first, with another's.
     fn upon_propose(&mut self, number: u64, value: &Bytes, ctx: &mut Ctx<Self>) {
         let estimate = match value[..] {
             [0] => false,
             [1] => true,
             _ => return ctx.count("not a bit"),
         };
-        let Some(instance) = self.mention(number, ctx) else {
+        let Some((instance, processes)) = self.mention(number, ctx) else {
             return;
         };
-        if instance.estimate.is_none() {
-            instance.estimate = Some(estimate);
-            report(number, instance.round, estimate, ctx);
-            self.upon_reports(number, ctx);
+        if let Some(bit) = instance.upon_propose(estimate, processes, ctx) {
+            self.upon_decided(number, bit, ctx);
         }
     }
 
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
         let number = message.instance;
-        match message.content {
-            Content::Report { round, estimate } => {
-                self.upon_report(number, from, round, estimate, ctx);
-            }
-            Content::Proposal {
-                round,
-                estimate,
-                proposed,
-            } => {
-                self.upon_report(number, from, round, estimate, ctx);
-                self.upon_proposal(number, from, round, proposed, ctx);
-            }
-            Content::Decided { value } => self.upon_decided(number, value, ctx),
-        }
-    }
-
-    /// A report of the current round counts; one of a later round takes this process there; one of
-    /// an earlier round is late.
-    fn upon_report(
-        &mut self,
-        number: u64,
-        from: ProcessId,
-        round: u64,
-        estimate: bool,
-        ctx: &mut Ctx<Self>,
-    ) {
-        let Some(instance) = self.mention(number, ctx) else {
+        let Some((instance, processes)) = self.mention(number, ctx) else {
             return;
         };
-        if round > instance.round.saturating_add(ROUNDS_AHEAD) {
-            return ctx.count("round too far ahead");
-        }
-        if round > instance.round {
-            *instance = Instance::beginning(round, Some(estimate));
-            report(number, round, estimate, ctx);
-        }
-        if round == instance.round {
-            instance.reports.entry(from).or_insert(estimate);
-            self.upon_reports(number, ctx);
-        }
-    }
-
-    /// Upon n − f reports: propose what more than n/2 processes reported, if there is such a bit.
-    fn upon_reports(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let (n, enough) = (self.processes.n(), self.enough());
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        let Some(estimate) = instance.estimate else {
-            return;
-        };
-        if instance.proposed.is_some() || instance.reports.len() < enough {
-            return;
-        }
-        let ones = instance.reports.values().filter(|bit| **bit).count();
-        let zeros = instance.reports.len() - ones;
-        let proposed = match () {
-            () if 2 * ones > n => Some(true),
-            () if 2 * zeros > n => Some(false),
-            () => None,
-        };
-        let content = Content::Proposal {
-            round: instance.round,
-            estimate,
-            proposed,
-        };
-        instance.proposed = Some(content);
-        send(To::All, number, content, ctx);
-        self.upon_proposals(number, ctx);
-    }
-
-    fn upon_proposal(
-        &mut self,
-        number: u64,
-        from: ProcessId,
-        round: u64,
-        proposed: Option<bool>,
-        ctx: &mut Ctx<Self>,
-    ) {
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        if round == instance.round {
-            instance.proposals.entry(from).or_insert(proposed);
-            self.upon_proposals(number, ctx);
-        }
-    }
-
-    /// Upon n − f proposals: decide the bit that f + 1 propose; adopt one that anybody does; else
-    /// toss a coin.
-    fn upon_proposals(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let (enough, faulty) = (self.enough(), self.processes.minority());
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        if instance.proposed.is_none() || instance.proposals.len() < enough {
-            return;
-        }
-        let round = instance.round;
-        let bits: Vec<bool> = instance.proposals.values().copied().flatten().collect();
-        let estimate = match bits.first() {
-            Some(bit) if bits.len() > faulty => return self.upon_decided(number, *bit, ctx),
-            Some(bit) => *bit,
-            None => ctx.rng().next_u32() & 1 == 1,
-        };
-        self.enter(number, round.saturating_add(1), estimate, ctx);
-    }
-
-    /// A round begins with a report.
-    fn enter(&mut self, number: u64, round: u64, estimate: bool, ctx: &mut Ctx<Self>) {
-        if let Some(instance) = self.instances.get(number) {
-            *instance = Instance::beginning(round, Some(estimate));
-            report(number, round, estimate, ctx);
+        if let Some(bit) = instance.upon_message(from, message.content, processes, ctx) {
+            self.upon_decided(number, bit, ctx);
         }
     }
 
     /// Whoever learns of a decision says it to all, once, and is done: nobody waits for it then.
     fn upon_decided(&mut self, number: u64, bit: bool, ctx: &mut Ctx<Self>) {
-        if self.mention(number, ctx).is_none() {
-            return;
-        }
         self.instances.retire(number);
         self.decided.say(number, bit);
         self.decided.end(number, |_| 1);
@@ -374,15 +241,15 @@ impl Randomised {
         }));
     }
 
-    /// n − f, for the largest f < n/2: as many as certainly answer.
-    fn enough(&self) -> usize {
-        self.processes.n() - self.processes.minority()
-    }
-
-    /// The instance, made at its first mention; `None` if it was decided.
-    fn mention(&mut self, number: u64, ctx: &mut Ctx<Self>) -> Option<&mut Instance> {
-        match self.instances.at(number, || Instance::beginning(1, None)) {
-            Entry::Live(instance) => Some(instance),
+    /// The instance, made at its first mention, and Π, which it is lent; `None` if it was decided.
+    fn mention(
+        &mut self,
+        number: u64,
+        ctx: &mut Ctx<Self>,
+    ) -> Option<(&mut Instance, &Membership)> {
+        let create = || Instance::beginning(number, 1, None);
+        match self.instances.at(number, create) {
+            Entry::Live(instance) => Some((instance, &self.processes)),
             Entry::Retired => None,
             Entry::TooFar => {
                 ctx.count("instance too far ahead");
@@ -392,8 +259,163 @@ impl Randomised {
     }
 }
 
-fn report(instance: u64, round: u64, estimate: bool, ctx: &mut Ctx<Randomised>) {
-    send(To::All, instance, Content::Report { round, estimate }, ctx);
+/// What happens within one instance. Where a bit is decided, the handlers return it.
+impl Instance {
+    /// The beginning of a round.
+    fn beginning(number: u64, round: u64, estimate: Option<bool>) -> Self {
+        Instance {
+            number,
+            round,
+            estimate,
+            proposed: None,
+            reports: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+        }
+    }
+
+    /// What it has said last: a proposal tells what was reported, too.
+    fn last(&self) -> Option<Content> {
+        let (round, estimate) = (self.round, self.estimate?);
+        let report = Content::Report { round, estimate };
+        Some(self.proposed.unwrap_or(report))
+    }
+
+    /// The first proposal is the estimate, unless a later round came first, with another's.
+    fn upon_propose(
+        &mut self,
+        estimate: bool,
+        processes: &Membership,
+        ctx: &mut Ctx<Randomised>,
+    ) -> Option<bool> {
+        if self.estimate.is_some() {
+            return None;
+        }
+        self.estimate = Some(estimate);
+        self.report(estimate, ctx);
+        self.upon_reports(processes, ctx)
+    }
+
+    fn upon_message(
+        &mut self,
+        from: ProcessId,
+        content: Content,
+        processes: &Membership,
+        ctx: &mut Ctx<Randomised>,
+    ) -> Option<bool> {
+        match content {
+            Content::Report { round, estimate } => {
+                self.upon_report(from, round, estimate, processes, ctx)
+            }
+            Content::Proposal {
+                round,
+                estimate,
+                proposed,
+            } => {
+                let decided = self.upon_report(from, round, estimate, processes, ctx);
+                decided.or_else(|| self.upon_proposal(from, round, proposed, processes, ctx))
+            }
+            Content::Decided { value } => Some(value),
+        }
+    }
+
+    /// A report of the current round counts; one of a later round takes this process there; one of
+    /// an earlier round is late.
+    fn upon_report(
+        &mut self,
+        from: ProcessId,
+        round: u64,
+        estimate: bool,
+        processes: &Membership,
+        ctx: &mut Ctx<Randomised>,
+    ) -> Option<bool> {
+        if round > self.round.saturating_add(ROUNDS_AHEAD) {
+            ctx.count("round too far ahead");
+            return None;
+        }
+        if round > self.round {
+            self.enter(round, estimate, ctx);
+        }
+        if round < self.round {
+            return None;
+        }
+        self.reports.entry(from).or_insert(estimate);
+        self.upon_reports(processes, ctx)
+    }
+
+    /// Upon n − f reports: propose what more than n/2 processes reported, if there is such a bit.
+    fn upon_reports(&mut self, processes: &Membership, ctx: &mut Ctx<Randomised>) -> Option<bool> {
+        let estimate = self.estimate?;
+        if self.proposed.is_some() || self.reports.len() < enough(processes) {
+            return None;
+        }
+        let ones = self.reports.values().filter(|bit| **bit).count();
+        let zeros = self.reports.len() - ones;
+        let proposed = match () {
+            () if 2 * ones > processes.n() => Some(true),
+            () if 2 * zeros > processes.n() => Some(false),
+            () => None,
+        };
+        let content = Content::Proposal {
+            round: self.round,
+            estimate,
+            proposed,
+        };
+        self.proposed = Some(content);
+        send(To::All, self.number, content, ctx);
+        self.upon_proposals(processes, ctx)
+    }
+
+    fn upon_proposal(
+        &mut self,
+        from: ProcessId,
+        round: u64,
+        proposed: Option<bool>,
+        processes: &Membership,
+        ctx: &mut Ctx<Randomised>,
+    ) -> Option<bool> {
+        if round != self.round {
+            return None;
+        }
+        self.proposals.entry(from).or_insert(proposed);
+        self.upon_proposals(processes, ctx)
+    }
+
+    /// Upon n − f proposals: decide the bit that f + 1 propose; adopt one that anybody does; else
+    /// toss a coin.
+    fn upon_proposals(
+        &mut self,
+        processes: &Membership,
+        ctx: &mut Ctx<Randomised>,
+    ) -> Option<bool> {
+        if self.proposed.is_none() || self.proposals.len() < enough(processes) {
+            return None;
+        }
+        let bits: Vec<bool> = self.proposals.values().copied().flatten().collect();
+        let estimate = match bits.first() {
+            Some(bit) if bits.len() > processes.minority() => return Some(*bit),
+            Some(bit) => *bit,
+            None => ctx.rng().next_u32() & 1 == 1,
+        };
+        self.enter(self.round.saturating_add(1), estimate, ctx);
+        None
+    }
+
+    /// A round begins with a report.
+    fn enter(&mut self, round: u64, estimate: bool, ctx: &mut Ctx<Randomised>) {
+        *self = Instance::beginning(self.number, round, Some(estimate));
+        self.report(estimate, ctx);
+    }
+
+    fn report(&self, estimate: bool, ctx: &mut Ctx<Randomised>) {
+        let round = self.round;
+        let content = Content::Report { round, estimate };
+        send(To::All, self.number, content, ctx);
+    }
+}
+
+/// n − f, for the largest f < n/2: as many as certainly answer.
+fn enough(processes: &Membership) -> usize {
+    processes.n() - processes.minority()
 }
 
 fn send(to: To, instance: u64, content: Content, ctx: &mut Ctx<Randomised>) {

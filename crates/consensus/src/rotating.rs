@@ -77,6 +77,7 @@ const ROUNDS_AHEAD: u64 = 1 << 10;
 /// One instance at one process.
 #[derive(Debug)]
 struct Instance {
+    number: u64,
     round: u64,
     /// What this process would decide, once it has proposed or adopted something.
     estimate: Option<Bytes>,
@@ -104,46 +105,17 @@ struct Lead {
     closed: bool,
 }
 
-impl Instance {
-    /// What this process has said last to another: that it has left the rounds before, for it may have
-    /// told the other so as their coordinator, or to their coordinator; and what it says in this one.
-    fn said_to(&self, q: ProcessId, me: ProcessId, coordinator: ProcessId) -> Vec<Content> {
-        let mut said = Vec::new();
-        if self.round > 1 {
-            said.push(Content::Left);
-        }
-        if q == coordinator && self.acked {
-            said.push(Content::Ack);
-        } else if q == coordinator && self.estimated {
-            let (adopted, value) = (self.adopted, self.estimate.clone());
-            said.extend(value.map(|value| Content::Estimate { adopted, value }));
-        }
-        if me == coordinator && !self.lead.closed {
-            let value = self.lead.proposed.clone();
-            said.extend(value.map(|value| Content::Propose { value }));
-        }
-        said
-    }
-
-    fn new() -> Self {
-        Instance {
-            round: 1,
-            estimate: None,
-            adopted: 0,
-            estimated: false,
-            acked: false,
-            lead: Lead::default(),
-            future: BTreeMap::new(),
-            left: BTreeMap::new(),
-        }
-    }
+/// What all instances of a process have in common, and are lent.
+#[derive(Debug)]
+struct Process {
+    me: ProcessId,
+    membership: Membership,
+    suspected: ProcessSet,
 }
 
 /// Rotating-coordinator uniform consensus.
 pub struct Rotating {
-    processes: Membership,
-    me: ProcessId,
-    suspected: ProcessSet,
+    process: Process,
     instances: Instances<Instance>,
     /// The latest decisions.
     decided: Said<Bytes>,
@@ -175,13 +147,16 @@ impl Algorithm for Rotating {
     }
 }
 
+/// What begins, ends and finds instances.
 impl Rotating {
     /// The algorithm at `host`.
     pub fn new(host: &impl Host) -> Self {
         Rotating {
-            processes: *host.processes(),
-            me: host.me(),
-            suspected: ProcessSet::EMPTY,
+            process: Process {
+                me: host.me(),
+                membership: *host.processes(),
+                suspected: ProcessSet::EMPTY,
+            },
             instances: Instances::new(INSTANCES_AHEAD),
             decided: Said::default(),
         }
@@ -195,205 +170,29 @@ impl Rotating {
         };
         for (number, value) in self.decided.iter() {
             let value = value.clone();
-            send(ctx, To::One(peer), number, 1, Content::Decided { value });
+            send(To::One(peer), number, 1, Content::Decided { value }, ctx);
         }
         for number in self.instances.numbers() {
-            let Some(instance) = self.instances.get(number) else {
-                continue;
-            };
-            let round = instance.round;
-            let coordinator = self.processes.coordinator(round);
-            for content in instance.said_to(peer, self.me, coordinator) {
-                send(ctx, To::One(peer), number, round, content);
+            if let Some(instance) = self.instances.get(number) {
+                instance.upon_stream(peer, &self.process, ctx);
             }
         }
     }
 
-    /// The first proposal becomes the estimate, unless a coordinator's value was adopted already.
     fn upon_propose(&mut self, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
-        let Some(instance) = self.mention(number, ctx) else {
-            return;
-        };
-        instance.estimate.get_or_insert(value);
-        self.upon_estimate_due(number, ctx);
+        if let Some((instance, process)) = self.mention(number, ctx) {
+            instance.upon_propose(value, process, ctx);
+        }
     }
 
-    /// Messages of the current round take effect, those of later ones wait, those of earlier ones
-    /// are dropped: nothing may be acknowledged in a round that was left.
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
-        let Message {
-            instance: number,
-            round,
-            content,
-        } = message;
-        match content {
+        let (number, round) = (message.instance, message.round);
+        let content = match message.content {
             Content::Decided { value } => return self.upon_decision(number, value, ctx),
-            Content::Left => return self.upon_left(number, from, round, ctx),
-            _ => {}
-        }
-        let Some(instance) = self.mention(number, ctx) else {
-            return;
+            content => content,
         };
-        if round == instance.round {
-            self.upon_current(number, from, content, ctx);
-        } else if round > instance.round.saturating_add(ROUNDS_AHEAD) {
-            ctx.count("round too far ahead");
-        } else if round > instance.round {
-            let waiting = instance.future.entry(round).or_default();
-            let kind = std::mem::discriminant(&content);
-            if waiting
-                .iter()
-                .any(|(q, c)| *q == from && std::mem::discriminant(c) == kind)
-            {
-                return ctx.count("repeated message");
-            }
-            waiting.push((from, content));
-        }
-    }
-
-    fn upon_current(
-        &mut self,
-        number: u64,
-        from: ProcessId,
-        content: Content,
-        ctx: &mut Ctx<Self>,
-    ) {
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        let coordinator = self.processes.coordinator(instance.round);
-        let leads = coordinator == self.me;
-        match content {
-            Content::Estimate { adopted, value } if leads => {
-                instance
-                    .lead
-                    .estimates
-                    .entry(from)
-                    .or_insert((adopted, value));
-                self.upon_estimates(number, ctx);
-            }
-            Content::Ack if leads => {
-                instance.lead.acks.insert(from);
-                self.upon_acks(number, ctx);
-            }
-            Content::Refuse if leads => self.upon_refuse(number, ctx),
-            Content::Propose { value } if from == coordinator => {
-                self.upon_coordinator(number, value, ctx);
-            }
-            Content::Abort if from == coordinator => self.upon_abort(number, ctx),
-            Content::Left | Content::Decided { .. } => {}
-            _ => ctx.count("not the coordinator"),
-        }
-    }
-
-    /// Upon a majority of estimates: propose the one that was adopted last.
-    fn upon_estimates(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let majority = self.processes.majority();
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        let lead = &mut instance.lead;
-        if lead.proposed.is_some() || lead.closed || lead.estimates.len() < majority {
-            return;
-        }
-        let Some(value) = latest(&lead.estimates) else {
-            return;
-        };
-        lead.proposed = Some(value.clone());
-        let round = instance.round;
-        send(ctx, To::All, number, round, Content::Propose { value });
-    }
-
-    /// The coordinator's value is adopted, once a round.
-    fn upon_coordinator(&mut self, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        if instance.acked {
-            return ctx.count("repeated message");
-        }
-        let round = instance.round;
-        instance.estimate = Some(value);
-        instance.adopted = round;
-        instance.estimated = true;
-        instance.acked = true;
-        let coordinator = self.processes.coordinator(round);
-        send(ctx, To::One(coordinator), number, round, Content::Ack);
-        self.upon_suspected_coordinator(number, ctx);
-    }
-
-    /// Upon a majority of acknowledgements: the value is decided.
-    fn upon_acks(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let majority = self.processes.majority();
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        let lead = &mut instance.lead;
-        if lead.closed || lead.acks.len() < majority {
-            return;
-        }
-        let Some(value) = lead.proposed.clone() else {
-            return;
-        };
-        lead.closed = true;
-        ctx.trigger(Effect::Reliable(reliable::Broadcast {
-            payload: decision(number, &value),
-        }));
-    }
-
-    /// One refusal ends the round, and everybody is told: those that have adopted wait for it.
-    fn upon_refuse(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        if instance.lead.closed {
-            return;
-        }
-        instance.lead.closed = true;
-        let round = instance.round;
-        send(
-            ctx,
-            To::Some(self.processes.others(self.me)),
-            number,
-            round,
-            Content::Abort,
-        );
-        self.enter_next_round(number, ctx);
-    }
-
-    fn upon_abort(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        self.enter_next_round(number, ctx);
-    }
-
-    /// A process says after a gap which rounds it has left: what it has said when it left them may be
-    /// lost.
-    fn upon_left(&mut self, number: u64, from: ProcessId, round: u64, ctx: &mut Ctx<Self>) {
-        let Some(instance) = self.mention(number, ctx) else {
-            return;
-        };
-        if round > instance.round.saturating_add(ROUNDS_AHEAD) {
-            return ctx.count("round too far ahead");
-        }
-        let left = instance.left.entry(from).or_default();
-        *left = (*left).max(round);
-        self.upon_round_left(number, ctx);
-    }
-
-    /// Upon a round that its coordinator is known to have left, leave it; upon one that this process
-    /// coordinates and somebody has left, abort it, as upon a refusal.
-    fn upon_round_left(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        let round = instance.round;
-        let coordinator = self.processes.coordinator(round);
-        let has_left = |from: &ProcessId| instance.left.get(from).is_some_and(|left| *left > round);
-        if coordinator == self.me {
-            if instance.left.keys().any(has_left) {
-                self.upon_refuse(number, ctx);
-            }
-        } else if has_left(&coordinator) {
-            self.enter_next_round(number, ctx);
+        if let Some((instance, process)) = self.mention(number, ctx) {
+            instance.upon_message(from, round, content, process, ctx);
         }
     }
 
@@ -424,81 +223,20 @@ impl Rotating {
 
     /// A suspicion concerns every instance whose coordinator it is about.
     fn upon_detector(&mut self, indication: eventually_perfect::Indication, ctx: &mut Ctx<Self>) {
-        indication.apply(&mut self.suspected);
+        indication.apply(&mut self.process.suspected);
         if let eventually_perfect::Indication::Suspect(_) = indication {
             for number in self.instances.numbers() {
-                self.upon_suspected_coordinator(number, ctx);
+                if let Some(instance) = self.instances.get(number) {
+                    instance.upon_suspected_coordinator(&self.process, ctx);
+                }
             }
         }
     }
 
-    /// Once there is an estimate: send it to the coordinator, once a round.
-    fn upon_estimate_due(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        let Some(value) = instance.estimate.clone() else {
-            return;
-        };
-        if !instance.estimated {
-            instance.estimated = true;
-            let (round, adopted) = (instance.round, instance.adopted);
-            let coordinator = self.processes.coordinator(round);
-            send(
-                ctx,
-                To::One(coordinator),
-                number,
-                round,
-                Content::Estimate { adopted, value },
-            );
-        }
-        self.upon_suspected_coordinator(number, ctx);
-    }
-
-    /// Upon a suspected coordinator: leave its round, and tell it unless it got our acknowledgement.
-    fn upon_suspected_coordinator(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        let coordinator = self.processes.coordinator(instance.round);
-        let is_stuck = coordinator != self.me && self.suspected.contains(coordinator);
-        if !is_stuck || instance.estimate.is_none() {
-            return;
-        }
-        if !instance.acked {
-            let round = instance.round;
-            send(ctx, To::One(coordinator), number, round, Content::Refuse);
-        }
-        self.enter_next_round(number, ctx);
-    }
-
-    /// The next round begins with the estimate, and with what came early for it.
-    fn enter_next_round(&mut self, number: u64, ctx: &mut Ctx<Self>) {
-        let Some(instance) = self.instances.get(number) else {
-            return;
-        };
-        instance.round += 1;
-        instance.estimated = false;
-        instance.acked = false;
-        instance.lead = Lead::default();
-        let entered = instance.round;
-        let early = instance.future.remove(&entered).unwrap_or_default();
-        self.upon_estimate_due(number, ctx);
-        for (from, content) in early {
-            let message = Message {
-                instance: number,
-                round: entered,
-                content,
-            };
-            self.upon_message(from, message, ctx);
-        }
-        self.upon_round_left(number, ctx);
-    }
-
-    /// The instance, made at its first mention; `None` if it was decided.
-    fn mention(&mut self, number: u64, ctx: &mut Ctx<Self>) -> Option<&mut Instance> {
-        match self.instances.at(number, Instance::new) {
-            Entry::Live(instance) => Some(instance),
+    /// The instance, made at its first mention, and what it is lent; `None` if it was decided.
+    fn mention(&mut self, number: u64, ctx: &mut Ctx<Self>) -> Option<(&mut Instance, &Process)> {
+        match self.instances.at(number, || Instance::new(number)) {
+            Entry::Live(instance) => Some((instance, &self.process)),
             Entry::Retired => None,
             Entry::TooFar => {
                 ctx.count("instance too far ahead");
@@ -508,7 +246,265 @@ impl Rotating {
     }
 }
 
-fn send(ctx: &mut Ctx<Rotating>, to: To, instance: u64, round: u64, content: Content) {
+/// What happens within one instance.
+impl Instance {
+    fn new(number: u64) -> Self {
+        Instance {
+            number,
+            round: 1,
+            estimate: None,
+            adopted: 0,
+            estimated: false,
+            acked: false,
+            lead: Lead::default(),
+            future: BTreeMap::new(),
+            left: BTreeMap::new(),
+        }
+    }
+
+    /// What this process has said last to another is said again: that it has left the rounds before, for it
+    /// may have told the other so as their coordinator, or to their coordinator; and what it says in this one.
+    fn upon_stream(&self, q: ProcessId, process: &Process, ctx: &mut Ctx<Rotating>) {
+        let coordinator = self.coordinator(process);
+        if self.round > 1 {
+            self.send(To::One(q), Content::Left, ctx);
+        }
+        if q == coordinator && self.acked {
+            self.send(To::One(q), Content::Ack, ctx);
+        } else if q == coordinator
+            && self.estimated
+            && let Some(value) = self.estimate.clone()
+        {
+            let adopted = self.adopted;
+            self.send(To::One(q), Content::Estimate { adopted, value }, ctx);
+        }
+        if process.me == coordinator
+            && !self.lead.closed
+            && let Some(value) = self.lead.proposed.clone()
+        {
+            self.send(To::One(q), Content::Propose { value }, ctx);
+        }
+    }
+
+    /// The first proposal becomes the estimate, unless a coordinator's value was adopted already.
+    fn upon_propose(&mut self, value: Bytes, process: &Process, ctx: &mut Ctx<Rotating>) {
+        self.estimate.get_or_insert(value);
+        self.upon_estimate_due(process, ctx);
+    }
+
+    /// Messages of the current round take effect, those of later ones wait, those of earlier ones
+    /// are dropped: nothing may be acknowledged in a round that was left.
+    fn upon_message(
+        &mut self,
+        from: ProcessId,
+        round: u64,
+        content: Content,
+        process: &Process,
+        ctx: &mut Ctx<Rotating>,
+    ) {
+        if content == Content::Left {
+            self.upon_left(from, round, process, ctx);
+        } else if round == self.round {
+            self.upon_current(from, content, process, ctx);
+        } else if self.is_too_far(round) {
+            ctx.count("round too far ahead");
+        } else if round > self.round {
+            self.upon_early(from, round, content, ctx);
+        }
+    }
+
+    fn upon_early(
+        &mut self,
+        from: ProcessId,
+        round: u64,
+        content: Content,
+        ctx: &mut Ctx<Rotating>,
+    ) {
+        let waiting = self.future.entry(round).or_default();
+        let kind = std::mem::discriminant(&content);
+        if waiting
+            .iter()
+            .any(|(q, c)| *q == from && std::mem::discriminant(c) == kind)
+        {
+            return ctx.count("repeated message");
+        }
+        waiting.push((from, content));
+    }
+
+    fn upon_current(
+        &mut self,
+        from: ProcessId,
+        content: Content,
+        process: &Process,
+        ctx: &mut Ctx<Rotating>,
+    ) {
+        let coordinator = self.coordinator(process);
+        let leads = coordinator == process.me;
+        match content {
+            Content::Estimate { adopted, value } if leads => {
+                let estimates = &mut self.lead.estimates;
+                estimates.entry(from).or_insert((adopted, value));
+                self.upon_estimates(process, ctx);
+            }
+            Content::Ack if leads => {
+                self.lead.acks.insert(from);
+                self.upon_acks(process, ctx);
+            }
+            Content::Refuse if leads => self.upon_refuse(process, ctx),
+            Content::Propose { value } if from == coordinator => {
+                self.upon_coordinator(value, process, ctx);
+            }
+            Content::Abort if from == coordinator => self.upon_abort(process, ctx),
+            Content::Left | Content::Decided { .. } => {}
+            _ => ctx.count("not the coordinator"),
+        }
+    }
+
+    /// Upon a majority of estimates: propose the one that was adopted last.
+    fn upon_estimates(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
+        let majority = process.membership.majority();
+        let lead = &mut self.lead;
+        if lead.proposed.is_some() || lead.closed || lead.estimates.len() < majority {
+            return;
+        }
+        let Some(value) = latest(&lead.estimates) else {
+            return;
+        };
+        lead.proposed = Some(value.clone());
+        self.send(To::All, Content::Propose { value }, ctx);
+    }
+
+    /// The coordinator's value is adopted, once a round.
+    fn upon_coordinator(&mut self, value: Bytes, process: &Process, ctx: &mut Ctx<Rotating>) {
+        if self.acked {
+            return ctx.count("repeated message");
+        }
+        self.estimate = Some(value);
+        self.adopted = self.round;
+        self.estimated = true;
+        self.acked = true;
+        self.send(To::One(self.coordinator(process)), Content::Ack, ctx);
+        self.upon_suspected_coordinator(process, ctx);
+    }
+
+    /// Upon a majority of acknowledgements: the value is decided.
+    fn upon_acks(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
+        let lead = &mut self.lead;
+        if lead.closed || lead.acks.len() < process.membership.majority() {
+            return;
+        }
+        let Some(value) = lead.proposed.clone() else {
+            return;
+        };
+        lead.closed = true;
+        ctx.trigger(Effect::Reliable(reliable::Broadcast {
+            payload: decision(self.number, &value),
+        }));
+    }
+
+    /// One refusal ends the round, and everybody is told: those that have adopted wait for it.
+    fn upon_refuse(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
+        if self.lead.closed {
+            return;
+        }
+        self.lead.closed = true;
+        let others = process.membership.others(process.me);
+        self.send(To::Some(others), Content::Abort, ctx);
+        self.enter_next_round(process, ctx);
+    }
+
+    fn upon_abort(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
+        self.enter_next_round(process, ctx);
+    }
+
+    /// A process says after a gap which rounds it has left: what it has said when it left them may be
+    /// lost.
+    fn upon_left(
+        &mut self,
+        from: ProcessId,
+        round: u64,
+        process: &Process,
+        ctx: &mut Ctx<Rotating>,
+    ) {
+        if self.is_too_far(round) {
+            return ctx.count("round too far ahead");
+        }
+        let left = self.left.entry(from).or_default();
+        *left = (*left).max(round);
+        self.upon_round_left(process, ctx);
+    }
+
+    /// Upon a round that its coordinator is known to have left, leave it; upon one that this process
+    /// coordinates and somebody has left, abort it, as upon a refusal.
+    fn upon_round_left(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
+        let coordinator = self.coordinator(process);
+        let has_left =
+            |from: &ProcessId| self.left.get(from).is_some_and(|left| *left > self.round);
+        if coordinator == process.me {
+            if self.left.keys().any(has_left) {
+                self.upon_refuse(process, ctx);
+            }
+        } else if has_left(&coordinator) {
+            self.enter_next_round(process, ctx);
+        }
+    }
+
+    /// Once there is an estimate: send it to the coordinator, once a round.
+    fn upon_estimate_due(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
+        let Some(value) = self.estimate.clone() else {
+            return;
+        };
+        if !self.estimated {
+            self.estimated = true;
+            let (to, adopted) = (To::One(self.coordinator(process)), self.adopted);
+            self.send(to, Content::Estimate { adopted, value }, ctx);
+        }
+        self.upon_suspected_coordinator(process, ctx);
+    }
+
+    /// Upon a suspected coordinator: leave its round, and tell it unless it got our acknowledgement.
+    fn upon_suspected_coordinator(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
+        let coordinator = self.coordinator(process);
+        let is_stuck = coordinator != process.me && process.suspected.contains(coordinator);
+        if !is_stuck || self.estimate.is_none() {
+            return;
+        }
+        if !self.acked {
+            self.send(To::One(coordinator), Content::Refuse, ctx);
+        }
+        self.enter_next_round(process, ctx);
+    }
+
+    /// The next round begins with the estimate, and with what came early for it.
+    fn enter_next_round(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
+        self.round += 1;
+        self.estimated = false;
+        self.acked = false;
+        self.lead = Lead::default();
+        let entered = self.round;
+        let early = self.future.remove(&entered).unwrap_or_default();
+        self.upon_estimate_due(process, ctx);
+        for (from, content) in early {
+            self.upon_message(from, entered, content, process, ctx);
+        }
+        self.upon_round_left(process, ctx);
+    }
+
+    fn coordinator(&self, process: &Process) -> ProcessId {
+        process.membership.coordinator(self.round)
+    }
+
+    fn is_too_far(&self, round: u64) -> bool {
+        round > self.round.saturating_add(ROUNDS_AHEAD)
+    }
+
+    /// Says this in the current round.
+    fn send(&self, to: To, content: Content, ctx: &mut Ctx<Rotating>) {
+        send(to, self.number, self.round, content, ctx);
+    }
+}
+
+fn send(to: To, instance: u64, round: u64, content: Content, ctx: &mut Ctx<Rotating>) {
     let message = Message {
         instance,
         round,

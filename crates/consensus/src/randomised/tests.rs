@@ -34,7 +34,8 @@ struct Ruled {
 impl Ruled {
     /// What the rule makes of the proposals that end the round of this process, `proposed` among them.
     fn spoil(&mut self, number: u64, round: u64, proposed: Option<bool>) -> Option<bool> {
-        let (enough, faulty) = (self.algorithm.enough(), self.algorithm.processes.minority());
+        let processes = &self.algorithm.processes;
+        let (enough, faulty) = (enough(processes), processes.minority());
         let Some(instance) = self.algorithm.instances.get(number) else {
             return proposed;
         };
