@@ -44,12 +44,10 @@ use quorate_abstractions::{
     link::{self, To},
 };
 use quorate_core::{
-    Algorithm, Ctx, Host, Membership, Observation, Observe, ProcessId, ProcessSet,
+    Algorithm, Ctx, Host, Membership, ProcessId, ProcessSet,
     instances::{Entry, Instances},
-    ports,
-    wire::Plain,
+    messages, ports,
 };
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Instances so far above the oldest undecided one are refused.
@@ -57,38 +55,38 @@ const INSTANCES_AHEAD: u64 = 1 << 16;
 /// So many outcomes the coordinator remembers, for those whom a gap has kept from it.
 const OUTCOMES: usize = 1 << 12;
 
-/// The messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Message {
-    /// The coordinator asks for the vote in this instance.
-    Prepare(u64),
-    /// The vote of the sender.
-    Voted(u64, Vote),
-    /// The vote of the sender, after a gap: it does not know the outcome, and may not have been asked.
-    Again(u64, Vote),
-    /// The outcome.
-    Decided(u64, Outcome),
-    /// A stream to the receiver has begun anew: what it was told may be lost.
-    Resumed,
-}
-
-impl Plain for Message {}
-
-impl Observe for Message {
-    fn observe(&self) -> Observation {
-        match *self {
-            Message::Prepare(instance) => Observation::internal("Prepare").instance(instance),
-            Message::Voted(instance, vote) => Observation::internal("Voted")
-                .instance(instance)
-                .digest(u64::from(vote == Vote::Yes)),
-            Message::Again(instance, vote) => Observation::internal("Again")
-                .instance(instance)
-                .digest(u64::from(vote == Vote::Yes)),
-            Message::Decided(instance, outcome) => Observation::internal("Decided")
-                .instance(instance)
-                .digest(u64::from(outcome == Outcome::Commit)),
-            Message::Resumed => Observation::internal("Resumed"),
-        }
+messages! {
+    /// The messages.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Message {
+        /// The coordinator asks for the vote in this instance.
+        Prepare {
+            /// The instance.
+            instance: u64
+        } => instance(*instance),
+        /// The vote of the sender.
+        Voted {
+            /// The instance.
+            instance: u64,
+            /// The vote.
+            vote: Vote
+        } => instance(*instance).digest(u64::from(*vote == Vote::Yes)),
+        /// The vote of the sender, after a gap: it does not know the outcome, and may not have been asked.
+        Again {
+            /// The instance.
+            instance: u64,
+            /// The vote.
+            vote: Vote
+        } => instance(*instance).digest(u64::from(*vote == Vote::Yes)),
+        /// The outcome.
+        Decided {
+            /// The instance.
+            instance: u64,
+            /// Its outcome.
+            outcome: Outcome
+        } => instance(*instance).digest(u64::from(*outcome == Outcome::Commit)),
+        /// A stream to the receiver has begun anew: what it was told may be lost.
+        Resumed,
     }
 }
 
@@ -138,20 +136,20 @@ impl Algorithm for TwoPhase {
             Event::Link(delivery) => delivery,
         };
         match message {
-            Message::Voted(..) | Message::Again(..) if self.me != self.coordinator() => {
+            Message::Voted { .. } | Message::Again { .. } if self.me != self.coordinator() => {
                 ctx.count("vote for the coordinator");
             }
-            Message::Voted(instance, vote) => self.upon_voted(from, instance, vote, ctx),
-            Message::Again(instance, vote) => self.upon_vote_again(from, instance, vote, ctx),
-            Message::Prepare(_) | Message::Decided(..) if from != self.coordinator() => {
+            Message::Voted { instance, vote } => self.upon_voted(from, instance, vote, ctx),
+            Message::Again { instance, vote } => self.upon_vote_again(from, instance, vote, ctx),
+            Message::Prepare { .. } | Message::Decided { .. } if from != self.coordinator() => {
                 ctx.count("not the coordinator");
             }
-            Message::Prepare(instance) => self.upon_prepare(instance, ctx),
+            Message::Prepare { instance } => self.upon_prepare(instance, ctx),
             Message::Resumed => {
                 self.has_missed |= from == self.coordinator();
                 self.say_again(from, ctx);
             }
-            Message::Decided(instance, outcome) => self.upon_decided(instance, outcome, ctx),
+            Message::Decided { instance, outcome } => self.upon_decided(instance, outcome, ctx),
         }
     }
 }
@@ -192,7 +190,7 @@ impl TwoPhase {
         };
         poll.vote = Some(vote);
         if self.me == self.coordinator() {
-            send(To::All, Message::Prepare(instance), ctx);
+            send(To::All, Message::Prepare { instance }, ctx);
         }
         self.upon_answer(instance, ctx);
     }
@@ -200,7 +198,10 @@ impl TwoPhase {
     /// An instance that is over here though its coordinator still asks: this process has voted no.
     fn upon_prepare(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
         if self.instances.is_retired(instance) {
-            let answer = Message::Voted(instance, Vote::No);
+            let answer = Message::Voted {
+                instance,
+                vote: Vote::No,
+            };
             return send(To::One(self.coordinator()), answer, ctx);
         }
         if let Some(poll) = self.live(instance, ctx) {
@@ -218,10 +219,10 @@ impl TwoPhase {
         let vote = poll.vote;
         match vote {
             Some(vote) if poll.asked => {
-                send(To::One(coordinator), Message::Voted(instance, vote), ctx);
+                send(To::One(coordinator), Message::Voted { instance, vote }, ctx);
             }
             Some(vote) if has_missed => {
-                send(To::One(coordinator), Message::Again(instance, vote), ctx);
+                send(To::One(coordinator), Message::Again { instance, vote }, ctx);
             }
             Some(_) | None => {}
         }
@@ -250,12 +251,12 @@ impl TwoPhase {
             };
             if self.me == coordinator {
                 if poll.vote.is_some() && !poll.told && !poll.yes.contains(peer) {
-                    send(To::One(peer), Message::Prepare(instance), ctx);
+                    send(To::One(peer), Message::Prepare { instance }, ctx);
                 }
             } else if peer == coordinator
                 && let Some(vote) = poll.vote
             {
-                send(To::One(peer), Message::Again(instance, vote), ctx);
+                send(To::One(peer), Message::Again { instance, vote }, ctx);
             }
         }
     }
@@ -263,7 +264,7 @@ impl TwoPhase {
     /// Who votes again has not heard the outcome, if there is one.
     fn upon_vote_again(&mut self, from: ProcessId, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
         if let Some(outcome) = self.outcomes.get(&instance).copied() {
-            send(To::One(from), Message::Decided(instance, outcome), ctx);
+            send(To::One(from), Message::Decided { instance, outcome }, ctx);
         } else {
             self.upon_voted(from, instance, vote, ctx);
         }
@@ -293,7 +294,7 @@ impl TwoPhase {
         };
         poll.told = true;
         self.remember(instance, outcome);
-        send(To::All, Message::Decided(instance, outcome), ctx);
+        send(To::All, Message::Decided { instance, outcome }, ctx);
     }
 
     fn upon_decided(&mut self, instance: u64, outcome: Outcome, ctx: &mut Ctx<Self>) {

@@ -47,7 +47,7 @@ mod message;
 
 #[cfg(any(test, feature = "mutants"))]
 pub use broken::spawn_broken;
-pub use message::{Acceptance, Message};
+pub use message::{Acceptance, Acceptances, Message};
 
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -157,10 +157,10 @@ impl Algorithm for ByQuorums {
                     accepted,
                 } => {
                     let decided = watermark(decided, decided_above);
-                    self.upon_state(from, view, decided, accepted, ctx);
+                    self.upon_state(from, view, decided, accepted.0, ctx);
                 }
-                Message::Proposal(proposal) => self.upon_proposal(from, proposal, ctx),
-                Message::Accepted(acceptance) => self.upon_accepted(from, acceptance, ctx),
+                Message::Proposal { proposal } => self.upon_proposal(from, proposal, ctx),
+                Message::Accepted { acceptance } => self.upon_accepted(from, acceptance, ctx),
                 Message::Decided { instance, value } => self.decide(instance, value, ctx),
             },
         }
@@ -215,7 +215,7 @@ impl ByQuorums {
             view,
             decided: self.instances.retired().low(),
             decided_above: self.instances.retired().ranges().collect(),
-            accepted,
+            accepted: Acceptances(accepted),
         };
         post(STATE, To::Some(leaders), state, ctx);
         for number in self.instances.numbers() {
@@ -303,12 +303,13 @@ impl ByQuorums {
             return;
         };
         instance.led = view;
-        let proposal = Message::Proposal(Acceptance {
+        let proposal = Acceptance {
             instance: number,
             view,
             value,
-        });
-        post(Place::Proposal.slot(number), To::All, proposal, ctx);
+        };
+        let message = Message::Proposal { proposal };
+        post(Place::Proposal.slot(number), To::All, message, ctx);
     }
 
     /// Nothing of a view that was left is accepted; what is of a later one waits for it.
@@ -350,12 +351,13 @@ impl ByQuorums {
             return;
         }
         instance.accepted = Some((view, value.clone()));
-        let acceptance = Message::Accepted(Acceptance {
+        let acceptance = Acceptance {
             instance: number,
             view,
             value,
-        });
-        post(Place::Accepted.slot(number), To::All, acceptance, ctx);
+        };
+        let message = Message::Accepted { acceptance };
+        post(Place::Accepted.slot(number), To::All, message, ctx);
     }
 
     /// Upon acceptances of a write quorum in one view, whichever: decide.

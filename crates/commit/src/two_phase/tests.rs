@@ -5,7 +5,10 @@ use crate::{
 };
 use quorate_abstractions::{consensus, link::Links};
 use quorate_consensus::uniform_hierarchical;
-use quorate_core::{Addr, Context, Counters, Time};
+use quorate_core::{
+    Addr, Context, Counters, Time,
+    wire::{self, Wire},
+};
 use quorate_sim::{
     Crash, Exhaustive, Lose, Report, Timed, UNIT, World,
     properties::{self, Properties},
@@ -181,22 +184,42 @@ fn what_only_the_coordinator_may_say_or_hear_is_dropped_from_and_by_others() {
         Event::Link(link::Deliver { from, message })
     };
     let propose = |instance, vote| Event::Propose(Propose { instance, vote });
-    assert!(upon(from(3, Message::Prepare(1))).is_empty());
-    assert!(upon(from(3, Message::Decided(1, Outcome::Commit))).is_empty());
-    assert!(upon(from(1, Message::Voted(1, Vote::Yes))).is_empty());
-    assert!(upon(from(1, Message::Prepare(1 << 40))).is_empty());
+    let prepare = |instance| Message::Prepare { instance };
+    let voted = |instance, vote| Message::Voted { instance, vote };
+    let told = |instance, outcome| Message::Decided { instance, outcome };
+    assert!(upon(from(3, prepare(1))).is_empty());
+    assert!(upon(from(3, told(1, Outcome::Commit))).is_empty());
+    assert!(upon(from(1, voted(1, Vote::Yes))).is_empty());
+    assert!(upon(from(1, prepare(1 << 40))).is_empty());
     // It votes no, is over with it, and still answers; a second vote changes nothing.
     let decided = upon(propose(1, Vote::No));
     assert!(matches!(decided[..], [Effect::Decide(_)]), "{decided:?}");
     assert!(upon(propose(1, Vote::Yes)).is_empty());
-    let answer = upon(from(1, Message::Prepare(1)));
-    let is_no = |m: &Message| *m == Message::Voted(1, Vote::No);
+    let answer = upon(from(1, prepare(1)));
+    let is_no = |m: &Message| *m == voted(1, Vote::No);
     assert!(matches!(&answer[..], [Effect::Link(link::Send { message, .. })] if is_no(message)));
-    assert!(upon(from(1, Message::Decided(1, Outcome::Abort))).is_empty());
+    assert!(upon(from(1, told(1, Outcome::Abort))).is_empty());
     // The first vote counts, and waits for the question.
     assert!(upon(propose(2, Vote::Yes)).is_empty());
     assert!(upon(propose(2, Vote::No)).is_empty());
-    let answer = upon(from(1, Message::Prepare(2)));
-    let is_yes = |m: &Message| *m == Message::Voted(2, Vote::Yes);
+    let answer = upon(from(1, prepare(2)));
+    let is_yes = |m: &Message| *m == voted(2, Vote::Yes);
     assert!(matches!(&answer[..], [Effect::Link(link::Send { message, .. })] if is_yes(message)));
+}
+
+#[test]
+fn messages_survive_the_wire() {
+    let (instance, vote, outcome) = (300, Vote::No, Outcome::Abort);
+    let messages = [
+        (Message::Prepare { instance }, &[0, 251, 44, 1][..]),
+        (Message::Voted { instance, vote }, &[1, 251, 44, 1, 1]),
+        (Message::Again { instance, vote }, &[2, 251, 44, 1, 1]),
+        (Message::Decided { instance, outcome }, &[3, 251, 44, 1, 1]),
+        (Message::Resumed, &[4]),
+    ];
+    for (message, expected) in messages {
+        let bytes = wire::encode(&message);
+        assert_eq!(bytes, expected, "{message:?}");
+        assert_eq!(Message::decode(bytes), Ok(message));
+    }
 }

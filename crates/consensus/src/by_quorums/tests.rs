@@ -219,22 +219,39 @@ fn messages_are_decoded_to_what_was_encoded_and_nothing_else_is() {
         view,
         value: Bytes::from_static(value.as_bytes()),
     };
+    let state = [
+        &[0, 251, 44, 1, 7, 2, 9, 12, 14, 14][..],
+        &[2, 8, 3, 13, 251, 43, 1],
+        b"\x01x\0",
+    ];
+    let last = [&[2, 253][..], &[255; 8], &[253], &[255; 8]];
     let messages = [
         Message::State {
             view: 300,
             decided: 7,
             decided_above: vec![(9, 12), (14, 14)],
-            accepted: vec![accepted(8, 3, "x"), accepted(13, 299, "")],
+            accepted: Acceptances(vec![accepted(8, 3, "x"), accepted(13, 299, "")]),
         },
-        Message::Proposal(accepted(1, 2, "proposal")),
-        Message::Accepted(accepted(u64::MAX, u64::MAX, "")),
+        Message::Proposal {
+            proposal: accepted(1, 2, "proposal"),
+        },
+        Message::Accepted {
+            acceptance: accepted(u64::MAX, u64::MAX, ""),
+        },
         Message::Decided {
             instance: 5,
             value: Bytes::from_static(b"decided"),
         },
     ];
-    for message in messages {
+    let all = [
+        state.concat(),
+        b"\x01\x01\x02proposal".to_vec(),
+        last.concat(),
+        b"\x03\x05decided".to_vec(),
+    ];
+    for (message, expected) in messages.into_iter().zip(all) {
         let bytes = message.clone().into_bytes();
+        assert_eq!(bytes, expected, "{message:?}");
         assert_eq!(Message::decode(bytes.clone()), Ok(message));
         for length in 0..bytes.len() {
             // Of a value that is the rest of the message, any part is one.
@@ -263,15 +280,18 @@ fn what_nobody_sends_is_survived() {
             value: value.clone(),
         };
         for from in [p(1), p(2), p(3)] {
-            alone.deliver(from, Message::Proposal(acceptance.clone()));
-            alone.deliver(from, Message::Accepted(acceptance.clone()));
+            let proposal = acceptance.clone();
+            alone.deliver(from, Message::Proposal { proposal });
+            let acceptance = acceptance.clone();
+            let accepted = Acceptances(vec![acceptance.clone()]);
+            alone.deliver(from, Message::Accepted { acceptance });
             alone.deliver(
                 from,
                 Message::State {
                     view,
                     decided: 3,
                     decided_above: vec![(5, 4), (u64::MAX, 1), (1, u64::MAX)],
-                    accepted: vec![acceptance.clone()],
+                    accepted,
                 },
             );
         }
@@ -293,9 +313,11 @@ fn what_is_of_a_view_that_nobody_reaches_is_dropped() {
     };
     for view in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {
         for rank in 1..=3 {
-            p1.deliver(p(rank), Message::Proposal(acceptance(view)));
-            p1.deliver(p(rank), Message::Accepted(acceptance(view)));
-            let accepted = vec![acceptance(view)];
+            let proposal = acceptance(view);
+            p1.deliver(p(rank), Message::Proposal { proposal });
+            let acceptance = acceptance(view);
+            let accepted = Acceptances(vec![acceptance.clone()]);
+            p1.deliver(p(rank), Message::Accepted { acceptance });
             let (decided, decided_above) = (0, Vec::new());
             p1.deliver(
                 p(rank),
@@ -311,8 +333,9 @@ fn what_is_of_a_view_that_nobody_reaches_is_dropped() {
     assert_eq!(p1.counters.total("view out of range"), 3 * 3 * 3);
     assert_eq!((p1.decided, p1.posted.len()), (0, 0));
     p1.enter(2);
-    p1.deliver(p(2), Message::Proposal(acceptance(2)));
-    let accepted = |message: &Message| matches!(message, Message::Accepted(a) if a.view == 2);
+    let proposal = acceptance(2);
+    p1.deliver(p(2), Message::Proposal { proposal });
+    let accepted = |message: &Message| matches!(message, Message::Accepted { acceptance } if acceptance.view == 2);
     assert!(p1.posted.iter().any(accepted));
 }
 

@@ -338,23 +338,31 @@ fn no_instance_is_decided_whose_number_nobody_gets_to() {
 #[test]
 fn messages_survive_the_wire() {
     let value = Bytes::from_static(b"v");
+    let estimate = Content::Estimate {
+        adopted: 4,
+        value: value.clone(),
+    };
+    let decided = Content::Decided {
+        value: value.clone(),
+    };
     let contents = [
-        Content::Estimate {
-            adopted: 4,
-            value: value.clone(),
-        },
-        Content::Propose { value },
-        Content::Ack,
-        Content::Refuse,
-        Content::Abort,
+        (estimate, &b"\0\x04v"[..]),
+        (Content::Propose { value }, b"\x01v"),
+        (Content::Ack, b"\x02"),
+        (Content::Refuse, b"\x03"),
+        (Content::Abort, b"\x04"),
+        (Content::Left, b"\x05"),
+        (decided, b"\x06v"),
     ];
-    for content in contents {
+    for (content, said) in contents {
         let message = Message {
             instance: 3,
             round: 9,
             content,
         };
-        assert_eq!(Message::decode(wire::encode(&message)), Ok(message));
+        let bytes = wire::encode(&message);
+        assert_eq!(bytes, [&[3, 9], said].concat(), "{message:?}");
+        assert_eq!(Message::decode(bytes), Ok(message));
     }
     assert!(
         Message::decode(Bytes::from_static(&[1, 1, 2, 0])).is_err(),

@@ -155,11 +155,17 @@ pub(super) static ALL: &[Algorithm] = &[
             under: Faults::NONE,
             wire: |site| {
                 two_phase(site, |message| match message {
-                    Message::Voted(instance, _) => Message::Voted(instance, Vote::Yes),
-                    Message::Again(instance, _) => Message::Again(instance, Vote::Yes),
-                    other @ (Message::Prepare(_) | Message::Decided(..) | Message::Resumed) => {
-                        other
-                    }
+                    Message::Voted { instance, .. } => Message::Voted {
+                        instance,
+                        vote: Vote::Yes,
+                    },
+                    Message::Again { instance, .. } => Message::Again {
+                        instance,
+                        vote: Vote::Yes,
+                    },
+                    other @ (Message::Prepare { .. }
+                    | Message::Decided { .. }
+                    | Message::Resumed) => other,
                 })
             },
         }],

@@ -49,7 +49,7 @@ impl Algorithm for Ruled {
             }
             (
                 Event::Flooding(Deliver {
-                    message: Message::Proposal(proposal),
+                    message: Message::Proposal { proposal },
                     ..
                 }),
                 Rule::LateIsAccepted,
@@ -184,12 +184,12 @@ fn g7_e5_acceptances_of_an_older_view_count() {
     p1.enter(3);
     for from in [p(2), p(3)] {
         let value = Bytes::from_static(b"value");
-        let accepted = Acceptance {
+        let acceptance = Acceptance {
             instance: 1,
             view: 1,
             value,
         };
-        p1.deliver(from, Message::Accepted(accepted));
+        p1.deliver(from, Message::Accepted { acceptance });
     }
     assert_eq!(p1.decided, 1);
 }
@@ -207,7 +207,7 @@ fn g7_e8_who_has_decided_answers_who_has_not() {
         view: 1,
         decided,
         decided_above: Vec::new(),
-        accepted: Vec::new(),
+        accepted: Acceptances(Vec::new()),
     };
     p1.deliver(p(3), state(1));
     p1.deliver(p(2), state(3));
@@ -236,7 +236,7 @@ fn g7_e6_views_are_led_in_turn_from_p1_on_and_a_leader_proposes_once() {
                 view,
                 decided: 0,
                 decided_above: Vec::new(),
-                accepted: Vec::new(),
+                accepted: Acceptances(Vec::new()),
             };
             p1.deliver(from, state);
         }
@@ -245,7 +245,7 @@ fn g7_e6_views_are_led_in_turn_from_p1_on_and_a_leader_proposes_once() {
         .posted
         .iter()
         .filter_map(|message| match message {
-            Message::Proposal(proposal) => Some(proposal.view),
+            Message::Proposal { proposal } => Some(proposal.view),
             _ => None,
         })
         .collect();
