@@ -102,12 +102,12 @@ ports! {
     watches status: link::Status => Status, by link::watch_streams;
 
     /// Starts majority-ack uniform reliable broadcast over perfect links.
-    pub fn spawn(host) = MajorityAck::new(host);
+    pub fn spawn(host) = MajorityAck::new(host, host.processes().majority());
 
     /// Starts a broken twin that delivers once `quorum` processes hold a message. Nothing but tests and
     /// demonstrations of the checkers may use it.
     #[cfg(any(test, feature = "mutants"))]
-    pub fn spawn_broken(host, quorum: usize) = MajorityAck::with_quorum(host, quorum);
+    pub fn spawn_broken(host, quorum: usize) = MajorityAck::new(host, quorum);
 }
 
 impl Algorithm for MajorityAck {
@@ -129,12 +129,8 @@ impl Algorithm for MajorityAck {
 }
 
 impl MajorityAck {
-    /// The algorithm at `host`.
-    pub fn new(host: &impl Host) -> Self {
-        Self::with_quorum(host, host.processes().majority())
-    }
-
-    fn with_quorum(host: &impl Host, quorum: usize) -> Self {
+    /// The algorithm at `host`, which delivers what so many hold: a majority, but for mutants.
+    fn new(host: &impl Host, quorum: usize) -> Self {
         MajorityAck {
             numbering: Numbering::new(host),
             quorum,

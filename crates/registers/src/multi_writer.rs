@@ -46,8 +46,7 @@ use crate::{
 };
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
-    link,
+    Subscribe, link,
     register::{Action, Indication, Request},
 };
 use quorate_core::{Addr, Host, Layer, message::next_number};

@@ -28,9 +28,7 @@
 //! refused and dropped.
 use crate::{exchange, message::Message, read_impose_write_consult_all::ReadImposeWriteConsultAll};
 use quorate_abstractions::{
-    Subscribe,
-    link,
-    perfect,
+    Subscribe, link, perfect,
     register::{Indication, Request},
 };
 use quorate_core::{Addr, Host, Layer, ProcessId};

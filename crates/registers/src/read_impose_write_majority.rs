@@ -44,8 +44,7 @@ use crate::{
 };
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
-    link,
+    Subscribe, link,
     register::{Action, Indication, Request},
 };
 use quorate_core::{Addr, Host, Layer, ProcessId};

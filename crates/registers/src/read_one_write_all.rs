@@ -41,9 +41,7 @@ use crate::{
 };
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
-    link,
-    perfect,
+    Subscribe, link, perfect,
     register::{Action, Indication, Request},
 };
 use quorate_core::{Addr, Host, Layer, ProcessId};
