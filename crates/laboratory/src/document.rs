@@ -171,13 +171,7 @@ fn tags(properties: &[Property]) -> String {
     groups.iter().map(group).collect::<Vec<_>>().join(", ")
 }
 
-/// The table of README.md.
-pub fn table() -> String {
-    let mut text = String::new();
-    let _ = write_table(&mut text);
-    text
-}
-
+/// One line an algorithm.
 fn write_table(text: &mut String) -> Result {
     writeln!(
         text,
@@ -188,7 +182,7 @@ fn write_table(text: &mut String) -> Result {
         let steps = a.cost.map_or("–", |cost| cost.steps.text);
         writeln!(
             text,
-            "| {} | [{}]({}) | {} | {} | {} | {steps} | {} |",
+            "| {} | [{}](../{}) | {} | {} | {} | {steps} | {} |",
             a.abstraction,
             a.title,
             a.file,
@@ -212,6 +206,8 @@ pub fn page() -> String {
          are not counted, those to crashed processes are; a step is the time of one message, and D the\n\
          steps after which the failure detector reports a crash. Tests assert them for n = 2 … 8.\n",
     );
+    text.push('\n');
+    let _ = write_table(&mut text);
     for algorithm in algorithms::all() {
         let _ = write_section(&mut text, algorithm);
     }

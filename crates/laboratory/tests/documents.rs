@@ -7,9 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const BEGIN: &str = "<!-- generated from the laboratory: begin -->\n";
-const END: &str = "<!-- generated from the laboratory: end -->\n";
-
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
@@ -27,15 +24,6 @@ fn assert_says(name: &str, expected: &str) {
         said == expected,
         "{name} is stale: UPDATE_GOLDEN=1 cargo test -p quorate-laboratory --test documents"
     );
-}
-
-#[test]
-fn the_readme_has_the_table_of_the_laboratory() {
-    let readme = fs::read_to_string(path("README.md")).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
-    let table = document::table();
-    assert_says("README.md", &format!("{before}{BEGIN}{table}{END}{after}"));
 }
 
 #[test]

@@ -129,6 +129,15 @@ fn pure_crates_live_by_the_rules_of_the_workspace() {
 }
 
 #[test]
+fn the_rules_name_the_same_pure_crates() {
+    let rules = fs::read_to_string(crates().join("../clippy.toml")).unwrap();
+    let line = rules.lines().next().unwrap();
+    let named = line.split_once("pure crates: ").unwrap().1;
+    let named: Vec<&str> = named.trim_end_matches('.').split(", ").collect();
+    assert_eq!(named, PURE);
+}
+
+#[test]
 fn every_crate_inherits_the_lints() {
     for (name, manifest) in manifests() {
         assert!(
