@@ -31,7 +31,7 @@ impl Probe for Unwatched {
 pub trait Actor: Send {
     /// The module's name.
     fn name(&self) -> &Name;
-    /// Lets in what other threads have sent to the mailbox.
+    /// Lets in what waits in the mailbox, from other threads or behind what is.
     fn let_in(&mut self);
     /// Lets the algorithm start.
     fn start(&mut self, now: Time, probe: &mut dyn Probe);

@@ -51,15 +51,15 @@ pub trait Schedule: Send + Sync {
         true
     }
 
-    /// An event entered the mailbox `index`, which held nothing before that came from this side, inside or
-    /// outside, if `was_empty`.
-    fn posted(&self, index: usize, was_empty: bool);
+    /// An event entered the mailbox `index`, in which nothing waited before to be [let in](Mailbox::let_in) if
+    /// `is_news`.
+    fn posted(&self, index: usize, is_news: bool);
 }
 
 struct Events<E> {
     waiting: VecDeque<E>,
-    /// What came from other threads, and has not been let in yet.
-    outside: VecDeque<E>,
+    /// So many at the front may be taken. The next one, if there is one, came from another thread.
+    let_in: usize,
     closed: bool,
 }
 
@@ -88,7 +88,7 @@ impl<E: Send + 'static> Mailbox<E> {
             queue: Arc::new(Queue {
                 events: Mutex::new(Events {
                     waiting: VecDeque::new(),
-                    outside: VecDeque::new(),
+                    let_in: 0,
                     closed: false,
                 }),
                 schedule,
@@ -102,20 +102,19 @@ impl<E: Send + 'static> Mailbox<E> {
         let queue = self.queue.clone();
         Addr::new(move |event| {
             let is_inside = queue.schedule.is_inside();
-            let was_empty = {
+            let is_news = {
                 let mut events = queue.events();
                 if events.closed {
                     return;
                 }
-                let waiting = if is_inside {
-                    &mut events.waiting
-                } else {
-                    &mut events.outside
-                };
-                waiting.push_back(event);
-                waiting.len() == 1
+                let all_are_in = events.let_in == events.waiting.len();
+                events.waiting.push_back(event);
+                if is_inside && all_are_in {
+                    events.let_in += 1;
+                }
+                all_are_in
             };
-            queue.schedule.posted(queue.index, was_empty);
+            queue.schedule.posted(queue.index, is_news);
         })
     }
 
@@ -124,24 +123,30 @@ impl<E: Send + 'static> Mailbox<E> {
         self.queue.index
     }
 
-    /// Lets in what other threads have sent. Until then it waits, behind what comes from the host's own: else
-    /// whoever is sent something by both, as soon as it has answered, would never be idle. For hosts.
+    /// Lets in all that waits. What another thread has sent waits for this, and so does everything behind it: a
+    /// module that answers a user who sends the next thing at once, and is told of each answer by the layers
+    /// below, too, would never be idle. For hosts.
     pub fn let_in(&self) {
         let mut events = self.queue.events();
-        let Events {
-            waiting, outside, ..
-        } = &mut *events;
-        waiting.append(outside);
+        events.let_in = events.waiting.len();
     }
 
-    /// Takes the oldest event. For hosts.
+    /// Takes the oldest event, if it is let in. For hosts.
     pub fn take(&self) -> Option<E> {
-        self.queue.events().waiting.pop_front()
+        let mut events = self.queue.events();
+        events.let_in = events.let_in.checked_sub(1)?;
+        events.waiting.pop_front()
     }
 
-    /// Exchanges everything that waits for the (empty) `events`: a batch for one lock. For hosts.
+    /// Moves everything that waits and is let in to the (empty) `events`: a batch for one lock. For hosts.
     pub fn take_all(&self, events: &mut VecDeque<E>) {
-        std::mem::swap(&mut self.queue.events().waiting, events);
+        let mut queue = self.queue.events();
+        let let_in = std::mem::take(&mut queue.let_in);
+        if let_in == queue.waiting.len() {
+            std::mem::swap(&mut queue.waiting, events);
+        } else {
+            events.extend(queue.waiting.drain(..let_in));
+        }
     }
 }
 
@@ -150,10 +155,69 @@ impl<E> Drop for Mailbox<E> {
         let left = {
             let mut events = self.queue.events();
             events.closed = true;
-            let outside = std::mem::take(&mut events.outside);
-            (std::mem::take(&mut events.waiting), outside)
+            std::mem::take(&mut events.waiting)
         };
         // Outside the lock: what an event holds may send in its turn when it is dropped.
         drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    /// On whose side the sender is, and what was news.
+    #[derive(Default)]
+    struct Sides {
+        outside: AtomicBool,
+        news: Mutex<Vec<bool>>,
+    }
+
+    impl Schedule for Sides {
+        fn is_inside(&self) -> bool {
+            !self.outside.load(Relaxed)
+        }
+
+        fn posted(&self, _: usize, is_news: bool) {
+            self.news.lock().unwrap().push(is_news);
+        }
+    }
+
+    fn all(mailbox: &Mailbox<u32>) -> Vec<u32> {
+        let mut events = VecDeque::new();
+        mailbox.take_all(&mut events);
+        events.into()
+    }
+
+    #[test]
+    fn what_waits_behind_another_threads_event_waits_with_it_and_the_order_stays() {
+        let sides = Arc::new(Sides::default());
+        let mailbox = Mailbox::new(0, sides.clone());
+        let addr = mailbox.addr();
+        let send = |event, outside| {
+            sides.outside.store(outside, Relaxed);
+            addr.send(event);
+        };
+        for (event, outside) in [(1, false), (2, false), (3, true), (4, false), (5, true)] {
+            send(event, outside);
+        }
+        assert_eq!(
+            *sides.news.lock().unwrap(),
+            [true, true, true, false, false]
+        );
+        assert_eq!(all(&mailbox), [1, 2]);
+        assert_eq!(mailbox.take(), None);
+        send(6, false);
+        assert_eq!(all(&mailbox), []);
+        mailbox.let_in();
+        send(7, false);
+        assert_eq!(mailbox.take(), Some(3));
+        send(8, true);
+        assert_eq!(all(&mailbox), [4, 5, 6, 7]);
+        mailbox.let_in();
+        assert_eq!(all(&mailbox), [8]);
+        assert_eq!(all(&mailbox), []);
+        assert_eq!(sides.news.lock().unwrap()[5..], [false, true, true]);
     }
 }

@@ -117,9 +117,7 @@ impl Executor {
             let mut progress = self.poll_edges(cx);
             progress |= self.fire_timers();
             progress |= self.run_ready();
-            if ready::is_empty() {
-                progress |= self.take_from_outside();
-            }
+            progress |= self.take_from_outside();
             if !progress && self.may_park(cx) {
                 return Poll::Pending;
             }
@@ -235,8 +233,8 @@ impl Executor {
         true
     }
 
-    /// What came from other threads waits for this moment, when nobody is ready: a user that sends as soon as
-    /// his module has answered keeps neither links nor edges from their turn.
+    /// What came from other threads waits for this moment, when those that worked have been idle: a user that
+    /// sends as soon as his module has answered keeps neither links nor edges from their turn.
     fn let_in(&mut self, index: usize) {
         if let Some(Some(actor)) = self.actors.get_mut(index) {
             actor.let_in();

@@ -142,8 +142,8 @@ impl Schedule for Shared {
         ready::is_at(self.id)
     }
 
-    fn posted(&self, index: usize, was_empty: bool) {
-        if ready::mark(self.id, index) || !was_empty {
+    fn posted(&self, index: usize, is_news: bool) {
+        if ready::mark(self.id, index) || !is_news {
             return;
         }
         let mut outside = self.outside();
@@ -159,8 +159,9 @@ impl Schedule for Shared {
 ///
 /// Of the algorithms whose mailboxes hold something, the one whose mailbox was made *last* runs
 /// first, and handles all that waits. When no mailbox holds anything, those that ran are idle, in the
-/// same order, until one of them makes another ready. What comes from other threads is looked at when
-/// nobody is ready any more, so that no load from outside can keep lower layers from running.
+/// same order, until one of them makes another ready. What comes from other threads is let in then, in
+/// its place among what else was sent to the same mailbox, so that no load from outside can keep lower
+/// layers from running.
 ///
 /// Clones are handles on the same process, usable from every thread. An algorithm may be started
 /// before or after the protocol thread runs.

@@ -30,6 +30,7 @@ impl Numbers {
         Some(place * 64 + bit)
     }
 
+    #[cfg(test)]
     fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
@@ -92,7 +93,8 @@ pub(crate) fn take_highest() -> Option<usize> {
 }
 
 /// Whether nobody is ready.
-pub(crate) fn is_empty() -> bool {
+#[cfg(test)]
+fn is_empty() -> bool {
     READY.with(|ready| ready.numbers.borrow().is_empty())
 }
 

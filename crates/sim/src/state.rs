@@ -504,7 +504,7 @@ impl Shared {
 }
 
 impl Schedule for Shared {
-    fn posted(&self, index: usize, _was_empty: bool) {
+    fn posted(&self, index: usize, _is_news: bool) {
         self.lock().posted(index);
     }
 }
