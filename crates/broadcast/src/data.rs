@@ -6,6 +6,7 @@ use quorate_core::{
     watermark::WatermarkSet,
     wire::{self, Undecodable, Wire},
 };
+use std::collections::BTreeMap;
 
 /// Identifiers so far above the delivered ones of their origin are refused: no correct process has
 /// that much under way, and nobody may make others remember without bound.
@@ -21,10 +22,10 @@ pub(crate) fn detached(payload: &Bytes) -> Bytes {
     Bytes::copy_from_slice(payload)
 }
 
-/// A payload and whose how-manieth broadcast it is.
+/// A payload, whose broadcast it is, and its sequence number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Data {
-    /// Who broadcast it, as its how-manieth.
+    /// Who broadcast it, and its sequence number there.
     pub id: MessageId,
     /// The payload.
     pub payload: Bytes,
@@ -47,6 +48,19 @@ impl Observe for Data {
         Observation::internal("Data")
             .message(self.id)
             .digest(digest(&self.payload))
+    }
+}
+
+/// What was given up of an origin is not pending any more: nobody will say it again.
+pub(crate) fn forget_given_up<T>(
+    pending: &mut BTreeMap<MessageId, T>,
+    origin: Origin,
+    delivered: &WatermarkSet,
+) {
+    let id = |sequence| MessageId { origin, sequence };
+    let given_up = id(0)..=id(delivered.low(origin));
+    while let Some((&first, _)) = pending.range(given_up.clone()).next() {
+        pending.remove(&first);
     }
 }
 

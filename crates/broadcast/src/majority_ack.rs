@@ -34,16 +34,14 @@
 //! identifier, not content; nothing is relayed twice; a relay to a process that is known to hold the
 //! payload carries the identifier alone, which is why the algorithm stands on links and not on
 //! best-effort broadcast.
-use crate::data::{Data, Numbering};
+use crate::data::{Data, Numbering, forget_given_up};
 use bytes::Bytes;
 use quorate_abstractions::{
     link::{self, To},
     uniform::{self, Broadcast, Deliver},
 };
 use quorate_core::{
-    Algorithm, Ctx, Host, MessageId, ProcessId, ProcessSet,
-    message::{Origin, digest},
-    messages, ports,
+    Algorithm, Ctx, Host, MessageId, ProcessId, ProcessSet, message::digest, messages, ports,
     watermark::WatermarkSet,
 };
 use std::collections::BTreeMap;
@@ -104,10 +102,10 @@ ports! {
     /// Starts majority-ack uniform reliable broadcast over perfect links.
     pub fn spawn(host) = MajorityAck::new(host, host.processes().majority());
 
-    /// Starts a broken twin that delivers once `quorum` processes hold a message. Nothing but tests and
+    /// Starts a mutant that delivers once `quorum` processes hold a message. Nothing but tests and
     /// demonstrations of the checkers may use it.
     #[cfg(any(test, feature = "mutants"))]
-    pub fn spawn_broken(host, quorum: usize) = MajorityAck::new(host, quorum);
+    pub fn spawn_mutant(host, quorum: usize) = MajorityAck::new(host, quorum);
 }
 
 impl Algorithm for MajorityAck {
@@ -226,15 +224,6 @@ impl MajorityAck {
         say(To::Some(holders), Message::Ack { id }, ctx);
     }
 
-    /// What is given up is not pending any more: nobody will say it again.
-    fn forget_given_up(&mut self, origin: Origin) {
-        let low = self.delivered.low(origin);
-        let id = |sequence| MessageId { origin, sequence };
-        while let Some((&given_up, _)) = self.pending.range(id(0)..=id(low)).next() {
-            self.pending.remove(&given_up);
-        }
-    }
-
     /// The entry of a message that may still be delivered, made at its first mention.
     fn mention(&mut self, id: MessageId, ctx: &mut Ctx<Self>) -> Option<&mut Pending> {
         if self.delivered.contains(id) {
@@ -244,7 +233,7 @@ impl MajorityAck {
             ctx.count(reason);
             return None;
         }
-        self.forget_given_up(id.origin);
+        forget_given_up(&mut self.pending, id.origin, &self.delivered);
         Some(self.pending.entry(id).or_default())
     }
 }

@@ -8,9 +8,9 @@
 //!
 //! # Assumes
 //! Best-effort broadcast; f < n/2 crashes; no failure detector. No origin is more than 2²⁰ broadcasts
-//! ahead of what a correct process has delivered of it: what lies beyond is refused. A gap is not
-//! repaired: what it has taken is delivered where a majority's relays come all the same, and the users
-//! are told of the gap.
+//! ahead of what a correct process has delivered of it: what lies beyond is refused, and what is so far
+//! behind is given up. A gap is not repaired: URB1 and URB4 hold over one where a majority's relays come
+//! all the same.
 //!
 //! # Messages
 //! `Data(id, payload)`, from the origin, and from whoever first sees it → everybody. It also says that
@@ -29,10 +29,11 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 3.4, “Majority-Ack Uniform Reliable Broadcast”. Deviations: messages are known by
-//! identifier, not content; what is delivered is no longer pending, and its later copies are dropped.
+//! identifier, not content; what is delivered is no longer pending, and its later copies are dropped;
+//! what is too far ahead is refused.
 //! [`majority_ack`](crate::majority_ack) does the same with fewer bytes: it tells who holds the payload
 //! the identifier alone, and says again what a gap may have taken.
-use crate::data::{Data, Numbering};
+use crate::data::{Data, Numbering, forget_given_up};
 use bytes::Bytes;
 use quorate_abstractions::{
     best_effort,
@@ -68,7 +69,7 @@ ports! {
 
     /// Starts a mutant that delivers once `quorum` processes have relayed a message.
     #[cfg(any(test, feature = "mutants"))]
-    pub fn spawn_broken(host, quorum: usize) = TextbookMajorityAck::new(host, quorum);
+    pub fn spawn_mutant(host, quorum: usize) = TextbookMajorityAck::new(host, quorum);
 }
 
 impl Algorithm for TextbookMajorityAck {
@@ -107,6 +108,7 @@ impl TextbookMajorityAck {
         if let Err(reason) = self.numbering.check(id, &mut self.delivered) {
             return ctx.count(reason);
         }
+        forget_given_up(&mut self.pending, id.origin, &self.delivered);
         if self.delivered.contains(id) {
             return;
         }

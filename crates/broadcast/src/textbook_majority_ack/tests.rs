@@ -9,7 +9,7 @@ fn wire_with(world: &World, quorum: usize) -> Vec<Addr<Broadcast>> {
     let spawn_at = |q| {
         let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
         let below = crate::best_effort::over(lane);
-        spawn_broken(&host, quorum, below, world.application(q))
+        spawn_mutant(&host, quorum, below, world.application(q))
     };
     world.processes().map(spawn_at).collect()
 }
@@ -145,4 +145,14 @@ fn what_cannot_be_is_refused_and_what_is_over_is_forgotten() {
     );
     assert!(hears(&mut algorithm, p(3), 1).is_empty(), "it is delivered");
     assert!(algorithm.pending.is_empty());
+    // One message stays away for good while its origin goes on: it is given up, and forgotten.
+    hears(&mut algorithm, p(1), 2);
+    assert_eq!(algorithm.pending.len(), 1);
+    for sequence in 3..=WINDOW + 2 {
+        hears(&mut algorithm, p(1), sequence);
+        hears(&mut algorithm, p(2), sequence);
+    }
+    hears(&mut algorithm, p(1), WINDOW + 3);
+    let pending: Vec<u64> = algorithm.pending.keys().map(|id| id.sequence).collect();
+    assert_eq!(pending, [WINDOW + 3]);
 }
