@@ -20,7 +20,7 @@ macro_rules! numbered_broadcast {
         /// Indicates a delivery.
         #[derive(Clone, PartialEq, Eq, Debug)]
         pub struct Deliver {
-            /// Whose how-manieth broadcast this is.
+            /// Whose broadcast this is, and its sequence number.
             pub id: quorate_core::MessageId,
             /// The payload.
             pub payload: bytes::Bytes,

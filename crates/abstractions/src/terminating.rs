@@ -42,7 +42,7 @@ pub enum Outcome {
 pub struct Deliver {
     /// The source.
     pub source: ProcessId,
-    /// The how-manieth of its messages this is, counted from 1.
+    /// The sequence number of the message, counted from 1.
     pub number: u64,
     /// What came of it.
     pub outcome: Outcome,

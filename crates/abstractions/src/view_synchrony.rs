@@ -103,7 +103,7 @@ pub struct Lost {
 pub struct Deliver {
     /// In which view: the present one.
     pub view: u64,
-    /// Whose how-manieth broadcast this is.
+    /// Whose broadcast this is, and its sequence number.
     pub id: MessageId,
     /// The payload.
     pub payload: Bytes,

@@ -202,7 +202,7 @@ impl Algorithm for ByLeader {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Request(Request::Broadcast(Broadcast { payload })) => {
-                self.batches.request(payload)
+                self.batches.request(payload);
             }
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
             Event::Leader(Trust(p)) => self.upon_trust(p),

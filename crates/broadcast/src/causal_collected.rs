@@ -57,7 +57,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Message {
-    /// A broadcast, the origin's how-manieth, behind what it depends on.
+    /// A broadcast, with its sequence number at the origin, behind what it depends on.
     Data {
         sequence: u64,
         past: Vec<Data>,

@@ -81,7 +81,7 @@ const INSTANCES_AHEAD: u64 = 1 << 16;
 /// The only message: the sender's own, of this number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Data {
-    /// The how-manieth of the sender's messages it is.
+    /// Its sequence number at the sender.
     pub number: u64,
     /// The payload.
     pub payload: Bytes,

@@ -111,7 +111,7 @@ pub(crate) fn minority(n: u64) -> u64 {
     (n - 1) / 2
 }
 
-/// The broken twin is caught by this property.
+/// The mutant is caught by this property.
 #[track_caller]
 pub(crate) fn assert_violates(report: &Report, tag: &str) {
     let verdict = report.verdict(tag);

@@ -41,13 +41,13 @@
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646. Deviations: many
 //! instances; a decision is apart from the phase of a view, and sticky; what is of a later view waits for it;
 //! decisions are said, so that processes that have decided need not go on; who hears of a later view enters it.
-#[cfg(any(test, feature = "mutants"))]
-mod broken;
 mod message;
-
 #[cfg(any(test, feature = "mutants"))]
-pub use broken::spawn_broken;
+mod mutant;
+
 pub use message::{Acceptance, Acceptances, Message};
+#[cfg(any(test, feature = "mutants"))]
+pub use mutant::spawn_mutant;
 
 use bytes::Bytes;
 use quorate_abstractions::{

@@ -118,7 +118,7 @@ pub fn spawn(host: &impl Host, configuration: Configuration) -> Views {
 /// Starts view synchronisation by a clock that runs at the speed of the process's rank, so that processes
 /// drift apart. Only tests and demonstrations run it.
 #[cfg(any(test, feature = "mutants"))]
-pub fn spawn_broken<H: Host>(host: &H, configuration: Configuration) -> Views {
+pub fn spawn_mutant<H: Host>(host: &H, configuration: Configuration) -> Views {
     let rank = u32::try_from(host.me().rank()).unwrap_or(u32::MAX);
     let unit = configuration.unit.saturating_mul(rank);
     spawn(host, Configuration { unit })

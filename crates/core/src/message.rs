@@ -37,7 +37,7 @@ impl fmt::Debug for Origin {
 pub struct MessageId {
     /// Who broadcast it.
     pub origin: Origin,
-    /// The how-manieth message of that origin it is, counted from 1.
+    /// The sequence number of the message at its origin, counted from 1.
     pub sequence: u64,
 }
 

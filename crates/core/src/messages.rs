@@ -63,7 +63,7 @@ macro_rules! messages {
         const _: () = {
             /// What a message begins with.
             #[repr(u32)]
-            enum Kind {
+            enum __Kind {
                 $($kind,)+
             }
 
@@ -74,16 +74,16 @@ macro_rules! messages {
                             $($($field,)* $($tail,)?)?
                             $(0: carried @ $crate::messages!(@any $carried))?
                         } => {
-                            $crate::wire::put_head(&(Kind::$kind as u32, $($($field,)*)?), out);
+                            $crate::wire::put_head(&(__Kind::$kind as u32, $($($field,)*)?), out);
                             $($($crate::wire::Wire::encode($tail, out);)?)?
                             $(<$carried as $crate::wire::Wire>::encode(carried, out);)?
                         })+
                     }
                 }
 
-                fn decode(mut bytes: $crate::wire::Bytes) -> Result<Self, $crate::wire::Undecodable> {
+                fn decode(mut bytes: $crate::wire::Bytes) -> ::core::result::Result<Self, $crate::wire::Undecodable> {
                     let message = match $crate::wire::take_head::<u32>(&mut bytes)? {
-                        $(kind if kind == Kind::$kind as u32 => {
+                        $(kind if kind == __Kind::$kind as u32 => {
                             $(
                                 let ($($field,)*): ($($type,)*) = $crate::wire::take_head(&mut bytes)?;
                                 $(let $tail = $crate::wire::Wire::decode(std::mem::take(&mut bytes))?;)?

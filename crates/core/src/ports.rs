@@ -48,7 +48,8 @@ impl<Request: 'static, Indication: 'static> Port for (Request, Indication) {
 /// - What starts the algorithm returns the addresses at which it is asked, those of `offers`, `accepts`
 ///   and `serves`: nothing, one, or a tuple.
 /// - `uses … as P, Link` offers `P` to the handlers on a layer that carries it, such as best-effort
-///   broadcast on a lane of the links, beside the layer itself; `uses each` has an instance a process.
+///   broadcast on a lane of the links, beside the layer itself: requests of `P` become those of the layer, and
+///   its indications those of `P`, by `From`. `uses each` has an instance a process.
 /// - `watches …, by f` subscribes by `f(name, address)`. `serves` may do without `Answer`.
 /// - `offers …, observed f` and `uses …, observed f` say how a request is observed that does not say it
 ///   itself. Of a timer's content `timer Name(peer: ProcessId)` records the peer.
@@ -56,8 +57,9 @@ impl<Request: 'static, Indication: 'static> Port for (Request, Indication) {
 ///   `spawn_as(host, algorithm, …)` starts any algorithm with these ports: a mutant, for one.
 /// - The first line may be `for<S: State>`, where the algorithm has parameters.
 ///
-/// In a trace, what is asked of a neighbour, or said by it, is internal; what the algorithm is asked and
-/// says is recorded as it is. The mailbox is made first, then the layers are attached in the order of
+/// In a trace, the request of `offers` and the indications of `offers`, `indicates` and `serves` are recorded
+/// as they are; all else is internal. There is at most one `offers` or `indicates`, and at least one `Event`
+/// and one `Effect`. Both are `Debug` unless the algorithm has parameters. The mailbox is made first, then the layers are attached in the order of
 /// the clauses.
 #[macro_export]
 macro_rules! ports {

@@ -228,15 +228,15 @@ pub struct Simulation {
     pub check: fn(&Membership) -> Properties,
 }
 
-/// An algorithm with one rule spoiled, for the checkers to catch. Only tests and demonstrations run it.
+/// An algorithm with one rule changed, for the checkers to catch. Only tests and demonstrations run it.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Twin {
+pub struct Mutant {
     /// The name by which `quorate sim` knows it.
     pub name: &'static str,
     /// Other names by which commands know it.
     pub aliases: &'static [&'static str],
-    /// Which rule is spoiled, and how.
-    pub spoiled: &'static str,
+    /// What it changes.
+    pub change: &'static str,
     /// The property that this breaks.
     pub breaks: &'static str,
     /// Under which faults that shows.
@@ -295,7 +295,7 @@ pub struct Algorithm {
     #[serde(skip)]
     pub simulation: Simulation,
     /// What it looks like when it is wrong.
-    pub twins: &'static [Twin],
+    pub mutants: &'static [Mutant],
 }
 
 impl Algorithm {

@@ -22,7 +22,7 @@ mod views;
 
 pub use given_quorums::{OnSystem, on_system, on_systems};
 
-use crate::algorithm::{Algorithm, Cost, Dead, Formula, Kind, OneDead, Property, Twin};
+use crate::algorithm::{Algorithm, Cost, Dead, Formula, Kind, Mutant, OneDead, Property};
 
 const BOOK: &str = "Cachin, Guerraoui, Rodrigues: Introduction to Reliable and Secure Distributed \
                     Programming";
@@ -56,9 +56,14 @@ pub fn find(name: &str) -> Option<&'static Algorithm> {
     all().find(|algorithm| algorithm.is_called(name))
 }
 
-/// Every broken twin, with the algorithm that it mocks.
-pub fn twins() -> impl Iterator<Item = (&'static Algorithm, &'static Twin)> {
-    all().flat_map(|algorithm| algorithm.twins.iter().map(move |twin| (algorithm, twin)))
+/// Every mutant, with the algorithm that it mocks.
+pub fn mutants() -> impl Iterator<Item = (&'static Algorithm, &'static Mutant)> {
+    all().flat_map(|algorithm| {
+        algorithm
+            .mutants
+            .iter()
+            .map(move |mutant| (algorithm, mutant))
+    })
 }
 
 /// The cost of an operation on a shared object, of as many steps when the last process is dead.

@@ -72,9 +72,9 @@ fn write_description(text: &mut String, a: &Algorithm) -> Result {
     for Property { tag, kind, says } in a.properties {
         line(tag, &format!("{says} ({kind})"))?;
     }
-    for twin in a.twins {
-        let shows = format!("{}; breaks {}", twin.spoiled, twin.breaks);
-        line("twin", &format!("{}: {shows}", twin.name))?;
+    for mutant in a.mutants {
+        let shows = format!("{}; breaks {}", mutant.change, mutant.breaks);
+        line("mutant", &format!("{}: {shows}", mutant.name))?;
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ pub fn page() -> String {
         "# Algorithms\n\n\
          <!-- Generated from the laboratory: UPDATE_GOLDEN=1 cargo test -p quorate-laboratory --test documents -->\n\n\
          Every algorithm: its model, what it stands on, what it promises, what it costs, and what it looks\n\
-         like when one rule of it is spoiled. `quorate sim NAME` runs it against an adversary, twins too.\n\n\
+         like when one rule of it is changed. `quorate sim NAME` runs it against an adversary, mutants too.\n\n\
          Costs are exact, of one operation on ideal lower layers: messages that a process sends to itself\n\
          are not counted, those to crashed processes are; a step is the time of one message, and D the\n\
          steps after which the failure detector reports a crash. Tests assert them for n = 2 … 8.\n",
@@ -240,14 +240,14 @@ fn write_section(text: &mut String, a: &Algorithm) -> Result {
     for Property { tag, kind, says } in a.properties {
         writeln!(text, "| {tag} | {kind} | {says} |")?;
     }
-    if !a.twins.is_empty() {
-        writeln!(text, "\n| broken twin | spoiled | breaks |\n|---|---|---|")?;
+    if !a.mutants.is_empty() {
+        writeln!(text, "\n| mutant | change | breaks |\n|---|---|---|")?;
     }
-    for twin in a.twins {
+    for mutant in a.mutants {
         writeln!(
             text,
             "| `{}` | {} | {} |",
-            twin.name, twin.spoiled, twin.breaks
+            mutant.name, mutant.change, mutant.breaks
         )?;
     }
     Ok(())

@@ -136,7 +136,7 @@ pub fn cells() -> Vec<Cell> {
     let cells = rows.flat_map(|(algorithm, processes)| {
         let subject = Subject {
             algorithm,
-            twin: None,
+            mutant: None,
         };
         FAULTS.iter().enumerate().map(move |(column, fault)| Cell {
             column,

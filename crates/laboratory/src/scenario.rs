@@ -174,7 +174,7 @@ impl Scenario {
             subject,
             layers: Layers::Mixed,
             processes: 3,
-            faults: subject.twin.map_or(Faults::NONE, |twin| twin.under),
+            faults: subject.mutant.map_or(Faults::NONE, |mutant| mutant.under),
             cuts: Vec::new(),
             gaps: Vec::new(),
             starts: Vec::new(),
@@ -250,7 +250,7 @@ impl Scenario {
     /// How the subject runs on the quorum system, if there is one.
     fn on_system(&self) -> Option<(&OnQuorums, &'static OnSystem)> {
         let quorums = self.quorums.as_ref()?;
-        let subject = Some(self.subject).filter(|subject| subject.twin.is_none())?;
+        let subject = Some(self.subject).filter(|subject| subject.mutant.is_none())?;
         Some((quorums, algorithms::on_system(subject.algorithm)?))
     }
 

@@ -42,7 +42,7 @@ pub struct Proposal {
 /// An operation on one of the objects that processes share.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Operation {
-    /// The how-manieth operation of the process it is, counted from 1.
+    /// The sequence number of the operation at its process, counted from 1.
     pub number: u64,
     /// On which object, counted from 1.
     pub object: u64,
@@ -349,7 +349,7 @@ impl<'w> Site<'w> {
         }
     }
 
-    /// An oracle that poses as P and errs, for broken twins: what it takes back was a crash to it.
+    /// An oracle that poses as P and errs, for mutants: what it takes back was a crash to it.
     pub fn erring(&self) -> Subscribe<perfect::Crash> {
         let suspicions = self.world.eventually_perfect(self.p, &self.oracle);
         suspicions.with(|up: Addr<perfect::Crash>| {

@@ -1,8 +1,8 @@
 //! Every schedule at small size, of every broadcast of the laboratory: on ideal links and oracles, with
 //! every crash that the model allows, between steps and inside them, and every loss that a crash
-//! excuses. The same search finds every broken twin.
+//! excuses. The same search finds every mutant.
 //!
-//! How many classes of equivalent schedules there are, and where each twin is found, stands in
+//! How many classes of equivalent schedules there are, and where each mutant is found, stands in
 //! `docs/exhaustive.md`; `UPDATE_GOLDEN=1` rewrites it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -64,12 +64,12 @@ const fn erring(n: usize, crashes: usize, by: usize) -> Case {
     }
 }
 
-/// Where a broken twin is searched for that is not named below: in most, this is the smallest world that shows it.
+/// Where a mutant is searched for that is not named below: in most, this is the smallest world that shows it.
 /// Only p1 may crash.
 const SHOWN: Case = case(3, Load::One, 1);
 
 /// Where others are.
-const TWINS: &[(&str, Case)] = &[
+const MUTANTS: &[(&str, Case)] = &[
     ("loyal-to-the-dead", case(2, Load::One, 1)),
     ("all-but-oneself", case(2, Load::One, 0)),
     ("all-ack-with-errors", erring(2, 1, 1)),
@@ -116,7 +116,7 @@ const TWINS: &[(&str, Case)] = &[
     ("agreement-on-quorums-of-one", case(2, Load::Two, 0)),
 ];
 
-/// Twins whose shortest schedules no search gets to: seeds find them, in `scenarios.rs`.
+/// Mutants whose shortest schedules no search gets to: seeds find them, in `scenarios.rs`.
 const TOO_DEEP: &[&str] = &[
     "undecided-views",
     "swallowing-views",
@@ -133,7 +133,7 @@ fn exhaustive(algorithm: &Algorithm) -> Exhaustive {
     }
 }
 
-/// The search for a twin.
+/// The search for a mutant.
 fn hunt(algorithm: &Algorithm, case: &Case) -> Exhaustive {
     let mortal = ProcessSet::from_iter(ProcessId::from_rank(1));
     exhaustive(algorithm)
@@ -402,51 +402,51 @@ fn every_shared_object_holds() -> String {
     page
 }
 
-/// Searches for every twin; a table of where it was found, and after how many worlds.
-fn every_twin_is_found() -> String {
+/// Searches for every mutant; a table of where it was found, and after how many worlds.
+fn every_mutant_is_found() -> String {
     let mut page = format!(
-        "The same search finds every broken twin of these, of consensus and of leader election, one step\n\
+        "The same search finds every mutant of these, of consensus and of leader election, one step\n\
          deeper at a time, so that the schedule is as short as any. The numbers are the steps of that\n\
          schedule and the worlds that were made, those of the lesser depths with them; led along as many\n\
          worlds of the same size, the algorithm breaks nothing. Who “may err” suspects all others for a\n\
          while, falsely. Not in the table, since no search gets so deep, but found in drawn schedules: {}.\n\n\
-         | twin | of | in a world of | breaks | steps | worlds |\n|---|---|---|---|---|---|\n",
+         | mutant | of | in a world of | breaks | steps | worlds |\n|---|---|---|---|---|---|\n",
         TOO_DEEP.join(", "),
     );
-    let twins = algorithms::twins();
-    let on_links = twins.filter(|(a, _)| a.simulation.ground == Ground::Links);
-    for (algorithm, twin) in on_links.filter(|(_, twin)| !TOO_DEEP.contains(&twin.name)) {
-        let row = TWINS.iter().find(|(name, _)| *name == twin.name);
+    let mutants = algorithms::mutants();
+    let on_links = mutants.filter(|(a, _)| a.simulation.ground == Ground::Links);
+    for (algorithm, mutant) in on_links.filter(|(_, mutant)| !TOO_DEEP.contains(&mutant.name)) {
+        let row = MUTANTS.iter().find(|(name, _)| *name == mutant.name);
         let case = row.map_or(&SHOWN, |(_, case)| case);
-        let twins = hunt(algorithm, case).explore(|| world(algorithm, twin.wire, *case));
-        let found = twins.found.as_ref().map(|found| &found.violation.tag[..]);
-        assert_eq!(found, Some(twin.breaks), "{}: {twins}", twin.name);
-        let own = hunt(algorithm, case).executions(twins.worlds);
+        let mutants = hunt(algorithm, case).explore(|| world(algorithm, mutant.wire, *case));
+        let found = mutants.found.as_ref().map(|found| &found.violation.tag[..]);
+        assert_eq!(found, Some(mutant.breaks), "{}: {mutants}", mutant.name);
+        let own = hunt(algorithm, case).executions(mutants.worlds);
         let own = own.explore(|| world(algorithm, algorithm.simulation.wire, *case));
         assert!(own.found.is_none(), "{}: {own}", algorithm.name);
         let _ = writeln!(
             page,
             "| {} | {} | {} | {} | {} | {} |",
-            twin.name,
+            mutant.name,
             algorithm.name,
             describe(algorithm, case),
-            twin.breaks,
-            twins.deepest,
-            twins.worlds,
+            mutant.breaks,
+            mutants.deepest,
+            mutants.worlds,
         );
     }
     page
 }
 
 #[test]
-fn every_broadcast_holds_in_every_schedule_and_every_twin_is_found() {
+fn every_broadcast_holds_in_every_schedule_and_every_mutant_is_found() {
     let page = format!(
         "# Every schedule at small size\n\n\
          <!-- Generated: UPDATE_GOLDEN=1 cargo test -p quorate-laboratory --test exhaustive -->\n\n\
-         {}\n## Shared objects\n\n{}\n## The broken twins\n\n{}",
+         {}\n## Shared objects\n\n{}\n## The mutants\n\n{}",
         every_broadcast_holds(),
         every_shared_object_holds(),
-        every_twin_is_found(),
+        every_mutant_is_found(),
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/exhaustive.md");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -461,10 +461,10 @@ fn every_broadcast_holds_in_every_schedule_and_every_twin_is_found() {
 
 #[test]
 fn the_schedule_that_breaks_uniform_broadcast_on_one_acknowledgement_is_kept() {
-    let (algorithm, twin) = algorithms::twins()
-        .find(|(_, twin)| twin.name == "one-ack")
+    let (algorithm, mutant) = algorithms::mutants()
+        .find(|(_, mutant)| mutant.name == "one-ack")
         .unwrap();
-    let build = || world(algorithm, twin.wire, case(3, Load::One, 1));
+    let build = || world(algorithm, mutant.wire, case(3, Load::One, 1));
     let found = Exhaustive::new().crashes(1).explore(build).found.unwrap();
     assert_eq!(found.violation.tag, "URB4");
     let page = golden::page(&found.shrunk(build), build()).unwrap();

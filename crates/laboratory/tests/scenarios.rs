@@ -1,5 +1,5 @@
 //! Every algorithm keeps its promises under the adversaries, on ideal layers and on the real ones; every
-//! broken twin is caught; the same seed is the same run.
+//! mutant is caught; the same seed is the same run.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use quorate_core::{ProcessId, Time};
@@ -38,7 +38,7 @@ fn named(name: &str) -> Subject {
 
 /// Every algorithm, as a subject.
 fn sound() -> impl Iterator<Item = Subject> {
-    Subject::all().filter(|subject| subject.twin.is_none())
+    Subject::all().filter(|subject| subject.mutant.is_none())
 }
 
 #[test]
@@ -86,24 +86,24 @@ fn the_same_seed_is_the_same_run() {
     }
 }
 
-/// Under the faults of the twin's entry, some seed shows the property broken that the entry names; the
+/// Under the faults of the mutant's entry, some seed shows the property broken that the entry names; the
 /// algorithm itself keeps it under that seed.
 #[test]
-fn every_twin_is_caught_by_the_property_that_it_breaks() {
-    for (algorithm, twin) in algorithms::twins() {
-        let broken = Scenario::of(named(twin.name));
+fn every_mutant_is_caught_by_the_property_that_it_breaks() {
+    for (algorithm, mutant) in algorithms::mutants() {
+        let broken = Scenario::of(named(mutant.name));
         let breaks = |seed: &u64| {
             let report = broken.run(*seed, false).unwrap().report;
-            matches!(report.verdict(twin.breaks), Some(Verdict::Violated(_)))
+            matches!(report.verdict(mutant.breaks), Some(Verdict::Violated(_)))
         };
         let seed = (0..2000).find(breaks);
-        let seed = seed.unwrap_or_else(|| panic!("{} is not caught", twin.name));
+        let seed = seed.unwrap_or_else(|| panic!("{} is not caught", mutant.name));
         let sound = Scenario {
             subject: named(algorithm.name),
             ..broken
         };
         let report = sound.run(seed, false).unwrap().report;
-        assert_eq!(report.verdict(twin.breaks), Some(&Verdict::Holds));
+        assert_eq!(report.verdict(mutant.breaks), Some(&Verdict::Holds));
     }
 }
 

@@ -15,7 +15,7 @@ pub type Counts = Vec<(ProcessId, u64)>;
 pub struct Data {
     /// How many messages its sender had broadcast in the view with it.
     pub number: u64,
-    /// Whose how-manieth broadcast it is.
+    /// Whose broadcast it is, and its sequence number.
     pub id: MessageId,
     /// The payload.
     pub payload: Bytes,

@@ -32,7 +32,7 @@ impl Adversary for Latencies {
     }
 }
 
-/// Lock step, but for one copy on one way: from, to, the how-manieth, steps.
+/// Lock step, but for one copy on one way: from, to, its sequence number, steps.
 pub(crate) struct SlowCopy(
     pub(crate) usize,
     pub(crate) usize,

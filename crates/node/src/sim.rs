@@ -26,7 +26,7 @@ use std::{
 #[derive(Args, Debug)]
 pub struct Sim {
     /// What runs: an algorithm of `quorate algorithms`, with what it stands on; or one of its broken
-    /// twins, to see a violation.
+    /// mutants, to see a violation.
     stack: Subject,
     /// How many processes there are.
     #[arg(long, default_value_t = 3)]
@@ -34,7 +34,7 @@ pub struct Sim {
     /// The seeds, as FIRST..END, the end not included.
     #[arg(long, default_value = "0..100", value_parser = parse_seeds)]
     seeds: Range<u64>,
-    /// How many processes crash, at moments drawn from the seed. None; where a broken twin runs, as
+    /// How many processes crash, at moments drawn from the seed. None; where a mutant runs, as
     /// many as show it.
     #[arg(long, value_name = "K")]
     crash: Option<usize>,
@@ -42,7 +42,7 @@ pub struct Sim {
     /// of all the outputs that the process makes, each as likely.
     #[arg(long, default_value = "any", value_parser = parse_moment, value_name = "MOMENT")]
     crash_at: Moment,
-    /// The probability that a fair-loss link loses a copy (full stacks). None; where a broken twin
+    /// The probability that a fair-loss link loses a copy (full stacks). None; where a mutant
     /// runs, the one that shows it.
     #[arg(long, value_name = "P")]
     loss: Option<f64>,

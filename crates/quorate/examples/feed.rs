@@ -14,7 +14,7 @@ use three::{Outcome, builders, shut_down, take};
 /// Something that a sensor reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reading {
-    /// The how-manieth of its sensor.
+    /// The sequence number at its sensor.
     pub number: u64,
     /// In degrees.
     pub temperature: i32,

@@ -43,14 +43,14 @@
 //! Folklore; that channels may be taken for transitive so is said in the paper on generalized quorum
 //! systems, arXiv 2505.02646. Deviations: slots, which bound the memory where nobody can acknowledge.
 mod again;
-#[cfg(any(test, feature = "mutants"))]
-mod broken;
 mod message;
+#[cfg(any(test, feature = "mutants"))]
+mod mutant;
 mod origin;
 
-#[cfg(any(test, feature = "mutants"))]
-pub use broken::spawn_broken;
 pub use message::Message;
+#[cfg(any(test, feature = "mutants"))]
+pub use mutant::spawn_mutant;
 
 use again::Again;
 use bytes::Bytes;

@@ -28,10 +28,10 @@
 //! Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section 5. Deviations: it is refused to
 //! propose a second time, unless proposals may be repeated.
 #[cfg(any(test, feature = "mutants"))]
-mod broken;
+mod mutant;
 
 #[cfg(any(test, feature = "mutants"))]
-pub use broken::spawn_broken;
+pub use mutant::spawn_mutant;
 
 use bytes::Bytes;
 use quorate_abstractions::{

@@ -33,10 +33,10 @@
 //! segment has moved twice is told by the numbers of its updates, which shows two moves also where one
 //! collect sees both.
 #[cfg(any(test, feature = "mutants"))]
-mod broken;
+mod mutant;
 
 #[cfg(any(test, feature = "mutants"))]
-pub use broken::spawn_broken;
+pub use mutant::spawn_mutant;
 
 use crate::segments::{Held, Vector};
 use bytes::Bytes;

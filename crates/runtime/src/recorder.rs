@@ -31,7 +31,7 @@ pub enum What {
     Send {
         /// For whom.
         to: ProcessId,
-        /// The how-manieth copy for that process in that lane it is, from 1.
+        /// Its sequence number among the copies for that process in that lane, from 1.
         number: u64,
         /// The label of the effect that caused it.
         label: &'static str,
@@ -42,7 +42,7 @@ pub enum What {
     Receive {
         /// From whom.
         from: ProcessId,
-        /// The how-manieth copy from that process in that lane it is, from 1.
+        /// Its sequence number among the copies from that process in that lane, from 1.
         number: u64,
         /// A digest of what is carried.
         digest: u64,

@@ -38,7 +38,7 @@ impl Views {
         [Views::Primary, Views::ByConsensus, Views::ByTerminating].into_iter()
     }
 
-    /// The name of its algorithm in the laboratory.
+    /// The name of its algorithm.
     pub fn name(self) -> &'static str {
         match self {
             Views::Primary => "primary-views",

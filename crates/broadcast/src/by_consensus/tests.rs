@@ -151,7 +151,7 @@ fn tob5_is_broken_by_decisions_taken_in_the_order_in_which_they_come() {
         let report = run(Consensus::Renumbered, *seed);
         matches!(report.verdict("TOB5"), Some(Verdict::Violated(_)))
     });
-    assert!(broken.is_some(), "the checker catches the twin");
+    assert!(broken.is_some(), "the checker catches the mutant");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn tob5_is_broken_by_a_consensus_that_is_not_uniform() {
         let report = run(Consensus::Regular, *seed);
         matches!(report.verdict("TOB5"), Some(Verdict::Violated(_)))
     });
-    assert!(broken.is_some(), "the checker catches the twin");
+    assert!(broken.is_some(), "the checker catches the mutant");
 }
 
 /// Eager broadcast, which is not uniform, poses as uniform: no adapter leads this way.

@@ -36,7 +36,7 @@ struct Below {
     consensus: Addr<Propose>,
 }
 
-/// Starts the algorithm, or a twin of it with a flaw, over what `below` joins to it.
+/// Starts the algorithm, or a mutant of it with a flaw, over what `below` joins to it.
 fn start<H: Host>(
     host: &H,
     (flaw, configuration): (Option<Flaw>, Configuration),

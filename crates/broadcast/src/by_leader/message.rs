@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub enum Message {
     /// A batch of requests, from its origin, or from who was asked for it.
     Data {
-        /// Whose how-manieth batch it is.
+        /// Whose batch it is, and its sequence number.
         id: MessageId,
         /// The batch.
         batch: Bytes,

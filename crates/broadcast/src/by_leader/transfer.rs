@@ -7,7 +7,7 @@ use quorate_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Which state it is: as of which point of the order, and the how-manieth of its sender.
+/// Which state it is: as of which point of the order, and its number at the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Transfer {
     /// The epoch.

@@ -1,8 +1,8 @@
 //! What the tests of the causal broadcasts share: layers below, applications that answer, a process
 //! by itself.
-mod twin;
+mod mutant;
 
-pub(crate) use twin::{Flaw, Held, Twin};
+pub(crate) use mutant::{Flaw, Held, Mutant};
 
 use crate::{best_effort, eager, lazy, majority_ack, testing::*};
 use bytes::Bytes;
@@ -192,7 +192,7 @@ impl<A: Algorithm> Alone<A> {
 }
 
 /// Starts any algorithm, as a wiring function would.
-pub(crate) fn start_twin<A, H: Host>(
+pub(crate) fn start_mutant<A, H: Host>(
     host: &H,
     algorithm: A,
     join: impl FnOnce(&quorate_core::Mailbox<A::Event>) -> Box<dyn FnMut(A::Effect) + Send>,

@@ -25,10 +25,10 @@ fn check_collection(world: &World, host: &SimHost) {
     }
 }
 
-type StartTwin = Box<dyn Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast>>;
+type StartMutant = Box<dyn Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast>>;
 
 /// The published algorithm with this flaw.
-fn twin(flaw: Flaw, held: &Held) -> StartTwin {
+fn mutant(flaw: Flaw, held: &Held) -> StartMutant {
     let held = held.clone();
     Box::new(move |world, host, below, up| {
         check_collection(world, host);
@@ -38,7 +38,7 @@ fn twin(flaw: Flaw, held: &Held) -> StartTwin {
         } else {
             Held::default()
         };
-        Twin::spawn(host, (flaw, held), below, &detector, up)
+        Mutant::spawn(host, (flaw, held), below, &detector, up)
     })
 }
 
@@ -46,8 +46,8 @@ fn twin(flaw: Flaw, held: &Held) -> StartTwin {
 /// breaks any.
 fn assert_breaks(flaw: Flaw, tag: &str, run: impl Fn(Start<'_>) -> Report) {
     let held = Held::default();
-    assert_violates(&run(&twin(flaw, &held)), tag);
-    run(&twin(Flaw::None, &held)).assert_all_hold();
+    assert_violates(&run(&mutant(flaw, &held)), tag);
+    run(&mutant(Flaw::None, &held)).assert_all_hold();
     run(START).assert_all_hold();
 }
 
@@ -255,7 +255,7 @@ fn b5_e3_an_acknowledgement_may_come_after_the_collection() {
     let crash = Some((3, Crash::at(at(3))));
     let left_by = |flaw| {
         let held = Held::default();
-        let report = one_of_three(script.clone(), &twin(flaw, &held), crash);
+        let report = one_of_three(script.clone(), &mutant(flaw, &held), crash);
         report.assert_all_hold();
         assert!(
             report.completion.time > at(20),
@@ -456,9 +456,9 @@ fn it_holds_in_every_schedule() {
 
 /// But for `LateKept`, which breaks no property: it keeps a set too many, which a test above counts.
 #[test]
-fn the_search_finds_the_twins() {
+fn the_search_finds_the_mutants() {
     let search = |flaw, form, small, tag| {
-        assert_search_finds(form, &twin(flaw, &Held::default()), small, tag);
+        assert_search_finds(form, &mutant(flaw, &Held::default()), small, tag);
     };
     search(Flaw::AppendedTwice, Form::Regular, (2, &[2], 0), "GC2");
     search(Flaw::DeliveredInside, Form::Regular, (2, &[2], 0), "GC2");

@@ -8,10 +8,10 @@ use quorate_sim::{Crash, Exhaustive, Report, SimHost, Timed, UNIT, Verdict, Worl
 const START: Start<'_> = &|_, host, below, up| spawn(host, below, up);
 
 /// The published algorithm with this flaw; its collection is another file's matter.
-fn twin(flaw: Flaw) -> impl Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast> {
+fn mutant(flaw: Flaw) -> impl Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast> {
     move |world, host, below, up| {
         let detector = world.perfect(host.me(), UNIT);
-        Twin::spawn(host, (flaw, Held::default()), below, &detector, up)
+        Mutant::spawn(host, (flaw, Held::default()), below, &detector, up)
     }
 }
 
@@ -46,7 +46,7 @@ fn crb2_no_duplication_and_crb3_no_creation_whatever_crashes() {
 fn crb5_causal_order_whatever_crashes() {
     assert_hold_in_turbulence(&REGULAR, &["CRB5"]);
     // The same runs do tell: without order in the past, they fail.
-    let unordered = twin(Flaw::Unordered);
+    let unordered = mutant(Flaw::Unordered);
     let caught = |seed| {
         turbulent(Form::Regular, &unordered, seed)
             .violation()
@@ -118,9 +118,9 @@ fn answer_first(form: Form, start: Start<'_>) -> (Report, Vec<Option<Time>>) {
 
 #[test]
 fn b4_e1_a_past_without_order_breaks_crb5() {
-    let (report, _) = answer_first(Form::Regular, &twin(Flaw::Unordered));
+    let (report, _) = answer_first(Form::Regular, &mutant(Flaw::Unordered));
     assert_violates(&report, "CRB5");
-    answer_first(Form::Regular, &twin(Flaw::None))
+    answer_first(Form::Regular, &mutant(Flaw::None))
         .0
         .assert_all_hold();
     answer_first(Form::Regular, START).0.assert_all_hold();
@@ -135,8 +135,8 @@ fn b4_e4_content_as_identity_breaks_crb1() {
         request(&world, &doors, 2, Time::ZERO, b"same");
         world.run()
     };
-    assert_violates(&run(&twin(Flaw::ByContent)), "CRB1");
-    run(&twin(Flaw::None)).assert_all_hold();
+    assert_violates(&run(&mutant(Flaw::ByContent)), "CRB1");
+    run(&mutant(Flaw::None)).assert_all_hold();
     run(START).assert_all_hold();
 }
 
@@ -234,7 +234,7 @@ fn it_holds_in_every_schedule() {
 
 #[test]
 fn the_search_finds_content_as_identity() {
-    let by_content = twin(Flaw::ByContent);
+    let by_content = mutant(Flaw::ByContent);
     assert_search_finds(Form::Regular, &by_content, (2, &[1, 2], 0), "CRB1");
 }
 
@@ -245,7 +245,7 @@ fn the_search_finds_a_past_without_order() {
         let all = search.explore(|| small_world(3, Form::Regular, start, &[1, 1]));
         all.found.map(|found| found.violation.tag)
     };
-    assert_eq!(finds(&twin(Flaw::Unordered)).as_deref(), Some("CRB5"));
-    assert_eq!(finds(&twin(Flaw::None)), None);
+    assert_eq!(finds(&mutant(Flaw::Unordered)).as_deref(), Some("CRB5"));
+    assert_eq!(finds(&mutant(Flaw::None)), None);
     assert_eq!(finds(START), None);
 }

@@ -6,7 +6,7 @@ use quorate_sim::{Crash, Lose, Report, SimHost, Timed, Verdict, World};
 
 const START: Start<'_> = &|_, host, below, up| spawn(host, below, up);
 
-/// What is wrong with a twin.
+/// What is wrong with a mutant.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Flaw {
     None,
@@ -19,14 +19,14 @@ enum Flaw {
 }
 
 /// The published algorithm with one flaw.
-struct Twin {
+struct Mutant {
     flaw: Flaw,
     numbering: Numbering,
     delivered: Vec<u64>,
     pending: Vec<(MessageId, Vec<u64>, Bytes)>,
 }
 
-impl Algorithm for Twin {
+impl Algorithm for Mutant {
     type Event = Event;
     type Effect = Effect;
 
@@ -46,7 +46,7 @@ impl Algorithm for Twin {
     }
 }
 
-impl Twin {
+impl Mutant {
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         let mut predecessors = self.delivered.clone();
         let data = self.numbering.number(payload);
@@ -86,20 +86,20 @@ impl Twin {
     }
 }
 
-fn twin(flaw: Flaw) -> impl Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast> {
+fn mutant(flaw: Flaw) -> impl Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast> {
     move |_, host, below, up| {
         let n = if flaw == Flaw::EmptyVector {
             0
         } else {
             host.processes().n()
         };
-        let twin = Twin {
+        let mutant = Mutant {
             flaw,
             numbering: Numbering::new(host),
             delivered: vec![0; n],
             pending: Vec::new(),
         };
-        let addr = start_twin(host, twin, |mailbox| {
+        let addr = start_mutant(host, mutant, |mailbox| {
             let below = below(mailbox.addr().with(Event::Reliable));
             Box::new(move |effect| match effect {
                 Effect::Reliable(request) => below.send(request),
@@ -113,8 +113,8 @@ fn twin(flaw: Flaw) -> impl Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<B
 /// The flaw breaks this property in that run, in which neither the algorithm without it nor ours
 /// breaks any.
 fn assert_breaks(flaw: Flaw, tag: &str, run: impl Fn(Start<'_>) -> Report) {
-    assert_violates(&run(&twin(flaw)), tag);
-    run(&twin(Flaw::None)).assert_all_hold();
+    assert_violates(&run(&mutant(flaw)), tag);
+    run(&mutant(Flaw::None)).assert_all_hold();
     run(START).assert_all_hold();
 }
 
@@ -149,7 +149,7 @@ fn crb2_no_duplication_and_crb3_no_creation_whatever_crashes() {
 fn crb5_causal_order_whatever_crashes() {
     assert_hold_in_turbulence(&REGULAR, &["CRB5"]);
     // The same runs do tell: without the wait, they fail.
-    let hasty = twin(Flaw::EmptyVector);
+    let hasty = mutant(Flaw::EmptyVector);
     let caught = |seed| turbulent(Form::Regular, &hasty, seed).violation().is_some();
     assert!((0..200).any(caught));
 }
@@ -248,7 +248,7 @@ fn b6_e4_immediate_self_delivery_breaks_the_uniform_form_alone() {
     assert_breaks(Flaw::DeliveredInside, "CRB4", |start| {
         run(Form::Uniform, start)
     });
-    run(Form::Regular, &twin(Flaw::DeliveredInside)).assert_all_hold();
+    run(Form::Regular, &mutant(Flaw::DeliveredInside)).assert_all_hold();
 }
 
 /// p1's message reaches p2 alone, which answers; the answer reaches p3, and nothing else does, as p1
@@ -374,8 +374,8 @@ fn it_holds_in_every_schedule() {
 }
 
 #[test]
-fn the_search_finds_the_twins() {
-    let search = |flaw, form, small, tag| assert_search_finds(form, &twin(flaw), small, tag);
+fn the_search_finds_the_mutants() {
+    let search = |flaw, form, small, tag| assert_search_finds(form, &mutant(flaw), small, tag);
     search(Flaw::SelfAsSender, Form::Regular, (2, &[2], 0), "CRB3");
     search(Flaw::EmptyVector, Form::Regular, (2, &[1, 1], 0), "CRB5");
     search(Flaw::DeliveredInside, Form::Uniform, (3, &[3], 1), "CRB4");

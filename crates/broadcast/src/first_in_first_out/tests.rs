@@ -43,7 +43,7 @@ impl Algorithm for Broken {
     }
 }
 
-fn spawn_broken(
+fn spawn_mutant(
     host: &SimHost,
     reliable: impl Layer<reliable::Port>,
     up: Addr<Deliver>,
@@ -71,7 +71,7 @@ fn wire(world: &World, which: Which) -> Vec<Addr<Broadcast>> {
         match which {
             Which::Regular => spawn(&host, reliable_at(world, q), up),
             Which::Uniform => spawn(&host, uniform_at(world, q), up),
-            Which::Broken => spawn_broken(&host, reliable_at(world, q), up),
+            Which::Broken => spawn_mutant(&host, reliable_at(world, q), up),
         }
     };
     world.processes().map(spawn_at).collect()

@@ -12,7 +12,7 @@ fn run(n: usize, quorum: usize, crash: Option<(usize, Crash)>) -> Report {
     for q in world.processes() {
         let host = world.host(q).at("urb");
         let lane = world.links(q).at("urb").lane();
-        let door = spawn_broken(
+        let door = spawn_mutant(
             &host,
             quorum,
             lane,

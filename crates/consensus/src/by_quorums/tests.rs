@@ -179,7 +179,7 @@ fn uc2_is_broken_where_everybody_leads_every_view() {
     let broken: Start = |world, q, quorums, views, floods| {
         let host = world.host(q).at("consensus");
         let below = layer(world, q, floods);
-        spawn_broken(&host, quorums.clone(), views, below, world.application(q))
+        spawn_mutant(&host, quorums.clone(), views, below, world.application(q))
     };
     let violations = (0..20).filter_map(|seed| {
         let adversary = Timed::uniform(UNIT / 2, UNIT * 5);

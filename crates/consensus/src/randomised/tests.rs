@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-/// The rule in force: this algorithm's, or a spoiled one.
+/// The rule in force: this algorithm's, or a mutant's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
     Correct,
@@ -276,7 +276,7 @@ fn uc2_is_broken_where_the_coin_is_tossed_instead_of_adopting_what_one_proposed(
 }
 
 #[test]
-fn random_schedules_find_the_broken_twins_too() {
+fn random_schedules_find_the_mutants_too() {
     // p1, which may have decided, takes along what it has said.
     let breaks = |rule, seed| {
         let adversary = Timed::uniform(UNIT / 2, UNIT * 6);

@@ -40,7 +40,7 @@ fn views_overlap_longer_than_asked_for_however_far_apart_processes_started() {
 
 #[test]
 fn vs_ovl_is_broken_where_clocks_drift_apart() {
-    let report = run(GROWING, 0, 10, 40, spawn_broken);
+    let report = run(GROWING, 0, 10, 40, spawn_mutant);
     assert_eq!(report.violation().map(|v| &v.tag[..]), Some("VS-OVL"));
 }
 

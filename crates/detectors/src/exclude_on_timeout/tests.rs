@@ -208,13 +208,13 @@ fn heartbeats_are_n_times_n_minus_one_an_interval() {
     }
 }
 
-/// A detector with one rule spoiled.
-struct Twin {
+/// A detector with one rule changed.
+struct Mutant {
     detector: ExcludeOnTimeout,
     rule: fn(&mut ExcludeOnTimeout, Event, &mut Context<Event, Effect>),
 }
 
-impl Algorithm for Twin {
+impl Algorithm for Mutant {
     type Event = Event;
     type Effect = Effect;
 
@@ -235,7 +235,7 @@ fn late_heartbeat(
     let mut told_to_p1 = Log::default();
     for q in world.processes() {
         let host = world.host(q).at("detector");
-        let twin = Twin {
+        let mutant = Mutant {
             detector: ExcludeOnTimeout::new(&host, configuration()),
             rule,
         };
@@ -243,7 +243,7 @@ fn late_heartbeat(
             world.request(q, at(1500), &up, Heard::of(p(3)));
             world.heartbeat(q, up)
         };
-        let detector = spawn_as(&host, twin, &Addr::nowhere(), heartbeat);
+        let detector = spawn_as(&host, mutant, &Addr::nowhere(), heartbeat);
         if q == p(1) {
             told_to_p1 = listen(&world, q, &detector);
         }
@@ -288,13 +288,13 @@ fn started_again(rule: Rule) -> (Report, [Vec<Crash>; 3]) {
         let host = world.host(q).at("detector");
         let detector = ExcludeOnTimeout::new(&host, configuration());
         let heartbeat = |up| world.heartbeat(q, up);
-        let twin = Twin { detector, rule };
+        let mutant = Mutant { detector, rule };
         let told = Arc::new(Mutex::new(Addr::nowhere()));
         let links = Addr::new({
             let told = told.clone();
             move |status| *told.lock().unwrap() = status
         });
-        let crashes = spawn_as(&host, twin, &links, heartbeat);
+        let crashes = spawn_as(&host, mutant, &links, heartbeat);
         let log = listen(world, q, &crashes);
         let status = told.lock().unwrap().clone();
         (status, log)

@@ -4,16 +4,16 @@ use Indication::{Restore, Suspect};
 use quorate_core::{Context, Incarnation, Observation, Observe};
 use quorate_sim::{Adversary, Crash, Latency, Report, Timed, UNIT, World, properties};
 
-/// A rule of the detector, or what a twin makes of it.
+/// A rule of the detector, or what a mutant makes of it.
 type Rule = fn(&mut IncreasingTimeout, Event, &mut Context<Event, Effect>);
 
-/// A detector with one rule spoiled.
-struct Twin {
+/// A detector with one rule changed.
+struct Mutant {
     detector: IncreasingTimeout,
     rule: Rule,
 }
 
-impl Algorithm for Twin {
+impl Algorithm for Mutant {
     type Event = Event;
     type Effect = Effect;
 
@@ -52,7 +52,12 @@ impl Cluster {
             let host = cluster.world.host(q).at("detector");
             let detector = IncreasingTimeout::new(&host, configuration);
             let heartbeat = |up| cluster.world.heartbeat(q, up);
-            let detector = start(&host, Twin { detector, rule }, &Addr::nowhere(), heartbeat);
+            let detector = start(
+                &host,
+                Mutant { detector, rule },
+                &Addr::nowhere(),
+                heartbeat,
+            );
             cluster
                 .logs
                 .push(listen(&cluster.world, q, &detector.suspicions));
@@ -236,7 +241,7 @@ fn heard_at(rule: Rule, heartbeats: &[u64], crash: u64) -> (Report, Log<Indicati
     let detector = IncreasingTimeout::new(&host, Configuration::default());
     let detector = start(
         &host,
-        Twin { detector, rule },
+        Mutant { detector, rule },
         &Addr::nowhere(),
         |up: Addr<Heard>| {
             for time in heartbeats {

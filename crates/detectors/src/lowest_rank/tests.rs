@@ -49,16 +49,16 @@ fn a_process_never_gives_itself_up() {
     );
 }
 
-/// A rule of the detector, or what a twin makes of it.
+/// A rule of the detector, or what a mutant makes of it.
 type Rule = fn(&mut LowestRank, Event, &mut Context<Event, Effect>);
 
-/// A detector with one rule spoiled.
-struct Twin {
+/// A detector with one rule changed.
+struct Mutant {
     detector: LowestRank,
     rule: Rule,
 }
 
-impl Algorithm for Twin {
+impl Algorithm for Mutant {
     type Event = Event;
     type Effect = Effect;
 
@@ -84,7 +84,7 @@ fn elect(rule: Rule) -> Report {
         let suspicions = world.eventually_perfect(q, &oracle);
         spawn_as(
             &host,
-            Twin { detector, rule },
+            Mutant { detector, rule },
             &suspicions,
             &Addr::nowhere(),
         );
@@ -124,8 +124,8 @@ fn measured(world: &World, rule: Rule) -> Vec<Log<Trust>> {
         let below = increasing_timeout::spawn(&host, configuration, heartbeat);
         let host = world.host(q).at("leader");
         let detector = LowestRank::new(&host);
-        let twin = Twin { detector, rule };
-        let leader = spawn_as(&host, twin, &Addr::nowhere(), &below.reach);
+        let mutant = Mutant { detector, rule };
+        let leader = spawn_as(&host, mutant, &Addr::nowhere(), &below.reach);
         listen(world, q, &leader)
     };
     world.processes().map(spawn).collect()
@@ -263,8 +263,8 @@ fn left_by(ranks: &[usize], rule: Rule) -> Vec<Vec<usize>> {
         }
         let host = world.host(q).at("leader");
         let detector = LowestRank::new(&host);
-        let twin = Twin { detector, rule };
-        let leader = spawn_as(&host, twin, &Addr::nowhere(), &below.reach);
+        let mutant = Mutant { detector, rule };
+        let leader = spawn_as(&host, mutant, &Addr::nowhere(), &below.reach);
         logs.push(listen(&world, q, &leader));
     }
     for rank in ranks.iter().filter(|_| ranks.len() == 1) {

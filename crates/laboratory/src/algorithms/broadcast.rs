@@ -5,8 +5,8 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Timing, formula,
     },
     gaps::Gap,
     handles::{Handle, builder, named},
@@ -133,10 +133,10 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| best_effort(site, |send| send),
             check: |_| properties::best_effort("best-effort"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "all-but-oneself",
             aliases: &[],
-            spoiled: "nothing is sent to oneself",
+            change: "nothing is sent to oneself",
             breaks: "BEB1",
             under: Faults::NONE,
             wire: |site| {
@@ -181,10 +181,10 @@ pub(super) static ALL: &[Algorithm] = &[
             },
             check: |processes| properties::reliable(processes, "reliable"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "relayless",
             aliases: &[],
-            spoiled: "nobody relays",
+            change: "nobody relays",
             breaks: "RB4",
             under: Faults::ONE_CRASH,
             wire: wire_relayless,
@@ -234,10 +234,10 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| lazy(site, &site.eventually_perfect()),
             check: |processes| properties::reliable(processes, "reliable"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "lazy-and-unsuspecting",
             aliases: &[],
-            spoiled: "what the failure detector says is not heard",
+            change: "what the failure detector says is not heard",
             breaks: "RB4",
             under: Faults::ONE_CRASH,
             wire: |site| lazy(site, &Addr::nowhere()),
@@ -284,19 +284,19 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| all_ack(site, &site.perfect()),
             check: |processes| properties::uniform(processes, "uniform"),
         },
-        twins: &[
-            Twin {
+        mutants: &[
+            Mutant {
                 name: "all-ack-with-errors",
                 aliases: &[],
-                spoiled: "the failure detector reports processes that have not crashed",
+                change: "the failure detector reports processes that have not crashed",
                 breaks: "URB4",
                 under: Faults::ONE_CRASH,
                 wire: |site| all_ack(site, &site.erring()),
             },
-            Twin {
+            Mutant {
                 name: "all-ack-without-reports",
                 aliases: &[],
-                spoiled: "what the failure detector says is not heard",
+                change: "what the failure detector says is not heard",
                 breaks: "URB1",
                 under: Faults::ONE_CRASH,
                 wire: |site| all_ack(site, &Addr::nowhere()),
@@ -337,10 +337,10 @@ pub(super) static ALL: &[Algorithm] = &[
             },
             check: |processes| properties::uniform(processes, "uniform"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "one-ack",
             aliases: &["broken-uniform"],
-            spoiled: "delivers once a single process, itself, holds the message",
+            change: "delivers once a single process, itself, holds the message",
             breaks: "URB4",
             under: Faults::ONE_CRASH,
             wire: wire_one_ack,
@@ -384,17 +384,17 @@ pub(super) static ALL: &[Algorithm] = &[
             },
             check: |processes| properties::uniform(processes, "uniform"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "one-relay",
             aliases: &[],
-            spoiled: "delivers once a single process, itself, has relayed the message",
+            change: "delivers once a single process, itself, has relayed the message",
             breaks: "URB4",
             under: Faults::ONE_CRASH,
             wire: |site| {
                 let (host, lane) = (site.host().at("uniform"), site.links().at("uniform").lane());
                 let below = to_everybody::over(lane);
                 let up = site.application();
-                let door = textbook_majority_ack::spawn_broken(&host, 1, below, up);
+                let door = textbook_majority_ack::spawn_mutant(&host, 1, below, up);
                 Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
             },
         }],
@@ -449,7 +449,7 @@ fn wire_relayless(site: &Site<'_>) -> Door {
 fn wire_one_ack(site: &Site<'_>) -> Door {
     let (host, links) = (site.host().at("uniform"), site.links().at("uniform"));
     let door =
-        majority_ack::spawn_broken(&host, 1, links.lane(), &links.status(), site.application());
+        majority_ack::spawn_mutant(&host, 1, links.lane(), &links.status(), site.application());
     Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
 }
 

@@ -2,7 +2,8 @@
 use super::{consensus::UNIFORM, liveness, quorum_access::TIGHT_BOUNDS, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Simulation, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Simulation, Timing,
+        formula,
     },
     gaps::Gap,
     handles::{Handle, named},
@@ -69,13 +70,13 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| views(site, view_synchronizer::spawn),
             check: |processes| properties::view_synchronizer(processes, "views", TOGETHER),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "clocks-apart",
             aliases: &[],
-            spoiled: "each process's clock runs at another speed",
+            change: "each process's clock runs at another speed",
             breaks: "VS-OVL",
             under: Faults::NONE,
-            wire: |site| views(site, view_synchronizer::spawn_broken),
+            wire: |site| views(site, view_synchronizer::spawn_mutant),
         }],
     },
     Algorithm {
@@ -116,13 +117,13 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| propose(site, by_quorums::spawn),
             check: |processes| properties::consensus(processes, "consensus"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "led-by-everybody",
             aliases: &[],
-            spoiled: "everybody takes himself, and all others, for the leader of every view",
+            change: "everybody takes himself, and all others, for the leader of every view",
             breaks: "UC2",
             under: Faults::NONE,
-            wire: |site| propose(site, by_quorums::spawn_broken),
+            wire: |site| propose(site, by_quorums::spawn_mutant),
         }],
     },
 ];

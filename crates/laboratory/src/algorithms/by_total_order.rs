@@ -1,7 +1,7 @@
 //! Consensus from total order: the other half of their equivalence.
 use super::consensus::UNIFORM;
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Simulation, Timing, Twin},
+    algorithm::{Algorithm, Bound, Detector, Ground, Mutant, Simulation, Timing},
     gaps::Gap,
     handles::named,
     scenario::Faults,
@@ -57,10 +57,10 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             all
         },
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "first-come",
         aliases: &[],
-        spoiled: "the broadcast below is uniform, and has no order",
+        change: "the broadcast below is uniform, and has no order",
         breaks: "UC2",
         under: Faults::NONE,
         wire: |site| first_wins(site, unordered(site)),

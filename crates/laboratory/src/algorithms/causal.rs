@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Timing, formula,
     },
     gaps,
     handles::named,
@@ -97,10 +97,10 @@ const PAST: Algorithm = Algorithm {
         wire: |site| past(site, regular(site)),
         check: check_regular,
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "causal-without-past",
         aliases: &[],
-        spoiled: "messages carry nothing, and are delivered as they come",
+        change: "messages carry nothing, and are delivered as they come",
         breaks: "CRB5",
         under: Faults::NONE,
         wire: as_they_come,
@@ -122,10 +122,10 @@ const PAST_UNIFORM: Algorithm = Algorithm {
         check: check_uniform,
         ..PAST.simulation
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "causal-past-not-uniform",
         aliases: &[],
-        spoiled: "the broadcast below is a regular one",
+        change: "the broadcast below is a regular one",
         breaks: "CRB4",
         under: Faults::ONE_CRASH,
         wire: |site| past(site, regular(site)),
@@ -180,10 +180,10 @@ const COLLECTING: Algorithm = Algorithm {
         },
         ..PAST.simulation
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "never-collecting",
         aliases: &[],
-        spoiled: "what the failure detector says is not heard",
+        change: "what the failure detector says is not heard",
         breaks: "GC2",
         under: Faults::ONE_CRASH,
         wire: |site| collected(site, regular(site), &Addr::nowhere()),
@@ -233,10 +233,10 @@ const COLLECTING_UNIFORM: Algorithm = Algorithm {
         },
         ..PAST.simulation
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "causal-collected-not-uniform",
         aliases: &[],
-        spoiled: "the broadcast below is a regular one",
+        change: "the broadcast below is a regular one",
         breaks: "CRB4",
         under: Faults::ONE_CRASH,
         wire: |site| collected(site, regular(site), &site.perfect()),
@@ -258,10 +258,10 @@ const WAITING: Algorithm = Algorithm {
         wire: |site| waiting(site, regular(site)),
         ..PAST.simulation
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "never-waiting",
         aliases: &[],
-        spoiled: "messages are delivered as they come",
+        change: "messages are delivered as they come",
         breaks: "CRB5",
         under: Faults::NONE,
         wire: as_they_come,
@@ -284,10 +284,10 @@ const WAITING_UNIFORM: Algorithm = Algorithm {
         check: check_uniform,
         ..PAST.simulation
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "causal-waiting-not-uniform",
         aliases: &[],
-        spoiled: "the broadcast below is a regular one",
+        change: "the broadcast below is a regular one",
         breaks: "CRB4",
         under: Faults::ONE_CRASH,
         wire: |site| waiting(site, regular(site)),

@@ -2,8 +2,8 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Timing, formula,
     },
     gaps::Gap,
     handles::named,
@@ -90,19 +90,19 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| non_blocking(site, &site.perfect()),
             check: check_non_blocking,
         },
-        twins: &[
-            Twin {
+        mutants: &[
+            Mutant {
                 name: "non-blocking-with-errors",
                 aliases: &[],
-                spoiled: "the failure detector reports processes that have not crashed",
+                change: "the failure detector reports processes that have not crashed",
                 breaks: "NBAC4",
                 under: Faults::NONE,
                 wire: |site| non_blocking(site, &site.erring()),
             },
-            Twin {
+            Mutant {
                 name: "non-blocking-without-reports",
                 aliases: &[],
-                spoiled: "what the failure detector says is not heard",
+                change: "what the failure detector says is not heard",
                 breaks: "NBAC2",
                 under: Faults::ONE_CRASH,
                 wire: |site| non_blocking(site, &Addr::nowhere()),
@@ -147,10 +147,10 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| two_phase(site, |message| message),
             check: |processes| properties::blocking_commit(processes, "commit"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "every-vote-a-yes",
             aliases: &[],
-            spoiled: "the coordinator takes every vote for a yes",
+            change: "the coordinator takes every vote for a yes",
             breaks: "NBAC3",
             under: Faults::NONE,
             wire: |site| {

@@ -2,8 +2,8 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Size, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Size, Timing, formula,
     },
     gaps::{self, Gap},
     handles::named,
@@ -92,19 +92,19 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| hierarchical(site, &site.perfect()),
             check: |processes| properties::regular_consensus(processes, "consensus"),
         },
-        twins: &[
-            Twin {
+        mutants: &[
+            Mutant {
                 name: "hierarchical-with-errors",
                 aliases: &[],
-                spoiled: "the failure detector reports processes that have not crashed",
+                change: "the failure detector reports processes that have not crashed",
                 breaks: "C2",
                 under: Faults::NONE,
                 wire: |site| hierarchical(site, &site.erring()),
             },
-            Twin {
+            Mutant {
                 name: "hierarchical-without-reports",
                 aliases: &[],
-                spoiled: "what the failure detector says is not heard",
+                change: "what the failure detector says is not heard",
                 breaks: "C4",
                 under: Faults::ONE_CRASH,
                 wire: |site| hierarchical(site, &Addr::nowhere()),
@@ -150,10 +150,10 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| uniform_hierarchical(site, &site.perfect()),
             check: |processes| properties::consensus(processes, "consensus"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "uniform-hierarchical-with-errors",
             aliases: &[],
-            spoiled: "the failure detector reports processes that have not crashed",
+            change: "the failure detector reports processes that have not crashed",
             breaks: "UC2",
             under: Faults::NONE,
             wire: |site| uniform_hierarchical(site, &site.erring()),
@@ -213,10 +213,10 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| leader_driven(site, &site.leader()),
             check: |processes| properties::consensus(processes, "consensus"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "led-by-the-dead",
             aliases: &[],
-            spoiled: "what the leader detector says is not heard",
+            change: "what the leader detector says is not heard",
             breaks: "UC4",
             under: Faults::ONE_CRASH,
             wire: |site| leader_driven(site, &Addr::nowhere()),
@@ -278,10 +278,10 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| rotating(site, &site.eventually_perfect()),
             check: check_rotating,
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "patient",
             aliases: &[],
-            spoiled: "nobody ever suspects a coordinator",
+            change: "nobody ever suspects a coordinator",
             breaks: "UC4",
             under: Faults::ONE_CRASH,
             wire: |site| rotating(site, &Addr::nowhere()),
@@ -337,10 +337,10 @@ const RANDOMISED: Algorithm = Algorithm {
         wire: |site| randomised(site, |_, report| vec![report]),
         check: |processes| properties::consensus(processes, "consensus"),
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "one-report",
         aliases: &[],
-        spoiled: "what one process reports counts as reported by all",
+        change: "what one process reports counts as reported by all",
         breaks: "UC2",
         under: Faults::NONE,
         wire: |site| {

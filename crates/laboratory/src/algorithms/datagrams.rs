@@ -1,4 +1,4 @@
-//! A broken twin of a perfect link: messages as bare datagrams, which may be lost or come twice.
+//! A mutant of a perfect link: messages as bare datagrams, which may be lost or come twice.
 use crate::site::Message;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::fair_loss::{self, Transmit, datagrams};

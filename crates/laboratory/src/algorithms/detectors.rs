@@ -1,7 +1,7 @@
 //! Failure detectors and leaders.
 use super::{BOOK, liveness, safety};
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Property, Simulation, Timing, Twin},
+    algorithm::{Algorithm, Bound, Detector, Ground, Mutant, Property, Simulation, Timing},
     gaps::Gap,
     handles::node,
     scenario::Faults,
@@ -58,19 +58,19 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| exclude(site, site::synchronous(), site.heartbeat()),
             check: |_| properties::perfect("detector"),
         },
-        twins: &[
-            Twin {
+        mutants: &[
+            Mutant {
                 name: "hasty",
                 aliases: &[],
-                spoiled: "a heartbeat is expected sooner than it can come",
+                change: "a heartbeat is expected sooner than it can come",
                 breaks: "PFD2",
                 under: Faults::NONE,
                 wire: |site| exclude(site, hasty(), site.heartbeat()),
             },
-            Twin {
+            Mutant {
                 name: "excluding-nobody",
                 aliases: &[],
-                spoiled: "a sign of life of one process counts for all",
+                change: "a sign of life of one process counts for all",
                 breaks: "PFD1",
                 under: Faults::ONE_CRASH,
                 wire: wire_excluding_nobody,
@@ -113,19 +113,19 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: wire_increasing_timeout,
             check: |_| properties::eventually_perfect("detector"),
         },
-        twins: &[
-            Twin {
+        mutants: &[
+            Mutant {
                 name: "never-restoring",
                 aliases: &[],
-                spoiled: "only the first heartbeat of a process counts",
+                change: "only the first heartbeat of a process counts",
                 breaks: "EPFD2",
                 under: Faults::NONE,
                 wire: wire_never_restoring,
             },
-            Twin {
+            Mutant {
                 name: "never-suspecting",
                 aliases: &[],
-                spoiled: "the timeout is longer than any run",
+                change: "the timeout is longer than any run",
                 breaks: "EPFD1",
                 under: Faults::ONE_CRASH,
                 wire: wire_never_suspecting,
@@ -165,10 +165,10 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| trust(site, &site.eventually_perfect()),
             check: |_| properties::leader("leader"),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "loyal-to-the-dead",
             aliases: &[],
-            spoiled: "what the failure detector says is not heard",
+            change: "what the failure detector says is not heard",
             breaks: "ELD1",
             under: Faults::ONE_CRASH,
             wire: |site| trust(site, &Addr::nowhere()),

@@ -6,7 +6,7 @@ use super::{
     traced::{self, over_reliable},
 };
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Property, Simulation, Timing, Twin},
+    algorithm::{Algorithm, Bound, Detector, Ground, Mutant, Property, Simulation, Timing},
     gaps,
     handles::named,
     scenario::Faults,
@@ -57,10 +57,10 @@ const REGULAR: Algorithm = Algorithm {
             all
         },
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "nothing-held-back",
         aliases: &[],
-        spoiled: "messages are delivered in the order in which they come",
+        change: "messages are delivered in the order in which they come",
         breaks: "FRB5",
         under: Faults::NONE,
         wire: |site| {
@@ -91,10 +91,10 @@ const OVER_UNIFORM: Algorithm = Algorithm {
         },
         ..REGULAR.simulation
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "first-in-first-out-not-uniform",
         aliases: &[],
-        spoiled: "the broadcast below is a regular one",
+        change: "the broadcast below is a regular one",
         breaks: "URB4",
         under: Faults::ONE_CRASH,
         wire: |site| wire(site, regular(site)),

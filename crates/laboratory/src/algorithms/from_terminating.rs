@@ -5,7 +5,7 @@ use super::{
     terminating::{self, check_at},
 };
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Simulation, Timing, Twin},
+    algorithm::{Algorithm, Bound, Detector, Ground, Mutant, Simulation, Timing},
     gaps::Gap,
     handles::builder,
     scenario::Faults,
@@ -56,11 +56,11 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             all
         },
     },
-    twins: &[
-        Twin {
+    mutants: &[
+        Mutant {
             name: "faulty-unsaid",
             aliases: &[],
-            spoiled: "that a source is faulty is taken for a message",
+            change: "that a source is faulty is taken for a message",
             breaks: "PFD1",
             under: Faults::ONE_CRASH,
             wire: |site| {
@@ -70,10 +70,10 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
                 })
             },
         },
-        Twin {
+        Mutant {
             name: "message-of-death",
             aliases: &[],
-            spoiled: "a message is taken for the report that its source is faulty",
+            change: "a message is taken for the report that its source is faulty",
             breaks: "PFD2",
             under: Faults::NONE,
             wire: |site| {

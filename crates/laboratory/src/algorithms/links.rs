@@ -2,7 +2,7 @@
 use super::{BOOK, datagrams, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Detector, Ground, Property, Simulation, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Detector, Ground, Mutant, Property, Simulation, Timing, formula,
     },
     gaps::Gap,
     handles::{Handle, builder},
@@ -59,10 +59,10 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: wire_stubborn,
             check: |_| properties::stubborn_links(&Channel::Module("stubborn".to_owned()), COPIES),
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "transmit-once",
             aliases: &[],
-            spoiled: "a message is cancelled as soon as it was sent",
+            change: "a message is cancelled as soon as it was sent",
             breaks: "SL1",
             under: Faults::NONE,
             wire: wire_transmit_once,
@@ -106,10 +106,10 @@ pub(super) static ALL: &[Algorithm] = &[
                 properties::perfect_links(&Channel::Module(module))
             },
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "eliminate-duplicates-once",
             aliases: &[],
-            spoiled: "the link below sends a message once",
+            change: "the link below sends a message once",
             breaks: "PL1",
             under: Faults {
                 loss: 0.5,
@@ -150,10 +150,10 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: wire_sliding_window,
             check: check_perfect_link,
         },
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "datagrams",
             aliases: &[],
-            spoiled: "messages are sent once, as they are, and delivered as they come",
+            change: "messages are sent once, as they are, and delivered as they come",
             breaks: "FIFO",
             under: Faults::NONE,
             wire: |site| Door::Send {

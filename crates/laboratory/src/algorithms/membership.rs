@@ -2,8 +2,8 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Timing, formula,
     },
     gaps::Gap,
     handles::{builder, named},
@@ -114,19 +114,19 @@ pub(super) static ALL: &[Algorithm] = &[
             wire: |site| group(site, &site.perfect()),
             check: check_group,
         },
-        twins: &[
-            Twin {
+        mutants: &[
+            Mutant {
                 name: "group-with-errors",
                 aliases: &[],
-                spoiled: "the failure detector reports processes that have not crashed",
+                change: "the failure detector reports processes that have not crashed",
                 breaks: "GMP4",
                 under: Faults::NONE,
                 wire: |site| group(site, &site.erring()),
             },
-            Twin {
+            Mutant {
                 name: "group-without-reports",
                 aliases: &[],
-                spoiled: "what the failure detector says is not heard",
+                change: "what the failure detector says is not heard",
                 breaks: "GMP3",
                 under: Faults::ONE_CRASH,
                 wire: |site| group(site, &Addr::nowhere()),
@@ -180,19 +180,19 @@ pub(super) static ALL: &[Algorithm] = &[
             // VS2–5 are what the group promises, and flushes what VS9 is about.
             check: |processes| properties::view_synchrony(processes, "views"),
         },
-        twins: &[
-            Twin {
+        mutants: &[
+            Mutant {
                 name: "views-with-errors",
                 aliases: &[],
-                spoiled: "the failure detector reports processes that have not crashed",
+                change: "the failure detector reports processes that have not crashed",
                 breaks: "VS5",
                 under: Faults::NONE,
                 wire: |site| views(site, &site.erring(), Some),
             },
-            Twin {
+            Mutant {
                 name: "awaiting-the-faulty",
                 aliases: &[],
-                spoiled: "a member that is faulty does not count as having flushed",
+                change: "a member that is faulty does not count as having flushed",
                 breaks: "VS4",
                 under: Faults::ONE_CRASH,
                 wire: |site| views(site, &site.perfect(), messages_alone),

@@ -5,8 +5,8 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Timing, formula,
     },
     gaps::Gap,
     handles::builder,
@@ -116,16 +116,16 @@ const FLOOD: Algorithm = Algorithm {
         },
         check: |processes| properties::flooding(processes, "flooding"),
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "flooding-forgetful",
         aliases: &[],
-        spoiled: "every copy is delivered",
+        change: "every copy is delivered",
         breaks: "FLD2",
         under: Faults::NONE,
         wire: |site| {
             flood(site, |host, links, up| {
                 let configuration = flooding::Configuration::default();
-                flooding::spawn_broken(host, configuration, links.lane(), up)
+                flooding::spawn_mutant(host, configuration, links.lane(), up)
             })
         },
     }],
@@ -184,10 +184,10 @@ const CLASSICAL: Algorithm = Algorithm {
         },
         check: |processes| properties::quorum_access("access", processes.set()),
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "quorums-of-one",
         aliases: &[],
-        spoiled: "any process is a quorum",
+        change: "any process is a quorum",
         breaks: "QAF2",
         under: Faults::NONE,
         wire: |site| {
@@ -229,10 +229,10 @@ const GENERALIZED: Algorithm = Algorithm {
         },
         check: |processes| properties::quorum_access("access", processes.set()),
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "generalized-quorums-of-one",
         aliases: &[],
-        spoiled: "any process is a quorum",
+        change: "any process is a quorum",
         breaks: "QAF2",
         under: Faults::NONE,
         wire: |site| generalized(site, of_one()),
@@ -266,10 +266,10 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
         wire: |site| registers(site, Quorums::majorities(site.host().processes())),
         check: |processes| properties::shared_register("register", processes.set()),
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "register-on-quorums-of-one",
         aliases: &[],
-        spoiled: "any process is a quorum",
+        change: "any process is a quorum",
         breaks: "NNAR2",
         under: Faults::NONE,
         wire: |site| registers(site, of_one()),

@@ -2,8 +2,8 @@
 use super::{BOOK, alike, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Formula, Ground, OneDead, Property, Simulation,
-        Timing, Twin, Wire, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Formula, Ground, Mutant, OneDead, Property,
+        Simulation, Timing, Wire, formula,
     },
     gaps,
     handles::named,
@@ -123,10 +123,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: simulation(|site| read_one(site, &site.perfect()), regular),
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "read-one-write-some",
             aliases: &[],
-            spoiled: "the failure detector reports processes that have not crashed",
+            change: "the failure detector reports processes that have not crashed",
             breaks: "ONRR2",
             under: Faults::NONE,
             wire: |site| read_one(site, &site.erring()),
@@ -153,10 +153,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: simulation(|site| voting(site, kept), regular),
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "forgetful-voters",
             aliases: &[],
-            spoiled: "writes are acknowledged, and not kept",
+            change: "writes are acknowledged, and not kept",
             breaks: "ONRR2",
             under: Faults::NONE,
             wire: |site| voting(site, forgotten),
@@ -183,19 +183,19 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: simulation(|site| impose_on_all(site, &site.perfect()), atomic),
-        twins: &[
-            Twin {
+        mutants: &[
+            Mutant {
                 name: "impose-on-some",
                 aliases: &[],
-                spoiled: "the failure detector reports processes that have not crashed",
+                change: "the failure detector reports processes that have not crashed",
                 breaks: "ONAR2",
                 under: Faults::NONE,
                 wire: |site| impose_on_all(site, &site.erring()),
             },
-            Twin {
+            Mutant {
                 name: "impose-without-reports",
                 aliases: &[],
-                spoiled: "what the failure detector says is not heard",
+                change: "what the failure detector says is not heard",
                 breaks: "ONAR1",
                 under: Faults::ONE_CRASH,
                 wire: |site| impose_on_all(site, &Addr::nowhere()),
@@ -223,10 +223,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: simulation(|site| impose_on_majority(site, kept), atomic),
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "forgetful-majority",
             aliases: &[],
-            spoiled: "what is imposed is acknowledged, and not kept",
+            change: "what is imposed is acknowledged, and not kept",
             breaks: "ONAR2",
             under: Faults::NONE,
             wire: |site| impose_on_majority(site, forgotten),
@@ -253,19 +253,19 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: simulation(|site| consult_all(site, &site.perfect()), shared),
-        twins: &[
-            Twin {
+        mutants: &[
+            Mutant {
                 name: "consult-some",
                 aliases: &[],
-                spoiled: "the failure detector reports processes that have not crashed",
+                change: "the failure detector reports processes that have not crashed",
                 breaks: "NNAR2",
                 under: Faults::NONE,
                 wire: |site| consult_all(site, &site.erring()),
             },
-            Twin {
+            Mutant {
                 name: "consult-without-reports",
                 aliases: &[],
-                spoiled: "what the failure detector says is not heard",
+                change: "what the failure detector says is not heard",
                 breaks: "NNAR1",
                 under: Faults::ONE_CRASH,
                 wire: |site| consult_all(site, &Addr::nowhere()),
@@ -298,10 +298,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: simulation(|site| many_writers(site, kept), shared),
-        twins: &[Twin {
+        mutants: &[Mutant {
             name: "forgetful-replicas",
             aliases: &["broken-register"],
-            spoiled: "writes are acknowledged, and not kept",
+            change: "writes are acknowledged, and not kept",
             breaks: "NNAR2",
             under: Faults::NONE,
             wire: |site| many_writers(site, forgotten),

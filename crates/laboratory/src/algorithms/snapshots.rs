@@ -5,7 +5,9 @@ use super::{
     safety,
 };
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Property, Simulation, Timing, Twin, formula},
+    algorithm::{
+        Algorithm, Bound, Detector, Ground, Mutant, Property, Simulation, Timing, formula,
+    },
     gaps::Gap,
     handles::builder,
     scenario::Faults,
@@ -94,24 +96,24 @@ const FROM_REGISTERS: Algorithm = Algorithm {
         wire: |site| door(site, from_registers(site, registers(site))),
         check: atomic,
     },
-    twins: &[
-        Twin {
+    mutants: &[
+        Mutant {
             name: "collects-once",
             aliases: &[],
-            spoiled: "what one collect saw is returned",
+            change: "what one collect saw is returned",
             breaks: "SN2",
             under: Faults::NONE,
             wire: |site| {
                 let (host, registers) = (site.host().at("snapshot"), registers(site));
                 door(site, move |up: Addr<Indication>| {
-                    snapshot_from_registers::spawn_broken(&host, registers, up)
+                    snapshot_from_registers::spawn_mutant(&host, registers, up)
                 })
             },
         },
-        Twin {
+        Mutant {
             name: "segments-on-quorums-of-one",
             aliases: &[],
-            spoiled: "any process is a quorum of the registers",
+            change: "any process is a quorum of the registers",
             breaks: "SN2",
             under: Faults::NONE,
             wire: |site| door(site, from_registers(site, that_do_not_meet(site))),
@@ -155,10 +157,10 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
         wire: |site| door(site, by_access(site, majorities(site))),
         check: atomic,
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "snapshot-on-quorums-of-one",
         aliases: &[],
-        spoiled: "any process is a quorum",
+        change: "any process is a quorum",
         breaks: "SN2",
         under: Faults::NONE,
         wire: |site| door(site, by_access(site, of_one())),
@@ -203,24 +205,24 @@ const LATTICE_AGREEMENT: Algorithm = Algorithm {
             properties::lattice_agreement("agreement", processes.set(), Bits::joined)
         },
     },
-    twins: &[
-        Twin {
+    mutants: &[
+        Mutant {
             name: "scans-first",
             aliases: &[],
-            spoiled: "the scan is made before the update",
+            change: "the scan is made before the update",
             breaks: "LA2",
             under: Faults::NONE,
             wire: |site| {
                 let snapshot = by_access(site, majorities(site));
                 agreement(site, |host, up| {
-                    lattice_agreement::spawn_broken(host, snapshot, up)
+                    lattice_agreement::spawn_mutant(host, snapshot, up)
                 })
             },
         },
-        Twin {
+        Mutant {
             name: "agreement-on-quorums-of-one",
             aliases: &[],
-            spoiled: "any process is a quorum",
+            change: "any process is a quorum",
             breaks: "LA1",
             under: Faults::NONE,
             wire: |site| {

@@ -2,8 +2,8 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Timing, formula,
     },
     gaps::Gap,
     handles::builder,
@@ -91,41 +91,41 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
         },
         check: |processes| check_at(processes, "terminating"),
     },
-    twins: &[
-        Twin {
+    mutants: &[
+        Mutant {
             name: "terminating-without-reports",
             aliases: &[],
-            spoiled: "what the failure detector says is not heard, but by consensus",
+            change: "what the failure detector says is not heard, but by consensus",
             breaks: "TRB4",
             under: Faults::ONE_CRASH,
-            wire: |site| spoiled(site, &Addr::nowhere(), |delivery| delivery),
+            wire: |site| mutated(site, &Addr::nowhere(), |delivery| delivery),
         },
-        Twin {
+        Mutant {
             name: "terminating-with-errors",
             aliases: &[],
-            spoiled: "the failure detector reports processes that have not crashed",
+            change: "the failure detector reports processes that have not crashed",
             breaks: "TRB3",
             under: Faults::NONE,
-            wire: |site| spoiled(site, &site.erring(), |delivery| delivery),
+            wire: |site| mutated(site, &site.erring(), |delivery| delivery),
         },
-        Twin {
+        Mutant {
             name: "anybodys-data",
             aliases: &[],
-            spoiled: "data counts as that of the first process, whoever sent it",
+            change: "data counts as that of the first process, whoever sent it",
             breaks: "TRB3",
             under: Faults::NONE,
             wire: |site| {
                 let first = site.host().processes().coordinator(1);
-                spoiled(site, &site.perfect(), move |delivery| link::Deliver {
+                mutated(site, &site.perfect(), move |delivery| link::Deliver {
                     from: first,
                     ..delivery
                 })
             },
         },
-        Twin {
+        Mutant {
             name: "terminating-not-uniform",
             aliases: &[],
-            spoiled: "the consensus below is regular, and does not bind those who crash",
+            change: "the consensus below is regular, and does not bind those who crash",
             breaks: "TRB2",
             under: Faults::ONE_CRASH,
             wire: wire_not_uniform,
@@ -165,7 +165,7 @@ fn door(door: Addr<Broadcast>) -> Door {
 }
 
 /// Over this detector, but for consensus; the data that arrive are altered so.
-fn spoiled(
+fn mutated(
     site: &Site<'_>,
     detector: &Subscribe<perfect::Crash>,
     alter: impl Fn(link::Deliver<Data>) -> link::Deliver<Data> + Send + Sync + 'static,

@@ -22,8 +22,12 @@ fn names_are_unique_and_lower_layers_exist() {
             );
         }
     }
-    for (_, twin) in twins() {
-        assert!(names.insert(twin.name), "{} is the name of two", twin.name);
+    for (_, mutant) in mutants() {
+        assert!(
+            names.insert(mutant.name),
+            "{} is the name of two",
+            mutant.name
+        );
     }
 }
 
@@ -39,15 +43,22 @@ fn every_algorithm_has_what_the_recipe_asks_for() {
             let heading = format!("//! # {section}\n");
             assert!(text.contains(&heading), "{file} has no section {section}");
         }
-        assert!(text.contains("mod tests"), "{file} has no tests beside it");
+        let beside = root.join(file.trim_end_matches(".rs").trim_end_matches("/mod"));
+        let is_tested = ["tests.rs", "tests/mod.rs"]
+            .iter()
+            .any(|it| beside.join(it).is_file());
+        assert!(
+            is_tested && text.contains("mod tests"),
+            "{file} has no tests beside it"
+        );
         assert!(!algorithm.properties.is_empty(), "{name}: no property");
-        assert!(!algorithm.twins.is_empty(), "{name}: no mutant");
+        assert!(!algorithm.mutants.is_empty(), "{name}: no mutant");
         let costs = algorithm.cost.is_some() || algorithm.rate != "none";
         assert!(costs, "{name}: neither a cost nor a rate");
     }
 }
 
-/// What the entry promises is what is checked, and in that order; and a twin breaks one of it.
+/// What the entry promises is what is checked, and in that order; and a mutant breaks one of it.
 #[test]
 fn what_is_promised_is_checked() {
     let three = Membership::of_size(3).unwrap();
@@ -60,8 +71,8 @@ fn what_is_promised_is_checked() {
             "{}: {promised:?} are promised, {checked:?} are checked",
             algorithm.name
         );
-        for twin in algorithm.twins {
-            assert!(promised.contains(&twin.breaks), "{}", twin.name);
+        for mutant in algorithm.mutants {
+            assert!(promised.contains(&mutant.breaks), "{}", mutant.name);
         }
     }
 }

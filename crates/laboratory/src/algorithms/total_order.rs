@@ -2,8 +2,8 @@
 use super::{first_in_first_out::ORDERED, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Size, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Size, Timing, formula,
     },
     gaps::Gap,
     handles::named,
@@ -105,10 +105,10 @@ const BY_CONSENSUS: Algorithm = Algorithm {
         wire: wire_total_order,
         check: check_total_order,
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "as-they-come",
         aliases: &[],
-        spoiled: "decisions are applied in the order in which they come, not in that of the instances",
+        change: "decisions are applied in the order in which they come, not in that of the instances",
         breaks: "TOB5",
         under: Faults::ONE_CRASH,
         wire: wire_as_they_come,
@@ -155,10 +155,10 @@ const ON_MESSAGES: Algorithm = Algorithm {
         },
         ..BY_CONSENSUS.simulation
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "on-messages-patient",
         aliases: &[],
-        spoiled: "nobody ever suspects a coordinator of consensus",
+        change: "nobody ever suspects a coordinator of consensus",
         breaks: "TOB1",
         under: Faults::ONE_CRASH,
         wire: |site| on_messages(site, &Addr::nowhere()),
@@ -203,10 +203,10 @@ const BY_LEADER: Algorithm = Algorithm {
         check: |processes| properties::total_order(processes, "total-order"),
         ..BY_CONSENSUS.simulation
     },
-    twins: &[Twin {
+    mutants: &[Mutant {
         name: "ordered-by-the-dead",
         aliases: &[],
-        spoiled: "what the leader detector says is not heard",
+        change: "what the leader detector says is not heard",
         breaks: "TOB1",
         under: Faults::ONE_CRASH,
         wire: |site| by_leader(site, &Addr::nowhere()),

@@ -2,7 +2,7 @@
 //!
 //! Best-effort broadcast is a function of the wiring, without a state: seen through this, its requests
 //! and deliveries can be checked like any other's. Under the name of an abstraction that promises more
-//! than the layer below, it is the simplest of broken twins.
+//! than the layer below, it is the simplest of mutants.
 use bytes::Bytes;
 use quorate_abstractions::reliable;
 use quorate_core::{
@@ -24,7 +24,7 @@ pub(super) struct Broadcast(pub Bytes);
 pub(super) struct Deliver {
     /// Who broadcast it, if told.
     pub from: Option<ProcessId>,
-    /// Whose how-manieth broadcast it is, if told.
+    /// Whose broadcast it is, and its sequence number, if told.
     pub id: Option<MessageId>,
     /// The payload.
     pub payload: Bytes,

@@ -2,8 +2,8 @@
 use super::{BOOK, liveness, membership, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, OneDead, Property, SenderCrashes,
-        Simulation, Timing, Twin, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Timing, formula,
     },
     gaps::Gap,
     handles::named,
@@ -108,19 +108,19 @@ const BY_CONSENSUS: Algorithm = Algorithm {
             all
         },
     },
-    twins: &[
-        Twin {
+    mutants: &[
+        Mutant {
             name: "views-by-consensus-with-errors",
             aliases: &[],
-            spoiled: "the failure detector reports processes that have not crashed",
+            change: "the failure detector reports processes that have not crashed",
             breaks: "VS5",
             under: Faults::NONE,
             wire: |site| by_consensus(site, &site.erring()),
         },
-        Twin {
+        Mutant {
             name: "views-by-consensus-without-reports",
             aliases: &[],
-            spoiled: "what the failure detector says is not heard",
+            change: "what the failure detector says is not heard",
             breaks: "VS4",
             under: Faults::ONE_CRASH,
             wire: |site| by_consensus(site, &Addr::nowhere()),
@@ -164,35 +164,35 @@ const PRIMARY: Algorithm = Algorithm {
         check: check_primary,
         ..BY_CONSENSUS.simulation
     },
-    twins: &[
-        Twin {
+    mutants: &[
+        Mutant {
             name: "unsuspecting-views",
             aliases: &[],
-            spoiled: "no member is ever suspected",
+            change: "no member is ever suspected",
             breaks: "VS4",
             under: Faults::ONE_CRASH,
             wire: |site| primary_views(site, &Addr::nowhere()),
         },
-        Twin {
+        Mutant {
             name: "undecided-views",
             aliases: &[],
-            spoiled: "each process takes its own proposal for the decision",
+            change: "each process takes its own proposal for the decision",
             breaks: "VS3",
             under: Faults::NONE,
             wire: undecided,
         },
-        Twin {
+        Mutant {
             name: "swallowing-views",
             aliases: &[],
-            spoiled: "the members are taken to have all that an excluded process has broadcast",
+            change: "the members are taken to have all that an excluded process has broadcast",
             breaks: "VS10",
             under: STORM,
             wire: |site| counting(site, |p| Some((p, u64::MAX))),
         },
-        Twin {
+        Mutant {
             name: "writing-off-views",
             aliases: &[],
-            spoiled: "the members are taken to have nothing that an excluded process has broadcast",
+            change: "the members are taken to have nothing that an excluded process has broadcast",
             breaks: "VS10",
             under: STORM,
             wire: |site| counting(site, |_| None),

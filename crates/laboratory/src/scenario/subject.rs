@@ -1,42 +1,43 @@
-//! What a scenario is about: an algorithm of the laboratory, or a broken twin of one.
+//! What a scenario is about: an algorithm of the laboratory, or a mutant of one.
 use crate::{
-    algorithm::{Algorithm, Twin, Wire},
+    algorithm::{Algorithm, Mutant, Wire},
     algorithms,
 };
 use std::{fmt, str::FromStr};
 
-/// An algorithm, or a broken twin of it.
+/// An algorithm, or a mutant of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
     /// The algorithm.
     pub algorithm: &'static Algorithm,
-    /// The twin that runs in its place.
-    pub twin: Option<&'static Twin>,
+    /// The mutant that runs in its place.
+    pub mutant: Option<&'static Mutant>,
 }
 
 impl Subject {
-    /// Every algorithm, and every twin.
+    /// Every algorithm, and every mutant.
     pub fn all() -> impl Iterator<Item = Subject> {
         let sound = algorithms::all().map(|algorithm| Subject {
             algorithm,
-            twin: None,
+            mutant: None,
         });
-        let broken = algorithms::twins().map(|(algorithm, twin)| Subject {
+        let broken = algorithms::mutants().map(|(algorithm, mutant)| Subject {
             algorithm,
-            twin: Some(twin),
+            mutant: Some(mutant),
         });
         sound.chain(broken)
     }
 
     /// The name by which commands know it.
     pub fn name(&self) -> &'static str {
-        self.twin.map_or(self.algorithm.name, |twin| twin.name)
+        self.mutant
+            .map_or(self.algorithm.name, |mutant| mutant.name)
     }
 
     /// How it is wired.
     pub fn wire(&self) -> Wire {
-        self.twin
-            .map_or(self.algorithm.simulation.wire, |twin| twin.wire)
+        self.mutant
+            .map_or(self.algorithm.simulation.wire, |mutant| mutant.wire)
     }
 }
 
@@ -67,8 +68,8 @@ impl FromStr for Subject {
     type Err = UnknownSubject;
 
     fn from_str(name: &str) -> Result<Self, UnknownSubject> {
-        let goes_by = |subject: &Subject| match subject.twin {
-            Some(twin) => twin.name == name || twin.aliases.contains(&name),
+        let goes_by = |subject: &Subject| match subject.mutant {
+            Some(mutant) => mutant.name == name || mutant.aliases.contains(&name),
             None => subject.algorithm.is_called(name),
         };
         Subject::all()

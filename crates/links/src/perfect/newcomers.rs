@@ -1,7 +1,7 @@
 //! Incarnations that come after others: adopted into a slot by those who agree on it, and until then
 //! waiting.
 //!
-//! What adopts an incarnation numbers it: it is the so-manieth that was adopted in its slot. Of two
+//! What adopts an incarnation numbers it: it says how many were adopted in its slot before. Of two
 //! claims to a slot the higher number counts, so that news of an adoption may come from anybody, in any
 //! order, and late news change nothing. The adopted is admitted by the first who tells it: whoever
 //! adopts does so because a majority agreed.

@@ -10,7 +10,7 @@ use quorate_sim::{
 };
 use std::time::Duration;
 
-/// The algorithm, or a twin of it, at every process, over uniform hierarchical consensus.
+/// The algorithm, or a mutant of it, at every process, over uniform hierarchical consensus.
 fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
     delay: impl Fn(ProcessId) -> Duration,

@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::time::{sleep, timeout};
 
-/// Every how-manieth write is an increment.
+/// One write in so many is an increment.
 const INCREMENTS: u64 = 8;
 
 /// How long a reply may take before the client turns to another replica. Longer than the replicas'

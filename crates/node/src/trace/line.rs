@@ -42,7 +42,7 @@ pub enum Said {
     Send {
         /// The receiver's rank.
         to: usize,
-        /// The how-manieth for it in this lane.
+        /// Its sequence number among those for it in this lane.
         number: u64,
         /// The label of what caused it.
         label: String,
@@ -53,7 +53,7 @@ pub enum Said {
     Receive {
         /// The sender's rank.
         from: usize,
-        /// The how-manieth from it in this lane.
+        /// Its sequence number among those from it in this lane.
         number: u64,
         /// A digest of what is carried.
         digest: u64,

@@ -18,7 +18,7 @@ pub struct Recorded {
     pub lines: Vec<Line>,
 }
 
-/// A copy: its sender, its receiver, the lane, and the how-manieth it is.
+/// A copy: its sender, its receiver, the lane, and its sequence number.
 type Copy<'a> = (usize, usize, &'a str, u64);
 
 /// A send that was recorded.

@@ -9,7 +9,7 @@ fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()
 }
 
-/// A message that says which it is: the slot and the how-manieth in it, and a filling.
+/// A message that says which it is: the slot, its number in it, and a filling.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Said(Bytes);
 

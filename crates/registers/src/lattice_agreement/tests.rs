@@ -115,7 +115,7 @@ fn two_propose<A: Algorithm<Event = Event<Bits>, Effect = Effect<Bits>>>(
 #[test]
 fn g5_to_scan_before_the_update_breaks_la2() {
     two_propose(|| LatticeAgreement::new(Mode::Once)).assert_all_hold();
-    let report = two_propose(broken::ScansFirst::new);
+    let report = two_propose(mutant::ScansFirst::new);
     let tag = report.violation().map(|violation| &violation.tag[..]);
     assert_eq!(tag, Some("LA2"), "{report}");
 }

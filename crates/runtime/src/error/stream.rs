@@ -21,7 +21,7 @@ pub enum StreamError {
     UndecodableAnswer {
         /// The source.
         of: ProcessId,
-        /// The how-manieth of its messages it is.
+        /// The sequence number of the message.
         number: u64,
     },
     /// What a process has sent to this one is no message of the expected type. The stream goes on.

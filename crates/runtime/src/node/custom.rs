@@ -1,4 +1,4 @@
-//! Handles for algorithms that are not of the laboratory.
+//! Handles for algorithms of one's own.
 use super::{
     Builder, Wiring,
     flow::{Flow, Payload},
@@ -208,8 +208,8 @@ impl<R> Clone for Requests<R> {
 }
 
 impl<R: 'static> Requests<R> {
-    /// Waits for room in the module's window, and at the peers, and requests: the how-manieth request of this
-    /// process it is. That the call has returned says that the request is on its way to the algorithm.
+    /// Waits for room in the module's window, and at the peers, and requests; gives the sequence number of the
+    /// request at this process. That the call has returned says that the request is on its way to the algorithm.
     ///
     /// Callers are let through in the order in which they came. A call that is dropped while it waits has
     /// requested nothing.

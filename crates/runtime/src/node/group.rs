@@ -56,7 +56,7 @@ pub enum GroupOrder {
 }
 
 impl GroupOrder {
-    /// The name of the algorithm in the laboratory.
+    /// The name of the algorithm.
     pub fn name(self) -> &'static str {
         self.broadcast().name()
     }
@@ -99,7 +99,7 @@ const OVERHEAD: usize = 64;
 pub(super) struct Entry {
     /// Its place in the order, from 1.
     pub(super) position: u64,
-    /// Whose how-manieth message to this sharer it is.
+    /// Whose message it is, and its sequence number among those to this sharer.
     pub(super) id: MessageId,
     /// Whether this start of this process sent it.
     pub(super) is_own: bool,

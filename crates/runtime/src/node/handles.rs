@@ -137,7 +137,7 @@ pub enum TryBroadcastError<T> {
 /// A message, delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivery<T> {
-    /// Whose how-manieth message it is.
+    /// Whose message it is, and its sequence number.
     pub id: MessageId,
     /// Who broadcast it.
     pub origin: ProcessId,

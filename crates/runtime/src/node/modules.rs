@@ -270,7 +270,7 @@ impl Builder {
         self.broadcast_with(name.into(), Broadcast::CausalWaitingUniform)
     }
 
-    /// Declares any broadcast of the laboratory, of messages of type `T`: see [`Broadcast`], which is read from its name,
+    /// Declares any broadcast that has a name, of messages of type `T`: see [`Broadcast`], which is read from its name,
     /// too.
     ///
     /// # Errors
@@ -395,7 +395,7 @@ impl Builder {
         Ok(handles)
     }
 
-    /// Declares a consensus of the laboratory on values of type `T`, in as many instances as are used: see
+    /// Declares a consensus, chosen by its name, on values of type `T`, in as many instances as are used: see
     /// [`Consensus`], which is read from its name, too.
     ///
     /// # Errors
@@ -431,7 +431,7 @@ impl Builder {
         ))
     }
 
-    /// Declares an atomic commit of the laboratory, in as many instances as are used: see [`Commit`], which is read from
+    /// Declares an atomic commit, chosen by its name, in as many instances as are used: see [`Commit`], which is read from
     /// its name, too.
     ///
     /// # Errors

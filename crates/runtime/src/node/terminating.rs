@@ -85,7 +85,7 @@ pub enum Outcome<T> {
 pub struct Answer<T> {
     /// The source.
     pub source: ProcessId,
-    /// The how-manieth of its messages this is about, counted from 1.
+    /// The sequence number of the message, counted from 1.
     pub number: u64,
     /// What came of it.
     pub outcome: Outcome<T>,

@@ -57,7 +57,7 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// Starts a broadcast of the laboratory here.
+    /// Starts a broadcast by its name here.
     ///
     /// # Errors
     /// When it needs the perfect failure detector, and there is none.
@@ -72,7 +72,7 @@ impl Wiring {
         broadcasts::spawn(broadcast, &self.host, &self.below(), up)
     }
 
-    /// Starts a consensus of the laboratory here.
+    /// Starts a consensus by its name here.
     ///
     /// # Errors
     /// When it needs the perfect failure detector, and there is none.
@@ -84,7 +84,7 @@ impl Wiring {
         consensus.spawn(&self.host, &self.below(), up)
     }
 
-    /// Starts an atomic commit of the laboratory here.
+    /// Starts an atomic commit by its name here.
     ///
     /// # Errors
     /// When it needs the perfect failure detector, and there is none.
@@ -96,7 +96,7 @@ impl Wiring {
         commit.spawn(&self.host, &self.below(), up)
     }
 
-    /// Starts a view synchrony of the laboratory here. Where this module stands on the order of the group,
+    /// Starts a view synchrony by its name here. Where this module stands on the order of the group,
     /// [primary views](Views::Primary) do.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Wiring {
         ))
     }
 
-    /// Starts registers of the laboratory here. Of those with one writer, `writer` is it.
+    /// Starts registers by their name here. Of those with one writer, `writer` is it.
     ///
     /// # Errors
     /// When they need the perfect failure detector, and there is none.

@@ -1,4 +1,4 @@
-//! Every consensus and atomic commit of the laboratory, by its name, over real sockets.
+//! Every consensus and atomic commit by its name, over real sockets.
 use super::{
     node::{Kind, builders, within},
     p,

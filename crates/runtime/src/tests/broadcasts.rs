@@ -1,4 +1,4 @@
-//! Every broadcast of the laboratory, by its name, over real sockets.
+//! Every broadcast by its name, over real sockets.
 use super::{
     node::{Kind, builders, within},
     p,

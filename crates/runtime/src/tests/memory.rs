@@ -1,4 +1,4 @@
-//! Shared memory over real sockets: every register of the laboratory, snapshots and lattice agreement.
+//! Shared memory over real sockets: every register by its name, snapshots and lattice agreement.
 use super::{
     node::{Kind, builders, within},
     p,

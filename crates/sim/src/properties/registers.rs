@@ -68,7 +68,7 @@ enum What {
     Atomicity,
 }
 
-/// An operation under way: on which register, and the how-manieth record its request was.
+/// An operation under way: on which register, and the number of the record of its request.
 struct Begun {
     register: u64,
     at: u64,

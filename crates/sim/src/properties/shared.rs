@@ -11,7 +11,7 @@ pub(super) type Names = (&'static str, &'static str);
 
 /// What a record shows of an operation.
 pub(super) enum Shown<T> {
-    /// It begins: a request, which is the how-manieth of [`Names`].
+    /// It begins: a request, with its number in [`Names`].
     Begins(usize),
     /// It returns.
     Returns(usize, T),

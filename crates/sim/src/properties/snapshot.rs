@@ -40,7 +40,7 @@ pub fn atomic_snapshot(module: &str, returning: ProcessSet) -> Properties {
 
 /// An operation under way.
 struct Begun {
-    /// The how-manieth update of its process it is, if it is one.
+    /// The sequence number of the update at its process, if it is one.
     update: Option<u8>,
     /// What was there when it began: updates that had returned, and what scans had returned.
     there: Counts,

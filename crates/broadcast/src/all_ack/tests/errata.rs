@@ -78,15 +78,15 @@ enum Rule {
     DeliversAtOnce,
 }
 
-struct Twin {
+struct Mutant {
     rule: Rule,
     inner: AllAck,
     again: WatermarkSet,
 }
 
-impl Twin {
+impl Mutant {
     fn with(rule: Rule) -> impl Fn(&quorate_sim::SimHost) -> Self {
-        move |host| Twin {
+        move |host| Mutant {
             rule,
             inner: AllAck::new(host),
             again: WatermarkSet::default(),
@@ -94,7 +94,7 @@ impl Twin {
     }
 }
 
-impl Algorithm for Twin {
+impl Algorithm for Mutant {
     type Event = Event;
     type Effect = Effect;
 
@@ -128,15 +128,15 @@ impl Algorithm for Twin {
     }
 }
 
-/// Runs this schedule with the twin and with the corrected algorithm.
+/// Runs this schedule with the mutant and with the corrected algorithm.
 fn both<A: Algorithm<Event = Event, Effect = Effect>>(
-    twin: impl Fn(&quorate_sim::SimHost) -> A,
+    mutant: impl Fn(&quorate_sim::SimHost) -> A,
     delay: impl Fn(ProcessId) -> Duration + Copy,
     schedule: impl Fn(&mut World, &[Addr<Broadcast>]),
     script: &Script,
 ) -> (Report, Report) {
     let mut world = World::new(3, 1, script.clone()).unwrap();
-    let doors = wire_as(&world, delay, twin);
+    let doors = wire_as(&world, delay, mutant);
     schedule(&mut world, &doors);
     let broken = world.run();
     let mut world = World::new(3, 1, script.clone()).unwrap();
@@ -183,8 +183,8 @@ fn urb1_and_urb4_are_broken_where_a_crash_wakes_nobody() {
         request(world, doors, 1, Time::ZERO);
         world.crash(p(3), Crash::at(Time::ZERO));
     };
-    let twin = Twin::with(Rule::CrashesWakeNobody);
-    let (broken, corrected) = both(twin, delay, schedule, &Script::default());
+    let mutant = Mutant::with(Rule::CrashesWakeNobody);
+    let (broken, corrected) = both(mutant, delay, schedule, &Script::default());
     assert_violates(&broken, "URB1");
     assert_violates(&broken, "URB4");
     corrected.assert_all_hold();
@@ -198,8 +198,8 @@ fn what_is_pending_again_is_relayed_again() {
         request(world, doors, 1, Time::ZERO);
         world.crash(p(3), Crash::at(at(2)));
     };
-    let twin = Twin::with(Rule::PendingAgain);
-    let (broken, corrected) = both(twin, |_| UNIT, schedule, &script);
+    let mutant = Mutant::with(Rule::PendingAgain);
+    let (broken, corrected) = both(mutant, |_| UNIT, schedule, &script);
     corrected.assert_all_hold();
     assert_eq!(corrected.counts.messages, 6, "n(n−1)");
     assert_eq!(broken.counts.messages, 10, "both survivors relay once more");
@@ -212,8 +212,8 @@ fn urb4_is_broken_by_delivery_at_the_broadcast() {
         request(world, doors, 1, Time::ZERO);
         world.crash(p(1), Crash::before_output(2).losing(Lose::Everything));
     };
-    let twin = Twin::with(Rule::DeliversAtOnce);
-    let (broken, corrected) = both(twin, |_| UNIT, schedule, &Script::default());
+    let mutant = Mutant::with(Rule::DeliversAtOnce);
+    let (broken, corrected) = both(mutant, |_| UNIT, schedule, &Script::default());
     assert_violates(&broken, "URB4");
     corrected.assert_all_hold();
 }
@@ -278,11 +278,11 @@ fn urb4_holds_in_the_same_run_where_a_majority_is_waited_for() {
 
 /// That the worlds full of faults can tell right from wrong.
 #[test]
-fn chance_catches_the_twins() {
+fn chance_catches_the_mutants() {
     for rule in [Rule::CrashesWakeNobody, Rule::DeliversAtOnce] {
         let is_caught = |seed| {
             let mut world = turbulent_world(seed, all_but_one);
-            let doors = wire_as(&world, |_| UNIT, Twin::with(rule));
+            let doors = wire_as(&world, |_| UNIT, Mutant::with(rule));
             request_some(&world, &doors, |payload| Broadcast { payload });
             world.run().violation().is_some()
         };
@@ -291,7 +291,7 @@ fn chance_catches_the_twins() {
 }
 
 #[test]
-fn the_search_of_every_schedule_finds_the_twins() {
+fn the_search_of_every_schedule_finds_the_mutants() {
     let search = Exhaustive::new().crashes(1);
     let request = |payload| Broadcast { payload };
     let by_content = |world: &World| wire_as(world, |_| Duration::ZERO, ByContent::new);
@@ -301,8 +301,8 @@ fn the_search_of_every_schedule_finds_the_twins() {
         (Rule::CrashesWakeNobody, "URB1"),
         (Rule::DeliversAtOnce, "URB4"),
     ] {
-        let twin = |world: &World| wire_as(world, |_| Duration::ZERO, Twin::with(rule));
-        let found = explore(&search, 3, &[1], twin, request).found;
+        let mutant = |world: &World| wire_as(world, |_| Duration::ZERO, Mutant::with(rule));
+        let found = explore(&search, 3, &[1], mutant, request).found;
         assert_eq!(found.unwrap().violation.tag, tag, "{rule:?}");
     }
     let oracle = Oracle::accurate(Duration::ZERO).suspecting(p(1), p(2), at(0), at(1));

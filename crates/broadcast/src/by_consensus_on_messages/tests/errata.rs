@@ -83,14 +83,14 @@ const QUIET: Schedule = Schedule {
     crash: None,
 };
 
-/// The run of the algorithm, or of a twin with a flaw.
+/// The run of the algorithm, or of a mutant with a flaw.
 fn run(schedule: &Schedule, flaw: Option<Flaw>) -> Report {
     let adversary = SlowAtFirst(schedule.adversary.0);
     let mut world = World::new(3, 1, adversary).unwrap().go_on_after_violation();
     world.check(regular(&world));
     world.check(properties::weak_total_order("tob", false));
     let oracle = Oracle::accurate(DETECTION);
-    // A batch of one message at most, as the twin's.
+    // A batch of one message at most, as the mutant's.
     let proposal_bytes = if flaw == Some(Flaw::CutAnywhere) {
         1
     } else {
@@ -133,7 +133,7 @@ fn violated(report: &Report) -> Vec<&str> {
     violated.map(|(tag, _)| tag.as_str()).collect()
 }
 
-/// The twin violates these properties under the schedule, and the algorithm none.
+/// The mutant violates these properties under the schedule, and the algorithm none.
 #[track_caller]
 fn breaks(flaw: Flaw, schedule: &Schedule, tags: &[&str]) {
     let broken = run(schedule, Some(flaw));

@@ -48,7 +48,7 @@ fn everything_holds_in_every_schedule_over_the_rotating_coordinator() {
     holds(3, LAZY_OVER_EVENTUALLY_P, 1, 0, 912);
 }
 
-/// What the search finds in a twin at two processes, over eager broadcast and this consensus, where
+/// What the search finds in a mutant at two processes, over eager broadcast and this consensus, where
 /// processes of these ranks broadcast, or in the algorithm if there is no flaw.
 fn found(
     search: &Exhaustive,

@@ -52,16 +52,16 @@ impl Rule {
     }
 }
 
-struct Twin {
+struct Mutant {
     rule: Rule,
     inner: Lazy,
     contents: BTreeSet<Bytes>,
     suspicions: ProcessSet,
 }
 
-impl Twin {
+impl Mutant {
     fn with(rule: Rule) -> impl Fn(&SimHost) -> Self {
-        move |host| Twin {
+        move |host| Mutant {
             rule,
             inner: Lazy::with_limits(host, rule.limits()),
             contents: BTreeSet::new(),
@@ -100,7 +100,7 @@ impl Twin {
     }
 }
 
-impl Algorithm for Twin {
+impl Algorithm for Mutant {
     type Event = Event;
     type Effect = Effect;
 
@@ -143,7 +143,7 @@ fn both(
     script: &Script,
 ) -> (Report, Report) {
     let mut world = World::new(n, 1, script.clone()).unwrap();
-    let doors = wire(&world, detector, Twin::with(rule));
+    let doors = wire(&world, detector, Mutant::with(rule));
     schedule(&mut world, &doors);
     let broken = world.run();
     let mut world = World::new(n, 1, script.clone()).unwrap();
@@ -263,13 +263,13 @@ fn rb4_is_broken_where_a_full_window_forgets() {
 /// That the worlds full of faults can tell right from wrong. What keeps by origin needs a schedule that
 /// chance does not find in so few runs.
 #[test]
-fn chance_catches_the_twins() {
+fn chance_catches_the_mutants() {
     for rule in Rule::ALL {
         let is_caught = |seed| {
             let mut world = turbulent_world(seed, all_but_one);
             let lies = Oracle::accurate(UNIT).erratic(world.membership(), seed, 8, at(8));
             let detector = |world: &World, q| world.eventually_perfect(q, &lies);
-            let doors = wire(&world, detector, Twin::with(rule));
+            let doors = wire(&world, detector, Mutant::with(rule));
             request_some(&world, &doors, |payload| Broadcast { payload });
             world.run().violation().is_some()
         };
@@ -281,7 +281,7 @@ fn chance_catches_the_twins() {
 /// But for what keeps by origin, which the schedule above catches: it takes four processes and two
 /// crashes, too many to search (deepening finds nothing in 200,000 worlds, to a depth of ten).
 #[test]
-fn the_search_of_every_schedule_finds_the_twins() {
+fn the_search_of_every_schedule_finds_the_mutants() {
     let search = Exhaustive::new()
         .crashes(1)
         .of(ProcessSet::from_iter([p(1)]));
@@ -298,8 +298,10 @@ fn the_search_of_every_schedule_finds_the_twins() {
             accurate.suspecting(p(by), p(of), at(0), at(1))
         });
         let detector = |world: &World, q| world.eventually_perfect(q, &oracle);
-        let twin = |world: &World| wire(world, detector, Twin::with(rule));
-        let found = explore(&search, n, &senders, twin, |payload| Broadcast { payload });
+        let mutant = |world: &World| wire(world, detector, Mutant::with(rule));
+        let found = explore(&search, n, &senders, mutant, |payload| Broadcast {
+            payload,
+        });
         assert!(found.found.is_some(), "{rule:?}: {found}");
     }
 }

@@ -15,20 +15,20 @@ enum Rule {
     FaultyIsAPayload,
 }
 
-struct Twin(Rule, Terminating);
+struct Mutant(Rule, Terminating);
 
-impl Twin {
+impl Mutant {
     fn with(rule: Rule) -> impl Fn(&SimHost) -> Self {
-        move |host| Twin(rule, Terminating::new(host))
+        move |host| Mutant(rule, Terminating::new(host))
     }
 }
 
-impl Algorithm for Twin {
+impl Algorithm for Mutant {
     type Event = Event;
     type Effect = Effect;
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        let Twin(rule, inner) = self;
+        let Mutant(rule, inner) = self;
         match (*rule, event) {
             (Rule::ProposesForEver, Event::BestEffort(delivery)) => {
                 if let Some(source) = inner.sources.get_mut(&delivery.from)
@@ -64,11 +64,11 @@ impl Algorithm for Twin {
     }
 }
 
-/// Runs this schedule with the twin and with the corrected algorithm, crashes being reported after
+/// Runs this schedule with the mutant and with the corrected algorithm, crashes being reported after
 /// this many units.
 fn both(rule: Rule, delay: u32, schedule: impl Fn(&mut World, &[Addr<Broadcast>])) -> [Ended; 2] {
     let mut world = limited();
-    let doors = wire_as(&world, |_| UNIT * delay, Twin::with(rule));
+    let doors = wire_as(&world, |_| UNIT * delay, Mutant::with(rule));
     schedule(&mut world, &doors);
     let broken = end(world);
     let mut world = limited();

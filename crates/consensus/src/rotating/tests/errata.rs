@@ -5,7 +5,7 @@ use quorate_core::{Addr, Layer};
 use quorate_sim::Script;
 use std::{collections::BTreeSet, sync::Mutex};
 
-/// One rule, spoiled; or none.
+/// The rule that is changed; or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
     Corrected,
@@ -20,7 +20,7 @@ enum Rule {
 }
 
 /// The links of a process, as the rule has them.
-fn spoiled(rule: Rule, lane: impl Layer<link::Port<Message>>) -> impl Layer<link::Port<Message>> {
+fn mutated(rule: Rule, lane: impl Layer<link::Port<Message>>) -> impl Layer<link::Port<Message>> {
     move |up: Addr<link::Deliver<Message>>| {
         let refused: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
         let (left, door) = (refused.clone(), Arc::new(Mutex::new(Addr::nowhere())));
@@ -94,7 +94,7 @@ fn along(schedule: &str, rule: Rule, suspecting: &[usize]) -> Report {
                 _ => eager::spawn(&host.at("reliable"), best_effort::over(links.lane()), up),
             }
         };
-        let link = spoiled(rule, links.lane());
+        let link = mutated(rule, links.lane());
         let detector = world.eventually_perfect(q, &oracle);
         let door = spawn(
             &host,

@@ -1,7 +1,7 @@
 //! Rules as they must not be, each with the execution that breaks atomicity, which the algorithm
 //! survives.
 use super::*;
-use crate::{snapshot_from_registers::broken::CollectsOnce, testing::Script};
+use crate::{snapshot_from_registers::mutant::CollectsOnce, testing::Script};
 
 /// The first update that a scan sees lends its view (G4, the double borrow).
 struct BorrowsOnce(SnapshotFromRegisters);

@@ -1,4 +1,4 @@
-//! Flooding that delivers every copy: a twin that FLD2 catches.
+//! Flooding that delivers every copy: a mutant that FLD2 catches.
 use super::{
     Configuration, Effect, Event, Flooding, Message,
     message::{Item, Part},
@@ -47,7 +47,7 @@ impl<M: Wire + Observe> Forgetful<M> {
 }
 
 /// Starts flooding that delivers every copy of a message. Only tests and demonstrations run it.
-pub fn spawn_broken<M: Wire + Observe>(
+pub fn spawn_mutant<M: Wire + Observe>(
     host: &impl Host,
     configuration: Configuration,
     links: impl Layer<link::Port<Message>>,

@@ -1,4 +1,4 @@
-//! Snapshots that collect once: a twin that SN2 catches.
+//! Snapshots that collect once: a mutant that SN2 catches.
 use super::{Effect, Event, SnapshotFromRegisters, spawn_as};
 use crate::segments::{Held, Vector};
 use bytes::Bytes;
@@ -48,7 +48,7 @@ impl CollectsOnce {
 }
 
 /// Starts atomic snapshot that collects once. Only tests and demonstrations run it.
-pub fn spawn_broken<H: Host>(
+pub fn spawn_mutant<H: Host>(
     host: &H,
     registers: impl Layer<register::Port>,
     up: Addr<Indication>,

@@ -1,5 +1,5 @@
 //! Causal broadcast without waiting as published, by sets and single acknowledgements, with one flaw.
-use super::{Below, start_twin};
+use super::{Below, start_mutant};
 use crate::{
     causal::{put_messages, take_messages},
     data::{Data, Numbering},
@@ -24,7 +24,7 @@ use std::{
     },
 };
 
-/// What is wrong with a twin.
+/// What is wrong with a mutant.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Flaw {
     /// Nothing.
@@ -47,10 +47,10 @@ pub(crate) enum Flaw {
     Forgetful,
 }
 
-/// How many acknowledgement sets a twin holds.
+/// How many acknowledgement sets a mutant holds.
 pub(crate) type Held = Arc<AtomicUsize>;
 
-pub(crate) struct Twin {
+pub(crate) struct Mutant {
     flaw: Flaw,
     numbering: Numbering,
     crashed: ProcessSet,
@@ -96,7 +96,7 @@ impl Observe for Effect {
     }
 }
 
-impl Algorithm for Twin {
+impl Algorithm for Mutant {
     type Event = Event;
     type Effect = Effect;
 
@@ -121,8 +121,8 @@ impl Algorithm for Twin {
 const DATA: u8 = 0;
 const ACKNOWLEDGE: u8 = 1;
 
-impl Twin {
-    /// A twin with this flaw at `host`, over reliable broadcast and the perfect failure detector.
+impl Mutant {
+    /// A mutant with this flaw at `host`, over reliable broadcast and the perfect failure detector.
     pub(crate) fn spawn(
         host: &SimHost,
         (flaw, held): (Flaw, Held),
@@ -130,7 +130,7 @@ impl Twin {
         detector: &Subscribe<perfect::Crash>,
         up: Addr<Deliver>,
     ) -> Addr<Broadcast> {
-        let twin = Twin {
+        let mutant = Mutant {
             flaw,
             numbering: Numbering::new(host),
             crashed: ProcessSet::EMPTY,
@@ -140,7 +140,7 @@ impl Twin {
             collected: BTreeSet::new(),
             held,
         };
-        let addr = start_twin(host, twin, |mailbox| {
+        let addr = start_mutant(host, mutant, |mailbox| {
             let below = below(mailbox.addr().with(Event::Reliable));
             detector.send(mailbox.addr().with(Event::Crash));
             Box::new(move |effect| match effect {
@@ -235,7 +235,7 @@ impl Twin {
     }
 }
 
-fn send(bytes: BytesMut, ctx: &mut Ctx<Twin>) {
+fn send(bytes: BytesMut, ctx: &mut Ctx<Mutant>) {
     let payload = bytes.freeze();
     ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
 }

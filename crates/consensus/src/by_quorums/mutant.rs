@@ -1,4 +1,4 @@
-//! Consensus by quorums in which everybody leads every view: a twin that UC2 catches.
+//! Consensus by quorums in which everybody leads every view: a mutant that UC2 catches.
 use super::{ByQuorums, Message, start};
 use quorate_abstractions::{
     consensus::{Decide, Propose},
@@ -9,7 +9,7 @@ use quorate_core::{Addr, Host, Layer};
 use quorate_quorums::Quorums;
 
 /// Starts it. Only tests and demonstrations run it.
-pub fn spawn_broken<H: Host>(
+pub fn spawn_mutant<H: Host>(
     host: &H,
     quorums: Quorums,
     views: &Views,

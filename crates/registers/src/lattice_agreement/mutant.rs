@@ -1,4 +1,4 @@
-//! Lattice agreement that scans first: a twin that LA2 catches.
+//! Lattice agreement that scans first: a mutant that LA2 catches.
 use super::{Effect, Event, LatticeAgreement, Mode, spawn_as};
 use quorate_abstractions::{
     lattice::Lattice,
@@ -49,7 +49,7 @@ impl<L: Lattice> ScansFirst<L> {
 }
 
 /// Starts repeated lattice agreement that scans before it updates. Only tests and demonstrations run it.
-pub fn spawn_broken<H: Host, L: Lattice>(
+pub fn spawn_mutant<H: Host, L: Lattice>(
     host: &H,
     snapshot: impl Layer<snapshot::Port>,
     up: Addr<Indication<L>>,
