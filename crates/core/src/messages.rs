@@ -60,6 +60,7 @@ macro_rules! messages {
             )+
         }
 
+        #[allow(clippy::redundant_pattern)] // it names what there may be none of
         const _: () = {
             /// What a message begins with.
             #[repr(u32)]

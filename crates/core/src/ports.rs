@@ -420,6 +420,7 @@ macro_rules! ports {
     (@function [$($bounded:tt)*] [$($parameters:tt)*] [$($arguments:tt)*] [$($up:tt)*]
         [$($upward:tt)*] $types:tt { [$($head:tt)*] $host:ident [$($own:tt)*] $start:expr }
     ) => {
+        #[allow(clippy::too_many_arguments)] // a parameter a port
         $($head)*<$($bounded)*>(
             $host: &impl $crate::Host,
             $($own)*

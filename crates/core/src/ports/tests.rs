@@ -233,6 +233,8 @@ impl Probe for Seen {
     }
 }
 
+type Shared<T> = Arc<Mutex<Vec<T>>>;
+
 /// What has come to an address, and the address.
 fn log<T: Clone + Send + 'static>() -> (Arc<Mutex<Vec<T>>>, Addr<T>) {
     let log = Arc::new(Mutex::new(Vec::new()));
@@ -270,8 +272,8 @@ fn each_clause_joins_what_it_says_and_is_recorded_on_its_side() {
     let (plain, attach_plain) = layer::<Word, Word>();
     let (named, attach_named) = layer::<Word, Word>();
     let (lane, attach_lane) = layer::<Carried, Carried>();
-    let (instances, asked): (Arc<Mutex<Vec<(ProcessId, Addr<Word>)>>>, _) = Default::default();
-    let asked: Arc<Mutex<Vec<(ProcessId, Word)>>> = asked;
+    let instances: Shared<(ProcessId, Addr<Word>)> = Arc::default();
+    let asked: Shared<(ProcessId, Word)> = Arc::default();
     let (joined, asks) = (instances.clone(), asked.clone());
     let each = move |q, up| {
         joined.lock().unwrap().push((q, up));
