@@ -12,10 +12,10 @@
 //! | [`host`] | [`Host`] and [`Layer`]: where algorithms live and how they are stacked |
 //! | [`process`] | processes, incarnations, sets of processes, the membership |
 //! | [`message`] | message identifiers, digests |
-//! | [`messages`] | how an algorithm declares the messages that it sends |
+//! | [`messages`](mod@messages) | how an algorithm declares the messages that it sends |
 //! | [`watermark`] | sets of delivered identifiers whose memory follows disorder, not length |
 //! | [`instances`] | one-shot abstractions addressed by number: creation, retirement, bounds |
-//! | [`ports`] | what an abstraction is asked and says; how an algorithm declares what joins it to others |
+//! | [`ports`](mod@ports) | what an abstraction is asked and says; how an algorithm declares what joins it to others |
 //! | [`wire`] | the only place that knows how messages become bytes |
 //! | [`observe`] | what a trace records of an event |
 //! | [`counters`] | counts of what was dropped, rejected or done |

@@ -2,7 +2,7 @@
 //!
 //! An abstraction owns its [`Port`]: what it is asked, and what it says. An algorithm names the port
 //! that it offers, those that it uses, what it watches, and its timers, once, in
-//! [`ports!`](crate::ports); its `Event`, its `Effect`, what a trace records of them, and the wiring
+//! [`ports!`](macro@crate::ports); its `Event`, its `Effect`, what a trace records of them, and the wiring
 //! follow from that.
 
 /// What the layer above requests of an abstraction, and what the abstraction indicates to it.
