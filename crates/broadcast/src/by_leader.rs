@@ -4,33 +4,35 @@
 //! - TOB1 validity (liveness): a correct process delivers its own broadcasts.
 //! - TOB2 no duplication (safety). TOB3 no creation (safety).
 //! - TOB4 uniform agreement (liveness): what any process delivers, every correct process delivers.
-//! - TOB5 uniform total order (safety): of any two delivery sequences, one is a prefix of the other.
+//! - TOB5 uniform total order (safety): of any two delivery sequences, one is a prefix of the other; apart
+//!   from stretches that a lagging process skips, for which it is given a state, or is told where it goes on.
 //! - FRB5 first-in first-out order (safety): messages of one origin are delivered in the order in
 //!   which they were broadcast.
 //!
 //! # Assumes
 //! Perfect links, whose streams may end and begin anew, the eventual leader detector Ω, f < n/2 crashes.
-//! Safety needs neither the detector nor timing. Nobody is assumed to keep up: of who lacks more than the
-//! others keep, liveness (TOB1, TOB4) is that of its user's state, which stands for what it lacks
-//! ([`spawn_with_state`], [`spawn_reconfigurable`]). With a user that keeps nothing ([`spawn`]), it goes on
-//! behind that, and is told with a [`Deliver`] without payloads where each origin goes on.
+//! Safety needs neither the detector nor timing. Nobody is assumed to keep up. A process that lacks more than
+//! the others still keep does not get those messages. It gets its user's state instead, and TOB1 and TOB4
+//! hold in that sense ([`spawn_with_state`], [`spawn_reconfigurable`]). If the user keeps no state
+//! ([`spawn`]), the process resumes after the missing messages, and a [`Deliver`] without payloads tells its
+//! user, for each origin, where.
 //!
 //! # Messages
-//! - `Data(id, batch)`, from the origin → all: the requests that waited together. Again, where it is not
-//!   ordered, → who may lack it once a stream has begun anew.
-//! - `Accept`, `Accepted` and the other messages of [`ballots`], on a [`Cut`] an instance: for each
-//!   origin, up to which batch its messages come next.
+//! - `Data(id, batch)`, from the origin → all: the requests that waited together. Sent again, if it is not
+//!   ordered, to a process whose stream has begun anew.
+//! - `Accept`, `Accepted` and the other messages of [`ballots`], on one [`Cut`] per instance: for each
+//!   origin, the number of the last batch that is delivered next.
 //! - `Stable(held, decided)`, from the leader, now and then, where acceptances go to it alone, → the
-//!   others: what everybody holds, and need not be kept.
-//! - `Lacks(request, held)`, from who misses batches of a cut, after a while, → one after the other, one
-//!   request open to each; answered with `Found(request, batch)`: at most 64 batches of an origin and about
-//!   1 MiB, nothing that is on its way already, and whether there is more, or something is not kept any
-//!   more. From who gets no further it asks for decisions, too.
-//! - `Join(incarnation)`, from a newcomer, or from a member who lacks what nobody keeps → one after the other;
-//!   answered with the state. That has a lane of its own: `Chunk(transfer, number, digest)`, of which about
-//!   1 MiB is in flight, `Took`, and `Enough` from who wants no more.
-//! - `Slower`, from one that two states in a row have reached too late → all others, until one is in: for
-//!   20 s an origin lets 20 ms pass between its batches, and half a second for each MiB.
+//!   others: everybody holds this, so that nobody needs to keep it.
+//! - `Lacks(request, held)`, from a process that has missed batches of a cut for a while, → the others in
+//!   turn, with at most one request open to each. It is answered with `Found(request, batch)`: at most 64
+//!   batches of an origin and about 1 MiB, nothing that is being sent already; and whether there is more, or
+//!   something is no longer kept. A process that is stuck asks for decisions with it, too.
+//! - `Join(incarnation)`, from a newcomer, or from a member that lacks what nobody keeps → the others in
+//!   turn; answered with the state. That has a lane of its own: `Chunk(transfer, number, digest)`, of which
+//!   about 1 MiB is in flight, `Took`, and `Enough` from a process that wants no more.
+//! - `Slower`, from a process that two states in a row have reached too late → all others, until it has a
+//!   state: for 20 s each origin waits between its batches, 20 ms and half a second per MiB.
 //!
 //! # Cost
 //! One isolated message, stable leader: n − 1 `Data`, n − 1 `Accept`, (n−1)² `Accepted`, together n² − 1
@@ -50,49 +52,60 @@
 //! accepts a cut only once it holds everything up to it, so that a decided cut is held by a majority,
 //! a correct process among them, which can be asked (TOB4). What a correct process broadcasts reaches
 //! the leader that Ω settles on, which orders whatever it holds (TOB1). What is forgotten is held by
-//! everybody, or is ordered, and the state of whoever has delivered it stands for it.
+//! everybody, or is ordered; then a process that has delivered it gives its state, or tells what is skipped.
 //!
 //! # Streams
-//! A stream between two processes that ends takes messages along, and neither ceases to be a member. Once
-//! it begins anew, both say again, in their present epoch, what is open between them: what
-//! [`ballots`] says, and an origin its batches that are not ordered. A request for what is missing, and a
-//! state on its way between the two, are over. What was ordered the other asks for, as it finds that it lacks
-//! it: it hears of later decisions, or of cuts beyond what it holds. Who gets no further for a second asks
-//! for decisions and batches; and who hears that they are not kept any more asks for the state. Within its
-//! epoch that only moves it forward: what it has promised, and accepted above, stays.
+//! A stream between two processes that ends loses messages, but both remain members. Once it begins anew,
+//! both say again, in their present epoch, what is open between them: what [`ballots`] says, and an origin
+//! its batches that are not ordered. A request for what is missing, and a state in transfer between the two,
+//! are abandoned. Ordered batches are not sent again: the other asks for them when it notices, by later
+//! decisions or by cuts beyond what it holds. A process that makes no progress for a second asks for decisions
+//! and batches; if these are no longer kept, it asks for the state. A state of the present epoch only advances
+//! a process: its promises stay, and so does what it accepted in later instances.
 //!
 //! # Memory
-//! What is not ordered; of what is ordered the last 1,024 batches or 16 MiB an origin, of one in each seat
-//! that is gone, too, that some process is not known to hold (65,536 or 128 MiB while this process gives its
-//! state to another); 1,024 decisions (65,536). At who is behind: 65,536 decisions that are not applied, of
-//! an origin 65,536 batches or 96 MiB and what the next cut needs, of later epochs 2¹⁸ messages and 64 MiB of
-//! batches. What is dropped is asked for later. Of a state the chunks in flight, and at who gives it the
-//! user's view, one at a time, for as long as somebody takes it.
+//! - What is not ordered.
+//! - Per origin, of the ordered batches that are not known to be held by everybody, at most the last 1,024 and
+//!   16 MiB (65,536 and 128 MiB while this process gives its state to another); likewise for the incarnation
+//!   that was in each seat before.
+//! - 1,024 decisions (65,536 while this process gives its state).
+//! - At a process that lags: 65,536 decisions that are not applied; per origin, 65,536 batches or 96 MiB, and
+//!   what the next cut needs; of later epochs, 2¹⁸ messages and 64 MiB of batches. What is dropped is asked for
+//!   later.
+//! - Of a state, the chunks in flight; at the process that gives it, the user's view, one at a time, for as long
+//!   as somebody takes it.
 //!
 //! # Processes that come back without their memory
 //! Started with [`spawn_reconfigurable`], it is [`reconfigurable`]: a cut may name an incarnation with
 //! no batches, which puts it in its seat once the cut is applied. That ends the *epoch*: what
 //! was decided in later instances is void, and the acceptors begin anew after this instance, with
-//! nothing promised and nothing accepted, the newcomer like everybody. So it matters to nobody what the
-//! one before it had promised, which never takes part again: its messages, and all of earlier
-//! epochs, are dropped. Cuts are cumulative and origins keep their batches, so that what was
-//! void is ordered again. Whoever begins anew first sends the others the decisions that they may lack of
-//! the epoch that is over: if anybody gets beyond it, every correct process does, or takes a state.
+//! nothing promised and nothing accepted, the newcomer like everybody. So the promises of the incarnation
+//! before it no longer matter. That one never takes part again: its messages, and all of earlier epochs, are
+//! dropped. Cuts are cumulative and origins keep their batches, so that what was void is ordered again. Before
+//! a process enters the new epoch, it sends the others the decisions of the old one that they may lack: if any
+//! process gets beyond that epoch, every correct process does, or takes a state.
 //!
-//! A newcomer that its peers' links have adopted asks one process after the other for the state as of
-//! some later instance, and takes part from there. What comes before that waits, within bounds. A start in a
-//! seat that never had one is no newcomer, however late it is: it is a member that lags behind, has promised
-//! nothing, and asks for the state like any other.
+//! A newcomer that the links of its peers talk to (they have *adopted* it) asks one process after the other for
+//! the state as of some later instance, and takes part from there. What arrives before that waits, within
+//! bounds. The first incarnation ever in a seat is no newcomer, however late it is: it is a member that lags,
+//! has promised nothing, and asks for the state like any other.
 //!
-//! Chunks of a state name its sender's number for it, and the epoch and instance of which it is, and each the
-//! digest of all up to it: those of two states do not mix. One comes at a time. Of whom nothing comes any
-//! more is given up, and another asked. The new epoch's first ballot belongs to the lowest in rank who is not
-//! new, so that nobody has to wait for a newcomer. A newcomer counts towards majorities once it has its
-//! state: a crash in between is one more than a minority survives only if there are more of them at a time
-//! than f.
+//! Each chunk carries the transfer that it belongs to (the sender's number, the epoch, the instance), its place
+//! in it, and a digest of everything up to it, so that chunks of two states cannot be mixed. One state is
+//! received at a time; a giver that falls silent is abandoned, and another is asked. The new epoch's first
+//! ballot belongs to the lowest in rank who is not new, so that nobody has to wait for a newcomer. A newcomer
+//! counts towards majorities once it has its state. Until then it counts as down: those that are down and those
+//! that have no state yet must be no more than f together.
+//!
+//! # Parts
+//! - `batches`: one's own batches, those of others, who holds what. `accepting`, `deferred`: proposals, and those
+//!   that wait for batches. `leading`: what a leader proposes. `sequence`: cuts, from proposed to applied.
+//! - `catching_up`: what a process that lacks something asks for. `ahead`, `early`: what arrives before its time.
+//! - `epoch`: who holds the seats, and what a replacement ends. `joining`, `giving`, `transfer`: a state, to this
+//!   process, from it, and its chunks. `pace`: how fast batches leave. `rejoining`: the wiring with states.
 //!
 //! # Source
-//! Lamport: *The Part-Time Parliament*, 1998, on identifiers; the separation of payloads from order as
+//! Lamport: *The Part-Time Parliament*, 1998, agreeing on identifiers rather than payloads; the separation of payloads from order as
 //! in Chandra, Toueg, 1996, section 7. Deviations: those of [`ballots`]; cuts as in
 //! [`by_consensus`](crate::by_consensus).
 mod accepting;

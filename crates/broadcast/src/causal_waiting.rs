@@ -8,38 +8,41 @@
 //! - CRB5 causal order (safety): a message is delivered after all that precedes it.
 //!
 //! # Assumes
-//! Reliable broadcast, and what it assumes; no failure detector. One incarnation a process, which
+//! Reliable broadcast, and what it assumes; no failure detector. One incarnation per process, which
 //! the links see to. No origin is more than 2²⁰ broadcasts ahead of what a correct process has
-//! delivered of it: what lies beyond is refused, and links are bounded too. Where the layer below
-//! loses a message in a gap, what causally follows it is not delivered here, and the user was told
-//! of the gap.
+//! delivered of it: what lies beyond is refused. Where the layer below loses a message in a gap, what
+//! causally follows it is never delivered here. The handles of a node tell their users of gaps.
 //!
 //! # Messages
-//! `Message(predecessors, payload)`, from the origin → everybody, by reliable broadcast, whose number is
-//! the message's. The predecessors are n counters: how many messages of each process the origin has
+//! `Message(predecessors, payload)`, from the origin → everybody, by reliable broadcast. Its identifier is
+//! the one that reliable broadcast gives it: both count an origin's broadcasts from 1. The predecessors are n counters: how many messages of each process the origin has
 //! delivered before; of its own, how many it has broadcast.
 //!
 //! # Cost
 //! The messages of the reliable broadcast, failure-free and with crashes: over [`lazy`](crate::lazy)
-//! n−1, over [`eager`](crate::eager) n(n−1). Its steps, and the wait for what precedes. A header of n counters. Memory: n
-//! counters, and what waits: at most 2²⁰ messages an origin, and 256 MiB, beyond which it ends as in a gap.
-//! Of a correct origin nothing waits for ever, but behind a gap.
-//! Of one that has crashed something may, where the layer below is not uniform: if it delivered what
-//! no correct process ever receives, then what it broadcast afterwards. That was under way at the
-//! crash, so it does not grow with the run; and nobody can tell that it will never be delivered
-//! without asking everybody, so it is kept. [`causal_past`](crate::causal_past) would deliver it.
+//! n−1, over [`eager`](crate::eager) n(n−1). As many steps as reliable broadcast takes, and the wait for
+//! what precedes. A header of n counters. Memory: n counters, and what waits: per origin, at most 2²⁰
+//! messages and 256 MiB. What exceeds this is dropped, as if lost in a gap.
+//!
+//! No message of a correct origin waits for ever, except after a gap. A message of a crashed origin may,
+//! where the layer below is not uniform: if the origin broadcast it after it had delivered something that
+//! no correct process ever receives. Such messages were in flight at the crash, so that they do not grow
+//! with the run; and nobody can tell that they will never be delivered without asking everybody, so that
+//! they are kept. [`causal_past`](crate::causal_past) would deliver them: there each message carries its past.
 //!
 //! # Why it holds
 //! The counters cover all that precedes a message, as an origin's messages are delivered in order and
-//! without gaps; a message is delivered once the counts here have reached them (CRB5). What a correct
-//! process broadcasts depends on what it has delivered, which every correct process does (CRB4): so
-//! it does not wait for ever (CRB1).
+//! without gaps; a message is delivered once the counts here have reached them (CRB5). Nothing comes from
+//! elsewhere than the layer below, and each number is delivered once (CRB2, CRB3). Whoever delivers a message
+//! has delivered all that precedes it, so that the layer below delivers all of that to every correct
+//! process; by induction nothing of it waits there for ever, and neither does the message (CRB4). What a
+//! correct process broadcasts, it would deliver itself (CRB1).
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
 //! section 3.9, “Waiting Causal Broadcast”. Deviation: messages are known by identifier, not content.
-//! Some editions deliver an own message at once, when it is broadcast; that is right over regular
-//! broadcast alone (a process that delivers and crashes would break the uniform form), and is not done.
+//! Some editions deliver an own message at once, when it is broadcast. That is not done: over uniform
+//! broadcast, a process that delivers and crashes would break the promise.
 use crate::{
     causal::Clock,
     data::{AHEAD_BYTES, Numbering, WINDOW},
@@ -85,11 +88,11 @@ pub struct CausalWaiting {
     numbering: Numbering,
     /// How many messages of each process were delivered.
     delivered: Clock,
-    /// What came before something that precedes it, by process and number.
+    /// Messages that arrived too early: a predecessor is not delivered yet. By process and number.
     pending: BTreeMap<(ProcessId, u64), (Origin, Message)>,
-    /// How many bytes that is, by process.
+    /// The bytes of these payloads, by process.
     bytes: BTreeMap<ProcessId, usize>,
-    /// How many it may be.
+    /// The most of them, per process.
     most: usize,
 }
 
