@@ -123,9 +123,9 @@ impl<E: Send + 'static> Mailbox<E> {
         self.queue.index
     }
 
-    /// Lets in all that waits. What another thread has sent waits for this, and so does everything behind it: a
-    /// module that answers a user who sends the next thing at once, and is told of each answer by the layers
-    /// below, too, would never be idle. For hosts.
+    /// Lets in all that waits. What another thread has sent waits for this, and so does everything behind it. Else
+    /// a module would never be idle whose user sends the next thing as soon as it has answered, and which the
+    /// layers below tell of each answer, too. For hosts.
     pub fn let_in(&self) {
         let mut events = self.queue.events();
         events.let_in = events.waiting.len();

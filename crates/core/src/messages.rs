@@ -60,7 +60,7 @@ macro_rules! messages {
             )+
         }
 
-        #[allow(clippy::redundant_pattern)] // it names what there may be none of
+        #[allow(clippy::redundant_pattern, reason = "it stands where a message carries another")]
         const _: () = {
             /// What a message begins with.
             #[repr(u32)]
@@ -101,7 +101,7 @@ macro_rules! messages {
             }
 
             impl $crate::Observe for $message {
-                #[allow(unused_variables)] // not all fields are recorded
+                #[allow(unused_variables, reason = "not all fields are recorded")]
                 fn observe(&self) -> $crate::Observation {
                     match self {
                         $($message::$kind {

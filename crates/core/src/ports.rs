@@ -389,7 +389,8 @@ macro_rules! ports {
         [$($routes:tt)*] $returns:tt $types:tt
     ) => {
         /// Starts any algorithm with these ports: this one, or a mutant of it.
-        #[allow(clippy::too_many_arguments, clippy::unused_unit)] // a parameter a port; maybe no requests
+        #[allow(clippy::too_many_arguments, reason = "each port is a parameter")]
+        #[allow(clippy::unused_unit, reason = "nothing may be asked of it")]
         pub(crate) fn spawn_as<$($bounded)*>(
             $host: &impl $crate::Host,
             algorithm: impl $crate::Algorithm<
@@ -420,7 +421,7 @@ macro_rules! ports {
     (@function [$($bounded:tt)*] [$($parameters:tt)*] [$($arguments:tt)*] [$($up:tt)*]
         [$($upward:tt)*] $types:tt { [$($head:tt)*] $host:ident [$($own:tt)*] $start:expr }
     ) => {
-        #[allow(clippy::too_many_arguments)] // a parameter a port
+        #[allow(clippy::too_many_arguments, reason = "each port is a parameter")]
         $($head)*<$($bounded)*>(
             $host: &impl $crate::Host,
             $($own)*
