@@ -142,14 +142,14 @@ pub enum Status {
     Replaced {
         /// The other process.
         peer: ProcessId,
-        /// The incarnation that votes in this slot.
+        /// The incarnation that votes in this seat.
         known: Incarnation,
         /// The one that is there now.
         newcomer: Incarnation,
     },
     /// Enough others know this process: what it sends counts.
     Admitted,
-    /// The others know this slot under an earlier incarnation. This one may take part once they
+    /// The others know this seat under an earlier incarnation. This one may take part once they
     /// [adopt](Adopt) it: then it is admitted. Said once, and only where the link waits for that.
     Newcomer {
         /// Who said so.
@@ -157,7 +157,7 @@ pub enum Status {
         /// The incarnation that they know: this one, if they had adopted it before it heard of them.
         known: Incarnation,
     },
-    /// This process may not take part: others know this slot under another incarnation, or have
+    /// This process may not take part: others know this seat under another incarnation, or have
     /// lost this one.
     Excluded {
         /// Who said so.
@@ -187,15 +187,15 @@ pub fn watch_streams(status: &Subscribe<Status>, up: Addr<Status>) {
     }));
 }
 
-/// Requests that an incarnation take the place of another in its slot, as a group that agrees on it has
+/// Requests that an incarnation take the place of another in its seat, as a group that agrees on it has
 /// decided: from now on this link talks to it, and tells the others that it does.
 ///
-/// A slot's incarnations are counted: the first to become known is number 0, and each that is adopted is
+/// A seat's incarnations are counted: the first to become known is number 0, and each that is adopted is
 /// one more. Of two numbers the higher counts, whoever says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Adopt {
-    /// The slot.
-    pub slot: ProcessId,
+    /// The seat.
+    pub seat: ProcessId,
     /// The incarnation that is in it from now on.
     pub incarnation: Incarnation,
     /// How many incarnations were in it before.
@@ -205,7 +205,7 @@ pub struct Adopt {
 impl Observe for Adopt {
     fn observe(&self) -> Observation {
         Observation::request("Adopt")
-            .peer(self.slot)
+            .peer(self.seat)
             .instance(self.number)
     }
 }

@@ -1,13 +1,13 @@
 //! Uniform total order among processes some of which crash, and come back without their memory.
 //!
-//! Every slot of Π is held by one *incarnation* at a time. One that is started again is a newcomer: an
+//! Every seat of Π is held by one *incarnation* at a time. One that is started again is a newcomer: an
 //! ordered command puts it in the place of the one before, which from then on is crashed for good, and
 //! the newcomer is given the state that the others had at some later point of the order. What it delivers
 //! continues from there.
 //!
 //! - **TOB1 … TOB5, FRB5** as for [total order](crate::total_order), where the correct processes are the
 //!   incarnations that never crash, and a newcomer counts as having delivered what its state stands for.
-//! - Configurations come at the same point of the order everywhere.
+//! - Epochs come at the same point of the order everywhere.
 //!
 //! # States
 //! A state travels in chunks, and nobody ever holds it as one buffer. Who gives it answers
@@ -98,8 +98,8 @@ pub enum Request {
 pub enum Indication {
     /// Consecutive messages of one origin.
     Deliver(Deliver),
-    /// Who holds the slots from now on.
-    Configuration(Configuration),
+    /// Who holds the seats from now on.
+    Epoch(Epoch),
     /// A newcomer wants the state that follows from all that was delivered here so far: the answer is
     /// [`Request::State`] with this ticket.
     StateWanted {
@@ -118,19 +118,19 @@ pub enum Restore {
     Begin,
     /// The next chunk.
     Chunk(Bytes),
-    /// All of it is here: this process's state is this from now on. The configuration follows.
+    /// All of it is here: this process's state is this from now on. The epoch follows.
     Whole,
     /// The rest will not come: the state stays what it was.
     Abandoned,
 }
 
-/// A configuration: who holds the slots.
+/// An epoch: who holds the seats.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct Epoch {
     /// How many replacements there were before: 0 at the beginning.
     pub number: u64,
-    /// The newcomers that hold slots now, each with how many held it before, in rank order. The other
-    /// slots are held by their first incarnations.
+    /// The newcomers that hold seats now, each with how many held it before, in rank order. The other
+    /// seats are held by their first incarnations.
     pub newcomers: Vec<(Origin, u64)>,
 }
 
@@ -147,7 +147,7 @@ impl Observe for Indication {
     fn observe(&self) -> Observation {
         match self {
             Indication::Deliver(indication) => indication.observe(),
-            Indication::Configuration(configuration) => configuration.observe(),
+            Indication::Epoch(epoch) => epoch.observe(),
             Indication::StateWanted { ticket } => {
                 Observation::indication("StateWanted").instance(*ticket)
             }
@@ -167,12 +167,12 @@ impl Observe for Restore {
     }
 }
 
-impl Observe for Configuration {
+impl Observe for Epoch {
     fn observe(&self) -> Observation {
         let content = self.newcomers.iter().fold(0, |hash, (origin, number)| {
             fold(fold(hash, origin.incarnation.0), *number)
         });
-        Observation::indication("Configuration")
+        Observation::indication("Epoch")
             .instance(self.number)
             .digest(content)
     }

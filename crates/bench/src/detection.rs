@@ -12,12 +12,12 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Host, Membership, ProcessId};
 use quorate_detectors::{exclude_on_timeout, increasing_timeout};
-use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use quorate_runtime::{
     faults::Faults,
     host::{Identity, TokioHost},
     thread::{Protocol, ProtocolThread},
-    udp::{UdpConfiguration, UdpEdge},
+    udp::{UdpSettings, UdpEdge},
 };
 use std::{
     collections::BTreeMap,
@@ -135,21 +135,21 @@ pub fn sockets(n: usize) -> Result<Vec<(UdpSocket, SocketAddr)>, Error> {
 #[derive(Clone, Copy, Debug)]
 pub enum Detector {
     /// ◇P.
-    EventuallyPerfect(increasing_timeout::Configuration),
+    EventuallyPerfect(increasing_timeout::DetectorSettings),
     /// P.
-    Perfect(exclude_on_timeout::Configuration),
+    Perfect(exclude_on_timeout::SynchronyBounds),
 }
 
 impl Detector {
     fn spawn(self, host: &TokioHost, links: &PerfectLinks<TokioHost>) -> Subscribe<Indication> {
         let (host, heartbeat) = (host.at("detector"), |up| links.heartbeat(up));
         match self {
-            Detector::EventuallyPerfect(configuration) => {
-                increasing_timeout::spawn(&host, configuration, heartbeat).suspicions
+            Detector::EventuallyPerfect(settings) => {
+                increasing_timeout::spawn(&host, settings, heartbeat).suspicions
             }
-            Detector::Perfect(configuration) => {
+            Detector::Perfect(settings) => {
                 let detector: Subscribe<Crash> =
-                    exclude_on_timeout::spawn(&host, configuration, heartbeat);
+                    exclude_on_timeout::spawn(&host, settings, heartbeat);
                 as_eventually_perfect(&detector)
             }
         }
@@ -176,7 +176,7 @@ impl Detectors {
         let mut threads = Vec::new();
         for (me, socket) in processes.iter().zip(sockets) {
             let mut protocol = Protocol::new(Identity::fresh(me, processes))?;
-            let links = PerfectLinks::new(protocol.host(), Configuration::default());
+            let links = PerfectLinks::new(protocol.host(), LinkSettings::default());
             let indications = detector.spawn(protocol.host(), &links);
             indications.send(told(me, suspect.clone()));
             let connect = connect.clone();
@@ -189,7 +189,7 @@ impl Detectors {
                 &mut protocol,
                 socket,
                 &peers,
-                UdpConfiguration::default(),
+                UdpSettings::default(),
                 &Faults::default(),
                 links.arrivals(),
             )?;
@@ -263,12 +263,12 @@ mod tests {
     #[test]
     fn survivors_notice_that_a_process_has_stopped() {
         let interval = Duration::from_millis(50);
-        let patient = increasing_timeout::Configuration {
+        let patient = increasing_timeout::DetectorSettings {
             interval,
             timeout: Duration::from_secs(1),
         };
         let synchronous =
-            exclude_on_timeout::Configuration::new(interval, Duration::from_secs(1)).unwrap();
+            exclude_on_timeout::SynchronyBounds::new(interval, Duration::from_secs(1)).unwrap();
         for detector in [
             Detector::EventuallyPerfect(patient),
             Detector::Perfect(synchronous),

@@ -103,7 +103,7 @@ impl Cases {
             measure: self.time,
             network: UDP,
             algorithm: TOTAL_ORDER,
-            configuration: by_leader::Configuration::default(),
+            settings: by_leader::OrderSettings::default(),
             counts: false,
         };
         let name = format!("total order, n = {n}, 64 B, 1 in flight");

@@ -60,7 +60,7 @@ pub struct Run {
     /// What orders.
     pub algorithm: Broadcast,
     /// How it is configured.
-    pub configuration: by_leader::Configuration,
+    pub settings: by_leader::OrderSettings,
     /// Whether what the nodes counted is printed to standard error.
     pub counts: bool,
 }
@@ -302,7 +302,7 @@ impl Client {
         // As of a replica, which gives those that straggle a state in the end.
         wiring.pressure(Wait::for_majority(), mailbox.addr().with(Event::Room));
         let mut wiring = wiring.clone();
-        wiring.total_order = shared.run.configuration;
+        wiring.total_order = shared.run.settings;
         let down = wiring.broadcast(shared.run.algorithm, up)?;
         let client = Client {
             index,
@@ -423,7 +423,7 @@ mod tests {
                     datagram: None,
                 },
                 algorithm: quorate_stacks::broadcasts::TOTAL_ORDER,
-                configuration: by_leader::Configuration::default(),
+                settings: by_leader::OrderSettings::default(),
                 counts: false,
             })
             .unwrap();

@@ -47,7 +47,7 @@
 //! payloads, and as cumulative cuts; several instances run at a time; requests that wait together
 //! become one broadcast.
 use crate::ordering::Outgoing;
-pub use crate::ordering::{Configuration, Cut};
+pub use crate::ordering::{OrderSettings, Cut};
 use bytes::Bytes;
 use quorate_abstractions::{
     consensus::{self, Decide, Propose},
@@ -88,7 +88,7 @@ impl Stream {
 
 /// Total order by consensus.
 pub struct ByConsensus {
-    configuration: Configuration,
+    settings: OrderSettings,
     me: Origin,
     outgoing: Outgoing,
     streams: BTreeMap<Origin, Stream>,
@@ -106,7 +106,7 @@ ports! {
     uses consensus: consensus::Port => Decide / Propose;
 
     /// Starts total order by consensus, over uniform broadcast and uniform consensus.
-    pub fn spawn(host, configuration: Configuration) = ByConsensus::new(host, configuration);
+    pub fn spawn(host, settings: OrderSettings) = ByConsensus::new(host, settings);
 }
 
 impl Algorithm for ByConsensus {
@@ -129,14 +129,14 @@ impl Algorithm for ByConsensus {
 
 impl ByConsensus {
     /// The algorithm at `host`.
-    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+    pub fn new(host: &impl Host, settings: OrderSettings) -> Self {
         ByConsensus {
-            configuration,
+            settings,
             me: Origin {
                 process: host.me(),
                 incarnation: host.incarnation(),
             },
-            outgoing: Outgoing::new(&configuration),
+            outgoing: Outgoing::new(&settings),
             streams: BTreeMap::new(),
             applied: 0,
             decisions: BTreeMap::new(),
@@ -216,13 +216,13 @@ impl ByConsensus {
     /// own proposals are under way as there may be, no instance is free: the loop's condition saves the
     /// search for one, and decides nothing.
     fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
-        while self.proposals.len() < self.configuration.instances as usize {
+        while self.proposals.len() < self.settings.instances as usize {
             let cut = self.unordered();
             if cut.0.is_empty() {
                 return;
             }
             let instance = self.next_instance();
-            if instance > self.applied + self.configuration.instances {
+            if instance > self.applied + self.settings.instances {
                 return;
             }
             let value = wire::encode(&cut);
@@ -242,7 +242,7 @@ impl ByConsensus {
             let known = proposed.copied().unwrap_or(0).max(stream.ordered);
             let up_to = stream
                 .contiguous
-                .min(known.saturating_add(self.configuration.proposal));
+                .min(known.saturating_add(self.settings.proposal));
             (up_to > known).then_some((*origin, up_to))
         };
         Cut(self.streams.iter().filter_map(next).collect())

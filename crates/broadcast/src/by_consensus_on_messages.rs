@@ -92,15 +92,15 @@ const DECISIONS_AHEAD: u64 = 1 << 16;
 
 /// How much is ordered at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct ProposalSettings {
     /// A proposal takes no further message that would make it longer than this many bytes. Well
     /// below what a link carries.
     pub proposal_bytes: usize,
 }
 
-impl Default for Configuration {
+impl Default for ProposalSettings {
     fn default() -> Self {
-        Configuration {
+        ProposalSettings {
             proposal_bytes: 256 * 1024,
         }
     }
@@ -127,7 +127,7 @@ impl Stream {
 
 /// Total order by consensus on messages.
 pub struct ByConsensusOnMessages {
-    configuration: Configuration,
+    settings: ProposalSettings,
     streams: BTreeMap<Origin, Stream>,
     /// Up to this instance, decisions are applied.
     applied: u64,
@@ -143,7 +143,7 @@ ports! {
     uses consensus: regular_consensus::Port => Decide / Propose;
 
     /// Starts total order by consensus on messages, over reliable broadcast and regular consensus.
-    pub fn spawn(host, configuration: Configuration) = ByConsensusOnMessages::new(configuration);
+    pub fn spawn(host, settings: ProposalSettings) = ByConsensusOnMessages::new(settings);
 }
 
 impl Algorithm for ByConsensusOnMessages {
@@ -168,9 +168,9 @@ impl Algorithm for ByConsensusOnMessages {
 
 impl ByConsensusOnMessages {
     /// The algorithm.
-    pub fn new(configuration: Configuration) -> Self {
+    pub fn new(settings: ProposalSettings) -> Self {
         ByConsensusOnMessages {
-            configuration,
+            settings,
             streams: BTreeMap::new(),
             applied: 0,
             proposed: false,
@@ -260,7 +260,7 @@ impl ByConsensusOnMessages {
             };
             let length = batch.len();
             put_message(id, payload, &mut batch);
-            if length > 0 && batch.len() > self.configuration.proposal_bytes {
+            if length > 0 && batch.len() > self.settings.proposal_bytes {
                 batch.truncate(length);
                 break;
             }

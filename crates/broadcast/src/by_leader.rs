@@ -124,7 +124,7 @@ mod rejoining;
 mod sequence;
 mod transfer;
 
-pub use crate::ordering::{Acceptances, Configuration, Cut};
+pub use crate::ordering::{Acceptances, OrderSettings, Cut};
 use ahead::Ahead;
 use batches::Batches;
 use bytes::Bytes;
@@ -154,7 +154,7 @@ const MOST: u64 = 1 << 48;
 
 /// Leader-driven total order.
 pub struct ByLeader {
-    configuration: Configuration,
+    settings: OrderSettings,
     processes: Membership,
     me: Origin,
     candidacy: Candidacy,
@@ -245,19 +245,19 @@ impl Algorithm for ByLeader {
 
 impl ByLeader {
     /// The algorithm at `host`.
-    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+    pub fn new(host: &impl Host, settings: OrderSettings) -> Self {
         let processes = *host.processes();
         let me = Origin {
             process: host.me(),
             incarnation: host.incarnation(),
         };
         let mut algorithm = ByLeader {
-            configuration,
+            settings,
             processes,
             me,
             candidacy: Candidacy::new(host.me()),
             ballots: Ballots::new(host.me(), processes).dropping(),
-            batches: Batches::new(me, processes, &configuration),
+            batches: Batches::new(me, processes, &settings),
             sequence: Sequence::default(),
             missing: Missing::nothing(),
             epoch: Epoch::default(),
@@ -295,14 +295,14 @@ impl ByLeader {
                 found,
             } => self.upon_found(from, request, part, (more, short), found, ctx),
             Message::Ballots {
-                configuration,
+                epoch,
                 message,
-            } => self.upon_of_epoch(from, configuration, message, ctx),
+            } => self.upon_of_epoch(from, epoch, message, ctx),
             Message::Stable {
-                configuration,
+                epoch,
                 held,
                 decided,
-            } => self.upon_held_by_all(configuration, &held, decided, ctx),
+            } => self.upon_held_by_all(epoch, &held, decided, ctx),
             Message::Join {
                 incarnation,
                 is_newcomer,
@@ -346,7 +346,7 @@ impl ByLeader {
         if takes_part && epoch == present {
             self.upon_ballots(from, message, ctx);
         } else if self.joining.is_gone() || takes_part && epoch < present {
-            ctx.count("of another configuration");
+            ctx.count("of another epoch");
         } else if !self.ahead.hear((from, epoch, message)) {
             self.upon_too_far_behind(ctx);
         }
@@ -379,7 +379,7 @@ impl ByLeader {
             if dropped > 0 {
                 self.missing.upon_dropped(&self.processes);
             }
-            return ctx.count_many("of another configuration", dropped);
+            return ctx.count_many("of another epoch", dropped);
         }
         if id.sequence > MOST {
             return ctx.count("impossible identifier");
@@ -420,12 +420,12 @@ impl ByLeader {
         self.upon_behind(ctx);
     }
 
-    /// Says this in the present configuration.
+    /// Says this in the present epoch.
     fn say(&self, outgoing: Vec<(To, ballots::Message<Cut>)>, ctx: &mut Ctx<Self>) {
-        let configuration = self.epoch.number();
+        let epoch = self.epoch.number();
         for (to, message) in outgoing {
             let message = Message::Ballots {
-                configuration,
+                epoch,
                 message,
             };
             send(ctx, to, message);
@@ -466,7 +466,7 @@ fn send(ctx: &mut Ctx<ByLeader>, to: To, message: Message) {
 /// a counter tells how many were. A user that can do better takes [`spawn_with_state`].
 pub fn spawn(
     host: &impl Host,
-    configuration: Configuration,
+    settings: OrderSettings,
     links: &impl Links,
     detector: &Subscribe<Trust>,
     up: Addr<Deliver>,
@@ -474,9 +474,9 @@ pub fn spawn(
     let delivered = Addr::new(move |indication| match indication {
         Indication::Deliver(indication) => up.send(indication),
         // Nobody gives a state, and nobody is ever replaced.
-        Indication::Configuration(_) | Indication::StateWanted { .. } | Indication::Restore(_) => {}
+        Indication::Epoch(_) | Indication::StateWanted { .. } | Indication::Restore(_) => {}
     });
-    let algorithm = ByLeader::new(host, configuration);
+    let algorithm = ByLeader::new(host, settings);
     let adopt = Addr::nowhere();
     rejoining::start(host, algorithm, links, detector, adopt, delivered).with(Request::Broadcast)
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// How much is under way at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct OrderSettings {
     /// Instances in which a process has proposed and that are not applied yet. At least 1.
     pub instances: u64,
     /// Own batches that have not come back to their origin yet; requests beyond them wait, and travel
@@ -38,9 +38,9 @@ pub enum Acceptances {
     WhoNeedsThem,
 }
 
-impl Default for Configuration {
+impl Default for OrderSettings {
     fn default() -> Self {
-        Configuration {
+        OrderSettings {
             instances: 4,
             batches: 4,
             batch_bytes: 256 * 1024,
@@ -68,7 +68,7 @@ impl Cut {
         self.0.values().max().copied().unwrap_or(0)
     }
 
-    /// Whether it puts a newcomer in its slot: an origin without batches.
+    /// Whether it puts a newcomer in its seat: an origin without batches.
     pub(crate) fn replaces(&self) -> bool {
         self.0.values().any(|up_to| *up_to == 0)
     }
@@ -96,11 +96,11 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) fn new(configuration: &Configuration) -> Self {
+    pub(crate) fn new(settings: &OrderSettings) -> Self {
         Outgoing {
-            batches: configuration.batches,
-            batch_bytes: configuration.batch_bytes,
-            bytes_under_way: configuration.bytes_under_way,
+            batches: settings.batches,
+            batch_bytes: settings.batch_bytes,
+            bytes_under_way: settings.bytes_under_way,
             waiting: VecDeque::new(),
             under_way: VecDeque::new(),
             returned: 0,

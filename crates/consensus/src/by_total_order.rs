@@ -99,7 +99,7 @@ impl Algorithm for ByTotalOrder {
                 Restore::Whole => self.upon_state(ctx),
             },
             // Nobody comes back.
-            Event::Order(Indication::Configuration(_)) => {}
+            Event::Order(Indication::Epoch(_)) => {}
         }
     }
 }

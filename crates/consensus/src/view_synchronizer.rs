@@ -32,14 +32,14 @@ use std::time::Duration;
 
 /// How long views last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct ViewSettings {
     /// View v lasts v times as long as this.
     pub unit: Duration,
 }
 
-impl Default for Configuration {
+impl Default for ViewSettings {
     fn default() -> Self {
-        Configuration {
+        ViewSettings {
             unit: Duration::from_millis(50),
         }
     }
@@ -47,7 +47,7 @@ impl Default for Configuration {
 
 /// View synchronisation, at one process.
 pub struct ViewSynchronizer {
-    configuration: Configuration,
+    settings: ViewSettings,
     /// No view lasts longer: only tests say so.
     longest: Duration,
     view: u64,
@@ -85,9 +85,9 @@ impl Algorithm for ViewSynchronizer {
 
 impl ViewSynchronizer {
     /// The algorithm, before its first view.
-    pub fn new(configuration: Configuration) -> Self {
+    pub fn new(settings: ViewSettings) -> Self {
         ViewSynchronizer {
-            configuration,
+            settings,
             longest: Duration::MAX,
             view: 0,
             subscribers: Vec::new(),
@@ -104,24 +104,24 @@ impl ViewSynchronizer {
 
     fn lasts(&self) -> Duration {
         let times = u32::try_from(self.view).unwrap_or(u32::MAX);
-        let lasts = self.configuration.unit.saturating_mul(times);
+        let lasts = self.settings.unit.saturating_mul(times);
         lasts.min(self.longest)
     }
 }
 
 /// Starts view synchronisation.
-pub fn spawn(host: &impl Host, configuration: Configuration) -> Views {
-    let (entered, catch_up) = spawn_as(host, ViewSynchronizer::new(configuration));
+pub fn spawn(host: &impl Host, settings: ViewSettings) -> Views {
+    let (entered, catch_up) = spawn_as(host, ViewSynchronizer::new(settings));
     Views { entered, catch_up }
 }
 
 /// Starts view synchronisation by a clock that runs at the speed of the process's rank, so that processes
 /// drift apart. Only tests and demonstrations run it.
 #[cfg(any(test, feature = "mutants"))]
-pub fn spawn_mutant<H: Host>(host: &H, configuration: Configuration) -> Views {
+pub fn spawn_mutant<H: Host>(host: &H, settings: ViewSettings) -> Views {
     let rank = u32::try_from(host.me().rank()).unwrap_or(u32::MAX);
-    let unit = configuration.unit.saturating_mul(rank);
-    spawn(host, Configuration { unit })
+    let unit = settings.unit.saturating_mul(rank);
+    spawn(host, ViewSettings { unit })
 }
 
 #[cfg(test)]

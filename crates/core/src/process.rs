@@ -5,7 +5,7 @@ use std::fmt;
 /// The largest membership: sets of processes are bit sets of this many bits.
 pub const MAXIMUM_PROCESSES: usize = 128;
 
-/// A slot of the membership, named by its rank: 1 … n, as in the literature.
+/// A seat of the membership, named by its rank: 1 … n, as in the literature.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessId(u8);
 

@@ -83,8 +83,8 @@ pub fn encode(message: &impl Wire) -> Bytes {
 /// first test would show) leaves nothing behind, and is refused by every receiver.
 pub fn put_head(head: &impl Serialize, out: &mut BytesMut) {
     let before = out.len();
-    let configuration = bincode::config::standard();
-    let written = bincode::serde::encode_into_std_write(head, &mut out.writer(), configuration);
+    let format = bincode::config::standard();
+    let written = bincode::serde::encode_into_std_write(head, &mut out.writer(), format);
     debug_assert!(written.is_ok(), "a head that the codec does not support");
     if written.is_err() {
         out.truncate(before);
@@ -119,8 +119,8 @@ fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), Undecoda
 fn decode_within<T: DeserializeOwned, const MOST: usize>(
     bytes: &[u8],
 ) -> Result<(T, usize), Undecodable> {
-    let configuration = bincode::config::standard().with_limit::<MOST>();
-    bincode::serde::decode_from_slice(bytes, configuration).map_err(|_| Undecodable)
+    let format = bincode::config::standard().with_limit::<MOST>();
+    bincode::serde::decode_from_slice(bytes, format).map_err(|_| Undecodable)
 }
 
 /// Values of users, which are payloads, are limited with this: the longest message of a link.
@@ -137,8 +137,8 @@ pub struct Unencodable;
 /// When the codec does not support the type: untagged or flattened enums, for example.
 pub fn encode_value(value: &impl Serialize) -> Result<Bytes, Unencodable> {
     let mut out = BytesMut::with_capacity(64);
-    let configuration = bincode::config::standard();
-    bincode::serde::encode_into_std_write(value, &mut (&mut out).writer(), configuration)
+    let format = bincode::config::standard();
+    bincode::serde::encode_into_std_write(value, &mut (&mut out).writer(), format)
         .map_err(|_| Unencodable)?;
     Ok(out.freeze())
 }
@@ -148,8 +148,8 @@ pub fn encode_value(value: &impl Serialize) -> Result<Bytes, Unencodable> {
 /// # Errors
 /// When the bytes are not exactly one value of this type, or it is longer than [`MAXIMUM_VALUE`].
 pub fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Undecodable> {
-    let configuration = bincode::config::standard().with_limit::<MAXIMUM_VALUE>();
-    match bincode::serde::decode_from_slice(bytes, configuration) {
+    let format = bincode::config::standard().with_limit::<MAXIMUM_VALUE>();
+    match bincode::serde::decode_from_slice(bytes, format) {
         Ok((value, length)) if length == bytes.len() => Ok(value),
         Ok(_) | Err(_) => Err(Undecodable),
     }

@@ -54,7 +54,7 @@ const INSTANT: Duration = Duration::from_nanos(1);
 
 /// What is known of the system, and the silence that follows from it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct SynchronyBounds {
     interval: Duration,
     delay: Duration,
     losses: u32,
@@ -63,7 +63,7 @@ pub struct Configuration {
 
 /// A timeout that would report live processes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum BadConfiguration {
+pub enum BadBounds {
     /// Heartbeats without a pause.
     #[error("the interval between two heartbeats must be above 0")]
     NoInterval,
@@ -77,17 +77,17 @@ pub enum BadConfiguration {
     },
 }
 
-impl Configuration {
+impl SynchronyBounds {
     /// A heartbeat each `interval`, which is never lost and arrives within `delay`. The timeout is the
     /// shortest that is possible, their sum.
     ///
     /// # Errors
     /// When the interval is 0.
-    pub fn new(interval: Duration, delay: Duration) -> Result<Self, BadConfiguration> {
+    pub fn new(interval: Duration, delay: Duration) -> Result<Self, BadBounds> {
         if interval.is_zero() {
-            return Err(BadConfiguration::NoInterval);
+            return Err(BadBounds::NoInterval);
         }
-        Ok(Configuration {
+        Ok(SynchronyBounds {
             interval,
             delay,
             losses: 0,
@@ -107,10 +107,10 @@ impl Configuration {
     ///
     /// # Errors
     /// When it is shorter than a live process may be silent.
-    pub fn timeout(mut self, timeout: Duration) -> Result<Self, BadConfiguration> {
+    pub fn timeout(mut self, timeout: Duration) -> Result<Self, BadBounds> {
         let least = self.longest_silence();
         if timeout < least {
-            return Err(BadConfiguration::ShortTimeout { timeout, least });
+            return Err(BadBounds::ShortTimeout { timeout, least });
         }
         self.timeout = timeout;
         Ok(self)
@@ -124,11 +124,11 @@ impl Configuration {
     }
 }
 
-impl Default for Configuration {
+impl Default for SynchronyBounds {
     /// A heartbeat every 100 ms, which arrives within 400 ms: a timeout of 500 ms.
     fn default() -> Self {
         let (interval, delay) = (Duration::from_millis(100), Duration::from_millis(400));
-        Configuration {
+        SynchronyBounds {
             interval,
             delay,
             losses: 0,
@@ -191,11 +191,11 @@ impl Algorithm for ExcludeOnTimeout {
 
 impl ExcludeOnTimeout {
     /// A detector at `host`, which has reported nobody.
-    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+    pub fn new(host: &impl Host, bounds: SynchronyBounds) -> Self {
         let others = host.processes().others(host.me());
         ExcludeOnTimeout {
-            interval: configuration.interval,
-            timeout: configuration.timeout,
+            interval: bounds.interval,
+            timeout: bounds.timeout,
             last: others.iter().map(|p| (p, Time::ZERO)).collect(),
             crashed: ProcessSet::EMPTY,
             subscribers: Vec::new(),
@@ -269,21 +269,21 @@ impl ExcludeOnTimeout {
 /// Starts the detector of a process, over heartbeats.
 pub fn spawn(
     host: &impl Host,
-    configuration: Configuration,
+    bounds: SynchronyBounds,
     heartbeat: impl Layer<heartbeat::Port>,
 ) -> Subscribe<Crash> {
-    spawn_with_incarnations(host, configuration, heartbeat, &Addr::nowhere())
+    spawn_with_incarnations(host, bounds, heartbeat, &Addr::nowhere())
 }
 
 /// The same where processes that have crashed are started again, as the links report: a second start is
 /// the crash of the first.
 pub fn spawn_with_incarnations(
     host: &impl Host,
-    configuration: Configuration,
+    bounds: SynchronyBounds,
     heartbeat: impl Layer<heartbeat::Port>,
     links: &Subscribe<Status>,
 ) -> Subscribe<Crash> {
-    let algorithm = ExcludeOnTimeout::new(host, configuration);
+    let algorithm = ExcludeOnTimeout::new(host, bounds);
     spawn_as(host, algorithm, links, heartbeat)
 }
 

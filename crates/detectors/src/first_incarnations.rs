@@ -6,7 +6,7 @@
 //!   sign of life of the one before it.
 //!
 //! # Assumes
-//! ◇P of whatever answers in a slot, and links that report replacements.
+//! ◇P of whatever answers in a seat, and links that report replacements.
 //!
 //! # Cost
 //! No message. Memory O(n).

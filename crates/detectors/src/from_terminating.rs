@@ -46,7 +46,7 @@ use std::time::Duration;
 
 /// How often a process broadcasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct Interval {
     interval: Duration,
 }
 
@@ -55,7 +55,7 @@ pub struct Configuration {
 #[error("the interval between a delivery and the next broadcast must be above 0")]
 pub struct NoInterval;
 
-impl Configuration {
+impl Interval {
     /// The next broadcast leaves this long after the delivery of the last.
     ///
     /// # Errors
@@ -63,15 +63,15 @@ impl Configuration {
     pub fn new(interval: Duration) -> Result<Self, NoInterval> {
         match interval {
             Duration::ZERO => Err(NoInterval),
-            interval => Ok(Configuration { interval }),
+            interval => Ok(Interval { interval }),
         }
     }
 }
 
-impl Default for Configuration {
+impl Default for Interval {
     /// A second: it delays no report over a broadcast that stands on P.
     fn default() -> Self {
-        Configuration {
+        Interval {
             interval: Duration::from_secs(1),
         }
     }
@@ -91,7 +91,7 @@ ports! {
     timer Tick;
 
     /// Starts the detector of a process, over terminating reliable broadcast.
-    pub fn spawn(host, configuration: Configuration) = FromTerminating::new(host, configuration);
+    pub fn spawn(host, interval: Interval) = FromTerminating::new(host, interval);
 }
 
 impl Algorithm for FromTerminating {
@@ -113,10 +113,10 @@ impl Algorithm for FromTerminating {
 
 impl FromTerminating {
     /// A detector at `host`, which has reported nobody.
-    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+    pub fn new(host: &impl Host, interval: Interval) -> Self {
         FromTerminating {
             me: host.me(),
-            interval: configuration.interval,
+            interval: interval.interval,
             crashed: ProcessSet::EMPTY,
             subscribers: Vec::new(),
         }

@@ -93,7 +93,7 @@ const FAREWELLS: u32 = 3;
 
 /// When to speak, and how long to wait for others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct DetectorSettings {
     /// Between two heartbeats. Not 0.
     pub interval: Duration,
     /// F0: the silence after which a process is suspected, before it was ever suspected by mistake.
@@ -101,9 +101,9 @@ pub struct Configuration {
     pub timeout: Duration,
 }
 
-impl Default for Configuration {
+impl Default for DetectorSettings {
     fn default() -> Self {
-        Configuration {
+        DetectorSettings {
             interval: Duration::from_millis(100),
             timeout: Duration::from_millis(500),
         }
@@ -214,21 +214,21 @@ impl Algorithm for IncreasingTimeout {
 
 impl IncreasingTimeout {
     /// A detector at `host`, which suspects nobody.
-    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+    pub fn new(host: &impl Host, settings: DetectorSettings) -> Self {
         let peer = |p| {
             (
                 p,
                 Peer {
                     last: Time::ZERO,
-                    allowance: Allowance::new(configuration.timeout, Time::ZERO),
+                    allowance: Allowance::new(settings.timeout, Time::ZERO),
                     incarnation: None,
                     said: None,
                 },
             )
         };
         IncreasingTimeout {
-            interval: configuration.interval,
-            timeout: configuration.timeout,
+            interval: settings.interval,
+            timeout: settings.timeout,
             processes: *host.processes(),
             me: host.me(),
             peers: host
@@ -516,21 +516,21 @@ pub struct Detector {
 /// Starts the detector of a process, over heartbeats.
 pub fn spawn(
     host: &impl Host,
-    configuration: Configuration,
+    settings: DetectorSettings,
     heartbeat: impl Layer<heartbeat::Port>,
 ) -> Detector {
-    spawn_with_incarnations(host, configuration, heartbeat, &Addr::nowhere())
+    spawn_with_incarnations(host, settings, heartbeat, &Addr::nowhere())
 }
 
 /// The same where processes that have crashed come back as new incarnations, as the links report: each of
 /// them begins with the first timeout.
 pub fn spawn_with_incarnations(
     host: &impl Host,
-    configuration: Configuration,
+    settings: DetectorSettings,
     heartbeat: impl Layer<heartbeat::Port>,
     links: &Subscribe<Status>,
 ) -> Detector {
-    let algorithm = IncreasingTimeout::new(host, configuration);
+    let algorithm = IncreasingTimeout::new(host, settings);
     start(host, algorithm, links, heartbeat)
 }
 

@@ -250,7 +250,7 @@ pub struct Mutant {
 /// An algorithm.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Algorithm {
-    /// The name by which commands and configurations choose it.
+    /// The name by which commands and settings choose it.
     pub name: &'static str,
     /// What it does over a gap.
     #[serde(skip)]

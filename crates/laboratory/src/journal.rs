@@ -42,7 +42,7 @@ impl Journal {
                 journal.append(p, &deliver);
                 up.send(deliver);
             }
-            Indication::Configuration(_) => {}
+            Indication::Epoch(_) => {}
             Indication::StateWanted { ticket } => {
                 let view = View::of_bytes(journal.state(p));
                 if let Some(door) = answer.get() {

@@ -15,7 +15,7 @@ use quorate_abstractions::{
 use quorate_broadcast::by_leader::Acceptances;
 use quorate_core::{Addr, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire};
 use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
-use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
+use quorate_links::perfect::{Admission, LinkSettings, PerfectLinks};
 use quorate_sim::{IdealLinks, Oracle, SimHost, World};
 use std::{sync::Arc, time::Duration};
 
@@ -184,9 +184,9 @@ impl Below {
     }
 
     /// How the real links are set up.
-    fn links(&self) -> Configuration {
+    fn links(&self) -> LinkSettings {
         let usual = crash_stop();
-        Configuration {
+        LinkSettings {
             admission: if self.restarts {
                 Admission::RestartSafe
             } else {
@@ -201,17 +201,17 @@ impl Below {
 
 /// The real perfect link where nobody is ever started again, and whoever crashes may do so before
 /// anybody has met it.
-pub fn crash_stop() -> Configuration {
-    Configuration {
+pub fn crash_stop() -> LinkSettings {
+    LinkSettings {
         admission: Admission::CrashStop,
-        ..Configuration::default()
+        ..LinkSettings::default()
     }
 }
 
 /// What the real P knows of the simulated network: a heartbeat each 100 milliseconds arrives within 400,
 /// and no more than so many in a row are lost to chance and to cuts.
-pub fn synchronous() -> exclude_on_timeout::Configuration {
-    exclude_on_timeout::Configuration::default().losses(24)
+pub fn synchronous() -> exclude_on_timeout::SynchronyBounds {
+    exclude_on_timeout::SynchronyBounds::default().losses(24)
 }
 
 /// The failure detector of a site.
@@ -273,7 +273,7 @@ impl<'w> Site<'w> {
             Detector::Perfect => Supplied::Perfect(world.perfect(p, below.delay)),
             Detector::EventuallyPerfect if real => Supplied::Measured(increasing_timeout::spawn(
                 &host.at("detector"),
-                increasing_timeout::Configuration::default(),
+                increasing_timeout::DetectorSettings::default(),
                 site.heartbeat(),
             )),
             Detector::EventuallyPerfect => {

@@ -17,7 +17,7 @@ use quorate_laboratory::{
     algorithms,
     site::{Action, Below, Door, Operation, Proposal, Site},
 };
-use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use quorate_sim::{Timed, World};
 use quorate_stacks::stack;
 use std::{
@@ -154,7 +154,7 @@ fn perfect_link(messages: u64) {
         world.processes().nth(1).unwrap(),
     );
     for p in [p1, p2] {
-        let links = PerfectLinks::new(&world.host(p).at("link"), Configuration::default());
+        let links = PerfectLinks::new(&world.host(p).at("link"), LinkSettings::default());
         let received = client.clone();
         let up = world.application_with(p, move |Seen, _| received.lock().unwrap().deliver(1));
         let door: Addr<link::Send<Bytes>> = links

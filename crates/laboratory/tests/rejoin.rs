@@ -1,4 +1,4 @@
-//! Processes that come back without their memory, and are put in their slots again: the leader-driven
+//! Processes that come back without their memory, and are put in their seats again: the leader-driven
 //! total order, over real links and detectors.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -12,7 +12,7 @@ use quorate_abstractions::{
 use quorate_broadcast::by_leader;
 use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId, Time, wire};
 use quorate_detectors::{increasing_timeout, lowest_rank};
-use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
+use quorate_links::perfect::{Admission, LinkSettings, PerfectLinks};
 use quorate_sim::{SimHost, Timed, World};
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ const fn at(milliseconds: u64) -> Time {
 #[derive(Default)]
 struct Log {
     payloads: Vec<Bytes>,
-    configuration: u64,
+    epoch: u64,
     states: usize,
     /// What has come of a state.
     restored: BytesMut,
@@ -54,7 +54,7 @@ fn user(log: Arc<Mutex<Log>>, requests: Arc<OnceLock<Addr<Request>>>) -> Addr<In
         let mut log = log.lock().unwrap();
         match indication {
             Indication::Deliver(deliver) => log.payloads.extend(deliver.payloads),
-            Indication::Configuration(configuration) => log.configuration = configuration.number,
+            Indication::Epoch(epoch) => log.epoch = epoch.number,
             Indication::StateWanted { ticket } => {
                 let mut state = BytesMut::new();
                 wire::put_batch(&log.payloads, &mut state);
@@ -74,19 +74,19 @@ fn user(log: Arc<Mutex<Log>>, requests: Arc<OnceLock<Addr<Request>>>) -> Addr<In
 }
 
 fn start(host: &SimHost, edge: Addr<Transmit>) -> Start {
-    let configuration = Configuration {
+    let settings = LinkSettings {
         rejoin: Some("order".to_owned()),
-        ..Configuration::default()
+        ..LinkSettings::default()
     };
-    let links = PerfectLinks::new(host, configuration);
+    let links = PerfectLinks::new(host, settings);
     let heartbeat = |up| links.heartbeat(up);
-    let detection = increasing_timeout::Configuration::default();
+    let detection = increasing_timeout::DetectorSettings::default();
     let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
     let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
     let (log, door) = (Arc::<Mutex<Log>>::default(), Arc::new(OnceLock::new()));
     let requests = by_leader::spawn_reconfigurable(
         &host.at("order"),
-        by_leader::Configuration::default(),
+        by_leader::OrderSettings::default(),
         &links.at("order"),
         &leader,
         links.adopt(),
@@ -226,7 +226,7 @@ impl Run {
         let (run, longest) = self.check_safety(what);
         for (starts, rank) in run.starts.iter().zip(1..) {
             let live = starts.last().unwrap().log.lock().unwrap();
-            let standing = (live.configuration, live.states);
+            let standing = (live.epoch, live.states);
             assert_eq!(
                 live.payloads.len(),
                 longest.len(),
@@ -259,7 +259,7 @@ fn whoever_comes_back_gets_the_state_and_counts_towards_the_quorum() {
         ];
         let run = run(3, 1, 0.0, &restarts, 12_000).check(&format!("p{rank}"));
         let second = run.starts[rank - 1][1].log.lock().unwrap();
-        assert_eq!((second.states, second.configuration), (1, 2));
+        assert_eq!((second.states, second.epoch), (1, 2));
     }
 }
 
@@ -278,7 +278,7 @@ fn every_process_restarts_in_turn_again_and_again() {
         let end = 3000 + 5000 * restarts.len() as u64;
         let run = run(n, seed, loss, &restarts, end).check(&format!("seed {seed}"));
         let last = run.starts[0].last().unwrap().log.lock().unwrap();
-        assert_eq!(last.configuration, 2 * n as u64, "seed {seed}");
+        assert_eq!(last.epoch, 2 * n as u64, "seed {seed}");
     }
 }
 

@@ -18,7 +18,7 @@ use quorate_core::{
     wire::{self, Wire},
 };
 use quorate_detectors::{increasing_timeout, lowest_rank};
-use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use quorate_membership::primary::{self, Agreed, Ordered, put_proposal};
 use quorate_sim::{Crash, SimHost, Timed, World};
 use std::{
@@ -107,7 +107,7 @@ fn order(
                     }
                 }
             }
-            Indication::Configuration(_) => {}
+            Indication::Epoch(_) => {}
             Indication::StateWanted { ticket } => {
                 let view = reconfigurable::View::of_bytes(wire::encode(agreed));
                 let request = Request::State { ticket, view };
@@ -123,7 +123,7 @@ fn order(
     });
     let requests = by_leader::spawn_reconfigurable(
         &host.at("order"),
-        by_leader::Configuration::default(),
+        by_leader::OrderSettings::default(),
         &links.at("order"),
         leader,
         links.adopt(),
@@ -138,15 +138,15 @@ fn order(
 
 fn wire_up(world: &World, me: ProcessId, joins: bool) -> Start {
     let host = world.host(me);
-    let configuration = Configuration {
+    let settings = LinkSettings {
         rejoin: Some("order".to_owned()),
-        ..Configuration::default()
+        ..LinkSettings::default()
     };
-    let links = PerfectLinks::new(&host, configuration);
+    let links = PerfectLinks::new(&host, settings);
     let heartbeat = |up| links.heartbeat(up);
     let detector = increasing_timeout::spawn_with_incarnations(
         &host.at("detector"),
-        increasing_timeout::Configuration::default(),
+        increasing_timeout::DetectorSettings::default(),
         heartbeat,
         &links.status(),
     );

@@ -8,7 +8,7 @@ use quorate_abstractions::{
 use quorate_broadcast::by_consensus;
 use quorate_core::{Addr, Host, Incarnation, ProcessId, ProcessSet, Time};
 use quorate_detectors::increasing_timeout;
-use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
+use quorate_links::perfect::{Admission, LinkSettings, PerfectLinks};
 use quorate_sim::{SimHost, Timed, World, properties};
 use quorate_stacks::stack;
 use std::{
@@ -39,15 +39,15 @@ struct Start {
 
 /// The whole stack of one start of a process, on an edge that is shared with its other starts.
 fn start(host: &SimHost, admission: Admission, edge: Addr<Transmit>, up: Addr<Deliver>) -> Start {
-    let configuration = Configuration {
+    let settings = LinkSettings {
         admission,
-        ..Configuration::default()
+        ..LinkSettings::default()
     };
-    let links = PerfectLinks::new(host, configuration);
+    let links = PerfectLinks::new(host, settings);
     let heartbeat = |up| links.heartbeat(up);
-    let detection = increasing_timeout::Configuration::default();
+    let detection = increasing_timeout::DetectorSettings::default();
     let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
-    let order = by_consensus::Configuration::default();
+    let order = by_consensus::OrderSettings::default();
     let broadcast = stack::total_order(host, &links, &detector.suspicions, order, up);
     let alive = Arc::new(AtomicBool::new(false));
     let way = alive.clone();

@@ -91,8 +91,8 @@ fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
     for q in world.processes() {
         let host = world.host(q);
         let heartbeat = |up| world.heartbeat(q, up);
-        let configuration = increasing_timeout::Configuration::default();
-        let detector = increasing_timeout::spawn(&host.at("detector"), configuration, heartbeat);
+        let settings = increasing_timeout::DetectorSettings::default();
+        let detector = increasing_timeout::spawn(&host.at("detector"), settings, heartbeat);
         let leader = trusting(&host.at("leader"), &detector);
         let door = Arc::<OnceLock<Addr<Broadcast>>>::default();
         let (again, counted) = (door.clone(), tally.clone());
@@ -112,7 +112,7 @@ fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
         };
         let requests = by_leader::spawn(
             &order,
-            by_leader::Configuration::default(),
+            by_leader::OrderSettings::default(),
             &counting,
             &leader,
             up,

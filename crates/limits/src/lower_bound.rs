@@ -188,9 +188,9 @@ type Message = generalized::Message<Vector>;
 fn wire(world: &World, q: ProcessId, quorums: Quorums) -> Addr<Propose<FourPoint>> {
     let (host, links) = (world.host(q).at("agreement"), world.links(q).at("access"));
     let (below, beneath) = (host.at("snapshot"), host.at("access"));
-    let configuration = generalized::Configuration {
+    let settings = generalized::AccessSettings {
         period: PERIOD,
-        ..generalized::Configuration::default()
+        ..generalized::AccessSettings::default()
     };
     let access = |up: Addr<quorum_access::Indication<Vector>>| {
         let lane = links.lane();
@@ -199,7 +199,7 @@ fn wire(world: &World, q: ProcessId, quorums: Quorums) -> Addr<Propose<FourPoint
             quorate_core::Layer::attach(direct(lane), up)
         };
         let initial = Vector::default();
-        generalized::spawn(&beneath, configuration, quorums, initial, straight, up)
+        generalized::spawn(&beneath, settings, quorums, initial, straight, up)
     };
     let snapshot =
         |up: Addr<snapshot::Indication>| snapshot_by_quorum_access::spawn(&below, access, up);

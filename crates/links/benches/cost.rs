@@ -13,7 +13,7 @@ use quorate_core::{
     actor::{Actor, Unwatched, join},
     mailbox::Schedule,
 };
-use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use std::{
     sync::{
         Arc, Mutex,
@@ -31,7 +31,7 @@ fn main() {
 
 #[divan::bench(args = [64, 1024])]
 fn datagrams(bencher: divan::Bencher, length: usize) {
-    bench(bencher, length, Configuration::default());
+    bench(bencher, length, LinkSettings::default());
 }
 
 #[divan::bench(args = [64, 1024])]
@@ -40,9 +40,9 @@ fn large_datagrams(bencher: divan::Bencher, length: usize) {
     bench(
         bencher,
         length,
-        Configuration {
+        LinkSettings {
             datagram,
-            ..Configuration::default()
+            ..LinkSettings::default()
         },
     );
 }
@@ -53,16 +53,16 @@ fn stream(bencher: divan::Bencher, length: usize) {
     bench(
         bencher,
         length,
-        Configuration {
+        LinkSettings {
             datagram,
             stream,
-            ..Configuration::default()
+            ..LinkSettings::default()
         },
     );
 }
 
-fn bench(bencher: divan::Bencher, length: usize, configuration: Configuration) {
-    let mut pair = Pair::new(&configuration);
+fn bench(bencher: divan::Bencher, length: usize, settings: LinkSettings) {
+    let mut pair = Pair::new(&settings);
     let message = Bytes::from(vec![7; length]);
     bencher
         .counter(divan::counter::ItemsCount::new(BATCH))
@@ -126,7 +126,7 @@ struct End {
 }
 
 impl End {
-    fn new(rank: usize, configuration: &Configuration) -> End {
+    fn new(rank: usize, settings: &LinkSettings) -> End {
         let host = BenchHost {
             me: ProcessId::from_rank(rank).unwrap(),
             processes: Membership::of_size(2).unwrap(),
@@ -134,7 +134,7 @@ impl End {
             path: Name::root(),
             actors: Arc::default(),
         };
-        let links = PerfectLinks::new(&host, configuration.clone());
+        let links = PerfectLinks::new(&host, settings.clone());
         let delivered: Arc<AtomicU64> = Arc::default();
         let count = delivered.clone();
         let up = Addr::new(move |deliver: Deliver<Bytes>| {
@@ -179,8 +179,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(configuration: &Configuration) -> Pair {
-        let ends = [End::new(1, configuration), End::new(2, configuration)];
+    fn new(settings: &LinkSettings) -> Pair {
+        let ends = [End::new(1, settings), End::new(2, settings)];
         let mut pair = Pair {
             ends,
             now: Time::ZERO,

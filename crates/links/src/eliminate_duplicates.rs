@@ -166,7 +166,7 @@ pub enum Effect {
 pub struct EliminateDuplicates {
     me: ProcessId,
     processes: Membership,
-    /// By slot; the entry of this process is not used.
+    /// By seat; the entry of this process is not used.
     peers: Vec<Peer>,
 }
 

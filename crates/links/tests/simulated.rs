@@ -8,7 +8,7 @@ use quorate_abstractions::{
     link::{Deliver, Links, Send, Status, To},
 };
 use quorate_core::{Addr, Observation, Observe, ProcessId, Time};
-use quorate_links::perfect::{Admission, Configuration, PerfectLinks};
+use quorate_links::perfect::{Admission, LinkSettings, PerfectLinks};
 use quorate_sim::{
     Adversary, Crash, Random, Report, SimHost, Timed, World,
     properties::{Channel, fair_loss, first_in_first_out, perfect_links},
@@ -56,12 +56,12 @@ fn world_over(
         .maximum_time(ms(3_600_000))
         .settle(Duration::from_secs(6));
     for me in world.processes() {
-        let configuration = Configuration {
+        let settings = LinkSettings {
             admission: Admission::CrashStop,
             stream,
-            ..Configuration::default()
+            ..LinkSettings::default()
         };
-        let links: PerfectLinks<SimHost> = PerfectLinks::new(&world.host(me), configuration);
+        let links: PerfectLinks<SimHost> = PerfectLinks::new(&world.host(me), settings);
         let application = world.application::<Arrived>(me);
         let up = application.with(|_: Deliver<Bytes>| Arrived);
         let lane = links.at("lane").open(up);
@@ -186,11 +186,11 @@ fn a_fair_loss_lane_works_in_one_direction_for_ever() {
             .maximum_time(ms(3_600_000));
         let arrived = Arc::new(AtomicU64::new(0));
         for me in world.processes() {
-            let configuration = Configuration {
+            let settings = LinkSettings {
                 queue_limit: 10_000,
-                ..Configuration::default()
+                ..LinkSettings::default()
             };
-            let links: PerfectLinks<SimHost> = PerfectLinks::new(&world.host(me), configuration);
+            let links: PerfectLinks<SimHost> = PerfectLinks::new(&world.host(me), settings);
             let count = arrived.clone();
             let up = Addr::new(move |Deliver { from, .. }: Deliver<Bytes>| {
                 assert_eq!((from, me), (p(1), p(2)));

@@ -142,13 +142,13 @@ impl Link {
 
 impl TotalOrder {
     fn run(self) -> Result<()> {
-        let mut configuration = by_leader::Configuration::default();
+        let mut settings = by_leader::OrderSettings::default();
         if self.tune > 0 {
-            configuration.instances = self.tune;
-            configuration.batches = self.tune;
+            settings.instances = self.tune;
+            settings.batches = self.tune;
         }
         if let Some(bytes) = self.batch_bytes {
-            configuration.batch_bytes = bytes;
+            settings.batch_bytes = bytes;
         }
         let outcome = total_order::run(total_order::Run {
             n: self.n,
@@ -161,7 +161,7 @@ impl TotalOrder {
                 datagram: self.datagram,
             },
             algorithm: self.algorithm.parse::<Broadcast>()?,
-            configuration,
+            settings,
             counts: self.counts,
         })?;
         println!("{}", serde_json::to_string(&outcome)?);

@@ -17,7 +17,7 @@ mod schedule;
 mod slow;
 mod transfer;
 
-use crate::configuration::Transport;
+use crate::settings::Transport;
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use group::Group;

@@ -16,7 +16,7 @@ use scenario::Scenario;
 use std::{io::IsTerminal, time::Duration};
 use verdict::Verdict;
 
-use crate::configuration::Transport;
+use crate::settings::Transport;
 
 const REPLICAS: usize = 5;
 const CLIENTS: usize = 3;

@@ -1,5 +1,5 @@
 //! The log: one line an event, on standard error.
-use crate::configuration::LogFormat;
+use crate::settings::LogFormat;
 use anyhow::{Context, Result};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;

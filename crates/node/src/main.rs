@@ -3,7 +3,7 @@ mod agreements;
 mod algorithms;
 mod bench;
 mod chaos;
-mod configuration;
+mod settings;
 mod demo;
 mod http;
 mod logging;
@@ -51,7 +51,7 @@ enum Command {
     Registers(registers::Registers),
     /// Decides whether there are quorums for failures of processes and of channels in one direction.
     Quorums(quorums::Quorums),
-    /// Prints who holds each slot of the cluster.
+    /// Prints who holds each seat of the cluster.
     Members(members::Members),
     /// Prints the present view, or every one as it comes.
     Views(members::Views),

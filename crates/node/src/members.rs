@@ -1,11 +1,11 @@
-//! `quorate members` and `quorate views`: who holds the slots, and how that changes.
+//! `quorate members` and `quorate views`: who holds the seats, and how that changes.
 use crate::{http, status};
 use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 use std::{fmt::Write, net::SocketAddr};
 
-/// Prints who holds each slot of the cluster, as one replica sees it.
+/// Prints who holds each seat of the cluster, as one replica sees it.
 #[derive(Args, Debug)]
 pub struct Members {
     /// The replica's admin address.
@@ -17,7 +17,7 @@ pub struct Members {
 }
 
 impl Members {
-    /// Prints a line a slot.
+    /// Prints a line a seat.
     pub fn run(self) -> Result<()> {
         let answer = http::get_json(status::reachable(self.admin), "/members")?;
         if self.json {
@@ -40,7 +40,7 @@ fn text(value: &Value) -> String {
 fn table(answer: &Value) -> String {
     let mut table = format!(
         "{:<5} {:<21} {:<17} {:>11}  standing\n",
-        "slot", "address", "incarnation", "held before"
+        "seat", "address", "incarnation", "held before"
     );
     for member in answer["members"].as_array().into_iter().flatten() {
         let leader = if member["leader"] == true {
@@ -51,7 +51,7 @@ fn table(answer: &Value) -> String {
         let _ = writeln!(
             table,
             "{:<5} {:<21} {:<17} {:>11}  {}{leader}",
-            format!("p{}", text(&member["slot"])),
+            format!("p{}", text(&member["seat"])),
             text(&member["address"]),
             text(&member["incarnation"]),
             text(&member["held_before"]),
@@ -61,7 +61,7 @@ fn table(answer: &Value) -> String {
     table
 }
 
-/// Prints the present view: the configuration, who leads, and who is suspected.
+/// Prints the present view: the epoch, who leads, and who is suspected.
 #[derive(Args, Debug)]
 pub struct Views {
     /// The replica's admin address.
@@ -101,9 +101,9 @@ fn line(view: &Value) -> String {
     if let Some(missed) = view["missed"].as_u64() {
         return format!("… {missed} views were missed");
     }
-    let mut line = format!("configuration {}:", text(&view["configuration"]));
+    let mut line = format!("epoch {}:", text(&view["epoch"]));
     for member in view["members"].as_array().into_iter().flatten() {
-        let _ = write!(line, " p{}", text(&member["slot"]));
+        let _ = write!(line, " p{}", text(&member["seat"]));
         if let Some(before @ 1..) = member["held_before"].as_u64() {
             let _ = write!(line, "#{before}");
         }

@@ -9,7 +9,7 @@ pub mod unwritten;
 mod view;
 
 use crate::{
-    configuration::{Configuration, Consistency, Source},
+    settings::{NodeSettings, Consistency, Source},
     logging, resp,
 };
 use admin::{Admin, Agreements, Memory};
@@ -54,16 +54,16 @@ const DISPLACED: u8 = 3;
 
 /// Runs a replica until a signal stops it, or another start takes its seat over.
 pub fn run(node: Node) -> Result<ExitCode> {
-    let configuration = node.source.load()?;
-    logging::start(&configuration.log, configuration.log_format)?;
+    let settings = node.source.load()?;
+    logging::start(&settings.log, settings.log_format)?;
     // Clients and HTTP share one thread; the protocol has its own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let served = runtime.block_on(async {
-        let doors = open(&configuration, node.stop_at_end_of_input).await?;
-        serve(configuration, doors).await
+        let doors = open(&settings, node.stop_at_end_of_input).await?;
+        serve(settings, doors).await
     });
     // A name may still be being looked up, for as long as the operating system likes.
     runtime.shutdown_background();
@@ -87,13 +87,13 @@ struct Doors {
 }
 
 /// Opens the doors.
-async fn open(configuration: &Configuration, stop_at_end_of_input: bool) -> Result<Doors> {
+async fn open(settings: &NodeSettings, stop_at_end_of_input: bool) -> Result<Doors> {
     let stop = stop_signal()?;
     if stop_at_end_of_input {
         watch_input(stop.clone());
     }
-    let clients = listen(configuration.client, "clients (`client`)").await?;
-    let http = listen(configuration.admin, "HTTP (`admin`)").await?;
+    let clients = listen(settings.client, "clients (`client`)").await?;
+    let http = listen(settings.admin, "HTTP (`admin`)").await?;
     Ok(Doors {
         stop,
         clients,
@@ -101,19 +101,19 @@ async fn open(configuration: &Configuration, stop_at_end_of_input: bool) -> Resu
     })
 }
 
-async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
+async fn serve(settings: NodeSettings, doors: Doors) -> Result<ExitCode> {
     let Doors {
         stop,
         clients,
         http,
     } = doors;
-    let (builder, modules) = modules::declare(&configuration)?;
+    let (builder, modules) = modules::declare(&settings)?;
     let node = builder.start().await.context("cannot start the node")?;
-    let view = View::of(&node, configuration.membership, configuration.deadline);
-    let (store, memory, agreements) = serving(&configuration, modules, &view);
+    let view = View::of(&node, settings.membership, settings.deadline);
+    let (store, memory, agreements) = serving(&settings, modules, &view);
     watch_outcomes(&store, &view);
     announce(
-        &configuration,
+        &settings,
         node.incarnation(),
         clients.local_addr()?,
         http.local_addr()?,
@@ -127,27 +127,27 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
         gauges: node.gauges(),
         identity: json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "cluster": configuration.cluster,
+            "cluster": settings.cluster,
             "incarnation": node.incarnation().to_string(),
-            "transport": configuration.transport.to_string(),
-            "consistency": configuration.consistency.to_string(),
+            "transport": settings.transport.to_string(),
+            "consistency": settings.consistency.to_string(),
             "stack": node.stack(),
         }),
         agreements,
-        peers: configuration.peers.clone().into(),
-        deadline: configuration.deadline,
-        faults: configuration.faults.then(|| node.faults().clone()),
+        peers: settings.peers.clone().into(),
+        deadline: settings.deadline,
+        faults: settings.faults.then(|| node.faults().clone()),
         recorder: node.recorder().cloned(),
-        membership: configuration.membership,
-        me: configuration.me,
+        membership: settings.membership,
+        me: settings.me,
     };
     let session = resp::Session {
         store,
-        deadline: configuration.deadline,
+        deadline: settings.deadline,
         info: info_text(admin.clone()),
         stall: resp::STALL,
-        idle: configuration.client_idle,
-        together: Together::new(configuration.client_memory),
+        idle: settings.client_idle,
+        together: Together::new(settings.client_memory),
     };
     let watched = admin.view.clone();
     let causes = admin.view.clone();
@@ -155,7 +155,7 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
     tokio::spawn(admin::serve(http, admin::router(admin)));
     let clients = tokio::spawn(resp::serve(
         clients,
-        doors::room_for_clients(configuration.connections, configuration.membership.n()),
+        doors::room_for_clients(settings.connections, settings.membership.n()),
         session,
         stop.clone(),
     ));
@@ -170,7 +170,7 @@ async fn serve(configuration: Configuration, doors: Doors) -> Result<ExitCode> {
         _ = node.ended() => return Err(why(&node).await),
     };
     info!("stopping: clients are told what became of their commands");
-    let patience = configuration.deadline + Duration::from_secs(1);
+    let patience = settings.deadline + Duration::from_secs(1);
     if timeout(patience, clients).await.is_err() {
         warn!("some clients were still reading their replies");
     }
@@ -193,11 +193,11 @@ async fn displaced(mut status: watch::Receiver<Snapshot>) {
 
 /// What clients and operators are served by.
 fn serving(
-    configuration: &Configuration,
+    settings: &NodeSettings,
     modules: Modules,
     view: &View,
 ) -> (Store, Memory, Agreements) {
-    let longest = if configuration.registers.carry_the_store() {
+    let longest = if settings.registers.carry_the_store() {
         STORE
     } else {
         MAXIMUM_BYTES
@@ -220,7 +220,7 @@ fn serving(
     let agreements = Agreements {
         consensus: modules.consensus,
         commit: modules.commit,
-        stack: configuration.stack.clone(),
+        stack: settings.stack.clone(),
     };
     (store, memory, agreements)
 }
@@ -281,21 +281,21 @@ async fn listen(address: SocketAddr, whom: &str) -> Result<TcpListener> {
 }
 
 fn announce(
-    configuration: &Configuration,
+    settings: &NodeSettings,
     incarnation: Incarnation,
     client: SocketAddr,
     admin: SocketAddr,
 ) {
-    let n = configuration.membership.n();
-    let (cluster, transport) = (&configuration.cluster, configuration.transport);
+    let n = settings.membership.n();
+    let (cluster, transport) = (&settings.cluster, settings.transport);
     info!(
         %incarnation,
         "p{} of {n} of the cluster `{cluster}` over {transport}: clients at {client}, HTTP at {admin}",
-        configuration.me.rank()
+        settings.me.rank()
     );
     // What the quorums of a file survive, the file says.
-    let by_file = configuration.consistency == Consistency::Register
-        && configuration.registers.carry_the_store();
+    let by_file = settings.consistency == Consistency::Register
+        && settings.registers.carry_the_store();
     if n > 1 && n.is_multiple_of(2) && !by_file {
         let fewer = match n - 1 {
             1 => "1 process does".to_owned(),
@@ -306,7 +306,7 @@ fn announce(
     if n == 1 {
         warn!("a single process: nothing is replicated, and a restart loses everything");
     }
-    if configuration.faults {
+    if settings.faults {
         warn!("fault injection is allowed: whoever reaches {admin} can cut this process off");
     }
 }

@@ -97,7 +97,7 @@ fn line(status: &Value) -> String {
     line
 }
 
-/// Disturbs a replica's network (where its configuration says `faults = true`).
+/// Disturbs a replica's network (where its settings say `faults = true`).
 #[derive(Args, Debug)]
 pub struct FaultSwitches {
     /// The replica's admin address.

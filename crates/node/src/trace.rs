@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 /// Collects what replicas have recorded, and draws it.
 ///
-/// They record where their configuration says `trace_records = N`.
+/// They record where their settings say `trace_records = N`.
 #[derive(Args, Debug)]
 pub struct Trace {
     /// The replicas' admin addresses, separated by commas, or repeated.

@@ -155,7 +155,7 @@ fn a_commit_is_what_all_vote_for_and_an_abort_what_one_refuses() {
 }
 
 #[test]
-fn consensus_and_commit_are_those_of_the_configuration() {
+fn consensus_and_commit_are_those_of_the_settings() {
     let propose_all = |nodes: &[Node], values: &[&str]| {
         std::thread::scope(|scope| {
             let asked: Vec<_> = nodes
@@ -290,8 +290,8 @@ fn members_and_views_show_who_leads_and_who_is_suspected() {
     let table = members();
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 4, "{table}");
-    for (slot, line) in (1..).zip(&lines[1..]) {
-        assert!(line.starts_with(&format!("p{slot} ")), "{table}");
+    for (seat, line) in (1..).zip(&lines[1..]) {
+        assert!(line.starts_with(&format!("p{seat} ")), "{table}");
         assert!(line.contains("voter"), "{table}");
         assert!(line.contains("127.0.0.1:"), "{table}");
     }
@@ -301,10 +301,10 @@ fn members_and_views_show_who_leads_and_who_is_suspected() {
         .to_owned();
     assert!(lines[1].contains(&incarnation), "{table}");
     let view = verb(&nodes[2], &["views"]);
-    assert_eq!(view.as_deref(), Ok("configuration 0: p1 p2 p3; leader p1"));
+    assert_eq!(view.as_deref(), Ok("epoch 0: p1 p2 p3; leader p1"));
 
     let watching = Watching::start(&nodes[2]);
-    watching.wait_for("configuration 0: p1 p2 p3; leader p1");
+    watching.wait_for("epoch 0: p1 p2 p3; leader p1");
     nodes[0].kill();
     watching.wait_for("suspects p1");
     watching.wait_for("leader p2");

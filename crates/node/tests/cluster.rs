@@ -57,7 +57,7 @@ fn a_minority_may_die_and_without_a_majority_nobody_lies() {
     answers(&nodes[0], "GET k", "x");
     let status = nodes[0].status();
     assert_eq!(
-        (&status["standing"], &status["configuration"]),
+        (&status["standing"], &status["epoch"]),
         (&"voter".into(), &1.into()),
         "{status}"
     );
@@ -85,14 +85,14 @@ fn what_came_back_shows_in_members_and_remembers_decisions() {
     let propose = |node: &common::Node, body: &str| node.http("POST", "/propose", body);
     let first = r#"{"instance": 1, "value": "a"}"#;
     assert_eq!(propose(&nodes[1], first).0, 200);
-    for (replacements, slot) in (1..).zip([0, 1, 0]) {
-        nodes[slot].kill();
-        nodes[slot].start_again();
+    for (replacements, seat) in (1..).zip([0, 1, 0]) {
+        nodes[seat].kill();
+        nodes[seat].start_again();
         wait_for("the replica to have come back", || {
-            nodes[slot].is_ready().then_some(())
+            nodes[seat].is_ready().then_some(())
         });
-        assert_eq!(nodes[slot].status()["configuration"], replacements);
-        let (code, words) = propose(&nodes[slot], r#"{"instance": 1, "value": "b"}"#);
+        assert_eq!(nodes[seat].status()["epoch"], replacements);
+        let (code, words) = propose(&nodes[seat], r#"{"instance": 1, "value": "b"}"#);
         assert_eq!(
             (code, words.contains(r#""decided":"a""#)),
             (200, true),
@@ -101,7 +101,7 @@ fn what_came_back_shows_in_members_and_remembers_decisions() {
     }
     let (_, members) = nodes[2].http("GET", "/members", "");
     let members: serde_json::Value = serde_json::from_str(&members).unwrap();
-    let held = |slot: usize| members["members"][slot]["held_before"].clone();
+    let held = |seat: usize| members["members"][seat]["held_before"].clone();
     assert_eq!([held(0), held(1), held(2)], [2, 1, 0], "{members}");
     let incarnation = nodes[0].status()["incarnation"].clone();
     assert_eq!(members["members"][0]["incarnation"], incarnation);

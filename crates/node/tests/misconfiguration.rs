@@ -19,7 +19,7 @@ fn refusal(arguments: &[&str]) -> String {
     line.to_owned()
 }
 
-/// What every good configuration of a single process needs.
+/// What every good configuration file of a single process needs.
 struct Good {
     peer: SocketAddr,
     client: SocketAddr,
@@ -121,7 +121,7 @@ fn a_port_in_use_is_named() {
 fn samples_are_good() {
     for sample in ["single", "local", "docker"] {
         let path = format!("{}/../../config/{sample}.toml", env!("CARGO_MANIFEST_DIR"));
-        // The port is taken or not; the configuration itself is never what is refused.
+        // The port is taken or not; the file itself is never what is refused.
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = tcp.local_addr().unwrap().to_string();
         let mut arguments = vec!["--config", &path, "--client", &taken, "--id", "1"];

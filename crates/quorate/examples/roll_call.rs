@@ -6,7 +6,7 @@
 mod three;
 
 use quorate::{
-    detectors::exclude_on_timeout::Configuration,
+    detectors::exclude_on_timeout::SynchronyBounds,
     node::Outcome::{self, Message, SenderFaulty},
     prelude::*,
 };
@@ -79,7 +79,7 @@ fn is_complete(heard: &[Outcome<String>], round: usize) -> bool {
 /// # Errors
 /// When a node does not start, or stops.
 pub async fn call() -> three::Outcome<Vec<Roll>> {
-    let bounds = Configuration::new(Duration::from_millis(100), SILENCE)?;
+    let bounds = SynchronyBounds::new(Duration::from_millis(100), SILENCE)?;
     let (mut nodes, mut pupils) = (Vec::new(), Vec::new());
     for (builder, name) in builders("roll-call")?.into_iter().zip(NAMES) {
         let mut builder = builder.assume_synchronous(bounds);

@@ -3,7 +3,7 @@
 //! left, and agree with all that the dead one has decided.
 //!
 //! `cargo run -p quorate --example transfer`
-use quorate::{choice::Commit, detectors::exclude_on_timeout::Configuration, prelude::*};
+use quorate::{choice::Commit, detectors::exclude_on_timeout::SynchronyBounds, prelude::*};
 use std::{
     env,
     fmt::Display,
@@ -100,7 +100,7 @@ pub fn bank(rank: usize) -> Fallible<()> {
     let peers = peers.split_whitespace().map(str::parse);
     let peers: Vec<SocketAddr> = peers.collect::<Result<_, _>>()?;
     tokio::runtime::Runtime::new()?.block_on(async {
-        let bounds = Configuration::new(Duration::from_millis(100), SILENCE)?;
+        let bounds = SynchronyBounds::new(Duration::from_millis(100), SILENCE)?;
         let builder = Node::builder(me, peers).socket(socket).cluster("banks");
         let mut builder = builder.assume_synchronous(bounds);
         let transfers = builder.commit("transfers", Commit::NonBlocking)?;

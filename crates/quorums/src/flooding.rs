@@ -26,7 +26,7 @@
 //! what a batch of events brings goes on in one message. With repetition, each process sends what stands
 //! to all others again, each item after pauses that double up to a cap. Memory: at each process, for each
 //! origin, a number for each of the slots that it used at its newest post, and, with repetition, what
-//! stands in them and at most [`entry`](Configuration::entry) bytes of chunks; over perfect links whose
+//! stands in them and at most [`entry`](FloodingSettings::entry) bytes of chunks; over perfect links whose
 //! streams may end, what stands in them.
 //!
 //! # Why it holds
@@ -72,7 +72,7 @@ pub(crate) const SLOTS: usize = 1 << 12;
 
 /// How what is posted is passed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct FloodingSettings {
     /// The first pause before an item is sent again. `None` over perfect links: nothing is.
     pub repeat: Option<Duration>,
     /// The pauses double up to this one.
@@ -84,10 +84,10 @@ pub struct Configuration {
     pub entry: usize,
 }
 
-impl Default for Configuration {
+impl Default for FloodingSettings {
     /// Over perfect links.
     fn default() -> Self {
-        Configuration {
+        FloodingSettings {
             repeat: None,
             longest: Duration::from_secs(2),
             datagram: 1024,
@@ -96,12 +96,12 @@ impl Default for Configuration {
     }
 }
 
-impl Configuration {
+impl FloodingSettings {
     /// Over fair-loss channels.
     pub fn repeating() -> Self {
-        Configuration {
+        FloodingSettings {
             repeat: Some(Duration::from_millis(50)),
-            ..Configuration::default()
+            ..FloodingSettings::default()
         }
     }
 
@@ -131,7 +131,7 @@ struct Repeated {
 pub struct Flooding<M> {
     me: ProcessId,
     processes: Membership,
-    configuration: Configuration,
+    settings: FloodingSettings,
     /// The last version that this process posted.
     version: u64,
     /// What this process posted and has not withdrawn: the versions, by slot.
@@ -163,7 +163,7 @@ ports! {
     /// Starts flooding over perfect links, whose streams may end and begin anew.
     pub fn spawn_over_streams(host) = Flooding {
         again: Some(BTreeMap::new()),
-        ..Flooding::new(host, Configuration::default())
+        ..Flooding::new(host, FloodingSettings::default())
     };
 }
 
@@ -195,11 +195,11 @@ impl<M: Wire + Observe> Algorithm for Flooding<M> {
 
 impl<M: Wire + Observe> Flooding<M> {
     /// The algorithm at `host`.
-    pub fn new(host: &impl Host, configuration: Configuration) -> Self {
+    pub fn new(host: &impl Host, settings: FloodingSettings) -> Self {
         Flooding {
             me: host.me(),
             processes: *host.processes(),
-            configuration,
+            settings,
             version: 0,
             slots: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -219,7 +219,7 @@ impl<M: Wire + Observe> Flooding<M> {
             return ctx.count("too many slots");
         }
         let content = message.into_bytes();
-        if self.configuration.repeat.is_some() && content.len() > self.configuration.entry {
+        if self.settings.repeat.is_some() && content.len() > self.settings.entry {
             return ctx.count("too long");
         }
         if let Some(replaced) = self.slots.remove(&slot) {
@@ -236,7 +236,7 @@ impl<M: Wire + Observe> Flooding<M> {
             return;
         };
         self.forget(withdrawn);
-        if self.configuration.repeat.is_some() {
+        if self.settings.repeat.is_some() {
             self.say(None);
         }
     }
@@ -283,7 +283,7 @@ impl<M: Wire + Observe> Flooding<M> {
     }
 
     fn upon_chunk(&mut self, id: Id, number: u64, of: u64, bytes: Bytes, ctx: &mut Ctx<Self>) {
-        let (chunk, chunks) = (self.configuration.chunk(), self.configuration.chunks());
+        let (chunk, chunks) = (self.settings.chunk(), self.settings.chunks());
         let is_last = number.checked_add(1) == Some(of);
         let fits = bytes.len() == chunk || (is_last && bytes.len() < chunk);
         if number >= of || of > chunks as u64 || !fits {
@@ -359,7 +359,7 @@ impl<M: Wire + Observe> Flooding<M> {
         });
         items.extend(posted);
         self.send(To::Some(self.processes.others(self.me)), &items, ctx);
-        if let Some(pause) = self.configuration.repeat {
+        if let Some(pause) = self.settings.repeat {
             self.repeat(items, pause, ctx);
             self.arm(ctx);
         } else if self.again.is_some() {
@@ -431,7 +431,7 @@ impl<M: Wire + Observe> Flooding<M> {
         }
         let (mut parts, mut size) = (Vec::new(), 0);
         for part in items.iter().flat_map(|(id, bytes)| self.parts(*id, bytes)) {
-            if size + part.size() > self.configuration.datagram && !parts.is_empty() {
+            if size + part.size() > self.settings.datagram && !parts.is_empty() {
                 let message = Message(std::mem::take(&mut parts));
                 ctx.trigger(Effect::Link(link::Send { to, message }));
                 size = 0;
@@ -447,8 +447,8 @@ impl<M: Wire + Observe> Flooding<M> {
 
     /// The item, in chunks if it does not fit into a datagram and has to.
     fn parts(&self, id: Id, bytes: &Bytes) -> Vec<Part> {
-        let chunk = self.configuration.chunk();
-        if self.configuration.repeat.is_none() || bytes.len() <= chunk {
+        let chunk = self.settings.chunk();
+        if self.settings.repeat.is_none() || bytes.len() <= chunk {
             return vec![Part::Whole(id, bytes.clone())];
         }
         let of = bytes.len().div_ceil(chunk) as u64;
@@ -462,7 +462,7 @@ impl<M: Wire + Observe> Flooding<M> {
 
     /// Sends everything again that is due, and, in the same messages, what is about to be.
     fn upon_timer(&mut self, ctx: &mut Ctx<Self>) {
-        let Some(shortest) = self.configuration.repeat else {
+        let Some(shortest) = self.settings.repeat else {
             return;
         };
         let (now, mut due) = (ctx.now(), BTreeMap::new());
@@ -475,7 +475,7 @@ impl<M: Wire + Observe> Flooding<M> {
             }
             repeated.times = (repeated.times + 1).min(20);
             let pause = shortest.saturating_mul(1 << repeated.times);
-            repeated.due = now + jittered(pause.min(self.configuration.longest), ctx.rng());
+            repeated.due = now + jittered(pause.min(self.settings.longest), ctx.rng());
             due.insert(*id, repeated.bytes.clone());
         }
         self.send(To::Some(self.processes.others(self.me)), &due, ctx);
@@ -500,16 +500,16 @@ fn jittered(pause: Duration, rng: &mut Random) -> Duration {
     pause.mul_f64(1.0 + f64::from(rng.next_u32()) / f64::from(u32::MAX) / 4.0)
 }
 
-/// Starts flooding over links: fair-loss ones, if the configuration repeats everything, or perfect ones, whose
+/// Starts flooding over links: fair-loss ones, if the settings repeat everything, or perfect ones, whose
 /// streams do not end.
 pub fn spawn<M: Wire + Observe>(
     host: &impl Host,
-    configuration: Configuration,
+    settings: FloodingSettings,
     links: impl Layer<link::Port<Message>>,
     up: Addr<Deliver<M>>,
 ) -> Addr<Request<M>> {
     let silent = Addr::nowhere();
-    spawn_as(host, Flooding::new(host, configuration), links, &silent, up)
+    spawn_as(host, Flooding::new(host, settings), links, &silent, up)
 }
 
 /// No flooding: what is posted goes straight to the receivers, over perfect links between all. Promises

@@ -13,7 +13,7 @@
 //! pattern some write quorum is available, and reachable from some read quorum. A read quorum need not be
 //! reachable, nor its members reach each other: what they send is pushed, not asked for.
 //! Over fair-loss channels a state is replaced by the next that has changed: what is pushed has to arrive, with
-//! repetitions, in the time that its length takes at [`rate`](Configuration::rate).
+//! repetitions, in the time that its length takes at [`rate`](AccessSettings::rate).
 //!
 //! # Messages
 //! - `SetRequest(call, oldest, update)`, to all: apply this. `SetResponse(call, clock)`, back.
@@ -50,11 +50,11 @@
 //! time, unless told otherwise; calls of one process may overlap, and requests say which is the oldest, so
 //! that responses can be forgotten; a state is pushed when it has changed, and the clock alone otherwise.
 mod caller;
-mod configuration;
+mod settings;
 mod message;
 mod pushing;
 
-pub use configuration::{Clocks, Configuration};
+pub use settings::{Clocks, AccessSettings};
 pub use message::Message;
 
 use crate::{Quorums, flooding::SLOTS};
@@ -96,7 +96,7 @@ struct Pending {
 /// Generalized quorum access.
 pub struct Generalized<S: State> {
     processes: Membership,
-    configuration: Configuration,
+    settings: AccessSettings,
     quorums: Quorums,
     state: S,
     clock: u64,
@@ -120,8 +120,8 @@ ports! {
     timer Timer;
 
     /// Starts generalized quorum access over flooding.
-    pub fn spawn(host, configuration: Configuration, quorums: Quorums, initial: S) =
-        Generalized::new(host, configuration, quorums, initial);
+    pub fn spawn(host, settings: AccessSettings, quorums: Quorums, initial: S) =
+        Generalized::new(host, settings, quorums, initial);
 }
 
 impl<S: State> Algorithm for Generalized<S> {
@@ -129,7 +129,7 @@ impl<S: State> Algorithm for Generalized<S> {
     type Effect = Effect<S>;
 
     fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        ctx.after_in_background(self.configuration.period, Event::Timer);
+        ctx.after_in_background(self.settings.period, Event::Timer);
     }
 
     fn upon(&mut self, event: Event<S>, ctx: &mut Ctx<Self>) {
@@ -164,13 +164,13 @@ impl<S: State> Generalized<S> {
     /// The algorithm at `host`, with this state to begin with.
     pub fn new(
         host: &impl Host,
-        configuration: Configuration,
+        settings: AccessSettings,
         quorums: Quorums,
         initial: S,
     ) -> Self {
         Generalized {
             processes: *host.processes(),
-            configuration,
+            settings,
             quorums,
             state: initial,
             clock: 0,
@@ -194,7 +194,7 @@ impl<S: State> Generalized<S> {
     /// Raises the clock, to the time at least.
     fn raise(&mut self, now: Time) {
         self.clock += 1;
-        if let Clocks::Timed { epoch } = self.configuration.clocks {
+        if let Clocks::Timed { epoch } = self.settings.clocks {
             let time = epoch.saturating_add(now.as_nanos() / 1000);
             self.clock = self.clock.max(time.min(LATEST));
         }
@@ -206,7 +206,7 @@ impl<S: State> Generalized<S> {
             ctx.count("clock out of range");
             return false;
         }
-        if matches!(self.configuration.clocks, Clocks::Timed { .. }) {
+        if matches!(self.settings.clocks, Clocks::Timed { .. }) {
             self.clock = self.clock.max(clock);
         }
         true
@@ -227,7 +227,7 @@ impl<S: State> Generalized<S> {
     /// Each period: the clock and the state, read together.
     fn upon_timer(&mut self, ctx: &mut Ctx<Self>) {
         self.raise(ctx.now());
-        let rate = self.configuration.rate;
+        let rate = self.settings.rate;
         let next = self.pushing.next(self.clock, &self.state, ctx.now(), rate);
         if let Some(message) = next {
             let slot = match message {
@@ -241,7 +241,7 @@ impl<S: State> Generalized<S> {
                 message,
             }));
         }
-        ctx.after_in_background(self.configuration.period, Event::Timer);
+        ctx.after_in_background(self.settings.period, Event::Timer);
     }
 
     fn upon_request(&mut self, request: Request<S::Update>, ctx: &mut Ctx<Self>) {

@@ -35,7 +35,7 @@ pub(crate) fn below(
     move |up| {
         if floods {
             let lane = links.at("flooded").lane();
-            over::spawn(&host, over::Configuration::default(), lane, up)
+            over::spawn(&host, over::FloodingSettings::default(), lane, up)
         } else {
             over::direct(links.at("direct").lane()).attach(up)
         }
@@ -45,7 +45,7 @@ pub(crate) fn below(
 /// Generalized access at every process.
 pub(crate) fn generalized(
     world: &World,
-    configuration: generalized::Configuration,
+    settings: generalized::AccessSettings,
     quorums: &Quorums,
     floods: bool,
 ) -> Vec<Door> {
@@ -54,7 +54,7 @@ pub(crate) fn generalized(
         let up: Addr<Indication<Marks>> = world.application(q);
         generalized::spawn(
             &host,
-            configuration,
+            settings,
             quorums.clone(),
             Marks::default(),
             below,

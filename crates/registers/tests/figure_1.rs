@@ -52,13 +52,13 @@ fn access<S: State + Default, L: Links>(
     move |up| {
         let beneath = host.at("flooding");
         let flood = |up: Addr<Deliver<generalized::Message<S>>>| {
-            flooding::spawn(&beneath, flooding::Configuration::default(), lane, up)
+            flooding::spawn(&beneath, flooding::FloodingSettings::default(), lane, up)
         };
-        let configuration = generalized::Configuration {
+        let settings = generalized::AccessSettings {
             period: PERIOD,
-            ..generalized::Configuration::default()
+            ..generalized::AccessSettings::default()
         };
-        generalized::spawn(&host, configuration, quorums(), S::default(), flood, up)
+        generalized::spawn(&host, settings, quorums(), S::default(), flood, up)
     }
 }
 

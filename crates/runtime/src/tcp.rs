@@ -56,7 +56,7 @@ const UNNAMED_PER_PEER: usize = 2;
 
 /// How a [`TcpEdge`] is set up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TcpConfiguration {
+pub struct TcpSettings {
     /// How many bytes may wait for a peer's connection before frames are dropped.
     pub queue_limit: usize,
     /// The longest frame that is sent or accepted.
@@ -67,9 +67,9 @@ pub struct TcpConfiguration {
     pub back_off: (Duration, Duration),
 }
 
-impl Default for TcpConfiguration {
+impl Default for TcpSettings {
     fn default() -> Self {
-        TcpConfiguration {
+        TcpSettings {
             queue_limit: 16 << 20,
             maximum_frame: 1 << 20,
             silence: Duration::from_secs(5),
@@ -132,7 +132,7 @@ struct Outbox {
 /// The sending half, reached through the link's address.
 struct Sender {
     outboxes: Vec<Mutex<Outbox>>,
-    configuration: TcpConfiguration,
+    settings: TcpSettings,
     counts: Counts,
     /// Where p1 … pn are.
     peers: Addresses,
@@ -166,13 +166,13 @@ impl Sender {
             return;
         }
         let segment = segment.clamp(1, bytes.len().max(1));
-        if segment > self.configuration.maximum_frame {
+        if segment > self.settings.maximum_frame {
             self.counts.too_large.add(1);
             return;
         }
-        let most = self.configuration.maximum_frame / segment * segment;
+        let most = self.settings.maximum_frame / segment * segment;
         for frame in bytes.chunks(most) {
-            if outbox.bytes.len() + HEAD + frame.len() > self.configuration.queue_limit {
+            if outbox.bytes.len() + HEAD + frame.len() > self.settings.queue_limit {
                 self.counts.queue_full.add(1);
                 return;
             }
@@ -215,7 +215,7 @@ impl TcpEdge {
         protocol: &mut Protocol,
         listener: std::net::TcpListener,
         peers: impl Into<Addresses>,
-        configuration: TcpConfiguration,
+        settings: TcpSettings,
         faults: &Faults,
         up: Addr<Indication>,
     ) -> io::Result<Addr<Transmit>> {
@@ -228,7 +228,7 @@ impl TcpEdge {
         };
         let sender = Arc::new(Sender {
             outboxes: (0..peers.processes()).map(|_| Mutex::default()).collect(),
-            configuration,
+            settings,
             counts: Counts::new(host.counters(), host.path()),
             peers: peers.clone(),
             strangers: Strangers::new(&host),
@@ -241,7 +241,7 @@ impl TcpEdge {
         let changes = peers.changes();
         let others = host.processes().others(me);
         let members = others.iter().filter(|p| p.index() < peers.processes());
-        let outgoing = members.map(|p| Outgoing::new(me, p, peers.of(p), configuration.back_off.0));
+        let outgoing = members.map(|p| Outgoing::new(me, p, peers.of(p), settings.back_off.0));
         let outgoing = outgoing.collect();
         let (transmit, injected) = Injected::attach(&host, faults.clone(), true, out, up);
         protocol.attach(TcpEdge {
@@ -276,7 +276,7 @@ impl TcpEdge {
                 self.paused_until = Some(now + ACCEPT_PAUSE);
                 break;
             };
-            set_up(&stream, self.sender.configuration.silence);
+            set_up(&stream, self.sender.settings.silence);
             if self.unnamed.len() >= most {
                 self.unnamed.pop_front();
                 self.sender.counts.refused.add(1);
@@ -349,7 +349,7 @@ impl TcpEdge {
         }
         let mut ways = self.outgoing.iter_mut();
         if let Some(way) = ways.find(|way| connection.from == Some(way.peer)) {
-            way.hurry(now, self.sender.configuration.back_off.0);
+            way.hurry(now, self.sender.settings.back_off.0);
         }
         self.incoming.push(connection);
     }
@@ -367,7 +367,7 @@ impl Edge for TcpEdge {
         if self.injected.faults().are_active() {
             self.check_at = now + FAULTS_CHECK;
         } else if self.check_at <= now {
-            self.check_at = now + self.sender.configuration.silence / 4;
+            self.check_at = now + self.sender.settings.silence / 4;
         }
         progress
     }

@@ -45,16 +45,16 @@ const MAXIMUM_PACKET: usize = 65_535 - 40 - 8;
 
 /// How a [`UdpEdge`] is set up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UdpConfiguration {
+pub struct UdpSettings {
     /// The kernel's send and receive buffers to ask for, in bytes; it may grant less.
     pub socket_buffer: usize,
     /// How many bytes may wait for the kernel before datagrams are dropped.
     pub queue_limit: usize,
 }
 
-impl Default for UdpConfiguration {
+impl Default for UdpSettings {
     fn default() -> Self {
-        UdpConfiguration {
+        UdpSettings {
             socket_buffer: 8 << 20,
             queue_limit: 4 << 20,
         }
@@ -84,7 +84,7 @@ impl UdpEdge {
         protocol: &mut Protocol,
         socket: UdpSocket,
         peers: impl Into<Addresses>,
-        configuration: UdpConfiguration,
+        settings: UdpSettings,
         faults: &Faults,
         up: Addr<Indication>,
     ) -> io::Result<Addr<Transmit>> {
@@ -92,8 +92,8 @@ impl UdpEdge {
         let host = protocol.host().at("udp");
         let state = UdpSocketState::new((&socket).into())?;
         // The kernel caps what it grants, which is no error.
-        let _ = state.set_send_buffer_size((&socket).into(), configuration.socket_buffer);
-        let _ = state.set_recv_buffer_size((&socket).into(), configuration.socket_buffer);
+        let _ = state.set_send_buffer_size((&socket).into(), settings.socket_buffer);
+        let _ = state.set_recv_buffer_size((&socket).into(), settings.socket_buffer);
         socket.set_nonblocking(true)?;
         let socket = {
             let _context = protocol.runtime().enter();
@@ -105,7 +105,7 @@ impl UdpEdge {
             socket,
             state,
             peers,
-            queue_limit: configuration.queue_limit,
+            queue_limit: settings.queue_limit,
             queue: Mutex::default(),
             counts: Counts::new(host.counters(), host.path()),
         });

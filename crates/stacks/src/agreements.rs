@@ -12,7 +12,7 @@ use quorate_abstractions::{
 use quorate_commit::two_phase;
 use quorate_consensus::{
     by_quorums, by_total_order, hierarchical, leader_driven, randomised, uniform_hierarchical,
-    view_synchronizer::{self, Configuration},
+    view_synchronizer::{self, ViewSettings},
 };
 use quorate_core::{Addr, Host};
 use quorate_quorums::{Quorums, flooding};
@@ -129,7 +129,7 @@ impl Consensus {
         CONSENSUS.iter().map(|(consensus, _, _)| *consensus)
     }
 
-    /// The name by which configurations choose it: that of its algorithm.
+    /// The name by which settings choose it: that of its algorithm.
     pub fn name(self) -> &'static str {
         entry(&CONSENSUS, &self).0
     }
@@ -209,7 +209,7 @@ impl Consensus {
             }
             Consensus::Randomised => randomised::spawn(&at, links.lane(), &links.status(), up),
             Consensus::ByQuorums => {
-                let views = Configuration::default();
+                let views = ViewSettings::default();
                 let views = view_synchronizer::spawn(&at.at("views"), views);
                 let (beneath, lane) = (at.at("flooding"), links.lane());
                 let status = links.status();
@@ -237,7 +237,7 @@ impl Commit {
         COMMIT.iter().map(|(commit, _, _)| *commit)
     }
 
-    /// The name by which configurations choose it: that of its algorithm.
+    /// The name by which settings choose it: that of its algorithm.
     pub fn name(self) -> &'static str {
         entry(&COMMIT, &self).0
     }

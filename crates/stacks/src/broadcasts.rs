@@ -172,7 +172,7 @@ impl Broadcast {
         ALL.iter().find(|(broadcast, _, _)| *broadcast == self)
     }
 
-    /// The name by which configurations choose it: that of its algorithm, and what tells it from others
+    /// The name by which settings choose it: that of its algorithm, and what tells it from others
     /// of that algorithm.
     pub fn name(self) -> &'static str {
         self.entry().map_or("", |(_, name, _)| name)
@@ -239,7 +239,7 @@ pub struct Below<L> {
     /// P, if the system is synchronous.
     pub perfect: Option<Subscribe<perfect::Crash>>,
     /// How much total order has under way.
-    pub total_order: by_leader::Configuration,
+    pub total_order: by_leader::OrderSettings,
 }
 
 /// Starts a broadcast.
@@ -311,7 +311,7 @@ pub fn spawn<H: Host>(
         }
         Broadcast::ByConsensusOnMessages => by_consensus_on_messages::spawn(
             &host.at("total-order"),
-            by_consensus_on_messages::Configuration::default(),
+            by_consensus_on_messages::ProposalSettings::default(),
             eager,
             consensus::as_regular(decisions),
             up.with(single!(regular_total_order)),

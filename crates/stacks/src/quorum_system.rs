@@ -216,8 +216,8 @@ impl<H: Host + Clone, L: Links, D: Links> Ground<H, L, D> {
         system: &QuorumSystem,
         up: Addr<consensus::Decide>,
     ) -> Addr<consensus::Propose> {
-        let configuration = view_synchronizer::Configuration::default();
-        let views = view_synchronizer::spawn(&self.host.at("views"), configuration);
+        let settings = view_synchronizer::ViewSettings::default();
+        let views = view_synchronizer::spawn(&self.host.at("views"), settings);
         let beneath = self.host.at("flooding");
         let (instances, bytes) = OPEN_VALUES;
         let of_one = bytes + instances * ACCEPTANCE;
@@ -265,10 +265,10 @@ impl<H: Host + Clone, L: Links, D: Links> Ground<H, L, D> {
                 classical::spawn(&host, quorums, initial, lane, &self.links.status(), up)
             }
             Access::Generalized { push } => {
-                let configuration = generalized::Configuration {
+                let settings = generalized::AccessSettings {
                     period: push,
                     clocks: generalized::Clocks::Timed { epoch: self.epoch },
-                    ..generalized::Configuration::default()
+                    ..generalized::AccessSettings::default()
                 };
                 let flooded = self.host.at("flooding");
                 let entry = STORE * (self.host.processes().n() + 1);
@@ -276,7 +276,7 @@ impl<H: Host + Clone, L: Links, D: Links> Ground<H, L, D> {
                     let up = telling(written, up, taps.flooded);
                     repeating(&flooded, entry, &self.datagrams, up)
                 };
-                generalized::spawn(&host, configuration, quorums, initial, layer, up)
+                generalized::spawn(&host, settings, quorums, initial, layer, up)
             }
         }
     }
@@ -295,11 +295,11 @@ fn repeating<H: Host, D: Links, M: Wire + Observe>(
     datagrams: &D,
     up: Addr<Deliver<M>>,
 ) -> Addr<flooding::Request<M>> {
-    let configuration = flood::Configuration {
+    let settings = flood::FloodingSettings {
         entry,
-        ..flood::Configuration::repeating()
+        ..flood::FloodingSettings::repeating()
     };
-    flood::spawn(host, configuration, datagrams.lane(), up)
+    flood::spawn(host, settings, datagrams.lane(), up)
 }
 
 /// Tells what `tell` sees of registers that were written in all that goes up.

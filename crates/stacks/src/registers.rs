@@ -104,7 +104,7 @@ impl Registers {
         found.unwrap_or(&ALL[0])
     }
 
-    /// The name by which configurations choose it: that of its algorithm.
+    /// The name by which settings choose it: that of its algorithm.
     pub fn name(self) -> &'static str {
         self.entry().name
     }

@@ -72,13 +72,13 @@ pub fn total_order<H: Host>(
     host: &H,
     links: &impl Links,
     detector: &Subscribe<eventually_perfect::Indication>,
-    configuration: by_consensus::Configuration,
+    settings: by_consensus::OrderSettings,
     up: Addr<total_order::Deliver>,
 ) -> Addr<total_order::Broadcast> {
     let (host, links) = (host.at("total-order"), links.at("total-order"));
     by_consensus::spawn(
         &host,
-        configuration,
+        settings,
         |up: Addr<uniform::Deliver>| uniform(&host, &links, up),
         |up: Addr<consensus::Decide>| consensus(&host, &links, detector, up),
         up,
@@ -127,7 +127,7 @@ pub fn from_terminating<H: Host>(
     detector: &Subscribe<perfect::Crash>,
 ) -> Subscribe<perfect::Crash> {
     let below = |up: Addr<terminating::Deliver>| terminating(host, links, detector, up);
-    let pace = from_terminating::Configuration::default();
+    let pace = from_terminating::Interval::default();
     from_terminating::spawn(&host.at("from-terminating"), pace, below)
 }
 

@@ -41,15 +41,15 @@ impl Case {
     fn run(self, n: usize, phase: Duration) -> Result<Detection, Error> {
         let detector = match self {
             Case::EventuallyPerfect => {
-                Detector::EventuallyPerfect(increasing_timeout::Configuration {
+                Detector::EventuallyPerfect(increasing_timeout::DetectorSettings {
                     interval: INTERVAL,
                     timeout: TIMEOUT,
                 })
             }
             Case::Perfect => {
                 let delay = TIMEOUT.saturating_sub(INTERVAL);
-                let configuration = exclude_on_timeout::Configuration::new(INTERVAL, delay);
-                Detector::Perfect(configuration.map_err(|e| Error::Wrong(e.to_string()))?)
+                let settings = exclude_on_timeout::SynchronyBounds::new(INTERVAL, delay);
+                Detector::Perfect(settings.map_err(|e| Error::Wrong(e.to_string()))?)
             }
             Case::Swim => {
                 let group = swim::Swim::start(n)?;

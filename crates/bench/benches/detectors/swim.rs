@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 /// How long members may take to meet.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// foca's own configuration for a local network, with all of its short times divided by ten: a probe
+/// foca's own settings for a local network, with all of its short times divided by ten: a probe
 /// each 100 ms, as often as a heartbeat; 400 ms (at n = 16: 480) from suspicion to the verdict.
-fn configuration(n: usize) -> Config {
+fn settings(n: usize) -> Config {
     let size = u32::try_from(n).ok().and_then(NonZeroU32::new);
     let mut config = Config::new_lan(size.unwrap_or(NonZeroU32::MIN));
     config.probe_period /= 10;
@@ -180,7 +180,7 @@ fn member(
         let member = Member {
             rank,
             socket: UdpSocket::from_std(socket)?,
-            foca: Foca::new(address, configuration(n), rng, PostcardCodec),
+            foca: Foca::new(address, settings(n), rng, PostcardCodec),
             runtime: AccumulatingRuntime::new(),
             timers: BTreeMap::new(),
             scheduled: 0,

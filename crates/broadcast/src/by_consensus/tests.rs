@@ -35,16 +35,16 @@ enum Consensus {
 }
 
 /// Total order at every process of `world`, over the given consensus.
-fn wire(world: &World, consensus: Consensus, configuration: Configuration) -> Vec<Addr<Broadcast>> {
+fn wire(world: &World, consensus: Consensus, settings: OrderSettings) -> Vec<Addr<Broadcast>> {
     let oracle = Oracle::accurate(Duration::from_millis(3));
-    wire_with(world, &oracle, consensus, configuration)
+    wire_with(world, &oracle, consensus, settings)
 }
 
 fn wire_with(
     world: &World,
     oracle: &Oracle,
     consensus: Consensus,
-    configuration: Configuration,
+    settings: OrderSettings,
 ) -> Vec<Addr<Broadcast>> {
     let spawn_at = |q| {
         let (host, links) = (world.host(q).at("tob"), world.links(q));
@@ -90,7 +90,7 @@ fn wire_with(
         };
         spawn(
             &host,
-            configuration,
+            settings,
             uniform,
             decisions,
             world.application(q),
@@ -119,7 +119,7 @@ fn run(consensus: Consensus, seed: u64) -> Report {
     let latency = Timed::uniform(Duration::from_micros(50), Duration::from_millis(2));
     let mut world = World::new(3, seed, latency).unwrap();
     world.check(properties::total_order(world.membership(), "tob"));
-    let doors = wire(&world, consensus, Configuration::default());
+    let doors = wire(&world, consensus, OrderSettings::default());
     for (rank, door) in (1..).zip(&doors) {
         for i in 0..6 {
             let payload = Bytes::from(vec![rank as u8, i as u8]);
@@ -195,7 +195,7 @@ fn held_by_one(is_uniform: bool) -> Report {
             rotating_over(&host.at("consensus"), &links.at("consensus"), &detector, up)
         };
         let up = world.application(q);
-        let door = spawn(&host, Configuration::default(), uniform, consensus, up);
+        let door = spawn(&host, OrderSettings::default(), uniform, consensus, up);
         if q != p(3) {
             let payload = Bytes::from_static(b"m");
             world.request(q, Time::ZERO, &door, Broadcast { payload });
@@ -216,10 +216,10 @@ fn tob1_is_broken_over_a_broadcast_that_is_not_uniform() {
 }
 
 /// `count` messages of p1 at once, in lock step; the messages over the links.
-fn burst(count: u64, configuration: Configuration) -> Report {
+fn burst(count: u64, settings: OrderSettings) -> Report {
     let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
     world.check(properties::total_order(world.membership(), "tob"));
-    let doors = wire(&world, Consensus::Uniform, configuration);
+    let doors = wire(&world, Consensus::Uniform, settings);
     for i in 0..count {
         let payload = Bytes::from(i.to_le_bytes().to_vec());
         world.request(p(1), Time::ZERO, &doors[0], Broadcast { payload });
@@ -236,12 +236,12 @@ fn burst(count: u64, configuration: Configuration) -> Report {
 fn what_waits_together_is_ordered_together() {
     let n = 4;
     let one = (2 * n + 3) * (n - 1);
-    let together = burst(100, Configuration::default()).counts.messages;
+    let together = burst(100, OrderSettings::default()).counts.messages;
     assert_eq!(together, one, "a hundred messages cost what one does");
-    let split = Configuration {
+    let split = OrderSettings {
         batch_bytes: 10,
         batches: 2,
-        ..Configuration::default()
+        ..OrderSettings::default()
     };
     let apart = burst(100, split).counts.messages;
     assert!(apart > 10 * one, "batches of a message or two: {apart}");
@@ -250,12 +250,12 @@ fn what_waits_together_is_ordered_together() {
 #[test]
 fn a_large_message_travels_alone() {
     let world = World::new(1, 1, Timed::lock_step()).unwrap();
-    let configuration = Configuration {
+    let settings = OrderSettings {
         batch_bytes: 100,
         batches: 5,
-        ..Configuration::default()
+        ..OrderSettings::default()
     };
-    let mut tob = ByConsensus::new(&world.host(p(1)), configuration);
+    let mut tob = ByConsensus::new(&world.host(p(1)), settings);
     let mut ctx = quorate_core::Context::new("tob".into(), 1, quorate_core::Counters::default());
     for size in [40, 40, 5000, 10, 100, 1] {
         let payload = Bytes::from(vec![0; size]);
@@ -278,14 +278,14 @@ fn a_large_message_travels_alone() {
 
 #[test]
 fn what_is_large_goes_one_by_one() {
-    let large = Configuration {
+    let large = OrderSettings {
         batch_bytes: 1,
         bytes_under_way: 1,
-        ..Configuration::default()
+        ..OrderSettings::default()
     };
     let together = burst(
         8,
-        Configuration {
+        OrderSettings {
             bytes_under_way: 100,
             ..large
         },
@@ -298,11 +298,11 @@ fn what_is_large_goes_one_by_one() {
 
 #[test]
 fn a_proposal_is_limited_in_size() {
-    let split = Configuration {
+    let split = OrderSettings {
         batch_bytes: 1,
         batches: 64,
         proposal: 1,
-        ..Configuration::default()
+        ..OrderSettings::default()
     };
     let report = burst(64, split);
     let instances = report.counts.below("consensus");
@@ -318,7 +318,7 @@ fn what_does_not_decode_is_counted_and_changes_nothing_else() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let counters = quorate_core::Counters::default();
     let mut ctx = quorate_core::Context::new("tob".into(), 1, counters.clone());
-    let mut tob = ByConsensus::new(&world.host(p(1)), Configuration::default());
+    let mut tob = ByConsensus::new(&world.host(p(1)), OrderSettings::default());
     let origin = tob.me;
     let id = MessageId {
         origin,
@@ -370,12 +370,12 @@ fn a_late_copy_of_an_ordered_batch_is_not_held() {
 fn proposed_in(batches: u64, decided: &[u64]) -> Vec<u64> {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut ctx = quorate_core::Context::new("tob".into(), 1, quorate_core::Counters::default());
-    let configuration = Configuration {
+    let settings = OrderSettings {
         instances: 2,
         proposal: 1,
-        ..Configuration::default()
+        ..OrderSettings::default()
     };
-    let mut tob = ByConsensus::new(&world.host(p(1)), configuration);
+    let mut tob = ByConsensus::new(&world.host(p(1)), settings);
     let origin = |rank| Origin {
         process: p(rank),
         incarnation: quorate_core::Incarnation(1),
@@ -401,7 +401,7 @@ fn proposed_in(batches: u64, decided: &[u64]) -> Vec<u64> {
 }
 
 #[test]
-fn as_many_instances_are_under_way_as_the_configuration_says() {
+fn as_many_instances_are_under_way_as_the_settings_say() {
     assert_eq!(proposed_in(5, &[]), [1, 2]);
     assert_eq!(proposed_in(1, &[]), [1]);
     assert_eq!(proposed_in(5, &[1]), [2], "what waits is under way, too");

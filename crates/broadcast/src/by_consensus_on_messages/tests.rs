@@ -39,7 +39,7 @@ struct Below {
 /// Starts the algorithm, or a mutant of it with a flaw, over what `below` joins to it.
 fn start<H: Host>(
     host: &H,
-    (flaw, configuration): (Option<Flaw>, Configuration),
+    (flaw, settings): (Option<Flaw>, ProposalSettings),
     below: impl FnOnce(Addr<reliable::Deliver>, Addr<Decide>) -> Below,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
@@ -58,7 +58,7 @@ fn start<H: Host>(
         Effect::Deliver(indication) => up.send(indication),
     };
     match flaw {
-        None => host.start(mailbox, ByConsensusOnMessages::new(configuration), route),
+        None => host.start(mailbox, ByConsensusOnMessages::new(settings), route),
         Some(flaw) => host.start(mailbox, Published::new(flaw), route),
     }
     requests
@@ -90,9 +90,9 @@ fn wire(
     world: &World,
     oracle: &Oracle,
     layers: (Reliable, Consensus),
-    configuration: Configuration,
+    settings: ProposalSettings,
 ) -> Vec<Addr<Broadcast>> {
-    wire_with(world, (oracle, DETECTION), layers, configuration)
+    wire_with(world, (oracle, DETECTION), layers, settings)
 }
 
 /// The algorithm at every process of `world`, over these two, with ◇P as the oracle says and P that
@@ -101,7 +101,7 @@ fn wire_with(
     world: &World,
     (oracle, delay): (&Oracle, Duration),
     (reliable, consensus): (Reliable, Consensus),
-    configuration: Configuration,
+    settings: ProposalSettings,
 ) -> Vec<Addr<Broadcast>> {
     let spawn_at = |q| {
         let (host, links) = (world.host(q).at("tob"), world.links(q));
@@ -124,7 +124,7 @@ fn wire_with(
             }
         };
         let up = world.application(q);
-        spawn(&host, configuration, reliable, consensus, up)
+        spawn(&host, settings, reliable, consensus, up)
     };
     world.processes().map(spawn_at).collect()
 }
@@ -154,7 +154,7 @@ fn storm(
     let processes = *world.membership();
     let oracle = Oracle::accurate(DETECTION).erratic(&processes, seed, processes.n(), at(6));
     let proposal_bytes = if seed % 8 < 4 { 1 } else { 1 << 16 };
-    let doors = wire(&world, &oracle, layers, Configuration { proposal_bytes });
+    let doors = wire(&world, &oracle, layers, ProposalSettings { proposal_bytes });
     request_some(&world, &doors, |payload| Broadcast { payload });
     world.run()
 }
@@ -233,7 +233,7 @@ impl Alone {
     fn new(proposal_bytes: usize) -> Self {
         let counters = Counters::default();
         Alone {
-            algorithm: ByConsensusOnMessages::new(Configuration { proposal_bytes }),
+            algorithm: ByConsensusOnMessages::new(ProposalSettings { proposal_bytes }),
             ctx: Context::new("tob".into(), 1, counters.clone()),
             counters,
         }

@@ -2,7 +2,7 @@
 mod stream;
 
 use super::{ByLeader, Effect, deferred::Lack};
-use crate::ordering::{Configuration, Cut, Outgoing};
+use crate::ordering::{OrderSettings, Cut, Outgoing};
 use bytes::Bytes;
 use quorate_abstractions::{reconfigurable::Indication, total_order::Deliver};
 use quorate_core::{Ctx, Membership, MessageId, ProcessId, message::Origin, wire};
@@ -61,11 +61,11 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(me: Origin, processes: Membership, configuration: &Configuration) -> Self {
+    pub(super) fn new(me: Origin, processes: Membership, settings: &OrderSettings) -> Self {
         Batches {
             me,
             processes,
-            outgoing: Outgoing::new(configuration),
+            outgoing: Outgoing::new(settings),
             sent: 0,
             own: BTreeMap::new(),
             said: processes.iter().map(|p| (p, Said::default())).collect(),

@@ -1,4 +1,4 @@
-//! Batches that have no place yet: of who is not known to hold its slot, or before there is a state.
+//! Batches that have no place yet: of who is not known to hold its seat, or before there is a state.
 use bytes::Bytes;
 use quorate_core::MessageId;
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@ use super::{ByLeader, Effect};
 use crate::ordering::Cut;
 use quorate_abstractions::{
     link::Adopt,
-    reconfigurable::{Configuration, Indication},
+    reconfigurable::{self, Indication},
 };
 use quorate_core::{Ctx, Incarnation, Membership, ProcessId, ProcessSet, message::Origin};
 use std::collections::BTreeMap;
@@ -97,18 +97,18 @@ impl Epoch {
     /// Puts it in its seat: what the links are to be told.
     fn hold(&mut self, newcomer: Origin) -> Adopt {
         let Origin {
-            process: slot,
+            process: seat,
             incarnation,
         } = newcomer;
-        let before = self.holders.get(&slot).map_or(0, |(_, number)| *number);
+        let before = self.holders.get(&seat).map_or(0, |(_, number)| *number);
         let number = before + 1;
-        self.holders.insert(slot, (incarnation, number));
-        let pending = self.replaced.get(&slot);
+        self.holders.insert(seat, (incarnation, number));
+        let pending = self.replaced.get(&seat);
         if pending.is_some_and(|(_, wanted)| *wanted == incarnation) {
-            self.replaced.remove(&slot);
+            self.replaced.remove(&seat);
         }
         Adopt {
-            slot,
+            seat,
             incarnation,
             number,
         }
@@ -129,8 +129,8 @@ impl Epoch {
     }
 
     /// What the user is told of it.
-    pub(super) fn present(&self) -> Configuration {
-        Configuration {
+    pub(super) fn present(&self) -> reconfigurable::Epoch {
+        reconfigurable::Epoch {
             number: self.number,
             newcomers: self.newcomers(),
         }
@@ -166,8 +166,8 @@ impl ByLeader {
         if !self.epoch.may_hold(self.me) {
             self.joining.leave();
         }
-        let configuration = self.epoch.present();
-        ctx.trigger(Effect::Indicate(Indication::Configuration(configuration)));
+        let epoch = self.epoch.present();
+        ctx.trigger(Effect::Indicate(Indication::Epoch(epoch)));
     }
 }
 

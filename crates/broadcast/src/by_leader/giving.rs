@@ -151,7 +151,7 @@ impl ByLeader {
         self.giving.issued += 1;
         let (ticket, start) = (self.giving.issued, self.start());
         let transfer = Transfer {
-            epoch: start.configuration,
+            epoch: start.epoch,
             applied: start.applied,
             ticket,
         };
@@ -180,7 +180,7 @@ impl ByLeader {
     /// Where one begins whose state is that of this process now.
     fn start(&self) -> Start {
         Start {
-            configuration: self.epoch.number(),
+            epoch: self.epoch.number(),
             leader: self.epoch.leader(&self.processes),
             applied: self.sequence.applied(),
             newcomers: self.epoch.newcomers(),

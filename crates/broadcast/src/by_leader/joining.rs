@@ -290,7 +290,7 @@ impl ByLeader {
         let ordered = start.streams.iter().flat_map(|(_, o, d)| [o, d]);
         let mut numbers = numbers
             .chain(ordered)
-            .chain([&start.configuration, &start.applied]);
+            .chain([&start.epoch, &start.applied]);
         let has_place =
             !self.joining.came_later || start.newcomers.iter().any(|(o, _)| *o == self.me);
         has_place
@@ -302,7 +302,7 @@ impl ByLeader {
     /// Whether the state is of a later point of the order than this process's own.
     fn is_news(&self, start: &Start) -> bool {
         let own = (self.epoch.number(), self.sequence.applied());
-        !self.joining.takes_part() || (start.configuration, start.applied) > own
+        !self.joining.takes_part() || (start.epoch, start.applied) > own
     }
 
     /// The state is here: this process takes part from there on, if it has not come further meanwhile.
@@ -321,14 +321,14 @@ impl ByLeader {
         }
         for (origin, number) in &start.newcomers {
             ctx.trigger(Effect::Adopt(Adopt {
-                slot: origin.process,
+                seat: origin.process,
                 incarnation: origin.incarnation,
                 number: *number,
             }));
         }
         ctx.trigger(Effect::Indicate(Indication::Restore(Restore::Whole)));
-        let configuration = self.epoch.present();
-        ctx.trigger(Effect::Indicate(Indication::Configuration(configuration)));
+        let epoch = self.epoch.present();
+        ctx.trigger(Effect::Indicate(Indication::Epoch(epoch)));
         self.ask_everybody(ctx);
         self.upon_beginning(ctx);
     }
@@ -336,12 +336,12 @@ impl ByLeader {
     /// Goes on from there, and says what the state stands for that has not come here. Within its epoch a
     /// member is bound by all that it has promised and accepted.
     fn begin(&mut self, start: &Start) -> Vec<(MessageId, u64)> {
-        let goes_on = self.joining.takes_part() && start.configuration == self.epoch.number();
+        let goes_on = self.joining.takes_part() && start.epoch == self.epoch.number();
         self.joining.role = Role::Member;
         (self.joining.asks, self.joining.receiving) = (None, None);
         self.joining.patience = JOINING;
         self.epoch
-            .begin(start.configuration, start.leader, &start.newcomers);
+            .begin(start.epoch, start.leader, &start.newcomers);
         let may_hold = |origin| self.epoch.may_hold(origin);
         let skipped = self.batches.advance(&start.streams, may_hold);
         self.sequence.skip_to(start.applied);

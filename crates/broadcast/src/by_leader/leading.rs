@@ -23,14 +23,14 @@ impl ByLeader {
             let proposed = self.sequence.proposed();
             let mut cut = self
                 .batches
-                .unordered(proposed, self.configuration.proposal);
+                .unordered(proposed, self.settings.proposal);
             for newcomer in self.epoch.wanted(proposed) {
                 cut.0.insert(newcomer, 0);
             }
             let most = self
                 .ballots
                 .low()
-                .saturating_add(self.configuration.instances);
+                .saturating_add(self.settings.instances);
             if cut.0.is_empty() || instance > most || proposed.replaces() {
                 break;
             }
@@ -42,7 +42,7 @@ impl ByLeader {
 
     /// Whether acceptances go to the leader alone, who then has to say what everybody holds.
     pub(super) fn is_sparing(&self) -> bool {
-        let wanted = self.configuration.acceptances == Acceptances::WhoNeedsThem;
+        let wanted = self.settings.acceptances == Acceptances::WhoNeedsThem;
         wanted && (2..=3).contains(&self.processes.n())
     }
 
@@ -56,7 +56,7 @@ impl ByLeader {
         }
         self.stable = decided;
         let message = Message::Stable {
-            configuration: self.epoch.number(),
+            epoch: self.epoch.number(),
             held: self.batches.held_by_all(),
             decided,
         };
@@ -67,13 +67,13 @@ impl ByLeader {
     /// What the leader says that everybody holds.
     pub(super) fn upon_held_by_all(
         &mut self,
-        configuration: u64,
+        epoch: u64,
         held: &Cut,
         decided: u64,
         ctx: &mut Ctx<Self>,
     ) {
-        if configuration != self.epoch.number() || !self.joining.takes_part() {
-            return ctx.count("of another configuration");
+        if epoch != self.epoch.number() || !self.joining.takes_part() {
+            return ctx.count("of another epoch");
         }
         self.batches.learn_held_by_all(held);
         self.ballots.reach_all(decided);

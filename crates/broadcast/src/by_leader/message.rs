@@ -46,15 +46,15 @@ pub enum Message {
     },
     /// Between leaders and acceptors.
     Ballots {
-        /// Those of which configuration.
-        configuration: u64,
+        /// Those of which epoch.
+        epoch: u64,
         /// What they say.
         message: ballots::Message<Cut>,
     },
     /// From the leader: everybody holds this, and has decided so far.
     Stable {
-        /// In which configuration.
-        configuration: u64,
+        /// In which epoch.
+        epoch: u64,
         /// For each origin, up to which batch.
         held: Cut,
         /// Up to which instance.
@@ -64,7 +64,7 @@ pub enum Message {
     Join {
         /// The incarnation that wants it.
         incarnation: Incarnation,
-        /// Whether it came after another, so that it has a place only where it was put in its slot.
+        /// Whether it came after another, so that it has a place only where it was put in its seat.
         is_newcomer: bool,
     },
     /// From one that every state reaches too late: broadcast less for a while.
@@ -75,12 +75,12 @@ pub enum Message {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Start {
     /// How many replacements there were.
-    pub(super) configuration: u64,
+    pub(super) epoch: u64,
     /// Who has the first ballot.
     pub(super) leader: ProcessId,
     /// Up to this instance, decisions are applied.
     pub(super) applied: u64,
-    /// The newcomers that hold slots, each with how many held it before.
+    /// The newcomers that hold seats, each with how many held it before.
     pub(super) newcomers: Vec<(Origin, u64)>,
     /// Each origin with how many of its batches, and how many messages, are ordered.
     pub(super) streams: Vec<(Origin, u64, u64)>,
@@ -91,14 +91,14 @@ impl Message {
     pub(super) fn highest(&self) -> u64 {
         match self {
             Message::Ballots {
-                configuration,
+                epoch,
                 message,
-            } => message.value().map_or(0, Cut::highest).max(*configuration),
+            } => message.value().map_or(0, Cut::highest).max(*epoch),
             Message::Stable {
-                configuration,
+                epoch,
                 held,
                 ..
-            } => held.highest().max(*configuration),
+            } => held.highest().max(*epoch),
             // A batch is looked at when it gets its place, of the others nothing is kept.
             Message::Data { .. }
             | Message::Found { .. }
@@ -148,14 +148,14 @@ impl Wire for Message {
             }
             Message::Slower => wire::put_head(&Head::Slower, out),
             Message::Ballots {
-                configuration,
+                epoch,
                 message,
-            } => wire::put_head(&Head::Ballots(*configuration, message.clone()), out),
+            } => wire::put_head(&Head::Ballots(*epoch, message.clone()), out),
             Message::Stable {
-                configuration,
+                epoch,
                 held,
                 decided,
-            } => wire::put_head(&Head::Stable(*configuration, held.clone(), *decided), out),
+            } => wire::put_head(&Head::Stable(*epoch, held.clone(), *decided), out),
             Message::Join {
                 incarnation,
                 is_newcomer,
@@ -186,16 +186,16 @@ impl Wire for Message {
                 }
             }
             Head::Slower => Message::Slower,
-            Head::Ballots(configuration, message) => Message::Ballots {
-                configuration,
+            Head::Ballots(epoch, message) => Message::Ballots {
+                epoch,
                 message,
             },
             Head::Join(incarnation, is_newcomer) => Message::Join {
                 incarnation,
                 is_newcomer,
             },
-            Head::Stable(configuration, held, decided) => Message::Stable {
-                configuration,
+            Head::Stable(epoch, held, decided) => Message::Stable {
+                epoch,
                 held,
                 decided,
             },

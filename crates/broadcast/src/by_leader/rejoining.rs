@@ -1,5 +1,5 @@
 //! The wiring where processes are given states.
-use super::{ByLeader, Configuration, User, joining::Joining, spawn_as};
+use super::{ByLeader, OrderSettings, User, joining::Joining, spawn_as};
 use quorate_abstractions::{
     Subscribe,
     leader::Trust,
@@ -13,7 +13,7 @@ use quorate_core::{Addr, Host};
 /// theirs, too: where an incarnation takes the place of another.
 pub fn spawn_reconfigurable<H: Host>(
     host: &H,
-    configuration: Configuration,
+    settings: OrderSettings,
     links: &impl Links,
     detector: &Subscribe<Trust>,
     adopt: Addr<Adopt>,
@@ -22,7 +22,7 @@ pub fn spawn_reconfigurable<H: Host>(
     let algorithm = ByLeader {
         joining: Joining::unknown(),
         user: User::ComesBack,
-        ..ByLeader::new(host, configuration)
+        ..ByLeader::new(host, settings)
     };
     start(host, algorithm, links, detector, adopt, up)
 }
@@ -31,14 +31,14 @@ pub fn spawn_reconfigurable<H: Host>(
 /// any more, after a stream to it has ended, goes on with a state that stands for it.
 pub fn spawn_with_state<H: Host>(
     host: &H,
-    configuration: Configuration,
+    settings: OrderSettings,
     links: &impl Links,
     detector: &Subscribe<Trust>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ByLeader {
         user: User::KeepsState,
-        ..ByLeader::new(host, configuration)
+        ..ByLeader::new(host, settings)
     };
     start(host, algorithm, links, detector, Addr::nowhere(), up)
 }

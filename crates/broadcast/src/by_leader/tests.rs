@@ -20,12 +20,12 @@ fn payload(number: u64) -> Bytes {
     Bytes::from(number.to_le_bytes().to_vec())
 }
 
-fn wire_all(world: &World, oracle: &Oracle, configuration: Configuration) -> Vec<Addr<Broadcast>> {
+fn wire_all(world: &World, oracle: &Oracle, settings: OrderSettings) -> Vec<Addr<Broadcast>> {
     world.check(properties::total_order(world.membership(), "order"));
     let spawn_at = |q| {
         let (host, links) = (world.host(q).at("order"), world.links(q).at("order"));
         let leader = world.leader(q, oracle);
-        spawn(&host, configuration, &links, &leader, world.application(q))
+        spawn(&host, settings, &links, &leader, world.application(q))
     };
     world.processes().map(spawn_at).collect()
 }
@@ -41,13 +41,13 @@ fn isolated_with(
     crash: Option<(usize, Crash)>,
     acceptances: Acceptances,
 ) -> (World, Report) {
-    let configuration = Configuration {
+    let settings = OrderSettings {
         acceptances,
-        ..Configuration::default()
+        ..OrderSettings::default()
     };
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap().keep_trace();
     let oracle = Oracle::accurate(UNIT * DETECTION);
-    let doors = wire_all(&world, &oracle, configuration);
+    let doors = wire_all(&world, &oracle, settings);
     let payload = payload(1);
     world.request(
         p(origin),
@@ -154,14 +154,14 @@ fn storm(n: usize, seed: u64, adversary: impl Adversary + 'static, messages: u64
 fn storm_in(mut world: World, n: usize, seed: u64, messages: u64) -> Report {
     let membership = *world.membership();
     let oracle = Oracle::accurate(UNIT * 2).erratic(&membership, seed, 8 * n, step(200));
-    let configuration = Configuration {
+    let settings = OrderSettings {
         instances: 1 + seed % 4,
         batches: 1 + seed % 3,
         batch_bytes: 20,
         acceptances: [Acceptances::Everybody, Acceptances::WhoNeedsThem][seed as usize / 6 % 2],
-        ..Configuration::default()
+        ..OrderSettings::default()
     };
-    let doors = wire_all(&world, &oracle, configuration);
+    let doors = wire_all(&world, &oracle, settings);
     for (q, door) in world.processes().zip(&doors) {
         for number in 0..messages {
             let at = step((seed as u32 * 13 + 7 * q.rank() as u32 + 29 * number as u32) % 180);
@@ -209,7 +209,7 @@ impl Alone {
         let world = World::new(n, 1, Timed::lock_step()).unwrap();
         let counters = quorate_core::Counters::default();
         Alone {
-            algorithm: ByLeader::new(&world.host(p(3)), Configuration::default()),
+            algorithm: ByLeader::new(&world.host(p(3)), OrderSettings::default()),
             ctx: quorate_core::Context::new("order".into(), 1, counters),
         }
     }
@@ -245,10 +245,10 @@ fn data(rank: usize, sequence: u64) -> Message {
     Message::Data { id, batch }
 }
 
-/// Said in the first configuration.
+/// Said in the first epoch.
 fn of_first(message: ballots::Message<Cut>) -> Message {
     Message::Ballots {
-        configuration: 0,
+        epoch: 0,
         message,
     }
 }
@@ -312,13 +312,13 @@ fn what_the_leader_says_that_everybody_holds_is_forgotten() {
     }
     let stream = |p3: &Alone| p3.algorithm.batches.len(origin(1));
     assert_eq!(stream(&p3), 100, "p2 is not known to hold it");
-    let stable = |configuration, decided| Message::Stable {
-        configuration,
+    let stable = |epoch, decided| Message::Stable {
+        epoch,
         held: Cut([(origin(1), decided)].into()),
         decided,
     };
     p3.hears(1, stable(1, 100));
-    assert_eq!(stream(&p3), 100, "that is no configuration of p3");
+    assert_eq!(stream(&p3), 100, "that is no epoch of p3");
     p3.hears(1, stable(0, 90));
     assert_eq!(stream(&p3), 10);
     assert_eq!(p3.algorithm.ballots.remembered(), 10);
@@ -613,9 +613,9 @@ fn impossible_identifiers_are_dropped() {
 fn numbers_that_are_too_high_are_neither_kept_nor_waited_for() {
     for high in [MOST + 1, u64::MAX] {
         let mut p3 = Alone::new();
-        let accept_in = |configuration, up_to| match accept(1, up_to) {
+        let accept_in = |epoch, up_to| match accept(1, up_to) {
             Message::Ballots { message, .. } => Message::Ballots {
-                configuration,
+                epoch,
                 message,
             },
             other => other,
@@ -637,7 +637,7 @@ fn numbers_that_are_too_high_are_neither_kept_nor_waited_for() {
             }),
         });
         let stable = Message::Stable {
-            configuration: 0,
+            epoch: 0,
             held: Cut([(origin(2), high)].into()),
             decided: 0,
         };

@@ -10,11 +10,11 @@ fn origin(rank: usize) -> Origin {
 
 /// At most two batches, of at most ten bytes each, while fewer than twelve are under way.
 fn outgoing() -> Outgoing {
-    Outgoing::new(&Configuration {
+    Outgoing::new(&OrderSettings {
         batches: 2,
         batch_bytes: 10,
         bytes_under_way: 12,
-        ..Configuration::default()
+        ..OrderSettings::default()
     })
 }
 

@@ -17,7 +17,7 @@ use quorate_sim::{
 use std::time::Duration;
 
 /// Views of 8 steps, 16, 24 …
-const VIEWS: view_synchronizer::Configuration = view_synchronizer::Configuration {
+const VIEWS: view_synchronizer::ViewSettings = view_synchronizer::ViewSettings {
     unit: Duration::from_nanos(UNIT.as_nanos() as u64 * 8),
 };
 
@@ -29,7 +29,7 @@ fn layer(world: &World, q: ProcessId, floods: bool) -> impl Layer<flooding::Port
     move |up| {
         if floods {
             let lane = links.at("flooded").lane();
-            over::spawn(&host, over::Configuration::default(), lane, up)
+            over::spawn(&host, over::FloodingSettings::default(), lane, up)
         } else {
             over::direct(links.at("direct").lane()).attach(up)
         }

@@ -32,8 +32,8 @@ fn over<H: Host>(
             up,
         )
     };
-    let configuration = by_consensus::Configuration::default();
-    by_consensus::spawn(host, configuration, uniform, consensus, up)
+    let settings = by_consensus::OrderSettings::default();
+    by_consensus::spawn(host, settings, uniform, consensus, up)
 }
 
 /// Uniform total order by consensus, below `host`.

@@ -3,16 +3,16 @@ use crate::testing::{p, step};
 use quorate_core::Time;
 use quorate_sim::{Report, Timed, UNIT, World, properties};
 
-const GROWING: Configuration = Configuration { unit: UNIT };
+const GROWING: ViewSettings = ViewSettings { unit: UNIT };
 
 /// Three processes that start so many steps apart, for 400 steps, and until there is no new view for
 /// `rest` steps: the report, with the overlap that is asked for.
 fn run(
-    configuration: Configuration,
+    settings: ViewSettings,
     apart: u32,
     overlap: u32,
     rest: u32,
-    start: fn(&quorate_sim::SimHost, Configuration) -> Views,
+    start: fn(&quorate_sim::SimHost, ViewSettings) -> Views,
 ) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step())
         .unwrap()
@@ -25,7 +25,7 @@ fn run(
     for q in world.processes() {
         let (host, up) = (world.host(q).at("views"), world.application::<Enter>(q));
         let at = step(apart * (q.rank() as u32 - 1));
-        world.call(q, at, move || start(&host, configuration).entered.send(up));
+        world.call(q, at, move || start(&host, settings).entered.send(up));
     }
     world.call(p(1), step(400), || {});
     world.run()
@@ -46,11 +46,11 @@ fn vs_ovl_is_broken_where_clocks_drift_apart() {
 
 #[test]
 fn vs_ovl_is_broken_where_views_do_not_grow_beyond_what_processes_started_apart() {
-    let bounded = Configuration { unit: UNIT * 25 };
-    let spawn = |host: &quorate_sim::SimHost, configuration| {
+    let bounded = ViewSettings { unit: UNIT * 25 };
+    let spawn = |host: &quorate_sim::SimHost, settings| {
         let algorithm = ViewSynchronizer {
             longest: UNIT * 50,
-            ..ViewSynchronizer::new(configuration)
+            ..ViewSynchronizer::new(settings)
         };
         let (entered, catch_up) = spawn_as(host, algorithm);
         Views { entered, catch_up }

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 const INTERVAL: Duration = milliseconds(100);
 const DELAY: Duration = milliseconds(30);
 
-fn configuration() -> Configuration {
-    Configuration::new(INTERVAL, DELAY).unwrap()
+fn bounds() -> SynchronyBounds {
+    SynchronyBounds::new(INTERVAL, DELAY).unwrap()
 }
 
 /// A world of which PFD1–2 are checked. Heartbeats keep no run open: a detector is given time after
@@ -26,10 +26,10 @@ fn world(n: usize, seed: u64, adversary: impl Adversary + 'static) -> World {
 }
 
 /// Starts a detector a process.
-fn detectors(world: &World, configuration: Configuration) -> Vec<Subscribe<Crash>> {
+fn detectors(world: &World, bounds: SynchronyBounds) -> Vec<Subscribe<Crash>> {
     let one = |q| {
         let heartbeat = |up| world.heartbeat(q, up);
-        spawn(&world.host(q).at("detector"), configuration, heartbeat)
+        spawn(&world.host(q).at("detector"), bounds, heartbeat)
     };
     world.processes().map(one).collect()
 }
@@ -47,7 +47,7 @@ fn pfd1_strong_completeness_a_crash_is_reported_within_the_timeout_and_a_delay()
     for n in 2..=8 {
         for (seed, phase) in (0..).zip((0..100).step_by(5)) {
             let mut world = world(n, seed, Timed::uniform(Duration::ZERO, DELAY));
-            let logs = logs(&world, &detectors(&world, configuration()));
+            let logs = logs(&world, &detectors(&world, bounds()));
             let crash = at(1000 + phase);
             world.crash(p(n), CrashOf::at(crash));
             let report = world.run();
@@ -68,7 +68,7 @@ fn pfd1_strong_completeness_a_crash_is_reported_within_the_timeout_and_a_delay()
 fn pfd1_strong_completeness_the_bounds_on_detection_are_tight() {
     let detection = |latency, phase| {
         let mut world = world(2, 0, Timed::new(Latency::Constant(latency)));
-        let logs = logs(&world, &detectors(&world, configuration()));
+        let logs = logs(&world, &detectors(&world, bounds()));
         let crash = at(1000) + phase;
         world.crash(p(2), CrashOf::at(crash));
         world.run().assert_all_hold();
@@ -93,7 +93,7 @@ fn pfd1_strong_completeness_the_bounds_on_detection_are_tight() {
 #[test]
 fn pfd1_strong_completeness_all_but_one_may_crash() {
     let mut world = world(5, 3, Timed::uniform(Duration::ZERO, DELAY));
-    let logs = logs(&world, &detectors(&world, configuration()));
+    let logs = logs(&world, &detectors(&world, bounds()));
     for rank in 2..=5 {
         world.crash(p(rank), CrashOf::at(at(700 * rank as u64)));
     }
@@ -106,7 +106,7 @@ fn pfd2_strong_accuracy_no_live_process_is_reported_while_the_bounds_hold() {
     for n in 2..=8 {
         for seed in 0..20 {
             let mut world = world(n, seed, Timed::uniform(Duration::ZERO, DELAY));
-            detectors(&world, configuration());
+            detectors(&world, bounds());
             // Latencies are drawn at random, and the slowest may follow the fastest.
             let report = world.run_until(at(10_000));
             assert!(report.completion.complete, "{report}");
@@ -131,9 +131,9 @@ impl Adversary for Alternating {
 fn pfd2_strong_accuracy_an_instant_less_than_the_interval_and_the_delay_is_too_short() {
     let report_with = |timeout| {
         let mut world = world(2, 0, Alternating);
-        let shorter = Configuration {
+        let shorter = SynchronyBounds {
             timeout,
-            ..configuration()
+            ..bounds()
         };
         detectors(&world, shorter);
         world.run()
@@ -149,7 +149,7 @@ fn pfd2_strong_accuracy_an_instant_less_than_the_interval_and_the_delay_is_too_s
 fn pfd2_strong_accuracy_needs_synchrony() {
     let paused = |world: &World| world.pause(p(2), at(1000), Some(at(1400)));
     let mut synchronous = world(3, 1, Timed::uniform(Duration::ZERO, DELAY));
-    detectors(&synchronous, configuration());
+    detectors(&synchronous, bounds());
     paused(&synchronous);
     assert!(violated(&synchronous.run(), "PFD2"), "it only slept");
 
@@ -158,24 +158,24 @@ fn pfd2_strong_accuracy_needs_synchrony() {
     noisy = noisy.settle(Duration::from_secs(5));
     noisy.check(properties::eventually_perfect("detector"));
     for q in noisy.processes() {
-        let configuration = increasing_timeout::Configuration {
+        let bounds = increasing_timeout::DetectorSettings {
             interval: INTERVAL,
             timeout: INTERVAL + DELAY,
         };
         let heartbeat = |up| noisy.heartbeat(q, up);
-        increasing_timeout::spawn(&noisy.host(q).at("detector"), configuration, heartbeat);
+        increasing_timeout::spawn(&noisy.host(q).at("detector"), bounds, heartbeat);
     }
     paused(&noisy);
     noisy.run().assert_all_hold();
 }
 
 /// The losses in a row are bounded by three, and half of the heartbeats are lost.
-fn over_lossy_links(seed: u64, configuration: Configuration) -> Report {
+fn over_lossy_links(seed: u64, bounds: SynchronyBounds) -> Report {
     let adversary = Timed::uniform(Duration::ZERO, DELAY).loss(0.5);
     let mut world = world(3, seed, adversary).fair_loss_bounds(3, 1);
     for q in world.processes() {
         let heartbeat = |up| lossy_heartbeat(&world, q, up);
-        spawn(&world.host(q).at("detector"), configuration, heartbeat);
+        spawn(&world.host(q).at("detector"), bounds, heartbeat);
     }
     world.crash(p(3), CrashOf::at(at(2000)));
     world.run()
@@ -184,10 +184,10 @@ fn over_lossy_links(seed: u64, configuration: Configuration) -> Report {
 #[test]
 fn pfd2_strong_accuracy_over_lossy_links_takes_a_timeout_of_as_many_intervals_more() {
     for seed in 0..50 {
-        let report = over_lossy_links(seed, configuration().losses(3));
+        let report = over_lossy_links(seed, bounds().losses(3));
         assert!(report.counts.lost > 0, "seed {seed}");
         report.assert_all_hold();
-        let careless = over_lossy_links(seed, configuration());
+        let careless = over_lossy_links(seed, bounds());
         assert!(violated(&careless, "PFD2"), "seed {seed}");
     }
 }
@@ -196,7 +196,7 @@ fn pfd2_strong_accuracy_over_lossy_links_takes_a_timeout_of_as_many_intervals_mo
 fn heartbeats_are_n_times_n_minus_one_an_interval() {
     for n in 2..=8 {
         let mut world = world(n, 0, Timed::lock_step());
-        detectors(&world, configuration());
+        detectors(&world, bounds());
         let all = (n * (n - 1)) as u64;
         let report = world.run_until(at(3000));
         assert_eq!(report.counts.heartbeats, 31 * all, "one at the start");
@@ -236,7 +236,7 @@ fn late_heartbeat(
     for q in world.processes() {
         let host = world.host(q).at("detector");
         let mutant = Mutant {
-            detector: ExcludeOnTimeout::new(&host, configuration()),
+            detector: ExcludeOnTimeout::new(&host, bounds()),
             rule,
         };
         let heartbeat = |up: Addr<Heard>| {
@@ -286,7 +286,7 @@ fn started_again(rule: Rule) -> (Report, [Vec<Crash>; 3]) {
     let mut world = world(3, 0, Timed::lock_step());
     let detector = |world: &World, q| {
         let host = world.host(q).at("detector");
-        let detector = ExcludeOnTimeout::new(&host, configuration());
+        let detector = ExcludeOnTimeout::new(&host, bounds());
         let heartbeat = |up| world.heartbeat(q, up);
         let mutant = Mutant { detector, rule };
         let told = Arc::new(Mutex::new(Addr::nowhere()));
@@ -359,7 +359,7 @@ fn pfd2_strong_accuracy_who_is_replaced_is_reported_once() {
 #[test]
 fn a_new_subscriber_learns_of_all_crashes_so_far() {
     let mut world = world(4, 5, Timed::uniform(Duration::ZERO, DELAY));
-    let detectors = detectors(&world, configuration());
+    let detectors = detectors(&world, bounds());
     world.crash(p(2), CrashOf::at(at(1000)));
     world.crash(p(4), CrashOf::at(at(1200)));
     world.run_until(at(3000));
@@ -372,17 +372,17 @@ fn a_new_subscriber_learns_of_all_crashes_so_far() {
 #[test]
 fn a_process_alone_reports_nobody() {
     let mut world = world(1, 0, Timed::lock_step());
-    let logs = logs(&world, &detectors(&world, configuration()));
+    let logs = logs(&world, &detectors(&world, bounds()));
     world.run_until(at(5000));
     assert!(told(&logs[0]).is_empty());
 }
 
 #[test]
 fn a_timeout_that_would_report_live_processes_is_refused() {
-    let none = Configuration::new(Duration::ZERO, DELAY);
-    assert_eq!(none, Err(BadConfiguration::NoInterval));
-    let short = configuration().timeout(milliseconds(129));
-    let refused = BadConfiguration::ShortTimeout {
+    let none = SynchronyBounds::new(Duration::ZERO, DELAY);
+    assert_eq!(none, Err(BadBounds::NoInterval));
+    let short = bounds().timeout(milliseconds(129));
+    let refused = BadBounds::ShortTimeout {
         timeout: milliseconds(129),
         least: milliseconds(130),
     };
@@ -391,16 +391,16 @@ fn a_timeout_that_would_report_live_processes_is_refused() {
         refused.to_string(),
         "a live process may be silent for 130ms: a timeout of 129ms is too short"
     );
-    assert!(configuration().timeout(milliseconds(130)).is_ok());
+    assert!(bounds().timeout(milliseconds(130)).is_ok());
 
-    let lossy = configuration().losses(2);
+    let lossy = bounds().losses(2);
     assert_eq!(lossy.timeout, milliseconds(330));
     assert!(lossy.timeout(milliseconds(329)).is_err());
-    let generous = configuration().timeout(milliseconds(500)).unwrap();
+    let generous = bounds().timeout(milliseconds(500)).unwrap();
     assert_eq!(generous.losses(2).timeout, milliseconds(500));
 
-    let longest = Configuration::new(Duration::MAX, Duration::MAX).unwrap();
+    let longest = SynchronyBounds::new(Duration::MAX, Duration::MAX).unwrap();
     assert_eq!(longest.losses(u32::MAX).timeout, Duration::MAX);
-    let usual = Configuration::default();
+    let usual = SynchronyBounds::default();
     assert_eq!(usual.timeout(usual.timeout), Ok(usual));
 }

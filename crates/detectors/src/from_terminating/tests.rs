@@ -31,9 +31,9 @@ fn detectors(world: &World, delay: Duration) -> Vec<Log<Crash>> {
     world.check(properties::perfect("detector"));
     world.check(properties::terminating(world.membership(), "terminating"));
     let one = |q| {
-        let configuration = Configuration::new(INTERVAL).unwrap();
+        let interval = Interval::new(INTERVAL).unwrap();
         let host = world.host(q).at("detector");
-        let detector = spawn(&host, configuration, broadcast(world, q, delay));
+        let detector = spawn(&host, interval, broadcast(world, q, delay));
         listen(world, q, &detector)
     };
     world.processes().map(one).collect()
@@ -145,16 +145,16 @@ fn the_rate_is_what_the_header_says() {
 fn pfd1_a_subscriber_that_comes_late_is_told_of_all_crashes() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut world = world.settle(Duration::ZERO);
-    let configuration = Configuration::default();
+    let interval = Interval::default();
     let host = world.host(p(1)).at("detector");
     let detector = spawn(
         &host,
-        configuration,
+        interval,
         broadcast(&world, p(1), milliseconds(1)),
     );
     for q in [p(2), p(3)] {
         let host = world.host(q).at("detector");
-        spawn(&host, configuration, broadcast(&world, q, milliseconds(1)));
+        spawn(&host, interval, broadcast(&world, q, milliseconds(1)));
     }
     world.crash(p(2), CrashOf::at(Time::ZERO));
     world.run();
@@ -184,7 +184,7 @@ fn pfd2_is_about_correct_processes_over_a_broadcast_that_knows_the_future() {
         Addr::nowhere()
     };
     let host = world.host(p(1)).at("detector");
-    let detector = spawn(&host, Configuration::default(), foresees);
+    let detector = spawn(&host, Interval::default(), foresees);
     let log = listen(&world, p(1), &detector);
     world.crash(p(2), CrashOf::at(at(20)));
     let report = world.run();
@@ -201,7 +201,7 @@ fn the_checkers_see_a_broadcast_that_is_deaf_and_one_that_errs() {
             let below = broadcast(&world, q, milliseconds(3));
             let altered = |up: Addr<Deliver>| below.attach(up.with(alter));
             let host = world.host(q).at("detector");
-            spawn(&host, Configuration::default(), altered);
+            spawn(&host, Interval::default(), altered);
         }
         world.crash(p(3), CrashOf::at(at(2)));
         world.run()
@@ -223,6 +223,6 @@ fn the_checkers_see_a_broadcast_that_is_deaf_and_one_that_errs() {
 
 #[test]
 fn an_interval_of_no_time_is_refused() {
-    assert_eq!(Configuration::new(Duration::ZERO), Err(NoInterval));
-    assert!(Configuration::new(INTERVAL).is_ok());
+    assert_eq!(Interval::new(Duration::ZERO), Err(NoInterval));
+    assert!(Interval::new(INTERVAL).is_ok());
 }

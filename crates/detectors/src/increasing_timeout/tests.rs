@@ -42,7 +42,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new(world: World, configuration: Configuration, rule: Rule) -> Self {
+    fn new(world: World, settings: DetectorSettings, rule: Rule) -> Self {
         let mut cluster = Cluster {
             world,
             logs: Vec::new(),
@@ -50,7 +50,7 @@ impl Cluster {
         };
         for q in cluster.world.processes() {
             let host = cluster.world.host(q).at("detector");
-            let detector = IncreasingTimeout::new(&host, configuration);
+            let detector = IncreasingTimeout::new(&host, settings);
             let heartbeat = |up| cluster.world.heartbeat(q, up);
             let detector = start(
                 &host,
@@ -77,7 +77,7 @@ fn checked(n: usize, seed: u64, adversary: impl Adversary + 'static) -> World {
 
 fn cluster(n: usize) -> Cluster {
     let world = checked(n, 7, Timed::uniform(UNIT, UNIT * 20));
-    Cluster::new(world, Configuration::default(), CORRECT)
+    Cluster::new(world, DetectorSettings::default(), CORRECT)
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn epfd1_strong_completeness_a_crashed_process_is_suspected_for_ever() {
     for n in 2..=8 {
         for (seed, phase) in (0..).zip((0..100).step_by(5)) {
             let world = checked(n, seed, Timed::uniform(Duration::ZERO, UNIT * 30));
-            let mut cluster = Cluster::new(world, Configuration::default(), CORRECT);
+            let mut cluster = Cluster::new(world, DetectorSettings::default(), CORRECT);
             let crash = at(1000 + phase);
             cluster.world.crash(p(n), Crash::at(crash));
             cluster.world.run().assert_all_hold();
@@ -106,7 +106,7 @@ fn epfd1_strong_completeness_a_crash_is_noticed_at_the_first_tick_after_the_time
     for latency in [0, 1, 30, 99] {
         for phase in 0..100 {
             let world = checked(2, 0, Timed::new(Latency::Constant(milliseconds(latency))));
-            let mut cluster = Cluster::new(world, Configuration::default(), CORRECT);
+            let mut cluster = Cluster::new(world, DetectorSettings::default(), CORRECT);
             cluster.world.crash(p(2), Crash::at(at(1000 + phase)));
             cluster.world.run().assert_all_hold();
             // The crash comes before what else happens at its time.
@@ -164,7 +164,7 @@ fn epfd2_eventual_strong_accuracy_on_a_network_with_a_long_tail() {
         let slow = Latency::Tailed(UNIT, milliseconds(300));
         let mut cluster = Cluster::new(
             checked(4, seed, Timed::new(slow)).settle(Duration::from_mins(1)),
-            Configuration::default(),
+            DetectorSettings::default(),
             CORRECT,
         );
         cluster.world.crash(p(4), Crash::at(at(10_000)));
@@ -182,7 +182,7 @@ fn epfd2_eventual_strong_accuracy_on_a_network_with_a_long_tail() {
 fn a_timeout_grows_to_the_end_of_time_and_no_further() {
     let mut cluster = cluster(2);
     let host = cluster.world.host(p(1)).at("other");
-    let mut lasting = IncreasingTimeout::new(&host, Configuration::default());
+    let mut lasting = IncreasingTimeout::new(&host, DetectorSettings::default());
     lasting.timeout = Duration::MAX;
     lasting.silent.insert(p(2));
     let spare = start(&host, lasting, &Addr::nowhere(), |up: Addr<Heard>| {
@@ -198,7 +198,7 @@ fn a_timeout_grows_to_the_end_of_time_and_no_further() {
 fn detection_after_a_storm(rule: Rule) -> Duration {
     let world = checked(8, 7, Timed::uniform(UNIT, UNIT * 20));
     let world = world.settle(Duration::from_secs(100));
-    let mut cluster = Cluster::new(world, Configuration::default(), rule);
+    let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
     for q in cluster.world.membership().others(p(1)).iter() {
         cluster.world.cut((q, p(1)), at(1000), Some(at(1700)));
     }
@@ -238,7 +238,7 @@ fn heard_at(rule: Rule, heartbeats: &[u64], crash: u64) -> (Report, Log<Indicati
     let stable = at(crash / 2);
     world.check(properties::eventually_perfect_from("detector", stable));
     let host = world.host(p(1)).at("detector");
-    let detector = IncreasingTimeout::new(&host, Configuration::default());
+    let detector = IncreasingTimeout::new(&host, DetectorSettings::default());
     let detector = start(
         &host,
         Mutant { detector, rule },
@@ -345,7 +345,7 @@ fn epfd1_strong_completeness_although_late_heartbeats_restore_a_crashed_process(
 fn a_process_never_suspects_itself() {
     let run = |rule| {
         let world = checked(3, 7, Timed::uniform(UNIT, UNIT * 20));
-        let mut cluster = Cluster::new(world, Configuration::default(), rule);
+        let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
         for q in [p(2), p(3)] {
             cluster.world.cut((q, p(1)), at(1000), Some(at(3000)));
         }
@@ -377,7 +377,7 @@ fn a_process_never_suspects_itself() {
 fn epfd2_eventual_strong_accuracy_who_is_heard_is_restored() {
     let cut_off = |rule| {
         let world = checked(2, 7, Timed::uniform(UNIT, UNIT * 20));
-        let mut cluster = Cluster::new(world, Configuration::default(), rule);
+        let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
         cluster.world.cut((p(2), p(1)), at(1000), Some(at(3000)));
         cluster.world.run()
     };
@@ -392,7 +392,7 @@ fn epfd2_eventual_strong_accuracy_who_is_heard_is_restored() {
 /// The first detector of `n` hears none of these from 1 s to 5 s; what it and the second tell.
 fn one_way_cut(n: usize, unheard: &[usize], rule: Rule) -> [Log<Indication>; 2] {
     let world = checked(n, 7, Timed::uniform(UNIT, UNIT * 20));
-    let mut cluster = Cluster::new(world, Configuration::default(), rule);
+    let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
     for rank in unheard {
         let way = (p(*rank), p(1));
         cluster.world.cut(way, at(1000), Some(at(5000)));
@@ -433,7 +433,7 @@ fn a_process_that_is_heard_and_hears_nobody_is_suspected_until_it_does() {
 /// the other.
 fn heard_by_few(deaf: &[usize], rule: Rule) -> [Vec<ProcessSet>; 2] {
     let world = checked(5, 7, Timed::uniform(UNIT, UNIT * 20));
-    let mut cluster = Cluster::new(world, Configuration::default(), rule);
+    let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
     for rank in deaf {
         let way = (p(1), p(*rank));
         cluster.world.cut(way, at(1000), Some(at(5000)));
@@ -495,7 +495,7 @@ fn epfd2_eventual_strong_accuracy_a_minority_of_survivors_do_not_suspect_each_ot
         let world = World::new(5, 7, Timed::uniform(UNIT, UNIT * 20)).unwrap();
         let world = world.settle(Duration::from_secs(20));
         world.check(properties::eventually_perfect_from("detector", at(10_000)));
-        let mut cluster = Cluster::new(world, Configuration::default(), rule);
+        let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
         for rank in 3..=5 {
             cluster.world.crash(p(rank), Crash::at(at(1000)));
         }
@@ -540,7 +540,7 @@ fn a_process_that_was_stopped_blames_itself() {
 /// Whom p1 of five suspects if it is stopped for so long, four times, two seconds apart.
 fn stopped_for(stop: u64, crash: Option<u64>, rule: Rule) -> Vec<Indication> {
     let world = checked(5, 7, Timed::uniform(UNIT, UNIT * 20));
-    let mut cluster = Cluster::new(world, Configuration::default(), rule);
+    let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
     for i in 1..=4 {
         let from = 2000 * i + 250;
         let world = &cluster.world;
@@ -591,7 +591,7 @@ fn silence_counts_only_while_a_process_runs() {
 fn after_pauses_and_a_minute_of_health_a_crash_is_noticed_nearly_as_soon_as_ever() {
     let world = checked(2, 7, Timed::uniform(UNIT, UNIT * 20));
     let world = world.settle(Duration::from_mins(5));
-    let mut cluster = Cluster::new(world, Configuration::default(), CORRECT);
+    let mut cluster = Cluster::new(world, DetectorSettings::default(), CORRECT);
     let timeouts = listen(&cluster.world, p(1), &cluster.detectors[0].timeouts);
     for i in 1..=10 {
         let world = &cluster.world;
@@ -640,7 +640,7 @@ fn a_process_alone_suspects_nobody() {
 fn a_new_incarnation_begins_with_the_first_timeout_and_old_mistakes_are_not_its() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let host = world.host(p(1)).at("detector");
-    let mut detector = IncreasingTimeout::new(&host, Configuration::default());
+    let mut detector = IncreasingTimeout::new(&host, DetectorSettings::default());
     let mut ctx = Context::new("detector".into(), 1, quorate_core::Counters::default());
     let connected = |incarnation| {
         let incarnation = Incarnation(incarnation);
@@ -651,7 +651,7 @@ fn a_new_incarnation_begins_with_the_first_timeout_and_old_mistakes_are_not_its(
     };
     let heard = || Event::Heard(Heard::of(p(2)));
     let timeout = |detector: &IncreasingTimeout| total(&detector.peers[&p(2)]);
-    let first = Configuration::default().timeout;
+    let first = DetectorSettings::default().timeout;
     let mistaken = 2 * (first + first / 20);
     detector.upon(connected(1), &mut ctx);
     // A mistake.
@@ -713,7 +713,7 @@ fn leaving_at_1500(cluster: &mut Cluster) -> Vec<Reach> {
 /// When the others of `n` suspect p1, which leaves, and when it is answered.
 fn suspected_and_answered(n: usize, rule: Rule) -> (Vec<Time>, Vec<Time>) {
     let world = checked(n, 7, Timed::uniform(UNIT, UNIT * 20));
-    let mut cluster = Cluster::new(world, Configuration::default(), rule);
+    let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
     let answers = leave(&mut cluster, &[1], true);
     cluster.world.run().assert_all_hold();
     assert_eq!(told(&cluster.logs[0]), [], "nobody suspects itself");
@@ -751,7 +751,7 @@ fn those_who_leave_are_not_suspected_where_no_majority_stays() {
     let run = |n: usize, leavers: &[usize], rule| {
         let world = World::new(n, 7, Timed::uniform(UNIT, UNIT * 20)).unwrap();
         let world = world.settle(Duration::from_secs(5));
-        let mut cluster = Cluster::new(world, Configuration::default(), rule);
+        let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
         let answers = leave(&mut cluster, leavers, false);
         let reach = leaving_at_1500(&mut cluster);
         for log in answers {
@@ -822,7 +822,7 @@ fn a_later_start_of_who_has_left_is_restored_and_goes_by_the_first_timeout() {
     assert!(cluster.world.restart(p(1), Incarnation(11)));
     let host = cluster.world.host(p(1)).at("detector");
     let heartbeat = |up| cluster.world.heartbeat(p(1), up);
-    spawn(&host, Configuration::default(), heartbeat);
+    spawn(&host, DetectorSettings::default(), heartbeat);
     cluster.world.run_until(at(5000));
     for log in &cluster.logs[1..] {
         assert_eq!(told(log), [Suspect(p(1)), Restore(p(1))]);

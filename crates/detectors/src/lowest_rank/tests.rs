@@ -119,9 +119,9 @@ fn eld2_eventual_agreement_fails_if_a_leader_that_is_restored_does_not_lead_agai
 fn measured(world: &World, rule: Rule) -> Vec<Log<Trust>> {
     let spawn = |q| {
         let heartbeat = |up| world.heartbeat(q, up);
-        let configuration = increasing_timeout::Configuration::default();
+        let settings = increasing_timeout::DetectorSettings::default();
         let host = world.host(q).at("detector");
-        let below = increasing_timeout::spawn(&host, configuration, heartbeat);
+        let below = increasing_timeout::spawn(&host, settings, heartbeat);
         let host = world.host(q).at("leader");
         let detector = LowestRank::new(&host);
         let mutant = Mutant { detector, rule };
@@ -252,12 +252,12 @@ fn left_by(ranks: &[usize], rule: Rule) -> Vec<Vec<usize>> {
     let mut logs = Vec::new();
     for q in world.processes() {
         let heartbeat = |up| world.heartbeat(q, up);
-        let configuration = increasing_timeout::Configuration {
+        let settings = increasing_timeout::DetectorSettings {
             timeout: Duration::from_hours(1),
-            ..increasing_timeout::Configuration::default()
+            ..increasing_timeout::DetectorSettings::default()
         };
         let host = world.host(q).at("detector");
-        let below = increasing_timeout::spawn(&host, configuration, heartbeat);
+        let below = increasing_timeout::spawn(&host, settings, heartbeat);
         if ranks.contains(&q.rank()) {
             world.request(q, at(1000), &below.leave, Addr::nowhere());
         }

@@ -18,7 +18,7 @@ use quorate_abstractions::{
 };
 use quorate_consensus::{
     by_quorums::{self, Message},
-    view_synchronizer::{self, Configuration},
+    view_synchronizer::{self, ViewSettings},
 };
 use quorate_core::{Addr, Host, Layer};
 use quorate_quorums::{Quorums, flooding as over};
@@ -128,12 +128,12 @@ pub(super) static ALL: &[Algorithm] = &[
     },
 ];
 
-fn configuration() -> Configuration {
-    Configuration { unit: UNIT }
+fn settings() -> ViewSettings {
+    ViewSettings { unit: UNIT }
 }
 
-fn views(site: &Site<'_>, spawn: fn(&SimHost, Configuration) -> Views) -> Door {
-    let views = spawn(&site.host().at("views"), configuration());
+fn views(site: &Site<'_>, spawn: fn(&SimHost, ViewSettings) -> Views) -> Door {
+    let views = spawn(&site.host().at("views"), settings());
     views.entered.send(site.application::<Enter>());
     Door::Nothing
 }
@@ -145,7 +145,7 @@ type Spawn = fn(&SimHost, Quorums, &Views, Below, Addr<Decide>) -> Addr<Propose>
 
 fn propose(site: &Site<'_>, spawn: Spawn) -> Door {
     let host = site.host().at("consensus");
-    let views = view_synchronizer::spawn(&host.at("views"), configuration());
+    let views = view_synchronizer::spawn(&host.at("views"), settings());
     let links = site.links().at("consensus");
     let below: Below = Box::new(move |up| over::direct(links.lane()).attach(up));
     let quorums = Quorums::majorities(host.processes());

@@ -45,9 +45,9 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
         wire: |site| {
             let (host, links) = below(site);
             let detector = site.eventually_perfect();
-            let configuration = by_consensus::Configuration::default();
+            let settings = by_consensus::OrderSettings::default();
             let ordered = move |up: Addr<total_order::Deliver>| {
-                stack::total_order(&host, &links, &detector, configuration, up)
+                stack::total_order(&host, &links, &detector, settings, up)
             };
             first_wins(site, ordered)
         },

@@ -176,9 +176,9 @@ pub(super) static ALL: &[Algorithm] = &[
     },
 ];
 
-fn hasty() -> exclude_on_timeout::Configuration {
+fn hasty() -> exclude_on_timeout::SynchronyBounds {
     let often = Duration::from_millis(1);
-    exclude_on_timeout::Configuration::new(often, Duration::ZERO).unwrap_or_default()
+    exclude_on_timeout::SynchronyBounds::new(often, Duration::ZERO).unwrap_or_default()
 }
 
 fn wire_excluding_nobody(site: &Site<'_>) -> Door {
@@ -196,34 +196,34 @@ fn wire_excluding_nobody(site: &Site<'_>) -> Door {
 
 fn exclude(
     site: &Site<'_>,
-    configuration: exclude_on_timeout::Configuration,
+    settings: exclude_on_timeout::SynchronyBounds,
     heartbeat: impl Layer<heartbeat::Port>,
 ) -> Door {
     let host = site.host().at("detector");
     let subscribe = match site.links() {
         SiteLinks::Real(links) => {
             let status = links.status();
-            exclude_on_timeout::spawn_with_incarnations(&host, configuration, heartbeat, &status)
+            exclude_on_timeout::spawn_with_incarnations(&host, settings, heartbeat, &status)
         }
         // They know one start a process.
         SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => {
-            exclude_on_timeout::spawn(&host, configuration, heartbeat)
+            exclude_on_timeout::spawn(&host, settings, heartbeat)
         }
     };
     subscribe.send(site.application::<perfect::Crash>());
     Door::Nothing
 }
 
-type Configuration = increasing_timeout::Configuration;
+use increasing_timeout::DetectorSettings;
 
 fn wire_increasing_timeout(site: &Site<'_>) -> Door {
-    suspect(site, Configuration::default(), site.heartbeat())
+    suspect(site, DetectorSettings::default(), site.heartbeat())
 }
 
 fn wire_never_suspecting(site: &Site<'_>) -> Door {
-    let mut configuration = Configuration::default();
-    configuration.timeout *= 1 << 20;
-    suspect(site, configuration, site.heartbeat())
+    let mut settings = DetectorSettings::default();
+    settings.timeout *= 1 << 20;
+    suspect(site, settings, site.heartbeat())
 }
 
 fn wire_never_restoring(site: &Site<'_>) -> Door {
@@ -237,16 +237,16 @@ fn wire_never_restoring(site: &Site<'_>) -> Door {
         });
         site.heartbeat().attach(first)
     };
-    suspect(site, Configuration::default(), once)
+    suspect(site, DetectorSettings::default(), once)
 }
 
 fn suspect(
     site: &Site<'_>,
-    configuration: Configuration,
+    settings: DetectorSettings,
     heartbeat: impl Layer<heartbeat::Port>,
 ) -> Door {
     let host = site.host().at("detector");
-    let detector = increasing_timeout::spawn(&host, configuration, heartbeat);
+    let detector = increasing_timeout::spawn(&host, settings, heartbeat);
     detector
         .suspicions
         .send(site.application::<eventually_perfect::Indication>());

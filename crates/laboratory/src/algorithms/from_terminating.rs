@@ -18,7 +18,7 @@ use quorate_abstractions::{
     terminating::{Deliver, Outcome},
 };
 use quorate_core::{Addr, Host};
-use quorate_detectors::from_terminating::{self, Configuration};
+use quorate_detectors::from_terminating::{self, Interval};
 use quorate_sim::properties;
 use quorate_stacks::stack;
 use std::time::Duration;
@@ -98,10 +98,10 @@ fn detect(site: &Site<'_>, alter: fn(Deliver) -> Deliver) -> Door {
 
 /// A run is over where everybody rests at once: of ideal layers at that moment, of real ones when nothing
 /// was asked for half a minute.
-fn pace(site: &Site<'_>) -> Configuration {
+fn pace(site: &Site<'_>) -> Interval {
     let interval = match site.links() {
         SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => Duration::from_secs(1),
         SiteLinks::Real(_) => Duration::from_mins(1),
     };
-    Configuration::new(interval).unwrap_or_default()
+    Interval::new(interval).unwrap_or_default()
 }

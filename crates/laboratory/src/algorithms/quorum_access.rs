@@ -124,8 +124,8 @@ const FLOOD: Algorithm = Algorithm {
         under: Faults::NONE,
         wire: |site| {
             flood(site, |host, links, up| {
-                let configuration = flooding::Configuration::default();
-                flooding::spawn_mutant(host, configuration, links.lane(), up)
+                let settings = flooding::FloodingSettings::default();
+                flooding::spawn_mutant(host, settings, links.lane(), up)
             })
         },
     }],
@@ -401,11 +401,11 @@ fn generalized(site: &Site<'_>, quorums: Quorums) -> Door {
         let flood = |up: Addr<Delivery<generalized::Message<Marks>>>| {
             flooding::spawn_over_streams(&beneath, lane, &status, up)
         };
-        let configuration = generalized::Configuration {
+        let settings = generalized::AccessSettings {
             period: PERIOD,
-            ..generalized::Configuration::default()
+            ..generalized::AccessSettings::default()
         };
-        generalized::spawn(host, configuration, quorums, Marks::default(), flood, up)
+        generalized::spawn(host, settings, quorums, Marks::default(), flood, up)
     })
 }
 

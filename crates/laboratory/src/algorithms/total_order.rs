@@ -239,10 +239,10 @@ fn on_messages(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indicat
     );
     let reliable = |up: Addr<reliable::Deliver>| stack::reliable(&host, &links, up);
     let consensus = |up: Addr<consensus::Decide>| stack::consensus(&host, &links, detector, up);
-    let configuration = by_consensus_on_messages::Configuration::default();
+    let settings = by_consensus_on_messages::ProposalSettings::default();
     let consensus = consensus::as_regular(consensus);
     let up = site.application();
-    let door = by_consensus_on_messages::spawn(&host, configuration, reliable, consensus, up);
+    let door = by_consensus_on_messages::spawn(&host, settings, reliable, consensus, up);
     Door::Broadcast(door.with(|payload| regular_total_order::Broadcast { payload }))
 }
 
@@ -251,18 +251,18 @@ fn by_leader(site: &Site<'_>, leader: &Subscribe<Trust>) -> Door {
         site.host().at("total-order"),
         site.links().at("total-order"),
     );
-    let (configuration, up) = (configuration(site), site.application());
+    let (settings, up) = (settings(site), site.application());
     let door = match site.rejoining() {
         Some((journal, adopt)) => journal.keep(site.host().me(), up, |up| {
-            by_leader::spawn_reconfigurable(&host, configuration, &links, leader, adopt, up)
+            by_leader::spawn_reconfigurable(&host, settings, &links, leader, adopt, up)
         }),
-        None => by_leader::spawn(&host, configuration, &links, leader, up),
+        None => by_leader::spawn(&host, settings, &links, leader, up),
     };
     Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
 }
 
-fn configuration(site: &Site<'_>) -> by_consensus::Configuration {
-    by_consensus::Configuration {
+fn settings(site: &Site<'_>) -> by_consensus::OrderSettings {
+    by_consensus::OrderSettings {
         instances: site.instances,
         acceptances: site.acceptances,
         ..Default::default()
@@ -271,9 +271,9 @@ fn configuration(site: &Site<'_>) -> by_consensus::Configuration {
 
 fn wire_total_order(site: &Site<'_>) -> Door {
     let (host, detector) = (site.host(), site.eventually_perfect());
-    let configuration = configuration(site);
+    let settings = settings(site);
     let up = site.application();
-    let door = stack::total_order(&host, site.links(), &detector, configuration, up);
+    let door = stack::total_order(&host, site.links(), &detector, settings, up);
     Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
 }
 
@@ -287,7 +287,7 @@ fn wire_as_they_come(site: &Site<'_>) -> Door {
     let consensus =
         |up: Addr<consensus::Decide>| stack::consensus(&host, &links, &detector, renumbered(up));
     let up = site.application();
-    let door = by_consensus::spawn(&host, configuration(site), uniform, consensus, up);
+    let door = by_consensus::spawn(&host, settings(site), uniform, consensus, up);
     Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
 }
 

@@ -15,7 +15,7 @@ use quorate_abstractions::{
 use quorate_broadcast::by_leader;
 use quorate_core::{Addr, Host, Incarnation, ProcessId, Time, wire};
 use quorate_detectors::{increasing_timeout, lowest_rank};
-use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use quorate_sim::{Adversary, Crash, SimHost, World};
 use quorate_stacks::broadcasts::{self, Below, Broadcast};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -56,14 +56,14 @@ impl Settings {
         }
     }
 
-    fn links(&self) -> Configuration {
+    fn links(&self) -> LinkSettings {
         let rejoin = (self.stack == Stack::Order).then(|| "order".to_owned());
-        Configuration {
+        LinkSettings {
             queue_limit: self.limit,
             stream: self.stream,
             rejoin,
             window: Some(64 << 10),
-            ..Configuration::default()
+            ..LinkSettings::default()
         }
     }
 }
@@ -221,7 +221,7 @@ fn wire(world: &World, me: ProcessId, settings: Settings) -> Start {
     let host = world.host(me);
     let links = PerfectLinks::new(&host, settings.links());
     let heartbeat = |up| links.heartbeat(up);
-    let detection = increasing_timeout::Configuration::default();
+    let detection = increasing_timeout::DetectorSettings::default();
     let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
     let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
     let log = Arc::<Mutex<Log>>::default();
@@ -244,7 +244,7 @@ fn wire(world: &World, me: ProcessId, settings: Settings) -> Start {
                 leader,
                 eventually_perfect: detector.suspicions,
                 perfect: None,
-                total_order: by_leader::Configuration::default(),
+                total_order: by_leader::OrderSettings::default(),
             };
             let requests = broadcasts::spawn(broadcast, &host, &below, up).unwrap();
             assert!(door.set(requests.clone()).is_ok());
@@ -302,7 +302,7 @@ fn order(
     });
     let up = world.application_with(me, move |indication: Indication, now| match indication {
         Indication::Deliver(deliver) => deliver_to(&user, me, deliver, now),
-        Indication::Configuration(_) => {}
+        Indication::Epoch(_) => {}
         Indication::StateWanted { ticket } => {
             let mut state = BytesMut::new();
             wire::put_batch(&user.lock().unwrap().payloads(), &mut state);
@@ -328,7 +328,7 @@ fn order(
     });
     let requests = by_leader::spawn_reconfigurable(
         &host.at("order"),
-        by_leader::Configuration::default(),
+        by_leader::OrderSettings::default(),
         &links.at("order"),
         leader,
         links.adopt(),

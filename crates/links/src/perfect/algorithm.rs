@@ -1,6 +1,6 @@
 //! The perfect link's state machine: see [`perfect`](super) for what it promises and why it holds.
 use super::{
-    Configuration, LARGEST_DATAGRAM, TooLong,
+    LinkSettings, LARGEST_DATAGRAM, TooLong,
     events::{Effect, Event},
     frame::{self, Acknowledged, Frame, Malformed, PacketHead, Token},
     hello::Identity,
@@ -29,7 +29,7 @@ const HELD_UP: Duration = Duration::from_millis(10);
 
 /// The perfect link of one process.
 pub struct PerfectLink {
-    pub(super) configuration: Configuration,
+    pub(super) settings: LinkSettings,
     pub(super) lanes: Lanes,
     pub(super) seats: Seats,
     pub(super) peers: Peers,
@@ -102,7 +102,7 @@ impl Algorithm for PerfectLink {
 impl PerfectLink {
     /// A link between the `processes`, over the given lanes.
     pub fn new(
-        configuration: Configuration,
+        settings: LinkSettings,
         identity: Identity,
         processes: Membership,
         lanes: Lanes,
@@ -110,11 +110,11 @@ impl PerfectLink {
         PerfectLink {
             peers: Peers::new(&processes, identity.me),
             watchers: Watchers::new(processes.n()),
-            pressure: Pressure::new(identity.me, &processes, &lanes, configuration.queue_limit),
-            seats: Seats::new(&configuration, identity, processes, &lanes),
+            pressure: Pressure::new(identity.me, &processes, &lanes, settings.queue_limit),
+            seats: Seats::new(&settings, identity, processes, &lanes),
             to_oneself: ToOneself::default(),
             says: Beat::default(),
-            configuration,
+            settings,
             lanes,
         }
     }
@@ -124,7 +124,7 @@ impl PerfectLink {
         let Some(lane) = self.lanes.number(opened) else {
             return ctx.count("no lane");
         };
-        let limit = self.configuration.maximum_message;
+        let limit = self.settings.maximum_message;
         if message.len() > limit {
             return self.refuse_too_long(lane, message.len(), limit, ctx);
         }

@@ -4,7 +4,7 @@
 //! itself, whatever becomes of the streams of perfect lanes, because nothing is acknowledged: who uses these
 //! lanes expects holes. They end when another incarnation takes either's place.
 use super::{
-    Configuration, PerfectLinks,
+    LinkSettings, PerfectLinks,
     algorithm::{Ctx, PerfectLink},
     events::{Effect, Event},
     frame::{self, DATAGRAM_OVERHEAD},
@@ -32,7 +32,7 @@ impl<H: Clone> Clone for Datagrams<H> {
 impl<H: Host> PerfectLinks<H> {
     /// The same links, for lanes that promise less and need less: *fair-loss lanes*. What is sent often
     /// enough in one direction of a channel arrives, also when nothing comes back; it may be lost, be
-    /// duplicated or come late. A message is no longer than [`Configuration::datagram_message`]
+    /// duplicated or come late. A message is no longer than [`LinkSettings::datagram_message`]
     /// allows. What is sent to a peer before the two have met is dropped.
     ///
     /// Their names and those of perfect lanes are in one namespace.
@@ -43,9 +43,9 @@ impl<H: Host> PerfectLinks<H> {
 }
 
 impl<H> Datagrams<H> {
-    /// How long a message may be: see [`Configuration::datagram_message`].
+    /// How long a message may be: see [`LinkSettings::datagram_message`].
     pub fn longest(&self) -> usize {
-        self.0.shared.configuration.datagram_message()
+        self.0.shared.settings.datagram_message()
     }
 }
 
@@ -128,7 +128,7 @@ impl PerfectLink {
         let Some(lane) = self.lanes.number(opened) else {
             return ctx.count("no lane");
         };
-        let limit = self.configuration.datagram_message();
+        let limit = self.settings.datagram_message();
         if message.len() > limit {
             return self.refuse_too_long(lane, message.len(), limit, ctx);
         }
@@ -214,7 +214,7 @@ impl PerfectLink {
     }
 }
 
-impl Configuration {
+impl LinkSettings {
     /// How long a message on [fair-loss lanes](PerfectLinks::datagrams) may be, in bytes: what a
     /// datagram holds beside 26 bytes of its own. Longer ones are dropped, and counted.
     #[must_use]

@@ -36,7 +36,7 @@ pub enum Event {
     Backlog(Name, Backlog),
     /// Who wants to know of all modules that may not send.
     Observe(Observer),
-    /// Requests that an incarnation take another's place in its slot.
+    /// Requests that an incarnation take another's place in its seat.
     Adopt(Adopt),
     /// Who wants to know when nothing is owed to the peers that are alive.
     Drain(Addr<()>),

@@ -91,20 +91,20 @@ pub struct Acknowledged {
 /// Why a process may not take part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Its slot is known under another incarnation.
+    /// Its seat is known under another incarnation.
     KnownOtherwise,
-    /// A newer incarnation showed up in its slot.
+    /// A newer incarnation showed up in its seat.
     Superseded,
-    /// Another incarnation in its slot is known to have been admitted.
+    /// Another incarnation in its seat is known to have been admitted.
     Taken,
 }
 
-/// Who holds a slot.
+/// Who holds a seat.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Voter {
     /// The incarnation.
     pub incarnation: Incarnation,
-    /// How many incarnations were adopted in the slot, this one included: of two the higher counts.
+    /// How many incarnations were adopted in the seat, this one included: of two the higher counts.
     pub number: u32,
 }
 
@@ -191,7 +191,7 @@ pub fn take_process(bytes: &mut impl Buf) -> Result<ProcessId, Malformed> {
     ProcessId::from_rank(usize::from(bytes.try_get_u8()?)).ok_or(Malformed::Frame)
 }
 
-/// Takes who holds a slot off the front.
+/// Takes who holds a seat off the front.
 pub fn take_voter(bytes: &mut impl Buf) -> Result<Voter, Malformed> {
     let voter = Voter {
         incarnation: Incarnation(bytes.try_get_u64_le()?),
@@ -204,13 +204,13 @@ pub fn take_voter(bytes: &mut impl Buf) -> Result<Voter, Malformed> {
     }
 }
 
-/// Says who holds a slot, in [`VOTER`] bytes.
+/// Says who holds a seat, in [`VOTER`] bytes.
 pub fn put_voter(voter: Voter, out: &mut BytesMut) {
     out.put_u64_le(voter.incarnation.0);
     out.put_u32_le(voter.number);
 }
 
-/// No slot has so many adoptions: who claims it is not believed.
+/// No seat has so many adoptions: who claims it is not believed.
 pub const MOST_ADOPTIONS: u32 = 1 << 30;
 
 /// How long a [`Voter`] is.

@@ -1,7 +1,7 @@
 //! Who is there, and who may take part: greetings, admission, exclusion.
 //!
 //! A start of a peer is *verified* once it has echoed our nonce, as [`draws`](super::draws) says; an
-//! unverified greeting is answered, and otherwise believed in nothing. The first verified incarnation of a slot, or the one that a
+//! unverified greeting is answered, and otherwise believed in nothing. The first verified incarnation of a seat, or the one that a
 //! verified voter knows there, is its *voter*. Any other is told that it may not take part.
 use super::{
     algorithm::{Ctx, PerfectLink},
@@ -37,18 +37,18 @@ impl PerfectLink {
         hello.wants_reply = lacks_admission || peer.greeting.is_repeated() && !peer.is_ready();
         // What the receiver is known as comes first, in case not all of it fits.
         let start = ctx.rng().next_u64() as usize % self.seats.processes().n();
-        let mut slots: Vec<ProcessId> = self.seats.processes().iter().collect();
-        slots.rotate_left(start);
+        let mut seats: Vec<ProcessId> = self.seats.processes().iter().collect();
+        seats.rotate_left(start);
         // Once admitted, it says so even when excluded: it is no newcomer then. A newcomer says after whom
         // it comes.
         let tells_own = self.seats.was_adopted() || self.seats.is_admitted() || hello.newcomer;
-        slots.retain(|slot| *slot != p && (*slot != me || tells_own));
+        seats.retain(|seat| *seat != p && (*seat != me || tells_own));
         if !peer.is_closed() {
-            slots.insert(0, p);
+            seats.insert(0, p);
         }
-        hello.voters = slots
+        hello.voters = seats
             .into_iter()
-            .filter_map(|slot| Some((slot, self.seats.voter(slot)?)))
+            .filter_map(|seat| Some((seat, self.seats.voter(seat)?)))
             .collect();
         let is_last = peer.is_settled() || self.seats.is_excluded() && peer.greeting.is_fruitless();
         let now = ctx.now();
@@ -64,7 +64,7 @@ impl PerfectLink {
             // Whatever somebody said in its name: to the peer of the session, its nonce is repeated.
             let nonce = present.filter(|(incarnation, _)| drawn.incarnation == Some(*incarnation));
             hello.echo = nonce.map_or(drawn.echo, |(_, nonce)| nonce);
-            let bytes = hello.encode(self.configuration.datagram);
+            let bytes = hello.encode(self.settings.datagram);
             Self::transmit_one(p, bytes, ctx);
         }
     }
@@ -109,7 +109,7 @@ impl PerfectLink {
         }
     }
 
-    /// An incarnation that is verified was admitted, and the one that is known in its slot was not, as far as
+    /// An incarnation that is verified was admitted, and the one that is known in its seat was not, as far as
     /// is known: then it never will be, since no two are.
     fn upon_admitted_otherwise(&mut self, hello: &Hello) {
         let from = hello.from;
@@ -124,7 +124,7 @@ impl PerfectLink {
         }
     }
 
-    /// A verified greeting of the incarnation that is the voter of its slot, or becomes it now.
+    /// A verified greeting of the incarnation that is the voter of its seat, or becomes it now.
     fn upon_voter(&mut self, hello: &Hello, ctx: &mut Ctx) {
         let from = hello.from;
         if let Some(closed) = self.peers.get(from).closed() {
@@ -132,7 +132,7 @@ impl PerfectLink {
             return self.turn_away(from, hello.nonce, known, closed.verdict, ctx);
         }
         let me = self.seats.me();
-        let own = hello.voters.iter().find(|(slot, _)| *slot == me);
+        let own = hello.voters.iter().find(|(seat, _)| *seat == me);
         let own = own.map(|(_, voter)| *voter);
         let is_own = own.is_some_and(|own| own.incarnation == self.seats.identity().incarnation);
         if let Some(known) = own.filter(|_| !is_own)
@@ -160,8 +160,8 @@ impl PerfectLink {
             self.learn_voter(me, own, ctx);
         }
         self.connect(hello, ctx);
-        for (slot, voter) in hello.voters.iter().filter(|(slot, _)| *slot != me) {
-            self.learn_voter(*slot, *voter, ctx);
+        for (seat, voter) in hello.voters.iter().filter(|(seat, _)| *seat != me) {
+            self.learn_voter(*seat, *voter, ctx);
         }
         let peer = self.peers.get_mut(from);
         peer.note_admitted(hello.ready);
@@ -205,23 +205,23 @@ impl PerfectLink {
             draw: hello.draw,
         };
         let lanes = self.lanes.len();
-        let session = Session::new(here, there, &self.configuration, lanes, ctx.now());
+        let session = Session::new(here, there, &self.settings, lanes, ctx.now());
         peer.connect(session);
     }
 
-    /// The first incarnation known of a slot is its voter, until another is adopted; it is told to
+    /// The first incarnation known of a seat is its voter, until another is adopted; it is told to
     /// everybody.
-    pub(super) fn learn_voter(&mut self, slot: ProcessId, voter: Voter, ctx: &mut Ctx) {
-        match self.seats.claim(slot, voter) {
+    pub(super) fn learn_voter(&mut self, seat: ProcessId, voter: Voter, ctx: &mut Ctx) {
+        match self.seats.claim(seat, voter) {
             Claim::NoMember => return ctx.count("no member"),
             Claim::Known => return,
             Claim::Late => return ctx.count("late news of voters"),
             Claim::Conflicting => return ctx.count("conflicting voters"),
             Claim::News => {}
-            Claim::Successor(known) => self.succeed(slot, voter, known, ctx),
+            Claim::Successor(known) => self.succeed(seat, voter, known, ctx),
         }
-        if slot != self.seats.me() {
-            let greeting = &mut self.peers.get_mut(slot).greeting;
+        if seat != self.seats.me() {
+            let greeting = &mut self.peers.get_mut(seat).greeting;
             greeting.draws.outdate(voter.incarnation);
         }
         let now = ctx.now();
@@ -237,7 +237,7 @@ impl PerfectLink {
     /// has crashed, and this one is new.
     fn upon_other(&mut self, hello: &Hello, known: Voter, ctx: &mut Ctx) {
         let from = hello.from;
-        let itself = hello.voters.iter().find(|(slot, _)| *slot == from);
+        let itself = hello.voters.iter().find(|(seat, _)| *seat == from);
         if let Some((_, voter)) = itself
             && voter.incarnation == hello.incarnation
             && voter.number > known.number
@@ -368,7 +368,7 @@ impl PerfectLink {
         }
     }
 
-    /// Enough others know this process as the voter of its slot: what it sends counts from now on.
+    /// Enough others know this process as the voter of its seat: what it sends counts from now on.
     pub(super) fn upon_admissible(&mut self, ctx: &mut Ctx) {
         if self.seats.is_admitted() || !self.seats.is_admissible() {
             return;

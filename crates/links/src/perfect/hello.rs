@@ -2,7 +2,7 @@
 //!
 //! Layout: `1`, `"quorate"`, version, sender, receiver, n, flags, incarnation u64, nonce u64, its draw u64, echo
 //! u64, longest message u64, fingerprints of the stack and of the lanes u64, the cluster as a string (varint length),
-//! the voters known (varint count; slot, incarnation u64, number u32), the stack as a string, and names of lanes, as
+//! the voters known (varint count; seat, incarnation u64, number u32), the stack as a string, and names of lanes, as
 //! much as fits. What stands before the receiver is the same in every version.
 use super::frame::{
     CHECKSUM, HELLO, Malformed, VOTER, Voter, put_voter, seal, take_process, take_voter,
@@ -99,7 +99,7 @@ pub struct Hello {
     pub cluster: String,
     /// The beginning of the description of the sender's stack.
     pub stack: String,
-    /// Which incarnation the sender takes for the voter, by slot.
+    /// Which incarnation the sender takes for the voter, by seat.
     pub voters: Vec<(ProcessId, Voter)>,
     /// The names of the sender's lanes, as many as fitted.
     pub lanes: Vec<String>,
@@ -155,8 +155,8 @@ impl Hello {
         put_string(&self.cluster, &mut out);
         let fitting = (limit.saturating_sub(out.len() + 2) / (1 + VOTER)).min(self.voters.len());
         wire::put_number(fitting as u64, &mut out);
-        for (slot, voter) in &self.voters[..fitting] {
-            out.put_u8(slot.rank() as u8);
+        for (seat, voter) in &self.voters[..fitting] {
+            out.put_u8(seat.rank() as u8);
             put_voter(*voter, &mut out);
         }
         let room = limit.saturating_sub(out.len() + 2);
@@ -207,7 +207,7 @@ impl Hello {
 
     /// Who holds the sender's seat, if it waits to be adopted.
     pub fn predecessor(&self) -> Option<Voter> {
-        let mut own = self.voters.iter().filter(|(slot, _)| *slot == self.from);
+        let mut own = self.voters.iter().filter(|(seat, _)| *seat == self.from);
         let (_, before) = own.next().filter(|_| self.newcomer)?;
         Some(*before).filter(|before| before.incarnation != self.incarnation)
     }

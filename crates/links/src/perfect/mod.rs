@@ -27,7 +27,7 @@
 //! Crash-stop processes of a fixed membership, each start of one under another incarnation (which may
 //! be any number, also a smaller one), and one of two edges with the interface of
 //! [`fair_loss`]: fair-loss datagrams, or a byte stream cut into datagrams
-//! ([`Configuration::stream`]). An adversary may send anything, but does not see what others send: it
+//! ([`LinkSettings::stream`]). An adversary may send anything, but does not see what others send: it
 //! can replay what it was given, and cannot guess 64 random bits. No clock is compared with another.
 //! For liveness, a majority of processes that have been admitted, and stay connected ([`Admission`]).
 //!
@@ -85,33 +85,33 @@
 //! waits for its admission only: beyond the limit it is refused, with the same three words.
 //!
 //! *Fair-loss lanes.* A DATAGRAM is sent and taken without a word from the other side, by the token of the
-//! session, whatever becomes of streams; and so are BEATs. It goes when another incarnation has the slot.
+//! session, whatever becomes of streams; and so are BEATs. It goes when another incarnation has the seat.
 //!
 //! *Which start is the latest.* A process tells each start of a peer that it hears a nonce, and numbers its
 //! draws: an echo counts for that draw and start only, and a start that is verified ends its draw and all earlier
-//! ones (`draws.rs` has the argument). When a process learns from others who holds a slot, the draws for other
+//! ones (`draws.rs` has the argument). When a process learns from others who holds a seat, the draws for other
 //! starts of it end as well: who echoes a later one was alive after that holder. So an old datagram changes
 //! nothing, however late it is. Of greetings that are not verified nothing is kept, so that strangers cannot fill
 //! it: a nonce is a keyed hash of the start and the draw.
 //!
-//! *Who takes part.* An incarnation becomes the *voter* of its slot at a process when it is the first
+//! *Who takes part.* An incarnation becomes the *voter* of its seat at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two
 //! voters that are *admitted*: ⌊(n + f) / 2⌋ others know them as voters, where f is the largest
 //! minority ([`Admission::RestartSafe`]). An incarnation that is not the voter learns so from the
 //! first greeting that it verifies, and stops for good.
 //!
-//! *One incarnation a slot.* While no more than f processes are ever started again without their
-//! memory, at most one incarnation of a slot is admitted, so that a restart is the crash of a
-//! crash-stop process and nothing else. Suppose that two of one slot were. Of the n - 1 others,
+//! *One incarnation a seat.* While no more than f processes are ever started again without their
+//! memory, at most one incarnation of a seat is admitted, so that a restart is the crash of a
+//! crash-stop process and nothing else. Suppose that two of one seat were. Of the n - 1 others,
 //! ⌊(n + f) / 2⌋ knew the one as the voter, and as many the other: in at least
-//! 2⌊(n + f) / 2⌋ - (n - 1) ≥ f slots somebody knew the one, and somebody the other, when that was
-//! admitted. An incarnation knows one voter a slot until another has been admitted, or adopted: these
-//! were two incarnations, so that each of these slots has been restarted, too. With the slot in question that makes f + 1 restarts. Fewer others
+//! 2⌊(n + f) / 2⌋ - (n - 1) ≥ f seats somebody knew the one, and somebody the other, when that was
+//! admitted. An incarnation knows one voter a seat until another has been admitted, or adopted: these
+//! were two incarnations, so that each of these seats has been restarted, too. With the seat in question that makes f + 1 restarts. Fewer others
 //! would not do: what could form a cluster without those that are stopped or cut off are the late
 //! and the restarted together, n - ⌊(n + f) / 2⌋ - 1 + f of them.
 //!
-//! *Late first starts.* A slot that has never had a start is no reason to turn one away. The first is a
-//! member that lags: nobody was admitted in its slot before, so that its empty memory breaks no promise; what
+//! *Late first starts.* A seat that has never had a start is no reason to turn one away. The first is a
+//! member that lags: nobody was admitted in its seat before, so that its empty memory breaks no promise; what
 //! it has missed it learns from the gaps of the streams to it. Some may know a first start that ended before
 //! enough had met it, and others the second one. If the second is admitted, the first never was and never will
 //! be (above), so that whoever knows the first takes the second instead, and an admitted start does not stop
@@ -120,10 +120,10 @@
 //! those who know no other start of it indicate `Replaced`, too, so that whoever decides about adoptions
 //! learns that one is wanted.
 //!
-//! *Newcomers.* With [`Configuration::rejoin`], an incarnation that comes after another waits instead,
+//! *Newcomers.* With [`LinkSettings::rejoin`], an incarnation that comes after another waits instead,
 //! greeting, until somebody [adopts](quorate_abstractions::link::Adopt) it: then it is the voter
 //! everywhere, and the one before it is none. Who adopts answers for the agreement behind it. A newcomer
-//! takes part in the lanes below that path only; in the others its slot stays empty for ever.
+//! takes part in the lanes below that path only; in the others its seat stays empty for ever.
 //!
 //! *Pressure* ([`pressure`](quorate_abstractions::pressure)). Who owes a module too much slows it while it
 //! acknowledges something now and then. What the others say of their room follows from their own queues and
@@ -148,14 +148,14 @@
 //! use bytes::Bytes;
 //! use quorate_abstractions::{fair_loss::Transmit, link::{Deliver, Links, Send}};
 //! use quorate_core::{Addr, Host};
-//! use quorate_links::perfect::{Configuration, PerfectLinks, StartError};
+//! use quorate_links::perfect::{LinkSettings, PerfectLinks, StartError};
 //!
 //! fn wire(
 //!     host: &impl Host,
 //!     edge: Addr<Transmit>,
 //!     up: Addr<Deliver<Bytes>>,
 //! ) -> Result<Addr<Send<Bytes>>, StartError> {
-//!     let links = PerfectLinks::new(host, Configuration::default());
+//!     let links = PerfectLinks::new(host, LinkSettings::default());
 //!     let greetings = links.at("greetings").open(up);
 //!     // The edge delivers to links.arrivals().
 //!     links.start(edge)?;
@@ -210,17 +210,17 @@ use std::{
 /// Longer datagrams are dropped, whatever the own ones' size is.
 const LARGEST_DATAGRAM: usize = 64 * 1024;
 
-/// How many must know a process as the voter of its slot before it takes part.
+/// How many must know a process as the voter of its seat before it takes part.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Admission {
-    /// ⌊(n + f) / 2⌋ others, f being the largest minority: at most one incarnation of a slot ever takes
+    /// ⌊(n + f) / 2⌋ others, f being the largest minority: at most one incarnation of a seat ever takes
     /// part, while at most f processes are started again without their memory. A cluster's first
     /// processes take part when so many and one have met: 2 of 2, 3 of 3, 3 of 4, 4 of 5, 6 of 7.
     #[default]
     RestartSafe,
     /// A majority, itself included. A cluster forms although a minority is missing from the start.
     /// Only where no process is ever started again without its memory, as in the crash-stop model:
-    /// with an odd n, two incarnations of a slot can be admitted by majorities that share nobody else.
+    /// with an odd n, two incarnations of a seat can be admitted by majorities that share nobody else.
     CrashStop,
 }
 
@@ -248,7 +248,7 @@ pub struct TooLong {
 
 /// How a process talks to its peers. What must be the same everywhere is compared when two meet.
 #[derive(Clone, Debug)]
-pub struct Configuration {
+pub struct LinkSettings {
     /// The cluster's name, at most 64 bytes; the same everywhere.
     pub cluster: String,
     /// The names of the algorithms in use; the same everywhere.
@@ -273,9 +273,9 @@ pub struct Configuration {
     pub window: Option<usize>,
 }
 
-impl Default for Configuration {
+impl Default for LinkSettings {
     fn default() -> Self {
-        Configuration {
+        LinkSettings {
             cluster: "quorate".to_owned(),
             stack: String::new(),
             datagram: 1200,
@@ -289,7 +289,7 @@ impl Default for Configuration {
     }
 }
 
-impl Configuration {
+impl LinkSettings {
     fn window(&self) -> usize {
         let default = if self.stream { 4 << 20 } else { 1 << 20 };
         self.window.unwrap_or(default).max(2 * self.datagram)
@@ -330,7 +330,7 @@ struct Shared {
     mailbox: Mutex<Option<Mailbox<Event>>>,
     events: Addr<Event>,
     lanes: LaneTable,
-    configuration: Configuration,
+    settings: LinkSettings,
 }
 
 /// The perfect links of one process: lanes are opened on it, then it is started on an edge.
@@ -352,7 +352,7 @@ impl<H: Clone> Clone for PerfectLinks<H> {
 
 impl<H: Host> PerfectLinks<H> {
     /// The links of the process that `host` runs. Makes their mailbox at once.
-    pub fn new(host: &H, configuration: Configuration) -> Self {
+    pub fn new(host: &H, settings: LinkSettings) -> Self {
         let host = host.at("link");
         let mailbox = host.mailbox();
         PerfectLinks {
@@ -361,7 +361,7 @@ impl<H: Host> PerfectLinks<H> {
                 events: mailbox.addr(),
                 mailbox: Mutex::new(Some(mailbox)),
                 lanes: LaneTable::default(),
-                configuration,
+                settings,
             }),
             host,
         }
@@ -444,14 +444,14 @@ impl<H: Host> PerfectLinks<H> {
     /// Closes the table of lanes and starts.
     ///
     /// # Errors
-    /// When a lane was opened twice, the link has started before, or its configuration is unusable.
+    /// When a lane was opened twice, the link has started before, or its settings are unusable.
     pub fn start(&self, edge: Addr<fair_loss::Transmit>) -> Result<(), StartError> {
-        let configuration = self.shared.configuration.clone();
-        if configuration.cluster.len() > MAXIMUM_CLUSTER {
-            return Err(StartError::LongName(configuration.cluster.len()));
+        let settings = self.shared.settings.clone();
+        if settings.cluster.len() > MAXIMUM_CLUSTER {
+            return Err(StartError::LongName(settings.cluster.len()));
         }
-        if !(512..=LARGEST_DATAGRAM).contains(&configuration.datagram) {
-            return Err(StartError::BadDatagram(configuration.datagram));
+        if !(512..=LARGEST_DATAGRAM).contains(&settings.datagram) {
+            return Err(StartError::BadDatagram(settings.datagram));
         }
         let lanes = self.shared.lanes.close()?;
         if lanes.len() >= usize::from(u16::MAX) {
@@ -467,14 +467,14 @@ impl<H: Host> PerfectLinks<H> {
             me: self.host.me(),
             n: self.host.processes().n(),
             incarnation: self.host.incarnation(),
-            cluster: configuration.cluster.clone(),
-            stack: configuration.stack.clone(),
-            maximum_message: configuration.maximum_message,
+            cluster: settings.cluster.clone(),
+            stack: settings.stack.clone(),
+            maximum_message: settings.maximum_message,
             lanes_fingerprint: lanes.fingerprint(),
             lanes: lanes.descriptions(),
         };
         let link = PerfectLink::new(
-            configuration,
+            settings,
             identity,
             *self.host.processes(),
             lanes.clone(),

@@ -1,8 +1,8 @@
-//! Incarnations that come after others: adopted into a slot by those who agree on it, and until then
+//! Incarnations that come after others: adopted into a seat by those who agree on it, and until then
 //! waiting.
 //!
-//! What adopts an incarnation numbers it: it says how many were adopted in its slot before. Of two
-//! claims to a slot the higher number counts, so that news of an adoption may come from anybody, in any
+//! What adopts an incarnation numbers it: it says how many were adopted in its seat before. Of two
+//! claims to a seat the higher number counts, so that news of an adoption may come from anybody, in any
 //! order, and late news change nothing. The adopted is admitted by the first who tells it: whoever
 //! adopts does so because a majority agreed.
 use super::{
@@ -13,18 +13,18 @@ use super::{
 use quorate_abstractions::link::{Adopt, Status};
 use quorate_core::{Incarnation, ProcessId};
 
-/// Whether a verified incarnation other than the voter `known` held the slot before it: it was admitted,
+/// Whether a verified incarnation other than the voter `known` held the seat before it: it was admitted,
 /// and not after that one. What it says or does is no news of its successor.
 pub fn is_predecessor(hello: &Hello, known: Voter) -> bool {
-    let own = hello.voters.iter().find(|(slot, _)| *slot == hello.from);
+    let own = hello.voters.iter().find(|(seat, _)| *seat == hello.from);
     let own = own.filter(|(_, own)| own.incarnation == hello.incarnation);
     let was_adopted = own.is_some_and(|(_, own)| own.number <= known.number);
     known.number > 0 && (was_adopted || own.is_none() && hello.ready)
 }
 
 impl PerfectLink {
-    /// Somebody knows another incarnation in this process's slot: an earlier one, after which this one
-    /// waits; one that this one came after; or one that takes its place, or was admitted if the slot `is_taken`.
+    /// Somebody knows another incarnation in this process's seat: an earlier one, after which this one
+    /// waits; one that this one came after; or one that takes its place, or was admitted if the seat `is_taken`.
     /// Says whether this process goes on.
     pub(super) fn upon_known_otherwise(
         &mut self,
@@ -59,7 +59,7 @@ impl PerfectLink {
         }
     }
 
-    /// Somebody says that this process came after another in its slot, whatever became of it since.
+    /// Somebody says that this process came after another in its seat, whatever became of it since.
     fn upon_coming_later(&mut self, by: ProcessId, known: Incarnation, ctx: &mut Ctx) {
         self.seats.come_later();
         self.to_oneself.clear();
@@ -70,7 +70,7 @@ impl PerfectLink {
         self.watchers.tell_newcomer(status, ctx);
     }
 
-    /// `by` knows this process as the voter of its slot: maybe it was adopted before it heard of any
+    /// `by` knows this process as the voter of its seat: maybe it was adopted before it heard of any
     /// other, and has come later all the same.
     pub(super) fn upon_own_adoption(&mut self, by: ProcessId, own: Voter, ctx: &mut Ctx) {
         if own.number > 0 && self.seats.may_wait() && !self.seats.is_newcomer() {
@@ -81,7 +81,7 @@ impl PerfectLink {
     /// Those who agree on it say that an incarnation takes the place of another.
     pub(super) fn upon_adopt(&mut self, request: Adopt, ctx: &mut Ctx) {
         let Adopt {
-            slot,
+            seat,
             incarnation,
             number,
         } = request;
@@ -89,27 +89,27 @@ impl PerfectLink {
         let Some(number) = number.filter(|number| *number < MOST_ADOPTIONS) else {
             return ctx.count("impossible adoption");
         };
-        if !self.seats.processes().contains(slot) || self.seats.is_excluded() {
+        if !self.seats.processes().contains(seat) || self.seats.is_excluded() {
             return ctx.count("impossible adoption");
         }
         let voter = Voter {
             incarnation,
             number,
         };
-        self.learn_voter(slot, voter, ctx);
+        self.learn_voter(seat, voter, ctx);
     }
 
     /// A voter has taken the place of another, `known`: what there was with that one is over.
     pub(super) fn succeed(
         &mut self,
-        slot: ProcessId,
+        seat: ProcessId,
         voter: Voter,
         known: Incarnation,
         ctx: &mut Ctx,
     ) {
         let me = self.seats.me();
         let newcomer = voter.incarnation;
-        if slot == me {
+        if seat == me {
             if newcomer == self.seats.identity().incarnation {
                 self.seats.take_seat();
                 self.upon_admissible(ctx);
@@ -119,9 +119,9 @@ impl PerfectLink {
             }
             return;
         }
-        self.peers.touch(slot).succeed();
-        self.seats.forget(slot);
-        self.tell_replaced(slot, known, newcomer, ctx);
+        self.peers.touch(seat).succeed();
+        self.seats.forget(seat);
+        self.tell_replaced(seat, known, newcomer, ctx);
     }
 }
 

@@ -11,7 +11,7 @@ use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet, Time, TimerId
 enum Standing {
     /// It has not been heard of, or not verified.
     Waiting,
-    /// It has echoed our nonce, and is the voter of its slot.
+    /// It has echoed our nonce, and is the voter of its seat.
     Connected(Box<Session>),
     /// This pair of incarnations exchanges nothing any more.
     Closed(Closed),
@@ -50,7 +50,7 @@ pub struct Armed {
 /// What a process knows of one peer.
 pub struct Peer {
     standing: Standing,
-    /// Whether it knows this process as the voter of its slot.
+    /// Whether it knows this process as the voter of its seat.
     admitted_us: bool,
     /// Whether it has been admitted.
     ready: bool,
@@ -96,7 +96,7 @@ impl Peer {
         (session, &mut self.queue)
     }
 
-    /// It is verified, and the voter of its slot. If a stream has ended before, both are to learn of it.
+    /// It is verified, and the voter of its seat. If a stream has ended before, both are to learn of it.
     pub fn connect(&mut self, mut session: Session) {
         if self.queue.has_ended() {
             session.end_stream();
@@ -130,12 +130,12 @@ impl Peer {
         self.greeting.begin_anew();
     }
 
-    /// Whether the peer is verified and the voter of its slot.
+    /// Whether the peer is verified and the voter of its seat.
     pub fn is_connected(&self) -> bool {
         matches!(self.standing, Standing::Connected(_))
     }
 
-    /// Whether nobody in its slot has been verified.
+    /// Whether nobody in its seat has been verified.
     pub fn is_waiting(&self) -> bool {
         matches!(self.standing, Standing::Waiting)
     }
@@ -153,12 +153,12 @@ impl Peer {
         self.closed().is_some()
     }
 
-    /// It knows this process as the voter of its slot.
+    /// It knows this process as the voter of its seat.
     pub fn admits_us(&mut self) {
         self.admitted_us = true;
     }
 
-    /// Whether it knows this process as the voter of its slot.
+    /// Whether it knows this process as the voter of its seat.
     pub fn has_admitted_us(&self) -> bool {
         self.admitted_us
     }
@@ -211,7 +211,7 @@ impl Peer {
 
 /// All others, and what is to be done for them at the end of a batch.
 pub struct Peers {
-    /// By slot; the entry of this process is not used.
+    /// By seat; the entry of this process is not used.
     all: Vec<Peer>,
     others: ProcessSet,
     /// Those for which something may have to leave.

@@ -126,7 +126,7 @@ pub struct Pressure {
     /// How many bytes a peer may owe a module.
     bytes: usize,
     modules: Vec<Module>,
-    /// By slot.
+    /// By seat.
     debtors: Vec<Debtor>,
     /// The modules for which this process has no room,
     lacking: Modules,

@@ -2,7 +2,7 @@
 //!
 //! What a process knows of that stands here; how it learns and tells it stands in
 //! [`handshake`](super::handshake) and [`newcomers`](super::newcomers).
-use super::{Admission, Configuration, frame::Voter, hello::Identity};
+use super::{Admission, LinkSettings, frame::Voter, hello::Identity};
 use quorate_abstractions::lanes::{LaneId, Lanes};
 use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet};
 
@@ -30,11 +30,11 @@ pub struct Seats {
     admission: Admission,
     /// By lane, whether newcomers use it. `None`: nobody waits to be adopted who comes after another.
     open_to_newcomers: Option<Vec<bool>>,
-    /// By slot, the voter: the first incarnation that became known, or the last that was adopted.
+    /// By seat, the voter: the first incarnation that became known, or the last that was adopted.
     voters: Vec<Option<Voter>>,
     /// Whether others know an earlier incarnation of this process: it waits to be adopted.
     is_newcomer: bool,
-    /// Which others know this process as the voter of its slot.
+    /// Which others know this process as the voter of its seat.
     admitted_by: ProcessSet,
     /// Whether enough of them do: only then data flows.
     admitted: bool,
@@ -45,7 +45,7 @@ pub struct Seats {
 impl Seats {
     /// Nothing is known but oneself.
     pub fn new(
-        configuration: &Configuration,
+        settings: &LinkSettings,
         identity: Identity,
         processes: Membership,
         lanes: &Lanes,
@@ -55,7 +55,7 @@ impl Seats {
             incarnation: identity.incarnation,
             number: 0,
         });
-        let open_to_newcomers = configuration.rejoin.as_deref().map(|path| {
+        let open_to_newcomers = settings.rejoin.as_deref().map(|path| {
             let is_open = |lane: &str| {
                 let rest = lane.strip_prefix(path);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -66,7 +66,7 @@ impl Seats {
         Seats {
             identity,
             processes,
-            admission: configuration.admission,
+            admission: settings.admission,
             open_to_newcomers,
             voters,
             is_newcomer: false,
@@ -115,18 +115,18 @@ impl Seats {
         !concerned || open.copied().nth(usize::from(lane.0)).unwrap_or(false)
     }
 
-    /// The first incarnation known of a slot is its voter, until another is adopted; of two that were, the
+    /// The first incarnation known of a seat is its voter, until another is adopted; of two that were, the
     /// later counts.
-    pub fn claim(&mut self, slot: ProcessId, voter: Voter) -> Claim {
+    pub fn claim(&mut self, seat: ProcessId, voter: Voter) -> Claim {
         let me = self.identity.me;
-        let Some(known) = self.voters.get_mut(slot.index()) else {
+        let Some(known) = self.voters.get_mut(seat.index()) else {
             return Claim::NoMember;
         };
         let claim = match known {
             Some(known) if *known == voter => Claim::Known,
             Some(known) if voter.number < known.number => Claim::Late,
             Some(known) if voter.number == known.number => Claim::Conflicting,
-            Some(known) if known.incarnation == voter.incarnation && slot != me => Claim::News,
+            Some(known) if known.incarnation == voter.incarnation && seat != me => Claim::News,
             Some(known) => Claim::Successor(known.incarnation),
             None => Claim::News,
         };
@@ -136,10 +136,10 @@ impl Seats {
         claim
     }
 
-    /// An incarnation of the slot has been admitted, so that the one that was known was not, and never will
+    /// An incarnation of the seat has been admitted, so that the one that was known was not, and never will
     /// be.
-    pub fn prefer(&mut self, slot: ProcessId, incarnation: Incarnation) {
-        self.voters[slot.index()] = Some(Voter {
+    pub fn prefer(&mut self, seat: ProcessId, incarnation: Incarnation) {
+        self.voters[seat.index()] = Some(Voter {
             incarnation,
             number: 0,
         });
@@ -179,12 +179,12 @@ impl Seats {
         self.open_to_newcomers.is_some() && !self.admitted
     }
 
-    /// `p` knows this process as the voter of its slot.
+    /// `p` knows this process as the voter of its seat.
     pub fn admitted_by(&mut self, p: ProcessId) {
         self.admitted_by.insert(p);
     }
 
-    /// Which others know this process as the voter of its slot, as far as they have told.
+    /// Which others know this process as the voter of its seat, as far as they have told.
     pub fn met(&self) -> ProcessSet {
         self.admitted_by
     }

@@ -1,6 +1,6 @@
 //! An exchange between two incarnations that have verified each other.
 use super::{
-    Configuration,
+    LinkSettings,
     congestion::{Congestion, RoundTrip},
     datagrams::Passage,
     frame::{self, CHECKSUM, PACKET_HEADER, PacketHead, Token},
@@ -94,18 +94,18 @@ impl Session {
     pub fn new(
         here: End,
         there: End,
-        configuration: &Configuration,
+        settings: &LinkSettings,
         lanes: usize,
         now: Time,
     ) -> Self {
         let round_trip = RoundTrip::new(
-            configuration.lowest_timeout(),
-            configuration.highest_timeout(),
+            settings.lowest_timeout(),
+            settings.highest_timeout(),
         );
         let congestion = Congestion::new(
-            configuration.window(),
-            configuration.datagram,
-            configuration.stream,
+            settings.window(),
+            settings.datagram,
+            settings.stream,
         );
         Session {
             me: here.process,
@@ -114,8 +114,8 @@ impl Session {
             nonce: there.nonce,
             draw: there.draw,
             token: Token::of(here, there),
-            sending: Sending::new(round_trip, congestion, configuration.stream),
-            receiving: Receiving::new(configuration.maximum_message, configuration.window(), lanes),
+            sending: Sending::new(round_trip, congestion, settings.stream),
+            receiving: Receiving::new(settings.maximum_message, settings.window(), lanes),
             passage: Passage::default(),
             stream: 1,
             unopened: None,

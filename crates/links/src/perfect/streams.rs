@@ -9,7 +9,7 @@
 //! Nobody is excluded for it. A stream ends as well when a session in which it was used is followed by another
 //! between the same two starts.
 use super::{
-    Configuration,
+    LinkSettings,
     algorithm::{Ctx, PerfectLink},
     outbox::Outbox,
     receiving::Opening,
@@ -24,7 +24,7 @@ const HARDEST: usize = 4;
 /// A process that was held up itself hears its peers out for so long before it blames them.
 const HEARING: Duration = Duration::from_millis(100);
 
-impl Configuration {
+impl LinkSettings {
     /// How long a peer above the limit may acknowledge nothing. What waits within a stream edge delays
     /// its acknowledgements.
     fn limit_timeout(&self) -> Duration {
@@ -99,7 +99,7 @@ impl Queue {
 impl PerfectLink {
     /// Memory is bounded, whatever happens: looked at with every message.
     pub(super) fn limit_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
-        let hardest = self.configuration.queue_limit.saturating_mul(HARDEST);
+        let hardest = self.settings.queue_limit.saturating_mul(HARDEST);
         if self.peers.get(p).owed_bytes() > hardest {
             self.end_stream(p, ctx);
         }
@@ -109,7 +109,7 @@ impl PerfectLink {
     /// has used it up before.
     pub(super) fn weigh_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let peer = self.peers.get_mut(p);
-        if peer.owed_bytes() <= self.configuration.queue_limit {
+        if peer.owed_bytes() <= self.settings.queue_limit {
             peer.queue.ends_at = None;
         } else if peer
             .session()
@@ -117,13 +117,13 @@ impl PerfectLink {
         {
             self.end_stream(p, ctx);
         } else if peer.queue.ends_at.is_none() {
-            peer.queue.ends_at = Some(ctx.now() + self.configuration.limit_timeout());
+            peer.queue.ends_at = Some(ctx.now() + self.settings.limit_timeout());
         }
     }
 
     /// `p` has acknowledged something: the timeout begins anew.
     pub(super) fn postpone_end(&mut self, p: ProcessId, now: Time) {
-        let timeout = self.configuration.limit_timeout();
+        let timeout = self.settings.limit_timeout();
         if let Some(ends_at) = &mut self.peers.get_mut(p).queue.ends_at {
             *ends_at = now + timeout;
         }
@@ -196,7 +196,7 @@ impl PerfectLink {
 
     /// Before it is admitted, a process keeps what it sends to itself, in order, up to the limit.
     pub(super) fn keep_to_oneself(&mut self, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
-        let limit = self.configuration.queue_limit;
+        let limit = self.settings.queue_limit;
         let had_ended = self.to_oneself.has_ended();
         if self.to_oneself.keep(lane, message, limit) {
             return;

@@ -66,7 +66,7 @@ impl PerfectLink {
 
     /// Makes one transmission of what waits, as far as the window goes; `false`: nothing left.
     fn send_packets(&mut self, p: ProcessId, ctx: &mut Ctx) -> bool {
-        let datagram = self.configuration.datagram;
+        let datagram = self.settings.datagram;
         let (Some(session), queue) = self.peers.get_mut(p).exchange() else {
             return false;
         };

@@ -1,5 +1,5 @@
 //! The replicas of a scene, asked and disturbed without holding up the clients.
-use crate::{configuration::Transport, demo::cluster::Cluster, http};
+use crate::{settings::Transport, demo::cluster::Cluster, http};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};

@@ -3,19 +3,19 @@ use serde_json::json;
 
 #[test]
 fn a_view_is_one_line() {
-    let member = |slot, before| json!({ "slot": slot, "incarnation": "a", "held_before": before });
+    let member = |seat, before| json!({ "seat": seat, "incarnation": "a", "held_before": before });
     let mut view = json!({
-        "configuration": 2,
+        "epoch": 2,
         "members": [member(1, 2), member(2, 0)],
         "leader": null,
         "suspected": [],
     });
-    assert_eq!(line(&view), "configuration 2: p1#2 p2; no leader yet");
+    assert_eq!(line(&view), "epoch 2: p1#2 p2; no leader yet");
     view["leader"] = json!(2);
     view["suspected"] = json!([1, 3]);
     assert_eq!(
         line(&view),
-        "configuration 2: p1#2 p2; leader p2; suspects p1 p3"
+        "epoch 2: p1#2 p2; leader p2; suspects p1 p3"
     );
     assert_eq!(line(&json!({ "missed": 3 })), "… 3 views were missed");
 }
@@ -23,7 +23,7 @@ fn a_view_is_one_line() {
 #[test]
 fn members_are_a_table() {
     let answer = json!({ "members": [{
-        "slot": 1, "address": "127.0.0.1:7101", "incarnation": null,
+        "seat": 1, "address": "127.0.0.1:7101", "incarnation": null,
         "held_before": 1, "standing": "voter", "leader": true,
     }]});
     let table = table(&answer);
@@ -34,7 +34,7 @@ fn members_are_a_table() {
     assert_eq!(
         lines[0],
         [
-            "slot",
+            "seat",
             "address",
             "incarnation",
             "held",

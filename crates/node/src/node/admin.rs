@@ -47,9 +47,9 @@ pub struct Admin {
     pub gauges: Gauges,
     /// The cluster's name, the incarnation, the transport: what does not change.
     pub identity: Value,
-    /// The switches, where the configuration allows them.
+    /// The switches, where the settings allow them.
     pub faults: Option<Faults>,
-    /// What the protocol does, where the configuration wants it recorded.
+    /// What the protocol does, where the settings want it recorded.
     pub recorder: Option<Recorder>,
     /// What agrees.
     pub agreements: Agreements,

@@ -1,6 +1,6 @@
 //! What a replica declares on its node.
 use super::{registers::Lengths, replica::Store};
-use crate::configuration::{self, Configuration, Consistency, Transport};
+use crate::settings::{self, NodeSettings, Consistency, Transport};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use quorate_abstractions::lattice::Union;
@@ -62,13 +62,13 @@ pub enum Agreed {
 }
 
 /// Describes the node and its modules.
-pub fn declare(configuration: &Configuration) -> Result<(Builder, Modules)> {
-    let mut builder = builder(configuration)?;
-    let store = match configuration.consistency {
+pub fn declare(settings: &NodeSettings) -> Result<(Builder, Modules)> {
+    let mut builder = builder(settings)?;
+    let store = match settings.consistency {
         Consistency::TotalOrder => Some(builder.replicated(Coded::raw("store"), Store::default())?),
         Consistency::Register => None,
     };
-    let system = system(configuration);
+    let system = system(settings);
     let system = system.as_ref();
     let lengths = Lengths::default();
     let learned = lengths.clone();
@@ -89,8 +89,8 @@ pub fn declare(configuration: &Configuration) -> Result<(Builder, Modules)> {
     };
     // So many decisions are remembered.
     builder = builder.window(DECISIONS);
-    let consensus = consensus(configuration, &mut builder, system)?;
-    let commit = builder.commit("commit", configuration.stack.commit)?;
+    let consensus = consensus(settings, &mut builder, system)?;
+    let commit = builder.commit("commit", settings.stack.commit)?;
     let modules = Modules {
         store,
         registers,
@@ -103,50 +103,50 @@ pub fn declare(configuration: &Configuration) -> Result<(Builder, Modules)> {
     Ok((builder, modules))
 }
 
-fn builder(configuration: &Configuration) -> Result<Builder> {
-    let peers = configuration.peers.iter().map(|peer| peer.parse());
+fn builder(settings: &NodeSettings) -> Result<Builder> {
+    let peers = settings.peers.iter().map(|peer| peer.parse());
     let peers: Vec<PeerAddress> = peers.collect::<Result<_, _>>().context("`peers`")?;
-    let own = peers.get(configuration.me.index()).cloned();
-    let bind = configuration.bind.map(PeerAddress::from).or(own);
+    let own = peers.get(settings.me.index()).cloned();
+    let bind = settings.bind.map(PeerAddress::from).or(own);
     let bind = bind.context("`peers` is empty")?.to_string();
-    let mut builder = Node::builder(configuration.me, peers)
-        .cluster(&configuration.cluster)
-        .application(&configuration.application())
-        .detector(increasing_timeout::Configuration {
-            interval: configuration.heartbeat,
-            timeout: configuration.suspicion,
+    let mut builder = Node::builder(settings.me, peers)
+        .cluster(&settings.cluster)
+        .application(&settings.application())
+        .detector(increasing_timeout::DetectorSettings {
+            interval: settings.heartbeat,
+            timeout: settings.suspicion,
         })
-        .total_order_configuration(by_consensus::Configuration {
-            instances: configuration.instances as u64,
-            ..by_consensus::Configuration::default()
+        .total_order_settings(by_consensus::OrderSettings {
+            instances: settings.instances as u64,
+            ..by_consensus::OrderSettings::default()
         })
-        .group_order(configuration.stack.order)
-        .window(configuration.window)
+        .group_order(settings.stack.order)
+        .window(settings.window)
         .window_bytes(ROOM)
         .backlog(BACKLOG)
         .drain(DRAINING)
-        .trace(configuration.trace_records);
+        .trace(settings.trace_records);
     let cannot = || format!("cannot listen at {bind} to the peers (`bind`)");
-    builder = match configuration.transport {
+    builder = match settings.transport {
         Transport::Udp => {
             let socket = UdpSocket::bind(&bind).with_context(cannot)?;
-            builder.socket(socket).datagram(configuration.datagram)
+            builder.socket(socket).datagram(settings.datagram)
         }
         Transport::Tcp => builder.socket(TcpListener::bind(&bind).with_context(cannot)?),
     };
-    if let Some(bounds) = configuration.stack.synchrony {
+    if let Some(bounds) = settings.stack.synchrony {
         builder = builder.assume_synchronous(bounds);
     }
     Ok(builder)
 }
 
 fn consensus(
-    configuration: &Configuration,
+    settings: &NodeSettings,
     builder: &mut Builder,
     system: Option<&QuorumSystem>,
 ) -> Result<Option<Agreed>> {
     const NAME: &str = "consensus";
-    let chosen = configuration.stack.consensus;
+    let chosen = settings.stack.consensus;
     Ok(match (chosen, system) {
         (Consensus::ByTotalOrder, _) => None,
         // Where there is a file of quorums, they are its.
@@ -159,19 +159,19 @@ fn consensus(
 }
 
 /// The quorum system of a file, if there is one.
-fn system(configuration: &Configuration) -> Option<QuorumSystem> {
-    let configuration::Registers::Quorums {
+fn system(settings: &NodeSettings) -> Option<QuorumSystem> {
+    let settings::Registers::Quorums {
         quorums,
         access,
         push,
-    } = &configuration.registers
+    } = &settings.registers
     else {
         return None;
     };
     let access = match access {
-        configuration::Access::Classical => Access::Classical,
-        configuration::Access::Generalized => Access::Generalized { push: *push },
+        settings::Access::Classical => Access::Classical,
+        settings::Access::Generalized => Access::Generalized { push: *push },
     };
-    let n = configuration.membership.n();
+    let n = settings.membership.n();
     Some(QuorumSystem::new(quorums.clone(), n).accessed(access))
 }

@@ -70,17 +70,17 @@ fn is_connected(peer: &Peer) -> bool {
     matches!(peer.way, Way::Connected { .. } | Way::Ended { .. })
 }
 
-/// The present configuration, who leads, and who is suspected, as far as this process knows.
+/// The present epoch, who leads, and who is suspected, as far as this process knows.
 fn present(now: &Snapshot) -> Value {
     let holders = now.peers.iter().map(|peer| {
         json!({
-            "slot": peer.process.rank(),
+            "seat": peer.process.rank(),
             "incarnation": peer.holder.map(|it| it.to_string()),
             "held_before": peer.held_before,
         })
     });
     json!({
-        "configuration": now.epoch,
+        "epoch": now.epoch,
         "members": holders.collect::<Vec<_>>(),
         "leader": now.leader.map(ProcessId::rank),
         "suspected": ranks(now.suspected),
@@ -189,17 +189,17 @@ impl View {
         self.changes.subscribe()
     }
 
-    /// The present configuration, who leads, and who is suspected, as far as this process knows.
+    /// The present epoch, who leads, and who is suspected, as far as this process knows.
     pub fn present(&self) -> Value {
         present(&self.now())
     }
 
-    /// Every slot, with who is in it and how it does.
+    /// Every seat, with who is in it and how it does.
     pub fn members(&self, addresses: &[String]) -> Value {
         let now = self.now();
         let members = now.peers.iter().zip(addresses).map(|(peer, address)| {
             json!({
-                "slot": peer.process.rank(),
+                "seat": peer.process.rank(),
                 "address": address,
                 "incarnation": peer.holder.map(|it| it.to_string()),
                 "held_before": peer.held_before,
@@ -209,7 +209,7 @@ impl View {
         });
         json!({
             "process": now.me.rank(),
-            "configuration": now.epoch,
+            "epoch": now.epoch,
             "members": members.collect::<Vec<_>>(),
         })
     }
@@ -331,7 +331,7 @@ impl View {
             "excluded": excluded,
             "ready": ready.is_ok(),
             "not_ready": ready.err(),
-            "configuration": now.epoch,
+            "epoch": now.epoch,
             "leader": now.leader.map(ProcessId::rank),
             "suspected": ranks(now.suspected),
             "cut_off": ranks(now.cut_off),

@@ -1,6 +1,6 @@
 //! Flooding that delivers every copy: a mutant that FLD2 catches.
 use super::{
-    Configuration, Effect, Event, Flooding, Message,
+    FloodingSettings, Effect, Event, Flooding, Message,
     message::{Item, Part},
     spawn_as,
 };
@@ -49,10 +49,10 @@ impl<M: Wire + Observe> Forgetful<M> {
 /// Starts flooding that delivers every copy of a message. Only tests and demonstrations run it.
 pub fn spawn_mutant<M: Wire + Observe>(
     host: &impl Host,
-    configuration: Configuration,
+    settings: FloodingSettings,
     links: impl Layer<link::Port<Message>>,
     up: Addr<Deliver<M>>,
 ) -> Addr<Request<M>> {
-    let algorithm = Forgetful(Flooding::new(host, configuration));
+    let algorithm = Forgetful(Flooding::new(host, settings));
     spawn_as(host, algorithm, links, &Addr::nowhere(), up)
 }

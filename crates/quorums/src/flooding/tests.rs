@@ -86,7 +86,7 @@ fn lossy<M: Wire>(
 
 fn wire(
     world: &World,
-    configuration: Configuration,
+    settings: FloodingSettings,
     every: u64,
 ) -> (Vec<Addr<Request<Said>>>, Log) {
     let log = Log::default();
@@ -102,11 +102,11 @@ fn wire(
             seen.lock().unwrap().entry(q).or_default().push(said);
         });
         let up = up.with(Delivered);
-        if configuration.repeat.is_some() {
-            let lane = lossy(lane, &host, every, configuration.datagram);
-            spawn(&host, configuration, lane, up)
+        if settings.repeat.is_some() {
+            let lane = lossy(lane, &host, every, settings.datagram);
+            spawn(&host, settings, lane, up)
         } else {
-            spawn(&host, configuration, lane, up)
+            spawn(&host, settings, lane, up)
         }
     });
     (doors.collect(), log)
@@ -147,7 +147,7 @@ fn assert_order(log: &Log, length: impl Fn(u8, u8) -> usize) {
 fn a_post_costs_what_the_header_says() {
     for n in 1..=8 {
         let world = lock_step(n);
-        let (doors, log) = wire(&world, Configuration::default(), 0);
+        let (doors, log) = wire(&world, FloodingSettings::default(), 0);
         world.request(p(1), Time::ZERO, &doors[0], post(0, 1, To::All, 2));
         world.request(
             p(1),
@@ -164,7 +164,7 @@ fn a_post_costs_what_the_header_says() {
 #[test]
 fn fld1_messages_go_round_failed_channels_to_whom_they_are_addressed() {
     let world = lock_step(4);
-    let (doors, log) = wire(&world, Configuration::default(), 0);
+    let (doors, log) = wire(&world, FloodingSettings::default(), 0);
     // What is left is the circle p1 → p2 → p3 → p4 → p1.
     for (from, to) in [
         (1, 3),
@@ -210,7 +210,7 @@ impl Adversary for Slow {
 #[test]
 fn fld2_what_was_replaced_is_not_delivered_late() {
     let world = World::new(2, 1, Slow(p(1), p(2), 9)).unwrap();
-    let (doors, log) = wire(&world, Configuration::default(), 0);
+    let (doors, log) = wire(&world, FloodingSettings::default(), 0);
     for (step, request) in [
         post(1, 1, To::All, 2),
         post(2, 1, To::All, 2),
@@ -232,7 +232,7 @@ fn fld2_what_was_replaced_is_not_delivered_late() {
 fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
     let build = || {
         let world = lock_step(3);
-        let (doors, log) = wire(&world, Configuration::default(), 0);
+        let (doors, log) = wire(&world, FloodingSettings::default(), 0);
         for request in [
             post(1, 1, To::All, 2),
             post(2, 1, To::All, 2),
@@ -265,11 +265,11 @@ impl quorate_sim::Property for Ordered {
     }
 }
 
-fn repeating() -> Configuration {
-    Configuration {
+fn repeating() -> FloodingSettings {
+    FloodingSettings {
         datagram: 200,
         entry: 4000,
-        ..Configuration::repeating()
+        ..FloodingSettings::repeating()
     }
 }
 
@@ -320,11 +320,11 @@ struct Alone {
 }
 
 impl Alone {
-    fn new(rank: usize, configuration: Configuration) -> Self {
+    fn new(rank: usize, settings: FloodingSettings) -> Self {
         let world = lock_step(3);
         let counters = quorate_core::Counters::default();
         Alone {
-            flooding: Flooding::new(&world.host(p(rank)), configuration),
+            flooding: Flooding::new(&world.host(p(rank)), settings),
             ctx: quorate_core::Context::new("flooding".into(), 1, counters.clone()),
             counters,
         }
@@ -355,9 +355,9 @@ impl Alone {
 
 #[test]
 fn nothing_grows_with_the_slots_that_were_withdrawn() {
-    for configuration in [Configuration::default(), repeating()] {
-        let mut p1 = Alone::new(1, configuration);
-        let mut p2 = Alone::new(2, configuration);
+    for settings in [FloodingSettings::default(), repeating()] {
+        let mut p1 = Alone::new(1, settings);
+        let mut p2 = Alone::new(2, settings);
         let mut delivered = 0;
         let (kept, _) = p1.upon(Event::Request(post(0, 1, To::All, 2)));
         delivered += p2.hear(1, kept.clone());
@@ -451,8 +451,8 @@ fn pauses_double_up_to_the_cap_and_a_newer_version_begins_anew() {
 
 #[test]
 fn messages_of_one_batch_go_on_in_one() {
-    let mut p2 = Alone::new(2, Configuration::default());
-    let mut p1 = Alone::new(1, Configuration::default());
+    let mut p2 = Alone::new(2, FloodingSettings::default());
+    let mut p1 = Alone::new(1, FloodingSettings::default());
     let mut messages = Vec::new();
     for slot in 0..5 {
         messages.extend(p1.upon(Event::Request(post(slot, 1, To::All, 2))).0);
@@ -476,7 +476,7 @@ fn messages_of_one_batch_go_on_in_one() {
 #[test]
 fn a_crash_while_it_posts_leaves_what_has_got_out_to_go_round() {
     let world = lock_step(4);
-    let (doors, log) = wire(&world, Configuration::default(), 0);
+    let (doors, log) = wire(&world, FloodingSettings::default(), 0);
     world.request(p(1), Time::ZERO, &doors[0], post(0, 1, To::All, 2));
     // Outputs: to itself, and then to p2.
     world.crash(p(1), Crash::before_output(2));

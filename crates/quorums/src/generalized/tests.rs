@@ -13,16 +13,16 @@ use std::time::Duration;
 /// Longer than messages take in these tests, on the longest path.
 const PERIOD: Duration = Duration::from_millis(20);
 
-fn counted() -> Configuration {
-    Configuration {
+fn counted() -> AccessSettings {
+    AccessSettings {
         period: PERIOD,
         clocks: Clocks::Counted,
-        ..Configuration::default()
+        ..AccessSettings::default()
     }
 }
 
-fn timed() -> Configuration {
-    Configuration {
+fn timed() -> AccessSettings {
+    AccessSettings {
         clocks: Clocks::Timed { epoch: 0 },
         ..counted()
     }
@@ -103,7 +103,7 @@ fn pushes_cost_what_the_header_says() {
 }
 
 /// Everybody calls, at most a minority crashes.
-fn turbulent(seed: u64, configuration: Configuration, floods: bool) -> Report {
+fn turbulent(seed: u64, settings: AccessSettings, floods: bool) -> Report {
     let n = 1 + seed as usize % 5;
     let mut world = World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap();
     world = world.settle(PERIOD * 100);
@@ -116,7 +116,7 @@ fn turbulent(seed: u64, configuration: Configuration, floods: bool) -> Report {
     }
     let all = world.membership().set();
     world.check(quorum_access("access", all));
-    let doors = generalized(&world, configuration, &majorities(n), floods);
+    let doors = generalized(&world, settings, &majorities(n), floods);
     call(&world, &doors, seed, 6, 100);
     world.run()
 }
@@ -124,8 +124,8 @@ fn turbulent(seed: u64, configuration: Configuration, floods: bool) -> Report {
 #[test]
 fn every_property_holds_wherever_a_minority_crashes() {
     for seed in 0..200 {
-        let configuration = if seed % 2 == 0 { timed() } else { counted() };
-        let report = turbulent(seed, configuration, seed % 4 < 2);
+        let settings = if seed % 2 == 0 { timed() } else { counted() };
+        let report = turbulent(seed, settings, seed % 4 < 2);
         assert!(report.all_hold(), "seed {seed}: {report}");
     }
 }
@@ -138,12 +138,12 @@ struct Alone {
 }
 
 impl Alone {
-    fn new(n: usize, configuration: Configuration) -> Self {
+    fn new(n: usize, settings: AccessSettings) -> Self {
         let world = World::new(n, 1, Timed::lock_step()).unwrap();
         let counters = quorate_core::Counters::default();
         let (quorums, state) = (majorities(n), Marks::default());
         Alone {
-            access: Generalized::new(&world.host(p(1)), configuration, quorums, state),
+            access: Generalized::new(&world.host(p(1)), settings, quorums, state),
             ctx: quorate_core::Context::new("access".into(), 1, counters.clone()),
             counters,
         }
@@ -366,11 +366,11 @@ fn pushed(p1: &mut Alone) -> Vec<Message<Marks>> {
 
 #[test]
 fn a_state_is_pushed_when_it_has_changed_and_the_clock_alone_otherwise() {
-    let configuration = Configuration {
+    let settings = AccessSettings {
         rate: 1,
         ..counted()
     };
-    let mut p1 = Alone::new(3, configuration);
+    let mut p1 = Alone::new(3, settings);
     let (clock, state) = (1, Marks(0));
     assert_eq!(pushed(&mut p1), [Message::State { clock, state }]);
     assert_eq!(pushed(&mut p1), [Message::Clock { clock: 2, since: 1 }]);

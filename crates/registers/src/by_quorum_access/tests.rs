@@ -46,9 +46,9 @@ type Calls = Addr<quorum_access::Request<Update>>;
 fn access(world: &World, q: ProcessId, below: Below, quorums: &Quorums, up: Up) -> Calls {
     let (host, links) = (world.host(q).at("access"), world.links(q).at("access"));
     let (quorums, initial) = (quorums.clone(), Registers::default());
-    let configuration = generalized::Configuration {
+    let settings = generalized::AccessSettings {
         period: PERIOD,
-        ..generalized::Configuration::default()
+        ..generalized::AccessSettings::default()
     };
     match below {
         Below::Classical => {
@@ -56,7 +56,7 @@ fn access(world: &World, q: ProcessId, below: Below, quorums: &Quorums, up: Up) 
         }
         Below::Direct => {
             let below = flooding::direct(links.lane());
-            generalized::spawn(&host, configuration, quorums, initial, below, up)
+            generalized::spawn(&host, settings, quorums, initial, below, up)
         }
         Below::Flooding | Below::Lossy => {
             let beneath = host.at("flooding");
@@ -64,19 +64,19 @@ fn access(world: &World, q: ProcessId, below: Below, quorums: &Quorums, up: Up) 
                 floods::Request<generalized::Message<Registers>>,
             > {
                 if below == Below::Flooding {
-                    let configuration = flooding::Configuration::default();
-                    return flooding::spawn(&beneath, configuration, links.lane(), up);
+                    let settings = flooding::FloodingSettings::default();
+                    return flooding::spawn(&beneath, settings, links.lane(), up);
                 }
-                let configuration = flooding::Configuration {
+                let settings = flooding::FloodingSettings {
                     repeat: Some(UNIT * 8),
                     longest: UNIT * 60,
                     datagram: 150,
                     entry: 4000,
                 };
                 let lane = figure_1::lossy(&beneath, links.lane());
-                flooding::spawn(&beneath, configuration, lane, up)
+                flooding::spawn(&beneath, settings, lane, up)
             };
-            generalized::spawn(&host, configuration, quorums, initial, flood, up)
+            generalized::spawn(&host, settings, quorums, initial, flood, up)
         }
     }
 }

@@ -14,9 +14,9 @@ use crate::{
     faults::Faults,
     host::{Identity, TokioHost},
     peers::{Addresses, PeerAddress, PeerName},
-    tcp::{TcpConfiguration, TcpEdge},
+    tcp::{TcpSettings, TcpEdge},
     thread::{Ending, OnPanic, Protocol, SharedThread},
-    udp::{UdpConfiguration, UdpEdge},
+    udp::{UdpSettings, UdpEdge},
 };
 use quorate_abstractions::{
     Subscribe,
@@ -68,15 +68,15 @@ pub struct Builder {
     incarnation: Incarnation,
     seed: Option<u64>,
     socket: Option<Socket>,
-    pub(super) link: perfect::Configuration,
+    pub(super) link: perfect::LinkSettings,
     application: String,
     datagram: Option<usize>,
-    detector: increasing_timeout::Configuration,
-    pub(super) synchrony: Option<exclude_on_timeout::Configuration>,
-    total_order: by_consensus::Configuration,
+    detector: increasing_timeout::DetectorSettings,
+    pub(super) synchrony: Option<exclude_on_timeout::SynchronyBounds>,
+    total_order: by_consensus::OrderSettings,
     group_order: GroupOrder,
-    udp: UdpConfiguration,
-    tcp: TcpConfiguration,
+    udp: UdpSettings,
+    tcp: TcpSettings,
     pub(super) limits: Limits,
     pub(super) backlog: usize,
     drain: Duration,
@@ -107,15 +107,15 @@ impl Builder {
             incarnation: crate::host::fresh_incarnation(),
             seed: None,
             socket: None,
-            link: perfect::Configuration::default(),
+            link: perfect::LinkSettings::default(),
             application: String::new(),
             datagram: None,
-            detector: increasing_timeout::Configuration::default(),
+            detector: increasing_timeout::DetectorSettings::default(),
             synchrony: None,
-            total_order: by_consensus::Configuration::default(),
+            total_order: by_consensus::OrderSettings::default(),
             group_order: GroupOrder::default(),
-            udp: UdpConfiguration::default(),
-            tcp: TcpConfiguration::default(),
+            udp: UdpSettings::default(),
+            tcp: TcpSettings::default(),
             limits: Limits::default(),
             backlog: 64 << 20,
             drain: Duration::from_secs(5),
@@ -250,8 +250,8 @@ impl Builder {
 
     /// How peers are suspected.
     #[must_use]
-    pub fn detector(mut self, configuration: increasing_timeout::Configuration) -> Self {
-        self.detector = configuration;
+    pub fn detector(mut self, settings: increasing_timeout::DetectorSettings) -> Self {
+        self.detector = settings;
         self
     }
 
@@ -261,7 +261,7 @@ impl Builder {
     /// and those algorithms lose their properties. It is told so as soon as it can be reached, and
     /// stops, as [`ReportedCrashed`](Error::ReportedCrashed): both sides of a cut, when it heals.
     #[must_use]
-    pub fn assume_synchronous(mut self, bounds: exclude_on_timeout::Configuration) -> Self {
+    pub fn assume_synchronous(mut self, bounds: exclude_on_timeout::SynchronyBounds) -> Self {
         self.synchrony = Some(bounds);
         self
     }
@@ -269,8 +269,8 @@ impl Builder {
     /// How much total order has under way at a time. Batches are kept below what the link carries,
     /// whatever is said here.
     #[must_use]
-    pub fn total_order_configuration(mut self, configuration: by_consensus::Configuration) -> Self {
-        self.total_order = configuration;
+    pub fn total_order_settings(mut self, settings: by_consensus::OrderSettings) -> Self {
+        self.total_order = settings;
         self
     }
 
@@ -285,15 +285,15 @@ impl Builder {
 
     /// How the UDP socket is set up.
     #[must_use]
-    pub fn udp_configuration(mut self, configuration: UdpConfiguration) -> Self {
-        self.udp = configuration;
+    pub fn udp_settings(mut self, settings: UdpSettings) -> Self {
+        self.udp = settings;
         self
     }
 
     /// How TCP connections are kept.
     #[must_use]
-    pub fn tcp_configuration(mut self, configuration: TcpConfiguration) -> Self {
-        self.tcp = configuration;
+    pub fn tcp_settings(mut self, settings: TcpSettings) -> Self {
+        self.tcp = settings;
         self
     }
 
@@ -372,7 +372,7 @@ impl Builder {
     /// Binds the socket, wires the modules and starts the protocol thread.
     ///
     /// # Errors
-    /// When the membership or the configuration is unusable, or the operating system refuses the
+    /// When the membership or the settings are unusable, or the operating system refuses the
     /// socket or the thread.
     #[expect(
         clippy::unused_async,
@@ -414,9 +414,9 @@ impl Builder {
         let sight = Arc::new(sight);
         protocol.span(sight.span().clone());
         sight::log_counts(protocol.host().counters(), sight.span());
-        let configuration = self.link_configuration(&socket);
-        let stack = configuration.stack.clone();
-        let links = PerfectLinks::new(protocol.host(), configuration);
+        let settings = self.link_settings(&socket);
+        let stack = settings.stack.clone();
+        let links = PerfectLinks::new(protocol.host(), settings);
         let recorder = (self.trace > 0).then(|| protocol.record(self.trace));
         if let Some(recorder) = &recorder {
             links.tap(Arc::new(recorder.clone()));
@@ -558,7 +558,7 @@ impl Builder {
 
     /// Refuses what would stall total order, or keep the thread busy, without a word.
     fn check_settings(&self) -> Result<(), StartError> {
-        let by_consensus::Configuration {
+        let by_consensus::OrderSettings {
             instances,
             batches,
             proposal,
@@ -585,45 +585,45 @@ impl Builder {
         Ok(())
     }
 
-    /// The configuration of total order, with batches that the link carries.
-    fn fitting_total_order(&self) -> by_consensus::Configuration {
+    /// The settings of total order, with batches that the link carries.
+    fn fitting_total_order(&self) -> by_consensus::OrderSettings {
         let most = self.link.maximum_message.saturating_sub(HEADS);
-        by_consensus::Configuration {
+        by_consensus::OrderSettings {
             batch_bytes: self.total_order.batch_bytes.min(most),
             ..self.total_order
         }
     }
 
-    fn link_configuration(&self, socket: &Bound) -> perfect::Configuration {
+    fn link_settings(&self, socket: &Bound) -> perfect::LinkSettings {
         let stream = matches!(socket, Bound::Tcp(_));
         let algorithms = self.modules.values().map(|m| m.algorithms.as_str());
         let algorithms: BTreeSet<_> = algorithms.collect();
-        let mut configuration = self.link.clone();
-        configuration.stack = Vec::from_iter(algorithms).join(" ");
+        let mut settings = self.link.clone();
+        settings.stack = Vec::from_iter(algorithms).join(" ");
         if self.has_group() {
             let ordered = self.modules.iter().filter(|(_, it)| self.is_ordered(it));
             let names: Vec<&str> = ordered.map(|(name, _)| name.as_str()).collect();
             let by = self.group_order.algorithms();
             let order = [" ", ORDER, ":", &names.join(","), " ", by].concat();
-            configuration.stack.push_str(&order);
-            configuration.rejoin = self.rejoins().then(|| ORDER.to_owned());
+            settings.stack.push_str(&order);
+            settings.rejoin = self.rejoins().then(|| ORDER.to_owned());
         }
         if self.synchrony.is_some() {
-            configuration.stack.push_str(" synchronous");
+            settings.stack.push_str(" synchronous");
         }
         if !self.application.is_empty() {
             // One part of the stack.
             let version: Vec<&str> = self.application.split_whitespace().collect();
-            configuration.stack.push_str(" application:");
-            configuration.stack.push_str(&version.join("/"));
+            settings.stack.push_str(" application:");
+            settings.stack.push_str(&version.join("/"));
         }
-        configuration.stream = stream;
+        settings.stream = stream;
         if let Some(datagram) = self.datagram {
-            configuration.datagram = datagram;
+            settings.datagram = datagram;
         } else if stream {
-            configuration.datagram = STREAM_DATAGRAM;
+            settings.datagram = STREAM_DATAGRAM;
         }
-        configuration
+        settings
     }
 
     /// Whether a process that was started again is put into its seat.

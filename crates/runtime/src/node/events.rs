@@ -206,7 +206,7 @@ impl NodeEvent {
                 info!("enough others have met this process: it votes and serves");
             }
             NodeEvent::Newcomer { by, known } => {
-                info!(%by, %known, "an earlier incarnation held this slot: waiting to take its place");
+                info!(%by, %known, "an earlier incarnation held this seat: waiting to take its place");
             }
             NodeEvent::CaughtUp { bytes, position } => {
                 info!(bytes, position, "caught up: got the state");
@@ -220,7 +220,7 @@ impl NodeEvent {
                 error!(%by, "this replica {history}, and may not vote or serve: {reason}");
             }
             NodeEvent::Seats { epoch, newcomers } => {
-                info!(number = epoch, ?newcomers, "configuration");
+                info!(number = epoch, ?newcomers, "epoch");
             }
             NodeEvent::Crashed { process } => warn!(%process, "crashed"),
             NodeEvent::Leaving { process } => info!(%process, "about to stop"),

@@ -19,7 +19,7 @@ use quorate_core::{
     message::digest,
     wire::{Undecodable, Wire},
 };
-use quorate_quorums::flooding::{self, Configuration};
+use quorate_quorums::flooding::{self, FloodingSettings};
 use std::{fmt, sync::Arc};
 
 /// What a module of flooding is made of, top down.
@@ -191,12 +191,12 @@ impl Builder {
                 from: delivery.from,
                 message: delivery.message.0,
             });
-            let configuration = Configuration {
+            let settings = FloodingSettings {
                 entry: LONGEST,
-                ..Configuration::repeating()
+                ..FloodingSettings::repeating()
             };
             let lane = wiring.links.datagrams().lane();
-            let requests = flooding::spawn(&wiring.host, configuration, lane, up);
+            let requests = flooding::spawn(&wiring.host, settings, lane, up);
             opened.open(&wiring, requests, LONGEST);
         })?;
         self.floods = true;

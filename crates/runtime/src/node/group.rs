@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     link::Links,
     pressure::{Backlog, Wait},
-    reconfigurable::{Configuration, Indication, Request, Restore, View},
+    reconfigurable::{Epoch, Indication, Request, Restore, View},
     total_order::{self, Deliver},
 };
 use quorate_broadcast::by_leader;
@@ -148,7 +148,7 @@ pub(super) enum GroupNews {
     /// Another process is given the state of this one.
     StateGiven,
     /// Who has the seats from now on.
-    Configuration(Configuration),
+    Epoch(Epoch),
 }
 
 /// Who shares the order: known once all modules are wired.
@@ -400,8 +400,8 @@ impl Task {
                     }
                     Indication::StateWanted { ticket } => self.upon_state_wanted(ticket),
                     Indication::Restore(restore) => self.upon_restore(restore)?,
-                    Indication::Configuration(configuration) => {
-                        self.told.send(GroupNews::Configuration(configuration));
+                    Indication::Epoch(epoch) => {
+                        self.told.send(GroupNews::Epoch(epoch));
                     }
                 }
             }
@@ -513,7 +513,7 @@ fn cost(indication: &Indication) -> usize {
             .sum(),
         Indication::Restore(Restore::Chunk(chunk)) => chunk.len() + OVERHEAD,
         Indication::Restore(Restore::Begin | Restore::Whole | Restore::Abandoned)
-        | Indication::Configuration(_)
+        | Indication::Epoch(_)
         | Indication::StateWanted { .. } => OVERHEAD,
     }
 }

@@ -10,7 +10,7 @@ use quorate_abstractions::{
     link,
     perfect::Crash,
     pressure::{Hindrance, Room},
-    reconfigurable::Configuration,
+    reconfigurable::Epoch,
 };
 use quorate_core::{Incarnation, Name, ProcessId, ProcessSet, message::Origin};
 use std::{collections::BTreeMap, mem, net::SocketAddr};
@@ -473,7 +473,7 @@ impl Snapshot {
             GroupNews::Whole { position } => self.upon_caught_up(position),
             GroupNews::Unreadable => self.upon_unreadable(),
             GroupNews::StateGiven => vec![NodeEvent::StateGiven],
-            GroupNews::Configuration(configuration) => self.upon_configuration(configuration),
+            GroupNews::Epoch(epoch) => self.upon_epoch(epoch),
         }
     }
 
@@ -501,8 +501,8 @@ impl Snapshot {
     }
 
     /// Others have the seats. Whoever waited for one, and has it, waits no more.
-    fn upon_configuration(&mut self, configuration: Configuration) -> Vec<NodeEvent> {
-        let Configuration { number, newcomers } = configuration;
+    fn upon_epoch(&mut self, epoch: Epoch) -> Vec<NodeEvent> {
+        let Epoch { number, newcomers } = epoch;
         // It follows each state, whether it is news or not.
         if self.epoch == number && self.newcomers == newcomers {
             return Vec::new();

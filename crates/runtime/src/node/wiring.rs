@@ -49,7 +49,7 @@ pub struct Wiring {
     /// The perfect failure detector, if the system is assumed to be synchronous.
     pub perfect: Option<Subscribe<perfect::Crash>>,
     /// How total order is configured on this node.
-    pub total_order: by_consensus::Configuration,
+    pub total_order: by_consensus::OrderSettings,
     /// The span of the module, in that of the node: for what it tells the log.
     pub span: Span,
     /// The order that this module shares with replicated machines and views, if it does.

@@ -58,7 +58,7 @@ impl Incoming {
                 Ok(true)
             }
             Poll::Ready(_) => Err(Broken),
-            Poll::Pending if now.since(self.heard) > sender.configuration.silence => {
+            Poll::Pending if now.since(self.heard) > sender.settings.silence => {
                 sender.counts.stalled.add(1);
                 Err(Broken)
             }
@@ -73,7 +73,7 @@ impl Incoming {
         while self.bytes.len() >= HEAD {
             let mut head = &self.bytes[..HEAD];
             let (length, segment) = (head.get_u32() as usize, head.get_u32() as usize);
-            let possible = 1..=sender.configuration.maximum_frame;
+            let possible = 1..=sender.settings.maximum_frame;
             if !possible.contains(&length) || !(1..=length).contains(&segment) {
                 sender.counts.bad_frame.add(1);
                 return Err(Broken);

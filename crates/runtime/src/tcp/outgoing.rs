@@ -86,7 +86,7 @@ impl Outgoing {
                     return false;
                 };
                 let dialling = Box::pin(TcpStream::connect(address));
-                self.state = State::Dialling(dialling, now + sender.configuration.silence);
+                self.state = State::Dialling(dialling, now + sender.settings.silence);
                 true
             }
             State::Dialling(dialling, until) => match dialling.as_mut().poll(cx) {
@@ -111,7 +111,7 @@ impl Outgoing {
     }
 
     fn open(&mut self, stream: TcpStream, now: Time, sender: &Sender, injected: &Injected) {
-        set_up(&stream, sender.configuration.silence);
+        set_up(&stream, sender.settings.silence);
         if let Some(mut outbox) = sender.outbox(self.peer.index()) {
             outbox.open = true;
             outbox.bytes.clear();
@@ -120,7 +120,7 @@ impl Outgoing {
             outbox.bytes.put_u8(self.me.rank() as u8);
         }
         self.state = State::Open(stream, now);
-        self.back_off = sender.configuration.back_off.0;
+        self.back_off = sender.settings.back_off.0;
         sender.counts.connected.add(1);
         injected.reopened(self.peer);
     }
@@ -149,14 +149,14 @@ impl Outgoing {
             self.close(now, sender);
         }
         self.state = State::Waiting(now);
-        self.back_off = sender.configuration.back_off.0;
+        self.back_off = sender.settings.back_off.0;
     }
 
     /// Waits for half of the pause to all of it, and for twice that the next time.
     fn wait(&mut self, now: Time, sender: &Sender) {
         let pause = self.back_off.mul_f64(0.5 + 0.5 * rand::random::<f64>());
         self.state = State::Waiting(now + pause);
-        self.back_off = (self.back_off * 2).min(sender.configuration.back_off.1);
+        self.back_off = (self.back_off * 2).min(sender.settings.back_off.1);
     }
 
     fn write(
@@ -184,7 +184,7 @@ impl Outgoing {
                     progress = true;
                 }
                 Poll::Ready(_) => return Err(Broken),
-                Poll::Pending if now.since(*moved) > sender.configuration.silence => {
+                Poll::Pending if now.since(*moved) > sender.settings.silence => {
                     sender.counts.stalled.add(1);
                     return Err(Broken);
                 }

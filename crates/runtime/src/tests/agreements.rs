@@ -23,8 +23,8 @@ use std::time::Duration;
 const INSTANCES: u64 = 20;
 
 /// A timeout for who is slow, which a loaded machine keeps.
-fn bounds(delay: Duration) -> exclude_on_timeout::Configuration {
-    exclude_on_timeout::Configuration::new(Duration::from_millis(100), delay).unwrap()
+fn bounds(delay: Duration) -> exclude_on_timeout::SynchronyBounds {
+    exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap()
 }
 
 #[tokio::test]

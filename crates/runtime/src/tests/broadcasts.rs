@@ -24,10 +24,10 @@ use std::{
 };
 
 /// Bounds that a loaded machine keeps, too.
-fn bounds() -> exclude_on_timeout::Configuration {
+fn bounds() -> exclude_on_timeout::SynchronyBounds {
     let interval = Duration::from_millis(100);
-    let configuration = exclude_on_timeout::Configuration::new(interval, Duration::from_mins(1));
-    configuration.unwrap()
+    let settings = exclude_on_timeout::SynchronyBounds::new(interval, Duration::from_mins(1));
+    settings.unwrap()
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn every_group_begins_with_everybody_and_delivers_everywhere() {
 #[tokio::test]
 async fn a_group_over_p_excludes_who_is_gone_and_goes_on() {
     let delay = Duration::from_secs(2);
-    let bounds = exclude_on_timeout::Configuration::new(Duration::from_millis(100), delay).unwrap();
+    let bounds = exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
     for views in Views::all().filter(|views| views.needs_perfect()) {
         let (mut nodes, mut handles) = (Vec::new(), Vec::new());
         for builder in builders(Kind::Udp, 3) {
@@ -189,7 +189,7 @@ async fn group_membership_agrees_on_who_is_gone() {
     let refused = builder.membership("members");
     assert!(matches!(refused, Err(StartError::NeedsPerfect(_))));
     let delay = Duration::from_secs(2);
-    let bounds = exclude_on_timeout::Configuration::new(Duration::from_millis(100), delay).unwrap();
+    let bounds = exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
     let (mut nodes, mut handles) = (Vec::new(), Vec::new());
     for builder in builders(Kind::Udp, 3) {
         let mut builder = builder.assume_synchronous(bounds);

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
     faults::{Direction, Fault, Faults},
-    tcp::{TcpConfiguration, TcpEdge},
-    udp::{UdpConfiguration, UdpEdge},
+    tcp::{TcpSettings, TcpEdge},
+    udp::{UdpSettings, UdpEdge},
 };
 use bytes::Bytes;
 use quorate_abstractions::fair_loss::{Indication, Transmit, datagrams};
@@ -71,16 +71,16 @@ fn bare_with(me: usize, socket: Socket, peers: &[SocketAddr], silence: Duration)
     });
     let edge = match socket {
         Socket::Udp(socket) => {
-            let configuration = UdpConfiguration::default();
-            UdpEdge::attach(&mut protocol, socket, peers, configuration, &faults, up)
+            let settings = UdpSettings::default();
+            UdpEdge::attach(&mut protocol, socket, peers, settings, &faults, up)
         }
         Socket::Tcp(socket) => {
-            let configuration = TcpConfiguration {
+            let settings = TcpSettings {
                 maximum_frame: 256 * 1024,
                 silence,
-                ..TcpConfiguration::default()
+                ..TcpSettings::default()
             };
-            TcpEdge::attach(&mut protocol, socket, peers, configuration, &faults, up)
+            TcpEdge::attach(&mut protocol, socket, peers, settings, &faults, up)
         }
     }
     .unwrap();

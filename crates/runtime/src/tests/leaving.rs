@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Nobody waits for so long: whoever is suspected, is suspected for another reason.
 fn patient(builder: Builder) -> Builder {
-    builder.detector(increasing_timeout::Configuration {
+    builder.detector(increasing_timeout::DetectorSettings {
         timeout: Duration::from_hours(1),
-        ..increasing_timeout::Configuration::default()
+        ..increasing_timeout::DetectorSettings::default()
     })
 }
 

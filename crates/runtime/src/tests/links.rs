@@ -6,14 +6,14 @@ mod recorder;
 use super::*;
 use crate::{
     faults::{Direction, Fault, Faults},
-    tcp::{TcpConfiguration, TcpEdge},
-    udp::{UdpConfiguration, UdpEdge},
+    tcp::{TcpSettings, TcpEdge},
+    udp::{UdpSettings, UdpEdge},
 };
 use bytes::Bytes;
 use proxy::Proxy;
 use quorate_abstractions::link::{Deliver, Links, Send as SendTo, Status, To};
 use quorate_core::Counters;
-use quorate_links::perfect::{Configuration, PerfectLinks};
+use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use quorate_sim::Verdict;
 use recorder::Recorder;
 use std::{
@@ -93,12 +93,12 @@ fn start(
     protocol.on_panic(OnPanic::End);
     let host = protocol.host().clone();
     let stream = matches!(socket, Socket::Tcp(_));
-    let configuration = Configuration {
+    let settings = LinkSettings {
         stream,
         datagram: if stream { 32 * 1024 } else { 1200 },
-        ..Configuration::default()
+        ..LinkSettings::default()
     };
-    let links = PerfectLinks::new(&host, configuration);
+    let links = PerfectLinks::new(&host, settings);
     let of_links = recorder.clone();
     let up = Addr::new(move |Deliver { from, message }| of_links.deliver(from, recorded, &message));
     let lane = links.at("lane").open(up);
@@ -130,16 +130,16 @@ fn attach(
 ) -> Addr<quorate_abstractions::fair_loss::Transmit> {
     match socket {
         Socket::Udp(socket) => {
-            let configuration = UdpConfiguration::default();
-            UdpEdge::attach(protocol, socket, peers, configuration, faults, up).unwrap()
+            let settings = UdpSettings::default();
+            UdpEdge::attach(protocol, socket, peers, settings, faults, up).unwrap()
         }
         Socket::Tcp(socket) => {
-            let configuration = TcpConfiguration {
+            let settings = TcpSettings {
                 silence: Duration::from_millis(500),
                 back_off: (Duration::from_millis(5), Duration::from_millis(50)),
-                ..TcpConfiguration::default()
+                ..TcpSettings::default()
             };
-            TcpEdge::attach(protocol, socket, peers, configuration, faults, up).unwrap()
+            TcpEdge::attach(protocol, socket, peers, settings, faults, up).unwrap()
         }
     }
 }

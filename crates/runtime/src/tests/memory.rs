@@ -23,9 +23,9 @@ use std::{collections::BTreeMap, time::Duration};
 const WRITES: u64 = 20;
 
 /// A timeout for who is slow, which a loaded machine keeps.
-fn bounds() -> exclude_on_timeout::Configuration {
+fn bounds() -> exclude_on_timeout::SynchronyBounds {
     let (interval, delay) = (Duration::from_millis(100), Duration::from_mins(1));
-    exclude_on_timeout::Configuration::new(interval, delay).unwrap()
+    exclude_on_timeout::SynchronyBounds::new(interval, delay).unwrap()
 }
 
 async fn shut_down(nodes: Vec<Node>) {

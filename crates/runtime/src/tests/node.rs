@@ -280,35 +280,35 @@ async fn a_message_above_the_limit_and_one_of_another_type_are_errors() {
 
 #[tokio::test]
 async fn settings_with_which_nothing_would_happen_are_refused() {
-    let total_order = by_consensus::Configuration::default();
+    let total_order = by_consensus::OrderSettings::default();
     let zeros = [
-        by_consensus::Configuration {
+        by_consensus::OrderSettings {
             instances: 0,
             ..total_order
         },
-        by_consensus::Configuration {
+        by_consensus::OrderSettings {
             batches: 0,
             ..total_order
         },
-        by_consensus::Configuration {
+        by_consensus::OrderSettings {
             proposal: 0,
             ..total_order
         },
     ];
     let builder = || builders(Kind::Udp, 1).remove(0);
-    let silent = builder().detector(increasing_timeout::Configuration {
+    let silent = builder().detector(increasing_timeout::DetectorSettings {
         interval: Duration::ZERO,
-        ..increasing_timeout::Configuration::default()
+        ..increasing_timeout::DetectorSettings::default()
     });
-    let hasty = builder().detector(increasing_timeout::Configuration {
+    let hasty = builder().detector(increasing_timeout::DetectorSettings {
         timeout: Duration::ZERO,
-        ..increasing_timeout::Configuration::default()
+        ..increasing_timeout::DetectorSettings::default()
     });
     let mut refused = vec![
         (silent, "the detector's interval must be above 0"),
         (hasty, "the detector's timeout must be above 0"),
     ];
-    let stalled = zeros.map(|zero| builder().total_order_configuration(zero));
+    let stalled = zeros.map(|zero| builder().total_order_settings(zero));
     refused.extend(stalled.into_iter().zip([
         "total order's `instances` must be above 0",
         "total order's `batches` must be above 0",
@@ -330,14 +330,14 @@ async fn settings_with_which_nothing_would_happen_are_refused() {
 #[tokio::test]
 async fn batches_never_outgrow_the_link() {
     let greedy = |builder: Builder| {
-        let total_order = by_consensus::Configuration {
+        let total_order = by_consensus::OrderSettings {
             batches: 1,
             batch_bytes: usize::MAX,
-            ..by_consensus::Configuration::default()
+            ..by_consensus::OrderSettings::default()
         };
         builder
             .maximum_message(64 * 1024)
-            .total_order_configuration(total_order)
+            .total_order_settings(total_order)
     };
     let builders = builders(Kind::Udp, 3).into_iter().map(greedy);
     let mut members = cluster(builders.collect()).await;
@@ -411,7 +411,7 @@ async fn decisions_do_not_wait_for_a_coordinator_that_hears_nobody() {
             .unwrap();
         assert_eq!(members[0].take(11).await, members[1].take(11).await);
         // The silence of the others was a mistake of p1; that it was deaf was true.
-        let first = increasing_timeout::Configuration::default().timeout;
+        let first = increasing_timeout::DetectorSettings::default().timeout;
         let floor =
             |now: &crate::node::Snapshot, of: usize| now.peers[of - 1].timeout.unwrap().floor;
         let mut status = members[0].node.status();

@@ -545,7 +545,7 @@ async fn processes_whose_orders_or_programs_differ_do_not_talk_to_each_other() {
     let by_version = |rank, builder: Builder| builder.application(&format!("shop {rank}"));
     refuse_each_other(by_version, "shop/2").await;
     let by_assumption = |rank, builder: Builder| {
-        let bounds = quorate_detectors::exclude_on_timeout::Configuration::default();
+        let bounds = quorate_detectors::exclude_on_timeout::SynchronyBounds::default();
         if rank == 1 {
             builder.assume_synchronous(bounds)
         } else {

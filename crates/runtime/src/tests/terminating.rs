@@ -16,7 +16,7 @@ use quorate_detectors::exclude_on_timeout;
 use std::{collections::BTreeMap, time::Duration};
 
 fn synchronous(builder: Builder, delay: Duration) -> Builder {
-    let bounds = exclude_on_timeout::Configuration::new(Duration::from_millis(100), delay);
+    let bounds = exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay);
     builder.assume_synchronous(bounds.unwrap())
 }
 

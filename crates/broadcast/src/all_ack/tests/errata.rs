@@ -218,7 +218,7 @@ fn urb4_is_broken_by_delivery_at_the_broadcast() {
     corrected.assert_all_hold();
 }
 
-/// What no configuration can do: passes suspicions, true or false, off as crashes.
+/// What no settings can do: passes suspicions, true or false, off as crashes.
 fn taken_for_crashes(detector: Subscribe<Indication>) -> Subscribe<perfect::Crash> {
     Addr::new(move |up: Addr<perfect::Crash>| {
         detector.send(Addr::new(move |indication| match indication {

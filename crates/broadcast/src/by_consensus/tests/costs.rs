@@ -15,7 +15,7 @@ fn pay(n: usize, sender: usize, crash: Option<(usize, Crash)>) -> (u64, Vec<Opti
         &world,
         &oracle,
         Consensus::Uniform,
-        Configuration::default(),
+        OrderSettings::default(),
     );
     let payload = Bytes::from_static(b"m");
     world.request(

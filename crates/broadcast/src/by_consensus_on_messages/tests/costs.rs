@@ -81,7 +81,7 @@ fn assert_costs(n: usize, layers: (Reliable, Consensus), befalls: Befalls) {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
     world.check(regular(&world));
     let oracle = Oracle::accurate(DETECTION);
-    let doors = wire(&world, &oracle, layers, Configuration::default());
+    let doors = wire(&world, &oracle, layers, ProposalSettings::default());
     let sender = befalls.sender();
     world.request(p(sender), Time::ZERO, &doors[sender - 1], request("m"));
     if let Some((rank, crash)) = befalls.crash(n) {

@@ -96,7 +96,7 @@ fn run(schedule: &Schedule, flaw: Option<Flaw>) -> Report {
     } else {
         1 << 16
     };
-    let configuration = Configuration { proposal_bytes };
+    let settings = ProposalSettings { proposal_bytes };
     let spawn_at = |q: ProcessId| {
         let (host, links) = (world.host(q).at("tob"), world.links(q));
         let detector = world.eventually_perfect(q, &oracle);
@@ -113,7 +113,7 @@ fn run(schedule: &Schedule, flaw: Option<Flaw>) -> Report {
                 consensus: rotating_at(&inner, &lanes, &detector, decisions),
             }
         };
-        start(&host, (flaw, configuration), below, world.application(q))
+        start(&host, (flaw, settings), below, world.application(q))
     };
     let doors: Vec<_> = world.processes().map(spawn_at).collect();
     for (rank, step, text) in schedule.requests {
@@ -253,15 +253,15 @@ fn over_passive_acceptors(is_uniform: bool, half_steps: u32) -> Report {
                     up,
                 )
             };
-            let configuration = by_consensus::Configuration::default();
+            let settings = by_consensus::OrderSettings::default();
             let up = world.application(q);
-            by_consensus::spawn(&host, configuration, uniform, consensus, up)
+            by_consensus::spawn(&host, settings, uniform, consensus, up)
                 .with(|payload| total_order::Broadcast { payload })
         } else {
             let reliable = |up: Addr<reliable::Deliver>| eager_at(&host, &links, up);
             let up = world.application(q);
             let consensus = consensus::as_regular(consensus);
-            spawn(&host, Configuration::default(), reliable, consensus, up)
+            spawn(&host, ProposalSettings::default(), reliable, consensus, up)
                 .with(|payload| Broadcast { payload })
         };
         if q == p(1) {
@@ -308,7 +308,7 @@ fn weak_form_b_holds_and_the_strong_form_is_broken_where_two_deliver_one_each_an
     world.check(properties::weak_total_order("tob", true));
     let layers = (Reliable::Eager, Consensus::Hierarchical);
     let oracle = Oracle::accurate(DETECTION);
-    let doors = wire(&world, &oracle, layers, Configuration::default());
+    let doors = wire(&world, &oracle, layers, ProposalSettings::default());
     for (rank, door) in (1..).zip(&doors) {
         world.request(p(rank), Time::ZERO, door, request("m"));
     }

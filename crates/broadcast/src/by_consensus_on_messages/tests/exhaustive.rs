@@ -17,7 +17,7 @@ fn explore(
         let world = World::new(n, 1, Timed::lock_step()).unwrap();
         world.check(regular(&world));
         let detectors = (&Oracle::accurate(Duration::ZERO), Duration::ZERO);
-        let doors = wire_with(&world, detectors, layers, Configuration::default());
+        let doors = wire_with(&world, detectors, layers, ProposalSettings::default());
         for (q, door) in world.processes().zip(&doors).take(broadcasts) {
             world.request(q, Time::ZERO, door, request("m"));
         }
@@ -79,8 +79,8 @@ fn found(
                     },
                 }
             };
-            let configuration = Configuration { proposal_bytes: 1 };
-            start(&host, (flaw, configuration), below, world.application(q))
+            let settings = ProposalSettings { proposal_bytes: 1 };
+            start(&host, (flaw, settings), below, world.application(q))
         };
         let doors: Vec<_> = world.processes().map(spawn_at).collect();
         for rank in senders {

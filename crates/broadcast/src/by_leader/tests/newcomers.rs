@@ -28,9 +28,9 @@ fn later(rank: usize) -> Origin {
     }
 }
 
-fn in_configuration(configuration: u64, message: ballots::Message<Cut>) -> Message {
+fn in_epoch(epoch: u64, message: ballots::Message<Cut>) -> Message {
     Message::Ballots {
-        configuration,
+        epoch,
         message,
     }
 }
@@ -56,7 +56,7 @@ fn what_was_decided_after_a_replacement_is_void() {
     let effects = p3.hears(1, of_first(decided(1, &[(later(1), 0)])));
     assert_eq!(delivered(&effects), 0, "instance 2 is over without effect");
     let adopt = Adopt {
-        slot: p(1),
+        seat: p(1),
         incarnation: later(1).incarnation,
         number: 1,
     };
@@ -65,9 +65,9 @@ fn what_was_decided_after_a_replacement_is_void() {
             .iter()
             .any(|e| matches!(e, Effect::Adopt(a) if *a == adopt))
     );
-    // What is left of the first configuration says nothing any more; the second one begins at 2.
+    // What is left of the first epoch says nothing any more; the second one begins at 2.
     assert_eq!(delivered(&p3.hears(2, of_first(beyond.clone()))), 0);
-    assert_eq!(delivered(&p3.hears(2, in_configuration(1, beyond))), 1);
+    assert_eq!(delivered(&p3.hears(2, in_epoch(1, beyond))), 1);
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn who_begins_anew_first_tells_the_others_what_they_may_lack() {
 }
 
 #[test]
-fn messages_of_a_configuration_that_has_not_begun_wait_for_it() {
+fn messages_of_a_epoch_that_has_not_begun_wait_for_it() {
     let mut p3 = member();
     p3.hears(2, data(2, 1));
-    let next = in_configuration(1, decided(2, &[(origin(2), 1)]));
+    let next = in_epoch(1, decided(2, &[(origin(2), 1)]));
     assert_eq!(delivered(&p3.hears(2, next)), 0);
     let effects = p3.hears(1, of_first(decided(1, &[(later(1), 0)])));
     assert_eq!(delivered(&effects), 1);
@@ -105,7 +105,7 @@ fn a_process_that_is_replaced_does_nothing_more() {
     })));
     p3.upon(Event::Leader(Trust(p(3))));
     p3.algorithm.upon_idle(&mut p3.ctx);
-    assert!(p3.hears(2, in_configuration(1, decided(2, &[]))).is_empty());
+    assert!(p3.hears(2, in_epoch(1, decided(2, &[]))).is_empty());
 }
 
 /// p3 as one who comes back: told so, and adopted.
@@ -122,7 +122,7 @@ fn newcomer() -> (Alone, Vec<(To, Message)>) {
 
 fn transfer(start: &message::Start) -> transfer::Transfer {
     transfer::Transfer {
-        epoch: start.configuration,
+        epoch: start.epoch,
         applied: start.applied,
         ticket: 1,
     }
@@ -157,7 +157,7 @@ fn chunks(start: &message::Start, chunks: usize) -> Vec<Chunk> {
 
 fn start_of(newcomers: Vec<(Origin, u64)>) -> message::Start {
     message::Start {
-        configuration: 2,
+        epoch: 2,
         leader: p(2),
         applied: 5,
         newcomers,
@@ -214,7 +214,7 @@ fn a_newcomer_asks_one_after_the_other_and_begins_where_the_state_ends() {
     };
     assert_eq!(asked, [(To::One(p(1)), join.clone())]);
     assert_eq!(sent(p3.upon(Event::AskToJoin)), [(To::One(p(2)), join)]);
-    let early = in_configuration(2, decided(6, &[(origin(1), 5)]));
+    let early = in_epoch(2, decided(6, &[(origin(1), 5)]));
     assert!(p3.hears(2, early).is_empty());
     p3.upon(Event::AskToJoin);
     let all = answer(vec![(own, 1)], 3);
@@ -294,7 +294,7 @@ fn giving() -> (Alone, u64) {
 }
 
 #[test]
-fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
+fn a_member_gives_its_state_to_those_that_were_put_in_their_seats() {
     let (mut p3, ticket) = giving();
     let state = Bytes::from(vec![7; 5 << 20]);
     let view = View::of_bytes(state.clone());
@@ -366,7 +366,7 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_slots() {
 fn one_that_two_states_have_reached_too_late_has_the_others_slowed_until_one_is_in() {
     for (late, slows) in [(1, false), (2, true)] {
         let mut p3 = member();
-        p3.hears(2, in_configuration(2, decided(6, &[])));
+        p3.hears(2, in_epoch(2, decided(6, &[])));
         for _ in 0..late {
             p3.algorithm.missing.upon_state();
         }
@@ -509,7 +509,7 @@ fn a_member_far_behind_takes_a_state_and_forgets_no_promise() {
         from: 1,
     };
     p3.hears(2, of_first(prepare(7)));
-    let ahead = in_configuration(1, decided(2, &[]));
+    let ahead = in_epoch(1, decided(2, &[]));
     for _ in 0..=1 << 18 {
         p3.hears(2, ahead.clone());
     }
@@ -541,13 +541,13 @@ fn take_waits(p3: &mut Alone) -> usize {
 #[test]
 fn after_a_state_there_is_one_wait_for_getting_any_further() {
     let mut p3 = member();
-    p3.hears(2, in_configuration(2, decided(6, &[])));
+    p3.hears(2, in_epoch(2, decided(6, &[])));
     assert_eq!(take_waits(&mut p3), 1);
     let asked = sent(p3.upon(Event::Behind));
     assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
     // It is behind still, and waits again, when the state comes.
     assert!(is_whole(&p3.takes_all(1, answer(vec![(later(1), 1)], 1))));
-    p3.hears(2, in_configuration(3, decided(7, &[])));
+    p3.hears(2, in_epoch(3, decided(7, &[])));
     assert_eq!(take_waits(&mut p3), 1);
 }
 
@@ -566,14 +566,14 @@ fn what_comes_before_the_state_waits_for_it() {
     let own = p3.algorithm.me;
     p3.hears(1, data(1, 4));
     p3.hears(1, data(1, 5));
-    p3.hears(2, in_configuration(2, decided(6, &[(origin(1), 5)])));
+    p3.hears(2, in_epoch(2, decided(6, &[(origin(1), 5)])));
     let effects = p3.takes_all(1, answer(vec![(own, 1)], 1));
     assert_eq!(delivered(&effects), 1);
 }
 
 /// Its origin has the state already, from one who was faster.
 #[test]
-fn what_comes_of_an_origin_that_is_not_in_its_slot_yet_waits_for_that() {
+fn what_comes_of_an_origin_that_is_not_in_its_seat_yet_waits_for_that() {
     let mut p3 = member();
     p3.hears(1, of_first(decided(1, &[(later(1), 0)])));
     let next = Origin {
@@ -581,8 +581,8 @@ fn what_comes_of_an_origin_that_is_not_in_its_slot_yet_waits_for_that() {
         ..later(1)
     };
     p3.hears(1, of(next, 1));
-    p3.hears(2, in_configuration(1, decided(2, &[(next, 0)])));
-    let effects = p3.hears(2, in_configuration(2, decided(3, &[(next, 1)])));
+    p3.hears(2, in_epoch(1, decided(2, &[(next, 0)])));
+    let effects = p3.hears(2, in_epoch(2, decided(3, &[(next, 1)])));
     assert_eq!(delivered(&effects), 1);
 }
 
@@ -598,7 +598,7 @@ fn join_of(p3: &Alone) -> Message {
 fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promised() {
     let mut p3 = member();
     p3.hears(2, of_first(decided(1, &[(later(2), 0)])));
-    p3.hears(1, in_configuration(1, decided(2, &[(later(1), 0)])));
+    p3.hears(1, in_epoch(1, decided(2, &[(later(1), 0)])));
     let ballot = |round| ballots::Ballot {
         round,
         leader: p(2),
@@ -607,7 +607,7 @@ fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promise
         ballot: ballot(round),
         from,
     };
-    p3.hears(2, in_configuration(2, prepare(7, 6)));
+    p3.hears(2, in_epoch(2, prepare(7, 6)));
     let asked = sent(p3.upon(Event::Behind));
     assert!(
         matches!(&asked[..], [(To::One(to), Message::Lacks { decided: Some(2), .. })] if *to == p(1)),
@@ -628,25 +628,25 @@ fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promise
     let effects = p3.takes_all(1, state.clone());
     assert!(is_whole(&effects));
     assert_eq!(p3.algorithm.sequence.applied(), 5);
-    let refused = sent(p3.hears(2, in_configuration(2, prepare(6, 6))));
+    let refused = sent(p3.hears(2, in_epoch(2, prepare(6, 6))));
     let refusal = ballots::Message::Refuse {
         promised: ballot(7),
     };
-    assert_eq!(refused, [(To::One(p(2)), in_configuration(2, refusal))]);
+    assert_eq!(refused, [(To::One(p(2)), in_epoch(2, refusal))]);
     assert!(
         restored(&p3.takes_all(1, state)).is_empty(),
         "it needs it no more"
     );
     assert!(p3.upon(Event::Behind).is_empty());
     p3.hears(1, of(later(1), 1));
-    let next = in_configuration(2, decided(6, &[(later(1), 1)]));
+    let next = in_epoch(2, decided(6, &[(later(1), 1)]));
     assert_eq!(delivered(&p3.hears(2, next)), 1);
 }
 
 #[test]
-fn a_member_that_hears_only_of_later_configurations_takes_their_state() {
+fn a_member_that_hears_only_of_later_epochs_takes_their_state() {
     let mut p3 = member();
-    p3.hears(2, in_configuration(2, decided(6, &[])));
+    p3.hears(2, in_epoch(2, decided(6, &[])));
     assert_eq!(
         sent(p3.upon(Event::Behind)),
         [(To::One(p(1)), join_of(&p3))]
@@ -662,7 +662,7 @@ fn a_user_that_keeps_nothing_is_told_where_each_origin_goes_on() {
     for (user, skips) in [(User::KeepsNothing, 1), (User::KeepsState, 0)] {
         let mut p3 = Alone::new();
         p3.algorithm.user = user;
-        p3.hears(2, in_configuration(2, decided(6, &[(origin(1), 5)])));
+        p3.hears(2, in_epoch(2, decided(6, &[(origin(1), 5)])));
         assert_eq!(
             sent(p3.upon(Event::Behind)),
             [(To::One(p(1)), join_of(&p3))]
@@ -684,13 +684,13 @@ fn a_user_that_keeps_nothing_is_told_where_each_origin_goes_on() {
 }
 
 #[test]
-fn a_member_that_is_put_in_its_own_slot_begins_the_configuration_like_everybody() {
+fn a_member_that_is_put_in_its_own_seat_begins_the_epoch_like_everybody() {
     let mut p3 = member();
     let own = p3.algorithm.me;
     p3.hears(1, of_first(decided(1, &[(own, 0)])));
     assert_eq!(p3.algorithm.epoch.number(), 1);
     p3.hears(2, data(2, 1));
-    let next = in_configuration(1, decided(2, &[(origin(2), 1)]));
+    let next = in_epoch(1, decided(2, &[(origin(2), 1)]));
     assert_eq!(delivered(&p3.hears(1, next)), 1);
 }
 
@@ -714,7 +714,7 @@ fn numbers_that_are_too_high_are_refused() {
     let start = start_of(vec![(own, 1)]);
     let starts = [
         message::Start {
-            configuration: u64::MAX,
+            epoch: u64::MAX,
             ..start.clone()
         },
         message::Start {
@@ -745,7 +745,7 @@ fn numbers_that_are_too_high_are_refused() {
     p3.hears(
         1,
         Message::Stable {
-            configuration: 0,
+            epoch: 0,
             held: Cut::default(),
             decided: u64::MAX,
         },

@@ -16,14 +16,14 @@ fn every_property_holds_with_a_gap_at_every_step() {
             for keep in [Keep::Nothing, Keep::First(1), Keep::First(2), Keep::Drawn] {
                 for acceptances in [Acceptances::Everybody, Acceptances::WhoNeedsThem] {
                     let mut world = World::new(n, u64::from(at), Timed::lock_step()).unwrap();
-                    let configuration = Configuration {
+                    let settings = OrderSettings {
                         instances: 2,
                         batches: 2,
                         acceptances,
-                        ..Configuration::default()
+                        ..OrderSettings::default()
                     };
                     let oracle = Oracle::accurate(UNIT * DETECTION);
-                    let doors = wire_all(&world, &oracle, configuration);
+                    let doors = wire_all(&world, &oracle, settings);
                     for (q, door) in world.processes().zip(&doors) {
                         for number in 0..3 {
                             let payload = payload(number);
@@ -107,7 +107,7 @@ fn who_does_not_hear_of_gaps_gets_stuck() {
             let (host, links) = (world.host(q).at("order"), world.links(q).at("order"));
             let leader = world.leader(q, &oracle);
             let up = world.application(q);
-            let door = spawn(&host, Configuration::default(), &Mute(links), &leader, up);
+            let door = spawn(&host, OrderSettings::default(), &Mute(links), &leader, up);
             let payload = payload(1);
             world.request(q, Time::ZERO, &door, Broadcast { payload });
         }
@@ -122,7 +122,7 @@ fn who_does_not_hear_of_gaps_gets_stuck() {
 fn a_minute(cut: bool) -> u64 {
     let mut world = World::new(5, 1, Timed::uniform(UNIT / 2, UNIT * 2)).unwrap();
     let oracle = Oracle::accurate(UNIT * DETECTION);
-    let doors = wire_all(&world, &oracle, Configuration::default());
+    let doors = wire_all(&world, &oracle, OrderSettings::default());
     let second = std::time::Duration::from_secs(1);
     for number in 0..600 {
         let payload = Bytes::from(vec![number as u8; 20_000]);

@@ -18,7 +18,7 @@ fn late_views(world: &World, q: ProcessId) -> (Views, impl FnOnce() + Send + use
         }),
     };
     let begin = move || {
-        let begun = view_synchronizer::spawn(&host, view_synchronizer::Configuration::default());
+        let begun = view_synchronizer::spawn(&host, view_synchronizer::ViewSettings::default());
         if let Some(up) = subscriber.lock().unwrap().take() {
             begun.entered.send(up);
         }

@@ -1,6 +1,6 @@
 //! Who may take part: the handshake, incarnations, refusals.
 use super::harness::{World, ms, p};
-use crate::perfect::{Admission, Configuration, frame};
+use crate::perfect::{Admission, LinkSettings, frame};
 use bytes::BytesMut;
 use quorate_abstractions::{heartbeat::Beat, link::Status};
 use quorate_core::{Incarnation, Membership, ProcessSet};
@@ -24,7 +24,7 @@ fn a_process_alone_is_admitted_at_once() {
 /// A cluster of five, whose last process that is needed comes late.
 fn forms_with(admission: Admission, needed: usize) {
     let mut world = World::new(5, 1);
-    world.configuration.admission = admission;
+    world.settings.admission = admission;
     for rank in 1..needed {
         world.start(rank, 10 * rank as u64);
     }
@@ -64,7 +64,7 @@ fn enough_is_the_least_that_no_minority_of_restarts_can_feign() {
     for n in 1..=128 {
         let processes = Membership::of_size(n).unwrap();
         let f = processes.minority();
-        // Two incarnations of one slot, each known to so many others: how many must have restarted?
+        // Two incarnations of one seat, each known to so many others: how many must have restarted?
         let restarts = |others: usize| 1 + (2 * others).saturating_sub(n - 1);
         let others = Admission::RestartSafe.others(&processes);
         assert!(processes.majority() - 1 <= others && others < n);
@@ -78,7 +78,7 @@ fn enough_is_the_least_that_no_minority_of_restarts_can_feign() {
 /// these freeze, and the rest of the cluster comes for the first time.
 fn restart_while_forming(n: usize, restarts: usize, admission: Admission) -> World {
     let mut world = World::new(n, 3);
-    world.configuration.admission = admission;
+    world.settings.admission = admission;
     let first = 1 + admission.others(&Membership::of_size(n).unwrap());
     for rank in 1..=first {
         world.start(rank, 10 * rank as u64);
@@ -103,7 +103,7 @@ fn restart_while_forming(n: usize, restarts: usize, admission: Admission) -> Wor
 }
 
 #[test]
-fn a_majority_alone_would_admit_two_incarnations_of_a_slot() {
+fn a_majority_alone_would_admit_two_incarnations_of_a_seat() {
     for n in [3, 5, 7] {
         let mut world = restart_while_forming(n, 1, Admission::CrashStop);
         assert!(world.process(1).is_admitted());
@@ -114,7 +114,7 @@ fn a_majority_alone_would_admit_two_incarnations_of_a_slot() {
 }
 
 #[test]
-fn no_slot_has_two_admitted_incarnations_after_a_minority_restarts() {
+fn no_seat_has_two_admitted_incarnations_after_a_minority_restarts() {
     for (n, restarts) in [
         (3, 1),
         (4, 1),
@@ -203,7 +203,7 @@ fn a_restart_is_known_to_those_who_never_met_the_first() {
 }
 
 #[test]
-fn of_two_voters_of_a_slot_each_keeps_the_one_it_knew_first() {
+fn of_two_voters_of_a_seat_each_keeps_the_one_it_knew_first() {
     let mut world = World::new(5, 7);
     let cut = |a: &[usize], b: &[usize]| {
         let pairs = a.iter().flat_map(|a| b.iter().map(move |b| (*a, *b)));
@@ -260,9 +260,9 @@ fn an_exclusion_is_told_once_and_is_for_good() {
 }
 
 /// Two processes, one of them set up differently: what does each say?
-fn refused(change: impl Fn(&mut Configuration), n: usize, lanes: &[&'static str]) -> [String; 2] {
+fn refused(change: impl Fn(&mut LinkSettings), n: usize, lanes: &[&'static str]) -> [String; 2] {
     let mut world = World::new(2, 1);
-    let mut other = Configuration::default();
+    let mut other = LinkSettings::default();
     change(&mut other);
     world.start(1, 10);
     world.start_with(2, 20, n, lanes, &other);
@@ -318,7 +318,7 @@ fn a_difference_is_named_on_both_sides() {
 fn a_process_that_is_no_member_is_refused() {
     let mut world = World::new(2, 1);
     world.start(1, 10);
-    world.start_with(3, 30, 3, LANES, &Configuration::default());
+    world.start_with(3, 30, 3, LANES, &LinkSettings::default());
     world.run(Duration::from_secs(5));
     assert_eq!(world.process(1).refusals(), ["2 processes here, 3 there"]);
 }
@@ -391,10 +391,10 @@ fn signs_of_life_are_indicated_once_a_batch() {
 #[test]
 fn a_start_that_cannot_succeed_says_why() {
     use crate::perfect::StartError;
-    let with = |change: fn(&mut Configuration)| {
-        let mut configuration = Configuration::default();
-        change(&mut configuration);
-        World::try_start(configuration, &["a", "b"])
+    let with = |change: fn(&mut LinkSettings)| {
+        let mut settings = LinkSettings::default();
+        change(&mut settings);
+        World::try_start(settings, &["a", "b"])
     };
     assert_eq!(with(|_| {}), Ok(()));
     assert_eq!(
@@ -405,7 +405,7 @@ fn a_start_that_cannot_succeed_says_why() {
         with(|c| c.cluster = "c".repeat(65)),
         Err(StartError::LongName(65))
     );
-    let twice = World::try_start(Configuration::default(), &["a", "a"]);
+    let twice = World::try_start(LinkSettings::default(), &["a", "a"]);
     assert_eq!(
         twice.unwrap_err().to_string(),
         "the lane `a` is opened twice"

@@ -1,7 +1,7 @@
 //! Fair-loss lanes: each direction by itself, with nothing kept.
 use super::harness::{VOLATILE, World, ms, p};
 use crate::perfect::{
-    Configuration,
+    LinkSettings,
     datagrams::Passage,
     frame::{self, CHECKSUM, Frame, PacketHead, Token},
 };
@@ -28,10 +28,10 @@ const LOSING: LaneId = LaneId(2);
 
 fn limited(stream: bool) -> World {
     let mut world = World::new(3, 1);
-    world.configuration = Configuration {
+    world.settings = LinkSettings {
         queue_limit: 100_000,
         stream,
-        ..Configuration::default()
+        ..LinkSettings::default()
     };
     world.start_all();
     world.connect();
@@ -196,7 +196,7 @@ fn another_incarnation_gets_nothing_that_was_for_the_one_before() {
 #[test]
 fn what_does_not_fit_is_dropped_and_counted() {
     let mut world = limited(false);
-    let longest = world.configuration.datagram_message();
+    let longest = world.settings.datagram_message();
     assert_eq!(longest, 1200 - 26);
     for length in [0, longest, longest + 1] {
         world.send(1, 2, VOLATILE, vec![1; length]);
@@ -209,9 +209,9 @@ fn what_does_not_fit_is_dropped_and_counted() {
         assert_eq!(lengths, [0, longest]);
     }
     assert_eq!(world.process(1).counters.total("too long"), 2);
-    let widest = Configuration {
+    let widest = LinkSettings {
         datagram: 64 * 1024,
-        ..Configuration::default()
+        ..LinkSettings::default()
     };
     let message = vec![1; widest.datagram_message()];
     assert!(frame::datagram(p(1), Token(1), 1, LOSING, &message).is_some());
@@ -335,9 +335,9 @@ fn beside_them_a_perfect_lane_delivers_all_once_over_a_bad_network() {
 #[test]
 fn whose_lanes_are_of_another_kind_is_refused() {
     let mut world = World::new(2, 1);
-    let configuration = Configuration::default();
-    world.start_with(1, 10, 2, &["a", VOLATILE], &configuration);
-    world.start_with(2, 20, 2, &["a", "b"], &configuration);
+    let settings = LinkSettings::default();
+    world.start_with(1, 10, 2, &["a", VOLATILE], &settings);
+    world.start_with(2, 20, 2, &["a", "b"], &settings);
     world.run(SECOND);
     let reason = "lanes differ: only here \"volatile (fair-loss)\", only there \"b\"";
     assert_eq!(world.process(1).refusals(), [reason]);
@@ -348,7 +348,7 @@ fn whose_lanes_are_of_another_kind_is_refused() {
 fn where_newcomers_may_take_part_is_told_by_the_path_on_these_lanes_too() {
     for (path, arrive) in [("small", false), (VOLATILE, true)] {
         let mut world = World::new(3, 1);
-        world.configuration.rejoin = Some(path.to_owned());
+        world.settings.rejoin = Some(path.to_owned());
         world.start_all();
         world.connect();
         world.crash(2);
@@ -359,7 +359,7 @@ fn where_newcomers_may_take_part_is_told_by_the_path_on_these_lanes_too() {
                 .process(rank)
                 .adopt
                 .send(quorate_abstractions::link::Adopt {
-                    slot: p(2),
+                    seat: p(2),
                     incarnation: quorate_core::Incarnation(99),
                     number: 1,
                 });

@@ -31,7 +31,7 @@ struct Cluster {
 impl Cluster {
     fn new(n: usize, seed: u64) -> Self {
         let mut world = World::new(n, seed);
-        world.configuration.rejoin = Some("small".to_owned());
+        world.settings.rejoin = Some("small".to_owned());
         world.start_all();
         world.connect();
         Cluster {
@@ -58,7 +58,7 @@ impl Cluster {
                     self.number += 1;
                     for process in self.world.processes.values() {
                         process.adopt.send(Adopt {
-                            slot: p(1),
+                            seat: p(1),
                             incarnation: self.holder,
                             number: self.number,
                         });
@@ -220,7 +220,7 @@ fn an_old_greeting_that_is_repeated_for_ever_does_not_keep_the_live_start_out() 
 #[test]
 fn an_echo_that_is_older_than_the_news_of_a_holder_counts_for_nothing() {
     let mut world = World::new(3, 1);
-    world.configuration.rejoin = Some("small".to_owned());
+    world.settings.rejoin = Some("small".to_owned());
     world.start_all();
     world.connect();
     world.crash(1);
@@ -246,7 +246,7 @@ fn an_echo_that_is_older_than_the_news_of_a_holder_counts_for_nothing() {
     world.start(1, 12);
     world.run(SECOND);
     world.process(3).adopt.send(Adopt {
-        slot: p(1),
+        seat: p(1),
         incarnation: Incarnation(12),
         number: 1,
     });
@@ -276,7 +276,7 @@ fn an_echo_that_is_older_than_the_news_of_a_holder_counts_for_nothing() {
 /// second meets p2 after so long.
 fn late_first_start(apart: Duration) -> World {
     let mut world = World::new(5, 1);
-    world.configuration.rejoin = Some("small".to_owned());
+    world.settings.rejoin = Some("small".to_owned());
     for rank in 1..=4 {
         world.start(rank, 10 * rank as u64);
     }
@@ -333,7 +333,7 @@ fn who_met_the_second_start_first_is_told_that_it_comes_after_another() {
     assert!((1..=4).all(|rank| world.process(rank).has(replaced)));
     for rank in 1..=4 {
         world.process(rank).adopt.send(Adopt {
-            slot: p(5),
+            seat: p(5),
             incarnation: Incarnation(51),
             number: 1,
         });

@@ -1,5 +1,5 @@
 //! A small world for the link's own tests: processes in virtual time, joined by a bad network.
-use crate::perfect::{Configuration, PerfectLinks};
+use crate::perfect::{LinkSettings, PerfectLinks};
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{Indication, Transmit, datagrams},
@@ -180,7 +180,7 @@ pub struct World {
     pub faults: Faults,
     /// Directed channels that carry nothing.
     pub cuts: Vec<(ProcessId, ProcessId)>,
-    pub configuration: Configuration,
+    pub settings: LinkSettings,
     /// Every transmission so far, if it is to be kept.
     pub record: Option<Vec<(ProcessId, Transmit)>>,
     pub tamper: Option<Box<dyn Tamper>>,
@@ -201,7 +201,7 @@ impl World {
             processes: BTreeMap::new(),
             faults: Faults::default(),
             cuts: Vec::new(),
-            configuration: Configuration::default(),
+            settings: LinkSettings::default(),
             record: None,
             tamper: None,
             late: None,
@@ -232,7 +232,7 @@ impl World {
             incarnation,
             self.n,
             &["bulk", "small", VOLATILE],
-            &self.configuration.clone(),
+            &self.settings.clone(),
         );
     }
 
@@ -242,11 +242,11 @@ impl World {
         incarnation: u64,
         n: usize,
         names: &[&'static str],
-        configuration: &Configuration,
+        settings: &LinkSettings,
     ) {
         let seed = self.seed ^ incarnation << 8 ^ rank as u64;
         let host = TestHost::new(rank, incarnation, n, seed);
-        let links = PerfectLinks::new(&host, configuration.clone());
+        let links = PerfectLinks::new(&host, settings.clone());
         let delivered: Shared<Vec<_>> = Arc::default();
         let log: Shared<Vec<Seen>> = Arc::default();
         let mut lanes = BTreeMap::new();
@@ -576,11 +576,11 @@ impl World {
 
     /// Starts a link on a host of its own, to see whether it can.
     pub fn try_start(
-        configuration: Configuration,
+        settings: LinkSettings,
         names: &[&'static str],
     ) -> Result<(), crate::perfect::StartError> {
         let host = TestHost::new(1, 1, 1, 1);
-        let links = PerfectLinks::new(&host, configuration);
+        let links = PerfectLinks::new(&host, settings);
         for name in names {
             links.at(name).open::<Bytes>(Addr::nowhere());
         }

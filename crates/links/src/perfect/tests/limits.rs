@@ -1,6 +1,6 @@
 //! Bounds: a peer that is gone costs a bounded queue, a long run costs no more than a short one.
 use super::harness::{Seen, World, ms, p};
-use crate::perfect::{Configuration, frame::Frame};
+use crate::perfect::{LinkSettings, frame::Frame};
 use bytes::Bytes;
 use quorate_abstractions::{heartbeat::Beat, link::Status};
 use quorate_core::{Addr, Time};
@@ -16,9 +16,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn limited() -> World {
     let mut world = World::new(3, 1);
-    world.configuration = Configuration {
+    world.settings = LinkSettings {
         queue_limit: 1 << 20,
-        ..Configuration::default()
+        ..LinkSettings::default()
     };
     world
 }
@@ -85,12 +85,12 @@ impl Drop for Watched {
 fn a_burst_beyond_the_limit_ends_no_stream_to_a_peer_that_acknowledges() {
     const MESSAGE: usize = 10 << 20;
     let mut world = World::new(2, 1);
-    world.configuration.datagram = 8192;
+    world.settings.datagram = 8192;
     world.start_all();
     world.connect();
     // A window each round trip: 10 MiB a second.
     world.faults.latency = ms(50);
-    assert!(8 * MESSAGE > world.configuration.queue_limit);
+    assert!(8 * MESSAGE > world.settings.queue_limit);
     let message = Bytes::from(vec![7; MESSAGE]);
     for _ in 0..8 {
         world.send(1, 2, "bulk", message.clone());
@@ -111,8 +111,8 @@ fn a_burst_beyond_the_limit_ends_no_stream_to_a_peer_that_acknowledges() {
 fn the_stream_to_a_dead_peer_above_the_limit_ends_in_time_and_its_queue_is_freed() {
     for stream in [false, true] {
         let mut world = limited();
-        world.configuration.stream = stream;
-        world.configuration.window = Some(256 << 10);
+        world.settings.stream = stream;
+        world.settings.window = Some(256 << 10);
         world.start_all();
         world.connect();
         world.crash(3);

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Three processes that have met; lanes below `small` are open to newcomers.
 fn world() -> World {
     let mut world = World::new(3, 9);
-    world.configuration.rejoin = Some("small".to_owned());
+    world.settings.rejoin = Some("small".to_owned());
     for rank in 1..=3 {
         world.start(rank, 10 * rank as u64);
     }
@@ -27,7 +27,7 @@ fn with_newcomer() -> World {
 
 fn adopt(world: &World, at: usize, incarnation: u64, number: u64) {
     world.process(at).adopt.send(Adopt {
-        slot: p(3),
+        seat: p(3),
         incarnation: Incarnation(incarnation),
         number,
     });
@@ -122,10 +122,10 @@ fn an_impossible_adoption_is_dropped() {
     let mut world = world();
     adopt(&world, 1, 99, u64::MAX);
     adopt(&world, 1, 99, 1 << 30);
-    let slot = p(4);
+    let seat = p(4);
     let (incarnation, number) = (Incarnation(1), 1);
     world.process(1).adopt.send(Adopt {
-        slot,
+        seat,
         incarnation,
         number,
     });
@@ -171,7 +171,7 @@ fn a_predecessor_that_shows_up_again_does_not_replace_its_successor() {
     // News of whatever kind reach it, and it greets.
     for at in [1, 2] {
         world.process(at).adopt.send(Adopt {
-            slot: p(3 - at),
+            seat: p(3 - at),
             incarnation: Incarnation(30 - 10 * at as u64),
             number: 1,
         });

@@ -17,8 +17,8 @@ const MOST: usize = 100_000;
 /// Three processes that know each other, and whose links hold little.
 fn world(seed: u64) -> World {
     let mut world = World::new(3, seed);
-    world.configuration.queue_limit = 8 * MOST;
-    world.configuration.window = Some(20_000);
+    world.settings.queue_limit = 8 * MOST;
+    world.settings.window = Some(20_000);
     world.start_all();
     world.connect();
     world
@@ -150,8 +150,8 @@ fn nothing_is_taken_for_a_user_that_stands_still_and_nothing_is_lost() {
 /// they are alive.
 fn after_a_user_stood_still(length: usize, duration: Duration) -> World {
     let mut world = World::new(3, 6);
-    world.configuration.queue_limit = 8 * MOST;
-    world.configuration.stream = true;
+    world.settings.queue_limit = 8 * MOST;
+    world.settings.stream = true;
     world.start_all();
     world.connect();
     let _reader = world.process(3).room("small", Wait::default());

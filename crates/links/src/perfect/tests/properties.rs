@@ -1,6 +1,6 @@
 //! PL1–3, and the order of a lane, under an adverse network.
 use super::harness::{Faults, Process, World, ms, p};
-use crate::perfect::Configuration;
+use crate::perfect::LinkSettings;
 use bytes::Bytes;
 use quorate_abstractions::{fair_loss::Indication, heartbeat::Beat};
 use std::time::Duration;
@@ -298,10 +298,10 @@ fn what_is_lost_is_sent_again_within_two_round_trips() {
 #[test]
 fn over_a_stream_nothing_is_sent_again_until_it_is_interrupted() {
     let mut world = World::new(2, 6);
-    world.configuration = Configuration {
+    world.settings = LinkSettings {
         stream: true,
         datagram: 16 << 10,
-        ..Configuration::default()
+        ..LinkSettings::default()
     };
     world.start_all();
     world.connect();

@@ -1,7 +1,7 @@
 //! Streams that end and begin anew: both ends learn of it once, and nobody is excluded for it.
 use super::harness::{Seen, Tamper, World, ms, p};
 use crate::perfect::{
-    Admission, Configuration,
+    Admission, LinkSettings,
     frame::{self, Frame, PacketHead, Token},
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,9 +16,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn limited(queue_limit: usize) -> World {
     let mut world = World::new(3, 1);
-    world.configuration = Configuration {
+    world.settings = LinkSettings {
         queue_limit,
-        ..Configuration::default()
+        ..LinkSettings::default()
     };
     world
 }
@@ -54,7 +54,7 @@ fn a_cut_of_minutes_under_load_ends_a_stream_and_no_membership() {
     for (from, to) in [(1, 3), (3, 1), (1, 2)] {
         for stream in [false, true] {
             let mut world = limited(1 << 20);
-            world.configuration.stream = stream;
+            world.settings.stream = stream;
             world.start_all();
             world.connect();
             world.send(from, to, "small", "before");
@@ -126,7 +126,7 @@ fn both_directions_end_and_begin_by_themselves() {
 #[test]
 fn who_comes_late_for_the_first_time_gets_in_and_both_learn_of_the_gap() {
     let mut world = World::new(5, 1);
-    world.configuration.queue_limit = 1 << 20;
+    world.settings.queue_limit = 1 << 20;
     for rank in 1..=4 {
         world.start(rank, 10 * rank as u64);
     }
@@ -162,7 +162,7 @@ fn who_comes_late_for_the_first_time_gets_in_and_both_learn_of_the_gap() {
 fn what_two_owed_each_other_before_they_met_ends_in_a_gap_on_both_sides() {
     let mut world = limited(1 << 20);
     // Of three, two that have not met are admitted by a majority alone.
-    world.configuration.admission = Admission::CrashStop;
+    world.settings.admission = Admission::CrashStop;
     cut(&mut world, 1, 3);
     world.start_all();
     world.run(5 * SECOND);
@@ -236,7 +236,7 @@ fn an_ended_stream_to_a_peer_that_is_gone_keeps_no_run_open_and_costs_a_frame_in
 #[test]
 fn another_incarnation_knows_nothing_of_the_streams_before_it() {
     let mut world = limited(1 << 20);
-    world.configuration.rejoin = Some("small".to_owned());
+    world.settings.rejoin = Some("small".to_owned());
     world.start_all();
     world.connect();
     world.crash(3);
@@ -250,7 +250,7 @@ fn another_incarnation_knows_nothing_of_the_streams_before_it() {
             .process(rank)
             .adopt
             .send(quorate_abstractions::link::Adopt {
-                slot: p(3),
+                seat: p(3),
                 incarnation: quorate_core::Incarnation(31),
                 number: 1,
             });
@@ -395,7 +395,7 @@ fn an_answer_that_cannot_be_begins_nothing() {
 /// the rules of streams forbid.
 fn conversation(seed: u64, tamper: Option<Box<dyn Tamper>>) -> Result<usize, String> {
     let mut world = World::new(2, seed);
-    world.configuration.queue_limit = 20_000;
+    world.settings.queue_limit = 20_000;
     world.start_all();
     world.connect();
     world.tamper = tamper;

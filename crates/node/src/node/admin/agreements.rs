@@ -1,7 +1,7 @@
 //! Agreement that an operator asks for: one-shot consensus and atomic commit.
 use super::Admin;
 use crate::{
-    configuration::Stack,
+    settings::Stack,
     node::{Store, modules::Agreed, replica::Refusal},
 };
 use axum::{
@@ -270,7 +270,7 @@ impl Admin {
         }
     }
 
-    /// Only the first incarnation of a slot has a place in modules beside total order.
+    /// Only the first incarnation of a seat has a place in modules beside total order.
     pub(super) async fn check_first(
         &self,
         module: &str,

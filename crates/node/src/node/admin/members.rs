@@ -1,4 +1,4 @@
-//! Who holds the slots, and every change of it.
+//! Who holds the seats, and every change of it.
 use super::Admin;
 use axum::{
     Json,

@@ -11,7 +11,7 @@ pub enum Standing {
     Joining,
     /// It has been admitted: it votes and serves.
     Voter,
-    /// It was started again, and waits for its slot and for the state of the others.
+    /// It was started again, and waits for its seat and for the state of the others.
     Newcomer,
     /// It may neither vote nor serve, which these words explain. Final.
     Excluded(String),

@@ -221,7 +221,7 @@ async fn peers_and_what_slows_modules_are_shown() {
 }
 
 #[tokio::test]
-async fn members_are_who_holds_the_slots() {
+async fn members_are_who_holds_the_seats() {
     let told = Told::new().await;
     let addresses: Vec<String> = (1..=5).map(|rank| format!("a:{rank}")).collect();
     told.admit();
@@ -292,7 +292,7 @@ async fn every_change_is_told_once_and_in_order() {
     assert_eq!(changes.recv().await.unwrap()["leader"], 2);
     let last = changes.recv().await.unwrap();
     assert_eq!(
-        (&last["configuration"], &last["members"][1]["held_before"]),
+        (&last["epoch"], &last["members"][1]["held_before"]),
         (&1.into(), &1.into())
     );
     assert_eq!(last, told.view.present());

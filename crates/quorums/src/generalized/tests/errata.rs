@@ -113,11 +113,11 @@ fn run(
         let below = below(&world, q, false);
         // Each process pushes in its own time.
         let period = PERIOD / 4 * (1 + q.rank() as u32);
-        let configuration = Configuration {
+        let settings = AccessSettings {
             period,
             ..counted()
         };
-        let access = Generalized::new(&host, configuration, quorums.clone(), Marks::default());
+        let access = Generalized::new(&host, settings, quorums.clone(), Marks::default());
         let pushed = Marks::default();
         spawn_as(
             &host,
@@ -309,7 +309,7 @@ struct Waits {
     longest: f64,
 }
 
-fn waits(configuration: Configuration) -> Waits {
+fn waits(settings: AccessSettings) -> Waits {
     let taken: std::sync::Arc<std::sync::Mutex<Vec<f64>>> = std::sync::Arc::default();
     let mut made = 0;
     for seed in 0..20 {
@@ -330,7 +330,7 @@ fn waits(configuration: Configuration) -> Waits {
                 });
                 spawn(
                     &host,
-                    configuration,
+                    settings,
                     figure_1(),
                     Marks::default(),
                     below,

@@ -51,7 +51,7 @@ fn refused(reason: &str) -> link::Status {
     }
 }
 
-fn configuration(number: u64, newcomers: &[(usize, u64, u64)]) -> GroupNews {
+fn epoch(number: u64, newcomers: &[(usize, u64, u64)]) -> GroupNews {
     let newcomer = |&(rank, incarnation, before): &(usize, u64, u64)| {
         let process = p(rank);
         let incarnation = Incarnation(incarnation);
@@ -61,7 +61,7 @@ fn configuration(number: u64, newcomers: &[(usize, u64, u64)]) -> GroupNews {
         };
         (origin, before)
     };
-    GroupNews::Configuration(Configuration {
+    GroupNews::Epoch(Epoch {
         number,
         newcomers: newcomers.iter().map(newcomer).collect(),
     })
@@ -117,7 +117,7 @@ fn who_was_started_again_takes_part_once_it_has_the_state() {
     assert_eq!(events, [caught_up, NodeEvent::Admitted, elected(2)]);
     assert_eq!(now.standing, Standing::Admitted);
     assert!(now.started_again && now.took_part && now.incoming.is_none());
-    now.upon_group(configuration(1, &[(1, 1, 1)]));
+    now.upon_group(epoch(1, &[(1, 1, 1)]));
     let own = &now.peers[0];
     assert_eq!((own.holder, own.held_before), (Some(Incarnation(1)), 1));
 }
@@ -222,17 +222,17 @@ fn seats_have_their_first_holders_until_the_order_says_otherwise() {
     assert_eq!(holders(&now), [(Some(1), 0), (Some(7), 0), (None, 0)]);
     now.upon_status(replaced(2, 7, 8));
     assert!(matches!(now.peers[1].way, Way::Replaced { .. }));
-    let events = now.upon_group(configuration(1, &[(2, 8, 1)]));
+    let events = now.upon_group(epoch(1, &[(2, 8, 1)]));
     assert!(
         matches!(&events[..], [NodeEvent::Seats { epoch: 1, newcomers }] if newcomers.len() == 1)
     );
     assert_eq!(now.peers[1].way, Way::Unknown, "it waits no more");
     assert_eq!(holders(&now), [(Some(1), 0), (Some(8), 1), (None, 0)]);
     // It follows a state, too, without being news.
-    assert_eq!(now.upon_group(configuration(1, &[(2, 8, 1)])), []);
+    assert_eq!(now.upon_group(epoch(1, &[(2, 8, 1)])), []);
     // A newcomer that is not in its seat yet waits on.
     now.upon_status(replaced(2, 8, 9));
-    now.upon_group(configuration(2, &[(2, 8, 1), (3, 4, 1)]));
+    now.upon_group(epoch(2, &[(2, 8, 1), (3, 4, 1)]));
     assert!(matches!(now.peers[1].way, Way::Replaced { .. }));
     assert_eq!(now.epoch, 2);
 }
@@ -404,7 +404,7 @@ const NEWS: [News; 15] = [
     |now| now.upon_crash(Crash(p(3))),
     |now| now.upon_group(GroupNews::Whole { position: 1 }),
     |now| now.upon_group(GroupNews::Unreadable),
-    |now| now.upon_group(configuration(1, &[(2, 8, 1)])),
+    |now| now.upon_group(epoch(1, &[(2, 8, 1)])),
     |now| now.upon_room(full(2, 1)),
     |now| now.upon_room((Name::from("orders"), Room::Open)),
 ];

@@ -75,11 +75,11 @@ impl Choices {
         Ok(stack)
     }
 
-    fn synchrony(&self, heartbeat: Duration) -> Result<Option<exclude_on_timeout::Configuration>> {
+    fn synchrony(&self, heartbeat: Duration) -> Result<Option<exclude_on_timeout::SynchronyBounds>> {
         match self.assume.as_deref() {
             Some("synchronous") => {
                 let delay = Duration::from_millis(self.delay_ms.unwrap_or(1000));
-                let bounds = exclude_on_timeout::Configuration::new(heartbeat, delay)?;
+                let bounds = exclude_on_timeout::SynchronyBounds::new(heartbeat, delay)?;
                 Ok(Some(bounds.losses(self.losses.unwrap_or(3))))
             }
             Some(other) => bail!("`assume` is `{other}`: the only choice is `synchronous`"),
@@ -104,7 +104,7 @@ pub struct Stack {
     /// What commits.
     pub commit: Commit,
     /// The bounds of the system, if it may be assumed to be synchronous.
-    pub synchrony: Option<exclude_on_timeout::Configuration>,
+    pub synchrony: Option<exclude_on_timeout::SynchronyBounds>,
 }
 
 fn order(name: Option<&str>) -> Result<GroupOrder> {

@@ -63,13 +63,13 @@ pub struct Source {
     #[arg(long, env = "QUORATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    settings: Settings,
+    settings: RawSettings,
 }
 
 /// Every setting, as a flag, an environment variable and a key of the file.
 #[derive(Args, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct RawSettings {
     /// Which of the peers this process is, counted from 1.
     #[arg(long, env = "QUORATE_ID")]
     id: Option<usize>,
@@ -147,10 +147,10 @@ struct Settings {
     log_format: Option<LogFormat>,
 }
 
-impl Settings {
+impl RawSettings {
     /// These settings, and those of `below` where these are silent.
-    fn over(self, below: Settings) -> Settings {
-        Settings {
+    fn over(self, below: RawSettings) -> RawSettings {
+        RawSettings {
             id: self.id.or(below.id),
             cluster: self.cluster.or(below.cluster),
             peers: self.peers.or(below.peers),
@@ -180,7 +180,7 @@ impl Settings {
 
 /// The settings of one replica, complete and consistent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct NodeSettings {
     /// This process.
     pub me: ProcessId,
     /// Π.
@@ -231,7 +231,7 @@ pub struct Configuration {
     pub log_format: LogFormat,
 }
 
-impl Configuration {
+impl NodeSettings {
     /// What the names of the modules do not say of this program.
     pub fn application(&self) -> String {
         match self.consistency {
@@ -250,22 +250,22 @@ impl Configuration {
 
 impl Source {
     /// Reads the file, if one is named, lays flags and environment over it, and checks the whole.
-    pub fn load(self) -> Result<Configuration> {
+    pub fn load(self) -> Result<NodeSettings> {
         let file = match &self.config {
             Some(path) => {
                 let settings = read(path)?;
-                Settings {
+                RawSettings {
                     registers: settings.registers.beside(path),
                     ..settings
                 }
             }
-            None => Settings::default(),
+            None => RawSettings::default(),
         };
         complete(self.settings.over(file))
     }
 }
 
-fn read(path: &Path) -> Result<Settings> {
+fn read(path: &Path) -> Result<RawSettings> {
     let name = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
     toml::from_str(&text).map_err(|error| {
@@ -285,7 +285,7 @@ fn moved(words: &str) -> Option<String> {
         .then(|| format!("`{key}` is in the table `[stack]` now: write `[stack]` above it"))
 }
 
-fn complete(settings: Settings) -> Result<Configuration> {
+fn complete(settings: RawSettings) -> Result<NodeSettings> {
     let peers = settings
         .peers
         .context("`peers` is not set: name the address of every process of the cluster")?;
@@ -316,7 +316,7 @@ fn complete(settings: Settings) -> Result<Configuration> {
     };
     let heartbeat = milliseconds("heartbeat_ms", settings.heartbeat_ms, 50)?;
     let deadline = milliseconds("deadline_ms", settings.deadline_ms, 2000)?;
-    let configuration = Configuration {
+    let settings = NodeSettings {
         me,
         membership,
         cluster: settings.cluster.unwrap_or_else(|| "quorate".into()),
@@ -352,26 +352,26 @@ fn complete(settings: Settings) -> Result<Configuration> {
         log_format: settings.log_format.unwrap_or_default(),
     };
     ensure!(
-        configuration.datagram <= 65_000,
+        settings.datagram <= 65_000,
         "`datagram` is {}, but at most 65000 bytes fit",
-        configuration.datagram
+        settings.datagram
     );
-    ensure_flooding_fits(&configuration)?;
+    ensure_flooding_fits(&settings)?;
     ensure!(
-        configuration.trace_records <= MOST_TRACE_RECORDS,
+        settings.trace_records <= MOST_TRACE_RECORDS,
         "`trace_records` is {}, but at most {MOST_TRACE_RECORDS} are kept",
-        configuration.trace_records
+        settings.trace_records
     );
     ensure!(
-        configuration.heartbeat * 2 <= configuration.suspicion,
+        settings.heartbeat * 2 <= settings.suspicion,
         "`suspicion_ms` must be at least twice `heartbeat_ms`: one lost heartbeat is no crash"
     );
     ensure!(
-        configuration.client.port() == 0 || configuration.client != configuration.admin,
+        settings.client.port() == 0 || settings.client != settings.admin,
         "`client` and `admin` are both {}",
-        configuration.client
+        settings.client
     );
-    Ok(configuration)
+    Ok(settings)
 }
 
 /// Every peer is `host:port`, and no two are the same.
@@ -392,24 +392,24 @@ fn check_peers(peers: &[String]) -> Result<()> {
 }
 
 /// Where access is generalized, what is flooded must fit into datagrams.
-fn ensure_flooding_fits(configuration: &Configuration) -> Result<()> {
-    let udp = configuration.transport == Transport::Udp;
-    if !udp || !configuration.registers.are_generalized() {
+fn ensure_flooding_fits(settings: &NodeSettings) -> Result<()> {
+    let udp = settings.transport == Transport::Udp;
+    if !udp || !settings.registers.are_generalized() {
         return Ok(());
     }
-    let links = perfect::Configuration {
-        datagram: configuration.datagram,
-        ..perfect::Configuration::default()
+    let links = perfect::LinkSettings {
+        datagram: settings.datagram,
+        ..perfect::LinkSettings::default()
     };
     let (room, needed) = (
         links.datagram_message(),
-        flooding::Configuration::repeating().datagram,
+        flooding::FloodingSettings::repeating().datagram,
     );
     ensure!(
         room >= needed,
         "`datagram` is {}, but `access = \"generalized\"` needs at least {}",
-        configuration.datagram,
-        configuration.datagram + needed.saturating_sub(room)
+        settings.datagram,
+        settings.datagram + needed.saturating_sub(room)
     );
     Ok(())
 }

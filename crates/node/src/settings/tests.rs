@@ -4,7 +4,7 @@ use quorate_stacks::agreements::{Commit, Consensus};
 use std::io::Write;
 
 /// What the file `text` with the flags `settings` gives.
-fn load(text: &str, settings: Settings) -> Result<Configuration> {
+fn load(text: &str, settings: RawSettings) -> Result<NodeSettings> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let config = Some(file.path().to_owned());
@@ -13,7 +13,7 @@ fn load(text: &str, settings: Settings) -> Result<Configuration> {
 
 /// The one line that an operator reads.
 fn error(text: &str) -> String {
-    let error = load(text, Settings::default()).unwrap_err();
+    let error = load(text, RawSettings::default()).unwrap_err();
     let line = format!("{error:#}");
     assert!(!line.contains('\n'), "{line}");
     line
@@ -23,21 +23,21 @@ const THREE: &str = "id = 2\npeers = ['a:1', 'b:1', 'c:1']\n";
 
 #[test]
 fn what_is_silent_has_a_default() {
-    let configuration = load(THREE, Settings::default()).unwrap();
-    assert_eq!(configuration.me.rank(), 2);
-    assert_eq!(configuration.transport, Transport::Udp);
-    assert!(configuration.client.ip().is_loopback());
-    assert!(configuration.admin.ip().is_loopback());
-    assert!(!configuration.faults);
+    let settings = load(THREE, RawSettings::default()).unwrap();
+    assert_eq!(settings.me.rank(), 2);
+    assert_eq!(settings.transport, Transport::Udp);
+    assert!(settings.client.ip().is_loopback());
+    assert!(settings.admin.ip().is_loopback());
+    assert!(!settings.faults);
 }
 
 #[test]
 fn total_order_is_chosen_by_name() {
     let chosen = |name| {
         let text = format!("{THREE}[stack]\ntotal_order = '{name}'\n");
-        load(&text, Settings::default()).map(|c| c.stack.order)
+        load(&text, RawSettings::default()).map(|c| c.stack.order)
     };
-    let silent = load(THREE, Settings::default()).unwrap();
+    let silent = load(THREE, RawSettings::default()).unwrap();
     assert_eq!(silent.stack.order, GroupOrder::ByLeader);
     assert_eq!(chosen("by-consensus").unwrap(), GroupOrder::ByConsensus);
     for name in ["causal-waiting", "by-consensus-on-messages", "gossip"] {
@@ -53,7 +53,7 @@ fn total_order_is_chosen_by_name() {
 fn agreement_is_chosen_by_name() {
     let chosen = |table: &str| {
         let text = format!("{THREE}[stack]\n{table}\n");
-        load(&text, Settings::default()).map(|c| c.stack)
+        load(&text, RawSettings::default()).map(|c| c.stack)
     };
     let silent = chosen("").unwrap();
     assert_eq!(
@@ -95,7 +95,7 @@ fn what_needs_a_synchronous_system_says_which_line_to_add() {
             "{words}"
         );
         let text = format!("{text}assume = 'synchronous'\ndelay_ms = 400\nlosses = 1\n");
-        let stack = load(&text, Settings::default()).unwrap().stack;
+        let stack = load(&text, RawSettings::default()).unwrap().stack;
         assert!(stack.synchrony.is_some());
         assert!(stack.synchrony.is_some());
     }
@@ -114,15 +114,15 @@ fn a_key_that_moved_says_where_to() {
 
 #[test]
 fn flags_win_over_the_file() {
-    let flags = Settings {
+    let flags = RawSettings {
         id: Some(3),
         transport: Some(Transport::Tcp),
-        ..Settings::default()
+        ..RawSettings::default()
     };
-    let configuration = load(&format!("{THREE}cluster = 'file'\n"), flags).unwrap();
-    assert_eq!(configuration.me.rank(), 3);
-    assert_eq!(configuration.transport, Transport::Tcp);
-    assert_eq!(configuration.cluster, "file");
+    let settings = load(&format!("{THREE}cluster = 'file'\n"), flags).unwrap();
+    assert_eq!(settings.me.rank(), 3);
+    assert_eq!(settings.transport, Transport::Tcp);
+    assert_eq!(settings.cluster, "file");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn what_generalized_access_floods_must_fit_into_datagrams() {
         let registers = format!("[registers]\nquorums = '{quorums}'\naccess = '{access}'\n");
         let loaded = load(
             &format!("{peers}{settings}\n{registers}"),
-            Settings::default(),
+            RawSettings::default(),
         );
         loaded.err().map(|error| format!("{error:#}"))
     };

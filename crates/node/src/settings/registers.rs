@@ -122,7 +122,7 @@ impl Choices {
     }
 }
 
-/// How often the store is pushed, unless the configuration says otherwise.
+/// How often the store is pushed, unless the settings say otherwise.
 const DEFAULT_PUSH_MS: u64 = 20;
 
 /// Which registers run.

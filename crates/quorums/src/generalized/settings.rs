@@ -15,7 +15,7 @@ pub enum Clocks {
 
 /// How quorum access behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Configuration {
+pub struct AccessSettings {
     /// How often the state is pushed.
     pub period: Duration,
     /// How clocks go on.
@@ -25,9 +25,9 @@ pub struct Configuration {
     pub rate: u64,
 }
 
-impl Default for Configuration {
+impl Default for AccessSettings {
     fn default() -> Self {
-        Configuration {
+        AccessSettings {
             period: Duration::from_millis(100),
             clocks: Clocks::Timed { epoch: 0 },
             rate: 1 << 18,
