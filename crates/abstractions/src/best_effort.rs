@@ -34,10 +34,10 @@ impl<M: Observe> Observe for Deliver<M> {
 }
 
 /// A lane broadcasts by sending to everybody.
-impl<M> From<Broadcast<M>> for link::Send<M> {
+impl<M> From<Broadcast<M>> for link::SendRequest<M> {
     fn from(Broadcast(message): Broadcast<M>) -> Self {
         let to = link::To::All;
-        link::Send { to, message }
+        link::SendRequest { to, message }
     }
 }
 

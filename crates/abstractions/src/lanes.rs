@@ -1,5 +1,5 @@
 //! The table of lanes that a link carries: names, and where each one's messages go.
-use crate::link::{Deliver, Send, To};
+use crate::link::{Deliver, SendRequest, To};
 use bytes::Bytes;
 use quorate_core::{Addr, Counters, Name, ProcessId, message::digest, wire::Wire};
 use std::{
@@ -12,11 +12,11 @@ use std::{
 pub struct LaneId(pub u16);
 
 /// Takes a received message to the module that opened the lane.
-type Door = Arc<dyn Fn(ProcessId, Bytes) + std::marker::Send + Sync>;
+type Receiver = Arc<dyn Fn(ProcessId, Bytes) + Send + Sync>;
 
 /// Sees what a process sends and gets in its lanes: for diagnostics. Called on the protocol thread,
 /// where a message leaves the module that sends it, and before it reaches the module that gets it.
-pub trait Tap: std::marker::Send + Sync {
+pub trait Tap: Send + Sync {
     /// A message leaves.
     fn sent(&self, lane: &Name, to: To, message: &Bytes);
     /// A message has arrived.
@@ -31,7 +31,7 @@ pub struct OpenedTwice(pub Name);
 #[derive(Default)]
 struct Table {
     /// Lanes by name, each with the order in which it was opened.
-    doors: BTreeMap<Name, (usize, Door)>,
+    receivers: BTreeMap<Name, (usize, Receiver)>,
     opened_twice: Option<Name>,
     /// The lanes whose messages may be lost and duplicated.
     fair_loss: BTreeSet<Name>,
@@ -67,12 +67,12 @@ impl LaneTable {
         name: Name,
         counters: &Counters,
         up: Addr<Deliver<M>>,
-        send: Addr<(usize, Send<Bytes>)>,
-    ) -> Addr<Send<M>> {
+        send: Addr<(usize, SendRequest<Bytes>)>,
+    ) -> Addr<SendRequest<M>> {
         let undecodable = counters.counter(&name, "undecodable");
         let mut table = self.table();
         let (tap, lane) = (table.tap.clone(), name.clone());
-        let door: Door = Arc::new(move |from, bytes| {
+        let receiver: Receiver = Arc::new(move |from, bytes| {
             if let Some(tap) = &tap {
                 tap.received(&lane, from, &bytes);
             }
@@ -82,17 +82,17 @@ impl LaneTable {
             }
         });
         let (tap, lane) = (table.tap.clone(), name.clone());
-        let opened = table.doors.len();
-        if let Some(first) = table.doors.insert(name.clone(), (opened, door)) {
-            table.doors.insert(name.clone(), first);
+        let opened = table.receivers.len();
+        if let Some(first) = table.receivers.insert(name.clone(), (opened, receiver)) {
+            table.receivers.insert(name.clone(), first);
             table.opened_twice = Some(name);
         }
-        send.with(move |Send { to, message }: Send<M>| {
+        send.with(move |SendRequest { to, message }: SendRequest<M>| {
             let message = message.into_bytes();
             if let Some(tap) = &tap {
                 tap.sent(&lane, to, &message);
             }
-            (opened, Send { to, message })
+            (opened, SendRequest { to, message })
         })
     }
 
@@ -105,20 +105,20 @@ impl LaneTable {
         if let Some(name) = &table.opened_twice {
             return Err(OpenedTwice(name.clone()));
         }
-        let mut numbers = vec![LaneId(0); table.doors.len()];
+        let mut numbers = vec![LaneId(0); table.receivers.len()];
         let mut names = Vec::new();
-        let mut doors = Vec::new();
+        let mut receivers = Vec::new();
         let mut fair_loss = Vec::new();
-        for (number, (name, (opened, door))) in table.doors.iter().enumerate() {
+        for (number, (name, (opened, receiver))) in table.receivers.iter().enumerate() {
             numbers[*opened] = LaneId(number as u16);
             fair_loss.push(table.fair_loss.contains(name));
             names.push(name.clone());
-            doors.push(door.clone());
+            receivers.push(receiver.clone());
         }
         Ok(Lanes {
             numbers,
             names,
-            doors,
+            receivers,
             fair_loss,
         })
     }
@@ -129,7 +129,7 @@ impl LaneTable {
 pub struct Lanes {
     numbers: Vec<LaneId>,
     names: Vec<Name>,
-    doors: Vec<Door>,
+    receivers: Vec<Receiver>,
     fair_loss: Vec<bool>,
 }
 
@@ -179,10 +179,10 @@ impl Lanes {
 
     /// Hands a received message to the module that opened the lane. `false`: there is no such lane.
     pub fn deliver(&self, lane: LaneId, from: ProcessId, bytes: Bytes) -> bool {
-        let Some(door) = self.doors.get(usize::from(lane.0)) else {
+        let Some(receiver) = self.receivers.get(usize::from(lane.0)) else {
             return false;
         };
-        door(from, bytes);
+        receiver(from, bytes);
         true
     }
 }

@@ -29,12 +29,12 @@ pub struct Indication<L> {
     /// The proposal.
     pub operation: u64,
     /// How it ended.
-    pub outcome: Outcome<L>,
+    pub outcome: LatticeResponse<L>,
 }
 
 /// How a proposal ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome<L> {
+pub enum LatticeResponse<L> {
     /// This is decided.
     Decided(L),
     /// The proposal was not begun, and has no effect.
@@ -63,8 +63,10 @@ impl<L: Lattice> Observe for Propose<L> {
 impl<L: Lattice> Observe for Indication<L> {
     fn observe(&self) -> Observation {
         let observation = match &self.outcome {
-            Outcome::Decided(value) => Observation::indication("Decide").digest(value.digest()),
-            Outcome::Refused(_) => Observation::indication("Refused"),
+            LatticeResponse::Decided(value) => {
+                Observation::indication("Decide").digest(value.digest())
+            }
+            LatticeResponse::Refused(_) => Observation::indication("Refused"),
         };
         observation.instance(self.operation)
     }

@@ -66,6 +66,6 @@ pub mod view_synchrony;
 
 use quorate_core::Addr;
 
-/// A shared module's door: send it the address where its indications are to go. It first answers
+/// A shared module's port: send it the address where its indications are to go. It first answers
 /// with its current state, then with every change.
 pub type Subscribe<Indication> = Addr<Addr<Indication>>;

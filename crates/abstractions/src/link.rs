@@ -29,12 +29,12 @@ pub enum To {
 }
 
 /// What is requested, and what is indicated.
-pub type Port<M> = (Send<M>, Deliver<M>);
+pub type Port<M> = (SendRequest<M>, Deliver<M>);
 
 /// Requests that `message` be delivered to every process named by `to`. To oneself one sends like to
 /// anybody.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Send<M> {
+pub struct SendRequest<M> {
     /// The receivers.
     pub to: To,
     /// The message: encoded once, however many receivers there are.
@@ -50,7 +50,7 @@ pub struct Deliver<M> {
     pub message: M,
 }
 
-impl<M: Observe> Observe for Send<M> {
+impl<M: Observe> Observe for SendRequest<M> {
     fn observe(&self) -> Observation {
         let mut observation = self.message.observe();
         if let To::One(p) = self.to {
@@ -67,7 +67,7 @@ impl<M: Observe> Observe for Deliver<M> {
 }
 
 /// Something that supplies perfect links: the real one, or a simulated ideal.
-pub trait Links: Clone + std::marker::Send + 'static {
+pub trait Links: Clone + Send + 'static {
     /// The same links, one step further down the path that names lanes.
     #[must_use]
     fn at(&self, segment: &str) -> Self;
@@ -75,7 +75,7 @@ pub trait Links: Clone + std::marker::Send + 'static {
     /// Opens the lane named by the path. Opening one twice is an error that the link reports when it
     /// starts. A message that is longer than the link carries, once encoded, goes to nobody; the link tells those
     /// who run it.
-    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>>;
+    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<SendRequest<M>>;
 
     /// How the peers stand, and this process: the present state first, then every change.
     fn status(&self) -> Subscribe<Status>;
@@ -91,7 +91,7 @@ pub trait Links: Clone + std::marker::Send + 'static {
 pub struct Lane<L>(L);
 
 impl<L: Links, M: Wire> Layer<Port<M>> for Lane<L> {
-    fn attach(self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
+    fn attach(self, up: Addr<Deliver<M>>) -> Addr<SendRequest<M>> {
         self.0.open(up)
     }
 }

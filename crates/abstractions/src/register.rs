@@ -85,12 +85,12 @@ pub struct Indication {
     /// The operation.
     pub operation: u64,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RegisterResponse,
 }
 
 /// How an operation ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum RegisterResponse {
     /// A read returns.
     Read {
         /// Which write the value comes from.
@@ -146,12 +146,14 @@ impl Observe for Request {
 impl Observe for Indication {
     fn observe(&self) -> Observation {
         let observation = match &self.outcome {
-            Outcome::Read { tag, value } => {
+            RegisterResponse::Read { tag, value } => {
                 let observation = Observation::indication("ReadReturn");
                 tagged(observation, *tag).digest(content(value.as_ref()))
             }
-            Outcome::Written { tag } => tagged(Observation::indication("WriteReturn"), *tag),
-            Outcome::Refused(_) => Observation::indication("Refused"),
+            RegisterResponse::Written { tag } => {
+                tagged(Observation::indication("WriteReturn"), *tag)
+            }
+            RegisterResponse::Refused(_) => Observation::indication("Refused"),
         };
         observation
             .instance(self.operation)

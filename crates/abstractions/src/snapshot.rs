@@ -39,12 +39,12 @@ pub struct Indication {
     /// The operation.
     pub operation: u64,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: SnapshotResponse,
 }
 
 /// How an operation ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum SnapshotResponse {
     /// An update returns.
     Updated,
     /// A scan returns.
@@ -96,9 +96,11 @@ impl Observe for Request {
 impl Observe for Indication {
     fn observe(&self) -> Observation {
         let observation = match &self.outcome {
-            Outcome::Updated => Observation::indication("UpdateReturn"),
-            Outcome::Scanned(view) => Observation::indication("ScanReturn").digest(packed(view)),
-            Outcome::Refused(_) => Observation::indication("Refused"),
+            SnapshotResponse::Updated => Observation::indication("UpdateReturn"),
+            SnapshotResponse::Scanned(view) => {
+                Observation::indication("ScanReturn").digest(packed(view))
+            }
+            SnapshotResponse::Refused(_) => Observation::indication("Refused"),
         };
         observation.instance(self.operation)
     }

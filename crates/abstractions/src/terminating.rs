@@ -30,7 +30,7 @@ pub struct Broadcast {
 
 /// What comes of an instance.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum Content {
     /// The source's message.
     Message(Bytes),
     /// The source is faulty. No payload can be mistaken for it.
@@ -45,7 +45,7 @@ pub struct Deliver {
     /// The sequence number of the message, counted from 1.
     pub number: u64,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: Content,
 }
 
 impl Observe for Broadcast {
@@ -57,8 +57,8 @@ impl Observe for Broadcast {
 impl Observe for Deliver {
     fn observe(&self) -> Observation {
         let (label, content) = match &self.outcome {
-            Outcome::Message(payload) => ("Deliver", digest(payload)),
-            Outcome::SenderFaulty => ("SenderFaulty", fold(0, 0)),
+            Content::Message(payload) => ("Deliver", digest(payload)),
+            Content::SenderFaulty => ("SenderFaulty", fold(0, 0)),
         };
         Observation::indication(label)
             .peer(self.source)

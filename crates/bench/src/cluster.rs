@@ -3,7 +3,7 @@ use crate::Error;
 use quorate_core::ProcessId;
 use quorate_runtime::{
     Builder, Node,
-    node::{Socket, Standing},
+    node::{Admission, Socket},
 };
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
@@ -99,7 +99,7 @@ impl Cluster {
             for node in &self.nodes {
                 let mut status = node.status();
                 let met = status.wait_for(|now| {
-                    now.standing == Standing::Admitted && now.connected().len() == others
+                    now.admission == Admission::Admitted && now.connected().len() == others
                 });
                 // A node that stops is noticed by whoever waits for its results.
                 let _ = met.await;

@@ -17,7 +17,7 @@ use quorate_runtime::{
     faults::Faults,
     host::{Identity, TokioHost},
     thread::{Protocol, ProtocolThread},
-    udp::{UdpSettings, UdpEdge},
+    udp::{UdpEdge, UdpSettings},
 };
 use std::{
     collections::BTreeMap,

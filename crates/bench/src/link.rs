@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use quorate_abstractions::link::{Deliver, Links, Send, To};
+use quorate_abstractions::link::{Deliver, Links, SendRequest, To};
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ProcessId};
 use quorate_runtime::node::Wiring;
 use std::{
@@ -98,7 +98,7 @@ enum Event {
 }
 
 enum Effect {
-    Send(Send<Bytes>),
+    Send(SendRequest<Bytes>),
     Done(f64),
 }
 
@@ -188,7 +188,7 @@ impl End {
     fn send(&self, message: Bytes, ctx: &mut Ctx<Self>) {
         if let Some(other) = ProcessId::from_rank(2 - self.index) {
             let to = To::One(other);
-            ctx.trigger(Effect::Send(Send { to, message }));
+            ctx.trigger(Effect::Send(SendRequest { to, message }));
         }
     }
 

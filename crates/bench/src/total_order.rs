@@ -67,7 +67,7 @@ pub struct Run {
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Outcome {
+pub struct Measurement {
     /// Messages delivered a second at the slowest process.
     pub slowest_per_s: f64,
     /// Messages delivered a second at p1.
@@ -114,7 +114,7 @@ struct Shared {
 ///
 /// # Errors
 /// When a node fails, messages come out of order, or nothing comes.
-pub fn run(run: Run) -> Result<Outcome, Error> {
+pub fn run(run: Run) -> Result<Measurement, Error> {
     if run.payload < NUMBER || run.window == 0 || run.n == 0 {
         return Err(Error::Unusable(
             "a message has at least eight bytes, and at least one is in flight",
@@ -182,7 +182,7 @@ fn gather(found: &mpsc::Receiver<Finding>, shared: &Shared) -> Result<Vec<Findin
     Ok(findings)
 }
 
-fn outcome(findings: &[Finding]) -> Result<Outcome, Error> {
+fn outcome(findings: &[Finding]) -> Result<Measurement, Error> {
     let rate = |finding: &Finding| {
         let count = finding.end.delivered - finding.begin.delivered;
         count as f64 / (finding.end.at - finding.begin.at).as_secs_f64()
@@ -196,7 +196,7 @@ fn outcome(findings: &[Finding]) -> Result<Outcome, Error> {
         return Err(Error::Wrong("nothing was delivered".to_owned()));
     }
     let processor = leader.end.processor.saturating_sub(leader.begin.processor);
-    Ok(Outcome {
+    Ok(Measurement {
         slowest_per_s: findings.iter().map(rate).fold(f64::INFINITY, f64::min),
         leader_per_s: rate(leader),
         p50_us: microseconds(&leader.times, 0.5),

@@ -236,7 +236,7 @@ impl AllAck {
 
 fn say(to: ProcessId, message: Message, ctx: &mut Ctx<AllAck>) {
     let to = link::To::One(to);
-    ctx.trigger(Effect::Link(link::Send { to, message }));
+    ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
 #[cfg(test)]

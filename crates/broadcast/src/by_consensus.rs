@@ -47,7 +47,7 @@
 //! payloads, and as cumulative cuts; several instances run at a time; requests that wait together
 //! become one broadcast.
 use crate::ordering::Outgoing;
-pub use crate::ordering::{OrderSettings, Cut};
+pub use crate::ordering::{Cut, OrderSettings};
 use bytes::Bytes;
 use quorate_abstractions::{
     consensus::{self, Decide, Propose},

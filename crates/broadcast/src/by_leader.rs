@@ -124,7 +124,7 @@ mod rejoining;
 mod sequence;
 mod transfer;
 
-pub use crate::ordering::{Acceptances, OrderSettings, Cut};
+pub use crate::ordering::{Acceptances, Cut, OrderSettings};
 use ahead::Ahead;
 use batches::Batches;
 use bytes::Bytes;
@@ -294,10 +294,7 @@ impl ByLeader {
                 short,
                 found,
             } => self.upon_found(from, request, part, (more, short), found, ctx),
-            Message::Ballots {
-                epoch,
-                message,
-            } => self.upon_of_epoch(from, epoch, message, ctx),
+            Message::Ballots { epoch, message } => self.upon_of_epoch(from, epoch, message, ctx),
             Message::Stable {
                 epoch,
                 held,
@@ -424,10 +421,7 @@ impl ByLeader {
     fn say(&self, outgoing: Vec<(To, ballots::Message<Cut>)>, ctx: &mut Ctx<Self>) {
         let epoch = self.epoch.number();
         for (to, message) in outgoing {
-            let message = Message::Ballots {
-                epoch,
-                message,
-            };
+            let message = Message::Ballots { epoch, message };
             send(ctx, to, message);
         }
     }
@@ -456,7 +450,7 @@ impl ByLeader {
 }
 
 fn send(ctx: &mut Ctx<ByLeader>, to: To, message: Message) {
-    ctx.trigger(Effect::Link(link::Send { to, message }));
+    ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
 /// Starts leader-driven total order over perfect links and Ω, with a user that keeps nothing for others.

@@ -153,7 +153,7 @@ impl Lazy {
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         let data = self.numbering.number(payload);
         let (to, message) = (To::All, Message::Data(data.clone()));
-        ctx.trigger(Effect::Link(link::Send { to, message }));
+        ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         // A gap may take the copies to others before one's own has come.
         let missing = self.numbering.others();
         self.keep_sent(Kept { data, missing });
@@ -212,7 +212,7 @@ impl Lazy {
         let sent = self.from.get(&self.numbering.me()).into_iter().flatten();
         for Kept { data, .. } in sent.filter(|kept| kept.missing.contains(peer)) {
             let (to, message) = (To::One(peer), Message::Data(data.clone()));
-            ctx.trigger(Effect::Link(link::Send { to, message }));
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
     }
 
@@ -250,13 +250,13 @@ impl Lazy {
         self.unreported = 0;
         let lows = self.delivered.lows().take(MAXIMUM_PROCESSES).collect();
         let (to, message) = (To::Some(self.numbering.others()), Message::Report { lows });
-        ctx.trigger(Effect::Link(link::Send { to, message }));
+        ctx.trigger(Effect::Link(link::SendRequest { to, message }));
     }
 
     /// Sends a message to all who may lack it.
     fn relay(&mut self, kept: Kept, ctx: &mut Ctx<Self>) {
         let (to, message) = (To::Some(kept.missing), Message::Data(kept.data.clone()));
-        ctx.trigger(Effect::Link(link::Send { to, message }));
+        ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         self.keep_sent(kept);
     }
 }

@@ -239,7 +239,7 @@ impl MajorityAck {
 }
 
 fn say(to: To, message: Message, ctx: &mut Ctx<MajorityAck>) {
-    ctx.trigger(Effect::Link(link::Send { to, message }));
+    ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
 #[cfg(test)]

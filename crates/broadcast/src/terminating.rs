@@ -64,7 +64,7 @@ use quorate_abstractions::{
     Subscribe, best_effort,
     consensus::{self, Decide, Propose},
     link, perfect, regular_consensus,
-    terminating::{self, Broadcast, Deliver, Outcome},
+    terminating::{self, Broadcast, Content, Deliver},
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, ProcessSet,
@@ -114,10 +114,10 @@ const FAULTY: u8 = 0;
 const MESSAGE: u8 = 1;
 
 /// An outcome, as a value for consensus.
-fn encode(outcome: &Outcome) -> Bytes {
+fn encode(outcome: &Content) -> Bytes {
     match outcome {
-        Outcome::SenderFaulty => Bytes::from_static(&[FAULTY]),
-        Outcome::Message(payload) => {
+        Content::SenderFaulty => Bytes::from_static(&[FAULTY]),
+        Content::Message(payload) => {
             let mut value = BytesMut::with_capacity(1 + payload.len());
             value.put_u8(MESSAGE);
             value.extend_from_slice(payload);
@@ -126,10 +126,10 @@ fn encode(outcome: &Outcome) -> Bytes {
     }
 }
 
-fn decode(value: &Bytes) -> Result<Outcome, Undecodable> {
+fn decode(value: &Bytes) -> Result<Content, Undecodable> {
     match value[..] {
-        [FAULTY] => Ok(Outcome::SenderFaulty),
-        [MESSAGE, ..] => Ok(Outcome::Message(value.slice(1..))),
+        [FAULTY] => Ok(Content::SenderFaulty),
+        [MESSAGE, ..] => Ok(Content::Message(value.slice(1..))),
         _ => Err(Undecodable),
     }
 }
@@ -141,15 +141,15 @@ struct Instance {
     data: Option<Bytes>,
     /// Whether this process has proposed.
     proposed: bool,
-    decided: Option<Outcome>,
+    decided: Option<Content>,
 }
 
 impl Instance {
     /// What there is to propose.
-    fn proposal(&self, crashed: bool) -> Option<Outcome> {
-        let message = self.data.clone().map(Outcome::Message);
+    fn proposal(&self, crashed: bool) -> Option<Content> {
+        let message = self.data.clone().map(Content::Message);
         let known = message.or_else(|| self.decided.clone());
-        known.or(crashed.then_some(Outcome::SenderFaulty))
+        known.or(crashed.then_some(Content::SenderFaulty))
     }
 }
 
@@ -283,7 +283,7 @@ impl Terminating {
             && let Some(message) = self.in_flight.clone()
         {
             let to = link::To::One(peer);
-            ctx.trigger(Effect::Link(link::Send { to, message }));
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
     }
 
@@ -315,8 +315,8 @@ impl Terminating {
         }
     }
 
-    fn deliver(&mut self, p: ProcessId, number: u64, outcome: Outcome, ctx: &mut Ctx<Self>) {
-        if outcome == Outcome::SenderFaulty {
+    fn deliver(&mut self, p: ProcessId, number: u64, outcome: Content, ctx: &mut Ctx<Self>) {
+        if outcome == Content::SenderFaulty {
             self.sources.remove(&p);
         } else if let Some(source) = self.sources.get_mut(&p) {
             source.instances.retire(number);
@@ -334,7 +334,7 @@ impl Terminating {
     }
 }
 
-fn propose(source: ProcessId, instance: u64, outcome: &Outcome, ctx: &mut Ctx<Terminating>) {
+fn propose(source: ProcessId, instance: u64, outcome: &Content, ctx: &mut Ctx<Terminating>) {
     let value = encode(outcome);
     ctx.trigger(Effect::Propose(source, Propose { instance, value }));
 }

@@ -2,8 +2,8 @@
 use bytes::Bytes;
 use quorate_core::{Addr, ProcessId, Random as Generator, Time, message::fold};
 use quorate_sim::{
-    Adversary, Copy, Crash, Exhaustive, Exploration, Lose, Random, Report, Timed, UNIT, Verdict,
-    World,
+    Adversary, Crash, Exhaustive, Exploration, Lose, Random, Report, Timed, Transmission, UNIT,
+    Verdict, World,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -33,7 +33,7 @@ impl Script {
 }
 
 impl Adversary for Script {
-    fn latency(&mut self, copy: Copy, _: &mut Generator) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
         let latencies = self.0.get_mut(&(copy.from, copy.to));
         UNIT * latencies.and_then(VecDeque::pop_front).unwrap_or(1)
     }
@@ -70,13 +70,13 @@ pub(crate) fn turbulent_world(seed: u64, maximum: fn(u64) -> u64) -> World {
 /// Has everybody broadcast three payloads, some of which are equal.
 pub(crate) fn request_some<B: Send + 'static>(
     world: &World,
-    doors: &[Addr<B>],
+    ports: &[Addr<B>],
     request: impl Fn(Bytes) -> B,
 ) {
-    for (rank, door) in (1..).zip(doors) {
+    for (rank, port) in (1..).zip(ports) {
         for i in 0..3_u8 {
             let time = Time::from_nanos(u64::from(i) * 900_000 * rank as u64);
-            world.request(p(rank), time, door, request(Bytes::from(vec![i])));
+            world.request(p(rank), time, port, request(Bytes::from(vec![i])));
         }
     }
 }
@@ -91,10 +91,10 @@ pub(crate) fn explore<B: Send + 'static>(
 ) -> Exploration {
     let build = || {
         let world = World::new(n, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world);
+        let ports = wire(&world);
         for rank in senders {
             let payload = Bytes::from_static(b"x");
-            world.request(p(*rank), Time::ZERO, &doors[rank - 1], request(payload));
+            world.request(p(*rank), Time::ZERO, &ports[rank - 1], request(payload));
         }
         world
     };

@@ -171,7 +171,7 @@ impl NonBlocking {
             let poll = self.instances.get(instance);
             if let Some(vote) = poll.and_then(|poll| poll.vote) {
                 let (to, message) = (To::One(peer), Voted { instance, vote });
-                ctx.trigger(Effect::Link(link::Send { to, message }));
+                ctx.trigger(Effect::Link(link::SendRequest { to, message }));
             }
         }
     }

@@ -5,7 +5,7 @@ use quorate_abstractions::{
     perfect,
 };
 use quorate_core::{Addr, ProcessId, Random as Generator, Time};
-use quorate_sim::{Adversary, Copy, Crash, Lose, Random, Timed, UNIT, World};
+use quorate_sim::{Adversary, Crash, Lose, Random, Timed, Transmission, UNIT, World};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -32,7 +32,7 @@ impl Script {
 }
 
 impl Adversary for Script {
-    fn latency(&mut self, copy: Copy, _: &mut Generator) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
         let named = self.0.get_mut(&(copy.from, copy.to));
         UNIT * named.and_then(VecDeque::pop_front).unwrap_or(1)
     }
@@ -55,10 +55,10 @@ pub(crate) fn each_steps(world: &World) -> Vec<Option<u64>> {
 }
 
 /// Has these vote in instance 1 at the start, from p1 on.
-pub(crate) fn vote(world: &World, doors: &[Addr<Propose>], votes: &[Vote]) {
-    for ((q, door), vote) in world.processes().zip(doors).zip(votes) {
+pub(crate) fn vote(world: &World, ports: &[Addr<Propose>], votes: &[Vote]) {
+    for ((q, port), vote) in world.processes().zip(ports).zip(votes) {
         let (instance, vote) = (1, *vote);
-        world.request(q, Time::ZERO, door, Propose { instance, vote });
+        world.request(q, Time::ZERO, port, Propose { instance, vote });
     }
 }
 
@@ -79,13 +79,13 @@ pub(crate) fn turbulent(seed: u64) -> World {
 }
 
 /// Votes in instances 1 to 3 at different times, of which one in eight is no.
-pub(crate) fn vote_some(world: &World, doors: &[Addr<Propose>], seed: u64) {
-    for (rank, door) in (1..).zip(doors) {
+pub(crate) fn vote_some(world: &World, ports: &[Addr<Propose>], seed: u64) {
+    for (rank, port) in (1..).zip(ports) {
         for instance in 1..=3_u64 {
             let says_no = (seed / 3 + 5 * rank as u64 + 7 * instance).is_multiple_of(8);
             let vote = if says_no { Vote::No } else { Vote::Yes };
             let time = Time::ZERO + UNIT * ((seed as u32 + rank as u32) % 5 * instance as u32);
-            world.request(p(rank), time, door, Propose { instance, vote });
+            world.request(p(rank), time, port, Propose { instance, vote });
         }
     }
 }

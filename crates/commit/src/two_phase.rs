@@ -306,7 +306,7 @@ impl TwoPhase {
 }
 
 fn send(to: To, message: Message, ctx: &mut Ctx<TwoPhase>) {
-    ctx.trigger(Effect::Link(link::Send { to, message }));
+    ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
 #[cfg(test)]

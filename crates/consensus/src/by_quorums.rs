@@ -78,13 +78,13 @@ const STATE: Slot = Slot(0);
 
 /// What stands of an instance.
 #[derive(Clone, Copy)]
-enum Place {
+enum Retained {
     Proposal,
     Accepted,
     Decided,
 }
 
-impl Place {
+impl Retained {
     fn slot(self, instance: u64) -> Slot {
         Slot(instance.wrapping_mul(3).wrapping_add(1 + self as u64))
     }
@@ -129,7 +129,7 @@ pub struct ByQuorums {
     heard: u64,
     instances: Instances<Instance>,
     /// The decisions that stand, in the order of deciding.
-    standing: VecDeque<(u64, Bytes)>,
+    retained: VecDeque<(u64, Bytes)>,
     /// The state of each process at the latest view that it is known to have entered.
     states: BTreeMap<ProcessId, State>,
 }
@@ -178,7 +178,7 @@ impl ByQuorums {
             view: 0,
             heard: 0,
             instances: Instances::new(INSTANCES_AHEAD),
-            standing: VecDeque::new(),
+            retained: VecDeque::new(),
             states: BTreeMap::new(),
         }
     }
@@ -263,7 +263,7 @@ impl ByQuorums {
 
     /// Says again what somebody has not decided: what was said may have come before he could take it.
     fn remind(&self, decided: &Watermark, ctx: &mut Ctx<Self>) {
-        let lacking = self.standing.iter();
+        let lacking = self.retained.iter();
         let lacking = lacking.filter(|(number, _)| !decided.contains(*number));
         for (instance, value) in lacking.take(REMINDED) {
             say_decided(*instance, value.clone(), ctx);
@@ -309,7 +309,7 @@ impl ByQuorums {
             value,
         };
         let message = Message::Proposal { proposal };
-        post(Place::Proposal.slot(number), To::All, message, ctx);
+        post(Retained::Proposal.slot(number), To::All, message, ctx);
     }
 
     /// Nothing of a view that was left is accepted; what is of a later one waits for it.
@@ -357,7 +357,7 @@ impl ByQuorums {
             value,
         };
         let message = Message::Accepted { acceptance };
-        post(Place::Accepted.slot(number), To::All, message, ctx);
+        post(Retained::Accepted.slot(number), To::All, message, ctx);
     }
 
     /// Upon acceptances of a write quorum in one view, whichever: decide.
@@ -388,15 +388,15 @@ impl ByQuorums {
             return;
         }
         self.instances.retire(number);
-        for place in [Place::Proposal, Place::Accepted] {
+        for place in [Retained::Proposal, Retained::Accepted] {
             withdraw(place.slot(number), ctx);
         }
         say_decided(number, value.clone(), ctx);
-        self.standing.push_back((number, value.clone()));
-        if self.standing.len() > DECISIONS
-            && let Some((oldest, _)) = self.standing.pop_front()
+        self.retained.push_back((number, value.clone()));
+        if self.retained.len() > DECISIONS
+            && let Some((oldest, _)) = self.retained.pop_front()
         {
-            withdraw(Place::Decided.slot(oldest), ctx);
+            withdraw(Retained::Decided.slot(oldest), ctx);
         }
         ctx.trigger(Effect::Decide(Decide {
             instance: number,
@@ -445,7 +445,7 @@ fn watermark(low: u64, above: Vec<(u64, u64)>) -> Watermark {
 
 fn say_decided(instance: u64, value: Bytes, ctx: &mut Ctx<ByQuorums>) {
     let decided = Message::Decided { instance, value };
-    post(Place::Decided.slot(instance), To::All, decided, ctx);
+    post(Retained::Decided.slot(instance), To::All, decided, ctx);
 }
 
 fn post(slot: Slot, to: To, message: Message, ctx: &mut Ctx<ByQuorums>) {

@@ -6,7 +6,7 @@
 //! a later leader may have imposed another since.
 use crate::said::Said;
 use bytes::{Bytes, BytesMut};
-use quorate_abstractions::link::{Send, Status, To};
+use quorate_abstractions::link::{SendRequest, Status, To};
 use quorate_core::{
     Membership, Observation, Observe, ProcessId, ProcessSet,
     instances::{Entry, Instances},
@@ -146,11 +146,11 @@ impl Hierarchy {
 
     /// Upon a stream that begins anew: what is to be imposed on its receiver again, as before. A value
     /// that it had adopted has no effect.
-    pub(crate) fn again(&self, status: &Status) -> Vec<Send<Imposed>> {
+    pub(crate) fn again(&self, status: &Status) -> Vec<SendRequest<Imposed>> {
         let Status::Begun { peer } = status else {
             return Vec::new();
         };
-        let again = |(instance, value): (u64, &Bytes)| Send {
+        let again = |(instance, value): (u64, &Bytes)| SendRequest {
             to: To::One(*peer),
             message: Imposed {
                 instance,

@@ -198,7 +198,7 @@ impl LeaderDriven {
         }
         for (to, message) in self.ballots.take_outgoing() {
             let message = Message::Ballots(message);
-            ctx.trigger(Effect::Link(link::Send { to, message }));
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
         for (instance, value) in self.ballots.take_decisions() {
             self.own.remove(&instance);
@@ -237,7 +237,7 @@ impl LeaderDriven {
         if let Some(p) = self.candidacy.other() {
             let message = Message::Forward { instance, value };
             let to = To::One(p);
-            ctx.trigger(Effect::Link(link::Send { to, message }));
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
     }
 }

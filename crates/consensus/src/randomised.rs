@@ -420,7 +420,7 @@ fn enough(processes: &Membership) -> usize {
 
 fn send(to: To, instance: u64, content: Content, ctx: &mut Ctx<Randomised>) {
     let message = Message { instance, content };
-    ctx.trigger(Effect::Link(link::Send { to, message }));
+    ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
 #[cfg(test)]

@@ -510,7 +510,7 @@ fn send(to: To, instance: u64, round: u64, content: Content, ctx: &mut Ctx<Rotat
         round,
         content,
     };
-    ctx.trigger(Effect::Link(link::Send { to, message }));
+    ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
 /// The estimate of the latest adoption; of several, that of the lowest rank.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use quorate_abstractions::{Subscribe, eventually_perfect, perfect};
 use quorate_core::{Addr, Membership, ProcessId, Random, Time, instances::Entry};
 use quorate_sim::{
-    Adversary, Copy, Crash, Lose, Oracle, Report, Timed, UNIT, World, properties::Properties,
+    Adversary, Crash, Lose, Oracle, Report, Timed, Transmission, UNIT, World,
+    properties::Properties,
 };
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(crate) fn payload(p: ProcessId) -> Bytes {
 pub(crate) struct Latencies(pub(crate) &'static [(usize, usize, u32)]);
 
 impl Adversary for Latencies {
-    fn latency(&mut self, copy: Copy, _: &mut Random) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Random) -> Duration {
         let mut slow = self.0.iter();
         let named = slow.find(|(from, to, _)| p(*from) == copy.from && p(*to) == copy.to);
         UNIT * named.map_or(1, |(_, _, steps)| *steps)

@@ -121,7 +121,7 @@ impl ExclusionNotice {
     }
 
     fn notify(p: ProcessId, ctx: &mut Ctx<Self>) {
-        ctx.trigger(Effect::Link(link::Send {
+        ctx.trigger(Effect::Link(link::SendRequest {
             to: To::One(p),
             message: Notice,
         }));

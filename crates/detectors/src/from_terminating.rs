@@ -39,7 +39,7 @@
 use bytes::Bytes;
 use quorate_abstractions::{
     perfect::Crash,
-    terminating::{self, Broadcast, Deliver, Outcome},
+    terminating::{self, Broadcast, Content, Deliver},
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, ProcessId, ProcessSet, ports};
 use std::time::Duration;
@@ -134,13 +134,13 @@ impl FromTerminating {
     fn upon_deliver(&mut self, delivery: &Deliver, ctx: &mut Ctx<Self>) {
         let p = delivery.source;
         match delivery.outcome {
-            Outcome::SenderFaulty if self.crashed.insert(p) => {
+            Content::SenderFaulty if self.crashed.insert(p) => {
                 ctx.trigger(Effect::Indicate(Crash(p), self.subscribers.clone()));
             }
-            Outcome::Message(_) if p == self.me => {
+            Content::Message(_) if p == self.me => {
                 ctx.after_in_background(self.interval, Event::Tick);
             }
-            Outcome::SenderFaulty | Outcome::Message(_) => {}
+            Content::SenderFaulty | Content::Message(_) => {}
         }
     }
 }

@@ -123,13 +123,13 @@ struct Step {
 /// Where the search is: all steps below `low` are taken, and those in `above`, and the register holds the
 /// value of this number.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct SearchState {
     low: usize,
     above: Vec<usize>,
     holds: usize,
 }
 
-impl Place {
+impl SearchState {
     fn take(&mut self, step: usize) {
         if let Err(position) = self.above.binary_search(&step) {
             self.above.insert(position, step);
@@ -151,7 +151,7 @@ struct Search<V> {
     owed: Vec<usize>,
     values: Vec<Option<V>>,
     start: Vec<usize>,
-    seen: BTreeSet<Place>,
+    seen: BTreeSet<SearchState>,
     /// What the register may hold at the end.
     ends: BTreeSet<usize>,
     stuck: Stuck,
@@ -214,10 +214,10 @@ impl<V: Ord + Clone> Search<V> {
     /// Searches until an order is found; all orders, if asked to: then all ends are known.
     fn run(&mut self, all: bool) {
         let starts = std::mem::take(&mut self.start);
-        let mut agenda: Vec<Place> = Vec::new();
+        let mut agenda: Vec<SearchState> = Vec::new();
         for holds in starts {
             self.visit(
-                Place {
+                SearchState {
                     low: 0,
                     above: Vec::new(),
                     holds,
@@ -244,7 +244,7 @@ impl<V: Ord + Clone> Search<V> {
     }
 
     /// Takes the reads that fit, and remembers the place, if it is a new one.
-    fn visit(&mut self, mut place: Place, agenda: &mut Vec<Place>) {
+    fn visit(&mut self, mut place: SearchState, agenda: &mut Vec<SearchState>) {
         while let Some(read) = self.fitting_read(&place) {
             place.take(read);
         }
@@ -257,7 +257,7 @@ impl<V: Ord + Clone> Search<V> {
     }
 
     /// The steps that are still to be taken and begin before any of them has ended.
-    fn open<'s>(&'s self, place: &'s Place) -> impl Iterator<Item = usize> + 's {
+    fn open<'s>(&'s self, place: &'s SearchState) -> impl Iterator<Item = usize> + 's {
         let deadline = self.deadline(place);
         let rest = place.low..self.steps.len();
         rest.take_while(move |step| self.steps[*step].invoked <= deadline)
@@ -265,7 +265,7 @@ impl<V: Ord + Clone> Search<V> {
     }
 
     /// The earliest end of the steps that are still to be taken.
-    fn deadline(&self, place: &Place) -> u64 {
+    fn deadline(&self, place: &SearchState) -> u64 {
         let Some(last) = place.above.last() else {
             return self.earliest[place.low];
         };
@@ -277,14 +277,14 @@ impl<V: Ord + Clone> Search<V> {
             .min(self.earliest[last + 1])
     }
 
-    fn fitting_read(&self, place: &Place) -> Option<usize> {
+    fn fitting_read(&self, place: &SearchState) -> Option<usize> {
         self.open(place).find(|step| {
             let step = &self.steps[*step];
             !step.writes && step.value == place.holds
         })
     }
 
-    fn candidates(&self, place: &Place) -> Candidates {
+    fn candidates(&self, place: &SearchState) -> Candidates {
         let mut writes: Vec<usize> = self.open(place).filter(|s| self.steps[*s].writes).collect();
         writes.sort_by_key(|step| self.steps[*step].returned);
         let placed = place.above.iter().filter(|step| self.steps[**step].must);
@@ -293,7 +293,7 @@ impl<V: Ord + Clone> Search<V> {
     }
 
     /// Remembers how far the search came at best.
-    fn note(&mut self, place: &Place) {
+    fn note(&mut self, place: &SearchState) {
         let placed = place.low + place.above.len();
         if placed < self.stuck.placed {
             return;

@@ -3,7 +3,7 @@ use crate::{
     gaps::Gap,
     handles::Handle,
     scenario::Faults,
-    site::{Door, Site},
+    wiring::{RequestPort, Wiring},
 };
 use quorate_core::Membership;
 use quorate_sim::properties::Properties;
@@ -196,7 +196,7 @@ pub struct SenderCrashes {
 
 /// On what an algorithm stands in the simulator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ground {
+pub enum Substrate {
     /// Fair-loss links: it is a link itself, and runs on nothing else.
     FairLoss,
     /// Heartbeats: it measures time itself, so that copies never take arbitrarily long.
@@ -211,18 +211,18 @@ pub enum Ground {
 }
 
 /// How an algorithm is wired at one process of a simulated world.
-pub type Wire = fn(&Site<'_>) -> Door;
+pub type Wire = fn(&Wiring<'_>) -> RequestPort;
 
 /// How an algorithm runs in the simulator.
 #[derive(Clone, Copy, Debug)]
 pub struct Simulation {
     /// What is below the stack.
-    pub ground: Ground,
+    pub substrate: Substrate,
     /// The path of the module that is the algorithm.
     pub module: &'static str,
     /// How its indications are labelled that end an operation.
     pub done: &'static str,
-    /// How it is wired, on whatever ground.
+    /// How it is wired, on whatever substrate.
     pub wire: Wire,
     /// What is checked: its own properties first, then those of the layers that it brings along.
     pub check: fn(&Membership) -> Properties,

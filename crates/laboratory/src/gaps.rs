@@ -4,7 +4,7 @@
 //! Both processes remain members, and hear of the gap by the [status](quorate_abstractions::link::Status)
 //! of their links. What was said in the gap is lost; an algorithm says it again, or says that it does not.
 use crate::{
-    algorithm::{Algorithm, Ground},
+    algorithm::{Algorithm, Substrate},
     algorithms,
 };
 use std::fmt::{Result, Write};
@@ -42,8 +42,8 @@ pub(crate) const FIRST_IN_FIRST_OUT: Gap = Gap::Ends(
 impl Algorithm {
     /// Whether it runs over perfect links, which are what streams are part of.
     pub fn is_over_streams(&self) -> bool {
-        let ground = self.simulation.ground;
-        !matches!(ground, Ground::FairLoss | Ground::Heartbeats)
+        let substrate = self.simulation.substrate;
+        !matches!(substrate, Substrate::FairLoss | Substrate::Heartbeats)
     }
 }
 

@@ -35,8 +35,8 @@ impl Journal {
         spawn: impl FnOnce(Addr<Indication>) -> Addr<Request>,
     ) -> Addr<Broadcast> {
         self.entries().insert(p, Entry::default());
-        let door: Arc<OnceLock<Addr<Request>>> = Arc::default();
-        let (journal, answer) = (self.clone(), door.clone());
+        let port: Arc<OnceLock<Addr<Request>>> = Arc::default();
+        let (journal, answer) = (self.clone(), port.clone());
         let requests = spawn(Addr::new(move |indication| match indication {
             Indication::Deliver(deliver) => {
                 journal.append(p, &deliver);
@@ -45,15 +45,15 @@ impl Journal {
             Indication::Epoch(_) => {}
             Indication::StateWanted { ticket } => {
                 let view = View::of_bytes(journal.state(p));
-                if let Some(door) = answer.get() {
-                    door.send(Request::State { ticket, view });
+                if let Some(port) = answer.get() {
+                    port.send(Request::State { ticket, view });
                 }
             }
             Indication::Restore(restore) => journal.restore(p, &restore),
         }));
         let broadcast = requests.with(Request::Broadcast);
         // Just made, it is empty.
-        let _ = door.set(requests);
+        let _ = port.set(requests);
         broadcast
     }
 

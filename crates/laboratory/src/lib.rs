@@ -1,7 +1,7 @@
 //! Every algorithm with its model, properties, costs and mutants, and what runs it against an adversary.
 //!
 //! - [`algorithm`]: what an entry says; [`algorithms`]: the entries.
-//! - [`site`]: on what the entries are wired in the simulator.
+//! - [`wiring`]: on what the entries are wired in the simulator.
 //! - [`handles`]: by which handle of the library an algorithm is reached.
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
 //! - [`matrix`]: every algorithm under every fault.
@@ -17,4 +17,4 @@ pub mod handles;
 mod journal;
 pub mod matrix;
 pub mod scenario;
-pub mod site;
+pub mod wiring;

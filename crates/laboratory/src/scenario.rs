@@ -14,10 +14,10 @@ pub use pattern::{BadPattern, OnQuorums};
 pub use subject::{Subject, UnknownSubject};
 
 use crate::{
-    algorithm::{Detector, Ground},
+    algorithm::{Detector, Substrate},
     algorithms::{self, OnSystem},
     journal::Journal,
-    site::{Below, Door, Message, Proposal, Site},
+    wiring::{Environment, Message, Proposal, RequestPort, Wiring},
 };
 use bytes::Bytes;
 use client::Clients;
@@ -133,7 +133,7 @@ fn on_systems() -> String {
 
 /// What came of one seed.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct SeedResult {
     /// What it ran on.
     pub layers: Layers,
     /// The verdicts, the hash of the trace, the counts.
@@ -206,7 +206,7 @@ impl Scenario {
             }
         }
         let is_lossy = self.faults.loss > 0.0 || self.faults.duplication > 0.0;
-        if is_lossy && self.ground() == Ground::Pushes {
+        if is_lossy && self.substrate() == Substrate::Pushes {
             return Err(Refused::Lossless(subject));
         }
         let is_late = faults.late > 0 || !self.starts.is_empty();
@@ -255,19 +255,19 @@ impl Scenario {
     }
 
     /// What is below the subject.
-    fn ground(&self) -> Ground {
+    fn substrate(&self) -> Substrate {
         match self.quorums {
             // What is said is said again, once a period.
-            Some(_) => Ground::Pushes,
-            None => self.subject.algorithm.simulation.ground,
+            Some(_) => Substrate::Pushes,
+            None => self.subject.algorithm.simulation.substrate,
         }
     }
 
     /// Wires the subject.
-    fn wire(&self, site: &Site<'_>) -> Door {
+    fn wire(&self, wiring: &Wiring<'_>) -> RequestPort {
         match self.on_system() {
-            Some((quorums, on)) => (on.wire)(site, quorums.system()),
-            None => self.subject.wire()(site),
+            Some((quorums, on)) => (on.wire)(wiring, quorums.system()),
+            None => self.subject.wire()(wiring),
         }
     }
 
@@ -278,7 +278,7 @@ impl Scenario {
         if self.has_gaps() && !algorithm.survives_gaps() {
             return Err(Refused::Gaps(subject));
         }
-        if faults.restarts > 0 && self.ground() == Ground::Pushes {
+        if faults.restarts > 0 && self.substrate() == Substrate::Pushes {
             return Err(Refused::Restarts(subject));
         }
         let is_strange = |gap: &GivenGap| {
@@ -309,8 +309,8 @@ impl Scenario {
     pub fn layers_of(&self, seed: u64) -> Layers {
         match self.layers {
             // The real link never rests while something is sent over it once a period.
-            _ if self.ground() == Ground::Pushes => Layers::Ideal,
-            _ if self.ground() == Ground::FairLoss => Layers::Full,
+            _ if self.substrate() == Substrate::Pushes => Layers::Ideal,
+            _ if self.substrate() == Substrate::FairLoss => Layers::Full,
             _ if self.faults.restarts > 0 || self.faults.long_cuts > 0 => Layers::Full,
             Layers::Mixed if seed.is_multiple_of(10) => Layers::Full,
             Layers::Mixed => Layers::Ideal,
@@ -341,7 +341,7 @@ impl Scenario {
     ///
     /// # Errors
     /// When the scenario makes no sense.
-    pub fn run(&self, seed: u64, keep_trace: bool) -> Result<Outcome, Refused> {
+    pub fn run(&self, seed: u64, keep_trace: bool) -> Result<SeedResult, Refused> {
         let processes = self.validate()?;
         let layers = self.layers_of(seed);
         let outputs = self.outputs(&processes, layers, seed)?;
@@ -355,7 +355,7 @@ impl Scenario {
         self.restart(&mut world, &below, seed);
         let mut report = world.run();
         report.verdicts.extend(rejoined(&world, &below, &report));
-        Ok(Outcome {
+        Ok(SeedResult {
             layers,
             report,
             trace: world.trace(),
@@ -363,7 +363,7 @@ impl Scenario {
     }
 
     /// Runs up to the last restart. A start that comes after another asks for nothing.
-    fn restart(&self, world: &mut World, below: &Below, seed: u64) {
+    fn restart(&self, world: &mut World, below: &Environment, seed: u64) {
         let restarts = faults::restarts(self, world.membership(), seed);
         for (restart, number) in restarts.into_iter().zip(1..) {
             let others = world.membership().others(restart.p);
@@ -374,10 +374,10 @@ impl Scenario {
             world.run_until(restart.back);
             let incarnation = Incarnation(1000 * number + restart.p.rank() as u64);
             if world.restart(restart.p, incarnation) {
-                let site = Site::new(world, restart.p, below);
-                // Its door is shut: nobody asks it for anything.
-                let _door = self.wire(&site);
-                site.start();
+                let wiring = Wiring::new(world, restart.p, below);
+                // Its port is shut: nobody asks it for anything.
+                let _port = self.wire(&wiring);
+                wiring.start();
             }
         }
     }
@@ -412,24 +412,24 @@ impl Scenario {
         &self,
         processes: &Membership,
         layers: Layers,
-        below: &Below,
+        below: &Environment,
         seed: u64,
     ) -> Result<World, Refused> {
         let world = self.world(layers, seed)?;
         let mut draw = Draw::new(seed, "requests").within(self.busy());
         let clients = Clients::default();
         for p in processes.iter() {
-            let mut site = Site::new(&world, p, below).telling(clients.audience());
-            site.instances = 1 + draw.below(4);
-            if site.instances > 2 {
-                site.acceptances = Acceptances::WhoNeedsThem;
+            let mut wiring = Wiring::new(&world, p, below).telling(clients.audience());
+            wiring.instances = 1 + draw.below(4);
+            if wiring.instances > 2 {
+                wiring.acceptances = Acceptances::WhoNeedsThem;
             }
-            let door = self.wire(&site);
-            if let Door::Operate(objects) = &door {
+            let port = self.wire(&wiring);
+            if let RequestPort::Operate(objects) = &port {
                 clients.begin(&world, p, objects, self.requests, &mut draw);
             }
-            self.ask(&world, p, &mut draw, &door);
-            site.start();
+            self.ask(&world, p, &mut draw, &port);
+            wiring.start();
         }
         Ok(world)
     }
@@ -449,16 +449,16 @@ impl Scenario {
                 .settle(SETTLED)
                 .maximum_events(self.most_events()));
         }
-        Ok(match self.ground() {
-            Ground::Heartbeats => World::new(n, seed, timed)?.settle(SILENT),
-            Ground::TimedLinks => World::new(n, seed, timed)?,
-            Ground::Pushes => World::new(n, seed, timed)?.settle(PUSHED),
+        Ok(match self.substrate() {
+            Substrate::Heartbeats => World::new(n, seed, timed)?.settle(SILENT),
+            Substrate::TimedLinks => World::new(n, seed, timed)?,
+            Substrate::Pushes => World::new(n, seed, timed)?.settle(PUSHED),
             _ if seed.is_multiple_of(2) => World::new(n, seed, timed)?,
-            Ground::FairLoss | Ground::Links => World::new(n, seed, Anything::new())?,
+            Substrate::FairLoss | Substrate::Links => World::new(n, seed, Anything::new())?,
         })
     }
 
-    fn below(&self, processes: &Membership, layers: Layers, seed: u64) -> Below {
+    fn below(&self, processes: &Membership, layers: Layers, seed: u64) -> Environment {
         let algorithm = self.subject.algorithm;
         let mut draw = Draw::new(seed, "detectors");
         let accurate = Oracle::accurate(Duration::from_millis(20));
@@ -467,8 +467,8 @@ impl Scenario {
             Faults { storm: true, .. } => (SUSPICIONS * self.processes, STORM),
             _ => (2 * self.processes, BUSY),
         };
-        Below {
-            ground: self.ground(),
+        Environment {
+            substrate: self.substrate(),
             real: layers == Layers::Full,
             detector: algorithm.detector,
             oracle: accurate.erratic(processes, seed, lies, Time::ZERO + until),
@@ -514,24 +514,24 @@ impl Scenario {
     }
 
     /// Plans the requests of `p`. Who is alone has nobody to send to.
-    fn ask(&self, world: &World, p: ProcessId, draw: &mut Draw, door: &Door) {
+    fn ask(&self, world: &World, p: ProcessId, draw: &mut Draw, port: &RequestPort) {
         for number in 1..=self.requests {
-            match door {
-                Door::Nothing | Door::Operate(_) => {}
-                Door::Send { .. } if self.processes == 1 => {}
-                Door::Broadcast(door) => {
+            match port {
+                RequestPort::Nothing | RequestPort::Operate(_) => {}
+                RequestPort::Send { .. } if self.processes == 1 => {}
+                RequestPort::Broadcast(port) => {
                     let payload = self.payload(draw);
-                    world.request(p, draw.moment(), door, payload);
+                    world.request(p, draw.moment(), port, payload);
                 }
-                Door::Propose(door) => {
+                RequestPort::Propose(port) => {
                     let (instance, value) = (number, self.payload(draw));
-                    world.request(p, draw.moment(), door, Proposal { instance, value });
+                    world.request(p, draw.moment(), port, Proposal { instance, value });
                 }
-                Door::Vote(door) => {
+                RequestPort::Vote(port) => {
                     let (instance, vote) = (number, draw.vote());
-                    world.request(p, draw.moment(), door, Propose { instance, vote });
+                    world.request(p, draw.moment(), port, Propose { instance, vote });
                 }
-                Door::Send { send, cancel } => {
+                RequestPort::Send { send, cancel } => {
                     let to = draw.other_than(p, self.processes);
                     let bytes = draw.unique(p, number);
                     let message = Message { to, number, bytes };
@@ -546,7 +546,7 @@ impl Scenario {
 }
 
 /// What came of rejoining, if processes did: one order, and at the end everybody alive has all of it.
-fn rejoined(world: &World, below: &Below, report: &Report) -> Option<(String, Verdict)> {
+fn rejoined(world: &World, below: &Environment, report: &Report) -> Option<(String, Verdict)> {
     let journal = below.journal.as_ref()?;
     let is_over = report.completion.complete && !report.completion.severed;
     let living = world.processes().filter(|p| is_over && world.is_alive(*p));

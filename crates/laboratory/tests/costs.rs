@@ -6,9 +6,9 @@ use bytes::Bytes;
 use quorate_abstractions::atomic_commit::{Propose, Vote};
 use quorate_core::{ProcessId, Time};
 use quorate_laboratory::{
-    algorithm::{Algorithm, Cost, Dead, Formula, Ground, Size},
+    algorithm::{Algorithm, Cost, Dead, Formula, Size, Substrate},
     algorithms,
-    site::{Action, Below, Door, Operation, Proposal, Site},
+    wiring::{Action, Environment, Operation, Proposal, RequestPort, Wiring},
 };
 use quorate_sim::{Crash, Report, Timed, UNIT, World};
 use std::{collections::BTreeMap, sync::Arc, sync::Mutex};
@@ -49,7 +49,7 @@ fn pay(
 ) -> Paid {
     let mut world = World::new(n as usize, 1, Timed::lock_step()).unwrap();
     let simulation = &algorithm.simulation;
-    let below = Below::ideal(simulation.ground, algorithm.detector, UNIT * d as u32);
+    let below = Environment::ideal(simulation.substrate, algorithm.detector, UNIT * d as u32);
     let steps: Arc<Mutex<BTreeMap<ProcessId, u64>>> = Arc::default();
     let (done, label) = (steps.clone(), simulation.done);
     let is_shared = algorithm.is_shared_object();
@@ -63,19 +63,21 @@ fn pay(
         },
     );
     for p in world.processes() {
-        let site = Site::new(&world, p, &below).telling(audience.clone());
+        let wiring = Wiring::new(&world, p, &below).telling(audience.clone());
         let payload = Bytes::from_static(b"one message");
-        match (simulation.wire)(&site) {
-            Door::Broadcast(door) if p.rank() == 1 => world.request(p, Time::ZERO, &door, payload),
-            Door::Propose(door) => {
+        match (simulation.wire)(&wiring) {
+            RequestPort::Broadcast(port) if p.rank() == 1 => {
+                world.request(p, Time::ZERO, &port, payload)
+            }
+            RequestPort::Propose(port) => {
                 let (instance, value) = (1, payload);
-                world.request(p, Time::ZERO, &door, Proposal { instance, value });
+                world.request(p, Time::ZERO, &port, Proposal { instance, value });
             }
-            Door::Vote(door) => {
+            RequestPort::Vote(port) => {
                 let (instance, vote) = (1, Vote::Yes);
-                world.request(p, Time::ZERO, &door, Propose { instance, vote });
+                world.request(p, Time::ZERO, &port, Propose { instance, vote });
             }
-            Door::Operate(objects) if p.rank() == 1 => {
+            RequestPort::Operate(objects) if p.rank() == 1 => {
                 let (number, object) = (1, 1);
                 let action = match what {
                     What::Operation => Action::Write(payload),
@@ -88,9 +90,12 @@ fn pay(
                 };
                 world.request(p, Time::ZERO, &objects.operate, operation);
             }
-            Door::Broadcast(_) | Door::Operate(_) | Door::Send { .. } | Door::Nothing => {}
+            RequestPort::Broadcast(_)
+            | RequestPort::Operate(_)
+            | RequestPort::Send { .. }
+            | RequestPort::Nothing => {}
         }
-        site.start();
+        wiring.start();
     }
     if let Some((p, crash)) = crash {
         world.crash(p, crash);
@@ -109,8 +114,8 @@ fn pay(
 
 /// Every algorithm on perfect links, with each of its costs.
 fn paying() -> impl Iterator<Item = (&'static Algorithm, What, Cost)> {
-    let on_links = |ground| [Ground::Links, Ground::Pushes].contains(&ground);
-    let on_links = algorithms::all().filter(move |a| on_links(a.simulation.ground));
+    let on_links = |substrate| [Substrate::Links, Substrate::Pushes].contains(&substrate);
+    let on_links = algorithms::all().filter(move |a| on_links(a.simulation.substrate));
     on_links.flat_map(|algorithm| {
         let operation = algorithm.cost.map(|cost| (What::Operation, cost));
         let read = algorithm.reads.map(|cost| (What::Read, cost));

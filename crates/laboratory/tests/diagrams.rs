@@ -9,7 +9,7 @@ use quorate_core::{ProcessId, Time};
 use quorate_laboratory::{
     algorithms,
     scenario::{Layers, Scenario},
-    site::{Below, Door, Site},
+    wiring::{Environment, RequestPort, Wiring},
 };
 use quorate_sim::{Crash, Lose, Report, Svg, Timed, Trace, UNIT, World, properties};
 use quorate_stacks::stack;
@@ -22,10 +22,10 @@ fn uniform_crash() -> String {
     world.check(properties::uniform(world.membership(), "uniform"));
     for p in world.processes() {
         let up = world.application::<uniform::Deliver>(p);
-        let door = stack::uniform(&world.host(p), &world.links(p), up);
+        let port = stack::uniform(&world.host(p), &world.links(p), up);
         if p.rank() == 1 {
             let payload = Bytes::from_static(b"m");
-            world.request(p, Time::ZERO, &door, uniform::Broadcast { payload });
+            world.request(p, Time::ZERO, &port, uniform::Broadcast { payload });
         }
     }
     world.crash(ProcessId::from_rank(1).unwrap(), Crash::before_output(3));
@@ -43,13 +43,14 @@ fn commit_without_coordinator(name: &str) -> (Report, Trace) {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap().keep_trace();
     world.check(properties::atomic_commit(world.membership(), "commit"));
     let algorithm = algorithms::find(name).unwrap();
-    let below = Below::ideal(algorithm.simulation.ground, algorithm.detector, UNIT);
+    let below = Environment::ideal(algorithm.simulation.substrate, algorithm.detector, UNIT);
     for p in world.processes() {
-        let Door::Vote(door) = (algorithm.simulation.wire)(&Site::new(&world, p, &below)) else {
+        let RequestPort::Vote(port) = (algorithm.simulation.wire)(&Wiring::new(&world, p, &below))
+        else {
             panic!("{name} asks for votes");
         };
         let (instance, vote) = (1, Vote::Yes);
-        world.request(p, Time::ZERO, &door, Propose { instance, vote });
+        world.request(p, Time::ZERO, &port, Propose { instance, vote });
     }
     let crash = Crash::at(Time::ZERO + UNIT * 5 / 2).losing(Lose::Everything);
     world.crash(ProcessId::from_rank(1).unwrap(), crash);

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use quorate_abstractions::atomic_commit::{Propose, Vote};
 use quorate_core::{ProcessId, ProcessSet, Time};
 use quorate_laboratory::{
-    algorithm::{Algorithm, Ground, Wire},
+    algorithm::{Algorithm, Substrate, Wire},
     algorithms,
-    site::{Action, Below, Door, Objects, Operation, Proposal, Site},
+    wiring::{Action, Environment, Objects, Operation, Proposal, RequestPort, Wiring},
 };
 use quorate_sim::{Exhaustive, Exploration, Oracle, Timed, UNIT, World, golden};
 use std::{fmt::Write, fs, path::Path, time::Duration};
@@ -181,14 +181,14 @@ fn describe(algorithm: &Algorithm, case: &Case) -> String {
 fn world(algorithm: &Algorithm, wire: Wire, case: Case) -> World {
     let world = World::new(case.n, 1, Timed::lock_step()).unwrap();
     let simulation = &algorithm.simulation;
-    let mut below = Below::ideal(simulation.ground, algorithm.detector, Duration::ZERO);
+    let mut below = Environment::ideal(simulation.substrate, algorithm.detector, Duration::ZERO);
     if let Some(by) = case.errs {
         below.oracle = errors(by, case.n);
     }
     for p in world.processes() {
-        let site = Site::new(&world, p, &below);
-        ask(&world, p, case.load, &wire(&site));
-        site.start();
+        let wiring = Wiring::new(&world, p, &below);
+        ask(&world, p, case.load, &wire(&wiring));
+        wiring.start();
     }
     world.check((simulation.check)(world.membership()));
     world
@@ -203,33 +203,33 @@ fn errors(by: usize, n: usize) -> Oracle {
     })
 }
 
-fn ask(world: &World, p: ProcessId, load: Load, door: &Door) {
+fn ask(world: &World, p: ProcessId, load: Load, port: &RequestPort) {
     let payload = Bytes::from_static(b"m");
-    match door {
-        Door::Broadcast(door) => {
+    match port {
+        RequestPort::Broadcast(port) => {
             let times = match (load, p.rank()) {
                 (Load::One | Load::Two, 1) | (Load::Two | Load::Second, 2) => 1,
                 (Load::Twice, 1) => 2,
                 _ => 0,
             };
             for _ in 0..times {
-                world.request(p, Time::ZERO, door, payload.clone());
+                world.request(p, Time::ZERO, port, payload.clone());
             }
         }
-        Door::Propose(door) => {
+        RequestPort::Propose(port) => {
             let value = Bytes::from(vec![p.rank() as u8]);
-            world.request(p, Time::ZERO, door, Proposal { instance: 1, value });
+            world.request(p, Time::ZERO, port, Proposal { instance: 1, value });
         }
-        Door::Vote(door) => {
+        RequestPort::Vote(port) => {
             let instance = 1;
             let vote = match load {
                 Load::Second if p.rank() != 2 => Vote::No,
                 Load::One | Load::Second | Load::Two | Load::Twice => Vote::Yes,
             };
-            world.request(p, Time::ZERO, door, Propose { instance, vote });
+            world.request(p, Time::ZERO, port, Propose { instance, vote });
         }
-        Door::Operate(objects) => operate(world, p, load, objects),
-        Door::Send { .. } | Door::Nothing => {}
+        RequestPort::Operate(objects) => operate(world, p, load, objects),
+        RequestPort::Send { .. } | RequestPort::Nothing => {}
     }
 }
 
@@ -366,7 +366,7 @@ fn every_shared_object_holds() -> String {
     }
     page.push_str("\n|---|---|---|---|---|\n");
     let shared = algorithms::all().filter(|a| a.is_shared_object());
-    for algorithm in shared.filter(|a| a.simulation.ground == Ground::Links) {
+    for algorithm in shared.filter(|a| a.simulation.substrate == Substrate::Links) {
         let _ = write!(page, "| {} |", algorithm.name);
         for (case, depth, title) in SHARED {
             let depth = shared_depth(algorithm, &case).or(depth);
@@ -414,7 +414,7 @@ fn every_mutant_is_found() -> String {
         TOO_DEEP.join(", "),
     );
     let mutants = algorithms::mutants();
-    let on_links = mutants.filter(|(a, _)| a.simulation.ground == Ground::Links);
+    let on_links = mutants.filter(|(a, _)| a.simulation.substrate == Substrate::Links);
     for (algorithm, mutant) in on_links.filter(|(_, mutant)| !TOO_DEEP.contains(&mutant.name)) {
         let row = MUTANTS.iter().find(|(name, _)| *name == mutant.name);
         let case = row.map_or(&SHOWN, |(_, case)| case);

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use quorate_abstractions::atomic_commit::{Propose, Vote};
 use quorate_core::{ProcessId, Time};
 use quorate_laboratory::{
-    algorithm::{Algorithm, Ground},
+    algorithm::{Algorithm, Substrate},
     algorithms,
-    site::{Action, Below, Door, Operation, Proposal, Site},
+    wiring::{Action, Environment, Operation, Proposal, RequestPort, Wiring},
 };
 use quorate_sim::{Exhaustive, Timed, Walk, World};
 use std::time::Duration;
@@ -17,29 +17,29 @@ use std::time::Duration;
 fn world(algorithm: &Algorithm, n: usize) -> World {
     let world = World::new(n, 1, Timed::lock_step()).unwrap();
     let simulation = &algorithm.simulation;
-    let below = Below::ideal(simulation.ground, algorithm.detector, Duration::ZERO);
+    let below = Environment::ideal(simulation.substrate, algorithm.detector, Duration::ZERO);
     for p in world.processes() {
-        let site = Site::new(&world, p, &below);
-        ask(&world, p, &(simulation.wire)(&site));
-        site.start();
+        let wiring = Wiring::new(&world, p, &below);
+        ask(&world, p, &(simulation.wire)(&wiring));
+        wiring.start();
     }
     let all = (simulation.check)(world.membership()).into_iter();
     world.check(all.filter(|property| algorithm.promises(property.tag())));
     world
 }
 
-fn ask(world: &World, p: ProcessId, door: &Door) {
+fn ask(world: &World, p: ProcessId, port: &RequestPort) {
     let value = Bytes::from(vec![p.rank() as u8]);
-    match door {
-        Door::Broadcast(door) => world.request(p, Time::ZERO, door, value),
-        Door::Propose(door) => {
-            world.request(p, Time::ZERO, door, Proposal { instance: 1, value });
+    match port {
+        RequestPort::Broadcast(port) => world.request(p, Time::ZERO, port, value),
+        RequestPort::Propose(port) => {
+            world.request(p, Time::ZERO, port, Proposal { instance: 1, value });
         }
-        Door::Vote(door) => {
+        RequestPort::Vote(port) => {
             let (instance, vote) = (1, Vote::Yes);
-            world.request(p, Time::ZERO, door, Propose { instance, vote });
+            world.request(p, Time::ZERO, port, Propose { instance, vote });
         }
-        Door::Operate(objects) => {
+        RequestPort::Operate(objects) => {
             let writes = objects.writer.is_none_or(|writer| writer == p) && p.rank() == 1;
             if !writes && !objects.readable {
                 return;
@@ -57,14 +57,14 @@ fn ask(world: &World, p: ProcessId, door: &Door) {
             };
             world.request(p, Time::ZERO, &objects.operate, operation);
         }
-        Door::Send { .. } | Door::Nothing => {}
+        RequestPort::Send { .. } | RequestPort::Nothing => {}
     }
 }
 
 /// Who survives gaps, and needs no time to pass.
 fn surviving() -> impl Iterator<Item = &'static Algorithm> {
     let all = algorithms::all().filter(|algorithm| algorithm.survives_gaps());
-    all.filter(|algorithm| algorithm.simulation.ground == Ground::Links)
+    all.filter(|algorithm| algorithm.simulation.substrate == Substrate::Links)
 }
 
 #[test]

@@ -9,10 +9,10 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Observation, ProcessId, Time};
 use quorate_laboratory::{
-    algorithm::{Algorithm, Ground, Kind},
+    algorithm::{Algorithm, Kind, Substrate},
     algorithms,
     gaps::Gap as Row,
-    site::{Action, Below, Door, Objects, Operation, Proposal, Site},
+    wiring::{Action, Environment, Objects, Operation, Proposal, RequestPort, Wiring},
 };
 use quorate_sim::{Adversary, Crash, Gap, Keep, Report, Timed, UNIT, World};
 use std::{
@@ -103,30 +103,30 @@ fn begin(q: ProcessId, number: u64) -> Time {
     Time::ZERO + UNIT * (2 * number as u32) + UNIT / 4 * q.rank() as u32
 }
 
-fn ask(world: &World, q: ProcessId, door: &Door, seen: &Mutex<Seen>) {
+fn ask(world: &World, q: ProcessId, port: &RequestPort, seen: &Mutex<Seen>) {
     for number in 1..=REQUESTS {
         let at = begin(q, number);
-        match door {
-            Door::Broadcast(door) => {
-                world.request(q, at, door, Bytes::from(format!("{q}.{number}")));
+        match port {
+            RequestPort::Broadcast(port) => {
+                world.request(q, at, port, Bytes::from(format!("{q}.{number}")));
             }
-            Door::Propose(door) => {
+            RequestPort::Propose(port) => {
                 let (instance, value) = (number, Bytes::from(format!("{q}.{number}")));
-                world.request(q, at, door, Proposal { instance, value });
+                world.request(q, at, port, Proposal { instance, value });
             }
-            Door::Vote(door) => {
+            RequestPort::Vote(port) => {
                 // One votes no in the second instance.
                 let vote = match (number, q.rank()) {
                     (2, 3) => Vote::No,
                     _ => Vote::Yes,
                 };
                 let instance = number;
-                world.request(q, at, door, Propose { instance, vote });
+                world.request(q, at, port, Propose { instance, vote });
             }
-            Door::Operate(_) | Door::Send { .. } | Door::Nothing => {}
+            RequestPort::Operate(_) | RequestPort::Send { .. } | RequestPort::Nothing => {}
         }
     }
-    if let Door::Operate(objects) = door {
+    if let RequestPort::Operate(objects) = port {
         operate(world, q, objects, seen);
     }
 }
@@ -140,11 +140,11 @@ fn run(
 ) -> Run {
     let simulation = algorithm.simulation;
     let mut world = World::new(N, seed, adversary).unwrap();
-    if simulation.ground == Ground::Pushes {
+    if simulation.substrate == Substrate::Pushes {
         world = world.settle(PUSHED);
     }
     world.check((simulation.check)(world.membership()));
-    let below = Below::ideal(simulation.ground, algorithm.detector, UNIT);
+    let below = Environment::ideal(simulation.substrate, algorithm.detector, UNIT);
     let seen: Arc<Mutex<Seen>> = Arc::default();
     for q in world.processes() {
         let (told, done) = (seen.clone(), simulation.done);
@@ -175,14 +175,14 @@ fn run(
                 _ => false,
             };
         }));
-        let site = Site::new(&world, q, &below).telling(Arc::new(audience));
-        let site = match hears {
-            Hears::Everything => site,
-            Hears::Nothing => site.deaf(),
+        let wiring = Wiring::new(&world, q, &below).telling(Arc::new(audience));
+        let wiring = match hears {
+            Hears::Everything => wiring,
+            Hears::Nothing => wiring.deaf(),
         };
-        let door = (simulation.wire)(&site);
-        ask(&world, q, &door, &seen);
-        site.start();
+        let port = (simulation.wire)(&wiring);
+        ask(&world, q, &port, &seen);
+        wiring.start();
     }
     for fault in faults {
         let way = (p(fault.way.0), p(fault.way.1));
@@ -218,8 +218,8 @@ fn ways() -> impl Iterator<Item = (usize, usize)> {
 /// Every single gap, at every step: between two steps, when everything that was just sent is under way.
 fn single(algorithm: &Algorithm) -> impl Iterator<Item = Fault> {
     let steps = 2 * REQUESTS as u32 + 14;
-    let stride = match algorithm.simulation.ground {
-        Ground::Links => 1,
+    let stride = match algorithm.simulation.substrate {
+        Substrate::Links => 1,
         _ => 7,
     };
     ways().flat_map(move |way| {
@@ -279,8 +279,8 @@ fn goes_on(algorithm: &Algorithm, run: &Run) -> bool {
 
 /// How many seeds a row is run with: fewer where a run lasts long.
 fn seeds(algorithm: &Algorithm) -> std::ops::Range<u64> {
-    match algorithm.simulation.ground {
-        Ground::Links => 0..60,
+    match algorithm.simulation.substrate {
+        Substrate::Links => 0..60,
         _ => 0..6,
     }
 }

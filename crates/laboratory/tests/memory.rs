@@ -13,9 +13,9 @@ use quorate_abstractions::{
 use quorate_broadcast::causal_past;
 use quorate_core::{Addr, Host, Observation, Observe, Time};
 use quorate_laboratory::{
-    algorithm::{Algorithm, Ground},
+    algorithm::{Algorithm, Substrate},
     algorithms,
-    site::{Action, Below, Door, Operation, Proposal, Site},
+    wiring::{Action, Environment, Operation, Proposal, RequestPort, Wiring},
 };
 use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use quorate_sim::{Timed, World};
@@ -157,14 +157,14 @@ fn perfect_link(messages: u64) {
         let links = PerfectLinks::new(&world.host(p).at("link"), LinkSettings::default());
         let received = client.clone();
         let up = world.application_with(p, move |Seen, _| received.lock().unwrap().deliver(1));
-        let door: Addr<link::Send<Bytes>> = links
+        let port: Addr<link::SendRequest<Bytes>> = links
             .at("messages")
             .open(up.with(|_: link::Deliver<Bytes>| Seen));
         let edge: Addr<fair_loss::Transmit> = world.fair_loss(p, links.arrivals());
         links.start(edge).unwrap();
         if p == p1 {
             let send = move |number| {
-                door.send(link::Send {
+                port.send(link::SendRequest {
                     to: To::One(p2),
                     message: payload(number),
                 });
@@ -179,17 +179,17 @@ fn perfect_link(messages: u64) {
     assert_bounded(&client);
 }
 
-/// What a process that asks for operation `number` does at this door.
-fn ask(door: &Door, number: u64) {
+/// What a process that asks for operation `number` does at this port.
+fn ask(port: &RequestPort, number: u64) {
     let (instance, value) = (number, payload(number));
-    match door {
-        Door::Broadcast(door) => door.send(value),
-        Door::Propose(door) => door.send(Proposal { instance, value }),
-        Door::Vote(door) => door.send(Propose {
+    match port {
+        RequestPort::Broadcast(port) => port.send(value),
+        RequestPort::Propose(port) => port.send(Proposal { instance, value }),
+        RequestPort::Vote(port) => port.send(Propose {
             instance,
             vote: Vote::Yes,
         }),
-        Door::Operate(objects) => {
+        RequestPort::Operate(objects) => {
             let action = if number.is_multiple_of(2) && objects.readable {
                 Action::Read
             } else {
@@ -201,7 +201,7 @@ fn ask(door: &Door, number: u64) {
                 action,
             });
         }
-        Door::Send { .. } | Door::Nothing => {}
+        RequestPort::Send { .. } | RequestPort::Nothing => {}
     }
 }
 
@@ -211,7 +211,7 @@ fn operate(algorithm: &'static Algorithm, operations: u64) {
     let mut world = World::new(2, 1, adversary)
         .unwrap()
         .maximum_events(u64::MAX);
-    if algorithm.simulation.ground == Ground::Pushes {
+    if algorithm.simulation.substrate == Substrate::Pushes {
         world = world.settle(Duration::from_secs(1));
     }
     let client = client(operations);
@@ -224,12 +224,12 @@ fn operate(algorithm: &'static Algorithm, operations: u64) {
     }
     let p1 = world.processes().next().unwrap();
     let simulation = &algorithm.simulation;
-    let below = Below::ideal(
-        simulation.ground,
+    let below = Environment::ideal(
+        simulation.substrate,
         algorithm.detector,
         Duration::from_millis(5),
     );
-    let mut doors = Vec::new();
+    let mut ports = Vec::new();
     for p in world.processes() {
         let received = client.clone();
         let audience = Arc::new(move |at, observation: &Observation, _: Time| {
@@ -240,14 +240,17 @@ fn operate(algorithm: &'static Algorithm, operations: u64) {
                 received.lock().unwrap().deliver(observation.count);
             }
         });
-        let site = Site::new(&world, p, &below).telling(audience);
-        doors.push((simulation.wire)(&site));
+        let wiring = Wiring::new(&world, p, &below).telling(audience);
+        ports.push((simulation.wire)(&wiring));
     }
-    if matches!(doors[0], Door::Broadcast(_) | Door::Operate(_)) {
-        doors.truncate(1);
+    if matches!(
+        ports[0],
+        RequestPort::Broadcast(_) | RequestPort::Operate(_)
+    ) {
+        ports.truncate(1);
     }
     let cell = client.lock().unwrap().send.clone();
-    let send = move |number| doors.iter().for_each(|door| ask(door, number));
+    let send = move |number| ports.iter().for_each(|port| ask(port, number));
     assert!(cell.set(Box::new(send)).is_ok());
     let first = client.clone();
     world.call(p1, Time::ZERO, move || first.lock().unwrap().deliver(0));
@@ -265,16 +268,16 @@ fn the_causal_past_without_collection_grows_with_the_run() {
     for p in world.processes() {
         let (host, links, seen) = (world.host(p), world.links(p), lengths.clone());
         let below = |up: Addr<reliable::Deliver>| {
-            let door = stack::reliable(&host, &links, up);
-            door.with(move |request: reliable::Broadcast| {
+            let port = stack::reliable(&host, &links, up);
+            port.with(move |request: reliable::Broadcast| {
                 seen.lock().unwrap().push(request.payload.len());
                 request
             })
         };
-        let door = causal_past::spawn(&host.at("causal"), below, world.application(p));
+        let port = causal_past::spawn(&host.at("causal"), below, world.application(p));
         for number in 0..if p.rank() == 1 { 600 } else { 0 } {
             let payload = payload(number);
-            world.request(p, Time::ZERO, &door, causal::Broadcast { payload });
+            world.request(p, Time::ZERO, &port, causal::Broadcast { payload });
         }
     }
     assert!(world.run().completion.complete);

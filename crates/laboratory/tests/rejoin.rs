@@ -12,7 +12,7 @@ use quorate_abstractions::{
 use quorate_broadcast::by_leader;
 use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId, Time, wire};
 use quorate_detectors::{increasing_timeout, lowest_rank};
-use quorate_links::perfect::{Admission, LinkSettings, PerfectLinks};
+use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
 use quorate_sim::{SimHost, Timed, World};
 use std::{
     collections::BTreeSet,
@@ -83,16 +83,16 @@ fn start(host: &SimHost, edge: Addr<Transmit>) -> Start {
     let detection = increasing_timeout::DetectorSettings::default();
     let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
     let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
-    let (log, door) = (Arc::<Mutex<Log>>::default(), Arc::new(OnceLock::new()));
+    let (log, port) = (Arc::<Mutex<Log>>::default(), Arc::new(OnceLock::new()));
     let requests = by_leader::spawn_reconfigurable(
         &host.at("order"),
         by_leader::OrderSettings::default(),
         &links.at("order"),
         &leader,
         links.adopt(),
-        user(log.clone(), door.clone()),
+        user(log.clone(), port.clone()),
     );
-    assert!(door.set(requests.clone()).is_ok());
+    assert!(port.set(requests.clone()).is_ok());
     let alive = Arc::new(AtomicBool::new(false));
     let way = alive.clone();
     let edge = Addr::new(move |transmit| {
@@ -226,11 +226,11 @@ impl Run {
         let (run, longest) = self.check_safety(what);
         for (starts, rank) in run.starts.iter().zip(1..) {
             let live = starts.last().unwrap().log.lock().unwrap();
-            let standing = (live.epoch, live.states);
+            let progress = (live.epoch, live.states);
             assert_eq!(
                 live.payloads.len(),
                 longest.len(),
-                "{what}: p{rank}, {standing:?}"
+                "{what}: p{rank}, {progress:?}"
             );
         }
         let delivered: BTreeSet<_> = longest.into_iter().collect();
@@ -334,7 +334,7 @@ fn of_any_two_logs_one_is_a_prefix_of_the_other_whoever_restarts_when() {
             state % below
         };
         let processes = Membership::of_size(n).unwrap();
-        let forgetful = Admission::RestartSafe.others(&processes);
+        let forgetful = AdmissionRule::RestartSafe.others(&processes);
         let mut last = vec![1000; forgetful];
         let restarts: Vec<Restart> = (0..8)
             .map(|_| {

@@ -59,21 +59,21 @@ fn user(
     world: &World,
     me: ProcessId,
     joins: bool,
-    door: Arc<OnceLock<Addr<Request>>>,
+    port: Arc<OnceLock<Addr<Request>>>,
 ) -> (Addr<Indication>, Told, Arc<Mutex<Store>>) {
     let (told, store) = (Told::default(), Arc::<Mutex<Store>>::default());
     let (log, mine) = (told.clone(), store.clone());
     let up = world.application_with(me, move |indication: Indication, _| {
-        let door = door.get().unwrap();
+        let port = port.get().unwrap();
         let mut mine = mine.lock().unwrap();
         match &indication {
-            Indication::Block => door.send(Request::BlockOk),
+            Indication::Block => port.send(Request::BlockOk),
             Indication::StateWanted { view } => {
                 let (view, state) = (*view, wire::encode_value(&*mine).unwrap());
-                door.send(Request::State { view, state });
+                port.send(Request::State { view, state });
             }
             Indication::State(state) => *mine = wire::decode_value(state).unwrap(),
-            Indication::Excluded { .. } if joins => door.send(Request::Join),
+            Indication::Excluded { .. } if joins => port.send(Request::Join),
             Indication::Deliver(deliver) => {
                 let had = mine.insert(key(deliver.id), deliver.payload.to_vec());
                 assert!(had.is_none(), "{} is delivered twice", deliver.id);
@@ -93,8 +93,8 @@ fn order(
     up: Addr<Ordered>,
 ) -> Addr<Propose> {
     use reconfigurable::{Indication, Request};
-    let door: Arc<OnceLock<Addr<Request>>> = Arc::default();
-    let answers = door.clone();
+    let port: Arc<OnceLock<Addr<Request>>> = Arc::default();
+    let answers = port.clone();
     let state = Mutex::new((Agreed::first(host.processes()), BytesMut::new()));
     let user = Addr::new(move |indication| {
         let mut state = state.lock().unwrap();
@@ -129,7 +129,7 @@ fn order(
         links.adopt(),
         user,
     );
-    assert!(door.set(requests.clone()).is_ok());
+    assert!(port.set(requests.clone()).is_ok());
     requests.with(|proposal: Propose| {
         let payload = put_proposal(&proposal);
         Request::Broadcast(total_order::Broadcast { payload })
@@ -151,8 +151,8 @@ fn wire_up(world: &World, me: ProcessId, joins: bool) -> Start {
         &links.status(),
     );
     let leader = lowest_rank::spawn_by_reach(&host.at("leader"), &detector.reach);
-    let door = Arc::new(OnceLock::new());
-    let (up, told, store) = user(world, me, joins, door.clone());
+    let port = Arc::new(OnceLock::new());
+    let (up, told, store) = user(world, me, joins, port.clone());
     let requests = primary::spawn_rejoining(
         &host.at("views"),
         links.at("order").at("views").lane(),
@@ -161,7 +161,7 @@ fn wire_up(world: &World, me: ProcessId, joins: bool) -> Start {
         &detector.suspicions,
         up,
     );
-    assert!(door.set(requests.clone()).is_ok());
+    assert!(port.set(requests.clone()).is_ok());
     links.start(world.fair_loss(me, links.arrivals())).unwrap();
     Start {
         requests,

@@ -8,7 +8,7 @@ use quorate_abstractions::{
 use quorate_broadcast::by_consensus;
 use quorate_core::{Addr, Host, Incarnation, ProcessId, ProcessSet, Time};
 use quorate_detectors::increasing_timeout;
-use quorate_links::perfect::{Admission, LinkSettings, PerfectLinks};
+use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
 use quorate_sim::{SimHost, Timed, World, properties};
 use quorate_stacks::stack;
 use std::{
@@ -38,7 +38,12 @@ struct Start {
 }
 
 /// The whole stack of one start of a process, on an edge that is shared with its other starts.
-fn start(host: &SimHost, admission: Admission, edge: Addr<Transmit>, up: Addr<Deliver>) -> Start {
+fn start(
+    host: &SimHost,
+    admission: AdmissionRule,
+    edge: Addr<Transmit>,
+    up: Addr<Deliver>,
+) -> Start {
     let settings = LinkSettings {
         admission,
         ..LinkSettings::default()
@@ -69,7 +74,7 @@ fn starts(
     world: &mut World,
     me: ProcessId,
     incarnations: &[u64],
-    admission: Admission,
+    admission: AdmissionRule,
 ) -> Vec<Start> {
     let arrivals: Arc<OnceLock<Vec<Arrivals>>> = Arc::default();
     let ways = arrivals.clone();
@@ -97,7 +102,7 @@ fn starts(
 
 /// p1 and the others of `first` order a message while the rest is away. Then p1 restarts, those others
 /// freeze, and the rest comes: can p1's second start and the rest order another message?
-fn restart_while_forming(n: usize, first: usize, admission: Admission) -> World {
+fn restart_while_forming(n: usize, first: usize, admission: AdmissionRule) -> World {
     let timed = Timed::uniform(Duration::from_millis(1), Duration::from_millis(5));
     let mut world = World::new(n, 1, timed)
         .unwrap()
@@ -109,10 +114,10 @@ fn restart_while_forming(n: usize, first: usize, admission: Admission) -> World 
     for me in ps {
         let incarnations: &[u64] = if me == p(1) { &[1, 101] } else { &[1] };
         let starts = starts(&mut world, me, incarnations, admission);
-        let doors: Vec<_> = starts.iter().map(|start| start.broadcast.clone()).collect();
+        let ports: Vec<_> = starts.iter().map(|start| start.broadcast.clone()).collect();
         if me == p(1) {
-            world.request(me, seconds(1), &doors[0], text("of the first start"));
-            world.request(me, seconds(5), &doors[1], text("of the second start"));
+            world.request(me, seconds(1), &ports[0], text("of the first start"));
+            world.request(me, seconds(5), &ports[1], text("of the second start"));
             world.call(me, seconds(3), move || {
                 starts[0].alive.store(false, Relaxed);
                 starts[1].alive.store(true, Relaxed);
@@ -123,7 +128,7 @@ fn restart_while_forming(n: usize, first: usize, admission: Admission) -> World 
             } else {
                 seconds(5)
             };
-            world.request(me, at, &doors[0], text("of another"));
+            world.request(me, at, &ports[0], text("of another"));
         }
     }
     let rest: ProcessSet = world.processes().filter(|p| p.rank() > first).collect();
@@ -139,7 +144,7 @@ fn restart_while_forming(n: usize, first: usize, admission: Admission) -> World 
 #[test]
 fn tob5_is_lost_where_a_majority_alone_admits() {
     for n in [3, 5] {
-        let report = restart_while_forming(n, n / 2 + 1, Admission::CrashStop).run();
+        let report = restart_while_forming(n, n / 2 + 1, AdmissionRule::CrashStop).run();
         let violation = report.violation().expect("two orders");
         assert_eq!(violation.tag, "TOB5");
         assert!(
@@ -153,12 +158,12 @@ fn tob5_is_lost_where_a_majority_alone_admits() {
 fn tob5_holds_when_a_replica_restarts_while_the_cluster_forms() {
     for n in [3, 5] {
         for first in n / 2 + 1..n {
-            let mut world = restart_while_forming(n, first, Admission::RestartSafe);
+            let mut world = restart_while_forming(n, first, AdmissionRule::RestartSafe);
             let report = world.run();
             report.assert_all_hold();
             // Those who froze and those who came late go on together; of p1 there is what its first
             // start had ordered, if so few could form a cluster, and nothing of the second.
-            let formed = first > Admission::RestartSafe.others(world.membership());
+            let formed = first > AdmissionRule::RestartSafe.others(world.membership());
             for rank in 2..=n {
                 let delivered = world.tally(p(rank), "total-order", "Deliver").unwrap();
                 let expected = n as u64 - 1 + u64::from(formed);

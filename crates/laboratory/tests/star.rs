@@ -67,19 +67,21 @@ impl Links for Counting {
         self.links.status()
     }
 
-    fn open<M: Wire>(&self, up: Addr<link::Deliver<M>>) -> Addr<link::Send<M>> {
+    fn open<M: Wire>(&self, up: Addr<link::Deliver<M>>) -> Addr<link::SendRequest<M>> {
         let (below, tally) = (self.links.open(up), self.tally.clone());
-        Addr::new(move |link::Send { to, message }: link::Send<M>| {
-            let bytes = wire::encode(&message);
-            if let Ok(Message::Ballots {
-                message: ballots::Message::Prepare { .. },
-                ..
-            }) = Message::decode(bytes)
-            {
-                tally.lock().unwrap().campaigns += 1;
-            }
-            below.send(link::Send { to, message });
-        })
+        Addr::new(
+            move |link::SendRequest { to, message }: link::SendRequest<M>| {
+                let bytes = wire::encode(&message);
+                if let Ok(Message::Ballots {
+                    message: ballots::Message::Prepare { .. },
+                    ..
+                }) = Message::decode(bytes)
+                {
+                    tally.lock().unwrap().campaigns += 1;
+                }
+                below.send(link::SendRequest { to, message });
+            },
+        )
     }
 }
 
@@ -94,8 +96,8 @@ fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
         let settings = increasing_timeout::DetectorSettings::default();
         let detector = increasing_timeout::spawn(&host.at("detector"), settings, heartbeat);
         let leader = trusting(&host.at("leader"), &detector);
-        let door = Arc::<OnceLock<Addr<Broadcast>>>::default();
-        let (again, counted) = (door.clone(), tally.clone());
+        let port = Arc::<OnceLock<Addr<Broadcast>>>::default();
+        let (again, counted) = (port.clone(), tally.clone());
         let up = world.application_with(q, move |deliver: Deliver, _| {
             if deliver.origin.process != q || q != hub {
                 return;
@@ -117,7 +119,7 @@ fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
             &leader,
             up,
         );
-        assert!(door.set(requests.clone()).is_ok());
+        assert!(port.set(requests.clone()).is_ok());
         let payload = Bytes::from_static(b"first");
         world.request(q, Time::ZERO, &requests, Broadcast { payload });
         if q != hub {

@@ -34,7 +34,9 @@ use quorate_registers::{
     segments::Vector,
     snapshot_by_quorum_access,
 };
-use quorate_sim::{Adversary, Copy, Crash, Diagram, Report, Svg, Trace, UNIT, World, properties};
+use quorate_sim::{
+    Adversary, Crash, Diagram, Report, Svg, Trace, Transmission, UNIT, World, properties,
+};
 use std::time::Duration;
 
 /// How many processes there are: a … d.
@@ -173,7 +175,7 @@ impl Events {
 struct Delays(u32);
 
 impl Adversary for Delays {
-    fn latency(&mut self, copy: Copy, _: &mut Random) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Random) -> Duration {
         if copy.from.rank() != 1 || self.0 == 0 {
             return UNIT;
         }
@@ -233,11 +235,11 @@ pub fn run(families: Families, events: Events) -> Result<Shown, BadMembership> {
         ),
     ];
     for q in processes.iter() {
-        let door = wire(&world, q, families.quorums());
+        let port = wire(&world, q, families.quorums());
         for (who, at, value, happens) in proposals {
             if happens && who.contains(q) {
                 let operation = 1;
-                world.request(q, at, &door, Propose { operation, value });
+                world.request(q, at, &port, Propose { operation, value });
             }
         }
     }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{Indication, Transmit},
-    link::{Deliver, Links, Send, To},
+    link::{Deliver, Links, SendRequest, To},
 };
 use quorate_core::{
     Addr, Algorithm, Counters, Host, Incarnation, Mailbox, Membership, Name, Observe, ProcessId,
@@ -102,14 +102,14 @@ impl Host for BenchHost {
     fn at(&self, _: &str) -> Self {
         self.clone()
     }
-    fn mailbox<E: Observe + std::marker::Send + 'static>(&self) -> Mailbox<E> {
+    fn mailbox<E: Observe + Send + 'static>(&self) -> Mailbox<E> {
         Mailbox::new(0, Arc::new(Nobody))
     }
     fn start<A: Algorithm>(
         &self,
         mailbox: Mailbox<A::Event>,
         algorithm: A,
-        route: impl FnMut(A::Effect) + std::marker::Send + 'static,
+        route: impl FnMut(A::Effect) + Send + 'static,
     ) {
         let (name, counters) = (self.path.clone(), self.counters.clone());
         let actor = join(name, 1, counters, mailbox, algorithm, route);
@@ -119,7 +119,7 @@ impl Host for BenchHost {
 
 struct End {
     actor: Box<dyn Actor>,
-    lane: Addr<Send<Bytes>>,
+    lane: Addr<SendRequest<Bytes>>,
     arrivals: Addr<Indication>,
     sent: Arc<Mutex<Vec<Transmit>>>,
     delivered: Arc<AtomicU64>,
@@ -206,7 +206,7 @@ impl Pair {
         let before = self.ends[1].delivered.load(Relaxed);
         for _ in 0..BATCH {
             let message = message.clone();
-            self.ends[0].lane.send(Send { to, message });
+            self.ends[0].lane.send(SendRequest { to, message });
         }
         self.exchange();
         assert_eq!(self.ends[1].delivered.load(Relaxed) - before, BATCH);

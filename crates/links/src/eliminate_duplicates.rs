@@ -43,11 +43,11 @@
 //! # Example
 //! ```
 //! use bytes::Bytes;
-//! use quorate_abstractions::{fair_loss, link::{Deliver, Send}};
+//! use quorate_abstractions::{fair_loss, link::{Deliver, SendRequest}};
 //! use quorate_core::{Addr, Host, Layer};
 //! use quorate_links::{eliminate_duplicates, stubborn::{self, Pauses}};
 //!
-//! fn wire<E>(host: &impl Host, edge: E, up: Addr<Deliver<Bytes>>) -> Addr<Send<Bytes>>
+//! fn wire<E>(host: &impl Host, edge: E, up: Addr<Deliver<Bytes>>) -> Addr<SendRequest<Bytes>>
 //! where
 //!     E: Layer<fair_loss::Port>,
 //! {
@@ -59,7 +59,7 @@ use crate::stubborn::{self, Request};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     Subscribe,
-    link::{Deliver, Send, To},
+    link::{Deliver, SendRequest, To},
     perfect::Crash,
 };
 use quorate_core::{
@@ -143,7 +143,7 @@ impl Peer {
 /// All that the algorithm reacts to.
 pub enum Event {
     /// From above.
-    Send(Send<Bytes>),
+    Send(SendRequest<Bytes>),
     /// From the stubborn link.
     Arrive(stubborn::Deliver),
     /// From P.
@@ -194,7 +194,7 @@ impl EliminateDuplicates {
     }
 
     /// Numbers the message for each receiver. What one sends to oneself has arrived.
-    fn upon_send(&mut self, Send { to, message }: &Send<Bytes>, ctx: &mut Ctx<Self>) {
+    fn upon_send(&mut self, SendRequest { to, message }: &SendRequest<Bytes>, ctx: &mut Ctx<Self>) {
         let receivers = match to {
             To::One(p) => [*p].into_iter().collect(),
             To::Some(set) => *set,
@@ -286,7 +286,7 @@ pub fn spawn(
     stubborn: impl Layer<stubborn::Port>,
     detector: Option<&Subscribe<Crash>>,
     up: Addr<Deliver<Bytes>>,
-) -> Addr<Send<Bytes>> {
+) -> Addr<SendRequest<Bytes>> {
     let host = host.at("eliminate-duplicates");
     let link = EliminateDuplicates::new(host.me(), *host.processes());
     spawn_as(&host, link, stubborn, detector, up)
@@ -298,7 +298,7 @@ fn spawn_as<A: Algorithm<Event = Event, Effect = Effect>>(
     stubborn: impl Layer<stubborn::Port>,
     detector: Option<&Subscribe<Crash>>,
     up: Addr<Deliver<Bytes>>,
-) -> Addr<Send<Bytes>> {
+) -> Addr<SendRequest<Bytes>> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Send);
     let stubborn = stubborn.attach(mailbox.addr().with(Event::Arrive));
@@ -334,7 +334,7 @@ fn route(effect: Effect, stubborn: &Addr<Request>, up: &Addr<Deliver<Bytes>>) {
 impl Observe for Event {
     fn observe(&self) -> Observation {
         match self {
-            Event::Send(Send { to, message }) => {
+            Event::Send(SendRequest { to, message }) => {
                 let send = Observation::request("Send").digest(digest(message));
                 match to {
                     To::One(p) => send.peer(*p),

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::Indication,
     heartbeat::{Beat, Heard},
-    link::{Deliver, Links, Send, Status, To},
+    link::{Deliver, Links, SendRequest, Status, To},
 };
 use quorate_core::{Addr, Observation, Observe, ProcessId, Time};
-use quorate_links::perfect::{Admission, LinkSettings, PerfectLinks};
+use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
 use quorate_sim::{
     Adversary, Crash, Random, Report, SimHost, Timed, World,
     properties::{Channel, fair_loss, first_in_first_out, perfect_links},
@@ -57,7 +57,7 @@ fn world_over(
         .settle(Duration::from_secs(6));
     for me in world.processes() {
         let settings = LinkSettings {
-            admission: Admission::CrashStop,
+            admission: AdmissionRule::CrashStop,
             stream,
             ..LinkSettings::default()
         };
@@ -76,13 +76,13 @@ fn world_over(
                 // Some take several datagrams.
                 text.extend(std::iter::repeat_n('x', (number as usize % 5) * 1000));
                 let message = Bytes::from(text);
-                let send = Send {
+                let send = SendRequest {
                     to: To::One(to),
                     message,
                 };
                 let at = ms(u64::from(number) * 7 % 100);
                 world.request(me, at, &lane, send);
-                let send = Send {
+                let send = SendRequest {
                     to: To::One(to),
                     message: Bytes::from(format!("{me} to {to}: {number}")),
                 };
@@ -209,7 +209,7 @@ fn a_fair_loss_lane_works_in_one_direction_for_ever() {
             }
             if me == p(1) {
                 for number in 0..10 * SECONDS {
-                    let send = Send {
+                    let send = SendRequest {
                         to: To::One(p(2)),
                         message: Bytes::from(vec![7; 1000]),
                     };

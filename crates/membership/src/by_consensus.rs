@@ -322,7 +322,7 @@ impl ByConsensus {
 
 fn tell_again(to: ProcessId, message: Message, ctx: &mut Ctx<ByConsensus>) {
     let to = link::To::One(to);
-    ctx.trigger(Effect::Link(link::Send { to, message }));
+    ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
 fn tell(message: Message, ctx: &mut Ctx<ByConsensus>) {

@@ -57,7 +57,7 @@ use quorate_abstractions::{
     best_effort,
     group_membership::View,
     link,
-    terminating::{self, Outcome},
+    terminating::{self, Content},
     view_synchrony::{self, Deliver, Indication, Request},
 };
 use quorate_core::{Algorithm, Ctx, Host, ProcessId, ProcessSet, ports};
@@ -259,11 +259,11 @@ impl ByTerminating {
             return ctx.count("impossible flush");
         };
         match outcome {
-            Outcome::SenderFaulty => _ = self.faulty.insert(source, view),
-            Outcome::Message(_) if view < self.view.id || view > self.view.id + 1 => {
+            Content::SenderFaulty => _ = self.faulty.insert(source, view),
+            Content::Message(_) if view < self.view.id || view > self.view.id + 1 => {
                 return ctx.count("flush of another view");
             }
-            Outcome::Message(payload) => self.upon_flush(view, source, payload, ctx),
+            Content::Message(payload) => self.upon_flush(view, source, payload, ctx),
         }
         self.upon_all_flushed(ctx);
     }
@@ -334,7 +334,7 @@ impl ByTerminating {
 
 fn tell_again(to: ProcessId, message: Message, ctx: &mut Ctx<ByTerminating>) {
     let to = link::To::One(to);
-    ctx.trigger(Effect::Link(link::Send { to, message }));
+    ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
 fn tell(message: Message, ctx: &mut Ctx<ByTerminating>) {

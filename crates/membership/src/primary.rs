@@ -93,7 +93,7 @@ use std::collections::BTreeMap;
 
 /// What this process is to the present view.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Standing {
+enum Role {
     /// It does not know yet whether this is the first start of its process, and so a member.
     Waiting {
         /// Whether another start came before, so that it waits for what the others have agreed on.
@@ -123,7 +123,7 @@ pub struct Primary {
     start: Incarnation,
     /// The latest view that this process knows of.
     agreed: Agreed,
-    standing: Standing,
+    role: Role,
     suspected: ProcessSet,
     /// The latest start of a process that was started again.
     latest: BTreeMap<ProcessId, Incarnation>,
@@ -187,7 +187,7 @@ impl Primary {
             me,
             start: host.incarnation(),
             agreed: Agreed::first(host.processes()),
-            standing: Standing::Open,
+            role: Role::Open,
             suspected: ProcessSet::EMPTY,
             latest: BTreeMap::new(),
             outgoing: Outgoing::new(host),
@@ -206,7 +206,7 @@ impl Primary {
     /// is the first start.
     pub fn rejoining(host: &impl Host) -> Self {
         Primary {
-            standing: Standing::Waiting { came_later: false },
+            role: Role::Waiting { came_later: false },
             ..Primary::new(host)
         }
     }
@@ -241,10 +241,10 @@ impl Primary {
 
     /// The user broadcasts nothing more: say what was delivered in the view, and deliver no more.
     fn upon_block_ok(&mut self, ctx: &mut Ctx<Self>) {
-        if self.standing != Standing::Asked {
+        if self.role != Role::Asked {
             return ctx.count("unasked BlockOk");
         }
-        self.standing = Standing::Blocked;
+        self.role = Role::Blocked;
         self.flush(ctx);
         self.upon_someone_to_sponsor(ctx);
     }
@@ -271,7 +271,7 @@ impl Primary {
             Message::Outside { view } => self.upon_absent(from, view, ctx),
             Message::Declines { view } => self.upon_declined(from, view, ctx),
             Message::Transfer { view, counts, all }
-                if self.standing == Standing::Joining
+                if self.role == Role::Joining
                     && view == self.agreed.view.id
                     && self.agreed.view.members.contains(from) =>
             {
@@ -381,17 +381,17 @@ impl Primary {
         if self.is_member() && self.agreed.view.members.contains(peer) {
             self.start_flush(ctx);
         }
-        match self.standing {
-            Standing::Blocked | Standing::Proposed | Standing::Copy(_) => {
+        match self.role {
+            Role::Blocked | Role::Proposed | Role::Copy(_) => {
                 let flush = self.flushing();
                 send(ProcessSet::from_iter([peer]), flush, ctx);
             }
-            Standing::Joining if self.agreed.view.members.contains(peer) => {
+            Role::Joining if self.agreed.view.members.contains(peer) => {
                 let view = self.agreed.view.id;
                 send(ProcessSet::from_iter([peer]), Message::Join { view }, ctx);
             }
-            Standing::Outside => self.say_outside(ProcessSet::from_iter([peer]), ctx),
-            Standing::Open | Standing::Asked | Standing::Joining | Standing::Waiting { .. } => {}
+            Role::Outside => self.say_outside(ProcessSet::from_iter([peer]), ctx),
+            Role::Open | Role::Asked | Role::Joining | Role::Waiting { .. } => {}
         }
         self.say_declined(ProcessSet::from_iter([peer]), ctx);
         self.upon_transfer_lost(peer, ctx);
@@ -412,8 +412,8 @@ impl Primary {
     }
 
     fn start_flush(&mut self, ctx: &mut Ctx<Self>) {
-        if self.standing == Standing::Open {
-            self.standing = Standing::Asked;
+        if self.role == Role::Open {
+            self.role = Role::Asked;
             ctx.trigger(Effect::Indicate(Indication::Block));
         }
     }
@@ -430,14 +430,14 @@ impl Primary {
             (is_in && !self.suspected.contains(*p)).then_some(*p)
         };
         let members: ProcessSet = self.flushed.iter().filter_map(counts).collect();
-        if self.standing != Standing::Blocked
+        if self.role != Role::Blocked
             || staying.iter().next() != Some(self.me)
             || !awaited.is_subset(members)
             || members.len() < self.processes.majority()
         {
             return;
         }
-        self.standing = Standing::Proposed;
+        self.role = Role::Proposed;
         let flushes = || {
             let flushes = self.flushed.iter();
             flushes.filter(|(p, _)| members.contains(**p))
@@ -479,11 +479,9 @@ impl Primary {
     /// The next view: this process installs it, or is told that it is outside, or tries again.
     fn upon_next_view(&mut self, decided: Decision, ctx: &mut Ctx<Self>) {
         let newcomers = decided.newcomers();
-        let is_in = match &self.standing {
-            Standing::Blocked | Standing::Proposed => {
-                decided.members.without(newcomers).contains(self.me)
-            }
-            Standing::Copy(state) if decided.lets_in(self.me, self.start) => {
+        let is_in = match &self.role {
+            Role::Blocked | Role::Proposed => decided.members.without(newcomers).contains(self.me),
+            Role::Copy(state) if decided.lets_in(self.me, self.start) => {
                 ctx.trigger(Effect::Indicate(Indication::State(state.clone())));
                 true
             }
@@ -527,7 +525,7 @@ impl Primary {
     /// What was requested meanwhile comes first in the view, then what members that were ahead have
     /// sent; suspicions that came meanwhile end it.
     fn upon_installed(&mut self, newcomers: ProcessSet, ctx: &mut Ctx<Self>) {
-        self.standing = Standing::Open;
+        self.role = Role::Open;
         self.indicate_view(newcomers, ctx);
         self.upon_room(ctx);
         let early: Vec<_> = self.early.take().collect();
@@ -542,21 +540,18 @@ impl Primary {
     }
 
     fn is_member(&self) -> bool {
-        match self.standing {
-            Standing::Open | Standing::Asked | Standing::Blocked | Standing::Proposed => true,
-            Standing::Waiting { .. }
-            | Standing::Outside
-            | Standing::Joining
-            | Standing::Copy(_) => false,
+        match self.role {
+            Role::Open | Role::Asked | Role::Blocked | Role::Proposed => true,
+            Role::Waiting { .. } | Role::Outside | Role::Joining | Role::Copy(_) => false,
         }
     }
 
     fn is_waiting(&self) -> bool {
-        matches!(self.standing, Standing::Waiting { .. })
+        matches!(self.role, Role::Waiting { .. })
     }
 
     fn is_delivering(&self) -> bool {
-        matches!(self.standing, Standing::Open | Standing::Asked)
+        matches!(self.role, Role::Open | Role::Asked)
     }
 
     fn tell_others(&self, message: messages::Message, ctx: &mut Ctx<Self>) {
@@ -607,7 +602,7 @@ fn most<'a>(all: impl Iterator<Item = &'a messages::Counts>) -> messages::Counts
 
 fn send(to: ProcessSet, message: Message, ctx: &mut Ctx<Primary>) {
     let to = To::Some(to);
-    ctx.trigger(Effect::Link(link::Send { to, message }));
+    ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
 /// Starts primary views over perfect links, uniform consensus and ◇P, where nobody starts twice.

@@ -2,7 +2,7 @@
 use bytes::Bytes;
 use quorate_abstractions::view_synchrony::{Indication, Request};
 use quorate_core::{Addr, ProcessId, Random, Time};
-use quorate_sim::{Adversary, Copy, UNIT, World};
+use quorate_sim::{Adversary, Transmission, UNIT, World};
 use std::{
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
@@ -25,7 +25,7 @@ pub(crate) fn step(steps: u32) -> Time {
 pub(crate) struct Latencies(pub(crate) &'static [(usize, usize, u32)]);
 
 impl Adversary for Latencies {
-    fn latency(&mut self, copy: Copy, _: &mut Random) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Random) -> Duration {
         let mut slow = self.0.iter();
         let named = slow.find(|(from, to, _)| p(*from) == copy.from && p(*to) == copy.to);
         UNIT * named.map_or(1, |(_, _, steps)| *steps)
@@ -41,7 +41,7 @@ pub(crate) struct SlowCopy(
 );
 
 impl Adversary for SlowCopy {
-    fn latency(&mut self, copy: Copy, _: &mut Random) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Random) -> Duration {
         let SlowCopy(from, to, left, steps) = self;
         if p(*from) != copy.from || p(*to) != copy.to || *left == 0 {
             return UNIT;
@@ -51,7 +51,7 @@ impl Adversary for SlowCopy {
     }
 }
 
-/// The door of a module whose user reacts to it.
+/// The port of a module whose user reacts to it.
 pub(crate) type Back = Arc<OnceLock<Addr<Request>>>;
 
 /// All that a user was told, in order.
@@ -60,10 +60,10 @@ pub(crate) type Log = Arc<Mutex<Vec<Indication>>>;
 /// A user that answers `Block` at once, and keeps what it is told.
 pub(crate) fn user(world: &World, q: ProcessId) -> (Addr<Indication>, Back, Log) {
     let (back, log) = (Back::default(), Log::default());
-    let (door, told) = (back.clone(), log.clone());
+    let (port, told) = (back.clone(), log.clone());
     let up = world.application_with(q, move |indication: Indication, _| {
         if indication == Indication::Block {
-            door.get().unwrap().send(Request::BlockOk);
+            port.get().unwrap().send(Request::BlockOk);
         }
         told.lock().unwrap().push(indication);
     });

@@ -39,7 +39,7 @@ fn text(value: &Value) -> String {
 
 fn table(answer: &Value) -> String {
     let mut table = format!(
-        "{:<5} {:<21} {:<17} {:>11}  standing\n",
+        "{:<5} {:<21} {:<17} {:>11}  role\n",
         "seat", "address", "incarnation", "held before"
     );
     for member in answer["members"].as_array().into_iter().flatten() {
@@ -55,7 +55,7 @@ fn table(answer: &Value) -> String {
             text(&member["address"]),
             text(&member["incarnation"]),
             text(&member["held_before"]),
-            text(&member["standing"]),
+            text(&member["role"]),
         );
     }
     table

@@ -1,6 +1,6 @@
 //! `quorate node`: one replica of the key-value store.
 mod admin;
-pub mod doors;
+pub mod listeners;
 mod modules;
 mod outcomes;
 pub mod registers;
@@ -9,8 +9,8 @@ pub mod unwritten;
 mod view;
 
 use crate::{
-    settings::{NodeSettings, Consistency, Source},
     logging, resp,
+    settings::{Consistency, NodeSettings, Source},
 };
 use admin::{Admin, Agreements, Memory};
 use anyhow::{Context, Result, anyhow};
@@ -19,7 +19,7 @@ use modules::Modules;
 use quorate_core::Incarnation;
 use quorate_runtime::{
     Error,
-    node::{self, Snapshot},
+    node::{self, NodeStatus},
 };
 use quorate_services::kv::MAXIMUM_BYTES;
 use quorate_stacks::quorum_system::STORE;
@@ -62,8 +62,8 @@ pub fn run(node: Node) -> Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let served = runtime.block_on(async {
-        let doors = open(&settings, node.stop_at_end_of_input).await?;
-        serve(settings, doors).await
+        let listeners = open(&settings, node.stop_at_end_of_input).await?;
+        serve(settings, listeners).await
     });
     // A name may still be being looked up, for as long as the operating system likes.
     runtime.shutdown_background();
@@ -80,33 +80,33 @@ pub enum Store {
 }
 
 /// What must be there before the protocol starts.
-struct Doors {
+struct Listeners {
     stop: CancellationToken,
     clients: TcpListener,
     http: TcpListener,
 }
 
-/// Opens the doors.
-async fn open(settings: &NodeSettings, stop_at_end_of_input: bool) -> Result<Doors> {
+/// Opens the listeners.
+async fn open(settings: &NodeSettings, stop_at_end_of_input: bool) -> Result<Listeners> {
     let stop = stop_signal()?;
     if stop_at_end_of_input {
         watch_input(stop.clone());
     }
     let clients = listen(settings.client, "clients (`client`)").await?;
     let http = listen(settings.admin, "HTTP (`admin`)").await?;
-    Ok(Doors {
+    Ok(Listeners {
         stop,
         clients,
         http,
     })
 }
 
-async fn serve(settings: NodeSettings, doors: Doors) -> Result<ExitCode> {
-    let Doors {
+async fn serve(settings: NodeSettings, listeners: Listeners) -> Result<ExitCode> {
+    let Listeners {
         stop,
         clients,
         http,
-    } = doors;
+    } = listeners;
     let (builder, modules) = modules::declare(&settings)?;
     let node = builder.start().await.context("cannot start the node")?;
     let view = View::of(&node, settings.membership, settings.deadline);
@@ -155,7 +155,7 @@ async fn serve(settings: NodeSettings, doors: Doors) -> Result<ExitCode> {
     tokio::spawn(admin::serve(http, admin::router(admin)));
     let clients = tokio::spawn(resp::serve(
         clients,
-        doors::room_for_clients(settings.connections, settings.membership.n()),
+        listeners::room_for_clients(settings.connections, settings.membership.n()),
         session,
         stop.clone(),
     ));
@@ -182,9 +182,10 @@ async fn serve(settings: NodeSettings, doors: Doors) -> Result<ExitCode> {
 }
 
 /// Waits until this process, which took part, may not any more: another start of it has its seat.
-async fn displaced(mut status: watch::Receiver<Snapshot>) {
-    let displaced =
-        |now: &Snapshot| now.took_part && matches!(now.standing, node::Standing::Excluded { .. });
+async fn displaced(mut status: watch::Receiver<NodeStatus>) {
+    let displaced = |now: &NodeStatus| {
+        now.took_part && matches!(now.admission, node::Admission::Excluded { .. })
+    };
     if status.wait_for(displaced).await.is_err() {
         // The node has stopped.
         std::future::pending::<()>().await;
@@ -192,11 +193,7 @@ async fn displaced(mut status: watch::Receiver<Snapshot>) {
 }
 
 /// What clients and operators are served by.
-fn serving(
-    settings: &NodeSettings,
-    modules: Modules,
-    view: &View,
-) -> (Store, Memory, Agreements) {
+fn serving(settings: &NodeSettings, modules: Modules, view: &View) -> (Store, Memory, Agreements) {
     let longest = if settings.registers.carry_the_store() {
         STORE
     } else {
@@ -241,10 +238,10 @@ async fn why(node: &quorate_runtime::Node) -> anyhow::Error {
 fn watch_outcomes(store: &Store, view: &View) {
     let (store, view) = (store.clone(), view.clone());
     tokio::spawn(async move {
-        let standing = view.standing();
+        let role = view.role();
         match &store {
-            Store::Ordered(replica) => view.outcomes().watch(replica, standing).await,
-            Store::Registers(registers) => view.outcomes().watch(registers, standing).await,
+            Store::Ordered(replica) => view.outcomes().watch(replica, role).await,
+            Store::Registers(registers) => view.outcomes().watch(registers, role).await,
         }
     });
 }
@@ -294,8 +291,8 @@ fn announce(
         settings.me.rank()
     );
     // What the quorums of a file survive, the file says.
-    let by_file = settings.consistency == Consistency::Register
-        && settings.registers.carry_the_store();
+    let by_file =
+        settings.consistency == Consistency::Register && settings.registers.carry_the_store();
     if n > 1 && n.is_multiple_of(2) && !by_file {
         let fewer = match n - 1 {
             1 => "1 process does".to_owned(),
@@ -336,17 +333,17 @@ mod tests {
     #[tokio::test]
     async fn only_who_took_part_can_be_displaced() {
         let p1 = quorate_core::ProcessId::from_rank(1).unwrap();
-        let now = watch::Sender::new(Snapshot::new(p1, Incarnation(1), &[], 1));
+        let now = watch::Sender::new(NodeStatus::new(p1, Incarnation(1), &[], 1));
         let mut displaced = Box::pin(displaced(now.subscribe()));
-        let excluded = || node::Standing::Excluded {
+        let excluded = || node::Admission::Excluded {
             by: p1,
             reason: "another start".to_owned(),
         };
-        now.send_modify(|now| now.standing = excluded());
+        now.send_modify(|now| now.admission = excluded());
         assert!(displaced.as_mut().now_or_never().is_none());
-        now.send_modify(|now| (now.standing, now.took_part) = (node::Standing::Unreadable, true));
+        now.send_modify(|now| (now.admission, now.took_part) = (node::Admission::Unreadable, true));
         assert!(displaced.as_mut().now_or_never().is_none());
-        now.send_modify(|now| now.standing = excluded());
+        now.send_modify(|now| now.admission = excluded());
         assert!(displaced.now_or_never().is_some());
     }
 }

@@ -12,7 +12,7 @@ mod table;
 
 pub use connection::{STALL, Session};
 
-use crate::node::doors::{Door, REFUSED};
+use crate::node::listeners::{Listener, REFUSED};
 use client::Clients;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -39,14 +39,14 @@ pub async fn serve<I>(
 ) where
     I: Fn() -> String + Clone + Send + Sync + 'static,
 {
-    let mut door = Door::new(listener, "a client");
+    let mut listener = Listener::new(listener, "a client");
     let room = Arc::new(Semaphore::new(connections));
     let refused = Arc::new(Semaphore::new(REFUSED));
     let (known, clients) = (Clients::default(), TaskTracker::new());
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = door.accept() => accepted,
+            accepted = listener.accept() => accepted,
         };
         let Ok(permit) = room.clone().try_acquire_owned() else {
             // What is written first finds room in the socket's buffer.

@@ -6,7 +6,7 @@ use clap::Args;
 use pictures::{Caption, Pictures};
 use quorate_core::{ProcessId, Time, message::fold};
 use quorate_laboratory::scenario::{
-    Cut, GivenGap, Layers, Moment, OnQuorums, Outcome, Scenario, Subject,
+    Cut, GivenGap, Layers, Moment, OnQuorums, Scenario, SeedResult, Subject,
 };
 use quorate_sim::{Verdict, Violation};
 use std::{
@@ -210,7 +210,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, seed: u64, outcome: &Outcome) {
+    fn add(&mut self, seed: u64, outcome: &SeedResult) {
         let report = &outcome.report;
         for (place, (tag, verdict)) in report.verdicts.iter().enumerate() {
             if self.verdicts.len() <= place {

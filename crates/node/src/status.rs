@@ -69,7 +69,7 @@ fn line(status: &Value) -> String {
     let mut line = format!(
         "p{} {:<8} leader p{} ",
         text("process"),
-        text("standing"),
+        text("role"),
         text("leader")
     );
     let _ = if status["consistency"] == "register" {

@@ -57,7 +57,7 @@ fn a_minority_may_die_and_without_a_majority_nobody_lies() {
     answers(&nodes[0], "GET k", "x");
     let status = nodes[0].status();
     assert_eq!(
-        (&status["standing"], &status["epoch"]),
+        (&status["role"], &status["epoch"]),
         (&"voter".into(), &1.into()),
         "{status}"
     );
@@ -118,7 +118,7 @@ fn by_consensus_who_comes_back_stays_out() {
         answer.starts_with("-NOTVOTER ").then_some(())
     });
     let status = nodes[0].status();
-    assert_eq!(status["standing"], "excluded", "{status}");
+    assert_eq!(status["role"], "excluded", "{status}");
     let (code, reason) = nodes[0].http("GET", "/readyz", "");
     assert_eq!(code, 503);
     assert!(reason.contains("may not vote or serve"), "{reason}");

@@ -9,7 +9,7 @@ mod three;
 
 use quorate::prelude::*;
 use serde::{Deserialize, Serialize};
-use three::{Outcome, builders, shut_down};
+use three::{ExampleResult, builders, shut_down};
 
 /// What is in each account at first.
 pub const OPENING: u64 = 1000;
@@ -64,7 +64,7 @@ pub fn audit(backup: &Backup) -> Result<Audit, String> {
 }
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn main() -> ExampleResult<()> {
     let backups = trade().await?;
     for (rank, backups) in (1..).zip(&backups) {
         println!("p{rank} took {} backups", backups.len());
@@ -127,7 +127,7 @@ impl Branch {
 ///
 /// # Errors
 /// When a node does not start, or stops.
-pub async fn trade() -> Outcome<Vec<Vec<Backup>>> {
+pub async fn trade() -> ExampleResult<Vec<Vec<Backup>>> {
     let (mut nodes, mut trading) = (Vec::new(), Vec::new());
     for (index, mut builder) in builders("backup")?.into_iter().enumerate() {
         let branch = Branch {

@@ -24,7 +24,7 @@ use std::{
         atomic::{AtomicU64, Ordering::SeqCst},
     },
 };
-use three::{Outcome, builders, shut_down};
+use three::{ExampleResult, builders, shut_down};
 
 /// The request: the user arrives once more.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,7 @@ impl Barrier {
     fn upon_arrive(&mut self, ctx: &mut Ctx<Self>) {
         self.own += 1;
         let (to, message) = (To::All, Arrived(self.own));
-        ctx.trigger(Effect::Link(link::Send { to, message }));
+        ctx.trigger(Effect::Link(link::SendRequest { to, message }));
     }
 
     /// Links promise no order: what was said first may come last.
@@ -199,7 +199,7 @@ fn simulate<A: Algorithm<Event = Event, Effect = Effect>>(
     seed: u64,
     adversary: impl Adversary + 'static,
     barrier: impl Fn(&SimHost) -> A,
-) -> Outcome<Report> {
+) -> ExampleResult<Report> {
     let mut world = World::new(PROCESSES, seed, adversary)?;
     let zero: BTreeMap<_, _> = world.processes().map(|p| (p, 0)).collect();
     let properties: [Box<dyn Property>; 2] = [
@@ -217,10 +217,10 @@ fn simulate<A: Algorithm<Event = Event, Effect = Effect>>(
     for p in world.processes() {
         let host = world.host(p).at("barrier");
         let lane = world.links(p).at("barrier").lane();
-        let door = spawn_as(&host, barrier(&host), lane, world.application(p));
+        let port = spawn_as(&host, barrier(&host), lane, world.application(p));
         for time in 1..=TIMES {
             let at = Time::from_nanos(time * p.rank() as u64);
-            world.request(p, at, &door, Arrive);
+            world.request(p, at, &port, Arrive);
         }
     }
     if seed % 2 == 1 {
@@ -234,7 +234,7 @@ fn simulate<A: Algorithm<Event = Event, Effect = Effect>>(
 ///
 /// # Errors
 /// When one does: its report, which names the property and the seed.
-pub fn check(seeds: u64) -> Outcome<()> {
+pub fn check(seeds: u64) -> ExampleResult<()> {
     for seed in 0..seeds {
         let report = simulate(seed, Random::new(), Barrier::new)?;
         if !report.all_hold() {
@@ -273,7 +273,7 @@ impl Algorithm for Forgetful {
 fn first_violation<A: Algorithm<Event = Event, Effect = Effect>>(
     seeds: u64,
     barrier: impl Fn(&SimHost) -> A,
-) -> Outcome<Violation> {
+) -> ExampleResult<Violation> {
     simulate(0, Timed::lock_step(), &barrier)?.assert_all_hold();
     for seed in 0..seeds {
         let report = simulate(seed, Random::new(), &barrier)?;
@@ -288,7 +288,7 @@ fn first_violation<A: Algorithm<Event = Event, Effect = Effect>>(
 ///
 /// # Errors
 /// When it finds one sound.
-pub fn find_the_broken(seeds: u64) -> Outcome<[Violation; 2]> {
+pub fn find_the_broken(seeds: u64) -> ExampleResult<[Violation; 2]> {
     let impatient = first_violation(seeds, impatient)?;
     let forgetful = first_violation(seeds, |host| Forgetful(Barrier::new(host)))?;
     Ok([impatient, forgetful])
@@ -326,7 +326,7 @@ impl Gate {
 ///
 /// # Errors
 /// When a node does not start, or stops too early; or a handle goes on without its node.
-pub async fn meet(times: u64) -> Outcome<u64> {
+pub async fn meet(times: u64) -> ExampleResult<u64> {
     let (mut nodes, mut members) = (Vec::new(), Vec::new());
     let arrived = Arc::new([0, 0, 0].map(AtomicU64::new));
     for mut builder in builders("barrier")? {
@@ -361,7 +361,7 @@ pub async fn meet(times: u64) -> Outcome<u64> {
 }
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn main() -> ExampleResult<()> {
     check(1_000)?;
     println!("B1 and B2 hold in 1,000 runs");
     for violation in find_the_broken(1_000)? {

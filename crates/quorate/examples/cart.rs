@@ -14,7 +14,7 @@ use quorate::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use three::{Outcome, builders, shut_down};
+use three::{ExampleResult, builders, shut_down};
 use tokio::sync::watch;
 
 /// What a client does: adds so many of an item.
@@ -47,7 +47,7 @@ impl Replica {
 }
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn main() -> ExampleResult<()> {
     for (rank, replica) in (1..).zip(shop().await?) {
         let Replica {
             cart,
@@ -112,7 +112,7 @@ async fn add(group: Group<Add>, item: &'static str, times: u64) -> Result<(), Er
 ///
 /// # Errors
 /// When a node does not start, or stops.
-pub async fn shop() -> Outcome<Vec<Replica>> {
+pub async fn shop() -> ExampleResult<Vec<Replica>> {
     let (mut nodes, mut groups, mut replicas) = (Vec::new(), Vec::new(), Vec::new());
     for mut builder in builders("cart")? {
         let (group, events) = builder.views::<Add>("cart")?;

@@ -8,10 +8,10 @@ use quorate::{
     prelude::*,
 };
 use std::time::Duration;
-use three::{Outcome, builders, shut_down, take};
+use three::{ExampleResult, builders, shut_down, take};
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn main() -> ExampleResult<()> {
     for (reader, lines) in (1..).zip(chat().await?) {
         println!("p{reader} reads:");
         for line in lines {
@@ -25,7 +25,7 @@ async fn main() -> Outcome<()> {
 ///
 /// # Errors
 /// When a node does not start, or stops.
-pub async fn chat() -> Outcome<Vec<Vec<String>>> {
+pub async fn chat() -> ExampleResult<Vec<Vec<String>>> {
     let mut nodes = Vec::new();
     let mut rooms = Vec::new();
     for mut builder in builders("chat")? {
@@ -56,7 +56,7 @@ pub async fn chat() -> Outcome<Vec<Vec<String>>> {
     Ok(read)
 }
 
-async fn lines(room: &mut Deliveries<String>, count: usize) -> Outcome<Vec<String>> {
+async fn lines(room: &mut Deliveries<String>, count: usize) -> ExampleResult<Vec<String>> {
     let said = take(room, count).await?.into_iter();
     Ok(said.map(|(who, what)| format!("{who}: {what}")).collect())
 }

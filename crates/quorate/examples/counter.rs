@@ -5,13 +5,13 @@
 mod three;
 
 use quorate::prelude::Error;
-use three::{Outcome, builders, shut_down, take};
+use three::{ExampleResult, builders, shut_down, take};
 
 /// Each process adds so often.
 pub const ADDITIONS: u64 = 100;
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn main() -> ExampleResult<()> {
     let Counted { left, stayed } = count().await?;
     println!("p3 counted {left} and left");
     println!("p1 and p2 counted {} and {}", stayed[0], stayed[1]);
@@ -30,7 +30,7 @@ pub struct Counted {
 ///
 /// # Errors
 /// When a node does not start, or stops.
-pub async fn count() -> Outcome<Counted> {
+pub async fn count() -> ExampleResult<Counted> {
     let mut nodes = Vec::new();
     let mut counters = Vec::new();
     for mut builder in builders("counter")? {

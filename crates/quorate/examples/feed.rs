@@ -9,7 +9,7 @@ use quorate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
-use three::{Outcome, builders, shut_down, take};
+use three::{ExampleResult, builders, shut_down, take};
 
 /// Something that a sensor reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Reading {
 pub const READINGS: u64 = 50;
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn main() -> ExampleResult<()> {
     for (reader, sources) in (1..).zip(feed().await?) {
         for (source, readings) in sources {
             let last = readings.last().ok_or("every source reports")?;
@@ -43,7 +43,7 @@ async fn main() -> Outcome<()> {
 ///
 /// # Errors
 /// When a node does not start, or stops.
-pub async fn feed() -> Outcome<Vec<BTreeMap<ProcessId, Vec<Reading>>>> {
+pub async fn feed() -> ExampleResult<Vec<BTreeMap<ProcessId, Vec<Reading>>>> {
     let mut nodes = Vec::new();
     let mut feeds = Vec::new();
     for mut builder in builders("feed")? {

@@ -7,7 +7,7 @@ mod three;
 
 use quorate::{
     detectors::exclude_on_timeout::SynchronyBounds,
-    node::Outcome::{self, Message, SenderFaulty},
+    node::Content::{self, Message, SenderFaulty},
     prelude::*,
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -23,10 +23,10 @@ pub const NAMES: [&str; 3] = ["Ada", "Bea", "Cleo"];
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// What was heard of each process, round by round, until it was faulty.
-pub type Roll = BTreeMap<ProcessId, Vec<Outcome<String>>>;
+pub type Roll = BTreeMap<ProcessId, Vec<Content<String>>>;
 
 #[tokio::main]
-async fn main() -> three::Outcome<()> {
+async fn main() -> three::ExampleResult<()> {
     let rolls = call().await?;
     for round in 1..=ROUNDS {
         let heard = rolls[0]
@@ -69,7 +69,7 @@ impl Pupil {
 }
 
 /// Whether there is nothing more to wait for in the round.
-fn is_complete(heard: &[Outcome<String>], round: usize) -> bool {
+fn is_complete(heard: &[Content<String>], round: usize) -> bool {
     heard.len() >= round || heard.last() == Some(&SenderFaulty)
 }
 
@@ -78,7 +78,7 @@ fn is_complete(heard: &[Outcome<String>], round: usize) -> bool {
 ///
 /// # Errors
 /// When a node does not start, or stops.
-pub async fn call() -> three::Outcome<Vec<Roll>> {
+pub async fn call() -> three::ExampleResult<Vec<Roll>> {
     let bounds = SynchronyBounds::new(Duration::from_millis(100), SILENCE)?;
     let (mut nodes, mut pupils) = (Vec::new(), Vec::new());
     for (builder, name) in builders("roll-call")?.into_iter().zip(NAMES) {

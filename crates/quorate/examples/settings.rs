@@ -8,7 +8,7 @@ mod three;
 
 use quorate::{choice, prelude::*};
 use serde::{Deserialize, Serialize};
-use three::{Outcome, builders, shut_down};
+use three::{ExampleResult, builders, shut_down};
 use tokio::sync::watch;
 
 /// So often the settings are changed; once more when p3 is gone.
@@ -51,7 +51,7 @@ impl Seen {
 }
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn main() -> ExampleResult<()> {
     for (rank, seen) in (2..).zip(configure().await?) {
         let last = seen.last().map_or(0, Seen::version);
         println!(
@@ -87,7 +87,7 @@ async fn follow(
 ///
 /// # Errors
 /// When a node does not start, or stops.
-pub async fn configure() -> Outcome<Vec<Vec<Seen>>> {
+pub async fn configure() -> ExampleResult<Vec<Vec<Seen>>> {
     let (mut nodes, mut all) = (Vec::new(), Vec::new());
     let p1 = ProcessId::from_rank(1).ok_or("a rank is 1 to 128")?;
     for mut builder in builders("settings")? {

@@ -7,7 +7,7 @@
 mod three;
 
 use quorate::prelude::*;
-use three::{Outcome, builders, shut_down};
+use three::{ExampleResult, builders, shut_down};
 
 /// Each process counts so many votes.
 pub const VOTES: u64 = 40;
@@ -21,7 +21,7 @@ pub fn sum(votes: &Votes) -> u64 {
 }
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn main() -> ExampleResult<()> {
     let Tally { counted, last } = tally().await?;
     for (rank, decisions) in (1..).zip(&counted) {
         let sums: Vec<_> = decisions.iter().map(sum).collect();
@@ -56,7 +56,7 @@ async fn count(me: ProcessId, tally: LatticeProposer<Votes>) -> Result<Vec<Votes
 ///
 /// # Errors
 /// When a node does not start, or stops.
-pub async fn tally() -> Outcome<Tally> {
+pub async fn tally() -> ExampleResult<Tally> {
     let (mut nodes, mut tallies) = (Vec::new(), Vec::new());
     for mut builder in builders("tally")? {
         tallies.push(builder.lattice_agreement::<Votes>("votes")?);

@@ -4,7 +4,7 @@
 mod example;
 
 use example::{LEAVES, NAMES, ROUNDS};
-use quorate::node::Outcome::{Message, SenderFaulty};
+use quorate::node::Content::{Message, SenderFaulty};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_mins(2);

@@ -267,7 +267,7 @@ impl<S: State> Classical<S> {
         self.pending.insert(call, (request.operation, pending));
         ctx.count("calls");
         let to = To::All;
-        ctx.trigger(Effect::Link(link::Send { to, message }));
+        ctx.trigger(Effect::Link(link::SendRequest { to, message }));
     }
 
     /// Upon a stream that begins anew: says to its receiver what is over, of which it may have heard
@@ -278,7 +278,7 @@ impl<S: State> Classical<S> {
         };
         let (made, open) = (self.made, self.pending.keys().copied().collect());
         let (to, message) = (To::One(peer), Message::Resumed { made, open });
-        ctx.trigger(Effect::Link(link::Send { to, message }));
+        ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         self.ask_again(peer, ctx);
     }
 
@@ -295,7 +295,7 @@ impl<S: State> Classical<S> {
         let open = self.pending.iter();
         for message in open.filter_map(|(call, (_, pending))| pending.asks(*call, peer)) {
             let to = To::One(peer);
-            ctx.trigger(Effect::Link(link::Send { to, message }));
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
     }
 
@@ -315,7 +315,7 @@ impl<S: State> Classical<S> {
         if self.is_first(from, call, ctx).is_some() {
             let state = self.state.clone();
             let (to, message) = (To::One(from), Message::GetResponse { call, state });
-            ctx.trigger(Effect::Link(link::Send { to, message }));
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
     }
 
@@ -332,7 +332,7 @@ impl<S: State> Classical<S> {
                 self.state.apply(update);
             }
             let (to, message) = (To::One(from), Message::SetResponse { call });
-            ctx.trigger(Effect::Link(link::Send { to, message }));
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
     }
 

@@ -16,8 +16,8 @@
 //! replaced before all of its chunks have arrived need never arrive: long items are to stand for long.
 //!
 //! # Messages
-//! ITEM(origin, version, standing, to, message), to all: what the origin posted. Versions count the posts
-//! of an origin, over all its slots; `standing` are the versions in its other slots. An item without a
+//! ITEM(origin, version, retained, to, message), to all: what the origin posted. Versions count the posts
+//! of an origin, over all its slots; `retained` are the versions in its other slots. An item without a
 //! message says what stands, after a withdrawal. Several items travel in one message, and long ones in
 //! chunks, where messages are limited to a datagram.
 //!
@@ -36,7 +36,7 @@
 //! nor awaited, and such an item is dropped. A version becomes awaited only while it stands by what the
 //! highest version says and was not received, so that of one slot only the newest is, and a newer one in
 //! the slot, which comes with a higher version, ends that (FLD2). Nothing but the highest version, and
-//! what stands with it, is remembered: what an origin withdrew is not in its next item's `standing`, and
+//! what stands with it, is remembered: what an origin withdrew is not in its next item's `retained`, and
 //! is forgotten with it, everywhere.
 //!
 //! # Source
@@ -244,9 +244,9 @@ impl<M: Wire + Observe> Flooding<M> {
     /// Says something under the next version, when the batch ends.
     fn say(&mut self, content: Option<(To, Bytes)>) -> u64 {
         self.version += 1;
-        let mut standing: Vec<u64> = self.slots.values().copied().collect();
-        standing.sort_unstable();
-        let item = Item { standing, content };
+        let mut retained: Vec<u64> = self.slots.values().copied().collect();
+        retained.sort_unstable();
+        let item = Item { retained, content };
         // Of what was only said, the last says everything.
         if let Some(replaced) = self.said.take() {
             self.posted.remove(&replaced);
@@ -433,7 +433,7 @@ impl<M: Wire + Observe> Flooding<M> {
         for part in items.iter().flat_map(|(id, bytes)| self.parts(*id, bytes)) {
             if size + part.size() > self.settings.datagram && !parts.is_empty() {
                 let message = Message(std::mem::take(&mut parts));
-                ctx.trigger(Effect::Link(link::Send { to, message }));
+                ctx.trigger(Effect::Link(link::SendRequest { to, message }));
                 size = 0;
             }
             size += part.size();
@@ -441,7 +441,7 @@ impl<M: Wire + Observe> Flooding<M> {
         }
         if !parts.is_empty() {
             let message = Message(parts);
-            ctx.trigger(Effect::Link(link::Send { to, message }));
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
     }
 
@@ -518,7 +518,7 @@ pub fn direct<M: Wire>(links: impl Layer<link::Port<M>>) -> impl Layer<flooding:
     move |up: Addr<Deliver<M>>| {
         let below = links.attach(up);
         Addr::new(move |request| match request {
-            Request::Post { to, message, .. } => below.send(link::Send { to, message }),
+            Request::Post { to, message, .. } => below.send(link::SendRequest { to, message }),
             Request::Withdraw { .. } => {}
         })
     }

@@ -50,12 +50,12 @@
 //! time, unless told otherwise; calls of one process may overlap, and requests say which is the oldest, so
 //! that responses can be forgotten; a state is pushed when it has changed, and the clock alone otherwise.
 mod caller;
-mod settings;
 mod message;
 mod pushing;
+mod settings;
 
-pub use settings::{Clocks, AccessSettings};
 pub use message::Message;
+pub use settings::{AccessSettings, Clocks};
 
 use crate::{Quorums, flooding::SLOTS};
 use caller::{Caller, Seen};
@@ -162,12 +162,7 @@ impl<S: State> Algorithm for Generalized<S> {
 
 impl<S: State> Generalized<S> {
     /// The algorithm at `host`, with this state to begin with.
-    pub fn new(
-        host: &impl Host,
-        settings: AccessSettings,
-        quorums: Quorums,
-        initial: S,
-    ) -> Self {
+    pub fn new(host: &impl Host, settings: AccessSettings, quorums: Quorums, initial: S) -> Self {
         Generalized {
             processes: *host.processes(),
             settings,

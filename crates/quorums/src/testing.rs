@@ -23,7 +23,7 @@ pub(crate) fn set(ranks: &[usize]) -> ProcessSet {
     ranks.iter().copied().map(p).collect()
 }
 
-pub(crate) type Door = Addr<Request<Mark>>;
+pub(crate) type RequestPort = Addr<Request<Mark>>;
 
 /// Generalized access straight over the links, or over flooding.
 pub(crate) fn below(
@@ -48,7 +48,7 @@ pub(crate) fn generalized(
     settings: generalized::AccessSettings,
     quorums: &Quorums,
     floods: bool,
-) -> Vec<Door> {
+) -> Vec<RequestPort> {
     let wire = |q| {
         let (host, below) = (world.host(q).at("access"), below(world, q, floods));
         let up: Addr<Indication<Marks>> = world.application(q);
@@ -65,7 +65,7 @@ pub(crate) fn generalized(
 }
 
 /// Classical access at every process.
-pub(crate) fn classical(world: &World, quorums: &Quorums) -> Vec<Door> {
+pub(crate) fn classical(world: &World, quorums: &Quorums) -> Vec<RequestPort> {
     let wire = |q| {
         let (host, links): (SimHost, _) = (world.host(q).at("access"), world.links(q).at("access"));
         let up: Addr<Indication<Marks>> = world.application(q);
@@ -76,9 +76,9 @@ pub(crate) fn classical(world: &World, quorums: &Quorums) -> Vec<Door> {
 }
 
 /// Has each process make so many calls, of which half are sets, in so many steps.
-pub(crate) fn call(world: &World, doors: &[Door], seed: u64, calls: u64, steps: u32) {
+pub(crate) fn call(world: &World, ports: &[RequestPort], seed: u64, calls: u64, steps: u32) {
     let mut rng = Generator::seed_from_u64(seed);
-    for (rank, door) in (1..).zip(doors) {
+    for (rank, port) in (1..).zip(ports) {
         for operation in 1..=calls {
             let mark = Mark(((rank - 1) * 8 + operation as usize % 8) as u8);
             let call = if rng.random() {
@@ -87,7 +87,7 @@ pub(crate) fn call(world: &World, doors: &[Door], seed: u64, calls: u64, steps: 
                 Call::Get
             };
             let at = Time::ZERO + UNIT / 4 * rng.random_range(0..4 * steps);
-            world.request(p(rank), at, door, Request { operation, call });
+            world.request(p(rank), at, port, Request { operation, call });
         }
     }
 }

@@ -35,7 +35,7 @@ pub use state::{Registers, Update};
 use bytes::Bytes;
 use quorate_abstractions::{
     quorum_access::{self, Answer, Call, observe_request},
-    register::{self, Action, Indication, Outcome, Refusal, Request, Tag},
+    register::{self, Action, Indication, Refusal, RegisterResponse, Request, Tag},
 };
 use quorate_core::{Algorithm, Ctx, Host, ProcessId, message::next_number, ports};
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ enum Phase {
     /// A write gets, to write this.
     Writes(Bytes),
     /// It sets, and then ends so.
-    Sets(Outcome),
+    Sets(RegisterResponse),
 }
 
 /// An operation under way.
@@ -110,7 +110,7 @@ impl ByQuorumAccess {
             action,
         } = request;
         if self.busy.contains_key(&register) {
-            let outcome = Outcome::Refused(Refusal::Busy);
+            let outcome = RegisterResponse::Refused(Refusal::Busy);
             return ctx.trigger(Effect::Return(Indication {
                 register,
                 operation,
@@ -146,15 +146,15 @@ impl ByQuorumAccess {
         let newest = values.max_by_key(|(tag, _)| *tag);
         let (tag, value) = newest.unwrap_or((Tag::INITIAL, None));
         let (tag, value, outcome) = match pending.phase {
-            Phase::Reads => (tag, value.clone(), Outcome::Read { tag, value }),
+            Phase::Reads => (tag, value.clone(), RegisterResponse::Read { tag, value }),
             Phase::Writes(value) => {
                 let Some(timestamp) = next_number(tag.timestamp) else {
-                    pending.phase = Phase::Sets(Outcome::Refused(Refusal::Exhausted));
+                    pending.phase = Phase::Sets(RegisterResponse::Refused(Refusal::Exhausted));
                     return self.end(pending, ctx);
                 };
                 let writer = Some(self.me);
                 let tag = Tag { timestamp, writer };
-                (tag, Some(value), Outcome::Written { tag })
+                (tag, Some(value), RegisterResponse::Written { tag })
             }
             Phase::Sets(_) => return ctx.count("unknown call"),
         };

@@ -2,7 +2,7 @@
 //! sent.
 use crate::message::{Content, Message};
 use quorate_abstractions::{
-    link::{self, Send, To},
+    link::{self, SendRequest, To},
     perfect,
     register::{self},
 };
@@ -18,7 +18,7 @@ ports! {
 /// Sends a request, or the answer to the request of this number.
 pub(crate) fn send(to: To, request: u64, content: Content, ctx: &mut Context<Event, Effect>) {
     let message = Message { request, content };
-    ctx.trigger(Effect::Link(Send { to, message }));
+    ctx.trigger(Effect::Link(SendRequest { to, message }));
 }
 
 #[cfg(test)]

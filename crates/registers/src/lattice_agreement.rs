@@ -36,7 +36,7 @@ pub use mutant::spawn_mutant;
 use bytes::Bytes;
 use quorate_abstractions::{
     lattice::Lattice,
-    lattice_agreement::{self, Indication, Outcome, Propose, Refusal},
+    lattice_agreement::{self, Indication, LatticeResponse, Propose, Refusal},
     snapshot::{self, View},
 };
 use quorate_core::{Algorithm, Ctx, ports, wire::encode};
@@ -87,11 +87,13 @@ impl<L: Lattice> Algorithm for LatticeAgreement<L> {
                     return ctx.count("unknown operation");
                 }
                 match outcome {
-                    snapshot::Outcome::Updated => self.operate(snapshot::Action::Scan, ctx),
-                    snapshot::Outcome::Scanned(view) => self.upon_scanned(&view, ctx),
+                    snapshot::SnapshotResponse::Updated => {
+                        self.operate(snapshot::Action::Scan, ctx)
+                    }
+                    snapshot::SnapshotResponse::Scanned(view) => self.upon_scanned(&view, ctx),
                     // Somebody else uses the snapshot, or it takes no more updates: the proposal is not
                     // decided.
-                    snapshot::Outcome::Refused(_) => ctx.count("refused by the snapshot"),
+                    snapshot::SnapshotResponse::Refused(_) => ctx.count("refused by the snapshot"),
                 }
             }
         }
@@ -117,7 +119,7 @@ impl<L: Lattice> LatticeAgreement<L> {
             Mode::Repeated => self.pending.is_some().then_some(Refusal::Busy),
         };
         if let Some(refusal) = refusal {
-            let outcome = Outcome::Refused(refusal);
+            let outcome = LatticeResponse::Refused(refusal);
             return ctx.trigger(Effect::Return(Indication { operation, outcome }));
         }
         self.has_proposed = true;
@@ -144,7 +146,7 @@ impl<L: Lattice> LatticeAgreement<L> {
                 Err(_) => ctx.count("undecodable proposal"),
             }
         }
-        let outcome = Outcome::Decided(decided);
+        let outcome = LatticeResponse::Decided(decided);
         ctx.trigger(Effect::Return(Indication { operation, outcome }));
     }
 }

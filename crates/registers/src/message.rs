@@ -1,6 +1,6 @@
 //! The messages of the registers, and how they are carried.
 use bytes::{BufMut, Bytes, BytesMut};
-use quorate_abstractions::register::{Outcome, Tag};
+use quorate_abstractions::register::{RegisterResponse, Tag};
 use quorate_core::{
     Membership, Observation, Observe, ProcessId,
     message::{LAST_NUMBER, digest},
@@ -19,9 +19,9 @@ pub struct Held {
 
 impl Held {
     /// A read returns it.
-    pub(crate) fn read(self) -> Outcome {
+    pub(crate) fn read(self) -> RegisterResponse {
         let Held { tag, value } = self;
-        Outcome::Read { tag, value }
+        RegisterResponse::Read { tag, value }
     }
 
     /// Whether some process of Π, or, if there is one, the only writer, can have written this.

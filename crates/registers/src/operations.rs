@@ -1,7 +1,7 @@
 //! The operations of a process that are under way: one a register at a time.
 use crate::message::{Content, Held};
 use bytes::Bytes;
-use quorate_abstractions::register::{Action, Indication, Outcome};
+use quorate_abstractions::register::{Action, Indication, RegisterResponse};
 use quorate_core::ProcessSet;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ pub(crate) enum Phase {
         /// Who has acknowledged.
         stored: ProcessSet,
         /// How it ends then.
-        outcome: Outcome,
+        outcome: RegisterResponse,
     },
 }
 
@@ -40,7 +40,7 @@ impl Phase {
     }
 
     /// An imposition begins, after which the operation ends so.
-    pub(crate) fn impose(outcome: Outcome) -> Self {
+    pub(crate) fn impose(outcome: RegisterResponse) -> Self {
         Phase::Imposing {
             stored: ProcessSet::EMPTY,
             outcome,
@@ -63,7 +63,7 @@ pub(crate) struct Operation {
 
 impl Operation {
     /// It ends so.
-    pub(crate) fn ends(self, outcome: Outcome) -> Indication {
+    pub(crate) fn ends(self, outcome: RegisterResponse) -> Indication {
         Indication {
             register: self.register,
             operation: self.number,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quorate_abstractions::{
     link::{Deliver, Status, To},
     perfect,
-    register::{Action, Indication, Outcome, Refusal, Request, Tag},
+    register::{Action, Indication, Refusal, RegisterResponse, Request, Tag},
 };
 use quorate_core::{Algorithm, Ctx, Host, Membership, ProcessId, ProcessSet, message::next_number};
 use std::collections::BTreeMap;
@@ -149,10 +149,10 @@ impl<R: Rules> Phases<R> {
             Step::Write(Some(timestamp), value) => {
                 let (writer, value) = (Some(self.me), Some(value));
                 let tag = Tag { timestamp, writer };
-                (Outcome::Written { tag }, Some(Held { tag, value }))
+                (RegisterResponse::Written { tag }, Some(Held { tag, value }))
             }
-            Step::Write(None, _) => (Outcome::Refused(Refusal::Exhausted), None),
-            Step::Refuse(refusal) => (Outcome::Refused(refusal), None),
+            Step::Write(None, _) => (RegisterResponse::Refused(Refusal::Exhausted), None),
+            Step::Refuse(refusal) => (RegisterResponse::Refused(refusal), None),
         };
         if let Some(held) = imposed {
             let asks = Content::Write {
@@ -312,7 +312,7 @@ impl<R: Rules> Phases<R> {
     }
 
     /// The operation returns.
-    pub(crate) fn end(&mut self, request: u64, outcome: Outcome, ctx: &mut Ctx<Self>) {
+    pub(crate) fn end(&mut self, request: u64, outcome: RegisterResponse, ctx: &mut Ctx<Self>) {
         if let Some(operation) = self.operations.end(request) {
             ctx.trigger(Effect::Indication(operation.ends(outcome)));
         }

@@ -39,7 +39,7 @@ use crate::segments::{Held, Vector};
 use bytes::Bytes;
 use quorate_abstractions::{
     quorum_access::{self, Answer, Call, observe_request},
-    snapshot::{self, Action, Indication, Outcome, Refusal, Request, Segment, View},
+    snapshot::{self, Action, Indication, Refusal, Request, Segment, SnapshotResponse, View},
 };
 use quorate_core::{Algorithm, Ctx, Host, Membership, ProcessId, message::next_number, ports};
 
@@ -121,7 +121,7 @@ impl SnapshotByQuorumAccess {
     fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
         let Request { operation, action } = request;
         if self.pending.is_some() {
-            return end(operation, Outcome::Refused(Refusal::Busy), ctx);
+            return end(operation, SnapshotResponse::Refused(Refusal::Busy), ctx);
         }
         let value = match action {
             Action::Update(value) => Some(value),
@@ -179,13 +179,17 @@ impl SnapshotByQuorumAccess {
         let Some(value) = pending.value.take() else {
             let operation = pending.operation;
             self.pending = None;
-            return end(operation, Outcome::Scanned(view), ctx);
+            return end(operation, SnapshotResponse::Scanned(view), ctx);
         };
         let there = view.get(self.me.index()).map_or(0, |mine| mine.sequence);
         let Some(sequence) = next_number(self.sequence.max(there)) else {
             let operation = pending.operation;
             self.pending = None;
-            return end(operation, Outcome::Refused(Refusal::Exhausted), ctx);
+            return end(
+                operation,
+                SnapshotResponse::Refused(Refusal::Exhausted),
+                ctx,
+            );
         };
         self.sequence = sequence;
         let segment = Segment { sequence, value };
@@ -199,7 +203,7 @@ impl SnapshotByQuorumAccess {
             Some(Phase::Sets) => self.call(Phase::Gets, Call::Get, ctx),
             Some(Phase::Updates) => {
                 if let Some(pending) = self.pending.take() {
-                    end(pending.operation, Outcome::Updated, ctx);
+                    end(pending.operation, SnapshotResponse::Updated, ctx);
                 }
             }
             Some(Phase::Gets) | None => ctx.count("unknown call"),
@@ -207,7 +211,7 @@ impl SnapshotByQuorumAccess {
     }
 }
 
-fn end(operation: u64, outcome: Outcome, ctx: &mut Ctx<SnapshotByQuorumAccess>) {
+fn end(operation: u64, outcome: SnapshotResponse, ctx: &mut Ctx<SnapshotByQuorumAccess>) {
     ctx.trigger(Effect::Return(Indication { operation, outcome }));
 }
 

@@ -42,7 +42,7 @@ use crate::segments::{Held, Vector};
 use bytes::Bytes;
 use quorate_abstractions::{
     register,
-    snapshot::{self, Action, Indication, Outcome, Refusal, Request, Segment, View},
+    snapshot::{self, Action, Indication, Refusal, Request, Segment, SnapshotResponse, View},
 };
 use quorate_core::{
     Algorithm, Ctx, Host, Membership, ProcessId,
@@ -98,9 +98,11 @@ impl Algorithm for SnapshotFromRegisters {
             Event::Register(register::Indication {
                 operation, outcome, ..
             }) => match outcome {
-                register::Outcome::Read { value, .. } => self.upon_read(operation, value, ctx),
-                register::Outcome::Written { .. } => self.upon_written(operation, ctx),
-                register::Outcome::Refused(_) => self.upon_refused(operation, ctx),
+                register::RegisterResponse::Read { value, .. } => {
+                    self.upon_read(operation, value, ctx)
+                }
+                register::RegisterResponse::Written { .. } => self.upon_written(operation, ctx),
+                register::RegisterResponse::Refused(_) => self.upon_refused(operation, ctx),
             },
         }
     }
@@ -129,7 +131,7 @@ impl SnapshotFromRegisters {
     fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
         let Request { operation, action } = request;
         if self.pending.is_some() {
-            return end(operation, Outcome::Refused(Refusal::Busy), ctx);
+            return end(operation, SnapshotResponse::Refused(Refusal::Busy), ctx);
         }
         let value = match action {
             Action::Update(value) => Some(value),
@@ -212,13 +214,17 @@ impl SnapshotFromRegisters {
         let Some(value) = pending.value.take() else {
             let operation = pending.operation;
             self.pending = None;
-            return end(operation, Outcome::Scanned(view), ctx);
+            return end(operation, SnapshotResponse::Scanned(view), ctx);
         };
         let there = view.get(self.me.index()).map_or(0, |mine| mine.sequence);
         let Some(sequence) = next_number(self.sequence.max(there)) else {
             let operation = pending.operation;
             self.pending = None;
-            return end(operation, Outcome::Refused(Refusal::Exhausted), ctx);
+            return end(
+                operation,
+                SnapshotResponse::Refused(Refusal::Exhausted),
+                ctx,
+            );
         };
         self.sequence = sequence;
         let segment = Segment { sequence, value };
@@ -232,7 +238,7 @@ impl SnapshotFromRegisters {
         }
         self.write = None;
         if let Some(pending) = self.pending.take() {
-            end(pending.operation, Outcome::Updated, ctx);
+            end(pending.operation, SnapshotResponse::Updated, ctx);
         }
     }
 }
@@ -245,13 +251,13 @@ impl SnapshotFromRegisters {
         if self.write.take_if(|pending| *pending == write).is_some()
             && let Some(pending) = self.pending.take()
         {
-            let refused = Outcome::Refused(Refusal::Exhausted);
+            let refused = SnapshotResponse::Refused(Refusal::Exhausted);
             end(pending.operation, refused, ctx);
         }
     }
 }
 
-fn end(operation: u64, outcome: Outcome, ctx: &mut Ctx<SnapshotFromRegisters>) {
+fn end(operation: u64, outcome: SnapshotResponse, ctx: &mut Ctx<SnapshotFromRegisters>) {
     ctx.trigger(Effect::Return(Indication { operation, outcome }));
 }
 

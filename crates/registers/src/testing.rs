@@ -8,13 +8,13 @@ use quorate_abstractions::{
     Subscribe, eventually_perfect,
     link::{Deliver, Links},
     perfect,
-    register::{Action, Indication, Outcome, Refusal, Request},
+    register::{Action, Indication, Refusal, RegisterResponse, Request},
 };
 use quorate_core::{
     Addr, Algorithm, Context, Counters, Ctx, Host, ProcessId, Random as Generator, Time,
 };
 use quorate_sim::{
-    Adversary, Copy, Crash, Lose, Oracle, Random, SimHost, Timed, UNIT, World,
+    Adversary, Crash, Lose, Oracle, Random, SimHost, Timed, Transmission, UNIT, World,
     properties::Properties,
 };
 use std::{
@@ -49,7 +49,7 @@ impl Script {
 }
 
 impl Adversary for Script {
-    fn latency(&mut self, copy: Copy, _: &mut Generator) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
         let named = self.0.get_mut(&(copy.from, copy.to));
         UNIT * named.and_then(VecDeque::pop_front).unwrap_or(1)
     }
@@ -88,7 +88,7 @@ pub(crate) fn refusal(effects: &[Effect]) -> Option<Refusal> {
     match effects {
         [
             Effect::Indication(Indication {
-                outcome: Outcome::Refused(refusal),
+                outcome: RegisterResponse::Refused(refusal),
                 ..
             }),
         ] => Some(*refusal),
@@ -199,12 +199,12 @@ pub(crate) fn cost<A: Algorithm<Event = Event, Effect = Effect>>(
     dead: Option<usize>,
 ) -> (u64, u64) {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, detect, properties(&world), make);
+    let ports = wire(&world, detect, properties(&world), make);
     let label = match request.action {
         Action::Read => "ReadReturn",
         Action::Write(_) => "WriteReturn",
     };
-    world.request(p(1), Time::ZERO, &doors[0], request);
+    world.request(p(1), Time::ZERO, &ports[0], request);
     if let Some(dead) = dead {
         world.crash(p(dead), Crash::at(Time::ZERO));
     }
@@ -240,7 +240,7 @@ pub(crate) fn operate<A: Algorithm<Event = Event, Effect = Effect>>(
     properties: Properties,
     make: impl Fn(&SimHost) -> A,
 ) {
-    let doors: Arc<OnceLock<Vec<Addr<Request>>>> = Arc::default();
+    let ports: Arc<OnceLock<Vec<Addr<Request>>>> = Arc::default();
     let left: Arc<Mutex<BTreeMap<(ProcessId, Bytes), u64>>> = Arc::default();
     let next = move |q: ProcessId, register: &Bytes, left: u64| {
         let draw = seed / 3 + 7 * q.rank() as u64 + 5 * left;
@@ -257,7 +257,7 @@ pub(crate) fn operate<A: Algorithm<Event = Event, Effect = Effect>>(
             action,
         }
     };
-    let (open, counts) = (doors.clone(), left.clone());
+    let (open, counts) = (ports.clone(), left.clone());
     let told: Told = Arc::new(move |q, indication| {
         let register = indication.register.clone();
         let mut counts = counts.lock().unwrap();
@@ -268,12 +268,12 @@ pub(crate) fn operate<A: Algorithm<Event = Event, Effect = Effect>>(
         }
     });
     let wired = wire_telling(world, detect, properties, make, &told);
-    for (q, door) in world.processes().zip(&wired) {
+    for (q, port) in world.processes().zip(&wired) {
         for register in [Bytes::from_static(b"x"), Bytes::from_static(b"y")] {
             let begin = at((seed as u32 + 3 * q.rank() as u32) % 9);
-            world.request(q, begin, door, next(q, &register, 5));
+            world.request(q, begin, port, next(q, &register, 5));
             left.lock().unwrap().insert((q, register), 5);
         }
     }
-    assert!(doors.set(wired).is_ok());
+    assert!(ports.set(wired).is_ok());
 }

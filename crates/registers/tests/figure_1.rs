@@ -86,20 +86,20 @@ fn one_after_the_other<R: Send + 'static, I: Observe + Send + 'static>(
     request: impl Fn(u64) -> R + Send + Sync + 'static,
     wire: impl FnOnce(Addr<I>) -> Addr<R>,
 ) {
-    let door: Arc<OnceLock<Addr<R>>> = Arc::default();
+    let port: Arc<OnceLock<Addr<R>>> = Arc::default();
     let begun = AtomicU64::new(0);
     let next = {
-        let door = door.clone();
+        let port = port.clone();
         Arc::new(move || {
             let number = begun.fetch_add(1, Relaxed) + 1;
-            if let Some(door) = door.get().filter(|_| number <= OPERATIONS) {
-                door.send(request(number));
+            if let Some(port) = port.get().filter(|_| number <= OPERATIONS) {
+                port.send(request(number));
             }
         })
     };
     let again = next.clone();
     let up = world.application_with(q, move |_: I, _| again());
-    assert!(door.set(wire(up)).is_ok());
+    assert!(port.set(wire(up)).is_ok());
     let at = Time::ZERO + UNIT * (7 * q.rank() as u32);
     world.call(q, at, move || next());
 }

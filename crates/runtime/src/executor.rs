@@ -30,7 +30,7 @@ const BATCHES_A_TURN: usize = 4096;
 const TURNS: usize = 8;
 
 /// Why the executor gave the thread back.
-enum Outcome {
+enum Control {
     Yield,
     Stop,
 }
@@ -94,24 +94,24 @@ impl Executor {
             // Without Tokio's budget for cooperation: turns are counted here.
             let turns = coop::unconstrained(poll_fn(|cx| self.poll(cx)));
             match turns.await {
-                Outcome::Yield => tokio::task::yield_now().await,
-                Outcome::Stop => break,
+                Control::Yield => tokio::task::yield_now().await,
+                Control::Stop => break,
             }
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Control> {
         ready::enter(self.shared.id, &mut self.ready);
         let outcome = self.take_turns(cx);
         ready::leave(&mut self.ready);
         outcome
     }
 
-    fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Control> {
         self.shared.unpark();
         for _ in 0..TURNS {
             if self.shared.is_stopping() {
-                return Poll::Ready(Outcome::Stop);
+                return Poll::Ready(Control::Stop);
             }
             self.read_clock();
             let mut progress = self.poll_edges(cx);
@@ -122,7 +122,7 @@ impl Executor {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(Outcome::Yield)
+        Poll::Ready(Control::Yield)
     }
 
     fn read_clock(&mut self) {

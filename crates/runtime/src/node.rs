@@ -64,10 +64,10 @@ pub use quorum_access::QuorumAccess;
 pub use registers::{Reading, Registers};
 pub use replicated::{Alone, Chunk, Items, Machine, Replicated, SubmitError, SubmitPermit};
 pub use segments::Segments;
-pub use snapshot::{Peer, Snapshot, Standing, Way};
+pub use snapshot::{Admission, NodeStatus, Peer, Way};
 pub use socket::Socket;
 pub use stubborn::{Repeater, Repetition};
-pub use terminating::{Answer, Answers, Outcome, Source};
+pub use terminating::{Answer, Answers, Content, Source};
 pub use views::{Event, Events, Group, Lost, StateWanted};
 pub use wiring::Wiring;
 
@@ -298,14 +298,14 @@ impl Node {
     }
 
     /// What the node knows of its cluster, now and at each change.
-    pub fn status(&self) -> watch::Receiver<Snapshot> {
+    pub fn status(&self) -> watch::Receiver<NodeStatus> {
         self.seen.status.clone()
     }
 
-    /// Waits until this process takes part: enough others have met it ([`Admission::RestartSafe`]); or, where it
+    /// Waits until this process takes part: enough others have met it ([`AdmissionRule::RestartSafe`]); or, where it
     /// was started again, it has its seat and the state of the others.
     ///
-    /// [`Admission::RestartSafe`]: quorate_links::perfect::Admission::RestartSafe
+    /// [`AdmissionRule::RestartSafe`]: quorate_links::perfect::AdmissionRule::RestartSafe
     ///
     /// # Errors
     /// [`Excluded`](Error::Excluded) or [`UnreadableState`](Error::UnreadableState) when it never will,
@@ -317,15 +317,15 @@ impl Node {
         let mut status = self.status();
         loop {
             let now = status.borrow_and_update().clone();
-            match now.standing.clone() {
-                Standing::Joining if let Some((by, reason)) = now.kept_out() => {
+            match now.admission.clone() {
+                Admission::Joining if let Some((by, reason)) = now.kept_out() => {
                     let reason = reason.to_owned();
                     return Err(Error::Refused { by, reason });
                 }
-                Standing::Joining | Standing::Newcomer => {}
-                Standing::Admitted => return Ok(()),
-                Standing::Excluded { by, reason } => return Err(Error::Excluded { by, reason }),
-                Standing::Unreadable => return Err(Error::UnreadableState),
+                Admission::Joining | Admission::Newcomer => {}
+                Admission::Admitted => return Ok(()),
+                Admission::Excluded { by, reason } => return Err(Error::Excluded { by, reason }),
+                Admission::Unreadable => return Err(Error::UnreadableState),
             }
             status.changed().await.map_err(|_| Error::Stopped)?;
         }

@@ -55,7 +55,7 @@ impl Drop for Background {
 }
 
 /// Whose the thread is.
-enum Place {
+enum Ownership {
     /// The process's own, with this runtime.
     Own(Background),
     /// It is shared.
@@ -136,7 +136,7 @@ fn new_runtime() -> io::Result<runtime::Runtime> {
 pub struct Protocol {
     host: TokioHost,
     handle: runtime::Handle,
-    place: Place,
+    place: Ownership,
     edges: Vec<Box<dyn Edge>>,
     on_panic: OnPanic,
     at_end: Vec<AtEnd>,
@@ -152,17 +152,17 @@ impl Protocol {
     pub fn new(identity: Identity) -> io::Result<Self> {
         let runtime = new_runtime()?;
         let handle = runtime.handle().clone();
-        let place = Place::Own(Background(Some(runtime)));
+        let place = Ownership::Own(Background(Some(runtime)));
         Ok(Self::at(identity, handle, place))
     }
 
     /// A process with nothing on it, that will run on a thread with others.
     pub fn on(identity: Identity, thread: &SharedThread) -> Self {
-        let place = Place::Shared(thread.clone());
+        let place = Ownership::Shared(thread.clone());
         Self::at(identity, thread.handle.clone(), place)
     }
 
-    fn at(identity: Identity, handle: runtime::Handle, place: Place) -> Self {
+    fn at(identity: Identity, handle: runtime::Handle, place: Ownership) -> Self {
         Protocol {
             host: TokioHost::new(identity),
             handle,
@@ -232,8 +232,8 @@ impl Protocol {
         let (ending, ended) = watch::channel(None);
         let executor = Executor::new(host.shared.clone(), edges, recorder, span);
         let thread = match &place {
-            Place::Own(_) => None,
-            Place::Shared(thread) => Some(thread.clone()),
+            Ownership::Own(_) => None,
+            Ownership::Shared(thread) => Some(thread.clone()),
         };
         let parts = Parts {
             host: host.clone(),
@@ -243,13 +243,13 @@ impl Protocol {
             _thread: thread,
         };
         match place {
-            Place::Own(runtime) => {
+            Ownership::Own(runtime) => {
                 let me = quorate_core::Host::me(&host);
                 thread::Builder::new()
                     .name(format!("quorate-{me}"))
                     .spawn(move || parts.run_alone(runtime, &ending))?;
             }
-            Place::Shared(SharedThread { starting, .. }) => {
+            Ownership::Shared(SharedThread { starting, .. }) => {
                 // The thread runs for as long as somebody can send to it.
                 let _ = starting.send((parts, ending));
             }

@@ -15,7 +15,7 @@ pub use view::{CHUNK, View};
 use crate::{
     kv::{Reply, Service},
     log::Log,
-    once::{Decisions, Outcome},
+    once::{Decisions, ProposalResult},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_core::{
@@ -35,7 +35,7 @@ pub enum Answer {
     /// A reply for each command.
     Replies(Vec<Reply>),
     /// What became of the proposal.
-    Outcome(Outcome),
+    Decision(ProposalResult),
     /// The payload was for nobody.
     Nothing,
 }
@@ -81,7 +81,7 @@ impl Machine {
             COMMANDS => Ok(Answer::Replies(self.kv.apply(payload, wanted)?)),
             PROPOSAL => {
                 let instance = take_number(&mut payload)?;
-                Ok(Answer::Outcome(self.decisions.propose(instance, &payload)))
+                Ok(Answer::Decision(self.decisions.propose(instance, &payload)))
             }
             _ => Err(Undecodable),
         }

@@ -18,7 +18,7 @@ pub const MAXIMUM_VALUE: usize = 4096;
 
 /// What became of a proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum ProposalResult {
     /// The instance is decided: this is its value, whoever proposed it.
     Decided(Bytes),
     /// The instance is no higher than one that was forgotten: what was decided in it, if anything, is
@@ -40,9 +40,9 @@ pub struct Decisions {
 
 impl Decisions {
     /// The next proposal of the order. Deterministic.
-    pub fn propose(&mut self, instance: u64, value: &Bytes) -> Outcome {
+    pub fn propose(&mut self, instance: u64, value: &Bytes) -> ProposalResult {
         if instance == 0 || value.len() > MAXIMUM_VALUE {
-            return Outcome::Refused;
+            return ProposalResult::Refused;
         }
         if let Some(known) = self.outcome(instance) {
             return known;
@@ -55,16 +55,19 @@ impl Decisions {
         {
             self.forgotten = lowest;
         }
-        Outcome::Decided(value)
+        ProposalResult::Decided(value)
     }
 
     /// What is known of an instance; `None` if it is undecided.
-    pub fn outcome(&self, instance: u64) -> Option<Outcome> {
+    pub fn outcome(&self, instance: u64) -> Option<ProposalResult> {
         if instance <= self.forgotten {
             let up_to = self.forgotten;
-            return Some(Outcome::Forgotten { up_to });
+            return Some(ProposalResult::Forgotten { up_to });
         }
-        self.values.get(&instance).cloned().map(Outcome::Decided)
+        self.values
+            .get(&instance)
+            .cloned()
+            .map(ProposalResult::Decided)
     }
 
     /// No decisions, of which those up to this instance were forgotten.

@@ -26,7 +26,7 @@ pub enum Pace {
 
 /// A copy of a message between two processes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Copy {
+pub struct Transmission {
     /// The number of the send in the run, from 1.
     pub message: u64,
     /// The sender.
@@ -52,10 +52,10 @@ pub trait Adversary: Send {
     }
 
     /// How long a copy is under way (of no consequence when the pace is by choice).
-    fn latency(&mut self, copy: Copy, rng: &mut Generator) -> Duration;
+    fn latency(&mut self, copy: Transmission, rng: &mut Generator) -> Duration;
 
     /// What becomes of a copy on a fair-loss link.
-    fn fate(&mut self, _copy: Copy, _rng: &mut Generator) -> Fate {
+    fn fate(&mut self, _copy: Transmission, _rng: &mut Generator) -> Fate {
         Fate::Arrives(1)
     }
 
@@ -150,11 +150,11 @@ impl Timed {
 }
 
 impl Adversary for Timed {
-    fn latency(&mut self, _: Copy, rng: &mut Generator) -> Duration {
+    fn latency(&mut self, _: Transmission, rng: &mut Generator) -> Duration {
         self.latency.draw(rng)
     }
 
-    fn fate(&mut self, _: Copy, rng: &mut Generator) -> Fate {
+    fn fate(&mut self, _: Transmission, rng: &mut Generator) -> Fate {
         self.chances.fate(rng)
     }
 }
@@ -194,11 +194,11 @@ impl Adversary for Random {
         Pace::Chosen
     }
 
-    fn latency(&mut self, _: Copy, _: &mut Generator) -> Duration {
+    fn latency(&mut self, _: Transmission, _: &mut Generator) -> Duration {
         Duration::ZERO
     }
 
-    fn fate(&mut self, _: Copy, rng: &mut Generator) -> Fate {
+    fn fate(&mut self, _: Transmission, rng: &mut Generator) -> Fate {
         self.chances.fate(rng)
     }
 

@@ -7,7 +7,7 @@
 //!
 //! Weight needs time: where steps are chosen, channels have none.
 use crate::{
-    adversary::{Copy, Latency},
+    adversary::{Latency, Transmission},
     gap::Way,
     network::Cargo,
     state::{Action, Core, What},
@@ -125,7 +125,7 @@ impl Core {
     }
 
     /// Whether a datagram finds room in the queue.
-    pub(crate) fn has_room(&self, copy: Copy, cargo: &Cargo) -> bool {
+    pub(crate) fn has_room(&self, copy: Transmission, cargo: &Cargo) -> bool {
         let load = self.network.loads.get(&(copy.from, copy.to));
         load.is_none_or(|load| load.has_room(self.now, size(cargo)))
     }
@@ -144,7 +144,7 @@ impl Core {
     }
 
     /// When a copy that leaves now arrives.
-    pub(crate) fn arrival(&mut self, slot: usize, copy: Copy) -> Time {
+    pub(crate) fn arrival(&mut self, slot: usize, copy: Transmission) -> Time {
         let way = (copy.from, copy.to);
         let drawn = self.network.loads.get(&way).and_then(|l| l.channel.latency);
         let latency = match drawn {
@@ -207,7 +207,7 @@ impl Core {
     }
 
     /// Plans what of this datagram arrives once more.
-    pub(crate) fn echo(&mut self, copy: Copy, label: &'static str, cargo: &Cargo) {
+    pub(crate) fn echo(&mut self, copy: Transmission, label: &'static str, cargo: &Cargo) {
         let now = self.now;
         let echoes = self.network.echoes.iter();
         let due: Vec<_> = echoes
@@ -222,7 +222,7 @@ impl Core {
     }
 
     /// A datagram that was sent long ago arrives once more, whoever is at either end now.
-    pub(crate) fn arrive_again(&mut self, copy: Copy, label: &'static str, cargo: Cargo) {
+    pub(crate) fn arrive_again(&mut self, copy: Transmission, label: &'static str, cargo: Cargo) {
         if self.network.is_cut(copy.from, copy.to) {
             return self.lose(copy, Loss::Cut);
         }

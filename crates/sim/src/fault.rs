@@ -3,7 +3,7 @@ use crate::{
     adversary::Pace,
     chance,
     network::Delivery,
-    state::{Action, Core, Life, Place, Token, What},
+    state::{Action, Core, Life, Scope, Token, What},
     trace::{Kind, Loss},
 };
 use quorate_core::{ProcessId, ProcessSet, Time};
@@ -87,7 +87,7 @@ impl Core {
         process.held.clear();
         self.network.foreground -= process.inbound;
         process.inbound = 0;
-        self.record(Place::World, p, Kind::Crash);
+        self.record(Scope::World, p, Kind::Crash);
         self.lose_copies(p, lose);
         self.end_turns(p);
         let (steps, modules) = (&mut self.steps, &self.modules);
@@ -149,7 +149,7 @@ impl Core {
         }
         self.changed = self.now;
         self.processes[p.index()].life = Life::Paused;
-        self.record(Place::World, p, Kind::Pause);
+        self.record(Scope::World, p, Kind::Pause);
         let (steps, modules) = (&mut self.steps, &self.modules);
         steps.ready.retain(|m| modules[*m].process != p);
         steps.unflushed.retain(|m| modules[*m].process != p);
@@ -167,7 +167,7 @@ impl Core {
         if self.life(p) != Life::Paused || self.processes[p.index()].is_unborn {
             return;
         }
-        self.record(Place::World, p, Kind::Resume);
+        self.record(Scope::World, p, Kind::Resume);
         self.go_on(p);
     }
 
@@ -207,7 +207,7 @@ impl Core {
         let pair = self.network.pair(from, to);
         self.network.cuts[pair] += 1;
         if self.network.cuts[pair] == 1 {
-            self.record(Place::World, from, Kind::Cut { to });
+            self.record(Scope::World, from, Kind::Cut { to });
         }
     }
 
@@ -230,7 +230,7 @@ impl Core {
         if self.network.cuts[pair] > 0 {
             return;
         }
-        self.record(Place::World, from, Kind::Heal { to });
+        self.record(Scope::World, from, Kind::Heal { to });
         self.resume_stream((from, to));
         for slot in self.network.held.remove(&(from, to)).unwrap_or_default() {
             let Some((copy, birth)) = self.network.packet(slot).map(|k| (k.copy, k.birth)) else {

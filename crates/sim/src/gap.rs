@@ -9,7 +9,7 @@ use crate::{
     adversary::Pace,
     chance,
     network::Delivery,
-    state::{Action, Core, Life, Place, Shared, Token, What},
+    state::{Action, Core, Life, Scope, Shared, Token, What},
     trace::{Kind, Loss},
 };
 use quorate_abstractions::link::Status;
@@ -107,7 +107,7 @@ impl Core {
         }
         self.settle();
         self.changed = self.now;
-        self.record(Place::World, way.0, Kind::End { to: way.1 });
+        self.record(Scope::World, way.0, Kind::End { to: way.1 });
         let carried = self.carried(way);
         let kept = match keep {
             Keep::Nothing => 0,
@@ -145,7 +145,7 @@ impl Core {
             Turn::Open => self.open_stream(way),
             Turn::Begin => {
                 self.network.turning.remove(&way);
-                self.record(Place::World, way.0, Kind::Begin { to: way.1 });
+                self.record(Scope::World, way.0, Kind::Begin { to: way.1 });
                 vec![self.tell(way.0, Status::Begun { peer: way.1 })]
             }
         }
@@ -165,7 +165,7 @@ impl Core {
             self.steps.flying.retain(|flying| *flying != slot);
             deliveries.extend(self.arrive(slot, birth));
         }
-        self.record(Place::World, way.1, Kind::Gap { from: way.0 });
+        self.record(Scope::World, way.1, Kind::Gap { from: way.0 });
         self.turn_next(way, Turn::Begin);
         deliveries.push(self.tell(way.1, Status::Gap { peer: way.0 }));
         deliveries
@@ -182,7 +182,7 @@ impl Core {
     fn plan_turn(&mut self, way: Way, turn: Turn) {
         let (_, (from, to)) = turn.told(way);
         let message = 0;
-        let news = crate::Copy { message, from, to };
+        let news = crate::Transmission { message, from, to };
         let latency = self.adversary.latency(news, &mut self.rng);
         self.enter(self.now + latency, What::Action(Action::Turn(way, turn)));
     }

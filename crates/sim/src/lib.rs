@@ -31,19 +31,19 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use quorate_abstractions::link::{Deliver, Links, Send, To};
+//! use quorate_abstractions::link::{Deliver, Links, SendRequest, To};
 //! use quorate_core::{Addr, Time};
 //! use quorate_sim::{Crash, Timed, World};
 //!
 //! # fn main() -> Result<(), quorate_core::process::BadMembership> {
 //! let mut world = World::new(3, 7, Timed::lock_step())?.keep_trace();
-//! let send: Vec<Addr<Send<Bytes>>> = world
+//! let send: Vec<Addr<SendRequest<Bytes>>> = world
 //!     .processes()
 //!     .map(|p| world.links(p).at("beb").open(Addr::<Deliver<Bytes>>::nowhere()))
 //!     .collect();
 //! let p1 = world.membership().coordinator(1);
 //! let (to, message) = (To::All, Bytes::from_static(b"hello"));
-//! world.request(p1, Time::ZERO, &send[0], Send { to, message });
+//! world.request(p1, Time::ZERO, &send[0], SendRequest { to, message });
 //! world.crash(p1, Crash::before_output(2));
 //!
 //! let report = world.run();
@@ -81,7 +81,7 @@ mod state;
 pub mod trace;
 mod world;
 
-pub use adversary::{Adversary, Copy, Fate, Latency, Pace, Random, Timed, UNIT};
+pub use adversary::{Adversary, Fate, Latency, Pace, Random, Timed, Transmission, UNIT};
 pub use channel::Channel;
 pub use diagram::{Diagram, ShiViz, Svg};
 pub use enabled::{Enabled, Step};

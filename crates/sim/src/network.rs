@@ -1,10 +1,10 @@
 //! What is under way between processes, and what stands in its way.
 use crate::{
-    adversary::{Copy, Fate, Pace},
+    adversary::{Fate, Pace, Transmission},
     channel::{Echo, Load},
     gap::{Turn, Way},
     schedule::Passage,
-    state::{Core, Life, Place, Shared, Token, What},
+    state::{Core, Life, Scope, Shared, Token, What},
     trace::{Kind, Loss},
 };
 use bytes::Bytes;
@@ -40,7 +40,7 @@ impl Cargo {
 
 pub(crate) struct Packet {
     pub(crate) birth: u64,
-    pub(crate) copy: Copy,
+    pub(crate) copy: Transmission,
     pub(crate) label: &'static str,
     /// Which of the copies between these two it is, from 1.
     pub(crate) number: u32,
@@ -249,7 +249,7 @@ impl Network {
         }
     }
 
-    fn insert(&mut self, copy: Copy, label: &'static str, cargo: Cargo) -> (usize, u64) {
+    fn insert(&mut self, copy: Transmission, label: &'static str, cargo: Cargo) -> (usize, u64) {
         self.births += 1;
         let pair = self.pair(copy.from, copy.to);
         self.launched[pair] += 1;
@@ -323,7 +323,7 @@ impl Core {
         if from == to {
             if self.life(from) != Life::Crashed {
                 self.settle();
-                let copy = Copy {
+                let copy = Transmission {
                     message: 0,
                     from,
                     to,
@@ -336,7 +336,7 @@ impl Core {
             return;
         }
         self.network.messages += 1;
-        let copy = Copy {
+        let copy = Transmission {
             message: self.network.messages,
             from,
             to,
@@ -359,7 +359,7 @@ impl Core {
         };
         let label = self.cause;
         self.record(
-            Place::Lane(lane),
+            Scope::Lane(lane),
             from,
             Kind::Send {
                 message: copy.message,
@@ -378,7 +378,7 @@ impl Core {
     }
 
     /// The adversary decides on a datagram, within the bounds.
-    fn send_datagram(&mut self, copy: Copy, label: &'static str, cargo: Cargo) {
+    fn send_datagram(&mut self, copy: Transmission, label: &'static str, cargo: Cargo) {
         let pair = self.network.pair(copy.from, copy.to);
         let fate = self.adversary.fate(copy, &mut self.rng);
         let bounded = self.network.losses[pair] >= self.network.loss_bound;
@@ -410,7 +410,7 @@ impl Core {
                         to: copy.to,
                         extra: times - 1,
                     };
-                    self.record(Place::Lane(DATAGRAMS), copy.from, kind);
+                    self.record(Scope::Lane(DATAGRAMS), copy.from, kind);
                 }
                 for _ in 0..times {
                     self.launch(copy, label, cargo.clone());
@@ -419,23 +419,23 @@ impl Core {
         }
     }
 
-    pub(crate) fn lose(&mut self, copy: Copy, loss: Loss) {
+    pub(crate) fn lose(&mut self, copy: Transmission, loss: Loss) {
         self.network.lost += 1;
         let kind = Kind::Drop {
             message: copy.message,
             to: copy.to,
             loss,
         };
-        self.record(Place::World, copy.from, kind);
+        self.record(Scope::World, copy.from, kind);
     }
 
-    pub(crate) fn launch(&mut self, copy: Copy, label: &'static str, cargo: Cargo) {
+    pub(crate) fn launch(&mut self, copy: Transmission, label: &'static str, cargo: Cargo) {
         let (slot, birth) = self.network.insert(copy, label, cargo);
         self.count_in(slot);
         self.fly(slot, birth, copy);
     }
 
-    pub(crate) fn fly(&mut self, slot: usize, birth: u64, copy: Copy) {
+    pub(crate) fn fly(&mut self, slot: usize, birth: u64, copy: Transmission) {
         match self.pace {
             Pace::Chosen | Pace::Atomic if self.life(copy.to) == Life::Crashed => {
                 self.network.remove(slot);
@@ -515,7 +515,7 @@ impl Core {
                 label: packet.label,
                 digest: packet.digest(),
             };
-            self.record(Place::Lane(lane_of(&packet.cargo)), copy.to, kind);
+            self.record(Scope::Lane(lane_of(&packet.cargo)), copy.to, kind);
         }
         let ends = &self.network.ends[copy.to.index()];
         match packet.cargo {
@@ -531,7 +531,7 @@ impl Core {
     }
 
     /// A cut holds a packet back.
-    fn hold(&mut self, slot: usize, copy: Copy) {
+    fn hold(&mut self, slot: usize, copy: Transmission) {
         let way = (copy.from, copy.to);
         let bytes = self.network.packet(slot).filter(|p| !p.foreground());
         if let Some(bytes) = bytes.map(|packet| packet.cargo.length()) {
@@ -547,7 +547,7 @@ impl Core {
 
     /// A datagram out of nowhere arrives now.
     pub(crate) fn inject(&mut self, to: ProcessId, bytes: Bytes) {
-        let copy = Copy {
+        let copy = Transmission {
             message: 0,
             from: to,
             to,

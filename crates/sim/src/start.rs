@@ -6,7 +6,7 @@
 //! are still under way.
 use crate::{
     network::Ends,
-    state::{Action, Core, Life, Place, Token},
+    state::{Action, Core, Life, Scope, Token},
     trace::{Kind, Loss},
     world::World,
 };
@@ -77,7 +77,7 @@ impl Core {
         process.starts += 1;
         process.doom = None;
         self.changed = self.now;
-        self.record(Place::World, p, Kind::Start);
+        self.record(Scope::World, p, Kind::Start);
         (actors, ends)
     }
 
@@ -89,7 +89,7 @@ impl Core {
         }
         let unstarted: VecDeque<usize> = std::mem::take(&mut process.unstarted);
         self.starting.extend(unstarted);
-        self.record(Place::World, p, Kind::Start);
+        self.record(Scope::World, p, Kind::Start);
         self.go_on(p);
     }
 

@@ -3,7 +3,7 @@
 //! Algorithms run outside the lock: an actor is taken out of its place, driven, and put back. What it
 //! reaches through addresses (mailboxes, links, the application) locks the state for a moment.
 use crate::{
-    adversary::{Adversary, Copy, Pace},
+    adversary::{Adversary, Pace, Transmission},
     enabled::Steps,
     fault::{Lose, When},
     gap::{Keep, Turn, Way},
@@ -46,7 +46,7 @@ pub(crate) enum Action {
     Heal(ProcessId, ProcessId),
     Gap(Way, Keep),
     Start(ProcessId),
-    Echo(Copy, &'static str, Cargo),
+    Echo(Transmission, &'static str, Cargo),
     Turn(Way, Turn),
     Call(ProcessId, Account, Box<dyn FnOnce() + Send>),
 }
@@ -175,7 +175,7 @@ pub(crate) struct Observer {
 
 /// Where a record belongs.
 #[derive(Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum Scope {
     World,
     Module(usize),
     /// A number of the network's table of lanes.
@@ -413,7 +413,7 @@ impl Core {
             if observation.role == Role::Indication {
                 self.tally(module, &observation);
             }
-            self.record(Place::Module(module), p, Kind::Effect(observation));
+            self.record(Scope::Module(module), p, Kind::Effect(observation));
         }
     }
 
@@ -438,19 +438,19 @@ impl Core {
         self.settle();
         let p = self.modules[module].process;
         if self.life(p) != Life::Crashed {
-            self.record(Place::Module(module), p, Kind::Event(observation));
+            self.record(Scope::Module(module), p, Kind::Event(observation));
         }
     }
 
     /// Records what happened: in the hash, for the properties, and in the trace if it is kept.
-    pub(crate) fn record(&mut self, place: Place, process: ProcessId, kind: Kind) {
+    pub(crate) fn record(&mut self, scope: Scope, process: ProcessId, kind: Kind) {
         if kind.observation().is_some_and(|o| o.role != Role::Internal) {
             self.changed = self.now;
         }
-        let code = match place {
-            Place::World => 0,
-            Place::Module(module) => 1 + module as u64,
-            Place::Lane(lane) => u64::MAX - lane as u64,
+        let code = match scope {
+            Scope::World => 0,
+            Scope::Module(module) => 1 + module as u64,
+            Scope::Lane(lane) => u64::MAX - lane as u64,
         };
         let code = code.wrapping_mul(256).wrapping_add(process.rank() as u64);
         let time = self.stamp();
@@ -458,10 +458,10 @@ impl Core {
         if self.observers.is_empty() && !self.trace.is_kept() {
             return;
         }
-        let (module, name) = match place {
-            Place::World => (None, self.network.world_name.clone()),
-            Place::Module(m) => (Some(ModuleNumber(m)), self.modules[m].name.clone()),
-            Place::Lane(lane) => (None, self.network.lane_name(lane)),
+        let (module, name) = match scope {
+            Scope::World => (None, self.network.world_name.clone()),
+            Scope::Module(m) => (Some(ModuleNumber(m)), self.modules[m].name.clone()),
+            Scope::Lane(lane) => (None, self.network.lane_name(lane)),
         };
         let record = Record {
             index: self.trace.count() - 1,

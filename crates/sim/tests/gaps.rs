@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 mod support;
 use bytes::Bytes;
-use quorate_abstractions::link::{Deliver, Links, Send, Status, To};
+use quorate_abstractions::link::{Deliver, Links, SendRequest, Status, To};
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, Time};
 use quorate_sim::{
     Adversary, Completion, Crash, Exhaustive, Gap, Keep, Kind, Loss, Property, Random, Record,
@@ -26,10 +26,13 @@ enum Told {
 type Log = Arc<Mutex<Vec<Told>>>;
 
 /// A world of two, the lane from p1 to p2, and what each end is told.
-fn world(seed: u64, adversary: impl Adversary + 'static) -> (World, Addr<Send<Bytes>>, [Log; 2]) {
+fn world(
+    seed: u64,
+    adversary: impl Adversary + 'static,
+) -> (World, Addr<SendRequest<Bytes>>, [Log; 2]) {
     let world = World::new(2, seed, adversary).unwrap().keep_trace();
     let logs: [Log; 2] = std::array::from_fn(|_| Arc::default());
-    let doors: Vec<_> = world
+    let ports: Vec<_> = world
         .processes()
         .map(|q| {
             let links = world.links(q);
@@ -44,12 +47,12 @@ fn world(seed: u64, adversary: impl Adversary + 'static) -> (World, Addr<Send<By
             links.at("lane").open(Addr::new(up))
         })
         .collect();
-    (world, doors[0].clone(), logs)
+    (world, ports[0].clone(), logs)
 }
 
-fn say(world: &World, door: &Addr<Send<Bytes>>, time: Time, k: u8) {
+fn say(world: &World, port: &Addr<SendRequest<Bytes>>, time: Time, k: u8) {
     let (to, message) = (To::One(p(2)), Bytes::copy_from_slice(&[k]));
-    world.request(p(1), time, door, Send { to, message });
+    world.request(p(1), time, port, SendRequest { to, message });
 }
 
 fn delivered(log: &Log) -> Vec<u8> {
@@ -67,12 +70,12 @@ fn gap() -> Told {
 
 /// p1 sends twenty messages while none arrives, its stream ends, and it sends one more in every step.
 fn across(seed: u64, keep: Keep, adversary: impl Adversary + 'static) -> (Report, [Log; 2]) {
-    let (mut world, door, logs) = world(seed, adversary);
+    let (mut world, port, logs) = world(seed, adversary);
     for k in 0..20 {
-        say(&world, &door, Time::ZERO, k);
+        say(&world, &port, Time::ZERO, k);
     }
     for k in 20..60 {
-        say(&world, &door, at(u32::from(k) - 18), k);
+        say(&world, &port, at(u32::from(k) - 18), k);
     }
     world.gap((p(1), p(2)), Gap::at(at(1)).keeping(keep));
     let report = world.run();
@@ -152,9 +155,9 @@ fn the_next_stream_waits_for_the_way_and_for_the_process() {
     };
     let (gap, begin) = (Kind::Gap { from: p(1) }, Kind::Begin { to: p(2) });
     let run = |spoil: &dyn Fn(&World)| {
-        let (mut world, door, logs) = world(1, Timed::lock_step());
-        say(&world, &door, at(4), 1);
-        say(&world, &door, at(90), 2);
+        let (mut world, port, logs) = world(1, Timed::lock_step());
+        say(&world, &port, at(4), 1);
+        say(&world, &port, at(90), 2);
         world.gap((p(1), p(2)), Gap::at(at(5)).keeping(Keep::Drawn));
         spoil(&world);
         assert!(world.run().completion.complete);
@@ -184,8 +187,8 @@ fn the_next_stream_waits_for_the_way_and_for_the_process() {
 #[test]
 fn a_crash_ends_a_gap() {
     for rank in [1, 2] {
-        let (mut world, door, logs) = world(1, Timed::lock_step());
-        say(&world, &door, at(4), 1);
+        let (mut world, port, logs) = world(1, Timed::lock_step());
+        say(&world, &port, at(4), 1);
         world.gap((p(1), p(2)), Gap::at(at(5)));
         world.crash(p(rank), Crash::at(at(6)));
         assert!(world.run().completion.complete);
@@ -200,8 +203,8 @@ fn a_crash_ends_a_gap() {
 
 #[test]
 fn a_diagram_shows_a_gap_and_what_it_costs() {
-    let (mut world, door, _) = world(1, Timed::lock_step());
-    say(&world, &door, at(0), 1);
+    let (mut world, port, _) = world(1, Timed::lock_step());
+    say(&world, &port, at(0), 1);
     world.gap((p(1), p(2)), Gap::at(at(1)));
     world.run();
     let diagram = world.diagram();
@@ -243,7 +246,7 @@ enum Event {
 
 enum Effect {
     Heard,
-    Link(Send<Bytes>),
+    Link(SendRequest<Bytes>),
 }
 
 impl Observe for Event {
@@ -279,7 +282,7 @@ impl Algorithm for Repeater {
         match event {
             Event::Say(message) => {
                 self.open.push(message.clone());
-                ctx.trigger(Effect::Link(Send { to, message }));
+                ctx.trigger(Effect::Link(SendRequest { to, message }));
             }
             Event::Link(Deliver { message, .. }) => {
                 if !self.delivered.contains(&message) {
@@ -289,7 +292,7 @@ impl Algorithm for Repeater {
             }
             Event::Status(_) if due != Repeat::Never && due == self.repeat => {
                 for message in self.open.clone() {
-                    ctx.trigger(Effect::Link(Send { to, message }));
+                    ctx.trigger(Effect::Link(SendRequest { to, message }));
                 }
             }
             Event::Status(_) => {}

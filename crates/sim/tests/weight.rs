@@ -4,7 +4,7 @@ mod support;
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{Indication, Transmit},
-    link::{Deliver, Links, Send, To},
+    link::{Deliver, Links, SendRequest, To},
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Incarnation, Observation, Observe, ProcessId, Time,
@@ -98,7 +98,7 @@ fn losses(world: &World, kind: Loss) -> usize {
 fn a_message_costs_its_size_and_waits_behind_those_before_it() {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap().keep_trace();
     world.channel((p(1), p(2)), Channel::new().bandwidth(100_000).queue(1));
-    let doors: Vec<_> = world
+    let ports: Vec<_> = world
         .processes()
         .map(|q| {
             world
@@ -109,10 +109,10 @@ fn a_message_costs_its_size_and_waits_behind_those_before_it() {
         .collect();
     for _ in 0..5 {
         let (to, message) = (To::One(p(2)), Bytes::from(vec![0; 972]));
-        world.request(p(1), Time::ZERO, &doors[0], Send { to, message });
+        world.request(p(1), Time::ZERO, &ports[0], SendRequest { to, message });
     }
     let (to, message) = (To::One(p(1)), Bytes::from(vec![0; 972]));
-    world.request(p(2), Time::ZERO, &doors[1], Send { to, message });
+    world.request(p(2), Time::ZERO, &ports[1], SendRequest { to, message });
     let report = world.run();
     assert!(report.completion.complete);
     assert_eq!(

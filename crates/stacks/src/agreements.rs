@@ -1,7 +1,7 @@
 //! The consensus and the atomic commit that a node can be asked for by name: each a whole stack, the
 //! same for every host.
 use crate::{
-    broadcasts::{self, Below, Needs, NeedsPerfect},
+    broadcasts::{self, Dependencies, Needs, NeedsPerfect},
     stack,
 };
 use quorate_abstractions::{
@@ -166,7 +166,7 @@ impl Consensus {
     pub fn spawn<H: Host>(
         self,
         host: &H,
-        below: &Below<impl Links>,
+        below: &Dependencies<impl Links>,
         up: Addr<consensus::Decide>,
     ) -> Result<Addr<consensus::Propose>, NeedsPerfect> {
         let (at, links) = (host.at("consensus"), below.links.at("consensus"));
@@ -198,7 +198,7 @@ impl Consensus {
                 )
             }
             Consensus::ByTotalOrder => {
-                let below = Below {
+                let below = Dependencies {
                     links,
                     ..below.clone()
                 };
@@ -262,7 +262,7 @@ impl Commit {
     pub fn spawn<H: Host>(
         self,
         host: &H,
-        below: &Below<impl Links>,
+        below: &Dependencies<impl Links>,
         up: Addr<atomic_commit::Decide>,
     ) -> Result<Addr<atomic_commit::Propose>, NeedsPerfect> {
         Ok(match self {
@@ -288,7 +288,7 @@ impl FromStr for Commit {
 
 /// P, if there is one.
 fn needed<'b, L>(
-    below: &'b Below<L>,
+    below: &'b Dependencies<L>,
     name: &'static str,
 ) -> Result<&'b Subscribe<perfect::Crash>, NeedsPerfect> {
     below.perfect.as_ref().ok_or(NeedsPerfect(name))

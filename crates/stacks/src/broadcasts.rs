@@ -229,7 +229,7 @@ fn names() -> String {
 
 /// What a process has to build a stack of.
 #[derive(Clone)]
-pub struct Below<L> {
+pub struct Dependencies<L> {
     /// Its links.
     pub links: L,
     /// ◇P.
@@ -249,7 +249,7 @@ pub struct Below<L> {
 pub fn spawn<H: Host>(
     broadcast: Broadcast,
     host: &H,
-    below: &Below<impl Links>,
+    below: &Dependencies<impl Links>,
     up: Addr<Delivery>,
 ) -> Result<Addr<Bytes>, NeedsPerfect> {
     let links = &below.links;
@@ -329,7 +329,7 @@ pub fn spawn<H: Host>(
 /// Uniform total order, driven by a leader.
 pub fn by_leader<H: Host>(
     host: &H,
-    below: &Below<impl Links>,
+    below: &Dependencies<impl Links>,
     up: Addr<Delivery>,
 ) -> Addr<total_order::Broadcast> {
     let (host, links) = (host.at("total-order"), below.links.at("total-order"));
@@ -339,7 +339,7 @@ pub fn by_leader<H: Host>(
 /// The same, for a user that gives and takes states.
 pub fn by_leader_with_state<H: Host>(
     host: &H,
-    below: &Below<impl Links>,
+    below: &Dependencies<impl Links>,
     up: Addr<reconfigurable::Indication>,
 ) -> Addr<reconfigurable::Request> {
     let (host, links) = (host.at("total-order"), below.links.at("total-order"));

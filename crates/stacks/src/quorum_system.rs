@@ -137,7 +137,7 @@ pub type Written = Arc<dyn Fn(&Bytes, Tag, usize) + Send + Sync>;
 
 /// A place in the tree of modules, with the lanes of the same name.
 #[derive(Clone)]
-pub struct Ground<H, L, D> {
+pub struct Scope<H, L, D> {
     /// The host there.
     pub host: H,
     /// Perfect lanes.
@@ -149,11 +149,11 @@ pub struct Ground<H, L, D> {
     pub epoch: u64,
 }
 
-impl<H: Host + Clone, L: Links, D: Links> Ground<H, L, D> {
+impl<H: Host + Clone, L: Links, D: Links> Scope<H, L, D> {
     /// The place of this name below.
     #[must_use]
     pub fn at(&self, name: &str) -> Self {
-        Ground {
+        Scope {
             host: self.host.at(name),
             links: self.links.at(name),
             datagrams: self.datagrams.at(name),

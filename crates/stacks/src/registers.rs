@@ -1,5 +1,5 @@
 //! The registers that a node can be asked for by name: each a whole stack, the same for every host.
-use crate::broadcasts::{Below, Needs, NeedsPerfect};
+use crate::broadcasts::{Dependencies, Needs, NeedsPerfect};
 use quorate_abstractions::{
     link::Links,
     register::{Indication, Request},
@@ -131,7 +131,7 @@ impl Registers {
     pub fn spawn<H: Host>(
         self,
         host: &H,
-        below: &Below<impl Links>,
+        below: &Dependencies<impl Links>,
         writer: ProcessId,
         up: Addr<Indication>,
     ) -> Result<Addr<Request>, NeedsPerfect> {

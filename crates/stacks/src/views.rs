@@ -1,7 +1,7 @@
 //! The view synchronies that a node can be asked for by name: each a whole stack, the same for every
 //! host.
 use crate::{
-    broadcasts::{Below, NeedsPerfect},
+    broadcasts::{Dependencies, NeedsPerfect},
     stack,
 };
 use quorate_abstractions::{
@@ -145,7 +145,7 @@ pub fn by_terminating_over<H: Host>(
 pub fn spawn<H: Host, L: Links>(
     views: Views,
     host: &H,
-    below: &Below<L>,
+    below: &Dependencies<L>,
     up: Addr<Indication>,
 ) -> Result<Addr<Request>, NeedsPerfect> {
     let links = &below.links;

@@ -34,9 +34,9 @@ fn wire_as<A: Algorithm<Event = Event, Effect = Effect>>(
     world.processes().map(spawn_at).collect()
 }
 
-fn request(world: &World, doors: &[Addr<Broadcast>], rank: usize, time: Time) {
+fn request(world: &World, ports: &[Addr<Broadcast>], rank: usize, time: Time) {
     let payload = Bytes::from_static(b"x");
-    world.request(p(rank), time, &doors[rank - 1], Broadcast { payload });
+    world.request(p(rank), time, &ports[rank - 1], Broadcast { payload });
 }
 
 /// When the slowest process that delivered anything did so last.
@@ -49,8 +49,8 @@ fn slowest(world: &World) -> Option<Time> {
 fn urb1_to_4_hold_whoever_crashes() {
     for seed in 0..1000 {
         let mut world = turbulent_world(seed, all_but_one);
-        let doors = wire(&world, Duration::from_micros(seed % 5 * 800));
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports = wire(&world, Duration::from_micros(seed % 5 * 800));
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -58,8 +58,8 @@ fn urb1_to_4_hold_whoever_crashes() {
 /// One broadcast by p1 in lock step, crashes being reported `delay` units later.
 fn run(n: usize, delay: u32, crash: Option<(usize, Crash)>) -> (Report, World) {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
-    let doors = wire(&world, UNIT * delay);
-    request(&world, &doors, 1, Time::ZERO);
+    let ports = wire(&world, UNIT * delay);
+    request(&world, &ports, 1, Time::ZERO);
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -130,9 +130,9 @@ fn urb3_no_creation_impossible_identifiers_are_counted_and_dropped() {
     let status = world.links(p(1)).status();
     spawn(&host, lane, &status, &detector, world.application(p(1)));
     for q in [p(2), p(3)] {
-        let link: Addr<link::Send<Message>> = world.links(q).at("urb").open(Addr::nowhere());
+        let link: Addr<link::SendRequest<Message>> = world.links(q).at("urb").open(Addr::nowhere());
         for (rank, sequence) in [(1, 1), (9, 1), (2, 0), (2, 1 + WINDOW)] {
-            let send = link::Send {
+            let send = link::SendRequest {
                 to: To::One(p(1)),
                 message: Message::Data(data(rank, sequence)),
             };

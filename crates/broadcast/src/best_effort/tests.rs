@@ -22,9 +22,9 @@ fn messages(n: usize, crash_before: Option<u64>) -> u64 {
     let p1 = ProcessId::from_rank(1).unwrap();
     for p in world.processes() {
         let up = world.application::<Seen>(p).with(|_: Deliver<Bytes>| Seen);
-        let door = over(world.links(p).at("beb").lane()).attach(up);
+        let port = over(world.links(p).at("beb").lane()).attach(up);
         if p == p1 {
-            world.request(p, Time::ZERO, &door, Broadcast(Bytes::from_static(b"m")));
+            world.request(p, Time::ZERO, &port, Broadcast(Bytes::from_static(b"m")));
         }
     }
     if let Some(k) = crash_before {

@@ -88,13 +88,7 @@ fn wire_with(
                 up,
             )
         };
-        spawn(
-            &host,
-            settings,
-            uniform,
-            decisions,
-            world.application(q),
-        )
+        spawn(&host, settings, uniform, decisions, world.application(q))
     };
     world.processes().map(spawn_at).collect()
 }
@@ -119,14 +113,14 @@ fn run(consensus: Consensus, seed: u64) -> Report {
     let latency = Timed::uniform(Duration::from_micros(50), Duration::from_millis(2));
     let mut world = World::new(3, seed, latency).unwrap();
     world.check(properties::total_order(world.membership(), "tob"));
-    let doors = wire(&world, consensus, OrderSettings::default());
-    for (rank, door) in (1..).zip(&doors) {
+    let ports = wire(&world, consensus, OrderSettings::default());
+    for (rank, port) in (1..).zip(&ports) {
         for i in 0..6 {
             let payload = Bytes::from(vec![rank as u8, i as u8]);
             world.request(
                 p(rank),
                 at(seed % 7 * 100 + i * 700),
-                door,
+                port,
                 Broadcast { payload },
             );
         }
@@ -195,10 +189,10 @@ fn held_by_one(is_uniform: bool) -> Report {
             rotating_over(&host.at("consensus"), &links.at("consensus"), &detector, up)
         };
         let up = world.application(q);
-        let door = spawn(&host, OrderSettings::default(), uniform, consensus, up);
+        let port = spawn(&host, OrderSettings::default(), uniform, consensus, up);
         if q != p(3) {
             let payload = Bytes::from_static(b"m");
-            world.request(q, Time::ZERO, &door, Broadcast { payload });
+            world.request(q, Time::ZERO, &port, Broadcast { payload });
         }
     }
     world.crash(p(1), Crash::at(at(10_000)).losing(Lose::Everything));
@@ -219,10 +213,10 @@ fn tob1_is_broken_over_a_broadcast_that_is_not_uniform() {
 fn burst(count: u64, settings: OrderSettings) -> Report {
     let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
     world.check(properties::total_order(world.membership(), "tob"));
-    let doors = wire(&world, Consensus::Uniform, settings);
+    let ports = wire(&world, Consensus::Uniform, settings);
     for i in 0..count {
         let payload = Bytes::from(i.to_le_bytes().to_vec());
-        world.request(p(1), Time::ZERO, &doors[0], Broadcast { payload });
+        world.request(p(1), Time::ZERO, &ports[0], Broadcast { payload });
     }
     let report = world.run();
     report.assert_all_hold();

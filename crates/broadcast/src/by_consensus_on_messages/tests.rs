@@ -31,7 +31,7 @@ fn request(text: &str) -> Broadcast {
 }
 
 /// What total order stands on at one process, joined to the mailbox of whatever stands there.
-struct Below {
+struct Connected {
     reliable: Addr<reliable::Broadcast>,
     consensus: Addr<Propose>,
 }
@@ -40,12 +40,12 @@ struct Below {
 fn start<H: Host>(
     host: &H,
     (flaw, settings): (Option<Flaw>, ProposalSettings),
-    below: impl FnOnce(Addr<reliable::Deliver>, Addr<Decide>) -> Below,
+    below: impl FnOnce(Addr<reliable::Deliver>, Addr<Decide>) -> Connected,
     up: Addr<Deliver>,
 ) -> Addr<Broadcast> {
     let mailbox = host.mailbox();
     let requests = mailbox.addr().with(Event::Broadcast);
-    let Below {
+    let Connected {
         reliable,
         consensus,
     } = below(
@@ -154,8 +154,8 @@ fn storm(
     let processes = *world.membership();
     let oracle = Oracle::accurate(DETECTION).erratic(&processes, seed, processes.n(), at(6));
     let proposal_bytes = if seed % 8 < 4 { 1 } else { 1 << 16 };
-    let doors = wire(&world, &oracle, layers, ProposalSettings { proposal_bytes });
-    request_some(&world, &doors, |payload| Broadcast { payload });
+    let ports = wire(&world, &oracle, layers, ProposalSettings { proposal_bytes });
+    request_some(&world, &ports, |payload| Broadcast { payload });
     world.run()
 }
 

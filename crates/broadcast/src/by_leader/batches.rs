@@ -2,7 +2,7 @@
 mod stream;
 
 use super::{ByLeader, Effect, deferred::Lack};
-use crate::ordering::{OrderSettings, Cut, Outgoing};
+use crate::ordering::{Cut, OrderSettings, Outgoing};
 use bytes::Bytes;
 use quorate_abstractions::{reconfigurable::Indication, total_order::Deliver};
 use quorate_core::{Ctx, Membership, MessageId, ProcessId, message::Origin, wire};

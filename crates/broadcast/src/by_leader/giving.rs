@@ -208,7 +208,7 @@ impl ByLeader {
         let to = To::One(gift.to);
         loop {
             match gift.next_chunk() {
-                Ok(Some(message)) => ctx.trigger(Effect::State(link::Send { to, message })),
+                Ok(Some(message)) => ctx.trigger(Effect::State(link::SendRequest { to, message })),
                 Ok(None) => break,
                 Err(TooLong) => {
                     let gone = ProcessSet::from_iter([gift.to]);

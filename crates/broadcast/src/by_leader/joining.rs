@@ -180,7 +180,7 @@ impl ByLeader {
         };
         let (to, transfer) = (To::One(receiving.from), receiving.transfer);
         let message = Chunk::Enough { transfer };
-        ctx.trigger(Effect::State(link::Send { to, message }));
+        ctx.trigger(Effect::State(link::SendRequest { to, message }));
         if receiving.start.is_some() {
             ctx.trigger(Effect::Indicate(Indication::Restore(Restore::Abandoned)));
         }
@@ -210,7 +210,7 @@ impl ByLeader {
         if !is_known {
             if !wants || known.is_some() || self.joining.asks != Some(from) {
                 let (to, message) = (To::One(from), Chunk::Enough { transfer });
-                ctx.trigger(Effect::State(link::Send { to, message }));
+                ctx.trigger(Effect::State(link::SendRequest { to, message }));
                 return ctx.count("no state is wanted");
             }
             self.joining.receiving = Some(Receiving {
@@ -263,7 +263,7 @@ impl ByLeader {
                 transfer,
                 up_to: number,
             };
-            ctx.trigger(Effect::State(link::Send { to, message }));
+            ctx.trigger(Effect::State(link::SendRequest { to, message }));
             if last {
                 return self.upon_whole(ctx);
             }
@@ -288,9 +288,7 @@ impl ByLeader {
         let is_of_group = |(origin, _): &(Origin, u64)| self.processes.contains(origin.process);
         let numbers = start.newcomers.iter().map(|(_, number)| number);
         let ordered = start.streams.iter().flat_map(|(_, o, d)| [o, d]);
-        let mut numbers = numbers
-            .chain(ordered)
-            .chain([&start.epoch, &start.applied]);
+        let mut numbers = numbers.chain(ordered).chain([&start.epoch, &start.applied]);
         let has_place =
             !self.joining.came_later || start.newcomers.iter().any(|(o, _)| *o == self.me);
         has_place

@@ -21,16 +21,11 @@ impl ByLeader {
     pub(super) fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
         while let Some(instance) = self.ballots.next_instance() {
             let proposed = self.sequence.proposed();
-            let mut cut = self
-                .batches
-                .unordered(proposed, self.settings.proposal);
+            let mut cut = self.batches.unordered(proposed, self.settings.proposal);
             for newcomer in self.epoch.wanted(proposed) {
                 cut.0.insert(newcomer, 0);
             }
-            let most = self
-                .ballots
-                .low()
-                .saturating_add(self.settings.instances);
+            let most = self.ballots.low().saturating_add(self.settings.instances);
             if cut.0.is_empty() || instance > most || proposed.replaces() {
                 break;
             }

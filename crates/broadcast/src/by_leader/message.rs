@@ -90,15 +90,10 @@ impl Message {
     /// The highest epoch, or number of a batch, in it that is believed before it is reached here.
     pub(super) fn highest(&self) -> u64 {
         match self {
-            Message::Ballots {
-                epoch,
-                message,
-            } => message.value().map_or(0, Cut::highest).max(*epoch),
-            Message::Stable {
-                epoch,
-                held,
-                ..
-            } => held.highest().max(*epoch),
+            Message::Ballots { epoch, message } => {
+                message.value().map_or(0, Cut::highest).max(*epoch)
+            }
+            Message::Stable { epoch, held, .. } => held.highest().max(*epoch),
             // A batch is looked at when it gets its place, of the others nothing is kept.
             Message::Data { .. }
             | Message::Found { .. }
@@ -147,10 +142,9 @@ impl Wire for Message {
                 }
             }
             Message::Slower => wire::put_head(&Head::Slower, out),
-            Message::Ballots {
-                epoch,
-                message,
-            } => wire::put_head(&Head::Ballots(*epoch, message.clone()), out),
+            Message::Ballots { epoch, message } => {
+                wire::put_head(&Head::Ballots(*epoch, message.clone()), out)
+            }
             Message::Stable {
                 epoch,
                 held,
@@ -186,10 +180,7 @@ impl Wire for Message {
                 }
             }
             Head::Slower => Message::Slower,
-            Head::Ballots(epoch, message) => Message::Ballots {
-                epoch,
-                message,
-            },
+            Head::Ballots(epoch, message) => Message::Ballots { epoch, message },
             Head::Join(incarnation, is_newcomer) => Message::Join {
                 incarnation,
                 is_newcomer,

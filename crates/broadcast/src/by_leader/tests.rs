@@ -47,12 +47,12 @@ fn isolated_with(
     };
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap().keep_trace();
     let oracle = Oracle::accurate(UNIT * DETECTION);
-    let doors = wire_all(&world, &oracle, settings);
+    let ports = wire_all(&world, &oracle, settings);
     let payload = payload(1);
     world.request(
         p(origin),
         Time::ZERO,
-        &doors[origin - 1],
+        &ports[origin - 1],
         Broadcast { payload },
     );
     if let Some((rank, crash)) = crash {
@@ -161,12 +161,12 @@ fn storm_in(mut world: World, n: usize, seed: u64, messages: u64) -> Report {
         acceptances: [Acceptances::Everybody, Acceptances::WhoNeedsThem][seed as usize / 6 % 2],
         ..OrderSettings::default()
     };
-    let doors = wire_all(&world, &oracle, settings);
-    for (q, door) in world.processes().zip(&doors) {
+    let ports = wire_all(&world, &oracle, settings);
+    for (q, port) in world.processes().zip(&ports) {
         for number in 0..messages {
             let at = step((seed as u32 * 13 + 7 * q.rank() as u32 + 29 * number as u32) % 180);
             let payload = payload(number);
-            world.request(q, at, door, Broadcast { payload });
+            world.request(q, at, port, Broadcast { payload });
         }
     }
     for rank in 1..=(n - 1) / 2 {
@@ -247,10 +247,7 @@ fn data(rank: usize, sequence: u64) -> Message {
 
 /// Said in the first epoch.
 fn of_first(message: ballots::Message<Cut>) -> Message {
-    Message::Ballots {
-        epoch: 0,
-        message,
-    }
+    Message::Ballots { epoch: 0, message }
 }
 
 fn accept(instance: u64, up_to: u64) -> Message {
@@ -284,7 +281,7 @@ fn nothing_is_accepted_before_it_is_held() {
     );
     assert!(effects.iter().any(|effect| matches!(
         effect,
-        Effect::Link(link::Send {
+        Effect::Link(link::SendRequest {
             message: Message::Ballots {
                 message: ballots::Message::Accepted { .. },
                 ..
@@ -386,7 +383,7 @@ fn of_data(message: Message) -> (MessageId, Bytes) {
 /// What is sent, and to whom.
 fn sent(effects: Vec<Effect>) -> Vec<(To, Message)> {
     let sent = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Link(link::Send { to, message }) => Some((to, message)),
+        Effect::Link(link::SendRequest { to, message }) => Some((to, message)),
         _ => None,
     });
     sent.collect()
@@ -573,7 +570,7 @@ fn what_was_dropped_is_sent_again() {
     p3.algorithm.upon_idle(&mut p3.ctx);
     let own = p3.upon(Event::Give);
     let own = own.into_iter().find_map(|effect| match effect {
-        Effect::Link(link::Send {
+        Effect::Link(link::SendRequest {
             to: To::All,
             message,
         }) => Some(message),
@@ -614,10 +611,7 @@ fn numbers_that_are_too_high_are_neither_kept_nor_waited_for() {
     for high in [MOST + 1, u64::MAX] {
         let mut p3 = Alone::new();
         let accept_in = |epoch, up_to| match accept(1, up_to) {
-            Message::Ballots { message, .. } => Message::Ballots {
-                epoch,
-                message,
-            },
+            Message::Ballots { message, .. } => Message::Ballots { epoch, message },
             other => other,
         };
         let decided = of_first(ballots::Message::Decided {
@@ -716,7 +710,7 @@ fn accepted() -> Message {
 
 fn accepts(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| {
-        matches!(effect, Effect::Link(link::Send {
+        matches!(effect, Effect::Link(link::SendRequest {
             message: Message::Ballots { message: ballots::Message::Accepted { acceptance, .. }, .. },
             ..
         }) if *acceptance == first())
@@ -782,7 +776,7 @@ fn nobody_asks_for_the_batches_of_a_proposal_that_would_be_refused() {
     let effects = p3.hears(2, of_first(prepare));
     let refused = of_first(ballots::Message::Refuse { promised: ballot });
     assert!(effects.iter().any(
-        |effect| matches!(effect, Effect::Link(link::Send { message, .. }) if *message == refused)
+        |effect| matches!(effect, Effect::Link(link::SendRequest { message, .. }) if *message == refused)
     ));
     assert!(p3.upon(Event::Ask).is_empty());
 }

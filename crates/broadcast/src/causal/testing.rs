@@ -25,10 +25,12 @@ use std::{
 pub(crate) const DETECTION: Duration = Duration::from_millis(5);
 
 /// The reliable broadcast of one process, not yet joined to what stands on it.
-pub(crate) type Below = Box<dyn FnOnce(Addr<reliable::Deliver>) -> Addr<reliable::Broadcast>>;
+pub(crate) type StartReliable =
+    Box<dyn FnOnce(Addr<reliable::Deliver>) -> Addr<reliable::Broadcast>>;
 
 /// Starts a causal broadcast at a process.
-pub(crate) type Start<'a> = &'a dyn Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast>;
+pub(crate) type Start<'a> =
+    &'a dyn Fn(&World, &SimHost, StartReliable, Addr<Deliver>) -> Addr<Broadcast>;
 
 /// Whether the causal broadcast is uniform, and what it stands on.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -44,7 +46,7 @@ pub(crate) enum Form {
 /// The regular forms.
 pub(crate) const REGULAR: [Form; 2] = [Form::Regular, Form::Lazy];
 
-fn below(world: &World, q: ProcessId, form: Form) -> Below {
+fn below(world: &World, q: ProcessId, form: Form) -> StartReliable {
     let (host, links) = (world.host(q).at("below"), world.links(q).at("below"));
     let (lane, status) = (links.lane(), links.status());
     match form {
@@ -75,18 +77,18 @@ where
     let is_uniform = form == Form::Uniform;
     world.check(properties::causal(world.membership(), "causal", is_uniform));
     let start_at = |q| {
-        let (door, mut answer) = (Arc::new(OnceLock::<Addr<Broadcast>>::new()), answer(q));
+        let (port, mut answer) = (Arc::new(OnceLock::<Addr<Broadcast>>::new()), answer(q));
         let up = {
-            let door = door.clone();
+            let port = port.clone();
             world.application_with(q, move |delivery: Deliver, _| {
-                if let (Some(payload), Some(door)) = (answer(&delivery), door.get()) {
-                    door.send(Broadcast { payload });
+                if let (Some(payload), Some(port)) = (answer(&delivery), port.get()) {
+                    port.send(Broadcast { payload });
                 }
             })
         };
         let host = world.host(q).at("causal");
         let addr = start(world, &host, below(world, q, form), up);
-        door.get_or_init(|| addr).clone()
+        port.get_or_init(|| addr).clone()
     };
     world.processes().map(start_at).collect()
 }
@@ -104,7 +106,7 @@ pub(crate) fn turbulent(form: Form, start: Start<'_>, seed: u64) -> Report {
         Form::Uniform => minority,
     };
     let mut world = turbulent_world(seed, maximum);
-    let doors = wire_with(&world, form, start, |q| {
+    let ports = wire_with(&world, form, start, |q| {
         let mut answers = 0;
         move |delivery: &Deliver| {
             let MessageId { origin, sequence } = delivery.id;
@@ -114,15 +116,15 @@ pub(crate) fn turbulent(form: Form, start: Start<'_>, seed: u64) -> Report {
             answers_this.then(|| Bytes::from_static(b"answer"))
         }
     });
-    request_some(&world, &doors, |payload| Broadcast { payload });
+    request_some(&world, &ports, |payload| Broadcast { payload });
     world.run()
 }
 
 /// How many messages one broadcast by p1 of `n` costs in lock step, when this befalls one process.
 pub(crate) fn cost(n: usize, form: Form, start: Start<'_>, crash: Option<(usize, Crash)>) -> u64 {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
-    let doors = wire(&world, form, start);
-    request(&world, &doors, 1, Time::ZERO, b"m");
+    let ports = wire(&world, form, start);
+    request(&world, &ports, 1, Time::ZERO, b"m");
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -134,13 +136,13 @@ pub(crate) fn cost(n: usize, form: Form, start: Start<'_>, crash: Option<(usize,
 /// Has one process broadcast this.
 pub(crate) fn request(
     world: &World,
-    doors: &[Addr<Broadcast>],
+    ports: &[Addr<Broadcast>],
     rank: usize,
     at: Time,
     payload: &'static [u8],
 ) {
     let payload = Bytes::from_static(payload);
-    world.request(p(rank), at, &doors[rank - 1], Broadcast { payload });
+    world.request(p(rank), at, &ports[rank - 1], Broadcast { payload });
 }
 
 /// The identifier of a message of a process of a simulated world.
@@ -212,13 +214,13 @@ pub(crate) type Small<'a> = (usize, &'a [usize], usize);
 
 pub(crate) fn small_world(n: usize, form: Form, start: Start<'_>, requests: &[usize]) -> World {
     let world = World::new(n, 1, Timed::lock_step()).unwrap();
-    let doors = wire_with(&world, form, start, |q| {
+    let ports = wire_with(&world, form, start, |q| {
         move |delivery: &Deliver| {
             (q == p(2) && delivery.id == id(1, 1)).then(|| Bytes::from_static(b"answer"))
         }
     });
     for rank in requests {
-        request(&world, &doors, *rank, Time::ZERO, b"m");
+        request(&world, &ports, *rank, Time::ZERO, b"m");
     }
     world
 }

@@ -25,7 +25,7 @@ fn check_collection(world: &World, host: &SimHost) {
     }
 }
 
-type StartMutant = Box<dyn Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast>>;
+type StartMutant = Box<dyn Fn(&World, &SimHost, StartReliable, Addr<Deliver>) -> Addr<Broadcast>>;
 
 /// The published algorithm with this flaw.
 fn mutant(flaw: Flaw, held: &Held) -> StartMutant {
@@ -125,8 +125,8 @@ fn costs_are_what_the_header_says() {
 /// One broadcast by p1 of three, kept as a trace.
 fn collections(crash: Option<(usize, Crash)>) -> Vec<(ProcessId, Time)> {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap().keep_trace();
-    let doors = wire(&world, Form::Regular, START);
-    request(&world, &doors, 1, Time::ZERO, b"m");
+    let ports = wire(&world, Form::Regular, START);
+    request(&world, &ports, 1, Time::ZERO, b"m");
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -157,8 +157,8 @@ fn plain(start: Start<'_>) -> Report {
 
 fn one_of_three(script: Script, start: Start<'_>, crash: Option<(usize, Crash)>) -> Report {
     let mut world = World::new(3, 1, script).unwrap();
-    let doors = wire(&world, Form::Regular, start);
-    request(&world, &doors, 1, Time::ZERO, b"m");
+    let ports = wire(&world, Form::Regular, start);
+    request(&world, &ports, 1, Time::ZERO, b"m");
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -193,15 +193,15 @@ fn longest_past(messages: u64) -> u64 {
     let mut world = World::new(3, 1, latency).unwrap();
     let longest = Arc::new(AtomicU64::new(0));
     world.check([Box::new(Longest(longest.clone())) as Box<dyn Property>]);
-    let doors = wire_with(&world, Form::Uniform, START, |q| {
+    let ports = wire_with(&world, Form::Uniform, START, |q| {
         move |delivery: &Deliver| {
             let MessageId { origin, sequence } = delivery.id;
             (origin.process == q && sequence < messages).then(|| Bytes::from_static(b"next"))
         }
     });
     for rank in 1..=3 {
-        request(&world, &doors, rank, Time::ZERO, b"first");
-        request(&world, &doors, rank, at(1), b"beside it");
+        request(&world, &ports, rank, Time::ZERO, b"first");
+        request(&world, &ports, rank, at(1), b"beside it");
     }
     world.run().assert_all_hold();
     longest.load(Relaxed)
@@ -224,8 +224,8 @@ fn b4_e3_an_own_message_that_is_delivered_inside_its_broadcast_is_appended_twice
     // And what is delivered before it has left may never leave: the uniform form is lost.
     assert_breaks(Flaw::DeliveredInside, "CRB4", |start| {
         let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, Form::Uniform, start);
-        request(&world, &doors, 1, Time::ZERO, b"m");
+        let ports = wire(&world, Form::Uniform, start);
+        request(&world, &ports, 1, Time::ZERO, b"m");
         world.crash(p(1), Crash::before_output(4).losing(Lose::Everything));
         world.run()
     });
@@ -281,9 +281,9 @@ fn b5_e4_what_is_collected_stays_delivered() {
             .way(1, 3, &[1, 1, 1, 1, 20])
             .way(2, 3, &[1, 1, 1, 20]);
         let mut world = World::new(3, 1, script).unwrap();
-        let doors = wire(&world, Form::Regular, start);
-        request(&world, &doors, 1, Time::ZERO, b"m");
-        request(&world, &doors, 2, at(1) + UNIT / 2, b"answer");
+        let ports = wire(&world, Form::Regular, start);
+        request(&world, &ports, 1, Time::ZERO, b"m");
+        request(&world, &ports, 2, at(1) + UNIT / 2, b"answer");
         world.run()
     });
 }
@@ -314,9 +314,9 @@ fn b5_e5_with_a_detector_that_errs_crb5_is_lost() {
             let detector = world.eventually_perfect(host.me(), &oracle);
             spawn(host, below, &taken_at_its_word(&detector), up)
         };
-        let doors = wire(&world, Form::Regular, start);
-        request(&world, &doors, 1, Time::ZERO, b"m");
-        request(&world, &doors, 2, at(3), b"answer");
+        let ports = wire(&world, Form::Regular, start);
+        request(&world, &ports, 1, Time::ZERO, b"m");
+        request(&world, &ports, 2, at(3), b"answer");
         world.run()
     };
     assert_violates(&run(true), "CRB5");

@@ -8,7 +8,9 @@ use quorate_sim::{Crash, Exhaustive, Report, SimHost, Timed, UNIT, Verdict, Worl
 const START: Start<'_> = &|_, host, below, up| spawn(host, below, up);
 
 /// The published algorithm with this flaw; its collection is another file's matter.
-fn mutant(flaw: Flaw) -> impl Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast> {
+fn mutant(
+    flaw: Flaw,
+) -> impl Fn(&World, &SimHost, StartReliable, Addr<Deliver>) -> Addr<Broadcast> {
     move |world, host, below, up| {
         let detector = world.perfect(host.me(), UNIT);
         Mutant::spawn(host, (flaw, Held::default()), below, &detector, up)
@@ -86,8 +88,8 @@ fn costs_are_what_the_header_says() {
 #[test]
 fn delivery_takes_one_step() {
     let mut world = World::new(5, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, Form::Regular, START);
-    request(&world, &doors, 1, Time::ZERO, b"m");
+    let ports = wire(&world, Form::Regular, START);
+    request(&world, &ports, 1, Time::ZERO, b"m");
     world.run().assert_all_hold();
     for q in world.processes() {
         let steps = u32::from(q != p(1));
@@ -101,13 +103,13 @@ fn delivery_takes_one_step() {
 fn answer_first(form: Form, start: Start<'_>) -> (Report, Vec<Option<Time>>) {
     let script = Script::default().way(1, 3, &[20, 20]).way(2, 3, &[20, 20]);
     let mut world = World::new(3, 1, script).unwrap();
-    let doors = wire_with(&world, form, start, |q| {
+    let ports = wire_with(&world, form, start, |q| {
         move |delivery: &Deliver| {
             (q == p(2) && delivery.id == id(1, 2)).then(|| Bytes::from_static(b"answer"))
         }
     });
-    request(&world, &doors, 1, Time::ZERO, b"one");
-    request(&world, &doors, 1, Time::ZERO, b"two");
+    request(&world, &ports, 1, Time::ZERO, b"one");
+    request(&world, &ports, 1, Time::ZERO, b"two");
     let report = world.run();
     let tallies = world
         .processes()
@@ -130,9 +132,9 @@ fn b4_e1_a_past_without_order_breaks_crb5() {
 fn b4_e4_content_as_identity_breaks_crb1() {
     let run = |start: Start<'_>| {
         let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, Form::Regular, start);
-        request(&world, &doors, 1, Time::ZERO, b"same");
-        request(&world, &doors, 2, Time::ZERO, b"same");
+        let ports = wire(&world, Form::Regular, start);
+        request(&world, &ports, 1, Time::ZERO, b"same");
+        request(&world, &ports, 2, Time::ZERO, b"same");
         world.run()
     };
     assert_violates(&run(&mutant(Flaw::ByContent)), "CRB1");

@@ -86,7 +86,9 @@ impl Mutant {
     }
 }
 
-fn mutant(flaw: Flaw) -> impl Fn(&World, &SimHost, Below, Addr<Deliver>) -> Addr<Broadcast> {
+fn mutant(
+    flaw: Flaw,
+) -> impl Fn(&World, &SimHost, StartReliable, Addr<Deliver>) -> Addr<Broadcast> {
     move |_, host, below, up| {
         let n = if flaw == Flaw::EmptyVector {
             0
@@ -186,12 +188,12 @@ fn costs_are_what_the_header_says() {
 fn answer_first() -> Vec<Option<Time>> {
     let script = Script::default().way(1, 3, &[20]).way(2, 3, &[10]);
     let mut world = World::new(3, 1, script).unwrap();
-    let doors = wire_with(&world, Form::Regular, START, |q| {
+    let ports = wire_with(&world, Form::Regular, START, |q| {
         move |delivery: &Deliver| {
             (q == p(2) && delivery.id == id(1, 1)).then(|| Bytes::from_static(b"answer"))
         }
     });
-    request(&world, &doors, 1, Time::ZERO, b"question");
+    request(&world, &ports, 1, Time::ZERO, b"question");
     world.run().assert_all_hold();
     let tallies = world
         .processes()
@@ -210,9 +212,9 @@ fn an_answer_waits_for_what_it_answers() {
 /// One broadcast by p1 of three, and one by p2 when it is over.
 fn one_each(start: Start<'_>) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, Form::Regular, start);
-    request(&world, &doors, 1, Time::ZERO, b"m");
-    request(&world, &doors, 2, at(5), b"n");
+    let ports = wire(&world, Form::Regular, start);
+    request(&world, &ports, 1, Time::ZERO, b"m");
+    request(&world, &ports, 2, at(5), b"n");
     world.run()
 }
 
@@ -226,9 +228,9 @@ fn b6_e2_a_vector_that_is_empty_at_first_orders_nothing() {
     assert_breaks(Flaw::EmptyVector, "CRB5", |start| {
         let script = Script::default().way(1, 3, &[20]).way(2, 3, &[20]);
         let mut world = World::new(3, 1, script).unwrap();
-        let doors = wire(&world, Form::Regular, start);
-        request(&world, &doors, 1, Time::ZERO, b"one");
-        request(&world, &doors, 1, at(1), b"two");
+        let ports = wire(&world, Form::Regular, start);
+        request(&world, &ports, 1, Time::ZERO, b"one");
+        request(&world, &ports, 1, at(1), b"two");
         world.run()
     });
 }
@@ -237,8 +239,8 @@ fn b6_e2_a_vector_that_is_empty_at_first_orders_nothing() {
 fn b6_e4_immediate_self_delivery_breaks_the_uniform_form_alone() {
     let run = |form, start: Start<'_>| {
         let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, form, start);
-        request(&world, &doors, 1, Time::ZERO, b"m");
+        let ports = wire(&world, form, start);
+        request(&world, &ports, 1, Time::ZERO, b"m");
         world.crash(
             p(1),
             Crash::at(Time::from_nanos(1)).losing(Lose::Everything),
@@ -256,12 +258,12 @@ fn b6_e4_immediate_self_delivery_breaks_the_uniform_form_alone() {
 fn cause_lost(form: Form, start: Start<'_>) -> u64 {
     let script = Script::default().way(1, 3, &[20]).way(2, 3, &[20]);
     let mut world = World::new(3, 1, script).unwrap();
-    let doors = wire_with(&world, form, start, |q| {
+    let ports = wire_with(&world, form, start, |q| {
         move |delivery: &Deliver| {
             (q == p(2) && delivery.id == id(1, 1)).then(|| Bytes::from_static(b"answer"))
         }
     });
-    request(&world, &doors, 1, Time::ZERO, b"question");
+    request(&world, &ports, 1, Time::ZERO, b"question");
     for q in [p(1), p(2)] {
         let time = at(2) + quorate_sim::UNIT / 2;
         world.crash(q, Crash::at(time).losing(Lose::Everything));

@@ -21,16 +21,16 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     world.processes().map(spawn_at).collect()
 }
 
-fn request(world: &World, doors: &[Addr<Broadcast>], rank: usize) {
+fn request(world: &World, ports: &[Addr<Broadcast>], rank: usize) {
     let payload = Bytes::from_static(b"m");
-    world.request(p(rank), Time::ZERO, &doors[rank - 1], Broadcast { payload });
+    world.request(p(rank), Time::ZERO, &ports[rank - 1], Broadcast { payload });
 }
 
 /// One broadcast by p1 in a world of `n` in which this befalls one process.
 fn run(n: usize, crash: Option<(usize, Crash)>) -> Report {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
-    let doors = wire(&world, Eager::new);
-    request(&world, &doors, P1);
+    let ports = wire(&world, Eager::new);
+    request(&world, &ports, P1);
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -43,8 +43,8 @@ fn run(n: usize, crash: Option<(usize, Crash)>) -> Report {
 fn rb1_to_4_hold_whoever_crashes() {
     for seed in 0..1000 {
         let mut world = turbulent_world(seed, all_but_one);
-        let doors = wire(&world, Eager::new);
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports = wire(&world, Eager::new);
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -78,19 +78,19 @@ fn rb1_is_broken_by_deliveries_known_by_content() {
     // one does so twice.
     for senders in [[1, 2], [1, 1]] {
         let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, |host| ByContent {
+        let ports = wire(&world, |host| ByContent {
             inner: Eager::new(host),
             delivered: BTreeSet::new(),
         });
         for rank in senders {
-            request(&world, &doors, rank);
+            request(&world, &ports, rank);
         }
         assert_violates(&world.run(), "RB1");
 
         let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, Eager::new);
+        let ports = wire(&world, Eager::new);
         for rank in senders {
-            request(&world, &doors, rank);
+            request(&world, &ports, rank);
         }
         world.run().assert_all_hold();
     }
@@ -98,12 +98,12 @@ fn rb1_is_broken_by_deliveries_known_by_content() {
 
 #[test]
 fn rb3_no_creation_impossible_identifiers_are_counted_and_dropped() {
-    use quorate_abstractions::link::{Send, To};
+    use quorate_abstractions::link::{SendRequest, To};
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
     let (host, lane) = (world.host(p(1)).at("rb"), world.links(p(1)).at("rb").lane());
     let below = crate::best_effort::over(lane);
     spawn(&host, below, world.application(p(1)));
-    let link: Addr<Send<Data>> = world.links(p(2)).at("rb").open(Addr::nowhere());
+    let link: Addr<SendRequest<Data>> = world.links(p(2)).at("rb").open(Addr::nowhere());
     for (rank, sequence) in [(1, 1), (9, 1), (2, 0)] {
         let origin = Origin {
             process: p(rank),
@@ -112,7 +112,7 @@ fn rb3_no_creation_impossible_identifiers_are_counted_and_dropped() {
         let id = MessageId { origin, sequence };
         let payload = Bytes::new();
         let (to, message) = (To::One(p(1)), Data { id, payload });
-        world.request(p(2), Time::ZERO, &link, Send { to, message });
+        world.request(p(2), Time::ZERO, &link, SendRequest { to, message });
     }
     world.run();
     assert_eq!(world.counters(p(1)).total("impossible identifier"), 3);

@@ -85,8 +85,8 @@ fn payload() -> Bytes {
 fn frb1_to_5_hold_over_a_reliable_broadcast() {
     for seed in 0..400 {
         let mut world = turbulent_world(seed, all_but_one);
-        let doors = wire(&world, Which::Regular);
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports = wire(&world, Which::Regular);
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -95,8 +95,8 @@ fn frb1_to_5_hold_over_a_reliable_broadcast() {
 fn frb1_to_5_hold_uniformly_over_a_uniform_broadcast() {
     for seed in 0..400 {
         let mut world = turbulent_world(seed, minority);
-        let doors = wire(&world, Which::Uniform);
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports = wire(&world, Which::Uniform);
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -105,10 +105,10 @@ fn frb1_to_5_hold_uniformly_over_a_uniform_broadcast() {
 fn overtaken(which: Which) -> Report {
     let script = Script::default().way(1, 2, &[9, 1]).way(1, 3, &[9, 1]);
     let mut world = World::new(3, 1, script).unwrap();
-    let doors = wire(&world, which);
+    let ports = wire(&world, which);
     for _ in 0..2 {
         let payload = payload();
-        world.request(p(1), Time::ZERO, &doors[0], Broadcast { payload });
+        world.request(p(1), Time::ZERO, &ports[0], Broadcast { payload });
     }
     world.run()
 }
@@ -125,10 +125,10 @@ fn frb5_a_gap_that_a_crash_leaves_holds_back_what_is_behind_it() {
     // p1's first message is under way for long, and lost when p1 crashes; its second arrives.
     let script = Script::default().way(1, 2, &[9, 1]).way(1, 3, &[9, 1]);
     let mut world = World::new(3, 1, script).unwrap();
-    let doors = wire(&world, Which::Regular);
+    let ports = wire(&world, Which::Regular);
     for _ in 0..2 {
         let payload = payload();
-        world.request(p(1), Time::ZERO, &doors[0], Broadcast { payload });
+        world.request(p(1), Time::ZERO, &ports[0], Broadcast { payload });
     }
     world.crash(p(1), Crash::at(at(2)).losing(quorate_sim::Lose::Everything));
     world.run().assert_all_hold();
@@ -141,9 +141,9 @@ fn frb5_a_gap_that_a_crash_leaves_holds_back_what_is_behind_it() {
 /// One broadcast by p1 in lock step.
 fn cost(n: usize, which: Which, crash: Option<(usize, Crash)>) -> (Report, World) {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, which);
+    let ports = wire(&world, which);
     let payload = payload();
-    world.request(p(1), Time::ZERO, &doors[0], Broadcast { payload });
+    world.request(p(1), Time::ZERO, &ports[0], Broadcast { payload });
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }

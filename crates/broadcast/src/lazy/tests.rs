@@ -55,9 +55,9 @@ fn narrow(host: &SimHost) -> Lazy {
     Lazy::with_limits(host, NARROW)
 }
 
-fn request(world: &World, doors: &[Addr<Broadcast>], rank: usize, time: Time) {
+fn request(world: &World, ports: &[Addr<Broadcast>], rank: usize, time: Time) {
     let payload = Bytes::from_static(b"x");
-    world.request(p(rank), time, &doors[rank - 1], Broadcast { payload });
+    world.request(p(rank), time, &ports[rank - 1], Broadcast { payload });
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn rb1_to_4_hold_whoever_crashes() {
     for seed in 0..1000 {
         let mut world = turbulent_world(seed, all_but_one);
         let delay = Duration::from_micros(seed % 5 * 800);
-        let doors = wire(&world, |world, q| accurate(world, q, delay), Lazy::new);
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports = wire(&world, |world, q| accurate(world, q, delay), Lazy::new);
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -78,12 +78,12 @@ fn rb1_to_4_hold_whoever_is_suspected_and_with_full_windows() {
         let delay = Duration::from_micros(seed % 5 * 800);
         let lies = Oracle::accurate(delay).erratic(world.membership(), seed, 8, at(8));
         let detector = |world: &World, q| world.eventually_perfect(q, &lies);
-        let doors = if seed % 2 == 0 {
+        let ports = if seed % 2 == 0 {
             wire(&world, detector, Lazy::new)
         } else {
             wire(&world, detector, narrow)
         };
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -92,8 +92,8 @@ fn rb1_to_4_hold_whoever_is_suspected_and_with_full_windows() {
 fn run(n: usize, delay: u32, crash: Option<(usize, Crash)>) -> (Report, World) {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
     let detector = |world: &World, q| accurate(world, q, UNIT * delay);
-    let doors = wire(&world, detector, Lazy::new);
-    request(&world, &doors, 1, Time::ZERO);
+    let ports = wire(&world, detector, Lazy::new);
+    request(&world, &ports, 1, Time::ZERO);
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -170,9 +170,9 @@ fn stream(n: usize, count: u32, crash: Option<(usize, Crash)>) -> Report {
         window: 20,
     };
     let detector = |world: &World, q| accurate(world, q, UNIT);
-    let doors = wire(&world, detector, |host| Lazy::with_limits(host, limits));
+    let ports = wire(&world, detector, |host| Lazy::with_limits(host, limits));
     for i in 0..count {
-        request(&world, &doors, 1, at(i));
+        request(&world, &ports, 1, at(i));
     }
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
@@ -235,17 +235,17 @@ fn rb3_no_creation_impossible_identifiers_are_counted_and_dropped() {
     let status = world.links(p(1)).status();
     spawn(&host, lane, &status, &detector, world.application(p(1)));
     for q in [p(2), p(3)] {
-        let link: Addr<link::Send<Message>> = world.links(q).at("rb").open(Addr::nowhere());
+        let link: Addr<link::SendRequest<Message>> = world.links(q).at("rb").open(Addr::nowhere());
         for (rank, sequence) in [(1, 1), (9, 1), (2, 0), (2, 1 + WINDOW)] {
             let (to, message) = (To::One(p(1)), Message::Data(data(rank, sequence)));
-            world.request(q, Time::ZERO, &link, link::Send { to, message });
+            world.request(q, Time::ZERO, &link, link::SendRequest { to, message });
         }
         let origin = data(9, 1).id.origin;
         let message = Message::Report {
             lows: vec![(origin, u64::MAX); 500],
         };
         let to = To::One(p(1));
-        world.request(q, Time::ZERO, &link, link::Send { to, message });
+        world.request(q, Time::ZERO, &link, link::SendRequest { to, message });
     }
     world.run();
     let counters = world.counters(p(1));
@@ -268,7 +268,7 @@ fn no_more_is_kept_than_the_window_holds() {
         let is_relay = |effect: &Effect| {
             matches!(
                 effect,
-                Effect::Link(link::Send {
+                Effect::Link(link::SendRequest {
                     message: Message::Data(_),
                     ..
                 })
@@ -314,9 +314,9 @@ fn a_suspicion_costs_messages_until_it_is_revoked() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     let lies = Oracle::accurate(UNIT).suspecting(p(2), p(1), at(2), at(5));
     let detector = |world: &World, q| world.eventually_perfect(q, &lies);
-    let doors = wire(&world, detector, Lazy::new);
+    let ports = wire(&world, detector, Lazy::new);
     for time in [0, 3, 6] {
-        request(&world, &doors, 1, at(time));
+        request(&world, &ports, 1, at(time));
     }
     let report = world.run();
     report.assert_all_hold();

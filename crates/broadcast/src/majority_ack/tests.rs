@@ -12,7 +12,7 @@ fn run(n: usize, quorum: usize, crash: Option<(usize, Crash)>) -> Report {
     for q in world.processes() {
         let host = world.host(q).at("urb");
         let lane = world.links(q).at("urb").lane();
-        let door = spawn_mutant(
+        let port = spawn_mutant(
             &host,
             quorum,
             lane,
@@ -21,7 +21,7 @@ fn run(n: usize, quorum: usize, crash: Option<(usize, Crash)>) -> Report {
         );
         if q == p(1) {
             let payload = Bytes::from_static(b"m");
-            world.request(q, Time::ZERO, &door, Broadcast { payload });
+            world.request(q, Time::ZERO, &port, Broadcast { payload });
         }
     }
     if let Some((rank, crash)) = crash {
@@ -60,8 +60,8 @@ fn urb1_to_4_hold_in_every_schedule_with_a_crash() {
 fn urb1_to_4_hold_whoever_of_a_minority_crashes() {
     for seed in 0..1000 {
         let mut world = turbulent_world(seed, minority);
-        let doors = wire(&world);
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports = wire(&world);
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -116,7 +116,7 @@ fn a_relay_to_a_holder_carries_the_identifier_alone() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap().keep_trace();
     for q in world.processes() {
         let lane = world.links(q).at("urb").lane();
-        let door = spawn(
+        let port = spawn(
             &world.host(q).at("urb"),
             lane,
             &world.links(q).status(),
@@ -124,7 +124,7 @@ fn a_relay_to_a_holder_carries_the_identifier_alone() {
         );
         if q == p(1) {
             let payload = Bytes::from_static(b"m");
-            world.request(q, Time::ZERO, &door, Broadcast { payload });
+            world.request(q, Time::ZERO, &port, Broadcast { payload });
         }
     }
     world.run();
@@ -155,7 +155,7 @@ fn impossible_identifiers_are_counted_and_dropped() {
     };
     let forged = [id(1, 1, 1), id(9, 9, 1), id(2, 2, 2 + WINDOW)];
     for q in [p(2), p(3)] {
-        let link: Addr<link::Send<Message>> = world.links(q).at("urb").open(Addr::nowhere());
+        let link: Addr<link::SendRequest<Message>> = world.links(q).at("urb").open(Addr::nowhere());
         for id in forged {
             let message = Message::Data {
                 id,
@@ -165,7 +165,7 @@ fn impossible_identifiers_are_counted_and_dropped() {
                 q,
                 Time::ZERO,
                 &link,
-                link::Send {
+                link::SendRequest {
                     to: To::One(p(1)),
                     message,
                 },

@@ -51,17 +51,17 @@ fn wire_as<A: Algorithm<Event = Event, Effect = Effect>>(
     world.processes().map(spawn_at).collect()
 }
 
-fn request(world: &World, doors: &[Addr<Broadcast>], rank: usize, time: Time, payload: &[u8]) {
+fn request(world: &World, ports: &[Addr<Broadcast>], rank: usize, time: Time, payload: &[u8]) {
     let payload = Bytes::copy_from_slice(payload);
-    world.request(p(rank), time, &doors[rank - 1], Broadcast { payload });
+    world.request(p(rank), time, &ports[rank - 1], Broadcast { payload });
 }
 
 /// One broadcast by the process of rank `source` in lock step, crashes being reported `delay` units
 /// later.
 fn run(n: usize, source: usize, delay: u32, crash: Option<(usize, Crash)>) -> (Report, World) {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
-    let doors = wire(&world, UNIT * delay);
-    request(&world, &doors, source, Time::ZERO, b"x");
+    let ports = wire(&world, UNIT * delay);
+    request(&world, &ports, source, Time::ZERO, b"x");
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -81,8 +81,8 @@ fn step_of(world: &World, rank: usize, label: &str) -> u64 {
 fn trb1_to_4_hold_whoever_crashes() {
     for seed in 0..600 {
         let mut world = turbulent_world(seed, all_but_one);
-        let doors = wire(&world, Duration::from_micros(seed % 5 * 800));
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports = wire(&world, Duration::from_micros(seed % 5 * 800));
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -159,9 +159,9 @@ fn costs_with_the_source_crashing_are_what_the_header_says() {
 #[test]
 fn a_source_broadcasts_its_next_message_when_it_has_delivered_the_last() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap().keep_trace();
-    let doors = wire(&world, UNIT);
+    let ports = wire(&world, UNIT);
     for payload in [b"a", b"b", b"c"] {
-        request(&world, &doors, 1, Time::ZERO, payload);
+        request(&world, &ports, 1, Time::ZERO, payload);
     }
     let report = world.run();
     report.assert_all_hold();
@@ -176,9 +176,9 @@ fn who_is_several_instances_behind_catches_up() {
     // others impose and holds several decisions when its turn comes.
     let script = Script::default().way(3, 2, &[40]);
     let mut world = World::new(3, 1, script).unwrap();
-    let doors = wire(&world, UNIT);
+    let ports = wire(&world, UNIT);
     for number in 0..5_u8 {
-        request(&world, &doors, 1, Time::ZERO, &[number]);
+        request(&world, &ports, 1, Time::ZERO, &[number]);
     }
     world.run().assert_all_hold();
     let tally = world.tally(p(3), "trb", "Deliver").unwrap();
@@ -207,8 +207,8 @@ fn wire_regular(world: &World, delay: Duration) -> Vec<Addr<Broadcast>> {
 fn trb1_to_4_hold_over_regular_consensus_for_correct_processes() {
     for seed in 0..300 {
         let mut world = turbulent_world(seed, all_but_one);
-        let doors = wire_regular(&world, Duration::from_micros(seed % 5 * 800));
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports = wire_regular(&world, Duration::from_micros(seed % 5 * 800));
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -241,8 +241,8 @@ fn trb1_to_4_hold_over_the_rotating_coordinator() {
                 up,
             )
         };
-        let doors: Vec<_> = world.processes().map(spawn_at).collect();
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports: Vec<_> = world.processes().map(spawn_at).collect();
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }
@@ -251,8 +251,8 @@ fn trb1_to_4_hold_over_the_rotating_coordinator() {
 fn costs_over_regular_consensus_are_what_the_header_says() {
     for (n, source) in (1..=8_usize).flat_map(|n| (1..=n).map(move |source| (n, source))) {
         let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
-        let doors = wire_regular(&world, UNIT);
-        request(&world, &doors, source, Time::ZERO, b"x");
+        let ports = wire_regular(&world, UNIT);
+        request(&world, &ports, source, Time::ZERO, b"x");
         let report = world.run();
         report.assert_all_hold();
         let expected = (n * n - 1) as u64;
@@ -273,10 +273,10 @@ fn costs_over_regular_consensus_are_what_the_header_says() {
 fn thousands_of_messages_after_a_source_has_died_leave_nothing_behind() {
     let messages = 23_000_u64; // times n: more than consensus allows between two of its instances.
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, UNIT);
+    let ports = wire(&world, UNIT);
     world.crash(p(3), Crash::at(Time::ZERO));
     for _ in 0..messages {
-        request(&world, &doors, 1, Time::ZERO, b"x");
+        request(&world, &ports, 1, Time::ZERO, b"x");
     }
     world.run().assert_all_hold();
     for rank in [1, 2] {
@@ -326,8 +326,8 @@ impl Alone {
     }
 }
 
-fn message(payload: &'static [u8]) -> Outcome {
-    Outcome::Message(Bytes::from_static(payload))
+fn message(payload: &'static [u8]) -> Content {
+    Content::Message(Bytes::from_static(payload))
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn proposals_of_a_source_are_numbered_without_holes_and_nothing_is_remembered() 
     let mut alone = Alone::new();
     let crash = alone.upon(Event::Crash(perfect::Crash(p(3))));
     assert!(matches!(&crash[..], [Effect::Propose(q, Propose { instance: 1, .. })] if *q == p(3)));
-    let end = alone.decide(3, 1, encode(&Outcome::SenderFaulty));
+    let end = alone.decide(3, 1, encode(&Content::SenderFaulty));
     assert!(matches!(&end[..], [Effect::Deliver(_)]), "{end:?}");
     for number in 1..=5000 {
         let effects = alone.data(1, number, b"x");
@@ -383,7 +383,7 @@ fn bad_input_is_counted_and_dropped() {
         assert!(alone.data(1, number, b"x").is_empty());
         assert!(
             alone
-                .decide(1, number, encode(&Outcome::SenderFaulty))
+                .decide(1, number, encode(&Content::SenderFaulty))
                 .is_empty()
         );
     }
@@ -397,19 +397,19 @@ fn bad_input_is_counted_and_dropped() {
 #[test]
 fn messages_from_the_wire_never_break_it() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire_somewhere(&world, p(1));
+    let ports = wire_somewhere(&world, p(1));
     for q in [p(2), p(3)] {
-        let link: Addr<link::Send<Data>> = world.links(q).at("trb").open(Addr::nowhere());
+        let link: Addr<link::SendRequest<Data>> = world.links(q).at("trb").open(Addr::nowhere());
         for number in [0, 1, 1, u64::MAX] {
             let payload = Bytes::from_static(b"x");
-            let send = link::Send {
+            let send = link::SendRequest {
                 to: To::One(p(1)),
                 message: Data { number, payload },
             };
             world.request(q, Time::ZERO, &link, send);
         }
     }
-    drop(doors);
+    drop(ports);
     world.run();
     assert_eq!(world.counters(p(1)).total("message too far ahead"), 2);
 }
@@ -435,7 +435,7 @@ fn whoever_is_delivered_as_faulty_broadcasts_nothing_more() {
         alone.upon(request(b"b")).is_empty(),
         "it waits for the first"
     );
-    assert_eq!(alone.decide(2, 1, encode(&Outcome::SenderFaulty)).len(), 2);
+    assert_eq!(alone.decide(2, 1, encode(&Content::SenderFaulty)).len(), 2);
     assert!(alone.upon(request(b"c")).is_empty());
     assert!(alone.trb.requested.is_empty());
 }
@@ -459,9 +459,9 @@ fn outcomes_survive_their_encoding() {
     for seed in 0..200 {
         let length = fold(seed, 1) % 5;
         let payload: Vec<u8> = (0..length).map(|i| (fold(seed, i) % 3) as u8).collect();
-        let outcome = Outcome::Message(Bytes::from(payload));
+        let outcome = Content::Message(Bytes::from(payload));
         assert_eq!(decode(&encode(&outcome)), Ok(outcome));
     }
-    let faulty = Outcome::SenderFaulty;
+    let faulty = Content::SenderFaulty;
     assert_eq!(decode(&encode(&faulty)), Ok(faulty));
 }

@@ -28,9 +28,9 @@ fn wire(world: &World) -> Vec<Addr<Broadcast>> {
 /// One broadcast by p1 in a world of `n` in which this befalls one process.
 fn run(n: usize, quorum: usize, crash: Option<(usize, Crash)>) -> Report {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
-    let doors = wire_with(&world, quorum);
+    let ports = wire_with(&world, quorum);
     let payload = Bytes::from_static(b"m");
-    world.request(p(1), Time::ZERO, &doors[0], Broadcast { payload });
+    world.request(p(1), Time::ZERO, &ports[0], Broadcast { payload });
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -57,8 +57,8 @@ fn urb1_to_4_hold_in_every_schedule_with_a_crash() {
 fn urb1_to_4_hold_whoever_of_a_minority_crashes() {
     for seed in 0..1000 {
         let mut world = turbulent_world(seed, minority);
-        let doors = wire(&world);
-        request_some(&world, &doors, |payload| Broadcast { payload });
+        let ports = wire(&world);
+        request_some(&world, &ports, |payload| Broadcast { payload });
         world.run().assert_all_hold();
     }
 }

@@ -34,8 +34,8 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
 
 fn lock_step(n: usize, detection: u32, crash: Option<(usize, Crash)>) -> (World, Report) {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, reported_after(detection), NonBlocking::new);
-    vote(&world, &doors, &vec![Vote::Yes; n]);
+    let ports = wire(&world, reported_after(detection), NonBlocking::new);
+    vote(&world, &ports, &vec![Vote::Yes; n]);
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -86,8 +86,8 @@ fn every_property_holds_wherever_processes_crash() {
         let mut world = turbulent(seed);
         let detect =
             |world: &World, q: ProcessId| world.perfect(q, UNIT * (1 + q.rank() as u32 % 3));
-        let doors = wire(&world, detect, NonBlocking::new);
-        vote_some(&world, &doors, seed);
+        let ports = wire(&world, detect, NonBlocking::new);
+        vote_some(&world, &ports, seed);
         let report = world.run();
         assert!(report.all_hold(), "seed {seed}: {report}");
     }
@@ -97,8 +97,8 @@ fn every_property_holds_wherever_processes_crash() {
 fn explore(n: usize, votes: &[Vote], crashes: usize, depth: Option<usize>) -> Exploration {
     let build = || {
         let world = World::new(n, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, reported_after(0), NonBlocking::new);
-        vote(&world, &doors, votes);
+        let ports = wire(&world, reported_after(0), NonBlocking::new);
+        vote(&world, &ports, votes);
         world
     };
     let search = Exhaustive::new().crashes(crashes);

@@ -45,9 +45,9 @@ fn wire_non_blocking(world: &World) -> Vec<Addr<Propose>> {
 
 fn lock_step(n: usize, votes: &[Vote], crash: Option<(usize, Crash)>) -> (World, Report) {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world);
+    let ports = wire(&world);
     world.check(promises(&world));
-    vote(&world, &doors, votes);
+    vote(&world, &ports, votes);
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
     }
@@ -92,18 +92,18 @@ fn who_votes_no_need_not_wait_and_one_no_is_enough() {
 fn what_it_promises_holds_wherever_processes_crash_and_failure_free_it_ends() {
     for seed in 0..400 {
         let mut world = turbulent(seed);
-        let doors = wire(&world);
+        let ports = wire(&world);
         world.check(promises(&world));
-        vote_some(&world, &doors, seed);
+        vote_some(&world, &ports, seed);
         let report = world.run();
         assert!(report.all_hold(), "seed {seed}: {report}");
     }
     for seed in 0..100 {
         let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
         let mut world = World::new(2 + seed as usize % 4, seed, adversary).unwrap();
-        let doors = wire(&world);
+        let ports = wire(&world);
         world.check(properties::atomic_commit(world.membership(), "commit"));
-        vote_some(&world, &doors, seed);
+        vote_some(&world, &ports, seed);
         let report = world.run();
         assert!(report.all_hold(), "seed {seed}: {report}");
     }
@@ -120,9 +120,9 @@ fn every_schedule_of_two_and_of_three_processes_is_right() {
     for votes in cases {
         let build = || {
             let world = World::new(votes.len(), 1, Timed::lock_step()).unwrap();
-            let doors = wire(&world);
+            let ports = wire(&world);
             world.check(promises(&world));
-            vote(&world, &doors, votes);
+            vote(&world, &ports, votes);
             world
         };
         let found = Exhaustive::new().crashes(1).explore(build);
@@ -136,9 +136,9 @@ fn coordinator_dies_after_the_votes(
     wire: impl Fn(&World) -> Vec<Addr<Propose>>,
 ) -> (World, Report) {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world);
+    let ports = wire(&world);
     world.check(properties::atomic_commit(world.membership(), "commit"));
-    vote(&world, &doors, &[Vote::Yes; 3]);
+    vote(&world, &ports, &[Vote::Yes; 3]);
     world.crash(p(1), Crash::at(after(2)).losing(Lose::Everything));
     let report = world.run();
     (world, report)
@@ -158,9 +158,9 @@ fn d5_e9_the_same_schedule_blocks_two_phase_commit_and_not_the_non_blocking_one(
 fn the_search_finds_that_two_phase_commit_blocks() {
     let build = || {
         let world = World::new(2, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world);
+        let ports = wire(&world);
         world.check(properties::atomic_commit(world.membership(), "commit"));
-        vote(&world, &doors, &[Vote::Yes; 2]);
+        vote(&world, &ports, &[Vote::Yes; 2]);
         world
     };
     let found = Exhaustive::new().crashes(1).explore(build).found.unwrap();
@@ -197,14 +197,18 @@ fn what_only_the_coordinator_may_say_or_hear_is_dropped_from_and_by_others() {
     assert!(upon(propose(1, Vote::Yes)).is_empty());
     let answer = upon(from(1, prepare(1)));
     let is_no = |m: &Message| *m == voted(1, Vote::No);
-    assert!(matches!(&answer[..], [Effect::Link(link::Send { message, .. })] if is_no(message)));
+    assert!(
+        matches!(&answer[..], [Effect::Link(link::SendRequest { message, .. })] if is_no(message))
+    );
     assert!(upon(from(1, told(1, Outcome::Abort))).is_empty());
     // The first vote counts, and waits for the question.
     assert!(upon(propose(2, Vote::Yes)).is_empty());
     assert!(upon(propose(2, Vote::No)).is_empty());
     let answer = upon(from(1, prepare(2)));
     let is_yes = |m: &Message| *m == voted(2, Vote::Yes);
-    assert!(matches!(&answer[..], [Effect::Link(link::Send { message, .. })] if is_yes(message)));
+    assert!(
+        matches!(&answer[..], [Effect::Link(link::SendRequest { message, .. })] if is_yes(message))
+    );
 }
 
 #[test]

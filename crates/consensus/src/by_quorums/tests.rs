@@ -75,10 +75,10 @@ fn run_as(
     world.check(properties::consensus(world.membership(), "consensus"));
     for q in world.processes() {
         let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
-        let door = start(&world, q, &majorities(&world), &views, false);
+        let port = start(&world, q, &majorities(&world), &views, false);
         for instance in 1..=instances {
             let value = payload(q);
-            world.request(q, Time::ZERO, &door, Propose { instance, value });
+            world.request(q, Time::ZERO, &port, Propose { instance, value });
         }
     }
     for (rank, crash) in crashes {
@@ -96,9 +96,9 @@ fn costs_are_what_the_header_says() {
         world.check(properties::consensus(world.membership(), "consensus"));
         for q in world.processes() {
             let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
-            let door = started(&world, q, &majorities(&world), &views, false);
+            let port = started(&world, q, &majorities(&world), &views, false);
             let value = payload(q);
-            world.request(q, Time::ZERO, &door, Propose { instance: 1, value });
+            world.request(q, Time::ZERO, &port, Propose { instance: 1, value });
         }
         let report = world.run();
         report.assert_all_hold();
@@ -120,10 +120,10 @@ fn what_is_proposed_in_a_view_that_all_are_in_takes_two_steps() {
     ));
     for q in world.processes() {
         let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
-        let door = started(&world, q, &majorities(&world), &views, false);
+        let port = started(&world, q, &majorities(&world), &views, false);
         if q == p(1) {
             let value = payload(q);
-            world.request(q, step(3), &door, Propose { instance: 1, value });
+            world.request(q, step(3), &port, Propose { instance: 1, value });
         }
     }
     let report = world.run();
@@ -207,7 +207,7 @@ fn ten_thousand_instances_leave_what_is_said_to_stand() {
     let inner = &algorithm.algorithm;
     assert!(inner.instances.is_empty());
     assert_eq!(inner.instances.retired().gaps(), 0);
-    assert_eq!(inner.standing.len(), DECISIONS);
+    assert_eq!(inner.retained.len(), DECISIONS);
     assert_eq!(algorithm.stands.len(), 1 + DECISIONS);
     assert_eq!(algorithm.decided, 10_000);
 }

@@ -98,13 +98,13 @@ fn storm(seed: u64, properties: impl Fn(&World) -> Properties) -> Report {
     world.check(properties(&world));
     let processes = *world.membership();
     let oracle = Oracle::accurate(UNIT * 3).erratic(&processes, seed, n as usize, step(6));
-    for (q, door) in world.processes().zip(wire(&world, &oracle)) {
+    for (q, port) in world.processes().zip(wire(&world, &oracle)) {
         for instance in 1..=3 {
             let draw = |what, below| draw(fold(q.rank() as u64, 10 * instance + what), below);
             for again in 0..=draw(1, 2) {
                 let value = Bytes::from(vec![draw(2 + again, 3) as u8]);
                 let time = step(draw(4 + again, 8) as u32);
-                world.request(q, time, &door, Propose { instance, value });
+                world.request(q, time, &port, Propose { instance, value });
             }
         }
     }
@@ -157,9 +157,9 @@ fn uc4_termination() {
 fn uc4_termination_if_one_correct_process_proposes() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     world.check(properties::consensus(world.membership(), "consensus"));
-    let doors = wire(&world, &Oracle::accurate(UNIT * 3));
+    let ports = wire(&world, &Oracle::accurate(UNIT * 3));
     let (instance, value) = (1, payload(p(2)));
-    world.request(p(2), step(0), &doors[1], Propose { instance, value });
+    world.request(p(2), step(0), &ports[1], Propose { instance, value });
     world.run().assert_all_hold();
     assert!(each_steps(&world).iter().all(Option::is_some));
 }
@@ -180,9 +180,9 @@ fn crash_after_the_first_decision(is_uniform: bool) -> Report {
                 regular_total_order_at(&host, &links, &perfect, up)
             }
         };
-        let door = spawn(&host, total_order, world.application(q));
+        let port = spawn(&host, total_order, world.application(q));
         let (instance, value) = (1, payload(q));
-        world.request(q, step(0), &door, Propose { instance, value });
+        world.request(q, step(0), &port, Propose { instance, value });
     }
     let crash = Crash::at(step(1) + UNIT / 2);
     world.crash(p(1), crash.losing(Lose::Everything));
@@ -202,13 +202,13 @@ fn a_proposal_costs_what_one_broadcast_of_the_total_order_below_does() {
     for n in 2..=8 {
         let oracle = Oracle::accurate(UNIT * 3);
         let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
-        let doors = wire(&world, &oracle);
+        let ports = wire(&world, &oracle);
         let (instance, value) = (1, payload(p(1)));
-        world.request(p(1), step(0), &doors[0], Propose { instance, value });
+        world.request(p(1), step(0), &ports[0], Propose { instance, value });
         let proposal = world.run().counts.messages;
 
         let mut below = World::new(n, 5, Timed::lock_step()).unwrap();
-        let doors: Vec<Addr<Broadcast>> = below
+        let ports: Vec<Addr<Broadcast>> = below
             .processes()
             .map(|q| {
                 let (host, links) = (below.host(q), below.links(q));
@@ -217,7 +217,7 @@ fn a_proposal_costs_what_one_broadcast_of_the_total_order_below_does() {
             })
             .collect();
         let payload = Bytes::from_static(b"m");
-        below.request(p(1), step(0), &doors[0], Broadcast { payload });
+        below.request(p(1), step(0), &ports[0], Broadcast { payload });
         let broadcast = below.run().counts.messages;
 
         assert_eq!(proposal, broadcast, "n = {n}");

@@ -31,9 +31,9 @@ const SUBJECT: Subject = Subject {
         let (lane, status) = (links.lane(), links.status());
         let algorithm = Ruled(rule, Hierarchical::new(&host));
         let up = world.application(q);
-        let door = spawn_as(&host, algorithm, lane, &status, detector, up);
+        let port = spawn_as(&host, algorithm, lane, &status, detector, up);
         let (instance, value) = (1, payload(q));
-        world.request(q, Time::ZERO, &door, Propose { instance, value });
+        world.request(q, Time::ZERO, &port, Propose { instance, value });
     },
     properties: properties::regular_consensus,
 };

@@ -25,7 +25,7 @@ fn world(
             world.links(q).at("consensus"),
         );
         let leader = world.leader(q, oracle);
-        let door = spawn(
+        let port = spawn(
             &host,
             links.lane(),
             &links.status(),
@@ -34,7 +34,7 @@ fn world(
         );
         for instance in 1..=instances {
             let value = payload(q);
-            world.request(q, when(q, instance), &door, Propose { instance, value });
+            world.request(q, when(q, instance), &port, Propose { instance, value });
         }
     }
     world

@@ -98,9 +98,9 @@ fn world(
         };
         let links = world.links(q).at("consensus");
         let (lane, status) = (links.lane(), links.status());
-        let door = spawn_as(&host, algorithm, lane, &status, world.application(q));
+        let port = spawn_as(&host, algorithm, lane, &status, world.application(q));
         let (instance, value) = (1, Bytes::from(vec![bit(q)]));
-        world.request(q, Time::ZERO, &door, Propose { instance, value });
+        world.request(q, Time::ZERO, &port, Propose { instance, value });
     }
     (world, last)
 }
@@ -321,7 +321,7 @@ impl Alone {
         let mut answer = (Vec::new(), None);
         for effect in effects {
             match effect {
-                Effect::Link(link::Send { message, .. }) => answer.0.push(message.content),
+                Effect::Link(link::SendRequest { message, .. }) => answer.0.push(message.content),
                 Effect::Decide(Decide { value, .. }) => answer.1 = Some(value),
             }
         }
@@ -487,11 +487,11 @@ fn instances_do_not_wait_for_each_other() {
             let host = world.host(q).at("consensus");
             let links = world.links(q).at("consensus");
             let (lane, status) = (links.lane(), links.status());
-            let door = spawn(&host, lane, &status, world.application(q));
+            let port = spawn(&host, lane, &status, world.application(q));
             for instance in 1..=6 {
                 let time = step((seed as u32 + 7 * q.rank() as u32 + 11 * instance as u32) % 40);
                 let value = Bytes::from(vec![(q.rank() as u8 + instance as u8) & 1]);
-                world.request(q, time, &door, Propose { instance, value });
+                world.request(q, time, &port, Propose { instance, value });
             }
         }
         let report = world.run();

@@ -31,7 +31,7 @@ fn run(n: usize, oracle: &Oracle, crash: Option<(usize, Crash)>) -> (Report, Vec
             eager::spawn(&host.at("reliable"), best_effort::over(lane), up)
         };
         let detector = world.eventually_perfect(q, oracle);
-        let door = spawn(
+        let port = spawn(
             &host,
             links.lane(),
             &links.status(),
@@ -40,7 +40,7 @@ fn run(n: usize, oracle: &Oracle, crash: Option<(usize, Crash)>) -> (Report, Vec
             world.application(q),
         );
         let value = payload(q);
-        world.request(q, Time::ZERO, &door, Propose { instance: 1, value });
+        world.request(q, Time::ZERO, &port, Propose { instance: 1, value });
     }
     if let Some((rank, crash)) = crash {
         world.crash(p(rank), crash);
@@ -129,7 +129,7 @@ fn propose_late(early_is_dropped: bool) -> Report {
             }))
         };
         let detector = world.eventually_perfect(q, &accurate());
-        let door = spawn(
+        let port = spawn(
             &host,
             link,
             &links.status(),
@@ -141,7 +141,7 @@ fn propose_late(early_is_dropped: bool) -> Report {
         let time = if q == p(1) { step(5) } else { step(0) };
         world.call(q, time, move || {
             has_proposed.store(true, Relaxed);
-            door.send(Propose { instance: 1, value });
+            port.send(Propose { instance: 1, value });
         });
     }
     world.run()
@@ -251,7 +251,7 @@ fn the_latest_adoption_wins_and_messages_of_later_rounds_wait() {
     p3.suspects(1);
     let effects = p3.suspects(2);
     let proposed = effects.iter().find_map(|effect| match effect {
-        Effect::Link(link::Send {
+        Effect::Link(link::SendRequest {
             message: Message {
                 content, round: 3, ..
             },

@@ -60,7 +60,7 @@ fn locked(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
 }
 
 /// What came of a run.
-pub struct Outcome {
+pub struct RunResult {
     /// How many coordinators were suspected just in time.
     pub foiled: u64,
     /// The last round in which somebody proposed.
@@ -73,7 +73,7 @@ pub struct Outcome {
 
 /// n processes propose different values to the rotating coordinator; the adversary foils so many
 /// rounds, then stops. Every message takes 1 … `bound` steps.
-pub fn hold_undecided(n: usize, seed: u64, bound: u32, rounds: u64) -> Outcome {
+pub fn hold_undecided(n: usize, seed: u64, bound: u32, rounds: u64) -> RunResult {
     let mut world = World::new(n, seed, Timed::uniform(UNIT, UNIT * bound)).unwrap();
     world.check(properties::consensus(world.membership(), "consensus"));
     world.check(properties::eventually_perfect("eventually-perfect"));
@@ -91,7 +91,7 @@ pub fn hold_undecided(n: usize, seed: u64, bound: u32, rounds: u64) -> Outcome {
         locked(&plan).directors.push(director);
         let link = move |up: Addr<link::Deliver<Message>>| {
             let down = lane.attach(up);
-            Addr::new(move |send: link::Send<Message>| {
+            Addr::new(move |send: link::SendRequest<Message>| {
                 if let Content::Propose { .. } = send.message.content {
                     locked(&seen).upon_propose(q, send.message.round);
                 }
@@ -102,7 +102,7 @@ pub fn hold_undecided(n: usize, seed: u64, bound: u32, rounds: u64) -> Outcome {
             let lane = links.at("reliable").lane();
             eager::spawn(&host.at("reliable"), best_effort::over(lane), up)
         };
-        let door = rotating::spawn(
+        let port = rotating::spawn(
             &host,
             link,
             &links.status(),
@@ -111,13 +111,13 @@ pub fn hold_undecided(n: usize, seed: u64, bound: u32, rounds: u64) -> Outcome {
             world.application(q),
         );
         let (instance, value) = (1, Bytes::from(vec![q.rank() as u8]));
-        world.request(q, Time::ZERO, &door, Propose { instance, value });
+        world.request(q, Time::ZERO, &port, Propose { instance, value });
     }
     let held = world.run_while(|_| !locked(&plan).over);
     let before = decided(&world);
     let end = world.run();
     let plan = locked(&plan);
-    Outcome {
+    RunResult {
         foiled: plan.foiled,
         round: plan.round,
         reports: [held, end],
@@ -133,9 +133,9 @@ pub fn toss(n: usize, seed: u64, bound: u32) -> (Report, Vec<Option<Time>>) {
         let host = world.host(q).at("consensus");
         let links = world.links(q).at("consensus");
         let (lane, status) = (links.lane(), links.status());
-        let door = randomised::spawn(&host, lane, &status, world.application(q));
+        let port = randomised::spawn(&host, lane, &status, world.application(q));
         let (instance, value) = (1, Bytes::from(vec![q.rank() as u8 & 1]));
-        world.request(q, Time::ZERO, &door, Propose { instance, value });
+        world.request(q, Time::ZERO, &port, Propose { instance, value });
     }
     let report = world.run();
     let decided = decided(&world);

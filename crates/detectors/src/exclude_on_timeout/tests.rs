@@ -5,7 +5,9 @@ use crate::{
 };
 use quorate_abstractions::heartbeat::Heard;
 use quorate_core::{Context, Incarnation};
-use quorate_sim::{Adversary, Copy, Crash as CrashOf, Latency, Report, Timed, World, properties};
+use quorate_sim::{
+    Adversary, Crash as CrashOf, Latency, Report, Timed, Transmission, World, properties,
+};
 use std::sync::{Arc, Mutex};
 
 /// h and δ of most tests: To is 130 ms.
@@ -119,7 +121,7 @@ fn pfd2_strong_accuracy_no_live_process_is_reported_while_the_bounds_hold() {
 struct Alternating;
 
 impl Adversary for Alternating {
-    fn latency(&mut self, copy: Copy, _: &mut quorate_core::Random) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut quorate_core::Random) -> Duration {
         match copy.message % 4 {
             1 | 2 => Duration::ZERO,
             _ => DELAY,

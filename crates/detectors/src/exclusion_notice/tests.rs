@@ -59,7 +59,7 @@ fn who_was_reported_is_told_again_when_it_is_connected_or_its_stream_begins_anew
         let mut effects = Vec::new();
         ctx.take_effects(&mut effects);
         let told = effects.into_iter().map(|effect| match effect {
-            Effect::Link(link::Send { to, .. }) => to,
+            Effect::Link(link::SendRequest { to, .. }) => to,
             Effect::Reported(reported) => panic!("{reported:?}"),
         });
         told.collect::<Vec<_>>()

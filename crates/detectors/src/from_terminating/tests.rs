@@ -147,11 +147,7 @@ fn pfd1_a_subscriber_that_comes_late_is_told_of_all_crashes() {
     let mut world = world.settle(Duration::ZERO);
     let interval = Interval::default();
     let host = world.host(p(1)).at("detector");
-    let detector = spawn(
-        &host,
-        interval,
-        broadcast(&world, p(1), milliseconds(1)),
-    );
+    let detector = spawn(&host, interval, broadcast(&world, p(1), milliseconds(1)));
     for q in [p(2), p(3)] {
         let host = world.host(q).at("detector");
         spawn(&host, interval, broadcast(&world, q, milliseconds(1)));
@@ -178,7 +174,7 @@ fn pfd2_is_about_correct_processes_over_a_broadcast_that_knows_the_future() {
         let verdict = Deliver {
             source: p(2),
             number: 1,
-            outcome: Outcome::SenderFaulty,
+            outcome: Content::SenderFaulty,
         };
         world.request(p(1), at(10), &up, verdict);
         Addr::nowhere()
@@ -207,12 +203,12 @@ fn the_checkers_see_a_broadcast_that_is_deaf_and_one_that_errs() {
         world.run()
     };
     let deaf = run(|delivery| Deliver {
-        outcome: Outcome::Message(Bytes::new()),
+        outcome: Content::Message(Bytes::new()),
         ..delivery
     });
     assert!(violated(&deaf, "PFD1"), "{deaf}");
     let errs = run(|delivery| Deliver {
-        outcome: Outcome::SenderFaulty,
+        outcome: Content::SenderFaulty,
         ..delivery
     });
     assert!(violated(&errs, "PFD2"), "{errs}");

@@ -5,13 +5,13 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
-        Simulation, Timing, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::{Handle, builder, named},
     scenario::Faults,
-    site::{Door, Site},
+    wiring::{RequestPort, Wiring},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -127,10 +127,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "best-effort",
             done: "Deliver",
-            wire: |site| best_effort(site, |send| send),
+            wire: |wiring| best_effort(wiring, |send| send),
             check: |_| properties::best_effort("best-effort"),
         },
         mutants: &[Mutant {
@@ -139,9 +139,9 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "nothing is sent to oneself",
             breaks: "BEB1",
             under: Faults::NONE,
-            wire: |site| {
-                let others = site.host().processes().others(site.host().me());
-                best_effort(site, move |send| link::Send {
+            wire: |wiring| {
+                let others = wiring.host().processes().others(wiring.host().me());
+                best_effort(wiring, move |send| link::SendRequest {
                     to: To::Some(others),
                     ..send
                 })
@@ -171,13 +171,13 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "reliable",
             done: "Deliver",
-            wire: |site| {
-                let up = site.application();
-                let door = stack::reliable(&site.host(), site.links(), up);
-                Door::Broadcast(door.with(|payload| reliable::Broadcast { payload }))
+            wire: |wiring| {
+                let up = wiring.application();
+                let port = stack::reliable(&wiring.host(), wiring.links(), up);
+                RequestPort::Broadcast(port.with(|payload| reliable::Broadcast { payload }))
             },
             check: |processes| properties::reliable(processes, "reliable"),
         },
@@ -228,10 +228,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "reliable",
             done: "Deliver",
-            wire: |site| lazy(site, &site.eventually_perfect()),
+            wire: |wiring| lazy(wiring, &wiring.eventually_perfect()),
             check: |processes| properties::reliable(processes, "reliable"),
         },
         mutants: &[Mutant {
@@ -240,7 +240,7 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "what the failure detector says is not heard",
             breaks: "RB4",
             under: Faults::ONE_CRASH,
-            wire: |site| lazy(site, &Addr::nowhere()),
+            wire: |wiring| lazy(wiring, &Addr::nowhere()),
         }],
     },
     Algorithm {
@@ -278,10 +278,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "uniform",
             done: "Deliver",
-            wire: |site| all_ack(site, &site.perfect()),
+            wire: |wiring| all_ack(wiring, &wiring.perfect()),
             check: |processes| properties::uniform(processes, "uniform"),
         },
         mutants: &[
@@ -291,7 +291,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "the failure detector reports processes that have not crashed",
                 breaks: "URB4",
                 under: Faults::ONE_CRASH,
-                wire: |site| all_ack(site, &site.erring()),
+                wire: |wiring| all_ack(wiring, &wiring.erring()),
             },
             Mutant {
                 name: "all-ack-without-reports",
@@ -299,7 +299,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "what the failure detector says is not heard",
                 breaks: "URB1",
                 under: Faults::ONE_CRASH,
-                wire: |site| all_ack(site, &Addr::nowhere()),
+                wire: |wiring| all_ack(wiring, &Addr::nowhere()),
             },
         ],
     },
@@ -327,13 +327,13 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "uniform",
             done: "Deliver",
-            wire: |site| {
-                let up = site.application();
-                let door = stack::uniform(&site.host(), site.links(), up);
-                Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+            wire: |wiring| {
+                let up = wiring.application();
+                let port = stack::uniform(&wiring.host(), wiring.links(), up);
+                RequestPort::Broadcast(port.with(|payload| uniform::Broadcast { payload }))
             },
             check: |processes| properties::uniform(processes, "uniform"),
         },
@@ -373,14 +373,17 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "uniform",
             done: "Deliver",
-            wire: |site| {
-                let (host, lane) = (site.host().at("uniform"), site.links().at("uniform").lane());
+            wire: |wiring| {
+                let (host, lane) = (
+                    wiring.host().at("uniform"),
+                    wiring.links().at("uniform").lane(),
+                );
                 let below = to_everybody::over(lane);
-                let door = textbook_majority_ack::spawn(&host, below, site.application());
-                Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+                let port = textbook_majority_ack::spawn(&host, below, wiring.application());
+                RequestPort::Broadcast(port.with(|payload| uniform::Broadcast { payload }))
             },
             check: |processes| properties::uniform(processes, "uniform"),
         },
@@ -390,23 +393,26 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "delivers once a single process, itself, has relayed the message",
             breaks: "URB4",
             under: Faults::ONE_CRASH,
-            wire: |site| {
-                let (host, lane) = (site.host().at("uniform"), site.links().at("uniform").lane());
+            wire: |wiring| {
+                let (host, lane) = (
+                    wiring.host().at("uniform"),
+                    wiring.links().at("uniform").lane(),
+                );
                 let below = to_everybody::over(lane);
-                let up = site.application();
-                let door = textbook_majority_ack::spawn_mutant(&host, 1, below, up);
-                Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+                let up = wiring.application();
+                let port = textbook_majority_ack::spawn_mutant(&host, 1, below, up);
+                RequestPort::Broadcast(port.with(|payload| uniform::Broadcast { payload }))
             },
         }],
     },
 ];
 
-/// Best-effort broadcast at `site`; what leaves for the link is altered so.
+/// Best-effort broadcast at `wiring`; what leaves for the link is altered so.
 fn best_effort(
-    site: &Site<'_>,
-    alter: impl Fn(link::Send<Bytes>) -> link::Send<Bytes> + Send + Sync + 'static,
-) -> Door {
-    let lane = site.links().at("best-effort").lane();
+    wiring: &Wiring<'_>,
+    alter: impl Fn(link::SendRequest<Bytes>) -> link::SendRequest<Bytes> + Send + Sync + 'static,
+) -> RequestPort {
+    let lane = wiring.links().at("best-effort").lane();
     let altered = |up: Addr<link::Deliver<Bytes>>| lane.attach(up).with(alter);
     let below = |up: Addr<traced::Deliver>| {
         let delivered = |best_effort::Deliver { from, message }| traced::Deliver {
@@ -417,15 +423,15 @@ fn best_effort(
         let requests = to_everybody::over(altered).attach(up.with(delivered));
         requests.with(|traced::Broadcast(payload)| best_effort::Broadcast(payload))
     };
-    let host = site.host().at("best-effort");
-    let door = traced::spawn(&host, below, site.application());
-    Door::Broadcast(door.with(traced::Broadcast))
+    let host = wiring.host().at("best-effort");
+    let port = traced::spawn(&host, below, wiring.application());
+    RequestPort::Broadcast(port.with(traced::Broadcast))
 }
 
 /// Broadcasts that carry their number, and are delivered as they come.
-fn wire_relayless(site: &Site<'_>) -> Door {
-    let host = site.host().at("reliable");
-    let below = to_everybody::over(site.links().at("reliable").lane());
+fn wire_relayless(wiring: &Wiring<'_>) -> RequestPort {
+    let host = wiring.host().at("reliable");
+    let below = to_everybody::over(wiring.links().at("reliable").lane());
     let below = |up: Addr<traced::Deliver>| {
         let delivered =
             |best_effort::Deliver { message, .. }: best_effort::Deliver<Data>| traced::Deliver {
@@ -434,7 +440,7 @@ fn wire_relayless(site: &Site<'_>) -> Door {
                 payload: message.payload,
             };
         let requests = below.attach(up.with(delivered));
-        let number = numbered(&site.host());
+        let number = numbered(&wiring.host());
         requests.with(move |traced::Broadcast(payload)| {
             best_effort::Broadcast(Data {
                 id: number(),
@@ -442,32 +448,37 @@ fn wire_relayless(site: &Site<'_>) -> Door {
             })
         })
     };
-    let door = traced::spawn(&host, below, site.application());
-    Door::Broadcast(door.with(traced::Broadcast))
+    let port = traced::spawn(&host, below, wiring.application());
+    RequestPort::Broadcast(port.with(traced::Broadcast))
 }
 
-fn wire_one_ack(site: &Site<'_>) -> Door {
-    let (host, links) = (site.host().at("uniform"), site.links().at("uniform"));
-    let door =
-        majority_ack::spawn_mutant(&host, 1, links.lane(), &links.status(), site.application());
-    Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+fn wire_one_ack(wiring: &Wiring<'_>) -> RequestPort {
+    let (host, links) = (wiring.host().at("uniform"), wiring.links().at("uniform"));
+    let port = majority_ack::spawn_mutant(
+        &host,
+        1,
+        links.lane(),
+        &links.status(),
+        wiring.application(),
+    );
+    RequestPort::Broadcast(port.with(|payload| uniform::Broadcast { payload }))
 }
 
-fn lazy(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
-    let (host, links) = (site.host().at("reliable"), site.links().at("reliable"));
-    let door = lazy::spawn(
+fn lazy(wiring: &Wiring<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> RequestPort {
+    let (host, links) = (wiring.host().at("reliable"), wiring.links().at("reliable"));
+    let port = lazy::spawn(
         &host,
         links.lane(),
         &links.status(),
         detector,
-        site.application(),
+        wiring.application(),
     );
-    Door::Broadcast(door.with(|payload| reliable::Broadcast { payload }))
+    RequestPort::Broadcast(port.with(|payload| reliable::Broadcast { payload }))
 }
 
-fn all_ack(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
-    let (host, links) = (site.host().at("uniform"), site.links().at("uniform"));
+fn all_ack(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
+    let (host, links) = (wiring.host().at("uniform"), wiring.links().at("uniform"));
     let (lane, status) = (links.lane(), links.status());
-    let door = all_ack::spawn(&host, lane, &status, detector, site.application());
-    Door::Broadcast(door.with(|payload| uniform::Broadcast { payload }))
+    let port = all_ack::spawn(&host, lane, &status, detector, wiring.application());
+    RequestPort::Broadcast(port.with(|payload| uniform::Broadcast { payload }))
 }

@@ -2,13 +2,13 @@
 use super::{consensus::UNIFORM, liveness, quorum_access::TIGHT_BOUNDS, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Simulation, Timing,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Simulation, Substrate, Timing,
         formula,
     },
     gaps::Gap,
     handles::{Handle, named},
     scenario::Faults,
-    site::{Door, Proposal, Site},
+    wiring::{Proposal, RequestPort, Wiring},
 };
 use quorate_abstractions::{
     consensus::{Decide, Propose},
@@ -64,10 +64,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Pushes,
+            substrate: Substrate::Pushes,
             module: "views",
             done: "Enter",
-            wire: |site| views(site, view_synchronizer::spawn),
+            wire: |wiring| views(wiring, view_synchronizer::spawn),
             check: |processes| properties::view_synchronizer(processes, "views", TOGETHER),
         },
         mutants: &[Mutant {
@@ -76,7 +76,7 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "each process's clock runs at another speed",
             breaks: "VS-OVL",
             under: Faults::NONE,
-            wire: |site| views(site, view_synchronizer::spawn_mutant),
+            wire: |wiring| views(wiring, view_synchronizer::spawn_mutant),
         }],
     },
     Algorithm {
@@ -111,10 +111,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Pushes,
+            substrate: Substrate::Pushes,
             module: "consensus",
             done: "Decide",
-            wire: |site| propose(site, by_quorums::spawn),
+            wire: |wiring| propose(wiring, by_quorums::spawn),
             check: |processes| properties::consensus(processes, "consensus"),
         },
         mutants: &[Mutant {
@@ -123,7 +123,7 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "everybody takes himself, and all others, for the leader of every view",
             breaks: "UC2",
             under: Faults::NONE,
-            wire: |site| propose(site, by_quorums::spawn_mutant),
+            wire: |wiring| propose(wiring, by_quorums::spawn_mutant),
         }],
     },
 ];
@@ -132,23 +132,23 @@ fn settings() -> ViewSettings {
     ViewSettings { unit: UNIT }
 }
 
-fn views(site: &Site<'_>, spawn: fn(&SimHost, ViewSettings) -> Views) -> Door {
-    let views = spawn(&site.host().at("views"), settings());
-    views.entered.send(site.application::<Enter>());
-    Door::Nothing
+fn views(wiring: &Wiring<'_>, spawn: fn(&SimHost, ViewSettings) -> Views) -> RequestPort {
+    let views = spawn(&wiring.host().at("views"), settings());
+    views.entered.send(wiring.application::<Enter>());
+    RequestPort::Nothing
 }
 
 /// Flooding, or what stands for it.
-type Below = Box<dyn FnOnce(Addr<Deliver<Message>>) -> Addr<flooding::Request<Message>>>;
+type StartFlooding = Box<dyn FnOnce(Addr<Deliver<Message>>) -> Addr<flooding::Request<Message>>>;
 
-type Spawn = fn(&SimHost, Quorums, &Views, Below, Addr<Decide>) -> Addr<Propose>;
+type Spawn = fn(&SimHost, Quorums, &Views, StartFlooding, Addr<Decide>) -> Addr<Propose>;
 
-fn propose(site: &Site<'_>, spawn: Spawn) -> Door {
-    let host = site.host().at("consensus");
+fn propose(wiring: &Wiring<'_>, spawn: Spawn) -> RequestPort {
+    let host = wiring.host().at("consensus");
     let views = view_synchronizer::spawn(&host.at("views"), settings());
-    let links = site.links().at("consensus");
-    let below: Below = Box::new(move |up| over::direct(links.lane()).attach(up));
+    let links = wiring.links().at("consensus");
+    let below: StartFlooding = Box::new(move |up| over::direct(links.lane()).attach(up));
     let quorums = Quorums::majorities(host.processes());
-    let door = spawn(&host, quorums, &views, below, site.application());
-    Door::Propose(door.with(|Proposal { instance, value }| Propose { instance, value }))
+    let port = spawn(&host, quorums, &views, below, wiring.application());
+    RequestPort::Propose(port.with(|Proposal { instance, value }| Propose { instance, value }))
 }

@@ -1,11 +1,11 @@
 //! Consensus from total order: the other half of their equivalence.
 use super::consensus::UNIFORM;
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Mutant, Simulation, Timing},
+    algorithm::{Algorithm, Bound, Detector, Mutant, Simulation, Substrate, Timing},
     gaps::Gap,
     handles::named,
     scenario::Faults,
-    site::{Door, Proposal, Site},
+    wiring::{Proposal, RequestPort, Wiring},
 };
 use quorate_abstractions::{consensus, link::Links, total_order, uniform};
 use quorate_broadcast::by_consensus;
@@ -39,17 +39,17 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "by-total-order",
         done: "Decide",
-        wire: |site| {
-            let (host, links) = below(site);
-            let detector = site.eventually_perfect();
+        wire: |wiring| {
+            let (host, links) = below(wiring);
+            let detector = wiring.eventually_perfect();
             let settings = by_consensus::OrderSettings::default();
             let ordered = move |up: Addr<total_order::Deliver>| {
                 stack::total_order(&host, &links, &detector, settings, up)
             };
-            first_wins(site, ordered)
+            first_wins(wiring, ordered)
         },
         check: |processes| {
             let mut all = properties::consensus(processes, "by-total-order");
@@ -63,24 +63,26 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
         change: "the broadcast below is uniform, and has no order",
         breaks: "UC2",
         under: Faults::NONE,
-        wire: |site| first_wins(site, unordered(site)),
+        wire: |wiring| first_wins(wiring, unordered(wiring)),
     }],
 }];
 
-fn below(site: &Site<'_>) -> (impl Host + use<>, impl Links + use<>) {
+fn below(wiring: &Wiring<'_>) -> (impl Host + use<>, impl Links + use<>) {
     let segment = "by-total-order";
-    (site.host().at(segment), site.links().at(segment))
+    (wiring.host().at(segment), wiring.links().at(segment))
 }
 
-fn first_wins(site: &Site<'_>, ordered: impl Layer<total_order::Port>) -> Door {
-    let host = site.host().at("by-total-order");
-    let door = by_total_order::spawn(&host, ordered, site.application());
-    Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
+fn first_wins(wiring: &Wiring<'_>, ordered: impl Layer<total_order::Port>) -> RequestPort {
+    let host = wiring.host().at("by-total-order");
+    let port = by_total_order::spawn(&host, ordered, wiring.application());
+    RequestPort::Propose(
+        port.with(|Proposal { instance, value }| consensus::Propose { instance, value }),
+    )
 }
 
 /// A uniform broadcast that poses as a total order.
-fn unordered(site: &Site<'_>) -> impl Layer<total_order::Port> + use<> {
-    let (host, links) = below(site);
+fn unordered(wiring: &Wiring<'_>) -> impl Layer<total_order::Port> + use<> {
+    let (host, links) = below(wiring);
     move |up: Addr<total_order::Deliver>| {
         let delivered = |uniform::Deliver { id, payload }| total_order::Deliver {
             origin: id.origin,

@@ -7,13 +7,13 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
-        Simulation, Timing, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Substrate, Timing, formula,
     },
     gaps,
     handles::named,
     scenario::Faults,
-    site::{Door, Site},
+    wiring::{RequestPort, Wiring},
 };
 use quorate_abstractions::{Subscribe, causal, perfect, reliable, uniform};
 use quorate_broadcast::{causal_collected, causal_past, causal_waiting};
@@ -91,10 +91,10 @@ const PAST: Algorithm = Algorithm {
     grows: true,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "causal",
         done: "Deliver",
-        wire: |site| past(site, regular(site)),
+        wire: |wiring| past(wiring, regular(wiring)),
         check: check_regular,
     },
     mutants: &[Mutant {
@@ -118,7 +118,7 @@ const PAST_UNIFORM: Algorithm = Algorithm {
     properties: UNIFORM,
     cost: Some(MAJORITY_ACK),
     simulation: Simulation {
-        wire: |site| past(site, uniform::as_reliable(over_uniform(site))),
+        wire: |wiring| past(wiring, uniform::as_reliable(over_uniform(wiring))),
         check: check_uniform,
         ..PAST.simulation
     },
@@ -128,7 +128,7 @@ const PAST_UNIFORM: Algorithm = Algorithm {
         change: "the broadcast below is a regular one",
         breaks: "CRB4",
         under: Faults::ONE_CRASH,
-        wire: |site| past(site, regular(site)),
+        wire: |wiring| past(wiring, regular(wiring)),
     }],
     ..PAST
 };
@@ -171,7 +171,7 @@ const COLLECTING: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        wire: |site| collected(site, regular(site), &site.perfect()),
+        wire: |wiring| collected(wiring, regular(wiring), &wiring.perfect()),
         check: |processes| {
             let mut all = causal_order(processes, false);
             all.extend(properties::collected_past(processes, "causal"));
@@ -186,7 +186,7 @@ const COLLECTING: Algorithm = Algorithm {
         change: "what the failure detector says is not heard",
         breaks: "GC2",
         under: Faults::ONE_CRASH,
-        wire: |site| collected(site, regular(site), &Addr::nowhere()),
+        wire: |wiring| collected(wiring, regular(wiring), &Addr::nowhere()),
     }],
     ..PAST
 };
@@ -221,9 +221,9 @@ const COLLECTING_UNIFORM: Algorithm = Algorithm {
         ..MAJORITY_ACK
     }),
     simulation: Simulation {
-        wire: |site| {
-            let below = uniform::as_reliable(over_uniform(site));
-            collected(site, below, &site.perfect())
+        wire: |wiring| {
+            let below = uniform::as_reliable(over_uniform(wiring));
+            collected(wiring, below, &wiring.perfect())
         },
         check: |processes| {
             let mut all = causal_order(processes, true);
@@ -239,7 +239,7 @@ const COLLECTING_UNIFORM: Algorithm = Algorithm {
         change: "the broadcast below is a regular one",
         breaks: "CRB4",
         under: Faults::ONE_CRASH,
-        wire: |site| collected(site, regular(site), &site.perfect()),
+        wire: |wiring| collected(wiring, regular(wiring), &wiring.perfect()),
     }],
     ..COLLECTING
 };
@@ -255,7 +255,7 @@ const WAITING: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        wire: |site| waiting(site, regular(site)),
+        wire: |wiring| waiting(wiring, regular(wiring)),
         ..PAST.simulation
     },
     mutants: &[Mutant {
@@ -280,7 +280,7 @@ const WAITING_UNIFORM: Algorithm = Algorithm {
     properties: UNIFORM,
     cost: Some(MAJORITY_ACK),
     simulation: Simulation {
-        wire: |site| waiting(site, uniform::as_reliable(over_uniform(site))),
+        wire: |wiring| waiting(wiring, uniform::as_reliable(over_uniform(wiring))),
         check: check_uniform,
         ..PAST.simulation
     },
@@ -290,7 +290,7 @@ const WAITING_UNIFORM: Algorithm = Algorithm {
         change: "the broadcast below is a regular one",
         breaks: "CRB4",
         under: Faults::ONE_CRASH,
-        wire: |site| waiting(site, regular(site)),
+        wire: |wiring| waiting(wiring, regular(wiring)),
     }],
     ..WAITING
 };
@@ -311,41 +311,41 @@ fn check_uniform(processes: &Membership) -> Properties {
     all
 }
 
-fn door(requests: &Addr<causal::Broadcast>) -> Door {
-    Door::Broadcast(requests.with(|payload| causal::Broadcast { payload }))
+fn port(requests: &Addr<causal::Broadcast>) -> RequestPort {
+    RequestPort::Broadcast(requests.with(|payload| causal::Broadcast { payload }))
 }
 
-fn past(site: &Site<'_>, below: impl Layer<reliable::Port>) -> Door {
-    let host = site.host().at("causal");
-    door(&causal_past::spawn(&host, below, site.application()))
+fn past(wiring: &Wiring<'_>, below: impl Layer<reliable::Port>) -> RequestPort {
+    let host = wiring.host().at("causal");
+    port(&causal_past::spawn(&host, below, wiring.application()))
 }
 
 fn collected(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     below: impl Layer<reliable::Port>,
     detector: &Subscribe<perfect::Crash>,
-) -> Door {
-    let (host, up) = (site.host().at("causal"), site.application());
-    door(&causal_collected::spawn(&host, below, detector, up))
+) -> RequestPort {
+    let (host, up) = (wiring.host().at("causal"), wiring.application());
+    port(&causal_collected::spawn(&host, below, detector, up))
 }
 
-fn waiting(site: &Site<'_>, below: impl Layer<reliable::Port>) -> Door {
-    let host = site.host().at("causal");
-    door(&causal_waiting::spawn(&host, below, site.application()))
+fn waiting(wiring: &Wiring<'_>, below: impl Layer<reliable::Port>) -> RequestPort {
+    let host = wiring.host().at("causal");
+    port(&causal_waiting::spawn(&host, below, wiring.application()))
 }
 
-fn as_they_come(site: &Site<'_>) -> Door {
-    let host = site.host().at("causal");
-    let door = traced::spawn(&host, over_reliable(regular(site)), site.application());
-    Door::Broadcast(door.with(traced::Broadcast))
+fn as_they_come(wiring: &Wiring<'_>) -> RequestPort {
+    let host = wiring.host().at("causal");
+    let port = traced::spawn(&host, over_reliable(regular(wiring)), wiring.application());
+    RequestPort::Broadcast(port.with(traced::Broadcast))
 }
 
-fn regular(site: &Site<'_>) -> impl Layer<reliable::Port> + use<> {
-    let (host, links) = (site.host().at("causal"), site.links().clone());
+fn regular(wiring: &Wiring<'_>) -> impl Layer<reliable::Port> + use<> {
+    let (host, links) = (wiring.host().at("causal"), wiring.links().clone());
     move |up: Addr<reliable::Deliver>| stack::reliable(&host, &links, up)
 }
 
-fn over_uniform(site: &Site<'_>) -> impl Layer<uniform::Port> + use<> {
-    let (host, links) = (site.host().at("causal"), site.links().clone());
+fn over_uniform(wiring: &Wiring<'_>) -> impl Layer<uniform::Port> + use<> {
+    let (host, links) = (wiring.host().at("causal"), wiring.links().clone());
     move |up: Addr<uniform::Deliver>| stack::uniform(&host, &links, up)
 }

@@ -2,13 +2,13 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
-        Simulation, Timing, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::named,
     scenario::Faults,
-    site::{Door, Site},
+    wiring::{RequestPort, Wiring},
 };
 use quorate_abstractions::{
     Subscribe,
@@ -84,10 +84,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "commit",
             done: "Decide",
-            wire: |site| non_blocking(site, &site.perfect()),
+            wire: |wiring| non_blocking(wiring, &wiring.perfect()),
             check: check_non_blocking,
         },
         mutants: &[
@@ -97,7 +97,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "the failure detector reports processes that have not crashed",
                 breaks: "NBAC4",
                 under: Faults::NONE,
-                wire: |site| non_blocking(site, &site.erring()),
+                wire: |wiring| non_blocking(wiring, &wiring.erring()),
             },
             Mutant {
                 name: "non-blocking-without-reports",
@@ -105,7 +105,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "what the failure detector says is not heard",
                 breaks: "NBAC2",
                 under: Faults::ONE_CRASH,
-                wire: |site| non_blocking(site, &Addr::nowhere()),
+                wire: |wiring| non_blocking(wiring, &Addr::nowhere()),
             },
         ],
     },
@@ -141,10 +141,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "commit",
             done: "Decide",
-            wire: |site| two_phase(site, |message| message),
+            wire: |wiring| two_phase(wiring, |message| message),
             check: |processes| properties::blocking_commit(processes, "commit"),
         },
         mutants: &[Mutant {
@@ -153,8 +153,8 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "the coordinator takes every vote for a yes",
             breaks: "NBAC3",
             under: Faults::NONE,
-            wire: |site| {
-                two_phase(site, |message| match message {
+            wire: |wiring| {
+                two_phase(wiring, |message| match message {
                     Message::Voted { instance, .. } => Message::Voted {
                         instance,
                         vote: Vote::Yes,
@@ -172,11 +172,11 @@ pub(super) static ALL: &[Algorithm] = &[
     },
 ];
 
-fn non_blocking(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
-    let up = site.application();
-    Door::Vote(stack::non_blocking(
-        &site.host(),
-        site.links(),
+fn non_blocking(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
+    let up = wiring.application();
+    RequestPort::Vote(stack::non_blocking(
+        &wiring.host(),
+        wiring.links(),
         detector,
         up,
     ))
@@ -189,8 +189,11 @@ fn check_non_blocking(processes: &Membership) -> Properties {
 }
 
 /// What arrives is read as `read` says.
-fn two_phase(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
-    let (host, lane) = (site.host().at("commit"), site.links().at("commit").lane());
+fn two_phase(wiring: &Wiring<'_>, read: fn(Message) -> Message) -> RequestPort {
+    let (host, lane) = (
+        wiring.host().at("commit"),
+        wiring.links().at("commit").lane(),
+    );
     let below = |up: Addr<link::Deliver<Message>>| {
         lane.attach(
             up.with(move |link::Deliver { from, message }| link::Deliver {
@@ -199,10 +202,10 @@ fn two_phase(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
             }),
         )
     };
-    Door::Vote(two_phase::spawn(
+    RequestPort::Vote(two_phase::spawn(
         &host,
         below,
-        &site.links().status(),
-        site.application(),
+        &wiring.links().status(),
+        wiring.application(),
     ))
 }

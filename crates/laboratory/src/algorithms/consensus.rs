@@ -2,13 +2,13 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
-        Simulation, Size, Timing, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Size, Substrate, Timing, formula,
     },
     gaps::{self, Gap},
     handles::named,
     scenario::Faults,
-    site::{Door, Proposal, Site},
+    wiring::{Proposal, RequestPort, Wiring},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -86,10 +86,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "consensus",
             done: "Decide",
-            wire: |site| hierarchical(site, &site.perfect()),
+            wire: |wiring| hierarchical(wiring, &wiring.perfect()),
             check: |processes| properties::regular_consensus(processes, "consensus"),
         },
         mutants: &[
@@ -99,7 +99,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "the failure detector reports processes that have not crashed",
                 breaks: "C2",
                 under: Faults::NONE,
-                wire: |site| hierarchical(site, &site.erring()),
+                wire: |wiring| hierarchical(wiring, &wiring.erring()),
             },
             Mutant {
                 name: "hierarchical-without-reports",
@@ -107,7 +107,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "what the failure detector says is not heard",
                 breaks: "C4",
                 under: Faults::ONE_CRASH,
-                wire: |site| hierarchical(site, &Addr::nowhere()),
+                wire: |wiring| hierarchical(wiring, &Addr::nowhere()),
             },
         ],
     },
@@ -144,10 +144,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "consensus",
             done: "Decide",
-            wire: |site| uniform_hierarchical(site, &site.perfect()),
+            wire: |wiring| uniform_hierarchical(wiring, &wiring.perfect()),
             check: |processes| properties::consensus(processes, "consensus"),
         },
         mutants: &[Mutant {
@@ -156,7 +156,7 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "the failure detector reports processes that have not crashed",
             breaks: "UC2",
             under: Faults::NONE,
-            wire: |site| uniform_hierarchical(site, &site.erring()),
+            wire: |wiring| uniform_hierarchical(wiring, &wiring.erring()),
         }],
     },
     Algorithm {
@@ -207,10 +207,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "consensus",
             done: "Decide",
-            wire: |site| leader_driven(site, &site.leader()),
+            wire: |wiring| leader_driven(wiring, &wiring.leader()),
             check: |processes| properties::consensus(processes, "consensus"),
         },
         mutants: &[Mutant {
@@ -219,7 +219,7 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "what the leader detector says is not heard",
             breaks: "UC4",
             under: Faults::ONE_CRASH,
-            wire: |site| leader_driven(site, &Addr::nowhere()),
+            wire: |wiring| leader_driven(wiring, &Addr::nowhere()),
         }],
     },
     Algorithm {
@@ -272,10 +272,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "consensus",
             done: "Decide",
-            wire: |site| rotating(site, &site.eventually_perfect()),
+            wire: |wiring| rotating(wiring, &wiring.eventually_perfect()),
             check: check_rotating,
         },
         mutants: &[Mutant {
@@ -284,7 +284,7 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "nobody ever suspects a coordinator",
             breaks: "UC4",
             under: Faults::ONE_CRASH,
-            wire: |site| rotating(site, &Addr::nowhere()),
+            wire: |wiring| rotating(wiring, &Addr::nowhere()),
         }],
     },
     RANDOMISED,
@@ -331,10 +331,10 @@ const RANDOMISED: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "consensus",
         done: "Decide",
-        wire: |site| randomised(site, |_, report| vec![report]),
+        wire: |wiring| randomised(wiring, |_, report| vec![report]),
         check: |processes| properties::consensus(processes, "consensus"),
     },
     mutants: &[Mutant {
@@ -343,8 +343,8 @@ const RANDOMISED: Algorithm = Algorithm {
         change: "what one process reports counts as reported by all",
         breaks: "UC2",
         under: Faults::NONE,
-        wire: |site| {
-            randomised(site, |processes, report| {
+        wire: |wiring| {
+            randomised(wiring, |processes, report| {
                 let from = processes.iter();
                 from.map(|from| link::Deliver { from, ..report }).collect()
             })
@@ -354,12 +354,12 @@ const RANDOMISED: Algorithm = Algorithm {
 
 /// Randomised consensus on the parity of what is proposed; of each report, this is heard.
 fn randomised(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     hear: fn(&Membership, link::Deliver<Message>) -> Vec<link::Deliver<Message>>,
-) -> Door {
+) -> RequestPort {
     let (host, lane) = (
-        site.host().at("consensus"),
-        site.links().at("consensus").lane(),
+        wiring.host().at("consensus"),
+        wiring.links().at("consensus").lane(),
     );
     let processes = *host.processes();
     let link = move |up: Addr<link::Deliver<Message>>| {
@@ -374,8 +374,8 @@ fn randomised(
             },
         ))
     };
-    let door = randomised::spawn(&host, link, &site.links().status(), site.application());
-    Door::Propose(door.with(|Proposal { instance, value }| {
+    let port = randomised::spawn(&host, link, &wiring.links().status(), wiring.application());
+    RequestPort::Propose(port.with(|Proposal { instance, value }| {
         let parity = value.iter().fold(0, |parity, byte| parity ^ (byte & 1));
         let value = Bytes::from(vec![parity]);
         consensus::Propose { instance, value }
@@ -395,9 +395,19 @@ fn leader_crashes(s: Size) -> u64 {
     }
 }
 
-fn rotating(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
-    let door = stack::consensus(&site.host(), site.links(), detector, site.application());
-    Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
+fn rotating(
+    wiring: &Wiring<'_>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+) -> RequestPort {
+    let port = stack::consensus(
+        &wiring.host(),
+        wiring.links(),
+        detector,
+        wiring.application(),
+    );
+    RequestPort::Propose(
+        port.with(|Proposal { instance, value }| consensus::Propose { instance, value }),
+    )
 }
 
 fn check_rotating(processes: &Membership) -> Properties {
@@ -406,27 +416,40 @@ fn check_rotating(processes: &Membership) -> Properties {
     all
 }
 
-fn hierarchical(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
-    let (host, links) = (site.host().at("consensus"), site.links().at("consensus"));
+fn hierarchical(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
+    let (host, links) = (
+        wiring.host().at("consensus"),
+        wiring.links().at("consensus"),
+    );
     let (lane, status) = (links.lane(), links.status());
-    let door = hierarchical::spawn(&host, lane, &status, detector, site.application());
-    Door::Propose(
-        door.with(|Proposal { instance, value }| regular_consensus::Propose { instance, value }),
+    let port = hierarchical::spawn(&host, lane, &status, detector, wiring.application());
+    RequestPort::Propose(
+        port.with(|Proposal { instance, value }| regular_consensus::Propose { instance, value }),
     )
 }
 
-fn uniform_hierarchical(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
-    let (host, links) = (site.host().at("consensus"), site.links().at("consensus"));
+fn uniform_hierarchical(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
+    let (host, links) = (
+        wiring.host().at("consensus"),
+        wiring.links().at("consensus"),
+    );
     let (lane, status) = (links.lane(), links.status());
-    let up = site.application();
-    let door = uniform_hierarchical::spawn(&host, lane, &status, detector, up);
-    Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
+    let up = wiring.application();
+    let port = uniform_hierarchical::spawn(&host, lane, &status, detector, up);
+    RequestPort::Propose(
+        port.with(|Proposal { instance, value }| consensus::Propose { instance, value }),
+    )
 }
 
-fn leader_driven(site: &Site<'_>, detector: &Subscribe<Trust>) -> Door {
-    let (host, links) = (site.host().at("consensus"), site.links().at("consensus"));
+fn leader_driven(wiring: &Wiring<'_>, detector: &Subscribe<Trust>) -> RequestPort {
+    let (host, links) = (
+        wiring.host().at("consensus"),
+        wiring.links().at("consensus"),
+    );
     let status = links.status();
-    let up = site.application();
-    let door = leader_driven::spawn(&host, links.lane(), &status, detector, up);
-    Door::Propose(door.with(|Proposal { instance, value }| consensus::Propose { instance, value }))
+    let up = wiring.application();
+    let port = leader_driven::spawn(&host, links.lane(), &status, detector, up);
+    RequestPort::Propose(
+        port.with(|Proposal { instance, value }| consensus::Propose { instance, value }),
+    )
 }

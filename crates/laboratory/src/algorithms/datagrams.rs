@@ -1,5 +1,5 @@
 //! A mutant of a perfect link: messages as bare datagrams, which may be lost or come twice.
-use crate::site::Message;
+use crate::wiring::Message;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::fair_loss::{self, Transmit, datagrams};
 use quorate_core::{Algorithm, Ctx, Observation, Observe, ProcessId, message::digest, ports};

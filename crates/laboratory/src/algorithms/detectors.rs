@@ -1,11 +1,11 @@
 //! Failure detectors and leaders.
 use super::{BOOK, liveness, safety};
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Mutant, Property, Simulation, Timing},
+    algorithm::{Algorithm, Bound, Detector, Mutant, Property, Simulation, Substrate, Timing},
     gaps::Gap,
     handles::node,
     scenario::Faults,
-    site::{self, Door, Site, SiteLinks},
+    wiring::{self, ProcessLinks, RequestPort, Wiring},
 };
 use quorate_abstractions::{
     Subscribe, eventually_perfect,
@@ -52,10 +52,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Heartbeats,
+            substrate: Substrate::Heartbeats,
             module: "detector",
             done: "Crash",
-            wire: |site| exclude(site, site::synchronous(), site.heartbeat()),
+            wire: |wiring| exclude(wiring, wiring::synchronous(), wiring.heartbeat()),
             check: |_| properties::perfect("detector"),
         },
         mutants: &[
@@ -65,7 +65,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "a heartbeat is expected sooner than it can come",
                 breaks: "PFD2",
                 under: Faults::NONE,
-                wire: |site| exclude(site, hasty(), site.heartbeat()),
+                wire: |wiring| exclude(wiring, hasty(), wiring.heartbeat()),
             },
             Mutant {
                 name: "excluding-nobody",
@@ -107,7 +107,7 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Heartbeats,
+            substrate: Substrate::Heartbeats,
             module: "detector",
             done: "Suspect",
             wire: wire_increasing_timeout,
@@ -159,10 +159,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "leader",
             done: "Trust",
-            wire: |site| trust(site, &site.eventually_perfect()),
+            wire: |wiring| trust(wiring, &wiring.eventually_perfect()),
             check: |_| properties::leader("leader"),
         },
         mutants: &[Mutant {
@@ -171,7 +171,7 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "what the failure detector says is not heard",
             breaks: "ELD1",
             under: Faults::ONE_CRASH,
-            wire: |site| trust(site, &Addr::nowhere()),
+            wire: |wiring| trust(wiring, &Addr::nowhere()),
         }],
     },
 ];
@@ -181,52 +181,52 @@ fn hasty() -> exclude_on_timeout::SynchronyBounds {
     exclude_on_timeout::SynchronyBounds::new(often, Duration::ZERO).unwrap_or_default()
 }
 
-fn wire_excluding_nobody(site: &Site<'_>) -> Door {
-    let everybody = *site.host().processes();
+fn wire_excluding_nobody(wiring: &Wiring<'_>) -> RequestPort {
+    let everybody = *wiring.host().processes();
     let heartbeat = |up: Addr<Heard>| {
         let heard = Addr::new(move |heard: Heard| {
             everybody
                 .iter()
                 .for_each(|from| up.send(Heard { from, ..heard }));
         });
-        site.heartbeat().attach(heard)
+        wiring.heartbeat().attach(heard)
     };
-    exclude(site, site::synchronous(), heartbeat)
+    exclude(wiring, wiring::synchronous(), heartbeat)
 }
 
 fn exclude(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     settings: exclude_on_timeout::SynchronyBounds,
     heartbeat: impl Layer<heartbeat::Port>,
-) -> Door {
-    let host = site.host().at("detector");
-    let subscribe = match site.links() {
-        SiteLinks::Real(links) => {
+) -> RequestPort {
+    let host = wiring.host().at("detector");
+    let subscribe = match wiring.links() {
+        ProcessLinks::Real(links) => {
             let status = links.status();
             exclude_on_timeout::spawn_with_incarnations(&host, settings, heartbeat, &status)
         }
         // They know one start a process.
-        SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => {
+        ProcessLinks::Ideal(_) | ProcessLinks::Deaf(_) => {
             exclude_on_timeout::spawn(&host, settings, heartbeat)
         }
     };
-    subscribe.send(site.application::<perfect::Crash>());
-    Door::Nothing
+    subscribe.send(wiring.application::<perfect::Crash>());
+    RequestPort::Nothing
 }
 
 use increasing_timeout::DetectorSettings;
 
-fn wire_increasing_timeout(site: &Site<'_>) -> Door {
-    suspect(site, DetectorSettings::default(), site.heartbeat())
+fn wire_increasing_timeout(wiring: &Wiring<'_>) -> RequestPort {
+    suspect(wiring, DetectorSettings::default(), wiring.heartbeat())
 }
 
-fn wire_never_suspecting(site: &Site<'_>) -> Door {
+fn wire_never_suspecting(wiring: &Wiring<'_>) -> RequestPort {
     let mut settings = DetectorSettings::default();
     settings.timeout *= 1 << 20;
-    suspect(site, settings, site.heartbeat())
+    suspect(wiring, settings, wiring.heartbeat())
 }
 
-fn wire_never_restoring(site: &Site<'_>) -> Door {
+fn wire_never_restoring(wiring: &Wiring<'_>) -> RequestPort {
     let once = |up: Addr<Heard>| {
         let known = Mutex::new(ProcessSet::EMPTY);
         let first = Addr::new(move |heard: Heard| {
@@ -235,26 +235,26 @@ fn wire_never_restoring(site: &Site<'_>) -> Door {
                 up.send(heard);
             }
         });
-        site.heartbeat().attach(first)
+        wiring.heartbeat().attach(first)
     };
-    suspect(site, DetectorSettings::default(), once)
+    suspect(wiring, DetectorSettings::default(), once)
 }
 
 fn suspect(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     settings: DetectorSettings,
     heartbeat: impl Layer<heartbeat::Port>,
-) -> Door {
-    let host = site.host().at("detector");
+) -> RequestPort {
+    let host = wiring.host().at("detector");
     let detector = increasing_timeout::spawn(&host, settings, heartbeat);
     detector
         .suspicions
-        .send(site.application::<eventually_perfect::Indication>());
-    Door::Nothing
+        .send(wiring.application::<eventually_perfect::Indication>());
+    RequestPort::Nothing
 }
 
-fn trust(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
-    let subscribe = lowest_rank::spawn(&site.host().at("leader"), detector);
-    subscribe.send(site.application::<Trust>());
-    Door::Nothing
+fn trust(wiring: &Wiring<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> RequestPort {
+    let subscribe = lowest_rank::spawn(&wiring.host().at("leader"), detector);
+    subscribe.send(wiring.application::<Trust>());
+    RequestPort::Nothing
 }

@@ -6,11 +6,11 @@ use super::{
     traced::{self, over_reliable},
 };
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Mutant, Property, Simulation, Timing},
+    algorithm::{Algorithm, Bound, Detector, Mutant, Property, Simulation, Substrate, Timing},
     gaps,
     handles::named,
     scenario::Faults,
-    site::{Door, Site},
+    wiring::{RequestPort, Wiring},
 };
 use quorate_abstractions::{first_in_first_out::Broadcast, link::Links, reliable, uniform};
 use quorate_broadcast::first_in_first_out;
@@ -46,10 +46,10 @@ const REGULAR: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "first-in-first-out",
         done: "Deliver",
-        wire: |site| wire(site, regular(site)),
+        wire: |wiring| wire(wiring, regular(wiring)),
         check: |processes| {
             let mut all = properties::reliable(processes, "first-in-first-out");
             all.push(order());
@@ -63,10 +63,10 @@ const REGULAR: Algorithm = Algorithm {
         change: "messages are delivered in the order in which they come",
         breaks: "FRB5",
         under: Faults::NONE,
-        wire: |site| {
-            let host = site.host().at("first-in-first-out");
-            let door = traced::spawn(&host, over_reliable(regular(site)), site.application());
-            Door::Broadcast(door.with(traced::Broadcast))
+        wire: |wiring| {
+            let host = wiring.host().at("first-in-first-out");
+            let port = traced::spawn(&host, over_reliable(regular(wiring)), wiring.application());
+            RequestPort::Broadcast(port.with(traced::Broadcast))
         },
     }],
 };
@@ -82,7 +82,7 @@ const OVER_UNIFORM: Algorithm = Algorithm {
     properties: &[UNIFORM[0], UNIFORM[1], UNIFORM[2], UNIFORM[3], ORDERED],
     cost: Some(MAJORITY_ACK),
     simulation: Simulation {
-        wire: |site| wire(site, uniform::as_reliable(over_uniform(site))),
+        wire: |wiring| wire(wiring, uniform::as_reliable(over_uniform(wiring))),
         check: |processes| {
             let mut all = properties::uniform(processes, "first-in-first-out");
             all.push(order());
@@ -97,7 +97,7 @@ const OVER_UNIFORM: Algorithm = Algorithm {
         change: "the broadcast below is a regular one",
         breaks: "URB4",
         under: Faults::ONE_CRASH,
-        wire: |site| wire(site, regular(site)),
+        wire: |wiring| wire(wiring, regular(wiring)),
     }],
     ..REGULAR
 };
@@ -106,20 +106,20 @@ fn order() -> Box<dyn quorate_sim::Property> {
     properties::first_in_first_out_order("first-in-first-out")
 }
 
-fn wire(site: &Site<'_>, below: impl Layer<reliable::Port>) -> Door {
-    let host = site.host().at("first-in-first-out");
-    let door = first_in_first_out::spawn(&host, below, site.application());
-    Door::Broadcast(door.with(|payload| Broadcast { payload }))
+fn wire(wiring: &Wiring<'_>, below: impl Layer<reliable::Port>) -> RequestPort {
+    let host = wiring.host().at("first-in-first-out");
+    let port = first_in_first_out::spawn(&host, below, wiring.application());
+    RequestPort::Broadcast(port.with(|payload| Broadcast { payload }))
 }
 
-fn regular(site: &Site<'_>) -> impl Layer<reliable::Port> + use<> {
+fn regular(wiring: &Wiring<'_>) -> impl Layer<reliable::Port> + use<> {
     let segment = "first-in-first-out";
-    let (host, links) = (site.host().at(segment), site.links().at(segment));
+    let (host, links) = (wiring.host().at(segment), wiring.links().at(segment));
     move |up: Addr<reliable::Deliver>| stack::reliable(&host, &links, up)
 }
 
-fn over_uniform(site: &Site<'_>) -> impl Layer<uniform::Port> + use<> {
+fn over_uniform(wiring: &Wiring<'_>) -> impl Layer<uniform::Port> + use<> {
     let segment = "first-in-first-out";
-    let (host, links) = (site.host().at(segment), site.links().at(segment));
+    let (host, links) = (wiring.host().at(segment), wiring.links().at(segment));
     move |up: Addr<uniform::Deliver>| stack::uniform(&host, &links, up)
 }

@@ -5,17 +5,17 @@ use super::{
     terminating::{self, check_at},
 };
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Ground, Mutant, Simulation, Timing},
+    algorithm::{Algorithm, Bound, Detector, Mutant, Simulation, Substrate, Timing},
     gaps::Gap,
     handles::builder,
     scenario::Faults,
-    site::{Door, Site, SiteLinks},
+    wiring::{ProcessLinks, RequestPort, Wiring},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
     link::Links,
     perfect,
-    terminating::{Deliver, Outcome},
+    terminating::{Content, Deliver},
 };
 use quorate_core::{Addr, Host};
 use quorate_detectors::from_terminating::{self, Interval};
@@ -46,10 +46,10 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::TimedLinks,
+        substrate: Substrate::TimedLinks,
         module: MODULE,
         done: "Crash",
-        wire: |site| detect(site, |delivery| delivery),
+        wire: |wiring| detect(wiring, |delivery| delivery),
         check: |processes| {
             let mut all = properties::perfect(MODULE);
             all.extend(check_at(processes, "from-terminating/terminating"));
@@ -63,9 +63,9 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             change: "that a source is faulty is taken for a message",
             breaks: "PFD1",
             under: Faults::ONE_CRASH,
-            wire: |site| {
-                detect(site, |delivery| Deliver {
-                    outcome: Outcome::Message(Bytes::new()),
+            wire: |wiring| {
+                detect(wiring, |delivery| Deliver {
+                    outcome: Content::Message(Bytes::new()),
                     ..delivery
                 })
             },
@@ -76,9 +76,9 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             change: "a message is taken for the report that its source is faulty",
             breaks: "PFD2",
             under: Faults::NONE,
-            wire: |site| {
-                detect(site, |delivery| Deliver {
-                    outcome: Outcome::SenderFaulty,
+            wire: |wiring| {
+                detect(wiring, |delivery| Deliver {
+                    outcome: Content::SenderFaulty,
                     ..delivery
                 })
             },
@@ -87,21 +87,21 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
 }];
 
 /// Over a broadcast whose deliveries are altered so.
-fn detect(site: &Site<'_>, alter: fn(Deliver) -> Deliver) -> Door {
-    let (host, links) = (site.host().at(MODULE), site.links().at(MODULE));
-    let perfect = site.perfect();
+fn detect(wiring: &Wiring<'_>, alter: fn(Deliver) -> Deliver) -> RequestPort {
+    let (host, links) = (wiring.host().at(MODULE), wiring.links().at(MODULE));
+    let perfect = wiring.perfect();
     let below = |up: Addr<Deliver>| stack::terminating(&host, &links, &perfect, up.with(alter));
-    let detector = from_terminating::spawn(&host, pace(site), below);
-    detector.send(site.application::<perfect::Crash>());
-    Door::Nothing
+    let detector = from_terminating::spawn(&host, pace(wiring), below);
+    detector.send(wiring.application::<perfect::Crash>());
+    RequestPort::Nothing
 }
 
 /// A run is over where everybody rests at once: of ideal layers at that moment, of real ones when nothing
 /// was asked for half a minute.
-fn pace(site: &Site<'_>) -> Interval {
-    let interval = match site.links() {
-        SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => Duration::from_secs(1),
-        SiteLinks::Real(_) => Duration::from_mins(1),
+fn pace(wiring: &Wiring<'_>) -> Interval {
+    let interval = match wiring.links() {
+        ProcessLinks::Ideal(_) | ProcessLinks::Deaf(_) => Duration::from_secs(1),
+        ProcessLinks::Real(_) => Duration::from_mins(1),
     };
     Interval::new(interval).unwrap_or_default()
 }

@@ -2,11 +2,11 @@
 //! it.
 use super::{
     quorum_access::{call, of_registers},
-    snapshots::{agreement, door},
+    snapshots::{agreement, port},
 };
 use crate::{
     algorithm::Algorithm,
-    site::{Door, Proposal, Site, SiteLinks},
+    wiring::{ProcessLinks, Proposal, RequestPort, Wiring},
 };
 use quorate_abstractions::{consensus::Propose, lattice::Bits, link::Links};
 use quorate_core::{Layer, Membership, ProcessSet};
@@ -15,13 +15,13 @@ use quorate_sim::{
     SimHost,
     properties::{self, Properties},
 };
-use quorate_stacks::quorum_system::{Ground, QuorumSystem};
+use quorate_stacks::quorum_system::{QuorumSystem, Scope};
 
 /// How an algorithm runs on a quorum system that is given.
 pub struct OnSystem {
     name: &'static str,
     /// How it is wired.
-    pub wire: fn(&Site<'_>, &QuorumSystem) -> Door,
+    pub wire: fn(&Wiring<'_>, &QuorumSystem) -> RequestPort,
     /// What is checked, where operations are promised to return at these processes.
     pub check: fn(&Membership, ProcessSet) -> Properties,
 }
@@ -39,53 +39,55 @@ pub fn on_systems() -> impl Iterator<Item = &'static str> {
 static ALL: &[OnSystem] = &[
     OnSystem {
         name: "quorum-access-generalized",
-        wire: |site, system| {
-            call(site, |_, site, up| {
-                ground(site).quorum_access(system, Marks::default(), up)
+        wire: |wiring, system| {
+            call(wiring, |_, wiring, up| {
+                scope(wiring).quorum_access(system, Marks::default(), up)
             })
         },
         check: |_, returning| properties::quorum_access("access", returning),
     },
     OnSystem {
         name: "register-by-quorum-access",
-        wire: |site, system| {
-            let registers = ground(site).at("register").registers(Some(system), None);
-            of_registers(&registers.attach(site.application()))
+        wire: |wiring, system| {
+            let registers = scope(wiring).at("register").registers(Some(system), None);
+            of_registers(&registers.attach(wiring.application()))
         },
         check: |_, returning| properties::shared_register("register", returning),
     },
     OnSystem {
         name: "snapshot-from-registers",
-        wire: |site, system| door(site, ground(site).at("snapshot").snapshot(Some(system))),
+        wire: |wiring, system| port(wiring, scope(wiring).at("snapshot").snapshot(Some(system))),
         check: |_, returning| properties::atomic_snapshot("snapshot", returning),
     },
     OnSystem {
         name: "lattice-agreement",
-        wire: |site, system| {
-            agreement(site, |_, up| {
-                let ground = ground(site).at("agreement");
-                ground.lattice_agreement(Some(system), up)
+        wire: |wiring, system| {
+            agreement(wiring, |_, up| {
+                let scope = scope(wiring).at("agreement");
+                scope.lattice_agreement(Some(system), up)
             })
         },
         check: |_, returning| properties::lattice_agreement("agreement", returning, Bits::joined),
     },
     OnSystem {
         name: "by-quorums",
-        wire: |site, system| {
-            let ground = ground(site).at("consensus");
-            let door = ground.consensus(system, site.application());
-            Door::Propose(door.with(|Proposal { instance, value }| Propose { instance, value }))
+        wire: |wiring, system| {
+            let scope = scope(wiring).at("consensus");
+            let port = scope.consensus(system, wiring.application());
+            RequestPort::Propose(
+                port.with(|Proposal { instance, value }| Propose { instance, value }),
+            )
         },
         check: |processes, returning| properties::consensus_at(processes, "consensus", returning),
     },
 ];
 
-/// The root of the site. Fair-loss lanes are its links, which a pattern disconnects.
-fn ground(site: &Site<'_>) -> Ground<SimHost, SiteLinks, SiteLinks> {
-    Ground {
-        host: site.host(),
-        links: site.links().at("links"),
-        datagrams: site.links().at("datagrams"),
+/// The root of the wiring. Fair-loss lanes are its links, which a pattern disconnects.
+fn scope(wiring: &Wiring<'_>) -> Scope<SimHost, ProcessLinks, ProcessLinks> {
+    Scope {
+        host: wiring.host(),
+        links: wiring.links().at("links"),
+        datagrams: wiring.links().at("datagrams"),
         epoch: 0,
     }
 }

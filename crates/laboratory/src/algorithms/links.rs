@@ -2,12 +2,12 @@
 use super::{BOOK, datagrams, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Detector, Ground, Mutant, Property, Simulation, Timing, formula,
+        Algorithm, Bound, Cost, Detector, Mutant, Property, Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::{Handle, builder},
     scenario::Faults,
-    site::{Door, Message, Site, crash_stop},
+    wiring::{Message, RequestPort, Wiring, crash_stop},
 };
 use bytes::Bytes;
 use quorate_abstractions::link::{self, Links, To};
@@ -53,7 +53,7 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::FairLoss,
+            substrate: Substrate::FairLoss,
             module: "stubborn",
             done: "Deliver",
             wire: wire_stubborn,
@@ -97,10 +97,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::FairLoss,
+            substrate: Substrate::FairLoss,
             module: "eliminate-duplicates",
             done: "Deliver",
-            wire: |site| eliminate_duplicates(site, |requests| requests),
+            wire: |wiring| eliminate_duplicates(wiring, |requests| requests),
             check: |_| {
                 let module = "eliminate-duplicates".to_owned();
                 properties::perfect_links(&Channel::Module(module))
@@ -115,7 +115,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 loss: 0.5,
                 ..Faults::NONE
             },
-            wire: |site| eliminate_duplicates(site, once),
+            wire: |wiring| eliminate_duplicates(wiring, once),
         }],
     },
     Algorithm {
@@ -144,7 +144,7 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::FairLoss,
+            substrate: Substrate::FairLoss,
             module: "link",
             done: "Deliver",
             wire: wire_sliding_window,
@@ -156,11 +156,11 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "messages are sent once, as they are, and delivered as they come",
             breaks: "FIFO",
             under: Faults::NONE,
-            wire: |site| Door::Send {
+            wire: |wiring| RequestPort::Send {
                 send: datagrams::spawn(
-                    &site.host().at("link"),
-                    site.fair_loss(),
-                    site.application(),
+                    &wiring.host().at("link"),
+                    wiring.fair_loss(),
+                    wiring.application(),
                 ),
                 cancel: None,
             },
@@ -178,28 +178,33 @@ fn check_perfect_link(_: &Membership) -> Properties {
     all
 }
 
-fn wire_stubborn(site: &Site<'_>) -> Door {
-    let (send, cancel) = stubborn(site);
-    Door::Send {
+fn wire_stubborn(wiring: &Wiring<'_>) -> RequestPort {
+    let (send, cancel) = stubborn(wiring);
+    RequestPort::Send {
         send,
         cancel: Some(cancel),
     }
 }
 
-fn wire_transmit_once(site: &Site<'_>) -> Door {
-    let (send, cancel) = stubborn(site);
+fn wire_transmit_once(wiring: &Wiring<'_>) -> RequestPort {
+    let (send, cancel) = stubborn(wiring);
     let send = Addr::new(move |message: Message| {
         let named = (message.to, message.number);
         send.send(message);
         cancel.send(named);
     });
-    Door::Send { send, cancel: None }
+    RequestPort::Send { send, cancel: None }
 }
 
-fn stubborn(site: &Site<'_>) -> (Addr<Message>, Addr<(ProcessId, u64)>) {
-    let up = site.application();
+fn stubborn(wiring: &Wiring<'_>) -> (Addr<Message>, Addr<(ProcessId, u64)>) {
+    let up = wiring.application();
     let pauses = stubborn::Pauses::default();
-    let requests = stubborn::spawn(&site.host(), pauses, site.fair_loss(), up.with(delivered));
+    let requests = stubborn::spawn(
+        &wiring.host(),
+        pauses,
+        wiring.fair_loss(),
+        up.with(delivered),
+    );
     let send = requests.with(|Message { to, number, bytes }| stubborn::Request::Send {
         to,
         id: number,
@@ -209,17 +214,17 @@ fn stubborn(site: &Site<'_>) -> (Addr<Message>, Addr<(ProcessId, u64)>) {
     (send, cancel)
 }
 
-fn wire_sliding_window(site: &Site<'_>) -> Door {
-    let links = PerfectLinks::new(&site.host(), crash_stop());
-    let up = site.application();
+fn wire_sliding_window(wiring: &Wiring<'_>) -> RequestPort {
+    let links = PerfectLinks::new(&wiring.host(), crash_stop());
+    let up = wiring.application();
     let lane = links
         .at("messages")
         .open(up.with(|_: link::Deliver<Bytes>| Arrived));
-    let edge = site.fair_loss().attach(links.arrivals());
+    let edge = wiring.fair_loss().attach(links.arrivals());
     let started = links.start(edge);
     assert!(started.is_ok(), "one lane is opened once: {started:?}");
-    Door::Send {
-        send: lane.with(|Message { to, bytes, .. }| link::Send {
+    RequestPort::Send {
+        send: lane.with(|Message { to, bytes, .. }| link::SendRequest {
             to: To::One(to),
             message: bytes,
         }),
@@ -240,17 +245,17 @@ impl Observe for Arrived {
     }
 }
 
-/// A link over a stubborn one, whose door is altered so.
+/// A link over a stubborn one, whose port is altered so.
 fn eliminate_duplicates(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     alter: fn(Addr<stubborn::Request>) -> Addr<stubborn::Request>,
-) -> Door {
-    let (host, pauses) = (site.host(), stubborn::Pauses::default());
-    let below = |up| alter(stubborn::spawn(&host, pauses, site.fair_loss(), up));
-    let up = site.application().with(|_: link::Deliver<Bytes>| Arrived);
-    let door = eliminating::spawn(&host, below, None, up);
-    Door::Send {
-        send: door.with(|Message { to, bytes, .. }| link::Send {
+) -> RequestPort {
+    let (host, pauses) = (wiring.host(), stubborn::Pauses::default());
+    let below = |up| alter(stubborn::spawn(&host, pauses, wiring.fair_loss(), up));
+    let up = wiring.application().with(|_: link::Deliver<Bytes>| Arrived);
+    let port = eliminating::spawn(&host, below, None, up);
+    RequestPort::Send {
+        send: port.with(|Message { to, bytes, .. }| link::SendRequest {
             to: To::One(to),
             message: bytes,
         }),

@@ -2,13 +2,13 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
-        Simulation, Timing, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::{builder, named},
     scenario::Faults,
-    site::{Door, Site},
+    wiring::{RequestPort, Wiring},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -16,7 +16,7 @@ use quorate_abstractions::{
     group_membership::View,
     link::Links,
     perfect,
-    terminating::{self, Outcome},
+    terminating::{self, Content},
     view_synchrony::{Indication, Request},
 };
 use quorate_core::{Addr, Host, Membership};
@@ -108,10 +108,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "group",
             done: "View",
-            wire: |site| group(site, &site.perfect()),
+            wire: |wiring| group(wiring, &wiring.perfect()),
             check: check_group,
         },
         mutants: &[
@@ -121,7 +121,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "the failure detector reports processes that have not crashed",
                 breaks: "GMP4",
                 under: Faults::NONE,
-                wire: |site| group(site, &site.erring()),
+                wire: |wiring| group(wiring, &wiring.erring()),
             },
             Mutant {
                 name: "group-without-reports",
@@ -129,7 +129,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "what the failure detector says is not heard",
                 breaks: "GMP3",
                 under: Faults::ONE_CRASH,
-                wire: |site| group(site, &Addr::nowhere()),
+                wire: |wiring| group(wiring, &Addr::nowhere()),
             },
         ],
     },
@@ -173,10 +173,10 @@ pub(super) static ALL: &[Algorithm] = &[
         grows: false,
         rejoins: false,
         simulation: Simulation {
-            ground: Ground::Links,
+            substrate: Substrate::Links,
             module: "views",
             done: "Deliver",
-            wire: |site| views(site, &site.perfect(), Some),
+            wire: |wiring| views(wiring, &wiring.perfect(), Some),
             // VS2–5 are what the group promises, and flushes what VS9 is about.
             check: |processes| properties::view_synchrony(processes, "views"),
         },
@@ -187,7 +187,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "the failure detector reports processes that have not crashed",
                 breaks: "VS5",
                 under: Faults::NONE,
-                wire: |site| views(site, &site.erring(), Some),
+                wire: |wiring| views(wiring, &wiring.erring(), Some),
             },
             Mutant {
                 name: "awaiting-the-faulty",
@@ -195,7 +195,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "a member that is faulty does not count as having flushed",
                 breaks: "VS4",
                 under: Faults::ONE_CRASH,
-                wire: |site| views(site, &site.perfect(), messages_alone),
+                wire: |wiring| views(wiring, &wiring.perfect(), messages_alone),
             },
         ],
     },
@@ -212,24 +212,24 @@ fn check_group(processes: &Membership) -> Properties {
     properties
 }
 
-fn group(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
-    let (host, links) = (site.host(), site.links());
-    stack::group_membership(&host, links, detector, site.application::<View>());
-    Door::Nothing
+fn group(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
+    let (host, links) = (wiring.host(), wiring.links());
+    stack::group_membership(&host, links, detector, wiring.application::<View>());
+    RequestPort::Nothing
 }
 
 /// The outcome, if it is a message.
 fn messages_alone(delivery: terminating::Deliver) -> Option<terminating::Deliver> {
-    (delivery.outcome != Outcome::SenderFaulty).then_some(delivery)
+    (delivery.outcome != Content::SenderFaulty).then_some(delivery)
 }
 
 /// View synchrony by terminating broadcast, of whose outcomes it hears what this lets through.
 fn views(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     detector: &Subscribe<perfect::Crash>,
     heard: fn(terminating::Deliver) -> Option<terminating::Deliver>,
-) -> Door {
-    let (host, links) = (site.host().at("views"), site.links().at("views"));
+) -> RequestPort {
+    let (host, links) = (wiring.host().at("views"), wiring.links().at("views"));
     let terminating = |up: Addr<terminating::Deliver>| {
         let let_through = Addr::new(move |delivery| {
             if let Some(delivery) = heard(delivery) {
@@ -238,7 +238,7 @@ fn views(
         });
         stack::terminating(&host, &links, detector, let_through)
     };
-    let (up, back) = user(site);
+    let (up, back) = user(wiring);
     back(by_terminating_over(
         &host,
         &links,
@@ -248,24 +248,27 @@ fn views(
     ))
 }
 
-/// A user that answers `Block` at once: where it is told, and what to do with its door.
+/// A user that answers `Block` at once: where it is told, and what to do with its port.
 pub(super) fn user(
-    site: &Site<'_>,
-) -> (Addr<Indication>, impl FnOnce(Addr<Request>) -> Door + use<>) {
-    let door: Arc<OnceLock<Addr<Request>>> = Arc::default();
-    let (answers, told) = (door.clone(), site.application());
+    wiring: &Wiring<'_>,
+) -> (
+    Addr<Indication>,
+    impl FnOnce(Addr<Request>) -> RequestPort + use<>,
+) {
+    let port: Arc<OnceLock<Addr<Request>>> = Arc::default();
+    let (answers, told) = (port.clone(), wiring.application());
     let up = Addr::new(move |indication: Indication| {
         let is_block = indication == Indication::Block;
         told.send(indication);
-        if is_block && let Some(door) = answers.get() {
-            door.send(Request::BlockOk);
+        if is_block && let Some(port) = answers.get() {
+            port.send(Request::BlockOk);
         }
     });
     let back = move |requests: Addr<Request>| {
         let broadcasts = requests.with(|payload: Bytes| Request::Broadcast(payload));
         // Nobody else has the cell, so it is empty.
-        _ = door.set(requests);
-        Door::Broadcast(broadcasts)
+        _ = port.set(requests);
+        RequestPort::Broadcast(broadcasts)
     };
     (up, back)
 }

@@ -5,13 +5,13 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
-        Simulation, Timing, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::builder,
     scenario::Faults,
-    site::{Action, Door, Objects, Operation, Site, SiteLinks},
+    wiring::{Action, Objects, Operation, ProcessLinks, RequestPort, Wiring},
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
@@ -106,11 +106,11 @@ const FLOOD: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "flooding",
         done: "Deliver",
-        wire: |site| {
-            flood(site, |host, links, up| {
+        wire: |wiring| {
+            flood(wiring, |host, links, up| {
                 flooding::spawn_over_streams(host, links.lane(), &links.status(), up)
             })
         },
@@ -122,8 +122,8 @@ const FLOOD: Algorithm = Algorithm {
         change: "every copy is delivered",
         breaks: "FLD2",
         under: Faults::NONE,
-        wire: |site| {
-            flood(site, |host, links, up| {
+        wire: |wiring| {
+            flood(wiring, |host, links, up| {
                 let settings = flooding::FloodingSettings::default();
                 flooding::spawn_mutant(host, settings, links.lane(), up)
             })
@@ -172,13 +172,13 @@ const CLASSICAL: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "access",
         done: "SetReturn",
-        wire: |site| {
-            call(site, |host, site, up| {
+        wire: |wiring| {
+            call(wiring, |host, wiring, up| {
                 let quorums = Quorums::majorities(host.processes());
-                let (lane, status) = (access_lane(site), site.links().status());
+                let (lane, status) = (access_lane(wiring), wiring.links().status());
                 classical::spawn(host, quorums, Marks::default(), lane, &status, up)
             })
         },
@@ -190,9 +190,9 @@ const CLASSICAL: Algorithm = Algorithm {
         change: "any process is a quorum",
         breaks: "QAF2",
         under: Faults::NONE,
-        wire: |site| {
-            call(site, |host, site, up| {
-                let (lane, status) = (access_lane(site), site.links().status());
+        wire: |wiring| {
+            call(wiring, |host, wiring, up| {
+                let (lane, status) = (access_lane(wiring), wiring.links().status());
                 classical::spawn(host, of_one(), Marks::default(), lane, &status, up)
             })
         },
@@ -220,12 +220,12 @@ const GENERALIZED: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Pushes,
+        substrate: Substrate::Pushes,
         module: "access",
         done: "SetReturn",
-        wire: |site| {
-            let quorums = Quorums::majorities(site.host().processes());
-            generalized(site, quorums)
+        wire: |wiring| {
+            let quorums = Quorums::majorities(wiring.host().processes());
+            generalized(wiring, quorums)
         },
         check: |processes| properties::quorum_access("access", processes.set()),
     },
@@ -235,7 +235,7 @@ const GENERALIZED: Algorithm = Algorithm {
         change: "any process is a quorum",
         breaks: "QAF2",
         under: Faults::NONE,
-        wire: |site| generalized(site, of_one()),
+        wire: |wiring| generalized(wiring, of_one()),
     }],
 };
 
@@ -260,10 +260,10 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "register",
         done: "WriteReturn",
-        wire: |site| registers(site, Quorums::majorities(site.host().processes())),
+        wire: |wiring| registers(wiring, Quorums::majorities(wiring.host().processes())),
         check: |processes| properties::shared_register("register", processes.set()),
     },
     mutants: &[Mutant {
@@ -272,7 +272,7 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
         change: "any process is a quorum",
         breaks: "NNAR2",
         under: Faults::NONE,
-        wire: |site| registers(site, of_one()),
+        wire: |wiring| registers(wiring, of_one()),
     }],
 };
 
@@ -325,14 +325,14 @@ impl Observe for Numbered {
 }
 
 /// A payload stands until so many others have been posted.
-const STANDING: u64 = 256;
+const RETAINED: u64 = 256;
 
 /// Broadcasts by flooding: each payload in the next slot.
 fn flood(
-    site: &Site<'_>,
-    spawn: impl FnOnce(&SimHost, &SiteLinks, Addr<Delivery<Numbered>>) -> Addr<Request<Numbered>>,
-) -> Door {
-    let (host, links) = (site.host().at("flooding"), site.links().at("flooding"));
+    wiring: &Wiring<'_>,
+    spawn: impl FnOnce(&SimHost, &ProcessLinks, Addr<Delivery<Numbered>>) -> Addr<Request<Numbered>>,
+) -> RequestPort {
+    let (host, links) = (wiring.host().at("flooding"), wiring.links().at("flooding"));
     let beneath = host.at("layer");
     let below = |up: Addr<traced::Deliver>| {
         let delivered = |Delivery { from, message }: Delivery<Numbered>| traced::Deliver {
@@ -340,18 +340,18 @@ fn flood(
             id: Some(numbered(from, message.0)),
             payload: message.1,
         };
-        let door = spawn(&beneath, &links, up.with(delivered));
+        let port = spawn(&beneath, &links, up.with(delivered));
         let count = AtomicU64::new(1);
-        door.with(move |Broadcast(payload)| {
+        port.with(move |Broadcast(payload)| {
             let number = count.fetch_add(1, Relaxed);
             Request::Post {
-                slot: Slot(number % STANDING),
+                slot: Slot(number % RETAINED),
                 to: To::All,
                 message: Numbered(number, payload),
             }
         })
     };
-    Door::Broadcast(traced::spawn(&host, below, site.application()).with(Broadcast))
+    RequestPort::Broadcast(traced::spawn(&host, below, wiring.application()).with(Broadcast))
 }
 
 fn numbered(process: ProcessId, sequence: u64) -> MessageId {
@@ -364,24 +364,24 @@ fn numbered(process: ProcessId, sequence: u64) -> MessageId {
 }
 
 pub(super) fn access_lane<M: Wire>(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
 ) -> impl Layer<quorate_abstractions::link::Port<M>> + use<M> {
-    site.links().at("access").lane()
+    wiring.links().at("access").lane()
 }
 
 /// One state at every process, which reads get and writes set a mark in.
 pub(super) fn call(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     spawn: impl FnOnce(
         &SimHost,
-        &Site<'_>,
+        &Wiring<'_>,
         Addr<Indication<Marks>>,
     ) -> Addr<quorum_access::Request<Mark>>,
-) -> Door {
-    let host = site.host().at("access");
-    let door = spawn(&host, site, site.application());
+) -> RequestPort {
+    let host = wiring.host().at("access");
+    let port = spawn(&host, wiring, wiring.application());
     let rank = host.me().rank() as u64;
-    let operate = door.with(move |Operation { number, action, .. }| {
+    let operate = port.with(move |Operation { number, action, .. }| {
         let call = match action {
             Action::Read => Call::Get,
             Action::Write(_) => Call::Set(Mark(((rank - 1) * 8 + number % 8) as u8)),
@@ -391,13 +391,13 @@ pub(super) fn call(
             call,
         }
     });
-    Door::Operate(Objects::new(1, operate))
+    RequestPort::Operate(Objects::new(1, operate))
 }
 
-fn generalized(site: &Site<'_>, quorums: Quorums) -> Door {
-    call(site, |host, site, up| {
-        let (beneath, lane) = (host.at("flooding"), access_lane(site));
-        let status = site.links().status();
+fn generalized(wiring: &Wiring<'_>, quorums: Quorums) -> RequestPort {
+    call(wiring, |host, wiring, up| {
+        let (beneath, lane) = (host.at("flooding"), access_lane(wiring));
+        let status = wiring.links().status();
         let flood = |up: Addr<Delivery<generalized::Message<Marks>>>| {
             flooding::spawn_over_streams(&beneath, lane, &status, up)
         };
@@ -410,26 +410,30 @@ fn generalized(site: &Site<'_>, quorums: Quorums) -> Door {
 }
 
 /// Registers, named by the numbers of the objects.
-fn registers(site: &Site<'_>, quorums: Quorums) -> Door {
-    let host = site.host().at("register");
+fn registers(wiring: &Wiring<'_>, quorums: Quorums) -> RequestPort {
+    let host = wiring.host().at("register");
     let below = host.at("access");
-    let lane = access_lane(site);
+    let lane = access_lane(wiring);
     let access = |up: Addr<Indication<Registers>>| {
         classical::spawn(
             &below,
             quorums,
             Registers::default(),
             lane,
-            &site.links().status(),
+            &wiring.links().status(),
             up,
         )
     };
-    of_registers(&by_quorum_access::spawn(&host, access, site.application()))
+    of_registers(&by_quorum_access::spawn(
+        &host,
+        access,
+        wiring.application(),
+    ))
 }
 
 /// Three registers.
-pub(super) fn of_registers(door: &Addr<register::Request>) -> Door {
-    let operate = door.with(|operation: Operation| {
+pub(super) fn of_registers(port: &Addr<register::Request>) -> RequestPort {
+    let operate = port.with(|operation: Operation| {
         let action = match operation.action {
             Action::Read => register::Action::Read,
             Action::Write(value) => register::Action::Write(value),
@@ -440,5 +444,5 @@ pub(super) fn of_registers(door: &Addr<register::Request>) -> Door {
             action,
         }
     });
-    Door::Operate(Objects::new(3, operate))
+    RequestPort::Operate(Objects::new(3, operate))
 }

@@ -2,13 +2,13 @@
 use super::{BOOK, alike, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Formula, Ground, Mutant, OneDead, Property,
-        Simulation, Timing, Wire, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Formula, Mutant, OneDead, Property, Simulation,
+        Substrate, Timing, Wire, formula,
     },
     gaps,
     handles::named,
     scenario::Faults,
-    site::{Action, Door, Objects, Operation, Site},
+    wiring::{Action, Objects, Operation, RequestPort, Wiring},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -93,7 +93,7 @@ const MEMORY: &str = "a tag and a value a register; O(n) an operation under way"
 
 const fn simulation(wire: Wire, check: fn(&Membership) -> Properties) -> Simulation {
     Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "register",
         done: "WriteReturn",
         wire,
@@ -122,14 +122,14 @@ pub(super) static ALL: &[Algorithm] = &[
         memory: MEMORY,
         grows: false,
         rejoins: false,
-        simulation: simulation(|site| read_one(site, &site.perfect()), regular),
+        simulation: simulation(|wiring| read_one(wiring, &wiring.perfect()), regular),
         mutants: &[Mutant {
             name: "read-one-write-some",
             aliases: &[],
             change: "the failure detector reports processes that have not crashed",
             breaks: "ONRR2",
             under: Faults::NONE,
-            wire: |site| read_one(site, &site.erring()),
+            wire: |wiring| read_one(wiring, &wiring.erring()),
         }],
     },
     Algorithm {
@@ -152,14 +152,14 @@ pub(super) static ALL: &[Algorithm] = &[
         memory: MEMORY,
         grows: false,
         rejoins: false,
-        simulation: simulation(|site| voting(site, kept), regular),
+        simulation: simulation(|wiring| voting(wiring, kept), regular),
         mutants: &[Mutant {
             name: "forgetful-voters",
             aliases: &[],
             change: "writes are acknowledged, and not kept",
             breaks: "ONRR2",
             under: Faults::NONE,
-            wire: |site| voting(site, forgotten),
+            wire: |wiring| voting(wiring, forgotten),
         }],
     },
     Algorithm {
@@ -182,7 +182,7 @@ pub(super) static ALL: &[Algorithm] = &[
         memory: MEMORY,
         grows: false,
         rejoins: false,
-        simulation: simulation(|site| impose_on_all(site, &site.perfect()), atomic),
+        simulation: simulation(|wiring| impose_on_all(wiring, &wiring.perfect()), atomic),
         mutants: &[
             Mutant {
                 name: "impose-on-some",
@@ -190,7 +190,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "the failure detector reports processes that have not crashed",
                 breaks: "ONAR2",
                 under: Faults::NONE,
-                wire: |site| impose_on_all(site, &site.erring()),
+                wire: |wiring| impose_on_all(wiring, &wiring.erring()),
             },
             Mutant {
                 name: "impose-without-reports",
@@ -198,7 +198,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "what the failure detector says is not heard",
                 breaks: "ONAR1",
                 under: Faults::ONE_CRASH,
-                wire: |site| impose_on_all(site, &Addr::nowhere()),
+                wire: |wiring| impose_on_all(wiring, &Addr::nowhere()),
             },
         ],
     },
@@ -222,14 +222,14 @@ pub(super) static ALL: &[Algorithm] = &[
         memory: MEMORY,
         grows: false,
         rejoins: false,
-        simulation: simulation(|site| impose_on_majority(site, kept), atomic),
+        simulation: simulation(|wiring| impose_on_majority(wiring, kept), atomic),
         mutants: &[Mutant {
             name: "forgetful-majority",
             aliases: &[],
             change: "what is imposed is acknowledged, and not kept",
             breaks: "ONAR2",
             under: Faults::NONE,
-            wire: |site| impose_on_majority(site, forgotten),
+            wire: |wiring| impose_on_majority(wiring, forgotten),
         }],
     },
     Algorithm {
@@ -252,7 +252,7 @@ pub(super) static ALL: &[Algorithm] = &[
         memory: MEMORY,
         grows: false,
         rejoins: false,
-        simulation: simulation(|site| consult_all(site, &site.perfect()), shared),
+        simulation: simulation(|wiring| consult_all(wiring, &wiring.perfect()), shared),
         mutants: &[
             Mutant {
                 name: "consult-some",
@@ -260,7 +260,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "the failure detector reports processes that have not crashed",
                 breaks: "NNAR2",
                 under: Faults::NONE,
-                wire: |site| consult_all(site, &site.erring()),
+                wire: |wiring| consult_all(wiring, &wiring.erring()),
             },
             Mutant {
                 name: "consult-without-reports",
@@ -268,7 +268,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 change: "what the failure detector says is not heard",
                 breaks: "NNAR1",
                 under: Faults::ONE_CRASH,
-                wire: |site| consult_all(site, &Addr::nowhere()),
+                wire: |wiring| consult_all(wiring, &Addr::nowhere()),
             },
         ],
     },
@@ -297,14 +297,14 @@ pub(super) static ALL: &[Algorithm] = &[
         memory: MEMORY,
         grows: false,
         rejoins: false,
-        simulation: simulation(|site| many_writers(site, kept), shared),
+        simulation: simulation(|wiring| many_writers(wiring, kept), shared),
         mutants: &[Mutant {
             name: "forgetful-replicas",
             aliases: &["broken-register"],
             change: "writes are acknowledged, and not kept",
             breaks: "NNAR2",
             under: Faults::NONE,
-            wire: |site| many_writers(site, forgotten),
+            wire: |wiring| many_writers(wiring, forgotten),
         }],
     },
 ];
@@ -322,7 +322,7 @@ pub(super) fn shared(processes: &Membership) -> Properties {
 }
 
 /// Two registers, by name.
-pub(super) fn door(requests: &Addr<Request>, writer: Option<ProcessId>) -> Door {
+pub(super) fn port(requests: &Addr<Request>, writer: Option<ProcessId>) -> RequestPort {
     let operate = requests.with(|operation: Operation| Request {
         register: Bytes::from(format!("register {}", operation.object)),
         operation: operation.number,
@@ -331,14 +331,14 @@ pub(super) fn door(requests: &Addr<Request>, writer: Option<ProcessId>) -> Door 
             Action::Write(value) => register::Action::Write(value),
         },
     });
-    Door::Operate(Objects {
+    RequestPort::Operate(Objects {
         writer,
         ..Objects::new(2, operate)
     })
 }
 
-fn p1(site: &Site<'_>) -> ProcessId {
-    site.host().processes().coordinator(1)
+fn p1(wiring: &Wiring<'_>) -> ProcessId {
+    wiring.host().processes().coordinator(1)
 }
 
 /// What arrives is read as it is.
@@ -363,8 +363,8 @@ fn forgotten(message: Message) -> Message {
 }
 
 /// The lane of the registers, on which what arrives is read so.
-fn lane(site: &Site<'_>, read: fn(Message) -> Message) -> impl Layer<link::Port<Message>> {
-    let lane = site.links().at("register").lane();
+fn lane(wiring: &Wiring<'_>, read: fn(Message) -> Message) -> impl Layer<link::Port<Message>> {
+    let lane = wiring.links().at("register").lane();
     move |up: Addr<link::Deliver<Message>>| {
         lane.attach(
             up.with(move |link::Deliver { from, message }| link::Deliver {
@@ -375,68 +375,80 @@ fn lane(site: &Site<'_>, read: fn(Message) -> Message) -> impl Layer<link::Port<
     }
 }
 
-fn read_one(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
+fn read_one(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
     let (host, lane, up) = (
-        site.host().at("register"),
-        lane(site, kept),
-        site.application(),
+        wiring.host().at("register"),
+        lane(wiring, kept),
+        wiring.application(),
+    );
+    let requests = read_one_write_all::spawn(
+        &host,
+        lane,
+        &wiring.links().status(),
+        detector,
+        p1(wiring),
+        up,
+    );
+    port(&requests, Some(p1(wiring)))
+}
+
+fn voting(wiring: &Wiring<'_>, read: fn(Message) -> Message) -> RequestPort {
+    let (host, lane, up) = (
+        wiring.host().at("register"),
+        lane(wiring, read),
+        wiring.application(),
+    );
+    let requests = majority_voting::spawn(&host, lane, &wiring.links().status(), p1(wiring), up);
+    port(&requests, Some(p1(wiring)))
+}
+
+fn impose_on_all(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
+    let (host, lane, up) = (
+        wiring.host().at("register"),
+        lane(wiring, kept),
+        wiring.application(),
+    );
+    let requests = read_impose_write_all::spawn(
+        &host,
+        lane,
+        &wiring.links().status(),
+        detector,
+        p1(wiring),
+        up,
+    );
+    port(&requests, Some(p1(wiring)))
+}
+
+fn impose_on_majority(wiring: &Wiring<'_>, read: fn(Message) -> Message) -> RequestPort {
+    let (host, lane, up) = (
+        wiring.host().at("register"),
+        lane(wiring, read),
+        wiring.application(),
     );
     let requests =
-        read_one_write_all::spawn(&host, lane, &site.links().status(), detector, p1(site), up);
-    door(&requests, Some(p1(site)))
+        read_impose_write_majority::spawn(&host, lane, &wiring.links().status(), p1(wiring), up);
+    port(&requests, Some(p1(wiring)))
 }
 
-fn voting(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
+fn consult_all(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
     let (host, lane, up) = (
-        site.host().at("register"),
-        lane(site, read),
-        site.application(),
-    );
-    let requests = majority_voting::spawn(&host, lane, &site.links().status(), p1(site), up);
-    door(&requests, Some(p1(site)))
-}
-
-fn impose_on_all(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
-    let (host, lane, up) = (
-        site.host().at("register"),
-        lane(site, kept),
-        site.application(),
+        wiring.host().at("register"),
+        lane(wiring, kept),
+        wiring.application(),
     );
     let requests =
-        read_impose_write_all::spawn(&host, lane, &site.links().status(), detector, p1(site), up);
-    door(&requests, Some(p1(site)))
+        read_impose_write_consult_all::spawn(&host, lane, &wiring.links().status(), detector, up);
+    port(&requests, None)
 }
 
-fn impose_on_majority(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
+fn many_writers(wiring: &Wiring<'_>, read: fn(Message) -> Message) -> RequestPort {
     let (host, lane, up) = (
-        site.host().at("register"),
-        lane(site, read),
-        site.application(),
+        wiring.host().at("register"),
+        lane(wiring, read),
+        wiring.application(),
     );
-    let requests =
-        read_impose_write_majority::spawn(&host, lane, &site.links().status(), p1(site), up);
-    door(&requests, Some(p1(site)))
-}
-
-fn consult_all(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
-    let (host, lane, up) = (
-        site.host().at("register"),
-        lane(site, kept),
-        site.application(),
-    );
-    let requests =
-        read_impose_write_consult_all::spawn(&host, lane, &site.links().status(), detector, up);
-    door(&requests, None)
-}
-
-fn many_writers(site: &Site<'_>, read: fn(Message) -> Message) -> Door {
-    let (host, lane, up) = (
-        site.host().at("register"),
-        lane(site, read),
-        site.application(),
-    );
-    door(
-        &multi_writer::spawn(&host, lane, &site.links().status(), up),
+    port(
+        &multi_writer::spawn(&host, lane, &wiring.links().status(), up),
         None,
     )
 }

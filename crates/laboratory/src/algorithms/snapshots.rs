@@ -6,12 +6,12 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Detector, Ground, Mutant, Property, Simulation, Timing, formula,
+        Algorithm, Bound, Detector, Mutant, Property, Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::builder,
     scenario::Faults,
-    site::{Action, Door, Objects, Operation, Site},
+    wiring::{Action, Objects, Operation, RequestPort, Wiring},
 };
 use quorate_abstractions::{
     lattice::Bits,
@@ -90,10 +90,10 @@ const FROM_REGISTERS: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "snapshot",
         done: "UpdateReturn",
-        wire: |site| door(site, from_registers(site, registers(site))),
+        wire: |wiring| port(wiring, from_registers(wiring, registers(wiring))),
         check: atomic,
     },
     mutants: &[
@@ -103,9 +103,9 @@ const FROM_REGISTERS: Algorithm = Algorithm {
             change: "what one collect saw is returned",
             breaks: "SN2",
             under: Faults::NONE,
-            wire: |site| {
-                let (host, registers) = (site.host().at("snapshot"), registers(site));
-                door(site, move |up: Addr<Indication>| {
+            wire: |wiring| {
+                let (host, registers) = (wiring.host().at("snapshot"), registers(wiring));
+                port(wiring, move |up: Addr<Indication>| {
                     snapshot_from_registers::spawn_mutant(&host, registers, up)
                 })
             },
@@ -116,7 +116,7 @@ const FROM_REGISTERS: Algorithm = Algorithm {
             change: "any process is a quorum of the registers",
             breaks: "SN2",
             under: Faults::NONE,
-            wire: |site| door(site, from_registers(site, that_do_not_meet(site))),
+            wire: |wiring| port(wiring, from_registers(wiring, that_do_not_meet(wiring))),
         },
     ],
 };
@@ -151,10 +151,10 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "snapshot",
         done: "UpdateReturn",
-        wire: |site| door(site, by_access(site, majorities(site))),
+        wire: |wiring| port(wiring, by_access(wiring, majorities(wiring))),
         check: atomic,
     },
     mutants: &[Mutant {
@@ -163,7 +163,7 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
         change: "any process is a quorum",
         breaks: "SN2",
         under: Faults::NONE,
-        wire: |site| door(site, by_access(site, of_one())),
+        wire: |wiring| port(wiring, by_access(wiring, of_one())),
     }],
 };
 
@@ -192,12 +192,12 @@ const LATTICE_AGREEMENT: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "agreement",
         done: "Decide",
-        wire: |site| {
-            let snapshot = by_access(site, majorities(site));
-            agreement(site, |host, up| {
+        wire: |wiring| {
+            let snapshot = by_access(wiring, majorities(wiring));
+            agreement(wiring, |host, up| {
                 lattice_agreement::spawn(host, Mode::Repeated, snapshot, up)
             })
         },
@@ -212,9 +212,9 @@ const LATTICE_AGREEMENT: Algorithm = Algorithm {
             change: "the scan is made before the update",
             breaks: "LA2",
             under: Faults::NONE,
-            wire: |site| {
-                let snapshot = by_access(site, majorities(site));
-                agreement(site, |host, up| {
+            wire: |wiring| {
+                let snapshot = by_access(wiring, majorities(wiring));
+                agreement(wiring, |host, up| {
                     lattice_agreement::spawn_mutant(host, snapshot, up)
                 })
             },
@@ -225,9 +225,9 @@ const LATTICE_AGREEMENT: Algorithm = Algorithm {
             change: "any process is a quorum",
             breaks: "LA1",
             under: Faults::NONE,
-            wire: |site| {
-                let snapshot = by_access(site, of_one());
-                agreement(site, |host, up| {
+            wire: |wiring| {
+                let snapshot = by_access(wiring, of_one());
+                agreement(wiring, |host, up| {
                     lattice_agreement::spawn(host, Mode::Repeated, snapshot, up)
                 })
             },
@@ -239,22 +239,26 @@ fn atomic(processes: &Membership) -> Properties {
     properties::atomic_snapshot("snapshot", processes.set())
 }
 
-fn majorities(site: &Site<'_>) -> Quorums {
-    Quorums::majorities(site.host().processes())
+fn majorities(wiring: &Wiring<'_>) -> Quorums {
+    Quorums::majorities(wiring.host().processes())
 }
 
 /// Registers of many writers, by majorities.
-fn registers(site: &Site<'_>) -> impl Layer<register::Port> + use<> {
-    let host = site.host().at("register");
-    let links = site.links().at("register");
+fn registers(wiring: &Wiring<'_>) -> impl Layer<register::Port> + use<> {
+    let host = wiring.host().at("register");
+    let links = wiring.links().at("register");
     let (lane, status) = (links.lane(), links.status());
     move |up: Addr<register::Indication>| multi_writer::spawn(&host, lane, &status, up)
 }
 
 /// Registers on quorums that do not meet.
-fn that_do_not_meet(site: &Site<'_>) -> impl Layer<register::Port> + use<> {
-    let host = site.host().at("register");
-    let (below, lane, status) = (host.at("access"), access_lane(site), site.links().status());
+fn that_do_not_meet(wiring: &Wiring<'_>) -> impl Layer<register::Port> + use<> {
+    let host = wiring.host().at("register");
+    let (below, lane, status) = (
+        host.at("access"),
+        access_lane(wiring),
+        wiring.links().status(),
+    );
     move |up: Addr<register::Indication>| {
         let access = |up: Addr<quorum_access::Indication<Registers>>| {
             classical::spawn(&below, of_one(), Registers::default(), lane, &status, up)
@@ -264,16 +268,20 @@ fn that_do_not_meet(site: &Site<'_>) -> impl Layer<register::Port> + use<> {
 }
 
 fn from_registers<R: Layer<register::Port>>(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     registers: R,
 ) -> impl Layer<snapshot::Port> + use<R> {
-    let host = site.host().at("snapshot");
+    let host = wiring.host().at("snapshot");
     move |up: Addr<Indication>| snapshot_from_registers::spawn(&host, registers, up)
 }
 
-fn by_access(site: &Site<'_>, quorums: Quorums) -> impl Layer<snapshot::Port> + use<> {
-    let host = site.host().at("snapshot");
-    let (below, lane, status) = (host.at("access"), access_lane(site), site.links().status());
+fn by_access(wiring: &Wiring<'_>, quorums: Quorums) -> impl Layer<snapshot::Port> + use<> {
+    let host = wiring.host().at("snapshot");
+    let (below, lane, status) = (
+        host.at("access"),
+        access_lane(wiring),
+        wiring.links().status(),
+    );
     move |up: Addr<Indication>| {
         let access = |up: Addr<quorum_access::Indication<Vector>>| {
             classical::spawn(&below, quorums, Vector::default(), lane, &status, up)
@@ -283,8 +291,8 @@ fn by_access(site: &Site<'_>, quorums: Quorums) -> impl Layer<snapshot::Port> + 
 }
 
 /// One snapshot, of which each process updates its own segment.
-pub(super) fn door(site: &Site<'_>, snapshot: impl Layer<snapshot::Port>) -> Door {
-    let requests = snapshot.attach(site.application());
+pub(super) fn port(wiring: &Wiring<'_>, snapshot: impl Layer<snapshot::Port>) -> RequestPort {
+    let requests = snapshot.attach(wiring.application());
     let operate = requests.with(|Operation { number, action, .. }| Request {
         operation: number,
         action: match action {
@@ -292,22 +300,22 @@ pub(super) fn door(site: &Site<'_>, snapshot: impl Layer<snapshot::Port>) -> Doo
             Action::Write(value) => snapshot::Action::Update(value),
         },
     });
-    Door::Operate(Objects::new(1, operate))
+    RequestPort::Operate(Objects::new(1, operate))
 }
 
 /// One agreement, on sets: each process proposes things of its own, again after each decision.
 pub(super) fn agreement(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     spawn: impl FnOnce(&SimHost, Addr<agreed::Indication<Bits>>) -> Addr<Propose<Bits>>,
-) -> Door {
-    let host = site.host().at("agreement");
-    let door = spawn(&host, site.application());
+) -> RequestPort {
+    let host = wiring.host().at("agreement");
+    let port = spawn(&host, wiring.application());
     let first = 8 * (host.me().rank() as u64 - 1);
-    let operate = door.with(move |Operation { number, .. }| Propose {
+    let operate = port.with(move |Operation { number, .. }| Propose {
         operation: number,
         value: Bits(1 << ((first + number % 8) % 64)),
     });
-    Door::Operate(Objects {
+    RequestPort::Operate(Objects {
         readable: false,
         ..Objects::new(1, operate)
     })

@@ -2,19 +2,19 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
-        Simulation, Timing, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::builder,
     scenario::Faults,
-    site::{Door, Site},
+    wiring::{RequestPort, Wiring},
 };
 use quorate_abstractions::{
     Subscribe,
     link::{self, Links},
     perfect,
-    terminating::{Broadcast, Deliver, Outcome},
+    terminating::{Broadcast, Content, Deliver},
 };
 use quorate_broadcast::terminating::{self, Data};
 use quorate_consensus::hierarchical;
@@ -82,12 +82,12 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "terminating",
         done: "Deliver",
-        wire: |site| {
-            let (host, links, detector) = (site.host(), site.links(), site.perfect());
-            door(stack::terminating(&host, links, &detector, up(site)))
+        wire: |wiring| {
+            let (host, links, detector) = (wiring.host(), wiring.links(), wiring.perfect());
+            port(stack::terminating(&host, links, &detector, up(wiring)))
         },
         check: |processes| check_at(processes, "terminating"),
     },
@@ -98,7 +98,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             change: "what the failure detector says is not heard, but by consensus",
             breaks: "TRB4",
             under: Faults::ONE_CRASH,
-            wire: |site| mutated(site, &Addr::nowhere(), |delivery| delivery),
+            wire: |wiring| mutated(wiring, &Addr::nowhere(), |delivery| delivery),
         },
         Mutant {
             name: "terminating-with-errors",
@@ -106,7 +106,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             change: "the failure detector reports processes that have not crashed",
             breaks: "TRB3",
             under: Faults::NONE,
-            wire: |site| mutated(site, &site.erring(), |delivery| delivery),
+            wire: |wiring| mutated(wiring, &wiring.erring(), |delivery| delivery),
         },
         Mutant {
             name: "anybodys-data",
@@ -114,9 +114,9 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             change: "data counts as that of the first process, whoever sent it",
             breaks: "TRB3",
             under: Faults::NONE,
-            wire: |site| {
-                let first = site.host().processes().coordinator(1);
-                mutated(site, &site.perfect(), move |delivery| link::Deliver {
+            wire: |wiring| {
+                let first = wiring.host().processes().coordinator(1);
+                mutated(wiring, &wiring.perfect(), move |delivery| link::Deliver {
                     from: first,
                     ..delivery
                 })
@@ -149,62 +149,62 @@ struct Ended(Deliver);
 impl Observe for Ended {
     fn observe(&self) -> Observation {
         let mut observation = self.0.observe();
-        if self.0.outcome == Outcome::SenderFaulty {
+        if self.0.outcome == Content::SenderFaulty {
             observation.label = "Deliver";
         }
         observation
     }
 }
 
-fn up(site: &Site<'_>) -> Addr<Deliver> {
-    site.application().with(Ended)
+fn up(wiring: &Wiring<'_>) -> Addr<Deliver> {
+    wiring.application().with(Ended)
 }
 
-fn door(door: Addr<Broadcast>) -> Door {
-    Door::Broadcast(door.with(|payload| Broadcast { payload }))
+fn port(port: Addr<Broadcast>) -> RequestPort {
+    RequestPort::Broadcast(port.with(|payload| Broadcast { payload }))
 }
 
 /// Over this detector, but for consensus; the data that arrive are altered so.
 fn mutated(
-    site: &Site<'_>,
+    wiring: &Wiring<'_>,
     detector: &Subscribe<perfect::Crash>,
     alter: impl Fn(link::Deliver<Data>) -> link::Deliver<Data> + Send + Sync + 'static,
-) -> Door {
+) -> RequestPort {
     let (host, links) = (
-        site.host().at("terminating"),
-        site.links().at("terminating"),
+        wiring.host().at("terminating"),
+        wiring.links().at("terminating"),
     );
     let lane = links.lane();
     let altered = |up: Addr<link::Deliver<Data>>| lane.attach(up.with(alter));
-    let perfect = site.perfect();
+    let perfect = wiring.perfect();
     let consensus = |source, up| stack::consensus_of(source, &host, &links, &perfect).attach(up);
-    door(terminating::spawn(
+    port(terminating::spawn(
         &host,
         altered,
         &links.status(),
         consensus,
         detector,
-        up(site),
+        up(wiring),
     ))
 }
 
-fn wire_not_uniform(site: &Site<'_>) -> Door {
+fn wire_not_uniform(wiring: &Wiring<'_>) -> RequestPort {
     let (host, links) = (
-        site.host().at("terminating"),
-        site.links().at("terminating"),
+        wiring.host().at("terminating"),
+        wiring.links().at("terminating"),
     );
-    let detector = site.perfect();
+    let detector = wiring.perfect();
     let consensus = |source: ProcessId, up| {
         let at = source.to_string();
         let (host, links) = (host.at(&at).at("regular"), links.at(&at).at("regular"));
         hierarchical::spawn(&host, links.lane(), &links.status(), &detector, up)
     };
-    door(terminating::spawn_regular(
+    port(terminating::spawn_regular(
         &host,
         links.lane(),
         &links.status(),
         consensus,
         &detector,
-        up(site),
+        up(wiring),
     ))
 }

@@ -2,13 +2,13 @@
 use super::{first_in_first_out::ORDERED, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
-        Simulation, Size, Timing, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Size, Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::named,
     scenario::Faults,
-    site::{Door, Site},
+    wiring::{RequestPort, Wiring},
 };
 use quorate_abstractions::{
     Subscribe, consensus, eventually_perfect, leader::Trust, link::Links, regular_total_order,
@@ -99,7 +99,7 @@ const BY_CONSENSUS: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "total-order",
         done: "Deliver",
         wire: wire_total_order,
@@ -145,7 +145,7 @@ const ON_MESSAGES: Algorithm = Algorithm {
     }),
     memory: "unordered messages, early decisions, a counter an origin",
     simulation: Simulation {
-        wire: |site| on_messages(site, &site.eventually_perfect()),
+        wire: |wiring| on_messages(wiring, &wiring.eventually_perfect()),
         check: |processes| {
             let mut all = properties::regular_total_order(processes, "total-order");
             all.push(properties::first_in_first_out_order("total-order"));
@@ -161,7 +161,7 @@ const ON_MESSAGES: Algorithm = Algorithm {
         change: "nobody ever suspects a coordinator of consensus",
         breaks: "TOB1",
         under: Faults::ONE_CRASH,
-        wire: |site| on_messages(site, &Addr::nowhere()),
+        wire: |wiring| on_messages(wiring, &Addr::nowhere()),
     }],
     ..BY_CONSENSUS
 };
@@ -199,7 +199,7 @@ const BY_LEADER: Algorithm = Algorithm {
     memory: "unordered messages; ordered ones that some process may lack, up to a limit an origin",
     rejoins: true,
     simulation: Simulation {
-        wire: |site| by_leader(site, &site.leader()),
+        wire: |wiring| by_leader(wiring, &wiring.leader()),
         check: |processes| properties::total_order(processes, "total-order"),
         ..BY_CONSENSUS.simulation
     },
@@ -209,7 +209,7 @@ const BY_LEADER: Algorithm = Algorithm {
         change: "what the leader detector says is not heard",
         breaks: "TOB1",
         under: Faults::ONE_CRASH,
-        wire: |site| by_leader(site, &Addr::nowhere()),
+        wire: |wiring| by_leader(wiring, &Addr::nowhere()),
     }],
     ..BY_CONSENSUS
 };
@@ -232,63 +232,66 @@ fn renumbered(up: Addr<consensus::Decide>) -> Addr<consensus::Decide> {
     })
 }
 
-fn on_messages(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
+fn on_messages(
+    wiring: &Wiring<'_>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+) -> RequestPort {
     let (host, links) = (
-        site.host().at("total-order"),
-        site.links().at("total-order"),
+        wiring.host().at("total-order"),
+        wiring.links().at("total-order"),
     );
     let reliable = |up: Addr<reliable::Deliver>| stack::reliable(&host, &links, up);
     let consensus = |up: Addr<consensus::Decide>| stack::consensus(&host, &links, detector, up);
     let settings = by_consensus_on_messages::ProposalSettings::default();
     let consensus = consensus::as_regular(consensus);
-    let up = site.application();
-    let door = by_consensus_on_messages::spawn(&host, settings, reliable, consensus, up);
-    Door::Broadcast(door.with(|payload| regular_total_order::Broadcast { payload }))
+    let up = wiring.application();
+    let port = by_consensus_on_messages::spawn(&host, settings, reliable, consensus, up);
+    RequestPort::Broadcast(port.with(|payload| regular_total_order::Broadcast { payload }))
 }
 
-fn by_leader(site: &Site<'_>, leader: &Subscribe<Trust>) -> Door {
+fn by_leader(wiring: &Wiring<'_>, leader: &Subscribe<Trust>) -> RequestPort {
     let (host, links) = (
-        site.host().at("total-order"),
-        site.links().at("total-order"),
+        wiring.host().at("total-order"),
+        wiring.links().at("total-order"),
     );
-    let (settings, up) = (settings(site), site.application());
-    let door = match site.rejoining() {
-        Some((journal, adopt)) => journal.keep(site.host().me(), up, |up| {
+    let (settings, up) = (settings(wiring), wiring.application());
+    let port = match wiring.rejoining() {
+        Some((journal, adopt)) => journal.keep(wiring.host().me(), up, |up| {
             by_leader::spawn_reconfigurable(&host, settings, &links, leader, adopt, up)
         }),
         None => by_leader::spawn(&host, settings, &links, leader, up),
     };
-    Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
+    RequestPort::Broadcast(port.with(|payload| total_order::Broadcast { payload }))
 }
 
-fn settings(site: &Site<'_>) -> by_consensus::OrderSettings {
+fn settings(wiring: &Wiring<'_>) -> by_consensus::OrderSettings {
     by_consensus::OrderSettings {
-        instances: site.instances,
-        acceptances: site.acceptances,
+        instances: wiring.instances,
+        acceptances: wiring.acceptances,
         ..Default::default()
     }
 }
 
-fn wire_total_order(site: &Site<'_>) -> Door {
-    let (host, detector) = (site.host(), site.eventually_perfect());
-    let settings = settings(site);
-    let up = site.application();
-    let door = stack::total_order(&host, site.links(), &detector, settings, up);
-    Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
+fn wire_total_order(wiring: &Wiring<'_>) -> RequestPort {
+    let (host, detector) = (wiring.host(), wiring.eventually_perfect());
+    let settings = settings(wiring);
+    let up = wiring.application();
+    let port = stack::total_order(&host, wiring.links(), &detector, settings, up);
+    RequestPort::Broadcast(port.with(|payload| total_order::Broadcast { payload }))
 }
 
-fn wire_as_they_come(site: &Site<'_>) -> Door {
+fn wire_as_they_come(wiring: &Wiring<'_>) -> RequestPort {
     let (host, links) = (
-        site.host().at("total-order"),
-        site.links().at("total-order"),
+        wiring.host().at("total-order"),
+        wiring.links().at("total-order"),
     );
-    let detector = site.eventually_perfect();
+    let detector = wiring.eventually_perfect();
     let uniform = |up: Addr<uniform::Deliver>| stack::uniform(&host, &links, up);
     let consensus =
         |up: Addr<consensus::Decide>| stack::consensus(&host, &links, &detector, renumbered(up));
-    let up = site.application();
-    let door = by_consensus::spawn(&host, settings(site), uniform, consensus, up);
-    Door::Broadcast(door.with(|payload| total_order::Broadcast { payload }))
+    let up = wiring.application();
+    let port = by_consensus::spawn(&host, settings(wiring), uniform, consensus, up);
+    RequestPort::Broadcast(port.with(|payload| total_order::Broadcast { payload }))
 }
 
 fn check_total_order(processes: &Membership) -> Properties {

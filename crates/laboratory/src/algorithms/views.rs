@@ -2,13 +2,13 @@
 use super::{BOOK, liveness, membership, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Ground, Mutant, OneDead, Property, SenderCrashes,
-        Simulation, Timing, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::named,
     scenario::Faults,
-    site::{Door, Site},
+    wiring::{RequestPort, Wiring},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -98,10 +98,10 @@ const BY_CONSENSUS: Algorithm = Algorithm {
     grows: false,
     rejoins: false,
     simulation: Simulation {
-        ground: Ground::Links,
+        substrate: Substrate::Links,
         module: "views",
         done: "Deliver",
-        wire: |site| by_consensus(site, &site.perfect()),
+        wire: |wiring| by_consensus(wiring, &wiring.perfect()),
         check: |processes| {
             let mut all = properties::view_synchrony(processes, "views");
             all.extend(properties::consensus(processes, "consensus"));
@@ -115,7 +115,7 @@ const BY_CONSENSUS: Algorithm = Algorithm {
             change: "the failure detector reports processes that have not crashed",
             breaks: "VS5",
             under: Faults::NONE,
-            wire: |site| by_consensus(site, &site.erring()),
+            wire: |wiring| by_consensus(wiring, &wiring.erring()),
         },
         Mutant {
             name: "views-by-consensus-without-reports",
@@ -123,7 +123,7 @@ const BY_CONSENSUS: Algorithm = Algorithm {
             change: "what the failure detector says is not heard",
             breaks: "VS4",
             under: Faults::ONE_CRASH,
-            wire: |site| by_consensus(site, &Addr::nowhere()),
+            wire: |wiring| by_consensus(wiring, &Addr::nowhere()),
         },
     ],
 };
@@ -160,7 +160,7 @@ const PRIMARY: Algorithm = Algorithm {
         sender_crashes: None,
     }),
     simulation: Simulation {
-        wire: |site| primary_views(site, &site.eventually_perfect()),
+        wire: |wiring| primary_views(wiring, &wiring.eventually_perfect()),
         check: check_primary,
         ..BY_CONSENSUS.simulation
     },
@@ -171,7 +171,7 @@ const PRIMARY: Algorithm = Algorithm {
             change: "no member is ever suspected",
             breaks: "VS4",
             under: Faults::ONE_CRASH,
-            wire: |site| primary_views(site, &Addr::nowhere()),
+            wire: |wiring| primary_views(wiring, &Addr::nowhere()),
         },
         Mutant {
             name: "undecided-views",
@@ -187,7 +187,7 @@ const PRIMARY: Algorithm = Algorithm {
             change: "the members are taken to have all that an excluded process has broadcast",
             breaks: "VS10",
             under: STORM,
-            wire: |site| counting(site, |p| Some((p, u64::MAX))),
+            wire: |wiring| counting(wiring, |p| Some((p, u64::MAX))),
         },
         Mutant {
             name: "writing-off-views",
@@ -195,7 +195,7 @@ const PRIMARY: Algorithm = Algorithm {
             change: "the members are taken to have nothing that an excluded process has broadcast",
             breaks: "VS10",
             under: STORM,
-            wire: |site| counting(site, |_| None),
+            wire: |wiring| counting(wiring, |_| None),
         },
     ],
     ..BY_CONSENSUS
@@ -207,31 +207,34 @@ fn check_primary(processes: &Membership) -> Properties {
     all
 }
 
-fn by_consensus(site: &Site<'_>, detector: &Subscribe<perfect::Crash>) -> Door {
-    let (host, links) = (site.host().at("views"), site.links().at("views"));
-    let (up, back) = membership::user(site);
+fn by_consensus(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
+    let (host, links) = (wiring.host().at("views"), wiring.links().at("views"));
+    let (up, back) = membership::user(wiring);
     back(views::views_by_consensus(&host, &links, detector, up))
 }
 
-fn primary_views(site: &Site<'_>, detector: &Subscribe<eventually_perfect::Indication>) -> Door {
-    let (host, links) = (site.host().at("views"), site.links().at("views"));
-    let (up, back) = member(site);
+fn primary_views(
+    wiring: &Wiring<'_>,
+    detector: &Subscribe<eventually_perfect::Indication>,
+) -> RequestPort {
+    let (host, links) = (wiring.host().at("views"), wiring.links().at("views"));
+    let (up, back) = member(wiring);
     back(views::primary_views(
         &host,
         &links,
         detector,
-        &site.leader(),
+        &wiring.leader(),
         up,
     ))
 }
 
-fn undecided(site: &Site<'_>) -> Door {
-    let (host, links) = (site.host().at("views"), site.links().at("views"));
-    let (up, back) = member(site);
+fn undecided(wiring: &Wiring<'_>) -> RequestPort {
+    let (host, links) = (wiring.host().at("views"), wiring.links().at("views"));
+    let (up, back) = member(wiring);
     let consensus = |up: Addr<Decide>| {
         up.with(|Propose { instance, value }: Propose| Decide { instance, value })
     };
-    let detector = site.eventually_perfect();
+    let detector = wiring.eventually_perfect();
     back(primary::spawn(
         &host,
         links.lane(),
@@ -243,10 +246,10 @@ fn undecided(site: &Site<'_>) -> Door {
 }
 
 /// Primary views whose proposals say this of what the members have.
-fn counting(site: &Site<'_>, count: fn(ProcessId) -> Option<(ProcessId, u64)>) -> Door {
-    let (host, links) = (site.host().at("views"), site.links().at("views"));
-    let (up, back) = member(site);
-    let (detector, leader) = (site.eventually_perfect(), site.leader());
+fn counting(wiring: &Wiring<'_>, count: fn(ProcessId) -> Option<(ProcessId, u64)>) -> RequestPort {
+    let (host, links) = (wiring.host().at("views"), wiring.links().at("views"));
+    let (up, back) = member(wiring);
+    let (detector, leader) = (wiring.eventually_perfect(), wiring.leader());
     let processes = *host.processes();
     let consensus = |up: Addr<Decide>| {
         let (host, links) = (host.at("consensus"), links.at("consensus"));
@@ -269,10 +272,15 @@ fn counting(site: &Site<'_>, count: fn(ProcessId) -> Option<(ProcessId, u64)>) -
 }
 
 /// A user that answers `Block` at once, joins when it is excluded, and whose state is how many messages
-/// were delivered, and the sum of their contents: where it is told, and what to do with its door.
-fn member(site: &Site<'_>) -> (Addr<Indication>, impl FnOnce(Addr<Request>) -> Door + use<>) {
-    let door: Arc<OnceLock<Addr<Request>>> = Arc::default();
-    let (answers, told) = (door.clone(), site.application());
+/// were delivered, and the sum of their contents: where it is told, and what to do with its port.
+fn member(
+    wiring: &Wiring<'_>,
+) -> (
+    Addr<Indication>,
+    impl FnOnce(Addr<Request>) -> RequestPort + use<>,
+) {
+    let port: Arc<OnceLock<Addr<Request>>> = Arc::default();
+    let (answers, told) = (port.clone(), wiring.application());
     let sum = Mutex::new([0; 16]);
     let up = Addr::new(move |indication: Indication| {
         told.send(indication.clone());
@@ -295,15 +303,15 @@ fn member(site: &Site<'_>) -> (Addr<Indication>, impl FnOnce(Addr<Request>) -> D
             }
             Indication::View { .. } | Indication::Lost(_) => None,
         };
-        if let (Some(answer), Some(door)) = (answer, answers.get()) {
-            door.send(answer);
+        if let (Some(answer), Some(port)) = (answer, answers.get()) {
+            port.send(answer);
         }
     });
     let back = move |requests: Addr<Request>| {
         let broadcasts = requests.with(|payload: Bytes| Request::Broadcast(payload));
         // Nobody else has the cell, so it is empty.
-        _ = door.set(requests);
-        Door::Broadcast(broadcasts)
+        _ = port.set(requests);
+        RequestPort::Broadcast(broadcasts)
     };
     (up, back)
 }

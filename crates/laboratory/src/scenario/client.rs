@@ -1,6 +1,6 @@
 //! Clients of shared objects: on each object a process has one operation after the other.
 use super::draw::Draw;
-use crate::site::{Action, Audience, Objects, Operation};
+use crate::wiring::{Action, Audience, Objects, Operation};
 use bytes::Bytes;
 use quorate_core::{Addr, ProcessId};
 use quorate_sim::World;

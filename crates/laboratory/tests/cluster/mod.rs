@@ -17,7 +17,7 @@ use quorate_core::{Addr, Host, Incarnation, ProcessId, Time, wire};
 use quorate_detectors::{increasing_timeout, lowest_rank};
 use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use quorate_sim::{Adversary, Crash, SimHost, World};
-use quorate_stacks::broadcasts::{self, Below, Broadcast};
+use quorate_stacks::broadcasts::{self, Broadcast, Dependencies};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 pub fn p(rank: usize) -> ProcessId {
@@ -232,14 +232,14 @@ fn wire(world: &World, me: ProcessId, settings: Settings) -> Start {
     let broadcast = match settings.stack {
         Stack::Order => order(world, &host, &links, &leader, &log),
         Stack::Broadcast(broadcast) => {
-            let door = Arc::new(OnceLock::new());
-            let (user, again) = (log.clone(), door.clone());
+            let port = Arc::new(OnceLock::new());
+            let (user, again) = (log.clone(), port.clone());
             let up = world.application_with(me, move |deliver: total_order::Deliver, now| {
                 deliver_to(&user, me, deliver, now);
                 go_on(&user, again.get().unwrap());
             });
             let links = links.at("broadcast");
-            let below = Below {
+            let below = Dependencies {
                 links: links.clone(),
                 leader,
                 eventually_perfect: detector.suspicions,
@@ -247,7 +247,7 @@ fn wire(world: &World, me: ProcessId, settings: Settings) -> Start {
                 total_order: by_leader::OrderSettings::default(),
             };
             let requests = broadcasts::spawn(broadcast, &host, &below, up).unwrap();
-            assert!(door.set(requests.clone()).is_ok());
+            assert!(port.set(requests.clone()).is_ok());
             let (user, again) = (log.clone(), requests.clone());
             let room = Addr::new(move |room| {
                 user.lock().unwrap().is_full = room != Room::Open;
@@ -291,13 +291,13 @@ fn order(
     leader: &Subscribe<Trust>,
     log: &Arc<Mutex<Log>>,
 ) -> Addr<Bytes> {
-    let door: Arc<OnceLock<Addr<Request>>> = Arc::default();
-    let (user, requests, me) = (log.clone(), door.clone(), host.me());
+    let port: Arc<OnceLock<Addr<Request>>> = Arc::default();
+    let (user, requests, me) = (log.clone(), port.clone(), host.me());
     let broadcast = Addr::new({
-        let door = door.clone();
+        let port = port.clone();
         move |payload| {
             let request = Request::Broadcast(total_order::Broadcast { payload });
-            door.get().unwrap().send(request);
+            port.get().unwrap().send(request);
         }
     });
     let up = world.application_with(me, move |indication: Indication, now| match indication {
@@ -334,6 +334,6 @@ fn order(
         links.adopt(),
         up,
     );
-    assert!(door.set(requests).is_ok());
+    assert!(port.set(requests).is_ok());
     broadcast
 }

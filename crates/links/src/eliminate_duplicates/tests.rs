@@ -26,7 +26,7 @@ fn wire_as<A, S>(
     algorithm: impl Fn(&SimHost) -> A,
     below: impl Fn(&SimHost) -> S,
     detection: Option<Duration>,
-) -> Vec<Addr<Send<Bytes>>>
+) -> Vec<Addr<SendRequest<Bytes>>>
 where
     A: Algorithm<Event = Event, Effect = Effect>,
     S: Algorithm<Event = stubborn::Event, Effect = stubborn::Effect>,
@@ -54,13 +54,13 @@ fn below(host: &SimHost) -> stubborn::Stubborn {
     stubborn::Stubborn::new(host.me(), Pauses::default())
 }
 
-fn wire(world: &World, detection: Option<Duration>) -> Vec<Addr<Send<Bytes>>> {
+fn wire(world: &World, detection: Option<Duration>) -> Vec<Addr<SendRequest<Bytes>>> {
     wire_as(world, link, below, detection)
 }
 
-fn send(to: To, message: &'static [u8]) -> Send<Bytes> {
+fn send(to: To, message: &'static [u8]) -> SendRequest<Bytes> {
     let message = Bytes::from_static(message);
-    Send { to, message }
+    SendRequest { to, message }
 }
 
 /// Three processes that send each other messages, of which many are equal.
@@ -70,7 +70,7 @@ fn busy(seed: u64, adversary: impl Adversary + 'static) -> World {
     let world = world
         .maximum_time(ms(3_600_000))
         .settle(Duration::from_mins(1));
-    let doors = wire(&world, None);
+    let ports = wire(&world, None);
     for me in world.processes() {
         for number in 0..30 {
             let message = Bytes::from(format!("{}", number % 7));
@@ -79,7 +79,7 @@ fn busy(seed: u64, adversary: impl Adversary + 'static) -> World {
                 rank => To::One(p(rank)),
             };
             let at = ms(number as u64 * 7 % 100);
-            world.request(me, at, &doors[me.index()], Send { to, message });
+            world.request(me, at, &ports[me.index()], SendRequest { to, message });
         }
     }
     world
@@ -137,11 +137,11 @@ fn run(
     dead: Option<usize>,
 ) -> (Report, World) {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap().settle(settle);
-    let doors = wire(&world, detection);
+    let ports = wire(&world, detection);
     if let Some(rank) = dead {
         world.crash(p(rank), Dies::at(Time::ZERO));
     }
-    world.request(p(1), ms(1), &doors[0], send(To::All, b"x"));
+    world.request(p(1), ms(1), &ports[0], send(To::All, b"x"));
     let report = world.run();
     holds(&report);
     (report, world)

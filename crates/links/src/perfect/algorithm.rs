@@ -1,6 +1,6 @@
 //! The perfect link's state machine: see [`perfect`](super) for what it promises and why it holds.
 use super::{
-    LinkSettings, LARGEST_DATAGRAM, TooLong,
+    LARGEST_DATAGRAM, LinkSettings, TooLong,
     events::{Effect, Event},
     frame::{self, Acknowledged, Frame, Malformed, PacketHead, Token},
     hello::Identity,
@@ -17,7 +17,7 @@ use quorate_abstractions::{
     fair_loss::{self, datagrams},
     heartbeat::{Beat, Heard},
     lanes::{LaneId, Lanes},
-    link::{Send, To},
+    link::{SendRequest, To},
 };
 use quorate_core::{Algorithm, Context, Membership, ProcessId, Time};
 use std::time::Duration;
@@ -120,7 +120,12 @@ impl PerfectLink {
     }
 
     /// PL1: every receiver's queue gets the message; packets are made at the end of the batch.
-    fn upon_send(&mut self, opened: usize, Send { to, message }: Send<Bytes>, ctx: &mut Ctx) {
+    fn upon_send(
+        &mut self,
+        opened: usize,
+        SendRequest { to, message }: SendRequest<Bytes>,
+        ctx: &mut Ctx,
+    ) {
         let Some(lane) = self.lanes.number(opened) else {
             return ctx.count("no lane");
         };

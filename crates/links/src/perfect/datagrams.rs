@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe,
     lanes::LaneId,
-    link::{Deliver, Links, Send, Status, To},
+    link::{Deliver, Links, SendRequest, Status, To},
 };
 use quorate_core::{Addr, Host, ProcessId, wire::Wire};
 
@@ -58,7 +58,7 @@ impl<H: Host> Links for Datagrams<H> {
         self.0.status()
     }
 
-    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
+    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<SendRequest<M>> {
         let PerfectLinks { host, path, shared } = &self.0;
         let events = &shared.events;
         let send = events.with(|(opened, send)| Event::SendDatagram(opened, send));
@@ -122,7 +122,7 @@ impl PerfectLink {
     pub(super) fn upon_send_datagram(
         &mut self,
         opened: usize,
-        Send { to, message }: Send<Bytes>,
+        SendRequest { to, message }: SendRequest<Bytes>,
         ctx: &mut Ctx,
     ) {
         let Some(lane) = self.lanes.number(opened) else {

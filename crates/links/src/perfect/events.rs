@@ -5,7 +5,7 @@ use quorate_abstractions::{
     fair_loss::{self, Transmit},
     heartbeat::{Beat, Heard},
     lanes::LaneId,
-    link::{Adopt, Send, Status, To},
+    link::{Adopt, SendRequest, Status, To},
     pressure::{Backlog, Room, Wait},
 };
 use quorate_core::{Addr, Name, Observation, Observe, ProcessId, ProcessSet, message::digest};
@@ -13,9 +13,9 @@ use quorate_core::{Addr, Name, Observation, Observe, ProcessId, ProcessSet, mess
 /// All that a perfect link reacts to.
 pub enum Event {
     /// Requests that a message be sent on the lane that was opened as the given one, from 0.
-    Send(usize, Send<Bytes>),
+    Send(usize, SendRequest<Bytes>),
     /// The same, on a fair-loss lane.
-    SendDatagram(usize, Send<Bytes>),
+    SendDatagram(usize, SendRequest<Bytes>),
     /// From the edge.
     Edge(fair_loss::Indication),
     /// Requests a heartbeat to everybody.
@@ -56,7 +56,7 @@ pub enum Effect {
     Transmit(Transmit),
     /// A sign of life, for one who listens.
     Heard(Addr<Heard>, Heard),
-    /// A peer's standing, for those who watch.
+    /// Whether a peer is connected, for those who watch.
     Status(Vec<Addr<Status>>, Status),
     /// Which others have met this process, for those who want to know.
     Met(Vec<Addr<ProcessSet>>, ProcessSet),
@@ -72,7 +72,7 @@ pub enum Effect {
     Gauges(Addr<Vec<Gauge>>, Vec<Gauge>),
 }
 
-fn sent(name: &'static str, Send { to, message }: &Send<Bytes>) -> Observation {
+fn sent(name: &'static str, SendRequest { to, message }: &SendRequest<Bytes>) -> Observation {
     let send = Observation::request(name).digest(digest(message));
     match to {
         To::One(p) => send.peer(*p),

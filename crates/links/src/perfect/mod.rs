@@ -29,7 +29,7 @@
 //! [`fair_loss`]: fair-loss datagrams, or a byte stream cut into datagrams
 //! ([`LinkSettings::stream`]). An adversary may send anything, but does not see what others send: it
 //! can replay what it was given, and cannot guess 64 random bits. No clock is compared with another.
-//! For liveness, a majority of processes that have been admitted, and stay connected ([`Admission`]).
+//! For liveness, a majority of processes that have been admitted, and stay connected ([`AdmissionRule`]).
 //!
 //! # Messages
 //! | frame | meaning |
@@ -97,7 +97,7 @@
 //! *Who takes part.* An incarnation becomes the *voter* of its seat at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two
 //! voters that are *admitted*: ⌊(n + f) / 2⌋ others know them as voters, where f is the largest
-//! minority ([`Admission::RestartSafe`]). An incarnation that is not the voter learns so from the
+//! minority ([`AdmissionRule::RestartSafe`]). An incarnation that is not the voter learns so from the
 //! first greeting that it verifies, and stops for good.
 //!
 //! *One incarnation a seat.* While no more than f processes are ever started again without their
@@ -146,7 +146,7 @@
 //! # Example
 //! ```
 //! use bytes::Bytes;
-//! use quorate_abstractions::{fair_loss::Transmit, link::{Deliver, Links, Send}};
+//! use quorate_abstractions::{fair_loss::Transmit, link::{Deliver, Links, SendRequest}};
 //! use quorate_core::{Addr, Host};
 //! use quorate_links::perfect::{LinkSettings, PerfectLinks, StartError};
 //!
@@ -154,7 +154,7 @@
 //!     host: &impl Host,
 //!     edge: Addr<Transmit>,
 //!     up: Addr<Deliver<Bytes>>,
-//! ) -> Result<Addr<Send<Bytes>>, StartError> {
+//! ) -> Result<Addr<SendRequest<Bytes>>, StartError> {
 //!     let links = PerfectLinks::new(host, LinkSettings::default());
 //!     let greetings = links.at("greetings").open(up);
 //!     // The edge delivers to links.arrivals().
@@ -198,7 +198,7 @@ use quorate_abstractions::{
     Subscribe, fair_loss,
     heartbeat::{Beat, Heard},
     lanes::{LaneTable, OpenedTwice, Tap},
-    link::{Adopt, Deliver, Links, Send, Status},
+    link::{Adopt, Deliver, Links, SendRequest, Status},
     pressure::{Backlog, Room, Wait},
 };
 use quorate_core::{Addr, Host, Mailbox, Membership, Name, ProcessSet, wire::Wire};
@@ -212,7 +212,7 @@ const LARGEST_DATAGRAM: usize = 64 * 1024;
 
 /// How many must know a process as the voter of its seat before it takes part.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Admission {
+pub enum AdmissionRule {
     /// ⌊(n + f) / 2⌋ others, f being the largest minority: at most one incarnation of a seat ever takes
     /// part, while at most f processes are started again without their memory. A cluster's first
     /// processes take part when so many and one have met: 2 of 2, 3 of 3, 3 of 4, 4 of 5, 6 of 7.
@@ -224,13 +224,13 @@ pub enum Admission {
     CrashStop,
 }
 
-impl Admission {
+impl AdmissionRule {
     /// How many other processes of a membership that is.
     #[must_use]
     pub const fn others(self, processes: &Membership) -> usize {
         match self {
-            Admission::RestartSafe => usize::midpoint(processes.n(), processes.minority()),
-            Admission::CrashStop => processes.majority() - 1,
+            AdmissionRule::RestartSafe => usize::midpoint(processes.n(), processes.minority()),
+            AdmissionRule::CrashStop => processes.majority() - 1,
         }
     }
 }
@@ -264,7 +264,7 @@ pub struct LinkSettings {
     /// Whether the edge is a byte stream, which neither loses nor reorders until it is interrupted.
     pub stream: bool,
     /// Who must know this process before it takes part; of no concern to the others.
-    pub admission: Admission,
+    pub admission: AdmissionRule,
     /// The path of the lanes in which incarnations that come after others take part, once they are
     /// [adopted](quorate_abstractions::link::Adopt); all other lanes are closed to them. `None`: they are
     /// excluded. The same everywhere.
@@ -282,7 +282,7 @@ impl Default for LinkSettings {
             maximum_message: 16 << 20,
             queue_limit: 64 << 20,
             stream: false,
-            admission: Admission::default(),
+            admission: AdmissionRule::default(),
             rejoin: None,
             window: None,
         }
@@ -387,7 +387,7 @@ impl<H: Host> PerfectLinks<H> {
 
     /// Tells which other processes have met this one: they know it as the holder of its seat, as far as they
     /// have said so. The present ones first, then every change. It is admitted once they are
-    /// [enough](Admission).
+    /// [enough](AdmissionRule).
     pub fn met(&self) -> Subscribe<ProcessSet> {
         self.shared.events.with(Event::Meet)
     }
@@ -473,12 +473,7 @@ impl<H: Host> PerfectLinks<H> {
             lanes_fingerprint: lanes.fingerprint(),
             lanes: lanes.descriptions(),
         };
-        let link = PerfectLink::new(
-            settings,
-            identity,
-            *self.host.processes(),
-            lanes.clone(),
-        );
+        let link = PerfectLink::new(settings, identity, *self.host.processes(), lanes.clone());
         self.host.start(mailbox, link, move |effect| match effect {
             Effect::Deliver(lane, from, bytes) | Effect::DeliverDatagram(lane, from, bytes) => {
                 lanes.deliver(lane, from, bytes);
@@ -513,7 +508,7 @@ impl<H: Host> Links for PerfectLinks<H> {
         self.shared.events.with(Event::Watch)
     }
 
-    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
+    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<SendRequest<M>> {
         let send = self
             .shared
             .events

@@ -8,7 +8,7 @@ use super::{
 use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet, Time, TimerId};
 
 /// How a peer stands to this process.
-enum Standing {
+enum Connection {
     /// It has not been heard of, or not verified.
     Waiting,
     /// It has echoed our nonce, and is the voter of its seat.
@@ -49,7 +49,7 @@ pub struct Armed {
 
 /// What a process knows of one peer.
 pub struct Peer {
-    standing: Standing,
+    connection: Connection,
     /// Whether it knows this process as the voter of its seat.
     admitted_us: bool,
     /// Whether it has been admitted.
@@ -65,7 +65,7 @@ impl Peer {
     /// A peer that has not been heard of.
     fn new() -> Self {
         Peer {
-            standing: Standing::Waiting,
+            connection: Connection::Waiting,
             admitted_us: false,
             ready: false,
             timer: None,
@@ -76,9 +76,9 @@ impl Peer {
 
     /// The session, if there is one.
     pub fn session(&self) -> Option<&Session> {
-        match &self.standing {
-            Standing::Connected(session) => Some(session),
-            Standing::Waiting | Standing::Closed(_) => None,
+        match &self.connection {
+            Connection::Connected(session) => Some(session),
+            Connection::Waiting | Connection::Closed(_) => None,
         }
     }
 
@@ -89,9 +89,9 @@ impl Peer {
 
     /// The session, and what waits to be sent in it.
     pub fn exchange(&mut self) -> (Option<&mut Session>, &mut Queue) {
-        let session = match &mut self.standing {
-            Standing::Connected(session) => Some(&mut **session),
-            Standing::Waiting | Standing::Closed(_) => None,
+        let session = match &mut self.connection {
+            Connection::Connected(session) => Some(&mut **session),
+            Connection::Waiting | Connection::Closed(_) => None,
         };
         (session, &mut self.queue)
     }
@@ -101,7 +101,7 @@ impl Peer {
         if self.queue.has_ended() {
             session.end_stream();
         }
-        self.standing = Standing::Connected(Box::new(session));
+        self.connection = Connection::Connected(Box::new(session));
     }
 
     /// Ends the stream to it, and frees what waits.
@@ -116,14 +116,14 @@ impl Peer {
     pub fn close(&mut self, verdict: Verdict) {
         let session = self.session();
         let session = session.map(|session| (session.token(), session.nonce()));
-        self.standing = Standing::Closed(Closed { verdict, session });
+        self.connection = Connection::Closed(Closed { verdict, session });
         self.queue.clear();
         self.greeting.stop();
     }
 
     /// Another incarnation is the voter: what there was with the one before is over.
     pub fn succeed(&mut self) {
-        self.standing = Standing::Waiting;
+        self.connection = Connection::Waiting;
         self.queue = Queue::default();
         self.admitted_us = false;
         self.ready = false;
@@ -132,19 +132,19 @@ impl Peer {
 
     /// Whether the peer is verified and the voter of its seat.
     pub fn is_connected(&self) -> bool {
-        matches!(self.standing, Standing::Connected(_))
+        matches!(self.connection, Connection::Connected(_))
     }
 
     /// Whether nobody in its seat has been verified.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.standing, Standing::Waiting)
+        matches!(self.connection, Connection::Waiting)
     }
 
     /// Why nothing is exchanged with it any more, if so.
     pub fn closed(&self) -> Option<Closed> {
-        match self.standing {
-            Standing::Closed(closed) => Some(closed),
-            Standing::Waiting | Standing::Connected(_) => None,
+        match self.connection {
+            Connection::Closed(closed) => Some(closed),
+            Connection::Waiting | Connection::Connected(_) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! What a process knows of that stands here; how it learns and tells it stands in
 //! [`handshake`](super::handshake) and [`newcomers`](super::newcomers).
-use super::{Admission, LinkSettings, frame::Voter, hello::Identity};
+use super::{AdmissionRule, LinkSettings, frame::Voter, hello::Identity};
 use quorate_abstractions::lanes::{LaneId, Lanes};
 use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet};
 
@@ -27,7 +27,7 @@ pub enum Claim {
 pub struct Seats {
     identity: Identity,
     processes: Membership,
-    admission: Admission,
+    admission: AdmissionRule,
     /// By lane, whether newcomers use it. `None`: nobody waits to be adopted who comes after another.
     open_to_newcomers: Option<Vec<bool>>,
     /// By seat, the voter: the first incarnation that became known, or the last that was adopted.

@@ -91,22 +91,9 @@ impl Token {
 
 impl Session {
     /// A session between `here` and `there`, over so many lanes, in which nothing has been said.
-    pub fn new(
-        here: End,
-        there: End,
-        settings: &LinkSettings,
-        lanes: usize,
-        now: Time,
-    ) -> Self {
-        let round_trip = RoundTrip::new(
-            settings.lowest_timeout(),
-            settings.highest_timeout(),
-        );
-        let congestion = Congestion::new(
-            settings.window(),
-            settings.datagram,
-            settings.stream,
-        );
+    pub fn new(here: End, there: End, settings: &LinkSettings, lanes: usize, now: Time) -> Self {
+        let round_trip = RoundTrip::new(settings.lowest_timeout(), settings.highest_timeout());
+        let congestion = Congestion::new(settings.window(), settings.datagram, settings.stream);
         Session {
             me: here.process,
             peer: there.process,

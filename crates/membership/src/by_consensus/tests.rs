@@ -121,7 +121,7 @@ fn world(
 ) -> (World, Vec<Addr<Request>>, Vec<Log>) {
     let world = World::new(n, seed, adversary).unwrap().keep_trace();
     world.check(properties::view_synchrony(world.membership(), "views"));
-    let (mut doors, mut logs) = (Vec::new(), Vec::new());
+    let (mut ports, mut logs) = (Vec::new(), Vec::new());
     for q in world.processes() {
         let (host, links) = (world.host(q).at("views"), world.links(q).at("views"));
         let (up, back, log) = user(&world, q);
@@ -138,12 +138,12 @@ fn world(
         };
         let detector = world.perfect(q, detection(q));
         let (lane, status) = (links.lane(), links.status());
-        let door = spawn_as(&host, algorithm, lane, &status, consensus, &detector, up);
-        assert!(back.set(door.clone()).is_ok());
-        doors.push(door);
+        let port = spawn_as(&host, algorithm, lane, &status, consensus, &detector, up);
+        assert!(back.set(port.clone()).is_ok());
+        ports.push(port);
         logs.push(log);
     }
-    (world, doors, logs)
+    (world, ports, logs)
 }
 
 fn steps(steps: u32) -> impl Fn(ProcessId) -> Duration {
@@ -154,8 +154,8 @@ fn steps(steps: u32) -> impl Fn(ProcessId) -> Duration {
 fn a_broadcast_costs_what_the_header_says() {
     for n in 1..=8_u64 {
         let (adversary, rule) = (Timed::lock_step(), Rule::Corrected);
-        let (mut world, doors, logs) = world(n as usize, 1, adversary, rule, steps(1));
-        world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+        let (mut world, ports, logs) = world(n as usize, 1, adversary, rule, steps(1));
+        world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
         let report = world.run();
         report.assert_all_hold();
         assert_eq!(report.counts.messages, n - 1);
@@ -207,10 +207,10 @@ fn d8_e1_forgetting_crashes_while_flushing_breaks_completeness() {
 /// is decided before p2 hears of p3's crash.
 fn crash_of_the_excluded(rule: Rule) -> Report {
     let detection = |q| if q == p(1) { UNIT } else { UNIT * 3 };
-    let (mut world, doors, _) = world(4, 1, Latencies(&[(3, 1, 10)]), rule, detection);
+    let (mut world, ports, _) = world(4, 1, Latencies(&[(3, 1, 10)]), rule, detection);
     world.crash(p(4), Crash::at(Time::ZERO));
     world.crash(p(3), Crash::at(half(7)));
-    world.request(p(2), step(20), &doors[1], broadcast(b"m"));
+    world.request(p(2), step(20), &ports[1], broadcast(b"m"));
     world.run()
 }
 
@@ -254,9 +254,9 @@ fn d8_e4_erasing_early_flushes_breaks_completeness() {
 
 /// p1 and p2 broadcast the same content; p2's message is slow to p1, which gets it from a flush.
 fn equal_contents(rule: Rule) -> Report {
-    let (mut world, doors, _) = world(3, 1, Latencies(&[(2, 1, 4)]), rule, steps(1));
-    world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
-    world.request(p(2), Time::ZERO, &doors[1], broadcast(b"m"));
+    let (mut world, ports, _) = world(3, 1, Latencies(&[(2, 1, 4)]), rule, steps(1));
+    world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
+    world.request(p(2), Time::ZERO, &ports[1], broadcast(b"m"));
     world.crash(p(3), Crash::at(Time::ZERO));
     world.run()
 }
@@ -273,16 +273,16 @@ fn vs1_to_vs9_wherever_processes_crash() {
     for seed in 0..400 {
         let n = 2 + seed as usize % 4;
         let detection = |q: ProcessId| UNIT * (1 + (q.rank() as u32 + seed as u32) % 3);
-        let (mut world, doors, _) = if seed % 2 == 0 {
+        let (mut world, ports, _) = if seed % 2 == 0 {
             world(n, seed, Random::new(), Rule::Corrected, detection)
         } else {
             let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
             world(n, seed, adversary, Rule::Corrected, detection)
         };
-        for (number, door) in doors.iter().enumerate() {
+        for (number, port) in ports.iter().enumerate() {
             for k in 0..3 {
                 let at = half((seed as u32 + 5 * k + 3 * number as u32) % 23);
-                world.request(p(number + 1), at, door, broadcast(&[k as u8]));
+                world.request(p(number + 1), at, port, broadcast(&[k as u8]));
             }
         }
         for rank in 1..n {
@@ -301,8 +301,8 @@ fn every_schedule_of_two_and_three_holds() {
     for (n, depth) in [(2, 30), (3, 10)] {
         let search = Exhaustive::new().crashes(1).depth(depth);
         let found = search.explore(|| {
-            let (world, doors, _) = world(n, 1, Timed::lock_step(), Rule::Corrected, steps(0));
-            world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+            let (world, ports, _) = world(n, 1, Timed::lock_step(), Rule::Corrected, steps(0));
+            world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
             world
         });
         assert!(found.found.is_none(), "n = {n}: {found}");
@@ -313,10 +313,10 @@ fn every_schedule_of_two_and_three_holds() {
 #[test]
 fn what_is_stable_is_forgotten_and_a_sender_waits_for_the_others() {
     let adversary = Timed::lock_step();
-    let (mut world, doors, logs) = world(3, 1, adversary, Rule::Corrected, steps(1));
+    let (mut world, ports, logs) = world(3, 1, adversary, Rule::Corrected, steps(1));
     let many = 3 * crate::within::WINDOW;
     for _ in 0..many {
-        world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+        world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
     }
     let first = world.run_until(half(1));
     let window = crate::within::WINDOW;

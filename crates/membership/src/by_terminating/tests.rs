@@ -67,8 +67,8 @@ fn world_of<A: Algorithm<Event = Event, Effect = Effect>>(
     detection: impl Fn(ProcessId) -> Duration,
 ) -> (World, Vec<Addr<Request>>, Vec<Log>) {
     let world = World::new(n, seed, adversary).unwrap();
-    let (doors, logs) = wire(&world, algorithm, detection, |_| true);
-    (world, doors, logs)
+    let (ports, logs) = wire(&world, algorithm, detection, |_| true);
+    (world, ports, logs)
 }
 
 /// …on this world, where these users do.
@@ -83,14 +83,14 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
         let (up, back, log) = user(world, q);
         let detector = world.perfect(q, detection(q));
         let algorithm = algorithm(ByTerminating::new(&world.host(q).at("views")));
-        let door = stack(world, q, &detector, algorithm, up);
+        let port = stack(world, q, &detector, algorithm, up);
         let answer = if answers(q) {
-            door.clone()
+            port.clone()
         } else {
             Addr::nowhere()
         };
         assert!(back.set(answer).is_ok());
-        (door, log)
+        (port, log)
     };
     world.processes().map(at).unzip()
 }
@@ -111,8 +111,8 @@ fn steps(steps: u32) -> impl Fn(ProcessId) -> Duration {
 #[test]
 fn a_broadcast_costs_what_the_header_says() {
     for n in 1..=8_u64 {
-        let (mut world, doors, logs) = world(n as usize, 1, Timed::lock_step(), steps(1));
-        world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+        let (mut world, ports, logs) = world(n as usize, 1, Timed::lock_step(), steps(1));
+        world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
         let report = world.run();
         report.assert_all_hold();
         assert_eq!(report.counts.messages, n - 1);
@@ -147,12 +147,12 @@ fn a_view_change_costs_what_the_header_says() {
 }
 
 /// Requests, and crashes of all but the last, as the seed has them.
-fn trouble(world: &World, doors: &[Addr<Request>], seed: u64) {
-    let n = doors.len();
-    for (number, door) in doors.iter().enumerate() {
+fn trouble(world: &World, ports: &[Addr<Request>], seed: u64) {
+    let n = ports.len();
+    for (number, port) in ports.iter().enumerate() {
         for k in 0..4 {
             let at = half((seed as u32 + 13 * k + 3 * number as u32) % 61);
-            world.request(p(number + 1), at, door, broadcast(&[k as u8]));
+            world.request(p(number + 1), at, port, broadcast(&[k as u8]));
         }
     }
     for rank in 1..n {
@@ -170,13 +170,13 @@ fn some_delay(seed: u64) -> impl Fn(ProcessId) -> Duration {
 fn vs1_to_vs9_wherever_processes_crash() {
     for seed in 0..300 {
         let n = 2 + seed as usize % 4;
-        let (mut world, doors, _) = if seed % 2 == 0 {
+        let (mut world, ports, _) = if seed % 2 == 0 {
             world(n, seed, Random::new(), some_delay(seed))
         } else {
             let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
             world(n, seed, adversary, some_delay(seed))
         };
-        trouble(&world, &doors, seed);
+        trouble(&world, &ports, seed);
         let report = world.run();
         assert!(report.all_hold(), "n = {n}, seed {seed}, {report}");
     }
@@ -189,12 +189,12 @@ fn vs1_to_vs9_with_users_that_take_their_time() {
     for seed in 0..100_u64 {
         let n = 3 + seed as usize % 2;
         let mut world = World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap();
-        let (doors, _) = wire(&world, |views| views, some_delay(seed), |_| false);
-        trouble(&world, &doors, seed);
-        for (number, door) in doors.iter().enumerate() {
+        let (ports, _) = wire(&world, |views| views, some_delay(seed), |_| false);
+        trouble(&world, &ports, seed);
+        for (number, port) in ports.iter().enumerate() {
             for k in 1..60 {
                 let at = step(k * (9 + (seed as u32 + 5 * number as u32) % 23));
-                world.request(p(number + 1), at, door, Request::BlockOk);
+                world.request(p(number + 1), at, port, Request::BlockOk);
             }
         }
         let report = world.run();
@@ -209,8 +209,8 @@ fn every_schedule_of_two_and_three_holds() {
     for (n, depth) in [(2, 30), (3, 9)] {
         let search = Exhaustive::new().crashes(1).depth(depth);
         let found = search.explore(|| {
-            let (world, doors, _) = world(n, 1, Timed::lock_step(), steps(0));
-            world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+            let (world, ports, _) = world(n, 1, Timed::lock_step(), steps(0));
+            world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
             world
         });
         assert!(found.found.is_none(), "n = {n}: {found}");
@@ -220,10 +220,10 @@ fn every_schedule_of_two_and_three_holds() {
 
 #[test]
 fn what_is_stable_is_forgotten_and_a_sender_waits_for_the_others() {
-    let (mut world, doors, logs) = world(3, 1, Timed::lock_step(), steps(1));
+    let (mut world, ports, logs) = world(3, 1, Timed::lock_step(), steps(1));
     let many = 3 * WINDOW;
     for _ in 0..many {
-        world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+        world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
     }
     let first = world.run_until(half(1));
     assert_eq!(delivered(&logs[0]).len() as u64, WINDOW);
@@ -234,10 +234,10 @@ fn what_is_stable_is_forgotten_and_a_sender_waits_for_the_others() {
 
 #[test]
 fn a_sender_of_few_long_messages_is_told_in_time_as_well() {
-    let (mut world, doors, logs) = world(3, 1, Timed::lock_step(), steps(1));
+    let (mut world, ports, logs) = world(3, 1, Timed::lock_step(), steps(1));
     let long = vec![b'm'; BYTES / 3 / 3];
     for _ in 0..20 {
-        world.request(p(1), Time::ZERO, &doors[0], broadcast(&long));
+        world.request(p(1), Time::ZERO, &ports[0], broadcast(&long));
     }
     world.run_until(half(1));
     assert_eq!(
@@ -278,7 +278,7 @@ fn data(rank: usize, number: u64) -> Data {
 }
 
 fn flush(rank: usize, number: u64, payload: &'static [u8]) -> Event {
-    let outcome = Outcome::Message(Bytes::from_static(payload));
+    let outcome = Content::Message(Bytes::from_static(payload));
     let source = p(rank);
     Event::Terminating(terminating::Deliver {
         source,

@@ -1,5 +1,5 @@
 //! Joining: what who is outside does to get in, and what a member does for it.
-use super::{Agreed, Effect, Message, Primary, Standing, Transferred, give_back, send};
+use super::{Agreed, Effect, Message, Primary, Role, Transferred, give_back, send};
 use crate::{messages::Counts, within::Within};
 use bytes::Bytes;
 use quorate_abstractions::{group_membership::View, view_synchrony::Indication};
@@ -106,7 +106,7 @@ impl Primary {
         let view = self.agreed.view.id;
         let has_declined = |p: &ProcessId| self.sponsoring.declined.get(p) == Some(&view);
         let first = self.staying().iter().find(|p| !has_declined(p));
-        let has_flushed = matches!(self.standing, Standing::Blocked | Standing::Proposed);
+        let has_flushed = matches!(self.role, Role::Blocked | Role::Proposed);
         if !has_flushed || waiting.is_empty() {
             return;
         }
@@ -183,14 +183,14 @@ impl Primary {
 impl Primary {
     /// Another start of this process came before.
     pub(super) fn upon_came_later(&mut self) {
-        if let Standing::Waiting { came_later } = &mut self.standing {
+        if let Role::Waiting { came_later } = &mut self.role {
             *came_later = true;
         }
     }
 
     /// The others know this start: if it is the first, it is a member of the first view.
     pub(super) fn upon_admitted(&mut self, ctx: &mut Ctx<Self>) {
-        if self.standing == (Standing::Waiting { came_later: false }) {
+        if self.role == (Role::Waiting { came_later: false }) {
             self.upon_installed(ProcessSet::EMPTY, ctx);
             self.upon_decisions(ctx);
         }
@@ -221,30 +221,30 @@ impl Primary {
     }
 
     pub(super) fn upon_wish_to_join(&mut self, ctx: &mut Ctx<Self>) {
-        if self.standing != Standing::Outside {
+        if self.role != Role::Outside {
             return ctx.count("nothing to join");
         }
         self.ask_to_join(ctx);
     }
 
     pub(super) fn ask_to_join(&mut self, ctx: &mut Ctx<Self>) {
-        self.standing = Standing::Joining;
+        self.role = Role::Joining;
         let view = self.agreed.view.id;
         send(self.agreed.view.members, Message::Join { view }, ctx);
     }
 
     /// This process is the copy of a member that has flushed: it flushes the same.
     pub(super) fn upon_transfer(&mut self, counts: &Counts, all: Transferred, ctx: &mut Ctx<Self>) {
-        self.standing = Standing::Copy(all.state);
+        self.role = Role::Copy(all.state);
         self.within = Within::copy(self.me, self.agreed.view.members, counts, all.messages);
         self.flush(ctx);
     }
 
     pub(super) fn upon_left_out(&mut self, is_news: bool, ctx: &mut Ctx<Self>) {
-        if !is_news && self.standing != Standing::Outside {
+        if !is_news && self.role != Role::Outside {
             return self.ask_to_join(ctx);
         }
-        self.standing = Standing::Outside;
+        self.role = Role::Outside;
         if is_news {
             let view = self.agreed.view.id;
             ctx.trigger(Effect::Indicate(Indication::Excluded { view }));

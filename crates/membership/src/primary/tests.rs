@@ -16,8 +16,8 @@ use std::{
 type Store = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
 /// A process of a test.
-struct Site {
-    door: Addr<Request>,
+struct Wired {
+    port: Addr<Request>,
     log: Log,
     store: Store,
 }
@@ -48,18 +48,18 @@ enum Silent {
 
 fn user(world: &World, q: ProcessId, silent: Silent) -> (Addr<Indication>, Back, Log, Store) {
     let (back, log, store) = (Back::default(), Log::default(), Store::default());
-    let (door, told, mine) = (back.clone(), log.clone(), store.clone());
+    let (port, told, mine) = (back.clone(), log.clone(), store.clone());
     let up = world.application_with(q, move |indication: Indication, _| {
-        let door = door.get().unwrap();
+        let port = port.get().unwrap();
         let mut mine = mine.lock().unwrap();
         match &indication {
-            Indication::Block => door.send(Request::BlockOk),
+            Indication::Block => port.send(Request::BlockOk),
             Indication::StateWanted { view } if silent != Silent::State => {
                 let (view, state) = (*view, pack(&mine));
-                door.send(Request::State { view, state });
+                port.send(Request::State { view, state });
             }
             Indication::State(state) => *mine = unpack(state),
-            Indication::Excluded { .. } if silent != Silent::Join => door.send(Request::Join),
+            Indication::Excluded { .. } if silent != Silent::Join => port.send(Request::Join),
             Indication::Deliver(deliver) => {
                 let had = mine.insert(name(deliver.id), deliver.payload.clone());
                 assert!(had.is_none(), "what the state has is not delivered again");
@@ -77,7 +77,7 @@ fn world(
     adversary: impl Adversary + 'static,
     oracle: &Oracle,
     silent: impl Fn(ProcessId) -> Silent,
-) -> (World, Vec<Site>) {
+) -> (World, Vec<Wired>) {
     let world = World::new(n, seed, adversary).unwrap().keep_trace();
     world.check(properties::view_synchrony_with_joins(
         world.membership(),
@@ -92,7 +92,7 @@ fn world(
             let lane = links.at("consensus").lane();
             leader_driven::spawn(&host.at("consensus"), lane, &links.status(), &leader, up)
         };
-        let door = spawn(
+        let port = spawn(
             &host,
             links.lane(),
             &links.status(),
@@ -100,8 +100,8 @@ fn world(
             &detector,
             up,
         );
-        assert!(back.set(door.clone()).is_ok());
-        Site { door, log, store }
+        assert!(back.set(port.clone()).is_ok());
+        Wired { port, log, store }
     });
     let sites = sites.collect();
     (world, sites)
@@ -109,7 +109,7 @@ fn world(
 
 /// Everybody but the crashed is in one view, and has the same.
 #[track_caller]
-fn assert_together(report: &Report, sites: &[Site], what: &str) {
+fn assert_together(report: &Report, sites: &[Wired], what: &str) {
     let correct = report.completion.correct;
     let first = correct.iter().next().unwrap();
     let theirs = sites[first.index()].store.lock().unwrap().clone();
@@ -121,7 +121,7 @@ fn assert_together(report: &Report, sites: &[Site], what: &str) {
     }
 }
 
-fn indications(site: &Site) -> Vec<Indication> {
+fn indications(site: &Wired) -> Vec<Indication> {
     site.log.lock().unwrap().clone()
 }
 
@@ -137,7 +137,7 @@ fn a_broadcast_costs_what_the_header_says() {
     for n in 1..=8_u64 {
         let (adversary, oracle) = (Timed::lock_step(), Oracle::accurate(UNIT));
         let (mut world, sites) = world(n as usize, 1, adversary, &oracle, never);
-        world.request(p(1), Time::ZERO, &sites[0].door, broadcast(b"m"));
+        world.request(p(1), Time::ZERO, &sites[0].port, broadcast(b"m"));
         let report = world.run();
         report.assert_all_hold();
         assert_eq!(report.counts.messages, n - 1);
@@ -169,7 +169,7 @@ fn who_is_excluded_by_mistake_learns_it_joins_and_gets_the_state() {
     let (mut world, sites) = world(3, 1, Latencies(&[(3, 1, 3), (3, 2, 3)]), &mistake(3), never);
     for (k, rank) in [1, 2, 3, 1, 2, 3, 1, 2, 3].into_iter().enumerate() {
         let at = step(4 * k as u32);
-        world.request(p(rank), at, &sites[rank - 1].door, broadcast(&[k as u8]));
+        world.request(p(rank), at, &sites[rank - 1].port, broadcast(&[k as u8]));
     }
     let report = world.run();
     report.assert_all_hold();
@@ -192,7 +192,7 @@ fn who_is_excluded_by_mistake_learns_it_joins_and_gets_the_state() {
 }
 
 /// The identifiers of what a process got back, and whether it is lost for certain.
-fn given_back(site: &Site) -> Vec<(u64, bool)> {
+fn given_back(site: &Wired) -> Vec<(u64, bool)> {
     let told = indications(site);
     let lost = told.iter().filter_map(|indication| match indication {
         Indication::Lost(lost) => Some((lost.id.sequence, lost.is_certain)),
@@ -206,10 +206,10 @@ fn who_is_excluded_gets_back_what_the_others_do_not_have_and_nothing_else() {
     let (mut world, sites) = world(3, 1, Latencies(&[(3, 1, 3), (3, 2, 3)]), &mistake(3), never);
     // The others flush at step 2: the first is there by then, and the others are not.
     for at in [Time::ZERO, step(1), step(2)] {
-        world.request(p(3), at, &sites[2].door, broadcast(b"m"));
+        world.request(p(3), at, &sites[2].port, broadcast(b"m"));
     }
     // …what it broadcasts when it is back is heard.
-    world.request(p(3), step(30), &sites[2].door, broadcast(b"m"));
+    world.request(p(3), step(30), &sites[2].port, broadcast(b"m"));
     let report = world.run();
     report.assert_all_hold();
     assert_together(&report, &sites, "given back");
@@ -238,7 +238,7 @@ fn storms_of_false_suspicions_never_divide_a_group_and_end_with_all_in_it() {
         for (index, site) in sites.iter().enumerate() {
             for k in 0..8 {
                 let at = half(draw(100 * k + index as u64, 160) as u32);
-                world.request(p(index + 1), at, &site.door, broadcast(&[k as u8]));
+                world.request(p(index + 1), at, &site.port, broadcast(&[k as u8]));
             }
         }
         for victim in 0..draw(3, 1 + membership.minority() as u64) {
@@ -261,7 +261,7 @@ fn never(_: ProcessId) -> Silent {
 }
 
 /// How often a process was asked for its state.
-fn asked(site: &Site) -> usize {
+fn asked(site: &Wired) -> usize {
     let told = indications(site);
     let wanted = told
         .iter()
@@ -282,7 +282,7 @@ fn two_join_at_once_with_one_state() {
     for k in 0..9_u8 {
         let rank = 1 + usize::from(k) % 5;
         let at = step(4 * u32::from(k));
-        world.request(p(rank), at, &sites[rank - 1].door, broadcast(&[k]));
+        world.request(p(rank), at, &sites[rank - 1].port, broadcast(&[k]));
     }
     let report = world.run();
     report.assert_all_hold();
@@ -296,7 +296,7 @@ fn the_next_gives_its_state_if_the_first_crashes_before_it_has() {
         let oracle = mistake(5);
         let slow = &[(5, 1, 4), (5, 2, 4), (5, 3, 4), (5, 4, 4)];
         let (mut world, sites) = world(5, 1, Latencies(slow), &oracle, never);
-        world.request(p(2), step(1), &sites[1].door, broadcast(b"m"));
+        world.request(p(2), step(1), &sites[1].port, broadcast(b"m"));
         world.crash(p(1), Crash::before_output(output));
         let report = world.run();
         assert!(report.all_hold(), "{output}: {report}");
@@ -336,14 +336,14 @@ fn who_does_not_ask_stays_outside_and_what_it_broadcasts_waits() {
     };
     let slow = &[(3, 1, 3), (3, 2, 3)];
     let (mut world, sites) = world(3, 1, Latencies(slow), &mistake(3), silent);
-    world.request(p(3), step(20), &sites[2].door, broadcast(b"m"));
+    world.request(p(3), step(20), &sites[2].port, broadcast(b"m"));
     world.run().assert_all_hold();
     assert_eq!(
         last_view(&sites[0].log),
         (1, [p(1), p(2)].into_iter().collect())
     );
     assert!(sites[0].store.lock().unwrap().is_empty());
-    world.request(p(3), step(50), &sites[2].door, Request::Join);
+    world.request(p(3), step(50), &sites[2].port, Request::Join);
     let report = world.run();
     report.assert_all_hold();
     assert_together(&report, &sites, "asked at last");
@@ -375,7 +375,7 @@ fn every_schedule_of_two_and_three_holds() {
         let search = Exhaustive::new().crashes(crashes).depth(depth);
         let found = search.explore(|| {
             let (world, sites) = world(n, 1, Timed::lock_step(), &oracle, never);
-            world.request(p(2), Time::ZERO, &sites[1].door, broadcast(b"m"));
+            world.request(p(2), Time::ZERO, &sites[1].port, broadcast(b"m"));
             world
         });
         assert!(found.found.is_none(), "n = {n}: {found}");
@@ -675,7 +675,7 @@ fn who_declines_is_followed_by_the_next_member() {
     assert!(wants_state(&asked_at(1, [])) && !wants_state(&asked_at(2, [])));
     let told = asked_at(1, [Event::Request(Request::Decline { view: 0 })]);
     let says_so = |effect: &Effect| {
-        matches!(effect, Effect::Link(link::Send { message: Message::Declines { view: 0 }, to: To::Some(to) })
+        matches!(effect, Effect::Link(link::SendRequest { message: Message::Declines { view: 0 }, to: To::Some(to) })
             if *to == [p(2), p(3), p(4)].into_iter().collect())
     };
     assert!(told.iter().any(says_so), "{told:?}");
@@ -746,7 +746,7 @@ fn a_copy_is_in_no_view_that_lets_another_start_in() {
             is_in
                 || matches!(
                     &told[told.len() - 1],
-                    Effect::Link(link::Send {
+                    Effect::Link(link::SendRequest {
                         message: Message::Join { view: 1 },
                         ..
                     })

@@ -1,5 +1,5 @@
 //! The replicas of a scene, asked and disturbed without holding up the clients.
-use crate::{settings::Transport, demo::cluster::Cluster, http};
+use crate::{demo::cluster::Cluster, http, settings::Transport};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -125,7 +125,7 @@ impl Group {
         let begun = Instant::now();
         loop {
             let status = self.status(rank).await.unwrap_or_default();
-            let there = status["standing"] == "voter" && delivered(&status) >= goal;
+            let there = status["role"] == "voter" && delivered(&status) >= goal;
             if there && self.ready(rank).await.is_ok() {
                 return Ok(begun.elapsed());
             }

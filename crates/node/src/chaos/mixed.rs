@@ -284,7 +284,7 @@ impl Stage {
             while group
                 .status(p)
                 .await
-                .is_none_or(|status| status["standing"] != "voter")
+                .is_none_or(|status| status["role"] != "voter")
             {
                 sleep(Duration::from_millis(100)).await;
             }

@@ -1,5 +1,5 @@
 //! Replicas as child processes of this one, on free ports of the loopback interface.
-use crate::{settings::Transport, http};
+use crate::{http, settings::Transport};
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},

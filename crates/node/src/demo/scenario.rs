@@ -124,7 +124,7 @@ impl Scenario<'_> {
         loop {
             let status = self.cluster.status(rank).unwrap_or_default();
             let took = begun.elapsed();
-            if status["standing"] == "voter" && Some(delivered(&status)) >= goal {
+            if status["role"] == "voter" && Some(delivered(&status)) >= goal {
                 let back = Return {
                     rank,
                     took,

@@ -13,10 +13,7 @@ fn a_view_is_one_line() {
     assert_eq!(line(&view), "epoch 2: p1#2 p2; no leader yet");
     view["leader"] = json!(2);
     view["suspected"] = json!([1, 3]);
-    assert_eq!(
-        line(&view),
-        "epoch 2: p1#2 p2; leader p2; suspects p1 p3"
-    );
+    assert_eq!(line(&view), "epoch 2: p1#2 p2; leader p2; suspects p1 p3");
     assert_eq!(line(&json!({ "missed": 3 })), "… 3 views were missed");
 }
 
@@ -24,7 +21,7 @@ fn a_view_is_one_line() {
 fn members_are_a_table() {
     let answer = json!({ "members": [{
         "seat": 1, "address": "127.0.0.1:7101", "incarnation": null,
-        "held_before": 1, "standing": "voter", "leader": true,
+        "held_before": 1, "role": "voter", "leader": true,
     }]});
     let table = table(&answer);
     let lines: Vec<Vec<&str>> = table
@@ -33,14 +30,7 @@ fn members_are_a_table() {
         .collect();
     assert_eq!(
         lines[0],
-        [
-            "seat",
-            "address",
-            "incarnation",
-            "held",
-            "before",
-            "standing"
-        ]
+        ["seat", "address", "incarnation", "held", "before", "role"]
     );
     assert_eq!(
         lines[1],

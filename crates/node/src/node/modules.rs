@@ -1,6 +1,6 @@
 //! What a replica declares on its node.
 use super::{registers::Lengths, replica::Store};
-use crate::settings::{self, NodeSettings, Consistency, Transport};
+use crate::settings::{self, Consistency, NodeSettings, Transport};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use quorate_abstractions::lattice::Union;

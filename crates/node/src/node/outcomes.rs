@@ -11,7 +11,7 @@
 //! - Three failures in a row change the verdict, and one success changes it back.
 //!
 //! A probe that hangs is what is under way, so that there is never a second one beside it.
-use super::view::Standing;
+use super::view::Role;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -129,8 +129,8 @@ impl Outcomes {
     }
 
     /// Looks once an interval, as long as this process takes part.
-    pub async fn watch(&self, asked: &impl Asked, mut standing: watch::Receiver<Standing>) {
-        if standing.wait_for(|s| *s == Standing::Voter).await.is_err() {
+    pub async fn watch(&self, asked: &impl Asked, mut role: watch::Receiver<Role>) {
+        if role.wait_for(|s| *s == Role::Voter).await.is_err() {
             return;
         }
         self.state().since = Instant::now();
@@ -138,7 +138,7 @@ impl Outcomes {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            if *standing.borrow() != Standing::Voter {
+            if *role.borrow() != Role::Voter {
                 return;
             }
             if self.look(asked.oldest()) == Look::Idle {
@@ -228,8 +228,8 @@ mod tests {
             probes: AtomicU64::new(0),
             hanging: Mutex::default(),
         });
-        let standing = watch::Sender::new(Standing::Voter);
-        let (watched, asked, looker) = (standing.subscribe(), store.clone(), outcomes.clone());
+        let role = watch::Sender::new(Role::Voter);
+        let (watched, asked, looker) = (role.subscribe(), store.clone(), outcomes.clone());
         tokio::spawn(async move { looker.watch(&*asked, watched).await });
         sleep(INTERVAL * seconds).await;
         (store.probes.load(Relaxed), outcomes.verdict().is_ok())

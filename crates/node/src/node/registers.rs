@@ -130,7 +130,7 @@ pub struct Registers(Arc<Shared>);
 
 /// An operation's place in the line of its register. Who drops it leaves, unless the operation has begun; and
 /// what was returned is held no longer.
-pub struct Place {
+pub struct QueuedOperation {
     pending: Option<Pending<(Done, Held)>>,
     held: Option<Held>,
 }
@@ -163,7 +163,7 @@ impl Registers {
         action: Action,
         deadline: Instant,
         mut held: Held,
-    ) -> Result<Place, NotDone> {
+    ) -> Result<QueuedOperation, NotDone> {
         let voter = self.0.view.voter(deadline).await;
         voter.map_err(|words| NotDone::Refused(Refusal::NotVoter(words)))?;
         let value = match &action {
@@ -206,7 +206,7 @@ impl Registers {
                 (Done::Written, held)
             }),
         };
-        Ok(Place {
+        Ok(QueuedOperation {
             pending: Some(pending.map_err(NotDone::Failed)?),
             held: None,
         })
@@ -230,7 +230,7 @@ impl Registers {
     }
 }
 
-impl Place {
+impl QueuedOperation {
     /// The outcome, if the operation has returned.
     pub fn try_outcome(&mut self) -> Option<Result<Done, MemoryError>> {
         let returned = self.pending.as_mut()?.try_outcome()?;

@@ -13,7 +13,7 @@ use quorate_runtime::node::Replicated;
 use quorate_services::{
     kv::Reply,
     machine::{self, Answer as Answered},
-    once::Outcome,
+    once::ProposalResult,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -54,12 +54,12 @@ struct Waiting {
 }
 
 /// Who is answered when a message comes back.
-enum Whom {
+enum Recipients {
     /// Those whose commands it carries, in their order.
     Clients(Vec<Waiting>),
     /// Who has proposed.
     Proposer {
-        answer: oneshot::Sender<Outcome>,
+        answer: oneshot::Sender<ProposalResult>,
         /// Held until the proposal is delivered.
         _room: OwnedSemaphorePermit,
     },
@@ -69,7 +69,7 @@ enum Whom {
 
 struct Parcel {
     payload: BytesMut,
-    whom: Whom,
+    recipients: Recipients,
     /// When the first of it was asked for.
     since: Instant,
 }
@@ -77,11 +77,11 @@ struct Parcel {
 impl Parcel {
     /// The clients whose commands the parcel carries, if `more` bytes of commands still fit.
     fn open(&mut self, more: usize) -> Option<(&mut BytesMut, &mut Vec<Waiting>)> {
-        match &mut self.whom {
-            Whom::Clients(waiting) if self.payload.len() + more <= PARCEL => {
+        match &mut self.recipients {
+            Recipients::Clients(waiting) if self.payload.len() + more <= PARCEL => {
                 Some((&mut self.payload, waiting))
             }
-            Whom::Clients(_) | Whom::Proposer { .. } | Whom::Nobody => None,
+            Recipients::Clients(_) | Recipients::Proposer { .. } | Recipients::Nobody => None,
         }
     }
 }
@@ -109,11 +109,11 @@ struct State {
 }
 
 impl State {
-    fn post(&mut self, payload: BytesMut, whom: Whom) {
+    fn post(&mut self, payload: BytesMut, recipients: Recipients) {
         let since = Instant::now();
         self.outbox.push_back(Parcel {
             payload,
-            whom,
+            recipients,
             since,
         });
     }
@@ -202,8 +202,8 @@ impl Replica {
             } else {
                 let mut payload = machine::commands();
                 payload.extend_from_slice(encoded);
-                let whom = Whom::Clients(vec![waiting]);
-                state.post(payload, whom);
+                let recipients = Recipients::Clients(vec![waiting]);
+                state.post(payload, recipients);
             }
         }
         self.0.posted.notify_one();
@@ -217,7 +217,7 @@ impl Replica {
         instance: u64,
         value: &[u8],
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Outcome>, Refusal> {
+    ) -> Result<oneshot::Receiver<ProposalResult>, Refusal> {
         self.voter(deadline).await?;
         let bytes = value.len().clamp(1, ROOM) as u32;
         let room = timeout_at(deadline, self.0.room.clone().acquire_many_owned(bytes)).await;
@@ -237,11 +237,11 @@ impl Replica {
             }
             let mut state = self.state();
             let payload = BytesMut::from(machine::proposal(instance, value));
-            let whom = Whom::Proposer {
+            let recipients = Recipients::Proposer {
                 answer,
                 _room: room,
             };
-            state.post(payload, whom);
+            state.post(payload, recipients);
         }
         self.0.posted.notify_one();
         Ok(receiver)
@@ -269,14 +269,14 @@ impl Replica {
                     self.state().outbox.clear();
                     return;
                 };
-                let Some((payload, whom, under_way)) = self.next_parcel() else {
+                let Some((payload, recipients, under_way)) = self.next_parcel() else {
                     break;
                 };
                 let then = move |answer| {
                     let outcomes = under_way.replica.view.outcomes();
                     outcomes.upon_return(under_way.since.elapsed());
                     drop(under_way);
-                    hand_out(answer, whom);
+                    hand_out(answer, recipients);
                 };
                 // Refused is what comes after the end: whoever waits is told as above.
                 let _ = permit.submit_then(&payload, then);
@@ -284,11 +284,11 @@ impl Replica {
         }
     }
 
-    fn next_parcel(&self) -> Option<(Bytes, Whom, UnderWay)> {
+    fn next_parcel(&self) -> Option<(Bytes, Recipients, UnderWay)> {
         let mut state = self.state();
         let Parcel {
             payload,
-            whom,
+            recipients,
             since,
         } = state.outbox.pop_front()?;
         state.sent += 1;
@@ -300,7 +300,7 @@ impl Replica {
             since,
             replica,
         };
-        Some((payload.freeze(), whom, under_way))
+        Some((payload.freeze(), recipients, under_way))
     }
 
     /// How far the replica has come.
@@ -335,16 +335,16 @@ impl Asked for Replica {
 
     /// A message without commands.
     fn probe(&self) {
-        self.state().post(machine::commands(), Whom::Nobody);
+        self.state().post(machine::commands(), Recipients::Nobody);
         self.0.posted.notify_one();
     }
 }
 
 /// Gives everybody who waits for this message what it came to: clients the replies to their commands.
 /// Who has given up is not there any more.
-fn hand_out(answer: Answered, whom: Whom) {
-    match (answer, whom) {
-        (Answered::Replies(replies), Whom::Clients(waiting)) => {
+fn hand_out(answer: Answered, recipients: Recipients) {
+    match (answer, recipients) {
+        (Answered::Replies(replies), Recipients::Clients(waiting)) => {
             let mut replies = replies.into_iter();
             for Waiting {
                 commands,
@@ -358,14 +358,14 @@ fn hand_out(answer: Answered, whom: Whom) {
                 let _ = answer.send((replies, held));
             }
         }
-        (Answered::Outcome(outcome), Whom::Proposer { answer, .. }) => {
+        (Answered::Decision(outcome), Recipients::Proposer { answer, .. }) => {
             let _ = answer.send(outcome);
         }
         // What this process sent is what it gets back: own messages decode. Whoever waits is told by
         // the end of his channel.
         (
-            Answered::Replies(_) | Answered::Outcome(_) | Answered::Nothing,
-            Whom::Clients(_) | Whom::Proposer { .. } | Whom::Nobody,
+            Answered::Replies(_) | Answered::Decision(_) | Answered::Nothing,
+            Recipients::Clients(_) | Recipients::Proposer { .. } | Recipients::Nobody,
         ) => {}
     }
 }

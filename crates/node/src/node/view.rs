@@ -1,18 +1,18 @@
 //! What this process knows of the cluster, as `/status`, `/members`, `/views` and `/readyz` show it: a
 //! presentation of what the library's node says.
-mod standing;
+mod role;
 mod waiting;
 
-pub use standing::Standing;
+pub use role::Role;
 
-use standing::voter;
+use role::voter;
 
 use super::outcomes::Outcomes;
 use futures::{Stream, StreamExt, stream};
 use quorate_core::{Membership, ProcessId, ProcessSet};
 use quorate_runtime::{
     Node, NodeEvent,
-    node::{Peer, Snapshot, Standing as Known, Way},
+    node::{Admission as Known, NodeStatus, Peer, Way},
 };
 use serde_json::{Value, json};
 use std::{fmt::Write, sync::Arc, time::Duration};
@@ -32,8 +32,8 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct View {
     membership: Membership,
-    status: watch::Receiver<Snapshot>,
-    standing: Arc<watch::Sender<Standing>>,
+    status: watch::Receiver<NodeStatus>,
+    role: Arc<watch::Sender<Role>>,
     changes: Arc<broadcast::Sender<Value>>,
     waiting: Waiting,
     outcomes: Outcomes,
@@ -44,24 +44,24 @@ fn ranks(set: ProcessSet) -> Vec<usize> {
 }
 
 /// Whether this process takes part, in the words of the replica.
-fn standing_in(now: &Snapshot) -> Standing {
+fn role_in(now: &NodeStatus) -> Role {
     let before = if now.took_part {
-        Standing::Voter
+        Role::Voter
     } else if now.started_again {
-        Standing::Newcomer
+        Role::Newcomer
     } else {
-        Standing::Joining
+        Role::Joining
     };
-    match &now.standing {
-        Known::Newcomer => Standing::Newcomer,
-        Known::Admitted => Standing::Voter,
+    match &now.admission {
+        Known::Newcomer => Role::Newcomer,
+        Known::Admitted => Role::Voter,
         Known::Excluded { reason, .. } => before.exclude(reason).unwrap_or(before),
-        Known::Unreadable => Standing::Excluded(
+        Known::Unreadable => Role::Excluded(
             "this replica cannot read the state that it was given, and may not vote or serve"
                 .to_owned(),
         ),
         // One that this program does not know is none in which it may serve.
-        Known::Joining | _ => Standing::Joining,
+        Known::Joining | _ => Role::Joining,
     }
 }
 
@@ -71,7 +71,7 @@ fn is_connected(peer: &Peer) -> bool {
 }
 
 /// The present epoch, who leads, and who is suspected, as far as this process knows.
-fn present(now: &Snapshot) -> Value {
+fn present(now: &NodeStatus) -> Value {
     let holders = now.peers.iter().map(|peer| {
         json!({
             "seat": peer.process.rank(),
@@ -102,18 +102,18 @@ impl View {
     /// The view of what is known at each time, and of what is told, each time with what is known then.
     fn new(
         membership: Membership,
-        status: watch::Receiver<Snapshot>,
-        told: impl Stream<Item = (NodeEvent, Snapshot)> + Send + 'static,
+        status: watch::Receiver<NodeStatus>,
+        told: impl Stream<Item = (NodeEvent, NodeStatus)> + Send + 'static,
         deadline: Duration,
     ) -> Self {
         let (first, presented, waiting) = {
             let now = status.borrow();
-            (standing_in(&now), present(&now), Waiting::new(&now))
+            (role_in(&now), present(&now), Waiting::new(&now))
         };
         let view = View {
             membership,
             status,
-            standing: Arc::new(watch::Sender::new(first)),
+            role: Arc::new(watch::Sender::new(first)),
             changes: Arc::new(broadcast::Sender::new(CHANGES)),
             waiting,
             outcomes: Outcomes::new(deadline),
@@ -125,16 +125,16 @@ impl View {
     /// Tells whoever watches of each change, until the node stops.
     async fn follow(
         self,
-        told: impl Stream<Item = (NodeEvent, Snapshot)> + Send,
+        told: impl Stream<Item = (NodeEvent, NodeStatus)> + Send,
         mut presented: Value,
     ) {
         let mut told = std::pin::pin!(told);
         while let Some((event, then)) = told.next().await {
             // Never one before that which was seen.
-            let now = standing_in(&self.status.borrow());
-            self.standing.send_if_modified(|standing| {
-                let is_news = *standing != now;
-                *standing = now;
+            let now = role_in(&self.status.borrow());
+            self.role.send_if_modified(|role| {
+                let is_news = *role != now;
+                *role = now;
                 is_news
             });
             if let NodeEvent::Missed { count } = event {
@@ -154,19 +154,19 @@ impl View {
         let _ = self.changes.send(change);
     }
 
-    fn now(&self) -> Snapshot {
+    fn now(&self) -> NodeStatus {
         // A copy: while it is borrowed, the protocol cannot change it.
         self.status.borrow().clone()
     }
 
-    /// A view that knows nothing but the standing, which it is told.
+    /// A view that knows nothing but the role, which it is told.
     #[cfg(test)]
-    pub fn told(deadline: Duration) -> (Self, watch::Sender<Standing>) {
-        let told = watch::Sender::new(Standing::Joining);
+    pub fn told(deadline: Duration) -> (Self, watch::Sender<Role>) {
+        let told = watch::Sender::new(Role::Joining);
         let view = View {
             membership: tests::five(),
             status: watch::Sender::new(tests::nothing()).subscribe(),
-            standing: Arc::new(told.clone()),
+            role: Arc::new(told.clone()),
             changes: Arc::new(broadcast::Sender::new(CHANGES)),
             waiting: Waiting::new(&tests::nothing()),
             outcomes: Outcomes::new(deadline),
@@ -203,7 +203,7 @@ impl View {
                 "address": address,
                 "incarnation": peer.holder.map(|it| it.to_string()),
                 "held_before": peer.held_before,
-                "standing": standing_of(&now, peer),
+                "role": role_of(&now, peer),
                 "leader": now.leader == Some(peer.process),
             })
         });
@@ -215,8 +215,8 @@ impl View {
     }
 
     /// Whether this process takes part, and every change of it.
-    pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.standing.subscribe()
+    pub fn role(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
     }
 
     /// What became of what this process was asked for.
@@ -227,9 +227,9 @@ impl View {
     /// Whether this process lives, as a supervisor has it: it is not excluded, for which there is no cure
     /// but that somebody acts. Otherwise why.
     pub fn live(&self) -> Result<(), String> {
-        match standing_in(&self.now()) {
-            Standing::Excluded(words) => Err(words),
-            Standing::Joining | Standing::Newcomer | Standing::Voter => Ok(()),
+        match role_in(&self.now()) {
+            Role::Excluded(words) => Err(words),
+            Role::Joining | Role::Newcomer | Role::Voter => Ok(()),
         }
     }
 
@@ -239,10 +239,10 @@ impl View {
         self.ready_as_of(&self.now())
     }
 
-    fn ready_as_of(&self, now: &Snapshot) -> Result<(), String> {
-        match standing_in(now) {
-            Standing::Voter => {}
-            Standing::Joining => {
+    fn ready_as_of(&self, now: &NodeStatus) -> Result<(), String> {
+        match role_in(now) {
+            Role::Voter => {}
+            Role::Joining => {
                 let (needed, met) = (now.needed, now.met.len());
                 let why = format!(
                     "not admitted yet: {needed} others must have met this process, and {met} have{}",
@@ -250,18 +250,18 @@ impl View {
                 );
                 return Err(self.with_cause(why, now));
             }
-            Standing::Newcomer => {
+            Role::Newcomer => {
                 let why = format!("newcomer: catching up{}", unlocated(now));
                 return Err(self.with_cause(why, now));
             }
-            Standing::Excluded(words) => return Err(words),
+            Role::Excluded(words) => return Err(words),
         }
         let verdict = self.outcomes.verdict();
         verdict.map_err(|reason| self.with_cause(format!("{reason}; {}", surroundings(now)), now))
     }
 
     /// Why this process cannot serve, and what keeps it from that, if that is known, or lasts for long.
-    fn with_cause(&self, why: String, now: &Snapshot) -> String {
+    fn with_cause(&self, why: String, now: &NodeStatus) -> String {
         match self.waiting.words(now) {
             Some(cause) => format!("{why}; {cause}"),
             None => why,
@@ -271,13 +271,13 @@ impl View {
     /// That no majority has its memory any more, if this process takes part and sees that.
     pub fn lost_memory(&self) -> Option<String> {
         let now = self.now();
-        let takes_part = standing_in(&now) == Standing::Voter;
+        let takes_part = role_in(&now) == Role::Voter;
         self.waiting.words(&now).filter(|_| takes_part)
     }
 
     /// Waits until this process may take part. Otherwise why it may not.
     pub async fn voter(&self, deadline: Instant) -> Result<(), String> {
-        let voter = voter(&self.standing(), deadline).await;
+        let voter = voter(&self.role(), deadline).await;
         voter.map_err(|why| self.with_cause(why, &self.now()))
     }
 
@@ -308,10 +308,10 @@ impl View {
     pub fn to_json(&self) -> Value {
         let now = self.now();
         let ready = self.ready_as_of(&now);
-        let standing = standing_in(&now);
-        let excluded = match &standing {
-            Standing::Excluded(words) => Some(words),
-            Standing::Joining | Standing::Newcomer | Standing::Voter => None,
+        let role = role_in(&now);
+        let excluded = match &role {
+            Role::Excluded(words) => Some(words),
+            Role::Joining | Role::Newcomer | Role::Voter => None,
         };
         let peers = now.peers.iter().filter(|peer| peer.process != now.me);
         let peers = peers.map(|peer| peer_to_json(&now, peer));
@@ -327,7 +327,7 @@ impl View {
             "process": now.me.rank(),
             "processes": self.membership.n(),
             "majority": self.membership.majority(),
-            "standing": standing.word(),
+            "role": role.word(),
             "excluded": excluded,
             "ready": ready.is_ok(),
             "not_ready": ready.err(),
@@ -342,7 +342,7 @@ impl View {
     }
 }
 
-fn peer_to_json(now: &Snapshot, peer: &Peer) -> Value {
+fn peer_to_json(now: &NodeStatus, peer: &Peer) -> Value {
     let timeout = peer.timeout.unwrap_or_default();
     let refused = match &peer.way {
         Way::Refused { reason } => Some(reason),
@@ -371,9 +371,9 @@ fn peer_to_json(now: &Snapshot, peer: &Peer) -> Value {
 }
 
 /// How a process does, in one word.
-fn standing_of(now: &Snapshot, peer: &Peer) -> &'static str {
+fn role_of(now: &NodeStatus, peer: &Peer) -> &'static str {
     if peer.process == now.me {
-        return standing_in(now).word();
+        return role_in(now).word();
     }
     match &peer.way {
         Way::Replaced { .. } => "newcomer",
@@ -386,7 +386,7 @@ fn standing_of(now: &Snapshot, peer: &Peer) -> &'static str {
 }
 
 /// Which peers' names have led nowhere yet, in words.
-fn unlocated(now: &Snapshot) -> String {
+fn unlocated(now: &NodeStatus) -> String {
     let peers = now.peers.iter().filter(|peer| peer.process != now.me);
     let names = peers.filter(|peer| peer.address.is_none());
     let names: Vec<_> = names
@@ -399,7 +399,7 @@ fn unlocated(now: &Snapshot) -> String {
 }
 
 /// Who is not reached, and who leads, in words.
-fn surroundings(now: &Snapshot) -> String {
+fn surroundings(now: &NodeStatus) -> String {
     // Who is cut off itself, or about to stop, is suspected, but heard.
     let silent = now.suspected.without(now.cut_off).without(now.leaving);
     let unreached = now.peers.iter().filter(|peer| peer.process != now.me);

@@ -66,7 +66,7 @@ pub struct Session<I> {
 }
 
 /// The place of one request's reply.
-enum Slot {
+enum PendingReply {
     /// It is here.
     Ready(Answer),
     /// There is none: from here on they are written in this version of the protocol.
@@ -87,7 +87,7 @@ enum Source {
 }
 
 struct Batch {
-    slots: Vec<Slot>,
+    slots: Vec<PendingReply>,
     source: Source,
     /// What the replies take that are here already.
     _ready: Held,
@@ -108,7 +108,7 @@ where
 {
     let (read, write) = tokio::io::split(stream);
     let (queue, batches) = mpsc::channel(UNDER_WAY);
-    let words = Words::new(session.deadline, session.store.clone());
+    let words = UnavailableReplies::new(session.deadline, session.store.clone());
     let unwritten = Unwritten::new(UNWRITTEN, session.together.clone());
     let output = Output::new(write, session.stall);
     let reader = Reader::new(read, client, &session, &unwritten, queue);
@@ -132,12 +132,15 @@ where
     Ok(())
 }
 
-impl Slot {
+impl PendingReply {
     /// How long the reply is, if it is here.
     fn ready(&self) -> usize {
         match self {
-            Slot::Ready(answer) => answer.len(),
-            Slot::Speak(_) | Slot::Ordered | Slot::Single(_) | Slot::Placed(_) => 0,
+            PendingReply::Ready(answer) => answer.len(),
+            PendingReply::Speak(_)
+            | PendingReply::Ordered
+            | PendingReply::Single(_)
+            | PendingReply::Placed(_) => 0,
         }
     }
 }
@@ -145,7 +148,7 @@ impl Slot {
 async fn write_replies(
     mut output: Output<impl AsyncWrite + Unpin>,
     mut batches: mpsc::Receiver<Batch>,
-    words: &Words,
+    words: &UnavailableReplies,
 ) -> io::Result<()> {
     while let Some(batch) = batches.recv().await {
         let Batch {
@@ -175,9 +178,9 @@ async fn write_replies(
         };
         for slot in slots {
             match (slot, &mut replies) {
-                (Slot::Ready(answer), _) => output.answer(&answer).await?,
-                (Slot::Speak(protocol), _) => output.speak(protocol),
-                (Slot::Ordered, Ok(replies)) => {
+                (PendingReply::Ready(answer), _) => output.answer(&answer).await?,
+                (PendingReply::Speak(protocol), _) => output.speak(protocol),
+                (PendingReply::Ordered, Ok(replies)) => {
                     if let Some(reply) = replies.next() {
                         output.reply(reply).await?;
                     } else {
@@ -185,9 +188,9 @@ async fn write_replies(
                         output.answer(&none).await?;
                     }
                 }
-                (Slot::Ordered, Err(refused)) => output.answer(refused).await?,
+                (PendingReply::Ordered, Err(refused)) => output.answer(refused).await?,
                 // What it holds is given back when the reply is on its way.
-                (Slot::Placed(mut placed), _) => {
+                (PendingReply::Placed(mut placed), _) => {
                     let reply = if let Some(reply) = placed.try_reply() {
                         reply
                     } else {
@@ -203,7 +206,7 @@ async fn write_replies(
                     }
                 }
                 // All were placed.
-                (Slot::Single(_), _) => {
+                (PendingReply::Single(_), _) => {
                     let words = Answer::error("ERR not executed");
                     output.answer(&words).await?;
                 }
@@ -217,14 +220,14 @@ async fn write_replies(
 }
 
 /// What clients are told when the others do not answer.
-struct Words {
+struct UnavailableReplies {
     deadline: String,
     store: Store,
 }
 
-impl Words {
+impl UnavailableReplies {
     fn new(deadline: Duration, store: Store) -> Self {
-        Words {
+        UnavailableReplies {
             deadline: format!("{deadline:?}"),
             store,
         }

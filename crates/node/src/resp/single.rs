@@ -1,7 +1,7 @@
 //! Commands that a register can serve: those that read or write one key.
 use super::answer::Answer;
 use crate::node::{
-    registers::{Action, Done, NotDone, Place, Registers, Unreturned},
+    registers::{Action, Done, NotDone, QueuedOperation, Registers, Unreturned},
     replica::Refusal,
     unwritten::Held,
 };
@@ -102,7 +102,7 @@ impl Single {
 
 /// An operation on its way.
 pub struct Placed {
-    place: Place,
+    place: QueuedOperation,
     told: Told,
     deadline: Instant,
 }

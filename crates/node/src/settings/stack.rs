@@ -75,7 +75,10 @@ impl Choices {
         Ok(stack)
     }
 
-    fn synchrony(&self, heartbeat: Duration) -> Result<Option<exclude_on_timeout::SynchronyBounds>> {
+    fn synchrony(
+        &self,
+        heartbeat: Duration,
+    ) -> Result<Option<exclude_on_timeout::SynchronyBounds>> {
         match self.assume.as_deref() {
             Some("synchronous") => {
                 let delay = Duration::from_millis(self.delay_ms.unwrap_or(1000));

@@ -1,7 +1,7 @@
 //! The pictures that `quorate sim` draws of one run.
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use quorate_laboratory::scenario::{Layers, Outcome};
+use quorate_laboratory::scenario::{Layers, SeedResult};
 use quorate_sim::{Diagram, ShiViz, Svg, Verdict};
 use std::{fs, io::Write};
 
@@ -28,7 +28,7 @@ pub struct Caption<'a> {
     pub title: String,
     pub seed: u64,
     pub processes: usize,
-    pub outcome: &'a Outcome,
+    pub outcome: &'a SeedResult,
 }
 
 impl Pictures {
@@ -89,7 +89,7 @@ impl Pictures {
 }
 
 /// The properties by their verdicts, in a line.
-fn verdicts(outcome: &Outcome) -> String {
+fn verdicts(outcome: &SeedResult) -> String {
     let of = |wanted: fn(&Verdict) -> bool| {
         let verdicts = outcome.report.verdicts.iter();
         let tags = verdicts.filter(|(_, verdict)| wanted(verdict));

@@ -19,7 +19,7 @@ pub struct Recorded {
 }
 
 /// A copy: its sender, its receiver, the lane, and its sequence number.
-type Copy<'a> = (usize, usize, &'a str, u64);
+type CopyKey<'a> = (usize, usize, &'a str, u64);
 
 /// A send that was recorded.
 struct Sent<'a> {
@@ -49,7 +49,7 @@ pub fn merge(traces: &[Recorded], since: u64) -> Result<Vec<Record>> {
 struct Merger<'a> {
     /// What is left of each process, with its rank.
     left: Vec<(usize, &'a [Line])>,
-    sent: BTreeMap<Copy<'a>, Sent<'a>>,
+    sent: BTreeMap<CopyKey<'a>, Sent<'a>>,
     messages: u64,
     labels: BTreeSet<&'static str>,
     modules: BTreeMap<(usize, &'a str), usize>,

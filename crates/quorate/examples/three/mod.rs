@@ -3,13 +3,13 @@ use quorate::{Builder, prelude::*};
 use std::net::UdpSocket;
 
 /// What an example comes to.
-pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub type ExampleResult<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Builders of p1, p2 and p3, each with its socket.
 ///
 /// # Errors
 /// When no socket can be bound.
-pub fn builders(cluster: &str) -> Outcome<Vec<Builder>> {
+pub fn builders(cluster: &str) -> ExampleResult<Vec<Builder>> {
     let mut sockets = Vec::new();
     let mut peers = Vec::new();
     for _ in 1..=3 {
@@ -30,7 +30,10 @@ pub fn builders(cluster: &str) -> Outcome<Vec<Builder>> {
 ///
 /// # Errors
 /// When the node stops before.
-pub async fn take<T>(deliveries: &mut Deliveries<T>, count: usize) -> Outcome<Vec<(ProcessId, T)>> {
+pub async fn take<T>(
+    deliveries: &mut Deliveries<T>,
+    count: usize,
+) -> ExampleResult<Vec<(ProcessId, T)>> {
     let mut taken = Vec::new();
     while taken.len() < count {
         let delivery = deliveries.next().await.ok_or("the node has stopped")??;
@@ -43,7 +46,7 @@ pub async fn take<T>(deliveries: &mut Deliveries<T>, count: usize) -> Outcome<Ve
 ///
 /// # Errors
 /// When one does not stop in time.
-pub async fn shut_down(nodes: Vec<Node>) -> Outcome<()> {
+pub async fn shut_down(nodes: Vec<Node>) -> ExampleResult<()> {
     for node in nodes {
         node.shutdown().await?;
     }

@@ -20,9 +20,9 @@ fn lock_step(n: usize, call: Call<Mark>, dead: bool) -> (Report, u64) {
         Call::Get => "GetReturn",
         Call::Set(_) => "SetReturn",
     };
-    let doors = classical(&world, &majorities(n));
+    let ports = classical(&world, &majorities(n));
     let operation = 1;
-    world.request(p(1), Time::ZERO, &doors[0], Request { operation, call });
+    world.request(p(1), Time::ZERO, &ports[0], Request { operation, call });
     if dead {
         world.crash(p(n), Crash::at(Time::ZERO));
     }
@@ -67,8 +67,8 @@ fn turbulent(seed: u64, quorums: &Quorums, n: usize) -> Report {
     }
     let all = world.membership().set();
     world.check(quorum_access("access", all));
-    let doors = classical(&world, quorums);
-    call(&world, &doors, seed, 6, 40);
+    let ports = classical(&world, quorums);
+    call(&world, &ports, seed, 6, 40);
     world.run()
 }
 
@@ -87,12 +87,12 @@ fn every_schedule_of_two_calls_is_right() {
         let world = World::new(2, 1, Timed::lock_step()).unwrap();
         let all = world.membership().set();
         world.check(quorum_access("access", all));
-        let doors = classical(&world, &majorities(2));
+        let ports = classical(&world, &majorities(2));
         let operation = 1;
         let call = Call::Set(Mark(1));
-        world.request(p(1), Time::ZERO, &doors[0], Request { operation, call });
+        world.request(p(1), Time::ZERO, &ports[0], Request { operation, call });
         let call = Call::Get;
-        world.request(p(2), Time::ZERO, &doors[1], Request { operation, call });
+        world.request(p(2), Time::ZERO, &ports[1], Request { operation, call });
         world
     };
     let found = Exhaustive::new().real_time().explore(build);
@@ -122,7 +122,7 @@ fn g2a_where_channels_fail_in_one_direction_calls_block_at_processes_that_could_
     for pattern in patterns() {
         let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
         world.check(quorum_access("access", pattern.returning));
-        let doors = classical(&world, &figure_1());
+        let ports = classical(&world, &figure_1());
         pattern.befall(&world, Time::ZERO);
         let (operation, call) = (1, Call::Get);
         for q in pattern.returning.iter() {
@@ -130,7 +130,7 @@ fn g2a_where_channels_fail_in_one_direction_calls_block_at_processes_that_could_
                 operation,
                 call: call.clone(),
             };
-            world.request(q, Time::ZERO + UNIT, &doors[q.index()], request);
+            world.request(q, Time::ZERO + UNIT, &ports[q.index()], request);
         }
         let report = world.run();
         assert_eq!(report.violation().map(|v| &v.tag[..]), Some("QAF3"));
@@ -189,7 +189,7 @@ impl State for Tally {
 }
 
 /// What the algorithm sends upon an event.
-fn sent(at: &mut Classical<Tally>, event: Event<Tally>) -> Vec<link::Send<Message<Tally>>> {
+fn sent(at: &mut Classical<Tally>, event: Event<Tally>) -> Vec<link::SendRequest<Message<Tally>>> {
     let mut ctx = Context::new("access".into(), 1, Counters::default());
     at.upon(event, &mut ctx);
     let mut effects = Vec::new();
@@ -205,7 +205,7 @@ fn arrive(
     at: &mut Classical<Tally>,
     from: usize,
     message: Message<Tally>,
-) -> Vec<link::Send<Message<Tally>>> {
+) -> Vec<link::SendRequest<Message<Tally>>> {
     let from = p(from);
     sent(at, Event::Link(Deliver { from, message }))
 }

@@ -121,17 +121,17 @@ impl Observe for Message {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Item {
     /// Ascending, below the item's own version.
-    pub(super) standing: Vec<u64>,
+    pub(super) retained: Vec<u64>,
     pub(super) content: Option<(To, Bytes)>,
 }
 
 impl Item {
     pub(super) fn encode(&self, version: u64) -> Bytes {
         let mut out = BytesMut::with_capacity(64);
-        put_number(self.standing.len() as u64, &mut out);
+        put_number(self.retained.len() as u64, &mut out);
         // Counted down from the item's own version: what stands is mostly young, and numbers are short.
         let mut above = version;
-        for below in self.standing.iter().rev() {
+        for below in self.retained.iter().rev() {
             put_number(above.saturating_sub(*below), &mut out);
             above = *below;
         }
@@ -152,19 +152,19 @@ impl Item {
         if length > most || length > bytes.len() {
             return Err(Undecodable);
         }
-        let (mut standing, mut above) = (Vec::with_capacity(length), version);
+        let (mut retained, mut above) = (Vec::with_capacity(length), version);
         for _ in 0..length {
             let distance = take_number(&mut bytes)?;
             if distance == 0 || distance >= above {
                 return Err(Undecodable);
             }
             above -= distance;
-            standing.push(above);
+            retained.push(above);
         }
-        standing.reverse();
+        retained.reverse();
         let to = take_receivers(&mut bytes)?;
         let content = to.map(|to| (to, bytes));
-        Ok(Item { standing, content })
+        Ok(Item { retained, content })
     }
 }
 
@@ -205,12 +205,12 @@ mod tests {
 
     #[test]
     fn messages_and_items_survive() {
-        let standing = vec![3, 900, 901];
+        let retained = vec![3, 900, 901];
         let content = Some((
             To::Some([1, 128].map(p).into_iter().collect()),
             Bytes::from_static(b"x"),
         ));
-        let item = Item { standing, content };
+        let item = Item { retained, content };
         assert_eq!(Item::decode(1000, 3, item.encode(1000)), Ok(item.clone()));
         assert!(Item::decode(1000, 2, item.encode(1000)).is_err());
         assert!(Item::decode(50, 3, item.encode(1000)).is_err());

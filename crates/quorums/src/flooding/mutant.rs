@@ -1,6 +1,6 @@
 //! Flooding that delivers every copy: a mutant that FLD2 catches.
 use super::{
-    FloodingSettings, Effect, Event, Flooding, Message,
+    Effect, Event, Flooding, FloodingSettings, Message,
     message::{Item, Part},
     spawn_as,
 };

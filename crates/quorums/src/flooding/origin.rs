@@ -44,10 +44,10 @@ impl Known {
         if version > self.highest {
             let before = self.highest;
             let (awaited, received) = (&self.awaited, &self.received);
-            let standing = item.standing.iter().copied();
+            let retained = item.retained.iter().copied();
             let is_open = |v: &u64| *v > before || awaited.contains(v);
-            let awaited: BTreeSet<u64> = standing.clone().filter(is_open).collect();
-            let received = standing.filter(|v| received.contains(v)).collect();
+            let awaited: BTreeSet<u64> = retained.clone().filter(is_open).collect();
+            let received = retained.filter(|v| received.contains(v)).collect();
             (self.awaited, self.received) = (awaited, received);
             self.highest = version;
         }

@@ -2,7 +2,9 @@ use super::*;
 use quorate_abstractions::link::Links;
 use quorate_core::Observation;
 use quorate_core::Random as Generator;
-use quorate_sim::{Adversary, Copy, Crash, Exhaustive, Report, SimHost, Timed, UNIT, World};
+use quorate_sim::{
+    Adversary, Crash, Exhaustive, Report, SimHost, Timed, Transmission, UNIT, World,
+};
 use std::sync::{Arc, Mutex};
 
 fn p(rank: usize) -> ProcessId {
@@ -59,38 +61,36 @@ fn lossy<M: Wire>(
     let (me, n, sent) = (host.me(), host.processes().n(), Mutex::new(0_u64));
     move |up| {
         let below = links.attach(up);
-        Addr::new(move |link::Send { to, message }: link::Send<M>| {
-            let bytes = message.into_bytes();
-            assert!(bytes.len() <= longest, "{} bytes", bytes.len());
-            let all: Vec<ProcessId> = (1..=n).map(p).collect();
-            let receivers = all.into_iter().filter(|q| match to {
-                To::All => true,
-                To::One(one) => one == *q,
-                To::Some(some) => some.contains(*q),
-            });
-            for q in receivers {
-                let mut sent = sent.lock().unwrap();
-                *sent += 1;
-                let mixed = quorate_core::message::fold(*sent, me.rank() as u64);
-                if q == me || !mixed.is_multiple_of(every) {
-                    let message = M::decode(bytes.clone()).unwrap();
-                    below.send(link::Send {
-                        to: To::One(q),
-                        message,
-                    });
+        Addr::new(
+            move |link::SendRequest { to, message }: link::SendRequest<M>| {
+                let bytes = message.into_bytes();
+                assert!(bytes.len() <= longest, "{} bytes", bytes.len());
+                let all: Vec<ProcessId> = (1..=n).map(p).collect();
+                let receivers = all.into_iter().filter(|q| match to {
+                    To::All => true,
+                    To::One(one) => one == *q,
+                    To::Some(some) => some.contains(*q),
+                });
+                for q in receivers {
+                    let mut sent = sent.lock().unwrap();
+                    *sent += 1;
+                    let mixed = quorate_core::message::fold(*sent, me.rank() as u64);
+                    if q == me || !mixed.is_multiple_of(every) {
+                        let message = M::decode(bytes.clone()).unwrap();
+                        below.send(link::SendRequest {
+                            to: To::One(q),
+                            message,
+                        });
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 }
 
-fn wire(
-    world: &World,
-    settings: FloodingSettings,
-    every: u64,
-) -> (Vec<Addr<Request<Said>>>, Log) {
+fn wire(world: &World, settings: FloodingSettings, every: u64) -> (Vec<Addr<Request<Said>>>, Log) {
     let log = Log::default();
-    let doors = world.processes().map(|q| {
+    let ports = world.processes().map(|q| {
         let (host, lane) = (
             world.host(q).at("flooding"),
             world.links(q).at("flooding").lane(),
@@ -109,7 +109,7 @@ fn wire(
             spawn(&host, settings, lane, up)
         }
     });
-    (doors.collect(), log)
+    (ports.collect(), log)
 }
 
 fn post(slot: u8, number: u8, to: To, length: usize) -> Request<Said> {
@@ -147,12 +147,12 @@ fn assert_order(log: &Log, length: impl Fn(u8, u8) -> usize) {
 fn a_post_costs_what_the_header_says() {
     for n in 1..=8 {
         let world = lock_step(n);
-        let (doors, log) = wire(&world, FloodingSettings::default(), 0);
-        world.request(p(1), Time::ZERO, &doors[0], post(0, 1, To::All, 2));
+        let (ports, log) = wire(&world, FloodingSettings::default(), 0);
+        world.request(p(1), Time::ZERO, &ports[0], post(0, 1, To::All, 2));
         world.request(
             p(1),
             Time::ZERO + UNIT * 9,
-            &doors[0],
+            &ports[0],
             Request::Withdraw { slot: Slot(0) },
         );
         let report = run(world);
@@ -164,7 +164,7 @@ fn a_post_costs_what_the_header_says() {
 #[test]
 fn fld1_messages_go_round_failed_channels_to_whom_they_are_addressed() {
     let world = lock_step(4);
-    let (doors, log) = wire(&world, FloodingSettings::default(), 0);
+    let (ports, log) = wire(&world, FloodingSettings::default(), 0);
     // What is left is the circle p1 → p2 → p3 → p4 → p1.
     for (from, to) in [
         (1, 3),
@@ -178,11 +178,11 @@ fn fld1_messages_go_round_failed_channels_to_whom_they_are_addressed() {
     ] {
         world.disconnect((p(from), p(to)), Time::ZERO);
     }
-    world.request(p(1), Time::ZERO + UNIT, &doors[0], post(1, 1, To::All, 2));
+    world.request(p(1), Time::ZERO + UNIT, &ports[0], post(1, 1, To::All, 2));
     world.request(
         p(2),
         Time::ZERO + UNIT,
-        &doors[1],
+        &ports[1],
         post(1, 1, To::One(p(1)), 2),
     );
     run(world);
@@ -198,7 +198,7 @@ fn fld1_messages_go_round_failed_channels_to_whom_they_are_addressed() {
 struct Slow(ProcessId, ProcessId, u32);
 
 impl Adversary for Slow {
-    fn latency(&mut self, copy: Copy, _: &mut Generator) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
         if (copy.from, copy.to) == (self.0, self.1) {
             self.2 = self.2.saturating_sub(1);
             return UNIT * (1 + self.2);
@@ -210,7 +210,7 @@ impl Adversary for Slow {
 #[test]
 fn fld2_what_was_replaced_is_not_delivered_late() {
     let world = World::new(2, 1, Slow(p(1), p(2), 9)).unwrap();
-    let (doors, log) = wire(&world, FloodingSettings::default(), 0);
+    let (ports, log) = wire(&world, FloodingSettings::default(), 0);
     for (step, request) in [
         post(1, 1, To::All, 2),
         post(2, 1, To::All, 2),
@@ -221,7 +221,7 @@ fn fld2_what_was_replaced_is_not_delivered_late() {
     .into_iter()
     .enumerate()
     {
-        world.request(p(1), Time::ZERO + UNIT * step as u32, &doors[0], request);
+        world.request(p(1), Time::ZERO + UNIT * step as u32, &ports[0], request);
     }
     run(world);
     assert_order(&log, |_, _| 2);
@@ -232,13 +232,13 @@ fn fld2_what_was_replaced_is_not_delivered_late() {
 fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
     let build = || {
         let world = lock_step(3);
-        let (doors, log) = wire(&world, FloodingSettings::default(), 0);
+        let (ports, log) = wire(&world, FloodingSettings::default(), 0);
         for request in [
             post(1, 1, To::All, 2),
             post(2, 1, To::All, 2),
             post(1, 2, To::All, 2),
         ] {
-            world.request(p(1), Time::ZERO, &doors[0], request);
+            world.request(p(1), Time::ZERO, &ports[0], request);
         }
         world.check([Box::new(Ordered(log)) as Box<dyn quorate_sim::Property>]);
         world
@@ -280,7 +280,7 @@ fn fld1_on_lossy_channels_what_stands_arrives_in_chunks_or_whole() {
         let world = World::new(4, seed, adversary)
             .unwrap()
             .settle(Duration::from_mins(1));
-        let (doors, log) = wire(&world, repeating(), 3);
+        let (ports, log) = wire(&world, repeating(), 3);
         for (from, to) in [(1, 3), (1, 4), (2, 1), (3, 1), (3, 2), (4, 2), (4, 3)] {
             world.disconnect((p(from), p(to)), Time::ZERO);
         }
@@ -292,7 +292,7 @@ fn fld1_on_lossy_channels_what_stands_arrives_in_chunks_or_whole() {
                 world.request(
                     p(1 + seed as usize % 4),
                     at,
-                    &doors[seed as usize % 4],
+                    &ports[seed as usize % 4],
                     request,
                 );
             }
@@ -476,8 +476,8 @@ fn messages_of_one_batch_go_on_in_one() {
 #[test]
 fn a_crash_while_it_posts_leaves_what_has_got_out_to_go_round() {
     let world = lock_step(4);
-    let (doors, log) = wire(&world, FloodingSettings::default(), 0);
-    world.request(p(1), Time::ZERO, &doors[0], post(0, 1, To::All, 2));
+    let (ports, log) = wire(&world, FloodingSettings::default(), 0);
+    world.request(p(1), Time::ZERO, &ports[0], post(0, 1, To::All, 2));
     // Outputs: to itself, and then to p2.
     world.crash(p(1), Crash::before_output(2));
     run(world);

@@ -43,11 +43,11 @@ fn lock_step(n: usize, call: Call<Mark>, floods: bool) -> (u64, u64) {
         Call::Get => "GetReturn",
         Call::Set(_) => "SetReturn",
     };
-    let doors = generalized(&world, timed(), &majorities(n), floods);
+    let ports = generalized(&world, timed(), &majorities(n), floods);
     let begin = Time::ZERO + PERIOD + UNIT * 8;
     let before = world.run_until(begin).counts.messages;
     let operation = 1;
-    world.request(p(1), begin + UNIT, &doors[0], Request { operation, call });
+    world.request(p(1), begin + UNIT, &ports[0], Request { operation, call });
     let quiet = world.run_until(Time::ZERO + UNIT * 39).counts.messages;
     world.run_until(Time::ZERO + PERIOD * 2 + UNIT * 8);
     let returned = world.tally(p(1), "access", label).unwrap().first;
@@ -116,8 +116,8 @@ fn turbulent(seed: u64, settings: AccessSettings, floods: bool) -> Report {
     }
     let all = world.membership().set();
     world.check(quorum_access("access", all));
-    let doors = generalized(&world, settings, &majorities(n), floods);
-    call(&world, &doors, seed, 6, 100);
+    let ports = generalized(&world, settings, &majorities(n), floods);
+    call(&world, &ports, seed, 6, 100);
     world.run()
 }
 
@@ -273,14 +273,14 @@ fn more_calls_at_once_than_flooding_has_slots_all_return() {
     for (n, calls) in [(1, 2300), (2, 1600)] {
         let mut world = World::new(n, 1, Timed::uniform(UNIT, UNIT * 3)).unwrap();
         world = world.settle(PERIOD * 200);
-        let doors = generalized(&world, timed(), &majorities(n), true);
-        for (rank, door) in (1..).zip(&doors) {
+        let ports = generalized(&world, timed(), &majorities(n), true);
+        for (rank, port) in (1..).zip(&ports) {
             for operation in 1..=calls {
                 let call = Call::Set(Mark(1));
                 world.request(
                     p(rank),
                     Time::ZERO + UNIT,
-                    door,
+                    port,
                     Request { operation, call },
                 );
             }

@@ -30,7 +30,7 @@ fn majorities(n: usize) -> Quorums {
 
 /// What the registers stand on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Below {
+enum LowerLayer {
     Classical,
     /// Generalized access straight over the links.
     Direct,
@@ -43,7 +43,7 @@ enum Below {
 type Up = Addr<quorum_access::Indication<Registers>>;
 type Calls = Addr<quorum_access::Request<Update>>;
 
-fn access(world: &World, q: ProcessId, below: Below, quorums: &Quorums, up: Up) -> Calls {
+fn access(world: &World, q: ProcessId, below: LowerLayer, quorums: &Quorums, up: Up) -> Calls {
     let (host, links) = (world.host(q).at("access"), world.links(q).at("access"));
     let (quorums, initial) = (quorums.clone(), Registers::default());
     let settings = generalized::AccessSettings {
@@ -51,19 +51,19 @@ fn access(world: &World, q: ProcessId, below: Below, quorums: &Quorums, up: Up) 
         ..generalized::AccessSettings::default()
     };
     match below {
-        Below::Classical => {
+        LowerLayer::Classical => {
             classical::spawn(&host, quorums, initial, links.lane(), &links.status(), up)
         }
-        Below::Direct => {
+        LowerLayer::Direct => {
             let below = flooding::direct(links.lane());
             generalized::spawn(&host, settings, quorums, initial, below, up)
         }
-        Below::Flooding | Below::Lossy => {
+        LowerLayer::Flooding | LowerLayer::Lossy => {
             let beneath = host.at("flooding");
             let flood = move |up: Addr<link::Deliver<generalized::Message<Registers>>>| -> Addr<
                 floods::Request<generalized::Message<Registers>>,
             > {
-                if below == Below::Flooding {
+                if below == LowerLayer::Flooding {
                     let settings = flooding::FloodingSettings::default();
                     return flooding::spawn(&beneath, settings, links.lane(), up);
                 }
@@ -84,7 +84,7 @@ fn access(world: &World, q: ProcessId, below: Below, quorums: &Quorums, up: Up) 
 /// Registers at every process, each of which tells the log of what it indicates.
 fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
-    below: Below,
+    below: LowerLayer,
     quorums: &Quorums,
     make: impl Fn(&SimHost) -> A,
 ) -> Vec<Addr<Request>> {
@@ -110,10 +110,10 @@ fn write(value: &str) -> Action {
 }
 
 /// Has each process make so many operations, on two registers, in so many steps.
-fn operate(world: &World, doors: &[Addr<Request>], seed: u64, operations: u64, steps: u32) {
+fn operate(world: &World, ports: &[Addr<Request>], seed: u64, operations: u64, steps: u32) {
     use rand::{RngExt, SeedableRng};
     let mut rng = Generator::seed_from_u64(seed);
-    for (q, door) in world.processes().zip(doors) {
+    for (q, port) in world.processes().zip(ports) {
         for operation in 1..=operations {
             let register = if rng.random() { "x" } else { "y" };
             let action = if rng.random() {
@@ -122,7 +122,7 @@ fn operate(world: &World, doors: &[Addr<Request>], seed: u64, operations: u64, s
                 Action::Read
             };
             let at = Time::ZERO + UNIT / 4 * rng.random_range(0..4 * steps);
-            world.request(q, at, door, request(register, operation, action));
+            world.request(q, at, port, request(register, operation, action));
         }
     }
 }
@@ -136,13 +136,13 @@ fn costs_are_what_the_header_says() {
                 Action::Write(_) => "WriteReturn",
             };
             let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
-            let doors = wire(
+            let ports = wire(
                 &world,
-                Below::Classical,
+                LowerLayer::Classical,
                 &majorities(n),
                 ByQuorumAccess::new,
             );
-            world.request(p(1), Time::ZERO, &doors[0], request("x", 1, action));
+            world.request(p(1), Time::ZERO, &ports[0], request("x", 1, action));
             let report = world.run();
             assert_eq!(report.counts.messages, 4 * (n as u64 - 1), "n = {n}");
             let first = world.tally(p(1), "register", label).unwrap().first;
@@ -152,9 +152,9 @@ fn costs_are_what_the_header_says() {
     }
 }
 
-fn turbulent(seed: u64, below: Below) -> Report {
+fn turbulent(seed: u64, below: LowerLayer) -> Report {
     let n = 1 + seed as usize % 5;
-    let mut world = if below == Below::Classical && seed.is_multiple_of(2) {
+    let mut world = if below == LowerLayer::Classical && seed.is_multiple_of(2) {
         World::new(n, seed, Random::new()).unwrap()
     } else {
         let timed = Timed::uniform(UNIT / 2, UNIT * 6);
@@ -168,15 +168,19 @@ fn turbulent(seed: u64, below: Below) -> Report {
         );
     }
     world.check(shared_register("register", world.membership().set()));
-    let doors = wire(&world, below, &majorities(n), ByQuorumAccess::new);
-    operate(&world, &doors, seed, 12, 150);
+    let ports = wire(&world, below, &majorities(n), ByQuorumAccess::new);
+    operate(&world, &ports, seed, 12, 150);
     world.run()
 }
 
 #[test]
 fn every_property_holds_over_any_access_wherever_a_minority_crashes() {
     for seed in 0..200 {
-        for below in [Below::Classical, Below::Direct, Below::Flooding] {
+        for below in [
+            LowerLayer::Classical,
+            LowerLayer::Direct,
+            LowerLayer::Flooding,
+        ] {
             let report = turbulent(seed, below);
             assert!(report.all_hold(), "seed {seed}: {report}");
         }
@@ -189,15 +193,15 @@ fn explore(n: usize, search: Exhaustive) -> Exploration {
         let world = World::new(n, 1, Timed::lock_step()).unwrap();
         let all = world.membership().set();
         world.check(shared_register("register", all));
-        let doors = wire(
+        let ports = wire(
             &world,
-            Below::Classical,
+            LowerLayer::Classical,
             &majorities(n),
             ByQuorumAccess::new,
         );
-        for (q, door) in world.processes().zip(&doors) {
+        for (q, port) in world.processes().zip(&ports) {
             let action = if q == p(1) { write("1") } else { Action::Read };
-            world.request(q, Time::ZERO, door, request("x", 1, action));
+            world.request(q, Time::ZERO, port, request("x", 1, action));
         }
         world
     })
@@ -216,21 +220,21 @@ fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
 }
 
 /// What one process indicates, in the order of its operations.
-fn outcomes(requests: Vec<Request>) -> Vec<(u64, Outcome)> {
+fn outcomes(requests: Vec<Request>) -> Vec<(u64, RegisterResponse)> {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let log: Arc<Mutex<Vec<(u64, Outcome)>>> = Arc::default();
-    let mut doors = Vec::new();
+    let log: Arc<Mutex<Vec<(u64, RegisterResponse)>>> = Arc::default();
+    let mut ports = Vec::new();
     for q in world.processes() {
         let (host, log) = (world.host(q).at("register"), log.clone());
         let up = world.application_with(q, move |indication: Indication, _| {
             let (operation, outcome) = (indication.operation, indication.outcome);
             log.lock().unwrap().push((operation, outcome));
         });
-        let access = |up| access(&world, q, Below::Classical, &majorities(2), up);
-        doors.push(spawn(&host, access, up));
+        let access = |up| access(&world, q, LowerLayer::Classical, &majorities(2), up);
+        ports.push(spawn(&host, access, up));
     }
     for request in requests {
-        world.request(p(1), Time::ZERO, &doors[0], request);
+        world.request(p(1), Time::ZERO, &ports[0], request);
     }
     world.run();
     let mut outcomes = log.lock().unwrap().clone();
@@ -253,11 +257,11 @@ fn a_register_has_one_operation_at_a_time_and_others_do_not_wait() {
     assert_eq!(
         outcomes(requests),
         [
-            (1, Outcome::Written { tag }),
-            (2, Outcome::Refused(Refusal::Busy)),
+            (1, RegisterResponse::Written { tag }),
+            (2, RegisterResponse::Refused(Refusal::Busy)),
             (
                 3,
-                Outcome::Read {
+                RegisterResponse::Read {
                     tag: nothing,
                     value
                 }
@@ -312,6 +316,6 @@ fn the_last_timestamp_is_not_passed() {
     let Some(Effect::Return(Indication { outcome, .. })) = last else {
         panic!("{last:?}");
     };
-    assert_eq!(outcome, Outcome::Refused(Refusal::Exhausted));
+    assert_eq!(outcome, RegisterResponse::Refused(Refusal::Exhausted));
     assert!(register.busy.is_empty() && register.pending.is_empty());
 }

@@ -8,12 +8,12 @@ use crate::{
     read_one_write_all::ReadOneWriteAll,
     testing::{p, reaction, write},
 };
-use quorate_abstractions::link::{Deliver, Send, Status, To};
+use quorate_abstractions::link::{Deliver, SendRequest, Status, To};
 use quorate_core::{Algorithm, ProcessId};
 use quorate_sim::{SimHost, Timed, World};
 
 /// What the effects ask of others, or answer.
-fn sent(effects: Vec<Effect>) -> Vec<Send<Message>> {
+fn sent(effects: Vec<Effect>) -> Vec<SendRequest<Message>> {
     let sent = effects.into_iter().filter_map(|effect| match effect {
         Effect::Link(send) => Some(send),
         Effect::Indication(_) => None,
@@ -25,8 +25,8 @@ fn sent(effects: Vec<Effect>) -> Vec<Send<Message>> {
 fn arrive<A: Algorithm<Event = Event, Effect = Effect>>(
     at: &mut A,
     from: ProcessId,
-    messages: &[Send<Message>],
-) -> Vec<Send<Message>> {
+    messages: &[SendRequest<Message>],
+) -> Vec<SendRequest<Message>> {
     let deliver = |message: Message| Event::Link(Deliver { from, message });
     let arrived = messages.iter().map(|send| deliver(send.message.clone()));
     arrived
@@ -48,7 +48,7 @@ fn asks_again<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHo
         let resumed = all.remove(0);
         assert_eq!(resumed.message.content, Content::Resumed);
         for repeated in [all, arrive(&mut p1, p(2), &[resumed])] {
-            let messages = |sent: &[Send<Message>]| {
+            let messages = |sent: &[SendRequest<Message>]| {
                 sent.iter()
                     .map(|send| send.message.clone())
                     .collect::<Vec<_>>()

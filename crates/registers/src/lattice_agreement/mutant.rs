@@ -3,7 +3,7 @@ use super::{Effect, Event, LatticeAgreement, Mode, spawn_as};
 use quorate_abstractions::{
     lattice::Lattice,
     lattice_agreement::{Indication, Propose},
-    snapshot::{self, Action, Outcome, View},
+    snapshot::{self, Action, SnapshotResponse, View},
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, wire::encode};
 
@@ -27,12 +27,14 @@ impl<L: Lattice> Algorithm for ScansFirst<L> {
                 inner.operate(Action::Scan, ctx);
             }
             Event::Snapshot(snapshot::Indication { outcome, .. }) => match outcome {
-                Outcome::Scanned(view) => {
+                SnapshotResponse::Scanned(view) => {
                     self.seen = view;
                     inner.operate(Action::Update(encode(&inner.own)), ctx);
                 }
-                Outcome::Updated => inner.upon_scanned(&std::mem::take(&mut self.seen), ctx),
-                Outcome::Refused(_) => ctx.count("refused by the snapshot"),
+                SnapshotResponse::Updated => {
+                    inner.upon_scanned(&std::mem::take(&mut self.seen), ctx)
+                }
+                SnapshotResponse::Refused(_) => ctx.count("refused by the snapshot"),
             },
             Event::Propose(_) => inner.upon(event, ctx),
         }

@@ -15,7 +15,7 @@ use quorate_sim::{Exhaustive, Report, Timed, World, properties};
 
 /// What is below the snapshot.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Below {
+enum LowerLayer {
     Memory,
     MultiWriter,
 }
@@ -23,7 +23,7 @@ enum Below {
 /// Wires an algorithm with these events and effects at every process, over snapshots from registers.
 fn wire<A: Algorithm<Event = Event<Bits>, Effect = Effect<Bits>>>(
     world: &World,
-    below: Below,
+    below: LowerLayer,
     make: impl Fn() -> A,
 ) -> Vec<Addr<Propose<Bits>>> {
     let all = world.membership().set();
@@ -33,7 +33,7 @@ fn wire<A: Algorithm<Event = Event<Bits>, Effect = Effect<Bits>>>(
         let host = world.host(q).at("register");
         let snapshot = |up: Addr<snapshot::Indication>| {
             let (host, links) = (host.at("snapshot"), world.links(q).at("below"));
-            if below == Below::Memory {
+            if below == LowerLayer::Memory {
                 return snapshot_from_registers::spawn(&host, memory(world, q, Kind::Atomic), up);
             }
             let beneath = host.at("below");
@@ -56,11 +56,11 @@ fn propose(q: ProcessId, operation: u64) -> Propose<Bits> {
 fn costs_are_what_the_header_says() {
     for n in 1..=8_u64 {
         let mut world = World::new(n as usize, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, Below::MultiWriter, || {
+        let ports = wire(&world, LowerLayer::MultiWriter, || {
             LatticeAgreement::new(Mode::Once)
         });
         let q = world.membership().coordinator(1);
-        world.request(q, at(0), &doors[0], propose(q, 1));
+        world.request(q, at(0), &ports[0], propose(q, 1));
         let report = world.run();
         report.assert_all_hold();
         assert_eq!(report.counts.messages, 4 * (2 * n + 1) * (n - 1), "n = {n}");
@@ -73,11 +73,13 @@ fn costs_are_what_the_header_says() {
 fn every_property_holds_wherever_a_minority_crashes() {
     for (seed, mode) in (0..200).flat_map(|seed| [(seed, Mode::Once), (seed, Mode::Repeated)]) {
         let mut world = turbulent(seed, |world| world.membership().minority());
-        let doors = wire(&world, Below::MultiWriter, || LatticeAgreement::new(mode));
-        for (q, door) in world.processes().zip(&doors) {
+        let ports = wire(&world, LowerLayer::MultiWriter, || {
+            LatticeAgreement::new(mode)
+        });
+        for (q, port) in world.processes().zip(&ports) {
             for operation in 0..4 {
                 let step = (seed as u32 * 7 + 5 * q.rank() as u32) % 20 + 40 * operation as u32;
-                world.request(q, at(step), door, propose(q, operation));
+                world.request(q, at(step), port, propose(q, operation));
             }
         }
         let report = world.run();
@@ -90,9 +92,11 @@ fn every_schedule_is_right_as_deep_as_is_looked() {
     for n in [2, 3] {
         let build = || {
             let world = World::new(n, 1, Timed::lock_step()).unwrap();
-            let doors = wire(&world, Below::Memory, || LatticeAgreement::new(Mode::Once));
-            for (q, door) in world.processes().zip(&doors) {
-                world.request(q, at(0), door, propose(q, 1));
+            let ports = wire(&world, LowerLayer::Memory, || {
+                LatticeAgreement::new(Mode::Once)
+            });
+            for (q, port) in world.processes().zip(&ports) {
+                world.request(q, at(0), port, propose(q, 1));
             }
             world
         };
@@ -105,9 +109,9 @@ fn two_propose<A: Algorithm<Event = Event<Bits>, Effect = Effect<Bits>>>(
     make: impl Fn() -> A,
 ) -> Report {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, Below::MultiWriter, make);
-    for (q, door) in world.processes().zip(&doors) {
-        world.request(q, at(0), door, propose(q, 1));
+    let ports = wire(&world, LowerLayer::MultiWriter, make);
+    for (q, port) in world.processes().zip(&ports) {
+        world.request(q, at(0), port, propose(q, 1));
     }
     world.run()
 }
@@ -129,10 +133,12 @@ fn g5_who_proposes_a_second_time_is_refused() {
         (Mode::Repeated, "Decide", 2),
     ] {
         let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, Below::MultiWriter, || LatticeAgreement::new(mode));
+        let ports = wire(&world, LowerLayer::MultiWriter, || {
+            LatticeAgreement::new(mode)
+        });
         let q = world.membership().coordinator(1);
         for (operation, step) in [(1, 0), (2, 1), (3, 50)] {
-            world.request(q, at(step), &doors[0], propose(q, operation));
+            world.request(q, at(step), &ports[0], propose(q, operation));
         }
         world.run().assert_all_hold();
         let tally = world.tally(q, "register", label).unwrap();

@@ -10,7 +10,7 @@ use crate::{
 };
 use quorate_abstractions::{
     link::Deliver,
-    register::{Outcome, Refusal, Tag},
+    register::{Refusal, RegisterResponse, Tag},
 };
 use quorate_core::{Algorithm, Context, Counters, Ctx, ProcessSet, Time};
 use quorate_sim::{
@@ -66,9 +66,9 @@ fn every_schedule_is_right() {
     for (n, depth) in [(2, None), (3, Some(9))] {
         let build = || {
             let world = World::new(n, 1, Timed::lock_step()).unwrap();
-            let doors = wire(&world, &blind, regular(&world), by_p1);
-            world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-            world.request(p(2), Time::ZERO, &doors[1], read(1));
+            let ports = wire(&world, &blind, regular(&world), by_p1);
+            world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+            world.request(p(2), Time::ZERO, &ports[1], read(1));
             world
         };
         let crashes = (n - 1) / 2;
@@ -135,9 +135,9 @@ fn write_that_is_under_way(rule: Rule, n: usize) -> Report {
     let adversary = (2..=n).fold(Script::default(), |script, to| script.way(1, to, &[20]));
     let mut world = World::new(n, 1, adversary).unwrap();
     let make = |host: &SimHost| Duplicating(Ruled::by(rule)(host));
-    let doors = wire(&world, &blind, regular(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-    world.request(p(2), at(3), &doors[1], read(1));
+    let ports = wire(&world, &blind, regular(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+    world.request(p(2), at(3), &ports[1], read(1));
     world.cut((p(2), p(1)), at(2), Some(at(30)));
     world.run()
 }
@@ -201,8 +201,8 @@ impl Algorithm for GathersAnew {
 /// p1 of three writes.
 fn one_write<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHost) -> A) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &blind, regular(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    let ports = wire(&world, &blind, regular(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.run()
 }
 
@@ -234,8 +234,8 @@ impl Algorithm for HearsValuesOnly {
 /// p2 reads what nobody has written.
 fn one_read<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHost) -> A) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &blind, regular(&world), make);
-    world.request(p(2), Time::ZERO, &doors[1], read(1));
+    let ports = wire(&world, &blind, regular(&world), make);
+    world.request(p(2), Time::ZERO, &ports[1], read(1));
     world.run()
 }
 
@@ -291,12 +291,12 @@ fn halves(rule: Rule) -> Report {
     let adversary = Script::default().way(1, 3, &[30]).way(1, 4, &[30]);
     let mut world = World::new(4, 1, adversary).unwrap();
     let make = |host: &SimHost| Reads(Ruled::by(rule)(host));
-    let doors = wire(&world, &blind, regular(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    let ports = wire(&world, &blind, regular(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     for to in [1, 2] {
         world.cut((p(3), p(to)), at(3), Some(at(40)));
     }
-    world.request(p(3), at(5), &doors[2], read(1));
+    world.request(p(3), at(5), &ports[2], read(1));
     world.run()
 }
 
@@ -312,12 +312,12 @@ fn e2_e4_of_two_reads_at_one_process_the_later_may_be_older() {
     let world = World::new(5, 1, adversary).unwrap();
     let all = world.membership().set();
     world.check(properties::atomic_register("register", all));
-    let doors = wire(&world, &blind, regular(&world), by_p1);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    let ports = wire(&world, &blind, regular(&world), by_p1);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.crash(p(1), Crash::at(after(2)));
     world.cut((p(5), p(3)), at(2), Some(at(8)));
-    world.request(p(3), at(3), &doors[2], read(1));
-    world.request(p(3), at(9), &doors[2], read(2));
+    world.request(p(3), at(3), &ports[2], read(1));
+    world.request(p(3), at(9), &ports[2], read(2));
     let report = world.go_on_after_violation().run();
     assert!(matches!(
         report.verdict("ONAR3"),
@@ -329,9 +329,9 @@ fn e2_e4_of_two_reads_at_one_process_the_later_may_be_older() {
 #[test]
 fn h4_without_a_majority_operations_block() {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &blind, regular(&world), by_p1);
+    let ports = wire(&world, &blind, regular(&world), by_p1);
     world.crash(p(2), Crash::at(Time::ZERO));
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     let report = world.run();
     assert_eq!(report.violation().unwrap().tag, "ONRR1");
 }
@@ -351,7 +351,10 @@ fn only_the_writer_writes() {
     let Effect::Indication(indication) = &refused[0] else {
         panic!("{refused:?}");
     };
-    assert_eq!(indication.outcome, Outcome::Refused(Refusal::NotWriter));
+    assert_eq!(
+        indication.outcome,
+        RegisterResponse::Refused(Refusal::NotWriter)
+    );
     let content = Content::Write {
         register: X,
         held: Held {

@@ -46,9 +46,9 @@ fn costs_with_one_dead_are_what_the_header_says() {
 fn a_read_of_a_majority_that_agrees_on_what_was_written_takes_one_round_trip() {
     for n in 2..=8_u64 {
         let mut world = World::new(n as usize, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, &blind, atomic(&world), MultiWriter::new);
-        world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-        world.request(p(2), at(20), &doors[1], read(1));
+        let ports = wire(&world, &blind, atomic(&world), MultiWriter::new);
+        world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+        world.request(p(2), at(20), &ports[1], read(1));
         let report = world.run();
         report.assert_all_hold();
         assert_eq!(returned(&world, 2, "ReadReturn"), Some(20 + 2), "n = {n}");
@@ -60,10 +60,10 @@ fn a_read_of_a_majority_that_agrees_on_what_was_written_takes_one_round_trip() {
 #[test]
 fn a_read_of_a_majority_that_does_not_agree_writes_back() {
     let mut world = World::new(3, 1, Script::default().way(1, 2, &[1, 30])).unwrap();
-    let doors = wire(&world, &blind, atomic(&world), MultiWriter::new);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    let ports = wire(&world, &blind, atomic(&world), MultiWriter::new);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.crash(p(1), Crash::at(after(3)));
-    world.request(p(3), at(5), &doors[2], read(1));
+    world.request(p(3), at(5), &ports[2], read(1));
     let report = world.run();
     report.assert_all_hold();
     assert_eq!(returned(&world, 3, "ReadReturn"), Some(5 + 4));
@@ -87,9 +87,9 @@ fn every_property_holds_wherever_a_minority_crashes() {
 fn every_schedule_of_two_processes_is_right() {
     let build = || {
         let world = World::new(2, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, &blind, atomic(&world), MultiWriter::new);
-        world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-        world.request(p(2), Time::ZERO, &doors[1], read(1));
+        let ports = wire(&world, &blind, atomic(&world), MultiWriter::new);
+        world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+        world.request(p(2), Time::ZERO, &ports[1], read(1));
         world
     };
     let found = Exhaustive::new().real_time().explore(build);
@@ -100,9 +100,9 @@ fn every_schedule_of_two_processes_is_right() {
 fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
     let build = || {
         let world = World::new(3, 1, Timed::lock_step()).unwrap();
-        let doors = wire(&world, &blind, atomic(&world), MultiWriter::new);
-        world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-        world.request(p(2), Time::ZERO, &doors[1], read(1));
+        let ports = wire(&world, &blind, atomic(&world), MultiWriter::new);
+        world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+        world.request(p(2), Time::ZERO, &ports[1], read(1));
         world
     };
     let found = Exhaustive::new()
@@ -122,13 +122,13 @@ fn new_and_then_old<A: Algorithm<Event = Event, Effect = Effect>>(
         .way(1, 4, &[1, 60])
         .way(1, 5, &[1, 60]);
     let mut world = World::new(5, 1, adversary).unwrap();
-    let doors = wire(&world, &blind, atomic(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    let ports = wire(&world, &blind, atomic(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.crash(p(1), Crash::at(after(3)));
-    world.request(p(2), at(6), &doors[1], read(1));
+    world.request(p(2), at(6), &ports[1], read(1));
     // p3's question to p2 is slow: p3, p4 and p5 are a majority that knows nothing.
     world.cut((p(2), p(3)), at(8), Some(at(30)));
-    world.request(p(3), at(12), &doors[2], read(1));
+    world.request(p(3), at(12), &ports[2], read(1));
     world.run()
 }
 
@@ -347,12 +347,12 @@ fn overwritten_and_repeated<A: Algorithm<Event = Event, Effect = Effect>>(
 ) -> Report {
     let adversary = Script::default().way(2, 1, &[1, 30]).way(3, 1, &[1, 60]);
     let mut world = World::new(3, 1, adversary).unwrap();
-    let doors = wire(&world, &blind, atomic(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    let ports = wire(&world, &blind, atomic(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.gap((p(1), p(2)), Gap::at(after(2)));
-    world.request(p(2), at(5), &doors[1], read(1));
-    world.request(p(2), at(12), &doors[1], write(2, 2));
-    world.request(p(2), at(40), &doors[1], read(3));
+    world.request(p(2), at(5), &ports[1], read(1));
+    world.request(p(2), at(12), &ports[1], write(2, 2));
+    world.request(p(2), at(40), &ports[1], read(3));
     world.run()
 }
 

@@ -36,7 +36,7 @@ fn who_answers_twice_counts_once_and_is_believed_again_where_one_process_writes(
     ] {
         let [
             Effect::Indication(Indication {
-                outcome: Outcome::Read { tag, .. },
+                outcome: RegisterResponse::Read { tag, .. },
                 register,
                 ..
             }),

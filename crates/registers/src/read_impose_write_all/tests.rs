@@ -67,9 +67,9 @@ fn every_schedule_is_right() {
     for (n, depth) in [(2, None), (3, Some(9))] {
         let build = || {
             let world = World::new(n, 1, Timed::lock_step()).unwrap();
-            let doors = wire(&world, &reported_after(0), atomic(&world), by_p1);
-            world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-            world.request(p(2), Time::ZERO, &doors[1], read(1));
+            let ports = wire(&world, &reported_after(0), atomic(&world), by_p1);
+            world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+            world.request(p(2), Time::ZERO, &ports[1], read(1));
             world
         };
         let search = match depth {
@@ -120,10 +120,10 @@ fn acknowledged_late(anonymous: bool) -> Report {
         anonymous,
         all,
     };
-    let doors = wire(&world, &mistaken(2, at(2), at(4)), atomic(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], read(1));
-    world.request(p(1), at(5), &doors[0], write(1, 2));
-    world.request(p(2), at(20), &doors[1], read(1));
+    let ports = wire(&world, &mistaken(2, at(2), at(4)), atomic(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], read(1));
+    world.request(p(1), at(5), &ports[0], write(1, 2));
+    world.request(p(2), at(20), &ports[1], read(1));
     world.run()
 }
 

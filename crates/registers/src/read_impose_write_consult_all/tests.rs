@@ -61,9 +61,9 @@ fn every_schedule_is_right() {
     for (n, depth) in [(2, None), (3, Some(9))] {
         let build = || {
             let world = World::new(n, 1, Timed::lock_step()).unwrap();
-            let doors = wire(&world, &reported_after(0), atomic(&world), Own::new);
-            world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-            world.request(p(2), Time::ZERO, &doors[1], read(1));
+            let ports = wire(&world, &reported_after(0), atomic(&world), Own::new);
+            world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+            world.request(p(2), Time::ZERO, &ports[1], read(1));
             world
         };
         let search = match depth {
@@ -105,11 +105,11 @@ fn stale_writer<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
     let mut world = World::new(3, 1, Script::default().way(1, 3, &[90, 90])).unwrap();
-    let doors = wire(&world, &reported_after(1), atomic(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-    world.request(p(1), at(95), &doors[0], write(1, 2));
-    world.request(p(3), at(190), &doors[2], write(3, 1));
-    world.request(p(2), at(300), &doors[1], read(1));
+    let ports = wire(&world, &reported_after(1), atomic(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+    world.request(p(1), at(95), &ports[0], write(1, 2));
+    world.request(p(3), at(190), &ports[2], write(3, 1));
+    world.request(p(2), at(300), &ports[1], read(1));
     world.run()
 }
 
@@ -118,11 +118,11 @@ fn stale_writer_at_once<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
     let mut world = World::new(3, 1, Script::default().way(1, 3, &[90, 90])).unwrap();
-    let doors = wire(&world, &reported_after(1), atomic(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-    world.request(p(1), at(5), &doors[0], write(1, 2));
-    world.request(p(3), at(10), &doors[2], write(3, 1));
-    world.request(p(2), at(20), &doors[1], read(1));
+    let ports = wire(&world, &reported_after(1), atomic(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+    world.request(p(1), at(5), &ports[0], write(1, 2));
+    world.request(p(3), at(10), &ports[2], write(3, 1));
+    world.request(p(2), at(20), &ports[1], read(1));
     world.run()
 }
 
@@ -138,25 +138,25 @@ fn e5_e1_the_own_copy_says_nothing_of_what_a_majority_holds() {
 #[test]
 fn e1_e2_a_report_ends_an_operation_by_itself() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &reported_after(7), atomic(&world), Own::new);
+    let ports = wire(&world, &reported_after(7), atomic(&world), Own::new);
     world.crash(p(3), Crash::at(after(0)));
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.run().assert_all_hold();
     assert_eq!(returned(&world, 1, "WriteReturn"), Some(7));
     // Without reports nobody ever knows.
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &blind, atomic(&world), Own::new);
+    let ports = wire(&world, &blind, atomic(&world), Own::new);
     world.crash(p(3), Crash::at(after(0)));
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     assert_eq!(world.run().violation().unwrap().tag, "NNAR1");
 }
 
 #[test]
 fn e5_e4_two_operations_of_one_process_on_one_register_are_refused() {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &reported_after(1), atomic(&world), Own::new);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 2));
+    let ports = wire(&world, &reported_after(1), atomic(&world), Own::new);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 2));
     world.run().assert_all_hold();
     assert_eq!(world.tally(p(1), "register", "Refused").unwrap().count, 1);
     assert_eq!(
@@ -193,14 +193,14 @@ fn writes_at_once<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
     let mut world = World::new(3, 1, Script::default().way(1, 3, &[5])).unwrap();
-    let doors = wire(&world, &reported_after(1), atomic(&world), make);
-    let door = doors[0].clone();
+    let ports = wire(&world, &reported_after(1), atomic(&world), make);
+    let port = ports[0].clone();
     world.call(p(1), Time::ZERO, move || {
-        door.send(write(1, 1));
-        door.send(write(1, 2));
+        port.send(write(1, 1));
+        port.send(write(1, 2));
     });
-    world.request(p(2), at(20), &doors[1], read(1));
-    world.request(p(3), at(25), &doors[2], read(1));
+    world.request(p(2), at(20), &ports[1], read(1));
+    world.request(p(3), at(25), &ports[2], read(1));
     world.run()
 }
 
@@ -234,9 +234,9 @@ fn nothing_new<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &reported_after(1), atomic(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-    world.request(p(2), at(5), &doors[1], read(1));
+    let ports = wire(&world, &reported_after(1), atomic(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+    world.request(p(2), at(5), &ports[1], read(1));
     world.run()
 }
 

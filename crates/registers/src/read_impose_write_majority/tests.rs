@@ -10,7 +10,7 @@ use crate::{
 };
 use quorate_abstractions::{
     link::{Deliver, To},
-    register::{Outcome, Refusal, Tag},
+    register::{Refusal, RegisterResponse, Tag},
 };
 use quorate_core::{Algorithm, Context, Counters, Ctx, ProcessSet, Time};
 use quorate_sim::{
@@ -58,9 +58,9 @@ fn every_schedule_is_right() {
     for (n, depth) in [(2, None), (3, Some(8))] {
         let build = || {
             let world = World::new(n, 1, Timed::lock_step()).unwrap();
-            let doors = wire(&world, &blind, atomic(&world), by_p1);
-            world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-            world.request(p(2), Time::ZERO, &doors[1], read(1));
+            let ports = wire(&world, &blind, atomic(&world), by_p1);
+            world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+            world.request(p(2), Time::ZERO, &ports[1], read(1));
             world
         };
         let crashes = (n - 1) / 2;
@@ -88,7 +88,7 @@ impl Algorithm for WithoutImposing {
                 continue;
             };
             if let Phase::Imposing { outcome, .. } = &operation.phase
-                && matches!(outcome, Outcome::Read { .. })
+                && matches!(outcome, RegisterResponse::Read { .. })
             {
                 let outcome = outcome.clone();
                 self.0.end(request, outcome, ctx);
@@ -107,12 +107,12 @@ fn reads_one_after_the_other<A: Algorithm<Event = Event, Effect = Effect>>(
         adversary = adversary.way(1, to, &[60]).way(2, to, &[1, 40]);
     }
     let mut world = World::new(5, 1, adversary).unwrap();
-    let doors = wire(&world, &blind, atomic(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    let ports = wire(&world, &blind, atomic(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.crash(p(1), Crash::at(after(2)));
-    world.request(p(2), at(3), &doors[1], read(1));
+    world.request(p(2), at(3), &ports[1], read(1));
     world.cut((p(3), p(2)), at(8), Some(at(30)));
-    world.request(p(3), at(9), &doors[2], read(1));
+    world.request(p(3), at(9), &ports[2], read(1));
     world.run()
 }
 
@@ -181,8 +181,8 @@ fn e4_e2_what_a_read_imposes_is_not_confused_with_a_write_of_the_same_timestamp(
 #[test]
 fn e4_e4_what_was_never_written_is_an_answer_like_any_other() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &blind, atomic(&world), by_p1);
-    world.request(p(2), Time::ZERO, &doors[1], read(1));
+    let ports = wire(&world, &blind, atomic(&world), by_p1);
+    world.request(p(2), Time::ZERO, &ports[1], read(1));
     world.run().assert_all_hold();
 }
 
@@ -231,7 +231,7 @@ impl ImposesAgain {
                     ctx.trigger(Effect::Indication(Indication {
                         register: operation.register.clone(),
                         operation: operation.number,
-                        outcome: Outcome::Read { tag, value },
+                        outcome: RegisterResponse::Read { tag, value },
                     }));
                 }
             }
@@ -261,8 +261,8 @@ impl Algorithm for ImposesAgain {
 /// p2 of three reads, and the answers of p3 come when the read has returned.
 fn one_read<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHost) -> A) -> Report {
     let mut world = World::new(3, 1, Script::default().way(3, 2, &[10, 10])).unwrap();
-    let doors = wire(&world, &blind, atomic(&world), make);
-    world.request(p(2), Time::ZERO, &doors[1], read(1));
+    let ports = wire(&world, &blind, atomic(&world), make);
+    world.request(p(2), Time::ZERO, &ports[1], read(1));
     world.run()
 }
 
@@ -305,7 +305,7 @@ impl Algorithm for ByTimestamp {
             && let Phase::Imposing { stored, outcome } = &mut operation.phase
         {
             match (&*outcome, &self.written) {
-                (Outcome::Written { tag }, _) => {
+                (RegisterResponse::Written { tag }, _) => {
                     let indication = Indication {
                         register: operation.register.clone(),
                         operation: operation.number,
@@ -313,13 +313,13 @@ impl Algorithm for ByTimestamp {
                     };
                     self.written = Some((*tag, indication));
                 }
-                (Outcome::Read { tag, .. }, Some((last, indication))) if tag == last => {
+                (RegisterResponse::Read { tag, .. }, Some((last, indication))) if tag == last => {
                     if stored.insert(*from) && stored.len() == self.own.processes().majority() {
                         ctx.trigger(Effect::Indication(indication.clone()));
                     }
                     return;
                 }
-                (Outcome::Read { .. } | Outcome::Refused(_), _) => {}
+                (RegisterResponse::Read { .. } | RegisterResponse::Refused(_), _) => {}
             }
         }
         self.own.upon(event, ctx);
@@ -337,9 +337,9 @@ fn own_write_read<A: Algorithm<Event = Event, Effect = Effect>>(
     } else {
         world
     };
-    let doors = wire(&world, &blind, atomic(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-    world.request(p(1), at(5), &doors[0], read(2));
+    let ports = wire(&world, &blind, atomic(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+    world.request(p(1), at(5), &ports[0], read(2));
     world.run()
 }
 

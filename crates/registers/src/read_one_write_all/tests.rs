@@ -68,10 +68,10 @@ fn every_schedule_is_right() {
     for n in [2, 3] {
         let build = || {
             let world = World::new(n, 1, Timed::lock_step()).unwrap();
-            let doors = wire(&world, &reported_after(0), regular(&world), by_p1);
-            world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-            world.request(p(2), Time::ZERO, &doors[1], read(1));
-            world.request(p(n), Time::ZERO, &doors[n - 1], read(2));
+            let ports = wire(&world, &reported_after(0), regular(&world), by_p1);
+            world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+            world.request(p(2), Time::ZERO, &ports[1], read(1));
+            world.request(p(n), Time::ZERO, &ports[n - 1], read(2));
             world
         };
         let found = Exhaustive::new().real_time().crashes(1).explore(build);
@@ -114,10 +114,10 @@ fn acknowledged_late(anonymous: bool) -> Report {
         own: by_p1(host),
         anonymous,
     };
-    let doors = wire(&world, &mistaken(2, at(2), at(4)), regular(&world), make);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-    world.request(p(1), at(5), &doors[0], write(1, 2));
-    world.request(p(2), at(20), &doors[1], read(1));
+    let ports = wire(&world, &mistaken(2, at(2), at(4)), regular(&world), make);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+    world.request(p(1), at(5), &ports[0], write(1, 2));
+    world.request(p(2), at(20), &ports[1], read(1));
     world.run()
 }
 
@@ -133,10 +133,10 @@ fn e1_e4_the_new_value_and_then_the_old_one_is_not_atomic() {
     let world = World::new(3, 1, Script::default().way(1, 3, &[20])).unwrap();
     let all = world.membership().set();
     world.check(properties::atomic_register("register", all));
-    let doors = wire(&world, &reported_after(1), regular(&world), by_p1);
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
-    world.request(p(2), at(3), &doors[1], read(1));
-    world.request(p(3), at(5), &doors[2], read(1));
+    let ports = wire(&world, &reported_after(1), regular(&world), by_p1);
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+    world.request(p(2), at(3), &ports[1], read(1));
+    world.request(p(3), at(5), &ports[2], read(1));
     let report = world.go_on_after_violation().run();
     assert!(matches!(
         report.verdict("ONAR3"),
@@ -148,9 +148,9 @@ fn e1_e4_the_new_value_and_then_the_old_one_is_not_atomic() {
 #[test]
 fn e1_e2_and_e1_e3_a_report_ends_a_write_and_nothing_where_none_is_under_way() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &reported_after(7), regular(&world), by_p1);
+    let ports = wire(&world, &reported_after(7), regular(&world), by_p1);
     world.crash(p(3), Crash::at(after(0)));
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.run().assert_all_hold();
     assert_eq!(
         world.tally(p(1), "register", "WriteReturn").unwrap().count,
@@ -270,9 +270,9 @@ fn a_reader_crashes<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &reported_after(3), regular(&world), make);
+    let ports = wire(&world, &reported_after(3), regular(&world), make);
     world.crash(p(3), Crash::at(Time::ZERO + UNIT / 2 * half_steps));
-    world.request(p(1), Time::ZERO, &doors[0], write(1, 1));
+    world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.run()
 }
 
@@ -312,10 +312,10 @@ fn two_writers<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, &reported_after(1), regular(&world), make);
-    world.request(p(3), Time::ZERO, &doors[2], write(3, 1));
-    world.request(p(1), at(5), &doors[0], write(1, 1));
-    world.request(p(2), at(10), &doors[1], read(1));
+    let ports = wire(&world, &reported_after(1), regular(&world), make);
+    world.request(p(3), Time::ZERO, &ports[2], write(3, 1));
+    world.request(p(1), at(5), &ports[0], write(1, 1));
+    world.request(p(2), at(10), &ports[1], read(1));
     world.run()
 }
 

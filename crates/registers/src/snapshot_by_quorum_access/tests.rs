@@ -42,8 +42,8 @@ fn one(n: usize, plan: &str, label: &str) -> (u64, u64) {
     let mut plans = vec![""; n];
     plans[0] = plan;
     let users = Users::new(&plans);
-    let doors = wire(&world, &users, SnapshotByQuorumAccess::new);
-    users.begin(&world, doors, |_| 0);
+    let ports = wire(&world, &users, SnapshotByQuorumAccess::new);
+    users.begin(&world, ports, |_| 0);
     let report = world.run();
     report.assert_all_hold();
     let steps = returned(&world, 1, label).unwrap();
@@ -67,8 +67,8 @@ fn every_property_holds_wherever_a_minority_crashes() {
     for seed in 0..300 {
         let mut world = turbulent(seed, |world| world.membership().minority());
         let users = Users::drawn(world.membership().n(), seed, 8);
-        let doors = wire(&world, &users, SnapshotByQuorumAccess::new);
-        users.begin(&world, doors, |q| (seed as u32 + 3 * q.rank() as u32) % 9);
+        let ports = wire(&world, &users, SnapshotByQuorumAccess::new);
+        users.begin(&world, ports, |q| (seed as u32 + 3 * q.rank() as u32) % 9);
         let report = world.run();
         assert!(report.all_hold(), "seed {seed}: {report}");
         let counters = world.processes().map(|q| world.counters(q));
@@ -83,8 +83,8 @@ fn every_schedule_is_right_as_deep_as_is_looked() {
         let build = || {
             let world = World::new(plans.len(), 1, Timed::lock_step()).unwrap();
             let users = Users::new(plans);
-            let doors = wire(&world, &users, SnapshotByQuorumAccess::new);
-            users.begin(&world, doors, |_| 0);
+            let ports = wire(&world, &users, SnapshotByQuorumAccess::new);
+            users.begin(&world, ports, |_| 0);
             world
         };
         let found = Exhaustive::new().real_time().depth(9).explore(build);
@@ -120,8 +120,8 @@ fn g4_a_scan_that_returns_what_it_has_set_once_breaks_sn2() {
             let mut world = World::new(5, seed, timed).unwrap();
             let users = Users::new(&["uu", "ss", "ss", "ss", "uu"]);
             let make = |host: &SimHost| SetsOnce(sets_once, SnapshotByQuorumAccess::new(host));
-            let doors = wire(&world, &users, make);
-            users.begin(&world, doors, |_| 0);
+            let ports = wire(&world, &users, make);
+            users.begin(&world, ports, |_| 0);
             world.run()
         });
         let tags = reports.filter_map(|report| report.violation().map(|v| v.tag.clone()));

@@ -18,7 +18,7 @@ impl Algorithm for CollectsOnce {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         if let Event::Register(register::Indication {
             operation,
-            outcome: register::Outcome::Read { value, .. },
+            outcome: register::RegisterResponse::Read { value, .. },
             ..
         }) = &event
         {

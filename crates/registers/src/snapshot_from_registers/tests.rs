@@ -16,7 +16,7 @@ use quorate_sim::{Exhaustive, Exploration, Report, SimHost, Timed, World, proper
 
 /// What the snapshot stands on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Below {
+enum LowerLayer {
     Memory(Kind),
     MultiWriter,
 }
@@ -24,7 +24,7 @@ enum Below {
 /// Wires an algorithm with these events and effects at every process.
 fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
-    below: Below,
+    below: LowerLayer,
     users: &Users,
     make: impl Fn(&SimHost) -> A,
 ) -> Vec<Addr<Request>> {
@@ -34,8 +34,8 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
         let host = world.host(q).at("register");
         let (algorithm, up) = (make(&host), users.application(world, q));
         match below {
-            Below::Memory(kind) => spawn_as(&host, algorithm, memory(world, q, kind), up),
-            Below::MultiWriter => {
+            LowerLayer::Memory(kind) => spawn_as(&host, algorithm, memory(world, q, kind), up),
+            LowerLayer::MultiWriter => {
                 let (below, links) = (host.at("below"), world.links(q).at("below"));
                 let registers = |up: Addr<register::Indication>| {
                     multi_writer::spawn(&below, links.lane(), &links.status(), up)
@@ -52,13 +52,13 @@ fn one(n: usize, plan: &str, label: &str) -> (u64, u64) {
     let mut plans = vec![""; n];
     plans[0] = plan;
     let users = Users::new(&plans);
-    let doors = wire(
+    let ports = wire(
         &world,
-        Below::MultiWriter,
+        LowerLayer::MultiWriter,
         &users,
         SnapshotFromRegisters::new,
     );
-    users.begin(&world, doors, |_| 0);
+    users.begin(&world, ports, |_| 0);
     let report = world.run();
     report.assert_all_hold();
     let steps = returned(&world, 1, label).unwrap();
@@ -82,13 +82,13 @@ fn every_property_holds_wherever_a_minority_crashes() {
     for seed in 0..300 {
         let mut world = turbulent(seed, |world| world.membership().minority());
         let users = Users::drawn(world.membership().n(), seed, 8);
-        let doors = wire(
+        let ports = wire(
             &world,
-            Below::MultiWriter,
+            LowerLayer::MultiWriter,
             &users,
             SnapshotFromRegisters::new,
         );
-        users.begin(&world, doors, |q| (seed as u32 + 3 * q.rank() as u32) % 9);
+        users.begin(&world, ports, |q| (seed as u32 + 3 * q.rank() as u32) % 9);
         let report = world.run();
         assert!(report.all_hold(), "seed {seed}: {report}");
         let counters = world.processes().map(|q| world.counters(q));
@@ -102,9 +102,9 @@ fn explore(plans: &[&str], depth: Option<usize>) -> Exploration {
     let build = || {
         let world = World::new(plans.len(), 1, Timed::lock_step()).unwrap();
         let users = Users::new(plans);
-        let below = Below::Memory(Kind::Atomic);
-        let doors = wire(&world, below, &users, SnapshotFromRegisters::new);
-        users.begin(&world, doors, |_| 0);
+        let below = LowerLayer::Memory(Kind::Atomic);
+        let ports = wire(&world, below, &users, SnapshotFromRegisters::new);
+        users.begin(&world, ports, |_| 0);
         world
     };
     let search = Exhaustive::new().real_time();
@@ -153,7 +153,7 @@ fn read(operation: u64, value: Option<&'static [u8]>) -> Event {
     Event::Register(register::Indication {
         register: register_of(p(1)),
         operation,
-        outcome: register::Outcome::Read { tag, value },
+        outcome: register::RegisterResponse::Read { tag, value },
     })
 }
 
@@ -173,7 +173,7 @@ fn a_second_operation_is_refused_and_the_first_goes_on() {
     else {
         panic!("{refused:?}");
     };
-    assert_eq!(*outcome, Outcome::Refused(Refusal::Busy));
+    assert_eq!(*outcome, SnapshotResponse::Refused(Refusal::Busy));
     for operation in 1..=3 {
         upon(read(operation, None));
     }
@@ -199,7 +199,7 @@ fn what_does_not_decode_counts_as_nothing() {
     let scanned = upon(read(4, Some(&[255; 20])));
     let [
         Effect::Return(Indication {
-            outcome: Outcome::Scanned(view),
+            outcome: SnapshotResponse::Scanned(view),
             ..
         }),
     ] = &scanned[..]

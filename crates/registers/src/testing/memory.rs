@@ -3,8 +3,8 @@
 use super::p;
 use bytes::Bytes;
 use quorate_abstractions::{
-    link::{Deliver, Links, Send, To},
-    register::{self, Action, Indication, Outcome, Request, Tag},
+    link::{Deliver, Links, SendRequest, To},
+    register::{self, Action, Indication, RegisterResponse, Request, Tag},
 };
 use quorate_core::{
     Addr, Algorithm, Ctx, Host, Layer, Observation, Observe, ProcessId, wire::Plain,
@@ -64,7 +64,7 @@ enum Event {
 
 #[derive(Debug)]
 enum Effect {
-    Link(Send<Message>),
+    Link(SendRequest<Message>),
     Return(Indication),
 }
 
@@ -122,19 +122,23 @@ impl Memory {
             }
             Message::Value(register, operation, tag, value) => {
                 let value = value.map(Bytes::from);
-                let outcome = Outcome::Read { tag, value };
+                let outcome = RegisterResponse::Read { tag, value };
                 return Some(returned(register, operation, outcome));
             }
             Message::Done(register, operation, tag) => {
-                return Some(returned(register, operation, Outcome::Written { tag }));
+                return Some(returned(
+                    register,
+                    operation,
+                    RegisterResponse::Written { tag },
+                ));
             }
         };
         let (to, message) = (To::One(from), answer);
-        Some(Effect::Link(Send { to, message }))
+        Some(Effect::Link(SendRequest { to, message }))
     }
 }
 
-fn returned(register: Vec<u8>, operation: u64, outcome: Outcome) -> Effect {
+fn returned(register: Vec<u8>, operation: u64, outcome: RegisterResponse) -> Effect {
     Effect::Return(Indication {
         register: register.into(),
         operation,
@@ -159,7 +163,7 @@ impl Algorithm for Memory {
                 };
                 let message = Message::Ask(register.to_vec(), operation, value);
                 let to = To::One(p(1));
-                ctx.trigger(Effect::Link(Send { to, message }));
+                ctx.trigger(Effect::Link(SendRequest { to, message }));
             }
             Event::Link(Deliver { from, message }) => {
                 if let Some(effect) = self.upon_message(from, message) {
@@ -175,7 +179,7 @@ pub(crate) fn memory(world: &World, q: ProcessId, kind: Kind) -> impl Layer<regi
     let (host, links) = (world.host(q).at("memory"), world.links(q).at("memory"));
     move |up: Addr<Indication>| {
         let mailbox = host.mailbox();
-        let door = mailbox.addr().with(Event::Request);
+        let port = mailbox.addr().with(Event::Request);
         let below = links.lane().attach(mailbox.addr().with(Event::Link));
         host.start(
             mailbox,
@@ -185,6 +189,6 @@ pub(crate) fn memory(world: &World, q: ProcessId, kind: Kind) -> impl Layer<regi
                 Effect::Return(indication) => up.send(indication),
             },
         );
-        door
+        port
     }
 }

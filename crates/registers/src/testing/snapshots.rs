@@ -9,11 +9,11 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-/// What each process is still to do, and its door.
+/// What each process is still to do, and its port.
 #[derive(Clone, Default)]
 pub(crate) struct Users {
     plans: Arc<Mutex<Vec<VecDeque<Request>>>>,
-    doors: Arc<OnceLock<Vec<Addr<Request>>>>,
+    ports: Arc<OnceLock<Vec<Addr<Request>>>>,
 }
 
 impl Users {
@@ -30,7 +30,7 @@ impl Users {
         let plans = plans.iter().map(plan).collect();
         Users {
             plans: Arc::new(Mutex::new(plans)),
-            doors: Arc::default(),
+            ports: Arc::default(),
         }
     }
 
@@ -49,7 +49,7 @@ impl Users {
     fn next(&self, q: ProcessId) {
         let next = self.plans.lock().unwrap()[q.index()].pop_front();
         if let Some(next) = next {
-            self.doors.get().unwrap()[q.index()].send(next);
+            self.ports.get().unwrap()[q.index()].send(next);
         }
     }
 
@@ -63,10 +63,10 @@ impl Users {
     pub(crate) fn begin(
         &self,
         world: &World,
-        doors: Vec<Addr<Request>>,
+        ports: Vec<Addr<Request>>,
         step: impl Fn(ProcessId) -> u32,
     ) {
-        assert!(self.doors.set(doors).is_ok());
+        assert!(self.ports.set(ports).is_ok());
         for q in world.processes() {
             let users = self.clone();
             world.call(q, at(step(q)), move || users.next(q));

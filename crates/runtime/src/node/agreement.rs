@@ -37,7 +37,7 @@ struct Ledger<D> {
 
 /// One module's instances: requests of type `R`, decisions of type `D`.
 pub(crate) struct Agreement<R, D> {
-    door: OnceLock<Addr<R>>,
+    port: OnceLock<Addr<R>>,
     /// How many decisions are remembered.
     memory: usize,
     window: Arc<Window>,
@@ -56,7 +56,7 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
     /// No more undecided requests than the limits allow; so many decisions are remembered.
     pub fn new(limits: Limits) -> Self {
         Agreement {
-            door: OnceLock::new(),
+            port: OnceLock::new(),
             memory: limits.messages.max(1),
             window: Arc::new(Window::new(limits)),
             ledger: Mutex::new(Ledger {
@@ -78,10 +78,10 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on requests go to `door`.
-    pub fn open(&self, door: Addr<R>) {
+    /// From now on requests go to `port`.
+    pub fn open(&self, port: Addr<R>) {
         // Wired once, by the builder that made the agreement.
-        let _ = self.door.set(door);
+        let _ = self.port.set(port);
     }
 
     /// Waits for room for a request of so many `bytes`, makes it in an instance, unless that is decided
@@ -142,7 +142,7 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
         if let Some(error) = self.window.closed() {
             return Err(error.into());
         }
-        if self.door.get().is_none() {
+        if self.port.get().is_none() {
             return Err(Error::NotStarted.into());
         }
         if ledger.decided.contains(instance) {
@@ -167,8 +167,8 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
     ) {
         room.keep(bytes);
         ledger.requested.insert(instance, bytes);
-        if let Some(door) = self.door.get() {
-            door.send(request);
+        if let Some(port) = self.port.get() {
+            port.send(request);
         }
     }
 

@@ -1,10 +1,10 @@
 //! How a node is described, and started.
 use super::socket::{Bound, Socket};
 use super::{
-    Handles, Inner, Node, NodeEvent, Snapshot, Wiring,
+    Handles, Inner, Node, NodeEvent, NodeStatus, Wiring,
     group::{Group, GroupOrder, ORDER, Unreadable},
     lookup::{self, Family, Lookups, Resolver},
-    modules::{HEADS, Module, Place},
+    modules::{GroupUse, HEADS, Module},
     quorum_system::LEAST_DATAGRAM,
     sight::{self, Sight},
     window::Limits,
@@ -14,9 +14,9 @@ use crate::{
     faults::Faults,
     host::{Identity, TokioHost},
     peers::{Addresses, PeerAddress, PeerName},
-    tcp::{TcpSettings, TcpEdge},
+    tcp::{TcpEdge, TcpSettings},
     thread::{Ending, OnPanic, Protocol, SharedThread},
-    udp::{UdpSettings, UdpEdge},
+    udp::{UdpEdge, UdpSettings},
 };
 use quorate_abstractions::{
     Subscribe,
@@ -31,7 +31,7 @@ use quorate_detectors::{
     exclude_on_timeout, exclusion_notice, first_incarnations, increasing_timeout, lowest_rank,
 };
 use quorate_links::perfect::{self, PerfectLinks};
-use quorate_stacks::broadcasts::Below;
+use quorate_stacks::broadcasts::Dependencies;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -60,7 +60,7 @@ const STREAM_DATAGRAM: usize = 64 * 1024;
 /// | all else, in a node with one of the above | has no place: the others go on without it, and its handles say [`StartedAgain`](Error::StartedAgain) |
 /// | a node with none of the above | is [excluded](Error::Excluded), and the others go on without it |
 ///
-/// [`Snapshot::started_again`](super::Snapshot::started_again) says whether this process is one.
+/// [`NodeStatus::started_again`](super::NodeStatus::started_again) says whether this process is one.
 pub struct Builder {
     pub(super) me: ProcessId,
     peers: Vec<PeerAddress>,
@@ -409,7 +409,7 @@ impl Builder {
         protocol.on_panic(self.on_panic);
 
         let needed = self.link.admission.others(&processes);
-        let snapshot = Snapshot::new(self.me, self.incarnation, &self.peers, needed);
+        let snapshot = NodeStatus::new(self.me, self.incarnation, &self.peers, needed);
         let (sight, seen) = Sight::new(snapshot, &self.link.cluster, self.synchrony.is_some());
         let sight = Arc::new(sight);
         protocol.span(sight.span().clone());
@@ -489,7 +489,7 @@ impl Builder {
         links: &PerfectLinks<TokioHost>,
         family: Family,
         addresses: &Addresses,
-        status: &watch::Receiver<Snapshot>,
+        status: &watch::Receiver<NodeStatus>,
         sight: &Arc<Sight>,
     ) -> Option<Lookups> {
         if self.peers.iter().all(|peer| peer.name().is_none()) {
@@ -638,10 +638,10 @@ impl Builder {
 
     /// Whether a module has to do with that order.
     fn is_ordered(&self, module: &Module) -> bool {
-        match module.place {
-            Place::Beside => false,
-            Place::Shares => true,
-            Place::Over => self.rejoins(),
+        match module.group_use {
+            GroupUse::Beside => false,
+            GroupUse::Shares => true,
+            GroupUse::Over => self.rejoins(),
         }
     }
 
@@ -686,8 +686,8 @@ impl Builder {
         };
         for (name, module) in std::mem::take(&mut self.modules) {
             let group = group.as_ref().filter(|_| self.is_ordered(&module));
-            let lanes = match (group, module.place) {
-                (Some(group), Place::Over) => group.links_of(&name),
+            let lanes = match (group, module.group_use) {
+                (Some(group), GroupUse::Over) => group.links_of(&name),
                 (Some(group), _) => group.links().clone(),
                 (None, _) => links.at(&name),
             };
@@ -709,7 +709,7 @@ impl Builder {
             })?;
         }
         if let Some(group) = group {
-            let below = Below {
+            let below = Dependencies {
                 links: links.clone(),
                 eventually_perfect: detector.suspicions.clone(),
                 leader: leader.clone(),
@@ -758,7 +758,7 @@ impl Builder {
         &self,
         group: &Group,
         host: &TokioHost,
-        below: &Below<PerfectLinks<TokioHost>>,
+        below: &Dependencies<PerfectLinks<TokioHost>>,
         status: &Arc<Sight>,
     ) -> Result<(), StartError> {
         // The task may outlast the node for a while.

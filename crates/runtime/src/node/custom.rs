@@ -120,7 +120,7 @@ impl Builder {
     /// A process that tells itself what it is asked to:
     /// ```
     /// # use futures::StreamExt;
-    /// # use quorate_abstractions::link::{Deliver, Links, Send, To};
+    /// # use quorate_abstractions::link::{Deliver, Links, SendRequest, To};
     /// # use quorate_core::{Addr, Layer, ProcessId};
     /// # use quorate_runtime::{Node, node::Custom};
     /// # #[tokio::main(flavor = "current_thread")]
@@ -134,7 +134,7 @@ impl Builder {
     ///     let me = wiring.host.me();
     ///     let arrived = Addr::new(move |Deliver { message: Number(number), .. }| up.send(number));
     ///     let lane = wiring.links.lane().attach(arrived);
-    ///     lane.with(move |number| Send { to: To::One(me), message: Number(number) })
+    ///     lane.with(move |number| SendRequest { to: To::One(me), message: Number(number) })
     /// })?;
     /// let node = node.start().await?;
     /// requests.request(7).await?;
@@ -178,13 +178,13 @@ impl Builder {
                 let bytes = bytes(&indication).saturating_add(OVERHEAD);
                 inlet.tell(Indicated(indication, bytes));
             });
-            let door = wire(&wiring, up);
+            let port = wire(&wiring, up);
             let Some(mailbox) = passing else {
-                return entry.open(me, door.with(|Request(request)| request));
+                return entry.open(me, port.with(|Request(request)| request));
             };
             entry.open(me, mailbox.addr());
             host.start(mailbox, Passing(PhantomData), move |Request(request)| {
-                door.send(request);
+                port.send(request);
                 entry.settled(1);
             });
         })?;

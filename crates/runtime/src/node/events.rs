@@ -1,5 +1,5 @@
 //! What happens to a node in its cluster, as a stream.
-use super::{Node, Snapshot};
+use super::{Node, NodeStatus};
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
@@ -149,7 +149,7 @@ pub enum NodeEvent {
     },
     /// Others hold the seats from now on, as the group's order has it.
     Seats {
-        /// How many replacements there were before: see [`Snapshot::epoch`].
+        /// How many replacements there were before: see [`NodeStatus::epoch`].
         epoch: u64,
         /// The seats whose holder is not their first one: the holder, and how many held it before.
         newcomers: Vec<(Origin, u64)>,
@@ -185,7 +185,7 @@ pub enum NodeEvent {
 }
 
 /// What an excluded process was before.
-fn history(now: &Snapshot) -> &'static str {
+fn history(now: &NodeStatus) -> &'static str {
     if now.took_part {
         "was given up by others"
     } else if now.started_again {
@@ -197,7 +197,7 @@ fn history(now: &Snapshot) -> &'static str {
 
 impl NodeEvent {
     /// Writes it to the log, in the span of the node; `now`: what is known since.
-    pub(super) fn log(&self, now: &Snapshot, span: &Span) {
+    pub(super) fn log(&self, now: &NodeStatus, span: &Span) {
         span.in_scope(|| match self {
             NodeEvent::Admitted if now.started_again => {
                 info!("this process is in its place again: it votes and serves");
@@ -254,7 +254,7 @@ impl NodeEvent {
     }
 
     /// What has happened to a peer.
-    fn log_peer(&self, now: &Snapshot) {
+    fn log_peer(&self, now: &NodeStatus) {
         let name = |peer: &ProcessId| now.peers.get(peer.index()).map(|it| it.name.to_string());
         match self {
             NodeEvent::Located { peer, address } => {
@@ -291,7 +291,7 @@ impl NodeEvent {
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub event: NodeEvent,
-    pub now: Arc<Snapshot>,
+    pub now: Arc<NodeStatus>,
 }
 
 /// What happens to a node in its cluster, in order: a [`Stream`] that ends when the node stops.
@@ -306,7 +306,7 @@ pub(super) struct Told {
 /// ```
 /// # use futures::StreamExt;
 /// # use quorate_core::ProcessId;
-/// # use quorate_runtime::{Node, NodeEvent, node::Standing};
+/// # use quorate_runtime::{Node, NodeEvent, node::Admission};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let me = ProcessId::from_rank(1).ok_or("ranks begin at 1")?;
@@ -314,13 +314,13 @@ pub(super) struct Told {
 /// # let peers = vec![socket.local_addr()?];
 /// let node = Node::builder(me, peers).socket(socket).start().await?;
 /// let mut events = node.events();
-/// let mut standing = events.now().standing.clone();
-/// while standing != Standing::Admitted {
+/// let mut admission = events.now().admission.clone();
+/// while admission != Admission::Admitted {
 ///     match events.next().await.ok_or("the node has stopped")? {
 ///         NodeEvent::Excluded { by, reason } => return Err(format!("{by}: {reason}").into()),
 ///         event => println!("{event:?}"),
 ///     }
-///     standing = events.now().standing.clone();
+///     admission = events.now().admission.clone();
 /// }
 /// # node.shutdown().await?;
 /// # Ok(())
@@ -328,12 +328,12 @@ pub(super) struct Told {
 /// ```
 pub struct NodeEvents {
     told: BoxStream<'static, Told>,
-    now: Arc<Snapshot>,
+    now: Arc<NodeStatus>,
 }
 
 impl NodeEvents {
     /// Those that this receiver gets; `None`: the node has stopped. `now`: what is known before them.
-    pub(super) fn new(receiver: Option<broadcast::Receiver<Told>>, now: Arc<Snapshot>) -> Self {
+    pub(super) fn new(receiver: Option<broadcast::Receiver<Told>>, now: Arc<NodeStatus>) -> Self {
         let told = stream::unfold((receiver, now.clone()), |(receiver, now)| async move {
             let mut receiver = receiver?;
             let told = match receiver.recv().await {
@@ -355,7 +355,7 @@ impl NodeEvents {
 
     /// What was known of the cluster right after the event that was read last; at first, when the stream began.
     /// After [missed](NodeEvent::Missed) events it is still that, until the next one is read.
-    pub fn now(&self) -> &Snapshot {
+    pub fn now(&self) -> &NodeStatus {
         &self.now
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Flow<P = Bytes> {
     window: Arc<Window>,
     /// The longest message.
     longest: usize,
-    door: OnceLock<(Origin, Addr<P>)>,
+    port: OnceLock<(Origin, Addr<P>)>,
     ledger: Mutex<Ledger>,
     progress: Notify,
 }
@@ -57,7 +57,7 @@ impl<P: Payload> Flow<P> {
         Flow {
             window: Arc::new(Window::new(limits)),
             longest,
-            door: OnceLock::new(),
+            port: OnceLock::new(),
             ledger: Mutex::default(),
             progress: Notify::new(),
         }
@@ -67,10 +67,10 @@ impl<P: Payload> Flow<P> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on requests go to `door`, as messages of `me`.
-    pub fn open(&self, me: Origin, door: Addr<P>) {
+    /// From now on requests go to `port`, as messages of `me`.
+    pub fn open(&self, me: Origin, port: Addr<P>) {
         // Wired once, by the builder that made the flow.
-        let _ = self.door.set((me, door));
+        let _ = self.port.set((me, port));
     }
 
     /// Where the link says whether it has room.
@@ -132,7 +132,7 @@ impl<P: Payload> Flow<P> {
             let limit = self.longest;
             return Err(Error::TooLarge { size, limit });
         }
-        if self.door.get().is_none() {
+        if self.port.get().is_none() {
             return Err(self.window.closed().unwrap_or(Error::NotStarted));
         }
         Ok(())
@@ -144,7 +144,7 @@ impl<P: Payload> Flow<P> {
         payload: P,
         waiter: Option<oneshot::Sender<()>>,
     ) -> Result<MessageId, Error> {
-        let Some((origin, door)) = self.door.get() else {
+        let Some((origin, port)) = self.port.get() else {
             return Err(Error::NotStarted);
         };
         let mut ledger = self.ledger();
@@ -158,7 +158,7 @@ impl<P: Payload> Flow<P> {
         room.keep(bytes);
         let sequence = ledger.requested;
         // Under the lock: requests are numbered in the order in which they enter.
-        door.send(payload);
+        port.send(payload);
         Ok(MessageId {
             origin: *origin,
             sequence,

@@ -30,7 +30,7 @@ use quorate_core::{
     wire::{Undecodable, put_number, take_number},
 };
 use quorate_links::perfect::PerfectLinks;
-use quorate_stacks::broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect};
+use quorate_stacks::broadcasts::{self, Broadcast, Delivery, Dependencies, NeedsPerfect};
 use state::{Incoming, Last, Position};
 use std::{
     str::FromStr,
@@ -229,7 +229,7 @@ impl Group {
         &self,
         host: &TokioHost,
         algorithm: GroupOrder,
-        below: &Below<PerfectLinks<TokioHost>>,
+        below: &Dependencies<PerfectLinks<TokioHost>>,
         limit: usize,
         told: Addr<GroupNews>,
     ) -> Result<impl Future<Output = Result<(), Broken>> + Send + 'static, NeedsPerfect> {
@@ -262,7 +262,7 @@ impl Group {
         &self,
         host: &TokioHost,
         algorithm: GroupOrder,
-        below: &Below<PerfectLinks<TokioHost>>,
+        below: &Dependencies<PerfectLinks<TokioHost>>,
         up: Addr<Indication>,
     ) -> Result<Addr<Request>, NeedsPerfect> {
         let (host, links) = (host.at(ORDER), &self.links);
@@ -277,7 +277,7 @@ impl Group {
             )),
             GroupOrder::ByConsensus => {
                 let up = up.with(Indication::Deliver);
-                let below = Below {
+                let below = Dependencies {
                     links: links.clone(),
                     ..below.clone()
                 };

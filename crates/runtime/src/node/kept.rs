@@ -14,10 +14,10 @@ use std::sync::{
 };
 
 /// Where requests enter the algorithm.
-struct Door<R: 'static> {
+struct Inlet<R: 'static> {
     requests: Addr<R>,
     /// Where a process tells itself that the thread has taken what ends something.
-    marks: Addr<link::Send<Bytes>>,
+    marks: Addr<link::SendRequest<Bytes>>,
     me: ProcessId,
     /// The longest message.
     longest: usize,
@@ -25,7 +25,7 @@ struct Door<R: 'static> {
 
 /// What one module keeps going, by requests of type `R`.
 pub(super) struct Kept<R: 'static> {
-    door: OnceLock<Door<R>>,
+    inlet: OnceLock<Inlet<R>>,
     window: Window,
     /// How many were begun so far.
     begun: AtomicU64,
@@ -35,7 +35,7 @@ impl<R: Send + 'static> Kept<R> {
     /// No more at a time than the limits allow.
     pub fn new(limits: Limits) -> Self {
         Kept {
-            door: OnceLock::new(),
+            inlet: OnceLock::new(),
             window: Window::new(limits),
             begun: AtomicU64::new(0),
         }
@@ -47,14 +47,14 @@ impl<R: Send + 'static> Kept<R> {
         let marks = wiring.links.at("sent").open(Addr::new(move |mark| {
             kept.upon_mark(me, &mark);
         }));
-        let door = Door {
+        let inlet = Inlet {
             requests,
             marks,
             me,
             longest,
         };
         // Wired once, by the builder that made it.
-        let _ = self.door.set(door);
+        let _ = self.inlet.set(inlet);
     }
 
     /// Waits for room for something of this size; says its number. Whoever stops waiting has begun nothing.
@@ -66,10 +66,10 @@ impl<R: Send + 'static> Kept<R> {
 
     /// Whether something of this size may be sent.
     pub fn check(&self, size: usize) -> Result<(), Error> {
-        let Some(door) = self.door.get() else {
+        let Some(inlet) = self.inlet.get() else {
             return Err(self.window.closed().unwrap_or(Error::NotStarted));
         };
-        let limit = door.longest;
+        let limit = inlet.longest;
         if size > limit {
             return Err(Error::TooLarge { size, limit });
         }
@@ -78,19 +78,19 @@ impl<R: Send + 'static> Kept<R> {
 
     /// Requests something.
     pub fn request(&self, request: R) {
-        if let Some(door) = self.door.get() {
-            door.requests.send(request);
+        if let Some(inlet) = self.inlet.get() {
+            inlet.requests.send(request);
         }
     }
 
     /// Something of this size ends with this request: its room is given back when the thread has taken that.
     pub fn end(&self, request: R, size: usize) {
-        if let Some(door) = self.door.get() {
-            door.requests.send(request);
+        if let Some(inlet) = self.inlet.get() {
+            inlet.requests.send(request);
             let mut mark = BytesMut::with_capacity(8);
             mark.put_u64_le(size as u64);
-            door.marks.send(link::Send {
-                to: To::One(door.me),
+            inlet.marks.send(link::SendRequest {
+                to: To::One(inlet.me),
                 message: mark.freeze(),
             });
         }

@@ -9,7 +9,7 @@ use super::{
 use crate::error::{Error, MemoryError, StartError};
 use quorate_abstractions::{
     lattice::Lattice,
-    lattice_agreement::{Indication, Outcome, Propose},
+    lattice_agreement::{Indication, LatticeResponse, Propose},
     pressure::Wait,
 };
 use quorate_core::{Addr, wire::encode};
@@ -26,7 +26,7 @@ use std::{
 /// one that is dropped while its proposal is in flight has, and the line goes on when that is decided. Where there
 /// is no majority, proposals wait for it.
 pub struct LatticeProposer<L: 'static> {
-    pub(super) operations: Arc<Operations<(), L, Outcome<L>>>,
+    pub(super) operations: Arc<Operations<(), L, LatticeResponse<L>>>,
 }
 
 impl<L> Clone for LatticeProposer<L> {
@@ -76,9 +76,9 @@ impl<L: Lattice> LatticeProposer<L> {
     /// flight: the value may be in what the others decide, at any time, or never.
     pub async fn propose(&self, value: &L) -> Result<L, MemoryError> {
         match self.operations.operate((), 0, value.clone()).await? {
-            Outcome::Decided(decision) => Ok(decision),
+            LatticeResponse::Decided(decision) => Ok(decision),
             // A proposal has begun that the handle knows nothing of.
-            Outcome::Refused(_) => Err(MemoryError::Busy),
+            LatticeResponse::Refused(_) => Err(MemoryError::Busy),
         }
     }
 
@@ -124,8 +124,8 @@ impl Builder {
                 returned.returned(&(), operation, outcome);
             });
             wiring.pressure(Wait::for_majority(), told.pressure());
-            let door = wiring.lattice_agreement(up);
-            told.open(door.with(|begun: Begun<(), L>| Propose {
+            let port = wiring.lattice_agreement(up);
+            told.open(port.with(|begun: Begun<(), L>| Propose {
                 operation: begun.operation,
                 value: begun.action,
             }));

@@ -4,13 +4,13 @@ use super::{
     codec::Coded,
     flow::Flow,
     messages::{Arrival, Messages, Sender, open_way, upon_mark},
-    modules::{Door, HEADS},
+    modules::{HEADS, LateAddress},
     outlet::Outlet,
 };
 use crate::error::StartError;
 use bytes::Bytes;
 use quorate_abstractions::{
-    link::{self, Deliver, Links, Send, Status},
+    link::{self, Deliver, Links, SendRequest, Status},
     pressure::Wait,
 };
 use quorate_core::{Addr, Host, Layer, ProcessId};
@@ -79,7 +79,7 @@ impl Builder {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
         let ways = self.ways(limit);
         let (outlet, intake) = Outlet::new(self.backlog);
-        let marks = Door::default();
+        let marks = LateAddress::default();
         let (opened, marked, reader) = (marks.clone(), ways.clone(), outlet.clone());
         self.module(&name, &codec.of(&name, PERFECT), move |wiring| {
             tell_gaps(&wiring, reader);
@@ -195,7 +195,7 @@ fn open_marks(
     wiring: &Wiring,
     lane: impl Layer<link::Port<Bytes>>,
     ways: Arc<[Arc<Flow>]>,
-) -> Addr<Send<Bytes>> {
+) -> Addr<SendRequest<Bytes>> {
     let me = wiring.host.me();
     lane.attach(Addr::new(move |arrived| upon_mark(&ways, me, arrived)))
 }
@@ -206,7 +206,7 @@ fn wire_way(
     to: ProcessId,
     way: &Flow,
     inlet: Outlet<Arrival>,
-    marks: Addr<Send<Bytes>>,
+    marks: Addr<SendRequest<Bytes>>,
 ) {
     let me = wiring.origin();
     let wait = Wait::default();

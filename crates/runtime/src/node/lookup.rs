@@ -6,7 +6,7 @@
 //! ever more slowly up to [`SLOWEST`], until it is silent no longer. A name that leads nowhere is no error: it may
 //! be known later, and until then an address that was known stays. Where it leads to several addresses, one stays
 //! while it is among them, and the next has its turn if the peer is silent nonetheless.
-use super::{Snapshot, sight::Sight, snapshot::Way, socket::Bound};
+use super::{NodeStatus, sight::Sight, snapshot::Way, socket::Bound};
 use crate::peers::{Addresses, PeerAddress, PeerName};
 use futures::{FutureExt, future::BoxFuture};
 use quorate_abstractions::heartbeat::Heard;
@@ -114,7 +114,7 @@ pub(super) struct Lookups {
     pub resolver: Resolver,
     pub family: Family,
     pub addresses: Addresses,
-    pub status: watch::Receiver<Snapshot>,
+    pub status: watch::Receiver<NodeStatus>,
     /// Those that say that they do not hear this process.
     pub deaf: watch::Receiver<ProcessSet>,
     /// A look-up may outlast the node for a while.
@@ -215,7 +215,7 @@ impl Lookups {
 
 /// Whether no data flows between a peer and this process, or it is suspected. Who is suspected since it is cut off
 /// from others is heard.
-fn is_silent(now: &Snapshot, peer: ProcessId) -> bool {
+fn is_silent(now: &NodeStatus, peer: ProcessId) -> bool {
     let is_reached = now
         .peers
         .get(peer.index())

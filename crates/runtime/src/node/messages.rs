@@ -8,7 +8,7 @@ use super::{
 use crate::error::{Error, StreamError};
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
-use quorate_abstractions::link::{Deliver, Send, To};
+use quorate_abstractions::link::{Deliver, SendRequest, To};
 use quorate_core::{
     Addr, ProcessId,
     message::Origin,
@@ -241,23 +241,23 @@ pub(super) fn open_way(
     way: &Flow,
     me: Origin,
     to: ProcessId,
-    lane: Addr<Send<Bytes>>,
-    marks: Addr<Send<Bytes>>,
+    lane: Addr<SendRequest<Bytes>>,
+    marks: Addr<SendRequest<Bytes>>,
 ) {
     let requests = AtomicU64::new(0);
-    let door = Addr::new(move |message: Bytes| {
-        lane.send(Send {
+    let port = Addr::new(move |message: Bytes| {
+        lane.send(SendRequest {
             to: To::One(to),
             message,
         });
         // One at a time: the flow numbers its requests under a lock.
         let number = requests.fetch_add(1, Relaxed) + 1;
-        marks.send(Send {
+        marks.send(SendRequest {
             to: To::One(me.process),
             message: mark(to, number),
         });
     });
-    way.open(me, door);
+    way.open(me, port);
 }
 
 /// The mark of the message of this number to that process.

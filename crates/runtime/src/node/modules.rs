@@ -42,7 +42,7 @@ type Ends<T> = (Broadcaster<T>, Deliveries<T>);
 
 /// What a module has to do with the order of the group, where there is one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum GroupUse {
     /// Nothing.
     Beside,
     /// It shares it.
@@ -55,7 +55,7 @@ pub(super) enum Place {
 pub(super) struct Module {
     pub(super) algorithms: String,
     pub(super) wire: Wire,
-    pub(super) place: Place,
+    pub(super) group_use: GroupUse,
 }
 
 /// Puts a message's incarnation and number in front of it, for a broadcast that has none.
@@ -127,7 +127,7 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) + Send + 'static,
     ) -> Result<(), StartError> {
-        self.declare(name, algorithms, Place::Beside, |wiring| {
+        self.declare(name, algorithms, GroupUse::Beside, |wiring| {
             wire(wiring);
             Ok(())
         })
@@ -140,7 +140,7 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
     ) -> Result<(), StartError> {
-        self.declare(name, algorithms, Place::Beside, wire)
+        self.declare(name, algorithms, GroupUse::Beside, wire)
     }
 
     /// As [`module`](Builder::module), for one that shares the order of the group where there is one.
@@ -150,7 +150,7 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
     ) -> Result<(), StartError> {
-        self.declare(name, algorithms, Place::Shares, wire)
+        self.declare(name, algorithms, GroupUse::Shares, wire)
     }
 
     /// As [`module`](Builder::module), for one that stands on the order of the group, and talks beside it.
@@ -160,14 +160,14 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
     ) -> Result<(), StartError> {
-        self.declare(name, algorithms, Place::Over, wire)
+        self.declare(name, algorithms, GroupUse::Over, wire)
     }
 
     fn declare(
         &mut self,
         name: &str,
         algorithms: &str,
-        place: Place,
+        group_use: GroupUse,
         wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
     ) -> Result<(), StartError> {
         if name.is_empty() || name.contains('/') {
@@ -179,7 +179,7 @@ impl Builder {
         let module = Module {
             algorithms: algorithms.to_owned(),
             wire: Box::new(wire),
-            place,
+            group_use,
         };
         self.modules.insert(name.to_owned(), module);
         Ok(())
@@ -212,13 +212,13 @@ impl Builder {
         name: &str,
         up: Addr<Delivery>,
     ) -> Result<Addr<Bytes>, StartError> {
-        let door = Door::default();
-        let opened = door.clone();
+        let address = LateAddress::default();
+        let opened = address.clone();
         self.ordered_module(name, TOTAL_ORDER.algorithms(), move |wiring| {
             opened.open(wiring.broadcast(TOTAL_ORDER, up)?);
             Ok(())
         })?;
-        Ok(door.addr())
+        Ok(address.addr())
     }
 
     /// Declares regular reliable broadcast of messages of type `T`: either all correct processes
@@ -295,9 +295,9 @@ impl Builder {
         let reader = outlet.clone();
         let ordered = broadcast == TOTAL_ORDER;
         let place = if ordered {
-            Place::Shares
+            GroupUse::Shares
         } else {
-            Place::Beside
+            GroupUse::Beside
         };
         let algorithms = codec.of(&name, broadcast.algorithms());
         self.declare(&name, &algorithms, place, move |wiring| {
@@ -380,11 +380,11 @@ impl Builder {
             let wait = Wait::default();
             reader.open(wiring.pressure(wait, flow.pressure()), wait.reader());
             tell_gaps(&wiring, reader);
-            let door = best_effort::over(wiring.links.lane()).attach(up);
+            let address = best_effort::over(wiring.links.lane()).attach(up);
             let requests = AtomicU64::new(0);
             flow.open(
                 me,
-                door.with(move |payload: Bytes| {
+                address.with(move |payload: Bytes| {
                     // One at a time: the flow numbers its requests under a lock.
                     let sequence = requests.fetch_add(1, Relaxed) + 1;
                     quorate_abstractions::best_effort::Broadcast(put_id(me, sequence, &payload))
@@ -485,23 +485,23 @@ impl Builder {
 }
 
 /// An address that is not known yet.
-pub(super) struct Door<T>(Arc<OnceLock<Addr<T>>>);
+pub(super) struct LateAddress<T>(Arc<OnceLock<Addr<T>>>);
 
-impl<T> Default for Door<T> {
+impl<T> Default for LateAddress<T> {
     fn default() -> Self {
-        Door(Arc::default())
+        LateAddress(Arc::default())
     }
 }
 
-impl<T> Clone for Door<T> {
+impl<T> Clone for LateAddress<T> {
     fn clone(&self) -> Self {
-        Door(self.0.clone())
+        LateAddress(self.0.clone())
     }
 }
 
-impl<T: 'static> Door<T> {
+impl<T: 'static> LateAddress<T> {
     pub(super) fn open(&self, addr: Addr<T>) {
-        // Wired once, by the builder that made the door.
+        // Wired once, by the builder that made the address.
         let _ = self.0.set(addr);
     }
 

@@ -38,7 +38,7 @@ use std::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
-/// An operation, as it goes through the door.
+/// An operation, as it goes through the port.
 pub(crate) struct Begun<K, A> {
     /// The object that it is on.
     pub object: K,
@@ -187,7 +187,7 @@ type Refused<O> = Vec<(Answer<O>, MemoryError)>;
 
 /// One module's operations: actions of type `A` on objects named by a `K`, with outcomes of type `O`.
 pub(crate) struct Operations<K: 'static, A: 'static, O> {
-    door: OnceLock<Addr<Begun<K, A>>>,
+    port: OnceLock<Addr<Begun<K, A>>>,
     window: Arc<Window>,
     sharing: Sharing<A>,
     admit: Admit<K, A>,
@@ -203,7 +203,7 @@ where
     /// No more operations in flight than the limits allow.
     pub fn new(limits: Limits, sharing: Sharing<A>) -> Self {
         Operations {
-            door: OnceLock::new(),
+            port: OnceLock::new(),
             window: Arc::new(Window::new(limits)),
             sharing,
             admit: Box::new(|_, _| Ok(())),
@@ -233,10 +233,10 @@ where
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on operations go to `door`.
-    pub fn open(&self, door: Addr<Begun<K, A>>) {
+    /// From now on operations go to `port`.
+    pub fn open(&self, port: Addr<Begun<K, A>>) {
         // Wired once, by the builder that made the operations.
-        let _ = self.door.set(door);
+        let _ = self.port.set(port);
     }
 
     /// Where the link says whether it has room.
@@ -267,14 +267,14 @@ where
         if let Some(error) = self.window.closed() {
             return Err(error.into());
         }
-        if self.door.get().is_none() {
+        if self.port.get().is_none() {
             return Err(Error::NotStarted.into());
         }
         let ticket = ledger.enter(&object, bytes, action, answer);
         let refused = self.advance(&mut ledger);
         drop(ledger);
         refuse(refused);
-        let place = Place {
+        let place = Invocation {
             operations: self.clone(),
             object,
             ticket,
@@ -369,7 +369,7 @@ where
         room: Taken<'_>,
         refused: &mut Refused<O>,
     ) {
-        let (Some(door), Some(line)) = (self.door.get(), ledger.lines.get_mut(&object)) else {
+        let (Some(port), Some(line)) = (self.port.get(), ledger.lines.get_mut(&object)) else {
             return;
         };
         let (mut action, mut bytes, mut answers) = (None, 0, Vec::new());
@@ -407,7 +407,7 @@ where
             bytes,
             answers,
         });
-        door.send(Begun {
+        port.send(Begun {
             object,
             operation,
             action,
@@ -486,13 +486,13 @@ impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
 }
 
 /// An invoked operation's place.
-struct Place<K: 'static, A: 'static, O> {
+struct Invocation<K: 'static, A: 'static, O> {
     operations: Arc<Operations<K, A, O>>,
     object: K,
     ticket: u64,
 }
 
-impl<K, A, O> Leave for Place<K, A, O>
+impl<K, A, O> Leave for Invocation<K, A, O>
 where
     K: Ord + Clone + Send + Sync + 'static,
     A: Send + 'static,

@@ -154,8 +154,8 @@ impl Builder {
                 returned.returned_on(&operation, answer);
             });
             wiring.pressure(Wait::for_majority(), told.pressure());
-            let door = wiring.ground().quorum_access(&chosen, initial, up);
-            told.open(door.with(|begun: Begun<u64, Call<S::Update>>| Request {
+            let port = wiring.scope().quorum_access(&chosen, initial, up);
+            told.open(port.with(|begun: Begun<u64, Call<S::Update>>| Request {
                 operation: begun.object,
                 call: begun.action,
             }));

@@ -17,7 +17,7 @@ use quorate_abstractions::{
 use quorate_core::{Addr, Layer};
 use quorate_links::perfect::{Datagrams, PerfectLinks};
 use quorate_stacks::{
-    quorum_system::{Ground, OPEN_VALUES, QuorumSystem, STORE, VALUE, Written},
+    quorum_system::{OPEN_VALUES, QuorumSystem, STORE, Scope, VALUE, Written},
     registers::Registers as Algorithm,
 };
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use std::sync::Arc;
 pub(super) const LEAST_DATAGRAM: usize = 1024 + 26;
 
 /// The place of a module from which stacks over quorum systems are built.
-pub(super) type NodeGround = Ground<TokioHost, PerfectLinks<TokioHost>, Datagrams<TokioHost>>;
+pub(super) type NodeScope = Scope<TokioHost, PerfectLinks<TokioHost>, Datagrams<TokioHost>>;
 
 impl Wiring {
     /// Where stacks over a quorum system are built: the host and the lanes of this module.
-    pub fn ground(&self) -> NodeGround {
-        Ground {
+    pub fn scope(&self) -> NodeScope {
+        Scope {
             host: self.host.clone(),
             links: self.links.clone(),
             datagrams: self.links.datagrams(),
@@ -124,8 +124,8 @@ impl Builder {
         };
         let algorithms = Algorithm::MultiWriterMajority.algorithms();
         let wire = move |wiring: Wiring, up| {
-            let ground = wiring.ground().at("register");
-            Ok(ground.registers(None, Some(written)).attach(up))
+            let scope = wiring.scope().at("register");
+            Ok(scope.registers(None, Some(written)).attach(up))
         };
         self.wire_registers(name, algorithms, declared, |_, _| Ok(()), wire)
     }
@@ -164,7 +164,7 @@ impl Builder {
                     told(register, tag, length);
                 }
             });
-            let registers = wiring.ground().registers(Some(&chosen), Some(written));
+            let registers = wiring.scope().registers(Some(&chosen), Some(written));
             Ok(registers.attach(up))
         };
         self.wire_registers(&name, &algorithms, declared, admit, wire)
@@ -200,9 +200,9 @@ impl Builder {
                 returned.returned(&(), operation, outcome);
             });
             wiring.pressure(Wait::for_majority(), told.pressure());
-            let door = wiring.ground().snapshot(Some(&chosen)).attach(up);
+            let port = wiring.scope().snapshot(Some(&chosen)).attach(up);
             told.open(
-                door.with(|begun: Begun<(), snapshot::Action>| snapshot::Request {
+                port.with(|begun: Begun<(), snapshot::Action>| snapshot::Request {
                     operation: begun.operation,
                     action: begun.action,
                 }),
@@ -236,8 +236,8 @@ impl Builder {
                 returned.returned(&(), operation, outcome);
             });
             wiring.pressure(Wait::for_majority(), told.pressure());
-            let door = wiring.ground().lattice_agreement(Some(&chosen), up);
-            told.open(door.with(|begun: Begun<(), L>| lattice_agreement::Propose {
+            let port = wiring.scope().lattice_agreement(Some(&chosen), up);
+            told.open(port.with(|begun: Begun<(), L>| lattice_agreement::Propose {
                 operation: begun.operation,
                 value: begun.action,
             }));
@@ -277,7 +277,7 @@ impl Builder {
                 told.decided(instance, value);
             });
             wiring.pressure(Wait::for_majority(), decided.pressure());
-            decided.open(wiring.ground().consensus(&chosen, up));
+            decided.open(wiring.scope().consensus(&chosen, up));
         })?;
         self.handles.agreements.push(agreement.clone());
         Ok(Proposer::new(agreement, VALUE, false, codec))

@@ -14,14 +14,14 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     pressure::Wait,
-    register::{Action, Indication, Outcome, Refusal, Request, Tag},
+    register::{Action, Indication, Refusal, RegisterResponse, Request, Tag},
 };
 use quorate_core::{Addr, ProcessId};
 use quorate_stacks::registers::Registers as Algorithm;
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The operations of a module of registers.
-pub(super) type OnRegisters = Operations<Bytes, Action, Outcome>;
+pub(super) type OnRegisters = Operations<Bytes, Action, RegisterResponse>;
 
 /// Reads and writes registers that hold values of type `T`, by name. Clones share the module.
 ///
@@ -92,7 +92,7 @@ impl<T> Registers<T> {
             .operations
             .operate(register.clone(), size, Action::Read);
         match read.await? {
-            Outcome::Read { value, .. } => decode(self.codec, &register, value),
+            RegisterResponse::Read { value, .. } => decode(self.codec, &register, value),
             outcome => Err(refused(outcome, self.writer)),
         }
     }
@@ -115,7 +115,7 @@ impl<T> Registers<T> {
         let (register, size) = self.named(register.as_ref(), 0)?;
         let (name, codec, writer) = (register.clone(), self.codec, self.writer);
         let read = move |outcome, lasted| match outcome {
-            Outcome::Read { value, tag } => Ok(then(Reading {
+            RegisterResponse::Read { value, tag } => Ok(then(Reading {
                 value: decode(codec, &name, value)?,
                 tag,
                 lasted,
@@ -142,7 +142,7 @@ impl<T> Registers<T> {
         let (register, size, value) = self.written(register.as_ref(), value)?;
         let write = Action::Write(value);
         match self.operations.operate(register, size, write).await? {
-            Outcome::Written { .. } => Ok(()),
+            RegisterResponse::Written { .. } => Ok(()),
             outcome => Err(refused(outcome, self.writer)),
         }
     }
@@ -160,7 +160,7 @@ impl<T> Registers<T> {
         let (register, size, value) = self.written(register.as_ref(), value)?;
         let writer = self.writer;
         let written = move |outcome, lasted| match outcome {
-            Outcome::Written { .. } => Ok(then(lasted)),
+            RegisterResponse::Written { .. } => Ok(then(lasted)),
             outcome => Err(refused(outcome, writer)),
         };
         let write = Action::Write(value);
@@ -206,10 +206,12 @@ fn decode<T>(
 }
 
 /// What an outcome that is not the one of this action comes to.
-fn refused(outcome: Outcome, writer: Option<ProcessId>) -> MemoryError {
+fn refused(outcome: RegisterResponse, writer: Option<ProcessId>) -> MemoryError {
     match (outcome, writer) {
-        (Outcome::Refused(Refusal::NotWriter), Some(writer)) => MemoryError::NotWriter { writer },
-        (Outcome::Refused(Refusal::Exhausted), _) => MemoryError::Exhausted,
+        (RegisterResponse::Refused(Refusal::NotWriter), Some(writer)) => {
+            MemoryError::NotWriter { writer }
+        }
+        (RegisterResponse::Refused(Refusal::Exhausted), _) => MemoryError::Exhausted,
         // An operation has begun that the handle knows nothing of.
         _ => MemoryError::Busy,
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::error::{Error, MemoryError, StartError};
 use quorate_abstractions::{
     pressure::Wait,
-    snapshot::{Action, Indication, Outcome, Request, Segment},
+    snapshot::{Action, Indication, Request, Segment, SnapshotResponse},
 };
 use quorate_core::{Addr, ProcessId};
 use std::{fmt, sync::Arc};
@@ -32,7 +32,7 @@ pub(super) fn longest_segment(builder: &Builder) -> usize {
 /// line has not begun, and never will; one that is dropped while it is in flight goes on, and the line when it has
 /// returned. Where there is no majority, operations wait for it.
 pub struct Segments<T> {
-    operations: Arc<Operations<(), Action, Outcome>>,
+    operations: Arc<Operations<(), Action, SnapshotResponse>>,
     limit: usize,
     codec: Coding<T>,
 }
@@ -54,7 +54,7 @@ impl<T> fmt::Debug for Segments<T> {
 
 impl<T> Segments<T> {
     pub(super) fn new(
-        operations: Arc<Operations<(), Action, Outcome>>,
+        operations: Arc<Operations<(), Action, SnapshotResponse>>,
         limit: usize,
         codec: Coding<T>,
     ) -> Self {
@@ -83,9 +83,9 @@ impl<T> Segments<T> {
         }
         let update = self.operations.operate((), size, Action::Update(value));
         match update.await? {
-            Outcome::Updated => Ok(()),
+            SnapshotResponse::Updated => Ok(()),
             // An operation has begun that the handle knows nothing of.
-            Outcome::Scanned(_) | Outcome::Refused(_) => Err(MemoryError::Busy),
+            SnapshotResponse::Scanned(_) | SnapshotResponse::Refused(_) => Err(MemoryError::Busy),
         }
     }
 
@@ -108,12 +108,12 @@ impl<T> Segments<T> {
     /// As [`scan`](Segments::scan).
     pub async fn scan_numbered(&self) -> Result<Vec<(u64, Option<T>)>, MemoryError> {
         match self.operations.operate((), 0, Action::Scan).await? {
-            Outcome::Scanned(view) => {
+            SnapshotResponse::Scanned(view) => {
                 let segments = view.into_iter().enumerate();
                 segments.map(|it| decode(self.codec, it)).collect()
             }
             // An operation has begun that the handle knows nothing of.
-            Outcome::Updated | Outcome::Refused(_) => Err(MemoryError::Busy),
+            SnapshotResponse::Updated | SnapshotResponse::Refused(_) => Err(MemoryError::Busy),
         }
     }
 
@@ -165,11 +165,11 @@ impl Builder {
             move |wiring| {
                 let returned = told.clone();
                 wiring.pressure(Wait::for_majority(), told.pressure());
-                let door = wiring.snapshot(Addr::new(move |indication: Indication| {
+                let port = wiring.snapshot(Addr::new(move |indication: Indication| {
                     let Indication { operation, outcome } = indication;
                     returned.returned(&(), operation, outcome);
                 }));
-                told.open(door.with(|begun: Begun<(), Action>| Request {
+                told.open(port.with(|begun: Begun<(), Action>| Request {
                     operation: begun.operation,
                     action: begun.action,
                 }));

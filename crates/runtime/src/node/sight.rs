@@ -1,6 +1,6 @@
 //! The one place through which all goes that a node learns of its cluster, and tells of it.
 use super::{
-    Snapshot,
+    NodeStatus,
     events::{NodeEvent, NodeEvents, Told, WAITING},
 };
 use quorate_core::{Counters, ProcessId, ProcessSet};
@@ -14,11 +14,11 @@ pub(super) struct Sight {
     /// Held while a change is told, so that all tell them in one order.
     turn: Mutex<()>,
     /// What was told last, for those who begin to listen.
-    latest: Arc<Mutex<Arc<Snapshot>>>,
+    latest: Arc<Mutex<Arc<NodeStatus>>>,
     events: broadcast::Sender<Told>,
     /// Names the node in the log.
     span: Span,
-    status: watch::Sender<Snapshot>,
+    status: watch::Sender<NodeStatus>,
     suspected: watch::Sender<ProcessSet>,
     trusted: watch::Sender<Option<ProcessId>>,
     crashed: watch::Sender<ProcessSet>,
@@ -39,9 +39,9 @@ pub(super) fn log_counts(counters: &Counters, span: &Span) {
 
 /// Where it can be read.
 pub(super) struct Seen {
-    latest: Arc<Mutex<Arc<Snapshot>>>,
+    latest: Arc<Mutex<Arc<NodeStatus>>>,
     events: broadcast::WeakSender<Told>,
-    pub status: watch::Receiver<Snapshot>,
+    pub status: watch::Receiver<NodeStatus>,
     pub suspected: watch::Receiver<ProcessSet>,
     pub trusted: watch::Receiver<Option<ProcessId>>,
     /// `None`: the system is not assumed to be synchronous.
@@ -55,7 +55,7 @@ impl Sight {
     }
 
     /// So much is known at first, in this cluster; `has_perfect`: whether there is P.
-    pub fn new(snapshot: Snapshot, cluster: &str, has_perfect: bool) -> (Self, Seen) {
+    pub fn new(snapshot: NodeStatus, cluster: &str, has_perfect: bool) -> (Self, Seen) {
         let latest = Arc::new(Mutex::new(Arc::new(snapshot.clone())));
         let events = broadcast::Sender::new(WAITING);
         // Whatever the log's filter takes of the events, it takes their span, too.
@@ -87,7 +87,7 @@ impl Sight {
 
     /// Something has changed, and `change` says what has happened by it: the log, the watches and those who
     /// listen to events are told. Whoever reads an event finds what it says in the watches.
-    pub fn change(&self, change: impl FnOnce(&mut Snapshot) -> Vec<NodeEvent>) {
+    pub fn change(&self, change: impl FnOnce(&mut NodeStatus) -> Vec<NodeEvent>) {
         let _turn = lock(&self.turn);
         let mut events = Vec::new();
         self.status.send_modify(|now| events = change(now));

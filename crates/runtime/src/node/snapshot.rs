@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, mem, net::SocketAddr};
 /// Whether a process may take part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum Standing {
+pub enum Admission {
     /// It has not been admitted yet: too few others have met it.
     Joining,
     /// It was started again, and waits for its seat and for the state of the others.
@@ -97,13 +97,13 @@ pub struct Peer {
 /// What a node knows of its cluster at one time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct NodeStatus {
     /// The process.
     pub me: ProcessId,
     /// This start of it.
     pub incarnation: Incarnation,
     /// Whether it may take part.
-    pub standing: Standing,
+    pub admission: Admission,
     /// Whether another start of this process came before. It has a place in what stands on the group's order
     /// only, also once it is admitted.
     pub started_again: bool,
@@ -142,7 +142,7 @@ pub struct Snapshot {
 }
 
 /// What is said.
-impl Snapshot {
+impl NodeStatus {
     /// Nothing is known yet. `needed`: how many others must meet this process before it takes part.
     pub fn new(
         me: ProcessId,
@@ -166,10 +166,10 @@ impl Snapshot {
                 held_before: 0,
             })
         });
-        Snapshot {
+        NodeStatus {
             me,
             incarnation,
-            standing: Standing::Joining,
+            admission: Admission::Joining,
             started_again: false,
             took_part: false,
             met: ProcessSet::EMPTY,
@@ -205,7 +205,7 @@ impl Snapshot {
         let mut present = self.connected().without(silent);
         present.insert(self.me);
         !self.cut_off.contains(self.me)
-            && self.standing == Standing::Admitted
+            && self.admission == Admission::Admitted
             && present.len() > self.peers.len() / 2
     }
 
@@ -221,7 +221,7 @@ impl Snapshot {
             _ => None,
         });
         let left = self.peers.len() - 1 - refused.clone().count();
-        let is_out = self.standing == Standing::Joining && left < self.needed;
+        let is_out = self.admission == Admission::Joining && left < self.needed;
         refused.next().filter(|_| is_out)
     }
 
@@ -234,7 +234,7 @@ impl Snapshot {
 }
 
 /// What look-ups of names say.
-impl Snapshot {
+impl NodeStatus {
     pub(crate) fn upon_located(&mut self, peer: ProcessId, address: SocketAddr) -> Vec<NodeEvent> {
         let Some(entry) = self.other(peer) else {
             return Vec::new();
@@ -257,7 +257,7 @@ impl Snapshot {
 }
 
 /// What the links say.
-impl Snapshot {
+impl NodeStatus {
     pub(crate) fn upon_status(&mut self, status: link::Status) -> Vec<NodeEvent> {
         match status {
             link::Status::Connected { peer, incarnation } => self.upon_connected(peer, incarnation),
@@ -270,13 +270,13 @@ impl Snapshot {
                 known,
                 newcomer,
             } => self.upon_replaced(peer, known, newcomer),
-            link::Status::Admitted => match self.standing {
-                Standing::Joining => self.take_part(),
+            link::Status::Admitted => match self.admission {
+                Admission::Joining => self.take_part(),
                 // Whoever was started again has its seat then, and not the state.
-                Standing::Newcomer
-                | Standing::Admitted
-                | Standing::Excluded { .. }
-                | Standing::Unreadable => Vec::new(),
+                Admission::Newcomer
+                | Admission::Admitted
+                | Admission::Excluded { .. }
+                | Admission::Unreadable => Vec::new(),
             },
             link::Status::Newcomer { by, known } => self.upon_newcomer(by, known),
             link::Status::Excluded { by, reason } => self.upon_excluded(by, reason),
@@ -359,20 +359,20 @@ impl Snapshot {
 
     fn upon_newcomer(&mut self, by: ProcessId, known: Incarnation) -> Vec<NodeEvent> {
         self.started_again = true;
-        if self.standing != Standing::Joining {
+        if self.admission != Admission::Joining {
             return Vec::new();
         }
-        self.standing = Standing::Newcomer;
+        self.admission = Admission::Newcomer;
         self.note_holders();
         vec![NodeEvent::Newcomer { by, known }]
     }
 
     fn upon_excluded(&mut self, by: ProcessId, reason: String) -> Vec<NodeEvent> {
-        match self.standing {
-            Standing::Excluded { .. } | Standing::Unreadable => Vec::new(),
-            Standing::Joining | Standing::Newcomer | Standing::Admitted => {
+        match self.admission {
+            Admission::Excluded { .. } | Admission::Unreadable => Vec::new(),
+            Admission::Joining | Admission::Newcomer | Admission::Admitted => {
                 let known = reason.clone();
-                self.standing = Standing::Excluded { by, reason: known };
+                self.admission = Admission::Excluded { by, reason: known };
                 self.leader = None;
                 vec![NodeEvent::Excluded { by, reason }]
             }
@@ -381,7 +381,7 @@ impl Snapshot {
 
     /// This process takes part from now on. Whom it trusts counts.
     fn take_part(&mut self) -> Vec<NodeEvent> {
-        self.standing = Standing::Admitted;
+        self.admission = Admission::Admitted;
         self.took_part = true;
         self.leader = self.trusted;
         self.note_holders();
@@ -412,7 +412,7 @@ impl Snapshot {
 }
 
 /// What the failure detectors say.
-impl Snapshot {
+impl NodeStatus {
     pub(crate) fn upon_reach(&mut self, reach: Reach) -> Vec<NodeEvent> {
         let suspected = mem::replace(&mut self.suspected, reach.suspected);
         let cut_off = mem::replace(&mut self.cut_off, reach.cut_off);
@@ -445,7 +445,7 @@ impl Snapshot {
     pub(crate) fn upon_leader(&mut self, Trust(leader): Trust) -> Vec<NodeEvent> {
         self.trusted = Some(leader);
         // Who does not take part knows nothing that others would act on.
-        if self.standing != Standing::Admitted || self.leader == self.trusted {
+        if self.admission != Admission::Admitted || self.leader == self.trusted {
             return Vec::new();
         }
         self.leader = self.trusted;
@@ -459,7 +459,7 @@ impl Snapshot {
 }
 
 /// What the group's order says.
-impl Snapshot {
+impl NodeStatus {
     pub(super) fn upon_group(&mut self, news: GroupNews) -> Vec<NodeEvent> {
         match news {
             GroupNews::Coming { bytes } => {
@@ -481,19 +481,19 @@ impl Snapshot {
     fn upon_caught_up(&mut self, position: u64) -> Vec<NodeEvent> {
         let bytes = self.incoming.take().unwrap_or_default();
         let mut events = vec![NodeEvent::CaughtUp { bytes, position }];
-        match self.standing {
-            Standing::Joining | Standing::Newcomer => events.extend(self.take_part()),
-            Standing::Admitted | Standing::Excluded { .. } | Standing::Unreadable => {}
+        match self.admission {
+            Admission::Joining | Admission::Newcomer => events.extend(self.take_part()),
+            Admission::Admitted | Admission::Excluded { .. } | Admission::Unreadable => {}
         }
         events
     }
 
     fn upon_unreadable(&mut self) -> Vec<NodeEvent> {
         self.incoming = None;
-        match self.standing {
-            Standing::Excluded { .. } | Standing::Unreadable => Vec::new(),
-            Standing::Joining | Standing::Newcomer | Standing::Admitted => {
-                self.standing = Standing::Unreadable;
+        match self.admission {
+            Admission::Excluded { .. } | Admission::Unreadable => Vec::new(),
+            Admission::Joining | Admission::Newcomer | Admission::Admitted => {
+                self.admission = Admission::Unreadable;
                 self.leader = None;
                 vec![NodeEvent::Unreadable]
             }

@@ -8,7 +8,7 @@
 //! itself. Messages have room for that.
 use crate::error::MemoryError;
 use bytes::Bytes;
-use quorate_abstractions::register::{Outcome, Tag};
+use quorate_abstractions::register::{RegisterResponse, Tag};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -67,13 +67,15 @@ impl Store {
     }
 
     /// An operation of this process on a register has returned.
-    pub fn ended(&self, register: &Bytes, outcome: &Outcome) {
+    pub fn ended(&self, register: &Bytes, outcome: &RegisterResponse) {
         let mut state = self.state();
         let coming = match outcome {
-            Outcome::Read { .. } => None,
-            Outcome::Written { .. } | Outcome::Refused(_) => state.coming.remove(register),
+            RegisterResponse::Read { .. } => None,
+            RegisterResponse::Written { .. } | RegisterResponse::Refused(_) => {
+                state.coming.remove(register)
+            }
         };
-        if let (Outcome::Written { tag }, Some((value, _))) = (outcome, coming) {
+        if let (RegisterResponse::Written { tag }, Some((value, _))) = (outcome, coming) {
             state.learn(register, *tag, value);
         }
     }
@@ -123,12 +125,12 @@ mod tests {
             store.begin(&b, 500),
             Err(MemoryError::StoreFull { limit: 1000 })
         ));
-        store.ended(&a, &Outcome::Written { tag: tag(1) });
+        store.ended(&a, &RegisterResponse::Written { tag: tag(1) });
         // The tap below has seen the same write.
         store.learn(&a, tag(1), 500);
         assert!(store.begin(&b, 500).is_err());
         store.begin(&a, 900).unwrap();
-        store.ended(&a, &Outcome::Written { tag: tag(2) });
+        store.ended(&a, &RegisterResponse::Written { tag: tag(2) });
         store.learn(&a, tag(1), 500);
         assert!(store.begin(&b, 100).is_err());
         store.learn(&a, tag(3), 0);
@@ -145,7 +147,7 @@ mod tests {
         assert!(store.begin(&a, 1000).is_err());
         assert!(store.begin(&b, 500).is_err());
         store.begin(&b, 400).unwrap();
-        store.ended(&a, &Outcome::Written { tag: tag(1) });
+        store.ended(&a, &RegisterResponse::Written { tag: tag(1) });
         assert!(store.begin(&b, 500).is_err());
         store.begin(&b, 434).unwrap();
     }

@@ -182,7 +182,7 @@ fn over(lane: impl Layer<link::Port<Bytes>>, up: Addr<Indication>) -> Addr<Trans
             }
         },
     );
-    let transmit = |Transmit { to, bytes, .. }: Transmit| link::Send {
+    let transmit = |Transmit { to, bytes, .. }: Transmit| link::SendRequest {
         to: To::One(to),
         message: bytes,
     };

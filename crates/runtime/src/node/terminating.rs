@@ -73,7 +73,7 @@ impl<T> Source<T> {
 
 /// What came of a source's message of a number: the same at every process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome<T> {
+pub enum Content<T> {
     /// The message.
     Message(T),
     /// The source is faulty: nothing of it follows.
@@ -88,15 +88,15 @@ pub struct Answer<T> {
     /// The sequence number of the message, counted from 1.
     pub number: u64,
     /// What came of it.
-    pub outcome: Outcome<T>,
+    pub outcome: Content<T>,
 }
 
 impl Cost for Deliver {
     fn cost(&self) -> usize {
         OVERHEAD
             + match &self.outcome {
-                terminating::Outcome::Message(payload) => payload.len(),
-                terminating::Outcome::SenderFaulty => 0,
+                terminating::Content::Message(payload) => payload.len(),
+                terminating::Content::SenderFaulty => 0,
             }
     }
 }
@@ -120,10 +120,10 @@ impl<T> Answers<T> {
             outcome,
         } = delivery;
         let outcome = match outcome {
-            terminating::Outcome::SenderFaulty => Outcome::SenderFaulty,
-            terminating::Outcome::Message(payload) => {
+            terminating::Content::SenderFaulty => Content::SenderFaulty,
+            terminating::Content::Message(payload) => {
                 let undecodable = StreamError::UndecodableAnswer { of: source, number };
-                Outcome::Message((self.decode)(payload).ok_or(undecodable)?)
+                Content::Message((self.decode)(payload).ok_or(undecodable)?)
             }
         };
         Ok(Answer {
@@ -196,7 +196,7 @@ impl Builder {
         self.fallible_module(&name, &codec.of(&name, algorithms), move |wiring| {
             let (me, counted) = (wiring.origin(), own.clone());
             let up = Addr::new(move |delivery: Deliver| {
-                let is_message = delivery.outcome != terminating::Outcome::SenderFaulty;
+                let is_message = delivery.outcome != terminating::Content::SenderFaulty;
                 if is_message && delivery.source == me.process {
                     counted.delivered(delivery.number, 1);
                 }
@@ -204,12 +204,12 @@ impl Builder {
             });
             let wait = Wait::for_crash_stop();
             reader.open(wiring.pressure(wait, own.pressure()), wait.reader());
-            let door = if is_uniform {
+            let port = if is_uniform {
                 wiring.terminating(up)?
             } else {
                 wiring.terminating_regular(up)?
             };
-            own.open(me, door.with(|payload| Broadcast { payload }));
+            own.open(me, port.with(|payload| Broadcast { payload }));
             Ok(())
         })?;
         let source = Source(Broadcaster::new(flow.clone(), codec));

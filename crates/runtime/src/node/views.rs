@@ -8,7 +8,7 @@ use super::{
     codec::Coded,
     flow::Flow,
     handles::{Broadcaster, Delivery, Permit, TryBroadcastError},
-    modules::{Door, HEADS},
+    modules::{HEADS, LateAddress},
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
 use crate::error::{Error, StartError, StreamError};
@@ -34,14 +34,14 @@ use tracing::{Span, info, warn};
 /// Broadcasts messages of type `T` in a group with views. Clones share the module's window.
 pub struct Group<T> {
     broadcaster: Broadcaster<T>,
-    door: Addr<Request>,
+    address: Addr<Request>,
 }
 
 impl<T> Clone for Group<T> {
     fn clone(&self) -> Self {
         Group {
             broadcaster: self.broadcaster.clone(),
-            door: self.door.clone(),
+            address: self.address.clone(),
         }
     }
 }
@@ -89,7 +89,7 @@ impl<T> Group<T> {
     /// Asks to become a member again, after [`Event::Excluded`]: next comes [`Event::State`]. A process
     /// that is not excluded asks in vain.
     pub fn join(&self) {
-        self.door.send(Request::Join);
+        self.address.send(Request::Join);
     }
 }
 
@@ -143,7 +143,7 @@ pub struct StateWanted {
     view: u64,
     limit: usize,
     is_given: AtomicBool,
-    door: Addr<Request>,
+    address: Addr<Request>,
 }
 
 impl StateWanted {
@@ -163,7 +163,7 @@ impl StateWanted {
         }
         self.is_given.store(true, Relaxed);
         let view = self.view;
-        self.door.send(Request::State { view, state });
+        self.address.send(Request::State { view, state });
         Ok(())
     }
 }
@@ -172,7 +172,7 @@ impl Drop for StateWanted {
     fn drop(&mut self) {
         if !self.is_given.load(Relaxed) {
             let view = self.view;
-            self.door.send(Request::Decline { view });
+            self.address.send(Request::Decline { view });
         }
     }
 }
@@ -204,7 +204,7 @@ impl Cost for Indication {
 pub struct Events<T> {
     intake: Intake<Indication>,
     decode: fn(Bytes) -> Option<T>,
-    door: Addr<Request>,
+    address: Addr<Request>,
     limit: usize,
 }
 
@@ -227,7 +227,7 @@ impl<T> Events<T> {
                 view,
                 limit: self.limit,
                 is_given: AtomicBool::new(false),
-                door: self.door.clone(),
+                address: self.address.clone(),
             }),
             Indication::State(state) => Event::State(state),
             Indication::Excluded { view } => Event::Excluded { view },
@@ -254,7 +254,7 @@ impl<T> Drop for Events<T> {
     fn drop(&mut self) {
         while let Some(indication) = self.intake.take() {
             if let Indication::StateWanted { view } = indication {
-                self.door.send(Request::Decline { view });
+                self.address.send(Request::Decline { view });
             }
         }
     }
@@ -350,9 +350,9 @@ impl Builder {
         let limit = self.link.maximum_message.saturating_sub(HEADS) / 2;
         let flow = Arc::new(Flow::new(self.limits, limit / self.processes()));
         let (outlet, intake) = Outlet::new(self.backlog);
-        let door = Door::default();
-        let (opened, inlet, own) = (door.clone(), outlet.clone(), flow.clone());
-        let back = door.clone().addr();
+        let address = LateAddress::default();
+        let (opened, inlet, own) = (address.clone(), outlet.clone(), flow.clone());
+        let back = address.clone().addr();
         let reader = outlet.clone();
         // Who is silent is no member of the next view.
         let wait = if views.needs_perfect() {
@@ -403,12 +403,12 @@ impl Builder {
         let events = Events {
             intake,
             decode: codec.decode,
-            door: door.clone().addr(),
+            address: address.clone().addr(),
             limit,
         };
         let group = Group {
             broadcaster: Broadcaster::new(flow.clone(), codec),
-            door: door.addr(),
+            address: address.addr(),
         };
         let outlet = Arc::new(outlet);
         if is_over_the_order {

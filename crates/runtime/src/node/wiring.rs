@@ -18,7 +18,7 @@ use quorate_membership::primary::{self, Ordered, put_proposal};
 use quorate_registers::{lattice_agreement::Mode, multi_writer, snapshot_from_registers};
 use quorate_stacks::{
     agreements::{Commit, Consensus},
-    broadcasts::{self, Below, Broadcast, Delivery, NeedsPerfect, TOTAL_ORDER},
+    broadcasts::{self, Broadcast, Delivery, Dependencies, NeedsPerfect, TOTAL_ORDER},
     registers::Registers,
     stack,
     views::{self, Views},
@@ -197,8 +197,8 @@ impl Wiring {
         group.backlog()
     }
 
-    fn below(&self) -> Below<PerfectLinks<TokioHost>> {
-        Below {
+    fn below(&self) -> Dependencies<PerfectLinks<TokioHost>> {
+        Dependencies {
             links: self.links.clone(),
             eventually_perfect: self.detector.clone(),
             leader: self.leader.clone(),

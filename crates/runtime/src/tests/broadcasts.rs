@@ -141,7 +141,8 @@ async fn every_group_begins_with_everybody_and_delivers_everywhere() {
 #[tokio::test]
 async fn a_group_over_p_excludes_who_is_gone_and_goes_on() {
     let delay = Duration::from_secs(2);
-    let bounds = exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
+    let bounds =
+        exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
     for views in Views::all().filter(|views| views.needs_perfect()) {
         let (mut nodes, mut handles) = (Vec::new(), Vec::new());
         for builder in builders(Kind::Udp, 3) {
@@ -189,7 +190,8 @@ async fn group_membership_agrees_on_who_is_gone() {
     let refused = builder.membership("members");
     assert!(matches!(refused, Err(StartError::NeedsPerfect(_))));
     let delay = Duration::from_secs(2);
-    let bounds = exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
+    let bounds =
+        exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
     let (mut nodes, mut handles) = (Vec::new(), Vec::new());
     for builder in builders(Kind::Udp, 3) {
         let mut builder = builder.assume_synchronous(bounds);
@@ -224,8 +226,8 @@ async fn a_message_of_a_forged_number_is_counted_and_reaches_nobody() {
     let mut all = builders(Kind::Udp, 2);
     let (mut reader, mut forger) = (all.remove(0), all.remove(0));
     let (_, mut deliveries) = reader.best_effort::<String>("news").unwrap();
-    let door: Arc<OnceLock<Addr<best_effort::Broadcast<Bytes>>>> = Arc::default();
-    let opened = door.clone();
+    let port: Arc<OnceLock<Addr<best_effort::Broadcast<Bytes>>>> = Arc::default();
+    let opened = port.clone();
     forger
         .module("news", "best-effort", move |wiring| {
             let requests = over(wiring.links.lane()).attach(Addr::nowhere());
@@ -238,7 +240,7 @@ async fn a_message_of_a_forged_number_is_counted_and_reaches_nobody() {
         put_number(forger.origin().incarnation.0, &mut message);
         put_number(sequence, &mut message);
         message.extend_from_slice(&encode_value(&format!("number {sequence}")).unwrap());
-        let requests = door.get().unwrap();
+        let requests = port.get().unwrap();
         requests.send(best_effort::Broadcast(message.freeze()));
     }
     let delivery = within(deliveries.next()).await.unwrap().unwrap();

@@ -6,10 +6,10 @@ use super::{
 use crate::{
     Builder, Custom, Error, Indications, NodeEvent, Requests, TryRequestError,
     faults::{Direction, Fault},
-    node::Snapshot,
+    node::NodeStatus,
 };
 use futures::StreamExt;
-use quorate_abstractions::link::{Deliver, Links, Send, To};
+use quorate_abstractions::link::{Deliver, Links, SendRequest, To};
 use quorate_core::{Addr, Layer, ProcessId, wire::Plain};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -40,7 +40,7 @@ fn post(builder: &mut Builder) -> Post {
     let post = Custom::new("post").bytes(length);
     let handles = builder.custom("post", post, |wiring, up| {
         let lane = wiring.links.lane().attach(up);
-        lane.with(|(to, message)| Send {
+        lane.with(|(to, message)| SendRequest {
             to: To::One(to),
             message,
         })
@@ -164,7 +164,7 @@ async fn requests_wait_for_room_at_the_peers_and_nothing_is_lost() {
         let (stop, written) = (tokio_util::sync::CancellationToken::new(), Arc::default());
         let writer = tokio::spawn(write_until(write, stop.clone(), written));
         // Either p2 does not acknowledge, or its user does not read.
-        let slowed = |now: &Snapshot| {
+        let slowed = |now: &NodeStatus| {
             let by = now.slowed.get("post");
             by.is_some_and(|by| by.by == p(2) && by.announced != is_cut)
         };

@@ -68,7 +68,8 @@ async fn who_is_heard_again_is_restored() {
 #[tokio::test]
 async fn crashes_are_reported_where_the_system_is_synchronous() {
     let delay = Duration::from_secs(2);
-    let bounds = exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
+    let bounds =
+        exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
     let mut nodes = Vec::new();
     for builder in builders(Kind::Udp, 3) {
         let builder = builder.assume_synchronous(bounds);

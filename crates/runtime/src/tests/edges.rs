@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
     faults::{Direction, Fault, Faults},
-    tcp::{TcpSettings, TcpEdge},
-    udp::{UdpSettings, UdpEdge},
+    tcp::{TcpEdge, TcpSettings},
+    udp::{UdpEdge, UdpSettings},
 };
 use bytes::Bytes;
 use quorate_abstractions::fair_loss::{Indication, Transmit, datagrams};

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     NodeEvent, NodeEvents,
     faults::Faults,
-    node::{Standing, Way},
+    node::{Admission, Way},
 };
 use futures::StreamExt;
 use quorate_core::{MessageId, ProcessSet, message::Origin};
@@ -42,7 +42,7 @@ async fn who_meets_is_admitted_and_whoever_goes_is_suspected() {
         }
         // Alone, p1 is not admitted.
         let begin = all[0].now();
-        assert_eq!((&begin.standing, begin.needed), (&Standing::Joining, 2));
+        assert_eq!((&begin.admission, begin.needed), (&Admission::Joining, 2));
         let connected = |rank: usize| NodeEvent::Connected {
             peer: p(rank),
             incarnation: nodes[rank - 1].incarnation(),
@@ -95,16 +95,16 @@ async fn who_is_started_again_waits_for_the_state_and_the_others_see_its_seat_ch
         faults.cut(p(2));
         let again = start(bind(kind, 3, &peers).faults(faults.clone())).await;
         let mut own = again.node.events();
-        let mut standings = vec![own.now().standing.clone()];
+        let mut admissions = vec![own.now().admission.clone()];
         faults.heal();
         let mut told = Vec::new();
-        while own.now().standing != Standing::Admitted {
+        while own.now().admission != Admission::Admitted {
             told.push(within(own.next()).await.unwrap());
-            standings.push(own.now().standing.clone());
+            admissions.push(own.now().admission.clone());
         }
-        standings.dedup();
-        let expected = [Standing::Joining, Standing::Newcomer, Standing::Admitted];
-        assert_eq!(standings, expected, "{kind:?}");
+        admissions.dedup();
+        let expected = [Admission::Joining, Admission::Newcomer, Admission::Admitted];
+        assert_eq!(admissions, expected, "{kind:?}");
         let is_newcomer = |event: &&NodeEvent| matches!(event, NodeEvent::Newcomer { .. });
         assert_eq!(told.iter().filter(is_newcomer).count(), 1, "{told:?}");
         let caught_up = told.last().unwrap();

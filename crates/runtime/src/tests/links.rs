@@ -6,12 +6,12 @@ mod recorder;
 use super::*;
 use crate::{
     faults::{Direction, Fault, Faults},
-    tcp::{TcpSettings, TcpEdge},
-    udp::{UdpSettings, UdpEdge},
+    tcp::{TcpEdge, TcpSettings},
+    udp::{UdpEdge, UdpSettings},
 };
 use bytes::Bytes;
 use proxy::Proxy;
-use quorate_abstractions::link::{Deliver, Links, Send as SendTo, Status, To};
+use quorate_abstractions::link::{Deliver, Links, SendRequest as SendTo, Status, To};
 use quorate_core::Counters;
 use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use quorate_sim::Verdict;
@@ -438,7 +438,7 @@ fn pl1_to_pl3_and_order_of_an_incarnation_whose_earlier_one_met_nobody() {
     for kind in KINDS {
         let (mut sockets, peers) = sockets(kind, 2);
         let (recorder, elsewhere) = (Recorder::new(), Recorder::new());
-        // p1 is not there yet: whatever comes finds a closed door.
+        // p1 is not there yet: whatever comes finds a closed port.
         drop(sockets.remove(0));
         let first = start(2, 4, sockets.remove(0), &peers, &elsewhere);
         first.send(1, "of the first", 20);

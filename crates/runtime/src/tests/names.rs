@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Builder, Node, NodeEvent,
-    node::{Snapshot, Standing},
+    node::{Admission, NodeStatus},
     peers::PeerAddress,
 };
 use futures::StreamExt;
@@ -57,7 +57,7 @@ impl Directory {
 }
 
 /// Waits until a node knows that of its cluster.
-async fn until(node: &Node, known: impl FnMut(&Snapshot) -> bool) {
+async fn until(node: &Node, known: impl FnMut(&NodeStatus) -> bool) {
     within(node.status().wait_for(known)).await.unwrap();
 }
 
@@ -79,7 +79,7 @@ async fn who_comes_back_at_another_address_is_found_by_its_name() {
         let known = first.status().borrow().clone();
         assert_eq!(known.peers[2].name.to_string(), "replica3:7100");
         assert_eq!(known.peers[2].address, None);
-        assert_eq!(known.standing, Standing::Joining);
+        assert_eq!(known.admission, Admission::Joining);
         names.set(3, &peers[2..]);
         until(first, |now| now.peers[2].address == Some(peers[2])).await;
         assert_eq!(first.status().borrow().peers[2].lookup_failure, None);

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     Broadcaster, Builder, Deliveries, Delivery, Error, Node, StartError, StreamError,
     faults::{Direction, Fault},
-    node::{Standing, Way},
+    node::{Admission, Way},
 };
 use futures::StreamExt;
 use quorate_broadcast::by_consensus;
@@ -413,7 +413,7 @@ async fn decisions_do_not_wait_for_a_coordinator_that_hears_nobody() {
         // The silence of the others was a mistake of p1; that it was deaf was true.
         let first = increasing_timeout::DetectorSettings::default().timeout;
         let floor =
-            |now: &crate::node::Snapshot, of: usize| now.peers[of - 1].timeout.unwrap().floor;
+            |now: &crate::node::NodeStatus, of: usize| now.peers[of - 1].timeout.unwrap().floor;
         let mut status = members[0].node.status();
         let raised = first + first / 20;
         within(status.wait_for(|now| floor(now, 2) == raised && floor(now, 3) == raised))
@@ -463,8 +463,8 @@ async fn a_new_incarnation_is_excluded_and_told_so() {
     let socket = UdpSocket::bind(peers[2]).unwrap();
     let mut again = cluster(vec![Node::builder(p(3), peers).socket(socket)]).await;
     let mut status = again[0].node.status();
-    let excluded = |standing: &Standing| matches!(standing, Standing::Excluded { .. });
-    within(status.wait_for(|now| excluded(&now.standing)))
+    let excluded = |admission: &Admission| matches!(admission, Admission::Excluded { .. });
+    within(status.wait_for(|now| excluded(&now.admission)))
         .await
         .unwrap();
     assert!(matches!(

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Broadcaster, Builder, Deliveries, Error, Node, StreamError, TryBroadcastError,
     backlog::{AtTheLimit, Meter},
-    node::Snapshot,
+    node::NodeStatus,
 };
 use bytes::Bytes;
 use futures::{StreamExt, future::join_all};
@@ -383,7 +383,7 @@ async fn the_status_says_who_slows_what() {
             news.broadcast("x".repeat(64 * 1024)).await.unwrap();
         }
     });
-    let by_p3 = |now: &Snapshot| now.slowed.get("news").is_some_and(|by| by.by == p(3));
+    let by_p3 = |now: &NodeStatus| now.slowed.get("news").is_some_and(|by| by.by == p(3));
     let slowed = within(status.wait_for(by_p3)).await.unwrap().slowed["news"];
     assert!(!slowed.announced);
     assert!(slowed.owed > 4 << 20, "{slowed:?}");
@@ -401,12 +401,12 @@ async fn users_at_both_ends_are_told_of_a_gap_and_go_on() {
     for builder in builders(Kind::Udp, 2) {
         let mut builder = builder.maximum_message(64 * 1024).queue_limit(1 << 20);
         handles.push(builder.best_effort::<String>("news").unwrap());
-        let door = flood.clone();
+        let port = flood.clone();
         // Who does not mind the room that there is.
         builder
             .module("flood", "best-effort", move |wiring| {
                 let flood = over(wiring.links.lane()).attach(Addr::nowhere());
-                door.lock().unwrap().get_or_insert(flood);
+                port.lock().unwrap().get_or_insert(flood);
             })
             .unwrap();
         nodes.push(builder.start().await.unwrap());

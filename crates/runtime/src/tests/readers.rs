@@ -4,7 +4,7 @@ use super::{
     p,
     pressure::read,
 };
-use crate::node::Snapshot;
+use crate::node::NodeStatus;
 use futures::StreamExt;
 use std::{
     sync::{
@@ -40,7 +40,7 @@ async fn a_reader_that_is_behind_answers_each_message_that_it_reads() {
     });
     let read = read(answers, usize::MAX, false);
     let mut status = nodes[1].status();
-    let by_p1 = |now: &Snapshot| {
+    let by_p1 = |now: &NodeStatus| {
         let by = now.slowed.get("news");
         by.is_some_and(|by| by.by == p(1) && by.announced)
     };
@@ -77,7 +77,7 @@ async fn who_broadcasts_and_never_reads_is_held_up_at_its_limit() {
         }
     });
     let mut status = node.status();
-    let by_itself = |now: &Snapshot| now.slowed.get("news").is_some_and(|by| by.by == p(1));
+    let by_itself = |now: &NodeStatus| now.slowed.get("news").is_some_and(|by| by.by == p(1));
     within(status.wait_for(by_itself)).await.unwrap();
     let bytes = sent.load(Relaxed) as usize * LENGTH;
     // Not at half of the limit, and beside it what is in flight.

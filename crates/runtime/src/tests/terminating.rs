@@ -7,7 +7,7 @@ use crate::{
     Answer, Answers, Builder, Error, Node, Source, StartError, StreamError,
     node::{
         Coded,
-        Outcome::{self, Message, SenderFaulty},
+        Content::{self, Message, SenderFaulty},
     },
 };
 use futures::StreamExt;
@@ -41,7 +41,7 @@ async fn members(kind: Kind, delay: Duration) -> Vec<Member> {
     members
 }
 
-type Calls = BTreeMap<ProcessId, Vec<Outcome<String>>>;
+type Calls = BTreeMap<ProcessId, Vec<Content<String>>>;
 
 /// The outcomes of each source, as many as there are to come, which come in order.
 async fn read(answers: &mut Answers<String>, count: usize) -> Calls {
@@ -60,7 +60,7 @@ fn call(rank: usize, number: usize) -> String {
 }
 
 /// The first messages of a source, and what follows.
-fn calls(rank: usize, count: usize, last: Option<Outcome<String>>) -> Vec<Outcome<String>> {
+fn calls(rank: usize, count: usize, last: Option<Content<String>>) -> Vec<Content<String>> {
     let messages = (1..=count).map(|number| Message(call(rank, number)));
     messages.chain(last).collect()
 }

@@ -20,7 +20,7 @@ fn a_message_is_for_whom_it_says() {
     let mut machine = Machine::default();
     let answer = machine.deliver(p1(), set("k", "v"), true);
     assert_eq!(answer, Answer::Replies(vec![Reply::Ok]));
-    let decided = Answer::Outcome(Outcome::Decided(Bytes::from_static(b"a")));
+    let decided = Answer::Decision(ProposalResult::Decided(Bytes::from_static(b"a")));
     assert_eq!(machine.deliver(p1(), proposal(1, b"a"), true), decided);
     assert_eq!(machine.deliver(p1(), proposal(1, b"b"), true), decided);
     assert_eq!((machine.kv().applied(), machine.decisions().len()), (1, 1));

@@ -8,28 +8,28 @@ fn value(text: &str) -> Bytes {
 #[test]
 fn the_first_proposal_of_an_instance_decides_it() {
     let mut decisions = Decisions::default();
-    let first = Outcome::Decided(value("a"));
+    let first = ProposalResult::Decided(value("a"));
     assert_eq!(decisions.outcome(7), None);
     assert_eq!(decisions.propose(7, &value("a")), first);
     assert_eq!(decisions.propose(7, &value("b")), first);
     assert_eq!(decisions.outcome(7), Some(first));
     assert_eq!(
         decisions.propose(8, &value("b")),
-        Outcome::Decided(value("b"))
+        ProposalResult::Decided(value("b"))
     );
 }
 
 #[test]
 fn what_is_no_proposal_is_refused_and_changes_nothing() {
     let mut decisions = Decisions::default();
-    assert_eq!(decisions.propose(0, &value("a")), Outcome::Refused);
+    assert_eq!(decisions.propose(0, &value("a")), ProposalResult::Refused);
     let long = Bytes::from(vec![0; MAXIMUM_VALUE + 1]);
-    assert_eq!(decisions.propose(1, &long), Outcome::Refused);
+    assert_eq!(decisions.propose(1, &long), ProposalResult::Refused);
     assert_eq!(decisions, Decisions::default());
     let longest = Bytes::from(vec![0; MAXIMUM_VALUE]);
     assert_eq!(
         decisions.propose(1, &longest),
-        Outcome::Decided(longest.clone())
+        ProposalResult::Decided(longest.clone())
     );
 }
 
@@ -41,11 +41,11 @@ fn memory_is_bounded_and_what_was_forgotten_is_never_decided_again() {
         decisions.propose(instance, &value("first"));
     }
     assert_eq!(decisions.len(), REMEMBERED);
-    let forgotten = Outcome::Forgotten { up_to: 10 };
+    let forgotten = ProposalResult::Forgotten { up_to: 10 };
     for instance in 1..=10 {
         assert_eq!(decisions.propose(instance, &value("again")), forgotten);
     }
-    let known = Outcome::Decided(value("first"));
+    let known = ProposalResult::Decided(value("first"));
     assert_eq!(decisions.propose(11, &value("again")), known);
 }
 
@@ -55,7 +55,7 @@ fn the_highest_instance_of_all_takes_one_place() {
     decisions.propose(u64::MAX, &value("last"));
     assert_eq!(
         decisions.propose(1, &value("a")),
-        Outcome::Decided(value("a"))
+        ProposalResult::Decided(value("a"))
     );
     assert_eq!(decisions.len(), 2);
 }
@@ -85,7 +85,7 @@ fn what_is_restored_knows_what_was_forgotten() {
     assert_eq!(restored, decisions);
     assert_eq!(
         restored.propose(2, &value("again")),
-        Outcome::Forgotten { up_to: 3 }
+        ProposalResult::Forgotten { up_to: 3 }
     );
 }
 

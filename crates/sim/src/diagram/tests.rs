@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Crash, Kind, Lose, Timed, Trace, World};
 use bytes::Bytes;
-use quorate_abstractions::link::{Deliver, Links, Send, To};
+use quorate_abstractions::link::{Deliver, Links, SendRequest, To};
 use quorate_core::{Addr, ProcessId, Time};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,16 +21,16 @@ fn p(rank: usize) -> ProcessId {
 fn chatter(n: usize, turns: u64) -> Trace {
     let latency = Timed::uniform(Duration::from_millis(1), Duration::from_millis(9));
     let mut world = World::new(n, 3, latency).unwrap().keep_trace();
-    let mut doors = Vec::new();
+    let mut ports = Vec::new();
     for q in world.processes() {
         let links = world.links(q).at("chat");
-        doors.push(links.open(Addr::<Deliver<Bytes>>::nowhere()));
+        ports.push(links.open(Addr::<Deliver<Bytes>>::nowhere()));
     }
     for turn in 0..turns {
-        for (q, door) in (1..).map(p).zip(&doors) {
+        for (q, port) in (1..).map(p).zip(&ports) {
             let at = Time::from_nanos(5_000_000 * turn + 100_000 * q.rank() as u64);
             let (to, message) = (To::All, Bytes::from_static(b"m"));
-            world.request(q, at, door, Send { to, message });
+            world.request(q, at, port, SendRequest { to, message });
         }
     }
     let lose = Lose::To([p(2)].into_iter().collect());

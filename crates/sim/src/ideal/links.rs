@@ -5,7 +5,7 @@ use quorate_abstractions::{
     fair_loss::{self, Transmit, datagrams},
     heartbeat::{Beat, Heard},
     lanes::LaneTable,
-    link::{Deliver, Links, Send, Status},
+    link::{Deliver, Links, SendRequest, Status},
 };
 use quorate_core::{Addr, Counters, Membership, Name, ProcessId, wire::Wire};
 use std::sync::Arc;
@@ -44,9 +44,9 @@ impl Links for IdealLinks {
         })
     }
 
-    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
+    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<SendRequest<M>> {
         let (shared, me) = (self.shared.clone(), self.me);
-        let send = Addr::new(move |(opened, send): (usize, Send<bytes::Bytes>)| {
+        let send = Addr::new(move |(opened, send): (usize, SendRequest<bytes::Bytes>)| {
             shared.lock().send(me, opened, send.to, &send.message);
         });
         self.table.open(self.path.clone(), &self.counters, up, send)

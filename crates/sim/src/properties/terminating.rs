@@ -50,7 +50,7 @@ enum Which {
 
 /// What a process delivers in an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum Content {
     /// A message whose content has this digest.
     Message(u64),
     SenderFaulty,
@@ -100,7 +100,7 @@ struct Terminating {
     /// By process and source.
     progress: BTreeMap<(ProcessId, ProcessId), Progress>,
     /// By source and number: who delivered what, until all who live have delivered the same.
-    instances: BTreeMap<(ProcessId, u64), BTreeMap<ProcessId, Outcome>>,
+    instances: BTreeMap<(ProcessId, u64), BTreeMap<ProcessId, Content>>,
 }
 
 impl Terminating {
@@ -114,7 +114,7 @@ impl Terminating {
         &mut self,
         by: ProcessId,
         instance: (ProcessId, u64),
-        outcome: Outcome,
+        outcome: Content,
     ) -> Option<String> {
         match self.which {
             Which::Agreement => self.disagreement(by, instance, outcome),
@@ -126,11 +126,11 @@ impl Terminating {
         }
     }
 
-    fn advance(&mut self, by: ProcessId, (source, number): (ProcessId, u64), outcome: Outcome) {
+    fn advance(&mut self, by: ProcessId, (source, number): (ProcessId, u64), outcome: Content) {
         let progress = self.progress.entry((by, source)).or_default();
         match outcome {
-            Outcome::Message(_) => progress.messages = progress.messages.max(number),
-            Outcome::SenderFaulty => progress.over = true,
+            Content::Message(_) => progress.messages = progress.messages.max(number),
+            Content::SenderFaulty => progress.over = true,
         }
     }
 
@@ -138,7 +138,7 @@ impl Terminating {
         &mut self,
         by: ProcessId,
         (source, number): (ProcessId, u64),
-        outcome: Outcome,
+        outcome: Content,
     ) -> Option<String> {
         let delivered = self.instances.entry((source, number)).or_default();
         delivered.insert(by, outcome);
@@ -158,7 +158,7 @@ impl Terminating {
         &mut self,
         by: ProcessId,
         (source, number): (ProcessId, u64),
-        outcome: Outcome,
+        outcome: Content,
     ) -> Option<String> {
         let Progress { messages, over } = self.progress(by, source);
         if over || number != messages + 1 {
@@ -169,15 +169,15 @@ impl Terminating {
         }
         let requests = self.requests.get(&source);
         let genuine = match outcome {
-            Outcome::SenderFaulty => self.crashed.contains(source),
-            Outcome::Message(content) => requests.and_then(|r| r.content(number)) == Some(content),
+            Content::SenderFaulty => self.crashed.contains(source),
+            Content::Message(content) => requests.and_then(|r| r.content(number)) == Some(content),
         };
         if !genuine {
             return Some(match outcome {
-                Outcome::SenderFaulty => {
+                Content::SenderFaulty => {
                     format!("{by} delivers that {source} is faulty, which has not crashed")
                 }
-                Outcome::Message(_) => format!(
+                Content::Message(_) => format!(
                     "{by} delivers in instance {number} what {source} did not broadcast there"
                 ),
             });
@@ -280,7 +280,7 @@ impl Property for Terminating {
 
 impl Terminating {
     /// Who delivers what in which instance, if that is what the record shows.
-    fn delivery(&mut self, record: &Record) -> Option<(ProcessId, (ProcessId, u64), Outcome)> {
+    fn delivery(&mut self, record: &Record) -> Option<(ProcessId, (ProcessId, u64), Content)> {
         let observation = *record.kind.indication()?;
         let outcome = outcome(&observation)?;
         self.watch.sees(record).then_some(())?;
@@ -289,10 +289,10 @@ impl Terminating {
     }
 }
 
-fn outcome(observation: &Observation) -> Option<Outcome> {
+fn outcome(observation: &Observation) -> Option<Content> {
     match observation.label {
-        "Deliver" => Some(Outcome::Message(observation.digest)),
-        "SenderFaulty" => Some(Outcome::SenderFaulty),
+        "Deliver" => Some(Content::Message(observation.digest)),
+        "SenderFaulty" => Some(Content::SenderFaulty),
         _ => None,
     }
 }

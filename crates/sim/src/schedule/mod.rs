@@ -24,7 +24,7 @@
 //!
 //! ```
 //! # use bytes::Bytes;
-//! # use quorate_abstractions::link::{Deliver, Links, Send, To};
+//! # use quorate_abstractions::link::{Deliver, Links, SendRequest, To};
 //! # use quorate_core::{Addr, Time};
 //! use quorate_sim::{Exhaustive, Script, Timed, World};
 //!
@@ -32,9 +32,9 @@
 //! fn build() -> World {
 //! #   let Ok(world) = World::new(3, 7, Timed::lock_step()) else { unreachable!() };
 //! #   let up = Addr::<Deliver<Bytes>>::nowhere;
-//! #   let doors: Vec<_> = world.processes().map(|p| world.links(p).at("beb").open(up())).collect();
+//! #   let ports: Vec<_> = world.processes().map(|p| world.links(p).at("beb").open(up())).collect();
 //! #   let (to, message) = (To::All, Bytes::from_static(b"hello"));
-//! #   world.request(world.membership().coordinator(1), Time::ZERO, &doors[0], Send { to, message });
+//! #   world.request(world.membership().coordinator(1), Time::ZERO, &ports[0], SendRequest { to, message });
 //!     // …
 //! #   world
 //! }

@@ -66,7 +66,7 @@ pub enum Event {
 
 pub enum Effect {
     Deliver(Deliver),
-    Link(link::Send<Data>),
+    Link(link::SendRequest<Data>),
 }
 
 impl Observe for Event {
@@ -123,7 +123,7 @@ impl Algorithm for MajorityAck {
 impl MajorityAck {
     fn send(message: Data, ctx: &mut Ctx<Self>) {
         let to = To::All;
-        ctx.trigger(Effect::Link(link::Send { to, message }));
+        ctx.trigger(Effect::Link(link::SendRequest { to, message }));
     }
 }
 

@@ -136,21 +136,21 @@ fn both<A: Algorithm<Event = Event, Effect = Effect>>(
     script: &Script,
 ) -> (Report, Report) {
     let mut world = World::new(3, 1, script.clone()).unwrap();
-    let doors = wire_as(&world, delay, mutant);
-    schedule(&mut world, &doors);
+    let ports = wire_as(&world, delay, mutant);
+    schedule(&mut world, &ports);
     let broken = world.run();
     let mut world = World::new(3, 1, script.clone()).unwrap();
-    let doors = wire_as(&world, delay, AllAck::new);
-    schedule(&mut world, &doors);
+    let ports = wire_as(&world, delay, AllAck::new);
+    schedule(&mut world, &ports);
     (broken, world.run())
 }
 
 #[test]
 fn urb1_is_broken_by_deliveries_known_by_content() {
     // p1 and p2 broadcast the same: the second is taken for the first.
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
-        request(world, doors, 2, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
+        request(world, ports, 2, Time::ZERO);
     };
     let (broken, corrected) = both(ByContent::new, |_| UNIT, schedule, &Script::default());
     assert_violates(&broken, "URB1");
@@ -165,9 +165,9 @@ fn urb4_is_broken_by_acknowledgements_known_by_content() {
         .way(3, 1, &[3])
         .way(1, 2, &[1, 99])
         .way(1, 3, &[1, 99]);
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 2, Time::ZERO);
-        request(world, doors, 1, at(2));
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 2, Time::ZERO);
+        request(world, ports, 1, at(2));
         world.crash(p(1), Crash::at(at(5)).losing(Lose::Everything));
     };
     let (broken, corrected) = both(ByContent::new, |_| UNIT, schedule, &script);
@@ -179,8 +179,8 @@ fn urb4_is_broken_by_acknowledgements_known_by_content() {
 fn urb1_and_urb4_are_broken_where_a_crash_wakes_nobody() {
     // p3 is dead. p2 knows before p1's message comes, p1 when everybody else holds it.
     let delay = |q| UNIT * if q == p(1) { 5 } else { 1 };
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
         world.crash(p(3), Crash::at(Time::ZERO));
     };
     let mutant = Mutant::with(Rule::CrashesWakeNobody);
@@ -194,8 +194,8 @@ fn urb1_and_urb4_are_broken_where_a_crash_wakes_nobody() {
 fn what_is_pending_again_is_relayed_again() {
     // p3 crashes after its relay, which reaches p1 long after p1 has delivered.
     let script = Script::default().way(3, 1, &[20]);
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
         world.crash(p(3), Crash::at(at(2)));
     };
     let mutant = Mutant::with(Rule::PendingAgain);
@@ -208,8 +208,8 @@ fn what_is_pending_again_is_relayed_again() {
 #[test]
 fn urb4_is_broken_by_delivery_at_the_broadcast() {
     // p1 delivers, and crashes before its first copy leaves.
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
         world.crash(p(1), Crash::before_output(2).losing(Lose::Everything));
     };
     let mutant = Mutant::with(Rule::DeliversAtOnce);
@@ -253,8 +253,8 @@ fn urb4_is_broken_by_a_false_suspicion() {
         .suspecting(p(1), p(2), Time::ZERO, at(9))
         .suspecting(p(1), p(3), Time::ZERO, at(9));
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let doors = wire_over_suspicions(&world, &oracle);
-    request(&world, &doors, 1, Time::ZERO);
+    let ports = wire_over_suspicions(&world, &oracle);
+    request(&world, &ports, 1, Time::ZERO);
     world.crash(p(1), crash);
     assert_violates(&world.run(), "URB4");
 
@@ -270,8 +270,8 @@ fn urb4_holds_in_the_same_run_where_a_majority_is_waited_for() {
         let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
         majority_ack::spawn(&host, lane, &world.links(q).status(), world.application(q))
     };
-    let doors: Vec<_> = world.processes().map(spawn_at).collect();
-    request(&world, &doors, 1, Time::ZERO);
+    let ports: Vec<_> = world.processes().map(spawn_at).collect();
+    request(&world, &ports, 1, Time::ZERO);
     world.crash(p(1), crash);
     world.run().assert_all_hold();
 }
@@ -282,8 +282,8 @@ fn chance_catches_the_mutants() {
     for rule in [Rule::CrashesWakeNobody, Rule::DeliversAtOnce] {
         let is_caught = |seed| {
             let mut world = turbulent_world(seed, all_but_one);
-            let doors = wire_as(&world, |_| UNIT, Mutant::with(rule));
-            request_some(&world, &doors, |payload| Broadcast { payload });
+            let ports = wire_as(&world, |_| UNIT, Mutant::with(rule));
+            request_some(&world, &ports, |payload| Broadcast { payload });
             world.run().violation().is_some()
         };
         assert!((0..1000).any(is_caught), "{rule:?}");

@@ -11,7 +11,7 @@ fn pay(n: usize, sender: usize, crash: Option<(usize, Crash)>) -> (u64, Vec<Opti
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
     world.check(properties::total_order(world.membership(), "tob"));
     let oracle = Oracle::accurate(UNIT * DETECTION as u32);
-    let doors = wire_with(
+    let ports = wire_with(
         &world,
         &oracle,
         Consensus::Uniform,
@@ -21,7 +21,7 @@ fn pay(n: usize, sender: usize, crash: Option<(usize, Crash)>) -> (u64, Vec<Opti
     world.request(
         p(sender),
         Time::ZERO,
-        &doors[sender - 1],
+        &ports[sender - 1],
         Broadcast { payload },
     );
     if let Some((rank, crash)) = crash {

@@ -14,10 +14,10 @@ fn found(
         let world = World::new(n, 1, Timed::lock_step()).unwrap();
         world.check(properties::total_order(world.membership(), "tob"));
         let oracle = Oracle::accurate(Duration::ZERO);
-        let doors = wire_with(&world, &oracle, consensus, OrderSettings::default());
+        let ports = wire_with(&world, &oracle, consensus, OrderSettings::default());
         for rank in senders {
             let payload = Bytes::from_static(b"m");
-            world.request(p(rank), Time::ZERO, &doors[rank - 1], Broadcast { payload });
+            world.request(p(rank), Time::ZERO, &ports[rank - 1], Broadcast { payload });
         }
         world
     });

@@ -81,9 +81,9 @@ fn assert_costs(n: usize, layers: (Reliable, Consensus), befalls: Befalls) {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
     world.check(regular(&world));
     let oracle = Oracle::accurate(DETECTION);
-    let doors = wire(&world, &oracle, layers, ProposalSettings::default());
+    let ports = wire(&world, &oracle, layers, ProposalSettings::default());
     let sender = befalls.sender();
-    world.request(p(sender), Time::ZERO, &doors[sender - 1], request("m"));
+    world.request(p(sender), Time::ZERO, &ports[sender - 1], request("m"));
     if let Some((rank, crash)) = befalls.crash(n) {
         world.crash(p(rank), crash);
     }

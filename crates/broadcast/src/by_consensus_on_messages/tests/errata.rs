@@ -5,14 +5,14 @@ use crate::{by_consensus, majority_ack};
 use quorate_abstractions::{total_order, uniform};
 use quorate_core::Addr;
 use quorate_core::Random;
-use quorate_sim::{Adversary, Copy};
+use quorate_sim::{Adversary, Transmission};
 use std::sync::{Arc, Mutex};
 
 /// Copies take a step, but for those of the first `messages` sends, which take a hundred.
 struct SlowAtFirst(u64);
 
 impl Adversary for SlowAtFirst {
-    fn latency(&mut self, copy: Copy, _: &mut Random) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Random) -> Duration {
         if copy.message <= self.0 {
             UNIT * 100
         } else {
@@ -108,16 +108,16 @@ fn run(schedule: &Schedule, flaw: Option<Flaw>) -> Report {
             };
             let (messages, decisions) = delayed(delay, messages, decisions);
             let (inner, lanes) = (host.at("consensus"), links.at("consensus"));
-            Below {
+            Connected {
                 reliable: eager_at(&host, &links, messages),
                 consensus: rotating_at(&inner, &lanes, &detector, decisions),
             }
         };
         start(&host, (flaw, settings), below, world.application(q))
     };
-    let doors: Vec<_> = world.processes().map(spawn_at).collect();
+    let ports: Vec<_> = world.processes().map(spawn_at).collect();
     for (rank, step, text) in schedule.requests {
-        world.request(p(*rank), at(*step), &doors[rank - 1], request(text));
+        world.request(p(*rank), at(*step), &ports[rank - 1], request(text));
     }
     if let Some((rank, time)) = schedule.crash {
         world.crash(p(rank), Crash::at(time).losing(Lose::Everything));
@@ -244,7 +244,7 @@ fn over_passive_acceptors(is_uniform: bool, half_steps: u32) -> Report {
         let consensus = |up: Addr<consensus::Decide>| {
             passive::spawn(&host.at("consensus"), &links.at("consensus"), &detector, up)
         };
-        let door: Addr<Bytes> = if is_uniform {
+        let port: Addr<Bytes> = if is_uniform {
             let uniform = |up: Addr<uniform::Deliver>| {
                 majority_ack::spawn(
                     &host.at("uniform"),
@@ -265,7 +265,7 @@ fn over_passive_acceptors(is_uniform: bool, half_steps: u32) -> Report {
                 .with(|payload| Broadcast { payload })
         };
         if q == p(1) {
-            world.request(q, Time::ZERO, &door, Bytes::from_static(b"one"));
+            world.request(q, Time::ZERO, &port, Bytes::from_static(b"one"));
         }
     }
     let crash = Crash::at(Time::ZERO + UNIT / 2 * half_steps);
@@ -308,9 +308,9 @@ fn weak_form_b_holds_and_the_strong_form_is_broken_where_two_deliver_one_each_an
     world.check(properties::weak_total_order("tob", true));
     let layers = (Reliable::Eager, Consensus::Hierarchical);
     let oracle = Oracle::accurate(DETECTION);
-    let doors = wire(&world, &oracle, layers, ProposalSettings::default());
-    for (rank, door) in (1..).zip(&doors) {
-        world.request(p(rank), Time::ZERO, door, request("m"));
+    let ports = wire(&world, &oracle, layers, ProposalSettings::default());
+    for (rank, port) in (1..).zip(&ports) {
+        world.request(p(rank), Time::ZERO, port, request("m"));
     }
     let with_its_copies = Crash::at(Time::from_nanos(1)).losing(Lose::Everything);
     world.crash(p(1), with_its_copies);

@@ -17,9 +17,9 @@ fn explore(
         let world = World::new(n, 1, Timed::lock_step()).unwrap();
         world.check(regular(&world));
         let detectors = (&Oracle::accurate(Duration::ZERO), Duration::ZERO);
-        let doors = wire_with(&world, detectors, layers, ProposalSettings::default());
-        for (q, door) in world.processes().zip(&doors).take(broadcasts) {
-            world.request(q, Time::ZERO, door, request("m"));
+        let ports = wire_with(&world, detectors, layers, ProposalSettings::default());
+        for (q, port) in world.processes().zip(&ports).take(broadcasts) {
+            world.request(q, Time::ZERO, port, request("m"));
         }
         world
     })
@@ -65,7 +65,7 @@ fn found(
             let below = |messages, decisions| {
                 let (inner, lanes) = (host.at("consensus"), links.at("consensus"));
                 let (over, status) = (lanes.lane(), lanes.status());
-                Below {
+                Connected {
                     reliable: eager_at(&host, &links, messages),
                     consensus: match consensus {
                         Consensus::Hierarchical => {
@@ -82,9 +82,9 @@ fn found(
             let settings = ProposalSettings { proposal_bytes: 1 };
             start(&host, (flaw, settings), below, world.application(q))
         };
-        let doors: Vec<_> = world.processes().map(spawn_at).collect();
+        let ports: Vec<_> = world.processes().map(spawn_at).collect();
         for rank in senders {
-            world.request(p(*rank), Time::ZERO, &doors[rank - 1], request("m"));
+            world.request(p(*rank), Time::ZERO, &ports[rank - 1], request("m"));
         }
         world
     });

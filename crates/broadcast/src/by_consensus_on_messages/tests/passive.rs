@@ -61,7 +61,7 @@ pub(super) enum Event {
 }
 
 pub(super) enum Effect {
-    Link(link::Send<Message>),
+    Link(link::SendRequest<Message>),
     Reliable(reliable::Broadcast),
     Decide(Decide),
 }
@@ -121,7 +121,7 @@ impl Passive {
                 state.estimate = Some(value);
                 let (to, value) = (To::One(from), None);
                 let message = Message { instance, value };
-                ctx.trigger(Effect::Link(link::Send { to, message }));
+                ctx.trigger(Effect::Link(link::SendRequest { to, message }));
             }
             Some(_) => {}
             None => {
@@ -148,7 +148,7 @@ impl Passive {
             let (to, value) = (To::All, Some(value.clone()));
             let instance = number;
             let message = Message { instance, value };
-            ctx.trigger(Effect::Link(link::Send { to, message }));
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
         if alive.is_subset(state.adopted) && state.lead == Lead::Imposed {
             state.lead = Lead::Announced;

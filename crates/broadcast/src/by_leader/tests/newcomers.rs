@@ -29,10 +29,7 @@ fn later(rank: usize) -> Origin {
 }
 
 fn in_epoch(epoch: u64, message: ballots::Message<Cut>) -> Message {
-    Message::Ballots {
-        epoch,
-        message,
-    }
+    Message::Ballots { epoch, message }
 }
 
 fn decided(instance: u64, cut: &[(Origin, u64)]) -> ballots::Message<Cut> {
@@ -198,7 +195,7 @@ fn is_whole(effects: &[Effect]) -> bool {
 /// What is sent of a state.
 fn transferred(effects: Vec<Effect>) -> Vec<(To, Chunk)> {
     let sent = effects.into_iter().filter_map(|effect| match effect {
-        Effect::State(link::Send { to, message }) => Some((to, message)),
+        Effect::State(link::SendRequest { to, message }) => Some((to, message)),
         _ => None,
     });
     sent.collect()

@@ -1,6 +1,6 @@
 //! Streams that end and begin anew.
 use super::*;
-use quorate_abstractions::link::{Deliver, Send, Status};
+use quorate_abstractions::link::{Deliver, SendRequest, Status};
 use quorate_core::wire::Wire;
 use quorate_sim::{Gap, IdealLinks, Keep};
 
@@ -23,12 +23,12 @@ fn every_property_holds_with_a_gap_at_every_step() {
                         ..OrderSettings::default()
                     };
                     let oracle = Oracle::accurate(UNIT * DETECTION);
-                    let doors = wire_all(&world, &oracle, settings);
-                    for (q, door) in world.processes().zip(&doors) {
+                    let ports = wire_all(&world, &oracle, settings);
+                    for (q, port) in world.processes().zip(&ports) {
                         for number in 0..3 {
                             let payload = payload(number);
                             let when = step(2 * number as u32);
-                            world.request(q, when, door, Broadcast { payload });
+                            world.request(q, when, port, Broadcast { payload });
                         }
                     }
                     world.gap(way, Gap::at(step(at)).keeping(keep));
@@ -87,7 +87,7 @@ impl Links for Mute {
         Mute(self.0.at(segment))
     }
 
-    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<Send<M>> {
+    fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<SendRequest<M>> {
         self.0.open(up)
     }
 
@@ -107,9 +107,9 @@ fn who_does_not_hear_of_gaps_gets_stuck() {
             let (host, links) = (world.host(q).at("order"), world.links(q).at("order"));
             let leader = world.leader(q, &oracle);
             let up = world.application(q);
-            let door = spawn(&host, OrderSettings::default(), &Mute(links), &leader, up);
+            let port = spawn(&host, OrderSettings::default(), &Mute(links), &leader, up);
             let payload = payload(1);
-            world.request(q, Time::ZERO, &door, Broadcast { payload });
+            world.request(q, Time::ZERO, &port, Broadcast { payload });
         }
         let way = every_way(3).nth(*seed as usize % 6).unwrap();
         world.gap(way, Gap::at(step(seed / 6)));
@@ -122,13 +122,13 @@ fn who_does_not_hear_of_gaps_gets_stuck() {
 fn a_minute(cut: bool) -> u64 {
     let mut world = World::new(5, 1, Timed::uniform(UNIT / 2, UNIT * 2)).unwrap();
     let oracle = Oracle::accurate(UNIT * DETECTION);
-    let doors = wire_all(&world, &oracle, OrderSettings::default());
+    let ports = wire_all(&world, &oracle, OrderSettings::default());
     let second = std::time::Duration::from_secs(1);
     for number in 0..600 {
         let payload = Bytes::from(vec![number as u8; 20_000]);
         let at = Time::ZERO + second / 10 * number;
         let rank = 2 + number as usize % 2;
-        world.request(p(rank), at, &doors[rank - 1], Broadcast { payload });
+        world.request(p(rank), at, &ports[rank - 1], Broadcast { payload });
     }
     for way in [(p(2), p(3)), (p(3), p(2))] {
         let end = Time::ZERO + second * 60;

@@ -1,5 +1,5 @@
 //! Causal broadcast without waiting as published, by sets and single acknowledgements, with one flaw.
-use super::{Below, start_mutant};
+use super::{StartReliable, start_mutant};
 use crate::{
     causal::{put_messages, take_messages},
     data::{Data, Numbering},
@@ -126,7 +126,7 @@ impl Mutant {
     pub(crate) fn spawn(
         host: &SimHost,
         (flaw, held): (Flaw, Held),
-        below: Below,
+        below: StartReliable,
         detector: &Subscribe<perfect::Crash>,
         up: Addr<Deliver>,
     ) -> Addr<Broadcast> {

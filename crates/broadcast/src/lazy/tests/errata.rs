@@ -117,7 +117,7 @@ impl Algorithm for Mutant {
                 let data = self.inner.numbering.number(request.payload);
                 self.inner.delivered.insert(data.id);
                 let (to, message) = (To::All, Message::Data(data));
-                ctx.trigger(Effect::Link(link::Send { to, message }));
+                ctx.trigger(Effect::Link(link::SendRequest { to, message }));
             }
             (Rule::FirstSuspicionOnly, Event::Detector(Indication::Suspect(p)))
                 if !self.suspicions.insert(p) => {}
@@ -143,14 +143,14 @@ fn both(
     script: &Script,
 ) -> (Report, Report) {
     let mut world = World::new(n, 1, script.clone()).unwrap();
-    let doors = wire(&world, detector, Mutant::with(rule));
-    schedule(&mut world, &doors);
+    let ports = wire(&world, detector, Mutant::with(rule));
+    schedule(&mut world, &ports);
     let broken = world.run();
     let mut world = World::new(n, 1, script.clone()).unwrap();
-    let doors = wire(&world, detector, |host| {
+    let ports = wire(&world, detector, |host| {
         Lazy::with_limits(host, rule.limits())
     });
-    schedule(&mut world, &doors);
+    schedule(&mut world, &ports);
     (broken, world.run())
 }
 
@@ -161,9 +161,9 @@ fn after_a_unit(world: &World, q: ProcessId) -> Detector {
 #[test]
 fn rb1_is_broken_by_deliveries_known_by_content() {
     // p1 and p2 broadcast the same: p3 takes the second for the first.
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
-        request(world, doors, 2, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
+        request(world, ports, 2, Time::ZERO);
     };
     let script = Script::default();
     let (broken, corrected) = both(3, Rule::KnownByContent, after_a_unit, schedule, &script);
@@ -173,8 +173,8 @@ fn rb1_is_broken_by_deliveries_known_by_content() {
 
 #[test]
 fn rb1_is_broken_by_an_origin_that_only_notes_its_delivery() {
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
     };
     let (rule, script) = (Rule::OriginDeliversNothing, Script::default());
     let (broken, corrected) = both(2, rule, after_a_unit, schedule, &script);
@@ -190,8 +190,8 @@ fn rb4_is_broken_where_origins_are_kept_and_relayers_tested() {
         let delay = if q == p(2) { 2 } else { 1 };
         accurate(world, q, UNIT * delay)
     };
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
         world.crash(p(1), Crash::before_output(2));
         world.crash(p(2), Crash::at(at(4)).losing(Lose::Everything));
     };
@@ -204,8 +204,8 @@ fn rb4_is_broken_where_origins_are_kept_and_relayers_tested() {
 #[test]
 fn rb4_is_broken_where_nothing_is_relayed_after_the_suspicion() {
     // p1 sends to p2 alone and crashes; p2 hears of the crash before it gets the message.
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
         world.crash(p(1), Crash::before_output(2));
     };
     let script = Script::default().way(1, 2, &[5]);
@@ -220,8 +220,8 @@ fn rb4_is_broken_where_only_the_first_suspicion_counts() {
     // p2 suspects p1 for a while. Later p1 sends to p2 alone and crashes.
     let lies = Oracle::accurate(UNIT * 3).suspecting(p(2), p(1), at(1), at(2));
     let detector = |world: &World, q| world.eventually_perfect(q, &lies);
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, at(3));
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, at(3));
         world.crash(p(1), Crash::before_output(2));
     };
     let (rule, script) = (Rule::FirstSuspicionOnly, Script::default());
@@ -236,8 +236,8 @@ fn rb4_is_broken_where_the_suspected_are_taken_for_dead() {
     // reports that it holds it; then p1 crashes with its copy.
     let lies = Oracle::accurate(UNIT).suspecting(p(2), p(3), at(1), at(4));
     let detector = |world: &World, q| world.eventually_perfect(q, &lies);
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
         world.crash(p(1), Crash::at(at(5)).losing(Lose::Everything));
     };
     let script = Script::default().way(1, 3, &[99]);
@@ -249,9 +249,9 @@ fn rb4_is_broken_where_the_suspected_are_taken_for_dead() {
 #[test]
 fn rb4_is_broken_where_a_full_window_forgets() {
     // p1's copies to p3 are slow and lost with it. p2 keeps one message, and has two.
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO);
-        request(world, doors, 1, Time::ZERO);
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO);
+        request(world, ports, 1, Time::ZERO);
         world.crash(p(1), Crash::at(at(5)).losing(Lose::Everything));
     };
     let script = Script::default().way(1, 3, &[99, 99]);
@@ -269,8 +269,8 @@ fn chance_catches_the_mutants() {
             let mut world = turbulent_world(seed, all_but_one);
             let lies = Oracle::accurate(UNIT).erratic(world.membership(), seed, 8, at(8));
             let detector = |world: &World, q| world.eventually_perfect(q, &lies);
-            let doors = wire(&world, detector, Mutant::with(rule));
-            request_some(&world, &doors, |payload| Broadcast { payload });
+            let ports = wire(&world, detector, Mutant::with(rule));
+            request_some(&world, &ports, |payload| Broadcast { payload });
             world.run().violation().is_some()
         };
         let is_hard = matches!(rule, Rule::KeptByOrigin);

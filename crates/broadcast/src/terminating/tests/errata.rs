@@ -56,7 +56,7 @@ impl Algorithm for Mutant {
             (Rule::FaultyIsAPayload, Event::Decide(source, decision))
                 if decision.value == encode(&message(b"f")) =>
             {
-                let value = encode(&Outcome::SenderFaulty);
+                let value = encode(&Content::SenderFaulty);
                 inner.upon(Event::Decide(source, Decide { value, ..decision }), ctx);
             }
             (_, event) => inner.upon(event, ctx),
@@ -68,12 +68,12 @@ impl Algorithm for Mutant {
 /// this many units.
 fn both(rule: Rule, delay: u32, schedule: impl Fn(&mut World, &[Addr<Broadcast>])) -> [Ended; 2] {
     let mut world = limited();
-    let doors = wire_as(&world, |_| UNIT * delay, Mutant::with(rule));
-    schedule(&mut world, &doors);
+    let ports = wire_as(&world, |_| UNIT * delay, Mutant::with(rule));
+    schedule(&mut world, &ports);
     let broken = end(world);
     let mut world = limited();
-    let doors = wire(&world, UNIT * delay);
-    schedule(&mut world, &doors);
+    let ports = wire(&world, UNIT * delay);
+    schedule(&mut world, &ports);
     let corrected = end(world);
     corrected.report.assert_all_hold();
     [broken, corrected]
@@ -97,7 +97,7 @@ fn end(mut world: World) -> Ended {
 #[test]
 fn d4_e1_a_proposal_that_stays_enabled_is_proposed_for_ever() {
     let schedule =
-        |world: &mut World, doors: &[Addr<Broadcast>]| request(world, doors, 1, Time::ZERO, b"x");
+        |world: &mut World, ports: &[Addr<Broadcast>]| request(world, ports, 1, Time::ZERO, b"x");
     let [broken, corrected] = both(Rule::ProposesForEver, 1, schedule);
     assert!(corrected.report.completion.complete);
     assert!(!broken.report.completion.complete, "it never comes to rest");
@@ -110,8 +110,8 @@ fn d4_e1_a_proposal_that_stays_enabled_is_proposed_for_ever() {
 fn d4_e2_a_crash_reported_before_the_instance_began_leaves_it_open_for_ever() {
     // p1 crashes after the first copies of its message. The report finds the others in the first
     // instance, where they have proposed the message; the second begins after it.
-    let schedule = |world: &mut World, doors: &[Addr<Broadcast>]| {
-        request(world, doors, 1, Time::ZERO, b"x");
+    let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
+        request(world, ports, 1, Time::ZERO, b"x");
         world.crash(p(1), Crash::before_output(3));
     };
     let [broken, corrected] = both(Rule::CrashesAreForgotten, 3, schedule);
@@ -129,7 +129,7 @@ fn d4_e2_a_crash_reported_before_the_instance_began_leaves_it_open_for_ever() {
 #[test]
 fn d4_e3_data_of_another_that_counts_is_delivered_as_the_sources() {
     let schedule =
-        |world: &mut World, doors: &[Addr<Broadcast>]| request(world, doors, 2, Time::ZERO, b"x");
+        |world: &mut World, ports: &[Addr<Broadcast>]| request(world, ports, 2, Time::ZERO, b"x");
     let [broken, _] = both(Rule::AnybodysData, 1, schedule);
     assert_violates(&broken.report, "TRB3");
 }
@@ -137,7 +137,7 @@ fn d4_e3_data_of_another_that_counts_is_delivered_as_the_sources() {
 #[test]
 fn d4_e4_a_payload_that_looks_like_the_report_is_delivered_as_one() {
     let schedule =
-        |world: &mut World, doors: &[Addr<Broadcast>]| request(world, doors, 1, Time::ZERO, b"f");
+        |world: &mut World, ports: &[Addr<Broadcast>]| request(world, ports, 1, Time::ZERO, b"f");
     let [broken, corrected] = both(Rule::FaultyIsAPayload, 1, schedule);
     assert_violates(&broken.report, "TRB3");
     let delivered = corrected.world.tally(p(2), "trb", "Deliver");
@@ -152,9 +152,9 @@ fn d4_e4_a_payload_that_looks_like_the_report_is_delivered_as_one() {
         b"SenderFaulty",
     ];
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, UNIT);
+    let ports = wire(&world, UNIT);
     for payload in payloads {
-        request(&world, &doors, 1, Time::ZERO, payload);
+        request(&world, &ports, 1, Time::ZERO, payload);
     }
     world.run().assert_all_hold();
     let delivered = world.tally(p(2), "trb", "Deliver").unwrap();

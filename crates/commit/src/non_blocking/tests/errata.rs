@@ -78,7 +78,7 @@ enum DecreeEvent {
 
 #[derive(Debug)]
 enum DecreeEffect {
-    Link(link::Send<Imposed>),
+    Link(link::SendRequest<Imposed>),
     Decide(consensus::Decide),
 }
 
@@ -108,7 +108,7 @@ impl Algorithm for ByDecree {
         match event {
             DecreeEvent::Propose(consensus::Propose { instance, value }) => {
                 let (to, message) = (To::All, Imposed { instance, value });
-                ctx.trigger(DecreeEffect::Link(link::Send { to, message }));
+                ctx.trigger(DecreeEffect::Link(link::SendRequest { to, message }));
             }
             DecreeEvent::Link(link::Deliver { from, message }) => {
                 let Imposed { instance, value } = message;
@@ -132,14 +132,14 @@ fn proposal_overtaken(rule: Rule) -> Report {
         let consensus = |up: Addr<consensus::Decide>| {
             let (host, lane) = (host.at("decree"), links.at("decree").lane());
             let mailbox = host.mailbox();
-            let door = mailbox.addr().with(DecreeEvent::Propose);
+            let port = mailbox.addr().with(DecreeEvent::Propose);
             let below = lane.attach(mailbox.addr().with(DecreeEvent::Link));
             let decree = ByDecree(Watermark::default());
             host.start(mailbox, decree, move |effect| match effect {
                 DecreeEffect::Link(request) => below.send(request),
                 DecreeEffect::Decide(indication) => up.send(indication),
             });
-            door
+            port
         };
         let (votes, up) = (links.lane(), world.application(q));
         let (algorithm, detector) = (Ruled::by(rule)(&host), world.perfect(q, UNIT));
@@ -153,8 +153,8 @@ fn proposal_overtaken(rule: Rule) -> Report {
             up,
         )
     };
-    let doors: Vec<_> = world.processes().map(wire).collect();
-    vote(&world, &doors, &[Vote::Yes; 3]);
+    let ports: Vec<_> = world.processes().map(wire).collect();
+    vote(&world, &ports, &[Vote::Yes; 3]);
     world.crash(p(3), Crash::at(after(1)));
     world.run()
 }
@@ -180,12 +180,12 @@ fn d5_e2_a_vote_is_yes_or_no() {
 /// p1 votes yes, then no; p2 votes yes, later.
 fn conflicting_votes(rule: Rule) -> Report {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, reported_after(1), Ruled::by(rule));
+    let ports = wire(&world, reported_after(1), Ruled::by(rule));
     let votes = [(1, 0, Vote::Yes), (1, 2, Vote::No), (2, 5, Vote::Yes)];
     for (rank, steps, vote) in votes {
         let instance = 1;
         let time = Time::ZERO + UNIT * steps;
-        world.request(p(rank), time, &doors[rank - 1], Propose { instance, vote });
+        world.request(p(rank), time, &ports[rank - 1], Propose { instance, vote });
     }
     world.run()
 }
@@ -216,9 +216,9 @@ fn d5_e3_of_conflicting_votes_that_arrive_the_first_counts() {
 /// p2 crashes at the start; p1 votes long after that was reported.
 fn vote_after_report(rule: Rule) -> Report {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let doors = wire(&world, reported_after(1), Ruled::by(rule));
+    let ports = wire(&world, reported_after(1), Ruled::by(rule));
     let (instance, vote) = (1, Vote::Yes);
-    world.request(p(1), after(4), &doors[0], Propose { instance, vote });
+    world.request(p(1), after(4), &ports[0], Propose { instance, vote });
     world.crash(p(2), Crash::at(Time::ZERO));
     world.run()
 }
@@ -247,8 +247,8 @@ fn d5_e6_a_detector_that_errs_aborts_without_a_reason() {
     let run = |detect: &dyn Fn(&World, ProcessId) -> Subscribe<perfect::Crash>| {
         let adversary = Script::default().way(1, 2, &[3, 3]);
         let mut world = World::new(3, 1, adversary).unwrap();
-        let doors = wire(&world, detect, NonBlocking::new);
-        vote(&world, &doors, &[Vote::Yes; 3]);
+        let ports = wire(&world, detect, NonBlocking::new);
+        vote(&world, &ports, &[Vote::Yes; 3]);
         world.run()
     };
     let report = run(&erring);

@@ -37,11 +37,11 @@ fn decided_at(n: usize, apart: u64, seed: u64) -> Vec<f64> {
     world.check(properties::consensus(world.membership(), "consensus"));
     for q in world.processes() {
         let (views, begin) = late_views(&world, q);
-        let door = started(&world, q, &majorities(&world), &views, true);
+        let port = started(&world, q, &majorities(&world), &views, true);
         let at = Time::ZERO + Duration::from_secs(apart * (q.rank() as u64 - 1));
         world.call(q, at, begin);
         let value = payload(q);
-        world.request(q, at, &door, Propose { instance: 1, value });
+        world.request(q, at, &port, Propose { instance: 1, value });
     }
     world.run().assert_all_hold();
     let tally = |q| world.tally(q, "consensus", "Decide").unwrap();

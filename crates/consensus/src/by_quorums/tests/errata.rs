@@ -89,13 +89,13 @@ fn built(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) ->
             own: None,
         };
         let below = layer(&world, q, false);
-        let door = start(&host, algorithm, &views, below, world.application(q));
+        let port = start(&host, algorithm, &views, below, world.application(q));
         let views = subscriber.lock().unwrap().clone().unwrap();
         for (view, at) in (1..).zip(entered[q.index()]) {
             world.request(q, step(*at), &views, Enter { view });
         }
         let (instance, value) = (1, payload(q));
-        world.request(q, step(0), &door, Propose { instance, value });
+        world.request(q, step(0), &port, Propose { instance, value });
     }
     world
 }

@@ -40,12 +40,12 @@ fn run(seed: u64, pattern: Option<usize>, quorums: &Quorums, floods: bool) -> Re
     world.check(consensus_at(world.membership(), "consensus", returning));
     for q in world.processes() {
         let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
-        let door = started(&world, q, quorums, &views, floods);
+        let port = started(&world, q, quorums, &views, floods);
         for instance in 1..=3 {
             // In one of them each alone, if it comes to that.
             if draw.random_bool(0.6) {
                 let (at, value) = (step(draw.random_range(0..60)), payload(q));
-                world.request(q, at, &door, Propose { instance, value });
+                world.request(q, at, &port, Propose { instance, value });
             }
         }
     }
@@ -93,10 +93,10 @@ fn alone(floods: bool) -> Report {
     world.check(consensus_at(world.membership(), "consensus", returning));
     for q in world.processes() {
         let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
-        let door = started(&world, q, &quorums(), &views, floods);
+        let port = started(&world, q, &quorums(), &views, floods);
         if q == p(2) {
             let (instance, value) = (1, payload(q));
-            world.request(q, Time::ZERO, &door, Propose { instance, value });
+            world.request(q, Time::ZERO, &port, Propose { instance, value });
         }
     }
     world.run()

@@ -23,8 +23,8 @@ enum Rule {
 fn mutated(rule: Rule, lane: impl Layer<link::Port<Message>>) -> impl Layer<link::Port<Message>> {
     move |up: Addr<link::Deliver<Message>>| {
         let refused: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
-        let (left, door) = (refused.clone(), Arc::new(Mutex::new(Addr::nowhere())));
-        let answer: Arc<Mutex<Addr<link::Send<Message>>>> = door.clone();
+        let (left, port) = (refused.clone(), Arc::new(Mutex::new(Addr::nowhere())));
+        let answer: Arc<Mutex<Addr<link::SendRequest<Message>>>> = port.clone();
         let down = lane.attach(Addr::new(move |mut delivery: link::Deliver<Message>| {
             let round = delivery.message.round;
             match &mut delivery.message.content {
@@ -37,14 +37,17 @@ fn mutated(rule: Rule, lane: impl Layer<link::Port<Message>>) -> impl Layer<link
                         ..delivery.message.clone()
                     };
                     let to = To::One(delivery.from);
-                    answer.lock().unwrap().send(link::Send { to, message });
+                    answer
+                        .lock()
+                        .unwrap()
+                        .send(link::SendRequest { to, message });
                 }
                 _ => {}
             }
             up.send(delivery);
         }));
-        *door.lock().unwrap() = down.clone();
-        Addr::new(move |send: link::Send<Message>| {
+        *port.lock().unwrap() = down.clone();
+        Addr::new(move |send: link::SendRequest<Message>| {
             match send.message.content {
                 Content::Abort if rule == Rule::NoAbort => return,
                 Content::Refuse => _ = refused.lock().unwrap().insert(send.message.round),
@@ -71,7 +74,7 @@ fn unrelayed(
         payload: message,
     });
     lane.attach(delivered)
-        .with(|reliable::Broadcast { payload }| link::Send {
+        .with(|reliable::Broadcast { payload }| link::SendRequest {
             to: To::All,
             message: payload,
         })
@@ -96,7 +99,7 @@ fn along(schedule: &str, rule: Rule, suspecting: &[usize]) -> Report {
         };
         let link = mutated(rule, links.lane());
         let detector = world.eventually_perfect(q, &oracle);
-        let door = spawn(
+        let port = spawn(
             &host,
             link,
             &links.status(),
@@ -105,7 +108,7 @@ fn along(schedule: &str, rule: Rule, suspecting: &[usize]) -> Report {
             world.application(q),
         );
         let value = payload(q);
-        world.request(q, Time::ZERO, &door, Propose { instance: 1, value });
+        world.request(q, Time::ZERO, &port, Propose { instance: 1, value });
     }
     let script: Script = schedule.parse().unwrap();
     // What a rule does not say cannot be delivered, and is left out.

@@ -9,7 +9,7 @@ struct Without<L> {
     leaves_out: L,
 }
 
-impl<L: FnMut(&Effect) -> bool + std::marker::Send + 'static> Without<L> {
+impl<L: FnMut(&Effect) -> bool + Send + 'static> Without<L> {
     fn new(host: &SimHost, leaves_out: L) -> Self {
         Without {
             link: link(host),
@@ -19,7 +19,7 @@ impl<L: FnMut(&Effect) -> bool + std::marker::Send + 'static> Without<L> {
     }
 }
 
-impl<L: FnMut(&Effect) -> bool + std::marker::Send + 'static> Algorithm for Without<L> {
+impl<L: FnMut(&Effect) -> bool + Send + 'static> Algorithm for Without<L> {
     type Event = Event;
     type Effect = Effect;
 
@@ -66,13 +66,13 @@ fn never_yields(host: &SimHost) -> NeverYields {
 fn schedule(
     messages: &[&'static [u8]],
     until: Time,
-    wire: impl Fn(&World) -> Vec<Addr<Send<Bytes>>>,
+    wire: impl Fn(&World) -> Vec<Addr<SendRequest<Bytes>>>,
 ) -> Report {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
     world = world.settle(Duration::from_mins(1)).maximum_time(until);
-    let doors = wire(&world);
+    let ports = wire(&world);
     for (at, message) in (1..).zip(messages) {
-        world.request(p(1), ms(at), &doors[0], send(To::One(p(2)), message));
+        world.request(p(1), ms(at), &ports[0], send(To::One(p(2)), message));
     }
     world.cut((p(2), p(1)), Time::ZERO, Some(ms(30)));
     world.run()
@@ -118,7 +118,7 @@ fn a3_e1_delivered_by_content_breaks_pl1_for_a_second_equal_message() {
 }
 
 /// Whether a message keeps the link busy for ever: the longer the run, the more datagrams.
-fn is_restless(wire: impl Fn(&World) -> Vec<Addr<Send<Bytes>>>) -> bool {
+fn is_restless(wire: impl Fn(&World) -> Vec<Addr<SendRequest<Bytes>>>) -> bool {
     let [minute, hour] = [MINUTE, HOUR].map(|until| schedule(&[b"message"], until, &wire));
     assert_eq!((tag(&minute), tag(&hour)), (None, None));
     !hour.completion.complete && hour.counts.datagrams > 50 * minute.counts.datagrams

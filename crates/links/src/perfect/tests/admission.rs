@@ -1,6 +1,6 @@
 //! Who may take part: the handshake, incarnations, refusals.
 use super::harness::{World, ms, p};
-use crate::perfect::{Admission, LinkSettings, frame};
+use crate::perfect::{AdmissionRule, LinkSettings, frame};
 use bytes::BytesMut;
 use quorate_abstractions::{heartbeat::Beat, link::Status};
 use quorate_core::{Incarnation, Membership, ProcessSet};
@@ -22,7 +22,7 @@ fn a_process_alone_is_admitted_at_once() {
 }
 
 /// A cluster of five, whose last process that is needed comes late.
-fn forms_with(admission: Admission, needed: usize) {
+fn forms_with(admission: AdmissionRule, needed: usize) {
     let mut world = World::new(5, 1);
     world.settings.admission = admission;
     for rank in 1..needed {
@@ -55,8 +55,8 @@ fn forms_with(admission: Admission, needed: usize) {
 
 #[test]
 fn until_enough_have_met_nobody_is_admitted_and_nothing_flows() {
-    forms_with(Admission::RestartSafe, 4);
-    forms_with(Admission::CrashStop, 3);
+    forms_with(AdmissionRule::RestartSafe, 4);
+    forms_with(AdmissionRule::CrashStop, 3);
 }
 
 #[test]
@@ -66,17 +66,17 @@ fn enough_is_the_least_that_no_minority_of_restarts_can_feign() {
         let f = processes.minority();
         // Two incarnations of one seat, each known to so many others: how many must have restarted?
         let restarts = |others: usize| 1 + (2 * others).saturating_sub(n - 1);
-        let others = Admission::RestartSafe.others(&processes);
+        let others = AdmissionRule::RestartSafe.others(&processes);
         assert!(processes.majority() - 1 <= others && others < n);
         assert!(restarts(others) > f, "{n}");
         assert!(n <= 2 || restarts(others - 1) <= f, "{n}");
-        assert_eq!(Admission::CrashStop.others(&processes), n / 2);
+        assert_eq!(AdmissionRule::CrashStop.others(&processes), n / 2);
     }
 }
 
 /// A cluster forms of as few as may; then some of these restart without their memory, the others of
 /// these freeze, and the rest of the cluster comes for the first time.
-fn restart_while_forming(n: usize, restarts: usize, admission: Admission) -> World {
+fn restart_while_forming(n: usize, restarts: usize, admission: AdmissionRule) -> World {
     let mut world = World::new(n, 3);
     world.settings.admission = admission;
     let first = 1 + admission.others(&Membership::of_size(n).unwrap());
@@ -105,7 +105,7 @@ fn restart_while_forming(n: usize, restarts: usize, admission: Admission) -> Wor
 #[test]
 fn a_majority_alone_would_admit_two_incarnations_of_a_seat() {
     for n in [3, 5, 7] {
-        let mut world = restart_while_forming(n, 1, Admission::CrashStop);
+        let mut world = restart_while_forming(n, 1, AdmissionRule::CrashStop);
         assert!(world.process(1).is_admitted());
         world.send(1, n, "small", "of the second");
         world.run(ms(100));
@@ -125,7 +125,7 @@ fn no_seat_has_two_admitted_incarnations_after_a_minority_restarts() {
         (7, 3),
         (9, 4),
     ] {
-        let mut world = restart_while_forming(n, restarts, Admission::RestartSafe);
+        let mut world = restart_while_forming(n, restarts, AdmissionRule::RestartSafe);
         for rank in 1..=restarts {
             assert!(!world.process(rank).is_admitted(), "p{rank} of {n}");
         }

@@ -10,7 +10,7 @@ use quorate_abstractions::{
     fair_loss::datagrams,
     heartbeat::Beat,
     lanes::LaneId,
-    link::{Send, Status, To},
+    link::{SendRequest, Status, To},
 };
 use std::{
     sync::{
@@ -77,7 +77,7 @@ fn what_is_sent_arrives_once_each_way_and_at_oneself() {
     for stream in [false, true] {
         let mut world = limited(stream);
         world.record = Some(Vec::new());
-        world.process(1).lanes[VOLATILE].send(Send {
+        world.process(1).lanes[VOLATILE].send(SendRequest {
             to: To::All,
             message: Bytes::from_static(b"to all"),
         });
@@ -138,7 +138,7 @@ fn whose_stream_ended_because_it_cannot_acknowledge_still_gets_datagrams() {
         assert_eq!(world.process(to).from(from, VOLATILE).len(), 600);
         // It goes on sending there as well as elsewhere.
         for lane in [VOLATILE, "small"] {
-            world.process(to).lanes[lane].send(Send {
+            world.process(to).lanes[lane].send(SendRequest {
                 to: To::All,
                 message: Bytes::from_static(b"yes"),
             });

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{Indication, Transmit, datagrams},
     heartbeat::{Beat, Heard},
-    link::{Adopt, Deliver, Links, Send, Status, To},
+    link::{Adopt, Deliver, Links, SendRequest, Status, To},
     pressure::{Backlog, Room, Wait},
 };
 use quorate_core::{
@@ -80,14 +80,14 @@ impl Host for TestHost {
             ..self.clone()
         }
     }
-    fn mailbox<E: Observe + std::marker::Send + 'static>(&self) -> Mailbox<E> {
+    fn mailbox<E: Observe + Send + 'static>(&self) -> Mailbox<E> {
         Mailbox::new(0, Arc::new(Nobody))
     }
     fn start<A: Algorithm>(
         &self,
         mailbox: Mailbox<A::Event>,
         algorithm: A,
-        route: impl FnMut(A::Effect) + std::marker::Send + 'static,
+        route: impl FnMut(A::Effect) + Send + 'static,
     ) {
         let actor = join(
             self.path.clone(),
@@ -104,7 +104,7 @@ impl Host for TestHost {
 pub type Shared<T> = Arc<Mutex<T>>;
 
 /// The address whose messages gather in `into`.
-fn collect<T: std::marker::Send + 'static>(into: &Shared<Vec<T>>) -> Addr<T> {
+fn collect<T: Send + 'static>(into: &Shared<Vec<T>>) -> Addr<T> {
     let into = into.clone();
     Addr::new(move |item| into.lock().unwrap().push(item))
 }
@@ -139,7 +139,7 @@ pub struct Process {
     pub met: Shared<Vec<ProcessSet>>,
     watch: Addr<Addr<Status>>,
     pub adopt: Addr<Adopt>,
-    pub lanes: BTreeMap<&'static str, Addr<Send<Bytes>>>,
+    pub lanes: BTreeMap<&'static str, Addr<SendRequest<Bytes>>>,
     pub arrivals: Addr<Indication>,
     pub beat: Addr<Beat>,
     /// The heartbeats of a second detector.
@@ -314,7 +314,7 @@ impl World {
     }
 
     pub fn send(&self, from: usize, to: usize, lane: &str, message: impl Into<Bytes>) {
-        self.process(from).lanes[lane].send(Send {
+        self.process(from).lanes[lane].send(SendRequest {
             to: To::One(p(to)),
             message: message.into(),
         });

@@ -1,13 +1,13 @@
 //! Streams that end and begin anew: both ends learn of it once, and nobody is excluded for it.
 use super::harness::{Seen, Tamper, World, ms, p};
 use crate::perfect::{
-    Admission, LinkSettings,
+    AdmissionRule, LinkSettings,
     frame::{self, Frame, PacketHead, Token},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
     fair_loss::datagrams,
-    link::{Send, Status, To},
+    link::{SendRequest, Status, To},
 };
 use quorate_core::ProcessId;
 use std::{collections::BTreeMap, time::Duration};
@@ -162,7 +162,7 @@ fn who_comes_late_for_the_first_time_gets_in_and_both_learn_of_the_gap() {
 fn what_two_owed_each_other_before_they_met_ends_in_a_gap_on_both_sides() {
     let mut world = limited(1 << 20);
     // Of three, two that have not met are admitted by a majority alone.
-    world.settings.admission = Admission::CrashStop;
+    world.settings.admission = AdmissionRule::CrashStop;
     cut(&mut world, 1, 3);
     world.start_all();
     world.run(5 * SECOND);
@@ -630,7 +630,7 @@ fn missing(rule: Rule) -> u64 {
     world.cuts.clear();
     // What is sent in the next stream changes nothing about the last one, nor does a repetition.
     world.faults.duplication = 1.0;
-    world.process(1).lanes["small"].send(Send {
+    world.process(1).lanes["small"].send(SendRequest {
         to: To::All,
         message: Bytes::from_static(b"dropped"),
     });

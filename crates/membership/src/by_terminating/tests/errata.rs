@@ -44,7 +44,7 @@ impl Ruled {
         let view = self.views.view.id;
         match (self.rule, event) {
             (Rule::FaultyNeverFlush, Event::Terminating(delivery)) => {
-                delivery.outcome == Outcome::SenderFaulty
+                delivery.outcome == Content::SenderFaulty
             }
             (Rule::ForgottenAtBlockOk, Event::Request(Request::BlockOk)) => {
                 self.views.flushed.clear();
@@ -52,7 +52,7 @@ impl Ruled {
                 false
             }
             (Rule::FlushesHaveNoView, Event::Terminating(delivery)) => {
-                if delivery.outcome != Outcome::SenderFaulty {
+                if delivery.outcome != Content::SenderFaulty {
                     delivery.number = view + 1;
                 }
                 false
@@ -122,9 +122,9 @@ fn d7_e1_waiting_for_the_flush_of_the_faulty_breaks_completeness() {
 /// p1 and p2 broadcast the same content, p2's message is slow to p1, which gets it from the flush.
 fn equal_contents(rule: Rule) -> Report {
     let adversary = SlowCopy(2, 1, 1, 30);
-    let (mut world, doors, _) = world_of(3, 1, adversary, Ruled::by(rule), steps(1));
-    world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
-    world.request(p(2), Time::ZERO, &doors[1], broadcast(b"m"));
+    let (mut world, ports, _) = world_of(3, 1, adversary, Ruled::by(rule), steps(1));
+    world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
+    world.request(p(2), Time::ZERO, &ports[1], broadcast(b"m"));
     world.crash(p(3), Crash::at(Time::ZERO));
     world.run()
 }
@@ -139,8 +139,8 @@ fn d7_e2_knowing_flushed_messages_by_their_content_breaks_agreement() {
 /// p3 is dead; the user of p1 answers `Block` long after p2 has flushed.
 fn slow_user(rule: Rule) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let (doors, _) = wire(&world, Ruled::by(rule), steps(1), |q| q != p(1));
-    world.request(p(1), step(20), &doors[0], Request::BlockOk);
+    let (ports, _) = wire(&world, Ruled::by(rule), steps(1), |q| q != p(1));
+    world.request(p(1), step(20), &ports[0], Request::BlockOk);
     world.crash(p(3), Crash::at(Time::ZERO));
     world.run()
 }
@@ -176,7 +176,7 @@ fn flush_of_the_next_view(rule: Rule) -> Report {
         Event::Terminating(terminating::Deliver {
             source: p(rank),
             number,
-            outcome: Outcome::SenderFaulty,
+            outcome: Content::SenderFaulty,
         })
     };
     let told = [
@@ -212,10 +212,10 @@ fn d7_e4_counting_a_flush_for_the_present_view_breaks_completeness() {
 /// p4 is dead. p3, the last in rank that lives, installs the next view a step before the others, and
 /// broadcasts in it more than it may before it knows that all have delivered something.
 fn ahead(rule: Rule) -> (Report, Vec<usize>) {
-    let (mut world, doors, logs) = world_of(4, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
+    let (mut world, ports, logs) = world_of(4, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
     world.crash(p(4), Crash::at(Time::ZERO));
     for _ in 0..2 * WINDOW {
-        world.request(p(3), step(4), &doors[2], broadcast(b"m"));
+        world.request(p(3), step(4), &ports[2], broadcast(b"m"));
     }
     let report = world.run();
     let delivered = logs[..3].iter().map(|log| delivered(log).len()).collect();
@@ -234,10 +234,10 @@ fn d7_e5_dropping_data_of_the_next_view_breaks_validity() {
 
 /// p3 is dead; p1 requests a broadcast while it is blocked.
 fn blocked(rule: Rule) -> (Report, Log) {
-    let (mut world, doors, mut logs) =
+    let (mut world, ports, mut logs) =
         world_of(3, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
     world.crash(p(3), Crash::at(Time::ZERO));
-    world.request(p(1), step(5), &doors[0], broadcast(b"m"));
+    world.request(p(1), step(5), &ports[0], broadcast(b"m"));
     (world.run(), logs.remove(1))
 }
 
@@ -259,8 +259,8 @@ fn d7_e6_ignoring_what_a_blocked_user_requests_breaks_validity() {
 #[test]
 fn d7_e9_a_first_view_that_is_not_indicated_breaks_view_inclusion() {
     let run = |rule| {
-        let (mut world, doors, _) = world_of(2, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
-        world.request(p(1), step(1), &doors[0], broadcast(b"m"));
+        let (mut world, ports, _) = world_of(2, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
+        world.request(p(1), step(1), &ports[0], broadcast(b"m"));
         world.run()
     };
     let report = run(Rule::FirstViewIsSilent);
@@ -270,8 +270,8 @@ fn d7_e9_a_first_view_that_is_not_indicated_breaks_view_inclusion() {
 
 /// p1 crashes when p2 alone has been sent its message.
 fn sent_to_one(rule: Rule) -> Report {
-    let (mut world, doors, _) = world_of(3, 1, Timed::lock_step(), Ruled::by(rule), steps(2));
-    world.request(p(1), Time::ZERO, &doors[0], broadcast(b"m"));
+    let (mut world, ports, _) = world_of(3, 1, Timed::lock_step(), Ruled::by(rule), steps(2));
+    world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
     // Its outputs: the first view, the delivery, the copy to p2, that to p3.
     world.crash(p(1), Crash::before_output(4));
     world.run()

@@ -58,7 +58,7 @@ pub struct Clients {
 }
 
 /// What came of a request.
-enum Outcome {
+enum RequestResult {
     Done(Option<Seen>),
     Refused,
     Unknown,
@@ -152,19 +152,19 @@ impl Clients {
         let invoked = self.now();
         let outcome = timeout(PATIENCE, ask(connection, &words)).await;
         let returned = self.now();
-        let outcome = outcome.unwrap_or(Outcome::Unknown);
+        let outcome = outcome.unwrap_or(RequestResult::Unknown);
         let seen = written.as_ref().map(|value| see(value.as_bytes()));
-        let good = matches!(outcome, Outcome::Done(_));
+        let good = matches!(outcome, RequestResult::Done(_));
         let mut told = self.told.borrow_mut();
         let (action, returned) = match (outcome, seen) {
-            (Outcome::Done(_), Some(value)) => (Action::Write(value), Some(returned)),
-            (Outcome::Done(value), None) => (Action::Read(value), Some(returned)),
-            (Outcome::Unknown, Some(value)) => (Action::Write(value), None),
-            (Outcome::Unknown, None) => {
+            (RequestResult::Done(_), Some(value)) => (Action::Write(value), Some(returned)),
+            (RequestResult::Done(value), None) => (Action::Read(value), Some(returned)),
+            (RequestResult::Unknown, Some(value)) => (Action::Write(value), None),
+            (RequestResult::Unknown, None) => {
                 told.unknown += 1;
                 return false;
             }
-            (Outcome::Refused, _) => {
+            (RequestResult::Refused, _) => {
                 told.refused += 1;
                 return false;
             }
@@ -209,17 +209,17 @@ fn see(value: &[u8]) -> Seen {
     (value.len(), digest(value))
 }
 
-async fn ask(connection: &mut Client, words: &[String]) -> Outcome {
-    let reply: Result<Outcome> = async {
+async fn ask(connection: &mut Client, words: &[String]) -> RequestResult {
+    let reply: Result<RequestResult> = async {
         connection.send([words]).await?;
         Ok(match connection.reply().await? {
-            BytesFrame::SimpleString(_) | BytesFrame::Null => Outcome::Done(None),
-            BytesFrame::BulkString(value) => Outcome::Done(Some(see(&value))),
-            BytesFrame::Error(words) if words.contains("not executed") => Outcome::Refused,
-            BytesFrame::Error(_) => Outcome::Unknown,
+            BytesFrame::SimpleString(_) | BytesFrame::Null => RequestResult::Done(None),
+            BytesFrame::BulkString(value) => RequestResult::Done(Some(see(&value))),
+            BytesFrame::Error(words) if words.contains("not executed") => RequestResult::Refused,
+            BytesFrame::Error(_) => RequestResult::Unknown,
             other => bail!("the replica answered {other:?}"),
         })
     }
     .await;
-    reply.unwrap_or(Outcome::Unknown)
+    reply.unwrap_or(RequestResult::Unknown)
 }

@@ -1,8 +1,8 @@
 //! Agreement that an operator asks for: one-shot consensus and atomic commit.
 use super::Admin;
 use crate::{
-    settings::Stack,
     node::{Store, modules::Agreed, replica::Refusal},
+    settings::Stack,
 };
 use axum::{
     Json,
@@ -17,7 +17,7 @@ use quorate_runtime::{
     Error, ProposeError,
     node::{Proposer, Voter},
 };
-use quorate_services::once::{MAXIMUM_VALUE, Outcome};
+use quorate_services::once::{MAXIMUM_VALUE, ProposalResult};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use std::time::Duration;
@@ -190,12 +190,12 @@ impl Admin {
             )));
         };
         match decided {
-            Ok(Outcome::Decided(value)) => Ok(text(&value)),
-            Ok(Outcome::Forgotten { up_to }) => Err(Failure(
+            Ok(ProposalResult::Decided(value)) => Ok(text(&value)),
+            Ok(ProposalResult::Forgotten { up_to }) => Err(Failure(
                 StatusCode::GONE,
                 format!("what was decided up to instance {up_to} is not remembered any more"),
             )),
-            Ok(Outcome::Refused) => Err(Failure::bad("this cannot be proposed")),
+            Ok(ProposalResult::Refused) => Err(Failure::bad("this cannot be proposed")),
             Err(_) => Err(Failure::unavailable("the outcome cannot be known here")),
         }
     }

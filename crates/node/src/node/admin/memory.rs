@@ -62,7 +62,7 @@ pub struct Write {
 /// `POST /registers/snapshot`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Snapshot {
+pub struct ScanRequest {
     /// What this process's segment is to be before.
     update: Option<String>,
     timeout_ms: Option<u64>,
@@ -102,7 +102,7 @@ pub async fn write(State(admin): State<Admin>, asked: Asked<Write>) -> Response 
 }
 
 /// Updates this process's segment, if asked to, and scans all.
-pub async fn snapshot(State(admin): State<Admin>, asked: Asked<Snapshot>) -> Response {
+pub async fn snapshot(State(admin): State<Admin>, asked: Asked<ScanRequest>) -> Response {
     answer(match asked {
         Ok(Json(asked)) => admin.snapshot(asked).await,
         Err(rejection) => Err(rejection.into()),
@@ -173,7 +173,7 @@ impl Admin {
         })
     }
 
-    async fn snapshot(&self, asked: Snapshot) -> Result<Value, Failure> {
+    async fn snapshot(&self, asked: ScanRequest) -> Result<Value, Failure> {
         const MODULE: &str = "snapshot";
         let wait = self.wait(asked.timeout_ms);
         let deadline = Instant::now() + wait;

@@ -3,7 +3,7 @@
 //! Who comes when the limit is reached waits in the listener's backlog. A connection ends when its next
 //! request has not come for [`IDLE`], whether it was begun or not, or when nothing of an answer is taken
 //! for so long. An answer may take its time, and one that goes on and on may.
-use crate::node::doors::{self, Door};
+use crate::node::listeners::{self, Listener};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -41,11 +41,11 @@ const MAXIMUM_BODY: usize = 2 * 1024 * 1024;
 /// Serves HTTP for ever.
 pub async fn serve(listener: TcpListener, router: Router) {
     let router = router.layer(middleware::from_fn(whole));
-    let mut door = Door::new(listener, "an HTTP connection");
-    let room = Arc::new(Semaphore::new(doors::HTTP));
+    let mut listener = Listener::new(listener, "an HTTP connection");
+    let room = Arc::new(Semaphore::new(listeners::HTTP));
     // The semaphore is never closed.
     while let Ok(permit) = room.clone().acquire_owned().await {
-        let (stream, _) = door.accept().await;
+        let (stream, _) = listener.accept().await;
         tokio::spawn(connection(stream, router.clone(), permit));
     }
 }

@@ -1,33 +1,33 @@
 use super::*;
-use crate::node::view::Standing;
-use quorate_abstractions::register::{self, Indication, Outcome, Request};
+use crate::node::view::Role;
+use quorate_abstractions::register::{self, Indication, RegisterResponse, Request};
 use quorate_core::{Addr, ProcessId};
 use tokio::sync::{mpsc, watch};
 
 /// Registers of an admitted process, whose algorithm is the test.
-pub(crate) struct Below {
+pub(crate) struct LowerLayer {
     pub(crate) registers: Registers,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
     pub(crate) up: Addr<Indication>,
     pub(crate) lengths: Lengths,
-    standing: watch::Sender<Standing>,
+    role: watch::Sender<Role>,
 }
 
 /// Names and values may be so long.
-pub(crate) fn below(longest: usize) -> Below {
-    let (view, standing) = View::told(Duration::from_secs(2));
-    standing.send_replace(Standing::Voter);
+pub(crate) fn below(longest: usize) -> LowerLayer {
+    let (view, role) = View::told(Duration::from_secs(2));
+    role.send_replace(Role::Voter);
     let (requested, requests) = mpsc::unbounded_channel();
     let requested = Addr::new(move |request| requested.send(request).unwrap());
     let me = ProcessId::from_rank(1).unwrap();
     let (handle, up) = node::Registers::alone(me, 256, requested);
     let lengths = Lengths::default();
-    Below {
+    LowerLayer {
         registers: Registers::new(handle, lengths.clone(), longest, &view),
         requests,
         up,
         lengths,
-        standing,
+        role,
     }
 }
 
@@ -49,8 +49,8 @@ fn write(value: &'static str) -> Action {
     Action::Write(value.into())
 }
 
-impl Below {
-    async fn submit(&self, register: &'static str, action: Action) -> Place {
+impl LowerLayer {
+    async fn submit(&self, register: &'static str, action: Action) -> QueuedOperation {
         let deadline = Instant::now() + Duration::from_secs(2);
         let place = self
             .registers
@@ -68,7 +68,7 @@ impl Below {
         self.requests.try_recv().is_err()
     }
 
-    fn returns(&self, register: &'static str, operation: u64, outcome: Outcome) {
+    fn returns(&self, register: &'static str, operation: u64, outcome: RegisterResponse) {
         self.up.send(Indication {
             register: register.into(),
             operation,
@@ -77,15 +77,15 @@ impl Below {
     }
 }
 
-fn read(value: &'static str) -> Outcome {
-    Outcome::Read {
+fn read(value: &'static str) -> RegisterResponse {
+    RegisterResponse::Read {
         tag: tag(1),
         value: Some(value.into()),
     }
 }
 
-fn written(timestamp: u64) -> Outcome {
-    Outcome::Written {
+fn written(timestamp: u64) -> RegisterResponse {
+    RegisterResponse::Written {
         tag: tag(timestamp),
     }
 }
@@ -157,7 +157,7 @@ async fn the_room_is_bounded_and_whoever_finds_none_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_process_that_takes_no_part_serves_nobody() {
     let below = below(ROOMY);
-    below.standing.send_replace(Standing::Joining);
+    below.role.send_replace(Role::Joining);
     let deadline = Instant::now() + Duration::from_secs(2);
     let refused = below
         .registers

@@ -1,5 +1,5 @@
 use super::*;
-use crate::node::view::Standing;
+use crate::node::view::Role;
 use bytes::Bytes;
 use quorate_core::{Incarnation, ProcessId, message::Origin};
 use quorate_runtime::node::{Alone, Chunk, Machine};
@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::yield_now};
 /// A store of this process alone, which applies what the test lets through.
 pub(crate) struct Order {
     pub replica: Replica,
-    pub standing: watch::Sender<Standing>,
+    pub role: watch::Sender<Role>,
     alone: Alone<Store>,
 }
 
@@ -34,20 +34,20 @@ impl Order {
     /// Of a voter. Must be made inside a runtime.
     pub fn new(window: usize) -> Self {
         let order = Self::joining(window);
-        order.standing.send_replace(Standing::Voter);
+        order.role.send_replace(Role::Voter);
         order
     }
 
     /// Of a process that has not been admitted yet.
     fn joining(window: usize) -> Self {
-        let (view, standing) = View::told(Duration::from_secs(2));
+        let (view, role) = View::told(Duration::from_secs(2));
         let (store, alone) = Alone::bytes(p(1), Store::default(), window);
         let replica = Replica::new(store, view);
         let sender = replica.clone();
         tokio::spawn(async move { sender.send_parcels().await });
         Order {
             replica,
-            standing,
+            role,
             alone,
         }
     }
@@ -196,21 +196,21 @@ async fn only_a_voter_takes_commands() {
         words
     };
     assert!(refusal().await.starts_with("not admitted yet"));
-    order.standing.send_replace(Standing::Newcomer);
+    order.role.send_replace(Role::Newcomer);
     assert!(refusal().await.starts_with("newcomer: "));
-    let excluded = Standing::Excluded("of an error".to_owned());
-    order.standing.send_replace(excluded);
+    let excluded = Role::Excluded("of an error".to_owned());
+    order.role.send_replace(excluded);
     assert!(refusal().await.ends_with("of an error"));
 }
 
 #[tokio::test]
 async fn who_is_still_joining_takes_commands_as_soon_as_it_is_admitted() {
     let order = Order::joining(1);
-    let standing = order.standing.clone();
+    let role = order.role.clone();
     let replica = order.run();
     let submitted = tokio::spawn(async move { replica.submit(1, &incr(), late(), held()).await });
     yield_now().await;
-    standing.send_replace(Standing::Voter);
+    role.send_replace(Role::Voter);
     let answer = submitted.await.unwrap().unwrap();
     assert_eq!(replies(answer).await, vec![Reply::Integer(1)]);
 }
@@ -233,7 +233,7 @@ async fn proposals_are_answered_with_what_was_decided_between_commands() {
     for _ in 0..4 {
         order.deliver_one().await;
     }
-    let decided = Outcome::Decided(Bytes::from_static(b"a"));
+    let decided = ProposalResult::Decided(Bytes::from_static(b"a"));
     assert_eq!(replies(before).await, vec![Reply::Integer(1)]);
     assert_eq!(first.await.as_ref(), Ok(&decided));
     assert_eq!(second.await.as_ref(), Ok(&decided));

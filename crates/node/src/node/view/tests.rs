@@ -13,12 +13,12 @@ pub fn five() -> Membership {
 }
 
 /// What p1 knows that has not started.
-pub fn nothing() -> Snapshot {
-    Snapshot::new(p(1), Incarnation(1), &[], 2)
+pub fn nothing() -> NodeStatus {
+    NodeStatus::new(p(1), Incarnation(1), &[], 2)
 }
 
 /// What p1 of five knows that has just started, and stands alone.
-async fn alone() -> (Node, Snapshot) {
+async fn alone() -> (Node, NodeStatus) {
     let mut sockets: Vec<_> = (0..5)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
         .collect();
@@ -32,8 +32,8 @@ async fn alone() -> (Node, Snapshot) {
 /// A view that is told by hand.
 struct Told {
     view: View,
-    now: watch::Sender<Snapshot>,
-    events: mpsc::UnboundedSender<(NodeEvent, Snapshot)>,
+    now: watch::Sender<NodeStatus>,
+    events: mpsc::UnboundedSender<(NodeEvent, NodeStatus)>,
 }
 
 impl Told {
@@ -47,12 +47,12 @@ impl Told {
         Told { view, now, events }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+    fn change(&self, change: impl FnOnce(&mut NodeStatus)) {
         self.now.send_modify(change);
     }
 
     /// Something changes, by this event.
-    fn tell(&self, event: NodeEvent, change: impl FnOnce(&mut Snapshot)) {
+    fn tell(&self, event: NodeEvent, change: impl FnOnce(&mut NodeStatus)) {
         self.change(change);
         let now = self.now.borrow().clone();
         self.events.send((event, now)).unwrap();
@@ -60,12 +60,12 @@ impl Told {
 
     fn admit(&self) {
         self.tell(NodeEvent::Admitted, |now| {
-            (now.standing, now.took_part) = (Known::Admitted, true);
+            (now.admission, now.took_part) = (Known::Admitted, true);
         });
     }
 }
 
-fn connect(now: &mut Snapshot, rank: usize, incarnation: u64) {
+fn connect(now: &mut NodeStatus, rank: usize, incarnation: u64) {
     let incarnation = Incarnation(incarnation);
     let peer = &mut now.peers[rank - 1];
     peer.way = Way::Connected { incarnation };
@@ -73,8 +73,8 @@ fn connect(now: &mut Snapshot, rank: usize, incarnation: u64) {
     peer.holder = Some(incarnation);
 }
 
-fn exclude(now: &mut Snapshot, reason: &str) {
-    now.standing = Known::Excluded {
+fn exclude(now: &mut NodeStatus, reason: &str) {
+    now.admission = Known::Excluded {
         by: p(2),
         reason: reason.to_owned(),
     };
@@ -99,12 +99,12 @@ async fn ready_is_who_takes_part_and_is_answered_in_time() {
         "not admitted yet: 3 others must have met this process, and 1 have; not found by name: p3 (replica3:7100)"
     );
     assert!(told.view.to_json()["leader"].is_null());
-    let mut standing = told.view.standing();
-    assert_eq!(*standing.borrow_and_update(), Standing::Joining);
+    let mut role = told.view.role();
+    assert_eq!(*role.borrow_and_update(), Role::Joining);
     told.admit();
     assert_eq!(told.view.ready(), Ok(()), "whomever it sees");
-    standing.changed().await.unwrap();
-    assert_eq!(*standing.borrow(), Standing::Voter);
+    role.changed().await.unwrap();
+    assert_eq!(*role.borrow(), Role::Voter);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn exclusion_says_which_kind_it_is() {
     assert!(words.contains("was given up by others") && words.contains("p2 has lost p1"));
     let status = lost.view.to_json();
     assert_eq!(
-        (&status["standing"], &status["excluded"]),
+        (&status["role"], &status["excluded"]),
         (&"excluded".into(), &words.clone().into())
     );
     assert_eq!(
@@ -155,7 +155,7 @@ async fn exclusion_says_which_kind_it_is() {
 
     let late = Told::new().await;
     late.change(|now| {
-        (now.standing, now.started_again) = (Known::Newcomer, true);
+        (now.admission, now.started_again) = (Known::Newcomer, true);
     });
     assert_eq!(late.view.ready().unwrap_err(), "newcomer: catching up");
     assert!(late.view.came_later());
@@ -164,7 +164,7 @@ async fn exclusion_says_which_kind_it_is() {
     assert!(words.contains("was started again") && words.contains("a later one came"));
 
     let other = Told::new().await;
-    other.change(|now| now.standing = Known::Unreadable);
+    other.change(|now| now.admission = Known::Unreadable);
     assert!(other.view.live().unwrap_err().contains("cannot read"));
 }
 
@@ -232,17 +232,17 @@ async fn members_are_who_holds_the_seats() {
         let (known, newcomer) = (Incarnation(7), Incarnation(8));
         now.peers[3].way = Way::Replaced { known, newcomer };
     });
-    let standing = || {
+    let role = || {
         let members = told.view.members(&addresses)["members"].clone();
         let words = members.as_array().unwrap().iter();
-        let words = words.map(|m| m["standing"].as_str().unwrap().to_owned());
+        let words = words.map(|m| m["role"].as_str().unwrap().to_owned());
         (
             members[0]["leader"].clone(),
             words.collect::<Vec<_>>().join(" "),
         )
     };
     let words = "voter voter suspected newcomer unknown".to_owned();
-    assert_eq!(standing(), (true.into(), words));
+    assert_eq!(role(), (true.into(), words));
     let replaced = &told.view.to_json()["peers"][2]["replaced_by"];
     assert_eq!(*replaced, Incarnation(8).to_string());
     told.change(|now| {
@@ -251,7 +251,7 @@ async fn members_are_who_holds_the_seats() {
         now.epoch = 1;
     });
     let words = "voter voter suspected voter unknown".to_owned();
-    assert_eq!(standing(), (true.into(), words));
+    assert_eq!(role(), (true.into(), words));
     let fourth = told.view.members(&addresses)["members"][3].clone();
     assert_eq!(fourth["held_before"], 1);
     assert_eq!(fourth["address"], "a:4");
@@ -307,13 +307,13 @@ async fn a_node_alone_is_a_voter_that_leads() {
     let node = node.start().await.unwrap();
     let one = Membership::of_size(1).unwrap();
     let view = View::of(&node, one, Duration::from_secs(2));
-    let mut standing = view.standing();
-    standing.wait_for(Standing::is_settled).await.unwrap();
+    let mut role = view.role();
+    role.wait_for(Role::is_settled).await.unwrap();
     let mut leader = node.leader_hint();
     leader.wait_for(Option::is_some).await.unwrap();
     let status = view.to_json();
     assert_eq!(
-        (&status["standing"], &status["leader"]),
+        (&status["role"], &status["leader"]),
         (&"voter".into(), &1.into())
     );
     assert_eq!(

@@ -1,7 +1,7 @@
 //! What keeps a process from serving that has waited for long, in words, as far as it knows.
-use super::{Standing, standing_in};
+use super::{Role, role_in};
 use quorate_core::ProcessId;
-use quorate_runtime::node::{Peer, Snapshot, Way};
+use quorate_runtime::node::{NodeStatus, Peer, Way};
 use std::{
     fmt::Write,
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(10);
 /// What to do when the data is gone.
 const ANEW: &str = "stop all replicas, then start all again";
 
-/// What is progress for one who waits: another standing, or more of a state.
+/// What is progress for one who waits: another role, or more of a state.
 type Progress = (&'static str, Option<u64>);
 
 /// Since when a process has got no further. Clones share it.
@@ -24,25 +24,25 @@ pub struct Waiting(Arc<Mutex<(Progress, Instant)>>);
 
 impl Waiting {
     /// It begins to wait.
-    pub fn new(now: &Snapshot) -> Self {
+    pub fn new(now: &NodeStatus) -> Self {
         Waiting(Arc::new(Mutex::new((progress(now), Instant::now()))))
     }
 
     /// What keeps this process from serving, if it has got no further for long, or knows that it never will.
     /// To be asked now and then: what has changed between two questions counts from the second.
-    pub fn words(&self, now: &Snapshot) -> Option<String> {
+    pub fn words(&self, now: &NodeStatus) -> Option<String> {
         let lasted = self.lasted(now);
         let is_long = lasted >= LONG;
         let seconds = lasted.as_secs();
-        match standing_in(now) {
-            Standing::Joining if is_long => Some(joining(now, seconds)),
-            Standing::Newcomer if is_long => Some(newcomer(now, seconds)),
-            Standing::Voter => memory(now, &started_again(now)),
-            Standing::Joining | Standing::Newcomer | Standing::Excluded(_) => None,
+        match role_in(now) {
+            Role::Joining if is_long => Some(joining(now, seconds)),
+            Role::Newcomer if is_long => Some(newcomer(now, seconds)),
+            Role::Voter => memory(now, &started_again(now)),
+            Role::Joining | Role::Newcomer | Role::Excluded(_) => None,
         }
     }
 
-    fn lasted(&self, now: &Snapshot) -> Duration {
+    fn lasted(&self, now: &NodeStatus) -> Duration {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = progress(now);
         if state.0 != progress {
@@ -52,11 +52,11 @@ impl Waiting {
     }
 }
 
-fn progress(now: &Snapshot) -> Progress {
-    (standing_in(now).word(), now.incoming)
+fn progress(now: &NodeStatus) -> Progress {
+    (role_in(now).word(), now.incoming)
 }
 
-fn others(now: &Snapshot) -> impl Iterator<Item = &Peer> {
+fn others(now: &NodeStatus) -> impl Iterator<Item = &Peer> {
     now.peers.iter().filter(|peer| peer.process != now.me)
 }
 
@@ -66,13 +66,13 @@ fn list(processes: &[ProcessId]) -> String {
 }
 
 /// The others that were started again, and have no seat.
-fn started_again(now: &Snapshot) -> Vec<ProcessId> {
+fn started_again(now: &NodeStatus) -> Vec<ProcessId> {
     let again = others(now).filter(|peer| matches!(peer.way, Way::Replaced { .. }));
     again.map(|peer| peer.process).collect()
 }
 
 /// Where so many have lost their memory that no majority has it. Who is cut off may know of old things.
-fn memory(now: &Snapshot, lost: &[ProcessId]) -> Option<String> {
+fn memory(now: &NodeStatus, lost: &[ProcessId]) -> Option<String> {
     let n = now.peers.len();
     let kept = n.saturating_sub(lost.len());
     (kept <= n / 2 && !lost.is_empty()).then(|| {
@@ -85,7 +85,7 @@ fn memory(now: &Snapshot, lost: &[ProcessId]) -> Option<String> {
 }
 
 /// Nobody lets this process in.
-fn joining(now: &Snapshot, seconds: u64) -> String {
+fn joining(now: &NodeStatus, seconds: u64) -> String {
     let refused = others(now).filter_map(|peer| match &peer.way {
         Way::Refused { reason } => Some((peer.process, reason)),
         _ => None,
@@ -110,7 +110,7 @@ fn joining(now: &Snapshot, seconds: u64) -> String {
 }
 
 /// Nobody gives this process its seat, or the state.
-fn newcomer(now: &Snapshot, seconds: u64) -> String {
+fn newcomer(now: &NodeStatus, seconds: u64) -> String {
     let mut words =
         format!("for {seconds} s nobody has given the state: a majority that has it must be up");
     let again = started_again(now);
@@ -139,19 +139,19 @@ fn newcomer(now: &Snapshot, seconds: u64) -> String {
 mod tests {
     use super::*;
     use quorate_core::{Incarnation, ProcessSet};
-    use quorate_runtime::node::Standing as Known;
+    use quorate_runtime::node::Admission as Known;
     use std::net::SocketAddr;
 
     fn p(rank: usize) -> ProcessId {
         ProcessId::from_rank(rank).unwrap()
     }
 
-    fn three() -> Snapshot {
+    fn three() -> NodeStatus {
         let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
-        Snapshot::new(p(1), Incarnation(1), &addresses, 2)
+        NodeStatus::new(p(1), Incarnation(1), &addresses, 2)
     }
 
-    fn replace(now: &mut Snapshot, rank: usize) {
+    fn replace(now: &mut NodeStatus, rank: usize) {
         now.peers[rank - 1].way = Way::Replaced {
             known: Incarnation(7),
             newcomer: Incarnation(8),
@@ -186,7 +186,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_newcomer_says_who_may_have_the_state_and_when_nobody_can() {
         let mut now = three();
-        (now.standing, now.started_again) = (Known::Newcomer, true);
+        (now.admission, now.started_again) = (Known::Newcomer, true);
         let waiting = Waiting::new(&now);
         now.incoming = Some(1);
         pass(9).await;
@@ -210,7 +210,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_has_its_memory_says_when_too_few_others_have_theirs() {
         let mut now = three();
-        (now.standing, now.took_part) = (Known::Admitted, true);
+        (now.admission, now.took_part) = (Known::Admitted, true);
         let waiting = Waiting::new(&now);
         replace(&mut now, 2);
         assert_eq!(waiting.words(&now), None);

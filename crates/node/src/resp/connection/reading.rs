@@ -1,5 +1,5 @@
 //! What one client sends: read, cut into requests, and put where it is done.
-use super::{Batch, Session, Slot, Source};
+use super::{Batch, PendingReply, Session, Source};
 use crate::{
     node::{
         Store,
@@ -161,7 +161,7 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
                     }
                     Came::Nothing => return Ok((self.read, End::Left)),
                     Came::TooMuch => {
-                        slots.push(Slot::Ready(Answer::error(TOO_MUCH)));
+                        slots.push(PendingReply::Ready(Answer::error(TOO_MUCH)));
                         last = true;
                     }
                 }
@@ -181,11 +181,11 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
     }
 
     /// Has a batch done. `None`: nobody writes any more.
-    async fn begin(&mut self, mut slots: Vec<Slot>) -> Option<Batch> {
+    async fn begin(&mut self, mut slots: Vec<PendingReply>) -> Option<Batch> {
         let mut ready = self.unwritten.hold(0);
         let source = match &self.session.store {
             Store::Ordered(_) => {
-                ready.set(slots.iter().map(Slot::ready).sum());
+                ready.set(slots.iter().map(PendingReply::ready).sum());
                 self.submit(&slots).await
             }
             Store::Registers(registers) => {
@@ -256,44 +256,46 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
 
     /// Takes the requests off the buffer that make the next batch, their commands encoded. `true`: the
     /// connection ends after it.
-    fn gather(&mut self) -> (Vec<Slot>, bool) {
+    fn gather(&mut self) -> (Vec<PendingReply>, bool) {
         let mut slots = Vec::new();
         // Of requests that are not encoded, and of replies that are here.
         let mut bytes = 0;
         while slots.len() < BATCH && self.commands.len() + bytes < BATCH_BYTES {
-            bytes += slots.last().map_or(0, Slot::ready);
+            bytes += slots.last().map_or(0, PendingReply::ready);
             let before = self.client.protocol();
             let request = request::take(&mut self.buffer, &mut self.scanner, &mut self.client);
             let protocol = self.client.protocol();
             if protocol != before {
-                slots.push(Slot::Speak(protocol));
+                slots.push(PendingReply::Speak(protocol));
             }
             match request {
                 Ok(None) => break,
                 Ok(Some(Request::Command(command))) => match &self.session.store {
                     Store::Ordered(_) => {
                         command.encode(&mut self.commands);
-                        slots.push(Slot::Ordered);
+                        slots.push(PendingReply::Ordered);
                     }
                     Store::Registers(_) => slots.push(match Single::from_command(command) {
                         Ok(single) => {
                             bytes += single.len();
-                            Slot::Single(single)
+                            PendingReply::Single(single)
                         }
-                        Err(refused) => Slot::Ready(refused),
+                        Err(refused) => PendingReply::Ready(refused),
                     }),
                 },
-                Ok(Some(Request::Answered(answer))) => slots.push(Slot::Ready(answer)),
+                Ok(Some(Request::Answered(answer))) => slots.push(PendingReply::Ready(answer)),
                 Ok(Some(Request::Info)) => {
-                    slots.push(Slot::Ready(Answer::Text((self.session.info)().into())));
+                    slots.push(PendingReply::Ready(Answer::Text(
+                        (self.session.info)().into(),
+                    )));
                 }
                 Ok(Some(Request::Nothing)) => {}
                 Ok(Some(Request::Quit)) => {
-                    slots.push(Slot::Ready(Answer::Simple("OK")));
+                    slots.push(PendingReply::Ready(Answer::Simple("OK")));
                     return (slots, true);
                 }
                 Err(words) => {
-                    slots.push(Slot::Ready(Answer::Error(words)));
+                    slots.push(PendingReply::Ready(Answer::Error(words)));
                     return (slots, true);
                 }
             }
@@ -301,10 +303,10 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
         (slots, false)
     }
 
-    async fn submit(&mut self, slots: &[Slot]) -> Source {
+    async fn submit(&mut self, slots: &[PendingReply]) -> Source {
         let ordered = slots
             .iter()
-            .filter(|slot| matches!(slot, Slot::Ordered))
+            .filter(|slot| matches!(slot, PendingReply::Ordered))
             .count();
         if ordered == 0 {
             return Source::Nowhere;
@@ -342,11 +344,11 @@ impl Placing<'_> {
     /// Puts every operation in its register's line, in their order. Where one has to wait until values are
     /// written, those before it go ahead; what comes back is the rest, whose replies that are here are
     /// counted as `ready`. `None`: nobody writes any more.
-    async fn place(&self, slots: Vec<Slot>, ready: &mut Held) -> Option<Vec<Slot>> {
+    async fn place(&self, slots: Vec<PendingReply>, ready: &mut Held) -> Option<Vec<PendingReply>> {
         let mut placed = Vec::with_capacity(slots.len());
         let mut deadline = Instant::now() + self.patience;
         for slot in slots {
-            let Slot::Single(single) = slot else {
+            let PendingReply::Single(single) = slot else {
                 ready.add(slot.ready());
                 placed.push(slot);
                 continue;
@@ -367,10 +369,10 @@ impl Placing<'_> {
                 held
             };
             placed.push(match single.submit(self.registers, deadline, held).await {
-                Ok(operation) => Slot::Placed(operation),
+                Ok(operation) => PendingReply::Placed(operation),
                 Err(not_done) => {
                     let patience = format!("{:?}", self.patience);
-                    Slot::Ready(single::not_done(not_done, &patience))
+                    PendingReply::Ready(single::not_done(not_done, &patience))
                 }
             });
         }

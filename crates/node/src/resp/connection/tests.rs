@@ -10,7 +10,7 @@ use crate::node::{
 };
 use crate::resp::client::Clients;
 use bytes::Bytes;
-use quorate_abstractions::register::{Indication, Outcome};
+use quorate_abstractions::register::{Indication, RegisterResponse};
 use std::{io::ErrorKind, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -192,7 +192,7 @@ async fn what_a_client_does_not_read_is_not_asked_of_registers() {
         below.up.send(Indication {
             register: name.clone(),
             operation: number,
-            outcome: Outcome::Read {
+            outcome: RegisterResponse::Read {
                 tag,
                 value: Some(vec![b'x'; LENGTH].into()),
             },
@@ -363,11 +363,11 @@ async fn an_operation_that_does_not_return_takes_no_room_from_who_has_given_up()
 }
 
 /// The read of the register `number` returns a value of this length.
-fn read_returns(below: &mut registers::tests::Below, number: u64, length: usize) {
+fn read_returns(below: &mut registers::tests::LowerLayer, number: u64, length: usize) {
     below.up.send(Indication {
         register: number.to_string().into(),
         operation: number,
-        outcome: Outcome::Read {
+        outcome: RegisterResponse::Read {
             tag: registers::tests::tag(1),
             value: Some(vec![b'x'; length].into()),
         },

@@ -130,8 +130,8 @@ fn run(
             world.application(q),
         )
     };
-    let doors: Vec<_> = world.processes().map(wire).collect();
-    call(&world, &doors, seed, 12, 200);
+    let ports: Vec<_> = world.processes().map(wire).collect();
+    call(&world, &ports, seed, 12, 200);
     world.run()
 }
 
@@ -225,10 +225,10 @@ fn e4(rule: Rule) -> Report {
             world.application(q),
         )
     };
-    let doors: Vec<_> = world.processes().map(wire).collect();
+    let ports: Vec<_> = world.processes().map(wire).collect();
     for (operation, call) in [(1, Call::Set(Mark(1))), (2, Call::Get)] {
         let at = Time::ZERO + PERIOD * (operation as u32 * 2);
-        world.request(p(1), at, &doors[0], Request { operation, call });
+        world.request(p(1), at, &ports[0], Request { operation, call });
     }
     world.run()
 }
@@ -318,7 +318,7 @@ fn waits(settings: AccessSettings) -> Waits {
             .settle(PERIOD * 1000)
             .maximum_time(Time::ZERO + PERIOD * 400);
         let pattern = &crate::testing::patterns()[0];
-        let doors: Vec<_> = world
+        let ports: Vec<_> = world
             .processes()
             .map(|q| {
                 let host = world.host(q).at("access");
@@ -328,14 +328,7 @@ fn waits(settings: AccessSettings) -> Waits {
                     let periods = now.since(begun).as_secs_f64() / PERIOD.as_secs_f64();
                     taken.lock().unwrap().push(periods);
                 });
-                spawn(
-                    &host,
-                    settings,
-                    figure_1(),
-                    Marks::default(),
-                    below,
-                    up,
-                )
+                spawn(&host, settings, figure_1(), Marks::default(), below, up)
             })
             .collect();
         pattern.befall(&world, Time::ZERO);
@@ -349,7 +342,7 @@ fn waits(settings: AccessSettings) -> Waits {
                 } else {
                     Call::Set(Mark(1))
                 };
-                world.request(q, at, &doors[q.index()], Request { operation, call });
+                world.request(q, at, &ports[q.index()], Request { operation, call });
             }
         }
         world.run();
@@ -368,14 +361,14 @@ fn g2_e9_a_call_that_blocks_is_seen_to_be_under_way() {
     let mut world = World::new(4, 1, Timed::lock_step())
         .unwrap()
         .settle(PERIOD * 50);
-    let doors = generalized(&world, timed(), &figure_1(), true);
+    let ports = generalized(&world, timed(), &figure_1(), true);
     crate::testing::patterns()[0].befall(&world, Time::ZERO);
     for q in [1, 3] {
         let (operation, call) = (1, Call::Get);
         world.request(
             p(q),
             Time::ZERO + UNIT,
-            &doors[q - 1],
+            &ports[q - 1],
             Request { operation, call },
         );
     }

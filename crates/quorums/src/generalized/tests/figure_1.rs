@@ -6,21 +6,21 @@ use crate::testing::{Pattern, classical, patterns};
 fn run(
     seed: u64,
     pattern: Option<&Pattern>,
-    access: impl Fn(&World) -> Vec<crate::testing::Door>,
+    access: impl Fn(&World) -> Vec<crate::testing::RequestPort>,
 ) -> Report {
     let mut world = World::new(4, seed, Timed::uniform(UNIT / 2, UNIT * 5)).unwrap();
     world = world.settle(PERIOD * 50);
     let all = world.membership().set();
     let returning = pattern.map_or(all, |pattern| pattern.returning);
     world.check(quorum_access("access", returning));
-    let doors = access(&world);
-    call(&world, &doors, seed, 6, 150);
-    for (q, door) in world.processes().zip(&doors) {
+    let ports = access(&world);
+    call(&world, &ports, seed, 6, 150);
+    for (q, port) in world.processes().zip(&ports) {
         let (operation, call) = (7, Call::Get);
         world.request(
             q,
             Time::ZERO + UNIT * 160,
-            door,
+            port,
             Request { operation, call },
         );
     }

@@ -37,7 +37,7 @@ impl Algorithm for Ruled {
                     let mut pending = register.pending.remove(&returned.operation).unwrap();
                     let values = states.iter().map(|state| state.get(&pending.register));
                     let (tag, value) = values.max_by_key(|(tag, _)| *tag).unwrap();
-                    pending.phase = Phase::Sets(Outcome::Read { tag, value });
+                    pending.phase = Phase::Sets(RegisterResponse::Read { tag, value });
                     return register.end(pending, ctx);
                 }
             }
@@ -109,14 +109,14 @@ fn run(rule: Rule, seed: u64) -> Report {
         let access = |up| match rule {
             Rule::Overwrites => overwriting(&world, q, up),
             Rule::Corrected | Rule::NoWriteBack | Rule::NoBusy => {
-                access(&world, q, Below::Classical, &majorities(5), up)
+                access(&world, q, LowerLayer::Classical, &majorities(5), up)
             }
         };
         let algorithm = Ruled(rule, ByQuorumAccess::new(&host));
         spawn_as(&host, algorithm, access, world.application(q))
     };
-    let doors: Vec<_> = world.processes().map(wire).collect();
-    operate(&world, &doors, seed, 20, 300);
+    let ports: Vec<_> = world.processes().map(wire).collect();
+    operate(&world, &ports, seed, 20, 300);
     world.run()
 }
 
@@ -140,7 +140,7 @@ fn breaks(rule: Rule) {
 struct Late([Vec<u32>; 2]);
 
 impl quorate_sim::Adversary for Late {
-    fn latency(&mut self, copy: quorate_sim::Copy, _: &mut Generator) -> Duration {
+    fn latency(&mut self, copy: quorate_sim::Transmission, _: &mut Generator) -> Duration {
         let way = (copy.from == p(1)).then(|| &mut self.0[copy.to.rank() - 2]);
         UNIT * way
             .filter(|way| !way.is_empty())
@@ -154,11 +154,11 @@ fn seen_and_not_seen(rule: Rule) -> Report {
     let mut world = World::new(3, 1, adversary).unwrap();
     world.check(shared_register("register", world.membership().set()));
     let make = |host: &SimHost| Ruled(rule, ByQuorumAccess::new(host));
-    let doors = wire(&world, Below::Classical, &majorities(3), make);
-    world.request(p(1), Time::ZERO, &doors[0], request("x", 1, write("1")));
+    let ports = wire(&world, LowerLayer::Classical, &majorities(3), make);
+    world.request(p(1), Time::ZERO, &ports[0], request("x", 1, write("1")));
     for (rank, step) in [(2, 3), (3, 20)] {
         let read = request("x", 1, Action::Read);
-        world.request(p(rank), Time::ZERO + UNIT * step, &doors[rank - 1], read);
+        world.request(p(rank), Time::ZERO + UNIT * step, &ports[rank - 1], read);
     }
     world.run()
 }

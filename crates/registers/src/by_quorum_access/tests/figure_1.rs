@@ -26,30 +26,32 @@ pub(super) fn lossy<M: Wire>(
     let (me, n, sent) = (host.me(), host.processes().n(), Mutex::new(0_u64));
     move |up| {
         let below = lane.attach(up);
-        Addr::new(move |link::Send { to, message }: link::Send<M>| {
-            let bytes = message.into_bytes();
-            assert!(bytes.len() <= 150, "{} bytes", bytes.len());
-            let receivers = (1..=n).map(p).filter(|q| match to {
-                link::To::All => true,
-                link::To::One(one) => one == *q,
-                link::To::Some(some) => some.contains(*q),
-            });
-            for q in receivers {
-                let mut sent = sent.lock().unwrap();
-                *sent += 1;
-                let drawn = quorate_core::message::fold(*sent, me.rank() as u64);
-                if q == me || !drawn.is_multiple_of(4) {
-                    let (to, message) = (link::To::One(q), M::decode(bytes.clone()).unwrap());
-                    below.send(link::Send { to, message });
+        Addr::new(
+            move |link::SendRequest { to, message }: link::SendRequest<M>| {
+                let bytes = message.into_bytes();
+                assert!(bytes.len() <= 150, "{} bytes", bytes.len());
+                let receivers = (1..=n).map(p).filter(|q| match to {
+                    link::To::All => true,
+                    link::To::One(one) => one == *q,
+                    link::To::Some(some) => some.contains(*q),
+                });
+                for q in receivers {
+                    let mut sent = sent.lock().unwrap();
+                    *sent += 1;
+                    let drawn = quorate_core::message::fold(*sent, me.rank() as u64);
+                    if q == me || !drawn.is_multiple_of(4) {
+                        let (to, message) = (link::To::One(q), M::decode(bytes.clone()).unwrap());
+                        below.send(link::SendRequest { to, message });
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 }
 
 /// Everybody operates, under the pattern from some moment on.
-fn run(seed: u64, pattern: Option<usize>, below: Below) -> Report {
-    let timed: Box<dyn Adversary> = if below == Below::Lossy {
+fn run(seed: u64, pattern: Option<usize>, below: LowerLayer) -> Report {
+    let timed: Box<dyn Adversary> = if below == LowerLayer::Lossy {
         Box::new(Timed::uniform(UNIT / 4, UNIT))
     } else {
         Box::new(Timed::uniform(UNIT / 2, UNIT * 5))
@@ -65,11 +67,11 @@ fn run(seed: u64, pattern: Option<usize>, below: Below) -> Report {
     let all = world.membership().set();
     let returning = pattern.map_or(all, |index| befall(index, &world, at));
     world.check(shared_register("register", returning));
-    let doors = wire(&world, below, &quorums(), ByQuorumAccess::new);
-    operate(&world, &doors, seed, 12, 300);
-    for (q, door) in world.processes().zip(&doors) {
+    let ports = wire(&world, below, &quorums(), ByQuorumAccess::new);
+    operate(&world, &ports, seed, 12, 300);
+    for (q, port) in world.processes().zip(&ports) {
         let last = request("z", 13, Action::Read);
-        world.request(q, Time::ZERO + UNIT * 310, door, last);
+        world.request(q, Time::ZERO + UNIT * 310, port, last);
     }
     world.run()
 }
@@ -77,20 +79,20 @@ fn run(seed: u64, pattern: Option<usize>, below: Below) -> Report {
 struct Boxed(Box<dyn Adversary>);
 
 impl Adversary for Boxed {
-    fn latency(&mut self, copy: quorate_sim::Copy, rng: &mut Generator) -> Duration {
+    fn latency(&mut self, copy: quorate_sim::Transmission, rng: &mut Generator) -> Duration {
         self.0.latency(copy, rng)
     }
 }
 
 fn sweep(seeds: u64) {
     for seed in 0..seeds {
-        let report = run(seed, None, Below::Flooding);
+        let report = run(seed, None, LowerLayer::Flooding);
         assert!(report.all_hold(), "seed {seed}: {report}");
         for index in 0..4 {
             let number = index + 1;
-            let report = run(seed, Some(index), Below::Flooding);
+            let report = run(seed, Some(index), LowerLayer::Flooding);
             assert!(report.all_hold(), "f{number}, seed {seed}: {report}");
-            let report = run(seed, Some(index), Below::Classical);
+            let report = run(seed, Some(index), LowerLayer::Classical);
             let broken = report.violation().map(|v| &v.tag[..]);
             assert_eq!(
                 broken,
@@ -116,7 +118,7 @@ fn operations_return_where_they_can_and_classical_ones_block_over_many_seeds() {
 fn operations_return_over_channels_that_lose_what_they_carry() {
     for seed in 0..10_u64 {
         let pattern = (seed as usize % 5).checked_sub(1);
-        let report = run(seed, pattern, Below::Lossy);
+        let report = run(seed, pattern, LowerLayer::Lossy);
         assert!(report.all_hold(), "seed {seed}: {report}");
     }
 }

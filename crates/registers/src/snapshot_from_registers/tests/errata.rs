@@ -36,7 +36,7 @@ impl Algorithm for BorrowsOnce {
         let view = match &event {
             Event::Register(register::Indication {
                 operation,
-                outcome: register::Outcome::Read { value, .. },
+                outcome: register::RegisterResponse::Read { value, .. },
                 ..
             }) => self.borrowed(*operation, value.as_ref()),
             _ => None,
@@ -58,8 +58,8 @@ fn lent_by_the_first<A: Algorithm<Event = Event, Effect = Effect>>(
     let adversary = Script::default().way(2, 1, &[1, 1, 1, 1, 1, 1, 8]);
     let mut world = World::new(3, 1, adversary).unwrap();
     let users = Users::new(&["u", "u", "s"]);
-    let doors = wire(&world, Below::Memory(Kind::Atomic), &users, make);
-    users.begin(&world, doors, |q| [5, 0, 10][q.index()]);
+    let ports = wire(&world, LowerLayer::Memory(Kind::Atomic), &users, make);
+    users.begin(&world, ports, |q| [5, 0, 10][q.index()]);
     world.run()
 }
 
@@ -82,8 +82,8 @@ fn collected_across<A: Algorithm<Event = Event, Effect = Effect>>(
     let adversary = Script::default().way(4, 1, &[1, 1, 40]);
     let mut world = World::new(4, 1, adversary).unwrap();
     let users = Users::new(&["", "u", "u", "s"]);
-    let doors = wire(&world, Below::Memory(Kind::Atomic), &users, make);
-    users.begin(&world, doors, |q| [0, 3, 15, 1][q.index()]);
+    let ports = wire(&world, LowerLayer::Memory(Kind::Atomic), &users, make);
+    users.begin(&world, ports, |q| [0, 3, 15, 1][q.index()]);
     world.run()
 }
 
@@ -101,13 +101,13 @@ fn half_written(kind: Kind) -> Report {
     let adversary = Script::default().way(4, 1, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 40]);
     let mut world = World::new(4, 1, adversary).unwrap();
     let users = Users::new(&["", "s", "s", "u"]);
-    let doors = wire(
+    let ports = wire(
         &world,
-        Below::Memory(kind),
+        LowerLayer::Memory(kind),
         &users,
         SnapshotFromRegisters::new,
     );
-    users.begin(&world, doors, |q| [0, 10, 20, 0][q.index()]);
+    users.begin(&world, ports, |q| [0, 10, 20, 0][q.index()]);
     world.run()
 }
 
@@ -123,9 +123,9 @@ fn scans_that_borrow_are_right_in_every_run() {
     for seed in 0..100 {
         let mut world = World::new(3, seed, quorate_sim::Random::new()).unwrap();
         let users = Users::new(&["uuuuuu", "uuuuuu", "sss"]);
-        let below = Below::Memory(Kind::Atomic);
-        let doors = wire(&world, below, &users, SnapshotFromRegisters::new);
-        users.begin(&world, doors, |_| 0);
+        let below = LowerLayer::Memory(Kind::Atomic);
+        let ports = wire(&world, below, &users, SnapshotFromRegisters::new);
+        users.begin(&world, ports, |_| 0);
         let report = world.run();
         assert!(report.all_hold(), "seed {seed}: {report}");
     }

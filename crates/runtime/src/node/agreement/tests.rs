@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// An agreement that remembers two decisions, and what was requested through its door.
+/// An agreement that remembers two decisions, and what was requested through its port.
 fn opened() -> (Agreement<u64, &'static str>, Arc<Mutex<Vec<u64>>>) {
     let agreement = Agreement::new(Limits {
         messages: 2,

@@ -25,7 +25,7 @@ fn p(rank: usize) -> ProcessId {
 
 fn sight() -> (Sight, Seen) {
     let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
-    let snapshot = Snapshot::new(p(1), Incarnation(1), &addresses, 2);
+    let snapshot = NodeStatus::new(p(1), Incarnation(1), &addresses, 2);
     Sight::new(snapshot, "shop", false)
 }
 

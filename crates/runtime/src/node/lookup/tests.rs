@@ -49,7 +49,7 @@ fn of_several_addresses_one_stays_until_it_has_had_its_turn() {
 #[test]
 fn a_peer_is_silent_while_it_is_not_connected_or_is_suspected() {
     let names = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
-    let mut now = Snapshot::new(p(1), Incarnation(1), &names, 2);
+    let mut now = NodeStatus::new(p(1), Incarnation(1), &names, 2);
     assert!(is_silent(&now, p(2)));
     now.upon_status(Status::Connected {
         peer: p(2),

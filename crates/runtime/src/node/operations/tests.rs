@@ -14,15 +14,15 @@ enum Ask {
 }
 use Ask::{Read, Write};
 
-type Words = Arc<Operations<&'static str, Ask, &'static str>>;
+type TestOperations = Arc<Operations<&'static str, Ask, &'static str>>;
 
-/// What has gone through the door: objects, the numbers of operations, and what is to be done.
+/// What has gone through the port: objects, the numbers of operations, and what is to be done.
 type Seen = Arc<Mutex<Vec<(&'static str, u64, Ask)>>>;
 
 /// No value is admitted from here on.
 const TOO_LARGE: u64 = 1000;
 
-fn unopened(window: usize) -> Words {
+fn unopened(window: usize) -> TestOperations {
     let limits = Limits {
         messages: window,
         bytes: 100,
@@ -34,7 +34,7 @@ fn unopened(window: usize) -> Words {
     }))
 }
 
-fn opened(window: usize) -> (Words, Seen) {
+fn opened(window: usize) -> (TestOperations, Seen) {
     let operations = unopened(window);
     let begun = Seen::default();
     let seen = begun.clone();
@@ -58,12 +58,12 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-fn invoke(operations: &Words, object: &'static str, ask: Ask) -> Pending<&'static str> {
+fn invoke(operations: &TestOperations, object: &'static str, ask: Ask) -> Pending<&'static str> {
     invoke_long(operations, object, ask, 0)
 }
 
 fn invoke_long(
-    operations: &Words,
+    operations: &TestOperations,
     object: &'static str,
     ask: Ask,
     bytes: usize,
@@ -81,7 +81,7 @@ fn returns(pending: &mut Pending<&'static str>, outcome: &str) {
     );
 }
 
-fn is_idle(operations: &Words) -> bool {
+fn is_idle(operations: &TestOperations) -> bool {
     let ledger = operations.ledger();
     ledger.lines.is_empty() && ledger.ready.is_empty()
 }

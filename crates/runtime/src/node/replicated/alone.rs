@@ -108,12 +108,12 @@ impl<M: Machine> Alone<M> {
             bytes: usize::MAX,
         };
         let shared = Arc::new(Shared::new(Flow::new(limits, usize::MAX), codec, machine));
-        let (door, submitted) = mpsc::unbounded_channel();
-        let door = Addr::new(move |body| {
+        let (port, submitted) = mpsc::unbounded_channel();
+        let port = Addr::new(move |body| {
             // Once the order is gone nothing is applied.
-            let _ = door.send(body);
+            let _ = port.send(body);
         });
-        shared.flow.open(me, door);
+        shared.flow.open(me, port);
         let replica = Replica {
             coming: None,
             shared: shared.clone(),

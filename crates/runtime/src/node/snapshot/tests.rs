@@ -6,9 +6,9 @@ fn p(rank: usize) -> ProcessId {
 }
 
 /// What p1 of three knows.
-fn snapshot() -> Snapshot {
+fn snapshot() -> NodeStatus {
     let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
-    Snapshot::new(p(1), Incarnation(1), &addresses, 2)
+    NodeStatus::new(p(1), Incarnation(1), &addresses, 2)
 }
 
 fn set(ranks: &[usize]) -> ProcessSet {
@@ -101,11 +101,11 @@ fn who_was_started_again_takes_part_once_it_has_the_state() {
     let (by, known) = (p(2), Incarnation(9));
     let events = now.upon_status(newcomer());
     assert_eq!(events, [NodeEvent::Newcomer { by, known }]);
-    assert_eq!(now.standing, Standing::Newcomer);
+    assert_eq!(now.admission, Admission::Newcomer);
     assert_eq!(now.peers[0].holder, None, "its seat is another's");
     // Its seat is its own, and it has nothing of what the others know.
     assert_eq!(now.upon_status(link::Status::Admitted), []);
-    assert_eq!((&now.standing, now.leader), (&Standing::Newcomer, None));
+    assert_eq!((&now.admission, now.leader), (&Admission::Newcomer, None));
     assert_eq!(now.upon_group(GroupNews::Coming { bytes: 0 }), []);
     assert_eq!(now.upon_group(GroupNews::Coming { bytes: 70 }), []);
     assert_eq!(now.incoming, Some(70));
@@ -115,7 +115,7 @@ fn who_was_started_again_takes_part_once_it_has_the_state() {
         position: 5,
     };
     assert_eq!(events, [caught_up, NodeEvent::Admitted, elected(2)]);
-    assert_eq!(now.standing, Standing::Admitted);
+    assert_eq!(now.admission, Admission::Admitted);
     assert!(now.started_again && now.took_part && now.incoming.is_none());
     now.upon_group(epoch(1, &[(1, 1, 1)]));
     let own = &now.peers[0];
@@ -145,20 +145,20 @@ fn what_ends_a_process_is_final() {
     let mut now = snapshot();
     assert_eq!(now.upon_status(excluded()), [excluded_event]);
     assert!(!now.took_part);
-    let standing = now.standing.clone();
+    let admission = now.admission.clone();
     assert_eq!(now.upon_status(excluded()), []);
     assert_eq!(now.upon_status(link::Status::Admitted), []);
     assert_eq!(now.upon_status(newcomer()), []);
     assert_eq!(now.upon_group(GroupNews::Unreadable), []);
     now.upon_group(GroupNews::Whole { position: 1 });
-    assert_eq!(now.standing, standing);
+    assert_eq!(now.admission, admission);
 
     let mut now = snapshot();
     now.upon_status(newcomer());
     let events = now.upon_group(GroupNews::Unreadable);
     assert_eq!(events, [NodeEvent::Unreadable]);
     assert_eq!(now.upon_status(excluded()), []);
-    assert_eq!(now.standing, Standing::Unreadable);
+    assert_eq!(now.admission, Admission::Unreadable);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_stream_that_has_ended_stays_so_for_that_start_of_the_peer() {
 #[test]
 fn seats_have_their_first_holders_until_the_order_says_otherwise() {
     let mut now = snapshot();
-    let holders = |now: &Snapshot| {
+    let holders = |now: &NodeStatus| {
         let seats = now.peers.iter();
         let seats = seats.map(|peer| (peer.holder.map(|it| it.0), peer.held_before));
         seats.collect::<Vec<_>>()
@@ -353,9 +353,10 @@ impl Reader {
         }
     }
 
-    fn of(now: &Snapshot) -> Self {
+    fn of(now: &NodeStatus) -> Self {
         let slowed = now.slowed.iter();
-        let over = |it: &Standing| matches!(it, Standing::Excluded { .. } | Standing::Unreadable);
+        let over =
+            |it: &Admission| matches!(it, Admission::Excluded { .. } | Admission::Unreadable);
         Reader {
             suspected: now.suspected.iter().collect(),
             cut_off: now.cut_off.iter().collect(),
@@ -363,13 +364,13 @@ impl Reader {
             slowed: slowed.map(|(module, by)| (module.clone(), by.by)).collect(),
             leader: now.leader,
             epoch: now.epoch,
-            takes_part: now.standing == Standing::Admitted,
-            is_over: over(&now.standing),
+            takes_part: now.admission == Admission::Admitted,
+            is_over: over(&now.admission),
         }
     }
 }
 
-type News = fn(&mut Snapshot) -> Vec<NodeEvent>;
+type News = fn(&mut NodeStatus) -> Vec<NodeEvent>;
 
 const NEWS: [News; 15] = [
     |now| now.upon_status(link::Status::Admitted),
@@ -428,14 +429,14 @@ fn who_only_reads_events_knows_the_same_and_is_told_nothing_twice() {
 
 #[test]
 fn who_is_refused_is_kept_out_where_too_few_are_left() {
-    let refuse = |now: &mut Snapshot, rank| {
+    let refuse = |now: &mut NodeStatus, rank| {
         now.upon_status(link::Status::Refused {
             peer: p(rank),
             reason: format!("p{rank} differs"),
         });
     };
     let addresses = [1, 2, 3, 4, 5].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
-    let mut now = Snapshot::new(p(1), Incarnation(1), &addresses, 3);
+    let mut now = NodeStatus::new(p(1), Incarnation(1), &addresses, 3);
     refuse(&mut now, 3);
     assert_eq!(now.kept_out(), None, "three others are left");
     refuse(&mut now, 2);

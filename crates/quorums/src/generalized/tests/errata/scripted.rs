@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing::set;
 use quorate_core::Random as Generator;
-use quorate_sim::Copy;
+use quorate_sim::Transmission;
 use std::collections::VecDeque;
 
 /// By way, from and to: how many steps its first copies take.
@@ -12,7 +12,7 @@ type Ways = &'static [(usize, usize, &'static [u32])];
 struct Script(BTreeMap<(ProcessId, ProcessId), VecDeque<u32>>);
 
 impl Adversary for Script {
-    fn latency(&mut self, copy: Copy, _: &mut Generator) -> Duration {
+    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
         let way = self.0.get_mut(&(copy.from, copy.to));
         UNIT * way.and_then(VecDeque::pop_front).unwrap_or(1)
     }
@@ -46,10 +46,10 @@ fn run_scripted(
         };
         spawn_as(&host, ruled, below, world.application(q))
     };
-    let doors: Vec<_> = world.processes().map(wire).collect();
+    let ports: Vec<_> = world.processes().map(wire).collect();
     for (operation, (rank, at, call)) in (1..).zip(calls) {
         let (at, call) = (Time::ZERO + UNIT * *at, call.clone());
-        world.request(p(*rank), at, &doors[rank - 1], Request { operation, call });
+        world.request(p(*rank), at, &ports[rank - 1], Request { operation, call });
     }
     world.run()
 }

@@ -1,7 +1,7 @@
 //! A process of a simulated world, with what an algorithm may stand on: ideal objects, or the real
 //! lower layers.
 use crate::{
-    algorithm::{Detector, Ground},
+    algorithm::{Detector, Substrate},
     journal::Journal,
 };
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use quorate_abstractions::{
 use quorate_broadcast::by_leader::Acceptances;
 use quorate_core::{Addr, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire};
 use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
-use quorate_links::perfect::{Admission, LinkSettings, PerfectLinks};
+use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
 use quorate_sim::{IdealLinks, Oracle, SimHost, World};
 use std::{sync::Arc, time::Duration};
 
@@ -88,7 +88,7 @@ impl Objects {
 }
 
 /// What can be asked of an algorithm.
-pub enum Door {
+pub enum RequestPort {
     /// To broadcast a payload.
     Broadcast(Addr<Bytes>),
     /// To agree on a value in an instance.
@@ -113,7 +113,7 @@ pub type Audience = Arc<dyn Fn(ProcessId, &Observation, Time) + Send + Sync>;
 
 /// Perfect links: ideal, or real ones over fair-loss links.
 #[derive(Clone)]
-pub enum SiteLinks {
+pub enum ProcessLinks {
     /// Without retransmission.
     Ideal(IdealLinks),
     /// The same, whose status says nothing: for mutants that do not hear of gaps.
@@ -122,36 +122,36 @@ pub enum SiteLinks {
     Real(PerfectLinks<SimHost>),
 }
 
-impl Links for SiteLinks {
+impl Links for ProcessLinks {
     fn at(&self, segment: &str) -> Self {
         match self {
-            SiteLinks::Ideal(links) => SiteLinks::Ideal(links.at(segment)),
-            SiteLinks::Deaf(links) => SiteLinks::Deaf(links.at(segment)),
-            SiteLinks::Real(links) => SiteLinks::Real(links.at(segment)),
+            ProcessLinks::Ideal(links) => ProcessLinks::Ideal(links.at(segment)),
+            ProcessLinks::Deaf(links) => ProcessLinks::Deaf(links.at(segment)),
+            ProcessLinks::Real(links) => ProcessLinks::Real(links.at(segment)),
         }
     }
 
     fn status(&self) -> Subscribe<link::Status> {
         match self {
-            SiteLinks::Ideal(links) => links.status(),
-            SiteLinks::Deaf(_) => Addr::nowhere(),
-            SiteLinks::Real(links) => links.status(),
+            ProcessLinks::Ideal(links) => links.status(),
+            ProcessLinks::Deaf(_) => Addr::nowhere(),
+            ProcessLinks::Real(links) => links.status(),
         }
     }
 
-    fn open<M: Wire>(&self, up: Addr<link::Deliver<M>>) -> Addr<link::Send<M>> {
+    fn open<M: Wire>(&self, up: Addr<link::Deliver<M>>) -> Addr<link::SendRequest<M>> {
         match self {
-            SiteLinks::Ideal(links) | SiteLinks::Deaf(links) => links.open(up),
-            SiteLinks::Real(links) => links.open(up),
+            ProcessLinks::Ideal(links) | ProcessLinks::Deaf(links) => links.open(up),
+            ProcessLinks::Real(links) => links.open(up),
         }
     }
 }
 
 /// What a stack runs on at every process.
 #[derive(Clone)]
-pub struct Below {
+pub struct Environment {
     /// What is below it.
-    pub ground: Ground,
+    pub substrate: Substrate,
     /// Whether links and detectors are the real ones.
     pub real: bool,
     /// The detector to supply.
@@ -168,11 +168,11 @@ pub struct Below {
     pub limit: Option<usize>,
 }
 
-impl Below {
+impl Environment {
     /// Ideal objects, whose detectors are accurate and report a crash after `delay`.
-    pub fn ideal(ground: Ground, detector: Detector, delay: Duration) -> Self {
-        Below {
-            ground,
+    pub fn ideal(substrate: Substrate, detector: Detector, delay: Duration) -> Self {
+        Environment {
+            substrate,
             real: false,
             detector,
             oracle: Oracle::accurate(delay),
@@ -188,9 +188,9 @@ impl Below {
         let usual = crash_stop();
         LinkSettings {
             admission: if self.restarts {
-                Admission::RestartSafe
+                AdmissionRule::RestartSafe
             } else {
-                Admission::CrashStop
+                AdmissionRule::CrashStop
             },
             rejoin: self.journal.as_ref().map(|_| "total-order".to_owned()),
             queue_limit: self.limit.unwrap_or(usual.queue_limit),
@@ -203,7 +203,7 @@ impl Below {
 /// anybody has met it.
 pub fn crash_stop() -> LinkSettings {
     LinkSettings {
-        admission: Admission::CrashStop,
+        admission: AdmissionRule::CrashStop,
         ..LinkSettings::default()
     }
 }
@@ -214,7 +214,7 @@ pub fn synchronous() -> exclude_on_timeout::SynchronyBounds {
     exclude_on_timeout::SynchronyBounds::default().losses(24)
 }
 
-/// The failure detector of a site.
+/// The failure detector of a wiring.
 enum Supplied {
     None,
     EventuallyPerfect(Subscribe<eventually_perfect::Indication>),
@@ -224,10 +224,10 @@ enum Supplied {
 }
 
 /// One process of a world, for the wiring functions of the laboratory.
-pub struct Site<'w> {
+pub struct Wiring<'w> {
     world: &'w World,
     p: ProcessId,
-    links: SiteLinks,
+    links: ProcessLinks,
     detector: Supplied,
     oracle: Oracle,
     /// How many consensus instances total order may have under way.
@@ -238,17 +238,17 @@ pub struct Site<'w> {
     journal: Option<Journal>,
 }
 
-impl<'w> Site<'w> {
+impl<'w> Wiring<'w> {
     /// The process `p` of `world`, with this below.
-    pub fn new(world: &'w World, p: ProcessId, below: &Below) -> Self {
+    pub fn new(world: &'w World, p: ProcessId, below: &Environment) -> Self {
         let host = world.host(p);
-        let real = below.real && below.ground != Ground::FairLoss;
+        let real = below.real && below.substrate != Substrate::FairLoss;
         let links = if real {
-            SiteLinks::Real(PerfectLinks::new(&host, below.links()))
+            ProcessLinks::Real(PerfectLinks::new(&host, below.links()))
         } else {
-            SiteLinks::Ideal(world.links(p))
+            ProcessLinks::Ideal(world.links(p))
         };
-        let mut site = Site {
+        let mut wiring = Wiring {
             world,
             p,
             links,
@@ -259,28 +259,30 @@ impl<'w> Site<'w> {
             audience: Arc::new(|_, _, _| {}),
             journal: below.journal.clone(),
         };
-        site.detector = match below.detector {
-            _ if matches!(below.ground, Ground::FairLoss | Ground::Heartbeats) => Supplied::None,
+        wiring.detector = match below.detector {
+            _ if matches!(below.substrate, Substrate::FairLoss | Substrate::Heartbeats) => {
+                Supplied::None
+            }
             Detector::None => Supplied::None,
             Detector::Perfect if real => {
                 Supplied::Perfect(exclude_on_timeout::spawn_with_incarnations(
                     &host.at("detector"),
                     synchronous(),
-                    site.heartbeat(),
-                    &site.links.status(),
+                    wiring.heartbeat(),
+                    &wiring.links.status(),
                 ))
             }
             Detector::Perfect => Supplied::Perfect(world.perfect(p, below.delay)),
             Detector::EventuallyPerfect if real => Supplied::Measured(increasing_timeout::spawn(
                 &host.at("detector"),
                 increasing_timeout::DetectorSettings::default(),
-                site.heartbeat(),
+                wiring.heartbeat(),
             )),
             Detector::EventuallyPerfect => {
                 Supplied::EventuallyPerfect(world.eventually_perfect(p, &below.oracle))
             }
         };
-        site
+        wiring
     }
 
     /// …whose indications are told to this audience.
@@ -293,8 +295,8 @@ impl<'w> Site<'w> {
     /// …which hears of no gap, over ideal links: a mutant of whatever repeats what a gap has taken.
     #[must_use]
     pub fn deaf(mut self) -> Self {
-        if let SiteLinks::Ideal(links) = self.links {
-            self.links = SiteLinks::Deaf(links);
+        if let ProcessLinks::Ideal(links) = self.links {
+            self.links = ProcessLinks::Deaf(links);
         }
         self
     }
@@ -305,14 +307,14 @@ impl<'w> Site<'w> {
     }
 
     /// Its perfect links.
-    pub fn links(&self) -> &SiteLinks {
+    pub fn links(&self) -> &ProcessLinks {
         &self.links
     }
 
     /// What processes need that come back without their memory, if they do: where their states are, and
     /// where one takes the place of another.
     pub fn rejoining(&self) -> Option<(Journal, Addr<link::Adopt>)> {
-        let (Some(journal), SiteLinks::Real(links)) = (&self.journal, &self.links) else {
+        let (Some(journal), ProcessLinks::Real(links)) = (&self.journal, &self.links) else {
             return None;
         };
         Some((journal.clone(), links.adopt()))
@@ -363,8 +365,8 @@ impl<'w> Site<'w> {
     /// Heartbeats, for detectors.
     pub fn heartbeat(&self) -> impl Layer<heartbeat::Port> + use<'_, 'w> {
         move |up: Addr<Heard>| match &self.links {
-            SiteLinks::Ideal(_) | SiteLinks::Deaf(_) => self.world.heartbeat(self.p, up),
-            SiteLinks::Real(links) => links.heartbeat(up),
+            ProcessLinks::Ideal(_) | ProcessLinks::Deaf(_) => self.world.heartbeat(self.p, up),
+            ProcessLinks::Real(links) => links.heartbeat(up),
         }
     }
 
@@ -386,7 +388,7 @@ impl<'w> Site<'w> {
     /// # Panics
     /// When the stack has opened a lane twice.
     pub fn start(&self) {
-        if let SiteLinks::Real(links) = &self.links {
+        if let ProcessLinks::Real(links) = &self.links {
             let started = links.start(self.world.fair_loss(self.p, links.arrivals()));
             assert!(started.is_ok(), "every lane is opened once: {started:?}");
         }

@@ -1,4 +1,4 @@
-//! Doors: where connections of clients and of HTTP come in, and how many descriptors there are for them.
+//! Listeners: where connections of clients and of HTTP come in, and how many descriptors there are for them.
 //!
 //! Whoever comes in takes a descriptor, and the peers need theirs: so clients are given only what is left
 //! of the process's limit when the others have been given theirs.
@@ -32,17 +32,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const SAID: Duration = Duration::from_mins(1);
 
 /// A listener whose failures are not the end, and do not fill the log.
-pub struct Door {
+pub struct Listener {
     listener: TcpListener,
     /// Who comes in, for the log.
     whom: &'static str,
     failures: Failures,
 }
 
-impl Door {
-    /// The door of such a listener.
+impl Listener {
+    /// The listener of such a listener.
     pub fn new(listener: TcpListener, whom: &'static str) -> Self {
-        Door {
+        Listener {
             listener,
             whom,
             failures: Failures::default(),
