@@ -35,7 +35,7 @@ pub enum Indication {
         /// The length of each but the last. Never zero.
         segment: usize,
     },
-    /// The way to this process was interrupted and is open again: what was under way is lost, and worth sending
+    /// The way to this process was interrupted and is open again: what was in flight is lost, and worth sending
     /// again at once. A stream edge knows it of its connections; either edge, when it has another address for the
     /// process.
     Reopened(ProcessId),

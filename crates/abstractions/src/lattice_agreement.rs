@@ -44,8 +44,8 @@ pub enum LatticeResponse<L> {
 /// Why a proposal is not begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// A proposal of this process is under way.
-    #[error("a proposal of this process is under way")]
+    /// A proposal of this process is in flight.
+    #[error("a proposal of this process is in flight")]
     Busy,
     /// This process has proposed already, and may do so once.
     #[error("this process has proposed already")]

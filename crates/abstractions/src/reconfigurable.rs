@@ -27,7 +27,7 @@ use quorate_core::{
 };
 use std::fmt;
 
-/// A chunk has about so many bytes: a small part of what may be under way to one process.
+/// A chunk has about so many bytes: a small part of what may be in flight to one process.
 pub const CHUNK: usize = 256 << 10;
 /// No chunk may be longer: a state with such a chunk is not given.
 pub const LONGEST_CHUNK: usize = 1 << 20;
@@ -50,7 +50,7 @@ impl View {
 
     /// The state that consists of these bytes. For small ones.
     pub fn of_bytes(bytes: Bytes) -> Self {
-        View::new(Pieces(bytes))
+        View::new(ChunksOfBytes(bytes))
     }
 
     /// The next chunk; nothing after the last one.
@@ -66,9 +66,9 @@ impl fmt::Debug for View {
 }
 
 /// Bytes, cut where a chunk is full.
-struct Pieces(Bytes);
+struct ChunksOfBytes(Bytes);
 
-impl Chunks for Pieces {
+impl Chunks for ChunksOfBytes {
     fn next_chunk(&mut self) -> Option<Bytes> {
         let length = self.0.len().min(CHUNK);
         (length > 0).then(|| self.0.split_to(length))
@@ -84,10 +84,10 @@ pub enum Request {
     /// A broadcast. A newcomer's wait until it has its state.
     Broadcast(Broadcast),
     /// The user's state, as it was when the state was [wanted](Indication::StateWanted) for the
-    /// `ticket`.
+    /// `transfer`.
     State {
         /// For whom.
-        ticket: u64,
+        transfer: u64,
         /// The state, opaque.
         view: View,
     },
@@ -101,10 +101,10 @@ pub enum Indication {
     /// Who holds the seats from now on.
     Epoch(Epoch),
     /// A newcomer wants the state that follows from all that was delivered here so far: the answer is
-    /// [`Request::State`] with this ticket.
+    /// [`Request::State`] with this transfer.
     StateWanted {
         /// What the answer is told by.
-        ticket: u64,
+        transfer: u64,
     },
     /// This process is given a state: of a newcomer, before anything else; or of one so far behind that
     /// nobody can tell it any more what it lacks.
@@ -138,7 +138,7 @@ impl Observe for Request {
     fn observe(&self) -> Observation {
         match self {
             Request::Broadcast(request) => request.observe(),
-            Request::State { ticket, .. } => Observation::request("State").instance(*ticket),
+            Request::State { transfer, .. } => Observation::request("State").instance(*transfer),
         }
     }
 }
@@ -148,8 +148,8 @@ impl Observe for Indication {
         match self {
             Indication::Deliver(indication) => indication.observe(),
             Indication::Epoch(epoch) => epoch.observe(),
-            Indication::StateWanted { ticket } => {
-                Observation::indication("StateWanted").instance(*ticket)
+            Indication::StateWanted { transfer } => {
+                Observation::indication("StateWanted").instance(*transfer)
             }
             Indication::Restore(restore) => restore.observe(),
         }

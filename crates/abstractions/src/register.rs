@@ -110,8 +110,8 @@ pub enum RegisterResponse {
 /// Why an operation is not begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// An operation of this process on the same register is under way.
-    #[error("an operation of this process on the register is under way")]
+    /// An operation of this process on the same register is in flight.
+    #[error("an operation of this process on the register is in flight")]
     Busy,
     /// Another process is the writer.
     #[error("this process is not the writer of the register")]

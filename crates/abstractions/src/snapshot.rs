@@ -7,7 +7,7 @@
 //!   once or never.
 //!
 //! # The contract of the user
-//! A process has one operation under way at a time: another is [refused](Refusal::Busy), without effect.
+//! A process has one operation in flight at a time: another is [refused](Refusal::Busy), without effect.
 //! A process numbers its operations, each number once.
 use bytes::Bytes;
 use quorate_core::{Observation, Observe, message::digest};
@@ -68,8 +68,8 @@ pub struct Segment {
 /// Why an operation is not begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// An operation of this process is under way.
-    #[error("an operation of this process is under way")]
+    /// An operation of this process is in flight.
+    #[error("an operation of this process is in flight")]
     Busy,
     /// The segment has had as many updates as can be counted.
     #[error("the segment has had as many updates as can be counted")]

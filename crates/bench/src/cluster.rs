@@ -12,7 +12,7 @@ use std::{
 use tokio::{runtime, time::timeout};
 
 /// How long the nodes may take to find each other.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// A datagram that loopback, with its MTU of 64 KiB, carries whole.
 const LOOPBACK_DATAGRAM: usize = 60 * 1024;
 
@@ -29,7 +29,7 @@ pub enum Transport {
 /// How the nodes talk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Network {
-    /// What they talk.
+    /// The transport.
     pub transport: Transport,
     /// How long a datagram is; `None`: what suits loopback.
     pub datagram: Option<usize>,
@@ -106,8 +106,8 @@ impl Cluster {
             }
         };
         self.runtime
-            .block_on(async { timeout(PATIENCE, meeting).await })
-            .map_err(|_| Error::Stalled(PATIENCE))
+            .block_on(async { timeout(TIMEOUT, meeting).await })
+            .map_err(|_| Error::Stalled(TIMEOUT))
     }
 
     /// What every node counted, for whoever wonders where time went.

@@ -28,7 +28,7 @@ use std::{
 };
 
 /// How long a group may take to meet, and to notice a crash.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a group does to be measured.
 pub trait Group {
@@ -96,8 +96,8 @@ pub fn measure(
     group.stop_last();
     let mut noticed = BTreeMap::new();
     while noticed.len() < group.n() - 1 {
-        if stopped.elapsed() > PATIENCE {
-            return Err(Error::Stalled(PATIENCE));
+        if stopped.elapsed() > TIMEOUT {
+            return Err(Error::Stalled(TIMEOUT));
         }
         for Suspicion { by, of, at } in group.suspicions(Duration::from_millis(100)) {
             if of == group.n() {
@@ -199,8 +199,8 @@ impl Detectors {
             threads.push(protocol.start()?);
         }
         for _ in 0..n * (n - 1) {
-            let met = connections.recv_timeout(PATIENCE);
-            met.map_err(|_| Error::Stalled(PATIENCE))?;
+            let met = connections.recv_timeout(TIMEOUT);
+            met.map_err(|_| Error::Stalled(TIMEOUT))?;
         }
         Ok(Detectors {
             threads,

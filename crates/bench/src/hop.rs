@@ -13,7 +13,7 @@ use std::{
 use tokio::{runtime, sync::mpsc::channel};
 
 /// How long a run may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One of two algorithms that send a batch to and fro: answers when the batch is complete.
 struct Player {
@@ -125,8 +125,8 @@ pub fn between_algorithms(batch: u64, rounds: u64) -> Result<f64, Error> {
         .start(server, serving, route(to_returner, done));
     let thread = protocol.start()?;
     let time = result
-        .recv_timeout(PATIENCE)
-        .map_err(|_| Error::Stalled(PATIENCE))?;
+        .recv_timeout(TIMEOUT)
+        .map_err(|_| Error::Stalled(TIMEOUT))?;
     thread.stop();
     Ok(a_hop(time, batch, rounds))
 }

@@ -1,7 +1,7 @@
 //! A message over the perfect link between two nodes on loopback, one way and to and fro.
 //!
 //! Sender and receiver are algorithms on the protocol threads. One way, the receiver tells the
-//! sender how much has come, so that a fixed number of bytes is under way: links have no window of
+//! sender how much has come, so that a fixed number of bytes is in flight: links have no window of
 //! their own towards the layer above.
 use crate::{
     Error,
@@ -20,9 +20,9 @@ use std::{
 };
 
 /// How much longer than asked for a run may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes of messages under way, one way.
-const UNDER_WAY: usize = 256 << 10;
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of messages in flight, one way.
+const IN_FLIGHT: usize = 256 << 10;
 /// The receiver tells how much has come each time that a share of the window has.
 const SHARES: u64 = 4;
 
@@ -68,8 +68,8 @@ fn measure(network: Network, time: Duration, size: usize, kind: Kind) -> Result<
         events.send(Event::Begin);
     }
     result
-        .recv_timeout(time + PATIENCE)
-        .map_err(|_| Error::Stalled(time + PATIENCE))
+        .recv_timeout(time + TIMEOUT)
+        .map_err(|_| Error::Stalled(time + TIMEOUT))
 }
 
 /// One end of the link: p1 sends and measures to and fro, p2 answers and measures one way.
@@ -156,7 +156,7 @@ impl End {
             time,
             kind,
             message: Bytes::from(vec![7; size]),
-            window: (UNDER_WAY / size).max(1) as u64,
+            window: (IN_FLIGHT / size).max(1) as u64,
             begun: None,
             sent: 0,
             come: 0,

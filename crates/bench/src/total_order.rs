@@ -38,7 +38,7 @@ const NUMBER: usize = 8;
 /// How often each process looks at the clock when nothing happens.
 const TICK: Duration = Duration::from_millis(10);
 /// How much longer than asked for a run may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long messages in flight may take after the end of the measured time.
 const DRAIN: Duration = Duration::from_millis(300);
 
@@ -159,14 +159,14 @@ pub fn run(run: Run) -> Result<Measurement, Error> {
 
 fn gather(found: &mpsc::Receiver<Finding>, shared: &Shared) -> Result<Vec<Finding>, Error> {
     let run = &shared.run;
-    let deadline = Instant::now() + run.warm + run.measure + PATIENCE;
+    let deadline = Instant::now() + run.warm + run.measure + TIMEOUT;
     let mut findings = Vec::new();
     while findings.len() < run.n {
         if let Some(wrong) = locked(&shared.wrong).take() {
             return Err(Error::Wrong(wrong));
         }
         if Instant::now() > deadline {
-            return Err(Error::Stalled(run.warm + run.measure + PATIENCE));
+            return Err(Error::Stalled(run.warm + run.measure + TIMEOUT));
         }
         findings.extend(found.recv_timeout(TICK).ok());
     }

@@ -213,7 +213,7 @@ impl ByConsensus {
     }
 
     /// Upon messages that no decision or own proposal orders: propose that they come next. Once as many
-    /// own proposals are under way as there may be, no instance is free: the loop's condition saves the
+    /// own proposals are in flight as there may be, no instance is free: the loop's condition saves the
     /// search for one, and decides nothing.
     fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
         while self.proposals.len() < self.settings.instances as usize {

@@ -222,7 +222,9 @@ impl Algorithm for ByLeader {
             Event::Retry => self.candidacy.upon_retry(&mut self.ballots),
             Event::Ask => self.upon_ask(ctx),
             Event::Status(status) => self.upon_status(status, ctx),
-            Event::Request(Request::State { ticket, view }) => self.upon_state(ticket, view, ctx),
+            Event::Request(Request::State { transfer, view }) => {
+                self.upon_state(transfer, view, ctx)
+            }
             Event::Chunk(link::Deliver { from, message }) => {
                 self.upon_transfer(from, message, ctx);
             }
@@ -407,8 +409,8 @@ impl ByLeader {
             }
             self.upon_beginning(ctx);
         }
-        if let Some(patience) = self.candidacy.wait(&self.ballots) {
-            ctx.after(patience, Event::Retry);
+        if let Some(backoff) = self.candidacy.wait(&self.ballots) {
+            ctx.after(backoff, Event::Retry);
         }
         self.upon_missing(ctx);
         let outgoing = self.ballots.take_outgoing();

@@ -9,10 +9,10 @@ use quorate_core::{
 use std::collections::BTreeMap;
 
 /// Identifiers so far above the delivered ones of their origin are refused: no correct process has
-/// that much under way, and nobody may make others remember without bound.
+/// that much in flight, and nobody may make others remember without bound.
 pub(crate) const WINDOW: u64 = 1 << 20;
 
-/// So many bytes of one origin wait for what precedes them. More than what is under way of one that is
+/// So many bytes of one origin wait for what precedes them. More than what is in flight of one that is
 /// waited for; what waits for a message that never comes grows no further.
 pub(crate) const AHEAD_BYTES: usize = 256 << 20;
 

@@ -74,7 +74,7 @@ struct Limits {
     /// How many deliveries lie between two reports.
     interval: u64,
     /// How many messages of a relayer are kept: room for what was delivered since the last reports,
-    /// and for what is under way.
+    /// and for what is in flight.
     window: usize,
 }
 

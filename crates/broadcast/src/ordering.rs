@@ -1,4 +1,4 @@
-//! What the algorithms of total order share: how much is under way, batches of requests, and cuts.
+//! What the algorithms of total order share: how much is in flight, batches of requests, and cuts.
 use bytes::{Bytes, BytesMut};
 use quorate_core::{
     message::Origin,
@@ -7,7 +7,7 @@ use quorate_core::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// How much is under way at a time.
+/// How much is in flight at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OrderSettings {
     /// Instances in which a process has proposed and that are not applied yet. At least 1.
@@ -18,9 +18,9 @@ pub struct OrderSettings {
     /// A batch takes no further message whose payload would make it longer than this many bytes. Well
     /// below what a link carries.
     pub batch_bytes: usize,
-    /// Once own batches under way have this many bytes, no further one leaves: what is large goes one
+    /// Once own batches in flight have this many bytes, no further one leaves: what is large goes one
     /// by one, so that queues to slow peers do not fill at once.
-    pub bytes_under_way: usize,
+    pub bytes_in_flight: usize,
     /// Batches of one origin that one instance orders, at most. At least 1.
     pub proposal: u64,
     /// To whom acceptances go; of concern to the leader-driven one only.
@@ -44,7 +44,7 @@ impl Default for OrderSettings {
             instances: 4,
             batches: 4,
             batch_bytes: 256 * 1024,
-            bytes_under_way: 1024 * 1024,
+            bytes_in_flight: 1024 * 1024,
             proposal: 1024,
             acceptances: Acceptances::default(),
         }
@@ -87,10 +87,10 @@ impl Cut {
 pub(crate) struct Outgoing {
     batches: u64,
     batch_bytes: usize,
-    bytes_under_way: usize,
+    bytes_in_flight: usize,
     waiting: VecDeque<Bytes>,
-    /// The sizes of the batches under way, oldest first.
-    under_way: VecDeque<usize>,
+    /// The sizes of the batches in flight, oldest first.
+    in_flight: VecDeque<usize>,
     /// Up to this own batch they have returned.
     returned: u64,
 }
@@ -100,9 +100,9 @@ impl Outgoing {
         Outgoing {
             batches: settings.batches,
             batch_bytes: settings.batch_bytes,
-            bytes_under_way: settings.bytes_under_way,
+            bytes_in_flight: settings.bytes_in_flight,
             waiting: VecDeque::new(),
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             returned: 0,
         }
     }
@@ -114,7 +114,7 @@ impl Outgoing {
     /// Own batches up to this one have returned.
     pub(crate) fn upon_return(&mut self, batch: u64) {
         let returned = batch.saturating_sub(self.returned) as usize;
-        self.under_way.drain(..self.under_way.len().min(returned));
+        self.in_flight.drain(..self.in_flight.len().min(returned));
         self.returned = self.returned.max(batch);
     }
 
@@ -129,14 +129,14 @@ impl Outgoing {
             return None;
         }
         let batch = self.batch();
-        self.under_way.push_back(batch.len());
+        self.in_flight.push_back(batch.len());
         Some(batch)
     }
 
     fn has_room(&self) -> bool {
-        let bytes: usize = self.under_way.iter().sum();
-        (self.under_way.len() as u64) < self.batches
-            && (self.under_way.is_empty() || bytes < self.bytes_under_way)
+        let bytes: usize = self.in_flight.iter().sum();
+        (self.in_flight.len() as u64) < self.batches
+            && (self.in_flight.is_empty() || bytes < self.bytes_in_flight)
     }
 
     /// The requests that wait, as many as a batch may hold. A large one travels alone: whatever may

@@ -32,7 +32,7 @@
 //! A source that is dead costs (n−1)² messages, once: its `SenderFaulty` is delivered n−1 steps after
 //! the report. The source crashing after k ≥ 1 sends of its message, p1 and reported after D:
 //! k + 2(n−1)² messages and D + 2(n−1) steps, for its message is delivered, and then the report.
-//! Memory: per source the instance under way, and what comes ahead of it; what is requested here and
+//! Memory: per source the instance in flight, and what comes ahead of it; what is requested here and
 //! waits for its turn.
 //!
 //! # Why it holds
@@ -233,7 +233,7 @@ impl Terminating {
         self.upon_requested(ctx);
     }
 
-    /// Upon a request, and none under way: broadcast it. So others hold no more than they must.
+    /// Upon a request, and none in flight: broadcast it. So others hold no more than they must.
     fn upon_requested(&mut self, ctx: &mut Ctx<Self>) {
         let Some(source) = self.sources.get(&self.me) else {
             return self.requested.clear();
@@ -287,7 +287,7 @@ impl Terminating {
         }
     }
 
-    /// A crash concerns the instance under way, and those that begin later.
+    /// A crash concerns the instance in flight, and those that begin later.
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.crashed.insert(p);
         self.upon_expected(p, ctx);

@@ -188,7 +188,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         self.is_decided(instance) || accepted.is_some_and(|a| Some(a.ballot) == own)
     }
 
-    /// How many values it remembers: bounded by what is under way, and [`KEPT`].
+    /// How many values it remembers: bounded by what is in flight, and [`KEPT`].
     pub fn remembered(&self) -> usize {
         self.accepted.len() + self.votes.len() + self.decided.len()
     }
@@ -231,7 +231,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
                 parts,
                 accepted,
             } => self.upon_promise(from, ballot, saying, (decided, part, parts), accepted),
-            Message::Refuse { promised } => self.upon_refuse(promised),
+            Message::Nack { promised } => self.upon_nack(promised),
             Message::Accept {
                 acceptance,
                 decided,
@@ -251,7 +251,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         self.seen = self.seen.max(ballot);
         if ballot < self.promised {
             let promised = self.promised;
-            self.send(To::One(from), Message::Refuse { promised });
+            self.send(To::One(from), Message::Nack { promised });
             return None;
         }
         if ballot <= self.reported {
@@ -266,7 +266,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
     }
 
     /// A higher ballot was promised: this process's own, if it is lower, has no future.
-    fn upon_refuse(&mut self, promised: Ballot) -> Option<&'static str> {
+    fn upon_nack(&mut self, promised: Ballot) -> Option<&'static str> {
         self.seen = self.seen.max(promised);
         if self.own_ballot().is_some_and(|own| own < promised) {
             self.part = Part::Follows;
@@ -293,7 +293,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         self.seen = self.seen.max(ballot);
         if ballot < self.promised {
             let promised = self.promised;
-            self.send(To::One(from), Message::Refuse { promised });
+            self.send(To::One(from), Message::Nack { promised });
             return None;
         }
         self.promise(ballot);

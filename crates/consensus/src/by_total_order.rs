@@ -89,9 +89,9 @@ impl Algorithm for ByTotalOrder {
                     self.upon_proposal(payload, ctx);
                 }
             }
-            Event::Order(Indication::StateWanted { ticket }) => {
+            Event::Order(Indication::StateWanted { transfer }) => {
                 let view = View::of_bytes(self.decisions.encode());
-                ctx.trigger(Effect::Order(Request::State { ticket, view }));
+                ctx.trigger(Effect::Order(Request::State { transfer, view }));
             }
             Event::Order(Indication::Restore(restore)) => match restore {
                 Restore::Begin | Restore::Abandoned => self.arriving.clear(),

@@ -15,7 +15,7 @@
 //! # Messages
 //! - `Forward(instance, value)`, from who proposes → whom it trusts.
 //!   Again, once a stream between the two has begun anew.
-//! - Those of [`ballots`]: `Prepare`, `Promise`, `Refuse` once a leader; `Accept`, from
+//! - Those of [`ballots`]: `Prepare`, `Promise`, `Nack` once a leader; `Accept`, from
 //!   the leader → all others; `Accepted`, from each → all others; `Decided`, to who may not know.
 //!
 //! # Cost
@@ -193,8 +193,8 @@ impl LeaderDriven {
         }
         if self.ballots.leads() {
             self.propose_due();
-        } else if let Some(patience) = self.candidacy.wait(&self.ballots) {
-            ctx.after(patience, Event::Retry);
+        } else if let Some(backoff) = self.candidacy.wait(&self.ballots) {
+            ctx.after(backoff, Event::Retry);
         }
         for (to, message) in self.ballots.take_outgoing() {
             let message = Message::Ballots(message);

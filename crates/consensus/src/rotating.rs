@@ -20,7 +20,7 @@
 //! | `Estimate(value, adopted)` | each → c | what I would decide, and the round in which I adopted it |
 //! | `Propose(value)` | c → all | adopt this |
 //! | `Ack` | each → c | adopted |
-//! | `Refuse` | each → c | I suspect you, and have left the round |
+//! | `Nack` | each → c | I suspect you, and have left the round |
 //! | `Abort` | c → all | somebody refused: leave the round |
 //! | decision, by reliable broadcast | c → all | a majority adopted this |
 //! | `Left` | each → one, upon a gap | I have left every earlier round |
@@ -40,7 +40,7 @@
 //! among estimates (UC1). Once ◇P is accurate, a correct coordinator is reached that nobody
 //! refuses, and a process that waits in a round is released by its coordinator's decision or abort,
 //! or by suspecting it (UC4). What a gap may have taken is said again in the present round; of
-//! earlier rounds it says that they were left, which is as good as the `Refuse` or the `Abort` that
+//! earlier rounds it says that they were left, which is as good as the `Nack` or the `Abort` that
 //! was lost: a coordinator may give up at any time.
 //!
 //! # Source
@@ -350,7 +350,7 @@ impl Instance {
                 self.lead.acks.insert(from);
                 self.upon_acks(process, ctx);
             }
-            Content::Refuse if leads => self.upon_refuse(process, ctx),
+            Content::Nack if leads => self.upon_nack(process, ctx),
             Content::Propose { value } if from == coordinator => {
                 self.upon_coordinator(value, process, ctx);
             }
@@ -403,7 +403,7 @@ impl Instance {
     }
 
     /// One refusal ends the round, and everybody is told: those that have adopted wait for it.
-    fn upon_refuse(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
+    fn upon_nack(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
         if self.lead.closed {
             return;
         }
@@ -442,7 +442,7 @@ impl Instance {
             |from: &ProcessId| self.left.get(from).is_some_and(|left| *left > self.round);
         if coordinator == process.me {
             if self.left.keys().any(has_left) {
-                self.upon_refuse(process, ctx);
+                self.upon_nack(process, ctx);
             }
         } else if has_left(&coordinator) {
             self.enter_next_round(process, ctx);
@@ -470,7 +470,7 @@ impl Instance {
             return;
         }
         if !self.acked {
-            self.send(To::One(coordinator), Content::Refuse, ctx);
+            self.send(To::One(coordinator), Content::Nack, ctx);
         }
         self.enter_next_round(process, ctx);
     }

@@ -1,6 +1,6 @@
 //! What a process has said in its latest instances, to be said again to whom a stream has begun anew.
 //!
-//! Of an instance that is under way, what was said last; of those that are over here, the same, as long
+//! Of an instance that is in flight, what was said last; of those that are over here, the same, as long
 //! as they are among the latest: others may lack it, and nobody says when they have it. Who missed what
 //! was said in older ones stays without it.
 use std::collections::{BTreeMap, VecDeque};

@@ -24,7 +24,7 @@
 //!
 //! # Why it holds
 //! A live process is heard at least every h(B+1) + δ: its heartbeats leave every h, one in B + 1
-//! arrives, and of two that arrive the second is under way for at most δ longer than the first. A
+//! arrives, and of two that arrive the second is in flight for at most δ longer than the first. A
 //! longer silence is a crash (PFD2), and a crashed process is silent for ever (PFD1).
 //!
 //! *Started again.* Heartbeats come from the start that the links know in a seat. Once another one is there, they
@@ -210,7 +210,7 @@ impl ExcludeOnTimeout {
         self.subscribers.push(subscriber);
     }
 
-    /// What was under way from a process when it crashed may arrive after the report: no longer
+    /// What was in flight from a process when it crashed may arrive after the report: no longer
     /// anybody waits for it.
     fn upon_heard(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         if let Some(last) = self.last.get_mut(&p) {

@@ -20,7 +20,7 @@
 //! # Cost
 //! At most a broadcast a process and interval: over consensus by hierarchy, n(n²−1) messages an
 //! interval. There a crash is reported at most D + n−1 steps after it, P below taking D, if no message
-//! of the crashed process was under way; otherwise that one may be delivered first. Memory O(n).
+//! of the crashed process was in flight; otherwise that one may be delivered first. Memory O(n).
 //!
 //! # Why it holds
 //! A process that crashes broadcasts a finite number of messages. In the instance after the last that

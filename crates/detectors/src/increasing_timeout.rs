@@ -30,7 +30,7 @@
 //!
 //! # Why it holds
 //! A crashed process falls silent, so its timeout passes and nothing restores it (EPFD1). A heartbeat
-//! that was under way when its sender crashed may restore it, finitely often. To grows by mistakes alone,
+//! that was in flight when its sender crashed may restore it, finitely often. To grows by mistakes alone,
 //! which need such a heartbeat, so that it is finite when the last one has come.
 //!
 //! Let D bound the silences of a correct process from some time on. Each mistake about it raises the floor by

@@ -89,7 +89,7 @@ pub fn states_after<V: Ord + Clone>(
     ends.filter_map(|end| values.get(*end).cloned()).collect()
 }
 
-/// Whether these operations, some of which may be under way, are linearizable, if the register may hold any
+/// Whether these operations, some of which may be in flight, are linearizable, if the register may hold any
 /// of `before` at first.
 ///
 /// # Errors

@@ -184,7 +184,7 @@ fn take_string(rest: &mut &str) -> Result<Option<Vec<u8>>, String> {
     Err("the quotes do not end".into())
 }
 
-/// What is under way.
+/// What is in flight.
 struct Pending {
     register: Vec<u8>,
     writes: Option<Vec<u8>>,
@@ -207,7 +207,7 @@ impl Reader {
         let process = event.process;
         if event.kind == Kind::Invoke {
             if self.pending.contains_key(&process) {
-                return Err(format!("p{process} has an operation under way"));
+                return Err(format!("p{process} has an operation in flight"));
             }
             let value = match event.value {
                 Value::Bytes(value) if event.writes => Some(value),
@@ -225,9 +225,9 @@ impl Reader {
             return Ok(());
         }
         let begun = self.pending.remove(&process);
-        let begun = begun.ok_or_else(|| format!("p{process} has no operation under way"))?;
+        let begun = begun.ok_or_else(|| format!("p{process} has no operation in flight"))?;
         if begun.register != event.register || begun.writes.is_some() != event.writes {
-            return Err(format!("p{process} has another operation under way"));
+            return Err(format!("p{process} has another operation in flight"));
         }
         let repeats = match &event.value {
             Value::Absent => true,

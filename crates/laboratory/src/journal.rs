@@ -43,10 +43,10 @@ impl Journal {
                 up.send(deliver);
             }
             Indication::Epoch(_) => {}
-            Indication::StateWanted { ticket } => {
+            Indication::StateWanted { transfer } => {
                 let view = View::of_bytes(journal.state(p));
                 if let Some(port) = answer.get() {
-                    port.send(Request::State { ticket, view });
+                    port.send(Request::State { transfer, view });
                 }
             }
             Indication::Restore(restore) => journal.restore(p, &restore),

@@ -230,7 +230,7 @@ pub struct Wiring<'w> {
     links: ProcessLinks,
     detector: Supplied,
     oracle: Oracle,
-    /// How many consensus instances total order may have under way.
+    /// How many consensus instances total order may have in flight.
     pub instances: u64,
     /// To whom acceptances go in the leader-driven total order.
     pub acceptances: Acceptances,

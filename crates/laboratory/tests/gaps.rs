@@ -215,7 +215,7 @@ fn ways() -> impl Iterator<Item = (usize, usize)> {
         .filter(|(from, to)| from != to)
 }
 
-/// Every single gap, at every step: between two steps, when everything that was just sent is under way.
+/// Every single gap, at every step: between two steps, when everything that was just sent is in flight.
 fn single(algorithm: &Algorithm) -> impl Iterator<Item = Fault> {
     let steps = 2 * REQUESTS as u32 + 14;
     let stride = match algorithm.simulation.substrate {

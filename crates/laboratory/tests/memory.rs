@@ -32,7 +32,7 @@ const FEW: u64 = 10_000;
 const MANY: u64 = 100_000;
 const MILLION: u64 = 1_000_000;
 const ALLOWED: u64 = 64 << 20;
-/// How many messages are under way at a time.
+/// How many messages are in flight at a time.
 const WINDOW: u64 = 256;
 /// …where each carries all others that are: a causal past has as many entries.
 const NARROW: u64 = 8;

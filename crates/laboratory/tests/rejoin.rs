@@ -55,11 +55,11 @@ fn user(log: Arc<Mutex<Log>>, requests: Arc<OnceLock<Addr<Request>>>) -> Addr<In
         match indication {
             Indication::Deliver(deliver) => log.payloads.extend(deliver.payloads),
             Indication::Epoch(epoch) => log.epoch = epoch.number,
-            Indication::StateWanted { ticket } => {
+            Indication::StateWanted { transfer } => {
                 let mut state = BytesMut::new();
                 wire::put_batch(&log.payloads, &mut state);
                 let view = View::of_bytes(state.freeze());
-                let request = Request::State { ticket, view };
+                let request = Request::State { transfer, view };
                 requests.get().unwrap().send(request);
             }
             Indication::Restore(Restore::Begin | Restore::Abandoned) => log.restored.clear(),

@@ -108,9 +108,9 @@ fn order(
                 }
             }
             Indication::Epoch(_) => {}
-            Indication::StateWanted { ticket } => {
+            Indication::StateWanted { transfer } => {
                 let view = reconfigurable::View::of_bytes(wire::encode(agreed));
-                let request = Request::State { ticket, view };
+                let request = Request::State { transfer, view };
                 answers.get().unwrap().send(request);
             }
             Indication::Restore(Restore::Begin | Restore::Abandoned) => coming.clear(),

@@ -85,7 +85,7 @@ impl Links for Counting {
     }
 }
 
-/// A minute of a hub that has one message under way at a time, while the leaves broadcast twice a second.
+/// A minute of a hub that has one message in flight at a time, while the leaves broadcast twice a second.
 fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
     let network = Timed::uniform(Duration::from_millis(5), Duration::from_millis(15));
     let mut world = World::new(PROCESSES, 7, network).unwrap();

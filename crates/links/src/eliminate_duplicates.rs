@@ -21,15 +21,15 @@
 //! # Cost
 //! One step; 1 DATA and 1 ACK a message while nothing is lost and the round trip is shorter than the
 //! first pause of the stubborn link. Memory a peer: what is sent and not acknowledged, of which 1,024
-//! consecutive numbers are under way and the others wait; what is delivered, as a watermark with at
+//! consecutive numbers are in flight and the others wait; what is delivered, as a watermark with at
 //! most half as many gaps. What is sent to a crashed process is kept until P reports the crash.
 //!
 //! # Why it holds
-//! *PL1.* A message waits, is under way, or is acknowledged, and it is acknowledged only once it has
-//! been delivered. The stubborn link brings the lowest number under way across infinitely often, and
+//! *PL1.* A message waits, is in flight, or is acknowledged, and it is acknowledged only once it has
+//! been delivered. The stubborn link brings the lowest number in flight across infinitely often, and
 //! each time an acknowledgement leaves, so that fair loss lets one through: the window moves on.
 //! *PL2.* A number is delivered when it enters the watermark, which is once. *PL3.* By SL2.
-//! *The window.* Whatever p counts as acknowledged, q has delivered: what p lets go is never beyond
+//! *The window.* Whatever p counts as acknowledged, q has delivered: what p releases is never beyond
 //! the window of q.
 //!
 //! # Source
@@ -71,7 +71,7 @@ use quorate_core::{
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// So many consecutive numbers may be under way to a peer.
+/// So many consecutive numbers may be in flight to a peer.
 const WINDOW: u64 = 1024;
 
 /// What the stubborn link calls every acknowledgement: data have the numbers from 1.
@@ -115,7 +115,7 @@ impl Wire for Message {
 /// What is kept of one peer.
 #[derive(Default)]
 struct Peer {
-    /// The number of the last message that was let go.
+    /// The number of the last message that was released.
     last: u64,
     /// The numbers that the peer has acknowledged.
     acknowledged: Watermark,
@@ -133,8 +133,8 @@ impl Peer {
         self.last < self.acknowledged.low() + WINDOW
     }
 
-    /// The numbers of the messages under way.
-    fn under_way(&self) -> impl Iterator<Item = u64> {
+    /// The numbers of the messages in flight.
+    fn in_flight(&self) -> impl Iterator<Item = u64> {
         let numbers = self.acknowledged.low() + 1..=self.last;
         numbers.filter(|sequence| !self.acknowledged.contains(*sequence))
     }
@@ -272,7 +272,7 @@ impl EliminateDuplicates {
         if std::mem::replace(&mut peer.crashed, true) {
             return;
         }
-        for sequence in peer.under_way() {
+        for sequence in peer.in_flight() {
             ctx.trigger(Effect::Cancel(q, sequence));
         }
         peer.waiting = VecDeque::new();

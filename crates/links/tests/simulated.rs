@@ -130,7 +130,7 @@ fn pl1_to_pl3_under_an_adversary_that_takes_any_enabled_step() {
         assert_eq!(report.violation(), None, "seed {seed}");
         complete += u32::from(report.completion.complete);
     }
-    // This adversary lets a copy be under way for longer than any timeout: some runs take for ever.
+    // This adversary lets a copy be in flight for longer than any timeout: some runs take for ever.
     assert!(complete >= 10, "only {complete} runs came to their end");
 }
 

@@ -69,8 +69,8 @@ impl How {
     pub fn ask(&self, path: &str, mut body: Value) -> Result<Value> {
         body["timeout_ms"] = json!(self.timeout_ms);
         let admin = status::reachable(self.admin);
-        let patience = Duration::from_millis(self.timeout_ms).saturating_add(GRACE);
-        let (code, answer) = http::ask_patiently(admin, "POST", path, &body.to_string(), patience)?;
+        let limit = Duration::from_millis(self.timeout_ms).saturating_add(GRACE);
+        let (code, answer) = http::ask_within(admin, "POST", path, &body.to_string(), limit)?;
         if code != 200 {
             bail!("{admin} answered {code}: {}", answer.trim());
         }

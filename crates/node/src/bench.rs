@@ -80,7 +80,7 @@ struct TotalOrder {
     /// How long it is measured.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1500)]
     measure_ms: u64,
-    /// Batches and consensus instances under way; 0: the default.
+    /// Batches and consensus instances in flight; 0: the default.
     #[arg(long, default_value_t = 0)]
     tune: u64,
     /// What the processes talk.

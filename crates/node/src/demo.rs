@@ -22,9 +22,9 @@ const REPLICAS: usize = 5;
 const CLIENTS: usize = 3;
 
 /// How long the whole demonstration may take,
-const PATIENCE: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 /// …and each kill of a leader.
-const PATIENCE_A_KILL: Duration = Duration::from_secs(40);
+const TIMEOUT_A_KILL: Duration = Duration::from_secs(40);
 
 /// After what silence the replicas suspect each other.
 const SUSPICION: Duration = Duration::from_millis(500);
@@ -58,14 +58,14 @@ impl Demo {
             self.commands >= 100 && self.pipeline >= 1,
             "at least 100 commands, at least 1 at a time"
         );
-        let patience = PATIENCE + PATIENCE_A_KILL * self.leader_kills;
+        let limit = TIMEOUT + TIMEOUT_A_KILL * self.leader_kills;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let verdict = runtime.block_on(async {
             tokio::select! {
-                held = tokio::time::timeout(patience, self.play()) => {
-                    held.with_context(|| format!("not finished within {patience:?}"))?
+                held = tokio::time::timeout(limit, self.play()) => {
+                    held.with_context(|| format!("not finished within {limit:?}"))?
                 }
                 _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
             }

@@ -10,24 +10,24 @@ use std::{
 const MAXIMUM: u64 = 16 * 1024 * 1024;
 
 /// How long an answer may take that needs nobody else.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks `server` for something; gives the status code and the body.
 pub fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-    ask_patiently(server, method, path, body, PATIENCE)
+    ask_within(server, method, path, body, TIMEOUT)
 }
 
 /// The same, where the answer may take so long.
-pub fn ask_patiently(
+pub fn ask_within(
     server: SocketAddr,
     method: &str,
     path: &str,
     body: &str,
-    patience: Duration,
+    limit: Duration,
 ) -> Result<(u16, String)> {
     let cannot = || format!("no answer from http://{server}{path}");
     let stream = send(server, method, path, body).with_context(cannot)?;
-    stream.set_read_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(limit))?;
     let mut answer = Vec::new();
     stream
         .take(MAXIMUM)
@@ -46,8 +46,8 @@ fn status_code(head: &str) -> Option<u16> {
 }
 
 fn send(server: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let length = body.len();
     write!(
         stream,

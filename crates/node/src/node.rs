@@ -170,8 +170,8 @@ async fn serve(settings: NodeSettings, listeners: Listeners) -> Result<ExitCode>
         _ = node.ended() => return Err(why(&node).await),
     };
     info!("stopping: clients are told what became of their commands");
-    let patience = settings.deadline + Duration::from_secs(1);
-    if timeout(patience, clients).await.is_err() {
+    let limit = settings.deadline + Duration::from_secs(1);
+    if timeout(limit, clients).await.is_err() {
         warn!("some clients were still reading their replies");
     }
     if let Err(error) = node.shutdown().await {

@@ -70,7 +70,7 @@ pub struct Sim {
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     queue: u64,
     /// How many times the stream from one process to another ends and begins anew, as drawn from the seed
-    /// (ideal links): what is under way is lost, and both ends are told.
+    /// (ideal links): what is in flight is lost, and both ends are told.
     #[arg(long, default_value_t = 0, value_name = "K")]
     gaps: usize,
     /// Such a gap: 1>2@50 ends the stream from p1 to p2 at 50 milliseconds. May be repeated.

@@ -264,7 +264,7 @@ impl Watching {
 
     fn wait_for(&self, what: &str) -> String {
         loop {
-            let line = self.lines.recv_timeout(common::PATIENCE);
+            let line = self.lines.recv_timeout(common::TIMEOUT);
             let line = line.unwrap_or_else(|_| panic!("waited in vain for {what}"));
             if line.contains(what) {
                 return line;

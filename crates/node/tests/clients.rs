@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
-use common::{Apart, Node, PATIENCE, free_addresses, ready_cluster, run, wait_for};
+use common::{Apart, Node, TIMEOUT, free_addresses, ready_cluster, run, wait_for};
 use redis::{Commands, ExistenceCheck, SetOptions};
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ fn is_there(program: &str, arguments: &[&str], package: &str) -> bool {
 
 fn connect(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(server).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
-use common::{Apart, PATIENCE, ready_cluster, run, starting, wait_for};
+use common::{Apart, TIMEOUT, ready_cluster, run, starting, wait_for};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -219,7 +219,7 @@ fn hostile_clients_harm_nobody() {
     ];
     for request in requests {
         let mut stream = TcpStream::connect(nodes[0].client).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let _ = stream.write_all(request);
         // An error and the end of the connection, or a reset because the rest was not read.
         let mut answer = Vec::new();

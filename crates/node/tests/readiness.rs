@@ -78,7 +78,7 @@ fn an_idle_replica_asks_for_something_once_a_second() {
     wait_for("probes", || (delivered() >= before + 3).then_some(()));
     let lasted = begun.elapsed();
     assert!(lasted >= Duration::from_millis(1900), "{lasted:?}");
-    assert_eq!(nodes[0].status()["under_way"], 0);
+    assert_eq!(nodes[0].status()["in_flight"], 0);
 }
 
 /// p3 is the hub; every other pair is cut.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
-use common::{Apart, Node, PATIENCE, cluster, quorate, ready_cluster, run, wait_for};
+use common::{Apart, Node, TIMEOUT, cluster, quorate, ready_cluster, run, wait_for};
 use std::{
     io::Read,
     process::{Child, Command, Stdio},
@@ -296,7 +296,7 @@ fn a_hundred_thousand_operations_with_kills_and_cuts_are_linearizable_and_a_stal
 
     let begun = Instant::now();
     while load.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < 5 * PATIENCE, "the load does not end");
+        assert!(begun.elapsed() < 5 * TIMEOUT, "the load does not end");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     let (mut told, mut errors) = (String::new(), String::new());

@@ -43,7 +43,7 @@ pub struct Audit {
     /// What is in the accounts.
     pub there: u64,
     /// What was sent, and not received yet.
-    pub under_way: u64,
+    pub in_flight: u64,
 }
 
 /// Adds up a backup.
@@ -51,16 +51,16 @@ pub struct Audit {
 /// # Errors
 /// When money was received that was not sent, or sent that was not there: it is of no one moment.
 pub fn audit(backup: &Backup) -> Result<Audit, String> {
-    let (mut there, mut under_way) = (0, 0);
+    let (mut there, mut in_flight) = (0, 0);
     for (from, sender) in backup.iter().enumerate() {
         there += sender.balance().ok_or("more was sent than was there")?;
         for (to, receiver) in backup.iter().enumerate() {
             let (sent, received) = (sender.sent[to], receiver.received[from]);
             let missing = || format!("{to} has received {received} from {from}, which sent {sent}");
-            under_way += sent.checked_sub(received).ok_or_else(missing)?;
+            in_flight += sent.checked_sub(received).ok_or_else(missing)?;
         }
     }
-    Ok(Audit { there, under_way })
+    Ok(Audit { there, in_flight })
 }
 
 #[tokio::main]
@@ -69,8 +69,8 @@ async fn main() -> ExampleResult<()> {
     for (rank, backups) in (1..).zip(&backups) {
         println!("p{rank} took {} backups", backups.len());
         for backup in backups.iter().step_by(20) {
-            let Audit { there, under_way } = audit(backup)?;
-            println!("  {there} there, {under_way} under way");
+            let Audit { there, in_flight } = audit(backup)?;
+            println!("  {there} there, {in_flight} in flight");
         }
     }
     Ok(())
@@ -114,7 +114,7 @@ impl Branch {
         Ok(self)
     }
 
-    /// Receives what is still under way.
+    /// Receives what is still in flight.
     async fn settle(&mut self) -> Result<(), MemoryError> {
         let backup = self.back_up().await?;
         self.receive(&backup);
@@ -122,7 +122,7 @@ impl Branch {
     }
 }
 
-/// Three processes trade and take backups, all at the same time; in the end nothing is under way. The
+/// Three processes trade and take backups, all at the same time; in the end nothing is in flight. The
 /// backups of each.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ pub const OPENING: u64 = 100;
 /// A live bank is never silent for so long, on loopback: who is, has crashed.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long the banks may take for anything.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Tells a process which bank it is.
 const RANK: &str = "QUORATE_EXAMPLE_BANK";
 /// What a bank says begins so.
@@ -201,7 +201,7 @@ pub fn trade(command: &dyn Fn() -> Command, kill: Option<Kill>) -> Fallible<Vec<
     let mut books: Vec<Vec<Decision>> = vec![Vec::new(); 3];
     let mut going: Vec<usize> = vec![1, 2, 3];
     while !going.is_empty() {
-        let (rank, said) = said.recv_timeout(PATIENCE)?;
+        let (rank, said) = said.recv_timeout(TIMEOUT)?;
         let book = &mut books[rank - 1];
         match said.split(' ').collect::<Vec<_>>()[..] {
             ["decided", number, is_commit, balance] => {
@@ -241,7 +241,7 @@ pub fn trade(command: &dyn Fn() -> Command, kill: Option<Kill>) -> Fallible<Vec<
 fn introduce(banks: &mut [Process], said: &Receiver<(usize, String)>) -> Fallible<()> {
     let mut addresses = vec![String::new(); banks.len()];
     while addresses.iter().any(String::is_empty) {
-        let (rank, said) = said.recv_timeout(PATIENCE)?;
+        let (rank, said) = said.recv_timeout(TIMEOUT)?;
         let address = said.strip_prefix("at ").ok_or("a bank says where it is")?;
         address.clone_into(&mut addresses[rank - 1]);
     }

@@ -6,7 +6,7 @@ mod example;
 use example::{Account, Audit, Backup, OPENING, TRANSFERS, audit};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// All that was ever sent and received: of each number, the later is the larger.
 fn totals(backup: &Backup) -> Vec<u64> {
@@ -16,19 +16,19 @@ fn totals(backup: &Backup) -> Vec<u64> {
 
 #[tokio::test]
 async fn every_backup_is_of_one_moment() {
-    let trade = tokio::time::timeout(PATIENCE, example::trade());
+    let trade = tokio::time::timeout(TIMEOUT, example::trade());
     let backups = trade.await.expect("in time").expect("the nodes run");
     assert_eq!(backups.len(), 3);
     for backups in &backups {
         assert_eq!(backups.len(), TRANSFERS + 2);
         for backup in backups {
             let found = audit(backup).expect("of one moment");
-            assert_eq!(found.there + found.under_way, 3 * OPENING);
+            assert_eq!(found.there + found.in_flight, 3 * OPENING);
         }
         let last = backups.last().map(audit);
         let settled = Audit {
             there: 3 * OPENING,
-            under_way: 0,
+            in_flight: 0,
         };
         assert_eq!(last, Some(Ok(settled)));
     }
@@ -45,11 +45,11 @@ async fn every_backup_is_of_one_moment() {
 fn the_audit_finds_what_is_of_no_one_moment() {
     let mut backup = Backup::default();
     backup[0].sent[1] = 100;
-    let under_way = Audit {
+    let in_flight = Audit {
         there: 3 * OPENING - 100,
-        under_way: 100,
+        in_flight: 100,
     };
-    assert_eq!(audit(&backup), Ok(under_way));
+    assert_eq!(audit(&backup), Ok(in_flight));
     // p1 was read before it sent more, and p2 after it had received that.
     backup[1].received[0] = 150;
     assert!(audit(&backup).is_err());

@@ -5,11 +5,11 @@ mod example;
 
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn who_was_cut_off_joins_again_and_has_the_same_cart() {
-    let shop = tokio::time::timeout(PATIENCE, example::shop());
+    let shop = tokio::time::timeout(TIMEOUT, example::shop());
     let replicas = shop.await.expect("in time").expect("the nodes run");
     assert_eq!(replicas.len(), 3);
     let items = [("apple", 30), ("nut", 1), ("pear", 200), ("plum", 500)];

@@ -5,11 +5,11 @@ mod example;
 
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn an_answer_never_comes_before_its_question() {
-    let chat = tokio::time::timeout(PATIENCE, example::chat());
+    let chat = tokio::time::timeout(TIMEOUT, example::chat());
     let read = chat.await.expect("in time").expect("the nodes run");
     assert_eq!(read.len(), 3);
     for lines in read {

@@ -5,11 +5,11 @@ mod example;
 
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn everybody_reads_each_source_in_its_order() {
-    let feed = tokio::time::timeout(PATIENCE, example::feed());
+    let feed = tokio::time::timeout(TIMEOUT, example::feed());
     let all = feed.await.expect("in time").expect("the nodes run");
     assert_eq!(all.len(), 3);
     for sources in all {

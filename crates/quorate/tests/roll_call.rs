@@ -7,11 +7,11 @@ use example::{LEAVES, NAMES, ROUNDS};
 use quorate::node::Content::{Message, SenderFaulty};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn of_everybody_all_hear_the_name_or_that_it_is_gone() {
-    let call = tokio::time::timeout(PATIENCE, example::call());
+    let call = tokio::time::timeout(TIMEOUT, example::call());
     let rolls = call.await.expect("in time").expect("the nodes run");
     assert_eq!(rolls.len(), 2);
     assert_eq!(rolls[0], rolls[1]);

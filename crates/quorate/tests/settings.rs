@@ -6,11 +6,11 @@ mod example;
 use example::{CHANGES, Seen};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn readers_see_every_change_and_never_go_back() {
-    let configure = tokio::time::timeout(PATIENCE, example::configure());
+    let configure = tokio::time::timeout(TIMEOUT, example::configure());
     let all = configure.await.expect("in time").expect("the nodes run");
     assert_eq!(all.len(), 2);
     for (seen, last) in all.iter().zip([CHANGES + 1, CHANGES]) {

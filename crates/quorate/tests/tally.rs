@@ -7,11 +7,11 @@ use example::{VOTES, sum};
 use quorate::prelude::Lattice;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn all_that_is_read_can_be_ordered_and_every_vote_is_counted() {
-    let tally = tokio::time::timeout(PATIENCE, example::tally());
+    let tally = tokio::time::timeout(TIMEOUT, example::tally());
     let tally = tally.await.expect("in time").expect("the nodes run");
     assert_eq!(tally.counted.len(), 3);
     for decisions in &tally.counted {

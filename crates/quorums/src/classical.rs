@@ -19,7 +19,7 @@
 //!
 //! # Cost
 //! A call takes 2(n−1) messages and 2 steps (n = 1: none); with another process dead, 2n−3
-//! messages. Memory: the state; of each call under way its update, and the states that came for it;
+//! messages. Memory: the state; of each call in flight its update, and the states that came for it;
 //! of the calls of each process, a watermark.
 //!
 //! # Why it holds
@@ -170,7 +170,7 @@ const AHEAD: u64 = 1 << 16;
 /// No process makes so many calls.
 const LAST: u64 = 1 << 62;
 
-/// A call under way.
+/// A call in flight.
 enum Pending<S: State> {
     /// A get, with the states that have come.
     Get(BTreeMap<ProcessId, S>),
@@ -199,7 +199,7 @@ pub struct Classical<S: State> {
     state: S,
     /// How many calls this process has made.
     made: u64,
-    /// The calls under way, each with how the user names it.
+    /// The calls in flight, each with how the user names it.
     pending: BTreeMap<u64, (u64, Pending<S>)>,
     /// By process: its calls that were answered, or are over.
     answered: BTreeMap<ProcessId, Watermark>,

@@ -80,7 +80,7 @@ const FREE: usize = SLOTS - 2;
 /// A clock beyond this comes from nobody.
 const LATEST: u64 = LAST_NUMBER;
 
-/// A call of this process that is under way.
+/// A call of this process that is in flight.
 struct Pending {
     /// How the user names it.
     operation: u64,
@@ -179,7 +179,7 @@ impl<S: State> Generalized<S> {
         }
     }
 
-    /// How wide the window is from the oldest call of a process that is under way to its newest: replicas
+    /// How wide the window is from the oldest call of a process that is in flight to its newest: replicas
     /// remember what is within. A process has a slot for each request in its own window, and one for each
     /// response in the windows of all n, so that n + 1 windows and the pushed state and clock always fit.
     fn most(&self) -> usize {
@@ -246,7 +246,7 @@ impl<S: State> Generalized<S> {
     }
 
     /// Begins what waits, as far as the window goes. A call that has ended counts as long as an older one is
-    /// under way: replicas cannot know that it has.
+    /// in flight: replicas cannot know that it has.
     fn begin_waiting(&mut self, ctx: &mut Ctx<Self>) {
         loop {
             let next = self.begun + 1;

@@ -13,7 +13,7 @@
 //!
 //! # Cost
 //! Two calls of quorum access an operation: over classical access 4(n−1) messages and 4 steps (n = 1:
-//! none). Memory: at each replica, the newest value of every register; here, the operations under way. A
+//! none). Memory: at each replica, the newest value of every register; here, the operations in flight. A
 //! call carries all registers: they are meant to be few, or small.
 //!
 //! # Why it holds
@@ -50,7 +50,7 @@ enum Phase {
     Sets(RegisterResponse),
 }
 
-/// An operation under way.
+/// An operation in flight.
 struct Pending {
     register: Bytes,
     operation: u64,
@@ -62,9 +62,9 @@ pub struct ByQuorumAccess {
     me: ProcessId,
     /// How many calls of quorum access were made.
     calls: u64,
-    /// The operations under way, by the call that each waits for.
+    /// The operations in flight, by the call that each waits for.
     pending: BTreeMap<u64, Pending>,
-    /// The registers with an operation under way, and its call.
+    /// The registers with an operation in flight, and its call.
     busy: BTreeMap<Bytes, u64>,
 }
 
@@ -102,7 +102,7 @@ impl ByQuorumAccess {
         }
     }
 
-    /// An operation begins with a get, unless one on the same register is under way.
+    /// An operation begins with a get, unless one on the same register is in flight.
     fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
         let Request {
             register,

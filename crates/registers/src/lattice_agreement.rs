@@ -58,9 +58,9 @@ pub struct LatticeAgreement<L> {
     has_proposed: bool,
     /// The join of what it has proposed.
     own: L,
-    /// The proposal under way.
+    /// The proposal in flight.
     pending: Option<u64>,
-    /// How many operations on the snapshot were begun: the last is under way, if one is.
+    /// How many operations on the snapshot were begun: the last is in flight, if one is.
     begun: u64,
 }
 

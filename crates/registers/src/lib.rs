@@ -14,7 +14,7 @@
 //! | [`snapshot_by_quorum_access`] | atomic snapshot | quorum access | what that does |
 //! | [`lattice_agreement`] | lattice agreement | atomic snapshot | what that does |
 //!
-//! Each register module serves many registers, by name; a process has one operation a register under way
+//! Each register module serves many registers, by name; a process has one operation a register in flight
 //! at a time. The first six have their phases in common, in [`phases`].
 
 pub mod by_quorum_access;

@@ -20,7 +20,7 @@
 //!
 //! # Cost
 //! 2(n−1) messages and 2 steps an operation; with one process dead 2n−3. Memory: at each replica a tag and
-//! a value a register; O(n) an operation under way.
+//! a value a register; O(n) an operation in flight.
 //!
 //! # Why it holds
 //! A write that has returned is held by a majority, which meets the majority that a later read
@@ -34,7 +34,7 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
 //! 4.2, “Majority Voting”. Deviations: answers are sets of processes, not counters, and count only while
-//! the operation of their request is under way; each request has a number of its own; many registers by
+//! the operation of their request is in flight; each request has a number of its own; many registers by
 //! name; a write that does not come from the writer is dropped.
 use crate::{
     exchange,

@@ -19,7 +19,7 @@
 //! # Cost
 //! A write 4(n−1) messages and 4 steps; a read 2(n−1) and 2 if the first majority to answer holds the same,
 //! else 4(n−1) and 4. With one process dead 4n−6, and 2n−3 or 4n−6. Memory: at each replica a tag and a
-//! value a register; O(n) an operation under way, and its request.
+//! value a register; O(n) an operation in flight, and its request.
 //!
 //! # Why it holds
 //! Any two majorities meet. Before an operation with a tag returns, a majority holds that tag or a

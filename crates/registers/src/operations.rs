@@ -1,4 +1,4 @@
-//! The operations of a process that are under way: one a register at a time.
+//! The operations of a process that are in flight: one a register at a time.
 use crate::message::{Content, Held};
 use bytes::Bytes;
 use quorate_abstractions::register::{Action, Indication, RegisterResponse};
@@ -48,7 +48,7 @@ impl Phase {
     }
 }
 
-/// An operation under way.
+/// An operation in flight.
 #[derive(Debug)]
 pub(crate) struct Operation {
     /// The name of the register.
@@ -72,17 +72,17 @@ impl Operation {
     }
 }
 
-/// The operations under way, by the number of their last request to the replicas. No two requests of a
+/// The operations in flight, by the number of their last request to the replicas. No two requests of a
 /// process have the same number.
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
     requests: u64,
-    under_way: BTreeMap<u64, Operation>,
+    in_flight: BTreeMap<u64, Operation>,
     busy: BTreeSet<Bytes>,
 }
 
 impl Operations {
-    /// Whether an operation on this register is under way.
+    /// Whether an operation on this register is in flight.
     pub(crate) fn is_busy(&self, register: &Bytes) -> bool {
         self.busy.contains(register)
     }
@@ -91,18 +91,18 @@ impl Operations {
     pub(crate) fn begin(&mut self, operation: Operation) -> u64 {
         self.busy.insert(operation.register.clone());
         self.requests += 1;
-        self.under_way.insert(self.requests, operation);
+        self.in_flight.insert(self.requests, operation);
         self.requests
     }
 
     /// The operation whose last request has this number.
     pub(crate) fn of(&mut self, request: u64) -> Option<&mut Operation> {
-        self.under_way.get_mut(&request)
+        self.in_flight.get_mut(&request)
     }
 
     /// Ends the phase, which is the last one unless another begins.
     pub(crate) fn end(&mut self, request: u64) -> Option<Operation> {
-        let operation = self.under_way.remove(&request)?;
+        let operation = self.in_flight.remove(&request)?;
         self.busy.remove(&operation.register);
         Some(operation)
     }
@@ -110,11 +110,11 @@ impl Operations {
     /// The last requests of all, ascending.
     pub(crate) fn asked(&self) -> impl Iterator<Item = (u64, Content)> + '_ {
         let asked = |(request, operation): (&u64, &Operation)| (*request, operation.asks.clone());
-        self.under_way.iter().map(asked)
+        self.in_flight.iter().map(asked)
     }
 
     /// The numbers of the last requests of all, ascending.
     pub(crate) fn requests(&self) -> Vec<u64> {
-        self.under_way.keys().copied().collect()
+        self.in_flight.keys().copied().collect()
     }
 }

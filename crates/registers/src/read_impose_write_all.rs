@@ -16,7 +16,7 @@
 //!
 //! # Cost
 //! 2(n−1) messages and 2 steps an operation; with one process dead 2n−3 messages, and max(2, D) steps.
-//! Memory: at each replica a tag and a value a register; O(n) an operation under way.
+//! Memory: at each replica a tag and a value a register; O(n) an operation in flight.
 //!
 //! # Why it holds
 //! It is [`read_impose_write_consult_all`](crate::read_impose_write_consult_all) where one process

@@ -20,7 +20,7 @@
 //!
 //! # Cost
 //! A write 2(n−1) messages and 2 steps, a read 4(n−1) and 4; with one process dead 2n−3 and 4n−6. Memory:
-//! at each replica a tag and a value a register; O(n) an operation under way.
+//! at each replica a tag and a value a register; O(n) an operation in flight.
 //!
 //! # Why it holds
 //! As in majority voting a read finds the last value written before it or a newer one (ONAR2).

@@ -18,7 +18,7 @@
 //!
 //! # Cost
 //! A read nothing. A write 2(n−1) messages and 2 steps; with one reader dead 2n−3 messages, and max(2, D)
-//! steps. Memory: at each replica a tag and a value a register; O(n) a write under way.
+//! steps. Memory: at each replica a tag and a value a register; O(n) a write in flight.
 //!
 //! # Why it holds
 //! Before a write returns, everybody that has not crashed has the value, so that a read that begins
@@ -32,7 +32,7 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
 //! 4.2, “Read-One Write-All”. Deviations: writes have tags and their requests numbers, which
-//! acknowledgements carry; the rule to return holds only while a write is under way, and is looked at
+//! acknowledgements carry; the rule to return holds only while a write is in flight, and is looked at
 //! when a crash is reported, too; many registers by name; a write from anybody else is dropped.
 use crate::{
     exchange,

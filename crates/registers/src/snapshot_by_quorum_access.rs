@@ -4,7 +4,7 @@
 //! # Promises
 //! - SN2 atomicity (safety).
 //! - SN1 termination (liveness): where calls of the quorum access below return, however many updates are
-//!   under way.
+//!   in flight.
 //!
 //! # Assumes
 //! Quorum access.
@@ -15,7 +15,7 @@
 //! # Cost
 //! Where nobody else updates, a scan three calls of quorum access, an update four; 2n+1 and 2n+2 at most.
 //! Over classical access 6(n−1) messages and 6 steps, and 8(n−1) and 8 (n = 1: none). Memory: at each
-//! replica, and while an operation is under way here, all segments, each with n+1 values.
+//! replica, and while an operation is in flight here, all segments, each with n+1 values.
 //!
 //! # Why it holds
 //! A scan gets, and then sets what it got and gets again, until a get returns nothing that was not set
@@ -43,7 +43,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{Algorithm, Ctx, Host, Membership, ProcessId, message::next_number, ports};
 
-/// What the operation under way waits for.
+/// What the operation in flight waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// What a read quorum knows.
@@ -54,7 +54,7 @@ enum Phase {
     Updates,
 }
 
-/// The operation under way.
+/// The operation in flight.
 struct Pending {
     operation: u64,
     /// What an update is to set; `None` of a scan, and of an update that sets.
@@ -72,7 +72,7 @@ pub struct SnapshotByQuorumAccess {
     processes: Membership,
     /// How many updates this process has begun to set.
     sequence: u64,
-    /// How many calls were made: the last of them is under way, if one is.
+    /// How many calls were made: the last of them is in flight, if one is.
     calls: u64,
     pending: Option<Pending>,
 }
@@ -117,7 +117,7 @@ impl SnapshotByQuorumAccess {
         }
     }
 
-    /// Scans and updates begin alike: with a get. One operation is under way at a time.
+    /// Scans and updates begin alike: with a get. One operation is in flight at a time.
     fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
         let Request { operation, action } = request;
         if self.pending.is_some() {

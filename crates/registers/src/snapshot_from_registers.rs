@@ -4,7 +4,7 @@
 //! # Promises
 //! - SN2 atomicity (safety).
 //! - SN1 termination (liveness): every operation of a correct process returns, however many updates are
-//!   under way: where operations on the registers return.
+//!   in flight: where operations on the registers return.
 //!
 //! # Assumes
 //! Atomic registers, of one writer each or of many; regular ones do not do. Nobody else writes the
@@ -14,10 +14,10 @@
 //! None of its own.
 //!
 //! # Cost
-//! A scan reads 2n registers where nobody updates, n(n+1) at most; the reads of n registers are under way
+//! A scan reads 2n registers where nobody updates, n(n+1) at most; the reads of n registers are in flight
 //! together. An update scans and writes. Over registers by majorities, where nobody else updates: a scan
 //! 4n(n−1) messages and 4 steps, an update 4(n+1)(n−1) and 8 (n = 1: none). Memory: two collects while an
-//! operation is under way. A register holds n+1 values.
+//! operation is in flight. A register holds n+1 values.
 //!
 //! # Why it holds
 //! If two collects, one after the other, see the same updates, the segments were just so at the moment
@@ -52,7 +52,7 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// The operation under way.
+/// The operation in flight.
 struct Pending {
     operation: u64,
     /// What an update is to write; `None` of a scan, and of an update that writes.
@@ -61,7 +61,7 @@ struct Pending {
     first: Option<Vector>,
     /// What the last whole collect saw.
     last: Option<Vector>,
-    /// What the collect under way has seen so far.
+    /// What the collect in flight has seen so far.
     collected: Vec<Held>,
 }
 
@@ -74,9 +74,9 @@ pub struct SnapshotFromRegisters {
     /// How many operations on registers were begun.
     begun: u64,
     pending: Option<Pending>,
-    /// The reads under way, each with whose segment it reads.
+    /// The reads in flight, each with whose segment it reads.
     reads: BTreeMap<u64, ProcessId>,
-    /// The write under way.
+    /// The write in flight.
     write: Option<u64>,
 }
 
@@ -127,7 +127,7 @@ impl SnapshotFromRegisters {
         }
     }
 
-    /// Scans and updates begin alike: by collecting. One operation is under way at a time.
+    /// Scans and updates begin alike: by collecting. One operation is in flight at a time.
     fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
         let Request { operation, action } = request;
         if self.pending.is_some() {

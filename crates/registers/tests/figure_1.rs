@@ -142,7 +142,7 @@ fn befall(world: &World, index: usize, at: Time) -> ProcessSet {
 fn run(what: What, pattern: Option<usize>, seed: u64) -> Report {
     let adversary = Timed::uniform(UNIT / 2, UNIT * 5);
     let mut world = World::new(4, seed, adversary).unwrap().settle(PERIOD * 60);
-    // Some operations have returned by then, some are under way, and some begin later.
+    // Some operations have returned by then, some are in flight, and some begin later.
     let at = Time::ZERO + UNIT * (seed as u32 * 37 % 300);
     let all = world.membership().set();
     let returning = pattern.map_or(all, |index| befall(&world, index, at));

@@ -131,7 +131,7 @@ impl Meter {
             told.link.send(Backlog::Over);
         }
         match told.at_the_limit {
-            AtTheLimit::CutOff(patience) => held <= self.limit || told.at.elapsed() < patience,
+            AtTheLimit::CutOff(timeout) => held <= self.limit || told.at.elapsed() < timeout,
             AtTheLimit::TakeNothing => {
                 if held > self.limit && told.said != Backlog::Stuck {
                     told.say(Backlog::Stuck);

@@ -186,7 +186,7 @@ impl Inner {
         for flow in &self.handles.flows {
             flow.close(&Error::Stopped);
         }
-        // Undecided instances may stay so, and operations under way: they are not waited for.
+        // Undecided instances may stay so, and operations in flight: they are not waited for.
         for agreement in self.handles.agreements.iter().chain(&self.handles.machines) {
             agreement.close(&Error::Stopped);
         }
@@ -366,7 +366,7 @@ impl Node {
     /// builder's drain time. Then it says that this process leaves, so that nobody waits for its silence, and a
     /// leader's work goes to another one, if a majority stays; waits, for a second at most, until the peers know
     /// that, and for another until they have acknowledged what they were sent; and stops. Proposals, votes and
-    /// operations on shared memory that are under way are not waited for. Once this was called the node stops,
+    /// operations on shared memory that are in flight are not waited for. Once this was called the node stops,
     /// whether the call is awaited to its end or dropped.
     ///
     /// # Errors

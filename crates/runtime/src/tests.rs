@@ -41,7 +41,7 @@ mod terminating;
 mod views;
 
 /// How long a test waits for what must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) fn p(rank: usize) -> ProcessId {
     ProcessId::from_rank(rank).unwrap()

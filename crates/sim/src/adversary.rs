@@ -1,6 +1,6 @@
 //! Who decides what the model leaves open.
 //!
-//! An adversary has stated powers and no others: how long a copy is under way, whether a fair-loss
+//! An adversary has stated powers and no others: how long a copy is in flight, whether a fair-loss
 //! copy is lost or duplicated, and, if it paces the world by choosing, which of the enabled steps
 //! comes next. Crashes, pauses and cuts are data, given to the world beforehand (see
 //! [`Crash`](crate::Crash)). It cannot forge, alter or withhold for ever what a perfect link carries.
@@ -51,7 +51,7 @@ pub trait Adversary: Send {
         Pace::Timed
     }
 
-    /// How long a copy is under way (of no consequence when the pace is by choice).
+    /// How long a copy is in flight (of no consequence when the pace is by choice).
     fn latency(&mut self, copy: Transmission, rng: &mut Generator) -> Duration;
 
     /// What becomes of a copy on a fair-loss link.
@@ -65,7 +65,7 @@ pub trait Adversary: Send {
     }
 }
 
-/// How long copies are under way.
+/// How long copies are in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Latency {
     /// Always this long.
@@ -161,7 +161,7 @@ impl Adversary for Timed {
 
 /// The adversary that takes any enabled step, each as likely, regardless of time.
 ///
-/// A timer never fires before its time, but maybe long after; a message may stay under way while the
+/// A timer never fires before its time, but maybe long after; a message may stay in flight while the
 /// clock runs on; a batch may end after any event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Random {

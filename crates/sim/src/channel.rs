@@ -51,7 +51,7 @@ impl Channel {
         self
     }
 
-    /// Copies are under way for so long once they have left the queue, whatever the adversary says.
+    /// Copies are in flight for so long once they have left the queue, whatever the adversary says.
     #[must_use]
     pub fn latency(mut self, latency: Latency) -> Self {
         self.latency = Some(latency);
@@ -198,7 +198,7 @@ impl Core {
         }
     }
 
-    /// What is still under way on a byte stream arrives behind what the cut held back.
+    /// What is still in flight on a byte stream arrives behind what the cut held back.
     pub(crate) fn line_up(&mut self, way: Way) {
         let load = self.network.loads.get(&way);
         if let Some(load) = load.filter(|load| load.channel.is_stream) {

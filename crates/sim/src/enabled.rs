@@ -9,7 +9,7 @@ pub(crate) struct Steps {
     pub(crate) ready: Vec<usize>,
     /// Modules that have handled an event since they last were idle.
     pub(crate) unflushed: Vec<usize>,
-    /// Packets under way.
+    /// Packets in flight.
     pub(crate) flying: Vec<usize>,
     /// Timers that are due.
     pub(crate) due: Vec<(usize, TimerId)>,

@@ -16,7 +16,7 @@ pub(crate) enum When {
     BeforeEffect(u64),
 }
 
-/// Which of the copies that a crashing process has under way are lost with it.
+/// Which of the copies that a crashing process has in flight are lost with it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Lose {
     /// None: what left arrives.
@@ -66,7 +66,7 @@ impl Crash {
         Crash::new(When::BeforeEffect(k))
     }
 
-    /// …and these copies, under way at that moment, are lost.
+    /// …and these copies, in flight at that moment, are lost.
     #[must_use]
     pub fn losing(mut self, lose: Lose) -> Self {
         self.lose = lose;

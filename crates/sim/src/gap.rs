@@ -4,7 +4,7 @@
 //! as it has on a real link: the stream ends (the sender's watchers get
 //! [`Status::Ended`]), the next one opens at the receiver (whose watchers get [`Status::Gap`]), and begins
 //! at the sender ([`Status::Begun`]). What the sender sends between the first and the last is lost. What was
-//! under way when the stream ended arrives before the receiver is told of the gap, or never.
+//! in flight when the stream ended arrives before the receiver is told of the gap, or never.
 use crate::{
     adversary::Pace,
     chance,
@@ -18,7 +18,7 @@ use quorate_core::{ProcessId, Time};
 /// From one process to another.
 pub(crate) type Way = (ProcessId, ProcessId);
 
-/// How much of what is under way when its stream ends gets through: of the copies in the order of their
+/// How much of what is in flight when its stream ends gets through: of the copies in the order of their
 /// sending, the first ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
@@ -32,7 +32,7 @@ pub enum Keep {
 
 /// A gap: its moment, and how much gets through.
 ///
-/// The next stream opens at the receiver as long after the end as a copy is under way, and begins at the
+/// The next stream opens at the receiver as long after the end as a copy is in flight, and begins at the
 /// sender as long after that; both wait while the way is cut, or the process paused. A crash of one of the
 /// two ends it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +42,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// At this time; what is under way is lost.
+    /// At this time; what is in flight is lost.
     pub fn at(time: Time) -> Self {
         Gap {
             at: time,
@@ -58,7 +58,7 @@ impl Gap {
     }
 }
 
-/// The next thing that happens in a gap that is under way.
+/// The next thing that happens in a gap that is in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Turn {
     /// The receiver is told.
@@ -90,7 +90,7 @@ impl Core {
             && !self.network.turning.contains_key(&way)
     }
 
-    /// The gaps under way, and what happens next in each, as soon as nothing is in its way.
+    /// The gaps in flight, and what happens next in each, as soon as nothing is in its way.
     pub(crate) fn turns(&self) -> impl Iterator<Item = (Way, Turn)> {
         let turning = self.network.turning.iter();
         let turns = turning.map(|(way, turn)| (*way, *turn));
@@ -100,7 +100,7 @@ impl Core {
         })
     }
 
-    /// A stream ends. Of what is under way, so much will still arrive.
+    /// A stream ends. Of what is in flight, so much will still arrive.
     pub(crate) fn end_stream(&mut self, way: Way, keep: Keep) -> Deliveries {
         if !self.can_end(way) {
             return Vec::new();
@@ -121,7 +121,7 @@ impl Core {
         vec![self.tell(way.0, Status::Ended { peer: way.1 })]
     }
 
-    /// A stream ends, and what is under way stays so until the next one opens: by schedule.
+    /// A stream ends, and what is in flight stays so until the next one opens: by schedule.
     pub(crate) fn end_on_stage(&mut self, way: Way) -> Deliveries {
         self.end_stream(way, Keep::First(usize::MAX))
     }
@@ -206,7 +206,7 @@ impl Core {
         turning.retain(|(from, to), _| *from != crashed && *to != crashed);
     }
 
-    /// What is under way on the stream of this way, in the order of its sending.
+    /// What is in flight on the stream of this way, in the order of its sending.
     fn carried(&self, way: Way) -> Vec<usize> {
         let packets = self.network.packets.iter().enumerate();
         let mut carried: Vec<_> = packets

@@ -1,4 +1,4 @@
-//! What is under way between processes, and what stands in its way.
+//! What is in flight between processes, and what stands in its way.
 use crate::{
     adversary::{Fate, Pace, Transmission},
     channel::{Echo, Load},
@@ -119,10 +119,10 @@ pub(crate) struct Network {
     pub(crate) packets: Vec<Option<Packet>>,
     free: Vec<usize>,
     births: u64,
-    /// Copies that went under way, by pair.
+    /// Copies that went in flight, by pair.
     launched: Vec<u32>,
     messages: u64,
-    /// Foreground packets under way to live processes.
+    /// Foreground packets in flight to live processes.
     pub(crate) foreground: usize,
     pub(crate) ends: Vec<Ends>,
     names: Vec<Name>,
@@ -138,7 +138,7 @@ pub(crate) struct Network {
     pub(crate) disconnected: Vec<bool>,
     /// What a cut holds back, by pair.
     pub(crate) held: BTreeMap<(ProcessId, ProcessId), Vec<usize>>,
-    /// The gaps under way, and what happens next in each.
+    /// The gaps in flight, and what happens next in each.
     pub(crate) turning: BTreeMap<Way, Turn>,
     /// Channels that have weight.
     pub(crate) loads: BTreeMap<Way, Load>,

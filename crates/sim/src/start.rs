@@ -3,7 +3,7 @@
 //! A process that starts late takes no steps before. What reaches its fair-loss link until then is lost;
 //! what perfect links carry to it waits. A process that has crashed may start again, as another incarnation
 //! and without its memory: its modules are new, and wired anew. Copies that its earlier starts have sent
-//! are still under way.
+//! are still in flight.
 use crate::{
     network::Ends,
     state::{Action, Core, Life, Scope, Token},

@@ -123,7 +123,7 @@ pub(crate) struct Process {
     pub(crate) doom: Option<(When, Lose)>,
     /// What it is to do once it is resumed.
     pub(crate) held: VecDeque<Token>,
-    /// Foreground packets under way to it.
+    /// Foreground packets in flight to it.
     pub(crate) inbound: usize,
     /// Whether it is still to start for the first time,
     pub(crate) is_unborn: bool,
@@ -204,7 +204,7 @@ pub(crate) struct Core {
     pub(crate) observers: Vec<Observer>,
     pub(crate) violated: bool,
     pub(crate) watchers: Vec<CrashWatcher>,
-    /// An effect that was let go but of which nothing has left the process yet.
+    /// An effect that was triggered but of which nothing has left the process yet.
     loose: Option<(usize, Observation)>,
     /// The label of the effect that leaves just now.
     pub(crate) cause: &'static str,
@@ -367,7 +367,7 @@ impl Core {
             && !awaits_timer
     }
 
-    /// An effect of a module is let go: `false` if its process has crashed, or does so just here.
+    /// An effect of a module is triggered: `false` if its process has crashed, or does so just here.
     pub(crate) fn effect(&mut self, module: usize, observation: Observation) -> bool {
         self.settle();
         let p = self.modules[module].process;

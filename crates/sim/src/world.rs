@@ -240,7 +240,7 @@ impl World {
     }
 
     /// Ends the stream of the perfect links from one process to another (that direction alone), and begins
-    /// the next one: what is under way is lost, but for what the gap [keeps](Gap::keeping), and both ends
+    /// the next one: what is in flight is lost, but for what the gap [keeps](Gap::keeping), and both ends
     /// are told by the [status](quorate_abstractions::link::Status) of their links. Heartbeats and fair-loss
     /// links know no streams.
     pub fn gap(&self, way: (ProcessId, ProcessId), gap: Gap) {
@@ -263,7 +263,7 @@ impl World {
     }
 
     /// Disconnects the way from one process to another (that direction alone) for good: all that is
-    /// under way there then, or sent later, is lost, also over perfect links. This is a fault of the
+    /// in flight there then, or sent later, is lost, also over perfect links. This is a fault of the
     /// model of unreliable channels: liveness is judged, of properties that say where it is promised.
     pub fn disconnect(&self, way: (ProcessId, ProcessId), from: Time) {
         self.plan(from, Action::Disconnect(way.0, way.1));
@@ -417,7 +417,7 @@ impl World {
         self.shared.lock().processes[p.index()].outputs
     }
 
-    /// How many effects `p` has let go: the numbers before which it could have crashed.
+    /// How many effects `p` has triggered: the numbers before which it could have crashed.
     pub fn effects(&self, p: ProcessId) -> u64 {
         self.shared.lock().processes[p.index()].effects
     }

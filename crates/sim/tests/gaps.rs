@@ -84,7 +84,7 @@ fn across(seed: u64, keep: Keep, adversary: impl Adversary + 'static) -> (Report
 }
 
 #[test]
-fn of_what_is_under_way_a_beginning_gets_through_before_the_gap() {
+fn of_what_is_in_flight_a_beginning_gets_through_before_the_gap() {
     let mut kept = [false; 21];
     for seed in 0..300 {
         let slow = Timed::uniform(2 * UNIT, 9 * UNIT);

@@ -238,7 +238,7 @@ pub struct Dependencies<L> {
     pub leader: Subscribe<leader::Trust>,
     /// P, if the system is synchronous.
     pub perfect: Option<Subscribe<perfect::Crash>>,
-    /// How much total order has under way.
+    /// How much total order has in flight.
     pub total_order: by_leader::OrderSettings,
 }
 

@@ -23,7 +23,7 @@ use tokio::{net::UdpSocket, runtime, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// How long members may take to meet.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// foca's own settings for a local network, with all of its short times divided by ten: a probe
 /// each 100 ms, as often as a heartbeat; 400 ms (at n = 16: 480) from suspicion to the verdict.
@@ -151,8 +151,8 @@ impl Swim {
             threads.push((stop, Some(thread::spawn(run))));
         }
         for _ in 0..n * (n - 1) {
-            let met = meetings.recv_timeout(PATIENCE);
-            met.map_err(|_| Error::Stalled(PATIENCE))?;
+            let met = meetings.recv_timeout(TIMEOUT);
+            met.map_err(|_| Error::Stalled(TIMEOUT))?;
         }
         Ok(Swim {
             threads,

@@ -274,13 +274,13 @@ fn a_large_message_travels_alone() {
 fn what_is_large_goes_one_by_one() {
     let large = OrderSettings {
         batch_bytes: 1,
-        bytes_under_way: 1,
+        bytes_in_flight: 1,
         ..OrderSettings::default()
     };
     let together = burst(
         8,
         OrderSettings {
-            bytes_under_way: 100,
+            bytes_in_flight: 100,
             ..large
         },
     );
@@ -360,7 +360,7 @@ fn a_late_copy_of_an_ordered_batch_is_not_held() {
 }
 
 /// In which instances a process proposes when `batches` have come, each of which wants one, and these
-/// decisions, which wait for a batch of p3; at most two instances are under way at a time.
+/// decisions, which wait for a batch of p3; at most two instances are in flight at a time.
 fn proposed_in(batches: u64, decided: &[u64]) -> Vec<u64> {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut ctx = quorate_core::Context::new("tob".into(), 1, quorate_core::Counters::default());
@@ -395,10 +395,10 @@ fn proposed_in(batches: u64, decided: &[u64]) -> Vec<u64> {
 }
 
 #[test]
-fn as_many_instances_are_under_way_as_the_settings_say() {
+fn as_many_instances_are_in_flight_as_the_settings_say() {
     assert_eq!(proposed_in(5, &[]), [1, 2]);
     assert_eq!(proposed_in(1, &[]), [1]);
-    assert_eq!(proposed_in(5, &[1]), [2], "what waits is under way, too");
-    assert_eq!(proposed_in(5, &[1, 2]), [], "what waits is under way, too");
+    assert_eq!(proposed_in(5, &[1]), [2], "what waits is in flight, too");
+    assert_eq!(proposed_in(5, &[1, 2]), [], "what waits is in flight, too");
     assert_eq!(proposed_in(5, &[1, 2, 3]), [], "nor beyond them");
 }

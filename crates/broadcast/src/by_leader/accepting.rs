@@ -55,7 +55,7 @@ impl ByLeader {
             }
             ballots::Message::Prepare { .. }
             | ballots::Message::Promise { .. }
-            | ballots::Message::Refuse { .. }
+            | ballots::Message::Nack { .. }
             | ballots::Message::Decided { .. } => self.hand_over(from, message, ctx),
         }
     }

@@ -52,7 +52,7 @@ pub(super) struct Missing {
     again: ProcessSet,
     /// How many were asked for batches in turn, and how long the next wait is.
     asked: usize,
-    patience: Duration,
+    backoff: Duration,
     /// The wait before asking, and when it is over.
     wait: Option<(TimerId, Time)>,
     /// The wait for getting any further, if it is on, and in which epoch, and after which instance, it began.
@@ -74,7 +74,7 @@ impl Missing {
             open: BTreeMap::new(),
             again: ProcessSet::default(),
             asked: 0,
-            patience: BATCHES,
+            backoff: BATCHES,
             wait: None,
             since: None,
             stuck: 0,
@@ -91,14 +91,14 @@ impl Missing {
 
     /// Something was applied.
     pub(super) fn upon_progress(&mut self) {
-        self.patience = BATCHES;
+        self.backoff = BATCHES;
         self.short = false;
     }
 
     /// A state has come. Gives back the wait for getting any further, which is over: with two of them, each
     /// would void what is asked for upon the other.
     pub(super) fn upon_state(&mut self) -> Option<TimerId> {
-        self.patience = BATCHES;
+        self.backoff = BATCHES;
         self.stuck = 0;
         self.short = false;
         self.asks_for_state = false;
@@ -164,8 +164,8 @@ impl ByLeader {
     /// Upon batches that are missing: there is a wait for them. One that grew long while nobody answered is
     /// cut short once something was applied.
     pub(super) fn upon_missing(&mut self, ctx: &mut Ctx<Self>) {
-        let patience = self.missing.patience;
-        let at = ctx.now() + patience;
+        let backoff = self.missing.backoff;
+        let at = ctx.now() + backoff;
         let is_on = self.missing.wait.is_some_and(|(_, over)| over <= at);
         if is_on || !self.is_waiting_for_batches() {
             return;
@@ -173,8 +173,8 @@ impl ByLeader {
         if let Some((timer, _)) = self.missing.wait.take() {
             ctx.cancel(timer);
         }
-        self.missing.wait = Some((ctx.after(patience, Event::Ask), at));
-        self.missing.patience = patience.saturating_mul(2).min(MOST_BATCHES);
+        self.missing.wait = Some((ctx.after(backoff, Event::Ask), at));
+        self.missing.backoff = backoff.saturating_mul(2).min(MOST_BATCHES);
     }
 
     /// Batches were missing for a while: the next process is asked for them.
@@ -262,7 +262,7 @@ impl ByLeader {
     ) {
         if let Some((id, batch)) = found {
             // Who is answered asks again as soon as at first.
-            self.missing.patience = BATCHES;
+            self.missing.backoff = BATCHES;
             self.upon_data(id, batch, ctx);
         }
         let Some(applied) = self.missing.upon_part(from, request, part) else {
@@ -301,9 +301,9 @@ impl ByLeader {
             return;
         }
         let factor = 1_u32.checked_shl(self.missing.stuck).unwrap_or(u32::MAX);
-        let patience = STUCK.saturating_mul(factor).min(MOST_STUCK);
+        let backoff = STUCK.saturating_mul(factor).min(MOST_STUCK);
         let here = (self.epoch.number(), self.sequence.applied());
-        self.missing.since = Some((ctx.after(patience, Event::Behind), here));
+        self.missing.since = Some((ctx.after(backoff, Event::Behind), here));
     }
 
     /// The wait is over: if this process has got nowhere, it asks the next one for what it lacks; and if

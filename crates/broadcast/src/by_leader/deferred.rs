@@ -143,7 +143,7 @@ mod tests {
         (ProcessId::from_rank(1).unwrap(), acceptance, 0)
     }
 
-    /// What is held of the first and the second, and what that lets go below a promise.
+    /// What is held of the first and the second, and what that releases below a promise.
     fn due(waiting: &mut Waiting, held: [u64; 2], promised: u64) -> Vec<(u64, u64)> {
         let held = |o: &Origin| held[o.process.index()];
         let due = waiting.take_due(

@@ -149,11 +149,11 @@ impl ByLeader {
             return ctx.count("a state for one at a time");
         }
         self.giving.issued += 1;
-        let (ticket, start) = (self.giving.issued, self.start());
+        let (number, start) = (self.giving.issued, self.start());
         let transfer = Transfer {
             epoch: start.epoch,
             applied: start.applied,
-            ticket,
+            number,
         };
         self.giving.gift = Some(Gift {
             to: from,
@@ -171,9 +171,11 @@ impl ByLeader {
             ctx.after(TIMEOUT, Event::Give);
         }
         if self.user.keeps_state() {
-            ctx.trigger(Effect::Indicate(Indication::StateWanted { ticket }));
+            ctx.trigger(Effect::Indicate(Indication::StateWanted {
+                transfer: number,
+            }));
         } else {
-            self.upon_state(ticket, View::of_bytes(Bytes::new()), ctx);
+            self.upon_state(number, View::of_bytes(Bytes::new()), ctx);
         }
     }
 
@@ -189,9 +191,9 @@ impl ByLeader {
     }
 
     /// The user's state has come: it leaves, as far as there is room.
-    pub(super) fn upon_state(&mut self, ticket: u64, view: View, ctx: &mut Ctx<Self>) {
+    pub(super) fn upon_state(&mut self, number: u64, view: View, ctx: &mut Ctx<Self>) {
         match &mut self.giving.gift {
-            Some(gift) if gift.transfer.ticket == ticket && gift.next == 0 => {
+            Some(gift) if gift.transfer.number == number && gift.next == 0 => {
                 gift.view = Some(view);
                 self.give(ctx);
             }

@@ -66,7 +66,7 @@ pub(super) struct Joining {
     receiving: Option<Receiving>,
     /// How many were asked.
     asked: usize,
-    patience: Duration,
+    backoff: Duration,
     /// Whether the wait before asking again is on.
     waits: bool,
     /// Whether something of an answer has come since it was asked for, or since this was looked at last.
@@ -82,7 +82,7 @@ impl Joining {
             asks: None,
             receiving: None,
             asked: 0,
-            patience: JOINING,
+            backoff: JOINING,
             waits: false,
             moves: false,
         }
@@ -147,8 +147,8 @@ impl ByLeader {
             return;
         }
         joining.waits = true;
-        ctx.after(joining.patience, Event::AskToJoin);
-        joining.patience = joining.patience.saturating_mul(2).min(MOST_JOINING);
+        ctx.after(joining.backoff, Event::AskToJoin);
+        joining.backoff = joining.backoff.saturating_mul(2).min(MOST_JOINING);
         // An answer on its way would only be begun again.
         if !joining.has_moved() {
             self.ask_for_state(ctx);
@@ -337,7 +337,7 @@ impl ByLeader {
         let goes_on = self.joining.takes_part() && start.epoch == self.epoch.number();
         self.joining.role = Role::Member;
         (self.joining.asks, self.joining.receiving) = (None, None);
-        self.joining.patience = JOINING;
+        self.joining.backoff = JOINING;
         self.epoch
             .begin(start.epoch, start.leader, &start.newcomers);
         let may_hold = |origin| self.epoch.may_hold(origin);

@@ -774,7 +774,7 @@ fn nobody_asks_for_the_batches_of_a_proposal_that_would_be_refused() {
     let ballot = ballot(2, 2);
     let prepare = ballots::Message::Prepare { ballot, from: 1 };
     let effects = p3.hears(2, of_first(prepare));
-    let refused = of_first(ballots::Message::Refuse { promised: ballot });
+    let refused = of_first(ballots::Message::Nack { promised: ballot });
     assert!(effects.iter().any(
         |effect| matches!(effect, Effect::Link(link::SendRequest { message, .. }) if *message == refused)
     ));

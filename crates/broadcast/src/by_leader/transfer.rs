@@ -15,7 +15,7 @@ pub struct Transfer {
     /// Up to this instance, decisions are applied.
     pub(super) applied: u64,
     /// The sender's number.
-    pub(super) ticket: u64,
+    pub(super) number: u64,
 }
 
 messages! {

@@ -208,7 +208,7 @@ fn longest_past(messages: u64) -> u64 {
 }
 
 #[test]
-fn the_past_is_as_long_as_what_is_under_way_however_long_the_run() {
+fn the_past_is_as_long_as_what_is_in_flight_however_long_the_run() {
     let (few, many) = (longest_past(50), longest_past(500));
     assert!(few > 1 && many < 2 * few, "{few} and {many} entries");
 }

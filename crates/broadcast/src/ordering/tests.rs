@@ -8,12 +8,12 @@ fn origin(rank: usize) -> Origin {
     }
 }
 
-/// At most two batches, of at most ten bytes each, while fewer than twelve are under way.
+/// At most two batches, of at most ten bytes each, while fewer than twelve are in flight.
 fn outgoing() -> Outgoing {
     Outgoing::new(&OrderSettings {
         batches: 2,
         batch_bytes: 10,
-        bytes_under_way: 12,
+        bytes_in_flight: 12,
         ..OrderSettings::default()
     })
 }
@@ -56,14 +56,14 @@ fn a_large_message_travels_alone() {
 }
 
 #[test]
-fn no_more_batches_are_under_way_than_the_limit() {
+fn no_more_batches_are_in_flight_than_the_limit() {
     let mut outgoing = outgoing();
     for _ in 0..2 {
         request(&mut outgoing, &[1]);
         assert_eq!(next_length(&mut outgoing), Some(2));
     }
     request(&mut outgoing, &[1]);
-    assert_eq!(next_length(&mut outgoing), None, "two are under way");
+    assert_eq!(next_length(&mut outgoing), None, "two are in flight");
     outgoing.upon_return(1);
     assert_eq!(next_length(&mut outgoing), Some(2));
     outgoing.upon_return(1);
@@ -74,7 +74,7 @@ fn no_more_batches_are_under_way_than_the_limit() {
 }
 
 #[test]
-fn no_batch_leaves_while_as_many_bytes_as_the_limit_are_under_way() {
+fn no_batch_leaves_while_as_many_bytes_as_the_limit_are_in_flight() {
     for (length, leaves) in [(10, Some(2)), (11, None), (12, None)] {
         let mut outgoing = outgoing();
         request(&mut outgoing, &[length]);

@@ -4,9 +4,9 @@ use quorate_core::ProcessId;
 use std::time::Duration;
 
 /// A process that trusts itself and lost to another asks again after this, ever more slowly,
-const PATIENCE: Duration = Duration::from_millis(10);
+const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 /// …up to this.
-const MOST_PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Whom Ω trusts here, and what follows for this process: it campaigns whenever it trusts itself and
 /// neither leads nor campaigns. A campaign that is on is left alone, however long it takes: it ends by
@@ -16,7 +16,7 @@ const MOST_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Candidacy {
     me: ProcessId,
     trusted: Option<ProcessId>,
-    patience: Duration,
+    backoff: Duration,
     waits: bool,
 }
 
@@ -26,7 +26,7 @@ impl Candidacy {
         Candidacy {
             me,
             trusted: None,
-            patience: PATIENCE,
+            backoff: FIRST_BACKOFF,
             waits: false,
         }
     }
@@ -60,7 +60,7 @@ impl Candidacy {
 
     /// This process leads now.
     pub fn upon_lead(&mut self) {
-        self.patience = PATIENCE;
+        self.backoff = FIRST_BACKOFF;
     }
 
     /// How long to wait before [`upon_retry`](Candidacy::upon_retry), if a wait is to begin now.
@@ -69,9 +69,9 @@ impl Candidacy {
             return None;
         }
         self.waits = true;
-        let patience = self.patience;
-        self.patience = patience.saturating_mul(2).min(MOST_PATIENCE);
-        Some(patience)
+        let backoff = self.backoff;
+        self.backoff = backoff.saturating_mul(2).min(LONGEST_BACKOFF);
+        Some(backoff)
     }
 
     fn campaign_if_idle<V: Clone + PartialEq>(&self, ballots: &mut Ballots<V>) {

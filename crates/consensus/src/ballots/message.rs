@@ -52,7 +52,7 @@ pub enum Message<V> {
         accepted: Option<Acceptance<V>>,
     },
     /// To a leader: this higher ballot was promised.
-    Refuse {
+    Nack {
         /// The ballot promised.
         promised: Ballot,
     },
@@ -107,7 +107,7 @@ impl<V> Message<V> {
                 let numbers = [ballot.round, *saying, *decided, *parts, accepted];
                 numbers.into_iter().fold(0, u64::max)
             }
-            Message::Refuse { promised } => promised.round,
+            Message::Nack { promised } => promised.round,
             Message::Accept {
                 acceptance,
                 decided,
@@ -128,7 +128,7 @@ impl<V> Message<V> {
                 Some(&acceptance.value)
             }
             Message::Decided { value, .. } => Some(value),
-            Message::Prepare { .. } | Message::Refuse { .. } => None,
+            Message::Prepare { .. } | Message::Nack { .. } => None,
         }
     }
 
@@ -151,7 +151,7 @@ impl<V> Message<V> {
                 parts,
                 accepted: accepted.map(|acceptance| acceptance.map(change)),
             },
-            Message::Refuse { promised } => Message::Refuse { promised },
+            Message::Nack { promised } => Message::Nack { promised },
             Message::Accept {
                 acceptance,
                 decided,
@@ -201,7 +201,7 @@ impl<V> Observe for Message<V> {
                 let instance = accepted.as_ref().map_or(0, |accepted| accepted.instance);
                 of("Promise", instance).digest(ballot.round)
             }
-            Message::Refuse { promised } => Observation::internal("Refuse").digest(promised.round),
+            Message::Nack { promised } => Observation::internal("Nack").digest(promised.round),
             Message::Accept { acceptance, .. } => {
                 of("Accept", acceptance.instance).digest(acceptance.ballot.round)
             }

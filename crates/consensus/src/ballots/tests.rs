@@ -54,7 +54,7 @@ fn whoever_has_promised_refuses_lower_ballots_in_every_instance() {
     for instance in [1, 9] {
         assert_eq!(p3.upon(p(1), accept(instance, ballot(1, 1), 7)), None);
         let promised = ballot(2, 2);
-        assert_eq!(said(&mut p3), [Message::Refuse { promised }]);
+        assert_eq!(said(&mut p3), [Message::Nack { promised }]);
     }
     assert!(p3.take_decisions().is_empty());
 }
@@ -156,7 +156,7 @@ fn a_leader_that_learns_of_a_higher_ballot_stops() {
     let mut p1 = at(1, 3);
     assert!(p1.leads());
     let promised = ballot(4, 2);
-    p1.upon(p(3), Message::Refuse { promised });
+    p1.upon(p(3), Message::Nack { promised });
     assert!(!p1.leads() && !p1.campaigns());
     p1.propose(1, 7);
     assert!(said(&mut p1).is_empty());
@@ -253,7 +253,7 @@ fn a_candidate_refuses_lower_ballots_before_its_own_request_arrives() {
     said(&mut p2);
     assert_eq!(p2.upon(p(1), accept(1, ballot(1, 1), 7)), None);
     let promised = ballot(2, 2);
-    assert_eq!(said(&mut p2), [Message::Refuse { promised }]);
+    assert_eq!(said(&mut p2), [Message::Nack { promised }]);
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn what_is_skipped_is_decided_and_what_was_promised_and_accepted_above_stays() {
     };
     assert!(reported(5) && !reported(2));
     ballots.upon(p(1), accept(7, 9));
-    let promised = Message::Refuse { promised: ballot };
+    let promised = Message::Nack { promised: ballot };
     assert_eq!(ballots.take_outgoing(), [(To::One(p(1)), promised)]);
 }
 
@@ -353,7 +353,7 @@ fn numbers_from_which_nobody_counts_to_the_end_are_refused() {
             ballot: low,
             from: far,
         },
-        Message::Refuse { promised: high },
+        Message::Nack { promised: high },
         promise(low, far, None),
         promise(low, 0, Some(acceptance(1, high, 7))),
         accept(1, high, 7),

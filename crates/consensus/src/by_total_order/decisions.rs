@@ -51,7 +51,7 @@ impl Decisions {
         }
     }
 
-    /// Whether no instance is under way.
+    /// Whether no instance is in flight.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.instances.is_empty()

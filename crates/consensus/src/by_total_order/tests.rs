@@ -257,7 +257,7 @@ impl Alone {
 
     /// Its state, in chunks.
     fn gives(&mut self) -> Vec<Bytes> {
-        self.upon(Event::Order(Indication::StateWanted { ticket: 1 }));
+        self.upon(Event::Order(Indication::StateWanted { transfer: 1 }));
         let mut view = self.given.take().unwrap();
         std::iter::from_fn(move || view.next_chunk()).collect()
     }

@@ -157,7 +157,7 @@ fn messages_survive_the_wire() {
             parts: 1,
             accepted: None,
         },
-        ballots::Message::Refuse { promised: ballot },
+        ballots::Message::Nack { promised: ballot },
         ballots::Message::Accept {
             acceptance: acceptance.clone(),
             decided: 1,
@@ -176,8 +176,8 @@ fn messages_survive_the_wire() {
     for message in messages.into_iter().chain([forward]) {
         assert_eq!(Message::decode(wire::encode(&message)), Ok(message));
     }
-    let refuse = Message::Ballots(ballots::Message::Refuse { promised: ballot });
-    let mut long = BytesMut::from(&wire::encode(&refuse)[..]);
+    let nack = Message::Ballots(ballots::Message::Nack { promised: ballot });
+    let mut long = BytesMut::from(&wire::encode(&nack)[..]);
     long.extend_from_slice(b"tail");
     assert!(
         Message::decode(long.freeze()).is_err(),

@@ -26,7 +26,7 @@ messages! {
         /// To the coordinator: adopted.
         Ack,
         /// To the coordinator: it is suspected, and the sender has left the round.
-        Refuse,
+        Nack,
         /// From the coordinator: the round has failed.
         Abort,
         /// After a gap: the sender has left every earlier round than this one.
@@ -72,7 +72,7 @@ impl Observe for Message {
     fn observe(&self) -> Observation {
         let observation = self.content.observe().instance(self.instance);
         match self.content {
-            Content::Ack | Content::Refuse | Content::Abort | Content::Left => {
+            Content::Ack | Content::Nack | Content::Abort | Content::Left => {
                 observation.digest(self.round)
             }
             Content::Estimate { .. } | Content::Propose { .. } | Content::Decided { .. } => {

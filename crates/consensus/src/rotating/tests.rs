@@ -228,8 +228,8 @@ fn nothing_is_acknowledged_in_a_round_that_was_left() {
     let mut p3 = Alone::new();
     p3.proposes(b"3");
     let left = said(&p3.suspects(1));
-    let (refuse, estimate) = ((To::One(p(1)), 1, "Refuse"), (To::One(p(2)), 2, "Estimate"));
-    assert_eq!(left, [refuse, estimate]);
+    let (nack, estimate) = ((To::One(p(1)), 1, "Nack"), (To::One(p(2)), 2, "Estimate"));
+    assert_eq!(left, [nack, estimate]);
     assert!(p3.hears(1, 1, proposal(b"1")).is_empty(), "late: D3-E2");
     assert_eq!(
         said(&p3.hears(2, 2, proposal(b"2"))),
@@ -349,7 +349,7 @@ fn messages_survive_the_wire() {
         (estimate, &b"\0\x04v"[..]),
         (Content::Propose { value }, b"\x01v"),
         (Content::Ack, b"\x02"),
-        (Content::Refuse, b"\x03"),
+        (Content::Nack, b"\x03"),
         (Content::Abort, b"\x04"),
         (Content::Left, b"\x05"),
         (decided, b"\x06v"),

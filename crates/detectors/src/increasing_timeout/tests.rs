@@ -316,7 +316,7 @@ fn only_a_mistake_lengthens_the_timeout_and_not_every_late_heartbeat() {
     );
 }
 
-/// Heartbeats that were under way when their sender crashed arrive long afterwards.
+/// Heartbeats that were in flight when their sender crashed arrive long afterwards.
 #[test]
 fn epfd1_strong_completeness_although_late_heartbeats_restore_a_crashed_process() {
     let heartbeats: Vec<u64> = (0..60).map(|i| 100 * i).chain([6900, 8800]).collect();

@@ -13,7 +13,7 @@ fn a_line_that_is_wrong_is_named() {
         ("1 p1 invoke read \"\\xzz\"", 1, "no byte"),
         ("1 p1 invoke read \"k\" \"v\"", 1, "without"),
         ("1 p1 invoke write \"k\"", 1, "with its value"),
-        ("\n# \n1 p1 ok read \"k\" nil", 3, "under way"),
+        ("\n# \n1 p1 ok read \"k\" nil", 3, "in flight"),
         (
             "2 p1 invoke read \"k\"\n1 p2 invoke read \"k\"",
             2,
@@ -22,7 +22,7 @@ fn a_line_that_is_wrong_is_named() {
         (
             "1 p1 invoke read \"k\"\n2 p1 invoke read \"k\"",
             2,
-            "under way",
+            "in flight",
         ),
         (
             "1 p1 invoke read \"k\"\n2 p1 ok read \"l\" nil",

@@ -168,7 +168,7 @@ const CLASSICAL: Algorithm = Algorithm {
     cost: Some(round_trips()),
     reads: Some(round_trips()),
     rate: "none",
-    memory: "the state; n states a call under way",
+    memory: "the state; n states a call in flight",
     grows: false,
     rejoins: false,
     simulation: Simulation {
@@ -216,7 +216,7 @@ const GENERALIZED: Algorithm = Algorithm {
     cost: None,
     reads: None,
     rate: "2n(n−1) messages a period; 3n(n−1) a call, which waits for at most a period",
-    memory: "n states; a slot a call under way, of any process",
+    memory: "n states; a slot a call in flight, of any process",
     grows: false,
     rejoins: false,
     simulation: Simulation {
@@ -291,7 +291,7 @@ const fn twice() -> Cost {
 }
 
 /// Longer than what is pushed takes everywhere, also where pauses have put processes out of step: a run rests
-/// where nothing is under way.
+/// where nothing is in flight.
 const PERIOD: Duration = Duration::from_millis(200);
 
 /// Quorums that do not meet.

@@ -89,7 +89,7 @@ const LOCAL: Cost = Cost {
     sender_crashes: None,
 };
 
-const MEMORY: &str = "a tag and a value a register; O(n) an operation under way";
+const MEMORY: &str = "a tag and a value a register; O(n) an operation in flight";
 
 const fn simulation(wire: Wire, check: fn(&Membership) -> Properties) -> Simulation {
     Simulation {

@@ -86,7 +86,7 @@ const FROM_REGISTERS: Algorithm = Algorithm {
         formula("2n(2n−3)", |s| 2 * s.n * (2 * s.n - 3)),
     )),
     rate: "none",
-    memory: "n registers of n+1 values; two collects an operation under way",
+    memory: "n registers of n+1 values; two collects an operation in flight",
     grows: false,
     rejoins: false,
     simulation: Simulation {

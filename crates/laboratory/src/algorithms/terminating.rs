@@ -78,7 +78,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     }),
     reads: None,
     rate: "none",
-    memory: "O(n) an instance under way, one a source; requests that wait for their turn",
+    memory: "O(n) an instance in flight, one a source; requests that wait for their turn",
     grows: false,
     rejoins: false,
     simulation: Simulation {

@@ -12,7 +12,7 @@ use std::{
 /// What a process has still to do with one object.
 struct Client {
     operate: Addr<Operation>,
-    /// The operation under way comes first.
+    /// The operation in flight comes first.
     operations: VecDeque<Operation>,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Moment {
     /// At a time, before an output or before an effect, more often an early one; and its copies that
-    /// are under way may be lost.
+    /// are in flight may be lost.
     #[default]
     Any,
     /// Before one of the outputs that it would make, each as likely.

@@ -303,14 +303,14 @@ fn order(
     let up = world.application_with(me, move |indication: Indication, now| match indication {
         Indication::Deliver(deliver) => deliver_to(&user, me, deliver, now),
         Indication::Epoch(_) => {}
-        Indication::StateWanted { ticket } => {
+        Indication::StateWanted { transfer } => {
             let mut state = BytesMut::new();
             wire::put_batch(&user.lock().unwrap().payloads(), &mut state);
             let view = View::of_bytes(state.freeze());
             requests
                 .get()
                 .unwrap()
-                .send(Request::State { ticket, view });
+                .send(Request::State { transfer, view });
         }
         Indication::Restore(Restore::Begin | Restore::Abandoned) => {
             user.lock().unwrap().restored.clear();

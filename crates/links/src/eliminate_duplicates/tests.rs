@@ -220,17 +220,17 @@ fn memory_does_not_follow_the_number_of_messages() {
     const MESSAGES: u64 = 100_000;
     let (mut sender, mut receiver) = (Driven::new(1), Driven::new(2));
     let mut rng = Generator::seed_from_u64(3);
-    let mut under_way = BTreeMap::new();
+    let mut in_flight = BTreeMap::new();
     let (mut asked, mut delivered) = (0, 0);
     let mut most = (0, 0);
-    while delivered < MESSAGES || !under_way.is_empty() {
+    while delivered < MESSAGES || !in_flight.is_empty() {
         let mut effects = Vec::new();
         while asked < MESSAGES && asked < delivered + 2 * WINDOW {
             effects.extend(sender.send(2));
             asked += 1;
         }
-        let pick = rng.random_range(0..=under_way.len().saturating_sub(1));
-        if let Some((sequence, payload)) = under_way.iter().nth(pick) {
+        let pick = rng.random_range(0..=in_flight.len().saturating_sub(1));
+        if let Some((sequence, payload)) = in_flight.iter().nth(pick) {
             let data = Message::Data(*sequence, Bytes::clone(payload));
             for effect in receiver.arrive(1, data) {
                 match effect {
@@ -244,14 +244,14 @@ fn memory_does_not_follow_the_number_of_messages() {
         }
         for effect in effects {
             match effect {
-                Effect::Send(_, sequence, payload) => drop(under_way.insert(sequence, payload)),
-                Effect::Cancel(_, sequence) => drop(under_way.remove(&sequence)),
+                Effect::Send(_, sequence, payload) => drop(in_flight.insert(sequence, payload)),
+                Effect::Cancel(_, sequence) => drop(in_flight.remove(&sequence)),
                 Effect::Deliver(_) | Effect::Acknowledge(..) => {}
             }
         }
         let (there, here) = (&receiver.link.peers[0], &sender.link.peers[1]);
         let gaps = there.delivered.gaps().max(here.acknowledged.gaps());
-        most = (most.0.max(gaps), most.1.max(under_way.len()));
+        most = (most.0.max(gaps), most.1.max(in_flight.len()));
     }
     assert_eq!(delivered, MESSAGES);
     assert!(
@@ -260,7 +260,7 @@ fn memory_does_not_follow_the_number_of_messages() {
     );
     let (there, here) = (&receiver.link.peers[0], &sender.link.peers[1]);
     assert_eq!((there.delivered.gaps(), here.acknowledged.gaps()), (0, 0));
-    assert_eq!((here.waiting.len(), here.under_way().count()), (0, 0));
+    assert_eq!((here.waiting.len(), here.in_flight().count()), (0, 0));
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn a_crash_frees_what_was_kept_and_later_sends_cost_nothing() {
     assert_eq!(cancelled.len() as u64, WINDOW);
     assert!(link.upon(Event::Crash(Crash(p(2)))).is_empty());
     assert!(link.send(2).is_empty() && link.link.peers[1].waiting.is_empty());
-    // What was under way when it crashed may still arrive.
+    // What was in flight when it crashed may still arrive.
     let late = link.arrive(2, Message::Data(1, Bytes::new()));
     assert_eq!(late.len(), 2);
     assert!(link.arrive(2, Message::Acknowledge(1)).is_empty());

@@ -316,7 +316,7 @@ impl PerfectLink {
         false
     }
 
-    /// PL2: each packet is taken apart once, in the order of the numbers; acknowledged always.
+    /// PL2: each packet is unpacked once, in the order of the numbers; acknowledged always.
     fn upon_packet(&mut self, head: &PacketHead, chunks: &Bytes, ctx: &mut Ctx) {
         let PacketHead { from, number, .. } = *head;
         if !self.seats.is_admitted() {

@@ -1,4 +1,4 @@
-//! How long an answer takes, and how much may be under way.
+//! How long an answer takes, and how much may be in flight.
 use std::time::Duration;
 
 /// The round-trip estimate of Jacobson and Karels.
@@ -56,7 +56,7 @@ impl RoundTrip {
     }
 }
 
-/// How many bytes may be under way: slow start, then additive increase, multiplicative decrease.
+/// How many bytes may be in flight: slow start, then additive increase, multiplicative decrease.
 #[derive(Clone, Debug)]
 pub struct Congestion {
     window: usize,
@@ -67,7 +67,7 @@ pub struct Congestion {
     regulated: bool,
     /// What the window and the threshold were before the last decrease for a loss.
     before: (usize, usize),
-    /// Transmissions numbered below this were under way at the last decrease: their loss is old news.
+    /// Transmissions numbered below this were in flight at the last decrease: their loss is old news.
     recovered_at: u64,
 }
 
@@ -76,7 +76,7 @@ const INITIAL_PACKETS: usize = 32;
 const LEAST_PACKETS: usize = 2;
 
 impl Congestion {
-    /// Never more than `bound` bytes under way, in packets of `datagram`; `stream`: never less.
+    /// Never more than `bound` bytes in flight, in packets of `datagram`; `stream`: never less.
     pub fn new(bound: usize, datagram: usize, stream: bool) -> Self {
         Congestion {
             window: (INITIAL_PACKETS * datagram).min(bound),
@@ -89,7 +89,7 @@ impl Congestion {
         }
     }
 
-    /// How many bytes may be under way.
+    /// How many bytes may be in flight.
     pub fn window(&self) -> usize {
         if self.regulated {
             self.window

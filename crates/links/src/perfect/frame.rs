@@ -123,7 +123,7 @@ pub struct PacketHead {
     pub acknowledged: u64,
 }
 
-/// A datagram, taken apart.
+/// A datagram, unpacked.
 #[derive(Debug)]
 pub enum Frame {
     /// A greeting.

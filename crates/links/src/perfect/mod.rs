@@ -63,11 +63,11 @@
 //! itself.
 //!
 //! # Why it holds
-//! *PL1.* A message is in the queue of its lane, in a packet under way, or acknowledged; a packet that
+//! *PL1.* A message is in the queue of its lane, in a packet in flight, or acknowledged; a packet that
 //! times out, or that later ones have overtaken for longer than the network reorders, is sent again, and the timeout is bounded, so that
 //! fair loss lets it through. Nothing ever closes the window: the receiver takes the next packet
-//! always, and two may always be under way. *PL2.* Packets of a session are numbered, and each is
-//! taken apart once, in the order of numbers; duplicates are acknowledged, never delivered. *PL3.*
+//! always, and two may always be in flight. *PL2.* Packets of a session are numbered, and each is
+//! unpacked once, in the order of numbers; duplicates are acknowledged, never delivered. *PL3.*
 //! A frame without the session's token is dropped, and the token takes both nonces, which only the
 //! two have seen.
 //!
@@ -175,7 +175,6 @@ mod hello;
 mod newcomers;
 mod oneself;
 mod outbox;
-mod patience;
 mod peer;
 mod pressure;
 mod receiving;
@@ -183,6 +182,7 @@ mod reordering;
 mod seats;
 mod sending;
 mod session;
+mod slowdown;
 mod streams;
 mod transmission;
 mod watchers;
@@ -269,7 +269,7 @@ pub struct LinkSettings {
     /// [adopted](quorate_abstractions::link::Adopt); all other lanes are closed to them. `None`: they are
     /// excluded. The same everywhere.
     pub rejoin: Option<String>,
-    /// How many bytes may be under way to a peer; `None`: 1 MiB over datagrams, 4 MiB over a stream.
+    /// How many bytes may be in flight to a peer; `None`: 1 MiB over datagrams, 4 MiB over a stream.
     pub window: Option<usize>,
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 /// How much a lane may send before it is another one's turn.
 pub const TURN: usize = 16 * 1024;
-/// At most so many messages longer than a turn are under way at once: what bounds the receiver's
+/// At most so many messages longer than a turn are in flight at once: what bounds the receiver's
 /// memory for incomplete messages.
 pub const MAXIMUM_BULK: usize = 4;
 /// What a message costs beyond its bytes while it waits.

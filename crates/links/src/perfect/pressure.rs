@@ -8,9 +8,9 @@
 //! process says is what its own queues and its own user allow, not what others have said: nobody waits in
 //! a circle. Its user may answer what it reads, in turn: so it may send itself while the others are told that
 //! it has no room, until far too much is there; and once it was waited for in vain, because it reads nothing
-//! while it may not send, it may again. Where a majority is enough, the rest slows a module only as far as its [`Patience`] goes, and what
+//! while it may not send, it may again. Where a majority is enough, the rest slows a module only as far as its [`SlowdownBudget`] goes, and what
 //! somebody owes this process is no reason for it to say so: it passes nothing on.
-use super::patience::Patience;
+use super::slowdown::SlowdownBudget;
 use quorate_abstractions::{
     lanes::{LaneId, Lanes},
     pressure::{Backlog, Hindrance, Room, Wait},
@@ -100,7 +100,7 @@ struct Module {
     /// Its user has so much to read that nothing more is taken.
     stuck: bool,
     /// How long it still waits for who is not needed.
-    patience: Patience,
+    budget: SlowdownBudget,
 }
 
 impl Module {
@@ -163,7 +163,7 @@ impl Pressure {
             unread: None,
             closed: None,
             stuck: false,
-            patience: Patience::default(),
+            budget: SlowdownBudget::default(),
         });
         let modules: Vec<Module> = modules.collect();
         let debtors = processes.iter().map(|_| Debtor {
@@ -315,8 +315,8 @@ impl Pressure {
                         lacking.insert(index);
                     }
                     let needed = own.or_else(|| self.majority_lacks(index, wait, now));
-                    let patience = &mut self.modules[index].patience;
-                    let waits = patience.waits(needed.is_none() && slow.is_some(), now);
+                    let budget = &mut self.modules[index].budget;
+                    let waits = budget.waits(needed.is_none() && slow.is_some(), now);
                     needed.or_else(|| slow.filter(|_| waits))
                 }
             };

@@ -75,7 +75,7 @@ pub struct Receiving {
 }
 
 impl Receiving {
-    /// Nothing received yet; `window` is how many bytes a sender may have under way.
+    /// Nothing received yet; `window` is how many bytes a sender may have in flight.
     pub fn new(maximum_message: usize, window: usize, lanes: usize) -> Self {
         Receiving {
             stream: 1,

@@ -1,4 +1,4 @@
-//! The sending half of a session: packets under way, acknowledged, lost, sent again.
+//! The sending half of a session: packets in flight, acknowledged, lost, sent again.
 use super::{
     congestion::{Congestion, RoundTrip},
     frame::Acknowledged,
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate_core::Time;
 use std::{collections::VecDeque, time::Duration};
 
-/// At most so many packets are under way, so that the receiver's memory is bounded.
+/// At most so many packets are in flight, so that the receiver's memory is bounded.
 pub const MAXIMUM_PACKETS: usize = 4096;
 /// After so many timeouts in a row the peer counts as gone: retransmission goes on in the background.
 const FRUITLESS: u32 = 6;
@@ -28,7 +28,7 @@ struct Packet {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    UnderWay,
+    InFlight,
     Lost,
     Acknowledged,
 }
@@ -45,7 +45,7 @@ pub struct Sending {
     next_order: u64,
     /// The latest transmission known to have arrived.
     highest_arrived: u64,
-    under_way: usize,
+    in_flight: usize,
     unacknowledged: usize,
     lost: usize,
     round_trip: RoundTrip,
@@ -75,7 +75,7 @@ impl Sending {
             packets: VecDeque::new(),
             next_order: 1,
             highest_arrived: 0,
-            under_way: 0,
+            in_flight: 0,
             unacknowledged: 0,
             lost: 0,
             round_trip,
@@ -104,7 +104,7 @@ impl Sending {
 
     /// The bytes of packets that may arrive, or be acknowledged, yet.
     pub fn in_flight(&self) -> usize {
-        self.under_way
+        self.in_flight
     }
 
     /// How many bytes may be in flight at once.
@@ -122,7 +122,7 @@ impl Sending {
         let acknowledged = self.first - 1;
         self.first = self.next_number();
         self.packets = VecDeque::new();
-        self.under_way = 0;
+        self.in_flight = 0;
         self.unacknowledged = 0;
         self.lost = 0;
         self.overtaken_until = None;
@@ -146,7 +146,7 @@ impl Sending {
         if self.packets.len() >= MAXIMUM_PACKETS {
             return 0;
         }
-        self.congestion.window().saturating_sub(self.under_way)
+        self.congestion.window().saturating_sub(self.in_flight)
     }
 
     /// How many packets may be begun.
@@ -159,14 +159,14 @@ impl Sending {
         if self.packets.is_empty() {
             self.since = now;
         }
-        self.under_way += bytes.len();
+        self.in_flight += bytes.len();
         self.unacknowledged += bytes.len();
         let order = self.take_order();
         self.packets.push_back(Packet {
             bytes,
             sent: now,
             order,
-            state: State::UnderWay,
+            state: State::InFlight,
             sent_again: false,
             overtaken: false,
         });
@@ -192,7 +192,7 @@ impl Sending {
             self.duplicates = acknowledged.duplicates;
             self.was_late();
         }
-        let limited = self.under_way * 2 > self.congestion.window();
+        let limited = self.in_flight * 2 > self.congestion.window();
         let before = self.unacknowledged;
         let mut samples = Samples::default();
         while self.first <= acknowledged.all
@@ -253,7 +253,7 @@ impl Sending {
     /// Takes one packet off the books.
     fn arrived(&mut self, state: State, length: usize, order: u64) {
         match state {
-            State::UnderWay => self.under_way -= length,
+            State::InFlight => self.in_flight -= length,
             State::Lost => self.lost -= 1,
             State::Acknowledged => return,
         }
@@ -287,7 +287,7 @@ impl Sending {
             return;
         };
         for packet in &mut self.packets {
-            if packet.state != State::UnderWay || packet.order >= self.highest_arrived {
+            if packet.state != State::InFlight || packet.order >= self.highest_arrived {
                 continue;
             }
             let until = packet.sent + threshold;
@@ -304,7 +304,7 @@ impl Sending {
             packet.overtaken = true;
             self.doubted = Some(packet.order);
             self.lost += 1;
-            self.under_way -= packet.bytes.len();
+            self.in_flight -= packet.bytes.len();
             if self.congestion.lost(packet.order, self.next_order) {
                 self.reordering.was_lost();
             }
@@ -356,7 +356,7 @@ impl Sending {
         self.congestion.timed_out(self.next_order);
     }
 
-    /// The stream under the session is a new one: what was under way in the old one is lost.
+    /// The stream under the session is a new one: what was in flight in the old one is lost.
     pub fn interrupted(&mut self, now: Time) {
         self.since = now;
         self.backoff = 0;
@@ -365,10 +365,10 @@ impl Sending {
 
     fn take_for_lost(&mut self, doubted: usize) {
         for packet in self.packets.iter_mut().take(doubted) {
-            if packet.state == State::UnderWay {
+            if packet.state == State::InFlight {
                 packet.state = State::Lost;
                 self.lost += 1;
-                self.under_way -= packet.bytes.len();
+                self.in_flight -= packet.bytes.len();
             }
         }
     }
@@ -396,18 +396,18 @@ impl Sending {
         }
         let window = self.congestion.window();
         for packet in &mut self.packets {
-            if self.lost == 0 || self.under_way > 0 && self.under_way + packet.bytes.len() > window
+            if self.lost == 0 || self.in_flight > 0 && self.in_flight + packet.bytes.len() > window
             {
                 break;
             }
             if packet.state == State::Lost {
-                packet.state = State::UnderWay;
+                packet.state = State::InFlight;
                 packet.sent = now;
                 packet.sent_again = true;
                 packet.order = self.next_order;
                 self.next_order += 1;
                 self.lost -= 1;
-                self.under_way += packet.bytes.len();
+                self.in_flight += packet.bytes.len();
                 again.push(packet.bytes.clone());
             }
         }

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// How long a reply may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many times a second writes are sent.
 const TICKS: u64 = 100;
@@ -109,7 +109,7 @@ impl Backlog {
             let words: Vec<[String; 3]> = words.collect();
             client.send(words.iter().map(|words| &words[..])).await?;
             for _ in 0..count {
-                expect_ok(timeout(PATIENCE, client.reply()).await??)?;
+                expect_ok(timeout(TIMEOUT, client.reply()).await??)?;
             }
             written.set(written.get() + count);
         }

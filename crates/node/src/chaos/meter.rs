@@ -14,7 +14,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 /// How long a reply may take before the writer turns to another replica.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many writes are sent together while a store is filled.
 const FILLING: usize = 64;
@@ -119,7 +119,7 @@ impl Writers {
         let mut number = first as u64;
         while !self.stopped.get() {
             let address = servers[server % servers.len()];
-            if let Ok(Ok(client)) = timeout(PATIENCE, Client::connect(address)).await {
+            if let Ok(Ok(client)) = timeout(TIMEOUT, Client::connect(address)).await {
                 if self.write_through(client, &mut number).await.is_ok() {
                     return;
                 }
@@ -137,7 +137,7 @@ impl Writers {
             let words = ["SET".to_owned(), key, value(*number, self.length)];
             let begun = Instant::now();
             client.send([&words[..]]).await?;
-            expect_ok(timeout(PATIENCE, client.reply()).await??)?;
+            expect_ok(timeout(TIMEOUT, client.reply()).await??)?;
             let waited = begun.elapsed().as_micros() as u64;
             self.latencies.borrow_mut().saturating_record(waited);
         }
@@ -211,7 +211,7 @@ async fn fill_some(server: SocketAddr, some: &[u64], length: usize) -> Result<()
     let words: Vec<[String; 3]> = words.collect();
     client.send(words.iter().map(|words| &words[..])).await?;
     for _ in some {
-        expect_ok(timeout(PATIENCE * 3, client.reply()).await??)?;
+        expect_ok(timeout(TIMEOUT * 3, client.reply()).await??)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Every write is one that shows when it is done twice: an append to a key of its own, or an
 //! increment of the client's counter. A client whose connection breaks does not know what became
-//! of the writes under way. It does not repeat them: it writes on, under new keys, through another
+//! of the writes in flight. It does not repeat them: it writes on, under new keys, through another
 //! replica, and the end of the demonstration shows which of them were done.
 use super::CLIENTS;
 use super::client::Client;
@@ -22,7 +22,7 @@ const INCREMENTS: u64 = 8;
 
 /// How long a reply may take before the client turns to another replica. Longer than the replicas'
 /// own deadline, so that their answer comes first.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One write.
 #[derive(Clone)]
@@ -186,7 +186,7 @@ impl Load {
         let mut server = client;
         while self.goes_on() {
             let address = self.servers[server % self.servers.len()];
-            if let Ok(Ok(connection)) = timeout(PATIENCE, Client::connect(address)).await {
+            if let Ok(Ok(connection)) = timeout(TIMEOUT, Client::connect(address)).await {
                 // Its end is the end of this connection only.
                 let _ = self.write_through(connection, client, &mut writes).await;
             }
@@ -232,7 +232,7 @@ impl Load {
         let words: Vec<Vec<String>> = batch.iter().map(Write::words).collect();
         connection.send(words.iter().map(Vec::as_slice)).await?;
         for write in batch {
-            let reply = timeout(PATIENCE, connection.reply()).await??;
+            let reply = timeout(TIMEOUT, connection.reply()).await??;
             let BytesFrame::Integer(number) = reply else {
                 // An error: what became of this and the rest of the batch is unknown.
                 bail!("the replica answered {reply:?}");

@@ -127,7 +127,7 @@ impl Admin {
                     "undecodable": progress.undecodable,
                     "keys": progress.keys,
                     "decisions": progress.decisions,
-                    "under_way": progress.under_way,
+                    "in_flight": progress.in_flight,
                     "incoming_state": self.view.incoming(),
                 })
             }
@@ -136,7 +136,7 @@ impl Admin {
                 json!({
                     "operations": progress.returned,
                     "keys": progress.known,
-                    "under_way": progress.under_way,
+                    "in_flight": progress.in_flight,
                 })
             }
         };
@@ -163,7 +163,7 @@ impl Admin {
         match &self.store {
             Store::Ordered(replica) => {
                 let progress = replica.progress();
-                let (keys, under_way) = (progress.keys as u64, progress.under_way as u64);
+                let (keys, in_flight) = (progress.keys as u64, progress.in_flight as u64);
                 let delivered = progress.delivered;
                 numbers.extend([
                     (
@@ -180,16 +180,16 @@ impl Admin {
                     ),
                     ("keys", "gauge", "Keys in the store.", keys),
                     (
-                        "under_way",
+                        "in_flight",
                         "gauge",
                         "Own messages on their way through total order.",
-                        under_way,
+                        in_flight,
                     ),
                 ]);
             }
             Store::Registers(registers) => {
                 let progress = registers.progress();
-                let (keys, under_way) = (progress.known as u64, progress.under_way as u64);
+                let (keys, in_flight) = (progress.known as u64, progress.in_flight as u64);
                 let returned = progress.returned;
                 numbers.extend([
                     (
@@ -200,10 +200,10 @@ impl Admin {
                     ),
                     ("keys", "gauge", "Registers known here.", keys),
                     (
-                        "under_way",
+                        "in_flight",
                         "gauge",
-                        "Registers with an operation under way.",
-                        under_way,
+                        "Registers with an operation in flight.",
+                        in_flight,
                     ),
                 ]);
             }

@@ -24,7 +24,7 @@ use std::{
 /// The most bytes of commands that were accepted and are not yet applied: two of the longest.
 pub const ROOM: usize = 2 * MAXIMUM_BYTES;
 
-/// The most bytes that wait for the store, but for what was under way when that was reached. From half of them
+/// The most bytes that wait for the store, but for what was in flight when that was reached. From half of them
 /// on the others are slowed.
 const BACKLOG: usize = 32 << 20;
 

@@ -6,11 +6,11 @@
 //!
 //! - Ready is whose last command, or probe, came back within the deadline.
 //! - Once an interval there is a look at it. If something came back in time since the look before, that was a
-//!   success, and a probe that is late beside it says nothing. If nothing did, and something has been under way
-//!   for longer than the deadline, that is a failure. If nothing is under way, a probe begins.
+//!   success, and a probe that is late beside it says nothing. If nothing did, and something has been in flight
+//!   for longer than the deadline, that is a failure. If nothing is in flight, a probe begins.
 //! - Three failures in a row change the verdict, and one success changes it back.
 //!
-//! A probe that hangs is what is under way, so that there is never a second one beside it.
+//! A probe that hangs is what is in flight, so that there is never a second one beside it.
 use super::view::Role;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -47,7 +47,7 @@ pub struct Outcomes {
 
 /// What can be asked for something.
 pub trait Asked {
-    /// For how long the oldest that is under way has been.
+    /// For how long the oldest that is in flight has been.
     fn oldest(&self) -> Option<Duration>;
 
     /// Asks for something that changes nothing.
@@ -57,7 +57,7 @@ pub trait Asked {
 /// What a look comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Look {
-    /// Nothing is under way: it takes a probe.
+    /// Nothing is in flight: it takes a probe.
     Idle,
     /// Something came back in time, or still may.
     Fine,

@@ -89,7 +89,7 @@ pub struct Progress {
     /// Registers known here.
     pub known: usize,
     /// Registers with an operation in flight.
-    pub under_way: usize,
+    pub in_flight: usize,
 }
 
 /// How long the values are of the registers that were written, by the digests of their names. Clones share it.
@@ -225,7 +225,7 @@ impl Registers {
         Progress {
             returned: self.0.returned.load(Relaxed),
             known: self.0.lengths.known().len(),
-            under_way: self.0.handle.progress().in_flight,
+            in_flight: self.0.handle.progress().in_flight,
         }
     }
 }

@@ -87,23 +87,23 @@ impl Parcel {
 }
 
 /// A parcel that was submitted: until it is dropped, which it is when it has come back or never will.
-struct UnderWay {
+struct InFlight {
     number: u64,
     since: Instant,
     replica: Arc<Shared>,
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        lock(&self.replica.state).under_way.remove(&self.number);
+        lock(&self.replica.state).in_flight.remove(&self.number);
     }
 }
 
 #[derive(Default)]
 struct State {
     outbox: VecDeque<Parcel>,
-    /// Since when what is under way was asked for.
-    under_way: BTreeMap<u64, Instant>,
+    /// Since when what is in flight was asked for.
+    in_flight: BTreeMap<u64, Instant>,
     /// How many parcels were submitted.
     sent: u64,
 }
@@ -137,8 +137,8 @@ pub struct Progress {
     pub keys: usize,
     /// One-shot decisions remembered.
     pub decisions: usize,
-    /// Own messages under way.
-    pub under_way: usize,
+    /// Own messages in flight.
+    pub in_flight: usize,
 }
 
 struct Shared {
@@ -269,13 +269,13 @@ impl Replica {
                     self.state().outbox.clear();
                     return;
                 };
-                let Some((payload, recipients, under_way)) = self.next_parcel() else {
+                let Some((payload, recipients, in_flight)) = self.next_parcel() else {
                     break;
                 };
                 let then = move |answer| {
-                    let outcomes = under_way.replica.view.outcomes();
-                    outcomes.upon_return(under_way.since.elapsed());
-                    drop(under_way);
+                    let outcomes = in_flight.replica.view.outcomes();
+                    outcomes.upon_return(in_flight.since.elapsed());
+                    drop(in_flight);
                     hand_out(answer, recipients);
                 };
                 // Refused is what comes after the end: whoever waits is told as above.
@@ -284,7 +284,7 @@ impl Replica {
         }
     }
 
-    fn next_parcel(&self) -> Option<(Bytes, Recipients, UnderWay)> {
+    fn next_parcel(&self) -> Option<(Bytes, Recipients, InFlight)> {
         let mut state = self.state();
         let Parcel {
             payload,
@@ -293,21 +293,21 @@ impl Replica {
         } = state.outbox.pop_front()?;
         state.sent += 1;
         let number = state.sent;
-        state.under_way.insert(number, since);
+        state.in_flight.insert(number, since);
         let replica = self.0.clone();
-        let under_way = UnderWay {
+        let in_flight = InFlight {
             number,
             since,
             replica,
         };
-        Some((payload.freeze(), recipients, under_way))
+        Some((payload.freeze(), recipients, in_flight))
     }
 
     /// How far the replica has come.
     pub fn progress(&self) -> Progress {
-        let under_way = {
+        let in_flight = {
             let state = self.state();
-            state.under_way.len() + state.outbox.len()
+            state.in_flight.len() + state.outbox.len()
         };
         self.0.store.peek(|store| {
             let machine = store.machine();
@@ -319,7 +319,7 @@ impl Replica {
                 undecodable: machine.undecodable(),
                 keys: machine.kv().store().len(),
                 decisions: machine.decisions().len(),
-                under_way,
+                in_flight,
             }
         })
     }
@@ -328,8 +328,8 @@ impl Replica {
 impl Asked for Replica {
     fn oldest(&self) -> Option<Duration> {
         let state = self.state();
-        let under_way = state.under_way.values().next().copied();
-        let oldest = under_way.or_else(|| state.outbox.front().map(|parcel| parcel.since));
+        let in_flight = state.in_flight.values().next().copied();
+        let oldest = in_flight.or_else(|| state.outbox.front().map(|parcel| parcel.since));
         oldest.map(|since| since.elapsed())
     }
 

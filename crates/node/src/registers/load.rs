@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 /// How long a reply may take before the client takes the outcome for unknown, and turns to another
 /// replica. Longer than the replicas' own deadline, so that their answer comes first.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long nobody may answer before a client gives up.
 const UNSERVED: Duration = Duration::from_mins(1);
@@ -132,7 +132,7 @@ impl Shared<'_> {
         while self.taken.get() < self.load.operations {
             let address = self.load.server[server % self.load.server.len()];
             server += 1;
-            let connected = timeout(PATIENCE, Client::connect(address)).await;
+            let connected = timeout(TIMEOUT, Client::connect(address)).await;
             if let Ok(Ok(mut connection)) = connected {
                 while self.taken.get() < self.load.operations {
                     let end = self.operate(&mut connection, process).await;
@@ -201,7 +201,7 @@ async fn exchange(connection: &mut Client, words: &[String]) -> End {
     if connection.send([words]).await.is_err() {
         return End::Unknown;
     }
-    match timeout(PATIENCE, connection.reply()).await {
+    match timeout(TIMEOUT, connection.reply()).await {
         Ok(Ok(BytesFrame::SimpleString(_) | BytesFrame::Null)) => End::Ok(None),
         Ok(Ok(BytesFrame::BulkString(value))) => End::Ok(Some(value.to_vec())),
         Ok(Ok(BytesFrame::Error(words))) if words.ends_with("; not executed") => End::Fail,

@@ -1,4 +1,4 @@
-//! One client: requests in, replies out, in order, many under way.
+//! One client: requests in, replies out, in order, many in flight.
 //!
 //! What one read brings is one batch: its commands enter total order together, or each the line of its
 //! register. Batches follow one another without waiting for replies, up to a limit, behind which the
@@ -7,9 +7,9 @@
 //! be, nothing further of this client is begun.
 //!
 //! So what is kept for a client that does not read is [`UNWRITTEN`], and what those requests return that had
-//! been begun when this was reached: at most [`UNDER_WAY`] batches and the two in the reader's and the
+//! been begun when this was reached: at most [`IN_FLIGHT`] batches and the two in the reader's and the
 //! writer's hands. Of these nothing had come back, so that the versions of values in them differ by what was
-//! written while they were under way together. What all clients together are kept is counted too, and so is
+//! written while they were in flight together. What all clients together are kept is counted too, and so is
 //! what they have sent beyond [a little each](reading::ALLOWANCE): at the limit nothing further is begun for
 //! those who have not taken what they were returned, and who sends more than a little is refused and leaves.
 //!
@@ -38,8 +38,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The most batches of one client under way.
-const UNDER_WAY: usize = 16;
+/// The most batches of one client in flight.
+const IN_FLIGHT: usize = 16;
 
 /// The most bytes that a client has been returned, or, as far as their length is known, has asked registers
 /// for, and has not been written: from there on nothing further of it is begun.
@@ -107,7 +107,7 @@ where
     I: Fn() -> String,
 {
     let (read, write) = tokio::io::split(stream);
-    let (queue, batches) = mpsc::channel(UNDER_WAY);
+    let (queue, batches) = mpsc::channel(IN_FLIGHT);
     let words = UnavailableReplies::new(session.deadline, session.store.clone());
     let unwritten = Unwritten::new(UNWRITTEN, session.together.clone());
     let output = Output::new(write, session.stall);

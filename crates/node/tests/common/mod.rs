@@ -19,7 +19,7 @@ use std::{
 };
 
 /// What a loaded machine may need for anything at all.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub fn quorate() -> Command {
     without_variables(Command::new(env!("CARGO_BIN_EXE_quorate")))
@@ -34,7 +34,7 @@ fn without_variables(mut command: Command) -> Command {
 
 /// Waits until `condition` gives something.
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     loop {
         if let Some(value) = condition() {
             return value;
@@ -273,7 +273,7 @@ fn wait_until_ready(nodes: &mut [Node]) {
 /// One request to a RESP server, as a line, and its reply: the line, or the string itself.
 pub fn ask(server: SocketAddr, request: &str) -> String {
     let mut stream = wait_for("a connection", || TcpStream::connect(server).ok());
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
         .write_all(format!("{request}\r\n").as_bytes())
         .unwrap();
@@ -289,7 +289,7 @@ pub fn ask(server: SocketAddr, request: &str) -> String {
 
 pub fn http(server: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(server).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     let request = format!(
         "{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",

@@ -13,7 +13,7 @@ pub enum Message<S: State> {
     SetRequest {
         /// The call.
         call: u64,
-        /// The oldest call of the caller that is under way.
+        /// The oldest call of the caller that is in flight.
         oldest: u64,
         /// The update.
         update: S::Update,
@@ -29,7 +29,7 @@ pub enum Message<S: State> {
     ClockRequest {
         /// The call.
         call: u64,
-        /// The oldest call of the caller that is under way.
+        /// The oldest call of the caller that is in flight.
         oldest: u64,
     },
     /// Answers.

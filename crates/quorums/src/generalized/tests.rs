@@ -246,7 +246,7 @@ fn ten_thousand_calls_leave_what_one_leaves() {
     assert_eq!(p1.counters.total("calls that returned"), 10_000);
 }
 
-/// The calls of one of three processes that may be under way.
+/// The calls of one of three processes that may be in flight.
 const WINDOW: u64 = 1023;
 
 #[test]

@@ -10,7 +10,7 @@ use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, wire::encode};
 /// Decides what it saw before it made the own proposal known.
 pub(super) struct ScansFirst<L> {
     inner: LatticeAgreement<L>,
-    /// What the scan of the proposal under way saw.
+    /// What the scan of the proposal in flight saw.
     seen: View,
 }
 

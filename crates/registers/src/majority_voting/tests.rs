@@ -131,7 +131,7 @@ impl Algorithm for Ruled {
 
 /// The write reaches the others late, and the writer's own copy twice; p2 reads from those that have not
 /// got it.
-fn write_that_is_under_way(rule: Rule, n: usize) -> Report {
+fn write_that_is_in_flight(rule: Rule, n: usize) -> Report {
     let adversary = (2..=n).fold(Script::default(), |script, to| script.way(1, to, &[20]));
     let mut world = World::new(n, 1, adversary).unwrap();
     let make = |host: &SimHost| Duplicating(Ruled::by(rule)(host));
@@ -144,9 +144,9 @@ fn write_that_is_under_way(rule: Rule, n: usize) -> Report {
 
 #[test]
 fn e2_e1_acknowledgements_that_are_counted_end_a_write_too_early() {
-    let report = write_that_is_under_way(Rule::Counts, 3);
+    let report = write_that_is_in_flight(Rule::Counts, 3);
     assert_eq!(report.violation().unwrap().tag, "ONRR2");
-    write_that_is_under_way(Rule::Corrected, 3).assert_all_hold();
+    write_that_is_in_flight(Rule::Corrected, 3).assert_all_hold();
 }
 
 /// Whoever fills a majority returns the write, and acknowledgements are gathered anew under the same number

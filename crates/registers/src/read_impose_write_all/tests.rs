@@ -83,7 +83,7 @@ fn every_schedule_is_right() {
 }
 
 /// Who was reported is back when the next operation begins; and acknowledgements count for whatever is
-/// under way, as published, or carry the number of their request.
+/// in flight, as published, or carry the number of their request.
 struct Restored {
     own: Phases<ReadImposeWriteConsultAll>,
     anonymous: bool,

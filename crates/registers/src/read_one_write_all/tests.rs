@@ -146,7 +146,7 @@ fn e1_e4_the_new_value_and_then_the_old_one_is_not_atomic() {
 }
 
 #[test]
-fn e1_e2_and_e1_e3_a_report_ends_a_write_and_nothing_where_none_is_under_way() {
+fn e1_e2_and_e1_e3_a_report_ends_a_write_and_nothing_where_none_is_in_flight() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     let ports = wire(&world, &reported_after(7), regular(&world), by_p1);
     world.crash(p(3), Crash::at(after(0)));
@@ -216,7 +216,7 @@ impl Algorithm for Deaf {
     }
 }
 
-/// The rule to return does not ask whether a write is under way (E1-E3).
+/// The rule to return does not ask whether a write is in flight (E1-E3).
 struct Unguarded {
     own: Phases<ReadOneWriteAll>,
     /// How the last write returns.

@@ -41,7 +41,7 @@ impl Observe for Message {
     }
 }
 
-/// Whether the registers are atomic, or regular: then a write that is under way is seen by p2 alone.
+/// Whether the registers are atomic, or regular: then a write that is in flight is seen by p2 alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Atomic,

@@ -266,7 +266,7 @@ impl Builder {
         self
     }
 
-    /// How much total order has under way at a time. Batches are kept below what the link carries,
+    /// How much total order has in flight at a time. Batches are kept below what the link carries,
     /// whatever is said here.
     #[must_use]
     pub fn total_order_settings(mut self, settings: by_consensus::OrderSettings) -> Self {

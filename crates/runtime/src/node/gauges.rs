@@ -5,7 +5,7 @@ use quorate_abstractions::Subscribe;
 use quorate_links::perfect::Gauge;
 use std::fmt;
 
-/// Reads how the exchange with each peer goes: what it owes, how long a round trip takes, how much may be under way.
+/// Reads how the exchange with each peer goes: what it owes, how long a round trip takes, how much may be in flight.
 /// Clones read the same.
 ///
 /// Nothing is measured for it that is not known anyway: who never asks pays nothing.

@@ -398,7 +398,7 @@ impl Task {
                             }
                         }
                     }
-                    Indication::StateWanted { ticket } => self.upon_state_wanted(ticket),
+                    Indication::StateWanted { transfer } => self.upon_state_wanted(transfer),
                     Indication::Restore(restore) => self.upon_restore(restore)?,
                     Indication::Epoch(epoch) => {
                         self.told.send(GroupNews::Epoch(epoch));
@@ -428,10 +428,10 @@ impl Task {
     }
 
     /// All states as of all that was delivered here before: indications are acted upon in their order.
-    fn upon_state_wanted(&self, ticket: u64) {
+    fn upon_state_wanted(&self, transfer: u64) {
         let views = self.sharers.iter().map(|sharer| sharer.view());
         let view = state::view(&self.position, views.collect());
-        self.requests.send(Request::State { ticket, view });
+        self.requests.send(Request::State { transfer, view });
         self.told.send(GroupNews::StateGiven);
     }
 

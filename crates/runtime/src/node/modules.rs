@@ -203,7 +203,7 @@ impl Builder {
     /// of the origin that nobody keeps for it: those before `first` that it has not delivered it never will.
     /// What is sent to the address given before the node has
     /// started, or after it has stopped, is dropped. There is no window: the caller limits what is
-    /// under way.
+    /// in flight.
     ///
     /// # Errors
     /// When the name is used already.

@@ -63,10 +63,10 @@ impl<I: Cost + Send> Outlet<I> {
         (outlet, Intake { parcels, meter })
     }
 
-    /// From now on `link` is told when the reader is behind, and the reader has so much `patience` to count
+    /// From now on `link` is told when the reader is behind, and the reader has so much time (`timeout`) to count
     /// on.
-    pub fn open(&self, link: Addr<Backlog>, patience: Duration) {
-        self.meter.open(link, AtTheLimit::CutOff(patience));
+    pub fn open(&self, link: Addr<Backlog>, timeout: Duration) {
+        self.meter.open(link, AtTheLimit::CutOff(timeout));
     }
 
     /// Hands an item to the reader, if it fits into what may wait for him.

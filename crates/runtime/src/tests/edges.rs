@@ -59,7 +59,7 @@ impl Algorithm for Pass {
 /// The edge wants to be used from the protocol thread, as a link does: an actor passes
 /// transmissions on.
 fn bare(me: usize, socket: Socket, peers: &[SocketAddr]) -> Bare {
-    bare_with(me, socket, peers, PATIENCE)
+    bare_with(me, socket, peers, TIMEOUT)
 }
 
 fn bare_with(me: usize, socket: Socket, peers: &[SocketAddr], silence: Duration) -> Bare {
@@ -110,7 +110,7 @@ fn pair(kind: Kind) -> [Bare; 2] {
     if kind == Kind::Tcp {
         for (bare, peer) in pair.iter().zip([2, 1]) {
             assert_eq!(
-                bare.arrived.recv_timeout(PATIENCE),
+                bare.arrived.recv_timeout(TIMEOUT),
                 Ok(Indication::Reopened(p(peer)))
             );
         }
@@ -130,7 +130,7 @@ impl Bare {
     /// The next arrival's datagrams.
     fn next(&self) -> Vec<Bytes> {
         loop {
-            let indication = self.arrived.recv_timeout(PATIENCE).unwrap();
+            let indication = self.arrived.recv_timeout(TIMEOUT).unwrap();
             if let Indication::Arrive { bytes, segment } = indication {
                 return datagrams(bytes, segment).collect();
             }
@@ -149,7 +149,7 @@ impl Bare {
     fn wait_for(&self, reason: &str, count: u64) {
         let begun = Instant::now();
         while self.counters.total(reason) < count {
-            assert!(begun.elapsed() < PATIENCE, "{reason} never reached {count}");
+            assert!(begun.elapsed() < TIMEOUT, "{reason} never reached {count}");
             std::thread::yield_now();
         }
     }
@@ -257,7 +257,7 @@ fn a_process_that_comes_back_is_connected_again() {
     let two = bare(2, second, &peers);
     let reopened = |bare: &Bare, peer| {
         assert_eq!(
-            bare.arrived.recv_timeout(PATIENCE),
+            bare.arrived.recv_timeout(TIMEOUT),
             Ok(Indication::Reopened(p(peer)))
         );
     };
@@ -268,13 +268,13 @@ fn a_process_that_comes_back_is_connected_again() {
     // The first may still find a listener that is about to go.
     let begun = Instant::now();
     while one.counters.total("unconnected") == 0 {
-        assert!(begun.elapsed() < PATIENCE, "nothing is found unconnected");
+        assert!(begun.elapsed() < TIMEOUT, "nothing is found unconnected");
         one.send(2, &b"nobody there"[..], 12);
         std::thread::yield_now();
     }
     let address = peers[1].to_string();
     let again = loop {
-        // The kernel may need a moment to let go of the port.
+        // The kernel may need a moment to free the port.
         match TcpListener::bind(&address) {
             Ok(listener) => break Socket::Tcp(listener),
             Err(_) => std::thread::yield_now(),
@@ -301,7 +301,7 @@ fn hostile_connections_are_closed_and_counted() {
     let (victim, address) = address;
     let closed = |bytes: &[u8]| {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let _ = stream.write_all(bytes);
         let mut rest = Vec::new();
         // A reset or an orderly end: either way it is over.
@@ -371,7 +371,7 @@ fn strangers_who_claim_to_be_a_member_do_not_lock_it_out() {
     one.wait_for("refused", 16 + 16);
     let two = bare(2, second, &peers);
     let reopened = || {
-        let indication = two.arrived.recv_timeout(PATIENCE);
+        let indication = two.arrived.recv_timeout(TIMEOUT);
         assert_eq!(indication, Ok(Indication::Reopened(p(1))));
     };
     reopened();
@@ -388,7 +388,7 @@ fn strangers_who_claim_to_be_a_member_do_not_lock_it_out() {
             assert_eq!(bytes, b"and again"[..]);
             break;
         }
-        assert!(begun.elapsed() < PATIENCE, "it never came back");
+        assert!(begun.elapsed() < TIMEOUT, "it never came back");
     }
 }
 

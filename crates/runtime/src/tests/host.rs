@@ -38,7 +38,7 @@ fn the_last_mailbox_runs_first_in_batches_and_all_are_idle_at_the_end() {
     );
     fan.send(Tag(0));
     let thread = protocol.start().unwrap();
-    waits.recv_timeout(PATIENCE).unwrap();
+    waits.recv_timeout(TIMEOUT).unwrap();
     drop(thread);
     // The first idle calls are those of the start.
     let log = log.lock().unwrap();
@@ -69,7 +69,7 @@ fn who_is_always_sent_more_from_outside_is_idle_in_between() {
                 at_work.lock().unwrap().push(Some(tag));
                 handled.send(tag).unwrap();
                 // The user has sent the next one by now.
-                let () = goes_on.recv_timeout(PATIENCE).unwrap();
+                let () = goes_on.recv_timeout(TIMEOUT).unwrap();
                 ctx.trigger(Tag(0));
             }
         },
@@ -93,7 +93,7 @@ fn who_is_always_sent_more_from_outside_is_idle_in_between() {
         }
     });
     let thread = protocol.start().unwrap();
-    waits.recv_timeout(PATIENCE).unwrap();
+    waits.recv_timeout(TIMEOUT).unwrap();
     drop(thread);
     user.join().unwrap();
     let mut log = log.lock().unwrap().clone();
@@ -130,7 +130,7 @@ fn timers_fire_in_order_unless_cancelled() {
     let _thread = protocol.start().unwrap();
     addr.send(Tag(0));
     let seen: Vec<_> = (0..4)
-        .map(|_| waits.recv_timeout(PATIENCE).unwrap())
+        .map(|_| waits.recv_timeout(TIMEOUT).unwrap())
         .collect();
     let tags: Vec<_> = seen.iter().map(|(tag, _)| *tag).collect();
     assert_eq!(tags, [0, 1, 2, 4]);
@@ -167,10 +167,10 @@ async fn a_timer_that_is_always_due_starves_neither_others_nor_the_end() {
     );
     let thread = protocol.start().unwrap();
     restless.send(Tag(0));
-    while firings.recv_timeout(PATIENCE).unwrap().0 < 10 {}
+    while firings.recv_timeout(TIMEOUT).unwrap().0 < 10 {}
     other.send(Tag(0));
     for tag in [0, 1] {
-        assert_eq!(waits.recv_timeout(PATIENCE), Ok(Tag(tag)));
+        assert_eq!(waits.recv_timeout(TIMEOUT), Ok(Tag(tag)));
     }
     thread.stop();
     assert_eq!(ending(&thread).await, Ending::Stopped);
@@ -224,7 +224,7 @@ fn posts_of_many_threads_all_arrive_in_each_ones_order() {
             }
         });
     }
-    waits.recv_timeout(PATIENCE).unwrap();
+    waits.recv_timeout(TIMEOUT).unwrap();
     drop(thread);
 }
 
@@ -240,13 +240,11 @@ fn an_algorithm_may_be_started_and_addressed_while_the_thread_runs() {
     host.start(mailbox, Scripted(upon, |_: &mut _| ()), move |tag| {
         seen.send(tag).unwrap();
     });
-    assert_eq!(waits.recv_timeout(PATIENCE), Ok(Tag(5)));
+    assert_eq!(waits.recv_timeout(TIMEOUT), Ok(Tag(5)));
 }
 
 async fn ending(thread: &ProtocolThread) -> Ending {
-    tokio::time::timeout(PATIENCE, thread.ended())
-        .await
-        .unwrap()
+    tokio::time::timeout(TIMEOUT, thread.ended()).await.unwrap()
 }
 
 #[tokio::test]
@@ -296,7 +294,7 @@ async fn everything_is_dropped_when_the_thread_stops() {
     let thread = protocol.start().unwrap();
     thread.stop();
     assert_eq!(ending(&thread).await, Ending::Stopped);
-    drops.recv_timeout(PATIENCE).unwrap();
+    drops.recv_timeout(TIMEOUT).unwrap();
     addr.send(Tag(1));
 }
 
@@ -330,7 +328,7 @@ fn a_hop_is_cheap() {
         let begun = Instant::now();
         let _thread = protocol.start().unwrap();
         for _ in 0..together {
-            waits.recv_timeout(PATIENCE).unwrap();
+            waits.recv_timeout(TIMEOUT).unwrap();
         }
         let hop = begun.elapsed().as_nanos() as u64 / HOPS;
         println!("a hop, {together} together: {hop} ns");

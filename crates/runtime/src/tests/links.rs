@@ -165,7 +165,7 @@ impl Start {
     fn wait_for(&self, reason: &str, count: u64) {
         let begun = Instant::now();
         while self.counters.total(reason) < count {
-            assert!(begun.elapsed() < PATIENCE, "{reason} never reached {count}");
+            assert!(begun.elapsed() < TIMEOUT, "{reason} never reached {count}");
             std::thread::yield_now();
         }
     }
@@ -174,7 +174,7 @@ impl Start {
         let begun = Instant::now();
         while !self.statuses.lock().unwrap().iter().any(wanted) {
             let statuses = self.statuses.lock().unwrap();
-            assert!(begun.elapsed() < PATIENCE, "waited in vain: {statuses:?}");
+            assert!(begun.elapsed() < TIMEOUT, "waited in vain: {statuses:?}");
             drop(statuses);
             std::thread::yield_now();
         }
@@ -186,7 +186,7 @@ impl Start {
         self.drained.send(Addr::new(move |()| {
             let _ = sender.send(());
         }));
-        drained.recv_timeout(PATIENCE).unwrap();
+        drained.recv_timeout(TIMEOUT).unwrap();
     }
 }
 
@@ -400,13 +400,13 @@ fn pl1_to_pl3_and_order_when_both_connect_at_the_same_time() {
     }
 }
 
-/// The operating system may need a moment to let go of the port.
+/// The operating system may need a moment to free the port.
 fn again(kind: Kind, address: SocketAddr) -> Socket {
     let begun = Instant::now();
     loop {
         match Socket::at(kind, address) {
             Ok(socket) => return socket,
-            Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            Err(error) => assert!(begun.elapsed() < TIMEOUT, "{error}"),
         }
         std::thread::yield_now();
     }

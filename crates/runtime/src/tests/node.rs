@@ -79,7 +79,7 @@ async fn cluster(builders: Vec<Builder>) -> Vec<Member> {
 }
 
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
+    tokio::time::timeout(TIMEOUT, future)
         .await
         .expect("in time")
 }
@@ -209,7 +209,7 @@ async fn the_window_holds_back_and_a_stop_lets_go() {
 }
 
 #[tokio::test]
-async fn what_was_under_way_at_the_stop_has_an_unknown_outcome() {
+async fn what_was_in_flight_at_the_stop_has_an_unknown_outcome() {
     let mut members = cluster(builders(Kind::Udp, 3).into_iter().take(1).collect()).await;
     let Member {
         node,

@@ -1,7 +1,7 @@
 //! Obedient senders: who waits for each broadcast loses nobody, however much it sends, and whatever keeps
 //! the others from taking it.
 use super::{
-    PATIENCE, Tag,
+    TIMEOUT, Tag,
     node::{Kind, builders, within},
     p, start,
 };
@@ -157,7 +157,7 @@ impl Run {
         let numbers = senders.await.unwrap();
         let total: u64 = numbers.into_iter().map(Result::unwrap).sum();
         for member in &members {
-            let end = Instant::now() + PATIENCE;
+            let end = Instant::now() + TIMEOUT;
             while member.reading.count() < total {
                 healthy(&members);
                 let late = Instant::now() > end;

@@ -64,7 +64,7 @@ impl ShiViz {
     }
 }
 
-/// A log under way.
+/// A log in flight.
 struct Log {
     clocks: Vec<Vec<u64>>,
     /// By process, the effect that causes the sends that follow.

@@ -19,7 +19,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A document under way.
+/// A document in flight.
 pub(super) struct Document {
     out: String,
 }

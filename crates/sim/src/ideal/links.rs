@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Ideal perfect links of one process.
 ///
-/// Messages are really encoded and decoded. A copy is under way as long as the adversary says, held
+/// Messages are really encoded and decoded. A copy is in flight as long as the adversary says, held
 /// back while its way is cut, and lost only when its sender crashes and takes it along. Copies to
 /// several processes leave in rank order, and the sender may crash between any two. What a process
 /// sends to itself takes no time and is not counted. There are no acknowledgements: the counts are of

@@ -73,8 +73,8 @@ impl LatticeAgreement {
         *own = (self.join)(*own, value);
         let own = *own;
         self.proposed = (self.join)(self.proposed, value);
-        let under_way = self.operations.under_way().map(|value| *value);
-        let all = under_way.fold(self.proposed, self.join);
+        let in_flight = self.operations.in_flight().map(|value| *value);
+        let all = in_flight.fold(self.proposed, self.join);
         let broken = match self.what {
             What::Termination => None,
             What::Comparability => {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const NAMES: &[Names] = &[("Read", "ReadReturn"), ("Write", "WriteReturn")];
 const WRITE: usize = 1;
 
-/// Of a register on which nothing is under way, no more operations than these are kept.
+/// Of a register on which nothing is in flight, no more operations than these are kept.
 const KEPT: usize = 64;
 
 /// ONRR1–2 of the (1,N) regular registers of the modules of this name. Operations are promised to return
@@ -68,7 +68,7 @@ enum What {
     Atomicity,
 }
 
-/// An operation under way: on which register, and the number of the record of its request.
+/// An operation in flight: on which register, and the number of the record of its request.
 struct Begun {
     register: u64,
     at: u64,
@@ -132,7 +132,7 @@ impl Register {
         ))
     }
 
-    /// Forgets what no later operation can contradict, once nothing is under way.
+    /// Forgets what no later operation can contradict, once nothing is in flight.
     fn forget(&mut self, what: What) {
         if self.pending > 0 || self.operations.len() < KEPT {
             return;

@@ -19,7 +19,7 @@ pub(super) enum Shown<T> {
     Refused(T),
 }
 
-/// The operations of one module that are under way, each with what a checker remembers of it.
+/// The operations of one module that are in flight, each with what a checker remembers of it.
 pub(super) struct Operations<T> {
     watch: Watch,
     names: &'static [Names],
@@ -63,10 +63,10 @@ impl<T> Operations<T> {
         Some((p, number, observation, shown))
     }
 
-    /// What is wrong if the record shows the return of an operation that is not under way: it has returned
+    /// What is wrong if the record shows the return of an operation that is not in flight: it has returned
     /// before, or nobody has requested it.
     pub(super) fn stray(&mut self, record: &Record) -> Option<String> {
-        let text = "an operation that is not under way returns";
+        let text = "an operation that is not in flight returns";
         self.is_stray(record).then(|| text.to_owned())
     }
 
@@ -86,8 +86,8 @@ impl<T> Operations<T> {
         self.pending.insert((p, number), remembered);
     }
 
-    /// What is remembered of those under way.
-    pub(super) fn under_way(&mut self) -> impl Iterator<Item = &mut T> {
+    /// What is remembered of those in flight.
+    pub(super) fn in_flight(&mut self) -> impl Iterator<Item = &mut T> {
         self.pending.values_mut()
     }
 

@@ -38,7 +38,7 @@ pub fn atomic_snapshot(module: &str, returning: ProcessSet) -> Properties {
     vec![one(false), one(true)]
 }
 
-/// An operation under way.
+/// An operation in flight.
 struct Begun {
     /// The sequence number of the update at its process, if it is one.
     update: Option<u8>,
@@ -93,7 +93,7 @@ impl Snapshot {
 
     /// What is wrong with a scan that returns this, if something is.
     fn upon_scanned(&mut self, begun: &Begun, scanned: Counts) -> Option<&'static str> {
-        for other in self.operations.under_way() {
+        for other in self.operations.in_flight() {
             other.scans.push(scanned);
         }
         let of = |(index, count): (usize, &u8)| self.before.get(&(index, *count));
@@ -118,7 +118,7 @@ impl Snapshot {
     /// Scans that begin from now on return at least what is there.
     fn forget(&mut self) {
         let mut least = self.there;
-        for begun in self.operations.under_way() {
+        for begun in self.operations.in_flight() {
             for (count, there) in least.iter_mut().zip(begun.there) {
                 *count = (*count).min(there);
             }
@@ -144,7 +144,7 @@ impl Property for Snapshot {
         };
         match shown {
             Shown::Begins(action) => self.begin(p, number, action == UPDATE),
-            // A process has one operation under way: what is refused was requested last.
+            // A process has one operation in flight: what is refused was requested last.
             Shown::Refused(begun) => {
                 if let (Some(_), Some(count)) = (begun.update, self.requested.get_mut(p.index())) {
                     self.before.remove(&(p.index(), *count));

@@ -2,7 +2,7 @@
 //!
 //! By schedule (see [`Pace::Atomic`](crate::Pace::Atomic)) a step is a whole reaction of one process:
 //! a copy arrives, a timer fires, a request or an oracle's report is made, and all that it causes
-//! inside the process follows, until its mailboxes are empty. What leaves the process is under way
+//! inside the process follows, until its mailboxes are empty. What leaves the process is in flight
 //! afterwards. Steps have names that do not change with the order of steps elsewhere ([`Step`]), so
 //! that one schedule can be compared with another, and followed in part.
 //!

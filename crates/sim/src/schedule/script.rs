@@ -19,7 +19,7 @@
 //! | `suspect p1 by p2`, `restore p1 by p2` | a planned false suspicion begins, ends |
 //! | `fire p1 #2` | the second timer that p1 started fires |
 //! | `end p1>p2` | the stream from p1 to p2 ends, and p1 is told: what it sends there is lost |
-//! | `gap p1>p2` | the next one opens, and p2 is told: what is still under way there is lost |
+//! | `gap p1>p2` | the next one opens, and p2 is told: what is still in flight there is lost |
 //! | `begin p1>p2` | it begins, and p1 is told |
 //! | `advance` | time moves on to the next thing that waits for it |
 //! | `crash p1` | p1 crashes |

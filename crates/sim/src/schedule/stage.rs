@@ -1,4 +1,4 @@
-//! What a schedule's steps are made of: what is planned, what is under way, what is due.
+//! What a schedule's steps are made of: what is planned, what is in flight, what is due.
 use super::step::{Act, Passage, Step};
 use crate::{
     adversary::{Pace, UNIT},
@@ -170,7 +170,7 @@ impl Core {
         enabled
     }
 
-    /// The losses that are enabled: of copies under way whose sender has crashed.
+    /// The losses that are enabled: of copies in flight whose sender has crashed.
     pub(crate) fn losable(&self) -> impl Iterator<Item = Step> {
         let orphaned = |copy: &Passage| self.life(copy.from) == Life::Crashed;
         let copies = self.passages().map(|(_, copy)| copy);
@@ -190,7 +190,7 @@ impl Core {
             .map(|(from, to)| Step::from(Act::End { from, to }))
     }
 
-    /// The copies under way, with their births.
+    /// The copies in flight, with their births.
     fn passages(&self) -> impl Iterator<Item = (u64, Passage)> {
         let slots = self.steps.flying.iter();
         let packets = slots.filter_map(|slot| self.network.packet(*slot));

@@ -2,7 +2,7 @@
 use quorate_core::{ProcessId, ProcessSet};
 use std::fmt;
 
-/// A copy under way, named so that it keeps its name whatever the order of steps elsewhere.
+/// A copy in flight, named so that it keeps its name whatever the order of steps elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Passage {
     /// The sender.
@@ -62,7 +62,7 @@ pub enum Act {
         /// The receiver.
         to: ProcessId,
     },
-    /// The next stream opens: what is still under way of the one that ended is lost, and the receiver is
+    /// The next stream opens: what is still in flight of the one that ended is lost, and the receiver is
     /// told of the gap.
     Gap {
         /// The sender.

@@ -231,7 +231,7 @@ fn tob1_is_broken_by_an_identifier_that_is_decided_and_whose_message_nobody_has(
 
 /// Three processes over the consensus whose acceptors are passive. p1 broadcasts, its first two
 /// copies, those of its message, are slow, and it crashes after so many half steps with all that it
-/// has under way.
+/// has in flight.
 fn over_passive_acceptors(is_uniform: bool, half_steps: u32) -> Report {
     let mut world = World::new(3, 1, SlowAtFirst(2))
         .unwrap()

@@ -121,7 +121,7 @@ fn transfer(start: &message::Start) -> transfer::Transfer {
     transfer::Transfer {
         epoch: start.epoch,
         applied: start.applied,
-        ticket: 1,
+        number: 1,
     }
 }
 
@@ -284,21 +284,21 @@ fn giving() -> (Alone, u64) {
     );
     p3.hears(2, of_first(decided(1, &[(later(1), 0)])));
     let wanted = p3.hears(1, join(true));
-    let [Effect::Indicate(Indication::StateWanted { ticket })] = wanted[..] else {
+    let [Effect::Indicate(Indication::StateWanted { transfer })] = wanted[..] else {
         panic!("{wanted:?}");
     };
-    (p3, ticket)
+    (p3, transfer)
 }
 
 #[test]
 fn a_member_gives_its_state_to_those_that_were_put_in_their_seats() {
-    let (mut p3, ticket) = giving();
+    let (mut p3, transfer) = giving();
     let state = Bytes::from(vec![7; 5 << 20]);
     let view = View::of_bytes(state.clone());
-    let mut under_way = transferred(p3.upon(Event::Request(Request::State { ticket, view })));
+    let mut in_flight = transferred(p3.upon(Event::Request(Request::State { transfer, view })));
     let view = View::of_bytes(state.clone());
     assert!(
-        p3.upon(Event::Request(Request::State { ticket, view }))
+        p3.upon(Event::Request(Request::State { transfer, view }))
             .is_empty(),
         "once"
     );
@@ -311,8 +311,8 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_seats() {
         joining
     };
     let mut length = 0;
-    while !under_way.is_empty() {
-        let bytes = under_way.iter().map(|(_, chunk)| match chunk {
+    while !in_flight.is_empty() {
+        let bytes = in_flight.iter().map(|(_, chunk)| match chunk {
             Chunk::Chunk { bytes, .. } => bytes.len(),
             Chunk::Took { .. } | Chunk::Enough { .. } => panic!("{chunk:?}"),
         });
@@ -321,7 +321,7 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_seats() {
             "so much is in flight"
         );
         let mut acknowledged = Vec::new();
-        for (to, chunk) in under_way {
+        for (to, chunk) in in_flight {
             assert_eq!(to, To::One(p(1)));
             let effects = p1.takes(3, chunk);
             for restore in restored(&effects) {
@@ -331,9 +331,9 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_seats() {
             }
             acknowledged.extend(transferred(effects));
         }
-        under_way = Vec::new();
+        in_flight = Vec::new();
         for (_, took) in acknowledged {
-            under_way.extend(transferred(p3.takes(1, took)));
+            in_flight.extend(transferred(p3.takes(1, took)));
         }
     }
     assert_eq!(length, state.len());
@@ -404,19 +404,19 @@ fn a_state_that_nobody_takes_is_given_up() {
             let transfer = transfer::Transfer {
                 epoch: 1,
                 applied: 1,
-                ticket: 1,
+                number: 1,
             };
             p3.takes(1, Chunk::Enough { transfer });
         }
     };
     for way in 0..4 {
-        let (mut p3, ticket) = giving();
+        let (mut p3, transfer) = giving();
         let pinned = std::sync::Arc::new(());
         let view = View::new(Held {
             _pinned: pinned.clone(),
         });
         assert_eq!(
-            transferred(p3.upon(Event::Request(Request::State { ticket, view }))).len(),
+            transferred(p3.upon(Event::Request(Request::State { transfer, view }))).len(),
             2
         );
         let join = Message::Join {
@@ -448,9 +448,9 @@ impl Chunks for Spoiled {
 
 #[test]
 fn a_state_with_a_chunk_that_is_too_long_is_not_given() {
-    let (mut p3, ticket) = giving();
+    let (mut p3, transfer) = giving();
     let view = View::new(Spoiled(0));
-    for (_, chunk) in transferred(p3.upon(Event::Request(Request::State { ticket, view }))) {
+    for (_, chunk) in transferred(p3.upon(Event::Request(Request::State { transfer, view }))) {
         let Chunk::Chunk { last, .. } = chunk else {
             panic!("{chunk:?}");
         };
@@ -513,8 +513,8 @@ fn a_member_far_behind_takes_a_state_and_forgets_no_promise() {
     assert!(p3.algorithm.joining.takes_part());
     let refused = sent(p3.hears(2, of_first(prepare(6))));
     let promised = ballot(7, 2);
-    let refusal = of_first(ballots::Message::Refuse { promised });
-    assert_eq!(refused, [(To::One(p(2)), refusal)]);
+    let nack = of_first(ballots::Message::Nack { promised });
+    assert_eq!(refused, [(To::One(p(2)), nack)]);
     let asked = sent(p3.upon(Event::Behind));
     assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
     let effects = p3.takes_all(1, answer(vec![(later(1), 1)], 1));
@@ -626,10 +626,10 @@ fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promise
     assert!(is_whole(&effects));
     assert_eq!(p3.algorithm.sequence.applied(), 5);
     let refused = sent(p3.hears(2, in_epoch(2, prepare(6, 6))));
-    let refusal = ballots::Message::Refuse {
+    let nack = ballots::Message::Nack {
         promised: ballot(7),
     };
-    assert_eq!(refused, [(To::One(p(2)), in_epoch(2, refusal))]);
+    assert_eq!(refused, [(To::One(p(2)), in_epoch(2, nack))]);
     assert!(
         restored(&p3.takes_all(1, state)).is_empty(),
         "it needs it no more"

@@ -7,7 +7,7 @@ use super::*;
 enum Rule {
     /// Whenever there is a proposal, it is proposed (D4-E1).
     ProposesForEver,
-    /// A crash concerns the instance under way alone (D4-E2).
+    /// A crash concerns the instance in flight alone (D4-E2).
     CrashesAreForgotten,
     /// Data counts for whatever source is awaited (D4-E3): here, for p1.
     AnybodysData,

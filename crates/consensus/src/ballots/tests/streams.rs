@@ -18,12 +18,12 @@ enum Rule {
     BeginAnew,
 }
 
-/// Three processes, what is under way between them, and what was decided.
+/// Three processes, what is in flight between them, and what was decided.
 struct Run {
     rng: Random,
     rule: Rule,
     all: Vec<Ballots<u64>>,
-    under_way: BTreeMap<(usize, usize), VecDeque<Message<u64>>>,
+    in_flight: BTreeMap<(usize, usize), VecDeque<Message<u64>>>,
     decided: Vec<BTreeMap<u64, u64>>,
     next: u64,
     /// Whether processes campaign though others lead.
@@ -40,7 +40,7 @@ impl Run {
             rng: Random::seed_from_u64(seed),
             rule,
             all: (1..=n).map(|rank| at(rank, n).dropping()).collect(),
-            under_way: ways(n).map(|way| (way, VecDeque::new())).collect(),
+            in_flight: ways(n).map(|way| (way, VecDeque::new())).collect(),
             decided: vec![BTreeMap::new(); n],
             next: 0,
             suspects: seed.is_multiple_of(2),
@@ -72,7 +72,7 @@ impl Run {
                 if is_meant && q == rank {
                     self.deliver(rank, rank, message.clone());
                 } else if is_meant {
-                    self.under_way
+                    self.in_flight
                         .get_mut(&(rank, q))
                         .unwrap()
                         .push_back(message.clone());
@@ -92,8 +92,8 @@ impl Run {
     }
 
     fn deliver_all(&mut self, from: usize, to: usize) {
-        let under_way = self.under_way.get_mut(&(from, to)).unwrap();
-        for message in std::mem::take(under_way) {
+        let in_flight = self.in_flight.get_mut(&(from, to)).unwrap();
+        for message in std::mem::take(in_flight) {
             self.deliver(from, to, message);
         }
     }
@@ -133,12 +133,12 @@ impl Run {
         }
     }
 
-    /// The stream ends: a prefix of what is under way gets through, and the next one begins.
+    /// The stream ends: a prefix of what is in flight gets through, and the next one begins.
     fn gap(&mut self, way: (usize, usize)) {
-        let length = self.under_way[&way].len();
+        let length = self.in_flight[&way].len();
         let kept = self.draw(length + 1);
         for message in self
-            .under_way
+            .in_flight
             .get_mut(&way)
             .unwrap()
             .drain(..kept)
@@ -146,7 +146,7 @@ impl Run {
         {
             self.deliver(way.0, way.1, message);
         }
-        self.under_way.get_mut(&way).unwrap().clear();
+        self.in_flight.get_mut(&way).unwrap().clear();
         self.resume(way);
     }
 
@@ -158,7 +158,7 @@ impl Run {
                 (Rule::SameBallot, Part::Campaigns { ballot, .. }) => {
                     let (ballot, from) = (*ballot, self.of(x).low() + 1);
                     let prepare = Message::Prepare { ballot, from };
-                    self.under_way.get_mut(&(x, y)).unwrap().push_back(prepare);
+                    self.in_flight.get_mut(&(x, y)).unwrap().push_back(prepare);
                 }
                 (Rule::Resume | Rule::BeginAnew, _) if x == way.0 => self.of(x).begin_stream(p(y)),
                 (Rule::Resume | Rule::SameBallot | Rule::BeginAnew, _) => self.of(x).resume(p(y)),
@@ -224,12 +224,12 @@ impl Run {
             }
             11..20 if gaps => (1..=3).for_each(|rank| self.propose(rank)),
             _ => {
-                let busy: Vec<_> = ways(3).filter(|w| !self.under_way[w].is_empty()).collect();
+                let busy: Vec<_> = ways(3).filter(|w| !self.in_flight[w].is_empty()).collect();
                 if busy.is_empty() {
                     return false;
                 }
                 let way = busy[self.draw(busy.len())];
-                let message = self.under_way.get_mut(&way).unwrap().pop_front().unwrap();
+                let message = self.in_flight.get_mut(&way).unwrap().pop_front().unwrap();
                 self.deliver(way.0, way.1, message);
             }
         }
@@ -289,13 +289,13 @@ fn lost_part(rule: Rule) -> bool {
         run.deliver_all(from, to);
     }
     assert_eq!(run.decided[0].len(), 3);
-    run.under_way.values_mut().for_each(VecDeque::clear);
+    run.in_flight.values_mut().for_each(VecDeque::clear);
     run.of(4).campaign();
     run.progress(4);
     for (from, to) in [(4, 5), (5, 4), (4, 2)] {
         run.deliver_all(from, to);
     }
-    let report = run.under_way.get_mut(&(2, 4)).unwrap();
+    let report = run.in_flight.get_mut(&(2, 4)).unwrap();
     assert_eq!(report.len(), 3);
     report.pop_back();
     run.deliver_all(2, 4);

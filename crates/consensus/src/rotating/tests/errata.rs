@@ -50,7 +50,7 @@ fn mutated(rule: Rule, lane: impl Layer<link::Port<Message>>) -> impl Layer<link
         Addr::new(move |send: link::SendRequest<Message>| {
             match send.message.content {
                 Content::Abort if rule == Rule::NoAbort => return,
-                Content::Refuse => _ = refused.lock().unwrap().insert(send.message.round),
+                Content::Nack => _ = refused.lock().unwrap().insert(send.message.round),
                 _ => {}
             }
             down.send(send);
@@ -129,7 +129,7 @@ fn d3_e1_without_abort_those_that_have_adopted_wait_for_ever() {
     // p3 refuses, p1 moves on; p2 has adopted, and waits for the outcome of a round that is over.
     let schedule = "request p1\nrequest p2\nrequest p3\nsuspect p1 by p3\n\
                     deliver p2>p1 #1        # Estimate\ndeliver p1>p2 #1        # Propose\n\
-                    deliver p3>p1 #2        # Refuse\n";
+                    deliver p3>p1 #2        # Nack\n";
     breaks(schedule, &[3], Rule::NoAbort, "UC4");
 }
 

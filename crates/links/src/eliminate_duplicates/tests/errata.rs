@@ -153,7 +153,7 @@ fn a3_e2_without_acknowledgements_what_is_kept_grows_with_the_run() {
         link.arrive(2, Message::Acknowledge(sequence));
     }
     let peer = &link.link.peers[1];
-    assert_eq!((peer.under_way().count(), peer.waiting.len()), (0, 0));
+    assert_eq!((peer.in_flight().count(), peer.waiting.len()), (0, 0));
 }
 
 #[test]

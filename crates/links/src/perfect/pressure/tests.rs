@@ -179,7 +179,7 @@ fn what_a_process_says_of_itself_is_what_its_queues_and_its_user_allow() {
 
 #[test]
 fn whose_user_is_behind_sends_on_itself_until_far_too_much_is_there() {
-    for (wait, patience) in [(everybody(), 10), (Wait::for_majority(), 1)] {
+    for (wait, allowed) in [(everybody(), 10), (Wait::for_majority(), 1)] {
         let mut accounts = watched(3, wait);
         let orders = Name::from("orders");
         let by_me = [("orders".to_owned(), p(1))];
@@ -197,9 +197,9 @@ fn whose_user_is_behind_sends_on_itself_until_far_too_much_is_there() {
         assert!(slowed(&mut accounts, at(200)).is_empty());
         // It was not held up before: however long it has read nothing, it is now.
         accounts.upon_backlog(&orders, Backlog::Full, at(300));
-        accounts.upon_backlog(&orders, Backlog::Over, at(300 + patience));
-        assert_eq!(slowed(&mut accounts, at(300 + patience)), by_me);
-        assert!(slowed(&mut accounts, at(301 + patience + patience / 2)).is_empty());
+        accounts.upon_backlog(&orders, Backlog::Over, at(300 + allowed));
+        assert_eq!(slowed(&mut accounts, at(300 + allowed)), by_me);
+        assert!(slowed(&mut accounts, at(301 + allowed + allowed / 2)).is_empty());
     }
 }
 
@@ -257,7 +257,7 @@ fn a_majority_is_waited_for_always_and_a_minority_while_it_keeps_up() {
     accounts.acknowledged(p(3), at(11));
     assert!(
         slowed(&mut accounts, at(11)).is_empty(),
-        "three have room: they have been patient"
+        "three have room: they have waited"
     );
     accounts.acknowledged(p(3), at(12));
     assert_eq!(slowed(&mut accounts, at(12)), [("orders".to_owned(), p(3))]);

@@ -17,7 +17,7 @@ fn at(milliseconds: u64) -> Time {
     Time::ZERO + ms(milliseconds)
 }
 
-/// A sender that has `count` packets under way, sent at 0.
+/// A sender that has `count` packets in flight, sent at 0.
 fn sender(count: usize, stream: bool) -> Sending {
     let round_trip = RoundTrip::new(ms(30), ms(2000));
     let congestion = Congestion::new(1 << 20, PACKET, stream);
@@ -386,7 +386,7 @@ fn emptied(outbox: &mut Outbox) -> Vec<(u16, bool, bool, usize)> {
 }
 
 #[test]
-fn only_so_many_long_messages_are_under_way_at_once() {
+fn only_so_many_long_messages_are_in_flight_at_once() {
     let mut outbox = Outbox::default();
     for lane in 0..9 {
         for _ in 0..2 {

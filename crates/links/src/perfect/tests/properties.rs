@@ -313,7 +313,7 @@ fn over_a_stream_nothing_is_sent_again_until_it_is_interrupted() {
     assert_eq!(world.process(1).counters.total("packets sent again"), 0);
     world.pause(2, false);
     world.run(ms(1));
-    // The connection breaks: what is under way is gone.
+    // The connection breaks: what is in flight is gone.
     world.cuts = vec![(p(1), p(2)), (p(2), p(1))];
     world.run(ms(1000));
     assert_eq!(world.process(1).counters.total("packets sent again"), 0);

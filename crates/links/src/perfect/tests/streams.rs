@@ -405,7 +405,7 @@ fn conversation(seed: u64, tamper: Option<Box<dyn Tamper>>) -> Result<usize, Str
     world.faults.spread = ms(30);
     for phase in 0..4_u64 {
         world.run(SECOND);
-        // Some of it is under way when the way is cut, so that late copies come from a former stream.
+        // Some of it is in flight when the way is cut, so that late copies come from a former stream.
         for step in 0..12 {
             for (from, to) in [(1, 2), (2, 1)] {
                 world.say(from, to, if step % 3 == 0 { 3000 } else { 20 });

@@ -14,7 +14,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 /// How long a reply may take before the client turns to another replica.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the clients stay with the same registers: then what was left open holds up no search any more.
 const ROUND: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ impl Clients {
         let mut removed = 0;
         while !self.stopped.get() {
             let address = self.servers[server % self.servers.len()];
-            if let Ok(Ok(mut connection)) = timeout(PATIENCE, Client::connect(address)).await {
+            if let Ok(Ok(mut connection)) = timeout(TIMEOUT, Client::connect(address)).await {
                 let process = self.connections.get();
                 self.connections.set(process + 1);
                 while !self.stopped.get() {
@@ -133,7 +133,7 @@ impl Clients {
                 connection.send([&words[..]]).await?;
                 connection.reply().await
             };
-            match timeout(PATIENCE, reply).await {
+            match timeout(TIMEOUT, reply).await {
                 Ok(Ok(BytesFrame::Integer(_))) => *removed += 1,
                 _ => return false,
             }
@@ -150,7 +150,7 @@ impl Clients {
             None => vec!["GET".to_owned(), register.clone()],
         };
         let invoked = self.now();
-        let outcome = timeout(PATIENCE, ask(connection, &words)).await;
+        let outcome = timeout(TIMEOUT, ask(connection, &words)).await;
         let returned = self.now();
         let outcome = outcome.unwrap_or(RequestResult::Unknown);
         let seen = written.as_ref().map(|value| see(value.as_bytes()));

@@ -106,12 +106,12 @@ async fn at_the_deadline_who_waits_leaves_and_who_has_begun_stays() {
     assert!(below.is_idle());
     below.returns("x", 1, written(1));
     assert_eq!(below.next(), (2, register::Action::Read));
-    assert_eq!(below.registers.progress().under_way, 1);
+    assert_eq!(below.registers.progress().in_flight, 1);
     below.returns("x", 2, read("a"));
     let (tag, value) = (tag(1), Some("a".into()));
     let done = third.try_outcome().unwrap().unwrap();
     assert_eq!(done, Done::Read { tag, value });
-    assert_eq!(below.registers.progress().under_way, 0);
+    assert_eq!(below.registers.progress().in_flight, 0);
     assert_eq!(below.registers.length(b"x"), 1);
 }
 
@@ -182,7 +182,7 @@ async fn the_oldest_operation_in_flight_tells_whether_quorums_answer() {
     assert_eq!(below.registers.oldest(), Some(Duration::from_secs(2)));
     // A probe waits like anybody, and counts.
     below.registers.probe();
-    assert_eq!(below.registers.progress().under_way, 2);
+    assert_eq!(below.registers.progress().in_flight, 2);
 }
 
 #[test]

@@ -62,8 +62,8 @@ impl Order {
         self.alone.apply_of(p(2), 1, &payload).unwrap();
     }
 
-    /// How many parcels are under way, once all that can be are.
-    async fn under_way(&self) -> usize {
+    /// How many parcels are in flight, once all that can be are.
+    async fn in_flight(&self) -> usize {
         // Nothing here waits for anything but other tasks of this thread.
         for _ in 0..100 {
             yield_now().await;
@@ -118,7 +118,7 @@ async fn what_waits_together_travels_together_and_is_answered_in_order() {
             .unwrap();
         answers.push(answer);
     }
-    assert_eq!(order.under_way().await, 1, "one command carries all five");
+    assert_eq!(order.in_flight().await, 1, "one command carries all five");
     order.deliver_one().await;
     for (count, answer) in (1..).zip(answers) {
         assert_eq!(replies(answer).await, vec![Reply::Integer(count)]);
@@ -141,7 +141,7 @@ async fn a_client_that_gave_up_does_not_shift_the_replies_of_others() {
 }
 
 #[tokio::test]
-async fn the_window_limits_what_is_under_way() {
+async fn the_window_limits_what_is_in_flight() {
     let mut order = Order::new(2);
     let large = encoded(&Command::Set(
         Bytes::from_static(b"k"),
@@ -157,12 +157,12 @@ async fn the_window_limits_what_is_under_way() {
                 .unwrap(),
         );
     }
-    assert_eq!(order.under_way().await, 2);
+    assert_eq!(order.in_flight().await, 2);
     order.deliver_one().await;
-    assert_eq!(order.under_way().await, 2);
+    assert_eq!(order.in_flight().await, 2);
     order.deliver_one().await;
     order.deliver_one().await;
-    assert_eq!(order.under_way().await, 1);
+    assert_eq!(order.in_flight().await, 1);
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn proposals_are_answered_with_what_was_decided_between_commands() {
     // What is decided here already needs no message.
     let third = order.replica.propose(7, b"c", late()).await.unwrap();
     assert_eq!(third.await, Ok(decided));
-    assert_eq!(order.under_way().await, 0);
+    assert_eq!(order.in_flight().await, 0);
 }
 
 /// The payload of a message that increments.
@@ -256,17 +256,17 @@ async fn who_was_too_far_behind_answers_what_came_after_its_new_state_only() {
     let (mut ahead, mut behind) = (Order::new(8), Order::new(8));
     let before = behind.replica.submit(1, &incr(), late(), held()).await;
     let before = before.unwrap();
-    assert_eq!(behind.under_way().await, 1);
+    assert_eq!(behind.in_flight().await, 1);
     let after = behind.replica.submit(1, &incr(), late(), held()).await;
     let after = after.unwrap();
-    assert_eq!(behind.under_way().await, 2);
+    assert_eq!(behind.in_flight().await, 2);
     // The others have delivered the first one.
     ahead.deliver(increment());
     behind.alone.restore(ahead.alone.snapshot(), 1).unwrap();
     behind.deliver_one().await;
     assert_eq!(replies(after).await, vec![Reply::Integer(2)]);
     assert!(before.await.is_err(), "its reply is not known here");
-    assert_eq!(behind.replica.progress().under_way, 0);
+    assert_eq!(behind.replica.progress().in_flight, 0);
 }
 
 #[tokio::test]
@@ -305,10 +305,10 @@ async fn a_state_that_cannot_be_read_changes_nothing() {
 async fn once_the_store_is_gone_nobody_waits_for_ever() {
     let order = Order::new(1);
     let first = order.replica.submit(1, &incr(), late(), held()).await;
-    assert_eq!(order.under_way().await, 1);
+    assert_eq!(order.in_flight().await, 1);
     let second = order.replica.submit(1, &incr(), late(), held()).await;
     order.alone.stop();
     assert!(first.unwrap().await.is_err());
     assert!(second.unwrap().await.is_err());
-    assert_eq!(order.replica.progress().under_way, 0);
+    assert_eq!(order.replica.progress().in_flight, 0);
 }

@@ -191,7 +191,7 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
             Store::Registers(registers) => {
                 let placing = Placing {
                     registers,
-                    patience: self.session.deadline,
+                    limit: self.session.deadline,
                     unwritten: self.unwritten,
                     queue: &self.queue,
                     activity: &self.activity,
@@ -241,14 +241,14 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
 
     /// Nothing, when the client has been idle for so long: it has sent nothing, and was answered all.
     async fn read_while_not_idle(&mut self, idle: Duration) -> io::Result<usize> {
-        let mut patience = idle;
+        let mut limit = idle;
         loop {
-            let length = timeout(patience, self.read.read_buf(&mut self.buffer)).await;
+            let length = timeout(limit, self.read.read_buf(&mut self.buffer)).await;
             if let Ok(length) = length {
                 return length;
             }
-            patience = idle.saturating_sub(self.activity.idle_for().unwrap_or_default());
-            if patience.is_zero() {
+            limit = idle.saturating_sub(self.activity.idle_for().unwrap_or_default());
+            if limit.is_zero() {
                 return Ok(0);
             }
         }
@@ -333,7 +333,7 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
 /// What operations need to be put in their registers' lines.
 struct Placing<'s> {
     registers: &'s Registers,
-    patience: Duration,
+    limit: Duration,
     /// Room for values until they are written.
     unwritten: &'s Unwritten,
     queue: &'s mpsc::Sender<Batch>,
@@ -346,7 +346,7 @@ impl Placing<'_> {
     /// counted as `ready`. `None`: nobody writes any more.
     async fn place(&self, slots: Vec<PendingReply>, ready: &mut Held) -> Option<Vec<PendingReply>> {
         let mut placed = Vec::with_capacity(slots.len());
-        let mut deadline = Instant::now() + self.patience;
+        let mut deadline = Instant::now() + self.limit;
         for slot in slots {
             let PendingReply::Single(single) = slot else {
                 ready.add(slot.ready());
@@ -365,14 +365,14 @@ impl Placing<'_> {
                 };
                 self.queue.send(batch).await.ok()?;
                 let held = self.unwritten.reserve(bytes).await;
-                deadline = Instant::now() + self.patience;
+                deadline = Instant::now() + self.limit;
                 held
             };
             placed.push(match single.submit(self.registers, deadline, held).await {
                 Ok(operation) => PendingReply::Placed(operation),
                 Err(not_done) => {
-                    let patience = format!("{:?}", self.patience);
-                    PendingReply::Ready(single::not_done(not_done, &patience))
+                    let limit = format!("{:?}", self.limit);
+                    PendingReply::Ready(single::not_done(not_done, &limit))
                 }
             });
         }

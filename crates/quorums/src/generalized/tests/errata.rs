@@ -18,7 +18,7 @@ enum Rule {
     NoIncrement,
     /// What is pushed is the state of the last push, with the clock of this one (G2-E2).
     StateBeforeClock,
-    /// A response counts for any call of its kind that is under way (G2-E3).
+    /// A response counts for any call of its kind that is in flight (G2-E3).
     NoIdentifier,
     /// A request is answered, and its update applied, as often as it arrives (G2-E4).
     NoDuplicates,
@@ -357,7 +357,7 @@ fn waits(settings: AccessSettings) -> Waits {
 
 /// Outside of `U_f` a call may block; how many do can be seen.
 #[test]
-fn g2_e9_a_call_that_blocks_is_seen_to_be_under_way() {
+fn g2_e9_a_call_that_blocks_is_seen_to_be_in_flight() {
     let mut world = World::new(4, 1, Timed::lock_step())
         .unwrap()
         .settle(PERIOD * 50);

@@ -7,12 +7,12 @@ impl Cost for usize {
     }
 }
 
-fn opened(patience: Duration) -> (Outlet<usize>, Intake<usize>, Arc<Mutex<Vec<Backlog>>>) {
+fn opened(timeout: Duration) -> (Outlet<usize>, Intake<usize>, Arc<Mutex<Vec<Backlog>>>) {
     let (outlet, intake) = Outlet::new(100);
     let said: Arc<Mutex<Vec<Backlog>>> = Arc::default();
     let told = said.clone();
     let link = Addr::new(move |backlog| told.lock().unwrap().push(backlog));
-    outlet.open(link, patience);
+    outlet.open(link, timeout);
     (outlet, intake, said)
 }
 
@@ -24,7 +24,7 @@ fn next(intake: &mut Intake<usize>) -> Option<Result<usize, StreamError>> {
 }
 
 #[test]
-fn a_reader_that_counts_on_patience_gets_everything() {
+fn a_reader_that_counts_within_its_time_gets_everything() {
     let (outlet, mut intake, said) = opened(Duration::from_mins(1));
     outlet.tell(60);
     outlet.tell(1000);

@@ -83,7 +83,7 @@ impl<M: Machine> Alone<M>
 where
     M::Command: Serialize + DeserializeOwned,
 {
-    /// Such a machine of the process `me`, and the handle of it, which has at most so many commands under way.
+    /// Such a machine of the process `me`, and the handle of it, which has at most so many commands in flight.
     pub fn typed(me: Origin, machine: M, window: usize) -> (Replicated<M>, Self) {
         Self::of(me, machine, Coding::by::<Serde>(), window)
     }

@@ -1,5 +1,5 @@
 //! What links on real sockets were asked for and delivered, for the simulator's checkers.
-use crate::tests::PATIENCE;
+use crate::tests::TIMEOUT;
 use bytes::Bytes;
 use quorate_core::{Name, Observation, ProcessId, ProcessSet, Time, message::digest};
 use quorate_sim::{
@@ -65,7 +65,7 @@ impl Recorder {
         let (watched, _) = self
             .0
             .1
-            .wait_timeout_while(self.watched(), PATIENCE, missing)
+            .wait_timeout_while(self.watched(), TIMEOUT, missing)
             .unwrap();
         let delivered = watched.delivered;
         assert!(

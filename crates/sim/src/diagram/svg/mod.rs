@@ -113,7 +113,7 @@ impl Svg {
     }
 }
 
-/// A picture under way.
+/// A picture in flight.
 struct Picture<'a> {
     svg: &'a Svg,
     story: Story,

@@ -13,8 +13,8 @@ const MOST: Duration = Duration::from_millis(250);
 /// With less than this the wait does not begin.
 const LEAST: Duration = Duration::from_millis(50);
 
-/// The patience that a module has left.
-pub struct Patience {
+/// How long peers may still slow a module.
+pub struct SlowdownBudget {
     left: Duration,
     /// When this was.
     at: Time,
@@ -22,10 +22,10 @@ pub struct Patience {
     is_used: bool,
 }
 
-impl Default for Patience {
+impl Default for SlowdownBudget {
     /// All that can be saved.
     fn default() -> Self {
-        Patience {
+        SlowdownBudget {
             left: MOST,
             at: Time::ZERO,
             is_used: false,
@@ -33,7 +33,7 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl SlowdownBudget {
     /// Whether to wait now for who straggles; `straggles`: whether somebody does.
     pub fn waits(&mut self, straggles: bool, now: Time) -> bool {
         let passed = now - self.at;
@@ -59,24 +59,24 @@ mod tests {
 
     #[test]
     fn it_lasts_a_quarter_of_a_second_and_comes_back_ten_times_as_slowly() {
-        let mut patience = Patience::default();
-        assert!(patience.waits(true, at(0)));
-        assert!(patience.waits(true, at(249)));
-        assert!(!patience.waits(true, at(250)));
-        assert!(!patience.waits(true, at(750)), "fifty are not enough");
-        assert!(patience.waits(true, at(760)), "fifty-one are");
-        assert!(patience.waits(true, at(810)));
-        assert!(!patience.waits(true, at(811)));
+        let mut budget = SlowdownBudget::default();
+        assert!(budget.waits(true, at(0)));
+        assert!(budget.waits(true, at(249)));
+        assert!(!budget.waits(true, at(250)));
+        assert!(!budget.waits(true, at(750)), "fifty are not enough");
+        assert!(budget.waits(true, at(760)), "fifty-one are");
+        assert!(budget.waits(true, at(810)));
+        assert!(!budget.waits(true, at(811)));
     }
 
     #[test]
     fn what_is_not_needed_is_saved_up_to_a_bound() {
-        let mut patience = Patience::default();
-        assert!(patience.waits(true, at(0)));
-        assert!(!patience.waits(false, at(100)));
-        assert!(!patience.waits(false, at(100_000)));
-        assert!(patience.waits(true, at(100_001)));
-        assert!(patience.waits(true, at(100_250)));
-        assert!(!patience.waits(true, at(100_251)));
+        let mut budget = SlowdownBudget::default();
+        assert!(budget.waits(true, at(0)));
+        assert!(!budget.waits(false, at(100)));
+        assert!(!budget.waits(false, at(100_000)));
+        assert!(budget.waits(true, at(100_001)));
+        assert!(budget.waits(true, at(100_250)));
+        assert!(!budget.waits(true, at(100_251)));
     }
 }
