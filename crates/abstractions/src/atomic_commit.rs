@@ -35,14 +35,12 @@ pub enum Outcome {
 pub struct Propose {
     /// The instance, counted from 1.
     pub instance: u64,
-    /// The vote.
     pub vote: Vote,
 }
 
 /// Indicates the decision of an instance, in whatever order instances end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decide {
-    /// The instance.
     pub instance: u64,
     /// The decision.
     pub outcome: Outcome,

@@ -17,7 +17,6 @@ pub struct Broadcast<M>(pub M);
 pub struct Deliver<M> {
     /// Who broadcast it.
     pub from: ProcessId,
-    /// The message.
     pub message: M,
 }
 

@@ -59,9 +59,7 @@ impl Timeout {
 /// From now on the timeout of this process is this. A new subscriber is told of every other process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Allowed {
-    /// The process.
     pub process: ProcessId,
-    /// Its timeout.
     pub timeout: Timeout,
 }
 
@@ -77,7 +75,6 @@ impl Observe for Allowed {
 /// All that is known at one time. A new subscriber is told the present state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Reach {
-    /// Those that are suspected.
     pub suspected: ProcessSet,
     /// Those that are known to be cut off: they reach less than a majority of all processes in both directions.
     /// Of itself a process knows, of others what they say while it hears them.

@@ -25,18 +25,13 @@ pub type Port<M> = (Request<M>, Deliver<M>);
 pub enum Request<M> {
     /// That `message` be delivered to every process named by `to`, in the place of what stood in the slot.
     Post {
-        /// The slot.
         slot: Slot,
         /// The receivers.
         to: To,
-        /// The message.
         message: M,
     },
     /// That what stands in the slot be spread no further.
-    Withdraw {
-        /// The slot.
-        slot: Slot,
-    },
+    Withdraw { slot: Slot },
 }
 
 /// What is delivered.

@@ -13,7 +13,6 @@ use quorate_core::{Observation, Observe, ProcessSet};
 pub struct View {
     /// Its identifier, counted from 0.
     pub id: u64,
-    /// Its members.
     pub members: ProcessSet,
 }
 

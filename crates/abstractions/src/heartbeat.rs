@@ -34,7 +34,6 @@ impl Beat {
 /// Indicates that anything at all was heard of the incarnation of a process that takes part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Heard {
-    /// The process.
     pub from: ProcessId,
     /// The latest of its heartbeats; one that says nothing if there was none yet.
     pub beat: Beat,

@@ -55,9 +55,7 @@ pub struct Maxima<K, V>(pub BTreeMap<K, V>);
 pub struct Written<V> {
     /// When: any number that grows, a clock's or a counter's.
     pub timestamp: u64,
-    /// By whom.
     pub writer: ProcessId,
-    /// The value.
     pub value: V,
 }
 

@@ -19,7 +19,6 @@ pub type Port<L> = (Propose<L>, Indication<L>);
 pub struct Propose<L> {
     /// How the user names the proposal: a number of its own.
     pub operation: u64,
-    /// The value.
     pub value: L,
 }
 
@@ -35,7 +34,6 @@ pub struct Indication<L> {
 /// How a proposal ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LatticeResponse<L> {
-    /// This is decided.
     Decided(L),
     /// The proposal was not begun, and has no effect.
     Refused(Refusal),

@@ -46,7 +46,6 @@ pub struct SendRequest<M> {
 pub struct Deliver<M> {
     /// The sender.
     pub from: ProcessId,
-    /// The message.
     pub message: M,
 }
 
@@ -194,7 +193,6 @@ pub fn watch_streams(status: &Subscribe<Status>, up: Addr<Status>) {
 /// one more. Of two numbers the higher counts, whoever says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Adopt {
-    /// The seat.
     pub seat: ProcessId,
     /// The incarnation that is in it from now on.
     pub incarnation: Incarnation,

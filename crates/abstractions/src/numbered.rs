@@ -22,7 +22,6 @@ macro_rules! numbered_broadcast {
         pub struct Deliver {
             /// Whose broadcast this is, and its sequence number.
             pub id: quorate_core::MessageId,
-            /// The payload.
             pub payload: bytes::Bytes,
         }
 
@@ -63,9 +62,7 @@ macro_rules! numbered_consensus {
         /// that did not propose in it.
         #[derive(Clone, PartialEq, Eq, Debug)]
         pub struct Decide {
-            /// The instance.
             pub instance: u64,
-            /// The value.
             pub value: bytes::Bytes,
         }
 

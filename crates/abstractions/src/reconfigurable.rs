@@ -86,7 +86,6 @@ pub enum Request {
     /// The user's state, as it was when the state was [wanted](Indication::StateWanted) for the
     /// `transfer`.
     State {
-        /// For whom.
         transfer: u64,
         /// The state, opaque.
         view: View,

@@ -82,7 +82,6 @@ pub struct Request {
 pub struct Indication {
     /// The name of the register.
     pub register: Bytes,
-    /// The operation.
     pub operation: u64,
     /// How it ended.
     pub outcome: RegisterResponse,

@@ -36,7 +36,6 @@ pub enum Action {
 /// Indicates what became of an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Indication {
-    /// The operation.
     pub operation: u64,
     /// How it ended.
     pub outcome: SnapshotResponse,

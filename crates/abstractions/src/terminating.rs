@@ -40,7 +40,6 @@ pub enum Content {
 /// Indicates what came of an instance.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deliver {
-    /// The source.
     pub source: ProcessId,
     /// The sequence number of the message, counted from 1.
     pub number: u64,

@@ -39,16 +39,12 @@ pub enum Request {
     /// The user's state, for those that want to be in the view after the one with this identifier: the
     /// answer to [`Indication::StateWanted`].
     State {
-        /// The view.
         view: u64,
         /// The state, opaque.
         state: Bytes,
     },
     /// The user does not give its state for those: another member is asked.
-    Decline {
-        /// The view.
-        view: u64,
-    },
+    Decline { view: u64 },
     /// This process, which is outside, asks to become a member again, without its state.
     Join,
 }
@@ -58,7 +54,6 @@ pub enum Request {
 pub enum Indication {
     /// A view is installed.
     View {
-        /// The view.
         view: View,
         /// Those of its members that were not in the view before. Empty where nobody joins.
         newcomers: ProcessSet,
@@ -68,10 +63,7 @@ pub enum Indication {
     /// A delivery.
     Deliver(Deliver),
     /// Processes that want to be in the view after this one want the user's state as it is now.
-    StateWanted {
-        /// The view.
-        view: u64,
-    },
+    StateWanted { view: u64 },
     /// This process joins: its state is this from now on. Comes before the view is indicated, and before
     /// those messages of the view before that the state lacks.
     State(Bytes),
@@ -91,7 +83,6 @@ pub enum Indication {
 pub struct Lost {
     /// The identifier of the broadcast.
     pub id: MessageId,
-    /// The payload.
     pub payload: Bytes,
     /// No member of the next view has delivered it, nor will. Otherwise this process was out of reach when that
     /// view was decided, and does not know.
@@ -105,7 +96,6 @@ pub struct Deliver {
     pub view: u64,
     /// Whose broadcast this is, and its sequence number.
     pub id: MessageId,
-    /// The payload.
     pub payload: Bytes,
 }
 

@@ -29,7 +29,6 @@ pub enum Transport {
 /// How the nodes talk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Network {
-    /// The transport.
     pub transport: Transport,
     /// How long a datagram is; `None`: what suits loopback.
     pub datagram: Option<usize>,

@@ -48,9 +48,7 @@ pub trait Group {
 /// What was sent: the payload of UDP datagrams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {
-    /// Datagrams.
     pub datagrams: u64,
-    /// Bytes in them.
     pub bytes: u64,
 }
 
@@ -61,7 +59,6 @@ pub struct Suspicion {
     pub by: usize,
     /// The rank of the other.
     pub of: usize,
-    /// When.
     pub at: Instant,
 }
 

@@ -13,7 +13,6 @@ pub enum Base {
 
 /// One thing that is measured, and gives one figure a round.
 pub struct Case<'a> {
-    /// What it is.
     pub name: String,
     /// What the figure counts.
     pub unit: &'static str,

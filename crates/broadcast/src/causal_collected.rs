@@ -118,7 +118,6 @@ pub struct CausalCollected {
 /// A message is collected, for the trace: nothing depends on it any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Collect {
-    /// The message.
     pub id: MessageId,
     /// How many are left.
     pub left: u64,

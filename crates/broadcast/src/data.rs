@@ -27,7 +27,6 @@ pub(crate) fn detached(payload: &Bytes) -> Bytes {
 pub struct Data {
     /// Who broadcast it, and its sequence number there.
     pub id: MessageId,
-    /// The payload.
     pub payload: Bytes,
 }
 

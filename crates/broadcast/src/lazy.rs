@@ -62,7 +62,6 @@ messages! {
         Data(Data),
         /// The sender has delivered all of each origin's messages up to this one.
         Report {
-            /// By origin.
             lows: Vec<(Origin, u64)>
         },
     }

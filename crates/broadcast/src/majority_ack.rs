@@ -52,22 +52,17 @@ messages! {
     pub enum Message {
         /// The payload of a broadcast.
         Data {
-            /// Which.
             id: MessageId;
-            /// The payload.
             payload: Bytes
         } => message(*id).digest(digest(payload)),
         /// The sender holds the payload of this broadcast.
         Ack {
-            /// Which.
             id: MessageId
         } => message(*id),
         /// The same as `Data`, from who does not know whether the receiver holds the payload, for a gap may
         /// have taken either message: it is answered by an `Ack`.
         Again {
-            /// Which.
             id: MessageId;
-            /// The payload.
             payload: Bytes
         } => message(*id).digest(digest(payload)),
         /// A stream to the receiver has begun anew: acknowledgements of the sender's may be lost, which it may

@@ -83,7 +83,6 @@ const INSTANCES_AHEAD: u64 = 1 << 16;
 pub struct Data {
     /// Its sequence number at the sender.
     pub number: u64,
-    /// The payload.
     pub payload: Bytes,
 }
 

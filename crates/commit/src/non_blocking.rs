@@ -55,7 +55,6 @@ const INSTANCES_AHEAD: u64 = 1 << 16;
 /// The only message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Voted {
-    /// The instance.
     pub instance: u64,
     /// The sender's vote.
     pub vote: Vote,

@@ -61,28 +61,21 @@ messages! {
     pub enum Message {
         /// The coordinator asks for the vote in this instance.
         Prepare {
-            /// The instance.
             instance: u64
         } => instance(*instance),
         /// The vote of the sender.
         Voted {
-            /// The instance.
             instance: u64,
-            /// The vote.
             vote: Vote
         } => instance(*instance).digest(u64::from(*vote == Vote::Yes)),
         /// The vote of the sender, after a gap: it does not know the outcome, and may not have been asked.
         Again {
-            /// The instance.
             instance: u64,
-            /// The vote.
             vote: Vote
         } => instance(*instance).digest(u64::from(*vote == Vote::Yes)),
         /// The outcome.
         Decided {
-            /// The instance.
             instance: u64,
-            /// Its outcome.
             outcome: Outcome
         } => instance(*instance).digest(u64::from(*outcome == Outcome::Commit)),
         /// A stream to the receiver has begun anew: what it was told may be lost.

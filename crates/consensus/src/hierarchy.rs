@@ -21,9 +21,7 @@ const INSTANCES_AHEAD: u64 = 1 << 16;
 /// The only message: what the sender imposed in the round that it led, which is the round of its rank.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Imposed {
-    /// The instance.
     pub instance: u64,
-    /// The value.
     pub value: Bytes,
 }
 

@@ -60,9 +60,7 @@ messages! {
     pub enum Message {
         /// To the trusted process: have this decided.
         Forward {
-            /// The instance.
             instance: u64;
-            /// The value.
             value: Bytes
         } => instance(*instance).digest(digest(value)),
         /// Between leaders and acceptors.

@@ -79,7 +79,6 @@ const ROUNDS_AHEAD: u64 = 1 << 32;
 /// A message of one instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Message {
-    /// The instance.
     pub instance: u64,
     /// What it says.
     pub content: Content,

@@ -40,7 +40,6 @@ pub struct TimerId(u64);
 /// A timer that a host is to fire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Alarm {
-    /// Which timer.
     pub id: TimerId,
     /// When, at the earliest.
     pub at: Time,

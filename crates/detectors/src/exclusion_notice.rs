@@ -66,7 +66,6 @@ impl Observe for Reported {
 /// Notices to those that were reported as crashed.
 #[derive(Default)]
 pub struct ExclusionNotice {
-    /// Who was reported.
     reported: ProcessSet,
 }
 

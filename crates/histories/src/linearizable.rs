@@ -32,7 +32,6 @@ use std::{
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{register} is not linearizable: after {placed} operations nothing explains {operation}")]
 pub struct Violation {
-    /// The register.
     pub register: String,
     /// How many operations could be put in an order at most.
     pub placed: usize,

@@ -24,7 +24,6 @@ pub enum Violation {
     Order {
         /// The operation that began later.
         later: String,
-        /// Its tag.
         tag: Tag,
         /// The greatest tag before it.
         before: Tag,

@@ -36,7 +36,6 @@ pub struct Property {
     pub tag: &'static str,
     /// Safety or liveness.
     pub kind: Kind,
-    /// What it says.
     pub says: &'static str,
 }
 
@@ -70,10 +69,8 @@ pub enum Bound {
     /// Any number.
     #[serde(rename = "f ≤ n")]
     Any,
-    /// All but one.
     #[serde(rename = "f < n")]
     AllButOne,
-    /// A minority.
     #[serde(rename = "f < n/2")]
     Minority,
 }
@@ -102,13 +99,10 @@ impl fmt::Display for Bound {
 /// Which failure detector an algorithm needs, itself or in a layer that it brings along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Detector {
-    /// None.
     #[serde(rename = "none")]
     None,
-    /// The eventually perfect one.
     #[serde(rename = "◇P")]
     EventuallyPerfect,
-    /// The perfect one.
     #[serde(rename = "P")]
     Perfect,
 }
@@ -140,7 +134,6 @@ pub struct Size {
 pub struct Formula {
     /// In n, k and D.
     pub text: &'static str,
-    /// Its value.
     #[serde(skip)]
     pub value: fn(Size) -> u64,
 }
@@ -177,7 +170,6 @@ pub struct Cost {
 /// The cost with one process dead from the start.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct OneDead {
-    /// Which.
     pub which: Dead,
     /// The messages, n ≥ 3.
     pub messages: Formula,
@@ -188,7 +180,6 @@ pub struct OneDead {
 /// The cost when the sender crashes after k of its n−1 sends.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct SenderCrashes {
-    /// The messages.
     pub messages: Formula,
     /// The steps until the last survivor has delivered, where they are stated.
     pub steps: Option<Formula>,
@@ -235,14 +226,12 @@ pub struct Mutant {
     pub name: &'static str,
     /// Other names by which commands know it.
     pub aliases: &'static [&'static str],
-    /// What it changes.
     pub change: &'static str,
     /// The property that this breaks.
     pub breaks: &'static str,
     /// Under which faults that shows.
     #[serde(skip)]
     pub under: Faults,
-    /// How it is wired.
     #[serde(skip)]
     pub wire: Wire,
 }
@@ -264,7 +253,6 @@ pub struct Algorithm {
     pub title: &'static str,
     /// The abstraction that it implements.
     pub abstraction: &'static str,
-    /// Its file.
     pub file: &'static str,
     /// Where it comes from.
     pub source: &'static str,

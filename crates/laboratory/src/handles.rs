@@ -6,7 +6,6 @@ use crate::algorithm::Algorithm;
 pub enum Handle {
     /// By a method of the library's `Builder` that takes the algorithm, which is read from its name.
     ByName {
-        /// The method.
         method: &'static str,
         /// What else it takes.
         more: &'static str,
@@ -15,14 +14,10 @@ pub enum Handle {
     By {
         /// What has the method: `Builder` or `Node`.
         of: &'static str,
-        /// The method.
         method: &'static str,
     },
     /// Only in the simulator.
-    Simulated {
-        /// Why.
-        why: &'static str,
-    },
+    Simulated { why: &'static str },
 }
 
 impl Algorithm {

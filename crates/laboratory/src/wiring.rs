@@ -35,7 +35,6 @@ pub struct Message {
 pub struct Proposal {
     /// The instance, counted from 1.
     pub instance: u64,
-    /// The value.
     pub value: Bytes,
 }
 
@@ -62,7 +61,6 @@ pub enum Action {
 /// Objects that processes share. Each answers an operation with an indication whose instance is the
 /// operation's number.
 pub struct Objects {
-    /// Operates.
     pub operate: Addr<Operation>,
     /// How many there are.
     pub count: u64,
@@ -97,14 +95,12 @@ pub enum RequestPort {
     Vote(Addr<atomic_commit::Propose>),
     /// To send a message, and, of a link that never stops by itself, to stop.
     Send {
-        /// Sends.
         send: Addr<Message>,
         /// Stops sending the message of this number to this process.
         cancel: Option<Addr<(ProcessId, u64)>>,
     },
     /// To operate on shared objects, on each one operation after the other.
     Operate(Objects),
-    /// Nothing.
     Nothing,
 }
 
@@ -118,7 +114,6 @@ pub enum ProcessLinks {
     Ideal(IdealLinks),
     /// The same, whose status says nothing: for mutants that do not hear of gaps.
     Deaf(IdealLinks),
-    /// With it.
     Real(PerfectLinks<SimHost>),
 }
 

@@ -17,7 +17,6 @@ pub struct Data {
     pub number: u64,
     /// Whose broadcast it is, and its sequence number.
     pub id: MessageId,
-    /// The payload.
     pub payload: Bytes,
 }
 
@@ -26,14 +25,12 @@ pub struct Data {
 pub enum Message {
     /// A broadcast in this view.
     Data {
-        /// The view.
         view: u64,
         /// The message.
         data: Data,
     },
     /// What the sender has delivered in this view.
     Stable {
-        /// The view.
         view: u64,
         /// How much, by member.
         counts: Counts,
@@ -41,7 +38,6 @@ pub enum Message {
     /// The sender delivers nothing more in this view before the next one is decided, and these are the
     /// messages that it has delivered and others may lack.
     Flush {
-        /// The view.
         view: u64,
         /// The messages, in the order of their senders and numbers.
         messages: Vec<Data>,

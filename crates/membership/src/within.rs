@@ -33,7 +33,6 @@ pub(crate) struct Within {
     reported: BTreeMap<ProcessId, BTreeMap<ProcessId, u64>>,
     /// Deliveries since the others were told.
     unreported: u64,
-    /// The bytes of these.
     unreported_bytes: usize,
     /// The bytes of this process's own unstable messages.
     own_bytes: usize,

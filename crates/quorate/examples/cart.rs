@@ -30,7 +30,6 @@ pub type Cart = BTreeMap<String, u64>;
 /// A process's copy of the cart, and what it knows of the group.
 #[derive(Clone, Default)]
 pub struct Replica {
-    /// The cart.
     pub cart: Cart,
     /// The members of its last view.
     pub members: ProcessSet,

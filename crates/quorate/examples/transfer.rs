@@ -132,7 +132,6 @@ pub fn bank(rank: usize) -> Fallible<()> {
 /// A bank to kill, once it has said so many decisions.
 #[derive(Clone, Copy)]
 pub struct Kill {
-    /// The bank.
     pub bank: usize,
     /// How many decisions.
     pub after: u64,

@@ -51,29 +51,17 @@ use std::collections::BTreeMap;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message<S: State> {
     /// Asks for the state.
-    GetRequest {
-        /// The call.
-        call: u64,
-    },
+    GetRequest { call: u64 },
     /// Answers.
     GetResponse {
-        /// The call.
         call: u64,
         /// The state of the answerer.
         state: S,
     },
     /// Asks to apply an update.
-    SetRequest {
-        /// The call.
-        call: u64,
-        /// The update.
-        update: S::Update,
-    },
+    SetRequest { call: u64, update: S::Update },
     /// Says that it is applied.
-    SetResponse {
-        /// The call.
-        call: u64,
-    },
+    SetResponse { call: u64 },
     /// Says that a stream to the receiver has begun anew: answers to it may be lost, so that it has to ask
     /// again; and which of the sender's own calls are open: no other will be asked for again.
     Resumed {

@@ -85,7 +85,6 @@ impl Witness {
 /// Nobody of them can be left out, as far as the budget has told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Certificate {
-    /// The patterns.
     pub patterns: Vec<usize>,
 }
 

@@ -14,7 +14,6 @@ use quorate_core::{Membership, ProcessId, ProcessSet};
 pub struct Example {
     /// What may fail.
     pub system: FailProneSystem,
-    /// The quorums.
     pub quorums: Quorums,
 }
 

@@ -14,7 +14,6 @@ pub enum Family {
         /// What a quorum has at least.
         at_least: u64,
     },
-    /// These sets.
     Sets(Vec<ProcessSet>),
 }
 

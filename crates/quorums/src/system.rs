@@ -21,7 +21,6 @@ use quorate_core::{Membership, ProcessId, ProcessSet};
 /// What may fail in one run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {
-    /// Its name.
     pub name: String,
     /// Who may crash.
     pub crash: ProcessSet,
@@ -36,7 +35,6 @@ pub struct FailProneSystem {
     pub processes: Membership,
     /// The names of p1 … pn.
     pub names: Vec<String>,
-    /// The patterns.
     pub patterns: Vec<Pattern>,
 }
 
@@ -170,7 +168,6 @@ fn closure(from: ProcessSet, edges: &[ProcessSet]) -> ProcessSet {
 pub enum Flaw {
     /// A read quorum and a write quorum have nobody in common.
     Disjoint {
-        /// The one.
         read: ProcessSet,
         /// The other.
         write: ProcessSet,

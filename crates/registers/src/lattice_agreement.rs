@@ -44,7 +44,6 @@ use quorate_core::{Algorithm, Ctx, ports, wire::encode};
 /// How often a process may propose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
-    /// Once.
     #[default]
     Once,
     /// Again after each decision.

@@ -28,7 +28,6 @@ pub enum Step {
     Impose(Held),
     /// It writes this value, with this timestamp; `None`: there are no larger ones.
     Write(Option<u64>, Bytes),
-    /// It is refused.
     Refuse(Refusal),
 }
 

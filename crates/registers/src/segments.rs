@@ -14,7 +14,6 @@ use quorate_core::{
 /// A segment, and what its last update had scanned.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Held {
-    /// The segment.
     pub segment: Segment,
     /// All segments, as of a moment within the update; empty before any.
     pub view: View,

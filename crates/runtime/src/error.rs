@@ -64,7 +64,6 @@ pub enum Error {
     Refused {
         /// One who cannot.
         by: ProcessId,
-        /// Why.
         reason: String,
     },
     /// The others know this process under another incarnation: it may not take part.
@@ -72,7 +71,6 @@ pub enum Error {
     Excluded {
         /// Who said so.
         by: ProcessId,
-        /// Why.
         reason: String,
     },
     /// The system was [assumed to be synchronous](crate::Builder::assume_synchronous) and was not:
@@ -88,7 +86,6 @@ pub enum Error {
     /// There is no such process to send to.
     #[error("{process} is not among the {n} peers")]
     NotMember {
-        /// The process.
         process: ProcessId,
         /// How many peers there are.
         n: usize,

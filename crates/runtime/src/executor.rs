@@ -58,6 +58,7 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
+    /// The executor of the actors that `shared` knows, which wakes at `timers`.
     pub fn new(
         shared: Arc<Shared>,
         edges: Vec<Box<dyn Edge>>,

@@ -18,7 +18,6 @@ use std::sync::{
 /// Who a host runs, and from which randomness.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The process.
     pub me: ProcessId,
     /// This start of it.
     pub incarnation: Incarnation,
@@ -63,6 +62,7 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
+    /// Whether other threads have left nothing.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.actors.is_empty()
     }
@@ -97,6 +97,7 @@ impl Shared {
         }
     }
 
+    /// What other threads have left for the protocol thread.
     pub fn outside(&self) -> MutexGuard<'_, Outside> {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,6 +126,7 @@ impl Shared {
         self.parked.store(false, Release);
     }
 
+    /// The protocol thread ends after its present turn.
     pub fn stop(&self) {
         self.stopping.store(true, Release);
         // Through the lock, for the same reason as in `park`.
@@ -132,6 +134,7 @@ impl Shared {
         self.wake();
     }
 
+    /// Whether it was told to.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Acquire)
     }

@@ -14,6 +14,7 @@ impl Numbers {
         Numbers(Vec::new())
     }
 
+    /// Adds it; at most once.
     pub fn insert(&mut self, number: usize) {
         let word = number / 64;
         if word >= self.0.len() {
@@ -22,6 +23,7 @@ impl Numbers {
         self.0[word] |= 1 << (number % 64);
     }
 
+    /// Removes the highest: the module that was made last, which is the lowest layer.
     pub fn take_highest(&mut self) -> Option<usize> {
         let words = self.0.iter_mut().enumerate().rev();
         let (place, word) = words.into_iter().find(|(_, word)| **word != 0)?;

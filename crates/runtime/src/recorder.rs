@@ -29,7 +29,6 @@ pub enum What {
     Effect(Observation),
     /// A copy left in a lane.
     Send {
-        /// For whom.
         to: ProcessId,
         /// Its sequence number among the copies for that process in that lane, from 1.
         number: u64,
@@ -40,7 +39,6 @@ pub enum What {
     },
     /// A copy arrived in a lane.
     Receive {
-        /// From whom.
         from: ProcessId,
         /// Its sequence number among the copies from that process in that lane, from 1.
         number: u64,
@@ -56,7 +54,6 @@ pub struct Recorded {
     pub at: Duration,
     /// In which module, or in which lane.
     pub name: Name,
-    /// What.
     pub what: What,
 }
 

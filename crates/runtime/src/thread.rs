@@ -58,7 +58,6 @@ impl Drop for Background {
 enum Ownership {
     /// The process's own, with this runtime.
     Own(Background),
-    /// It is shared.
     Shared(SharedThread),
 }
 

@@ -20,6 +20,7 @@ pub(crate) struct Timers {
 const SWEEP_FROM: usize = 1024;
 
 impl Timers {
+    /// The timer `id` of this actor is due at this time.
     pub fn push(&mut self, at: Time, actor: usize, id: TimerId) {
         self.started += 1;
         self.heap.push(Reverse((at, self.started, actor, id)));
@@ -59,6 +60,7 @@ impl Timers {
         self.sweep_at = self.heap.len() * 2;
     }
 
+    /// How many there are, with those that were cancelled and are not swept yet.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.heap.len()

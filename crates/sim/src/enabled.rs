@@ -11,7 +11,6 @@ pub(crate) struct Steps {
     pub(crate) unflushed: Vec<usize>,
     /// Packets in flight.
     pub(crate) flying: Vec<usize>,
-    /// Timers that are due.
     pub(crate) due: Vec<(usize, TimerId)>,
 }
 

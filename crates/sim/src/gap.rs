@@ -22,7 +22,6 @@ pub(crate) type Way = (ProcessId, ProcessId);
 /// sending, the first ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
-    /// Nothing.
     Nothing,
     /// The first so many.
     First(usize),

@@ -18,7 +18,6 @@ pub struct Violation {
 /// What a property says of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It holds.
     Holds,
     /// It does not.
     Violated(Violation),
@@ -46,7 +45,6 @@ impl fmt::Display for Verdict {
 /// How a run ended, for the judgement of liveness.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Completion {
-    /// When.
     pub time: Time,
     /// The processes that never crashed.
     pub correct: ProcessSet,

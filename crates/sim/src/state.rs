@@ -140,19 +140,15 @@ pub(crate) struct Process {
 /// How often, and when, a module gave an indication.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tally {
-    /// Its label.
     pub label: &'static str,
     /// How many times; one that covers several messages counts that many.
     pub count: u64,
-    /// When first.
     pub first: Time,
-    /// When last.
     pub last: Time,
 }
 
 pub(crate) struct Module {
     pub(crate) process: ProcessId,
-    /// Of which of its starts.
     pub(crate) start: u64,
     pub(crate) name: Name,
     pub(crate) installed: bool,

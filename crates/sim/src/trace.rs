@@ -14,15 +14,12 @@ pub struct ModuleNumber(pub usize);
 pub struct Record {
     /// Its number in the run, from 0.
     pub index: u64,
-    /// When.
     pub time: Time,
-    /// Where.
     pub process: ProcessId,
     /// In which module; none for what the network or the adversary does.
     pub module: Option<ModuleNumber>,
     /// The module's name; for what the network does, the lane's.
     pub name: Name,
-    /// What.
     pub kind: Kind,
 }
 
@@ -78,7 +75,6 @@ pub enum Kind {
         message: u64,
         /// The receiver that it does not reach.
         to: ProcessId,
-        /// Why.
         loss: Loss,
     },
     /// A copy is duplicated.
@@ -99,30 +95,18 @@ pub enum Kind {
     /// The process starts, late or again.
     Start,
     /// Nothing passes from this process to that one any more.
-    Cut {
-        /// That one.
-        to: ProcessId,
-    },
+    Cut { to: ProcessId },
     /// The cut is over.
     Heal {
         /// The process that can be reached again.
         to: ProcessId,
     },
     /// The stream from this process to that one ends.
-    End {
-        /// That one.
-        to: ProcessId,
-    },
+    End { to: ProcessId },
     /// The next stream from that process opens at this one: there is a gap before it.
-    Gap {
-        /// That one.
-        from: ProcessId,
-    },
+    Gap { from: ProcessId },
     /// The next stream from this process to that one begins.
-    Begin {
-        /// That one.
-        to: ProcessId,
-    },
+    Begin { to: ProcessId },
 }
 
 impl Kind {

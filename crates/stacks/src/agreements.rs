@@ -22,11 +22,9 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Consensus {
-    /// Driven by a leader.
     LeaderDriven,
     /// By a rotating coordinator, its decisions by eager.
     RotatingCoordinator,
-    /// Hierarchical.
     UniformHierarchical,
     /// Hierarchical, and regular: a process that crashes may have decided otherwise than the others do.
     Hierarchical,

@@ -72,7 +72,6 @@ pub const TOTAL_ORDER: Broadcast = Broadcast::ByLeader;
 /// What a stack needs to know of crashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Needs {
-    /// Nothing.
     Nothing,
     /// ◇P.
     EventuallyPerfect,
@@ -230,7 +229,6 @@ fn names() -> String {
 /// What a process has to build a stack of.
 #[derive(Clone)]
 pub struct Dependencies<L> {
-    /// Its links.
     pub links: L,
     /// ◇P.
     pub eventually_perfect: Subscribe<eventually_perfect::Indication>,

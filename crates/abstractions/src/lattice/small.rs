@@ -15,7 +15,6 @@ pub struct PackedMaxima(pub [u8; 8]);
 /// disagree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum FourPoint {
-    /// ⊥.
     #[default]
     Bottom,
     /// One of the two.

@@ -26,7 +26,6 @@ fn at(microseconds: u64) -> Time {
 /// Which consensus total order stands on.
 #[derive(Clone, Copy, PartialEq)]
 enum Consensus {
-    /// The uniform one.
     Uniform,
     /// The uniform one, whose decisions are taken in the order in which they come (B7-E1).
     Renumbered,

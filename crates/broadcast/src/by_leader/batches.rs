@@ -35,7 +35,6 @@ struct Said {
 
 /// What is given to who lacks something.
 pub(super) struct Answer {
-    /// The batches.
     pub(super) batches: Vec<(MessageId, Bytes)>,
     /// Whether there is more here.
     pub(super) more: bool,

@@ -16,7 +16,6 @@ pub enum Message {
     Data {
         /// Whose batch it is, and its sequence number.
         id: MessageId,
-        /// The batch.
         batch: Bytes,
     },
     /// Of the batches up to a decided or proposed cut some are missing beyond these. Answered with
@@ -33,7 +32,6 @@ pub enum Message {
     },
     /// A part of the answer to a request.
     Found {
-        /// Which request.
         request: u64,
         /// The place of the part, counted from 0, and how many there are.
         part: (u64, u64),
@@ -46,14 +44,12 @@ pub enum Message {
     },
     /// Between leaders and acceptors.
     Ballots {
-        /// Those of which epoch.
         epoch: u64,
         /// What they say.
         message: ballots::Message<Cut>,
     },
     /// From the leader: everybody holds this, and has decided so far.
     Stable {
-        /// In which epoch.
         epoch: u64,
         /// For each origin, up to which batch.
         held: Cut,

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 /// Which state it is: as of which point of the order, and its number at the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Transfer {
-    /// The epoch.
     pub(super) epoch: u64,
     /// Up to this instance, decisions are applied.
     pub(super) applied: u64,
@@ -28,7 +27,6 @@ messages! {
             transfer: Transfer,
             /// Its place, counted from 0.
             number: u64,
-            /// Whether it is the last one.
             last: bool,
             /// The digest of all chunks up to this one.
             digest: u64;
@@ -44,7 +42,6 @@ messages! {
         } => instance(*up_to),
         /// The state is not wanted any more.
         Enough {
-            /// Which one.
             transfer: Transfer
         },
     }

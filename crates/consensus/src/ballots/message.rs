@@ -17,11 +17,8 @@ pub struct Ballot {
 /// What an acceptor last accepted in an instance.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Acceptance<V> {
-    /// The instance.
     pub instance: u64,
-    /// In which ballot.
     pub ballot: Ballot,
-    /// The value.
     pub value: V,
 }
 
@@ -30,7 +27,6 @@ pub struct Acceptance<V> {
 pub enum Message<V> {
     /// From a leader to all: promise this ballot, and say what you accepted from this instance on.
     Prepare {
-        /// The ballot.
         ballot: Ballot,
         /// The first instance that the leader has not decided.
         from: u64,
@@ -38,7 +34,6 @@ pub enum Message<V> {
     /// To the leader: promised. One message for each value accepted, at least one. All of them are said at
     /// once, and again, as of then, when a stream to the leader has begun.
     Promise {
-        /// The ballot.
         ballot: Ballot,
         /// Which of the sender's sayings it is: parts of one alone make a promise.
         saying: u64,
@@ -52,31 +47,21 @@ pub enum Message<V> {
         accepted: Option<Acceptance<V>>,
     },
     /// To a leader: this higher ballot was promised.
-    Nack {
-        /// The ballot promised.
-        promised: Ballot,
-    },
+    Nack { promised: Ballot },
     /// From a leader, which has accepted it already, to all others: accept this.
     Accept {
-        /// What.
         acceptance: Acceptance<V>,
         /// Up to this instance the sender has decided.
         decided: u64,
     },
     /// To all others: accepted.
     Accepted {
-        /// What.
         acceptance: Acceptance<V>,
         /// Up to this instance the sender has decided.
         decided: u64,
     },
     /// To one who may not know: this was decided.
-    Decided {
-        /// The instance.
-        instance: u64,
-        /// The value.
-        value: V,
-    },
+    Decided { instance: u64, value: V },
 }
 
 impl<V> Acceptance<V> {

@@ -9,11 +9,8 @@ use quorate_core::{
 /// What a process accepted last in an instance.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Acceptance {
-    /// The instance.
     pub instance: u64,
-    /// In which view.
     pub view: u64,
-    /// The value.
     pub value: Bytes,
 }
 
@@ -67,7 +64,6 @@ messages! {
     pub enum Message {
         /// To the leader of a view, which the sender has entered (1B).
         State {
-            /// The view.
             view: u64,
             /// In the instances up to this one the sender has decided.
             decided: u64,
@@ -78,17 +74,14 @@ messages! {
         } => instance(*view),
         /// To all, from the leader of the view: accept this (2A).
         Proposal {;
-            /// What.
             proposal: Acceptance
         } => instance(proposal.instance).digest(digest(&proposal.value)),
         /// To all: the sender has accepted this (2B).
         Accepted {;
-            /// What.
             acceptance: Acceptance
         } => instance(acceptance.instance).digest(digest(&acceptance.value)),
         /// To all: this is decided.
         Decided {
-            /// The instance.
             instance: u64;
             /// The decision.
             value: Bytes

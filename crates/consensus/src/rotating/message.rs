@@ -15,12 +15,10 @@ messages! {
         Estimate {
             /// The round of adoption.
             adopted: u64;
-            /// The value.
             value: Bytes
         } => digest(digest(value)),
         /// From the coordinator: adopt this value.
         Propose {;
-            /// The value.
             value: Bytes
         } => digest(digest(value)),
         /// To the coordinator: adopted.
@@ -42,7 +40,6 @@ messages! {
 /// A message of one round of one instance.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// The instance.
     pub instance: u64,
     /// The round, counted from 1.
     pub round: u64,

@@ -20,7 +20,6 @@ use quorate_stacks::quorum_system::{QuorumSystem, Scope};
 /// How an algorithm runs on a quorum system that is given.
 pub struct OnSystem {
     name: &'static str,
-    /// How it is wired.
     pub wire: fn(&Wiring<'_>, &QuorumSystem) -> RequestPort,
     /// What is checked, where operations are promised to return at these processes.
     pub check: fn(&Membership, ProcessSet) -> Properties,

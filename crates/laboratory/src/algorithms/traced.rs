@@ -26,7 +26,6 @@ pub(super) struct Deliver {
     pub from: Option<ProcessId>,
     /// Whose broadcast it is, and its sequence number, if told.
     pub id: Option<MessageId>,
-    /// The payload.
     pub payload: Bytes,
 }
 

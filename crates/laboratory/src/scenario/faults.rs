@@ -85,7 +85,6 @@ pub struct Cut {
     pub from: ProcessId,
     /// The receiver.
     pub to: ProcessId,
-    /// From when.
     pub begin: Time,
     /// Until when; `None`: for ever, and no liveness property is judged.
     pub end: Option<Time>,
@@ -189,7 +188,6 @@ pub struct GivenGap {
     pub from: ProcessId,
     /// The receiver.
     pub to: ProcessId,
-    /// When.
     pub at: Time,
 }
 

@@ -8,7 +8,6 @@ use std::{fmt, str::FromStr};
 /// An algorithm, or a mutant of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
-    /// The algorithm.
     pub algorithm: &'static Algorithm,
     /// The mutant that runs in its place.
     pub mutant: Option<&'static Mutant>,

@@ -33,7 +33,6 @@ pub const fn at(milliseconds: u64) -> Time {
 pub enum Stack {
     /// The leader-driven total order that processes rejoin.
     Order,
-    /// A broadcast.
     Broadcast(Broadcast),
 }
 

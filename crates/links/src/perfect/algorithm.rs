@@ -22,6 +22,7 @@ use quorate_abstractions::{
 use quorate_core::{Algorithm, Context, Membership, ProcessId, Time};
 use std::time::Duration;
 
+/// What a handler of the link writes its effects to.
 pub type Ctx = Context<Event, Effect>;
 
 /// A timer that fires so late tells that this process was held up.

@@ -50,7 +50,6 @@ pub struct Draws {
     key: [u8; 16],
     /// The nonce for the start that is heard first, in the first draw,
     spare: Nonce,
-    /// which is this one.
     first: Option<Incarnation>,
     /// The number of the last draw that is over.
     ended: u64,

@@ -16,7 +16,6 @@ pub enum Event {
     Send(usize, SendRequest<Bytes>),
     /// The same, on a fair-loss lane.
     SendDatagram(usize, SendRequest<Bytes>),
-    /// From the edge.
     Edge(fair_loss::Indication),
     /// Requests a heartbeat to everybody.
     Beat(Beat),

@@ -24,6 +24,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{heartbeat::Beat, lanes::LaneId};
 use quorate_core::{Incarnation, ProcessId, ProcessSet, wire};
 
+/// The first byte of a frame: its kind.
 pub const HELLO: u8 = 1;
 const PACKET: u8 = 2;
 const ACKNOWLEDGE: u8 = 3;
@@ -60,7 +61,6 @@ pub enum Malformed {
     Version {
         /// The rank that the sender gives itself.
         from: u8,
-        /// Its version.
         version: u8,
     },
 }
@@ -102,7 +102,6 @@ pub enum Verdict {
 /// Who holds a seat.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Voter {
-    /// The incarnation.
     pub incarnation: Incarnation,
     /// How many incarnations were adopted in the seat, this one included: of two the higher counts.
     pub number: u32,
@@ -495,7 +494,6 @@ pub fn excluded(
 /// A part of a message, or all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Chunk {
-    /// The lane.
     pub lane: LaneId,
     /// Whether the message begins here.
     pub first: bool,
@@ -503,7 +501,6 @@ pub struct Chunk {
     pub last: bool,
     /// Where in the chunks of the packet its bytes begin.
     pub start: usize,
-    /// Where they end.
     pub end: usize,
 }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Gauge {
-    /// The peer.
     pub peer: ProcessId,
     /// How many bytes were sent to it that it has not acknowledged, those that wait to leave included. Each message
     /// that waits counts 64 bytes more than it is long.

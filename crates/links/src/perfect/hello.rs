@@ -48,7 +48,6 @@ pub fn greets_as(datagram: &[u8]) -> Option<ProcessId> {
 /// What two processes must have in common, or tell apart.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// This process.
     pub me: ProcessId,
     /// The size of Π.
     pub n: usize,

@@ -238,7 +238,6 @@ impl AdmissionRule {
 /// A message that this process wanted to send on a lane, and that went to nobody, since it is too long.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TooLong {
-    /// The lane.
     pub lane: Name,
     /// How long the message is, encoded.
     pub bytes: usize,

@@ -20,7 +20,6 @@ enum Connection {
 /// Why nothing is exchanged any more.
 #[derive(Clone, Copy)]
 pub struct Closed {
-    /// Why.
     pub verdict: Verdict,
     /// The session that was; `None` if there was none.
     pub session: Option<(Token, Nonce)>,
@@ -55,7 +54,6 @@ pub struct Peer {
     /// Whether it has been admitted.
     ready: bool,
     timer: Option<Armed>,
-    /// When it is greeted.
     pub greeting: Greeting,
     /// What waits to be sent to it.
     pub queue: Queue,

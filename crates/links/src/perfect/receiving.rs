@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 /// What became of a packet that arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// It is the next one.
     Next,
     /// It waits for those before it.
     Early,

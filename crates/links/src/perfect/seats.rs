@@ -11,7 +11,6 @@ use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet};
 pub enum Claim {
     /// The seat is none of Π.
     NoMember,
-    /// It was known.
     Known,
     /// A later one is known.
     Late,

@@ -16,7 +16,6 @@ const LEAST: Duration = Duration::from_millis(50);
 /// How long peers may still slow a module.
 pub struct SlowdownBudget {
     left: Duration,
-    /// When this was.
     at: Time,
     /// Whether it is being used up.
     is_used: bool,

@@ -71,29 +71,24 @@ quorate_core::messages! {
         Within(messages::Message),
         /// From a member of this view, or from who wants to be in the next one, to its members.
         Flush {
-            /// The view.
             view: u64;
             /// What the sender has delivered.
             flush: Flush
         } => instance(*view).digest(digest_of(&flush.messages)),
         /// From who is outside the view with this identifier and wants to be in the next, to its members.
         Join {
-            /// The view.
             view: u64
         } => instance(*view),
         /// From who is outside of the view with this identifier, which lists it, to its members.
         Outside {
-            /// The view.
             view: u64
         } => instance(*view),
         /// From a member of this view whose user does not give its state, to the others.
         Declines {
-            /// The view.
             view: u64
         } => instance(*view),
         /// From a member that has flushed this view, to who wants to be in the next: all that it has.
         Transfer {
-            /// The view.
             view: u64,
             /// How much it has delivered, by member.
             counts: Counts;

@@ -47,7 +47,6 @@ pub struct Step {
     pub at: Duration,
     /// How long it lasts.
     pub lasts: Duration,
-    /// What it is.
     pub act: Act,
 }
 

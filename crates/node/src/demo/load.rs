@@ -44,9 +44,7 @@ impl Write {
 
 /// A replica that was killed.
 pub struct Kill {
-    /// Which one.
     pub rank: usize,
-    /// When.
     pub at: Instant,
     /// When each client first had a reply to what it sent after that.
     pub served: [Option<Instant>; CLIENTS],
@@ -62,7 +60,6 @@ impl Kill {
 
 /// A replica that was started again.
 pub struct Return {
-    /// Which one.
     pub rank: usize,
     /// How long it took until it had the state of the others.
     pub took: Duration,
@@ -95,7 +92,6 @@ pub struct Memory {
     pub wrong: Vec<String>,
     /// Latencies, in microseconds.
     pub latencies: Histogram<u64>,
-    /// The kills.
     pub kills: Vec<Kill>,
     /// The replicas that came back.
     pub returns: Vec<Return>,

@@ -59,7 +59,6 @@ pub struct Admin {
     pub deadline: Duration,
     /// Π.
     pub membership: Membership,
-    /// This process.
     pub me: ProcessId,
 }
 

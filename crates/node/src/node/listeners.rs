@@ -74,7 +74,6 @@ impl Listener {
 /// What has failed, and what was said of it.
 #[derive(Default)]
 struct Failures {
-    /// In a row.
     row: u32,
     unsaid: u64,
     said: Option<Instant>,

@@ -38,17 +38,14 @@ const DRAINING: Duration = Duration::from_secs(2);
 pub struct Modules {
     /// The store, where total order serves it.
     pub store: Option<Replicated<Store>>,
-    /// The registers.
     pub registers: Registers<Bytes>,
     /// How long their values are.
     pub lengths: Lengths,
-    /// The snapshot.
     pub snapshot: Segments<String>,
     /// The lattice agreement.
     pub joined: LatticeProposer<Union<String>>,
     /// What decides what is proposed; `None`: the store does.
     pub consensus: Option<Agreed>,
-    /// What commits.
     pub commit: Voter,
 }
 

@@ -40,9 +40,7 @@ const PROBED: &[u8] = b"";
 /// What is to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Read.
     Read,
-    /// Write this.
     Write(Bytes),
 }
 
@@ -76,7 +74,6 @@ pub enum NotDone {
 pub enum Unreturned {
     /// It was not begun, and will not be.
     NotBegun,
-    /// It is in flight.
     InFlight,
     /// The node refuses.
     Failed(MemoryError),

@@ -5,7 +5,6 @@ use bytes::Bytes;
 /// What is known of a command, as Redis tells it.
 #[derive(Debug)]
 pub struct Entry {
-    /// Its name.
     pub name: &'static str,
     /// How many words a request has, the name included; negative: so many at least.
     arity: i64,

@@ -77,12 +77,9 @@ pub enum Side {
 pub struct Seen {
     /// On which side of the module.
     pub role: Side,
-    /// What.
     pub label: String,
-    /// Which instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<u64>,
-    /// Which message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<MessageId>,
     /// How many messages.

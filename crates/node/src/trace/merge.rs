@@ -12,7 +12,6 @@ const LONGEST_LABEL: usize = 64;
 
 /// What one process recorded.
 pub struct Recorded {
-    /// Whose it is.
     pub head: Head,
     /// The records, in order.
     pub lines: Vec<Line>,

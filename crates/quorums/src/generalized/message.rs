@@ -11,44 +11,33 @@ use quorate_core::{
 pub enum Message<S: State> {
     /// Asks to apply an update.
     SetRequest {
-        /// The call.
         call: u64,
         /// The oldest call of the caller that is in flight.
         oldest: u64,
-        /// The update.
         update: S::Update,
     },
     /// Says that it is applied.
     SetResponse {
-        /// The call.
         call: u64,
         /// The clock of the answerer, after that.
         clock: u64,
     },
     /// Asks for the clock.
     ClockRequest {
-        /// The call.
         call: u64,
         /// The oldest call of the caller that is in flight.
         oldest: u64,
     },
     /// Answers.
     ClockResponse {
-        /// The call.
         call: u64,
         /// The clock of the answerer.
         clock: u64,
     },
     /// What the sender has at this time of its clock.
-    State {
-        /// The clock.
-        clock: u64,
-        /// The state.
-        state: S,
-    },
+    State { clock: u64, state: S },
     /// What the sender has at this time of its clock is what it has pushed before.
     Clock {
-        /// The clock.
         clock: u64,
         /// When it was pushed, by the same clock.
         since: u64,

@@ -18,7 +18,6 @@ pub struct Registers(BTreeMap<Bytes, (Tag, Bytes)>);
 pub struct Update {
     /// The name.
     pub register: Bytes,
-    /// The tag.
     pub tag: Tag,
     /// The value; `None` of what a register holds before any write.
     pub value: Option<Bytes>,

@@ -23,7 +23,6 @@ pub(crate) enum Message {
     Half(Vec<u8>, u64),
     /// It is to be done.
     Settle(Vec<u8>, u64),
-    /// It is done.
     Done(Vec<u8>, u64, Tag),
 }
 

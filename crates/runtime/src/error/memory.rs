@@ -9,10 +9,7 @@ use quorate_core::ProcessId;
 pub enum MemoryError {
     /// Another process alone writes the registers.
     #[error("{writer} alone writes the registers")]
-    NotWriter {
-        /// The writer.
-        writer: ProcessId,
-    },
+    NotWriter { writer: ProcessId },
     /// There are no larger timestamps: the register cannot be written any more.
     #[error("the timestamps of the register are used up")]
     Exhausted,
@@ -21,10 +18,7 @@ pub enum MemoryError {
     UndecodableValue(String),
     /// What a process's segment of a snapshot holds is no value of the expected type.
     #[error("the segment of {of} is undecodable: it updates with another type")]
-    UndecodableSegment {
-        /// The process.
-        of: ProcessId,
-    },
+    UndecodableSegment { of: ProcessId },
     /// Messages carry all registers, and these would have more than the limit together: nothing was written.
     #[error(
         "the store is full: over a quorum system messages carry all of it, at most {limit} bytes"

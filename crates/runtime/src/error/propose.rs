@@ -8,20 +8,13 @@ use super::Error;
 pub enum ProposeError {
     /// This process has proposed, or voted, in this undecided instance before.
     #[error("a second request in instance {instance}")]
-    RequestedTwice {
-        /// The instance.
-        instance: u64,
-    },
+    RequestedTwice { instance: u64 },
     /// The instance was decided so long ago that its decision is forgotten; 0 is no instance.
     #[error("instance {instance} is over")]
-    InstanceOver {
-        /// The instance.
-        instance: u64,
-    },
+    InstanceOver { instance: u64 },
     /// The instance is too far above the oldest one that is undecided here.
     #[error("instance {instance} is too far ahead: now at most {most}")]
     InstanceTooFar {
-        /// The instance.
         instance: u64,
         /// The highest that is accepted at present.
         most: u64,
@@ -33,10 +26,7 @@ pub enum ProposeError {
     #[error(
         "the decision of instance {instance} is undecodable: another process proposes another type"
     )]
-    UndecodableDecision {
-        /// The instance.
-        instance: u64,
-    },
+    UndecodableDecision { instance: u64 },
     /// What can go wrong with any request.
     #[error(transparent)]
     Failed(#[from] Error),

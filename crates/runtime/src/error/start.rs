@@ -23,7 +23,6 @@ pub enum StartError {
     /// The process is not among the peers.
     #[error("{me} is not among the {n} peers")]
     NotMember {
-        /// The process.
         me: ProcessId,
         /// How many peers there are.
         n: usize,
@@ -31,7 +30,6 @@ pub enum StartError {
     /// Two peers have the same address.
     #[error("{one} and {other} have the same address, {address}")]
     SameAddress {
-        /// A process.
         one: ProcessId,
         /// Another one.
         other: ProcessId,
@@ -42,9 +40,7 @@ pub enum StartError {
     /// family cannot talk to an address of the other.
     #[error("{process} cannot be talked to at {address} from {from}")]
     BadAddress {
-        /// The process.
         process: ProcessId,
-        /// Its address.
         address: SocketAddr,
         /// The address of this process's own socket.
         from: SocketAddr,
@@ -85,7 +81,6 @@ pub enum StartError {
     /// The address cannot be bound.
     #[error("cannot bind {address}: {}", cause(.error))]
     Bind {
-        /// The address.
         address: SocketAddr,
         /// What the operating system says.
         error: Arc<io::Error>,

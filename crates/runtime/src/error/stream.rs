@@ -12,10 +12,7 @@ pub enum StreamError {
     /// A delivered payload is no message of the expected type: some process broadcasts another one.
     /// The stream goes on.
     #[error("{id} is undecodable: another process broadcasts another type")]
-    Undecodable {
-        /// The message.
-        id: MessageId,
-    },
+    Undecodable { id: MessageId },
     /// What a source has broadcast is no message of the expected type. The stream goes on.
     #[error("message {number} of {of} is undecodable: it broadcasts another type")]
     UndecodableAnswer {

@@ -181,6 +181,7 @@ impl<T> Clone for Coding<T> {
 impl<T> Copy for Coding<T> {}
 
 impl<T> Coding<T> {
+    /// Values are written and read by this codec.
     pub fn by<C: Codec<T>>() -> Self {
         Coding {
             name: C::NAME,

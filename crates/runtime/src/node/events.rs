@@ -48,40 +48,25 @@ pub enum NodeEvent {
     Excluded {
         /// Who said so.
         by: ProcessId,
-        /// Why.
         reason: String,
     },
     /// Data flows between this process and that start of a peer.
     Connected {
-        /// The peer.
         peer: ProcessId,
         /// Which start of it.
         incarnation: Incarnation,
     },
     /// A peer's name leads to this address from now on.
     Located {
-        /// The peer.
         peer: ProcessId,
-        /// Where it is.
         address: SocketAddr,
     },
     /// A peer's name leads nowhere: it is looked up again, and an address that was known stays until then.
-    NotLocated {
-        /// The peer.
-        peer: ProcessId,
-        /// Why.
-        reason: String,
-    },
+    NotLocated { peer: ProcessId, reason: String },
     /// What answers at a peer's address cannot be talked to.
-    Refused {
-        /// The peer.
-        peer: ProcessId,
-        /// Why.
-        reason: String,
-    },
+    Refused { peer: ProcessId, reason: String },
     /// Another start of a peer is there than the one that took part, which has crashed.
     Replaced {
-        /// The peer.
         peer: ProcessId,
         /// The start that took part.
         known: Incarnation,
@@ -95,30 +80,15 @@ pub enum NodeEvent {
         peer: ProcessId,
     },
     /// A stream to that process has begun anew.
-    StreamBegun {
-        /// The process.
-        peer: ProcessId,
-    },
+    StreamBegun { peer: ProcessId },
     /// Something that a process sent is missing here for good.
-    Gap {
-        /// The process.
-        peer: ProcessId,
-    },
+    Gap { peer: ProcessId },
     /// A peer is suspected from now on: to have crashed, or to be of as little use.
-    Suspected {
-        /// The peer.
-        peer: ProcessId,
-    },
+    Suspected { peer: ProcessId },
     /// A peer is suspected no longer.
-    Restored {
-        /// The peer.
-        peer: ProcessId,
-    },
+    Restored { peer: ProcessId },
     /// A process has crashed, as the perfect failure detector reports.
-    Crashed {
-        /// The process.
-        process: ProcessId,
-    },
+    Crashed { process: ProcessId },
     /// A process has said that it is about to stop, and a majority stays without it: it is suspected from now on, so
     /// that nobody waits for it.
     Leaving {
@@ -143,10 +113,7 @@ pub enum NodeEvent {
     },
     /// Another process than before is trusted to lead, which is a hint: see
     /// [`Node::leader_hint`](super::Node::leader_hint).
-    Elected {
-        /// The process.
-        leader: ProcessId,
-    },
+    Elected { leader: ProcessId },
     /// Others hold the seats from now on, as the group's order has it.
     Seats {
         /// How many replacements there were before: see [`NodeStatus::epoch`].
@@ -156,16 +123,12 @@ pub enum NodeEvent {
     },
     /// The handles of a module wait for room.
     Slowed {
-        /// The module.
         module: String,
         /// Who slows it.
         by: Hindrance,
     },
     /// A module has room again.
-    SlowedNoLonger {
-        /// The module.
-        module: String,
-    },
+    SlowedNoLonger { module: String },
     /// This process wanted to send a message that is longer than the link carries: it went to nobody. The handles
     /// refuse such messages; an algorithm of one's own is to keep its messages below the limit.
     TooLong {

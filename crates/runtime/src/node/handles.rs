@@ -141,7 +141,6 @@ pub struct Delivery<T> {
     pub id: MessageId,
     /// Who broadcast it.
     pub origin: ProcessId,
-    /// The message.
     pub message: T,
 }
 
@@ -157,7 +156,6 @@ pub(crate) enum Told {
 
 /// Consecutive messages of one origin.
 pub(crate) struct Batch {
-    /// The first one's.
     pub first: MessageId,
     /// The messages.
     pub payloads: Vec<Bytes>,

@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Holder {
-    /// The process.
     pub process: ProcessId,
     /// The place of its claim in the order: each term has a higher one than all before.
     pub fence: u64,

@@ -173,7 +173,6 @@ pub enum TrySendError<T> {
 
 /// What goes from the protocol thread to a reader.
 pub(super) enum Arrival {
-    /// A message, from this process.
     Message(ProcessId, Bytes),
     /// The channel to this process, or from it, has lost what waited in it.
     Gap(ProcessId),

@@ -45,7 +45,6 @@ type Ends<T> = (Broadcaster<T>, Deliveries<T>);
 pub(super) enum GroupUse {
     /// Nothing.
     Beside,
-    /// It shares it.
     Shares,
     /// It shares it, if that order puts processes into seats, and has lanes of its own under it.
     Over,

@@ -26,7 +26,6 @@ pub(super) trait Cost {
 
 enum Parcel<I> {
     Item(I),
-    /// The end, and why.
     End(StreamError),
 }
 

@@ -30,7 +30,6 @@ pub enum Admission {
     Excluded {
         /// Who said so.
         by: ProcessId,
-        /// Why.
         reason: String,
     },
     /// It was given a state that it cannot read, and stops. Final.
@@ -49,10 +48,7 @@ pub enum Way {
         incarnation: Incarnation,
     },
     /// What answers at the peer's address cannot be talked to.
-    Refused {
-        /// Why.
-        reason: String,
-    },
+    Refused { reason: String },
     /// The peer owed too much for too long: the stream to that incarnation has ended, and another one has
     /// not begun yet.
     Ended {
@@ -72,7 +68,6 @@ pub enum Way {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Peer {
-    /// The process.
     pub process: ProcessId,
     /// What the list of peers says of where it is.
     pub name: PeerAddress,
@@ -98,7 +93,6 @@ pub struct Peer {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct NodeStatus {
-    /// The process.
     pub me: ProcessId,
     /// This start of it.
     pub incarnation: Incarnation,

@@ -74,7 +74,6 @@ impl<T> Source<T> {
 /// What came of a source's message of a number: the same at every process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content<T> {
-    /// The message.
     Message(T),
     /// The source is faulty: nothing of it follows.
     SenderFaulty,
@@ -83,7 +82,6 @@ pub enum Content<T> {
 /// What comes instead of waiting for ever.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer<T> {
-    /// The source.
     pub source: ProcessId,
     /// The sequence number of the message, counted from 1.
     pub number: u64,

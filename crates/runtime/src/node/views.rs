@@ -98,7 +98,6 @@ impl<T> Group<T> {
 pub enum Event<T> {
     /// A view is installed.
     View {
-        /// The view.
         view: View,
         /// Those of its members that were not in the view before.
         newcomers: ProcessSet,
@@ -126,9 +125,7 @@ pub enum Event<T> {
 /// A broadcast that the others do not have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lost<T> {
-    /// Which one it was.
     pub id: MessageId,
-    /// The message.
     pub message: T,
     /// No member of the next view has delivered it, nor ever will. Otherwise this process was out of reach when that
     /// view was decided, and nobody can tell it any more which of its last messages the members have.

@@ -59,6 +59,7 @@ pub(crate) struct Taken<'w> {
 pub(crate) struct Full;
 
 impl Window {
+    /// An empty window with these limits.
     pub fn new(limits: Limits) -> Self {
         Window {
             limits: Limits {

@@ -63,7 +63,6 @@ fn sockets(kind: Kind, n: usize) -> (Vec<Socket>, Vec<SocketAddr>) {
 
 /// One start of a process: a link over an edge, and nothing else.
 struct Start {
-    /// As which process it is recorded.
     recorded: ProcessId,
     recorder: Recorder,
     lane: Addr<SendTo<Bytes>>,

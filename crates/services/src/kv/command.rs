@@ -99,7 +99,6 @@ pub enum Command {
     FlushAll,
     /// Sets a key's value under a condition, or tells more of it than [`Set`](Self::Set).
     SetWhen {
-        /// The key.
         key: Bytes,
         /// Its new value.
         value: Bytes,

@@ -16,7 +16,6 @@ pub enum Reply {
     Nil,
     /// A count, a length or a value.
     Integer(i64),
-    /// A value.
     Value(Bytes),
     /// Values of several keys, `None` for a key that is not there.
     Values(Vec<Option<Bytes>>),

@@ -19,10 +19,15 @@ const NUMBER: usize = 10;
 pub(super) enum Item<'a> {
     /// The numbers of which there is one each.
     Head(Head),
-    /// A decision.
-    Decision { instance: u64, value: &'a [u8] },
+    Decision {
+        instance: u64,
+        value: &'a [u8],
+    },
     /// A pair of the store.
-    Pair { key: &'a [u8], value: &'a [u8] },
+    Pair {
+        key: &'a [u8],
+        value: &'a [u8],
+    },
     /// There were so many parts before, and there are no more.
     End(u64),
 }

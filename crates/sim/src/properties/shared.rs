@@ -13,7 +13,6 @@ pub(super) type Names = (&'static str, &'static str);
 pub(super) enum Shown<T> {
     /// It begins: a request, with its number in [`Names`].
     Begins(usize),
-    /// It returns.
     Returns(usize, T),
     /// It was refused, and had no effect.
     Refused(T),

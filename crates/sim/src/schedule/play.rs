@@ -21,7 +21,6 @@ pub enum Unplayable {
     NotEnabled {
         /// Which of the steps, from 1.
         number: usize,
-        /// The step.
         step: Step,
         /// What could have been done instead.
         enabled: String,
@@ -31,7 +30,6 @@ pub enum Unplayable {
     NoSuchOutput {
         /// Which of the steps, from 1.
         number: usize,
-        /// The step.
         step: Step,
     },
 }

@@ -37,7 +37,6 @@ use std::fmt;
 /// A step and what a reader may want to know of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Line {
-    /// The step.
     pub step: Step,
     /// What is delivered or lost, say. Without consequence.
     pub note: String,
@@ -57,7 +56,6 @@ impl From<Step> for Line {
 pub enum Expected {
     /// The property holds.
     Holds,
-    /// It is violated.
     Violated,
     /// The run does not tell.
     Unknown,
@@ -78,7 +76,6 @@ pub enum Expectation {
 pub struct Unmet {
     /// What was expected.
     pub expectation: Expectation,
-    /// What the verdicts are.
     pub verdicts: String,
 }
 

@@ -51,7 +51,6 @@ pub enum Act {
     Fire(ProcessId, u32),
     /// Time moves on to the next thing that waits for it.
     Advance,
-    /// The process crashes.
     Crash(ProcessId),
     /// A copy whose sender has crashed is lost.
     Lose(Passage),

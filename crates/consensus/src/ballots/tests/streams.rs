@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 enum Rule {
     /// What they should.
     Resume,
-    /// Nothing.
     Nothing,
     /// A mutant: a candidate repeats its request in the same ballot, is answered again, and counts the parts
     /// that come.

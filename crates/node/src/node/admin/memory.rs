@@ -34,9 +34,7 @@ const MAXIMUM_JOINED: usize = 32 * 1024;
 /// What processes share.
 #[derive(Clone)]
 pub struct Memory {
-    /// The registers.
     pub registers: Registers,
-    /// The snapshot.
     pub snapshot: Segments<String>,
     /// The lattice agreement.
     pub joined: LatticeProposer<Union<String>>,

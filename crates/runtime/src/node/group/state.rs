@@ -34,7 +34,6 @@ pub(super) type Last = BTreeMap<(usize, ProcessId), MessageId>;
 pub(super) struct Position {
     /// How many messages come before it.
     pub(super) number: u64,
-    /// The last of them.
     pub(super) last: Last,
 }
 
