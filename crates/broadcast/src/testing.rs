@@ -1,6 +1,7 @@
 //! What the tests of this crate share: names, an adversary by script, worlds full of faults.
 use bytes::Bytes;
 use quorate_core::{Addr, ProcessId, Random as Generator, Time, message::fold};
+pub(crate) use quorate_sim::testing::p;
 use quorate_sim::{
     Adversary, Crash, Exhaustive, Exploration, Lose, Random, Report, Timed, Transmission, UNIT,
     Verdict, World,
@@ -9,11 +10,6 @@ use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
-
-/// The process of this rank.
-pub(crate) fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// So many units after the start.
 pub(crate) fn at(units: u32) -> Time {

@@ -5,15 +5,12 @@ use quorate_abstractions::{
     perfect,
 };
 use quorate_core::{Addr, ProcessId, Random as Generator, Time};
+pub(crate) use quorate_sim::testing::p;
 use quorate_sim::{Adversary, Crash, Lose, Random, Timed, Transmission, UNIT, World};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
-
-pub(crate) fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// So many steps, and a half, after the start: between two steps.
 pub(crate) fn after(steps: u32) -> Time {

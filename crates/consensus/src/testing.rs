@@ -3,15 +3,12 @@ use crate::hierarchy::Hierarchy;
 use bytes::Bytes;
 use quorate_abstractions::{Subscribe, eventually_perfect, perfect};
 use quorate_core::{Addr, Membership, ProcessId, Random, Time, instances::Entry};
+pub(crate) use quorate_sim::testing::p;
 use quorate_sim::{
     Adversary, Crash, Lose, Oracle, Report, Timed, Transmission, UNIT, World,
     properties::Properties,
 };
 use std::time::Duration;
-
-pub(crate) fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 pub(crate) fn step(steps: u32) -> Time {
     Time::ZERO + UNIT * steps

@@ -141,10 +141,7 @@ pub fn spawn(
 mod tests {
     use super::*;
     use quorate_core::{Context, Counters, Incarnation};
-
-    fn p(rank: usize) -> ProcessId {
-        ProcessId::from_rank(rank).unwrap()
-    }
+    use quorate_sim::testing::p;
 
     fn replaced(rank: usize) -> Event {
         Event::Status(Status::Replaced {

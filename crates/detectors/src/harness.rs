@@ -6,6 +6,7 @@ use quorate_abstractions::{
     heartbeat::{Beat, Heard},
 };
 use quorate_core::{Addr, Observe, ProcessId, Time};
+pub(crate) use quorate_sim::testing::p;
 use quorate_sim::{Report, Verdict, World};
 use std::{
     sync::{Arc, Mutex},
@@ -14,10 +15,6 @@ use std::{
 
 /// What a detector told, and when.
 pub(crate) type Log<I> = Arc<Mutex<Vec<(Time, I)>>>;
-
-pub(crate) fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 pub(crate) const fn milliseconds(count: u64) -> Duration {
     Duration::from_millis(count)

@@ -10,7 +10,7 @@ use quorate_laboratory::{
     algorithms,
     wiring::{Action, Environment, Operation, Proposal, RequestPort, Wiring},
 };
-use quorate_sim::{Crash, Report, Timed, UNIT, World};
+use quorate_sim::{Crash, Report, Timed, UNIT, World, testing::p};
 use std::{collections::BTreeMap, sync::Arc, sync::Mutex};
 
 const SIZES: std::ops::RangeInclusive<u64> = 1..=8;
@@ -139,10 +139,6 @@ fn assert_is(formula: Formula, size: Size, paid: u64, what: &str) {
     assert_eq!(paid, expected, "{what}: {} at {size:?}", formula.text);
 }
 
-fn p(rank: u64) -> ProcessId {
-    ProcessId::from_rank(rank as usize).unwrap()
-}
-
 #[test]
 fn failure_free_costs_are_what_the_laboratory_says() {
     for ((algorithm, what, cost), n) in paying().flat_map(|a| SIZES.map(move |n| (a, n))) {
@@ -169,7 +165,7 @@ fn costs_with_a_dead_process_are_what_the_laboratory_says() {
         for d in DETECTION {
             let dead = match cost.which {
                 Dead::First => p(1),
-                Dead::Last => p(n),
+                Dead::Last => p(n as usize),
             };
             let crash = (dead, Crash::at(Time::ZERO));
             let paid = pay(algorithm, what, n, d, Some(crash));

@@ -14,7 +14,7 @@ use quorate_laboratory::{
     algorithms,
     wiring::{Action, Environment, Objects, Operation, Proposal, RequestPort, Wiring},
 };
-use quorate_sim::{Exhaustive, Exploration, Oracle, Timed, UNIT, World, golden};
+use quorate_sim::{Exhaustive, Exploration, Oracle, Timed, UNIT, World, golden, testing::p};
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
 /// What is asked of the processes, at any step.
@@ -196,7 +196,6 @@ fn world(algorithm: &Algorithm, wire: Wire, case: Case) -> World {
 
 /// One process suspects all others for a while.
 fn errors(by: usize, n: usize) -> Oracle {
-    let p = |rank| ProcessId::from_rank(rank).unwrap();
     let later = Time::ZERO + UNIT;
     (1..=n).fold(Oracle::accurate(Duration::ZERO), |oracle, rank| {
         oracle.suspecting(p(by), p(rank), Time::ZERO, later)

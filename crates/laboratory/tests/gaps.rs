@@ -14,6 +14,7 @@ use quorate_laboratory::{
     gaps::Gap as Row,
     wiring::{Action, Environment, Objects, Operation, Proposal, RequestPort, Wiring},
 };
+use quorate_sim::testing::p;
 use quorate_sim::{Adversary, Crash, Gap, Keep, Report, Timed, UNIT, World};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,10 +28,6 @@ const N: usize = 3;
 const REQUESTS: u64 = 3;
 /// What is left of an operation may be what is pushed each period: a run goes on for so long.
 const PUSHED: Duration = Duration::from_secs(2);
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// A gap: from whom, to whom, when, and how much gets through.
 #[derive(Clone, Copy, Debug)]

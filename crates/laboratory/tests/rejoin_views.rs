@@ -20,6 +20,7 @@ use quorate_core::{
 use quorate_detectors::{increasing_timeout, lowest_rank};
 use quorate_links::perfect::{LinkSettings, PerfectLinks};
 use quorate_membership::primary::{self, Agreed, Ordered, put_proposal};
+use quorate_sim::testing::p;
 use quorate_sim::{Crash, SimHost, Timed, World};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,10 +30,6 @@ use std::{
 
 const fn at(milliseconds: u64) -> Time {
     Time::from_nanos(milliseconds * 1_000_000)
-}
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
 }
 
 /// What a user has of the group: by which start of whom, and the number of its broadcast.

@@ -9,6 +9,7 @@ use quorate_broadcast::by_consensus;
 use quorate_core::{Addr, Host, Incarnation, ProcessId, ProcessSet, Time};
 use quorate_detectors::increasing_timeout;
 use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
+use quorate_sim::testing::p;
 use quorate_sim::{SimHost, Timed, World, properties};
 use quorate_stacks::stack;
 use std::{
@@ -18,10 +19,6 @@ use std::{
     },
     time::Duration,
 };
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 const fn seconds(seconds: u64) -> Time {
     Time::from_nanos(seconds * 1_000_000_000)

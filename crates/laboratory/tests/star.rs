@@ -16,6 +16,7 @@ use quorate_core::{
     wire::{self, Wire},
 };
 use quorate_detectors::{increasing_timeout, lowest_rank};
+use quorate_sim::testing::p;
 use quorate_sim::{IdealLinks, Timed, World};
 use std::{
     sync::{Arc, Mutex, OnceLock},
@@ -28,10 +29,6 @@ const CUT: Time = Time::from_nanos(1_000_000_000);
 /// By then everybody knows it.
 const SETTLED: Time = Time::from_nanos(3_000_000_000);
 const END: Time = Time::from_nanos(63_000_000_000);
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// What happens from [`SETTLED`] on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

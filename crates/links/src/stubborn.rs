@@ -252,10 +252,7 @@ pub fn spawn(
 mod tests {
     use super::*;
     use quorate_core::{Context, Counters, Name};
-
-    fn p(rank: usize) -> ProcessId {
-        ProcessId::from_rank(rank).unwrap()
-    }
+    use quorate_sim::testing::p;
 
     /// A link whose context is driven by hand.
     struct Driven {

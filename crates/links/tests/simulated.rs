@@ -7,8 +7,9 @@ use quorate_abstractions::{
     heartbeat::{Beat, Heard},
     link::{Deliver, Links, SendRequest, Status, To},
 };
-use quorate_core::{Addr, Observation, Observe, ProcessId, Time};
+use quorate_core::{Addr, Observation, Observe, Time};
 use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
+use quorate_sim::testing::p;
 use quorate_sim::{
     Adversary, Crash, Random, Report, SimHost, Timed, World,
     properties::{Channel, fair_loss, first_in_first_out, perfect_links},
@@ -29,10 +30,6 @@ impl Observe for Arrived {
     fn observe(&self) -> Observation {
         Observation::internal("Arrived")
     }
-}
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
 }
 
 const fn ms(milliseconds: u64) -> Time {

@@ -200,9 +200,10 @@ impl Wire for Decision {
 mod tests {
     use super::*;
     use quorate_core::{Incarnation, message::Origin};
+    use quorate_sim::testing::p;
 
     fn data(rank: usize, number: u64) -> Data {
-        let process = ProcessId::from_rank(rank).unwrap();
+        let process = p(rank);
         let incarnation = Incarnation(7);
         let origin = Origin {
             process,
@@ -220,7 +221,6 @@ mod tests {
 
     #[test]
     fn messages_survive_the_wire() {
-        let p = |rank| ProcessId::from_rank(rank).unwrap();
         let messages = vec![data(1, 1), data(1, 2), data(3, 9)];
         let (view, counts) = (4, vec![(p(1), 2), (p(3), 9)]);
         let all = [

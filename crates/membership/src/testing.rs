@@ -2,15 +2,12 @@
 use bytes::Bytes;
 use quorate_abstractions::view_synchrony::{Indication, Request};
 use quorate_core::{Addr, ProcessId, Random, Time};
+pub(crate) use quorate_sim::testing::p;
 use quorate_sim::{Adversary, Transmission, UNIT, World};
 use std::{
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
-
-pub(crate) fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// So many half steps after the start.
 pub(crate) fn half(halves: u32) -> Time {

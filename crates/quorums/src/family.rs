@@ -55,12 +55,7 @@ impl Quorums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_core::ProcessId;
-
-    fn set(ranks: &[usize]) -> ProcessSet {
-        let ranks = ranks.iter().copied();
-        ranks.filter_map(ProcessId::from_rank).collect()
-    }
+    use quorate_sim::testing::set;
 
     #[test]
     fn a_quorum_is_all_of_one_set_and_not_as_many_of_several() {

@@ -12,16 +12,9 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Host, Layer, ProcessId, ProcessSet, Random as Generator, Time};
 pub(crate) use quorate_sim::properties::quorum_access;
+pub(crate) use quorate_sim::testing::{p, set};
 use quorate_sim::{SimHost, UNIT, World};
 use rand::{RngExt, SeedableRng};
-
-pub(crate) fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
-
-pub(crate) fn set(ranks: &[usize]) -> ProcessSet {
-    ranks.iter().copied().map(p).collect()
-}
 
 pub(crate) type RequestPort = Addr<Request<Mark>>;
 

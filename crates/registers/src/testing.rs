@@ -13,6 +13,7 @@ use quorate_abstractions::{
 use quorate_core::{
     Addr, Algorithm, Context, Counters, Ctx, Host, ProcessId, Random as Generator, Time,
 };
+pub(crate) use quorate_sim::testing::p;
 use quorate_sim::{
     Adversary, Crash, Lose, Oracle, Random, SimHost, Timed, Transmission, UNIT, World,
     properties::Properties,
@@ -22,10 +23,6 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
-
-pub(crate) fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// So many steps after the start.
 pub(crate) fn at(steps: u32) -> Time {

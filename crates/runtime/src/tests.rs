@@ -7,6 +7,7 @@ use quorate_core::{
     Addr, Algorithm, Context, Ctx, Host, Incarnation, Membership, Observation, Observe, ProcessId,
     TimerId,
 };
+pub(crate) use quorate_sim::testing::p;
 use std::{
     sync::{
         Arc, Barrier,
@@ -42,10 +43,6 @@ mod views;
 
 /// How long a test waits for what must happen.
 pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
-
-pub(crate) fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 pub(crate) fn protocol(me: usize, n: usize) -> Protocol {
     let mut protocol = Protocol::new(Identity {

@@ -40,10 +40,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn p(rank: usize) -> ProcessId {
-        ProcessId::from_rank(rank).unwrap()
-    }
+    use quorate_sim::testing::p;
 
     fn hash_of(messages: &[(ProcessId, &[u8])]) -> u64 {
         let mut log = Log::default();

@@ -5,7 +5,8 @@
 //! ([`SimHost`]), over real lower layers or over [ideal objects](ideal). An [`Adversary`] decides what
 //! the model leaves open; faults ([`Crash`], pauses, cuts, [`Gap`]) are data. [`Property`] observers watch a
 //! run step by step, and those of the textbook are at hand ([`properties`]). Every run has a trace
-//! hash, exact counts, and, if its records are kept, a space-time [`Diagram`].
+//! hash, exact counts, and, if its records are kept, a space-time [`Diagram`]. What tests of algorithms share stands in
+//! [`testing`].
 //!
 //! | question | answer |
 //! |---|---|
@@ -78,6 +79,7 @@ mod report;
 pub mod schedule;
 mod start;
 mod state;
+pub mod testing;
 pub mod trace;
 mod world;
 

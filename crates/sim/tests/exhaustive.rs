@@ -3,10 +3,10 @@
 mod support;
 use quorate_core::{ProcessId, Time};
 use quorate_sim::{
-    Exhaustive, Exploration, Oracle, Timed, UNIT, World, properties, schedule::Step,
+    Exhaustive, Exploration, Oracle, Timed, UNIT, World, properties, schedule::Step, testing::set,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use support::{everywhere, p, payload, set};
+use support::{everywhere, p, payload};
 
 /// A world of `n` in which the first so many processes broadcast once.
 fn broadcasts(n: usize, quorum: usize, requests: usize) -> World {
@@ -105,7 +105,7 @@ fn a_broadcast_that_delivers_on_its_own_acknowledgement_is_caught() {
     assert_eq!(schedule, expected);
     assert!(
         search
-            .of(set([2, 3]))
+            .of(set(&[2, 3]))
             .explore(|| broadcasts(3, 1, 1))
             .found
             .is_none()
@@ -149,7 +149,7 @@ fn a_false_suspicion_comes_before_a_crash_and_after_it() {
         world
     };
     let mut orders = BTreeSet::new();
-    let search = Exhaustive::new().crashes(1).of(set([2]));
+    let search = Exhaustive::new().crashes(1).of(set(&[2]));
     let all = search.search(build, &mut |end| {
         let names = end.schedule.iter().map(|step| step.act.to_string());
         let of_interest = names.filter(|name| name.starts_with("suspect") || name == "crash p2");

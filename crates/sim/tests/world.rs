@@ -3,9 +3,11 @@
 mod support;
 use quorate_abstractions::uniform::{Broadcast, Deliver};
 use quorate_core::{Addr, Time};
-use quorate_sim::{Crash, Kind, Lose, Random, Report, Timed, UNIT, Verdict, World, properties};
+use quorate_sim::{
+    Crash, Kind, Lose, Random, Report, Timed, UNIT, Verdict, World, properties, testing::set,
+};
 use std::sync::{Arc, OnceLock, atomic::AtomicU64, atomic::Ordering::Relaxed};
-use support::{everywhere, p, payload, set, spawn};
+use support::{everywhere, p, payload, spawn};
 
 fn at(steps: u32) -> Time {
     Time::ZERO + UNIT * steps
@@ -134,7 +136,7 @@ fn a_crash_takes_copies_along() {
     for (lose, messages) in [
         (Lose::Nothing, 4 + 16),
         (Lose::Everything, 4),
-        (Lose::To(set([2, 3, 4])), 4 + 16),
+        (Lose::To(set(&[2, 3, 4])), 4 + 16),
         (Lose::Each(1.0), 4),
     ] {
         let (mut world, _) = one_broadcast(5, 3);

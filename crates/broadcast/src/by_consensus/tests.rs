@@ -5,7 +5,8 @@ use super::*;
 use crate::{best_effort, eager, majority_ack, testing::Script};
 use quorate_abstractions::{link::Links, regular_consensus, reliable};
 use quorate_consensus::{hierarchical, rotating};
-use quorate_core::{Addr, ProcessId, Time};
+use quorate_core::{Addr, Time};
+use quorate_sim::testing::p;
 use quorate_sim::{Crash, Lose, Oracle, Report, Timed, Verdict, World, properties};
 use std::{
     sync::{
@@ -14,10 +15,6 @@ use std::{
     },
     time::Duration,
 };
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 fn at(microseconds: u64) -> Time {
     Time::from_nanos(microseconds * 1000)

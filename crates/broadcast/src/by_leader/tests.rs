@@ -3,14 +3,11 @@ use quorate_abstractions::link::Links;
 use quorate_abstractions::reconfigurable::Indication;
 use quorate_consensus::ballots::Acceptance;
 use quorate_core::{Time, wire};
+use quorate_sim::testing::p;
 use quorate_sim::{Adversary, Crash, Lose, Oracle, Random, Report, Timed, UNIT, World, properties};
 
 /// The steps after which the oracle knows of a crash.
 const DETECTION: u32 = 3;
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 fn step(steps: u32) -> Time {
     Time::ZERO + UNIT * steps

@@ -57,6 +57,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_sim::testing::p;
 
     #[test]
     fn clocks_are_compared_entry_by_entry() {
@@ -76,7 +77,6 @@ mod tests {
     #[test]
     fn a_process_without_an_entry_has_none() {
         let processes = Membership::of_size(2).unwrap();
-        let p = |rank| ProcessId::from_rank(rank).unwrap();
         let mut clock = Clock::zero(&processes);
         clock.advance(p(2));
         clock.advance(p(9));

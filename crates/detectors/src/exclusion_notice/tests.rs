@@ -1,11 +1,8 @@
 use super::*;
 use quorate_abstractions::{eventually_perfect::Indication, link::Links};
 use quorate_core::{Addr, Context, Counters, Host, Incarnation, Time};
+use quorate_sim::testing::p;
 use quorate_sim::{Crash, Oracle, Timed, UNIT, World};
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// How often each process was told, with a detector that takes these suspicions for crashes.
 fn told(oracle: &Oracle, crash: Option<usize>, heal: Time) -> Vec<u64> {

@@ -16,13 +16,10 @@ use quorate_broadcast::by_leader;
 use quorate_core::{Addr, Host, Incarnation, ProcessId, Time, wire};
 use quorate_detectors::{increasing_timeout, lowest_rank};
 use quorate_links::perfect::{LinkSettings, PerfectLinks};
+pub use quorate_sim::testing::p;
 use quorate_sim::{Adversary, Crash, SimHost, World};
 use quorate_stacks::broadcasts::{self, Broadcast, Dependencies};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-
-pub fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 pub const fn at(milliseconds: u64) -> Time {
     Time::from_nanos(milliseconds * 1_000_000)

@@ -3,6 +3,7 @@ mod errata;
 use super::*;
 use crate::stubborn::Pauses;
 use quorate_core::{Context, Counters, Name, Random as Generator, Time};
+use quorate_sim::testing::p;
 use quorate_sim::{
     Adversary, Crash as Dies, Random, Report, SimHost, Timed, UNIT, World,
     properties::{Channel, perfect_links},
@@ -11,10 +12,6 @@ use rand::{RngExt, SeedableRng};
 use std::{collections::BTreeMap, time::Duration};
 
 const MODULE: &str = "eliminate-duplicates";
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 const fn ms(milliseconds: u64) -> Time {
     Time::from_nanos(milliseconds * 1_000_000)

@@ -153,10 +153,7 @@ impl Observe for Ordered {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn p(rank: usize) -> ProcessId {
-        ProcessId::from_rank(rank).unwrap()
-    }
+    use quorate_sim::testing::p;
 
     fn decision(ranks: &[usize], newcomers: &[(usize, u64)]) -> Decision {
         let newcomers = newcomers.iter();

@@ -1,4 +1,5 @@
 use super::*;
+use quorate_sim::testing::p;
 
 fn words(text: &str) -> String {
     parse(text).unwrap_err().to_string()
@@ -62,7 +63,6 @@ fn channels_are_named_by_what_fails_or_by_what_stays() {
     let pattern = |text: &str| parse(text).unwrap().system.patterns.remove(0);
     assert_eq!(pattern(disconnect), pattern(correct));
     let residual = pattern(correct).residual(&Membership::of_size(3).unwrap());
-    let p = |rank| ProcessId::from_rank(rank).unwrap();
     assert!(residual.channels(p(3)).contains(p(2)));
     assert!(residual.channels(p(1)).is_empty() && residual.channels(p(2)).is_empty());
 }

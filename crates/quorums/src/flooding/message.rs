@@ -198,10 +198,7 @@ fn take_receivers(bytes: &mut Bytes) -> Result<Option<To>, Undecodable> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn p(rank: usize) -> ProcessId {
-        ProcessId::from_rank(rank).unwrap()
-    }
+    use quorate_sim::testing::p;
 
     #[test]
     fn messages_and_items_survive() {

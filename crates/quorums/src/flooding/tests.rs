@@ -2,14 +2,11 @@ use super::*;
 use quorate_abstractions::link::Links;
 use quorate_core::Observation;
 use quorate_core::Random as Generator;
+use quorate_sim::testing::p;
 use quorate_sim::{
     Adversary, Crash, Exhaustive, Report, SimHost, Timed, Transmission, UNIT, World,
 };
 use std::sync::{Arc, Mutex};
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// A message that says which it is: the slot, its number in it, and a filling.
 #[derive(Clone, PartialEq, Eq, Debug)]

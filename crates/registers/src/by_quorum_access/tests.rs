@@ -9,6 +9,7 @@ use quorate_core::{
     wire::{Wire, encode},
 };
 use quorate_quorums::{Quorums, classical, flooding, generalized};
+use quorate_sim::testing::p;
 use quorate_sim::{
     Crash, Exhaustive, Exploration, Lose, Random, Report, SimHost, Timed, UNIT, World,
     properties::shared_register,
@@ -19,10 +20,6 @@ use std::{
 };
 
 const PERIOD: Duration = Duration::from_millis(20);
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 fn majorities(n: usize) -> Quorums {
     Quorums::majorities(&Membership::of_size(n).unwrap())

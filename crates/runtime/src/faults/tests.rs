@@ -1,11 +1,8 @@
 use super::*;
+use quorate_sim::testing::p;
 use quorate_sim::{Timed, World};
 
 const MS: Duration = Duration::from_millis(1);
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// What leaves an edge with this fault towards p2, and when in milliseconds, of frames that are sent at these
 /// times: a frame is its number and so much more.

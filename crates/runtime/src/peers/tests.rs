@@ -1,13 +1,10 @@
 use super::*;
 use futures::task::noop_waker_ref;
+use quorate_sim::testing::p;
 use std::{
     sync::atomic::AtomicUsize,
     task::{Wake, Waker},
 };
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()

@@ -1,9 +1,6 @@
 use super::*;
 use quorate_core::Incarnation;
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
+use quorate_sim::testing::p;
 
 fn recorder(capacity: usize) -> Recorder {
     let identity = Identity {

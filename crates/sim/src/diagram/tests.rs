@@ -4,18 +4,15 @@ use super::{
     story::{End, Mark, Story},
     *,
 };
+use crate::testing::p;
 use crate::{Crash, Kind, Lose, Timed, Trace, World};
 use bytes::Bytes;
 use quorate_abstractions::link::{Deliver, Links, SendRequest, To};
-use quorate_core::{Addr, ProcessId, Time};
+use quorate_core::{Addr, Time};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// Processes that send to all in turn; p1 crashes with its second copy on the way.
 fn chatter(n: usize, turns: u64) -> Trace {

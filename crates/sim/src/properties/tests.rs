@@ -3,12 +3,13 @@ mod atomic_commit;
 mod order;
 
 use super::*;
+use crate::testing::p;
 use crate::{
     Completion, Kind, Loss, ModuleNumber, Record, Verdict,
     properties::{broadcast::family, links::Channel},
 };
 use quorate_core::{
-    Incarnation, Membership, MessageId, Name, Observation, ProcessId, Time,
+    Incarnation, Membership, MessageId, Name, Observation, Time,
     message::{Origin, fold},
 };
 
@@ -16,10 +17,6 @@ mod causal;
 mod shared;
 mod terminating;
 mod views;
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 fn three() -> Membership {
     Membership::of_size(3).unwrap()

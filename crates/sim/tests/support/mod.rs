@@ -14,6 +14,7 @@ use quorate_core::{
     wire::{Undecodable, Wire, put_number, take_number},
 };
 use quorate_sim::World;
+pub use quorate_sim::testing::p;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
@@ -168,16 +169,8 @@ pub fn everywhere(world: &World, quorum: usize) -> Vec<Addr<Broadcast>> {
         .collect()
 }
 
-pub fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
-
 pub fn payload(text: &str) -> Broadcast {
     Broadcast {
         payload: Bytes::copy_from_slice(text.as_bytes()),
     }
-}
-
-pub fn set<const N: usize>(ranks: [usize; N]) -> ProcessSet {
-    ranks.into_iter().map(p).collect()
 }

@@ -2,14 +2,11 @@ use super::*;
 use bytes::Bytes;
 use quorate_abstractions::lanes::LaneTable;
 use quorate_core::Counters;
+use quorate_sim::testing::p;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What a peer may owe a module.
 const MOST: usize = 8 << 20;
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 fn at(seconds: u64) -> Time {
     Time::ZERO + SECOND * seconds as u32

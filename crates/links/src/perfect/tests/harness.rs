@@ -13,16 +13,13 @@ use quorate_core::{
     actor::{Actor, Unwatched, join},
     mailbox::Schedule,
 };
+pub use quorate_sim::testing::p;
 use rand::{Rng, SeedableRng};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
-
-pub fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)

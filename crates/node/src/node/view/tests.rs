@@ -1,12 +1,9 @@
 use super::*;
 use quorate_abstractions::{eventually_perfect::Timeout, pressure::Hindrance};
 use quorate_core::Incarnation;
+use quorate_sim::testing::p;
 use std::net::UdpSocket;
 use tokio::sync::mpsc;
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 pub fn five() -> Membership {
     Membership::of_size(5).unwrap()

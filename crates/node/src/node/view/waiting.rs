@@ -140,11 +140,8 @@ mod tests {
     use super::*;
     use quorate_core::{Incarnation, ProcessSet};
     use quorate_runtime::node::Admission as Known;
+    use quorate_sim::testing::p;
     use std::net::SocketAddr;
-
-    fn p(rank: usize) -> ProcessId {
-        ProcessId::from_rank(rank).unwrap()
-    }
 
     fn three() -> NodeStatus {
         let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());

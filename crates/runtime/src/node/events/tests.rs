@@ -12,16 +12,13 @@ use quorate_abstractions::{
     view_synchrony::Indication,
 };
 use quorate_core::{Counters, MessageId, Name, Observation, Observe, ProcessSet, actor::Probe};
+use quorate_sim::testing::p;
 use std::{cell::RefCell, fmt::Write, net::SocketAddr, sync::Once};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
 };
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 fn sight() -> (Sight, Seen) {
     let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());

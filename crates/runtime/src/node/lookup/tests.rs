@@ -1,11 +1,8 @@
 use super::*;
 use quorate_abstractions::{eventually_perfect::Reach, link::Status};
 use quorate_core::Incarnation;
+use quorate_sim::testing::p;
 use std::net::UdpSocket;
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()

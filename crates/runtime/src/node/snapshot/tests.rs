@@ -1,18 +1,11 @@
 use super::*;
+use quorate_sim::testing::{p, set};
 use std::{collections::BTreeSet, time::Duration};
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 /// What p1 of three knows.
 fn snapshot() -> NodeStatus {
     let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
     NodeStatus::new(p(1), Incarnation(1), &addresses, 2)
-}
-
-fn set(ranks: &[usize]) -> ProcessSet {
-    ranks.iter().copied().map(p).collect()
 }
 
 fn connected(rank: usize, incarnation: u64) -> link::Status {
