@@ -1,38 +1,15 @@
 //! What the tests of this crate share: names, an adversary by script, worlds full of faults.
 use bytes::Bytes;
-use quorate_core::{Addr, ProcessId, Random as Generator, Time, message::fold};
-pub(crate) use quorate_sim::testing::p;
+use quorate_core::{Addr, Time, message::fold};
+pub(crate) use quorate_sim::testing::{Latencies, p};
 use quorate_sim::{
-    Adversary, Crash, Exhaustive, Exploration, Lose, Random, Report, Timed, Transmission, UNIT,
-    Verdict, World,
+    Crash, Exhaustive, Exploration, Lose, Random, Report, Timed, UNIT, Verdict, World,
 };
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// So many units after the start.
 pub(crate) fn at(units: u32) -> Time {
     Time::ZERO + UNIT * units
-}
-
-/// Lock step, but for some copies: each way has a list of what its first copies take, in units.
-#[derive(Clone, Default)]
-pub(crate) struct Script(BTreeMap<(ProcessId, ProcessId), VecDeque<u32>>);
-
-impl Script {
-    pub(crate) fn way(mut self, from: usize, to: usize, units: &[u32]) -> Self {
-        let latencies = self.0.entry((p(from), p(to))).or_default();
-        latencies.extend(units);
-        self
-    }
-}
-
-impl Adversary for Script {
-    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
-        let latencies = self.0.get_mut(&(copy.from, copy.to));
-        UNIT * latencies.and_then(VecDeque::pop_front).unwrap_or(1)
-    }
 }
 
 /// A world of 2 to 5 processes, paced by time or by choice, in which at most this many of n crash in

@@ -4,35 +4,13 @@ use quorate_abstractions::{
     atomic_commit::{Propose, Vote},
     perfect,
 };
-use quorate_core::{Addr, ProcessId, Random as Generator, Time};
-pub(crate) use quorate_sim::testing::p;
-use quorate_sim::{Adversary, Crash, Lose, Random, Timed, Transmission, UNIT, World};
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use quorate_core::{Addr, ProcessId, Time};
+pub(crate) use quorate_sim::testing::{Latencies, p};
+use quorate_sim::{Crash, Lose, Random, Timed, UNIT, World};
 
 /// So many steps, and a half, after the start: between two steps.
 pub(crate) fn after(steps: u32) -> Time {
     Time::ZERO + UNIT * steps + UNIT / 2
-}
-
-/// Lock step, but for some copies: each way has a list of what its first copies take, in steps.
-#[derive(Default)]
-pub(crate) struct Script(BTreeMap<(ProcessId, ProcessId), VecDeque<u32>>);
-
-impl Script {
-    pub(crate) fn way(mut self, from: usize, to: usize, steps: &[u32]) -> Self {
-        self.0.entry((p(from), p(to))).or_default().extend(steps);
-        self
-    }
-}
-
-impl Adversary for Script {
-    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
-        let named = self.0.get_mut(&(copy.from, copy.to));
-        UNIT * named.and_then(VecDeque::pop_front).unwrap_or(1)
-    }
 }
 
 /// The report of each crash takes so many steps.

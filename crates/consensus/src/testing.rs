@@ -2,13 +2,11 @@
 use crate::hierarchy::Hierarchy;
 use bytes::Bytes;
 use quorate_abstractions::{Subscribe, eventually_perfect, perfect};
-use quorate_core::{Addr, Membership, ProcessId, Random, Time, instances::Entry};
-pub(crate) use quorate_sim::testing::p;
+use quorate_core::{Addr, Membership, ProcessId, Time, instances::Entry};
+pub(crate) use quorate_sim::testing::{Latencies, p};
 use quorate_sim::{
-    Adversary, Crash, Lose, Oracle, Report, Timed, Transmission, UNIT, World,
-    properties::Properties,
+    Adversary, Crash, Lose, Oracle, Report, Timed, UNIT, World, properties::Properties,
 };
-use std::time::Duration;
 
 pub(crate) fn step(steps: u32) -> Time {
     Time::ZERO + UNIT * steps
@@ -17,17 +15,6 @@ pub(crate) fn step(steps: u32) -> Time {
 /// The value that a process proposes: its rank.
 pub(crate) fn payload(p: ProcessId) -> Bytes {
     Bytes::from(vec![p.rank() as u8])
-}
-
-/// Lock step, but for the ways named here: from, to, steps.
-pub(crate) struct Latencies(pub(crate) &'static [(usize, usize, u32)]);
-
-impl Adversary for Latencies {
-    fn latency(&mut self, copy: Transmission, _: &mut Random) -> Duration {
-        let mut slow = self.0.iter();
-        let named = slow.find(|(from, to, _)| p(*from) == copy.from && p(*to) == copy.to);
-        UNIT * named.map_or(1, |(_, _, steps)| *steps)
-    }
 }
 
 /// The step at which each process decided.
@@ -160,7 +147,7 @@ impl Subject {
     /// Of four, p1's value reaches p4 alone, late, once p2 and p3 have imposed another; p3's takes
     /// longer still. What else happens, the test says.
     pub(crate) fn stale_value(self, rule: Rule) -> World {
-        let adversary = Latencies(&[(1, 4, 6), (3, 4, 20)]);
+        let adversary = Latencies::each(&[(1, 4, 6), (3, 4, 20)]);
         let world = self.world(4, 1, adversary, rule, reported_after(2));
         let lost = [p(2), p(3)].into_iter().collect();
         let crash = Crash::at(Time::ZERO + UNIT / 2).losing(Lose::To(lost));

@@ -1,13 +1,10 @@
 //! What the tests of this crate share.
 use bytes::Bytes;
 use quorate_abstractions::view_synchrony::{Indication, Request};
-use quorate_core::{Addr, ProcessId, Random, Time};
-pub(crate) use quorate_sim::testing::p;
-use quorate_sim::{Adversary, Transmission, UNIT, World};
-use std::{
-    sync::{Arc, Mutex, OnceLock},
-    time::Duration,
-};
+use quorate_core::{Addr, ProcessId, Time};
+pub(crate) use quorate_sim::testing::{Latencies, p};
+use quorate_sim::{UNIT, World};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// So many half steps after the start.
 pub(crate) fn half(halves: u32) -> Time {
@@ -16,36 +13,6 @@ pub(crate) fn half(halves: u32) -> Time {
 
 pub(crate) fn step(steps: u32) -> Time {
     half(2 * steps)
-}
-
-/// Lock step, but for the ways named here: from, to, steps.
-pub(crate) struct Latencies(pub(crate) &'static [(usize, usize, u32)]);
-
-impl Adversary for Latencies {
-    fn latency(&mut self, copy: Transmission, _: &mut Random) -> Duration {
-        let mut slow = self.0.iter();
-        let named = slow.find(|(from, to, _)| p(*from) == copy.from && p(*to) == copy.to);
-        UNIT * named.map_or(1, |(_, _, steps)| *steps)
-    }
-}
-
-/// Lock step, but for one copy on one way: from, to, its sequence number, steps.
-pub(crate) struct SlowCopy(
-    pub(crate) usize,
-    pub(crate) usize,
-    pub(crate) usize,
-    pub(crate) u32,
-);
-
-impl Adversary for SlowCopy {
-    fn latency(&mut self, copy: Transmission, _: &mut Random) -> Duration {
-        let SlowCopy(from, to, left, steps) = self;
-        if p(*from) != copy.from || p(*to) != copy.to || *left == 0 {
-            return UNIT;
-        }
-        *left -= 1;
-        UNIT * if *left == 0 { *steps } else { 1 }
-    }
 }
 
 /// The port of a module whose user reacts to it.

@@ -10,18 +10,14 @@ use quorate_abstractions::{
     perfect,
     register::{Action, Indication, Refusal, RegisterResponse, Request},
 };
-use quorate_core::{
-    Addr, Algorithm, Context, Counters, Ctx, Host, ProcessId, Random as Generator, Time,
-};
-pub(crate) use quorate_sim::testing::p;
+use quorate_core::{Addr, Algorithm, Context, Counters, Ctx, Host, ProcessId, Time};
+pub(crate) use quorate_sim::testing::{Latencies, p};
 use quorate_sim::{
-    Adversary, Crash, Lose, Oracle, Random, SimHost, Timed, Transmission, UNIT, World,
-    properties::Properties,
+    Crash, Lose, Oracle, Random, SimHost, Timed, UNIT, World, properties::Properties,
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, OnceLock},
-    time::Duration,
 };
 
 /// So many steps after the start.
@@ -32,24 +28,6 @@ pub(crate) fn at(steps: u32) -> Time {
 /// So many steps, and a half, after the start: between two steps.
 pub(crate) fn after(steps: u32) -> Time {
     at(steps) + UNIT / 2
-}
-
-/// Lock step, but for some copies: each way has a list of what its first copies take, in steps.
-#[derive(Default)]
-pub(crate) struct Script(BTreeMap<(ProcessId, ProcessId), VecDeque<u32>>);
-
-impl Script {
-    pub(crate) fn way(mut self, from: usize, to: usize, steps: &[u32]) -> Self {
-        self.0.entry((p(from), p(to))).or_default().extend(steps);
-        self
-    }
-}
-
-impl Adversary for Script {
-    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
-        let named = self.0.get_mut(&(copy.from, copy.to));
-        UNIT * named.and_then(VecDeque::pop_front).unwrap_or(1)
-    }
 }
 
 /// The algorithm over a link that delivers everything twice.

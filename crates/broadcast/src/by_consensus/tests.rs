@@ -2,7 +2,7 @@ mod costs;
 mod exhaustive;
 
 use super::*;
-use crate::{best_effort, eager, majority_ack, testing::Script};
+use crate::{best_effort, eager, majority_ack, testing::Latencies};
 use quorate_abstractions::{link::Links, regular_consensus, reliable};
 use quorate_consensus::{hierarchical, rotating};
 use quorate_core::{Addr, Time};
@@ -167,7 +167,7 @@ fn eager_as_uniform<H: Host>(
 /// p1 and p2 broadcast. The first copies that p1 sends are slow: p1 alone holds its message when it
 /// might be decided, and crashes with those copies.
 fn held_by_one(is_uniform: bool) -> Report {
-    let slow = Script::default().way(1, 2, &[100]).way(1, 3, &[100]);
+    let slow = Latencies::default().way(1, 2, &[100]).way(1, 3, &[100]);
     let mut world = World::new(3, 1, slow).unwrap();
     world.check(properties::total_order(world.membership(), "tob"));
     for q in world.processes() {

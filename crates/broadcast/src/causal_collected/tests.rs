@@ -152,10 +152,10 @@ fn a_message_is_collected_after_two_steps_or_when_the_crash_is_reported() {
 
 /// One broadcast by p1 of three in lock step.
 fn plain(start: Start<'_>) -> Report {
-    one_of_three(Script::default(), start, None)
+    one_of_three(Latencies::default(), start, None)
 }
 
-fn one_of_three(script: Script, start: Start<'_>, crash: Option<(usize, Crash)>) -> Report {
+fn one_of_three(script: Latencies, start: Start<'_>, crash: Option<(usize, Crash)>) -> Report {
     let mut world = World::new(3, 1, script).unwrap();
     let ports = wire(&world, Form::Regular, start);
     request(&world, &ports, 1, Time::ZERO, b"m");
@@ -234,13 +234,13 @@ fn b4_e3_an_own_message_that_is_delivered_inside_its_broadcast_is_appended_twice
 #[test]
 fn b5_e1_the_past_is_looked_through_again_when_a_crash_is_reported() {
     assert_breaks(Flaw::NotTestedAgain, "GC2", |start| {
-        one_of_three(Script::default(), start, Some((3, Crash::at(at(0)))))
+        one_of_three(Latencies::default(), start, Some((3, Crash::at(at(0)))))
     });
 }
 
 #[test]
 fn b5_e2_an_acknowledgement_may_come_before_its_message() {
-    let script = Script::default().way(1, 3, &[10]).way(2, 3, &[10]);
+    let script = Latencies::default().way(1, 3, &[10]).way(2, 3, &[10]);
     assert_breaks(Flaw::EarlyDropped, "GC2", |start| {
         one_of_three(script.clone(), start, None)
     });
@@ -249,7 +249,7 @@ fn b5_e2_an_acknowledgement_may_come_before_its_message() {
 #[test]
 fn b5_e3_an_acknowledgement_may_come_after_the_collection() {
     // p3 relays the message and p1's acknowledgement; its own acknowledgement is late, and it crashes.
-    let script = Script::default()
+    let script = Latencies::default()
         .way(3, 1, &[1, 1, 20])
         .way(3, 2, &[1, 1, 20]);
     let crash = Some((3, Crash::at(at(3))));
@@ -277,7 +277,7 @@ fn b5_e4_what_is_collected_stays_delivered() {
     // p2 broadcasts before it has collected p1's message, which is in the past of its own. Its copies
     // to p3, and those that p1 relays, come when p3 has collected.
     assert_breaks(Flaw::Forgetful, "CRB2", |start| {
-        let script = Script::default()
+        let script = Latencies::default()
             .way(1, 3, &[1, 1, 1, 1, 20])
             .way(2, 3, &[1, 1, 1, 20]);
         let mut world = World::new(3, 1, script).unwrap();
@@ -304,7 +304,7 @@ fn taken_at_its_word(
 fn b5_e5_with_a_detector_that_errs_crb5_is_lost() {
     // p3 is slow to get p1's message. If p2 believes that it has crashed, p2's next one has no past.
     let run = |lie: bool| {
-        let script = Script::default().way(1, 3, &[20]).way(2, 3, &[20]);
+        let script = Latencies::default().way(1, 3, &[20]).way(2, 3, &[20]);
         let mut world = World::new(3, 1, script).unwrap();
         let start: Start<'_> = &|world, host, below, up| {
             let mut oracle = Oracle::accurate(DETECTION);

@@ -101,7 +101,9 @@ fn delivery_takes_one_step() {
 /// p1 broadcasts twice, and p2 answers the second; p1's own copies to p3 are late, and so are those
 /// that p2 relays. So p3 gets the answer first, and what it answers within it.
 fn answer_first(form: Form, start: Start<'_>) -> (Report, Vec<Option<Time>>) {
-    let script = Script::default().way(1, 3, &[20, 20]).way(2, 3, &[20, 20]);
+    let script = Latencies::default()
+        .way(1, 3, &[20, 20])
+        .way(2, 3, &[20, 20]);
     let mut world = World::new(3, 1, script).unwrap();
     let ports = wire_with(&world, form, start, |q| {
         move |delivery: &Deliver| {

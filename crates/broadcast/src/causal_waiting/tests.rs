@@ -186,7 +186,7 @@ fn costs_are_what_the_header_says() {
 
 /// p1 broadcasts, and p2 answers; the question is slow to reach p3. Says when each has both.
 fn answer_first() -> Vec<Option<Time>> {
-    let script = Script::default().way(1, 3, &[20]).way(2, 3, &[10]);
+    let script = Latencies::default().way(1, 3, &[20]).way(2, 3, &[10]);
     let mut world = World::new(3, 1, script).unwrap();
     let ports = wire_with(&world, Form::Regular, START, |q| {
         move |delivery: &Deliver| {
@@ -226,7 +226,7 @@ fn b6_e1_delivered_in_the_name_of_the_wrong_process() {
 #[test]
 fn b6_e2_a_vector_that_is_empty_at_first_orders_nothing() {
     assert_breaks(Flaw::EmptyVector, "CRB5", |start| {
-        let script = Script::default().way(1, 3, &[20]).way(2, 3, &[20]);
+        let script = Latencies::default().way(1, 3, &[20]).way(2, 3, &[20]);
         let mut world = World::new(3, 1, script).unwrap();
         let ports = wire(&world, Form::Regular, start);
         request(&world, &ports, 1, Time::ZERO, b"one");
@@ -256,7 +256,7 @@ fn b6_e4_immediate_self_delivery_breaks_the_uniform_form_alone() {
 /// p1's message reaches p2 alone, which answers; the answer reaches p3, and nothing else does, as p1
 /// and p2 crash. Says what p3 delivers.
 fn cause_lost(form: Form, start: Start<'_>) -> u64 {
-    let script = Script::default().way(1, 3, &[20]).way(2, 3, &[20]);
+    let script = Latencies::default().way(1, 3, &[20]).way(2, 3, &[20]);
     let mut world = World::new(3, 1, script).unwrap();
     let ports = wire_with(&world, form, start, |q| {
         move |delivery: &Deliver| {

@@ -103,7 +103,7 @@ fn frb1_to_5_hold_uniformly_over_a_uniform_broadcast() {
 
 /// p1 broadcasts twice; on every way, the first message takes longer than the second.
 fn overtaken(which: Which) -> Report {
-    let script = Script::default().way(1, 2, &[9, 1]).way(1, 3, &[9, 1]);
+    let script = Latencies::default().way(1, 2, &[9, 1]).way(1, 3, &[9, 1]);
     let mut world = World::new(3, 1, script).unwrap();
     let ports = wire(&world, which);
     for _ in 0..2 {
@@ -123,7 +123,7 @@ fn frb5_is_broken_where_nothing_is_held_back() {
 #[test]
 fn frb5_a_gap_that_a_crash_leaves_holds_back_what_is_behind_it() {
     // p1's first message is in flight for long, and lost when p1 crashes; its second arrives.
-    let script = Script::default().way(1, 2, &[9, 1]).way(1, 3, &[9, 1]);
+    let script = Latencies::default().way(1, 2, &[9, 1]).way(1, 3, &[9, 1]);
     let mut world = World::new(3, 1, script).unwrap();
     let ports = wire(&world, Which::Regular);
     for _ in 0..2 {

@@ -174,7 +174,7 @@ fn a_source_broadcasts_its_next_message_when_it_has_delivered_the_last() {
 fn who_is_several_instances_behind_catches_up() {
     // What p3 says to p2 about p1's first message is slow. All goes on without p2, which adopts what
     // others impose and holds several decisions when its turn comes.
-    let script = Script::default().way(3, 2, &[40]);
+    let script = Latencies::default().way(3, 2, &[40]);
     let mut world = World::new(3, 1, script).unwrap();
     let ports = wire(&world, UNIT);
     for number in 0..5_u8 {

@@ -101,7 +101,7 @@ fn d1_e2_dropping_early_values_breaks_termination() {
 #[test]
 fn d1_e6_a_detector_that_errs_breaks_agreement() {
     let oracle = Oracle::accurate(UNIT).suspecting(p(2), p(1), step(0), step(3));
-    let adversary = Latencies(&[(1, 2, 5)]);
+    let adversary = Latencies::each(&[(1, 2, 5)]);
     let mut world = SUBJECT.world(2, 1, adversary, Rule::Corrected, posing(oracle));
     let report = world.run();
     assert_eq!(report.violation().unwrap().tag, "C2");

@@ -99,7 +99,7 @@ fn d2_e6_a_detector_that_errs_breaks_agreement() {
         .suspecting(p(1), p(3), step(0), step(9))
         .suspecting(p(2), p(1), step(0), step(3))
         .suspecting(p(3), p(1), step(0), step(3));
-    let adversary = Latencies(&[(1, 2, 5), (1, 3, 5), (2, 1, 5), (3, 1, 5)]);
+    let adversary = Latencies::each(&[(1, 2, 5), (1, 3, 5), (2, 1, 5), (3, 1, 5)]);
     let mut world = SUBJECT.world(3, 1, adversary, Rule::Corrected, posing(oracle));
     let report = world.run();
     assert_eq!(report.violation().unwrap().tag, "UC2");

@@ -1,7 +1,5 @@
 use super::*;
-use crate::testing::{
-    Latencies, Log, SlowCopy, broadcast, delivered, half, last_view, p, step, user,
-};
+use crate::testing::{Latencies, Log, broadcast, delivered, half, last_view, p, step, user};
 use quorate_abstractions::link::Links;
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::Addr;
@@ -207,7 +205,7 @@ fn d8_e1_forgetting_crashes_while_flushing_breaks_completeness() {
 /// is decided before p2 hears of p3's crash.
 fn crash_of_the_excluded(rule: Rule) -> Report {
     let detection = |q| if q == p(1) { UNIT } else { UNIT * 3 };
-    let (mut world, ports, _) = world(4, 1, Latencies(&[(3, 1, 10)]), rule, detection);
+    let (mut world, ports, _) = world(4, 1, Latencies::each(&[(3, 1, 10)]), rule, detection);
     world.crash(p(4), Crash::at(Time::ZERO));
     world.crash(p(3), Crash::at(half(7)));
     world.request(p(2), step(20), &ports[1], broadcast(b"m"));
@@ -239,7 +237,13 @@ fn d8_e3_looking_for_the_last_flush_only_upon_flushes_breaks_completeness() {
 /// As `crash_while_flushing`, and p1 learns of the decision late: the flush of the next view is there
 /// before. (Consensus by hierarchy needs every correct proposal, so that it is missed.)
 fn flush_of_the_next_view(rule: Rule) -> Report {
-    let (mut world, _, _) = world(5, 1, SlowCopy(5, 1, 2, 6), rule, steps(1));
+    let (mut world, _, _) = world(
+        5,
+        1,
+        Latencies::default().way(5, 1, &[1, 6]),
+        rule,
+        steps(1),
+    );
     world.crash(p(2), Crash::at(Time::ZERO));
     world.crash(p(3), Crash::at(half(3)));
     world.run()
@@ -254,7 +258,7 @@ fn d8_e4_erasing_early_flushes_breaks_completeness() {
 
 /// p1 and p2 broadcast the same content; p2's message is slow to p1, which gets it from a flush.
 fn equal_contents(rule: Rule) -> Report {
-    let (mut world, ports, _) = world(3, 1, Latencies(&[(2, 1, 4)]), rule, steps(1));
+    let (mut world, ports, _) = world(3, 1, Latencies::each(&[(2, 1, 4)]), rule, steps(1));
     world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
     world.request(p(2), Time::ZERO, &ports[1], broadcast(b"m"));
     world.crash(p(3), Crash::at(Time::ZERO));

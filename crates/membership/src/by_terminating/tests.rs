@@ -3,7 +3,7 @@ mod errata;
 use super::*;
 use crate::{
     group,
-    testing::{Log, SlowCopy, broadcast, delivered, half, last_view, p, step, user},
+    testing::{Log, broadcast, delivered, half, last_view, p, step, user},
     within::{BYTES, WINDOW},
 };
 use quorate_abstractions::{

@@ -166,7 +166,13 @@ fn a_view_change_costs_what_the_header_says() {
 
 #[test]
 fn who_is_excluded_by_mistake_learns_it_joins_and_gets_the_state() {
-    let (mut world, sites) = world(3, 1, Latencies(&[(3, 1, 3), (3, 2, 3)]), &mistake(3), never);
+    let (mut world, sites) = world(
+        3,
+        1,
+        Latencies::each(&[(3, 1, 3), (3, 2, 3)]),
+        &mistake(3),
+        never,
+    );
     for (k, rank) in [1, 2, 3, 1, 2, 3, 1, 2, 3].into_iter().enumerate() {
         let at = step(4 * k as u32);
         world.request(p(rank), at, &sites[rank - 1].port, broadcast(&[k as u8]));
@@ -203,7 +209,13 @@ fn given_back(site: &Wired) -> Vec<(u64, bool)> {
 
 #[test]
 fn who_is_excluded_gets_back_what_the_others_do_not_have_and_nothing_else() {
-    let (mut world, sites) = world(3, 1, Latencies(&[(3, 1, 3), (3, 2, 3)]), &mistake(3), never);
+    let (mut world, sites) = world(
+        3,
+        1,
+        Latencies::each(&[(3, 1, 3), (3, 2, 3)]),
+        &mistake(3),
+        never,
+    );
     // The others flush at step 2: the first is there by then, and the others are not.
     for at in [Time::ZERO, step(1), step(2)] {
         world.request(p(3), at, &sites[2].port, broadcast(b"m"));
@@ -278,7 +290,7 @@ fn two_join_at_once_with_one_state() {
     // What p4 and p5 flush comes too late.
     let slow = [4, 5].map(|from| [1, 2, 3].map(|to| (from, to, 4)));
     let slow = Vec::leak(slow.concat());
-    let (mut world, sites) = world(5, 1, Latencies(slow), &oracle, never);
+    let (mut world, sites) = world(5, 1, Latencies::each(slow), &oracle, never);
     for k in 0..9_u8 {
         let rank = 1 + usize::from(k) % 5;
         let at = step(4 * u32::from(k));
@@ -295,7 +307,7 @@ fn the_next_gives_its_state_if_the_first_crashes_before_it_has() {
     for output in 1..40 {
         let oracle = mistake(5);
         let slow = &[(5, 1, 4), (5, 2, 4), (5, 3, 4), (5, 4, 4)];
-        let (mut world, sites) = world(5, 1, Latencies(slow), &oracle, never);
+        let (mut world, sites) = world(5, 1, Latencies::each(slow), &oracle, never);
         world.request(p(2), step(1), &sites[1].port, broadcast(b"m"));
         world.crash(p(1), Crash::before_output(output));
         let report = world.run();
@@ -315,7 +327,7 @@ fn a_user_that_gives_no_state_lets_nobody_in_until_another_is_asked() {
         }
     };
     let slow = &[(5, 1, 4), (5, 2, 4), (5, 3, 4), (5, 4, 4)];
-    let (mut world, sites) = world(5, 1, Latencies(slow), &mistake(5), silent);
+    let (mut world, sites) = world(5, 1, Latencies::each(slow), &mistake(5), silent);
     world.crash(p(1), Crash::at(step(40)));
     world.run_until(step(39));
     assert_eq!((asked(&sites[0]), asked(&sites[1])), (1, 0));
@@ -335,7 +347,7 @@ fn who_does_not_ask_stays_outside_and_what_it_broadcasts_waits() {
         }
     };
     let slow = &[(3, 1, 3), (3, 2, 3)];
-    let (mut world, sites) = world(3, 1, Latencies(slow), &mistake(3), silent);
+    let (mut world, sites) = world(3, 1, Latencies::each(slow), &mistake(3), silent);
     world.request(p(3), step(20), &sites[2].port, broadcast(b"m"));
     world.run().assert_all_hold();
     assert_eq!(

@@ -1,11 +1,8 @@
 use super::*;
 use quorate_abstractions::link::Links;
 use quorate_core::Observation;
-use quorate_core::Random as Generator;
-use quorate_sim::testing::p;
-use quorate_sim::{
-    Adversary, Crash, Exhaustive, Report, SimHost, Timed, Transmission, UNIT, World,
-};
+use quorate_sim::testing::{Latencies, p};
+use quorate_sim::{Crash, Exhaustive, Report, SimHost, Timed, UNIT, World};
 use std::sync::{Arc, Mutex};
 
 /// A message that says which it is: the slot, its number in it, and a filling.
@@ -191,22 +188,10 @@ fn fld1_messages_go_round_failed_channels_to_whom_they_are_addressed() {
     }
 }
 
-/// The first copies of a way take as long as given.
-struct Slow(ProcessId, ProcessId, u32);
-
-impl Adversary for Slow {
-    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
-        if (copy.from, copy.to) == (self.0, self.1) {
-            self.2 = self.2.saturating_sub(1);
-            return UNIT * (1 + self.2);
-        }
-        UNIT
-    }
-}
-
 #[test]
 fn fld2_what_was_replaced_is_not_delivered_late() {
-    let world = World::new(2, 1, Slow(p(1), p(2), 9)).unwrap();
+    let overtaking = Latencies::default().way(1, 2, &[9, 8, 7, 6, 5, 4, 3, 2]);
+    let world = World::new(2, 1, overtaking).unwrap();
     let (ports, log) = wire(&world, FloodingSettings::default(), 0);
     for (step, request) in [
         post(1, 1, To::All, 2),

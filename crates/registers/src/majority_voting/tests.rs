@@ -4,7 +4,7 @@ use crate::{
     message::Content,
     operations::Phase,
     testing::{
-        Duplicating, Script, X, after, at, blind, cost, operate, p, reaction, read, refusal,
+        Duplicating, Latencies, X, after, at, blind, cost, operate, p, reaction, read, refusal,
         turbulent, wire, write,
     },
 };
@@ -132,7 +132,7 @@ impl Algorithm for Ruled {
 /// The write reaches the others late, and the writer's own copy twice; p2 reads from those that have not
 /// got it.
 fn write_that_is_in_flight(rule: Rule, n: usize) -> Report {
-    let adversary = (2..=n).fold(Script::default(), |script, to| script.way(1, to, &[20]));
+    let adversary = (2..=n).fold(Latencies::default(), |script, to| script.way(1, to, &[20]));
     let mut world = World::new(n, 1, adversary).unwrap();
     let make = |host: &SimHost| Duplicating(Ruled::by(rule)(host));
     let ports = wire(&world, &blind, regular(&world), make);
@@ -288,7 +288,7 @@ fn halves(rule: Rule) -> Report {
             }
         }
     }
-    let adversary = Script::default().way(1, 3, &[30]).way(1, 4, &[30]);
+    let adversary = Latencies::default().way(1, 3, &[30]).way(1, 4, &[30]);
     let mut world = World::new(4, 1, adversary).unwrap();
     let make = |host: &SimHost| Reads(Ruled::by(rule)(host));
     let ports = wire(&world, &blind, regular(&world), make);
@@ -303,7 +303,7 @@ fn halves(rule: Rule) -> Report {
 #[test]
 fn e2_e4_of_two_reads_at_one_process_the_later_may_be_older() {
     // p1's write has reached p2 alone when p3 reads from p2 and itself, then from itself and p1's others.
-    let adversary = Script::default()
+    let adversary = Latencies::default()
         .way(1, 3, &[60])
         .way(1, 4, &[60])
         .way(1, 5, &[60])

@@ -4,7 +4,7 @@ use crate::{
     message::Content,
     operations::Phase,
     testing::{
-        Script, X, after, at, blind, cost, operate, p, read, refusal, returned, turbulent, wire,
+        Latencies, X, after, at, blind, cost, operate, p, read, refusal, returned, turbulent, wire,
         write,
     },
 };
@@ -59,7 +59,7 @@ fn a_read_of_a_majority_that_agrees_on_what_was_written_takes_one_round_trip() {
 /// p1 writes, and what it stores reaches p2 late; p3 hears of it from one of the majority that it asks.
 #[test]
 fn a_read_of_a_majority_that_does_not_agree_writes_back() {
-    let mut world = World::new(3, 1, Script::default().way(1, 2, &[1, 30])).unwrap();
+    let mut world = World::new(3, 1, Latencies::default().way(1, 2, &[1, 30])).unwrap();
     let ports = wire(&world, &blind, atomic(&world), MultiWriter::new);
     world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.crash(p(1), Crash::at(after(3)));
@@ -117,7 +117,7 @@ fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
 fn new_and_then_old<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
-    let adversary = Script::default()
+    let adversary = Latencies::default()
         .way(1, 3, &[1, 60])
         .way(1, 4, &[1, 60])
         .way(1, 5, &[1, 60]);
@@ -345,7 +345,7 @@ impl Algorithm for TagsAnew {
 fn overwritten_and_repeated<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
-    let adversary = Script::default().way(2, 1, &[1, 30]).way(3, 1, &[1, 60]);
+    let adversary = Latencies::default().way(2, 1, &[1, 30]).way(3, 1, &[1, 60]);
     let mut world = World::new(3, 1, adversary).unwrap();
     let ports = wire(&world, &blind, atomic(&world), make);
     world.request(p(1), Time::ZERO, &ports[0], write(1, 1));

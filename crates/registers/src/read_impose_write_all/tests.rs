@@ -4,7 +4,7 @@ use crate::{
     message::{Content, Held},
     phases::Phases,
     testing::{
-        Script, X, at, cost, mistaken, operate, p, reaction, read, refusal, reported_after,
+        Latencies, X, at, cost, mistaken, operate, p, reaction, read, refusal, reported_after,
         turbulent, wire, write,
     },
 };
@@ -112,7 +112,7 @@ impl Algorithm for Restored {
 /// p1 reads, and suspects p2, whose acknowledgement is late; then p1 writes, which p2 gets later still; and
 /// p2 reads before that.
 fn acknowledged_late(anonymous: bool) -> Report {
-    let adversary = Script::default().way(1, 2, &[1, 30]).way(2, 1, &[10]);
+    let adversary = Latencies::default().way(1, 2, &[1, 30]).way(2, 1, &[10]);
     let mut world = World::new(2, 1, adversary).unwrap();
     let all = world.membership().set();
     let make = |host: &SimHost| Restored {

@@ -5,7 +5,7 @@ use crate::{
     multi_writer::MultiWriter,
     operations::Phase,
     testing::{
-        Script, after, at, blind, cost, operate, p, read, reported_after, returned, turbulent,
+        Latencies, after, at, blind, cost, operate, p, read, reported_after, returned, turbulent,
         wire, write,
     },
 };
@@ -104,7 +104,7 @@ impl Algorithm for OnMajorities {
 fn stale_writer<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
-    let mut world = World::new(3, 1, Script::default().way(1, 3, &[90, 90])).unwrap();
+    let mut world = World::new(3, 1, Latencies::default().way(1, 3, &[90, 90])).unwrap();
     let ports = wire(&world, &reported_after(1), atomic(&world), make);
     world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.request(p(1), at(95), &ports[0], write(1, 2));
@@ -117,7 +117,7 @@ fn stale_writer<A: Algorithm<Event = Event, Effect = Effect>>(
 fn stale_writer_at_once<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
-    let mut world = World::new(3, 1, Script::default().way(1, 3, &[90, 90])).unwrap();
+    let mut world = World::new(3, 1, Latencies::default().way(1, 3, &[90, 90])).unwrap();
     let ports = wire(&world, &reported_after(1), atomic(&world), make);
     world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.request(p(1), at(5), &ports[0], write(1, 2));
@@ -192,7 +192,7 @@ impl Algorithm for Concurrent {
 fn writes_at_once<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
-    let mut world = World::new(3, 1, Script::default().way(1, 3, &[5])).unwrap();
+    let mut world = World::new(3, 1, Latencies::default().way(1, 3, &[5])).unwrap();
     let ports = wire(&world, &reported_after(1), atomic(&world), make);
     let port = ports[0].clone();
     world.call(p(1), Time::ZERO, move || {

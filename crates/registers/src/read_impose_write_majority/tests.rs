@@ -4,7 +4,7 @@ use crate::{
     message::Content,
     operations::{Operation, Phase},
     testing::{
-        Duplicating, Script, X, after, at, blind, cost, operate, p, reaction, read, refusal,
+        Duplicating, Latencies, X, after, at, blind, cost, operate, p, reaction, read, refusal,
         turbulent, wire, write,
     },
 };
@@ -102,7 +102,7 @@ impl Algorithm for WithoutImposing {
 fn reads_one_after_the_other<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
-    let mut adversary = Script::default();
+    let mut adversary = Latencies::default();
     for to in 3..=5 {
         adversary = adversary.way(1, to, &[60]).way(2, to, &[1, 40]);
     }
@@ -260,7 +260,7 @@ impl Algorithm for ImposesAgain {
 
 /// p2 of three reads, and the answers of p3 come when the read has returned.
 fn one_read<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHost) -> A) -> Report {
-    let mut world = World::new(3, 1, Script::default().way(3, 2, &[10, 10])).unwrap();
+    let mut world = World::new(3, 1, Latencies::default().way(3, 2, &[10, 10])).unwrap();
     let ports = wire(&world, &blind, atomic(&world), make);
     world.request(p(2), Time::ZERO, &ports[1], read(1));
     world.run()

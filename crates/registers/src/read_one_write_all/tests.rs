@@ -4,8 +4,8 @@ use crate::{
     message::Content,
     operations::Phase,
     testing::{
-        Script, X, after, at, cost, mistaken, operate, p, reaction, read, refusal, reported_after,
-        turbulent, wire, write,
+        Latencies, X, after, at, cost, mistaken, operate, p, reaction, read, refusal,
+        reported_after, turbulent, wire, write,
     },
 };
 use quorate_abstractions::{
@@ -108,7 +108,7 @@ impl Algorithm for Restored {
 /// p1 writes, and suspects p2, whose acknowledgement is late; then p1 writes again, which p2 gets later
 /// still; and p2 reads before that.
 fn acknowledged_late(anonymous: bool) -> Report {
-    let adversary = Script::default().way(1, 2, &[1, 30]).way(2, 1, &[10]);
+    let adversary = Latencies::default().way(1, 2, &[1, 30]).way(2, 1, &[10]);
     let mut world = World::new(2, 1, adversary).unwrap();
     let make = |host: &SimHost| Restored {
         own: by_p1(host),
@@ -130,7 +130,7 @@ fn e1_e1_an_acknowledgement_without_a_number_ends_the_next_write() {
 
 #[test]
 fn e1_e4_the_new_value_and_then_the_old_one_is_not_atomic() {
-    let world = World::new(3, 1, Script::default().way(1, 3, &[20])).unwrap();
+    let world = World::new(3, 1, Latencies::default().way(1, 3, &[20])).unwrap();
     let all = world.membership().set();
     world.check(properties::atomic_register("register", all));
     let ports = wire(&world, &reported_after(1), regular(&world), by_p1);

@@ -133,7 +133,7 @@ fn both<A: Algorithm<Event = Event, Effect = Effect>>(
     mutant: impl Fn(&quorate_sim::SimHost) -> A,
     delay: impl Fn(ProcessId) -> Duration + Copy,
     schedule: impl Fn(&mut World, &[Addr<Broadcast>]),
-    script: &Script,
+    script: &Latencies,
 ) -> (Report, Report) {
     let mut world = World::new(3, 1, script.clone()).unwrap();
     let ports = wire_as(&world, delay, mutant);
@@ -152,7 +152,7 @@ fn urb1_is_broken_by_deliveries_known_by_content() {
         request(world, ports, 1, Time::ZERO);
         request(world, ports, 2, Time::ZERO);
     };
-    let (broken, corrected) = both(ByContent::new, |_| UNIT, schedule, &Script::default());
+    let (broken, corrected) = both(ByContent::new, |_| UNIT, schedule, &Latencies::default());
     assert_violates(&broken, "URB1");
     corrected.assert_all_hold();
 }
@@ -161,7 +161,7 @@ fn urb1_is_broken_by_deliveries_known_by_content() {
 fn urb4_is_broken_by_acknowledgements_known_by_content() {
     // p2 broadcasts x; p1 holds it, and p3's relay is slow. p1 broadcasts x of its own, which reaches
     // nobody before p1 crashes. When p3's relay arrives, all three seem to hold what p1 broadcast.
-    let script = Script::default()
+    let script = Latencies::default()
         .way(3, 1, &[3])
         .way(1, 2, &[1, 99])
         .way(1, 3, &[1, 99]);
@@ -184,7 +184,7 @@ fn urb1_and_urb4_are_broken_where_a_crash_wakes_nobody() {
         world.crash(p(3), Crash::at(Time::ZERO));
     };
     let mutant = Mutant::with(Rule::CrashesWakeNobody);
-    let (broken, corrected) = both(mutant, delay, schedule, &Script::default());
+    let (broken, corrected) = both(mutant, delay, schedule, &Latencies::default());
     assert_violates(&broken, "URB1");
     assert_violates(&broken, "URB4");
     corrected.assert_all_hold();
@@ -193,7 +193,7 @@ fn urb1_and_urb4_are_broken_where_a_crash_wakes_nobody() {
 #[test]
 fn what_is_pending_again_is_relayed_again() {
     // p3 crashes after its relay, which reaches p1 long after p1 has delivered.
-    let script = Script::default().way(3, 1, &[20]);
+    let script = Latencies::default().way(3, 1, &[20]);
     let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
         request(world, ports, 1, Time::ZERO);
         world.crash(p(3), Crash::at(at(2)));
@@ -213,7 +213,7 @@ fn urb4_is_broken_by_delivery_at_the_broadcast() {
         world.crash(p(1), Crash::before_output(2).losing(Lose::Everything));
     };
     let mutant = Mutant::with(Rule::DeliversAtOnce);
-    let (broken, corrected) = both(mutant, |_| UNIT, schedule, &Script::default());
+    let (broken, corrected) = both(mutant, |_| UNIT, schedule, &Latencies::default());
     assert_violates(&broken, "URB4");
     corrected.assert_all_hold();
 }

@@ -140,7 +140,7 @@ fn both(
     rule: Rule,
     detector: impl Fn(&World, ProcessId) -> Detector + Copy,
     schedule: impl Fn(&mut World, &[Addr<Broadcast>]),
-    script: &Script,
+    script: &Latencies,
 ) -> (Report, Report) {
     let mut world = World::new(n, 1, script.clone()).unwrap();
     let ports = wire(&world, detector, Mutant::with(rule));
@@ -165,7 +165,7 @@ fn rb1_is_broken_by_deliveries_known_by_content() {
         request(world, ports, 1, Time::ZERO);
         request(world, ports, 2, Time::ZERO);
     };
-    let script = Script::default();
+    let script = Latencies::default();
     let (broken, corrected) = both(3, Rule::KnownByContent, after_a_unit, schedule, &script);
     assert_violates(&broken, "RB1");
     corrected.assert_all_hold();
@@ -176,7 +176,7 @@ fn rb1_is_broken_by_an_origin_that_only_notes_its_delivery() {
     let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
         request(world, ports, 1, Time::ZERO);
     };
-    let (rule, script) = (Rule::OriginDeliversNothing, Script::default());
+    let (rule, script) = (Rule::OriginDeliversNothing, Latencies::default());
     let (broken, corrected) = both(2, rule, after_a_unit, schedule, &script);
     assert_violates(&broken, "RB1");
     corrected.assert_all_hold();
@@ -195,7 +195,7 @@ fn rb4_is_broken_where_origins_are_kept_and_relayers_tested() {
         world.crash(p(1), Crash::before_output(2));
         world.crash(p(2), Crash::at(at(4)).losing(Lose::Everything));
     };
-    let script = Script::default().way(2, 4, &[99]);
+    let script = Latencies::default().way(2, 4, &[99]);
     let (broken, corrected) = both(4, Rule::KeptByOrigin, detector, schedule, &script);
     assert_violates(&broken, "RB4");
     corrected.assert_all_hold();
@@ -208,7 +208,7 @@ fn rb4_is_broken_where_nothing_is_relayed_after_the_suspicion() {
         request(world, ports, 1, Time::ZERO);
         world.crash(p(1), Crash::before_output(2));
     };
-    let script = Script::default().way(1, 2, &[5]);
+    let script = Latencies::default().way(1, 2, &[5]);
     let rule = Rule::KeptAfterTheSuspicion;
     let (broken, corrected) = both(3, rule, after_a_unit, schedule, &script);
     assert_violates(&broken, "RB4");
@@ -224,7 +224,7 @@ fn rb4_is_broken_where_only_the_first_suspicion_counts() {
         request(world, ports, 1, at(3));
         world.crash(p(1), Crash::before_output(2));
     };
-    let (rule, script) = (Rule::FirstSuspicionOnly, Script::default());
+    let (rule, script) = (Rule::FirstSuspicionOnly, Latencies::default());
     let (broken, corrected) = both(3, rule, detector, schedule, &script);
     assert_violates(&broken, "RB4");
     corrected.assert_all_hold();
@@ -240,7 +240,7 @@ fn rb4_is_broken_where_the_suspected_are_taken_for_dead() {
         request(world, ports, 1, Time::ZERO);
         world.crash(p(1), Crash::at(at(5)).losing(Lose::Everything));
     };
-    let script = Script::default().way(1, 3, &[99]);
+    let script = Latencies::default().way(1, 3, &[99]);
     let (broken, corrected) = both(3, Rule::SuspectedForDead, detector, schedule, &script);
     assert_violates(&broken, "RB4");
     corrected.assert_all_hold();
@@ -254,7 +254,7 @@ fn rb4_is_broken_where_a_full_window_forgets() {
         request(world, ports, 1, Time::ZERO);
         world.crash(p(1), Crash::at(at(5)).losing(Lose::Everything));
     };
-    let script = Script::default().way(1, 3, &[99, 99]);
+    let script = Latencies::default().way(1, 3, &[99, 99]);
     let (broken, corrected) = both(3, Rule::Forgetful, after_a_unit, schedule, &script);
     assert_violates(&broken, "RB4");
     corrected.assert_all_hold();

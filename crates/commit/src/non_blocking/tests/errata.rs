@@ -1,7 +1,7 @@
 //! Rules as they were published, each with the execution that breaks a property, which the
 //! corrected rule survives.
 use super::*;
-use crate::testing::{Script, after};
+use crate::testing::{Latencies, after};
 use quorate_abstractions::{Subscribe, eventually_perfect::Indication, link, link::To};
 use quorate_consensus::hierarchy::Imposed;
 use quorate_core::{
@@ -124,7 +124,7 @@ impl Algorithm for ByDecree {
 /// All of three vote yes; p3 crashes after its vote has arrived. Of what p1 sends to p2, the second
 /// message, the proposal that all commit, takes longer than what may follow.
 fn proposal_overtaken(rule: Rule) -> Report {
-    let adversary = Script::default().way(1, 2, &[1, 9, 1]);
+    let adversary = Latencies::default().way(1, 2, &[1, 9, 1]);
     let mut world = World::new(3, 1, adversary).unwrap();
     world.check(properties::atomic_commit(world.membership(), "commit"));
     let wire = |q| {
@@ -245,7 +245,7 @@ fn d5_e6_a_detector_that_errs_aborts_without_a_reason() {
         })
     };
     let run = |detect: &dyn Fn(&World, ProcessId) -> Subscribe<perfect::Crash>| {
-        let adversary = Script::default().way(1, 2, &[3, 3]);
+        let adversary = Latencies::default().way(1, 2, &[3, 3]);
         let mut world = World::new(3, 1, adversary).unwrap();
         let ports = wire(&world, detect, NonBlocking::new);
         vote(&world, &ports, &[Vote::Yes; 3]);

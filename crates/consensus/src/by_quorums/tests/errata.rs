@@ -159,7 +159,7 @@ fn g7_e3_uc2_is_broken_where_what_is_of_a_view_that_was_left_is_accepted() {
     // In view 1, p1 proposes to p5 and, late, to p3, which has entered view 2 by then and said to its leader
     // that it has accepted nothing. With p3, p1 has a majority in view 1, and p2 has one in view 2.
     let run = |rule| {
-        let adversary = Latencies(&[
+        let adversary = Latencies::each(&[
             (1, 2, 30),
             (1, 3, 4),
             (1, 4, 30),

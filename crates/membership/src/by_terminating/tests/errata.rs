@@ -1,5 +1,6 @@
 //! The published rules, each with the execution that shows it wrong.
 use super::*;
+use quorate_sim::testing::Latencies;
 
 /// The rule in force: this algorithm's, or one as published.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,7 +122,7 @@ fn d7_e1_waiting_for_the_flush_of_the_faulty_breaks_completeness() {
 
 /// p1 and p2 broadcast the same content, p2's message is slow to p1, which gets it from the flush.
 fn equal_contents(rule: Rule) -> Report {
-    let adversary = SlowCopy(2, 1, 1, 30);
+    let adversary = Latencies::default().way(2, 1, &[30]);
     let (mut world, ports, _) = world_of(3, 1, adversary, Ruled::by(rule), steps(1));
     world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
     world.request(p(2), Time::ZERO, &ports[1], broadcast(b"m"));

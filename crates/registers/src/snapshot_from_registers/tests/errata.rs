@@ -1,7 +1,7 @@
 //! Rules as they must not be, each with the execution that breaks atomicity, which the algorithm
 //! survives.
 use super::*;
-use crate::{snapshot_from_registers::mutant::CollectsOnce, testing::Script};
+use crate::{snapshot_from_registers::mutant::CollectsOnce, testing::Latencies};
 
 /// The first update that a scan sees lends its view (G4, the double borrow).
 struct BorrowsOnce(SnapshotFromRegisters);
@@ -55,7 +55,7 @@ impl Algorithm for BorrowsOnce {
 fn lent_by_the_first<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
-    let adversary = Script::default().way(2, 1, &[1, 1, 1, 1, 1, 1, 8]);
+    let adversary = Latencies::default().way(2, 1, &[1, 1, 1, 1, 1, 1, 8]);
     let mut world = World::new(3, 1, adversary).unwrap();
     let users = Users::new(&["u", "u", "s"]);
     let ports = wire(&world, LowerLayer::Memory(Kind::Atomic), &users, make);
@@ -79,7 +79,7 @@ fn g4_a_view_that_is_borrowed_at_the_first_move_breaks_sn2() {
 fn collected_across<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
-    let adversary = Script::default().way(4, 1, &[1, 1, 40]);
+    let adversary = Latencies::default().way(4, 1, &[1, 1, 40]);
     let mut world = World::new(4, 1, adversary).unwrap();
     let users = Users::new(&["", "u", "u", "s"]);
     let ports = wire(&world, LowerLayer::Memory(Kind::Atomic), &users, make);
@@ -98,7 +98,7 @@ fn g4_a_single_collect_breaks_sn2() {
 /// p1 writes in two halves, between which p2 sees the write, and p3, which begins when p2 has ended, does
 /// not.
 fn half_written(kind: Kind) -> Report {
-    let adversary = Script::default().way(4, 1, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 40]);
+    let adversary = Latencies::default().way(4, 1, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 40]);
     let mut world = World::new(4, 1, adversary).unwrap();
     let users = Users::new(&["", "s", "s", "u"]);
     let ports = wire(

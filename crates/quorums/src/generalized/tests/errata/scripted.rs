@@ -2,21 +2,10 @@
 //! step unless it is said how long.
 use super::*;
 use crate::testing::set;
-use quorate_core::Random as Generator;
-use quorate_sim::Transmission;
-use std::collections::VecDeque;
+use quorate_sim::testing::Latencies;
 
 /// By way, from and to: how many steps its first copies take.
 type Ways = &'static [(usize, usize, &'static [u32])];
-
-struct Script(BTreeMap<(ProcessId, ProcessId), VecDeque<u32>>);
-
-impl Adversary for Script {
-    fn latency(&mut self, copy: Transmission, _: &mut Generator) -> Duration {
-        let way = self.0.get_mut(&(copy.from, copy.to));
-        UNIT * way.and_then(VecDeque::pop_front).unwrap_or(1)
-    }
-}
 
 /// The calls, each by a process and at a step.
 fn run_scripted(
@@ -26,11 +15,12 @@ fn run_scripted(
     ways: Ways,
     calls: &[(usize, u32, Call<Mark>)],
 ) -> Report {
-    let ways = ways.iter().map(|(from, to, steps)| {
-        let steps = steps.iter().copied().collect();
-        ((p(*from), p(*to)), steps)
-    });
-    let world = World::new(n, 1, Script(ways.collect())).unwrap();
+    let latencies = ways
+        .iter()
+        .fold(Latencies::default(), |latencies, (from, to, steps)| {
+            latencies.way(*from, *to, steps)
+        });
+    let world = World::new(n, 1, latencies).unwrap();
     let mut world = world.settle(PERIOD * 5);
     let all = world.membership().set();
     world.check(quorum_access("access", all));
