@@ -3,7 +3,7 @@ use bytes::Bytes;
 use quorate_core::{Addr, Time, message::fold};
 pub(crate) use quorate_sim::testing::{Latencies, p};
 use quorate_sim::{
-    Crash, Exhaustive, Exploration, Lose, Random, Report, Timed, UNIT, Verdict, World,
+    Crash, Exhaustive, Exploration, Random, Report, Timed, UNIT, Verdict, World, testing::losing,
 };
 use std::time::Duration;
 
@@ -30,12 +30,7 @@ pub(crate) fn turbulent_world(seed: u64, maximum: fn(u64) -> u64) -> World {
             1 => Crash::before_output(1 + draw(2, 12 * n)),
             _ => Crash::before_effect(1 + draw(2, 20 * n)),
         };
-        let lose = match draw(3, 3) {
-            0 => Lose::Nothing,
-            1 => Lose::Each(0.5),
-            _ => Lose::Everything,
-        };
-        world.crash(p(1 + draw(4, n) as usize), crash.losing(lose));
+        world.crash(p(1 + draw(4, n) as usize), crash.losing(losing(draw(3, 3))));
     }
     world
 }

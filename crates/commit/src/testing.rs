@@ -6,7 +6,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, ProcessId, Time};
 pub(crate) use quorate_sim::testing::{Latencies, p};
-use quorate_sim::{Crash, Lose, Random, Timed, UNIT, World};
+use quorate_sim::{UNIT, World, testing};
 
 /// So many steps, and a half, after the start: between two steps.
 pub(crate) fn after(steps: u32) -> Time {
@@ -37,20 +37,9 @@ pub(crate) fn vote(world: &World, ports: &[Addr<Propose>], votes: &[Vote]) {
     }
 }
 
-/// A world of 2 to 5 processes, paced by time or by choice, in which up to n − 1 crash in any way.
+/// [Full of faults](testing::turbulent): all but one may crash.
 pub(crate) fn turbulent(seed: u64) -> World {
-    let n = 2 + seed as usize % 4;
-    let world = if seed.is_multiple_of(2) {
-        World::new(n, seed, Random::new()).unwrap()
-    } else {
-        World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap()
-    };
-    for rank in 1..n {
-        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
-        let crash = Crash::before_output(1 + (seed / 7 + 3 * rank as u64) % (3 * n as u64 + 1));
-        world.crash(p(1 + (rank + seed as usize) % n), crash.losing(lose));
-    }
-    world
+    testing::turbulent(seed, |world| world.membership().n() - 1, 3)
 }
 
 /// Votes in instances 1 to 3 at different times, of which one in eight is no.

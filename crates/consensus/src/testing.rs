@@ -5,7 +5,9 @@ use quorate_abstractions::{Subscribe, eventually_perfect, perfect};
 use quorate_core::{Addr, Membership, ProcessId, Time, instances::Entry};
 pub(crate) use quorate_sim::testing::{Latencies, p};
 use quorate_sim::{
-    Adversary, Crash, Lose, Oracle, Report, Timed, UNIT, World, properties::Properties,
+    Adversary, Crash, Lose, Oracle, Report, Timed, UNIT, World,
+    properties::Properties,
+    testing::{any_pace, losing},
 };
 
 pub(crate) fn step(steps: u32) -> Time {
@@ -117,16 +119,9 @@ impl Subject {
             let n = 2 + seed as usize % 4;
             let detect =
                 |world: &World, q: ProcessId| world.perfect(q, UNIT * (1 + q.rank() as u32 % 3));
-            let mut world = if seed % 2 == 0 {
-                let adversary = quorate_sim::Random::new();
-                self.world(n, seed, adversary, Rule::Corrected, detect)
-            } else {
-                let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
-                self.world(n, seed, adversary, Rule::Corrected, detect)
-            };
+            let mut world = self.world(n, seed, any_pace(seed), Rule::Corrected, detect);
             for rank in 1..n {
-                let lose =
-                    [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+                let lose = losing(seed + rank as u64);
                 let crash = Crash::before_output(1 + (seed / 7 + rank as u64) % (n as u64 + 1));
                 world.crash(p(rank), crash.losing(lose));
             }

@@ -12,9 +12,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Algorithm, Context, Counters, Ctx, Host, ProcessId, Time};
 pub(crate) use quorate_sim::testing::{Latencies, p};
-use quorate_sim::{
-    Crash, Lose, Oracle, Random, SimHost, Timed, UNIT, World, properties::Properties,
-};
+use quorate_sim::{Crash, Oracle, SimHost, Timed, UNIT, World, properties::Properties, testing};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, OnceLock},
@@ -189,20 +187,9 @@ pub(crate) fn cost<A: Algorithm<Event = Event, Effect = Effect>>(
     (report.counts.messages, steps)
 }
 
-/// A world of 2 to 5 processes, paced by time or by choice, in which so many as `most` says crash.
+/// [Full of faults](testing::turbulent): so many as `most` says crash.
 pub(crate) fn turbulent(seed: u64, most: impl Fn(&World) -> usize) -> World {
-    let n = 2 + seed as usize % 4;
-    let world = if seed.is_multiple_of(2) {
-        World::new(n, seed, Random::new()).unwrap()
-    } else {
-        World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap()
-    };
-    for rank in 1..=most(&world) {
-        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
-        let crash = Crash::before_output(1 + (seed / 7 + 3 * rank as u64) % (6 * n as u64 + 1));
-        world.crash(p(1 + (rank + seed as usize) % n), crash.losing(lose));
-    }
-    world
+    testing::turbulent(seed, most, 6)
 }
 
 /// Has every process operate on two registers: on each one operation after the other, half of them writes

@@ -65,6 +65,24 @@ pub trait Adversary: Send {
     }
 }
 
+impl Adversary for Box<dyn Adversary> {
+    fn pace(&self) -> Pace {
+        (**self).pace()
+    }
+
+    fn latency(&mut self, copy: Transmission, rng: &mut Generator) -> Duration {
+        (**self).latency(copy, rng)
+    }
+
+    fn fate(&mut self, copy: Transmission, rng: &mut Generator) -> Fate {
+        (**self).fate(copy, rng)
+    }
+
+    fn choose(&mut self, enabled: &Enabled<'_>, rng: &mut Generator) -> usize {
+        (**self).choose(enabled, rng)
+    }
+}
+
 /// How long copies are in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Latency {

@@ -3,8 +3,10 @@ use quorate_abstractions::link::Links;
 use quorate_abstractions::reconfigurable::Indication;
 use quorate_consensus::ballots::Acceptance;
 use quorate_core::{Time, wire};
-use quorate_sim::testing::p;
-use quorate_sim::{Adversary, Crash, Lose, Oracle, Random, Report, Timed, UNIT, World, properties};
+use quorate_sim::{
+    Adversary, Crash, Oracle, Random, Report, Timed, UNIT, World, properties,
+    testing::{LOSSES, losing, p},
+};
 
 /// The steps after which the oracle knows of a crash.
 const DETECTION: u32 = 3;
@@ -133,7 +135,7 @@ fn tob4_uniform_agreement_wherever_origin_and_leader_crash() {
             .iter()
             .flat_map(|c| (1..4 * n as u64).map(move |k| (*c, k)))
         {
-            for lose in [Lose::Nothing, Lose::Each(0.5), Lose::Everything] {
+            for lose in LOSSES {
                 let crash = Some((crashing, Crash::before_output(k).losing(lose)));
                 isolated(n, origin, crash);
                 isolated_with(n, origin, crash, Acceptances::WhoNeedsThem);
@@ -167,7 +169,7 @@ fn storm_in(mut world: World, n: usize, seed: u64, messages: u64) -> Report {
         }
     }
     for rank in 1..=(n - 1) / 2 {
-        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+        let lose = losing(seed + rank as u64);
         let crash = match seed % 4 {
             0 => Crash::at(step((seed as u32 * 5 + rank as u32 * 50) % 200)),
             1 => Crash::before_effect(1 + seed % 97 * rank as u64),

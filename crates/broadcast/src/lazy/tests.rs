@@ -7,6 +7,7 @@ use quorate_core::wire::{self, BytesMut, Wire};
 use quorate_core::{Addr, Context, Counters, Incarnation, MessageId, Time};
 use quorate_sim::{
     Crash, Exhaustive, Lose, Oracle, Report, SimHost, Timed, UNIT, World, properties,
+    testing::LOSSES,
 };
 use std::time::Duration;
 
@@ -112,7 +113,7 @@ fn slowest(world: &World) -> Option<Time> {
 fn rb4_agreement_wherever_the_sender_crashes() {
     for n in 2..=7 {
         for k in 1..2 * n as u64 {
-            for lose in [Lose::Nothing, Lose::Each(0.5), Lose::Everything] {
+            for lose in LOSSES {
                 run(n, 3, Some((1, Crash::before_output(k).losing(lose))));
             }
         }

@@ -5,7 +5,9 @@ use crate::{best_effort as basic, eager, testing::*};
 use quorate_abstractions::link::{self, Links, To};
 use quorate_consensus::{hierarchical, rotating, uniform_hierarchical};
 use quorate_core::{Context, Counters, Time, message::fold};
-use quorate_sim::{Crash, Exhaustive, Lose, Report, SimHost, Timed, UNIT, World, properties};
+use quorate_sim::{
+    Crash, Exhaustive, Report, SimHost, Timed, UNIT, World, properties, testing::LOSSES,
+};
 use std::time::Duration;
 
 /// The path of the consensus on the messages of a source.
@@ -91,7 +93,7 @@ fn trb1_to_4_hold_whoever_crashes() {
 fn trb2_uniform_agreement_wherever_the_source_crashes() {
     for (n, source) in (2..=5).flat_map(|n| [(n, 1), (n, n)]) {
         for k in 1..4 * n as u64 {
-            for lose in [Lose::Nothing, Lose::Each(0.5), Lose::Everything] {
+            for lose in LOSSES {
                 run(
                     n,
                     source,

@@ -2,7 +2,7 @@ use super::*;
 use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::link::Links;
 use quorate_core::{Addr, Incarnation, Time, message::Origin};
-use quorate_sim::{Crash, Exhaustive, Lose, Report, Timed, World, properties};
+use quorate_sim::{Crash, Exhaustive, Lose, Report, Timed, World, properties, testing::LOSSES};
 
 fn wire_with(world: &World, quorum: usize) -> Vec<Addr<Broadcast>> {
     world.check(properties::uniform(world.membership(), "urb"));
@@ -67,7 +67,7 @@ fn urb1_to_4_hold_whoever_of_a_minority_crashes() {
 fn urb4_uniform_agreement_wherever_the_sender_crashes() {
     for n in 3..=7 {
         for k in 1..2 * n as u64 {
-            for lose in [Lose::Nothing, Lose::Each(0.5), Lose::Everything] {
+            for lose in LOSSES {
                 let crash = Crash::before_output(k).losing(lose);
                 run(n, majority(n), Some((1, crash))).assert_all_hold();
             }

@@ -14,6 +14,7 @@ use quorate_core::{
 use quorate_sim::{
     Crash, Lose, Oracle, Random, Report, Timed, UNIT, Verdict, World,
     properties::{self, Properties},
+    testing::losing,
 };
 use std::time::Duration;
 
@@ -115,7 +116,7 @@ fn storm(seed: u64, properties: impl Fn(&World) -> Properties) -> Report {
             1 => Crash::before_output(1 + draw(2, 20 * n)),
             _ => Crash::before_effect(1 + draw(2, 60 * n)),
         };
-        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][draw(3, 3) as usize];
+        let lose = losing(draw(3, 3));
         world.crash(p(1 + draw(4, n) as usize), crash.losing(lose));
     }
     world.run()

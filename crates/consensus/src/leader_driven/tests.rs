@@ -3,7 +3,10 @@ use crate::testing::{each_steps, p, payload, step};
 use quorate_abstractions::link::Links;
 use quorate_core::Time;
 use quorate_core::wire::{self, BytesMut, Wire};
-use quorate_sim::{Adversary, Crash, Lose, Oracle, Random, Report, Timed, UNIT, World, properties};
+use quorate_sim::{
+    Adversary, Crash, Oracle, Random, Report, Timed, UNIT, World, properties,
+    testing::{LOSSES, losing},
+};
 
 /// The steps after which the oracle knows of a crash.
 const DETECTION: u32 = 3;
@@ -88,7 +91,7 @@ fn costs_with_the_first_leader_dead_are_what_the_header_says() {
 fn uc2_uniform_agreement_wherever_the_leader_crashes() {
     for n in 3..=5 {
         for k in 1..4 * n as u64 {
-            for lose in [Lose::Nothing, Lose::Each(0.5), Lose::Everything] {
+            for lose in LOSSES {
                 lock_step(n, Some((1, Crash::before_output(k).losing(lose))));
             }
         }
@@ -117,8 +120,7 @@ fn uc2_and_uc4_hold_through_storms_of_false_suspicions() {
             )
         };
         for rank in 1..=(n - 1) / 2 {
-            let lose =
-                [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+            let lose = losing(seed + rank as u64);
             let crash = Crash::before_output(1 + (seed / 3 * rank as u64) % 60);
             world.crash(p(rank), crash.losing(lose));
         }

@@ -5,6 +5,7 @@ use quorate_core::{Context, Counters, Time, wire::Wire};
 use quorate_sim::{
     Adversary, Crash, Exhaustive, Lose, Random, Report, Script, Timed, UNIT, Verdict, World,
     properties,
+    testing::{LOSSES, losing},
 };
 use std::{
     collections::BTreeMap,
@@ -155,7 +156,7 @@ fn costs_with_one_crashing_after_k_reports_are_what_the_header_says() {
 fn uc2_uniform_agreement_wherever_processes_crash() {
     for n in 3..=5 {
         for k in 1..8 * n as u64 {
-            for lose in [Lose::Nothing, Lose::Each(0.5), Lose::Everything] {
+            for lose in LOSSES {
                 for rank in [1, 2] {
                     let (mut world, _) = world(n, k, Timed::lock_step(), Rule::Correct, split);
                     world.crash(p(rank), Crash::before_output(k).losing(lose));
@@ -181,7 +182,7 @@ fn rounds(n: usize, seed: u64) -> u64 {
     };
     let crashes = seed as usize / 3 % ((n - 1) / 2 + 1);
     for rank in 1..=crashes {
-        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+        let lose = losing(seed + rank as u64);
         let crash = Crash::before_output(1 + (seed / 7 * rank as u64) % (6 * n as u64));
         world.crash(p(rank), crash.losing(lose));
     }

@@ -8,7 +8,9 @@ use quorate_core::{
     Addr, Context, Counters, Incarnation, Layer, MessageId, Observe, Time, message::Origin,
     wire::Wire,
 };
-use quorate_sim::{Crash, Lose, Oracle, Report, Timed, UNIT, Verdict, World, properties};
+use quorate_sim::{
+    Crash, Oracle, Report, Timed, UNIT, Verdict, World, properties, testing::LOSSES,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering::Relaxed},
@@ -78,7 +80,7 @@ fn costs_with_the_first_coordinator_dead_are_what_the_header_says() {
 fn uc2_uniform_agreement_wherever_the_coordinator_crashes() {
     for n in 3..=5 {
         for k in 1..6 * n as u64 {
-            for lose in [Lose::Nothing, Lose::Each(0.5), Lose::Everything] {
+            for lose in LOSSES {
                 let crash = Crash::before_output(k).losing(lose);
                 run(n, &accurate(), Some((1, crash))).0.assert_all_hold();
             }

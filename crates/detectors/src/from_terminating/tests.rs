@@ -5,7 +5,7 @@ use quorate_broadcast::terminating;
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::{Layer, Time, message::fold};
 use quorate_sim::{
-    Crash as CrashOf, Latency, Lose, Random, Report, Timed, Verdict, World, properties,
+    Crash as CrashOf, Latency, Random, Report, Timed, Verdict, World, properties, testing::losing,
 };
 
 const INTERVAL: Duration = milliseconds(100);
@@ -48,9 +48,8 @@ fn crash_some(world: &World, n: u64, seed: u64) {
             1 => CrashOf::before_output(1 + draw(rank, 2, 30 * n)),
             _ => CrashOf::before_effect(1 + draw(rank, 2, 50 * n)),
         };
-        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything];
         let victim = p(1 + ((rank + draw(rank, 3, 2)) % n) as usize);
-        world.crash(victim, crash.losing(lose[draw(rank, 4, 3) as usize]));
+        world.crash(victim, crash.losing(losing(draw(rank, 4, 3))));
     }
 }
 

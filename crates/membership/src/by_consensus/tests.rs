@@ -5,7 +5,8 @@ use quorate_consensus::uniform_hierarchical;
 use quorate_core::Addr;
 use quorate_core::Time;
 use quorate_sim::{
-    Adversary, Crash, Exhaustive, Lose, Random, Report, Timed, UNIT, World, properties,
+    Adversary, Crash, Exhaustive, Report, Timed, UNIT, World, properties,
+    testing::{any_pace, losing},
 };
 use std::time::Duration;
 
@@ -277,12 +278,7 @@ fn vs1_to_vs9_wherever_processes_crash() {
     for seed in 0..400 {
         let n = 2 + seed as usize % 4;
         let detection = |q: ProcessId| UNIT * (1 + (q.rank() as u32 + seed as u32) % 3);
-        let (mut world, ports, _) = if seed % 2 == 0 {
-            world(n, seed, Random::new(), Rule::Corrected, detection)
-        } else {
-            let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
-            world(n, seed, adversary, Rule::Corrected, detection)
-        };
+        let (mut world, ports, _) = world(n, seed, any_pace(seed), Rule::Corrected, detection);
         for (number, port) in ports.iter().enumerate() {
             for k in 0..3 {
                 let at = half((seed as u32 + 5 * k + 3 * number as u32) % 23);
@@ -290,8 +286,7 @@ fn vs1_to_vs9_wherever_processes_crash() {
             }
         }
         for rank in 1..n {
-            let lose =
-                [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+            let lose = losing(seed + rank as u64);
             let at = 1 + (seed / 5 + 7 * rank as u64) % (6 * n as u64);
             world.crash(p(rank), Crash::before_output(at).losing(lose));
         }

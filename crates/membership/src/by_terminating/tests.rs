@@ -16,8 +16,8 @@ use quorate_broadcast::terminating as trb;
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::{Addr, Context, Counters, Incarnation, Layer, MessageId, Time, message::Origin};
 use quorate_sim::{
-    Adversary, Crash, Exhaustive, IdealLinks, Lose, Random, Report, SimHost, Timed, UNIT, World,
-    properties,
+    Adversary, Crash, Exhaustive, IdealLinks, Report, SimHost, Timed, UNIT, World, properties,
+    testing::{any_pace, losing},
 };
 use std::time::Duration;
 
@@ -156,7 +156,7 @@ fn trouble(world: &World, ports: &[Addr<Request>], seed: u64) {
         }
     }
     for rank in 1..n {
-        let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+        let lose = losing(seed + rank as u64);
         let at = 1 + (seed / 5 + 7 * rank as u64) % (8 * n as u64);
         world.crash(p(rank), Crash::before_output(at).losing(lose));
     }
@@ -170,12 +170,7 @@ fn some_delay(seed: u64) -> impl Fn(ProcessId) -> Duration {
 fn vs1_to_vs9_wherever_processes_crash() {
     for seed in 0..300 {
         let n = 2 + seed as usize % 4;
-        let (mut world, ports, _) = if seed % 2 == 0 {
-            world(n, seed, Random::new(), some_delay(seed))
-        } else {
-            let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
-            world(n, seed, adversary, some_delay(seed))
-        };
+        let (mut world, ports, _) = world(n, seed, any_pace(seed), some_delay(seed));
         trouble(&world, &ports, seed);
         let report = world.run();
         assert!(report.all_hold(), "n = {n}, seed {seed}, {report}");

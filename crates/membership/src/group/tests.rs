@@ -6,7 +6,8 @@ use quorate_abstractions::link::Links;
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::{Addr, Context, Counters, Time};
 use quorate_sim::{
-    Adversary, Crash, Exhaustive, Lose, Random, Report, Timed, UNIT, World, properties,
+    Adversary, Crash, Exhaustive, Report, Timed, UNIT, World, properties,
+    testing::{any_pace, losing},
 };
 use std::time::Duration;
 
@@ -86,14 +87,9 @@ fn gmp1_to_4_hold_wherever_processes_crash() {
     let run = |seed: u64| -> Report {
         let n = 2 + seed as usize % 4;
         let delay = UNIT * (seed % 7) as u32;
-        let mut world = if seed.is_multiple_of(2) {
-            world(n, seed, Random::new(), delay)
-        } else {
-            world(n, seed, Timed::uniform(UNIT / 2, UNIT * 6), delay)
-        };
+        let mut world = world(n, seed, any_pace(seed), delay);
         for rank in 1..n {
-            let lose =
-                [Lose::Nothing, Lose::Each(0.5), Lose::Everything][(seed as usize + rank) % 3];
+            let lose = losing(seed + rank as u64);
             let crash = match (seed + rank as u64) % 3 {
                 0 => Crash::at(Time::ZERO + UNIT * (seed % 11) as u32),
                 1 => Crash::before_effect(2 + seed / 3 % 12),

@@ -5,7 +5,8 @@ use quorate_consensus::leader_driven;
 use quorate_core::{MessageId, Time, message::fold};
 use quorate_detectors::lowest_rank;
 use quorate_sim::{
-    Adversary, Crash, Exhaustive, Lose, Oracle, Random, Report, Timed, UNIT, World, properties,
+    Adversary, Crash, Exhaustive, Oracle, Report, Timed, UNIT, World, properties,
+    testing::{any_pace, losing},
 };
 use std::{
     collections::BTreeMap,
@@ -241,12 +242,7 @@ fn storms_of_false_suspicions_never_divide_a_group_and_end_with_all_in_it() {
         let membership = Membership::of_size(n).unwrap();
         let lies = 2 + draw(2, 5 * n as u64) as usize;
         let oracle = oracle.erratic(&membership, seed, lies, step(60));
-        let (mut world, sites) = if seed % 2 == 0 {
-            world(n, seed, Random::new(), &oracle, never)
-        } else {
-            let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
-            world(n, seed, adversary, &oracle, never)
-        };
+        let (mut world, sites) = world(n, seed, any_pace(seed), &oracle, never);
         for (index, site) in sites.iter().enumerate() {
             for k in 0..8 {
                 let at = half(draw(100 * k + index as u64, 160) as u32);
@@ -255,7 +251,7 @@ fn storms_of_false_suspicions_never_divide_a_group_and_end_with_all_in_it() {
         }
         for victim in 0..draw(3, 1 + membership.minority() as u64) {
             let rank = 1 + ((draw(4, n as u64) + victim) % n as u64) as usize;
-            let lose = [Lose::Nothing, Lose::Each(0.5), Lose::Everything][draw(5, 3) as usize];
+            let lose = losing(draw(5, 3));
             let crash = match draw(6, 2) {
                 0 => Crash::at(half(draw(7 + victim, 160) as u32)),
                 _ => Crash::before_output(1 + draw(8 + victim, 100)),

@@ -6,7 +6,10 @@ use crate::{
 };
 use quorate_abstractions::link::Status;
 use quorate_core::{Context, Counters, Membership, Time};
-use quorate_sim::{Crash, Exhaustive, Lose, Random, Report, Timed, UNIT, World};
+use quorate_sim::{
+    Crash, Exhaustive, Report, Timed, UNIT, World,
+    testing::{any_pace, crash_minority},
+};
 
 fn majorities(n: usize) -> Quorums {
     Quorums::majorities(&Membership::of_size(n).unwrap())
@@ -53,18 +56,8 @@ fn costs_are_what_the_header_says() {
 
 /// Up to a minority of 1 to 5 processes crash while everybody calls.
 fn turbulent(seed: u64, quorums: &Quorums, n: usize) -> Report {
-    let mut world = if seed.is_multiple_of(2) {
-        World::new(n, seed, Random::new()).unwrap()
-    } else {
-        World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap()
-    };
-    for rank in 1..=world.membership().minority() {
-        let crash = Crash::before_output(1 + (seed / 5 + 7 * rank as u64) % 60);
-        world.crash(
-            p(1 + (rank + seed as usize) % n),
-            crash.losing(Lose::Each(0.5)),
-        );
-    }
+    let mut world = World::new(n, seed, any_pace(seed)).unwrap();
+    crash_minority(&world, seed, 60);
     let all = world.membership().set();
     world.check(quorum_access("access", all));
     let ports = classical(&world, quorums);

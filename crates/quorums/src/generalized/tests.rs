@@ -7,7 +7,7 @@ use crate::{
     testing::{call, figure_1, generalized, p, quorum_access},
 };
 use quorate_core::wire::Wire;
-use quorate_sim::{Crash, Lose, Report, Timed, UNIT, World};
+use quorate_sim::{Report, Timed, UNIT, World, testing::crash_minority};
 use std::time::Duration;
 
 /// Longer than messages take in these tests, on the longest path.
@@ -107,13 +107,7 @@ fn turbulent(seed: u64, settings: AccessSettings, floods: bool) -> Report {
     let n = 1 + seed as usize % 5;
     let mut world = World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap();
     world = world.settle(PERIOD * 100);
-    for rank in 1..=world.membership().minority() {
-        let crash = Crash::before_output(1 + (seed / 5 + 7 * rank as u64) % 90);
-        world.crash(
-            p(1 + (rank + seed as usize) % n),
-            crash.losing(Lose::Each(0.5)),
-        );
-    }
+    crash_minority(&world, seed, 90);
     let all = world.membership().set();
     world.check(quorum_access("access", all));
     let ports = generalized(&world, settings, &majorities(n), floods);

@@ -9,10 +9,10 @@ use quorate_core::{
     wire::{Wire, encode},
 };
 use quorate_quorums::{Quorums, classical, flooding, generalized};
-use quorate_sim::testing::p;
 use quorate_sim::{
-    Crash, Exhaustive, Exploration, Lose, Random, Report, SimHost, Timed, UNIT, World,
+    Exhaustive, Exploration, Random, Report, SimHost, Timed, UNIT, World,
     properties::shared_register,
+    testing::{crash_minority, p},
 };
 use std::{
     sync::{Arc, Mutex},
@@ -157,13 +157,7 @@ fn turbulent(seed: u64, below: LowerLayer) -> Report {
         let timed = Timed::uniform(UNIT / 2, UNIT * 6);
         World::new(n, seed, timed).unwrap().settle(PERIOD * 40)
     };
-    for rank in 1..=world.membership().minority() {
-        let crash = Crash::before_output(1 + (seed / 5 + 7 * rank as u64) % 90);
-        world.crash(
-            p(1 + (rank + seed as usize) % n),
-            crash.losing(Lose::Each(0.5)),
-        );
-    }
+    crash_minority(&world, seed, 90);
     world.check(shared_register("register", world.membership().set()));
     let ports = wire(&world, below, &majorities(n), ByQuorumAccess::new);
     operate(&world, &ports, seed, 12, 150);

@@ -4,7 +4,6 @@ use super::*;
 use quorate_core::wire::Wire;
 use quorate_core::{Addr, Layer};
 use quorate_quorums::example;
-use quorate_sim::Adversary;
 
 fn quorums() -> Quorums {
     example::figure_1().unwrap().quorums
@@ -51,12 +50,12 @@ pub(super) fn lossy<M: Wire>(
 
 /// Everybody operates, under the pattern from some moment on.
 fn run(seed: u64, pattern: Option<usize>, below: LowerLayer) -> Report {
-    let timed: Box<dyn Adversary> = if below == LowerLayer::Lossy {
-        Box::new(Timed::uniform(UNIT / 4, UNIT))
+    let timed = if below == LowerLayer::Lossy {
+        Timed::uniform(UNIT / 4, UNIT)
     } else {
-        Box::new(Timed::uniform(UNIT / 2, UNIT * 5))
+        Timed::uniform(UNIT / 2, UNIT * 5)
     };
-    let mut world = World::new(4, seed, Boxed(timed)).unwrap();
+    let mut world = World::new(4, seed, timed).unwrap();
     world = world.settle(PERIOD * 60);
     let at = if seed.is_multiple_of(2) {
         0
@@ -74,14 +73,6 @@ fn run(seed: u64, pattern: Option<usize>, below: LowerLayer) -> Report {
         world.request(q, Time::ZERO + UNIT * 310, port, last);
     }
     world.run()
-}
-
-struct Boxed(Box<dyn Adversary>);
-
-impl Adversary for Boxed {
-    fn latency(&mut self, copy: quorate_sim::Transmission, rng: &mut Generator) -> Duration {
-        self.0.latency(copy, rng)
-    }
 }
 
 fn sweep(seeds: u64) {
