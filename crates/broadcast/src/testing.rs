@@ -1,9 +1,18 @@
-//! What the tests of this crate share: names, an adversary by script, worlds full of faults.
+//! What the tests of this crate share.
+mod by_acknowledgements;
+
+pub(crate) use by_acknowledgements::ByAcknowledgements;
+
+use crate::data::Data;
 use bytes::Bytes;
-use quorate_core::{Addr, Time, message::fold};
+use quorate_core::{
+    Addr, Incarnation, MessageId, ProcessId, Time,
+    message::{Origin, fold},
+};
 pub(crate) use quorate_sim::testing::{Latencies, p};
 use quorate_sim::{
-    Crash, Exhaustive, Exploration, Random, Report, Timed, UNIT, Verdict, World, testing::losing,
+    Crash, Exhaustive, Exploration, Lose, Random, Report, Timed, UNIT, Verdict, World,
+    testing::losing,
 };
 use std::time::Duration;
 
@@ -84,4 +93,20 @@ pub(crate) fn minority(n: u64) -> u64 {
 pub(crate) fn assert_violates(report: &Report, tag: &str) {
     let verdict = report.verdict(tag);
     assert!(matches!(verdict, Some(Verdict::Violated(_))), "{report}");
+}
+
+/// The identifier of a message of a process of a simulated world.
+pub(crate) fn id(rank: usize, sequence: u64) -> MessageId {
+    let (process, incarnation) = (p(rank), Incarnation(rank as u64));
+    let origin = Origin {
+        process,
+        incarnation,
+    };
+    MessageId { origin, sequence }
+}
+
+/// A message of a process of a simulated world.
+pub(crate) fn data(rank: usize, sequence: u64) -> Data {
+    let (id, payload) = (id(rank, sequence), Bytes::from_static(b"x"));
+    Data { id, payload }
 }

@@ -1,11 +1,13 @@
 //! What the tests of the algorithms share.
-use crate::hierarchy::Hierarchy;
+use crate::hierarchy::{Hierarchy, Imposed};
 use bytes::Bytes;
-use quorate_abstractions::{Subscribe, eventually_perfect, perfect};
-use quorate_core::{Addr, Membership, ProcessId, Time, instances::Entry};
+use quorate_abstractions::{Subscribe, best_effort, eventually_perfect, perfect};
+use quorate_core::{
+    Addr, Algorithm, Context, Counters, Membership, ProcessId, Time, instances::Entry,
+};
 pub(crate) use quorate_sim::testing::{Latencies, p};
 use quorate_sim::{
-    Adversary, Crash, Lose, Oracle, Report, Timed, UNIT, World,
+    Adversary, Crash, Lose, Oracle, Report, SimHost, Timed, UNIT, World,
     properties::Properties,
     testing::{any_pace, losing},
 };
@@ -103,6 +105,27 @@ impl Subject {
         (world, report)
     }
 
+    /// All proposals cost n · (n − 1) messages, and each process decides at the step that is expected of `n` and its rank.
+    pub(crate) fn assert_costs(self, step: fn(u64, u64) -> u64) {
+        for n in 1..=8_u64 {
+            let (world, report) = self.lock_step(n as usize, 5, None);
+            assert_eq!(report.counts.messages, n * (n - 1), "n = {n}");
+            let expected: Vec<_> = (1..=n).map(|rank| Some(step(n, rank))).collect();
+            assert_eq!(each_steps(&world), expected, "n = {n}");
+        }
+    }
+
+    /// …(n − 1)² where p1 is dead, and known to be after 5 steps.
+    pub(crate) fn assert_costs_with_p1_dead(self, step: fn(u64, u64) -> u64) {
+        for n in 2..=8_u64 {
+            let dead = (1, Crash::at(Time::ZERO));
+            let (world, report) = self.lock_step(n as usize, 5, Some(dead));
+            assert_eq!(report.counts.messages, (n - 1) * (n - 1), "n = {n}");
+            let expected: Vec<_> = (2..=n).map(|rank| Some(step(n, rank))).collect();
+            assert_eq!(each_steps(&world)[1..], expected, "n = {n}");
+        }
+    }
+
     /// A leader that crashes after k sends costs those, and a run of the others.
     pub(crate) fn assert_costs_with_a_leader_crashing(self) {
         for (n, k) in (2..=8_u64).flat_map(|n| (0..n).map(move |k| (n, k))) {
@@ -149,6 +172,42 @@ impl Subject {
         world.crash(p(1), crash);
         world
     }
+}
+
+/// What p2 of two does where p1 is dead: it waits for a proposal of its own, decides in two instances, and lets nothing
+/// that is late, repeated or too far ahead make it do more. Given back is p2 after that.
+pub(crate) fn waits_for_its_own_proposal<A: Algorithm>(
+    new: fn(&SimHost) -> A,
+    propose: fn(u64, Bytes) -> A::Event,
+    hear: fn(best_effort::Deliver<Imposed>) -> A::Event,
+    crash: fn(perfect::Crash) -> A::Event,
+    imposes_and_decides: fn(&[A::Effect]) -> bool,
+) -> A
+where
+    A::Effect: std::fmt::Debug,
+{
+    let world = World::new(2, 1, Timed::lock_step()).unwrap();
+    let mut ctx = Context::new("consensus".into(), 1, Counters::default());
+    let mut p2 = new(&world.host(p(2)));
+    let mut upon = |event| {
+        p2.upon(event, &mut ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        effects
+    };
+    assert!(upon(crash(perfect::Crash(p(1)))).is_empty());
+    let proposal = |instance| propose(instance, payload(p(2)));
+    for instance in [1, 7] {
+        let effects = upon(proposal(instance));
+        assert!(imposes_and_decides(&effects), "{effects:?}");
+    }
+    let (instance, value) = (7, payload(p(1)));
+    let (from, message) = (p(1), Imposed { instance, value });
+    let late = best_effort::Deliver { from, message };
+    assert!(upon(hear(late)).is_empty());
+    assert!(upon(proposal(7)).is_empty());
+    assert!(upon(proposal(1 << 40)).is_empty(), "too far ahead");
+    p2
 }
 
 /// The report of each crash takes so many steps.

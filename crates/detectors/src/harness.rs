@@ -5,13 +5,35 @@ use quorate_abstractions::{
     fair_loss::{self, Transmit, datagrams},
     heartbeat::{Beat, Heard},
 };
-use quorate_core::{Addr, Observe, ProcessId, Time};
+use quorate_core::{Addr, Algorithm, Ctx, Observe, ProcessId, Time};
 pub(crate) use quorate_sim::testing::p;
 use quorate_sim::{Report, Verdict, World};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+
+/// A rule of a detector, or what a mutant makes of it.
+pub(crate) type Rule<D> = fn(&mut D, <D as Algorithm>::Event, &mut Ctx<D>);
+
+/// A detector with one rule changed.
+pub(crate) struct Mutant<D: Algorithm> {
+    pub(crate) detector: D,
+    pub(crate) rule: Rule<D>,
+}
+
+impl<D: Algorithm> Algorithm for Mutant<D> {
+    type Event = D::Event;
+    type Effect = D::Effect;
+
+    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
+        self.detector.upon_start(ctx);
+    }
+
+    fn upon(&mut self, event: D::Event, ctx: &mut Ctx<Self>) {
+        (self.rule)(&mut self.detector, event, ctx);
+    }
+}
 
 /// What a detector told, and when.
 pub(crate) type Log<I> = Arc<Mutex<Vec<(Time, I)>>>;

@@ -2,6 +2,8 @@
 //! total order, over real links and detectors.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod starts;
+
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     fair_loss::{Indication as Arrival, Transmit},
@@ -10,10 +12,11 @@ use quorate_abstractions::{
     total_order::Broadcast,
 };
 use quorate_broadcast::by_leader;
-use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId, Time, wire};
+use quorate_core::{Addr, Host, Membership, ProcessId, Time, wire};
 use quorate_detectors::{increasing_timeout, lowest_rank};
 use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
 use quorate_sim::{SimHost, Timed, World};
+use starts::while_alive;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -36,9 +39,6 @@ struct Log {
     /// What has come of a state.
     restored: BytesMut,
 }
-
-/// Where what arrives goes, while the start that it belongs to is alive.
-type Way = (Arc<AtomicBool>, Addr<Arrival>);
 
 /// One start of a process. Its edge is dead while it is not alive: to all others it is not there.
 struct Start {
@@ -93,13 +93,7 @@ fn start(host: &SimHost, edge: Addr<Transmit>) -> Start {
         user(log.clone(), port.clone()),
     );
     assert!(port.set(requests.clone()).is_ok());
-    let alive = Arc::new(AtomicBool::new(false));
-    let way = alive.clone();
-    let edge = Addr::new(move |transmit| {
-        if way.load(Relaxed) {
-            edge.send(transmit);
-        }
-    });
+    let (alive, edge) = while_alive(edge);
     links.start(edge).unwrap();
     Start {
         alive,
@@ -109,29 +103,12 @@ fn start(host: &SimHost, edge: Addr<Transmit>) -> Start {
     }
 }
 
-/// The starts of process `me`, under one incarnation each. All but the first wait for their turn.
+/// The starts of process `me`, so many.
 fn starts(world: &mut World, me: ProcessId, number: u64) -> Vec<Start> {
-    let ways: Arc<OnceLock<Vec<Way>>> = Arc::default();
-    let arrivals = ways.clone();
-    let edge = world.fair_loss(
-        me,
-        Addr::new(move |indication: Arrival| {
-            let all = arrivals.get().into_iter().flatten();
-            for (_, arrivals) in all.filter(|(alive, _)| alive.load(Relaxed)) {
-                arrivals.send(indication.clone());
-            }
-        }),
-    );
-    let mut starts = Vec::new();
-    for incarnation in 1..=number {
-        world.set_incarnation(me, Incarnation(100 * me.rank() as u64 + incarnation));
-        starts.push(start(&world.host(me), edge.clone()));
-    }
-    starts[0].alive.store(true, Relaxed);
-    let all = starts.iter();
-    let all = all.map(|start| (start.alive.clone(), start.arrivals.clone()));
-    assert!(ways.set(all.collect()).is_ok());
-    starts
+    let incarnations = (1..=number).map(|number| 100 * me.rank() as u64 + number);
+    let start = |world: &World, edge| start(&world.host(me), edge);
+    let way = |start: &Start| (start.alive.clone(), start.arrivals.clone());
+    starts::starts(world, me, incarnations, start, way)
 }
 
 /// A process is killed at a time, and comes back at another.

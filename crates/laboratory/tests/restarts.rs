@@ -1,20 +1,23 @@
 //! A replica that comes back without its memory while the cluster forms: total order, over real links.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+mod starts;
+
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{Indication, Transmit},
     total_order::{Broadcast, Deliver},
 };
 use quorate_broadcast::by_consensus;
-use quorate_core::{Addr, Host, Incarnation, ProcessId, ProcessSet, Time};
+use quorate_core::{Addr, Host, ProcessId, ProcessSet, Time};
 use quorate_detectors::increasing_timeout;
 use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
 use quorate_sim::testing::p;
 use quorate_sim::{SimHost, Timed, World, properties};
 use quorate_stacks::stack;
+use starts::while_alive;
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -23,9 +26,6 @@ use std::{
 const fn seconds(seconds: u64) -> Time {
     Time::from_nanos(seconds * 1_000_000_000)
 }
-
-/// Where what arrives goes, while the start that it belongs to is alive.
-type Arrivals = (Arc<AtomicBool>, Addr<Indication>);
 
 /// One start of a process. Its edge is dead while `alive` is false: to all others it is not there.
 struct Start {
@@ -51,13 +51,7 @@ fn start(
     let detector = increasing_timeout::spawn(&host.at("detector"), detection, heartbeat);
     let order = by_consensus::OrderSettings::default();
     let broadcast = stack::total_order(host, &links, &detector.suspicions, order, up);
-    let alive = Arc::new(AtomicBool::new(false));
-    let way = alive.clone();
-    let edge = Addr::new(move |transmit| {
-        if way.load(Relaxed) {
-            edge.send(transmit);
-        }
-    });
+    let (alive, edge) = while_alive(edge);
     links.start(edge).unwrap();
     Start {
         alive,
@@ -66,35 +60,19 @@ fn start(
     }
 }
 
-/// The starts of process `me`, under one incarnation each. All but the first wait for their turn.
+/// The starts of process `me`, under these incarnations.
 fn starts(
     world: &mut World,
     me: ProcessId,
     incarnations: &[u64],
     admission: AdmissionRule,
 ) -> Vec<Start> {
-    let arrivals: Arc<OnceLock<Vec<Arrivals>>> = Arc::default();
-    let ways = arrivals.clone();
-    let edge = world.fair_loss(
-        me,
-        Addr::new(move |indication: Indication| {
-            let all = ways.get().into_iter().flatten();
-            for (_, arrivals) in all.filter(|(alive, _)| alive.load(Relaxed)) {
-                arrivals.send(indication.clone());
-            }
-        }),
-    );
-    let mut starts = Vec::new();
-    for incarnation in incarnations {
-        world.set_incarnation(me, Incarnation(*incarnation));
+    let start = |world: &World, edge| {
         let up = world.application::<Deliver>(me);
-        starts.push(start(&world.host(me), admission, edge.clone(), up));
-    }
-    starts[0].alive.store(true, Relaxed);
-    let all = starts.iter();
-    let all = all.map(|start| (start.alive.clone(), start.arrivals.clone()));
-    assert!(arrivals.set(all.collect()).is_ok());
-    starts
+        start(&world.host(me), admission, edge, up)
+    };
+    let way = |start: &Start| (start.alive.clone(), start.arrivals.clone());
+    starts::starts(world, me, incarnations.iter().copied(), start, way)
 }
 
 /// p1 and the others of `first` order a message while the rest is away. Then p1 restarts, those others

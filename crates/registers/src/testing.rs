@@ -2,7 +2,10 @@
 pub(crate) mod memory;
 pub(crate) mod snapshots;
 
-use crate::exchange::{Effect, Event, spawn_as};
+use crate::{
+    exchange::{Effect, Event, spawn_as},
+    message::{Content, Message},
+};
 use bytes::Bytes;
 use quorate_abstractions::{
     Subscribe, eventually_perfect,
@@ -12,7 +15,9 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Algorithm, Context, Counters, Ctx, Host, ProcessId, Time};
 pub(crate) use quorate_sim::testing::{Latencies, p};
-use quorate_sim::{Crash, Oracle, SimHost, Timed, UNIT, World, properties::Properties, testing};
+use quorate_sim::{
+    Crash, Exhaustive, Oracle, SimHost, Timed, UNIT, World, properties::Properties, testing,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, OnceLock},
@@ -190,6 +195,75 @@ pub(crate) fn cost<A: Algorithm<Event = Event, Effect = Effect>>(
 /// [Full of faults](testing::turbulent): so many as `most` says crash.
 pub(crate) fn turbulent(seed: u64, most: impl Fn(&World) -> usize) -> World {
     testing::turbulent(seed, most, 6)
+}
+
+/// The properties hold whoever of so many crashes.
+pub(crate) fn assert_holds_in_turbulence<A: Algorithm<Event = Event, Effect = Effect>>(
+    most: impl Fn(&World) -> usize,
+    writer: Option<ProcessId>,
+    detect: Detect<'_>,
+    properties: impl Fn(&World) -> Properties,
+    make: impl Fn(&SimHost) -> A,
+) {
+    for seed in 0..400 {
+        let mut world = turbulent(seed, &most);
+        operate(&world, seed, writer, detect, properties(&world), &make);
+        let report = world.run();
+        assert!(report.all_hold(), "seed {seed}: {report}");
+    }
+}
+
+/// P, which reports crashes sooner at some processes than at others.
+pub(crate) const REPORTED_UNEVENLY: Detect<'static> =
+    &|world, q| Some(world.perfect(q, UNIT * (1 + q.rank() as u32 % 3)));
+
+/// The properties hold in every schedule in which p1 of two writes and p2 reads, and so of three processes as deep as is
+/// looked; so many of n crash.
+pub(crate) fn assert_holds_in_every_schedule<A: Algorithm<Event = Event, Effect = Effect>>(
+    depth_of_three: usize,
+    crashes: impl Fn(usize) -> usize,
+    detect: Detect<'_>,
+    properties: impl Fn(&World) -> Properties,
+    make: impl Fn(&SimHost) -> A,
+) {
+    for (n, depth) in [(2, None), (3, Some(depth_of_three))] {
+        let build = || {
+            let world = World::new(n, 1, Timed::lock_step()).unwrap();
+            let ports = wire(&world, detect, properties(&world), &make);
+            world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
+            world.request(p(2), Time::ZERO, &ports[1], read(1));
+            world
+        };
+        let search = Exhaustive::new().real_time().crashes(crashes(n));
+        let search = match depth {
+            None => search,
+            Some(depth) => search.depth(depth),
+        };
+        let found = search.explore(build);
+        assert!(found.found.is_none(), "{found}");
+        assert!(depth.is_some() || found.complete, "{found}");
+    }
+}
+
+/// p1 of three, alone.
+pub(crate) fn alone<A: Algorithm<Event = Event, Effect = Effect>>(
+    make: impl Fn(&SimHost) -> A,
+) -> impl FnMut(Event) -> Vec<Effect> {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = make(&world.host(p(1)));
+    let mut ctx = Context::new("register".into(), 1, Counters::default());
+    move |event| {
+        p1.upon(event, &mut ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        effects
+    }
+}
+
+/// What arrives from this process, of this request.
+pub(crate) fn from(rank: usize, request: u64, content: Content) -> Event {
+    let (from, message) = (p(rank), Message { request, content });
+    Event::Link(Deliver { from, message })
 }
 
 /// Has every process operate on two registers: on each one operation after the other, half of them writes

@@ -3,7 +3,7 @@ mod errata;
 use super::*;
 use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::link::{self, Links, To};
-use quorate_core::{Addr, Context, Counters, Incarnation, Time, message::Origin};
+use quorate_core::{Addr, Context, Counters, Time};
 use quorate_sim::{Crash, Exhaustive, Report, Timed, UNIT, World, properties};
 use std::time::Duration;
 
@@ -144,17 +144,6 @@ fn urb3_no_creation_impossible_identifiers_are_counted_and_dropped() {
     assert_eq!(counters.total("impossible identifier"), 6);
     assert_eq!(counters.total("identifier too far ahead"), 2);
     assert!(world.tally(p(1), "urb", "Deliver").is_none());
-}
-
-fn data(rank: usize, sequence: u64) -> Data {
-    let origin = Origin {
-        process: p(rank),
-        incarnation: Incarnation(rank as u64),
-    };
-    Data {
-        id: MessageId { origin, sequence },
-        payload: Bytes::from_static(b"x"),
-    }
 }
 
 #[test]

@@ -12,10 +12,9 @@ use quorate_abstractions::{
     reliable, uniform,
 };
 use quorate_core::{
-    Addr, Algorithm, Context, Counters, Host, Incarnation, MessageId, Name, ProcessId, Time,
-    message::{Origin, fold},
+    Addr, Algorithm, Context, Counters, Host, MessageId, Name, ProcessId, Time, message::fold,
 };
-use quorate_sim::{Crash, Exhaustive, Oracle, Report, SimHost, Timed, World, properties};
+use quorate_sim::{Crash, Exhaustive, Oracle, Report, SimHost, Timed, Verdict, World, properties};
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -120,6 +119,23 @@ pub(crate) fn turbulent(form: Form, start: Start<'_>, seed: u64) -> Report {
     world.run()
 }
 
+/// These properties hold in [turbulent] runs of these forms.
+pub(crate) fn assert_hold_in_turbulence(start: Start<'_>, forms: &[Form], tags: &[&str]) {
+    for (form, seed) in forms
+        .iter()
+        .flat_map(|form| (0..150).map(move |seed| (*form, seed)))
+    {
+        let report = turbulent(form, start, seed);
+        for tag in tags {
+            assert_eq!(
+                report.verdict(tag),
+                Some(&Verdict::Holds),
+                "{form:?}: {report}"
+            );
+        }
+    }
+}
+
 /// How many messages one broadcast by p1 of `n` costs in lock step, when this befalls one process.
 pub(crate) fn cost(n: usize, form: Form, start: Start<'_>, crash: Option<(usize, Crash)>) -> u64 {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
@@ -133,6 +149,28 @@ pub(crate) fn cost(n: usize, form: Form, start: Start<'_>, crash: Option<(usize,
     report.counts.messages
 }
 
+/// One broadcast costs what the reliable broadcast below costs.
+pub(crate) fn assert_costs_what_is_below_costs(start: Start<'_>) {
+    for n in 2..=8_usize {
+        let (all, others) = (n as u64, n as u64 - 1);
+        let dead = Some((n, Crash::at(Time::ZERO)));
+        assert_eq!(cost(n, Form::Regular, start, None), all * others);
+        assert_eq!(cost(n, Form::Regular, start, dead), others * others);
+        assert_eq!(cost(n, Form::Lazy, start, None), others);
+        assert_eq!(cost(n, Form::Lazy, start, dead), others);
+        for k in 1..=others {
+            let cut_short = Some((1, Crash::before_output(k + 1)));
+            let eager = cost(n, Form::Regular, start, cut_short);
+            assert_eq!(eager, k + others * others, "n = {n}, k = {k}");
+            assert_eq!(
+                cost(n, Form::Lazy, start, cut_short),
+                k * all,
+                "n = {n}, k = {k}"
+            );
+        }
+    }
+}
+
 /// Has one process broadcast this.
 pub(crate) fn request(
     world: &World,
@@ -143,17 +181,6 @@ pub(crate) fn request(
 ) {
     let payload = Bytes::from_static(payload);
     world.request(p(rank), at, &ports[rank - 1], Broadcast { payload });
-}
-
-/// The identifier of a message of a process of a simulated world.
-pub(crate) fn id(rank: usize, sequence: u64) -> MessageId {
-    let incarnation = Incarnation(rank as u64);
-    let process = p(rank);
-    let origin = Origin {
-        process,
-        incarnation,
-    };
-    MessageId { origin, sequence }
 }
 
 /// An algorithm by itself, as p1 of three: fed by hand.

@@ -3,7 +3,7 @@ use crate::{causal::testing::*, testing::*};
 use proptest::prelude::*;
 use quorate_core::Addr;
 use quorate_core::Time;
-use quorate_sim::{Crash, Exhaustive, Report, SimHost, Timed, UNIT, Verdict, World};
+use quorate_sim::{Exhaustive, Report, SimHost, Timed, UNIT, World};
 
 const START: Start<'_> = &|_, host, below, up| spawn(host, below, up);
 
@@ -17,36 +17,19 @@ fn mutant(
     }
 }
 
-/// These properties hold in runs of all kinds, at 2 to 5 processes.
-fn assert_hold_in_turbulence(forms: &[Form], tags: &[&str]) {
-    for (form, seed) in forms
-        .iter()
-        .flat_map(|form| (0..150).map(move |seed| (*form, seed)))
-    {
-        let report = turbulent(form, START, seed);
-        for tag in tags {
-            assert_eq!(
-                report.verdict(tag),
-                Some(&Verdict::Holds),
-                "{form:?}: {report}"
-            );
-        }
-    }
-}
-
 #[test]
 fn crb1_validity_and_crb4_agreement_whatever_crashes() {
-    assert_hold_in_turbulence(&REGULAR, &["CRB1", "CRB4"]);
+    assert_hold_in_turbulence(START, &REGULAR, &["CRB1", "CRB4"]);
 }
 
 #[test]
 fn crb2_no_duplication_and_crb3_no_creation_whatever_crashes() {
-    assert_hold_in_turbulence(&REGULAR, &["CRB2", "CRB3"]);
+    assert_hold_in_turbulence(START, &REGULAR, &["CRB2", "CRB3"]);
 }
 
 #[test]
 fn crb5_causal_order_whatever_crashes() {
-    assert_hold_in_turbulence(&REGULAR, &["CRB5"]);
+    assert_hold_in_turbulence(START, &REGULAR, &["CRB5"]);
     // The same runs do tell: without order in the past, they fail.
     let unordered = mutant(Flaw::Unordered);
     let caught = |seed| {
@@ -60,29 +43,12 @@ fn crb5_causal_order_whatever_crashes() {
 #[test]
 fn crb1_to_crb5_in_the_uniform_form_while_a_minority_crashes() {
     let tags = ["CRB1", "CRB2", "CRB3", "CRB4", "CRB5"];
-    assert_hold_in_turbulence(&[Form::Uniform], &tags);
+    assert_hold_in_turbulence(START, &[Form::Uniform], &tags);
 }
 
 #[test]
 fn costs_are_what_the_header_says() {
-    for n in 2..=8_usize {
-        let (all, others) = (n as u64, n as u64 - 1);
-        let dead = Some((n, Crash::at(Time::ZERO)));
-        assert_eq!(cost(n, Form::Regular, START, None), all * others);
-        assert_eq!(cost(n, Form::Regular, START, dead), others * others);
-        assert_eq!(cost(n, Form::Lazy, START, None), others);
-        assert_eq!(cost(n, Form::Lazy, START, dead), others);
-        for k in 1..=others {
-            let cut_short = Some((1, Crash::before_output(k + 1)));
-            let eager = cost(n, Form::Regular, START, cut_short);
-            assert_eq!(eager, k + others * others, "n = {n}, k = {k}");
-            assert_eq!(
-                cost(n, Form::Lazy, START, cut_short),
-                k * all,
-                "n = {n}, k = {k}"
-            );
-        }
-    }
+    assert_costs_what_is_below_costs(START);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::*;
 use crate::{causal::testing::*, causal_past, testing::*};
 use proptest::prelude::*;
 use quorate_core::{Addr, Membership, Time};
-use quorate_sim::{Crash, Lose, Report, SimHost, Timed, Verdict, World};
+use quorate_sim::{Crash, Lose, Report, SimHost, Timed, World};
 
 const START: Start<'_> = &|_, host, below, up| spawn(host, below, up);
 
@@ -120,36 +120,19 @@ fn assert_breaks(flaw: Flaw, tag: &str, run: impl Fn(Start<'_>) -> Report) {
     run(START).assert_all_hold();
 }
 
-/// These properties hold in runs of all kinds, at 2 to 5 processes.
-fn assert_hold_in_turbulence(forms: &[Form], tags: &[&str]) {
-    for (form, seed) in forms
-        .iter()
-        .flat_map(|form| (0..150).map(move |seed| (*form, seed)))
-    {
-        let report = turbulent(form, START, seed);
-        for tag in tags {
-            assert_eq!(
-                report.verdict(tag),
-                Some(&Verdict::Holds),
-                "{form:?}: {report}"
-            );
-        }
-    }
-}
-
 #[test]
 fn crb1_validity_and_crb4_agreement_whatever_crashes() {
-    assert_hold_in_turbulence(&REGULAR, &["CRB1", "CRB4"]);
+    assert_hold_in_turbulence(START, &REGULAR, &["CRB1", "CRB4"]);
 }
 
 #[test]
 fn crb2_no_duplication_and_crb3_no_creation_whatever_crashes() {
-    assert_hold_in_turbulence(&REGULAR, &["CRB2", "CRB3"]);
+    assert_hold_in_turbulence(START, &REGULAR, &["CRB2", "CRB3"]);
 }
 
 #[test]
 fn crb5_causal_order_whatever_crashes() {
-    assert_hold_in_turbulence(&REGULAR, &["CRB5"]);
+    assert_hold_in_turbulence(START, &REGULAR, &["CRB5"]);
     // The same runs do tell: without the wait, they fail.
     let hasty = mutant(Flaw::EmptyVector);
     let caught = |seed| turbulent(Form::Regular, &hasty, seed).violation().is_some();
@@ -159,29 +142,12 @@ fn crb5_causal_order_whatever_crashes() {
 #[test]
 fn crb1_to_crb5_in_the_uniform_form_while_a_minority_crashes() {
     let tags = ["CRB1", "CRB2", "CRB3", "CRB4", "CRB5"];
-    assert_hold_in_turbulence(&[Form::Uniform], &tags);
+    assert_hold_in_turbulence(START, &[Form::Uniform], &tags);
 }
 
 #[test]
 fn costs_are_what_the_header_says() {
-    for n in 2..=8_usize {
-        let (all, others) = (n as u64, n as u64 - 1);
-        let dead = Some((n, Crash::at(Time::ZERO)));
-        assert_eq!(cost(n, Form::Regular, START, None), all * others);
-        assert_eq!(cost(n, Form::Regular, START, dead), others * others);
-        assert_eq!(cost(n, Form::Lazy, START, None), others);
-        assert_eq!(cost(n, Form::Lazy, START, dead), others);
-        for k in 1..=others {
-            let cut_short = Some((1, Crash::before_output(k + 1)));
-            let eager = cost(n, Form::Regular, START, cut_short);
-            assert_eq!(eager, k + others * others, "n = {n}, k = {k}");
-            assert_eq!(
-                cost(n, Form::Lazy, START, cut_short),
-                k * all,
-                "n = {n}, k = {k}"
-            );
-        }
-    }
+    assert_costs_what_is_below_costs(START);
 }
 
 /// p1 broadcasts, and p2 answers; the question is slow to reach p3. Says when each has both.

@@ -4,7 +4,7 @@ use super::*;
 use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::{Subscribe, link::Links, perfect};
 use quorate_core::wire::{self, BytesMut, Wire};
-use quorate_core::{Addr, Context, Counters, Incarnation, MessageId, Time};
+use quorate_core::{Addr, Context, Counters, Time};
 use quorate_sim::{
     Crash, Exhaustive, Lose, Oracle, Report, SimHost, Timed, UNIT, World, properties,
     testing::LOSSES,
@@ -215,17 +215,6 @@ fn what_everybody_holds_is_not_relayed_when_its_relayer_crashes() {
     let calm = stream(n, 1009, None).counts.messages;
     let relays = (n * n - 2 * n + 1) as u64 * 9;
     assert_eq!(stream(n, 1009, crash).counts.messages, calm + relays);
-}
-
-fn data(rank: usize, sequence: u64) -> Data {
-    let origin = Origin {
-        process: p(rank),
-        incarnation: Incarnation(rank as u64),
-    };
-    Data {
-        id: MessageId { origin, sequence },
-        payload: Bytes::from_static(b"x"),
-    }
 }
 
 #[test]

@@ -3,112 +3,40 @@ use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::link::Links;
 use quorate_core::wire::{self, BytesMut, Wire};
 use quorate_core::{Addr, Incarnation, Time, message::Origin};
-use quorate_sim::{Crash, Exhaustive, Lose, Report, Timed, World, properties, testing::LOSSES};
+use quorate_sim::{Timed, World};
 
-/// One broadcast by p1 in a world of `n` in which this befalls one process.
-fn run(n: usize, quorum: usize, crash: Option<(usize, Crash)>) -> Report {
-    let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
-    world.check(properties::uniform(world.membership(), "urb"));
-    for q in world.processes() {
-        let host = world.host(q).at("urb");
-        let lane = world.links(q).at("urb").lane();
-        let port = spawn_mutant(
-            &host,
-            quorum,
-            lane,
-            &world.links(q).status(),
-            world.application(q),
-        );
-        if q == p(1) {
-            let payload = Bytes::from_static(b"m");
-            world.request(q, Time::ZERO, &port, Broadcast { payload });
-        }
+const SUBJECT: ByAcknowledgements = ByAcknowledgements(|world, q, quorum| {
+    let (host, links) = (world.host(q).at("urb"), world.links(q));
+    let (lane, status, up) = (links.at("urb").lane(), links.status(), world.application(q));
+    match quorum {
+        None => spawn(&host, lane, &status, up),
+        Some(quorum) => spawn_mutant(&host, quorum, lane, &status, up),
     }
-    if let Some((rank, crash)) = crash {
-        world.crash(p(rank), crash);
-    }
-    world.run()
-}
-
-fn majority(n: usize) -> usize {
-    n / 2 + 1
-}
-
-/// Majority-ack at every process.
-fn wire(world: &World) -> Vec<Addr<Broadcast>> {
-    world.check(properties::uniform(world.membership(), "urb"));
-    let spawn_at = |q| {
-        let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
-        spawn(&host, lane, &world.links(q).status(), world.application(q))
-    };
-    world.processes().map(spawn_at).collect()
-}
+});
 
 #[test]
 fn urb1_to_4_hold_in_every_schedule_with_a_crash() {
-    let every = |n, crashes, senders: &[usize]| {
-        let search = Exhaustive::new().crashes(crashes);
-        let all = explore(&search, n, senders, wire, |payload| Broadcast { payload });
-        all.assert_all_hold();
-        all.executions
-    };
-    assert_eq!(every(2, 0, &[1, 2]), 7);
-    assert_eq!(every(3, 1, &[1]), 139);
+    SUBJECT.assert_holds_in_every_schedule();
 }
 
 #[test]
 fn urb1_to_4_hold_whoever_of_a_minority_crashes() {
-    for seed in 0..1000 {
-        let mut world = turbulent_world(seed, minority);
-        let ports = wire(&world);
-        request_some(&world, &ports, |payload| Broadcast { payload });
-        world.run().assert_all_hold();
-    }
+    SUBJECT.assert_holds_whoever_crashes();
 }
 
 #[test]
 fn urb4_uniform_agreement_wherever_the_sender_crashes() {
-    for n in 3..=7 {
-        for k in 1..2 * n as u64 {
-            for lose in LOSSES {
-                let crash = Crash::before_output(k).losing(lose);
-                run(n, majority(n), Some((1, crash))).assert_all_hold();
-            }
-        }
-    }
+    SUBJECT.assert_holds_wherever_the_sender_crashes();
 }
 
 #[test]
 fn urb4_is_broken_by_delivery_on_one_acknowledgement() {
-    // p1 has sent to both others (outputs 1 and 2) and delivers (3); it crashes before anything
-    // else, and its copies are lost with it.
-    let crash = Crash::at(Time::from_nanos(1)).losing(Lose::Everything);
-    let broken = run(3, 1, Some((1, crash)));
-    assert_violates(&broken, "URB4");
-    run(3, 2, Some((1, crash))).assert_all_hold();
+    SUBJECT.assert_one_acknowledgement_is_too_few();
 }
 
 #[test]
 fn costs_with_a_crash_are_what_the_header_says() {
-    for n in 3..=8_usize {
-        let others = n as u64 - 1;
-        let dead = run(n, majority(n), Some((n, Crash::at(Time::ZERO))));
-        dead.assert_all_hold();
-        assert_eq!(
-            dead.counts.messages,
-            others * others,
-            "another process is dead, n = {n}"
-        );
-        for k in 1..=others {
-            let cut_short = run(n, majority(n), Some((1, Crash::before_output(k + 1))));
-            cut_short.assert_all_hold();
-            assert_eq!(
-                cut_short.counts.messages,
-                k + others * others,
-                "n = {n}, k = {k}"
-            );
-        }
-    }
+    SUBJECT.assert_costs_with_a_crash();
 }
 
 #[test]

@@ -1,110 +1,47 @@
 use super::*;
 use crate::{data::WINDOW, testing::*};
 use quorate_abstractions::link::Links;
-use quorate_core::{Addr, Incarnation, Time, message::Origin};
-use quorate_sim::{Crash, Exhaustive, Lose, Report, Timed, World, properties, testing::LOSSES};
+use quorate_core::{Incarnation, message::Origin};
+use quorate_sim::{Timed, World};
 
-fn wire_with(world: &World, quorum: usize) -> Vec<Addr<Broadcast>> {
-    world.check(properties::uniform(world.membership(), "urb"));
-    let spawn_at = |q| {
-        let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
-        let below = crate::best_effort::over(lane);
-        spawn_mutant(&host, quorum, below, world.application(q))
-    };
-    world.processes().map(spawn_at).collect()
-}
-
-/// The algorithm at every process.
-fn wire(world: &World) -> Vec<Addr<Broadcast>> {
-    world.check(properties::uniform(world.membership(), "urb"));
-    let spawn_at = |q| {
-        let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
-        let below = crate::best_effort::over(lane);
-        spawn(&host, below, world.application(q))
-    };
-    world.processes().map(spawn_at).collect()
-}
-
-/// One broadcast by p1 in a world of `n` in which this befalls one process.
-fn run(n: usize, quorum: usize, crash: Option<(usize, Crash)>) -> Report {
-    let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
-    let ports = wire_with(&world, quorum);
-    let payload = Bytes::from_static(b"m");
-    world.request(p(1), Time::ZERO, &ports[0], Broadcast { payload });
-    if let Some((rank, crash)) = crash {
-        world.crash(p(rank), crash);
+const SUBJECT: ByAcknowledgements = ByAcknowledgements(|world, q, quorum| {
+    let (host, lane) = (world.host(q).at("urb"), world.links(q).at("urb").lane());
+    let (below, up) = (crate::best_effort::over(lane), world.application(q));
+    match quorum {
+        None => spawn(&host, below, up),
+        Some(quorum) => spawn_mutant(&host, quorum, below, up),
     }
-    world.run()
-}
-
-fn majority(n: usize) -> usize {
-    n / 2 + 1
-}
+});
 
 #[test]
 fn urb1_to_4_hold_in_every_schedule_with_a_crash() {
-    let every = |n, crashes, senders: &[usize]| {
-        let search = Exhaustive::new().crashes(crashes);
-        let all = explore(&search, n, senders, wire, |payload| Broadcast { payload });
-        all.assert_all_hold();
-        all.executions
-    };
-    assert_eq!(every(2, 0, &[1, 2]), 7);
-    assert_eq!(every(3, 1, &[1]), 139);
+    SUBJECT.assert_holds_in_every_schedule();
 }
 
 #[test]
 fn urb1_to_4_hold_whoever_of_a_minority_crashes() {
-    for seed in 0..1000 {
-        let mut world = turbulent_world(seed, minority);
-        let ports = wire(&world);
-        request_some(&world, &ports, |payload| Broadcast { payload });
-        world.run().assert_all_hold();
-    }
+    SUBJECT.assert_holds_whoever_crashes();
 }
 
 #[test]
 fn urb4_uniform_agreement_wherever_the_sender_crashes() {
-    for n in 3..=7 {
-        for k in 1..2 * n as u64 {
-            for lose in LOSSES {
-                let crash = Crash::before_output(k).losing(lose);
-                run(n, majority(n), Some((1, crash))).assert_all_hold();
-            }
-        }
-    }
+    SUBJECT.assert_holds_wherever_the_sender_crashes();
 }
 
 #[test]
 fn urb4_is_broken_by_delivery_on_one_acknowledgement() {
-    // p1 has sent to all and delivers; it crashes before anything else, and its copies are lost with it.
-    let crash = Crash::at(Time::from_nanos(1)).losing(Lose::Everything);
-    let broken = run(3, 1, Some((1, crash)));
-    assert_violates(&broken, "URB4");
-    run(3, 2, Some((1, crash))).assert_all_hold();
+    SUBJECT.assert_one_acknowledgement_is_too_few();
 }
 
 #[test]
 fn costs_are_what_the_header_says() {
     for n in 3..=8_usize {
-        let others = n as u64 - 1;
-        let undisturbed = run(n, majority(n), None);
+        let undisturbed = SUBJECT.run(n, None, None);
         undisturbed.assert_all_hold();
-        assert_eq!(undisturbed.counts.messages, n as u64 * others, "n = {n}");
-        let dead = run(n, majority(n), Some((n, Crash::at(Time::ZERO))));
-        dead.assert_all_hold();
-        assert_eq!(
-            dead.counts.messages,
-            others * others,
-            "a dead process, n = {n}"
-        );
-        for k in 1..=others {
-            let cut_short = run(n, majority(n), Some((1, Crash::before_output(k + 1))));
-            cut_short.assert_all_hold();
-            let messages = cut_short.counts.messages;
-            assert_eq!(messages, k + others * others, "n = {n}, k = {k}");
-        }
+        let (n, messages) = (n as u64, undisturbed.counts.messages);
+        assert_eq!(messages, n * (n - 1), "n = {n}");
     }
+    SUBJECT.assert_costs_with_a_crash();
 }
 
 /// What nobody may say is counted, and makes nobody remember anything.

@@ -1,10 +1,10 @@
 use super::*;
 use crate::testing::{
-    Latencies, Rule, Subject, each_steps, p, payload, posing, reported_after, step,
+    Latencies, Rule, Subject, p, payload, posing, reported_after, step, waits_for_its_own_proposal,
 };
 use quorate_abstractions::link::Links;
 use quorate_core::Time;
-use quorate_sim::{Crash, Lose, Oracle, Timed, UNIT, World, properties};
+use quorate_sim::{Crash, Lose, Oracle, Timed, UNIT, properties};
 
 /// The algorithm under a rule.
 struct Ruled(Rule, Hierarchical);
@@ -40,25 +40,12 @@ const SUBJECT: Subject = Subject {
 
 #[test]
 fn costs_are_what_the_header_says() {
-    for n in 1..=8_u64 {
-        let (world, report) = SUBJECT.lock_step(n as usize, 5, None);
-        assert_eq!(report.counts.messages, n * (n - 1), "n = {n}");
-        let expected = |i: u64| i - 1;
-        let expected: Vec<_> = (1..=n).map(|i| Some(expected(i))).collect();
-        assert_eq!(each_steps(&world), expected, "n = {n}");
-    }
+    SUBJECT.assert_costs(|_, i| i - 1);
 }
 
 #[test]
 fn costs_with_p1_dead_are_what_the_header_says() {
-    for n in 2..=8_u64 {
-        let dead = (1, Crash::at(Time::ZERO));
-        let (world, report) = SUBJECT.lock_step(n as usize, 5, Some(dead));
-        assert_eq!(report.counts.messages, (n - 1) * (n - 1), "n = {n}");
-        let expected = |i: u64| 5 + i - 2;
-        let expected: Vec<_> = (2..=n).map(|i| Some(expected(i))).collect();
-        assert_eq!(each_steps(&world)[1..], expected, "n = {n}");
-    }
+    SUBJECT.assert_costs_with_p1_dead(|_, i| 5 + i - 2);
 }
 
 #[test]
@@ -109,41 +96,12 @@ fn d1_e6_a_detector_that_errs_breaks_agreement() {
 
 #[test]
 fn a_process_waits_for_its_own_proposal_and_finished_instances_are_pruned() {
-    let world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let mut ctx =
-        quorate_core::Context::new("consensus".into(), 1, quorate_core::Counters::default());
-    let mut p2 = Hierarchical::new(&world.host(p(2)));
-    let mut upon = |p2: &mut Hierarchical, event| {
-        p2.upon(event, &mut ctx);
-        let mut effects = Vec::new();
-        ctx.take_effects(&mut effects);
-        effects
-    };
-    let crash = Event::Crash(perfect::Crash(p(1)));
-    assert!(upon(&mut p2, crash).is_empty());
-    let propose = |instance| {
-        Event::Propose(Propose {
-            instance,
-            value: payload(p(2)),
-        })
-    };
-    for instance in [1, 7] {
-        let effects = upon(&mut p2, propose(instance));
-        assert!(
-            matches!(effects[..], [Effect::BestEffort(_), Effect::Decide(_)]),
-            "{effects:?}"
-        );
-    }
-    let message = Imposed {
-        instance: 7,
-        value: payload(p(1)),
-    };
-    let late = Event::BestEffort(best_effort::Deliver {
-        from: p(1),
-        message,
-    });
-    assert!(upon(&mut p2, late).is_empty());
-    assert!(upon(&mut p2, propose(7)).is_empty());
-    assert!(upon(&mut p2, propose(1 << 40)).is_empty(), "too far ahead");
+    let p2 = waits_for_its_own_proposal(
+        Hierarchical::new,
+        |instance, value| Event::Propose(Propose { instance, value }),
+        Event::BestEffort,
+        Event::Crash,
+        |effects| matches!(effects, [Effect::BestEffort(_), Effect::Decide(_)]),
+    );
     assert!(p2.0.instances.is_empty());
 }

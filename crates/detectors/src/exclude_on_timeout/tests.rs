@@ -1,10 +1,10 @@
 use super::*;
 use crate::{
-    harness::{Log, at, listen, lossy_heartbeat, milliseconds, p, times, told, violated},
+    harness::{Log, Mutant, at, listen, lossy_heartbeat, milliseconds, p, times, told, violated},
     increasing_timeout,
 };
 use quorate_abstractions::heartbeat::Heard;
-use quorate_core::{Context, Incarnation};
+use quorate_core::Incarnation;
 use quorate_sim::{
     Adversary, Crash as CrashOf, Latency, Report, Timed, Transmission, World, properties,
 };
@@ -210,29 +210,10 @@ fn heartbeats_are_n_times_n_minus_one_an_interval() {
     }
 }
 
-/// A detector with one rule changed.
-struct Mutant {
-    detector: ExcludeOnTimeout,
-    rule: fn(&mut ExcludeOnTimeout, Event, &mut Context<Event, Effect>),
-}
-
-impl Algorithm for Mutant {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.detector.upon_start(ctx);
-    }
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        (self.rule)(&mut self.detector, event, ctx);
-    }
-}
+type Rule = crate::harness::Rule<ExcludeOnTimeout>;
 
 /// p3 crashes, a heartbeat of it that is late arrives after the report, and then p2 crashes.
-fn late_heartbeat(
-    rule: fn(&mut ExcludeOnTimeout, Event, &mut Context<Event, Effect>),
-) -> (Report, Vec<Crash>) {
+fn late_heartbeat(rule: Rule) -> (Report, Vec<Crash>) {
     let mut world = world(3, 0, Timed::lock_step());
     let mut told_to_p1 = Log::default();
     for q in world.processes() {
@@ -279,8 +260,6 @@ fn pfd1_strong_completeness_the_watch_goes_on_after_a_report() {
     });
     assert!(violated(&report, "PFD1"), "{report}");
 }
-
-type Rule = fn(&mut ExcludeOnTimeout, Event, &mut Context<Event, Effect>);
 
 /// What p1, p2 and the second start of p3 are told where p3 crashes and is back within the timeout, as the
 /// links say. It hears nobody: who knows its first start does not talk to it.

@@ -1,30 +1,10 @@
 use super::*;
-use crate::harness::{Log, at, listen, milliseconds, p, times, told, violated};
+use crate::harness::{Log, Mutant, at, listen, milliseconds, p, times, told, violated};
 use Indication::{Restore, Suspect};
 use quorate_core::{Context, Incarnation, Observation, Observe};
 use quorate_sim::{Adversary, Crash, Latency, Report, Timed, UNIT, World, properties};
 
-/// A rule of the detector, or what a mutant makes of it.
-type Rule = fn(&mut IncreasingTimeout, Event, &mut Context<Event, Effect>);
-
-/// A detector with one rule changed.
-struct Mutant {
-    detector: IncreasingTimeout,
-    rule: Rule,
-}
-
-impl Algorithm for Mutant {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.detector.upon_start(ctx);
-    }
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        (self.rule)(&mut self.detector, event, ctx);
-    }
-}
+type Rule = crate::harness::Rule<IncreasingTimeout>;
 
 /// The rule as it should be.
 const CORRECT: Rule = IncreasingTimeout::upon;

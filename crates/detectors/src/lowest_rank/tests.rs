@@ -1,10 +1,10 @@
 use super::*;
 use crate::{
-    harness::{Log, at, listen, milliseconds, p, times, told, violated},
+    harness::{Log, Mutant, at, listen, milliseconds, p, times, told, violated},
     increasing_timeout,
 };
 use quorate_abstractions::eventually_perfect::Indication::{Restore, Suspect};
-use quorate_core::{Context, Time};
+use quorate_core::Time;
 use quorate_sim::{Crash, Oracle, Report, Timed, World, properties};
 use std::{
     sync::{Arc, Mutex},
@@ -49,27 +49,7 @@ fn a_process_never_gives_itself_up() {
     );
 }
 
-/// A rule of the detector, or what a mutant makes of it.
-type Rule = fn(&mut LowestRank, Event, &mut Context<Event, Effect>);
-
-/// A detector with one rule changed.
-struct Mutant {
-    detector: LowestRank,
-    rule: Rule,
-}
-
-impl Algorithm for Mutant {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.detector.upon_start(ctx);
-    }
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        (self.rule)(&mut self.detector, event, ctx);
-    }
-}
+type Rule = crate::harness::Rule<LowestRank>;
 
 /// Three processes of which p3 suspects p2 by mistake, p1 crashes, and p3 suspects p2 once more.
 fn elect(rule: Rule) -> Report {

@@ -4,8 +4,8 @@ use crate::{
     message::Content,
     operations::Phase,
     testing::{
-        Duplicating, Latencies, X, after, at, blind, cost, operate, p, reaction, read, refusal,
-        turbulent, wire, write,
+        Duplicating, Latencies, X, after, assert_holds_in_every_schedule,
+        assert_holds_in_turbulence, at, blind, cost, p, reaction, read, refusal, wire, write,
     },
 };
 use quorate_abstractions::{
@@ -14,7 +14,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{Algorithm, Context, Counters, Ctx, ProcessSet, Time};
 use quorate_sim::{
-    Crash, Exhaustive, Report, SimHost, Timed, Verdict, World, properties, properties::Properties,
+    Crash, Report, SimHost, Timed, Verdict, World, properties, properties::Properties,
 };
 
 fn regular(world: &World) -> Properties {
@@ -52,34 +52,13 @@ fn costs_are_what_the_header_says() {
 
 #[test]
 fn every_property_holds_wherever_a_minority_crashes() {
-    for seed in 0..400 {
-        let mut world = turbulent(seed, |world| world.membership().minority());
-        let properties = regular(&world);
-        operate(&world, seed, Some(p(1)), &blind, properties, by_p1);
-        let report = world.run();
-        assert!(report.all_hold(), "seed {seed}: {report}");
-    }
+    let minority = |world: &World| world.membership().minority();
+    assert_holds_in_turbulence(minority, Some(p(1)), &blind, regular, by_p1);
 }
 
 #[test]
 fn every_schedule_is_right() {
-    for (n, depth) in [(2, None), (3, Some(9))] {
-        let build = || {
-            let world = World::new(n, 1, Timed::lock_step()).unwrap();
-            let ports = wire(&world, &blind, regular(&world), by_p1);
-            world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
-            world.request(p(2), Time::ZERO, &ports[1], read(1));
-            world
-        };
-        let crashes = (n - 1) / 2;
-        let search = match depth {
-            None => Exhaustive::new().real_time().crashes(crashes),
-            Some(depth) => Exhaustive::new().real_time().crashes(crashes).depth(depth),
-        };
-        let found = search.explore(build);
-        assert!(found.found.is_none(), "{found}");
-        assert!(depth.is_some() || found.complete, "{found}");
-    }
+    assert_holds_in_every_schedule(9, |n| (n - 1) / 2, &blind, regular, by_p1);
 }
 
 /// Rules as they were published, or as they are often read.

@@ -4,15 +4,15 @@ use crate::{
     message::Content,
     operations::Phase,
     testing::{
-        Latencies, X, after, at, blind, cost, operate, p, read, refusal, returned, turbulent, wire,
-        write,
+        Latencies, X, after, alone, assert_holds_in_turbulence, at, blind, cost, from, p, read,
+        refusal, returned, wire, write,
     },
 };
 use quorate_abstractions::{
     link::{Deliver, Status, To},
     register::{Refusal, Tag},
 };
-use quorate_core::{Algorithm, Context, Counters, Ctx, ProcessId, Time, message::LAST_NUMBER};
+use quorate_core::{Algorithm, Ctx, ProcessId, Time, message::LAST_NUMBER};
 use quorate_sim::{
     Crash, Exhaustive, Gap, Report, SimHost, Timed, World, properties, properties::Properties,
 };
@@ -74,13 +74,8 @@ fn a_read_of_a_majority_that_does_not_agree_writes_back() {
 
 #[test]
 fn every_property_holds_wherever_a_minority_crashes() {
-    for seed in 0..400 {
-        let mut world = turbulent(seed, |world| world.membership().minority());
-        let properties = atomic(&world);
-        operate(&world, seed, None, &blind, properties, MultiWriter::new);
-        let report = world.run();
-        assert!(report.all_hold(), "seed {seed}: {report}");
-    }
+    let minority = |world: &World| world.membership().minority();
+    assert_holds_in_turbulence(minority, None, &blind, atomic, MultiWriter::new);
 }
 
 #[test]
@@ -187,31 +182,13 @@ impl Held {
     }
 }
 
-/// p1 of three, alone.
-fn alone() -> impl FnMut(Event) -> Vec<Effect> {
-    let world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let mut p1 = MultiWriter::new(&world.host(p(1)));
-    let mut ctx = Context::new("register".into(), 1, Counters::default());
-    move |event| {
-        p1.upon(event, &mut ctx);
-        let mut effects = Vec::new();
-        ctx.take_effects(&mut effects);
-        effects
-    }
-}
-
-fn from(rank: usize, request: u64, content: Content) -> Event {
-    let (from, message) = (p(rank), Message { request, content });
-    Event::Link(Deliver { from, message })
-}
-
 fn nothing() -> Content {
     Content::Value(Held::default())
 }
 
 #[test]
 fn e5_e4_a_register_is_sequential_at_a_process_and_others_do_not_wait() {
-    let mut upon = alone();
+    let mut upon = alone(MultiWriter::new);
     assert_eq!(upon(Event::Request(read(1))).len(), 1);
     let busy = upon(Event::Request(write(1, 2)));
     assert_eq!(refusal(&busy), Some(Refusal::Busy));
@@ -234,7 +211,7 @@ fn e5_e4_a_register_is_sequential_at_a_process_and_others_do_not_wait() {
 
 #[test]
 fn e2_e1_an_answer_that_comes_twice_counts_once_and_a_late_one_not_at_all() {
-    let mut upon = alone();
+    let mut upon = alone(MultiWriter::new);
     upon(Event::Request(write(1, 1)));
     assert!(upon(from(2, 1, nothing())).is_empty());
     assert!(
@@ -265,7 +242,7 @@ fn e2_e1_an_answer_that_comes_twice_counts_once_and_a_late_one_not_at_all() {
 
 #[test]
 fn what_nobody_can_have_written_is_dropped() {
-    let mut upon = alone();
+    let mut upon = alone(MultiWriter::new);
     let held = |timestamp, rank: usize, value: Option<&'static [u8]>| Held {
         tag: Tag {
             timestamp,
@@ -302,7 +279,7 @@ fn what_nobody_can_have_written_is_dropped() {
 
 #[test]
 fn timestamps_that_are_used_up_are_said_so() {
-    let mut upon = alone();
+    let mut upon = alone(MultiWriter::new);
     upon(Event::Request(write(1, 1)));
     let last = Content::Value(Held {
         tag: Tag {

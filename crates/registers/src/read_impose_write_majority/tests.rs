@@ -4,17 +4,17 @@ use crate::{
     message::Content,
     operations::{Operation, Phase},
     testing::{
-        Duplicating, Latencies, X, after, at, blind, cost, operate, p, reaction, read, refusal,
-        turbulent, wire, write,
+        Duplicating, Latencies, X, after, alone, assert_holds_in_every_schedule,
+        assert_holds_in_turbulence, at, blind, cost, from, p, reaction, read, refusal, wire, write,
     },
 };
 use quorate_abstractions::{
     link::{Deliver, To},
     register::{Refusal, RegisterResponse, Tag},
 };
-use quorate_core::{Algorithm, Context, Counters, Ctx, ProcessSet, Time};
+use quorate_core::{Algorithm, Ctx, ProcessSet, Time};
 use quorate_sim::{
-    Crash, Exhaustive, Report, SimHost, Timed, Verdict, World, properties, properties::Properties,
+    Crash, Report, SimHost, Timed, Verdict, World, properties, properties::Properties,
 };
 
 fn atomic(world: &World) -> Properties {
@@ -44,34 +44,13 @@ fn costs_are_what_the_header_says() {
 
 #[test]
 fn every_property_holds_wherever_a_minority_crashes() {
-    for seed in 0..400 {
-        let mut world = turbulent(seed, |world| world.membership().minority());
-        let properties = atomic(&world);
-        operate(&world, seed, Some(p(1)), &blind, properties, by_p1);
-        let report = world.run();
-        assert!(report.all_hold(), "seed {seed}: {report}");
-    }
+    let minority = |world: &World| world.membership().minority();
+    assert_holds_in_turbulence(minority, Some(p(1)), &blind, atomic, by_p1);
 }
 
 #[test]
 fn every_schedule_is_right() {
-    for (n, depth) in [(2, None), (3, Some(8))] {
-        let build = || {
-            let world = World::new(n, 1, Timed::lock_step()).unwrap();
-            let ports = wire(&world, &blind, atomic(&world), by_p1);
-            world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
-            world.request(p(2), Time::ZERO, &ports[1], read(1));
-            world
-        };
-        let crashes = (n - 1) / 2;
-        let search = match depth {
-            None => Exhaustive::new().real_time().crashes(crashes),
-            Some(depth) => Exhaustive::new().real_time().crashes(crashes).depth(depth),
-        };
-        let found = search.explore(build);
-        assert!(found.found.is_none(), "{found}");
-        assert!(depth.is_some() || found.complete, "{found}");
-    }
+    assert_holds_in_every_schedule(8, |n| (n - 1) / 2, &blind, atomic, by_p1);
 }
 
 /// A read returns what is newest of a majority, and does not impose it (E4-E3).
@@ -123,27 +102,9 @@ fn e4_e3_a_read_that_does_not_impose_breaks_the_order_of_reads() {
     reads_one_after_the_other(by_p1).assert_all_hold();
 }
 
-/// p1 of three, alone.
-fn alone() -> impl FnMut(Event) -> Vec<Effect> {
-    let world = World::new(3, 1, Timed::lock_step()).unwrap();
-    let mut p1 = by_p1(&world.host(p(1)));
-    let mut ctx = Context::new("register".into(), 1, Counters::default());
-    move |event| {
-        p1.upon(event, &mut ctx);
-        let mut effects = Vec::new();
-        ctx.take_effects(&mut effects);
-        effects
-    }
-}
-
-fn from(rank: usize, request: u64, content: Content) -> Event {
-    let (from, message) = (p(rank), Message { request, content });
-    Event::Link(Deliver { from, message })
-}
-
 #[test]
 fn e4_e1_a_late_answer_does_not_have_a_read_impose_twice() {
-    let mut upon = alone();
+    let mut upon = alone(by_p1);
     let nothing = || Content::Value(Held::default());
     upon(Event::Request(read(1)));
     assert!(upon(from(1, 1, nothing())).is_empty());
@@ -154,7 +115,7 @@ fn e4_e1_a_late_answer_does_not_have_a_read_impose_twice() {
 
 #[test]
 fn e4_e2_what_a_read_imposes_is_not_confused_with_a_write_of_the_same_timestamp() {
-    let mut upon = alone();
+    let mut upon = alone(by_p1);
     let holds = || {
         Content::Value(Held {
             tag: Tag {

@@ -5,9 +5,8 @@ use crate::{
     multi_writer,
     testing::{
         memory::{Kind, memory},
-        p, returned,
-        snapshots::Users,
-        turbulent,
+        p,
+        snapshots::{Users, assert_holds_in_turbulence, cost},
     },
 };
 use quorate_abstractions::link::Links;
@@ -47,54 +46,30 @@ fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     world.processes().map(wire).collect()
 }
 
-fn one(n: usize, plan: &str, label: &str) -> (u64, u64) {
-    let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
-    let mut plans = vec![""; n];
-    plans[0] = plan;
-    let users = Users::new(&plans);
-    let ports = wire(
-        &world,
+/// The algorithm at every process.
+fn wire_all(world: &World, users: &Users) -> Vec<Addr<Request>> {
+    wire(
+        world,
         LowerLayer::MultiWriter,
-        &users,
+        users,
         SnapshotFromRegisters::new,
-    );
-    users.begin(&world, ports, |_| 0);
-    let report = world.run();
-    report.assert_all_hold();
-    let steps = returned(&world, 1, label).unwrap();
-    (report.counts.messages, steps)
+    )
 }
 
 #[test]
 fn costs_are_what_the_header_says() {
     for n in 1..=8_u64 {
         let some = u64::from(n > 1);
-        let scan = one(n as usize, "s", "ScanReturn");
+        let scan = cost(wire_all, n as usize, "s", "ScanReturn");
         assert_eq!(scan, (4 * n * (n - 1), 4 * some), "n = {n}");
-        let update = one(n as usize, "u", "UpdateReturn");
+        let update = cost(wire_all, n as usize, "u", "UpdateReturn");
         assert_eq!(update, (4 * (n + 1) * (n - 1), 8 * some), "n = {n}");
     }
 }
 
 #[test]
 fn every_property_holds_wherever_a_minority_crashes() {
-    let mut borrowed = 0;
-    for seed in 0..300 {
-        let mut world = turbulent(seed, |world| world.membership().minority());
-        let users = Users::drawn(world.membership().n(), seed, 8);
-        let ports = wire(
-            &world,
-            LowerLayer::MultiWriter,
-            &users,
-            SnapshotFromRegisters::new,
-        );
-        users.begin(&world, ports, |q| (seed as u32 + 3 * q.rank() as u32) % 9);
-        let report = world.run();
-        assert!(report.all_hold(), "seed {seed}: {report}");
-        let counters = world.processes().map(|q| world.counters(q));
-        borrowed += counters.map(|all| all.total("borrowed views")).sum::<u64>();
-    }
-    assert!(borrowed > 0, "nobody has ever borrowed");
+    assert_holds_in_turbulence(wire_all);
 }
 
 /// Every schedule of these plans over registers that p1 holds.

@@ -1,9 +1,9 @@
 //! Users of snapshots: each makes one operation after the other.
-use super::at;
+use super::{at, returned, turbulent};
 use bytes::Bytes;
 use quorate_abstractions::snapshot::{Action, Indication, Request};
 use quorate_core::{Addr, ProcessId};
-use quorate_sim::World;
+use quorate_sim::{Timed, World};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, OnceLock},
@@ -72,4 +72,38 @@ impl Users {
             world.call(q, at(step(q)), move || users.next(q));
         }
     }
+}
+
+/// What the first operation of p1 costs, of `n` processes: messages, and the step at which it returns.
+pub(crate) fn cost(
+    wire: impl Fn(&World, &Users) -> Vec<Addr<Request>>,
+    n: usize,
+    plan: &str,
+    label: &str,
+) -> (u64, u64) {
+    let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
+    let mut plans = vec![""; n];
+    plans[0] = plan;
+    let users = Users::new(&plans);
+    users.begin(&world, wire(&world, &users), |_| 0);
+    let report = world.run();
+    report.assert_all_hold();
+    let steps = returned(&world, 1, label).unwrap();
+    (report.counts.messages, steps)
+}
+
+/// The properties hold whoever of a minority crashes, and some scans borrow a view.
+pub(crate) fn assert_holds_in_turbulence(wire: impl Fn(&World, &Users) -> Vec<Addr<Request>>) {
+    let mut borrowed = 0;
+    for seed in 0..300 {
+        let mut world = turbulent(seed, |world| world.membership().minority());
+        let users = Users::drawn(world.membership().n(), seed, 8);
+        let ports = wire(&world, &users);
+        users.begin(&world, ports, |q| (seed as u32 + 3 * q.rank() as u32) % 9);
+        let report = world.run();
+        assert!(report.all_hold(), "seed {seed}: {report}");
+        let counters = world.processes().map(|q| world.counters(q));
+        borrowed += counters.map(|all| all.total("borrowed views")).sum::<u64>();
+    }
+    assert!(borrowed > 0, "nobody has ever borrowed");
 }

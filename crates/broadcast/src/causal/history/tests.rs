@@ -1,5 +1,5 @@
 use super::*;
-use crate::{causal::testing::id, testing::p};
+use crate::testing::{id, p};
 use proptest::prelude::*;
 use quorate_sim::{Timed, World};
 
