@@ -207,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_set_of_what_was_inserted(sequences in prop::collection::vec(1..40_u64, 0..80)) {
+        fn a_watermark_set_holds_what_was_inserted_and_nothing_else(sequences in prop::collection::vec(1..40_u64, 0..80)) {
             let mut watermark = Watermark::default();
             let mut model = BTreeSet::new();
             for sequence in sequences {

@@ -106,7 +106,7 @@ fn consensus_and_total_order_survive_ten_thousand_storms() {
 }
 
 #[test]
-fn a_storm_is_felt() {
+fn a_storm_costs_half_as_many_messages_again() {
     for subject in SUBJECTS {
         let storm = Scenario {
             processes: 5,

@@ -141,7 +141,7 @@ fn three_must_have_met_before_any_two_of_them_serve() {
 }
 
 #[test]
-fn the_same_over_byte_streams() {
+fn two_of_three_go_on_over_tcp_when_one_is_killed() {
     let mut nodes = ready_cluster(3, &["--transport", "tcp"]);
     assert_eq!(nodes[0].ask("SET k v"), "+OK");
     nodes[0].kill();

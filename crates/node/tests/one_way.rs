@@ -153,7 +153,7 @@ fn over_tcp_the_pair_goes_on_and_the_others_wait() {
 /// Under each pattern clients of the pair are answered, and what they see is linearizable; by classical access,
 /// under the same, nobody is answered.
 #[test]
-fn under_each_pattern_the_pair_serves_its_clients_and_by_classical_access_nobody_does() {
+fn the_pair_serves_its_clients_under_each_pattern_and_nobody_by_classical_access() {
     let folder = tempfile::tempdir().unwrap();
     for turn in 0..5 {
         let pattern = pattern(turn);

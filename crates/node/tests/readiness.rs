@@ -51,7 +51,7 @@ fn who_is_cut_from_everybody_in_one_direction_is_not_ready_within_seconds() {
 }
 
 #[test]
-fn with_registers_it_is_the_same() {
+fn readiness_with_registers_goes_by_quorums() {
     let nodes = ready_cluster(
         3,
         &[

@@ -65,7 +65,7 @@ fn single_keys_are_read_and_written_at_any_replica_and_nothing_else_is() {
 }
 
 #[test]
-fn registers_a_snapshot_and_a_growing_set_are_there_by_command_in_either_consistency() {
+fn commands_reach_registers_a_snapshot_and_a_growing_set_in_either_consistency() {
     for extra in [&[][..], &REGISTER] {
         let nodes = ready_cluster(3, extra);
         let at = |rank: usize| nodes[rank - 1].admin.to_string();
@@ -260,7 +260,7 @@ fn switch(node: &Node, peer: usize, cut: bool, one_way: bool) {
 }
 
 #[test]
-fn a_hundred_thousand_operations_with_kills_and_cuts_are_linearizable_and_a_stale_read_is_not() {
+fn linearizable_through_kills_and_cuts_and_a_planted_stale_read_is_found() {
     const OPERATIONS: u64 = 100_000;
     const STEP: u64 = OPERATIONS / 20;
     let folder = tempfile::tempdir().unwrap();

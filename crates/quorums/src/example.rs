@@ -68,7 +68,7 @@ mod tests {
     use crate::file;
 
     #[test]
-    fn it_is_the_one_that_ships() {
+    fn the_example_is_the_file_that_ships() {
         let root = env!("CARGO_MANIFEST_DIR");
         let path = format!("{root}/../../config/quorums/figure-1.toml");
         let shipped = file::parse(&std::fs::read_to_string(path).unwrap()).unwrap();

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_count_and_not_heads() {
+    fn a_weighted_quorum_goes_by_weights_and_not_by_heads() {
         let family = Family::Weighted {
             weights: vec![3, 1, 1],
             at_least: 3,

@@ -67,7 +67,7 @@ mod tests {
     use crate::tests::{p, protocol};
 
     #[test]
-    fn it_is_said_once_a_minute_of_each_address_and_of_no_more_than_some() {
+    fn an_address_is_news_once_a_minute_and_only_so_many_are() {
         let strangers = Strangers::new(protocol(1, 3).host());
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let begin = Instant::now();

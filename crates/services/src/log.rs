@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn order_origin_and_content_all_count() {
+    fn the_hash_depends_on_order_origin_and_content() {
         let (a, b) = (p(1), p(2));
         let hash = hash_of(&[(a, b"x"), (b, b"y")]);
         assert_eq!(hash, hash_of(&[(a, b"x"), (b, b"y")]));

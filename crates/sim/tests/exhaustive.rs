@@ -89,7 +89,7 @@ fn the_reduction_misses_no_class_and_meets_none_twice() {
 }
 
 #[test]
-fn with_a_crash_every_schedule_of_one_uniform_broadcast_at_three_processes_is_followed() {
+fn every_schedule_of_a_uniform_broadcast_by_three_with_a_crash_is_followed() {
     let all = Exhaustive::new().crashes(1).explore(|| broadcasts(3, 2, 1));
     all.assert_all_hold();
     assert_eq!((all.executions, all.blocked, all.deepest), (139, 175, 8));

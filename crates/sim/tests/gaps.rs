@@ -365,7 +365,7 @@ impl Observe for Word {
 }
 
 #[test]
-fn a_search_tries_a_gap_at_every_step_and_finds_who_does_not_say_again_what_is_open() {
+fn a_search_tries_a_gap_at_every_step_and_finds_what_is_not_said_again() {
     let search = Exhaustive::new().gaps(2);
     let mended = || repeating(Repeat::AtTheBeginning);
     search.explore(mended).assert_all_hold();

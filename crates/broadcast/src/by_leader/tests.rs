@@ -743,7 +743,7 @@ fn tob1_validity_though_a_batch_was_lost_with_who_promised_to_have_accepted_it()
 
 /// Whoever says that it accepted is taken to hold the batches, which the others then forget.
 #[test]
-fn tob4_uniform_agreement_nothing_is_accepted_before_it_is_held_though_it_is_decided() {
+fn tob4_uniform_agreement_nothing_decided_is_accepted_before_it_is_held() {
     let mut p3 = Alone::of(5);
     for rank in [2, 4, 5] {
         assert!(p3.hears(rank, accepted()).is_empty());

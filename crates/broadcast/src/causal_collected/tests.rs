@@ -424,7 +424,7 @@ proptest! {
 }
 
 #[test]
-fn it_holds_in_every_schedule() {
+fn crb1_to_crb5_hold_in_every_schedule() {
     let search = |n, requests, crashes, classes| {
         assert_holds_in_every_schedule(Form::Regular, START, (n, requests, crashes), classes);
     };

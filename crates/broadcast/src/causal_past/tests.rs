@@ -188,7 +188,7 @@ proptest! {
 }
 
 #[test]
-fn it_holds_in_every_schedule() {
+fn crb1_to_crb5_hold_in_every_schedule() {
     for (form, small, classes) in [
         (Form::Regular, (2, &[1][..], 1), 36),
         (Form::Regular, (2, &[1, 1], 0), 29),

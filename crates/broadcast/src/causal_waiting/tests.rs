@@ -185,7 +185,7 @@ fn one_each(start: Start<'_>) -> Report {
 }
 
 #[test]
-fn b6_e1_delivered_in_the_name_of_the_wrong_process() {
+fn b6_e1_delivery_in_the_name_of_the_wrong_process_breaks_crb3() {
     assert_breaks(Flaw::SelfAsSender, "CRB3", one_each);
 }
 
@@ -327,7 +327,7 @@ proptest! {
 }
 
 #[test]
-fn it_holds_in_every_schedule() {
+fn crb1_to_crb5_hold_in_every_schedule() {
     for (form, small, classes) in [
         (Form::Regular, (2, &[1][..], 1), 36),
         (Form::Regular, (2, &[1, 1], 0), 26),

@@ -213,7 +213,7 @@ fn uc4_termination_under_every_seed_in_a_few_rounds() {
 }
 
 #[test]
-fn every_schedule_of_two_processes_and_the_beginning_of_every_one_of_three() {
+fn everything_holds_in_every_schedule_of_two_and_as_deep_as_is_looked_of_three() {
     let world = |n, seed, bit: fn(ProcessId) -> u8| {
         move || world(n, seed, Timed::lock_step(), Rule::Correct, bit).0
     };

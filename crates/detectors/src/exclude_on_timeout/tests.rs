@@ -130,7 +130,7 @@ impl Adversary for Alternating {
 }
 
 #[test]
-fn pfd2_strong_accuracy_an_instant_less_than_the_interval_and_the_delay_is_too_short() {
+fn pfd2_strong_accuracy_is_broken_by_a_timeout_below_interval_and_delay() {
     let report_with = |timeout| {
         let mut world = world(2, 0, Alternating);
         let shorter = SynchronyBounds {

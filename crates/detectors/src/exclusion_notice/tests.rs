@@ -35,7 +35,7 @@ fn told(oracle: &Oracle, crash: Option<usize>, heal: Time) -> Vec<u64> {
 }
 
 #[test]
-fn who_is_reported_and_lives_is_told_by_each_that_reports_it_once_it_can_be_reached() {
+fn a_live_process_learns_from_each_that_reports_it_once_it_can_be_reached() {
     let later = Time::ZERO + UNIT * 20;
     let accurate = Oracle::accurate(UNIT);
     assert_eq!(told(&accurate, None, later), [0, 0, 0]);

@@ -105,7 +105,7 @@ fn run(
 }
 
 #[test]
-fn pfd1_a_crash_between_two_broadcasts_is_reported_with_the_instance_that_waits_for_the_next() {
+fn pfd1_a_crash_between_two_broadcasts_is_reported_by_the_next_instance() {
     for n in 2..=6 {
         for rank in 2..=n {
             // All rest from about 500 to about 600 milliseconds: instances take a few.

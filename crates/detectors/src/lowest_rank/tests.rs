@@ -161,7 +161,7 @@ fn as_published_leaves_of_a_star_trust_themselves() {
 }
 
 #[test]
-fn a_minority_on_its_own_keeps_whom_it_trusted_and_everybody_is_back_after_a_partition() {
+fn nobody_in_a_minority_trusts_itself_and_all_agree_again_after_a_partition() {
     let minority: ProcessSet = [p(4), p(5)].into_iter().collect();
     let run = |rule: Rule| {
         let mut world = calm(5, 3).settle(Duration::from_secs(20));

@@ -173,13 +173,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn stateright_agrees(operations in histories(9).prop_filter("each", |o| ended_once(o))) {
+    fn the_verdict_is_that_of_stateright(operations in histories(9).prop_filter("each", |o| ended_once(o))) {
         let own = check_register(&operations).is_ok();
         prop_assert_eq!(own, second_opinion(&operations));
     }
 
     #[test]
-    fn brute_force_agrees(operations in histories(6).prop_filter("each", |o| ended_once(o))) {
+    fn the_verdict_is_that_of_brute_force(operations in histories(6).prop_filter("each", |o| ended_once(o))) {
         let own = check_register(&operations).is_ok();
         prop_assert_eq!(own, by_force(&operations));
     }

@@ -6,7 +6,7 @@ fn shown(families: Families, events: Events) -> Shown {
 }
 
 #[test]
-fn g8_inconsistent_quorums_return_under_each_pattern_and_break_safety_where_nothing_fails() {
+fn g8_inconsistent_quorums_keep_liveness_under_each_pattern_and_break_safety() {
     for events in [Events::F, Events::G] {
         shown(Families::Inconsistent, events)
             .report

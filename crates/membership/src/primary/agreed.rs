@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_proposal_for_the_next_view_is_decided_and_starts_are_those_that_were_let_in() {
+    fn the_first_proposal_for_the_next_view_is_decided_with_the_starts_it_lets_in() {
         let processes = Membership::of_size(3).unwrap();
         let mut agreed = Agreed::first(&processes);
         let one = decision(&[1, 2], &[]);

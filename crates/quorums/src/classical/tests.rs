@@ -111,7 +111,7 @@ fn quorums_that_do_not_meet_lose_updates() {
 
 /// G2a: classical access needs correct channels in both directions.
 #[test]
-fn g2a_where_channels_fail_in_one_direction_calls_block_at_processes_that_could_return() {
+fn g2a_calls_block_though_they_could_return_where_channels_fail_in_one_direction() {
     for pattern in patterns() {
         let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
         world.check(quorum_access("access", pattern.returning));

@@ -77,7 +77,7 @@ fn a_user_that_goes_on_slowly_is_said_to_do_so() {
 }
 
 #[test]
-fn a_user_that_goes_on_gets_what_was_on_its_way_and_one_that_stands_still_is_cut_off() {
+fn a_user_gets_what_was_on_its_way_and_is_cut_off_once_it_stands_still_for_too_long() {
     let (meter, _) = opened(AtTheLimit::CutOff(MINUTE));
     wait(&meter, MINUTE);
     assert!(meter.grow(101), "it falls behind only now");

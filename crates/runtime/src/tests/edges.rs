@@ -429,7 +429,7 @@ fn a_preamble_in_drips_is_not_waited_for() {
 }
 
 #[test]
-fn nothing_for_nobody() {
+fn what_is_sent_to_no_member_is_counted_and_dropped() {
     for kind in [Kind::Udp, Kind::Tcp] {
         let [one, _two] = pair(kind);
         one.send(9, &b"x"[..], 1);

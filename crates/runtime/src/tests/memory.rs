@@ -298,7 +298,7 @@ async fn what_needs_synchrony_or_a_writer_or_does_not_exist_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_stopped_node_and_who_waits_in_line_learns_that_nothing_was_done() {
+async fn a_stopped_node_ends_every_wait_and_what_waited_in_line_was_not_begun() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
     let registers = builder.registers::<u64>("registers").unwrap();
     let segments = builder.snapshot::<u64>("snapshot").unwrap();

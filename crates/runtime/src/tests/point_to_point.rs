@@ -168,7 +168,7 @@ async fn a_message_of_another_type_is_told_with_its_sender_and_the_stream_goes_o
 }
 
 #[tokio::test]
-async fn datagrams_arrive_in_one_direction_when_the_other_is_cut_and_long_ones_are_refused() {
+async fn datagrams_arrive_though_the_way_back_is_cut_and_long_ones_are_refused() {
     for kind in [Kind::Udp, Kind::Tcp] {
         let (mut nodes, mut handles) = (Vec::new(), Vec::new());
         for mut builder in builders(kind, 2) {

@@ -90,7 +90,7 @@ async fn every_message_of_every_source_is_delivered_everywhere_in_its_order() {
 }
 
 #[tokio::test]
-async fn of_a_source_that_is_gone_everybody_gets_the_same_and_in_the_end_that_it_is_faulty() {
+async fn everybody_gets_the_same_of_a_dead_source_and_then_that_it_is_faulty() {
     for kind in [Kind::Udp, Kind::Tcp] {
         let mut members = members(kind, Duration::from_secs(2)).await;
         let gone = members.pop().unwrap();
@@ -151,7 +151,7 @@ async fn a_message_of_another_type_is_an_error_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
-async fn it_needs_synchrony_and_a_name_of_its_own() {
+async fn terminating_broadcast_needs_synchrony_and_a_name_of_its_own() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
     let refused = builder.terminating::<u64>("calls");
     assert!(matches!(refused, Err(StartError::NeedsPerfect(_))));

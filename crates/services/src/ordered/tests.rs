@@ -163,7 +163,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn it_is_its_model_and_clones_stay_as_they_were(
+    fn a_map_is_its_model_and_its_clones_stay_as_they_were(
         begun in 0..2000_u16,
         steps in prop::collection::vec(any_step(), 0..1500),
     ) {

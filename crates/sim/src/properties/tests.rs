@@ -196,7 +196,7 @@ fn another_module_is_not_watched() {
 }
 
 #[test]
-fn rb1_urb1_tob1_validity_a_correct_broadcaster_is_delivered_by_every_correct_process() {
+fn rb1_urb1_tob1_validity_correct_processes_deliver_what_correct_ones_broadcast() {
     for (prefix, properties) in all_broadcasts() {
         let trace = [broadcast(1, 10), broadcast(2, 20), crash(2)];
         assert_eq!(broken(properties, &trace), [format!("{prefix}1")]);
@@ -468,7 +468,7 @@ fn fifo_order_of_a_link() {
 }
 
 #[test]
-fn beb1_beb2_beb3() {
+fn beb1_validity_beb2_no_duplication_and_beb3_no_creation() {
     let got = |by| effect(by, Observation::indication("Deliver").peer(p(1)).digest(7));
     let mut trace = vec![broadcast(1, 7), got(1), got(2)];
     assert_eq!(broken(best_effort("m"), &trace), ["BEB1"]);
@@ -480,7 +480,7 @@ fn beb1_beb2_beb3() {
 }
 
 #[test]
-fn fll1_fll2_fll3() {
+fn fll1_fair_loss_fll2_finite_duplication_and_fll3_no_creation() {
     let lost = |message| {
         let (to, loss) = (p(2), Loss::Chance);
         (1, Kind::Drop { message, to, loss })

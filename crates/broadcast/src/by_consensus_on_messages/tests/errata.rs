@@ -276,7 +276,7 @@ fn over_passive_acceptors(is_uniform: bool, half_steps: u32) -> Report {
 }
 
 #[test]
-fn tob4_is_not_uniform_over_regular_broadcast_and_acceptors_that_have_proposed_nothing() {
+fn tob4_is_not_uniform_over_regular_broadcast_and_acceptors_without_proposals() {
     let broken: Vec<_> = (1..=20)
         .map(|half_steps| over_passive_acceptors(false, half_steps))
         .flat_map(|report| {
@@ -300,7 +300,7 @@ fn tob4_uniform_agreement_holds_over_uniform_broadcast_and_the_same_acceptors() 
 /// Two processes over a consensus that is not uniform. p1 delivers its message and crashes with all
 /// its copies; p2 then delivers its own, and crashes.
 #[test]
-fn weak_form_b_holds_and_the_strong_form_is_broken_where_two_deliver_one_each_and_crash() {
+fn the_strong_form_is_broken_and_b_holds_where_two_deliver_one_each_and_crash() {
     let mut world = World::new(2, 1, Timed::lock_step())
         .unwrap()
         .go_on_after_violation();

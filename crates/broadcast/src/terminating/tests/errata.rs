@@ -163,7 +163,7 @@ fn d4_e4_a_payload_that_looks_like_the_report_is_delivered_as_one() {
 }
 
 #[test]
-fn d4_e5_where_a_correct_source_never_broadcasts_nobody_terminates_and_nothing_is_sent() {
+fn d4_e5_nobody_terminates_where_a_correct_source_never_broadcasts() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     wire(&world, UNIT);
     let report = world.run();

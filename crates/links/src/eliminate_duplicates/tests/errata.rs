@@ -157,7 +157,7 @@ fn a3_e2_without_acknowledgements_what_is_kept_grows_with_the_run() {
 }
 
 #[test]
-fn a3_e3_one_lost_acknowledgement_keeps_a_link_busy_that_acknowledges_only_what_is_new() {
+fn a3_e3_acknowledging_only_what_is_new_keeps_a_link_busy_after_one_loss() {
     let only_new = |host: &SimHost| {
         let mut acknowledged = BTreeSet::new();
         Without::new(host, move |effect| match effect {

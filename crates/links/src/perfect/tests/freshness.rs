@@ -150,7 +150,7 @@ impl Cluster {
 }
 
 #[test]
-fn the_start_that_is_alive_holds_the_seat_whatever_of_the_others_is_late_or_repeated() {
+fn the_live_start_holds_the_seat_whatever_of_the_others_is_late_or_repeated() {
     for seed in 0..600 {
         assert_eq!(restarts(seed), None, "seed {seed}");
     }

@@ -195,7 +195,7 @@ fn once_a_user_reads_again_the_next_stream_is_opened_at_once() {
 }
 
 #[test]
-fn that_there_is_room_again_is_enough() {
+fn room_at_the_user_lets_a_held_message_in_at_once() {
     // Not so long that this process says that it waits for its user no more.
     let mut world = after_a_user_stood_still(LENGTH, ms(9000));
     world.process(3).backlog("small", Backlog::Open);
@@ -243,7 +243,7 @@ fn who_did_not_hear_this_process_and_does_again_is_sent_at_once_what_it_lacks() 
 }
 
 #[test]
-fn what_says_that_there_is_room_may_be_lost() {
+fn a_lost_notice_of_room_is_said_again_with_the_heartbeat() {
     let mut world = world(3);
     let room = world.process(1).room("small", Wait::default());
     let _reader = world.process(3).room("small", Wait::default());

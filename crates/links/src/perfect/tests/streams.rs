@@ -215,7 +215,7 @@ fn what_a_process_sends_to_itself_too_early_ends_in_a_gap_to_itself() {
 }
 
 #[test]
-fn an_ended_stream_to_a_peer_that_is_gone_keeps_no_run_open_and_costs_a_frame_in_two_seconds() {
+fn an_ended_stream_to_a_dead_peer_costs_one_frame_in_two_seconds() {
     let mut world = limited(1 << 20);
     world.start_all();
     world.connect();

@@ -293,7 +293,7 @@ fn g2_e7_as_many_as_a_quorum_has_are_no_quorum_and_break_qaf2() {
 
 /// c, which nobody reaches, counts its own periods only, and the others each request, too.
 #[test]
-fn g2_e8_counters_that_lag_behind_make_calls_wait_and_clocks_that_follow_time_do_not() {
+fn g2_e8_calls_wait_for_counters_that_lag_and_not_for_clocks_that_follow_time() {
     let (counted, timed) = (waits(counted()), waits(timed()));
     println!("with counters {counted:?}, with clocks that follow time {timed:?}");
     assert!(timed.open == 0 && timed.longest < 3.0, "{timed:?}");

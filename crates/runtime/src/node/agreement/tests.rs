@@ -120,7 +120,7 @@ fn nobody_waits_for_what_has_ended() {
 }
 
 #[test]
-fn undecided_requests_are_at_most_a_window_and_who_gives_up_waiting_has_not_requested() {
+fn undecided_requests_are_bounded_and_who_gives_up_waiting_has_not_requested() {
     let (agreement, requested) = opened();
     let mut first = pin!(agreement.request(1, 60, 10));
     assert!(poll(first.as_mut()).is_pending());

@@ -188,7 +188,7 @@ fn each_request_and_each_indication_of_a_module_is_a_line_of_the_finest_log() {
 }
 
 #[test]
-fn what_is_dropped_is_a_line_of_the_log_with_its_reason_and_no_more_lines_than_it_has_digits() {
+fn drops_are_logged_with_their_reason_whenever_their_count_has_doubled() {
     let lines = logged(|| {
         let (sight, _seen) = sight();
         let counters = Counters::default();

@@ -225,7 +225,7 @@ impl Drop for Counted {
 }
 
 #[test]
-fn what_is_to_be_done_with_an_outcome_is_done_when_it_is_there_or_dropped_with_its_caller() {
+fn a_callback_runs_when_its_operation_returns_or_is_dropped_with_its_caller() {
     let (operations, _) = opened(8);
     let (there, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(vec![])));
     let invoke = |name: &'static str| {

@@ -38,7 +38,7 @@ fn a_holds_and_b_does_not_where_one_process_skips_a_message() {
 }
 
 #[test]
-fn b_holds_and_the_strong_form_does_not_where_two_deliver_different_messages_and_crash() {
+fn the_strong_form_is_broken_and_b_holds_where_two_deliver_different_ones_and_crash() {
     let trace = [first(1, 1), crash(1), first(2, 2), crash(2)];
     assert_eq!(tags(uniform_forms(), &trace), ["TOB5"]);
     assert!(tags(regular_forms(), &trace).is_empty());
@@ -173,7 +173,7 @@ fn by_definition(sequences: &Sequences) -> [bool; 3] {
 }
 
 #[test]
-fn the_strong_form_implies_b_and_b_implies_a_and_the_checkers_say_what_the_definitions_say() {
+fn the_checkers_agree_with_the_definitions_and_strong_implies_b_implies_a() {
     let (mut only_a, mut a_and_b, mut all, mut none) = (0, 0, 0, 0);
     for seed in 0..5000 {
         let sequences = near_a_common_sequence(&mut Random::seed_from_u64(seed));

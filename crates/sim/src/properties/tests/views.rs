@@ -229,7 +229,7 @@ fn vs10_nothing_is_swallowed_who_is_outside_learns_what_the_others_lack() {
 }
 
 #[test]
-fn vs10_who_missed_the_decision_is_told_of_all_that_it_does_not_know_to_have_arrived() {
+fn vs10_who_missed_a_decision_is_told_of_all_that_it_is_not_sure_has_arrived() {
     let given = |what| {
         let mut trace = first_views();
         trace.push(broadcast(3, 1));
