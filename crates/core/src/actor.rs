@@ -2,8 +2,8 @@
 use crate::{
     algorithm::{Alarm, Algorithm, Context, TimerId},
     counters::Counters,
-    host::Name,
     mailbox::Mailbox,
+    name::Name,
     observe::Observe,
     time::Time,
 };

@@ -1,7 +1,7 @@
 //! The shape of an algorithm, and all that it can reach.
 use crate::{
     counters::{Counter, Counters},
-    host::Name,
+    name::Name,
     observe::Observe,
     time::Time,
 };

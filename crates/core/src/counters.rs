@@ -1,5 +1,5 @@
 //! Counts of what was dropped, rejected, sent or done, by module and reason.
-use crate::host::Name;
+use crate::name::Name;
 use std::{
     collections::BTreeMap,
     sync::{
