@@ -1,8 +1,9 @@
 //! The perfect link's state machine: see [`perfect`](super) for what it promises and why it holds.
+pub use super::events::Ctx;
 use super::{
     LARGEST_DATAGRAM, LinkSettings, TooLong,
     events::{Effect, Event},
-    frame::{self, Acknowledged, Frame, Malformed, PacketHead, Token},
+    frame::{self, Acknowledged, Content, Frame, Malformed, PacketHead, Stamped, Token},
     hello::Identity,
     oneself::ToOneself,
     peer::Peers,
@@ -19,11 +20,8 @@ use quorate_abstractions::{
     lanes::{LaneId, Lanes},
     link::{SendRequest, To},
 };
-use quorate_core::{Algorithm, Context, Membership, ProcessId, Time};
+use quorate_core::{Algorithm, Membership, ProcessId, Time};
 use std::time::Duration;
-
-/// What a handler of the link writes its effects to.
-pub type Ctx = Context<Event, Effect>;
 
 /// A timer that fires so late tells that this process was held up.
 const HELD_UP: Duration = Duration::from_millis(10);
@@ -218,75 +216,7 @@ impl PerfectLink {
                     self.upon_acknowledged(head.from, &acknowledged, ctx);
                 }
             }
-            Frame::Acknowledge {
-                from,
-                token,
-                stamp,
-                stream,
-                acknowledged,
-            } => {
-                if self.is_of_session(from, token, ctx) {
-                    self.upon_stamp(from, stamp, ctx);
-                    if self.is_of_stream(from, stream, ctx) {
-                        self.upon_acknowledged(from, &acknowledged, ctx);
-                    }
-                }
-            }
-            Frame::Open {
-                from,
-                token,
-                stamp,
-                stream,
-                first,
-            } => {
-                if self.is_of_session(from, token, ctx) {
-                    self.upon_stamp(from, stamp, ctx);
-                    self.upon_open(from, stream, first, ctx);
-                }
-            }
-            Frame::Opened {
-                from,
-                token,
-                stamp,
-                stream,
-                upto,
-            } => {
-                if self.is_of_session(from, token, ctx) {
-                    self.upon_stamp(from, stamp, ctx);
-                    self.upon_opened(from, stream, upto, ctx);
-                }
-            }
-            Frame::Beat {
-                from,
-                token,
-                stamp,
-                beat,
-            } => {
-                if self.is_of_session(from, token, ctx) && self.upon_stamp(from, stamp, ctx) {
-                    self.upon_hearing(from, beat, ctx.now());
-                }
-            }
-            Frame::Room {
-                from,
-                token,
-                stamp,
-                without,
-            } => {
-                if self.is_of_session(from, token, ctx) && self.upon_stamp(from, stamp, ctx) {
-                    self.upon_room(from, without, ctx.now());
-                }
-            }
-            Frame::Datagram {
-                from,
-                token,
-                stamp,
-                lane,
-                message,
-            } => {
-                if self.is_of_session(from, token, ctx) {
-                    self.upon_datagram(from, stamp, lane, &message, ctx);
-                }
-            }
+            Frame::Stamped(stamped) => self.upon_stamped(stamped, ctx),
             Frame::Hello(hello) => self.upon_hello(hello, ctx),
             Frame::Excluded {
                 from,
@@ -295,6 +225,38 @@ impl PerfectLink {
                 known,
                 verdict,
             } => self.upon_excluded((from, incarnation), echo, known, verdict, ctx),
+        }
+    }
+
+    /// Of streams it has an effect though later frames have come before; heartbeats, and news of room, have none then.
+    fn upon_stamped(&mut self, stamped: Stamped, ctx: &mut Ctx) {
+        let Stamped {
+            from,
+            token,
+            stamp,
+            content,
+        } = stamped;
+        if !self.is_of_session(from, token, ctx) {
+            return;
+        }
+        if let Content::Datagram { lane, message } = content {
+            return self.upon_datagram(from, stamp, lane, &message, ctx);
+        }
+        let is_new = self.upon_stamp(from, stamp, ctx);
+        match content {
+            Content::Acknowledge {
+                stream,
+                acknowledged,
+            } => {
+                if self.is_of_stream(from, stream, ctx) {
+                    self.upon_acknowledged(from, &acknowledged, ctx);
+                }
+            }
+            Content::Open { stream, first } => self.upon_open(from, stream, first, ctx),
+            Content::Opened { stream, upto } => self.upon_opened(from, stream, upto, ctx),
+            Content::Beat(beat) if is_new => self.upon_hearing(from, beat, ctx.now()),
+            Content::Room(without) if is_new => self.upon_room(from, without, ctx.now()),
+            Content::Beat(_) | Content::Room(_) | Content::Datagram { .. } => {}
         }
     }
 

@@ -14,9 +14,11 @@
 //! is a keyed hash of the two, so that it is known again when it comes back. So strangers may greet as often
 //! as they like: they end no draw, since they are told no nonce, and there is nothing that they could fill. Of
 //! those that greet in one batch so many are answered, chosen by chance.
-use super::peer::Nonce;
 use quorate_core::{Incarnation, Random};
 use rand::{Rng, SeedableRng};
+
+/// A random number that only someone who was sent it can repeat.
+pub type Nonce = u64;
 
 /// So many greetings of a seat are answered at the end of a batch.
 pub const ANSWERS: usize = 64;

@@ -1,5 +1,5 @@
 //! What the perfect link reacts to, and what it triggers.
-use super::{Gauge, TooLong, pressure::Observer};
+use super::{TooLong, gauge::Gauge, pressure::Observer};
 use bytes::Bytes;
 use quorate_abstractions::{
     fair_loss::{self, Transmit},
@@ -8,7 +8,12 @@ use quorate_abstractions::{
     link::{Adopt, SendRequest, Status, To},
     pressure::{Backlog, Room, Wait},
 };
-use quorate_core::{Addr, Name, Observation, Observe, ProcessId, ProcessSet, message::digest};
+use quorate_core::{
+    Addr, Context, Name, Observation, Observe, ProcessId, ProcessSet, message::digest,
+};
+
+/// What a handler of the link can reach.
+pub type Ctx = Context<Event, Effect>;
 
 /// All that a perfect link reacts to.
 pub enum Event {

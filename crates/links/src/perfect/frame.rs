@@ -16,16 +16,20 @@
 //!
 //! A chunk is `(lane + 1) << 2 | last << 1 | first` as a varint, its length as a varint, and that
 //! many bytes of a message. A zero where a chunk could begin: the rest of the packet is padding.
+pub use super::{
+    framing::{CHECKSUM, HELLO, Malformed, seal},
+    voter::{MOST_ADOPTIONS, Voter},
+};
 use super::{
+    framing::{seal_from, take_process},
     hello::{self, Hello},
     pressure::Modules,
+    voter::{put_voter, take_voter},
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{heartbeat::Beat, lanes::LaneId};
 use quorate_core::{Incarnation, ProcessId, ProcessSet, wire};
 
-/// The first byte of a frame: its kind.
-pub const HELLO: u8 = 1;
 const PACKET: u8 = 2;
 const ACKNOWLEDGE: u8 = 3;
 const BEAT: u8 = 4;
@@ -39,8 +43,6 @@ const ROOM: u8 = 9;
 pub const PACKET_HEADER: usize = 1 + 1 + 8 + 4 + 8 + 8 + 4;
 /// What stands before the message of a DATAGRAM.
 const DATAGRAM_HEADER: usize = 1 + 1 + 8 + 8 + 2 + 2;
-/// What stands at the end of every frame.
-pub const CHECKSUM: usize = 4;
 /// How much longer a DATAGRAM is than its message.
 pub const DATAGRAM_OVERHEAD: usize = DATAGRAM_HEADER + CHECKSUM;
 /// An acknowledgement names at most this many ranges above the contiguous prefix.
@@ -49,33 +51,6 @@ pub const MAXIMUM_RANGES: usize = 32;
 /// Proves that a frame belongs to a session: derived from both incarnations and both nonces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Token(pub u64);
-
-/// The datagram is no frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Malformed {
-    /// It is none of ours.
-    Frame,
-    /// It is not what was sent.
-    Damaged,
-    /// A greeting of another version of this protocol.
-    Version {
-        /// The rank that the sender gives itself.
-        from: u8,
-        version: u8,
-    },
-}
-
-impl From<bytes::TryGetError> for Malformed {
-    fn from(_: bytes::TryGetError) -> Self {
-        Malformed::Frame
-    }
-}
-
-impl From<wire::Undecodable> for Malformed {
-    fn from(_: wire::Undecodable) -> Self {
-        Malformed::Frame
-    }
-}
 
 /// Which packets have arrived: all up to a number, and ranges above it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -99,14 +74,6 @@ pub enum Verdict {
     Taken,
 }
 
-/// Who holds a seat.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Voter {
-    pub incarnation: Incarnation,
-    /// How many incarnations were adopted in the seat, this one included: of two the higher counts.
-    pub number: u32,
-}
-
 /// What stands at the head of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketHead {
@@ -122,6 +89,39 @@ pub struct PacketHead {
     pub acknowledged: u64,
 }
 
+/// A frame of a session that is not numbered.
+#[derive(Debug)]
+pub struct Stamped {
+    /// The sender.
+    pub from: ProcessId,
+    /// The session.
+    pub token: Token,
+    /// Of two the later has a higher one.
+    pub stamp: u64,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a frame of a session says that is not numbered.
+#[derive(Debug)]
+pub enum Content {
+    /// What has arrived.
+    Acknowledge {
+        stream: u32,
+        acknowledged: Acknowledged,
+    },
+    /// The sender's next stream begins with this packet, once the receiver has answered.
+    Open { stream: u32, first: u64 },
+    /// That is known; of the receiver's stream before it all had arrived up to this packet.
+    Opened { stream: u32, upto: u64 },
+    /// A sign of life.
+    Beat(Beat),
+    /// What the sender has no room for.
+    Room(Modules),
+    /// One message of a fair-loss lane, whose stamps are those of the lanes.
+    Datagram { lane: LaneId, message: Bytes },
+}
+
 /// A datagram, unpacked.
 #[derive(Debug)]
 pub enum Frame {
@@ -129,52 +129,8 @@ pub enum Frame {
     Hello(Hello),
     /// Chunks of messages.
     Packet { head: PacketHead, chunks: Bytes },
-    /// What has arrived.
-    Acknowledge {
-        from: ProcessId,
-        token: Token,
-        stamp: u64,
-        stream: u32,
-        acknowledged: Acknowledged,
-    },
-    /// The sender's next stream begins with this packet, once the receiver has answered.
-    Open {
-        from: ProcessId,
-        token: Token,
-        stamp: u64,
-        stream: u32,
-        first: u64,
-    },
-    /// That is known; of the receiver's stream before it all had arrived up to this packet.
-    Opened {
-        from: ProcessId,
-        token: Token,
-        stamp: u64,
-        stream: u32,
-        upto: u64,
-    },
-    /// A sign of life.
-    Beat {
-        from: ProcessId,
-        token: Token,
-        stamp: u64,
-        beat: Beat,
-    },
-    /// What the sender has no room for.
-    Room {
-        from: ProcessId,
-        token: Token,
-        stamp: u64,
-        without: Modules,
-    },
-    /// One message of a fair-loss lane.
-    Datagram {
-        from: ProcessId,
-        token: Token,
-        stamp: u64,
-        lane: LaneId,
-        message: Bytes,
-    },
+    /// Anything else of a session.
+    Stamped(Stamped),
     /// The receiver may not take part.
     Excluded {
         from: ProcessId,
@@ -184,36 +140,6 @@ pub enum Frame {
         verdict: Verdict,
     },
 }
-
-/// Takes a process's rank off the front.
-pub fn take_process(bytes: &mut impl Buf) -> Result<ProcessId, Malformed> {
-    ProcessId::from_rank(usize::from(bytes.try_get_u8()?)).ok_or(Malformed::Frame)
-}
-
-/// Takes who holds a seat off the front.
-pub fn take_voter(bytes: &mut impl Buf) -> Result<Voter, Malformed> {
-    let voter = Voter {
-        incarnation: Incarnation(bytes.try_get_u64_le()?),
-        number: bytes.try_get_u32_le()?,
-    };
-    if voter.number < MOST_ADOPTIONS {
-        Ok(voter)
-    } else {
-        Err(Malformed::Frame)
-    }
-}
-
-/// Says who holds a seat, in [`VOTER`] bytes.
-pub fn put_voter(voter: Voter, out: &mut BytesMut) {
-    out.put_u64_le(voter.incarnation.0);
-    out.put_u32_le(voter.number);
-}
-
-/// No seat has so many adoptions: who claims it is not believed.
-pub const MOST_ADOPTIONS: u32 = 1 << 30;
-
-/// How long a [`Voter`] is.
-pub const VOTER: usize = 12;
 
 impl Frame {
     /// Takes a datagram apart. Nothing is believed of one that is damaged.
@@ -236,54 +162,14 @@ impl Frame {
                 let chunks = std::mem::take(bytes);
                 Frame::Packet { head, chunks }
             }
-            ACKNOWLEDGE => Frame::Acknowledge {
-                from: take_process(bytes)?,
-                token: Token(bytes.try_get_u64_le()?),
-                stamp: bytes.try_get_u64_le()?,
-                stream: bytes.try_get_u32_le()?,
-                acknowledged: take_acknowledged(bytes)?,
-            },
-            OPEN => Frame::Open {
-                from: take_process(bytes)?,
-                token: Token(bytes.try_get_u64_le()?),
-                stamp: bytes.try_get_u64_le()?,
-                stream: bytes.try_get_u32_le()?,
-                first: bytes.try_get_u64_le()?,
-            },
-            OPENED => Frame::Opened {
-                from: take_process(bytes)?,
-                token: Token(bytes.try_get_u64_le()?),
-                stamp: bytes.try_get_u64_le()?,
-                stream: bytes.try_get_u32_le()?,
-                upto: bytes.try_get_u64_le()?,
-            },
-            BEAT => Frame::Beat {
-                from: take_process(bytes)?,
-                token: Token(bytes.try_get_u64_le()?),
-                stamp: bytes.try_get_u64_le()?,
-                beat: Beat {
-                    unheard: ProcessSet::of_bits(bytes.try_get_u128_le()?),
-                    cut_off: match bytes.try_get_u8()? {
-                        0 => false,
-                        1 => true,
-                        _ => return Err(Malformed::Frame),
-                    },
-                    leaving: ProcessSet::of_bits(bytes.try_get_u128_le()?),
-                },
-            },
-            ROOM => Frame::Room {
-                from: take_process(bytes)?,
-                token: Token(bytes.try_get_u64_le()?),
-                stamp: bytes.try_get_u64_le()?,
-                without: Modules(bytes.try_get_u64_le()?),
-            },
-            DATAGRAM => Frame::Datagram {
-                from: take_process(bytes)?,
-                token: Token(bytes.try_get_u64_le()?),
-                stamp: bytes.try_get_u64_le()?,
-                lane: LaneId(bytes.try_get_u16_le()?),
-                message: take_message(bytes)?,
-            },
+            kind @ (ACKNOWLEDGE | OPEN | OPENED | BEAT | ROOM | DATAGRAM) => {
+                Frame::Stamped(Stamped {
+                    from: take_process(bytes)?,
+                    token: Token(bytes.try_get_u64_le()?),
+                    stamp: bytes.try_get_u64_le()?,
+                    content: Content::decode(kind, bytes)?,
+                })
+            }
             EXCLUDED => Frame::Excluded {
                 from: take_process(bytes)?,
                 incarnation: Incarnation(bytes.try_get_u64_le()?),
@@ -306,16 +192,39 @@ impl Frame {
     }
 }
 
-/// Ends a frame with the checksum of what stands in it from `start` on.
-pub fn seal_from(out: &mut BytesMut, start: usize) {
-    let checksum = crc32fast::hash(&out[start..]);
-    out.put_u32_le(checksum);
-}
-
-/// The frame, with its checksum.
-pub fn seal(mut out: BytesMut) -> Bytes {
-    seal_from(&mut out, 0);
-    out.freeze()
+impl Content {
+    /// Takes the rest of a frame of this kind off the front.
+    fn decode(kind: u8, bytes: &mut Bytes) -> Result<Content, Malformed> {
+        Ok(match kind {
+            ACKNOWLEDGE => Content::Acknowledge {
+                stream: bytes.try_get_u32_le()?,
+                acknowledged: take_acknowledged(bytes)?,
+            },
+            OPEN => Content::Open {
+                stream: bytes.try_get_u32_le()?,
+                first: bytes.try_get_u64_le()?,
+            },
+            OPENED => Content::Opened {
+                stream: bytes.try_get_u32_le()?,
+                upto: bytes.try_get_u64_le()?,
+            },
+            BEAT => Content::Beat(Beat {
+                unheard: ProcessSet::of_bits(bytes.try_get_u128_le()?),
+                cut_off: match bytes.try_get_u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(Malformed::Frame),
+                },
+                leaving: ProcessSet::of_bits(bytes.try_get_u128_le()?),
+            }),
+            ROOM => Content::Room(Modules(bytes.try_get_u64_le()?)),
+            DATAGRAM => Content::Datagram {
+                lane: LaneId(bytes.try_get_u16_le()?),
+                message: take_message(bytes)?,
+            },
+            _ => return Err(Malformed::Frame),
+        })
+    }
 }
 
 /// The frame without its checksum, which has to be right. A greeting of the versions that had none is still

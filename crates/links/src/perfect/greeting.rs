@@ -1,9 +1,7 @@
 //! When to greet a peer, and what was last said at its address.
-use super::{
-    draws::{Drawn, Draws},
-    transmission::jittered,
-};
+use super::draws::{Drawn, Draws};
 use quorate_core::{Incarnation, Random, Time};
+use rand::Rng;
 use std::time::Duration;
 
 /// Greetings that are not answered are repeated after this, then ever more slowly,
@@ -138,4 +136,9 @@ impl Greeting {
 fn pause(fruitless: u32, rng: &mut Random) -> Duration {
     let pause = (GREETING * (1 << fruitless.min(6))).min(SLOWEST_GREETING);
     jittered(pause, rng)
+}
+
+/// Up to a quarter longer, so that processes do not act in step.
+pub fn jittered(pause: Duration, rng: &mut Random) -> Duration {
+    pause + pause.mul_f64(f64::from(rng.next_u32()) / f64::from(u32::MAX) / 4.0)
 }

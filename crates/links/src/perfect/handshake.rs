@@ -8,9 +8,8 @@ use super::{
     frame::{self, Token, Verdict, Voter},
     hello::{Hello, VERSION},
     newcomers::is_predecessor,
-    peer::End,
     seats::Claim,
-    session::Session,
+    session::{End, Session},
 };
 use quorate_abstractions::link::Status;
 use quorate_core::{Incarnation, ProcessId};

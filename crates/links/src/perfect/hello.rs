@@ -4,8 +4,9 @@
 //! u64, longest message u64, fingerprints of the stack and of the lanes u64, the cluster as a string (varint length),
 //! the voters known (varint count; seat, incarnation u64, number u32), the stack as a string, and names of lanes, as
 //! much as fits. What stands before the receiver is the same in every version.
-use super::frame::{
-    CHECKSUM, HELLO, Malformed, VOTER, Voter, put_voter, seal, take_process, take_voter,
+use super::{
+    framing::{CHECKSUM, HELLO, Malformed, seal, take_process},
+    voter::{VOTER, Voter, put_voter, take_voter},
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::{Incarnation, ProcessId, message::digest, wire};

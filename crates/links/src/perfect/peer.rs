@@ -1,11 +1,12 @@
 //! What a process knows of one peer.
 use super::{
+    draws::Nonce,
     frame::{Token, Verdict},
     greeting::Greeting,
+    queue::Queue,
     session::Session,
-    streams::Queue,
 };
-use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet, Time, TimerId};
+use quorate_core::{Membership, ProcessId, ProcessSet, Time, TimerId};
 
 /// How a peer stands to this process.
 enum Connection {
@@ -23,19 +24,6 @@ pub struct Closed {
     pub verdict: Verdict,
     /// The session that was; `None` if there was none.
     pub session: Option<(Token, Nonce)>,
-}
-
-/// A random number that only someone who was sent it can repeat.
-pub type Nonce = u64;
-
-/// One end of a session.
-#[derive(Clone, Copy)]
-pub struct End {
-    pub process: ProcessId,
-    pub incarnation: Incarnation,
-    pub nonce: Nonce,
-    /// The number of its draw, at its end.
-    pub draw: u64,
 }
 
 /// The timer that is running for the peer.

@@ -2,10 +2,10 @@
 use super::{
     LinkSettings,
     congestion::{Congestion, RoundTrip},
-    datagrams::Passage,
+    draws::Nonce,
     frame::{self, CHECKSUM, PACKET_HEADER, PacketHead, Token},
     outbox::Outbox,
-    peer::{End, Nonce},
+    passage::Passage,
     pressure::Modules,
     receiving::Receiving,
     sending::Sending,
@@ -24,6 +24,16 @@ const MAXIMUM_SEGMENTS: usize = 64;
 const MAXIMUM_TRANSMISSION: usize = 60 * 1024;
 /// After such a silence the first sign of life makes retransmission start afresh.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// One end of a session.
+#[derive(Clone, Copy)]
+pub struct End {
+    pub process: ProcessId,
+    pub incarnation: Incarnation,
+    pub nonce: Nonce,
+    /// The number of its draw, at its end.
+    pub draw: u64,
+}
 
 /// An exchange between two incarnations.
 pub struct Session {

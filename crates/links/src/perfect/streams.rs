@@ -11,7 +11,6 @@
 use super::{
     LinkSettings,
     algorithm::{Ctx, PerfectLink},
-    outbox::Outbox,
     receiving::Opening,
 };
 use bytes::Bytes;
@@ -32,70 +31,6 @@ impl LinkSettings {
     }
 }
 
-/// What waits to be sent to a peer in the present stream, or why nothing does.
-#[derive(Default)]
-pub struct Queue {
-    outbox: Outbox,
-    /// The peer owes more than the limit, and the stream ends then unless it acknowledges something.
-    ends_at: Option<Time>,
-    /// Whether the stream has ended, and the next one is not in use yet.
-    ended: bool,
-}
-
-impl Queue {
-    /// Appends a message.
-    pub fn push(&mut self, lane: LaneId, message: Bytes) {
-        self.outbox.push(lane, message);
-    }
-
-    /// From where packets are filled.
-    pub fn outbox(&mut self) -> &mut Outbox {
-        &mut self.outbox
-    }
-
-    /// What waits, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.outbox.bytes()
-    }
-
-    /// What waits in one lane: bytes, and messages.
-    pub fn of_lane(&self, lane: LaneId) -> (usize, usize) {
-        self.outbox.of_lane(lane)
-    }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.outbox.is_empty()
-    }
-
-    /// Nothing is sent of what waits.
-    pub fn clear(&mut self) {
-        self.outbox = Outbox::default();
-        self.ends_at = None;
-    }
-
-    /// The stream ends, with all that waits.
-    pub fn end(&mut self) {
-        self.clear();
-        self.ended = true;
-    }
-
-    /// A stream is in use.
-    pub fn begin(&mut self) {
-        self.ended = false;
-    }
-
-    /// Whether what is sent is dropped.
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// When the stream ends unless something is acknowledged.
-    pub fn ends_at(&self) -> Option<Time> {
-        self.ends_at
-    }
-}
-
 impl PerfectLink {
     /// Memory is bounded, whatever happens: looked at with every message.
     pub(super) fn limit_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
@@ -110,22 +45,23 @@ impl PerfectLink {
     pub(super) fn weigh_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let peer = self.peers.get_mut(p);
         if peer.owed_bytes() <= self.settings.queue_limit {
-            peer.queue.ends_at = None;
+            peer.queue.go_on();
         } else if peer
             .session()
             .is_some_and(|session| session.sending.is_fruitless())
         {
             self.end_stream(p, ctx);
-        } else if peer.queue.ends_at.is_none() {
-            peer.queue.ends_at = Some(ctx.now() + self.settings.limit_timeout());
+        } else if peer.queue.ends_at().is_none() {
+            peer.queue.end_at(ctx.now() + self.settings.limit_timeout());
         }
     }
 
     /// `p` has acknowledged something: the timeout begins anew.
     pub(super) fn postpone_end(&mut self, p: ProcessId, now: Time) {
         let timeout = self.settings.limit_timeout();
-        if let Some(ends_at) = &mut self.peers.get_mut(p).queue.ends_at {
-            *ends_at = now + timeout;
+        let queue = &mut self.peers.get_mut(p).queue;
+        if queue.ends_at().is_some() {
+            queue.end_at(now + timeout);
         }
     }
 
@@ -134,11 +70,11 @@ impl PerfectLink {
     pub(super) fn end_if_overdue(&mut self, p: ProcessId, held_up: bool, ctx: &mut Ctx) {
         let now = ctx.now();
         let queue = &mut self.peers.get_mut(p).queue;
-        if queue.ends_at.is_none_or(|at| at > now) {
+        if queue.ends_at().is_none_or(|at| at > now) {
             return;
         }
         if held_up {
-            queue.ends_at = Some(now + HEARING);
+            queue.end_at(now + HEARING);
         } else {
             self.end_stream(p, ctx);
         }

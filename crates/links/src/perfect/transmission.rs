@@ -2,14 +2,13 @@
 use super::{
     algorithm::{Ctx, PerfectLink},
     events::{Effect, Event},
+    greeting::jittered,
     peer::Armed,
     session::Session,
 };
 use bytes::Bytes;
 use quorate_abstractions::{fair_loss::Transmit, heartbeat::Beat};
 use quorate_core::{ProcessId, Random, Time};
-use rand::Rng;
-use std::time::Duration;
 
 impl PerfectLink {
     /// Lets everything out that is due for `p`, and sets its timer.
@@ -144,11 +143,6 @@ impl PerfectLink {
 /// A timer that was armed for `at` fires at most a quarter of the remaining time later.
 fn at_latest(at: Time, now: Time) -> Time {
     at + (at - now) / 4
-}
-
-/// Up to a quarter longer, so that processes do not act in step.
-pub fn jittered(pause: Duration, rng: &mut Random) -> Duration {
-    pause + pause.mul_f64(f64::from(rng.next_u32()) / f64::from(u32::MAX) / 4.0)
 }
 
 /// The later of now and `at`, jittered.

@@ -1,5 +1,8 @@
 //! Who wants to know how the peers stand, or of whom anything is heard, and what they were told.
-use super::{TooLong, algorithm::Ctx, events::Effect};
+use super::{
+    TooLong,
+    events::{Ctx, Effect},
+};
 use quorate_abstractions::{heartbeat::Heard, link::Status};
 use quorate_core::{Addr, ProcessId, ProcessSet};
 

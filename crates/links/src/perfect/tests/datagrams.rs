@@ -2,8 +2,8 @@
 use super::harness::{VOLATILE, World, ms, p};
 use crate::perfect::{
     LinkSettings,
-    datagrams::Passage,
-    frame::{self, CHECKSUM, Frame, PacketHead, Token},
+    frame::{self, CHECKSUM, Content, Frame, PacketHead, Stamped, Token},
+    passage::Passage,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
@@ -66,7 +66,12 @@ fn overheard(world: &mut World) -> (Token, u64) {
         .filter(|(from, transmit)| (*from, transmit.to) == (p(2), p(1)))
         .flat_map(|(_, transmit)| datagrams(transmit.bytes, transmit.segment))
         .filter_map(|datagram| match Frame::decode(datagram) {
-            Ok(Frame::Datagram { token, stamp, .. }) => Some((token, stamp)),
+            Ok(Frame::Stamped(Stamped {
+                token,
+                stamp,
+                content: Content::Datagram { .. },
+                ..
+            })) => Some((token, stamp)),
             _ => None,
         });
     frames.last().unwrap()

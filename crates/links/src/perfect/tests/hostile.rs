@@ -1,6 +1,8 @@
 //! Whatever a socket can carry: it changes nothing but counters.
 use super::harness::{VOLATILE, World, ms, p};
-use crate::perfect::frame::{self, CHECKSUM, Frame, Malformed, PacketHead, Token, Verdict, Voter};
+use crate::perfect::frame::{
+    self, CHECKSUM, Content, Frame, Malformed, PacketHead, Stamped, Token, Verdict, Voter,
+};
 use crate::perfect::hello::Hello;
 use crate::perfect::pressure::Modules;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -220,7 +222,14 @@ fn a_heartbeat_of_another_incarnation_is_no_sign_of_life() {
     let tokens = corpus
         .iter()
         .filter_map(|(to, d)| match (to, Frame::decode(d.clone())) {
-            (2, Ok(Frame::Beat { token, .. })) => Some(token),
+            (
+                2,
+                Ok(Frame::Stamped(Stamped {
+                    token,
+                    content: Content::Beat(_),
+                    ..
+                })),
+            ) => Some(token),
             _ => None,
         });
     let token = tokens.last().unwrap();
@@ -391,7 +400,7 @@ proptest! {
         let bytes = frame::datagram(p(3), Token(token), stamp, LaneId(lane), &message).unwrap();
         prop_assert_eq!(bytes.len(), frame::DATAGRAM_OVERHEAD + message.len());
         let frame = Frame::decode(bytes.clone());
-        let Ok(Frame::Datagram { from, token: t, stamp: s, lane: l, message: m }) = frame else {
+        let Ok(Frame::Stamped(Stamped { from, token: t, stamp: s, content: Content::Datagram { lane: l, message: m } })) = frame else {
             return Err(TestCaseError::fail("undecodable"));
         };
         prop_assert_eq!((from, t, s, l), (p(3), Token(token), stamp, LaneId(lane)));
@@ -412,7 +421,7 @@ proptest! {
         let acknowledged = frame::Acknowledged { all, ranges, duplicates: 6 };
         let bytes = frame::acknowledge(p(1), Token(3), 4, 5, &acknowledged);
         match Frame::decode(bytes) {
-            Ok(Frame::Acknowledge { acknowledged: decoded, .. }) => prop_assert_eq!(decoded, acknowledged),
+            Ok(Frame::Stamped(Stamped { content: Content::Acknowledge { acknowledged: decoded, .. }, .. })) => prop_assert_eq!(decoded, acknowledged),
             other => prop_assert!(false, "{:?}", other),
         }
     }

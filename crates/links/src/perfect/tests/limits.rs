@@ -1,6 +1,9 @@
 //! Bounds: a peer that is gone costs a bounded queue, a long run costs no more than a short one.
 use super::harness::{Seen, World, ms, p};
-use crate::perfect::{LinkSettings, frame::Frame};
+use crate::perfect::{
+    LinkSettings,
+    frame::{Content, Frame, Stamped},
+};
 use bytes::Bytes;
 use quorate_abstractions::{heartbeat::Beat, link::Status};
 use quorate_core::{Addr, Time};
@@ -293,7 +296,10 @@ fn a_second_detector_takes_nothing_back_of_what_the_first_one_says() {
         .into_iter()
         .filter(|(from, t)| (*from, t.to) == (p(1), p(2)));
     let said = to_p2.filter_map(|(_, t)| match Frame::decode(t.bytes) {
-        Ok(Frame::Beat { beat, .. }) => Some(beat),
+        Ok(Frame::Stamped(Stamped {
+            content: Content::Beat(beat),
+            ..
+        })) => Some(beat),
         _ => None,
     });
     assert_eq!(said.collect::<Vec<_>>(), [Beat::default(), beat, beat]);

@@ -2,7 +2,7 @@
 use super::harness::{Seen, Tamper, World, ms, p};
 use crate::perfect::{
     AdmissionRule, LinkSettings,
-    frame::{self, Frame, PacketHead, Token},
+    frame::{self, Content, Frame, PacketHead, Stamped, Token},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
@@ -541,25 +541,24 @@ enum Rule {
 impl Tamper for Mutant {
     fn leave(&mut self, from: ProcessId, to: ProcessId, frame: Bytes) -> Vec<(ProcessId, Bytes)> {
         match Frame::decode(frame.clone()) {
-            Ok(Frame::Open {
+            Ok(Frame::Stamped(Stamped {
                 token,
                 stamp,
-                stream,
-                first,
+                content: Content::Open { stream, first },
                 ..
-            }) => {
+            })) => {
                 self.first.insert((from, stream), first);
                 if self.rule == Rule::Hasty {
                     let answer = frame::opened(to, token, stamp, stream, first - 1);
                     return vec![(from, answer), (to, frame)];
                 }
             }
-            Ok(Frame::Opened {
+            Ok(Frame::Stamped(Stamped {
                 token,
                 stamp,
-                stream,
+                content: Content::Opened { stream, .. },
                 ..
-            }) if self.rule == Rule::Inexact => {
+            })) if self.rule == Rule::Inexact => {
                 let upto = self.first[&(to, stream)] - 1;
                 return vec![(to, frame::opened(from, token, stamp, stream, upto))];
             }
@@ -570,7 +569,11 @@ impl Tamper for Mutant {
 
     fn arrive(&mut self, frame: Bytes) -> Bytes {
         match Frame::decode(frame.clone()) {
-            Ok(Frame::Open { from, stream, .. }) => {
+            Ok(Frame::Stamped(Stamped {
+                from,
+                content: Content::Open { stream, .. },
+                ..
+            })) => {
                 let open = self.open.entry(from).or_insert(1);
                 *open = stream.max(*open);
             }
