@@ -66,6 +66,7 @@
 //! Birman, Joseph: *Exploiting Virtual Synchrony in Distributed Systems*, 1987. Deviations: consensus
 //! orders the views; the state is transferred before the view is decided, not within it.
 mod agreed;
+mod candidates;
 mod joining;
 mod message;
 
@@ -75,6 +76,7 @@ use crate::{
 };
 pub use agreed::{Agreed, Decision, Ordered, put_proposal};
 use bytes::Bytes;
+use candidates::Candidates;
 use joining::Sponsoring;
 pub use message::{Flush, Message, Transferred};
 use quorate_abstractions::{
@@ -124,9 +126,7 @@ pub struct Primary {
     /// The latest view that this process knows of.
     agreed: Agreed,
     role: Role,
-    suspected: ProcessSet,
-    /// The latest start of a process that was started again.
-    latest: BTreeMap<ProcessId, Incarnation>,
+    candidates: Candidates,
     outgoing: Outgoing,
     within: Within,
     /// What was flushed in the present view, by members and by copies of members.
@@ -136,10 +136,6 @@ pub struct Primary {
     early_flushes: BTreeMap<ProcessId, Flush>,
     /// Decisions about views after the next.
     decisions: BTreeMap<u64, Decision>,
-    /// By process: the last view that it asked to follow.
-    joiners: BTreeMap<ProcessId, u64>,
-    /// By process: the last view that it said it is outside of.
-    absent: BTreeMap<ProcessId, u64>,
     sponsoring: Sponsoring,
 }
 
@@ -188,16 +184,13 @@ impl Primary {
             start: host.incarnation(),
             agreed: Agreed::first(host.processes()),
             role: Role::Open,
-            suspected: ProcessSet::EMPTY,
-            latest: BTreeMap::new(),
+            candidates: Candidates::default(),
             outgoing: Outgoing::new(host),
             within: Within::new(me, members),
             flushed: BTreeMap::new(),
             early: Early::default(),
             early_flushes: BTreeMap::new(),
             decisions: BTreeMap::new(),
-            joiners: BTreeMap::new(),
-            absent: BTreeMap::new(),
             sponsoring: Sponsoring::default(),
         }
     }
@@ -338,10 +331,9 @@ impl Primary {
             Some(0) => {}
         }
         if flush.copy.is_some() {
-            self.note_absent(from, view);
-        } else if !self.absent.contains_key(&from) {
-            // It is a member: its latest start is the one that the view has.
-            self.latest.remove(&from);
+            self.candidates.note_absent(from, view);
+        } else {
+            self.candidates.note_member(from);
         }
         let known = self.flushed.get(&from).map(|known| known.copy);
         if known.is_none_or(|known| flush.copy.is_some() && flush.copy != known) {
@@ -354,10 +346,8 @@ impl Primary {
     /// A suspicion of a member ends the view, even if it is taken back. It may also be what a proposal
     /// was waiting for, or make this process the one that sponsors.
     fn upon_detector(&mut self, indication: eventually_perfect::Indication, ctx: &mut Ctx<Self>) {
-        indication.apply(&mut self.suspected);
-        self.upon_change_wanted(ctx);
-        self.upon_someone_to_sponsor(ctx);
-        self.upon_all_flushed(ctx);
+        self.candidates.upon_detector(indication);
+        self.upon_eligibility(ctx);
     }
 
     /// A gap between members ends the view: the next begins with what anybody has delivered in this one.
@@ -397,16 +387,18 @@ impl Primary {
         self.upon_transfer_lost(peer, ctx);
     }
 
-    /// Those of the view that can be in the next one as its members.
-    fn staying(&self) -> ProcessSet {
-        let members = self.agreed.view.members.without(self.outside());
-        members.without(self.suspected)
+    /// Other processes than before may be in the next view.
+    fn upon_eligibility(&mut self, ctx: &mut Ctx<Self>) {
+        self.upon_change_wanted(ctx);
+        self.upon_someone_to_sponsor(ctx);
+        self.upon_all_flushed(ctx);
     }
 
     /// Upon a member that is suspected or outside, or somebody that wants to join: the view is to change.
     fn upon_change_wanted(&mut self, ctx: &mut Ctx<Self>) {
-        let members = self.staying();
-        if members != self.agreed.view.members || !self.joining().is_empty() {
+        let members = self.candidates.staying(&self.agreed);
+        let joining = self.candidates.joining(&self.agreed);
+        if members != self.agreed.view.members || !joining.is_empty() {
             self.start_flush(ctx);
         }
     }
@@ -421,18 +413,12 @@ impl Primary {
     /// Upon the flushes of all that are not suspected, of members and of those that want to join: the first member
     /// that is not suspected proposes them as the next view, if they are a majority of Π.
     fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
-        let joining = self.joining();
-        let staying = self.staying();
-        let awaited = staying.union(joining);
-        let outside = self.outside();
-        let counts = |(p, flush): (&ProcessId, &Flush)| {
-            let is_in = flush.copy.is_some() || !outside.contains(*p);
-            (is_in && !self.suspected.contains(*p)).then_some(*p)
-        };
-        let members: ProcessSet = self.flushed.iter().filter_map(counts).collect();
+        let members = self.next_members();
+        let staying = self.candidates.staying(&self.agreed);
+        let joining = self.candidates.joining(&self.agreed);
         if self.role != Role::Blocked
             || staying.iter().next() != Some(self.me)
-            || !awaited.is_subset(members)
+            || !staying.union(joining).is_subset(members)
             || members.len() < self.processes.majority()
         {
             return;
@@ -453,6 +439,16 @@ impl Primary {
             instance: self.agreed.view.id + 1,
             value: wire::encode(&proposal),
         }));
+    }
+
+    /// Those that have flushed, as members or as copies of one, and are not suspected.
+    fn next_members(&self) -> ProcessSet {
+        let outside = self.candidates.outside(&self.agreed);
+        let is_in = |(p, flush): (&ProcessId, &Flush)| {
+            let is_in = flush.copy.is_some() || !outside.contains(*p);
+            (is_in && !self.candidates.is_suspected(*p)).then_some(*p)
+        };
+        self.flushed.iter().filter_map(is_in).collect()
     }
 
     /// Decisions are kept until their turn.
@@ -518,8 +514,7 @@ impl Primary {
         self.within = Within::new(self.me, members);
         self.flushed.clear();
         self.sponsoring.begin(id);
-        self.joiners.retain(|_, view| *view >= id);
-        self.absent.retain(|_, view| *view >= id);
+        self.candidates.begin(id);
     }
 
     /// What was requested meanwhile comes first in the view, then what members that were ahead have

@@ -33,27 +33,16 @@ impl Sponsoring {
 impl Primary {
     /// Somebody is outside, and asks to be in the view after that one.
     pub(super) fn upon_join(&mut self, from: ProcessId, view: u64, ctx: &mut Ctx<Self>) {
-        let last = self.joiners.entry(from).or_default();
-        *last = view.max(*last);
-        self.note_absent(from, view);
+        self.candidates.note_join(from, view);
         // Whoever asks again has not got the state.
         self.sponsoring.served.remove(from);
-        self.upon_change_wanted(ctx);
-        self.upon_someone_to_sponsor(ctx);
-        self.upon_all_flushed(ctx);
+        self.upon_eligibility(ctx);
     }
 
     /// Somebody is outside of that view, which lists it.
     pub(super) fn upon_absent(&mut self, from: ProcessId, view: u64, ctx: &mut Ctx<Self>) {
-        self.note_absent(from, view);
-        self.upon_change_wanted(ctx);
-        self.upon_someone_to_sponsor(ctx);
-        self.upon_all_flushed(ctx);
-    }
-
-    pub(super) fn note_absent(&mut self, from: ProcessId, view: u64) {
-        let last = self.absent.entry(from).or_default();
-        *last = view.max(*last);
+        self.candidates.note_absent(from, view);
+        self.upon_eligibility(ctx);
     }
 
     /// Another start of a process is alive: the one before has crashed, whether or not it was suspected.
@@ -63,57 +52,31 @@ impl Primary {
         start: Incarnation,
         ctx: &mut Ctx<Self>,
     ) {
-        self.latest.insert(p, start);
+        self.candidates.note_start(p, start);
         // What the start before has asked for, or flushed, is not this one's.
-        self.joiners.remove(&p);
         self.sponsoring.served.remove(p);
         self.early_flushes.remove(&p);
         let copy = self.flushed.get(&p).and_then(|flush| flush.copy);
         if copy.is_some_and(|copy| copy != start) {
             self.flushed.remove(&p);
         }
-        self.upon_change_wanted(ctx);
-        self.upon_someone_to_sponsor(ctx);
-        self.upon_all_flushed(ctx);
-    }
-
-    /// Those whom the view lists, and who are none of its members: another start of the process is there now, or
-    /// it was out of reach when the view was decided, and asks to join.
-    pub(super) fn outside(&self) -> ProcessSet {
-        let is_outside = |p: &ProcessId| {
-            let (latest, start) = (self.latest.get(p), self.agreed.starts.get(p));
-            let says_so = self.absent.get(p) == Some(&self.agreed.view.id);
-            says_so || latest.is_some() && latest != start
-        };
-        self.agreed.view.members.iter().filter(is_outside).collect()
-    }
-
-    /// Who wants to be in the next view and is not suspected.
-    pub(super) fn joining(&self) -> ProcessSet {
-        let now = self
-            .joiners
-            .iter()
-            .filter(|(_, view)| **view == self.agreed.view.id);
-        let now: ProcessSet = now.map(|(p, _)| *p).collect();
-        let members = self.agreed.view.members.without(self.outside());
-        now.without(members).without(self.suspected)
+        self.upon_eligibility(ctx);
     }
 
     /// Upon somebody that wants to join while this member, the first that is not suspected, has
     /// flushed: ask the user for its state, and send it.
     pub(super) fn upon_someone_to_sponsor(&mut self, ctx: &mut Ctx<Self>) {
-        let waiting = self.joining().without(self.sponsoring.served);
-        let view = self.agreed.view.id;
-        let has_declined = |p: &ProcessId| self.sponsoring.declined.get(p) == Some(&view);
-        let first = self.staying().iter().find(|p| !has_declined(p));
+        let waiting = self.candidates.joining(&self.agreed);
+        let waiting = waiting.without(self.sponsoring.served);
+        let (view, sponsor) = (self.agreed.view.id, self.sponsor());
         let has_flushed = matches!(self.role, Role::Blocked | Role::Proposed);
         if !has_flushed || waiting.is_empty() {
             return;
         }
-        if first.is_none() {
+        if sponsor.is_none() {
             ctx.count("nobody gives a state");
         }
-        if first != Some(self.me) {
+        if sponsor != Some(self.me) {
             return;
         }
         let Some(state) = self.sponsoring.state.clone() else {
@@ -132,6 +95,14 @@ impl Primary {
             },
         };
         send(waiting, transfer, ctx);
+    }
+
+    /// The first member that is not suspected, and whose user gives its state.
+    fn sponsor(&self) -> Option<ProcessId> {
+        let view = self.agreed.view.id;
+        let has_declined = |p: &ProcessId| self.sponsoring.declined.get(p) == Some(&view);
+        let staying = self.candidates.staying(&self.agreed);
+        staying.iter().find(|p| !has_declined(p))
     }
 
     /// The user does not give its state: another member is to be asked.

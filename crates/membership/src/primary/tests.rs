@@ -434,7 +434,7 @@ fn what_nobody_correct_sends_is_dropped() {
         ctx.take_effects(&mut effects);
         assert!(effects.is_empty(), "{effects:?}");
     }
-    assert!(p1.joiners.len() <= 3);
+    assert!(p1.candidates.joiners() <= 3);
 }
 
 #[test]
