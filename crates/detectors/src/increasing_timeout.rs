@@ -72,8 +72,10 @@
 //! its own clock that it was stopped blames itself; those that are cut off are suspected; and those that say that
 //! they are about to stop.
 mod allowance;
+mod farewell;
 
 use allowance::Allowance;
+use farewell::Farewell;
 use quorate_abstractions::{
     Subscribe,
     eventually_perfect::{Allowed, Indication, Reach, Timeout},
@@ -88,9 +90,6 @@ use std::{collections::BTreeMap, time::Duration};
 /// Whoever hears a majority, and is not heard by one, says so at this tick in a row: who was stopped for a while
 /// must first be heard again, and hear that it was.
 const SETTLED: u32 = 3;
-/// Who leaves says so at so many ticks, and then no longer waits for the others to have heard it.
-const FAREWELLS: u32 = 3;
-
 /// When to speak, and how long to wait for others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DetectorSettings {
@@ -126,17 +125,6 @@ impl Peer {
     fn says(&self) -> Beat {
         self.said.unwrap_or_default()
     }
-}
-
-/// That this process is about to stop.
-#[derive(Default)]
-struct Farewell {
-    /// At how many ticks it was said.
-    ticks: u32,
-    /// Those that have said that they know.
-    known: ProcessSet,
-    /// Who wants to know when the others know.
-    waiting: Vec<Addr<()>>,
 }
 
 /// ◇P.
@@ -309,7 +297,7 @@ impl IncreasingTimeout {
         if let Some(farewell) = &mut self.farewell
             && beat.leaving.contains(self.me)
         {
-            farewell.known.insert(from);
+            farewell.note_known(from);
         }
         self.upon_timeout(from, known, ctx);
         self.upon_change(ctx);
@@ -324,7 +312,7 @@ impl IncreasingTimeout {
     fn upon_leave(&mut self, reply: Addr<()>, ctx: &mut Ctx<Self>) {
         let is_new = self.farewell.is_none();
         let farewell = self.farewell.get_or_insert_default();
-        farewell.waiting.push(reply);
+        farewell.wait(reply);
         if is_new {
             self.upon_change(ctx);
             self.beat(ctx);
@@ -334,15 +322,14 @@ impl IncreasingTimeout {
 
     /// Upon the others' knowledge that this process is about to stop, or enough attempts to tell them.
     fn upon_known(&mut self, ctx: &mut Ctx<Self>) {
-        let waits = |farewell: &Farewell| !farewell.waiting.is_empty();
-        if !self.farewell.as_ref().is_some_and(waits) {
+        if !self.farewell.as_ref().is_some_and(Farewell::is_awaited) {
             return;
         }
         let to_be_told = self.to_be_told();
         if let Some(farewell) = &mut self.farewell
-            && (to_be_told.without(farewell.known).is_empty() || farewell.ticks >= FAREWELLS)
+            && farewell.is_over(to_be_told)
         {
-            ctx.trigger(Effect::Known((), std::mem::take(&mut farewell.waiting)));
+            ctx.trigger(Effect::Known((), farewell.take_waiting()));
         }
     }
 
@@ -386,7 +373,7 @@ impl IncreasingTimeout {
             self.unreached = 0;
         }
         if let Some(farewell) = &mut self.farewell {
-            farewell.ticks = farewell.ticks.saturating_add(1);
+            farewell.upon_tick();
         }
         self.beat(ctx);
         self.upon_known(ctx);
