@@ -83,7 +83,7 @@ impl Hierarchical {
             Entry::Retired => return,
             Entry::TooFar => return ctx.count("instance too far ahead"),
         }
-        self.upon_progress(number, ctx);
+        self.upon_round_over(number, ctx);
     }
 
     fn upon_imposed(&mut self, leader: ProcessId, message: Imposed, ctx: &mut Ctx<Self>) {
@@ -93,7 +93,7 @@ impl Hierarchical {
             Entry::Retired => return,
             Entry::TooFar => return ctx.count("instance too far ahead"),
         }
-        self.upon_progress(number, ctx);
+        self.upon_round_over(number, ctx);
     }
 
     /// Upon a stream that begins anew: what this process has imposed is said again to its receiver.
@@ -107,12 +107,12 @@ impl Hierarchical {
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.0.crashed.insert(p);
         for number in self.0.instances.numbers() {
-            self.upon_progress(number, ctx);
+            self.upon_round_over(number, ctx);
         }
     }
 
-    /// Climbs up to its own round: there it imposes its proposal, and decides it.
-    fn upon_progress(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+    /// Upon rounds that are over: climbs up to its own, where it imposes its proposal, and decides it.
+    fn upon_round_over(&mut self, number: u64, ctx: &mut Ctx<Self>) {
         // Its own round comes before the top: there is nothing to climb for afterwards.
         if let Reached::Leads(value) = self.0.climb(number) {
             self.0.retire(number);

@@ -104,9 +104,8 @@ impl Algorithm for LeaderDriven {
             },
             Event::Leader(Trust(p)) => self.upon_trust(p, ctx),
             Event::Status(status) => self.upon_status(&status, ctx),
-            Event::Retry => self.candidacy.upon_retry(&mut self.ballots),
+            Event::Retry => self.upon_retry(ctx),
         }
-        self.upon_progress(ctx);
     }
 }
 
@@ -136,16 +135,25 @@ impl LeaderDriven {
         self.own.insert(instance, value.clone());
         self.want(instance, value.clone(), ctx);
         self.forward(instance, value, ctx);
+        self.upon_due(ctx);
     }
 
     fn upon_forward(&mut self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
         self.want(instance, value, ctx);
+        self.upon_due(ctx);
     }
 
     /// A new leader is asked for everything that is undecided.
     fn upon_trust(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.candidacy.upon_trust(p, &mut self.ballots);
         self.forward_all(ctx);
+        self.upon_outgoing(ctx);
+    }
+
+    /// A process that trusts itself and lost to another has waited: it asks again.
+    fn upon_retry(&mut self, ctx: &mut Ctx<Self>) {
+        self.candidacy.upon_retry(&mut self.ballots);
+        self.upon_outgoing(ctx);
     }
 
     fn forward_all(&self, ctx: &mut Ctx<Self>) {
@@ -168,8 +176,10 @@ impl LeaderDriven {
         if self.candidacy.other() == Some(peer) {
             self.forward_all(ctx);
         }
+        self.upon_outgoing(ctx);
     }
 
+    /// What they hear may elect this process, or depose it, be a decision, or want an answer.
     fn upon_ballots(
         &mut self,
         from: ProcessId,
@@ -179,25 +189,47 @@ impl LeaderDriven {
         if let Some(reason) = self.ballots.upon(from, message) {
             ctx.count(reason);
         }
+        self.upon_elected(ctx);
+        self.upon_deposed(ctx);
+        self.upon_outgoing(ctx);
+        self.upon_decided(ctx);
     }
 
-    /// After every event: an elected process leads, a leader proposes what is wanted, and a process
-    /// that trusts itself but lost to another asks again, after a while.
-    fn upon_progress(&mut self, ctx: &mut Ctx<Self>) {
+    /// Upon promises of a majority: this process leads, and everything that is wanted is due.
+    fn upon_elected(&mut self, ctx: &mut Ctx<Self>) {
         if let Some(obliged) = self.ballots.elected(|_| true) {
             self.candidacy.upon_lead();
             self.ballots.lead(&obliged, None);
             self.due = self.wanted.keys().copied().collect();
+            self.upon_due(ctx);
         }
+    }
+
+    /// Upon values that are due, at a leader: it proposes them. Who is alone has decided them, too.
+    fn upon_due(&mut self, ctx: &mut Ctx<Self>) {
         if self.ballots.leads() {
             self.propose_due();
-        } else if let Some(backoff) = self.candidacy.wait(&self.ballots) {
+            self.upon_outgoing(ctx);
+            self.upon_decided(ctx);
+        }
+    }
+
+    /// Upon a process that trusts itself, and lost to another: it asks again, after a while.
+    fn upon_deposed(&mut self, ctx: &mut Ctx<Self>) {
+        if let Some(backoff) = self.candidacy.wait(&self.ballots) {
             ctx.after(backoff, Event::Retry);
         }
+    }
+
+    /// Upon messages of the ballots: they leave.
+    fn upon_outgoing(&mut self, ctx: &mut Ctx<Self>) {
         for (to, message) in self.ballots.take_outgoing() {
             let message = Message::Ballots(message);
             ctx.trigger(Effect::Link(link::SendRequest { to, message }));
         }
+    }
+
+    fn upon_decided(&mut self, ctx: &mut Ctx<Self>) {
         for (instance, value) in self.ballots.take_decisions() {
             self.own.remove(&instance);
             self.wanted.remove(&instance);

@@ -84,7 +84,7 @@ impl UniformHierarchical {
             Entry::Retired => return,
             Entry::TooFar => return ctx.count("instance too far ahead"),
         }
-        self.upon_progress(number, ctx);
+        self.upon_round_over(number, ctx);
     }
 
     fn upon_imposed(&mut self, leader: ProcessId, message: Imposed, ctx: &mut Ctx<Self>) {
@@ -94,7 +94,7 @@ impl UniformHierarchical {
             Entry::Retired => return,
             Entry::TooFar => return ctx.count("instance too far ahead"),
         }
-        self.upon_progress(number, ctx);
+        self.upon_round_over(number, ctx);
     }
 
     /// Upon a stream that begins anew: what this process has imposed is said again to its receiver.
@@ -108,12 +108,12 @@ impl UniformHierarchical {
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.0.crashed.insert(p);
         for number in self.0.instances.numbers() {
-            self.upon_progress(number, ctx);
+            self.upon_round_over(number, ctx);
         }
     }
 
-    /// Climbs: imposes in its own round, and decides after the last.
-    fn upon_progress(&mut self, number: u64, ctx: &mut Ctx<Self>) {
+    /// Upon rounds that are over: climbs, imposes in its own, and decides after the last.
+    fn upon_round_over(&mut self, number: u64, ctx: &mut Ctx<Self>) {
         loop {
             match self.0.climb(number) {
                 Reached::Waits => return,
