@@ -1,4 +1,5 @@
 //! What the laboratory knows of an algorithm.
+pub use crate::model::{Bound, Detector, Substrate, Timing};
 use crate::{
     gaps::Gap,
     handles::Handle,
@@ -37,84 +38,6 @@ pub struct Property {
     /// Safety or liveness.
     pub kind: Kind,
     pub says: &'static str,
-}
-
-/// What is assumed of time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub enum Timing {
-    /// Nothing.
-    #[serde(rename = "asynchronous")]
-    Asynchronous,
-    /// After an unknown time, unknown bounds hold.
-    #[serde(rename = "eventually synchronous")]
-    EventuallySynchronous,
-    /// Known bounds always hold.
-    #[serde(rename = "synchronous")]
-    Synchronous,
-}
-
-impl fmt::Display for Timing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Timing::Asynchronous => "asynchronous",
-            Timing::EventuallySynchronous => "eventually synchronous",
-            Timing::Synchronous => "synchronous",
-        })
-    }
-}
-
-/// How many processes may crash.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub enum Bound {
-    /// Any number.
-    #[serde(rename = "f ≤ n")]
-    Any,
-    #[serde(rename = "f < n")]
-    AllButOne,
-    #[serde(rename = "f < n/2")]
-    Minority,
-}
-
-impl Bound {
-    /// The largest number of crashes that is allowed for.
-    pub fn most(self, processes: &Membership) -> usize {
-        match self {
-            Bound::Any => processes.n(),
-            Bound::AllButOne => processes.n().saturating_sub(1),
-            Bound::Minority => processes.minority(),
-        }
-    }
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Bound::Any => "any crash",
-            Bound::AllButOne => "f < n",
-            Bound::Minority => "f < n/2",
-        })
-    }
-}
-
-/// Which failure detector an algorithm needs, itself or in a layer that it brings along.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub enum Detector {
-    #[serde(rename = "none")]
-    None,
-    #[serde(rename = "◇P")]
-    EventuallyPerfect,
-    #[serde(rename = "P")]
-    Perfect,
-}
-
-impl fmt::Display for Detector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Detector::None => "–",
-            Detector::EventuallyPerfect => "◇P",
-            Detector::Perfect => "P",
-        })
-    }
 }
 
 /// What a cost depends on.
@@ -183,22 +106,6 @@ pub struct SenderCrashes {
     pub messages: Formula,
     /// The steps until the last survivor has delivered, where they are stated.
     pub steps: Option<Formula>,
-}
-
-/// On what an algorithm stands in the simulator.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Substrate {
-    /// Fair-loss links: it is a link itself, and runs on nothing else.
-    FairLoss,
-    /// Heartbeats: it measures time itself, so that copies never take arbitrarily long.
-    Heartbeats,
-    /// Perfect links, ideal or real, under any schedule.
-    Links,
-    /// Perfect links whose copies never take arbitrarily long: it never rests for good, and a run is
-    /// over where it rests for a while.
-    TimedLinks,
-    /// The same, and what an operation waits for may be what is sent once a period.
-    Pushes,
 }
 
 /// How an algorithm is wired at one process of a simulated world.
@@ -287,6 +194,24 @@ pub struct Algorithm {
 }
 
 impl Algorithm {
+    /// How it is reached, in words.
+    pub fn reached(&self) -> String {
+        let name = self.name;
+        match self.handle {
+            Handle::ByName { method, more } => {
+                format!("`Builder::{method}(NAME, \"{name}\".parse()?{more})`")
+            }
+            Handle::By { of, method } => format!("`{of}::{method}`"),
+            Handle::Simulated { why } => format!("only in the simulator: {why}"),
+        }
+    }
+
+    /// Whether it runs over perfect links, which are what streams are part of.
+    pub fn is_over_streams(&self) -> bool {
+        let substrate = self.simulation.substrate;
+        !matches!(substrate, Substrate::FairLoss | Substrate::Heartbeats)
+    }
+
     /// Whether it is an object that processes share: who operates on it is alone in seeing the end.
     pub fn is_shared_object(&self) -> bool {
         [

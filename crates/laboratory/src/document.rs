@@ -1,4 +1,6 @@
 //! The texts that are generated from the entries: for the terminal, README.md and `docs/`.
+pub mod gaps;
+
 use crate::{
     algorithm::{Algorithm, Cost, Dead, Property},
     algorithms,

@@ -1,6 +1,4 @@
 //! By which handle of the library an algorithm is reached, or why it only runs in the simulator.
-use crate::algorithm::Algorithm;
-
 /// How an algorithm is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Handle {
@@ -18,20 +16,6 @@ pub enum Handle {
     },
     /// Only in the simulator.
     Simulated { why: &'static str },
-}
-
-impl Algorithm {
-    /// How it is reached, in words.
-    pub fn reached(&self) -> String {
-        let name = self.name;
-        match self.handle {
-            Handle::ByName { method, more } => {
-                format!("`Builder::{method}(NAME, \"{name}\".parse()?{more})`")
-            }
-            Handle::By { of, method } => format!("`{of}::{method}`"),
-            Handle::Simulated { why } => format!("only in the simulator: {why}"),
-        }
-    }
 }
 
 /// By a method of the builder.

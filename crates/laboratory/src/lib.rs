@@ -1,6 +1,6 @@
 //! Every algorithm with its model, properties, costs and mutants, and what runs it against an adversary.
 //!
-//! - [`algorithm`]: what an entry says; [`algorithms`]: the entries.
+//! - [`algorithm`]: what an entry says; [`model`]: what it assumes; [`algorithms`]: the entries.
 //! - [`wiring`]: on what the entries are wired in the simulator.
 //! - [`handles`]: by which handle of the library an algorithm is reached.
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
@@ -16,5 +16,6 @@ pub mod gaps;
 pub mod handles;
 mod journal;
 pub mod matrix;
+pub mod model;
 pub mod scenario;
 pub mod wiring;

@@ -1,8 +1,8 @@
 //! A process of a simulated world, with what an algorithm may stand on: ideal objects, or the real
 //! lower layers.
 use crate::{
-    algorithm::{Detector, Substrate},
     journal::Journal,
+    model::{Detector, Substrate},
 };
 use bytes::Bytes;
 use quorate_abstractions::{

@@ -1,7 +1,7 @@
 //! What is generated from the laboratory is what it says now. `UPDATE_GOLDEN=1` rewrites it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use quorate_laboratory::{document, gaps};
+use quorate_laboratory::document::{self, gaps};
 use std::{
     collections::BTreeMap,
     fs,
