@@ -1,14 +1,12 @@
 //! What happens to a node in its cluster, as a stream.
-use super::{Node, NodeStatus};
+use super::{Node, NodeEvent, NodeStatus};
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
 };
-use quorate_abstractions::pressure::Hindrance;
-use quorate_core::{Incarnation, ProcessId, message::Origin};
+use quorate_core::ProcessId;
 use std::{
     fmt,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,134 +16,6 @@ use tracing::{Span, debug, error, info, warn};
 
 /// The most events that wait for one who does not read.
 pub(super) const WAITING: usize = 256;
-
-/// Something has happened to a node in its cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum NodeEvent {
-    /// This process takes part from now on: enough others have met it, or, where it was started again, it has
-    /// its seat and the state.
-    Admitted,
-    /// This process was started again: it waits for its seat, and for the state of the others.
-    Newcomer {
-        /// Who said so.
-        by: ProcessId,
-        /// The start that the others know.
-        known: Incarnation,
-    },
-    /// This process was given the state of the others, since it was started again, or was too far behind.
-    CaughtUp {
-        /// How many bytes came.
-        bytes: u64,
-        /// Where in the order the state is.
-        position: u64,
-    },
-    /// Another process is given the state of this one.
-    StateGiven,
-    /// This process was given a state that it cannot read, and stops.
-    Unreadable,
-    /// This process may not take part. Nothing changes that any more.
-    Excluded {
-        /// Who said so.
-        by: ProcessId,
-        reason: String,
-    },
-    /// Data flows between this process and that start of a peer.
-    Connected {
-        peer: ProcessId,
-        /// Which start of it.
-        incarnation: Incarnation,
-    },
-    /// A peer's name leads to this address from now on.
-    Located {
-        peer: ProcessId,
-        address: SocketAddr,
-    },
-    /// A peer's name leads nowhere: it is looked up again, and an address that was known stays until then.
-    NotLocated { peer: ProcessId, reason: String },
-    /// What answers at a peer's address cannot be talked to.
-    Refused { peer: ProcessId, reason: String },
-    /// Another start of a peer is there than the one that took part, which has crashed.
-    Replaced {
-        peer: ProcessId,
-        /// The start that took part.
-        known: Incarnation,
-        /// The one that is there.
-        newcomer: Incarnation,
-    },
-    /// The stream to a process has ended, since it owed too much for too long: what was sent to it and not
-    /// received is lost.
-    StreamEnded {
-        /// The process: a peer; oneself, if a process sends too much to itself before it is admitted.
-        peer: ProcessId,
-    },
-    /// A stream to that process has begun anew.
-    StreamBegun { peer: ProcessId },
-    /// Something that a process sent is missing here for good.
-    Gap { peer: ProcessId },
-    /// A peer is suspected from now on: to have crashed, or to be of as little use.
-    Suspected { peer: ProcessId },
-    /// A peer is suspected no longer.
-    Restored { peer: ProcessId },
-    /// A process has crashed, as the perfect failure detector reports.
-    Crashed { process: ProcessId },
-    /// A process has said that it is about to stop, and a majority stays without it: it is suspected from now on, so
-    /// that nobody waits for it.
-    Leaving {
-        /// The process; oneself, too.
-        process: ProcessId,
-    },
-    /// A process that was about to stop is not heard any more; or it was started again; or it is needed, since others are
-    /// gone.
-    LeavingNoLonger {
-        /// The process; oneself, too.
-        process: ProcessId,
-    },
-    /// A process is known to reach less than a majority in both directions.
-    CutOff {
-        /// The process; oneself, too.
-        process: ProcessId,
-    },
-    /// A process is not known to be cut off any more.
-    CutOffNoLonger {
-        /// The process; oneself, too.
-        process: ProcessId,
-    },
-    /// Another process than before is trusted to lead, which is a hint: see
-    /// [`Node::leader_hint`](super::Node::leader_hint).
-    Elected { leader: ProcessId },
-    /// Others hold the seats from now on, as the group's order has it.
-    Seats {
-        /// How many replacements there were before: see [`NodeStatus::epoch`].
-        epoch: u64,
-        /// The seats whose holder is not their first one: the holder, and how many held it before.
-        newcomers: Vec<(Origin, u64)>,
-    },
-    /// The handles of a module wait for room.
-    Slowed {
-        module: String,
-        /// Who slows it.
-        by: Hindrance,
-    },
-    /// A module has room again.
-    SlowedNoLonger { module: String },
-    /// This process wanted to send a message that is longer than the link carries: it went to nobody. The handles
-    /// refuse such messages; an algorithm of one's own is to keep its messages below the limit.
-    TooLong {
-        /// The lane: the module's name, and what the module has called it.
-        lane: String,
-        /// How long the message is, encoded.
-        bytes: usize,
-        /// The longest allowed: see [`maximum_message`](super::Builder::maximum_message).
-        limit: usize,
-    },
-    /// The reader was slow: so many events are missing here. What came of them is in the
-    /// [snapshot](NodeEvents::now) of the next event.
-    Missed {
-        /// How many.
-        count: u64,
-    },
-}
 
 /// What an excluded process was before.
 fn history(now: &NodeStatus) -> &'static str {

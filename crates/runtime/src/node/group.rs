@@ -7,9 +7,11 @@
 //! A task of the user's runtime acts upon what the order indicates, beside the protocol's thread. What waits
 //! for it is measured: beyond a limit nothing more is taken from the other processes.
 mod backlogs;
+mod entrance;
+mod sharer;
 mod state;
 
-pub use state::Unreadable;
+pub use sharer::Unreadable;
 
 use crate::{
     backlog::{AtTheLimit, Meter},
@@ -17,10 +19,11 @@ use crate::{
 };
 use backlogs::Backlogs;
 use bytes::{Bytes, BytesMut};
+use entrance::Entrance;
 use quorate_abstractions::{
     link::Links,
     pressure::{Backlog, Wait},
-    reconfigurable::{Epoch, Indication, Request, Restore, View},
+    reconfigurable::{Epoch, Indication, Request, Restore},
     total_order::{self, Deliver},
 };
 use quorate_broadcast::by_leader;
@@ -31,6 +34,8 @@ use quorate_core::{
 };
 use quorate_links::perfect::PerfectLinks;
 use quorate_stacks::broadcasts::{self, Broadcast, Delivery, Dependencies, NeedsPerfect};
+use sharer::Plain;
+pub(super) use sharer::{Entry, Sharer};
 use state::{Incoming, Last, Position};
 use std::{
     str::FromStr,
@@ -94,45 +99,6 @@ const INDICATIONS: usize = 64;
 
 /// What an indication costs beside its bytes.
 const OVERHEAD: usize = 64;
-
-/// A message of the order, for one that shares it.
-pub(super) struct Entry {
-    /// Its place in the order, from 1.
-    pub(super) position: u64,
-    /// Whose message it is, and its sequence number among those to this sharer.
-    pub(super) id: MessageId,
-    /// Whether this start of this process sent it.
-    pub(super) is_own: bool,
-    pub(super) body: Bytes,
-}
-
-/// One that shares the order.
-pub(super) trait Sharer: Send {
-    /// The next message for it.
-    fn deliver(&mut self, entry: Entry);
-
-    /// Its state as it is now; `None`: it keeps none.
-    fn view(&self) -> Option<View>;
-
-    /// A state comes. What there is of another one is void.
-    fn begin(&mut self);
-
-    /// The next chunk of it.
-    ///
-    /// # Errors
-    /// When it is none.
-    fn chunk(&mut self, chunk: Bytes) -> Result<(), Unreadable>;
-
-    /// The rest of it will not come: what there is of it is void.
-    fn abandoned(&mut self);
-
-    /// All of it is here: from now on its state is that one. These are the last messages of each process
-    /// that it stands for, of those that are news here.
-    ///
-    /// # Errors
-    /// When something of it is missing.
-    fn whole(&mut self, news: &[MessageId], me: Origin) -> Result<(), Unreadable>;
-}
 
 /// What the order tells of the cluster, and of this process.
 #[derive(Debug)]
@@ -291,79 +257,6 @@ impl Group {
                 }))
             }
         }
-    }
-}
-
-/// Where messages enter the order: what comes before it runs waits here.
-struct Entrance(Mutex<Way>);
-
-enum Way {
-    Closed(Vec<Bytes>),
-    Open(Addr<Request>),
-}
-
-impl Default for Entrance {
-    fn default() -> Self {
-        Entrance(Mutex::new(Way::Closed(Vec::new())))
-    }
-}
-
-impl Entrance {
-    fn enter(&self, payload: Bytes) {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Way::Closed(waiting) => waiting.push(payload),
-            Way::Open(requests) => {
-                requests.send(Request::Broadcast(total_order::Broadcast { payload }));
-            }
-        }
-    }
-
-    fn open(&self, requests: Addr<Request>) {
-        let mut way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Way::Closed(waiting) = &mut *way {
-            for payload in waiting.drain(..) {
-                requests.send(Request::Broadcast(total_order::Broadcast { payload }));
-            }
-        }
-        *way = Way::Open(requests);
-    }
-}
-
-/// A plain total order: it keeps nothing, and tells what a state stands for as skipped.
-struct Plain {
-    up: Addr<Delivery>,
-}
-
-impl Sharer for Plain {
-    fn deliver(&mut self, entry: Entry) {
-        self.up.send(Delivery {
-            origin: entry.id.origin,
-            first: entry.id.sequence,
-            payloads: vec![entry.body],
-        });
-    }
-
-    fn view(&self) -> Option<View> {
-        None
-    }
-
-    fn begin(&mut self) {}
-
-    fn chunk(&mut self, _: Bytes) -> Result<(), Unreadable> {
-        Err(Unreadable)
-    }
-
-    fn abandoned(&mut self) {}
-
-    fn whole(&mut self, news: &[MessageId], _: Origin) -> Result<(), Unreadable> {
-        for last in news {
-            self.up.send(Delivery {
-                origin: last.origin,
-                first: last.sequence + 1,
-                payloads: Vec::new(),
-            });
-        }
-        Ok(())
     }
 }
 

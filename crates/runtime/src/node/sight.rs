@@ -1,7 +1,8 @@
 //! The one place through which all goes that a node learns of its cluster, and tells of it.
 use super::{
     NodeStatus,
-    events::{NodeEvent, NodeEvents, Told, WAITING},
+    event::NodeEvent,
+    events::{NodeEvents, Told, WAITING},
 };
 use quorate_core::{Counters, ProcessId, ProcessSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

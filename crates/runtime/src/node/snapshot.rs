@@ -2,7 +2,7 @@
 //!
 //! Each `upon_…` takes in one piece of news, and says what has happened by it: nothing changes that is not
 //! told, and nothing is told twice.
-use super::{events::NodeEvent, group::GroupNews};
+use super::{event::NodeEvent, group::GroupNews};
 use crate::peers::PeerAddress;
 use quorate_abstractions::{
     eventually_perfect::{Allowed, Reach, Timeout},

@@ -1,7 +1,7 @@
 //! The state of all that share an order, as one: where in the order it is, and the chunks of each.
 //!
 //! The first chunk is the position; then, in turn, one that says whose chunk follows, and that chunk.
-use super::Sharer;
+use super::sharer::{Sharer, Unreadable};
 use bytes::{Buf, Bytes, BytesMut};
 use quorate_abstractions::reconfigurable::{Chunks, LONGEST_CHUNK, View};
 use quorate_core::{
@@ -14,17 +14,6 @@ use std::{
     sync::mpsc::{Receiver, sync_channel},
     thread,
 };
-
-/// A state that came cannot be read: the others run another program.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the state that came cannot be read")]
-pub struct Unreadable;
-
-impl From<Undecodable> for Unreadable {
-    fn from(_: Undecodable) -> Self {
-        Unreadable
-    }
-}
 
 /// By sharer and process: the last message.
 pub(super) type Last = BTreeMap<(usize, ProcessId), MessageId>;
@@ -201,7 +190,7 @@ impl Incoming {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Entry, *};
+    use super::{super::sharer::Entry, *};
     use std::sync::{Arc, Mutex};
 
     fn position() -> Position {
