@@ -3,37 +3,27 @@
 //!
 //! They stand on a replicated machine. The version of a value is the place of its write in the order, the same at
 //! every process: values are told apart by that, never by their content.
+mod command;
+mod versioned;
+mod watched;
+
+pub use versioned::Versioned;
+
 use super::{
     Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View,
-    agreement::Abandon,
-    codec::{Codec, Coded, Coding, Uncodable},
+    codec::{Coded, Coding},
 };
 use crate::error::{Error, MemoryError, StartError};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quorate_core::{
-    ProcessId,
-    wire::{put_number, take_number},
-};
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-};
+use bytes::Bytes;
+use command::{Command, Wire};
+use quorate_core::ProcessId;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 use tokio::sync::watch;
+use versioned::Held;
+use watched::{Ended, Watched};
 
 /// How long a name and a value are together at most: the state is given in chunks, of which each has whole entries.
 const LONGEST: usize = 512 << 10;
-
-/// What a register holds.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Versioned<T> {
-    /// The value; `None`: it was never written, or it was cleared last.
-    pub value: Option<T>,
-    /// The place in the order of the write: of two writes of a register the later one has a higher one, also when it was
-    /// cleared in between. Zero without a value.
-    pub version: u64,
-}
 
 /// What became of a comparison.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,166 +48,9 @@ pub enum CompareError {
     Failed(#[from] SubmitError),
 }
 
-/// A value as it is kept.
-type Held = Versioned<Bytes>;
-
-impl Held {
-    fn nothing() -> Self {
-        Held {
-            value: None,
-            version: 0,
-        }
-    }
-}
-
-/// What becomes of a register.
-struct Command {
-    register: Bytes,
-    /// The version that it must have; `None`: any.
-    expected: Option<u64>,
-    /// What it holds then; `None`: nothing.
-    value: Option<Bytes>,
-}
-
-/// How commands travel.
-enum Wire {}
-
-const WRITES: u8 = 1;
-const COMPARES: u8 = 2;
-
-impl Codec<Command> for Wire {
-    const NAME: &'static str = "ordered-registers";
-
-    fn encode(command: &Command) -> Result<Bytes, Uncodable> {
-        let value = command.value.as_deref();
-        let length = command.register.len() + value.map_or(0, <[u8]>::len);
-        let mut out = BytesMut::with_capacity(length + 32);
-        let writes = if value.is_some() { WRITES } else { 0 };
-        let compares = if command.expected.is_some() {
-            COMPARES
-        } else {
-            0
-        };
-        out.put_u8(writes | compares);
-        put_number(command.register.len() as u64, &mut out);
-        out.put_slice(&command.register);
-        if let Some(expected) = command.expected {
-            put_number(expected, &mut out);
-        }
-        out.put_slice(value.unwrap_or_default());
-        Ok(out.freeze())
-    }
-
-    fn decode(mut bytes: Bytes) -> Result<Command, Uncodable> {
-        let kind = bytes.try_get_u8().map_err(|_| Uncodable)?;
-        let number = |bytes: &mut Bytes| take_number(bytes).map_err(|_| Uncodable);
-        let length = usize::try_from(number(&mut bytes)?).map_err(|_| Uncodable)?;
-        if kind > WRITES | COMPARES || length > bytes.len() {
-            return Err(Uncodable);
-        }
-        let register = bytes.split_to(length);
-        let expected = if kind & COMPARES == 0 {
-            None
-        } else {
-            Some(number(&mut bytes)?)
-        };
-        let value = (kind & WRITES != 0).then(|| bytes.clone());
-        if value.is_none() && !bytes.is_empty() {
-            return Err(Uncodable);
-        }
-        Ok(Command {
-            register,
-            expected,
-            value,
-        })
-    }
-}
-
 enum Reply {
     Done(u64),
     Differs(Held),
-}
-
-/// Why nobody is told anything any more.
-type Ended = Arc<OnceLock<Error>>;
-
-/// Who watches which registers.
-#[derive(Default)]
-struct Watched {
-    registers: Mutex<Told>,
-    ended: Ended,
-}
-
-/// Where watches are told what their registers hold.
-#[derive(Default)]
-struct Told {
-    senders: BTreeMap<Vec<u8>, watch::Sender<Held>>,
-    /// How many there were when those that nobody reads were taken out.
-    looked_at: usize,
-}
-
-impl Told {
-    /// Takes out those that nobody reads, once there are twice as many as were left the last time.
-    fn prune(&mut self) {
-        if self.senders.len() > 2 * self.looked_at + 16 {
-            self.senders.retain(|_, told| !told.is_closed());
-            self.looked_at = self.senders.len();
-        }
-    }
-}
-
-impl Watched {
-    fn registers(&self) -> MutexGuard<'_, Told> {
-        self.registers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The register holds this from now on.
-    fn tell(&self, register: &[u8], held: &Held) {
-        let mut registers = self.registers();
-        if let Some(told) = registers.senders.get(register) {
-            told.send_replace(held.clone());
-            if told.is_closed() {
-                registers.senders.remove(register);
-            }
-        }
-    }
-
-    /// Another state is there: what each watched register holds now.
-    fn tell_all(&self, held: impl Fn(&[u8]) -> Held) {
-        self.registers().senders.retain(|register, told| {
-            let now = held(register);
-            told.send_if_modified(|before| {
-                let is_news = *before != now;
-                *before = now;
-                is_news
-            });
-            !told.is_closed()
-        });
-    }
-
-    fn watch(&self, register: &[u8], present: Held) -> watch::Receiver<Held> {
-        let mut registers = self.registers();
-        registers.prune();
-        if self.ended.get().is_some() {
-            // Its sender is gone at once.
-            return watch::channel(present).1;
-        }
-        let told = registers.senders.entry(register.to_vec());
-        told.or_insert_with(|| watch::Sender::new(present))
-            .subscribe()
-    }
-}
-
-impl Abandon for Watched {
-    fn close(&self, _: &Error) {}
-
-    fn abandon(&self, error: &Error) {
-        let mut registers = self.registers();
-        let _ = self.ended.set(error.clone());
-        registers.senders.clear();
-    }
 }
 
 /// All registers.
@@ -441,7 +274,7 @@ impl<T> OrderedRegisters<T> {
         RegisterWatch {
             register: name.to_vec(),
             told,
-            ended: self.watched.ended.clone(),
+            ended: self.watched.ended(),
             codec: self.codec,
         }
     }
