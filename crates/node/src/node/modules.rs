@@ -1,5 +1,8 @@
 //! What a replica declares on its node.
-use super::{registers::Lengths, replica::Store};
+use super::{
+    registers::Lengths,
+    replica::{ROOM, Store},
+};
 use crate::settings::{self, Consistency, NodeSettings, Transport};
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -10,7 +13,6 @@ use quorate_runtime::{
     Builder, Node, PeerAddress,
     node::{Coded, LatticeProposer, Proposer, Registers, Replicated, Segments, Voter},
 };
-use quorate_services::kv::MAXIMUM_BYTES;
 use quorate_stacks::{
     agreements::Consensus,
     quorum_system::{Access, QuorumSystem, Written},
@@ -20,9 +22,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-
-/// The most bytes of commands that were accepted and are not yet applied: two of the longest.
-pub const ROOM: usize = 2 * MAXIMUM_BYTES;
 
 /// The most bytes that wait for the store, but for what was in flight when that was reached. From half of them
 /// on the others are slowed.

@@ -5,9 +5,8 @@
 //! [the node](quorate_runtime::node::Registers) has it. Who stands in line at his deadline leaves it, and is told
 //! that nothing was done. Bounded is what all of them together ask for.
 use super::{
-    modules::ROOM,
     outcomes::{Asked, Outcomes},
-    replica::Refusal,
+    replica::{ROOM, Refusal},
     unwritten::Held,
     view::View,
 };

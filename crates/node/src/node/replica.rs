@@ -7,11 +7,11 @@ mod store;
 
 pub use store::Store;
 
-use super::{modules::ROOM, outcomes::Asked, unwritten::Held, view::View};
+use super::{outcomes::Asked, unwritten::Held, view::View};
 use bytes::{Bytes, BytesMut};
 use quorate_runtime::node::Replicated;
 use quorate_services::{
-    kv::Reply,
+    kv::{MAXIMUM_BYTES, Reply},
     machine::{self, Answer as Answered},
     once::ProposalResult,
 };
@@ -24,6 +24,9 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout_at},
 };
+
+/// The most bytes of commands that were accepted and are not yet applied: two of the longest.
+pub const ROOM: usize = 2 * MAXIMUM_BYTES;
 
 /// A parcel is closed when it is this long. One command may be longer.
 const PARCEL: usize = 256 * 1024;
