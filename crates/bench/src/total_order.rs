@@ -17,9 +17,9 @@ use quorate_abstractions::{
     total_order,
 };
 use quorate_broadcast::by_leader;
-use quorate_stacks::broadcasts::{Broadcast, Delivery, NeedsPerfect};
+use quorate_stacks::broadcasts::{Broadcast, Delivery};
 
-use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe};
+use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ports};
 use quorate_runtime::node::Wiring;
 use serde::Serialize;
 use std::{
@@ -141,12 +141,12 @@ pub fn run(run: Run) -> Result<Measurement, Error> {
         Ok(builder.module("bench", algorithms, move |wiring| {
             let client = Client::spawn(index, &wiring, shared);
             if index == 0 {
-                *locked(&begin) = client.ok();
+                *locked(&begin) = Some(client);
             }
         })?)
     })?;
     if let Some(client) = locked(&begin).take() {
-        client.send(Event::Begin);
+        client.send(Begin);
     }
     let found = gather(&found, &shared);
     if run.counts {
@@ -227,33 +227,21 @@ struct Client {
     times: Histogram<u64>,
 }
 
-enum Event {
-    Begin,
-    Deliver(Delivery),
-    Room(Room),
-    Tick,
-}
+/// All processes are there: messages may be broadcast.
+#[derive(Debug)]
+struct Begin;
 
-enum Effect {
-    Broadcast(total_order::Broadcast),
-}
-
-impl Observe for Event {
+impl Observe for Begin {
     fn observe(&self) -> Observation {
-        match self {
-            Event::Begin => Observation::internal("Begin"),
-            Event::Deliver(indication) => indication.observe(),
-            Event::Room(indication) => indication.observe(),
-            Event::Tick => Observation::internal("Tick"),
-        }
+        Observation::internal("Begin")
     }
 }
 
-impl Observe for Effect {
-    fn observe(&self) -> Observation {
-        let Effect::Broadcast(request) = self;
-        request.observe()
-    }
+ports! {
+    accepts Begin => Begin;
+    hears room: Room => Room;
+    uses order: (total_order::Broadcast, Delivery) => Deliver / Broadcast;
+    timer Tick;
 }
 
 impl Algorithm for Client {
@@ -267,7 +255,7 @@ impl Algorithm for Client {
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
-            Event::Begin => self.broadcasting = true,
+            Event::Begin(Begin) => self.broadcasting = true,
             Event::Deliver(delivery) => self.check(&delivery),
             Event::Room(room) => self.has_room = room == Room::Open,
             Event::Tick => {
@@ -290,20 +278,18 @@ impl Algorithm for Client {
 }
 
 impl Client {
-    fn spawn(
-        index: usize,
-        wiring: &Wiring,
-        shared: Arc<Shared>,
-    ) -> Result<Addr<Event>, NeedsPerfect> {
-        let host = &wiring.host;
-        let mailbox = host.mailbox();
-        let events = mailbox.addr();
-        let up = mailbox.addr().with(Event::Deliver);
+    fn spawn(index: usize, wiring: &Wiring, shared: Arc<Shared>) -> Addr<Begin> {
         // As of a replica, which gives those that straggle a state in the end.
-        wiring.pressure(Wait::for_majority(), mailbox.addr().with(Event::Room));
-        let mut wiring = wiring.clone();
-        wiring.total_order = shared.run.settings;
-        let down = wiring.broadcast(shared.run.algorithm, up)?;
+        let room = |up| _ = wiring.pressure(Wait::for_majority(), up);
+        let algorithm = shared.run.algorithm;
+        let mut ordering = wiring.clone();
+        ordering.total_order = shared.run.settings;
+        let order = |up| {
+            // Without a detector that an algorithm needs, nothing comes, and the run ends by that.
+            let down = ordering.broadcast(algorithm, up);
+            let down = down.unwrap_or_else(|_| Addr::nowhere());
+            down.with(|request: total_order::Broadcast| request.payload)
+        };
         let client = Client {
             index,
             template: vec![0xa5; shared.run.payload],
@@ -318,11 +304,7 @@ impl Client {
             ended: false,
             times: histogram(),
         };
-        host.at("client")
-            .start(mailbox, client, move |Effect::Broadcast(request)| {
-                down.send(request.payload);
-            });
-        Ok(events)
+        spawn_as(&wiring.host.at("client"), client, room, order)
     }
 
     fn check(&mut self, delivery: &Delivery) {
