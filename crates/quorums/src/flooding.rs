@@ -47,6 +47,7 @@ mod message;
 #[cfg(any(test, feature = "mutants"))]
 mod mutant;
 mod origin;
+mod retained;
 
 pub use message::Message;
 #[cfg(any(test, feature = "mutants"))]
@@ -61,10 +62,10 @@ use quorate_abstractions::{
     link::{self, Deliver, Status, To},
 };
 use quorate_core::{
-    Addr, Algorithm, Ctx, Host, Layer, Membership, Observe, ProcessId, ProcessSet, Random, Time,
+    Addr, Algorithm, Ctx, Host, Layer, Membership, Observe, ProcessId, ProcessSet, Time,
     message::LAST_NUMBER, ports, wire::Wire,
 };
-use rand::Rng;
+use retained::{Retained, jittered};
 use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
 
 /// A process uses no more slots at a time.
@@ -120,13 +121,6 @@ impl FloodingSettings {
 /// What is said again to one process leaves in portions, with such a pause in between.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// An item that is sent again and again.
-struct Repeated {
-    bytes: Bytes,
-    due: Time,
-    times: u32,
-}
-
 /// Flooding, at one process.
 pub struct Flooding<M> {
     me: ProcessId,
@@ -143,12 +137,9 @@ pub struct Flooding<M> {
     said: Option<u64>,
     /// What is passed on when the batch ends.
     passed: BTreeMap<Id, Bytes>,
-    /// What stands, where it is repeated, or streams end.
-    repeated: BTreeMap<Id, Repeated>,
+    retained: Retained,
     /// What is said again of it to whom a stream has begun anew. `None` where streams do not end.
     again: Option<BTreeMap<ProcessId, Again>>,
-    /// When the timer fires that is running.
-    armed: Option<Time>,
     messages: PhantomData<fn() -> M>,
 }
 
@@ -206,9 +197,8 @@ impl<M: Wire + Observe> Flooding<M> {
             posted: BTreeMap::new(),
             said: None,
             passed: BTreeMap::new(),
-            repeated: BTreeMap::new(),
+            retained: Retained::default(),
             again: None,
-            armed: None,
             messages: PhantomData,
         }
     }
@@ -262,7 +252,7 @@ impl<M: Wire + Observe> Flooding<M> {
     fn forget(&mut self, version: u64) {
         let origin = self.me;
         self.posted.remove(&version);
-        self.repeated.remove(&Id { origin, version });
+        self.retained.forget(Id { origin, version });
     }
 
     fn upon_part(&mut self, part: Part, ctx: &mut Ctx<Self>) {
@@ -304,20 +294,8 @@ impl<M: Wire + Observe> Flooding<M> {
         };
         let known = self.known.entry(id.origin).or_default();
         known.accept(id.version, &item);
-        let of_origin = Id { version: 0, ..id }..=Id {
-            version: u64::MAX,
-            ..id
-        };
-        let over = |id: &Id| known.is_over(id.version);
-        let over: Vec<Id> = self
-            .repeated
-            .range(of_origin)
-            .map(|(id, _)| *id)
-            .filter(over)
-            .collect();
-        for id in over {
-            self.repeated.remove(&id);
-        }
+        let is_over = |version| known.is_over(version);
+        self.retained.forget_of(id.origin, is_over);
         if id.origin != self.me {
             self.passed.insert(id, bytes);
         }
@@ -363,11 +341,9 @@ impl<M: Wire + Observe> Flooding<M> {
             self.repeat(items, pause, ctx);
             self.arm(ctx);
         } else if self.again.is_some() {
-            let kept = items.into_iter().map(|(id, bytes)| {
-                let (due, times) = (Time::ZERO, 0);
-                (id, Repeated { bytes, due, times })
-            });
-            self.repeated.extend(kept);
+            for (id, bytes) in items {
+                self.retained.keep(id, bytes, Time::ZERO);
+            }
         }
     }
 
@@ -380,7 +356,7 @@ impl<M: Wire + Observe> Flooding<M> {
         match *status {
             Status::Begun { peer } => {
                 let again = again.entry(peer).or_default();
-                if again.begin(self.repeated.keys().copied()) {
+                if again.begin(self.retained.ids()) {
                     self.upon_again(peer, ctx);
                 }
             }
@@ -395,10 +371,10 @@ impl<M: Wire + Observe> Flooding<M> {
 
     /// Says a portion again of what stands.
     fn upon_again(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
-        let (Some(all), repeated) = (&mut self.again, &self.repeated) else {
+        let (Some(all), retained) = (&mut self.again, &self.retained) else {
             return;
         };
-        let length = |id: &Id| repeated.get(id).map(|repeated| repeated.bytes.len());
+        let length = |id: &Id| retained.bytes(*id).map(Bytes::len);
         let Some(again) = all.get_mut(&peer) else {
             return;
         };
@@ -409,7 +385,7 @@ impl<M: Wire + Observe> Flooding<M> {
         if ids.is_empty() {
             return;
         }
-        let bytes = |id: Id| Some((id, repeated.get(&id)?.bytes.clone()));
+        let bytes = |id: Id| Some((id, retained.bytes(id)?.clone()));
         let items = ids.into_iter().filter_map(bytes).collect();
         self.send(To::One(peer), &items, ctx);
         ctx.after(PAUSE, Event::Again(peer));
@@ -418,8 +394,8 @@ impl<M: Wire + Observe> Flooding<M> {
     /// Has these repeated.
     fn repeat(&mut self, items: BTreeMap<Id, Bytes>, pause: Duration, ctx: &mut Ctx<Self>) {
         for (id, bytes) in items {
-            let (due, times) = (ctx.now() + jittered(pause, ctx.rng()), 0);
-            self.repeated.insert(id, Repeated { bytes, due, times });
+            let due = ctx.now() + jittered(pause, ctx.rng());
+            self.retained.keep(id, bytes, due);
         }
     }
 
@@ -465,39 +441,18 @@ impl<M: Wire + Observe> Flooding<M> {
         let Some(shortest) = self.settings.repeat else {
             return;
         };
-        let (now, mut due) = (ctx.now(), BTreeMap::new());
-        if self.repeated.values().all(|repeated| repeated.due > now) {
-            return self.arm(ctx);
-        }
-        for (id, repeated) in &mut self.repeated {
-            if repeated.due > now + shortest / 2 {
-                continue;
-            }
-            repeated.times = (repeated.times + 1).min(20);
-            let pause = shortest.saturating_mul(1 << repeated.times);
-            repeated.due = now + jittered(pause.min(self.settings.longest), ctx.rng());
-            due.insert(*id, repeated.bytes.clone());
-        }
+        let pauses = (shortest, self.settings.longest);
+        let due = self.retained.take_due(pauses, ctx.now(), ctx.rng());
         self.send(To::Some(self.processes.others(self.me)), &due, ctx);
         self.arm(ctx);
     }
 
     /// Sees to it that the timer fires when the first item is due.
     fn arm(&mut self, ctx: &mut Ctx<Self>) {
-        let now = ctx.now();
-        let Some(due) = self.repeated.values().map(|repeated| repeated.due).min() else {
-            return;
-        };
-        if self.armed.is_none_or(|armed| armed <= now || due < armed) {
-            self.armed = Some(due);
-            ctx.after_in_background(due - now, Event::Timer);
+        if let Some(wait) = self.retained.arm(ctx.now()) {
+            ctx.after_in_background(wait, Event::Timer);
         }
     }
-}
-
-/// The pause, and up to a quarter more, so that processes do not keep step.
-fn jittered(pause: Duration, rng: &mut Random) -> Duration {
-    pause.mul_f64(1.0 + f64::from(rng.next_u32()) / f64::from(u32::MAX) / 4.0)
 }
 
 /// Starts flooding over links: fair-loss ones, if the settings repeat everything, or perfect ones, whose

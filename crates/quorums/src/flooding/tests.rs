@@ -358,7 +358,7 @@ fn nothing_grows_with_the_slots_that_were_withdrawn() {
         assert_eq!(p2.hear(3, kept), 0, "what stands is delivered once");
         for alone in [&p1, &p2] {
             assert!(alone.flooding.known[&p(1)].size() <= 3);
-            assert!(alone.flooding.repeated.len() <= 2);
+            assert!(alone.flooding.retained.len() <= 2);
             assert!(alone.flooding.posted.is_empty() && alone.flooding.passed.is_empty());
         }
     }
