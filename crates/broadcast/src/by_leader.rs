@@ -103,6 +103,9 @@
 //! - `catching_up`: what a process that lacks something asks for. `ahead`, `early`: what arrives before its time.
 //! - `epoch`: who holds the seats, and what a replacement ends. `joining`, `giving`, `transfer`: a state, to this
 //!   process, from it, and its chunks. `pace`: how fast batches leave. `rejoining`: the wiring with states.
+//! - Rules (“upon exists …”) are called where they can become true: where batches are here that were not
+//!   (`upon_batches_here`), where the ballots have heard or said something (`upon_ballots_heard`, `upon_ballots_said`),
+//!   and where another rule has made them true.
 //!
 //! # Source
 //! Lamport: *The Part-Time Parliament*, 1998, agreeing on identifiers rather than payloads; the separation of payloads from order as
@@ -218,8 +221,8 @@ impl Algorithm for ByLeader {
                 self.batches.request(payload);
             }
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
-            Event::Leader(Trust(p)) => self.upon_trust(p),
-            Event::Retry => self.candidacy.upon_retry(&mut self.ballots),
+            Event::Leader(Trust(p)) => self.upon_trust(p, ctx),
+            Event::Retry => self.upon_retry(ctx),
             Event::Ask => self.upon_ask(ctx),
             Event::Status(status) => self.upon_status(status, ctx),
             Event::Request(Request::State { transfer, view }) => {
@@ -233,7 +236,6 @@ impl Algorithm for ByLeader {
             Event::AskToJoin => self.upon_ask_to_join(ctx),
             Event::Behind => self.upon_still_behind(ctx),
         }
-        self.upon_progress(ctx);
     }
 
     fn upon_idle(&mut self, ctx: &mut Ctx<Self>) {
@@ -324,16 +326,35 @@ impl ByLeader {
         }
     }
 
-    fn upon_trust(&mut self, p: ProcessId) {
+    fn upon_trust(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         if self.joining.takes_part() {
             self.candidacy.upon_trust(p, &mut self.ballots);
+            self.upon_ballots_said(ctx);
         } else {
             self.candidacy.note_trust(p);
         }
     }
 
+    /// A process that trusts itself and lost to another has waited: it asks again.
+    fn upon_retry(&mut self, ctx: &mut Ctx<Self>) {
+        self.candidacy.upon_retry(&mut self.ballots);
+        self.upon_ballots_said(ctx);
+    }
+
     /// A message of the acceptors of some epoch.
     fn upon_of_epoch(
+        &mut self,
+        from: ProcessId,
+        epoch: u64,
+        message: ballots::Message<Cut>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        self.hear(from, epoch, message, ctx);
+        self.upon_ballots_heard(ctx);
+    }
+
+    /// Hears it in its epoch, or keeps it until that begins.
+    fn hear(
         &mut self,
         from: ProcessId,
         epoch: u64,
@@ -370,6 +391,12 @@ impl ByLeader {
 
     /// A batch has come: from now on it may be ordered.
     fn upon_data(&mut self, id: MessageId, batch: Bytes, ctx: &mut Ctx<Self>) {
+        self.hold(id, batch, ctx);
+        self.upon_batches_here(ctx);
+    }
+
+    /// Takes a batch in, or keeps it until it has a place.
+    fn hold(&mut self, id: MessageId, batch: Bytes, ctx: &mut Ctx<Self>) {
         if self.batches.is_forged(id) {
             return ctx.count("impossible identifier");
         }
@@ -390,64 +417,102 @@ impl ByLeader {
         }
     }
 
-    /// After every event: messages leave, decisions are applied, an elected process leads once it holds
-    /// what it is obliged to propose, and what is missing is asked for in the end.
-    fn upon_progress(&mut self, ctx: &mut Ctx<Self>) {
-        if !self.joining.takes_part() {
-            return;
-        }
-        loop {
+    /// Batches are here that were not: proposals, promises or decisions may have waited for them.
+    fn upon_batches_here(&mut self, ctx: &mut Ctx<Self>) {
+        if self.joining.takes_part() {
             self.upon_held(ctx);
-            self.upon_elected();
-            for (instance, cut) in self.ballots.take_decisions() {
-                self.sequence.decide(instance, cut);
-            }
-            let epoch = self.epoch.number();
+            self.upon_elected(ctx);
             self.upon_applicable(ctx);
-            if epoch == self.epoch.number() {
-                break;
-            }
-            self.upon_beginning(ctx);
         }
+    }
+
+    /// The ballots have heard something, or what was said to them waits for batches.
+    fn upon_ballots_heard(&mut self, ctx: &mut Ctx<Self>) {
+        if self.joining.takes_part() {
+            self.upon_held(ctx);
+            self.upon_elected(ctx);
+            self.upon_decided(ctx);
+            self.upon_deposed(ctx);
+            self.upon_missing(ctx);
+            self.upon_outgoing(ctx);
+            self.upon_stable(ctx);
+            self.upon_behind(ctx);
+        }
+    }
+
+    /// The ballots say something of their own accord: something again, or that they ask for a ballot, below which
+    /// no proposal waits any more.
+    fn upon_ballots_said(&mut self, ctx: &mut Ctx<Self>) {
+        if self.joining.takes_part() {
+            self.upon_held(ctx);
+            self.upon_outgoing(ctx);
+        }
+    }
+
+    /// Upon a process that trusts itself, and lost to another: it asks again, after a while.
+    fn upon_deposed(&mut self, ctx: &mut Ctx<Self>) {
         if let Some(backoff) = self.candidacy.wait(&self.ballots) {
             ctx.after(backoff, Event::Retry);
         }
-        self.upon_missing(ctx);
+    }
+
+    /// Upon messages of the ballots: they leave, in the present epoch.
+    fn upon_outgoing(&mut self, ctx: &mut Ctx<Self>) {
         let outgoing = self.ballots.take_outgoing();
         self.say(outgoing, ctx);
-        self.upon_stable(ctx);
-        self.upon_behind(ctx);
     }
 
     /// Says this in the present epoch.
     fn say(&self, outgoing: Vec<(To, ballots::Message<Cut>)>, ctx: &mut Ctx<Self>) {
         let epoch = self.epoch.number();
         for (to, message) in outgoing {
-            let message = Message::Ballots { epoch, message };
+            let message = Message::Ballots { settings, message };
             send(ctx, to, message);
         }
     }
 
-    /// Upon the next decision, all of whose batches are here: deliver them, origin by origin.
-    fn upon_applicable(&mut self, ctx: &mut Ctx<Self>) {
-        while let Some(cut) = self.sequence.next()
-            && self.batches.holds_all(cut)
-        {
-            self.missing.upon_progress();
-            let Some(Cut(cut)) = self.sequence.apply() else {
-                return;
-            };
-            let mut newcomers = Vec::new();
-            for (origin, up_to) in cut {
-                if up_to == 0 {
-                    newcomers.push(origin);
-                    continue;
-                }
-                self.batches.deliver(origin, up_to, ctx);
-                self.batches.forget(origin);
-            }
-            self.upon_replacements(&newcomers, ctx);
+    /// Upon decisions: they wait for their turn, and for their batches.
+    fn upon_decided(&mut self, ctx: &mut Ctx<Self>) {
+        for (instance, cut) in self.ballots.take_decisions() {
+            self.sequence.decide(instance, cut);
         }
+        self.upon_applicable(ctx);
+    }
+
+    /// Upon the next decision, all of whose batches are here: deliver them, origin by origin. The one after it may lack
+    /// batches; one that puts newcomers in their seats ends the epoch, and what is heard of the next may be applicable.
+    fn upon_applicable(&mut self, ctx: &mut Ctx<Self>) {
+        let (epoch, applied) = (self.epoch.number(), self.sequence.applied());
+        while self.is_applicable() {
+            self.apply_next(ctx);
+        }
+        if self.epoch.number() > epoch {
+            self.upon_beginning(ctx);
+        } else if self.sequence.applied() > applied {
+            self.upon_missing(ctx);
+        }
+    }
+
+    fn is_applicable(&self) -> bool {
+        let next = self.sequence.next();
+        next.is_some_and(|cut| self.batches.holds_all(cut))
+    }
+
+    fn apply_next(&mut self, ctx: &mut Ctx<Self>) {
+        let Some(Cut(cut)) = self.sequence.apply() else {
+            return;
+        };
+        self.missing.upon_applied();
+        let mut newcomers = Vec::new();
+        for (origin, up_to) in cut {
+            if up_to == 0 {
+                newcomers.push(origin);
+                continue;
+            }
+            self.batches.deliver(origin, up_to, ctx);
+            self.batches.forget(origin);
+        }
+        self.upon_replacements(&newcomers, ctx);
     }
 }
 

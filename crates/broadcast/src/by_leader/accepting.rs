@@ -13,9 +13,13 @@ impl ByLeader {
             |origin| self.batches.contiguous(origin),
             |cut| self.batches.lack(cut),
         );
+        if due.is_empty() {
+            return;
+        }
         for (from, acceptance, decided) in due {
             self.accept(from, acceptance, decided, ctx);
         }
+        self.upon_ballots_heard(ctx);
     }
 
     /// A proposal is accepted only once everything up to its cut is here. The sender of a proposal

@@ -90,7 +90,7 @@ impl Missing {
     }
 
     /// Something was applied.
-    pub(super) fn upon_progress(&mut self) {
+    pub(super) fn upon_applied(&mut self) {
         self.backoff = BATCHES;
         self.short = false;
     }
@@ -167,7 +167,7 @@ impl ByLeader {
         let backoff = self.missing.backoff;
         let at = ctx.now() + backoff;
         let is_on = self.missing.wait.is_some_and(|(_, over)| over <= at);
-        if is_on || !self.is_waiting_for_batches() {
+        if is_on || !self.joining.takes_part() || !self.is_waiting_for_batches() {
             return;
         }
         if let Some((timer, _)) = self.missing.wait.take() {
@@ -183,6 +183,7 @@ impl ByLeader {
         if self.is_waiting_for_batches() {
             self.ask_next(None, ctx);
         }
+        self.upon_missing(ctx);
     }
 
     /// Asks the next process to which no request is open.
@@ -248,6 +249,7 @@ impl ByLeader {
         } else if takes_part && let Some(decided) = decided {
             self.ballots.inform(from, decided.saturating_add(1));
         }
+        self.upon_ballots_said(ctx);
     }
 
     /// A part of an answer.
@@ -263,15 +265,16 @@ impl ByLeader {
         if let Some((id, batch)) = found {
             // Who is answered asks again as soon as at first.
             self.missing.backoff = BATCHES;
-            self.upon_data(id, batch, ctx);
+            self.hold(id, batch, ctx);
         }
-        let Some(applied) = self.missing.upon_part(from, request, part) else {
-            return;
-        };
-        self.missing.short |= short && applied == self.sequence.applied();
-        if more && self.is_waiting_for_batches() {
-            self.ask(from, None, ctx);
+        if let Some(applied) = self.missing.upon_part(from, request, part) {
+            self.missing.short |= short && applied == self.sequence.applied();
+            if more && self.is_waiting_for_batches() {
+                self.ask(from, None, ctx);
+            }
         }
+        self.upon_batches_here(ctx);
+        self.upon_missing(ctx);
     }
 
     pub(super) fn is_waiting_for_batches(&self) -> bool {
@@ -306,28 +309,33 @@ impl ByLeader {
         self.missing.since = Some((ctx.after(backoff, Event::Behind), here));
     }
 
-    /// The wait is over: if this process has got nowhere, it asks the next one for what it lacks; and if
-    /// nobody keeps that, or nobody answers, for the state.
+    /// The wait is over.
     pub(super) fn upon_still_behind(&mut self, ctx: &mut Ctx<Self>) {
         let here = (self.epoch.number(), self.sequence.applied());
         let is_behind = self.is_behind();
         let since = self.missing.since.take().map(|(_, since)| since);
-        let is_stuck = since == Some(here) && is_behind;
         if !self.joining.takes_part() {
             return;
         }
         if !is_behind {
             self.missing.states = 0;
         }
-        if !is_stuck {
+        if since == Some(here) && is_behind {
+            self.upon_stuck(ctx);
+        } else {
             self.missing.stuck = 0;
             self.missing.short = false;
             if !self.joining.has_moved() {
                 self.missing.asks_for_state = false;
                 self.abandon(ctx);
             }
-            return;
         }
+        self.upon_behind(ctx);
+    }
+
+    /// This process has got nowhere: it asks the next one for what it lacks; and if nobody keeps that, or nobody
+    /// answers, for the state.
+    fn upon_stuck(&mut self, ctx: &mut Ctx<Self>) {
         let is_hopeless =
             self.missing.short || self.user.keeps_state() && self.missing.stuck > UNANSWERED;
         self.missing.stuck = self.missing.stuck.saturating_add(1);

@@ -223,6 +223,7 @@ impl ByLeader {
             let (to, transfer) = (gift.to, gift.transfer);
             if transfer.epoch == self.epoch.number() {
                 self.ballots.inform(to, transfer.applied.saturating_add(1));
+                self.upon_ballots_said(ctx);
             }
             self.giving.gift = None;
             self.giving.follows = Some((to, true));

@@ -424,6 +424,7 @@ impl ByLeader {
         if self.joining.takes_part() {
             self.ballots.begin_stream(peer);
         }
+        self.upon_ballots_said(ctx);
     }
 
     /// The stream from `peer` has begun anew: of what it sent before, some is lost.
@@ -433,6 +434,7 @@ impl ByLeader {
         if self.joining.takes_part() {
             self.ballots.resume(peer);
         }
+        self.upon_ballots_said(ctx);
     }
 
     /// What was asked of the other is asked anew, when its time comes.
@@ -444,17 +446,20 @@ impl ByLeader {
         }
     }
 
-    /// An epoch has begun here: what was said in it before is heard.
+    /// An epoch has begun here, or this process takes part in it from a later point: what was said in it before is
+    /// heard.
     pub(super) fn upon_beginning(&mut self, ctx: &mut Ctx<Self>) {
         self.candidacy.upon_beginning(&mut self.ballots);
         for (from, epoch, message) in self.ahead.take_messages() {
             if epoch >= self.epoch.number() {
-                self.upon_of_epoch(from, epoch, message, ctx);
+                self.hear(from, epoch, message, ctx);
             }
         }
         for (id, batch) in self.ahead.take_batches() {
-            self.upon_data(id, batch, ctx);
+            self.hold(id, batch, ctx);
         }
+        self.upon_batches_here(ctx);
+        self.upon_ballots_heard(ctx);
     }
 }
 

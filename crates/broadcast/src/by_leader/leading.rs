@@ -8,13 +8,17 @@ use quorate_core::Ctx;
 const STABLE: u64 = 16;
 
 impl ByLeader {
-    pub(super) fn upon_elected(&mut self) {
+    /// Upon promises of a majority, and all that they report: this process leads, and proposes what it is obliged to.
+    pub(super) fn upon_elected(&mut self, ctx: &mut Ctx<Self>) {
         let Some(obliged) = self.ballots.elected(|cut| self.batches.holds_all(cut)) else {
             return;
         };
         self.candidacy.upon_lead();
         self.ballots.lead(&obliged, Some(&Cut::default()));
         self.sequence.lead(obliged.values());
+        self.upon_decided(ctx);
+        self.upon_outgoing(ctx);
+        self.upon_stable(ctx);
     }
 
     /// Upon batches that no proposal orders: a leader proposes that they come next.
@@ -32,7 +36,9 @@ impl ByLeader {
             self.sequence.propose(&cut);
             self.ballots.propose(instance, cut);
         }
-        self.upon_progress(ctx);
+        // Who is alone has decided what it has proposed.
+        self.upon_decided(ctx);
+        self.upon_outgoing(ctx);
     }
 
     /// Whether acceptances go to the leader alone, who then has to say what everybody holds.
@@ -44,11 +50,10 @@ impl ByLeader {
     /// Upon enough instances that everybody has decided since it was said last: the others forget what
     /// only the leader knows to be held by all.
     pub(super) fn upon_stable(&mut self, ctx: &mut Ctx<Self>) {
-        let decided = self.ballots.reached_by_all();
-        let is_much = decided >= self.stable.saturating_add(STABLE);
-        if !is_much || !self.ballots.leads() || !self.is_sparing() {
+        if !self.is_more_stable() {
             return;
         }
+        let decided = self.ballots.reached_by_all();
         self.stable = decided;
         let message = Message::Stable {
             epoch: self.epoch.number(),
@@ -57,6 +62,12 @@ impl ByLeader {
         };
         let others = To::Some(self.processes.others(self.me.process));
         send(ctx, others, message);
+    }
+
+    fn is_more_stable(&self) -> bool {
+        let decided = self.ballots.reached_by_all();
+        let is_much = decided >= self.stable.saturating_add(STABLE);
+        is_much && self.ballots.leads() && self.is_sparing()
     }
 
     /// What the leader says that everybody holds.
@@ -75,5 +86,6 @@ impl ByLeader {
         for origin in held.0.keys() {
             self.batches.forget(*origin);
         }
+        self.upon_stable(ctx);
     }
 }
