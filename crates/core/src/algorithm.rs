@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use std::{collections::BTreeMap, time::Duration};
 
 /// The generator behind [`Context::rng`]: the same numbers on every machine.
-pub type Random = rand_chacha::ChaCha8Rng;
+pub type Random = rand::rngs::ChaCha8Rng;
 
 /// A deterministic state machine that reacts to events with effects.
 ///

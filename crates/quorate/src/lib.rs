@@ -142,7 +142,7 @@ pub mod own_algorithm {}
 
 /// What most programs use.
 pub mod prelude {
-    pub use futures::StreamExt;
+    pub use futures_util::StreamExt;
     pub use quorate_abstractions::{
         atomic_commit::{Outcome, Vote},
         lattice::{LastWriter, Lattice, Maxima, Union},

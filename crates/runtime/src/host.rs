@@ -1,6 +1,6 @@
 //! The handle on a process of the real world: makes mailboxes, starts algorithms.
 use crate::ready;
-use futures::task::AtomicWaker;
+use futures_util::task::AtomicWaker;
 use quorate_core::{
     Algorithm, Counters, Host, Incarnation, Mailbox, Membership, Name, Observe, ProcessId,
     actor::{self, Actor},

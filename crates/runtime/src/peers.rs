@@ -1,5 +1,5 @@
 //! Where the peers are: at addresses that stay, or wherever their names lead.
-use futures::task::AtomicWaker;
+use futures_util::task::AtomicWaker;
 use quorate_core::{ProcessId, process::MAXIMUM_PROCESSES};
 use std::{
     fmt,

@@ -6,11 +6,14 @@ use crate::{
     host::{Identity, TokioHost},
     recorder::Recorder,
 };
-use futures::FutureExt;
 use std::{
     any::Any,
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
     thread,
 };
 use tokio::{
@@ -285,7 +288,14 @@ impl Parts {
     }
 
     async fn run_beside_others(mut self, ending: watch::Sender<Option<Ending>>) {
-        let result = AssertUnwindSafe(self.executor.run()).catch_unwind().await;
+        let result = {
+            let mut run = pin!(self.executor.run());
+            poll_fn(|cx| {
+                let polled = catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx)));
+                polled.map_or_else(|panic| Poll::Ready(Err(panic)), |polled| polled.map(Ok))
+            })
+            .await
+        };
         self.end(result).tell(&ending);
     }
 

@@ -6,7 +6,7 @@ use super::{
     window::Full,
 };
 use crate::error::{Error, StartError, StreamError};
-use futures::Stream;
+use futures_core::Stream;
 use quorate_abstractions::pressure::Wait;
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe};
 use std::{

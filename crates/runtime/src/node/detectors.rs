@@ -4,10 +4,8 @@
 //! however long a node runs: what came and went while he did not read he is not told.
 use super::{Builder, Node};
 use crate::error::{Error, StartError};
-use futures::{
-    Stream, StreamExt,
-    stream::{self, BoxStream},
-};
+use futures_core::{Stream, stream::BoxStream};
+use futures_util::stream::{self, StreamExt};
 use quorate_abstractions::{eventually_perfect::Indication, perfect::Crash};
 use quorate_core::{Addr, ProcessId, ProcessSet};
 use quorate_stacks::{broadcasts::NeedsPerfect, stack};
@@ -79,7 +77,7 @@ impl Node {
             Vec::from_iter((known != now).then_some(*now))
         };
         let later = changes_of(trusted, first, changes);
-        LeaderHints(stream::iter([first]).chain(later).boxed())
+        LeaderHints(Box::pin(stream::iter([first]).chain(later)))
     }
 
     /// The crashes that the perfect failure detector P reports, those of the past first, each process once: a
@@ -151,7 +149,7 @@ where
             watch.changed().await.ok()?;
         }
     };
-    stream::unfold((watch, known), next).flatten().boxed()
+    Box::pin(stream::unfold((watch, known), next).flatten())
 }
 
 /// A stream of suspicions and restorations, which [`Indication::apply`] turns into a set: see [`Node::suspicions`].

@@ -1,9 +1,7 @@
 //! What happens to a node in its cluster, as a stream.
 use super::{Node, NodeEvent, NodeStatus};
-use futures::{
-    Stream, StreamExt,
-    stream::{self, BoxStream},
-};
+use futures_core::{Stream, stream::BoxStream};
+use futures_util::stream::{self, StreamExt};
 use quorate_core::ProcessId;
 use std::{
     fmt,
@@ -181,7 +179,7 @@ impl NodeEvents {
             Some((told, (Some(receiver), now)))
         });
         NodeEvents {
-            told: told.boxed(),
+            told: Box::pin(told),
             now,
         }
     }

@@ -2,7 +2,7 @@
 use super::window::{Full, Limits, Taken, Window};
 use crate::error::Error;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use quorate_abstractions::pressure::Room;
 use quorate_core::{Addr, MessageId, message::Origin};
 use std::{

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::error::{Error, StreamError};
 use bytes::Bytes;
-use futures::Stream;
+use futures_core::Stream;
 use quorate_core::{MessageId, ProcessId};
 use std::{
     fmt,

@@ -8,7 +8,7 @@
 //! while it is among them, and the next has its turn if the peer is silent nonetheless.
 use super::{NodeStatus, sight::Sight, snapshot::Way, socket::Bound};
 use crate::peers::{Addresses, PeerAddress, PeerName};
-use futures::{FutureExt, future::BoxFuture};
+use futures_core::future::BoxFuture;
 use quorate_abstractions::heartbeat::Heard;
 use quorate_core::{Addr, ProcessId, ProcessSet};
 use std::{
@@ -33,11 +33,10 @@ pub(super) type Resolver =
 /// The operating system's.
 pub(super) fn of_the_system() -> Resolver {
     Arc::new(|name| {
-        async move {
+        Box::pin(async move {
             let found = tokio::net::lookup_host((name.host(), name.port())).await?;
             Ok(found.collect())
-        }
-        .boxed()
+        })
     })
 }
 

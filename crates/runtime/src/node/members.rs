@@ -4,7 +4,7 @@ use super::{
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
 use crate::error::{StartError, StreamError};
-use futures::Stream;
+use futures_core::Stream;
 use quorate_abstractions::group_membership::View;
 use quorate_core::Addr;
 use quorate_stacks::{broadcasts::NeedsPerfect, stack};

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::error::{Error, StreamError};
 use bytes::{Bytes, BytesMut};
-use futures::Stream;
+use futures_core::Stream;
 use quorate_abstractions::link::{Deliver, SendRequest, To};
 use quorate_core::{
     Addr, ProcessId,

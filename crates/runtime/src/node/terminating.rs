@@ -9,7 +9,7 @@ use super::{
 };
 use crate::error::{Error, StartError, StreamError};
 use bytes::Bytes;
-use futures::Stream;
+use futures_core::Stream;
 use quorate_abstractions::{
     pressure::Wait,
     terminating::{self, Broadcast, Deliver},

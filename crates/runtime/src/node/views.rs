@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::{Error, StartError, StreamError};
 use bytes::Bytes;
-use futures::Stream;
+use futures_core::Stream;
 use quorate_abstractions::{
     group_membership::View,
     pressure::Wait,
