@@ -19,6 +19,11 @@ impl Observe for Crash {
     }
 }
 
+/// What has this name needs the perfect failure detector, and there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` needs the perfect failure detector, which only a synchronous system has")]
+pub struct NeedsPerfect(pub &'static str);
+
 /// P promises all that ◇P does, and may stand in for it.
 pub fn as_eventually_perfect(
     detector: &Subscribe<Crash>,

@@ -21,14 +21,17 @@ pub mod decision;
 pub mod draw;
 pub mod example;
 pub mod family;
+#[cfg(feature = "files")]
 pub mod file;
 pub mod flooding;
 pub mod generalized;
 pub mod marks;
+#[cfg(feature = "files")]
 pub mod report;
 pub mod system;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "files")]
 pub mod usable;
 
 pub use family::{Family, Quorums};

@@ -1,4 +1,6 @@
 //! The broadcasts that a node can be asked for by name: each a whole stack, the same for every host.
+pub use crate::needs::{Needs, NeedsPerfect};
+
 use crate::stack;
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -69,27 +71,10 @@ pub enum Broadcast {
 /// Uniform total order, unless another is asked for.
 pub const TOTAL_ORDER: Broadcast = Broadcast::ByLeader;
 
-/// What a stack needs to know of crashes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Needs {
-    Nothing,
-    /// ◇P.
-    EventuallyPerfect,
-    /// Ω.
-    Leader,
-    /// P, which only a synchronous system supplies.
-    Perfect,
-}
-
 /// No broadcast has this name.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("there is no broadcast `{0}`: choose one of {names}", names = names())]
 pub struct UnknownBroadcast(pub String);
-
-/// What has this name needs the perfect failure detector, and there is none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` needs the perfect failure detector, which only a synchronous system has")]
-pub struct NeedsPerfect(pub &'static str);
 
 const ALL: [(Broadcast, &str, &str); 15] = [
     (Broadcast::Eager, "eager", "reliable:eager"),

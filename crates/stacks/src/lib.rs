@@ -1,13 +1,20 @@
 //! What a name stands for: the stacks that a node can be asked for, the same for every host.
 //!
 //! - [`broadcasts`], [`agreements`], [`registers`], [`views`]: broadcasts, consensus and atomic commit,
-//!   registers, and view synchronies, each by its name.
+//!   registers, and view synchronies, each by its name; [`needs`]: what they need to know of crashes.
 //! - [`quorum_system`]: shared memory and consensus over a quorum system that is given.
 //! - [`stack`]: the wiring of whole stacks.
 
+#[cfg(feature = "agreement")]
 pub mod agreements;
+#[cfg(feature = "broadcast")]
 pub mod broadcasts;
+pub mod needs;
+#[cfg(feature = "shared-memory")]
 pub mod quorum_system;
+#[cfg(feature = "shared-memory")]
 pub mod registers;
+#[cfg(feature = "broadcast")]
 pub mod stack;
+#[cfg(feature = "membership")]
 pub mod views;

@@ -2,9 +2,12 @@
 //!
 //! Generalized access stands on fair-loss lanes and flooding: it goes on where channels fail in one direction, as
 //! the patterns of the system say. Classical access, and majorities, stand on perfect links.
+#[cfg(feature = "agreement")]
+mod consensus;
+
 use bytes::Bytes;
 use quorate_abstractions::{
-    consensus, flooding,
+    flooding,
     lattice::Lattice,
     lattice_agreement::{self, Propose},
     link::{Deliver, Links},
@@ -12,7 +15,6 @@ use quorate_abstractions::{
     register::{self, Tag},
     snapshot,
 };
-use quorate_consensus::{by_quorums, view_synchronizer};
 use quorate_core::{Addr, Host, Layer, Observe, message::digest, wire::Wire};
 use quorate_quorums::{
     Quorums, classical,
@@ -36,9 +38,6 @@ pub const VALUE: usize = 16 * 1024;
 
 /// No more bytes of values, and no more instances, should one process have open in such a consensus.
 pub const OPEN_VALUES: (usize, usize) = (64, 4 * VALUE);
-
-/// What a value takes beside its own bytes where a process says what it has accepted.
-const ACCEPTANCE: usize = 64;
 
 /// How often generalized access pushes a state, unless it is said.
 pub const PUSH: Duration = Duration::from_millis(20);
@@ -204,35 +203,6 @@ impl<H: Host + Clone, L: Links, D: Links> Scope<H, L, D> {
     ) -> Addr<Propose<V>> {
         let below = self.at("snapshot").snapshot(system);
         quorate_registers::lattice_agreement::spawn(&self.host, Mode::Repeated, below, up)
-    }
-
-    /// Uniform consensus, in views that each process changes by its own clock. With generalized access it decides
-    /// under each pattern where the system says that operations return.
-    ///
-    /// Over fair-loss lanes what a process has accepted is said in one item, which has room for values of
-    /// [`VALUE`] bytes, of which each process has [`OPEN_VALUES`] open.
-    pub fn consensus(
-        self,
-        system: &QuorumSystem,
-        up: Addr<consensus::Decide>,
-    ) -> Addr<consensus::Propose> {
-        let settings = view_synchronizer::ViewSettings::default();
-        let views = view_synchronizer::spawn(&self.host.at("views"), settings);
-        let beneath = self.host.at("flooding");
-        let (instances, bytes) = OPEN_VALUES;
-        let of_one = bytes + instances * ACCEPTANCE;
-        let entry = of_one * self.host.processes().n() + STORE;
-        let is_generalized = system.is_generalized();
-        let (links, datagrams) = (self.links, self.datagrams);
-        let flooded = move |up: Addr<Deliver<by_quorums::Message>>| {
-            if is_generalized {
-                repeating(&beneath, entry, &datagrams, up)
-            } else {
-                let (lane, status) = (links.lane(), links.status());
-                flood::spawn_over_streams(&beneath, lane, &status, up)
-            }
-        };
-        by_quorums::spawn(&self.host, system.quorums.clone(), &views, flooded, up)
     }
 
     /// Access to a state that begins like this, in portions of [`STORE`] bytes for each process, and one.

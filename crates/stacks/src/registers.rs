@@ -1,7 +1,9 @@
 //! The registers that a node can be asked for by name: each a whole stack, the same for every host.
-use crate::broadcasts::{Dependencies, Needs, NeedsPerfect};
+use crate::needs::{Needs, NeedsPerfect};
 use quorate_abstractions::{
+    Subscribe,
     link::Links,
+    perfect::Crash,
     register::{Indication, Request},
 };
 use quorate_core::{Addr, Host, ProcessId};
@@ -124,20 +126,21 @@ impl Registers {
         self.entry().has_one_writer
     }
 
-    /// Starts them. Of those with one writer, `writer` is it.
+    /// Starts them, with P if there is one. Of those with one writer, `writer` is it.
     ///
     /// # Errors
     /// When they need P, and there is none.
     pub fn spawn<H: Host>(
         self,
         host: &H,
-        below: &Dependencies<impl Links>,
+        links: &impl Links,
+        perfect: Option<&Subscribe<Crash>>,
         writer: ProcessId,
         up: Addr<Indication>,
     ) -> Result<Addr<Request>, NeedsPerfect> {
-        let (at, links) = (host.at("register"), below.links.at("register"));
+        let (at, links) = (host.at("register"), links.at("register"));
         let (lane, status) = (links.lane(), &links.status());
-        let perfect = || below.perfect.as_ref().ok_or(NeedsPerfect(self.name()));
+        let perfect = || perfect.ok_or(NeedsPerfect(self.name()));
         Ok(match self {
             Registers::MultiWriterMajority => multi_writer::spawn(&at, lane, status, up),
             Registers::ReadOneWriteAll => {

@@ -1,14 +1,22 @@
 //! Whole stacks: which algorithm stands on which, said once, for every host.
+#[cfg(feature = "agreement")]
+mod commit;
+#[cfg(feature = "membership")]
+mod group;
+
+#[cfg(feature = "agreement")]
+pub use commit::non_blocking;
+#[cfg(feature = "membership")]
+pub use group::{GROUP_MEMBERSHIP, group_membership};
+
 use quorate_abstractions::{
-    Subscribe, atomic_commit, consensus, eventually_perfect, group_membership::View, link::Links,
-    perfect, reliable, terminating, total_order, uniform,
+    Subscribe, consensus, eventually_perfect, link::Links, perfect, reliable, terminating,
+    total_order, uniform,
 };
 use quorate_broadcast::{best_effort, by_consensus, eager, majority_ack};
-use quorate_commit::non_blocking;
 use quorate_consensus::{hierarchical, rotating, uniform_hierarchical};
 use quorate_core::{Addr, Host, Layer, ProcessId};
 use quorate_detectors::from_terminating;
-use quorate_membership::group;
 
 /// The algorithms of the total-order stack, top down: two processes can only talk if theirs are the
 /// same.
@@ -24,9 +32,6 @@ pub const TERMINATING_REGULAR: &str = "terminating:by-consensus consensus:hierar
 /// The algorithms of P from terminating broadcast.
 pub const FROM_TERMINATING: &str = "perfect:from-terminating terminating:by-consensus \
                                     consensus:uniform-hierarchical";
-
-/// The algorithms of group membership's stack.
-pub const GROUP_MEMBERSHIP: &str = "group:by-consensus consensus:uniform-hierarchical";
 
 /// Regular reliable broadcast: eager, over best-effort broadcast.
 pub fn reliable<H: Host>(
@@ -144,35 +149,4 @@ pub fn consensus_of<H: Host>(
         links.at(&source).at("consensus"),
     );
     move |up| uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
-}
-
-/// Group membership, over uniform hierarchical consensus and P.
-pub fn group_membership<H: Host>(
-    host: &H,
-    links: &impl Links,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<View>,
-) {
-    let (host, links) = (host.at("group"), links.at("group"));
-    let consensus = |up: Addr<consensus::Decide>| {
-        let (host, links) = (host.at("consensus"), links.at("consensus"));
-        uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
-    };
-    group::spawn(&host, consensus, detector, up);
-}
-
-/// Non-blocking atomic commit: over uniform hierarchical consensus.
-pub fn non_blocking<H: Host>(
-    host: &H,
-    links: &impl Links,
-    detector: &Subscribe<perfect::Crash>,
-    up: Addr<atomic_commit::Decide>,
-) -> Addr<atomic_commit::Propose> {
-    let (host, links) = (host.at("commit"), links.at("commit"));
-    let consensus = |up: Addr<consensus::Decide>| {
-        let (host, links) = (host.at("consensus"), links.at("consensus"));
-        uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
-    };
-    let (lane, status) = (links.lane(), links.status());
-    non_blocking::spawn(&host, lane, &status, consensus, detector, up)
 }

@@ -168,7 +168,7 @@ impl Wiring {
         writer: ProcessId,
         up: Addr<register::Indication>,
     ) -> Result<Addr<register::Request>, NeedsPerfect> {
-        registers.spawn(&self.host, &self.below(), writer, up)
+        registers.spawn(&self.host, &self.links, self.perfect.as_ref(), writer, up)
     }
 
     /// Starts an atomic snapshot here, over registers of its own.
