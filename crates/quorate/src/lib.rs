@@ -102,6 +102,29 @@
 //! | [`services`] | a key-value store as a deterministic state machine |
 //! | [`histories`] | recorded histories, and what they satisfy |
 //!
+//! # Features
+//!
+//! All layers and both edges are there by default. Who wants less says so, and compiles less:
+//!
+//! ```toml
+//! quorate = { version = "0.1", default-features = false, features = ["links", "udp"] }
+//! ```
+//!
+//! A layer brings its algorithms; with an edge, its handles on a [`Node`], too. Without an edge there is no node, no socket
+//! and no Tokio: algorithms for a host of one's own, or for the simulator. Features decide whether something exists, never
+//! what it looks like.
+//!
+//! | feature | brings | and with it |
+//! |---|---|---|
+//! | `udp`, `tcp` | the edges, and with either [`Node`], its [`Builder`], and [algorithms of one's own](Builder::custom) | |
+//! | `links` | messages to one process: [`links`], [`Builder::links`], [`datagrams`](Builder::datagrams), [`stubborn`](Builder::stubborn) | |
+//! | `detectors` | whom a node suspects and trusts: [`detectors`], [`Node::suspicions`], [`leader_hint`](Node::leader_hint), [`crashes`](Node::crashes) | |
+//! | `broadcast` | [`broadcast`], up to total order, and what stands on it: [replicated machines](Builder::replicated), [ordered registers](Builder::ordered_registers), [leadership](Builder::leadership), [`services`] | `links`, `detectors` |
+//! | `agreement` | [`consensus`](Builder::consensus) and [`commit`](Builder::commit) | `broadcast` |
+//! | `membership` | [group membership](Builder::membership) and [views](Builder::views) | `broadcast` |
+//! | `shared-memory` | [`registers`], [snapshots](Builder::snapshot), [lattice agreement](Builder::lattice_agreement), [`quorums`], [flooding](Builder::flooding), [`histories`]; with `agreement`, [`consensus_over`](Builder::consensus_over) | `links` |
+//! | `metrics` | [`Builder::publish_metrics`](node::Builder) (not by default) | |
+//!
 //! Two guides: [a state machine of one's own](mod@replicate), replicated; and [an algorithm of one's
 //! own](mod@own_algorithm), from its properties to the simulator and to sockets.
 //!
@@ -113,24 +136,45 @@
 //!
 //! Frames are not authenticated: bind a loopback address or a private network.
 pub use quorate_abstractions as abstractions;
+#[cfg(feature = "broadcast")]
 pub use quorate_broadcast as broadcast;
+#[cfg(feature = "agreement")]
 pub use quorate_commit as commit;
+#[cfg(feature = "agreement")]
 pub use quorate_consensus as consensus;
 pub use quorate_core as core;
+#[cfg(feature = "detectors")]
 pub use quorate_detectors as detectors;
+#[cfg(feature = "shared-memory")]
 pub use quorate_histories as histories;
+#[cfg(feature = "links")]
 pub use quorate_links as links;
+#[cfg(feature = "membership")]
 pub use quorate_membership as membership;
+#[cfg(feature = "shared-memory")]
 pub use quorate_quorums as quorums;
+#[cfg(feature = "shared-memory")]
 pub use quorate_registers as registers;
-pub use quorate_runtime::{
-    BadQuorumSystem, Builder, CompareError, Error, MemoryError, Node, NodeEvent, PeerAddress,
-    ProposeError, QuorumSystem, StartError, StreamError, SubmitError, TryBroadcastError,
-    TryRequestError, TrySendError, choice, edge, error, faults, host, node, peers, recorder, tcp,
-    thread, udp,
-};
+#[cfg(feature = "broadcast")]
 pub use quorate_services as services;
+#[cfg(any(feature = "broadcast", feature = "shared-memory"))]
 pub use quorate_stacks as stacks;
+
+#[cfg(all(feature = "node", feature = "links"))]
+pub use quorate_runtime::TrySendError;
+#[cfg(feature = "tcp")]
+pub use quorate_runtime::tcp;
+#[cfg(feature = "udp")]
+pub use quorate_runtime::udp;
+#[cfg(all(feature = "node", feature = "shared-memory"))]
+pub use quorate_runtime::{BadQuorumSystem, QuorumSystem};
+#[cfg(feature = "node")]
+pub use quorate_runtime::{
+    Builder, Error, MemoryError, Node, NodeEvent, PeerAddress, ProposeError, StartError,
+    StreamError, TryRequestError, choice, edge, error, faults, host, node, peers, recorder, thread,
+};
+#[cfg(all(feature = "node", feature = "broadcast"))]
+pub use quorate_runtime::{CompareError, SubmitError, TryBroadcastError};
 
 #[doc = include_str!("../docs/replicate.md")]
 pub mod replicate {}
@@ -142,21 +186,36 @@ pub mod own_algorithm {}
 
 /// What most programs use.
 pub mod prelude {
+    #[cfg(feature = "node")]
     pub use futures_util::StreamExt;
     pub use quorate_abstractions::{
         atomic_commit::{Outcome, Vote},
         lattice::{LastWriter, Lattice, Maxima, Union},
     };
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
+    #[cfg(all(feature = "node", feature = "broadcast"))]
     pub use quorate_runtime::{
-        Answer, Answers, Broadcaster, Builder, Chunk, Codec, Coded, CompareError, Compared,
-        Crashes, Custom, Deliveries, Delivery, Error, Event, Events, Flooder, Gauge, Gauges, Group,
-        Holder, Indications, Items, LatticeProposer, LeaderHints, Leadership, Lost, Machine,
-        Members, MemoryError, Messages, Node, NodeEvent, OrderedRegisters, PeerAddress, Pending,
-        Permit, Posted, ProposeError, Proposer, QuorumAccess, QuorumSystem, Reading, RegisterWatch,
-        Registers, Repeater, Repetition, Replicated, Requests, Segments, SendPermit, Sender,
-        Source, StartError, StateWanted, StreamError, SubmitError, Suspicions, Term,
-        TryBroadcastError, TryRequestError, TrySendError, Uncodable, Unreadable, Versioned, Voter,
-        Withdrawal, node::View,
+        Answer, Answers, Broadcaster, Chunk, CompareError, Compared, Deliveries, Delivery, Holder,
+        Items, Leadership, Machine, OrderedRegisters, Permit, RegisterWatch, Replicated, Source,
+        SubmitError, Term, TryBroadcastError, Unreadable, Versioned, node::View,
     };
+    #[cfg(feature = "node")]
+    pub use quorate_runtime::{
+        Builder, Codec, Coded, Custom, Error, Gauge, Gauges, Indications, MemoryError, Node,
+        NodeEvent, PeerAddress, ProposeError, Requests, StartError, StreamError, TryRequestError,
+        Uncodable,
+    };
+    #[cfg(all(feature = "node", feature = "detectors"))]
+    pub use quorate_runtime::{Crashes, LeaderHints, Suspicions};
+    #[cfg(all(feature = "node", feature = "membership"))]
+    pub use quorate_runtime::{Event, Events, Group, Lost, Members, StateWanted};
+    #[cfg(all(feature = "node", feature = "shared-memory"))]
+    pub use quorate_runtime::{
+        Flooder, LatticeProposer, Pending, Posted, QuorumAccess, QuorumSystem, Reading, Registers,
+        Segments, Withdrawal,
+    };
+    #[cfg(all(feature = "node", feature = "links"))]
+    pub use quorate_runtime::{Messages, Repeater, Repetition, SendPermit, Sender, TrySendError};
+    #[cfg(all(feature = "node", feature = "agreement"))]
+    pub use quorate_runtime::{Proposer, Voter};
 }

@@ -3,53 +3,40 @@ use crate::{
     backlog::Meter,
     faults::Faults,
     host::TokioHost,
-    node::{
-        Answers, Broadcaster, Builder, Custom, Deliveries, Events, Group, Indications, Items,
-        Members, Node, Requests, Wiring,
-    },
+    node::{Builder, Custom, Indications, Node, Requests, Wiring},
     recorder::Recorder,
-    tcp::TcpEdge,
     thread::{Protocol, ProtocolThread},
-    udp::UdpEdge,
 };
-use std::fmt;
 
-/// Shows the name alone.
+/// Shows the name alone: of what a feature brings, its own file says so.
 macro_rules! opaque {
     ($name:ident) => {
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($name)).finish_non_exhaustive()
             }
         }
     };
     ($name:ident<$of:ident>) => {
-        impl<$of> fmt::Debug for $name<$of> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl<$of> std::fmt::Debug for $name<$of> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($name)).finish_non_exhaustive()
             }
         }
     };
 }
 
-opaque!(Answers<T>);
-opaque!(Broadcaster<T>);
+pub(crate) use opaque;
+
 opaque!(Builder);
 opaque!(Custom<I>);
-opaque!(Deliveries<T>);
-opaque!(Events<T>);
 opaque!(Faults);
-opaque!(Group<T>);
 opaque!(Indications<I>);
-opaque!(Items<I>);
-opaque!(Members);
 opaque!(Meter);
 opaque!(Node);
 opaque!(Protocol);
 opaque!(ProtocolThread);
 opaque!(Recorder);
-opaque!(TcpEdge);
 opaque!(TokioHost);
-opaque!(UdpEdge);
 opaque!(Requests<R>);
 opaque!(Wiring);

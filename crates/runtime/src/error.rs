@@ -25,8 +25,8 @@ pub use propose::ProposeError;
 pub use start::StartError;
 pub use stream::StreamError;
 
+use quorate_abstractions::perfect::NeedsPerfect;
 use quorate_core::ProcessId;
-use quorate_stacks::broadcasts::NeedsPerfect;
 
 /// What can go wrong with a request to a handle, or to the node itself.
 #[derive(Clone, Debug, thiserror::Error)]

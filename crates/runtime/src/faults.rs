@@ -110,6 +110,7 @@ impl Faults {
     }
 
     /// Grows with every change of a switch.
+    #[cfg(feature = "tcp")]
     pub(crate) fn version(&self) -> u64 {
         self.0.version.load(Relaxed)
     }
@@ -121,6 +122,7 @@ impl Faults {
 
     /// How often the way between this process and `peer` was cut: a stream must be begun anew afterwards,
     /// however short that was.
+    #[cfg(feature = "tcp")]
     pub(crate) fn holes(&self, peer: ProcessId, direction: Direction) -> u64 {
         self.switch(peer, direction).holes
     }
@@ -430,6 +432,7 @@ impl Injected {
     }
 
     /// The switches.
+    #[cfg(feature = "tcp")]
     pub fn faults(&self) -> &Faults {
         &self.faults
     }

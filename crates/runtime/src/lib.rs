@@ -27,35 +27,58 @@ pub mod peers;
 mod ready;
 pub mod recorder;
 mod strangers;
+#[cfg(feature = "tcp")]
 pub mod tcp;
 pub mod thread;
 mod timers;
 mod tracer;
+#[cfg(feature = "udp")]
 pub mod udp;
 
 pub use error::{Error, MemoryError, ProposeError, StartError, StreamError};
 pub use node::{
-    Answer, Answers, Broadcaster, Builder, Chunk, Codec, Coded, CompareError, Compared, Crashes,
-    Custom, Deliveries, Delivery, Event, Events, Flooder, Gauge, Gauges, Group, Holder,
-    Indications, Items, LatticeProposer, LeaderHints, Leadership, Lost, Machine, Members, Messages,
-    Node, NodeEvent, NodeEvents, OrderedRegisters, Pending, Permit, Posted, Progress, Proposer,
-    QuorumAccess, Reading, RegisterWatch, Registers, Repeater, Repetition, Replicated, Requests,
-    Segments, SendPermit, Sender, Source, StateWanted, SubmitError, Suspicions, Term,
-    TryBroadcastError, TryRequestError, TrySendError, Uncodable, Unreadable, Versioned, Voter,
-    Withdrawal,
+    Builder, Codec, Coded, Custom, Gauge, Gauges, Indications, Node, NodeEvent, NodeEvents,
+    Requests, TryRequestError, Uncodable,
 };
 pub use peers::PeerAddress;
+
+#[cfg(not(any(feature = "tcp", feature = "udp")))]
+compile_error!("a node needs an edge: the feature `udp`, or `tcp`, or both");
+
+#[cfg(feature = "broadcast")]
+pub use node::{
+    Answer, Answers, Broadcaster, Chunk, CompareError, Compared, Deliveries, Delivery, Holder,
+    Items, Leadership, Machine, OrderedRegisters, Permit, RegisterWatch, Replicated, Source,
+    SubmitError, Term, TryBroadcastError, Unreadable, Versioned,
+};
+#[cfg(feature = "detectors")]
+pub use node::{Crashes, LeaderHints, Suspicions};
+#[cfg(feature = "membership")]
+pub use node::{Event, Events, Group, Lost, Members, StateWanted};
+#[cfg(feature = "shared-memory")]
+pub use node::{
+    Flooder, LatticeProposer, Pending, Posted, Progress, QuorumAccess, Reading, Registers,
+    Segments, Withdrawal,
+};
+#[cfg(feature = "links")]
+pub use node::{Messages, Repeater, Repetition, SendPermit, Sender, TrySendError};
+#[cfg(feature = "agreement")]
+pub use node::{Proposer, Voter};
+#[cfg(feature = "shared-memory")]
 pub use quorate_stacks::quorum_system::{BadQuorumSystem, QuorumSystem, Written};
 
 /// Which algorithm a module is, where there is a choice: each is read from its name, too.
 pub mod choice {
+    #[cfg(feature = "broadcast")]
     pub use crate::node::{GroupOrder, UnknownOrder};
-    pub use quorate_stacks::{
-        agreements::{Commit, Consensus, UnknownAgreement},
-        broadcasts::{Broadcast, UnknownBroadcast},
-        registers::{Registers, UnknownRegisters},
-        views::{UnknownViews, Views},
-    };
+    #[cfg(feature = "agreement")]
+    pub use quorate_stacks::agreements::{Commit, Consensus, UnknownAgreement};
+    #[cfg(feature = "broadcast")]
+    pub use quorate_stacks::broadcasts::{Broadcast, UnknownBroadcast};
+    #[cfg(feature = "shared-memory")]
+    pub use quorate_stacks::registers::{Registers, UnknownRegisters};
+    #[cfg(feature = "membership")]
+    pub use quorate_stacks::views::{UnknownViews, Views};
 }
 
 #[cfg(test)]

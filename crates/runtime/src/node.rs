@@ -2,74 +2,125 @@
 //!
 //! Modules are declared on the [`Builder`], under names, the same on every process of the cluster,
 //! before the node starts: the links compare them when two processes meet.
+#[cfg(feature = "agreement")]
 mod agreement;
+#[cfg(feature = "broadcast")]
+mod broadcasts;
 mod builder;
 mod codec;
+#[cfg(all(feature = "agreement", feature = "shared-memory"))]
+mod consensus_over;
 mod custom;
+#[cfg(feature = "detectors")]
 mod detectors;
 mod event;
 mod events;
+#[cfg(feature = "shared-memory")]
 mod flooding;
 mod flow;
 mod gauges;
+#[cfg(feature = "broadcast")]
 mod group;
+#[cfg(feature = "broadcast")]
 mod handles;
+#[cfg(feature = "links")]
 mod kept;
+#[cfg(feature = "links")]
+mod late_address;
+#[cfg(feature = "shared-memory")]
 mod lattice;
+#[cfg(feature = "broadcast")]
 mod leadership;
+#[cfg(feature = "links")]
 mod links;
 mod lookup;
+#[cfg(feature = "membership")]
 mod members;
+#[cfg(feature = "links")]
 mod messages;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod modules;
+#[cfg(any(feature = "broadcast", feature = "shared-memory"))]
+mod needs;
+#[cfg(feature = "shared-memory")]
 mod operations;
+#[cfg_attr(not(feature = "broadcast"), path = "node/no_order.rs")]
+mod order;
+#[cfg(feature = "broadcast")]
 mod ordered_registers;
 mod outlet;
+#[cfg(feature = "shared-memory")]
 mod pending;
+#[cfg(feature = "shared-memory")]
 mod quorum_access;
+#[cfg(feature = "shared-memory")]
 mod quorum_system;
+#[cfg(feature = "shared-memory")]
 mod registers;
+#[cfg(feature = "broadcast")]
 mod replicated;
+#[cfg(feature = "shared-memory")]
 mod segments;
 mod sight;
 mod snapshot;
 mod socket;
+#[cfg(feature = "shared-memory")]
 mod store;
+#[cfg(feature = "links")]
 mod stubborn;
+#[cfg(feature = "broadcast")]
 mod terminating;
+#[cfg(feature = "membership")]
 mod views;
 mod window;
 mod wiring;
 
+#[cfg(feature = "agreement")]
 pub use agreement::{Proposer, Voter};
 pub use builder::Builder;
 pub use codec::{Codec, Coded, Raw, Serde, Uncodable};
 pub use custom::{Custom, Indications, Requests, TryRequestError};
+#[cfg(feature = "detectors")]
 pub use detectors::{Crashes, LeaderHints, Suspicions};
 pub use event::NodeEvent;
 pub use events::NodeEvents;
+#[cfg(feature = "shared-memory")]
 pub use flooding::{Flooder, Posted};
 pub use gauges::Gauges;
+#[cfg(feature = "broadcast")]
 pub use group::{GroupOrder, UnknownOrder, Unreadable};
+#[cfg(feature = "broadcast")]
 pub use handles::{Broadcaster, Deliveries, Delivery, Permit, TryBroadcastError};
+#[cfg(feature = "shared-memory")]
 pub use lattice::LatticeProposer;
+#[cfg(feature = "broadcast")]
 pub use leadership::{Holder, Leadership, Term};
+#[cfg(feature = "membership")]
 pub use members::Members;
+#[cfg(feature = "links")]
 pub use messages::{Messages, SendPermit, Sender, TrySendError};
+#[cfg(feature = "broadcast")]
 pub use ordered_registers::{CompareError, Compared, OrderedRegisters, RegisterWatch, Versioned};
+#[cfg(feature = "shared-memory")]
 pub use pending::{Pending, Progress, Withdrawal};
 pub use quorate_abstractions::reconfigurable::{Chunks, View};
 pub use quorate_links::perfect::Gauge;
+#[cfg(feature = "shared-memory")]
 pub use quorum_access::QuorumAccess;
+#[cfg(feature = "shared-memory")]
 pub use registers::{Reading, Registers};
+#[cfg(feature = "broadcast")]
 pub use replicated::{Alone, Chunk, Items, Machine, Replicated, SubmitError, SubmitPermit};
+#[cfg(feature = "shared-memory")]
 pub use segments::Segments;
 pub use snapshot::{Admission, NodeStatus, Peer, Way};
 pub use socket::Socket;
+#[cfg(feature = "links")]
 pub use stubborn::{Repeater, Repetition};
+#[cfg(feature = "broadcast")]
 pub use terminating::{Answer, Answers, Content, Source};
+#[cfg(feature = "membership")]
 pub use views::{Event, Events, Group, Lost, StateWanted};
 pub use wiring::Wiring;
 
@@ -81,8 +132,7 @@ use crate::{
     recorder::Recorder,
     thread::{Ending, ProtocolThread},
 };
-use agreement::Abandon;
-use flow::{Drain, Flow};
+use flow::Drain;
 use outlet::End;
 use quorate_abstractions::Subscribe;
 use quorate_core::{Addr, Counters, Host, Incarnation, ProcessId, message::Origin};
@@ -102,6 +152,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// and to acknowledge what they were sent.
 const LINKS_DRAIN: Duration = Duration::from_secs(1);
+
+/// What is told when a module may not go on.
+pub(crate) trait Abandon: Send + Sync {
+    /// Accepts nothing any more.
+    fn close(&self, error: &Error);
+    /// Nothing will be decided any more: whoever waits is told.
+    fn abandon(&self, error: &Error);
+}
 
 /// What must be told when the node stops, or may not take part.
 #[derive(Clone, Default)]
@@ -157,11 +215,6 @@ impl Handles {
         for agreement in self.agreements.iter().chain(&self.machines) {
             agreement.close(&Error::Stopped);
         }
-    }
-
-    fn keep_flows(&mut self, flows: &[Arc<Flow>]) {
-        let flows = flows.iter().map(|flow| flow.clone() as Arc<dyn Drain>);
-        self.flows.extend(flows);
     }
 
     fn pending(&self) -> u64 {

@@ -204,6 +204,8 @@ pub struct TcpEdge {
     faults: u64,
 }
 
+crate::debug::opaque!(TcpEdge);
+
 impl TcpEdge {
     /// Joins a listening socket to the link whose indications go to `up`, and gives the address for
     /// the link's transmissions. `peers` are the addresses of p1 … pn, the own one included: one whose address

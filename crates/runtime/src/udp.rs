@@ -73,6 +73,8 @@ pub struct UdpEdge {
     receive_errors: Counter,
 }
 
+crate::debug::opaque!(UdpEdge);
+
 impl UdpEdge {
     /// Joins a bound socket to the link whose indications go to `up`, and gives the address for the
     /// link's transmissions. `peers` are the addresses of p1 … pn, the own one included: what is sent to one

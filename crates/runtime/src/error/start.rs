@@ -1,13 +1,15 @@
 //! What can go wrong before a node runs.
 use crate::peers::PeerAddress;
+use quorate_abstractions::perfect::NeedsPerfect;
 use quorate_core::{ProcessId, process::BadMembership};
-use quorate_stacks::{
-    agreements::UnknownAgreement,
-    broadcasts::{NeedsPerfect, UnknownBroadcast},
-    quorum_system::BadQuorumSystem,
-    registers::UnknownRegisters,
-    views::UnknownViews,
-};
+#[cfg(feature = "agreement")]
+use quorate_stacks::agreements::UnknownAgreement;
+#[cfg(feature = "broadcast")]
+use quorate_stacks::broadcasts::UnknownBroadcast;
+#[cfg(feature = "membership")]
+use quorate_stacks::views::UnknownViews;
+#[cfg(feature = "shared-memory")]
+use quorate_stacks::{quorum_system::BadQuorumSystem, registers::UnknownRegisters};
 use std::{io, net::SocketAddr, sync::Arc};
 
 /// Why a module cannot be declared on a [`Builder`](crate::Builder), or a node not be started.
@@ -57,6 +59,7 @@ pub enum StartError {
         message: usize,
     },
     /// A quorum-system file cannot be used.
+    #[cfg(feature = "shared-memory")]
     #[error(transparent)]
     QuorumSystem(#[from] BadQuorumSystem),
     /// A quorum system is for another number of processes.
@@ -101,15 +104,19 @@ pub enum StartError {
     #[error("`{0}` cannot name a module: it must be one segment of a path")]
     BadName(String),
     /// No broadcast has the name that was asked for.
+    #[cfg(feature = "broadcast")]
     #[error(transparent)]
     UnknownBroadcast(#[from] UnknownBroadcast),
     /// No consensus, or no atomic commit, has the name that was asked for.
+    #[cfg(feature = "agreement")]
     #[error(transparent)]
     UnknownAgreement(#[from] UnknownAgreement),
     /// No view synchrony has the name that was asked for.
+    #[cfg(feature = "membership")]
     #[error(transparent)]
     UnknownViews(#[from] UnknownViews),
     /// No registers have the name that was asked for.
+    #[cfg(feature = "shared-memory")]
     #[error(transparent)]
     UnknownRegisters(#[from] UnknownRegisters),
     /// The algorithm needs the perfect failure detector, and the system is not assumed to be

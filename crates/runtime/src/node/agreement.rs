@@ -1,9 +1,12 @@
 //! The handles of one-shot abstractions: one request an instance, and one decision.
 use super::{
-    codec::Coding,
+    Abandon, Builder, Wiring,
+    codec::{Coded, Coding},
+    modules::HEADS,
+    needs::wait_for,
     window::{Limits, Taken, Window},
 };
-use crate::error::{Error, ProposeError};
+use crate::error::{Error, ProposeError, StartError};
 use bytes::Bytes;
 use quorate_abstractions::{
     atomic_commit::{self, Outcome, Vote},
@@ -11,6 +14,10 @@ use quorate_abstractions::{
     pressure::Room,
 };
 use quorate_core::{Addr, watermark::Watermark};
+use quorate_stacks::{
+    agreements::{Commit, Consensus},
+    needs::NeedsPerfect,
+};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -42,14 +49,6 @@ pub(crate) struct Agreement<R, D> {
     memory: usize,
     window: Arc<Window>,
     ledger: Mutex<Ledger<D>>,
-}
-
-/// What the builder keeps of each, whatever its types.
-pub(crate) trait Abandon: Send + Sync {
-    /// Accepts nothing any more.
-    fn close(&self, error: &Error);
-    /// Nothing will be decided any more: whoever waits is told.
-    fn abandon(&self, error: &Error);
 }
 
 impl<R: 'static, D: Clone> Agreement<R, D> {
@@ -366,6 +365,96 @@ impl Voter {
     /// As [`vote`](Voter::vote); when the node ends while this waits, the reason.
     pub async fn outcome(&self, instance: u64) -> Result<Outcome, ProposeError> {
         self.0.decision(instance).await
+    }
+}
+
+/// Consensus and atomic commit.
+impl Wiring {
+    /// Starts a consensus by its name here.
+    ///
+    /// # Errors
+    /// When it needs the perfect failure detector, and there is none.
+    pub fn consensus(
+        &self,
+        consensus: Consensus,
+        up: Addr<consensus::Decide>,
+    ) -> Result<Addr<consensus::Propose>, NeedsPerfect> {
+        consensus.spawn(&self.host, &self.below(), up)
+    }
+
+    /// Starts an atomic commit by its name here.
+    ///
+    /// # Errors
+    /// When it needs the perfect failure detector, and there is none.
+    pub fn commit(
+        &self,
+        commit: Commit,
+        up: Addr<atomic_commit::Decide>,
+    ) -> Result<Addr<atomic_commit::Propose>, NeedsPerfect> {
+        commit.spawn(&self.host, &self.below(), up)
+    }
+}
+
+/// Consensus and atomic commit.
+impl Builder {
+    /// Declares a consensus, chosen by its name, on values of type `T`, in as many instances as are used: see
+    /// [`Consensus`], which is read from its name, too.
+    ///
+    /// # Errors
+    /// When it needs the perfect failure detector and the system is
+    /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
+    pub fn consensus<T>(
+        &mut self,
+        name: impl Into<Coded<T>>,
+        consensus: Consensus,
+    ) -> Result<Proposer<T>, StartError> {
+        let Coded { name, codec } = name.into();
+        self.check_detector(consensus.needs(), consensus.name())?;
+        let agreement = Arc::new(Agreement::new(self.limits));
+        let decided = agreement.clone();
+        let algorithms = codec.of(&name, consensus.algorithms());
+        self.fallible_module(&name, &algorithms, move |wiring| {
+            let told = decided.clone();
+            let up = Addr::new(move |consensus::Decide { instance, value }| {
+                told.decided(instance, value);
+            });
+            // Decisions are read by whoever waits for them.
+            wiring.pressure(wait_for(consensus.needs()), decided.pressure());
+            decided.open(wiring.consensus(consensus, up)?);
+            Ok(())
+        })?;
+        self.handles.agreements.push(agreement.clone());
+        let limit = self.link.maximum_message.saturating_sub(HEADS);
+        Ok(Proposer::new(
+            agreement,
+            limit,
+            consensus.is_binary(),
+            codec,
+        ))
+    }
+
+    /// Declares an atomic commit, chosen by its name, in as many instances as are used: see [`Commit`], which is read from
+    /// its name, too.
+    ///
+    /// # Errors
+    /// When it needs the perfect failure detector and the system is
+    /// not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used already.
+    pub fn commit(&mut self, name: &str, commit: Commit) -> Result<Voter, StartError> {
+        self.check_detector(commit.needs(), commit.name())?;
+        let agreement = Arc::new(Agreement::new(self.limits));
+        let decided = agreement.clone();
+        self.fallible_module(name, commit.algorithms(), move |wiring| {
+            let told = decided.clone();
+            let up = Addr::new(move |atomic_commit::Decide { instance, outcome }| {
+                told.decided(instance, outcome);
+            });
+            // Decisions are read by whoever waits for them.
+            wiring.pressure(wait_for(commit.needs()), decided.pressure());
+            decided.open(wiring.commit(commit, up)?);
+            Ok(())
+        })?;
+        self.handles.agreements.push(agreement.clone());
+        Ok(Voter::new(agreement))
     }
 }
 

@@ -1,11 +1,10 @@
 //! How a node is described, and started.
-use super::socket::{Bound, Socket};
+use super::socket::{Bound, Edges, Socket};
 use super::{
     Handles, Inner, Node, NodeEvent, NodeStatus, Wiring,
-    group::{Group, GroupOrder, ORDER, Unreadable},
     lookup::{self, Family, Lookups, Resolver},
-    modules::{GroupUse, HEADS, Module},
-    quorum_system::LEAST_DATAGRAM,
+    modules::{LEAST_DATAGRAM, Module},
+    order::Chosen,
     sight::{self, Sight},
     window::Limits,
 };
@@ -14,24 +13,18 @@ use crate::{
     faults::Faults,
     host::{Identity, TokioHost},
     peers::{Addresses, PeerAddress, PeerName},
-    tcp::{TcpEdge, TcpSettings},
     thread::{Ending, OnPanic, Protocol, SharedThread},
-    udp::{UdpEdge, UdpSettings},
 };
 use quorate_abstractions::{
     Subscribe,
-    fair_loss::{Indication, Transmit},
     link::{self, Links},
     perfect::Crash,
-    pressure::Wait,
 };
-use quorate_broadcast::by_consensus;
-use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId, message::Origin};
+use quorate_core::{Addr, Host, Incarnation, Membership, ProcessId};
 use quorate_detectors::{
     exclude_on_timeout, exclusion_notice, first_incarnations, increasing_timeout, lowest_rank,
 };
 use quorate_links::perfect::{self, PerfectLinks};
-use quorate_stacks::broadcasts::Dependencies;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -67,16 +60,14 @@ pub struct Builder {
     resolver: Resolver,
     incarnation: Incarnation,
     seed: Option<u64>,
-    socket: Option<Socket>,
+    pub(super) socket: Option<Socket>,
     pub(super) link: perfect::LinkSettings,
     application: String,
     datagram: Option<usize>,
     detector: increasing_timeout::DetectorSettings,
     pub(super) synchrony: Option<exclude_on_timeout::SynchronyBounds>,
-    total_order: by_consensus::OrderSettings,
-    group_order: GroupOrder,
-    udp: UdpSettings,
-    tcp: TcpSettings,
+    pub(super) order: Chosen,
+    pub(super) edges: Edges,
     pub(super) limits: Limits,
     pub(super) backlog: usize,
     drain: Duration,
@@ -90,10 +81,6 @@ pub struct Builder {
     /// Whether something is flooded over fair-loss lanes.
     pub(super) floods: bool,
     pub(super) modules: BTreeMap<String, Module>,
-    /// How many of them keep a state in the order of the group: then there is one.
-    pub(super) stateful: usize,
-    /// How many stand on the order of the group, if it puts processes into seats: then there is one, too.
-    pub(super) over_the_order: usize,
     pub(super) handles: Handles,
 }
 
@@ -112,10 +99,8 @@ impl Builder {
             datagram: None,
             detector: increasing_timeout::DetectorSettings::default(),
             synchrony: None,
-            total_order: by_consensus::OrderSettings::default(),
-            group_order: GroupOrder::default(),
-            udp: UdpSettings::default(),
-            tcp: TcpSettings::default(),
+            order: Chosen::default(),
+            edges: Edges::default(),
             limits: Limits::default(),
             backlog: 64 << 20,
             drain: Duration::from_secs(5),
@@ -128,8 +113,6 @@ impl Builder {
             cancellation: CancellationToken::new(),
             floods: false,
             modules: BTreeMap::new(),
-            stateful: 0,
-            over_the_order: 0,
             handles: Handles::default(),
         }
     }
@@ -166,22 +149,6 @@ impl Builder {
         R: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
     {
         self.resolver = Arc::new(move |name| Box::pin(resolver(name)));
-        self
-    }
-
-    /// Talks UDP, from a socket bound to this address, which need not be the one at which the others talk to it:
-    /// see [`Node::builder`].
-    #[must_use]
-    pub fn udp(mut self, bind: SocketAddr) -> Self {
-        self.socket = Some(Socket::Udp(bind));
-        self
-    }
-
-    /// Talks TCP, and listens at this address, which need not be the one at which the others talk to it: see
-    /// [`Node::builder`].
-    #[must_use]
-    pub fn tcp(mut self, bind: SocketAddr) -> Self {
-        self.socket = Some(Socket::Tcp(bind));
         self
     }
 
@@ -263,37 +230,6 @@ impl Builder {
     #[must_use]
     pub fn assume_synchronous(mut self, bounds: exclude_on_timeout::SynchronyBounds) -> Self {
         self.synchrony = Some(bounds);
-        self
-    }
-
-    /// How much total order has in flight at a time. Batches are kept below what the link carries,
-    /// whatever is said here.
-    #[must_use]
-    pub fn total_order_settings(mut self, settings: by_consensus::OrderSettings) -> Self {
-        self.total_order = settings;
-        self
-    }
-
-    /// What orders the commands of [replicated machines](Builder::replicated), and with them the plain total
-    /// orders of the node; by leader, the changes of [primary views](Builder::views), too. The same on every process.
-    /// Default: by leader.
-    #[must_use]
-    pub fn group_order(mut self, order: GroupOrder) -> Self {
-        self.group_order = order;
-        self
-    }
-
-    /// How the UDP socket is set up.
-    #[must_use]
-    pub fn udp_settings(mut self, settings: UdpSettings) -> Self {
-        self.udp = settings;
-        self
-    }
-
-    /// How TCP connections are kept.
-    #[must_use]
-    pub fn tcp_settings(mut self, settings: TcpSettings) -> Self {
-        self.tcp = settings;
         self
     }
 
@@ -426,7 +362,8 @@ impl Builder {
         let family = Family::of(&socket, address);
         let lookups = self.lookups(&links, family, &addresses, &seen.status, &sight);
         drop(sight);
-        let edge = self.attach(&mut protocol, socket, addresses, links.arrivals());
+        let (faults, up) = (&self.faults, links.arrivals());
+        let edge = socket.attach(&mut protocol, addresses, self.edges, faults, up);
         links.start(edge.map_err(start_error)?)?;
 
         if let Some(lookups) = lookups {
@@ -508,6 +445,7 @@ impl Builder {
     }
 
     /// How many processes the cluster has.
+    #[cfg(feature = "links")]
     pub(super) fn processes(&self) -> usize {
         self.peers.len().max(1)
     }
@@ -558,20 +496,12 @@ impl Builder {
 
     /// Refuses what would stall total order, or keep the thread busy, without a word.
     fn check_settings(&self) -> Result<(), StartError> {
-        let by_consensus::OrderSettings {
-            instances,
-            batches,
-            proposal,
-            ..
-        } = self.total_order;
         let zeros = [
             ("the detector's interval", self.detector.interval.is_zero()),
             ("the detector's timeout", self.detector.timeout.is_zero()),
-            ("total order's `instances`", instances == 0),
-            ("total order's `batches`", batches == 0),
-            ("total order's `proposal`", proposal == 0),
         ];
-        if let Some((setting, _)) = zeros.into_iter().find(|(_, zero)| *zero) {
+        let mut zeros = zeros.into_iter().chain(self.order.zeros());
+        if let Some((setting, _)) = zeros.find(|(_, zero)| *zero) {
             return Err(StartError::Zero(setting));
         }
         let (queue, message) = (self.link.queue_limit, self.link.maximum_message);
@@ -585,29 +515,13 @@ impl Builder {
         Ok(())
     }
 
-    /// The settings of total order, with batches that the link carries.
-    fn fitting_total_order(&self) -> by_consensus::OrderSettings {
-        let most = self.link.maximum_message.saturating_sub(HEADS);
-        by_consensus::OrderSettings {
-            batch_bytes: self.total_order.batch_bytes.min(most),
-            ..self.total_order
-        }
-    }
-
     fn link_settings(&self, socket: &Bound) -> perfect::LinkSettings {
-        let stream = matches!(socket, Bound::Tcp(_));
+        let stream = socket.is_stream();
         let algorithms = self.modules.values().map(|m| m.algorithms.as_str());
         let algorithms: BTreeSet<_> = algorithms.collect();
         let mut settings = self.link.clone();
         settings.stack = Vec::from_iter(algorithms).join(" ");
-        if self.has_group() {
-            let ordered = self.modules.iter().filter(|(_, it)| self.is_ordered(it));
-            let names: Vec<&str> = ordered.map(|(name, _)| name.as_str()).collect();
-            let by = self.group_order.algorithms();
-            let order = [" ", ORDER, ":", &names.join(","), " ", by].concat();
-            settings.stack.push_str(&order);
-            settings.rejoin = self.rejoins().then(|| ORDER.to_owned());
-        }
+        self.name_order(&mut settings);
         if self.synchrony.is_some() {
             settings.stack.push_str(" synchronous");
         }
@@ -626,25 +540,6 @@ impl Builder {
         settings
     }
 
-    /// Whether a process that was started again is put into its seat.
-    fn rejoins(&self) -> bool {
-        self.has_group() && self.group_order == GroupOrder::ByLeader
-    }
-
-    /// Whether there is an order of the group.
-    fn has_group(&self) -> bool {
-        self.stateful > 0 || self.over_the_order > 0 && self.group_order == GroupOrder::ByLeader
-    }
-
-    /// Whether a module has to do with that order.
-    fn is_ordered(&self, module: &Module) -> bool {
-        match module.group_use {
-            GroupUse::Beside => false,
-            GroupUse::Shares => true,
-            GroupUse::Over => self.rejoins(),
-        }
-    }
-
     /// Starts the detectors, the modules, and what keeps the status. Gives where it is said that this process
     /// leaves.
     fn wire(
@@ -653,7 +548,6 @@ impl Builder {
         links: &PerfectLinks<TokioHost>,
         status: Arc<Sight>,
     ) -> Result<Subscribe<()>, StartError> {
-        let total_order = self.fitting_total_order();
         let heartbeat = |up| links.heartbeat(up);
         let detector = increasing_timeout::spawn_with_incarnations(
             &host.at("detector"),
@@ -673,7 +567,7 @@ impl Builder {
                 of_perfect.change(|now| now.upon_crash(crash));
             }));
         }
-        let group = self.has_group().then(|| Arc::new(self.group(host, links)));
+        let group = self.group(host, links).map(Arc::new);
         // Whoever was started again takes part in the order only: elsewhere it is as if it had crashed.
         let (suspicions, trust) = if self.rejoins() {
             let firsts = host.at("first-incarnations");
@@ -684,39 +578,41 @@ impl Builder {
         } else {
             (detector.suspicions.clone(), leader.clone())
         };
+        let of_node = Wiring {
+            span: status.span().clone(),
+            host: host.clone(),
+            links: links.clone(),
+            detector: detector.suspicions.clone(),
+            leader: leader.clone(),
+            #[cfg(feature = "broadcast")]
+            reach: detector.reach.clone(),
+            perfect,
+            #[cfg(feature = "broadcast")]
+            total_order: self.fitting_total_order(),
+            group: None,
+        };
         for (name, module) in std::mem::take(&mut self.modules) {
             let group = group.as_ref().filter(|_| self.is_ordered(&module));
-            let lanes = match (group, module.group_use) {
-                (Some(group), GroupUse::Over) => group.links_of(&name),
-                (Some(group), _) => group.links().clone(),
-                (None, _) => links.at(&name),
+            let lanes = match group {
+                Some(group) => group.links_of(&name, module.group_use),
+                None => links.at(&name),
             };
             let (suspicions, trust) = match group {
                 Some(_) => (&detector.suspicions, &leader),
                 None => (&suspicions, &trust),
             };
-            let of_node = status.span();
             (module.wire)(Wiring {
-                span: tracing::error_span!(parent: of_node, "module", name),
+                span: tracing::error_span!(parent: &of_node.span, "module", name),
                 host: host.at(&name),
                 links: lanes,
                 detector: suspicions.clone(),
                 leader: trust.clone(),
-                reach: detector.reach.clone(),
-                perfect: perfect.clone(),
-                total_order,
                 group: group.cloned(),
+                ..of_node.clone()
             })?;
         }
         if let Some(group) = group {
-            let below = Dependencies {
-                links: links.clone(),
-                eventually_perfect: detector.suspicions.clone(),
-                leader: leader.clone(),
-                perfect: perfect.clone(),
-                total_order,
-            };
-            self.start_group(&group, host, &below, &status)?;
+            self.start_group(&group, &of_node, &status)?;
         }
         let (of_detector, of_leader) = (status.clone(), status.clone());
         detector.reach.send(Addr::new(move |reach| {
@@ -753,64 +649,6 @@ impl Builder {
         Ok(detector.leave)
     }
 
-    /// Starts the order of the group, now that all who share it are known.
-    fn start_group(
-        &self,
-        group: &Group,
-        host: &TokioHost,
-        below: &Dependencies<PerfectLinks<TokioHost>>,
-        status: &Arc<Sight>,
-    ) -> Result<(), StartError> {
-        // The task may outlast the node for a while.
-        let of_order = Arc::downgrade(status);
-        let told = Addr::new(move |news| {
-            if let Some(sight) = of_order.upgrade() {
-                sight.change(|now| now.upon_group(news));
-            }
-        });
-        let task = group.start(host, self.group_order, below, self.backlog, told)?;
-        self.act_upon_order(host, task);
-        Ok(())
-    }
-
-    /// The order that the replicated machines, the views and the plain total orders of the node share.
-    fn group(&self, host: &TokioHost, links: &PerfectLinks<TokioHost>) -> Group {
-        let me = Origin {
-            process: host.me(),
-            incarnation: host.incarnation(),
-        };
-        let ordered = self.modules.values().filter(|it| self.is_ordered(it));
-        // What is missed is made good by a state only: by consensus there is none, and plain orders keep none.
-        let has_no_state = self.group_order == GroupOrder::ByConsensus;
-        let wait = if has_no_state || ordered.count() > self.stateful + self.over_the_order {
-            Wait::for_order_without_state()
-        } else {
-            Wait::for_majority()
-        };
-        Group::new(me, links, wait)
-    }
-
-    /// A machine that panics, or a state that cannot be read, stops the node.
-    fn act_upon_order(
-        &self,
-        host: &TokioHost,
-        task: impl Future<Output = Result<(), Unreadable>> + Send + 'static,
-    ) {
-        let (handles, stopped) = (self.handles.clone(), host.clone());
-        tokio::spawn(async move {
-            let error = match tokio::spawn(task).await {
-                Ok(Ok(())) => return,
-                Ok(Err(Unreadable)) => Error::UnreadableState,
-                Err(error) => Error::Panicked(error.to_string()),
-            };
-            tracing::error!(%error, "stopped");
-            handles.abandon(&error, Some(&error));
-            // The first that says so is the reason.
-            let _ = handles.failure.set(error);
-            stopped.shared.stop();
-        });
-    }
-
     /// Who is reported as crashed, and learns of it, stops at once: its state is not what the others
     /// believe.
     fn stop_when_reported(
@@ -832,20 +670,6 @@ impl Builder {
         });
         let host = host.at("synchrony").at("notices");
         exclusion_notice::spawn(&host, links.lane(), &links.status(), perfect, up);
-    }
-
-    fn attach(
-        &self,
-        protocol: &mut Protocol,
-        socket: Bound,
-        peers: Addresses,
-        up: Addr<Indication>,
-    ) -> io::Result<Addr<Transmit>> {
-        let faults = &self.faults;
-        match socket {
-            Bound::Udp(socket) => UdpEdge::attach(protocol, socket, peers, self.udp, faults, up),
-            Bound::Tcp(socket) => TcpEdge::attach(protocol, socket, peers, self.tcp, faults, up),
-        }
     }
 }
 

@@ -166,6 +166,10 @@ impl<T: Serialize + DeserializeOwned> From<String> for Coded<T> {
 }
 
 /// How messages of a type become payloads and back.
+#[cfg_attr(
+    not(feature = "links"),
+    expect(dead_code, reason = "no handle reads or writes")
+)]
 pub(crate) struct Coding<T> {
     name: &'static str,
     pub encode: fn(&T) -> Result<Bytes, Error>,
@@ -192,6 +196,7 @@ impl<T> Coding<T> {
 
     /// What a module is made of, with how its messages travel, if not as usual: for modules that are made of the same,
     /// that may differ.
+    #[cfg(feature = "links")]
     pub fn of(&self, module: &str, algorithms: &str) -> String {
         if self.name == <Serde as Codec<()>>::NAME {
             return algorithms.to_owned();

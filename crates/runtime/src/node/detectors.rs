@@ -2,13 +2,15 @@
 //!
 //! A stream tells how what its reader knows differs from what is so now. So nothing waits for a slow reader,
 //! however long a node runs: what came and went while he did not read he is not told.
-use super::{Builder, Node};
-use crate::error::{Error, StartError};
+use super::Node;
+use crate::error::Error;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::stream::{self, StreamExt};
-use quorate_abstractions::{eventually_perfect::Indication, perfect::Crash};
-use quorate_core::{Addr, ProcessId, ProcessSet};
-use quorate_stacks::{broadcasts::NeedsPerfect, stack};
+use quorate_abstractions::{
+    eventually_perfect::Indication,
+    perfect::{Crash, NeedsPerfect},
+};
+use quorate_core::{ProcessId, ProcessSet};
 use std::{
     fmt,
     pin::Pin,
@@ -92,36 +94,8 @@ impl Node {
     }
 }
 
-/// P, derived.
-impl Builder {
-    /// Declares the perfect failure detector as it follows from terminating broadcast: each process broadcasts a
-    /// message a second, and whoever is called faulty is reported. It stands on P itself, so that
-    /// [`crashes`](Node::crashes) are there sooner: it shows that the one is as hard as the other.
-    ///
-    /// # Errors
-    /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used
-    /// already.
-    pub fn crashes_from_terminating(&mut self, name: &str) -> Result<Crashes, StartError> {
-        if self.synchrony.is_none() {
-            return Err(NeedsPerfect("crashes").into());
-        }
-        let (crashed, seen) = watch::channel(ProcessSet::EMPTY);
-        self.module(name, stack::FROM_TERMINATING, move |wiring| {
-            if let Some(perfect) = &wiring.perfect {
-                let reports = stack::from_terminating(&wiring.host, &wiring.links, perfect);
-                reports.send(Addr::new(move |Crash(process)| {
-                    crashed.send_modify(|crashed| {
-                        crashed.insert(process);
-                    });
-                }));
-            }
-        })?;
-        Ok(Crashes::of(seen))
-    }
-}
-
 impl Crashes {
-    fn of(crashed: watch::Receiver<ProcessSet>) -> Self {
+    pub(super) fn of(crashed: watch::Receiver<ProcessSet>) -> Self {
         let changes =
             |known: &ProcessSet, now: &ProcessSet| now.without(*known).iter().map(Crash).collect();
         Crashes(changes_of(crashed, ProcessSet::EMPTY, changes))

@@ -80,6 +80,7 @@ impl<P: Payload> Flow<P> {
     }
 
     /// Waits for room for a message whose length is not known yet.
+    #[cfg(feature = "links")]
     pub async fn reserve(&self) -> Result<Taken<'_>, Error> {
         self.check(0)?;
         self.window.take(self.window.share()).await
@@ -104,6 +105,7 @@ impl<P: Payload> Flow<P> {
     }
 
     /// Requests, if there is room now.
+    #[cfg(feature = "links")]
     pub fn try_request(&self, payload: P) -> Result<Result<MessageId, Full>, Error> {
         Ok(match self.try_room(payload.length())? {
             Ok(room) => Ok(self.enter(room, payload, None)?),
@@ -112,6 +114,7 @@ impl<P: Payload> Flow<P> {
     }
 
     /// Waits for room, requests, and waits for the delivery.
+    #[cfg(feature = "broadcast")]
     pub async fn request_and_wait(&self, payload: P) -> Result<MessageId, Error> {
         let room = self.room(payload.length()).await?;
         let (waiter, delivered) = oneshot::channel();

@@ -13,6 +13,7 @@ mod state;
 
 pub use sharer::Unreadable;
 
+use super::{modules::ORDER, order::Place};
 use crate::{
     backlog::{AtTheLimit, Meter},
     host::TokioHost,
@@ -42,9 +43,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::mpsc;
-
-/// Where the order is. No module has this name.
-pub(super) const ORDER: &str = "group-order";
 
 /// What orders the commands of all replicated machines of a node, and its views.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -150,14 +148,13 @@ impl Group {
         self.wait
     }
 
-    /// The lanes of the order.
-    pub(super) fn links(&self) -> &PerfectLinks<TokioHost> {
-        &self.links
-    }
-
-    /// The lanes of one that stands on it, in which those that were started again take part, too.
-    pub(super) fn links_of(&self, name: &str) -> PerfectLinks<TokioHost> {
-        self.links.at("over").at(name)
+    /// The lanes of one that stands on it: of its own, in which those that were started again take part, too, or
+    /// those of the order.
+    pub(super) fn links_of(&self, name: &str, place: Place) -> PerfectLinks<TokioHost> {
+        match place {
+            Place::Over => self.links.at("over").at(name),
+            Place::Beside | Place::Shares => self.links.clone(),
+        }
     }
 
     /// Where another user of the order says how far it is behind.

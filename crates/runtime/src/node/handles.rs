@@ -23,6 +23,8 @@ pub struct Broadcaster<T> {
     codec: Coding<T>,
 }
 
+crate::debug::opaque!(Broadcaster<T>);
+
 impl<T> Clone for Broadcaster<T> {
     fn clone(&self) -> Self {
         Broadcaster {
@@ -189,6 +191,8 @@ pub struct Deliveries<T> {
     batch: Option<Unpacked>,
     decode: fn(Bytes) -> Option<T>,
 }
+
+crate::debug::opaque!(Deliveries<T>);
 
 /// The batch that is being read.
 struct Unpacked {

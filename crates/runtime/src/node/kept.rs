@@ -1,7 +1,6 @@
 //! What a user keeps going until he drops it: each takes room in a window.
 use super::{
-    Wiring,
-    agreement::Abandon,
+    Abandon, Wiring,
     window::{Limits, Window},
 };
 use crate::error::Error;

@@ -1,22 +1,28 @@
 //! The handle of lattice agreement: what is decided can be ordered.
 use super::{
-    Builder,
+    Builder, Wiring,
     operations::{Begun, Operations, Sharing},
     pending::Progress,
-    segments::longest_segment,
+    segments::{longest_segment, snapshot},
     window::Limits,
 };
 use crate::error::{Error, MemoryError, StartError};
 use quorate_abstractions::{
     lattice::Lattice,
     lattice_agreement::{Indication, LatticeResponse, Propose},
+    link::Links,
     pressure::Wait,
 };
-use quorate_core::{Addr, wire::encode};
+use quorate_core::{Addr, Host, wire::encode};
+use quorate_registers::lattice_agreement::Mode;
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
+
+/// What [`Wiring::lattice_agreement`] is made of, top down.
+pub(super) const LATTICE_AGREEMENT: &str = "lattice-agreement:repeated snapshot:from-registers \
+     register:multi-writer-majority";
 
 /// Proposes values of the join-semilattice `L` to one module of lattice agreement, again and again.
 /// Clones share the module.
@@ -104,6 +110,16 @@ fn joined<L: Lattice>(own: &L, value: &L, limit: usize) -> Result<L, MemoryError
 }
 
 /// Lattice agreement.
+impl Wiring {
+    /// Starts lattice agreement here, for as many proposals as are made, over a snapshot of its own.
+    pub fn lattice_agreement<L: Lattice>(&self, up: Addr<Indication<L>>) -> Addr<Propose<L>> {
+        let (host, links) = (self.host.at("snapshot"), self.links.at("snapshot"));
+        let below = move |up| snapshot(&host, &links, up);
+        quorate_registers::lattice_agreement::spawn(&self.host, Mode::Repeated, below, up)
+    }
+}
+
+/// Lattice agreement.
 impl Builder {
     /// Declares lattice agreement on values of type `L`, of which processes propose as often as they like:
     /// what is decided grows, the same way for everybody. It needs no consensus: over an atomic snapshot by
@@ -117,7 +133,7 @@ impl Builder {
     ) -> Result<LatticeProposer<L>, StartError> {
         let proposer = LatticeProposer::new(self.limits, longest_segment(self));
         let told = proposer.operations.clone();
-        self.module(name, super::wiring::LATTICE_AGREEMENT, move |wiring| {
+        self.module(name, LATTICE_AGREEMENT, move |wiring| {
             let returned = told.clone();
             let up = Addr::new(move |indication: Indication<L>| {
                 let Indication { operation, outcome } = indication;

@@ -2,9 +2,7 @@
 //!
 //! It stands on a replicated machine: whoever Ω trusts claims the next term by a command, and the place of the
 //! claim in the order is the term's fence. So terms are ordered, and known by the same fence everywhere.
-use super::{
-    Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View, agreement::Abandon,
-};
+use super::{Abandon, Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View};
 use crate::error::{Error, StartError};
 use quorate_abstractions::{eventually_perfect::Reach, leader::Trust};
 use quorate_core::{Addr, ProcessId};

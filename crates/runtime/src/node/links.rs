@@ -1,10 +1,11 @@
 //! Point-to-point links as modules: perfect ones, and fair-loss ones.
 use super::{
-    Builder, Wiring,
+    Builder, Handles, Wiring,
+    address::LateAddress,
     codec::Coded,
-    flow::Flow,
+    flow::{Drain, Flow},
     messages::{Arrival, Messages, Sender, open_way, upon_mark},
-    modules::{HEADS, LateAddress},
+    modules::HEADS,
     outlet::Outlet,
 };
 use crate::error::StartError;
@@ -21,6 +22,13 @@ const PERFECT: &str = "links:perfect";
 
 /// What a module of fair-loss links is made of.
 const FAIR_LOSS: &str = "links:fair-loss";
+
+impl Handles {
+    fn keep_flows(&mut self, flows: &[Arc<Flow>]) {
+        let flows = flows.iter().map(|flow| flow.clone() as Arc<dyn Drain>);
+        self.flows.extend(flows);
+    }
+}
 
 /// Links.
 impl Builder {

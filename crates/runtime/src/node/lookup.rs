@@ -55,7 +55,7 @@ impl Family {
     pub fn of(socket: &Bound, address: SocketAddr) -> Self {
         Family {
             older: address.is_ipv4(),
-            only: address.is_ipv4() && matches!(socket, Bound::Udp(_)),
+            only: address.is_ipv4() && !socket.is_stream(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::{StartError, StreamError};
 use futures_core::Stream;
 use quorate_abstractions::group_membership::View;
 use quorate_core::Addr;
-use quorate_stacks::{broadcasts::NeedsPerfect, stack};
+use quorate_stacks::{needs::NeedsPerfect, stack};
 use std::{
     pin::Pin,
     sync::Arc,
@@ -24,6 +24,8 @@ impl Cost for View {
 /// The views of a group, in order, the first with everybody: a [`Stream`] that ends when the node
 /// stops.
 pub struct Members(Intake<View>);
+
+crate::debug::opaque!(Members);
 
 impl Stream for Members {
     type Item = Result<View, StreamError>;

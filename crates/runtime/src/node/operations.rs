@@ -23,7 +23,7 @@
 //! have come: a long operation is not overtaken for ever by short ones, and nobody waits for ever for room, as
 //! long as operations return.
 use super::{
-    agreement::Abandon,
+    Abandon,
     pending::{Leave, Pending, Progress},
     window::{Limits, Taken, Window},
 };

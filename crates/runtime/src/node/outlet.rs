@@ -69,6 +69,7 @@ impl<I: Cost + Send> Outlet<I> {
     }
 
     /// Hands an item to the reader, if it fits into what may wait for him.
+    #[cfg(feature = "links")]
     pub fn offer(&self, item: I) -> bool {
         let fits = self.meter.has_room(item.cost());
         if fits {
@@ -133,6 +134,7 @@ impl<I> Outlet<I> {
 
 impl<I: Cost> Intake<I> {
     /// The next of the items that are here, if one is.
+    #[cfg(feature = "membership")]
     pub fn take(&mut self) -> Option<I> {
         loop {
             match self.parcels.try_recv().ok()? {

@@ -1,29 +1,24 @@
 //! Shared memory and consensus over a quorum system that is given.
 use super::{
-    Builder, LatticeProposer, Proposer, Registers, Segments, Wiring,
-    agreement::Agreement,
+    Builder, LatticeProposer, Registers, Segments, Wiring,
     codec::{Coded, Coding, Raw},
     operations::{Begun, Operations, Sharing},
     registers::Declared,
     segments::SEGMENT,
     store::{ENTRY, Store},
-    window::Limits,
 };
 use crate::{error::StartError, host::TokioHost};
 use bytes::Bytes;
 use quorate_abstractions::{
-    consensus, lattice::Lattice, lattice_agreement, pressure::Wait, register, snapshot,
+    lattice::Lattice, lattice_agreement, pressure::Wait, register, snapshot,
 };
 use quorate_core::{Addr, Layer};
 use quorate_links::perfect::{Datagrams, PerfectLinks};
 use quorate_stacks::{
-    quorum_system::{OPEN_VALUES, QuorumSystem, STORE, Scope, VALUE, Written},
+    quorum_system::{QuorumSystem, STORE, Scope, Written},
     registers::Registers as Algorithm,
 };
 use std::sync::Arc;
-
-/// What flooding needs of a datagram of the link, which takes 26 bytes of it.
-pub(super) const LEAST_DATAGRAM: usize = 1024 + 26;
 
 /// The place of a module from which stacks over quorum systems are built.
 pub(super) type NodeScope = Scope<TokioHost, PerfectLinks<TokioHost>, Datagrams<TokioHost>>;
@@ -244,43 +239,6 @@ impl Builder {
         })?;
         self.handles.agreements.push(proposer.operations.clone());
         Ok(proposer)
-    }
-
-    /// Declares uniform consensus on values of type `T`, in as many instances as are used, over a quorum system:
-    /// where `consensus(name, "by-quorums")` takes majorities. A value has 16 KiB at most, and this process has
-    /// 64 undecided proposals of 64 KiB together at a time, if its window is not smaller; so many decisions are
-    /// remembered.
-    ///
-    /// It decides in views that are led by the processes in turn, and last longer the longer the node runs: after
-    /// an hour about 20 seconds, after a day a minute and a half. While the leader of a view has crashed, or is
-    /// heard by nobody, proposals wait for the next one.
-    ///
-    /// # Errors
-    /// As [`registers_over`](Builder::registers_over).
-    pub fn consensus_over<T>(
-        &mut self,
-        name: impl Into<Coded<T>>,
-        system: &QuorumSystem,
-    ) -> Result<Proposer<T>, StartError> {
-        self.check_system(system)?;
-        let (instances, bytes) = OPEN_VALUES;
-        let agreement = Arc::new(Agreement::new(Limits {
-            messages: self.limits.messages.min(instances),
-            bytes: self.limits.bytes.min(bytes),
-        }));
-        let (decided, chosen) = (agreement.clone(), system.clone());
-        let Coded { name, codec } = name.into();
-        let algorithms = codec.of(&name, &format!("consensus:by-quorums access:{system}"));
-        self.module(&name, &algorithms, move |wiring| {
-            let told = decided.clone();
-            let up = Addr::new(move |consensus::Decide { instance, value }| {
-                told.decided(instance, value);
-            });
-            wiring.pressure(Wait::for_majority(), decided.pressure());
-            decided.open(wiring.scope().consensus(&chosen, up));
-        })?;
-        self.handles.agreements.push(agreement.clone());
-        Ok(Proposer::new(agreement, VALUE, false, codec))
     }
 
     /// The longest segment of a snapshot over a quorum system: of each process a register holds its own, and

@@ -2,7 +2,8 @@
 use super::{
     Builder,
     codec::{Coded, Coding, Raw},
-    modules::{HEADS, wait_for},
+    modules::HEADS,
+    needs::wait_for,
     operations::{Begun, Operations, Sharing},
     pending::{Pending, Progress},
     window::Limits,
@@ -17,7 +18,7 @@ use quorate_abstractions::{
     register::{Action, Indication, Refusal, RegisterResponse, Request, Tag},
 };
 use quorate_core::{Addr, ProcessId};
-use quorate_stacks::registers::Registers as Algorithm;
+use quorate_stacks::{needs::NeedsPerfect, registers::Registers as Algorithm};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The operations of a module of registers.
@@ -274,6 +275,22 @@ pub(super) struct Declared<T> {
     pub codec: Coding<T>,
     /// Whom operations wait for.
     pub wait: Wait,
+}
+
+/// Registers.
+impl Wiring {
+    /// Starts registers by their name here. Of those with one writer, `writer` is it.
+    ///
+    /// # Errors
+    /// When they need the perfect failure detector, and there is none.
+    pub fn registers(
+        &self,
+        registers: Algorithm,
+        writer: ProcessId,
+        up: Addr<Indication>,
+    ) -> Result<Addr<Request>, NeedsPerfect> {
+        registers.spawn(&self.host, &self.links, self.perfect.as_ref(), writer, up)
+    }
 }
 
 /// Registers.

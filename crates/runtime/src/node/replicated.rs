@@ -7,8 +7,7 @@ pub use alone::Alone;
 pub use chunk::{Chunk, Items};
 
 use super::{
-    Builder, Wiring,
-    agreement::Abandon,
+    Abandon, Builder, Wiring,
     codec::{Coded, Coding},
     flow::Flow,
     group::{Entry, Sharer, Unreadable},
@@ -452,7 +451,7 @@ impl Builder {
             flow.open(wiring.origin(), group.share(Box::new(replica)));
             Ok(())
         })?;
-        self.stateful += 1;
+        self.order.stateful += 1;
         self.handles.flows.push(shared.flow.clone());
         self.handles.ordered_flows.push(shared.flow.clone());
         self.handles.machines.push(shared);

@@ -1,18 +1,27 @@
 //! The handle of an atomic snapshot: an array with a segment a process, which is read at once.
 use super::{
-    Builder,
+    Builder, Wiring,
     codec::{Coded, Coding},
     modules::HEADS,
     operations::{Begun, Operations, Sharing},
     pending::Progress,
 };
-use crate::error::{Error, MemoryError, StartError};
+use crate::{
+    error::{Error, MemoryError, StartError},
+    host::TokioHost,
+};
 use quorate_abstractions::{
+    link::Links,
     pressure::Wait,
     snapshot::{Action, Indication, Request, Segment, SnapshotResponse},
 };
-use quorate_core::{Addr, ProcessId};
+use quorate_core::{Addr, Host, ProcessId};
+use quorate_links::perfect::PerfectLinks;
+use quorate_registers::{multi_writer, snapshot_from_registers};
 use std::{fmt, sync::Arc};
+
+/// What [`Wiring::snapshot`] is made of, top down.
+pub(super) const SNAPSHOT: &str = "snapshot:from-registers register:multi-writer-majority";
 
 /// What a segment's length and the number of its updates take in a message, at most.
 pub(super) const SEGMENT: usize = 20;
@@ -142,6 +151,26 @@ fn decode<T>(
 }
 
 /// Atomic snapshots.
+impl Wiring {
+    /// Starts an atomic snapshot here, over registers of its own.
+    pub fn snapshot(&self, up: Addr<Indication>) -> Addr<Request> {
+        snapshot(&self.host, &self.links, up)
+    }
+}
+
+/// An atomic snapshot over registers by majorities.
+pub(super) fn snapshot(
+    host: &TokioHost,
+    links: &PerfectLinks<TokioHost>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let (at, lane) = (host.at("registers"), links.at("registers").lane());
+    let status = links.status();
+    let below = move |up| multi_writer::spawn(&at, lane, &status, up);
+    snapshot_from_registers::spawn(host, below, up)
+}
+
+/// Atomic snapshots.
 impl Builder {
     /// Declares an atomic snapshot: an array with a segment a process, of values of type `T`, which its
     /// owner updates, and everybody scans at once. Its operations are linearizable. Over atomic registers
@@ -159,22 +188,18 @@ impl Builder {
     ) -> Result<Segments<T>, StartError> {
         let operations = Arc::new(Operations::new(self.limits, Sharing::of_a_kind()));
         let told = operations.clone();
-        self.module(
-            &name,
-            &codec.of(&name, super::wiring::SNAPSHOT),
-            move |wiring| {
-                let returned = told.clone();
-                wiring.pressure(Wait::for_majority(), told.pressure());
-                let port = wiring.snapshot(Addr::new(move |indication: Indication| {
-                    let Indication { operation, outcome } = indication;
-                    returned.returned(&(), operation, outcome);
-                }));
-                told.open(port.with(|begun: Begun<(), Action>| Request {
-                    operation: begun.operation,
-                    action: begun.action,
-                }));
-            },
-        )?;
+        self.module(&name, &codec.of(&name, SNAPSHOT), move |wiring| {
+            let returned = told.clone();
+            wiring.pressure(Wait::for_majority(), told.pressure());
+            let port = wiring.snapshot(Addr::new(move |indication: Indication| {
+                let Indication { operation, outcome } = indication;
+                returned.returned(&(), operation, outcome);
+            }));
+            told.open(port.with(|begun: Begun<(), Action>| Request {
+                operation: begun.operation,
+                action: begun.action,
+            }));
+        })?;
         self.handles.agreements.push(operations.clone());
         Ok(Segments::new(operations, longest_segment(self), codec))
     }

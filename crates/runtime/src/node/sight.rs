@@ -39,6 +39,7 @@ pub(super) fn log_counts(counters: &Counters, span: &Span) {
 }
 
 /// Where it can be read.
+#[cfg_attr(not(feature = "detectors"), expect(dead_code, reason = "nobody asks"))]
 pub(super) struct Seen {
     latest: Arc<Mutex<Arc<NodeStatus>>>,
     events: broadcast::WeakSender<Told>,

@@ -1,6 +1,6 @@
 //! The handles of terminating broadcast: whoever waits for a source's next message gets an answer.
 use super::{
-    Builder,
+    Builder, Crashes, Wiring,
     codec::Coded,
     flow::Flow,
     handles::{Broadcaster, Permit, TryBroadcastError},
@@ -11,17 +11,19 @@ use crate::error::{Error, StartError, StreamError};
 use bytes::Bytes;
 use futures_core::Stream;
 use quorate_abstractions::{
+    perfect::Crash,
     pressure::Wait,
     terminating::{self, Broadcast, Deliver},
 };
-use quorate_core::{Addr, MessageId, ProcessId};
-use quorate_stacks::{broadcasts::NeedsPerfect, stack};
+use quorate_core::{Addr, MessageId, ProcessId, ProcessSet};
+use quorate_stacks::{needs::NeedsPerfect, stack};
 use std::{
     fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
+use tokio::sync::watch;
 
 /// Broadcasts messages of type `T`, as a source of one terminating broadcast of a node. Clones share
 /// the module's window.
@@ -110,6 +112,8 @@ pub struct Answers<T> {
     decode: fn(Bytes) -> Option<T>,
 }
 
+crate::debug::opaque!(Answers<T>);
+
 impl<T> Answers<T> {
     fn answer(&self, delivery: Deliver) -> Result<Answer<T>, StreamError> {
         let Deliver {
@@ -139,6 +143,60 @@ impl<T> Stream for Answers<T> {
         let this = self.get_mut();
         let next = std::task::ready!(this.intake.poll_next(cx));
         Poll::Ready(next.map(|delivery| this.answer(delivery?)))
+    }
+}
+
+/// Terminating broadcast.
+impl Wiring {
+    /// Starts terminating broadcast here.
+    ///
+    /// # Errors
+    /// When there is no perfect failure detector.
+    pub fn terminating(&self, up: Addr<Deliver>) -> Result<Addr<Broadcast>, NeedsPerfect> {
+        let perfect = self.perfect.as_ref().ok_or(NeedsPerfect("terminating"))?;
+        Ok(stack::terminating(&self.host, &self.links, perfect, up))
+    }
+
+    /// Starts terminating broadcast over regular consensus here.
+    ///
+    /// # Errors
+    /// When there is no perfect failure detector.
+    pub fn terminating_regular(&self, up: Addr<Deliver>) -> Result<Addr<Broadcast>, NeedsPerfect> {
+        let perfect = self.perfect.as_ref().ok_or(NeedsPerfect("terminating"))?;
+        Ok(stack::terminating_regular(
+            &self.host,
+            &self.links,
+            perfect,
+            up,
+        ))
+    }
+}
+
+/// P, derived.
+impl Builder {
+    /// Declares the perfect failure detector as it follows from terminating broadcast: each process broadcasts a
+    /// message a second, and whoever is called faulty is reported. It stands on P itself, so that
+    /// [`crashes`](super::Node::crashes) are there sooner: it shows that the one is as hard as the other.
+    ///
+    /// # Errors
+    /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used
+    /// already.
+    pub fn crashes_from_terminating(&mut self, name: &str) -> Result<Crashes, StartError> {
+        if self.synchrony.is_none() {
+            return Err(NeedsPerfect("crashes").into());
+        }
+        let (crashed, seen) = watch::channel(ProcessSet::EMPTY);
+        self.module(name, stack::FROM_TERMINATING, move |wiring| {
+            if let Some(perfect) = &wiring.perfect {
+                let reports = stack::from_terminating(&wiring.host, &wiring.links, perfect);
+                reports.send(Addr::new(move |Crash(process)| {
+                    crashed.send_modify(|crashed| {
+                        crashed.insert(process);
+                    });
+                }));
+            }
+        })?;
+        Ok(Crashes::of(seen))
     }
 }
 

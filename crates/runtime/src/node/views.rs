@@ -1,14 +1,14 @@
 //! The handles of view synchrony: a group whose members change while messages flow.
 mod order;
-
-pub(crate) use order::Order;
+mod wiring;
 
 use super::{
     Builder, Wiring,
+    address::LateAddress,
     codec::Coded,
     flow::Flow,
     handles::{Broadcaster, Delivery, Permit, TryBroadcastError},
-    modules::{HEADS, LateAddress},
+    modules::HEADS,
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
 use crate::error::{Error, StartError, StreamError};
@@ -20,7 +20,7 @@ use quorate_abstractions::{
     view_synchrony::{self, Deliver, Indication, Request},
 };
 use quorate_core::{Addr, MessageId, ProcessSet};
-use quorate_stacks::{broadcasts::NeedsPerfect, views::Views};
+use quorate_stacks::{needs::NeedsPerfect, views::Views};
 use std::{
     pin::Pin,
     sync::{
@@ -36,6 +36,8 @@ pub struct Group<T> {
     broadcaster: Broadcaster<T>,
     address: Addr<Request>,
 }
+
+crate::debug::opaque!(Group<T>);
 
 impl<T> Clone for Group<T> {
     fn clone(&self) -> Self {
@@ -204,6 +206,8 @@ pub struct Events<T> {
     address: Addr<Request>,
     limit: usize,
 }
+
+crate::debug::opaque!(Events<T>);
 
 impl<T> Events<T> {
     fn event(&self, indication: Indication) -> Option<Result<Event<T>, StreamError>> {
@@ -393,7 +397,7 @@ impl Builder {
         };
         if is_over_the_order {
             self.module_over_the_order(&name, &algorithms, wire)?;
-            self.over_the_order += 1;
+            self.order.over_the_order += 1;
         } else {
             self.fallible_module(&name, &algorithms, wire)?;
         }

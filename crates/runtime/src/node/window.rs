@@ -28,6 +28,7 @@ impl Default for Limits {
 }
 
 /// Of what part of the byte limit a permit for a message of unknown length takes: so many can be held.
+#[cfg(feature = "links")]
 const PERMITS: usize = 8;
 
 struct State {
@@ -82,6 +83,7 @@ impl Window {
     }
 
     /// What is taken for a message whose length is not known yet.
+    #[cfg(feature = "links")]
     pub fn share(&self) -> usize {
         self.limits.bytes.div_ceil(PERMITS)
     }

@@ -1,7 +1,7 @@
 //! A machine without a node: for tests of what stands on a replicated one.
 use super::{
     super::{
-        agreement::Abandon,
+        Abandon,
         codec::{Coding, Raw, Serde},
         flow::Flow,
         group::{Entry, Sharer, Unreadable},

@@ -43,6 +43,8 @@ impl Chunk {
 /// ```
 pub struct Items<I>(I);
 
+crate::debug::opaque!(Items<I>);
+
 impl<I> Items<I>
 where
     I: Iterator + Send + 'static,

@@ -1,4 +1,6 @@
 use super::*;
+use crate::node::group::GroupNews;
+use quorate_abstractions::reconfigurable::Epoch;
 use quorate_sim::testing::{p, set};
 use std::{collections::BTreeSet, time::Duration};
 
