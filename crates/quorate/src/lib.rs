@@ -125,6 +125,19 @@
 //! | `shared-memory` | [`registers`], [snapshots](Builder::snapshot), [lattice agreement](Builder::lattice_agreement), [`quorums`], [flooding](Builder::flooding), [`histories`]; with `agreement`, [`consensus_over`](Builder::consensus_over) | `links` |
 //! | `metrics` | [`Builder::publish_metrics`](node::Builder) (not by default) | |
 //!
+//! What that costs a program that depends on nothing else, in packages and in seconds of one core, unoptimised:
+//!
+//! | features | packages | seconds |
+//! |---|---|---|
+//! | `links`, `udp` | 40 | 33 |
+//! | `detectors`, `tcp` | 39 | 30 |
+//! | `broadcast`, `udp` | 45 | 52 |
+//! | `agreement`, `udp` | 46 | 53 |
+//! | `membership`, `udp` | 46 | 57 |
+//! | `shared-memory`, `udp` | 50 | 41 |
+//! | `links` | 22 | 14 |
+//! | `default` | 56 | 74 |
+//!
 //! Two guides: [a state machine of one's own](mod@replicate), replicated; and [an algorithm of one's
 //! own](mod@own_algorithm), from its properties to the simulator and to sockets.
 //!
