@@ -466,7 +466,7 @@ impl ByLeader {
     fn say(&self, outgoing: Vec<(To, ballots::Message<Cut>)>, ctx: &mut Ctx<Self>) {
         let epoch = self.epoch.number();
         for (to, message) in outgoing {
-            let message = Message::Ballots { settings, message };
+            let message = Message::Ballots { epoch, message };
             send(ctx, to, message);
         }
     }

@@ -6,7 +6,7 @@ use super::{
     handles::{Batch, Told},
     late_address::LateAddress,
     modules::HEADS,
-    order::Place,
+    order::GroupUse,
     outlet::{End, Outlet},
 };
 use crate::{error::StartError, host::TokioHost};
@@ -219,9 +219,9 @@ impl Builder {
         let reader = outlet.clone();
         let ordered = broadcast == TOTAL_ORDER;
         let place = if ordered {
-            Place::Shares
+            GroupUse::Shares
         } else {
-            Place::Beside
+            GroupUse::Beside
         };
         let algorithms = codec.of(&name, broadcast.algorithms());
         self.declare(&name, &algorithms, place, move |wiring| {

@@ -13,7 +13,7 @@ mod state;
 
 pub use sharer::Unreadable;
 
-use super::{modules::ORDER, order::Place};
+use super::{modules::ORDER, order::GroupUse};
 use crate::{
     backlog::{AtTheLimit, Meter},
     host::TokioHost,
@@ -150,10 +150,10 @@ impl Group {
 
     /// The lanes of one that stands on it: of its own, in which those that were started again take part, too, or
     /// those of the order.
-    pub(super) fn links_of(&self, name: &str, place: Place) -> PerfectLinks<TokioHost> {
-        match place {
-            Place::Over => self.links.at("over").at(name),
-            Place::Beside | Place::Shares => self.links.clone(),
+    pub(super) fn links_of(&self, name: &str, group_use: GroupUse) -> PerfectLinks<TokioHost> {
+        match group_use {
+            GroupUse::Over => self.links.at("over").at(name),
+            GroupUse::Beside | GroupUse::Shares => self.links.clone(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Point-to-point links as modules: perfect ones, and fair-loss ones.
 use super::{
     Builder, Handles, Wiring,
-    address::LateAddress,
     codec::Coded,
     flow::{Drain, Flow},
+    late_address::LateAddress,
     messages::{Arrival, Messages, Sender, open_way, upon_mark},
     modules::HEADS,
     outlet::Outlet,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// What a module has to do with the order of the group, where there is one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum GroupUse {
     /// Nothing.
     Beside,
     Shares,
@@ -87,7 +87,7 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
     ) -> Result<(), StartError> {
-        self.declare(name, algorithms, Place::Shares, wire)
+        self.declare(name, algorithms, GroupUse::Shares, wire)
     }
 }
 
@@ -127,10 +127,10 @@ impl Builder {
 
     /// Whether a module has to do with that order.
     pub(super) fn is_ordered(&self, module: &Module) -> bool {
-        match module.place {
-            Place::Beside => false,
-            Place::Shares => true,
-            Place::Over => self.rejoins(),
+        match module.group_use {
+            GroupUse::Beside => false,
+            GroupUse::Shares => true,
+            GroupUse::Over => self.rejoins(),
         }
     }
 

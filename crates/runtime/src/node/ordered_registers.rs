@@ -10,7 +10,7 @@ mod watched;
 pub use versioned::Versioned;
 
 use super::{
-    Abandon, Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View,
+    Builder, Chunk, Items, Machine, Replicated, SubmitError, Unreadable, View,
     codec::{Coded, Coding},
 };
 use crate::error::{Error, MemoryError, StartError};

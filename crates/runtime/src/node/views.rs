@@ -4,10 +4,10 @@ mod wiring;
 
 use super::{
     Builder, Wiring,
-    address::LateAddress,
     codec::Coded,
     flow::Flow,
     handles::{Broadcaster, Delivery, Permit, TryBroadcastError},
+    late_address::LateAddress,
     modules::HEADS,
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };

@@ -11,7 +11,10 @@ use quorate_abstractions::{
     eventually_perfect::Reach, group_membership::View, leader::Trust, link::Status,
     view_synchrony::Indication,
 };
-use quorate_core::{Counters, MessageId, Name, Observation, Observe, ProcessSet, actor::Probe};
+use quorate_core::{
+    Counters, Incarnation, MessageId, Name, Observation, Observe, ProcessSet, actor::Probe,
+    message::Origin,
+};
 use quorate_sim::testing::p;
 use std::{cell::RefCell, fmt::Write, net::SocketAddr, sync::Once};
 use tracing::{

@@ -1,6 +1,6 @@
 //! Who watches which registers.
 use super::versioned::Held;
-use crate::{error::Error, node::agreement::Abandon};
+use crate::{error::Error, node::Abandon};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},

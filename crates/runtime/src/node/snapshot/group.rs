@@ -1,7 +1,7 @@
 //! What the group's order says of the cluster.
 use super::{Admission, NodeStatus, Way};
 use crate::node::{NodeEvent, group::GroupNews};
-use quorate_abstractions::reconfigurable::Configuration;
+use quorate_abstractions::reconfigurable::Epoch;
 
 impl NodeStatus {
     pub(in crate::node) fn upon_group(&mut self, news: GroupNews) -> Vec<NodeEvent> {
@@ -17,7 +17,7 @@ impl NodeStatus {
             GroupNews::Whole { position } => self.upon_caught_up(position),
             GroupNews::Unreadable => self.upon_unreadable(),
             GroupNews::StateGiven => vec![NodeEvent::StateGiven],
-            GroupNews::Configuration(settings) => self.upon_configuration(settings),
+            GroupNews::Epoch(epoch) => self.upon_epoch(epoch),
         }
     }
 
@@ -45,8 +45,8 @@ impl NodeStatus {
     }
 
     /// Others have the seats. Whoever waited for one, and has it, waits no more.
-    fn upon_configuration(&mut self, settings: Configuration) -> Vec<NodeEvent> {
-        let Configuration { number, newcomers } = settings;
+    fn upon_epoch(&mut self, epoch: Epoch) -> Vec<NodeEvent> {
+        let Epoch { number, newcomers } = epoch;
         // It follows each state, whether it is news or not.
         if self.epoch == number && self.newcomers == newcomers {
             return Vec::new();

@@ -2,7 +2,7 @@
 use super::order::Order;
 use crate::{
     error::StartError,
-    node::{Builder, Wiring, group::Group, order::Place},
+    node::{Builder, Wiring, group::Group, order::GroupUse},
 };
 use quorate_abstractions::{consensus, link::Links, view_synchrony};
 use quorate_core::{Addr, Host};
@@ -55,6 +55,6 @@ impl Builder {
         algorithms: &str,
         wire: impl FnOnce(Wiring) -> Result<(), StartError> + Send + 'static,
     ) -> Result<(), StartError> {
-        self.declare(name, algorithms, Place::Over, wire)
+        self.declare(name, algorithms, GroupUse::Over, wire)
     }
 }
