@@ -15,7 +15,7 @@ pub type Port = (Propose, Decide);
 /// A vote.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Vote {
-    /// This process can commit, and will if that is decided.
+    /// This process can commit, and will do so if the decision is to commit.
     Yes,
     /// This process cannot commit.
     No,
@@ -24,13 +24,14 @@ pub enum Vote {
 /// A decision.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Outcome {
-    /// All do it.
+    /// All processes commit.
     Commit,
-    /// Nobody does.
+    /// No process commits.
     Abort,
 }
 
-/// Requests agreement: the vote of this process. At most one an instance and process counts.
+/// Requests agreement, with the vote of this process. Of each process, at most one vote counts in an
+/// instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Propose {
     /// The instance, counted from 1.

@@ -15,7 +15,7 @@ pub struct Broadcast<M>(pub M);
 /// Indicates that `message`, broadcast by `from`, has arrived.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deliver<M> {
-    /// Who broadcast it.
+    /// The process that broadcast it.
     pub from: ProcessId,
     pub message: M,
 }

@@ -5,7 +5,7 @@
 //! - **EPFD2 eventual strong accuracy** (liveness): eventually no correct process is suspected by a
 //!   correct one.
 //!
-//! Who says that it is about to stop is as good as crashed, and may be suspected at once.
+//! A process that announces that it is about to stop counts as crashed, and may be suspected at once.
 //!
 //! An algorithm that needs the perfect detector does not compile on this one.
 use quorate_core::{Observation, Observe, ProcessId, ProcessSet, message::fold};
@@ -40,23 +40,23 @@ impl Observe for Indication {
     }
 }
 
-/// How long a process may be silent before it is suspected. What is above the floor is forgotten again.
+/// How long a process may be silent before it is suspected. The part above the floor decays over time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Timeout {
-    /// What stays for as long as neither process is started again.
+    /// The part that stays until one of the two processes is restarted.
     pub floor: Duration,
-    /// What a while without mistakes takes back.
+    /// The part that decays during a time without false suspicions.
     pub excess: Duration,
 }
 
 impl Timeout {
-    /// The timeout that counts: both parts.
+    /// The timeout in effect: the sum of both parts.
     pub fn total(self) -> Duration {
         self.floor.saturating_add(self.excess)
     }
 }
 
-/// From now on the timeout of this process is this. A new subscriber is told of every other process.
+/// The timeout of this process has changed. A new subscriber is told the timeout of every other process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Allowed {
     pub process: ProcessId,
@@ -72,15 +72,16 @@ impl Observe for Allowed {
     }
 }
 
-/// All that is known at one time. A new subscriber is told the present state.
+/// The state of the detector at one time. A new subscriber is told the present state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Reach {
     pub suspected: ProcessSet,
-    /// Those that are known to be cut off: they reach less than a majority of all processes in both directions.
-    /// Of itself a process knows, of others what they say while it hears them.
+    /// The processes that are known to be cut off: they reach less than a majority of all processes in both
+    /// directions. A process knows this of itself; it knows it of others from their heartbeats, as long as it
+    /// hears them.
     pub cut_off: ProcessSet,
-    /// Those that are about to stop and not needed any more, since a majority stays. They are suspected, but for
-    /// this process.
+    /// The processes that are about to stop and no longer needed, because a majority remains. They are
+    /// suspected, except this process itself.
     pub leaving: ProcessSet,
 }
 

@@ -1,43 +1,41 @@
-//! Fair-loss links: what a datagram socket gives, and what an edge of a host or a simulated network
-//! supplies.
+//! Fair-loss links: the guarantees of a datagram socket, supplied by an edge of a host or a simulated
+//! network.
 //!
 //! - **FLL1 fair loss** (liveness): what is sent infinitely often to a correct process is delivered
 //!   infinitely often.
 //! - **FLL2 finite duplication** (liveness): what is sent finitely often is delivered finitely often.
 //! - **FLL3 no creation** (safety): what is delivered was sent.
 //!
-//! Who sent a datagram is for the datagram to say, and for the link above to doubt.
+//! Each datagram names its sender; the link above must not trust that name.
 use bytes::Bytes;
 use quorate_core::{Observation, Observe, ProcessId, message::digest};
 
 /// What is requested, and what is indicated.
 pub type Port = (Transmit, Indication);
 
-/// Requests a transmission of datagrams to one process, which is not oneself.
+/// Requests a transmission of datagrams to one process other than this one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transmit {
     /// The receiver.
     pub to: ProcessId,
-    /// The datagrams, one behind the other.
+    /// The datagrams, concatenated.
     pub bytes: Bytes,
-    /// The length of each of them but the last, which may be shorter. Never zero.
+    /// The length in bytes of each datagram except the last, which may be shorter. Never zero.
     pub segment: usize,
 }
 
 /// Indications of the edge.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Indication {
-    /// Datagrams arrived, one behind the other, each `segment` long but the last, which may be
-    /// shorter.
+    /// Datagrams arrived, concatenated. Each is `segment` bytes long except the last, which may be shorter.
     Arrive {
-        /// The datagrams.
         bytes: Bytes,
-        /// The length of each but the last. Never zero.
+        /// The length in bytes of each datagram except the last. Never zero.
         segment: usize,
     },
-    /// The way to this process was interrupted and is open again: what was in flight is lost, and worth sending
-    /// again at once. A stream edge knows it of its connections; either edge, when it has another address for the
-    /// process.
+    /// The path to this process was interrupted and is open again: datagrams in flight are lost, and it is
+    /// worth sending them again at once. A stream edge reports it when it has a new connection; either edge
+    /// reports it when it has another address for the process.
     Reopened(ProcessId),
 }
 
@@ -60,7 +58,7 @@ impl Observe for Indication {
     }
 }
 
-/// The datagrams in `bytes`, each `segment` long but the last.
+/// The datagrams in `bytes`, each `segment` bytes long except the last.
 pub fn datagrams(mut bytes: Bytes, segment: usize) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || {
         let length = segment.max(1).min(bytes.len());

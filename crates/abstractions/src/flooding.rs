@@ -1,8 +1,9 @@
-//! Flooding: messages that reach whoever can be reached over any path of correct channels.
+//! Flooding: messages reach every process that any path of correct channels leads to.
 //!
-//! Channels may fail in one direction, for good. What a process posts travels through the others. It
-//! stands in a *slot*: what is posted there next takes its place, and what is withdrawn is not spread
-//! any further, so that nothing grows with the length of a run although nobody can acknowledge.
+//! Channels may fail in one direction, for good. A message that a process posts travels over the other
+//! channels. It stands in a *slot*: the next message posted to the slot replaces it, and a message that is
+//! withdrawn is not spread any further. So memory does not grow with the length of a run, although no
+//! receiver may be able to acknowledge.
 //!
 //! - **FLD1 reachability** (liveness): what a correct process posts, and neither replaces nor withdraws,
 //!   is delivered by every correct process that it is addressed to and that a path of correct processes
@@ -13,28 +14,29 @@
 use crate::link::{Deliver, To};
 use quorate_core::{Observation, Observe};
 
-/// Where a message stands at its origin, which gives the numbers.
+/// The place of a message at its origin, which numbers its slots.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(pub u64);
 
 /// What is requested, and what is indicated.
 pub type Port<M> = (Request<M>, Deliver<M>);
 
-/// What is requested. What is delivered is a [`Deliver`], whose `from` is the origin.
+/// The requests. A delivery is a [`Deliver`], whose `from` is the origin.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request<M> {
-    /// That `message` be delivered to every process named by `to`, in the place of what stood in the slot.
+    /// Requests that `message` be delivered to every process named by `to`. It replaces the message in the
+    /// slot.
     Post {
         slot: Slot,
         /// The receivers.
         to: To,
         message: M,
     },
-    /// That what stands in the slot be spread no further.
+    /// Requests that the message in the slot be spread no further.
     Withdraw { slot: Slot },
 }
 
-/// What is delivered.
+/// A delivery.
 pub type Delivery<M> = Deliver<M>;
 
 impl<M: Observe> Observe for Request<M> {

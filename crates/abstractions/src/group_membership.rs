@@ -16,8 +16,8 @@ pub struct View {
     pub members: ProcessSet,
 }
 
-/// What is observed of a view: the identifier as the instance, the members as the digest (those of
-/// rank up to 64).
+/// An observation of a view carries the identifier as the instance, and the members as the digest (only those
+/// of rank up to 64).
 impl Observe for View {
     fn observe(&self) -> Observation {
         Observation::indication("View")

@@ -1,9 +1,10 @@
 //! Signs of life: sent outside the windows of the links, lost without harm.
 //!
-//! The network may be cut in one direction, or between some and not between others: a process can be heard
-//! and hear nobody, or hear and not be heard. Each says with its heartbeats whom it does not hear, so that the
-//! others learn that they are not heard; and whether, from what it is told so, it reaches a majority. Who is about
-//! to stop says so, and the others say that they know.
+//! The network may be cut in one direction, or between some processes and not others: a process may be heard
+//! and hear nobody, or hear others and not be heard. With its heartbeats each process lists the processes
+//! that it does not hear, so that those learn that they are not heard. It also says whether, according to the
+//! lists of others, it reaches a majority. A process that is about to stop says so, and the others confirm
+//! that they know.
 use quorate_core::{Observation, Observe, ProcessId, ProcessSet, message::fold};
 
 /// What is requested, and what is indicated.
@@ -12,16 +13,16 @@ pub type Port = (Beat, Heard);
 /// Requests one heartbeat to every other process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Beat {
-    /// Those that this process does not hear.
+    /// The processes that this process does not hear.
     pub unheard: ProcessSet,
-    /// Whether those that it hears and that hear it are less than a majority, itself included.
+    /// Whether the processes that it hears and that hear it, itself included, are less than a majority.
     pub cut_off: bool,
-    /// Those that are about to stop, as this process knows, itself included.
+    /// The processes that are about to stop, as far as this process knows, itself included.
     pub leaving: ProcessSet,
 }
 
 impl Beat {
-    /// What observations show of it.
+    /// The digest that observations show of the heartbeat.
     pub fn digest(self) -> u64 {
         let hears = fold(self.unheard.low_bits(), self.cut_off.into());
         match self.leaving.low_bits() {
@@ -31,11 +32,11 @@ impl Beat {
     }
 }
 
-/// Indicates that anything at all was heard of the incarnation of a process that takes part.
+/// Indicates that any frame arrived from the incarnation of a process that takes part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Heard {
     pub from: ProcessId,
-    /// The latest of its heartbeats; one that says nothing if there was none yet.
+    /// The latest heartbeat of that process. If there was none yet, an empty one.
     pub beat: Beat,
 }
 

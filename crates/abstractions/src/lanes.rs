@@ -1,4 +1,4 @@
-//! The table of lanes that a link carries: names, and where each one's messages go.
+//! The table of lanes that a link carries: their names, and the receiver of each lane's messages.
 use crate::link::{Deliver, SendRequest, To};
 use bytes::Bytes;
 use quorate_core::{Addr, Counters, Name, ProcessId, message::digest, wire::Wire};
@@ -11,11 +11,11 @@ use std::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LaneId(pub u16);
 
-/// Takes a received message to the module that opened the lane.
+/// Passes a received message to the module that opened the lane.
 type Receiver = Arc<dyn Fn(ProcessId, Bytes) + Send + Sync>;
 
-/// Sees what a process sends and gets in its lanes: for diagnostics. Called on the protocol thread,
-/// where a message leaves the module that sends it, and before it reaches the module that gets it.
+/// Sees the messages that a process sends and receives in its lanes, for diagnostics. The protocol thread
+/// calls it when a message leaves the sending module, and before a message reaches the receiving module.
 pub trait Tap: Send + Sync {
     /// A message leaves.
     fn sent(&self, lane: &Name, to: To, message: &Bytes);
@@ -49,19 +49,19 @@ impl LaneTable {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `tap` see what passes in the lanes that are opened from now on.
+    /// Lets `tap` see the messages of all lanes that are opened from now on.
     pub fn tap(&self, tap: Arc<dyn Tap>) {
         self.table().tap = Some(tap);
     }
 
-    /// Has the lane of this name be a fair-loss one: its messages may be lost and duplicated.
+    /// Makes the lane of this name a fair-loss lane: its messages may be lost and duplicated.
     pub fn mark_fair_loss(&self, name: Name) {
         self.table().fair_loss.insert(name);
     }
 
-    /// Opens a lane: `up` will get what arrives on it, decoded; what does not decode is counted
-    /// under the lane's name. Gives the address that encodes what is sent on it, and hands it on to
-    /// `send` with the order in which the lane was opened (see [`Lanes::number`]).
+    /// Opens a lane. `up` gets the decoded messages that arrive on it; messages that do not decode are
+    /// counted under the lane's name. Returns an address that encodes each message and passes it to `send`,
+    /// with the position at which the lane was opened (see [`Lanes::number`]).
     pub fn open<M: Wire>(
         &self,
         name: Name,
@@ -160,8 +160,8 @@ impl Lanes {
         known.copied().unwrap_or(false)
     }
 
-    /// The names, in the order of the numbers, and which lanes are fair-loss ones: what two processes
-    /// must have in common to understand each other.
+    /// The names, in the order of the numbers, and which lanes are fair-loss lanes. Two processes understand
+    /// each other only if these are equal.
     pub fn descriptions(&self) -> Vec<String> {
         let lanes = self.names.iter().zip(&self.fair_loss);
         lanes
@@ -177,7 +177,8 @@ impl Lanes {
         digest(self.descriptions().join("\n").as_bytes())
     }
 
-    /// Hands a received message to the module that opened the lane. `false`: there is no such lane.
+    /// Passes a received message to the module that opened the lane. Returns `false` if there is no such
+    /// lane.
     pub fn deliver(&self, lane: LaneId, from: ProcessId, bytes: Bytes) -> bool {
         let Some(receiver) = self.receivers.get(usize::from(lane.0)) else {
             return false;

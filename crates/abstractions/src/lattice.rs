@@ -18,8 +18,8 @@ use quorate_core::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A join-semilattice. The join is commutative, associative and idempotent; x ≤ y means that joining x
-/// to y leaves y as it is. The default value is the least: ⊥.
+/// A join-semilattice. The join is commutative, associative and idempotent; x ≤ y means that joining x to y
+/// does not change y. The default value is the least: ⊥.
 pub trait Lattice: Clone + Default + PartialEq + Wire {
     /// Makes this value the least upper bound of itself and `other`.
     fn join(&mut self, other: &Self);
@@ -31,11 +31,11 @@ pub trait Lattice: Clone + Default + PartialEq + Wire {
         joined == *other
     }
 
-    /// What an observation can carry of the value: a digest, or, of small values, the value itself.
+    /// What an observation can carry of the value: a digest, or a small value itself.
     fn digest(&self) -> u64;
 }
 
-/// What a user may put into a lattice: ordered values that the codec supports.
+/// The elements that a lattice of this module can hold: ordered values that the codec supports.
 pub trait Element: Clone + Ord + Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Clone + Ord + Serialize + DeserializeOwned + Send + Sync + 'static> Element for T {}
@@ -45,22 +45,22 @@ impl<T: Clone + Ord + Serialize + DeserializeOwned + Send + Sync + 'static> Elem
 #[serde(bound = "T: Element")]
 pub struct Union<T>(pub BTreeSet<T>);
 
-/// A map whose values only grow: the join takes, of each key, the larger value.
+/// A map whose values only grow: for each key, the join takes the larger value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(bound = "K: Element, V: Element")]
 pub struct Maxima<K, V>(pub BTreeMap<K, V>);
 
-/// A value, with when and by whom it was written.
+/// A value, with the time and the writer of its write.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Written<V> {
-    /// When: any number that grows, a clock's or a counter's.
+    /// Any number that grows: the time of a clock, or a counter.
     pub timestamp: u64,
     pub writer: ProcessId,
     pub value: V,
 }
 
-/// A map of which the last write of each key counts: that of the larger timestamp, of those the one of
-/// the larger writer. Of two values that one writer gives one timestamp, the larger counts.
+/// A map in which the last write of each key counts: the write with the larger timestamp or, if those are
+/// equal, with the larger writer. If one writer gives two values the same timestamp, the larger value counts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(bound = "K: Element, V: Element")]
 pub struct LastWriter<K, V>(pub BTreeMap<K, Written<V>>);
@@ -84,7 +84,7 @@ impl<K, V> Default for LastWriter<K, V> {
 }
 
 impl<K: Element, V: Element> LastWriter<K, V> {
-    /// Writes, after all that is known of the key.
+    /// Writes with a timestamp above that of the present value of the key.
     pub fn write(&mut self, writer: ProcessId, key: K, value: V) {
         let last = self.0.get(&key).map_or(0, |written| written.timestamp);
         let timestamp = last.saturating_add(1);
@@ -96,13 +96,13 @@ impl<K: Element, V: Element> LastWriter<K, V> {
         self.0.insert(key, written);
     }
 
-    /// The value of the key, as far as known.
+    /// The value of the key, as far as this copy knows.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.0.get(key).map(|written| &written.value)
     }
 }
 
-/// Of each key, the larger value.
+/// Takes, for each key, the larger value.
 fn join_maps<K: Element, V: Element>(mine: &mut BTreeMap<K, V>, theirs: &BTreeMap<K, V>) {
     for (key, value) in theirs {
         let is_larger = mine.get(key).is_none_or(|mine| mine < value);
@@ -159,8 +159,8 @@ impl<K: Element, V: Element> Lattice for LastWriter<K, V> {
     }
 }
 
-/// Appends a value of users. One that the codec does not support leaves nothing behind, and is refused
-/// by every receiver.
+/// Appends a user's value. A value that the codec does not support appends nothing, and every receiver
+/// refuses the message.
 fn put_value(value: &impl Serialize, out: &mut BytesMut) {
     out.extend_from_slice(&encode_value(value).unwrap_or_default());
 }

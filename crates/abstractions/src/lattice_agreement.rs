@@ -6,8 +6,9 @@
 //! - **LA3 upward validity** (safety): what is decided is at most the join of what was proposed.
 //! - **LA4 termination** (liveness): a correct process that proposes decides.
 //!
-//! It needs no consensus. A process proposes once, or, where an algorithm says so, again after each
-//! decision: then LA1 is of all decisions, and LA2 is of all that the process has proposed so far.
+//! Lattice agreement does not need consensus. A process proposes once, or, if an algorithm says so, again
+//! after each decision: then LA1 applies to all decisions, and LA2 to all values that the process has
+//! proposed so far.
 use crate::lattice::Lattice;
 use quorate_core::{Observation, Observe};
 
@@ -17,7 +18,7 @@ pub type Port<L> = (Propose<L>, Indication<L>);
 /// Proposes a value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Propose<L> {
-    /// How the user names the proposal: a number of its own.
+    /// The user's number for the proposal.
     pub operation: u64,
     pub value: L,
 }
@@ -35,17 +36,17 @@ pub struct Indication<L> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LatticeResponse<L> {
     Decided(L),
-    /// The proposal was not begun, and has no effect.
+    /// The proposal was not started, and has no effect.
     Refused(Refusal),
 }
 
-/// Why a proposal is not begun.
+/// Why a proposal is not started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// A proposal of this process is in flight.
     #[error("a proposal of this process is in flight")]
     Busy,
-    /// This process has proposed already, and may do so once.
+    /// This process has proposed already, and may propose only once.
     #[error("this process has proposed already")]
     AlreadyProposed,
 }

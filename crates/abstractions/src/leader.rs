@@ -5,8 +5,8 @@
 //! - **ELD2 eventual agreement** (liveness): eventually no two correct processes trust different
 //!   ones.
 //!
-//! Where it knows who is cut off from a majority, it promises both if a majority is correct; then nobody who is
-//! cut off begins to trust itself.
+//! If the detector knows which processes are cut off from a majority, it promises both if a majority is
+//! correct. Then no process that is cut off begins to trust itself.
 use quorate_core::{Observation, Observe, ProcessId};
 
 /// From now on this process is trusted to lead.

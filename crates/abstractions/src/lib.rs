@@ -1,7 +1,7 @@
 //! The interfaces of the abstractions: requests, indications, properties. No algorithm.
 //!
-//! A module here is what layers above may know of the layers below. Each names the properties of its
-//! abstraction by their textbook tags; the algorithms that implement it live in the crates above.
+//! A module here contains what layers above may know of the layers below. Each module names the properties of
+//! its abstraction by their textbook tags; the algorithms that implement it are in the crates above.
 //!
 //! | module | abstraction | properties |
 //! |---|---|---|
@@ -66,6 +66,6 @@ pub mod view_synchrony;
 
 use quorate_core::Addr;
 
-/// A shared module's port: send it the address where its indications are to go. It first answers
-/// with its current state, then with every change.
+/// The port of a shared module. Send it the address for its indications; that address first gets the current
+/// state, then every change.
 pub type Subscribe<Indication> = Addr<Addr<Indication>>;

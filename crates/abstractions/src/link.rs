@@ -6,9 +6,9 @@
 //! - **PL3 no creation** (safety): what is delivered from p was sent by p.
 //!
 //! Between two incarnations of two processes a lane is a sequence of *streams* in each direction, and the
-//! properties hold within a stream. A stream ends when its receiver owes too much for too long; both ends
-//! learn of it by the link's [`Status`], and what was lost with it is lost. A link is not first-in
-//! first-out, as far as layers above may know.
+//! properties hold within a stream. A stream ends when its receiver owes too much for too long. Both ends
+//! learn of it by the link's [`Status`], and messages lost with it stay lost. Layers above must not assume
+//! that a link is first-in first-out.
 //!
 //! All algorithms of a process share one link. A *lane* is one module instance's channel over it,
 //! named by a path; every process opens the same lanes, before the link starts.
@@ -17,22 +17,22 @@ use quorate_core::{
     Addr, Incarnation, Layer, Observation, Observe, ProcessId, ProcessSet, wire::Wire,
 };
 
-/// To whom a message goes.
+/// The receivers of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum To {
-    /// One process, possibly oneself.
+    /// One process, possibly this one.
     One(ProcessId),
     /// These processes, in rank order.
     Some(ProcessSet),
-    /// Every process of Π, oneself included, in rank order.
+    /// Every process of Π, this one included, in rank order.
     All,
 }
 
 /// What is requested, and what is indicated.
 pub type Port<M> = (SendRequest<M>, Deliver<M>);
 
-/// Requests that `message` be delivered to every process named by `to`. To oneself one sends like to
-/// anybody.
+/// Requests that `message` be delivered to every process named by `to`. A process may send to itself like to
+/// any other.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SendRequest<M> {
     /// The receivers.
@@ -67,16 +67,16 @@ impl<M: Observe> Observe for Deliver<M> {
 
 /// Something that supplies perfect links: the real one, or a simulated ideal.
 pub trait Links: Clone + Send + 'static {
-    /// The same links, one step further down the path that names lanes.
+    /// The same links, with one more segment in the path that names lanes.
     #[must_use]
     fn at(&self, segment: &str) -> Self;
 
-    /// Opens the lane named by the path. Opening one twice is an error that the link reports when it
-    /// starts. A message that is longer than the link carries, once encoded, goes to nobody; the link tells those
-    /// who run it.
+    /// Opens the lane named by the path. Opening a lane twice is an error that the link reports when it
+    /// starts. A message whose encoding is longer than the link carries goes to no receiver; the link reports
+    /// it to its owner.
     fn open<M: Wire>(&self, up: Addr<Deliver<M>>) -> Addr<SendRequest<M>>;
 
-    /// How the peers stand, and this process: the present state first, then every change.
+    /// The state of the peers and of this process: the present state first, then every change.
     fn status(&self) -> Subscribe<Status>;
 
     /// The lane named by the path, as a layer to build on.
@@ -85,7 +85,7 @@ pub trait Links: Clone + Send + 'static {
     }
 }
 
-/// A lane that is still to be opened.
+/// A lane that is not open yet.
 #[derive(Clone)]
 pub struct Lane<L>(L);
 
@@ -95,80 +95,81 @@ impl<L: Links, M: Wire> Layer<Port<M>> for Lane<L> {
     }
 }
 
-/// What a link tells of the state of its peers, and of its own admission.
+/// What a link reports of the state of its peers, and of its own admission.
 ///
-/// `Ended`, `Begun` and `Gap` happen, and are no state: who watches late is not told of them. They concern
-/// oneself, too, if a process sends more to itself than is kept before it is admitted: `Ended` then, `Gap`
-/// and `Begun` at its admission, behind what was kept.
+/// `Ended`, `Begun` and `Gap` are events, not states: a late subscriber is not told of them. They may also
+/// concern this process itself, if it sends more to itself than the link keeps before it is admitted: then it
+/// gets `Ended` at once, and `Gap` and `Begun` at its admission, after the messages that were kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Status {
     /// Data flows between this process and `peer`.
     Connected {
         /// The other process.
         peer: ProcessId,
-        /// Which start of it.
+        /// The peer's incarnation.
         incarnation: Incarnation,
     },
-    /// The peer, or what answers at its address, cannot be talked to.
+    /// The peer, or the process that answers at its address, is incompatible.
     Refused {
         /// The other process.
         peer: ProcessId,
-        /// Why, in words that name the difference.
+        /// The reason, in words that name the difference.
         reason: String,
     },
-    /// The stream to the peer has ended, since the peer owed too much for too long: of what was sent to it
-    /// and not received, nothing arrives any more, nor does what is sent before the next one has
-    /// [begun](Status::Begun). Both processes remain what they are. Where another incarnation takes the
-    /// peer's seat meanwhile, `Begun` does not come: everything to that one is new.
+    /// The stream to the peer has ended, since the peer owed too much for too long. Messages that were sent
+    /// to it and not received will not arrive, nor will those sent before the next stream has
+    /// [begun](Status::Begun). Both processes stay the same incarnations. If another incarnation takes the
+    /// peer's seat meanwhile, `Begun` does not come, because everything sent to that incarnation is new.
     Ended {
         /// The other process.
         peer: ProcessId,
     },
-    /// A stream to the peer has begun anew, after one that [ended](Status::Ended): what is sent from now on
-    /// arrives. What is still open towards it has to be said again.
+    /// A new stream to the peer has begun, after one that [ended](Status::Ended): messages sent from now on
+    /// arrive. Requests to the peer that are still open must be sent again.
     Begun {
         /// The other process.
         peer: ProcessId,
     },
-    /// The peer's stream to this process has ended and another begins: something that it sent before is
-    /// missing here for ever. Said before anything of the new stream is delivered; the stream may not have
-    /// [begun](Status::Begun) at the peer yet, so that an answer to what is asked now may be lost, too.
+    /// The peer's stream to this process has ended and another begins: some messages that the peer sent
+    /// before are lost for ever. This is indicated before any message of the new stream is delivered. The
+    /// stream may not have [begun](Status::Begun) at the peer yet, so that an answer to a request sent now
+    /// may be lost, too.
     Gap {
         /// The other process.
         peer: ProcessId,
     },
-    /// Another incarnation of the peer is alive: the one known so far has crashed.
+    /// Another incarnation of the peer is alive: the previously known incarnation has crashed.
     Replaced {
         /// The other process.
         peer: ProcessId,
         /// The incarnation that votes in this seat.
         known: Incarnation,
-        /// The one that is there now.
+        /// The incarnation that is running now.
         newcomer: Incarnation,
     },
-    /// Enough others know this process: what it sends counts.
+    /// Enough other processes know this process: its messages count from now on.
     Admitted,
-    /// The others know this seat under an earlier incarnation. This one may take part once they
-    /// [adopt](Adopt) it: then it is admitted. Said once, and only where the link waits for that.
+    /// The others know an earlier incarnation in this seat. This incarnation is admitted, and may take part,
+    /// once they [adopt](Adopt) it. Indicated once, and only if the link waits for adoption.
     Newcomer {
-        /// Who said so.
+        /// The process that said so.
         by: ProcessId,
-        /// The incarnation that they know: this one, if they had adopted it before it heard of them.
+        /// The incarnation that they know. It is this one if they adopted it before it heard from them.
         known: Incarnation,
     },
     /// This process may not take part: others know this seat under another incarnation, or have
     /// lost this one.
     Excluded {
-        /// Who said so.
+        /// The process that said so.
         by: ProcessId,
-        /// Why, in words.
+        /// The reason, in words.
         reason: String,
     },
 }
 
 impl Status {
-    /// The peer with which a stream has begun anew, in whichever direction: what it asked, or was asked,
-    /// or answered, may be lost.
+    /// The peer whose stream in either direction has begun anew: requests and answers between the two may be
+    /// lost.
     pub fn interrupted(&self) -> Option<ProcessId> {
         match self {
             Status::Begun { peer } | Status::Gap { peer } => Some(*peer),
@@ -177,7 +178,7 @@ impl Status {
     }
 }
 
-/// Has `up` told of the streams that end and begin anew, and of nothing else that a link tells.
+/// Tells `up` of the streams that end and begin anew, and of no other status.
 pub fn watch_streams(status: &Subscribe<Status>, up: Addr<Status>) {
     status.send(Addr::new(move |news| {
         if let Status::Ended { .. } | Status::Begun { .. } | Status::Gap { .. } = news {
@@ -186,17 +187,17 @@ pub fn watch_streams(status: &Subscribe<Status>, up: Addr<Status>) {
     }));
 }
 
-/// Requests that an incarnation take the place of another in its seat, as a group that agrees on it has
-/// decided: from now on this link talks to it, and tells the others that it does.
+/// Requests that an incarnation take the place of another in its seat, as the group that agrees on it has
+/// decided. From now on this link talks to that incarnation, and tells the others so.
 ///
-/// A seat's incarnations are counted: the first to become known is number 0, and each that is adopted is
-/// one more. Of two numbers the higher counts, whoever says so.
+/// The incarnations of a seat are counted: the first to become known is number 0, and each adopted one is one
+/// more. Of two numbers the higher counts, no matter which process reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Adopt {
     pub seat: ProcessId,
-    /// The incarnation that is in it from now on.
+    /// The incarnation that holds the seat from now on.
     pub incarnation: Incarnation,
-    /// How many incarnations were in it before.
+    /// How many incarnations held the seat before.
     pub number: u64,
 }
 

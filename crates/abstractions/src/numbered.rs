@@ -1,5 +1,5 @@
-//! The requests and indications that several abstractions share in form: broadcasts take payloads and
-//! give numbered payloads, consensus takes and gives the values of numbered instances.
+//! The requests and indications that have the same form in several abstractions: broadcasts take payloads and
+//! deliver numbered payloads; consensus takes and decides the values of numbered instances.
 //!
 //! Each abstraction has types of its own, so that a layer which needs one does not compile on
 //! another.
@@ -49,7 +49,7 @@ macro_rules! numbered_consensus {
         /// What is requested, and what is indicated.
         pub type Port = (Propose, Decide);
 
-        /// Requests agreement on a value: at most one proposal an instance and process counts.
+        /// Requests agreement on a value. Of each process, at most one proposal counts in an instance.
         #[derive(Clone, PartialEq, Eq, Debug)]
         pub struct Propose {
             /// The instance, counted from 1.
@@ -58,8 +58,8 @@ macro_rules! numbered_consensus {
             pub value: bytes::Bytes,
         }
 
-        /// Indicates the decision of an instance, in whatever order instances end; also to a process
-        /// that did not propose in it.
+        /// Indicates the decision of an instance. Instances may end in any order. A process that did not
+        /// propose in the instance gets the decision, too.
         #[derive(Clone, PartialEq, Eq, Debug)]
         pub struct Decide {
             pub instance: u64,

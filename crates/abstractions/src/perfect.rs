@@ -9,7 +9,7 @@
 use crate::{Subscribe, eventually_perfect};
 use quorate_core::{Addr, Observation, Observe, ProcessId};
 
-/// This process has crashed. Said once a process; a new subscriber is told of all crashes so far.
+/// This process has crashed. Indicated once for each process; a new subscriber is told of all crashes so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Crash(pub ProcessId);
 

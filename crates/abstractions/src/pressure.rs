@@ -1,35 +1,36 @@
-//! Pressure: how much more a module may send, told upward by the link.
+//! Pressure: the link tells each module above whether it may send more.
 //!
-//! A link accounts, by module and peer, for what was sent and is not acknowledged. (A module is what one
-//! first segment of the lanes' paths names.) A module that owes some peer too much has no room. Peers tell
-//! each other that too: who passes on what others send has queues of its own, and so has a process whose
-//! user does not read, and only the origin can do something about them.
+//! For each module and peer, a link keeps account of the bytes sent and not acknowledged. (A module consists
+//! of the lanes whose paths share a first segment.) A module that some peer owes too much has no room. Peers
+//! also tell each other that they have no room: a process that passes on the messages of others has queues of
+//! its own, and a process whose user does not read has a backlog. Only the origin can send less.
 //!
-//! - **PR1 bound** (safety): while a module has no room at a process, whoever honours it sends nothing
-//!   there, so that what the link holds of the module for a peer that is waited for exceeds its limit by no
-//!   more than what its senders have in flight.
-//! - **PR2 no verdict** (liveness): a module gets room again: when the peers acknowledge, or when those that
-//!   do not are not [waited for](Wait) any more. Nobody loses its place by that.
+//! - **PR1 bound** (safety): while a module has no room at a process, senders that honour it send nothing
+//!   there. So the bytes that the link holds of the module for a peer that is waited for exceed its limit by
+//!   no more than what the module's senders have in flight.
+//! - **PR2 no verdict** (liveness): a module gets room again when the peers acknowledge, or when those that
+//!   do not are not [waited for](Wait) any more. No process loses its place by that.
 //!
-//! Algorithms know nothing of pressure; handles do.
+//! Algorithms know nothing of pressure; the users' handles honour it.
 use quorate_core::{Observation, Observe, ProcessId};
 use std::time::Duration;
 
-/// Whom a module waits for when somebody does not keep up, and for how long.
+/// Which slow peers a module waits for, and for how long.
 ///
-/// Who owes a module and has acknowledged nothing for so long, or whose user has not read for so long, is
-/// not waited for any more, until he goes on.
+/// A peer that owes a module and has acknowledged nothing for the given time, or whose user has not read for
+/// that long, is not waited for until it resumes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wait {
-    /// For everybody: what somebody missed cannot be made good.
+    /// Waits for every process, because messages that a process missed cannot be replaced.
     Everybody {
-        /// How long a silence slows.
+        /// How long a silent peer slows the module.
         silence: Duration,
     },
-    /// For a majority always, and for whoever keeps up: the others are given a state. Who is not needed and
-    /// straggles slows the rest for at most a tenth of the time, and a quarter of a second at once.
+    /// Always waits for a majority, and for every process that keeps up; the others are given a state. A
+    /// straggler that the majority does not need slows the rest for at most a tenth of the time, and for at
+    /// most a quarter of a second in a row.
     Majority {
-        /// How long a silence slows, once a majority has room.
+        /// How long a silent peer slows the module once a majority has room.
         silence: Duration,
     },
 }
@@ -43,7 +44,7 @@ impl Default for Wait {
 }
 
 impl Wait {
-    /// The policy of what gives a state to those that are behind.
+    /// The policy for modules that transfer their state to processes that are behind.
     #[must_use]
     pub const fn for_majority() -> Self {
         Wait::Majority {
@@ -51,7 +52,7 @@ impl Wait {
         }
     }
 
-    /// The policy of what excludes whoever is silent for good.
+    /// The policy for modules that exclude a process that stays silent.
     #[must_use]
     pub const fn for_crash_stop() -> Self {
         Wait::Everybody {
@@ -59,8 +60,9 @@ impl Wait {
         }
     }
 
-    /// The policy of an order whose users keep no state: who lives is waited for, since what it missed it
-    /// would have to skip; who is silent costs the others ten seconds, once.
+    /// The policy for a total order whose users keep no state. It waits for every live process, because such
+    /// a process would have to skip the messages that it missed. A silent process delays the others by ten
+    /// seconds, once.
     #[must_use]
     pub const fn for_order_without_state() -> Self {
         Wait::Everybody {
@@ -68,13 +70,13 @@ impl Wait {
         }
     }
 
-    /// How long a user that reads nothing slows.
+    /// How long a user that reads nothing slows the module.
     #[must_use]
     pub fn reader(self) -> Duration {
         self.silence().min(Duration::from_secs(10))
     }
 
-    /// How long a silence slows.
+    /// How long a silent peer slows the module.
     #[must_use]
     pub const fn silence(self) -> Duration {
         match self {
@@ -86,38 +88,39 @@ impl Wait {
 /// Why a module has no room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hindrance {
-    /// Who slows it: the peer that owes most, or that has no room itself; oneself, whose user does not
-    /// read.
+    /// The process that slows the module: the peer that owes most, a peer that has no room itself, or this
+    /// process, whose user does not read.
     pub by: ProcessId,
-    /// How many bytes the peer owes this process, in this module.
+    /// How many bytes the peer owes this process in this module.
     pub owed: usize,
-    /// Whether the peer has said that it has no room: for what it passes on, or for its user.
+    /// Whether the peer has announced that it has no room, for messages that it passes on or for its user.
     pub announced: bool,
 }
 
-/// Whether a module may send: the present state first, then every change.
+/// Whether a module may send. A subscriber gets the present state first, then every change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Room {
-    /// It may.
+    /// The module may send.
     Open,
-    /// It should wait.
+    /// The module should wait.
     Full(Hindrance),
 }
 
-/// What a module's user has not read yet.
+/// How much a module's user has not read yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backlog {
-    /// Too much, of which something was read since this was said last, or is being read for the first
-    /// time: the others are to send less.
+    /// Too much, and the user has read something since the last report, or reads for the first time: the
+    /// others are to send less.
     Full,
-    /// Far too much: this process, too, is to send nothing, until it is [`Open`](Backlog::Open) again. But a
-    /// user may read and send in turn: while it may not send it reads nothing, and after half the time that a
-    /// [reader](Wait::reader) is waited for it may send again, until this is said anew, when much more is there.
+    /// Far too much: this process is to send nothing, too, until the backlog is [`Open`](Backlog::Open)
+    /// again. A user that alternates between reading and sending reads nothing while it may not send. So
+    /// after half the time for which a [reader](Wait::reader) is waited for it may send again, until this is
+    /// reported anew, when the backlog is much larger.
     Over,
-    /// So much that the link takes nothing more from the peers, as if it did not arrive, and says that it
-    /// hears nobody: this process stands still until some of it is read.
+    /// So much that the link takes no more packets from the peers, as if they did not arrive, and says that
+    /// it hears nobody. This process stands still until its user reads some of the backlog.
     Stuck,
-    /// Not much.
+    /// Little or nothing.
     Open,
 }
 

@@ -7,16 +7,16 @@
 //! - **QAF3 termination** (liveness): a call of a correct process returns, at the processes where the
 //!   quorum system promises it.
 //!
-//! Calls of one process may overlap: each is one of its own. A process numbers its calls, each number
-//! once.
+//! Calls of one process may overlap; each is independent of the others. A process numbers its calls, and uses
+//! each number once.
 use quorate_core::{Observation, Observe, wire::Wire};
 
 /// The replicated state.
 pub trait State: Clone + Wire {
-    /// What changes it.
+    /// An update of the state.
     type Update: Clone + Wire;
 
-    /// Applies an update; says whether the state is another one now.
+    /// Applies an update, and returns whether the state has changed.
     fn apply(&mut self, update: &Self::Update) -> bool;
 
     /// What an observation can carry of the state.
@@ -32,18 +32,17 @@ pub type Port<S> = (Request<<S as State>::Update>, Indication<S>);
 /// Requests a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request<U> {
-    /// How the user names the call: a number of its own.
+    /// The user's number for the call.
     pub operation: u64,
-    /// What is asked.
     pub call: Call<U>,
 }
 
-/// What is asked.
+/// The operation of a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call<U> {
-    /// The states of a read quorum.
+    /// Read the states of a read quorum.
     Get,
-    /// That a write quorum apply this.
+    /// Let a write quorum apply this update.
     Set(U),
 }
 
@@ -52,26 +51,25 @@ pub enum Call<U> {
 pub struct Indication<S> {
     /// The call.
     pub operation: u64,
-    /// What it returns.
     pub answer: Answer<S>,
 }
 
 /// What a call returns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer<S> {
-    /// A get returns the states of a read quorum, in the order of the processes.
+    /// The result of a get: the states of a read quorum, in the order of the processes.
     Got(Vec<S>),
-    /// A set returns.
+    /// The end of a set.
     Set,
 }
 
-/// What an observation carries of several states whose digests are sets of bits: their union. Checkers
-/// run on such states.
+/// What an observation carries of several states whose digests are sets of bits: the union of the digests.
+/// Checkers run on such states.
 fn union<S: State>(states: &[S]) -> u64 {
     states.iter().fold(0, |all, state| all | state.digest())
 }
 
-/// A request, seen by the module that handles it.
+/// The observation of a request in the module that handles it.
 pub fn observe_request<S: State>(request: &Request<S::Update>) -> Observation {
     let observation = match &request.call {
         Call::Get => Observation::request("Get"),

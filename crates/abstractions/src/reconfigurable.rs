@@ -1,24 +1,24 @@
-//! Uniform total order among processes some of which crash, and come back without their memory.
+//! Uniform total order among processes that may crash and come back without their memory.
 //!
-//! Every seat of Π is held by one *incarnation* at a time. One that is started again is a newcomer: an
-//! ordered command puts it in the place of the one before, which from then on is crashed for good, and
-//! the newcomer is given the state that the others had at some later point of the order. What it delivers
-//! continues from there.
+//! At any time one *incarnation* holds each seat of Π. An incarnation that is started later is a newcomer: an
+//! ordered command puts it in the place of the one before, which from then on counts as crashed for good. The
+//! newcomer is given the state that the others had at some later point of the order, and its deliveries
+//! continue from there.
 //!
 //! - **TOB1 … TOB5, FRB5** as for [total order](crate::total_order), where the correct processes are the
 //!   incarnations that never crash, and a newcomer counts as having delivered what its state stands for.
-//! - Epochs come at the same point of the order everywhere.
+//! - Epochs change at the same point of the order everywhere.
 //!
 //! # States
-//! A state travels in chunks, and nobody ever holds it as one buffer. Who gives it answers
+//! A state travels in chunks, and no process ever holds it as one buffer. The giver answers
 //! [`Indication::StateWanted`] with a [`View`]: the state as of that point of the order, which does not
-//! change any more, and is read chunk by chunk, at the pace at which the other process takes it. The view
-//! is dropped once it has been read, or once nobody takes it any more.
+//! change any more. It is read chunk by chunk, at the pace at which the other process takes them. The view is
+//! dropped once it has been read, or once no process takes it any more.
 //!
-//! Who gets a state hears [`Restore::Begin`], then the chunks in their order, then [`Restore::Whole`]: from
-//! then on its state is that one. Until then it has the state that it had, and what is delivered meanwhile
-//! belongs to that. If the chunks stop coming, or the state is needed no more, it hears
-//! [`Restore::Abandoned`] instead, and another may begin later.
+//! The receiver of a state gets [`Restore::Begin`], then the chunks in their order, then [`Restore::Whole`]:
+//! from then on it has the new state. Until then it keeps the state that it had, to which the messages
+//! delivered meanwhile belong. If the chunks stop coming, or the state is not needed any more, it gets
+//! [`Restore::Abandoned`] instead, and another transfer may begin later.
 use crate::total_order::{Broadcast, Deliver};
 use bytes::Bytes;
 use quorate_core::{
@@ -27,15 +27,15 @@ use quorate_core::{
 };
 use std::fmt;
 
-/// A chunk has about so many bytes: a small part of what may be in flight to one process.
+/// The usual size of a chunk in bytes: a small part of what may be in flight to one process.
 pub const CHUNK: usize = 256 << 10;
-/// No chunk may be longer: a state with such a chunk is not given.
+/// The longest chunk in bytes. A state with a longer chunk is not given.
 pub const LONGEST_CHUNK: usize = 1 << 20;
 
 /// A state that does not change any more, read once from its beginning to its end.
 pub trait Chunks: Send + 'static {
-    /// The next chunk, of about [`CHUNK`] bytes and at most [`LONGEST_CHUNK`]; nothing after the last one.
-    /// It is called by the protocol's thread, which waits for it.
+    /// The next chunk, of about [`CHUNK`] bytes and at most [`LONGEST_CHUNK`]; `None` after the last one. The
+    /// protocol thread calls it, and waits for it.
     fn next_chunk(&mut self) -> Option<Bytes>;
 }
 
@@ -43,17 +43,17 @@ pub trait Chunks: Send + 'static {
 pub struct View(Box<dyn Chunks>);
 
 impl View {
-    /// The state that these chunks put together.
+    /// The state that consists of these chunks.
     pub fn new(chunks: impl Chunks) -> Self {
         View(Box::new(chunks))
     }
 
-    /// The state that consists of these bytes. For small ones.
+    /// The state that consists of these bytes, for small states.
     pub fn of_bytes(bytes: Bytes) -> Self {
         View::new(ChunksOfBytes(bytes))
     }
 
-    /// The next chunk; nothing after the last one.
+    /// The next chunk; `None` after the last one.
     pub fn next_chunk(&mut self) -> Option<Bytes> {
         self.0.next_chunk()
     }
@@ -65,7 +65,7 @@ impl fmt::Debug for View {
     }
 }
 
-/// Bytes, cut where a chunk is full.
+/// Bytes, cut into full chunks.
 struct ChunksOfBytes(Bytes);
 
 impl Chunks for ChunksOfBytes {
@@ -81,10 +81,9 @@ pub type Port = (Request, Indication);
 /// What is requested.
 #[derive(Debug)]
 pub enum Request {
-    /// A broadcast. A newcomer's wait until it has its state.
+    /// A broadcast. The broadcasts of a newcomer wait until it has its state.
     Broadcast(Broadcast),
-    /// The user's state, as it was when the state was [wanted](Indication::StateWanted) for the
-    /// `transfer`.
+    /// The user's state as of the [`StateWanted`](Indication::StateWanted) that asked for this `transfer`.
     State {
         transfer: u64,
         /// The state, opaque.
@@ -92,44 +91,44 @@ pub enum Request {
     },
 }
 
-/// What is indicated, in one order everywhere but for the states.
+/// The indications. They come in one order everywhere, except for the states.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Indication {
     /// Consecutive messages of one origin.
     Deliver(Deliver),
-    /// Who holds the seats from now on.
+    /// The holders of the seats from now on.
     Epoch(Epoch),
-    /// A newcomer wants the state that follows from all that was delivered here so far: the answer is
-    /// [`Request::State`] with this transfer.
+    /// A newcomer wants the state after all messages delivered here so far. The user answers with
+    /// [`Request::State`] and this transfer.
     StateWanted {
-        /// What the answer is told by.
+        /// The number that the answer repeats.
         transfer: u64,
     },
-    /// This process is given a state: of a newcomer, before anything else; or of one so far behind that
-    /// nobody can tell it any more what it lacks.
+    /// This process is given a state. A newcomer gets it before anything else. Another process gets it if it
+    /// is so far behind that no peer has the messages that it lacks.
     Restore(Restore),
 }
 
-/// How a state comes.
+/// The steps by which a state arrives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Restore {
-    /// The chunks of a state follow. What there is of another one is void.
+    /// The chunks of a state follow. Chunks of an earlier, incomplete state are void.
     Begin,
     /// The next chunk.
     Chunk(Bytes),
-    /// All of it is here: this process's state is this from now on. The epoch follows.
+    /// The state is complete: from now on it is this process's state. The epoch follows.
     Whole,
-    /// The rest will not come: the state stays what it was.
+    /// The remaining chunks will not come: the state stays as it was.
     Abandoned,
 }
 
-/// An epoch: who holds the seats.
+/// An epoch: the holders of the seats.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Epoch {
     /// How many replacements there were before: 0 at the beginning.
     pub number: u64,
-    /// The newcomers that hold seats now, each with how many held it before, in rank order. The other
-    /// seats are held by their first incarnations.
+    /// The newcomers that hold seats now, in rank order, each with the number of incarnations that held its
+    /// seat before. The first incarnations hold the other seats.
     pub newcomers: Vec<(Origin, u64)>,
 }
 

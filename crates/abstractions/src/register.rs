@@ -28,14 +28,14 @@ use serde::{Deserialize, Serialize};
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
 pub struct Tag {
-    /// Counted from 1; 0 of what a register holds before any write.
+    /// Counted from 1. It is 0 for the value before any write.
     pub timestamp: u64,
-    /// Who wrote; nobody, of what a register holds before any write.
+    /// The process that wrote; `None` for the value before any write.
     pub writer: Option<ProcessId>,
 }
 
 impl Tag {
-    /// Of what a register holds before any write.
+    /// The tag of the value before any write.
     pub const INITIAL: Tag = Tag {
         timestamp: 0,
         writer: None,
@@ -54,7 +54,7 @@ impl Tag {
     }
 }
 
-/// What a register is to do.
+/// An operation on a register.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Read the value.
@@ -71,9 +71,8 @@ pub type Port = (Request, Indication);
 pub struct Request {
     /// The name of the register.
     pub register: Bytes,
-    /// How the user names the operation: a number of its own.
+    /// The user's number for the operation.
     pub operation: u64,
-    /// What is to be done.
     pub action: Action,
 }
 
@@ -99,14 +98,14 @@ pub enum RegisterResponse {
     },
     /// A write returns.
     Written {
-        /// Which write it was.
+        /// The write's tag.
         tag: Tag,
     },
-    /// The operation was not begun, and has no effect.
+    /// The operation was not started, and has no effect.
     Refused(Refusal),
 }
 
-/// Why an operation is not begun.
+/// Why an operation is not started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// An operation of this process on the same register is in flight.
@@ -120,7 +119,7 @@ pub enum Refusal {
     Exhausted,
 }
 
-/// A digest of an optional value: 0 of none.
+/// A digest of an optional value; 0 if there is none.
 fn content(value: Option<&Bytes>) -> u64 {
     value.map_or(0, |value| digest(value))
 }

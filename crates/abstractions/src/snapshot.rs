@@ -1,5 +1,5 @@
-//! Single-writer atomic snapshot: an array with a segment a process, which its owner updates and
-//! everybody scans at once.
+//! Single-writer atomic snapshot: an array with one segment per process. Each owner updates its segment, and
+//! every process can scan all segments at once.
 //!
 //! - **SN1 termination** (liveness): every operation of a correct process returns.
 //! - **SN2 atomicity** (safety): the operations are linearizable: a scan returns of each segment the
@@ -18,16 +18,15 @@ pub type Port = (Request, Indication);
 /// Requests an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// How the user names the operation: a number of its own.
+    /// The user's number for the operation.
     pub operation: u64,
-    /// What is to be done.
     pub action: Action,
 }
 
-/// What is to be done.
+/// An operation on the snapshot object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Give this process's segment this value.
+    /// Write this value to this process's segment.
     Update(Bytes),
     /// Read all segments, as of one moment.
     Scan,
@@ -48,7 +47,7 @@ pub enum SnapshotResponse {
     Updated,
     /// A scan returns.
     Scanned(View),
-    /// The operation was not begun, and has no effect.
+    /// The operation was not started, and has no effect.
     Refused(Refusal),
 }
 
@@ -58,24 +57,24 @@ pub type View = Vec<Segment>;
 /// A segment as of one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Segment {
-    /// How many updates it has had: 0 before any.
+    /// How many updates the segment has had.
     pub sequence: u64,
     /// The value; empty before any update.
     pub value: Bytes,
 }
 
-/// Why an operation is not begun.
+/// Why an operation is not started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// An operation of this process is in flight.
     #[error("an operation of this process is in flight")]
     Busy,
-    /// The segment has had as many updates as can be counted.
+    /// The segment has had the maximum number of updates.
     #[error("the segment has had as many updates as can be counted")]
     Exhausted,
 }
 
-/// What an observation can carry of a view: how many updates each segment has had, a byte a process, of
+/// What an observation can carry of a view: the number of updates of each segment, one byte per process, for
 /// the first eight processes and up to 255 updates.
 pub fn packed(view: &[Segment]) -> u64 {
     let byte = |segment: Option<&Segment>| segment.map_or(0, |s| s.sequence.min(255) as u8);

@@ -28,11 +28,11 @@ pub struct Broadcast {
 /// Indicates that consecutive messages of one origin come next in the total order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deliver {
-    /// Who broadcast them.
+    /// The process, and its incarnation, that broadcast them.
     pub origin: Origin,
-    /// The number of the first.
+    /// The sequence number of the first message.
     pub first: u64,
-    /// The payloads, in order. Empty where messages before `first` are skipped here, and none follows yet.
+    /// The payloads, in order. Empty if this process skips messages before `first`, and none follows yet.
     pub payloads: Vec<Bytes>,
 }
 

@@ -1,8 +1,8 @@
-//! View synchronisation: processes enter numbered views, each by itself, and stay in them longer and
-//! longer, so that in the end they are in the same one for as long as is needed.
+//! View synchronisation: each process enters numbered views by itself, and stays in them longer and longer.
+//! In the end all are in the same view for as long as they need.
 //!
-//! - **VS-ORD order** (safety): each process enters views in ascending order, each once at most: 1, 2, 3 …,
-//!   but for those that it passes over to catch up.
+//! - **VS-ORD order** (safety): each process enters views in ascending order, 1, 2, 3 …, each at most once.
+//!   It may skip views to catch up.
 //! - **VS-OVL overlap** (liveness): for each duration there is a view from which on all correct processes
 //!   are in the same view together for that long, once their clocks run alike.
 use crate::Subscribe;
@@ -21,8 +21,8 @@ impl Observe for Enter {
     }
 }
 
-/// Requests that the process enter this view at once, if it is in an earlier one: another process was heard in
-/// it.
+/// Requests that the process, if it is in an earlier view, enter this view at once, because another process
+/// was heard in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CatchUp {
     /// Its number.
@@ -35,11 +35,11 @@ impl Observe for CatchUp {
     }
 }
 
-/// The views of a process, as their user sees them.
+/// The user's interface to the views of a process.
 #[derive(Clone)]
 pub struct Views {
-    /// Tells of each view that the process enters; a new subscriber of the present one.
+    /// Tells of each view that the process enters. A new subscriber is told the present view.
     pub entered: Subscribe<Enter>,
-    /// Where a user says which views others have been heard in.
+    /// Takes the views in which the user has heard other processes.
     pub catch_up: Addr<CatchUp>,
 }

@@ -4,24 +4,24 @@
 //! - **VS1 view inclusion** (safety): a process that delivers m in its view v delivers it in the view in
 //!   which m was broadcast.
 //! - **VS2 … VS5**: the views are those of [group membership](crate::group_membership), GMP1 … GMP4. With
-//!   joins (an algorithm says so), GMP1 keeps the increasing identifiers only, and GMP4 becomes: whoever
-//!   is outside a view has crashed, has not joined yet, or is told so.
+//!   joins (an algorithm says so), GMP1 keeps only the increasing identifiers, and GMP4 becomes: a process
+//!   outside a view has crashed, has not joined yet, or is told that it is outside.
 //! - **VS6 validity** (liveness): a correct process that stays a member delivers its own broadcasts.
 //! - **VS7 no duplication** (safety). **VS8 no creation** (safety).
 //! - **VS9 agreement** (safety once both have installed the next view): processes that install v and the
 //!   view after it delivered the same messages in v.
-//! - **VS10 nothing is swallowed** (with joins; safety): who is told that it is outside is told, too, which of its
-//!   broadcasts the others will not hear; those alone are said to be lost for certain.
+//! - **VS10 nothing is swallowed** (with joins; safety): a process that is told that it is outside is also
+//!   told which of its broadcasts the others will not hear; only those are said to be lost for certain.
 //!
 //! # The contract of the user
-//! Upon [`Indication::Block`] the user answers [`Request::BlockOk`], when it likes; until the next view it
-//! is blocked. What it broadcasts while blocked is not lost: it is broadcast in the next view, first of
-//! all. A [`Request::BlockOk`] that nobody asked for is dropped, and counted.
+//! When it gets [`Indication::Block`], the user answers [`Request::BlockOk`] at a time of its choice; until
+//! the next view it is blocked. Its broadcasts while it is blocked are not lost: they are broadcast in the
+//! next view, before any others. A [`Request::BlockOk`] without a preceding `Block` is dropped, and counted.
 //!
 //! Where processes join, the user answers [`Indication::StateWanted`] with its state at that point of its
-//! deliveries, or declines, and another member is asked: it comes while the user is blocked, and until somebody has
-//! given a state the view does not change. Who
-//! joins gets that state, then perhaps messages of the view before which the state lacks, then its view.
+//! deliveries, or it declines, and another member is asked. The indication comes while the user is blocked,
+//! and the view does not change until some member has given a state. A joining process gets that state, then
+//! any messages of the view before that the state lacks, then its view.
 use crate::group_membership::View;
 use bytes::Bytes;
 use quorate_core::{MessageId, Observation, Observe, ProcessSet, message::digest};
@@ -32,18 +32,18 @@ pub type Port = (Request, Indication);
 /// What is requested.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// A broadcast of this payload, in the present view, or in the next one while blocked.
+    /// A broadcast of this payload in the present view or, while blocked, in the next one.
     Broadcast(Bytes),
     /// The user broadcasts nothing more in the present view: the answer to [`Indication::Block`].
     BlockOk,
-    /// The user's state, for those that want to be in the view after the one with this identifier: the
-    /// answer to [`Indication::StateWanted`].
+    /// The user's state, for the processes that want to be in the view after `view`: the answer to
+    /// [`Indication::StateWanted`].
     State {
         view: u64,
         /// The state, opaque.
         state: Bytes,
     },
-    /// The user does not give its state for those: another member is asked.
+    /// The user does not give its state to those processes: another member is asked.
     Decline { view: u64 },
     /// This process, which is outside, asks to become a member again, without its state.
     Join,
@@ -55,26 +55,26 @@ pub enum Indication {
     /// A view is installed.
     View {
         view: View,
-        /// Those of its members that were not in the view before. Empty where nobody joins.
+        /// The members that were not in the view before. Empty if no process joins.
         newcomers: ProcessSet,
     },
-    /// The view is about to change: broadcast nothing more in it, and say so.
+    /// The view is about to change: broadcast nothing more in it, and answer [`Request::BlockOk`].
     Block,
     /// A delivery.
     Deliver(Deliver),
     /// Processes that want to be in the view after this one want the user's state as it is now.
     StateWanted { view: u64 },
-    /// This process joins: its state is this from now on. Comes before the view is indicated, and before
-    /// those messages of the view before that the state lacks.
+    /// This process joins: from now on this is its state. Comes before the view is indicated, and before the
+    /// messages of the view before that the state lacks.
     State(Bytes),
-    /// The others have installed a view without this process, or, where processes are started again, it is a later
-    /// start: then it hears this first. It may ask to join.
+    /// The others have installed a view without this process. Where processes can be restarted, a restarted
+    /// process gets this first. It may ask to join.
     Excluded {
         /// The identifier of that view.
         view: u64,
     },
-    /// A broadcast of this process, delivered here in the view that it was excluded from. Comes right after that
-    /// is told, in the order of the broadcasts.
+    /// A broadcast of this process that was delivered here in the view from which it was excluded. Comes
+    /// right after `Excluded`, in the order of the broadcasts.
     Lost(Lost),
 }
 
@@ -84,15 +84,15 @@ pub struct Lost {
     /// The identifier of the broadcast.
     pub id: MessageId,
     pub payload: Bytes,
-    /// No member of the next view has delivered it, nor will. Otherwise this process was out of reach when that
-    /// view was decided, and does not know.
+    /// Whether it is certain that no member of the next view has delivered the broadcast or will deliver it.
+    /// If `false`, this process was out of reach when that view was decided, and does not know.
     pub is_certain: bool,
 }
 
 /// A delivery.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deliver {
-    /// In which view: the present one.
+    /// The view of the delivery, which is the present one.
     pub view: u64,
     /// Whose broadcast this is, and its sequence number.
     pub id: MessageId,

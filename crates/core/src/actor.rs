@@ -1,4 +1,4 @@
-//! An algorithm joined to its mailbox and its routes: the one thing that hosts drive.
+//! An algorithm joined to its mailbox and its routes. Hosts drive nothing else.
 use crate::{
     algorithm::{Alarm, Algorithm, Context, TimerId},
     counters::Counters,
@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 pub trait Probe {
     /// The actor is about to handle this event.
     fn event(&mut self, actor: &Name, event: &dyn Observe);
-    /// The actor is about to let this effect out. `false`: the process has crashed just before it.
+    /// The actor is about to release this effect. Returns `false` if the process has crashed just before it.
     fn effect(&mut self, actor: &Name, effect: &dyn Observe) -> bool;
 }
 
@@ -27,15 +27,16 @@ impl Probe for Unwatched {
     }
 }
 
-/// An actor whose types are forgotten.
+/// An actor whose event and effect types are erased.
 pub trait Actor: Send {
     /// The module's name.
     fn name(&self) -> &Name;
-    /// Lets in what waits in the mailbox, from other threads or behind what is.
+    /// Lets in the events that wait in the mailbox because another thread sent them, or because they wait
+    /// behind such an event.
     fn let_in(&mut self);
     /// Lets the algorithm start.
     fn start(&mut self, now: Time, probe: &mut dyn Probe);
-    /// Handles at most `limit` of the events that wait; says how many. Does not call `idle`.
+    /// Handles at most `limit` of the waiting events, and returns how many it handled. Does not call `idle`.
     fn handle(&mut self, limit: usize, now: Time, probe: &mut dyn Probe) -> usize;
     /// Handles all events that wait now. Does not call `idle`.
     fn handle_waiting(&mut self, now: Time, probe: &mut dyn Probe);
@@ -88,7 +89,7 @@ impl<A: Algorithm, R: FnMut(A::Effect) + Send> Joined<A, R> {
         self.release(probe);
     }
 
-    /// Lets the effects of one handler out, in order.
+    /// Releases the effects of one handler, in order.
     fn release(&mut self, probe: &mut dyn Probe) {
         self.context.take_effects(&mut self.effects);
         for effect in self.effects.drain(..) {

@@ -28,7 +28,7 @@ pub trait Algorithm: Send + 'static {
     /// Handles one event.
     fn upon(&mut self, event: Self::Event, ctx: &mut Context<Self::Event, Self::Effect>);
 
-    /// Called after each batch of events that the mailbox held: the place to flush what was
+    /// Called after each batch of events that the mailbox held. This is the place to flush what was
     /// coalesced.
     fn upon_idle(&mut self, _ctx: &mut Context<Self::Event, Self::Effect>) {}
 }
@@ -41,10 +41,10 @@ pub struct TimerId(u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Alarm {
     pub id: TimerId,
-    /// When, at the earliest.
+    /// The earliest time at which the timer may fire.
     pub at: Time,
-    /// Whether it keeps a simulated run open: a background timer (a heartbeat, the retransmission of
-    /// something a dead peer never acknowledges) does not.
+    /// Whether the timer is a background timer (a heartbeat, or the retransmission of something that a dead
+    /// peer never acknowledges). Background timers do not keep a simulated run open.
     pub background: bool,
 }
 
@@ -68,12 +68,12 @@ impl<E, F> Context<E, F> {
         self.effects.push(effect);
     }
 
-    /// Sends oneself `event` after `delay`. The run is not over before that.
+    /// Sends this algorithm `event` after `delay`. A simulated run does not end before that.
     pub fn after(&mut self, delay: Duration, event: E) -> TimerId {
         self.start_timer(delay, event, false)
     }
 
-    /// Sends oneself `event` after `delay`; a simulated run may end without it.
+    /// Sends this algorithm `event` after `delay`. A simulated run may end without it.
     pub fn after_in_background(&mut self, delay: Duration, event: E) -> TimerId {
         self.start_timer(delay, event, true)
     }
@@ -90,7 +90,7 @@ impl<E, F> Context<E, F> {
         id
     }
 
-    /// Cancels a timer. One that has fired, or was cancelled, is left alone.
+    /// Cancels a timer. Has no effect on a timer that has fired or was cancelled.
     pub fn cancel(&mut self, id: TimerId) {
         self.waiting.remove(&id);
     }
@@ -122,7 +122,7 @@ impl<E, F> Context<E, F> {
     }
 }
 
-/// The host's side.
+/// The methods that only hosts call.
 impl<E, F> Context<E, F> {
     /// A context for the module `module`, whose randomness follows from `seed`.
     pub fn new(module: Name, seed: u64, counters: Counters) -> Self {
@@ -144,7 +144,7 @@ impl<E, F> Context<E, F> {
         self.now = now;
     }
 
-    /// Takes the effects that were triggered, into `effects` (empty), keeping both allocations.
+    /// Moves the triggered effects to `effects`, which must be empty. Both keep their allocations.
     pub fn take_effects(&mut self, effects: &mut Vec<F>) {
         std::mem::swap(&mut self.effects, effects);
     }

@@ -10,7 +10,7 @@ use std::{
 
 type Key = (Name, &'static str);
 
-/// Is told of a count: its module, its reason, and how high it is.
+/// A function that is told of a count: its module, its reason, and its value.
 type Watcher = Box<dyn Fn(&Name, &'static str, u64) + Send + Sync>;
 
 /// All counters of one process. Clones share the counts.
@@ -38,9 +38,9 @@ impl Counters {
         cell.clone()
     }
 
-    /// Has `told` called when a count begins, and whenever its number of binary digits grows: so that a log tells
-    /// of what happens often no more than a few times. It is called by whoever counts. Says whether nobody was told before: the first
-    /// who watches stays.
+    /// Has `told` called when a count begins, and whenever its number of binary digits grows, so that a log
+    /// mentions a frequent event only a few times. The thread that counts makes the call. Only the first
+    /// watcher stays: returns whether there was none before.
     pub fn watch(&self, told: impl Fn(&Name, &'static str, u64) + Send + Sync + 'static) -> bool {
         self.watcher.set(Box::new(told)).is_ok()
     }
@@ -74,7 +74,7 @@ struct Cell {
     watched: Option<Watched>,
 }
 
-/// What is told of a count, and to whom.
+/// What the watcher was told of a count.
 struct Watched {
     module: Name,
     reason: &'static str,

@@ -16,7 +16,7 @@ pub trait Host: Clone + Send + 'static {
     /// The process that this host runs.
     fn me(&self) -> ProcessId;
 
-    /// This start of it.
+    /// The incarnation of the process.
     fn incarnation(&self) -> Incarnation;
 
     /// Π.
@@ -32,8 +32,8 @@ pub trait Host: Clone + Send + 'static {
     #[must_use]
     fn at(&self, segment: &str) -> Self;
 
-    /// Makes a mailbox. A module makes its own before those of the layers below it: what runs first
-    /// is decided by that order (see the host at hand).
+    /// Makes a mailbox. A module makes its own mailbox before those of the layers below it. The order in
+    /// which mailboxes are made decides which algorithm runs first (see the documentation of each host).
     fn mailbox<E: Observe + Send + 'static>(&self) -> Mailbox<E>;
 
     /// Starts an algorithm, named by [`path`](Host::path): from now on it handles what enters the

@@ -1,19 +1,19 @@
 //! One-shot abstractions addressed by number, inside one static actor.
 //!
-//! An instance is created at its first mention, which makes it the buffer of its early messages; it
-//! is retired by its owner, and what arrives for it afterwards is late. Numbers too far ahead of the
-//! oldest unfinished instance are refused, so that nobody can make a process allocate without bound.
+//! An instance is created when its number is first mentioned; from then on it also buffers its early
+//! messages. Its owner retires it, and events that arrive for it afterwards are late. Numbers too far ahead
+//! of the oldest unfinished instance are refused, so that no peer can make a process allocate without bound.
 use crate::watermark::Watermark;
 use std::collections::BTreeMap;
 
-/// Where an instance stands.
+/// The state of an instance.
 #[derive(Debug)]
 pub enum Entry<'a, S> {
-    /// It runs (perhaps since just now).
+    /// The instance runs (it may have been created just now).
     Live(&'a mut S),
-    /// It was retired: the event comes late and is dropped.
+    /// The instance was retired. The event is late and is dropped.
     Retired,
-    /// It lies too far ahead: the event is dropped, and counted by the caller.
+    /// The number is too far ahead. The event is dropped, and the caller counts it.
     TooFar,
 }
 
@@ -26,7 +26,7 @@ pub struct Instances<S> {
 }
 
 impl<S> Instances<S> {
-    /// No instance; numbers more than `ahead` above the oldest unretired one are refused.
+    /// No instances. Numbers more than `ahead` above the oldest instance that is not retired are refused.
     pub fn new(ahead: u64) -> Self {
         Instances {
             live: BTreeMap::new(),

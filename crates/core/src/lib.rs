@@ -1,4 +1,4 @@
-//! What every Quorate crate stands on.
+//! The foundation of every Quorate crate.
 //!
 //! An [`Algorithm`] is a deterministic state machine that reads like a textbook's *upon event*
 //! module. A [`Host`] runs it: over real sockets, or in a simulated world. A *wiring* function joins

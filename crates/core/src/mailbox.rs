@@ -44,21 +44,22 @@ impl<T: 'static> Addr<T> {
     }
 }
 
-/// Told of every event that enters a mailbox: how a host learns what is ready to run.
+/// A host's view of its mailboxes: it is told of every event that enters one, and so learns what is ready to
+/// run.
 pub trait Schedule: Send + Sync {
     /// Whether the current thread is the one on which the host runs its algorithms.
     fn is_inside(&self) -> bool {
         true
     }
 
-    /// An event entered the mailbox `index`, in which nothing waited before to be [let in](Mailbox::let_in) if
-    /// `is_news`.
+    /// An event entered the mailbox `index`. `is_news` says that no earlier event was waiting there to be
+    /// [let in](Mailbox::let_in).
     fn posted(&self, index: usize, is_news: bool);
 }
 
 struct Events<E> {
     waiting: VecDeque<E>,
-    /// So many at the front may be taken. The next one, if there is one, came from another thread.
+    /// How many events at the front may be taken. If there is a next one, it came from another thread.
     let_in: usize,
     closed: bool,
 }
@@ -75,8 +76,8 @@ impl<E> Queue<E> {
     }
 }
 
-/// Where the events of one algorithm wait. The algorithm itself never sees it. Once it is dropped,
-/// what is sent to its addresses is dropped, too.
+/// The queue where the events of one algorithm wait. The algorithm itself never sees it. Once the mailbox is
+/// dropped, events sent to its addresses are dropped, too.
 pub struct Mailbox<E> {
     queue: Arc<Queue<E>>,
 }
@@ -118,14 +119,14 @@ impl<E: Send + 'static> Mailbox<E> {
         })
     }
 
-    /// The number under which the host made it.
+    /// The number that the host gave this mailbox.
     pub fn index(&self) -> usize {
         self.queue.index
     }
 
-    /// Lets in all that waits. What another thread has sent waits for this, and so does everything behind it. Else
-    /// a module would never be idle whose user sends the next thing as soon as it has answered, and which the
-    /// layers below tell of each answer, too. For hosts.
+    /// Lets in all waiting events. An event that another thread has sent waits for this, and so does
+    /// everything behind it. Otherwise a module would never be idle if its user sent the next request as soon
+    /// as it was answered and the layers below told the module of each answer, too. For hosts.
     pub fn let_in(&self) {
         let mut events = self.queue.events();
         events.let_in = events.waiting.len();
@@ -138,7 +139,8 @@ impl<E: Send + 'static> Mailbox<E> {
         events.waiting.pop_front()
     }
 
-    /// Moves everything that waits and is let in to the (empty) `events`: a batch for one lock. For hosts.
+    /// Moves all waiting events that are let in to `events`, which must be empty. A batch takes the lock
+    /// once. For hosts.
     pub fn take_all(&self, events: &mut VecDeque<E>) {
         let mut queue = self.queue.events();
         let let_in = std::mem::take(&mut queue.let_in);
@@ -157,7 +159,7 @@ impl<E> Drop for Mailbox<E> {
             events.closed = true;
             std::mem::take(&mut events.waiting)
         };
-        // Outside the lock: what an event holds may send in its turn when it is dropped.
+        // Outside the lock: when an event is dropped, its contents may send other events.
         drop(left);
     }
 }
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-    /// On whose side the sender is, and what was news.
+    /// Whether the sender is outside, and the `is_news` flags that were reported.
     #[derive(Default)]
     struct Sides {
         outside: AtomicBool,

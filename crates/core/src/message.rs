@@ -1,14 +1,14 @@
-//! Messages are identified by where they come from, never by what they say.
+//! Messages are identified by their origin and sequence number, never by their content.
 use crate::process::{Incarnation, ProcessId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// No number that processes count up with (a timestamp, a version, a view, a call) is larger. Nobody gets there
-/// by counting in centuries: what comes with a larger number is damaged or forged. It lies so far below the end
-/// of the type that whatever is added to it fits.
+/// The largest number that processes may count up to (timestamps, versions, views, calls). Counting would
+/// take centuries to get there, so a message with a larger number is damaged or forged. The limit is far
+/// below the maximum of `u64`, so that additions to such a number do not overflow.
 pub const LAST_NUMBER: u64 = 1 << 62;
 
-/// The number after this one; `None` if they are used up.
+/// The next number after `number`; `None` if the numbers are used up.
 pub const fn next_number(number: u64) -> Option<u64> {
     if number < LAST_NUMBER {
         Some(number + 1)
@@ -35,7 +35,7 @@ impl fmt::Debug for Origin {
 /// The identifier of a message: its origin and its place in the origin's sequence, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MessageId {
-    /// Who broadcast it.
+    /// The process, and its incarnation, that broadcast the message.
     pub origin: Origin,
     /// The sequence number of the message at its origin, counted from 1.
     pub sequence: u64,

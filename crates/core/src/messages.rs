@@ -1,12 +1,12 @@
-//! How an algorithm says what messages it sends.
+//! How an algorithm declares the messages that it sends.
 
 /// Declares the messages of an algorithm: gives the type, its [`Wire`](crate::wire::Wire), and its
 /// [`Observe`](crate::Observe).
 ///
-/// Each message has fields that [`serde`] encodes, and, behind a semicolon, maybe a tail that is carried as
-/// it is: any [`Wire`](crate::wire::Wire), such as `Bytes`. Behind the arrow stands what a trace records of
-/// it beside its name, as methods of an [`Observation`](crate::Observation). `Kind(T)` carries a message of
-/// another algorithm, and is recorded as that one.
+/// Each message has fields that [`serde`] encodes. After a semicolon it may have a tail, which is carried as
+/// it is: any [`Wire`](crate::wire::Wire) type, such as `Bytes`. After the arrow come the methods of
+/// [`Observation`](crate::Observation) that add to what a trace records beside the message's name. `Kind(T)`
+/// carries a message of another algorithm, and a trace records it as that message.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -62,7 +62,7 @@ macro_rules! messages {
 
         #[allow(clippy::redundant_pattern, reason = "it stands where a message carries another")]
         const _: () = {
-            /// What a message begins with.
+            /// The kinds of messages: the number at the start of each encoding.
             #[repr(u32)]
             enum __Kind {
                 $($kind,)+
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// The same without payloads, as the codec encodes an enum.
+    /// The same messages without payloads, as the codec encodes an enum.
     #[derive(Serialize, Deserialize)]
     enum Head {
         Data { number: u64, more: Vec<u8> },

@@ -64,49 +64,50 @@ impl Observation {
         Self::new(Role::Internal, label)
     }
 
-    /// …seen from another module: what a neighbour requests or indicates is internal to this one.
+    /// Turns the observation into one seen from another module: a neighbour's requests and indications are
+    /// internal to that module.
     #[must_use]
     pub const fn as_internal(mut self) -> Self {
         self.role = Role::Internal;
         self
     }
 
-    /// …about this instance.
+    /// Adds the instance.
     #[must_use]
     pub const fn instance(mut self, instance: u64) -> Self {
         self.instance = Some(instance);
         self
     }
 
-    /// …about the shared object of this name.
+    /// Adds the digest of the shared object's name.
     #[must_use]
     pub const fn object(mut self, name: u64) -> Self {
         self.object = Some(name);
         self
     }
 
-    /// …about this message.
+    /// Adds the message's identifier.
     #[must_use]
     pub const fn message(mut self, id: MessageId) -> Self {
         self.message = Some(id);
         self
     }
 
-    /// …about this many consecutive messages.
+    /// Sets the number of consecutive messages.
     #[must_use]
     pub const fn count(mut self, count: u64) -> Self {
         self.count = count;
         self
     }
 
-    /// …about this process.
+    /// Adds the other process concerned.
     #[must_use]
     pub const fn peer(mut self, p: ProcessId) -> Self {
         self.peer = Some(p);
         self
     }
 
-    /// …with this digest of the content.
+    /// Adds the digest of the content.
     #[must_use]
     pub const fn digest(mut self, digest: u64) -> Self {
         self.digest = digest;
@@ -133,9 +134,9 @@ impl fmt::Display for Observation {
     }
 }
 
-/// Gives a trace what it needs of an event. Only simulations and diagnostics call it.
+/// Gives a trace what it records of an event. Only simulations and diagnostics call it.
 pub trait Observe {
-    /// What to record of this event.
+    /// The observation of this event.
     fn observe(&self) -> Observation;
 }
 
@@ -145,7 +146,7 @@ impl Observe for () {
     }
 }
 
-/// For effects of algorithms that have none.
+/// For algorithms without effects.
 impl Observe for std::convert::Infallible {
     fn observe(&self) -> Observation {
         match *self {}

@@ -1,17 +1,17 @@
-//! How an algorithm says what joins it to its neighbours.
+//! How an algorithm declares its connections to its neighbours.
 //!
-//! An abstraction owns its [`Port`]: what it is asked, and what it says. An algorithm names the port
-//! that it offers, those that it uses, what it watches, and its timers, once, in
-//! [`ports!`](macro@crate::ports); its `Event`, its `Effect`, what a trace records of them, and the wiring
-//! follow from that.
+//! An abstraction owns its [`Port`]: its requests and its indications. An algorithm declares once, in
+//! [`ports!`](macro@crate::ports), the port that it offers, the ports that it uses, the indications that it
+//! watches, and its timers. The macro generates the algorithm's `Event`, its `Effect`, what a trace records
+//! of them, and the wiring.
 
 /// What the layer above requests of an abstraction, and what the abstraction indicates to it.
 ///
 /// Any two types are a port as a pair: `(Request, Indication)`.
 pub trait Port {
-    /// What it is asked.
+    /// The requests that the layer above makes.
     type Request: 'static;
-    /// What it says.
+    /// The indications that the layer above gets.
     type Indication: 'static;
 }
 
@@ -23,10 +23,10 @@ impl<Request: 'static, Indication: 'static> Port for (Request, Indication) {
 /// Declares the ports of an algorithm: gives its `Event` and `Effect`, their
 /// [`Observe`](crate::Observe), and the functions that start it.
 ///
-/// Each clause says what joins the algorithm to one neighbour, and under which names its handlers meet
-/// what comes and what goes. Below, `P` is a [`Port`](crate::ports::Port), `T` a type that is observed,
-/// and `name` becomes a parameter of the functions that start the algorithm, in the order of the
-/// clauses. `up`, if there is one, is the last.
+/// Each clause declares the connection to one neighbour, and names the variants of `Event` and `Effect` that
+/// the handlers use for it. Below, `P` is a [`Port`](crate::ports::Port), `T` a type that is observed, and
+/// `name` becomes a parameter of the functions that start the algorithm, in the order of the clauses. `up`,
+/// if there is one, is the last parameter.
 ///
 /// | clause | `Event` | `Effect` | parameter |
 /// |---|---|---|---|
@@ -45,30 +45,31 @@ impl<Request: 'static, Indication: 'static> Port for (Request, Indication) {
 /// | `notes T => Note;` | | `Note(T)`, for the trace alone | |
 /// | `fn start(host, x: X) = …;` | | | |
 ///
-/// - What starts the algorithm returns the addresses at which it is asked, those of `offers`, `accepts`
-///   and `serves`: nothing, one, or a tuple.
-/// - `uses … as P, Link` offers `P` to the handlers on a layer that carries it, such as best-effort
-///   broadcast on a lane of the links, beside the layer itself: requests of `P` become those of the layer, and
-///   its indications those of `P`, by `From`. `uses each` has an instance a process.
-/// - `watches …, by f` subscribes by `f(name, address)`. `serves` may do without `Answer`.
-/// - `offers …, observed f` and `uses …, observed f` say how a request is observed that does not say it
-///   itself. Of a timer's content `timer Name(peer: ProcessId)` records the peer.
-/// - `fn` starts the algorithm that the expression makes; its own parameters stand before the others.
-///   `spawn_as(host, algorithm, …)` starts any algorithm with these ports: a mutant, for one.
+/// - The functions that start the algorithm return the addresses for its requests, those of `offers`,
+///   `accepts` and `serves`: nothing, one address, or a tuple.
+/// - `uses … as P, Link` uses a layer `L` that carries `P`, such as best-effort broadcast on a lane of the
+///   links. The handlers can use both `P` and `L` itself: requests of `P` become those of the layer, and its
+///   indications become those of `P`, by `From`. `uses each` has one instance per process.
+/// - `watches …, by f` subscribes by `f(name, address)`. `serves` may omit `Answer`.
+/// - `offers …, observed f` and `uses …, observed f` give a function that observes a request whose type does
+///   not implement it. `timer Name(peer: ProcessId)` records the peer as part of the timer.
+/// - `fn` declares a function that starts the algorithm made by the expression. Its own parameters come
+///   before the others. `spawn_as(host, algorithm, …)` starts any algorithm with these ports, for example a
+///   mutant.
 /// - The first line may be `for<S: State>`, where the algorithm has parameters.
 ///
-/// In a trace, the request of `offers` and the indications of `offers`, `indicates` and `serves` are recorded
-/// as they are; all else is internal. There is at most one `offers` or `indicates`, and at least one `Event`
-/// and one `Effect`. Both are `Debug` unless the algorithm has parameters. The mailbox is made first, then the layers are attached in the order of
-/// the clauses.
+/// A trace records the request of `offers` and the indications of `offers`, `indicates` and `serves` as they
+/// are; everything else is internal. There is at most one `offers` or `indicates`, and at least one `Event`
+/// and one `Effect`. Both are `Debug` unless the algorithm has parameters. The mailbox is made first; then
+/// the layers are attached in the order of the clauses.
 #[macro_export]
 macro_rules! ports {
-    // Clause by clause (`@next`), what follows from each is added (`@add`) to what was gathered, and the end
-    // makes items of it. All of it carries the same along: the names of what the generated functions have in
-    // common, which must come from one place to mean the same; the parameters of the algorithm; and what was
-    // gathered.
+    // The macro handles one clause after the other (`@next`), adds what follows from it (`@add`) to the
+    // gathered parts, and makes items of them at the end. Every step passes on the same context: the
+    // identifiers that the generated functions share (for hygiene they must come from one place), the
+    // parameters of the algorithm, and the gathered parts.
 
-    // What is offered.
+    // The ports that the algorithm offers.
     (@next ($host:ident $mailbox:ident $up:ident) $generics:tt $gathered:tt
         offers $port:ty => $ask:ident -> $say:ident $(, observed $f:path)?; $($rest:tt)*) => {
         $crate::ports! { @add ($host $mailbox $up) $generics $gathered {
@@ -113,11 +114,11 @@ macro_rules! ports {
         serves $t:ty => $subscribe:ident -> $indicate:ident $(, $answer:ident)?; $($rest:tt)*) => {
         $crate::ports! { @add ($host $mailbox $up) $generics $gathered {
             events {
-                /// Who is to be told from now on.
+                /// A new subscriber.
                 $subscribe($crate::Addr<$t>),
             } { Event::$subscribe(_) => $crate::Observation::internal(stringify!($subscribe)), }
             effects {
-                /// News, for these.
+                /// News, for these subscribers.
                 $indicate($t, Vec<$crate::Addr<$t>>),
                 $(/// The present state, for a new subscriber.
                 $answer($t, $crate::Addr<$t>),)?
@@ -137,7 +138,7 @@ macro_rules! ports {
         } $($rest)* }
     };
 
-    // What is used.
+    // The ports that the algorithm uses.
     (@next ($host:ident $mailbox:ident $up:ident) $generics:tt $gathered:tt
         uses $name:ident: $lower:ty => $port:ident as $p:ty, $direct:ident; $($rest:tt)*) => {
         $crate::ports! { @add ($host $mailbox $up) $generics $gathered {
@@ -148,7 +149,7 @@ macro_rules! ports {
             effects {
                 /// A request to the layer below.
                 $port(<$p as $crate::Port>::Request),
-                /// A request to what that layer stands on.
+                /// A request to the layer that carries it.
                 $direct(<$lower as $crate::Port>::Request),
             } {
                 Effect::$port(request) => $crate::Observe::observe(request).as_internal(),
@@ -171,11 +172,11 @@ macro_rules! ports {
         uses each $name:ident: $port:ty => $say:ident / $ask:ident; $($rest:tt)*) => {
         $crate::ports! { @add ($host $mailbox $up) $generics $gathered {
             events {
-                /// An indication of the instance of this process.
+                /// An indication of the instance for this process.
                 $say($crate::ProcessId, <$port as $crate::Port>::Indication),
             } { Event::$say(p, indication) => $crate::Observe::observe(indication).as_internal().peer(*p), }
             effects {
-                /// A request to the instance of this process.
+                /// A request to the instance for this process.
                 $ask($crate::ProcessId, <$port as $crate::Port>::Request),
             } { Effect::$ask(p, request) => $crate::Observe::observe(request).as_internal().peer(*p), }
             parameters {
@@ -228,7 +229,7 @@ macro_rules! ports {
         }
     };
 
-    // What is watched, heard and asked besides.
+    // What the algorithm watches, hears and asks besides.
     (@next ($host:ident $mailbox:ident $up:ident) $generics:tt $gathered:tt
         watches $name:ident: $t:ty => $news:ident $(, by $subscribe:path)?; $($rest:tt)*) => {
         $crate::ports! { @add ($host $mailbox $up) $generics $gathered {

@@ -24,8 +24,8 @@ impl ProcessId {
         self.0 as usize
     }
 
-    /// The index, counted from 0: for tables with an entry a process. A rank of 0, which only a
-    /// forged message can carry, saturates.
+    /// The index, counted from 0, for tables with one entry per process. A rank of 0, which only a forged
+    /// message can carry, saturates.
     pub const fn index(self) -> usize {
         (self.0 as usize).saturating_sub(1)
     }
@@ -43,10 +43,11 @@ impl fmt::Display for ProcessId {
     }
 }
 
-/// One start of a process. A process that lost its memory is another incarnation, and a new process.
+/// One start of a process. A process that has lost its memory is another incarnation, and counts as a new
+/// process.
 ///
-/// Incarnations are compared for equality only: which of two is alive is established by a handshake
-/// with a fresh nonce, never by which number is larger, so that a clock set back is harmless.
+/// Incarnations are compared for equality only. A handshake with a fresh nonce establishes which of two is
+/// alive, never the larger number, so that a clock set back is harmless.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -127,7 +128,7 @@ impl ProcessSet {
         self.0 & other.0 == 0
     }
 
-    /// The processes as bits, p1 the lowest: for frames.
+    /// The processes as bits, p1 the lowest, for encoding in frames.
     pub const fn bits(self) -> u128 {
         self.0
     }
@@ -137,7 +138,7 @@ impl ProcessSet {
         ProcessSet(bits)
     }
 
-    /// The processes of rank 1 … 64, as bits from the lowest: what an observation can carry of a set.
+    /// The processes of rank 1 … 64, as bits from the lowest. An observation can carry only these of a set.
     pub const fn low_bits(self) -> u64 {
         self.0 as u64
     }

@@ -1,4 +1,4 @@
-//! Sets of sequence numbers whose memory follows the disorder of the network, not the run's length.
+//! Sets of sequence numbers whose memory depends on the disorder of the network, not on the run's length.
 use crate::message::{MessageId, Origin};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ impl Watermark {
             .map_or(self.low, |(_, last)| *last)
     }
 
-    /// How many ranges lie above the prefix: what the set costs.
+    /// How many ranges lie above the prefix. The memory of the set is proportional to it.
     pub fn gaps(&self) -> usize {
         self.above.len()
     }
@@ -51,9 +51,9 @@ impl Watermark {
                 .is_some_and(|(_, last)| sequence <= *last)
     }
 
-    /// Gives up what is missing so far below `sequence`: while that lies more than `window` above the prefix,
-    /// the prefix goes on to the end of the first range above it. A number further than that beyond all others
-    /// moves nothing.
+    /// Gives up missing numbers that are too far below `sequence`: while `sequence` lies more than `window`
+    /// above the prefix, the prefix is extended to the end of the first range above it. A `sequence` more
+    /// than `window` above the highest number in the set changes nothing.
     pub fn give_up(&mut self, sequence: u64, window: u64) {
         if sequence > self.high().saturating_add(window) {
             return;
@@ -75,7 +75,7 @@ impl Watermark {
         }
     }
 
-    /// Adds everything up to and including `last` but these, which stay as they are.
+    /// Adds everything up to and including `last`, except the numbers `but`, which stay as they are.
     pub fn fill(&mut self, last: u64, but: impl IntoIterator<Item = u64>) {
         let but = but.into_iter();
         let missing: BTreeSet<u64> = but
@@ -94,7 +94,7 @@ impl Watermark {
         }
     }
 
-    /// Adds a range that lies above all that are there.
+    /// Adds a range that lies above all numbers in the set.
     fn add(&mut self, first: u64, last: u64) {
         if first > last {
             return;
@@ -139,7 +139,7 @@ impl Watermark {
     }
 }
 
-/// A set of message identifiers: a [`Watermark`] an origin.
+/// A set of message identifiers, with one [`Watermark`] per origin.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct WatermarkSet {
     origins: BTreeMap<Origin, Watermark>,
@@ -161,26 +161,27 @@ impl WatermarkSet {
             .insert(id.sequence)
     }
 
-    /// Gives up what is missing of the origin so far below the message, as [`Watermark::give_up`] does.
+    /// Gives up missing messages of the origin that are too far below this one, as [`Watermark::give_up`]
+    /// does.
     pub fn give_up(&mut self, id: MessageId, window: u64) {
         if let Some(seen) = self.origins.get_mut(&id.origin) {
             seen.give_up(id.sequence, window);
         }
     }
 
-    /// All of `origin`'s messages up to this one are in the set.
+    /// The number up to which all of `origin`'s messages are in the set.
     pub fn low(&self, origin: Origin) -> u64 {
         self.origins.get(&origin).map_or(0, Watermark::low)
     }
 
-    /// The origins in order, each with the last of the messages up to which all are in the set.
+    /// The origins in order, each with the number up to which all its messages are in the set.
     pub fn lows(&self) -> impl Iterator<Item = (Origin, u64)> + '_ {
         self.origins
             .iter()
             .map(|(origin, seen)| (*origin, seen.low()))
     }
 
-    /// How many ranges lie above the prefixes, over all origins: what the set costs.
+    /// How many ranges lie above the prefixes, over all origins. The memory of the set is proportional to it.
     pub fn gaps(&self) -> usize {
         self.origins.values().map(Watermark::gaps).sum()
     }

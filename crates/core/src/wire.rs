@@ -1,23 +1,23 @@
 //! How messages become bytes, and back: the only module that knows the codec.
 //!
-//! A message is a *head*, encoded with bincode, and possibly a *tail*: a payload that is
-//! carried as it is and, on receipt, shared with the received buffer instead of copied. How long a message
-//! may be is for the link to say. Decoding allocates no more than a fixed number of times the bytes that it
-//! was given, and the whole input must be consumed.
+//! A message is a *head*, encoded with bincode, and possibly a *tail*: a payload that is carried as it is
+//! and, on receipt, shared with the received buffer instead of copied. The link limits the length of
+//! messages. Decoding allocates at most a fixed multiple of the length of its input, and the whole input must
+//! be consumed.
 use bytes::{Buf, BufMut};
 pub use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The codec counts numbers by their width, of which one byte may be all that is there, and strings by the
-/// length that they claim: at most so much for each byte.
+/// The codec's limit counts a number by the width of its type, although its encoding may take a single byte,
+/// and a string by the length that it claims. So for each byte of input the count is at most this.
 const COUNTED: usize = 16;
 
-/// The codec limits what it counts by a constant: one for messages of at most so many bytes, one for those that
-/// are as long as a link carries where it is told nothing else, and one for those beyond.
+/// The codec takes its limit as a constant. There are three: one for messages of at most `SHORT` bytes, one
+/// for messages of at most `LONG` bytes (the default limit of a link), and one for longer messages.
 const SHORT: usize = 64 << 10;
 const LONG: usize = 16 << 20;
 
-/// The bytes are no message of the expected type.
+/// The bytes are not a message of the expected type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("undecodable message")]
 pub struct Undecodable;
@@ -27,7 +27,7 @@ pub trait Wire: Send + Sync + 'static + Sized {
     /// Appends the message's encoding.
     fn encode(&self, out: &mut BytesMut);
 
-    /// The message's encoding; of what is bytes already, those bytes themselves.
+    /// The message's encoding. A message that consists of bytes is not copied.
     fn into_bytes(self) -> Bytes {
         encode(&self)
     }
@@ -39,7 +39,7 @@ pub trait Wire: Send + Sync + 'static + Sized {
     fn decode(bytes: Bytes) -> Result<Self, Undecodable>;
 }
 
-/// A message without a payload of its own: its head is all of it.
+/// A message without a tail: its head is the whole message.
 pub trait Plain: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Plain> Wire for T {
@@ -57,7 +57,7 @@ impl<T: Plain> Wire for T {
     }
 }
 
-/// An opaque payload: all tail.
+/// An opaque payload, which is all tail.
 impl Wire for Bytes {
     fn encode(&self, out: &mut BytesMut) {
         out.extend_from_slice(self);
@@ -79,8 +79,8 @@ pub fn encode(message: &impl Wire) -> Bytes {
     out.freeze()
 }
 
-/// Appends a head. What cannot be encoded (only a type that the codec does not support, which its
-/// first test would show) leaves nothing behind, and is refused by every receiver.
+/// Appends a head. A type that the codec does not support (its first test would show that) appends nothing,
+/// and every receiver refuses the message.
 pub fn put_head(head: &impl Serialize, out: &mut BytesMut) {
     let before = out.len();
     let format = bincode::config::standard();
@@ -104,7 +104,8 @@ pub fn take_head<T: DeserializeOwned>(bytes: &mut Bytes) -> Result<T, Undecodabl
     Ok(head)
 }
 
-/// As [`decode_within`], of what is seldom so long: apart from the rest, which stays short.
+/// As [`decode_within`], for heads that are seldom so long. It is a function of its own so that the usual
+/// path stays short.
 #[cold]
 #[inline(never)]
 fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), Undecodable> {
@@ -115,7 +116,7 @@ fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), Undecoda
     }
 }
 
-/// The head at the front of `bytes`, and its length, if the codec counts no more than `MOST` for it.
+/// The head at the front of `bytes`, and its length in bytes, if the codec counts no more than `MOST` for it.
 fn decode_within<T: DeserializeOwned, const MOST: usize>(
     bytes: &[u8],
 ) -> Result<(T, usize), Undecodable> {
@@ -123,7 +124,7 @@ fn decode_within<T: DeserializeOwned, const MOST: usize>(
     bincode::serde::decode_from_slice(bytes, format).map_err(|_| Undecodable)
 }
 
-/// Values of users, which are payloads, are limited with this: the longest message of a link.
+/// The limit in bytes for decoding values of users, which travel as payloads: the longest message of a link.
 pub const MAXIMUM_VALUE: usize = 16 << 20;
 
 /// The value's type is not supported by the codec.
@@ -195,10 +196,10 @@ pub fn put_batch<'a>(payloads: impl IntoIterator<Item = &'a Bytes>, out: &mut By
     }
 }
 
-/// Takes apart what [`put_batch`] put together; the payloads share the buffer.
+/// Unpacks what [`put_batch`] packed; the payloads share the buffer.
 ///
 /// # Errors
-/// When a length does not fit what is there.
+/// When a length exceeds the remaining bytes.
 pub fn take_batch(mut bytes: Bytes) -> Result<Vec<Bytes>, Undecodable> {
     let mut payloads = Vec::new();
     while bytes.has_remaining() {

@@ -1,8 +1,8 @@
 //! Operations on registers, with the moments at which they begin and end.
 use std::{collections::BTreeMap, fmt};
 
-/// Which write a value comes from, as an implementation tells it: writes are ordered by timestamp, then
-/// by writer. The default is that of what a register holds before any write.
+/// The write from which a value comes, as reported by an implementation: writes are ordered by timestamp,
+/// then by writer. The default is the tag of the value before any write.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Tag {
     /// Counted from 1; 0 before any write.
@@ -11,27 +11,27 @@ pub struct Tag {
     pub writer: u64,
 }
 
-/// What an operation did.
+/// The action of an operation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Action<V> {
-    /// It read this; `None`: nothing was written before. Of a read that has not returned, no matter what.
+    /// A read of this value; `None` if nothing was written before. For a read that has not returned, the
+    /// value is ignored.
     Read(Option<V>),
-    /// It wrote this.
+    /// A write of this value.
     Write(V),
 }
 
 /// An operation on a register.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Operation<V> {
-    /// Who operates, in whatever way users of the history number them.
+    /// The process that operates, in any numbering.
     pub process: u64,
-    /// What it did.
     pub action: Action<V>,
     /// When it began.
     pub invoked: u64,
-    /// When it ended; `None`: it never did, or nobody knows. It takes effect once or never.
+    /// When it ended; `None` if it never did, or that is unknown. Then it takes effect once or never.
     pub returned: Option<u64>,
-    /// Which write it was or read, if the implementation tells.
+    /// The tag of the write, or of the value that was read, if the implementation reports it.
     pub tag: Option<Tag>,
 }
 
@@ -62,7 +62,7 @@ impl<V: fmt::Debug> fmt::Display for Operation<V> {
     }
 }
 
-/// Histories of registers by their names: in each, the operations in whatever order.
+/// Histories of registers by their names. The operations of each are in any order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct History<K, V> {
     registers: BTreeMap<K, Vec<Operation<V>>>,
@@ -89,7 +89,7 @@ impl<K: Ord, V> History<K, V> {
             .map(|(register, operations)| (register, &operations[..]))
     }
 
-    /// The operations on this register, to change them.
+    /// The operations on this register, for changes.
     pub fn operations_mut(&mut self, register: &K) -> Option<&mut Vec<Operation<V>>> {
         self.registers.get_mut(register)
     }

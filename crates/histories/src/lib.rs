@@ -1,11 +1,11 @@
-//! Histories of operations on shared registers, and whether they are what the registers promise.
+//! Histories of operations on shared registers, and checks of what the registers promise.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`history`] | operations with the moments at which they begin and end; recording |
 //! | [`linearizable`] | linearizability, by a memoised search (Wing, Gong and Lowe), register by register |
 //! | [`single_writer`] | regular and atomic registers with one writer, by the index of the write |
-//! | [`tags`] | the order of the writes that an implementation itself tells, against real time |
+//! | [`tags`] | the order of the writes as reported by an implementation, against real time |
 //! | [`text`] | the text format of recorded histories |
 //!
 //! # Example

@@ -7,17 +7,16 @@
 //!
 //! # How
 //! Registers are independent of each other (linearizability is local), so each is searched by itself. The
-//! search takes operations one after the other, always one that began before every operation that is
-//! still to be taken has ended, and goes back when none fits. Where it has been (which operations were
-//! taken, and what the register holds) is remembered, and not searched twice. Three things keep it small,
-//! and lose nothing:
-//! - a read of what the register holds is taken at once: it changes nothing, and is out of the way;
-//! - a write that never returned, and whose value nobody read, is left out;
-//! - a read that never returned says nothing, and is left out.
+//! search takes operations one after the other, always one that began before every remaining operation has
+//! ended, and goes back when none fits. It remembers its states (which operations were taken, and the
+//! register's value), and does not search a state twice. Three rules keep the search small, and lose nothing:
+//! - a read of the register's present value is taken at once, because it changes nothing;
+//! - a write that never returned, and whose value no operation read, is left out;
+//! - a read that never returned gives no information, and is left out.
 //!
 //! # Cost
-//! Exponential in the number of writes that overlap, at worst; in practice linear in the length. What is
-//! remembered grows with the length of the history of one register.
+//! Exponential in the number of writes that overlap, at worst; in practice linear in the length. The memory
+//! for the states grows with the length of the history of one register.
 //!
 //! # Source
 //! Wing and Gong: *Testing and Verifying Concurrent Objects*, 1993; Lowe: *Testing for Linearizability*,
@@ -28,21 +27,21 @@ use std::{
     fmt,
 };
 
-/// A history that is not linearizable: no order of the operations explains this one.
+/// A history that is not linearizable: no order of the operations explains this operation.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{register} is not linearizable: after {placed} operations nothing explains {operation}")]
 pub struct Violation {
     pub register: String,
-    /// How many operations could be put in an order at most.
+    /// How many operations could be put in an order, at most.
     pub placed: usize,
-    /// The first operation to end of those that then could not.
+    /// Of the operations that could not be placed then, the first to end.
     pub operation: String,
 }
 
 /// Whether the history of every register is linearizable.
 ///
 /// # Errors
-/// When one is not: why.
+/// When the history of a register is not linearizable; the error says why.
 pub fn check<K: Ord + fmt::Debug, V: Ord + Clone + fmt::Debug>(
     history: &History<K, V>,
 ) -> Result<(), Violation> {
@@ -61,13 +60,13 @@ pub fn check<K: Ord + fmt::Debug, V: Ord + Clone + fmt::Debug>(
 /// Where the search for an order of one register's operations got stuck.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stuck {
-    /// How many operations could be put in an order at most.
+    /// How many operations could be put in an order, at most.
     pub placed: usize,
-    /// The index of the first operation to end of those that then could not.
+    /// Of the operations that could not be placed then, the index of the first to end.
     pub operation: usize,
 }
 
-/// Whether the operations of one register, which holds nothing in the beginning, are linearizable.
+/// Whether the operations of one register, which is empty in the beginning, are linearizable.
 ///
 /// # Errors
 /// When they are not: where the search got stuck.
@@ -75,8 +74,8 @@ pub fn check_register<V: Ord + Clone>(operations: &[Operation<V>]) -> Result<(),
     check_from(operations, &BTreeSet::from([None]))
 }
 
-/// All that the register may hold after these operations, if it may hold any of `before` at first. All of
-/// them have returned. Empty: they are not linearizable.
+/// All values that the register may hold after these operations, if it may hold any of `before` at first. All
+/// operations have returned. The result is empty if they are not linearizable.
 pub fn states_after<V: Ord + Clone>(
     operations: &[Operation<V>],
     before: &BTreeSet<Option<V>>,
@@ -105,21 +104,21 @@ pub fn check_from<V: Ord + Clone>(
     Ok(())
 }
 
-/// An operation, as the search sees it: its value by number.
+/// An operation in the search, with its value as a number.
 #[derive(Clone, Copy)]
 struct Step {
     /// Its index in the history.
     index: usize,
     invoked: u64,
-    /// The end; the greatest number of what never returned.
+    /// The end; the maximum if the operation never returned.
     returned: u64,
     writes: bool,
     value: usize,
-    /// Whether it must be placed: it has returned.
+    /// Whether it must be placed, because it has returned.
     must: bool,
 }
 
-/// Where the search is: all steps below `low` are taken, and those in `above`, and the register holds the
+/// A state of the search: all steps below `low` are taken, and those in `above`, and the register holds the
 /// value of this number.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct SearchState {
@@ -144,14 +143,14 @@ impl SearchState {
 struct Search<V> {
     /// In the order in which they began.
     steps: Vec<Step>,
-    /// For each index, the earliest end of the steps from there on,
+    /// For each index, the earliest end of the steps from there on.
     earliest: Vec<u64>,
-    /// and how many of them must be placed.
+    /// For each index, how many of the steps from there on must be placed.
     owed: Vec<usize>,
     values: Vec<Option<V>>,
     start: Vec<usize>,
     seen: BTreeSet<SearchState>,
-    /// What the register may hold at the end.
+    /// The values that the register may hold at the end.
     ends: BTreeSet<usize>,
     stuck: Stuck,
 }
@@ -210,7 +209,7 @@ impl<V: Ord + Clone> Search<V> {
         }
     }
 
-    /// Searches until an order is found; all orders, if asked to: then all ends are known.
+    /// Searches until an order is found or, with `all`, finds all orders and so all final values.
     fn run(&mut self, all: bool) {
         let starts = std::mem::take(&mut self.start);
         let mut agenda: Vec<SearchState> = Vec::new();
@@ -232,7 +231,7 @@ impl<V: Ord + Clone> Search<V> {
                     return;
                 }
             }
-            // The last pushed is the first tried: the write that has to end first.
+            // The last pushed is tried first: the write that ends first.
             for step in candidates.writes.into_iter().rev() {
                 let mut next = place.clone();
                 next.holds = self.steps[step].value;
@@ -242,7 +241,7 @@ impl<V: Ord + Clone> Search<V> {
         }
     }
 
-    /// Takes the reads that fit, and remembers the place, if it is a new one.
+    /// Takes the reads that fit, and remembers the state, if it is new.
     fn visit(&mut self, mut place: SearchState, agenda: &mut Vec<SearchState>) {
         while let Some(read) = self.fitting_read(&place) {
             place.take(read);
@@ -255,7 +254,7 @@ impl<V: Ord + Clone> Search<V> {
         agenda.push(place);
     }
 
-    /// The steps that are still to be taken and begin before any of them has ended.
+    /// The remaining steps that begin before any remaining step has ended.
     fn open<'s>(&'s self, place: &'s SearchState) -> impl Iterator<Item = usize> + 's {
         let deadline = self.deadline(place);
         let rest = place.low..self.steps.len();
@@ -263,7 +262,7 @@ impl<V: Ord + Clone> Search<V> {
             .filter(|step| place.above.binary_search(step).is_err())
     }
 
-    /// The earliest end of the steps that are still to be taken.
+    /// The earliest end of the remaining steps.
     fn deadline(&self, place: &SearchState) -> u64 {
         let Some(last) = place.above.last() else {
             return self.earliest[place.low];
@@ -291,7 +290,7 @@ impl<V: Ord + Clone> Search<V> {
         Candidates { done, writes }
     }
 
-    /// Remembers how far the search came at best.
+    /// Remembers the largest number of placed operations.
     fn note(&mut self, place: &SearchState) {
         let placed = place.low + place.above.len();
         if placed < self.stuck.placed {

@@ -1,18 +1,19 @@
-//! Regular and atomic registers that one process writes: writes are numbered, and a read returns the one
-//! or the other.
+//! Regular and atomic registers that one process writes: writes are numbered, and a read returns the value of
+//! one of them.
 //!
 //! # Cost
 //! O(k log k) for k operations.
 use crate::history::{Action, Operation};
 use std::collections::BTreeMap;
 
-/// What a single-writer register does not do.
+/// How a history violates the rules of a single-writer register.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Violation {
-    /// The history is not one of a single writer who writes one after the other, each value once.
+    /// The history does not have a single writer that writes one value after the other, each value once.
     #[error("{0}: a single writer writes one value after the other, each once")]
     Writers(String),
-    /// A read returns what was neither written last before it nor by a write that overlaps it.
+    /// A read returns a value that is neither that of the last write before it nor that of a write that
+    /// overlaps it.
     #[error("{0}: neither the last value written before it, nor one whose write overlaps it")]
     NotRegular(String),
     /// A read returns an older value than a read that ended before it began.
@@ -25,7 +26,7 @@ pub enum Violation {
     },
 }
 
-/// A read that has returned, by the number of the write that it returns: 0 is nothing.
+/// A read that has returned, with the number of the write that it returns: 0 means no write.
 struct Read<'o, V> {
     write: usize,
     operation: &'o Operation<V>,
@@ -70,10 +71,10 @@ fn sort<V: Ord + std::fmt::Debug>(operations: &[Operation<V>]) -> Result<Sorted<
     Ok(Sorted { writes, reads })
 }
 
-/// Whether the operations on one register are those of a regular one.
+/// Whether the operations on one register are possible for a regular register.
 ///
 /// # Errors
-/// When they are not: why.
+/// When they are not; the error says why.
 pub fn check_regular<V: Ord + std::fmt::Debug>(
     operations: &[Operation<V>],
 ) -> Result<(), Violation> {
@@ -83,7 +84,8 @@ pub fn check_regular<V: Ord + std::fmt::Debug>(
 fn regular<V: Ord + std::fmt::Debug>(sorted: &Sorted<'_, V>) -> Result<(), Violation> {
     let writes = &sorted.writes;
     for Read { write, operation } in &sorted.reads {
-        // Writes end in their order: how many had ended before the read began, and begun before it ended.
+        // Writes end in their order: how many had ended before the read began, and how many had begun before
+        // it ended.
         let ended = writes.partition_point(|write| write.is_before(operation));
         let end = operation.returned.unwrap_or(u64::MAX);
         let begun = writes.partition_point(|write| write.invoked <= end);
@@ -94,10 +96,10 @@ fn regular<V: Ord + std::fmt::Debug>(sorted: &Sorted<'_, V>) -> Result<(), Viola
     Ok(())
 }
 
-/// Whether the operations on one register are those of an atomic one: regular, and reads ordered.
+/// Whether the operations on one register are possible for an atomic register: regular, and reads ordered.
 ///
 /// # Errors
-/// When they are not: why.
+/// When they are not; the error says why.
 pub fn check_atomic<V: Ord + std::fmt::Debug>(
     operations: &[Operation<V>],
 ) -> Result<(), Violation> {
@@ -106,10 +108,10 @@ pub fn check_atomic<V: Ord + std::fmt::Debug>(
     ordered(&sorted)
 }
 
-/// Whether no read returns an older value than one that ended before it began, whatever else is wrong.
+/// Whether no read returns an older value than a read that ended before it began. Other errors are ignored.
 ///
 /// # Errors
-/// When one does, or the history is none of a single writer.
+/// When a read does, or the history does not have a single writer.
 pub fn check_ordered<V: Ord + std::fmt::Debug>(
     operations: &[Operation<V>],
 ) -> Result<(), Violation> {
@@ -214,7 +216,7 @@ mod tests {
         assert!(check_regular(&again).is_err());
     }
 
-    /// Writes one after the other, and reads of anything at any time.
+    /// Histories with one write after the other, and reads of any value at any time.
     fn histories() -> impl Strategy<Value = Vec<Operation<u64>>> {
         let writes = (0..4_u64, any::<bool>());
         let reads = prop::collection::vec((0..5_u64, 0..40_u64, 0..12_u64), 0..6);

@@ -1,7 +1,7 @@
-//! The order of the writes that an implementation tells, against real time.
+//! Checks the order of the writes as reported by an implementation against real time.
 //!
-//! Where each operation that returned carries the tag of the write that it was or read, linearizability need
-//! not be searched: it suffices that tags follow real time, and that each value that was read was written with
+//! If each operation that returned carries the tag of the write that it was or read, linearizability need not
+//! be searched: it suffices that tags follow real time, and that each value that was read was written with
 //! its tag, by a write that had begun. The converse does not hold: an implementation whose tags are wrong may
 //! still be linearizable.
 //!
@@ -14,10 +14,10 @@ use std::{
     fmt::Debug,
 };
 
-/// What is wrong with the tags.
+/// Why the tags are wrong.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Violation {
-    /// An operation has a smaller tag than one before it; or a write not a greater one.
+    /// An operation has a smaller tag than one before it, or a write does not have a greater one.
     #[error(
         "{later} has the tag {tag:?}, which does not follow {before:?} of an operation before it"
     )]
@@ -31,17 +31,17 @@ pub enum Violation {
     /// Two writes have the same tag.
     #[error("{0}: two writes have the same tag")]
     SameTag(String),
-    /// A read returns another value than was written with its tag.
+    /// A read returns another value than the one written with its tag.
     #[error("{0}: another value was written with its tag")]
     OtherValue(String),
 }
 
-/// Whether the tags of the operations on one register follow real time, each stands for one write, and
-/// reads return what was written with their tag. A write that never returned has the tag with which its value
-/// is read, if it is read. Operations that returned without a tag are passed over.
+/// Whether the tags of the operations on one register follow real time, each belongs to one write, and reads
+/// return the value that was written with their tag. A write that never returned has the tag with which its
+/// value is read, if it is read. Operations that returned without a tag are ignored.
 ///
 /// # Errors
-/// When they do not: why.
+/// When they do not; the error says why.
 pub fn check<V: Ord + Debug>(operations: &[Operation<V>]) -> Result<(), Violation> {
     let done: Vec<_> = operations
         .iter()
@@ -65,7 +65,7 @@ fn values<V: Ord + Debug>(
         }
     }
     let mut open = open_writes(operations);
-    // In the order of their ends, so that the first that reads a tag is there first.
+    // In the order of their ends, so that of the reads with one tag the first comes first.
     let mut reads = done.to_vec();
     reads.sort_by_key(|(operation, _)| operation.returned);
     for (operation, tag) in reads {
@@ -93,7 +93,7 @@ fn values<V: Ord + Debug>(
     Ok(())
 }
 
-/// By value: when the writes of it began that have not returned, or without a tag.
+/// For each value, the times at which its writes began that have not returned, or have no tag.
 fn open_writes<V: Ord>(operations: &[Operation<V>]) -> BTreeMap<&V, BinaryHeap<Reverse<u64>>> {
     let mut open: BTreeMap<&V, BinaryHeap<Reverse<u64>>> = BTreeMap::new();
     for operation in operations {
@@ -176,7 +176,7 @@ mod tests {
         let reads = [read(1, tag(5, 1), 2, 3), read(1, tag(5, 1), 4, 5)];
         let after = |writes: &[Operation<u64>]| check(&[writes, &reads].concat());
         assert_eq!(after(&[open(1, 0)]), Ok(()));
-        // By nobody; by one that began later; by one of another value; with two tags.
+        // Written by no operation; by one that began later; by one of another value; with two tags.
         assert!(matches!(after(&[]), Err(Violation::OtherValue(_))));
         assert!(matches!(
             after(&[open(1, 4)]),

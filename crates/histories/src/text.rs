@@ -1,7 +1,7 @@
 //! Recorded histories as text, for this and other checkers.
 //!
-//! A line an event, in the order in which events happened; empty lines, and those that begin with `#`,
-//! say nothing:
+//! Each line is an event, in the order in which events happened. Empty lines, and lines that begin with `#`,
+//! are ignored:
 //!
 //! ```text
 //! # time process event operation register value
@@ -15,37 +15,37 @@
 //!   concurrent.
 //! - *process*: `p` and a number. A process has one operation at a time.
 //! - *event*: `invoke`; `ok`, the operation has returned; `fail`, it has not taken effect and never will;
-//!   `info`, nobody knows whether it has taken effect or still will. An operation without an end is as one
-//!   with `info`.
+//!   `info`, it is unknown whether it has taken effect or still will. An operation without an end counts as
+//!   one with `info`.
 //! - *operation*: `read` or `write`.
 //! - *register* and *value*: in double quotes, with `\"`, `\\` and `\xNN` for bytes that are not printable
-//!   ASCII; a value may be `nil`, which is nothing. The value of a write stands at its invocation (it may
+//!   ASCII; a value may be `nil`, which is nothing. The value of a write is given at its invocation (it may
 //!   be repeated), that of a read at its end.
-//! - then, at an end, perhaps the tag: timestamp, a dot, the rank of the writer.
+//! - then, at an end, optionally the tag: timestamp, a dot, the rank of the writer.
 //!
-//! In the words of Knossos, the first line is `{:process 1, :type :invoke, :f :write, :value ["colour"
-//! "red"]}`: types, functions and values are the same. For Porcupine, a process is a client, an `ok` and its
-//! invocation are the two times of an operation, and what ended with `info` returns after everything else.
+//! In terms of Knossos, the first line is `{:process 1, :type :invoke, :f :write, :value ["colour" "red"]}`:
+//! types, functions and values are the same. For Porcupine, a process is a client, an `ok` and its invocation
+//! are the two times of an operation, and an operation that ended with `info` returns after everything else.
 use crate::history::{Action, History, Operation, Tag};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Register names and values: any bytes.
 pub type Recorded = History<Vec<u8>, Vec<u8>>;
 
-/// A line that is none of this format.
+/// A line that is not of this format.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub struct Malformed {
-    /// Which line, counted from 1.
+    /// The number of the line, counted from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The error.
     pub what: String,
 }
 
 /// Reads a recorded history.
 ///
 /// # Errors
-/// When a line is not of the format, and which.
+/// When a line is not of the format; the error names it.
 pub fn parse(text: &str) -> Result<Recorded, Malformed> {
     let mut reader = Reader::default();
     for (number, line) in (1..).zip(text.lines()) {
@@ -67,10 +67,10 @@ enum Kind {
     Info,
 }
 
-/// What stands where a value may.
+/// A word in the place of a value.
 #[derive(PartialEq, Eq)]
 enum Value {
-    /// No word.
+    /// There is no word.
     Absent,
     /// `nil`.
     Nil,
@@ -148,7 +148,7 @@ fn take_word<'l>(rest: &mut &'l str) -> &'l str {
     word
 }
 
-/// A string in quotes; `None` of `nil`.
+/// A string in quotes; `None` for `nil`.
 fn take_string(rest: &mut &str) -> Result<Option<Vec<u8>>, String> {
     let text = rest.trim_start();
     let Some(quoted) = text.strip_prefix('"') else {
@@ -184,7 +184,7 @@ fn take_string(rest: &mut &str) -> Result<Option<Vec<u8>>, String> {
     Err("the quotes do not end".into())
 }
 
-/// What is in flight.
+/// An operation in flight.
 struct Pending {
     register: Vec<u8>,
     writes: Option<Vec<u8>>,
@@ -276,8 +276,8 @@ impl Reader {
     }
 }
 
-/// Writes a history. Of each process, an operation must have ended at a time before the next begins; after
-/// one that never ends, later ones are said to be another process's.
+/// Writes a history. Of each process, an operation must have ended before the next begins. Operations after
+/// one that never ends are attributed to another process.
 pub fn write(history: &Recorded) -> String {
     let mut events = Vec::new();
     let mut following: BTreeMap<u64, Vec<(u64, Option<u64>)>> = BTreeMap::new();
@@ -288,7 +288,7 @@ pub fn write(history: &Recorded) -> String {
         }
     }
     let mut fresh = following.keys().last().map_or(1, |last| last + 1);
-    // A process that has left an operation open goes on under another name.
+    // A process that has left an operation open continues under another name.
     let mut names: BTreeMap<(u64, u64), u64> = BTreeMap::new();
     for (process, mut operations) in following {
         operations.sort_unstable();

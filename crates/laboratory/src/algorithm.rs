@@ -15,9 +15,9 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Refuted by a finite prefix: checked at every step.
+    /// A finite prefix of a run can refute it. It is checked at every step.
     Safety,
-    /// Judged on complete runs only.
+    /// It is judged only on complete runs.
     Liveness,
 }
 
@@ -45,17 +45,17 @@ pub struct Property {
 pub struct Size {
     /// How many processes there are.
     pub n: u64,
-    /// After how many sends the sender crashes.
+    /// The number of sends after which the sender crashes.
     pub k: u64,
-    /// After how many steps the failure detector reports a crash.
+    /// The number of steps after which the failure detector reports a crash.
     pub d: u64,
 }
 
-/// A formula, to read and to compute.
+/// A formula, as text and as a function.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Formula {
-    /// In n, k and D.
+    /// The formula in n, k and D.
     pub text: &'static str,
     #[serde(skip)]
     pub value: fn(Size) -> u64,
@@ -66,7 +66,7 @@ pub(crate) const fn formula(text: &'static str, value: fn(Size) -> u64) -> Formu
     Formula { text, value }
 }
 
-/// The process that is dead from the start, in the costs with one dead process.
+/// The process that is dead from the start, in costs with one dead process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dead {
@@ -76,8 +76,8 @@ pub enum Dead {
     First,
 }
 
-/// The exact cost of one operation on ideal lower layers. Messages that a process sends to itself are
-/// not counted, those to crashed processes are; a step is the time of one message.
+/// The exact cost of one operation on ideal lower layers. Messages of a process to itself are not counted;
+/// messages to crashed processes are. A step is the time of one message.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Cost {
     /// The messages, failure-free.
@@ -104,7 +104,7 @@ pub struct OneDead {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct SenderCrashes {
     pub messages: Formula,
-    /// The steps until the last survivor has delivered, where they are stated.
+    /// The steps until the last survivor has delivered, where they are specified.
     pub steps: Option<Formula>,
 }
 
@@ -114,15 +114,15 @@ pub type Wire = fn(&Wiring<'_>) -> RequestPort;
 /// How an algorithm runs in the simulator.
 #[derive(Clone, Copy, Debug)]
 pub struct Simulation {
-    /// What is below the stack.
+    /// The layers below the stack.
     pub substrate: Substrate,
     /// The path of the module that is the algorithm.
     pub module: &'static str,
-    /// How its indications are labelled that end an operation.
+    /// The label of the indications that end an operation.
     pub done: &'static str,
-    /// How it is wired, on whatever substrate.
+    /// The function that wires it, on any substrate.
     pub wire: Wire,
-    /// What is checked: its own properties first, then those of the layers that it brings along.
+    /// The properties to check: its own first, then those of the layers that it includes.
     pub check: fn(&Membership) -> Properties,
 }
 
@@ -134,9 +134,9 @@ pub struct Mutant {
     /// Other names by which commands know it.
     pub aliases: &'static [&'static str],
     pub change: &'static str,
-    /// The property that this breaks.
+    /// The property that this mutant breaks.
     pub breaks: &'static str,
-    /// Under which faults that shows.
+    /// The faults under which the violation shows.
     #[serde(skip)]
     pub under: Faults,
     #[serde(skip)]
@@ -148,10 +148,10 @@ pub struct Mutant {
 pub struct Algorithm {
     /// The name by which commands and settings choose it.
     pub name: &'static str,
-    /// What it does over a gap.
+    /// Its behaviour over a gap.
     #[serde(skip)]
     pub gap: Gap,
-    /// How a node is asked for it, or why none is.
+    /// The node's method for it, or the reason why there is none.
     #[serde(skip)]
     pub handle: Handle,
     /// Other names by which commands know it.
@@ -161,9 +161,9 @@ pub struct Algorithm {
     /// The abstraction that it implements.
     pub abstraction: &'static str,
     pub file: &'static str,
-    /// Where it comes from.
+    /// The book or paper.
     pub source: &'static str,
-    /// What it assumes of time. Processes crash, and stop.
+    /// The assumptions about time. Processes may crash, and then stop.
     pub timing: Timing,
     /// How many crashes it survives.
     pub bound: Bound,
@@ -173,23 +173,23 @@ pub struct Algorithm {
     pub over: &'static [&'static str],
     /// What it promises.
     pub properties: &'static [Property],
-    /// What one operation costs, of a shared object one that changes it; `None` where the cost is a rate.
+    /// The cost of one operation; for a shared object, of one that changes it. `None` where the cost is a
+    /// rate.
     pub cost: Option<Cost>,
-    /// What an operation costs that changes nothing, of a shared object.
+    /// For a shared object, the cost of an operation that changes nothing.
     pub reads: Option<Cost>,
-    /// The cost of what never ends: heartbeats, acknowledgements.
+    /// The cost of activity that never ends: heartbeats, acknowledgements.
     pub rate: &'static str,
-    /// What its memory follows.
+    /// What its memory depends on.
     pub memory: &'static str,
     /// Whether its memory grows with the length of a run.
     pub grows: bool,
-    /// Whether a process that has crashed comes back into it, without its memory.
+    /// Whether a process that has crashed may rejoin, without its memory.
     #[serde(skip)]
     pub rejoins: bool,
-    /// How it runs in the simulator.
+    /// The data to run it in the simulator.
     #[serde(skip)]
     pub simulation: Simulation,
-    /// What it looks like when it is wrong.
     pub mutants: &'static [Mutant],
 }
 
@@ -224,7 +224,7 @@ impl Algorithm {
         .any(|object| self.abstraction.ends_with(object))
     }
 
-    /// What one does with a shared object: that which changes it, and that which does not.
+    /// The verbs for operations on a shared object: one that changes it, and one that does not.
     pub fn verbs(&self) -> (&'static str, Option<&'static str>) {
         match self.abstraction {
             "atomic snapshot" => ("update", Some("scan")),
@@ -234,12 +234,12 @@ impl Algorithm {
         }
     }
 
-    /// Whether the property with this tag is among its own.
+    /// Whether the algorithm itself promises the property with this tag.
     pub fn promises(&self, tag: &str) -> bool {
         self.properties.iter().any(|property| property.tag == tag)
     }
 
-    /// Whether its promises hold though a stream between two processes ends and begins anew.
+    /// Whether its promises hold even if a stream between two processes ends and begins anew.
     pub fn survives_gaps(&self) -> bool {
         let repeats = matches!(self.gap, Gap::Repeats(_) | Gap::Unaffected(_));
         repeats && self.is_over_streams()

@@ -1,4 +1,4 @@
-//! The entries: one an algorithm, from the bottom up.
+//! The entries, one per algorithm, from the bottom up.
 mod broadcast;
 mod by_quorums;
 mod by_total_order;
@@ -56,7 +56,7 @@ pub fn find(name: &str) -> Option<&'static Algorithm> {
     all().find(|algorithm| algorithm.is_called(name))
 }
 
-/// Every mutant, with the algorithm that it mocks.
+/// Every mutant, with its algorithm.
 pub fn mutants() -> impl Iterator<Item = (&'static Algorithm, &'static Mutant)> {
     all().flat_map(|algorithm| {
         algorithm
@@ -66,7 +66,7 @@ pub fn mutants() -> impl Iterator<Item = (&'static Algorithm, &'static Mutant)> 
     })
 }
 
-/// The cost of an operation on a shared object, of as many steps when the last process is dead.
+/// The cost of an operation on a shared object that takes the same steps when the last process is dead.
 const fn alike(messages: Formula, steps: Formula, dead: Formula) -> Cost {
     Cost {
         messages,

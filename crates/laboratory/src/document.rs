@@ -7,7 +7,7 @@ use crate::{
 };
 use std::fmt::{Result, Write};
 
-/// Every algorithm, a line each.
+/// A list of algorithms, one per line.
 pub fn list<'a>(chosen: impl IntoIterator<Item = &'a Algorithm>) -> String {
     let mut text = String::new();
     let _ = write_list(&mut text, chosen);
@@ -85,7 +85,7 @@ fn model(a: &Algorithm) -> String {
     format!("{}, crash-stop; survives {}", a.timing, a.bound)
 }
 
-/// The circumstances, messages and steps of every cost that is stated.
+/// The circumstances, messages and steps of every specified cost.
 fn costs(a: &Algorithm) -> Vec<(String, String, String)> {
     let of = |cost: Option<Cost>| cost.map(circumstances).unwrap_or_default();
     if a.reads.is_none() {
@@ -155,7 +155,7 @@ fn messages(a: &Algorithm) -> &'static str {
     }
 }
 
-/// The tags, runs of the same prefix drawn together: `TOB1–5, FRB5`.
+/// The tags, with runs of the same prefix combined: `TOB1–5, FRB5`.
 fn tags(properties: &[Property]) -> String {
     let mut groups: Vec<(&str, &str, &str)> = Vec::new();
     for Property { tag, .. } in properties {
@@ -173,7 +173,7 @@ fn tags(properties: &[Property]) -> String {
     groups.iter().map(group).collect::<Vec<_>>().join(", ")
 }
 
-/// One line an algorithm.
+/// Writes the table, one line per algorithm.
 fn write_table(text: &mut String) -> Result {
     writeln!(
         text,

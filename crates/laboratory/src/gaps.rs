@@ -1,17 +1,18 @@
-//! What each algorithm does over a gap: where the stream of a link from one process to another ends, and
-//! the next one begins.
+//! The behaviour of each algorithm over a gap: the stream of a link from one process to another ends, and the
+//! next one begins.
 //!
 //! Both processes remain members, and hear of the gap by the [status](quorate_abstractions::link::Status)
 //! of their links. What was said in the gap is lost; an algorithm says it again, or says that it does not.
 
-/// What an algorithm does over a gap.
+/// The behaviour of an algorithm over a gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gap {
-    /// It goes on, and keeps its promises: so much is said again.
+    /// It goes on and keeps its promises. The text says what it sends again.
     Repeats(&'static str),
-    /// It may lack for good what the gap has taken, and its users are told: so much holds.
+    /// It may lack for good the messages that the gap has taken, and its users are told. The text says what
+    /// holds.
     Ends(&'static str),
-    /// It stands on lanes that know no streams, or on no lane at all.
+    /// It uses lanes without streams, or no lane at all.
     Unaffected(&'static str),
 }
 

@@ -2,15 +2,15 @@
 /// How an algorithm is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Handle {
-    /// By a method of the library's `Builder` that takes the algorithm, which is read from its name.
+    /// By a method of the library's `Builder` that takes the algorithm by its name.
     ByName {
         method: &'static str,
-        /// What else it takes.
+        /// The further arguments.
         more: &'static str,
     },
     /// By a method of its own.
     By {
-        /// What has the method: `Builder` or `Node`.
+        /// The type that has the method: `Builder` or `Node`.
         of: &'static str,
         method: &'static str,
     },
@@ -47,7 +47,7 @@ mod tests {
     };
     use std::{fs, path::Path};
 
-    /// All that the runtime's builder, and what it starts, can be asked for.
+    /// The sources of the runtime's builder and of what it starts, which have all the methods.
     fn sources() -> String {
         let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src");
         let mut files = vec![runtime.join("node.rs")];
@@ -77,7 +77,7 @@ mod tests {
         }
     }
 
-    /// Which method takes a name, as the types that are read from it say.
+    /// The types that are read from names show which methods take a name.
     #[test]
     fn what_a_node_can_be_asked_for_by_name_says_so_and_nothing_else() {
         for algorithm in algorithms::all() {

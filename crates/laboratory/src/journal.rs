@@ -1,4 +1,4 @@
-//! The users of a total order that processes rejoin: each keeps what it has delivered, and gives it away as
+//! The users of a total order that processes rejoin. Each user keeps its deliveries, and gives them away as
 //! its state.
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
@@ -11,14 +11,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-/// What the present start of a process has delivered, or was given as a state: a number a message.
+/// The deliveries of the present start of a process, or the state that it was given: one number per message.
 #[derive(Default)]
 struct Entry {
     delivered: Vec<u64>,
     restored: BytesMut,
 }
 
-/// What the present start of each process has delivered.
+/// The deliveries of the present start of each process.
 #[derive(Clone, Default)]
 pub struct Journal(Arc<Mutex<BTreeMap<ProcessId, Entry>>>);
 
@@ -27,7 +27,8 @@ impl Journal {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what the order of this start of `p` delivers, tells it `up`, and gives it away as a state.
+    /// Keeps the deliveries of the order at this start of `p`, passes them to `up`, and gives them away as a
+    /// state.
     pub fn keep(
         &self,
         p: ProcessId,
@@ -52,7 +53,7 @@ impl Journal {
             Indication::Restore(restore) => journal.restore(p, &restore),
         }));
         let broadcast = requests.with(Request::Broadcast);
-        // Just made, it is empty.
+        // The cell was just made, so it is empty.
         let _ = port.set(requests);
         broadcast
     }
@@ -91,7 +92,8 @@ impl Journal {
         }
     }
 
-    /// What is wrong: two orders; or, at the end of a complete run, somebody who lives and lacks something.
+    /// The error, if there is one: two different orders; or, at the end of a complete run, a live process
+    /// that lacks something.
     pub fn trouble(&self, living: impl IntoIterator<Item = ProcessId>) -> Option<String> {
         let entries = self.entries();
         let longest = entries.values().max_by_key(|e| e.delivered.len())?;

@@ -1,4 +1,5 @@
-//! Every algorithm with its model, properties, costs and mutants, and what runs it against an adversary.
+//! Every algorithm with its model, properties, costs and mutants, and the code that runs it against an
+//! adversary.
 //!
 //! - [`algorithm`]: what an entry says; [`model`]: what it assumes; [`algorithms`]: the entries.
 //! - [`wiring`]: on what the entries are wired in the simulator.
@@ -7,7 +8,7 @@
 //! - [`matrix`]: every algorithm under every fault.
 //! - [`document`]: the texts that are generated from the entries.
 //!
-//! Nothing that is deployed depends on it: what a node runs is in `quorate-stacks`.
+//! No deployed crate depends on it: the stacks that a node runs are in `quorate-stacks`.
 
 pub mod algorithm;
 pub mod algorithms;

@@ -5,17 +5,17 @@ use crate::{
 };
 use std::{collections::BTreeMap, fmt::Write};
 
-/// The sizes.
+/// The numbers of processes.
 pub const SIZES: [usize; 3] = [3, 5, 7];
 
 /// A column of the matrix.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Fault {
-    /// What happens.
+    /// A short name of the faults.
     pub name: &'static str,
-    /// The same, for a scenario.
+    /// The faults of the scenario.
     pub faults: Faults,
-    /// On what stacks stand.
+    /// The layers below the stacks.
     pub layers: Layers,
 }
 
@@ -130,7 +130,7 @@ pub struct Cell {
     pub scenario: Scenario,
 }
 
-/// Every cell whose fault the algorithm's model allows, and what it runs on can have, row by row.
+/// Every cell whose fault is allowed by the algorithm's model and possible on its substrate, row by row.
 pub fn cells() -> Vec<Cell> {
     let rows = algorithms::all().flat_map(|algorithm| SIZES.map(|n| (algorithm, n)));
     let cells = rows.flat_map(|(algorithm, processes)| {
@@ -148,7 +148,7 @@ pub fn cells() -> Vec<Cell> {
             },
         })
     });
-    // Of seven processes a long cut says no more than of five, and takes twice as long.
+    // A long cut with seven processes shows no more than with five, and takes twice as long.
     let takes_long =
         |cell: &Cell| cell.scenario.faults.long_cuts > 0 && cell.scenario.processes > 5;
     cells
@@ -156,18 +156,18 @@ pub fn cells() -> Vec<Cell> {
         .collect()
 }
 
-/// What a cell came to.
+/// The result of a cell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
     /// How many seeds were run.
     pub seeds: u64,
-    /// In how many a property was violated.
+    /// In how many runs a property was violated.
     pub violated: u64,
-    /// In how many the run did not tell, of some property.
+    /// In how many runs the verdict on some property is unknown.
     pub unknown: u64,
 }
 
-/// The matrix, in Markdown: a row an algorithm and size, a column a fault.
+/// The matrix, in Markdown: one row per algorithm and size, one column per fault.
 ///
 /// # Panics
 /// Never: text is written into memory.

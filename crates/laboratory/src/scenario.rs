@@ -1,7 +1,7 @@
 //! Scenarios: a stack, a workload and an adversary, from one seed.
 //!
-//! Everything that a run draws (who crashes and when, what is broadcast, how long copies take) follows
-//! from its seed, so that a seed and the scenario replay it.
+//! Everything that a run draws (which processes crash and when, the broadcasts, the latencies) follows from
+//! its seed, so that a seed and the scenario replay it.
 mod client;
 mod command;
 mod draw;
@@ -31,11 +31,11 @@ use quorate_sim::{
 };
 use std::time::Duration;
 
-/// What the subject stands on.
+/// The layers below the subject.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Layers {
-    /// Ideal perfect links and an oracle for a detector; ◇P errs for a while. Copies take as long as
-    /// the adversary likes; seeds alternate between one that draws latencies and one that takes any
+    /// Ideal perfect links and an oracle for a detector; ◇P errs for a while. Copies take as long as the
+    /// adversary decides; seeds alternate between an adversary that draws latencies and one that takes any
     /// enabled step.
     Ideal,
     /// The real perfect link over fair-loss links, and the real detector over its heartbeats.
@@ -53,21 +53,21 @@ pub struct Scenario {
     pub layers: Layers,
     /// How many processes there are.
     pub processes: usize,
-    /// What befalls them, as drawn from the seed.
+    /// The faults, drawn from the seed.
     pub faults: Faults,
-    /// Cuts that are given.
+    /// Given cuts.
     pub cuts: Vec<Cut>,
-    /// Gaps that are given, on ideal links.
+    /// Given gaps, on ideal links.
     pub gaps: Vec<GivenGap>,
-    /// Processes that start at these times.
+    /// Processes that start at given times.
     pub starts: Vec<(ProcessId, Time)>,
-    /// A quorum system that the subject runs on, and what fails of it.
+    /// The quorum system of the subject, and its failures.
     pub quorums: Option<OnQuorums>,
     /// How many messages each process broadcasts, or instances it proposes or votes in.
     pub requests: u64,
 }
 
-/// A scenario that makes no sense.
+/// Why a scenario is not valid.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum Refused {
     /// The membership has no such size.
@@ -78,48 +78,48 @@ pub enum Refused {
         "{subject} here survives at most {most} crashes of {processes} processes, not {crashes}"
     )]
     TooManyCrashes {
-        /// What was to run.
         subject: Subject,
-        /// The bound.
+        /// The largest number of crashes that it survives.
         most: usize,
-        /// n.
+        /// The number of processes.
         processes: usize,
-        /// What was asked.
+        /// The number of crashes that was asked for.
         crashes: usize,
     },
-    /// A probability outside 0 … 0.9.
+    /// The probability is outside 0 … 0.9.
     #[error("{0} is no probability of loss or duplication between 0 and 0.9")]
     Probability(f64),
-    /// Loss, duplication or the full stack, where nothing below loses or duplicates.
+    /// Loss, duplication or the full stack was asked for, but no layer below loses or duplicates.
     #[error("{0} never rests over the real link, and runs on ideal ones, which lose nothing")]
     Lossless(Subject),
-    /// A cut names a process that is not there, or one process twice.
+    /// A cut names a process that does not exist, or one process twice.
     #[error("a cut is between two of the processes p1 … p{0}")]
     Cut(usize),
-    /// A gap or a start names a process that is not there, or one process twice.
+    /// A gap or a start names a process that does not exist, or one process twice.
     #[error("gaps and starts are of the processes p1 … p{0}")]
     Stranger(usize),
-    /// Gaps, where what a stream loses is not said again.
+    /// Gaps were asked for, but the subject does not repeat what a stream loses.
     #[error("{0} promises nothing once a stream between two processes has ended")]
     Gaps(Subject),
-    /// Restarts, where there is no real link that tells one start from another.
+    /// Restarts were asked for, but there is no real link that distinguishes one start from another.
     #[error("{0} never runs on the real link, which tells one start from another")]
     Restarts(Subject),
-    /// A quorum system is given to what does not run on one.
+    /// A quorum system was given, but the subject does not run on one.
     #[error("{0} does not run on a quorum system that is given: {known} do", known = on_systems())]
     NotOnQuorums(Subject),
-    /// A quorum system of another number of processes.
+    /// The quorum system has another number of processes.
     #[error("the quorum system is for {own} processes, not {processes}")]
     QuorumSize {
-        /// How many it has.
+        /// The number in the quorum system.
         own: usize,
-        /// What was asked.
+        /// The number that was asked for.
         processes: usize,
     },
-    /// Crashes beside those of a pattern.
+    /// Crashes were asked for beside those of a pattern.
     #[error("the pattern says who crashes, and which channels fail for good: no others do")]
     BesidePattern,
-    /// Pauses, long cuts or late starts, where a process that is silent for a while must not look crashed.
+    /// Pauses, long cuts or late starts were asked for, but a process that is silent for a while must not
+    /// look crashed.
     #[error(
         "{0} needs the perfect failure detector, which nobody has where processes are silent for long"
     )]
@@ -131,44 +131,45 @@ fn on_systems() -> String {
     names.join(", ")
 }
 
-/// What came of one seed.
+/// The result of one seed.
 #[derive(Debug)]
 pub struct SeedResult {
-    /// What it ran on.
+    /// The layers on which it ran.
     pub layers: Layers,
     /// The verdicts, the hash of the trace, the counts.
     pub report: Report,
-    /// The trace; its records are there only if they were asked for.
+    /// The trace; it has records only if they were asked for.
     pub trace: Trace,
 }
 
-/// Requests, false suspicions and faults begin in this time.
+/// Requests, false suspicions and faults begin within this time.
 const BUSY: Duration = Duration::from_millis(200);
 /// The same, where processes start late or again, or are cut off for long.
 const LONG: Duration = Duration::from_secs(4);
-/// Messages are so long while processes are cut off for long,
+/// The length of a message in bytes in scenarios with long cuts.
 const LARGE: usize = 4 << 10;
-/// and about so many bytes is all that a peer may owe the link: less than is sent during a cut. More than four
-/// times as many, which end a stream at once, are never said again at once.
+/// About how many bytes a peer may owe the link there: less than is sent during a cut. If a peer owes more
+/// than four times as many, the stream ends at once; that much is never sent again at once.
 const OWED: usize = 8 << 10;
-/// False suspicions of a storm begin and end in this time: long after everything else has begun,
+/// False suspicions of a storm begin and end within this time, which is long after everything else has begun.
 const STORM: Duration = Duration::from_millis(600);
-/// and there are so many of them for each process.
+/// How many false suspicions a storm has for each process.
 const SUSPICIONS: usize = 60;
-/// After so many copies in a row, fair-loss links lose no more.
+/// After this many lost copies in a row, fair-loss links lose no more.
 const LOSSES: u32 = 8;
-/// What runs over fair-loss links is over when nothing has happened for so long: the link backs off to
-/// 2.5 seconds, and so many copies in a row may be lost.
+/// A run over fair-loss links is over when nothing has happened for this time: the link's backoff grows to
+/// 2.5 seconds, and `LOSSES` copies in a row may be lost.
 const SETTLED: Duration = Duration::from_secs(30);
-/// What only heartbeats keep going is over when nothing has happened for so long.
+/// A run that only heartbeats keep going is over when nothing has happened for this time.
 const SILENT: Duration = Duration::from_secs(10);
-/// What waits for what is sent once a period is over when nothing has happened for many.
+/// A run that waits for messages sent once a period is over when nothing has happened for this time, which is
+/// many periods.
 const PUSHED: Duration = Duration::from_secs(2);
 /// When stubborn links are told to stop.
 const STUBBORN: Duration = Duration::from_secs(150);
 
 impl Scenario {
-    /// The scenario of this subject: three processes, and what the laboratory says of its faults.
+    /// The scenario of this subject: three processes, and the faults of its entry in the laboratory.
     pub fn of(subject: Subject) -> Self {
         Scenario {
             subject,
@@ -183,10 +184,10 @@ impl Scenario {
         }
     }
 
-    /// Whether the scenario makes sense.
+    /// Checks that the scenario is valid, and returns its membership.
     ///
     /// # Errors
-    /// When it does not, and why.
+    /// When it is not valid; the error says why.
     pub fn validate(&self) -> Result<Membership, Refused> {
         let processes = Membership::of_size(self.processes)?;
         let (subject, faults) = (self.subject, &self.faults);
@@ -225,7 +226,7 @@ impl Scenario {
         Ok(processes)
     }
 
-    /// Whether the subject runs on the quorum system, if there is one.
+    /// Checks that the subject runs on the quorum system, if there is one.
     fn validate_quorums(&self) -> Result<(), Refused> {
         let Some(quorums) = &self.quorums else {
             return Ok(());
@@ -247,17 +248,17 @@ impl Scenario {
         Ok(())
     }
 
-    /// How the subject runs on the quorum system, if there is one.
+    /// The data to run the subject on the quorum system, if there is one.
     fn on_system(&self) -> Option<(&OnQuorums, &'static OnSystem)> {
         let quorums = self.quorums.as_ref()?;
         let subject = Some(self.subject).filter(|subject| subject.mutant.is_none())?;
         Some((quorums, algorithms::on_system(subject.algorithm)?))
     }
 
-    /// What is below the subject.
+    /// The layers below the subject.
     fn substrate(&self) -> Substrate {
         match self.quorums {
-            // What is said is said again, once a period.
+            // Messages are sent again once a period.
             Some(_) => Substrate::Pushes,
             None => self.subject.algorithm.simulation.substrate,
         }
@@ -271,7 +272,7 @@ impl Scenario {
         }
     }
 
-    /// Whether the subject can have the gaps, the starts and the restarts.
+    /// Checks that the subject can have the gaps, the starts and the restarts.
     fn validate_streams(&self, processes: &Membership) -> Result<(), Refused> {
         let (subject, faults) = (self.subject, &self.faults);
         let algorithm = subject.algorithm;
@@ -294,8 +295,8 @@ impl Scenario {
         Ok(())
     }
 
-    /// The most crashes that the subject survives on these layers: the real link lets nobody in whom
-    /// no majority has admitted.
+    /// The most crashes that the subject survives on these layers: the real link admits only processes that a
+    /// majority has met.
     fn most_crashes(&self, processes: &Membership) -> usize {
         let most = self.subject.algorithm.bound.most(processes);
         if self.layers == Layers::Ideal {
@@ -304,11 +305,11 @@ impl Scenario {
         most.min(processes.minority())
     }
 
-    /// What the run of this seed stands on.
+    /// The layers on which this seed runs.
     #[must_use]
     pub fn layers_of(&self, seed: u64) -> Layers {
         match self.layers {
-            // The real link never rests while something is sent over it once a period.
+            // The real link never rests while messages are sent over it once a period.
             _ if self.substrate() == Substrate::Pushes => Layers::Ideal,
             _ if self.substrate() == Substrate::FairLoss => Layers::Full,
             _ if self.faults.restarts > 0 || self.faults.long_cuts > 0 => Layers::Full,
@@ -318,8 +319,9 @@ impl Scenario {
         }
     }
 
-    /// The properties of the subject, and of the layers that it brings along: of these, a gap may end what
-    /// the subject says again by itself.
+    /// The properties of the subject, and of the layers that it includes. Where streams end, only the
+    /// properties that the subject itself promises are checked: a gap may end a layer below whose messages
+    /// the subject sends again.
     pub fn properties(&self, processes: &Membership, seed: u64) -> Properties {
         if let Some((quorums, on)) = self.on_system() {
             return (on.check)(processes, quorums.returning(seed));
@@ -332,7 +334,7 @@ impl Scenario {
         all
     }
 
-    /// Whether streams end, as drawn or as given.
+    /// Whether streams end, drawn or given.
     fn has_gaps(&self) -> bool {
         self.faults.gaps > 0 || self.faults.long_cuts > 0 || !self.gaps.is_empty()
     }
@@ -340,7 +342,7 @@ impl Scenario {
     /// Runs one seed, and keeps the trace's records if asked to.
     ///
     /// # Errors
-    /// When the scenario makes no sense.
+    /// When the scenario is not valid.
     pub fn run(&self, seed: u64, keep_trace: bool) -> Result<SeedResult, Refused> {
         let processes = self.validate()?;
         let layers = self.layers_of(seed);
@@ -362,28 +364,28 @@ impl Scenario {
         })
     }
 
-    /// Runs up to the last restart. A start that comes after another asks for nothing.
+    /// Runs up to the last restart. A start after a restart makes no requests.
     fn restart(&self, world: &mut World, below: &Environment, seed: u64) {
         let restarts = faults::restarts(self, world.membership(), seed);
         for (restart, number) in restarts.into_iter().zip(1..) {
             let others = world.membership().others(restart.p);
             if let Some(q) = others.iter().next() {
-                // The run is not over before.
+                // This keeps the run going until then.
                 world.call(q, restart.back, || {});
             }
             world.run_until(restart.back);
             let incarnation = Incarnation(1000 * number + restart.p.rank() as u64);
             if world.restart(restart.p, incarnation) {
                 let wiring = Wiring::new(world, restart.p, below);
-                // Its port is shut: nobody asks it for anything.
+                // The port of this start is not used: it gets no requests.
                 let _port = self.wire(&wiring);
                 wiring.start();
             }
         }
     }
 
-    /// How many outputs each process makes if none crashes: what a crash before one of them is drawn
-    /// from. Up to the crash, the run with it is the same.
+    /// How many outputs each process makes if none crashes. A crash before one of them is drawn from this. Up
+    /// to the crash, the run with it is the same.
     fn outputs(
         &self,
         processes: &Membership,
@@ -407,7 +409,7 @@ impl Scenario {
         Ok(processes.iter().map(|p| world.outputs(p)).collect())
     }
 
-    /// A world in which everything is wired, and the requests are planned.
+    /// A world in which everything is wired and the requests are planned.
     fn wired(
         &self,
         processes: &Membership,
@@ -479,7 +481,7 @@ impl Scenario {
         }
     }
 
-    /// So many bytes may be owed. What the members of a view say in one message at its end has to fit.
+    /// How many bytes a peer may owe. The one message that each member of a view sends at its end has to fit.
     fn owed(&self) -> usize {
         let is_flushed = self
             .subject
@@ -489,7 +491,8 @@ impl Scenario {
         if is_flushed { 4 * OWED } else { OWED }
     }
 
-    /// A run is given up after so many steps. Far fewer are needed where streams end: more would be a storm.
+    /// A run is given up after this many steps. Runs in which streams end need far fewer: more would mean a
+    /// storm of messages.
     fn most_events(&self) -> u64 {
         if self.has_gaps() {
             1_000_000
@@ -498,7 +501,7 @@ impl Scenario {
         }
     }
 
-    /// Requests are made in this time: with what takes long, for longer.
+    /// Requests are made within this time, which is longer for faults that take long.
     fn busy(&self) -> Duration {
         let faults = &self.faults;
         let is_long = faults.restarts > 0 || faults.late > 0 || faults.long_cuts > 0;
@@ -513,7 +516,7 @@ impl Scenario {
         }
     }
 
-    /// Plans the requests of `p`. Who is alone has nobody to send to.
+    /// Plans the requests of `p`. A process that is alone has no receiver to send to.
     fn ask(&self, world: &World, p: ProcessId, draw: &mut Draw, port: &RequestPort) {
         for number in 1..=self.requests {
             match port {
@@ -545,7 +548,8 @@ impl Scenario {
     }
 }
 
-/// What came of rejoining, if processes did: one order, and at the end everybody alive has all of it.
+/// The verdict on rejoining, if processes rejoined: one order, and at the end every live process has all of
+/// it.
 fn rejoined(world: &World, below: &Environment, report: &Report) -> Option<(String, Verdict)> {
     let journal = below.journal.as_ref()?;
     let is_over = report.completion.complete && !report.completion.severed;
@@ -562,11 +566,11 @@ fn rejoined(world: &World, below: &Environment, report: &Report) -> Option<(Stri
     Some((REJOIN.to_owned(), verdict))
 }
 
-/// Who comes back goes on from the state, in the same order.
+/// The tag of this property: a process that comes back goes on from the state, in the same order.
 const REJOIN: &str = "REJOIN";
 
 impl Subject {
-    /// Whether a process may be stopped for a while: not where silence is a crash for certain.
+    /// Whether a process may be stopped for a while. It may not where silence certainly means a crash.
     fn survives_pauses(self) -> bool {
         self.algorithm.detector != Detector::Perfect
             && self.algorithm.timing != crate::algorithm::Timing::Synchronous

@@ -1,4 +1,4 @@
-//! A process of a simulated world, with what an algorithm may stand on: ideal objects, or the real
+//! A process of a simulated world, with the layers on which an algorithm may run: ideal objects, or the real
 //! lower layers.
 use crate::{
     journal::Journal,
@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 pub struct Message {
     /// The receiver.
     pub to: ProcessId,
-    /// How the sender names it.
+    /// The sender's number for the message.
     pub number: u64,
     /// The content.
     pub bytes: Bytes,
@@ -43,18 +43,17 @@ pub struct Proposal {
 pub struct Operation {
     /// The sequence number of the operation at its process, counted from 1.
     pub number: u64,
-    /// On which object, counted from 1.
+    /// The number of the object, counted from 1.
     pub object: u64,
-    /// What is to be done.
     pub action: Action,
 }
 
-/// What is to be done with a shared object.
+/// An operation on a shared object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Read, scan or get it.
+    /// Reads, scans or gets it.
     Read,
-    /// Write, update, set or propose this.
+    /// Writes, updates, sets or proposes this.
     Write(Bytes),
 }
 
@@ -64,11 +63,11 @@ pub struct Objects {
     pub operate: Addr<Operation>,
     /// How many there are.
     pub count: u64,
-    /// Who alone may write; `None`: everybody.
+    /// The only process that may write; `None`: every process may.
     pub writer: Option<ProcessId>,
     /// Whether they can be read.
     pub readable: bool,
-    /// How many operations a process makes at most on each.
+    /// How many operations a process makes on each object, at most.
     pub most: u64,
 }
 
@@ -85,34 +84,34 @@ impl Objects {
     }
 }
 
-/// What can be asked of an algorithm.
+/// The requests that an algorithm accepts.
 pub enum RequestPort {
-    /// To broadcast a payload.
+    /// Broadcasts of a payload.
     Broadcast(Addr<Bytes>),
-    /// To agree on a value in an instance.
+    /// Proposals of a value in an instance.
     Propose(Addr<Proposal>),
-    /// To vote in an instance of atomic commit.
+    /// Votes in an instance of atomic commit.
     Vote(Addr<atomic_commit::Propose>),
-    /// To send a message, and, of a link that never stops by itself, to stop.
+    /// Messages to send and, for a link that never stops by itself, cancellations.
     Send {
         send: Addr<Message>,
         /// Stops sending the message of this number to this process.
         cancel: Option<Addr<(ProcessId, u64)>>,
     },
-    /// To operate on shared objects, on each one operation after the other.
+    /// Operations on shared objects, on each object one after the other.
     Operate(Objects),
     Nothing,
 }
 
-/// Told of every indication that leaves a stack at its top.
+/// Called with every indication that leaves a stack at its top.
 pub type Audience = Arc<dyn Fn(ProcessId, &Observation, Time) + Send + Sync>;
 
 /// Perfect links: ideal, or real ones over fair-loss links.
 #[derive(Clone)]
 pub enum ProcessLinks {
-    /// Without retransmission.
+    /// Ideal links, without retransmission.
     Ideal(IdealLinks),
-    /// The same, whose status says nothing: for mutants that do not hear of gaps.
+    /// Ideal links whose status indicates nothing: for mutants that do not learn of gaps.
     Deaf(IdealLinks),
     Real(PerfectLinks<SimHost>),
 }
@@ -142,24 +141,24 @@ impl Links for ProcessLinks {
     }
 }
 
-/// What a stack runs on at every process.
+/// The layers below a stack at every process.
 #[derive(Clone)]
 pub struct Environment {
-    /// What is below it.
+    /// The kind of these layers.
     pub substrate: Substrate,
     /// Whether links and detectors are the real ones.
     pub real: bool,
     /// The detector to supply.
     pub detector: Detector,
-    /// What an ideal ◇P tells.
+    /// The oracle of an ideal ◇P.
     pub oracle: Oracle,
     /// How long after a crash an ideal P reports it.
     pub delay: Duration,
-    /// Whether processes start again: then a real link lets nobody in whom not enough know.
+    /// Whether processes start again. Then a real link admits only processes that enough others know.
     pub restarts: bool,
-    /// The users of what processes rejoin, if they do.
+    /// The users of the total order that processes rejoin, if they do.
     pub journal: Option<Journal>,
-    /// What a peer may owe a real link, in bytes, if not as much as usual.
+    /// What a peer may owe a real link, in bytes; `None` for the default.
     pub limit: Option<usize>,
 }
 
@@ -178,7 +177,7 @@ impl Environment {
         }
     }
 
-    /// How the real links are set up.
+    /// The settings of the real links.
     fn links(&self) -> LinkSettings {
         let usual = crash_stop();
         LinkSettings {
@@ -194,8 +193,8 @@ impl Environment {
     }
 }
 
-/// The real perfect link where nobody is ever started again, and whoever crashes may do so before
-/// anybody has met it.
+/// The settings of the real perfect link where no process is ever started again, and a process may crash
+/// before any other has met it.
 pub fn crash_stop() -> LinkSettings {
     LinkSettings {
         admission: AdmissionRule::CrashStop,
@@ -203,8 +202,8 @@ pub fn crash_stop() -> LinkSettings {
     }
 }
 
-/// What the real P knows of the simulated network: a heartbeat each 100 milliseconds arrives within 400,
-/// and no more than so many in a row are lost to chance and to cuts.
+/// The bounds of the simulated network for the real P: a heartbeat each 100 milliseconds arrives within 400,
+/// and the number of heartbeats lost in a row to chance and to cuts is bounded.
 pub fn synchronous() -> exclude_on_timeout::SynchronyBounds {
     exclude_on_timeout::SynchronyBounds::default().losses(24)
 }
@@ -213,7 +212,7 @@ pub fn synchronous() -> exclude_on_timeout::SynchronyBounds {
 enum Supplied {
     None,
     EventuallyPerfect(Subscribe<eventually_perfect::Indication>),
-    /// ◇P over heartbeats, which knows who is cut off, too.
+    /// ◇P over heartbeats, which also knows which processes are cut off.
     Measured(increasing_timeout::Detector),
     Perfect(Subscribe<perfect::Crash>),
 }
@@ -227,14 +226,14 @@ pub struct Wiring<'w> {
     oracle: Oracle,
     /// How many consensus instances total order may have in flight.
     pub instances: u64,
-    /// To whom acceptances go in the leader-driven total order.
+    /// The receivers of acceptances in the leader-driven total order.
     pub acceptances: Acceptances,
     audience: Audience,
     journal: Option<Journal>,
 }
 
 impl<'w> Wiring<'w> {
-    /// The process `p` of `world`, with this below.
+    /// The process `p` of `world`, with these layers below.
     pub fn new(world: &'w World, p: ProcessId, below: &Environment) -> Self {
         let host = world.host(p);
         let real = below.real && below.substrate != Substrate::FairLoss;
@@ -280,14 +279,14 @@ impl<'w> Wiring<'w> {
         wiring
     }
 
-    /// …whose indications are told to this audience.
+    /// Passes all its indications to this audience.
     #[must_use]
     pub fn telling(mut self, audience: Audience) -> Self {
         self.audience = audience;
         self
     }
 
-    /// …which hears of no gap, over ideal links: a mutant of whatever repeats what a gap has taken.
+    /// Does not learn of gaps over ideal links: a mutant of any algorithm that repeats what a gap has taken.
     #[must_use]
     pub fn deaf(mut self) -> Self {
         if let ProcessLinks::Ideal(links) = self.links {
@@ -306,8 +305,8 @@ impl<'w> Wiring<'w> {
         &self.links
     }
 
-    /// What processes need that come back without their memory, if they do: where their states are, and
-    /// where one takes the place of another.
+    /// What processes need that come back without their memory, if they do: the journal with their states,
+    /// and the address by which one incarnation takes the place of another.
     pub fn rejoining(&self) -> Option<(Journal, Addr<link::Adopt>)> {
         let (Some(journal), ProcessLinks::Real(links)) = (&self.journal, &self.links) else {
             return None;
@@ -315,7 +314,7 @@ impl<'w> Wiring<'w> {
         Some((journal.clone(), links.adopt()))
     }
 
-    /// ◇P. Without a detector, one that says nothing.
+    /// ◇P. Without a detector, one that indicates nothing.
     pub fn eventually_perfect(&self) -> Subscribe<eventually_perfect::Indication> {
         match &self.detector {
             Supplied::None => Addr::nowhere(),
@@ -336,7 +335,7 @@ impl<'w> Wiring<'w> {
         }
     }
 
-    /// P. Without it, one that says nothing.
+    /// P. Without a detector, one that indicates nothing.
     pub fn perfect(&self) -> Subscribe<perfect::Crash> {
         match &self.detector {
             Supplied::None | Supplied::EventuallyPerfect(_) | Supplied::Measured(_) => {
@@ -346,7 +345,7 @@ impl<'w> Wiring<'w> {
         }
     }
 
-    /// An oracle that poses as P and errs, for mutants: what it takes back was a crash to it.
+    /// An oracle that poses as P and errs, for mutants: its false suspicions are reported as crashes.
     pub fn erring(&self) -> Subscribe<perfect::Crash> {
         let suspicions = self.world.eventually_perfect(self.p, &self.oracle);
         suspicions.with(|up: Addr<perfect::Crash>| {
@@ -370,7 +369,7 @@ impl<'w> Wiring<'w> {
         |arrivals: Addr<fair_loss::Indication>| self.world.fair_loss(self.p, arrivals)
     }
 
-    /// Where the top of the stack indicates.
+    /// The address for the indications of the top of the stack.
     pub fn application<T: Observe + Send + 'static>(&self) -> Addr<T> {
         let (audience, p) = (self.audience.clone(), self.p);
         self.world.application_with(p, move |indication: T, now| {
@@ -378,7 +377,7 @@ impl<'w> Wiring<'w> {
         })
     }
 
-    /// Starts the real links, once everything that stands on them is wired.
+    /// Starts the real links. Call this once everything on them is wired.
     ///
     /// # Panics
     /// When the stack has opened a lane twice.

@@ -1,4 +1,4 @@
-//! What documentation says: something of every public item, and nothing that its name says already.
+//! Checks documentation: every public item has some, and no comment only repeats a name.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Words that say nothing of their own.
+/// Words without a meaning of their own.
 const FILLERS: &str = "the a an of its this that it is are was were be for to what which why who whom whose when \
                        how one by in at from where whether these those they them and or so as with he";
 
-/// The sources of the crates; without those that are examples or tests, unless they are wanted.
+/// The sources of the crates. Examples and tests are left out, unless they are wanted.
 fn sources(tests: bool) -> Vec<(PathBuf, Vec<String>)> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut folders = vec![fs::canonicalize(crates).unwrap()];
@@ -47,7 +47,7 @@ fn sources(tests: bool) -> Vec<(PathBuf, Vec<String>)> {
     found
 }
 
-/// Whether this line declares something public whose meaning nobody can guess.
+/// Whether this line declares a public item, which needs documentation.
 fn is_public_item(line: &str) -> bool {
     let Some(rest) = line.strip_prefix("pub ") else {
         return false;
@@ -76,7 +76,7 @@ fn every_public_item_is_documented() {
     let mut bare = Vec::new();
     let binary = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../node")).unwrap();
     for (path, lines) in sources(false) {
-        // Nothing of a program is public.
+        // A program has no public items.
         if path.starts_with(&binary) {
             continue;
         }
@@ -118,7 +118,7 @@ fn words(text: &str) -> BTreeSet<String> {
     telling.map(stem).collect()
 }
 
-/// Whether a comment says nothing that the declaration of a field or a variant does not.
+/// Whether a comment says no more than the declaration of the field or variant.
 fn repeats(comment: &str, declaration: &str) -> bool {
     let is_plain = comment.ends_with('.') && comment.is_ascii() && comment.len() <= 40;
     let is_plain = is_plain && !comment.contains(|c: char| "[`".contains(c) || c.is_ascii_digit());
@@ -146,7 +146,7 @@ fn is_field_or_variant(line: &str) -> bool {
 fn no_comment_repeats_the_name_below_it() {
     let mut empty = Vec::new();
     for (path, lines) in sources(true) {
-        // There a comment is what the program says of itself.
+        // In these files comments are the help texts of the program.
         if lines.iter().any(|line| line.contains("clap::")) {
             continue;
         }

@@ -14,10 +14,10 @@ use quorate_sim::{Crash, Report, Timed, UNIT, World, testing::p};
 use std::{collections::BTreeMap, sync::Arc, sync::Mutex};
 
 const SIZES: std::ops::RangeInclusive<u64> = 1..=8;
-/// How many steps the failure detector takes.
+/// How many steps the failure detector takes to report a crash.
 const DETECTION: [u64; 3] = [1, 3, 5];
 
-/// What a run cost: messages, how many of them of p1, and the step at which each process was done.
+/// The cost of a run: messages, how many of them p1 sent, and the step at which each process was done.
 struct Paid {
     messages: u64,
     of_p1: u64,
@@ -30,16 +30,16 @@ impl Paid {
     }
 }
 
-/// What is paid for.
+/// The operation whose cost is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
-    /// The operation of the abstraction: of a shared object, a write.
+    /// The operation of the abstraction; for a shared object, a write.
     Operation,
     /// A read of a shared object.
     Read,
 }
 
-/// One request at the first process; a value proposed at each. Something befalls a process.
+/// Makes one request at the first process, or proposes a value at each, with a fault at one process.
 fn pay(
     algorithm: &Algorithm,
     what: What,
@@ -55,7 +55,7 @@ fn pay(
     let is_shared = algorithm.is_shared_object();
     let audience = Arc::new(
         move |p, observation: &quorate_core::Observation, now: Time| {
-            // A shared object has one indication an operation.
+            // A shared object has one indication per operation.
             if is_shared || observation.label == label {
                 let step = now.as_nanos() / UNIT.as_nanos() as u64;
                 done.lock().unwrap().insert(p, step);
@@ -124,7 +124,7 @@ fn paying() -> impl Iterator<Item = (&'static Algorithm, What, Cost)> {
     })
 }
 
-/// How many processes are done in the end: of a shared object, the one that operates.
+/// How many processes are done in the end; for a shared object, only the one that operates.
 fn done(algorithm: &Algorithm, alive: u64) -> usize {
     if algorithm.is_shared_object() {
         1
@@ -184,7 +184,7 @@ fn costs_with_a_dead_process_are_what_the_laboratory_says() {
     }
 }
 
-/// The crash of p1 after exactly `k` sends.
+/// The cost if p1 crashes after exactly `k` sends.
 fn pay_after(algorithm: &Algorithm, n: u64, d: u64, k: u64) -> Paid {
     let pay = |crash| pay(algorithm, What::Operation, n, d, Some((p(1), crash)));
     let before = |output| pay(Crash::before_output(output));

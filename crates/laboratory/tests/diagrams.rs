@@ -37,8 +37,8 @@ fn uniform_crash() -> String {
         .draw(&world.trace(), 5)
 }
 
-/// All of three vote yes in an atomic commit. p1 crashes half a step after the last vote has reached
-/// it, and what it sent last is lost.
+/// All three vote yes in an atomic commit. p1 crashes half a step after the last vote has reached it, and the
+/// last messages that it sent are lost.
 fn commit_without_coordinator(name: &str) -> (Report, Trace) {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap().keep_trace();
     world.check(properties::atomic_commit(world.membership(), "commit"));
@@ -113,8 +113,8 @@ fn a_delivery_of_total_order_names_the_copy_that_led_to_it_through_the_modules()
         requests: 1,
         ..Scenario::of("total-order".parse().unwrap())
     };
-    // The coordinator decides upon an acknowledgement, its own maybe, the others upon the decision's
-    // broadcast or, if they lack the payload, upon that.
+    // The coordinator decides when an acknowledgement arrives, perhaps its own; the others decide at the
+    // broadcast of the decision or, if they lack the payload, when that arrives.
     let (mut coordinator, mut own) = (0, 0);
     for seed in (0..20).step_by(2) {
         let outcome = scenario.run(seed, true).unwrap();

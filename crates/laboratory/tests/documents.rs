@@ -1,4 +1,4 @@
-//! What is generated from the laboratory is what it says now. `UPDATE_GOLDEN=1` rewrites it.
+//! Checks that the generated documents are up to date. `UPDATE_GOLDEN=1` rewrites them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use quorate_laboratory::document::{self, gaps};
@@ -14,7 +14,7 @@ fn path(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Asserts that the file says this, or makes it say so.
+/// Asserts that the file has this content, or writes it.
 #[track_caller]
 fn assert_says(name: &str, expected: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -65,7 +65,7 @@ fn the_map_has_the_dependencies_that_the_manifests_have() {
         .filter(|folder| path("crates").join(folder).join("Cargo.toml").is_file())
         .map(|folder| (folder.clone(), below(&folder)))
         .collect();
-    // From the bottom up: whoever depends only on what stands there already is next.
+    // From the bottom up: a crate is next if it depends only on crates that are listed already.
     let mut graph = String::from("```text\n");
     let mut there: Vec<String> = Vec::new();
     while !left.is_empty() {

@@ -1,8 +1,8 @@
-//! Every schedule at small size, of every broadcast of the laboratory: on ideal links and oracles, with
-//! every crash that the model allows, between steps and inside them, and every loss that a crash
-//! excuses. The same search finds every mutant.
+//! Every schedule at small size, of every broadcast of the laboratory: on ideal links and oracles, with every
+//! crash that the model allows, between steps and inside them, and every loss that a crash permits. The same
+//! search finds every mutant.
 //!
-//! How many classes of equivalent schedules there are, and where each mutant is found, stands in
+//! The number of classes of equivalent schedules, and the worlds in which the mutants are found, are in
 //! `docs/exhaustive.md`; `UPDATE_GOLDEN=1` rewrites it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,26 +17,26 @@ use quorate_laboratory::{
 use quorate_sim::{Exhaustive, Exploration, Oracle, Timed, UNIT, World, golden, testing::p};
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
-/// What is asked of the processes, at any step.
+/// The requests to the processes, made at any step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Load {
     /// p1 broadcasts once.
     One,
-    /// p2 broadcasts once; it alone votes yes, or proposes in lattice agreement.
+    /// p2 broadcasts once, or it alone votes yes, or it alone proposes in lattice agreement.
     Second,
-    /// p1 broadcasts, and p2.
+    /// p1 and p2 broadcast once each.
     Two,
     /// p1 broadcasts twice.
     Twice,
 }
 
-/// A search: how many processes, what is asked of them, and how many may crash.
+/// A search: how many processes there are, the requests to them, and how many may crash.
 #[derive(Clone, Copy)]
 struct Case {
     n: usize,
     load: Load,
     crashes: usize,
-    /// The rank of who may falsely suspect all others, where the detector is ◇P or poses as P.
+    /// The rank of the process that may falsely suspect all others, where the detector is ◇P or poses as P.
     errs: Option<usize>,
 }
 
@@ -49,7 +49,7 @@ const fn case(n: usize, load: Load, crashes: usize) -> Case {
     }
 }
 
-/// What every broadcast is searched for.
+/// The cases in which every broadcast is searched.
 const CASES: [(Case, &str); 4] = [
     (case(2, Load::One, 1), "n = 2, one broadcast, one crash"),
     (case(2, Load::Two, 0), "n = 2, two broadcasts"),
@@ -64,11 +64,11 @@ const fn erring(n: usize, crashes: usize, by: usize) -> Case {
     }
 }
 
-/// Where a mutant is searched for that is not named below: in most, this is the smallest world that shows it.
-/// Only p1 may crash.
+/// The case in which a mutant is searched for that is not named below. For most mutants this is the smallest
+/// world that shows the violation. Only p1 may crash.
 const SHOWN: Case = case(3, Load::One, 1);
 
-/// Where others are.
+/// The cases for the other mutants.
 const MUTANTS: &[(&str, Case)] = &[
     ("loyal-to-the-dead", case(2, Load::One, 1)),
     ("all-but-oneself", case(2, Load::One, 0)),
@@ -116,7 +116,7 @@ const MUTANTS: &[(&str, Case)] = &[
     ("agreement-on-quorums-of-one", case(2, Load::Two, 0)),
 ];
 
-/// Mutants whose shortest schedules no search gets to: seeds find them, in `scenarios.rs`.
+/// Mutants whose shortest schedules no search reaches: random runs find them, in `scenarios.rs`.
 const TOO_DEEP: &[&str] = &[
     "undecided-views",
     "swallowing-views",
@@ -124,7 +124,7 @@ const TOO_DEEP: &[&str] = &[
     "collects-once",
 ];
 
-/// A search that tells apart what the algorithm's properties do.
+/// A search that distinguishes the schedules that the algorithm's properties distinguish.
 fn exhaustive(algorithm: &Algorithm) -> Exhaustive {
     if algorithm.is_shared_object() {
         Exhaustive::new().real_time()
@@ -142,7 +142,7 @@ fn hunt(algorithm: &Algorithm, case: &Case) -> Exhaustive {
         .deepening()
 }
 
-/// What is done with a shared object, in words.
+/// The operations on a shared object, in words.
 fn operations(algorithm: &Algorithm, load: Load) -> String {
     let (write, read) = algorithm.verbs();
     match (load, read) {
@@ -232,8 +232,8 @@ fn ask(world: &World, p: ProcessId, load: Load, port: &RequestPort) {
     }
 }
 
-/// One operation a process: p1 writes, or p2, and the others read, or all write that may. What cannot be
-/// read p2 alone writes, or all do.
+/// One operation per process: p1 or p2 writes and the others read, or all writers write. An object that
+/// cannot be read is written by p2 alone, or by all.
 fn operate(world: &World, p: ProcessId, load: Load, objects: &Objects) {
     let may_write = objects.writer.is_none_or(|writer| writer == p);
     let writes = match (load, p.rank()) {
@@ -257,7 +257,7 @@ fn operate(world: &World, p: ProcessId, load: Load, objects: &Objects) {
     world.request(p, Time::ZERO, &objects.operate, operation);
 }
 
-/// Steps after which a search goes no deeper, for algorithms with rounds or a collection.
+/// The number of steps after which a search goes no deeper, for algorithms with rounds or a collection.
 fn depth(algorithm: &Algorithm) -> Option<usize> {
     const DEPTHS: &[(&str, usize)] = &[
         ("causal-collected", 6),
@@ -285,7 +285,7 @@ fn is_broadcast(algorithm: &Algorithm) -> bool {
     algorithm.abstraction.ends_with("broadcast")
 }
 
-/// Searches every schedule of every broadcast; a table of how many classes of them there are.
+/// Searches every schedule of every broadcast. Returns a table of the numbers of classes.
 fn every_broadcast_holds() -> String {
     let mut page = String::from(
         "Every broadcast on ideal links and accurate detectors: every order of steps, every crash between\n\
@@ -331,7 +331,7 @@ fn every_broadcast_holds() -> String {
     page
 }
 
-/// What every shared object is searched for: p1 writes, or updates, and the others read.
+/// The cases in which every shared object is searched: p1 writes, or updates, and the others read.
 const SHARED: [(Case, Option<usize>, &str); 4] = [
     (case(2, Load::One, 0), None, "n = 2"),
     (case(2, Load::One, 1), None, "n = 2, one crash"),
@@ -339,10 +339,11 @@ const SHARED: [(Case, Option<usize>, &str); 4] = [
     (case(3, Load::One, 1), Some(8), "n = 3, one crash"),
 ];
 
-/// A search that made so many worlds was given up, and has not seen all schedules of its depth.
+/// A search that made this many worlds was given up, and has not seen all schedules of its depth.
 const MOST: u64 = 1_000_000;
 
-/// Steps after which that search goes no deeper, for what operates again and again on what is below it.
+/// The number of steps after which that search goes no deeper, for objects that operate repeatedly on the
+/// layer below.
 fn shared_depth(algorithm: &Algorithm, case: &Case) -> Option<usize> {
     match (algorithm.name, case.n) {
         ("snapshot-from-registers", 2) => Some(11),
@@ -352,7 +353,7 @@ fn shared_depth(algorithm: &Algorithm, case: &Case) -> Option<usize> {
     }
 }
 
-/// Searches every schedule of every shared object; a table of how many classes of them there are.
+/// Searches every schedule of every shared object. Returns a table of the numbers of classes.
 fn every_shared_object_holds() -> String {
     let mut page = String::from(
         "Of objects that processes share, p1 makes a write and every other process a read, at any time; which\n\
@@ -401,7 +402,8 @@ fn every_shared_object_holds() -> String {
     page
 }
 
-/// Searches for every mutant; a table of where it was found, and after how many worlds.
+/// Searches for every mutant. Returns a table of the cases in which they were found, and after how many
+/// worlds.
 fn every_mutant_is_found() -> String {
     let mut page = format!(
         "The same search finds every mutant of these, of consensus and of leader election, one step\n\

@@ -1,5 +1,5 @@
-//! Streams that end and begin anew, at every step: who says that it survives that keeps every promise, and a
-//! broadcast that does not is caught.
+//! Streams that end and begin anew at every step: an algorithm that claims to survive that keeps every
+//! promise, and a broadcast that does not is caught.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use quorate_laboratory::{
 use quorate_sim::{Exhaustive, Timed, Walk, World};
 use std::time::Duration;
 
-/// Every process asks once for what can be asked.
+/// A world in which every process makes one request.
 fn world(algorithm: &Algorithm, n: usize) -> World {
     let world = World::new(n, 1, Timed::lock_step()).unwrap();
     let simulation = &algorithm.simulation;
@@ -61,7 +61,7 @@ fn ask(world: &World, p: ProcessId, port: &RequestPort) {
     }
 }
 
-/// Who survives gaps, and needs no time to pass.
+/// The algorithms that survive gaps, and need no time to pass.
 fn surviving() -> impl Iterator<Item = &'static Algorithm> {
     let all = algorithms::all().filter(|algorithm| algorithm.survives_gaps());
     all.filter(|algorithm| algorithm.simulation.substrate == Substrate::Links)

@@ -1,5 +1,6 @@
-//! Each algorithm over a gap, as its row says: with one gap from each process to each other at every step,
-//! and with many, drawn from seeds; and what goes on stands still where it does not hear of gaps.
+//! Checks each algorithm over a gap against its entry: with one gap from each process to each other at every
+//! step, and with many, drawn from seeds. And an algorithm that goes on over gaps stands still if it does not
+//! learn of them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
@@ -22,11 +23,11 @@ use std::{
     time::Duration,
 };
 
-/// So many processes.
+/// The number of processes.
 const N: usize = 3;
-/// So many requests of each process.
+/// The number of requests of each process.
 const REQUESTS: u64 = 3;
-/// What is left of an operation may be what is pushed each period: a run goes on for so long.
+/// An operation may depend on messages that are pushed once a period: a run goes on for this time.
 const PUSHED: Duration = Duration::from_secs(2);
 
 /// A gap: from whom, to whom, when, and how much gets through.
@@ -37,23 +38,24 @@ struct Fault {
     keep: Keep,
 }
 
-/// Whether the algorithm hears of gaps.
+/// Whether the algorithm learns of gaps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Hears {
     Everything,
     Nothing,
 }
 
-/// What the indications were about: at whom, and whose it was, if it was a delivery.
+/// The number of indications, by process and, for deliveries, by origin.
 type Delivered = BTreeMap<(ProcessId, ProcessId), u64>;
 
-/// What a run came to.
+/// The result of a run.
 struct Run {
     report: Report,
     delivered: Delivered,
-    /// How often an operation has ended, by process.
+    /// How often an operation has ended, for each process.
     done: BTreeMap<ProcessId, u64>,
-    /// Who was told that its stream to whom has begun anew, and that one from whom had a gap.
+    /// The pairs of which the first process was told that its stream to the second has begun anew, and the
+    /// second that the stream had a gap.
     begun: BTreeSet<(ProcessId, ProcessId)>,
     gaps: BTreeSet<(ProcessId, ProcessId)>,
 }
@@ -64,7 +66,7 @@ struct Seen {
     done: BTreeMap<ProcessId, u64>,
     begun: BTreeSet<(ProcessId, ProcessId)>,
     gaps: BTreeSet<(ProcessId, ProcessId)>,
-    /// The operations that are still to be made: by process and the number of the one before.
+    /// The operations still to be made, by process and the number of the operation before.
     next: BTreeMap<(ProcessId, u64), (Addr<Operation>, Operation)>,
 }
 
@@ -112,7 +114,7 @@ fn ask(world: &World, q: ProcessId, port: &RequestPort, seen: &Mutex<Seen>) {
                 world.request(q, at, port, Proposal { instance, value });
             }
             RequestPort::Vote(port) => {
-                // One votes no in the second instance.
+                // One process votes no in the second instance.
                 let vote = match (number, q.rank()) {
                     (2, 3) => Vote::No,
                     _ => Vote::Yes,
@@ -185,7 +187,7 @@ fn run(
         let way = (p(fault.way.0), p(fault.way.1));
         world.gap(way, Gap::at(fault.at).keeping(fault.keep));
     }
-    // Views change upon a crash only.
+    // Views change only after a crash.
     let groups = ["view synchrony", "group membership"];
     let is_group = groups
         .iter()
@@ -212,7 +214,7 @@ fn ways() -> impl Iterator<Item = (usize, usize)> {
         .filter(|(from, to)| from != to)
 }
 
-/// Every single gap, at every step: between two steps, when everything that was just sent is in flight.
+/// Every single gap, at every step: between two steps, when all messages just sent are in flight.
 fn single(algorithm: &Algorithm) -> impl Iterator<Item = Fault> {
     let steps = 2 * REQUESTS as u32 + 14;
     let stride = match algorithm.simulation.substrate {
@@ -227,7 +229,7 @@ fn single(algorithm: &Algorithm) -> impl Iterator<Item = Fault> {
     })
 }
 
-/// Many gaps, as the seed says: it is the world that draws how much of each gets through.
+/// Many gaps drawn from the seed. The world draws how many copies of each get through.
 fn many(seed: u64) -> Vec<Fault> {
     let ways: Vec<_> = ways().collect();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -245,12 +247,12 @@ fn many(seed: u64) -> Vec<Fault> {
     drawn.collect()
 }
 
-/// Latencies that overtake each other.
+/// Latencies by which messages overtake each other.
 fn uneven() -> Timed {
     Timed::uniform(UNIT / 2, UNIT * 4)
 }
 
-/// Whether the run says of a safety property that it is broken.
+/// Whether the run has violated a safety property.
 fn is_unsafe(report: &Report) -> bool {
     let is_liveness = |tag: &str| {
         let mut properties = algorithms::all().flat_map(|entry| entry.properties);
@@ -260,21 +262,21 @@ fn is_unsafe(report: &Report) -> bool {
     verdicts.any(|(tag, verdict)| verdict.is_violated() && !is_liveness(tag))
 }
 
-/// Whether the algorithm has kept what it promises itself, and everything below it is safe: a layer below
-/// may have a row that says that it ends.
+/// Whether the algorithm itself has kept its promises, and everything below it is safe: the entry of a layer
+/// below may say that it ends.
 fn goes_on(algorithm: &Algorithm, run: &Run) -> bool {
     let mut properties = algorithm.properties.iter();
     let kept = properties.all(|property| {
         let verdict = run.report.verdict(property.tag);
         verdict.is_none_or(|verdict| !verdict.is_violated())
     });
-    // It promises no termination, for it blocks upon a crash; nobody crashes here.
+    // It does not promise termination, because it blocks after a crash; but here no process crashes.
     let has_ended = algorithm.name != "two-phase"
         || (1..=N).all(|rank| run.done.get(&p(rank)) == Some(&REQUESTS));
     kept && has_ended && !is_unsafe(&run.report)
 }
 
-/// How many seeds a row is run with: fewer where a run lasts long.
+/// The seeds with which an entry is run: fewer if a run lasts long.
 fn seeds(algorithm: &Algorithm) -> std::ops::Range<u64> {
     match algorithm.simulation.substrate {
         Substrate::Links => 0..60,
@@ -286,7 +288,7 @@ fn rows(of: fn(Row) -> bool) -> impl Iterator<Item = &'static Algorithm> {
     algorithms::all().filter(move |algorithm| algorithm.is_over_streams() && of(algorithm.gap))
 }
 
-/// Both ends of a gap were told.
+/// Asserts that both ends of a gap were told.
 #[track_caller]
 fn assert_told(run: &Run, fault: Fault, name: &str) {
     let way = (p(fault.way.0), p(fault.way.1));
@@ -333,8 +335,8 @@ fn what_goes_on_keeps_its_promises_over_many_gaps() {
     }
 }
 
-/// What may end is safe, its users are told, and everybody but the receiver of the gap delivers what it
-/// would have delivered without it.
+/// An algorithm that may end is safe and its users are told. Every process but the receiver of the gap
+/// delivers what it would have delivered without it.
 #[test]
 fn what_may_end_does_so_for_the_pair_alone_and_says_so() {
     for algorithm in rows(|row| matches!(row, Row::Ends(_))) {
@@ -387,7 +389,8 @@ fn what_may_end_is_safe_over_many_gaps() {
     }
 }
 
-/// The mutant of every row that says something again of its own: who does not hear of gaps says nothing.
+/// The mutant of every algorithm that repeats messages itself: if it does not learn of gaps, it repeats
+/// nothing.
 #[test]
 fn what_does_not_hear_of_gaps_is_found_to_stand_still() {
     let says = |row| matches!(row, Row::Repeats(what) if !what.starts_with("nothing of its own"));

@@ -1,5 +1,5 @@
-//! The rules of the house that no compiler checks: what pure crates may depend on, and that every
-//! crate lives by the workspace's lints.
+//! The rules of the workspace that no compiler checks: the allowed dependencies of pure crates, and that
+//! every crate uses the workspace's lints.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -28,7 +28,7 @@ const PURE: [&str; 16] = [
     "services",
 ];
 
-/// What brings a clock, a socket, a thread or a runtime along.
+/// Crates with a clock, a socket, a thread or a runtime.
 const IMPURE: [&str; 8] = [
     "tokio",
     "tokio-util",
@@ -89,10 +89,11 @@ fn pure_crates_depend_on_nothing_impure() {
     );
 }
 
-/// What examines algorithms: the simulator, the laboratory with its mutants, and what stands on both.
+/// The crates that examine algorithms: the simulator, the laboratory with its mutants, and the crates over
+/// both.
 const EXAMINING: [&str; 3] = ["quorate-sim", "quorate-laboratory", "quorate-limits"];
 
-/// The crates that examine, and the binary, whose verbs examine, too.
+/// The crates that may depend on them, and the binary, some of whose commands examine, too.
 const EXAMINE: [&str; 4] = ["sim", "laboratory", "limits", "node"];
 
 #[test]
@@ -106,7 +107,7 @@ fn what_is_deployed_never_depends_on_what_examines_it() {
             examines || depends.is_none(),
             "{name} is deployed, and depends on {depends:?}"
         );
-        // The mutants are compiled for the laboratory alone.
+        // The mutants are compiled only for the laboratory.
         let mutants = manifest.contains(r#"features = ["mutants"]"#);
         assert_eq!(mutants, name == "laboratory", "{name}");
     }

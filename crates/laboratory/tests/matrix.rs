@@ -1,7 +1,7 @@
 //! The matrix: every property of every algorithm under every fault that its model allows.
 //!
-//! `cargo test` runs a few seeds a cell and prints the matrix; the ignored test runs a thousand, and
-//! writes `docs/matrix.md` if `UPDATE_GOLDEN` is set.
+//! `cargo test` runs a few seeds per cell and prints the matrix; the ignored test runs a thousand, and writes
+//! `docs/matrix.md` if `UPDATE_GOLDEN` is set.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(
     clippy::disallowed_methods,
@@ -21,12 +21,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Seeds a cell in every test run.
+/// Seeds per cell in every test run.
 const FEW: u64 = 20;
-/// Seeds a cell in long explorations.
+/// Seeds per cell in long explorations.
 const MANY: u64 = 1000;
 
-/// What a cell came to, how long it took, and a report and a replay of each seed that did not hold.
+/// The result of a cell, its duration, and a report and a replay of each seed for which a property did not
+/// hold.
 fn run(cell: &Cell, seeds: u64) -> (Tally, Duration, Vec<String>) {
     let begun = Instant::now();
     let mut tally = Tally {
@@ -48,7 +49,7 @@ fn run(cell: &Cell, seeds: u64) -> (Tally, Duration, Vec<String>) {
     (tally, begun.elapsed(), failures)
 }
 
-/// What cells came to, how long each took, and the failures.
+/// The results of cells, their durations, and the failures.
 type Results = (Vec<Tally>, Vec<Duration>, Vec<String>);
 
 /// Runs all cells, on all processors.
@@ -76,7 +77,7 @@ fn run_all(cells: &[Cell], seeds: u64) -> Results {
     all
 }
 
-/// Runs and prints the matrix, and asserts that everything held for certain.
+/// Runs and prints the matrix, and asserts that every property certainly held.
 fn check(seeds: u64) -> String {
     let (cells, begun) = (cells(), Instant::now());
     let (tallies, durations, failures) = run_all(&cells, seeds);
@@ -88,7 +89,7 @@ fn check(seeds: u64) -> String {
         "\nSeeds / violations, of every property; – where the model forbids the fault, or what it runs on here \
          cannot have it. {runs} runs, {bad} violations."
     );
-    // Not by `println!`, which the test runner keeps to itself.
+    // Not by `println!`, whose output the test runner captures.
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{text}{:.0} s\n", begun.elapsed().as_secs_f64()).unwrap();
     for (column, fault) in FAULTS.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Many broadcasts end in the memory that ten thousand need, and a few megabytes, and so do many
-//! instances of consensus and of commit: a hundred thousand through each algorithm in every run, a
+//! After many broadcasts a process uses at most a few megabytes more than after ten thousand, and so it does
+//! after many instances of consensus and of commit: a hundred thousand through each algorithm in every run, a
 //! million in the ignored test, which `scripts/soak` runs.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -34,7 +34,7 @@ const MILLION: u64 = 1_000_000;
 const ALLOWED: u64 = 64 << 20;
 /// How many messages are in flight at a time.
 const WINDOW: u64 = 256;
-/// …where each carries all others that are: a causal past has as many entries.
+/// The same, for algorithms whose messages carry all others in flight: a causal past has as many entries.
 const NARROW: u64 = 8;
 
 /// The resident memory of this process, in bytes.
@@ -52,10 +52,10 @@ impl Observe for Seen {
     }
 }
 
-/// How a client sends the message with this number; known once the stack is wired.
+/// The function by which a client sends the message with this number; set once the stack is wired.
 type Sender = Arc<OnceLock<Box<dyn Fn(u64) + Send + Sync>>>;
 
-/// A client that keeps a window full, and what the memory was after few and after many messages.
+/// A client that keeps a window full, and the memory used after few and after many messages.
 struct Client {
     sent: u64,
     delivered: u64,
@@ -111,8 +111,8 @@ fn assert_bounded(client: &Mutex<Client>) {
     );
 }
 
-/// All in one test: the memory is the process's own. Two at a time: what all of them together have
-/// grown by is no more than each may.
+/// All algorithms in one test, because the memory is the process's own. Two run at a time; all of them
+/// together may grow by no more than each may.
 #[test]
 fn many_messages_need_the_memory_of_ten_thousand() {
     bounded(MANY);
@@ -179,7 +179,7 @@ fn perfect_link(messages: u64) {
     assert_bounded(&client);
 }
 
-/// What a process that asks for operation `number` does at this port.
+/// Makes the request of operation `number` at this port.
 fn ask(port: &RequestPort, number: u64) {
     let (instance, value) = (number, payload(number));
     match port {
@@ -205,7 +205,7 @@ fn ask(port: &RequestPort, number: u64) {
     }
 }
 
-/// One of two processes broadcasts so many times, or both propose or vote in so many instances.
+/// One of two processes broadcasts this many times, or both propose or vote in this many instances.
 fn operate(algorithm: &'static Algorithm, operations: u64) {
     let adversary = Timed::uniform(Duration::from_micros(50), Duration::from_micros(100));
     let mut world = World::new(2, 1, adversary)
@@ -236,7 +236,8 @@ fn operate(algorithm: &'static Algorithm, operations: u64) {
             if is_shared {
                 received.lock().unwrap().deliver(1);
             } else if at != p1 && observation.label == simulation.done {
-                // Its own copy reaches the sender at once: what the other has delivered keeps the pace.
+                // The sender's own copy reaches it at once, so the deliveries of the other process set the
+                // pace.
                 received.lock().unwrap().deliver(observation.count);
             }
         });
@@ -260,7 +261,7 @@ fn operate(algorithm: &'static Algorithm, operations: u64) {
     assert_bounded(&client);
 }
 
-/// The causal past without collection grows by one message a message, and messages with it.
+/// The causal past without collection grows by one message with each broadcast, and messages grow with it.
 #[test]
 fn the_causal_past_without_collection_grows_with_the_run() {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();

@@ -1,5 +1,5 @@
-//! Processes that come back without their memory, and are put in their seats again: the leader-driven
-//! total order, over real links and detectors.
+//! Processes that come back without their memory, and are put in their seats again: the leader-driven total
+//! order, over real links and detectors.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod starts;
@@ -30,13 +30,13 @@ const fn at(milliseconds: u64) -> Time {
     Time::from_nanos(milliseconds * 1_000_000)
 }
 
-/// What one start of a process has delivered, or was given.
+/// The deliveries of one start of a process, or the state that it was given.
 #[derive(Default)]
 struct Log {
     payloads: Vec<Bytes>,
     epoch: u64,
     states: usize,
-    /// What has come of a state.
+    /// The chunks of an incoming state so far.
     restored: BytesMut,
 }
 
@@ -48,7 +48,7 @@ struct Start {
     log: Arc<Mutex<Log>>,
 }
 
-/// The user: keeps all payloads, and gives them away as its state.
+/// The user: it keeps all payloads, and gives them away as its state.
 fn user(log: Arc<Mutex<Log>>, requests: Arc<OnceLock<Addr<Request>>>) -> Addr<Indication> {
     Addr::new(move |indication| {
         let mut log = log.lock().unwrap();
@@ -119,11 +119,11 @@ struct Restart {
     back: u64,
 }
 
-/// Everybody broadcasts every 50 milliseconds while it is alive, until the end; these restart.
+/// Every live process broadcasts every 50 milliseconds until the end; these processes restart.
 struct Run {
     world: World,
     starts: Vec<Vec<Start>>,
-    /// The payloads of starts that live to the end.
+    /// The payloads of the starts that live to the end.
     lasting: BTreeSet<Bytes>,
     end: u64,
 }
@@ -181,7 +181,7 @@ impl Run {
             .collect()
     }
 
-    /// Of any two logs one is a prefix of the other, and nothing is there twice.
+    /// Of any two logs one is a prefix of the other, and no payload is in a log twice.
     fn check_safety(mut self, what: &str) -> (Run, Vec<Bytes>) {
         let logs = self.logs();
         let all = || logs.iter().flatten();
@@ -198,7 +198,7 @@ impl Run {
         (self, longest.clone())
     }
 
-    /// …and all live starts have the same log, in which nothing is missing of those that live.
+    /// In addition, all live starts have the same log, and it has every payload of theirs.
     fn check(self, what: &str) -> Run {
         let (run, longest) = self.check_safety(what);
         for (starts, rank) in run.starts.iter().zip(1..) {
@@ -297,8 +297,9 @@ fn two_of_five_come_back_at_once() {
     }
 }
 
-/// However many restart at a time, as long as those that never do are enough to say so: too many stop
-/// the group, but do not divide it. (If so many as can form a cluster forget it, they form another.)
+/// Any number may restart at a time, as long as those that never do are enough to say so: too many restarts
+/// stop the group, but do not divide it. (If as many processes as can form a cluster forget it, they form
+/// another.)
 #[test]
 fn of_any_two_logs_one_is_a_prefix_of_the_other_whoever_restarts_when() {
     for seed in 0..60_u64 {

@@ -1,5 +1,5 @@
-//! Primary views among processes that are killed, and come back without their memory: over the order that puts
-//! them into their seats, real links and detectors.
+//! Primary views among processes that are killed and come back without their memory, over the order that puts
+//! them in their seats, real links and detectors.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use bytes::{Bytes, BytesMut};
@@ -40,7 +40,7 @@ fn key(id: MessageId) -> (usize, u64, u64) {
     (origin.process.rank(), origin.incarnation.0, sequence)
 }
 
-/// What a user was told, in order.
+/// The indications to a user, in order.
 type Told = Arc<Mutex<Vec<Indication>>>;
 
 /// One start of a process.
@@ -51,7 +51,7 @@ struct Start {
     store: Arc<Mutex<Store>>,
 }
 
-/// The user: answers at once, joins when it is outside, and keeps all that is delivered.
+/// The user: it answers at once, joins when it is outside, and keeps all deliveries.
 fn user(
     world: &World,
     me: ProcessId,
@@ -82,7 +82,7 @@ fn user(
     (up, told, store)
 }
 
-/// The order, and what it says of views: its state is what was agreed on.
+/// The order, and its statements about views: its state is what was agreed on.
 fn order(
     host: &SimHost,
     links: &PerfectLinks<SimHost>,
@@ -169,9 +169,9 @@ fn wire_up(world: &World, me: ProcessId, joins: bool) -> Start {
 
 struct Cluster {
     world: World,
-    /// By process: its starts, the present one last.
+    /// For each process its starts, the present one last.
     starts: Vec<Vec<Start>>,
-    /// What starts that live to the end have broadcast.
+    /// The number of broadcasts of starts that live to the end.
     said: u64,
 }
 
@@ -206,7 +206,7 @@ impl Cluster {
             .request(p(rank), time, &self.now(rank).requests, request);
     }
 
-    /// Everybody says something every 40 milliseconds.
+    /// Every process broadcasts every 40 milliseconds.
     fn chat(&mut self, ranks: &[usize], from: u64, until: u64) {
         for time in (from..until).step_by(40) {
             for rank in ranks {
@@ -215,7 +215,8 @@ impl Cluster {
         }
     }
 
-    /// Kills the process at this time, and starts it again at the other, which have both come then.
+    /// Kills the process at one time, and starts it again at the other. The run has passed both times
+    /// afterwards.
     fn restart(&mut self, rank: usize, killed: Time, back: Time, joins: bool) {
         self.world.crash(p(rank), Crash::at(killed));
         self.run_until(back);
@@ -226,8 +227,9 @@ impl Cluster {
         self.starts[rank - 1].push(start);
     }
 
-    /// Safety, over all starts: views are the same everywhere and grow; who passes from one to the next has
-    /// delivered the same in it; what is lost for certain nobody has that went on.
+    /// Safety, over all starts: views are the same everywhere and grow; processes that pass from one to the
+    /// next together have delivered the same in it; no process that went on has a message that is lost for
+    /// certain.
     fn check(&self, what: &str) {
         let mut views = BTreeMap::new();
         let mut passed: BTreeMap<u64, BTreeSet<MessageId>> = BTreeMap::new();
@@ -273,7 +275,8 @@ impl Cluster {
         }
     }
 
-    /// …and liveness: these are together, alone, with the same content, and have all that they said.
+    /// In addition, liveness: these processes are together, without others, with the same content, and have
+    /// all their broadcasts.
     fn check_together(&self, ranks: &[usize], what: &str) {
         self.check(what);
         let members = ranks.iter().map(|rank| p(*rank)).collect();
@@ -289,7 +292,7 @@ impl Cluster {
             assert_eq!(last, Some(members), "{what}: p{rank}, {:?}", told.last());
             let mine = start.store.lock().unwrap();
             assert_eq!(*mine, store, "{what}: p{rank}");
-            // Nothing is swallowed: what it has delivered is here, or was given back.
+            // Nothing is swallowed: each of its deliveries is here, or was returned as lost.
             for indication in told.iter() {
                 let Indication::Deliver(deliver) = indication else {
                     continue;
@@ -385,7 +388,8 @@ fn restarts_at_any_time_divide_nobody_and_swallow_nothing() {
             cluster.chat(&[rank], now, killed);
             cluster.chat(&others, now, back);
             cluster.restart(rank, at(killed), at(back), true);
-            // Of five the next may follow before this one is back: a majority has its memory.
+            // With five processes the next may be killed before this one is back: a majority keeps its
+            // memory.
             is_quick = n == 5 && !is_quick && draw(2) == 0;
             now = back + if is_quick { 100 } else { 6000 };
             cluster.chat(&all, back + 1, now);
@@ -396,8 +400,8 @@ fn restarts_at_any_time_divide_nobody_and_swallow_nothing() {
     }
 }
 
-/// Processes are cut off for a while, and go on to broadcast; in between some are killed. Says how much was given
-/// back as lost, and as doubtful.
+/// Processes are cut off for a while, and continue to broadcast; in between some are killed. Returns how many
+/// messages were returned as lost for certain, and how many as doubtful.
 fn run_with_cuts(seed: u64) -> (usize, usize) {
     let mut drawn = 0;
     let mut draw = |below: u64| {
@@ -445,14 +449,15 @@ fn who_is_cut_off_while_others_are_killed_gets_back_what_the_others_lack() {
     assert!(lost > 100, "{lost} lost, {doubtful} doubtful");
 }
 
-/// Whoever has asked to join is killed before it is let in, and comes back without asking: nobody waits for it.
+/// A process that has asked to join is killed before it is let in, and comes back without asking: no process
+/// waits for it.
 #[test]
 fn who_is_killed_while_it_joins_and_does_not_ask_again_holds_up_nobody() {
     for after in (0..200).step_by(10) {
         let mut cluster = Cluster::new(3, after, 0.0);
         cluster.run_until(at(1000));
         cluster.restart(3, at(1000), at(1010), true);
-        // It gets its seat and its state, and asks, some time after it is back.
+        // It gets its seat and its state, and asks to join some time after it is back.
         let killed = 1011 + after;
         cluster.run_until(at(killed));
         cluster.restart(3, at(killed), at(killed + 10), false);

@@ -76,7 +76,7 @@ fn starts(
 }
 
 /// p1 and the others of `first` order a message while the rest is away. Then p1 restarts, those others
-/// freeze, and the rest comes: can p1's second start and the rest order another message?
+/// freeze, and the rest starts: can p1's second start and the rest order another message?
 fn restart_while_forming(n: usize, first: usize, admission: AdmissionRule) -> World {
     let timed = Timed::uniform(Duration::from_millis(1), Duration::from_millis(5));
     let mut world = World::new(n, 1, timed)
@@ -136,8 +136,8 @@ fn tob5_holds_when_a_replica_restarts_while_the_cluster_forms() {
             let mut world = restart_while_forming(n, first, AdmissionRule::RestartSafe);
             let report = world.run();
             report.assert_all_hold();
-            // Those who froze and those who came late go on together; of p1 there is what its first
-            // start had ordered, if so few could form a cluster, and nothing of the second.
+            // The frozen processes and the late ones go on together. They have what p1's first start had
+            // ordered, if so few could form a cluster, and nothing of its second start.
             let formed = first > AdmissionRule::RestartSafe.others(world.membership());
             for rank in 2..=n {
                 let delivered = world.tally(p(rank), "total-order", "Deliver").unwrap();

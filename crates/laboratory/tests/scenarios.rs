@@ -1,5 +1,5 @@
 //! Every algorithm keeps its promises under the adversaries, on ideal layers and on the real ones; every
-//! mutant is caught; the same seed is the same run.
+//! mutant is caught; the same seed gives the same run.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use quorate_core::{ProcessId, Time};
@@ -10,7 +10,7 @@ use quorate_laboratory::{
 use quorate_sim::Verdict;
 use std::time::Duration;
 
-/// Runs the seeds, and asserts that every property holds, for certain.
+/// Runs the seeds, and asserts that every property certainly holds.
 #[track_caller]
 fn holds(scenario: &Scenario, seeds: std::ops::Range<u64>) {
     for seed in seeds {
@@ -86,8 +86,8 @@ fn the_same_seed_is_the_same_run() {
     }
 }
 
-/// Under the faults of the mutant's entry, some seed shows the property broken that the entry names; the
-/// algorithm itself keeps it under that seed.
+/// Under the faults of the mutant's entry, some seed shows that the mutant breaks the property named in the
+/// entry, while the algorithm itself keeps it under that seed.
 #[test]
 fn every_mutant_is_caught_by_the_property_that_it_breaks() {
     for (algorithm, mutant) in algorithms::mutants() {

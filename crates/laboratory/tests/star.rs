@@ -1,5 +1,5 @@
-//! A star: five processes of which only the hub reaches the others. It leads total order, whatever its rank,
-//! and nobody disturbs it.
+//! A star: five processes of which only the hub reaches the others. The hub leads total order, whatever its
+//! rank, and no other process disturbs it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use std::{
 const PROCESSES: usize = 5;
 /// When the channels between leaves are cut, for good.
 const CUT: Time = Time::from_nanos(1_000_000_000);
-/// By then everybody knows it.
+/// By this time every process knows it.
 const SETTLED: Time = Time::from_nanos(3_000_000_000);
 const END: Time = Time::from_nanos(63_000_000_000);
 
@@ -35,11 +35,11 @@ const END: Time = Time::from_nanos(63_000_000_000);
 struct Tally {
     /// The hub's own deliveries. It broadcasts one message after the other.
     delivered: u64,
-    /// Campaigns that were begun, by anybody.
+    /// Campaigns that any process began.
     campaigns: u64,
 }
 
-/// Whom Ω trusts: as it is built, or, as published, the lowest rank that is not suspected.
+/// The Ω to use: the present one or, as published, the lowest rank that is not suspected.
 type Trusting = fn(&quorate_sim::SimHost, &increasing_timeout::Detector) -> Addr<Addr<Trust>>;
 
 const BUILT: Trusting = |host, detector| lowest_rank::spawn_by_reach(host, &detector.reach);
@@ -82,7 +82,7 @@ impl Links for Counting {
     }
 }
 
-/// A minute of a hub that has one message in flight at a time, while the leaves broadcast twice a second.
+/// One minute of a hub that has one message in flight at a time, while the leaves broadcast twice a second.
 fn a_minute(hub: ProcessId, star: bool, trusting: Trusting) -> Tally {
     let network = Timed::uniform(Duration::from_millis(5), Duration::from_millis(15));
     let mut world = World::new(PROCESSES, 7, network).unwrap();

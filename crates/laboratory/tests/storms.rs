@@ -1,9 +1,9 @@
-//! Storms of false suspicions: ◇P suspects and restores at random, all the time, for long. No safety
-//! property may break meanwhile, and once the storm is over every run decides, or delivers.
+//! Storms of false suspicions: ◇P suspects and restores at random for a long time. No safety property may
+//! break meanwhile, and after the storm every run decides, or delivers.
 //!
-//! `cargo test` runs two hundred seeds an algorithm and size, the ignored test ten thousand, which
-//! `scripts/soak` runs. The seed chooses the adversary (time with short ways or long ones, or any
-//! enabled step), the storm, and the crashes of a minority.
+//! `cargo test` runs two hundred seeds per algorithm and size, the ignored test ten thousand, which
+//! `scripts/soak` runs. The seed chooses the adversary (short or long latencies, or any enabled step), the
+//! storm, and the crashes of a minority.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(
     clippy::disallowed_methods,
@@ -20,7 +20,7 @@ use std::{
     time::Instant,
 };
 
-/// What is led by whoever is not suspected.
+/// The algorithms that are led by a process that is not suspected.
 const SUBJECTS: [&str; 5] = [
     "rotating-coordinator",
     "leader-driven",
@@ -30,7 +30,7 @@ const SUBJECTS: [&str; 5] = [
 ];
 const SIZES: [usize; 3] = [3, 4, 5];
 
-/// As many processes crash as may.
+/// The scenario in which as many processes crash as may.
 fn stormy(subject: &str, processes: usize) -> Scenario {
     Scenario {
         processes,
@@ -44,7 +44,7 @@ fn stormy(subject: &str, processes: usize) -> Scenario {
     }
 }
 
-/// The messages of all runs, and a report and a replay of each that did not hold.
+/// The messages of all runs, and a report and a replay of each run in which a property did not hold.
 fn run(scenario: &Scenario, seeds: u64) -> (u64, Vec<String>) {
     let (next, messages) = (AtomicU64::new(0), AtomicU64::new(0));
     let failures = Mutex::new(Vec::new());
@@ -67,7 +67,7 @@ fn run(scenario: &Scenario, seeds: u64) -> (u64, Vec<String>) {
     (messages.into_inner(), failures.into_inner().unwrap())
 }
 
-/// Every algorithm and size under so many seeds.
+/// Runs every algorithm and size under this many seeds.
 fn check(seeds: u64) {
     let mut failures = Vec::new();
     let mut out = std::io::stdout();
@@ -77,7 +77,7 @@ fn check(seeds: u64) {
     {
         let begun = Instant::now();
         let (messages, failed) = run(&stormy(subject, n), seeds);
-        // Not by `println!`, which the test runner keeps to itself.
+        // Not by `println!`, whose output the test runner captures.
         writeln!(
             out,
             "{subject}, n = {n}: {seeds} storms, {} did not hold, {} messages a run, {:.1} s",

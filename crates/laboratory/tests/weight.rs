@@ -1,5 +1,5 @@
-//! Load, long cuts, late and repeated starts: nobody healthy is lost. Small limits stand for large ones, and
-//! seconds for minutes.
+//! Load, long cuts, late and repeated starts: no healthy process is lost. Small limits represent large ones,
+//! and seconds represent minutes.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 mod cluster;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ fn local() -> Timed {
     Timed::uniform(Duration::from_micros(200), Duration::from_millis(2))
 }
 
-/// A payload of so many bytes that nobody else sends.
+/// A payload of this many bytes that no other broadcast has.
 fn payload(rank: usize, number: u64, length: usize) -> Bytes {
     let mut text = format!("{rank} {number} ").into_bytes();
     text.resize(length.max(text.len()), b'.');
@@ -32,7 +32,7 @@ fn assert_none_is_lost(seeds: u64, run: impl Fn(u64) -> Option<String>) {
     }
 }
 
-/// Everybody broadcasts a value every so many milliseconds from one time to another.
+/// Each process broadcasts a value every `every` milliseconds from one time to another.
 fn load(cluster: &Cluster, ranks: &[usize], (from, to): (u64, u64), every: u64, length: usize) {
     for &rank in ranks {
         for number in 0..(to - from) / every {
@@ -94,7 +94,7 @@ fn a_pair_that_was_cut_finds_together_again() {
     });
 }
 
-/// A channel to p2 and from it, of so many bytes a second.
+/// Limits the channels to and from p2 to this many bytes a second.
 fn narrow(cluster: &Cluster, n: usize, bandwidth: u64) {
     for rank in (1..=n).filter(|rank| *rank != 2) {
         for way in [(p(2), p(rank)), (p(rank), p(2))] {
@@ -251,8 +251,8 @@ fn a_cut_or_a_pause_of_seconds_under_load_removes_nobody() {
     });
 }
 
-/// p1 leads, is stopped as often as said and healthy for a minute; then it dies. How long until p2's next
-/// command is delivered?
+/// p1 leads, is stopped the given number of times and then healthy for a minute; then it dies. Returns how
+/// long it takes until p2's next command is delivered.
 fn failover(pauses: u64, seed: u64) -> Option<Duration> {
     let mut cluster = Cluster::new(3, seed, Settings::new(Stack::Order, 64 * LIMIT), local());
     load(&cluster, &[2], (1000, 2000), 100, 100);

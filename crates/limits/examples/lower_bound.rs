@@ -1,5 +1,5 @@
-//! Draws the lower bound: prints both horns, and writes their pictures into the folder that is named, if
-//! one is.
+//! Draws the lower bound: prints both cases, and writes their pictures into the folder given as an argument,
+//! if there is one.
 use quorate_limits::lower_bound::{Events, Families, run};
 use std::{fs, path::Path};
 

@@ -1,5 +1,5 @@
-//! Impossibility results, as executions that show them: what an algorithm would have to do is done, and a
-//! checker says what breaks.
+//! Impossibility results, as executions that show them: an algorithm is run in the impossible setting, and a
+//! checker says which property breaks.
 //!
 //! | module | what cannot be had |
 //! |---|---|

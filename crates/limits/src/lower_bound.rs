@@ -1,5 +1,5 @@
 //! No quorums, no shared objects: under a fail-prone system that has no generalized quorum system, lattice
-//! agreement loses safety or liveness, and so does all that it can be made of.
+//! agreement loses safety or liveness, and so does every object from which it can be built.
 //!
 //! The system is the example of the paper on generalized quorum systems, of processes a … d, which are
 //! p1 … p4, with one more channel failure in its first pattern:
@@ -11,14 +11,15 @@
 //! | the third | b | c → d, d → c, a → c | {c, d} | {a, c, d} |
 //! | the fourth | c | d → a, a → d, b → d | {d, a} | {a, b, d} |
 //!
-//! The quorums are the canonical ones: a strongly connected component, and all that reach it. The write
-//! quorum of f and the read quorum of g have nobody in common.
+//! The quorums are the canonical ones: a strongly connected component, and all processes that reach it. The
+//! write quorum of f and the read quorum of g have no process in common.
 //!
 //! # Why it breaks
-//! With these quorums calls return under f and under g. Under f, a proposes and decides alone: it hears of
-//! b and c only what they say of themselves, as nobody hears of a. Under g, b proposes and decides without
-//! a. So nobody need fail: if only what a sends takes long, both happen in one run, and neither decision
-//! has the other's proposal (LA1). With quorums that do meet, a call under f waits for ever (LA4).
+//! With these quorums calls return under f and under g. Under f, a proposes and decides alone: it hears of b
+//! and c only their own states, because no process hears of a. Under g, b proposes and decides without a. So
+//! no process needs to fail: if only the messages of a take long, both happen in one run, and neither
+//! decision includes the other's proposal (LA1). With quorums that do meet, a call under f waits for ever
+//! (LA4).
 //!
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646: the lower bound
@@ -42,49 +43,49 @@ use std::time::Duration;
 /// How many processes there are: a … d.
 const PROCESSES: usize = 4;
 
-/// How often the states are pushed.
+/// The period at which the states are pushed.
 const PERIOD: Duration = Duration::from_millis(4);
 
-/// How long what a sends takes, where that is long: nobody waits for so long.
+/// The latency of slow messages of a: no process waits that long.
 const LONG: Duration = Duration::from_millis(200);
 
-/// So many copies of a take long: all until both have decided.
+/// How many copies of a are slow: all until both have decided.
 const SLOW: u32 = 150;
 
-/// When b proposes, in the run in which both do: a has decided.
+/// When b proposes in the run in which both do. By then a has decided.
 const LATER: Duration = Duration::from_millis(30);
 
-/// Which quorums are configured.
+/// The quorums to use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Families {
-    /// The canonical ones: available under each pattern, and two of them do not meet.
+    /// The canonical ones: available under each pattern, but two of them do not meet.
     Inconsistent,
-    /// Those of the example without the further failure: all meet, and none is available under f.
+    /// Those of the example without the additional failure: all meet, but none is available under f.
     Unavailable,
 }
 
-/// What happens.
+/// The failures and proposals of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Events {
     /// The failures of f, from the start; a proposes.
     F,
     /// The failures of g, from the start; b proposes.
     G,
-    /// Nothing fails, and what a sends takes long; a proposes, and then b.
+    /// Nothing fails, and the messages of a take long; a proposes, and then b.
     Merged,
 }
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Shown {
     /// The verdicts.
     pub report: Report,
-    /// Which quorums and events it was.
+    /// The quorums and events of the run.
     pub of: (Families, Events),
     trace: Trace,
 }
 
-/// The process of this letter.
+/// The process with this letter.
 fn letter(letter: char) -> Option<ProcessId> {
     let index = "abcd".find(letter)?;
     ProcessId::from_rank(index + 1)
@@ -122,7 +123,7 @@ impl Families {
 }
 
 impl Events {
-    /// Who crashes, and the channels between the others that do not fail.
+    /// The processes that crash, and the channels between the others that do not fail.
     fn failures(self) -> Option<(&'static str, &'static [(char, char)])> {
         match self {
             Events::F => Some(("d", &[('b', 'a'), ('c', 'a')])),
@@ -131,7 +132,7 @@ impl Events {
         }
     }
 
-    /// At whom decisions are promised, if the quorums are available.
+    /// The processes at which decisions are promised, if the quorums are available.
     fn returning(self) -> ProcessSet {
         match self {
             Events::F => set("a"),
@@ -171,7 +172,7 @@ impl Events {
     }
 }
 
-/// Lock step, but for the first so many copies of p1: they take long.
+/// Lock step, except that the first copies of p1, this many, take long.
 struct Delays(u32);
 
 impl Adversary for Delays {
@@ -196,7 +197,7 @@ fn wire(world: &World, q: ProcessId, quorums: Quorums) -> Addr<Propose<FourPoint
     };
     let access = |up: Addr<quorum_access::Indication<Vector>>| {
         let lane = links.lane();
-        // What flooding adds are detours, and under f there is no way out of a.
+        // Flooding only adds detours, and under f there is no path out of a.
         let straight = |up: Addr<link::Deliver<Message>>| -> Addr<flooding::Request<Message>> {
             quorate_core::Layer::attach(direct(lane), up)
         };
@@ -208,10 +209,10 @@ fn wire(world: &World, q: ProcessId, quorums: Quorums) -> Addr<Propose<FourPoint
     lattice_agreement::spawn(&host, Mode::Once, snapshot, world.application(q))
 }
 
-/// Runs this, with these quorums.
+/// Runs these events with these quorums.
 ///
 /// # Errors
-/// Never: there is a membership of four.
+/// Never, because there is a membership of four.
 pub fn run(families: Families, events: Events) -> Result<Shown, BadMembership> {
     let slow = if events == Events::Merged { SLOW } else { 0 };
     let mut world = World::new(PROCESSES, 1, Delays(slow))?
@@ -254,7 +255,7 @@ pub fn run(families: Families, events: Events) -> Result<Shown, BadMembership> {
 }
 
 impl Shown {
-    /// Which property broke, if one did.
+    /// The property that broke, if one did.
     pub fn broken(&self) -> Option<&str> {
         self.report.violation().map(|violation| &violation.tag[..])
     }

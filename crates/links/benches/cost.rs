@@ -160,7 +160,7 @@ impl End {
         }
     }
 
-    /// Handles what waits; hands what leaves to `other`. Says whether there was any.
+    /// Handles the waiting events, and passes outgoing datagrams to `other`. Returns whether there were any.
     fn run(&mut self, now: Time, other: &Addr<Indication>) -> bool {
         self.actor.handle_batch(now, &mut Unwatched);
         self.actor.take_alarms(&mut Vec::new());

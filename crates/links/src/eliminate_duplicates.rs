@@ -8,9 +8,9 @@
 //!
 //! # Assumes
 //! Crash-stop processes that never come back, any number of crashes; a stubborn link with cancel
-//! ([`stubborn`]), and so messages that fit into one datagram. P, if it is given, tells for whom
-//! nothing need be kept any more; ◇P would not do, for whom it suspects may be alive. Where processes
-//! restart, or messages are long, [`perfect`](crate::perfect) is the link to use.
+//! ([`stubborn`]), and so messages that fit into one datagram. P, if it is given, reports the processes for
+//! which nothing need be kept any more; ◇P would not do, because a process that it suspects may be alive.
+//! Where processes restart, or messages are long, [`perfect`](crate::perfect) is the link to use.
 //!
 //! # Messages
 //! | message | from → to | meaning |
@@ -71,10 +71,10 @@ use quorate_core::{
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// So many consecutive numbers may be in flight to a peer.
+/// How many consecutive numbers may be in flight to a peer.
 const WINDOW: u64 = 1024;
 
-/// What the stubborn link calls every acknowledgement: data have the numbers from 1.
+/// The stubborn link's identifier of every acknowledgement. Data have the numbers from 1.
 const ACKNOWLEDGEMENT: u64 = 0;
 
 /// The messages.
@@ -112,23 +112,23 @@ impl Wire for Message {
     }
 }
 
-/// What is kept of one peer.
+/// The state of one peer.
 #[derive(Default)]
 struct Peer {
     /// The number of the last message that was released.
     last: u64,
     /// The numbers that the peer has acknowledged.
     acknowledged: Watermark,
-    /// Messages that the window has no room for yet.
+    /// Messages that wait for room in the window.
     waiting: VecDeque<Bytes>,
     /// The numbers of the peer's messages that were delivered.
     delivered: Watermark,
-    /// Whether it has crashed, as P says.
+    /// Whether P has reported the peer's crash.
     crashed: bool,
 }
 
 impl Peer {
-    /// Whether the peer is sure to take one more message.
+    /// Whether the peer is sure to accept one more message.
     fn has_room(&self) -> bool {
         self.last < self.acknowledged.low() + WINDOW
     }
@@ -156,9 +156,9 @@ pub enum Effect {
     Deliver(Deliver<Bytes>),
     /// To a peer, until it is cancelled.
     Send(ProcessId, u64, Bytes),
-    /// To a peer, once.
+    /// To a peer, transmitted once.
     Acknowledge(ProcessId, u64),
-    /// The peer need not be sent this any more.
+    /// The stubborn link need not send this to the peer any more.
     Cancel(ProcessId, u64),
 }
 
@@ -166,7 +166,7 @@ pub enum Effect {
 pub struct EliminateDuplicates {
     me: ProcessId,
     processes: Membership,
-    /// By seat; the entry of this process is not used.
+    /// Indexed by seat. The entry of this process is not used.
     peers: Vec<Peer>,
 }
 
@@ -193,7 +193,7 @@ impl EliminateDuplicates {
         }
     }
 
-    /// Numbers the message for each receiver. What one sends to oneself has arrived.
+    /// Numbers the message for each receiver. A message to oneself is delivered at once.
     fn upon_send(&mut self, SendRequest { to, message }: &SendRequest<Bytes>, ctx: &mut Ctx<Self>) {
         let receivers = match to {
             To::One(p) => [*p].into_iter().collect(),
@@ -213,7 +213,7 @@ impl EliminateDuplicates {
         }
     }
 
-    /// The window has room for messages that wait.
+    /// Sends waiting messages while the window has room.
     fn upon_room(&mut self, q: ProcessId, ctx: &mut Ctx<Self>) {
         let peer = &mut self.peers[q.index()];
         while peer.has_room()
@@ -236,7 +236,8 @@ impl EliminateDuplicates {
         }
     }
 
-    /// PL2: delivers what is new. An acknowledgement may have been lost: duplicates get one, too.
+    /// PL2: delivers a new message. Duplicates are acknowledged, too, because an acknowledgement may have
+    /// been lost.
     fn upon_data(&mut self, from: ProcessId, sequence: u64, message: Bytes, ctx: &mut Ctx<Self>) {
         let delivered = &mut self.peers[from.index()].delivered;
         if sequence == 0 || sequence > delivered.low() + WINDOW {
@@ -250,7 +251,7 @@ impl EliminateDuplicates {
         }
     }
 
-    /// The message has been delivered: no more of it.
+    /// The message has been delivered, and need not be sent again.
     fn upon_acknowledge(&mut self, from: ProcessId, sequence: u64, ctx: &mut Ctx<Self>) {
         let peer = &mut self.peers[from.index()];
         if sequence > peer.last {
@@ -263,7 +264,7 @@ impl EliminateDuplicates {
         self.upon_room(from, ctx);
     }
 
-    /// Nothing need reach a crashed process: P never errs.
+    /// A crashed process needs no messages: P never errs.
     fn upon_crash(&mut self, q: ProcessId, ctx: &mut Ctx<Self>) {
         if q == self.me || !self.processes.contains(q) {
             return ctx.count("no member");
@@ -279,7 +280,7 @@ impl EliminateDuplicates {
     }
 }
 
-/// The link over a stubborn one. With `detector`, which must be P, what crashed processes were sent is
+/// The link over a stubborn link. With `detector`, which must be P, messages to crashed processes are
 /// forgotten.
 pub fn spawn(
     host: &impl Host,
@@ -311,7 +312,7 @@ fn spawn_as<A: Algorithm<Event = Event, Effect = Effect>>(
     requests
 }
 
-/// What becomes of an effect.
+/// Sends an effect to its layer.
 fn route(effect: Effect, stubborn: &Addr<Request>, up: &Addr<Deliver<Bytes>>) {
     let send = |to, id, message: Message| {
         let bytes = wire::encode(&message);

@@ -7,7 +7,7 @@
 //! | [`eliminate_duplicates`] | the textbook's perfect link over it: number, acknowledge, deliver once | PL1–3 |
 //! | [`perfect`] | the link that everything stands on | PL1–3 |
 //!
-//! Over a byte stream the same perfect link runs: an edge cuts the stream into datagrams and says
+//! The same perfect link also runs over a byte stream: an edge cuts the stream into datagrams, and reports
 //! when it had to begin a new one.
 pub mod eliminate_duplicates;
 pub mod perfect;

@@ -1,4 +1,4 @@
-//! A stubborn link: sends again and again, ever more slowly, until it is told to stop.
+//! A stubborn link: retransmits each message, ever more slowly, until it is cancelled.
 //!
 //! # Promises
 //! - **SL1 stubborn delivery** (liveness): what a correct process sends to a correct one is delivered
@@ -12,9 +12,9 @@
 //! SEND, p → q: the sender's rank, the message's identifier, the message.
 //!
 //! # Cost
-//! One step. One datagram a message at once, then one after each pause; the k-th pause is
-//! `shortest` · 2^k, at most `longest`, and up to a quarter longer at random. Memory: what is sent
-//! and not cancelled. One timer, for whatever is due first.
+//! One step. One datagram per message at once, then one after each pause; the k-th pause is `shortest` · 2^k,
+//! at most `longest`, and up to a quarter longer at random. Memory: the messages sent and not cancelled. One
+//! timer, for whatever is due first.
 //!
 //! # Why it holds
 //! A message that is not cancelled stays in `sent`, and the pause between two transmissions is
@@ -40,20 +40,21 @@ pub type Port = (Request, Deliver);
 /// Requests of the layer above.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// Send this, until it is cancelled.
+    /// Send this message until it is cancelled.
     Send {
         /// The receiver.
         to: ProcessId,
-        /// How the sender names the message; one that is sent again replaces the earlier one.
+        /// The sender's identifier of the message. A message with the same identifier replaces the earlier
+        /// one.
         id: u64,
         /// The message.
         bytes: Bytes,
     },
-    /// Send this no more.
+    /// Stop sending this message.
     Cancel {
         /// The receiver.
         to: ProcessId,
-        /// How the sender named the message.
+        /// The sender's identifier of the message.
         id: u64,
     },
 }
@@ -61,9 +62,9 @@ pub enum Request {
 /// Indicates that a message arrived, maybe not for the first time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deliver {
-    /// Who says that it has sent it.
+    /// The sender that the datagram names.
     pub from: ProcessId,
-    /// How the sender names it.
+    /// The sender's identifier of the message.
     pub id: u64,
     /// The message.
     pub bytes: Bytes,
@@ -91,9 +92,9 @@ impl Observe for Deliver {
 /// The pauses between two transmissions of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pauses {
-    /// The first.
+    /// The first pause.
     pub shortest: Duration,
-    /// No pause is longer, but for the jitter.
+    /// The longest pause, before jitter.
     pub longest: Duration,
 }
 
@@ -124,7 +125,7 @@ pub struct Stubborn {
     me: ProcessId,
     pauses: Pauses,
     sent: BTreeMap<(ProcessId, u64), Sent>,
-    /// When the timer fires that is running.
+    /// When the running timer fires.
     armed: Option<Time>,
 }
 
@@ -153,7 +154,7 @@ impl Stubborn {
         }
     }
 
-    /// Transmits at once, and remembers.
+    /// Transmits the message at once, and remembers it.
     fn upon_send(&mut self, to: ProcessId, id: u64, bytes: &Bytes, ctx: &mut Ctx<Self>) {
         let mut datagram = BytesMut::with_capacity(9 + bytes.len());
         datagram.put_u8(self.me.rank() as u8);
@@ -168,7 +169,8 @@ impl Stubborn {
         self.upon_timer(ctx);
     }
 
-    /// Forgets the message; that it arrived gives hope for the others.
+    /// Forgets the message. Its arrival shows progress, so that the other messages to the process are sent
+    /// more often again.
     fn upon_cancel(&mut self, to: ProcessId, id: u64, ctx: &mut Ctx<Self>) {
         if self.sent.remove(&(to, id)).is_none() {
             return;
@@ -223,8 +225,8 @@ impl Stubborn {
         self.arm(ctx);
     }
 
-    /// Sees to it that the timer fires when the first message is due. Retransmission may never end,
-    /// so that it is background activity.
+    /// Arms the timer for the first message that is due. Retransmission may never end, so it is background
+    /// activity.
     fn arm(&mut self, ctx: &mut Ctx<Self>) {
         let now = ctx.now();
         let Some(due) = self.sent.values().map(|sent| sent.due).min() else {
@@ -281,7 +283,7 @@ mod tests {
             effects
         }
 
-        /// Fires the timers of the next `duration`; says what was transmitted, and when.
+        /// Fires the timers of the next `duration`, and returns the transmissions with their times.
         fn run(&mut self, duration: Duration) -> Vec<(Time, Transmit)> {
             let end = self.now + duration;
             let mut transmitted = Vec::new();

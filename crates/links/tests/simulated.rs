@@ -36,12 +36,12 @@ const fn ms(milliseconds: u64) -> Time {
     Time::from_nanos(milliseconds * 1_000_000)
 }
 
-/// The links of every process, each of which sends numbered messages to every other, and beats.
+/// The links of all processes. Each process sends numbered messages to every other, and heartbeats.
 fn world(seed: u64, adversary: impl Adversary + 'static) -> World {
     world_over(false, seed, adversary).0
 }
 
-/// The same over datagrams or byte streams, and where the edges deliver to.
+/// The same over datagrams or byte streams, and the addresses to which the edges deliver.
 fn world_over(
     stream: bool,
     seed: u64,
@@ -70,7 +70,7 @@ fn world_over(
         for number in 0..MESSAGES {
             for to in world.processes() {
                 let mut text = format!("{me} to {to}: {number} ");
-                // Some take several datagrams.
+                // Some messages take several datagrams.
                 text.extend(std::iter::repeat_n('x', (number as usize % 5) * 1000));
                 let message = Bytes::from(text);
                 let send = SendRequest {
@@ -127,7 +127,7 @@ fn pl1_to_pl3_under_an_adversary_that_takes_any_enabled_step() {
         assert_eq!(report.violation(), None, "seed {seed}");
         complete += u32::from(report.completion.complete);
     }
-    // This adversary lets a copy be in flight for longer than any timeout: some runs take for ever.
+    // This adversary may keep a copy in flight for longer than any timeout: some runs do not end.
     assert!(complete >= 10, "only {complete} runs came to their end");
 }
 
@@ -150,8 +150,8 @@ fn pl1_over_a_cut_that_heals_and_a_pause() {
     }
 }
 
-/// A stream, in lock step: nothing is lost or overtaken but while a connection is gone. At its end the
-/// sender alone is told that there is another one; of a half-open one it learns late.
+/// A byte stream, in lock step: messages are lost or overtaken only while a connection is gone. When a
+/// connection ends, only the sender is told that there is another one; it learns late of a half-open one.
 #[test]
 fn pl1_to_pl3_over_byte_streams_whose_connections_are_reset_or_half_open() {
     for seed in 0..40 {
@@ -173,7 +173,7 @@ fn pl1_to_pl3_over_byte_streams_whose_connections_are_reset_or_half_open() {
     }
 }
 
-/// What one process sends another on a fair-loss lane, while the way back is cut for good.
+/// The messages of one process to another on a fair-loss lane, while the way back is cut for good.
 #[test]
 fn a_fair_loss_lane_works_in_one_direction_for_ever() {
     const SECONDS: u64 = 120;

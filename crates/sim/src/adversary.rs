@@ -1,26 +1,26 @@
-//! Who decides what the model leaves open.
+//! Adversaries, which decide what the model leaves open.
 //!
-//! An adversary has stated powers and no others: how long a copy is in flight, whether a fair-loss
-//! copy is lost or duplicated, and, if it paces the world by choosing, which of the enabled steps
+//! An adversary has the stated powers and no others: it decides how long a copy is in flight, whether a
+//! fair-loss copy is lost or duplicated, and, if it paces the world by choosing, which of the enabled steps
 //! comes next. Crashes, pauses and cuts are data, given to the world beforehand (see
-//! [`Crash`](crate::Crash)). It cannot forge, alter or withhold for ever what a perfect link carries.
+//! [`Crash`](crate::Crash)). It cannot forge, alter or withhold for ever the messages of a perfect link.
 use crate::{chance, enabled::Enabled};
 use quorate_core::{ProcessId, Random as Generator};
 use std::time::Duration;
 
-/// The unit of a lock-step run: what every message between two processes takes.
+/// The unit of a lock-step run: the time that every message between two processes takes.
 pub const UNIT: Duration = Duration::from_millis(1);
 
 /// How a world moves on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pace {
-    /// By time: the earliest thing is next; of one process's mailboxes, the oldest event; a batch is
-    /// what is there.
+    /// By time: the earliest event comes next; within one process's mailboxes, the oldest; a batch is
+    /// everything that is there.
     Timed,
-    /// By choice: the adversary names the next of the enabled steps, whatever the time.
+    /// By choice: the adversary chooses the next of the enabled steps, whatever the time.
     Chosen,
-    /// By schedule: a step is a whole reaction of one process, and a driver names the next one (see
-    /// [`schedule`](crate::schedule)). Left alone, the world takes the oldest.
+    /// By schedule: a step is a whole reaction of one process, and a driver chooses the next one (see
+    /// [`schedule`](crate::schedule)). Without a driver, the world takes the oldest.
     Atomic,
 }
 
@@ -40,18 +40,18 @@ pub struct Transmission {
 pub enum Fate {
     /// It is lost, if the bound on consecutive losses allows.
     Lost,
-    /// It arrives this many times: at least once, and no more than the bound on duplicates allows.
+    /// It arrives this many times: at least once, and at most as often as the bound on duplicates allows.
     Arrives(u32),
 }
 
 /// The power to decide what the model leaves open.
 pub trait Adversary: Send {
-    /// How it moves the world on. Asked once.
+    /// How the world moves on. Called once.
     fn pace(&self) -> Pace {
         Pace::Timed
     }
 
-    /// How long a copy is in flight (of no consequence when the pace is by choice).
+    /// How long a copy is in flight (has no effect when the pace is by choice).
     fn latency(&mut self, copy: Transmission, rng: &mut Generator) -> Duration;
 
     /// What becomes of a copy on a fair-loss link.
@@ -88,7 +88,7 @@ impl Adversary for Box<dyn Adversary> {
 pub enum Latency {
     /// Always this long.
     Constant(Duration),
-    /// Any duration between the two, each as likely.
+    /// Any duration between the two, uniformly distributed.
     Uniform(Duration, Duration),
     /// At least the first, and then a tail whose chance halves every second duration: most copies
     /// are fast and a few are very late.
@@ -133,7 +133,7 @@ pub struct Timed {
 }
 
 impl Timed {
-    /// Copies take as long as `latency` says; none is lost.
+    /// Copies take the time that `latency` draws; none is lost.
     pub fn new(latency: Latency) -> Self {
         Timed {
             latency,
@@ -141,13 +141,13 @@ impl Timed {
         }
     }
 
-    /// Every message between two processes takes exactly one [`UNIT`], what a process sends to itself
-    /// nothing: the model in which communication steps are counted.
+    /// Every message between two processes takes exactly one [`UNIT`], and a message to oneself takes no
+    /// time: the model in which communication steps are counted.
     pub fn lock_step() -> Self {
         Timed::new(Latency::Constant(UNIT))
     }
 
-    /// Every latency between the two is as likely.
+    /// Latencies are uniformly distributed between the two.
     pub fn uniform(minimum: Duration, maximum: Duration) -> Self {
         Timed::new(Latency::Uniform(minimum, maximum))
     }
@@ -177,7 +177,7 @@ impl Adversary for Timed {
     }
 }
 
-/// The adversary that takes any enabled step, each as likely, regardless of time.
+/// The adversary that takes any enabled step with equal probability, regardless of time.
 ///
 /// A timer never fires before its time, but maybe long after; a message may stay in flight while the
 /// clock runs on; a batch may end after any event.

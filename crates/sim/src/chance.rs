@@ -1,5 +1,5 @@
-//! Draws from the world's generator, the same on every machine: no floating-point functions, whose
-//! last digit differs between platforms.
+//! Draws from the world's generator that are the same on every machine. They use no floating-point functions,
+//! whose last digit differs between platforms.
 use quorate_core::Random;
 use rand::Rng;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub(crate) fn below(rng: &mut Random, bound: u64) -> u64 {
 
 /// True with this probability.
 pub(crate) fn happens(rng: &mut Random, probability: f64) -> bool {
-    // A run without faults draws nothing, so that adding a fault elsewhere leaves it alone.
+    // A run without faults draws nothing, so that a fault elsewhere does not change it.
     probability > 0.0 && ((rng.next_u64() >> 11) as f64) < probability * (1_u64 << 53) as f64
 }
 

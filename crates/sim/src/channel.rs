@@ -1,11 +1,11 @@
 //! Weight: channels with a bandwidth and a queue, in which a message costs its size.
 //!
-//! A channel is one way between two processes. What is sent waits behind what was sent before, so that the
-//! delay grows with the queue. A datagram that the queue has no room for is dropped, as a network drops it;
-//! a message over ideal perfect links waits, however long the queue. Over a byte stream datagrams arrive in
-//! order, and what a network loses comes late, as TCP would make of it.
+//! A channel is one direction between two processes. A message waits behind those sent before it, so that the
+//! delay grows with the queue. A datagram for which the queue has no room is dropped, as a network drops it;
+//! a message over ideal perfect links waits, however long the queue is. Over a byte stream datagrams arrive
+//! in order, and a lost one arrives late, as with TCP.
 //!
-//! Weight needs time: where steps are chosen, channels have none.
+//! Weight needs time: where an adversary chooses the steps, channels have no weight.
 use crate::{
     adversary::{Latency, Transmission},
     gap::Way,
@@ -16,13 +16,13 @@ use crate::{
 use quorate_core::{ProcessId, Time};
 use std::time::Duration;
 
-/// What a copy costs beyond what it carries: the headers of a datagram.
+/// The overhead of a copy in bytes: the headers of a datagram.
 const HEADER: u64 = 28;
 
-/// What a byte stream waits before it sends again, at least: TCP's smallest retransmission timeout.
+/// The shortest time after which a byte stream sends again: TCP's smallest retransmission timeout.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
 
-/// What one way between two processes carries. Unless told otherwise everything, at once.
+/// The properties of one direction between two processes. By default it carries everything at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Channel {
     bandwidth: Option<u64>,
@@ -32,34 +32,35 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Everything, at once.
+    /// A channel that carries everything at once.
     pub fn new() -> Self {
         Channel::default()
     }
 
-    /// So many bytes a second, at least one.
+    /// Sets the bandwidth, in bytes per second; at least one.
     #[must_use]
     pub fn bandwidth(mut self, bytes_a_second: u64) -> Self {
         self.bandwidth = Some(bytes_a_second.max(1));
         self
     }
 
-    /// So many bytes wait at most; a datagram that finds no room is dropped.
+    /// Sets the longest queue, in bytes. A datagram that finds no room is dropped.
     #[must_use]
     pub fn queue(mut self, bytes: u64) -> Self {
         self.queue = Some(bytes);
         self
     }
 
-    /// Copies are in flight for so long once they have left the queue, whatever the adversary says.
+    /// Copies are in flight for this time once they have left the queue, whatever the adversary says.
     #[must_use]
     pub fn latency(mut self, latency: Latency) -> Self {
         self.latency = Some(latency);
         self
     }
 
-    /// Datagrams travel over a byte stream: in order, and what the adversary loses is late by at least 200
-    /// milliseconds, and so is all behind it. What a cut holds back arrives after it.
+    /// Datagrams travel over a byte stream, in order. A datagram that the adversary loses is delayed by at
+    /// least 200 milliseconds, and so are all behind it. Datagrams that a cut holds back arrive after the
+    /// cut.
     #[must_use]
     pub fn stream(mut self) -> Self {
         self.is_stream = true;
@@ -70,11 +71,11 @@ impl Channel {
 /// A channel in use.
 pub(crate) struct Load {
     channel: Channel,
-    /// When all that waits will have left.
+    /// When everything that waits now will have left.
     free: Time,
-    /// Over a byte stream: nothing arrives before this time.
+    /// For a byte stream: nothing arrives before this time.
     ready: Time,
-    /// Over a byte stream: how many bytes a cut holds back.
+    /// For a byte stream: how many bytes a cut holds back.
     held: u64,
 }
 
@@ -99,7 +100,7 @@ impl Load {
     }
 }
 
-/// A datagram that arrives once more.
+/// A datagram that will arrive once more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Echo {
     pub(crate) way: Way,
@@ -135,7 +136,7 @@ impl Core {
         load.is_some_and(|load| load.channel.is_stream)
     }
 
-    /// Over a byte stream a loss is a delay, of what is lost and of all behind it.
+    /// For a byte stream a loss is a delay, of the lost datagram and of all behind it.
     pub(crate) fn stall(&mut self, way: Way) {
         let now = self.now;
         if let Some(load) = self.network.loads.get_mut(&way) {
@@ -143,7 +144,7 @@ impl Core {
         }
     }
 
-    /// When a copy that leaves now arrives.
+    /// When a copy that leaves now will arrive.
     pub(crate) fn arrival(&mut self, slot: usize, copy: Transmission) -> Time {
         let way = (copy.from, copy.to);
         let drawn = self.network.loads.get(&way).and_then(|l| l.channel.latency);
@@ -165,7 +166,7 @@ impl Core {
         load.ready
     }
 
-    /// Whether what arrives over a byte stream has to wait: behind what a cut held back.
+    /// Whether a datagram that arrives over a byte stream has to wait behind those that a cut held back.
     pub(crate) fn is_early(&mut self, slot: usize, birth: u64) -> bool {
         let Some(packet) = self.network.packet(slot).filter(|p| !p.foreground()) else {
             return false;
@@ -179,7 +180,7 @@ impl Core {
         true
     }
 
-    /// A byte stream keeps what a cut holds back.
+    /// A byte stream keeps the datagrams that a cut holds back.
     pub(crate) fn hold_stream(&mut self, way: Way, bytes: usize) {
         let bytes = HEADER + bytes as u64;
         if let Some(load) = self.network.loads.get_mut(&way) {
@@ -187,7 +188,7 @@ impl Core {
         }
     }
 
-    /// A cut is over: a byte stream goes on after its timeout, with what it has kept first.
+    /// A cut is over: after its timeout a byte stream continues, first with the datagrams that it has kept.
     pub(crate) fn resume_stream(&mut self, way: Way) {
         if !self.is_stream(way) {
             return;
@@ -198,7 +199,7 @@ impl Core {
         }
     }
 
-    /// What is still in flight on a byte stream arrives behind what the cut held back.
+    /// Datagrams still in flight on a byte stream arrive after those that the cut held back.
     pub(crate) fn line_up(&mut self, way: Way) {
         let load = self.network.loads.get(&way);
         if let Some(load) = load.filter(|load| load.channel.is_stream) {
@@ -206,7 +207,7 @@ impl Core {
         }
     }
 
-    /// Plans what of this datagram arrives once more.
+    /// Plans whether this datagram arrives once more.
     pub(crate) fn echo(&mut self, copy: Transmission, label: &'static str, cargo: &Cargo) {
         let now = self.now;
         let echoes = self.network.echoes.iter();
@@ -221,7 +222,7 @@ impl Core {
         }
     }
 
-    /// A datagram that was sent long ago arrives once more, whoever is at either end now.
+    /// A datagram that was sent long ago arrives once more, whatever incarnations are at either end now.
     pub(crate) fn arrive_again(&mut self, copy: Transmission, label: &'static str, cargo: Cargo) {
         if self.network.is_cut(copy.from, copy.to) {
             return self.lose(copy, Loss::Cut);
@@ -229,7 +230,7 @@ impl Core {
         self.launch(copy, label, cargo);
     }
 
-    /// When the application of `p`, which is slow, takes the next indication in.
+    /// When the slow application of `p` takes in the next indication.
     pub(crate) fn takes_in(&mut self, p: ProcessId) -> Option<Time> {
         let now = self.now;
         let process = &mut self.processes[p.index()];

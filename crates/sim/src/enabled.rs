@@ -1,13 +1,13 @@
-//! The steps among which a choosing adversary chooses.
+//! The steps from which a choosing adversary chooses.
 use crate::{network::Network, trace::ModuleNumber};
 use quorate_core::{ProcessId, TimerId};
 
 /// The places of the steps that are enabled, kept up to date as they come and go.
 #[derive(Default)]
 pub(crate) struct Steps {
-    /// Modules whose mailbox holds something, of processes that run.
+    /// Modules of running processes whose mailbox is not empty.
     pub(crate) ready: Vec<usize>,
-    /// Modules that have handled an event since they last were idle.
+    /// Modules that have handled an event since they were last idle.
     pub(crate) unflushed: Vec<usize>,
     /// Packets in flight.
     pub(crate) flying: Vec<usize>,
@@ -21,12 +21,12 @@ pub enum Step {
     Handle(ModuleNumber),
     /// The module's batch ends here.
     Flush(ModuleNumber),
-    /// A copy arrives: of the message with this number, from the first process at the second (which
-    /// are the same when a process sends to itself).
+    /// A copy arrives: of the message with this number, from the first process at the second (the same
+    /// process for a message to oneself).
     Deliver(u64, ProcessId, ProcessId),
     /// A timer of the module, which is due, fires.
     Fire(ModuleNumber, TimerId),
-    /// Time moves on to the next thing that waits for it.
+    /// Time moves on to the next planned event.
     Advance,
 }
 
@@ -38,7 +38,7 @@ pub struct Enabled<'a> {
 }
 
 impl Enabled<'_> {
-    /// How many there are.
+    /// How many steps are enabled.
     pub fn len(&self) -> usize {
         let Steps {
             ready,
@@ -77,7 +77,7 @@ impl Enabled<'_> {
         (self.advance && index == 0).then_some(Step::Advance)
     }
 
-    /// All of them, in a fixed order.
+    /// All enabled steps, in a fixed order.
     pub fn iter(&self) -> impl Iterator<Item = Step> + '_ {
         (0..self.len()).filter_map(|index| self.get(index))
     }

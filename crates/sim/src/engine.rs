@@ -11,7 +11,7 @@ use quorate_core::{
 };
 use std::{cmp::Reverse, time::Duration};
 
-/// When a run is given up or over.
+/// When a run is truncated or complete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) events: u64,
@@ -19,10 +19,10 @@ pub(crate) struct Limits {
     pub(crate) settle: Duration,
 }
 
-/// What a step led to.
+/// The result of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Progress {
-    /// On.
+    /// The run goes on.
     Moved,
     /// Nothing but background activity is left.
     Complete,
@@ -47,7 +47,7 @@ impl Probe for Watcher<'_> {
     }
 }
 
-/// What an actor is driven to do.
+/// What an actor is to do.
 #[derive(Clone, Copy)]
 pub(crate) enum Drive {
     Start,
@@ -86,7 +86,7 @@ impl Shared {
         self.put_back(module, actor, handled);
     }
 
-    /// Whether a live module's mailbox is empty: by time, that is where a batch ends.
+    /// Whether a live module's mailbox is empty. In a timed run a batch ends there.
     fn is_drained(&self, module: usize) -> bool {
         let mut core = self.lock();
         core.settle();
@@ -103,7 +103,8 @@ impl Shared {
         let p = core.modules[module].process;
         if core.life(p) == Life::Crashed {
             drop(core);
-            // Dropped outside the lock, and only now: its route may hold the last address of others.
+            // The actor is dropped here, outside the lock, because its route may hold the last address of
+            // others.
             drop(actor);
             return;
         }
@@ -157,7 +158,7 @@ impl Shared {
         }
     }
 
-    /// Faults of this very moment come before the start of what they strike.
+    /// Faults planned for this moment strike before the processes start.
     pub(crate) fn begin(&self) {
         loop {
             let call = {
@@ -185,7 +186,7 @@ impl Shared {
         self.start_actors();
     }
 
-    /// By time: does the oldest thing that a process is to do now. `false`: there is none.
+    /// In a timed run: handles the oldest event of the processes now. Returns `false` if there is none.
     pub(crate) fn run_token(&self) -> bool {
         let token = {
             let mut core = self.lock();
@@ -225,7 +226,7 @@ impl Shared {
         true
     }
 
-    /// By time: goes to the next moment at which something is planned, and lets all of it happen.
+    /// In a timed run: goes to the next moment at which something is planned, and lets all of it happen.
     fn pass_time(&self, limits: &Limits) -> Progress {
         let at = {
             let mut core = self.lock();
@@ -241,7 +242,7 @@ impl Shared {
         Progress::Moved
     }
 
-    /// Lets everything happen that is planned for a time that has come.
+    /// Carries out everything planned for times up to `at`.
     pub(crate) fn happen(&self, at: Time) {
         loop {
             let mut core = self.lock();
@@ -270,7 +271,7 @@ impl Shared {
         }
     }
 
-    /// By choice: the adversary names the next step.
+    /// In a run by choice: the adversary chooses the next step.
     fn run_choice(&self, limits: &Limits) -> Progress {
         let step = match self.lock().choose(limits) {
             Ok(step) => step,
@@ -300,7 +301,7 @@ impl Core {
         }
     }
 
-    /// Takes the next thing off the agenda, if its time has come.
+    /// Takes the next entry off the agenda, if its time has come.
     fn due(&mut self, at: Time) -> Option<Entry> {
         self.agenda.peek().filter(|Reverse(next)| next.at <= at)?;
         self.agenda.pop().map(|Reverse(entry)| entry)
@@ -323,7 +324,7 @@ impl Core {
         }
     }
 
-    /// The next moment at which something is planned; or why there is nothing more to do.
+    /// The next moment at which something is planned, or the reason why there is nothing more to do.
     pub(crate) fn look_ahead(&mut self, limits: &Limits) -> Result<Time, Progress> {
         let next = self.agenda.peek().map(|Reverse(entry)| entry.at);
         let settled = self.changed + limits.settle;

@@ -1,4 +1,4 @@
-//! Faults are data: given to the world before or during a run, and part of its trace.
+//! Faults are data: they are given to the world before or during a run, and are part of its trace.
 use crate::{
     adversary::Pace,
     chance,
@@ -16,25 +16,25 @@ pub(crate) enum When {
     BeforeEffect(u64),
 }
 
-/// Which of the copies that a crashing process has in flight are lost with it.
+/// Which copies in flight of a crashing process are lost with it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Lose {
-    /// None: what left arrives.
+    /// None: all copies in flight arrive.
     Nothing,
-    /// All.
+    /// All copies.
     Everything,
-    /// Those to these processes.
+    /// The copies to these processes.
     To(ProcessSet),
-    /// Each, with this probability.
+    /// Each copy, with this probability.
     Each(f64),
 }
 
-/// A crash: its moment, and what it takes along.
+/// A crash: its moment, and the copies that are lost with it.
 ///
-/// The moments differ in what they can find. A crash at a time strikes between two events. One before
-/// an output strikes inside a handler, after some of what the handler lets out has left and before
-/// the rest. One that takes copies along undoes what had left already, which no perfect link forbids:
-/// it promises nothing for a sender that crashes.
+/// The moments differ in the errors that they can reveal. A crash at a time strikes between two events. A
+/// crash before an output strikes inside a handler, when some of the handler's effects have left and the rest
+/// have not. A crash that loses copies undoes sends that had left already. No perfect link forbids that,
+/// because it promises nothing for a sender that crashes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Crash {
     pub(crate) when: When,
@@ -54,8 +54,8 @@ impl Crash {
         Crash::new(When::At(time))
     }
 
-    /// Just before the process's `k`-th output, counted from 1. An output is what leaves the process:
-    /// a copy to another process, or an indication to the application.
+    /// Just before the process's `k`-th output, counted from 1. An output leaves the process: it is a copy to
+    /// another process, or an indication to the application.
     pub fn before_output(k: u64) -> Self {
         Crash::new(When::BeforeOutput(k))
     }
@@ -66,7 +66,7 @@ impl Crash {
         Crash::new(When::BeforeEffect(k))
     }
 
-    /// …and these copies, in flight at that moment, are lost.
+    /// Loses these copies, which are in flight at that moment.
     #[must_use]
     pub fn losing(mut self, lose: Lose) -> Self {
         self.lose = lose;
@@ -74,7 +74,7 @@ impl Crash {
     }
 }
 
-/// How faults strike.
+/// The effects of faults.
 impl Core {
     pub(crate) fn crash(&mut self, p: ProcessId, lose: Lose) {
         if self.life(p) == Life::Crashed {
@@ -171,7 +171,7 @@ impl Core {
         self.go_on(p);
     }
 
-    /// A process takes steps, those first that waited for it.
+    /// A process takes steps again, first those that waited.
     pub(crate) fn go_on(&mut self, p: ProcessId) {
         self.changed = self.now;
         self.processes[p.index()].life = Life::Running;
@@ -211,7 +211,7 @@ impl Core {
         }
     }
 
-    /// Cuts the way for good. What an earlier cut held back is lost, too.
+    /// Cuts the direction for good. Copies that an earlier cut held back are lost, too.
     pub(crate) fn disconnect(&mut self, from: ProcessId, to: ProcessId) {
         let pair = self.network.pair(from, to);
         self.network.disconnected[pair] = true;
@@ -243,7 +243,7 @@ impl Core {
         self.replan_turns((from, to));
     }
 
-    /// Carries out what was planned. A call is given back: it is made outside the lock.
+    /// Carries out a planned action. A call is returned, because it must be made outside the lock.
     pub(crate) fn act(&mut self, action: Action) -> Option<Box<dyn FnOnce() + Send>> {
         self.actions -= 1;
         match action {

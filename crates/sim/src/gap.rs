@@ -1,10 +1,10 @@
 //! Gaps: the stream from one process to another ends, and the next one begins.
 //!
-//! Both processes remain what they are, and are told by the status of their links. A gap has three moments,
-//! as it has on a real link: the stream ends (the sender's watchers get
-//! [`Status::Ended`]), the next one opens at the receiver (whose watchers get [`Status::Gap`]), and begins
-//! at the sender ([`Status::Begun`]). What the sender sends between the first and the last is lost. What was
-//! in flight when the stream ended arrives before the receiver is told of the gap, or never.
+//! Both processes stay the same incarnations, and the status of their links tells them of the gap. A gap has
+//! three moments, as on a real link: the stream ends (the sender's watchers get [`Status::Ended`]), the next
+//! one opens at the receiver (whose watchers get [`Status::Gap`]), and begins at the sender
+//! ([`Status::Begun`]). Messages that the sender sends between the first and the last moment are lost.
+//! Messages in flight when the stream ended arrive before the receiver is told of the gap, or never.
 use crate::{
     adversary::Pace,
     chance,
@@ -15,25 +15,25 @@ use crate::{
 use quorate_abstractions::link::Status;
 use quorate_core::{ProcessId, Time};
 
-/// From one process to another.
+/// The direction from one process to another.
 pub(crate) type Way = (ProcessId, ProcessId);
 
-/// How much of what is in flight when its stream ends gets through: of the copies in the order of their
-/// sending, the first ones.
+/// How many copies in flight get through when their stream ends. These are the first ones in the order of
+/// sending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
     Nothing,
-    /// The first so many.
+    /// This many.
     First(usize),
-    /// As many as the world's seed says, each number as likely.
+    /// A number that the world's generator draws uniformly.
     Drawn,
 }
 
-/// A gap: its moment, and how much gets through.
+/// A gap: its moment, and how many copies get through.
 ///
-/// The next stream opens at the receiver as long after the end as a copy is in flight, and begins at the
-/// sender as long after that; both wait while the way is cut, or the process paused. A crash of one of the
-/// two ends it.
+/// After the end, the next stream opens at the receiver after the latency of a copy, and begins at the sender
+/// after another latency. Both wait while the channel is cut or the process paused. A crash of one of the two
+/// ends the gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Gap {
     pub(crate) at: Time,
@@ -41,7 +41,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// At this time; what is in flight is lost.
+    /// At this time. All copies in flight are lost.
     pub fn at(time: Time) -> Self {
         Gap {
             at: time,
@@ -49,7 +49,7 @@ impl Gap {
         }
     }
 
-    /// …but for this much.
+    /// Lets this many copies get through.
     #[must_use]
     pub fn keeping(mut self, keep: Keep) -> Self {
         self.keep = keep;
@@ -57,7 +57,7 @@ impl Gap {
     }
 }
 
-/// The next thing that happens in a gap that is in flight.
+/// The next event of a gap in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Turn {
     /// The receiver is told.
@@ -67,7 +67,7 @@ pub(crate) enum Turn {
 }
 
 impl Turn {
-    /// Who is told, and the way on which the news comes.
+    /// The process that is told, and the direction in which the news comes.
     pub(crate) fn told(self, (from, to): Way) -> (ProcessId, Way) {
         match self {
             Turn::Open => (to, (from, to)),
@@ -76,11 +76,11 @@ impl Turn {
     }
 }
 
-/// What is to be handed over outside the lock, in this order.
+/// The deliveries to make outside the lock, in this order.
 type Deliveries = Vec<Delivery>;
 
 impl Core {
-    /// Whether a stream on this way can end now.
+    /// Whether a stream in this direction can end now.
     pub(crate) fn can_end(&self, way: Way) -> bool {
         let is_alive = |p| self.life(p) != Life::Crashed;
         way.0 != way.1
@@ -89,7 +89,7 @@ impl Core {
             && !self.network.turning.contains_key(&way)
     }
 
-    /// The gaps in flight, and what happens next in each, as soon as nothing is in its way.
+    /// The gaps in progress, with the next event of each that nothing prevents.
     pub(crate) fn turns(&self) -> impl Iterator<Item = (Way, Turn)> {
         let turning = self.network.turning.iter();
         let turns = turning.map(|(way, turn)| (*way, *turn));
@@ -99,7 +99,7 @@ impl Core {
         })
     }
 
-    /// A stream ends. Of what is in flight, so much will still arrive.
+    /// A stream ends. Of the copies in flight, those that `keep` says will still arrive.
     pub(crate) fn end_stream(&mut self, way: Way, keep: Keep) -> Deliveries {
         if !self.can_end(way) {
             return Vec::new();
@@ -120,12 +120,12 @@ impl Core {
         vec![self.tell(way.0, Status::Ended { peer: way.1 })]
     }
 
-    /// A stream ends, and what is in flight stays so until the next one opens: by schedule.
+    /// A stream ends by schedule. The copies in flight stay in flight until the next stream opens.
     pub(crate) fn end_on_stage(&mut self, way: Way) -> Deliveries {
         self.end_stream(way, Keep::First(usize::MAX))
     }
 
-    /// The next thing happens in a gap, unless something is in its way: then it waits.
+    /// The next event of a gap happens, or waits if something prevents it.
     pub(crate) fn turn(&mut self, way: Way, turn: Turn) -> Deliveries {
         if self.network.turning.get(&way) != Some(&turn) {
             return Vec::new();
@@ -150,8 +150,8 @@ impl Core {
         }
     }
 
-    /// What has got through of the stream that ended comes before the news. By schedule it is the schedule
-    /// that says what has: the rest is lost.
+    /// The copies that got through of the ended stream come before the news. In a scheduled run the schedule
+    /// has delivered them; the rest are lost.
     fn open_stream(&mut self, way: Way) -> Deliveries {
         let mut deliveries = Vec::new();
         for slot in self.carried(way) {
@@ -170,7 +170,7 @@ impl Core {
         deliveries
     }
 
-    /// Plans what happens next in a gap. By schedule, the schedule does.
+    /// Plans the next event of a gap. In a scheduled run the schedule decides it.
     fn turn_next(&mut self, way: Way, turn: Turn) {
         self.network.turning.insert(way, turn);
         if self.pace != Pace::Atomic {
@@ -186,7 +186,7 @@ impl Core {
         self.enter(self.now + latency, What::Action(Action::Turn(way, turn)));
     }
 
-    /// A way is no longer cut: what waited for it in a gap is planned anew.
+    /// A direction is no longer cut: events of gaps that waited for it are planned anew.
     pub(crate) fn replan_turns(&mut self, healed: Way) {
         if self.pace == Pace::Atomic {
             return;
@@ -205,7 +205,7 @@ impl Core {
         turning.retain(|(from, to), _| *from != crashed && *to != crashed);
     }
 
-    /// What is in flight on the stream of this way, in the order of its sending.
+    /// The copies in flight on the stream in this direction, in the order of sending.
     fn carried(&self, way: Way) -> Vec<usize> {
         let packets = self.network.packets.iter().enumerate();
         let mut carried: Vec<_> = packets
@@ -218,7 +218,7 @@ impl Core {
         carried.into_iter().map(|(_, slot)| slot).collect()
     }
 
-    /// Takes a copy out of what a cut holds back, and counts it again among what a run waits for.
+    /// Releases a copy that a cut holds back, and counts it again among those that a run waits for.
     fn unhold(&mut self, slot: usize, way: Way) {
         let Some(slots) = self.network.held.get_mut(&way) else {
             return;
@@ -248,13 +248,13 @@ impl Core {
 }
 
 impl Shared {
-    /// By schedule: a stream ends.
+    /// A stream ends by schedule.
     pub(crate) fn end_stream(&self, way: Way) {
         let deliveries = self.lock().end_on_stage(way);
         deliveries.into_iter().for_each(Delivery::complete);
     }
 
-    /// The next thing happens in a gap.
+    /// The next event of a gap happens.
     pub(crate) fn turn(&self, way: Way, turn: Turn) {
         let deliveries = self.lock().turn(way, turn);
         deliveries.into_iter().for_each(Delivery::complete);

@@ -1,12 +1,12 @@
-//! Golden files, for tests: an execution as a page of text that is kept beside the tests.
+//! Golden files for tests: an execution as a page of text beside the tests.
 //!
-//! A page holds a script, a line `----`, and what came of it: the space-time diagram and the
-//! verdicts. With `UPDATE_GOLDEN=1` in the environment the files are written instead of compared;
-//! `./scripts/golden` does that for all of them, and version control shows what has changed.
+//! A page holds a script, a line `----`, and the result: the space-time diagram and the verdicts. With
+//! `UPDATE_GOLDEN=1` in the environment the files are written instead of compared; `./scripts/golden` does
+//! that for all of them, and version control shows the changes.
 //!
-//! This is the one module of the simulator that touches files and the environment. It serves tests
-//! alone: nothing in a world reaches it, and no run depends on it. Paths are relative to the folder of
-//! the crate under test, which is where Cargo runs a crate's tests.
+//! This is the only module of the simulator that uses files and the environment. It serves only tests:
+//! nothing in a world uses it, and no run depends on it. Paths are relative to the folder of the crate under
+//! test, which is where Cargo runs a crate's tests.
 use crate::{
     property::Verdict,
     schedule::{
@@ -17,16 +17,16 @@ use crate::{
 };
 use std::{env, fmt::Write, fs, path::Path};
 
-/// What stands between a script and what came of it.
+/// The line between a script and its result.
 const RULE: &str = "----";
 
-/// There is no page of this script in this world.
+/// Why there is no page of this script in this world.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadPage {
-    /// The script is none.
+    /// The script is not valid.
     #[error(transparent)]
     Script(#[from] BadScript),
-    /// The world does not follow it.
+    /// The world cannot follow the script.
     #[error(transparent)]
     Unplayable(#[from] Unplayable),
     /// The verdicts are not what the script expects.
@@ -59,11 +59,11 @@ pub fn page(script: &Script, world: World) -> Result<String, BadPage> {
     Ok(text)
 }
 
-/// For tests: the script that begins the file at `path`, followed in this world, gives the rest of
-/// the file.
+/// For tests: checks that the rest of the file at `path` is the result of the script at its beginning, run in
+/// this world.
 ///
 /// # Panics
-/// When it does not, or there is no such file.
+/// When the result differs, or there is no such file.
 #[track_caller]
 pub fn play(path: &str, world: World) {
     let text = read(path);
@@ -81,10 +81,10 @@ pub fn play(path: &str, world: World) {
     }
 }
 
-/// For tests: the file at `path` holds this text.
+/// For tests: checks that the file at `path` holds this text.
 ///
 /// # Panics
-/// When it does not, or cannot be read, or, with `UPDATE_GOLDEN` set, written.
+/// When the text differs, or the file cannot be read or, with `UPDATE_GOLDEN` set, written.
 #[track_caller]
 pub fn check(path: &str, text: &str) {
     if env::var_os("UPDATE_GOLDEN").is_some() {

@@ -1,4 +1,4 @@
-//! The simulated process: what a wiring function is given in place of a real one.
+//! The simulated process, given to a wiring function in place of a real one.
 use crate::state::Shared;
 use quorate_core::{
     Algorithm, Counters, Host, Incarnation, Mailbox, Membership, Name, Observe, ProcessId,

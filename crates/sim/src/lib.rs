@@ -57,9 +57,9 @@
 //!
 //! # What a world is not
 //!
-//! It knows no threads and no clock. To properties a process that has crashed does not come back, though
-//! it [may start again](World::restart). What an algorithm computes takes no time. A cut and a pause are outside the model of perfect links while they last:
-//! where one never ends, no verdict on liveness is given.
+//! A world has no threads and no real clock. For properties a process that has crashed does not come back,
+//! though it [may start again](World::restart). Computation takes no time. Cuts and pauses are outside the
+//! model of perfect links while they last: if one never ends, there is no verdict on liveness.
 
 pub mod adversary;
 mod chance;

@@ -1,4 +1,4 @@
-//! What is in flight between processes, and what stands in its way.
+//! The packets in flight between processes, and the faults in their way.
 use crate::{
     adversary::{Fate, Pace, Transmission},
     channel::{Echo, Load},
@@ -17,19 +17,19 @@ use quorate_abstractions::{
 use quorate_core::{Addr, Name, ProcessId, Time, message::digest};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// What a packet carries, and so on what kind of link it travels.
+/// The content of a packet, which determines the kind of link that carries it.
 #[derive(Clone, Debug)]
 pub(crate) enum Cargo {
     /// A message in a lane of the ideal perfect links.
     Lane(LaneId, Bytes),
-    /// A heartbeat: lost at a cut, and never waited for.
+    /// A heartbeat: lost at a cut, and a run does not wait for it.
     Beat(Beat),
     /// A datagram on a fair-loss link.
     Datagram(Bytes),
 }
 
 impl Cargo {
-    /// How many bytes it carries.
+    /// The length of its content, in bytes.
     pub(crate) fn length(&self) -> usize {
         match self {
             Cargo::Lane(_, bytes) | Cargo::Datagram(bytes) => bytes.len(),
@@ -42,7 +42,7 @@ pub(crate) struct Packet {
     pub(crate) birth: u64,
     pub(crate) copy: Transmission,
     pub(crate) label: &'static str,
-    /// Which of the copies between these two it is, from 1.
+    /// The number of the copy among those between these two processes, from 1.
     pub(crate) number: u32,
     cargo: Cargo,
 }
@@ -72,7 +72,7 @@ impl Packet {
     }
 }
 
-/// Where an arriving packet goes.
+/// The receiver of an arriving packet.
 pub(crate) enum Delivery {
     Lane(Arc<Lanes>, LaneId, ProcessId, Bytes),
     Heard(Addr<Heard>, Heard),
@@ -81,7 +81,7 @@ pub(crate) enum Delivery {
 }
 
 impl Delivery {
-    /// Hands it over. Not under the lock: the receiver's mailbox is reached from here.
+    /// Delivers it. Not under the lock, because this reaches the receiver's mailbox.
     pub(crate) fn complete(self) {
         match self {
             Delivery::Lane(lanes, lane, from, bytes) => {
@@ -107,10 +107,10 @@ pub(crate) struct Ends {
     pub(crate) table: LaneTable,
     lanes: Option<Arc<Lanes>>,
     pub(crate) heard: Option<Addr<Heard>>,
-    /// Who wants to know when streams end and begin.
+    /// The subscribers to the ends and beginnings of streams.
     pub(crate) watchers: Vec<Addr<Status>>,
     pub(crate) arrivals: Option<Addr<fair_loss::Indication>>,
-    /// Copies that this process has sent, but for heartbeats.
+    /// Copies that this process has sent, except heartbeats.
     pub(crate) sent: u64,
 }
 
@@ -119,7 +119,7 @@ pub(crate) struct Network {
     pub(crate) packets: Vec<Option<Packet>>,
     free: Vec<usize>,
     births: u64,
-    /// Copies that went in flight, by pair.
+    /// Copies that were put in flight, by pair.
     launched: Vec<u32>,
     messages: u64,
     /// Foreground packets in flight to live processes.
@@ -134,17 +134,18 @@ pub(crate) struct Network {
     pub(crate) duplicated: u64,
     /// Cuts in force, by pair; they may overlap.
     pub(crate) cuts: Vec<u32>,
-    /// Which ways are disconnected for good, by pair: a fault of the model, which no perfect link hides.
+    /// The directions that are disconnected for good, by pair. This is a fault of the model, which no perfect
+    /// link hides.
     pub(crate) disconnected: Vec<bool>,
-    /// What a cut holds back, by pair.
+    /// The packets that a cut holds back, by pair.
     pub(crate) held: BTreeMap<(ProcessId, ProcessId), Vec<usize>>,
-    /// The gaps in flight, and what happens next in each.
+    /// The gaps in progress, and the next event of each.
     pub(crate) turning: BTreeMap<Way, Turn>,
     /// Channels that have weight.
     pub(crate) loads: BTreeMap<Way, Load>,
-    /// Until when byte streams wait that were cut.
+    /// Until when byte streams wait after a cut.
     pub(crate) resumes: BTreeMap<Way, Time>,
-    /// What arrives once more.
+    /// The datagrams that will arrive once more.
     pub(crate) echoes: Vec<Echo>,
     /// How many copies in a row were lost, by pair.
     losses: Vec<u32>,
@@ -201,7 +202,8 @@ impl Network {
         self.cuts[self.pair(from, to)] > 0
     }
 
-    /// Whether the way is cut by what is no fault of the model: liveness cannot be judged.
+    /// Whether the direction is cut by something that is not a fault of the model, so that liveness cannot be
+    /// judged.
     pub(crate) fn is_severed(&self, from: ProcessId, to: ProcessId) -> bool {
         self.is_cut(from, to) && !self.disconnected[self.pair(from, to)]
     }
@@ -285,9 +287,9 @@ fn lane_of(cargo: &Cargo) -> usize {
     }
 }
 
-/// Sending.
+/// Sending of packets.
 impl Core {
-    /// A process sends in the lane that it opened as the `opened`-th.
+    /// A process sends in a lane, given by its position in the order of opening.
     pub(crate) fn send(&mut self, from: ProcessId, opened: usize, to: To, bytes: &Bytes) {
         let ends = &self.network.ends[from.index()];
         if ends.lanes.is_none() {
@@ -315,7 +317,7 @@ impl Core {
         }
     }
 
-    /// One copy leaves. To oneself it is no output, takes no time and is not counted.
+    /// One copy leaves. A copy to oneself is no output, takes no time and is not counted.
     pub(crate) fn send_copy(&mut self, from: ProcessId, to: ProcessId, cargo: Cargo) {
         if to.rank() == 0 || to.rank() > self.network.n {
             return;
@@ -472,9 +474,9 @@ impl Core {
     }
 }
 
-/// Arriving.
+/// Arrival of packets.
 impl Core {
-    /// A packet's time has come. Gives what is to be handed over, if it gets through.
+    /// A packet's time has come. Returns its delivery, if it gets through.
     pub(crate) fn arrive(&mut self, slot: usize, birth: u64) -> Option<Delivery> {
         let packet = self.network.packet(slot).filter(|p| p.birth == birth)?;
         let (copy, foreground) = (packet.copy, packet.foreground());
@@ -545,7 +547,7 @@ impl Core {
         self.network.packet(slot).map_or(0, |p| p.birth)
     }
 
-    /// A datagram out of nowhere arrives now.
+    /// A datagram that no process has sent arrives now.
     pub(crate) fn inject(&mut self, to: ProcessId, bytes: Bytes) {
         let copy = Transmission {
             message: 0,
@@ -557,7 +559,7 @@ impl Core {
 }
 
 impl Shared {
-    /// A packet's time has come.
+    /// A packet's time has come: delivers it.
     pub(crate) fn deliver(&self, slot: usize, birth: u64) {
         let delivery = self.lock().arrive(slot, birth);
         if let Some(delivery) = delivery {

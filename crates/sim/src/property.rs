@@ -3,7 +3,7 @@ use crate::trace::Record;
 use quorate_core::{Name, Observation, ProcessId, ProcessSet, Time};
 use std::fmt;
 
-/// A property was broken.
+/// The violation of a property.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{tag} is violated at {time}: {text}")]
 pub struct Violation {
@@ -11,17 +11,17 @@ pub struct Violation {
     pub tag: String,
     /// When it was found.
     pub time: Time,
-    /// What is wrong, in words.
+    /// The error, in words.
     pub text: String,
 }
 
-/// What a property says of a run.
+/// A property's verdict on a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
     Holds,
-    /// It does not.
+    /// The property does not hold.
     Violated(Violation),
-    /// The run does not tell: it was truncated, or the environment broke the property's assumption.
+    /// The run does not show it: it was truncated, or the environment broke the property's assumption.
     Unknown,
 }
 
@@ -42,22 +42,22 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How a run ended, for the judgement of liveness.
+/// The end of a run, for the judgement of liveness.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Completion {
     pub time: Time,
     /// The processes that never crashed.
     pub correct: ProcessSet,
-    /// Whether faults are over and nothing but background activity is left.
+    /// Whether faults are over and only background activity is left.
     pub complete: bool,
-    /// Whether, at the end, some link was cut or some process paused: the links were not perfect,
-    /// and liveness cannot be judged.
+    /// Whether, at the end, some link was cut or some process paused. Then the links were not perfect, and
+    /// liveness cannot be judged.
     pub severed: bool,
 }
 
 impl Completion {
-    /// The verdict on a liveness property: `broken` says in words what is missing, if something is.
-    /// Of a truncated run it is never known that something good will not still happen, or stay.
+    /// The verdict on a liveness property: `broken` says in words what is missing, if anything. In a
+    /// truncated run something good may still happen, or cease, so that the verdict is unknown.
     pub fn judge(&self, tag: &str, broken: Option<String>) -> Verdict {
         match broken {
             _ if !self.complete || self.severed => Verdict::Unknown,
@@ -90,12 +90,12 @@ pub trait Property: Send {
 #[derive(Clone, Debug)]
 pub struct Watch {
     name: Name,
-    /// By module number: whether it is watched, as far as looked up.
+    /// For each module number, whether the module is watched, if that was looked up.
     known: Vec<Option<bool>>,
 }
 
 impl Watch {
-    /// The modules of that path, or whose last segment it is.
+    /// Watches the modules whose full path or last segment is `name`.
     pub fn new(name: &str) -> Self {
         Watch {
             name: Name::from(name),
@@ -103,7 +103,7 @@ impl Watch {
         }
     }
 
-    /// Whether the record is of a watched module.
+    /// Whether the record is from a watched module.
     pub fn sees(&mut self, record: &Record) -> bool {
         let Some(module) = record.module else {
             return false;
@@ -116,7 +116,7 @@ impl Watch {
         })
     }
 
-    /// The request with this label that the record shows, and who made it.
+    /// The request with this label that the record shows, and the process that made it.
     pub fn request<'r>(
         &mut self,
         record: &'r Record,
@@ -126,7 +126,7 @@ impl Watch {
         self.sees(record).then_some((record.process, observation))
     }
 
-    /// The indication with this label that the record shows, and whose it is.
+    /// The indication with this label that the record shows, and its process.
     pub fn indication<'r>(
         &mut self,
         record: &'r Record,

@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The result of a run.
 use crate::{
     property::{Completion, Verdict, Violation},
     state::{Core, Observer},
@@ -6,8 +6,7 @@ use crate::{
 use quorate_core::Name;
 use std::fmt;
 
-/// Copies sent, and what became of them. What a process sends to itself is not counted, what it
-/// sends to a crashed one is.
+/// The copies sent, and their fates. Messages to oneself are not counted; messages to crashed processes are.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// Copies sent over perfect links.
@@ -22,7 +21,7 @@ pub struct Counts {
     pub datagrams: u64,
     /// Copies that were lost.
     pub lost: u64,
-    /// Arrivals more than one of a copy.
+    /// Additional arrivals of duplicated copies.
     pub duplicated: u64,
 }
 
@@ -56,18 +55,18 @@ impl Counts {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
     /// The seed of the world.
     pub seed: u64,
     /// How it ended.
     pub completion: Completion,
-    /// What each property says, by tag, in the order in which they were given to the world.
+    /// The verdict of each property, by tag, in the order in which they were given to the world.
     pub verdicts: Vec<(String, Verdict)>,
     /// The hash of everything that happened.
     pub hash: u64,
-    /// How many things happened: records of the trace, kept or not.
+    /// How many records the trace has, kept or not.
     pub events: u64,
     /// How many steps the world took.
     pub steps: u64,
@@ -90,13 +89,13 @@ impl Report {
         })
     }
 
-    /// Whether every property holds, for certain.
+    /// Whether every property certainly holds.
     pub fn all_hold(&self) -> bool {
         let mut verdicts = self.verdicts.iter();
         verdicts.all(|(_, verdict)| *verdict == Verdict::Holds)
     }
 
-    /// For tests: every property holds, for certain.
+    /// For tests: asserts that every property certainly holds.
     ///
     /// # Panics
     /// When one does not.

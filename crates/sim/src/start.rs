@@ -1,9 +1,9 @@
-//! Late starts, and starts that follow each other.
+//! Late starts and restarts.
 //!
-//! A process that starts late takes no steps before. What reaches its fair-loss link until then is lost;
-//! what perfect links carry to it waits. A process that has crashed may start again, as another incarnation
-//! and without its memory: its modules are new, and wired anew. Copies that its earlier starts have sent
-//! are still in flight.
+//! A process that starts late takes no steps before its start. Datagrams that reach its fair-loss link until
+//! then are lost; messages over perfect links wait. A process that has crashed may start again, as another
+//! incarnation and without its memory: its modules are new, and wired anew. Copies that its earlier starts
+//! have sent are still in flight.
 use crate::{
     network::Ends,
     state::{Action, Core, Life, Scope, Token},
@@ -14,7 +14,7 @@ use quorate_core::{Counters, Incarnation, ProcessId, Time, actor::Actor};
 use std::collections::VecDeque;
 
 impl World {
-    /// Has `p` start at this time, not at once: to be said before the world runs.
+    /// Makes `p` start at this time, not at once. Must be called before the world runs.
     pub fn start_at(&self, p: ProcessId, at: Time) {
         let mut core = self.shared.lock();
         core.processes[p.index()].is_unborn = true;
@@ -25,11 +25,11 @@ impl World {
         self.plan(at, Action::Start(p));
     }
 
-    /// Has `p`, which has crashed, start again, now and without its memory, as this incarnation. Its modules
-    /// are to be wired anew, with the hosts, links and applications that the world gives from here on.
-    /// Says whether it had crashed.
+    /// Restarts `p`, which has crashed, now and without its memory, as this incarnation. Its modules are to
+    /// be wired anew, with the hosts, links and applications that the world gives from here on. Returns
+    /// whether it had crashed.
     ///
-    /// To properties a process that has ever crashed has crashed: they see nothing of its later starts.
+    /// For properties, a process that has ever crashed stays crashed: they do not see its later starts.
     pub fn restart(&mut self, p: ProcessId, incarnation: Incarnation) -> bool {
         let mut core = self.shared.lock();
         if core.life(p) != Life::Crashed {
@@ -54,7 +54,7 @@ impl Core {
             module.installed = false;
             actors.extend(module.actor.take());
         }
-        // Nobody but the crashed start was to receive what perfect links carry.
+        // Messages of perfect links were for the crashed incarnation only.
         let packets = self.network.packets.iter().enumerate();
         let lost: Vec<_> = packets
             .filter_map(|(slot, packet)| Some((slot, packet.as_ref()?)))
@@ -102,7 +102,7 @@ impl Core {
         process.is_unborn
     }
 
-    /// Keeps for later what a process is to do that takes no steps.
+    /// Keeps events of a process that takes no steps for later.
     pub(crate) fn keep_for(&mut self, p: ProcessId, token: Token) {
         self.processes[p.index()].held.push_back(token);
     }

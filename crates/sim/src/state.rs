@@ -1,7 +1,7 @@
 //! The state of a world, behind one lock.
 //!
-//! Algorithms run outside the lock: an actor is taken out of its place, driven, and put back. What it
-//! reaches through addresses (mailboxes, links, the application) locks the state for a moment.
+//! Algorithms run outside the lock: an actor is taken out of its place, driven, and put back. When it reaches
+//! something through addresses (mailboxes, links, the application), the state is locked for a moment.
 use crate::{
     adversary::{Adversary, Pace, Transmission},
     enabled::Steps,
@@ -51,15 +51,15 @@ pub(crate) enum Action {
     Call(ProcessId, Account, Box<dyn FnOnce() + Send>),
 }
 
-/// On what account a call is made.
+/// The reason of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Account {
     Request,
     /// An oracle reports a crash.
     Report(ProcessId),
-    /// An oracle begins to err.
+    /// An oracle begins a false suspicion.
     Suspect(ProcessId),
-    /// An oracle ceases to err.
+    /// An oracle ends a false suspicion.
     Restore(ProcessId),
 }
 
@@ -69,7 +69,8 @@ pub(crate) enum What {
     Timer(usize, TimerId),
 }
 
-/// What waits for its time. At the same time, faults go first, and then what was entered first.
+/// An entry that waits for its time. At the same time, faults go first, and then the entry that was made
+/// first.
 pub(crate) struct Entry {
     pub(crate) at: Time,
     pub(crate) sequence: u64,
@@ -116,24 +117,24 @@ pub(crate) struct Process {
     pub(crate) counters: Counters,
     pub(crate) life: Life,
     pub(crate) outputs: u64,
-    /// How many of them went to the application.
+    /// How many outputs went to the application.
     pub(crate) told: u64,
     pub(crate) effects: u64,
     /// The crash that waits for an output or an effect.
     pub(crate) doom: Option<(When, Lose)>,
-    /// What it is to do once it is resumed.
+    /// The events that it will handle once it is resumed.
     pub(crate) held: VecDeque<Token>,
     /// Foreground packets in flight to it.
     pub(crate) inbound: usize,
-    /// Whether it is still to start for the first time,
+    /// Whether it is still to start for the first time.
     pub(crate) is_unborn: bool,
-    /// and which of its modules wait for that.
+    /// Its modules that wait for that start.
     pub(crate) unstarted: VecDeque<usize>,
     /// How many times it has started again.
     pub(crate) starts: u64,
-    /// How long its application takes for an indication, if it is slow,
+    /// How long its application takes for an indication, if it is slow.
     pub(crate) user_pace: Option<Duration>,
-    /// and when it is through with those that it has.
+    /// When its slow application will have taken in all indications so far.
     pub(crate) user_free: Time,
 }
 
@@ -141,7 +142,7 @@ pub(crate) struct Process {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tally {
     pub label: &'static str,
-    /// How many times; one that covers several messages counts that many.
+    /// How many indications; one that covers several messages counts that many.
     pub count: u64,
     pub first: Time,
     pub last: Time,
@@ -152,16 +153,16 @@ pub(crate) struct Module {
     pub(crate) start: u64,
     pub(crate) name: Name,
     pub(crate) installed: bool,
-    /// Away while it is being driven.
+    /// `None` while the actor is being driven.
     pub(crate) actor: Option<Box<dyn Actor>>,
     /// How many events its mailbox holds.
     pub(crate) pending: usize,
-    /// Whether it has handled something since it last was idle (when the pace is by choice).
+    /// Whether it has handled an event since it last was idle (when the pace is by choice).
     pub(crate) unflushed: bool,
     pub(crate) tallies: Vec<Tally>,
 }
 
-/// Told when a process has crashed.
+/// Called when a process has crashed.
 pub(crate) type CrashWatcher = Box<dyn FnMut(&mut Core, ProcessId) + Send>;
 
 pub(crate) struct Observer {
@@ -169,7 +170,7 @@ pub(crate) struct Observer {
     pub(crate) violation: Option<Violation>,
 }
 
-/// Where a record belongs.
+/// The module or lane that a record belongs to.
 #[derive(Clone, Copy)]
 pub(crate) enum Scope {
     World,
@@ -202,7 +203,7 @@ pub(crate) struct Core {
     pub(crate) watchers: Vec<CrashWatcher>,
     /// An effect that was triggered but of which nothing has left the process yet.
     loose: Option<(usize, Observation)>,
-    /// The label of the effect that leaves just now.
+    /// The label of the effect that is leaving now.
     pub(crate) cause: &'static str,
     /// The last fault, request or indication.
     pub(crate) changed: Time,
@@ -363,7 +364,7 @@ impl Core {
             && !awaits_timer
     }
 
-    /// An effect of a module is triggered: `false` if its process has crashed, or does so just here.
+    /// An effect of a module is triggered. Returns `false` if its process has crashed, or crashes just here.
     pub(crate) fn effect(&mut self, module: usize, observation: Observation) -> bool {
         self.settle();
         let p = self.modules[module].process;
@@ -382,8 +383,8 @@ impl Core {
         true
     }
 
-    /// Something leaves the process: `false` if it has crashed, or does so just here. In the second
-    /// case the effect at hand never happened, unless some of it has left before.
+    /// An output leaves the process. Returns `false` if it has crashed, or crashes just here. In the second
+    /// case the present effect never happened, unless some of it has left before.
     pub(crate) fn output(&mut self, p: ProcessId) -> bool {
         let process = &mut self.processes[p.index()];
         if process.life == Life::Crashed {
@@ -401,7 +402,7 @@ impl Core {
         true
     }
 
-    /// The effect at hand has happened.
+    /// The present effect has happened.
     pub(crate) fn settle(&mut self) {
         if let Some((module, observation)) = self.loose.take() {
             self.cause = observation.label;
@@ -438,7 +439,7 @@ impl Core {
         }
     }
 
-    /// Records what happened: in the hash, for the properties, and in the trace if it is kept.
+    /// Records an event: in the hash, for the properties, and in the trace if it is kept.
     pub(crate) fn record(&mut self, scope: Scope, process: ProcessId, kind: Kind) {
         if kind.observation().is_some_and(|o| o.role != Role::Internal) {
             self.changed = self.now;

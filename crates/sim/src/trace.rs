@@ -1,4 +1,4 @@
-//! What happened in a run: its hash always, its records on request.
+//! The trace of a run: always its hash, and its records on request.
 use quorate_core::{
     Name, Observation, ProcessId, Time,
     message::{digest, fold},
@@ -9,16 +9,16 @@ use quorate_core::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ModuleNumber(pub usize);
 
-/// One thing that happened.
+/// One event of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
     /// Its number in the run, from 0.
     pub index: u64,
     pub time: Time,
     pub process: ProcessId,
-    /// In which module; none for what the network or the adversary does.
+    /// The module; `None` for events of the network or the adversary.
     pub module: Option<ModuleNumber>,
-    /// The module's name; for what the network does, the lane's.
+    /// The module's name; for events of the network, the lane's.
     pub name: Name,
     pub kind: Kind,
 }
@@ -26,9 +26,9 @@ pub struct Record {
 /// Why a copy is lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
-    /// The adversary's whim, which fair loss bounds.
+    /// The adversary decided so; fair loss bounds it.
     Chance,
-    /// The way was cut, or disconnected.
+    /// The direction was cut, or disconnected.
     Cut,
     /// Its sender crashed and took it along.
     Crash,
@@ -40,22 +40,22 @@ pub enum Loss {
     Unborn,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A module handles an event.
     Event(Observation),
-    /// A module lets an effect out.
+    /// A module triggers an effect.
     Effect(Observation),
     /// A copy leaves for another process.
     Send {
-        /// The number of the send in the run, from 1: it names the message in what follows.
+        /// The number of the send in the run, from 1. Later records name the message by it.
         message: u64,
         /// The receiver.
         to: ProcessId,
         /// The label of the effect that caused it.
         label: &'static str,
-        /// A digest of what is carried.
+        /// A digest of the content.
         digest: u64,
     },
     /// A copy arrives.
@@ -66,7 +66,7 @@ pub enum Kind {
         from: ProcessId,
         /// The label of the effect that caused the send.
         label: &'static str,
-        /// A digest of what is carried.
+        /// A digest of the content.
         digest: u64,
     },
     /// A copy is lost.
@@ -83,7 +83,7 @@ pub enum Kind {
         message: u64,
         /// The receiver.
         to: ProcessId,
-        /// How many more times than once it will arrive.
+        /// How many additional times it will arrive.
         extra: u32,
     },
     /// The process crashes.
@@ -94,7 +94,7 @@ pub enum Kind {
     Resume,
     /// The process starts, late or again.
     Start,
-    /// Nothing passes from this process to that one any more.
+    /// Nothing passes from this process to that one from now on.
     Cut { to: ProcessId },
     /// The cut is over.
     Heal {
@@ -126,7 +126,7 @@ impl Kind {
         }
     }
 
-    /// The indication that a module lets out.
+    /// The indication that a module gives.
     pub fn indication(&self) -> Option<&Observation> {
         match self {
             Kind::Effect(observation) if observation.role == Role::Indication => Some(observation),
@@ -197,7 +197,7 @@ impl Trace {
         }
     }
 
-    /// A trace of these records, made elsewhere: for diagrams. It has no hash.
+    /// A trace of these records, made elsewhere, for diagrams. It has no hash.
     pub fn of(records: Vec<Record>) -> Self {
         Trace {
             count: records.len() as u64,
@@ -207,17 +207,17 @@ impl Trace {
         }
     }
 
-    /// The records, in order: none unless the world was told to keep them.
+    /// The records, in order. Empty unless the world was told to keep them.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// How many things happened.
+    /// How many events there were.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The hash of everything that happened: equal for two runs that are equal, kept or not.
+    /// The hash of all events: the same for two equal runs, whether their records are kept or not.
     pub fn hash(&self) -> u64 {
         self.hash
     }

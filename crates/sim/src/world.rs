@@ -1,4 +1,4 @@
-//! The world: processes, what connects them, what befalls them, and what is asked of them.
+//! The world: processes, their channels, their faults, and the requests to them.
 use crate::{
     adversary::Adversary,
     channel::{Channel, Echo},
@@ -60,30 +60,30 @@ impl World {
         })
     }
 
-    /// Keeps the records of the trace: for diagrams and tests. Memory grows with the run.
+    /// Keeps the records of the trace, for diagrams and tests. Memory grows with the run.
     #[must_use]
     pub fn keep_trace(self) -> Self {
         self.shared.lock().trace = Trace::keeping(true);
         self
     }
 
-    /// Gives a run up, as truncated, after this many steps (20 million unless told otherwise).
+    /// Truncates a run after this many steps (20 million by default).
     #[must_use]
     pub fn maximum_events(mut self, events: u64) -> Self {
         self.limits.events = events;
         self
     }
 
-    /// Gives a run up, as truncated, at this time.
+    /// Truncates a run at this time.
     #[must_use]
     pub fn maximum_time(mut self, until: Time) -> Self {
         self.limits.until = Some(until);
         self
     }
 
-    /// A run counts as complete only once there was no fault, request or indication for so long
-    /// (zero unless told otherwise). What runs over fair-loss links, where a retransmission may be
-    /// all that is left of an operation, needs more than its longest retransmission timeout.
+    /// A run counts as complete only once there was no fault, request or indication for this time (zero by
+    /// default). A run over fair-loss links, where an operation may depend on a single retransmission, needs
+    /// more than the longest retransmission timeout.
     #[must_use]
     pub fn settle(mut self, bound: Duration) -> Self {
         self.limits.settle = bound;
@@ -97,9 +97,8 @@ impl World {
         self
     }
 
-    /// Bounds what the adversary may do to fair-loss links: at most `losses` copies in a row are lost
-    /// between two processes (16 unless told otherwise), and a copy arrives at most `arrivals` times
-    /// (4).
+    /// Bounds what the adversary may do to fair-loss links: at most `losses` copies in a row are lost between
+    /// two processes (16 by default), and a copy arrives at most `arrivals` times (4).
     #[must_use]
     pub fn fair_loss_bounds(self, losses: u32, arrivals: u32) -> Self {
         let mut core = self.shared.lock();
@@ -119,12 +118,12 @@ impl World {
         self.membership.iter()
     }
 
-    /// Says which start of `p` this is (its rank unless told otherwise). Hosts made later know it.
+    /// Sets the incarnation of `p` (its rank by default). Hosts made later have it.
     pub fn set_incarnation(&mut self, p: ProcessId, incarnation: Incarnation) {
         self.shared.lock().processes[p.index()].incarnation = incarnation;
     }
 
-    /// Which start of `p` this is.
+    /// The present incarnation of `p`.
     pub fn incarnation(&self, p: ProcessId) -> Incarnation {
         self.shared.lock().processes[p.index()].incarnation
     }
@@ -149,13 +148,13 @@ impl World {
         self.shared.lock().processes[p.index()].counters.clone()
     }
 
-    /// The application of `p`: what is sent here leaves the process, which may crash just before.
+    /// The application of `p`. Indications sent here leave the process, which may crash just before.
     pub fn application<T: Observe + Send + 'static>(&self, p: ProcessId) -> Addr<T> {
         self.application_with(p, |_, _| {})
     }
 
-    /// The application of `p`, which does this with every indication and its time: collects it, or
-    /// makes the next request.
+    /// The application of `p`, which calls this function with every indication and its time, for example to
+    /// collect it or to make the next request.
     pub fn application_with<T: Observe + Send + 'static>(
         &self,
         p: ProcessId,
@@ -191,7 +190,7 @@ impl World {
         self.call(p, at, move || to.send(value));
     }
 
-    /// Does this on behalf of `p` at this time, unless `p` has crashed by then.
+    /// Calls this on behalf of `p` at this time, unless `p` has crashed by then.
     pub fn call(&self, p: ProcessId, at: Time, act: impl FnOnce() + Send + 'static) {
         let (shared, start) = (self.shared.clone(), self.start_of(p));
         let act = move || {
@@ -212,7 +211,7 @@ impl World {
         self.shared.lock().enter(at, What::Action(action));
     }
 
-    /// Has `p` crash. Of several crashes before an output or an effect, the last given counts.
+    /// Lets `p` crash. If several crashes before an output or an effect are given, the last one counts.
     pub fn crash(&self, p: ProcessId, crash: Crash) {
         match crash.when {
             When::At(time) => self.plan(time, Action::Crash(p, crash.lose)),
@@ -220,8 +219,8 @@ impl World {
         }
     }
 
-    /// Stops `p` for a while: it takes no steps, and what reaches it waits. Without an end, no
-    /// verdict on liveness is given.
+    /// Stops `p` for a while: it takes no steps, and messages to it wait. Without an end, there is no verdict
+    /// on liveness.
     pub fn pause(&self, p: ProcessId, from: Time, to: Option<Time>) {
         self.plan(from, Action::Pause(p));
         if let Some(to) = to {
@@ -229,9 +228,9 @@ impl World {
         }
     }
 
-    /// Cuts the way from one process to another (that direction alone) for a while. Fair-loss links
-    /// lose what they carry meanwhile, perfect links deliver it afterwards. Without an end, no verdict
-    /// on liveness is given.
+    /// Cuts the channel from one process to another (in that direction only) for a while. Fair-loss links
+    /// lose their datagrams meanwhile; perfect links deliver their messages afterwards. Without an end, there
+    /// is no verdict on liveness.
     pub fn cut(&self, way: (ProcessId, ProcessId), from: Time, to: Option<Time>) {
         self.plan(from, Action::Cut(way.0, way.1));
         if let Some(to) = to {
@@ -239,15 +238,15 @@ impl World {
         }
     }
 
-    /// Ends the stream of the perfect links from one process to another (that direction alone), and begins
-    /// the next one: what is in flight is lost, but for what the gap [keeps](Gap::keeping), and both ends
-    /// are told by the [status](quorate_abstractions::link::Status) of their links. Heartbeats and fair-loss
-    /// links know no streams.
+    /// Ends the stream of the perfect links from one process to another (in that direction only), and begins
+    /// the next one. Copies in flight are lost, except those that the gap [keeps](Gap::keeping), and both
+    /// ends are told by the [status](quorate_abstractions::link::Status) of their links. Heartbeats and
+    /// fair-loss links have no streams.
     pub fn gap(&self, way: (ProcessId, ProcessId), gap: Gap) {
         self.plan(gap.at, Action::Gap(way, gap.keep));
     }
 
-    /// Has these processes crash, and these channels, from and to, disconnect for good, from this time on.
+    /// Lets these processes crash, and disconnects these channels, from and to, for good, from this time on.
     pub fn fail(
         &self,
         crashing: ProcessSet,
@@ -262,14 +261,14 @@ impl World {
         }
     }
 
-    /// Disconnects the way from one process to another (that direction alone) for good: all that is
-    /// in flight there then, or sent later, is lost, also over perfect links. This is a fault of the
-    /// model of unreliable channels: liveness is judged, of properties that say where it is promised.
+    /// Disconnects the channel from one process to another (in that direction only) for good: all messages in
+    /// flight there, or sent later, are lost, also over perfect links. This is a fault of the model of
+    /// unreliable channels: liveness is still judged, by properties that say where it is promised.
     pub fn disconnect(&self, way: (ProcessId, ProcessId), from: Time) {
         self.plan(from, Action::Disconnect(way.0, way.1));
     }
 
-    /// Cuts every way between `side` and the other processes, both directions.
+    /// Cuts every channel between `side` and the other processes, in both directions.
     pub fn partition(&self, side: ProcessSet, from: Time, to: Option<Time>) {
         for p in side.iter() {
             for q in self.membership.set().without(side).iter() {
@@ -279,12 +278,12 @@ impl World {
         }
     }
 
-    /// Gives the way from one process to another this channel, from now on.
+    /// Sets the properties of the channel from one process to another, from now on.
     pub fn channel(&self, way: (ProcessId, ProcessId), channel: Channel) {
         self.shared.lock().set_channel(way, channel);
     }
 
-    /// Gives every way between two processes a channel like this one, from now on.
+    /// Sets the properties of every channel between two processes, from now on.
     pub fn channels(&self, channel: Channel) {
         for p in self.processes() {
             for q in self.membership.others(p).iter() {
@@ -293,8 +292,8 @@ impl World {
         }
     }
 
-    /// Has each datagram that is sent on this way in `[from, to)` arrive once more, so much later: maybe
-    /// when the start that sent it is long over.
+    /// Lets each datagram that is sent in this direction in `[from, to)` arrive once more, this much later:
+    /// perhaps when the start that sent it is long over.
     pub fn echo(&self, way: (ProcessId, ProcessId), from: Time, to: Time, after: Duration) {
         let echo = Echo {
             way,
@@ -305,19 +304,19 @@ impl World {
         self.shared.lock().network.echoes.push(echo);
     }
 
-    /// Has the application of `p` take so long for each indication, one after the other: what it does
-    /// upon one it does late.
+    /// Lets the application of `p` take this long for each indication, one after the other, so that its
+    /// reactions come late.
     pub fn slow_user(&self, p: ProcessId, pace: Duration) {
         self.shared.lock().processes[p.index()].user_pace = Some(pace);
     }
 
-    /// Has a datagram that nobody sent arrive at the fair-loss link of `p`.
+    /// Lets a datagram that no process sent arrive at the fair-loss link of `p`.
     pub fn inject(&self, p: ProcessId, at: Time, bytes: bytes::Bytes) {
         let shared = self.shared.clone();
         self.call(p, at, move || shared.lock().inject(p, bytes));
     }
 
-    /// Has these properties watch the run.
+    /// Checks these properties during the run.
     pub fn check(&self, properties: impl IntoIterator<Item = Box<dyn Property>>) {
         let observers = properties.into_iter().map(|property| Observer {
             property,
@@ -326,13 +325,14 @@ impl World {
         self.shared.lock().observers.extend(observers);
     }
 
-    /// Runs until nothing but background activity is left, a limit is reached or a property is
-    /// violated. More may be asked of the world afterwards, and it run again.
+    /// Runs until only background activity is left, a limit is reached or a property is violated. Afterwards
+    /// more requests may be made, and the world may run again.
     pub fn run(&mut self) -> Report {
         self.run_while(|_| true)
     }
 
-    /// Runs as long as `go_on` says so, asked before every step. What ends it so is truncated.
+    /// Runs as long as `go_on`, called before every step, returns true. A run that ends by it counts as
+    /// truncated.
     pub fn run_while(&mut self, mut go_on: impl FnMut(&World) -> bool) -> Report {
         self.shared.lock().network.close();
         let progress = loop {
@@ -350,7 +350,7 @@ impl World {
         self.report(progress == Progress::Complete)
     }
 
-    /// Runs up to and including this time, if the run is not over before.
+    /// Runs up to and including this time, unless the run ends earlier.
     pub fn run_until(&mut self, time: Time) -> Report {
         let before = self.limits.until.replace(time);
         let report = self.run();
@@ -397,7 +397,7 @@ impl World {
         self.shared.lock().now
     }
 
-    /// Copies sent so far, and what became of them.
+    /// Copies sent so far, and their fates.
     pub fn counts(&self) -> Counts {
         Counts::of(&self.shared.lock())
     }
@@ -412,12 +412,12 @@ impl World {
         module.tallies.iter().find(|t| t.label == label).copied()
     }
 
-    /// How many outputs `p` has made: the numbers before which it could have crashed.
+    /// How many outputs `p` has made. It could have crashed before any of them.
     pub fn outputs(&self, p: ProcessId) -> u64 {
         self.shared.lock().processes[p.index()].outputs
     }
 
-    /// How many effects `p` has triggered: the numbers before which it could have crashed.
+    /// How many effects `p` has triggered. It could have crashed before any of them.
     pub fn effects(&self, p: ProcessId) -> u64 {
         self.shared.lock().processes[p.index()].effects
     }
@@ -434,7 +434,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// Modules, addresses and the world refer to each other in circles, which are opened here.
+    /// Modules, addresses and the world refer to each other in cycles, which are broken here.
     fn drop(&mut self) {
         let mut core = self.shared.lock();
         let modules = std::mem::take(&mut core.modules);

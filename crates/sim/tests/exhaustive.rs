@@ -1,4 +1,4 @@
-//! Every schedule: what the reduction keeps, what it saves, what the search finds.
+//! Exhaustive search: what the reduction preserves, what it saves, and what the search finds.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 mod support;
 use quorate_core::{ProcessId, Time};
@@ -8,7 +8,7 @@ use quorate_sim::{
 use std::collections::{BTreeMap, BTreeSet};
 use support::{everywhere, p, payload};
 
-/// A world of `n` in which the first so many processes broadcast once.
+/// A world of `n` in which each of the first `requests` processes broadcasts once.
 fn broadcasts(n: usize, quorum: usize, requests: usize) -> World {
     let world = World::new(n, 1, Timed::lock_step()).unwrap();
     let urb = everywhere(&world, quorum);
@@ -19,8 +19,8 @@ fn broadcasts(n: usize, quorum: usize, requests: usize) -> World {
     world
 }
 
-/// What equivalent schedules have in common: the history of every process, the order of the crashes,
-/// and what was lost.
+/// The common part of equivalent schedules: the history of every process, the order of the crashes, and the
+/// losses.
 type Class = (BTreeMap<ProcessId, Vec<Step>>, Vec<Step>, BTreeSet<Step>);
 
 fn class(schedule: &[Step]) -> Class {
@@ -37,7 +37,7 @@ fn class(schedule: &[Step]) -> Class {
     class
 }
 
-/// Every class, how often it was met, and the tags of what it breaks.
+/// Every class, how often it was met, and the tags of the properties that it breaks.
 type Classes = BTreeMap<Class, (u64, BTreeSet<String>)>;
 
 fn classes(search: &Exhaustive, build: impl Fn() -> World) -> (Exploration, Classes) {
@@ -57,8 +57,8 @@ fn classes(search: &Exhaustive, build: impl Fn() -> World) -> (Exploration, Clas
     (all, classes)
 }
 
-/// The reduced search meets each class once, the full one each at least once, and the classes and
-/// what they break are the same.
+/// The reduced search meets each class once, the full search each at least once; both find the same classes
+/// and the same violations.
 fn assert_nothing_is_missed(search: &Exhaustive, build: impl Fn() -> World) -> (u64, u64) {
     let (reduced, few) = classes(search, &build);
     let (full, many) = classes(&search.clone().without_reduction(), &build);
@@ -84,7 +84,7 @@ fn the_reduction_misses_no_class_and_meets_none_twice() {
         assert_nothing_is_missed(&crash, || broadcasts(2, 2, 2)),
         assert_nothing_is_missed(&two, || broadcasts(2, 1, 2)),
     ];
-    // Classes, and executions without the reduction.
+    // The number of classes, and of executions without the reduction.
     assert_eq!(saved, [(7, 20), (6, 120), (12, 15), (97, 316), (349, 902)]);
 }
 

@@ -1,5 +1,5 @@
-//! Gaps of ideal links: what is lost, who is told, in which order; and that a search finds who does not
-//! react.
+//! Gaps of ideal links: which messages are lost, which processes are told, in which order; and that a search
+//! finds an algorithm that does not react.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 mod support;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ fn at(steps: u32) -> Time {
     Time::ZERO + UNIT * steps
 }
 
-/// What an end of the links tells.
+/// An indication at one end of the links.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Told {
     Delivered(u8),
@@ -25,7 +25,7 @@ enum Told {
 
 type Log = Arc<Mutex<Vec<Told>>>;
 
-/// A world of two, the lane from p1 to p2, and what each end is told.
+/// A world of two processes, the lane from p1 to p2, and the indications at each end.
 fn world(
     seed: u64,
     adversary: impl Adversary + 'static,
@@ -68,7 +68,8 @@ fn gap() -> Told {
     Told::Status(Status::Gap { peer: p(1) })
 }
 
-/// p1 sends twenty messages while none arrives, its stream ends, and it sends one more in every step.
+/// p1 sends twenty messages, none of which arrives before its stream ends; then it sends one more in every
+/// step.
 fn across(seed: u64, keep: Keep, adversary: impl Adversary + 'static) -> (Report, [Log; 2]) {
     let (mut world, port, logs) = world(seed, adversary);
     for k in 0..20 {
@@ -223,7 +224,7 @@ fn a_diagram_shows_a_gap_and_what_it_costs() {
     assert!(world.trace().records().iter().any(lost));
 }
 
-/// When a sender repeats what is open.
+/// When a sender repeats its open messages.
 #[derive(Clone, Copy, PartialEq)]
 enum Repeat {
     Never,
@@ -300,7 +301,7 @@ impl Algorithm for Repeater {
     }
 }
 
-/// What p1 says is heard at p2, if it does not crash.
+/// Each message of p1 arrives at p2, if p1 does not crash.
 #[derive(Default)]
 struct Heard {
     missing: usize,
@@ -325,7 +326,7 @@ impl Property for Heard {
     }
 }
 
-/// p1 says two things to p2.
+/// p1 sends two messages to p2.
 fn repeating(repeat: Repeat) -> World {
     let world = World::new(2, 1, Timed::lock_step()).unwrap();
     for q in world.processes() {

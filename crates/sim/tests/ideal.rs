@@ -1,4 +1,4 @@
-//! The ideal objects keep what they promise, and no more.
+//! The ideal objects keep their promises, and promise nothing more.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 mod support;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ fn at(steps: u32) -> Time {
     Time::ZERO + UNIT * steps
 }
 
-/// An address that collects what it is sent.
+/// An address that collects the values sent to it.
 fn collector<T: Send + 'static>() -> (Addr<T>, Arc<Mutex<Vec<T>>>) {
     let collected: Arc<Mutex<Vec<T>>> = Arc::default();
     let sink = collected.clone();
@@ -201,7 +201,7 @@ fn erratic_oracles_keep_the_properties_of_detectors_and_leaders() {
     }
 }
 
-/// Beats five times, in the background; a foreground timer ends it all.
+/// Sends five heartbeats in the background; a foreground timer ends the run.
 struct Heart {
     beats: u32,
     background: bool,

@@ -1,4 +1,4 @@
-//! Schedules: written down, read, followed, walked at random, shrunk.
+//! Schedules: writing, reading, following, random walks, shrinking.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 mod support;
 use quorate_abstractions::{eventually_perfect, perfect};
@@ -10,7 +10,7 @@ use quorate_sim::{
 use std::{collections::BTreeSet, time::Duration};
 use support::{everywhere, p, payload};
 
-/// A world of `n` in which the first so many processes broadcast once.
+/// A world of `n` in which each of the first `requests` processes broadcasts once.
 fn broadcasts(n: usize, quorum: usize, requests: usize) -> World {
     let world = World::new(n, 1, Timed::lock_step()).unwrap();
     let urb = everywhere(&world, quorum);
@@ -219,7 +219,7 @@ fn a_crash_inside_a_step_that_need_not_be_there_becomes_a_simpler_one() {
     let short = shrink(&script(text), "URB4", build).unwrap();
     let expected = ["request p1", "crash p1", "lose p1>p2 #1", "lose p1>p3 #1"];
     assert_eq!(steps(&short.lines), expected);
-    // There are three outputs only.
+    // There are only three outputs.
     let refused = script("request p1 crashing before output 4").run(build());
     assert!(matches!(
         refused,

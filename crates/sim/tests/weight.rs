@@ -22,7 +22,7 @@ fn at(milliseconds: u64) -> Time {
     Time::from_nanos(milliseconds * 1_000_000)
 }
 
-/// What arrived, and when.
+/// The datagrams that arrived, with their times.
 type Arrivals = Arc<Mutex<Vec<(Time, u8)>>>;
 
 fn first_byte(indication: &Indication) -> Option<u8> {
@@ -32,7 +32,8 @@ fn first_byte(indication: &Indication) -> Option<u8> {
     }
 }
 
-/// A world of two whose p2 collects what arrives over fair-loss links, and the edge of p1.
+/// A world of two processes whose p2 collects the datagrams that arrive over fair-loss links, and the edge of
+/// p1.
 fn datagrams(seed: u64, adversary: Timed) -> (World, Addr<Transmit>, Arrivals) {
     let world = World::new(2, seed, adversary).unwrap().keep_trace();
     let (log, edge) = (Arrivals::default(), world.fair_loss(p(1), Addr::nowhere()));
@@ -40,7 +41,7 @@ fn datagrams(seed: u64, adversary: Timed) -> (World, Addr<Transmit>, Arrivals) {
     (world.settle(30 * SECOND), edge, log)
 }
 
-/// `q` collects what arrives, in the order of its arrival.
+/// `q` collects datagrams in the order of their arrival.
 fn listen(world: &World, q: ProcessId, log: &Arrivals) {
     let (log, host) = (log.clone(), world.host(q).at("listener"));
     let mailbox = host.mailbox();
@@ -50,7 +51,7 @@ fn listen(world: &World, q: ProcessId, log: &Arrivals) {
     });
 }
 
-/// Notes when what arrives does so.
+/// Records the arrival times of datagrams.
 struct Listener;
 struct Arrived(Indication);
 struct Noted(Time, u8);
@@ -79,7 +80,7 @@ impl Algorithm for Listener {
     }
 }
 
-/// A datagram that begins with this byte and costs 1,000 bytes on its way.
+/// A datagram that begins with this byte and occupies a channel like 1,000 bytes.
 fn transmit(byte: u8) -> Transmit {
     Transmit {
         to: p(2),
@@ -209,7 +210,7 @@ fn a_channel_may_have_a_latency_of_its_own() {
     );
 }
 
-/// Says when it started, and beats once a second.
+/// Reports when it started, and sends a heartbeat once a second.
 struct Beating {
     beats: u32,
 }

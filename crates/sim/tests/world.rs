@@ -13,7 +13,7 @@ fn at(steps: u32) -> Time {
     Time::ZERO + UNIT * steps
 }
 
-/// A lock-step world of `n`, watched, in which p1 broadcasts once.
+/// A lock-step world of `n` processes with checked properties, in which p1 broadcasts once.
 fn one_broadcast(n: usize, quorum: usize) -> (World, Vec<Addr<Broadcast>>) {
     let world = World::new(n, 1, Timed::lock_step()).unwrap().keep_trace();
     let urb = everywhere(&world, quorum);
@@ -101,7 +101,7 @@ fn a_crash_before_the_kth_output_lets_k_minus_one_out() {
         let report = world.run();
         report.assert_all_hold();
         assert_eq!(report.counts.by_process[0], k - 1);
-        // Copies leave in rank order; whoever has one relays it.
+        // Copies leave in rank order; every process that has one relays it.
         let relays = if k == 1 { 0 } else { 4 * 4 };
         assert_eq!(report.counts.messages, k - 1 + relays);
     }
@@ -140,7 +140,7 @@ fn a_crash_takes_copies_along() {
         (Lose::Each(1.0), 4),
     ] {
         let (mut world, _) = one_broadcast(5, 3);
-        // A moment after the copies have left.
+        // One nanosecond after the copies have left.
         world.crash(p(1), Crash::at(Time::from_nanos(1)).losing(lose));
         let report = world.run();
         report.assert_all_hold();

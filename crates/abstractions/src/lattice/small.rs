@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Bits(pub u64);
 
-/// Eight numbers of a byte each: the join takes the larger of each.
+/// Eight one-byte numbers: the join takes the larger of each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PackedMaxima(pub [u8; 8]);
 
-/// ⊥, two values that cannot be ordered, and ⊤ above both: the least lattice in which anybody can
-/// disagree.
+/// ⊥, two values that cannot be ordered, and ⊤ above both: the smallest lattice that has values without an
+/// order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum FourPoint {
     #[default]
     Bottom,
-    /// One of the two.
+    /// One of the two values that cannot be ordered.
     Left,
-    /// The other.
+    /// The other value that cannot be ordered.
     Right,
     /// ⊤: the join of the two.
     Top,
@@ -30,14 +30,14 @@ impl Plain for PackedMaxima {}
 impl Plain for FourPoint {}
 
 impl Bits {
-    /// The join, of digests.
+    /// The digest of the join of two values with these digests.
     pub fn joined(one: u64, other: u64) -> u64 {
         one | other
     }
 }
 
 impl PackedMaxima {
-    /// The join, of digests.
+    /// The digest of the join of two values with these digests.
     pub fn joined(one: u64, other: u64) -> u64 {
         let mut joined = PackedMaxima(one.to_le_bytes());
         joined.join(&PackedMaxima(other.to_le_bytes()));
@@ -80,7 +80,7 @@ impl Lattice for FourPoint {
         };
     }
 
-    /// A bit for each of the two: digests are joined as [`Bits`] are.
+    /// One bit for each of the two values: digests are joined as [`Bits`] are.
     fn digest(&self) -> u64 {
         match self {
             FourPoint::Bottom => 0,

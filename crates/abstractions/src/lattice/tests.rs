@@ -8,7 +8,7 @@ fn joined<L: Lattice>(one: &L, other: &L) -> L {
     joined
 }
 
-/// What every lattice owes its users, of three of its values.
+/// Checks the laws of a lattice with three of its values.
 fn keeps_the_laws<L: Lattice + Debug>(a: &L, b: &L, c: &L) {
     let ab = joined(a, b);
     assert_eq!(ab, joined(b, a), "commutative");

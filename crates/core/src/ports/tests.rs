@@ -28,7 +28,7 @@ fn indication(word: &'static str) -> Word {
 
 type Words = (Word, Word);
 
-/// A word of a layer that carries others.
+/// A word of a layer that carries another layer's words.
 #[derive(Clone, PartialEq, Debug)]
 struct Carried(Word);
 
@@ -80,7 +80,7 @@ mod all {
         timer Again(peer: ProcessId);
         notes Word => Note;
 
-        /// Starts what passes each event on.
+        /// Starts the algorithm that passes each event on.
         pub(super) fn spawn(host, extra: &'static str) = Passing(extra);
     }
 
@@ -112,7 +112,7 @@ mod all {
     }
 }
 
-/// One that has a parameter, and offers nothing.
+/// An algorithm that has a type parameter, and offers nothing.
 mod generic {
     use super::*;
 
@@ -210,7 +210,7 @@ impl Bench {
         }
     }
 
-    /// Handles what waits; what a trace records of it.
+    /// Handles the waiting events, and returns what a trace records of it.
     fn run(&self) -> Vec<Observation> {
         let mut seen = Seen(Vec::new());
         for actor in &mut *self.actors.lock().unwrap() {
@@ -235,14 +235,14 @@ impl Probe for Seen {
 
 type Shared<T> = Arc<Mutex<Vec<T>>>;
 
-/// What has come to an address, and the address.
+/// The list of the values sent to an address, and the address.
 fn log<T: Clone + Send + 'static>() -> (Arc<Mutex<Vec<T>>>, Addr<T>) {
     let log = Arc::new(Mutex::new(Vec::new()));
     let to = log.clone();
     (log, Addr::new(move |said| to.lock().unwrap().push(said)))
 }
 
-/// A layer that tells where its indications go, and keeps its requests.
+/// A layer that reveals the address for its indications, and keeps the requests that it gets.
 type Joint<R, I> = (Arc<Mutex<Option<Addr<I>>>>, Arc<Mutex<Vec<R>>>);
 
 fn layer<R: Clone + Send + 'static, I: 'static>() -> (Joint<R, I>, impl FnOnce(Addr<I>) -> Addr<R>)

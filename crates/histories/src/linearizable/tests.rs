@@ -72,12 +72,12 @@ fn all_that_a_register_may_hold_is_known_after_a_prefix() {
     assert!(states_after(&rest(1), &BTreeSet::from([None])).is_empty());
 }
 
-/// What a register of atomic operations that overlap would give; some reads are then changed.
+/// Histories of a register whose atomic operations overlap; some reads are then changed.
 fn histories(most: usize) -> impl Strategy<Value = Vec<Operation<u64>>> {
     let one = (0..3_u64, 0..4_u64, 1..9_u64, 0..9_u64, 0..6_u8, 0..8_u8);
     prop::collection::vec(one, 1..=most).prop_map(|drawn| {
         let mut clocks = [0_u64; 3];
-        // Each with the moment at which it takes effect.
+        // Each operation with the moment at which it takes effect.
         let mut operations: Vec<(u64, bool, Operation<u64>)> = Vec::new();
         for (process, value, length, effect, fate, lie) in drawn {
             let invoked = clocks[process as usize] + 1;
@@ -122,12 +122,12 @@ fn second_opinion(operations: &[Operation<u64>]) -> bool {
             events.push((end, 1, index));
         }
     }
-    // At the same time, what begins comes first: concurrent.
+    // At the same time, invocations come before returns: the operations are concurrent.
     events.sort_unstable();
     let mut tester = LinearizabilityTester::new(Register(0_u64));
     for (_, kind, index) in events {
         let o = &operations[index];
-        // A process that left an operation open is not heard of again in these histories.
+        // A process that left an operation open makes no further ones in these histories.
         let thread = o.process;
         let recorded = match (kind, &o.action) {
             (0, Action::Write(value)) => tester.on_invoke(thread, RegisterOp::Write(*value)),
@@ -142,7 +142,7 @@ fn second_opinion(operations: &[Operation<u64>]) -> bool {
     tester.is_consistent()
 }
 
-/// Every order of every choice of operations that includes all that have returned.
+/// Tries every order of every set of operations that includes all that have returned.
 fn by_force(operations: &[Operation<u64>]) -> bool {
     fn place(left: &[&Operation<u64>], held: Option<u64>) -> bool {
         if left.iter().all(|o| o.returned.is_none()) {
@@ -197,7 +197,7 @@ impl Draw {
     }
 }
 
-/// Clients that operate on registers which are atomic, one after the other.
+/// Clients that operate on atomic registers, one operation after the other.
 fn recorded(operations: u64, clients: u64, registers: u64) -> History<u64, u64> {
     let mut draw = Draw(0x9e37_79b9_7f4a_7c15);
     let mut history = History::default();

@@ -52,7 +52,7 @@ pub(super) const UNIFORM: &[Property] = &[
     ),
 ];
 
-/// The cost of eager broadcast, and of what stands on it and sends nothing itself.
+/// The cost of eager broadcast, and of algorithms over it that send nothing themselves.
 pub(super) const EAGER: Cost = Cost {
     messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
     steps: formula("1", |s| (s.n > 1).into()),
@@ -69,7 +69,7 @@ pub(super) const EAGER: Cost = Cost {
     }),
 };
 
-/// The cost of majority-ack broadcast, and of what stands on it and sends nothing itself.
+/// The cost of majority-ack broadcast, and of algorithms over it that send nothing themselves.
 pub(super) const MAJORITY_ACK: Cost = Cost {
     messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
     steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
@@ -407,7 +407,7 @@ pub(super) static ALL: &[Algorithm] = &[
     },
 ];
 
-/// Best-effort broadcast at `wiring`; what leaves for the link is altered so.
+/// Best-effort broadcast at `wiring`, with this change to the messages that leave for the link.
 fn best_effort(
     wiring: &Wiring<'_>,
     alter: impl Fn(link::SendRequest<Bytes>) -> link::SendRequest<Bytes> + Send + Sync + 'static,
@@ -428,7 +428,7 @@ fn best_effort(
     RequestPort::Broadcast(port.with(traced::Broadcast))
 }
 
-/// Broadcasts that carry their number, and are delivered as they come.
+/// Broadcasts that carry their number, and are delivered in the order of arrival.
 fn wire_relayless(wiring: &Wiring<'_>) -> RequestPort {
     let host = wiring.host().at("reliable");
     let below = to_everybody::over(wiring.links().at("reliable").lane());

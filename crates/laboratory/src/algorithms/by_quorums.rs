@@ -25,10 +25,10 @@ use quorate_quorums::{Quorums, flooding as over};
 use quorate_sim::{SimHost, properties};
 use std::time::Duration;
 
-/// View v lasts v times this.
+/// View v lasts v times this duration.
 const UNIT: Duration = Duration::from_millis(50);
 
-/// How long all are in a view together, once there was time enough.
+/// How long all processes are in a view together, once the views are long enough.
 const TOGETHER: Duration = Duration::from_millis(500);
 
 pub(super) static ALL: &[Algorithm] = &[
@@ -138,7 +138,7 @@ fn views(wiring: &Wiring<'_>, spawn: fn(&SimHost, ViewSettings) -> Views) -> Req
     RequestPort::Nothing
 }
 
-/// Flooding, or what stands for it.
+/// Flooding, or a substitute for it.
 type StartFlooding = Box<dyn FnOnce(Addr<Deliver<Message>>) -> Addr<flooding::Request<Message>>>;
 
 type Spawn = fn(&SimHost, Quorums, &Views, StartFlooding, Addr<Decide>) -> Addr<Propose>;

@@ -1,4 +1,4 @@
-//! Consensus from total order: the other half of their equivalence.
+//! Consensus from total order: one half of their equivalence.
 use super::consensus::UNIFORM;
 use crate::{
     algorithm::{Algorithm, Bound, Detector, Mutant, Simulation, Substrate, Timing},

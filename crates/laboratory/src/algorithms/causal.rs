@@ -1,4 +1,5 @@
-//! Causal broadcast: with the causal past, with its collection, and waiting; each regular and uniform.
+//! Causal broadcast: with the causal past, with its collection, and by waiting; each in a regular and a
+//! uniform form.
 use super::{
     BOOK,
     broadcast::{EAGER, MAJORITY_ACK},

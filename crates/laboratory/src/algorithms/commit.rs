@@ -188,7 +188,7 @@ fn check_non_blocking(processes: &Membership) -> Properties {
     all
 }
 
-/// What arrives is read as `read` says.
+/// Two-phase commit, where `read` alters the messages that arrive.
 fn two_phase(wiring: &Wiring<'_>, read: fn(Message) -> Message) -> RequestPort {
     let (host, lane) = (
         wiring.host().at("commit"),

@@ -251,7 +251,7 @@ pub(super) static ALL: &[Algorithm] = &[
                 messages: formula("5n−7 + (n−1)²", |s| 5 * s.n - 7 + (s.n - 1).pow(2)),
                 steps: formula("D + 4", |s| s.d + 4),
             }),
-            // Of two processes none may crash: the other waits, with an estimate and an acknowledgement.
+            // With two processes none may crash: the other waits, with an estimate and an acknowledgement.
             sender_crashes: Some(SenderCrashes {
                 messages: formula("k + 5n−7 + (n−1)² (n ≥ 3)", |s| match s.n {
                     2 => s.k + 2,
@@ -316,7 +316,7 @@ const RANDOMISED: Algorithm = Algorithm {
             messages: formula("3(n−1)²", |s| 3 * (s.n - 1).pow(2)),
             steps: formula("2", |_| 2),
         }),
-        // Of two processes none may crash: the other waits for it, with what it has said.
+        // With two processes none may crash: the other waits for it, having sent its messages.
         sender_crashes: Some(SenderCrashes {
             messages: formula("k + 3(n−1)² (n ≥ 3)", |s| match s.n {
                 2 => s.k + 2,
@@ -352,7 +352,7 @@ const RANDOMISED: Algorithm = Algorithm {
     }],
 };
 
-/// Randomised consensus on the parity of what is proposed; of each report, this is heard.
+/// Randomised consensus on the parity of the proposals. This function alters each report that is received.
 fn randomised(
     wiring: &Wiring<'_>,
     hear: fn(&Membership, link::Deliver<Message>) -> Vec<link::Deliver<Message>>,
@@ -382,13 +382,13 @@ fn randomised(
     }))
 }
 
-/// What a crash of the leader of leader-driven consensus costs, after k copies of its `Accept`.
+/// The cost of leader-driven consensus if the leader crashes after k copies of its `Accept`.
 fn leader_crashes(s: Size) -> u64 {
     let common = s.k * s.n;
     // ⌊n/2⌋ acceptances and the leader's own are a majority.
     match s.n / 2 {
         minor if s.k < minor => common + s.n.pow(2) + 2 * s.n - 5,
-        // Who hears of the crash before it has decided proposes again, and is told.
+        // A process that learns of the crash before it has decided proposes again, and is told the decision.
         _ if s.d == 1 && s.k < s.n - 1 => common + 5 * s.n - 8,
         minor if s.k == minor => common + 5 * s.n - 6 - 2 * s.k,
         _ => common + 3 * s.n - 4,

@@ -205,7 +205,7 @@ fn exclude(
             let status = links.status();
             exclude_on_timeout::spawn_with_incarnations(&host, settings, heartbeat, &status)
         }
-        // They know one start a process.
+        // These links know only one start of each process.
         ProcessLinks::Ideal(_) | ProcessLinks::Deaf(_) => {
             exclude_on_timeout::spawn(&host, settings, heartbeat)
         }

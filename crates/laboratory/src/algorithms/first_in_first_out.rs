@@ -1,4 +1,4 @@
-//! First-in first-out broadcast, over a regular and over a uniform one.
+//! First-in first-out broadcast, over a regular and over a uniform broadcast.
 use super::{
     BOOK,
     broadcast::{EAGER, MAJORITY_ACK, RELIABLE, UNIFORM},

@@ -1,4 +1,4 @@
-//! The perfect failure detector, from terminating broadcast: the other half of their equivalence.
+//! The perfect failure detector from terminating broadcast: one half of their equivalence.
 use super::{
     BOOK,
     detectors::PERFECT,
@@ -86,7 +86,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     ],
 }];
 
-/// Over a broadcast whose deliveries are altered so.
+/// Wires the detector over a broadcast whose deliveries this function alters.
 fn detect(wiring: &Wiring<'_>, alter: fn(Deliver) -> Deliver) -> RequestPort {
     let (host, links) = (wiring.host().at(MODULE), wiring.links().at(MODULE));
     let perfect = wiring.perfect();
@@ -96,8 +96,8 @@ fn detect(wiring: &Wiring<'_>, alter: fn(Deliver) -> Deliver) -> RequestPort {
     RequestPort::Nothing
 }
 
-/// A run is over where everybody rests at once: of ideal layers at that moment, of real ones when nothing
-/// was asked for half a minute.
+/// A run is over when all processes rest at once. With ideal layers that is at that moment, with real ones
+/// when there was no request for half a minute.
 fn pace(wiring: &Wiring<'_>) -> Interval {
     let interval = match wiring.links() {
         ProcessLinks::Ideal(_) | ProcessLinks::Deaf(_) => Duration::from_secs(1),

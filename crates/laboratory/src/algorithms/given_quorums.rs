@@ -1,5 +1,5 @@
-//! What runs on a quorum system that is given: each with all that is below it, over fair-loss lanes, as a node has
-//! it.
+//! Algorithms that run on a given quorum system, each with everything below it, over fair-loss lanes, as in a
+//! node.
 use super::{
     quorum_access::{call, of_registers},
     snapshots::{agreement, port},
@@ -17,20 +17,20 @@ use quorate_sim::{
 };
 use quorate_stacks::quorum_system::{QuorumSystem, Scope};
 
-/// How an algorithm runs on a quorum system that is given.
+/// The data to run an algorithm on a given quorum system.
 pub struct OnSystem {
     name: &'static str,
     pub wire: fn(&Wiring<'_>, &QuorumSystem) -> RequestPort,
-    /// What is checked, where operations are promised to return at these processes.
+    /// The properties to check, if operations are promised to return at these processes.
     pub check: fn(&Membership, ProcessSet) -> Properties,
 }
 
-/// How this algorithm does; `None`: it does not.
+/// The data for this algorithm; `None` if it does not run on quorum systems.
 pub fn on_system(algorithm: &Algorithm) -> Option<&'static OnSystem> {
     ALL.iter().find(|it| it.name == algorithm.name)
 }
 
-/// The names of those that do.
+/// The names of the algorithms that run on quorum systems.
 pub fn on_systems() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|it| it.name)
 }
@@ -81,7 +81,7 @@ static ALL: &[OnSystem] = &[
     },
 ];
 
-/// The root of the wiring. Fair-loss lanes are its links, which a pattern disconnects.
+/// The root of the wiring. Its links are fair-loss lanes, which a pattern disconnects.
 fn scope(wiring: &Wiring<'_>) -> Scope<SimHost, ProcessLinks, ProcessLinks> {
     Scope {
         host: wiring.host(),

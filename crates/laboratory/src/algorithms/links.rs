@@ -168,7 +168,7 @@ pub(super) static ALL: &[Algorithm] = &[
     },
 ];
 
-/// How often a stubborn message must have arrived by the time when it is cancelled.
+/// How often a stubborn message must have arrived before it is cancelled.
 const COPIES: u64 = 3;
 
 fn check_perfect_link(_: &Membership) -> Properties {
@@ -232,7 +232,7 @@ fn wire_sliding_window(wiring: &Wiring<'_>) -> RequestPort {
     }
 }
 
-/// What the application of a link is told.
+/// An arrival, as the application of a link sees it.
 struct Arrived;
 
 fn delivered(_: stubborn::Deliver) -> Arrived {
@@ -245,7 +245,7 @@ impl Observe for Arrived {
     }
 }
 
-/// A link over a stubborn one, whose port is altered so.
+/// A link over a stubborn link whose port this function alters.
 fn eliminate_duplicates(
     wiring: &Wiring<'_>,
     alter: fn(Addr<stubborn::Request>) -> Addr<stubborn::Request>,

@@ -43,7 +43,7 @@ const GROUP: &[Property] = &[
     ),
 ];
 
-/// View synchrony where nobody joins.
+/// The properties of view synchrony where no process joins.
 pub(super) const VIEWS: &[Property] = &[
     safety(
         "VS1",
@@ -177,7 +177,7 @@ pub(super) static ALL: &[Algorithm] = &[
             module: "views",
             done: "Deliver",
             wire: |wiring| views(wiring, &wiring.perfect(), Some),
-            // VS2–5 are what the group promises, and flushes what VS9 is about.
+            // VS2–5 are promised by the group membership, and flushes serve VS9.
             check: |processes| properties::view_synchrony(processes, "views"),
         },
         mutants: &[
@@ -223,7 +223,7 @@ fn messages_alone(delivery: terminating::Deliver) -> Option<terminating::Deliver
     (delivery.outcome != Content::SenderFaulty).then_some(delivery)
 }
 
-/// View synchrony by terminating broadcast, of whose outcomes it hears what this lets through.
+/// View synchrony by terminating broadcast. This function filters the outcomes that it gets.
 fn views(
     wiring: &Wiring<'_>,
     detector: &Subscribe<perfect::Crash>,
@@ -248,7 +248,8 @@ fn views(
     ))
 }
 
-/// A user that answers `Block` at once: where it is told, and what to do with its port.
+/// A user that answers `Block` at once: the address for its indications, and a function that gives it the
+/// port.
 pub(super) fn user(
     wiring: &Wiring<'_>,
 ) -> (
@@ -266,7 +267,7 @@ pub(super) fn user(
     });
     let back = move |requests: Addr<Request>| {
         let broadcasts = requests.with(|payload: Bytes| Request::Broadcast(payload));
-        // Nobody else has the cell, so it is empty.
+        // This is the only owner of the cell, so it is empty.
         _ = port.set(requests);
         RequestPort::Broadcast(broadcasts)
     };

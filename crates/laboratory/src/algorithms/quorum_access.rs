@@ -131,7 +131,7 @@ const FLOOD: Algorithm = Algorithm {
     }],
 };
 
-/// What a call costs, and an operation, which takes so many.
+/// The cost of a call, or of an operation that takes one call.
 const fn round_trips() -> Cost {
     Cost {
         messages: formula("2(n−1)", |s| 2 * (s.n - 1)),
@@ -276,7 +276,7 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     }],
 };
 
-/// Two calls of classical access.
+/// The cost of two calls of classical access.
 const fn twice() -> Cost {
     Cost {
         messages: formula("4(n−1)", |s| 4 * (s.n - 1)),
@@ -290,8 +290,8 @@ const fn twice() -> Cost {
     }
 }
 
-/// Longer than what is pushed takes everywhere, also where pauses have put processes out of step: a run rests
-/// where nothing is in flight.
+/// Longer than a push takes to reach every process, even where pauses have put processes out of step: a run
+/// rests when nothing is in flight.
 const PERIOD: Duration = Duration::from_millis(200);
 
 /// Quorums that do not meet.
@@ -324,10 +324,10 @@ impl Observe for Numbered {
     }
 }
 
-/// A payload stands until so many others have been posted.
+/// A payload is kept until this many others have been posted.
 const RETAINED: u64 = 256;
 
-/// Broadcasts by flooding: each payload in the next slot.
+/// Broadcast by flooding: each payload in the next slot.
 fn flood(
     wiring: &Wiring<'_>,
     spawn: impl FnOnce(&SimHost, &ProcessLinks, Addr<Delivery<Numbered>>) -> Addr<Request<Numbered>>,
@@ -369,7 +369,7 @@ pub(super) fn access_lane<M: Wire>(
     wiring.links().at("access").lane()
 }
 
-/// One state at every process, which reads get and writes set a mark in.
+/// One state at every process. A read gets it, and a write sets a mark in it.
 pub(super) fn call(
     wiring: &Wiring<'_>,
     spawn: impl FnOnce(

@@ -64,7 +64,7 @@ const TWO_DEAD: Formula = formula("4n−6", |s| 4 * s.n - 6);
 const STEPS: Formula = formula("2", |s| if s.n > 1 { 2 } else { 0 });
 const TWICE: Formula = formula("4", |s| if s.n > 1 { 4 } else { 0 });
 
-/// An exchange with all that have not crashed.
+/// The cost of an exchange with all processes that have not crashed.
 const BY_ALL: Cost = Cost {
     messages: ONE,
     steps: STEPS,
@@ -341,12 +341,12 @@ fn p1(wiring: &Wiring<'_>) -> ProcessId {
     wiring.host().processes().coordinator(1)
 }
 
-/// What arrives is read as it is.
+/// Leaves the arriving message unchanged.
 fn kept(message: Message) -> Message {
     message
 }
 
-/// What is to be kept is read as nothing.
+/// Replaces a message with a value to store by one without a value.
 fn forgotten(message: Message) -> Message {
     let Message { request, content } = message;
     let content = match content {
@@ -362,7 +362,7 @@ fn forgotten(message: Message) -> Message {
     Message { request, content }
 }
 
-/// The lane of the registers, on which what arrives is read so.
+/// The lane of the registers, where `read` alters the messages that arrive.
 fn lane(wiring: &Wiring<'_>, read: fn(Message) -> Message) -> impl Layer<link::Port<Message>> {
     let lane = wiring.links().at("register").lane();
     move |up: Addr<link::Deliver<Message>>| {

@@ -303,7 +303,7 @@ pub(super) fn port(wiring: &Wiring<'_>, snapshot: impl Layer<snapshot::Port>) ->
     RequestPort::Operate(Objects::new(1, operate))
 }
 
-/// One agreement, on sets: each process proposes things of its own, again after each decision.
+/// One agreement on sets: each process proposes elements of its own, again after each decision.
 pub(super) fn agreement(
     wiring: &Wiring<'_>,
     spawn: impl FnOnce(&SimHost, Addr<agreed::Indication<Bits>>) -> Addr<Propose<Bits>>,

@@ -133,7 +133,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     ],
 }];
 
-/// The properties of the broadcast at this path, and of the consensus that it brings along.
+/// The properties of the broadcast at this path, and of the consensus that it includes.
 pub(super) fn check_at(processes: &Membership, path: &str) -> Properties {
     let mut all = properties::terminating(processes, path);
     for source in processes.iter() {
@@ -143,7 +143,7 @@ pub(super) fn check_at(processes: &Membership, path: &str) -> Properties {
     all
 }
 
-/// The end of an instance. Who delivers that the source is faulty is done with it as well.
+/// The end of an instance. The report that the source is faulty ends it, too.
 struct Ended(Deliver);
 
 impl Observe for Ended {
@@ -164,7 +164,7 @@ fn port(port: Addr<Broadcast>) -> RequestPort {
     RequestPort::Broadcast(port.with(|payload| Broadcast { payload }))
 }
 
-/// Over this detector, but for consensus; the data that arrive are altered so.
+/// The broadcast over this detector (consensus has its own), with this change to the data that arrive.
 fn mutated(
     wiring: &Wiring<'_>,
     detector: &Subscribe<perfect::Crash>,

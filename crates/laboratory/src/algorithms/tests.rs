@@ -31,8 +31,8 @@ fn names_are_unique_and_lower_layers_exist() {
     }
 }
 
-/// CONTRIBUTING.md has the recipe. What a node is asked for, and what becomes of it over a gap, does not build
-/// without being said.
+/// CONTRIBUTING.md has the recipe. An entry without a handle, or without its behaviour over a gap, does not
+/// compile.
 #[test]
 fn every_algorithm_has_what_the_recipe_asks_for() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -55,7 +55,7 @@ fn every_algorithm_has_what_the_recipe_asks_for() {
     }
 }
 
-/// What the entry promises is what is checked, and in that order; and a mutant breaks one of it.
+/// The checked properties are those that the entry promises, in that order; and a mutant breaks one of them.
 #[test]
 fn what_is_promised_is_checked() {
     let three = Membership::of_size(3).unwrap();

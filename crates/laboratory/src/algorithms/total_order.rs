@@ -1,4 +1,4 @@
-//! Broadcasts in an order.
+//! Broadcasts with an order.
 use super::{first_in_first_out::ORDERED, liveness, safety};
 use crate::{
     algorithm::{
@@ -186,8 +186,8 @@ const BY_LEADER: Algorithm = Algorithm {
             messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
             steps: formula("2", |_| 2),
         }),
-        // Who lacks the payload waits for a while before it asks: that takes time, not steps. Of two
-        // processes none may crash: the other waits for the promise that it has asked for.
+        // A process that lacks the payload waits for a while before it asks: that takes time, not steps. With
+        // two processes none may crash: the other waits for the promise that it has asked for.
         sender_crashes: Some(SenderCrashes {
             messages: formula("n² + 3n−5 − 2k (n ≥ 3)", |s| match s.n {
                 2 => s.k + 1,
@@ -214,8 +214,8 @@ const BY_LEADER: Algorithm = Algorithm {
     ..BY_CONSENSUS
 };
 
-/// What a crash of the sender costs where survivors relay its message, then agree on it without their
-/// first coordinator. Of two processes none may crash: the other waits for that coordinator.
+/// The cost of a crash of the sender if survivors relay its message, then agree on it without their first
+/// coordinator. With two processes none may crash: the other waits for that coordinator.
 fn relayed(s: Size) -> u64 {
     match s.n {
         2 => s.k + 3,
@@ -223,7 +223,7 @@ fn relayed(s: Size) -> u64 {
     }
 }
 
-/// Decisions numbered as they come.
+/// Numbers decisions in the order of their arrival.
 fn renumbered(up: Addr<consensus::Decide>) -> Addr<consensus::Decide> {
     let taken = Arc::new(AtomicU64::new(0));
     up.with(move |decision: consensus::Decide| consensus::Decide {

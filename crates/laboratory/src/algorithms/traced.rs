@@ -1,8 +1,8 @@
-//! Passes payloads on, and gives what passes a place in the trace.
+//! Passes payloads on, and makes them visible in the trace.
 //!
-//! Best-effort broadcast is a function of the wiring, without a state: seen through this, its requests
-//! and deliveries can be checked like any other's. Under the name of an abstraction that promises more
-//! than the layer below, it is the simplest of mutants.
+//! Best-effort broadcast is a function of the wiring, without a state: through this module, its requests and
+//! deliveries can be checked like those of any other algorithm. Under the name of an abstraction that
+//! promises more than the layer below, it is the simplest mutant.
 use bytes::Bytes;
 use quorate_abstractions::reliable;
 use quorate_core::{
@@ -22,9 +22,9 @@ pub(super) struct Broadcast(pub Bytes);
 /// Indicates a delivery, with what the layer below knows of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Deliver {
-    /// Who broadcast it, if told.
+    /// The process that broadcast it, if the layer below tells.
     pub from: Option<ProcessId>,
-    /// Whose broadcast it is, and its sequence number, if told.
+    /// The origin and the sequence number of the broadcast, if the layer below tells.
     pub id: Option<MessageId>,
     pub payload: Bytes,
 }
@@ -66,7 +66,7 @@ impl Algorithm for Traced {
     }
 }
 
-/// Gives one identifier of this process after the other.
+/// Returns the identifiers of this process, one after the other.
 pub(super) fn numbered<H: Host>(host: &H) -> impl Fn() -> MessageId + use<H> {
     let (count, origin) = (
         AtomicU64::new(1),

@@ -1,4 +1,4 @@
-//! View synchrony over consensus: where nobody joins, and primary views.
+//! View synchrony over consensus: without joins, and primary views.
 use super::{BOOK, liveness, membership, safety};
 use crate::{
     algorithm::{
@@ -30,7 +30,7 @@ use quorate_sim::properties::{self, Properties};
 use quorate_stacks::views;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// View synchrony where who is excluded joins again.
+/// The properties of view synchrony where an excluded process joins again.
 const JOINS: &[Property] = &[
     membership::VIEWS[0],
     safety("VS2", "monotonicity: a process's views get higher"),
@@ -50,7 +50,7 @@ const JOINS: &[Property] = &[
     ),
 ];
 
-/// False suspicions, all the time.
+/// False suspicions throughout the run.
 const STORM: Faults = Faults {
     storm: true,
     ..Faults::NONE
@@ -245,7 +245,7 @@ fn undecided(wiring: &Wiring<'_>) -> RequestPort {
     ))
 }
 
-/// Primary views whose proposals say this of what the members have.
+/// Primary views whose proposals report these counts of what the members have.
 fn counting(wiring: &Wiring<'_>, count: fn(ProcessId) -> Option<(ProcessId, u64)>) -> RequestPort {
     let (host, links) = (wiring.host().at("views"), wiring.links().at("views"));
     let (up, back) = member(wiring);
@@ -271,8 +271,9 @@ fn counting(wiring: &Wiring<'_>, count: fn(ProcessId) -> Option<(ProcessId, u64)
     ))
 }
 
-/// A user that answers `Block` at once, joins when it is excluded, and whose state is how many messages
-/// were delivered, and the sum of their contents: where it is told, and what to do with its port.
+/// A user that answers `Block` at once and joins when it is excluded. Its state is the number of delivered
+/// messages and the sum of their contents. Returns the address for its indications, and a function that gives
+/// it the port.
 fn member(
     wiring: &Wiring<'_>,
 ) -> (
@@ -309,7 +310,7 @@ fn member(
     });
     let back = move |requests: Addr<Request>| {
         let broadcasts = requests.with(|payload: Bytes| Request::Broadcast(payload));
-        // Nobody else has the cell, so it is empty.
+        // This is the only owner of the cell, so it is empty.
         _ = port.set(requests);
         RequestPort::Broadcast(broadcasts)
     };

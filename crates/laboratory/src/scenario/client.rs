@@ -1,4 +1,4 @@
-//! Clients of shared objects: on each object a process has one operation after the other.
+//! Clients of shared objects: on each object a process makes one operation after the other.
 use super::draw::Draw;
 use crate::wiring::{Action, Audience, Objects, Operation};
 use bytes::Bytes;
@@ -9,14 +9,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What a process has still to do with one object.
+/// The remaining operations of a process on one object.
 struct Client {
     operate: Addr<Operation>,
-    /// The operation in flight comes first.
+    /// The operation in flight is the first.
     operations: VecDeque<Operation>,
 }
 
-/// The clients of all processes: by process and object.
+/// The clients of all processes, by process and object.
 #[derive(Clone, Default)]
 pub(super) struct Clients(Arc<Mutex<BTreeMap<(ProcessId, u64), Client>>>);
 
@@ -53,7 +53,7 @@ impl Clients {
         }
     }
 
-    /// Draws what `p` does with the objects: `requests` operations in all, begun at some moment.
+    /// Draws the operations of `p` on the objects: `requests` operations in all, begun at some moment.
     pub(super) fn begin(
         &self,
         world: &World,

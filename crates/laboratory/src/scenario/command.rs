@@ -14,7 +14,7 @@ impl fmt::Display for Layers {
 }
 
 impl Scenario {
-    /// The command that runs this seed again, and draws it.
+    /// The command that runs this seed again, and draws its diagram.
     #[must_use]
     pub fn command(&self, seed: u64) -> String {
         let faults = &self.faults;

@@ -1,4 +1,4 @@
-//! What a seed draws.
+//! The draws of a seed.
 use super::{BUSY, LARGE};
 use bytes::Bytes;
 use quorate_abstractions::atomic_commit::Vote;
@@ -12,12 +12,12 @@ use std::time::Duration;
 /// A sequence of draws.
 pub(super) struct Draw {
     random: Random,
-    /// What begins at some moment does so in this time.
+    /// Events at random moments begin within this time.
     busy: Duration,
 }
 
 impl Draw {
-    /// The sequence of that seed for this purpose: others do not shift it.
+    /// The sequence of that seed for this purpose. Draws for other purposes do not shift it.
     pub(super) fn new(seed: u64, purpose: &str) -> Self {
         let seed = fold(digest(purpose.as_bytes()), seed);
         Draw {
@@ -26,7 +26,7 @@ impl Draw {
         }
     }
 
-    /// …in which what begins at some moment does so in this time.
+    /// Sets the time within which events at random moments begin.
     pub(super) fn within(mut self, busy: Duration) -> Self {
         self.busy = busy;
         self
@@ -36,7 +36,8 @@ impl Draw {
         self.random.random_range(0..bound.max(1))
     }
 
-    /// A number from 1 to `bound`, small ones more often: what begins a run is what a crash upsets.
+    /// A number from 1 to `bound`, small ones more often, because a crash matters most at the beginning of a
+    /// run.
     pub(super) fn early(&mut self, bound: u64) -> u64 {
         let bound = 1 + self.below(bound);
         1 + self.below(bound)
@@ -51,7 +52,7 @@ impl Draw {
         shortest + Duration::from_nanos(self.below(range.as_nanos() as u64))
     }
 
-    /// One of few contents: messages are told apart by identifier, and equal ones must be, too.
+    /// One of few contents, so that equal ones occur: messages must be told apart by identifier.
     pub(super) fn payload(&mut self) -> Bytes {
         Bytes::from(vec![b'a' + self.below(3) as u8; self.below(40) as usize])
     }
@@ -70,14 +71,14 @@ impl Draw {
         }
     }
 
-    /// A content that nobody else sends; some take several datagrams.
+    /// A content that no other message has; some take several datagrams.
     pub(super) fn unique(&mut self, from: ProcessId, number: u64) -> Bytes {
         let padding = if self.below(4) == 0 { 3000 } else { 40 };
         let padding = "x".repeat(self.below(padding) as usize);
         Bytes::from(format!("{from} {number} {padding}"))
     }
 
-    /// Some process other than `p`; `p` itself, if it is alone.
+    /// Some process other than `p`, or `p` itself if it is alone.
     pub(super) fn other_than(&mut self, p: ProcessId, n: usize) -> ProcessId {
         let distance = 1 + self.below(n.saturating_sub(1) as u64) as usize;
         ProcessId::from_rank((p.index() + distance) % n + 1).unwrap_or(p)

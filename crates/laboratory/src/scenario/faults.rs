@@ -1,4 +1,4 @@
-//! What befalls the processes of a scenario.
+//! The faults of a scenario.
 use super::{Layers, Scenario, draw::Draw};
 use quorate_core::{Membership, ProcessId, Time};
 use quorate_sim::{Channel, Crash, Gap, Keep, Lose, World};
@@ -7,11 +7,11 @@ use std::time::Duration;
 /// When a process crashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Moment {
-    /// At a time, before an output or before an effect, more often an early one; and its copies that
-    /// are in flight may be lost.
+    /// At a time, before an output or before an effect, more often an early one. Its copies in flight may be
+    /// lost.
     #[default]
     Any,
-    /// Before one of the outputs that it would make, each as likely.
+    /// Before one of the outputs that it would make, with equal probability.
     Output,
 }
 
@@ -26,33 +26,33 @@ pub struct Faults {
     pub loss: f64,
     /// The probability that a fair-loss link duplicates a copy.
     pub duplication: f64,
-    /// How many times one way between two processes is cut, for a while.
+    /// How many times one direction between two processes is cut for a while.
     pub cuts: usize,
-    /// How many times a process is stopped, for longer than a failure detector waits.
+    /// How many times a process is stopped for longer than a failure detector waits.
     pub pauses: usize,
-    /// Whether an oracle ◇P never errs.
+    /// Whether an oracle ◇P makes no false suspicions.
     pub accurate: bool,
-    /// Whether an oracle ◇P errs all the time, for long: far more often than a few times.
+    /// Whether an oracle ◇P makes false suspicions throughout a long time, instead of a few.
     pub storm: bool,
-    /// How many bytes a second each way between two processes carries; 0: as many as there are.
+    /// How many bytes a second each direction between two processes carries; 0 for no limit.
     pub bandwidth: u64,
-    /// How many bytes wait there at most; 0: as many as there are.
+    /// How many bytes wait there at most; 0 for no limit.
     pub queue: u64,
-    /// How many times the stream from one process to another ends and begins anew. On ideal links.
+    /// How many times the stream from one process to another ends and begins anew. Only on ideal links.
     pub gaps: usize,
     /// How many processes start late.
     pub late: usize,
-    /// How many processes crash and start again, without their memory. On the full stack.
+    /// How many processes crash and start again, without their memory. Only on the full stack.
     pub restarts: usize,
-    /// How many processes have a user that is slow to take indications in.
+    /// How many processes have a user that takes indications in slowly.
     pub slow: usize,
-    /// How many pairs of processes are cut off from each other for long, while messages are large and what a
-    /// peer may owe a real link is little. On the full stack.
+    /// How many pairs of processes are cut off from each other for long, while messages are large and the
+    /// limit of what a peer may owe a real link is small. Only on the full stack.
     pub long_cuts: usize,
 }
 
 impl Faults {
-    /// Nobody crashes, nothing is lost; an oracle ◇P still errs for a while.
+    /// No crashes and no losses; an oracle ◇P still errs for a while.
     pub const NONE: Faults = Faults {
         crashes: 0,
         moment: Moment::Any,
@@ -86,24 +86,24 @@ pub struct Cut {
     /// The receiver.
     pub to: ProcessId,
     pub begin: Time,
-    /// Until when; `None`: for ever, and no liveness property is judged.
+    /// The end of the cut; if `None`, the cut lasts for ever, and no liveness property is judged.
     pub end: Option<Time>,
 }
 
-/// A cut that is drawn lasts so long: P waits longer.
+/// The range of the length of a drawn cut. P waits longer.
 const CUT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
-/// A pause lasts so long: mostly, ◇P does not wait as long.
+/// The range of the length of a pause. In most cases ◇P does not wait as long.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1500));
 
-/// A process that is late starts in this time.
+/// The range of times at which a late process starts.
 const LATE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1500));
-/// A process that restarts is killed in this time, when the others know it,
+/// The range of times at which a process that restarts is killed. By then the others know it.
 const KILLED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
-/// and comes back after so long.
+/// The range of the time after which it comes back.
 const AWAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(1500));
-/// A slow user takes so long for an indication.
+/// How long a slow user takes for an indication.
 const SLOW: Duration = Duration::from_millis(20);
-/// A long cut begins and ends then.
+/// The begin and the end of a long cut.
 const LONG_CUT: (Time, Time) = (
     Time::from_nanos(1_000_000_000),
     Time::from_nanos(11_000_000_000),
@@ -117,7 +117,7 @@ pub(super) struct Restart {
     pub(super) back: Time,
 }
 
-/// The restarts that a seed draws, the first first. No process restarts twice.
+/// The restarts that a seed draws, in the order of time. No process restarts twice.
 pub(super) fn restarts(scenario: &Scenario, processes: &Membership, seed: u64) -> Vec<Restart> {
     let mut draw = Draw::new(seed, "restarts");
     let mut spared: Vec<_> = processes.iter().collect();
@@ -134,7 +134,7 @@ pub(super) fn restarts(scenario: &Scenario, processes: &Membership, seed: u64) -
     restarts
 }
 
-/// What is drawn of weight, gaps, late starts and slow users.
+/// Plans the drawn bandwidths and queues, gaps, late starts and slow users.
 fn plan_weight(scenario: &Scenario, world: &World, layers: Layers, seed: u64) {
     let (faults, n) = (&scenario.faults, scenario.processes);
     let mut channel = Channel::new();
@@ -191,7 +191,7 @@ pub struct GivenGap {
     pub at: Time,
 }
 
-/// Plans the faults. `outputs`: how many outputs each process makes, where a crash is before one.
+/// Plans the faults. `outputs` says how many outputs each process makes, for crashes before one of them.
 pub(super) fn plan(scenario: &Scenario, world: &World, layers: Layers, seed: u64, outputs: &[u64]) {
     let mut draw = Draw::new(seed, "cuts and pauses");
     let (n, processes) = (scenario.processes, world.membership());
@@ -243,7 +243,7 @@ fn any_crash(draw: &mut Draw, layers: Layers, n: usize) -> Crash {
         1 => Crash::before_output(draw.early(20 * n as u64)),
         _ => Crash::before_effect(draw.early(100)),
     };
-    // Fair-loss links lose what they like anyway.
+    // Fair-loss links may lose these copies in any case.
     crash.losing(match draw.below(3) {
         _ if layers == Layers::Full => Lose::Nothing,
         0 => Lose::Nothing,

@@ -1,4 +1,4 @@
-//! What fails together, as a pattern of a quorum-system file says, and where operations then return.
+//! The failures of a pattern of a quorum-system file, and where operations then return.
 use super::draw::Draw;
 use quorate_core::{ProcessSet, Time};
 use quorate_quorums::{file, system::Pattern};
@@ -6,34 +6,34 @@ use quorate_sim::{Crash, World};
 use quorate_stacks::quorum_system::{Access, BadQuorumSystem, QuorumSystem};
 use std::{fmt, time::Duration};
 
-/// A state is pushed so often: longer than what is pushed takes everywhere, since a run rests where nothing is under
-/// way.
+/// The period of pushes of a state: longer than a push takes to reach every process, because a run rests when
+/// nothing is in flight.
 const PUSH: Duration = Duration::from_millis(200);
 
-/// A quorum system on which the subject runs, and what fails of it.
+/// The quorum system of the subject, and its failures.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OnQuorums {
     file: String,
     system: QuorumSystem,
-    /// What may fail in one run, all of which does, and where operations return all the same.
+    /// The patterns: everything in one fails in a run, and operations still return at these processes.
     patterns: Vec<(Pattern, ProcessSet)>,
-    /// Which pattern alone; `None`: the patterns in turn, seed by seed.
+    /// The only pattern to use; `None`: the patterns in turn, seed by seed.
     chosen: Option<usize>,
 }
 
-/// A quorum-system file that gives no runs.
+/// Why a quorum-system file gives no runs.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadPattern {
     /// The file gives no quorums.
     #[error(transparent)]
     System(#[from] BadQuorumSystem),
-    /// Its quorums do not hold under each pattern.
+    /// Its quorums are not available under each pattern.
     #[error("the quorums do not hold what may fail")]
     NoQuorums,
     /// There is no such pattern.
     #[error("there is no pattern `{name}`: there are {known}")]
     Unknown {
-        /// What was asked.
+        /// The name that was asked for.
         name: String,
         /// The names of the patterns.
         known: String,
@@ -41,8 +41,8 @@ pub enum BadPattern {
 }
 
 impl OnQuorums {
-    /// The system that `text`, the content of `file`, describes (see [`QuorumSystem::parse`]), and its pattern of
-    /// that name, or all in turn.
+    /// The system that `text`, the content of `file`, describes (see [`QuorumSystem::parse`]), and its
+    /// pattern of that name, or all patterns in turn.
     ///
     /// # Errors
     /// When the file gives no quorums, has no patterns, or has none of that name.
@@ -88,7 +88,8 @@ impl OnQuorums {
         self.of_seed(seed).1
     }
 
-    /// Has all fail that may in the run of this seed: at the beginning, or each at a moment that is drawn.
+    /// Plans all failures of the pattern in the run of this seed: at the beginning, or each at a drawn
+    /// moment.
     pub(super) fn plan(&self, world: &World, seed: u64) {
         let mut draw = Draw::new(seed, "pattern");
         let early = draw.below(3) == 0;
@@ -103,7 +104,7 @@ impl OnQuorums {
     }
 }
 
-/// As a command says it.
+/// The form that a command takes.
 impl fmt::Display for OnQuorums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--quorums {}", quoted(&self.file))?;
@@ -114,7 +115,7 @@ impl fmt::Display for OnQuorums {
     }
 }
 
-/// As a shell takes it for one word.
+/// The word, quoted for a shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
@@ -146,14 +147,14 @@ mod tests {
         let figure_1 = OnQuorums::parse("figure-1.toml", FIGURE_1, None).unwrap();
         for (subject, tag) in [("quorum-access-generalized", "QAF3"), ("by-quorums", "UC4")] {
             assert_eq!(violated(subject, tag, &figure_1), 0, "{subject}");
-            // Elsewhere than the system says not everything returns;
+            // At other processes than the system says, not everything returns.
             let mut everywhere = figure_1.clone();
             for (pattern, returning) in &mut everywhere.patterns {
                 *returning = Membership::of_size(4).unwrap().set().without(pattern.crash);
             }
             assert!(violated(subject, tag, &everywhere) > 0, "{subject}");
         }
-        // nor anywhere, where request and answer are to take the same way.
+        // Nothing returns at all if request and answer must take the same path.
         let mut classical = figure_1;
         classical.system = classical.system.accessed(Access::Classical);
         assert!(violated("quorum-access-generalized", "QAF3", &classical) > 0);

@@ -1,4 +1,4 @@
-//! What a scenario is about: an algorithm of the laboratory, or a mutant of one.
+//! The subject of a scenario: an algorithm of the laboratory, or a mutant of one.
 use crate::{
     algorithm::{Algorithm, Mutant, Wire},
     algorithms,
@@ -33,7 +33,7 @@ impl Subject {
             .map_or(self.algorithm.name, |mutant| mutant.name)
     }
 
-    /// How it is wired.
+    /// The function that wires it.
     pub fn wire(&self) -> Wire {
         self.mutant
             .map_or(self.algorithm.simulation.wire, |mutant| mutant.wire)

@@ -25,7 +25,7 @@ pub const fn at(milliseconds: u64) -> Time {
     Time::from_nanos(milliseconds * 1_000_000)
 }
 
-/// What stands on the links.
+/// The stack on the links.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stack {
     /// The leader-driven total order that processes rejoin.
@@ -33,7 +33,7 @@ pub enum Stack {
     Broadcast(Broadcast),
 }
 
-/// How every process is set up.
+/// The settings of every process.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub stack: Stack,
@@ -64,21 +64,21 @@ impl Settings {
     }
 }
 
-/// What one start of a process was told.
+/// The indications to one start of a process.
 #[derive(Default)]
 pub struct Log {
-    /// What it has delivered, or was given as a state, in order, and when.
+    /// The deliveries, or the state that it was given, in order, with their times.
     pub delivered: Vec<(Time, Bytes)>,
     /// How many states it was given.
     pub states: usize,
     pub statuses: Vec<Status>,
-    /// What it has still to broadcast: one more whenever one of its own is delivered.
+    /// The payloads still to be broadcast: one more whenever one of its own is delivered.
     waiting: Vec<Bytes>,
-    /// Whether the last of these has been delivered,
+    /// Whether its last broadcast has been delivered.
     is_idle: bool,
-    /// and whether the links have no room.
+    /// Whether the links have no room.
     is_full: bool,
-    /// What there is of a state that comes.
+    /// The chunks of an incoming state so far.
     restored: BytesMut,
 }
 
@@ -90,7 +90,7 @@ impl Log {
             .collect()
     }
 
-    /// When it delivered this.
+    /// When it delivered this payload.
     pub fn time_of(&self, payload: &[u8]) -> Option<Time> {
         let mut delivered = self.delivered.iter();
         delivered
@@ -149,13 +149,13 @@ impl Cluster {
         &self.starts[rank - 1]
     }
 
-    /// Has the process broadcast this at this time.
+    /// Lets the process broadcast this at this time.
     pub fn ask(&self, rank: usize, time: Time, payload: Bytes) {
         self.world
             .request(p(rank), time, &self.of(rank).broadcast, payload);
     }
 
-    /// Has the process broadcast these from this time on, each as soon as it has delivered the one before.
+    /// Lets the process broadcast these from this time on, each as soon as it has delivered the one before.
     pub fn ask_in_turn(&self, rank: usize, time: Time, mut payloads: Vec<Bytes>) {
         payloads.reverse();
         if let Some(first) = payloads.pop() {
@@ -169,7 +169,8 @@ impl Cluster {
         self.world.run_until(time);
     }
 
-    /// Kills the process at this time, and starts it again at the other, which have both come then.
+    /// Kills the process at one time, and starts it again at the other. The run has passed both times
+    /// afterwards.
     pub fn restart(&mut self, rank: usize, killed: Time, back: Time) {
         self.world.crash(p(rank), Crash::at(killed));
         self.run_until(back);
@@ -179,7 +180,7 @@ impl Cluster {
         self.starts[rank - 1] = wire(&self.world, p(rank), self.settings);
     }
 
-    /// What keeps somebody of these from having everything that anybody has: nothing, or words.
+    /// Why some of these processes lack something that another has; `None` if they lack nothing.
     pub fn trouble(&self, ranks: impl IntoIterator<Item = usize>) -> Option<String> {
         let all = self.starts.iter().map(|start| start.log().delivered.len());
         let most = all.max().unwrap_or(0);
@@ -257,7 +258,7 @@ fn wire(world: &World, me: ProcessId, settings: Settings) -> Start {
     Start { broadcast, log }
 }
 
-/// The user takes a delivery in.
+/// The user takes in a delivery.
 fn deliver_to(log: &Mutex<Log>, me: ProcessId, deliver: total_order::Deliver, now: Time) {
     let mut log = log.lock().unwrap();
     log.is_idle |= deliver.origin.process == me;
@@ -265,7 +266,8 @@ fn deliver_to(log: &Mutex<Log>, me: ProcessId, deliver: total_order::Deliver, no
     log.delivered.extend(payloads.map(|payload| (now, payload)));
 }
 
-/// An obedient user broadcasts the next of what waits, if it has delivered the one before, and there is room.
+/// A user that honours room broadcasts its next payload, if it has delivered the one before, and there is
+/// room.
 fn go_on(log: &Mutex<Log>, broadcast: &Addr<Bytes>) {
     let next = {
         let mut log = log.lock().unwrap();
@@ -279,7 +281,7 @@ fn go_on(log: &Mutex<Log>, broadcast: &Addr<Bytes>) {
     }
 }
 
-/// The order, and a user that keeps all payloads, and gives them away as its state.
+/// The order, and a user that keeps all payloads and gives them away as its state.
 fn order(
     world: &World,
     host: &SimHost,

@@ -17,7 +17,7 @@ const fn ms(milliseconds: u64) -> Time {
     Time::from_nanos(milliseconds * 1_000_000)
 }
 
-/// This algorithm at every process, over the stubborn link of that one, over fair-loss links.
+/// Runs this algorithm at every process, over a stubborn link over fair-loss links.
 fn wire_as<A, S>(
     world: &World,
     algorithm: impl Fn(&SimHost) -> A,
@@ -126,7 +126,7 @@ fn pl1_over_a_cut_that_heals_and_a_pause() {
     }
 }
 
-/// One message of p1 to everybody in lock step; for so long the run goes on afterwards.
+/// p1 sends one message to every process in lock step. The run goes on for the given time afterwards.
 fn run(
     n: usize,
     settle: Duration,

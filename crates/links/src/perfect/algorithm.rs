@@ -35,9 +35,9 @@ pub struct PerfectLink {
     /// Messages to oneself, until this process is admitted.
     pub(super) to_oneself: ToOneself,
     pub(super) watchers: Watchers,
-    /// What the peers owe, module by module.
+    /// What the peers owe, for each module.
     pub(super) pressure: Pressure,
-    /// What this process says of whom it hears.
+    /// This process's latest heartbeat, which says whom it hears.
     pub(super) says: Beat,
 }
 
@@ -145,7 +145,7 @@ impl PerfectLink {
         }
     }
 
-    /// The sender is told: nobody else would ever know.
+    /// The sender is told, because no other process would ever know.
     pub(super) fn refuse_too_long(&self, lane: LaneId, bytes: usize, limit: usize, ctx: &mut Ctx) {
         ctx.count("too long");
         if let Some(lane) = self.lanes.names().get(usize::from(lane.0)).cloned() {
@@ -175,7 +175,7 @@ impl PerfectLink {
         self.limit_queue(to, ctx);
     }
 
-    /// To oneself no packet is needed: the effect reaches the lane after this handler.
+    /// A message to oneself needs no packet: the effect reaches the lane after this handler.
     pub(super) fn send_to_oneself(&mut self, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
         if self.seats.is_admitted() {
             return self.deliver_to_oneself(lane, message, ctx);
@@ -279,21 +279,21 @@ impl PerfectLink {
         false
     }
 
-    /// PL2: each packet is unpacked once, in the order of the numbers; acknowledged always.
+    /// PL2: each packet is unpacked once, in the order of the numbers. Every packet is acknowledged.
     fn upon_packet(&mut self, head: &PacketHead, chunks: &Bytes, ctx: &mut Ctx) {
         let PacketHead { from, number, .. } = *head;
         if !self.seats.is_admitted() {
             return ctx.count("not admitted");
         }
         if self.pressure.is_stuck() {
-            // Neither taken nor acknowledged: it comes again, or its stream ends.
+            // The packet is neither taken nor acknowledged: it comes again, or its stream ends.
             return ctx.count("user stands still");
         }
         if number == 0 || !frame::are_well_formed(chunks, self.lanes.len()) {
             return ctx.count("malformed");
         }
         let peer = self.peers.touch(from);
-        // Whoever sends data has admitted us, and has been admitted.
+        // A process that sends data has admitted us, and has been admitted.
         let news = !peer.has_met_us();
         let Some(session) = peer.session_mut() else {
             return;
@@ -315,7 +315,7 @@ impl PerfectLink {
         }
     }
 
-    /// Whether what the peer says of a stream from this process is about the one that is in use.
+    /// Whether a peer's frame about a stream from this process is about the stream in use.
     fn is_of_stream(&self, from: ProcessId, stream: u32, ctx: &mut Ctx) -> bool {
         let session = self.peers.get(from).session();
         let is = session.is_some_and(|session| session.stream() == stream);
@@ -325,7 +325,7 @@ impl PerfectLink {
         is
     }
 
-    /// Delivers what is whole in this packet and in those that waited for it.
+    /// Delivers the messages that this packet completes, and those of the packets that waited for it.
     fn take_apart(&mut self, from: ProcessId, chunks: &Bytes, ctx: &mut Ctx) {
         let is_closed = |link: &Self, lane| !link.seats.is_open_between(from, lane);
         let mut next = None;
@@ -359,7 +359,8 @@ impl PerfectLink {
         }
     }
 
-    /// A frame without a number: a sign of life unless it is an old one. Says whether it is one.
+    /// Handles a frame without a number, which is a sign of life unless it is an old frame. Returns whether
+    /// it is one.
     fn upon_stamp(&mut self, from: ProcessId, stamp: u64, ctx: &mut Ctx) -> bool {
         let session = self.peers.get_mut(from).session_mut();
         let fresh = session.is_some_and(|session| session.receiving.is_fresh(stamp));
@@ -371,8 +372,9 @@ impl PerfectLink {
         fresh
     }
 
-    /// What a peer says of whom it hears stands until it says otherwise. Who heard nobody and does again takes
-    /// what it did not take: its heartbeats have come all the time, so that there was no silence to end.
+    /// The peer's latest heartbeat stays valid until the next one. If the peer heard nobody and now hears
+    /// others again, it takes the packets that it did not take before. Its heartbeats never stopped, so that
+    /// no silence ended that would have triggered retransmission.
     fn upon_hearing(&mut self, from: ProcessId, beat: Beat, now: Time) {
         let session = self.peers.get_mut(from).session_mut();
         if session.is_some_and(|session| session.says(beat, now) || session.leaves()) {
@@ -380,7 +382,8 @@ impl PerfectLink {
         }
     }
 
-    /// A peer says for which modules it has no room. Where it has some again, it may have taken nothing.
+    /// A peer says for which modules it has no room. If it has room again for some, it may have taken nothing
+    /// before.
     fn upon_room(&mut self, from: ProcessId, without: Modules, now: Time) {
         self.pressure.announced(from, without, now);
         let session = self.peers.get_mut(from).session_mut();
@@ -405,7 +408,7 @@ impl PerfectLink {
         }
     }
 
-    /// Something that is no copy arrived: the peer is alive, maybe again.
+    /// A frame arrived that is no copy of an earlier one: the peer is alive, perhaps again.
     pub(super) fn heard_of(&mut self, from: ProcessId, ctx: &mut Ctx) {
         let session = self.peers.hear(from).session_mut();
         if session.is_some_and(|session| session.heard(ctx.now())) {
@@ -445,7 +448,7 @@ impl PerfectLink {
         }
     }
 
-    /// What `p` owes, now that what could leave has left.
+    /// Accounts for what `p` owes, after everything that could leave has left.
     fn account(&mut self, p: ProcessId, now: Time) {
         let peer = self.peers.get(p);
         let owes = match peer.session() {
@@ -458,7 +461,8 @@ impl PerfectLink {
         self.pressure.upon_account(p, owes, queued, now);
     }
 
-    /// Tells modules whether they may send, and the others when this process has room, or has none.
+    /// Tells modules whether they may send, and tells the peers when this process begins or ceases to have
+    /// room.
     fn judge(&mut self, ctx: &mut Ctx) {
         for change in self.pressure.judge(ctx.now()) {
             ctx.trigger(Effect::Room(change.watchers, change.room));
@@ -474,7 +478,7 @@ impl PerfectLink {
         }
     }
 
-    /// Nothing waits for a peer that is alive.
+    /// Whether nothing waits for a peer that is alive.
     fn is_drained(&self) -> bool {
         self.seats.is_excluded() || self.peers.owe_nothing()
     }

@@ -1,4 +1,4 @@
-//! How long an answer takes, and how much may be in flight.
+//! The round-trip estimate, and how many bytes may be in flight.
 use std::time::Duration;
 
 /// The round-trip estimate of Jacobson and Karels.
@@ -6,9 +6,9 @@ use std::time::Duration;
 pub struct RoundTrip {
     smoothed: Option<Duration>,
     variation: Duration,
-    /// The timeout is never below this,
+    /// The lower bound of the timeout.
     lowest: Duration,
-    /// nor above this, back-off included.
+    /// The upper bound of the timeout, backoff included.
     highest: Duration,
 }
 
@@ -62,21 +62,24 @@ pub struct Congestion {
     window: usize,
     threshold: usize,
     datagram: usize,
-    /// A stream regulates itself: only the bound counts.
+    /// The upper bound of the window in bytes. Over a byte stream, which regulates itself, only this bound
+    /// counts.
     bound: usize,
     regulated: bool,
-    /// What the window and the threshold were before the last decrease for a loss.
+    /// The window and the threshold before the last decrease for a loss.
     before: (usize, usize),
-    /// Transmissions numbered below this were in flight at the last decrease: their loss is old news.
+    /// Transmissions with lower numbers were in flight at the last decrease. Their loss causes no further
+    /// one.
     recovered_at: u64,
 }
 
-/// Slow start begins with so many packets.
+/// The window at the beginning of slow start, in packets.
 const INITIAL_PACKETS: usize = 32;
 const LEAST_PACKETS: usize = 2;
 
 impl Congestion {
-    /// Never more than `bound` bytes in flight, in packets of `datagram`; `stream`: never less.
+    /// At most `bound` bytes in flight, in packets of `datagram` bytes. Over a `stream` the window is always
+    /// `bound`.
     pub fn new(bound: usize, datagram: usize, stream: bool) -> Self {
         Congestion {
             window: (INITIAL_PACKETS * datagram).min(bound),
@@ -98,7 +101,7 @@ impl Congestion {
         }
     }
 
-    /// `bytes` have been acknowledged, while the window was in use if `limited`.
+    /// `bytes` have been acknowledged. `limited` says that the window limited the sender.
     pub fn acknowledged(&mut self, bytes: usize, limited: bool) {
         if !limited {
             return;
@@ -111,7 +114,8 @@ impl Congestion {
         self.window = (self.window + growth).min(self.bound);
     }
 
-    /// The transmission numbered `order` was lost, `next` being the next number. Says whether that is news.
+    /// The transmission numbered `order` was lost; `next` is the number of the next transmission. Returns
+    /// whether the window was decreased for it.
     pub fn lost(&mut self, order: u64, next: u64) -> bool {
         if order < self.recovered_at {
             return false;
@@ -123,7 +127,7 @@ impl Congestion {
         true
     }
 
-    /// What was taken for lost last was only late: the decrease is taken back.
+    /// The packet last taken for lost was only late: the decrease is undone.
     pub fn was_late(&mut self) {
         let (window, threshold) = std::mem::take(&mut self.before);
         self.window = self.window.max(window);

@@ -1,8 +1,8 @@
-//! Fair-loss lanes: one message a frame, sent once, acknowledged never.
+//! Fair-loss lanes: one frame per message, sent once, never acknowledged.
 //!
-//! They need both directions of a channel for the handshake only. From then on each direction works by
-//! itself, whatever becomes of the streams of perfect lanes, because nothing is acknowledged: who uses these
-//! lanes expects holes. They end when another incarnation takes either's place.
+//! These lanes need both directions of a channel only for the handshake. From then on each direction works by
+//! itself, whatever happens to the streams of perfect lanes, because nothing is acknowledged; users of these
+//! lanes must expect lost messages. The lanes end when another incarnation takes the place of either process.
 use super::{
     LinkSettings, PerfectLinks,
     algorithm::{Ctx, PerfectLink},
@@ -27,12 +27,12 @@ impl<H: Clone> Clone for Datagrams<H> {
 }
 
 impl<H: Host> PerfectLinks<H> {
-    /// The same links, for lanes that promise less and need less: *fair-loss lanes*. What is sent often
-    /// enough in one direction of a channel arrives, also when nothing comes back; it may be lost, be
-    /// duplicated or come late. A message is no longer than [`LinkSettings::datagram_message`]
-    /// allows. What is sent to a peer before the two have met is dropped.
+    /// The same links, for lanes that promise less and need less: *fair-loss lanes*. A message that is sent
+    /// often enough in one direction of a channel arrives, even when nothing comes back; it may be lost, be
+    /// duplicated or come late. A message is no longer than [`LinkSettings::datagram_message`] allows.
+    /// Messages sent to a peer before the two have met are dropped.
     ///
-    /// Their names and those of perfect lanes are in one namespace.
+    /// Fair-loss lanes and perfect lanes share one namespace.
     #[must_use]
     pub fn datagrams(&self) -> Datagrams<H> {
         Datagrams(self.clone())
@@ -40,7 +40,7 @@ impl<H: Host> PerfectLinks<H> {
 }
 
 impl<H> Datagrams<H> {
-    /// How long a message may be: see [`LinkSettings::datagram_message`].
+    /// The longest message in bytes: see [`LinkSettings::datagram_message`].
     pub fn longest(&self) -> usize {
         self.0.shared.settings.datagram_message()
     }
@@ -65,7 +65,7 @@ impl<H: Host> Links for Datagrams<H> {
 }
 
 impl PerfectLink {
-    /// Fair loss: the message leaves at once, or never. Streams that end are of no concern.
+    /// Fair loss: the message leaves at once, or never. Streams that end do not affect it.
     pub(super) fn upon_send_datagram(
         &mut self,
         opened: usize,
@@ -116,7 +116,7 @@ impl PerfectLink {
         Self::transmit_one(to, bytes, ctx);
     }
 
-    /// A message has arrived on a fair-loss lane, from a peer that proved to be it.
+    /// A message has arrived on a fair-loss lane, from a peer whose token was verified.
     pub(super) fn upon_datagram(
         &mut self,
         from: ProcessId,
@@ -132,7 +132,7 @@ impl PerfectLink {
             return ctx.count("wrong lane");
         }
         let peer = self.peers.get_mut(from);
-        // Whoever sends data has admitted us, and has been admitted.
+        // A process that sends data has admitted us, and has been admitted.
         let news = !peer.has_met_us();
         let session = peer.session_mut();
         if !session.is_some_and(|session| session.passage.is_new(stamp)) {
@@ -145,12 +145,12 @@ impl PerfectLink {
         if !self.seats.is_open_between(from, lane) {
             return ctx.count("closed to newcomers");
         }
-        // A slice would keep all that arrived with it, up to 64 KiB.
+        // A slice would keep the whole received buffer, up to 64 KiB, in memory.
         let message = Bytes::copy_from_slice(message);
         ctx.trigger(Effect::DeliverDatagram(lane, from, message));
     }
 
-    /// What this process sent to itself, on a lane of either kind, has arrived.
+    /// A message of this process to itself has arrived, on a lane of either kind.
     pub(super) fn deliver_to_oneself(&self, lane: LaneId, message: Bytes, ctx: &mut Ctx) {
         let me = self.seats.me();
         ctx.trigger(if self.lanes.is_fair_loss(lane) {
@@ -162,8 +162,8 @@ impl PerfectLink {
 }
 
 impl LinkSettings {
-    /// How long a message on [fair-loss lanes](PerfectLinks::datagrams) may be, in bytes: what a
-    /// datagram holds beside 26 bytes of its own. Longer ones are dropped, and counted.
+    /// How long a message on [fair-loss lanes](PerfectLinks::datagrams) may be, in bytes: the size of a
+    /// datagram less 26 bytes of overhead. Longer messages are dropped, and counted.
     #[must_use]
     pub fn datagram_message(&self) -> usize {
         let longest = self.datagram.saturating_sub(DATAGRAM_OVERHEAD);

@@ -1,14 +1,15 @@
-//! Which start of a peer is the latest: numbered draws.
+//! Numbered draws, by which a process finds out which start of a peer is the latest.
 //!
-//! A process numbers what it draws for a seat. In one draw each start of the peer has a nonce of its own, which is
-//! told to who was heard under that name. An echo counts for that draw and that start only. Once a start is
-//! verified, its draw is over, and so are all earlier ones, with the nonces of all other starts, for ever. That
-//! is sound: an echo proves that its start was alive after the draw began, and a start is heard before it is
-//! told what it echoes, in the same draw; so of two that are verified, the one of the later draw is the later
-//! one. (The nonce of the first greeting is told before anybody is heard. It goes to the start that is heard
-//! first, in the first draw, which is later than no other.) A start that is dead here can greet again, as an old
-//! datagram: it is told a nonce of the present draw, which it does not live to echo. A start that is alive, and
-//! whose draw another has ended, is told a new one when it greets again.
+//! A process numbers its draws for a seat. In one draw each start of the peer has a nonce of its own, which
+//! is told to the start that was heard under that name. An echo counts for that draw and that start only.
+//! Once a start is verified, its draw is over, and so are all earlier ones, with the nonces of all other
+//! starts, for ever. That is sound: an echo proves that its start was alive after the draw began, and in the
+//! same draw a start is heard before it is told the nonce that it echoes. So of two verified starts, the one
+//! of the later draw is the later start. (The nonce of the first greeting is told before any start is heard.
+//! It goes to the start that is heard first, in the first draw, which is later than no other.) A dead start
+//! can seem to greet again, when an old datagram arrives: it is told a nonce of the present draw, which it
+//! does not live to echo. A start that is alive, but whose draw was ended by another, is told a new nonce
+//! when it greets again.
 //!
 //! A greeting that is not verified supersedes nothing, and nothing is kept of it: the nonce of a start in a draw
 //! is a keyed hash of the two, so that it is known again when it comes back. So strangers may greet as often
@@ -23,58 +24,59 @@ pub type Nonce = u64;
 /// So many greetings of a seat are answered at the end of a batch.
 pub const ANSWERS: usize = 64;
 
-/// What one start of the peer has to echo.
+/// The nonce that one start of the peer has to echo.
 #[derive(Clone, Copy, Debug)]
 struct Draw {
     incarnation: Incarnation,
     nonce: Nonce,
-    /// The draw of which it is.
+    /// The number of the nonce's draw.
     number: u64,
 }
 
-/// What a greeting tells the start that it is for.
+/// The contents of a greeting that are meant for one start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Drawn {
-    /// The start; `None`: whoever is there.
+    /// The start; `None` for any start.
     pub incarnation: Option<Incarnation>,
-    /// What it has to echo; zero if nothing was drawn.
+    /// The nonce that the start has to echo; zero if none was drawn.
     pub nonce: Nonce,
-    /// The number of the draw; zero if it is for whoever is there.
+    /// The number of the draw; zero if the greeting is for any start.
     pub number: u64,
-    /// What it told; zero if nothing was heard of it.
+    /// The nonce that the start told; zero if it was not heard.
     pub echo: Nonce,
 }
 
 /// The draws for one seat.
 #[derive(Default)]
 pub struct Draws {
-    /// The key of the hash: nobody else knows it.
+    /// The key of the hash, which no other process knows.
     key: [u8; 16],
-    /// The nonce for the start that is heard first, in the first draw,
+    /// The nonce for the start that is heard first, in the first draw.
     spare: Nonce,
     first: Option<Incarnation>,
     /// The number of the last draw that is over.
     ended: u64,
     /// The latest start that is verified.
     verified: Option<Draw>,
-    /// One that is known from others to hold the seat, and not verified: what it was told outlives its draw.
+    /// The start that others know as the holder of the seat, if it is not verified. Its nonce outlives its
+    /// draw.
     holder: Option<Draw>,
-    /// The start that was heard last, and what it told.
+    /// The start that was heard last, and its nonce.
     latest: Option<(Incarnation, Nonce)>,
-    /// Who is greeted at the end of this batch, and what they told.
+    /// The starts that are greeted at the end of this batch, and their nonces.
     due: Vec<(Incarnation, Nonce)>,
-    /// How many wanted to be, in this batch.
+    /// How many starts asked for a greeting in this batch.
     asked: u64,
 }
 
 impl Draws {
-    /// Nobody was heard.
+    /// Draws the first nonce and the key, before any start was heard.
     pub fn introduce(&mut self, rng: &mut Random) {
         self.spare = rng.next_u64() | 1;
         rng.fill_bytes(&mut self.key);
     }
 
-    /// What the start has to echo: what it was told when it was verified, or else of the present draw.
+    /// The nonce that the start has to echo: the nonce of its verification, or else that of the present draw.
     fn of(&self, incarnation: Incarnation) -> Draw {
         let mut kept = self.verified.iter().chain(&self.holder);
         if let Some(draw) = kept.find(|draw| draw.incarnation == incarnation) {
@@ -104,13 +106,13 @@ impl Draws {
         self.latest = Some((incarnation, told));
     }
 
-    /// What the start told, if it was heard last; zero otherwise.
+    /// The nonce that the start told, if it was heard last; zero otherwise.
     fn told_by(&self, incarnation: Incarnation) -> Nonce {
         let latest = self.latest.filter(|(latest, _)| *latest == incarnation);
         latest.map_or(0, |(_, told)| told)
     }
 
-    /// Whether `echo` is what was drawn for this start, and the draw is not over for it.
+    /// Whether `echo` is the nonce drawn for this start, and the draw is not over for the start.
     pub fn is_echo(&self, incarnation: Incarnation, echo: Nonce) -> bool {
         self.of(incarnation).nonce == echo
     }
@@ -127,8 +129,8 @@ impl Draws {
         true
     }
 
-    /// A start is known to hold the seat: what was drawn before for others is dead. Who echoes what is drawn
-    /// from now on was alive after that start.
+    /// Others know this start as the holder of the seat: earlier draws for other starts are over. A start
+    /// that echoes a nonce of a later draw was alive after the holder.
     pub fn outdate(&mut self, holder: Incarnation) {
         self.first.get_or_insert(holder);
         self.holder = Some(self.of(holder));
@@ -137,7 +139,7 @@ impl Draws {
         self.ended += 1;
     }
 
-    /// A greeting to the start that was heard last leaves at the end of this batch.
+    /// Has a greeting to the start that was heard last leave at the end of this batch.
     pub fn answer(&mut self, rng: &mut Random) {
         let Some(latest) = self.latest.filter(|latest| !self.due.contains(latest)) else {
             return;
@@ -146,7 +148,7 @@ impl Draws {
         if self.due.len() < ANSWERS {
             return self.due.push(latest);
         }
-        // Each of those that asked is as likely as any other to be answered.
+        // Each start that asked is equally likely to be answered.
         let place = (rng.next_u64() % self.asked) as usize;
         if let Some(due) = self.due.get_mut(place) {
             *due = latest;
@@ -158,8 +160,8 @@ impl Draws {
         !self.due.is_empty()
     }
 
-    /// Those to whom a greeting leaves now, in any case, if `all_the_same`, to one start: the `present` one, or
-    /// the one that was heard last, or who is known to hold the seat.
+    /// The greetings that leave now. With `all_the_same`, at least one leaves: to the `present` start, or to
+    /// the one that was heard last, or to the known holder of the seat.
     pub fn take_due(&mut self, all_the_same: bool, present: Option<Incarnation>) -> Vec<Drawn> {
         self.asked = 0;
         let mut due = std::mem::take(&mut self.due);
@@ -190,14 +192,15 @@ impl Draws {
         drawn.chain(whoever).collect()
     }
 
-    /// What was drawn for the start that is verified, if it is this one.
+    /// The nonce of the verified start, if it is this one.
     pub fn verified(&self, incarnation: Incarnation) -> Option<Nonce> {
         let verified = self.verified.filter(|draw| draw.incarnation == incarnation);
         verified.map(|draw| draw.nonce)
     }
 }
 
-/// What cannot be guessed without the key: the generator's stream under it. Zero stands for "not heard".
+/// A nonce that cannot be guessed without the key: the generator's stream under it. Never zero, which stands
+/// for "not heard".
 fn hash(key: [u8; 16], incarnation: Incarnation, number: u64) -> Nonce {
     let mut seed = [0; 32];
     seed[..16].copy_from_slice(&key);

@@ -17,36 +17,37 @@ pub type Ctx = Context<Event, Effect>;
 
 /// All that a perfect link reacts to.
 pub enum Event {
-    /// Requests that a message be sent on the lane that was opened as the given one, from 0.
+    /// Requests that a message be sent on a lane, which is given by its position in the order of opening,
+    /// from 0.
     Send(usize, SendRequest<Bytes>),
     /// The same, on a fair-loss lane.
     SendDatagram(usize, SendRequest<Bytes>),
     Edge(fair_loss::Indication),
     /// Requests a heartbeat to everybody.
     Beat(Beat),
-    /// Requests one that says what the last one said.
+    /// Requests a heartbeat that repeats the last one.
     Repeat,
-    /// Who wants to know of signs of life.
+    /// Subscribes to signs of life.
     Listen(Addr<Heard>),
-    /// Who wants to know how the peers stand.
+    /// Subscribes to the state of the peers.
     Watch(Addr<Status>),
-    /// Who wants to know which others have met this process.
+    /// Subscribes to the set of peers that have met this process.
     Meet(Addr<ProcessSet>),
-    /// Who wants to know what this process has sent that is too long.
+    /// Subscribes to messages of this process that are too long.
     WatchLengths(Addr<TooLong>),
-    /// Who wants to know whether a module may send, and for whom it waits.
+    /// Subscribes to whether a module may send, and says which peers it waits for.
     Pressure(Name, Wait, Addr<Room>),
-    /// How far a module's user is behind.
+    /// A report of a module's backlog, the messages that its user has not read.
     Backlog(Name, Backlog),
-    /// Who wants to know of all modules that may not send.
+    /// Subscribes to all modules that may not send.
     Observe(Observer),
     /// Requests that an incarnation take another's place in its seat.
     Adopt(Adopt),
-    /// Who wants to know when nothing is owed to the peers that are alive.
+    /// Asks to be told when the live peers owe nothing.
     Drain(Addr<()>),
-    /// Who wants to know, once, how the exchange with each peer goes.
+    /// Asks, once, for the gauges of all peers.
     Gauge(Addr<Vec<Gauge>>),
-    /// Something is due for this peer.
+    /// A timer for this peer has fired.
     Timer(ProcessId),
 }
 
@@ -58,21 +59,21 @@ pub enum Effect {
     DeliverDatagram(LaneId, ProcessId, Bytes),
     /// To the edge.
     Transmit(Transmit),
-    /// A sign of life, for one who listens.
+    /// A sign of life, for one subscriber.
     Heard(Addr<Heard>, Heard),
-    /// Whether a peer is connected, for those who watch.
+    /// The state of a peer, for the subscribers.
     Status(Vec<Addr<Status>>, Status),
-    /// Which others have met this process, for those who want to know.
+    /// The peers that have met this process, for the subscribers.
     Met(Vec<Addr<ProcessSet>>, ProcessSet),
-    /// A message was too long, for those who want to know.
+    /// A message that was too long, for the subscribers.
     TooLong(Vec<Addr<TooLong>>, TooLong),
-    /// Whether a module may send, for those who asked.
+    /// Whether a module may send, for its subscribers.
     Room(Vec<Addr<Room>>, Room),
-    /// The same, for those who want to know of all modules.
+    /// The same, for the subscribers to all modules.
     RoomOf(Vec<Observer>, Name, Room),
-    /// Nothing is owed to the peers that are alive.
+    /// The live peers owe nothing.
     Drained(Addr<()>),
-    /// How the exchange with each peer goes, for who asked.
+    /// The gauges of all peers, for the process that asked.
     Gauges(Addr<Vec<Gauge>>, Vec<Gauge>),
 }
 

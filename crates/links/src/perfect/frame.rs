@@ -39,9 +39,9 @@ const OPEN: u8 = 7;
 const OPENED: u8 = 8;
 const ROOM: u8 = 9;
 
-/// What stands before the chunks of a packet.
+/// The length of a packet's head, in bytes.
 pub const PACKET_HEADER: usize = 1 + 1 + 8 + 4 + 8 + 8 + 4;
-/// What stands before the message of a DATAGRAM.
+/// The length of a DATAGRAM's head, in bytes.
 const DATAGRAM_HEADER: usize = 1 + 1 + 8 + 8 + 2 + 2;
 /// How much longer a DATAGRAM is than its message.
 pub const DATAGRAM_OVERHEAD: usize = DATAGRAM_HEADER + CHECKSUM;
@@ -59,14 +59,14 @@ pub struct Acknowledged {
     pub all: u64,
     /// Ranges above, ascending: first and last.
     pub ranges: Vec<(u64, u64)>,
-    /// How many packets have arrived twice in the session; zero where that is not told.
+    /// How many packets have arrived twice in the session; zero if the frame does not say so.
     pub duplicates: u32,
 }
 
 /// Why a process may not take part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Its seat is known under another incarnation.
+    /// Another incarnation is known in its seat.
     KnownOtherwise,
     /// A newer incarnation showed up in its seat.
     Superseded,
@@ -81,9 +81,9 @@ pub struct PacketHead {
     pub from: ProcessId,
     /// The session.
     pub token: Token,
-    /// Which of the sender's streams in it.
+    /// The number of the sender's stream in the session.
     pub stream: u32,
-    /// The packet: counted over all streams of the session.
+    /// The number of the packet, counted over all streams of the session.
     pub number: u64,
     /// Every packet of the receiver up to this one has arrived.
     pub acknowledged: u64,
@@ -142,7 +142,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// Takes a datagram apart. Nothing is believed of one that is damaged.
+    /// Unpacks a datagram. A damaged one is an error, whatever it says.
     pub fn decode(datagram: Bytes) -> Result<Frame, Malformed> {
         let mut datagram = unseal(datagram)?;
         let bytes = &mut datagram;
@@ -227,8 +227,8 @@ impl Content {
     }
 }
 
-/// The frame without its checksum, which has to be right. A greeting of the versions that had none is still
-/// told from damage, so that its version is named.
+/// The frame without its checksum, which must be right. A greeting of a version without checksums is not
+/// reported as damaged, so that the error can name its version.
 fn unseal(mut datagram: Bytes) -> Result<Bytes, Malformed> {
     let Some(length) = datagram.len().checked_sub(CHECKSUM) else {
         return Err(Malformed::Damaged);
@@ -242,7 +242,7 @@ fn unseal(mut datagram: Bytes) -> Result<Bytes, Malformed> {
     Ok(datagram)
 }
 
-/// The rest of the frame, which says how long it is.
+/// The rest of the frame, which begins with its length.
 fn take_message(bytes: &mut Bytes) -> Result<Bytes, Malformed> {
     if usize::from(bytes.try_get_u16_le()?) != bytes.len() {
         return Err(Malformed::Frame);
@@ -258,7 +258,7 @@ fn take_acknowledged(bytes: &mut Bytes) -> Result<Acknowledged, Malformed> {
     while !bytes.is_empty() {
         let gap = wire::take_number(bytes)?;
         let length = wire::take_number(bytes)?;
-        // A gap of at least one keeps the ranges apart, and a length of at least one, from empty.
+        // A gap of at least one keeps the ranges apart; a length of at least one keeps each from being empty.
         let first = before.checked_add(gap).and_then(|b| b.checked_add(1));
         let last = first.and_then(|f| f.checked_add(length.checked_sub(1)?));
         let (Some(first), Some(last)) = (first, last) else {
@@ -277,7 +277,7 @@ fn take_acknowledged(bytes: &mut Bytes) -> Result<Acknowledged, Malformed> {
     })
 }
 
-/// Appends the head of a packet, whose length is still to be told: see [`end_packet`].
+/// Appends the head of a packet. [`end_packet`] fills in its length.
 pub fn begin_packet(out: &mut BytesMut, head: PacketHead) {
     out.put_u8(PACKET);
     out.put_u8(head.from.rank() as u8);
@@ -316,7 +316,7 @@ pub fn acknowledge(
     seal(out)
 }
 
-/// The head of an unnumbered frame of a session.
+/// The head of a frame that has a stamp but no packet number.
 fn begin_stamped(kind: u8, me: ProcessId, token: Token, stamp: u64) -> BytesMut {
     let mut out = BytesMut::with_capacity(64);
     out.put_u8(kind);
@@ -334,7 +334,7 @@ pub fn open(me: ProcessId, token: Token, stamp: u64, stream: u32, first: u64) ->
     seal(out)
 }
 
-/// An OPENED frame: the stream before it had got up to the packet `upto`.
+/// An OPENED frame: all packets up to `upto` of the stream before had arrived.
 pub fn opened(me: ProcessId, token: Token, stamp: u64, stream: u32, upto: u64) -> Bytes {
     let mut out = begin_stamped(OPENED, me, token, stamp);
     out.put_u32_le(stream);
@@ -358,7 +358,7 @@ pub fn room(me: ProcessId, token: Token, stamp: u64, without: Modules) -> Bytes 
     seal(out)
 }
 
-/// A DATAGRAM frame; `None`: no frame holds a message so long.
+/// A DATAGRAM frame; `None` if the message is too long for a frame.
 pub fn datagram(
     me: ProcessId,
     token: Token,
@@ -408,7 +408,7 @@ pub struct Chunk {
     pub first: bool,
     /// Whether the message ends here.
     pub last: bool,
-    /// Where in the chunks of the packet its bytes begin.
+    /// The offset of its bytes in the chunks of the packet.
     pub start: usize,
     pub end: usize,
 }
@@ -419,12 +419,12 @@ pub const fn number_length(number: usize) -> usize {
     bits.div_ceil(7) as usize
 }
 
-/// The head of a chunk is a number that tells the lane, and whether a message begins or ends.
+/// The head of a chunk: a number that encodes the lane, and whether a message begins or ends.
 pub const fn chunk_key(lane: LaneId, first: bool, last: bool) -> u64 {
     ((lane.0 as u64 + 1) << 2) | ((last as u64) << 1) | first as u64
 }
 
-/// A short varint at `at`, and where it ends.
+/// The short varint at `at`, and the offset of its end.
 fn number_at(bytes: &[u8], mut at: usize) -> Option<(usize, usize)> {
     let first = *bytes.get(at)?;
     if first < 0x80 {
@@ -442,7 +442,7 @@ fn number_at(bytes: &[u8], mut at: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// The chunk of a packet that begins at `at`; `Ok(None)` at the end.
+/// The chunk that begins at offset `at` of a packet; `Ok(None)` at the end.
 pub fn chunk_at(chunks: &[u8], at: usize) -> Result<Option<Chunk>, Malformed> {
     if chunks.get(at).is_none_or(|byte| *byte == 0) {
         return Ok(None);
@@ -467,7 +467,7 @@ pub fn chunk_at(chunks: &[u8], at: usize) -> Result<Option<Chunk>, Malformed> {
     }))
 }
 
-/// Whether `chunks` are whole, and of lanes below `lanes`.
+/// Whether `chunks` are complete, and all their lanes are below `lanes`.
 pub fn are_well_formed(chunks: &[u8], lanes: usize) -> bool {
     let mut at = 0;
     loop {

@@ -8,7 +8,7 @@ use super::{
 use quorate_core::Addr;
 
 impl PerfectLink {
-    /// Answers who asks: the peers in the order of their ranks.
+    /// Answers the request with the peers in the order of their ranks.
     pub(super) fn upon_gauge(&self, reply: Addr<Vec<Gauge>>, ctx: &mut Ctx) {
         let others = self.peers.others();
         let gauges = others.iter().map(|peer| {

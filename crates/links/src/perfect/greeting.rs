@@ -4,29 +4,29 @@ use quorate_core::{Incarnation, Random, Time};
 use rand::Rng;
 use std::time::Duration;
 
-/// Greetings that are not answered are repeated after this, then ever more slowly,
+/// The first pause before an unanswered greeting is repeated. The pauses grow up to [`SLOWEST_GREETING`].
 const GREETING: Duration = Duration::from_millis(20);
-/// up to this.
+/// The longest pause between unanswered greetings.
 pub const SLOWEST_GREETING: Duration = Duration::from_secs(1);
-/// So many unanswered greetings keep a simulated run open.
+/// How many unanswered greetings keep a simulated run open.
 pub const FOREGROUND_GREETINGS: u32 = 8;
-/// News of voters waits so long for more of it.
+/// How long news of voters waits for more news, to be sent together.
 const SPREADING: Duration = Duration::from_millis(50);
-/// What a stranger's frame provokes leaves at most so often.
+/// The least time between two frames that strangers' frames provoke.
 const PROVOKED: Duration = Duration::from_millis(20);
-/// A refusal that reads differently is indicated at most so often.
+/// The least time between two indications of different refusals.
 const REFUSING: Duration = Duration::from_secs(1);
 
-/// The greetings to one peer, and from its address.
+/// The greetings to one peer, and its answers.
 #[derive(Default)]
 pub struct Greeting {
-    /// What the starts of this peer must echo.
+    /// The nonces that the starts of this peer must echo.
     pub draws: Draws,
-    /// A greeting leaves at the end of this batch.
+    /// Whether a greeting leaves at the end of this batch.
     due: bool,
-    /// A greeting leaves then, unless the peer has nothing more to tell.
+    /// When the next greeting leaves, unless the peer has nothing more to tell.
     at: Option<Time>,
-    /// How many in a row were not answered.
+    /// How many greetings in a row were not answered.
     fruitless: u32,
     /// When a refusal was indicated last.
     refused_at: Option<Time>,
@@ -41,7 +41,7 @@ impl Greeting {
         self.due = true;
     }
 
-    /// For whom greetings leave now; `present` is the start that there is a session with.
+    /// The greetings that leave now. `present` is the start with which there is a session.
     pub fn take_due(&mut self, present: Option<Incarnation>) -> Vec<Drawn> {
         let due = std::mem::take(&mut self.due);
         self.draws.take_due(due, present)
@@ -57,17 +57,17 @@ impl Greeting {
         self.due || self.draws.are_due()
     }
 
-    /// When one leaves, otherwise.
+    /// When the next greeting leaves, if none is due now.
     pub fn at(&self) -> Option<Time> {
         self.at
     }
 
-    /// Whether the peer has left so many unanswered that it may be gone.
+    /// Whether the peer has left so many greetings unanswered that it may be gone.
     pub fn is_fruitless(&self) -> bool {
         self.fruitless >= FOREGROUND_GREETINGS
     }
 
-    /// Whether the last one was not answered in time.
+    /// Whether the last greeting was not answered in time.
     pub fn is_repeated(&self) -> bool {
         self.fruitless > 0
     }
@@ -88,12 +88,13 @@ impl Greeting {
         self.due = true;
     }
 
-    /// There is no more to ask for.
+    /// The peer has nothing more to tell: no greeting is planned.
     pub fn stop(&mut self) {
         self.at = None;
     }
 
-    /// The timer fires: what was to leave until now is due, and repeated if it is `unanswered`.
+    /// The timer fires: a greeting planned until now becomes due. If it is `unanswered`, it counts as
+    /// fruitless.
     pub fn fire(&mut self, now: Time, unanswered: bool) {
         if self.at.is_some_and(|at| at <= now) {
             self.at = None;
@@ -102,7 +103,7 @@ impl Greeting {
         }
     }
 
-    /// There is news to spread, which waits for more. Says whether a timer is wanted for that.
+    /// There is news to spread, which waits for more. Returns whether a timer is needed for that.
     pub fn spread(&mut self, now: Time) -> bool {
         let wanted = self.at.is_none();
         if wanted {
@@ -111,7 +112,7 @@ impl Greeting {
         wanted
     }
 
-    /// Whether a frame that provokes an answer was answered just now.
+    /// Whether a frame that provokes an answer was answered very recently.
     pub fn was_provoked(&self, now: Time) -> bool {
         self.provoked_at.is_some_and(|at| now - at < PROVOKED)
     }
@@ -121,7 +122,7 @@ impl Greeting {
         self.provoked_at = Some(now);
     }
 
-    /// Whether a refusal was indicated just now.
+    /// Whether a refusal was indicated very recently.
     pub fn was_refused(&self, now: Time) -> bool {
         self.refused_at.is_some_and(|at| now - at < REFUSING)
     }
@@ -132,7 +133,7 @@ impl Greeting {
     }
 }
 
-/// When to greet again.
+/// The pause before the next greeting.
 fn pause(fruitless: u32, rng: &mut Random) -> Duration {
     let pause = (GREETING * (1 << fruitless.min(6))).min(SLOWEST_GREETING);
     jittered(pause, rng)

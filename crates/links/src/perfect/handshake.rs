@@ -1,8 +1,9 @@
-//! Who is there, and who may take part: greetings, admission, exclusion.
+//! Which processes are there, and which may take part: greetings, admission, exclusion.
 //!
-//! A start of a peer is *verified* once it has echoed our nonce, as [`draws`](super::draws) says; an
-//! unverified greeting is answered, and otherwise believed in nothing. The first verified incarnation of a seat, or the one that a
-//! verified voter knows there, is its *voter*. Any other is told that it may not take part.
+//! A start of a peer is *verified* once it has echoed our nonce, as [`draws`](super::draws) says. An
+//! unverified greeting is answered, but nothing else in it is believed. The first verified incarnation of a
+//! seat, or the one that a verified voter knows there, is its *voter*. Any other incarnation is told that it
+//! may not take part.
 use super::{
     algorithm::{Ctx, PerfectLink},
     frame::{self, Token, Verdict, Voter},
@@ -16,7 +17,7 @@ use quorate_core::{Incarnation, ProcessId};
 use rand::Rng;
 
 impl PerfectLink {
-    /// Greets everybody. A process alone needs nobody.
+    /// Greets every process. A process that is alone is admitted at once.
     pub(super) fn introduce(&mut self, ctx: &mut Ctx) {
         for p in self.peers.others().iter() {
             self.peers.touch(p).greeting.introduce(ctx.rng());
@@ -24,22 +25,22 @@ impl PerfectLink {
         self.upon_admissible(ctx);
     }
 
-    /// A greeting to `p`, with all that it may want to know.
+    /// Sends a greeting to `p`, with everything that `p` may want to know.
     pub(super) fn greet(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let me = self.seats.me();
         let peer = self.peers.get(p);
         let mut hello = Hello::new(self.seats.identity(), p);
         hello.newcomer = self.seats.is_newcomer();
         hello.ready = self.seats.is_admitted() && !self.seats.is_excluded();
-        // On the timer everything is asked for that is still missing.
+        // A greeting from the timer asks for everything that is still missing.
         let lacks_admission = !(peer.is_connected() && peer.has_admitted_us());
         hello.wants_reply = lacks_admission || peer.greeting.is_repeated() && !peer.is_ready();
-        // What the receiver is known as comes first, in case not all of it fits.
+        // The entry of the receiver's own seat comes first, in case not all entries fit.
         let start = ctx.rng().next_u64() as usize % self.seats.processes().n();
         let mut seats: Vec<ProcessId> = self.seats.processes().iter().collect();
         seats.rotate_left(start);
-        // Once admitted, it says so even when excluded: it is no newcomer then. A newcomer says after whom
-        // it comes.
+        // Once admitted, this process lists its own seat even when it is excluded, because then it is no
+        // newcomer. A newcomer tells which incarnation it comes after.
         let tells_own = self.seats.was_adopted() || self.seats.is_admitted() || hello.newcomer;
         seats.retain(|seat| *seat != p && (*seat != me || tells_own));
         if !peer.is_closed() {
@@ -60,7 +61,7 @@ impl PerfectLink {
         for drawn in due {
             hello.nonce = drawn.nonce;
             hello.draw = drawn.number;
-            // Whatever somebody said in its name: to the peer of the session, its nonce is repeated.
+            // The nonce of the session's peer is repeated, whatever other processes said in the peer's name.
             let nonce = present.filter(|(incarnation, _)| drawn.incarnation == Some(*incarnation));
             hello.echo = nonce.map_or(drawn.echo, |(_, nonce)| nonce);
             let bytes = hello.encode(self.settings.datagram);
@@ -71,7 +72,7 @@ impl PerfectLink {
     pub(super) fn upon_hello(&mut self, hello: Hello, ctx: &mut Ctx) {
         let from = hello.from;
         if from == self.seats.me() {
-            // Two processes under one identity do not meet: neither sends to its own address.
+            // Two processes with the same identity do not meet: neither sends to its own address.
             return ctx.count("own identity");
         }
         let is_member = self.seats.processes().contains(from);
@@ -89,7 +90,7 @@ impl PerfectLink {
         let draws = &mut self.peers.touch(from).greeting.draws;
         draws.hear(hello.incarnation, hello.nonce);
         if !draws.verify(hello.incarnation, hello.echo) {
-            // It may learn our nonce, no more.
+            // An unverified start may learn our nonce, and no more.
             ctx.count("unverified");
             return draws.answer(ctx.rng());
         }
@@ -108,8 +109,8 @@ impl PerfectLink {
         }
     }
 
-    /// An incarnation that is verified was admitted, and the one that is known in its seat was not, as far as
-    /// is known: then it never will be, since no two are.
+    /// A verified incarnation has been admitted, and the incarnation known in its seat has not been, as far
+    /// as this process knows. Then the known one never will be, since no two are.
     fn upon_admitted_otherwise(&mut self, hello: &Hello) {
         let from = hello.from;
         let known = self.seats.voter(from).filter(|known| known.number == 0);
@@ -180,8 +181,8 @@ impl PerfectLink {
             if !session.is_older_than(hello.draw) {
                 return;
             }
-            // The peer had to forget us before it knew us as a voter, so that no data has flowed. Should it
-            // have, both learn of the gap.
+            // The peer had to forget us before it knew us as a voter, so that no data should have flowed. If
+            // data has flowed, both learn of the gap.
             if session.is_in_use() {
                 self.end_stream(hello.from, ctx);
             }
@@ -208,8 +209,8 @@ impl PerfectLink {
         peer.connect(session);
     }
 
-    /// The first incarnation known of a seat is its voter, until another is adopted; it is told to
-    /// everybody.
+    /// The first incarnation known of a seat is its voter, until another is adopted. All peers are told of
+    /// it.
     pub(super) fn learn_voter(&mut self, seat: ProcessId, voter: Voter, ctx: &mut Ctx) {
         match self.seats.claim(seat, voter) {
             Claim::NoMember => return ctx.count("no member"),
@@ -232,8 +233,8 @@ impl PerfectLink {
         }
     }
 
-    /// A verified incarnation that is not the voter known: that has been adopted elsewhere, or the voter
-    /// has crashed, and this one is new.
+    /// Handles a verified incarnation that is not the known voter. Either it has been adopted elsewhere, or
+    /// the voter has crashed and this incarnation is new.
     fn upon_other(&mut self, hello: &Hello, known: Voter, ctx: &mut Ctx) {
         let from = hello.from;
         let itself = hello.voters.iter().find(|(seat, _)| *seat == from);
@@ -259,7 +260,7 @@ impl PerfectLink {
         self.turn_away(from, hello.nonce, known, verdict, ctx);
     }
 
-    /// Another incarnation is where `known` was: told once.
+    /// Indicates, once, that another incarnation has appeared in the place of `known`.
     pub(super) fn tell_replaced(
         &mut self,
         peer: ProcessId,
@@ -277,7 +278,7 @@ impl PerfectLink {
         }
     }
 
-    /// A frame of a session that is not the present one.
+    /// Handles a frame of a session that is not the present one.
     pub(super) fn upon_other_session(&mut self, from: ProcessId, token: Token, ctx: &mut Ctx) {
         let now = ctx.now();
         let peer = self.peers.get_mut(from);
@@ -294,7 +295,7 @@ impl PerfectLink {
         self.peers.touch(from).greeting.ask(true);
     }
 
-    /// Told that it may not take part, by one who repeats our nonce: so be it, for good.
+    /// A peer that repeats our nonce says that this process may not take part. That is final.
     pub(super) fn upon_excluded(
         &mut self,
         (from, incarnation): (ProcessId, Incarnation),
@@ -322,7 +323,7 @@ impl PerfectLink {
         self.exclude(from, verdict, reason, ctx);
     }
 
-    /// This process may not take part. It still greets those it has not met, a few times, so that
+    /// This process may not take part. It still greets the peers that it has not met, a few times, so that
     /// they learn that its earlier incarnation is gone.
     pub(super) fn exclude(&mut self, by: ProcessId, verdict: Verdict, why: String, ctx: &mut Ctx) {
         if !self.seats.exclude() {
@@ -339,12 +340,12 @@ impl PerfectLink {
         self.watchers.tell_excluded(status, ctx);
     }
 
-    /// Ends whatever there is between the two, and frees it.
+    /// Ends all exchange between the two, and frees its memory.
     fn close(&mut self, p: ProcessId, verdict: Verdict) {
         self.peers.touch(p).close(verdict);
     }
 
-    /// Tells the incarnation of `p` that knows `nonce` that it may not take part.
+    /// Tells the incarnation of `p` that has drawn `nonce` that it may not take part.
     fn turn_away(
         &mut self,
         p: ProcessId,
@@ -359,7 +360,7 @@ impl PerfectLink {
         Self::transmit_one(p, bytes, ctx);
     }
 
-    /// Echoes the peer's nonce, so that it verifies this incarnation, which it cannot talk to.
+    /// Echoes the nonce of a peer that is incompatible, so that the peer verifies this incarnation.
     fn answer(&mut self, hello: &Hello, ctx: &mut Ctx) {
         let peer = self.peers.get_mut(hello.from);
         if !peer.is_closed() && hello.wants_reply {
@@ -367,7 +368,7 @@ impl PerfectLink {
         }
     }
 
-    /// Enough others know this process as the voter of its seat: what it sends counts from now on.
+    /// If enough others know this process as the voter of its seat, its messages count from now on.
     pub(super) fn upon_admissible(&mut self, ctx: &mut Ctx) {
         if self.seats.is_admitted() || !self.seats.is_admissible() {
             return;
@@ -383,7 +384,7 @@ impl PerfectLink {
         }
     }
 
-    /// Whoever sends data to this process has been admitted, and has admitted it.
+    /// A process that sends data to this one has been admitted, and has admitted this one.
     pub(super) fn learn_from_data(&mut self, from: ProcessId, ctx: &mut Ctx) {
         let peer = self.peers.get_mut(from);
         peer.note_admitted(true);
@@ -425,7 +426,8 @@ impl PerfectLink {
         }
     }
 
-    /// What greets under the peer's rank cannot be talked to. Of a connected peer it says nothing.
+    /// The process that greets under the peer's rank is incompatible. This says nothing about a connected
+    /// peer.
     fn refuse(&mut self, p: ProcessId, reason: String, ctx: &mut Ctx) {
         let now = ctx.now();
         let peer = self.peers.get_mut(p);

@@ -1,4 +1,4 @@
-//! The greeting: who speaks, as part of what, and what it knows of the others.
+//! The greeting: the sender, its cluster and settings, and what it knows of the others.
 //!
 //! Layout: `1`, `"quorate"`, version, sender, receiver, n, flags, incarnation u64, nonce u64, its draw u64, echo
 //! u64, longest message u64, fingerprints of the stack and of the lanes u64, the cluster as a string (varint length),
@@ -12,23 +12,23 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::{Incarnation, ProcessId, message::digest, wire};
 
 const MAGIC: &[u8; 7] = b"quorate";
-/// The version of the protocol that this code speaks. No single bit that is flipped makes one of it whose frames
-/// had no checksum, so that 5 to 7 are left out.
+/// The version of the protocol that this code speaks. It differs by more than one bit from every version
+/// whose frames had no checksum; therefore 5 to 7 are left out.
 pub const VERSION: u8 = 8;
 /// The last version whose frames had no checksum.
 const LAST_WITHOUT_CHECKSUM: u8 = 3;
-/// A cluster's name is at most this long.
+/// The longest name of a cluster, in bytes.
 pub const MAXIMUM_CLUSTER: usize = 64;
-/// Of the stack's description, so much is told at most; all of it is compared.
+/// How many bytes of the stack's description a greeting carries, at most. The fingerprint covers all of it.
 const MAXIMUM_STACK: usize = 1023;
-/// Of a lane's name, so much is told.
+/// How many bytes of a lane's name a greeting carries, at most.
 const MAXIMUM_LANE: usize = 127;
 
 const WANTS_REPLY: u8 = 1;
 const READY: u8 = 2;
 const NEWCOMER: u8 = 4;
 
-/// The version and the rank that a greeting tells, if it is of a version whose frames had no checksum.
+/// The version and the rank of a greeting, if it is of a version whose frames had no checksum.
 pub fn version_without_checksum(datagram: &[u8]) -> Option<Malformed> {
     let [version, from, ..] = datagram.strip_prefix(&[HELLO])?.strip_prefix(MAGIC)? else {
         return None;
@@ -38,7 +38,7 @@ pub fn version_without_checksum(datagram: &[u8]) -> Option<Malformed> {
     is_old.then_some(Malformed::Version { from, version })
 }
 
-/// Who a datagram says it is from, if it begins as a greeting does, in whichever version. It proves nothing.
+/// The sender that a datagram names, if it begins like a greeting of any version. It proves nothing.
 pub fn greets_as(datagram: &[u8]) -> Option<ProcessId> {
     let [_version, from, ..] = datagram.strip_prefix(&[HELLO])?.strip_prefix(MAGIC)? else {
         return None;
@@ -46,7 +46,7 @@ pub fn greets_as(datagram: &[u8]) -> Option<ProcessId> {
     ProcessId::from_rank(usize::from(*from))
 }
 
-/// What two processes must have in common, or tell apart.
+/// The properties that two processes compare when they meet.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub me: ProcessId,
@@ -71,25 +71,25 @@ pub struct Identity {
 pub struct Hello {
     /// The sender.
     pub from: ProcessId,
-    /// For whom it is meant.
+    /// The intended receiver.
     pub to: ProcessId,
     /// The size of the sender's Π.
     pub n: u8,
-    /// Whether the sender still lacks something that the receiver can tell.
+    /// Whether the sender still needs information that the receiver can give.
     pub wants_reply: bool,
     /// Whether the sender has been admitted, so that data may flow to it.
     pub ready: bool,
-    /// Whether the sender waits to be adopted; then it tells who holds its seat.
+    /// Whether the sender waits to be adopted. Then its greeting tells which incarnation holds its seat.
     pub newcomer: bool,
     /// The sender's incarnation.
     pub incarnation: Incarnation,
-    /// The nonce that the sender has drawn for the receiver; zero if it has not heard of it before.
+    /// The nonce that the sender has drawn for the receiver; zero if the sender has not heard of it before.
     pub nonce: u64,
-    /// Which draw of the sender that was, among those for the receiver's seat.
+    /// The number of that draw, among the sender's draws for the receiver's seat.
     pub draw: u64,
-    /// The receiver's nonce, as the sender heard it last; zero if it did not.
+    /// The receiver's last nonce that the sender has heard; zero if it has heard none.
     pub echo: u64,
-    /// The longest message that the sender takes.
+    /// The longest message that the sender accepts, in bytes.
     pub maximum_message: u64,
     /// The digest of the sender's stack.
     pub stack_fingerprint: u64,
@@ -99,14 +99,14 @@ pub struct Hello {
     pub cluster: String,
     /// The beginning of the description of the sender's stack.
     pub stack: String,
-    /// Which incarnation the sender takes for the voter, by seat.
+    /// The voters of all seats, as the sender knows them.
     pub voters: Vec<(ProcessId, Voter)>,
-    /// The names of the sender's lanes, as many as fitted.
+    /// The names of the sender's lanes, as many as fit.
     pub lanes: Vec<String>,
 }
 
 impl Hello {
-    /// A greeting of `identity` to `to`, about nobody yet.
+    /// A greeting of `identity` to `to`, without any voters.
     pub fn new(identity: &Identity, to: ProcessId) -> Hello {
         Hello {
             from: identity.me,
@@ -129,7 +129,7 @@ impl Hello {
         }
     }
 
-    /// The frame, at most `limit` bytes long: of the voters and of the lanes' names, as many as fit.
+    /// The frame, at most `limit` bytes long: as many voters and names of lanes as fit.
     pub fn encode(&self, limit: usize) -> Bytes {
         let mut out = BytesMut::with_capacity(limit);
         let limit = limit - CHECKSUM;
@@ -205,14 +205,15 @@ impl Hello {
         })
     }
 
-    /// Who holds the sender's seat, if it waits to be adopted.
+    /// The holder of the sender's seat, if the sender waits to be adopted.
     pub fn predecessor(&self) -> Option<Voter> {
         let mut own = self.voters.iter().filter(|(seat, _)| *seat == self.from);
         let (_, before) = own.next().filter(|_| self.newcomer)?;
         Some(*before).filter(|before| before.incarnation != self.incarnation)
     }
 
-    /// In words, what keeps the sender and `here` from talking to each other.
+    /// The difference between the sender and `here` that keeps them apart, in words; `None` if they are
+    /// compatible.
     pub fn difference(&self, here: &Identity) -> Option<String> {
         let cluster = &self.cluster;
         if *cluster != here.cluster {
@@ -243,7 +244,7 @@ impl Hello {
         None
     }
 
-    /// The parts that only one of them has, where all are known.
+    /// The parts of the stack that only one of the two has, if both descriptions are complete.
     fn difference_of_stacks(&self, here: &Identity) -> String {
         let only = |these: &str, those: &str| {
             let only = these.split(' ').filter(|part| !part.is_empty());

@@ -7,21 +7,21 @@
 //!   delivered, unless the stream ends.
 //! - **PL2 no duplication** (safety): no message is delivered more than once.
 //! - **PL3 no creation** (safety): what is delivered from p was sent by p, by that incarnation of it.
-//! - Beyond the abstraction: what one incarnation sends to another on one lane of a stream is delivered
-//!   in the order in which it was sent, without a hole, up to the end of the stream. Layers above must
-//!   not rest on it.
+//! - Beyond the abstraction: the messages of one incarnation to another on one lane of a stream are delivered
+//!   in the order in which they were sent, without a hole, up to the end of the stream. Layers above must not
+//!   rely on it.
 //!
 //! Between streams:
-//! - **ST1** (safety): the sender indicates `Ended`, then `Begun`, the receiver `Gap` before it delivers
-//!   anything of the next stream: each once for each stream that ends.
+//! - **ST1** (safety): for each stream that ends, the sender indicates `Ended` and then `Begun`, each once.
+//!   The receiver indicates `Gap`, once, before it delivers any message of the next stream.
 //! - **ST2** (liveness): a stream that has ended is followed by another, if the two are correct and connected.
-//! - **ST3** (liveness): a stream ends only if its receiver owes more than `queue_limit`, or if the receiver has
-//!   forgotten the session in which something was sent: it took another start for the sender's, and has come
-//!   back to this one. No process is excluded for that.
+//! - **ST3** (liveness): a stream ends only if its receiver owes more than `queue_limit`, or if the receiver
+//!   has forgotten the session in which something was sent, because it took another start for the sender's
+//!   and has come back to this one. No process is excluded for that.
 //!
 //! And besides:
-//! - On lanes of [`PerfectLinks::datagrams`], fair loss only, for each direction of a channel by itself:
-//!   what is sent infinitely often is delivered infinitely often, once the two have met; PL3.
+//! - On lanes of [`PerfectLinks::datagrams`], only fair loss, for each direction of a channel by itself: a
+//!   message sent infinitely often is delivered infinitely often, once the two have met; PL3.
 //!
 //! # Assumes
 //! Crash-stop processes of a fixed membership, each start of one under another incarnation (which may
@@ -44,55 +44,58 @@
 //! | DATAGRAM | one message of a fair-loss lane, with a stamp; nothing answers it |
 //! | ROOM | the modules for which I have no room, with a stamp: when that changes, and with heartbeats |
 //!
-//! Layouts stand in `frame.rs` and `hello.rs`. Every frame carries the checksum of its bytes: of one that is
-//! damaged nothing is believed. Every frame but HELLO and EXCLUDED carries the token of
-//! its session, derived from both incarnations and both nonces.
+//! The layouts are documented in `frame.rs` and `hello.rs`. Every frame carries the checksum of its bytes; a
+//! damaged frame is dropped. Every frame but HELLO and EXCLUDED carries the token of its session, derived
+//! from both incarnations and both nonces.
 //!
 //! # Cost
 //! One step. Messages that enter in one batch leave as ⌈bytes / datagram⌉ packets in ⌈bytes / 60 KiB⌉
-//! transmissions; a packet has 38 bytes of its own, a message 2 to 5. One acknowledgement for each
-//! batch of at least two packets; a single one waits for company, for an eighth of the timeout. The
-//! handshake takes two to five greetings a pair. Timers: one a peer. Memory a peer: of what is
-//! sent and not acknowledged, `queue_limit`, up to four times as much while the peer acknowledges,
-//! and for 2 s (over a stream edge 5 s) while it does not; nothing once the stream has ended; twice the
-//! window of early packets; and four incomplete messages of the largest size. A module whose users
-//! honour its [room](PerfectLinks::pressure) is owed an eighth of `queue_limit` by each peer that is waited
-//! for (less, where there are more than eight modules), and what its senders have in flight beyond it. A
-//! stream that begins anew costs a round trip, and until then a frame at most every 2 s (over a stream edge 20 s). On fair-loss lanes: one frame a message and receiver, with 26
-//! bytes of its own, which leaves at once; no memory but, until the process is admitted, what it sends to
+//! transmissions. A packet has 38 bytes of overhead, a message 2 to 5. Each batch of at least two packets
+//! gets one acknowledgement; the acknowledgement of a single packet waits for more packets, for an eighth of
+//! the timeout. The handshake takes two to five greetings per pair. There is one timer per peer. Memory per
+//! peer: for messages sent and not acknowledged, `queue_limit`, and up to four times as much while the peer
+//! acknowledges, and for 2 s (over a stream edge 5 s) while it does not; nothing once the stream has ended.
+//! In addition, twice the window for early packets, and four incomplete messages of the largest size. If its
+//! users honour its [room](PerfectLinks::pressure), a module is owed by each peer that is waited for an
+//! eighth of `queue_limit` (less, where there are more than eight modules), and what its senders have in
+//! flight beyond it. A stream that begins anew costs a round trip, and until then a frame at most every 2 s
+//! (over a stream edge 20 s). On fair-loss lanes: one frame per message and receiver, with 26 bytes of
+//! overhead, which leaves at once; no memory except, until the process is admitted, for its messages to
 //! itself.
 //!
 //! # Why it holds
-//! *PL1.* A message is in the queue of its lane, in a packet in flight, or acknowledged; a packet that
-//! times out, or that later ones have overtaken for longer than the network reorders, is sent again, and the timeout is bounded, so that
-//! fair loss lets it through. Nothing ever closes the window: the receiver takes the next packet
-//! always, and two may always be in flight. *PL2.* Packets of a session are numbered, and each is
-//! unpacked once, in the order of numbers; duplicates are acknowledged, never delivered. *PL3.*
-//! A frame without the session's token is dropped, and the token takes both nonces, which only the
-//! two have seen.
+//! *PL1.* A message is in the queue of its lane, in a packet in flight, or acknowledged. A packet that times
+//! out, or that later ones have overtaken for longer than the network reorders, is sent again, and the
+//! timeout is bounded, so that fair loss lets it through. Nothing ever closes the window: the receiver always
+//! takes the next packet, and two may always be in flight. *PL2.* Packets of a session are numbered, and each
+//! is unpacked once, in the order of numbers; duplicates are acknowledged, never delivered. *PL3.* A frame
+//! without the session's token is dropped, and the token is derived from both nonces, which only the two have
+//! seen.
 //!
-//! *No hole that nobody knows of.* A queue that is too long is not shortened: the stream ends, with all that
-//! waits. Too long is a queue above its limit of which nothing is acknowledged for a while, so that a burst
-//! alone ends nothing; and four times the limit, so that memory is bounded. The sender sends no packet of the
-//! next stream before OPENED, and the receiver says OPENED only after it has indicated the gap and forgotten
-//! what was incomplete: ST1. Streams are numbered without a hole, so that OPEN changes something once, and
-//! OPENED as well; both are repeated and repeatable, the answer being what the receiver had when the stream
-//! was opened, not what it has now. Packet numbers go on from stream to stream under one token: a copy from
-//! an ended stream is older than all that is expected, and names another stream besides. OPEN is repeated
-//! until it is answered, ever more slowly, and at once when a silence ends: ST2. Each direction ends and
-//! begins by itself, so that there is nothing to agree on, and nobody to yield. What overflows before the two
-//! have met ends a stream like any other: the session begins with an OPEN. What a process sends to itself
-//! waits for its admission only: beyond the limit it is refused, with the same three words.
+//! *No hole that nobody knows of.* A queue that is too long is not shortened: the stream ends, and all
+//! waiting messages are dropped. A queue is too long if it is above its limit and nothing of it is
+//! acknowledged for a while, so that a burst alone ends no stream; or if it reaches four times the limit, so
+//! that memory is bounded. The sender sends no packet of the next stream before OPENED, and the receiver says
+//! OPENED only after it has indicated the gap and forgotten incomplete messages: ST1. Streams are numbered
+//! consecutively, so that OPEN has an effect only once, and so has OPENED. Both can be repeated, because the
+//! answer tells which packets the receiver had when the stream was opened, not which it has now. Packet
+//! numbers go on from stream to stream under one token: a copy from an ended stream is older than every
+//! expected packet, and names another stream besides. OPEN is repeated until it is answered, ever more
+//! slowly, and at once when a silence ends: ST2. Each direction ends and begins by itself, so that the two
+//! have nothing to agree on. An overflow before the two have met ends a stream like any other: the session
+//! begins with an OPEN. Messages of a process to itself wait only for its admission: beyond the limit they
+//! are refused, with the same three indications.
 //!
-//! *Fair-loss lanes.* A DATAGRAM is sent and taken without a word from the other side, by the token of the
-//! session, whatever becomes of streams; and so are BEATs. It goes when another incarnation has the seat.
+//! *Fair-loss lanes.* A DATAGRAM is sent and accepted by the token of the session alone, without any frame
+//! from the other side, whatever happens to the streams; so are BEATs. The session ends when another
+//! incarnation has the seat.
 //!
-//! *Which start is the latest.* A process tells each start of a peer that it hears a nonce, and numbers its
-//! draws: an echo counts for that draw and start only, and a start that is verified ends its draw and all earlier
-//! ones (`draws.rs` has the argument). When a process learns from others who holds a seat, the draws for other
-//! starts of it end as well: who echoes a later one was alive after that holder. So an old datagram changes
-//! nothing, however late it is. Of greetings that are not verified nothing is kept, so that strangers cannot fill
-//! it: a nonce is a keyed hash of the start and the draw.
+//! *Which start is the latest.* A process tells a nonce to each start of a peer that it hears, and numbers
+//! its draws: an echo counts for that draw and start only, and a verified start ends its draw and all earlier
+//! ones (`draws.rs` has the argument). When a process learns from others which start holds a seat, the draws
+//! for other starts of the seat end as well: a start that echoes a later nonce was alive after that holder.
+//! So an old datagram changes nothing, however late it is. Greetings that are not verified use no memory, so
+//! that strangers cannot fill it: a nonce is a keyed hash of the start and the draw.
 //!
 //! *Who takes part.* An incarnation becomes the *voter* of its seat at a process when it is the first
 //! to echo the nonce of that process, or the first that a voter tells of. Data flows between two
@@ -100,39 +103,42 @@
 //! minority ([`AdmissionRule::RestartSafe`]). An incarnation that is not the voter learns so from the
 //! first greeting that it verifies, and stops for good.
 //!
-//! *One incarnation a seat.* While no more than f processes are ever started again without their
-//! memory, at most one incarnation of a seat is admitted, so that a restart is the crash of a
-//! crash-stop process and nothing else. Suppose that two of one seat were. Of the n - 1 others,
-//! ⌊(n + f) / 2⌋ knew the one as the voter, and as many the other: in at least
-//! 2⌊(n + f) / 2⌋ - (n - 1) ≥ f seats somebody knew the one, and somebody the other, when that was
-//! admitted. An incarnation knows one voter a seat until another has been admitted, or adopted: these
-//! were two incarnations, so that each of these seats has been restarted, too. With the seat in question that makes f + 1 restarts. Fewer others
-//! would not do: what could form a cluster without those that are stopped or cut off are the late
-//! and the restarted together, n - ⌊(n + f) / 2⌋ - 1 + f of them.
+//! *One incarnation a seat.* While no more than f processes are ever started again without their memory, at
+//! most one incarnation of a seat is admitted, so that a restart is the crash of a crash-stop process and
+//! nothing else. Suppose that two incarnations of one seat were admitted. Of the n - 1 others, ⌊(n + f) / 2⌋
+//! knew the one as the voter, and as many the other. So in at least 2⌊(n + f) / 2⌋ - (n - 1) ≥ f seats one
+//! process knew the first, and one process the second, when that incarnation was admitted. An incarnation
+//! knows one voter per seat until another has been admitted, or adopted: so the two processes were two
+//! incarnations, and each of these seats has been restarted, too. With the seat in question that makes f + 1
+//! restarts. A smaller number of others would not do: the processes that come late and those that restart
+//! could together form a cluster without the processes that are stopped or cut off, and these are n - ⌊(n +
+//! f) / 2⌋ - 1 + f processes.
 //!
-//! *Late first starts.* A seat that has never had a start is no reason to turn one away. The first is a
-//! member that lags: nobody was admitted in its seat before, so that its empty memory breaks no promise; what
-//! it has missed it learns from the gaps of the streams to it. Some may know a first start that ended before
-//! enough had met it, and others the second one. If the second is admitted, the first never was and never will
-//! be (above), so that whoever knows the first takes the second instead, and an admitted start does not stop
-//! because of it; it does if the other is known to have been admitted as well, since then more memories are
-//! lost than may be. If it is not admitted, it is told of the first and waits as a newcomer, and says so: then
-//! those who know no other start of it indicate `Replaced`, too, so that whoever decides about adoptions
-//! learns that one is wanted.
+//! *Late first starts.* A seat that has never had a start does not make the others turn a start away. Its
+//! first start is a member that lags: no start was admitted in its seat before, so that its empty memory
+//! breaks no promise. It learns from the gaps of the streams to it that it has missed messages. Some
+//! processes may know a first start that ended before enough had met it, and others the second one. If the
+//! second is admitted, the first never was and never will be (above), so that a process that knows the first
+//! takes the second instead, and an admitted start does not stop because of the first; it does stop if the
+//! other is known to have been admitted as well, because then more memories are lost than may be. If the
+//! second is not admitted, it is told of the first and waits as a newcomer, and says so: then the processes
+//! that know no other start of the seat indicate `Replaced`, too, so that the group that decides about
+//! adoptions learns that one is wanted.
 //!
 //! *Newcomers.* With [`LinkSettings::rejoin`], an incarnation that comes after another waits instead,
-//! greeting, until somebody [adopts](quorate_abstractions::link::Adopt) it: then it is the voter
-//! everywhere, and the one before it is none. Who adopts answers for the agreement behind it. A newcomer
-//! takes part in the lanes below that path only; in the others its seat stays empty for ever.
+//! greeting, until the group [adopts](quorate_abstractions::link::Adopt) it: then it is the voter everywhere,
+//! and the one before it is not. The caller that adopts is responsible for the agreement behind it. A
+//! newcomer takes part only in the lanes below that path; in the others its seat stays empty for ever.
 //!
-//! *Pressure* ([`pressure`](quorate_abstractions::pressure)). Who owes a module too much slows it while it
-//! acknowledges something now and then. What the others say of their room follows from their own queues and
-//! users, never from what they were told, so that nobody waits in a circle; it is said when it changes and with
-//! the next heartbeats, and stands for 10 s, so that no loss makes anybody wait for longer. For a user that
-//! stands still nothing is taken from anybody, as if it had not arrived: it comes again, or its stream ends;
-//! meanwhile this process says that it hears nobody. Once it says otherwise, or that it has room again, what has
-//! timed out comes again at once, and what has ended is opened, however long it was: its heartbeats have ended
-//! every silence before.
+//! *Pressure* ([`pressure`](quorate_abstractions::pressure)). A peer that owes a module too much slows the
+//! module as long as it acknowledges something now and then. What a process says of its room follows from its
+//! own queues and users, never from what others told it, so that processes cannot wait for each other in a
+//! circle. It is said when it changes and with the next heartbeats, and is valid for 10 s, so that a loss
+//! delays nobody for longer. For a user that stands still the link takes no packets from any peer, as if they
+//! had not arrived: they come again, or their stream ends. Meanwhile this process says that it hears nobody.
+//! Once it says otherwise, or that it has room again, its peers send at once the packets that have timed out,
+//! and open the streams that have ended, however long it took: its heartbeats went on, so that there is no
+//! silence whose end would trigger that.
 //!
 //! # Source
 //! Cachin, Guerraoui, Rodrigues, *Introduction to Reliable and Secure Distributed Programming*, 2.4.4
@@ -212,25 +218,25 @@ use std::{
     time::Duration,
 };
 
-/// Longer datagrams are dropped, whatever the own ones' size is.
+/// The longest datagram that is accepted, in bytes, whatever size this process uses itself.
 const LARGEST_DATAGRAM: usize = 64 * 1024;
 
 /// How many must know a process as the voter of its seat before it takes part.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum AdmissionRule {
-    /// ⌊(n + f) / 2⌋ others, f being the largest minority: at most one incarnation of a seat ever takes
-    /// part, while at most f processes are started again without their memory. A cluster's first
-    /// processes take part when so many and one have met: 2 of 2, 3 of 3, 3 of 4, 4 of 5, 6 of 7.
+    /// ⌊(n + f) / 2⌋ others, where f is the largest minority: at most one incarnation of a seat ever takes
+    /// part, while at most f processes are started again without their memory. A cluster's first processes
+    /// take part when this number of others and one more have met: 2 of 2, 3 of 3, 3 of 4, 4 of 5, 6 of 7.
     #[default]
     RestartSafe,
-    /// A majority, itself included. A cluster forms although a minority is missing from the start.
-    /// Only where no process is ever started again without its memory, as in the crash-stop model:
-    /// with an odd n, two incarnations of a seat can be admitted by majorities that share nobody else.
+    /// A majority, itself included. A cluster forms even if a minority is missing from the start. Use this
+    /// only where no process is ever started again without its memory, as in the crash-stop model: with an
+    /// odd n, two incarnations of a seat can be admitted by majorities that have no other seat in common.
     CrashStop,
 }
 
 impl AdmissionRule {
-    /// How many other processes of a membership that is.
+    /// How many other processes of a membership must know the process.
     #[must_use]
     pub const fn others(self, processes: &Membership) -> usize {
         match self {
@@ -240,40 +246,42 @@ impl AdmissionRule {
     }
 }
 
-/// A message that this process wanted to send on a lane, and that went to nobody, since it is too long.
+/// A message that this process wanted to send on a lane, but that was not sent because it is too long.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TooLong {
     pub lane: Name,
-    /// How long the message is, encoded.
+    /// The length of the encoded message, in bytes.
     pub bytes: usize,
-    /// How long it may be.
+    /// The longest message allowed, in bytes.
     pub limit: usize,
 }
 
-/// How a process talks to its peers. What must be the same everywhere is compared when two meet.
+/// The settings of a link. Settings that must be the same everywhere are compared when two processes meet.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
     /// The cluster's name, at most 64 bytes; the same everywhere.
     pub cluster: String,
     /// The names of the algorithms in use; the same everywhere.
     pub stack: String,
-    /// The size of a datagram, 512 bytes to 64 KiB. May differ between processes.
+    /// The size of a datagram in bytes, 512 bytes to 64 KiB. May differ between processes.
     pub datagram: usize,
-    /// Longer messages are refused: see [`PerfectLinks::too_long`]. The same everywhere.
+    /// The longest message in bytes. Longer ones are refused: see [`PerfectLinks::too_long`]. The same
+    /// everywhere.
     pub maximum_message: usize,
-    /// Where a peer owes acknowledgements of more than so many bytes, those that wait to be sent included,
-    /// the stream to it ends once it acknowledges nothing for 2 s (5 s over a stream edge), or has not
-    /// answered for long already; where it owes more than four times as many, the stream ends at once.
+    /// The most bytes, those that wait to be sent included, that a peer may owe acknowledgements for. If it
+    /// owes more, the stream to it ends once it acknowledges nothing for 2 s (5 s over a stream edge), or at
+    /// once if it has not answered for that long already. If it owes more than four times as much, the stream
+    /// ends at once.
     pub queue_limit: usize,
-    /// Whether the edge is a byte stream, which neither loses nor reorders until it is interrupted.
+    /// Whether the edge is a byte stream, which does not lose or reorder until it is interrupted.
     pub stream: bool,
-    /// Who must know this process before it takes part; of no concern to the others.
+    /// How many others must know this process before it takes part. Does not concern the other processes.
     pub admission: AdmissionRule,
-    /// The path of the lanes in which incarnations that come after others take part, once they are
-    /// [adopted](quorate_abstractions::link::Adopt); all other lanes are closed to them. `None`: they are
+    /// The path of the lanes in which later incarnations of a seat take part, once they are
+    /// [adopted](quorate_abstractions::link::Adopt); all other lanes are closed to them. If `None`, they are
     /// excluded. The same everywhere.
     pub rejoin: Option<String>,
-    /// How many bytes may be in flight to a peer; `None`: 1 MiB over datagrams, 4 MiB over a stream.
+    /// How many bytes may be in flight to a peer. `None` means 1 MiB over datagrams, 4 MiB over a stream.
     pub window: Option<usize>,
 }
 
@@ -308,36 +316,36 @@ impl LinkSettings {
     }
 }
 
-/// A link that cannot start.
+/// Why a link cannot start.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StartError {
     /// A lane was opened twice.
     #[error(transparent)]
     OpenedTwice(#[from] OpenedTwice),
-    /// It has started before.
+    /// The link has started before.
     #[error("the link has started before")]
     StartedTwice,
-    /// More lanes than the wire has numbers for.
+    /// There are more lanes than the wire has numbers for.
     #[error("at most 65535 lanes, not {0}")]
     TooManyLanes(usize),
     /// The cluster's name is too long.
     #[error("a cluster's name is at most {MAXIMUM_CLUSTER} bytes long, not {0}")]
     LongName(usize),
-    /// The datagram cannot hold a greeting, or is longer than what peers accept.
+    /// The datagram size is too small for a greeting, or larger than peers accept.
     #[error("a datagram is 512 bytes to 64 KiB long, not {0}")]
     BadDatagram(usize),
 }
 
-/// What the clones of a link share.
+/// The state that the clones of a link share.
 struct Shared {
-    /// Taken when the link starts.
+    /// The mailbox, until the link starts.
     mailbox: Mutex<Option<Mailbox<Event>>>,
     events: Addr<Event>,
     lanes: LaneTable,
     settings: LinkSettings,
 }
 
-/// The perfect links of one process: lanes are opened on it, then it is started on an edge.
+/// The perfect links of one process. Open lanes on it, then start it on an edge.
 pub struct PerfectLinks<H> {
     host: H,
     path: Name,
@@ -371,57 +379,57 @@ impl<H: Host> PerfectLinks<H> {
         }
     }
 
-    /// Has `tap` see what passes in the lanes that are opened from now on.
+    /// Lets `tap` see the messages of all lanes that are opened from now on.
     pub fn tap(&self, tap: Arc<dyn Tap>) {
         self.shared.lanes.tap(tap);
     }
 
-    /// Sends a heartbeat for each [`Beat`], and indicates to `up` of whom anything was heard.
+    /// Sends a heartbeat for each [`Beat`], and indicates to `up` which processes were heard.
     pub fn heartbeat(&self, up: Addr<Heard>) -> Addr<Beat> {
         self.shared.events.send(Event::Listen(up));
         self.shared.events.with(Event::Beat)
     }
 
-    /// The same for a second detector, which says nothing with its heartbeats: each repeats what was said last
-    /// with those of the [first](PerfectLinks::heartbeat).
+    /// The same for a second detector, which adds nothing to the heartbeats: each of its heartbeats repeats
+    /// the last one of the [first](PerfectLinks::heartbeat) detector.
     pub fn signs_of_life(&self, up: Addr<Heard>) -> Addr<Beat> {
         self.shared.events.send(Event::Listen(up));
         self.shared.events.with(|_: Beat| Event::Repeat)
     }
 
-    /// Tells which other processes have met this one: they know it as the holder of its seat, as far as they
-    /// have said so. The present ones first, then every change. It is admitted once they are
-    /// [enough](AdmissionRule).
+    /// Tells which other processes have met this one, that is, know it as the holder of its seat, as far as
+    /// they have said so. Subscribers get the present set first, then every change. This process is admitted
+    /// once [enough](AdmissionRule) have met it.
     pub fn met(&self) -> Subscribe<ProcessSet> {
         self.shared.events.with(Event::Meet)
     }
 
-    /// Tells of each message from now on that this process wanted to send, and that is too long.
+    /// Tells of each message from now on that this process wanted to send and that is too long.
     pub fn too_long(&self) -> Subscribe<TooLong> {
         self.shared.events.with(Event::WatchLengths)
     }
 
-    /// Where those who agree on it say that an incarnation takes the place of another.
+    /// The address for adoptions: the group that agrees on it says that an incarnation takes another's place.
     pub fn adopt(&self) -> Addr<Adopt> {
         self.shared.events.with(Event::Adopt)
     }
 
-    /// Has `up` told whether the module at whose path these links are may send; it waits for others as
-    /// `wait` says. A module is what one first segment of paths names.
+    /// Tells `up` whether the module at the path of these links may send. `wait` says which slow peers the
+    /// module waits for. A module consists of the lanes whose paths share a first segment.
     pub fn pressure(&self, wait: Wait, up: Addr<Room>) {
         let event = Event::Pressure(self.module(), wait, up);
         self.shared.events.send(event);
     }
 
-    /// Where that module says how far its user is behind.
+    /// The address at which that module reports its user's backlog.
     pub fn backlog(&self) -> Addr<Backlog> {
         let module = self.module();
         let backlog = move |backlog| Event::Backlog(module.clone(), backlog);
         self.shared.events.with(backlog)
     }
 
-    /// Tells of every module for which there is pressure whether it may send: of those that may not, and
-    /// then of every change.
+    /// Tells of every module under pressure whether it may send: first of the modules that may not, then of
+    /// every change.
     pub fn rooms(&self) -> Addr<Addr<(Name, Room)>> {
         self.shared.events.with(Event::Observe)
     }
@@ -430,17 +438,17 @@ impl<H: Host> PerfectLinks<H> {
         Name::from(pressure::module_of(&self.path))
     }
 
-    /// Answers, once, when all that was sent to peers that are connected and answer is acknowledged.
+    /// Answers, once, when the peers that are connected and respond have acknowledged everything.
     pub fn drained(&self) -> Subscribe<()> {
         self.shared.events.with(Event::Drain)
     }
 
-    /// Answers how the exchange with each peer goes.
+    /// Answers with the state of the exchange with each peer.
     pub fn gauges(&self) -> Subscribe<Vec<Gauge>> {
         self.shared.events.with(Event::Gauge)
     }
 
-    /// Where the edge delivers.
+    /// The address to which the edge delivers.
     pub fn arrivals(&self) -> Addr<fair_loss::Indication> {
         self.shared.events.with(Event::Edge)
     }

@@ -1,10 +1,9 @@
-//! Incarnations that come after others: adopted into a seat by those who agree on it, and until then
-//! waiting.
+//! Incarnations that come after others in a seat. They wait until the group that agrees on it adopts them.
 //!
-//! What adopts an incarnation numbers it: it says how many were adopted in its seat before. Of two
-//! claims to a seat the higher number counts, so that news of an adoption may come from anybody, in any
-//! order, and late news change nothing. The adopted is admitted by the first who tells it: whoever
-//! adopts does so because a majority agreed.
+//! An adoption carries a number: how many incarnations were adopted in its seat before. Of two claims to a
+//! seat the higher number counts, so that news of an adoption may come from any process, in any order, and
+//! late news changes nothing. The adopted incarnation is admitted by the first process that tells it, because
+//! an adoption means that a majority agreed.
 use super::{
     algorithm::{Ctx, PerfectLink},
     frame::{MOST_ADOPTIONS, Verdict, Voter},
@@ -13,8 +12,8 @@ use super::{
 use quorate_abstractions::link::{Adopt, Status};
 use quorate_core::{Incarnation, ProcessId};
 
-/// Whether a verified incarnation other than the voter `known` held the seat before it: it was admitted,
-/// and not after that one. What it says or does is no news of its successor.
+/// Whether a verified incarnation other than the voter `known` held the seat before it: it was admitted, and
+/// not after the voter. Its messages say nothing new about its successor.
 pub fn is_predecessor(hello: &Hello, known: Voter) -> bool {
     let own = hello.voters.iter().find(|(seat, _)| *seat == hello.from);
     let own = own.filter(|(_, own)| own.incarnation == hello.incarnation);
@@ -23,9 +22,9 @@ pub fn is_predecessor(hello: &Hello, known: Voter) -> bool {
 }
 
 impl PerfectLink {
-    /// Somebody knows another incarnation in this process's seat: an earlier one, after which this one
-    /// waits; one that this one came after; or one that takes its place, or was admitted if the seat `is_taken`.
-    /// Says whether this process goes on.
+    /// Another process knows another incarnation in this process's seat: an earlier one, after which this one
+    /// waits; one that this one came after; or one that takes its place, or was admitted if the seat
+    /// `is_taken`. Returns whether this process goes on.
     pub(super) fn upon_known_otherwise(
         &mut self,
         by: ProcessId,
@@ -37,8 +36,8 @@ impl PerfectLink {
             self.upon_predecessor(by, known, ctx);
             return true;
         }
-        // Of two first ones, one that was admitted is the only one that ever is, unless the other is known to
-        // be as well: then more processes have lost their memory than may.
+        // Of two first incarnations, the one that was admitted is the only one that ever is, unless the other
+        // is known to be admitted as well: then more processes have lost their memory than may.
         let own = self.seats.own().number;
         let is_first = (known.number, own) == (0, 0) && self.seats.is_admitted() && !is_taken;
         if known.number < own || is_first {
@@ -50,8 +49,8 @@ impl PerfectLink {
         false
     }
 
-    /// Others know an earlier incarnation of this process. What it was about to send was said in
-    /// ignorance of that.
+    /// Others know an earlier incarnation of this process. Messages about to be sent are dropped, because
+    /// they were written in ignorance of that.
     fn upon_predecessor(&mut self, by: ProcessId, known: Voter, ctx: &mut Ctx) {
         self.seats.yield_to(known);
         if !self.seats.is_newcomer() {
@@ -59,7 +58,8 @@ impl PerfectLink {
         }
     }
 
-    /// Somebody says that this process came after another in its seat, whatever became of it since.
+    /// Another process says that this process came after another in its seat, whatever has happened to that
+    /// one since.
     fn upon_coming_later(&mut self, by: ProcessId, known: Incarnation, ctx: &mut Ctx) {
         self.seats.come_later();
         self.to_oneself.clear();
@@ -70,15 +70,15 @@ impl PerfectLink {
         self.watchers.tell_newcomer(status, ctx);
     }
 
-    /// `by` knows this process as the voter of its seat: maybe it was adopted before it heard of any
-    /// other, and has come later all the same.
+    /// `by` knows this process as the voter of its seat. This process may have been adopted before it heard
+    /// of any other, and has come later all the same.
     pub(super) fn upon_own_adoption(&mut self, by: ProcessId, own: Voter, ctx: &mut Ctx) {
         if own.number > 0 && self.seats.may_wait() && !self.seats.is_newcomer() {
             self.upon_coming_later(by, own.incarnation, ctx);
         }
     }
 
-    /// Those who agree on it say that an incarnation takes the place of another.
+    /// The group that agrees on it says that an incarnation takes the place of another.
     pub(super) fn upon_adopt(&mut self, request: Adopt, ctx: &mut Ctx) {
         let Adopt {
             seat,
@@ -99,7 +99,7 @@ impl PerfectLink {
         self.learn_voter(seat, voter, ctx);
     }
 
-    /// A voter has taken the place of another, `known`: what there was with that one is over.
+    /// A voter has taken the place of another, `known`: the exchange with that one is over.
     pub(super) fn succeed(
         &mut self,
         seat: ProcessId,

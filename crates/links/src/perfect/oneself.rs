@@ -1,8 +1,8 @@
-//! What a process sends to itself before it is admitted.
+//! The messages that a process sends to itself before it is admitted.
 use bytes::Bytes;
 use quorate_abstractions::lanes::LaneId;
 
-/// What a message costs beyond its bytes while it waits.
+/// The memory that a waiting message takes beyond its bytes, in bytes.
 const OVERHEAD: usize = 64;
 
 /// Messages to oneself, in the order in which they were sent.
@@ -10,12 +10,14 @@ const OVERHEAD: usize = 64;
 pub struct ToOneself {
     messages: Vec<(LaneId, Bytes)>,
     bytes: usize,
-    /// Whether a message was refused. All later ones are, too: what is kept has no hole.
+    /// Whether a message was refused. Then all later ones are refused, too, so that the kept messages have no
+    /// hole.
     ended: bool,
 }
 
 impl ToOneself {
-    /// Keeps a message, unless all that is kept would be longer than `limit`. Says whether it does.
+    /// Keeps a message, unless all kept messages would be longer than `limit` bytes. Returns whether it was
+    /// kept.
     pub fn keep(&mut self, lane: LaneId, message: Bytes, limit: usize) -> bool {
         let bytes = self.bytes + message.len() + OVERHEAD;
         self.ended |= bytes > limit;
@@ -31,13 +33,13 @@ impl ToOneself {
         self.ended
     }
 
-    /// Nothing of what is kept is delivered.
+    /// Drops all kept messages.
     pub fn clear(&mut self) {
         self.messages = Vec::new();
         self.bytes = 0;
     }
 
-    /// All that was kept.
+    /// Removes and returns all kept messages.
     pub fn take(&mut self) -> Vec<(LaneId, Bytes)> {
         std::mem::take(self).messages
     }

@@ -1,41 +1,42 @@
-//! What waits to be sent to one peer: a queue a lane, packed into packets in turns.
+//! The messages that wait to be sent to one peer: one queue per lane, packed into packets in turns.
 use super::frame::{PACKET_HEADER, chunk_key, number_length};
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::lanes::LaneId;
 use quorate_core::wire;
 use std::collections::VecDeque;
 
-/// How much a lane may send before it is another one's turn.
+/// How many bytes a lane may send before it is another lane's turn.
 pub const TURN: usize = 16 * 1024;
-/// At most so many messages longer than a turn are in flight at once: what bounds the receiver's
-/// memory for incomplete messages.
+/// How many messages longer than a turn may be in flight at once. This bounds the receiver's memory for
+/// incomplete messages.
 pub const MAXIMUM_BULK: usize = 4;
-/// What a message costs beyond its bytes while it waits.
+/// The memory that a waiting message takes beyond its bytes, in bytes.
 const OVERHEAD: usize = 64;
-/// A queue that was longer than this gives its memory back once it is empty.
+/// A queue that held more messages than this frees its memory once it is empty.
 const LONG: usize = 4096;
-/// A message so short is not split: what it does not fill of a packet is padding.
+/// Messages up to this length in bytes are not split. The rest of a packet that is too small for one is
+/// padding.
 const SHORT: usize = 128;
-/// The head of a chunk takes at most so many bytes.
+/// The longest head of a chunk, in bytes.
 const LONGEST_HEAD: usize = 8;
 
 /// The messages of one lane.
 #[derive(Default)]
 struct Queue {
     messages: VecDeque<Bytes>,
-    /// What waits, in bytes.
+    /// The length of the waiting messages, in bytes.
     bytes: usize,
-    /// How much of the first message has been packed.
+    /// How many bytes of the first message have been packed.
     packed: usize,
 }
 
-/// What waits to be sent to one peer.
+/// The messages that wait to be sent to one peer.
 #[derive(Default)]
 pub struct Outbox {
     queues: Vec<Queue>,
-    /// The lanes that have something to send; it is the first one's turn.
+    /// The lanes that have something to send. It is the first lane's turn.
     rotation: VecDeque<LaneId>,
-    /// How much the first of them may still send.
+    /// How many bytes the first lane may still send in its turn.
     turn: usize,
     /// How many messages longer than a turn have been begun and not ended.
     bulk: usize,
@@ -43,12 +44,12 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// What waits, in bytes.
+    /// The length of all waiting messages, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What waits in one lane: bytes, and messages.
+    /// The length of one lane's waiting messages in bytes, and their number.
     pub fn of_lane(&self, lane: LaneId) -> (usize, usize) {
         let queue = self.queues.get(usize::from(lane.0));
         queue.map_or((0, 0), |queue| (queue.bytes, queue.messages.len()))
@@ -126,7 +127,7 @@ impl Outbox {
         }
     }
 
-    /// It is the next lane's turn; the first one goes to the end if it has more.
+    /// Ends the first lane's turn. The lane goes to the end of the rotation if it has more.
     fn next_turn(&mut self, has_more: bool) {
         if let Some(lane) = self.rotation.pop_front()
             && has_more
@@ -137,7 +138,8 @@ impl Outbox {
     }
 }
 
-/// How much of the `rest` of a message goes into `space`; `None`: nothing, the packet is full.
+/// How many of the remaining `rest` bytes of a message go into `space`. `None` if nothing fits: the packet is
+/// full.
 fn chunk_length(
     lane: LaneId,
     rest: usize,
@@ -146,11 +148,11 @@ fn chunk_length(
     empty: bool,
 ) -> Option<usize> {
     if rest <= SHORT && space >= SHORT + LONGEST_HEAD {
-        // A short message with room to spare: what nearly all are.
+        // The usual case: a short message that fits.
         return Some(rest);
     }
     let room = space.checked_sub(number_length(chunk_key(lane, true, true) as usize))?;
-    // The length itself takes room: the more, the longer the chunk.
+    // The encoded length takes space, too: the longer the chunk, the more.
     let longest = (1..=4)
         .rev()
         .filter_map(|digits| Some(room.checked_sub(digits)?.min((1 << (7 * digits)) - 1)))
@@ -163,7 +165,7 @@ fn chunk_length(
     if longest == 0 || must_fit && length < rest {
         return None;
     }
-    // A short message does not pay for splitting at the end of a turn either.
+    // Splitting a short message at the end of a turn is not worth it either.
     Some(if rest <= SHORT {
         length
     } else {

@@ -8,11 +8,11 @@ use super::{
 };
 use quorate_core::{Membership, ProcessId, ProcessSet, Time, TimerId};
 
-/// How a peer stands to this process.
+/// The state of a peer, as this process sees it.
 enum Connection {
-    /// It has not been heard of, or not verified.
+    /// The peer has not been heard of, or not verified.
     Waiting,
-    /// It has echoed our nonce, and is the voter of its seat.
+    /// The peer has echoed our nonce, and is the voter of its seat.
     Connected(Box<Session>),
     /// This pair of incarnations exchanges nothing any more.
     Closed(Closed),
@@ -22,7 +22,7 @@ enum Connection {
 #[derive(Clone, Copy)]
 pub struct Closed {
     pub verdict: Verdict,
-    /// The session that was; `None` if there was none.
+    /// The former session; `None` if there was none.
     pub session: Option<(Token, Nonce)>,
 }
 
@@ -37,13 +37,13 @@ pub struct Armed {
 /// What a process knows of one peer.
 pub struct Peer {
     connection: Connection,
-    /// Whether it knows this process as the voter of its seat.
+    /// Whether the peer knows this process as the voter of its seat.
     admitted_us: bool,
-    /// Whether it has been admitted.
+    /// Whether the peer has been admitted.
     ready: bool,
     timer: Option<Armed>,
     pub greeting: Greeting,
-    /// What waits to be sent to it.
+    /// The messages that wait to be sent to the peer.
     pub queue: Queue,
 }
 
@@ -68,12 +68,12 @@ impl Peer {
         }
     }
 
-    /// The session, to be changed.
+    /// The session, if there is one, for changes.
     pub fn session_mut(&mut self) -> Option<&mut Session> {
         self.exchange().0
     }
 
-    /// The session, and what waits to be sent in it.
+    /// The session, and the messages that wait to be sent in it.
     pub fn exchange(&mut self) -> (Option<&mut Session>, &mut Queue) {
         let session = match &mut self.connection {
             Connection::Connected(session) => Some(&mut **session),
@@ -82,7 +82,8 @@ impl Peer {
         (session, &mut self.queue)
     }
 
-    /// It is verified, and the voter of its seat. If a stream has ended before, both are to learn of it.
+    /// The peer is verified, and is the voter of its seat. If a stream has ended before, both ends are to
+    /// learn of it.
     pub fn connect(&mut self, mut session: Session) {
         if self.queue.has_ended() {
             session.end_stream();
@@ -90,7 +91,7 @@ impl Peer {
         self.connection = Connection::Connected(Box::new(session));
     }
 
-    /// Ends the stream to it, and frees what waits.
+    /// Ends the stream to the peer, and frees the waiting messages.
     pub fn end_stream(&mut self) {
         self.queue.end();
         if let Some(session) = self.session_mut() {
@@ -98,7 +99,7 @@ impl Peer {
         }
     }
 
-    /// Ends whatever there is between the two, and frees it.
+    /// Ends all exchange between the two, and frees its memory.
     pub fn close(&mut self, verdict: Verdict) {
         let session = self.session();
         let session = session.map(|session| (session.token(), session.nonce()));
@@ -107,7 +108,7 @@ impl Peer {
         self.greeting.stop();
     }
 
-    /// Another incarnation is the voter: what there was with the one before is over.
+    /// Another incarnation is the voter: the exchange with the one before is over.
     pub fn succeed(&mut self) {
         self.connection = Connection::Waiting;
         self.queue = Queue::default();
@@ -121,12 +122,12 @@ impl Peer {
         matches!(self.connection, Connection::Connected(_))
     }
 
-    /// Whether nobody in its seat has been verified.
+    /// Whether no incarnation in the seat has been verified.
     pub fn is_waiting(&self) -> bool {
         matches!(self.connection, Connection::Waiting)
     }
 
-    /// Why nothing is exchanged with it any more, if so.
+    /// Why nothing is exchanged with the peer any more; `None` if the exchange goes on.
     pub fn closed(&self) -> Option<Closed> {
         match self.connection {
             Connection::Closed(closed) => Some(closed),
@@ -134,22 +135,22 @@ impl Peer {
         }
     }
 
-    /// Whether nothing is exchanged with it any more.
+    /// Whether the exchange with the peer is over.
     pub fn is_closed(&self) -> bool {
         self.closed().is_some()
     }
 
-    /// It knows this process as the voter of its seat.
+    /// The peer knows this process as the voter of its seat.
     pub fn admits_us(&mut self) {
         self.admitted_us = true;
     }
 
-    /// Whether it knows this process as the voter of its seat.
+    /// Whether the peer knows this process as the voter of its seat.
     pub fn has_admitted_us(&self) -> bool {
         self.admitted_us
     }
 
-    /// It has been admitted, if it `is`.
+    /// Notes that the peer has been admitted, if it `is`.
     pub fn note_admitted(&mut self, is: bool) {
         self.ready |= is;
     }
@@ -164,19 +165,19 @@ impl Peer {
         self.admitted_us && self.ready
     }
 
-    /// Whether the handshake is over: neither lacks anything that the other can tell.
+    /// Whether the handshake is over: neither process lacks information that the other can give.
     pub fn is_settled(&self) -> bool {
         self.is_closed() || self.is_connected() && self.has_met_us()
     }
 
-    /// What this peer has cost so far and not acknowledged, in bytes.
+    /// The memory that messages to this peer take and that it has not acknowledged, in bytes.
     pub fn owed_bytes(&self) -> usize {
         let session = self.session();
         let sent = session.map_or(0, |session| session.sending.unacknowledged());
         self.queue.bytes() + sent
     }
 
-    /// Whether nothing is owed that may still be acknowledged.
+    /// Whether the peer owes nothing that it may still acknowledge.
     pub fn owes_nothing(&self) -> bool {
         self.session().is_none_or(|session| {
             let has_all = session.sending.is_empty() && self.queue.is_empty();
@@ -189,20 +190,20 @@ impl Peer {
         self.timer
     }
 
-    /// Another timer runs for it, or none.
+    /// Sets the timer that runs for the peer, or none.
     pub fn set_timer(&mut self, timer: Option<Armed>) {
         self.timer = timer;
     }
 }
 
-/// All others, and what is to be done for them at the end of a batch.
+/// All peers, and what is to be done for them at the end of a batch.
 pub struct Peers {
-    /// By seat; the entry of this process is not used.
+    /// Indexed by seat. The entry of this process is not used.
     all: Vec<Peer>,
     others: ProcessSet,
-    /// Those for which something may have to leave.
+    /// The peers to which something may have to leave.
     touched: ProcessSet,
-    /// Those of which something was heard.
+    /// The peers that were heard in this batch.
     heard: ProcessSet,
 }
 
@@ -222,39 +223,39 @@ impl Peers {
         &self.all[p.index()]
     }
 
-    /// A peer, for which nothing has to leave.
+    /// A peer, for a change that sends nothing.
     pub fn get_mut(&mut self, p: ProcessId) -> &mut Peer {
         &mut self.all[p.index()]
     }
 
-    /// A peer, for which something may have to leave at the end of this batch.
+    /// A peer, to which something may have to leave at the end of this batch.
     pub fn touch(&mut self, p: ProcessId) -> &mut Peer {
         self.touched.insert(p);
         &mut self.all[p.index()]
     }
 
-    /// Something was heard of it.
+    /// A frame of the peer was heard.
     pub fn hear(&mut self, p: ProcessId) -> &mut Peer {
         self.heard.insert(p);
         &mut self.all[p.index()]
     }
 
-    /// All of them.
+    /// All peers.
     pub fn others(&self) -> ProcessSet {
         self.others
     }
 
-    /// Those for which something may have to leave: asked once a batch.
+    /// Removes and returns the peers to which something may have to leave. Called once a batch.
     pub fn take_touched(&mut self) -> ProcessSet {
         std::mem::take(&mut self.touched)
     }
 
-    /// Those of which something was heard: asked once a batch.
+    /// Removes and returns the peers that were heard. Called once a batch.
     pub fn take_heard(&mut self) -> ProcessSet {
         std::mem::take(&mut self.heard)
     }
 
-    /// Whether nobody owes anything that may still be acknowledged.
+    /// Whether no peer owes anything that it may still acknowledge.
     pub fn owe_nothing(&self) -> bool {
         self.others.iter().all(|p| self.get(p).owes_nothing())
     }

@@ -1,15 +1,17 @@
-//! What the peers owe, module by module, and whether a module may send more: see
+//! What the peers owe each module, and whether a module may send more: see
 //! [`pressure`](quorate_abstractions::pressure).
 //!
-//! A peer owes a module what waits to be sent to it in the module's lanes, and all packets that it has not
-//! acknowledged, of whatever module: those are no more than a window. Too much is more than the limit; then
-//! it has room again at three quarters of it. Who owes too much is waited for while it acknowledges
-//! something now and then; so is who says that it has no room itself, for as long as it says so. What a
-//! process says is what its own queues and its own user allow, not what others have said: nobody waits in
-//! a circle. Its user may answer what it reads, in turn: so it may send itself while the others are told that
-//! it has no room, until far too much is there; and once it was waited for in vain, because it reads nothing
-//! while it may not send, it may again. Where a majority is enough, the rest slows a module only as far as its [`SlowdownBudget`] goes, and what
-//! somebody owes this process is no reason for it to say so: it passes nothing on.
+//! A peer owes a module the messages that wait to be sent to it in the module's lanes, and all packets that
+//! it has not acknowledged, of any module: those are no more than a window. A peer owes too much above the
+//! limit; then it has room again at three quarters of the limit. A module waits for a peer that owes too much
+//! while it acknowledges something now and then, and for a peer that says that it has no room, as long as it
+//! says so. What a process says of its room follows from its own queues and its own user, not from what
+//! others have said, so that processes cannot wait for each other in a circle. A user may answer each message
+//! that it reads. So a process may send while the others are told that it has no room, until far too much is
+//! unread. If its user then reads nothing because it may not send, the process may send again after a
+//! timeout. Where a majority is enough, the other processes slow a module only as long as its
+//! [`SlowdownBudget`] allows, and what a peer owes this process is no reason for it to announce that it has
+//! no room: it passes nothing on.
 use super::slowdown::SlowdownBudget;
 use quorate_abstractions::{
     lanes::{LaneId, Lanes},
@@ -23,17 +25,17 @@ pub fn module_of(path: &Name) -> &str {
     path.as_str().split('/').next().unwrap_or_default()
 }
 
-/// What a peer may owe one module, in bytes: this part of what it may owe altogether, or less, where there
-/// are more modules.
+/// The divisor of the limit of one module: a peer may owe one module this fraction of what it may owe
+/// altogether, or less if there are more modules than this.
 const PART: usize = 8;
-/// The same, in messages.
+/// How many messages a peer may owe one module.
 const MESSAGES: usize = 1 << 16;
-/// What a peer has said of its room stands for so long, unless it is said again.
+/// How long a peer's announcement of its room is valid, unless it is repeated.
 const STANDS: Duration = Duration::from_secs(10);
-/// That this process has room is said with so many heartbeats, too: any of them may get lost.
+/// With how many heartbeats this process repeats that it has room. Any of them may get lost.
 const SAID: u32 = 3;
 
-/// A set of modules, as it travels. The places of those from the 63rd on are one.
+/// A set of modules, as it is sent. Modules from the 63rd on share one bit.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Modules(pub u64);
 
@@ -50,18 +52,18 @@ impl Modules {
         self.0 & Self::place(module) != 0
     }
 
-    /// Whether one of them is none of those.
+    /// Whether one of these modules is not in `those`.
     pub fn any_beyond(self, those: Modules) -> bool {
         self.0 & !those.0 != 0
     }
 }
 
-/// What a peer owes, when this is looked at.
+/// What a peer owes at the time of an account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Owes {
     /// Nothing, and nothing is expected of it: there is no stream to it.
     Gone,
-    /// So many bytes of packets beside what waits.
+    /// This many bytes of packets, beside the waiting messages.
     Packets(usize),
 }
 
@@ -69,7 +71,7 @@ pub enum Owes {
 #[derive(Clone, Copy, Default)]
 struct Account {
     owed: usize,
-    /// It owes too much.
+    /// Whether the peer owes too much.
     lacks: bool,
 }
 
@@ -77,35 +79,36 @@ struct Account {
 struct Debtor {
     accounts: Vec<Account>,
     gone: bool,
-    /// When it acknowledged something last, or began to owe.
+    /// When the peer last acknowledged something, or began to owe.
     progress: Time,
     owes: bool,
-    /// The modules for which it says that it has no room,
+    /// The modules for which the peer has announced that it has no room.
     announced: Modules,
-    /// and when it said so.
+    /// When the peer last announced it.
     announced_at: Time,
 }
 
 struct Module {
     name: Name,
     lanes: Vec<LaneId>,
-    /// Whom it waits for; `None`: nobody asks.
+    /// Which peers the module waits for; `None` if no user has asked.
     wait: Option<Wait>,
     watchers: Vec<Addr<Room>>,
     room: Room,
-    /// Since when its user has read nothing of too much; `None`: its user keeps up.
+    /// Since when the user has read nothing of a backlog that is too large; `None` if the user keeps up.
     unread: Option<Time>,
-    /// Since when its user has so much to read that this process sends nothing, either.
+    /// Since when the user's backlog is so large that this process sends nothing, either.
     closed: Option<Time>,
-    /// Its user has so much to read that nothing more is taken.
+    /// Whether the user's backlog is so large that the link takes nothing more.
     stuck: bool,
-    /// How long it still waits for who is not needed.
+    /// How long the module still waits for peers that are not needed.
     budget: SlowdownBudget,
 }
 
 impl Module {
-    /// Whether this process sends nothing for its user's sake. Who has read nothing meanwhile may be waiting
-    /// for just that: it opens while the others still wait for him, and what he reads then does not close it.
+    /// Whether this process sends nothing because of its user's backlog. A user that has read nothing
+    /// meanwhile may be waiting to send. So the module opens again while the others still wait for the user,
+    /// and what the user reads then does not close it.
     fn is_closed(&mut self, wait: Wait, now: Time) -> bool {
         let since = self.closed.max(self.closed.and(self.unread));
         if since.is_some_and(|since| now - since >= wait.reader() / 2) {
@@ -115,7 +118,7 @@ impl Module {
     }
 }
 
-/// Who wants to know of all modules.
+/// A subscriber to the room of all modules.
 pub type Observer = Addr<(Name, Room)>;
 
 /// The accounts of all modules with all peers.
@@ -126,18 +129,18 @@ pub struct Pressure {
     /// How many bytes a peer may owe a module.
     bytes: usize,
     modules: Vec<Module>,
-    /// By seat.
+    /// Indexed by seat.
     debtors: Vec<Debtor>,
-    /// The modules for which this process has no room,
+    /// The modules for which this process has no room.
     lacking: Modules,
-    /// whether that is to be said,
+    /// Whether that is to be announced now.
     due: bool,
-    /// and with how many heartbeats.
+    /// With how many heartbeats it is still to be repeated.
     again: u32,
     observers: Vec<Observer>,
 }
 
-/// A change of a module's room, and who is told.
+/// A change of a module's room, and the subscribers to tell.
 pub struct Change {
     pub module: Name,
     pub room: Room,
@@ -145,7 +148,7 @@ pub struct Change {
 }
 
 impl Pressure {
-    /// Nobody owes anything; altogether, a peer may owe `queue_limit` bytes.
+    /// No peer owes anything. Altogether, a peer may owe `queue_limit` bytes.
     pub fn new(me: ProcessId, processes: &Membership, lanes: &Lanes, queue_limit: usize) -> Self {
         let mut names: BTreeMap<&str, Vec<LaneId>> = BTreeMap::new();
         for (number, name) in lanes.names().iter().enumerate() {
@@ -192,8 +195,8 @@ impl Pressure {
         self.modules.iter_mut().find(|module| module.name == *name)
     }
 
-    /// A module's user wants to know whether it may send, and says whom it waits for. What it is told at
-    /// once is returned; `None`: the module has no lane, and may always send.
+    /// A module's user subscribes to its room, and says which peers it waits for. Returns what to tell it at
+    /// once; `None` if the module has no lane, and may always send.
     pub fn watch(&mut self, name: &Name, wait: Wait, watcher: Addr<Room>) -> Option<Room> {
         let module = self.module(name)?;
         module.wait = Some(wait);
@@ -201,7 +204,7 @@ impl Pressure {
         Some(module.room)
     }
 
-    /// Somebody wants to know of every module's changes. What he is told at once is returned.
+    /// Subscribes to the changes of every module. Returns what to tell the subscriber at once.
     pub fn observe(&mut self, observer: Observer) -> Vec<(Name, Room)> {
         self.observers.push(observer);
         let slowed = self.modules.iter().filter(|m| m.room != Room::Open);
@@ -210,19 +213,20 @@ impl Pressure {
             .collect()
     }
 
-    /// Who wants to know of every module's changes.
+    /// The subscribers to the changes of every module.
     pub fn observers(&self) -> &[Observer] {
         &self.observers
     }
 
-    /// A module's user has much to read, and has read something; or has not much.
+    /// A module's user has a large backlog, of which it has read something; or the backlog is not large any
+    /// more.
     pub fn upon_backlog(&mut self, name: &Name, backlog: Backlog, now: Time) {
         if let Some(module) = self.module(name) {
             match backlog {
                 Backlog::Open => (module.unread, module.closed) = (None, None),
                 Backlog::Full => module.unread = Some(now),
                 Backlog::Over | Backlog::Stuck => {
-                    // The others' time runs on: nothing was read.
+                    // The time for which the others wait goes on, because nothing was read.
                     module.unread.get_or_insert(now);
                     module.closed = Some(now);
                 }
@@ -231,7 +235,7 @@ impl Pressure {
         }
     }
 
-    /// Whether a user has so much to read that nothing more is to be taken from anybody.
+    /// Whether some user's backlog is so large that the link takes nothing more from any peer.
     pub fn is_stuck(&self) -> bool {
         self.modules.iter().any(|module| module.stuck)
     }
@@ -248,8 +252,8 @@ impl Pressure {
         debtor.announced_at = now;
     }
 
-    /// What a peer owes at the end of a batch: in packets, and in its queue for each lane (bytes, and
-    /// messages).
+    /// Accounts for what a peer owes at the end of a batch: bytes in packets, and bytes and messages in its
+    /// queue for each lane.
     pub fn upon_account(
         &mut self,
         p: ProcessId,
@@ -275,7 +279,8 @@ impl Pressure {
             }
             any |= messages > 0;
             account.owed = bytes;
-            // Room again only when there is some: what comes and goes with every packet is no news.
+            // The module has room again only when there is a good deal. Otherwise its state would change with
+            // every packet.
             let quarters = if account.lacks { 3 } else { 4 };
             account.lacks = bytes > self.bytes / 4 * quarters || messages > MESSAGES / 4 * quarters;
         }
@@ -285,7 +290,7 @@ impl Pressure {
         debtor.owes = any;
     }
 
-    /// Whether each module may send, as of now: what has changed.
+    /// Decides whether each module may send now, and returns the changes.
     pub fn judge(&mut self, now: Time) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut lacking = Modules::default();
@@ -322,7 +327,8 @@ impl Pressure {
             };
             let room = hindrance.map_or(Room::Open, Room::Full);
             let module = &mut self.modules[index];
-            // Who slows it may change; how much is owed is told with it, and not on its own.
+            // The process that slows a module may change. The bytes owed are told with that, and not on their
+            // own.
             let by = |room| match room {
                 Room::Open => None,
                 Room::Full(hindrance) => Some((hindrance.by, hindrance.announced)),
@@ -344,12 +350,12 @@ impl Pressure {
         changes
     }
 
-    /// What the others are to be told now: for which modules this process has no room.
+    /// The announcement that is due: the modules for which this process has no room.
     pub fn take_due(&mut self) -> Option<Modules> {
         std::mem::take(&mut self.due).then_some(self.lacking)
     }
 
-    /// A heartbeat leaves: what this process lacks is said again with it.
+    /// A heartbeat leaves: the announcement is repeated with it.
     pub fn say_again(&mut self) {
         if self.lacking != Modules::default() {
             self.due = true;
@@ -359,13 +365,13 @@ impl Pressure {
         }
     }
 
-    /// The user does not read what comes, and is waited for.
+    /// Whether the user does not read, and is waited for.
     fn user_lacks(&self, module: usize, wait: Wait, now: Time) -> bool {
         let unread = self.modules[module].unread;
         unread.is_some_and(|unread| now - unread < wait.reader())
     }
 
-    /// Who owes too much, and acknowledges something now and then.
+    /// The peer that owes too much, and acknowledges something now and then.
     fn owing(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
         let owing = self.others.iter().filter(|p| {
             let debtor = &self.debtors[p.index()];
@@ -375,7 +381,7 @@ impl Pressure {
         most.map(|by| self.hindrance(module, by, false))
     }
 
-    /// Who says that it has no room.
+    /// The peer that announces that it has no room.
     fn announcing(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
         let mut others = self.others.iter();
         let announcing = others.find(|p| self.announces(*p, module, wait, now));
@@ -387,7 +393,7 @@ impl Pressure {
         debtor.announced.contains(module) && now - debtor.announced_at < wait.silence().min(STANDS)
     }
 
-    /// Too few have room for a majority, which is waited for however long it takes.
+    /// Too few processes have room for a majority, which is waited for however long it takes.
     fn majority_lacks(&self, module: usize, wait: Wait, now: Time) -> Option<Hindrance> {
         let lacks = |p: &ProcessId| {
             let debtor = &self.debtors[p.index()];

@@ -1,4 +1,4 @@
-//! The receiving half of a session: packets put in order, messages put together.
+//! The receiving half of a session: it puts packets in order and assembles messages.
 use super::{
     frame::{Acknowledged, Chunk, MAXIMUM_RANGES},
     outbox::{MAXIMUM_BULK, TURN},
@@ -8,22 +8,22 @@ use bytes::{Bytes, BytesMut};
 use quorate_abstractions::lanes::LaneId;
 use std::collections::BTreeMap;
 
-/// What became of a packet that arrived.
+/// The result of a packet's arrival.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     Next,
-    /// It waits for those before it.
+    /// It waits for the packets before it.
     Early,
-    /// It is known already.
+    /// It has arrived before.
     Duplicate,
-    /// It is further ahead than a sender may be: dropped, not acknowledged.
+    /// It is further ahead than a sender may be. It is dropped, not acknowledged.
     Beyond,
 }
 
-/// What a chunk leads to.
+/// The result of assembling a chunk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Assembled {
-    /// A message is whole.
+    /// A message is complete.
     Whole(Bytes),
     /// There is more to come.
     Part,
@@ -31,24 +31,24 @@ pub enum Assembled {
     Refused,
 }
 
-/// What becomes of the opening of a stream.
+/// The result of an OPEN frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Opening {
-    /// It is the next one: what was incomplete of the last one is missing for ever.
+    /// It opens the next stream. Incomplete messages of the last stream are lost.
     Next,
-    /// It was opened before.
+    /// It repeats the opening of the present stream.
     Again,
-    /// It has ended.
+    /// It is about a stream that has ended.
     Ended,
-    /// No sender that keeps the rules says so.
+    /// No correct sender sends this.
     Impossible,
 }
 
-/// The packets and messages of a session on their way from the peer.
+/// The packets and messages of a session in flight from the peer.
 pub struct Receiving {
-    /// The stream that is in use.
+    /// The stream in use.
     stream: u32,
-    /// Its first packet.
+    /// The first packet of the stream.
     first: u64,
     /// The last packet in order of the stream before it.
     upto: u64,
@@ -57,7 +57,7 @@ pub struct Receiving {
     /// Packets that came early.
     early: BTreeMap<u64, Bytes>,
     early_bytes: usize,
-    /// Incomplete messages, by lane.
+    /// Incomplete messages, indexed by lane.
     parts: Vec<Option<BytesMut>>,
     part_bytes: usize,
     maximum_message: usize,
@@ -65,9 +65,9 @@ pub struct Receiving {
     maximum_parts: usize,
     /// How many packets have arrived twice.
     duplicates: u32,
-    /// Packets since the last acknowledgement.
+    /// How many packets have arrived since the last acknowledgement.
     owed: u32,
-    /// Something tells that the peer should know at once: a gap, or a duplicate.
+    /// Whether the peer should get an acknowledgement at once, because of a gap or a duplicate.
     urgent: bool,
     /// The highest stamp of an unnumbered frame.
     stamp: u64,
@@ -95,8 +95,8 @@ impl Receiving {
         }
     }
 
-    /// The peer opens the stream numbered so, beginning with the packet `first`. Streams follow one upon
-    /// the other, and so do their packets.
+    /// The peer opens the stream of this number, which begins with the packet `first`. Stream numbers are
+    /// consecutive, and so are packet numbers from stream to stream.
     pub fn open(&mut self, stream: u32, first: u64) -> Opening {
         if stream < self.stream {
             return Opening::Ended;
@@ -125,12 +125,12 @@ impl Receiving {
         Opening::Next
     }
 
-    /// The stream that is in use, and the last packet in order of the one before it.
+    /// The stream in use, and the last packet in order of the stream before it.
     pub fn stream(&self) -> (u32, u64) {
         (self.stream, self.upto)
     }
 
-    /// What becomes of packet `number`, which holds `chunks`; an early one is kept.
+    /// Handles packet `number`, which holds `chunks`. An early packet is kept.
     pub fn arrive(&mut self, number: u64, chunks: &Bytes) -> Fate {
         if number < self.expected || self.early.contains_key(&number) {
             self.owed += 1;
@@ -152,12 +152,12 @@ impl Receiving {
         self.owed += 1;
         self.urgent = true;
         self.early_bytes += chunks.len();
-        // A slice would keep all that arrived with it, up to 64 KiB.
+        // A slice would keep the whole received buffer, up to 64 KiB, in memory.
         self.early.insert(number, Bytes::copy_from_slice(chunks));
         Fate::Early
     }
 
-    /// The chunks of the next packet, if it came early.
+    /// The chunks of the next packet, if it arrived early.
     pub fn take_next(&mut self) -> Option<Bytes> {
         let chunks = self.early.remove(&self.expected)?;
         self.early_bytes -= chunks.len();
@@ -165,7 +165,8 @@ impl Receiving {
         Some(chunks)
     }
 
-    /// Puts a chunk of `packet` to its message. A message that is whole in it shares its memory.
+    /// Adds a chunk of `packet` to its message. A message that is complete within the packet shares its
+    /// memory.
     pub fn assemble(&mut self, packet: &Bytes, chunk: Chunk) -> Assembled {
         let Some(slot) = self.parts.get_mut(usize::from(chunk.lane.0)) else {
             return Assembled::Refused;
@@ -175,7 +176,7 @@ impl Receiving {
         }
         let bytes = &packet[chunk.start..chunk.end];
         let part = match slot {
-            // It grows as bytes arrive: how long a message will be, nobody is believed.
+            // The buffer grows as bytes arrive, so that no peer's claim about a length allocates memory.
             None if chunk.first => slot.insert(BytesMut::with_capacity(2 * bytes.len())),
             Some(part) if !chunk.first => part,
             _ => return self.forget(chunk.lane),
@@ -206,17 +207,17 @@ impl Receiving {
         self.expected - 1
     }
 
-    /// Whether packets came early.
+    /// Whether some packets have arrived early.
     pub fn has_gaps(&self) -> bool {
         !self.early.is_empty()
     }
 
-    /// Whether an acknowledgement is owed, and if so, whether at once.
+    /// Whether an acknowledgement is owed: `Some(true)` if it is due at once.
     pub fn owes(&self) -> Option<bool> {
         (self.owed > 0).then_some(self.urgent || self.owed >= 2)
     }
 
-    /// What has arrived; from now on nothing is owed.
+    /// The acknowledgement of all arrived packets. From now on nothing is owed.
     pub fn acknowledgement(&mut self) -> Acknowledged {
         self.settle();
         let mut ranges: Vec<(u64, u64)> = Vec::new();
@@ -238,18 +239,18 @@ impl Receiving {
         }
     }
 
-    /// What is owed is owed at once.
+    /// Makes an owed acknowledgement due at once.
     pub fn hurry(&mut self) {
         self.urgent = true;
     }
 
-    /// The acknowledgement travels with a packet.
+    /// The acknowledgement travels with a packet, and is not owed any more.
     pub fn settle(&mut self) {
         self.owed = 0;
         self.urgent = false;
     }
 
-    /// Whether the unnumbered frame with this stamp is newer than all before.
+    /// Whether the frame with this stamp, which has no packet number, is newer than all before.
     pub fn is_fresh(&mut self, stamp: u64) -> bool {
         let fresh = stamp > self.stamp;
         self.stamp = self.stamp.max(stamp);

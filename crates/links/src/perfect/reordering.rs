@@ -1,24 +1,24 @@
-//! When a packet that later ones have overtaken is lost, and when it is only late.
+//! Decides whether an overtaken packet is lost or only late.
 //!
-//! It is lost once something that was sent later has arrived, and it is itself older than a round trip and a
-//! window for what the network reorders. The window begins with a quarter of the shortest round trip. Each time
-//! that a packet was taken for lost and turns out to have been late, it doubles (once for what was in flight at
-//! the same time), up to a round trip; after so many losses that were ones, it begins anew.
+//! A packet is lost once a later transmission has arrived and the packet is older than a round trip plus a
+//! reordering window. The window begins with a quarter of the shortest round trip. Each time that a packet
+//! was taken for lost and turns out to have been late, the window doubles (once for all packets that were in
+//! flight at the same time), up to a round trip. After `FORGETTING` real losses it begins anew.
 use std::time::Duration;
 
-/// After so many losses without evidence of reordering the window begins anew.
+/// After this many losses without evidence of reordering the window begins anew.
 const FORGETTING: u32 = 16;
 
-/// What is known of how the network reorders.
+/// What is known of the network's reordering.
 #[derive(Clone, Debug)]
 pub struct Reordering {
     shortest: Option<Duration>,
     latest: Duration,
     /// The window, in quarters of the shortest round trip.
     quarters: u32,
-    /// What was sent before this transmission has shown its reordering.
+    /// Evidence of reordering among transmissions before this one has already doubled the window.
     seen_before: u64,
-    /// How many losses there were since.
+    /// How many losses there were since that evidence.
     losses: u32,
 }
 
@@ -43,15 +43,16 @@ impl Reordering {
         );
     }
 
-    /// How old a packet that was overtaken has to be to count as lost; `smoothed` is the round trip. `None`:
-    /// no round trip was measured yet.
+    /// The age at which an overtaken packet counts as lost; `smoothed` is the round trip. `None` if no round
+    /// trip was measured yet.
     pub fn threshold(&self, smoothed: Option<Duration>) -> Option<Duration> {
         let (shortest, smoothed) = (self.shortest?, smoothed?);
         let window = (shortest / 4).saturating_mul(self.quarters).min(smoothed);
         Some(smoothed.max(self.latest) + window)
     }
 
-    /// Whether an acknowledgement so soon after a retransmission is one of the original.
+    /// Whether an acknowledgement this long after a retransmission is so early that it acknowledges the
+    /// original.
     pub fn is_of_original(&self, after: Duration) -> bool {
         self.shortest.is_some_and(|shortest| after < shortest)
     }
@@ -65,7 +66,7 @@ impl Reordering {
         }
     }
 
-    /// A transmission counts as lost, the first of those that were in flight together.
+    /// The first of the transmissions in flight together counts as lost.
     pub fn was_lost(&mut self) {
         self.losses += 1;
         if self.losses >= FORGETTING {

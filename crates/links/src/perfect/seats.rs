@@ -1,48 +1,49 @@
-//! Who holds which seat, and whether this process may take part.
+//! The holders of the seats, and whether this process may take part.
 //!
-//! What a process knows of that stands here; how it learns and tells it stands in
-//! [`handshake`](super::handshake) and [`newcomers`](super::newcomers).
+//! This module contains what a process knows of that. [`handshake`](super::handshake) and
+//! [`newcomers`](super::newcomers) learn it from others and tell it to them.
 use super::{AdmissionRule, LinkSettings, frame::Voter, hello::Identity};
 use quorate_abstractions::lanes::{LaneId, Lanes};
 use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet};
 
-/// What became of a claim to a seat.
+/// The result of a claim to a seat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Claim {
-    /// The seat is none of Π.
+    /// The seat is not in Π.
     NoMember,
     Known,
-    /// A later one is known.
+    /// A claim with a higher number is known.
     Late,
-    /// Another of the same number is known.
+    /// Another incarnation with the same number is known.
     Conflicting,
-    /// It is news of the incarnation that is there, or of an empty seat.
+    /// The claim is about the present holder, or about an empty seat.
     News,
-    /// Another incarnation has the seat now; before there was this one.
+    /// Another incarnation holds the seat now; this one held it before.
     Successor(Incarnation),
 }
 
-/// The seats of Π, as one process knows them, and its own.
+/// The seats of Π and their holders, as one process knows them, and the state of its own seat.
 pub struct Seats {
     identity: Identity,
     processes: Membership,
     admission: AdmissionRule,
-    /// By lane, whether newcomers use it. `None`: nobody waits to be adopted who comes after another.
+    /// For each lane, whether newcomers use it. `None` if no incarnation that comes after another waits to be
+    /// adopted.
     open_to_newcomers: Option<Vec<bool>>,
-    /// By seat, the voter: the first incarnation that became known, or the last that was adopted.
+    /// For each seat, the voter: the first incarnation that became known, or the last that was adopted.
     voters: Vec<Option<Voter>>,
     /// Whether others know an earlier incarnation of this process: it waits to be adopted.
     is_newcomer: bool,
-    /// Which others know this process as the voter of its seat.
+    /// The processes that know this process as the voter of its seat.
     admitted_by: ProcessSet,
-    /// Whether enough of them do: only then data flows.
+    /// Whether enough of them do. Data flows only then.
     admitted: bool,
-    /// Set once and for good: this process may not take part.
+    /// Whether this process is excluded, which never changes back.
     excluded: bool,
 }
 
 impl Seats {
-    /// Nothing is known but oneself.
+    /// Only this process is known.
     pub fn new(
         settings: &LinkSettings,
         identity: Identity,
@@ -80,7 +81,7 @@ impl Seats {
         self.identity.me
     }
 
-    /// What this process says of itself.
+    /// What this process says of itself in greetings.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -95,18 +96,18 @@ impl Seats {
         self.processes.contains(p) && p != self.identity.me
     }
 
-    /// Who holds a seat of Π, as far as is known.
+    /// The holder of a seat of Π, if it is known.
     pub fn voter(&self, p: ProcessId) -> Option<Voter> {
         self.voters[p.index()]
     }
 
-    /// Who holds this process's seat: not always this start of it.
+    /// The holder of this process's seat, which is not always this incarnation.
     pub fn own(&self) -> Voter {
         self.voter(self.identity.me).unwrap_or_default()
     }
 
-    /// Whether a message may pass between this process and `p` on the lane: on some newcomers have no
-    /// place, since nothing makes up there for what the incarnation before them had promised.
+    /// Whether a message may pass between this process and `p` on the lane. Newcomers have no place on lanes
+    /// where nothing makes up for the promises of the incarnation before them.
     pub fn is_open_between(&self, p: ProcessId, lane: LaneId) -> bool {
         let came_later = |p| self.voter(p).is_some_and(|voter| voter.number > 0);
         let concerned = self.is_newcomer || came_later(p) || came_later(self.identity.me);
@@ -114,8 +115,8 @@ impl Seats {
         !concerned || open.copied().nth(usize::from(lane.0)).unwrap_or(false)
     }
 
-    /// The first incarnation known of a seat is its voter, until another is adopted; of two that were, the
-    /// later counts.
+    /// The first incarnation known of a seat is its voter, until another is adopted. Of two adopted
+    /// incarnations, the later one counts.
     pub fn claim(&mut self, seat: ProcessId, voter: Voter) -> Claim {
         let me = self.identity.me;
         let Some(known) = self.voters.get_mut(seat.index()) else {
@@ -135,8 +136,8 @@ impl Seats {
         claim
     }
 
-    /// An incarnation of the seat has been admitted, so that the one that was known was not, and never will
-    /// be.
+    /// An incarnation of the seat has been admitted. So the incarnation known before was not admitted, and
+    /// never will be.
     pub fn prefer(&mut self, seat: ProcessId, incarnation: Incarnation) {
         self.voters[seat.index()] = Some(Voter {
             incarnation,
@@ -144,8 +145,7 @@ impl Seats {
         });
     }
 
-    /// An earlier incarnation of this process is known elsewhere: it holds the seat, until another is
-    /// adopted.
+    /// Others know an earlier incarnation of this process: that one holds the seat, until another is adopted.
     pub fn yield_to(&mut self, known: Voter) {
         let own = &mut self.voters[self.identity.me.index()];
         if own.is_none_or(|own| known.number >= own.number) {
@@ -173,7 +173,7 @@ impl Seats {
         self.is_newcomer = false;
     }
 
-    /// Whether an earlier incarnation of this process is no end, but a reason to wait.
+    /// Whether this process, if others know an earlier incarnation of it, waits instead of stopping.
     pub fn may_wait(&self) -> bool {
         self.open_to_newcomers.is_some() && !self.admitted
     }
@@ -183,18 +183,19 @@ impl Seats {
         self.admitted_by.insert(p);
     }
 
-    /// Which others know this process as the voter of its seat, as far as they have told.
+    /// The processes that know this process as the voter of its seat, as far as they have told.
     pub fn met(&self) -> ProcessSet {
         self.admitted_by
     }
 
-    /// Another incarnation of `p` is the voter, which is yet to say whom it knows.
+    /// Another incarnation of `p` is the voter, and has not said yet which incarnation it knows in this
+    /// process's seat.
     pub fn forget(&mut self, p: ProcessId) {
         self.admitted_by.remove(p);
     }
 
-    /// Whether no other incarnation of this process has been admitted, or ever will be; or whether this
-    /// one was adopted.
+    /// Whether enough others know this process that no other incarnation of it has been, or ever will be,
+    /// admitted; or whether this one was adopted.
     pub fn is_admissible(&self) -> bool {
         let own = self.own();
         if own.number > 0 && own.incarnation == self.identity.incarnation {
@@ -203,17 +204,17 @@ impl Seats {
         !self.is_newcomer && self.admitted_by.len() >= self.admission.others(&self.processes)
     }
 
-    /// What this process sends counts from now on.
+    /// The messages of this process count from now on.
     pub fn admit(&mut self) {
         self.admitted = true;
     }
 
-    /// Whether it counts.
+    /// Whether the messages of this process count.
     pub fn is_admitted(&self) -> bool {
         self.admitted
     }
 
-    /// This process may not take part. Says whether that is new.
+    /// This process may not take part. Returns whether that is new.
     pub fn exclude(&mut self) -> bool {
         !std::mem::replace(&mut self.excluded, true)
     }

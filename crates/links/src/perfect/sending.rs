@@ -8,17 +8,17 @@ use bytes::Bytes;
 use quorate_core::Time;
 use std::{collections::VecDeque, time::Duration};
 
-/// At most so many packets are in flight, so that the receiver's memory is bounded.
+/// How many packets may be in flight at most, so that the receiver's memory is bounded.
 pub const MAXIMUM_PACKETS: usize = 4096;
-/// After so many timeouts in a row the peer counts as gone: retransmission goes on in the background.
+/// After this many timeouts in a row the peer counts as gone: retransmission goes on in the background.
 const FRUITLESS: u32 = 6;
 
-/// A packet that is not acknowledged as part of the contiguous prefix.
+/// A packet that is not part of the acknowledged contiguous prefix.
 struct Packet {
-    /// Its bytes, a part of the buffer in which it was sent first; empty once acknowledged.
+    /// The packet's bytes, a part of the buffer in which it was sent first; empty once acknowledged.
     bytes: Bytes,
     sent: Time,
-    /// Which transmission this was, counted over all packets.
+    /// The number of its transmission, counted over all packets.
     order: u64,
     state: State,
     sent_again: bool,
@@ -33,11 +33,11 @@ enum State {
     Acknowledged,
 }
 
-/// An acknowledgement of what was never sent.
+/// The acknowledgement of a packet that was never sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NeverSent;
 
-/// The packets of a session on their way to the peer.
+/// The packets of a session in flight to the peer.
 pub struct Sending {
     /// The number of the first packet in `packets`.
     first: u64,
@@ -54,15 +54,15 @@ pub struct Sending {
     /// The last transmission that was taken for lost because it was overtaken, until it turns out to have
     /// been late.
     doubted: Option<u64>,
-    /// How many packets have arrived twice, as the peer says.
+    /// The peer's count of packets that have arrived twice.
     duplicates: u32,
-    /// When the first of the packets that others have overtaken counts as lost.
+    /// When the first of the overtaken packets counts as lost.
     overtaken_until: Option<Time>,
     backoff: u32,
     fruitless: u32,
-    /// Whether the last timeout was not believed, because this process itself had been held up.
+    /// Whether the last timeout was ignored, because this process itself had been held up.
     excused: bool,
-    /// From when the timeout counts: the last progress, or the last transmission of the oldest.
+    /// The start of the timeout: the last progress, or the last transmission of the oldest packet.
     since: Time,
     stream: bool,
 }
@@ -102,7 +102,7 @@ impl Sending {
         self.unacknowledged
     }
 
-    /// The bytes of packets that may arrive, or be acknowledged, yet.
+    /// The bytes of packets that may still arrive, or be acknowledged.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -117,7 +117,8 @@ impl Sending {
         self.round_trip.smoothed()
     }
 
-    /// Nothing of what is in flight is sent again. Says up to which packet all was acknowledged.
+    /// Ends the stream: nothing in flight is sent again. Returns up to which packet everything was
+    /// acknowledged.
     pub fn end(&mut self) -> u64 {
         let acknowledged = self.first - 1;
         self.first = self.next_number();
@@ -131,7 +132,7 @@ impl Sending {
         acknowledged
     }
 
-    /// How long to wait for an answer, after so many tries.
+    /// The timeout for an answer, after this many tries.
     pub fn timeout(&self, tries: u32) -> Duration {
         self.round_trip.timeout(tries)
     }
@@ -149,7 +150,7 @@ impl Sending {
         self.congestion.window().saturating_sub(self.in_flight)
     }
 
-    /// How many packets may be begun.
+    /// How many more packets may be in flight.
     pub fn places(&self) -> usize {
         MAXIMUM_PACKETS.saturating_sub(self.packets.len())
     }
@@ -177,7 +178,7 @@ impl Sending {
         self.next_order - 1
     }
 
-    /// The peer tells what has arrived. `Ok(true)`: some of it is news.
+    /// The peer acknowledges packets. Returns `Ok(true)` if some of it is new.
     pub fn acknowledge(
         &mut self,
         acknowledged: &Acknowledged,
@@ -187,7 +188,7 @@ impl Sending {
         if last >= self.next_number() {
             return Err(NeverSent);
         }
-        // Of what was sent again, the original has arrived as well.
+        // Of a packet that was sent again, the original has arrived as well.
         if acknowledged.duplicates > self.duplicates {
             self.duplicates = acknowledged.duplicates;
             self.was_late();
@@ -222,12 +223,12 @@ impl Sending {
         if news == 0 {
             return Ok(false);
         }
-        // Karn: which transmission of a packet that was sent again is acknowledged, nobody knows. Then
-        // the timeout is not shortened either, or a round trip longer than it would never be measured.
+        // Karn's rule: if a packet was sent again, it is unknown which transmission is acknowledged. Then the
+        // timeout is not shortened either; otherwise a round trip longer than it would never be measured.
         if let Some((_, Some(sent))) = samples.newest {
             self.measure(now - sent);
             self.backoff = 0;
-            // What overtakes is fast: of the slow ones something has to be measured, too.
+            // Packets that overtake others are fast; the round trip of a slow one must be measured, too.
             if let Some(oldest) = samples.oldest.filter(|oldest| *oldest < sent) {
                 self.measure(now - oldest);
             }
@@ -250,7 +251,7 @@ impl Sending {
         self.reordering.measure(sample);
     }
 
-    /// Takes one packet off the books.
+    /// Removes one arrived packet from the counts in flight.
     fn arrived(&mut self, state: State, length: usize, order: u64) {
         match state {
             State::InFlight => self.in_flight -= length,
@@ -261,8 +262,8 @@ impl Sending {
         self.highest_arrived = self.highest_arrived.max(order);
     }
 
-    /// A packet that was taken for lost because others had overtaken it has arrived: if that was the
-    /// original, it was late, and the network reorders more than was thought.
+    /// A packet that was taken for lost because others had overtaken it has arrived. If the original arrived,
+    /// it was late, and the network reorders more than was assumed.
     fn judge(&mut self, packet: &Packet, now: Time) {
         let is_original =
             packet.state == State::Lost || self.reordering.is_of_original(now - packet.sent);
@@ -271,7 +272,7 @@ impl Sending {
         }
     }
 
-    /// What was taken for lost last was late.
+    /// The packet last taken for lost was late.
     fn was_late(&mut self) {
         if let Some(order) = self.doubted.take() {
             self.reordering.was_late(order, self.next_order);
@@ -279,8 +280,8 @@ impl Sending {
         }
     }
 
-    /// Whatever is older than a round trip and what the network reorders is lost once something that was
-    /// sent after it has arrived. Over a stream nothing is overtaken.
+    /// A packet that is older than a round trip plus the reordering window is lost once a later transmission
+    /// has arrived. Over a stream nothing is overtaken.
     pub fn detect_losses(&mut self, now: Time) {
         self.overtaken_until = None;
         let Some(threshold) = self.reordering.threshold(self.round_trip.smoothed()) else {
@@ -311,32 +312,32 @@ impl Sending {
         }
     }
 
-    /// Whether a packet that others have overtaken counts as lost now.
+    /// Whether an overtaken packet counts as lost now.
     pub fn is_overtaken(&self, now: Time) -> bool {
         self.overtaken_until.is_some_and(|at| at <= now)
     }
 
-    /// When all that is in flight is taken for lost.
+    /// When everything in flight is taken for lost.
     pub fn times_out_at(&self) -> Option<Time> {
         let timeout = self.round_trip.timeout(self.backoff);
         (!self.packets.is_empty()).then(|| self.since + timeout)
     }
 
-    /// When something is taken for lost for want of an acknowledgement, and whether only in the background.
+    /// When something is taken for lost because no acknowledgement came, and whether only in the background.
     pub fn deadline(&self) -> Option<(Time, bool)> {
         let timeout = self.times_out_at()?;
         let at = self.overtaken_until.map_or(timeout, |at| at.min(timeout));
         Some((at, self.fruitless >= FRUITLESS))
     }
 
-    /// A fraction of the timeout, for acknowledgements to wait for company.
+    /// How long an acknowledgement waits for further packets: a fraction of the timeout.
     pub fn acknowledgement_delay(&self) -> Duration {
         let delay = self.round_trip.timeout(0) / 8;
         delay.clamp(Duration::from_millis(1), Duration::from_millis(10))
     }
 
-    /// This process was held up itself, and what arrived meanwhile is yet to be seen: waits once more,
-    /// but not twice in a row. `true`: so be it.
+    /// This process was held up itself, and has not handled yet what arrived meanwhile. Waits once more, but
+    /// not twice in a row. Returns whether it waits.
     pub fn excuse(&mut self, now: Time) -> bool {
         let excused = !std::mem::replace(&mut self.excused, true);
         if excused {
@@ -345,7 +346,8 @@ impl Sending {
         excused
     }
 
-    /// Nothing was acknowledged for long: all is taken for lost (over a stream, the oldest packet).
+    /// Nothing was acknowledged for the timeout: everything is taken for lost (over a stream, the oldest
+    /// packet).
     pub fn timed_out(&mut self, now: Time) {
         self.since = now;
         self.excused = false;
@@ -356,7 +358,7 @@ impl Sending {
         self.congestion.timed_out(self.next_order);
     }
 
-    /// The stream under the session is a new one: what was in flight in the old one is lost.
+    /// The connection under the session is a new one: everything in flight in the old one is lost.
     pub fn interrupted(&mut self, now: Time) {
         self.since = now;
         self.backoff = 0;
@@ -373,13 +375,14 @@ impl Sending {
         }
     }
 
-    /// The peer shows a sign of life, the first for long: no need to wait longer.
+    /// The peer shows a sign of life after a long silence: there is no need to wait longer.
     pub fn encourage(&mut self) {
         self.backoff = 0;
         self.fruitless = 0;
     }
 
-    /// Whether what is in flight was taken for lost for want of an acknowledgement, and nothing came since.
+    /// Whether everything in flight was taken for lost because no acknowledgement came, and nothing came
+    /// since.
     pub fn has_timed_out(&self) -> bool {
         self.fruitless > 0
     }
@@ -419,12 +422,12 @@ impl Sending {
     }
 }
 
-/// When what is newly acknowledged was sent.
+/// The times at which the newly acknowledged packets were sent.
 #[derive(Default)]
 struct Samples {
-    /// The latest transmission, and when it was made, if the packet was sent once.
+    /// The latest of the acknowledged transmissions, and its time if the packet was sent only once.
     newest: Option<(u64, Option<Time>)>,
-    /// When the first of the packets that were sent once was.
+    /// The earliest time of the packets that were sent only once.
     oldest: Option<Time>,
 }
 

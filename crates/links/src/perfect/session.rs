@@ -18,11 +18,11 @@ use quorate_core::{
 };
 use std::time::Duration;
 
-/// A transmission holds at most so many datagrams,
+/// The most datagrams in a transmission.
 const MAXIMUM_SEGMENTS: usize = 64;
-/// and is at most so long (if it holds more than one): what segmentation offload takes.
+/// The longest transmission of more than one datagram, in bytes: the limit of segmentation offload.
 const MAXIMUM_TRANSMISSION: usize = 60 * 1024;
-/// After such a silence the first sign of life makes retransmission start afresh.
+/// After a silence of this length the first sign of life restarts retransmission.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// One end of a session.
@@ -44,27 +44,27 @@ pub struct Session {
     /// The peer's nonce, and the number of its draw.
     nonce: Nonce,
     draw: u64,
-    /// What every frame of the session carries.
+    /// The token in every frame of the session.
     token: Token,
-    /// Our packets to the peer.
+    /// The packets to the peer.
     pub sending: Sending,
-    /// The peer's packets to us.
+    /// The packets from the peer.
     pub receiving: Receiving,
-    /// What fair-loss lanes need.
+    /// The state of the fair-loss lanes.
     pub passage: Passage,
     /// The stream to the peer that is in use, or is to be opened.
     stream: u32,
-    /// Set while it is to be opened.
+    /// The state of the opening, while the stream is to be opened.
     unopened: Option<Unopened>,
-    /// The last stamp of an unnumbered frame of ours.
+    /// The last stamp of a frame of ours that has no packet number.
     stamp: u64,
-    /// When a frame of the peer arrived that was not a copy of an earlier one.
+    /// When the last frame of the peer arrived that was not a copy of an earlier one.
     heard_at: Time,
     /// The latest of the peer's heartbeats.
     said: Beat,
-    /// What the peer said last that it has no room for.
+    /// The modules for which the peer has announced last that it has no room.
     without: Modules,
-    /// An acknowledgement leaves then at the latest.
+    /// When an acknowledgement leaves at the latest.
     acknowledge_at: Option<Time>,
 }
 
@@ -72,13 +72,13 @@ pub struct Session {
 struct Unopened {
     /// The last packet of the stream before it that was acknowledged.
     acknowledged: u64,
-    /// How often OPEN was said and not answered in time.
+    /// How often OPEN was sent and not answered in time.
     tries: u32,
-    /// When it is said again; `None`: at the end of this batch.
+    /// When OPEN is sent again; `None`: at the end of this batch.
     at: Option<Time>,
 }
 
-/// After so many tries a stream is opened in the background: the peer counts as gone.
+/// After this many tries the peer counts as gone, and the stream is opened in the background.
 const FOREGROUND_TRIES: u32 = 6;
 
 impl Token {
@@ -100,7 +100,7 @@ impl Token {
 }
 
 impl Session {
-    /// A session between `here` and `there`, over so many lanes, in which nothing has been said.
+    /// A session between `here` and `there`, over this many lanes, in which nothing has been sent.
     pub fn new(here: End, there: End, settings: &LinkSettings, lanes: usize, now: Time) -> Self {
         let round_trip = RoundTrip::new(settings.lowest_timeout(), settings.highest_timeout());
         let congestion = Congestion::new(settings.window(), settings.datagram, settings.stream);
@@ -134,7 +134,7 @@ impl Session {
         self.nonce
     }
 
-    /// Which stream to the peer is in use, or is to be opened.
+    /// The number of the stream to the peer that is in use, or is to be opened.
     pub fn stream(&self) -> u32 {
         self.stream
     }
@@ -151,23 +151,23 @@ impl Session {
         begun || self.receiving.has_gaps() || self.stream.max(stream) > 1
     }
 
-    /// What every frame of the session carries.
+    /// The token in every frame of the session.
     pub fn token(&self) -> Token {
         self.token
     }
 
-    /// What the peer says of whom it hears.
+    /// The peer's latest heartbeat.
     pub fn said(&self) -> Beat {
         self.said
     }
 
-    /// Whether the peer is about to stop, as it says: nobody waits for it.
+    /// Whether the peer has said that it is about to stop. Then nobody waits for it.
     pub fn leaves(&self) -> bool {
         self.said.leaving.contains(self.peer)
     }
 
-    /// What a peer says of whom it hears stands until it says otherwise. Says whether it takes something
-    /// again, having taken nothing.
+    /// Stores the peer's heartbeat, which is valid until the next one. Returns whether the peer takes packets
+    /// again after it took none.
     pub fn says(&mut self, beat: Beat, now: Time) -> bool {
         let takes = |beat: Beat| !beat.cut_off && !beat.unheard.contains(self.me);
         let again = takes(beat) && !takes(self.said);
@@ -175,14 +175,15 @@ impl Session {
         again && self.taken_again(now)
     }
 
-    /// What a peer says of its room stands as well. Says whether it takes something again.
+    /// Stores the peer's announcement of its room in the same way. Returns whether the peer takes packets
+    /// again.
     pub fn has_room_but_for(&mut self, without: Modules, now: Time) -> bool {
         let before = std::mem::replace(&mut self.without, without);
         before.any_beyond(without) && self.taken_again(now)
     }
 
-    /// What the peer took no notice of leaves again, at once. Says whether there is such a thing: what was
-    /// sent just now may be on its way.
+    /// Sends again, at once, the packets that the peer ignored. Returns whether there are any: those sent
+    /// very recently may be in flight.
     fn taken_again(&mut self, now: Time) -> bool {
         let waits = self.unopened.is_some() || self.sending.has_timed_out();
         if waits {
@@ -192,7 +193,7 @@ impl Session {
         waits
     }
 
-    /// Something that is no copy arrived. Says whether it broke a long silence.
+    /// A frame arrived that is no copy. Returns whether it ended a long silence.
     pub fn heard(&mut self, now: Time) -> bool {
         let silence = now - self.heard_at > SILENCE;
         if silence {
@@ -203,9 +204,9 @@ impl Session {
         silence
     }
 
-    /// Nothing of what waits or is in flight is kept. The next stream has to be opened first.
+    /// Drops everything that waits or is in flight. The next stream has to be opened first.
     pub fn end_stream(&mut self) {
-        // Each needs a round trip at least, so that they are never so many.
+        // Each stream needs a round trip at least, so that the number does not overflow.
         self.stream = self.stream.saturating_add(1);
         self.unopened = Some(Unopened {
             acknowledged: self.sending.end(),
@@ -214,7 +215,7 @@ impl Session {
         });
     }
 
-    /// A stream that is to be opened is opened at the end of this batch, and soon again if need be.
+    /// Opens a stream that is to be opened at the end of this batch, and soon again if necessary.
     fn open_at_once(&mut self) {
         if let Some(unopened) = &mut self.unopened {
             (unopened.at, unopened.tries) = (None, 0);
@@ -227,7 +228,7 @@ impl Session {
         self.open_at_once();
     }
 
-    /// What opens the next stream, if it is time to say so.
+    /// The OPEN frame of the next stream, if it is time to send it.
     pub fn open(&mut self, now: Time) -> Option<Bytes> {
         let unopened = self.unopened.as_mut().filter(|u| u.at.is_none())?;
         unopened.at = Some(now + self.sending.timeout(unopened.tries));
@@ -236,14 +237,16 @@ impl Session {
         Some(frame::open(self.me, self.token, stamp, stream, first))
     }
 
-    /// What answers that, as often as it is said: the stream, and how far the one before it had got.
+    /// The OPENED frame, sent as often as OPEN arrives: the stream, and the last packet in order of the one
+    /// before.
     pub fn opened(&mut self) -> Bytes {
         let (stamp, (stream, upto)) = (self.next_stamp(), self.receiving.stream());
         frame::opened(self.me, self.token, stamp, stream, upto)
     }
 
     /// The peer has answered that the stream is open, and that the one before it had got up to the packet
-    /// `upto`. Says how many of its packets are missing; `None`: that is no news, or cannot be.
+    /// `upto`. Returns how many packets of the one before are missing; `None` if the answer is not new, or
+    /// impossible.
     pub fn begin(&mut self, stream: u32, upto: u64) -> Option<u64> {
         let unopened = self.unopened.as_ref().filter(|_| stream == self.stream)?;
         let last = self.sending.next_number() - 1;
@@ -254,7 +257,7 @@ impl Session {
         Some(last - upto)
     }
 
-    /// When something is sent again for want of an answer, and whether only in the background.
+    /// When something is sent again because no answer came, and whether only in the background.
     pub fn deadline(&self) -> Option<(Time, bool)> {
         let Some(unopened) = &self.unopened else {
             return self.sending.deadline();
@@ -274,13 +277,13 @@ impl Session {
         frame::beat(self.me, self.token, stamp, beat)
     }
 
-    /// What this process has no room for.
+    /// The frame that announces the modules for which this process has no room.
     pub fn room(&mut self, without: Modules) -> Bytes {
         let stamp = self.next_stamp();
         frame::room(self.me, self.token, stamp, without)
     }
 
-    /// One transmission of what waits, as far as the window goes; `None`: nothing left.
+    /// One transmission of waiting messages, as far as the window allows; `None` if there is nothing to send.
     pub fn packets(&mut self, outbox: &mut Outbox, datagram: usize, now: Time) -> Option<Bytes> {
         let count = (self.sending.room() / datagram)
             .min(self.sending.places())
@@ -319,7 +322,7 @@ impl Session {
         Some(bytes)
     }
 
-    /// Acknowledges at once what is urgent, and soon what may find company.
+    /// The acknowledgement, at once if it is urgent, otherwise after a short wait for further packets.
     pub fn acknowledgement(&mut self, now: Time) -> Option<Bytes> {
         match self.receiving.owes() {
             None => self.acknowledge_at = None,
@@ -348,7 +351,7 @@ impl Session {
         self.acknowledge_at
     }
 
-    /// The timer fires; this process was held up, or not. Says whether the packets have timed out.
+    /// The timer fires. `held_up` says that this process was held up. Returns whether packets have timed out.
     pub fn fire(&mut self, held_up: bool, now: Time) -> bool {
         if self.acknowledge_at.is_some_and(|at| at <= now) {
             self.receiving.hurry();

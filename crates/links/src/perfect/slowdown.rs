@@ -1,28 +1,29 @@
-//! How long stragglers may slow a module that goes on without them, where a majority keeps up: for at most a
-//! tenth of the time, and a quarter of a second at once.
+//! How long stragglers may slow a module for which a majority is enough: for at most a tenth of the time, and
+//! a quarter of a second in a row.
 //!
-//! What was not needed is saved, up to that. So who falls behind now and then is waited for until it is there
-//! again; who cannot keep up at all costs the others little, and is given a state in the end.
+//! Time that is not used is saved, up to that bound. So a peer that falls behind now and then is waited for
+//! until it has caught up. A peer that cannot keep up at all costs the others little, and is given a state in
+//! the end.
 use quorate_core::Time;
 use std::time::Duration;
 
-/// Of the time that passes, one part in so many is saved.
+/// The divisor of the time that is saved: one part in this many.
 const SHARE: u32 = 10;
-/// So much is saved at most: the longest that somebody is waited for at once.
+/// The most time that is saved: the longest wait for a straggler in a row.
 const MOST: Duration = Duration::from_millis(250);
-/// With less than this the wait does not begin.
+/// A wait does not begin with less saved time than this.
 const LEAST: Duration = Duration::from_millis(50);
 
 /// How long peers may still slow a module.
 pub struct SlowdownBudget {
     left: Duration,
     at: Time,
-    /// Whether it is being used up.
+    /// Whether it is being used.
     is_used: bool,
 }
 
 impl Default for SlowdownBudget {
-    /// All that can be saved.
+    /// The full budget.
     fn default() -> Self {
         SlowdownBudget {
             left: MOST,
@@ -33,7 +34,7 @@ impl Default for SlowdownBudget {
 }
 
 impl SlowdownBudget {
-    /// Whether to wait now for who straggles; `straggles`: whether somebody does.
+    /// Whether to wait now for stragglers; `straggles` says whether there are any.
     pub fn waits(&mut self, straggles: bool, now: Time) -> bool {
         let passed = now - self.at;
         self.at = now;

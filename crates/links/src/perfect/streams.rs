@@ -1,13 +1,13 @@
-//! Streams: what a process sends to a peer is a sequence of them, each of which ends when the peer owes too
-//! much, and is followed by the next.
+//! Streams: the messages of a process to a peer form a sequence of streams. Each stream ends when the peer
+//! owes too much, and is followed by the next.
 //!
-//! A queue above its limit says that much was sent, not that the peer is gone: a burst of long messages
-//! does it. So a stream ends only if the peer acknowledges nothing for a while besides, or if the queue
-//! reaches a multiple of the limit, which bounds the memory. Then all that waits is freed, and what is sent
-//! meanwhile is dropped. The sender says OPEN until the peer answers OPENED; only then is the next stream in
-//! use. So both learn of the hole, each once, before anything of the next stream is sent or delivered.
-//! Nobody is excluded for it. A stream ends as well when a session in which it was used is followed by another
-//! between the same two starts.
+//! A queue above its limit means that much was sent, not that the peer is gone: a burst of long messages
+//! suffices. So a stream ends only if, besides, the peer acknowledges nothing for a while, or if the queue
+//! reaches a multiple of the limit, which bounds the memory. Then all waiting messages are freed, and
+//! messages sent meanwhile are dropped. The sender repeats OPEN until the peer answers OPENED; only then is
+//! the next stream in use. So both learn of the hole, each once, before any message of the next stream is
+//! sent or delivered. No process is excluded for it. A stream ends as well when a session in which it was
+//! used is followed by another between the same two starts.
 use super::{
     LinkSettings,
     algorithm::{Ctx, PerfectLink},
@@ -18,13 +18,14 @@ use quorate_abstractions::{lanes::LaneId, link::Status};
 use quorate_core::{ProcessId, Time};
 use std::time::Duration;
 
-/// The stream to a peer that owes more than so many times the limit ends whatever it acknowledges.
+/// If a peer owes more than this many times the limit, the stream ends even if the peer acknowledges.
 const HARDEST: usize = 4;
-/// A process that was held up itself hears its peers out for so long before it blames them.
+/// For how long a process that was held up itself first handles what its peers sent, before it ends their
+/// streams.
 const HEARING: Duration = Duration::from_millis(100);
 
 impl LinkSettings {
-    /// How long a peer above the limit may acknowledge nothing. What waits within a stream edge delays
+    /// How long a peer above the limit may acknowledge nothing. Data that waits within a stream edge delays
     /// its acknowledgements.
     fn limit_timeout(&self) -> Duration {
         Duration::from_secs(if self.stream { 5 } else { 2 })
@@ -32,7 +33,7 @@ impl LinkSettings {
 }
 
 impl PerfectLink {
-    /// Memory is bounded, whatever happens: looked at with every message.
+    /// Bounds the memory in every case. Called with every message.
     pub(super) fn limit_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let hardest = self.settings.queue_limit.saturating_mul(HARDEST);
         if self.peers.get(p).owed_bytes() > hardest {
@@ -40,8 +41,8 @@ impl PerfectLink {
         }
     }
 
-    /// At the end of a batch: the timeout begins when the limit is passed. Who has not answered for long
-    /// has used it up before.
+    /// Called at the end of a batch: the timeout begins when the limit is passed. A peer that has not
+    /// answered for long has used it up already.
     pub(super) fn weigh_queue(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let peer = self.peers.get_mut(p);
         if peer.owed_bytes() <= self.settings.queue_limit {
@@ -65,8 +66,8 @@ impl PerfectLink {
         }
     }
 
-    /// Ends the stream to `p` if it is time; if this process was `held_up`, what arrived meanwhile is to
-    /// be seen first.
+    /// Ends the stream to `p` if it is time. If this process was `held_up`, it handles first what arrived
+    /// meanwhile.
     pub(super) fn end_if_overdue(&mut self, p: ProcessId, held_up: bool, ctx: &mut Ctx) {
         let now = ctx.now();
         let queue = &mut self.peers.get_mut(p).queue;
@@ -80,8 +81,8 @@ impl PerfectLink {
         }
     }
 
-    /// `p` owes too much, or has forgotten the session: nothing of what waits is kept, and the next stream has
-    /// to be opened. What has ended already does not end again.
+    /// `p` owes too much, or has forgotten the session: waiting messages are dropped, and the next stream has
+    /// to be opened. A stream that has ended already does not end again.
     pub(super) fn end_stream(&mut self, p: ProcessId, ctx: &mut Ctx) {
         if self.peers.get(p).queue.has_ended() {
             return;
@@ -115,7 +116,7 @@ impl PerfectLink {
         }
     }
 
-    /// The peer has seen the next stream begin: from now on what is sent arrives.
+    /// The peer knows that the next stream has begun: messages sent from now on arrive.
     pub(super) fn upon_opened(&mut self, from: ProcessId, stream: u32, upto: u64, ctx: &mut Ctx) {
         let (Some(session), queue) = self.peers.touch(from).exchange() else {
             return;
@@ -144,7 +145,8 @@ impl PerfectLink {
         }
     }
 
-    /// What was kept is delivered; of what was not, this process learns as its peers do.
+    /// The kept messages are delivered. If some were not kept, this process gets the same indications as a
+    /// peer would.
     pub(super) fn deliver_what_was_kept(&mut self, ctx: &mut Ctx) {
         let peer = self.seats.me();
         let had_ended = self.to_oneself.has_ended();

@@ -1,4 +1,4 @@
-//! The end of a batch: what has gathered for a peer leaves in as few transmissions as it can.
+//! The end of a batch: everything gathered for a peer leaves in as few transmissions as possible.
 use super::{
     algorithm::{Ctx, PerfectLink},
     events::{Effect, Event},
@@ -11,7 +11,7 @@ use quorate_abstractions::{fair_loss::Transmit, heartbeat::Beat};
 use quorate_core::{ProcessId, Random, Time};
 
 impl PerfectLink {
-    /// Lets everything out that is due for `p`, and sets its timer.
+    /// Sends everything that is due for `p`, and sets its timer.
     pub(super) fn flush(&mut self, p: ProcessId, ctx: &mut Ctx) {
         if p == self.seats.me() {
             return;
@@ -39,7 +39,7 @@ impl PerfectLink {
         Self::transmit(to, bytes, segment, ctx);
     }
 
-    /// A stream that has ended is followed by another once the peer knows of it.
+    /// After a stream has ended, the next one begins once the peer knows of the end.
     fn open_stream(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let session = self.peers.get_mut(p).session_mut();
         if let Some(bytes) = session.and_then(|session| session.open(ctx.now())) {
@@ -47,7 +47,7 @@ impl PerfectLink {
         }
     }
 
-    /// Lost packets leave first, as they were.
+    /// Lost packets leave first, unchanged.
     fn send_again(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let Some(session) = self.peers.get_mut(p).session_mut() else {
             return;
@@ -63,7 +63,8 @@ impl PerfectLink {
         }
     }
 
-    /// Makes one transmission of what waits, as far as the window goes; `false`: nothing left.
+    /// Makes one transmission of waiting messages, as far as the window allows. Returns `false` if there is
+    /// nothing to send.
     fn send_packets(&mut self, p: ProcessId, ctx: &mut Ctx) -> bool {
         let datagram = self.settings.datagram;
         let (Some(session), queue) = self.peers.get_mut(p).exchange() else {
@@ -84,8 +85,8 @@ impl PerfectLink {
         }
     }
 
-    /// Heartbeats bypass the window. An acknowledgement that is owed does not replace one: it does not
-    /// say whom this process hears.
+    /// Heartbeats bypass the window. An owed acknowledgement does not replace a heartbeat, because it does
+    /// not say whom this process hears.
     pub(super) fn upon_beat(&mut self, beat: Beat, ctx: &mut Ctx) {
         self.says = beat;
         self.beat(ctx);
@@ -94,7 +95,7 @@ impl PerfectLink {
     pub(super) fn beat(&mut self, ctx: &mut Ctx) {
         let mut beat = self.says;
         if self.pressure.is_stuck() {
-            // Who takes nothing hears nobody.
+            // A process that takes no packets says that it hears nobody.
             beat.unheard = self.peers.others();
             beat.cut_off = true;
         }
@@ -106,7 +107,8 @@ impl PerfectLink {
         self.pressure.say_again();
     }
 
-    /// One timer a peer: it is left alone if it fires no later than needed, and looks again then.
+    /// There is one timer per peer. A timer that fires no later than needed is kept, and the next one is
+    /// computed when it fires.
     fn set_timer(&mut self, p: ProcessId, ctx: &mut Ctx) {
         let now = ctx.now();
         let peer = self.peers.get(p);

@@ -6,28 +6,28 @@ use super::{
 use quorate_abstractions::{heartbeat::Heard, link::Status};
 use quorate_core::{Addr, ProcessId, ProcessSet};
 
-/// Those who watch a link, and the present state as they know it.
+/// The subscribers of a link, and the state as they know it.
 pub struct Watchers {
     of_status: Vec<Addr<Status>>,
     of_life: Vec<Addr<Heard>>,
     of_meetings: Vec<Addr<ProcessSet>>,
     of_lengths: Vec<Addr<TooLong>>,
     drains: Vec<Addr<()>>,
-    /// What was indicated of each peer last.
+    /// The last status indicated of each peer.
     told: Vec<Option<Status>>,
-    /// What was indicated of this process, as one that came after another. It has come later even once it
-    /// was adopted.
+    /// The last status that called this process a newcomer. It stays one that came later even after it was
+    /// adopted.
     newcomer: Option<Status>,
     admitted: bool,
-    /// The last refusal of one who is no member.
+    /// The last refusal of a process outside Π.
     stranger: Option<Status>,
     excluded: Option<Status>,
-    /// Which others have met this process, as it was told last.
+    /// The last indicated set of peers that have met this process.
     met: ProcessSet,
 }
 
 impl Watchers {
-    /// Nobody watches the `n` processes.
+    /// No subscribers, for `n` processes.
     pub fn new(n: usize) -> Self {
         Watchers {
             of_status: Vec::new(),
@@ -44,7 +44,7 @@ impl Watchers {
         }
     }
 
-    /// The present state first, then every change.
+    /// Tells the subscriber the present state, then every change.
     pub fn watch(&mut self, watcher: Addr<Status>, ctx: &mut Ctx) {
         let own = self.admitted.then_some(Status::Admitted);
         let present = self
@@ -65,41 +65,41 @@ impl Watchers {
         ctx.trigger(Effect::Status(self.of_status.clone(), status));
     }
 
-    /// What is no state, but happens: whoever watches later is not told.
+    /// Tells of an event that is no state: later subscribers are not told of it.
     pub fn say(&self, status: Status, ctx: &mut Ctx) {
         self.indicate(status, ctx);
     }
 
-    /// How `p` stands from now on.
+    /// Tells of the new state of `p`.
     pub fn tell(&mut self, p: ProcessId, status: Status, ctx: &mut Ctx) {
         self.told[p.index()] = Some(status.clone());
         self.indicate(status, ctx);
     }
 
-    /// What was told of `p` last.
+    /// The last status told of `p`.
     pub fn told(&self, p: ProcessId) -> Option<&Status> {
         self.told[p.index()].as_ref()
     }
 
-    /// This process has been admitted.
+    /// Tells that this process has been admitted.
     pub fn tell_admitted(&mut self, ctx: &mut Ctx) {
         self.admitted = true;
         self.indicate(Status::Admitted, ctx);
     }
 
-    /// This process comes after another.
+    /// Tells that this process comes after another.
     pub fn tell_newcomer(&mut self, status: Status, ctx: &mut Ctx) {
         self.newcomer = Some(status.clone());
         self.indicate(status, ctx);
     }
 
-    /// This process may not take part.
+    /// Tells that this process may not take part.
     pub fn tell_excluded(&mut self, status: Status, ctx: &mut Ctx) {
         self.excluded = Some(status.clone());
         self.indicate(status, ctx);
     }
 
-    /// One who is no member is refused: said once.
+    /// Tells, once, that a process outside Π is refused.
     pub fn tell_stranger(&mut self, status: Status, ctx: &mut Ctx) {
         if self.stranger.is_none() {
             self.stranger = Some(status.clone());
@@ -107,25 +107,25 @@ impl Watchers {
         }
     }
 
-    /// Who wants to know of signs of life.
+    /// Subscribes to signs of life.
     pub fn listen(&mut self, listener: Addr<Heard>) {
         self.of_life.push(listener);
     }
 
-    /// A sign of life.
+    /// Tells of a sign of life.
     pub fn tell_heard(&self, heard: Heard, ctx: &mut Ctx) {
         for listener in &self.of_life {
             ctx.trigger(Effect::Heard(listener.clone(), heard));
         }
     }
 
-    /// Who has met this process first, then every change.
+    /// Tells the subscriber which peers have met this process, then every change.
     pub fn meet(&mut self, watcher: Addr<ProcessSet>, ctx: &mut Ctx) {
         ctx.trigger(Effect::Met(vec![watcher.clone()], self.met));
         self.of_meetings.push(watcher);
     }
 
-    /// These have met this process: said when they are others than before.
+    /// Tells which peers have met this process, if the set has changed.
     pub fn tell_met(&mut self, met: ProcessSet, ctx: &mut Ctx) {
         if self.met != met {
             self.met = met;
@@ -135,29 +135,29 @@ impl Watchers {
         }
     }
 
-    /// Who wants to know what is too long.
+    /// Subscribes to messages that are too long.
     pub fn watch_lengths(&mut self, watcher: Addr<TooLong>) {
         self.of_lengths.push(watcher);
     }
 
-    /// A message is too long, and was not sent.
+    /// Tells of a message that is too long and was not sent.
     pub fn tell_too_long(&self, message: TooLong, ctx: &mut Ctx) {
         if !self.of_lengths.is_empty() {
             ctx.trigger(Effect::TooLong(self.of_lengths.clone(), message));
         }
     }
 
-    /// Who wants to know, once, when nothing is owed.
+    /// Asks to be told once when nothing is owed.
     pub fn drain(&mut self, reply: Addr<()>) {
         self.drains.push(reply);
     }
 
-    /// Whether anybody does.
+    /// Whether any such request is open.
     pub fn await_drain(&self) -> bool {
         !self.drains.is_empty()
     }
 
-    /// Nothing is owed.
+    /// Tells that nothing is owed.
     pub fn tell_drained(&mut self, ctx: &mut Ctx) {
         for reply in std::mem::take(&mut self.drains) {
             ctx.trigger(Effect::Drained(reply));

@@ -1,12 +1,12 @@
-//! Which records of a trace a picture shows.
+//! Chooses the records of a trace that a picture shows.
 use crate::trace::{Kind, Record, Trace};
 use quorate_core::{Name, Observation, observe::Role};
 use std::collections::BTreeSet;
 
-/// Modules below every stack: what is asked of them is asked by algorithms, not by an application.
+/// Modules below every stack: their requests come from algorithms, not from an application.
 const BELOW: [&str; 2] = ["link", "detector"];
 
-/// What is asked for beyond what a picture shows anyway.
+/// The optional parts of a picture.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Wishes {
     pub(super) heartbeats: bool,
@@ -14,7 +14,7 @@ pub(super) struct Wishes {
     pub(super) modules: bool,
 }
 
-/// What a picture of one trace shows.
+/// The contents of a picture of one trace.
 pub(super) struct Choice {
     wishes: Wishes,
     top: BTreeSet<Name>,
@@ -37,7 +37,7 @@ impl Choice {
         }
     }
 
-    /// Whether the module stands on top of the stack: it is asked, and within no other that is.
+    /// Whether the module is on top of the stack: it gets requests, and is within no other module that does.
     pub(super) fn is_top(&self, name: &Name) -> bool {
         self.top.contains(name)
     }
@@ -79,7 +79,7 @@ pub(super) fn is_within(name: &Name, other: &Name) -> bool {
     rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether a failure detector says this of a process.
+/// Whether the observation is a failure detector's verdict on a process.
 fn is_verdict(observation: &Observation) -> bool {
     let said = ["Suspect", "Restore", "Crash", "Trust"].contains(&observation.label);
     said && observation.peer.is_some() && observation.message.is_none()

@@ -1,15 +1,15 @@
-//! Where the points of a story stand: time goes down, and what happens at one moment at different
-//! processes stands side by side.
+//! The positions of a story's points: time goes down, and events at one moment at different processes stand
+//! side by side.
 use super::story::{Mark, Story};
 use quorate_core::Time;
 
-/// Between two points of one process.
+/// The distance between two points of one process.
 const STEP: f64 = 19.0;
-/// From a point with a box to the next: its box needs room.
+/// The distance from a point with a box to the next, because its box needs space.
 const BOX_STEP: f64 = 25.0;
-/// From the last point of a moment to the first of the next.
+/// The distance from the last point of a moment to the first of the next.
 const MOMENT: f64 = 13.0;
-/// An arrow falls at least so much for each line that it passes.
+/// How far an arrow falls at least for each line that it passes.
 const FALL: f64 = 14.0;
 
 /// The rows of a story's points.

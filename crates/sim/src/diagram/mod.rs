@@ -1,7 +1,7 @@
 //! Pictures of a trace: as text, as SVG, and as a log that ShiViz reads.
 //!
-//! All three show what goes in and out of the modules on top of the stack, what the detectors say,
-//! the copies between processes, and the faults. What modules of one process tell each other, and
+//! All three show the requests and indications of the modules on top of the stack, the detectors'
+//! indications, the copies between processes, and the faults. Events between modules of one process, and
 //! heartbeats, are left out unless asked for.
 mod choice;
 mod layout;

@@ -1,6 +1,6 @@
 //! A trace as a log that ShiViz reads.
 //!
-//! One event is two lines: its process and vector clock, and what happened. ShiViz reads it with the
+//! Each event takes two lines: its process and vector clock, and its text. ShiViz reads the log with the
 //! expression that it offers first, `(?<host>\S*) (?<clock>{.*})\n(?<event>.*)`.
 use super::choice::{Choice, Wishes};
 use crate::trace::{Kind, Record, Trace};
@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, fmt::Write};
 
 /// Writes traces as logs with vector clocks.
 ///
-/// Each event that is shown counts one in its process's own entry of the clock, and the arrival of a
-/// copy takes in the clock of its sending. Losses and duplications are nobody's events.
+/// Each shown event adds one to its process's own entry of the clock, and the arrival of a copy merges the
+/// clock of its sending. Losses and duplications are no process's events.
 #[derive(Clone, Default, Debug)]
 pub struct ShiViz {
     wishes: Wishes,
@@ -64,12 +64,12 @@ impl ShiViz {
     }
 }
 
-/// A log in flight.
+/// A log being written.
 struct Log {
     clocks: Vec<Vec<u64>>,
-    /// By process, the effect that causes the sends that follow.
+    /// For each process, the effect that causes the next sends.
     causes: Vec<Option<Observation>>,
-    /// The clock and the words of each send.
+    /// The clock and the text of each send.
     sent: BTreeMap<u64, (Vec<u64>, String)>,
     out: String,
 }
@@ -112,7 +112,7 @@ impl Log {
         self.write(record, &words);
     }
 
-    /// The lane and what is carried.
+    /// The lane and the content, as text.
     fn words(&self, record: &Record, label: &str) -> String {
         let cause = self.causes[record.process.index()].filter(|cause| cause.label == label);
         match cause {
@@ -132,7 +132,7 @@ impl Log {
         self.clocks[p][p] += 1;
     }
 
-    /// Takes in the clock of a send; gives its words.
+    /// Merges the clock of a send, and returns its text.
     fn take_in(&mut self, record: &Record, message: u64) -> Option<String> {
         let (sent, words) = self.sent.get(&message)?;
         let clock = &mut self.clocks[record.process.index()];

@@ -1,22 +1,22 @@
-//! What a trace tells, ready to be drawn: points on the lines of processes, arrows between them, and
-//! why each indication was given.
+//! The story of a trace, ready to be drawn: points on the lines of processes, arrows between them, and the
+//! reason of each indication.
 use super::choice::{Choice, is_within};
 use crate::trace::{Kind, Loss, Record, Trace};
 use quorate_core::{MessageId, Name, Observation, ProcessId, ProcessSet, Time, observe::Role};
 use std::collections::{BTreeMap, VecDeque};
 
-/// What a point on a line stands for.
+/// The meaning of a point on a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mark {
-    /// Copies leave or arrive, nothing else.
+    /// Only copies leave or arrive.
     Dot,
-    /// The application asks for something.
+    /// A request of the application.
     Request,
-    /// The application is told something.
+    /// An indication to the application.
     Indication,
-    /// A detector takes a process for crashed, or knows it to be.
+    /// A detector suspects a process, or knows that it has crashed.
     Suspicion,
-    /// A detector takes it back, or says whom it trusts.
+    /// A detector restores a process, or names the leader that it trusts.
     Trust,
     Crash,
     Pause,
@@ -27,10 +27,10 @@ pub(super) enum Mark {
 /// Why an indication was given.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reason {
-    /// The copy whose handling gave it: an arrow's number.
+    /// The number of the arrow whose copy's handling led to the indication.
     pub(super) upon: Option<usize>,
-    /// From whom its process had heard of the message by then, itself included once it had passed it
-    /// on or had its own copy.
+    /// The processes from which this process had heard of the message by then, itself included once it had
+    /// passed the message on or had its own copy.
     pub(super) heard: ProcessSet,
 }
 
@@ -41,23 +41,23 @@ pub(super) struct Point {
     pub(super) time: Time,
     pub(super) mark: Mark,
     pub(super) text: String,
-    /// The module, by its path.
+    /// The path of the module.
     pub(super) module: Name,
     pub(super) reason: Option<Reason>,
-    /// The point, of another process, that comes before this one.
+    /// The point of another process that must come before this one.
     pub(super) after: Option<usize>,
 }
 
-/// Where an arrow ends.
+/// The end of an arrow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
     Arrives(usize),
     Lost(Loss),
-    /// Neither: its receiver has crashed, or the trace ends before.
+    /// Neither: the receiver has crashed, or the trace ends before.
     Never,
 }
 
-/// A copy's way.
+/// The path of a copy.
 #[derive(Clone, Debug)]
 pub(super) struct Arrow {
     pub(super) message: u64,
@@ -69,13 +69,13 @@ pub(super) struct Arrow {
     pub(super) end: End,
     /// From how many processes the receiver has heard of the message once this copy is handled.
     pub(super) heard: Option<usize>,
-    /// Whether an indication rests on it.
+    /// Whether an indication depends on it.
     pub(super) counts: bool,
-    /// Whether it is among those from which that indication's process had heard of the message.
+    /// Whether that indication's process had heard of the message by this copy.
     pub(super) counted: bool,
 }
 
-/// A trace, read.
+/// The story of a trace.
 pub(super) struct Story {
     pub(super) n: usize,
     pub(super) points: Vec<Point>,
@@ -84,25 +84,25 @@ pub(super) struct Story {
     pub(super) left_out: usize,
 }
 
-/// What is known of a process while its records are read.
+/// What is known of a process while the records are read.
 #[derive(Clone, Default)]
 struct Reading {
     /// The point from which copies leave at this moment.
     leaving: Option<usize>,
     /// The point from which the last record's copy left.
     fan: Option<usize>,
-    /// The last effect: what the copies that leave now carry.
+    /// The last effect, which caused the copies that leave now.
     leaves: Option<Observation>,
     /// Copies that have arrived and were not handled yet.
     arrived: BTreeMap<(ProcessId, &'static str), VecDeque<usize>>,
-    /// By module: the copy, of another process, that led to what it does now.
+    /// For each module, the copy of another process that led to its present activity.
     causes: BTreeMap<Name, Option<usize>>,
-    /// Indications of lower modules that were not handled above yet, and what led to them.
+    /// Indications of lower modules that were not handled above yet, and the copies that led to them.
     told: BTreeMap<&'static str, VecDeque<(Name, Option<usize>)>>,
-    /// By module and message: the copy that led to the module's first word on the message.
+    /// For each module and message, the copy that led to the module's first event about the message.
     first: BTreeMap<(Name, MessageId), Option<usize>>,
-    /// By module and message, as every module numbers its own: from whom it was heard of, and by
-    /// which copies.
+    /// For each module and message (every module numbers its own), the processes from which it was heard of,
+    /// and the copies.
     heard: BTreeMap<(Name, MessageId), (ProcessSet, Vec<usize>)>,
 }
 
@@ -111,7 +111,7 @@ impl Reading {
         self.causes.get(module).copied().flatten()
     }
 
-    /// A request of a module's own user has the cause of what the user does now.
+    /// A request of a module's user has the same cause as the user's present activity.
     fn upon_request(&mut self, module: &Name) {
         let above = self
             .causes
@@ -122,8 +122,8 @@ impl Reading {
         self.causes.insert(module.clone(), cause);
     }
 
-    /// Any other event is the handling of a copy, of another process or of its own, of what a lower
-    /// module indicated, or of a timer. Gives the copy of another process.
+    /// Any other event handles a copy (of another process or its own), an indication of a lower module, or a
+    /// timer. Returns the copy of another process.
     fn upon_inner(&mut self, record: &Record, observation: &Observation) -> Option<usize> {
         let (module, label) = (&record.name, observation.label);
         let arrived = observation
@@ -236,7 +236,7 @@ impl Reader<'_> {
         });
     }
 
-    /// An event is a request, the handling of a copy, or comes from within the process.
+    /// An event is a request, the handling of a copy, or internal to the process.
     fn read_event(&mut self, record: &Record, observation: &Observation) {
         let reading = &mut self.processes[record.process.index()];
         if observation.role == Role::Request {
@@ -294,7 +294,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A process that passes a message on counts itself among those that it has heard of it from.
+    /// A process that passes a message on counts itself among the processes from which it has heard of it.
     fn pass_on(&mut self, record: &Record, id: MessageId) {
         let reading = &mut self.processes[record.process.index()];
         let cause = reading.cause_of(&record.name);
@@ -310,7 +310,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Says why the indication just added was given.
+    /// Adds the reason of the latest indication.
     fn explain(&mut self, record: &Record, observation: &Observation) {
         let reading = &mut self.processes[record.process.index()];
         let mut reason = Reason {

@@ -133,11 +133,11 @@ fn a_picture_says_how_much_it_leaves_out() {
     let svg = Svg::default().points(10).draw(&trace, 3);
     assert!(svg.contains("records more are not shown."));
     assert!(!Svg::default().draw(&trace, 3).contains("not shown"));
-    // Nothing at all is a picture, too.
+    // An empty trace has a picture, too.
     assert!(Svg::default().draw(&Trace::default(), 3).contains("p3"));
 }
 
-/// An entry of a ShiViz log: who, the clock, what.
+/// An entry of a ShiViz log: process, clock, text.
 type Entry = (String, BTreeMap<String, u64>, String);
 
 /// Reads a log as ShiViz does: `(?<host>\S*) (?<clock>{.*})\n(?<event>.*)`.
@@ -164,7 +164,7 @@ fn parse(log: &str) -> Vec<Entry> {
 fn the_clocks_of_the_log_are_vector_clocks() {
     let trace = chatter(3, 9);
     let entries = parse(&ShiViz::default().write(&trace, 3));
-    // Each event counts one in its own entry, and knows all that its process knew before.
+    // Each event adds one to its own entry, and its clock includes that of the event before at its process.
     let mut last: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     for (host, clock, event) in &entries {
         let before = last.insert(host.clone(), clock.clone()).unwrap_or_default();
@@ -175,7 +175,7 @@ fn the_clocks_of_the_log_are_vector_clocks() {
         );
         assert!(before.iter().all(|(name, count)| clock[name] >= *count));
     }
-    // An arrival knows what its sending knew, and more of its own process.
+    // The clock of an arrival includes that of its sending, and has more of its own process.
     let shown = |kind: &Kind| !matches!(kind, Kind::Drop { .. } | Kind::Duplicate { .. });
     let records = trace.records().iter().filter(|record| {
         let hidden = matches!(record.kind, Kind::Event(_) | Kind::Effect(_));

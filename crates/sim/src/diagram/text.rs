@@ -25,15 +25,14 @@ impl Default for Diagram {
 }
 
 impl Diagram {
-    /// Gives every process a column of this many characters (at least 8; 22 unless told otherwise).
+    /// Gives every process a column of this many characters (at least 8; 22 by default).
     #[must_use]
     pub fn width(mut self, width: usize) -> Self {
         self.width = width.max(8);
         self
     }
 
-    /// Ends the diagram after this many lines (400 unless told otherwise), and says how much is left
-    /// out.
+    /// Ends the diagram after this many lines (400 by default), and says how much is left out.
     #[must_use]
     pub fn lines(mut self, lines: usize) -> Self {
         self.lines = lines;
@@ -64,7 +63,7 @@ impl Diagram {
         lines.finish(left_out)
     }
 
-    /// What a record looks like; none for what only modules see of each other.
+    /// The text of a record; `None` for events between modules.
     fn text(&self, record: &Record) -> Option<String> {
         if !self.heartbeats && record.name.as_str() == "heartbeat" {
             return None;
@@ -136,7 +135,7 @@ impl Lines {
     }
 
     fn add(&mut self, time: Time, index: usize, text: &str) {
-        // A row keeps the order of what happened: nothing is put left of what came before it.
+        // A row keeps the order of events: no event is put left of an earlier one.
         let later = self.row.iter().skip(index).any(Option::is_some);
         if self.time != Some(time) || later {
             self.flush();

@@ -1,7 +1,7 @@
 //! Writing XML.
 use std::fmt::Write;
 
-/// The text with what XML reads as its own replaced, and what it cannot hold left out.
+/// The text with XML's special characters escaped, and the characters that XML cannot hold removed.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -19,7 +19,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A document in flight.
+/// A document being written.
 pub(super) struct Document {
     out: String,
 }
@@ -39,7 +39,7 @@ impl Document {
         document
     }
 
-    /// One line, of markup that is right already.
+    /// Writes one line of valid markup.
     pub(super) fn line(&mut self, markup: std::fmt::Arguments<'_>) {
         // Writing to a string does not fail.
         let _ = self.out.write_fmt(markup);
@@ -54,7 +54,7 @@ impl Document {
         ));
     }
 
-    /// Text in a colour on a white edge, readable on whatever it stands on.
+    /// Text in a colour with a white edge, readable on any background.
     pub(super) fn haloed(&mut self, class: &str, (x, y): (f64, f64), colour: &str, text: &str) {
         let text = escape(text);
         self.line(format_args!(
@@ -63,7 +63,7 @@ impl Document {
         ));
     }
 
-    /// Begins a group that a reader's pointer explains.
+    /// Begins a group with a tooltip.
     pub(super) fn begin(&mut self, explanation: &str) {
         let explanation = escape(explanation);
         self.line(format_args!("<g><title>{explanation}</title>"));

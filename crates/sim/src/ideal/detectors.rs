@@ -1,4 +1,4 @@
-//! Oracles: failure detectors and a leader that know what the world knows.
+//! Oracles: failure detectors and a leader that use the world's own knowledge.
 use crate::{
     chance,
     state::{Account, Action, Core, Life, Shared, What},
@@ -12,7 +12,7 @@ use quorate_core::{
 use rand::SeedableRng;
 use std::{sync::Arc, time::Duration};
 
-/// A false suspicion: who has it, of whom, from when to when.
+/// A false suspicion: the suspecting process, the suspected one, the beginning and the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Lie {
     by: ProcessId,
@@ -21,7 +21,7 @@ struct Lie {
     to: Time,
 }
 
-/// What an oracle tells: every crash, some time after it; and false suspicions, which end.
+/// An oracle reports every crash, some time after it, and false suspicions, which end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Oracle {
     delay: Duration,
@@ -37,7 +37,7 @@ impl Oracle {
         }
     }
 
-    /// …and `by` falsely suspects `of` for a while.
+    /// Adds a false suspicion of `of` by `by` for a while.
     #[must_use]
     pub fn suspecting(mut self, by: ProcessId, of: ProcessId, from: Time, to: Time) -> Self {
         if by != of {
@@ -46,7 +46,7 @@ impl Oracle {
         self
     }
 
-    /// …and there are `count` false suspicions, drawn from `seed`, all over by the time `until`.
+    /// Adds `count` false suspicions, drawn from `seed`, which are all over by the time `until`.
     #[must_use]
     pub fn erratic(mut self, processes: &Membership, seed: u64, count: usize, until: Time) -> Self {
         let mut rng = Random::seed_from_u64(seed);
@@ -66,11 +66,11 @@ impl Oracle {
     }
 }
 
-/// Who decides, while the world runs, whom ◇P falsely suspects at one process: an adversary that has
-/// seen all that happened so far ([`World::directed`]).
+/// Decides, while the world runs, which processes ◇P falsely suspects at one process: an adversary that has
+/// seen everything so far ([`World::directed`]).
 ///
-/// It may do so as long as it likes, and no longer: ◇P promises to be accurate in the end, so whoever
-/// directs it restores in the end whom it had suspected. Crashes are reported whatever it says.
+/// It may do so as long as it likes, but not for ever: ◇P promises to be accurate in the end, so a director
+/// must finally restore the processes that it had suspected. Crashes are reported in any case.
 #[derive(Clone)]
 pub struct Director {
     shared: Arc<Shared>,
@@ -79,14 +79,14 @@ pub struct Director {
 }
 
 impl Director {
-    /// The process has ◇P suspect `of`, so long from now. Nobody suspects itself.
+    /// Makes ◇P suspect `of` after this time. No process suspects itself.
     pub fn suspect(&self, of: ProcessId, after: Duration) {
         if of != self.by {
             self.direct(after, Account::Suspect(of), Event::Suspect(of));
         }
     }
 
-    /// The process has ◇P restore `of`, so long from now, unless it has crashed.
+    /// Makes ◇P restore `of` after this time, unless `of` has crashed.
     pub fn restore(&self, of: ProcessId, after: Duration) {
         self.direct(after, Account::Restore(of), Event::Restore(of));
     }
@@ -105,7 +105,7 @@ impl Director {
     }
 }
 
-/// What the world tells an oracle.
+/// The events that the world sends to an oracle.
 enum Event<I> {
     Subscribe(Addr<I>),
     Crashed(ProcessId),
@@ -132,12 +132,12 @@ impl<I: Observe> Observe for Indicate<I> {
     }
 }
 
-/// What an oracle makes of the set of suspected processes.
+/// The indications that a detector derives from the set of suspected processes.
 trait Opinion: Send + 'static {
     type Indication: Observe + Clone + Send + 'static;
-    /// What a new subscriber is told.
+    /// The indications to a new subscriber.
     fn current(&self, suspected: ProcessSet) -> Vec<Self::Indication>;
-    /// What subscribers are told when `p` was added to the set, or removed.
+    /// The indication to subscribers when `p` was added to the set, or removed.
     fn change(&mut self, suspected: ProcessSet, p: ProcessId) -> Option<Self::Indication>;
 }
 
@@ -165,7 +165,7 @@ impl<O: Opinion> Algorithm for OracleActor<O> {
                 (p, self.suspected.insert(p))
             }
             Event::Suspect(p) => (p, self.suspected.insert(p)),
-            // Of a process that has crashed meanwhile, the suspicion stays.
+            // If the process has crashed meanwhile, the suspicion stays.
             Event::Restore(p) => (p, !self.crashed.contains(p) && self.suspected.remove(p)),
         };
         if changed && let Some(indication) = self.opinion.change(self.suspected, p) {
@@ -244,7 +244,7 @@ impl World {
         self.oracle(p, "eventually-perfect", EventuallyPerfect, oracle)
     }
 
-    /// ◇P at `p`, which reports every crash `delay` after it, and errs as the director wants.
+    /// ◇P at `p`, which reports every crash `delay` after it, and errs as the director decides.
     pub fn directed(
         &self,
         p: ProcessId,

@@ -12,11 +12,10 @@ use std::sync::Arc;
 
 /// Ideal perfect links of one process.
 ///
-/// Messages are really encoded and decoded. A copy is in flight as long as the adversary says, held
-/// back while its way is cut, and lost only when its sender crashes and takes it along. Copies to
-/// several processes leave in rank order, and the sender may crash between any two. What a process
-/// sends to itself takes no time and is not counted. There are no acknowledgements: the counts are of
-/// first transmissions.
+/// Messages are really encoded and decoded. A copy is in flight as long as the adversary says, held back
+/// while its direction is cut, and lost only when its sender crashes and takes it along. Copies to several
+/// processes leave in rank order, and the sender may crash between any two. A message to oneself takes no
+/// time and is not counted. There are no acknowledgements: the counts are of first transmissions.
 #[derive(Clone)]
 pub struct IdealLinks {
     shared: Arc<Shared>,
@@ -54,7 +53,7 @@ impl Links for IdealLinks {
 }
 
 impl World {
-    /// The ideal perfect links of `p`. Every call gives a handle on the same ones.
+    /// The ideal perfect links of `p`. Every call returns a handle on the same links.
     ///
     /// A run begins by closing the table of lanes; it panics when a lane was opened twice, or when
     /// two processes opened different ones.
@@ -70,8 +69,8 @@ impl World {
         }
     }
 
-    /// Heartbeats of `p`, outside the links: lost at a cut, and never what a run waits for. They are
-    /// not counted among the messages.
+    /// Heartbeats of `p`, outside the links. They are lost at a cut, a run does not wait for them, and they
+    /// are not counted among the messages.
     pub fn heartbeat(&self, p: ProcessId, up: Addr<Heard>) -> Addr<Beat> {
         self.shared.lock().network.ends[p.index()].heard = Some(up);
         let (shared, others) = (self.shared.clone(), others(*self.membership(), p));
@@ -83,8 +82,8 @@ impl World {
         })
     }
 
-    /// The fair-loss links of `p`, as an edge would supply them: what arrives goes to `arrivals`.
-    /// Each datagram is lost, duplicated and delayed by itself, as the adversary decides.
+    /// The fair-loss links of `p`, as an edge would supply them: arriving datagrams go to `arrivals`. Each
+    /// datagram is lost, duplicated and delayed independently, as the adversary decides.
     pub fn fair_loss(&self, p: ProcessId, arrivals: Addr<fair_loss::Indication>) -> Addr<Transmit> {
         self.shared.lock().network.ends[p.index()].arrivals = Some(arrivals);
         let (shared, start) = (self.shared.clone(), self.start_of(p));

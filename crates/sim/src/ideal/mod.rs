@@ -1,5 +1,5 @@
-//! Ideal objects: abstractions that the world itself supplies, so that what stands on them can be
-//! counted exactly and explored.
+//! Ideal objects: abstractions that the world itself supplies, so that algorithms above them can be counted
+//! exactly and explored.
 //!
 //! | from [`World`](crate::World) | gives |
 //! |---|---|

@@ -71,14 +71,14 @@ struct AtomicCommit {
     watch: Watch,
     all: ProcessSet,
     alive: ProcessSet,
-    /// By process: the instances in which it has decided.
+    /// For each process, the instances in which it has decided.
     decided: BTreeMap<ProcessId, Watermark>,
     instances: BTreeMap<u64, Instance>,
-    /// Instances in which every live process has decided: nothing of them is needed any more.
+    /// Instances in which every live process has decided. Nothing about them is needed any more.
     finished: Watermark,
 }
 
-/// Whether a vote is yes, or a decision commit.
+/// Whether the vote is yes, or the decision commit.
 fn is_positive(observation: &Observation) -> bool {
     observation.digest == 1
 }
@@ -100,7 +100,7 @@ impl AtomicCommit {
         }
     }
 
-    /// What is wrong with this decision, if something is.
+    /// The error in this decision, if there is one.
     fn decide(&mut self, p: ProcessId, number: u64, commit: bool) -> Option<String> {
         let first = self.decided.entry(p).or_default().insert(number);
         if self.which == Which::Integrity {

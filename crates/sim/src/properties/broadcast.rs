@@ -42,7 +42,7 @@ pub(super) fn family(
     ]
 }
 
-/// What a correct process broadcasts, every correct process delivers, under this tag.
+/// A correct process's broadcasts are delivered by every correct process. Checked under this tag.
 pub(super) fn validity(tag: &str, module: &str) -> Box<dyn Property> {
     Box::new(Validity {
         tag: tag.to_owned(),
@@ -52,7 +52,7 @@ pub(super) fn validity(tag: &str, module: &str) -> Box<dyn Property> {
     })
 }
 
-/// No process delivers a message twice, under this tag.
+/// No process delivers a message twice. Checked under this tag.
 pub(super) fn no_duplication(tag: &str, module: &str) -> Box<dyn Property> {
     Box::new(NoDuplication {
         tag: tag.to_owned(),
@@ -61,7 +61,7 @@ pub(super) fn no_duplication(tag: &str, module: &str) -> Box<dyn Property> {
     })
 }
 
-/// What is delivered was broadcast, under this tag.
+/// Every delivered message was broadcast. Checked under this tag.
 pub(super) fn no_creation(tag: &str, processes: Membership, module: &str) -> Box<dyn Property> {
     Box::new(NoCreation {
         tag: tag.to_owned(),
@@ -72,7 +72,7 @@ pub(super) fn no_creation(tag: &str, processes: Membership, module: &str) -> Box
     })
 }
 
-/// What a correct process broadcasts, every correct process delivers.
+/// A correct process's broadcasts are delivered by every correct process.
 struct Validity {
     tag: String,
     watch: Watch,
@@ -143,14 +143,14 @@ impl Property for NoDuplication {
     }
 }
 
-/// What is delivered was broadcast, by its origin and with that content.
+/// Every delivered message was broadcast, by its origin and with that content.
 struct NoCreation {
     tag: String,
     watch: Watch,
     alive: ProcessSet,
     delivered: Delivered,
-    /// By process: the digests of its requests that some live process may still deliver, and how
-    /// many came before them.
+    /// For each process, the digests of the requests that some live process may still deliver, and how many
+    /// requests came before them.
     requests: BTreeMap<ProcessId, (u64, VecDeque<u64>)>,
 }
 
@@ -177,7 +177,7 @@ impl NoCreation {
         }
     }
 
-    /// Forgets what every live process has delivered.
+    /// Forgets the messages that every live process has delivered.
     fn trim(&mut self, id: MessageId) {
         let low = self.delivered.low(self.alive, id.origin);
         if let Some((before, digests)) = self.requests.get_mut(&id.origin.process) {
@@ -202,7 +202,7 @@ impl Property for NoCreation {
         } else if let Some((p, observation)) = self.watch.indication(record, "Deliver")
             && let Some(id) = observation.message
         {
-            // A second delivery is another property's matter: its content may be forgotten already.
+            // A second delivery violates another property. Its content may be forgotten already.
             if self.delivered.contains(p, id) {
                 return Ok(());
             }
@@ -223,7 +223,8 @@ impl Property for NoCreation {
     }
 }
 
-/// What some process delivers (any at all if uniform, else a correct one), every correct one does.
+/// A message that some process delivers (any process if uniform, else a correct one), every correct process
+/// delivers.
 struct Agreement {
     tag: String,
     watch: Watch,

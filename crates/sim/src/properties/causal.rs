@@ -28,9 +28,8 @@ pub fn causal(processes: &Membership, module: &str, uniform: bool) -> Properties
 /// leaves the past only if every process whose crash was not reported here has delivered it. `GC2`
 /// (liveness): in the end the past of every correct process is empty.
 ///
-/// Such a module lets out an internal effect `Collect` whenever an entry leaves its past; its message
-/// is the entry's, and its digest is how many entries are left. It handles the detector's reports as
-/// events `Crash`.
+/// Such a module has an internal effect `Collect` whenever an entry leaves its past; its message is the
+/// entry's, and its digest is how many entries are left. It handles the detector's reports as events `Crash`.
 pub fn collected_past(processes: &Membership, module: &str) -> Properties {
     let everybody = processes.set();
     vec![
@@ -49,21 +48,21 @@ pub fn collected_past(processes: &Membership, module: &str) -> Properties {
     ]
 }
 
-/// No process delivers a message before all that precedes it.
+/// No process delivers a message before all messages that precede it.
 ///
-/// A request notes its direct predecessors: what the requester has delivered, and its own earlier
-/// requests. A delivery is checked against those of its message alone, for theirs were checked when
-/// they were delivered at the same process: so all chains are covered.
+/// A request records its direct predecessors: the messages that the requester has delivered, and its own
+/// earlier requests. A delivery is checked only against the direct predecessors of its message, because
+/// theirs were checked when they were delivered at the same process: so all chains are covered.
 ///
-/// Counts stand for sets. The k-th request of a process has its first k − 1 among its predecessors;
-/// so, up to the first violation, what a process has delivered of an origin is without a gap.
+/// Counts represent sets. The k-th request of a process has its first k − 1 requests among its predecessors;
+/// so, up to the first violation, the messages that a process has delivered of an origin have no gap.
 struct CausalOrder {
     watch: Watch,
     alive: ProcessSet,
-    /// By process, and then by origin: how many messages it has delivered.
+    /// For each process and origin, how many of the origin's messages the process has delivered.
     delivered: Vec<Vec<u64>>,
-    /// By origin: the predecessors of those of its requests that some live process may still deliver,
-    /// and how many requests came before them.
+    /// For each origin, the predecessors of those requests that some live process may still deliver, and how
+    /// many requests came before them.
     requests: Vec<(u64, VecDeque<Vec<u64>>)>,
 }
 
@@ -75,7 +74,7 @@ impl CausalOrder {
         requests.push_back(predecessors);
     }
 
-    /// A message that was never requested, or is delivered again, is another property's matter.
+    /// A message that was never requested, or is delivered again, violates another property.
     fn deliver(&mut self, p: ProcessId, id: MessageId) -> Result<(), String> {
         let origin = id.origin.process;
         let (Some(delivered), Some((before, requests))) = (
@@ -138,7 +137,7 @@ impl Property for CausalOrder {
     }
 }
 
-/// The message that has just left the past of a watched module, and how many are left there.
+/// The message that has just left the past of a watched module, and how many entries are left there.
 fn collected(watch: &mut Watch, record: &Record) -> Option<(MessageId, u64)> {
     let Kind::Effect(observation) = &record.kind else {
         return None;
@@ -154,7 +153,7 @@ fn is_collect(observation: &Observation) -> bool {
 /// An entry leaves the past only once every process not known to have crashed has delivered it.
 struct CollectedAfterDelivery {
     watch: Watch,
-    /// By process: whose crash was not reported to it.
+    /// For each process, the processes whose crash was not reported to it.
     unreported: BTreeMap<ProcessId, ProcessSet>,
     delivered: Delivered,
 }
@@ -202,13 +201,13 @@ impl Property for CollectedAfterDelivery {
     }
 }
 
-/// In the end, nothing that a correct process has broadcast or delivered is left in its past.
+/// In the end, no message that a correct process has broadcast or delivered is left in its past.
 struct EmptyPast {
     watch: Watch,
     requested: BTreeMap<ProcessId, u64>,
     delivered: Delivered,
     collected: Delivered,
-    /// How many entries were left when the last one was collected.
+    /// How many entries were left after the last collection.
     left: BTreeMap<ProcessId, u64>,
 }
 

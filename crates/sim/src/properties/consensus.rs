@@ -12,8 +12,8 @@ pub fn consensus(processes: &Membership, module: &str) -> Properties {
     family(*processes, module, true, None)
 }
 
-/// UC1–4 of the modules of this name, of which UC4 says that each of `returning` that proposes decides,
-/// whoever else does.
+/// UC1–4 of the modules of this name. Here UC4 says that each process of `returning` that proposes decides,
+/// whichever others propose.
 pub fn consensus_at(processes: &Membership, module: &str, returning: ProcessSet) -> Properties {
     family(*processes, module, true, Some(returning))
 }
@@ -68,7 +68,7 @@ struct Instance {
 }
 
 impl Instance {
-    /// Two processes of these that have decided differently.
+    /// Two of these processes that have decided differently.
     fn dispute(&self, among: ProcessSet) -> Option<(ProcessId, ProcessId)> {
         let mut decisions = self.decisions.iter().filter(|(p, _)| among.contains(**p));
         let (p, value) = decisions.next()?;
@@ -80,22 +80,23 @@ impl Instance {
 struct Consensus {
     which: Which,
     uniform: bool,
-    /// Where termination is promised, whoever proposes; `None`: everywhere, if all propose.
+    /// The processes at which termination is promised, whichever others propose. `None`: at all processes, if
+    /// all propose.
     returning: Option<ProcessSet>,
     watch: Watch,
     alive: ProcessSet,
-    /// By process: the instances in which it has decided.
+    /// For each process, the instances in which it has decided.
     decided: BTreeMap<ProcessId, Watermark>,
     instances: BTreeMap<u64, Instance>,
-    /// Finished instances with different decisions: whether they break regular agreement depends on
-    /// who is correct in the end.
+    /// Finished instances with different decisions. Whether they break regular agreement depends on which
+    /// processes are correct in the end.
     disputed: BTreeMap<u64, Instance>,
-    /// Instances in which every live process has decided: nothing of them is needed any more.
+    /// Instances in which every live process has decided. Nothing about them is needed any more.
     finished: Watermark,
 }
 
 impl Consensus {
-    /// What is wrong with this decision, if something is.
+    /// The error in this decision, if there is one.
     fn decide(&mut self, p: ProcessId, number: u64, value: u64) -> Option<String> {
         let first = self.decided.entry(p).or_default().insert(number);
         if self.which == Which::Integrity {
@@ -176,7 +177,7 @@ impl Property for Consensus {
                         "{p} and {q} decide differently in instance {number}"
                     ))
                 });
-                // Who decided differently may still turn out to be faulty, unless the run is over.
+                // A process that decided differently may still turn out to be faulty, unless the run is over.
                 completion.judge(self.tag(), broken)
             }
             Which::Termination => {

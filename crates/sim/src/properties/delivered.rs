@@ -1,4 +1,4 @@
-//! What each process has delivered, by origin: the state that most checkers share.
+//! The messages that each process has delivered, by origin: the state that most checkers share.
 use quorate_core::{
     MessageId, Observation, ProcessId, ProcessSet, message::Origin, watermark::Watermark,
 };
@@ -23,7 +23,7 @@ pub(super) fn messages(observation: &Observation) -> impl Iterator<Item = Messag
 }
 
 impl Delivered {
-    /// Adds a message; `false` if the process had delivered it before.
+    /// Adds a message. Returns `false` if the process had delivered it before.
     pub(super) fn insert(&mut self, by: ProcessId, id: MessageId) -> bool {
         let set = self.sets.entry((by, id.origin)).or_default();
         set.insert(id.sequence)
@@ -35,13 +35,13 @@ impl Delivered {
         set.is_some_and(|set| set.contains(id.sequence))
     }
 
-    /// All of the origin's messages up to this one were delivered by each of these processes.
+    /// The number up to which each of these processes has delivered all of the origin's messages.
     pub(super) fn low(&self, by: ProcessSet, origin: Origin) -> u64 {
         let low = |p| self.sets.get(&(p, origin)).map_or(0, Watermark::low);
         by.iter().map(low).min().unwrap_or(u64::MAX)
     }
 
-    /// All of `process`'s messages up to this one were delivered by `by`.
+    /// The number up to which `by` has delivered all of `process`'s messages.
     pub(super) fn low_of(&self, by: ProcessId, process: ProcessId) -> u64 {
         let mine = self.sets.iter();
         mine.filter(|((p, origin), _)| *p == by && origin.process == process)
@@ -50,7 +50,7 @@ impl Delivered {
             .unwrap_or(0)
     }
 
-    /// A message that `by` has delivered in this record and not in the other.
+    /// A message that `by` has delivered in this record and not in `other`.
     pub(super) fn beyond(&self, other: &Delivered, by: ProcessId) -> Option<MessageId> {
         let mut mine = self.sets.iter().filter(|((p, _), _)| *p == by);
         mine.find_map(|((_, origin), set)| {
@@ -64,7 +64,7 @@ impl Delivered {
         })
     }
 
-    /// A message that one of `some` has delivered and one of `all` has not, with the two.
+    /// A message that one of `some` has delivered and one of `all` has not, with the two processes.
     pub(super) fn missing(
         &self,
         some: impl Fn(ProcessId) -> bool,

@@ -1,4 +1,4 @@
-//! Failure detectors and leaders. What they remember of a run is a set of processes a process.
+//! Failure detectors and leaders. The checkers remember only one set of processes for each process.
 use super::{Properties, violation};
 use crate::{
     property::{Completion, Property, Verdict, Violation, Watch},
@@ -14,9 +14,9 @@ pub fn eventually_perfect(module: &str) -> Properties {
         .into()
 }
 
-/// EPFD1–2 of the modules of this name, in a run that is known to be stable from this time on: what
-/// the network takes is bounded, and every timeout has outgrown it. A mistake later than that breaks
-/// EPFD2 at once, where otherwise an endless series of mistakes would leave the run without an end.
+/// EPFD1–2 of the modules of this name, in a run that is known to be stable from this time on: the network's
+/// delays are bounded, and every timeout exceeds them. A mistake later than that breaks EPFD2 at once.
+/// Otherwise an endless series of mistakes would keep the run from ending.
 pub fn eventually_perfect_from(module: &str, stable: Time) -> Properties {
     [Which::Complete, Which::AccurateFrom(stable)]
         .map(|which| detector(which, module))
@@ -123,7 +123,8 @@ impl Property for Detector {
 }
 
 impl Detector {
-    /// What is wrong with a suspicion at this time, of `q` by `p`, which is news to `p` or not.
+    /// The error in a suspicion of `q` by `p` at this time, if there is one. `news` says whether the
+    /// suspicion is new to `p`.
     fn mistake(&self, time: Time, (p, q): (ProcessId, ProcessId), news: bool) -> Option<String> {
         let alive = !self.crashed.contains(q);
         match self.which {

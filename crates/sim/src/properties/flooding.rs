@@ -5,7 +5,7 @@ use super::{
 };
 use quorate_core::Membership;
 
-/// FLD1–3 of the modules of this name, of which nothing is replaced or withdrawn.
+/// FLD1–3 of the modules of this name, if no message is replaced or withdrawn.
 pub fn flooding(processes: &Membership, module: &str) -> Properties {
     vec![
         validity("FLD1", module),

@@ -17,7 +17,7 @@ pub fn group_membership(processes: &Membership, module: &str) -> Properties {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Joins {
     Never,
-    /// A view may have members that the one before lacks, and lack some that live.
+    /// Processes join: a view may have members that the one before lacks, and may lack live processes.
     Allowed,
 }
 
@@ -73,7 +73,7 @@ struct Views {
     alive: ProcessSet,
     joins: Joins,
     crashed: ProcessSet,
-    /// Who was told that it is excluded, and has installed no view since.
+    /// The processes that were told that they are excluded, and have installed no view since.
     told: ProcessSet,
     /// The last view of each process.
     present: BTreeMap<ProcessId, (u64, ProcessSet)>,
@@ -82,7 +82,7 @@ struct Views {
 }
 
 impl Views {
-    /// What is wrong with this view at `p`, if something is.
+    /// The error in this view at `p`, if there is one.
     fn install(&mut self, p: ProcessId, id: u64, members: ProcessSet) -> Option<String> {
         let before = self.present.insert(p, (id, members));
         match self.which {
@@ -115,7 +115,7 @@ impl Views {
         self.known.retain(|id, _| Some(*id) >= passed);
     }
 
-    /// A correct process that takes itself for a member, and not of the last view.
+    /// A correct process that believes itself a member, but is not in the last view.
     fn untold(&self, correct: ProcessSet) -> Option<String> {
         let view = |p| self.present.get(&p).copied();
         let (last, _) = correct.iter().filter_map(view).max_by_key(|(id, _)| *id)?;

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NAMES: &[Names] = &[("Propose", "Decide")];
 
-/// LA1–4 of the lattice agreement of the modules of this name, whose values are small enough to be their
-/// own digests, and joined by `join`. Decisions are promised at the processes `returning`. That each
-/// proposal is decided once, and nothing unasked, is a matter of LA3.
+/// LA1–4 of the lattice agreement of the modules of this name, whose values are small enough to be their own
+/// digests, and are joined by `join`. Decisions are promised at the processes `returning`. LA3 includes that
+/// each proposal is decided once, and that no proposal is decided that was not requested.
 ///
 /// Distinct decisions are kept: memory grows with their number.
 pub fn lattice_agreement(
@@ -53,12 +53,12 @@ enum What {
 struct LatticeAgreement {
     tag: &'static str,
     what: What,
-    /// Each with the value that it proposes.
+    /// Each operation with the value that it proposes.
     operations: Operations<u64>,
     join: fn(u64, u64) -> u64,
-    /// The join of what each process has proposed and seen decided.
+    /// For each process, the join of the values that it has proposed and decided.
     own: BTreeMap<ProcessId, u64>,
-    /// The join of what all have.
+    /// The join of all proposed values.
     proposed: u64,
     decided: BTreeSet<u64>,
 }

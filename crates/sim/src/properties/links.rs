@@ -7,14 +7,14 @@ use crate::{
 use quorate_core::ProcessId;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Where a link is watched.
+/// The place where a link is watched.
 #[derive(Clone, Debug)]
 pub enum Channel {
-    /// What the network carries in the lane of this name: messages are told apart by their send.
+    /// The messages that the network carries in the lane of this name. They are told apart by their send.
     Lane(String),
-    /// The requests `Send` and the indications `Deliver` of the modules of this name: messages are
-    /// told apart by content, and counted. A request without a peer is to every process, or, where
-    /// PL1 is not asked, to some.
+    /// The requests `Send` and the indications `Deliver` of the modules of this name. Messages are told apart
+    /// by content, and counted. A request without a peer goes to every process or, where PL1 is not checked,
+    /// to some.
     Module(String),
 }
 
@@ -32,10 +32,10 @@ enum Tap {
     Module(Watch),
 }
 
-/// From whom, to whom, and which message.
+/// The sender, the receiver, and the message.
 type Passage = (ProcessId, ProcessId, u64);
 
-/// The same, where no receiver named stands for everybody.
+/// The same, where `None` as the receiver means every process.
 type Sending = (ProcessId, Option<ProcessId>, u64);
 
 impl Tap {
@@ -73,8 +73,8 @@ pub fn perfect_links(channel: &Channel) -> Properties {
         .into()
 }
 
-/// SL1–2 of a channel, of messages that are cancelled long after they were sent: until then each has
-/// arrived at least `copies` times.
+/// SL1–2 of a channel, if messages are cancelled only long after they were sent: until then each has arrived
+/// at least `copies` times.
 pub fn stubborn_links(channel: &Channel, copies: u64) -> Properties {
     [Which::Stubborn(copies), Which::StubbornNoCreation]
         .map(|which| counting(which, channel.tap()))
@@ -124,8 +124,8 @@ enum Which {
     StubbornNoCreation,
 }
 
-/// Counts, for each message, how often it was sent and delivered: the memory grows with the number
-/// of different messages.
+/// Counts, for each message, how often it was sent and delivered. The memory grows with the number of
+/// different messages.
 struct Counting {
     which: Which,
     tap: Tap,
@@ -237,10 +237,10 @@ impl Property for Queue {
     }
 }
 
-/// Fair loss, as far as a finite run can tell: no long row of losses.
+/// Fair loss, as far as a finite run can show it: no long series of losses.
 struct FairLoss {
     bound: u32,
-    /// By pair: how many copies in a row were lost, and whether the last one was.
+    /// For each pair, how many copies in a row were lost, and whether the last one was.
     rows: BTreeMap<(ProcessId, ProcessId), (u32, bool)>,
 }
 

@@ -1,8 +1,8 @@
 //! The textbook's properties, as observers.
 //!
-//! A set of properties watches the modules of one name, given as their full path or its last segment.
-//! It reads the requests that those modules handle and the indications that they let out. The `k`-th
-//! broadcast that a process requests has the identifier (process, `k`).
+//! A set of properties watches the modules of one name, given as their full path or its last segment. It
+//! reads the requests and the indications of those modules. The `k`-th broadcast that a process requests has
+//! the identifier (process, `k`).
 mod atomic_commit;
 mod broadcast;
 mod causal;

@@ -29,8 +29,8 @@ pub fn regular_total_order(processes: &Membership, module: &str) -> Properties {
     properties
 }
 
-/// FRB5 of the modules of this name: messages of one origin are delivered in the order in which they
-/// were broadcast, none left out.
+/// FRB5 of the modules of this name: messages of one origin are delivered in the order in which they were
+/// broadcast, and none is left out.
 pub fn first_in_first_out_order(module: &str) -> Box<dyn Property> {
     Box::new(FirstInFirstOut {
         watch: Watch::new(module),
@@ -38,11 +38,11 @@ pub fn first_in_first_out_order(module: &str) -> Box<dyn Property> {
     })
 }
 
-/// The two weaker forms of total order: `TOB5-A` (who deliver the same two messages deliver them in
-/// the same order) and `TOB5-B` (who deliver the same message have delivered the same before it). They
-/// separate broken algorithms, and read whole sequences at the end of a run. With `uniform`, those of
-/// crashed processes too. `TOB5` implies B, and B implies A; a second delivery of a message, which
-/// TOB2 is about, does not count here.
+/// The two weaker forms of total order: `TOB5-A` (processes that deliver the same two messages deliver them
+/// in the same order) and `TOB5-B` (processes that deliver the same message have delivered the same messages
+/// before it). They distinguish kinds of broken algorithms, and read whole sequences at the end of a run;
+/// with `uniform`, those of crashed processes too. `TOB5` implies B, and B implies A. A second delivery of a
+/// message, which TOB2 is about, does not count here.
 pub fn weak_total_order(module: &str, uniform: bool) -> Properties {
     [Form::A, Form::B]
         .map(|form| {
@@ -62,8 +62,8 @@ struct Prefix {
     alive: ProcessSet,
     /// How many messages each process has delivered.
     positions: BTreeMap<ProcessId, u64>,
-    /// The longest sequence, without the first `before` messages, which every live process has
-    /// delivered: what a process delivers is compared once, so nothing of them is needed any more.
+    /// The longest sequence, without the first `before` messages, which every live process has delivered.
+    /// Each delivery is compared once, so those messages are not needed any more.
     sequence: VecDeque<MessageId>,
     before: u64,
 }
@@ -122,12 +122,12 @@ impl Property for Prefix {
     }
 }
 
-/// What one process has delivered, without what nobody will be compared with any more.
+/// The messages that one process has delivered, without those that are not needed for comparisons any more.
 #[derive(Default)]
 struct Sequence {
     /// How many messages the process has delivered.
     position: u64,
-    /// How many of them, from the beginning, are forgotten.
+    /// How many of them were forgotten, from the beginning.
     before: u64,
     rest: VecDeque<MessageId>,
 }
@@ -146,14 +146,14 @@ impl Sequence {
     }
 }
 
-/// Of any two correct processes' delivery sequences, one is a prefix of the other. Who is correct is
-/// known at the end of a run only: until then two that have delivered differently are remembered as
-/// such, and compared no further.
+/// Of any two correct processes' delivery sequences, one is a prefix of the other. Only at the end of a run
+/// is it known which processes are correct. Until then two processes that have delivered differently are
+/// remembered as a conflict, and not compared any further.
 pub(super) struct RegularPrefix {
     watch: Watch,
-    /// By live process.
+    /// The sequence of each live process.
     sequences: BTreeMap<ProcessId, Sequence>,
-    /// Two live processes, the lower rank first, and how they differ.
+    /// Two live processes, the lower rank first, and the difference between them.
     conflicts: BTreeMap<(ProcessId, ProcessId), String>,
 }
 
@@ -199,7 +199,7 @@ impl RegularPrefix {
         sequences.map(|sequence| sequence.rest.len()).sum()
     }
 
-    /// Forgets what everybody who is still to be compared with a process has delivered, too.
+    /// Forgets the messages of a process that all processes still to be compared with it have delivered, too.
     fn trim(&mut self) {
         let positions: Vec<_> = self
             .sequences
@@ -236,7 +236,7 @@ impl Property for RegularPrefix {
         Ok(())
     }
 
-    /// Of a truncated run it is not known that two who differ will not crash.
+    /// In a truncated run, two processes that differ may still crash.
     fn finish(&mut self, completion: &Completion) -> Verdict {
         match self.conflicts.values().next() {
             None => Verdict::Holds,
@@ -292,7 +292,7 @@ struct Weak {
     sequences: BTreeMap<ProcessId, Once>,
 }
 
-/// What one process has delivered, each message once.
+/// The messages that one process has delivered, each once.
 #[derive(Default)]
 struct Once {
     order: Vec<MessageId>,
@@ -311,7 +311,7 @@ impl Once {
     }
 }
 
-/// Two messages that the two deliver in different orders.
+/// Two messages that the two processes deliver in different orders.
 fn inversion(one: &Once, other: &Once) -> Option<String> {
     let (a, b) = one
         .common(other)
@@ -320,9 +320,9 @@ fn inversion(one: &Once, other: &Once) -> Option<String> {
     Some(format!("{a} and {b} are delivered in either order"))
 }
 
-/// A message that both deliver, but not after the same ones. There is none if and only if the two
-/// sequences are the same up to their last common message: all before it are common then, and each
-/// has its place.
+/// A message that both deliver, but not after the same messages. There is none if and only if the two
+/// sequences are the same up to their last common message: then all messages before it are common, and each
+/// has the same position.
 fn omission(one: &Once, other: &Once) -> Option<String> {
     let last = one.common(other).next_back()?;
     let mine = one.order.iter().take_while(|id| *id != last).chain([last]);
@@ -349,7 +349,7 @@ impl Property for Weak {
         Ok(())
     }
 
-    /// Who is correct is known of a complete run only.
+    /// Only in a complete run is it known which processes are correct.
     fn finish(&mut self, completion: &Completion) -> Verdict {
         let counts = |p: &ProcessId| self.uniform || completion.correct.contains(*p);
         let compare = match self.form {

@@ -13,9 +13,9 @@ use quorate_core::ProcessSet;
 const NAMES: &[Names] = &[("Get", "GetReturn"), ("Set", "SetReturn")];
 const GET: usize = 0;
 
-/// QAF1–3 of the quorum access of the modules of this name, whose states are sets of up to 64 updates, each
-/// a bit. Calls are promised to return at the processes `returning`. That each returns once, and none
-/// unasked, is a matter of validity.
+/// QAF1–3 of the quorum access of the modules of this name, whose states are sets of up to 64 updates, each a
+/// bit. Calls are promised to return at the processes `returning`. Validity includes that each call returns
+/// once, and that none returns that was not requested.
 pub fn quorum_access(module: &str, returning: ProcessSet) -> Properties {
     let one = |tag, what| -> Box<dyn Property> {
         Box::new(QuorumAccess {
@@ -40,11 +40,11 @@ enum What {
     Termination,
 }
 
-/// Sets of updates.
+/// QAF1–3 for states that are sets of updates.
 struct QuorumAccess {
     tag: &'static str,
     what: What,
-    /// Of a set its update, of a get the updates whose sets had returned when it began.
+    /// For a set, its update; for a get, the updates whose sets had returned when the get began.
     operations: Operations<u64>,
     requested: u64,
     returned: u64,

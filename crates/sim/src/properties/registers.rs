@@ -15,12 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 const NAMES: &[Names] = &[("Read", "ReadReturn"), ("Write", "WriteReturn")];
 const WRITE: usize = 1;
 
-/// Of a register on which nothing is in flight, no more operations than these are kept.
+/// For a register without operations in flight, at most this many operations are kept.
 const KEPT: usize = 64;
 
-/// ONRR1–2 of the (1,N) regular registers of the modules of this name. Operations are promised to return
-/// at the processes `returning`. That each returns once, and none unasked, is a matter of validity, here
-/// and of the other registers.
+/// ONRR1–2 of the (1,N) regular registers of the modules of this name. Operations are promised to return at
+/// the processes `returning`. For all kinds of registers, validity includes that each operation returns once,
+/// and that none returns that was not requested.
 pub fn regular_register(module: &str, returning: ProcessSet) -> Properties {
     let one = |tag, what| one(tag, what, module, returning);
     vec![
@@ -40,9 +40,8 @@ pub fn atomic_register(module: &str, returning: ProcessSet) -> Properties {
     ]
 }
 
-/// NNAR1–2 of the (N,N) atomic registers of the modules of this name: operations are linearizable, and
-/// their tags, where there are some, follow real time. They are promised to return at the processes
-/// `returning`.
+/// NNAR1–2 of the (N,N) atomic registers of the modules of this name: operations are linearizable, and their
+/// tags, if they have any, follow real time. Operations are promised to return at the processes `returning`.
 pub fn shared_register(module: &str, returning: ProcessSet) -> Properties {
     let one = |tag, what| one(tag, what, module, returning);
     vec![
@@ -68,7 +67,7 @@ enum What {
     Atomicity,
 }
 
-/// An operation in flight: on which register, and the number of the record of its request.
+/// An operation in flight: its register, and the number of the record of its request.
 struct Begun {
     register: u64,
     at: u64,
@@ -78,17 +77,17 @@ struct Registers {
     tag: &'static str,
     what: What,
     operations: Operations<Begun>,
-    /// By the digest of their names.
+    /// The registers, by the digest of their names.
     all: BTreeMap<u64, Register>,
 }
 
-/// What is kept of the history of a register.
+/// The part of a register's history that is kept.
 struct Register {
-    /// What it may have held before that.
+    /// The values that the register may have held before the kept operations.
     before: BTreeSet<Option<u64>>,
-    /// The operation of the greatest tag before that.
+    /// The operation with the greatest tag before the kept ones.
     newest: Option<Operation<u64>>,
-    /// By the number of the record of the request.
+    /// The operations, by the number of the record of the request.
     operations: BTreeMap<u64, Operation<u64>>,
     pending: usize,
 }
@@ -109,7 +108,7 @@ impl Register {
         self.operations.values().cloned().collect()
     }
 
-    /// What is wrong, if something is.
+    /// The error in the history, if there is one.
     fn check(&self, what: What) -> Option<String> {
         let history = self.history();
         match what {
@@ -132,7 +131,7 @@ impl Register {
         ))
     }
 
-    /// Forgets what no later operation can contradict, once nothing is in flight.
+    /// Forgets operations that no later operation can contradict, once nothing is in flight.
     fn forget(&mut self, what: What) {
         if self.pending > 0 || self.operations.len() < KEPT {
             return;
@@ -148,7 +147,7 @@ impl Register {
             What::Atomicity => {
                 self.before = linearizable::states_after(&history, &self.before);
                 let tagged = self.newest.take().into_iter().chain(history);
-                // Of a write and the reads of it, the write.
+                // Among a write and the reads of its value, the write.
                 self.newest = tagged.max_by_key(|o| (o.tag, o.is_write()));
                 self.operations.clear();
             }
@@ -218,7 +217,7 @@ impl Property for Registers {
                 register.pending = register.pending.saturating_sub(1);
                 if let Some(operation) = register.operations.get_mut(&begun.at) {
                     operation.returned = Some(record.index);
-                    // Before any write there is no tag to tell.
+                    // There is no tag before the first write.
                     operation.tag = tag_of(observation);
                     if let Action::Read(value) = &mut operation.action {
                         *value = value_of(observation);

@@ -1,4 +1,4 @@
-//! Operations on shared objects, as records show them: what the checkers of such objects have in common.
+//! Operations on shared objects, as records show them: the common part of the checkers of such objects.
 use crate::{
     property::{Completion, Verdict, Watch},
     trace::Record,
@@ -9,20 +9,20 @@ use std::collections::BTreeMap;
 /// The names of an operation's request and of its return.
 pub(super) type Names = (&'static str, &'static str);
 
-/// What a record shows of an operation.
+/// The part of an operation that a record shows.
 pub(super) enum Shown<T> {
-    /// It begins: a request, with its number in [`Names`].
+    /// The operation begins. The number is the index of its request in [`Names`].
     Begins(usize),
     Returns(usize, T),
-    /// It was refused, and had no effect.
+    /// The operation was refused, and had no effect.
     Refused(T),
 }
 
-/// The operations of one module that are in flight, each with what a checker remembers of it.
+/// The operations of one module in flight, each with the data that a checker remembers of it.
 pub(super) struct Operations<T> {
     watch: Watch,
     names: &'static [Names],
-    /// At whom operations are promised to return.
+    /// The processes at which operations are promised to return.
     returning: ProcessSet,
     pending: BTreeMap<(ProcessId, u64), T>,
 }
@@ -37,7 +37,7 @@ impl<T> Operations<T> {
         }
     }
 
-    /// What the record shows of an operation, whose number `instance` says.
+    /// What the record shows of an operation, whose number is the record's `instance`.
     pub(super) fn see<'r>(
         &mut self,
         record: &'r Record,
@@ -62,8 +62,8 @@ impl<T> Operations<T> {
         Some((p, number, observation, shown))
     }
 
-    /// What is wrong if the record shows the return of an operation that is not in flight: it has returned
-    /// before, or nobody has requested it.
+    /// The error if the record shows the return of an operation that is not in flight: it has returned
+    /// before, or was never requested.
     pub(super) fn stray(&mut self, record: &Record) -> Option<String> {
         let text = "an operation that is not in flight returns";
         self.is_stray(record).then(|| text.to_owned())
@@ -85,12 +85,12 @@ impl<T> Operations<T> {
         self.pending.insert((p, number), remembered);
     }
 
-    /// What is remembered of those in flight.
+    /// The remembered data of the operations in flight.
     pub(super) fn in_flight(&mut self) -> impl Iterator<Item = &mut T> {
         self.pending.values_mut()
     }
 
-    /// Whether all operations of correct processes have returned, where that is promised.
+    /// Judges whether all operations of correct processes have returned, where that is promised.
     pub(super) fn termination(&self, tag: &str, completion: &Completion) -> Verdict {
         let promised =
             |p: &ProcessId| completion.correct.contains(*p) && self.returning.contains(*p);

@@ -14,16 +14,16 @@ use std::collections::BTreeMap;
 const NAMES: &[Names] = &[("Update", "UpdateReturn"), ("Scan", "ScanReturn")];
 const UPDATE: usize = 0;
 
-/// How many updates each of the first eight processes has made: what an observation can carry.
+/// How many updates each of the first eight processes has made. An observation cannot carry more.
 type Counts = [u8; 8];
 
-/// SN1–2 of the snapshots of the modules of this name, of up to eight processes that update up to 254
-/// times each; of longer runs SN2 is unknown. Operations are promised to return at the processes
-/// `returning`. That each returns once, and none unasked, is a matter of SN2.
+/// SN1–2 of the snapshots of the modules of this name, of up to eight processes that update up to 254 times
+/// each; in longer runs the verdict on SN2 is unknown. Operations are promised to return at the processes
+/// `returning`. SN2 includes that each operation returns once, and that none returns that was not requested.
 ///
-/// Scans and updates are linearizable if and only if scans can be ordered, no scan misses what was there
-/// before it or returns what was requested after it, and a scan that returns an update also returns what
-/// was there before that.
+/// Scans and updates are linearizable if and only if scans can be ordered, no scan misses an update that was
+/// there before it or returns one that was requested after it, and a scan that returns an update also returns
+/// the updates that were there before that one.
 pub fn atomic_snapshot(module: &str, returning: ProcessSet) -> Properties {
     let one = |checks_order| -> Box<dyn Property> {
         Box::new(Snapshot {
@@ -42,9 +42,9 @@ pub fn atomic_snapshot(module: &str, returning: ProcessSet) -> Properties {
 struct Begun {
     /// The sequence number of the update at its process, if it is one.
     update: Option<u8>,
-    /// What was there when it began: updates that had returned, and what scans had returned.
+    /// The updates that were there when it began: those that had returned, and those that scans had returned.
     there: Counts,
-    /// What scans have returned since.
+    /// The results of scans since then.
     scans: Vec<Counts>,
 }
 
@@ -53,9 +53,9 @@ struct Snapshot {
     operations: Operations<Begun>,
     /// How many updates each process has requested.
     requested: Counts,
-    /// How many are there for sure: they have returned, or a scan has returned them.
+    /// How many updates are certainly there, because they have returned or a scan has returned them.
     there: Counts,
-    /// By process and number of an update: what was there when it was requested.
+    /// For each process and number of an update, the updates that were there when it was requested.
     before: BTreeMap<(usize, u8), Counts>,
     is_known: bool,
 }
@@ -91,7 +91,7 @@ impl Snapshot {
         self.operations.begin(p, number, begun);
     }
 
-    /// What is wrong with a scan that returns this, if something is.
+    /// The error in a scan that returns these counts, if there is one.
     fn upon_scanned(&mut self, begun: &Begun, scanned: Counts) -> Option<&'static str> {
         for other in self.operations.in_flight() {
             other.scans.push(scanned);
@@ -115,7 +115,7 @@ impl Snapshot {
         broken
     }
 
-    /// Scans that begin from now on return at least what is there.
+    /// Scans that begin from now on return at least the updates that are there.
     fn forget(&mut self) {
         let mut least = self.there;
         for begun in self.operations.in_flight() {
@@ -144,7 +144,7 @@ impl Property for Snapshot {
         };
         match shown {
             Shown::Begins(action) => self.begin(p, number, action == UPDATE),
-            // A process has one operation in flight: what is refused was requested last.
+            // A process has only one operation in flight, so the refused one was requested last.
             Shown::Refused(begun) => {
                 if let (Some(_), Some(count)) = (begun.update, self.requested.get_mut(p.index())) {
                     self.before.remove(&(p.index(), *count));

@@ -7,13 +7,13 @@ use crate::{
 use quorate_core::{Membership, Observation, ProcessId, ProcessSet};
 use std::collections::{BTreeMap, VecDeque};
 
-/// TRB1–4 of the modules of this name. That a source's instances are delivered one after the other,
-/// the report that it is faulty last and not before its crash, is part of TRB3.
+/// TRB1–4 of the modules of this name. TRB3 includes that a source's instances are delivered one after the
+/// other, and that the report that it is faulty comes last and not before its crash.
 pub fn terminating(processes: &Membership, module: &str) -> Properties {
     family(*processes, module, true)
 }
 
-/// …whose agreement binds correct processes only.
+/// TRB1–4, where agreement binds correct processes only.
 pub fn regular_terminating(processes: &Membership, module: &str) -> Properties {
     family(*processes, module, false)
 }
@@ -48,7 +48,7 @@ enum Which {
     Termination,
 }
 
-/// What a process delivers in an instance.
+/// The content that a process delivers in an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
     /// A message whose content has this digest.
@@ -59,9 +59,9 @@ enum Content {
 /// A source's requests.
 #[derive(Default)]
 struct Requests {
-    /// How many there were.
+    /// How many requests there were.
     count: u64,
-    /// The contents of the last of them, as far as some live process may still deliver them.
+    /// The contents of the last requests, as far as some live process may still deliver them.
     digests: VecDeque<u64>,
 }
 
@@ -81,12 +81,12 @@ impl Requests {
     }
 }
 
-/// How far a process is with a source.
+/// How far a process has got with a source's messages.
 #[derive(Clone, Copy, Default)]
 struct Progress {
-    /// Up to this number it has delivered messages.
+    /// The number up to which it has delivered messages.
     messages: u64,
-    /// Whether it has delivered that the source is faulty.
+    /// Whether it has delivered the report that the source is faulty.
     over: bool,
 }
 
@@ -97,9 +97,10 @@ struct Terminating {
     alive: ProcessSet,
     crashed: ProcessSet,
     requests: BTreeMap<ProcessId, Requests>,
-    /// By process and source.
+    /// The progress by process and source.
     progress: BTreeMap<(ProcessId, ProcessId), Progress>,
-    /// By source and number: who delivered what, until all who live have delivered the same.
+    /// For each source and number, the delivered content by process, until all live processes have delivered
+    /// the same.
     instances: BTreeMap<(ProcessId, u64), BTreeMap<ProcessId, Content>>,
 }
 
@@ -109,7 +110,7 @@ impl Terminating {
         progress.copied().unwrap_or_default()
     }
 
-    /// What is wrong with this delivery, if something is.
+    /// The error in this delivery, if there is one.
     fn deliver(
         &mut self,
         by: ProcessId,
@@ -269,7 +270,7 @@ impl Property for Terminating {
         let broken = match self.which {
             Which::Integrity => return Verdict::Holds,
             Which::Agreement if self.uniform => return Verdict::Holds,
-            // Who delivered differently may still turn out to be faulty, unless the run is over.
+            // A process that delivered differently may still turn out to be faulty, unless the run is over.
             Which::Agreement => self.dispute(correct),
             Which::Validity => self.invalid(correct),
             Which::Termination => self.stuck(self.alive.union(self.crashed), correct),
@@ -279,7 +280,7 @@ impl Property for Terminating {
 }
 
 impl Terminating {
-    /// Who delivers what in which instance, if that is what the record shows.
+    /// The delivery that the record shows, if it shows one: process, instance and content.
     fn delivery(&mut self, record: &Record) -> Option<(ProcessId, (ProcessId, u64), Content)> {
         let observation = *record.kind.indication()?;
         let outcome = outcome(&observation)?;

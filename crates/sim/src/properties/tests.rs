@@ -93,7 +93,7 @@ fn receive(message: u64, from: usize, to: usize) -> (usize, Kind) {
     )
 }
 
-/// What each property says of a trace of a module (and a lane) named `m` at three processes.
+/// The verdict of each property on a trace of a module (and a lane) named `m` at three processes.
 fn judge_with(
     properties: Properties,
     trace: &[(usize, Kind)],
@@ -103,7 +103,7 @@ fn judge_with(
     judge_at(Time::ZERO, properties, trace, complete, lane)
 }
 
-/// …in which everything happens at this time.
+/// The same, where everything happens at this time.
 fn judge_at(
     time: Time,
     properties: Properties,
@@ -149,7 +149,7 @@ fn judge_at(
         .collect()
 }
 
-/// The tags of the properties that such a complete trace violates.
+/// The tags of the properties that this complete trace violates.
 fn broken(properties: Properties, trace: &[(usize, Kind)]) -> Vec<String> {
     broken_at(Time::ZERO, properties, trace)
 }
@@ -166,7 +166,7 @@ fn everyone(what: impl Fn(usize) -> (usize, Kind)) -> impl Iterator<Item = (usiz
     (1..=3).map(what)
 }
 
-/// p1 broadcasts and everybody delivers.
+/// p1 broadcasts and every process delivers.
 fn good() -> Vec<(usize, Kind)> {
     let mut trace = vec![broadcast(1, 10)];
     trace.extend(everyone(|q| deliver(q, 1, 1, 10)));
@@ -313,7 +313,7 @@ fn the_three_forms_of_total_order_differ() {
     // A process that skips a message breaks all but the weakest form.
     let skips = [&first[..], &[deliver(2, 2, 1, 20)]].concat();
     assert_eq!(with(&skips), ["TOB5", "TOB5-B"]);
-    // Two that each deliver one message and crash break the strong form alone.
+    // Two processes that each deliver a different message and crash break only the strong form.
     let disjoint = [
         deliver(1, 1, 1, 10),
         deliver(2, 2, 1, 20),
@@ -448,7 +448,7 @@ fn pl1_pl2_pl3_of_a_module_go_by_content() {
     assert_eq!(check(&[sent(1, 2, 7)]), ["PL1"]);
     assert_eq!(check(&[sent(1, 2, 7), got(2, 1, 7), got(2, 1, 7)]), ["PL2"]);
     assert_eq!(check(&[got(2, 1, 7)]), ["PL3"]);
-    // To everybody: a request that names no receiver.
+    // To every process: a request that names no receiver.
     let all = event(1, Observation::request("Send").digest(7));
     let mut trace = vec![all, got(1, 1, 7), got(2, 1, 7)];
     assert_eq!(check(&trace), ["PL1"]);

@@ -1,4 +1,4 @@
-//! View synchronisation. What is remembered of a run is, for each process, its last two views.
+//! View synchronisation. The checker remembers only the last two views of each process.
 use super::{Properties, violation};
 use crate::{
     property::{Completion, Property, Verdict, Violation, Watch},
@@ -7,8 +7,8 @@ use crate::{
 use quorate_core::{Membership, ProcessId, ProcessSet, Time};
 use std::{collections::BTreeMap, time::Duration};
 
-/// VS-ORD and VS-OVL of the modules of this name: in the last view that all correct processes have been in
-/// and have left, they were in it together for at least `overlap`.
+/// VS-ORD and VS-OVL of the modules of this name: all correct processes were together for at least `overlap`
+/// in the last view that all of them have been in and have left.
 pub fn view_synchronizer(processes: &Membership, module: &str, overlap: Duration) -> Properties {
     [None, Some(overlap)]
         .map(|overlap| {
@@ -22,21 +22,21 @@ pub fn view_synchronizer(processes: &Membership, module: &str, overlap: Duration
         .into()
 }
 
-/// Of how many views it is remembered when they were entered: of processes that are so many views apart
-/// nothing overlaps.
+/// For how many views the times of entry are remembered. The stays of processes that are this many views
+/// apart do not overlap.
 const REMEMBERED: usize = 64;
 
 struct ViewSynchronizer {
-    /// `None`: the order is watched.
+    /// The required overlap; `None` if the order is checked.
     overlap: Option<Duration>,
     processes: Membership,
     watch: Watch,
-    /// By process: when it entered its last views.
+    /// For each process, when it entered its last views.
     stays: BTreeMap<ProcessId, BTreeMap<u64, Time>>,
 }
 
 impl ViewSynchronizer {
-    /// For how long these were together in this view; `None` if that is not known.
+    /// How long these processes were together in this view; `None` if that is not known.
     fn together(&self, view: u64, correct: ProcessSet) -> Option<Duration> {
         let (mut entered, mut left) = (Vec::new(), Vec::new());
         for p in correct.iter() {
@@ -48,7 +48,7 @@ impl ViewSynchronizer {
         Some(first.since(last))
     }
 
-    /// What is wrong in the last view that all these have left.
+    /// The error in the last view that all these processes have left.
     fn broken(&self, correct: ProcessSet, overlap: Duration) -> Option<String> {
         let latest = |p: ProcessId| self.stays.get(&p)?.last_key_value().map(|(view, _)| *view);
         let latest: Vec<u64> = correct.iter().filter_map(latest).collect();

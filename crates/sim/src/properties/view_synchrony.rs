@@ -1,4 +1,4 @@
-//! View synchrony: views, and what is delivered in them.
+//! View synchrony: views, and the messages delivered in them.
 use super::{
     Properties,
     broadcast::{no_creation, no_duplication},
@@ -17,19 +17,20 @@ use quorate_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// VS1–9 of the modules of this name, where nobody joins.
+/// VS1–9 of the modules of this name, where no process joins.
 ///
-/// A request that is made while its process is blocked is broadcast in the next view: so in which view a
-/// message was broadcast is told by its deliveries, that of its origin among them, which must agree.
+/// A request made while its process is blocked is broadcast in the next view. So the view in which a message
+/// was broadcast is known only from its deliveries, including that of its origin, which must agree.
 pub fn view_synchrony(processes: &Membership, module: &str) -> Properties {
     family(processes, module, Joins::Never)
 }
 
 /// VS1–10 of the modules of this name, where processes are excluded and join again.
 ///
-/// What a newcomer is told between its state and its view completes the state: it was broadcast in the
-/// view before. Views have increasing identifiers (VS2), and their members need not have been in the
-/// view before; whoever is correct is in the last view in the end, or was told that it is not (VS5).
+/// The messages that a newcomer is told between its state and its view complete the state: they were
+/// broadcast in the view before. Views have increasing identifiers (VS2), and their members need not have
+/// been in the view before; in the end each correct process is in the last view, or was told that it is not
+/// (VS5).
 pub fn view_synchrony_with_joins(processes: &Membership, module: &str) -> Properties {
     let mut properties = family(processes, module, Joins::Allowed);
     properties.push(Box::new(Returned {
@@ -71,22 +72,25 @@ fn family(processes: &Membership, module: &str, joins: Joins) -> Properties {
     properties
 }
 
-/// A message is delivered in the view in which it was broadcast, wherever it is.
+/// A message is delivered in the view in which it was broadcast, at every process.
 struct Inclusion {
     watch: Watch,
     alive: ProcessSet,
     /// The last view of each process.
     present: BTreeMap<ProcessId, u64>,
-    /// Who has got a state and no view since, and in which view what it was then told was broadcast.
+    /// The processes that have got a state and no view since, and the view in which the messages told since
+    /// then were broadcast.
     completing: BTreeMap<ProcessId, Option<u64>>,
-    /// The messages that some live process has not delivered: their view, and who has.
+    /// The messages that some live process has not delivered: their view, and the processes that have
+    /// delivered them.
     messages: BTreeMap<MessageId, (u64, ProcessSet)>,
-    /// By origin, the last forgotten message and its view: what it broadcast before is not later.
+    /// For each origin, the last forgotten message and its view: earlier messages were not broadcast in a
+    /// later view.
     forgotten: BTreeMap<Origin, (u64, u64)>,
 }
 
 impl Inclusion {
-    /// What is wrong with this delivery, if something is.
+    /// The error in this delivery, if there is one.
     fn deliver(&mut self, p: ProcessId, id: MessageId, here: u64) -> Option<String> {
         let present = match self.completing.get_mut(&p) {
             Some(view) => Some(*view.get_or_insert(here)),
@@ -208,17 +212,18 @@ impl Property for Validity {
     }
 }
 
-/// How many messages of an origin were delivered, and the sum of their digests: sets with the same
-/// messages have the same, in whatever order they were delivered.
+/// For each origin, how many of its messages were delivered, and the sum of their digests. Sets of the same
+/// messages have equal sums, whatever the order of delivery.
 type Sums = BTreeMap<Origin, (u64, u64)>;
 
-/// Who passes from one view to another together has delivered the same in it.
+/// Processes that pass from one view to another together have delivered the same messages in it.
 struct Agreement {
     watch: Watch,
     alive: ProcessSet,
-    /// The last view of each process, and what it has delivered there.
+    /// For each process, its last view, and the messages that it has delivered there.
     present: BTreeMap<ProcessId, (u64, Sums)>,
-    /// By a view and the one installed after it: who passed first, and what it had delivered.
+    /// For each view and the one installed after it, the first process to pass, and the messages that it had
+    /// delivered.
     passed: BTreeMap<(u64, u64), (ProcessId, Sums)>,
 }
 
@@ -245,7 +250,7 @@ impl Agreement {
     }
 }
 
-/// An origin of which the two have delivered different messages, and how many.
+/// An origin of which the two have delivered different messages, and the two counts.
 fn difference(mine: &Sums, theirs: &Sums) -> Option<(ProcessId, u64, u64)> {
     let mut origins = mine.keys().chain(theirs.keys());
     let origin = origins.find(|origin| mine.get(origin) != theirs.get(origin))?;
@@ -284,34 +289,35 @@ impl Property for Agreement {
     }
 }
 
-/// What a process that is outside has broadcast in its last view.
+/// The broadcasts of a process that is outside, in its last view.
 struct Outside {
     view: u64,
-    /// What it has delivered of its own there.
+    /// Its own messages that it has delivered there.
     own: BTreeSet<MessageId>,
-    /// What it was given back, and whether as lost for certain.
+    /// The messages returned to it as lost, and whether each is lost for certain.
     given: BTreeMap<MessageId, bool>,
-    /// Whether it is still being told: nothing else was said to it since it learned that it is outside.
+    /// Whether it is still being told: it has got no other indication since it learned that it is outside.
     is_told: bool,
     /// Whether it missed the decision about the next view, so that it cannot know.
     missed: bool,
 }
 
-/// Who is outside learns which of its broadcasts those that passed to the next view have not delivered.
+/// A process that is outside learns which of its broadcasts were not delivered by those that passed to the
+/// next view.
 struct Returned {
     watch: Watch,
     alive: ProcessSet,
-    /// The last view of each process, and what it has delivered there.
+    /// For each process, its last view, and the messages that it has delivered there.
     present: BTreeMap<ProcessId, (u64, BTreeSet<MessageId>)>,
-    /// By view: what those that passed to the one after it have delivered in it.
+    /// For each view, the messages that the processes that passed to the next one have delivered in it.
     passed: BTreeMap<u64, BTreeSet<MessageId>>,
     outside: BTreeMap<ProcessId, Outside>,
-    /// Who goes on from what was restored, and was told nothing since.
+    /// The processes that go on from a restored state, and have got no other indication since.
     restored: ProcessSet,
 }
 
 impl Returned {
-    /// This message is given back.
+    /// This message is returned as lost.
     fn give(&mut self, p: ProcessId, id: MessageId, is_certain: bool) -> Option<String> {
         let Some(outside) = self.outside.get_mut(&p).filter(|it| it.is_told) else {
             return Some(format!(
@@ -332,7 +338,7 @@ impl Returned {
         self.wrong(p)
     }
 
-    /// Whether this process was told that something is lost which others have.
+    /// The error if this process was told that a message is lost which others have.
     fn wrong(&self, p: ProcessId) -> Option<String> {
         let outside = self.outside.get(&p)?;
         let had = self.passed.get(&outside.view)?;
@@ -341,7 +347,7 @@ impl Returned {
         Some(format!("{p} is told that {id} is lost, and others have it"))
     }
 
-    /// What this process was not told and others lack.
+    /// The error if this process was not told of a message that others lack.
     fn swallowed(&self, p: ProcessId) -> Option<String> {
         let outside = self.outside.get(&p)?;
         let had = self.passed.get(&outside.view)?;

@@ -1,4 +1,4 @@
-//! Every schedule of a small world: depth-first search by replay, without what commutes.
+//! Searches every schedule of a small world, depth first by replay, up to equivalence.
 use super::step::{Act, Step, crashed};
 use crate::{property::Violation, report::Report, world::World};
 use quorate_core::{ProcessId, ProcessSet};
@@ -7,18 +7,18 @@ use std::{collections::BTreeSet, fmt};
 /// The adversary that tries everything: every order of the steps, and every crash, loss and gap,
 /// within bounds.
 ///
-/// The search is stateless: each execution is a world of its own, made afresh and led along a
-/// schedule. Schedules that differ only in the order of neighbouring steps which do not
-/// [depend](Step::depends_on) on each other are *equivalent*: every process has the same history in
-/// them. Sleep sets (Godefroid) see to it that of each class one schedule is followed to its end, and
-/// that none is missed. What is checked should not tell equivalent schedules apart, and most properties
-/// of this crate do not: each speaks of what one process does, of what one causes at another, or of
-/// suspicions and crashes. Those of shared objects do: an operation that ends before another begins comes
-/// first, at whatever process; for them there is [`real_time`](Exhaustive::real_time).
+/// The search is stateless: each execution has a new world, which is led along a schedule. Schedules that
+/// differ only in the order of neighbouring steps which do not [depend](Step::depends_on) on each other are
+/// *equivalent*: every process has the same history in them. Sleep sets (Godefroid) ensure that one schedule
+/// of each class is followed to its end, and that no class is missed. A checked property should not
+/// distinguish equivalent schedules, and most properties of this crate do not: each is about the behaviour of
+/// one process, about effects of one process at another, or about suspicions and crashes. Properties of
+/// shared objects do: an operation that ends before another begins comes first, at whatever process; for them
+/// there is [`real_time`](Exhaustive::real_time).
 ///
-/// A crash may strike between any two steps, and inside a step before any output but the first (to
-/// crash before the first is to crash before the step). Copies whose sender has crashed may be lost,
-/// each by itself: a perfect link promises nothing for them.
+/// A crash may strike between any two steps, and inside a step before any output but the first (a crash
+/// before the first output is a crash before the step). Copies whose sender has crashed may be lost,
+/// independently: a perfect link promises nothing for them.
 #[derive(Clone, Debug)]
 pub struct Exhaustive {
     crashes: usize,
@@ -57,17 +57,17 @@ pub struct Found {
     pub schedule: Vec<Step>,
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Exploration {
     /// Complete executions: classes of equivalent schedules at whose end liveness was judged.
     pub executions: u64,
-    /// Executions given up because all that could follow is followed elsewhere.
+    /// Executions given up because all their continuations are followed elsewhere.
     pub blocked: u64,
-    /// Executions that reached the bound on their depth, or could not go on though something is
-    /// still waited for. Their liveness is unknown.
+    /// Executions that reached the bound on their depth, or could not go on though something is still waited
+    /// for. The verdict on their liveness is unknown.
     pub truncated: u64,
-    /// Different steps taken, those of replays not counted again.
+    /// Different steps taken. Replayed steps are not counted again.
     pub steps: u64,
     /// How many times a world was made.
     pub worlds: u64,
@@ -80,10 +80,10 @@ pub struct Exploration {
 }
 
 impl Exploration {
-    /// For tests: the search was complete, and every property holds.
+    /// For tests: asserts that the search was complete, and that every property holds.
     ///
     /// # Panics
-    /// When it was not, or one does not.
+    /// When the search was not complete, or a property does not hold.
     #[track_caller]
     pub fn assert_all_hold(&self) {
         assert!(self.complete && self.found.is_none(), "{self}");
@@ -127,89 +127,90 @@ pub struct End<'a> {
 }
 
 impl Exhaustive {
-    /// Every order of the steps; no crash.
+    /// A search of every order of the steps, without crashes.
     pub fn new() -> Self {
         Exhaustive::default()
     }
 
-    /// …and at most so many crashes.
+    /// Allows at most this many crashes.
     #[must_use]
     pub fn crashes(mut self, most: usize) -> Self {
         self.crashes = most;
         self
     }
 
-    /// …of these processes only.
+    /// Only these processes may crash.
     #[must_use]
     pub fn of(mut self, processes: ProcessSet) -> Self {
         self.mortal = Some(processes);
         self
     }
 
-    /// …and at most so many gaps: the stream from one process to another ends, at any moment, and the next
-    /// one opens and begins, at any moment after that. What has not arrived when the next one opens is lost.
+    /// Allows at most this many gaps: the stream from one process to another ends at any moment, and the next
+    /// one opens and begins at any moment after that. Messages that have not arrived when the next stream
+    /// opens are lost.
     #[must_use]
     pub fn gaps(mut self, most: usize) -> Self {
         self.gaps = most;
         self
     }
 
-    /// …on these ways, from and to, only.
+    /// Allows gaps only in these directions, from and to.
     #[must_use]
     pub fn along(mut self, ways: impl IntoIterator<Item = (ProcessId, ProcessId)>) -> Self {
         self.ways = Some(ways.into_iter().collect());
         self
     }
 
-    /// Gives an execution up after this many steps (1,000 unless told otherwise).
+    /// Gives an execution up after this many steps (1,000 by default).
     #[must_use]
     pub fn depth(mut self, steps: usize) -> Self {
         self.depth = steps;
         self
     }
 
-    /// Gives the search up after this many worlds (a million unless told otherwise).
+    /// Gives the search up after this many worlds (a million by default).
     #[must_use]
     pub fn executions(mut self, most: u64) -> Self {
         self.executions = most;
         self
     }
 
-    /// Searches to a depth of one step, then of two, and so on up to the bound: what is found first is
-    /// as short as any. Worlds, and steps, are counted over all depths, the rest at the last one.
+    /// Searches to a depth of one step, then of two, and so on up to the bound, so that the first violation
+    /// found has a shortest schedule. Worlds and steps are counted over all depths, the other counts at the
+    /// last depth.
     #[must_use]
     pub fn deepening(mut self) -> Self {
         self.deepening = true;
         self
     }
 
-    /// Follows equivalent schedules, too: for properties that tell them apart, and to see what the
-    /// reduction saves.
+    /// Follows equivalent schedules, too: for properties that distinguish them, and to measure the effect of
+    /// the reduction.
     #[must_use]
     pub fn without_reduction(mut self) -> Self {
         self.reduction = false;
         self
     }
 
-    /// Keeps schedules apart in which an operation ends before another begins at another process: a step
-    /// that makes a request, and one that tells the application something, are not exchanged.
+    /// Distinguishes schedules in which an operation ends before another begins at another process: a step
+    /// that makes a request, and a step with an indication to the application, are not exchanged.
     #[must_use]
     pub fn real_time(mut self) -> Self {
         self.real_time = true;
         self
     }
 
-    /// Searches the schedules of the world that `build` makes, up to the first violation. `build`
-    /// must make the same world every time, wired, with its requests planned (one process makes them
-    /// in that order, at any time) and its properties given; what its adversary would do is of no
-    /// consequence.
+    /// Searches the schedules of the world that `build` makes, up to the first violation. `build` must make
+    /// the same world every time, wired, with its requests planned (one process makes them in that order, at
+    /// any time) and its properties given. The world's adversary has no influence.
     pub fn explore(&self, build: impl Fn() -> World) -> Exploration {
         self.search(build, &mut |end| end.report.violation().is_none())
     }
 
-    /// Searches the schedules as [`explore`](Exhaustive::explore) does. `each` sees the end of every
-    /// execution that is complete or breaks a property, and says whether to go on; of a search that
-    /// [deepens](Exhaustive::deepening), at every depth again.
+    /// Searches the schedules as [`explore`](Exhaustive::explore) does. `each` is called at the end of every
+    /// execution that is complete or breaks a property, and returns whether to go on. If the search
+    /// [deepens](Exhaustive::deepening), this happens again at every depth.
     pub fn search(
         &self,
         build: impl Fn() -> World,
@@ -235,34 +236,35 @@ impl Exhaustive {
     }
 }
 
-/// A step, and what it was seen to do.
+/// A step, and its observed effects.
 #[derive(Clone, Copy)]
 struct Seen {
     step: Step,
-    /// How many outputs it has.
+    /// How many outputs the step has.
     outputs: u64,
-    /// Whether it tells the application something.
+    /// Whether the step has an indication to the application.
     tells: bool,
 }
 
 impl Seen {
-    /// Whether the one may begin an operation, and the other end one.
+    /// Whether one of the steps may begin an operation, and the other end one.
     fn is_in_real_time_with(self, other: Seen) -> bool {
         let begins = |seen: Seen| matches!(seen.step.act, Act::Request(_));
         (begins(self) && other.tells) || (begins(other) && self.tells)
     }
 }
 
-/// A state on the path: what can be done there, and what is not to be done again.
+/// A state on the path: the steps that can be taken there, and those that must not be repeated.
 struct Node {
     choices: Vec<Step>,
-    /// The choice that the path follows.
+    /// The index of the choice that the path follows.
     place: usize,
-    /// How many outputs the choice has, and whether the application is told something, once it has been
+    /// How many outputs the choice has, and whether it has an indication to the application, once it has been
     /// taken.
     outputs: u64,
     tells: bool,
-    /// What was done before, in this state or on the way to it, and commutes with all since.
+    /// Steps that were explored before, in this state or on the way to it, and that commute with all steps
+    /// since.
     asleep: Vec<Seen>,
 }
 
@@ -279,7 +281,7 @@ impl Node {
 
 struct Search<'a> {
     bounds: &'a Exhaustive,
-    /// The bound on the depth, for now.
+    /// The present bound on the depth.
     depth: usize,
     each: &'a mut dyn FnMut(End<'_>) -> bool,
     path: Vec<Node>,
@@ -288,7 +290,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Searches to the depth of now; says whether all was tried.
+    /// Searches to the present depth. Returns whether everything was tried.
     fn search(&mut self, build: &impl Fn() -> World) -> bool {
         while self.sum.worlds < self.bounds.executions {
             self.sum.worlds += 1;
@@ -331,7 +333,7 @@ impl Search<'_> {
         ends.count() < self.bounds.gaps
     }
 
-    /// Whether the stream that the step ends is among those that may.
+    /// Whether a gap is allowed on the stream that the step ends.
     fn is_open(&self, step: Step) -> bool {
         let ways = self.bounds.ways.as_ref();
         ways.is_none_or(
@@ -346,7 +348,7 @@ impl Search<'_> {
             .is_some_and(|p| mortal.is_none_or(|set| set.contains(p)))
     }
 
-    /// Follows the path, and goes on from its end as far as there is something to do.
+    /// Follows the path, and extends it as long as steps can be taken.
     fn descend(&mut self, world: &World) {
         let replayed = self.path.len().saturating_sub(1);
         for node in &self.path[..replayed] {
@@ -366,8 +368,8 @@ impl Search<'_> {
         }
     }
 
-    /// Takes the choice at the end of the path for the first time. Now it is known how many outputs
-    /// it has, and so before which ones a crash could strike.
+    /// Takes the choice at the end of the path for the first time. Its number of outputs is known then, and
+    /// so the outputs before which a crash could strike.
     fn take(&mut self, world: &World) {
         let Some(step) = self.path.last().map(|node| node.choices[node.place]) else {
             return;
@@ -376,7 +378,7 @@ impl Search<'_> {
         let outputs = taken.outputs;
         self.sum.steps += 1;
         self.sum.deepest = self.sum.deepest.max(self.path.len());
-        // A plain step leaves as many crashes as there were before it.
+        // A step without a crash leaves as many crashes as there were before it.
         let is_plain = step.crashed().is_none();
         let may_strike = is_plain && self.is_mortal(step) && self.crashes_left();
         if let Some(node) = self.path.last_mut() {
@@ -387,7 +389,7 @@ impl Search<'_> {
         }
     }
 
-    /// Judges the state at the end of the path; says whether the execution ends here.
+    /// Judges the state at the end of the path. Returns whether the execution ends here.
     fn is_over(&mut self, world: &World) -> bool {
         let is_violated = world.is_violated();
         let is_complete = world.is_complete();
@@ -412,7 +414,7 @@ impl Search<'_> {
         is_violated || is_too_deep
     }
 
-    /// What can be done at the end of the path.
+    /// Makes the node at the end of the path, with the steps that can be taken there.
     fn arrive(&mut self, world: &World) -> Node {
         let asleep = self.path.last().map_or_else(Vec::new, |node| {
             let (taken, bounds) = (node.seen(), self.bounds);
@@ -454,7 +456,7 @@ impl Search<'_> {
         }
     }
 
-    /// Turns to the next thing that is yet to be tried; `false`: there is none.
+    /// Turns to the next choice that was not tried yet. Returns `false` if there is none.
     fn turn(&mut self) -> bool {
         while let Some(mut node) = self.path.pop() {
             node.asleep.push(node.seen());

@@ -1,10 +1,10 @@
 //! Schedules: executions as lists of steps, to be searched, written down, replayed and shrunk.
 //!
-//! By schedule (see [`Pace::Atomic`](crate::Pace::Atomic)) a step is a whole reaction of one process:
-//! a copy arrives, a timer fires, a request or an oracle's report is made, and all that it causes
-//! inside the process follows, until its mailboxes are empty. What leaves the process is in flight
-//! afterwards. Steps have names that do not change with the order of steps elsewhere ([`Step`]), so
-//! that one schedule can be compared with another, and followed in part.
+//! In a scheduled world (see [`Pace::Atomic`](crate::Pace::Atomic)) a step is a whole reaction of one
+//! process: a copy arrives, a timer fires, a request or an oracle's report is made, and everything that it
+//! causes inside the process follows, until its mailboxes are empty. The outputs of the process are in flight
+//! afterwards. Steps have names that do not depend on the order of steps elsewhere ([`Step`]), so that one
+//! schedule can be compared with another, and followed in part.
 //!
 //! Time does not pass by itself: it moves on in a step of its own, to the next timer or planned
 //! fault. Requests are made in the order of their times, but at any moment.
@@ -15,10 +15,10 @@
 //! | [`Walk`] | one that is drawn from a seed |
 //! | [`Script`] | one that is written down |
 //!
-//! What the first two find can be written down as a script, which replays it bit for bit, and
-//! [shrunk](shrink()). Several oracles of one kind at one process report in the order in which they
-//! were made. What fair-loss links lose is drawn from the world's seed, in the order of the sends, and
-//! is none of a schedule's business: search over ideal links.
+//! The schedules found by the first two can be written down as a script, which replays them bit for bit, and
+//! [shrunk](shrink()). Several oracles of one kind at one process report in the order in which they were
+//! made. The losses of fair-loss links are drawn from the world's seed, in the order of the sends, and are
+//! not controlled by a schedule: search over ideal links.
 //!
 //! # Example
 //!

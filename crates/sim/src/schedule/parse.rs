@@ -6,15 +6,15 @@ use super::{
 use quorate_core::ProcessId;
 use std::str::FromStr;
 
-/// A line that is no line of a script.
+/// A line that is not valid in a script.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("line {line}: expected {expected}, found `{found}`")]
 pub struct BadScript {
-    /// Its number, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// What could stand there.
+    /// What could stand in that place.
     pub expected: &'static str,
-    /// What stands there.
+    /// What stands in that place.
     pub found: String,
 }
 
@@ -157,7 +157,7 @@ fn act(words: &[&str]) -> Result<Act, Bad> {
     })
 }
 
-/// What could follow the first word.
+/// The words that could follow the first word.
 fn expected(words: &[&str]) -> &'static str {
     match words.first() {
         Some(&"request") => "`request p1`",

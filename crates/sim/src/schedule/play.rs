@@ -5,30 +5,30 @@ use super::{
 };
 use crate::{property::Verdict, report::Report, world::World};
 
-/// A world cannot follow a script.
+/// Why a world cannot follow a script.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unplayable {
-    /// It has another number of processes.
+    /// The script is for another number of processes.
     #[error("the script is for {script} processes, the world has {world}")]
     Processes {
-        /// What the script says.
+        /// The number in the script.
         script: usize,
-        /// What there is.
+        /// The number in the world.
         world: usize,
     },
     /// A step that is not enabled.
     #[error("step {number}, `{step}`, is not enabled; enabled are: {enabled}")]
     NotEnabled {
-        /// Which of the steps, from 1.
+        /// The number of the step, from 1.
         number: usize,
         step: Step,
-        /// What could have been done instead.
+        /// The steps that were enabled instead.
         enabled: String,
     },
-    /// A step has fewer outputs than the one before which its process was to crash.
+    /// A step has fewer outputs than its crash needs.
     #[error("step {number}, `{step}`, has no such output")]
     NoSuchOutput {
-        /// Which of the steps, from 1.
+        /// The number of the step, from 1.
         number: usize,
         step: Step,
     },
@@ -40,19 +40,19 @@ pub struct Run {
     pub world: World,
     /// The verdicts.
     pub report: Report,
-    /// The steps that were taken, those after the end of the script included: what replays the run.
+    /// The steps that were taken, including those after the end of the script. They replay the run.
     pub taken: Script,
-    /// How many of them the script named.
+    /// How many of these steps the script named.
     pub named: usize,
 }
 
 impl Script {
-    /// Follows the script in this world, which has not run yet, and then goes on to the end of the
-    /// run, the oldest step first, unless the script says `stop`. A violation ends the run, unless
-    /// the world was told to go on.
+    /// Follows the script in this world, which has not run yet, and then goes on to the end of the run, the
+    /// oldest step first, unless the script says `stop`. A violation ends the run, unless the world was told
+    /// to go on.
     ///
     /// # Errors
-    /// When the world is not one that the script is for.
+    /// When the script does not fit the world.
     pub fn run(&self, world: World) -> Result<Run, Unplayable> {
         let n = world.membership().n();
         match self.processes {
@@ -83,8 +83,7 @@ impl Script {
         Ok(player.finish(self))
     }
 
-    /// The same, but steps that are not enabled are skipped, and a crash before an output that there
-    /// is not, too.
+    /// The same, but skips steps that are not enabled, and crashes before outputs that do not exist.
     pub fn run_leniently(&self, world: World) -> Run {
         let mut player = Player::new(world);
         for line in &self.lines {
@@ -97,11 +96,11 @@ impl Script {
     }
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     Taken,
-    /// It was taken, but the crash inside it did not strike.
+    /// The step was taken, but the crash inside it did not strike.
     NotStruck,
     NotEnabled,
 }
@@ -173,7 +172,7 @@ impl Run {
         self.report.verdict(tag).is_some_and(Verdict::is_violated)
     }
 
-    /// The steps that the script named and the world took, without those that followed.
+    /// The steps that the script named and the world took, without those after the end of the script.
     pub fn named_steps(&self) -> &[Line] {
         &self.taken.lines[..self.named]
     }

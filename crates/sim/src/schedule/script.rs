@@ -28,17 +28,17 @@
 //! | `stop` | the run ends here; otherwise it goes on to its end, the oldest step first |
 //! | `expect all hold`, `expect URB4 violated` (or `holds`, `unknown`) | the verdicts |
 //!
-//! `#` and a space begin a comment. Comments before the first line make the heading, one behind a
-//! step is its note; both are kept, others are not.
+//! `#` and a space begin a comment. Comments before the first line form the heading, and a comment behind a
+//! step is its note; both are kept, other comments are not.
 use super::step::Step;
 use crate::{property::Verdict, report::Report};
 use std::fmt;
 
-/// A step and what a reader may want to know of it.
+/// A step, and a note for the reader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Line {
     pub step: Step,
-    /// What is delivered or lost, say. Without consequence.
+    /// A note, for example the content that is delivered or lost. It has no effect.
     pub note: String,
 }
 
@@ -57,7 +57,7 @@ pub enum Expected {
     /// The property holds.
     Holds,
     Violated,
-    /// The run does not tell.
+    /// The run does not show it.
     Unknown,
 }
 
@@ -70,7 +70,7 @@ pub enum Expectation {
     Of(String, Expected),
 }
 
-/// What was expected did not come true.
+/// An expectation that was not met.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("`{expectation}` did not come true:\n{verdicts}")]
 pub struct Unmet {
@@ -82,13 +82,13 @@ pub struct Unmet {
 /// A schedule, written down.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Script {
-    /// What a reader should know beforehand, a line each.
+    /// What a reader should know beforehand, one entry per line.
     pub heading: Vec<String>,
-    /// How many processes there are, if it says so.
+    /// How many processes there are, if the script says so.
     pub processes: Option<usize>,
     /// The steps.
     pub lines: Vec<Line>,
-    /// Whether requests that are planned but not among the steps are given up.
+    /// Whether planned requests that are not among the steps are given up.
     pub no_more_requests: bool,
     /// Whether the run ends with the last step, complete or not.
     pub stop: bool,
@@ -97,7 +97,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// These steps.
+    /// A script of these steps.
     pub fn of(steps: impl IntoIterator<Item = Step>) -> Self {
         Script {
             lines: steps.into_iter().map(Line::from).collect(),
@@ -110,10 +110,10 @@ impl Script {
         self.lines.iter().map(|line| line.step)
     }
 
-    /// Whether the verdicts are those that it expects.
+    /// Whether the verdicts are the expected ones.
     ///
     /// # Errors
-    /// Which first is not.
+    /// The first expectation that is not met.
     pub fn judge(&self, report: &Report) -> Result<(), Unmet> {
         let unmet = self.expectations.iter().find(|e| !e.is_met(report));
         unmet.map_or(Ok(()), |expectation| {

@@ -1,4 +1,4 @@
-//! From a schedule that breaks a property to a short one.
+//! Shrinks a schedule that breaks a property to a short one.
 use super::{
     exhaustive::Found,
     script::{Expectation, Expected, Line, Script},
@@ -6,14 +6,13 @@ use super::{
 };
 use crate::{property::Verdict, world::World};
 
-/// Shortens a script that breaks the property with this tag in the world that `build` makes, as long
-/// as the shorter one still does: steps are left out (delta debugging), requests that are not needed
-/// are not made, a crash inside a step comes
-/// instead of it, or earlier, or not at all. What the result does not
-/// name happens in the default order. Its expectation is the violation, its heading keeps what the
-/// given one says and tells what is wrong.
+/// Shortens a script that breaks the property with this tag in the world that `build` makes, as long as the
+/// shorter one still does: it leaves out steps (delta debugging) and unnecessary requests, and replaces a
+/// crash inside a step by a crash instead of the step, by an earlier one, or by none. Steps that the result
+/// does not name happen in the default order. Its expectation is the violation; its heading keeps that of the
+/// given script and adds what is wrong.
 ///
-/// The same script and world give the same result. None if the script does not break the property.
+/// The same script and world give the same result. Returns `None` if the script does not break the property.
 pub fn shrink(script: &Script, tag: &str, build: impl Fn() -> World) -> Option<Script> {
     let mut shrinking = Shrinking {
         tag,
@@ -26,7 +25,7 @@ pub fn shrink(script: &Script, tag: &str, build: impl Fn() -> World) -> Option<S
     };
     let steps: Vec<_> = script.steps().collect();
     let mut steps = shrinking.attempt(&steps)?;
-    // First without the requests that the schedule does not make, then with as few as possible.
+    // First without the requests that the schedule does not make, then with as few requests as possible.
     shrinking.frame.no_more_requests = true;
     match shrinking.attempt(&steps) {
         Some(fewer) => steps = fewer,
@@ -40,7 +39,7 @@ pub fn shrink(script: &Script, tag: &str, build: impl Fn() -> World) -> Option<S
             break;
         }
     }
-    // What makes no difference is not said.
+    // Settings that make no difference are left out.
     let mut frame = shrinking.frame.clone();
     frame.no_more_requests = script.no_more_requests;
     if shrinking.whole(&frame, &steps) == shrinking.whole(&shrinking.frame, &steps) {
@@ -75,14 +74,14 @@ impl<B: Fn() -> World> Shrinking<'_, B> {
         }
     }
 
-    /// The steps that were taken of these, if they still break the property.
+    /// The steps that were actually taken, if they still break the property.
     fn attempt(&self, steps: &[Step]) -> Option<Vec<Step>> {
         let run = self.script(steps).run_leniently((self.build)());
         let taken = run.named_steps().iter().map(|line| line.step).collect();
         run.violates(self.tag).then_some(taken)
     }
 
-    /// All steps of the run of these, those that follow included.
+    /// All steps of the run of these steps, including those that follow.
     fn whole(&self, frame: &Script, steps: &[Step]) -> Vec<Line> {
         let lines = steps.iter().copied().map(Line::from).collect();
         let script = Script {
@@ -116,7 +115,8 @@ impl<B: Fn() -> World> Shrinking<'_, B> {
         }
     }
 
-    /// Turns crashes inside steps into none, into ones instead of them, or has them strike earlier.
+    /// Removes crashes inside steps, replaces them by crashes instead of the steps, or makes them strike
+    /// earlier.
     fn soften(&self, mut steps: Vec<Step>) -> Vec<Step> {
         for index in 0..steps.len() {
             let Some(step) = steps.get(index).copied() else {
@@ -140,7 +140,7 @@ impl<B: Fn() -> World> Shrinking<'_, B> {
         steps
     }
 
-    /// The script, with notes, what it shows and what it expects.
+    /// The script with notes, its heading and its expectation.
     fn write_down(&self, heading: &[String], steps: &[Step]) -> Option<Script> {
         let mut run = self.script(steps).run((self.build)()).ok()?;
         let Some(Verdict::Violated(violation)) = run.report.verdict(self.tag) else {

@@ -1,4 +1,4 @@
-//! What a schedule's steps are made of: what is planned, what is in flight, what is due.
+//! The state behind a schedule's steps: planned calls, copies in flight, due timers.
 use super::step::{Act, Passage, Step};
 use crate::{
     adversary::{Pace, UNIT},
@@ -15,7 +15,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// A call that a process may make whenever the schedule says so.
+/// A planned call that a process may make whenever the schedule says so.
 struct Offer {
     at: Time,
     process: ProcessId,
@@ -34,7 +34,7 @@ impl Offer {
         }
     }
 
-    /// Whether the two are made in the order in which they were planned.
+    /// Whether the two calls must be made in the order in which they were planned.
     fn is_in_line_with(&self, other: &Offer) -> bool {
         let line = |account: Account| match account {
             Account::Request => (0, None),
@@ -45,11 +45,11 @@ impl Offer {
     }
 }
 
-/// What the pace by schedule keeps.
+/// The state of a scheduled world.
 pub(crate) struct Stage {
     /// In the order of their times, and then of their planning.
     offers: Vec<Offer>,
-    /// The numbers of the timers that are waited for.
+    /// The numbers of the timers that are running.
     timers: BTreeMap<(usize, TimerId), u32>,
     /// How many timers each process has started.
     started: Vec<u32>,
@@ -80,7 +80,7 @@ impl Stage {
         );
     }
 
-    /// Takes back what is offered to a process; says how much.
+    /// Withdraws the planned calls of a process. Returns how many there were.
     pub(crate) fn withdraw(&mut self, p: ProcessId) -> usize {
         self.withdraw_if(|offer| offer.process == p)
     }
@@ -97,7 +97,7 @@ impl Stage {
         self.timers.insert((module, id), *started);
     }
 
-    /// The offers that are not behind others in their line.
+    /// The planned calls that no earlier call in their line precedes.
     fn heads(&self) -> impl Iterator<Item = &Offer> {
         let offers = self.offers.iter().enumerate();
         let is_head = |(index, offer): &(usize, &Offer)| {
@@ -108,18 +108,18 @@ impl Stage {
     }
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Taken {
     /// How many outputs the reaction had.
     pub(crate) outputs: u64,
-    /// Whether the application was told something.
+    /// Whether the application got an indication.
     pub(crate) tells: bool,
     /// Whether the crash that was to strike inside it did.
     pub(crate) struck: bool,
 }
 
-/// Which packet, timer or call a step is about.
+/// The packet, timer or call that a step is about.
 enum Target {
     Packet(usize, u64),
     Lost(usize),
@@ -132,8 +132,8 @@ enum Target {
 }
 
 impl Core {
-    /// The time of what happens now. By schedule, a unit a step, so that a diagram has lines; what
-    /// algorithms see is `now` alone.
+    /// The time that a trace records now. In a scheduled world each step takes one unit, so that a diagram
+    /// has lines; algorithms see only `now`.
     pub(crate) fn stamp(&self) -> Time {
         self.now + UNIT * self.stage.taken
     }
@@ -170,7 +170,7 @@ impl Core {
         enabled
     }
 
-    /// The losses that are enabled: of copies in flight whose sender has crashed.
+    /// The losses that are enabled: those of copies in flight whose sender has crashed.
     pub(crate) fn losable(&self) -> impl Iterator<Item = Step> {
         let orphaned = |copy: &Passage| self.life(copy.from) == Life::Crashed;
         let copies = self.passages().map(|(_, copy)| copy);
@@ -179,7 +179,7 @@ impl Core {
             .map(|copy| Step::from(Act::Lose(copy)))
     }
 
-    /// The ends of streams that are enabled.
+    /// The stream ends that are enabled.
     pub(crate) fn endable(&self) -> impl Iterator<Item = Step> {
         let ranks = 1..=self.processes.len();
         let processes = move || ranks.clone().filter_map(ProcessId::from_rank);
@@ -206,7 +206,7 @@ impl Core {
         })
     }
 
-    /// Takes what the step is about from where it waits; none if it is not enabled.
+    /// Takes the target of the step from where it waits; `None` if the step is not enabled.
     fn target(&mut self, act: Act, limits: &Limits) -> Option<Target> {
         match act {
             Act::Deliver(copy) | Act::Lose(copy) => {
@@ -271,7 +271,7 @@ impl Core {
 }
 
 impl Shared {
-    /// Lets the reaction go to its end: mailboxes are drained first-in first-out.
+    /// Runs the reaction to its end: mailboxes are drained first-in first-out.
     fn react(&self, limits: &Limits) {
         self.start_actors();
         while self.handled() < limits.events && self.run_token() {}
@@ -281,7 +281,7 @@ impl Shared {
         self.lock().handled
     }
 
-    /// By schedule: has all modules start.
+    /// In a scheduled world: starts all modules.
     pub(crate) fn set_stage(&self, limits: &Limits) {
         let is_unstarted = !self.lock().starting.is_empty();
         if is_unstarted {
@@ -290,7 +290,7 @@ impl Shared {
         self.react(limits);
     }
 
-    /// Takes this step; none if it is not enabled.
+    /// Takes this step; `None` if it is not enabled.
     pub(crate) fn take_step(&self, step: Step, limits: &Limits) -> Option<Taken> {
         let (target, reacting, before, doom) = {
             let mut core = self.lock();
@@ -343,7 +343,7 @@ impl Shared {
         }
     }
 
-    /// By schedule, when nobody names a step: the oldest.
+    /// In a scheduled world without a driver: takes the oldest step.
     pub(crate) fn run_oldest(&self, limits: &Limits) -> Progress {
         self.set_stage(limits);
         let (oldest, ahead) = {
@@ -362,9 +362,9 @@ impl Shared {
     }
 }
 
-/// Being driven by a schedule.
+/// Methods by which a schedule drives the world.
 impl World {
-    /// From now on the world moves by schedule, whatever its adversary wants.
+    /// From now on the world moves by schedule, whatever its adversary says.
     pub(crate) fn on_stage(self) -> Self {
         let mut core = self.shared.lock();
         core.network.close();

@@ -2,14 +2,14 @@
 use quorate_core::{ProcessId, ProcessSet};
 use std::fmt;
 
-/// A copy in flight, named so that it keeps its name whatever the order of steps elsewhere.
+/// A copy in flight, with a name that does not depend on the order of steps elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Passage {
     /// The sender.
     pub from: ProcessId,
     /// The receiver.
     pub to: ProcessId,
-    /// Which of the copies from the one to the other, counted from 1.
+    /// The number of the copy among those from the one to the other, counted from 1.
     pub number: u32,
 }
 
@@ -19,37 +19,37 @@ impl fmt::Display for Passage {
     }
 }
 
-/// What a step of a schedule does.
+/// The action of a step.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Act {
     /// The process makes the next of its planned requests.
     Request(ProcessId),
     /// An oracle tells `to` of the crash of `of`.
     Report {
-        /// Who has crashed.
+        /// The crashed process.
         of: ProcessId,
-        /// Who is told.
+        /// The process that is told.
         to: ProcessId,
     },
     /// An oracle's next planned false suspicion begins.
     Suspect {
-        /// Who is suspected.
+        /// The suspected process.
         of: ProcessId,
-        /// Who suspects.
+        /// The suspecting process.
         by: ProcessId,
     },
     /// The oracle's false suspicion ends.
     Restore {
-        /// Who was suspected.
+        /// The suspected process.
         of: ProcessId,
-        /// Who suspected.
+        /// The suspecting process.
         by: ProcessId,
     },
     /// A copy arrives.
     Deliver(Passage),
-    /// A timer that is due fires: which of those that the process has started, counted from 1.
+    /// A timer that is due fires. The number counts the timers that the process has started, from 1.
     Fire(ProcessId, u32),
-    /// Time moves on to the next thing that waits for it.
+    /// Time moves on to the next planned event.
     Advance,
     Crash(ProcessId),
     /// A copy whose sender has crashed is lost.
@@ -61,8 +61,8 @@ pub enum Act {
         /// The receiver.
         to: ProcessId,
     },
-    /// The next stream opens: what is still in flight of the one that ended is lost, and the receiver is
-    /// told of the gap.
+    /// The next stream opens: copies of the ended stream that are still in flight are lost, and the receiver
+    /// is told of the gap.
     Gap {
         /// The sender.
         from: ProcessId,
@@ -78,13 +78,13 @@ pub enum Act {
     },
 }
 
-/// One step of a schedule: a whole reaction of one process, or something that befalls it.
+/// One step of a schedule: a whole reaction of one process, or a fault.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Step {
     /// What happens.
     pub act: Act,
-    /// The process that reacts crashes just before this output of its reaction, counted from 1. An
-    /// output is what leaves the process: a copy, or an indication to the application.
+    /// The process that reacts crashes just before this output of its reaction, counted from 1. An output
+    /// leaves the process: it is a copy, or an indication to the application.
     pub crash_before: Option<u64>,
 }
 
@@ -98,7 +98,7 @@ impl From<Act> for Step {
 }
 
 impl Act {
-    /// The process whose step it is.
+    /// The process that takes the step.
     pub fn process(self) -> Option<ProcessId> {
         match self {
             Act::Request(p)
@@ -115,7 +115,7 @@ impl Act {
         }
     }
 
-    /// The way of the stream that it is about.
+    /// The direction of the stream that the step is about.
     fn way(self) -> Option<(ProcessId, ProcessId)> {
         match self {
             Act::End { from, to } | Act::Gap { from, to } | Act::Begin { from, to } => {
@@ -144,20 +144,20 @@ impl Step {
         }
     }
 
-    /// Whether the order of the two can matter. Those that do not depend on each other may be
-    /// exchanged when one directly follows the other: neither enables or disables the other, and the
-    /// world afterwards is the same.
+    /// Whether the order of the two steps can matter. Steps that do not depend on each other may be exchanged
+    /// when one directly follows the other: neither enables or disables the other, and the world afterwards
+    /// is the same.
     ///
     /// - Steps of one process depend on each other: it has one state.
-    /// - Steps of different processes do not, even when one sends to the other: a copy more is under
-    ///   way, which the other step neither needs nor touches.
-    /// - Crashes depend on each other: how many there may be is bounded. They depend on false
-    ///   suspicions of the process and on timers, though no process can tell: whether a suspicion came
-    ///   before the crash is what accuracy is about.
+    /// - Steps of different processes do not depend on each other, even when one sends to the other: one more
+    ///   copy is in flight, which the other step neither needs nor touches.
+    /// - Crashes depend on each other, because their number is bounded. They depend on false suspicions of
+    ///   the process and on timers, though no process can tell: accuracy is about whether a suspicion came
+    ///   before the crash.
     /// - The loss of a copy depends on its delivery, and on the crash of its receiver.
-    /// - The ends of streams depend on each other, since how many there may be is bounded. The steps of one
-    ///   gap depend on each other, on the loss of a copy that it would take along, and on the crash of the
-    ///   other process, which ends it.
+    /// - The ends of streams depend on each other, because their number is bounded. The steps of one gap
+    ///   depend on each other, on the loss of a copy that it would take along, and on the crash of the other
+    ///   process, which ends it.
     /// - The advance of time depends on everything.
     pub fn depends_on(self, other: Step) -> bool {
         match (self.act, other.act) {
@@ -181,7 +181,7 @@ impl Step {
         }
     }
 
-    /// Whether this step can be a suspicion of who crashes in the other.
+    /// Whether this step can be a suspicion of the process that crashes in the other step.
     fn can_suspect(self, other: Step) -> bool {
         match self.act {
             Act::Suspect { of, .. } => other.crashed() == Some(of),
@@ -199,20 +199,20 @@ impl Step {
         }
     }
 
-    /// Whether this step is of a gap that ends with the crash in the other.
+    /// Whether this step belongs to a gap that ends with the crash in the other step.
     fn is_gap_of_crashed(self, other: Step) -> bool {
         let (way, crashed) = (self.act.way(), other.crashed());
         way.is_some_and(|(from, to)| [Some(from), Some(to)].contains(&crashed))
     }
 
-    /// Whether a step of this kind is none of the ordinary ones, which happen in every run, but the
-    /// adversary's: a crash, a loss, the end of a stream.
+    /// Whether the step is not an ordinary one, which happens in every run, but a fault of the adversary: a
+    /// crash, a loss, the end of a stream.
     pub fn is_fault(self) -> bool {
         self.crashed().is_some() || matches!(self.act, Act::Lose(_) | Act::End { .. })
     }
 }
 
-/// Whether the step is of a gap on the way of this copy.
+/// Whether the step belongs to a gap in the direction of this copy.
 fn turns(copy: Passage, act: Act) -> bool {
     act.way() == Some((copy.from, copy.to))
 }

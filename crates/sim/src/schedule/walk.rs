@@ -9,8 +9,8 @@ use crate::{chance, world::World};
 use quorate_core::Random;
 use rand::SeedableRng;
 
-/// The adversary that takes any enabled step, each as likely, and now and then has a process crash:
-/// a random walk through the schedules. What it finds has a schedule, and so can be replayed, read
+/// The adversary that takes enabled steps with equal probability, and sometimes lets a process crash: a
+/// random walk through the schedules. A violation that it finds has a schedule, and so can be replayed, read
 /// and shrunk.
 #[derive(Clone, Copy, Debug)]
 pub struct Walk {
@@ -22,7 +22,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// The walk that follows from this seed; no crash.
+    /// The walk drawn from this seed, without crashes.
     pub fn new(seed: u64) -> Self {
         Walk {
             seed,
@@ -33,38 +33,37 @@ impl Walk {
         }
     }
 
-    /// …and at most so many crashes, as likely between steps as inside them.
+    /// Allows at most this many crashes, equally likely between steps and inside them.
     #[must_use]
     pub fn crashes(mut self, most: usize) -> Self {
         self.crashes = most;
         self
     }
 
-    /// …and at most so many gaps: the ends of streams are among the steps to take as long as one is allowed.
+    /// Allows at most this many gaps: as long as one is allowed, the ends of streams are among the steps to
+    /// choose from.
     #[must_use]
     pub fn gaps(mut self, most: usize) -> Self {
         self.gaps = most;
         self
     }
 
-    /// The probability of a crash at each step, as long as one is allowed (a tenth unless told
-    /// otherwise).
+    /// The probability of a crash at each step, as long as one is allowed (a tenth by default).
     #[must_use]
     pub fn chance(mut self, probability: f64) -> Self {
         self.chance = probability;
         self
     }
 
-    /// Gives the walk up after this many steps, and goes on with the oldest (100,000 unless told
-    /// otherwise).
+    /// Ends the random choice after this many steps, and goes on with the oldest step (100,000 by default).
     #[must_use]
     pub fn steps(mut self, most: usize) -> Self {
         self.steps = most;
         self
     }
 
-    /// So many walks, from this seed on, each in a world that `build` makes. The first that breaks a
-    /// property, as a short script that says which seed it comes from.
+    /// Runs this many walks, from this seed on, each in a world that `build` makes. Returns the first that
+    /// breaks a property, as a short script that names its seed.
     pub fn hunt(&self, walks: u64, build: impl Fn() -> World) -> Option<Script> {
         (self.seed..self.seed + walks).find_map(|seed| {
             let run = Walk { seed, ..*self }.run(build());
@@ -75,10 +74,10 @@ impl Walk {
         })
     }
 
-    /// For tests: none of so many walks, from this seed on, breaks a property.
+    /// For tests: asserts that none of this many walks, from this seed on, breaks a property.
     ///
     /// # Panics
-    /// When one does, with its seed and the shrunk script.
+    /// When a walk breaks a property; the message has its seed and the shrunk script.
     #[track_caller]
     pub fn assert_none_breaks(&self, walks: u64, build: impl Fn() -> World) {
         if let Some(script) = self.hunt(walks, build) {
@@ -86,8 +85,8 @@ impl Walk {
         }
     }
 
-    /// Leads this world, which has not run yet, to the end of its run. A violation ends it, unless
-    /// the world was told to go on.
+    /// Runs this world, which has not run yet, to its end. A violation ends the run, unless the world was
+    /// told to go on.
     pub fn run(&self, world: World) -> Run {
         let mut rng = Random::seed_from_u64(self.seed);
         let mut player = Player::new(world);

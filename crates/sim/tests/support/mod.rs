@@ -1,5 +1,5 @@
-//! A small uniform broadcast for the tests of the world itself: majority acknowledgement straight
-//! over perfect links, with the number of acknowledgements as a parameter.
+//! A small uniform broadcast for the tests of the world itself: majority acknowledgement directly over
+//! perfect links, with the number of acknowledgements as a parameter.
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 use bytes::{BufMut, Bytes, BytesMut};

@@ -1,8 +1,8 @@
-//! What the rules are for: each published rule fails where the corrected one holds.
+//! The reasons for the rules: each published rule fails where the corrected one holds.
 use super::*;
 use std::collections::BTreeSet;
 
-/// The algorithm, of whose effects some are left out.
+/// The algorithm with some of its effects left out.
 struct Without<L> {
     link: EliminateDuplicates,
     ctx: Context<Event, Effect>,
@@ -61,8 +61,8 @@ fn never_yields(host: &SimHost) -> NeverYields {
     }
 }
 
-/// p1 sends p2 these, one after the other; the way back is cut for the first 30 ms. A run that is not
-/// quiescent before is given up at this time.
+/// p1 sends p2 these messages, one after the other; the way back is cut for the first 30 ms. A run that is
+/// not quiescent by then is given up at this time.
 fn schedule(
     messages: &[&'static [u8]],
     until: Time,
@@ -93,7 +93,7 @@ fn a2_e1_a_send_handler_that_never_ends_breaks_pl1_for_the_second_message() {
         wire_as(world, link, never_yields, None)
     });
     assert_eq!(tag(&report), Some("PL1"));
-    // It is the one message over and over: SL1 holds for the first alone.
+    // It is the same message over and over: SL1 holds for the first message alone.
     assert!(report.counts.datagrams > 20);
     holds(&schedule(&messages, HOUR, |world| wire(world, None)));
 }
@@ -148,7 +148,7 @@ fn a3_e2_without_acknowledgements_what_is_kept_grows_with_the_run() {
     }
     let peer = &link.link.peers[1];
     assert_eq!((sent as u64, peer.waiting.len() as u64), (WINDOW, WINDOW));
-    // With them, all is freed.
+    // With acknowledgements, all memory is freed.
     for sequence in 1..=2 * WINDOW {
         link.arrive(2, Message::Acknowledge(sequence));
     }

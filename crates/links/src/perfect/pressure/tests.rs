@@ -5,14 +5,14 @@ use quorate_core::Counters;
 use quorate_sim::testing::p;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// What a peer may owe a module.
+/// What a peer may owe a module, in bytes.
 const MOST: usize = 8 << 20;
 
 fn at(seconds: u64) -> Time {
     Time::ZERO + SECOND * seconds as u32
 }
 
-/// The accounts of p1, of `n`, over the lanes `news/beb` (0), `news/rb` (1) and `orders` (2).
+/// The accounts of p1, one of `n` processes, over the lanes `news/beb` (0), `news/rb` (1) and `orders` (2).
 fn accounts(n: usize) -> Pressure {
     let table = LaneTable::default();
     for lane in ["news/rb", "orders", "news/beb"] {
@@ -36,7 +36,7 @@ fn everybody() -> Wait {
     Wait::default()
 }
 
-/// What waits for `peer` in the lane, and nothing in the others.
+/// Accounts for these bytes that wait for `peer` in the lane, and nothing in the others.
 fn owes(accounts: &mut Pressure, peer: usize, lane: u16, bytes: usize, now: Time) {
     let queued = |at: LaneId| {
         if at.0 == lane {
@@ -48,7 +48,7 @@ fn owes(accounts: &mut Pressure, peer: usize, lane: u16, bytes: usize, now: Time
     accounts.upon_account(p(peer), Owes::Packets(0), queued, now);
 }
 
-/// The modules that may not send, each with who slows it.
+/// The modules that may not send, each with the process that slows it.
 fn slowed(accounts: &mut Pressure, now: Time) -> Vec<(String, ProcessId)> {
     accounts.judge(now);
     let modules = accounts.modules.iter();
@@ -103,10 +103,10 @@ fn a_silence_slows_for_a_time_and_then_the_others_go_on() {
         slowed(&mut accounts, at(220)).is_empty(),
         "it owes since 100"
     );
-    // Whoever goes on is waited for again.
+    // A peer that resumes is waited for again.
     accounts.acknowledged(p(2), at(300));
     assert_eq!(slowed(&mut accounts, at(301)).len(), 1);
-    // Who owed nothing was not silent.
+    // A peer that owed nothing was not silent.
     owes(&mut accounts, 2, 0, 0, at(302));
     owes(&mut accounts, 2, 0, MOST + 1, at(1000));
     assert_eq!(slowed(&mut accounts, at(1001)).len(), 1);
@@ -165,7 +165,7 @@ fn what_a_process_says_of_itself_is_what_its_queues_and_its_user_allow() {
     assert_eq!(accounts.take_due(), Some(Modules(2)));
     accounts.judge(at(15));
     assert_eq!(accounts.take_due(), Some(Modules(0)), "it reads nothing");
-    // It reads slowly.
+    // The user reads slowly.
     accounts.upon_backlog(&orders, Backlog::Full, at(20));
     accounts.judge(at(21));
     assert_eq!(accounts.take_due(), Some(Modules(2)));
@@ -185,14 +185,14 @@ fn whose_user_is_behind_sends_on_itself_until_far_too_much_is_there() {
         assert_eq!(accounts.take_due(), Some(Modules(2)), "the others wait");
         accounts.upon_backlog(&orders, Backlog::Over, at(100));
         assert_eq!(slowed(&mut accounts, at(100)), by_me);
-        // While it reads this lasts, though less is there.
+        // While the user reads, this lasts, though its backlog is smaller.
         for second in 101..200 {
             accounts.upon_backlog(&orders, Backlog::Full, at(second));
             assert_eq!(slowed(&mut accounts, at(second)), by_me);
         }
         accounts.upon_backlog(&orders, Backlog::Open, at(200));
         assert!(slowed(&mut accounts, at(200)).is_empty());
-        // It was not held up before: however long it has read nothing, it is now.
+        // The user was not held up before: however long it has read nothing, it is held up only now.
         accounts.upon_backlog(&orders, Backlog::Full, at(300));
         accounts.upon_backlog(&orders, Backlog::Over, at(300 + allowed));
         assert_eq!(slowed(&mut accounts, at(300 + allowed)), by_me);
@@ -200,7 +200,7 @@ fn whose_user_is_behind_sends_on_itself_until_far_too_much_is_there() {
     }
 }
 
-/// A user that sends something for each thing that it reads reads nothing while it may not send.
+/// A user that sends a message for each one that it reads reads nothing while it may not send.
 #[test]
 fn who_was_waited_for_in_vain_may_send_until_much_more_is_there() {
     let mut accounts = watched(3, everybody());
@@ -293,7 +293,7 @@ fn a_straggler_slows_those_that_a_majority_is_enough_for_a_tenth_of_the_time() {
     }
     let part = slowed_for.as_secs_f64() / 60.0;
     assert!((0.05..0.11).contains(&part), "{part}");
-    // And so does one whose user does not read.
+    // So does a process whose user does not read.
     let mut news = Modules::default();
     news.insert(0);
     for number in 0..100 {

@@ -1,4 +1,4 @@
-//! Who may take part: the handshake, incarnations, refusals.
+//! Admission: the handshake, incarnations, refusals.
 use super::harness::{World, ms, p};
 use crate::perfect::{AdmissionRule, LinkSettings, frame};
 use bytes::BytesMut;
@@ -21,7 +21,7 @@ fn a_process_alone_is_admitted_at_once() {
     assert_eq!(world.process(1).from(1, "small"), ["myself"]);
 }
 
-/// A cluster of five, whose last process that is needed comes late.
+/// A cluster of five, in which the last process that is needed comes late.
 fn forms_with(admission: AdmissionRule, needed: usize) {
     let mut world = World::new(5, 1);
     world.settings.admission = admission;
@@ -64,7 +64,8 @@ fn enough_is_the_least_that_no_minority_of_restarts_can_feign() {
     for n in 1..=128 {
         let processes = Membership::of_size(n).unwrap();
         let f = processes.minority();
-        // Two incarnations of one seat, each known to so many others: how many must have restarted?
+        // Two incarnations of one seat, each known to this many others: how many processes must have
+        // restarted?
         let restarts = |others: usize| 1 + (2 * others).saturating_sub(n - 1);
         let others = AdmissionRule::RestartSafe.others(&processes);
         assert!(processes.majority() - 1 <= others && others < n);
@@ -74,8 +75,8 @@ fn enough_is_the_least_that_no_minority_of_restarts_can_feign() {
     }
 }
 
-/// A cluster forms of as few as may; then some of these restart without their memory, the others of
-/// these freeze, and the rest of the cluster comes for the first time.
+/// A cluster forms of as few processes as possible. Then some of them restart without their memory, the
+/// others freeze, and the rest of the cluster starts for the first time.
 fn restart_while_forming(n: usize, restarts: usize, admission: AdmissionRule) -> World {
     let mut world = World::new(n, 3);
     world.settings.admission = admission;
@@ -129,7 +130,8 @@ fn no_seat_has_two_admitted_incarnations_after_a_minority_restarts() {
         for rank in 1..=restarts {
             assert!(!world.process(rank).is_admitted(), "p{rank} of {n}");
         }
-        // Those who froze tell them so; the late ones and those go on without them.
+        // The frozen processes tell the restarted ones that they may not take part, and go on with the late
+        // ones.
         world.run(Duration::from_secs(30));
         for rank in 1..=restarts {
             assert!(world.process(rank).is_excluded(), "p{rank} of {n}");
@@ -141,7 +143,7 @@ fn no_seat_has_two_admitted_incarnations_after_a_minority_restarts() {
     }
 }
 
-/// A process that comes back without its memory, with whatever its clock says.
+/// Restarts a process without its memory, with an arbitrary clock.
 fn restart(second: u64) {
     let mut world = World::started(3, second);
     world.connect();
@@ -158,8 +160,8 @@ fn restart(second: u64) {
     assert!(!world.process(3).is_admitted());
     assert_eq!(world.process(3).delivered(), 0);
     assert_eq!(world.process(1).from(3, "small"), ["of the first"]);
-    // A process that learns from the others' tables alone that it is known otherwise stops before
-    // they verify it; whoever did verify it has replaced the old one.
+    // A process that learns only from the others' tables that another incarnation of it is known stops before
+    // they verify it. Every process that did verify it has replaced the old one.
     let replaced = |rank| world.process(rank).has(is_replaced);
     let known = |status: &Status| match status {
         Status::Replaced {
@@ -193,7 +195,7 @@ fn a_restart_is_known_to_those_who_never_met_the_first() {
     world.run(Duration::from_secs(3));
     world.crash(3);
     world.start(2, 20);
-    // p2 learns from p1 who p3 is.
+    // p2 learns from p1 which incarnation p3 is.
     world.run(Duration::from_secs(3));
     world.cuts = vec![(p(1), p(3)), (p(3), p(1))];
     world.start(3, 31);
@@ -211,7 +213,7 @@ fn of_two_voters_of_a_seat_each_keeps_the_one_it_knew_first() {
             .flat_map(|(a, b)| [(p(a), p(b)), (p(b), p(a))])
             .collect()
     };
-    // p1 and p2 meet the first p5, p3 and p4 the second, before any of them meet each other.
+    // p1 and p2 meet the first p5, p3 and p4 meet the second, before any of the two pairs meet each other.
     world.cuts = cut(&[1, 2], &[3, 4]);
     for rank in 1..=4 {
         world.start(rank, 10 * rank as u64);
@@ -259,7 +261,7 @@ fn an_exclusion_is_told_once_and_is_for_good() {
     assert_eq!(world.process(3).delivered(), 0);
 }
 
-/// Two processes, one of them set up differently: what does each say?
+/// Two processes with different settings: returns what each says.
 fn refused(change: impl Fn(&mut LinkSettings), n: usize, lanes: &[&'static str]) -> [String; 2] {
     let mut world = World::new(2, 1);
     let mut other = LinkSettings::default();

@@ -1,4 +1,4 @@
-//! Fair-loss lanes: each direction by itself, with nothing kept.
+//! Fair-loss lanes: each direction works by itself, and nothing is kept.
 use super::harness::{VOLATILE, World, ms, p};
 use crate::perfect::{
     LinkSettings,
@@ -21,7 +21,7 @@ use std::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-/// By name: bulk, small, volatile.
+/// The lanes in the order of their names: bulk, small, volatile.
 const BULK: LaneId = LaneId(0);
 const SMALL: LaneId = LaneId(1);
 const LOSING: LaneId = LaneId(2);
@@ -38,7 +38,7 @@ fn limited(stream: bool) -> World {
     world
 }
 
-/// Sends a kilobyte ten times a second, and lets everybody beat.
+/// Sends a kilobyte ten times a second, and lets every process send heartbeats.
 fn send_for(world: &mut World, from: usize, to: usize, seconds: u32) {
     for number in 0..10 * seconds {
         let mut message = vec![0; 1024];
@@ -92,7 +92,7 @@ fn what_is_sent_arrives_once_each_way_and_at_oneself() {
             assert_eq!(world.process(rank).from(1, VOLATILE), ["to all"]);
         }
         assert_eq!(world.process(1).from(2, VOLATILE), ["back"]);
-        // One frame a message and receiver, and no answer.
+        // One frame per message and receiver, and no answer.
         let record = world.record.take().unwrap();
         let lengths = record.iter().map(|(_, transmit)| transmit.bytes.len());
         assert_eq!(lengths.collect::<Vec<_>>(), [26 + 6, 26 + 6, 26 + 4]);
@@ -111,7 +111,7 @@ fn one_direction_is_enough_for_ever_and_nothing_is_kept() {
     let heard = world.process(2).heard.lock().unwrap();
     assert!(heard.iter().filter(|from| **from == p(1)).count() >= 600);
     drop(heard);
-    // Nobody greets anybody anew, and nothing waits.
+    // No process greets another anew, and nothing waits.
     let record = world.record.take().unwrap();
     assert!(record.iter().all(|(_, t)| t.bytes[0] != frame::HELLO));
     let drained = Arc::new(AtomicBool::new(false));
@@ -141,7 +141,7 @@ fn whose_stream_ended_because_it_cannot_acknowledge_still_gets_datagrams() {
         assert!(!world.process(to).is_excluded());
         send_for(&mut world, from, to, 60);
         assert_eq!(world.process(to).from(from, VOLATILE).len(), 600);
-        // It goes on sending there as well as elsewhere.
+        // It still sends to that peer as to the others.
         for lane in [VOLATILE, "small"] {
             world.process(to).lanes[lane].send(SendRequest {
                 to: To::All,
@@ -186,7 +186,7 @@ fn another_incarnation_gets_nothing_that_was_for_the_one_before() {
     world.start(2, 99);
     world.run(5 * SECOND);
     assert!(world.process(2).is_excluded());
-    // Of what was on its way to the first, some may have come.
+    // Some messages in flight to the first incarnation may have arrived.
     let before = world.process(2).counters.total("excluded");
     world.send(1, 2, VOLATILE, "to the first");
     world.send(2, 1, VOLATILE, "from the second");
@@ -269,7 +269,7 @@ fn hostile_datagrams_change_nothing() {
     assert_eq!(process.counters.total("stale"), 2);
     assert_eq!(process.counters.total("malformed"), 10 * 28);
     assert_eq!(process.counters.total("damaged"), 10 * 27);
-    // Nor did any of them take the place of what comes next.
+    // None of them takes the place of the next message, either.
     world.send(2, 1, VOLATILE, "next");
     world.run(SECOND);
     assert_eq!(world.process(1).from(2, VOLATILE).last().unwrap(), "next");
@@ -348,7 +348,7 @@ fn whose_lanes_are_of_another_kind_is_refused() {
     assert_eq!(world.process(1).refusals(), [reason]);
 }
 
-/// A newcomer has no place in lanes in which nothing makes up for what the one before it promised.
+/// A newcomer has no place in lanes where nothing makes up for the promises of the incarnation before it.
 #[test]
 fn where_newcomers_may_take_part_is_told_by_the_path_on_these_lanes_too() {
     for (path, arrive) in [("small", false), (VOLATILE, true)] {

@@ -1,5 +1,5 @@
-//! One seat is started again and again, while what its starts said arrives late, twice and over again: the
-//! start that is alive holds the seat in the end.
+//! One seat is started again and again, while the messages of its starts arrive late, twice and repeatedly.
+//! In the end the live start holds the seat.
 use super::harness::{World, ms, p};
 use crate::perfect::{
     draws::{ANSWERS, Drawn, Draws},
@@ -19,12 +19,12 @@ fn below(rng: &mut Random, limit: u64) -> u64 {
     rng.next_u64() % limit
 }
 
-/// A cluster whose p1 is started again, and the one order that says who holds its seat.
+/// A cluster whose p1 is started again, and the agreed order of the holders of its seat.
 struct Cluster {
     world: World,
     holder: Incarnation,
     number: u64,
-    /// How much each process has told so far.
+    /// How many indications of each process have been read.
     read: BTreeMap<usize, usize>,
 }
 
@@ -42,7 +42,7 @@ impl Cluster {
         }
     }
 
-    /// Whoever sees another start than the one that holds the seat has it adopted, by everybody.
+    /// A process that sees another start than the holder of the seat has it adopted by all.
     fn order(&mut self) {
         for rank in 2..=self.world.n {
             let told = self.world.process(rank).statuses.lock().unwrap().clone();
@@ -76,7 +76,7 @@ impl Cluster {
         }
     }
 
-    /// Says what keeps the start that is alive from talking to everybody.
+    /// Says what keeps the live start from exchanging data with all others.
     fn complaint(&mut self, incarnation: u64) -> Option<String> {
         if self.holder != Incarnation(incarnation) {
             return Some(format!("{} holds the seat", self.holder));
@@ -109,7 +109,7 @@ fn restarts(seed: u64) -> Option<String> {
     cluster.world.late = Some((p(1), SECOND));
     cluster.world.faults.duplication = 0.2;
     cluster.world.record = Some(Vec::new());
-    // Clocks are set back, too.
+    // In half of the runs clocks are set back, too.
     let starts = if seed.is_multiple_of(2) {
         [11, 12, 13]
     } else {
@@ -133,7 +133,7 @@ fn restarts(seed: u64) -> Option<String> {
 }
 
 impl Cluster {
-    /// Now and then somebody repeats what a start of p1 said, whichever.
+    /// Now and then repeats a datagram of some start of p1.
     fn replay(&mut self, rng: &mut Random) {
         let record = self.world.record.as_ref().unwrap();
         let of_p1: Vec<_> = record.iter().filter(|(from, _)| *from == p(1)).collect();
@@ -215,8 +215,8 @@ fn an_old_greeting_that_is_repeated_for_ever_does_not_keep_the_live_start_out() 
     }
 }
 
-/// p3 has verified the last start of p1 and had it adopted, p2 has only heard of it: what the start before it
-/// echoed, in its life, comes to p2 behind that news.
+/// p3 has verified the last start of p1 and had it adopted; p2 has only heard of it. An echo that the start
+/// before it sent while it was alive reaches p2 after that news.
 #[test]
 fn an_echo_that_is_older_than_the_news_of_a_holder_counts_for_nothing() {
     let mut world = World::new(3, 1);
@@ -272,8 +272,8 @@ fn an_echo_that_is_older_than_the_news_of_a_holder_counts_for_nothing() {
     assert_eq!(world.process(2).from(1, "small"), ["of the last"]);
 }
 
-/// p5 starts for the first time when the others are long at work. Its first start meets p2 alone and ends; the
-/// second meets p2 after so long.
+/// p5 starts for the first time long after the others. Its first start meets p2 alone and ends; the second
+/// meets p2 after the time `apart`.
 fn late_first_start(apart: Duration) -> World {
     let mut world = World::new(5, 1);
     world.settings.rejoin = Some("small".to_owned());
@@ -321,7 +321,7 @@ fn who_knows_a_late_first_start_that_ended_early_takes_the_admitted_one_for_it()
     all_talk_with_p5(&mut world);
 }
 
-/// p1 takes for the first start what is the second, and has to learn that it waits.
+/// p1 takes the second start for the first. The second must learn that it has to wait.
 #[test]
 fn who_met_the_second_start_first_is_told_that_it_comes_after_another() {
     let mut world = late_first_start(Duration::ZERO);
@@ -344,9 +344,9 @@ fn who_met_the_second_start_first_is_told_that_it_comes_after_another() {
 
 /// A rule by which a process tells which start of a peer is the latest.
 trait Rule: Default {
-    /// A start greets, maybe with an echo. Says whether it is verified.
+    /// A start greets, maybe with an echo. Returns whether it is verified.
     fn greeted(&mut self, start: u64, echo: u64, rng: &mut Random) -> bool;
-    /// What that start has to echo.
+    /// The nonce that the start has to echo.
     fn nonce(&mut self, start: u64) -> u64;
 }
 
@@ -384,7 +384,7 @@ impl Rule for ForLife {
     }
 }
 
-/// Mutant: a nonce a start, none of which dies with its time.
+/// Mutant: one nonce per start, and no nonce ever expires.
 #[derive(Default)]
 struct Undying(BTreeMap<u64, u64>);
 
@@ -397,8 +397,8 @@ impl Rule for Undying {
     }
 }
 
-/// Four starts greet one process; what they say is late, doubled and repeated. Says whether a dead start took
-/// the seat of a live one, or holds it in the end.
+/// Four starts greet one process; their greetings arrive late, twice and repeatedly. Returns whether a dead
+/// start took the seat of a live one, or holds it in the end.
 fn seat<R: Rule>(seed: u64) -> bool {
     let mut rng = Random::seed_from_u64(seed);
     let mut rule = R::default();
@@ -410,7 +410,7 @@ fn seat<R: Rule>(seed: u64) -> bool {
         let start = start as usize;
         begins[start] <= at && begins.get(start + 1).is_none_or(|end| at < *end)
     };
-    // By time: greetings of a start with an echo, and answers to a start with a nonce.
+    // The events in order of time: greetings of a start with an echo, and answers to a start with a nonce.
     let mut events: BTreeMap<(u64, u64), (bool, u64, u64)> = BTreeMap::new();
     let mut copies: Vec<(u64, u64)> = Vec::new();
     let mut echo = [0; 4];
@@ -465,7 +465,7 @@ fn mutants_of_the_rule_of_draws_are_found() {
     assert!(for_life > 100 && undying > 100, "{for_life} {undying}");
 }
 
-/// What the start has to echo, told upon its greeting.
+/// The nonce that the start has to echo, as told in answer to its greeting.
 fn told(draws: &mut Draws, start: u64, rng: &mut Random) -> (u64, u64) {
     draws.hear(Incarnation(start), 5);
     draws.answer(rng);
@@ -487,7 +487,7 @@ fn of_greetings_that_are_not_verified_nothing_is_kept_and_nothing_is_lost() {
     }
     assert_eq!(told(&mut draws, 7, rng), (of_7, draw));
     assert!(draws.verify(Incarnation(7), of_7));
-    // Of many in one batch some are answered, whichever came first.
+    // Of many greetings in one batch some are answered, whatever their order.
     let mut answered = std::collections::BTreeSet::new();
     for _ in 0..100 {
         for start in 0..4 * ANSWERS as u64 {
@@ -515,7 +515,7 @@ fn a_draw_is_over_once_a_start_is_verified() {
     assert!(again != three && number == 2);
     assert!(draws.verify(start(3), again));
     assert!(!draws.is_echo(start(2), two), "dead for ever");
-    // Who is known to hold the seat outlives the others' draws, verified or not.
+    // The known holder of the seat outlives the draws of the others, verified or not.
     let [four, five] = [4, 5].map(|start| told(&mut draws, start, rng).0);
     draws.outdate(start(5));
     assert!(!draws.is_echo(start(4), four) && !draws.is_echo(start(3), again));
@@ -525,7 +525,7 @@ fn a_draw_is_over_once_a_start_is_verified() {
     assert!(!draws.verify(start(5), five), "it was drawn before");
 }
 
-/// The nonce of the first greeting is told to whoever is there, who may be dead when others tell of a holder.
+/// The nonce of the first greeting is told to any start, which may be dead when others tell of a holder.
 #[test]
 fn the_nonce_of_the_first_greeting_is_over_with_its_draw() {
     let rng = &mut Random::seed_from_u64(1);

@@ -63,7 +63,7 @@ fn what_was_never_sent_cannot_be_acknowledged() {
 #[test]
 fn a_packet_is_lost_once_it_is_overtaken_and_old_and_again_if_that_repeats() {
     let mut sending = sender(5, false);
-    // The round trip is 40 ms: what is overtaken counts as lost 50 ms after it was sent.
+    // The round trip is 40 ms: an overtaken packet counts as lost 50 ms after it was sent.
     sending
         .acknowledge(&acknowledged(0, &[(2, 5)]), at(40))
         .unwrap();
@@ -75,7 +75,7 @@ fn a_packet_is_lost_once_it_is_overtaken_and_old_and_again_if_that_repeats() {
     assert!(sending.has_lost());
     assert_eq!(taken_again(&mut sending, at(50)), 1);
     assert!(!sending.has_lost());
-    // The second transmission counts from when it was made, and by what was sent after it.
+    // The age of the second transmission counts from its own time, and only later transmissions overtake it.
     sending.detect_losses(at(500));
     assert!(!sending.has_lost(), "nothing has overtaken it");
     sending.sent(Bytes::from(vec![0; PACKET]), at(60));
@@ -95,7 +95,8 @@ fn what_was_late_widens_the_window_and_takes_the_decrease_back() {
     sending.detect_losses(at(50));
     assert!(sending.room() < room, "a loss is a sign of congestion");
     assert_eq!(taken_again(&mut sending, at(50)), 1);
-    // It comes 10 ms after the retransmission, sooner than any round trip: the original.
+    // The acknowledgement comes 10 ms after the retransmission, sooner than any round trip: it is for the
+    // original.
     sending.acknowledge(&acknowledged(5, &[]), at(60)).unwrap();
     assert!(sending.room() >= room);
     for _ in 0..2 {
@@ -119,7 +120,7 @@ fn a_duplicate_tells_that_what_was_sent_again_was_late() {
         .unwrap();
     sending.detect_losses(at(50));
     assert_eq!(taken_again(&mut sending, at(50)), 1);
-    // So late that it may be the second transmission that is acknowledged.
+    // The acknowledgement is so late that it may be for the second transmission.
     sending.acknowledge(&acknowledged(5, &[]), at(95)).unwrap();
     let all = Acknowledged {
         duplicates: 1,
@@ -169,13 +170,13 @@ fn the_back_off_grows_until_a_round_trip_is_measured() {
     sending.timed_out(at(100));
     assert_eq!(wait(&sending, at(100)), first * 2);
     assert_eq!(taken_again(&mut sending, at(100)), 1);
-    // Which of the two transmissions this acknowledges, nobody knows.
+    // It is unknown which of the two transmissions this acknowledges.
     sending.acknowledge(&acknowledged(1, &[]), at(150)).unwrap();
     sending.sent(Bytes::from(vec![0; PACKET]), at(150));
     assert_eq!(wait(&sending, at(150)), first * 2);
     sending.acknowledge(&acknowledged(2, &[]), at(300)).unwrap();
     sending.sent(Bytes::from(vec![0; PACKET]), at(300));
-    // 150 ms, and four times a variation of 75 ms.
+    // 150 ms, plus four times a variation of 75 ms.
     assert_eq!(wait(&sending, at(300)), ms(450));
 }
 
@@ -257,7 +258,8 @@ fn fragments_out_of_place_are_refused() {
 
 #[test]
 fn an_incomplete_message_costs_only_what_has_arrived() {
-    // The format announces no total length: a message grows by what arrives, up to the limit.
+    // The format announces no total length: a message's buffer grows with the bytes that arrive, up to the
+    // limit.
     let mut receiving = Receiving::new(10_000, 1 << 20, 1);
     let packet = Bytes::from(vec![1; 1000]);
     let mut chunk = Chunk {
@@ -328,7 +330,7 @@ fn a_stream_that_ends_frees_its_packets_and_their_numbers_go_on() {
     assert!(sending.is_empty() && !sending.has_lost() && sending.deadline().is_none());
     assert_eq!((sending.unacknowledged(), sending.next_number()), (0, 6));
     assert!(sending.room() > 0);
-    // A late word about the packets that are gone.
+    // A late acknowledgement of the packets that are gone.
     assert_eq!(
         sending.acknowledge(&acknowledged(5, &[]), at(101)),
         Ok(false)
@@ -366,7 +368,8 @@ fn an_early_packet_does_not_keep_what_it_arrived_with() {
     assert_eq!(receiving.take_next(), Some(arrived.slice(0..1000)));
 }
 
-/// The chunks that an outbox puts into packets of 1200 bytes: lane, beginning, end, length.
+/// The chunks that an outbox puts into packets of 1200 bytes: lane, whether it begins and ends a message,
+/// length.
 fn emptied(outbox: &mut Outbox) -> Vec<(u16, bool, bool, usize)> {
     let mut chunks = Vec::new();
     while !outbox.is_empty() {

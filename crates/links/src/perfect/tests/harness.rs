@@ -100,33 +100,33 @@ impl Host for TestHost {
 
 pub type Shared<T> = Arc<Mutex<T>>;
 
-/// The address whose messages gather in `into`.
+/// The address whose messages are collected in `into`.
 fn collect<T: Send + 'static>(into: &Shared<Vec<T>>) -> Addr<T> {
     let into = into.clone();
     Addr::new(move |item| into.lock().unwrap().push(item))
 }
 
-/// What the layers above a link do and see, in its order.
+/// What the layers above a link send and see, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Seen {
     Deliver(&'static str, ProcessId, Bytes),
     Status(Status),
-    /// What [`World::say`] said.
+    /// A message of [`World::say`].
     Sent(ProcessId, u32),
 }
 
-/// What alters frames on their way: a protocol that is not quite the one that is checked.
+/// Alters frames in flight, to make a protocol that differs from the checked one.
 pub trait Tamper {
-    /// A frame leaves: what leaves in its stead, and to whom.
+    /// A frame leaves: returns the frames that leave in its place, and their receivers.
     fn leave(&mut self, from: ProcessId, to: ProcessId, frame: Bytes) -> Vec<(ProcessId, Bytes)>;
-    /// A frame arrives: what arrives in its stead.
+    /// A frame arrives: returns the frame that arrives in its place.
     fn arrive(&mut self, frame: Bytes) -> Bytes;
 }
 
-/// Lanes of this name are fair-loss ones.
+/// Lanes of this name are fair-loss lanes.
 pub const VOLATILE: &str = "volatile";
 
-/// One process: its link, some lanes on it, and what came out.
+/// One process: its link, some lanes on it, and their output.
 pub struct Process {
     pub counters: Counters,
     pub delivered: Shared<Vec<(&'static str, ProcessId, Bytes)>>,
@@ -155,7 +155,7 @@ pub struct Faults {
     pub loss: f64,
     pub duplication: f64,
     pub latency: Duration,
-    /// Up to so much longer, at random: what reorders.
+    /// A random additional delay of up to this time, which reorders datagrams.
     pub spread: Duration,
 }
 
@@ -178,10 +178,10 @@ pub struct World {
     /// Directed channels that carry nothing.
     pub cuts: Vec<(ProcessId, ProcessId)>,
     pub settings: LinkSettings,
-    /// Every transmission so far, if it is to be kept.
+    /// Every transmission so far, if they are recorded.
     pub record: Option<Vec<(ProcessId, Transmit)>>,
     pub tamper: Option<Box<dyn Tamper>>,
-    /// What this process sends is up to so much later.
+    /// Datagrams of this process are delayed by up to this time more.
     pub late: Option<(ProcessId, Duration)>,
     said: u32,
     flights: BTreeMap<(Time, u64), (ProcessId, Bytes)>,
@@ -317,12 +317,12 @@ impl World {
         });
     }
 
-    /// Sends a numbered message of so many bytes, at once.
+    /// Sends a numbered message of this many bytes, at once.
     pub fn say(&mut self, from: usize, to: usize, length: usize) {
         self.said += 1;
         let mut message = vec![0; length.max(4)];
         message[..4].copy_from_slice(&self.said.to_le_bytes());
-        // What is in the mailbox comes before it.
+        // The events in the mailbox come before it.
         self.settle();
         let seen = Seen::Sent(p(to), self.said);
         self.process(from).log.lock().unwrap().push(seen);
@@ -330,14 +330,14 @@ impl World {
         self.settle();
     }
 
-    /// Puts a datagram on the wire to `to`, from nobody.
+    /// Injects a datagram to `to` that no process has sent.
     pub fn inject(&mut self, to: usize, datagram: Bytes) {
         self.next_flight += 1;
         self.flights
             .insert((self.now, self.next_flight), (p(to), datagram));
     }
 
-    /// Lets every process handle what it has, and the network take what they sent.
+    /// Lets every process handle its events, and moves its datagrams to the network.
     fn settle(&mut self) {
         loop {
             let mut sent = Vec::new();
@@ -386,7 +386,7 @@ impl World {
         }
     }
 
-    /// What the network does to a datagram that is not cut off.
+    /// Applies the network's faults to a datagram that is not cut off.
     fn fly(&mut self, to: ProcessId, datagram: &Bytes, late: Duration) {
         let chance = |rng: &mut Random| f64::from(rng.next_u32()) / f64::from(u32::MAX);
         let copies = 1 + usize::from(chance(&mut self.rng) < self.faults.duplication);
@@ -466,7 +466,7 @@ impl World {
         }
     }
 
-    /// Runs until only background timers are left; says how long that took.
+    /// Runs until only background timers are left, and returns how long that took.
     pub fn run_until_quiet(&mut self, limit: Duration) -> Duration {
         let (begin, end) = (self.now, self.now + limit);
         self.settle();
@@ -488,7 +488,7 @@ impl World {
         }
     }
 
-    /// Runs until every process that is there is admitted and connected to all others.
+    /// Runs until every running process is admitted and connected to all others.
     pub fn connect(&mut self) {
         let n = self.processes.len();
         self.run_until(Duration::from_mins(1), |world| {
@@ -501,14 +501,14 @@ impl World {
 }
 
 impl Process {
-    /// Whether the module may send, from now on: the latest that was told.
+    /// Everything that the module is told of its room from now on.
     pub fn room(&self, module: &str, wait: Wait) -> Shared<Vec<Room>> {
         let told = Shared::default();
         self.links.at(module).pressure(wait, collect(&told));
         told
     }
 
-    /// What the module's user says of what it has not read.
+    /// Reports the module's backlog.
     pub fn backlog(&self, module: &str, backlog: Backlog) {
         self.links.at(module).backlog().send(backlog);
     }
@@ -571,7 +571,7 @@ impl World {
             .count()
     }
 
-    /// Starts a link on a host of its own, to see whether it can.
+    /// Starts a link on a host of its own, and returns whether it could start.
     pub fn try_start(
         settings: LinkSettings,
         names: &[&'static str],

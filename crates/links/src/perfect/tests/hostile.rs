@@ -1,4 +1,4 @@
-//! Whatever a socket can carry: it changes nothing but counters.
+//! Arbitrary datagrams from a socket change nothing but counters.
 use super::harness::{VOLATILE, World, ms, p};
 use crate::perfect::frame::{
     self, CHECKSUM, Content, Frame, Malformed, PacketHead, Stamped, Token, Verdict, Voter,
@@ -29,14 +29,14 @@ fn head(token: Token, number: u64) -> PacketHead {
     }
 }
 
-/// What is left of a frame, and more, as if it had been sent so.
+/// The frame without its checksum, with `more` appended, and sealed again.
 fn resealed(frame: Bytes, more: &[u8]) -> Bytes {
     let mut out = BytesMut::from(&frame[..]);
     out.put_slice(more);
     frame::seal(out)
 }
 
-/// Two processes in the middle of a conversation, and every datagram so far.
+/// Two processes in the middle of a conversation, and every datagram sent so far.
 fn conversation() -> (World, Vec<(usize, Bytes)>) {
     let mut world = World::new(2, 77);
     world.record = Some(Vec::new());
@@ -73,7 +73,7 @@ fn goes_on(world: &mut World, before: [(usize, usize); 2]) -> bool {
         && world.process(2).from(1, VOLATILE).last().unwrap() == "and here?"
 }
 
-/// What the layers above have seen.
+/// How many indications the layers above have seen.
 fn observed(world: &World) -> [(usize, usize); 2] {
     [1, 2].map(|rank| {
         let process = world.process(rank);
@@ -94,7 +94,8 @@ fn a_replay_of_everything_changes_nothing() {
         }
         world.run(ms(50));
     }
-    // A replay is no sign of life of the one who is quoted; the answers to it are of those who answer.
+    // A replay is no sign of life of the quoted sender. The answers to it are signs of life of those who
+    // answer.
     assert!(world.process(1).counters.total("duplicate") > 0);
     assert!(
         world.process(1).counters.total("stale") + world.process(2).counters.total("stale") > 0
@@ -144,7 +145,7 @@ fn a_frame_is_neither_shorter_nor_longer_than_it_says() {
         assert!(Frame::decode(datagram.clone()).is_ok());
         let frame = datagram.slice(..datagram.len() - CHECKSUM);
         assert!(Frame::decode(resealed(frame.clone(), &[7])).is_err());
-        // A shorter acknowledgement may be one with fewer gaps.
+        // A shorter acknowledgement may be a valid one with fewer gaps.
         let shortest = frame.len().min(34);
         let shorter = |end| Frame::decode(resealed(frame.slice(..end), &[]));
         assert!((0..shortest).all(|end| shorter(end).is_err()));
@@ -165,7 +166,7 @@ fn oversized_datagrams_change_nothing() {
     assert_eq!(world.process(1).counters.total("oversized"), 10);
 }
 
-/// Greetings of p2 that were recorded, as another incarnation would send them.
+/// Recorded greetings of p2, changed as if another incarnation sent them.
 fn forged_greetings(corpus: &[(usize, Bytes)]) -> Vec<Hello> {
     let greetings =
         corpus.iter().filter_map(
@@ -184,7 +185,7 @@ fn a_forged_higher_incarnation_changes_nothing() {
     for mut hello in forged_greetings(&corpus) {
         hello.incarnation = Incarnation(u64::MAX);
         hello.nonce = 4711;
-        // Whoever is not on the path does not know the nonce of p1.
+        // An attacker that is not on the path does not know the nonce of p1.
         hello.echo ^= 1;
         hello.voters = vec![(p(1), voter(99)), (p(2), voter(u64::MAX))];
         world.inject(1, hello.encode(1200));
@@ -259,7 +260,7 @@ fn a_packet_that_makes_no_sense_is_not_acknowledged_even_from_a_peer() {
         );
     let (token, last) = packets.max_by_key(|(_, number)| *number).unwrap();
     world.record = Some(Vec::new());
-    // A lane that is not there; a length beyond the end; a number without an end.
+    // A lane that does not exist; a length beyond the end; a number without an end.
     for chunks in [
         &[4 * 4 + 3, 1, 7][..],
         &[4 + 3, 9, 7],
@@ -280,7 +281,7 @@ fn a_packet_that_makes_no_sense_is_not_acknowledged_even_from_a_peer() {
     assert!(goes_on(&mut world, before));
 }
 
-/// A number next to the end of its type would keep every later adoption out.
+/// A number near the maximum of its type would prevent every later adoption.
 #[test]
 fn a_voter_with_an_impossible_number_is_not_believed() {
     let number = frame::MOST_ADOPTIONS;
@@ -373,7 +374,7 @@ proptest! {
             let position = position % damaged.len();
             damaged[position] ^= bits;
             world.inject(*to, damaged.clone().freeze());
-            // As if a peer had sent it.
+            // The checksum is made valid again, as if a peer had sent the damaged frame.
             damaged.truncate(damaged.len() - CHECKSUM);
             world.inject(*to, frame::seal(damaged));
         }

@@ -1,4 +1,4 @@
-//! Bounds: a peer that is gone costs a bounded queue, a long run costs no more than a short one.
+//! Bounds: a peer that is gone costs a bounded queue, and a long run costs no more than a short one.
 use super::harness::{Seen, World, ms, p};
 use crate::perfect::{
     LinkSettings,
@@ -69,7 +69,7 @@ fn a_paused_peer_is_told_of_the_hole_before_anything_behind_it() {
     );
 }
 
-/// A message that says when it is freed.
+/// A message that reports when it is freed.
 struct Watched(Vec<u8>, Arc<AtomicUsize>);
 
 impl AsRef<[u8]> for Watched {
@@ -91,7 +91,7 @@ fn a_burst_beyond_the_limit_ends_no_stream_to_a_peer_that_acknowledges() {
     world.settings.datagram = 8192;
     world.start_all();
     world.connect();
-    // A window each round trip: 10 MiB a second.
+    // One window per round trip: 10 MiB a second.
     world.faults.latency = ms(50);
     assert!(8 * MESSAGE > world.settings.queue_limit);
     let message = Bytes::from(vec![7; MESSAGE]);
@@ -127,7 +127,7 @@ fn the_stream_to_a_dead_peer_above_the_limit_ends_in_time_and_its_queue_is_freed
         world.run(SECOND);
         assert!(!world.process(1).has(has_ended(3)), "a second is not long");
         assert!(freed.load(Relaxed) < 200);
-        // Nothing else happens that could remind the link of it.
+        // No other event happens that could remind the link of it.
         world.run(if stream { 6 * SECOND } else { 2 * SECOND });
         assert!(world.process(1).has(has_ended(3)));
         assert_eq!(freed.load(Relaxed), 200);
@@ -276,7 +276,7 @@ fn nobody_waits_for_who_is_about_to_stop() {
     assert!(drained.load(Relaxed));
 }
 
-/// Two detectors may stand on one link, of which one knows nothing of whom this process hears.
+/// Two detectors may use one link, and one of them does not know whom this process hears.
 #[test]
 fn a_second_detector_takes_nothing_back_of_what_the_first_one_says() {
     let mut world = World::started(3, 1);

@@ -1,4 +1,5 @@
-//! Incarnations that come after others, where the link lets them wait: adopted, and told late.
+//! Incarnations that come after others, where the link lets them wait: they are adopted, and may learn of it
+//! late.
 use super::harness::{World, ms, p};
 use quorate_abstractions::link::{Adopt, Status};
 use quorate_core::Incarnation;
@@ -136,7 +137,7 @@ fn an_impossible_adoption_is_dropped() {
     assert_eq!(world.process(1).from(3, "small"), ["still here"]);
 }
 
-/// It has no memory, so that it must not be taken for one that was there from the beginning.
+/// It has no memory, so that it must not be taken for an incarnation that was there from the beginning.
 #[test]
 fn a_newcomer_that_first_hears_of_its_adoption_is_told_that_it_came_later() {
     let mut world = world();
@@ -156,7 +157,7 @@ fn a_newcomer_that_first_hears_of_its_adoption_is_told_that_it_came_later() {
     assert_eq!(world.process(1).delivered(), 0);
 }
 
-/// The one before was cut off, and is there again: that is no reason to end anything.
+/// The incarnation before was cut off, and is back: that is no reason to end anything.
 #[test]
 fn a_predecessor_that_shows_up_again_does_not_replace_its_successor() {
     let mut world = world();
@@ -168,7 +169,7 @@ fn a_predecessor_that_shows_up_again_does_not_replace_its_successor() {
     let told = |world: &World, rank| world.process(rank).statuses.lock().unwrap().len();
     let before = [1, 2].map(|rank| told(&world, rank));
     let new = world.processes.insert(p(3), old).unwrap();
-    // News of whatever kind reach it, and it greets.
+    // It gets various news, and it greets.
     for at in [1, 2] {
         world.process(at).adopt.send(Adopt {
             seat: p(3 - at),

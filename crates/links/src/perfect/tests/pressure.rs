@@ -1,4 +1,4 @@
-//! Pressure between real links: what a relay holds is bounded by what origins honour.
+//! Pressure between real links: the memory of a relay is bounded if origins honour it.
 use super::harness::{Shared, World, ms, p};
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -9,12 +9,12 @@ use quorate_abstractions::{
 use quorate_core::ProcessSet;
 use std::time::Duration;
 
-/// How long each message is.
+/// The length of each message in bytes.
 const LENGTH: usize = 1000;
-/// What a peer may owe a module in these worlds.
+/// What a peer may owe a module in these worlds, in bytes.
 const MOST: usize = 100_000;
 
-/// Three processes that know each other, and whose links hold little.
+/// Three processes that know each other, and whose links have small limits.
 fn world(seed: u64) -> World {
     let mut world = World::new(3, seed);
     world.settings.queue_limit = 8 * MOST;
@@ -34,14 +34,14 @@ fn beat(world: &World) {
     }
 }
 
-/// Whether an origin sends, by what it was told.
+/// Whether an origin sends, given what it was told.
 type Honours = fn(Room) -> bool;
 
 fn all(room: Room) -> bool {
     room == Room::Open
 }
 
-/// The mutant: permits without the relays' room.
+/// The mutant ignores the relays' room.
 fn own_queues_only(room: Room) -> bool {
     !matches!(
         room,
@@ -52,8 +52,8 @@ fn own_queues_only(room: Room) -> bool {
     )
 }
 
-/// p1 sends to both others what it may for 5 seconds, p2 passes everything on to p3, and between these two
-/// everything is cut. Says how many bytes p2 has taken on.
+/// p1 sends to both others as much as it may for 5 seconds, p2 passes everything on to p3, and the channel
+/// between these two is cut. Returns how many bytes p2 has taken on.
 fn taken_on_by_the_relay(world: &mut World, honours: Honours) -> usize {
     world.cuts = vec![(p(2), p(3)), (p(3), p(2))];
     let room = world.process(1).room("bulk", Wait::default());
@@ -116,14 +116,14 @@ fn a_user_that_does_not_read_slows_everybody_for_a_while() {
         Room::Open => None,
     };
     assert_eq!(by(now(&room)), Some((p(3), true)));
-    // It reads, slowly.
+    // The user reads, slowly.
     for _ in 0..150 {
         world.process(3).backlog("small", Backlog::Full);
         beat(&world);
         world.run(ms(100));
     }
     assert_eq!(by(now(&room)), Some((p(3), true)));
-    // It reads no more.
+    // The user stops reading.
     for _ in 0..101 {
         beat(&world);
         world.run(ms(100));
@@ -145,9 +145,9 @@ fn nothing_is_taken_for_a_user_that_stands_still_and_nothing_is_lost() {
     assert_eq!(world.process(3).delivered.lock().unwrap().len(), 1);
 }
 
-/// Three processes over byte streams, where a packet that is not acknowledged comes again after 2 s, then ever
-/// more slowly, up to 20 s. The user of p3 stands still for so long, p1 sends so much meanwhile, and both say that
-/// they are alive.
+/// Three processes over byte streams, where a packet that is not acknowledged is sent again after 2 s, then
+/// ever more slowly, up to 20 s. The user of p3 stands still for the given time, p1 sends meanwhile, and both
+/// send heartbeats.
 fn after_a_user_stood_still(length: usize, duration: Duration) -> World {
     let mut world = World::new(3, 6);
     world.settings.queue_limit = 8 * MOST;
@@ -227,7 +227,7 @@ fn who_did_not_hear_this_process_and_does_again_is_sent_at_once_what_it_lacks() 
     world.process(3).beat.send(Beat::default());
     world.run(ms(3));
     assert_eq!(world.process(3).delivered(), 1);
-    // Who is heard all the time, and has lost nothing, is sent nothing twice.
+    // A peer that is heard all the time, and has lost nothing, is sent nothing twice.
     let again = world.process(1).counters.total("packets sent again");
     assert_eq!(again - before, 1);
     world.run(ms(1000));

@@ -11,7 +11,7 @@ fn numbered(count: u32) -> Vec<Bytes> {
         .collect()
 }
 
-/// Bytes that show where a fragment went astray.
+/// Bytes with a pattern that shows misplaced fragments.
 fn patterned(length: usize) -> Bytes {
     (0..length).map(|i| (i / 251 + i % 251) as u8).collect()
 }
@@ -241,8 +241,8 @@ fn pl1_a_cut_of_the_acknowledgements_delivers_once() {
     assert!(world.process(2).counters.total("duplicate") > 0);
 }
 
-/// What p1 sends p2 for half a minute: 300 kB a second, while the network reorders. Says how much of it is late in
-/// the end, in bytes, and how many of a thousand packets were sent again.
+/// p1 sends p2 300 kB a second for half a minute, while the network reorders. Returns how many bytes are late
+/// in the end, and how many of a thousand packets were sent again.
 fn reordered(latency: u64, spread: u64) -> (usize, u64) {
     let mut world = World::new(2, 8);
     world.faults.latency = ms(latency);
@@ -266,7 +266,7 @@ fn reordered(latency: u64, spread: u64) -> (usize, u64) {
 fn what_is_reordered_is_not_taken_for_lost() {
     for (latency, spread) in [(20, 20), (20, 5), (5, 40), (1, 10)] {
         let (behind, again) = reordered(latency, spread);
-        // What was sent in the last 200 ms may still be on its way.
+        // Data sent in the last 200 ms may still be in flight.
         assert!(behind < 60_000, "{latency} {spread}: {behind} bytes behind");
         assert!(again < 20, "{latency} {spread}: {again} of 1000 sent again");
     }
@@ -289,7 +289,8 @@ fn what_is_lost_is_sent_again_within_two_round_trips() {
         world.send(1, 2, "small", patterned(1000));
         world.run(ms(20));
     }
-    // It is overtaken after 20 + 50 ms, older than 100 + 25 ms soon after the sender learns that, and arrives.
+    // The packet is overtaken after 20 + 50 ms, is older than 100 + 25 ms soon after the sender learns that,
+    // and arrives.
     world.run(ms(130));
     assert_eq!(world.process(2).delivered(), 24);
     assert_eq!(timeouts(&world), before);
@@ -313,7 +314,7 @@ fn over_a_stream_nothing_is_sent_again_until_it_is_interrupted() {
     assert_eq!(world.process(1).counters.total("packets sent again"), 0);
     world.pause(2, false);
     world.run(ms(1));
-    // The connection breaks: what is in flight is gone.
+    // The connection breaks: everything in flight is lost.
     world.cuts = vec![(p(1), p(2)), (p(2), p(1))];
     world.run(ms(1000));
     assert_eq!(world.process(1).counters.total("packets sent again"), 0);

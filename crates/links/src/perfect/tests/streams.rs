@@ -1,4 +1,4 @@
-//! Streams that end and begin anew: both ends learn of it once, and nobody is excluded for it.
+//! Streams that end and begin anew: both ends learn of it once, and no process is excluded for it.
 use super::harness::{Seen, Tamper, World, ms, p};
 use crate::perfect::{
     AdmissionRule, LinkSettings,
@@ -105,7 +105,7 @@ fn both_directions_end_and_begin_by_themselves() {
         world.start_all();
         world.connect();
         world.faults.latency = ms(3);
-        // Five times the limit: at once.
+        // Five times the limit: the stream ends at once.
         world.send(1, 3, "bulk", vec![7; 5 << 20]);
         world.run(ms(apart));
         world.send(3, 1, "bulk", vec![7; 5 << 20]);
@@ -161,7 +161,7 @@ fn who_comes_late_for_the_first_time_gets_in_and_both_learn_of_the_gap() {
 #[test]
 fn what_two_owed_each_other_before_they_met_ends_in_a_gap_on_both_sides() {
     let mut world = limited(1 << 20);
-    // Of three, two that have not met are admitted by a majority alone.
+    // With three processes, only the majority rule admits two that have not met the third.
     world.settings.admission = AdmissionRule::CrashStop;
     cut(&mut world, 1, 3);
     world.start_all();
@@ -262,8 +262,8 @@ fn another_incarnation_knows_nothing_of_the_streams_before_it() {
     assert_eq!(times(&world, 3, &gap(1)) + times(&world, 1, &begun(3)), 0);
 }
 
-/// p3 draws anew for p1, as one does that took another for it in between: the session is over, and with it the
-/// stream, unless that has ended before.
+/// p3 draws a new nonce for p1, as if it had taken another process for p1 in between. So the session is over,
+/// and with it the stream, unless the stream has ended before.
 #[test]
 fn a_session_that_is_followed_by_another_ends_a_stream_once() {
     for is_over in [false, true] {
@@ -391,8 +391,8 @@ fn an_answer_that_cannot_be_begins_nothing() {
     assert_eq!(times(&world, 1, &begun(3)), 1);
 }
 
-/// What p1 and p2 say to each other over a bad network, with cuts and bursts in which streams end. `Err`: what
-/// the rules of streams forbid.
+/// p1 and p2 exchange messages over a bad network, with cuts and bursts in which streams end. Returns `Err`
+/// if the rules of streams are violated.
 fn conversation(seed: u64, tamper: Option<Box<dyn Tamper>>) -> Result<usize, String> {
     let mut world = World::new(2, seed);
     world.settings.queue_limit = 20_000;
@@ -405,7 +405,8 @@ fn conversation(seed: u64, tamper: Option<Box<dyn Tamper>>) -> Result<usize, Str
     world.faults.spread = ms(30);
     for phase in 0..4_u64 {
         world.run(SECOND);
-        // Some of it is in flight when the way is cut, so that late copies come from a former stream.
+        // Some messages are in flight when the channel is cut, so that late copies come from an earlier
+        // stream.
         for step in 0..12 {
             for (from, to) in [(1, 2), (2, 1)] {
                 world.say(from, to, if step % 3 == 0 { 3000 } else { 20 });
@@ -423,7 +424,7 @@ fn conversation(seed: u64, tamper: Option<Box<dyn Tamper>>) -> Result<usize, Str
             world.run(ms(100));
         }
         world.run(ms(1000 * (phase + 2)));
-        // Bursts on top of what was never acknowledged end a stream at once.
+        // Bursts on top of unacknowledged messages end a stream at once.
         world.say(1, 2, 90_000);
         world.cuts.clear();
         world.run(ms(700 * phase));
@@ -454,7 +455,8 @@ fn conversation(seed: u64, tamper: Option<Box<dyn Tamper>>) -> Result<usize, Str
     Ok(ends)
 }
 
-/// Each stream is a prefix of what was sent in it, the last is all of it; both ends learn of each end once.
+/// Each stream is a prefix of the messages sent in it, and the last stream has all of them. Both ends learn
+/// of each end once.
 fn obeys(world: &World, from: usize, to: usize) -> Result<usize, String> {
     let mut sent = vec![Vec::new()];
     let (mut flows, mut ends) = (true, 0);
@@ -515,13 +517,13 @@ fn every_stream_is_a_prefix_and_both_ends_learn_of_its_end_once() {
     assert!(ends > 120, "only {ends} streams ended");
 }
 
-/// What the frames of a run say of its streams.
+/// A mutant, and the streams that it has seen in the frames of a run.
 #[derive(Default)]
 struct Mutant {
     rule: Rule,
-    /// By direction and stream, its first packet.
+    /// The first packet, by direction and stream.
     first: BTreeMap<(ProcessId, u32), u64>,
-    /// By direction, the stream that the receiver has opened.
+    /// The stream that the receiver has opened, by direction.
     open: BTreeMap<ProcessId, u32>,
 }
 
@@ -532,7 +534,7 @@ enum Rule {
     Sound,
     /// Packet numbers begin again with each stream, and packets do not name theirs.
     Nameless,
-    /// A process that opens a stream says that all of the one before it had arrived.
+    /// A process that opens a stream claims that all of the one before it had arrived.
     Inexact,
     /// A stream is in use before the receiver knows of it.
     Hasty,
@@ -608,7 +610,7 @@ fn mutants_of_the_rules_of_streams_are_found() {
     }
 }
 
-/// One packet of five arrives before the stream ends; how many does the sender take for missing?
+/// One packet of five arrives before the stream ends. Returns how many the sender takes for missing.
 fn missing(rule: Rule) -> u64 {
     let mut world = limited(100_000);
     world.start_all();
@@ -620,7 +622,7 @@ fn missing(rule: Rule) -> u64 {
     world.tamper = Some(Box::new(mutant));
     world.send(1, 3, "small", "arrives");
     world.run(ms(1));
-    // It is not acknowledged: from here on nothing comes back.
+    // The packet is not acknowledged: from here on nothing comes back.
     world.cuts = vec![(p(3), p(1))];
     world.run(ms(3));
     world.cuts.push((p(1), p(3)));
@@ -631,7 +633,7 @@ fn missing(rule: Rule) -> u64 {
     world.send(1, 3, "bulk", vec![7; 500_000]);
     world.run(SECOND);
     world.cuts.clear();
-    // What is sent in the next stream changes nothing about the last one, nor does a repetition.
+    // Messages of the next stream do not change the count of the last one, nor does a repetition.
     world.faults.duplication = 1.0;
     world.process(1).lanes["small"].send(SendRequest {
         to: To::All,

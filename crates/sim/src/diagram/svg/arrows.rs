@@ -57,7 +57,7 @@ impl Picture<'_> {
         ));
     }
 
-    /// The beginning of an arrow that does not arrive, and to whom it should have gone.
+    /// The beginning of an arrow that does not arrive, and the intended receiver.
     fn draw_stub(&self, out: &mut Document, arrow: &Arrow, (x, y): (f64, f64)) {
         let colour = self.colour(&arrow.lane);
         let (end, end_y) = self.stub(arrow);
@@ -83,7 +83,7 @@ impl Picture<'_> {
         );
     }
 
-    /// Where the stub of a copy that does not arrive ends: each lower than the one before it that
+    /// The end of the stub of a copy that does not arrive. Each stub is lower than the one before it that
     /// leaves from the same point to the same side.
     pub(super) fn stub(&self, arrow: &Arrow) -> (f64, f64) {
         let (x, y) = self.place(arrow.from);

@@ -1,13 +1,13 @@
-//! Words at arrows, each where it covers no other.
+//! Labels of arrows, each placed where it covers no other.
 use super::Picture;
 use crate::diagram::{
     story::{Arrow, End, Point},
     xml::Document,
 };
 
-/// How far before the receiver a label stands, in columns: the first place that is free.
+/// The possible distances of a label from the receiver, in columns. The first free place is used.
 const PLACES: [f64; 7] = [0.5, 0.42, 0.58, 0.35, 0.65, 0.72, 0.8];
-/// How far before the receiver the count stands.
+/// The distance of the count from the receiver.
 const COUNT: f64 = 27.0;
 /// The width of a character of a label.
 const CHARACTER: f64 = 5.9;
@@ -22,7 +22,7 @@ struct Area {
 }
 
 impl Area {
-    /// Of words, turned by this angle around their centre.
+    /// The area of a text that is turned by this angle around its centre.
     fn of(words: &str, (x, y): (f64, f64), angle: f64) -> Self {
         let (long, thick) = (CHARACTER * words.chars().count() as f64 / 2.0, 6.0);
         let (sine, cosine) = angle.to_radians().sin_cos();
@@ -40,12 +40,12 @@ impl Area {
     }
 }
 
-/// An arrow on paper.
+/// The line of an arrow in the picture.
 pub(super) struct Way {
     pub(super) end: (f64, f64),
     /// To the right, 1; to the left, -1.
     pub(super) direction: f64,
-    /// How much it falls from one unit of width to the next.
+    /// The slope: how much the arrow falls per unit of width.
     pub(super) slope: f64,
 }
 
@@ -58,7 +58,7 @@ impl Way {
         }
     }
 
-    /// The point so far before its end.
+    /// The point at this distance before its end.
     pub(super) fn back(&self, back: f64) -> (f64, f64) {
         (
             self.end.0 - self.direction * back,
@@ -71,14 +71,14 @@ impl Way {
     }
 }
 
-/// Words beside the box of a point.
+/// A text beside the box of a point.
 pub(super) struct Caption {
     pub(super) words: String,
     pub(super) left: f64,
 }
 
 impl Picture<'_> {
-    /// Writes what copies carry and how they count, those that count first.
+    /// Writes the contents of copies and their counts, beginning with the copies that count.
     pub(super) fn draw_labels(&self, out: &mut Document) {
         let mut taken = self.boxes();
         let mut ways = Vec::new();
@@ -128,7 +128,7 @@ impl Picture<'_> {
         out.end();
     }
 
-    /// What boxes and their captions take.
+    /// The areas of boxes and their captions.
     fn boxes(&self) -> Vec<Area> {
         let mut areas = Vec::new();
         for (point, height) in self.story.points.iter().zip(&self.layout.heights) {
@@ -145,7 +145,7 @@ impl Picture<'_> {
         areas
     }
 
-    /// What stands beside a delivery: from whom its process had heard of the message.
+    /// The text beside a delivery: the processes from which its process had heard of the message.
     pub(super) fn caption(&self, point: &Point) -> Option<Caption> {
         let heard = point.reason.as_ref()?.heard;
         if heard.len() < 2 {

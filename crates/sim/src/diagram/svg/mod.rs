@@ -13,11 +13,11 @@ use crate::trace::Trace;
 use quorate_core::Name;
 use std::collections::BTreeSet;
 
-/// Colours that people with any kind of colour vision tell apart (Okabe and Ito's).
+/// Colours that people with any kind of colour vision can distinguish (Okabe and Ito's).
 const COLOURS: [&str; 7] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#5b3f99",
 ];
-/// Of heartbeats and datagrams, which belong to no algorithm.
+/// The colour of heartbeats and datagrams, which belong to no algorithm.
 const GREY: &str = "#8a8a8a";
 
 const STYLE: &str = "text{font-family:ui-sans-serif,system-ui,-apple-system,'Segoe UI',Helvetica,Arial,\
@@ -38,10 +38,10 @@ const LANES_A_ROW: usize = 3;
 
 /// Draws traces as SVG.
 ///
-/// A copy is an arrow in the colour of its lane, from where it left to where it arrived. At the head
-/// of one that concerns a message which is delivered later stands from how many processes the
-/// receiver had heard of that message by then, itself included; the arrows on which a delivery rests
-/// are thicker, and beside the delivery stands who they were. Pointing at anything explains it.
+/// A copy is an arrow in the colour of its lane, from its departure to its arrival. If its message is
+/// delivered later, the head of the arrow shows from how many processes the receiver had heard of that
+/// message by then, itself included. The arrows on which a delivery depends are thicker, and the names of
+/// those processes stand beside the delivery. A tooltip explains each element.
 #[derive(Clone, Debug)]
 pub struct Svg {
     title: String,
@@ -97,8 +97,7 @@ impl Svg {
         self
     }
 
-    /// Ends the picture after so many points (2000 unless told otherwise), and says how much is left
-    /// out.
+    /// Ends the picture after this many points (2000 by default), and says how much is left out.
     #[must_use]
     pub fn points(mut self, points: usize) -> Self {
         self.points = points;
@@ -113,7 +112,7 @@ impl Svg {
     }
 }
 
-/// A picture in flight.
+/// A picture being drawn.
 struct Picture<'a> {
     svg: &'a Svg,
     story: Story,
@@ -157,7 +156,8 @@ impl<'a> Picture<'a> {
         )
     }
 
-    /// The colour of a lane: by its place among the lanes, so that one stack always looks the same.
+    /// The colour of a lane, by its place among the lanes, so that the lanes of a stack always have the same
+    /// colours.
     fn colour(&self, lane: &Name) -> &'static str {
         if ["heartbeat", "fair-loss"].contains(&lane.as_str()) {
             return GREY;
@@ -185,7 +185,7 @@ impl<'a> Picture<'a> {
         for process in 0..self.story.n {
             self.draw_process(&mut out, process);
         }
-        // Those that count last: nothing crosses them.
+        // Arrows that count are drawn last, so that nothing crosses them.
         for counts in [false, true] {
             for arrow in self
                 .story
@@ -257,7 +257,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// The legend: the lanes in their colours, and what needs words.
+    /// The legend: the lanes in their colours, and explanations.
     fn draw_legend(&self, out: &mut Document) {
         let mut top = self.bottom() + 44.0;
         for (place, lane) in self.lanes.iter().enumerate() {
@@ -278,7 +278,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// What needs words in this picture.
+    /// The explanations that this picture needs.
     fn words(&self) -> Vec<String> {
         let (story, n) = (&self.story, self.story.n);
         let mut words = Vec::new();

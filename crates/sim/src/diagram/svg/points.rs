@@ -1,4 +1,4 @@
-//! What happens at a process: dots, boxes with words, crosses.
+//! The events of a process: dots, boxes with text, crosses.
 use super::{Picture, box_width};
 use crate::diagram::{
     story::{Mark, Point},
@@ -44,7 +44,7 @@ impl Picture<'_> {
         out.end();
     }
 
-    /// The box of a request, an indication, or anything else with words, and beside it why.
+    /// The box of a request, an indication, or another event with text, and beside it the reason.
     fn draw_box(&self, out: &mut Document, point: &Point, (x, y): (f64, f64)) {
         let (fill, stroke, class) = match point.mark {
             Mark::Indication => ("#1f2328", "#1f2328", "inverse"),
@@ -68,7 +68,7 @@ impl Picture<'_> {
         }
     }
 
-    /// Why an indication was given, in words.
+    /// The reason of an indication, as text.
     fn reason(&self, point: &Point) -> Option<String> {
         let reason = point.reason.as_ref()?;
         let mut words = match reason.upon {

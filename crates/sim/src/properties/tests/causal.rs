@@ -5,7 +5,7 @@ fn check(trace: &[(usize, Kind)]) -> Vec<String> {
     broken(causal(&three(), "m", false), trace)
 }
 
-/// The verdict of CRB5 alone, on a run that is cut short.
+/// The verdict of CRB5 alone, on a truncated run.
 fn order(trace: &[(usize, Kind)]) -> Verdict {
     let verdicts = judge_with(causal(&three(), "m", false), trace, false, "m");
     let mut verdicts = verdicts.into_iter();
@@ -18,7 +18,8 @@ fn first(by: usize, origin: usize) -> (usize, Kind) {
     deliver(by, origin, 1, 10 * origin as u64)
 }
 
-/// A chain: p1 broadcasts; p2 delivers that and broadcasts; p3 delivers that alone and broadcasts.
+/// A chain: p1 broadcasts; p2 delivers that message and broadcasts; p3 delivers only p2's message and
+/// broadcasts.
 fn chain() -> Vec<(usize, Kind)> {
     vec![
         broadcast(1, 10),
@@ -66,7 +67,7 @@ fn crb5_fires_along_a_chain() {
     assert!(matches!(order(&skipped), Verdict::Violated(v) if v.text.contains("before p2.1")));
     let whole = [chain(), vec![first(1, 1), first(1, 2), first(1, 3)]].concat();
     assert_eq!(order(&whole), Verdict::Holds);
-    // At p2 what it has broadcast itself counts only once it is delivered.
+    // A message that p2 itself has broadcast counts at p2 only once it is delivered.
     assert!(matches!(
         order(&[chain(), vec![first(2, 3)]].concat()),
         Verdict::Violated(_)
@@ -78,14 +79,14 @@ fn crb5_leaves_concurrent_messages_in_any_order() {
     let mut trace = vec![broadcast(1, 10), broadcast(2, 20)];
     trace.extend([first(1, 1), first(1, 2), first(2, 2), first(2, 1)]);
     assert_eq!(order(&trace), Verdict::Holds);
-    // What is delivered after a broadcast does not precede it.
+    // A message that is delivered after a broadcast does not precede it.
     let late = [broadcast(1, 10), broadcast(2, 20), first(2, 1), first(3, 2)];
     assert_eq!(order(&late), Verdict::Holds);
 }
 
 #[test]
 fn crb_holds_whether_or_not_what_went_down_with_its_senders_is_delivered() {
-    // p1's message reaches p2 alone, whose answer reaches p3; p1 and p2 crash.
+    // Only p2 gets p1's message, and its answer reaches p3; p1 and p2 crash.
     let lost = [
         broadcast(1, 10),
         first(1, 1),

@@ -1,10 +1,10 @@
-//! The forms of total order, told apart, and compared with their definitions.
+//! Tests that distinguish the forms of total order and compare them with their definitions.
 use super::{super::order::RegularPrefix, *};
 use quorate_core::Random;
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The strong form and the two weaker ones, of all processes.
+/// The strong form and the two weaker ones, for all processes.
 fn uniform_forms() -> Properties {
     let mut forms = total_order(&three(), "m");
     forms.retain(|property| property.tag() == "TOB5");
@@ -12,7 +12,7 @@ fn uniform_forms() -> Properties {
     forms
 }
 
-/// The strong form and the two weaker ones, of correct processes.
+/// The strong form and the two weaker ones, for correct processes.
 fn regular_forms() -> Properties {
     let mut forms = regular_total_order(&three(), "m");
     forms.retain(|property| property.tag() == "TOB5");
@@ -103,7 +103,7 @@ fn tob5_regular_remembers_only_what_somebody_is_still_to_be_compared_on() {
         }
     }
     assert_eq!(property.remembered(), 0);
-    // Two who differ are compared no further, whatever they go on to deliver.
+    // Two processes that differ are not compared any further, whatever they deliver next.
     property.deliver(p(1), id(1, 1001));
     property.deliver(p(2), id(2, 1));
     property.crash(p(3));
@@ -116,8 +116,8 @@ fn tob5_regular_remembers_only_what_somebody_is_still_to_be_compared_on() {
 
 type Sequences = BTreeMap<usize, Vec<MessageId>>;
 
-/// Delivery sequences of three processes that lie near a common one: cut short, with messages left
-/// out or swapped.
+/// Delivery sequences of three processes that are close to a common one: truncated, with messages left out or
+/// swapped.
 fn near_a_common_sequence(rng: &mut Random) -> Sequences {
     let mut common: Vec<MessageId> = (1..=2)
         .flat_map(|origin| (1..=2).map(move |k| id(origin, k)))
@@ -138,7 +138,7 @@ fn near_a_common_sequence(rng: &mut Random) -> Sequences {
     (1..=3).map(|q| (q, near(q))).collect()
 }
 
-/// The trace in which these sequences are delivered, a message of each process in turn.
+/// The trace in which these sequences are delivered, one message of each process in turn.
 fn interleaved(sequences: &Sequences) -> Vec<(usize, Kind)> {
     let longest = sequences.values().map(Vec::len).max().unwrap_or(0);
     let at = |place: usize| {
@@ -151,7 +151,7 @@ fn interleaved(sequences: &Sequences) -> Vec<(usize, Kind)> {
     (0..longest).flat_map(at).collect()
 }
 
-/// What each form says, word for word: the strong one, A and B.
+/// Each form evaluated by its definition: the strong one, A and B.
 fn by_definition(sequences: &Sequences) -> [bool; 3] {
     let place = |q: &usize, id: &MessageId| sequences[q].iter().position(|other| other == id);
     let before = |q: &usize, id: &MessageId| -> Option<BTreeSet<MessageId>> {

@@ -17,7 +17,7 @@ fn uniform_form() -> Properties {
     terminating(&three(), "m")
 }
 
-/// p1 broadcasts, everybody delivers, p1 crashes, and the others deliver that.
+/// p1 broadcasts, every process delivers, p1 crashes, and the others deliver the report.
 fn fine() -> Vec<(usize, Kind)> {
     let mut trace = vec![broadcast(1, 10)];
     trace.extend(everyone(|q| message(q, 1, 1, 10)));
@@ -73,13 +73,13 @@ fn trb2_agreement_of_correct_processes() {
 fn trb3_integrity() {
     let end = |trace: &[(usize, Kind)]| trace.to_vec();
     let forged = [
-        // Not what was broadcast, nor what was not.
+        // Another content than the one broadcast; a message that was not broadcast.
         end(&[broadcast(1, 10), message(2, 1, 1, 11)]),
         end(&[message(2, 1, 1, 10), broadcast(1, 10)]),
-        // The message of another number, or of another source.
+        // The message of another number; the message of another source.
         end(&[broadcast(1, 10), broadcast(1, 11), message(2, 1, 1, 11)]),
         end(&[broadcast(2, 10), message(2, 1, 1, 10)]),
-        // Twice, out of turn, after the report.
+        // Delivered twice; out of order; after the report.
         end(&[broadcast(1, 10), message(2, 1, 1, 10), message(2, 1, 1, 10)]),
         end(&[broadcast(1, 10), broadcast(1, 11), message(2, 1, 2, 11)]),
         end(&[crash(1), faulty(2, 1, 1), faulty(2, 1, 1)]),
@@ -89,7 +89,7 @@ fn trb3_integrity() {
             faulty(2, 1, 1),
             message(2, 1, 2, 10),
         ]),
-        // Faulty, before the crash.
+        // Reported faulty before the crash.
         end(&[faulty(2, 1, 1), crash(1)]),
     ];
     for trace in forged {

@@ -27,12 +27,12 @@ fn members(trace: &[(usize, Kind)]) -> Vec<String> {
     broken(group_membership(&three(), "m"), trace)
 }
 
-/// What is broken in this trace, which begins with the first views and four broadcasts of p1.
+/// The violated properties of this trace, which is put after the first views and four broadcasts of p1.
 fn synchrony(trace: &[(usize, Kind)]) -> Vec<String> {
     let mut all = first_views();
     all.extend((1..=4).map(|k| broadcast(1, 10 * k)));
     all.extend_from_slice(trace);
-    // Its own deliveries are no matter of these tests.
+    // The validity of p1's own deliveries is not a subject of these tests.
     let mut broken = broken(view_synchrony(&three(), "m"), &all);
     broken.retain(|tag| tag != "VS6");
     broken
@@ -111,7 +111,7 @@ fn vs1_inclusion_a_message_is_delivered_in_one_view() {
 
 #[test]
 fn vs1_inclusion_what_is_forgotten_is_not_delivered_later_either() {
-    // Everybody delivers p1.2 in the first view: p1.1 was broadcast before it.
+    // Every process delivers p1.2 in the first view: p1.1 was broadcast before it.
     let before = [within(1, 2, 0), within(2, 2, 0), within(3, 2, 0)];
     let trace = [&before[..], &change(), &[within(1, 1, 1)]].concat();
     assert_eq!(synchrony(&trace), ["VS1"]);
@@ -161,10 +161,10 @@ fn vs7_no_duplication_and_vs8_no_creation() {
 fn vs9_agreement_who_pass_together_have_delivered_the_same() {
     let one_more = [&[within(1, 1, 0)], &change()[..]].concat();
     assert_eq!(synchrony(&one_more), ["VS9"]);
-    // The same number of messages, but others.
+    // The same number of messages, but different ones.
     let others = [&[within(1, 1, 0), within(2, 2, 0)], &change()[..]].concat();
     assert_eq!(synchrony(&others), ["VS9"]);
-    // The order does not matter, nor what somebody delivers who does not pass.
+    // The order does not matter, nor do the deliveries of a process that does not pass.
     let same = [
         within(1, 1, 0),
         within(1, 2, 0),
@@ -173,13 +173,13 @@ fn vs9_agreement_who_pass_together_have_delivered_the_same() {
     ];
     let same = [&same[..], &[within(3, 3, 0)], &change()].concat();
     assert!(synchrony(&same).is_empty());
-    // Before the second has passed, nothing is broken.
+    // Nothing is broken before the second process has passed.
     let first = [crash(3), within(1, 1, 0), view(1, 1, &[1, 2])];
     assert_eq!(synchrony(&first), ["VS4"]);
 }
 
-/// What is broken where p3 is excluded from the first view, in which p1 and p2 have its first broadcast, and it
-/// has two.
+/// The violated properties if p3 is excluded from the first view, in which it has delivered two of its
+/// broadcasts, and p1 and p2 only the first.
 fn returned(told: &[(&'static str, u64)]) -> Vec<String> {
     let of_p3 = |by, sequence| {
         let observation = Observation::indication("Deliver").message(id(3, sequence));
